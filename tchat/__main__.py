@@ -1,0 +1,5 @@
+"""Entry point of ``python -m tchat``."""
+
+from tchat.cli.main import run
+
+run()

@@ -1,0 +1,1 @@
+"""The use case that joins engine, models and sessions."""

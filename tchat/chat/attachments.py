@@ -1,0 +1,132 @@
+"""Files as part of a prompt: read as text, and set apart from the words around them."""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tchat.errors import StorageError, UsageError
+from tchat.sanitize import decode_input, single_line
+
+# No context window holds more; what is larger was given by mistake.
+LARGEST = 64 * 2**20
+_FENCE = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """The text of a file, and the name it was asked for by. Both are raw."""
+
+    name: str
+    text: str
+
+    def __str__(self) -> str:
+        """The text as it stands in a prompt: its name in front, and a fence it cannot close."""
+        text = self.text.strip("\n")
+        fence = "`" * max(_FENCE, _longest_run(text) + 1)
+        return f"File {single_line(self.name)}:\n{fence}\n{text}\n{fence}"
+
+
+def read_attachment(name: str, folder: Path | None = None) -> Attachment:
+    """Read the file ``name``; a relative one is looked for in ``folder``.
+
+    Raises:
+        UsageError: It is missing, no file, no text, or too large.
+        StorageError: It cannot be read.
+    """
+    return Attachment(name, read_file((folder or Path()) / expand_user(name)))
+
+
+def with_attachments(prompt: str, attachments: Iterable[Attachment]) -> str:
+    """``prompt`` with the files in front of it, an empty line between the parts.
+
+    The document comes before the question: a second question about the same document then finds
+    its beginning in the KV cache.
+    """
+    return joined([*map(str, attachments), prompt])
+
+
+def joined(parts: Iterable[str]) -> str:
+    """The parts of a prompt that are not blank, an empty line between them."""
+    return "\n\n".join(part for part in parts if part.strip())
+
+
+def expand(patterns: Sequence[str]) -> Iterator[Path]:
+    """The files that paths and glob patterns (``**`` too) name, each once, in their order.
+
+    Raises:
+        UsageError: A pattern names no file.
+    """
+    seen: set[Path] = set()
+    for pattern in patterns:
+        plain = expand_user(pattern)
+        found = [plain] if plain.exists() else _matches(str(plain))
+        if not found:
+            raise _missing(pattern)
+        for path in found:
+            if path not in seen:
+                seen.add(path)
+                yield path
+
+
+def read_file(path: Path) -> str:
+    """The text of a file, as `tchat.sanitize.decode_input` reads it.
+
+    Raises:
+        UsageError: It is missing, a folder, a device or no text, or too large.
+        StorageError: It cannot be read.
+    """
+    name = single_line(str(path))
+    try:
+        if not path.is_file():
+            raise _no_file(path)
+        if path.stat().st_size > LARGEST:
+            raise too_large(name)
+        return decode_input(path.read_bytes(), name)
+    except OSError as error:
+        raise StorageError(
+            f"cannot read {name}: {error.strerror}", "check its permissions"
+        ) from error
+
+
+def expand_user(name: str) -> Path:
+    """``name`` as a path, ``~`` put in full where there is such a user."""
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:
+        return Path(name)
+
+
+def too_large(name: str) -> UsageError:
+    """What is said of an input that no context window holds."""
+    return UsageError(
+        f"{name} is larger than {LARGEST // 2**20} MB, more than any context window holds",
+        "give a part of it",
+    )
+
+
+def _no_file(path: Path) -> UsageError:
+    if not path.exists():
+        return _missing(str(path))
+    what = "a folder" if path.is_dir() else "not a file"
+    return UsageError(
+        f"{single_line(str(path))} is {what}", "name files, or a pattern such as 'docs/*.md'"
+    )
+
+
+def _missing(name: str) -> UsageError:
+    return UsageError(f"there is no file `{single_line(name)}`", "check its name and its folder")
+
+
+def _matches(pattern: str) -> list[Path]:
+    # Path.glob refuses absolute patterns.
+    names = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207
+    return [path for path in map(Path, names) if path.is_file()]
+
+
+def _longest_run(text: str) -> int:
+    """Length of the longest run of backticks, so that a fence around it can be longer."""
+    return max((len(run) for run in re.findall("`+", text)), default=0)

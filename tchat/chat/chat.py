@@ -1,0 +1,284 @@
+"""The one use case: a prompt goes in, the reply comes out as events, and the session keeps both.
+
+The command line and the screen are two equal consumers of `Chat`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from tchat.chat.history import left_out, starts_of, title_of, turns_of
+from tchat.chat.journal import Journal
+from tchat.chat.model import ChatModel, open_model
+from tchat.chat.window import fit, reply_room
+from tchat.engine.cancel import Cancel
+from tchat.engine.events import Event, Notice, Stored
+from tchat.engine.run import nothing_written
+from tchat.engine.template import Think
+from tchat.engine.turns import ChatMessage
+from tchat.errors import UsageError
+from tchat.models.facts import ModelFacts
+from tchat.paths import Paths
+from tchat.sessions.records import Message, Role, Session
+from tchat.settings import Settings
+
+if TYPE_CHECKING:
+    from tchat.sessions.store import SessionStore
+
+Generate = Callable[[ChatModel, Sequence[ChatMessage]], Iterator[Event]]
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """Token counts of a draft.
+
+    Args:
+        draft: Tokens of its text.
+        used: Tokens of the context once it is sent.
+        context: Tokens that the context holds; `draft` and `used` are no more than that.
+    """
+
+    draft: int
+    used: int
+    context: int
+
+
+class Chat:
+    """One session, or a new one, joined to one model; use it on the engine thread.
+
+    The model is found, checked and loaded by the first call that needs it, unless one is given
+    that is being loaded already, and the session is made by the first prompt. Every generator
+    stores what it yields, also when it is closed early. To stop one, set ``cancel``; clear it
+    before the next.
+
+    Raises, from every generator:
+        ModelError: The model is missing, unusable, or refused.
+        DoesNotFit: The prompt exceeds the context.
+        UsageError: The sampling cannot be carried out.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        paths: Paths,
+        store: SessionStore,
+        *,
+        session: Session | None = None,
+        cancel: Cancel | None = None,
+        model: ChatModel | None = None,
+    ) -> None:
+        self.settings = settings
+        self.cancel = cancel or Cancel()
+        self.store = store
+        self._paths = paths
+        self._session = session
+        self._model = model
+        self._window_start: int | None = None  # the question that the last prompt began with
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free the model. The store stays open: it is the caller's."""
+        if self._model is not None:
+            self._model.engine.close()
+            self._model = None
+
+    def release(self) -> ChatModel | None:
+        """Hand the model to another chat; this one has none from then on."""
+        model, self._model = self._model, None
+        return model
+
+    @property
+    def session(self) -> Session | None:
+        """The session; None before the first prompt of a new one."""
+        return self._session
+
+    @property
+    def facts(self) -> ModelFacts | None:
+        """What is known of the model's file; None before it was needed."""
+        return self._model.facts if self._model else None
+
+    def load(self) -> Iterator[Event]:
+        """Load the model now, so that the first prompt does not wait for it."""
+        yield from self._ready()
+
+    def measure(self, draft: str) -> Measure | None:
+        """Exact tokens of a draft; None while the model is not loaded.
+
+        May be called from another thread than the engine's.
+        """
+        model = self._model
+        if model is None or not model.engine.is_loaded:
+            return None
+        path = self.store.branch(self._session.id) if self._session else []
+        kept = [each for turn in turns_of(path)[self._left_out(path) :] for each in turn]
+        asked = [*self._system(), *kept, ChatMessage("user", draft)]
+        counts = model.engine.measure(asked, draft, self._think)
+        return Measure(*counts) if counts else None
+
+    # What a user does
+
+    def send(
+        self, prompt: str, *, prefill: str = "", after: int | None = None
+    ) -> Iterator[Event]:
+        """Store a prompt and write the reply to it, which begins with ``prefill``.
+
+        The prompt follows the message ``after``, or the last reply.
+        """
+        question = self._ask(prompt, after)
+        yield from self._reply(question, text=prefill)
+
+    def regenerate(self, message_id: int | None = None) -> Iterator[Event]:
+        """Write another reply, as a sibling: to the last question, or to that of a message."""
+        last = self._last() if message_id is None else self.store.message(message_id)
+        yield from self._reply(self._question_of(last))
+
+    def continue_reply(self) -> Iterator[Event]:
+        """Go on with the last reply, in a sibling of it; or reply to a question left unanswered."""
+        last = self._last()
+        if last.role is Role.USER:
+            yield from self._reply(last)
+        else:
+            yield from self._reply(
+                self._question_of(last), text=last.text, reasoning=last.reasoning, goes_on=True
+            )
+
+    def edit(self, message_id: int, text: str) -> Iterator[Event]:
+        """Put ``text`` beside an earlier message, as its sibling; a question is answered anew."""
+        message = self.store.message(message_id)
+        edited = self.store.add(message.session_id, message.role, text, parent_id=message.parent_id)
+        if edited.role is Role.USER:
+            yield from self._reply(edited)
+
+    def choose(self, prompt: str, labels: Sequence[str]) -> Iterator[Event]:
+        """Store a prompt and let the model answer with one of ``labels``.
+
+        Ends in `Chosen`, with each label's probability, and `Finished`.
+        """
+        question = self._ask(prompt)
+        yield from self._stored(
+            question, (), lambda model, messages: model.engine.choose(messages, labels)
+        )
+
+    # How it is done
+
+    def _ask(self, prompt: str, after: int | None = None) -> Message:
+        """Store the user's message; one that never got a reply becomes its sibling."""
+        if self._session is None:
+            self._session = self.store.create(
+                title=title_of(prompt), system=self.settings.system, settings={}
+            )
+        branch = self.store.branch(self._session.id)
+        answered = next((m for m in reversed(branch) if m.role is Role.ASSISTANT), None)
+        parent = after or (answered.id if answered else None)
+        return self.store.add(self._session.id, Role.USER, prompt, parent_id=parent)
+
+    def _last(self) -> Message:
+        branch = self.store.branch(self._session.id) if self._session else []
+        if not branch:
+            raise UsageError("this session has no message yet", "send a prompt first")
+        return branch[-1]
+
+    def _question_of(self, message: Message) -> Message:
+        if message.role is Role.USER:
+            return message
+        if message.parent_id is None:
+            raise UsageError("this reply has no question before it", "send a prompt first")
+        return self.store.message(message.parent_id)
+
+    def _reply(
+        self, question: Message, *, text: str = "", reasoning: str = "", goes_on: bool = False
+    ) -> Iterator[Event]:
+        """Generate a reply that begins with ``text`` and ``reasoning``."""
+        begun = [ChatMessage("assistant", text, reasoning)] if text or reasoning or goes_on else []
+
+        def generate(model: ChatModel, messages: Sequence[ChatMessage]) -> Iterator[Event]:
+            return model.engine.generate(
+                messages,
+                self.settings.sampling,
+                think=self._think,
+                continue_final=bool(begun),
+            )
+
+        yield from self._stored(question, begun, generate)
+
+    def _stored(
+        self, question: Message, begun: Sequence[ChatMessage], generate: Generate
+    ) -> Iterator[Event]:
+        """Iterate ``generate`` with the history up to ``question``, and journal its reply.
+
+        ``begun`` is the beginning of the reply, or nothing.
+        """
+        model = yield from self._ready()
+        if model is None:
+            yield nothing_written()
+            return
+        messages = yield from self._window(model, question, begun)
+        text, reasoning = (begun[0].content, begun[0].reasoning) if begun else ("", "")
+        journal = Journal.open(
+            self.store, question, model, self.settings, text=text, reasoning=reasoning
+        )
+        try:
+            yield Stored(question.id, journal.message_id)
+            for event in generate(model, messages):
+                if notice := journal.take(event):
+                    yield notice
+                yield event
+        finally:
+            journal.close()
+
+    def _ready(self) -> Generator[Event, None, ChatModel | None]:
+        """The model, loaded; None when the user stopped that."""
+        try:
+            if self._model is None:
+                self._model = yield from open_model(self.settings, self._paths, self.cancel)
+            yield from self._model.engine.load()
+        except InterruptedError:
+            return None
+        return self._model
+
+    def _window(
+        self, model: ChatModel, question: Message, begun: Sequence[ChatMessage]
+    ) -> Generator[Event, None, Sequence[ChatMessage]]:
+        """The messages of the prompt: system, the turns that fit, ``question``, ``begun``."""
+        engine = model.engine
+        path = self.store.path_to(question.id)
+        room = engine.context_size - reply_room(
+            engine.context_size, self.settings.sampling.max_tokens
+        )
+        *turns, last = turns_of(path)
+        before = self._left_out(path)
+        window = fit(
+            self._system(),
+            [*turns, [*last, *begun]],
+            room=room,
+            count=lambda messages: engine.count(messages, self._think, continue_final=bool(begun)),
+            dropped=before,
+        )
+        if window.dropped > before:
+            yield Notice("window", left_out(path, window.dropped, engine.context_size))
+        self._window_start = starts_of(path)[window.dropped]
+        return window.messages
+
+    def _left_out(self, path: Sequence[Message]) -> int:
+        """Turns at the head of ``path`` that the last prompt was without.
+
+        None on another branch, which need not be as long: there the window begins afresh.
+        """
+        starts = starts_of(path)
+        return starts.index(self._window_start) if self._window_start in starts else 0
+
+    def _system(self) -> list[ChatMessage]:
+        system = self._session.system if self._session else self.settings.system
+        return [ChatMessage("system", system)] if system else []
+
+    @property
+    def _think(self) -> Think:
+        think: Think = self.settings.think  # type: ignore[assignment]  # checked by its choices
+        return think

@@ -1,0 +1,69 @@
+"""The user's own editor on one file: ``$VISUAL``, ``$EDITOR``, or what the system has."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from tchat.errors import UsageError
+from tchat.sanitize import decode_input
+
+FALLBACKS = ("notepad",) if os.name == "nt" else ("nano", "vim", "vi")
+
+
+def edit_file(path: Path, environ: Mapping[str, str] = os.environ) -> None:
+    """Open ``path`` in the editor and wait until it is closed.
+
+    Raises:
+        UsageError: There is no editor, or it failed.
+    """
+    command = editor_command(environ)
+    try:
+        code = subprocess.run([*command, str(path)], check=False).returncode
+    except OSError as error:
+        raise UsageError(
+            f"cannot start the editor `{command[0]}`: {error.strerror}", "set EDITOR to another"
+        ) from error
+    if code:
+        raise UsageError(f"the editor `{command[0]}` ended with exit code {code}")
+
+
+def edit_text(text: str, environ: Mapping[str, str] = os.environ) -> str:
+    """Let the user edit ``text`` in a file that only they can read, and return it.
+
+    Raises:
+        UsageError: There is no editor, or it failed; or what it wrote is no text.
+    """
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix="tchat-") as folder:
+        path = Path(folder, "prompt.md")
+        path.write_text(text, encoding="utf-8")
+        edit_file(path, environ)
+        return decode_input(path.read_bytes(), path.name).rstrip("\n")
+
+
+def editor_command(environ: Mapping[str, str]) -> list[str]:
+    """The editor as a command line in words.
+
+    Raises:
+        UsageError: None is set and none is installed, or what is set is no command line.
+    """
+    for variable in ("VISUAL", "EDITOR"):
+        value = environ.get(variable, "")
+        try:
+            words = shlex.split(value, posix=os.name != "nt")
+        except ValueError as error:
+            raise UsageError(
+                f"{variable} is no command line: {error}", "close its quotes: for example 'vim -n'"
+            ) from None
+        if words:
+            return words
+    for name in FALLBACKS:
+        if shutil.which(name):
+            return [name]
+    raise UsageError("there is no editor", "set EDITOR, for example EDITOR=nano")

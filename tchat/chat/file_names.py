@@ -1,0 +1,75 @@
+"""Names of files that a word could become: what is offered behind an ``@``."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+
+from tchat.chat.attachments import expand_user
+
+# A walk from the home folder must end; a project of this size is still listed whole.
+MOST = 4000
+# Full of files that nobody wrote by hand.
+_SKIPPED = frozenset({"node_modules", "__pycache__", "venv", "target", "site-packages"})
+
+
+def file_names(word: str, folder: Path | None = None) -> list[str]:
+    """Files and folders below the folder that ``word`` begins with, nearest first.
+
+    ``src/te`` lists everything below ``src``; what comes after the last slash only decides whether
+    hidden names are listed: they are when it begins with a dot. The names are spelled as the word
+    is, from its folder on, and folders end in a slash. A folder that cannot be read is empty.
+
+    Reads the disk; not for the user interface's thread.
+
+    Args:
+        word: What was typed: relative, absolute, or with ``~`` in front.
+        folder: What a relative word starts from; the working folder by default.
+
+    Returns:
+        At most `MOST` names: a folder's own names in alphabetical order, before those below.
+    """
+    head, slash, rest = word.rpartition("/")
+    spelled = head + slash
+    root = (folder or Path()) / expand_user(spelled)
+    hidden = rest.startswith(".")
+    names = []
+    for name in _walk(root, hidden):
+        names.append(spelled + name)
+        if len(names) == MOST:
+            break
+    return names
+
+
+def _walk(root: Path, hidden: bool) -> Iterator[str]:
+    """Names below ``root``, breadth first; links to folders and hidden folders are not entered."""
+    waiting = deque([""])
+    while waiting:
+        below = waiting.popleft()
+        for entry in _entries(root / below):
+            if entry.name.startswith(".") and not hidden:
+                continue
+            name = below + entry.name
+            if not _is_folder(entry):
+                yield name
+                continue
+            yield f"{name}/"
+            if not (entry.name.startswith(".") or entry.name in _SKIPPED or entry.is_symlink()):
+                waiting.append(f"{name}/")
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda entry: entry.name.casefold())
+    except (OSError, ValueError):  # a NUL in the name
+        return []
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False

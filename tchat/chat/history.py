@@ -1,0 +1,43 @@
+"""A session's messages as the turns of a prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tchat.engine.turns import ChatMessage
+from tchat.sanitize import single_line
+from tchat.sessions.records import Message, Role
+
+TITLE_LENGTH = 60  # characters
+
+
+def turns_of(path: Sequence[Message]) -> list[list[ChatMessage]]:
+    """Messages from the root to a question, each question together with its reply."""
+    turns: list[list[ChatMessage]] = []
+    for message in path:
+        if message.role is Role.USER or not turns:
+            turns.append([])
+        turns[-1].append(ChatMessage(message.role.value, message.text, message.reasoning))
+    return turns
+
+
+def starts_of(path: Sequence[Message]) -> list[int]:
+    """Ids of the messages that the turns of `turns_of` begin with."""
+    return [each.id for place, each in enumerate(path) if each.role is Role.USER or not place]
+
+
+def title_of(prompt: str) -> str:
+    """A title for a session that begins with ``prompt``: its first line with words in it."""
+    lines = (line.strip("#*>-` \t") for line in prompt.splitlines())
+    first = next((line for line in lines if any(map(str.isalnum, line))), prompt)
+    return single_line(first, limit=TITLE_LENGTH)
+
+
+def left_out(path: Sequence[Message], turns: int, context: int) -> str:
+    """What the user is told when the oldest ``turns`` no longer go into the prompt."""
+    first = next((message.text for message in path if message.role is Role.USER), "")
+    which = f"the oldest {turns:,} turns (from" if turns > 1 else "the oldest turn ("
+    return (
+        f"the context of {context:,} tokens is full: {which} “{single_line(first, limit=40)}”) "
+        f"{'are' if turns > 1 else 'is'} left out of the prompt and kept in the session"
+    )

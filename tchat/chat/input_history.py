@@ -1,0 +1,157 @@
+"""Prompts typed before, across sessions and processes, in one private file.
+
+``history.jsonl`` holds one JSON object a line, the newest last: the ``text`` as it was typed, and
+``pastes`` and ``files``, the pairs of label and content behind its chips. A line that cannot be
+understood is passed over: a prompt typed years ago is not worth an error.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tchat.errors import StorageError
+from tchat.paths import private_file, private_folder
+from tchat.settings.write import write_private
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FILE = "history.jsonl"
+MOST = 1000
+LONGEST = 256 * 1024  # bytes of one line; a longer prompt is not remembered
+LARGEST = 4 * 2**20  # bytes of the file; then the older half leaves
+LOCK_SECONDS = 2.0
+
+Pairs = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One prompt as it was typed.
+
+    Attributes:
+        text: What stood in the prompt, with the labels of its chips.
+        pastes: Label and text of each large paste.
+        files: Label and name of each file mentioned.
+    """
+
+    text: str
+    pastes: Pairs = ()
+    files: Pairs = ()
+
+
+class InputHistory:
+    """The file of prompts; every call reads or writes the disk.
+
+    Args:
+        config: The folder it lies in.
+    """
+
+    def __init__(self, config: Path) -> None:
+        self._path = config / FILE
+
+    def entries(self) -> list[Entry]:
+        """The latest prompts, the oldest first, no two equal in a row.
+
+        Raises:
+            StorageError: The file is there and cannot be read.
+        """
+        try:
+            data = self._path.read_bytes()
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise _cannot("read", self._path, error) from error
+        found: list[Entry] = []
+        for line in data.splitlines()[-MOST:]:
+            entry = _parse(line)
+            if entry is not None and found[-1:] != [entry]:
+                found.append(entry)
+        return found
+
+    def add(self, entry: Entry, *, private: bool) -> None:
+        """Remember a prompt, except in private mode; a blank or very long one is not.
+
+        Raises:
+            StorageError: The file cannot be written.
+        """
+        line = json.dumps(asdict(entry)).encode() + b"\n"
+        if private or not entry.text.strip() or len(line) > LONGEST:
+            return
+        try:
+            with self._locked():
+                self._append(line)
+        except OSError as error:
+            raise _cannot("write", self._path, error) from error
+
+    def clear(self) -> None:
+        """Forget every prompt.
+
+        Raises:
+            StorageError: The file cannot be removed.
+        """
+        try:
+            self._path.unlink(missing_ok=True)
+        except OSError as error:
+            raise _cannot("remove", self._path, error) from error
+
+    def _append(self, line: bytes) -> None:
+        path = private_file(self._path)
+        if path.stat().st_size + len(line) > LARGEST:
+            data = path.read_bytes()
+            write_private(path, data[data.find(b"\n", len(data) // 2) + 1 :])
+        with path.open("r+b") as file:
+            if size := file.seek(0, os.SEEK_END):
+                file.seek(size - 1)
+                # A process that died while writing left half a line.
+                line = line if file.read(1) == b"\n" else b"\n" + line
+            file.seek(size)
+            file.write(line)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        from filelock import FileLock, Timeout
+
+        private_folder(self._path.parent)
+        lock = FileLock(self._path.with_suffix(".lock"), timeout=LOCK_SECONDS, mode=0o600)
+        try:
+            with lock:
+                yield
+        except Timeout as error:
+            raise StorageError(
+                "another process holds the history of prompts", "this prompt is not remembered"
+            ) from error
+
+
+def _parse(line: bytes) -> Entry | None:
+    """The entry of a line; None when the line is damaged."""
+    try:
+        found = json.loads(line)
+        if not isinstance(found, dict) or not isinstance(found["text"], str):
+            return None
+        return Entry(found["text"], _pairs(found.get("pastes")), _pairs(found.get("files")))
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+
+
+def _pairs(found: Any) -> Pairs:
+    """Pairs of strings.
+
+    Raises:
+        ValueError, TypeError: They are something else.
+    """
+    pairs = tuple((label, content) for label, content in found or ())
+    if not all(isinstance(part, str) for pair in pairs for part in pair):
+        raise ValueError("not text")
+    return pairs
+
+
+def _cannot(what: str, path: Path, error: OSError) -> StorageError:
+    return StorageError(
+        f"cannot {what} {path}: {error.strerror}", "free some space or check the permissions"
+    )

@@ -1,0 +1,154 @@
+"""A reply in the session store while it grows."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Self
+
+from tchat.chat.model import ChatModel
+from tchat.engine.events import Event, Finished, Notice, Reason, Reasoning, Token
+from tchat.errors import StorageError, UsageError
+from tchat.sessions.records import Message, Provenance, Role, Status
+from tchat.settings import Settings
+
+if TYPE_CHECKING:
+    from tchat.sessions.store import SessionStore
+
+INTERVAL = 0.2  # seconds between two writes: what a kill -9 can cost
+
+
+class Journal:
+    """Writes one reply to its row, a few times a second, and closes the row at its end.
+
+    A store that fails does not stop the reply: the user is told once, and the reply goes on.
+    """
+
+    def __init__(
+        self, store: SessionStore, row: Message, provenance: Provenance, before: Message | None
+    ) -> None:
+        self._store = store
+        self._row = row
+        self._provenance = provenance
+        self._before = before
+        self._text, self._reasoning = [row.text], [row.reasoning]
+        self._written = time.monotonic()
+        self._failed = self._closed = False
+
+    @property
+    def message_id(self) -> int:
+        """Id of the reply's row."""
+        return self._row.id
+
+    @classmethod
+    def open(
+        cls,
+        store: SessionStore,
+        question: Message,
+        model: ChatModel,
+        settings: Settings,
+        *,
+        text: str = "",
+        reasoning: str = "",
+    ) -> Self:
+        """Make the row of a reply that begins with ``text`` and ``reasoning``.
+
+        Raises:
+            StorageError: The row cannot be made.
+        """
+        provenance = Provenance(
+            model=settings.model,
+            model_sha256=model.facts.sha256,
+            quantization=model.facts.quantization,
+            template_hash=model.engine.template.sha256,
+            sampling=asdict(settings.sampling),
+        )
+        branch = store.branch(question.session_id)
+        before = next((each for each in branch if each.parent_id == question.id), None)
+        row = store.add(
+            question.session_id,
+            Role.ASSISTANT,
+            text,
+            parent_id=question.id,
+            status=Status.STREAMING,
+            reasoning=reasoning,
+            **provenance,
+        )
+        return cls(store, row, provenance, before)
+
+    def take(self, event: Event) -> Notice | None:
+        """Note an event; returns a notice, once, when the store fails."""
+        try:
+            self._take(event)
+        except (StorageError, UsageError) as error:  # full disk; deleted by another process
+            if not self._failed:
+                self._failed = True
+                return Notice("storage", f"this reply is not being stored: {error.message}")
+        return None
+
+    def close(self) -> None:
+        """Close the row of a reply that broke off; one to which nothing was written goes.
+
+        Raises:
+            StorageError: The row cannot be written, and the user was not told of that before.
+        """
+        if self._closed or self._failed:
+            return
+        self._closed = True
+        with suppress(UsageError):  # deleted by another process
+            if self._grown:
+                text, reasoning = self._joined()
+                self._store.finish(
+                    self._row.id, status=Status.STOPPED, text=text, reasoning=reasoning
+                )
+            else:
+                self._withdraw()
+
+    @property
+    def _grown(self) -> bool:
+        """Whether anything was written beyond what the reply begins with."""
+        return self._joined() != (self._row.text, self._row.reasoning)
+
+    def _withdraw(self) -> None:
+        """Delete the row; the reply that was the active one before is so again."""
+        self._store.delete_message(self._row.id)
+        if self._before is not None:
+            self._store.activate(self._before.id)
+
+    def _take(self, event: Event) -> None:
+        if isinstance(event, Token):
+            self._text.append(event.text)
+        elif isinstance(event, Reasoning):
+            self._reasoning.append(event.text)
+        elif isinstance(event, Finished):
+            self._finish(event)
+            return
+        else:
+            return
+        if not self._failed and time.monotonic() - self._written >= INTERVAL:
+            self._store.journal(self._row.id, *self._joined())
+            self._written = time.monotonic()
+
+    def _finish(self, event: Finished) -> None:
+        stopped = event.reason is Reason.CANCELLED
+        if stopped and not self._grown:
+            self.close()
+            return
+        text, reasoning = self._joined()
+        sampling = {**self._provenance["sampling"], "seed": event.seed}
+        self._store.finish(
+            self._row.id,
+            status=Status.STOPPED if stopped else Status.DONE,
+            text=text or event.text,  # a choice comes without pieces
+            reasoning=reasoning,
+            sampling=sampling,
+            usage=asdict(event.usage),
+            timings=asdict(event.timings),
+            finish_reason=event.reason.value,
+        )
+        self._closed = True
+
+    def _joined(self) -> tuple[str, str]:
+        self._text, self._reasoning = ["".join(self._text)], ["".join(self._reasoning)]
+        return self._text[0], self._reasoning[0]

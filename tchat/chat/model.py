@@ -1,0 +1,60 @@
+"""From settings to an engine: the model is found and checked once."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tchat.chat.preload import Preloaded, options_of
+from tchat.engine.cancel import Cancel
+from tchat.engine.engine import Engine
+from tchat.engine.events import Event, Notice
+from tchat.engine.llama import backend, build_name
+from tchat.models.check import check
+from tchat.models.facts import ModelFacts
+from tchat.models.files import label
+from tchat.models.resolve import resolve
+from tchat.models.store import ModelStore
+from tchat.paths import Paths
+from tchat.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class ChatModel:
+    """An engine and what is known of its file."""
+
+    engine: Engine
+    facts: ModelFacts
+
+
+def open_model(
+    settings: Settings, paths: Paths, cancel: Cancel
+) -> Generator[Event, None, ChatModel]:
+    """Find and check the model of ``settings``; returns it with its engine, not yet loaded.
+
+    A file that was not seen before is probed in a child first, which takes as long as loading it;
+    a `Notice` says so.
+
+    Raises:
+        ModelError: It is not there, cannot chat, or is refused by llama.cpp.
+    """
+    path = resolve(settings.model)
+    with ModelStore(paths) as store:
+        facts = store.facts(path)
+        if not facts.refusal and store.verdict(facts, build_name()) is None:
+            yield Notice("model", f"{label(path)} is new: checking once that it loads safely")
+        check(facts, store, probe_command, build=build_name(), cancelled=cancel.is_set)
+    backend().log.write_to(paths.log_file)
+    return ChatModel(Engine(options_of(settings, facts), cancel), facts)
+
+
+def probe_command(path: Path) -> Sequence[str]:
+    """The command that probes ``path`` in a process of its own."""
+    return [sys.executable, "-m", "tchat.chat.probe", str(path)]
+
+
+def preloaded_model(begun: Preloaded, cancel: Cancel) -> ChatModel:
+    """The engine of a model that is being loaded already."""
+    return ChatModel(Engine(begun.options, cancel, begun.opening), begun.facts)

@@ -1,0 +1,106 @@
+"""Loading a known model while the rest of the program is still being imported.
+
+A one-shot's time to the first token is llama.cpp loading the model and Python importing modules.
+The one needs no GIL, so they go on side by side; what is imported here comes before both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tchat.engine.adapters import ControlVector, Lora
+from tchat.engine.cancel import Cancel
+from tchat.engine.llama import backend, build_name
+from tchat.engine.opening import Opening
+from tchat.engine.options import EngineOptions
+from tchat.errors import ModelInvalid, TchatError
+from tchat.models.facts import ModelFacts, read_facts
+from tchat.models.files import label
+from tchat.models.kinds import Kind
+from tchat.models.resolve import resolve
+from tchat.models.store import ModelStore
+from tchat.paths import Paths, expanded
+from tchat.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Preloaded:
+    """A model that is being loaded."""
+
+    facts: ModelFacts
+    options: EngineOptions
+    opening: Opening
+
+
+def preload(settings: Settings, paths: Paths, cancel: Cancel) -> Preloaded | None:
+    """Begin to load the model of ``settings`` beside what the caller does next.
+
+    Returns:
+        None where there is more to it than loading: the file is new, or something is wrong, which
+        is said when the model is needed.
+    """
+    try:
+        with ModelStore(paths) as store:
+            facts = store.facts(resolve(settings.model))
+            verdict = store.verdict(facts, build_name())
+        if facts.refusal or verdict is None or not verdict.ok:
+            return None
+        options = options_of(settings, facts)
+        backend().log.write_to(paths.log_file)
+    except TchatError:
+        return None
+    return Preloaded(facts, options, Opening(options, cancel))
+
+
+def options_of(settings: Settings, facts: ModelFacts) -> EngineOptions:
+    """What the engine for a checked file is made from.
+
+    Raises:
+        ModelError: An adapter is missing, or is none.
+    """
+    return EngineOptions(
+        path=facts.path,
+        template=facts.chat_template or None,
+        ctx_size=settings.ctx_size,
+        threads=settings.threads,
+        gpu_layers=settings.gpu_layers,
+        batch_size=settings.batch_size,
+        loras=tuple(_loras(settings.lora)),
+        control=tuple(_control_vectors(settings.control_vector)),
+    )
+
+
+def parse_scaled(entry: str) -> tuple[Path, float]:
+    """``PATH`` or ``PATH:SCALE``; a colon that no number follows belongs to the path."""
+    name, _, number = entry.rpartition(":")
+    try:
+        scale = float(number) if name else 1.0
+    except ValueError:
+        name, scale = "", 1.0
+    return expanded(name or entry), scale
+
+
+def _loras(entries: Sequence[str]) -> Iterator[Lora]:
+    for entry in entries:
+        path, scale = parse_scaled(entry)
+        _require(path, Kind.LORA, "--lora")
+        yield Lora(path, scale)
+
+
+def _control_vectors(entries: Sequence[str]) -> Iterator[ControlVector]:
+    for entry in entries:
+        path, scale = parse_scaled(entry)
+        _require(path, Kind.CONTROL_VECTOR, "--control-vector")
+        from tchat.models.control_vector import read_control_vector
+
+        directions = read_control_vector(path)
+        yield ControlVector(path, directions.width, directions.by_layer, scale)
+
+
+def _require(path: Path, kind: Kind, flag: str) -> None:
+    """llama.cpp would crash on a missing adapter, and take a model for one."""
+    found = read_facts(path).kind
+    if found is not kind:
+        raise ModelInvalid(f"{label(path)} is a {found}", f"{flag} takes a {kind}")

@@ -1,0 +1,247 @@
+"""Named prompt templates: TOML files with variables, tchat's own and the user's.
+
+::
+
+    description = "Translate a text"
+    system = "You are a translator."          # optional
+    prompt = "Translate into {language}:\\n\\n{input}"
+    [defaults]
+    language = "English"
+    [sampling]
+    temp = 0.2
+
+``{name}`` is a variable and ``{{name}}`` stands for the text ``{name}``; other braces are
+themselves, so JSON may be written as it is. ``{input}`` is what was piped or typed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tchat.errors import TchatError, UsageError
+from tchat.paths import Paths, expanded
+from tchat.settings import Value, keys
+from tchat.settings.coerce import check
+from tchat.settings.load import parse_toml, read_text
+from tchat.settings.nearest import did_you_mean
+
+BUILTIN = Path(__file__).parent.parent / "data" / "prompts"
+INPUT = "input"
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_VARIABLE = re.compile(r"\{\{([a-z_][a-z0-9_]*)\}\}|\{([a-z_][a-z0-9_]*)\}")
+_FIELDS = ("description", "system", "prompt", "defaults", "sampling")
+
+
+class Filled(NamedTuple):
+    """A template with its variables filled in."""
+
+    prompt: str
+    system: str
+
+
+@dataclass(frozen=True, slots=True)
+class PromptTemplate:
+    """One named template. ``sampling`` holds checked settings by name."""
+
+    name: str
+    path: Path
+    description: str
+    system: str
+    prompt: str
+    defaults: Mapping[str, str]
+    sampling: Mapping[str, Value]
+
+    @property
+    def builtin(self) -> bool:
+        """Whether it came with tchat."""
+        return self.path.parent == BUILTIN
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Names of the variables besides ``input``, in the order of their appearance."""
+        found = (*_variables(self.system), *_variables(self.prompt))
+        return tuple(dict.fromkeys(name for name in found if name != INPUT))
+
+    @property
+    def takes_input(self) -> bool:
+        """Whether it says where the input goes."""
+        return INPUT in (*_variables(self.system), *_variables(self.prompt))
+
+    def fill(self, text: str, values: Mapping[str, str]) -> Filled:
+        """The prompt for ``text`` (what was piped or typed) and the variables' ``values``.
+
+        A template that does not say where the input goes gets it in front, as a pipe does.
+        Values are put in once and not searched for variables.
+
+        Raises:
+            UsageError: A variable has no value, a value has no variable, or the input is missing.
+        """
+        self._refuse_strangers(values)
+        known = {**self.defaults, **values, INPUT: text}
+        if self.takes_input and not text:
+            raise UsageError(
+                f"the prompt `{self.name}` needs a text to work on", "pipe it in or type it"
+            )
+        prompt = self._expand(self.prompt, known)
+        if text and not self.takes_input:
+            prompt = f"{text}\n\n{prompt}"
+        return Filled(prompt, self._expand(self.system, known))
+
+    def _refuse_strangers(self, values: Mapping[str, str]) -> None:
+        for name in values:
+            if name not in self.variables:
+                listed = ", ".join(self.variables) or "none"
+                raise UsageError(
+                    f"the prompt `{self.name}` has no variable `{name}`",
+                    did_you_mean(name, self.variables) or f"its variables: {listed}",
+                )
+
+    def _expand(self, text: str, known: Mapping[str, str]) -> str:
+        def value(match: re.Match[str]) -> str:
+            literal, name = match.groups()
+            if literal:
+                return f"{{{literal}}}"
+            if name not in known:
+                raise UsageError(
+                    f"the prompt `{self.name}` needs a value for `{name}`",
+                    f"add `-p {name} VALUE`",
+                )
+            return known[name]
+
+        return _VARIABLE.sub(value, text)
+
+
+def find_template(name: str, paths: Paths) -> PromptTemplate:
+    """The template called ``name``: the user's own before tchat's, or a path to a TOML file.
+
+    Raises:
+        UsageError: There is none, or its file is broken.
+        StorageError: Its file cannot be read.
+    """
+    if name.endswith(".toml"):
+        path = expanded(name)
+        if not path.is_file():
+            raise UsageError(f"there is no file {name}")
+        return read_template(path)
+    for path in _places(name, paths):
+        if path.is_file():
+            return read_template(path)
+    names = [template.name for template in list_templates(paths)[0]]
+    raise UsageError(
+        f"there is no prompt `{name}`",
+        did_you_mean(name, names) or "`tchat prompts ls` lists them all",
+    )
+
+
+def list_templates(paths: Paths) -> tuple[list[PromptTemplate], list[str]]:
+    """All templates by name, and what is wrong with files that could not be read."""
+    found: dict[str, PromptTemplate] = {}
+    broken: list[str] = []
+    for path in _files(paths):
+        try:
+            found.setdefault(path.stem, read_template(path))
+        except TchatError as error:
+            broken.append(str(error))
+    return sorted(found.values(), key=lambda template: template.name), broken
+
+
+def own_path(name: str, paths: Paths) -> Path:
+    """Where the user's own template ``name`` is, or would be.
+
+    Raises:
+        UsageError: ``name`` cannot be a template's name.
+    """
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"`{name}` cannot be a prompt's name",
+            "use lower-case letters, digits, - and _, at most 64",
+        )
+    return paths.prompts / f"{name}.toml"
+
+
+def read_template(path: Path) -> PromptTemplate:
+    """The template in the TOML file ``path``, named after the file.
+
+    Raises:
+        UsageError: The file is not TOML, or not a template.
+        StorageError: It cannot be read.
+    """
+    return parse_template(read_text(path), path)
+
+
+def parse_template(text: str, path: Path) -> PromptTemplate:
+    """The template that the TOML ``text`` of ``path`` spells.
+
+    Raises:
+        UsageError: It is not TOML, or not a template; names the field.
+    """
+    document = parse_toml(text, path)
+    for name in document:
+        if name not in _FIELDS:
+            hint = did_you_mean(name, _FIELDS) or "a prompt has " + ", ".join(_FIELDS)
+            raise UsageError(f"{path}: unknown field `{name}`", hint)
+    prompt = _text(document, "prompt", path)
+    if not prompt.strip():
+        raise UsageError(f"{path} has no `prompt`", 'write one: prompt = "…{input}"')
+    return PromptTemplate(
+        name=path.stem,
+        path=path,
+        description=_text(document, "description", path),
+        system=_text(document, "system", path).strip(),
+        prompt=prompt.strip("\n"),
+        defaults=_defaults(document, path),
+        sampling=_sampling(document, path),
+    )
+
+
+def _places(name: str, paths: Paths) -> tuple[Path, ...]:
+    if not _NAME.fullmatch(name):
+        return ()
+    return own_path(name, paths), BUILTIN / f"{name}.toml"
+
+
+def _files(paths: Paths) -> Iterator[Path]:
+    for folder in (paths.prompts, BUILTIN):
+        if folder.is_dir():
+            yield from sorted(path for path in folder.glob("*.toml") if _NAME.fullmatch(path.stem))
+
+
+def _variables(text: str) -> tuple[str, ...]:
+    return tuple(match[2] for match in _VARIABLE.finditer(text) if match[2])
+
+
+def _text(document: Mapping[str, Any], name: str, path: Path) -> str:
+    value = document.get(name, "")
+    if not isinstance(value, str):
+        raise UsageError(f"{path}: `{name}` must be text")
+    return value
+
+
+def _table(document: Mapping[str, Any], name: str, path: Path) -> Mapping[str, Any]:
+    value = document.get(name, {})
+    if not isinstance(value, dict):
+        raise UsageError(f"{path}: `{name}` must be a table, written [{name}]")
+    return value
+
+
+def _defaults(document: Mapping[str, Any], path: Path) -> dict[str, str]:
+    table = _table(document, "defaults", path)
+    for name, value in table.items():
+        if not isinstance(value, str):
+            raise UsageError(f"{path}: `defaults.{name}` must be text, in quotes")
+    return dict(table)
+
+
+def _sampling(document: Mapping[str, Any], path: Path) -> dict[str, Value]:
+    checked: dict[str, Value] = {}
+    known = {key.name: key for key in keys().values() if key.section == "sampling"}
+    for name, value in _table(document, "sampling", path).items():
+        if name not in known:
+            hint = did_you_mean(name, known)
+            raise UsageError(f"{path}: there is no sampling setting `{name}`", hint)
+        checked[name] = check(known[name], value, f"in {path}")
+    return checked

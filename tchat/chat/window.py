@@ -1,0 +1,76 @@
+"""The context window: which turns go into the prompt, and why the others do not."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from tchat.engine.turns import ChatMessage
+from tchat.errors import DoesNotFit
+
+Count = Callable[[Sequence[ChatMessage]], int]
+
+REPLY_SHARE = 4  # a quarter of the context is kept free for the reply,
+REPLY_MOST = 1024  # up to this many tokens
+REFILL = 0.75  # turns leave until this share of the room is used, so that they leave rarely
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The messages of one prompt.
+
+    Args:
+        messages: System message and the turns kept, oldest first.
+        dropped: Turns left out, from the beginning of the session.
+    """
+
+    messages: tuple[ChatMessage, ...]
+    dropped: int
+
+
+def reply_room(context: int, max_tokens: int) -> int:
+    """Tokens to keep free for the reply in a context of ``context`` tokens; at least one."""
+    share = min(REPLY_MOST, context // REPLY_SHARE)
+    return max(1, min(max_tokens, context // 2)) if max_tokens >= 0 else share
+
+
+def fit(
+    system: Sequence[ChatMessage],
+    turns: Sequence[Sequence[ChatMessage]],
+    *,
+    room: int,
+    count: Count,
+    dropped: int = 0,
+) -> Window:
+    """Leave the oldest whole turns out until the prompt fits.
+
+    The system message and the last turn always stay, even where they do not fit: the engine
+    refuses them with the numbers. Once turns must leave, a quarter of the room is freed at once:
+    each time they do, the KV cache is read again from there.
+
+    Args:
+        system: The system message, or nothing.
+        turns: Each a question with its reply; the last is the new one.
+        room: Tokens that the prompt may have.
+        count: Exact tokens of a prompt.
+        dropped: Turns that were left out the last time; they stay out.
+    """
+
+    def messages(first: int) -> tuple[ChatMessage, ...]:
+        return (*system, *(message for turn in turns[first:] for message in turn))
+
+    def size(first: int) -> float:
+        try:
+            return count(messages(first))
+        except DoesNotFit:
+            return math.inf
+
+    last = len(turns) - 1
+    first = min(dropped, last)
+    if size(first) > room:
+        # The prompt only gets shorter with each turn that leaves, so the place can be bisected.
+        goal = room * REFILL
+        first = bisect_left(range(last), -goal, lo=min(first + 1, last), key=lambda n: -size(n))
+    return Window(messages(first), first)

@@ -1,0 +1,103 @@
+"""One prompt to the model, and its reply to standard output."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from tchat.cli.console import Console
+from tchat.cli.opening import drop, find_session, open_chat, open_store, resumed
+from tchat.cli.render import Output, Renderer
+from tchat.cli.request import AskRequest, Turn
+from tchat.engine.cancel import Cancel
+from tchat.engine.events import Chosen, Event, Finished, Reason, Token
+from tchat.engine.runner import run_on_engine_thread
+from tchat.settings import Settings
+
+if TYPE_CHECKING:
+    from tchat.chat.chat import Chat
+    from tchat.chat.preload import Preloaded
+
+YES, NO, UNSURE = 0, 1, 2  # exit codes of --yes-no
+THRESHOLD = 0.6  # below this probability, --yes-no is unsure
+
+
+def answer(turn: Turn, console: Console, cancel: Cancel, begun: Preloaded | None) -> int:
+    """Send ``turn``, print the reply, and return the exit code.
+
+    Args:
+        turn: What to send.
+        console: Where to print.
+        cancel: Stops the reply; signals set it.
+        begun: The model, when it is being loaded already; it is freed in any case.
+
+    Raises:
+        TchatError: There is no reply, or it is not of the form asked for.
+        Interrupted: A signal ended it.
+    """
+    return run_on_engine_thread(lambda: _answer(turn, console, cancel, begun), cancel)
+
+
+def _answer(turn: Turn, console: Console, cancel: Cancel, begun: Preloaded | None) -> int:
+    with ExitStack() as held:
+        held.callback(drop, begun, cancel)
+        store = held.enter_context(open_store(turn.request, turn.settings, console))
+        session = find_session(turn.request, store)
+        settings = resumed(turn.request, turn.settings, store, session)
+        if session is not None and "system" in turn.request.settings:
+            session = store.update(session.id, system=settings.system)
+        chat = held.enter_context(open_chat(settings, console, store, session, cancel, begun=begun))
+        return _print(turn, settings, chat, console)
+
+
+def _print(turn: Turn, settings: Settings, chat: Chat, console: Console) -> int:
+    """Iterate the reply, show it, check it, and return the exit code."""
+    finished, code = None, YES
+    with Renderer(console, _output(turn.request, settings)) as renderer:
+        for event in _events(turn, chat):
+            if isinstance(event, Chosen) and turn.request.yes_no:
+                code = _show_yes_no(event, turn.request, renderer)
+            else:
+                renderer.show(event)
+            if isinstance(event, Finished):
+                finished = event
+        renderer.describe(session=chat.session.id if chat.session else None)
+    if turn.schema is not None and finished and finished.reason is not Reason.CANCELLED:
+        from tchat.engine.schema import validate
+
+        validate(finished.text, turn.schema)
+    return code
+
+
+def _show_yes_no(chosen: Chosen, request: AskRequest, renderer: Renderer) -> int:
+    """Show the answer, which is "unsure" below the threshold; returns the exit code."""
+    label, probability = chosen.probabilities[0]
+    threshold = THRESHOLD if request.threshold is None else request.threshold
+    if probability < threshold:
+        renderer.show(Token("unsure"))
+        renderer.describe(reply="unsure", choices=dict(chosen.probabilities))
+        return UNSURE
+    renderer.show(chosen)
+    return YES if label == "yes" else NO
+
+
+def _events(turn: Turn, chat: Chat) -> Iterator[Event]:
+    if turn.request.labels:
+        listed = ", ".join(turn.request.labels)
+        return chat.choose(f"{turn.prompt}\n\nAnswer with one of: {listed}.", turn.request.labels)
+    if not turn.prompt:
+        return chat.continue_reply()
+    return chat.send(turn.prompt)
+
+
+def _output(request: AskRequest, settings: Settings) -> Output:
+    return Output(
+        markdown=settings.markdown,
+        json=request.as_json,
+        raw=request.raw,
+        stream=request.stream,
+        extract=request.extract,
+        usage=request.usage,
+        show_reasoning=settings.show_reasoning,
+    )

@@ -1,0 +1,146 @@
+"""The Typer application: command groups that load when they are called, and prompts without one."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from typing import Any
+
+import click
+import typer
+from typer.core import TyperGroup
+
+from tchat.cli.commands import COMMANDS, mistyped
+from tchat.cli.console import Console
+from tchat.errors import ExitCode, UsageError
+from tchat.settings.nearest import nearest
+
+ROOT_OPTIONS = frozenset({"--help", "-h", "--version", "--install-completion", "--show-completion"})
+EPILOG = """\
+\b
+Examples:
+  tchat "Why is the sky blue?"
+  git diff --staged | tchat -t commit
+  tchat -f 'docs/*.md' "What is missing here?"
+  tchat --yes-no "Is this a complaint?" < mail.txt
+  tchat -c "And shorter?"
+\b
+`tchat ask --help` lists every flag of a prompt. `tchat -- WORD` sends a prompt
+that looks like a command.
+"""
+
+
+class Root(TyperGroup):
+    """The commands by name; what names none of them is a prompt for ``ask``."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Names of the commands, in the order of the help."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """The command, imported now; `None` when there is none."""
+        if cmd_name not in COMMANDS:
+            return None
+        command = typer.main.get_command(importlib.import_module(COMMANDS[cmd_name][0]).app)
+        command.name = cmd_name
+        return command
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put ``ask`` in front of what is neither a command nor an option of the root.
+
+        Raises:
+            UsageError: The first word looks like a mistyped command.
+        """
+        if args and args[0] not in COMMANDS and args[0].split("=")[0] not in ROOT_OPTIONS:
+            if not ctx.resilient_parsing and (name := mistyped(args)):
+                raise UsageError(
+                    f"there is no command `{args[0]}`",
+                    f"did you mean `{name}`? `tchat -- {args[0]}` sends it as a prompt",
+                )
+            args = ["ask", *args]
+        return super().parse_args(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry[1]) for name, entry in COMMANDS.items()])
+
+    def shell_complete(
+        self, ctx: click.Context, incomplete: str
+    ) -> list[click.shell_completion.CompletionItem]:
+        """Commands, and the flags of ``ask``, which need no command in front."""
+        found = super().shell_complete(ctx, incomplete)
+        ask = self.get_command(ctx, "ask")
+        if ask is not None and incomplete.startswith("-"):
+            own = {item.value for item in found}
+            more = ask.shell_complete(click.Context(ask, parent=ctx), incomplete)
+            found += [item for item in more if item.value not in own]
+        return found
+
+
+def call(argv: Sequence[str], console: Console) -> int:
+    """Carry out ``argv`` through Typer and return the exit code.
+
+    Raises:
+        UsageError: The call cannot be understood; names the nearest option or command.
+        KeyboardInterrupt: A question was answered with Ctrl-C.
+    """
+    root = typer.main.get_command(_application())
+    if "_TCHAT_COMPLETE" in console.environ:
+        root.main(list(argv), prog_name="tchat", obj=console)
+    try:
+        with root.make_context("tchat", list(argv), obj=console) as ctx:
+            return int(root.invoke(ctx) or 0)
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
+    except click.Abort:
+        raise KeyboardInterrupt from None
+    except click.exceptions.NoArgsIsHelpError as error:
+        console.stderr.write(error.format_message() + "\n")
+        return ExitCode.USAGE
+    except click.ClickException as error:
+        raise _usage(error) from None
+
+
+def _application() -> typer.Typer:
+    app = typer.Typer(
+        cls=Root,
+        help="Chat with local language models. Without a prompt, `tchat` opens a chat.",
+        epilog=EPILOG,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+        options_metavar="[OPTIONS]",
+        subcommand_metavar="[PROMPT | COMMAND]",
+    )
+    app.callback(invoke_without_command=True)(_root)
+    return app
+
+
+def _root(
+    version: bool = typer.Option(False, "--version", "-V", help="Print the version and exit"),
+) -> None:
+    if version:
+        from tchat import __version__
+
+        typer.echo(f"tchat {__version__}")
+        raise typer.Exit
+
+
+def _usage(error: click.ClickException) -> UsageError:
+    """A click error as one line, with the nearest name and where the help is."""
+    ctx = getattr(error, "ctx", None)
+    command = ctx.command_path if ctx else "tchat"
+    hint = f"`{command} --help` tells more"
+    message = error.format_message().rstrip(".").replace("\n", " ")
+    if isinstance(error, click.NoSuchOption):
+        message = f"there is no option {error.option_name}"
+        hint = _nearest_option(error.option_name, ctx) or hint
+    return UsageError(message[:1].lower() + message[1:], hint)
+
+
+def _nearest_option(name: str, ctx: Any) -> str:
+    params = ctx.command.get_params(ctx) if ctx else []
+    names = [opt for param in params for opt in (*param.opts, *param.secondary_opts)]
+    best = nearest(name, names, cutoff=0.6)
+    return f"did you mean {best}?" if best else ""

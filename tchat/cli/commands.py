@@ -1,0 +1,50 @@
+"""The command groups by name, as data: reading this must cost nothing at start-up."""
+
+from __future__ import annotations
+
+# name: (module that holds the Typer app, one line of help, its subcommands)
+COMMANDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
+    "ask": (
+        "tchat.cli.ask_command",
+        "Answer one prompt; `tchat PROMPT` means the same",
+        (),
+    ),
+    "sessions": (
+        "tchat.cli.sessions",
+        "List, search, show, rename, export, import and delete stored chats",
+        ("ls", "show", "search", "rename", "rm", "export", "import", "path"),
+    ),
+    "config": (
+        "tchat.cli.config",
+        "Show and change the settings",
+        ("show", "get", "set", "unset", "edit", "path"),
+    ),
+    "prompts": (
+        "tchat.cli.prompts",
+        "Manage named prompt templates",
+        ("ls", "show", "new", "edit", "rm"),
+    ),
+    "doctor": (
+        "tchat.cli.doctor",
+        "Tell what this installation can do, and what stands in its way",
+        (),
+    ),
+}
+
+
+def mistyped(words: list[str]) -> str:
+    """The command that ``words`` most likely meant, or the empty string for a prompt.
+
+    Only what looks like a command counts: one short lower-case word, alone or before a
+    subcommand of the command it resembles.
+    """
+    first = words[0]
+    if first in COMMANDS or not (first.isascii() and first.isalpha() and first.islower()):
+        return ""
+    if len(words) > 1 and not any(words[1] in entry[2] for entry in COMMANDS.values()):
+        return ""
+    from tchat.settings.nearest import nearest
+
+    name = nearest(first, COMMANDS, cutoff=0.75)
+    fits = len(words) == 1 or (name and words[1] in COMMANDS[name][2])
+    return name if fits else ""

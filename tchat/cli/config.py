@@ -1,0 +1,111 @@
+"""``tchat config``: show, get, set, unset, edit, path."""
+
+from __future__ import annotations
+
+import typer
+
+from tchat.chat.editor import edit_file
+from tchat.cli.console import Console
+from tchat.cli.group import group
+from tchat.cli.listing import print_json, print_rows
+from tchat.paths import private_file
+from tchat.sanitize import printable
+from tchat.settings import Key, Value, find_key, keys, load, spell
+from tchat.settings.load import check_document, parse_toml, read_text
+from tchat.settings.write import set_value, unset_value
+
+app = group("Show and change the settings: config.toml under the variables TCHAT_* and the flags.")
+
+
+def _complete(incomplete: str) -> list[str]:
+    return [name for name in keys() if name.startswith(incomplete)]
+
+
+NAME = typer.Argument(..., help="A setting, as in `tchat config show`", autocompletion=_complete)
+
+
+@app.command()
+def show(
+    ctx: typer.Context,
+    as_json: bool = typer.Option(False, "--json", help="Print JSON"),
+) -> None:
+    """List every setting with its value and where the value comes from."""
+    console: Console = ctx.obj
+    loaded = load(console.paths, console.environ)
+    for warning in loaded.warnings:
+        console.say(f"warning: {warning}")
+    listed = [
+        (key, key.value_in(loaded.settings), loaded.origins.get(key.name, "default"))
+        for key in keys().values()
+    ]
+    if as_json:
+        print_json(console, [_record(*entry) for entry in listed])
+        return
+    rows = [(key.name, spell(value), origin, key.help) for key, value, origin in listed]
+    print_rows(console, ("NAME", "VALUE", "FROM", "MEANING"), rows)
+
+
+@app.command()
+def get(ctx: typer.Context, name: str = NAME) -> None:
+    """Print one setting's value."""
+    console: Console = ctx.obj
+    key = find_key(name)
+    settings = load(console.paths, console.environ).settings
+    console.out(printable(spell(key.value_in(settings))))
+
+
+@app.command("set", context_settings={"ignore_unknown_options": True})
+def set_(
+    ctx: typer.Context,
+    name: str = NAME,
+    value: str = typer.Argument(..., help='The value; a list is one text or JSON: \'["a", "b"]\''),
+) -> None:
+    """Write one setting into config.toml; comments stay."""
+    console: Console = ctx.obj
+    key = find_key(name)
+    set_value(console.paths.config_file, key, value)
+    if key.variable in console.environ:
+        console.say(f"warning: the environment variable {key.variable} still wins over it")
+
+
+@app.command()
+def unset(ctx: typer.Context, name: str = NAME) -> None:
+    """Take one setting out of config.toml, so that its default holds again."""
+    console: Console = ctx.obj
+    unset_value(console.paths.config_file, find_key(name))
+
+
+@app.command()
+def edit(ctx: typer.Context) -> None:
+    """Open config.toml in $VISUAL or $EDITOR, and check it afterwards."""
+    console: Console = ctx.obj
+    path = private_file(console.paths.config_file)
+    edit_file(path, console.environ)
+    for warning in check_document(parse_toml(read_text(path), path), path)[1]:
+        console.say(f"warning: {warning}")
+
+
+@app.command("path")
+def path_(
+    ctx: typer.Context,
+    as_json: bool = typer.Option(False, "--json", help="Print all of tchat's places as JSON"),
+) -> None:
+    """Print where config.toml is."""
+    console: Console = ctx.obj
+    if as_json:
+        print_json(console, {name: str(place) for name, place in console.paths})
+        return
+    console.out(printable(str(console.paths.config_file)))
+
+
+def _record(key: Key, value: Value, origin: str) -> dict[str, object]:
+    return {
+        "name": key.name,
+        "section": key.section,
+        "value": list(value) if isinstance(value, tuple) else value,
+        "default": list(key.default) if isinstance(key.default, tuple) else key.default,
+        "from": origin,
+        "variable": key.variable,
+        "flags": list(key.flags),
+        "help": key.help,
+    }

@@ -1,0 +1,104 @@
+"""The outside world as a command sees it: streams, environment, folders, and how to open a chat."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO, TextIO
+
+from tchat.paths import Paths, user_paths
+from tchat.sanitize import single_line
+
+if TYPE_CHECKING:
+    from tchat.chat.chat import Chat
+
+    OpenChat = Callable[..., Chat]
+
+
+LONGEST_LINE = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Console:
+    """Streams, environment and folders of one call; a test makes its own.
+
+    ``stdin`` is bytes, because what a pipe brings is decoded by `tchat.sanitize`; `None` when
+    there is none. ``open_chat`` stands in for `Chat.open`.
+    """
+
+    stdin: BinaryIO | None
+    stdout: TextIO
+    stderr: TextIO
+    environ: Mapping[str, str]
+    open_chat: OpenChat | None = None
+
+    @property
+    def paths(self) -> Paths:
+        """The user's folders and files."""
+        return user_paths(self.environ)
+
+    @property
+    def stdin_is_terminal(self) -> bool:
+        """Whether a person types the input."""
+        return self.stdin is not None and self.stdin.isatty()
+
+    @property
+    def stdout_is_terminal(self) -> bool:
+        """Whether a person reads the output."""
+        return self.stdout.isatty()
+
+    @property
+    def stderr_is_terminal(self) -> bool:
+        """Whether a person reads the notices."""
+        return self.stderr.isatty()
+
+    def out(self, text: str = "") -> None:
+        """Write ``text``, which is safe to print, and a newline to standard output."""
+        self.stdout.write(text + "\n")
+
+    def say(self, text: str) -> None:
+        """Write one line to standard error: a warning or a failure, for whoever reads it."""
+        # A message that cannot be shown must not hide the exit code.
+        with contextlib.suppress(OSError, ValueError):
+            self.stderr.write(f"tchat: {single_line(text, LONGEST_LINE)}\n")
+            self.stderr.flush()
+
+    def flush(self) -> None:
+        """Hand all output to the system now, where a failure can still be told."""
+        self.stdout.flush()
+
+
+def process_console() -> Console:
+    """The console of this process.
+
+    Bad bytes and missing characters become ``?`` instead of failing: under ``LC_ALL=C`` or an
+    8-bit locale an answer may hold characters that the terminal's encoding lacks.
+    """
+    _occupy_standard_descriptors()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    return Console(
+        stdin=None if sys.stdin is None else sys.stdin.buffer,
+        stdout=sys.stdout if sys.stdout is not None else _nowhere(),
+        stderr=sys.stderr if sys.stderr is not None else _nowhere(),
+        environ=os.environ,
+    )
+
+
+def _occupy_standard_descriptors() -> None:
+    """Keep a database from becoming the standard output of a process started without one."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+
+
+def _nowhere() -> TextIO:
+    """A stream for a standard stream that was closed before the start."""
+    return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123 - lives as long as we do

@@ -1,0 +1,150 @@
+"""``tchat doctor``: what this installation can do, and what stands in its way."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+
+from tchat.cli.console import Console
+from tchat.cli.listing import print_json, print_rows
+from tchat.errors import ExitCode, TchatError
+from tchat.settings import Settings, load
+
+PACKAGES = ("typer", "rich", "textual", "jinja2", "numpy")
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the report. A problem has the exit code of the failure it would cause."""
+
+    area: str
+    name: str
+    text: str
+    problem: int = ExitCode.OK
+
+
+@app.command()
+def doctor(
+    ctx: typer.Context,
+    as_json: bool = typer.Option(False, "--json", help="Print JSON"),
+) -> int:
+    """Tell what this installation can do, and what stands in its way.
+
+    The exit code is that of the first problem found, or 0.
+    """
+    console: Console = ctx.obj
+    findings = list(examine(console))
+    if as_json:
+        print_json(
+            console,
+            [
+                {"area": f.area, "name": f.name, "text": f.text, "ok": not f.problem}
+                for f in findings
+            ],
+        )
+    else:
+        rows = [(f.area, "problem" if f.problem else "ok", f.name, f.text) for f in findings]
+        print_rows(console, ("AREA", "STATE", "WHAT", "FOUND"), rows)
+    return next((int(f.problem) for f in findings if f.problem), 0)
+
+
+def examine(console: Console) -> Iterator[Finding]:
+    """All findings; each examination's failure is a finding itself."""
+    yield from _versions()
+    yield from _guarded("engine", "llama.cpp", _engine)
+    yield from _places(console)
+    settings = Settings()
+    try:
+        settings, warnings, _ = load(console.paths, console.environ)
+        yield from (Finding("settings", "warning", line) for line in warnings)
+    except TchatError as error:
+        yield Finding("settings", "settings", str(error), error.exit_code)
+    yield from _guarded("sessions", "database", lambda: _sessions(console))
+    yield from _guarded("model", settings.model, lambda: _model(console, settings))
+
+
+def _guarded(area: str, name: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    try:
+        yield from look()
+    except TchatError as error:
+        yield Finding(area, name, str(error), error.exit_code)
+    except (ImportError, OSError) as error:
+        yield Finding(area, name, f"{type(error).__name__}: {error}", ExitCode.UNEXPECTED)
+
+
+def _versions() -> Iterator[Finding]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    from tchat import __version__
+
+    yield Finding("version", "tchat", __version__)
+    yield Finding("version", "python", f"{platform.python_version()} at {sys.executable}")
+    yield Finding(
+        "version", "system", f"{platform.system()} {platform.release()} {platform.machine()}"
+    )
+    for name in PACKAGES:
+        try:
+            yield Finding("version", name, version(name))
+        except PackageNotFoundError:
+            yield Finding("version", name, "is not installed", ExitCode.UNEXPECTED)
+
+
+def _engine() -> Iterator[Finding]:
+    from tchat.engine.llama import build_facts
+
+    for name, text in build_facts().items():
+        yield Finding("engine", name, text)
+
+
+def _places(console: Console) -> Iterator[Finding]:
+    for name, path in console.paths:
+        fault = _unwritable(path)
+        text = (
+            f"{path} {fault}" if fault else f"{path}{'' if path.exists() else ' (not there yet)'}"
+        )
+        yield Finding("path", name, text, ExitCode.STORAGE if fault else ExitCode.OK)
+
+
+def _unwritable(path: Path) -> str:
+    """Why ``path`` could not be written, or the empty string; the nearest folder there decides."""
+    there = path
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    return "" if os.access(there, os.W_OK) else "cannot be written"
+
+
+def _sessions(console: Console) -> Iterator[Finding]:
+    import sqlite3
+
+    from tchat.sessions.store import SessionStore
+
+    yield Finding("sessions", "sqlite", sqlite3.sqlite_version)
+    if console.paths.sessions_db.exists():
+        with SessionStore(console.paths.sessions_db) as store:
+            yield Finding("sessions", "database", f"{len(store.sessions()):,} sessions")
+
+
+def _model(console: Console, settings: Settings) -> Iterator[Finding]:
+    from tchat.chat.model import probe_command
+    from tchat.engine.llama import build_name
+    from tchat.models.check import check
+    from tchat.models.resolve import resolve
+    from tchat.models.store import ModelStore
+
+    path = resolve(settings.model)
+    yield Finding("model", "file", str(path))
+    with ModelStore(console.paths) as store:
+        facts = store.facts(path)
+        size = f"{facts.size / 1e6:,.0f} MB"
+        told = f"{facts.name}, {facts.architecture}, {facts.quantization}, {size}"
+        yield Finding("model", "header", f"{told}, {facts.context_length:,} tokens")
+        check(facts, store, probe_command, build=build_name())
+    yield Finding("model", "verdict", "loads and answers")

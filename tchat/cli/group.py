@@ -1,0 +1,42 @@
+"""What all command groups share."""
+
+from __future__ import annotations
+
+import click
+import typer
+from typer.core import TyperGroup
+
+from tchat.errors import UsageError
+from tchat.settings.nearest import did_you_mean
+
+
+class Group(TyperGroup):
+    """A command group that answers a mistyped subcommand with the nearest one."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The subcommand that ``args`` begin with.
+
+        Raises:
+            UsageError: There is none.
+        """
+        if args and not args[0].startswith("-") and args[0] not in self.commands:
+            names = ", ".join(self.commands)
+            raise UsageError(
+                f"`{ctx.command_path}` has no command `{args[0]}`",
+                did_you_mean(args[0], self.commands) or f"it has {names}",
+            )
+        return super().resolve_command(ctx, args)
+
+
+def group(help: str) -> typer.Typer:  # noqa: A002
+    """A Typer application for one command group."""
+    return typer.Typer(
+        cls=Group,
+        help=help,
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+    )

@@ -1,0 +1,83 @@
+"""The outermost function: from ``sys.argv`` to an exit code.
+
+Two calls do not wait for Typer: ``--version``, and a prompt without flags. What they import is
+counted in milliseconds, so this module imports nothing at its top that Python has not loaded yet.
+"""
+
+from __future__ import annotations
+
+import sys
+
+TYPE_CHECKING = False  # typing alone costs 5 ms
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tchat.cli.console import Console
+
+
+def run() -> None:
+    """Entry point of the ``tchat`` command: carry out ``sys.argv`` and end the process."""
+    sys.exit(program(sys.argv[1:]))
+
+
+def program(argv: Sequence[str], console: Console | None = None) -> int:
+    """Carry out one call of ``tchat`` and return its exit code.
+
+    Every failure ends here, as one line on standard error.
+
+    Args:
+        argv: What follows the command's name.
+        console: The streams and folders to work with; those of the process when not given.
+    """
+    if list(argv) in (["--version"], ["-V"]):
+        return _version(console)
+    from tchat.cli.console import process_console
+    from tchat.cli.failures import told
+
+    console = console or process_console()
+    try:
+        code = _dispatch(list(argv), console)
+        console.flush()
+    except BaseException as error:  # noqa: BLE001 - this is the one place where all failures end
+        return told(error, console)
+    return code
+
+
+def _dispatch(argv: list[str], console: Console) -> int:
+    words = _plain_words(argv)
+    if words is None or "_TCHAT_COMPLETE" in console.environ:
+        from tchat.cli.app import call
+
+        return call(argv, console)
+    from tchat.cli.ask import ask
+    from tchat.cli.request import AskRequest
+
+    return ask(AskRequest(words=tuple(words)), console)
+
+
+def _plain_words(argv: list[str]) -> list[str] | None:
+    """``argv`` when it is nothing but a prompt, or empty; else `None`."""
+    if not argv:
+        return []
+    if any(word.startswith("-") for word in argv):
+        return None
+    from tchat.cli.commands import COMMANDS, mistyped
+
+    return None if argv[0] in COMMANDS or mistyped(argv) else argv
+
+
+def _version(console: Console | None) -> int:
+    from tchat import __version__
+
+    stream = console.stdout if console else sys.stdout
+    if stream is None:  # closed before the start
+        return 0
+    try:
+        stream.write(f"tchat {__version__}\n")
+        stream.flush()
+    except OSError as error:
+        from tchat.cli.console import process_console
+        from tchat.cli.failures import told
+
+        return told(error, console or process_console())
+    return 0

@@ -1,0 +1,120 @@
+"""What one prompt and a whole chat open alike: settings, store, session, chat."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from tchat.cli.console import Console
+from tchat.cli.input import typed
+from tchat.cli.request import AskRequest
+from tchat.errors import UsageError
+from tchat.paths import expanded
+from tchat.settings import Settings, load
+
+if TYPE_CHECKING:
+    from tchat.chat.chat import Chat
+    from tchat.chat.preload import Preloaded
+    from tchat.chat.prompts import PromptTemplate
+    from tchat.engine.cancel import Cancel
+    from tchat.sessions.records import Session
+    from tchat.sessions.store import SessionStore
+
+
+def settings_of(
+    request: AskRequest, console: Console, template: PromptTemplate | None = None
+) -> Settings:
+    """The settings in force; tells on standard error what is odd about them.
+
+    A template's sampling wins over the configuration, a flag wins over both.
+
+    Raises:
+        UsageError: One of them is wrong.
+    """
+    values = {**(template.sampling if template else {}), **request.settings}
+    settings, warnings, _ = load(console.paths, console.environ, values)
+    for warning in warnings:
+        console.say(f"warning: {warning}")
+    return replace(settings, model=_from_anywhere(settings.model), system=typed([settings.system]))
+
+
+def drop(begun: Preloaded | None, cancel: Cancel) -> None:
+    """Free a model that was begun to load, when nothing else did."""
+    if begun is not None:
+        cancel.set()
+        begun.opening.abandon()
+
+
+def open_store(request: AskRequest, settings: Settings, console: Console) -> SessionStore:
+    """The store that the session goes to: the user's, or one in memory.
+
+    Raises:
+        StorageError: The user's cannot be opened.
+    """
+    from tchat.sessions.store import SessionStore
+
+    wanted = settings.log_chats if request.log is None else request.log
+    store = SessionStore(console.paths.sessions_db if wanted or request.resumes else None)
+    for notice in store.notices:
+        console.say(notice)
+    return store
+
+
+def find_session(request: AskRequest, store: SessionStore) -> Session | None:
+    """The session to go on with; `None` for a new one.
+
+    Raises:
+        UsageError: It is not there.
+    """
+    if request.cid:
+        return store.get(request.cid)
+    if not request.resume:
+        return None
+    session = store.latest()
+    if session is None:
+        raise UsageError("there is no session to continue", "begin one: tchat PROMPT")
+    return session
+
+
+def resumed(
+    request: AskRequest, settings: Settings, store: SessionStore, session: Session | None
+) -> Settings:
+    """``settings`` with the model that ``session`` was held with, unless one was typed."""
+    if session is None or "model" in request.settings:
+        return settings
+    models = [message.model for message in store.branch(session.id) if message.model]
+    return replace(settings, model=models[-1]) if models else settings
+
+
+def begin_loading(settings: Settings, console: Console, cancel: Cancel) -> Preloaded | None:
+    """Let the model load beside what comes next; `None` where that is not possible."""
+    if console.open_chat is not None:
+        return None
+    from tchat.chat.preload import preload
+
+    return preload(settings, console.paths, cancel)
+
+
+def open_chat(
+    settings: Settings,
+    console: Console,
+    store: SessionStore,
+    session: Session | None,
+    cancel: Cancel,
+    *,
+    begun: Preloaded | None = None,
+) -> Chat:
+    """Join session and model: the real thing, or what a test put in its place."""
+    if console.open_chat is not None:
+        return console.open_chat(settings, console.paths, store, session=session, cancel=cancel)
+    from tchat.chat.chat import Chat
+    from tchat.chat.model import preloaded_model
+
+    model = preloaded_model(begun, cancel) if begun else None
+    return Chat(settings, console.paths, store, session=session, cancel=cancel, model=model)
+
+
+def _from_anywhere(model: str) -> str:
+    """``model`` as a path that holds in every folder, when it is a path; a session keeps it."""
+    path = expanded(model)
+    return str(path.absolute()) if path.is_file() else model

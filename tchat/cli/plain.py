@@ -1,0 +1,266 @@
+"""A chat on plain lines: for ``--plain``, ``TERM=dumb``, screen readers and scripts.
+
+Each line is a prompt; a line that begins with ``/`` is a command, see `tchat.cli.slash`. Three
+quotes begin and end a prompt of several lines.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from tchat.cli.console import Console
+from tchat.cli.opening import (
+    begin_loading,
+    find_session,
+    open_chat,
+    open_store,
+    resumed,
+    settings_of,
+)
+from tchat.cli.render import Output, Renderer
+from tchat.cli.request import AskRequest
+from tchat.engine.cancel import Cancel
+from tchat.engine.events import Event
+from tchat.engine.runner import run_on_engine_thread
+from tchat.errors import Interrupted, TchatError, UsageError
+from tchat.sanitize import decode_input, single_line
+from tchat.settings import Settings, Value
+
+if TYPE_CHECKING:
+    from tchat.chat.chat import Chat
+    from tchat.sessions.records import Session
+    from tchat.sessions.store import SessionStore
+
+PROMPT = ">>> "
+MORE = "... "
+QUOTES = '"""'
+GREETING = "Type a message, or /help. Ctrl-C stops a reply, Ctrl-D ends the chat."
+HISTORY = "history"
+HISTORY_LENGTH = 1000
+
+
+def line_chat(request: AskRequest, console: Console) -> int:
+    """Chat until the input ends, and return the exit code.
+
+    Raises:
+        TchatError: The session is not there, or a setting is wrong.
+    """
+    if request.brings_text:
+        raise UsageError("--plain opens a chat and takes no prompt", "leave one of them out")
+    settings = settings_of(request, console)
+    with open_store(request, settings, console) as store:
+        session = find_session(request, store)
+        settings = resumed(request, settings, store, session)
+        chat = LineChat(console, request, store, settings)
+        chat.join(session)
+        return chat.run()
+
+
+@dataclass(slots=True)
+class LineChat:
+    """The state of a chat on plain lines.
+
+    Attributes:
+        console: Its streams.
+        request: The call it came from, with the flags typed.
+        store: Where sessions are kept.
+        settings: In force now; `/set` changes them.
+        attached: Texts that go in front of the next prompt.
+        ended: Whether the user asked to end it.
+    """
+
+    console: Console
+    request: AskRequest
+    store: SessionStore
+    settings: Settings
+    attached: list[str] = field(default_factory=list)
+    ended: bool = False
+    cancel: Cancel = field(default_factory=Cancel)
+    _chat: Chat | None = None
+
+    @property
+    def chat(self) -> Chat:
+        """The session joined to the model."""
+        if self._chat is None:
+            self.join(None)
+        assert self._chat is not None  # noqa: S101 - `join` made it
+        return self._chat
+
+    def join(self, session: Session | None, settings: Settings | None = None) -> None:
+        """Go on in ``session``, or in a new one, with ``settings`` when they changed."""
+        self.close()
+        self.settings = settings or self.settings
+        self.cancel.clear()
+        # The model loads while the first message is typed.
+        begun = begin_loading(self.settings, self.console, self.cancel)
+        self._chat = open_chat(
+            self.settings, self.console, self.store, session, self.cancel, begun=begun
+        )
+        if session is not None:
+            self._tell_unfinished(session)
+
+    def close(self) -> None:
+        """Free the model."""
+        if self._chat is not None:
+            self._chat.close()
+            self._chat = None
+
+    def change(self, values: dict[str, Value]) -> None:
+        """Change settings by name; the model is opened anew when it must be.
+
+        Raises:
+            UsageError: They do not fit the others.
+        """
+        self.request = replace(self.request, settings={**self.request.settings, **values})
+        settings = settings_of(self.request, self.console)
+        loads = replace(settings, sampling=self.settings.sampling, think=self.settings.think)
+        if loads == self.settings:
+            self.settings = self.chat.settings = settings
+        else:
+            self.join(self.chat.session, settings)
+
+    def run(self) -> int:
+        """Read and carry out lines until the input ends."""
+        try:
+            if self.console.stdin_is_terminal:
+                self.tell(GREETING)
+            with _history(self.console):
+                while not self.ended:
+                    self._step()
+        finally:
+            self.close()
+        return 0
+
+    def _tell_unfinished(self, session: Session) -> None:
+        branch = self.store.branch(session.id)
+        if branch and branch[-1].status in ("stopped", "interrupted"):
+            self.tell(f"The last reply was {branch[-1].status}; /continue goes on with it.")
+
+    def tell(self, text: str = "") -> None:
+        """Write a line for the user: on a terminal beside the chat, else to standard error."""
+        stream = self.console.stdout if self.console.stdout_is_terminal else self.console.stderr
+        stream.write(text + "\n")
+        stream.flush()
+
+    def reply(self, events: Callable[[Chat], Iterator[Event]]) -> None:
+        """Print one reply. Ctrl-C stops it; the chat goes on.
+
+        Raises:
+            TchatError: There is no reply.
+            Interrupted: Another signal ended the process's work.
+        """
+        output = Output(
+            markdown=self.settings.markdown,
+            usage=self.request.usage,
+            show_reasoning=self.settings.show_reasoning,
+        )
+
+        ended = threading.Event()
+
+        def work() -> None:
+            try:
+                with Renderer(self.console, output) as renderer:
+                    for event in events(self.chat):
+                        renderer.show(event)
+            finally:
+                ended.set()
+
+        self.cancel.clear()
+        try:
+            run_on_engine_thread(work, self.cancel)
+        except Interrupted as interrupted:
+            if not ended.is_set():
+                self._chat = None  # a second signal did not wait; the model is still in use
+                raise
+            if interrupted.exit_code != 128 + signal.SIGINT:
+                raise
+            self.tell()
+
+    def _step(self) -> None:
+        """Read one line and carry it out; a failure is told, and the chat goes on."""
+        try:
+            line = self._read()
+            if line is None:
+                self.ended = True
+            else:
+                self._carry_out(line)
+        except Interrupted:
+            raise
+        except TchatError as error:
+            self.console.say(str(error))
+
+    def _carry_out(self, line: str) -> None:
+        from tchat.cli.slash import run_command
+
+        if line.startswith("/") and not line.startswith("//"):
+            run_command(self, line)
+        elif line.strip():
+            text = line[1:] if line.startswith("//") else line
+            prompt = "\n\n".join([*self.attached, text])
+            self.attached.clear()
+            self.reply(lambda chat: chat.send(prompt))
+
+    def _read(self) -> str | None:
+        """The next prompt or command; `None` at the end of the input."""
+        line = self._line(PROMPT)
+        if line is None or not line.lstrip().startswith(QUOTES):
+            return line
+        lines = [line.lstrip().removeprefix(QUOTES)]
+        while not lines[-1].rstrip().endswith(QUOTES):
+            following = self._line(MORE)
+            if following is None:
+                break
+            lines.append(following)
+        return "\n".join(lines).rstrip().removesuffix(QUOTES).strip("\n")
+
+    def _line(self, prompt: str) -> str | None:
+        """One line; Ctrl-C drops it, and twice in a row ends the chat."""
+        if not self.console.stdin_is_terminal:
+            stdin = self.console.stdin
+            data = stdin.readline() if stdin else b""
+            return decode_input(data, "the line").rstrip("\r\n") if data else None
+        for hint in ("Press Ctrl-C again, or Ctrl-D, to end the chat.", ""):
+            try:
+                return input(prompt)
+            except EOFError:
+                self.tell()
+                return None
+            except KeyboardInterrupt:
+                self.tell(f"\n{hint}" if hint else "")
+        return None
+
+
+def describe(session: Session) -> str:
+    """A session on one line: its id and title."""
+    return f"{session.id}  {single_line(session.title)}"
+
+
+@contextmanager
+def _history(console: Console) -> Iterator[None]:
+    """Line editing, with the lines of earlier chats; without it where Python has no readline."""
+    try:
+        import readline
+    except ImportError:
+        yield
+        return
+    if not console.stdin_is_terminal:
+        yield
+        return
+    from tchat.paths import private_file
+
+    path = private_file(console.paths.config / HISTORY)
+    try:
+        readline.read_history_file(path)
+    except OSError:
+        readline.clear_history()
+    try:
+        yield
+    finally:
+        readline.set_history_length(HISTORY_LENGTH)
+        readline.write_history_file(path)
+        private_file(path)

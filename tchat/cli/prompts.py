@@ -1,0 +1,165 @@
+"""``tchat prompts``: ls, show, new, edit, rm."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from tchat.chat.editor import edit_file
+from tchat.chat.prompts import (
+    PromptTemplate,
+    find_template,
+    list_templates,
+    own_path,
+    parse_template,
+    read_template,
+)
+from tchat.cli.console import Console
+from tchat.cli.group import group
+from tchat.cli.input import read_all
+from tchat.cli.listing import print_json, print_rows
+from tchat.errors import UsageError
+from tchat.paths import user_paths
+from tchat.sanitize import decode_input, printable
+from tchat.settings.load import read_text
+from tchat.settings.write import write_private
+
+app = group("Manage named prompt templates, for `tchat -t NAME`.")
+
+SKELETON = '''\
+description = ""
+# system = "You are …"
+prompt = """
+{input}
+
+What to do with the text above. {{name}} in single braces is a variable: `-p name VALUE`.
+"""
+
+# [defaults]
+# name = "what `name` is when -p gives no value"
+
+# [sampling]
+# temp = 0.2
+'''
+
+
+def complete_name(incomplete: str) -> list[str]:
+    """Names of templates that begin with ``incomplete``, for the shell."""
+    names = [template.name for template in list_templates(user_paths())[0]]
+    return [name for name in names if name.startswith(incomplete)]
+
+
+NAME = typer.Argument(..., help="A template's name", autocompletion=complete_name)
+
+
+@app.command()
+def ls(
+    ctx: typer.Context, as_json: bool = typer.Option(False, "--json", help="Print JSON")
+) -> None:
+    """List the templates: tchat's own and yours."""
+    console: Console = ctx.obj
+    templates, broken = list_templates(console.paths)
+    for line in broken:
+        console.say(f"warning: {line}")
+    if as_json:
+        print_json(console, [_record(template) for template in templates])
+        return
+    rows = [
+        (
+            template.name,
+            "tchat" if template.builtin else "yours",
+            ", ".join(template.variables),
+            template.description,
+        )
+        for template in templates
+    ]
+    print_rows(console, ("NAME", "FROM", "VARIABLES", "DESCRIPTION"), rows)
+
+
+@app.command()
+def show(
+    ctx: typer.Context,
+    name: str = NAME,
+    as_json: bool = typer.Option(False, "--json", help="Print JSON"),
+) -> None:
+    """Print one template's file."""
+    console: Console = ctx.obj
+    template = find_template(name, console.paths)
+    if as_json:
+        print_json(console, _record(template))
+        return
+    console.out(printable(read_text(template.path)).rstrip("\n"))
+
+
+@app.command()
+def new(
+    ctx: typer.Context,
+    name: str = typer.Argument(..., help="The new template's name"),
+    source: str = typer.Option("", "--from", help="Begin with a copy of this template"),
+) -> None:
+    """Make a template: from standard input when something is piped in, else in the editor."""
+    console: Console = ctx.obj
+    path = own_path(name, console.paths)
+    if path.exists():
+        raise UsageError(f"there is already a prompt `{name}`", f"`tchat prompts edit {name}`")
+    if not console.stdin_is_terminal and not source:
+        text = decode_input(read_all(console))
+        parse_template(text, path)
+        write_private(path, text.encode())
+        return
+    begin = read_text(find_template(source, console.paths).path) if source else SKELETON
+    _edit_new(console, path, begin)
+
+
+@app.command()
+def edit(ctx: typer.Context, name: str = NAME) -> None:
+    """Open a template in $VISUAL or $EDITOR; editing one of tchat's makes a copy of yours."""
+    console: Console = ctx.obj
+    path = own_path(name, console.paths)
+    if path.exists():
+        _edit(console, path)
+    else:
+        _edit_new(console, path, read_text(find_template(name, console.paths).path))
+
+
+@app.command()
+def rm(ctx: typer.Context, name: str = NAME) -> None:
+    """Delete one of your templates."""
+    console: Console = ctx.obj
+    path = own_path(name, console.paths)
+    if not path.exists():
+        template = find_template(name, console.paths)
+        raise UsageError(f"`{template.name}` came with tchat and cannot be deleted")
+    path.unlink()
+
+
+def _edit_new(console: Console, path: Path, begin: str) -> None:
+    """Write ``begin`` to ``path`` and open it; nothing stays when the editor cannot be used."""
+    write_private(path, begin.encode())
+    try:
+        edit_file(path, console.environ)
+    except UsageError:
+        if read_text(path) == begin:
+            path.unlink()
+        raise
+    read_template(path)
+
+
+def _edit(console: Console, path: Path) -> None:
+    edit_file(path, console.environ)
+    read_template(path)
+
+
+def _record(template: PromptTemplate) -> dict[str, object]:
+    return {
+        "name": template.name,
+        "builtin": template.builtin,
+        "path": str(template.path),
+        "description": template.description,
+        "system": template.system,
+        "prompt": template.prompt,
+        "variables": list(template.variables),
+        "defaults": dict(template.defaults),
+        "sampling": dict(template.sampling),
+    }

@@ -1,0 +1,171 @@
+"""Events of a reply to standard output and standard error.
+
+Standard output carries the answer and nothing else. Status, notices and statistics go to standard
+error, and only to a terminal; the usage line, which was asked for, goes there always.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any, Self
+
+from tchat.cli.console import Console
+from tchat.cli.outlet import Outlet
+from tchat.cli.status import Clock, Progress, StatusLine, understands_escapes
+from tchat.cli.writers import JsonWriter, PlainWriter, Reply, WholeWriter, Writer
+from tchat.engine.events import (
+    Chosen,
+    Event,
+    Finished,
+    Loading,
+    Notice,
+    Reading,
+    Reason,
+    Reasoning,
+    Timings,
+    Token,
+)
+from tchat.markdown import first_code_block
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """What the flags ask of the output.
+
+    Attributes:
+        markdown: ``auto`` (on a terminal), ``always`` or ``never``.
+        json: One object at the end.
+        raw: Byte-exact text. A terminal gets text that is safe all the same.
+        stream: Print while the reply is written.
+        extract: Print the first code block only; all of the reply where there is none.
+        usage: Say token counts and times at the end.
+        show_reasoning: Print the reasoning too.
+    """
+
+    markdown: str = "auto"
+    json: bool = False
+    raw: bool = False
+    stream: bool = True
+    extract: bool = False
+    usage: bool = False
+    show_reasoning: bool = False
+
+
+class Renderer:
+    """Shows the events of one reply; use it as a context manager, or close it.
+
+    Raises, from every method:
+        BrokenPipeError: The reader of standard output is gone: `tchat.cli.failures` ends the
+            command silently with 141.
+        StorageError: Standard output cannot be written.
+    """
+
+    def __init__(self, console: Console, output: Output, clock: Clock = time.monotonic) -> None:
+        self._console = console
+        self._output = output
+        self._status = StatusLine(console, clock)
+        self._progress = Progress(clock)
+        self._writer = self._choose(Outlet(console, self._status.erase))
+        self._reply = Reply()
+        self._closed = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def describe(self, **facts: Any) -> None:
+        """Add ``facts`` to the JSON object, for example ``model`` and ``session``."""
+        self._reply.facts |= facts
+
+    def show(self, event: Event) -> None:
+        """Show ``event``."""
+        self._progress.take(event)
+        match event:
+            case Token(text):
+                self._writer.text(text)
+            case Reasoning(text):
+                if self._output.show_reasoning:
+                    self._writer.reasoning(text)
+            case Notice():
+                self._reply.notices.append(event)
+                self._say(event.text, always=event.kind == "storage")
+            case Chosen(probabilities):
+                self._reply.chosen = event
+                self._writer.text(probabilities[0][0])
+            case Finished():
+                self._reply.finished = event
+            case Loading(model):
+                self._reply.facts.setdefault("model", model)
+        self._show_status(event)
+
+    def close(self) -> None:
+        """Print what is left; doing it twice changes nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            self._writer.close(self._reply)
+        finally:
+            self._status.erase()
+        if finished := self._reply.finished:
+            if finished.reason is Reason.LENGTH:
+                self._say("the reply was cut off: --max-tokens or the context is reached")
+            if self._output.usage:
+                self._console.say(usage_line(finished))
+
+    def _show_status(self, event: Event) -> None:
+        waiting = isinstance(event, Loading | Reading)
+        unseen = isinstance(event, Token) and not self._writer.live
+        hidden = isinstance(event, Reasoning) and not (
+            self._writer.live and self._output.show_reasoning
+        )
+        if (waiting or unseen or hidden) and self._status.due:
+            self._status.show(self._progress.words(self._writer.preview))
+
+    def _say(self, text: str, *, always: bool = False) -> None:
+        """Tell a person; ``always`` tells a script too: what it will look for is not stored."""
+        if always or self._console.stderr_is_terminal:
+            self._status.erase()
+            self._console.say(text)
+
+    def _choose(self, outlet: Outlet) -> Writer:
+        """Where the answer goes, by the flags and by what standard output is."""
+        output, console = self._output, self._console
+        terminal = console.stdout_is_terminal
+        if output.json:
+            return JsonWriter(outlet, indent=2 if terminal else None, extract=output.extract)
+        styled = terminal and understands_escapes(console)
+        plain = PlainWriter(outlet, raw=output.raw and not terminal, tidy=terminal, dim=styled)
+        if output.extract:
+            return WholeWriter(plain, self._extracted)
+        wanted = {"always": True, "never": False}.get(output.markdown, styled)
+        answer: Writer = plain
+        if wanted and not output.raw:
+            from tchat.cli.markdown_writer import MarkdownWriter
+
+            answer = MarkdownWriter(outlet, console, styled=styled)
+        return answer if output.stream else WholeWriter(answer)
+
+    def _extracted(self, text: str) -> str:
+        code = first_code_block(text)
+        if code is None:
+            self._say("the reply has no code block; all of it is printed")
+        return text if code is None else code
+
+
+def usage_line(finished: Finished) -> str:
+    """Token counts and times of a reply on one line."""
+    usage, timings = finished.usage, finished.timings
+    read = f"{usage.prompt:,} tokens of prompt ({usage.reused:,} from the cache)"
+    if rate := Timings.rate(usage.read, timings.read):
+        read += f", {rate:.0f} tok/s"
+    written = f"{usage.completion:,} tokens written"
+    if usage.reasoning:
+        written += f" ({usage.reasoning:,} of reasoning)"
+    if rate := Timings.rate(usage.completion, timings.write):
+        written += f", {rate:.0f} tok/s"
+    seconds = timings.load + timings.read + timings.write
+    return f"{read} · {written} · {seconds:.2f} s, {timings.load:.2f} of them loading"

@@ -1,0 +1,30 @@
+"""The chat screen from the shell."""
+
+from __future__ import annotations
+
+from tchat.cli.console import Console
+from tchat.cli.opening import find_session, open_store, resumed, settings_of
+from tchat.cli.request import AskRequest
+
+UNFIT = ("", "dumb", "unknown")  # values of TERM that promise no cursor movement
+
+
+def fits(console: Console) -> bool:
+    """Whether the screen can be drawn here; `tchat.cli.plain` is for the rest."""
+    return console.stdout_is_terminal and console.environ.get("TERM", "") not in UNFIT
+
+
+def open_screen(request: AskRequest, console: Console) -> int:
+    """Open the chat screen and return the exit code.
+
+    Raises:
+        TchatError: The session is not there, or a setting is wrong.
+        Interrupted: A signal ended it.
+    """
+    from tchat.tui.app import run_screen
+
+    settings = settings_of(request, console)
+    with open_store(request, settings, console) as store:
+        session = find_session(request, store)
+        settings = resumed(request, settings, store, session)
+        return run_screen(settings, console.paths, store, session=session)

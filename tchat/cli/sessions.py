@@ -1,0 +1,255 @@
+"""``tchat sessions``: ls, show, search, rename, rm, export, import, path."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from tchat.cli.console import Console
+from tchat.cli.group import group
+from tchat.cli.input import read_all, read_file, typed
+from tchat.cli.listing import print_json, print_rows
+from tchat.errors import UsageError
+from tchat.sanitize import decode_input, printable, printable_json, single_line
+from tchat.settings.write import write_private
+
+if TYPE_CHECKING:
+    from tchat.sessions.records import Hit, Session
+    from tchat.sessions.store import SessionStore
+
+app = group("List, search, show, rename, export, import and delete stored chats.")
+
+LAST = "last"
+ID = typer.Argument(..., help="A session's id, the beginning or end of it, or `last`")
+JSON = typer.Option(False, "--json", help="Print JSON")
+
+
+@app.command()
+def ls(
+    ctx: typer.Context,
+    limit: int = typer.Option(0, "-l", "--limit", min=0, help="At most this many; 0 is all"),
+    as_json: bool = JSON,
+) -> None:
+    """List the sessions, the one used last first."""
+    console: Console = ctx.obj
+    with open_sessions(console) as store:
+        sessions = store.sessions(limit or None)
+    if as_json:
+        print_json(console, [_record(session) for session in sessions])
+        return
+    rows = [(s.id, when(s.updated_at), str(s.messages), s.title) for s in sessions]
+    print_rows(console, ("ID", "USED", "MESSAGES", "TITLE"), rows)
+
+
+@app.command()
+def show(
+    ctx: typer.Context,
+    session: str = ID,
+    reasoning: bool = typer.Option(False, "--show-reasoning", help="Show the reasoning too"),
+    as_json: bool = JSON,
+) -> None:
+    """Print a session as Markdown."""
+    console: Console = ctx.obj
+    console.stdout.write(_exported(console, [session], "json" if as_json else "md", reasoning))
+
+
+@app.command()
+def search(
+    ctx: typer.Context,
+    words: list[str] = typer.Argument(..., help='Words; "several words" in quotes stay together'),
+    limit: int = typer.Option(50, "-l", "--limit", min=1, help="At most this many"),
+    as_json: bool = JSON,
+) -> None:
+    """Find messages that hold every word, the latest first."""
+    console: Console = ctx.obj
+    query = " ".join(f'"{word}"' if " " in word else word for word in words)
+    with open_sessions(console) as store:
+        hits = store.search(query, limit)
+    if as_json:
+        print_json(console, [_hit(hit) for hit in hits])
+        return
+    rows = [(h.session.id, when(h.message.created_at), h.message.role, h.snippet) for h in hits]
+    print_rows(console, ("ID", "WRITTEN", "BY", "TEXT"), rows)
+
+
+@app.command()
+def rename(
+    ctx: typer.Context,
+    session: str = ID,
+    title: list[str] = typer.Argument(..., help="The new title"),
+) -> None:
+    """Give a session another title."""
+    console: Console = ctx.obj
+    text = single_line(typed(title))
+    if not text:
+        raise UsageError("the new title is empty", "type one")
+    with open_sessions(console) as store:
+        store.rename(_find(store, session).id, text)
+
+
+@app.command()
+def rm(
+    ctx: typer.Context,
+    sessions: list[str] = typer.Argument(..., metavar="ID...", help="Sessions, as in `rename`"),
+    yes: bool = typer.Option(False, "-y", "--yes", help="Do not ask"),
+) -> None:
+    """Delete sessions with all their messages."""
+    console: Console = ctx.obj
+    with open_sessions(console) as store:
+        found = [_find(store, name) for name in sessions]
+        if not yes:
+            _confirm(console, found)
+        for each in {session.id: session for session in found}.values():
+            store.delete(each.id)
+
+
+@app.command()
+def export(
+    ctx: typer.Context,
+    sessions: list[str] = typer.Argument(None, metavar="[ID]...", help="Sessions; none is all"),
+    output: Path = typer.Option(None, "-o", "--output", help="Write to this file, not to stdout"),
+    form: str = typer.Option("", "--format", help="md or json; the file's ending decides, or json"),
+    reasoning: bool = typer.Option(False, "--show-reasoning", help="Write the reasoning too (md)"),
+) -> None:
+    """Write sessions as Markdown, to read, or as JSON, to import."""
+    console: Console = ctx.obj
+    chosen = _format(form, output)
+    text = _exported(console, sessions or [], chosen, reasoning, raw=output is not None)
+    if output is None:
+        console.stdout.write(text)
+        return
+    if output.exists():
+        raise UsageError(f"{output} is already there", "choose another name or delete it first")
+    write_private(output, text.encode("utf-8", "surrogatepass"))
+
+
+@app.command("import")
+def import_(
+    ctx: typer.Context,
+    files: list[Path] = typer.Argument(None, metavar="[FILE]...", help="None reads stdin"),
+) -> None:
+    """Read sessions from JSON that `export` wrote; prints their ids."""
+    from tchat.sessions.export import from_json
+    from tchat.sessions.store import SessionStore
+
+    console: Console = ctx.obj
+    texts = [read_file(path) for path in files or ()] or [decode_input(read_all(console))]
+    trees = [tree for text in texts for tree in from_json(text)]
+    with SessionStore(console.paths.sessions_db) as store:
+        for tree in trees:
+            console.out(printable(store.insert_tree(tree).id))
+
+
+@app.command()
+def path(ctx: typer.Context) -> None:
+    """Print where the sessions are stored."""
+    console: Console = ctx.obj
+    console.out(printable(str(console.paths.sessions_db)))
+
+
+def open_sessions(console: Console) -> SessionStore:
+    """The user's sessions; an empty store in memory when there are none yet.
+
+    Raises:
+        StorageError: They cannot be opened.
+    """
+    from tchat.sessions.store import SessionStore
+
+    place = console.paths.sessions_db
+    store = SessionStore(place if place.exists() else None)
+    for notice in store.notices:
+        console.say(notice)
+    return store
+
+
+def when(seconds: float) -> str:
+    """A time in the local zone, to the minute."""
+    return datetime.fromtimestamp(seconds, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def _find(store: SessionStore, name: str) -> Session:
+    if name != LAST:
+        return store.get(name)
+    session = store.latest()
+    if session is None:
+        raise UsageError("there is no session yet", "begin one: tchat PROMPT")
+    return session
+
+
+def _exported(
+    console: Console, names: Sequence[str], form: str, reasoning: bool, *, raw: bool = False
+) -> str:
+    """The sessions as text; safe to print unless ``raw``."""
+    from tchat.sessions.export import to_json, to_markdown
+
+    with open_sessions(console) as store:
+        found = [_find(store, name) for name in names] or store.sessions()
+        if form == "json":
+            text = to_json(store.tree(session.id) for session in found)
+            return text if raw else printable_json(text)
+        parts = [
+            to_markdown(session, store.branch(session.id), show_reasoning=reasoning)
+            for session in found
+        ]
+    text = "\n".join(parts)
+    return text if raw else printable(text)
+
+
+def _format(form: str, output: Path | None) -> str:
+    ending = output.suffix.lower() if output else ""
+    chosen = form.lower() or ("md" if ending in (".md", ".markdown") else "json")
+    if chosen not in ("md", "json"):
+        raise UsageError(f"--format must be md or json, not `{form}`")
+    return chosen
+
+
+def _confirm(console: Console, sessions: Sequence[Session]) -> None:
+    """Ask before deleting; only a person can answer.
+
+    Raises:
+        UsageError: Nobody can be asked, or the answer is no.
+    """
+    if not console.stdin_is_terminal:
+        raise UsageError("deleting needs a confirmation", "add --yes")
+    for session in sessions:
+        console.stderr.write(f"{session.id}  {session.messages} messages  {_title(session)}\n")
+    console.stderr.write("Delete? [y/N] ")
+    console.stderr.flush()
+    answer = console.stdin.readline() if console.stdin else b""
+    if answer.strip().lower() not in (b"y", b"yes"):
+        raise UsageError("nothing was deleted")
+
+
+def _title(session: Session) -> str:
+    return single_line(session.title) or "(no title)"
+
+
+def _record(session: Session) -> dict[str, Any]:
+    return {
+        "id": session.id,
+        "title": session.title,
+        "system": session.system,
+        "messages": session.messages,
+        "created_at": _iso(session.created_at),
+        "updated_at": _iso(session.updated_at),
+    }
+
+
+def _hit(hit: Hit) -> dict[str, Any]:
+    return {
+        "session": hit.session.id,
+        "title": hit.session.title,
+        "message": hit.message.id,
+        "role": hit.message.role,
+        "created_at": _iso(hit.message.created_at),
+        "snippet": hit.snippet,
+        "spans": [list(span) for span in hit.spans],
+    }
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

@@ -1,0 +1,214 @@
+"""The commands inside a chat on plain lines: ``/help`` and its like."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tchat import __version__
+from tchat.errors import UsageError
+from tchat.paths import expanded
+from tchat.sanitize import printable, single_line
+from tchat.settings import find_key, keys
+from tchat.settings.coerce import parse
+from tchat.settings.nearest import did_you_mean
+
+if TYPE_CHECKING:
+    from tchat.cli.plain import LineChat
+    from tchat.sessions.records import Message, Session
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command: its names, what it takes, its help, and what it does with the argument."""
+
+    names: tuple[str, ...]
+    takes: str
+    help: str
+    run: Callable[[LineChat, str], None]
+
+
+def run_command(chat: LineChat, line: str) -> None:
+    """Carry out ``line``, which begins with a slash.
+
+    Raises:
+        UsageError: There is no such command; names the nearest.
+        TchatError: It cannot be carried out.
+    """
+    name, _, argument = line[1:].partition(" ")
+    for command in COMMANDS:
+        if name in command.names:
+            command.run(chat, argument.strip())
+            return
+    names = [name for command in COMMANDS for name in command.names]
+    hint = did_you_mean(name, names) or "/help lists the commands"
+    raise UsageError(f"there is no command /{name}", f"{hint} (//{name} sends it as text)")
+
+
+def _help(chat: LineChat, _: str) -> None:
+    for command in COMMANDS:
+        names = ", ".join(f"/{name}" for name in command.names)
+        chat.tell(f"  {f'{names} {command.takes}'.strip():<34}{command.help}")
+    chat.tell('  """ begins and ends a message of several lines.')
+
+
+def _quit(chat: LineChat, _: str) -> None:
+    chat.ended = True
+
+
+def _new(chat: LineChat, _: str) -> None:
+    chat.join(None)
+    chat.tell("A new session.")
+
+
+def _regenerate(chat: LineChat, _: str) -> None:
+    chat.reply(lambda each: each.regenerate())
+
+
+def _continue(chat: LineChat, _: str) -> None:
+    chat.reply(lambda each: each.continue_reply())
+
+
+def _edit(chat: LineChat, text: str) -> None:
+    if not text:
+        raise UsageError("/edit needs the new text of your last message")
+    questions = [m for m in _branch(chat) if m.role == "user"]
+    if not questions:
+        raise UsageError("there is no message to edit yet")
+    chat.reply(lambda each: each.edit(questions[-1].id, text))
+
+
+def _system(chat: LineChat, text: str) -> None:
+    session = chat.chat.session
+    if not text:
+        system = session.system if session else chat.settings.system
+        chat.tell(printable(system) or "There is no system prompt.")
+        return
+    chat.change({"system": text})
+    if session is not None:
+        chat.join(chat.store.update(session.id, system=text))
+
+
+def _model(chat: LineChat, name: str) -> None:
+    if name:
+        chat.change({"model": name})
+    chat.tell(f"Model: {single_line(chat.settings.model)}")
+
+
+def _set(chat: LineChat, argument: str) -> None:
+    name, _, text = argument.partition(" ")
+    if not name:
+        raise UsageError("/set needs a name and a value", "for example /set temp 0.2")
+    key = find_key(name)
+    chat.change({key.name: parse(key, text.strip(), "/set")})
+
+
+def _show(chat: LineChat, name: str) -> None:
+    from tchat.settings import spell
+
+    for key in [find_key(name)] if name else keys().values():
+        chat.tell(f"  {key.name:<20}{printable(spell(key.value_in(chat.settings)))}")
+
+
+def _think(chat: LineChat, text: str) -> None:
+    key = find_key("think")
+    chat.change({"think": parse(key, text or "on", "/think")})
+
+
+def _file(chat: LineChat, pattern: str) -> None:
+    from tchat.cli.input import expand, introduced
+
+    if not pattern:
+        raise UsageError("/file needs a path")
+    for path in expand([pattern]):
+        chat.attached.append(introduced(path))
+        chat.tell(f"{single_line(str(path))} goes with your next message.")
+
+
+def _title(chat: LineChat, title: str) -> None:
+    session = _session(chat)
+    if title:
+        session = chat.store.rename(session.id, single_line(title))
+    else:
+        session = chat.store.get(session.id)
+    chat.tell(single_line(session.title))
+
+
+def _sessions(chat: LineChat, _: str) -> None:
+    from tchat.cli.plain import describe
+
+    for session in chat.store.sessions(20):
+        chat.tell(f"  {describe(session)}")
+
+
+def _open(chat: LineChat, name: str) -> None:
+    session = chat.store.get(name) if name else chat.store.latest()
+    if session is None:
+        raise UsageError("there is no session yet")
+    chat.join(session)
+    for message in _branch(chat)[-2:]:
+        chat.tell(f"{message.role}: {single_line(message.text)}")
+
+
+def _export(chat: LineChat, name: str) -> None:
+    from tchat.sessions.export import to_markdown
+    from tchat.settings.write import write_private
+
+    path = expanded(name or "chat.md")
+    if path.exists():
+        raise UsageError(f"{path} is already there", "name another file")
+    session = chat.store.get(_session(chat).id)
+    write_private(path, to_markdown(session, _branch(chat)).encode("utf-8", "surrogatepass"))
+    chat.tell(f"Written to {single_line(str(path))}.")
+
+
+def _stats(chat: LineChat, _: str) -> None:
+    replies = [message for message in _branch(chat) if message.usage]
+    if not replies:
+        chat.tell("No reply yet.")
+        return
+    usage, timings = replies[-1].usage, replies[-1].timings
+    counts = ", ".join(f"{name} {count:,}" for name, count in usage.items())
+    seconds = ", ".join(f"{name} {value:.2f} s" for name, value in timings.items())
+    chat.tell(f"Last reply: {counts}; {seconds}")
+    written = sum(message.usage.get("completion", 0) for message in replies)
+    chat.tell(f"This session: {len(replies)} replies, {written:,} tokens written")
+
+
+def _version(chat: LineChat, _: str) -> None:
+    chat.tell(f"tchat {__version__}")
+
+
+def _session(chat: LineChat) -> Session:
+    session = chat.chat.session
+    if session is None:
+        raise UsageError("there is no message yet", "type one first")
+    return session
+
+
+def _branch(chat: LineChat) -> list[Message]:
+    session = chat.chat.session
+    return chat.store.branch(session.id) if session else []
+
+
+COMMANDS = (
+    Command(("help", "?"), "", "This list", _help),
+    Command(("quit", "exit", "bye"), "", "End the chat", _quit),
+    Command(("new", "clear"), "", "Begin a new session", _new),
+    Command(("regen", "retry"), "", "Another reply to the last message", _regenerate),
+    Command(("continue",), "", "Go on with a reply that was stopped", _continue),
+    Command(("edit",), "TEXT", "Replace your last message", _edit),
+    Command(("file", "read"), "PATH", "Put a file before the next message", _file),
+    Command(("system",), "[TEXT]", "Show or set the system prompt", _system),
+    Command(("model",), "[NAME]", "Show or change the model", _model),
+    Command(("set",), "NAME VALUE", "Change a setting for this chat", _set),
+    Command(("show",), "[NAME]", "Show the settings", _show),
+    Command(("think",), "auto|on|off", "Reasoning", _think),
+    Command(("title",), "[TEXT]", "Show or set the session's title", _title),
+    Command(("sessions",), "", "List the latest sessions", _sessions),
+    Command(("open",), "[ID]", "Go on with another session", _open),
+    Command(("export", "save"), "[FILE]", "Write the session as Markdown", _export),
+    Command(("stats",), "", "Tokens and times", _stats),
+    Command(("version",), "", "Version of tchat", _version),
+)

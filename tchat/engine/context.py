@@ -1,0 +1,217 @@
+"""The KV cache of one model and the decoding into it."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tchat.engine.cancel import Cancel
+from tchat.engine.llama import backend
+from tchat.engine.model import Model
+from tchat.errors import DoesNotFit, TchatError
+
+CTX_STEP = 256  # llama.cpp's padding of the KV cache; other sizes break
+DEFAULT_CTX = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One token for a batch: where it goes and whether its logits are wanted."""
+
+    token: int
+    position: int
+    sequence: int = 0
+    logits: bool = False
+
+
+def context_size(wanted: int, trained: int) -> int:
+    """Tokens of context to ask for.
+
+    ``wanted`` 0 takes the training length up to 8192. The training length is the ceiling, and the
+    result a multiple of 256.
+    """
+    ceiling = trained if trained > 0 else DEFAULT_CTX
+    size = min(wanted or DEFAULT_CTX, ceiling)
+    return -(-size // CTX_STEP) * CTX_STEP
+
+
+class Context:
+    """One ``llama_context``: a KV cache of up to ``size`` tokens.
+
+    llama.cpp clears all of a KV cache when it makes one: 12 ms and 23 MB for every 1,000 tokens of
+    the starter model. So the cache begins with ``room`` tokens and grows as the chat does. Not
+    thread-safe. Close it before its model.
+
+    Args:
+        model: Whose weights it decodes with.
+        size: Tokens that it may hold in the end.
+        room: Tokens that it holds at first.
+        batch: Tokens decoded at once.
+        threads: For reading and writing.
+        cancel: Seen inside a decode.
+        adapt: Called with each ``llama_context *`` that is made, to set its adapters.
+
+    Raises:
+        DoesNotFit: There is not enough memory for the KV cache.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        size: int,
+        batch: int,
+        threads: int,
+        cancel: Cancel,
+        room: int = 0,
+        adapt: Callable[[Any], None] | None = None,
+    ) -> None:
+        self._lib = backend().lib
+        self._model = model  # keeps the weights alive
+        self._cancel = cancel
+        self._abort = cancel.callback(self._lib.ggml_abort_callback)
+        self._threads = (threads, threads)
+        self._adapt = adapt
+        self.size = size
+        self.batch_size = batch
+        self._room = min(room or size, size)
+        self._handle = self._made(self._room)
+        self._memory = self._lib.llama_get_memory(self._handle)
+        self._batch = self._lib.llama_batch_init(batch, 0, 1)
+
+    def _made(self, room: int) -> Any:
+        """A new ``llama_context *`` that holds ``room`` tokens."""
+        params = self._lib.llama_context_default_params()
+        params.n_ctx = room
+        params.n_batch = params.n_ubatch = self.batch_size
+        params.n_threads, params.n_threads_batch = self._threads
+        params.n_seq_max, params.kv_unified = 1, True
+        params.no_perf = True
+        params.abort_callback = self._abort
+        params.abort_callback_data = self._cancel.address
+        backend().log.clear()
+        handle = self._lib.llama_init_from_model(self._model.handle, params)
+        if not handle:
+            raise DoesNotFit(
+                f"no context of {room:,} tokens can be made: {backend().log.reason()}",
+                "ask for a smaller one with --ctx-size",
+            )
+        if self._adapt is not None:
+            try:
+                self._adapt(handle)
+            except BaseException:
+                self._lib.llama_free(handle)
+                raise
+        return handle
+
+    def reserve(self, count: int) -> bool:
+        """Make room for ``count`` tokens, up to ``size``; False when what was held is lost.
+
+        Raises:
+            DoesNotFit: There is not enough memory; what was held is still there.
+        """
+        if count <= self._room or self._room == self.size:
+            return True
+        room = self._room
+        while room < min(count, self.size):
+            room = min(2 * room, self.size)
+        handle = self._made(room)
+        kept = self._copied(handle)
+        self._lib.llama_free(self._handle)
+        self._handle, self._room = handle, room
+        self._memory = self._lib.llama_get_memory(handle)
+        return kept
+
+    def _copied(self, target: Any) -> bool:
+        """Copy the state of sequence 0 to another ``llama_context *``."""
+        size = self._lib.llama_state_seq_get_size(self._handle, 0)
+        data = (ctypes.c_uint8 * size)()
+        written = self._lib.llama_state_seq_get_data(self._handle, data, size, 0)
+        return bool(written and self._lib.llama_state_seq_set_data(target, data, written, 0))
+
+    def close(self) -> None:
+        """Free the KV cache. Closing twice is harmless."""
+        if self._handle:
+            self._lib.llama_batch_free(self._batch)
+            self._lib.llama_free(self._handle)
+            self._handle = None
+
+    @property
+    def handle(self) -> Any:
+        """``llama_context *``."""
+        return self._handle
+
+    def set_threads(self, writing: int, reading: int) -> None:
+        """Threads for one-token decodes and for batches; may change between any two decodes."""
+        self._threads = (writing, reading)
+        self._lib.llama_set_n_threads(self._handle, writing, reading)
+
+    def decode(self, slots: Sequence[Slot]) -> bool:
+        """Decode up to ``batch_size`` tokens; False when the cancel flag stopped it.
+
+        `reserve` room for them before. After a stop the cache may hold a part of the batch: trim
+        or clear it before the next call.
+
+        Raises:
+            DoesNotFit: The KV cache is full.
+            TchatError: llama.cpp failed.
+        """
+        batch = self._batch
+        batch.n_tokens = len(slots)
+        for index, slot in enumerate(slots):
+            batch.token[index] = slot.token
+            batch.pos[index] = slot.position
+            batch.n_seq_id[index] = 1
+            batch.seq_id[index][0] = slot.sequence
+            batch.logits[index] = slot.logits
+        return self._run()
+
+    def step(self, token: int, position: int) -> bool:
+        """`decode` of one token of sequence 0 with logits: the hot path of a reply."""
+        batch = self._batch
+        batch.n_tokens = 1
+        batch.token[0] = token
+        batch.pos[0] = position
+        batch.n_seq_id[0] = 1
+        batch.seq_id[0][0] = 0
+        batch.logits[0] = 1
+        return self._run()
+
+    def _run(self) -> bool:
+        status = self._lib.llama_decode(self._handle, self._batch)
+        if status == 0:
+            return True
+        if self._cancel.is_set():
+            return False
+        if status == 1:
+            raise DoesNotFit(
+                f"the context of {self.size:,} tokens is full",
+                "start a new session or ask for a larger one with --ctx-size",
+            )
+        raise TchatError(
+            f"llama.cpp failed while decoding ({status}): {backend().log.reason()}",
+            "try again; if it stays, the model file may be damaged",
+        )
+
+    def trim(self, keep: int, sequence: int = 0) -> bool:
+        """Cut a sequence down to its first ``keep`` tokens; False when its model cannot.
+
+        After False the sequence holds no usable state: `clear` it.
+        """
+        if not self._lib.llama_memory_seq_rm(self._memory, sequence, keep, -1):
+            return False
+        first = self._lib.llama_memory_seq_pos_min(self._memory, sequence)
+        last = self._lib.llama_memory_seq_pos_max(self._memory, sequence)
+        window = self._model.facts.window
+        oldest_needed = max(0, keep - window) if window else 0
+        return keep == 0 or (last == keep - 1 and first <= oldest_needed)
+
+    def clear(self) -> None:
+        """Forget every sequence."""
+        self._lib.llama_memory_clear(self._memory, False)
+
+    def logits(self, index: int = -1) -> Any:
+        """Pointer to ``vocabulary`` floats: the logits of the batch's ``index``-th output row."""
+        return self._lib.llama_get_logits_ith(self._handle, index)

@@ -1,0 +1,271 @@
+"""The generator: messages in, frozen events out."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Self
+
+from tchat.engine.cancel import Cancel
+from tchat.engine.events import Event, Loading, Notice
+from tchat.engine.kv import KVCache
+from tchat.engine.model import Model
+from tchat.engine.opening import Opening
+from tchat.engine.options import EngineOptions
+from tchat.engine.prompt import Prompt, encode
+from tchat.engine.reasoning import Phase
+from tchat.engine.run import Loaded, Run, nothing_written, too_long
+from tchat.engine.runner import on_large_stack
+from tchat.engine.sampling import fresh_seed
+from tchat.engine.template import ChatTemplate, Think
+from tchat.engine.turns import ChatMessage
+from tchat.errors import DoesNotFit
+from tchat.settings import Sampling
+
+BYTES_PER_TOKEN = 32  # no tokenizer packs more; longer input is refused before tokenizing
+
+
+class Engine:
+    """One model with one context. All calls but `measure` belong on one thread.
+
+    The model is loaded by the first call that needs it, unless ``opening`` loads it already.
+    Setting ``cancel`` ends the call in progress early, with the state kept; clear it before the
+    next.
+    """
+
+    def __init__(
+        self,
+        options: EngineOptions,
+        cancel: Cancel | None = None,
+        opening: Opening | None = None,
+    ) -> None:
+        self.options = options
+        self.cancel = cancel or Cancel()
+        self._loaded: Loaded | None = None
+        self._opening = opening
+        self._measuring = threading.Lock()
+        self._load_seconds = 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free everything; not while a generator of this engine is running."""
+        if self._opening is not None:
+            self.cancel.set()
+            self._opening.abandon()
+            self._opening = None
+        with self._measuring:
+            if self._loaded is not None:
+                self._loaded.context.close()
+                self._loaded.model.close()
+                self._loaded = None
+
+    # Facts
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the model is there."""
+        return self._loaded is not None
+
+    @property
+    def context_size(self) -> int:
+        """Tokens that the context holds. The model must be loaded."""
+        return self._ready.context.size
+
+    @property
+    def template(self) -> ChatTemplate:
+        """The chat template in use. The model must be loaded."""
+        return self._ready.template
+
+    @property
+    def held(self) -> int:
+        """Tokens in the KV cache."""
+        return len(self._loaded.kv.tokens) if self._loaded else 0
+
+    def count(
+        self,
+        messages: Sequence[ChatMessage],
+        think: Think = "auto",
+        *,
+        continue_final: bool = False,
+    ) -> int:
+        """Exact number of tokens in the prompt of `generate`, called alike, with an empty cache.
+
+        Raises:
+            DoesNotFit: The text is so long that it cannot fit; it is not tokenized.
+        """
+        return len(self._encode(messages, think, continue_final=continue_final).tokens)
+
+    def measure(
+        self, messages: Sequence[ChatMessage], draft: str, think: Think = "auto"
+    ) -> tuple[int, int, int] | None:
+        """Tokens of ``draft``, of ``messages``, and of the context; the last is the most.
+
+        May be called from any thread, also while a reply is written: it needs only the
+        vocabulary. None when the model is not loaded.
+        """
+        with self._measuring:
+            if self._loaded is None:
+                return None
+            size = self.context_size
+            try:
+                tokens, used = on_large_stack(
+                    lambda: (self._count_text(draft), self.count(messages, think))
+                )
+            except DoesNotFit:
+                return size, size, size
+            return min(tokens, size), min(used, size), size
+
+    # Work
+
+    def load(self) -> Iterator[Loading | Notice]:
+        """Load the model, unless it is loaded.
+
+        Raises:
+            ModelError, DoesNotFit: It cannot be loaded.
+            InterruptedError: ``cancel`` was set.
+        """
+        if self._loaded is not None:
+            return
+        self._opening = self._opening or Opening(self.options, self.cancel)
+        name = self.options.path.name
+        yield Loading(name, 0.0)
+        # Not before here: a consumer that leaves must find it in `close`.
+        opening, self._opening = self._opening, None
+        model = opening.model()
+        try:
+            template = self._template_of(model)
+        except BaseException:
+            opening.abandon()
+            raise
+        context = opening.context()
+        self._load_seconds = time.perf_counter() - opening.started
+        self._loaded = Loaded(model, context, KVCache(context, model), template)
+        yield Loading(name, 1.0)
+        yield from (*self._context_notices(model), *template.notices)
+
+    def generate(
+        self,
+        messages: Sequence[ChatMessage],
+        sampling: Sampling,
+        *,
+        think: Think = "auto",
+        continue_final: bool = False,
+    ) -> Iterator[Event]:
+        """Write the next reply, or go on with the last message when ``continue_final``.
+
+        Only the tokens that the KV cache does not hold are read. The generator may be closed at
+        any event.
+
+        Raises:
+            DoesNotFit: The prompt and one token of reply exceed the context.
+            UsageError: The sampling cannot be carried out.
+            ModelError: The model cannot be loaded.
+        """
+        seed = sampling.seed if sampling.seed >= 0 else fresh_seed()
+        try:
+            yield from self.load()
+        except InterruptedError:
+            yield nothing_written(seed)
+            return
+        if sampling.grammar and think == "auto":
+            prompt = self._encode_for_answer(messages, continue_final=continue_final)
+        else:
+            prompt = self._encode(messages, think, continue_final=continue_final)
+        yield from prompt.notices
+        run = Run(self._ready, prompt, sampling, seed, self.cancel)
+        yield from run.events(self._time_of_loading())
+
+    def choose(self, messages: Sequence[ChatMessage], labels: Sequence[str]) -> Iterator[Event]:
+        """Choose one of ``labels`` as the reply, by their exact probabilities.
+
+        Ends in `Chosen`, the likeliest first, and `Finished` with the likeliest as its text.
+        """
+        try:
+            yield from self.load()
+        except InterruptedError:
+            yield nothing_written()
+            return
+        prompt = self._encode_for_answer(messages)
+        yield from prompt.notices
+        run = Run(self._ready, prompt, Sampling(), 0, self.cancel)
+        yield from run.choice(labels, self._time_of_loading())
+
+    # Parts
+
+    def _time_of_loading(self) -> float:
+        """Seconds that loading took, for the first reply; 0 for the others."""
+        seconds, self._load_seconds = self._load_seconds, 0.0
+        return seconds
+
+    @property
+    def _ready(self) -> Loaded:
+        if self._loaded is None:
+            raise RuntimeError("the model is not loaded: iterate load() first")
+        return self._loaded
+
+    def _template_of(self, model: Model) -> ChatTemplate:
+        return ChatTemplate.compile(
+            self.options.template or None,
+            bos=model.bos_text,
+            eos=model.eos_text,
+            specials=model.special_strings(),
+        )
+
+    def _context_notices(self, model: Model) -> Iterator[Notice]:
+        asked, trained = self.options.ctx_size, model.facts.context
+        if asked > trained > 0:
+            text = (
+                f"a context of {asked:,} tokens was asked for; "
+                f"this model was trained for {trained:,}, which is used"
+            )
+            yield Notice("model", text)
+
+    def _encode(
+        self,
+        messages: Sequence[ChatMessage],
+        think: Think,
+        *,
+        continue_final: bool,
+        quiet: bool = False,
+    ) -> Prompt:
+        self._refuse_oversize(sum(len(m.content.encode("utf-8", "replace")) for m in messages))
+        ready = self._ready
+        options, notice = ready.template.switch(think)
+        prompt = encode(
+            ready.template, ready.model, messages, continue_final=continue_final, options=options
+        )
+        if notice is None or quiet:
+            return prompt
+        return replace(prompt, notices=(notice, *prompt.notices))
+
+    def _encode_for_answer(
+        self, messages: Sequence[ChatMessage], *, continue_final: bool = False
+    ) -> Prompt:
+        """The prompt of a reply that is an answer from its first token on.
+
+        Reasoning that the template opens, and has no switch for, is closed at once.
+        """
+        prompt = self._encode(messages, "off", continue_final=continue_final, quiet=True)
+        if prompt.phase is not Phase.REASONING:
+            return prompt
+        mark = f"\n{self.template.marks.closing(prompt.text)}\n\n"
+        tokens = self._ready.model.tokenize(mark, special=True)
+        return replace(
+            prompt, tokens=prompt.tokens + tokens, text=prompt.text + mark, phase=Phase.ANSWER
+        )
+
+    def _count_text(self, text: str) -> int:
+        self._refuse_oversize(len(text.encode("utf-8", "replace")))
+        return len(self._ready.model.tokenize(text, special=False))
+
+    def _refuse_oversize(self, size: int) -> None:
+        held = self._ready.context.size
+        if size > held * BYTES_PER_TOKEN:
+            raise too_long(size // 4, held, about=True)

@@ -1,0 +1,127 @@
+"""What the engine says while it works: frozen events, in this order.
+
+``Loading* → Reading+ → (Token | Reasoning)* → Finished``, with a `Notice` anywhere between; from a
+chat, `Stored` before the first `Reading`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias
+
+
+class Reason(StrEnum):
+    """Why a reply ended."""
+
+    STOP = "stop"  # the model's end token, a stop string, or the end of the grammar
+    LENGTH = "length"  # max_tokens, or the context is full
+    CANCELLED = "cancelled"  # the user stopped it
+
+
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """The model is being loaded; ``progress`` is 0..1."""
+
+    model: str
+    progress: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The prompt is being read into the KV cache.
+
+    ``done`` of ``total`` tokens are in the cache, ``reused`` of them were there before.
+    """
+
+    done: int
+    total: int
+    reused: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The session has a row for the question and one for the reply to come, with these ids."""
+
+    question: int
+    reply: int
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A piece of the answer: whole characters of one or more tokens. ``text`` is raw."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reasoning:
+    """A piece of the model's reasoning, which is not part of the answer. ``text`` is raw."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something the user should know and that is no failure.
+
+    ``kind`` is one of ``template``, ``system``, ``think``, ``reread``, ``window``, ``model``,
+    ``storage``.
+    """
+
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Token counts of one reply. ``prompt`` counts all of the prompt, reused and read."""
+
+    prompt: int
+    reused: int
+    read: int
+    completion: int
+    reasoning: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Wall-clock seconds of one reply."""
+
+    load: float
+    read: float
+    write: float
+
+    @staticmethod
+    def rate(tokens: int, seconds: float) -> float:
+        """Tokens a second; 0 when nothing was measured."""
+        return tokens / seconds if seconds > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The reply is complete; always the last event.
+
+    ``text`` and ``reasoning`` are the whole of the pieces streamed before, ``seed`` the one drawn
+    or given.
+    """
+
+    reason: Reason
+    text: str
+    reasoning: str
+    seed: int
+    usage: Usage
+    timings: Timings
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """One of fixed replies was chosen.
+
+    ``probabilities`` are pairs of label and probability, the likeliest first; they sum to 1.
+    """
+
+    probabilities: tuple[tuple[str, float], ...]
+
+
+Event: TypeAlias = Loading | Stored | Reading | Token | Reasoning | Notice | Chosen | Finished

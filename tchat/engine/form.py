@@ -1,0 +1,108 @@
+"""A chat template compiled, and how it wants its messages, found out by trying."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING
+
+from tchat.engine.turns import ChatMessage
+
+if TYPE_CHECKING:
+    from tchat.engine.sandbox import Program
+
+# Digits alone, so that no filter of a template changes them.
+_PROBE_SYSTEM = ChatMessage("system", "5830274916")
+_PROBE_USER = ChatMessage("user", "7204918365")
+# Message keys under which templates expect reasoning.
+_REASONING_KEYS = ("reasoning_content", "reasoning", "thinking", "thought")
+
+
+class TemplateFailure(Exception):
+    """A template does not compile, raises, or makes too much text; the message is one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A template and how it wants its messages.
+
+    Args:
+        program: The compiled template.
+        tokens: ``bos_token`` and ``eos_token``.
+        typed: Whether contents are lists of ``{"type": "text", …}``.
+        system: Whether a system message reaches the text.
+        key: The message key for reasoning; None when the template has none.
+        absent: The value of ``tools`` and ``documents``, of which there are none: Transformers
+            passes None, which some templates for tools cannot iterate over.
+    """
+
+    program: Program
+    tokens: Mapping[str, str]
+    typed: bool
+    system: bool
+    key: str | None
+    absent: tuple[()] | None
+
+    def render(
+        self,
+        messages: Sequence[ChatMessage],
+        options: Mapping[str, object] | None = None,
+        *,
+        prompt: bool = True,
+    ) -> str:
+        """The text of a chat; with ``prompt`` it ends with the head of a reply.
+
+        Raises:
+            TemplateFailure: The template refuses the chat.
+        """
+        return self.program.render(
+            {
+                "tools": self.absent,
+                "documents": self.absent,
+                **self.tokens,
+                **(options or {}),
+                "messages": [self._turn(message) for message in messages],
+                "add_generation_prompt": prompt,
+            }
+        )
+
+    def _turn(self, message: ChatMessage) -> dict[str, object]:
+        text = message.content
+        content = [{"type": "text", "text": text}] if self.typed else text
+        turn: dict[str, object] = {"role": message.role, "content": content}
+        if message.reasoning and self.key is not None:
+            turn[self.key] = message.reasoning
+        return turn
+
+
+def form_of(source: str, *, bos: str, eos: str) -> Form:
+    """Compile a template and see what becomes of a system and a user message.
+
+    Raises:
+        TemplateFailure: It does not compile, or refuses or loses a plain user message.
+    """
+    from tchat.engine.sandbox import Program
+
+    program = Program(source)
+    key = next((key for key in _REASONING_KEYS if _mentions(source, key)), None)
+    tokens = {"bos_token": bos, "eos_token": eos}
+    failure: TemplateFailure | None = None
+    for absent, typed, system in product((None, ()), (False, True), (True, False)):
+        form = Form(program, tokens, typed=typed, system=system, key=key, absent=absent)
+        try:
+            if _shows(form, *([_PROBE_SYSTEM] if system else []), _PROBE_USER):
+                return form
+        except TemplateFailure as error:
+            failure = failure or error
+    raise failure or TemplateFailure("it loses the user's message")
+
+
+def _shows(form: Form, *messages: ChatMessage) -> bool:
+    text = form.render(messages)
+    return all(message.content in text for message in messages)
+
+
+def _mentions(source: str, key: str) -> bool:
+    return re.search(rf"(?:\.|['\"]){key}\b", source) is not None

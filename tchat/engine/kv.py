@@ -1,0 +1,146 @@
+"""What sequence 0 of the KV cache holds, so that a turn reads only what is new."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from tchat.engine.context import Context, Slot
+from tchat.engine.model import Model
+from tchat.engine.stream import TextDecoder
+
+
+class KVCache:
+    """The tokens in sequence 0 of a context, in step with the cache itself."""
+
+    def __init__(self, context: Context, model: Model) -> None:
+        self._context = context
+        self._model = model
+        self.tokens: list[int] = []
+        self.reread = 0  # tokens that `reuse` had to give up because the model cannot trim
+
+    def reserve(self, count: int) -> bool:
+        """Make room for ``count`` tokens in all; False when it was stopped.
+
+        Where the model's state cannot be moved to a larger cache, it is read again.
+        """
+        if self._context.reserve(count) or not self.tokens:
+            return True
+        tokens, self.tokens = self.tokens, []
+        return all(self.read(tokens))
+
+    def reuse(self, prompt: Sequence[int]) -> int:
+        """Cut the cache down to what ``prompt`` shares with it, and return that many tokens.
+
+        At least the prompt's last token is left to decode, since its logits are needed.
+        """
+        shared = min(common_prefix(self.tokens, prompt), len(prompt) - 1)
+        self.reread = 0
+        if shared < len(self.tokens) and not self._cut(shared):
+            self.reread, shared = shared, 0
+        return shared
+
+    def read(self, tokens: Sequence[int]) -> Iterator[bool]:
+        """Decode ``tokens`` behind those held, batch by batch, with the logits of the last.
+
+        Yields False and ends when a batch was stopped.
+        """
+        size = self._context.batch_size
+        last = len(tokens) - 1
+        for start in range(0, len(tokens), size):
+            held = len(self.tokens)
+            batch = tokens[start : start + size]
+            slots = [
+                Slot(token, held + offset, logits=start + offset == last)
+                for offset, token in enumerate(batch)
+            ]
+            if not self._guarded(slots):
+                yield False
+                return
+            self.tokens.extend(batch)
+            yield True
+
+    def step(self, token: int) -> bool:
+        """Decode one token of the reply; False when it was stopped."""
+        if not self.reserve(len(self.tokens) + 1):
+            return False
+        done = False
+        try:
+            done = self._context.step(token, len(self.tokens))
+        finally:
+            if not done:
+                self._cut(len(self.tokens))
+        if done:
+            self.tokens.append(token)
+        return done
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._context.clear()
+        self.tokens = []
+
+    def _guarded(self, slots: Sequence[Slot]) -> bool:
+        done = False
+        try:
+            done = self._context.decode(slots)
+        finally:
+            if not done:  # a part of the batch may be in the cache
+                self._cut(len(self.tokens))
+        return done
+
+    def _cut(self, keep: int) -> bool:
+        if self._context.trim(keep):
+            del self.tokens[keep:]
+            return True
+        self.clear()
+        return False
+
+    def splice(self, prompt: Sequence[int]) -> list[int]:
+        """``prompt`` with the cache's own tokens where they spell the same text.
+
+        A model may write a word in other tokens than the tokenizer would. Read back from the
+        history, the text of such a reply tokenizes differently, and everything after it would be
+        read again. Where both go on to spell the same text up to the next control token, the
+        cache's tokens are as good and already there.
+        """
+        held, here, there = self.tokens, 0, 0  # places in the cache and in the prompt
+        whole = True
+        while whole and here < len(held) and there < len(prompt):
+            if held[here] == prompt[there]:
+                here, there = here + 1, there + 1
+                continue
+            mine = self._until_control(held, here)
+            other = self._until_control(prompt, there)
+            spelled, ends = self._spelled(mine)
+            other_spelled, other_ends = self._spelled(other)
+            same = common_prefix(spelled, other_spelled)
+            end = max((end for end in ends.keys() & other_ends.keys() if end <= same), default=0)
+            whole = 0 < end == len(spelled) == len(other_spelled)
+            if end:
+                here, there = here + ends[end], there + other_ends[end]
+        return [*held[:here], *prompt[there:]]
+
+    def _until_control(self, tokens: Sequence[int], start: int) -> Sequence[int]:
+        places = range(start, len(tokens))
+        end = next((at for at in places if self._model.is_control(tokens[at])), len(tokens))
+        return tokens[start:end]
+
+    def _spelled(self, tokens: Sequence[int]) -> tuple[str, dict[int, int]]:
+        """The text of ``tokens``, and at which of its lengths how many tokens end.
+
+        As text and not as bytes, since bytes that were no UTF-8 are U+FFFD in the history.
+        """
+        pieces, length, ends, decoder = [], 0, {}, TextDecoder()
+        for count, token in enumerate(tokens, 1):
+            pieces.append(decoder.feed(self._model.piece(token)))
+            length += len(pieces[-1])
+            if not decoder.pending:
+                ends[length] = count
+        return "".join(pieces) + decoder.close(), ends
+
+
+def common_prefix(left: Sequence[object], right: Sequence[object]) -> int:
+    """How many items two sequences begin with in common."""
+    for index, (a, b) in enumerate(zip(left, right, strict=False)):
+        if a != b:
+            return index
+    return min(len(left), len(right))

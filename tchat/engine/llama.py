@@ -1,0 +1,136 @@
+"""The binding of llama.cpp: loaded once, quiet, with its log kept.
+
+This is the only importer of ``llama_cpp``; the other rooms of the engine ask `backend` for it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import importlib.util
+import sys
+import types
+from collections import deque
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from tchat.errors import ModelError
+from tchat.paths import private_file
+from tchat.sanitize import single_line
+
+LOG_LIMIT = 1 << 20  # bytes; an older log is started over
+_ERROR, _CONT = 4, 5  # enum ggml_log_level; 1 is DEBUG, 2 INFO, 3 WARN
+
+
+class LlamaLog:
+    """llama.cpp's log: written to a file, its last errors kept for the user's message."""
+
+    def __init__(self) -> None:
+        self._errors: deque[str] = deque(maxlen=8)
+        self._level = 0
+        self._path: Path | None = None
+
+    def write_to(self, path: Path) -> None:
+        """Send what follows to ``path``, which is started over when it has grown large."""
+        self._path = private_file(path)
+        if path.stat().st_size > LOG_LIMIT:
+            path.write_bytes(b"")
+
+    def receive(self, level: int, text: bytes) -> None:
+        """Take one piece of log; the binding's ``llama_log_callback``."""
+        line = text.decode("utf-8", "replace")
+        self._level = self._level if level == _CONT else level
+        if self._level == _ERROR and line.strip():
+            self._errors.append(line.strip())
+        if self._path is not None and self._level > 1:
+            self._append(self._path, line)
+
+    def _append(self, path: Path, line: str) -> None:
+        try:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(line)
+        except OSError:  # a full disk must not stop a reply; the log ends here
+            self._path = None
+
+    def clear(self) -> None:
+        """Forget the errors so far, before a call whose failure will be reported."""
+        self._errors.clear()
+
+    def reason(self) -> str:
+        """The first error since `clear`, which names the cause; later ones only repeat it."""
+        return single_line(self._errors[0], limit=300) if self._errors else "no reason given"
+
+
+class Backend:
+    """llama.cpp, ready to use: ``lib`` is the binding's module of C functions."""
+
+    def __init__(self) -> None:
+        self.log = LlamaLog()
+        self.lib = _binding()
+        # The C side keeps the pointer for ever: so must we.
+        self._callback = self.lib.llama_log_callback(
+            lambda level, text, _: self.log.receive(level, text)
+        )
+        self.lib.llama_log_set(self._callback, ctypes.c_void_p(0))
+        self.lib.llama_backend_init()
+
+
+@cache
+def backend() -> Backend:
+    """The process's one llama.cpp. Loaded at the first call, 35 ms.
+
+    Raises:
+        ModelError: llama-cpp-python is not installed or its library does not load.
+    """
+    try:
+        return Backend()
+    except (ImportError, OSError, RuntimeError, AttributeError) as error:
+        raise ModelError(
+            f"llama.cpp cannot be loaded: {single_line(str(error), limit=300)}",
+            "reinstall it with: pip install --force-reinstall --no-cache-dir llama-cpp-python",
+        ) from error
+
+
+def _binding() -> Any:
+    """Import ``llama_cpp.llama_cpp`` without running the package's ``__init__``.
+
+    The ``__init__`` pulls in numpy, jinja2 and the high-level API, which nothing here uses and
+    which would cost 100 ms of every start.
+    """
+    if "llama_cpp" not in sys.modules:
+        spec = importlib.util.find_spec("llama_cpp")
+        if spec is None or spec.submodule_search_locations is None:
+            raise ImportError("the package llama-cpp-python is not installed")
+        package = types.ModuleType("llama_cpp")
+        package.__path__ = list(spec.submodule_search_locations)
+        package.__spec__ = spec
+        sys.modules["llama_cpp"] = package
+    return importlib.import_module("llama_cpp.llama_cpp")
+
+
+def build_facts() -> dict[str, str]:
+    """What this build of llama.cpp is and can do, for ``tchat doctor`` and for cache keys."""
+    from importlib.metadata import version
+
+    lib = backend().lib
+    return {
+        "llama-cpp-python": version("llama-cpp-python"),
+        "llama.cpp": lib.llama_version().decode(),
+        "gpu offload": "yes" if lib.llama_supports_gpu_offload() else "no",
+        "mmap": "yes" if lib.llama_supports_mmap() else "no",
+        "mlock": "yes" if lib.llama_supports_mlock() else "no",
+        "features": lib.llama_print_system_info().decode("utf-8", "replace").strip(" |"),
+    }
+
+
+def build_name() -> str:
+    """What tells this build of llama.cpp from others; does not load it, takes under 1 ms.
+
+    The version would not tell a rebuild, and asking for it imports ``email`` (15 ms).
+    """
+    spec = importlib.util.find_spec("llama_cpp")
+    folders = spec.submodule_search_locations if spec else None
+    files = [file for folder in folders or () for file in Path(folder, "lib").glob("*llama.*")]
+    facts = [file.stat() for file in sorted(files)]
+    return " ".join(f"{fact.st_size}-{fact.st_mtime_ns}" for fact in facts) or "none"

@@ -1,0 +1,224 @@
+"""A loaded model file: weights, vocabulary, facts."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from tchat.engine.cancel import Cancel
+from tchat.engine.llama import backend
+from tchat.errors import DoesNotFit, ModelInvalid
+from tchat.sanitize import single_line
+
+_UNKNOWN, _CONTROL = 1 << 0, 1 << 3  # enum llama_token_attr
+_ALL_LAYERS = 10_000
+_LONGEST_WORD = 1_000_000  # characters
+
+
+class Model:
+    """Weights and vocabulary of one GGUF file, over ``llama_model`` and ``llama_vocab``.
+
+    Not thread-safe; close it after every context made from it.
+
+    Args:
+        path: The file, or the first part of a split one. Check it before: a hostile file can end
+            the process.
+        gpu_layers: Layers to put on the GPU, -1 for all; ignored by a build without one.
+        cancel: Stops the loading.
+
+    Raises:
+        ModelInvalid: llama.cpp refuses the file; the message carries its reason.
+        InterruptedError: ``cancel`` was set while loading.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        gpu_layers: int = -1,
+        cancel: Cancel,
+    ) -> None:
+        self.path = path
+        self._lib = backend().lib
+        self._pieces: dict[int, bytes] = {}
+        params = self._lib.llama_model_default_params()
+        offload = self._lib.llama_supports_gpu_offload()
+        params.n_gpu_layers = (_ALL_LAYERS if gpu_layers < 0 else gpu_layers) if offload else 0
+        progress = self._lib.llama_progress_callback(lambda _share, _: not cancel.is_set())
+        params.progress_callback = progress
+        backend().log.clear()
+        self._handle = self._lib.llama_model_load_from_file(_encoded(path), params)
+        if not self._handle:
+            if cancel.is_set():
+                raise InterruptedError
+            raise ModelInvalid(
+                f"llama.cpp cannot load {single_line(path.name)}: {backend().log.reason()}",
+                "see `tchat doctor` for the version in use, or choose another file",
+            )
+        self._vocab = self._lib.llama_model_get_vocab(self._handle)
+
+    def close(self) -> None:
+        """Free the weights. Closing twice is harmless."""
+        if self._handle:
+            self._lib.llama_model_free(self._handle)
+            self._handle = None
+
+    @property
+    def handle(self) -> Any:
+        """``llama_model *``."""
+        return self._handle
+
+    @property
+    def vocab(self) -> Any:
+        """``const llama_vocab *``."""
+        return self._vocab
+
+    @cached_property
+    def facts(self) -> ModelShape:
+        """Sizes and kind, read once."""
+        lib, handle = self._lib, self._handle
+        return ModelShape(
+            vocabulary=lib.llama_vocab_n_tokens(self._vocab),
+            context=lib.llama_model_n_ctx_train(handle),
+            layers=lib.llama_model_n_layer(handle),
+            width=lib.llama_model_n_embd(handle),
+            window=lib.llama_model_n_swa(handle),
+        )
+
+    # The vocabulary
+
+    def tokenize(self, text: str, *, special: bool) -> list[int]:
+        """Tokens of ``text``, without the begin and end marks that a vocabulary may add.
+
+        Args:
+            text: Any text; lone surrogates become U+FFFD.
+            special: Whether control tokens written out in ``text`` become control tokens.
+
+        Raises:
+            DoesNotFit: A run of a million characters or of blanks would overflow the stack.
+        """
+        _refuse_endless_words(text)
+        data = text.encode("utf-8", "replace")
+        size = len(data) + 16
+        while True:
+            tokens = (ctypes.c_int32 * size)()
+            count = self._lib.llama_tokenize(
+                self._vocab, data, len(data), tokens, size, False, special
+            )
+            if count >= 0:
+                return tokens[:count]
+            size = -count
+
+    def piece(self, token: int) -> bytes:
+        """The bytes of a token, control tokens written out; not always whole characters."""
+        known = self._pieces.get(token)
+        if known is None:
+            known = self._pieces[token] = self._read_piece(token)
+        return known
+
+    def _read_piece(self, token: int) -> bytes:
+        size = 64
+        while True:
+            buffer = ctypes.create_string_buffer(size)
+            length = self._lib.llama_token_to_piece(self._vocab, token, buffer, size, 0, True)
+            if length >= 0:
+                return buffer.raw[:length]
+            size = -length
+
+    def is_control(self, token: int) -> bool:
+        """Whether the token is a control token, which is no text."""
+        return bool(self._lib.llama_vocab_is_control(self._vocab, token))
+
+    def ends_reply(self, token: int) -> bool:
+        """Whether the token is one of the model's end marks (EOS, EOT, end of message)."""
+        return bool(self._lib.llama_vocab_is_eog(self._vocab, token))
+
+    @cached_property
+    def end_tokens(self) -> tuple[int, ...]:
+        """All of the model's end marks."""
+        return tuple(filter(self.ends_reply, range(self.facts.vocabulary)))
+
+    @cached_property
+    def suppressed(self) -> tuple[int, ...]:
+        """Tokens that the file says must never be written (``tokenizer.ggml.suppress_tokens``)."""
+        # The binding declares no such function yet, so it is asked of the library itself.
+        read = getattr(self._lib._lib, "llama_vocab_get_suppress_tokens", None)
+        if read is None:
+            return ()
+        read.restype, count = ctypes.POINTER(ctypes.c_int32), ctypes.c_int32()
+        tokens = read(ctypes.c_void_p(self._vocab), ctypes.byref(count))
+        return tuple(tokens[: count.value]) if count.value else ()
+
+    def special_strings(self) -> frozenset[str]:
+        """Texts that tokenize to control tokens when special tokens are parsed."""
+        return self._special_strings
+
+    @cached_property
+    def _special_strings(self) -> frozenset[str]:
+        attr = self._lib.llama_vocab_get_attr
+        texts = (
+            self._lib.llama_vocab_get_text(self._vocab, token)
+            for token in range(self.facts.vocabulary)
+            if attr(self._vocab, token) & (_CONTROL | _UNKNOWN)
+        )
+        return frozenset(text.decode("utf-8", "replace") for text in texts if text)
+
+    @cached_property
+    def bos_text(self) -> str:
+        """Text of the begin mark; empty when the vocabulary has none."""
+        return self._text(self._lib.llama_vocab_bos(self._vocab))
+
+    @cached_property
+    def eos_text(self) -> str:
+        """Text of the end mark; empty when the vocabulary has none."""
+        return self._text(self._lib.llama_vocab_eos(self._vocab))
+
+    @cached_property
+    def adds_bos(self) -> bool:
+        """Whether prompts of this vocabulary begin with the begin mark."""
+        return bool(self._lib.llama_vocab_get_add_bos(self._vocab))
+
+    def _text(self, token: int) -> str:
+        return self.piece(token).decode("utf-8", "replace") if token >= 0 else ""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelShape:
+    """Sizes of a model.
+
+    Args:
+        vocabulary: Tokens in the vocabulary.
+        context: Training length in tokens.
+        layers: Layers.
+        width: Length of a hidden state (``n_embd``).
+        window: Sliding attention window in tokens; 0 when it has none.
+    """
+
+    vocabulary: int
+    context: int
+    layers: int
+    width: int
+    window: int
+
+
+def _refuse_endless_words(text: str) -> None:
+    """llama.cpp's tokenizers recurse for each character of a word; see `runner.STACK_SIZES`."""
+    if len(text) <= _LONGEST_WORD:
+        return
+    longest = max(match.end() - match.start() for match in re.finditer(r"\s+|\S+", text))
+    if longest > _LONGEST_WORD:
+        raise DoesNotFit(
+            f"the text has a word of {longest:,} characters, more than a tokenizer can take",
+            "break it into lines",
+        )
+
+
+def _encoded(path: Path) -> bytes:
+    """The path as llama.cpp opens it: UTF-8 on Windows, the file system's bytes elsewhere."""
+    import os
+
+    return os.fsencode(path)

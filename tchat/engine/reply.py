@@ -1,0 +1,69 @@
+"""One reply while it is written: bytes of tokens in, events out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from tchat.engine.events import Reasoning, Token
+from tchat.engine.reasoning import Kind, Marks, Phase, ReasoningSplitter
+from tchat.engine.stream import StopFilter, TextDecoder
+
+
+class ReplyText:
+    """Turns a reply's tokens into answer and reasoning, up to a stop string in the answer.
+
+    Args:
+        marks: The marks of the model's reasoning.
+        phase: Where the prompt left off.
+        stops: Strings that end the answer.
+    """
+
+    def __init__(self, marks: Marks, phase: Phase, stops: Sequence[str]) -> None:
+        self._decoder = TextDecoder()
+        self._splitter = ReasoningSplitter(marks, phase)
+        self._filter = StopFilter(stops)
+        self._pieces: dict[Kind, list[str]] = {Kind.ANSWER: [], Kind.REASONING: []}
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a stop string was reached."""
+        return self._filter.stopped
+
+    @property
+    def text(self) -> str:
+        """The answer so far."""
+        return "".join(self._pieces[Kind.ANSWER])
+
+    @property
+    def reasoning(self) -> str:
+        """The reasoning so far."""
+        return "".join(self._pieces[Kind.REASONING])
+
+    @property
+    def in_reasoning(self) -> bool:
+        """Whether the model is reasoning at the moment."""
+        return self._splitter.phase is Phase.REASONING
+
+    def feed(self, data: bytes) -> Iterator[Token | Reasoning]:
+        """Take the bytes of the next token."""
+        text = self._decoder.feed(data)
+        if text:
+            yield from self._sorted(self._splitter.feed(text))
+
+    def close(self) -> Iterator[Token | Reasoning]:
+        """Let go of what was held back."""
+        yield from self._sorted(self._splitter.feed(self._decoder.close()))
+        yield from self._sorted(self._splitter.close())
+        yield from self._emit(Kind.ANSWER, self._filter.close())
+
+    def _sorted(self, pieces: Iterable[tuple[Kind, str]]) -> Iterator[Token | Reasoning]:
+        for kind, text in pieces:
+            if kind is Kind.ANSWER:
+                yield from self._emit(kind, self._filter.feed(text))
+            elif kind is Kind.REASONING and not self.stopped:
+                yield from self._emit(kind, text)
+
+    def _emit(self, kind: Kind, text: str) -> Iterator[Token | Reasoning]:
+        if text:
+            self._pieces[kind].append(text)
+            yield Token(text) if kind is Kind.ANSWER else Reasoning(text)

@@ -1,0 +1,249 @@
+"""A `Sampling` as a llama.cpp sampler chain, and the drawing of one token with it."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import secrets
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from tchat.engine.context import DEFAULT_CTX, Context
+from tchat.engine.llama import backend
+from tchat.engine.model import Model
+from tchat.errors import UsageError
+from tchat.sanitize import single_line
+from tchat.settings import Sampling
+
+if TYPE_CHECKING:
+    import numpy
+
+DRY_BREAKERS = (b"\n", b":", b'"', b"*")
+_RANDOM = 0xFFFFFFFF  # LLAMA_DEFAULT_SEED: llama.cpp would draw a seed and not tell
+_COLDEST = 1e-6  # below it logits divided by the temperature overflow; it is greedy long before
+_MOST_BIAS = 1e6  # far over any logit, and far from overflowing
+_LONGEST_GRAMMAR = 1 << 20  # characters; llama.cpp's parser recurses, 2 MB of "(" end the process
+
+
+def fresh_seed() -> int:
+    """A seed for one reply, drawn from the system's entropy."""
+    return secrets.randbelow(_RANDOM)
+
+
+class Sampler:
+    """One ``llama_sampler_chain`` for one reply. Close it when the reply has ended.
+
+    Args:
+        model: Whose vocabulary is sampled.
+        sampling: What to build the chain from.
+        seed: Seed of the draw, and of XTC.
+        prompt: The prompt's tokens; the penalties look back on them.
+
+    Raises:
+        UsageError: The grammar does not parse or is too long, or a logit bias names no token.
+    """
+
+    def __init__(
+        self, model: Model, sampling: Sampling, *, seed: int, prompt: Sequence[int]
+    ) -> None:
+        self._lib = backend().lib
+        self._model = model
+        self._sampling = sampling
+        # Whatever fails does so before anything is there that would have to be freed.
+        biases = self._biases()
+        self._grammar = self._open_grammar(sampling.grammar) if sampling.grammar else None
+        self._chain = self._lib.llama_sampler_chain_init(
+            self._lib.llama_sampler_chain_default_params()
+        )
+        for stage in self._stages(seed, biases):
+            self._lib.llama_sampler_chain_add(self._chain, stage)
+        if self._looks_back:
+            for token in prompt[-self._looks_back :]:
+                self._lib.llama_sampler_accept(self._chain, token)
+
+    def close(self) -> None:
+        """Free the chain. Closing twice is harmless."""
+        for sampler in (self._chain, self._grammar):
+            if sampler:
+                self._lib.llama_sampler_free(sampler)
+        self._chain = self._grammar = None
+
+    def sample(self, context: Context, index: int = -1) -> int:
+        """Draw a token from the ``index``-th output row of the last decode, and accept it."""
+        if self._grammar is None:
+            token: int = self._lib.llama_sampler_sample(self._chain, context.handle, index)
+            return token
+        return self._sample_by_grammar(context, index)
+
+    # The chain
+
+    @property
+    def _looks_back(self) -> int:
+        """How many tokens of the prompt the penalties need."""
+        s = self._sampling
+        last = []
+        if s.repeat_penalty != 1.0 or s.frequency_penalty or s.presence_penalty:
+            last.append(self._bounded(s.repeat_last_n))
+        if s.dry_multiplier:
+            last.append(self._bounded(s.dry_penalty_last_n))
+        return max(last, default=0)
+
+    def _bounded(self, last: int) -> int:
+        """A look-back of no more than the context: llama.cpp makes a buffer of that size."""
+        context = self._model.facts.context or DEFAULT_CTX
+        return context if last < 0 else min(last, context)
+
+    def _stages(self, seed: int, biases: Sequence[tuple[int, float]]) -> Iterator[Any]:
+        """Samplers in llama.cpp's default order; one that would change nothing is left out."""
+        lib, s = self._lib, self._sampling
+        if biases:
+            array = (lib.llama_logit_bias * len(biases))(*biases)
+            yield lib.llama_sampler_init_logit_bias(
+                self._model.facts.vocabulary, len(biases), array
+            )
+        yield from self._penalties()
+        if s.temp < _COLDEST:
+            yield lib.llama_sampler_init_greedy()
+            return
+        if s.mirostat:
+            yield lib.llama_sampler_init_temp(s.temp)
+            yield lib.llama_sampler_init_mirostat_v2(seed, s.mirostat_tau, s.mirostat_eta)
+            return
+        if s.top_k:
+            yield lib.llama_sampler_init_top_k(s.top_k)
+        if s.typical_p < 1:
+            yield lib.llama_sampler_init_typical(s.typical_p, 1)
+        if s.top_p < 1:
+            yield lib.llama_sampler_init_top_p(s.top_p, 1)
+        if s.min_p > 0:
+            yield lib.llama_sampler_init_min_p(s.min_p, 1)
+        if s.xtc_probability > 0:
+            yield lib.llama_sampler_init_xtc(s.xtc_probability, s.xtc_threshold, 1, seed)
+        yield lib.llama_sampler_init_temp(s.temp)
+        yield lib.llama_sampler_init_dist(seed)
+
+    def _penalties(self) -> Iterator[Any]:
+        lib, s = self._lib, self._sampling
+        if s.repeat_penalty != 1.0 or s.frequency_penalty or s.presence_penalty:
+            yield lib.llama_sampler_init_penalties(
+                self._model.facts.vocabulary,
+                self._bounded(s.repeat_last_n),
+                s.repeat_penalty,
+                s.frequency_penalty,
+                s.presence_penalty,
+            )
+        if s.dry_multiplier:
+            yield lib.llama_sampler_init_dry(
+                self._model.vocab,
+                s.dry_multiplier,
+                s.dry_base,
+                s.dry_allowed_length,
+                self._bounded(s.dry_penalty_last_n),
+                (ctypes.c_char_p * len(DRY_BREAKERS))(*DRY_BREAKERS),
+                len(DRY_BREAKERS),
+            )
+
+    def _biases(self) -> list[tuple[int, float]]:
+        """The biases asked for, and those of tokens that the model must never write."""
+        asked = [pair for entry in self._sampling.logit_bias for pair in self._bias(entry)]
+        return [*asked, *((token, -math.inf) for token in self._model.suppressed)]
+
+    def _bias(self, entry: str) -> Iterator[tuple[int, float]]:
+        """``TOKEN=BIAS`` as pairs; a text of several tokens biases each of them."""
+        name, _, value = entry.rpartition("=")
+        try:
+            bias = float(value)
+        except ValueError:
+            bias = math.nan
+        if not name or math.isnan(bias) or bias > _MOST_BIAS:
+            raise UsageError(
+                f"logit bias {single_line(entry, limit=80)!r} is not TOKEN=BIAS",
+                "write for example 42=-1.5 or ' sorry'=-100; -inf forbids a token",
+            )
+        for token in self._named(name):
+            yield token, bias
+
+    def _named(self, name: str) -> list[int]:
+        """The tokens of a logit bias: one by its number, or those of a text."""
+        if not name.isdecimal():
+            return self._model.tokenize(name, special=True)
+        last = self._model.facts.vocabulary - 1
+        if len(name) > len(str(last)) or int(name) > last:
+            raise UsageError(
+                f"logit bias names token {single_line(name, limit=20)}, "
+                f"the vocabulary ends at {last}",
+                "choose a token of this model",
+            )
+        return [int(name)]
+
+    # The grammar
+
+    def _open_grammar(self, source: str) -> Any:
+        if len(source) > _LONGEST_GRAMMAR:
+            raise UsageError(
+                f"the grammar has {len(source):,} characters, {_LONGEST_GRAMMAR:,} are allowed",
+                "write it shorter, with rules for what repeats",
+            )
+        backend().log.clear()
+        grammar = self._lib.llama_sampler_init_grammar(
+            self._model.vocab, source.encode("utf-8", "replace"), b"root"
+        )
+        if not grammar:
+            raise UsageError(
+                f"the grammar does not parse: {backend().log.reason()}",
+                "GBNF needs a rule named root; see llama.cpp's grammars/README.md",
+            )
+        return grammar
+
+    def _sample_by_grammar(self, context: Context, index: int) -> int:
+        """Draw freely first and test that one token; only a refused one costs the whole vocabulary.
+
+        Testing one token takes microseconds, filtering 50,000 takes milliseconds (as llama.cpp's
+        own ``common_sampler_sample``).
+        """
+        token = self._draw(context, index, constrained=False)
+        if not self._allows(token):
+            token = self._draw(context, index, constrained=True)
+        self._lib.llama_sampler_accept(self._grammar, token)
+        self._lib.llama_sampler_accept(self._chain, token)
+        return token
+
+    def _draw(self, context: Context, index: int, *, constrained: bool) -> int:
+        array = self._fill(context, index)
+        if constrained:
+            self._lib.llama_sampler_apply(self._grammar, ctypes.byref(array))
+        self._lib.llama_sampler_apply(self._chain, ctypes.byref(array))
+        chosen = array.data[array.selected]
+        if constrained and chosen.logit == float("-inf"):
+            raise UsageError(
+                "the grammar allows no token of this model's vocabulary here",
+                "check that every rule of the grammar can be completed",
+            )
+        token: int = chosen.id
+        return token
+
+    def _allows(self, token: int) -> bool:
+        single = self._lib.llama_token_data(token, 1.0, 0.0)
+        array = self._lib.llama_token_data_array(ctypes.pointer(single), 1, -1, False)
+        self._lib.llama_sampler_apply(self._grammar, ctypes.byref(array))
+        return bool(array.data[0].logit != float("-inf"))
+
+    def _fill(self, context: Context, index: int) -> Any:
+        """``llama_token_data_array`` over the whole vocabulary with this row's logits."""
+        import numpy
+
+        size = self._model.facts.vocabulary
+        candidates = self._candidates
+        candidates["id"] = numpy.arange(size, dtype=numpy.int32)
+        candidates["logit"] = numpy.ctypeslib.as_array(context.logits(index), shape=(size,))
+        candidates["p"] = 0
+        data = candidates.ctypes.data_as(ctypes.POINTER(self._lib.llama_token_data))
+        return self._lib.llama_token_data_array(data, size, -1, False)
+
+    @cached_property
+    def _candidates(self) -> numpy.ndarray[Any, Any]:
+        import numpy
+
+        fields = [("id", numpy.int32), ("logit", numpy.float32), ("p", numpy.float32)]
+        return numpy.zeros(self._model.facts.vocabulary, dtype=fields)

@@ -1,0 +1,98 @@
+"""Every failure that a user can meet, and the exit code it ends in.
+
+::
+
+    TchatError                1  unexpected
+    ├── UsageError            2  the call is wrong
+    ├── ModelError            3  the model is missing, or its file is not usable
+    │   ├── ModelNotFound
+    │   └── ModelInvalid
+    ├── DoesNotFit            4  memory or context
+    ├── NetworkError          5
+    ├── StorageError          6  disk, database, permissions
+    └── Interrupted     128 + n  signal n ended the work: 130 for Ctrl-C, 143 for SIGTERM
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """Exit codes of the ``tchat`` command; stable across releases."""
+
+    OK = 0
+    UNEXPECTED = 1
+    USAGE = 2
+    MODEL = 3
+    FIT = 4
+    NETWORK = 5
+    STORAGE = 6
+    INTERRUPTED = 130
+    CLOSED_PIPE = 141
+    TERMINATED = 143
+
+
+class TchatError(Exception):
+    """A failure told in one line, with what to do next.
+
+    Args:
+        message: What happened, without a final full stop and without a newline.
+        hint: What the user can do next; empty when there is nothing to add.
+    """
+
+    exit_code: int = ExitCode.UNEXPECTED
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.hint}" if self.hint else self.message
+
+
+class UsageError(TchatError):
+    """The call cannot be carried out as it was written."""
+
+    exit_code = ExitCode.USAGE
+
+
+class ModelError(TchatError):
+    """Something about a model stands in the way."""
+
+    exit_code = ExitCode.MODEL
+
+
+class ModelNotFound(ModelError):
+    """No model answers to the name."""
+
+
+class ModelInvalid(ModelError):
+    """The model file is damaged, hostile, or of a kind that cannot chat."""
+
+
+class DoesNotFit(TchatError):
+    """The request is larger than the context window or the memory."""
+
+    exit_code = ExitCode.FIT
+
+
+class NetworkError(TchatError):
+    """A download or a lookup on the hub failed."""
+
+    exit_code = ExitCode.NETWORK
+
+
+class StorageError(TchatError):
+    """The disk, the database or a permission stands in the way."""
+
+    exit_code = ExitCode.STORAGE
+
+
+class Interrupted(TchatError):
+    """A signal ended the work. It is no failure: nothing is said, only the exit code tells."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__("interrupted")
+        self.exit_code = 128 + signal_number

@@ -1,0 +1,176 @@
+"""What a block is, and how the first characters of a line tell which kind begins there.
+
+The rules are CommonMark's (https://spec.commonmark.org/0.31.2/#container-blocks-and-leaf-blocks)
+with GitHub's tables, as far as a line can be judged when it ends. Inline marks are left alone.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+TAB_STOP = 4
+
+_MARKER = re.compile(r"([-*+]|(\d{1,9})([.)]))(?=[ \t]|$)")
+_HEADING = re.compile(r"#{1,6}(?=[ \t]|$)")
+_FENCE = re.compile(r"(`{3,}|~{3,})(.*)", re.DOTALL)
+_HTML = re.compile(r"<(?:[!?]|/?[A-Za-z][A-Za-z0-9-]*(?=[\s/>]))")
+
+
+class Kind(StrEnum):
+    """What a block is."""
+
+    BLANK = "blank"
+    HEADING = "heading"
+    PARAGRAPH = "paragraph"
+    ITEM = "item"  # one list item, up to its first blank line or nested item
+    FENCE_OPEN = "fence open"
+    CODE = "code"  # one line, of a fence or of indented code
+    FENCE_CLOSE = "fence close"
+    TABLE = "table"
+    QUOTE = "quote"
+    RULE = "rule"
+    HTML = "html"
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A finished piece of Markdown; it never changes.
+
+    Attributes:
+        kind: What it is.
+        source: Exactly the input it came from; all blocks' sources joined are the input.
+        text: What to draw: the source without the indentation and marker of the list items around
+            it and without its last newline. For an item, what follows the marker.
+        info: What follows the marks of an opening fence, for example ``python``.
+        indent: Columns that the block stands in from the left, for an item of its marker.
+        number: The number of an ordered item, counted from the list's first; ``None`` for a bullet.
+    """
+
+    kind: Kind
+    source: str
+    text: str = ""
+    info: str = ""
+    indent: int = 0
+    number: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """An opening code fence: its character, length and column, and what follows it."""
+
+    char: str
+    length: int
+    indent: int
+    info: str
+
+    def closes(self, line: str) -> bool:
+        """Whether ``line`` ends this fence."""
+        # Models often indent a closing fence unlike its opening one, so any indentation closes.
+        marks = line.strip()
+        return len(marks) >= self.length and not marks.strip(self.char)
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """A list marker.
+
+    Attributes:
+        type: What the items of one list share: ``-``, ``*``, ``+``, ``.`` or ``)``.
+        number: The number as written; ``None`` for a bullet.
+        content: The column that the item's content begins in.
+        text: What follows the marker on its line.
+    """
+
+    type: str
+    number: int | None
+    content: int
+    text: str
+
+
+def columns(text: str, start: int = 0) -> int:
+    """Columns of white space that ``text`` begins with, when it begins in column ``start``.
+
+    A tab reaches to the next multiple of 4.
+    """
+    column = start
+    for char in text:
+        if char == " ":
+            column += 1
+        elif char == "\t":
+            column += TAB_STOP - column % TAB_STOP
+        else:
+            break
+    return column - start
+
+
+def dedent(line: str, width: int) -> str:
+    """``line`` with up to ``width`` columns of its leading white space removed."""
+    have = columns(line)
+    return " " * max(0, have - width) + line.lstrip(" \t") if have and width else line
+
+
+def fence(text: str, column: int = 0) -> Fence | None:
+    """The code fence that ``text``, which begins in ``column``, opens."""
+    if not (match := _FENCE.match(text)):
+        return None
+    marks, info = match[1], match[2].strip()
+    if marks[0] == "`" and "`" in info:
+        return None  # code in a sentence, not a fence
+    return Fence(marks[0], len(marks), column, info)
+
+
+def marker(text: str, column: int = 0) -> Marker | None:
+    """The list marker that ``text``, which begins in ``column``, begins with."""
+    if is_rule(text) or not (match := _MARKER.match(text)):
+        return None
+    rest = text[match.end() :]
+    content = rest.lstrip(" \t")
+    gap = columns(rest, column + match.end())
+    if gap > TAB_STOP or not content.strip():
+        gap = 1  # more than that is the content's own indentation
+    number = int(match[2]) if match[2] else None
+    return Marker(match[3] or match[1], number, column + match.end() + gap, content)
+
+
+def is_heading(text: str) -> bool:
+    """Whether ``text`` is a heading marked with ``#``."""
+    return _HEADING.match(text) is not None
+
+
+def is_rule(text: str) -> bool:
+    """Whether ``text`` is three or more of one of ``-*_`` and nothing else but white space."""
+    marks = "".join(text.split())
+    return len(marks) >= 3 and marks[0] in "-*_" and not marks.strip(marks[0])
+
+
+def is_underline(text: str) -> bool:
+    """Whether ``text`` makes a heading of the paragraph above it."""
+    marks = text.strip()
+    return bool(marks) and marks[0] in "=-" and not marks.strip(marks[0])
+
+
+def is_html(text: str) -> bool:
+    """Whether ``text`` is a line of HTML: begins with a tag and ends with one, or a comment."""
+    match = _HTML.match(text)
+    return bool(match) and (text[1] in "!?" or text.rstrip().endswith(">"))
+
+
+def cells(row: str) -> int:
+    """Cells of a table's row; 0 without a ``|``."""
+    bars = row.count("|") - row.count("\\|")
+    if not bars:
+        return 0
+    inner = row.strip()
+    return bars + 1 - inner.startswith("|") - (inner.endswith("|") and not inner.endswith("\\|"))
+
+
+def is_delimiter(row: str, header: str) -> bool:
+    """Whether ``row`` makes a table of the line ``header`` above it."""
+    parts = row.strip().strip("|").split("|")
+    return cells(row) == cells(header) > 0 and all(_is_dashes(part.strip()) for part in parts)
+
+
+def _is_dashes(cell: str) -> bool:
+    return "-" in cell and not cell.removeprefix(":").removesuffix(":").strip("-")

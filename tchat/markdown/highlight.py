@@ -1,0 +1,124 @@
+"""Colours for code that arrives line by line: a Pygments lexer that keeps its state between lines.
+
+Lexing a fence anew for each of its lines costs the square of its length. Here each line is lexed
+once, from the state that the line before left.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from pygments.lexer import ExtendedRegexLexer, Lexer, LexerContext, RegexLexer
+from pygments.lexers import get_lexer_by_name
+from pygments.lexers.data import YamlLexer, YamlLexerContext
+from pygments.token import Comment, Text
+from pygments.util import ClassNotFound
+from rich.style import Style
+from rich.syntax import Syntax
+from rich.text import Text as RichText
+
+Token = tuple[Any, str]  # a Pygments token type and the text it covers
+Loop = Callable[..., Iterator[tuple[int, Any, str]]]
+
+# A longer line is data, and the patterns of some lexers take the square of its length.
+LONGEST_LINE = 1000
+
+BLOCK_COMMENTS = (("/*", "*/"), ("<!--", "-->"))
+
+
+class Highlighter:
+    """The lines of one fence in colour.
+
+    Args:
+        language: What the fence names, for example ``python``; nothing is guessed when it is empty
+            or unknown.
+        theme: A theme of Rich or Pygments.
+    """
+
+    def __init__(self, language: str, theme: str) -> None:
+        self._theme = Syntax.get_theme(theme)
+        self._lexer = _lexer(language)
+        context = YamlLexerContext if isinstance(self._lexer, YamlLexer) else LexerContext
+        self._context: LexerContext = context("", 0)
+        self._comment_end = ""
+
+    def line(self, text: str) -> RichText:
+        """``text``, one line without its end, in colour."""
+        shown = RichText(no_wrap=True, overflow="ignore", end="\n")
+        for kind, piece in self._tokens(text):
+            shown.append(piece, self._style(kind))
+        return shown
+
+    def preview(self, text: str) -> RichText:
+        """``text``, the begin of a line that is not finished: the state stays as it is."""
+        twin = copy.copy(self)
+        twin._context = copy.deepcopy(self._context)
+        return twin.line(text)
+
+    def _style(self, kind: Any) -> Style:
+        return self._theme.get_style_for_token(kind)
+
+    def _tokens(self, text: str) -> list[Token]:
+        if self._lexer is None or len(text) > LONGEST_LINE:
+            return [(Text, text)]
+        try:
+            tokens = list(self._with_comments(text, self._lexer))
+        except (TypeError, LookupError, ValueError, AttributeError, AssertionError):
+            # Some lexers cannot be stopped at a line's end, and none was written for broken code.
+            tokens = []
+        if "".join(piece for _, piece in tokens) != text:
+            self._lexer = None
+            return [(Text, text)]
+        return tokens
+
+    def _with_comments(self, text: str, lexer: Lexer) -> Iterator[Token]:
+        """Tokens of ``text``, which may begin or end inside a block comment.
+
+        Most lexers know such a comment by one pattern from its begin to its end, so its lines are
+        followed here.
+        """
+        if self._comment_end:
+            inside, end, text = text.partition(self._comment_end)
+            yield Comment.Multiline, inside + end
+            if not end:
+                return
+            self._comment_end = ""
+        for begin, end in BLOCK_COMMENTS:
+            if text.rfind(begin) > text.rfind(end):
+                tokens = list(self._lex(text + end, lexer))
+                if tokens and tokens[-1][0] in Comment:
+                    self._comment_end = end
+                    yield from tokens[:-1]
+                    yield tokens[-1][0], tokens[-1][1].removesuffix(end)
+                    return
+        yield from self._lex(text, lexer)
+
+    def _lex(self, text: str, lexer: Lexer) -> Iterator[Token]:
+        line = text + "\n"
+        for _, kind, piece in self._unprocessed(line, lexer):
+            if piece := piece.rstrip("\n"):
+                yield kind, piece
+
+    def _unprocessed(self, line: str, lexer: Lexer) -> Iterator[tuple[int, Any, str]]:
+        if not isinstance(lexer, RegexLexer):
+            plain: Loop = lexer.get_tokens_unprocessed
+            return plain(line)
+        context = self._context
+        context.text, context.pos, context.end = line, 0, len(line)
+        # This loop keeps its stack of states in the context, and runs every lexer made of patterns.
+        loop: Loop = ExtendedRegexLexer.get_tokens_unprocessed
+        return loop(lexer, context=context)
+
+
+def language(info: str) -> str:
+    """The language that ``python title=x`` or ``{.python}`` names behind the marks of a fence."""
+    return (info.split() or [""])[0].strip("{}.")
+
+
+def _lexer(language: str) -> Lexer | None:
+    try:
+        return get_lexer_by_name(language) if language else None
+    except ClassNotFound:
+        return None

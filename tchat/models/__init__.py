@@ -1,0 +1,1 @@
+"""Model files: what is on disk, and whether it can be trusted."""

@@ -1,0 +1,178 @@
+"""A file is checked before it is trusted: by its header, then once by a probe in a child.
+
+The probe loads the model, renders its template and decodes one token; what it says is remembered
+for the file as it is and the build of llama.cpp.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tchat.errors import DoesNotFit, ExitCode, ModelError, ModelInvalid
+from tchat.models.facts import ModelFacts
+from tchat.models.files import label
+from tchat.models.kinds import Kind
+from tchat.models.store import ModelStore, Verdict
+from tchat.sanitize import single_line
+
+if TYPE_CHECKING:
+    from tchat.models.child import Outcome
+
+BASE_LIMIT = 60.0  # seconds
+SLOWEST_DISK = 50e6  # bytes a second
+CRASHES = frozenset({"SIGABRT", "SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGTRAP", "SIGSYS"})
+WINDOWS_EXCEPTIONS = 0x80000000  # exit codes from here on are NTSTATUS values
+LONGEST_REASON = 200  # characters
+
+Command = Callable[[Path], Sequence[str]]
+
+
+def check(
+    facts: ModelFacts,
+    store: ModelStore,
+    probe_command: Command,
+    *,
+    build: str,
+    limit: float | None = None,
+    on_probe: Callable[[], None] | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> None:
+    """Return when the file can be loaded in-process.
+
+    Args:
+        facts: Of the file.
+        store: Remembers the verdict, good or bad.
+        probe_command: The command that probes a path. It prints ``{"ok": true}`` or
+            ``{"ok": false, "error": "...", "exit_code": N}`` on one line; exit code 4 says that
+            the file does not fit now.
+        build: Names the build of llama.cpp.
+        limit: Seconds that the probe may take; grows with the file's size when None.
+        on_probe: Called before a probe starts, which can take seconds.
+        cancelled: Asked ten times a second during a probe whether to give up.
+
+    Raises:
+        ModelInvalid: It cannot chat, or llama.cpp refuses it, crashes or hangs.
+        DoesNotFit: There is no memory for it now. Not remembered.
+        ModelError: The probe itself failed. Not remembered.
+        InterruptedError: ``cancelled`` said so; no child and no verdict is left.
+    """
+    if facts.refusal:
+        raise ModelInvalid(f"{label(facts.path)} {facts.refusal}", _refusal_hint(facts.kind))
+    verdict = store.verdict(facts, build)
+    hint = "get another copy of the file, or choose another model"
+    if verdict is None:
+        if on_probe is not None:
+            on_probe()
+        seconds = probe_limit(facts) if limit is None else limit
+        verdict = probe(facts, probe_command, limit=seconds, cancelled=cancelled)
+        store.remember(facts, build, verdict)
+    else:
+        hint = "found by an earlier check; when the file's time of change is new, it is made again"
+    if not verdict.ok:
+        raise ModelInvalid(f"the model file {label(facts.path)} {verdict.problem}", hint)
+
+
+def probe_limit(facts: ModelFacts) -> float:
+    """Seconds that a probe may take: a slow disk is no fault of the file."""
+    return BASE_LIMIT + facts.size / SLOWEST_DISK
+
+
+def probe(
+    facts: ModelFacts,
+    probe_command: Command,
+    *,
+    limit: float,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Verdict:
+    """Run the probe and judge how it ended.
+
+    Raises:
+        DoesNotFit: There is no memory for it now.
+        ModelError: The probe failed in a way that says nothing about the file.
+        InterruptedError: ``cancelled`` said so.
+    """
+    from tchat.models.child import run_child
+
+    environment = {
+        **os.environ,
+        "GGML_NO_BACKTRACE": "1",  # else llama.cpp starts a debugger when it aborts
+        "PYTHONSAFEPATH": "1",  # else `python -m` imports from the folder one happens to be in
+    }
+    command = probe_command(facts.path.absolute())
+    try:
+        outcome = run_child(command, limit=limit, environment=environment, cancelled=cancelled)
+    except InterruptedError:
+        raise
+    except OSError as error:
+        raise ModelError(f"cannot start the check of {label(facts.path)}: {error}") from error
+    if outcome.timed_out:
+        return Verdict(f"does not load within {math.ceil(limit)} s")
+    if outcome.signal:
+        return _after_signal(facts, outcome)
+    if outcome.exit_code is not None and outcome.exit_code >= WINDOWS_EXCEPTIONS:
+        return Verdict(f"makes llama.cpp crash (0x{outcome.exit_code:X})")
+    return _after_exit(facts, outcome)
+
+
+def _after_signal(facts: ModelFacts, outcome: Outcome) -> Verdict:
+    if outcome.signal in CRASHES:
+        reason = _last_line(outcome.stderr)
+        return Verdict(
+            f"makes llama.cpp crash ({outcome.signal})" + (f": {reason}" if reason else "")
+        )
+    if outcome.signal == "SIGKILL":
+        raise DoesNotFit(
+            f"the system killed the check of {label(facts.path)}, most likely for want of memory",
+            "close other programs, or choose a smaller model or quantization",
+        )
+    raise ModelError(f"the check of {label(facts.path)} was ended by {outcome.signal}", "try again")
+
+
+def _after_exit(facts: ModelFacts, outcome: Outcome) -> Verdict:
+    said = _parse(outcome.stdout)
+    if said is None:
+        reason = "it wrote too much" if outcome.flooded else _last_line(outcome.stderr)
+        raise ModelError(
+            f"the check of {label(facts.path)} ended without a verdict"
+            + (f": {reason}" if reason else f" (exit status {outcome.exit_code})"),
+            "see `tchat doctor`",
+        )
+    if said.get("ok") is True:
+        return Verdict()
+    reason = single_line(str(said.get("error") or "no reason given"), LONGEST_REASON)
+    if said.get("exit_code") == ExitCode.FIT:
+        raise DoesNotFit(reason, "close other programs, or choose a smaller model or quantization")
+    # What stands before the file's own name is said by the message already.
+    return Verdict(f"cannot be used: {reason.split(f'{label(facts.path)}: ', 1)[-1]}")
+
+
+def _parse(output: bytes) -> dict[str, object] | None:
+    """The JSON object on the last line, if that is what it is."""
+    lines = output.strip().splitlines()
+    try:
+        said = json.loads(lines[-1]) if lines else None
+    except (ValueError, RecursionError):
+        return None
+    return said if isinstance(said, dict) and "ok" in said else None
+
+
+def _last_line(log: bytes) -> str:
+    lines = log.decode("utf-8", "replace").strip().splitlines()
+    line = lines[-1] if lines else ""
+    place, colon, rest = line.partition(": ")  # `/folder/of/the/build/llama-model.cpp:1328: …`
+    return single_line(place.rpartition("/")[2] + colon + rest, LONGEST_REASON)
+
+
+def _refusal_hint(kind: Kind) -> str:
+    if kind is Kind.LORA:
+        return "use it beside its base model: --lora PATH"
+    if kind is Kind.CONTROL_VECTOR:
+        return "use it beside its base model: --control-vector PATH"
+    if kind is Kind.CHAT:
+        return "get another copy of the file, or choose another model"
+    return "choose a language model"

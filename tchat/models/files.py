@@ -1,0 +1,109 @@
+"""The file itself, before its content: is it there, is it a file, may it be read.
+
+A FIFO as a model path hangs its reader for ever and a device may do anything at all, so the kind
+of a path is settled by ``stat`` before anything is opened.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from tchat.errors import ModelInvalid, ModelNotFound
+from tchat.sanitize import single_line
+
+NAMES_OF_KINDS = (
+    (stat.S_ISFIFO, "a FIFO"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a character device"),
+    (stat.S_ISBLK, "a block device"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FileKey:
+    """What a file is known by: as long as these stay the same, so does its content."""
+
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+
+    def __str__(self) -> str:
+        return f"{self.device:x}-{self.inode:x}-{self.size}-{self.mtime_ns}"
+
+
+def label(path: Path) -> str:
+    """The file's name as it appears inside a message: on one line."""
+    return single_line(path.name or str(path))
+
+
+def file_key(path: Path) -> FileKey:
+    """Settle with one ``stat`` that ``path`` is a regular file, and how it is known.
+
+    Raises:
+        ModelNotFound: There is no such file.
+        ModelInvalid: It is something else than a file, or it may not be looked at.
+    """
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise _unreachable(path, error) from error
+    except ValueError as error:  # a NUL in the name
+        raise ModelNotFound(f"no file can be named {label(path)!r}") from error
+    _require_regular(path, status.st_mode)
+    return FileKey(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+def open_regular(path: Path) -> int:
+    """A file descriptor to read ``path`` with; never waits for a writer of a FIFO.
+
+    Raises:
+        ModelNotFound: There is no such file.
+        ModelInvalid: It is something else than a file, or it may not be read.
+    """
+    file_key(path)
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        descriptor = os.open(path, flags | getattr(os, "O_CLOEXEC", 0))
+    except OSError as error:
+        raise _unreachable(path, error) from error
+    try:
+        # Between the two calls the name may have been given to something else.
+        _require_regular(path, os.fstat(descriptor).st_mode)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _require_regular(path: Path, mode: int) -> None:
+    if stat.S_ISREG(mode):
+        return
+    if stat.S_ISDIR(mode):
+        raise ModelInvalid(f"{label(path)} is a folder, not a model file", _folder_hint(path))
+    kind = next((name for test, name in NAMES_OF_KINDS if test(mode)), "no regular file")
+    raise ModelInvalid(f"{label(path)} is {kind}, not a model file", "name a GGUF file")
+
+
+def _folder_hint(path: Path) -> str:
+    try:
+        inside = sorted(label(entry) for entry in path.glob("*.gguf"))[:3]
+    except OSError:
+        inside = []
+    return f"name a file in it: {', '.join(inside)}" if inside else "it holds no GGUF file"
+
+
+def _unreachable(path: Path, error: OSError) -> ModelNotFound | ModelInvalid:
+    if isinstance(error, PermissionError):
+        return ModelInvalid(f"{label(path)} may not be read", f"check who may read it: {path}")
+    if os.path.islink(path):  # noqa: PTH114 - unlike Path's, it never raises
+        return ModelNotFound(
+            f"{label(path)} is a link to a file that is gone", "remove it, or get the file again"
+        )
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return ModelNotFound(f"there is no file {label(path)}", f"looked for {path.absolute()}")
+    reason = error.strerror or type(error).__name__
+    return ModelInvalid(f"{label(path)} cannot be read: {reason}", f"looked for {path}")

@@ -1,0 +1,115 @@
+"""Headers and verdicts, remembered: a known file costs one ``stat`` and one ``SELECT``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from tchat.errors import ModelError
+from tchat.models.cache import Cache
+from tchat.models.facts import ModelFacts, read_facts
+from tchat.models.files import FileKey, file_key
+from tchat.models.kinds import Kind
+from tchat.paths import Paths
+
+if TYPE_CHECKING:
+    import sqlite3
+
+SCHEMA_VERSION = 1
+SCHEMA = """
+CREATE TABLE facts (file TEXT PRIMARY KEY, parts TEXT NOT NULL, facts TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE verdicts (file TEXT, build TEXT, problem TEXT NOT NULL, PRIMARY KEY (file, build))
+    WITHOUT ROWID
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a probe found out: ``problem`` is to be read after the file's name; empty when well."""
+
+    problem: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the file can be loaded in-process."""
+        return not self.problem
+
+
+class ModelStore:
+    """Facts and verdicts of model files, by device, inode, size and time of change.
+
+    Safe to use from several processes, and from one thread at a time.
+    """
+
+    def __init__(self, paths: Paths) -> None:
+        self._cache = Cache(paths.models_db, SCHEMA_VERSION, SCHEMA)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._cache.close()
+
+    def facts(self, path: Path) -> ModelFacts:
+        """The facts of a model file, from the cache or from its header.
+
+        Raises:
+            ModelNotFound: The file, or a part of it, is not there.
+            ModelInvalid: It is no GGUF file, a damaged one, or not the first of its parts.
+        """
+        key = file_key(path)
+        known = self._cache.run(lambda database: _select_facts(database, path, key))
+        if known is not None:
+            return known
+        facts = read_facts(path)
+        self._cache.run(lambda database: _insert_facts(database, facts))
+        return facts
+
+    def verdict(self, facts: ModelFacts, build: str) -> Verdict | None:
+        """What a probe by this build of llama.cpp said about the file; None when none was made."""
+        query = "SELECT problem FROM verdicts WHERE file = ? AND build = ?"
+        key = (_fingerprint(facts.key, facts.parts), build)
+        row = self._cache.run(lambda database: database.execute(query, key).fetchone())
+        return Verdict(row[0]) if row else None
+
+    def remember(self, facts: ModelFacts, build: str, verdict: Verdict) -> None:
+        """Store what a probe said."""
+        row = (_fingerprint(facts.key, facts.parts), build, verdict.problem)
+        self._cache.run(
+            lambda database: database.execute("REPLACE INTO verdicts VALUES (?, ?, ?)", row)
+        )
+
+
+def _fingerprint(key: FileKey, parts: tuple[Path, ...]) -> str:
+    """The key of a model in one or several files; asks the disk for the further ones."""
+    return " ".join(map(str, (key, *map(file_key, parts))))
+
+
+def _insert_facts(database: sqlite3.Connection, facts: ModelFacts) -> None:
+    stored = asdict(facts)
+    del stored["path"], stored["key"]
+    stored["parts"] = [part.name for part in facts.parts]
+    row = (str(facts.key), _fingerprint(facts.key, facts.parts), json.dumps(stored))
+    database.execute("REPLACE INTO facts VALUES (?, ?, ?)", row)
+
+
+def _select_facts(database: sqlite3.Connection, path: Path, key: FileKey) -> ModelFacts | None:
+    query = "SELECT parts, facts FROM facts WHERE file = ?"
+    row = database.execute(query, (str(key),)).fetchone()
+    if row is None:
+        return None
+    try:
+        stored = json.loads(row[1])
+        parts = tuple(path.with_name(name) for name in stored.pop("parts"))
+        if parts and _fingerprint(key, parts) != row[0]:
+            return None
+        stored["kind"] = Kind(stored["kind"])
+        return ModelFacts(path=path, key=key, parts=parts, **stored)
+    except (ValueError, TypeError, KeyError, ModelError):
+        return None  # a damaged row, or a part that is gone: the header tells

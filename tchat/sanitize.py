@@ -1,0 +1,149 @@
+"""Untrusted text to text that is safe to print, and bytes from outside to text.
+
+A model, a file name or a chat template can hold escape sequences that write the clipboard, move
+the cursor or reverse the reading order. No sequence is parsed here: each character is judged on
+its own, so nothing can hide in the seam between two chunks.
+
+==========================================  =========================================
+C0 except newline and tab                   its picture, ESC → ``␛``
+DEL; C1                                     ``␡``; ``⟦U+009B⟧``
+CRLF, CR, U+2028, U+2029                    newline
+bidirectional and shaping controls          ``⟦U+202E⟧``
+zero-width space, joiners of words, tags    dropped
+ZWJ, ZWNJ, variation selectors              kept: emoji and Persian need them
+lone surrogates                             U+FFFD
+==========================================  =========================================
+
+Text is stored raw and passes through here when it is shown.
+"""
+
+from __future__ import annotations
+
+import codecs
+import functools
+from collections.abc import Iterable
+
+from tchat.errors import UsageError
+
+_LINE_LIMIT = 200
+_GARBAGE_SHARE = 0.3
+
+_ENCODINGS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),  # begins like UTF-16's mark, so it is asked first
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+
+
+def _c0() -> Iterable[int]:
+    """Controls that have a picture, less newline and tab."""
+    return (code for code in range(0x20) if chr(code) not in "\n\t")
+
+
+def _named() -> Iterable[int]:
+    """C1, then the characters that turn the reading order or the shaping of others."""
+    yield from range(0x80, 0xA0)
+    yield from (0x061C, 0x200E, 0x200F)
+    yield from range(0x202A, 0x202F)
+    yield from range(0x2066, 0x2070)
+
+
+def _invisible() -> Iterable[int]:
+    """Characters that show nothing and can carry text nobody sees."""
+    yield from (0x180E, 0x200B, 0xFEFF)
+    yield from range(0x2060, 0x2065)
+    yield from range(0xFFF9, 0xFFFC)
+    yield from range(0xE0000, 0xE0080)
+
+
+@functools.cache
+def _table() -> dict[int, str | None]:
+    """What `str.translate` puts in the place of each unsafe character."""
+    table: dict[int, str | None] = dict.fromkeys(_invisible())
+    table.update((code, f"⟦U+{code:04X}⟧") for code in _named())
+    table.update(dict.fromkeys(range(0xD800, 0xE000), "\ufffd"))
+    table.update((code, chr(0x2400 + code)) for code in _c0())
+    table[0x7F] = "␡"
+    table.update(dict.fromkeys((0x0D, 0x2028, 0x2029), "\n"))
+    return table
+
+
+@functools.cache
+def _json_table() -> dict[int, str]:
+    """The ``\\u`` escape of each unsafe character, as JSON writes it (in UTF-16 units)."""
+    escapes = {}
+    for code in _table():
+        units = chr(code).encode("utf-16-be", "surrogatepass").hex()
+        escapes[code] = "".join(f"\\u{units[i : i + 4]}" for i in range(0, len(units), 4))
+    return escapes
+
+
+def printable(text: str) -> str:
+    """Replace or drop every character of ``text`` that could act on a terminal.
+
+    The result holds no control but newline and tab, and no bidirectional control; doing it twice
+    changes nothing more.
+    """
+    return text.replace("\r\n", "\n").translate(_table())
+
+
+class Printable:
+    """`printable` for a stream: the chunks' results joined equal the result of the whole."""
+
+    def __init__(self) -> None:
+        self._after_return = False
+
+    def feed(self, chunk: str) -> str:
+        """The safe form of ``chunk``; nothing is held back."""
+        if not chunk:
+            return ""
+        # The CR already became the newline, so the LF that completes it adds none.
+        rest = chunk[1:] if self._after_return and chunk[0] == "\n" else chunk
+        self._after_return = chunk[-1] == "\r"
+        return printable(rest)
+
+
+def single_line(text: str, limit: int = _LINE_LIMIT) -> str:
+    """``text`` on one line of at most ``limit`` characters: for titles, names, error lines.
+
+    Runs of white space become one space; what is cut off is marked with ``…``.
+    """
+    line = " ".join(printable(text).split())
+    return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
+
+
+def printable_json(json: str) -> str:
+    """``json`` with every unsafe character as its ``\\u`` escape: the same value, safe to print.
+
+    In valid JSON such characters stand inside strings only, where an escape means the same.
+    Newlines and tabs of the layout stay.
+    """
+    return json.translate(_json_table())
+
+
+def decode_input(data: bytes, name: str = "the input") -> str:
+    """Text of ``data``, from standard input or a file.
+
+    UTF-16 and UTF-32 are known by their byte order mark, everything else is read as UTF-8 with
+    U+FFFD for what is not. The mark is dropped; nothing else is changed.
+
+    Args:
+        data: All of the bytes.
+        name: What the error line calls them.
+
+    Raises:
+        UsageError: The bytes are no text: NUL bytes, or mostly controls and undecodable.
+    """
+    mark, encoding = next((pair for pair in _ENCODINGS if data.startswith(pair[0])), (b"", "utf-8"))
+    text = data[len(mark) :].decode(encoding, "replace")
+    if "\0" in text:
+        raise UsageError(f"{name} is binary, not text", "give a text file, or convert it first")
+    garbage = text.count("\ufffd") + sum(map(text.count, map(chr, _c0()))) - text.count("\r")
+    if garbage > _GARBAGE_SHARE * len(text):
+        raise UsageError(
+            f"{name} is not text in UTF-8 or UTF-16",
+            "convert it first, for example with `iconv -t UTF-8`",
+        )
+    return text

@@ -1,0 +1,151 @@
+"""One SQLite connection for all threads of this process; its errors as `StorageError`."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from tchat.errors import StorageError
+
+BUSY_SECONDS = 5.0
+OLDEST_SQLITE = (3, 35, 0)  # RETURNING; the trigram tokenizer came with 3.34
+# Before 3.51.3 a checkpoint can race with a reset of the log and lose pages.
+SAFE_WAL = (3, 51, 3)
+
+
+class Damaged(StorageError):
+    """The file is not a sound SQLite database."""
+
+
+class Database:
+    """A connection that threads share, one statement or transaction at a time.
+
+    Other processes may use the same file: transactions that write take the write lock at once
+    (deferred ones fail with "database is locked" when two of them read first), and whoever comes
+    second waits up to five seconds.
+
+    Args:
+        path: The file, which must exist; None keeps everything in memory.
+
+    Raises:
+        StorageError: The file cannot be opened.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+            raise StorageError(
+                f"SQLite {sqlite3.sqlite_version} is too old",
+                "use a Python that is linked with SQLite 3.35 or newer",
+            )
+        self.path = path
+        self._lock = threading.RLock()
+        with self._translated():
+            self._connection = sqlite3.connect(
+                path or ":memory:",
+                timeout=BUSY_SECONDS,
+                isolation_level=None,
+                check_same_thread=False,
+            )
+        self._connection.row_factory = sqlite3.Row
+        self._connection.execute("PRAGMA foreign_keys = ON")
+
+    def make_durable(self) -> None:
+        """Let a commit return when it is on the disk.
+
+        With the write-ahead log where this SQLite has it sound, else with the rollback journal.
+        """
+        wanted = "wal" if sqlite3.sqlite_version_info >= SAFE_WAL else "delete"
+        with self.reading() as connection:
+            connection.execute("PRAGMA synchronous = FULL")
+            mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
+            if mode not in (wanted, "memory"):
+                # Refused while others have the file open: then the mode stays, which is sound.
+                with suppress(sqlite3.OperationalError):
+                    connection.execute(f"PRAGMA journal_mode = {wanted}")
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """The connection, for statements that read.
+
+        Raises:
+            StorageError: SQLite failed; `Damaged` when the file is not sound.
+        """
+        with self._lock, self._translated():
+            yield self._connection
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """The connection inside one transaction: all of it happens, or nothing.
+
+        Raises:
+            StorageError: SQLite failed; `Damaged` when the file is not sound.
+        """
+        with self._lock, self._translated():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            finally:
+                # Some errors, a full disk among them, have ended the transaction already.
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+
+    def close(self) -> None:
+        """Close the connection; once is enough, twice does no harm."""
+        with self._lock:
+            self._connection.close()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
+            raise  # a mistake in this package, not a state of the disk
+        except sqlite3.DatabaseError as error:
+            raise storage_error(error, self.path) from error
+        except OSError as error:
+            raise StorageError(
+                f"cannot write beside {self.path}: {error.strerror}",
+                "free some space or check the permissions",
+            ) from error
+
+
+def storage_error(error: sqlite3.DatabaseError, path: Path | None) -> StorageError:
+    """What SQLite's error means to the user, on one line."""
+    name = str(path) if path else "the sessions in memory"
+    # The low byte is the primary code; -1 marks an error of the binding itself.
+    code = getattr(error, "sqlite_errorcode", -1) & 0xFF
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return Damaged(
+            f"the session database {name} is damaged",
+            "start tchat again: it keeps the file and saves into a new one what can be read",
+        )
+    message, hint = _MEANINGS.get(code, ("cannot use {name}: {error}", ""))
+    return StorageError(message.format(name=name, error=error), hint)
+
+
+_MEANINGS = {
+    sqlite3.SQLITE_BUSY: (
+        "{name} is locked: another process is writing to it",
+        "try again in a moment",
+    ),
+    sqlite3.SQLITE_LOCKED: (
+        "{name} is locked: another process is writing to it",
+        "try again in a moment",
+    ),
+    sqlite3.SQLITE_FULL: ("no space left to write {name}", "free some space and try again"),
+    sqlite3.SQLITE_IOERR: (
+        "reading or writing {name} failed: {error}",
+        "check the disk and the space left on it",
+    ),
+    sqlite3.SQLITE_READONLY: ("cannot write {name}: {error}", "check the permissions"),
+    sqlite3.SQLITE_CANTOPEN: (
+        "cannot open {name}: {error}",
+        "check the permissions of the file and its folder",
+    ),
+    sqlite3.SQLITE_PERM: ("cannot open {name}: {error}", "check the permissions"),
+    sqlite3.SQLITE_TOOBIG: ("a text is too long to be stored", "SQLite stores up to 1 GB"),
+}

@@ -1,0 +1,126 @@
+"""Read an exported JSON document back, trusting nothing in it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from tchat.errors import UsageError
+from tchat.sessions.records import Message, Role, Session, Status, Tree
+from tchat.sessions.rows import storable
+
+_LAST_SECOND = 253_402_300_799.0  # of the year 9999: what datetime can show
+_Wanted = TypeVar("_Wanted")
+
+
+def trees_of(text: str, *, format_name: str, version: int) -> list[Tree]:
+    """The sessions of a document.
+
+    Raises:
+        UsageError: It is no JSON, of another format, of a newer version, or not consistent.
+    """
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise _refusal(f"no JSON ({error})") from error
+    if not isinstance(document, dict) or document.get("format") != format_name:
+        raise _refusal(f'no "format": "{format_name}"')
+    if _field(document, "version", int, "the document") > version:
+        raise UsageError("the file was exported by a newer tchat", "upgrade tchat to import it")
+    sessions = _field(document, "sessions", list, "the document")
+    return [_tree(item, f"session {number}") for number, item in enumerate(sessions, 1)]
+
+
+def _refusal(reason: str) -> UsageError:
+    return UsageError(
+        f"not an export of tchat: {reason}",
+        "import reads what `tchat sessions export` wrote",
+    )
+
+
+def _field(item: Mapping[str, Any], name: str, wanted: type[_Wanted], where: str) -> _Wanted:
+    value = item.get(name)
+    if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
+        raise _refusal(f"{where}: {name!r} is missing or of the wrong type")
+    return value
+
+
+def _text(item: Mapping[str, Any], name: str, where: str) -> str:
+    return storable(_field(item, name, str, where))
+
+
+def _time(item: Mapping[str, Any], name: str, where: str) -> float:
+    value = item.get(name)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise _refusal(f"{where}: {name!r} is not a time")
+    if math.isnan(value) or not 0 <= value <= _LAST_SECOND:
+        raise _refusal(f"{where}: {name!r} is not a time")
+    return float(value)
+
+
+def _tree(item: object, where: str) -> Tree:
+    if not isinstance(item, dict):
+        raise _refusal(f"{where} is not an object")
+    messages: dict[int, Message] = {}
+    active = set()
+    session_id = _text(item, "id", where)
+    for number, entry in enumerate(_field(item, "messages", list, where), 1):
+        place = f"{where}, message {number}"
+        message = _message(entry, session_id, place)
+        if message.id in messages:
+            raise _refusal(f"{place}: the id {message.id} occurs twice")
+        if message.parent_id is not None and message.parent_id not in messages:
+            raise _refusal(f"{place}: its parent {message.parent_id} does not come before it")
+        messages[message.id] = message
+        if _field(entry, "active", bool, place):
+            active.add(message.id)
+    session = Session(
+        id=session_id,
+        title=_text(item, "title", where),
+        system=_text(item, "system", where),
+        created_at=_time(item, "created_at", where),
+        updated_at=_time(item, "updated_at", where),
+        settings=_field(item, "settings", dict, where),
+        messages=len(messages),
+    )
+    return Tree(session=session, messages=tuple(messages.values()), active=frozenset(active))
+
+
+def _message(item: object, session_id: str, where: str) -> Message:
+    if not isinstance(item, dict):
+        raise _refusal(f"{where} is not an object")
+    parent = item.get("parent_id")
+    return Message(
+        id=_field(item, "id", int, where),
+        session_id=session_id,
+        parent_id=None if parent is None else _field(item, "parent_id", int, where),
+        role=_role(item, where),
+        text=_text(item, "text", where),
+        reasoning=_text(item, "reasoning", where),
+        status=_status(item, where),
+        created_at=_time(item, "created_at", where),
+        model=_text(item, "model", where),
+        model_sha256=_text(item, "model_sha256", where),
+        quantization=_text(item, "quantization", where),
+        template_hash=_text(item, "template_hash", where),
+        sampling=_field(item, "sampling", dict, where),
+        usage=_field(item, "usage", dict, where),
+        timings=_field(item, "timings", dict, where),
+        finish_reason=_text(item, "finish_reason", where),
+    )
+
+
+def _role(item: Mapping[str, Any], where: str) -> Role:
+    try:
+        return Role(_text(item, "role", where))
+    except ValueError as error:
+        raise _refusal(f"{where}: unknown role {item['role']!r}") from error
+
+
+def _status(item: Mapping[str, Any], where: str) -> Status:
+    try:
+        return Status(_text(item, "status", where))
+    except ValueError as error:
+        raise _refusal(f"{where}: unknown status {item['status']!r}") from error

@@ -1,0 +1,121 @@
+"""What the store hands out: frozen records, and the words for roles and states."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, TypedDict
+
+
+class Role(StrEnum):
+    """Who speaks."""
+
+    SYSTEM = "system"
+    USER = "user"
+    ASSISTANT = "assistant"
+
+
+class Status(StrEnum):
+    """How far a message got."""
+
+    STREAMING = "streaming"  # a process is writing it now
+    DONE = "done"
+    STOPPED = "stopped"  # the user stopped it
+    INTERRUPTED = "interrupted"  # the process that wrote it died
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """A conversation.
+
+    ``id`` is ten characters that sort by creation. ``settings`` holds this session's overrides of
+    the model and its sampling, as JSON values. ``messages`` counts the whole tree, not only the
+    active path. Times are seconds since the epoch; ``updated_at`` is the last message's.
+    """
+
+    id: str
+    title: str
+    system: str
+    created_at: float
+    updated_at: float
+    settings: Mapping[str, Any]
+    messages: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """A node of a session's tree, with what is needed to tell how it came about.
+
+    ``text`` and ``reasoning`` are raw. ``model`` is the name or path as it was asked for,
+    ``sampling`` holds the seed that was drawn, ``usage`` token counts, ``timings`` seconds. What
+    is not known is empty.
+    """
+
+    id: int
+    session_id: str
+    parent_id: int | None
+    role: Role
+    text: str
+    reasoning: str
+    status: Status
+    created_at: float
+    model: str
+    model_sha256: str
+    quantization: str
+    template_hash: str
+    sampling: Mapping[str, Any]
+    usage: Mapping[str, int]
+    timings: Mapping[str, float]
+    finish_reason: str
+
+
+class Provenance(TypedDict, total=False):
+    """The fields of `Message` that say how it came about; all optional."""
+
+    model: str
+    model_sha256: str
+    quantization: str
+    template_hash: str
+    sampling: Mapping[str, Any]
+    usage: Mapping[str, int]
+    timings: Mapping[str, float]
+    finish_reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tree:
+    """A whole session: what JSON export writes and import reads.
+
+    ``messages`` has every parent before its children. ``active`` holds the ids that are the chosen
+    one among their siblings.
+    """
+
+    session: Session
+    messages: tuple[Message, ...]
+    active: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit:
+    """A message that a search found.
+
+    ``snippet`` is a piece of its text on one line. ``spans`` are the places of the words in the
+    snippet, ``(start, end)`` in characters, ascending and not overlapping. The snippet is raw: cut
+    it at the spans first, then make the pieces printable.
+    """
+
+    session: Session
+    message: Message
+    snippet: str
+    spans: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deleted:
+    """What was deleted, for an undo; ``root`` is None when it was the whole session."""
+
+    session: Session
+    root: int | None
+    active_root: int | None
+    rows: tuple[Mapping[str, Any], ...]

@@ -1,0 +1,79 @@
+"""Records to table rows and back."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from tchat.sessions.records import Message, Role, Session, Status
+
+INSERT_SESSION = """
+    INSERT INTO sessions (id, title, system, settings, created_at, updated_at, active_root)
+    VALUES (:id, :title, :system, :settings, :created_at, :updated_at, :active_root)
+"""
+INSERT_MESSAGE = """
+    INSERT INTO messages (
+        id, session_id, parent_id, active_child, role, text, reasoning, status, created_at,
+        model, model_sha256, quantization, template_hash, sampling, usage, timings,
+        finish_reason, writer)
+    VALUES (
+        :id, :session_id, :parent_id, :active_child, :role, :text, :reasoning, :status, :created_at,
+        :model, :model_sha256, :quantization, :template_hash, :sampling, :usage, :timings,
+        :finish_reason, :writer)
+"""
+EMPTY_MESSAGE: Mapping[str, Any] = {
+    "id": None,
+    "active_child": None,
+    "reasoning": "",
+    "model": "",
+    "model_sha256": "",
+    "quantization": "",
+    "template_hash": "",
+    "sampling": {},
+    "usage": {},
+    "timings": {},
+    "finish_reason": "",
+    "writer": "",
+}
+MESSAGE_FIELDS = tuple(field.name for field in fields(Message))
+SESSION_FIELDS = tuple(field.name for field in fields(Session))
+_JSON_COLUMNS = frozenset({"settings", "sampling", "usage", "timings"})
+
+
+def storable(text: str) -> str:
+    """``text`` with lone surrogates, which UTF-8 cannot hold, replaced by U+FFFD."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        # By way of UTF-16, so that two halves that belong together become their character.
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def to_row(values: Mapping[str, Any]) -> dict[str, Any]:
+    """``values`` as SQLite takes them: mappings become JSON, texts storable."""
+    return {name: _to_sql(value) for name, value in values.items()}
+
+
+def _to_sql(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return storable(json.dumps(dict(value), ensure_ascii=False))
+    return storable(str(value)) if isinstance(value, str) else value
+
+
+def to_message(row: sqlite3.Row) -> Message:
+    """The record of a row of ``messages``."""
+    values = _from_row(row, MESSAGE_FIELDS)
+    return Message(**values | {"role": Role(row["role"]), "status": Status(row["status"])})
+
+
+def to_session(row: sqlite3.Row) -> Session:
+    """The record of a row of ``sessions`` joined with its count of ``messages``."""
+    return Session(**_from_row(row, SESSION_FIELDS))
+
+
+def _from_row(row: sqlite3.Row, names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: json.loads(row[name]) if name in _JSON_COLUMNS else row[name] for name in names}

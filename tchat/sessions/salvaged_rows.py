@@ -1,0 +1,166 @@
+"""Copy sessions and messages out of a file of which parts cannot be read."""
+
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from tchat.sessions import tree
+from tchat.sessions.records import Role, Status
+from tchat.sessions.rows import EMPTY_MESSAGE, INSERT_SESSION, to_row
+
+_MOST_PROBES = 1_000_000  # some 10 s
+_QUERIES = {
+    "sessions": (
+        "SELECT rowid AS number, * FROM sessions NOT INDEXED ORDER BY rowid",
+        "SELECT rowid AS number, * FROM sessions NOT INDEXED ORDER BY rowid DESC",
+        "SELECT rowid AS number, * FROM sessions NOT INDEXED WHERE rowid = ?",
+    ),
+    "messages": (
+        "SELECT id AS number, * FROM messages NOT INDEXED ORDER BY id",
+        "SELECT id AS number, * FROM messages NOT INDEXED ORDER BY id DESC",
+        "SELECT id AS number, * FROM messages NOT INDEXED WHERE id = ?",
+    ),
+}
+
+
+def copy(source: sqlite3.Connection, target: sqlite3.Connection) -> tuple[int, int]:
+    """Copy every row that can be read and makes sense; ``target`` is inside a transaction.
+
+    A message whose session was lost gets a session of the same id, one whose parent was lost
+    hangs on the message before it.
+
+    Returns:
+        How many sessions and messages there are now.
+    """
+    known: dict[str, dict[int, None]] = {}  # the ids of each session's messages, in order
+    for row in _readable(source, "sessions").values():
+        if (session := _session(row)) and session["id"] not in known:
+            known[session["id"]] = {}
+            target.execute(INSERT_SESSION, to_row(session))
+    messages = [_message(row) for _, row in sorted(_readable(source, "messages").items())]
+    for message in filter(None, messages):
+        if message["session_id"] not in known:
+            known[message["session_id"]] = {}
+            target.execute(INSERT_SESSION, to_row(_lost_session(message)))
+        earlier = known[message["session_id"]]
+        if message["parent_id"] is not None and message["parent_id"] not in earlier:
+            message["parent_id"] = next(reversed(earlier), None)
+        earlier[tree.insert(target, message)] = None
+    for session_id in known:
+        tree.repair_pointers(target, session_id)
+    return len(known), sum(map(len, known.values()))
+
+
+def _readable(source: sqlite3.Connection, table: str) -> dict[int, dict[str, Any]]:
+    """Rows by their number: from the front, from the back, then one by one between."""
+    forward, backward, single = _QUERIES[table]
+    rows: dict[int, dict[str, Any]] = {}
+    if _collect(source, forward, (), rows):
+        return rows
+    front = max(rows, default=0)
+    _collect(source, backward, (), rows)
+    back = min((number for number in rows if number > front), default=None)
+    if back is None:
+        back = _last_number(source, table, front) + 1
+    for number in range(front + 1, min(back, front + _MOST_PROBES)):
+        _collect(source, single, (number,), rows)
+    return rows
+
+
+def _collect(
+    source: sqlite3.Connection, query: str, values: tuple[int, ...], rows: dict[int, dict[str, Any]]
+) -> bool:
+    """Add what can be read to ``rows``, up to one that is there; whether there was no damage."""
+    try:
+        for row in source.execute(query, values):
+            if row["number"] in rows:
+                break
+            rows[row["number"]] = dict(row)
+    except (sqlite3.Error, OverflowError):
+        return False
+    return True
+
+
+def _last_number(source: sqlite3.Connection, table: str, front: int) -> int:
+    """The highest row number ever given out, where it can be read; else a guess."""
+    with suppress(sqlite3.Error, TypeError, ValueError):
+        query = "SELECT seq FROM sqlite_sequence WHERE name = ?"
+        return int(source.execute(query, (table,)).fetchone()[0])
+    return front + 10_000 if front else 0
+
+
+def _session(row: Mapping[str, Any]) -> dict[str, Any] | None:
+    if not isinstance(row.get("id"), str) or not row["id"]:
+        return None
+    return {
+        "id": row["id"],
+        "title": _text(row.get("title")),
+        "system": _text(row.get("system")),
+        "settings": _object(row.get("settings")),
+        "created_at": _time(row.get("created_at")),
+        "updated_at": _time(row.get("updated_at")),
+        "active_root": _pointer(row.get("active_root")),
+    }
+
+
+def _lost_session(message: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "id": message["session_id"],
+        "title": "Salvaged",
+        "system": "",
+        "settings": {},
+        "created_at": message["created_at"],
+        "updated_at": message["created_at"],
+        "active_root": None,
+    }
+
+
+def _message(row: Mapping[str, Any]) -> dict[str, Any] | None:
+    if row.get("role") not in set(Role) or not isinstance(row.get("session_id"), str):
+        return None
+    finished = row.get("status") in set(Status) - {Status.STREAMING}
+    message = {
+        name: _object(row.get(name)) if isinstance(empty, Mapping) else _text(row.get(name))
+        for name, empty in EMPTY_MESSAGE.items()
+    }
+    return {
+        **message,
+        "id": row["number"],
+        "session_id": row["session_id"],
+        "parent_id": _pointer(row.get("parent_id")),
+        "active_child": _pointer(row.get("active_child")),
+        "role": row["role"],
+        "text": _text(row.get("text")),
+        "status": row["status"] if finished else Status.INTERRUPTED,
+        "created_at": _time(row.get("created_at")),
+        "writer": "",
+    }
+
+
+def _pointer(value: object) -> int | None:
+    return value if isinstance(value, int) else None
+
+
+def _text(value: object) -> str:
+    # Pages that the file no longer has read as zeros.
+    return value.rstrip("\0") if isinstance(value, str) else ""
+
+
+def _time(value: object) -> float:
+    if isinstance(value, (int, float)) and math.isfinite(value):
+        return float(value)
+    return time.time()
+
+
+def _object(value: object) -> dict[str, Any]:
+    try:
+        found = json.loads(value) if isinstance(value, str) else {}
+    except ValueError:
+        found = {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,317 @@
+"""`SessionStore`: sessions and their messages, kept in one file or in memory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import nullcontext
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, Unpack
+
+from tchat.errors import UsageError
+from tchat.sessions import lookup, recovery, tree, trees
+from tchat.sessions import search as full_text
+from tchat.sessions.database import Database
+from tchat.sessions.ids import new_id
+from tchat.sessions.opening import open_file
+from tchat.sessions.records import (
+    Deleted,
+    Hit,
+    Message,
+    Provenance,
+    Role,
+    Session,
+    Status,
+    Tree,
+)
+from tchat.sessions.rows import EMPTY_MESSAGE, INSERT_SESSION, to_message, to_row
+from tchat.sessions.schema import migrate
+
+
+class SessionStore:
+    """The user's sessions.
+
+    Threads may share a store, processes may open the same file; each method is one transaction.
+    Every method raises `StorageError` when the disk or another process stands in the way (a
+    locked file is waited for, five seconds), and `UsageError` for an id that does not exist.
+
+    Args:
+        path: The file; it and its folder are made when absent, readable by the user only. None
+            keeps the sessions in memory, until `close`.
+
+    Attributes:
+        notices: Lines that the user should see: an upgrade, a salvage.
+        recovered: Replies that opening marked as interrupted.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.notices: list[str] = []
+        self.recovered: tuple[Message, ...] = ()
+        if path is None:
+            self._database, self._writers = Database(None), None
+            migrate(self._database)
+            return
+        opened = open_file(path)
+        self._database, self._writers = opened.database, opened.writers
+        self.notices.extend(opened.notices)
+        self.recovered = opened.recovered
+
+    @classmethod
+    def in_memory(cls) -> Self:
+        """A store that leaves nothing behind."""
+        return cls(None)
+
+    @property
+    def path(self) -> Path | None:
+        """The file, links resolved; None for a store in memory."""
+        return self._database.path
+
+    def close(self) -> None:
+        """Close the file. Replies that are still streaming count as interrupted from then on."""
+        self._database.close()
+        if self._writers:
+            self._writers.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # Sessions
+
+    def create(
+        self, *, title: str = "", system: str = "", settings: Mapping[str, Any] | None = None
+    ) -> Session:
+        """Start an empty session."""
+        now = time.time()
+        values = {"title": title, "system": system, "settings": settings or {}}
+        with self._database.writing() as connection:
+            session_id = trees.free_id(connection, new_id(now))
+            times = {"created_at": now, "updated_at": now}
+            row = to_row({"id": session_id, "active_root": None, **values, **times})
+            connection.execute(INSERT_SESSION, row)
+            return lookup.by_id(connection, session_id)
+
+    def get(self, piece: str) -> Session:
+        """The session whose id is ``piece``, or the only one that begins or ends with it."""
+        with self._database.reading() as connection:
+            return lookup.by_piece(connection, piece)
+
+    def latest(self) -> Session | None:
+        """The session that was used last."""
+        return next(iter(self.sessions(limit=1)), None)
+
+    def sessions(self, limit: int | None = None) -> list[Session]:
+        """All sessions, or the first ``limit``, the one used last first."""
+        with self._database.reading() as connection:
+            return lookup.listed(connection, limit)
+
+    def rename(self, session_id: str, title: str) -> Session:
+        """Give a session another title; this is no use of it, its time stays."""
+        return self._change(session_id, {"title": title})
+
+    def update(
+        self,
+        session_id: str,
+        *,
+        system: str | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> Session:
+        """Set the system prompt, the settings (all of them), or both."""
+        return self._change(session_id, {"system": system, "settings": settings})
+
+    def _change(self, session_id: str, values: Mapping[str, Any]) -> Session:
+        unchanged = {"title": None, "system": None, "settings": None}
+        with self._database.writing() as connection:
+            lookup.by_id(connection, session_id)
+            connection.execute(
+                """
+                UPDATE sessions SET title = coalesce(:title, title),
+                    system = coalesce(:system, system), settings = coalesce(:settings, settings)
+                WHERE id = :id
+                """,
+                to_row(unchanged | dict(values) | {"id": session_id}),
+            )
+            return lookup.by_id(connection, session_id)
+
+    def delete(self, session_id: str) -> Deleted:
+        """Delete a session with all its messages; `restore` undoes it."""
+        with self._database.writing() as connection:
+            return trees.delete(connection, session_id)
+
+    def restore(self, deleted: Deleted) -> Session:
+        """Undo `delete` or `delete_message`: everything is back under its old id.
+
+        Raises:
+            UsageError: What it belonged to is gone, or it was restored before.
+        """
+        with self._database.writing() as connection:
+            return trees.restore(connection, deleted)
+
+    # Messages
+
+    def add(
+        self,
+        session_id: str,
+        role: Role,
+        text: str,
+        *,
+        parent_id: int | None,
+        status: Status = Status.DONE,
+        reasoning: str = "",
+        **provenance: Unpack[Provenance],
+    ) -> Message:
+        """Store a message below ``parent_id`` and make it the active one among its siblings.
+
+        With ``parent_id`` None it begins the session, or another version of its beginning. A
+        message that is added as `Status.STREAMING` belongs to this process until `finish`.
+        """
+        now = time.time()
+        writer = self._token if status == Status.STREAMING else ""
+        values = {"session_id": session_id, "parent_id": parent_id, "role": role, "text": text}
+        state = {"status": status, "reasoning": reasoning, "created_at": now, "writer": writer}
+        with self._database.writing() as connection:
+            lookup.by_id(connection, session_id)
+            if parent_id is not None:
+                self._check_parent(tree.row(connection, parent_id)["session_id"], session_id)
+            message_id = tree.insert(connection, {**EMPTY_MESSAGE, **values, **state, **provenance})
+            row = tree.row(connection, message_id)
+            tree.point_to(connection, row)
+            tree.touch(connection, session_id, now)
+            return to_message(row)
+
+    def _check_parent(self, found: str, session_id: str) -> None:
+        if found != session_id:
+            raise UsageError(f"the message belongs to session {found}, not to {session_id}")
+
+    def journal(self, message_id: int, text: str, reasoning: str = "") -> None:
+        """Keep what there is of a growing reply, so that it outlives this process.
+
+        One small transaction, to be called some five times a second.
+
+        Raises:
+            UsageError: The reply was deleted meanwhile, or is finished.
+        """
+        with self._database.writing() as connection:
+            changed = connection.execute(
+                "UPDATE messages SET text = :text, reasoning = :reasoning "
+                "WHERE id = :id AND status = 'streaming'",
+                to_row({"id": message_id, "text": text, "reasoning": reasoning}),
+            ).rowcount
+            if not changed:
+                tree.row(connection, message_id)
+                raise UsageError(f"message {message_id} is not being written")
+
+    def finish(
+        self,
+        message_id: int,
+        *,
+        status: Status,
+        text: str,
+        reasoning: str = "",
+        **provenance: Unpack[Provenance],
+    ) -> Message:
+        """End a growing reply: its whole text, and how it came about."""
+        values = {"text": text, "reasoning": reasoning, "status": status}
+        with self._database.writing() as connection:
+            session_id = tree.row(connection, message_id)["session_id"]
+            row = tree.finish(connection, message_id, {**values, **provenance})
+            tree.touch(connection, session_id, time.time())
+            return to_message(row)
+
+    def resume(self, message_id: int) -> Message:
+        """Take a reply up again: it is streaming, by this process, with the text it has.
+
+        Raises:
+            UsageError: It is being written, here or in another process.
+        """
+        with self._database.writing() as connection:
+            if tree.row(connection, message_id)["status"] == Status.STREAMING:
+                raise UsageError(f"message {message_id} is being written", "wait for its end")
+            connection.execute(
+                "UPDATE messages SET status = 'streaming', writer = ? WHERE id = ?",
+                (self._token, message_id),
+            )
+            return to_message(tree.row(connection, message_id))
+
+    def branch(self, session_id: str) -> list[Message]:
+        """The active path of a session, from the first message to the last."""
+        with self._database.reading() as connection:
+            lookup.by_id(connection, session_id)
+            return [to_message(row) for row in tree.branch(connection, session_id)]
+
+    def path_to(self, message_id: int) -> list[Message]:
+        """The messages from the first of the session down to this one, active or not."""
+        with self._database.reading() as connection:
+            return [to_message(row) for row in tree.ancestry(connection, message_id)]
+
+    def message(self, message_id: int) -> Message:
+        """One message."""
+        with self._database.reading() as connection:
+            return to_message(tree.row(connection, message_id))
+
+    def siblings(self, message_id: int) -> list[Message]:
+        """The message and its alternatives (same parent), oldest first."""
+        with self._database.reading() as connection:
+            return [to_message(row) for row in tree.siblings(connection, message_id)]
+
+    def positions(self, session_id: str) -> dict[int, tuple[int, int]]:
+        """For the messages that have siblings: which of how many each is, from 1."""
+        with self._database.reading() as connection:
+            return tree.positions(connection, session_id)
+
+    def activate(self, message_id: int) -> None:
+        """Put a message on the active path, with its ancestors; below it the path is as it was."""
+        with self._database.writing() as connection:
+            tree.activate(connection, message_id)
+
+    def delete_message(self, message_id: int) -> Deleted:
+        """Delete a message with all below it; `restore` undoes it.
+
+        Its latest sibling, if there is one, takes its place on the active path.
+        """
+        with self._database.writing() as connection:
+            return trees.delete_message(connection, message_id)
+
+    # All of it
+
+    def search(self, query: str, limit: int = 50) -> list[Hit]:
+        """Messages that contain every word of ``query``, the latest first.
+
+        Upper and lower case are alike, parts of words are found, ``"double quotes"`` keep words
+        together. Nothing else is special.
+        """
+        with self._database.reading() as connection:
+            return full_text.search(connection, query, limit)
+
+    def tree(self, session_id: str) -> Tree:
+        """A whole session, for export."""
+        with self._database.reading() as connection:
+            return trees.read(connection, session_id)
+
+    def insert_tree(self, source: Tree) -> Session:
+        """Store a session that was exported, under its id where that is free.
+
+        Its messages get new ids.
+        """
+        with self._database.writing() as connection:
+            return trees.insert(connection, source)
+
+    def recover(self) -> list[Message]:
+        """Mark replies as interrupted whose process died while it wrote them; return them.
+
+        Opening a store does this; a program that stays open may do it again.
+        """
+        with self._writers.gate() if self._writers else nullcontext():
+            return recovery.recover(self._database, self._writers) if self._writers else []
+
+    @property
+    def _token(self) -> str:
+        return self._writers.token if self._writers else ""

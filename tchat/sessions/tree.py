@@ -1,0 +1,202 @@
+"""The messages of a session as a tree, in SQL.
+
+Each message points to its parent and to its active child, the session to its active first
+message; following the active ones gives the path that is shown and sent to the model. Functions
+that write expect to be inside a transaction.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from typing import Any
+
+from tchat.errors import UsageError
+from tchat.sessions.rows import EMPTY_MESSAGE, INSERT_MESSAGE, to_row
+
+
+def row(connection: sqlite3.Connection, message_id: int) -> sqlite3.Row:
+    """The row of one message.
+
+    Raises:
+        UsageError: There is none.
+    """
+    found: sqlite3.Row | None = connection.execute(
+        "SELECT * FROM messages WHERE id = ?", (message_id,)
+    ).fetchone()
+    if found is None:
+        raise UsageError(f"no message {message_id}", "it was deleted, or belongs to another store")
+    return found
+
+
+def insert(connection: sqlite3.Connection, values: Mapping[str, Any]) -> int:
+    """Store one message, without touching any pointer, and return its id."""
+    return connection.execute(INSERT_MESSAGE, to_row(values)).lastrowid or 0
+
+
+def branch(connection: sqlite3.Connection, session_id: str) -> list[sqlite3.Row]:
+    """The active path from the first message to the last."""
+    return connection.execute(
+        """
+        WITH RECURSIVE path (id, active_child, depth) AS (
+            SELECT m.id, m.active_child, 0 FROM sessions s
+            JOIN messages m ON m.id = s.active_root AND m.parent_id IS NULL
+            WHERE s.id = ?
+            UNION ALL
+            SELECT m.id, m.active_child, path.depth + 1 FROM path
+            JOIN messages m ON m.id = path.active_child AND m.parent_id = path.id
+        )
+        SELECT messages.* FROM path JOIN messages ON messages.id = path.id ORDER BY depth
+        """,
+        (session_id,),
+    ).fetchall()
+
+
+def siblings(connection: sqlite3.Connection, message_id: int) -> list[sqlite3.Row]:
+    """The message and those that answer the same parent, oldest first."""
+    message = row(connection, message_id)
+    return connection.execute(
+        "SELECT * FROM messages WHERE session_id = ? AND parent_id IS ? ORDER BY id",
+        (message["session_id"], message["parent_id"]),
+    ).fetchall()
+
+
+def positions(connection: sqlite3.Connection, session_id: str) -> dict[int, tuple[int, int]]:
+    """Which of how many siblings a message is, from 1, for those that have any."""
+    found = connection.execute(
+        """
+        SELECT id, place, count FROM (
+            SELECT id, row_number() OVER siblings AS place,
+                count(*) OVER (PARTITION BY parent_id) AS count
+            FROM messages WHERE session_id = ?
+            WINDOW siblings AS (PARTITION BY parent_id ORDER BY id)
+        ) WHERE count > 1
+        """,
+        (session_id,),
+    )
+    return {number: (place, count) for number, place, count in found}
+
+
+def active(connection: sqlite3.Connection, session_id: str) -> frozenset[int]:
+    """The ids that are the active one among their siblings, on the active path or not."""
+    found = connection.execute(
+        """
+        SELECT active_child FROM messages WHERE session_id = :session AND active_child NOTNULL
+        UNION SELECT active_root FROM sessions WHERE id = :session AND active_root NOTNULL
+        """,
+        {"session": session_id},
+    )
+    return frozenset(number for (number,) in found)
+
+
+def point_to(connection: sqlite3.Connection, message: Mapping[str, Any] | sqlite3.Row) -> None:
+    """Make ``message`` the active one among its siblings."""
+    if message["parent_id"] is None:
+        statement = "UPDATE sessions SET active_root = ? WHERE id = ?"
+        holder = message["session_id"]
+    else:
+        statement = "UPDATE messages SET active_child = ? WHERE id = ?"
+        holder = message["parent_id"]
+    connection.execute(statement, (message["id"], holder))
+
+
+def ancestry(connection: sqlite3.Connection, message_id: int) -> list[sqlite3.Row]:
+    """The message and all above it, from the first of the session down to it."""
+    row(connection, message_id)
+    return connection.execute(
+        """
+        WITH RECURSIVE up (id, parent_id, height) AS (
+            SELECT id, parent_id, 0 FROM messages WHERE id = ?
+            UNION ALL
+            SELECT m.id, m.parent_id, up.height + 1 FROM up
+            JOIN messages m ON m.id = up.parent_id
+        )
+        SELECT messages.* FROM up JOIN messages ON messages.id = up.id ORDER BY height DESC
+        """,
+        (message_id,),
+    ).fetchall()
+
+
+def activate(connection: sqlite3.Connection, message_id: int) -> None:
+    """Put ``message_id`` on the active path: it and its ancestors become the active ones."""
+    for ancestor in ancestry(connection, message_id):
+        point_to(connection, ancestor)
+
+
+def remove(connection: sqlite3.Connection, message_id: int) -> list[sqlite3.Row]:
+    """Delete a message and everything below it; its latest sibling becomes the active one.
+
+    Returns:
+        The deleted rows, parents first.
+    """
+    top = row(connection, message_id)
+    rows = connection.execute(
+        """
+        WITH RECURSIVE down (id) AS (
+            SELECT ? UNION ALL SELECT m.id FROM down JOIN messages m ON m.parent_id = down.id)
+        SELECT * FROM messages WHERE id IN (SELECT id FROM down) ORDER BY id
+        """,
+        (message_id,),
+    ).fetchall()
+    # Children first: each row is then deleted without one that points to it.
+    connection.executemany(
+        "DELETE FROM messages WHERE id = ?", [(doomed["id"],) for doomed in reversed(rows)]
+    )
+    repair_pointers(connection, top["session_id"])
+    return rows
+
+
+def repair_pointers(connection: sqlite3.Connection, session_id: str) -> None:
+    """Let every pointer that leads nowhere lead to the latest candidate, if there is one."""
+    connection.execute(
+        """
+        UPDATE sessions SET active_root =
+            (SELECT max(id) FROM messages WHERE session_id = sessions.id AND parent_id IS NULL)
+        WHERE id = ? AND NOT EXISTS (
+            SELECT 1 FROM messages m
+            WHERE m.id = active_root AND m.session_id = sessions.id AND m.parent_id IS NULL)
+        """,
+        (session_id,),
+    )
+    connection.execute(
+        """
+        UPDATE messages SET active_child =
+            (SELECT max(child.id) FROM messages child WHERE child.parent_id = messages.id)
+        WHERE session_id = ? AND NOT EXISTS (
+            SELECT 1 FROM messages child
+            WHERE child.id = messages.active_child AND child.parent_id = messages.id)
+        AND (active_child NOTNULL OR EXISTS (
+            SELECT 1 FROM messages child WHERE child.parent_id = messages.id))
+        """,
+        (session_id,),
+    )
+
+
+def finish(
+    connection: sqlite3.Connection, message_id: int, values: Mapping[str, Any]
+) -> sqlite3.Row:
+    """Set the fields that ``values`` names, give the message up as a writer, return its row."""
+    unchanged = dict.fromkeys(EMPTY_MESSAGE)
+    connection.execute(
+        """
+        UPDATE messages SET text = :text, reasoning = :reasoning, status = :status, writer = '',
+            model = coalesce(:model, model),
+            model_sha256 = coalesce(:model_sha256, model_sha256),
+            quantization = coalesce(:quantization, quantization),
+            template_hash = coalesce(:template_hash, template_hash),
+            sampling = coalesce(:sampling, sampling),
+            usage = coalesce(:usage, usage),
+            timings = coalesce(:timings, timings),
+            finish_reason = coalesce(:finish_reason, finish_reason)
+        WHERE id = :id
+        """,
+        to_row({**unchanged, **values, "id": message_id}),
+    )
+    return row(connection, message_id)
+
+
+def touch(connection: sqlite3.Connection, session_id: str, now: float) -> None:
+    """Note that the session was used; a clock that went back does not make it older."""
+    connection.execute(
+        "UPDATE sessions SET updated_at = max(updated_at, ?) WHERE id = ?", (now, session_id)
+    )

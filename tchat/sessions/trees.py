@@ -1,0 +1,113 @@
+"""Whole sessions: reading one, storing one, deleting and undoing it.
+
+Functions that write expect to be inside a transaction.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from tchat.errors import UsageError
+from tchat.sessions import lookup, tree
+from tchat.sessions.ids import is_id, new_id
+from tchat.sessions.records import Deleted, Message, Session, Status, Tree
+from tchat.sessions.rows import EMPTY_MESSAGE, INSERT_MESSAGE, INSERT_SESSION, to_message, to_row
+
+
+def free_id(connection: sqlite3.Connection, wanted: str) -> str:
+    """``wanted`` when it is an id that no session has, else a fresh one."""
+    query = "SELECT 1 FROM sessions WHERE id = ?"
+    while not is_id(wanted) or connection.execute(query, (wanted,)).fetchone():
+        wanted = new_id(time.time())
+    return wanted
+
+
+def read(connection: sqlite3.Connection, session_id: str) -> Tree:
+    """The session with all its messages."""
+    session = lookup.by_id(connection, session_id)
+    rows = _rows(connection, session_id)
+    active = tree.active(connection, session_id)
+    return Tree(session=session, messages=tuple(map(to_message, rows)), active=active)
+
+
+def insert(connection: sqlite3.Connection, source: Tree) -> Session:
+    """Store ``source``; what was streaming in it is interrupted."""
+    session_id = free_id(connection, source.session.id)
+    row = asdict(source.session) | {"id": session_id, "active_root": None}
+    connection.execute(INSERT_SESSION, to_row(row))
+    new_ids: dict[int | None, int | None] = {None: None}
+    for message in source.messages:
+        values = _insertable(message, session_id, new_ids[message.parent_id])
+        new_ids[message.id] = tree.insert(connection, values)
+        if message.id in source.active:
+            tree.point_to(connection, values | {"id": new_ids[message.id]})
+    tree.repair_pointers(connection, session_id)
+    return lookup.by_id(connection, session_id)
+
+
+def _insertable(message: Message, session_id: str, parent_id: int | None) -> dict[str, Any]:
+    streaming = message.status == Status.STREAMING
+    return {
+        **EMPTY_MESSAGE,
+        **asdict(message),
+        "id": None,
+        "session_id": session_id,
+        "parent_id": parent_id,
+        "status": Status.INTERRUPTED if streaming else message.status,
+    }
+
+
+def delete(connection: sqlite3.Connection, session_id: str) -> Deleted:
+    """Delete a session with its messages."""
+    session = lookup.by_id(connection, session_id)
+    rows = _rows(connection, session_id)
+    (active_root,) = connection.execute(
+        "SELECT active_root FROM sessions WHERE id = ?", (session_id,)
+    ).fetchone()
+    connection.execute("DELETE FROM messages WHERE session_id = ?", (session_id,))
+    connection.execute("DELETE FROM sessions WHERE id = ?", (session_id,))
+    return _deleted(session, None, active_root, rows)
+
+
+def delete_message(connection: sqlite3.Connection, message_id: int) -> Deleted:
+    """Delete a message with all below it."""
+    session = lookup.by_id(connection, tree.row(connection, message_id)["session_id"])
+    return _deleted(session, message_id, None, tree.remove(connection, message_id))
+
+
+def _deleted(
+    session: Session, root: int | None, active_root: int | None, rows: list[sqlite3.Row]
+) -> Deleted:
+    kept: tuple[Mapping[str, Any], ...] = tuple(dict(row) for row in rows)
+    return Deleted(session=session, root=root, active_root=active_root, rows=kept)
+
+
+def restore(connection: sqlite3.Connection, deleted: Deleted) -> Session:
+    """Put back what was deleted, under its old ids, and on the active path."""
+    if deleted.root is None:
+        row = asdict(deleted.session) | {"active_root": deleted.active_root}
+        statement = (INSERT_SESSION, to_row(row))
+    else:
+        lookup.by_id(connection, deleted.session.id)
+        statement = None
+    try:
+        if statement:
+            connection.execute(*statement)
+        connection.executemany(INSERT_MESSAGE, deleted.rows)
+    except sqlite3.IntegrityError as error:
+        raise UsageError(
+            "this cannot be restored: it is there again, or what it belonged to is gone"
+        ) from error
+    if deleted.root is not None:
+        tree.point_to(connection, tree.row(connection, deleted.root))
+    return lookup.by_id(connection, deleted.session.id)
+
+
+def _rows(connection: sqlite3.Connection, session_id: str) -> list[sqlite3.Row]:
+    return connection.execute(
+        "SELECT * FROM messages WHERE session_id = ? ORDER BY id", (session_id,)
+    ).fetchall()

@@ -1,0 +1,119 @@
+"""Which processes have the database open: each holds a file lock that dies with it.
+
+A row of a growing reply names its writer. Whether that writer still lives is asked of the lock,
+not of a process number, which the system gives out again and other machines do not know.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tchat.errors import StorageError
+from tchat.paths import private_folder
+
+if TYPE_CHECKING:
+    from filelock import FileLock
+
+GATE_SECONDS = 30.0
+
+
+class Writers:
+    """The locks in ``<database>.writers/``; this process's own is named by ``token``."""
+
+    def __init__(self, database: Path) -> None:
+        self._database = database
+        self._folder = database.with_name(database.name + ".writers")
+        self._own: FileLock | None = None
+        self.token = os.urandom(8).hex()
+
+    @contextmanager
+    def gate(self) -> Iterator[None]:
+        """Be the only one who checks, migrates, salvages or recovers the database.
+
+        Raises:
+            StorageError: Another process stayed inside for thirty seconds, or locks do not work.
+        """
+        from filelock import Timeout
+
+        private_folder(self._folder)
+        lock = self._lock(self._folder / "gate")
+        try:
+            lock.acquire(timeout=GATE_SECONDS)
+        except Timeout as error:
+            raise StorageError(
+                f"another process has been checking {self._database} for a long time",
+                "wait for it, or end it",
+            ) from error
+        except (OSError, NotImplementedError) as error:
+            raise self._unusable(error) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def register(self) -> None:
+        """Take this process's own lock. Call it inside the gate.
+
+        Raises:
+            StorageError: The lock cannot be made.
+        """
+        own = self._lock(self._folder / f"{self.token}.lock")
+        try:
+            own.acquire(timeout=0)
+        except (OSError, NotImplementedError) as error:
+            raise self._unusable(error) from error
+        self._own = own
+
+    def others(self) -> frozenset[str]:
+        """The tokens of the others that live; locks of the dead are removed.
+
+        Call it inside the gate: there nobody is between making a lock and holding it.
+        """
+        return frozenset(
+            path.stem
+            for path in self._folder.glob("*.lock")
+            if path.stem != self.token and not self._remove_if_dead(path)
+        )
+
+    def close(self) -> None:
+        """Give up this process's own lock."""
+        if self._own:
+            self._own.release()
+            _remove(Path(self._own.lock_file))
+            self._own = None
+
+    def _remove_if_dead(self, path: Path) -> bool:
+        from filelock import Timeout
+
+        lock = self._lock(path)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return False
+        except (OSError, NotImplementedError) as error:
+            raise self._unusable(error) from error
+        lock.release()
+        _remove(path)
+        return True
+
+    def _lock(self, path: Path) -> FileLock:
+        from filelock import FileLock
+
+        # Not thread-local: the thread that closes the store need not be the one that opened it.
+        return FileLock(path, mode=0o600, thread_local=False)
+
+    def _unusable(self, error: Exception) -> StorageError:
+        return StorageError(
+            f"cannot lock files in {self._folder}: {error}",
+            "set TCHAT_HOME to a folder on a local disk",
+        )
+
+
+def _remove(path: Path) -> None:
+    # Another process may have been faster, or, on Windows, be looking at it.
+    with suppress(OSError):
+        path.unlink()

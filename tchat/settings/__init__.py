@@ -1,0 +1,31 @@
+"""Every setting, declared once: its type, default, bounds and help text live on the field.
+
+A value comes from the first of these that names it: the flag typed, the environment
+(``TCHAT_TEMP``), ``config.toml`` (``[sampling] temp``), the default. Names are unique across
+sections, so ``tchat config set temp 0.2``, ``-o temp 0.2`` and ``--temp 0.2`` mean the same.
+
+::
+
+    schema.py   the declarations: Settings and Sampling
+    keys.py     one setting as a value: name, kind, bounds, flags
+    coerce.py   text or TOML -> a value of the right kind, within bounds
+    load.py     defaults < config.toml < TCHAT_* < flags typed
+    write.py    one value into config.toml; comments stay
+"""
+
+from tchat.settings.keys import Key, Value, find_key, keys, spell
+from tchat.settings.load import Loaded, load
+from tchat.settings.schema import Sampling, Settings, setting
+
+__all__ = [
+    "Key",
+    "Loaded",
+    "Sampling",
+    "Settings",
+    "Value",
+    "find_key",
+    "keys",
+    "load",
+    "setting",
+    "spell",
+]

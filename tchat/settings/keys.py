@@ -1,0 +1,137 @@
+"""One setting as a value: what `schema` declares, in a form that code can walk over."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import Field, dataclass, fields, replace
+from typing import Any, TypeAlias, cast
+
+from tchat.errors import UsageError
+from tchat.settings.nearest import did_you_mean
+from tchat.settings.schema import Sampling, Settings
+
+Value: TypeAlias = bool | int | float | str | tuple[str, ...]
+
+# Annotations are strings here (PEP 563); resolving them would cost an import of typing's machinery.
+KINDS: dict[str, type] = {
+    "bool": bool,
+    "int": int,
+    "float": float,
+    "str": str,
+    "tuple[str, ...]": tuple,
+}
+TABLES = frozenset({"sampling", "keys"})  # fields of Settings that are no settings themselves
+LARGEST_INT = 2**31 - 1  # llama.cpp counts in 32 bits
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One setting: where it lives, what it may hold, how it is typed.
+
+    ``section`` is the table of ``config.toml``, empty for the top level. ``kind`` is `bool`,
+    `int`, `float`, `str`, or `tuple` for a list of texts. ``flags`` is empty for a setting that
+    no flag sets.
+    """
+
+    name: str
+    section: str
+    kind: type
+    default: Value
+    help: str
+    low: float | None
+    high: float | None
+    choices: tuple[str, ...]
+    flags: tuple[str, ...]
+
+    @property
+    def dotted(self) -> str:
+        """The name with its section, as in ``sampling.temp``."""
+        return f"{self.section}.{self.name}" if self.section else self.name
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that sets it."""
+        return f"TCHAT_{self.name.upper()}"
+
+    @property
+    def allowed(self) -> str:
+        """What it may hold, in words that fit after "must be"."""
+        if self.choices:
+            return "one of " + ", ".join(self.choices)
+        if self.kind in (int, float):
+            noun = "a whole number" if self.kind is int else "a number"
+            return noun + _bounds(self.low, self.high)
+        return {bool: "true or false", str: "text", tuple: "a list of texts"}[self.kind]
+
+    def value_in(self, settings: Settings) -> Value:
+        """The value that ``settings`` hold."""
+        value: Value = getattr(settings.sampling if self.section else settings, self.name)
+        return value
+
+    def put(self, settings: Settings, value: Value) -> Settings:
+        """``settings`` with ``value``, which was checked before."""
+        if self.section:
+            sampling = replace(settings.sampling, **{self.name: value})  # type: ignore[arg-type]
+            return replace(settings, sampling=sampling)
+        return replace(settings, **{self.name: value})  # type: ignore[arg-type]
+
+
+def spell(value: Value) -> str:
+    """``value`` as `tchat config set` and ``/set`` take it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        import json
+
+        return json.dumps(list(value), ensure_ascii=False) if value else ""
+    return str(value)
+
+
+@functools.cache
+def keys() -> dict[str, Key]:
+    """All settings by name, in the order of their declaration."""
+    plain = [_key(field, "") for field in fields(Settings) if field.name not in TABLES]
+    return {
+        key.name: key for key in plain + [_key(field, "sampling") for field in fields(Sampling)]
+    }
+
+
+def find_key(name: str) -> Key:
+    """The setting called ``name``: ``temp``, ``sampling.temp``, ``top-p`` and ``top_p`` all work.
+
+    Raises:
+        UsageError: There is none; the hint names the nearest.
+    """
+    plain = name.removeprefix("sampling.").replace("-", "_")
+    key = keys().get(plain)
+    if key is None or (plain != name.replace("-", "_") and key.section != "sampling"):
+        raise UsageError(
+            f"there is no setting `{name}`",
+            did_you_mean(plain, keys()) or "`tchat config show` lists them all",
+        )
+    return key
+
+
+def _key(field: Field[Any], section: str) -> Key:
+    told = field.metadata
+    kind = KINDS[str(field.type)]
+    flag = told["flag"] or f"--{field.name.replace('_', '-')}"
+    return Key(
+        name=field.name,
+        section=section,
+        kind=kind,
+        default=cast("Value", field.default),
+        help=told["help"],
+        low=told["low"],
+        high=LARGEST_INT if told["high"] is None and kind is int else told["high"],
+        choices=told["choices"],
+        flags=() if flag == "-" else tuple(flag.split("/")),
+    )
+
+
+def _bounds(low: float | None, high: float | None) -> str:
+    if low is not None and high is not None:
+        return f" from {low} to {high}"
+    if low is not None:
+        return f" of {low} or more"
+    return "" if high is None else f" of {high} or less"

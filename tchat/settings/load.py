@@ -1,0 +1,192 @@
+"""Defaults < config.toml < ``TCHAT_*`` < what was typed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tchat.errors import StorageError, UsageError
+from tchat.paths import Paths
+from tchat.settings.coerce import check, parse
+from tchat.settings.keys import Key, Value, keys
+from tchat.settings.nearest import did_you_mean
+from tchat.settings.schema import Sampling, Settings
+
+SECTIONS = ("sampling",)
+KEY_BINDINGS = "keys"
+NOT_SETTINGS = frozenset({"TCHAT_HOME"})
+EDIT_HINT = "correct it with an editor; nothing was changed"
+
+
+class Loaded(NamedTuple):
+    """The settings in force, what to tell the user about them, and where each came from."""
+
+    settings: Settings
+    warnings: tuple[str, ...]
+    origins: Mapping[str, str]
+
+
+def load(
+    paths: Paths,
+    environ: Mapping[str, str] = os.environ,
+    typed: Mapping[str, Value] | None = None,
+) -> Loaded:
+    """The settings in force.
+
+    Args:
+        paths: Where ``config.toml`` is.
+        environ: The environment, for ``TCHAT_*``.
+        typed: Values of flags, checked before; they win over everything.
+
+    Raises:
+        UsageError: A value is of the wrong type or out of bounds, or the file is not TOML.
+        StorageError: The file is there and cannot be read.
+    """
+    values: dict[str, Value] = {}
+    origins: dict[str, str] = {}
+    document = parse_toml(read_text(paths.config_file), paths.config_file)
+    from_file, warnings = check_document(document, paths.config_file)
+    for place, layer in (
+        ("config.toml", from_file),
+        ("environment", _from_environment(environ, warnings)),
+        ("flag", dict(typed or {})),
+    ):
+        values.update(layer)
+        origins.update(dict.fromkeys(layer, place))
+    settings = replace(assemble(values), keys=_key_bindings(document, paths.config_file))
+    return Loaded(settings, tuple(warnings), origins)
+
+
+def assemble(values: Mapping[str, Value]) -> Settings:
+    """Settings with ``values`` (by name, checked before) over the defaults."""
+    plain: dict[str, Any] = {}
+    sampling: dict[str, Any] = {}
+    for name, value in values.items():
+        (sampling if keys()[name].section else plain)[name] = value
+    return Settings(**plain, sampling=Sampling(**sampling))
+
+
+def read_text(path: Path) -> str:
+    """The text of the user's TOML file ``path``; empty when there is none.
+
+    Raises:
+        UsageError: It is not UTF-8, or not a regular file.
+        StorageError: It cannot be read.
+    """
+    try:
+        if not path.exists():
+            return ""
+        if not path.is_file():
+            raise UsageError(f"{path} is not a file", "move it away")
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise UsageError(f"{path}: line {line} is not UTF-8", EDIT_HINT) from None
+    except OSError as error:
+        raise StorageError(
+            f"cannot read {path}: {error.strerror}", "check its permissions"
+        ) from error
+
+
+def parse_toml(text: str, path: Path) -> dict[str, Any]:
+    """``text`` as TOML.
+
+    Raises:
+        UsageError: It is not TOML; names the file, the line and the column.
+    """
+    if not text.strip():
+        return {}
+    import tomllib
+
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path}, {_position(str(error), text)}", EDIT_HINT) from None
+    except RecursionError:
+        raise UsageError(f"{path} is nested too deeply", EDIT_HINT) from None
+
+
+def check_document(document: Mapping[str, Any], path: Path) -> tuple[dict[str, Value], list[str]]:
+    """The values that a parsed ``config.toml`` sets, and warnings about what it should not hold.
+
+    Raises:
+        UsageError: A value is of the wrong type or out of bounds.
+    """
+    values: dict[str, Value] = {}
+    warnings: list[str] = []
+    for section in (*SECTIONS, KEY_BINDINGS):
+        if not isinstance(document.get(section, {}), dict):
+            raise UsageError(f"`{section}` (in {path}) must be a table, written [{section}]")
+    _key_bindings(document, path)
+    for section, name, value in _walk(document):
+        key = keys().get(name)
+        if key is None or key.section != section:
+            warnings.append(f"{path.name}: {_stranger(section, name, key)}")
+        else:
+            values[name] = check(key, value, f"in {path}")
+    return values, warnings
+
+
+def _position(fault: str, text: str) -> str:
+    """tomllib's message with the place in front; "at end of document" becomes numbers too."""
+    what, _, place = fault.rstrip(")").rpartition(" (at ")
+    if not place.startswith("line"):
+        lines = text.rstrip("\n").split("\n")
+        place = f"line {len(lines)}, column {len(lines[-1]) + 1}"
+    return f"{place}: {what}"
+
+
+def _key_bindings(document: Mapping[str, Any], path: Path) -> dict[str, str]:
+    """The table ``[keys]``; one in it is written flat, so ``chat.quit`` needs no quotes in TOML.
+
+    Raises:
+        UsageError: It holds something else than texts.
+    """
+    table = document.get(KEY_BINDINGS, {})
+    if not isinstance(table, dict):
+        raise UsageError(f"`{KEY_BINDINGS}` (in {path}) must be a table, written [{KEY_BINDINGS}]")
+    flat: dict[str, str] = {}
+    for name, value in table.items():
+        inner = value if isinstance(value, dict) else {"": value}
+        for last, key in inner.items():
+            full = f"{name}.{last}".rstrip(".")
+            if not isinstance(key, str):
+                place = f"`{KEY_BINDINGS}.{full}` (in {path})"
+                raise UsageError(f"{place} must be a key", 'write it like "ctrl+x"')
+            flat[full] = key
+    return flat
+
+
+def _from_environment(environ: Mapping[str, str], warnings: list[str]) -> dict[str, Value]:
+    known = {key.variable: key for key in keys().values()}
+    values: dict[str, Value] = {}
+    for variable, text in environ.items():
+        if not variable.startswith("TCHAT_") or variable in NOT_SETTINGS:
+            continue
+        if key := known.get(variable):
+            values[key.name] = parse(key, text, f"environment variable {variable}")
+        else:
+            hint = did_you_mean(variable, known)
+            warnings.append(f"unknown environment variable {variable}{hint and '; ' + hint}")
+    return values
+
+
+def _walk(document: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
+    for name, value in document.items():
+        if name in SECTIONS:
+            for inner, inner_value in value.items():
+                yield name, inner, inner_value
+        elif name != KEY_BINDINGS:
+            yield "", name, value
+
+
+def _stranger(section: str, name: str, key: Key | None) -> str:
+    shown = f"{section}.{name}" if section else name
+    if key is not None:
+        place = f"under [{key.section}]" if key.section else f"above [{section}]"
+        return f"`{shown}` is ignored here; it belongs {place}"
+    hint = did_you_mean(name, [*keys(), *SECTIONS, KEY_BINDINGS])
+    return f"unknown setting `{shown}` is ignored{hint and '; ' + hint}"

@@ -1,0 +1,90 @@
+"""One value into ``config.toml``: comments and order stay, and the file is never half written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tchat.errors import StorageError
+from tchat.paths import private_folder
+from tchat.settings.coerce import parse
+from tchat.settings.keys import Key, Value
+from tchat.settings.load import check_document, parse_toml, read_text
+
+if TYPE_CHECKING:
+    from tomlkit import TOMLDocument
+
+
+def set_value(path: Path, key: Key, text: str) -> Value:
+    """Write ``key = text`` into the file at ``path``, and return the value.
+
+    Raises:
+        UsageError: ``text`` spells no allowed value, or the file is broken; it is left as it is.
+        StorageError: The file cannot be written; it is left as it is.
+    """
+    value = parse(key, text, "config set")
+
+    def change(document: TOMLDocument) -> None:
+        _table(document, key)[key.name] = list(value) if isinstance(value, tuple) else value
+
+    _rewrite(path, change)
+    return value
+
+
+def unset_value(path: Path, key: Key) -> None:
+    """Take ``key`` out of the file at ``path``, so that its default holds again.
+
+    Raises:
+        UsageError: The file is broken; it is left as it is.
+        StorageError: The file cannot be written; it is left as it is.
+    """
+    _rewrite(path, lambda document: _table(document, key).pop(key.name, None))
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Put ``data`` at ``path`` with mode 0600, whole or not at all.
+
+    A link is followed: a configuration kept elsewhere stays there.
+
+    Raises:
+        StorageError: It cannot be written; what was there is unchanged.
+    """
+    target = Path(os.path.realpath(path))
+    private_folder(path.parent)
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        descriptor = os.open(part, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(target)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise StorageError(
+            f"cannot write {target}: {error.strerror}", "free some space or check the permissions"
+        ) from error
+
+
+def _rewrite(path: Path, change: Callable[[TOMLDocument], object]) -> None:
+    import tomlkit
+
+    text = read_text(path)
+    check_document(parse_toml(text, path), path)
+    document = tomlkit.parse(text)
+    change(document)
+    written = tomlkit.dumps(document)
+    check_document(parse_toml(written, path), path)
+    write_private(path, written.encode())
+
+
+def _table(document: TOMLDocument, key: Key) -> Any:
+    if not key.section:
+        return document
+    import tomlkit
+
+    if key.section not in document:
+        document[key.section] = tomlkit.table()
+    return document[key.section]

@@ -1,0 +1,29 @@
+"""Stored messages as entries of the transcript."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from tchat.sessions.records import Message
+from tchat.tui.widgets.transcript.entry import Entry
+
+
+def entries_of(branch: Sequence[Message], positions: Mapping[int, tuple[int, int]]) -> list[Entry]:
+    """One entry for each message; ``positions`` tells which of how many siblings it is."""
+    return [entry_of(message, positions.get(message.id, (1, 1))) for message in branch]
+
+
+def entry_of(message: Message, sibling: tuple[int, int] = (1, 1)) -> Entry:
+    """The entry of one message."""
+    usage = message.usage
+    return Entry(
+        key=message.id,
+        role=message.role.value,
+        text=message.text,
+        reasoning=message.reasoning,
+        status=message.status.value,
+        created_at=message.created_at,
+        tokens=usage.get("completion"),
+        reasoning_tokens=usage.get("reasoning"),
+        sibling=sibling,
+    )

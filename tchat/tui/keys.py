@@ -1,0 +1,140 @@
+"""The keys: every action that a key starts, declared once.
+
+The screens take their bindings from here, the help and the command palette their lines, and
+``[keys]`` in ``config.toml`` its names::
+
+    [keys]
+    chat.sessions = "ctrl+s"
+    chat.regenerate = "f9,alt+r"
+
+A widget of its own, such as the prompt, declares its bindings itself; `declared` reads them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from textual.binding import Binding, BindingType
+
+_SHOWN = {
+    "escape": "Esc",
+    "up": "↑",
+    "down": "↓",
+    "left": "←",
+    "right": "→",
+    "pageup": "PgUp",
+    "pagedown": "PgDn",
+    "delete": "Del",
+    "less_than_sign": "<",
+    "greater_than_sign": ">",
+    "question_mark": "?",
+}
+
+
+class Scope(StrEnum):
+    """Where a key works; the value is the heading in the help."""
+
+    CHAT = "Chat"
+    PROMPT = "Prompt"
+    MESSAGES = "Messages"
+    SESSIONS = "Sessions"
+    SETTINGS = "Settings"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyAction:
+    """One action and its keys.
+
+    ``id`` is its name in ``[keys]``, with the scope in front. ``keys`` is one key or several,
+    parted by commas, as Textual spells them. ``action`` is the method ``action_…`` of the screen
+    or widget that binds it. ``priority`` puts it before what the focused widget does with the key.
+    """
+
+    id: str
+    keys: str
+    action: str
+    help: str
+    scope: Scope
+    priority: bool = False
+
+    @property
+    def shown(self) -> str:
+        """The keys for people: ``Ctrl+R``, ``F9 Alt+R``."""
+        return " ".join(map(show_key, self.keys.split(",")))
+
+
+def _chat(name: str, keys: str, action: str, told: str, priority: bool = True) -> KeyAction:
+    return KeyAction(f"chat.{name}", keys, action, told, Scope.CHAT, priority)
+
+
+def _dialog(scope: Scope, name: str, keys: str, action: str, told: str) -> KeyAction:
+    # The filter of a dialog has the focus, and would take these keys for itself.
+    return KeyAction(f"{scope.lower()}.{name}", keys, action, told, scope, priority=True)
+
+
+KEYS = (
+    _chat("help", "f1", "help", "Keys and commands"),
+    _chat("palette", "ctrl+p", "command_palette", "Command palette"),
+    _chat("new-session", "ctrl+n", "new_session", "New session"),
+    _chat("sessions", "ctrl+r", "sessions", "Find a session"),
+    _chat("search", "f6", "search", "Search in all messages"),
+    _chat("sidebar", "ctrl+b", "sidebar", "Sessions at the side, on and off"),
+    _chat("tree", "ctrl+t", "tree", "Branches of this session"),
+    _chat("model", "f2", "model", "Choose the model"),
+    _chat("settings", "f3", "settings", "Settings"),
+    _chat("theme", "f4", "theme", "Choose the theme"),
+    _chat("templates", "f5", "templates", "Insert a prompt template"),
+    _chat("private", "f8", "private", "Private mode: nothing is stored"),
+    _chat("reasoning", "f7", "reasoning", "Fold or unfold the reasoning"),
+    _chat("regenerate", "alt+r", "regenerate", "Another reply to the last message"),
+    _chat("copy-reply", "alt+c", "copy_reply", "Copy the last reply"),
+    _chat("message-up", "alt+up", "message_up", "To the message above"),
+    _chat("message-down", "alt+down", "message_down", "To the message below"),
+    # What has the focus goes first with these two: it may have something to close or to clear.
+    _chat("stop", "escape", "stop", "Stop the reply", priority=False),
+    _chat("interrupt", "ctrl+c", "interrupt", "Stop the reply, twice quits", priority=False),
+    _chat("quit", "ctrl+q", "quit", "Quit"),
+    _dialog(Scope.SESSIONS, "full-text", "tab", "full_text", "Titles or full text"),
+    _dialog(Scope.SESSIONS, "rename", "f2", "rename", "Rename"),
+    _dialog(Scope.SESSIONS, "delete", "ctrl+d", "delete", "Delete"),
+    _dialog(Scope.SESSIONS, "undo", "ctrl+z", "undo", "Undo the deletion"),
+    _dialog(Scope.SESSIONS, "export", "ctrl+s", "export", "Write it as Markdown"),
+    _dialog(Scope.SETTINGS, "save", "ctrl+s", "save", "Keep the value for good"),
+    _dialog(Scope.SETTINGS, "reset", "ctrl+d", "reset", "Back to the default"),
+)
+
+
+def bindings(scope: Scope, actions: Iterable[KeyAction] = KEYS) -> list[Binding]:
+    """The bindings of one scope, with the ids that `App.set_keymap` knows them by."""
+    return [
+        Binding(each.keys, each.action, each.help, show=False, priority=each.priority, id=each.id)
+        for each in actions
+        if each.scope == scope
+    ]
+
+
+def declared(own: Iterable[BindingType], scope: Scope) -> tuple[KeyAction, ...]:
+    """The bindings of a widget that can be remapped, as actions: those with an id and a text."""
+    return tuple(
+        KeyAction(each.id, each.key, each.action, each.description, scope, each.priority)
+        for each in own
+        if isinstance(each, Binding) and each.id and each.description
+    )
+
+
+def with_keymap(
+    keymap: Mapping[str, str], actions: Iterable[KeyAction] = KEYS
+) -> tuple[KeyAction, ...]:
+    """The actions with the keys that are in force: what the help shows."""
+    return tuple(replace(each, keys=keymap.get(each.id, each.keys)) for each in actions)
+
+
+def show_key(key: str) -> str:
+    """One key for people: ``ctrl+r`` → ``Ctrl+R``, ``alt+up`` → ``Alt+↑``."""
+    *modifiers, last = key.strip().split("+") if len(key.strip()) > 1 else [key.strip()]
+    shown = _SHOWN.get(last) or (last.upper() if modifiers and len(last) == 1 else last)
+    if len(shown) > 1 and shown.islower():
+        shown = shown.capitalize()
+    return "+".join([*(modifier.capitalize() for modifier in modifiers), shown])

@@ -1,0 +1,53 @@
+"""The models that can be chosen on the screen."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from tchat.errors import ModelError
+from tchat.models.facts import ModelFacts
+from tchat.models.resolve import STARTER, resolve
+from tchat.models.store import ModelStore
+from tchat.paths import Paths
+from tchat.tui.screens.models import ModelRow
+
+
+def model_rows(paths: Paths, current: Path | None) -> list[ModelRow]:
+    """The starter, the model in use, and the GGUF files beside it and in the current folder."""
+    rows: dict[Path, ModelRow] = {}
+    with ModelStore(paths) as store:
+        for choice, path in _candidates(current):
+            try:
+                facts = store.facts(path)
+            except ModelError:
+                continue
+            if not facts.refusal:
+                rows.setdefault(path.resolve(), _row(choice, facts, current))
+    return list(rows.values())
+
+
+def _candidates(current: Path | None) -> Iterator[tuple[str, Path]]:
+    with contextlib.suppress(ModelError):
+        yield STARTER, resolve(STARTER)
+    folders = {Path.cwd()}
+    if current is not None:
+        yield str(current), current
+        folders.add(current.parent)
+    for folder in sorted(folders):
+        for path in sorted(folder.glob("*.gguf")):
+            yield str(path), path
+
+
+def _row(choice: str, facts: ModelFacts, current: Path | None) -> ModelRow:
+    return ModelRow(
+        choice=choice,
+        name=facts.name,
+        quantization=facts.quantization,
+        size=facts.size,
+        path=facts.path,
+        about=f"{facts.architecture}, {facts.parameters:,} weights, "
+        f"{facts.context_length:,} tokens of context",
+        current=facts.path == current,
+    )

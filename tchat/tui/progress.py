@@ -1,0 +1,77 @@
+"""Events of the engine as what the status line says."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+
+from tchat.engine import events
+from tchat.tui.widgets import status
+
+SAMPLES = 12  # columns of the sparkline
+SAMPLE = 0.5  # seconds that a column stands for
+
+
+class Progress:
+    """What the engine is doing, by its events.
+
+    Args:
+        clock: Seconds, for tests.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._began = clock()
+        self._sampled = (self._began, 0)
+        self._rates: deque[float] = deque(maxlen=SAMPLES)
+        self._pieces = 0
+        self.used = 0
+        self.state: status.State = status.Idle()
+
+    def take(self, event: events.Event) -> None:
+        """Note one event."""
+        if isinstance(event, events.Loading):
+            self.state = status.Idle() if event.progress >= 1 else status.Loading(event.progress)
+        elif isinstance(event, events.Reading):
+            self._read(event)
+        elif isinstance(event, events.Token | events.Reasoning):
+            self._write()
+        elif isinstance(event, events.Finished):
+            usage = event.usage
+            self.used = usage.prompt + usage.completion
+            self.state = status.Idle()
+
+    def stop(self) -> None:
+        """The user asked to stop."""
+        if not isinstance(self.state, status.Idle):
+            self.state = status.Stopping()
+
+    def end(self) -> None:
+        """Nothing is being done any more, however it ended."""
+        self.state = status.Idle()
+
+    def _read(self, event: events.Reading) -> None:
+        now = self._clock()
+        if event.done == event.reused:
+            self._began = now
+        read, left = event.done - event.reused, event.total - event.done
+        seconds = left * (now - self._began) / read if read else None
+        self.used = event.done
+        self.state = status.Reading(event.done, event.total, seconds)
+        if not left:
+            self._began, self._pieces = now, 0
+            self._sampled = (now, 0)
+            self._rates.clear()
+
+    def _write(self) -> None:
+        self._pieces += 1
+        self.used += 1
+        now = self._clock()
+        since, before = self._sampled
+        if now - since >= SAMPLE:
+            self._rates.append((self._pieces - before) / (now - since))
+            self._sampled = (now, self._pieces)
+        rate = self._rates[-1] if self._rates else self._pieces / max(now - self._began, 1e-3)
+        if not isinstance(self.state, status.Stopping):
+            self.state = status.Writing(rate, tuple(self._rates))

@@ -1,0 +1,1 @@
+"""Screens: they join widgets to the chat."""

@@ -1,0 +1,123 @@
+"""The frame of every dialog: a titled box over the chat, with its keys on the last line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar, Generic, NamedTuple, TypeVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.events import Click
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from tchat.sanitize import single_line
+from tchat.tui.keys import show_key
+
+Result = TypeVar("Result")
+
+
+class Hint(NamedTuple):
+    """A key on the last line of a dialog; ``key`` is a key, or the id of a binding."""
+
+    key: str
+    does: str
+
+
+CLOSE = Hint("escape", "close")
+
+
+class Dialog(ModalScreen[Result | None], Generic[Result]):
+    """A dialog; Esc or a click beside it closes it with None.
+
+    A subclass fills `body`, and names its ``HEADING`` and ``HINTS``. Textual calls the handlers of
+    all classes that a screen is made of, so what a subclass may replace are plain methods.
+    """
+
+    HEADING: ClassVar[str] = ""
+    HINTS: ClassVar[tuple[Hint, ...]] = (CLOSE,)
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "close", "Close", show=False)]
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (22, "-tall")]  # noqa: RUF012  as Textual declares it
+    DEFAULT_CSS = """
+    Dialog {
+        align: center middle;
+        & > #frame {
+            width: 94%;
+            max-width: 104;
+            height: 92%;
+            max-height: 32;
+            background: $surface;
+            border: round $primary;
+            border-title-color: $primary;
+            border-title-style: bold;
+            border-subtitle-color: $muted;
+            padding: 0 1;
+        }
+        & #hints {
+            height: auto;
+            max-height: 2;
+            color: $muted;
+            margin-top: 1;
+            padding: 0 1;
+        }
+        &.-short {
+            & > #frame { width: 100%; height: 100%; }
+            & #hints { margin-top: 0; }
+            & FuzzyList > Filter { margin-bottom: 0; }
+            & FuzzyList > .about { margin-top: 0; }
+        }
+    }
+    """
+
+    def compose(self) -> ComposeResult:
+        """The frame, what is in it, and its keys."""
+        with Vertical(id="frame") as frame:
+            frame.border_title = Content(self.HEADING)
+            yield from self.body()
+            yield Static(id="hints", markup=False)
+
+    def body(self) -> ComposeResult:
+        """The widgets between title and keys."""
+        yield from ()
+
+    def on_mount(self) -> None:
+        """Tell the keys."""
+        self.show_hints(self.HINTS)
+        self.opened()
+
+    def opened(self) -> None:
+        """What a subclass does once its widgets are there."""
+
+    def show_hints(self, hints: Iterable[Hint]) -> None:
+        """Write these keys on the last line, as they are after remapping."""
+        bound = {active.binding.id: active.binding.key for active in self.active_bindings.values()}
+        parts = [
+            Content.assemble(
+                (show_key(bound.get(hint.key, hint.key)).replace(" ", "\xa0"), "bold $foreground"),
+                f"\xa0{hint.does.replace(' ', chr(0xA0))}",
+            )
+            for hint in hints
+        ]
+        self.query_one("#hints", Static).update(Content("  ").join(parts))
+
+    def set_heading(self, heading: str, beside: str = "") -> None:
+        """Change the title, and what stands in the frame's lower right corner."""
+        frame = self.query_one("#frame", Vertical)
+        frame.border_title = Content(single_line(heading))
+        frame.border_subtitle = Content(single_line(beside))
+
+    def on_click(self, event: Click) -> None:
+        """Close on a click beside the frame."""
+        if not self.query_one("#frame").region.contains_point(event.screen_offset):
+            self.action_close()
+
+    def action_close(self) -> None:
+        """Close without a result."""
+        self.finish(None)
+
+    def finish(self, result: Result | None) -> None:
+        """Close with ``result``; the second key of a double press finds it closed already."""
+        if self.is_current:
+            self.dismiss(result)

@@ -1,0 +1,1 @@
+"""Widgets: they get data and emit messages."""

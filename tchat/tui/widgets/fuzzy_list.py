@@ -1,0 +1,292 @@
+"""A list with a filter above it: type to narrow it down, arrows to move, Enter to choose."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.widget import Widget
+from textual.widgets import Input, Static
+
+from tchat.tui.widgets.fuzzy_item import Heading, Item, one_line, safe
+from tchat.tui.widgets.fuzzy_match import match
+from tchat.tui.widgets.fuzzy_view import ItemView, Line
+
+ELSEWHERE = 20  # distance of a match in what is not the title
+MOST = 500  # items that a filter lets through; nobody reads on
+
+
+class Filter(Input):
+    """A line of text that holds nothing which acts on a terminal, also when it was pasted."""
+
+    def validate_value(self, value: str) -> str:
+        """What is kept of ``value``."""
+        return one_line(value)
+
+
+class LineEditor(Filter):
+    """A text of an item while it is being changed, on the very line of the item."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "Leave", show=False)]
+
+    @dataclass
+    class Left(Message):
+        """The user is done without a change."""
+
+    def action_leave(self) -> None:
+        """Change nothing."""
+        self.post_message(self.Left())
+
+    def on_blur(self) -> None:
+        """A click elsewhere changes nothing."""
+        self.post_message(self.Left())
+
+
+class FuzzyList(Widget):
+    """A filter, a list, and what is told about the highlighted item.
+
+    The filter has the focus; the keys that move go on to the list.
+
+    Args:
+        items: In the order in which they are shown without a filter.
+        cursor: The key of the item to begin at.
+        placeholder: Stands in the empty filter.
+        empty: Stands in the empty list.
+        matching: Whether the list filters its items itself. Otherwise it only tells what was typed.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up", "move(-1)", "Up", show=False),
+        Binding("down", "move(1)", "Down", show=False),
+        Binding("pageup", "page(-1)", "Page up", show=False),
+        Binding("pagedown", "page(1)", "Page down", show=False),
+        Binding("ctrl+home", "move(-1000000)", "First", show=False),
+        Binding("ctrl+end", "move(1000000)", "Last", show=False),
+    ]
+    DEFAULT_CSS = """
+    FuzzyList {
+        height: 1fr;
+        & > Filter { margin: 0 0 1 0; background: $panel; }
+        & > Filter.-textual-compact { padding: 0 2; }
+        & > LineEditor {
+            position: absolute;
+            margin: 0;
+            background: $panel;
+            &.-textual-compact { padding: 0; }
+        }
+        & > .about { height: auto; max-height: 3; color: $muted; padding: 0 2; margin-top: 1; }
+    }
+    """
+
+    @dataclass
+    class Highlighted(Message):
+        """The cursor is on another item; None when the list is empty."""
+
+        item: Item | None
+
+    @dataclass
+    class Chosen(Message):
+        """Enter was pressed on the item, or it was clicked."""
+
+        item: Item
+
+    @dataclass
+    class Edited(Message):
+        """What `edit` began ended with ``text``."""
+
+        item: Item
+        text: str
+
+    @dataclass
+    class Filtered(Message):
+        """The text of the filter changed."""
+
+        query: str
+
+    def __init__(
+        self,
+        items: Iterable[Item] = (),
+        *,
+        cursor: str = "",
+        placeholder: str = "Type to filter",
+        empty: str = "There is nothing here.",
+        matching: bool = True,
+        id: str | None = None,  # noqa: A002
+    ) -> None:
+        super().__init__(id=id)
+        self._items = tuple(map(safe, items))
+        self._begin = cursor
+        self._empty = empty
+        self._matching = matching
+        self._filter = Filter(placeholder=placeholder, compact=True)
+        self._view = ItemView()
+        self._about = Static(classes="about", markup=False)
+        self._editor: LineEditor | None = None
+
+    def compose(self) -> ComposeResult:
+        """Filter, list, and the lines about an item where any has some."""
+        yield self._filter
+        yield self._view
+        yield self._about
+
+    def on_mount(self) -> None:
+        """Show the items."""
+        self._show(self._begin)
+
+    @property
+    def item(self) -> Item | None:
+        """The highlighted item."""
+        return self._view.item
+
+    @property
+    def shown(self) -> list[Item]:
+        """The items that the filter lets through, in the order in which they stand."""
+        return self._view.shown
+
+    @property
+    def query_text(self) -> str:
+        """What stands in the filter."""
+        return self._filter.value
+
+    @property
+    def editing(self) -> bool:
+        """Whether a text on a line is being changed."""
+        return self._editor is not None
+
+    def focus(self, scroll_visible: bool = True) -> FuzzyList:
+        """Give the focus to the filter."""
+        self._filter.focus(scroll_visible)
+        return self
+
+    def set_items(
+        self,
+        items: Iterable[Item],
+        *,
+        cursor: str | None = None,
+        empty: str | None = None,
+        matching: bool | None = None,
+        placeholder: str | None = None,
+    ) -> None:
+        """Replace the items, and what else is named; the cursor stays on its item if it can."""
+        stay = self._view.item.key if self._view.item else ""
+        self._items = tuple(map(safe, items))
+        self._empty = self._empty if empty is None else empty
+        self._matching = self._matching if matching is None else matching
+        if placeholder is not None:
+            self._filter.placeholder = placeholder
+        self._show(stay if cursor is None else cursor)
+
+    def set_query(self, query: str) -> None:
+        """Put a text into the filter, as if it were typed."""
+        self._filter.value = query
+        self._filter.cursor_position = len(query)
+
+    async def edit(self, text: str | None = None, *, behind_title: bool = False) -> None:
+        """Let the user change a text on the line of the highlighted item.
+
+        Args:
+            text: What is changed; None is the title.
+            behind_title: Leave the title to be seen, and write where the columns are.
+        """
+        if self._view.item is None or self._editor is not None:
+            return
+        editor = LineEditor(self._view.item.title if text is None else text, compact=True)
+        place = self._view.columns_offset if behind_title else self._view.title_offset
+        editor.styles.offset = (place.x, self._view.virtual_region.y + place.y)
+        editor.styles.width = self._view.size.width - place.x
+        self._editor = editor
+        await self.mount(editor)
+        editor.focus()
+
+    def on_descendant_focus(self) -> None:
+        """Show where Enter would go."""
+        self._view.light(True)
+
+    def on_descendant_blur(self) -> None:
+        """Hide it: Enter goes elsewhere."""
+        self._view.light(self.has_focus_within)
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Filter by what was typed."""
+        event.stop()
+        if event.input is not self._filter:
+            return
+        if self._matching:
+            self._show(self._begin if not event.value else "")
+        self.post_message(self.Filtered(event.value))
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Choose the highlighted item, or take its changed title."""
+        event.stop()
+        if item := self._view.item:
+            chosen = event.input is self._filter
+            self.post_message(self.Chosen(item) if chosen else self.Edited(item, event.value))
+        self._end_edit()
+
+    def on_line_editor_left(self, event: LineEditor.Left) -> None:
+        """Show the line as it was."""
+        event.stop()
+        self._end_edit()
+
+    def _end_edit(self) -> None:
+        if self._editor is not None:
+            self._editor.remove()
+            self._editor = None
+            self._filter.focus()
+
+    def on_item_view_moved(self, event: ItemView.Moved) -> None:
+        """Tell about the item under the cursor."""
+        event.stop()
+        about = event.item.about if event.item else ""
+        self._about.update(about)
+        self.post_message(self.Highlighted(event.item))
+
+    def on_item_view_clicked(self, event: ItemView.Clicked) -> None:
+        """Choose the item that was clicked."""
+        event.stop()
+        self.post_message(self.Chosen(event.item))
+
+    def action_move(self, steps: int) -> None:
+        """Move the cursor by so many items."""
+        if not self.editing:
+            self._view.move(steps)
+
+    def action_page(self, pages: int) -> None:
+        """Move the cursor by pages."""
+        if not self.editing:
+            self._view.move_page(pages)
+
+    def _show(self, cursor: str) -> None:
+        query = self._filter.value.strip() if self._matching else ""
+        shown = ranked(self._items, query) if query else self._items
+        self._about.display = any(item.about for item in self._items)
+        empty = f"Nothing matches “{query}”." if query else self._empty
+        lines = list(shown if query else with_headings(shown))
+        self._view.show(lines, cursor, empty)
+
+
+def ranked(items: Iterable[Item], query: str) -> list[Item]:
+    """The `MOST` items that ``query`` fits best, the best first and otherwise in their order."""
+    found: list[tuple[int, Item, tuple[int, ...]]] = []
+    words = query.lower().split()
+    for item in items:
+        if fit := match(query, item.title):
+            found.append((fit.distance, item, fit.places))
+        elif item.also and all(word in f"{item.title} {item.also}".lower() for word in words):
+            found.append((ELSEWHERE, item, ()))
+    found.sort(key=lambda entry: entry[0])
+    return [replace(item, places=places) for _, item, places in found[:MOST]]
+
+
+def with_headings(items: Sequence[Item]) -> Iterator[Line]:
+    """The items with a heading where a group begins."""
+    group = ""
+    for item in items:
+        if item.group != group:
+            group = item.group
+            yield Heading(group)
+        yield item

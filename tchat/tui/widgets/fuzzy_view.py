@@ -1,0 +1,205 @@
+"""The lines of a list, drawn one by one: ten thousand items cost what is on the screen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, TypeAlias
+
+from rich.style import Style
+from textual.events import Click, Resize
+from textual.geometry import Offset, Region, Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from tchat.tui.widgets.fuzzy_item import (
+    CURSOR,
+    GAP,
+    Heading,
+    Item,
+    Layout,
+    Styles,
+    arrange,
+    draw_heading,
+    draw_item,
+    draw_note,
+)
+
+Line: TypeAlias = Heading | Item
+
+
+class ItemView(ScrollView, can_focus=False):
+    """Lines with a cursor on one of the items. It takes clicks; its parent takes the keys."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "list--muted",
+        "list--match",
+        "list--heading",
+        "list--mark",
+        "list--cursor",
+    }
+    DEFAULT_CSS = """
+    ItemView {
+        height: 1fr;
+        scrollbar-size-vertical: 1;
+        scrollbar-color: $muted 50%;
+        scrollbar-color-hover: $muted;
+        scrollbar-color-active: $primary;
+        scrollbar-background: $surface;
+        scrollbar-background-hover: $surface;
+        scrollbar-background-active: $surface;
+        overflow-x: hidden;
+        color: $foreground;
+        & > .list--muted { color: $muted; }
+        & > .list--match { color: $match; text-style: bold underline; }
+        & > .list--heading { color: $muted; text-style: bold; }
+        & > .list--mark { color: $primary; text-style: bold; }
+        & > .list--cursor { background: $panel; text-style: bold; }
+    }
+    """
+
+    @dataclass
+    class Moved(Message):
+        """The cursor is on another item; None when there is none."""
+
+        item: Item | None
+
+    @dataclass
+    class Clicked(Message):
+        """An item was clicked; the cursor is on it."""
+
+        item: Item
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self._lines: Sequence[Line] = ()
+        self._items: list[int] = []  # which of the lines are items
+        self._at = 0  # which of the items the cursor is on
+        self._empty = ""
+        self._shares = Layout(0, 0, ())
+        self._styles: Styles | None = None
+        self._lit = True
+
+    @property
+    def item(self) -> Item | None:
+        """The item under the cursor."""
+        if not self._items:
+            return None
+        line = self._lines[self._items[self._at]]
+        return line if isinstance(line, Item) else None
+
+    @property
+    def shown(self) -> list[Item]:
+        """The items, in the order of their lines."""
+        return [line for line in self._lines if isinstance(line, Item)]
+
+    @property
+    def title_offset(self) -> Offset:
+        """Where the title under the cursor begins, in cells from the widget's corner."""
+        line = self._items[self._at] if self._items else 0
+        return Offset(len(CURSOR) + self._shares.marks, line - int(self.scroll_offset.y))
+
+    @property
+    def columns_offset(self) -> Offset:
+        """Where the columns behind it begin."""
+        return self.title_offset + Offset(self._shares.title + len(GAP), 0)
+
+    def light(self, lit: bool) -> None:
+        """Show the cursor, or hide it while the keys go elsewhere."""
+        self._lit = lit
+        self.refresh()
+
+    def show(self, lines: Sequence[Line], cursor: str = "", empty: str = "") -> None:
+        """Replace all lines.
+
+        Args:
+            lines: Items, and headings above them.
+            cursor: The key of the item to go to; the first where it is not there.
+            empty: What is written where there are no items.
+        """
+        self._lines = lines
+        self._items = [at for at, line in enumerate(lines) if isinstance(line, Item)]
+        keys = [item.key for item in self.shown]
+        self._at = keys.index(cursor) if cursor in keys else 0
+        self._empty = empty
+        self._arrange()
+        self._follow()
+        self.post_message(self.Moved(self.item))
+
+    def move(self, steps: int) -> None:
+        """Move the cursor by so many items, and stop at the ends."""
+        if not self._items:
+            return
+        at = min(max(self._at + steps, 0), len(self._items) - 1)
+        if at != self._at:
+            self._at = at
+            self._follow()
+            self.refresh()
+            self.post_message(self.Moved(self.item))
+
+    def move_page(self, pages: int) -> None:
+        """Move the cursor by the height of the list."""
+        self.move(pages * max(1, self.size.height - 1))
+
+    def on_resize(self, _: Resize) -> None:
+        """Share the new width out."""
+        self._arrange()
+        self._follow()
+
+    def on_click(self, event: Click) -> None:
+        """Put the cursor on the item that was clicked."""
+        line = int(event.y + self.scroll_offset.y)
+        if line not in self._items:
+            return
+        self.move(self._items.index(line) - self._at)
+        if item := self.item:
+            self.post_message(self.Clicked(item))
+
+    def notify_style_update(self) -> None:
+        """Forget the styles of the theme before."""
+        super().notify_style_update()
+        self._styles = None
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """The lines of ``crop``, in the theme's styles."""
+        if self._styles is None:
+            self._styles = self._read_styles()
+        return super().render_lines(crop)
+
+    def render_line(self, y: int) -> Strip:
+        """The line at row ``y`` of the widget."""
+        styles = self._styles or self._read_styles()
+        width = self.size.width
+        at = y + int(self.scroll_offset.y)
+        if not self._items and at == 0:
+            return draw_note(self._empty, width, styles)
+        if at >= len(self._lines):
+            return Strip.blank(width, styles.base)
+        line = self._lines[at]
+        if isinstance(line, Heading):
+            return draw_heading(line, width, styles)
+        at_cursor = self._lit and self._items[self._at] == at
+        return draw_item(line, self._shares, width, styles, at_cursor=at_cursor)
+
+    def _read_styles(self) -> Styles:
+        def part(name: str) -> Style:
+            return self.rich_style + self.get_component_rich_style(f"list--{name}", partial=True)
+
+        cursor = self.get_component_rich_style("list--cursor", partial=True)
+        muted, found, heading, mark = map(part, ("muted", "match", "heading", "mark"))
+        return Styles(self.rich_style, muted, found, heading, mark, cursor)
+
+    def _arrange(self) -> None:
+        width = self.scrollable_content_region.width
+        self._shares = arrange(self.shown, width)
+        self.virtual_size = Size(width, len(self._lines))
+        self.refresh()
+
+    def _follow(self) -> None:
+        """Scroll so that the cursor can be seen, and the heading right above it."""
+        if not self._items:
+            return
+        line = self._items[self._at]
+        top = line - 1 if line and isinstance(self._lines[line - 1], Heading) else line
+        self.scroll_to_region(Region(0, top, 1, line - top + 1), animate=False, force=True)

@@ -1,0 +1,71 @@
+"""The draft meter: what sending the draft would take of the context. Exact, not an estimate."""
+
+from __future__ import annotations
+
+from textual.content import Content
+
+from tchat.tui.widgets.gauge import gauge, level_of
+from tchat.tui.widgets.row import Part, Row
+
+COUNTING = "…"
+BAR = 16
+
+
+class Meter(Row):
+    """Tokens of the draft, of the context once it is sent, and what is left for the reply."""
+
+    DEFAULT_CSS = """
+    Meter { color: $text-muted; }
+    """
+
+    def show(self, draft: int | None, used: int | None, context: int) -> None:
+        """Show token counts.
+
+        Args:
+            draft: Tokens of the draft; None while they are counted.
+            used: Tokens of the context once the draft is sent; None while they are counted.
+            context: Tokens of the context; 0 while no model is known, which shows nothing.
+        """
+        if context <= 0:
+            self.set_parts([])
+        elif used is None:
+            self.set_parts(_counting(draft, context))
+        else:
+            self.set_parts(_text(draft, used, context), _gauge(used, context))
+
+
+def _counting(draft: int | None, context: int) -> list[Part]:
+    return [
+        Part(_forms(f"draft {_count(draft)}", ""), (1,)),
+        Part(_forms(f"after sending {COUNTING} of {context:,}", f"{COUNTING}/{context:,}"), (0,)),
+    ]
+
+
+def _text(draft: int | None, used: int, context: int) -> list[Part]:
+    left = context - used
+    room, short = f"room for the reply {left:,}", f"room {left:,}"
+    if left < 0:
+        room, short = f"too long by {-left:,}", f"{left:,}"
+    level = level_of(used, context)
+    return [
+        Part(_forms(f"draft {_count(draft)}", ""), (5,)),
+        Part(_forms(f"after sending {used:,} of {context:,}", f"{used:,}/{context:,}"), (2,)),
+        Part(_forms(room, short, style=level.colour if level.word else ""), (3,)),
+    ]
+
+
+def _gauge(used: int, context: int) -> list[Part]:
+    level = level_of(used, context)
+    bars = gauge(used, context, BAR), gauge(used, context, BAR // 2), Content("")
+    return [
+        Part(_forms(level.word, level.sign, style=f"bold {level.colour}"), (4,)),
+        Part(bars, (0, 1), "  "),
+    ]
+
+
+def _forms(*texts: str, style: str = "") -> tuple[Content, ...]:
+    return tuple(Content.styled(text, style) for text in texts)
+
+
+def _count(tokens: int | None) -> str:
+    return COUNTING if tokens is None else f"{tokens:,}"

@@ -1,0 +1,142 @@
+"""The prompt: where the user types. See `Prompt`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.content import Content
+from textual.message import Message
+from textual.reactive import reactive
+from textual.widgets import TextArea
+
+from tchat.sanitize import single_line
+from tchat.tui.widgets.completion import Completion
+from tchat.tui.widgets.completion_flow import Completer, FileNames
+from tchat.tui.widgets.completion_match import Candidate
+from tchat.tui.widgets.prompt_area import PromptArea
+from tchat.tui.widgets.prompt_draft import Draft
+from tchat.tui.widgets.prompt_queue import PromptQueue
+
+PLACEHOLDER = "Message, / for commands, @ for files"
+
+
+class Prompt(Vertical):
+    """Text area, waiting prompts above it, completions over it.
+
+    Posts `Prompt.Submitted` (text and attachments), `Prompt.Changed` (the draft, for the meter),
+    `Prompt.EditorRequested` and `Prompt.QueueTaken`. The screen sets what it knows:
+
+    Attributes:
+        mode: What Enter will do other than send, such as ``editing message 3``; in the border.
+        private: Whether nothing is stored; in the border.
+        queue: First lines of the prompts that wait for the reply under way.
+    """
+
+    DEFAULT_CSS = """
+    Prompt { height: auto; }
+    PromptArea {
+        height: auto; max-height: 40vh; padding: 0 1;
+        border: round $border-blurred; background: $background;
+        border-title-color: $warning; border-title-style: bold;
+        scrollbar-size-vertical: 1;
+        &:focus { border: round $user; }
+        &.-private, &.-private:focus { border: round $warning; }
+        & .chip-area--chip { color: $user; background: $surface-lighten-1; text-style: bold; }
+    }
+    """
+
+    Submitted = PromptArea.Submitted
+    EditorRequested = PromptArea.EditorRequested
+    QueueTaken = PromptArea.QueueTaken
+
+    @dataclass
+    class Changed(Message):
+        """The draft is another now."""
+
+        draft: Draft
+
+    mode: reactive[str] = reactive("")
+    private: reactive[bool] = reactive(False)
+    queue: reactive[Sequence[str]] = reactive(())
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self._queue = PromptQueue()
+        self._popup = Completion()
+        self._completer = Completer(self._popup)
+        self._area = PromptArea(self._completer)
+        self._area.placeholder = PLACEHOLDER
+
+    def compose(self) -> ComposeResult:
+        """The queue, then the area; the popup is laid out where the area begins."""
+        yield self._queue
+        yield self._popup
+        yield self._area
+
+    # What the screen gives
+
+    def offer(self, commands: Sequence[Candidate], file_names: FileNames | None = None) -> None:
+        """Complete these slash commands (names without the slash) and the names of files."""
+        self._completer.commands = commands
+        self._completer.file_names = file_names
+
+    def remember(self, drafts: Iterable[Draft]) -> None:
+        """Let Up go back through ``drafts`` of earlier sessions, the newest last."""
+        self._area.remember(drafts)
+
+    @property
+    def draft(self) -> Draft:
+        """What is typed."""
+        return self._area.draft
+
+    def load(self, draft: Draft | str) -> None:
+        """Put ``draft`` in the place of what is typed; undo brings that back."""
+        self._area.load(Draft(draft) if isinstance(draft, str) else draft)
+
+    def insert(self, text: str) -> None:
+        """Put ``text`` at the cursor, as a chip when it is large."""
+        self._area.insert_text(text)
+
+    def focus(self, scroll_visible: bool = True) -> Prompt:
+        """Put the cursor into the text."""
+        self._area.focus(scroll_visible)
+        return self
+
+    def watch_mode(self) -> None:
+        """Show it in the border."""
+        self._show_modes()
+
+    def watch_private(self) -> None:
+        """Show it in the border."""
+        self._show_modes()
+
+    def watch_queue(self, queue: Sequence[str]) -> None:
+        """Show it above the text."""
+        self._queue.waiting = tuple(queue)
+        self._area.has_queue = bool(queue)
+
+    def _show_modes(self) -> None:
+        modes = ["private"] * self.private + [single_line(self.mode)] * bool(self.mode)
+        self._area.border_title = Content(" · ".join(modes)) if modes else None
+        self._area.set_class(self.private, "-private")
+
+    @on(TextArea.Changed)
+    def _tell_change(self, event: TextArea.Changed) -> None:
+        event.stop()
+        self.post_message(self.Changed(self._area.draft))
+
+    @on(Completion.Picked)
+    def _take_picked(self, event: Completion.Picked) -> None:
+        event.stop()
+        self._area.action_complete()
+        self._area.focus()
+
+    @on(PromptQueue.Clicked)
+    def _take_queued(self, event: PromptQueue.Clicked) -> None:
+        event.stop()
+        if not self._area.text:
+            self.post_message(self.QueueTaken())

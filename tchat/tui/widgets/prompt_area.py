@@ -1,0 +1,244 @@
+"""The text of the prompt: keys, chips, pastes, completion and earlier prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual.actions import SkipAction
+from textual.binding import Binding, BindingType
+from textual.document._document import Location
+from textual.events import Key, Paste
+from textual.message import Message
+
+from tchat.sanitize import printable
+from tchat.tui.widgets.completion_flow import Accepted, Completer
+from tchat.tui.widgets.completion_word import word_at
+from tchat.tui.widgets.history import Recall
+from tchat.tui.widgets.prompt_chips import ChipArea
+from tchat.tui.widgets.prompt_draft import Draft, is_large, plain_newlines
+
+
+class PromptArea(ChipArea):
+    """A text area that sends on Enter. It belongs to a `Prompt`, which shows it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "submit", "Send", id="prompt.send", show=False),
+        Binding("ctrl+j,shift+enter,alt+enter", "newline", "New line", id="prompt.newline",
+                show=False),
+        Binding("up", "up", "Up, or an earlier prompt", id="prompt.up", show=False),
+        Binding("down", "down", "Down, or a later prompt", id="prompt.down", show=False),
+        Binding("tab", "complete", "Complete", id="prompt.complete", show=False),
+        Binding("escape", "dismiss", "Close the completions", id="prompt.dismiss", show=False),
+        Binding("ctrl+c,super+c", "copy_or_clear", "Copy the selection, or clear",
+                id="prompt.clear", show=False),
+        Binding("ctrl+o,ctrl+g", "open_editor", "Edit in $EDITOR", id="prompt.editor", show=False),
+        Binding("ctrl+z,super+z,ctrl+underscore", "undo", "Undo", id="prompt.undo", show=False),
+        Binding("ctrl+y,super+y", "redo", "Redo", id="prompt.redo", show=False),
+    ]  # fmt: skip
+
+    @dataclass
+    class Submitted(Message, namespace="prompt"):
+        """The user sent the draft; the prompt is empty again.
+
+        Attributes:
+            draft: As it was typed.
+        """
+
+        draft: Draft
+
+        @property
+        def text(self) -> str:
+            """The text with large pastes put back."""
+            return self.draft.full_text
+
+        @property
+        def attachments(self) -> tuple[str, ...]:
+            """Names of the files mentioned, to be read and put in front."""
+            return self.draft.attachments
+
+    @dataclass
+    class EditorRequested(Message, namespace="prompt"):
+        """The user wants the draft in an editor; its shown text, so that chips stay chips."""
+
+        draft: Draft
+
+    @dataclass
+    class QueueTaken(Message, namespace="prompt"):
+        """The user wants the last queued prompt back in the prompt, which is empty."""
+
+    def __init__(self, completer: Completer, *, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self._completer = completer
+        self._recall = Recall()
+        self.has_queue = False
+
+    # The draft
+
+    @property
+    def draft(self) -> Draft:
+        """What is typed."""
+        return self._chips.draft(self.text)
+
+    def load(self, draft: Draft) -> None:
+        """Put ``draft`` in the place of what is typed, safe to show, the cursor behind it."""
+        self._put(draft)
+        self.move_cursor(self.document.end)
+
+    def remember(self, drafts: Iterable[Draft]) -> None:
+        """Let Up go back through ``drafts``, the newest last."""
+        self._recall = Recall(drafts)
+
+    def insert_text(self, text: str) -> None:
+        """Put ``text`` at the cursor as if pasted: made printable, or a chip when it is large."""
+        text = plain_newlines(text)
+        shown = self._chips.add_paste(text) if is_large(text) else printable(text)
+        self._replace_via_keyboard(shown, *self.selection)
+
+    def accept(self, accepted: Accepted) -> None:
+        """Put a completion in the place of its word; a file becomes a chip."""
+        row = self.cursor_location[0]
+        word = accepted.word
+        if accepted.is_file:
+            text = self._chips.add_file(accepted.name)
+        else:
+            text = word.kind.value + printable(accepted.name)
+        self._completer.entered = accepted.name if accepted.is_folder else ""
+        following = self.document[row][word.end : word.end + 1]
+        if not accepted.is_folder and not following.isspace():
+            text += " "
+        self._replace_via_keyboard(text, (row, word.start), (row, word.end))
+
+    # Keys
+
+    def action_submit(self) -> None:
+        """Send the draft, or take the chosen completion."""
+        typed = self._completer.typed
+        if typed is not None and typed.is_file:
+            self._chips.add_file(typed.name)
+        elif typed is None and self._completer.is_open and self._completer.is_meant:
+            self.action_complete()
+            return
+        draft = self.draft
+        if not draft.text.strip():
+            return
+        self._completer.update(None, 0)
+        self._recall.add(draft)
+        self.load_text("")
+        self._chips.clear()
+        self.post_message(self.Submitted(draft))
+
+    async def _on_key(self, event: Key) -> None:
+        """Leave the key that sends to its binding: TextArea would begin a line with Enter.
+
+        A priority binding would not do. It is carried out before keys that were typed earlier and
+        still wait for this widget, and send half a sentence.
+        """
+        bound = self.screen.active_bindings.get(event.key)
+        if bound is not None and bound.binding.id == "prompt.send":
+            event.prevent_default()
+
+    def action_newline(self) -> None:
+        """Begin another line."""
+        self._replace_via_keyboard("\n", *self.selection)
+
+    def action_complete(self) -> None:
+        """Take the chosen completion; without one the focus moves on."""
+        chosen = self._completer.chosen
+        if chosen is None:
+            raise SkipAction
+        self.accept(chosen)
+
+    def action_dismiss(self) -> None:
+        """Close the completions; without them the key is the screen's."""
+        if not self._completer.is_open:
+            raise SkipAction
+        self._completer.dismiss()
+
+    def action_up(self) -> None:
+        """One row up; on the first one a prompt back, and from an empty one the last queued."""
+        if self._completer.is_open:
+            self._completer.popup.move(-1)
+        elif not self.navigator.is_first_wrapped_line(self.cursor_location):
+            self.action_cursor_up()
+        elif self.has_queue and not self.text:
+            self.post_message(self.QueueTaken())
+        elif (draft := self._recall.older(self.draft)) is not None:
+            self._put(draft)
+            # On the first row, so that Up goes on; its end is where one types.
+            self.move_cursor(self._end_of_first_row())
+        else:
+            self.action_cursor_up()
+
+    def action_down(self) -> None:
+        """One row down; on the last one a prompt forward, at last the unsent draft."""
+        if self._completer.is_open:
+            self._completer.popup.move(1)
+        elif not self.navigator.is_last_wrapped_line(self.cursor_location):
+            self.action_cursor_down()
+        elif (draft := self._recall.newer(self.draft)) is not None:
+            self.load(draft)
+        else:
+            self.action_cursor_down()
+
+    def action_copy_or_clear(self) -> None:
+        """Copy the selection, else clear the prompt; from an empty one the key is the screen's."""
+        if not self.selection.is_empty:
+            self.action_copy()
+        elif self.text:
+            self.clear()
+        else:
+            raise SkipAction
+
+    def action_undo(self) -> None:
+        """Take the last edits back; with none the key is the screen's."""
+        if not self.history.undo_stack:
+            raise SkipAction
+        self.undo()
+
+    def action_open_editor(self) -> None:
+        """Ask for an editor."""
+        self.post_message(self.EditorRequested(self.draft))
+
+    def action_paste(self) -> None:
+        """Paste what was copied in this program."""
+        self.insert_text(self.app.clipboard)
+
+    async def _on_paste(self, event: Paste) -> None:
+        event.prevent_default()
+        event.stop()
+        self.insert_text(event.text)
+
+    # Completion
+
+    def update_suggestion(self) -> None:
+        """Runs after each edit: keep the completions in step with the word at the cursor."""
+        if not self.is_mounted:
+            return
+        row, column = self.cursor_location
+        line = self.document[row]
+        self._mention_typed(line[column - 1 : column])
+        at_chip = any(start < column <= end for start, end in self._chips.spans(line))
+        word = None if at_chip else word_at(line, row, column, self._completer.entered)
+        cells = self.get_column_width(row, word.start) if word else 0
+        self._completer.popup.room = self.region.y
+        self._completer.update(word, cells % max(1, self.wrap_width))
+
+    def _mention_typed(self, character: str) -> None:
+        """Make a file name typed in full a chip once white space ends it."""
+        typed = self._completer.typed
+        if character.isspace() and typed is not None and typed.is_file:
+            self._chips.add_file(typed.name)
+
+    def _put(self, draft: Draft) -> None:
+        self._chips.load(draft)
+        text = printable(draft.text)
+        if is_large(text) and not draft.pastes:
+            text = self._chips.add_paste(draft.text)
+        self.replace(text, (0, 0), self.document.end, maintain_selection_offset=False)
+        self._completer.update(None, 0)
+
+    def _end_of_first_row(self) -> Location:
+        wraps = self.wrapped_document.get_offsets(0)
+        return 0, wraps[0] - 1 if wraps else len(self.document[0])

@@ -1,0 +1,89 @@
+"""One row of facts that folds where the terminal is narrow, and is drawn only when it changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from textual.content import Content
+from textual.events import Resize
+from textual.widget import Widget
+
+GAP = 2  # least cells between the two ends
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A fact on a row.
+
+    Attributes:
+        forms: From the longest to the shortest; an empty last form leaves the fact out.
+        keep: For each form but the last, how long it is kept: the smaller goes first.
+        lead: What parts it from the fact before it.
+    """
+
+    forms: tuple[Content, ...]
+    keep: tuple[int, ...] = ()
+    lead: str = " · "
+
+
+def fit(left: Sequence[Part], right: Sequence[Part], width: int) -> Content:
+    """The parts on a row of ``width`` cells, at its two ends.
+
+    Where they do not fit, the forms with the smallest ``keep`` among all parts give way first.
+    """
+    parts = [*left, *right]
+    chosen = [0] * len(parts)
+    steps = sorted((keep, index) for index, part in enumerate(parts) for keep in part.keep)
+    while _width(left, right, chosen) > width and steps:
+        chosen[steps.pop(0)[1]] += 1
+    begin, end = _joined(left, chosen), _joined(right, chosen[len(left) :])
+    gap = width - begin.cell_length - end.cell_length
+    if gap < 0:
+        return (begin + " " + end).truncate(width, ellipsis=True)
+    return begin + " " * gap + end
+
+
+def _width(left: Sequence[Part], right: Sequence[Part], chosen: Sequence[int]) -> int:
+    begin, end = _joined(left, chosen), _joined(right, chosen[len(left) :])
+    return begin.cell_length + end.cell_length + GAP * bool(begin and end)
+
+
+def _joined(parts: Sequence[Part], chosen: Sequence[int]) -> Content:
+    row = Content("")
+    for part, form in zip(parts, chosen, strict=False):
+        if content := part.forms[form]:
+            row = row + part.lead + content if row else content
+    return row
+
+
+class Row(Widget):
+    """A widget of one row; give it parts with `set_parts`."""
+
+    DEFAULT_CSS = """
+    Row { height: 1; padding: 0 1; }
+    """
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self._ends: tuple[Sequence[Part], Sequence[Part]] = ((), ())
+        self._row = Content("")
+
+    def set_parts(self, left: Sequence[Part], right: Sequence[Part] = ()) -> None:
+        """Show these facts; draws only when the row looks different."""
+        self._ends = (left, right)
+        self._fit()
+
+    def render(self) -> Content:
+        """The row as it was fitted."""
+        return self._row
+
+    def on_resize(self, _: Resize) -> None:
+        """Fold or unfold."""
+        self._fit()
+
+    def _fit(self) -> None:
+        row = fit(*self._ends, self.content_size.width)
+        if not row.is_same(self._row):
+            self._row = row
+            self.refresh()

@@ -1,0 +1,165 @@
+"""The status line: which model, what it is doing, and how full its context is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from textual.content import Content
+
+from tchat.sanitize import single_line
+from tchat.tui.widgets.gauge import gauge, level_of
+from tchat.tui.widgets.row import Part, Row
+from tchat.tui.widgets.sparkline import sparkline
+
+SPARKS = 12
+BAR = 12
+NAME_LIMIT = 40
+SHORT_NAME = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """Nothing to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """The model is being loaded; ``progress`` is 0..1."""
+
+    progress: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """``done`` of ``total`` prompt tokens are read; ``left`` is seconds, None while unknown."""
+
+    done: int
+    total: int
+    left: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """The reply is written at ``rate`` tokens a second; ``rates`` are the latest, oldest first."""
+
+    rate: float
+    rates: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Stopping:
+    """The user asked to stop, and the engine has not yet."""
+
+
+State: TypeAlias = Idle | Loading | Reading | Writing | Stopping
+
+
+@dataclass(frozen=True, slots=True)
+class StatusData:
+    """Everything on the status line.
+
+    Attributes:
+        model: Name of the model, raw; empty when there is none.
+        quantization: Such as ``Q4_K_M``.
+        device: ``CPU`` or ``GPU``.
+        state: What the engine is doing.
+        used: Tokens in the context.
+        context: Tokens that it holds; 0 while unknown.
+        offline: Whether downloads are switched off.
+        private: Whether nothing is stored.
+    """
+
+    model: str = ""
+    quantization: str = ""
+    device: str = ""
+    state: State = Idle()
+    used: int = 0
+    context: int = 0
+    offline: bool = False
+    private: bool = False
+
+
+class StatusLine(Row):
+    """One row: state on the left, model and context on the right."""
+
+    DEFAULT_CSS = """
+    StatusLine { background: $panel; color: $foreground; }
+    """
+
+    def show(self, data: StatusData) -> None:
+        """Show ``data``; draws only when the row looks different."""
+        self.set_parts(
+            [_private(data.private), *_state(data.state)],
+            [
+                *_model(data.model),
+                _optional(single_line(data.quantization, SHORT_NAME), 5),
+                _optional(single_line(data.device, SHORT_NAME), 4),
+                _optional("offline" * data.offline, 7),
+                *_context(data.used, data.context),
+            ],
+        )
+
+
+def _private(private: bool) -> Part:
+    if not private:
+        return Part((Content(""),))
+    forms = (" PRIVATE, nothing is stored ", " PRIVATE ")
+    return Part(tuple(Content.styled(form, "bold reverse $warning") for form in forms), (0,))
+
+
+def _model(name: str) -> list[Part]:
+    if not name:
+        return [Part((Content("no model"), Content("")), (9,))]
+    names = single_line(name, NAME_LIMIT), single_line(name, SHORT_NAME), ""
+    return [Part(tuple(Content.styled(each, "bold") for each in names), (6, 9))]
+
+
+def _state(state: State) -> list[Part]:
+    long, short, colour = _words(state)
+    parts = [Part((Content.styled(long, colour), Content.styled(short, colour)), (8,), "  ")]
+    if isinstance(state, Reading) and state.left is not None:
+        parts.append(_optional(f"{duration(state.left)} left", 6))
+    if isinstance(state, Writing) and state.rates:
+        row = Content.styled(sparkline(state.rates, SPARKS), colour)
+        parts.append(Part((row, Content("")), (3,), " "))
+    return parts
+
+
+def _words(state: State) -> tuple[str, str, str]:
+    """What a state is called, at length and briefly, and its colour."""
+    match state:
+        case Loading(progress):
+            return f"◔ loading {progress:.0%}", f"◔ {progress:.0%}", "$assistant"
+        case Reading(done, total):
+            count = f"{done:,}/{total:,}"
+            return f"◑ reading {count}", f"◑ {count}", "$assistant"
+        case Writing(rate):
+            return f"● writing {rate:.0f} tok/s", f"● {rate:.0f} tok/s", "$assistant"
+        case Stopping():
+            return "■ stopping", "■ stopping", "$warning"
+        case Idle():
+            return "○ idle", "○ idle", ""
+
+
+def _context(used: int, context: int) -> list[Part]:
+    if context <= 0:
+        return []
+    level = level_of(used, context)
+    counts = f"{used:,}/{context:,}"
+    signed = f"{counts} {level.sign}".rstrip()
+    bars = gauge(used, context, BAR), gauge(used, context, BAR // 2), Content("")
+    return [
+        Part((Content.styled(signed, level.colour if level.word else ""),)),
+        Part(bars, (1, 2), " "),
+    ]
+
+
+def _optional(text: str, keep: int) -> Part:
+    return Part((Content(text), Content("")), (keep,))
+
+
+def duration(seconds: float) -> str:
+    """Seconds for the reader: ``8 s``, ``1:05``."""
+    whole = max(0, round(seconds))
+    return f"{whole} s" if whole < 60 else f"{whole // 60}:{whole % 60:02}"

@@ -1,0 +1,219 @@
+"""All entries one below the other; only those that are looked at are laid out."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from tchat.tui.widgets.transcript.entry import Entry, Key
+from tchat.tui.widgets.transcript.heights import Heights
+from tchat.tui.widgets.transcript.layout import EntryLayout, Format, estimate
+from tchat.tui.widgets.transcript.lines import Line
+
+_KEPT = 200  # layouts that stay in memory
+
+
+@dataclass(slots=True)
+class _Slot:
+    """An entry in its place; the layout is of the format ``stamp``."""
+
+    entry: Entry
+    stamp: int = -1
+    layout: EntryLayout | None = None
+    folded: bool | None = None
+
+
+class Column:
+    """Entries with heights that are estimates until an entry is looked at.
+
+    Positions are lines from the top. Because a height can turn out to be another, `settle` makes
+    heights exact where they are seen, and says where the line that stood on top of the view now is.
+    """
+
+    def __init__(self, form: Format) -> None:
+        self._form = form
+        self._stamp = 0
+        self._slots: list[_Slot] = []
+        self._places: dict[Key, int] = {}
+        self._heights = Heights()
+        self._recent: OrderedDict[Key, None] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    @property
+    def height(self) -> int:
+        """Lines of all entries; an estimate for those that nobody saw."""
+        return self._heights.total
+
+    @property
+    def form(self) -> Format:
+        """How the entries are laid out."""
+        return self._form
+
+    def keys(self) -> list[Key]:
+        """The keys of all entries from the top."""
+        return [slot.entry.key for slot in self._slots]
+
+    def entry(self, place: int) -> Entry:
+        """The entry at ``place``, with the text that came so far."""
+        slot = self._slots[place]
+        return slot.layout.current() if slot.layout else slot.entry
+
+    def place(self, key: Key) -> int:
+        """Where the entry ``key`` is, from 0.
+
+        Raises:
+            KeyError: It is not there.
+        """
+        return self._places[key]
+
+    def __contains__(self, key: Key) -> bool:
+        return key in self._places
+
+    # What changes the entries.
+
+    def show(self, entries: Iterable[Entry]) -> None:
+        """Replace all entries."""
+        self._slots = [_Slot(entry) for entry in entries]
+        self._renumber()
+
+    def append(self, entry: Entry) -> None:
+        """Add an entry at the end."""
+        self._places[entry.key] = len(self._slots)
+        self._slots.append(_Slot(entry))
+        self._heights.append(estimate(entry, self._form.cells))
+
+    def remove(self, key: Key) -> None:
+        """Take an entry out."""
+        del self._slots[self._places[key]]
+        self._recent.pop(key, None)
+        self._renumber()
+
+    def update(self, entry: Entry) -> None:
+        """Put ``entry`` in the place of the one with its key."""
+        slot = self._slots[self._places[entry.key]]
+        if not (slot.layout and slot.layout.adopt(entry)):
+            slot.layout = None
+            slot.stamp = -1
+        slot.entry = entry
+        self.measure(self._places[entry.key])
+
+    def feed(self, key: Key, text: str, reasoning: str) -> None:
+        """Add to a reply that streams in."""
+        place = self._places[key]
+        self.layout(place).feed(text, reasoning)
+        self.measure(place)
+
+    def fold(self, key: Key, folded: bool) -> None:
+        """Show the reasoning of an entry as one line, or all of it."""
+        place = self._places[key]
+        self._slots[place].folded = folded
+        self.layout(place).fold(folded)
+        self.measure(place)
+
+    def reformat(self, form: Format) -> None:
+        """Lay everything out anew, each entry when it is looked at."""
+        self._form = form
+        self._stamp += 1
+
+    def estimate_again(self) -> None:
+        """Estimate the heights of the entries that are not laid out in the present format."""
+        cells = self._form.cells
+        self._heights = Heights(
+            self._heights[place] if slot.stamp == self._stamp else estimate(slot.entry, cells)
+            for place, slot in enumerate(self._slots)
+        )
+
+    def _renumber(self) -> None:
+        self._places = {slot.entry.key: place for place, slot in enumerate(self._slots)}
+        cells = self._form.cells
+        self._heights = Heights(
+            slot.layout.height if slot.layout else estimate(slot.entry, cells)
+            for slot in self._slots
+        )
+
+    # Where things are.
+
+    def top(self, place: int) -> int:
+        """The position of the first line of the entry at ``place``."""
+        return self._heights.before(place)
+
+    def find(self, position: int) -> tuple[int, int]:
+        """Which entry covers ``position``, and which of its lines that is."""
+        return self._heights.find(position)
+
+    def lines(self, position: int) -> Iterator[tuple[int, int, Line]]:
+        """From ``position`` on: the place of an entry, the number of a line in it, and the line."""
+        if position >= self.height:
+            return
+        place, number = self.find(position)
+        while place < len(self._slots):
+            layout = self.layout(place)
+            for row in layout.lines(number):
+                yield place, number, row
+                number += 1
+            place, number = place + 1, 0
+
+    def layout(self, place: int) -> EntryLayout:
+        """The layout of the entry at ``place``, made if it must be."""
+        slot = self._slots[place]
+        key = slot.entry.key
+        if slot.layout is None or slot.stamp != self._stamp:
+            entry = slot.layout.current() if slot.layout else slot.entry
+            slot.layout = EntryLayout(entry, self._form, slot.folded)
+            slot.stamp = self._stamp
+        self._recent[key] = None
+        self._recent.move_to_end(key)
+        if len(self._recent) > _KEPT:
+            self._forget_oldest()
+        return slot.layout
+
+    def _forget_oldest(self) -> None:
+        for key in list(self._recent)[: _KEPT // 4]:
+            del self._recent[key]
+            slot = self._slots[self._places[key]]
+            if slot.entry.status != "streaming":
+                slot.layout = None
+
+    def measure(self, place: int) -> int:
+        """Make the height of the entry at ``place`` exact, and return it."""
+        self._heights[place] = height = self.layout(place).height
+        return height
+
+    def settle(self, top: int, rows: int) -> int:
+        """Make the heights in view exact.
+
+        Args:
+            top: The position of the first line in view.
+            rows: Lines in view.
+
+        Returns:
+            The position that shows the same: the first entry that was exact already does not move.
+        """
+        while self._slots:
+            first, _ = self.find(top)
+            last, _ = self.find(top + rows - 1)
+            loose = [place for place in range(first, last + 1) if not self._exact(place)]
+            if not loose:
+                break
+            exact = [place for place in range(first, last + 1) if self._exact(place)]
+            anchor = exact[0] if exact else first
+            row = self.top(anchor) - top
+            for place in loose:
+                self.measure(place)
+            top = max(0, self.top(anchor) - row)
+        return top
+
+    def settle_end(self, rows: int) -> int:
+        """Make the heights of the last ``rows`` lines exact; return the position of their first."""
+        place, seen = len(self._slots), 0
+        while place and seen < rows:
+            place -= 1
+            seen += self.measure(place)
+        return max(0, self.height - rows)
+
+    def _exact(self, place: int) -> bool:
+        slot = self._slots[place]
+        return slot.stamp == self._stamp

@@ -1,0 +1,229 @@
+"""Markdown as lines, finished block by block while it streams in."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Sequence
+from functools import partial
+
+from rich.segment import Segment
+from rich.style import Style
+
+from tchat.markdown import Block, BlockSplitter, Kind
+from tchat.tui.widgets.transcript.code import Fence
+from tchat.tui.widgets.transcript.flow import Flow
+from tchat.tui.widgets.transcript.inline import inline
+from tchat.tui.widgets.transcript.lines import Line, line, prefixed
+from tchat.tui.widgets.transcript.palette import Palette
+from tchat.tui.widgets.transcript.table import Table
+
+_DEEPEST = 4  # quotes in quotes
+_NARROWEST = 8  # cells that text keeps beside its quote marks and list markers
+
+_FENCED = (Kind.FENCE_OPEN, Kind.CODE, Kind.FENCE_CLOSE)
+_APART = (Kind.HEADING, Kind.FENCE_OPEN, Kind.TABLE, Kind.QUOTE, Kind.RULE, Kind.HTML)
+_APART_BELOW = (Kind.FENCE_CLOSE, Kind.TABLE, Kind.QUOTE, Kind.RULE, Kind.HTML)
+
+_BULLETS = "•◦▪"
+_BOXES = {"[ ]": "☐", "[x]": "☑", "[X]": "☑"}
+_BOX = re.compile(r"\[[ xX]\](?=\s)")
+_QUOTE_MARK = re.compile(r"^ {0,3}> ?", re.MULTILINE)
+_HEADING = re.compile(r"(#{1,6})[ \t]*(.*?)[ \t]*(?:(?<![^ \t])#+[ \t]*)?", re.DOTALL)
+
+
+class Document:
+    """One reply, or one quote in it.
+
+    The final lines depend on the text alone, however it was cut.
+
+    Attributes:
+        lines: What is final; it only gets more.
+        tail: What the unfinished rest looks like now.
+        fences: The blocks of code, in the order of their numbers.
+
+    Args:
+        cells: Width of the lines, at least 8.
+    """
+
+    def __init__(
+        self, palette: Palette, cells: int, fences: list[Fence] | None = None, depth: int = 0
+    ) -> None:
+        self.lines: list[Line] = []
+        self.tail: list[Line] = []
+        self.fences: list[Fence] = [] if fences is None else fences
+        self._splitter = BlockSplitter()
+        self._drawing = _Drawing(palette, cells, self.fences, depth)
+
+    def feed(self, text: str) -> None:
+        """Take more text, which is safe to print."""
+        for block in self._splitter.feed(text):
+            self.lines += self._drawing.draw(block)
+        self.tail = self._drawing.preview(self._splitter.preview())
+
+    def close(self) -> None:
+        """No more text comes."""
+        for block in self._splitter.close():
+            self.lines += self._drawing.draw(block)
+        self.tail = []
+
+
+class _Drawing:
+    """Draws the blocks of one document in their order."""
+
+    def __init__(self, palette: Palette, cells: int, fences: list[Fence], depth: int) -> None:
+        self._palette = palette
+        self._cells = cells
+        self._fences = fences
+        self._depth = depth
+        self._fence: Fence | None = None
+        self._above: Kind | None = None
+        self._blank = False
+        self._final = True
+        # What an unfinished block has in it already is kept here from one preview to the next.
+        self._flows: dict[int, Flow] = {}
+        self._tables: dict[int, Table] = {}
+        self._quotes: dict[int, Quote] = {}
+
+    def draw(self, block: Block) -> list[Line]:
+        """The lines of ``block`` with the gap above it."""
+        if block.kind is Kind.BLANK:
+            self._blank = True
+            return []
+        gap = [Line()] if self._gap(block) else []
+        self._above, self._blank = block.kind, False
+        return gap + self._lines(block)
+
+    def preview(self, blocks: Sequence[Block]) -> list[Line]:
+        """The lines of ``blocks`` that are not finished; nothing changes."""
+        twin = copy.copy(self)
+        twin._final = False
+        return [row for block in blocks for row in twin.draw(block)]
+
+    def _gap(self, block: Block) -> bool:
+        if self._above is None or (self._fence and block.kind in (Kind.CODE, Kind.FENCE_CLOSE)):
+            return False
+        if self._blank:
+            return True
+        listed = block.kind is Kind.ITEM or block.indent > 0
+        return not listed and (block.kind in _APART or self._above in _APART_BELOW)
+
+    def _lines(self, block: Block) -> list[Line]:
+        indent = min(block.indent, max(0, self._cells - _NARROWEST), self._cells // 2)
+        space = [Segment(" " * indent, self._palette.base)] if indent else []
+        cells = self._cells - indent
+        if block.kind in _FENCED:
+            return prefixed(self._code(block, cells), space)
+        if block.kind is Kind.ITEM:
+            return self._item(block, space)
+        if block.kind is Kind.TABLE:
+            return prefixed(self._table(cells).lines(block.text, final=self._final), space)
+        if block.kind is Kind.QUOTE:
+            return prefixed(self._quote(block.text, cells), space)
+        return prefixed(self._text(block, cells), space)
+
+    def _text(self, block: Block, cells: int) -> list[Line]:
+        if block.kind is Kind.RULE:
+            return [line([Segment("─" * cells, self._palette.rule)])]
+        if block.kind is Kind.HEADING:
+            return self._heading(block.text, cells)
+        if block.kind is Kind.HTML:
+            literal = Flow(lambda text: [Segment(text, self._palette.base)], cells)
+            return [line(row) for row in literal.rows(block.text)]
+        return self._paragraph(block.text, cells)
+
+    def _paragraph(self, text: str, cells: int) -> list[Line]:
+        if cells not in self._flows:
+            self._flows[cells] = Flow(self._read, cells)
+        return [line(row) for row in self._flows[cells].rows(text)]
+
+    def _read(self, text: str) -> list[Segment]:
+        return inline(text, self._palette.base, self._palette)
+
+    def _heading(self, text: str, cells: int) -> list[Line]:
+        match = _HEADING.fullmatch(text) if text.startswith("#") else None
+        if match:
+            level, title = len(match[1]), match[2]
+        else:
+            title, _, underline = text.rpartition("\n")
+            level = 1 if underline.strip().startswith("=") else 2
+        style = self._palette.heading + _level_style(level)
+        flow = Flow(lambda piece: inline(piece, style, self._palette), cells)
+        return [line(row) for row in flow.rows(title)]
+
+    def _item(self, block: Block, space: list[Segment]) -> list[Line]:
+        text, marker = block.text, _BULLETS[(block.indent // 2) % len(_BULLETS)]
+        if block.number is not None:
+            marker = f"{block.number}."
+        elif _BOX.match(text):
+            marker, text = _BOXES[text[:3]], text[4:]
+        mark = [*space, Segment(marker + " ", self._palette.bullet)]
+        taken = sum(len(part.text) for part in mark)
+        rows = self._paragraph(text, max(2, self._cells - taken))
+        return prefixed(rows, mark, [Segment(" " * taken, self._palette.base)])
+
+    def _table(self, cells: int) -> Table:
+        if cells not in self._tables:
+            self._tables[cells] = Table(self._read, self._palette, cells)
+        return self._tables[cells]
+
+    def _quote(self, text: str, cells: int) -> list[Line]:
+        if self._depth >= _DEEPEST or cells - 2 < _NARROWEST:
+            return [line(row) for row in Flow(self._read, cells).rows(text)]
+        if cells not in self._quotes:
+            self._quotes[cells] = Quote(self._palette, cells, self._fences, self._depth)
+        return self._quotes[cells].lines(text, final=self._final)
+
+    def _code(self, block: Block, cells: int) -> list[Line]:
+        if block.kind is Kind.FENCE_OPEN:
+            self._fence = Fence(block.info, len(self._fences), self._palette, cells)
+            if self._final:
+                self._fences.append(self._fence)
+            return [self._fence.header()]
+        if block.kind is Kind.FENCE_CLOSE:
+            self._fence = None
+            return []
+        fence = self._fence or Fence("", -1, self._palette, cells)
+        return fence.lines(block.text, finished=self._final)
+
+
+class Quote:
+    """The lines of one quote behind a bar; a source that continues the one before costs little."""
+
+    def __init__(self, palette: Palette, cells: int, fences: list[Fence], depth: int) -> None:
+        self._bar = [Segment("▎ ", palette.quote)]
+        self._fences = fences
+        self._new_document = partial(Document, palette, cells - 2, fences, depth + 1)
+        self._begin()
+
+    def _begin(self) -> None:
+        self._text = ""
+        self._before = 0  # blocks of code in front of the quote
+        self._document = self._new_document()
+        self._rows: list[Line] = []  # the final lines behind their bar
+
+    def lines(self, source: str, *, final: bool) -> list[Line]:
+        """The lines of ``source``, the quote with its marks; ``final`` when it is whole."""
+        text = _QUOTE_MARK.sub("", source)
+        if not text.startswith(self._text):
+            # A line that had no end yet turned out to be no part of the quote.
+            del self._fences[self._before :]
+            self._begin()
+        if not self._text:
+            self._before = len(self._fences)
+        self._document.feed(text[len(self._text) :])
+        self._text = text
+        if final:
+            self._document.close()
+        self._rows += self._barred(self._document.lines[len(self._rows) :])
+        rows = self._rows + self._barred(self._document.tail)
+        if final:
+            self._begin()
+        return rows
+
+    def _barred(self, rows: list[Line]) -> list[Line]:
+        return prefixed(rows, self._bar, self._bar)
+
+
+def _level_style(level: int) -> Style:
+    return Style(bold=True, underline=level == 1 or None, italic=level > 2 or None)

@@ -1,0 +1,76 @@
+"""The line below an entry: what became of it, its siblings, and details on demand."""
+
+from __future__ import annotations
+
+import time
+
+from rich.segment import Segment
+from rich.style import Style
+
+from tchat.sanitize import single_line
+from tchat.tui.widgets.transcript.entry import Entry
+from tchat.tui.widgets.transcript.palette import Palette, on
+
+ACTION = "action"  # the key of an action's name in a style's meta data
+FOLD = "reasoning"  # the action that the transcript does itself
+SEPARATOR = " · "
+
+_MESSAGE = ("copy", "edit", "regenerate", "branch", "delete", "pin")
+_ACTIONS = {
+    "user": _MESSAGE,
+    "assistant": _MESSAGE,
+    "system": ("copy", "edit"),
+    "notice": ("copy",),
+    "error": ("copy", "retry"),
+}
+
+
+def asking(action: str) -> Style:
+    """The style without looks that makes text ask for ``action`` when it is clicked."""
+    return Style(meta={ACTION: action})
+
+
+def foot(entry: Entry, ground: Style, palette: Palette, *, details: bool) -> list[Segment]:
+    """The segments of the line below ``entry``; empty when there is nothing to say."""
+    quiet, action = on(ground, palette.muted), on(ground, palette.action)
+    parts = _marks(entry, quiet, action) + (_details(entry, quiet) if details else [])
+    between = Segment(SEPARATOR, quiet)
+    return [segment for part in parts for segment in (between, *part)][1:]
+
+
+def action_bar(entry: Entry, palette: Palette) -> list[Segment]:
+    """What can be done with ``entry``, to be clicked."""
+    segments: list[Segment] = []
+    for action in _ACTIONS[entry.role]:
+        name = "unpin" if action == "pin" and entry.pinned else action
+        segments.append(Segment("  ", palette.base))
+        segments.append(Segment(name, palette.action + asking(action)))
+    return segments[1:]
+
+
+def _marks(entry: Entry, style: Style, action: Style) -> list[list[Segment]]:
+    marks: list[list[Segment]] = []
+    if entry.role == "error" and entry.retry:
+        marks.append([Segment("↻ retry", action + asking("retry"))])
+    if entry.status == "stopped":
+        marks.append([Segment("■ stopped", style)])
+    if entry.status == "interrupted":
+        resume = Segment("/continue", action + asking("continue"))
+        marks.append([Segment("◇ interrupted — ", style), resume])
+    index, count = entry.sibling
+    if count > 1:
+        left = Segment("‹", style + asking("previous"))
+        right = Segment("›", style + asking("next"))
+        marks.append([left, Segment(f" {index}/{count} ", style), right])
+    if entry.pinned:
+        marks.append([Segment("▲ pinned", style)])
+    return marks
+
+
+def _details(entry: Entry, style: Style) -> list[list[Segment]]:
+    parts = [single_line(entry.label)] if entry.label else []
+    if entry.created_at is not None:
+        parts.append(time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.created_at)))
+    if entry.tokens is not None:
+        parts.append(f"{entry.tokens:,} tokens")
+    return [[Segment(part, style)] for part in parts]

@@ -1,0 +1,228 @@
+"""A view on a column of entries: it follows the end, and what is read stays where it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from textual.geometry import Size
+from textual.scroll_view import ScrollView
+from textual.timer import Timer
+from textual.widget import Widget
+
+from tchat.tui.widgets.transcript.column import Column
+from tchat.tui.widgets.transcript.layout import Format
+from tchat.tui.widgets.transcript.palette import Palette
+
+_NEAR_END = 2  # rows from the end in which the view follows it again
+_DEAR = 400  # lines in view that are not broken anew at each step of a resize
+_QUIET = 0.1  # seconds without another step of a resize
+
+
+class ColumnView(ScrollView):
+    """Scrolls a `Column`.
+
+    The view follows the end until it is moved up; when it comes within two rows of the end, or is
+    told to, it follows again. What is added below while it does not is counted.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str | None = None,
+        id: str | None = None,  # noqa: A002
+        classes: str | None = None,
+    ) -> None:
+        super().__init__(name=name, id=id, classes=classes)
+        self._column = Column(Format(Palette(), 0))
+        self._following = True
+        self._unseen = 0
+        self._placing = False
+        self._late: Timer | None = None
+
+    @property
+    def following(self) -> bool:
+        """Whether the end stays in view while text comes."""
+        return self._following
+
+    @property
+    def unseen(self) -> int:
+        """Lines that came below the view since it stopped following."""
+        return self._unseen
+
+    def follow(self) -> None:
+        """Show the end, and keep it in view."""
+        self._following = True
+        self._unseen = 0
+        self._arrange()
+        self.refresh()
+
+    @property
+    def _rows(self) -> int:
+        return self.size.height
+
+    @property
+    def _width(self) -> int:
+        """Cells left of the scrollbar, which has its place also when there is nothing to scroll."""
+        return self.scrollable_content_region.width
+
+    @property
+    def _top(self) -> int:
+        return self.scroll_offset.y
+
+    def _arrange(self) -> None:
+        """Bring the view in order after the column changed."""
+        if not self.size:
+            return
+        if self._following:
+            self._place(self._column.settle_end(self._rows))
+        else:
+            self._place(self._column.settle(self._top, self._rows))
+
+    def _place(self, top: int) -> None:
+        """Let ``top`` be the position of the first row, and tell the scrollbar."""
+        size = Size(self._width, self._column.height)
+        with self._own_move():
+            if size != self.virtual_size:
+                # Assigning it would lay out and paint the whole screen, for each new line.
+                self.set_reactive(Widget.virtual_size, size)
+                self._scroll_update(size)
+            self.scroll_target_y = self.scroll_y = top
+
+    @contextmanager
+    def _own_move(self) -> Iterator[None]:
+        """A change of the position in here was not the user's."""
+        before, self._placing = self._placing, True
+        try:
+            yield
+        finally:
+            self._placing = before
+
+    def _grown(self, lines: int) -> None:
+        """Note that ``lines`` were added at the end, and bring the view in order."""
+        if not self._following:
+            self._unseen += max(0, lines)
+        self._arrange()
+
+    # What the user does.
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """Follow the end or leave it, and lay out what came into view."""
+        super().watch_scroll_y(old_value, new_value)
+        if self._placing:
+            return
+        if new_value < old_value:
+            self._following = False
+        elif new_value >= self.max_scroll_y - _NEAR_END:
+            self._following = True
+            self._unseen = 0
+        top = round(new_value)
+        settled = self._column.settle(top, self._rows)
+        if settled != top or self._column.height != self.virtual_size.height:
+            self._place(settled)
+            self.refresh()
+
+    def _scroll_by(self, lines: int) -> None:
+        self.scroll_to(y=self._top + lines, animate=False)
+
+    def action_scroll_up(self) -> None:
+        """Go up a line. (An animation would run towards a position that moves.)"""
+        self._scroll_by(-1)
+
+    def action_scroll_down(self) -> None:
+        """Go down a line."""
+        self._scroll_by(1)
+
+    def action_page_up(self) -> None:
+        """Go up a page, and keep a row in view."""
+        self._scroll_by(1 - self._rows)
+
+    def action_page_down(self) -> None:
+        """Go down a page, and keep a row in view."""
+        self._scroll_by(self._rows - 1)
+
+    def action_scroll_home(self) -> None:
+        """Go to the first entry."""
+        self._jump(0)
+
+    def action_scroll_end(self) -> None:
+        """Go to the end and follow it."""
+        self.follow()
+
+    def _jump(self, place: int, number: int = 0, above: int = 0) -> None:
+        """Show line ``number`` of the entry at ``place``, with ``above`` rows above it."""
+        if not len(self._column):
+            return
+        self._following = False
+        self._column.measure(place)
+        top = max(0, self._column.top(place) + number - above)
+        for _ in range(3):  # entries that come into view can move the line
+            self._column.settle(top, self._rows)
+            wanted = max(0, self._column.top(place) + number - above)
+            if wanted == top:
+                break
+            top = wanted
+        self._place(top)
+        self.refresh()
+
+    # The size and the look.
+
+    def _size_updated(
+        self, size: Size, virtual_size: Size, container_size: Size, layout: bool = True
+    ) -> bool:
+        with self._own_move():  # a larger view can end above the position it had
+            return super()._size_updated(size, virtual_size, container_size, layout)
+
+    def on_resize(self) -> None:
+        """Break lines anew: now when it costs little, else when the size is at rest."""
+        width = self._width
+        if width == self._column.form.width:
+            self._arrange()
+            return
+        if self._column.form.width == 0:
+            self._reformat(replace(self._column.form, width=width))
+            self._column.estimate_again()
+            self._arrange()
+            return
+        if self._late:
+            self._late.stop()
+        if self._in_view() <= _DEAR:
+            self._reformat(replace(self._column.form, width=width))
+        self._late = self.set_timer(_QUIET, self._at_rest)
+
+    def _at_rest(self) -> None:
+        """Break the lines in view for the size as it is now, and estimate the others again."""
+        self._late = None
+        if self._width != self._column.form.width:
+            self._reformat(replace(self._column.form, width=self._width))
+        with self._held():
+            self._column.estimate_again()
+
+    def _in_view(self) -> int:
+        """Lines of the entries that are in view."""
+        if not len(self._column):
+            return 0
+        first, _ = self._column.find(self._top)
+        last, _ = self._column.find(self._top + self._rows - 1)
+        return self._column.top(last + 1) - self._column.top(first)
+
+    def _reformat(self, form: Format) -> None:
+        """Lay out in another format; the line on top stays about where it is."""
+        with self._held():
+            self._column.reformat(form)
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        """Heights change in here, and the line on top stays about where it is."""
+        if not len(self._column):
+            yield
+            return
+        place, number = self._column.find(self._top)
+        before = max(1, self._column.top(place + 1) - self._column.top(place))
+        yield
+        if not self._following and self.size:
+            number = number * self._column.measure(place) // before
+            self._place(self._column.settle(self._column.top(place) + number, self._rows))
+        self._arrange()
+        self.refresh()

@@ -1,0 +1,304 @@
+"""The widget: entries come in, and messages say what the user asks for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from textual import events
+from textual.actions import SkipAction
+from textual.binding import Binding, BindingType
+from textual.message import Message
+
+from tchat.sanitize import printable
+from tchat.tui.widgets.transcript.code import CODE
+from tchat.tui.widgets.transcript.drawing import words
+from tchat.tui.widgets.transcript.entry import Entry, Key
+from tchat.tui.widgets.transcript.foot import ACTION, FOLD
+from tchat.tui.widgets.transcript.inline import LINK
+from tchat.tui.widgets.transcript.painting import PILL, PaintedColumn
+from tchat.tui.widgets.transcript.selection import decoded, whole
+
+
+class Transcript(PaintedColumn, can_focus=True):
+    """A conversation: prompts, replies in Markdown, reasoning, notices and errors.
+
+    It gets entries, text is fed to the one that streams in, and it tells by messages what the user
+    asks for. Text is raw; it is made safe to print here.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("alt+up", "cursor(-1)", "Previous message", id="transcript.previous"),
+        Binding("alt+down", "cursor(1)", "Next message", id="transcript.next"),
+        Binding("c", "ask('copy')", "Copy", id="transcript.copy"),
+        Binding("e", "ask('edit')", "Edit", id="transcript.edit"),
+        Binding("r", "ask('regenerate')", "Regenerate", id="transcript.regenerate"),
+        Binding("b", "ask('branch')", "Branch", id="transcript.branch"),
+        Binding("d,delete", "ask('delete')", "Delete", id="transcript.delete"),
+        Binding("p", "ask('pin')", "Pin", id="transcript.pin"),
+        Binding("less_than_sign", "ask('previous')", "Previous sibling", id="transcript.older"),
+        Binding("greater_than_sign", "ask('next')", "Next sibling", id="transcript.newer"),
+        Binding("t", "reasoning", "Fold reasoning", id="transcript.reasoning"),
+        Binding("escape", "leave", "Leave the message", show=False, id="transcript.leave"),
+    ]
+
+    @dataclass
+    class ActionRequested(Message):
+        """The user wants something done with a message.
+
+        ``action`` is copy, edit, regenerate, branch, delete, pin, previous, next (sibling),
+        continue or retry.
+        """
+
+        key: Key
+        action: str
+
+    @dataclass
+    class CodeCopyRequested(Message):
+        """The user wants a block of code: ``text`` is safe to print, without a last newline."""
+
+        text: str
+
+    @dataclass
+    class LinkClicked(Message):
+        """The user clicked an address of the web or of mail; it was on the screen in full."""
+
+        url: str
+
+    @dataclass
+    class CursorMoved(Message):
+        """The message cursor is on another message, or on none."""
+
+        key: Key | None
+
+    def __init__(
+        self,
+        *,
+        code_theme: str = "",
+        name: str | None = None,
+        id: str | None = None,  # noqa: A002
+        classes: str | None = None,
+    ) -> None:
+        """Make an empty transcript.
+
+        Args:
+            code_theme: A theme of Pygments for code; empty: one for a dark or a light theme.
+            name: The widget's name.
+            id: The widget's id.
+            classes: The widget's CSS classes.
+        """
+        super().__init__(code_theme=code_theme, name=name, id=id, classes=classes)
+
+    # Entries.
+
+    def show(self, entries: Iterable[Entry]) -> None:
+        """Show ``entries`` instead of all, and go to the end."""
+        self._cursor, self._found = None, None
+        if self.is_attached:
+            self.screen.clear_selection()
+        self._column.show(entries)
+        self.follow()
+
+    def append(self, entry: Entry) -> None:
+        """Add an entry at the end."""
+        self._column.append(entry)
+        self._grown(self._column.measure(len(self._column) - 1))
+        self.refresh()
+
+    def begin(self, entry: Entry) -> None:
+        """Add a reply that will stream in."""
+        self.append(replace(entry, status="streaming"))
+
+    def feed(self, key: Key, text: str = "", reasoning: str = "") -> None:
+        """Add text to a reply; call it some 30 times a second, not for each token.
+
+        Raises:
+            KeyError: There is no such entry.
+        """
+        place = self._column.place(key)
+        before = self._column.layout(place)
+        height, first = before.height, before.settled
+        self._column.feed(key, text, reasoning)
+        self._grown(self._column.layout(place).height - height)
+        self._refresh_from(self._column.top(place) + first)
+
+    def finish(self, entry: Entry) -> None:
+        """Show ``entry``, whose text is complete, in the place of the reply that streamed in."""
+        self.update(entry)
+
+    def update(self, entry: Entry) -> None:
+        """Show ``entry`` in the place of the one with its key.
+
+        Raises:
+            KeyError: There is no such entry.
+        """
+        with self._held():
+            self._column.update(entry)
+
+    def drop(self, key: Key) -> None:
+        """Take an entry out. (`remove` is the widget's own.)
+
+        Raises:
+            KeyError: There is no such entry.
+        """
+        if self._cursor == key:
+            self._put_cursor(None)
+        self.screen.clear_selection()
+        self._column.remove(key)
+        self._arrange()
+        self.refresh()
+
+    def reveal(self, key: Key, query: str = "") -> None:
+        """Show the entry ``key``, with the words of ``query`` in it marked.
+
+        Raises:
+            KeyError: There is no such entry.
+        """
+        place = self._column.place(key)
+        pattern = words(printable(query))
+        self._found = (key, pattern) if pattern else None
+        number = self._first_hit(place, pattern) if pattern else 0
+        self._jump(place, number, above=self._rows // 3 if number else 0)
+
+    def _first_hit(self, place: int, pattern: re.Pattern[str]) -> int:
+        layout = self._column.layout(place)
+        entry = self._column.entry(place)
+        if layout.folded and not pattern.search(entry.text) and pattern.search(entry.reasoning):
+            self._column.fold(entry.key, folded=False)
+        hits = (n for n, row in enumerate(layout.lines()) if pattern.search(row.text))
+        return next(hits, 0)
+
+    def toggle_reasoning(self, key: Key) -> None:
+        """Fold the reasoning of an entry to one line, or show all of it.
+
+        Raises:
+            KeyError: There is no such entry.
+        """
+        folded = self._column.layout(self._column.place(key)).folded
+        with self._held():
+            self._column.fold(key, folded=not folded)
+
+    def show_details(self, shown: bool) -> None:
+        """Show or hide models, times and token counts."""
+        self._reformat(replace(self._column.form, details=shown))
+
+    def entry(self, key: Key) -> Entry:
+        """The entry ``key`` with the text that came so far.
+
+        Raises:
+            KeyError: There is no such entry.
+        """
+        return self._column.entry(self._column.place(key))
+
+    # The message cursor.
+
+    @property
+    def cursor(self) -> Key | None:
+        """The key of the message that the cursor is on."""
+        return self._cursor
+
+    def move_cursor(self, step: int) -> None:
+        """Move the message cursor to the next message below, or above; from nowhere to the last.
+
+        What tchat itself says is no message: it is passed over.
+        """
+        if self._cursor is None:
+            place, _ = (
+                self._column.find(self._top + self._rows - 1) if len(self._column) else (0, 0)
+            )
+        else:
+            place = self._column.place(self._cursor) + step
+        direction = -1 if self._cursor is None or step < 0 else 1
+        while 0 <= place < len(self._column):
+            entry = self._column.entry(place)
+            if entry.role not in ("notice", "error"):
+                self._put_cursor(entry.key)
+                self._show_entry(place)
+                return
+            place += direction
+
+    def leave(self) -> None:
+        """Take the cursor off the messages."""
+        self._put_cursor(None)
+
+    def ask(self, action: str) -> None:
+        """Ask for ``action`` on the message that the cursor is on; nothing without one."""
+        if self._cursor is not None:
+            self.post_message(self.ActionRequested(self._cursor, action))
+
+    def _put_cursor(self, key: Key | None) -> None:
+        if key != self._cursor:
+            self._cursor = key
+            self.post_message(self.CursorMoved(key))
+            self.refresh()
+
+    def _show_entry(self, place: int) -> None:
+        """Bring the entry at ``place`` into view, its begin if it is too tall."""
+        height = self._column.measure(place)
+        top = self._column.top(place)
+        if top < self._top or height > self._rows:
+            self._jump(place)
+        elif top + height > self._top + self._rows:
+            self._jump(place, above=self._rows - height)
+
+    def action_cursor(self, step: int) -> None:
+        """Move the message cursor."""
+        self.move_cursor(step)
+
+    def action_ask(self, action: str) -> None:
+        """Ask for something on the message that the cursor is on."""
+        if self._cursor is None:
+            raise SkipAction
+        self.ask(action)
+
+    def action_reasoning(self) -> None:
+        """Fold or show the reasoning of the message that the cursor is on."""
+        if self._cursor is None:
+            raise SkipAction
+        self.toggle_reasoning(self._cursor)
+
+    def action_leave(self) -> None:
+        """Take the cursor off the messages."""
+        if self._cursor is None:
+            raise SkipAction
+        self.leave()
+
+    # The mouse.
+
+    def on_click(self, event: events.Click) -> None:
+        """Do what the character under the pointer stands for; three clicks select a message."""
+        meta = event.style.meta
+        if event.chain > 1:
+            # Two clicks would select, and three copy, everything there is.
+            event.prevent_default()
+            if event.chain == 3 and "offset" in meta:
+                place, _ = decoded(meta["offset"][1])
+                self._select(place)
+        elif PILL in meta:
+            self.follow()
+        elif self.text_selection is None:
+            self._clicked(meta)
+
+    def _clicked(self, meta: dict[str, object]) -> None:
+        if not isinstance(offset := meta.get("offset"), tuple):
+            return
+        place, _ = decoded(offset[1])
+        key = self._column.entry(place).key
+        if LINK in meta:
+            self.post_message(self.LinkClicked(str(meta[LINK])))
+        elif isinstance(number := meta.get(CODE), int):
+            self._copy_code(place, number)
+        elif meta.get(ACTION) == FOLD:
+            self.toggle_reasoning(key)
+        elif ACTION in meta:
+            self.post_message(self.ActionRequested(key, str(meta[ACTION])))
+
+    def _copy_code(self, place: int, number: int) -> None:
+        fences = self._column.layout(place).fences
+        if 0 <= number < len(fences):
+            self.post_message(self.CodeCopyRequested("\n".join(fences[number].source)))
+
+    def _select(self, place: int) -> None:
+        self.screen.selections = {self: whole(place, self._column.measure(place))}

@@ -1,0 +1,64 @@
+"""Which turns go into the prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tchat.chat.window import fit, reply_room
+from tchat.engine.turns import ChatMessage
+from tchat.errors import DoesNotFit
+
+SYSTEM = [ChatMessage("system", "s" * 10)]
+
+
+def turns(lengths: Sequence[int]) -> list[list[ChatMessage]]:
+    answered = [[ChatMessage("user", "u" * n), ChatMessage("assistant", "a")] for n in lengths]
+    return [*answered[:-1], answered[-1][:1]]
+
+
+def count(messages: Sequence[ChatMessage]) -> int:
+    return sum(len(message.content) for message in messages)
+
+
+@given(st.lists(st.integers(1, 50), min_size=1, max_size=30), st.integers(1, 500))
+def test_system_and_last_turn_stay_and_the_rest_fits(lengths: list[int], room: int) -> None:
+    every = turns(lengths)
+    window = fit(SYSTEM, every, room=room, count=count)
+    assert window.messages[0] == SYSTEM[0]
+    assert window.messages[-1] == every[-1][-1]
+    assert list(window.messages[1:]) == [m for turn in every[window.dropped :] for m in turn]
+    alone = window.dropped == len(every) - 1
+    assert count(window.messages) <= room or alone
+    if window.dropped:
+        less = [*SYSTEM, *(m for turn in every[window.dropped - 1 :] for m in turn)]
+        assert count(less) > room * 0.75
+
+
+@given(st.lists(st.integers(1, 50), min_size=2, max_size=30), st.integers(1, 500))
+def test_what_left_stays_out(lengths: list[int], room: int) -> None:
+    every = turns(lengths)
+    first = fit(SYSTEM, every, room=room, count=count).dropped
+    again = fit(SYSTEM, every, room=10_000, count=count, dropped=first)
+    assert again.dropped == first
+
+
+def test_a_history_too_long_to_count_is_cut() -> None:
+    def refusing(messages: Sequence[ChatMessage]) -> int:
+        if count(messages) > 100:
+            raise DoesNotFit("too long")
+        return count(messages)
+
+    window = fit([], turns([60, 60, 20]), room=90, count=refusing)
+    assert window.dropped == 1 or window.dropped == 2
+    assert count(window.messages) <= 90
+
+
+def test_room_for_the_reply() -> None:
+    assert reply_room(8192, -1) == 1024
+    assert reply_room(1024, -1) == 256
+    assert reply_room(8192, 100) == 100
+    assert reply_room(1024, 5000) == 512
+    assert reply_room(1024, 0) == 1

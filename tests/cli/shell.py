@@ -1,0 +1,171 @@
+"""The command as a shell sees it: a process with bytes in and out; and in-process, with a fake."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from tchat.cli.console import Console
+from tchat.cli.main import program
+from tchat.engine.cancel import Cancel
+from tchat.engine.events import (
+    Chosen,
+    Event,
+    Finished,
+    Reading,
+    Reason,
+    Timings,
+    Token,
+    Usage,
+)
+from tchat.paths import Paths
+from tchat.sessions.records import Role, Session
+from tchat.sessions.store import SessionStore
+from tchat.settings import Settings
+
+COMMAND = (sys.executable, "-m", "tchat")
+# Lets the tiny model write until the context is full or it is stopped.
+LONG_REPLY = ("write", "--logit-bias", "<|im_end|>=-100", "--logit-bias", "<|endoftext|>=-100")
+
+
+class Ran(NamedTuple):
+    """How a call ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+def tchat(
+    *args: str,
+    stdin: bytes | None = b"",
+    env: Mapping[str, str] | None = None,
+    **options: Any,
+) -> Ran:
+    """Run ``tchat`` as a process, in the environment of the test."""
+    ended = subprocess.run(
+        [*COMMAND, *args],
+        input=stdin,
+        capture_output=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, **(env or {})},
+        **options,
+    )
+    return Ran(ended.returncode, ended.stdout.decode("utf-8"), ended.stderr.decode("utf-8"))
+
+
+class Terminal(io.StringIO):
+    """A text stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+class TypedInput(io.BytesIO):
+    """Bytes that say they come from a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@dataclass
+class FakeChat:
+    """Stands in for `tchat.chat.chat.Chat`: repeats the prompt, and stores both."""
+
+    settings: Settings
+    store: SessionStore
+    session: Session | None
+    cancel: Cancel
+    answer: Callable[[str], str]
+    probabilities: tuple[tuple[str, float], ...] = ()
+
+    def __enter__(self) -> FakeChat:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def send(self, prompt: str, *, prefill: str = "") -> Iterator[Event]:
+        self.session = self.session or self.store.create(title=prompt, system=self.settings.system)
+        branch = self.store.branch(self.session.id)
+        parent = branch[-1].id if branch else None
+        question = self.store.add(self.session.id, Role.USER, prompt, parent_id=parent)
+        text = self.answer(prompt)
+        self.store.add(
+            self.session.id,
+            Role.ASSISTANT,
+            text,
+            parent_id=question.id,
+            model=self.settings.model,
+        )
+        yield Reading(3, 3, 0)
+        for word in text.split(" "):
+            yield Token(word if word == text.split(" ")[0] else f" {word}")
+        yield finished(text)
+
+    def choose(self, prompt: str, labels: Sequence[str]) -> Iterator[Event]:
+        yield Chosen(self.probabilities)
+        yield finished(self.probabilities[0][0])
+
+    def continue_reply(self) -> Iterator[Event]:
+        yield Token("continued")
+        yield finished("continued")
+
+    def regenerate(self) -> Iterator[Event]:
+        yield Token("again")
+        yield finished("again")
+
+    def edit(self, message_id: int, text: str) -> Iterator[Event]:
+        yield Token(f"edited {message_id} {text}")
+        yield finished(text)
+
+
+def finished(text: str, reason: Reason = Reason.STOP) -> Finished:
+    """The end of a reply of three tokens."""
+    return Finished(reason, text, "", 7, Usage(3, 0, 3, 3), Timings(0.1, 0.2, 0.3))
+
+
+@dataclass
+class Shell:
+    """Calls the program in this process.
+
+    ``answer`` makes the fake's reply of a prompt; ``chats`` are the fakes made so far.
+    """
+
+    environ: dict[str, str]
+    answer: Callable[[str], str] = str
+    probabilities: tuple[tuple[str, float], ...] = ()
+
+    def __post_init__(self) -> None:
+        self.chats: list[FakeChat] = []
+
+    def __call__(
+        self, *args: str, stdin: bytes = b"", terminal: bool = False, error: Any = None
+    ) -> Ran:
+        stdout = Terminal() if terminal else io.StringIO()
+        stderr = Terminal() if terminal else io.StringIO()
+        source = TypedInput(stdin) if terminal else io.BytesIO(stdin)
+        console = Console(source, stdout, stderr, self.environ, self._open)
+        return Ran(program(args, console), stdout.getvalue(), stderr.getvalue())
+
+    def _open(
+        self,
+        settings: Settings,
+        paths: Paths,
+        store: SessionStore,
+        *,
+        session: Session | None = None,
+        cancel: Cancel,
+    ) -> FakeChat:
+        chat = FakeChat(settings, store, session, cancel, self.answer, self.probabilities)
+        self.chats.append(chat)
+        return chat

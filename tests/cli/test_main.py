@@ -1,0 +1,225 @@
+"""The outermost function: what costs nothing, how words are taken, how failures are told."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tchat import __version__
+from tchat.cli.commands import COMMANDS, mistyped
+from tests.cli.shell import COMMAND, Shell, tchat
+
+
+def test_the_version_is_the_packages() -> None:
+    assert tchat("--version").out == f"tchat {__version__}\n"
+    assert tchat("-V").out == f"tchat {__version__}\n"
+
+
+def test_the_help_names_every_command(shell: Shell, capsys: pytest.CaptureFixture[str]) -> None:
+    assert shell("--help").code == 0
+    printed = capsys.readouterr().out
+    for name, (_, help_line, _) in COMMANDS.items():
+        assert name in printed
+        assert help_line in printed
+
+
+@pytest.mark.parametrize("name", list(COMMANDS))
+def test_the_table_of_commands_is_what_the_groups_hold(name: str) -> None:
+    import importlib
+
+    import typer
+
+    command = typer.main.get_command(importlib.import_module(COMMANDS[name][0]).app)
+    assert tuple(getattr(command, "commands", {})) == COMMANDS[name][2]
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (["sesions"], "sessions"),
+        (["sesions", "ls"], "sessions"),
+        (["promts", "ls"], "prompts"),
+        (["doctr"], "doctor"),
+        (["hello"], ""),
+        (["sesions", "of", "the", "court"], ""),
+        (["Sesions"], ""),
+        (["sesions?"], ""),
+        (["promts", "path"], ""),
+        (["sessions"], ""),
+        (["why is the sky blue"], ""),
+    ],
+)
+def test_only_what_looks_like_a_command_is_taken_for_one(words: list[str], meant: str) -> None:
+    assert mistyped(words) == meant
+
+
+def test_a_mistyped_command_is_told_with_the_way_around_it(shell: Shell) -> None:
+    ran = shell("sesions", "ls")
+    assert (ran.code, ran.out) == (2, "")
+    assert "did you mean `sessions`" in ran.err
+    assert "`tchat -- sesions`" in ran.err
+
+
+def test_two_dashes_make_a_prompt_of_a_command(shell: Shell) -> None:
+    assert shell("--", "sessions", "ls").out == "sessions ls\n"
+
+
+def test_words_need_no_quotes(shell: Shell) -> None:
+    assert shell("why", "is", "it", "so").out == "why is it so\n"
+    assert shell("ask", "why").out == "why\n"
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (["--tmp", "1", "x"], "there is no option --tmp; did you mean --temp?"),
+        (["sessions", "lss"], "has no command `lss`; did you mean `ls`?"),
+        (["sessions", "ls", "--jsno"], "did you mean --json?"),
+        (["--temp"], "option '--temp' requires an argument"),
+        (["-o", "temp"], "requires 2 arguments"),
+        (["--temp", "hot", "x"], "`temp` (--temp) must be a number from 0 to 10, not `hot`"),
+        (["-o", "tmep", "1", "x"], "there is no setting `tmep`; did you mean `temp`?"),
+        (["-o", "temp", "11", "x"], "`temp` (-o) must be"),
+        (["--think", "maybe", "x"], "must be one of auto, on, off"),
+        (["--threshold", "0.2", "--yes-no", "x"], "0.5<=x<=1.0"),
+        (["config", "get"], "missing argument 'NAME'"),
+        (["--yes-no=1", "x"], "does not take a value"),
+    ],
+)
+def test_a_wrong_call_is_one_line_and_exit_code_2(shell: Shell, args: list[str], told: str) -> None:
+    ran = shell(*args)
+    assert ran.code == 2
+    assert ran.out == ""
+    assert ran.err.startswith("tchat: ")
+    assert ran.err.count("\n") == 1
+    assert told in ran.err
+
+
+def test_what_is_told_holds_no_control_characters(shell: Shell) -> None:
+    ran = shell("--cid", "\x1b]52;c;aGk=\x07\n\u202e", "x")
+    assert ran.code == 2
+    assert not set(ran.err) & {"\x1b", "\x07", "\u202e"}
+    assert ran.err.count("\n") == 1
+
+
+def test_an_unexpected_failure_is_one_line_and_a_log(shell: Shell, home: Path) -> None:
+    def fail(prompt: str) -> str:
+        raise RuntimeError("a\nb\x1b[2J")
+
+    shell.answer = fail
+    ran = shell("hello")
+    log = home / "cache" / "tchat.log"
+    assert ran.code == 1
+    assert ran.err.count("\n") == 1
+    assert "unexpected error: RuntimeError: a b␛[2J; please report it" in ran.err
+    assert str(log) in ran.err
+    assert "Traceback" in log.read_text(encoding="utf-8")
+    assert log.stat().st_mode & 0o077 == 0
+
+
+def test_an_unexpected_failure_without_a_log_is_told_too(shell: Shell, tmp_path: Path) -> None:
+    def fail(prompt: str) -> str:
+        (tmp_path / "tchat-home").mkdir()
+        (tmp_path / "tchat-home" / "cache").write_text("in the way", encoding="utf-8")
+        raise RuntimeError("x")
+
+    shell.answer = fail
+    ran = shell("-n", "hello")
+    assert ran.code == 1
+    assert "the log could not be written" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "told"),
+    [
+        (MemoryError(), 4, "out of memory"),
+        (KeyboardInterrupt(), 130, ""),
+        (BrokenPipeError(32, "Broken pipe"), 141, ""),
+        (OSError(28, "No space left on device"), 6, "No space left on device"),
+        (PermissionError(13, "Permission denied", "/x/y"), 6, "/x/y: Permission denied"),
+    ],
+)
+def test_each_kind_of_failure_has_its_exit_code(
+    shell: Shell, error: BaseException, code: int, told: str
+) -> None:
+    def fail(prompt: str) -> str:
+        raise error
+
+    shell.answer = fail
+    ran = shell("hello")
+    assert ran.code == code
+    assert told in ran.err
+    assert bool(ran.err) == bool(told)
+
+
+@pytest.mark.parametrize("args", [["--version"], ["--help"], ["config", "show"], ["prompts", "ls"]])
+def test_a_full_disk_under_the_output_is_told(args: list[str]) -> None:
+    with Path("/dev/full").open("wb") as full:
+        ended = subprocess.run(
+            [*COMMAND, *args], stdout=full, stderr=subprocess.PIPE, check=False, timeout=30
+        )
+    assert ended.returncode == 6
+    assert b"No space left on device" in ended.stderr
+    assert ended.stderr.count(b"\n") == 1
+
+
+@pytest.mark.parametrize("args", [["--version"], ["--help"], ["config", "show"]])
+def test_a_closed_pipe_ends_the_command_silently(args: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    ended = subprocess.run(
+        [*COMMAND, *args], stdout=writing, stderr=subprocess.PIPE, check=False, timeout=30
+    )
+    os.close(writing)
+    assert ended.returncode == 141
+    assert ended.stderr == b""
+
+
+def test_warnings_about_settings_are_told_and_do_not_stop(shell: Shell, home: Path) -> None:
+    home.mkdir()
+    (home / "config.toml").write_text("tempp = 1\n", encoding="utf-8")
+    shell.environ["TCHAT_TEMPP"] = "1"
+    ran = shell("hello")
+    assert (ran.code, ran.out) == (0, "hello\n")
+    assert ran.err.count("tchat: warning: ") == 2
+    assert "did you mean `temp`" in ran.err
+    assert "did you mean `TCHAT_TEMP`" in ran.err
+
+
+@pytest.mark.parametrize("shell_name", ["bash", "zsh", "fish"])
+def test_completion_offers_commands_and_flags(shell_name: str) -> None:
+    variable = {
+        "bash": {"COMP_WORDS": "tchat ses", "COMP_CWORD": "1"},
+        "zsh": {"_TYPER_COMPLETE_ARGS": "tchat ses"},
+        "fish": {
+            "_TYPER_COMPLETE_ARGS": "tchat ses",
+            "_TYPER_COMPLETE_FISH_ACTION": "get-args",
+        },
+    }[shell_name]
+    ran = tchat(env={"_TCHAT_COMPLETE": f"complete_{shell_name}", **variable})
+    assert ran.code == 0
+    assert "sessions" in ran.out
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("tchat --te", "--temp"),
+        ("tchat -m x --te", "--temp"),
+        ("tchat -t comm", "commit"),
+        ("tchat sessions ex", "export"),
+        ("tchat config get top", "top_k"),
+        ("tchat --think o", "off"),
+    ],
+)
+def test_completion_knows_flags_and_values(line: str, offered: str) -> None:
+    words = line.split()
+    env = {
+        "_TCHAT_COMPLETE": "complete_bash",
+        "COMP_WORDS": line,
+        "COMP_CWORD": str(len(words) - 1),
+    }
+    assert offered in tchat(env=env).out.split()

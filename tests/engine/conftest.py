@@ -1,0 +1,44 @@
+"""Engines on tiny models, closed after each test, and what tests ask of their events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tchat.engine.engine import Engine
+from tchat.engine.events import Event, Finished, Token
+from tchat.engine.options import EngineOptions
+from tchat.models.facts import read_facts
+
+OpenEngine = Callable[..., Engine]
+
+
+@pytest.fixture
+def open_engine() -> Iterator[OpenEngine]:
+    """Make engines of one thread, with the file's own template; all are closed at the end."""
+    engines: list[Engine] = []
+
+    def make(path: Path, **options: Any) -> Engine:
+        template = read_facts(path).chat_template
+        options = {"template": template, "threads": 1, **options}
+        engines.append(Engine(EngineOptions(path=path, **options)))
+        return engines[-1]
+
+    yield make
+    for engine in engines:
+        engine.close()
+
+
+def finished(events: Iterable[Event]) -> Finished:
+    """The last event, which has to be `Finished`."""
+    last = list(events)[-1]
+    assert isinstance(last, Finished)
+    return last
+
+
+def streamed(events: Iterable[Event]) -> str:
+    """The answer as it was streamed."""
+    return "".join(event.text for event in events if isinstance(event, Token))

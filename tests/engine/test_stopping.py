@@ -1,0 +1,144 @@
+"""The one flag stops loading, reading and writing, and the next answer does not suffer."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from tchat.engine.cancel import Cancel
+from tchat.engine.events import Finished, Reading, Reason, Token
+from tchat.engine.model import Model
+from tchat.engine.runner import run_on_engine_thread
+from tchat.engine.turns import ChatMessage
+from tchat.errors import Interrupted, UsageError
+from tchat.settings import Sampling
+from tests.engine.conftest import OpenEngine, finished
+from tests.tiny import write_tiny
+
+LONG = [ChatMessage("user", "The quick brown fox jumps over the lazy dog. " * 150)]
+SHORT = [ChatMessage("user", "Say hello.")]
+GREEDY = Sampling(temp=0, max_tokens=12)
+
+
+def set_soon(cancel: Cancel, seconds: float) -> threading.Timer:
+    timer = threading.Timer(seconds, cancel.set)
+    timer.start()
+    return timer
+
+
+def test_a_stop_inside_a_decode_is_prompt_and_harmless(
+    open_engine: OpenEngine, starter_model: Path
+) -> None:
+    expected = finished(open_engine(starter_model, ctx_size=2048).generate(SHORT, GREEDY)).text
+    engine = open_engine(starter_model, ctx_size=2048, batch_size=2048)
+    list(engine.load())
+    timer = set_soon(engine.cancel, 0.2)
+    events = list(engine.generate(LONG, GREEDY))
+    timer.join()
+    assert finished(events).reason is Reason.CANCELLED
+    assert max(e.done for e in events if isinstance(e, Reading)) == 0  # one batch, broken off
+    engine.cancel.clear()
+    assert finished(engine.generate(SHORT, GREEDY)).text == expected
+
+
+def test_a_stop_between_batches_keeps_what_was_read(
+    open_engine: OpenEngine, tiny_model: Path
+) -> None:
+    engine = open_engine(tiny_model, batch_size=256)
+    long = [ChatMessage("user", LONG[0].content[:3000])]
+    for event in engine.generate(long, GREEDY):
+        if isinstance(event, Reading) and event.done:
+            engine.cancel.set()
+    held = engine.held
+    assert held > 0
+    engine.cancel.clear()
+    assert finished(engine.generate(long, GREEDY)).usage.reused == held
+
+
+def test_a_stop_while_writing_keeps_the_text(open_engine: OpenEngine, tiny_model: Path) -> None:
+    engine = open_engine(tiny_model)
+    events = []
+    for event in engine.generate(SHORT, Sampling(temp=0)):
+        events.append(event)
+        if sum(isinstance(each, Token) for each in events) == 3:
+            engine.cancel.set()
+    end = finished(events)
+    assert end.reason is Reason.CANCELLED
+    assert end.text == "".join(e.text for e in events if isinstance(e, Token)) != ""
+
+
+def test_a_stop_before_loading_writes_nothing(open_engine: OpenEngine, tiny_model: Path) -> None:
+    engine = open_engine(tiny_model)
+    engine.cancel.set()
+    end = finished(engine.generate(SHORT, GREEDY))
+    assert (end.reason, end.text) == (Reason.CANCELLED, "")
+    engine.cancel.clear()
+    assert finished(engine.generate(SHORT, GREEDY)).text
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_reaches_the_engine_thread(
+    open_engine: OpenEngine, starter_model: Path, name: str
+) -> None:
+    engine = open_engine(starter_model, ctx_size=2048, batch_size=2048)
+    number = getattr(signal, name)
+    seen: list[Finished] = []
+
+    def work() -> None:
+        for event in engine.generate(LONG, GREEDY):
+            if isinstance(event, Reading):
+                threading.Timer(0.1, os.kill, (os.getpid(), number)).start()
+            if isinstance(event, Finished):
+                seen.append(event)
+
+    before = signal.getsignal(number)
+    with pytest.raises(Interrupted) as caught:
+        run_on_engine_thread(work, engine.cancel)
+    assert caught.value.exit_code == 128 + number
+    assert seen[0].reason is Reason.CANCELLED
+    assert signal.getsignal(number) is before
+
+
+def test_a_second_signal_does_not_wait() -> None:
+    cancel, over = Cancel(), threading.Event()
+
+    def stubborn() -> None:
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.05)
+        over.wait(10)
+
+    started = time.monotonic()
+    with pytest.raises(Interrupted):
+        run_on_engine_thread(stubborn, cancel)
+    over.set()
+    assert time.monotonic() - started < 5
+    assert cancel.is_set()
+
+
+def test_results_and_errors_come_back_from_the_engine_thread() -> None:
+    def fail() -> None:
+        raise UsageError("no")
+
+    assert run_on_engine_thread(lambda: threading.current_thread().name, Cancel()) == "engine"
+    with pytest.raises(UsageError, match="no"):
+        run_on_engine_thread(fail, Cancel())
+
+
+def test_the_engine_thread_has_room_for_a_recursing_tokenizer(tmp_path: Path) -> None:
+    """100 kB of one letter overflow a stack of 8 MB in this tokenizer's regular expression."""
+    path = write_tiny(tmp_path / "m.gguf", metadata={"tokenizer.ggml.pre": "deepseek-coder"})
+
+    def work() -> int:
+        model = Model(path, cancel=Cancel())
+        try:
+            return len(model.tokenize("a" * 100_000, special=True))
+        finally:
+            model.close()
+
+    assert run_on_engine_thread(work, Cancel()) > 10_000

@@ -1,0 +1,344 @@
+"""The check of a file: by its header, then once by a probe that may crash, hang or lie."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tchat.errors import DoesNotFit, ModelError, ModelInvalid
+from tchat.models.check import check, probe_limit
+from tchat.models.facts import ModelFacts
+from tchat.models.store import ModelStore
+from tchat.paths import user_paths
+from tests.models.forge import gguf
+from tests.models.hostile import DAMAGED, NOT_GGUF, UNFIT
+from tests.tiny import bpe_vocabulary, write_tiny
+
+BUILD = "b1"
+GOOD = "print('{\"ok\": true}')"
+
+
+class Probe:
+    """A probe command that runs Python ``code`` and counts its runs."""
+
+    def __init__(self, code: str) -> None:
+        self.code = code
+        self.runs = 0
+
+    def __call__(self, path: Path) -> list[str]:
+        self.runs += 1
+        return [sys.executable, "-S", "-c", self.code, str(path)]
+
+
+@pytest.fixture
+def store(home: Path) -> Iterator[ModelStore]:
+    with ModelStore(user_paths({"TCHAT_HOME": str(home)})) as opened:
+        yield opened
+
+
+@pytest.fixture
+def facts(store: ModelStore, tiny_model: Path) -> ModelFacts:
+    return store.facts(tiny_model)
+
+
+def refused(facts: ModelFacts, store: ModelStore, probe: Probe, limit: float = 20) -> ModelError:
+    """The error that the check ends in."""
+    with pytest.raises(ModelError) as caught:
+        check(facts, store, probe, build=BUILD, limit=limit)
+    assert "\n" not in str(caught.value)
+    assert caught.value.exit_code == 3
+    return caught.value
+
+
+def test_a_good_file_is_probed_once(facts: ModelFacts, store: ModelStore) -> None:
+    probe, told = Probe("print('log line')\n" + GOOD), []
+    for _ in range(2):
+        check(facts, store, probe, build=BUILD, on_probe=lambda: told.append(1))
+    assert probe.runs == 1
+    assert told == [1]
+    check(facts, store, probe, build="another build")
+    assert probe.runs == 2
+
+
+def test_the_probe_gets_the_absolute_path(
+    store: ModelStore, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tiny_model.parent)
+    absolute = f"import os, sys; assert os.path.isabs(sys.argv[1]); {GOOD}"
+    check(store.facts(Path(tiny_model.name)), store, Probe(absolute), build=BUILD)
+
+
+@pytest.mark.parametrize("name", ["SIGABRT", "SIGSEGV", "SIGBUS"])
+def test_a_crash_is_told_and_remembered(facts: ModelFacts, store: ModelStore, name: str) -> None:
+    code = (
+        "import os, signal, sys;"
+        "sys.stderr.write('loading\\n/build/src/llama-model.cpp:7: GGML_ASSERT(x) failed\\n');"
+        f"sys.stderr.flush(); os.kill(os.getpid(), signal.{name})"
+    )
+    probe = Probe(code)
+    error = refused(facts, store, probe)
+    assert isinstance(error, ModelInvalid)
+    assert error.message == (
+        f"the model file tiny.gguf makes llama.cpp crash ({name}): "
+        "llama-model.cpp:7: GGML_ASSERT(x) failed"
+    )
+    again = refused(facts, store, probe)
+    assert again.message == error.message
+    assert "earlier check" in again.hint
+    assert probe.runs == 1
+
+
+def test_a_crash_after_good_news_is_a_crash(facts: ModelFacts, store: ModelStore) -> None:
+    probe = Probe(f"import os; print('x', flush=True); {GOOD}; os.abort()")
+    assert "SIGABRT" in refused(facts, store, probe).message
+
+
+def test_a_hang_is_told_and_remembered(facts: ModelFacts, store: ModelStore) -> None:
+    probe = Probe("import time; time.sleep(60)")
+    start = time.monotonic()
+    error = refused(facts, store, probe, limit=0.3)
+    assert time.monotonic() - start < 5
+    assert error.message == "the model file tiny.gguf does not load within 1 s"
+    refused(facts, store, probe)
+    assert probe.runs == 1
+
+
+def test_a_refusal_names_the_file_once(facts: ModelFacts, store: ModelStore) -> None:
+    said = '{"ok": false, "error": "llama.cpp cannot load tiny.gguf: wrong shape"}'
+    error = refused(facts, store, Probe(f"print({said!r})"))
+    assert error.message == "the model file tiny.gguf cannot be used: wrong shape"
+
+
+def test_a_refusal_by_the_probe_is_told_on_one_safe_line(
+    facts: ModelFacts, store: ModelStore
+) -> None:
+    said = '{"ok": false, "error": "unknown\\narchitecture \\u001b[31m"}'
+    probe = Probe(f"import sys; print({said!r}); sys.exit(1)")
+    error = refused(facts, store, probe)
+    assert "cannot be used: unknown architecture" in error.message
+    assert "\x1b" not in error.message
+    refused(facts, store, probe)
+    assert probe.runs == 1
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "",
+        "print('garbage')",
+        "print('[' * 50_000)",
+        "print('[1, 2]')",
+        "print('{}')",
+        "import sys; sys.stdout.buffer.write(b'\\xff\\xfe{'); sys.exit(3)",
+        "raise ModuleNotFoundError('no llama_cpp')",
+    ],
+)
+def test_no_verdict_is_no_fault_of_the_file(
+    facts: ModelFacts, store: ModelStore, code: str
+) -> None:
+    error = refused(facts, store, Probe(code))
+    assert "ended without a verdict" in error.message
+    check(facts, store, Probe(GOOD), build=BUILD)
+
+
+def test_a_failing_probe_tells_its_last_line(facts: ModelFacts, store: ModelStore) -> None:
+    error = refused(facts, store, Probe("raise ModuleNotFoundError('no llama_cpp')"))
+    assert "ModuleNotFoundError: no llama_cpp" in error.message
+
+
+def test_a_flood_is_stopped(facts: ModelFacts, store: ModelStore) -> None:
+    start = time.monotonic()
+    error = refused(facts, store, Probe("while True: print('x' * 10_000)"), limit=30)
+    assert time.monotonic() - start < 10
+    assert "wrote too much" in error.message
+
+
+def test_a_long_log_does_not_block_the_probe(facts: ModelFacts, store: ModelStore) -> None:
+    code = f"import sys; sys.stderr.write('log\\n' * 1_000_000); {GOOD}"
+    check(facts, store, Probe(code), build=BUILD, limit=30)
+
+
+def test_a_kill_by_the_system_is_about_memory_and_is_not_remembered(
+    facts: ModelFacts, store: ModelStore
+) -> None:
+    with pytest.raises(DoesNotFit, match="want of memory"):
+        check(facts, store, Probe("import os; os.kill(os.getpid(), 9)"), build=BUILD)
+    check(facts, store, Probe(GOOD), build=BUILD)
+
+
+def test_what_does_not_fit_now_is_not_remembered(facts: ModelFacts, store: ModelStore) -> None:
+    said = '{"ok": false, "error": "no memory for 4 GB of KV cache", "exit_code": 4}'
+    with pytest.raises(DoesNotFit, match="no memory for 4 GB"):
+        check(facts, store, Probe(f"print({said!r})"), build=BUILD)
+    check(facts, store, Probe(GOOD), build=BUILD)
+
+
+def test_another_signal_is_not_remembered(facts: ModelFacts, store: ModelStore) -> None:
+    error = refused(facts, store, Probe("import os; os.kill(os.getpid(), 15)"))
+    assert "ended by SIGTERM" in error.message
+    check(facts, store, Probe(GOOD), build=BUILD)
+
+
+def test_a_command_that_does_not_exist_is_one_line(facts: ModelFacts, store: ModelStore) -> None:
+    with pytest.raises(ModelError) as caught:
+        check(facts, store, lambda path: ["/nowhere/python"], build=BUILD)
+    assert "/nowhere/python" in caught.value.message
+    assert "\n" not in str(caught.value)
+
+
+def test_the_child_leaves_no_core_and_reads_nothing(facts: ModelFacts, store: ModelStore) -> None:
+    code = (
+        "import os, resource, sys;"
+        "assert resource.getrlimit(resource.RLIMIT_CORE) == (0, 0);"
+        "assert sys.stdin.read() == '';"
+        "assert os.environ['GGML_NO_BACKTRACE'] == '1';"
+        "assert sys.flags.safe_path;"
+        "assert os.getsid(0) == os.getpid();" + GOOD
+    )
+    check(facts, store, Probe(code), build=BUILD)
+
+
+GRANDCHILD = """
+import subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(60)"])
+open({file!r}, "w").write(str(child.pid))
+{then}
+"""
+
+
+@pytest.mark.parametrize("then", ["time.sleep(60)", GOOD])
+def test_children_of_the_probe_end_with_it(
+    facts: ModelFacts, store: ModelStore, tmp_path: Path, then: str
+) -> None:
+    file = tmp_path / "pid"
+    code = GRANDCHILD.format(file=str(file), then=then)
+    try:
+        check(facts, store, Probe(code), build=BUILD, limit=3)
+    except ModelInvalid:
+        assert then != GOOD
+    assert eventually(lambda: not alive(int(file.read_text())))
+
+
+def test_ctrl_c_leaves_no_child_and_no_verdict(
+    facts: ModelFacts, store: ModelStore, tmp_path: Path
+) -> None:
+    file = tmp_path / "pid"
+    code = f"import os, time; open({str(file)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+    interrupt_when(file)
+    with pytest.raises(KeyboardInterrupt):
+        check(facts, store, Probe(code), build=BUILD)
+    assert not alive(int(file.read_text()))
+    assert store.verdict(facts, BUILD) is None
+
+
+def test_a_stop_leaves_no_child_and_no_verdict(
+    facts: ModelFacts, store: ModelStore, tmp_path: Path
+) -> None:
+    file = tmp_path / "pid"
+    code = f"import os, time; open({str(file)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+    with pytest.raises(InterruptedError):
+        check(facts, store, Probe(code), build=BUILD, cancelled=lambda: written(file))
+    assert not alive(int(file.read_text()))
+    assert store.verdict(facts, BUILD) is None
+
+
+BAD = NOT_GGUF | DAMAGED | UNFIT
+
+
+@pytest.mark.parametrize(("content", "words"), BAD.values(), ids=BAD)
+def test_a_bad_header_is_refused_without_a_probe(
+    store: ModelStore, tmp_path: Path, content: bytes, words: str
+) -> None:
+    path, probe = tmp_path / "bad.gguf", Probe(GOOD)
+    path.write_bytes(content)
+    with pytest.raises(ModelInvalid) as caught:
+        check(store.facts(path), store, probe, build=BUILD)
+    assert words in caught.value.message
+    assert caught.value.message.startswith("bad.gguf ")
+    assert caught.value.hint
+    assert "\n" not in str(caught.value)
+    assert probe.runs == 0
+
+
+def real_probe(path: Path) -> list[str]:
+    return [sys.executable, "-m", "tchat.chat.probe", str(path)]
+
+
+@pytest.mark.parametrize("arch", ["llama", "mamba", "gemma3"])
+def test_the_real_probe_accepts_each_shape(store: ModelStore, tmp_path: Path, arch: str) -> None:
+    path = write_tiny(tmp_path / "m.gguf", arch=arch)
+    check(store.facts(path), store, real_probe, build=BUILD)
+
+
+def test_the_real_probe_tells_why_llama_cpp_aborts(store: ModelStore, tmp_path: Path) -> None:
+    tokens = bpe_vocabulary().tokens
+    twice = {"tokenizer.ggml.tokens": (*tokens[:-1], tokens[0])}
+    path = write_tiny(tmp_path / "m.gguf", metadata=twice)
+    with pytest.raises(ModelInvalid, match=r"makes llama\.cpp crash \(SIGABRT\): .*GGML_ASSERT"):
+        check(store.facts(path), store, real_probe, build=BUILD)
+
+
+def test_the_real_probe_tells_what_llama_cpp_refuses(store: ModelStore, tmp_path: Path) -> None:
+    path = write_tiny(tmp_path / "m.gguf", metadata={"tokenizer.ggml.pre": "nonsense"})
+    with pytest.raises(ModelInvalid, match="unknown pre-tokenizer type"):
+        check(store.facts(path), store, real_probe, build=BUILD)
+
+
+def test_a_template_that_never_ends_is_told(store: ModelStore, tmp_path: Path) -> None:
+    loop = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
+    path = write_tiny(tmp_path / "m.gguf", template=loop)
+    with pytest.raises(ModelInvalid, match="does not load within 3 s"):
+        check(store.facts(path), store, real_probe, build=BUILD, limit=3)
+
+
+def test_the_limit_grows_with_the_file(facts: ModelFacts) -> None:
+    assert 60 < probe_limit(facts) < 61
+
+
+def test_a_file_replaced_by_another_is_probed_anew(store: ModelStore, tmp_path: Path) -> None:
+    path, probe = tmp_path / "m.gguf", Probe(GOOD)
+    for data in (192, 256):
+        path.write_bytes(gguf(data=data))
+        check(store.facts(path), store, probe, build=BUILD)
+    assert probe.runs == 2
+
+
+def interrupt_when(file: Path) -> None:
+    """Send SIGINT to this process, as Ctrl-C does, once ``file`` is written."""
+
+    def work() -> None:
+        eventually(lambda: written(file))
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=work, daemon=True).start()
+
+
+def written(file: Path) -> bool:
+    """Whether ``file`` is there and holds something."""
+    return file.exists() and bool(file.read_text())
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 10) -> bool:
+    """Whether ``condition`` comes true within ``seconds``."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def alive(pid: int) -> bool:
+    """Whether the process runs; one that ended and waits for its parent does not."""
+    state = subprocess.run(
+        ["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False
+    )
+    return state.stdout.strip()[:1] not in ("", "Z")

@@ -1,0 +1,224 @@
+"""The cache of headers and verdicts."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tchat.errors import ModelInvalid, ModelNotFound
+from tchat.models import store as store_module
+from tchat.models.store import ModelStore, Verdict
+from tchat.paths import Paths, user_paths
+from tests.models.test_split import write_parts
+from tests.tiny import write_tiny
+
+BUILD = "b1"
+
+
+@pytest.fixture
+def paths(home: Path) -> Paths:
+    return user_paths({"TCHAT_HOME": str(home)})
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """A tiny model that the test may change."""
+    return write_tiny(tmp_path / "own.gguf")
+
+
+def without_headers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From here on, reading a header fails the test."""
+
+    def forbidden(path: Path) -> None:
+        raise AssertionError(f"read the header of {path}")
+
+    monkeypatch.setattr(store_module, "read_facts", forbidden)
+
+
+def test_facts_come_from_the_cache_the_second_time(
+    paths: Paths, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ModelStore(paths) as store:
+        first = store.facts(tiny_model)
+    without_headers(monkeypatch)
+    with ModelStore(paths) as store:
+        assert store.facts(tiny_model) == first
+    assert first.architecture == "llama"
+    assert first.name == "Tiny llama"
+
+
+def test_a_changed_file_is_read_again(paths: Paths, own: Path) -> None:
+    with ModelStore(paths) as store:
+        assert store.facts(own).architecture == "llama"
+        write_tiny(own, arch="mamba")
+        assert store.facts(own).architecture == "mamba"
+
+
+def test_a_file_that_is_gone_is_not_found_though_cached(paths: Paths, own: Path) -> None:
+    with ModelStore(paths) as store:
+        store.facts(own)
+        own.unlink()
+        with pytest.raises(ModelNotFound):
+            store.facts(own)
+
+
+def test_a_damaged_file_is_told_each_time(paths: Paths, tmp_path: Path) -> None:
+    path = tmp_path / "bad.gguf"
+    path.write_bytes(b"GGUF")
+    with ModelStore(paths) as store:
+        for _ in range(2):
+            with pytest.raises(ModelInvalid):
+                store.facts(path)
+
+
+def test_a_file_without_a_name_is_called_by_its_own(paths: Paths, tmp_path: Path) -> None:
+    path = write_tiny(tmp_path / "nameless.gguf", metadata={"general.name": None})
+    with ModelStore(paths) as store:
+        store.facts(path)
+        renamed = path.rename(tmp_path / "renamed.gguf")
+        assert store.facts(renamed).name == "renamed"
+
+
+def test_split_models_are_cached_until_a_part_changes(
+    paths: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, third = write_parts(tmp_path)
+    with ModelStore(paths) as store:
+        known = store.facts(first)
+        store.remember(known, BUILD, Verdict("is odd"))
+        with monkeypatch.context() as patch:
+            without_headers(patch)
+            assert store.facts(first) == known
+        os.utime(second, ns=(1, 1))
+        assert store.facts(first) == known
+        assert store.verdict(known, BUILD) is None
+        third.unlink()
+        with pytest.raises(ModelNotFound, match="missing"):
+            store.facts(first)
+
+
+def test_a_file_named_by_its_hash_tells_it(paths: Paths, tmp_path: Path) -> None:
+    blob = write_tiny(tmp_path / ("ab" * 32))
+    link = tmp_path / "snapshot.gguf"
+    link.symlink_to(blob)
+    with ModelStore(paths) as store:
+        assert store.facts(link).sha256 == "ab" * 32
+
+
+def test_verdicts_are_kept_by_file_and_build(paths: Paths, own: Path) -> None:
+    with ModelStore(paths) as store:
+        facts = store.facts(own)
+        assert store.verdict(facts, BUILD) is None
+        store.remember(facts, BUILD, Verdict("is bad"))
+        store.remember(facts, "b2", Verdict())
+    with ModelStore(paths) as store:
+        assert store.verdict(facts, BUILD) == Verdict("is bad")
+        assert store.verdict(facts, "b2") == Verdict()
+        os.utime(own, ns=(1, 1))
+        assert store.verdict(store.facts(own), BUILD) is None
+
+
+def test_the_database_is_private(paths: Paths, tiny_model: Path) -> None:
+    with ModelStore(paths) as store:
+        store.facts(tiny_model)
+    assert paths.models_db.stat().st_mode & 0o777 == 0o600
+    assert paths.cache.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("damage", [b"not a database" * 100, b"SQLite format 3\0" + b"\xff" * 4096])
+def test_a_damaged_database_is_replaced(paths: Paths, tiny_model: Path, damage: bytes) -> None:
+    with ModelStore(paths) as store:
+        known = store.facts(tiny_model)
+    paths.models_db.write_bytes(damage)
+    with ModelStore(paths) as store:
+        assert store.facts(tiny_model) == known
+        store.remember(known, BUILD, Verdict())
+    with sqlite3.connect(paths.models_db) as database:
+        assert database.execute("SELECT count(*) FROM facts").fetchone() == (1,)
+    database.close()
+
+
+def test_a_database_of_another_version_is_replaced(paths: Paths, tiny_model: Path) -> None:
+    paths.cache.mkdir(parents=True)
+    database = sqlite3.connect(paths.models_db)
+    database.executescript("CREATE TABLE facts (x); PRAGMA user_version = 99;")
+    database.close()
+    with ModelStore(paths) as store:
+        assert store.facts(tiny_model).architecture == "llama"
+    with ModelStore(paths) as store:
+        assert store.verdict(store.facts(tiny_model), BUILD) is None
+
+
+def test_a_damaged_row_is_read_anew(paths: Paths, tiny_model: Path) -> None:
+    with ModelStore(paths) as store:
+        known = store.facts(tiny_model)
+    for junk in ("{", "[]", '{"parts": [], "kind": "x"}', '{"parts": 1}'):
+        database = sqlite3.connect(paths.models_db)
+        with database:
+            database.execute("UPDATE facts SET facts = ?", (junk,))
+        database.close()
+        with ModelStore(paths) as store:
+            assert store.facts(tiny_model) == known
+
+
+def test_a_database_deleted_while_open_does_no_harm(paths: Paths, tiny_model: Path) -> None:
+    with ModelStore(paths) as store:
+        known = store.facts(tiny_model)
+        paths.models_db.unlink()
+        assert store.facts(tiny_model) == known
+    with ModelStore(paths) as store:
+        assert store.facts(tiny_model) == known
+
+
+def test_without_a_folder_to_write_to_the_cache_is_in_memory(
+    paths: Paths, tiny_model: Path
+) -> None:
+    paths.config.mkdir(parents=True)
+    paths.cache.write_bytes(b"a file in the folder's place")
+    with ModelStore(paths) as store:
+        facts = store.facts(tiny_model)
+        store.remember(facts, BUILD, Verdict("is bad"))
+        assert store.verdict(facts, BUILD) == Verdict("is bad")
+
+
+def test_a_locked_database_is_not_thrown_away(
+    paths: Paths, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tchat.models.cache.BUSY_TIMEOUT", 0.05)
+    with ModelStore(paths) as store:
+        facts = store.facts(tiny_model)
+        store.remember(facts, BUILD, Verdict("is bad"))
+    blocker = sqlite3.connect(paths.models_db, isolation_level=None)
+    blocker.execute("BEGIN EXCLUSIVE")
+    with ModelStore(paths) as store:
+        assert store.facts(tiny_model) == facts
+    blocker.execute("ROLLBACK")
+    blocker.close()
+    with ModelStore(paths) as store:
+        assert store.verdict(facts, BUILD) == Verdict("is bad")
+
+
+def test_several_processes_share_the_database(paths: Paths, tiny_model: Path) -> None:
+    code = """
+import sys
+from pathlib import Path
+from tchat.models.store import ModelStore, Verdict
+from tchat.paths import user_paths
+for round in range(20):
+    with ModelStore(user_paths()) as store:
+        facts = store.facts(Path(sys.argv[1]))
+        store.remember(facts, f"{sys.argv[2]}-{round}", Verdict())
+"""
+    command = [sys.executable, "-c", code, str(tiny_model)]
+    children = [subprocess.Popen([*command, str(number)]) for number in range(3)]
+    assert [child.wait() for child in children] == [0, 0, 0]
+    with ModelStore(paths) as store:
+        facts = store.facts(tiny_model)
+        for number in range(3):
+            for round_ in range(20):
+                assert store.verdict(facts, f"{number}-{round_}") == Verdict()

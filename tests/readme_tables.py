@@ -1,0 +1,139 @@
+"""The README's tables of commands, flags and settings, made from the code.
+
+``python -m tests.readme_tables`` writes them into README.md; `tests/test_docs.py` compares.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import click
+import typer
+
+from tchat.cli.commands import COMMANDS
+from tchat.cli.options import SettingOption
+from tchat.settings import Key, keys
+
+README = Path(__file__).parent.parent / "README.md"
+
+COMMANDS_TEXT = """\
+| Call | What it does |
+|---|---|
+| `tchat "prompt"` | Answers one prompt; words need no quotes |
+| `cmd \\| tchat "prompt"`, `tchat < file` | Standard input comes first, then the words |
+| `tchat` | Opens a chat, on a terminal |
+| `tchat -- word` | Sends a prompt that looks like a command |
+| `tchat --version`, `tchat --help` | Tells the version; lists the commands |
+| `tchat --install-completion`, `tchat --show-completion` | Completion for bash, zsh, fish |
+{commands}
+
+Listings are aligned columns on a terminal, tab-separated lines in a pipe, and JSON with `--json`.
+
+Flags of a prompt, besides those of the [settings](#settings):
+
+| Flag | Meaning |
+|---|---|
+{flags}
+
+Exit codes: 0 done, 1 unexpected failure, 2 wrong call, 3 model missing or invalid, 4 does not fit
+(memory, context), 5 network, 6 storage, 130 Ctrl-C, 141 closed pipe, 143 terminated. `--yes-no`
+exits with 0 for yes, 1 for no, 2 for unsure.
+"""
+
+SETTINGS_TEXT = """\
+A setting comes from the first of these that names it: the flag, the environment variable
+`TCHAT_<NAME>` (as in `TCHAT_TEMP=0.2`), `config.toml`, the default. `tchat config show` lists all
+of them with their origin, `tchat config set temp 0.2` writes one and keeps your comments, and
+`-o name value` sets any of them for one call. `TCHAT_HOME` moves everything that tchat stores.
+
+At the top of `config.toml`:
+
+{plain}
+
+In its table `[sampling]`:
+
+{sampling}
+"""
+
+
+def commands_section() -> str:
+    """The text under ``## Commands``."""
+    rows = [row for name in COMMANDS for row in _command_rows(name)]
+    return COMMANDS_TEXT.format(commands="\n".join(rows), flags="\n".join(_flag_rows()))
+
+
+def settings_section() -> str:
+    """The text under ``## Settings``."""
+    tables = {
+        section: _settings_table(key for key in keys().values() if key.section == section)
+        for section in ("", "sampling")
+    }
+    return SETTINGS_TEXT.format(plain=tables[""], sampling=tables["sampling"])
+
+
+def section(readme: str, title: str) -> str:
+    """The text under ``## title``, up to the next such heading."""
+    return readme.split(f"\n## {title}\n", 1)[1].split("\n## ", 1)[0].strip("\n") + "\n"
+
+
+def write() -> None:
+    """Put both sections into the README."""
+    readme = README.read_text(encoding="utf-8")
+    for title, text in (("Commands", commands_section()), ("Settings", settings_section())):
+        before, rest = readme.split(f"\n## {title}\n", 1)
+        after = rest.split("\n## ", 1)
+        tail = f"\n## {after[1]}" if len(after) > 1 else ""
+        readme = f"{before}\n## {title}\n\n{text}{tail}"
+    README.write_text(readme, encoding="utf-8")
+
+
+def _command(name: str) -> click.Command:
+    return typer.main.get_command(importlib.import_module(COMMANDS[name][0]).app)
+
+
+def _command_rows(name: str) -> Iterable[str]:
+    command = _command(name)
+    if not isinstance(command, click.Group):
+        yield _row(f"`tchat {name}`", COMMANDS[name][1])
+        return
+    for child, subcommand in command.commands.items():
+        yield _row(f"`tchat {name} {child}`", subcommand.get_short_help_str(200).rstrip("."))
+
+
+def _flag_rows() -> Iterable[str]:
+    for param in _command("ask").params:
+        if isinstance(param, click.Option) and not isinstance(param, SettingOption):
+            flags = ", ".join(f"`{flag}`" for flag in (*param.opts, *param.secondary_opts))
+            value = "" if param.is_flag else f" {param.metavar}".replace("|", " or ")
+            yield _row(flags + value, param.help or "")
+
+
+def _settings_table(listed: Iterable[Key]) -> str:
+    rows = ["| Name | Flag | Default | Meaning |", "|---|---|---|---|"]
+    for key in listed:
+        flags = ", ".join(f"`{flag}`" for flag in key.flags)
+        rows.append(_row(f"`{key.name}`", flags, _default(key), f"{key.help}{_limits(key)}"))
+    return "\n".join(rows)
+
+
+def _default(key: Key) -> str:
+    if key.default in ("", ()):
+        return ""
+    return f"`{str(key.default).lower() if key.kind is bool else key.default}`"
+
+
+def _limits(key: Key) -> str:
+    if key.choices:
+        return ": " + ", ".join(f"`{choice}`" for choice in key.choices)
+    return ""
+
+
+def _row(*texts: str) -> str:
+    cells: Sequence[str] = [text.replace("|", "\\|") for text in texts]
+    return f"| {' | '.join(cells)} |".replace("  |", " |")
+
+
+if __name__ == "__main__":
+    write()

@@ -1,0 +1,77 @@
+"""The README's pictures, from the real program: ``python -m tests.screenshots``."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import tempfile
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from textual.pilot import Pilot
+
+from tchat.paths import user_paths
+from tchat.sessions.store import SessionStore
+from tchat.settings import Sampling, Settings
+from tchat.tui.app import TchatApp
+
+FOLDER = Path(__file__).parents[1] / ".github"
+SIZE = (100, 30)
+PROMPT = "Write a Python function that reverses a list, and explain it in two sentences."
+Scene = Callable[[Pilot[None]], Awaitable[None]]
+
+
+async def chat(pilot: Pilot[None]) -> None:
+    """A question and its answer."""
+
+
+async def sessions(pilot: Pilot[None]) -> None:
+    """The sessions by day."""
+    await pilot.press("ctrl+r")
+    await pilot.pause(0.5)
+
+
+async def themes(pilot: Pilot[None]) -> None:
+    """The theme picker, with another theme highlighted."""
+    await pilot.press("f4")
+    await pilot.pause(0.5)
+    await pilot.press("down", "down")
+    await pilot.pause(0.5)
+
+
+SCENES: dict[str, Scene] = {"chat": chat, "sessions": sessions, "themes": themes}
+
+
+async def take(name: str, scene: Scene) -> None:
+    """Run the app on the starter model, play a scene, and write its picture."""
+    settings = Settings(sampling=Sampling(seed=5, max_tokens=160))
+    with tempfile.TemporaryDirectory() as home:
+        paths = user_paths({"TCHAT_HOME": home})
+        with SessionStore(paths.sessions_db) as store:
+            app = TchatApp(settings, paths, store)
+            async with app.run_test(size=SIZE) as pilot:
+                await pilot.pause(3)
+                screen = app.screen_stack[1]
+                screen.prompt.load(PROMPT)  # type: ignore[attr-defined]
+                await pilot.press("enter")
+                await pilot.pause(0.5)
+                while screen.busy:  # type: ignore[attr-defined]
+                    await pilot.pause(0.1)
+                await pilot.pause(0.5)
+                await scene(pilot)
+                svg = app.export_screenshot(title="tchat")
+                await app.action_quit()
+    # Without the fonts that it would load from elsewhere.
+    svg = re.sub(r"@font-face\s*\{[^}]*\}", "", svg).replace("Fira Code", "DejaVu Sans Mono")
+    FOLDER.mkdir(exist_ok=True)
+    (FOLDER / f"{name}.svg").write_text(svg, encoding="utf-8")
+
+
+async def main() -> None:
+    """Take all pictures."""
+    for name, scene in SCENES.items():
+        await take(name, scene)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

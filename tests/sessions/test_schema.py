@@ -1,0 +1,127 @@
+"""Migrations: from version 1 to the current one, and no further."""
+
+from __future__ import annotations
+
+import sqlite3
+import stat
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tchat.errors import StorageError
+from tchat.paths import private_file
+from tchat.sessions import schema
+from tchat.sessions.database import Database
+from tchat.sessions.records import Role, Status
+from tchat.sessions.rows import EMPTY_MESSAGE, INSERT_MESSAGE, INSERT_SESSION, to_row
+from tchat.sessions.store import SessionStore
+
+SESSION = {
+    "id": "0000000abc",
+    "title": "old",
+    "system": "s",
+    "settings": {"temp": 1},
+    "created_at": 1.0,
+    "updated_at": 2.0,
+    "active_root": 1,
+}
+
+
+def message(number: int, text: str, status: Status) -> dict[str, object]:
+    return {
+        **EMPTY_MESSAGE,
+        "id": number,
+        "session_id": SESSION["id"],
+        "parent_id": number - 1 or None,
+        "active_child": number + 1,
+        "role": Role.USER,
+        "text": text,
+        "status": status,
+        "created_at": 1.0,
+    }
+
+
+@pytest.fixture
+def version_1(file: Path) -> Path:
+    """A file as the first version left it: no search, one reply unfinished."""
+    database = Database(private_file(file))
+    with closing(database):
+        schema.migrate(database, target=1)
+        with database.writing() as connection:
+            connection.execute(INSERT_SESSION, to_row(SESSION))
+            rows = [message(1, "old question", Status.DONE), message(2, "ans", Status.STREAMING)]
+            connection.executemany(INSERT_MESSAGE, map(to_row, rows))
+    return file
+
+
+def version(path: Path) -> int:
+    with closing(sqlite3.connect(path)) as connection:
+        return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def test_an_old_file_is_brought_up_to_date(version_1: Path) -> None:
+    with SessionStore(version_1) as store:
+        assert [hit.message.text for hit in store.search("question")] == ["old question"]
+        assert [hit.message.text for hit in store.search("ans")] == ["ans"]
+        session = store.get("0000000abc")
+        assert (session.title, session.settings, session.messages) == ("old", {"temp": 1}, 2)
+        assert [m.status for m in store.branch(session.id)] == ["done", "interrupted"]
+        assert store.notices == [
+            "the session database was upgraded; a copy is sessions.db.backup-v1"
+        ]
+        with store._database.writing() as connection:
+            connection.execute("INSERT INTO search_index (search_index) VALUES ('integrity-check')")
+    assert version(version_1) == schema.CURRENT
+    with SessionStore(version_1) as store:
+        assert store.notices == []
+
+
+def test_a_copy_is_made_before(version_1: Path) -> None:
+    stale = version_1.with_name("sessions.db.backup-v1")
+    stale.write_text("an older copy")
+    SessionStore(version_1).close()
+    assert version(stale) == 1
+    assert stat.S_IMODE(stale.stat().st_mode) == 0o600
+    with closing(sqlite3.connect(stale)) as connection:
+        assert connection.execute("SELECT count(*) FROM messages").fetchone() == (2,)
+
+
+def test_a_new_file_needs_no_copy(file: Path) -> None:
+    SessionStore(file).close()
+    assert version(file) == schema.CURRENT
+    assert not list(file.parent.glob("*backup*"))
+
+
+def test_a_migration_happens_as_a_whole(version_1: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = (*schema.MIGRATIONS, ("CREATE TABLE new (x)", "SELECT * FROM nowhere"))
+    monkeypatch.setattr(schema, "MIGRATIONS", broken)
+    monkeypatch.setattr(schema, "CURRENT", len(broken))
+    database = Database(version_1)
+    with closing(database):
+        with pytest.raises(StorageError, match="no such table: nowhere"):
+            schema.migrate(database, target=len(broken))
+        with database.reading() as connection:
+            tables = connection.execute("SELECT name FROM sqlite_master").fetchall()
+    assert version(version_1) == 1
+    assert not {"new", "search_index"} & {row["name"] for row in tables}
+
+
+def test_a_newer_file_is_refused_and_left_as_it_is(file: Path) -> None:
+    with SessionStore(file) as store:
+        store.create(title="from the future")
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute(f"PRAGMA user_version = {schema.CURRENT + 1}")
+    before = file.read_bytes()
+    with pytest.raises(StorageError, match="newer tchat") as caught:
+        SessionStore(file)
+    assert "upgrade tchat" in caught.value.hint
+    assert file.read_bytes() == before
+    assert not list(file.parent.glob("*backup*"))
+
+
+def test_a_copy_that_cannot_be_made_stops_the_migration(version_1: Path) -> None:
+    version_1.with_name("sessions.db.backup-v1").mkdir()
+    with pytest.raises(StorageError, match="cannot write"):
+        SessionStore(version_1)
+    assert version(version_1) == 1

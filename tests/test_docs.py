@@ -1,0 +1,57 @@
+"""The README tells what the code does."""
+
+from __future__ import annotations
+
+import importlib
+import re
+
+import click
+import pytest
+import typer
+
+from tchat.cli.commands import COMMANDS
+from tchat.settings import keys
+from tests.readme_tables import README, commands_section, section, settings_section
+
+
+@pytest.fixture(scope="module")
+def readme() -> str:
+    return README.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("title", "text"), [("Commands", commands_section()), ("Settings", settings_section())]
+)
+def test_the_tables_are_those_of_the_code(readme: str, title: str, text: str) -> None:
+    assert section(readme, title) == text, "run: python -m tests.readme_tables"
+
+
+def test_every_command_is_documented(readme: str) -> None:
+    for name, (module, _, _) in COMMANDS.items():
+        command = typer.main.get_command(importlib.import_module(module).app)
+        for child in getattr(command, "commands", {"": None}):
+            assert f"`tchat {name} {child}".rstrip() in readme
+
+
+def test_every_setting_is_documented(readme: str) -> None:
+    for key in keys().values():
+        assert f"| `{key.name}` |" in readme
+
+
+def test_every_flag_of_a_prompt_is_documented(readme: str) -> None:
+    command = typer.main.get_command(importlib.import_module("tchat.cli.ask_command").app)
+    for param in command.params:
+        for flag in param.opts if isinstance(param, click.Option) else ():
+            assert re.search(rf"`{re.escape(flag)}`", readme), flag
+
+
+def test_every_flag_that_the_readme_shows_exists(readme: str) -> None:
+    command = typer.main.get_command(importlib.import_module("tchat.cli.ask_command").app)
+    known = {flag for param in command.params for flag in (*param.opts, *param.secondary_opts)}
+    known |= {"--version", "--help", "--install-completion", "--show-completion"}
+    for call in re.findall(
+        r"^(?:.*\| )?tchat (?!sessions|config|prompts|doctor)(.*)$", readme, re.MULTILINE
+    ):
+        unquoted = re.sub(r"\"[^\"]*\"|'[^']*'", "", call)
+        for flag in re.findall(r"(?<!\S)--?[a-z][a-z-]*", unquoted):
+            assert flag in known, call

@@ -1,0 +1,81 @@
+"""An app that shows one screen or widget, as the chat's app would."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from rich.cells import cell_len
+from textual.app import App
+from textual.pilot import Pilot
+from textual.screen import Screen
+
+from tchat.paths import user_paths
+from tchat.tui.keymap import remap
+from tchat.tui.theme_variables import variable_defaults
+from tchat.tui.themes import DEFAULT, load_themes
+
+NARROW, WIDE = (60, 16), (120, 40)
+SIZES = (NARROW, WIDE)
+HOSTILE = "[/foo] \x1b[31m\u202eevil\x9b2J\n名前 [@click=app.quit]"
+UNSAFE = set(map(chr, [*range(0x20), *range(0x7F, 0xA0), 0x202E]))
+
+
+class Stage(App[None]):
+    """Themes, keys and nothing else; ``ended_with`` gets the result of the screen pushed."""
+
+    ENABLE_COMMAND_PALETTE = False
+    ended_with: Any = "not ended"
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        return variable_defaults(self.current_theme)
+
+    def on_mount(self) -> None:
+        for theme in load_themes(user_paths()).themes:
+            self.register_theme(theme)
+        self.theme = DEFAULT
+
+    def end(self, result: Any) -> None:
+        self.ended_with = result
+
+
+Opened = tuple[Stage, Pilot[None]]
+
+
+@asynccontextmanager
+async def shown(
+    screen: Screen[Any], size: tuple[int, int] = WIDE, keys: dict[str, str] | None = None
+) -> AsyncIterator[Opened]:
+    """The screen on a terminal of this size, with the keys of ``config.toml``."""
+    app = Stage()
+    async with app.run_test(size=size, notifications=True) as pilot:
+        app.set_keymap(remap(keys or {}).keymap)
+        app.push_screen(screen, app.end)
+        await pilot.pause()
+        await pilot.pause()
+        yield app, pilot
+
+
+def lines(app: App[Any]) -> list[str]:
+    """What is on the screen, line by line."""
+    return [strip.text.rstrip() for strip in app.screen._compositor.render_strips()]
+
+
+def text(app: App[Any]) -> str:
+    """What is on the screen."""
+    return "\n".join(lines(app))
+
+
+def is_tame(app: App[Any]) -> bool:
+    """Whether nothing on the screen acts on a terminal, and every line fits."""
+    return all(not UNSAFE & set(line) and cell_len(line) <= app.size.width for line in lines(app))
+
+
+async def until(pilot: Pilot[Any], happened: Callable[[], bool]) -> None:
+    """Wait until ``happened``, two seconds at most."""
+    for _ in range(100):
+        if happened():
+            return
+        await pilot.pause(0.02)
+    raise AssertionError("it did not happen")

@@ -1,0 +1,336 @@
+"""The chat screen: flows from a key to the transcript, with a tiny model."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+
+from tchat.engine.run import Run
+from tchat.paths import Paths, user_paths
+from tchat.sessions.records import Role, Status
+from tchat.sessions.store import SessionStore
+from tchat.settings import Sampling, Settings
+from tchat.tui.app import TchatApp
+from tchat.tui.screens.chat import ChatScreen
+from tchat.tui.screens.confirm import Confirm
+from tchat.tui.screens.models import ModelPicker
+from tchat.tui.screens.picker import Picker
+from tchat.tui.screens.sessions import SessionsScreen
+from tchat.tui.screens.settings import SettingsScreen
+from tchat.tui.screens.themes import ThemePicker
+from tchat.tui.widgets.prompt_draft import Draft
+
+ENDLESS = Sampling(temp=0, logit_bias=("<|im_end|>=-100", "<|endoftext|>=-100"))
+PATIENCE = 20.0  # seconds for anything to happen
+
+
+class Shown:
+    """The app under a pilot, and short words for what tests ask of it."""
+
+    def __init__(self, pilot: Pilot[None], store: SessionStore) -> None:
+        self.pilot = pilot
+        self.store = store
+
+    @property
+    def screen(self) -> ChatScreen:
+        screen = self.pilot.app.screen_stack[1]
+        assert isinstance(screen, ChatScreen)
+        return screen
+
+    async def until(self, met: Callable[[], bool]) -> None:
+        """Wait until something is the case."""
+        end = asyncio.get_running_loop().time() + PATIENCE
+        while not met():
+            assert asyncio.get_running_loop().time() < end, "it did not happen"
+            await self.pilot.pause(0.02)
+
+    async def idle(self) -> None:
+        """Wait until the engine has nothing to do and the screen has settled."""
+        await self.until(lambda: not self.screen.busy)
+        await self.pilot.app.workers.wait_for_complete(
+            [w for w in self.pilot.app.workers if w.group in ("turn", "send", "begin")]
+        )
+        await self.pilot.pause()
+
+    async def type(self, text: str) -> None:
+        """Type a prompt and send it."""
+        self.screen.prompt.load(text)
+        await self.pilot.press("enter")
+        await self.pilot.pause()
+
+    async def ask(self, text: str) -> None:
+        """Send a prompt and wait for the reply."""
+        before = len(self.branch)
+        await self.type(text)
+        await self.until(lambda: len(self.branch) > before)
+        await self.idle()
+
+    @property
+    def branch(self) -> list[tuple[str, str]]:
+        """Role and text of each stored message on the active path."""
+        session = self.screen.conversation.session
+        if session is None:
+            return []
+        messages = self.screen.conversation._store.branch(session.id)
+        return [(message.role.value, message.text) for message in messages]
+
+    @property
+    def entries(self) -> list[tuple[str, str]]:
+        """Role and text of what the transcript shows, apart from notices."""
+        column = self.screen.transcript._column
+        shown = [column.entry(place) for place in range(len(column))]
+        return [(each.role, each.text) for each in shown if each.role != "notice"]
+
+    @property
+    def notices(self) -> str:
+        column = self.screen.transcript._column
+        shown = [column.entry(place) for place in range(len(column))]
+        return "\n".join(each.text for each in shown if each.role == "notice")
+
+
+@pytest.fixture
+def paths() -> Paths:
+    return user_paths()
+
+
+@pytest.fixture
+def settings(tiny_model: Path) -> Settings:
+    sampling = Sampling(temp=0, max_tokens=12)
+    return Settings(model=str(tiny_model), threads=1, sampling=sampling)
+
+
+@pytest.fixture
+def slowly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the tiny model write as slowly as a large one: it fills its context in half a second."""
+    visible = Run._visible
+
+    def late(self: Run, token: int) -> bytes:
+        time.sleep(0.01)
+        return visible(self, token)
+
+    monkeypatch.setattr(Run, "_visible", late)
+
+
+@asynccontextmanager
+async def opened(
+    settings: Settings, paths: Paths, size: tuple[int, int] = (100, 30)
+) -> AsyncIterator[Shown]:
+    with SessionStore(paths.sessions_db) as store:
+        app = TchatApp(settings, paths, store)
+        async with app.run_test(size=size) as pilot:
+            shown = Shown(pilot, store)
+            await pilot.pause()
+            await shown.idle()
+            yield shown
+            if app.is_running:
+                await app.action_quit()
+
+
+async def test_a_prompt_is_answered_and_stored(settings: Settings, paths: Paths) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.ask("Hello")
+        assert shown.branch[0] == ("user", "Hello")
+        assert shown.branch[1][0] == "assistant"
+        assert shown.branch[1][1]
+        assert shown.entries == shown.branch
+
+
+@pytest.mark.usefixtures("slowly")
+async def test_a_prompt_sent_meanwhile_waits_and_is_answered(
+    settings: Settings, paths: Paths
+) -> None:
+    async with opened(replace(settings, sampling=ENDLESS), paths) as shown:
+        await shown.type("one")
+        await shown.until(lambda: any(r == "assistant" and t for r, t in shown.entries))
+        await shown.type("two")
+        assert shown.screen.prompt.queue == ["two"]
+        await shown.pilot.press("escape")
+        await shown.until(lambda: len(shown.branch) == 4)
+        await shown.until(lambda: bool(shown.entries[-1][1]))
+        await shown.pilot.press("escape")
+        await shown.idle()
+        assert [text for role, text in shown.branch if role == "user"] == ["one", "two"]
+
+
+@pytest.mark.usefixtures("slowly")
+async def test_escape_stops_and_the_partial_reply_stays(settings: Settings, paths: Paths) -> None:
+    async with opened(replace(settings, sampling=ENDLESS), paths) as shown:
+        await shown.type("go on for ever")
+        await shown.until(lambda: any(r == "assistant" and t for r, t in shown.entries))
+        await shown.pilot.press("escape")
+        await shown.idle()
+        session = shown.screen.conversation.session
+        assert session is not None
+        reply = shown.store.branch(session.id)[-1]
+        assert reply.role is Role.ASSISTANT
+        assert reply.status is Status.STOPPED
+        assert reply.text
+
+
+async def test_regenerating_makes_a_sibling_that_can_be_flipped(
+    settings: Settings, paths: Paths
+) -> None:
+    hot = replace(settings, sampling=Sampling(temp=2, max_tokens=12))
+    async with opened(hot, paths) as shown:
+        await shown.ask("Hello")
+        first = shown.branch[1]
+        await shown.pilot.press("alt+r")
+        await shown.until(lambda: len(shown.branch) == 2 and shown.branch[1] != first)
+        await shown.idle()
+        await shown.pilot.press("alt+up", "less_than_sign")
+        await shown.until(lambda: shown.branch[1] == first)
+        await shown.until(lambda: shown.entries == shown.branch)
+
+
+async def test_editing_an_earlier_message_makes_a_branch(settings: Settings, paths: Paths) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.ask("one")
+        await shown.pilot.press("alt+up", "alt+up", "e")
+        await shown.pilot.pause()
+        assert shown.screen.prompt.draft.text == "one"
+        await shown.type("uno")
+        await shown.until(lambda: len(shown.branch) == 2 and shown.branch[0][1] == "uno")
+        await shown.idle()
+        assert shown.entries == shown.branch
+
+
+async def test_the_model_cursor_deletes_after_asking(settings: Settings, paths: Paths) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.ask("one")
+        await shown.ask("two")
+        await shown.pilot.press("alt+up", "alt+up", "d")
+        await shown.until(lambda: isinstance(shown.pilot.app.screen, Confirm))
+        await shown.pilot.press("y")
+        await shown.until(lambda: len(shown.branch) == 2)
+        await shown.until(lambda: shown.entries == shown.branch)
+
+
+@pytest.mark.parametrize(
+    ("key", "dialog"),
+    [
+        ("f1", Picker),
+        ("f2", ModelPicker),
+        ("f3", SettingsScreen),
+        ("f4", ThemePicker),
+        ("f5", Picker),
+        ("f6", SessionsScreen),
+        ("ctrl+r", SessionsScreen),
+        ("ctrl+t", Picker),
+        ("ctrl+p", Picker),
+    ],
+)
+@pytest.mark.parametrize("size", [(60, 16), (120, 40)])
+async def test_every_dialog_opens_and_closes(
+    settings: Settings, paths: Paths, key: str, dialog: type, size: tuple[int, int]
+) -> None:
+    async with opened(settings, paths, size) as shown:
+        await shown.pilot.press(key)
+        await shown.until(lambda: isinstance(shown.pilot.app.screen, dialog))
+        await shown.pilot.press("escape")
+        await shown.until(lambda: shown.pilot.app.screen is shown.screen)
+
+
+async def test_a_session_is_found_and_opened(settings: Settings, paths: Paths) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.ask("about whales")
+        await shown.pilot.press("ctrl+n")
+        await shown.until(lambda: shown.screen.conversation.session is None)
+        await shown.ask("about cheese")
+        await shown.pilot.press("ctrl+r")
+        await shown.until(lambda: isinstance(shown.pilot.app.screen, SessionsScreen))
+        await shown.pilot.press(*"whales", "enter")
+        await shown.until(lambda: bool(shown.branch) and shown.branch[0][1] == "about whales")
+        await shown.until(lambda: shown.entries == shown.branch)
+
+
+async def test_private_mode_stores_nothing(settings: Settings, paths: Paths) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.pilot.press("f8")
+        await shown.until(lambda: shown.screen.conversation.private)
+        await shown.ask("a secret")
+        assert shown.store.sessions() == []
+        assert shown.screen.prompt.private
+        assert not (paths.config / "history.jsonl").exists()
+
+
+async def test_settings_and_model_can_be_changed_while_chatting(
+    settings: Settings, paths: Paths, tiny_spm: Path
+) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.ask("one")
+        await shown.type("/set max_tokens 3")
+        await shown.until(lambda: shown.screen.conversation.settings.sampling.max_tokens == 3)
+        await shown.type(f"/model {tiny_spm}")
+        await shown.until(lambda: shown.screen.conversation.settings.model == str(tiny_spm))
+        await shown.idle()
+        await shown.ask("two")
+        session = shown.screen.conversation.session
+        assert session is not None
+        reply = shown.store.branch(session.id)[-1]
+        assert reply.model == str(tiny_spm)
+        assert reply.usage["completion"] <= 3
+
+
+async def test_a_missing_model_is_an_error_in_the_transcript(
+    settings: Settings, paths: Paths
+) -> None:
+    async with opened(replace(settings, model="/nowhere/model.gguf"), paths) as shown:
+        assert any(role == "error" and "model.gguf" in text for role, text in shown.entries)
+        await shown.type("Hello")
+        await shown.until(lambda: len(shown.branch) == 1)
+        await shown.idle()
+        await shown.type(f"/model {settings.model}")
+        await shown.idle()
+        await shown.type("/continue")
+        await shown.until(lambda: len(shown.branch) == 2)
+        await shown.idle()
+
+
+@pytest.mark.parametrize(
+    "command", ["/help", "/stats", "/version", "/show temp", "/system", "/title x"]
+)
+async def test_commands_never_break_the_screen(
+    settings: Settings, paths: Paths, command: str
+) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.type(command)
+        await shown.pilot.pause()
+        await shown.pilot.press("escape")
+        await shown.ask("still there?")
+
+
+async def test_an_unknown_command_is_told_and_not_lost(settings: Settings, paths: Paths) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.type("/exprot")
+        await shown.pilot.pause()
+        assert shown.screen.prompt.draft.text == "/exprot"
+        assert shown.branch == []
+
+
+async def test_ctrl_c_clears_then_stops_then_twice_quits(settings: Settings, paths: Paths) -> None:
+    async with opened(settings, paths) as shown:
+        shown.screen.prompt.load(Draft("some words"))
+        await shown.pilot.press("ctrl+c")
+        assert shown.screen.prompt.draft.text == ""
+        await shown.pilot.press("ctrl+c", "ctrl+c")
+        await shown.until(lambda: not shown.pilot.app.is_running)
+
+
+async def test_a_theme_file_of_the_users_is_taken_when_it_is_saved(
+    settings: Settings, paths: Paths
+) -> None:
+    async with opened(settings, paths) as shown:
+        themes = Path(__file__).parents[2] / "themes"
+        paths.themes.mkdir(parents=True)
+        (paths.themes / "mine.toml").write_text((themes / "tchat-light.toml").read_text())
+        await shown.until(lambda: "mine" in shown.pilot.app.available_themes)
+        await shown.type("/theme mine")
+        await shown.until(lambda: shown.pilot.app.theme == "mine")
+        assert 'theme = "mine"' in paths.config_file.read_text()

@@ -1,0 +1,156 @@
+"""Keys: declared once, remapped from config.toml, told when something is wrong."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from textual.app import App
+from textual.binding import Binding, BindingType
+from textual.widgets import Input
+
+from tchat.tui.keymap import remap
+from tchat.tui.keys import KEYS, Scope, bindings, declared, show_key, with_keymap
+
+
+def test_ids_are_unique_and_say_where_they_belong() -> None:
+    ids = [action.id for action in KEYS]
+    assert len(set(ids)) == len(ids)
+    for action in KEYS:
+        assert action.id.startswith(f"{action.scope.lower()}.")
+        assert action.help
+
+
+@pytest.mark.parametrize("scope", Scope)
+def test_no_two_actions_of_a_scope_share_a_key(scope: Scope) -> None:
+    keys = [key for action in KEYS if action.scope == scope for key in action.keys.split(",")]
+    assert len(set(keys)) == len(keys)
+
+
+def test_a_binding_carries_the_id_that_the_keymap_knows() -> None:
+    bound = {binding.id: binding for binding in bindings(Scope.CHAT)}
+    assert bound["chat.sessions"].key == "ctrl+r"
+    assert bound["chat.sessions"].action == "sessions"
+    assert bound["chat.sessions"].priority
+
+
+def test_the_bindings_of_a_widget_become_actions() -> None:
+    own = [
+        Binding("enter", "send", "Send", id="prompt.send"),
+        Binding("x", "hidden", "Has no id"),
+        ("y", "short", "Has none either"),
+    ]
+    assert [action.id for action in declared(own, Scope.PROMPT)] == ["prompt.send"]
+
+
+def test_keys_are_remapped_and_spelled_as_textual_does() -> None:
+    keymap, warnings = remap({"chat.quit": "F10", "chat.help": "?, Del", "chat.tree": "Ctrl+UP"})
+    assert keymap == {"chat.quit": "f10", "chat.help": "?,delete", "chat.tree": "ctrl+up"}
+    assert warnings == []
+
+
+def test_two_actions_may_swap_their_keys() -> None:
+    keymap, warnings = remap({"chat.sidebar": "ctrl+n", "chat.new-session": "ctrl+b"})
+    assert keymap == {"chat.sidebar": "ctrl+n", "chat.new-session": "ctrl+b"}
+    assert warnings == []
+
+
+@pytest.mark.parametrize(
+    ("configured", "told"),
+    [
+        ({"chat.sesions": "f9"}, "did you mean `chat.sessions`?"),
+        ({"zzz": "f9"}, "F1 lists the actions"),
+        ({"chat.sessions": "contrl+x"}, "did you mean `ctrl+x`?"),
+        ({"chat.sessions": "escpae"}, "did you mean `escape`?"),
+        ({"chat.sessions": "\x1b[2J"}, "is no key"),
+        ({"chat.sessions": ""}, "no key is named"),
+        ({"chat.sessions": " , "}, "no key is named"),
+        ({"chat.sessions": "ctrl+n"}, "Ctrl+N belongs to `chat.new-session` already"),
+        ({"sessions.rename": "ctrl+d"}, "Ctrl+D belongs to `sessions.delete` already"),
+    ],
+)
+def test_what_is_wrong_is_told_in_one_line_and_left_out(
+    configured: dict[str, str], told: str
+) -> None:
+    keymap, warnings = remap(configured)
+    assert keymap == {}
+    assert len(warnings) == 1
+    assert told in warnings[0]
+    assert warnings[0].startswith("config.toml, [keys]: ")
+    assert "\x1b" not in warnings[0]
+
+
+def test_a_mapping_taken_back_gives_its_default_back_too() -> None:
+    # The side bar cannot have Ctrl+R, so it keeps Ctrl+B, which the tree then cannot have.
+    keymap, warnings = remap({"chat.sidebar": "ctrl+r", "chat.tree": "ctrl+b"})
+    in_force = [each.keys for each in with_keymap(keymap) if each.scope == Scope.CHAT]
+    assert len(set(in_force)) == len(in_force)
+    assert warnings
+
+
+def test_dialogs_may_use_the_keys_of_the_chat() -> None:
+    assert remap({"sessions.rename": "ctrl+r"}).warnings == []
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from([action.id for action in KEYS]) | st.text(max_size=9),
+        st.sampled_from([action.keys for action in KEYS]) | st.text(max_size=9),
+    )
+)
+def test_whatever_is_configured_no_two_actions_of_a_scope_share_a_key(
+    configured: dict[str, str],
+) -> None:
+    keymap, warnings = remap(configured)
+    for scope in Scope:
+        own = [each for each in with_keymap(keymap) if each.scope == scope]
+        keys = [key for each in own for key in set(each.keys.split(","))]
+        assert len(set(keys)) == len(keys)
+    assert all("\n" not in warning for warning in warnings)
+
+
+@pytest.mark.parametrize(
+    ("key", "shown"),
+    [
+        ("ctrl+r", "Ctrl+R"),
+        ("alt+up", "Alt+↑"),
+        ("f1", "F1"),
+        ("escape", "Esc"),
+        ("c", "c"),
+        ("+", "+"),
+        ("ctrl+shift+pageup", "Ctrl+Shift+PgUp"),
+        ("less_than_sign", "<"),
+    ],
+)
+def test_keys_are_shown_as_people_write_them(key: str, shown: str) -> None:
+    assert show_key(key) == shown
+
+
+class Keyed(App[None]):
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(Scope.CHAT)]
+    called = ""
+
+    def compose(self) -> object:
+        yield Input()
+
+    def action_sessions(self) -> None:
+        self.called = "sessions"
+
+    def action_new_session(self) -> None:
+        self.called = "new"
+
+
+async def test_a_remapped_key_works_and_the_old_one_does_not() -> None:
+    app = Keyed()
+    async with app.run_test() as pilot:
+        app.set_keymap(remap({"chat.sessions": "f9,ctrl+l"}).keymap)
+        await pilot.press("ctrl+r")
+        assert app.called == ""
+        await pilot.press("f9")
+        assert app.called == "sessions"
+        await pilot.press("ctrl+n")
+        assert app.called == "new"
+        await pilot.press("ctrl+l")
+        assert app.called == "sessions"

@@ -1,0 +1,280 @@
+"""The list of sessions, in its dialog and at the side."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+from textual.events import Resize
+from textual.widgets import Input
+
+from tchat.sessions.records import Session
+from tchat.tui.screens.sessions import SessionChoice, SessionsScreen
+from tchat.tui.widgets.sidebar import Sidebar, day_text, local_time, session_items
+
+from .session_desk import DAY, NOW, Desk, session
+from .stage import HOSTILE, NARROW, SIZES, WIDE, Stage, is_tame, lines, shown, text, until
+
+SESSIONS = [
+    session(1, "Why is the sky blue?", 60),
+    session(2, HOSTILE, 90),
+    session(3, "Sourdough timing", DAY, 1),
+    session(4, "", 3 * DAY),
+    session(5, "Packing list", 40 * DAY, 1234),
+]
+
+
+def screen(
+    desk: Desk | None = None, current: str = "", sessions: list[Session] | None = None
+) -> SessionsScreen:
+    return SessionsScreen(
+        SESSIONS if sessions is None else sessions, desk or Desk(), current=current, now=NOW
+    )
+
+
+def titles(opened: SessionsScreen) -> list[str]:
+    return [item.title for item in opened.list.shown]
+
+
+# Days
+
+
+@pytest.mark.parametrize(
+    ("age", "day"),
+    [
+        (0, "Today"),
+        (1, "Yesterday"),
+        (2, "Tuesday"),
+        (6, "Friday"),
+        (7, "5 March 2026"),
+        (-3, "Today"),
+    ],
+)
+def test_days_are_called_as_people_call_them(age: int, day: str) -> None:
+    today = local_time(NOW)
+    assert today is not None
+    assert day_text(today - timedelta(days=age), today) == day
+
+
+@given(st.floats(allow_nan=True))
+def test_a_time_that_no_calendar_has_breaks_nothing(seconds: float) -> None:
+    stored = session(1, "x")
+    wrong = [
+        Session(**{**{f: getattr(stored, f) for f in stored.__slots__}, "updated_at": seconds})
+    ]
+    assert len(list(session_items(wrong, now=NOW))) == 1
+
+
+# The dialog
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_sessions_stand_under_their_days(size: tuple[int, int]) -> None:
+    async with shown(screen(current=SESSIONS[0].id), size) as (app, _):
+        assert is_tame(app)
+        page = lines(app)
+        today = next(n for n, line in enumerate(page) if "Today ──" in line)
+        assert "❯ ● Why is the sky blue?" in page[today + 1]
+        assert "[/foo] ␛[31m⟦U+202E⟧evil" in page[today + 2]
+        yesterday = next(n for n, line in enumerate(page) if "Yesterday ──" in line)
+        assert "Sourdough timing" in page[yesterday + 1]
+
+
+async def test_all_that_is_known_shows_where_there_is_room() -> None:
+    async with shown(screen(), WIDE) as (app, _):
+        page = text(app)
+        assert "31 January 2026 ──" in page
+        assert " 1 message " in page
+        assert "1,234 messages" in page
+        assert "Untitled" in page
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_a_title_is_found_and_opened(size: tuple[int, int]) -> None:
+    opened = screen()
+    async with shown(opened, size) as (app, pilot):
+        await pilot.press(*"sour")
+        await pilot.pause()
+        assert titles(opened) == ["Sourdough timing"]
+        await pilot.press("enter")
+        await pilot.pause()
+        assert app.ended_with == SessionChoice(SESSIONS[2].id)
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_a_session_is_renamed_on_its_line(size: tuple[int, int]) -> None:
+    desk = Desk()
+    opened = screen(desk, current=SESSIONS[2].id)
+    async with shown(opened, size) as (app, pilot):
+        row = next(n for n, line in enumerate(lines(app)) if "Sourdough" in line)
+        await pilot.press("f2")
+        await pilot.pause()
+        assert lines(app)[row].count("Sourdough timing") == 1
+        await pilot.press(*"Bread", "enter")
+        await until(pilot, lambda: "Bread" in titles(opened))
+        assert desk.asked == [("rename", SESSIONS[2].id, "Bread")]
+        assert "Bread" in lines(app)[row]
+        assert opened.list.item is not None
+        assert opened.list.item.title == "Bread"
+
+
+@pytest.mark.parametrize("keys", [["escape"], ["enter"], ["ctrl+u", "enter"], ["space", "enter"]])
+async def test_a_title_is_not_changed_by_nothing(keys: list[str]) -> None:
+    desk = Desk()
+    opened = screen(desk)
+    async with shown(opened) as (app, pilot):
+        await pilot.press("f2", "x" if keys == ["escape"] else "right", *keys)
+        await pilot.pause()
+        assert desk.asked == []
+        assert not opened.list.editing
+        assert app.ended_with == "not ended"
+        await pilot.press(*"sour")
+        await pilot.pause()
+        assert titles(opened) == ["Sourdough timing"]
+
+
+async def test_keys_that_act_on_a_session_rest_while_its_title_is_changed() -> None:
+    desk = Desk()
+    opened = screen(desk)
+    async with shown(opened) as (_, pilot):
+        await pilot.press("f2", "ctrl+d", "ctrl+s", "tab", "down", "f2")
+        await pilot.pause()
+        assert desk.asked == []
+        assert opened.list.item is not None
+        assert opened.list.item.key == SESSIONS[0].id
+
+
+async def test_a_deletion_can_be_undone() -> None:
+    desk = Desk()
+    opened = screen(desk)
+    before = [each.title for each in SESSIONS]
+    async with shown(opened) as (app, pilot):
+        await pilot.press("down", "down", "ctrl+d")
+        await until(pilot, lambda: len(titles(opened)) == 4)
+        assert "deleted “Sourdough timing”" in text(app)
+        await pilot.press("ctrl+d")
+        await until(pilot, lambda: len(titles(opened)) == 3)
+        await pilot.press("ctrl+z", "ctrl+z", "ctrl+z")
+        await until(pilot, lambda: len(titles(opened)) == 5)
+        assert [item.key for item in opened.list.shown] == [each.id for each in SESSIONS]
+        assert [what for what, *_ in desk.asked] == ["delete", "delete", "restore", "restore"]
+    assert [each.title for each in SESSIONS] == before
+
+
+async def test_the_last_session_can_be_deleted() -> None:
+    opened = screen(sessions=SESSIONS[:1])
+    async with shown(opened) as (app, pilot):
+        await pilot.press("ctrl+d", "ctrl+d", "f2", "ctrl+s")
+        await until(pilot, lambda: not titles(opened))
+        assert "No session yet." in text(app)
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_what_the_desk_cannot_do_is_told_and_shown_as_it_is(size: tuple[int, int]) -> None:
+    desk = Desk()
+    desk.broken = True
+    opened = screen(desk)
+    async with shown(opened, size) as (app, pilot):
+        await pilot.press("ctrl+d")
+        await pilot.press("f2", *"new", "enter")
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: len(desk.asked) == 3)
+        await pilot.pause(0.1)
+        assert titles(opened)[0] == SESSIONS[0].title
+        assert len(titles(opened)) == 5
+        assert "the disk is full [/b]␛" in text(app)
+        assert is_tame(app)
+
+
+async def test_an_export_says_where_it_is() -> None:
+    desk = Desk()
+    async with shown(screen(desk)) as (app, pilot):
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: "Written to /tmp/[/x]␛.md" in text(app))
+        assert desk.asked == [("export", SESSIONS[0].id)]
+
+
+async def test_remapped_keys_work_and_are_shown() -> None:
+    desk = Desk()
+    async with shown(screen(desk), keys={"sessions.export": "f9"}) as (app, pilot):
+        assert "F9\xa0export" in text(app)
+        await pilot.press("ctrl+s", "f9")
+        await until(pilot, lambda: bool(desk.asked))
+        assert desk.asked == [("export", SESSIONS[0].id)]
+
+
+# At the side
+
+
+class Sided(Stage):
+    def compose(self) -> ComposeResult:
+        with Horizontal():
+            yield Sidebar(wanted=True)
+            yield Input()
+
+    opened = ""
+    left = False
+
+    def on_sidebar_opened(self, event: Sidebar.Opened) -> None:
+        self.opened = event.session_id
+
+    def on_sidebar_left(self) -> None:
+        self.left = True
+        self.query_one("Horizontal > Input", Input).focus()
+
+    def on_resize(self, event: Resize) -> None:
+        self.query_one(Sidebar).fit(event.size.width)
+
+
+async def test_a_session_at_the_side_is_found_and_opened() -> None:
+    app = Sided()
+    async with app.run_test(size=WIDE) as pilot:
+        sidebar = app.query_one(Sidebar)
+        sidebar.show(SESSIONS, SESSIONS[2].id, NOW)
+        await pilot.pause()
+        assert is_tame(app)
+        assert "● Sourdough timing" in text(app)
+        sidebar.focus()
+        await pilot.press(*"pack", "enter")
+        await pilot.pause()
+        assert app.opened == SESSIONS[4].id
+        await pilot.press("escape")
+        await pilot.pause()
+        assert app.left
+
+
+async def test_the_cursor_shows_only_where_the_keys_go() -> None:
+    app = Sided()
+    async with app.run_test(size=WIDE) as pilot:
+        sidebar = app.query_one(Sidebar)
+        sidebar.show(SESSIONS, "", NOW)
+        app.query_one("Horizontal > Input", Input).focus()
+        await pilot.pause()
+        assert "❯" not in text(app)
+        sidebar.focus()
+        await pilot.pause()
+        assert "❯" in text(app)
+
+
+async def test_the_sidebar_folds_where_there_is_no_room_and_comes_back() -> None:
+    app = Sided()
+    async with app.run_test(size=WIDE) as pilot:
+        sidebar = app.query_one(Sidebar)
+        sidebar.focus()
+        await pilot.pause()
+        await pilot.resize_terminal(*NARROW)
+        await pilot.pause()
+        assert not sidebar.display
+        assert app.left
+        await pilot.resize_terminal(*WIDE)
+        await pilot.pause()
+        assert sidebar.display
+        assert not sidebar.toggle()
+        assert sidebar.toggle()
+        assert not sidebar.fit(60)
+        assert not sidebar.toggle()
+        assert not sidebar.fit(120)

@@ -1,0 +1,255 @@
+"""One entry as lines, without an app."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tchat.tui.widgets.transcript.entry import Entry
+from tchat.tui.widgets.transcript.layout import EntryLayout, Format
+from tchat.tui.widgets.transcript.lines import Line
+from tchat.tui.widgets.transcript.palette import Palette
+
+FRAGMENTS = [
+    "# Heading\n",
+    "A *paragraph* with **strong** words, `code` and [a link](https://x.org/a).\n",
+    "Underlined\n===\n",
+    "\n",
+    "- item\n",
+    "  - nested\n",
+    "1. first\n",
+    "   indented\n",
+    "- [x] done\n",
+    "```python\n",
+    "def f(x):\n\treturn 'y' # z\n",
+    "```\n",
+    "    code\n",
+    "> quoted\n",
+    "> ```c\n> int x;\n",
+    ">> deeper\n",
+    "| a | b |\n|---|:-:|\n",
+    "| one | **two** |\n",
+    "| \\| |\n",
+    "<div>raw</div>\n",
+    "---\n",
+    "日本語のテキスト 👩\u200d👩\u200d👧 שלום e\u0301 ",
+    "\x1b[31mred\x07\u202e\r\n",
+    "&#x202E;&lt; ![i](javascript:x) <https://y.org> ~~gone~~ ",
+    "word " * 90,
+    "x" * 300,
+]
+MARKDOWN = st.lists(st.sampled_from(FRAGMENTS) | st.text(max_size=12), max_size=14).map("".join)
+
+
+def reply(text: str, **fields: object) -> Entry:
+    return replace(Entry(key=1, role="assistant", text=text), **fields)
+
+
+def layout(entry: Entry, width: int = 60, **form: bool) -> EntryLayout:
+    return EntryLayout(entry, Format(Palette(), width, **form))
+
+
+def shown(text: str, width: int = 60) -> list[str]:
+    """The rows of a reply, without the empty one below it."""
+    return [row.text.rstrip() for row in layout(reply(text), width).lines()][:-1]
+
+
+def clicks(rows: list[Line], key: str) -> list[object]:
+    return [
+        p.style.meta[key] for row in rows for p in row.segments if p.style and key in p.style.meta
+    ]
+
+
+# Markdown.
+
+
+def test_headings_lists_and_rules() -> None:
+    assert shown("# One\n- a\n  - b\n    - c\n\n3. x\n- [x] y\n- [ ] z\n\n---\nend") == [
+        *("One", "• a", "  ◦ b", "    ▪ c", "", "3. x", "☑ y", "☐ z", ""),
+        *("─" * 57, "", "end"),
+    ]
+
+
+def test_a_table_fits_and_wraps_its_widest_column() -> None:
+    table = "| a | b |\n|--:|---|\n| 1 | " + "word " * 12 + "|\n"
+    rows = shown(table, 40)
+    assert rows[:2] == ["a │ b", "──┼─" + "─" * 33]
+    assert rows[2].startswith("1 │ word word")
+    assert rows[3].startswith("  │ word")
+
+
+def test_a_table_too_wide_for_the_screen_names_each_cell() -> None:
+    header = "|" + "|".join(f"name{n}" for n in range(8)) + "|\n" + "|---" * 8 + "|\n"
+    rows = shown(header + "|" + "|".join("abcdefgh" for _ in range(8)) + "|\n", 24)
+    assert rows[0] == "───"
+    assert rows[1] == "name0: abcdefgh"
+
+
+def test_quotes_hold_blocks_of_their_own() -> None:
+    assert shown("> one\n> - two\n>\n> > three\n") == ["▎ one", "▎ • two", "▎", "▎ ▎ three"]
+
+
+def test_raw_html_is_shown() -> None:
+    assert shown("<b>x</b>\n\nVec<T> and <i>y</i>") == ["<b>x</b>", "", "Vec<T> and <i>y</i>"]
+
+
+def test_code_has_a_header_and_is_folded_not_wrapped() -> None:
+    rows = shown("```python title=x\nabc = 1  # " + "z" * 40 + "\n```\nend", 30)
+    assert rows[0].split() == ["▎", "python", "copy"]
+    assert rows[1] == "▎ abc = 1  # zzzzzzzzzzzzz"
+    assert rows[2].startswith("▎ zzzz")
+    assert rows[-2:] == ["", "end"]
+
+
+def test_code_is_copied_as_it_was_written() -> None:
+    made = layout(reply("```\n\tone  \n```\n> ```\n> two\n> ```\n"))
+    assert clicks(list(made.lines()), "code")
+    assert ["\n".join(fence.source) for fence in made.fences] == ["\tone  ", "two"]
+
+
+def test_addresses_are_spelled_out_and_only_those_of_web_and_mail_can_be_clicked() -> None:
+    made = list(
+        layout(reply("[a](https://a.org/x) [b](javascript:b) see http://c.org/(d).")).lines()
+    )
+    assert "a (https://a.org/x) " in made[0].text
+    assert set(clicks(made, "link")) == {"https://a.org/x", "http://c.org/(d)"}
+
+
+# What stands around the text.
+
+
+def test_reasoning_is_one_line_until_it_is_asked_for() -> None:
+    made = layout(reply("So.", reasoning="First this.\nThen that.", reasoning_tokens=132))
+    rows = [row.text for row in made.lines()]
+    assert rows == ["▸ reasoning · 132 tokens · First this. Then that.", "", "So.", ""]
+    made.fold(False)
+    rows = [row.text for row in made.lines()]
+    assert rows[:3] == ["▾ reasoning · 132 tokens", "┆ First this.", "┆ Then that."]
+
+
+def test_reasoning_is_shown_while_it_streams_and_folded_at_the_answer() -> None:
+    made = layout(reply("", status="streaming"))
+    assert [row.text for row in made.lines()] == ["▍", ""]
+    made.feed(reasoning="Let me")
+    made.feed(reasoning=" think")
+    assert [row.text for row in made.lines()][:2] == [
+        "▾ reasoning · 12 characters",
+        "┆ Let me think",
+    ]
+    made.feed("So")
+    assert next(row.text for row in made.lines()) == "▸ reasoning · 12 characters · Let me think"
+
+
+def test_the_foot_says_what_became_of_it() -> None:
+    entry = reply("x", status="interrupted", sibling=(2, 4), pinned=True, tokens=1200, label="M")
+    foot = "◇ interrupted — /continue · ‹ 2/4 › · ▲ pinned"
+    assert [row.text for row in layout(entry).lines()] == ["x", foot, ""]
+    assert clicks(list(layout(entry).lines()), "action") == ["continue", "previous", "next"]
+    details = [row.text for row in layout(entry, 100, details=True).lines()][1]
+    assert details == foot + " · M · 1,200 tokens"
+
+
+def test_prompts_are_shown_as_they_were_typed() -> None:
+    entry = Entry(key=1, role="user", text="*args\n  # x\n", attachments=("a\x1b.txt",))
+    assert [row.text.rstrip() for row in layout(entry).lines()] == [
+        "*args",
+        "  # x",
+        "+ a␛.txt",
+        "",
+    ]
+
+
+def test_an_error_can_be_retried() -> None:
+    made = list(layout(Entry(key=1, role="error", text="gone\nchoose another")).lines())
+    assert [row.text for row in made] == ["✗ gone", "  choose another", "↻ retry", ""]
+    assert clicks(made, "action") == ["retry"]
+    final = layout(Entry(key=1, role="error", text="gone", retry=False)).lines()
+    assert [row.text for row in final] == ["✗ gone", ""]
+
+
+# Streaming.
+
+
+@settings(max_examples=60, deadline=None)
+@given(MARKDOWN, MARKDOWN, st.data())
+def test_a_streamed_reply_ends_as_one_that_was_shown_whole(
+    text: str, reasoning: str, data: st.DataObject
+) -> None:
+    made = layout(reply("", status="streaming"))
+    for source, name in ((reasoning, "reasoning"), (text, "text")):
+        at = 0
+        while at < len(source):
+            size = data.draw(st.integers(1, 40))
+            made.feed(**{name: source[at : at + size]})
+            at += size
+    whole = reply(text, reasoning=reasoning)
+    assert made.adopt(whole)
+    assert list(made.lines()) == list(layout(whole).lines())
+
+
+@settings(max_examples=40, deadline=None)
+@given(MARKDOWN, st.sampled_from(["user", "assistant", "system", "notice", "error"]))
+def test_nothing_is_too_wide_or_dangerous_at_any_width(text: str, role: str) -> None:
+    for width in (20, 33, 80, 200):
+        entry = replace(reply(text), role=role, reasoning=text, sibling=(2, 4), status="stopped")
+        made = layout(entry, width, details=True)
+        made.fold(False)
+        for row in made.lines():
+            assert row.cells == sum(part.cell_length for part in row.segments)
+            assert row.cells <= width
+            assert not re.search("[\x00-\x1f\x7f-\x9f\u200b\u202a-\u202e\u2066-\u2069]", row.text)
+
+
+def test_what_is_finished_is_drawn_once() -> None:
+    made = layout(reply("", status="streaming"))
+    made.feed("one\n\n```python\nx = 1\n")
+    before = list(made.lines())[:3]
+    made.feed("y = 2\n```\n\n| a |\n|---|\n")
+    assert all(new is old for new, old in zip(made.lines(), before, strict=False))
+    assert made.settled >= 4
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ">" * 20_000,
+        "- " * 10_000,
+        "[" * 20_000,
+        "*a_ " * 10_000,
+        "|" * 5_000 + "\n" + "|-" * 2_500,
+        "`" * 50_000,
+        "x" * 100_000,
+        "日" * 50_000,
+        "\n".join(f"{' ' * n}- x" for n in range(300)),
+        "```python\n" + "(" * 50_000,
+    ],
+    ids=lambda text: repr(text[:8]),
+)
+def test_hostile_replies_do_not_stall(text: str) -> None:
+    start = time.process_time()
+    rows = list(layout(reply(text), 80).lines())
+    assert rows
+    assert time.process_time() - start < 5
+
+
+def test_only_a_text_that_is_the_same_is_adopted() -> None:
+    made = layout(reply("one", status="streaming"))
+    assert not made.adopt(reply("two"))
+    assert made.adopt(reply("one", pinned=True))
+    assert [row.text for row in made.lines()] == ["one", "▲ pinned", ""]
+    assert not made.adopt(reply("one", status="streaming"))
+
+
+def test_the_columns_of_a_growing_table_do_not_tremble() -> None:
+    made = layout(reply("", status="streaming"))
+    text = "| a | b |\n|---|---|\n" + "| one | **bold** [x](https://x.org) |\n" * 3
+    widths = []
+    for char in text:
+        made.feed(char)
+        widths += [row.cells for row in list(made.lines())[1:2] if row.text.startswith("─")]
+    assert widths == sorted(widths)
