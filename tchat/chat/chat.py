@@ -124,9 +124,7 @@ class Chat:
 
     # What a user does
 
-    def send(
-        self, prompt: str, *, prefill: str = "", after: int | None = None
-    ) -> Iterator[Event]:
+    def send(self, prompt: str, *, prefill: str = "", after: int | None = None) -> Iterator[Event]:
         """Store a prompt and write the reply to it, which begins with ``prefill``.
 
         The prompt follows the message ``after``, or the last reply.

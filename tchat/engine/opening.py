@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import threading
 import time
 from collections.abc import Callable
@@ -58,6 +59,8 @@ class Opening:
         self._model: _Result[Model] = _Result()
         self._context: _Result[Context] = _Result()
         self._thread = threading.Thread(target=self._open, name="loader", daemon=True)
+        # llama.cpp calls back into Python while it loads: an interpreter that ends must not be gone.
+        atexit.register(self._stop)
         self._thread.start()
 
     def model(self) -> Model:
@@ -90,9 +93,14 @@ class Opening:
         for model in self._model.made:
             model.close()
 
+    def _stop(self) -> None:
+        self._cancel.set()
+        self._thread.join()
+
     def _open(self) -> None:
         self._model.make(self._open_model)
         self._context.make(self._open_context)
+        atexit.unregister(self._stop)
 
     def _open_model(self) -> Model:
         return Model(self._options.path, gpu_layers=self._options.gpu_layers, cancel=self._cancel)
