@@ -59,7 +59,7 @@ class Opening:
         self._model: _Result[Model] = _Result()
         self._context: _Result[Context] = _Result()
         self._thread = threading.Thread(target=self._open, name="loader", daemon=True)
-        # llama.cpp calls back into Python while it loads: an interpreter that ends must not be gone.
+        # While it loads, llama.cpp calls back into Python, which must not have ended.
         atexit.register(self._stop)
         self._thread.start()
 
