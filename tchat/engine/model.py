@@ -50,6 +50,9 @@ class Model:
         params.n_gpu_layers = (_ALL_LAYERS if gpu_layers < 0 else gpu_layers) if offload else 0
         progress = self._lib.llama_progress_callback(lambda _share, _: not cancel.is_set())
         params.progress_callback = progress
+        # Built by GCC 12, llama.cpp's AMX kernels load a tile configuration that was never written
+        # and end the process (llama.cpp#20824); the library does not say what built it.
+        params.use_extra_bufts = b"AMX_INT8 = 1" not in self._lib.llama_print_system_info()
         backend().log.clear()
         self._handle = self._lib.llama_model_load_from_file(_encoded(path), params)
         if not self._handle:
