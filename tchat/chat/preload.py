@@ -6,6 +6,7 @@ The one needs no GIL, so they go on side by side; what is imported here comes be
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +16,14 @@ from tchat.engine.cancel import Cancel
 from tchat.engine.llama import backend, build_name
 from tchat.engine.opening import Opening
 from tchat.engine.options import EngineOptions
-from tchat.errors import ModelInvalid, TchatError
+from tchat.errors import ModelInvalid, TchatError, UsageError
 from tchat.models.facts import ModelFacts, read_facts
 from tchat.models.files import label
 from tchat.models.kinds import Kind
 from tchat.models.resolve import resolve
 from tchat.models.store import ModelStore
 from tchat.paths import Paths, expanded
+from tchat.sanitize import single_line
 from tchat.settings import Settings
 
 
@@ -59,14 +61,25 @@ def options_of(settings: Settings, facts: ModelFacts) -> EngineOptions:
 
     Raises:
         ModelError: An adapter is missing, or is none.
+        UsageError: Settings exclude each other.
     """
+    if settings.kv_type != "f16" and settings.flash_attn == "off":
+        raise UsageError(
+            f"a KV cache of type {settings.kv_type} needs flash attention",
+            "leave flash_attn at auto, or kv_type at f16",
+        )
     return EngineOptions(
         path=facts.path,
         template=facts.chat_template or None,
         ctx_size=settings.ctx_size,
         threads=settings.threads,
         gpu_layers=settings.gpu_layers,
+        tensor_split=parse_shares(settings.tensor_split),
         batch_size=settings.batch_size,
+        kv_type=settings.kv_type,
+        flash_attn=settings.flash_attn,
+        mmap=settings.mmap,
+        mlock=settings.mlock,
         loras=tuple(_loras(settings.lora)),
         control=tuple(_control_vectors(settings.control_vector)),
     )
@@ -80,6 +93,26 @@ def parse_scaled(entry: str) -> tuple[Path, float]:
     except ValueError:
         name, scale = "", 1.0
     return expanded(name or entry), scale
+
+
+def parse_shares(text: str) -> tuple[float, ...]:
+    """The numbers of ``3,1``; empty for an empty text.
+
+    Raises:
+        UsageError: It is no list of numbers of 0 or more, or they are all 0.
+    """
+    if not text:
+        return ()
+    try:
+        shares = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        shares = ()
+    if not all(0 <= share < math.inf for share in shares) or not any(shares):
+        raise UsageError(
+            f"`tensor_split` must be numbers like 3,1, not `{single_line(text, 60)}`",
+            "one share for each GPU, in the order of `tchat doctor`",
+        )
+    return shares
 
 
 def _loras(entries: Sequence[str]) -> Iterator[Lora]:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from tchat.engine.cancel import Cancel
 from tchat.engine.llama import backend
 from tchat.engine.model import Model
-from tchat.errors import DoesNotFit, TchatError
+from tchat.errors import DoesNotFit, TchatError, UsageError
 
 CTX_STEP = 256  # llama.cpp's padding of the KV cache; other sizes break
 DEFAULT_CTX = 8192
+KV_TYPES = MappingProxyType({"f16": 1, "q8_0": 8, "q4_0": 2})  # enum ggml_type
+FLASH_ATTN = MappingProxyType({"auto": -1, "off": 0, "on": 1})  # enum llama_flash_attn_type
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +54,13 @@ class Context:
         batch: Tokens decoded at once.
         threads: For reading and writing.
         cancel: Seen inside a decode.
+        kv_type: Type of the KV cache: ``f16``, ``q8_0`` or ``q4_0``.
+        flash_attn: ``auto``, ``on`` or ``off``.
         adapt: Called with each ``llama_context *`` that is made, to set its adapters.
 
     Raises:
         DoesNotFit: There is not enough memory for the KV cache.
+        UsageError: The model cannot have a KV cache of this type.
     """
 
     def __init__(
@@ -66,6 +72,8 @@ class Context:
         threads: int,
         cancel: Cancel,
         room: int = 0,
+        kv_type: str = "f16",
+        flash_attn: str = "auto",
         adapt: Callable[[Any], None] | None = None,
     ) -> None:
         self._lib = backend().lib
@@ -73,6 +81,8 @@ class Context:
         self._cancel = cancel
         self._abort = cancel.callback(self._lib.ggml_abort_callback)
         self._threads = (threads, threads)
+        self._kv_type = kv_type
+        self._flash_attn = flash_attn
         self._adapt = adapt
         self.size = size
         self.batch_size = batch
@@ -88,16 +98,15 @@ class Context:
         params.n_batch = params.n_ubatch = self.batch_size
         params.n_threads, params.n_threads_batch = self._threads
         params.n_seq_max, params.kv_unified = 1, True
+        params.type_k = params.type_v = KV_TYPES[self._kv_type]
+        params.flash_attn_type = FLASH_ATTN[self._flash_attn]
         params.no_perf = True
         params.abort_callback = self._abort
         params.abort_callback_data = self._cancel.address
         backend().log.clear()
         handle = self._lib.llama_init_from_model(self._model.handle, params)
         if not handle:
-            raise DoesNotFit(
-                f"no context of {room:,} tokens can be made: {backend().log.reason()}",
-                "ask for a smaller one with --ctx-size",
-            )
+            raise self._refused(room, backend().log.reason())
         if self._adapt is not None:
             try:
                 self._adapt(handle)
@@ -105,6 +114,18 @@ class Context:
                 self._lib.llama_free(handle)
                 raise
         return handle
+
+    def _refused(self, room: int, reason: str) -> TchatError:
+        """Why llama.cpp made no context: for want of memory, or of kernels for the KV cache."""
+        if self._kv_type != "f16" and "cache" in reason and "allocate" not in reason:
+            return UsageError(
+                f"this model cannot have a KV cache of type {self._kv_type}: {reason}",
+                "leave kv_type at f16",
+            )
+        return DoesNotFit(
+            f"no context of {room:,} tokens can be made: {reason}",
+            "ask for a smaller one with --ctx-size",
+        )
 
     def reserve(self, count: int) -> bool:
         """Make room for ``count`` tokens, up to ``size``; False when what was held is lost.

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import ctypes
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from tchat.engine.cancel import Cancel
 from tchat.engine.llama import backend
-from tchat.errors import DoesNotFit, ModelInvalid
+from tchat.errors import DoesNotFit, ModelInvalid, UsageError
 from tchat.sanitize import single_line
 
 _UNKNOWN, _CONTROL = 1 << 0, 1 << 3  # enum llama_token_attr
 _ALL_LAYERS = 10_000
 _LONGEST_WORD = 1_000_000  # characters
+_LOAD_MODES = MappingProxyType(  # enum llama_load_mode by (mmap, mlock); -1 maps where it is good
+    {(True, False): -1, (False, False): 0, (False, True): 2, (True, True): 3}
+)
 
 
 class Model:
@@ -28,6 +33,9 @@ class Model:
         path: The file, or the first part of a split one. Check it before: a hostile file can end
             the process.
         gpu_layers: Layers to put on the GPU, -1 for all; ignored by a build without one.
+        tensor_split: Share of the model for each GPU; empty for shares by free memory.
+        mmap: Map the file into memory instead of reading it.
+        mlock: Lock the weights in memory.
         cancel: Stops the loading.
 
     Raises:
@@ -40,6 +48,9 @@ class Model:
         path: Path,
         *,
         gpu_layers: int = -1,
+        tensor_split: Sequence[float] = (),
+        mmap: bool = True,
+        mlock: bool = False,
         cancel: Cancel,
     ) -> None:
         self.path = path
@@ -48,6 +59,8 @@ class Model:
         params = self._lib.llama_model_default_params()
         offload = self._lib.llama_supports_gpu_offload()
         params.n_gpu_layers = (_ALL_LAYERS if gpu_layers < 0 else gpu_layers) if offload else 0
+        params.load_mode = _LOAD_MODES[mmap, mlock]
+        params.tensor_split = _shares(tensor_split, self._lib.llama_max_devices())
         progress = self._lib.llama_progress_callback(lambda _share, _: not cancel.is_set())
         params.progress_callback = progress
         # Built by GCC 12, llama.cpp's AMX kernels load a tile configuration that was never written
@@ -218,6 +231,22 @@ def _refuse_endless_words(text: str) -> None:
             f"the text has a word of {longest:,} characters, more than a tokenizer can take",
             "break it into lines",
         )
+
+
+def _shares(shares: Sequence[float], devices: int) -> Any:
+    """``float *`` with a share for each device; None for shares by free memory.
+
+    Raises:
+        UsageError: There are more shares than devices.
+    """
+    if not shares:
+        return None
+    if len(shares) > devices:
+        raise UsageError(
+            f"tensor_split names {len(shares)} shares, this build knows {devices} devices",
+            "name one share for each GPU, like 3,1",
+        )
+    return (ctypes.c_float * devices)(*shares)
 
 
 def _encoded(path: Path) -> bytes:

@@ -103,7 +103,15 @@ class Opening:
         atexit.unregister(self._stop)
 
     def _open_model(self) -> Model:
-        return Model(self._options.path, gpu_layers=self._options.gpu_layers, cancel=self._cancel)
+        options = self._options
+        return Model(
+            options.path,
+            gpu_layers=options.gpu_layers,
+            tensor_split=options.tensor_split,
+            mmap=options.mmap,
+            mlock=options.mlock,
+            cancel=self._cancel,
+        )
 
     def _open_context(self) -> Context:
         model, options = self._model.wait(), self._options
@@ -118,5 +126,7 @@ class Opening:
             batch=min(options.batch_size, size),
             threads=options.threads or default_threads(),
             cancel=self._cancel,
+            kv_type=options.kv_type,
+            flash_attn=options.flash_attn,
             adapt=adapters.apply,
         )

@@ -18,7 +18,12 @@ class EngineOptions:
         ctx_size: Tokens of context wanted; 0 for the model's, up to 8192.
         threads: 0 for as many as there are physical cores.
         gpu_layers: Layers on the GPU; -1 for all.
+        tensor_split: Share of the model for each GPU; empty for shares by free memory.
         batch_size: Tokens read in one decode; a stop or a progress report comes between two.
+        kv_type: Type of the KV cache: ``f16``, ``q8_0`` or ``q4_0``.
+        flash_attn: ``auto``, ``on`` or ``off``; a quantized KV cache needs it.
+        mmap: Whether the file is mapped instead of read.
+        mlock: Whether the weights are locked in memory.
         loras: Adapters.
         control: Control vectors.
     """
@@ -28,6 +33,11 @@ class EngineOptions:
     ctx_size: int = 0
     threads: int = 0
     gpu_layers: int = -1
+    tensor_split: tuple[float, ...] = ()
     batch_size: int = 512
+    kv_type: str = "f16"
+    flash_attn: str = "auto"
+    mmap: bool = True
+    mlock: bool = False
     loras: tuple[Lora, ...] = ()
     control: tuple[ControlVector, ...] = ()

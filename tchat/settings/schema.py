@@ -109,7 +109,20 @@ class Settings:
     gpu_layers: int = setting(
         -1, "Layers on the GPU; -1 is all where the build has one", low=-1, high=10000
     )
+    tensor_split: str = setting("", "Share of the model for each GPU, like `3,1`; empty: by memory")
     batch_size: int = setting(512, "Tokens read in one step", low=32, high=8192, flag="-")
+    kv_type: str = setting(
+        "f16",
+        "Type of the KV cache; q8_0 takes half the memory, q4_0 a quarter",
+        choices=("f16", "q8_0", "q4_0"),
+    )
+    flash_attn: str = setting(
+        "auto",
+        "Flash attention; auto is where the model and the build can, q8_0 and q4_0 need it",
+        choices=("auto", "on", "off"),
+    )
+    mmap: bool = setting(True, "Map the model's file into memory instead of reading it")
+    mlock: bool = setting(False, "Lock the weights in memory, so that they are never swapped out")
     lora: tuple[str, ...] = setting((), "LoRA adapter, PATH or PATH:SCALE; repeatable")
     control_vector: tuple[str, ...] = setting((), "Control vector, PATH or PATH:SCALE; repeatable")
     think: str = setting(

@@ -1,0 +1,41 @@
+"""From settings to the options of an engine."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tchat.chat.preload import options_of, parse_shares
+from tchat.errors import UsageError
+from tchat.models.facts import read_facts
+from tchat.settings import Settings
+
+
+def test_the_settings_reach_the_engine(tiny_model: Path) -> None:
+    settings = Settings(
+        kv_type="q8_0", flash_attn="on", mmap=False, mlock=True, tensor_split="3,1", threads=3
+    )
+    options = options_of(settings, read_facts(tiny_model))
+    assert (options.kv_type, options.flash_attn) == ("q8_0", "on")
+    assert (options.mmap, options.mlock, options.tensor_split) == (False, True, (3.0, 1.0))
+    assert options.threads == 3
+
+
+def test_a_quantized_cache_without_flash_attention_is_refused(tiny_model: Path) -> None:
+    settings = Settings(kv_type="q4_0", flash_attn="off")
+    with pytest.raises(UsageError, match="needs flash attention"):
+        options_of(settings, read_facts(tiny_model))
+    options_of(replace(settings, kv_type="f16"), read_facts(tiny_model))
+
+
+@pytest.mark.parametrize("text", ["a", "1,", "0,0", "-1,2", "nan", "inf,1", "1;2"])
+def test_odd_shares_are_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="tensor_split"):
+        parse_shares(text)
+
+
+def test_no_shares_are_none() -> None:
+    assert parse_shares("") == ()
+    assert parse_shares("0, 1.5") == (0.0, 1.5)
