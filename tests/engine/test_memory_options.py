@@ -1,4 +1,4 @@
-"""KV cache types, flash attention, mapping and locking: the model answers, or says why it cannot."""
+"""KV cache types, flash attention, mapping, locking: the model answers, or says why not."""
 
 from __future__ import annotations
 
