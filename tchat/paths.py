@@ -32,6 +32,11 @@ class Paths:
         return self.config / "sessions.db"
 
     @property
+    def models_file(self) -> Path:
+        """Aliases, registered files and settings of single models, written by the user."""
+        return self.config / "models.toml"
+
+    @property
     def prompts(self) -> Path:
         """The user's prompt templates, one TOML file each."""
         return self.config / "prompts"
@@ -43,7 +48,7 @@ class Paths:
 
     @property
     def models_db(self) -> Path:
-        """Headers and verdicts of model files (SQLite); can be deleted at any time."""
+        """Headers, verdicts and last uses of model files (SQLite); can be deleted at any time."""
         return self.cache / "models.db"
 
     @property
@@ -57,7 +62,8 @@ class Paths:
         yield "sessions", self.sessions_db
         yield "prompts", self.prompts
         yield "themes", self.themes
-        yield "models", self.models_db
+        yield "models", self.models_file
+        yield "verdicts", self.models_db
         yield "log", self.log_file
 
 

@@ -9,6 +9,11 @@ COMMANDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
         "Answer one prompt; `tchat PROMPT` means the same",
         (),
     ),
+    "models": (
+        "tchat.cli.models",
+        "Find, get, judge, keep and remove model files",
+        ("ls", "default", "register"),
+    ),
     "sessions": (
         "tchat.cli.sessions",
         "List, search, show, rename, export, import and delete stored chats",

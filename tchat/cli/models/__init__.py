@@ -1,0 +1,11 @@
+"""``tchat models``: one file a command, or a small family of them."""
+
+from __future__ import annotations
+
+from tchat.cli.group import group
+from tchat.cli.models.listing import ls
+from tchat.cli.models.naming import default, register
+
+app = group("Find, get, judge, keep and remove model files.")
+for command in (ls, default, register):
+    app.command()(command)
