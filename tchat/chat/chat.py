@@ -5,14 +5,14 @@ The command line and the screen are two equal consumers of `Chat`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from tchat.chat.history import left_out, starts_of, title_of, turns_of
+from tchat.chat.history import left_out, pinned_turns, starts_of, title_of, turns_of
 from tchat.chat.journal import Journal
 from tchat.chat.model import ChatModel, open_model
-from tchat.chat.window import fit, reply_room
+from tchat.chat.window import fit, kept, reply_room
 from tchat.engine.cancel import Cancel
 from tchat.engine.events import Event, Notice, Stored
 from tchat.engine.run import nothing_written
@@ -22,7 +22,7 @@ from tchat.errors import UsageError
 from tchat.models.facts import ModelFacts
 from tchat.paths import Paths
 from tchat.sessions.records import Message, Role, Session
-from tchat.settings import Settings
+from tchat.settings import Settings, Value
 
 if TYPE_CHECKING:
     from tchat.sessions.store import SessionStore
@@ -72,6 +72,7 @@ class Chat:
         self.settings = settings
         self.cancel = cancel or Cancel()
         self.store = store
+        self.own: Mapping[str, Value] = {}  # what a new session sets for itself
         self._paths = paths
         self._session = session
         self._model = model
@@ -117,8 +118,9 @@ class Chat:
         if model is None or not model.engine.is_loaded:
             return None
         path = self.store.branch(self._session.id) if self._session else []
-        kept = [each for turn in turns_of(path)[self._left_out(path) :] for each in turn]
-        asked = [*self._system(), *kept, ChatMessage("user", draft)]
+        turns = kept(turns_of(path), self._first_turn(path), pinned_turns(path))
+        asked = [*self._system(), *(each for turn in turns for each in turn)]
+        asked.append(ChatMessage("user", draft))
         counts = model.engine.measure(asked, draft, self._think)
         return Measure(*counts) if counts else None
 
@@ -132,14 +134,19 @@ class Chat:
         question = self._ask(prompt, after)
         yield from self._reply(question, text=prefill)
 
-    def regenerate(self, message_id: int | None = None) -> Iterator[Event]:
-        """Write another reply, as a sibling: to the last question, or to that of a message."""
-        last = self._last() if message_id is None else self.store.message(message_id)
-        yield from self._reply(self._question_of(last))
+    def regenerate(self, message_id: int | None = None, *, prefill: str = "") -> Iterator[Event]:
+        """Write another reply, as a sibling: to the last question, or to that of a message.
 
-    def continue_reply(self) -> Iterator[Event]:
-        """Go on with the last reply, in a sibling of it; or reply to a question left unanswered."""
-        last = self._last()
+        It begins with ``prefill``.
+        """
+        yield from self._reply(self._question_of(self._at(message_id)), text=prefill)
+
+    def continue_reply(self, message_id: int | None = None) -> Iterator[Event]:
+        """Go on with a reply, the last one or another, in a sibling of it.
+
+        A question that was left unanswered is answered.
+        """
+        last = self._at(message_id)
         if last.role is Role.USER:
             yield from self._reply(last)
         else:
@@ -170,14 +177,17 @@ class Chat:
         """Store the user's message; one that never got a reply becomes its sibling."""
         if self._session is None:
             self._session = self.store.create(
-                title=title_of(prompt), system=self.settings.system, settings={}
+                title=title_of(prompt), system=self.settings.system, settings=self.own
             )
         branch = self.store.branch(self._session.id)
         answered = next((m for m in reversed(branch) if m.role is Role.ASSISTANT), None)
         parent = after or (answered.id if answered else None)
         return self.store.add(self._session.id, Role.USER, prompt, parent_id=parent)
 
-    def _last(self) -> Message:
+    def _at(self, message_id: int | None) -> Message:
+        """A message, or the last one on the active path."""
+        if message_id is not None:
+            return self.store.message(message_id)
         branch = self.store.branch(self._session.id) if self._session else []
         if not branch:
             raise UsageError("this session has no message yet", "send a prompt first")
@@ -251,23 +261,24 @@ class Chat:
             engine.context_size, self.settings.sampling.max_tokens
         )
         *turns, last = turns_of(path)
-        before = self._left_out(path)
+        before = self._first_turn(path)
         window = fit(
             self._system(),
             [*turns, [*last, *begun]],
             room=room,
             count=lambda messages: engine.count(messages, self._think, continue_final=bool(begun)),
-            dropped=before,
+            first=before,
+            pinned=pinned_turns(path),
         )
-        if window.dropped > before:
-            yield Notice("window", left_out(path, window.dropped, engine.context_size))
-        self._window_start = starts_of(path)[window.dropped]
+        if window.first > before and window.left_out:
+            yield Notice("window", left_out(path, window.left_out, engine.context_size))
+        self._window_start = starts_of(path)[window.first]
         return window.messages
 
-    def _left_out(self, path: Sequence[Message]) -> int:
-        """Turns at the head of ``path`` that the last prompt was without.
+    def _first_turn(self, path: Sequence[Message]) -> int:
+        """The turn of ``path`` that the window of the last prompt began with.
 
-        None on another branch, which need not be as long: there the window begins afresh.
+        The first on another branch, which need not be as long: there the window begins afresh.
         """
         starts = starts_of(path)
         return starts.index(self._window_start) if self._window_start in starts else 0

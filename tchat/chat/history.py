@@ -26,6 +26,17 @@ def starts_of(path: Sequence[Message]) -> list[int]:
     return [each.id for place, each in enumerate(path) if each.role is Role.USER or not place]
 
 
+def pinned_turns(path: Sequence[Message]) -> frozenset[int]:
+    """Which turns of `turns_of` have a message in them that is pinned."""
+    places = {start: place for place, start in enumerate(starts_of(path))}
+    turns, turn = set(), 0
+    for message in path:
+        turn = places.get(message.id, turn)
+        if message.pinned:
+            turns.add(turn)
+    return frozenset(turns)
+
+
 def title_of(prompt: str) -> str:
     """A title for a session that begins with ``prompt``: its first line with words in it."""
     lines = (line.strip("#*>-` \t") for line in prompt.splitlines())
@@ -33,11 +44,13 @@ def title_of(prompt: str) -> str:
     return single_line(first, limit=TITLE_LENGTH)
 
 
-def left_out(path: Sequence[Message], turns: int, context: int) -> str:
-    """What the user is told when the oldest ``turns`` no longer go into the prompt."""
-    first = next((message.text for message in path if message.role is Role.USER), "")
-    which = f"the oldest {turns:,} turns (from" if turns > 1 else "the oldest turn ("
+def left_out(path: Sequence[Message], turns: Sequence[int], context: int) -> str:
+    """What the user is told when some of the oldest turns no longer go into the prompt."""
+    start = starts_of(path)[turns[0]]
+    first = next((message.text for message in path if message.id == start), "")
+    count = len(turns)
+    which = f"the oldest {count:,} turns (from" if count > 1 else "the oldest turn ("
     return (
         f"the context of {context:,} tokens is full: {which} “{single_line(first, limit=40)}”) "
-        f"{'are' if turns > 1 else 'is'} left out of the prompt and kept in the session"
+        f"{'are' if count > 1 else 'is'} left out of the prompt and kept in the session"
     )

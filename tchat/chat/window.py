@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from tchat.engine.turns import ChatMessage
 from tchat.errors import DoesNotFit
 
+Turn: TypeAlias = Sequence[ChatMessage]
 Count = Callable[[Sequence[ChatMessage]], int]
 
 REPLY_SHARE = 4  # a quarter of the context is kept free for the reply,
@@ -23,11 +25,13 @@ class Window:
 
     Args:
         messages: System message and the turns kept, oldest first.
-        dropped: Turns left out, from the beginning of the session.
+        first: The turn that the window begins with; of those before it only pinned ones are in.
+        left_out: The turns that are not in it.
     """
 
     messages: tuple[ChatMessage, ...]
-    dropped: int
+    first: int
+    left_out: tuple[int, ...] = ()
 
 
 def reply_room(context: int, max_tokens: int) -> int:
@@ -42,24 +46,26 @@ def fit(
     *,
     room: int,
     count: Count,
-    dropped: int = 0,
+    first: int = 0,
+    pinned: Collection[int] = (),
 ) -> Window:
     """Leave the oldest whole turns out until the prompt fits.
 
-    The system message and the last turn always stay, even where they do not fit: the engine
-    refuses them with the numbers. Once turns must leave, a quarter of the room is freed at once:
-    each time they do, the KV cache is read again from there.
+    The system message, the pinned turns and the last one always stay, even where they do not fit:
+    the engine refuses them with the numbers. Once turns must leave, a quarter of the room is freed
+    at once: each time they do, the KV cache is read again from there.
 
     Args:
         system: The system message, or nothing.
         turns: Each a question with its reply; the last is the new one.
         room: Tokens that the prompt may have.
         count: Exact tokens of a prompt.
-        dropped: Turns that were left out the last time; they stay out.
+        first: The turn that the window began with the last time; those before it stay out.
+        pinned: Turns that stay, as places in ``turns``.
     """
 
     def messages(first: int) -> tuple[ChatMessage, ...]:
-        return (*system, *(message for turn in turns[first:] for message in turn))
+        return (*system, *(message for turn in kept(turns, first, pinned) for message in turn))
 
     def size(first: int) -> float:
         try:
@@ -68,9 +74,14 @@ def fit(
             return math.inf
 
     last = len(turns) - 1
-    first = min(dropped, last)
+    first = min(first, last)
     if size(first) > room:
         # The prompt only gets shorter with each turn that leaves, so the place can be bisected.
         goal = room * REFILL
         first = bisect_left(range(last), -goal, lo=min(first + 1, last), key=lambda n: -size(n))
-    return Window(messages(first), first)
+    return Window(messages(first), first, tuple(n for n in range(first) if n not in pinned))
+
+
+def kept(turns: Sequence[Turn], first: int, pinned: Collection[int]) -> list[Turn]:
+    """The turns of a window that begins with ``first``."""
+    return [turn for place, turn in enumerate(turns) if place >= first or place in pinned]

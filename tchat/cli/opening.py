@@ -79,8 +79,13 @@ def find_session(request: AskRequest, store: SessionStore) -> Session | None:
 def resumed(
     request: AskRequest, settings: Settings, store: SessionStore, session: Session | None
 ) -> Settings:
-    """``settings`` with the model that ``session`` was held with, unless one was typed."""
-    if session is None or "model" in request.settings:
+    """``settings`` as ``session`` was held, its model too, apart from those typed."""
+    if session is None:
+        return settings
+    from tchat.chat.own_settings import with_own
+
+    settings = with_own(settings, session.settings, request.settings)
+    if "model" in request.settings:
         return settings
     models = [message.model for message in store.branch(session.id) if message.model]
     return replace(settings, model=models[-1]) if models else settings

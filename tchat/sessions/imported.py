@@ -109,6 +109,7 @@ def _message(item: object, session_id: str, where: str) -> Message:
         usage=_field(item, "usage", dict, where),
         timings=_field(item, "timings", dict, where),
         finish_reason=_text(item, "finish_reason", where),
+        pinned=item.get("pinned") is True,  # not in exports of the first versions
     )
 
 

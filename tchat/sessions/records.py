@@ -49,7 +49,7 @@ class Message:
 
     ``text`` and ``reasoning`` are raw. ``model`` is the name or path as it was asked for,
     ``sampling`` holds the seed that was drawn, ``usage`` token counts, ``timings`` seconds. What
-    is not known is empty.
+    is not known is empty. ``pinned``: it stays in the context window, whatever leaves it.
     """
 
     id: int
@@ -68,6 +68,7 @@ class Message:
     usage: Mapping[str, int]
     timings: Mapping[str, float]
     finish_reason: str
+    pinned: bool = False
 
 
 class Provenance(TypedDict, total=False):

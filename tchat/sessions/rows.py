@@ -18,11 +18,11 @@ INSERT_MESSAGE = """
     INSERT INTO messages (
         id, session_id, parent_id, active_child, role, text, reasoning, status, created_at,
         model, model_sha256, quantization, template_hash, sampling, usage, timings,
-        finish_reason, writer)
+        finish_reason, pinned, writer)
     VALUES (
         :id, :session_id, :parent_id, :active_child, :role, :text, :reasoning, :status, :created_at,
         :model, :model_sha256, :quantization, :template_hash, :sampling, :usage, :timings,
-        :finish_reason, :writer)
+        :finish_reason, :pinned, :writer)
 """
 EMPTY_MESSAGE: Mapping[str, Any] = {
     "id": None,
@@ -36,6 +36,7 @@ EMPTY_MESSAGE: Mapping[str, Any] = {
     "usage": {},
     "timings": {},
     "finish_reason": "",
+    "pinned": False,
     "writer": "",
 }
 MESSAGE_FIELDS = tuple(field.name for field in fields(Message))
@@ -67,7 +68,8 @@ def _to_sql(value: Any) -> Any:
 def to_message(row: sqlite3.Row) -> Message:
     """The record of a row of ``messages``."""
     values = _from_row(row, MESSAGE_FIELDS)
-    return Message(**values | {"role": Role(row["role"]), "status": Status(row["status"])})
+    role, status, pinned = Role(row["role"]), Status(row["status"]), bool(row["pinned"])
+    return Message(**values | {"role": role, "status": status, "pinned": pinned})
 
 
 def to_session(row: sqlite3.Row) -> Session:

@@ -139,6 +139,7 @@ def _message(row: Mapping[str, Any]) -> dict[str, Any] | None:
         "text": _text(row.get("text")),
         "status": row["status"] if finished else Status.INTERRUPTED,
         "created_at": _time(row.get("created_at")),
+        "pinned": row.get("pinned") == 1,
         "writer": "",
     }
 

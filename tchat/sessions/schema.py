@@ -90,7 +90,10 @@ _SEARCH = (
     "INSERT INTO search_index (search_index) VALUES ('rebuild')",
 )
 
-MIGRATIONS = (_TABLES, _SEARCH)
+# A pinned message stays in the context window, whatever leaves it.
+_PINS = ("ALTER TABLE messages ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0",)
+
+MIGRATIONS = (_TABLES, _SEARCH, _PINS)
 CURRENT = len(MIGRATIONS)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from contextlib import nullcontext
 from pathlib import Path
 from types import TracebackType
@@ -272,6 +272,12 @@ class SessionStore:
         with self._database.writing() as connection:
             tree.activate(connection, message_id)
 
+    def pin(self, message_id: int, pinned: bool) -> Message:
+        """Keep a message in the context window, or let it leave like others."""
+        with self._database.writing() as connection:
+            tree.pin(connection, message_id, pinned)
+            return to_message(tree.row(connection, message_id))
+
     def delete_message(self, message_id: int) -> Deleted:
         """Delete a message with all below it; `restore` undoes it.
 
@@ -303,6 +309,16 @@ class SessionStore:
         """
         with self._database.writing() as connection:
             return trees.insert(connection, source)
+
+    def merge_tree(self, source: Tree, known: Set[int]) -> Session:
+        """Store a session that went on elsewhere from a copy of this store's.
+
+        Args:
+            source: The session as it is now.
+            known: The messages that it had when it was copied.
+        """
+        with self._database.writing() as connection:
+            return trees.merge(connection, source, known)
 
     def recover(self) -> list[Message]:
         """Mark replies as interrupted whose process died while it wrote them; return them.

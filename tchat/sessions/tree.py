@@ -34,6 +34,24 @@ def insert(connection: sqlite3.Connection, values: Mapping[str, Any]) -> int:
     return connection.execute(INSERT_MESSAGE, to_row(values)).lastrowid or 0
 
 
+def free_id(connection: sqlite3.Connection, wanted: int) -> int | None:
+    """``wanted`` when no message has that id; None lets SQLite choose."""
+    taken = connection.execute("SELECT 1 FROM messages WHERE id = ?", (wanted,)).fetchone()
+    return None if taken else wanted
+
+
+def last_id(connection: sqlite3.Connection) -> int:
+    """The highest id that a message ever had; 0 when there was none."""
+    query = "SELECT max(seq) FROM sqlite_sequence WHERE name = 'messages'"
+    return connection.execute(query).fetchone()[0] or 0
+
+
+def begin_after(connection: sqlite3.Connection, message_id: int) -> None:
+    """Give the next message an id above ``message_id``."""
+    connection.execute("DELETE FROM sqlite_sequence WHERE name = 'messages'")
+    connection.execute("INSERT INTO sqlite_sequence VALUES ('messages', ?)", (message_id,))
+
+
 def branch(connection: sqlite3.Connection, session_id: str) -> list[sqlite3.Row]:
     """The active path from the first message to the last."""
     return connection.execute(
@@ -193,6 +211,11 @@ def finish(
         to_row({**unchanged, **values, "id": message_id}),
     )
     return row(connection, message_id)
+
+
+def pin(connection: sqlite3.Connection, message_id: int, pinned: bool) -> None:
+    """Note whether a message stays in the context window."""
+    connection.execute("UPDATE messages SET pinned = ? WHERE id = ?", (pinned, message_id))
 
 
 def touch(connection: sqlite3.Connection, session_id: str, now: float) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import asdict
 from typing import Any
 
@@ -16,6 +16,12 @@ from tchat.sessions import lookup, tree
 from tchat.sessions.ids import is_id, new_id
 from tchat.sessions.records import Deleted, Message, Session, Status, Tree
 from tchat.sessions.rows import EMPTY_MESSAGE, INSERT_MESSAGE, INSERT_SESSION, to_message, to_row
+
+_INSERT_OR_UPDATE_SESSION = f"""
+    {INSERT_SESSION}
+    ON CONFLICT (id) DO UPDATE SET title = :title, system = :system, settings = :settings,
+        updated_at = max(updated_at, :updated_at)
+"""
 
 
 def free_id(connection: sqlite3.Connection, wanted: str) -> str:
@@ -45,6 +51,53 @@ def insert(connection: sqlite3.Connection, source: Tree) -> Session:
         new_ids[message.id] = tree.insert(connection, values)
         if message.id in source.active:
             tree.point_to(connection, values | {"id": new_ids[message.id]})
+    tree.repair_pointers(connection, session_id)
+    return lookup.by_id(connection, session_id)
+
+
+def copy(connection: sqlite3.Connection, source: Tree, last_id: int) -> None:
+    """Store ``source`` in an empty database as it is; new messages get ids above ``last_id``."""
+    row = asdict(source.session) | {"active_root": None}
+    connection.execute(INSERT_SESSION, to_row(row))
+    for message in source.messages:
+        values = {**EMPTY_MESSAGE, **asdict(message)}
+        tree.insert(connection, values)
+        if message.id in source.active:
+            tree.point_to(connection, values)
+    tree.begin_after(connection, last_id)
+
+
+def merge(connection: sqlite3.Connection, source: Tree, known: Set[int]) -> Session:
+    """Bring a session to the state of ``source``, which went on from a copy of it.
+
+    Args:
+        connection: Inside a transaction.
+        source: What it is to be; nothing of it is being written.
+        known: The messages of the copy at its beginning. Others are added, under their ids where
+            those are free; what ``source`` no longer has of these is deleted.
+    """
+    session_id = source.session.id
+    row = to_row(asdict(source.session) | {"active_root": None})
+    connection.execute(_INSERT_OR_UPDATE_SESSION, row)
+    stored = {each["id"]: to_message(each) for each in _rows(connection, session_id)}
+    new_ids: dict[int | None, int | None] = {None: None}
+    for message in source.messages:
+        if message.id in known and message.id in stored:
+            new_ids[message.id] = message.id
+            if message != stored[message.id]:
+                tree.finish(connection, message.id, asdict(message))
+                tree.pin(connection, message.id, message.pinned)
+        else:
+            parent_id = new_ids[message.parent_id]
+            values = _insertable(message, session_id, parent_id)
+            if message.id > (parent_id or 0):  # parents come first in the order of ids
+                values["id"] = tree.free_id(connection, message.id)
+            new_ids[message.id] = tree.insert(connection, values)
+    for doomed in known & stored.keys() - new_ids.keys():
+        if connection.execute("SELECT 1 FROM messages WHERE id = ?", (doomed,)).fetchone():
+            tree.remove(connection, doomed)
+    for active in source.active:
+        tree.point_to(connection, tree.row(connection, new_ids[active] or 0))
     tree.repair_pointers(connection, session_id)
     return lookup.by_id(connection, session_id)
 

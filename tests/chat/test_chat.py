@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 
 from tchat.chat.chat import Measure
+from tchat.chat.own_settings import own_settings, with_own
 from tchat.engine.events import Chosen, Event, Finished, Notice, Reason, Stored, Token
+from tchat.engine.turns import ChatMessage
 from tchat.errors import DoesNotFit, ModelInvalid, ModelNotFound, UsageError
 from tchat.sessions.records import Message, Role, Status
 from tchat.sessions.store import SessionStore
+from tchat.settings import Settings
 from tests.chat.conftest import OpenChat
 
 
@@ -323,3 +326,61 @@ def test_a_draft_that_cannot_fit_fills_the_context(open_chat: OpenChat) -> None:
     chat = open_chat()
     list(chat.load())
     assert chat.measure("words " * 100_000) == Measure(4096, 4096, 4096)
+
+
+def test_a_pinned_turn_stays_when_others_leave(open_chat: OpenChat, store: SessionStore) -> None:
+    chat = open_chat(ctx_size=512, max_tokens=8, logit_bias=("x=1000",))
+    finished(chat.send("my name is Ada"))
+    finished(chat.send("question one " + "with some words " * 5))
+    store.pin(branch(chat, store)[0].id, True)
+    told: list[str] = []
+    while not told:
+        told = notices(list(chat.send("more " + "with some words " * 5)), "window")
+    assert "question one" in told[0]
+    path = branch(chat, store)
+    assert chat._model is not None
+    everything = [ChatMessage(m.role.value, m.text) for m in path[:-1]]
+    left = [*everything[:2], *everything[4:]]
+    assert path[-1].usage["prompt"] <= chat._model.engine.count(left, "auto")
+    pinned = path[-1].usage["prompt"]
+    store.pin(path[0].id, False)
+    assert finished(chat.regenerate()).usage.prompt < pinned
+
+
+def test_a_reply_can_be_begun_for_the_model(open_chat: OpenChat, store: SessionStore) -> None:
+    chat = open_chat()
+    finished(chat.send("Hello"))
+    finished(chat.regenerate(prefill="Well, "))
+    last = branch(chat, store)[-1]
+    assert last.text.startswith("Well, ")
+    assert len(last.text) > len("Well, ")
+    assert len(store.siblings(last.id)) == 2
+
+
+def test_an_earlier_reply_can_be_continued(open_chat: OpenChat, store: SessionStore) -> None:
+    chat = open_chat(max_tokens=4)
+    finished(chat.send("one"))
+    finished(chat.send("two"))
+    first = branch(chat, store)[1]
+    finished(chat.continue_reply(first.id))
+    path = branch(chat, store)
+    assert len(path) == 2
+    assert path[1].text.startswith(first.text)
+    assert len(path[1].text) > len(first.text)
+
+
+def test_what_a_session_sets_for_itself_is_kept_with_it(
+    open_chat: OpenChat, store: SessionStore
+) -> None:
+    chat = open_chat()
+    chat.own = {"temp": 0.2, "stop": ("END",)}
+    finished(chat.send("Hello"))
+    assert chat.session is not None
+    assert own_settings(store.get(chat.session.id).settings) == {"temp": 0.2, "stop": ("END",)}
+
+
+def test_only_sampling_and_reasoning_are_a_sessions_own() -> None:
+    stored = {"temp": 0.2, "top_k": "many", "threads": 4, "theme": "x", "think": "on", "gone": 1}
+    assert own_settings(stored) == {"temp": 0.2, "think": "on"}
+    settings = with_own(Settings(), stored, typed=("think",))
+    assert (settings.sampling.temp, settings.think) == (0.2, "auto")

@@ -29,20 +29,20 @@ def test_system_and_last_turn_stay_and_the_rest_fits(lengths: list[int], room: i
     window = fit(SYSTEM, every, room=room, count=count)
     assert window.messages[0] == SYSTEM[0]
     assert window.messages[-1] == every[-1][-1]
-    assert list(window.messages[1:]) == [m for turn in every[window.dropped :] for m in turn]
-    alone = window.dropped == len(every) - 1
+    assert list(window.messages[1:]) == [m for turn in every[window.first :] for m in turn]
+    alone = window.first == len(every) - 1
     assert count(window.messages) <= room or alone
-    if window.dropped:
-        less = [*SYSTEM, *(m for turn in every[window.dropped - 1 :] for m in turn)]
+    if window.first:
+        less = [*SYSTEM, *(m for turn in every[window.first - 1 :] for m in turn)]
         assert count(less) > room * 0.75
 
 
 @given(st.lists(st.integers(1, 50), min_size=2, max_size=30), st.integers(1, 500))
 def test_what_left_stays_out(lengths: list[int], room: int) -> None:
     every = turns(lengths)
-    first = fit(SYSTEM, every, room=room, count=count).dropped
-    again = fit(SYSTEM, every, room=10_000, count=count, dropped=first)
-    assert again.dropped == first
+    first = fit(SYSTEM, every, room=room, count=count).first
+    again = fit(SYSTEM, every, room=10_000, count=count, first=first)
+    assert again.first == first
 
 
 def test_a_history_too_long_to_count_is_cut() -> None:
@@ -52,7 +52,7 @@ def test_a_history_too_long_to_count_is_cut() -> None:
         return count(messages)
 
     window = fit([], turns([60, 60, 20]), room=90, count=refusing)
-    assert window.dropped == 1 or window.dropped == 2
+    assert window.first == 1 or window.first == 2
     assert count(window.messages) <= 90
 
 
@@ -62,3 +62,17 @@ def test_room_for_the_reply() -> None:
     assert reply_room(8192, 100) == 100
     assert reply_room(1024, 5000) == 512
     assert reply_room(1024, 0) == 1
+
+
+@given(
+    st.lists(st.integers(1, 50), min_size=2, max_size=30),
+    st.integers(1, 500),
+    st.sets(st.integers(0, 28), max_size=3),
+)
+def test_pinned_turns_stay(lengths: list[int], room: int, pinned: set[int]) -> None:
+    every = turns(lengths)
+    window = fit(SYSTEM, every, room=room, count=count, pinned=pinned)
+    here = [place for place in range(len(every)) if place >= window.first or place in pinned]
+    assert list(window.messages[1:]) == [m for place in here for m in every[place]]
+    assert sorted([*here, *window.left_out]) == list(range(len(every)))
+    assert count(window.messages) <= room or window.first == len(every) - 1

@@ -311,3 +311,17 @@ def check_tree(store: SessionStore, session: Session) -> None:
     assert parents[-1] is None or parents[-1] not in {m.parent_id for m in tree.messages}
     groups = {message.parent_id for message in tree.messages}
     assert len(tree.active) == len(groups)
+
+
+def test_a_message_is_pinned_until_it_is_no_more(store: SessionStore, session: Session) -> None:
+    question = store.add(session.id, Role.USER, "keep this", parent_id=None)
+    assert not question.pinned
+    assert store.pin(question.id, True).pinned
+    assert [m.pinned for m in store.branch(session.id)] == [True]
+    store.restore(store.delete_message(question.id))
+    assert store.message(question.id).pinned
+    (copied,) = store.branch(store.insert_tree(store.tree(session.id)).id)
+    assert copied.pinned
+    assert not store.pin(question.id, False).pinned
+    with pytest.raises(UsageError, match="no message 99"):
+        store.pin(99, True)

@@ -14,7 +14,7 @@ from tchat.paths import private_file
 from tchat.sessions import schema
 from tchat.sessions.database import Database
 from tchat.sessions.records import Role, Status
-from tchat.sessions.rows import EMPTY_MESSAGE, INSERT_MESSAGE, INSERT_SESSION, to_row
+from tchat.sessions.rows import EMPTY_MESSAGE, INSERT_SESSION, to_row
 from tchat.sessions.store import SessionStore
 
 SESSION = {
@@ -26,6 +26,15 @@ SESSION = {
     "updated_at": 2.0,
     "active_root": 1,
 }
+
+
+# As the first version spelled it.
+INSERT_MESSAGE_1 = """
+    INSERT INTO messages VALUES (
+        :id, :session_id, :parent_id, :active_child, :role, :text, :reasoning, :status, :created_at,
+        :model, :model_sha256, :quantization, :template_hash, :sampling, :usage, :timings,
+        :finish_reason, :writer)
+"""
 
 
 def message(number: int, text: str, status: Status) -> dict[str, object]:
@@ -51,7 +60,7 @@ def version_1(file: Path) -> Path:
         with database.writing() as connection:
             connection.execute(INSERT_SESSION, to_row(SESSION))
             rows = [message(1, "old question", Status.DONE), message(2, "ans", Status.STREAMING)]
-            connection.executemany(INSERT_MESSAGE, map(to_row, rows))
+            connection.executemany(INSERT_MESSAGE_1, map(to_row, rows))
     return file
 
 
@@ -67,6 +76,7 @@ def test_an_old_file_is_brought_up_to_date(version_1: Path) -> None:
         session = store.get("0000000abc")
         assert (session.title, session.settings, session.messages) == ("old", {"temp": 1}, 2)
         assert [m.status for m in store.branch(session.id)] == ["done", "interrupted"]
+        assert not any(m.pinned for m in store.branch(session.id))
         assert store.notices == [
             "the session database was upgraded; a copy is sessions.db.backup-v1"
         ]

@@ -1,0 +1,171 @@
+"""A full disk: the session goes on in memory, and is written back when there is room again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tchat.errors import StorageError
+from tchat.sessions.records import Message, Role, Session, Status
+from tchat.sessions.sheltered import ShelteredStore
+from tchat.sessions.store import SessionStore
+
+LONG = "x" * 20_000  # more than the free space of any page
+
+
+def fill(store: SessionStore) -> None:
+    """Let the file grow no more: SQLite answers "database or disk is full"."""
+    with store._database.reading() as connection:
+        pages = connection.execute("PRAGMA page_count").fetchone()[0]
+        connection.execute(f"PRAGMA max_page_count = {pages}")
+
+
+def make_room(store: SessionStore) -> None:
+    with store._database.reading() as connection:
+        connection.execute("PRAGMA max_page_count = 1000000")
+
+
+@pytest.fixture
+def lasting(file: Path) -> Iterator[SessionStore]:
+    with SessionStore(file) as opened:
+        yield opened
+
+
+@pytest.fixture
+def session(lasting: SessionStore) -> Session:
+    return lasting.create(title="a chat", settings={"temp": 0.5})
+
+
+@pytest.fixture
+def sheltered(lasting: SessionStore, session: Session) -> Iterator[ShelteredStore]:
+    store = ShelteredStore(lasting, session.id)
+    yield store
+    store.close()
+
+
+def texts(messages: list[Message]) -> list[str]:
+    return [message.text[:5] for message in messages]
+
+
+def test_while_there_is_room_nothing_is_different(
+    lasting: SessionStore, session: Session, sheltered: ShelteredStore
+) -> None:
+    sheltered.add(session.id, Role.USER, "one", parent_id=None)
+    assert texts(lasting.branch(session.id)) == ["one"]
+    assert sheltered.failure is None
+    assert not sheltered.write_back()
+
+
+def test_what_does_not_fit_goes_on_in_memory_and_is_written_back(
+    lasting: SessionStore, session: Session, sheltered: ShelteredStore
+) -> None:
+    first = sheltered.add(session.id, Role.USER, "one", parent_id=None)
+    fill(lasting)
+    second = sheltered.add(session.id, Role.ASSISTANT, LONG, parent_id=first.id)
+    assert sheltered.failure is not None
+    assert "no space left" in sheltered.failure.message
+    third = sheltered.add(session.id, Role.USER, "three", parent_id=second.id)
+    sheltered.pin(first.id, True)
+    assert texts(sheltered.branch(session.id)) == ["one", "xxxxx", "three"]
+    assert texts(lasting.branch(session.id)) == ["one"]
+    with pytest.raises(StorageError, match="no space left"):
+        sheltered.write_back()
+    assert texts(sheltered.branch(session.id)) == ["one", "xxxxx", "three"]
+
+    make_room(lasting)
+    assert sheltered.write_back()
+    assert sheltered.failure is None
+    stored = lasting.branch(session.id)
+    assert [m.text for m in stored] == ["one", LONG, "three"]
+    assert [m.pinned for m in stored] == [True, False, False]
+    assert [m.id for m in stored] == [first.id, second.id, third.id]
+    assert lasting.get(session.id).settings == {"temp": 0.5}
+    sheltered.add(session.id, Role.ASSISTANT, "four", parent_id=third.id)
+    assert texts(lasting.branch(session.id))[-1] == "four"
+
+
+def test_a_reply_that_grows_past_the_disk_keeps_growing(
+    lasting: SessionStore, session: Session, sheltered: ShelteredStore
+) -> None:
+    question = sheltered.add(session.id, Role.USER, "one", parent_id=None)
+    reply = sheltered.add(
+        session.id, Role.ASSISTANT, "", parent_id=question.id, status=Status.STREAMING
+    )
+    sheltered.journal(reply.id, "begin")
+    fill(lasting)
+    sheltered.journal(reply.id, "begin" + LONG)
+    sheltered.finish(reply.id, status=Status.DONE, text="begin" + LONG + "end")
+    make_room(lasting)
+    assert lasting.message(reply.id).text == "begin"
+    sheltered.write_back()
+    stored = lasting.message(reply.id)
+    assert (stored.text, stored.status) == ("begin" + LONG + "end", Status.DONE)
+    assert [hit.message.id for hit in lasting.search("end")] == [reply.id]
+
+
+def test_a_session_can_begin_in_memory(lasting: SessionStore) -> None:
+    fill(lasting)
+    store = ShelteredStore(lasting)
+    session = store.create(title=LONG)
+    store.add(session.id, Role.USER, "one", parent_id=None)
+    assert lasting.sessions() == []
+    make_room(lasting)
+    store.write_back()
+    assert texts(lasting.branch(session.id)) == ["one"]
+
+
+def test_what_others_wrote_meanwhile_stays(
+    lasting: SessionStore, session: Session, sheltered: ShelteredStore
+) -> None:
+    first = sheltered.add(session.id, Role.USER, "one", parent_id=None)
+    gone = sheltered.add(session.id, Role.ASSISTANT, "gone", parent_id=first.id)
+    fill(lasting)
+    sheltered.delete_message(gone.id)  # small enough for the disk
+    second = sheltered.add(session.id, Role.ASSISTANT, LONG, parent_id=first.id)
+    make_room(lasting)
+    other = lasting.create(title="another")
+    theirs = lasting.add(other.id, Role.USER, "theirs", parent_id=None)
+    assert theirs.id == second.id
+    sheltered.add(session.id, Role.USER, "after", parent_id=second.id)
+    sheltered.write_back()
+    assert texts(lasting.branch(session.id)) == ["one", "xxxxx", "after"]
+    assert texts(lasting.branch(other.id)) == ["their"]
+    ids = [message.id for message in lasting.branch(session.id)]
+    assert ids == sorted(ids)
+    assert len(lasting.tree(session.id).messages) == 3
+
+
+def test_a_message_deleted_in_memory_is_deleted(
+    lasting: SessionStore, session: Session, sheltered: ShelteredStore
+) -> None:
+    first = sheltered.add(session.id, Role.USER, "one", parent_id=None)
+    second = sheltered.add(session.id, Role.ASSISTANT, "two", parent_id=first.id)
+    fill(lasting)
+    sheltered.add(session.id, Role.USER, LONG, parent_id=second.id)
+    sheltered.delete_message(second.id)
+    make_room(lasting)
+    sheltered.write_back()
+    assert texts(lasting.branch(session.id)) == ["one"]
+    assert len(lasting.tree(session.id).messages) == 1
+
+
+def test_a_session_deleted_meanwhile_is_there_again(
+    lasting: SessionStore, session: Session, sheltered: ShelteredStore
+) -> None:
+    first = sheltered.add(session.id, Role.USER, "one", parent_id=None)
+    fill(lasting)
+    sheltered.add(session.id, Role.ASSISTANT, LONG, parent_id=first.id)
+    make_room(lasting)
+    lasting.delete(session.id)
+    sheltered.write_back()
+    assert texts(lasting.branch(session.id)) == ["one", "xxxxx"]
+
+
+def test_a_failure_of_the_memory_itself_is_told(session: Session) -> None:
+    with SessionStore.in_memory() as memory:
+        store = ShelteredStore(memory)
+        memory.close()
+        with pytest.raises(Exception, match="closed"):
+            store.create(title="x")
