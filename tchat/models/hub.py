@@ -1,0 +1,220 @@
+"""The hub: what it lists, and the bytes of its files. The only importer of huggingface_hub.
+
+The library brings the session (proxies, certificates), the token and offline mode. The requests
+are made here, because `HfApi` waits between its attempts without a word, and warns on standard
+error. What fails ends here as `HubError` or `ModelNotFound`, without the addresses that it names.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
+
+from tchat import __version__
+from tchat.errors import TchatError
+from tchat.models.hub_answers import HubError, not_the_hub, refusal
+from tchat.models.hub_files import Listing, RemoteFile
+from tchat.models.hub_json import Hit, hits, listing
+from tchat.models.hub_name import DEFAULT_REVISION
+from tchat.sanitize import single_line
+
+if TYPE_CHECKING:
+    import httpx2
+
+PUBLIC = "https://huggingface.co"
+TIMEOUT = 20.0  # seconds without a byte
+EXPANDED = ("downloads", "likes", "gated", "tags", "lastModified", "gguf")
+RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """The bytes of a file: ``chunks`` from byte ``start`` on."""
+
+    start: int
+    chunks: Iterator[bytes]
+
+
+class Hub:
+    """One hub. Nothing is imported and nothing is asked before the first call.
+
+    Its calls are safe from several threads.
+
+    Args:
+        environ: Read for ``HF_ENDPOINT``; the library reads its other variables itself.
+        timeout: Seconds without a byte after which a request is given up.
+    """
+
+    def __init__(self, environ: Mapping[str, str] = os.environ, timeout: float = TIMEOUT) -> None:
+        self.endpoint = (environ.get("HF_ENDPOINT") or PUBLIC).rstrip("/")
+        self._timeout = timeout
+
+    def listing(self, repo: str, revision: str = DEFAULT_REVISION) -> Listing:
+        """The models of a repository, with sizes and hashes.
+
+        Raises:
+            RepositoryNotFound: There is none of this name.
+            ModelNotFound: There is no such revision.
+            HubError: The hub cannot be asked, or refuses.
+        """
+        path = f"/api/models/{repo}/revision/{quote(revision, safe='')}"
+        return listing(self._json(path, {"blobs": "true"}, repo), repo, revision)
+
+    def search(self, words: str, limit: int = 10) -> list[Hit]:
+        """Repositories with GGUF files whose names hold ``words``; most downloaded first.
+
+        Raises:
+            HubError: The hub cannot be asked, or refuses.
+        """
+        query = {"search": words, "filter": "gguf", "sort": "downloads", "limit": str(limit)}
+        return hits(self._json("/api/models", {**query, "expand": list(EXPANDED)}, ""))
+
+    def read_range(self, file: RemoteFile, start: int, length: int) -> bytes:
+        """``length`` bytes from ``start`` on, fewer at the end of the file; for reading headers.
+
+        Raises:
+            ModelNotFound: The file is gone.
+            HubError: The hub cannot be asked, or refuses.
+        """
+        end = min(start + length, file.size)
+        if end <= start:
+            return b""
+        taken = bytearray()
+        with self.open(file, start, end) as body:
+            # A server that does not know ranges sends everything from the start.
+            skip = start - body.start
+            for chunk in body.chunks:
+                taken += chunk[skip:]
+                skip = max(0, skip - len(chunk))
+                if len(taken) >= end - start:
+                    break
+        return bytes(taken[: end - start])
+
+    @contextmanager
+    def open(self, file: RemoteFile, start: int = 0, end: int | None = None) -> Iterator[Body]:
+        """Ask for the bytes of ``file`` from ``start`` up to ``end``, or to its end.
+
+        The body starts at 0 when the server does not know ranges. The authorization header goes
+        to the hub only: a redirect to another host drops it.
+
+        Raises:
+            ModelNotFound: The file is gone.
+            HubError: The hub cannot be asked, or refuses, or answers with something else.
+        """
+        path = f"/{file.repo}/resolve/{file.commit}/{quote(file.name)}"
+        # Ranges count the bytes that travel, so nothing may be compressed.
+        headers = {"accept-encoding": "identity"}
+        if start or end is not None:
+            headers["range"] = f"bytes={start}-{'' if end is None else end - 1}"
+        with self._answer(path, {}, headers, file.repo) as response:
+            yield Body(_start(response, file, start), response.iter_raw())
+
+    def _json(self, path: str, params: Mapping[str, str | list[str]], repo: str) -> Any:
+        with self._answer(path, params, {}, repo) as response:
+            response.read()
+            try:
+                return response.json()
+            except (ValueError, RecursionError):
+                raise not_the_hub() from None
+
+    @contextmanager
+    def _answer(
+        self,
+        path: str,
+        params: Mapping[str, str | list[str]],
+        headers: Mapping[str, str],
+        repo: str,
+    ) -> Iterator[httpx2.Response]:
+        """The answer to a GET, when it is a success; reading it may fail in the same ways."""
+        import httpx2
+        from huggingface_hub import get_session
+        from huggingface_hub.errors import OfflineModeIsEnabled
+
+        try:
+            with get_session().stream(
+                "GET",
+                self.endpoint + path,
+                params=params or None,
+                headers={**_own_headers(), **headers},
+                timeout=self._timeout,
+            ) as response:
+                if response.status_code >= 400:
+                    raise self._refusal(response, repo)
+                yield response
+        except OfflineModeIsEnabled:
+            raise HubError(
+                "the hub is switched off by HF_HUB_OFFLINE", "unset it to reach the hub"
+            ) from None
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+            raise _unreachable(error, urlsplit(self.endpoint).hostname or self.endpoint) from None
+
+    def _refusal(self, response: httpx2.Response, repo: str) -> TchatError:
+        signed = response.url.netloc.decode("ascii") != urlsplit(self.endpoint).netloc
+        return refusal(response.status_code, response.headers, repo, signed=signed)
+
+
+def _own_headers() -> dict[str, str]:
+    """The token, when there is one, and who asks: no more than name and version.
+
+    `build_hf_headers` would tell more, and ask the hub for a table of callers to do so.
+    """
+    from huggingface_hub import constants, get_token
+
+    headers = {"user-agent": f"tchat/{__version__}"}
+    token = None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else get_token()
+    return headers | {"authorization": f"Bearer {token}"} if token else headers
+
+
+def _start(response: httpx2.Response, file: RemoteFile, wanted: int) -> int:
+    """The first byte that the answer brings.
+
+    Raises:
+        HubError: It is no part of this file.
+    """
+    if response.headers.get("content-type", "").startswith("text/html"):
+        raise not_the_hub()
+    if response.status_code == 206:
+        told = RANGE.fullmatch(response.headers.get("content-range", "").strip())
+        fits = told and int(told[1]) == wanted and told[2] in ("*", str(file.size))
+    else:
+        length = response.headers.get("content-length", str(file.size))
+        fits = response.status_code == 200 and length == str(file.size)
+        wanted = 0
+    if not fits:
+        raise HubError("the hub sends another file than it lists", "try again", passing=True)
+    return wanted
+
+
+def _unreachable(error: Exception, host: str) -> HubError:
+    import httpx2
+
+    where = single_line(host, 100)
+    if isinstance(error, httpx2.TimeoutException):
+        return HubError(f"{where} does not answer in time", "try again later", passing=True)
+    if isinstance(error, httpx2.ProxyError):
+        return HubError(f"the proxy refuses to reach {where}", "check HTTPS_PROXY and NO_PROXY")
+    if isinstance(error, httpx2.UnsupportedProtocol | httpx2.InvalidURL):
+        return HubError(f"{where} is no address that can be asked", "check HF_ENDPOINT")
+    if isinstance(error, httpx2.TooManyRedirects):
+        return HubError(f"{where} redirects in a circle", "check HF_ENDPOINT and the proxy")
+    if isinstance(error, httpx2.ConnectError):
+        return _unconnected(str(error), where)
+    return HubError(f"the connection to {where} was cut", "try again", passing=True)
+
+
+def _unconnected(reason: str, where: str) -> HubError:
+    if "CERTIFICATE_VERIFY_FAILED" in reason:
+        return HubError(
+            f"the certificate of {where} cannot be verified",
+            "a proxy may stand in between: set SSL_CERT_FILE to its certificate; check the clock",
+        )
+    if "SSL" in reason or "TLS" in reason:
+        return HubError(f"no safe connection to {where}: TLS fails", "check HF_ENDPOINT")
+    return HubError(
+        f"cannot reach {where}", "check the network connection and the proxy", passing=True
+    )
