@@ -17,6 +17,9 @@ CTX_STEP = 256  # llama.cpp's padding of the KV cache; other sizes break
 DEFAULT_CTX = 8192
 KV_TYPES = MappingProxyType({"f16": 1, "q8_0": 8, "q4_0": 2})  # enum ggml_type
 FLASH_ATTN = MappingProxyType({"auto": -1, "off": 0, "on": 1})  # enum llama_flash_attn_type
+SCRATCH = 1  # the sequence that a part of sequence 0 passes through, into a buffer and back
+
+Span = tuple[int, int]  # positions: from the first up to, and without, the second
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +100,7 @@ class Context:
         params.n_ctx = room
         params.n_batch = params.n_ubatch = self.batch_size
         params.n_threads, params.n_threads_batch = self._threads
-        params.n_seq_max, params.kv_unified = 1, True
+        params.n_seq_max, params.kv_unified = SCRATCH + 1, True
         params.type_k = params.type_v = KV_TYPES[self._kv_type]
         params.flash_attn_type = FLASH_ATTN[self._flash_attn]
         params.no_perf = True
@@ -228,6 +231,46 @@ class Context:
         window = self._model.facts.window
         oldest_needed = max(0, keep - window) if window else 0
         return keep == 0 or (last == keep - 1 and first <= oldest_needed)
+
+    def save_state(self, span: Span | None, buffer: bytearray) -> int:
+        """Write the state of sequence 0 into ``buffer``, which grows; returns its length in bytes.
+
+        Args:
+            span: Positions of a part, for a model whose state is `ModelShape.divisible`; None for
+                the whole sequence.
+            buffer: Where to; what lies behind the state is left as it is.
+        """
+        sequence = 0
+        if span is not None:
+            sequence = SCRATCH
+            self._lib.llama_memory_seq_cp(self._memory, 0, SCRATCH, *span)
+        size = self._lib.llama_state_seq_get_size(self._handle, sequence)
+        if len(buffer) < size:
+            buffer.extend(bytes(size - len(buffer)))
+        data = (ctypes.c_uint8 * size).from_buffer(buffer)
+        written = int(self._lib.llama_state_seq_get_data(self._handle, data, size, sequence))
+        if span is not None:
+            self._lib.llama_memory_seq_rm(self._memory, SCRATCH, -1, -1)
+        return written
+
+    def load_state(self, span: Span | None, buffer: bytearray, size: int) -> bool:
+        """Take back what `save_state` wrote: append the part ``span``, or replace sequence 0.
+
+        `reserve` room for it before. Of a part that was longer, the tokens outside of ``span`` are
+        left out. The buffer's content is trusted by llama.cpp: give it only what `save_state` of
+        the same model, build and parameters wrote.
+
+        Returns:
+            Whether llama.cpp took it; if not, nothing was added.
+        """
+        sequence = 0 if span is None else SCRATCH
+        data = (ctypes.c_uint8 * size).from_buffer(buffer)
+        done = bool(self._lib.llama_state_seq_set_data(self._handle, data, size, sequence))
+        if span is not None:
+            if done:
+                self._lib.llama_memory_seq_cp(self._memory, SCRATCH, 0, *span)
+            self._lib.llama_memory_seq_rm(self._memory, SCRATCH, -1, -1)
+        return done
 
     def clear(self) -> None:
         """Forget every sequence."""

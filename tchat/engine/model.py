@@ -103,6 +103,7 @@ class Model:
             layers=lib.llama_model_n_layer(handle),
             width=lib.llama_model_n_embd(handle),
             window=lib.llama_model_n_swa(handle),
+            recurrent=lib.llama_model_is_recurrent(handle) or lib.llama_model_is_hybrid(handle),
         )
 
     # The vocabulary
@@ -212,6 +213,7 @@ class ModelShape:
         layers: Layers.
         width: Length of a hidden state (``n_embd``).
         window: Sliding attention window in tokens; 0 when it has none.
+        recurrent: Whether any layer carries a state from token to token.
     """
 
     vocabulary: int
@@ -219,6 +221,12 @@ class ModelShape:
     layers: int
     width: int
     window: int
+    recurrent: bool
+
+    @property
+    def divisible(self) -> bool:
+        """Whether each token has its own part of the state, which stays as it is."""
+        return not self.window and not self.recurrent
 
 
 def _refuse_endless_words(text: str) -> None:

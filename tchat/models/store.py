@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from tchat.cache import Cache
 from tchat.errors import ModelError
-from tchat.models.cache import Cache
 from tchat.models.facts import ModelFacts, read_facts
 from tchat.models.files import FileKey, file_key
 from tchat.models.kinds import Kind

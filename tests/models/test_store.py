@@ -189,7 +189,7 @@ def test_without_a_folder_to_write_to_the_cache_is_in_memory(
 def test_a_locked_database_is_not_thrown_away(
     paths: Paths, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tchat.models.cache.BUSY_TIMEOUT", 0.05)
+    monkeypatch.setattr("tchat.cache.BUSY_TIMEOUT", 0.05)
     with ModelStore(paths) as store:
         facts = store.facts(tiny_model)
         store.remember(facts, BUILD, Verdict("is bad"))
