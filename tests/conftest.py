@@ -10,7 +10,7 @@ import pytest
 
 from tests.tiny import write_tiny
 
-FOREIGN = ("TCHAT_", "HF_", "HUGGINGFACE_", "LLAMA_", "OLLAMA_")
+FOREIGN = ("TCHAT_", "HF_", "HUGGINGFACE_", "LLAMA_", "OLLAMA_", "XDG_")
 FOREIGN_NAMES = ("NO_COLOR", "FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "COLUMNS", "LINES")
 
 
@@ -21,6 +21,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         if name.startswith(FOREIGN) or name in FOREIGN_NAMES:
             monkeypatch.delenv(name)
     folder = tmp_path / "tchat-home"
+    # Other programs' model files are looked for there.
+    monkeypatch.setenv("HOME", str(tmp_path / "user"))
     monkeypatch.setenv("TCHAT_HOME", str(folder))
     monkeypatch.setenv("TCHAT_THREADS", "1")
     # Else llama.cpp starts a debugger when a test makes it abort.

@@ -40,12 +40,13 @@ def open_model(
     Raises:
         ModelError: It is not there, cannot chat, or is refused by llama.cpp.
     """
-    path = resolve(settings.model)
+    path = resolve(settings.model, paths)
     with ModelStore(paths) as store:
         facts = store.facts(path)
         if not facts.refusal and store.verdict(facts, build_name()) is None:
             yield Notice("model", f"{label(path)} is new: checking once that it loads safely")
         check(facts, store, probe_command, build=build_name(), cancelled=cancel.is_set)
+        store.note_use(facts)
     backend().log.write_to(paths.log_file)
     return ChatModel(Engine(options_of(settings, facts), cancel), facts)
 

@@ -45,15 +45,17 @@ def preload(settings: Settings, paths: Paths, cancel: Cancel) -> Preloaded | Non
     """
     try:
         with ModelStore(paths) as store:
-            facts = store.facts(resolve(settings.model))
+            facts = store.facts(resolve(settings.model, paths))
             verdict = store.verdict(facts, build_name())
-        if facts.refusal or verdict is None or not verdict.ok:
-            return None
-        options = options_of(settings, facts)
-        backend().log.write_to(paths.log_file)
+            if facts.refusal or verdict is None or not verdict.ok:
+                return None
+            options = options_of(settings, facts)
+            backend().log.write_to(paths.log_file)
+            begun = Preloaded(facts, options, Opening(options, cancel))
+            store.note_use(facts)
     except TchatError:
         return None
-    return Preloaded(facts, options, Opening(options, cancel))
+    return begun
 
 
 def options_of(settings: Settings, facts: ModelFacts) -> EngineOptions:

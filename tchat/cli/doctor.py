@@ -139,7 +139,7 @@ def _model(console: Console, settings: Settings) -> Iterator[Finding]:
     from tchat.models.resolve import resolve
     from tchat.models.store import ModelStore
 
-    path = resolve(settings.model)
+    path = resolve(settings.model, console.paths, console.environ)
     yield Finding("model", "file", str(path))
     with ModelStore(console.paths) as store:
         facts = store.facts(path)

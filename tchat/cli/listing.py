@@ -6,6 +6,7 @@ import json
 import shutil
 import unicodedata
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from tchat.cli.console import Console
@@ -33,6 +34,16 @@ def print_rows(console: Console, header: Sequence[str], rows: Sequence[Sequence[
 def print_json(console: Console, value: Any) -> None:
     """Print ``value`` as JSON that is safe on a terminal and reads back as the same value."""
     console.out(printable_json(json.dumps(value, indent=2, ensure_ascii=False)))
+
+
+def when(seconds: float) -> str:
+    """A time in the local zone, to the minute."""
+    return datetime.fromtimestamp(seconds, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def iso(seconds: float) -> str:
+    """A time for a program, to the second."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
 
 
 def aligned(rows: Sequence[Sequence[str]], width: int) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ import typer
 from tchat.cli.console import Console
 from tchat.cli.group import group
 from tchat.cli.input import read_all, read_file, typed
-from tchat.cli.listing import print_json, print_rows
+from tchat.cli.listing import iso, print_json, print_rows, when
 from tchat.errors import UsageError
 from tchat.sanitize import decode_input, printable, printable_json, single_line
 from tchat.settings.write import write_private
@@ -166,11 +165,6 @@ def open_sessions(console: Console) -> SessionStore:
     return store
 
 
-def when(seconds: float) -> str:
-    """A time in the local zone, to the minute."""
-    return datetime.fromtimestamp(seconds, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
-
-
 def _find(store: SessionStore, name: str) -> Session:
     if name != LAST:
         return store.get(name)
@@ -234,8 +228,8 @@ def _record(session: Session) -> dict[str, Any]:
         "title": session.title,
         "system": session.system,
         "messages": session.messages,
-        "created_at": _iso(session.created_at),
-        "updated_at": _iso(session.updated_at),
+        "created_at": iso(session.created_at),
+        "updated_at": iso(session.updated_at),
     }
 
 
@@ -245,11 +239,7 @@ def _hit(hit: Hit) -> dict[str, Any]:
         "title": hit.session.title,
         "message": hit.message.id,
         "role": hit.message.role,
-        "created_at": _iso(hit.message.created_at),
+        "created_at": iso(hit.message.created_at),
         "snippet": hit.snippet,
         "spans": [list(span) for span in hit.spans],
     }
-
-
-def _iso(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

@@ -10,9 +10,12 @@ from typing import Self
 
 from tchat.errors import ModelError
 from tchat.models.facts import ModelFacts
-from tchat.models.places import Found, Owner, own_places
+from tchat.models.place import Found, Owner
+from tchat.models.places import all_places, own_places
 from tchat.models.store import ModelStore
 from tchat.paths import Paths
+
+GOOD, UNKNOWN = "loads and answers", "not checked yet"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +27,7 @@ class ModelRow:
         path: Its file; of a split model, the first part.
         owner: Who keeps it.
         facts: By its header; None when the file is damaged or gone.
+        last_used: When it was loaded last, in seconds since the epoch; None when it never was.
         verdict: In words: what is known of whether it can chat here.
     """
 
@@ -31,6 +35,7 @@ class ModelRow:
     path: Path
     owner: Owner
     facts: ModelFacts | None
+    last_used: float | None
     verdict: str
 
 
@@ -61,30 +66,37 @@ class Library:
         """Let go of the database."""
         self._store.close()
 
-    def models(self, *, all: bool = False) -> list[ModelRow]:  # noqa: A002, ARG002
+    def models(self, *, all: bool = False) -> list[ModelRow]:  # noqa: A002
         """The models, by name; with ``all``, those that other programs keep too.
 
         Raises:
             TchatError: models.toml is broken.
         """
-        return [self._row(found) for found in own_places(self._paths)]
+        places = all_places(self._paths, self._environ) if all else own_places(self._paths)
+        return [self._row(found) for found in places]
 
     def _row(self, found: Found) -> ModelRow:
         try:
             facts = self._store.facts(found.path)
         except ModelError as error:
-            return self._named(found, None, str(error.message))
-        return self._named(found, facts, self._verdict(facts))
-
-    def _named(self, found: Found, facts: ModelFacts | None, verdict: str) -> ModelRow:
-        return ModelRow(
-            name=found.name, path=found.path, owner=found.owner, facts=facts, verdict=verdict
-        )
+            return _row(found, None, None, error.message)
+        return _row(found, facts, self._store.last_use(facts), self._verdict(facts))
 
     def _verdict(self, facts: ModelFacts) -> str:
         if facts.refusal:
             return facts.refusal
         verdict = self._store.verdict(facts, self._build)
         if verdict is None:
-            return "not checked yet"
-        return verdict.problem or "ok"
+            return UNKNOWN
+        return verdict.problem or GOOD
+
+
+def _row(found: Found, facts: ModelFacts | None, last_used: float | None, verdict: str) -> ModelRow:
+    return ModelRow(
+        name=found.name,
+        path=found.path,
+        owner=found.owner,
+        facts=facts,
+        last_used=last_used,
+        verdict=verdict,
+    )

@@ -13,18 +13,22 @@ What a module keeps in a table of its own is read with `table` and written with 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tchat.errors import UsageError
+from tchat.models.resolve import STARTER
 from tchat.paths import Paths, expanded
 from tchat.settings.load import EDIT_HINT, parse_toml, read_text
+from tchat.settings.nearest import did_you_mean
 
 if TYPE_CHECKING:
     from tomlkit import TOMLDocument
 
 ALIAS, REGISTERED = "alias", "registered"
+ALIAS_NAME = re.compile(r"\w[\w.:-]{0,79}")
 
 
 def read(paths: Paths) -> Mapping[str, Any]:
@@ -97,8 +101,8 @@ def change(paths: Paths, edit: Callable[[TOMLDocument], object]) -> None:
     write_private(paths.models_file, tomlkit.dumps(document).encode())
 
 
-def register(paths: Paths, files: Sequence[Path]) -> None:
-    """Add ``files`` to the registered ones, by their absolute paths.
+def register(paths: Paths, places: Sequence[Path]) -> None:
+    """Add model files, or folders of them, to the registered ones, by their absolute paths.
 
     Raises:
         ModelError: One is not there, or no model.
@@ -107,8 +111,62 @@ def register(paths: Paths, files: Sequence[Path]) -> None:
     """
     from tchat.models.facts import read_facts
 
+    for place in places:
+        if not place.is_dir():
+            read_facts(place)
+    _set_registered(paths, [*registered(paths), *(place.absolute() for place in places)])
+
+
+def forget(paths: Paths, places: Sequence[Path]) -> None:
+    """Take files or folders out of the registered ones; they stay where they are.
+
+    Raises:
+        UsageError: One is not registered, or models.toml is broken.
+        StorageError: It cannot be written.
+    """
     known = registered(paths)
-    fresh = [path.absolute() for path in files if path.absolute() not in known]
-    for path in fresh:
-        read_facts(path)
-    change(paths, lambda document: document.update({REGISTERED: [*map(str, (*known, *fresh))]}))
+    for place in places:
+        if place.absolute() not in known:
+            raise UsageError(
+                f"{place} is not registered", did_you_mean(str(place), map(str, known))
+            )
+    gone = {place.absolute() for place in places}
+    _set_registered(paths, [place for place in known if place not in gone])
+
+
+def _set_registered(paths: Paths, places: Sequence[Path]) -> None:
+    listed = list(dict.fromkeys(map(str, places)))
+    change(paths, lambda document: document.update({REGISTERED: listed}))
+
+
+def require_alias(name: str) -> None:
+    """Return when ``name`` can be an alias.
+
+    Raises:
+        UsageError: It means something else already, or is hard to type.
+    """
+    if not ALIAS_NAME.fullmatch(name) or name == STARTER or name.lower().endswith(".gguf"):
+        raise UsageError(
+            f"`{name}` cannot be an alias",
+            "take letters, digits and . _ - : but no slash, and not the name of a file",
+        )
+
+
+def set_alias(paths: Paths, name: str, target: str | None) -> None:
+    """Let ``name`` stand for ``target`` from now on; None forgets it.
+
+    Raises:
+        UsageError: models.toml is broken.
+        StorageError: It cannot be written.
+    """
+    import tomlkit
+
+    def edit(document: TOMLDocument) -> None:
+        names = document.setdefault(ALIAS, tomlkit.table())
+        if target is None:
+            names.pop(name, None)
+        else:
+            names[name] = target
+
+    aliases(paths)
+    change(paths, edit)

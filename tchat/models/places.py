@@ -1,40 +1,65 @@
-"""Where model files are: tchat's own places, and those of other programs."""
+"""All model files within reach, each under a name of its own."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import StrEnum
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from tchat.errors import ModelError
 from tchat.models.models_file import registered
+from tchat.models.place import Found, Owner, stem
 from tchat.models.resolve import STARTER, Starter
+from tchat.models.walk import gguf_files
 from tchat.paths import Paths
 
-
-class Owner(StrEnum):
-    """Who keeps a file. What is not tchat's is used where it lies and never changed."""
-
-    TCHAT = "tchat"
-    USER = "you"
+REGISTERED_DEPTH = 3  # levels of a registered folder
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A model file that somebody keeps, before anyone looked into it. ``name`` is raw."""
+def own_places(paths: Paths) -> list[Found]:
+    """The starter and what the user registered.
 
-    name: str
-    path: Path
-    owner: Owner
+    Raises:
+        UsageError: models.toml is broken.
+        StorageError: It cannot be read.
+    """
+    return _named([*_starter(), *_registered(paths)])
 
 
-def own_places(paths: Paths) -> Iterator[Found]:
-    """The starter, and what the user registered."""
+def all_places(paths: Paths, environ: Mapping[str, str] = os.environ) -> list[Found]:
+    """Those of `own_places`, then what other programs keep.
+
+    Raises:
+        UsageError: models.toml is broken.
+        StorageError: It cannot be read.
+    """
+    from tchat.models.other_programs import other_programs
+
+    return _named([*own_places(paths), *other_programs(environ)])
+
+
+def _starter() -> Iterator[Found]:
     with contextlib.suppress(ModelError):
-        starter = Starter().find(STARTER)
-        if starter is not None:
-            yield Found(STARTER, starter, Owner.TCHAT)
-    for path in registered(paths):
-        yield Found(path.stem, path, Owner.USER)
+        path = Starter().find(STARTER)
+        if path is not None:
+            yield Found(STARTER, path, Owner.TCHAT)
+
+
+def _registered(paths: Paths) -> Iterator[Found]:
+    for place in registered(paths):
+        files: Iterable[Path] = (place,)
+        if place.is_dir():
+            files = gguf_files(place, REGISTERED_DEPTH)
+        for path in files:
+            yield Found(stem(path), path, Owner.USER)
+
+
+def _named(places: Iterable[Found]) -> list[Found]:
+    """Each name once: of two alike the later one goes by its path."""
+    named: dict[str, Found] = {}
+    for found in places:
+        name = found.name if found.name not in named else str(found.path)
+        named.setdefault(name, replace(found, name=name))
+    return list(named.values())

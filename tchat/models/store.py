@@ -1,8 +1,9 @@
-"""Headers and verdicts, remembered: a known file costs one ``stat`` and one ``SELECT``."""
+"""What was found out about files, remembered: a known one costs a ``stat`` and a ``SELECT``."""
 
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -17,11 +18,13 @@ from tchat.paths import Paths
 if TYPE_CHECKING:
     import sqlite3
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 SCHEMA = """
 CREATE TABLE facts (file TEXT PRIMARY KEY, parts TEXT NOT NULL, facts TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE verdicts (file TEXT, build TEXT, problem TEXT NOT NULL, PRIMARY KEY (file, build))
-    WITHOUT ROWID
+    WITHOUT ROWID;
+CREATE TABLE uses (file TEXT PRIMARY KEY, at REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE hashes (file TEXT PRIMARY KEY, sha256 TEXT NOT NULL) WITHOUT ROWID
 """
 
 
@@ -38,7 +41,7 @@ class Verdict:
 
 
 class ModelStore:
-    """Facts and verdicts of model files, by device, inode, size and time of change.
+    """Facts, verdicts, last uses and hashes, by a file's device, inode, size and time of change.
 
     Safe to use from several processes, and from one thread at a time.
     """
@@ -84,6 +87,29 @@ class ModelStore:
         self._cache.run(
             lambda database: database.execute("REPLACE INTO verdicts VALUES (?, ?, ?)", row)
         )
+
+    def note_use(self, facts: ModelFacts) -> None:
+        """Remember that the model is being loaded now."""
+        row = (str(facts.key), time.time())
+        self._cache.run(lambda database: database.execute("REPLACE INTO uses VALUES (?, ?)", row))
+
+    def last_use(self, facts: ModelFacts) -> float | None:
+        """When the model was loaded last, in seconds since the epoch; None when it never was."""
+        query = "SELECT at FROM uses WHERE file = ?"
+        key = (str(facts.key),)
+        row = self._cache.run(lambda database: database.execute(query, key).fetchone())
+        return row[0] if row else None
+
+    def sha256(self, key: FileKey) -> str:
+        """The SHA-256 of a file's content as `remember_sha256` was told; empty when unknown."""
+        query = "SELECT sha256 FROM hashes WHERE file = ?"
+        row = self._cache.run(lambda database: database.execute(query, (str(key),)).fetchone())
+        return row[0] if row else ""
+
+    def remember_sha256(self, key: FileKey, sha256: str) -> None:
+        """Store the SHA-256 of a file's content."""
+        row = (str(key), sha256)
+        self._cache.run(lambda database: database.execute("REPLACE INTO hashes VALUES (?, ?)", row))
 
 
 def _fingerprint(key: FileKey, parts: tuple[Path, ...]) -> str:

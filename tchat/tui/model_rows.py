@@ -18,7 +18,7 @@ def model_rows(paths: Paths, current: Path | None) -> list[ModelRow]:
     """The starter, the model in use, and the GGUF files beside it and in the current folder."""
     rows: dict[Path, ModelRow] = {}
     with ModelStore(paths) as store:
-        for choice, path in _candidates(current):
+        for choice, path in _candidates(paths, current):
             try:
                 facts = store.facts(path)
             except ModelError:
@@ -28,9 +28,9 @@ def model_rows(paths: Paths, current: Path | None) -> list[ModelRow]:
     return list(rows.values())
 
 
-def _candidates(current: Path | None) -> Iterator[tuple[str, Path]]:
+def _candidates(paths: Paths, current: Path | None) -> Iterator[tuple[str, Path]]:
     with contextlib.suppress(ModelError):
-        yield STARTER, resolve(STARTER)
+        yield STARTER, resolve(STARTER, paths)
     folders = {Path.cwd()}
     if current is not None:
         yield str(current), current

@@ -129,10 +129,11 @@ def high_level() -> dict[str, float]:
 
     from tchat.engine.threads import default_threads
     from tchat.models.resolve import resolve
+    from tchat.paths import user_paths
 
     threads = default_threads()
     llama = Llama(
-        str(resolve("starter")),
+        str(resolve("starter", user_paths())),
         n_ctx=8192,
         n_threads=threads,
         n_threads_batch=threads,

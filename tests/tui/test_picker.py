@@ -14,7 +14,7 @@ from tchat.chat.prompts import list_templates
 from tchat.paths import user_paths
 from tchat.sessions.records import Message, Role, Status
 from tchat.tui.screens.confirm import Confirm
-from tchat.tui.screens.models import ModelPicker, ModelRow, size_text
+from tchat.tui.screens.models import ModelPicker, ModelRow
 from tchat.tui.screens.picker import Picker
 from tchat.tui.screens.templates import TemplatePicker
 from tchat.tui.screens.tree import TreePicker, tree_items
@@ -268,14 +268,6 @@ async def test_a_path_that_was_typed_can_be_chosen() -> None:
         await pilot.press("enter")
         await pilot.pause()
         assert app.ended_with == "/m/x.gguf"
-
-
-@pytest.mark.parametrize(
-    ("size", "told"),
-    [(0, ""), (12, "12 B"), (1500, "1.5 kB"), (98_000_000, "98 MB"), (4_920_000_000, "4.9 GB")],
-)
-def test_sizes_are_told_in_the_units_of_disks(size: int, told: str) -> None:
-    assert size_text(size) == told
 
 
 # Templates

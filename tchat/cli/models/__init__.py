@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from tchat.cli.group import group
 from tchat.cli.models.listing import ls
-from tchat.cli.models.naming import default, register
+from tchat.cli.models.naming import alias, default, register
 
 app = group("Find, get, judge, keep and remove model files.")
 for command in (ls, default, register):
     app.command()(command)
+app.add_typer(alias, name="alias")

@@ -1,4 +1,4 @@
-"""``tchat models default`` and ``register``."""
+"""``tchat models default``, ``register`` and ``alias``: what models are called."""
 
 from __future__ import annotations
 
@@ -7,31 +7,80 @@ from pathlib import Path
 import typer
 
 from tchat.cli.console import Console
+from tchat.cli.group import group
+from tchat.cli.listing import print_json, print_rows
+from tchat.cli.models.desk import JSON
+from tchat.errors import UsageError
 from tchat.settings import find_key
+from tchat.settings.nearest import did_you_mean
 from tchat.settings.write import set_value
 
+MODEL = typer.Argument(..., metavar="MODEL", help="A model, as `-m` takes it")
+ALIAS = typer.Argument(..., metavar="NAME", help="What you call it")
 
-def default(
-    ctx: typer.Context,
-    name: str = typer.Argument(..., help="A model, as `-m` takes it"),
-) -> None:
+alias = group("Names of your own for models: ls, set, rm.")
+
+
+def default(ctx: typer.Context, model: str = MODEL) -> None:
     """Make a model the one that is used without -m."""
     from tchat.models.resolve import resolve
 
     console: Console = ctx.obj
-    resolve(name)
+    path = resolve(model, console.paths, console.environ)
     key = find_key("model")
-    set_value(console.paths.config_file, key, name)
+    # A relative path would mean something else in another folder.
+    set_value(
+        console.paths.config_file, key, str(path.absolute()) if path == Path(model) else model
+    )
     if key.variable in console.environ:
         console.say(f"warning: the environment variable {key.variable} still wins over it")
 
 
 def register(
     ctx: typer.Context,
-    files: list[Path] = typer.Argument(..., metavar="PATH...", help="GGUF files; they stay there"),
+    places: list[Path] = typer.Argument(..., metavar="PATH...", help="GGUF files, or folders"),
+    forget: bool = typer.Option(False, "--forget", help="Take them out of the list again"),
 ) -> None:
-    """Keep GGUF files in the list, where they lie."""
-    from tchat.models.models_file import register as keep
+    """Keep GGUF files or folders of them in the list; they stay where they lie."""
+    from tchat.models import models_file
 
     console: Console = ctx.obj
-    keep(console.paths, files)
+    change = models_file.forget if forget else models_file.register
+    change(console.paths, places)
+
+
+@alias.command("ls")
+def alias_ls(ctx: typer.Context, as_json: bool = JSON) -> None:
+    """List your names and what they stand for."""
+    from tchat.models.models_file import aliases
+
+    console: Console = ctx.obj
+    known = aliases(console.paths)
+    if as_json:
+        print_json(console, known)
+        return
+    print_rows(console, ("NAME", "MODEL"), sorted(known.items()))
+
+
+@alias.command("set")
+def alias_set(ctx: typer.Context, name: str = ALIAS, model: str = MODEL) -> None:
+    """Give a model a name of your own."""
+    from tchat.models.models_file import require_alias, set_alias
+    from tchat.models.resolve import resolve
+
+    console: Console = ctx.obj
+    require_alias(name)
+    path = resolve(model, console.paths, console.environ)
+    set_alias(console.paths, name, str(path.absolute()) if path == Path(model) else model)
+
+
+@alias.command("rm")
+def alias_rm(ctx: typer.Context, name: str = ALIAS) -> None:
+    """Forget one of your names; the model stays."""
+    from tchat.models.models_file import aliases, set_alias
+
+    console: Console = ctx.obj
+    known = aliases(console.paths)
+    if name not in known:
+        raise UsageError(f"there is no alias `{name}`", did_you_mean(name, known))
+    set_alias(console.paths, name, None)

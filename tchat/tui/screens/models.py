@@ -8,6 +8,7 @@ from pathlib import Path
 
 from textual import on
 
+from tchat.models.words import size_text
 from tchat.sanitize import single_line
 from tchat.tui.screens.picker import Picker
 from tchat.tui.widgets.fuzzy_item import Item
@@ -62,17 +63,6 @@ class ModelPicker(Picker):
         else:
             extra = []
         self.list.set_items([*self._items, *extra])
-
-
-def size_text(size: int) -> str:
-    """Bytes for people, in the units of disks: ``98 MB``, ``4.9 GB``; empty for none."""
-    if size <= 0:
-        return ""
-    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if size >= factor:
-            number = size / factor
-            return f"{number:.1f} {unit}" if number < 10 else f"{number:.0f} {unit}"
-    return f"{size} B"
 
 
 def _item(row: ModelRow) -> Item:

@@ -1,0 +1,24 @@
+"""Sizes and counts for people."""
+
+from __future__ import annotations
+
+_BYTES = (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3))
+_WEIGHTS = (("T", 10**12), ("B", 10**9), ("M", 10**6), ("k", 10**3))
+
+
+def size_text(size: int) -> str:
+    """Bytes in the units of disks: ``98 MB``, ``4.9 GB``; empty for none."""
+    return f"{_short(size, _BYTES, 'B', ' ')}" if size > 0 else ""
+
+
+def count_text(count: int) -> str:
+    """A number of weights as models are named by: ``135M``, ``1.5B``; empty for none."""
+    return _short(count, _WEIGHTS, "", "") if count > 0 else ""
+
+
+def _short(number: int, units: tuple[tuple[str, int], ...], smallest: str, gap: str) -> str:
+    for unit, factor in units:
+        if number >= factor:
+            value = number / factor
+            return f"{value:.1f}{gap}{unit}" if value < 9.95 else f"{value:.0f}{gap}{unit}"
+    return f"{number}{gap}{smallest}"
