@@ -98,7 +98,11 @@ class Settings:
     Which actions there are only the screen knows.
     """
 
-    model: str = setting("starter", "Model: a path, `starter`, or a name as in `tchat models ls --all`", flag="-m/--model")
+    model: str = setting(
+        "starter",
+        "Model: a path, `starter`, or a name as in `tchat models ls --all`",
+        flag="-m/--model",
+    )
     system: str = setting("", "System prompt", flag="-s/--system")
     ctx_size: int = setting(
         0, "Context window in tokens; 0 is the model's, up to 8192", low=0, high=2**24
