@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.models.hub_server import HubServer, serving
 from tests.tiny import write_tiny
 
 FOREIGN = ("TCHAT_", "HF_", "HUGGINGFACE_", "LLAMA_", "OLLAMA_", "XDG_")
@@ -27,7 +29,16 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("TCHAT_THREADS", "1")
     # Else llama.cpp starts a debugger when a test makes it abort.
     monkeypatch.setenv("GGML_NO_BACKTRACE", "1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "huggingface"))
     return folder
+
+
+@pytest.fixture
+def hub_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
+    """A hub on loopback, and ``HF_ENDPOINT`` naming it."""
+    with serving() as server:
+        monkeypatch.setenv("HF_ENDPOINT", server.url)
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -46,13 +46,18 @@ class Hub:
     Its calls are safe from several threads.
 
     Args:
-        environ: Read for ``HF_ENDPOINT``; the library reads its other variables itself.
+        environ: Read for ``HF_ENDPOINT`` and ``HF_HUB_DOWNLOAD_TIMEOUT``; the library reads its
+            other variables itself.
+
+    Attributes:
+        endpoint: The hub's address.
         timeout: Seconds without a byte after which a request is given up.
     """
 
-    def __init__(self, environ: Mapping[str, str] = os.environ, timeout: float = TIMEOUT) -> None:
+    def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
         self.endpoint = (environ.get("HF_ENDPOINT") or PUBLIC).rstrip("/")
-        self._timeout = timeout
+        seconds = environ.get("HF_HUB_DOWNLOAD_TIMEOUT", "")
+        self.timeout = float(seconds) if seconds.isdigit() and int(seconds) else TIMEOUT
 
     def listing(self, repo: str, revision: str = DEFAULT_REVISION) -> Listing:
         """The models of a repository, with sizes and hashes.
@@ -141,7 +146,7 @@ class Hub:
                 self.endpoint + path,
                 params=params or None,
                 headers={**_own_headers(), **headers},
-                timeout=self._timeout,
+                timeout=self.timeout,
             ) as response:
                 if response.status_code >= 400:
                     raise self._refusal(response, repo)

@@ -69,6 +69,10 @@ class HubCache:
         """Whether the content is there, by its size."""
         return any(_size(path) == file.size for path in (self.blob(file), self.snapshot(file)))
 
+    def present(self, file: RemoteFile) -> int:
+        """Bytes of the content that are there, complete or not."""
+        return file.size if self.has(file) else _size(self.incomplete(file)) or 0
+
     def commit(self, repo: str, revision: str = DEFAULT_REVISION) -> str:
         """The commit that ``revision`` led to at the last download; empty when there was none."""
         if COMMIT.fullmatch(revision):

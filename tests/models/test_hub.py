@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 
 import pytest
 
@@ -12,7 +11,7 @@ from tchat.models.hub import Hub
 from tchat.models.hub_answers import HubError, RepositoryNotFound
 from tchat.models.hub_files import Listing, choose, is_companion, quantization_in
 from tchat.models.hub_name import HubName, parse_hub_name
-from tests.models.hub_server import PORTAL, SIGNATURE, Fault, HubServer, limited, serving, sha256
+from tests.models.hub_server import PORTAL, SIGNATURE, Fault, HubServer, limited, sha256
 
 REPO = "someone/Tiny-GGUF"
 
@@ -35,15 +34,14 @@ FILES = {
 
 
 @pytest.fixture
-def server() -> Iterator[HubServer]:
-    with serving() as server:
-        server.add(REPO, FILES, small={"README.md"})
-        yield server
+def server(hub_server: HubServer) -> HubServer:
+    hub_server.add(REPO, FILES, small={"README.md"})
+    return hub_server
 
 
 @pytest.fixture
 def hub(server: HubServer) -> Hub:
-    return Hub({"HF_ENDPOINT": server.url}, timeout=5.0)
+    return Hub()
 
 
 @pytest.fixture
@@ -312,7 +310,8 @@ def test_no_server_is_told_by_its_host() -> None:
 
 def test_a_server_that_stays_silent_is_given_up(server: HubServer, listing: Listing) -> None:
     server.fail("storage", Fault(stall=10))
-    hub = Hub({"HF_ENDPOINT": server.url}, timeout=0.2)
+    hub = Hub()
+    hub.timeout = 0.2
     with pytest.raises(HubError, match=r"127\.0\.0\.1 does not answer in time"):
         hub.read_range(listing.models[0].first, 0, 1000)
 

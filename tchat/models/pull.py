@@ -1,0 +1,125 @@
+"""Pulling a model: from its name on the hub to its files in the cache."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+
+from tchat.errors import ModelNotFound, StorageError
+from tchat.models.hub import Hub
+from tchat.models.hub_answers import HubError, RepositoryNotFound
+from tchat.models.hub_cache import HubCache
+from tchat.models.hub_files import Listing, RemoteModel, choose, group
+from tchat.models.hub_name import HubName
+from tchat.models.pull_events import Found, Meter, Pulled, PullEvent, Unasked
+from tchat.models.transfer import Cancelled, Patience, Transfer
+
+SPARE = 64 << 20  # bytes that stay free on the disk
+Choose = Callable[[Listing, HubName], RemoteModel]
+
+
+def pull(
+    name: HubName,
+    hub: Hub,
+    cache: HubCache,
+    *,
+    choose: Choose = choose,
+    patience: Patience | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Iterator[PullEvent]:
+    """Have the model called ``name`` in ``cache``; ends with `Pulled` or `Stopped`.
+
+    Everything happens in the thread that iterates. What came is kept, however it ends: calling it
+    again goes on from there. A model appears under its names when all of its files are complete.
+
+    Args:
+        name: What to pull.
+        hub: Where from.
+        cache: Where to.
+        choose: Which of a repository's models is meant.
+        patience: With the hub.
+        cancelled: Asked several times a second whether to stop; from any thread.
+
+    Raises:
+        ModelNotFound: The hub does not have it; with the nearest names.
+        HubError: The hub cannot be asked, or refuses, or sends something else.
+        StorageError: The disk stands in the way.
+    """
+    transfer = Transfer(hub, cache, Meter(), patience or Patience(), cancelled)
+    try:
+        try:
+            listing = yield from transfer.retried(
+                lambda: _ask(hub, name), limit=transfer.patience.asking
+            )
+        except HubError as error:
+            yield from _without_the_hub(name, cache, choose, error)
+            return
+        except RepositoryNotFound as error:
+            raise _with_near_names(error, name, hub) from None
+        yield from _fetch_all(listing, choose(listing, name), transfer)
+    except Cancelled:
+        yield transfer.meter.stopped()
+
+
+def _ask(hub: Hub, name: HubName) -> Generator[PullEvent, None, Listing]:
+    yield from ()
+    return hub.listing(name.repo, name.revision)
+
+
+def _fetch_all(listing: Listing, model: RemoteModel, transfer: Transfer) -> Iterator[PullEvent]:
+    cache, meter = transfer.cache, transfer.meter
+    missing = sum(file.size - cache.present(file) for file in model.files)
+    yield Found(listing, model, missing)
+    _require_space(cache.root, missing)
+    meter.begin(model.size)
+    for file in model.files:
+        yield from transfer.fetch(file)
+    # The first part is what a model is found by, so it appears last.
+    paths = [cache.link(file) for file in reversed(model.files)]
+    cache.refer(model.first)
+    yield Pulled(model, tuple(reversed(paths)), meter.fetched, meter.seconds)
+
+
+def _without_the_hub(
+    name: HubName, cache: HubCache, choose: Choose, error: HubError
+) -> Iterator[PullEvent]:
+    """The model as it is in the cache, where the hub cannot be asked.
+
+    Raises:
+        HubError: It is not there.
+    """
+    models, companions = group(cache.files(name.repo, name.revision))
+    commit = cache.commit(name.repo, name.revision)
+    try:
+        model = choose(Listing(name.repo, commit, "", False, 0, models, companions), name)
+    except ModelNotFound:
+        raise error from None
+    yield Unasked(error.message)
+    yield Pulled(model, tuple(cache.snapshot(file) for file in model.files), 0, 0.0)
+
+
+def _with_near_names(error: RepositoryNotFound, name: HubName, hub: Hub) -> ModelNotFound:
+    """``error`` with repositories of the hub that could have been meant."""
+    from difflib import get_close_matches
+
+    words = name.repo.partition("/")[2]
+    try:
+        found = [hit.repo for hit in hub.search(words.removesuffix("-GGUF"), limit=20)]
+    except HubError:
+        return error
+    near = get_close_matches(name.repo, found, n=3, cutoff=0.4) or found[:3]
+    return ModelNotFound(error.message, f"did you mean {' or '.join(near)}?") if near else error
+
+
+def _require_space(folder: Path, missing: int) -> None:
+    """Raise `StorageError` when ``missing`` more bytes do not fit on the disk."""
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    if missing and free < missing + SPARE:
+        raise StorageError(
+            f"the model needs {missing / 1e9:.1f} GB more, and {free / 1e9:.1f} GB are free"
+            f" in {folder}",
+            "free some space, choose a smaller quantization, or set HF_HUB_CACHE to another disk",
+        )

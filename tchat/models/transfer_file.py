@@ -1,0 +1,117 @@
+"""The file that a download grows in: it outlives the process, and its hash is made as it grows."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Self
+
+from tchat.errors import StorageError
+from tchat.models.hub_files import RemoteFile
+
+PIECE = 1 << 20  # bytes read at once
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+class GrowingFile:
+    """What has come of ``file``, at ``path``. Each chunk is handed to the system at once.
+
+    To be used by one process at a time.
+
+    Attributes:
+        size: Bytes that are there and hashed.
+
+    Raises:
+        StorageError: The disk stands in the way; so do all methods.
+    """
+
+    def __init__(self, path: Path, file: RemoteFile) -> None:
+        self.size = 0
+        self._path = path
+        self._file = file
+        self._hash = self._fresh_hash()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            raise _failed(path, error) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
+
+    @property
+    def complete(self) -> bool:
+        """Whether all bytes are there."""
+        return self.size >= self._file.size
+
+    def take_up(self) -> Iterator[tuple[int, int]]:
+        """Hash what an earlier attempt left; yields the bytes done and to do."""
+        try:
+            left = os.fstat(self._descriptor).st_size
+            if left > self._file.size:
+                self.empty()
+                return
+            while piece := os.read(self._descriptor, PIECE):
+                self._hash.update(piece)
+                self.size += len(piece)
+                yield self.size, left
+        except OSError as error:
+            raise _failed(self._path, error) from error
+
+    def append(self, chunk: bytes) -> int:
+        """Write as much of ``chunk`` as belongs to the file, and return how much that is."""
+        view = memoryview(chunk)[: self._file.size - self.size]
+        try:
+            written = 0
+            while written < len(view):
+                written += os.write(self._descriptor, view[written:])
+        except OSError as error:
+            raise _failed(self._path, error) from error
+        self._hash.update(view)
+        self.size += len(view)
+        return len(view)
+
+    def empty(self) -> None:
+        """Begin at the first byte again."""
+        try:
+            os.lseek(self._descriptor, 0, os.SEEK_SET)
+            os.ftruncate(self._descriptor, 0)
+        except OSError as error:
+            raise _failed(self._path, error) from error
+        self.size = 0
+        self._hash = self._fresh_hash()
+
+    def is_right(self) -> bool:
+        """Whether the content is the one that the hub names; if so, it is safe on the disk."""
+        if not self.complete or self._hash.hexdigest() != self._file.blob:
+            return False
+        try:
+            os.fsync(self._descriptor)
+        except OSError as error:
+            raise _failed(self._path, error) from error
+        return True
+
+    def _fresh_hash(self) -> hashlib._Hash:
+        """SHA-256; git's SHA-1 of a blob for a file that is not in the large file storage."""
+        if self._file.sha256:
+            return hashlib.sha256()
+        head = b"blob %d\0" % self._file.size
+        return hashlib.sha1(head, usedforsecurity=False)
+
+
+def _failed(path: Path, error: OSError) -> StorageError:
+    if error.errno in FULL:
+        return StorageError(
+            f"the disk is full: no room for {path}",
+            "free some space and pull again, it goes on from here; or set HF_HUB_CACHE",
+        )
+    return StorageError(
+        f"cannot write {path}: {error.strerror or error}",
+        "check the disk, or set HF_HUB_CACHE to a folder that you may write to",
+    )

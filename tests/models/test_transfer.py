@@ -1,0 +1,456 @@
+"""A pulled model is complete and right under its names, or not there; what came is never lost."""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import pytest
+
+from tchat.errors import ModelNotFound, StorageError
+from tchat.models.hub import Hub
+from tchat.models.hub_answers import HubError
+from tchat.models.hub_cache import HubCache, cache_folder
+from tchat.models.hub_name import HubName
+from tchat.models.pull import pull
+from tchat.models.pull_events import (
+    Checking,
+    Found,
+    Pulled,
+    PullEvent,
+    Pulling,
+    Retrying,
+    Stalled,
+    Stopped,
+    Unasked,
+    Waiting,
+)
+from tchat.models.transfer import Patience
+from tests.models.hub_server import SIGNATURE, Fault, HubServer, Seen, limited, sha256
+
+REPO = "someone/Tiny-GGUF"
+NAME = HubName(REPO)
+FILE = "tiny-Q4_K_M.gguf"
+SIZE = 300_000
+DATA = random.Random(1).randbytes(SIZE)
+PARTS = {f"tiny-Q2_K-0000{n}-of-00003.gguf": random.Random(n).randbytes(50_000) for n in (1, 2, 3)}
+HASTY = Patience(asking=2, attempts=3, first_wait=0.0, warn=0.2)
+
+E = TypeVar("E", bound=PullEvent)
+
+
+@dataclass
+class Desk:
+    """One user who pulls into one cache."""
+
+    server: HubServer
+    cache: HubCache
+    hub: Hub = field(default_factory=Hub)
+
+    def pull(self, name: HubName = NAME, **options: Any) -> list[PullEvent]:
+        return list(pull(name, self.hub, self.cache, **{"patience": HASTY, **options}))
+
+    def blob(self, data: bytes = DATA) -> Path:
+        return self.cache.folder(REPO) / "blobs" / sha256(data)
+
+    def incomplete(self) -> Path:
+        return self.blob().with_name(f"{sha256(DATA)}.incomplete")
+
+    def leave(self, data: bytes) -> None:
+        """What an earlier attempt may have left."""
+        self.incomplete().parent.mkdir(parents=True)
+        self.incomplete().write_bytes(data)
+
+    def names(self) -> list[Path]:
+        """Every final name in the cache: of contents and of files."""
+        folder = self.cache.folder(REPO)
+        found = [*folder.glob("blobs/*"), *folder.glob("snapshots/*/*")]
+        return [path for path in found if path.suffix != ".incomplete"]
+
+    def fetched(self) -> list[Seen]:
+        return self.server.requests("storage")
+
+
+@pytest.fixture
+def desk(hub_server: HubServer) -> Desk:
+    hub_server.add(REPO, {FILE: DATA, **PARTS})
+    return Desk(hub_server, HubCache(cache_folder()))
+
+
+def of(kind: type[E], events: list[PullEvent]) -> list[E]:
+    return [event for event in events if isinstance(event, kind)]
+
+
+def test_a_pulled_model_lies_in_the_shared_layout(desk: Desk) -> None:
+    events = desk.pull()
+    found, pulled = events[0], events[-1]
+    assert isinstance(found, Found)
+    assert isinstance(pulled, Pulled)
+    assert (found.model.name, found.missing) == (f"{REPO}:Q4_K_M", SIZE)
+    commit = desk.server.repositories[REPO].commit
+    folder = desk.cache.folder(REPO)
+    (path,) = pulled.paths
+    assert path == folder / "snapshots" / commit / FILE
+    assert path.read_bytes() == DATA
+    assert path.readlink() == Path("../../blobs") / sha256(DATA)
+    assert (folder / "refs" / "main").read_text() == commit
+    assert not desk.incomplete().exists()
+    assert (pulled.fetched, desk.server.sent()) == (SIZE, SIZE)
+
+
+def test_huggingface_hub_finds_what_was_pulled(desk: Desk) -> None:
+    pulled = desk.pull()[-1]
+    assert isinstance(pulled, Pulled)
+    code = f"from huggingface_hub import *; print(hf_hub_download({REPO!r}, {FILE!r}))"
+    for offline in ("0", "1"):
+        env = {**os.environ, "HF_HUB_OFFLINE": offline}
+        told = subprocess.check_output([sys.executable, "-c", code], env=env, text=True)
+        assert told.strip() == str(pulled.paths[0])
+    assert len(desk.fetched()) == 1
+
+
+def test_what_huggingface_hub_fetched_is_found(desk: Desk) -> None:
+    code = f"from huggingface_hub import *; hf_hub_download({REPO!r}, {FILE!r})"
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    pulled = desk.pull()[-1]
+    assert isinstance(pulled, Pulled)
+    assert (pulled.fetched, len(desk.fetched())) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"HF_HUB_CACHE": "~/a"},
+        {"HUGGINGFACE_HUB_CACHE": "/b"},
+        {"HF_HOME": "$HOME/c"},
+        {"XDG_CACHE_HOME": "/d", "HF_HOME": ""},
+    ],
+)
+def test_the_cache_is_where_huggingface_hub_has_it(
+    variables: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value) if value else monkeypatch.delenv(name)
+    code = "from huggingface_hub import constants; print(constants.HF_HUB_CACHE)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert str(cache_folder()) == done.stdout.strip()
+
+
+def test_a_model_in_parts_appears_when_all_of_them_are_there(desk: Desk) -> None:
+    desk.server.fail("storage", Fault(), Fault(), Fault(403), Fault(403))
+    name = HubName(REPO, "Q2_K")
+    with pytest.raises(HubError):
+        desk.pull(name, patience=Patience(attempts=1, first_wait=0))
+    assert not list(desk.cache.folder(REPO).glob("snapshots/*/*"))
+    pulled = desk.pull(name)[-1]
+    assert isinstance(pulled, Pulled)
+    assert [path.name for path in pulled.paths] == list(PARTS)
+    assert [path.read_bytes() for path in pulled.paths] == list(PARTS.values())
+    assert desk.server.sent() == 150_000
+
+
+def test_a_cut_download_goes_on_where_it_was_cut(desk: Desk) -> None:
+    desk.server.fail("storage", Fault(cut=100_000), Fault(cut=0), Fault(cut=50_000))
+    events = desk.pull()
+    assert desk.blob().read_bytes() == DATA
+    ranges = [seen.headers.get("range") for seen in desk.fetched()]
+    assert ranges == [None, "bytes=100000-", "bytes=100000-", "bytes=150000-"]
+    assert [event.reason for event in of(Retrying, events)] == [
+        "the connection to 127.0.0.1 was cut"
+    ] * 3
+    assert desk.server.sent() == SIZE
+
+
+def test_what_an_earlier_process_left_is_checked_and_used(desk: Desk) -> None:
+    desk.leave(DATA[:200_000])
+    events = desk.pull()
+    assert of(Checking, events)[-1] == Checking(200_000, 200_000)
+    assert desk.blob().read_bytes() == DATA
+    assert desk.server.sent() == 100_000
+    found, pulled = events[0], events[-1]
+    assert isinstance(found, Found)
+    assert isinstance(pulled, Pulled)
+    assert (found.missing, pulled.fetched) == (100_000, 100_000)
+
+
+def test_what_was_complete_but_not_renamed_is_not_fetched_again(desk: Desk) -> None:
+    desk.leave(DATA)
+    desk.pull()
+    assert desk.blob().read_bytes() == DATA
+    assert desk.fetched() == []
+
+
+@pytest.mark.parametrize("left", [bytes(200_000), DATA[:199_999] + b"\0", DATA + b"more"])
+def test_a_damaged_earlier_part_is_fetched_anew(desk: Desk, left: bytes) -> None:
+    desk.leave(left)
+    desk.pull()
+    assert desk.blob().read_bytes() == DATA
+
+
+def test_a_server_without_ranges_starts_over(desk: Desk) -> None:
+    desk.server.fail("storage", Fault(cut=100_000), Fault(no_range=True))
+    desk.pull()
+    assert desk.blob().read_bytes() == DATA
+    assert desk.server.sent() == SIZE + 100_000
+
+
+def test_a_server_that_never_gets_further_is_given_up(desk: Desk) -> None:
+    desk.server.fail("storage", *[Fault(cut=100_000, no_range=True)] * 9)
+    with pytest.raises(HubError, match="was cut"):
+        desk.pull()
+    assert len(desk.fetched()) == 1 + HASTY.attempts
+
+
+def test_wrong_bytes_never_get_a_final_name(desk: Desk) -> None:
+    desk.server.fail("storage", Fault(flip=123_456))
+    with pytest.raises(HubError, match=rf"what came of {FILE} has not the hash .* thrown away"):
+        desk.pull()
+    assert desk.names() == []
+    assert desk.incomplete().stat().st_size == 0
+    desk.pull()
+    assert desk.blob().read_bytes() == DATA
+
+
+def test_a_stall_is_told_and_left(desk: Desk) -> None:
+    desk.server.fail("storage", Fault(stall=100_000))
+    desk.hub.timeout = 1.0
+    events = desk.pull()
+    stalled = of(Stalled, events)
+    assert stalled[0].seconds >= HASTY.warn
+    assert stalled[0].timeout == 1.0
+    assert [event.reason for event in of(Retrying, events)] == ["127.0.0.1 does not answer in time"]
+    assert desk.blob().read_bytes() == DATA
+    assert desk.server.sent() == SIZE
+
+
+@pytest.mark.parametrize(
+    ("place", "faults"),
+    [
+        ("api", [Fault(500), Fault(503)]),
+        ("api", [limited(0)]),
+        ("resolve", [Fault(502), limited(0), Fault(504)]),
+        ("storage", [Fault(403), Fault(500), Fault(403)]),  # a link that expired
+    ],
+)
+def test_what_may_pass_is_tried_again(desk: Desk, place: Any, faults: list[Fault]) -> None:
+    desk.server.fail(place, *faults)
+    events = desk.pull()
+    assert len(of(Retrying, events)) == len(faults)
+    assert desk.blob().read_bytes() == DATA
+
+
+def test_the_hub_may_name_the_wait(desk: Desk) -> None:
+    desk.server.fail("resolve", limited(1))
+    (retrying,) = of(Retrying, desk.pull())
+    assert retrying.wait == 1.0
+
+
+def test_a_long_wait_is_left_to_the_user(desk: Desk) -> None:
+    desk.server.fail("api", limited(600))
+    with pytest.raises(HubError, match="try again in 600 s"):
+        desk.pull()
+
+
+@pytest.mark.parametrize(("fault", "tried"), [(Fault(403), 1), (Fault(500), 4)])
+def test_what_does_not_pass_ends_it(desk: Desk, fault: Fault, tried: int) -> None:
+    desk.server.fail("resolve", *[fault] * 9)
+    with pytest.raises(HubError):
+        desk.pull()
+    assert len(desk.server.requests("resolve")) == tried
+    assert desk.names() == []
+
+
+def test_a_gated_model_is_listed_and_not_pulled(desk: Desk) -> None:
+    desk.server.repositories[REPO].gated = True
+    with pytest.raises(HubError, match="is gated: its terms must be accepted"):
+        desk.pull()
+    assert desk.fetched() == []
+
+
+def test_a_token_opens_a_gated_model(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.server.repositories[REPO].gated = True
+    monkeypatch.setenv("HF_TOKEN", desk.server.token)
+    desk.pull()
+    assert desk.blob().read_bytes() == DATA
+
+
+def test_what_is_there_is_not_fetched_again(desk: Desk) -> None:
+    first, second = desk.pull()[-1], desk.pull()[-1]
+    assert isinstance(first, Pulled)
+    assert isinstance(second, Pulled)
+    assert (second.paths, second.fetched) == (first.paths, 0)
+    assert len(desk.fetched()) == 1
+
+
+def test_a_new_commit_with_the_same_file_is_linked(desk: Desk) -> None:
+    desk.pull()
+    desk.server.repositories[REPO].files["README.md"] = b"new"
+    pulled = desk.pull()[-1]
+    assert isinstance(pulled, Pulled)
+    assert pulled.paths[0].parent.name == desk.server.repositories[REPO].commit
+    assert pulled.fetched == 0
+
+
+def test_a_small_file_outside_the_large_file_storage_is_verified(desk: Desk) -> None:
+    small = {"small-Q8_0.gguf": b"small"}
+    desk.server.add("a/b", small, small=set(small))
+    desk.server.fail("resolve", Fault(flip=2))
+    with pytest.raises(HubError, match="has not the hash"):
+        desk.pull(HubName("a/b"))
+    pulled = desk.pull(HubName("a/b"))[-1]
+    assert isinstance(pulled, Pulled)
+    assert pulled.paths[0].read_bytes() == b"small"
+
+
+def test_without_the_hub_a_complete_model_is_named(desk: Desk) -> None:
+    pulled = desk.pull()[-1]
+    desk.server.fail("api", *[Fault(500)] * 9)
+    events = desk.pull()
+    (unasked,) = of(Unasked, events)
+    assert unasked.reason == "the hub has a problem (HTTP 500)"
+    assert isinstance(pulled, Pulled)
+    assert isinstance(events[-1], Pulled)
+    assert events[-1].paths == pulled.paths
+    with pytest.raises(HubError, match="HTTP 500"):
+        desk.pull(HubName(REPO, "Q2_K"))
+
+
+def test_an_unknown_repository_names_the_nearest_ones(desk: Desk) -> None:
+    with pytest.raises(ModelNotFound, match=rf"no model some/tiny; did you mean {REPO}\?"):
+        desk.pull(HubName("some/tiny"))
+
+
+def test_the_disk_is_looked_at_first(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Usage(NamedTuple):
+        free: int
+
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(1000))
+    with pytest.raises(StorageError, match=r"needs 0\.0 GB more, and 0\.0 GB are free"):
+        desk.pull()
+    assert desk.fetched() == []
+
+
+@pytest.fixture
+def small_files() -> Iterator[None]:
+    """No file of this process may grow beyond 150 kB, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.usefixtures("small_files")
+def test_a_full_disk_keeps_what_came(desk: Desk) -> None:
+    with pytest.raises(StorageError, match=r"the disk is full: .* it goes on from here"):
+        desk.pull()
+    assert desk.incomplete().read_bytes() == DATA[: desk.incomplete().stat().st_size]
+    assert desk.incomplete().stat().st_size == 150_000
+
+
+def test_a_folder_that_cannot_be_made_is_told(desk: Desk, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match=r"Not a directory; .* HF_HUB_CACHE"):
+        list(pull(NAME, desk.hub, HubCache(tmp_path / "file" / "hub"), patience=HASTY))
+
+
+def test_without_links_the_file_itself_gets_the_name(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    pulled = desk.pull()[-1]
+    assert isinstance(pulled, Pulled)
+    assert pulled.paths[0].read_bytes() == DATA
+    assert desk.pull()[-1] == Pulled(pulled.model, pulled.paths, 0, pytest.approx(0, abs=60))
+
+
+def test_cancelling_keeps_what_came(desk: Desk) -> None:
+    cancel = threading.Event()
+    desk.server.fail("storage", Fault(stall=100_000))
+    events = pull(NAME, desk.hub, desk.cache, patience=HASTY, cancelled=cancel.is_set)
+    seen = []
+    for event in events:
+        seen.append(event)
+        if isinstance(event, Stalled):
+            cancel.set()
+    assert seen[-1] == Stopped(100_000, SIZE)
+    desk.pull()
+    assert desk.server.sent() == SIZE
+
+
+def test_leaving_the_generator_lets_the_next_one_in(desk: Desk) -> None:
+    desk.server.pace = 0.01
+    events = pull(NAME, desk.hub, desk.cache, patience=HASTY)
+    assert any(isinstance(event, Pulling) for event in events)
+    events.close()
+    desk.server.pace = 0.0
+    assert isinstance(desk.pull()[-1], Pulled)
+
+
+def test_progress_tells_rate_and_time_left(desk: Desk) -> None:
+    desk.server.pace = 0.05
+    progress = of(Pulling, desk.pull())
+    assert [event.total for event in progress] == [SIZE] * len(progress)
+    assert sorted(event.done for event in progress) == [event.done for event in progress]
+    last = progress[-1]
+    assert 0 < last.rate < 1e6
+    assert last.left == pytest.approx((SIZE - last.done) / last.rate)
+
+
+LIBRARY = f"from huggingface_hub import *; hf_hub_download({REPO!r}, {FILE!r})"
+OURS = f"""
+from tchat.models.hub import Hub
+from tchat.models.hub_cache import HubCache, cache_folder
+from tchat.models.hub_name import HubName
+from tchat.models.pull import pull
+list(pull(HubName({REPO!r}), Hub(), HubCache(cache_folder())))
+"""
+
+
+@pytest.mark.parametrize("code", [OURS, LIBRARY], ids=["tchat", "huggingface_hub"])
+def test_two_processes_share_one_transfer(desk: Desk, code: str) -> None:
+    desk.server.pace = 0.05
+    with subprocess.Popen([sys.executable, "-c", code]) as other:
+        desk.server.wait_until_sent(50_000)
+        events = desk.pull()
+        assert other.wait(30) == 0
+    assert of(Waiting, events)[0].total == SIZE
+    pulled = events[-1]
+    assert isinstance(pulled, Pulled)
+    assert (pulled.fetched, desk.server.sent()) == (0, SIZE)
+    assert pulled.paths[0].read_bytes() == DATA
+
+
+def test_a_killed_process_leaves_its_bytes_and_no_lock(desk: Desk) -> None:
+    desk.server.pace = 0.02
+    with subprocess.Popen([sys.executable, "-c", OURS]) as other:
+        desk.server.wait_until_sent(150_000)
+        other.send_signal(signal.SIGKILL)
+    assert desk.names() == []
+    desk.server.pace = 0.0
+    pulled = desk.pull()[-1]
+    assert isinstance(pulled, Pulled)
+    assert pulled.fetched <= SIZE - 50_000
+    assert desk.blob().read_bytes() == DATA
+
+
+def test_no_event_holds_a_signed_link_or_a_token(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", desk.server.token)
+    desk.server.fail("storage", Fault(403), Fault(500), Fault(cut=5))
+    told = repr(desk.pull()) + "".join(capfd.readouterr())
+    assert SIGNATURE.partition("=")[2] not in told
+    assert desk.server.token not in told
