@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tchat.models.files import FileKey, file_key
 from tchat.models.kinds import Kind, kind_of
+from tchat.models.shape import Shape
 
 # The hub's cache and Ollama name a file by the SHA-256 of its content.
 NAMED_BY_HASH = re.compile(r"(?:sha256-)?([0-9a-f]{64})")
@@ -31,6 +32,7 @@ class ModelFacts:
         chat_template: Jinja; empty when it has none.
         size: Bytes, of all parts.
         sha256: When it is known without reading the file, else empty.
+        shape: What decides its memory and its speed.
     """
 
     path: Path
@@ -46,6 +48,7 @@ class ModelFacts:
     chat_template: str
     size: int
     sha256: str
+    shape: Shape
 
     @property
     def name(self) -> str:
@@ -63,6 +66,7 @@ def read_facts(path: Path) -> ModelFacts:
     # A known file needs none of these: 9 ms less at start-up.
     from tchat.models.fitness import refusal
     from tchat.models.gguf import read_header
+    from tchat.models.hparams import shape_of
     from tchat.models.split import further_parts, read_parts
 
     key = file_key(path)
@@ -85,6 +89,7 @@ def read_facts(path: Path) -> ModelFacts:
         chat_template=whole.chat_template,
         size=sum(each.file_size for each in headers),
         sha256="" if parts else _hash_in_name(path),
+        shape=shape_of(whole),
     )
 
 

@@ -13,12 +13,13 @@ from tchat.errors import ModelError
 from tchat.models.facts import ModelFacts, read_facts
 from tchat.models.files import FileKey, file_key
 from tchat.models.kinds import Kind
+from tchat.models.shape import Shape
 from tchat.paths import Paths
 
 if TYPE_CHECKING:
     import sqlite3
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 SCHEMA = """
 CREATE TABLE facts (file TEXT PRIMARY KEY, parts TEXT NOT NULL, facts TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE verdicts (file TEXT, build TEXT, problem TEXT NOT NULL, PRIMARY KEY (file, build))
@@ -136,6 +137,7 @@ def _select_facts(database: sqlite3.Connection, path: Path, key: FileKey) -> Mod
         if parts and _fingerprint(key, parts) != row[0]:
             return None
         stored["kind"] = Kind(stored["kind"])
+        stored["shape"] = Shape(**stored["shape"])
         return ModelFacts(path=path, key=key, parts=parts, **stored)
     except (ValueError, TypeError, KeyError, ModelError):
         return None  # a damaged row, or a part that is gone: the header tells
