@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -63,7 +64,8 @@ def expand(patterns: Sequence[str]) -> Iterator[Path]:
     seen: set[Path] = set()
     for pattern in patterns:
         plain = expand_user(pattern)
-        found = [plain] if plain.exists() else _matches(str(plain))
+        # Unlike Path's, it never raises: a name can be longer than any file system allows.
+        found = [plain] if os.path.exists(plain) else _matches(str(plain))  # noqa: PTH110
         if not found:
             raise _missing(pattern)
         for path in found:

@@ -7,6 +7,7 @@ The one needs no GIL, so they go on side by side; what is imported here comes be
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,13 +89,28 @@ def options_of(settings: Settings, facts: ModelFacts) -> EngineOptions:
 
 
 def parse_scaled(entry: str) -> tuple[Path, float]:
-    """``PATH`` or ``PATH:SCALE``; a colon that no number follows belongs to the path."""
+    """``PATH`` or ``PATH:SCALE``; a colon that no number follows belongs to the path.
+
+    Raises:
+        UsageError: There is no path, or the scale is infinite or no number.
+    """
     name, _, number = entry.rpartition(":")
     try:
         scale = float(number) if name else 1.0
     except ValueError:
-        name, scale = "", 1.0
+        # A file may be called so; where it is not, and the rest is a file, a scale was meant.
+        scale = math.nan if _is_file(name) and not _is_file(entry) else 1.0
+        name = ""
+    if not entry or not math.isfinite(scale):
+        raise UsageError(
+            f"`{single_line(entry, 80)}` is not an adapter's PATH or PATH:SCALE",
+            "write for example adapter.gguf:0.5",
+        )
     return expanded(name or entry), scale
+
+
+def _is_file(name: str) -> bool:
+    return os.path.isfile(expanded(name))  # noqa: PTH113 - unlike Path's, it never raises
 
 
 def parse_shares(text: str) -> tuple[float, ...]:

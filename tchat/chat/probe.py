@@ -10,40 +10,68 @@ from __future__ import annotations
 import collections
 import contextlib
 import json
+import os
 import sys
+import threading
 from pathlib import Path
 
 from tchat.engine.cancel import Cancel
 from tchat.engine.engine import Engine
 from tchat.engine.options import EngineOptions
 from tchat.engine.runner import run_on_engine_thread
+from tchat.engine.template import ChatTemplate
 from tchat.engine.turns import ChatMessage
-from tchat.errors import DoesNotFit, TchatError
+from tchat.errors import DoesNotFit, ExitCode, TchatError
 from tchat.models.facts import read_facts
 from tchat.settings import Sampling
 
+MESSAGES = (ChatMessage("system", "Be brief."), ChatMessage("user", "Hello!"))
+RENDER_LIMIT = 5.0  # seconds; honest templates take milliseconds
 PROBE_CONTEXT = 2048  # tokens: little memory, and enough for nearly every template's own text
 
 
 def probe(path: Path) -> None:
-    """Load ``path`` and write one token.
+    """Render the template of ``path``, load it, and write one token.
 
     Raises:
         TchatError: It cannot be done.
     """
+    template = read_facts(path).chat_template or None
+    _render(template)
     options = EngineOptions(
         path=path,
-        template=read_facts(path).chat_template or None,
+        template=template,
         ctx_size=PROBE_CONTEXT,
         gpu_layers=0,
         batch_size=PROBE_CONTEXT,
     )
-    messages = [ChatMessage("system", "Be brief."), ChatMessage("user", "Hello!")]
     with Engine(options) as engine:
         collections.deque(engine.load(), maxlen=0)
         # A template too long for this small context rendered and is no fault of the file.
         with contextlib.suppress(DoesNotFit):
-            collections.deque(engine.generate(messages, Sampling(temp=0, max_tokens=1)), maxlen=0)
+            collections.deque(engine.generate(MESSAGES, Sampling(temp=0, max_tokens=1)), maxlen=0)
+
+
+def _render(template: str | None) -> None:
+    """Render ``template``; one that does not end ends the process, with a verdict."""
+    timer = threading.Timer(RENDER_LIMIT, _give_up)
+    timer.daemon = True
+    timer.start()
+    # Without a vocabulary some templates fail: those are judged with the model.
+    with contextlib.suppress(TchatError):
+        ChatTemplate.compile(template, bos="", eos="").render(MESSAGES)
+    timer.cancel()
+
+
+def _give_up() -> None:
+    """End the process from beside a thread that cannot be stopped."""
+    _tell(f"its chat template runs for more than {RENDER_LIMIT:.0f} s", ExitCode.MODEL)
+    os._exit(1)
+
+
+def _tell(error: str, code: int) -> None:
+    verdict = {"ok": False, "error": error, "exit_code": int(code)}
+    print(json.dumps(verdict), flush=True)  # noqa: T201
 
 
 def main(argv: list[str]) -> int:
@@ -51,8 +79,7 @@ def main(argv: list[str]) -> int:
     try:
         run_on_engine_thread(lambda: probe(Path(argv[1])), Cancel())
     except TchatError as error:
-        verdict = {"ok": False, "error": error.message, "exit_code": int(error.exit_code)}
-        print(json.dumps(verdict))  # noqa: T201
+        _tell(error.message, error.exit_code)
         return 1
     print(json.dumps({"ok": True}))  # noqa: T201
     return 0

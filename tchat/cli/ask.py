@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from tchat.chat.attachments import read_file
 from tchat.cli.console import Console
-from tchat.cli.input import gather, read_file, typed
+from tchat.cli.input import gather, typed
 from tchat.cli.opening import begin_loading, drop, settings_of
 from tchat.cli.request import AskRequest, Turn, refuse_contradictions
 from tchat.engine.cancel import Cancel
@@ -94,9 +95,12 @@ def _formed(
             words = ", ".join(converted.unchecked)
             console.say(f"warning: checked only after the reply: {words}")
     elif request.grammar:
+        from tchat.engine.grammar import require_grammar
+
         grammar = read_file(expanded(request.grammar))
         if not grammar.strip():
             raise UsageError(f"the grammar {request.grammar} is empty", "GBNF needs a rule `root`")
+        require_grammar(grammar, f"the grammar {request.grammar}")
     if not grammar:
         return schema, settings
     return schema, replace(settings, sampling=replace(settings.sampling, grammar=grammar))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from tchat.cli.ask import ask
-from tchat.cli.options import PromptCommand, template_values, typed_settings
+from tchat.cli.options import PromptCommand, filled, template_values, typed_settings
 from tchat.cli.prompts import complete_name
 from tchat.cli.request import AskRequest
 
@@ -30,29 +30,39 @@ def command(
     *,
     words: list[str] = typer.Argument(None, metavar="[PROMPT]...", show_default=False),
     resume: bool = typer.Option(False, "-c", "--continue", help="Go on with the last session"),
-    cid: str = typer.Option("", metavar="ID", help="Go on with this session"),
+    cid: str = typer.Option(None, metavar="ID", help="Go on with this session", callback=filled),
     template: str = typer.Option(
-        "",
+        None,
         "-t",
         "--template",
         metavar="NAME",
         help="Use a prompt template, see `tchat prompts ls`",
         autocompletion=complete_name,
+        callback=filled,
     ),
     file: list[str] = typer.Option(
         None, "-f", "--file", metavar="PATH", help="Put a text file in front; patterns; repeatable"
     ),
-    extract: bool = typer.Option(False, "-x", "--extract", help="Print the first code block only"),
+    extract: bool = typer.Option(
+        False, "-x", "--extract", help="Print only the first code block, or all where there is none"
+    ),
     log: bool = typer.Option(
         None, "--log/--no-log", " /-n", help="Store the session, or not", show_default=False
     ),
     usage: bool = typer.Option(False, "-u", "--usage", help="Tell tokens and speed on stderr"),
     as_json: bool = typer.Option(False, "--json", help="Print the reply and its facts as JSON"),
     schema: str = typer.Option(
-        "", metavar="FILE|JSON", help="Answer with JSON of this JSON schema, validated"
+        None,
+        metavar="FILE|JSON",
+        help="Answer with JSON of this JSON schema, validated",
+        callback=filled,
     ),
-    grammar: str = typer.Option("", metavar="FILE", help="Answer by this GBNF grammar"),
-    choose: str = typer.Option("", metavar="A,B,C", help="Answer with one of these labels"),
+    grammar: str = typer.Option(
+        None, metavar="FILE", help="Answer by this GBNF grammar", callback=filled
+    ),
+    choose: str = typer.Option(
+        None, metavar="A,B,C", help="Answer with one of these labels", callback=filled
+    ),
     yes_no: bool = typer.Option(False, "--yes-no", help="Exit with 0 for yes, 1 for no, 2 unsure"),
     threshold: float = typer.Option(
         None, metavar="P", min=0.5, max=1.0, help="Surer than this, or --yes-no is unsure  [0.6]"

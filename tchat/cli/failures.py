@@ -47,7 +47,9 @@ def _system_error(error: OSError) -> tuple[int, str]:
     if error.errno in CLOSED_PIPE:
         return ExitCode.CLOSED_PIPE, ""
     place = error.filename or "the output"
-    return ExitCode.STORAGE, f"cannot read or write {place}: {error.strerror or error}"
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    hint = "free some space, or choose another place" if full else "check its permissions"
+    return ExitCode.STORAGE, f"cannot read or write {place}: {error.strerror or error}; {hint}"
 
 
 def _unexpected(error: BaseException, console: Console) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,10 @@ def settings_of(
     settings, warnings, _ = load(console.paths, console.environ, values)
     for warning in warnings:
         console.say(f"warning: {warning}")
+    if settings.sampling.grammar:
+        from tchat.engine.grammar import require_grammar
+
+        require_grammar(settings.sampling.grammar)
     return replace(settings, model=_from_anywhere(settings.model), system=typed([settings.system]))
 
 
@@ -122,4 +127,5 @@ def open_chat(
 def _from_anywhere(model: str) -> str:
     """``model`` as a path that holds in every folder, when it is a path; a session keeps it."""
     path = expanded(model)
-    return str(path.absolute()) if path.is_file() else model
+    # Unlike Path's, it never raises: a name can be longer than any file system allows.
+    return str(path.absolute()) if os.path.isfile(path) else model  # noqa: PTH113

@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import click
+import typer
 from typer.core import TyperCommand
 
+from tchat.errors import UsageError
 from tchat.settings import Key, Value, find_key, keys
 from tchat.settings.coerce import parse
 
@@ -77,6 +79,20 @@ def template_values(ctx: click.Context) -> dict[str, str]:
     """The variables of a template typed with ``-p`` in this call, by name."""
     values: dict[str, str] = ctx.meta.setdefault(VALUES, {})
     return values
+
+
+def filled(param: typer.CallbackParam, value: str | None) -> str:
+    """The value of a flag that was typed, empty for one that was not.
+
+    An empty one is most likely a shell variable that is not set: left out in silence, it would
+    begin a new session or write without the form that was asked for.
+
+    Raises:
+        UsageError: It was typed and is empty.
+    """
+    if value is not None and not value.strip():
+        raise UsageError(f"{param.opts[-1]} is empty", "give it a value, or leave it out")
+    return value or ""
 
 
 def _any_setting() -> click.Option:

@@ -130,7 +130,10 @@ def rm(ctx: typer.Context, name: str = NAME) -> None:
     path = own_path(name, console.paths)
     if not path.exists():
         template = find_template(name, console.paths)
-        raise UsageError(f"`{template.name}` came with tchat and cannot be deleted")
+        raise UsageError(
+            f"`{template.name}` came with tchat and cannot be deleted",
+            f"`tchat prompts edit {template.name}` makes one of your own, which is used instead",
+        )
     path.unlink()
 
 

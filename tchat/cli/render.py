@@ -126,7 +126,7 @@ class Renderer:
             self._status.show(self._progress.words(self._writer.preview))
 
     def _say(self, text: str, *, always: bool = False) -> None:
-        """Tell a person; ``always`` tells a script too: what it will look for is not stored."""
+        """Tell a person; ``always`` tells a script too: what it counts on is not so."""
         if always or self._console.stderr_is_terminal:
             self._status.erase()
             self._console.say(text)
@@ -152,7 +152,7 @@ class Renderer:
     def _extracted(self, text: str) -> str:
         code = first_code_block(text)
         if code is None:
-            self._say("the reply has no code block; all of it is printed")
+            self._say("the reply has no code block; all of it is printed", always=True)
         return text if code is None else code
 
 

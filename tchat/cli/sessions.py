@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from tchat.chat.attachments import read_file
 from tchat.cli.console import Console
 from tchat.cli.group import group
-from tchat.cli.input import read_all, read_file, typed
+from tchat.cli.input import read_all, typed
 from tchat.cli.listing import iso, print_json, print_rows, when
 from tchat.errors import UsageError
 from tchat.sanitize import decode_input, printable, printable_json, single_line
-from tchat.settings.write import write_private
+from tchat.settings.write import write_new
 
 if TYPE_CHECKING:
     from tchat.sessions.records import Hit, Session
@@ -65,6 +66,8 @@ def search(
 ) -> None:
     """Find messages that hold every word, the latest first."""
     console: Console = ctx.obj
+    if not typed(words).strip():
+        raise UsageError("there is nothing to search for", "type a word")
     query = " ".join(f'"{word}"' if " " in word else word for word in words)
     with open_sessions(console) as store:
         hits = store.search(query, limit)
@@ -121,9 +124,7 @@ def export(
     if output is None:
         console.stdout.write(text)
         return
-    if output.exists():
-        raise UsageError(f"{output} is already there", "choose another name or delete it first")
-    write_private(output, text.encode("utf-8", "surrogatepass"))
+    write_new(output, text.encode("utf-8", "surrogatepass"))
 
 
 @app.command("import")

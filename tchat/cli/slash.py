@@ -117,12 +117,12 @@ def _think(chat: LineChat, text: str) -> None:
 
 
 def _file(chat: LineChat, pattern: str) -> None:
-    from tchat.cli.input import expand, introduced
+    from tchat.chat.attachments import Attachment, expand, read_file
 
     if not pattern:
         raise UsageError("/file needs a path")
     for path in expand([pattern]):
-        chat.attached.append(introduced(path))
+        chat.attached.append(str(Attachment(str(path), read_file(path))))
         chat.tell(f"{single_line(str(path))} goes with your next message.")
 
 
@@ -153,13 +153,11 @@ def _open(chat: LineChat, name: str) -> None:
 
 def _export(chat: LineChat, name: str) -> None:
     from tchat.sessions.export import to_markdown
-    from tchat.settings.write import write_private
+    from tchat.settings.write import write_new
 
     path = expanded(name or "chat.md")
-    if path.exists():
-        raise UsageError(f"{path} is already there", "name another file")
     session = chat.store.get(_session(chat).id)
-    write_private(path, to_markdown(session, _branch(chat)).encode("utf-8", "surrogatepass"))
+    write_new(path, to_markdown(session, _branch(chat)).encode("utf-8", "surrogatepass"))
     chat.tell(f"Written to {single_line(str(path))}.")
 
 

@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tchat.errors import ModelError
+from tchat.errors import ModelError, StorageError
 from tchat.paths import private_file
 from tchat.sanitize import single_line
 
@@ -32,10 +32,16 @@ class LlamaLog:
         self._path: Path | None = None
 
     def write_to(self, path: Path) -> None:
-        """Send what follows to ``path``, which is started over when it has grown large."""
-        self._path = private_file(path)
-        if path.stat().st_size > LOG_LIMIT:
-            path.write_bytes(b"")
+        """Send what follows to ``path``, which is started over when it has grown large.
+
+        Nothing is kept where it cannot be written: a log is no reason to refuse an answer.
+        """
+        try:
+            self._path = private_file(path)
+            if path.stat().st_size > LOG_LIMIT:
+                path.write_bytes(b"")
+        except (StorageError, OSError):
+            self._path = None
 
     def receive(self, level: int, text: bytes) -> None:
         """Take one piece of log; the binding's ``llama_log_callback``."""

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from tchat.engine.context import DEFAULT_CTX, Context
+from tchat.engine.grammar import HINT, LONGEST
 from tchat.engine.llama import backend
 from tchat.engine.model import Model
 from tchat.errors import UsageError
@@ -23,7 +24,6 @@ DRY_BREAKERS = (b"\n", b":", b'"', b"*")
 _RANDOM = 0xFFFFFFFF  # LLAMA_DEFAULT_SEED: llama.cpp would draw a seed and not tell
 _COLDEST = 1e-6  # below it logits divided by the temperature overflow; it is greedy long before
 _MOST_BIAS = 1e6  # far over any logit, and far from overflowing
-_LONGEST_GRAMMAR = 1 << 20  # characters; llama.cpp's parser recurses, 2 MB of "(" end the process
 
 
 def fresh_seed() -> int:
@@ -180,9 +180,9 @@ class Sampler:
     # The grammar
 
     def _open_grammar(self, source: str) -> Any:
-        if len(source) > _LONGEST_GRAMMAR:
+        if len(source) > LONGEST:
             raise UsageError(
-                f"the grammar has {len(source):,} characters, {_LONGEST_GRAMMAR:,} are allowed",
+                f"the grammar has {len(source):,} characters, {LONGEST:,} are allowed",
                 "write it shorter, with rules for what repeats",
             )
         backend().log.clear()
@@ -192,7 +192,7 @@ class Sampler:
         if not grammar:
             raise UsageError(
                 f"the grammar does not parse: {backend().log.reason()}",
-                "GBNF needs a rule named root; see llama.cpp's grammars/README.md",
+                HINT,
             )
         return grammar
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,12 @@ def parse_schema(text_or_path: str) -> dict[str, Any]:
 
 
 def _read(path: Path) -> str:
+    # A FIFO would wait for a writer for ever. Unlike Path's, these never raise.
+    if os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113
+        raise UsageError(
+            f"cannot read the JSON schema {path}: it is not a file",
+            "give the path of a file, or the schema itself beginning with {",
+        )
     try:
         with path.open("rb") as file:
             data = file.read(_MAX_FILE + 1)

@@ -72,7 +72,7 @@ class Files:
         folder = expanded(near).parent
         prefix = near[: len(near) - len(os.path.basename(near))]  # noqa: PTH119
         try:
-            return [prefix + entry.name for entry in folder.glob("*.gguf")]
+            return [prefix + file.name for file in folder.glob("*.gguf") if file.is_file()]
         except OSError:
             return ()
 
@@ -122,7 +122,7 @@ def _existing(path: Path, name: str, seen: Sequence[Source]) -> Path:
     try:
         file_key(path)
     except ModelNotFound as error:
-        near = _nearest(name, seen)
+        near = [] if os.path.islink(path) else _nearest(name, seen)  # noqa: PTH114
         raise ModelNotFound(error.message, _did_you_mean(near) if near else error.hint) from error
     return path
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tchat.errors import StorageError
+from tchat.errors import StorageError, UsageError
 from tchat.paths import private_folder
 from tchat.settings.coerce import parse
 from tchat.settings.keys import Key, Value
@@ -66,6 +66,20 @@ def write_private(path: Path, data: bytes) -> None:
         raise StorageError(
             f"cannot write {target}: {error.strerror}", "free some space or check the permissions"
         ) from error
+
+
+def write_new(path: Path, data: bytes) -> None:
+    """Put ``data`` at ``path``, which the user named for it, with mode 0600.
+
+    Raises:
+        UsageError: Something is there already, or its folder is not.
+        StorageError: It cannot be written.
+    """
+    if os.path.lexists(path):
+        raise UsageError(f"{path} is already there", "choose another name or delete it first")
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"there is no folder {path.parent}", "make it, or choose another")
+    write_private(path, data)
 
 
 def _rewrite(path: Path, change: Callable[[TOMLDocument], object]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tchat.chat.preload import options_of, parse_shares
+from tchat.chat.preload import options_of, parse_scaled, parse_shares
 from tchat.errors import UsageError
 from tchat.models.facts import read_facts
 from tchat.settings import Settings
@@ -39,3 +39,20 @@ def test_odd_shares_are_refused(text: str) -> None:
 def test_no_shares_are_none() -> None:
     assert parse_shares("") == ()
     assert parse_shares("0, 1.5") == (0.0, 1.5)
+
+
+def test_a_scale_follows_the_last_colon(tmp_path: Path) -> None:
+    file = tmp_path / "a:b"
+    file.write_bytes(b"")
+    assert parse_scaled("l.gguf") == (Path("l.gguf"), 1.0)
+    assert parse_scaled("l.gguf:-0.5") == (Path("l.gguf"), -0.5)
+    assert parse_scaled(str(file)) == (file, 1.0)
+    assert parse_scaled(f"{file}:2") == (file, 2.0)
+
+
+@pytest.mark.parametrize("scale", ["nan", "inf", "-inf", "1e999", "half", ""])
+def test_odd_scales_are_refused(tmp_path: Path, scale: str) -> None:
+    file = tmp_path / "l.gguf"
+    file.write_bytes(b"")
+    with pytest.raises(UsageError, match="PATH:SCALE"):
+        parse_scaled(f"{file}:{scale}")

@@ -45,11 +45,12 @@ def tchat(
     *args: str,
     stdin: bytes | None = b"",
     env: Mapping[str, str] | None = None,
+    command: Sequence[str] = COMMAND,
     **options: Any,
 ) -> Ran:
     """Run ``tchat`` as a process, in the environment of the test."""
     ended = subprocess.run(
-        [*COMMAND, *args],
+        [*command, *args],
         input=stdin,
         capture_output=True,
         timeout=60,

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from tchat.chat import attachments
 from tchat.cli import input as cli_input
 from tchat.sessions.store import SessionStore
 from tests.cli.shell import Shell
@@ -125,7 +126,7 @@ def test_huge_input_is_refused_before_it_is_all_read(
 def test_a_huge_file_is_refused(
     shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cli_input, "LARGEST", 10)
+    monkeypatch.setattr(attachments, "LARGEST", 10)
     (tmp_path / "x.txt").write_text("x" * 11, encoding="utf-8")
     assert "larger than" in shell("-f", str(tmp_path / "x.txt"), "go").err
 
@@ -270,7 +271,7 @@ def test_the_setting_says_whether_to_store_and_the_flag_wins(shell: Shell, home:
         (["-t", "nonesuch", "hi"], "there is no prompt `nonesuch`"),
         (["-t", "translate", "-p", "langage", "x", "hi"], "did you mean `language`"),
         (["-t", "translate"], "needs a text"),
-        (["--grammar", "/nonexistent.gbnf", "hi"], "there is no file /nonexistent.gbnf"),
+        (["--grammar", "/nonexistent.gbnf", "hi"], "there is no file `/nonexistent.gbnf`"),
         (["--schema", "{", "hi"], "JSON"),
         (["--schema", "/nonexistent.json", "hi"], "/nonexistent.json"),
     ],

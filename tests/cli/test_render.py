@@ -212,7 +212,8 @@ def test_the_first_code_block_alone() -> None:
 
 
 def test_without_a_code_block_all_is_printed_and_that_is_said() -> None:
-    world = World(stderr_terminal=True).run(*reply("none here"), extract=True)
+    # A script is told too: it counts on code.
+    world = World().run(*reply("none here"), extract=True)
     assert world.stdout.shown == "none here\n"
     assert "no code block" in world.stderr.shown
 
