@@ -12,7 +12,7 @@ COMMANDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "models": (
         "tchat.cli.models",
         "Find, get, judge, keep and remove model files",
-        ("ls", "default", "register", "alias"),
+        ("ls", "pull", "search", "default", "register", "alias"),
     ),
     "sessions": (
         "tchat.cli.sessions",

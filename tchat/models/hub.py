@@ -209,7 +209,7 @@ def _unreachable(error: Exception, host: str) -> HubError:
         return HubError(f"{where} redirects in a circle", "check HF_ENDPOINT and the proxy")
     if isinstance(error, httpx2.ConnectError):
         return _unconnected(str(error), where)
-    return HubError(f"the connection to {where} was cut", "try again", passing=True)
+    return HubError(f"the connection to {where} was cut", "try again: a pull goes on", passing=True)
 
 
 def _unconnected(reason: str, where: str) -> HubError:

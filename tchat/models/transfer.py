@@ -177,7 +177,7 @@ class Transfer:
                 if growing.complete:
                     return
         if not growing.complete:
-            raise HubError("the connection was cut", "try again", passing=True)
+            raise HubError("the connection was cut", "try again: a pull goes on", passing=True)
 
     def _pause(self, seconds: float) -> None:
         end = time.monotonic() + seconds

@@ -1,0 +1,58 @@
+"""A pull in one line: how far, how fast, how long still, or what it waits for."""
+
+from __future__ import annotations
+
+from tchat.models.pull_events import (
+    Checking,
+    Found,
+    PullEvent,
+    Pulling,
+    Retrying,
+    Stalled,
+    Waiting,
+)
+from tchat.models.words import size_text
+
+BAR = 24  # cells
+FULL, EMPTY = "━", "─"
+
+
+def in_words(event: PullEvent) -> str:
+    """The status line for ``event``; empty for one that needs none."""
+    words = ""
+    match event:
+        case Found(model=model):
+            words = f"found {model.name}, {size_text(model.size)}"
+        case Checking(done, total):
+            words = f"{_bar(done, total)} checking what came earlier"
+        case Pulling():
+            words = _pulling(event)
+        case Waiting(done, total):
+            words = f"{_bar(done, total)} another process pulls it"
+        case Stalled(seconds, timeout):
+            words = f"nothing came for {seconds:.0f} s · a new attempt after {timeout:.0f} s"
+        case Retrying(reason, wait):
+            words = f"{reason} · a new attempt" + (f" in {wait:.0f} s" if wait >= 1 else "")
+    return words
+
+
+def _pulling(event: Pulling) -> str:
+    words = f"{_bar(event.done, event.total)} of {size_text(event.total)}"
+    if event.rate < 1:
+        return words
+    return f"{words} · {size_text(round(event.rate))}/s · {duration(event.left)} left"
+
+
+def _bar(done: int, total: int) -> str:
+    share = done / total if total else 0.0
+    full = int(share * BAR)
+    return f"{FULL * full}{EMPTY * (BAR - full)} {int(share * 100)} %"
+
+
+def duration(seconds: float) -> str:
+    """``9 s``, ``2 min 5 s``, ``1 h 20 min``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

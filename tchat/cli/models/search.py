@@ -1,0 +1,83 @@
+"""``tchat models search``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from tchat.cli.console import Console
+from tchat.cli.listing import print_json, print_rows
+from tchat.cli.models.desk import JSON
+from tchat.models.words import count_text, size_text
+
+if TYPE_CHECKING:
+    from tchat.models.search import SearchResult
+
+HEADER = ("NAME", "DOWNLOADS", "LICENCE", "WEIGHTS", "UPDATED", "SIZES")
+
+
+def search(
+    ctx: typer.Context,
+    words: list[str] = typer.Argument(..., help="Words in the name"),
+    limit: int = typer.Option(10, "-l", "--limit", min=1, max=100, help="At most this many"),
+    as_json: bool = JSON,
+) -> None:
+    """Find models on the hub, the most downloaded first."""
+    from tchat.models.hub import Hub
+    from tchat.models.search import search as ask
+
+    console: Console = ctx.obj
+    results = ask(Hub(console.environ), " ".join(words), limit)
+    if as_json:
+        print_json(console, [_record(result) for result in results])
+        return
+    if not results and console.stderr_is_terminal:
+        console.say("the hub has no GGUF model of that name")
+    print_rows(console, HEADER, [_cells(result) for result in results])
+
+
+def _cells(result: SearchResult) -> Sequence[str]:
+    hit = result.hit
+    return (
+        hit.repo,
+        f"{hit.downloads:,}",
+        hit.licence + (" (gated)" if hit.gated else ""),
+        count_text(hit.parameters),
+        hit.updated,
+        _sizes(result),
+    )
+
+
+def _sizes(result: SearchResult) -> str:
+    """The default model and the range of all: ``Q4_K_M 397 MB, of 12: 250 MB to 1.2 GB``."""
+    from tchat.models.hub_files import default
+
+    models = result.listing.models if result.listing else ()
+    if not models:
+        return ""
+    chosen, sizes = default(models), sorted(model.size for model in models)
+    words = f"{chosen.quantization} {size_text(chosen.size)}".strip()
+    if len(models) == 1:
+        return words
+    return f"{words}, of {len(models)}: {size_text(sizes[0])} to {size_text(sizes[-1])}"
+
+
+def _record(result: SearchResult) -> dict[str, Any]:
+    hit = result.hit
+    return {
+        "name": hit.repo,
+        "downloads": hit.downloads,
+        "likes": hit.likes,
+        "licence": hit.licence or None,
+        "gated": hit.gated,
+        "updated": hit.updated or None,
+        "family": hit.architecture or None,
+        "parameters": hit.parameters or None,
+        "context": hit.context_length or None,
+        "models": [
+            {"name": model.name, "quantization": model.quantization or None, "size": model.size}
+            for model in (result.listing.models if result.listing else ())
+        ],
+    }

@@ -1,0 +1,261 @@
+"""``tchat models pull`` and ``search``: what a shell, a script and a person at a terminal see."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pexpect
+import pytest
+
+from tchat.cli.models.pull_status import duration, in_words
+from tchat.models.hub_cache import cache_folder
+from tchat.models.pull_events import Checking, Pulling, Retrying, Stalled, Waiting
+from tests.cli.shell import COMMAND, tchat
+from tests.models.hub_server import PORTAL, SIGNATURE, Fault, HubServer, limited, sha256
+
+REPO = "someone/Tiny-GGUF"
+FILE = "tiny-Q4_K_M.gguf"
+DATA = random.Random(1).randbytes(500_000)
+
+
+@pytest.fixture
+def server(hub_server: HubServer) -> HubServer:
+    hub_server.add(REPO, {FILE: DATA, "tiny-Q8_0.gguf": DATA * 2, "README.md": b"x"})
+    return hub_server
+
+
+def final_names() -> list[Path]:
+    return list(cache_folder().rglob("*.gguf"))
+
+
+def incomplete() -> list[Path]:
+    return list(cache_folder().rglob("*.incomplete"))
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(REPO, f"{REPO}:q4_k_m", f"hf.co/{REPO}:Q4_K_M", f"{REPO}:{FILE}"),
+        f"https://huggingface.co/{REPO}/resolve/main/{FILE}?download=true",
+    ],
+)
+def test_every_form_of_a_name_pulls_the_file(server: HubServer, name: str) -> None:
+    ran = tchat("models", "pull", name)
+    assert (ran.code, ran.err) == (0, "")
+    assert Path(ran.out.rstrip("\n")).read_bytes() == DATA
+
+
+def test_json_tells_what_is_where(server: HubServer) -> None:
+    ran = tchat("models", "pull", REPO, "--json")
+    value = json.loads(ran.out)
+    (file,) = value["files"]
+    assert Path(file["path"]).read_bytes() == DATA
+    assert file["path"] == value["path"]
+    assert (file["name"], file["sha256"], file["size"]) == (FILE, sha256(DATA), len(DATA))
+    assert (value["name"], value["quantization"]) == (f"{REPO}:Q4_K_M", "Q4_K_M")
+    assert value["commit"] == server.repositories[REPO].commit
+    assert value["fetched"] == len(DATA)
+    assert json.loads(tchat("models", "pull", REPO, "--json").out)["fetched"] == 0
+
+
+def test_a_terminal_sees_progress_and_a_summary(server: HubServer) -> None:
+    server.pace = 0.02
+    child = pexpect.spawn(
+        COMMAND[0],
+        [*COMMAND[1:], "models", "pull", REPO],
+        env={**os.environ, "TERM": "xterm"},
+        encoding="utf-8",
+        dimensions=(24, 100),
+        timeout=30,
+    )
+    child.expect(r"━+─+ \d+ % of 500 kB · \d+ kB/s · \d+ s left")
+    child.expect(rf"tchat: {REPO}:Q4_K_M \(500 kB\) came in \d+ s, \d+ kB/s, and its SHA-256")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 0
+
+
+def test_ctrl_c_keeps_what_came_and_says_how_to_go_on(server: HubServer) -> None:
+    server.fail("storage", Fault(stall=300_000))
+    with subprocess.Popen(
+        [*COMMAND, "models", "pull", REPO], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        wait_for(lambda: [path.stat().st_size for path in incomplete()] == [300_000])
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, out) == (130, b"")
+    said = rf"tchat: stopped; (300 kB are kept; )?`tchat models pull {REPO}` goes on from there\n"
+    assert re.fullmatch(said, err.decode())
+    assert final_names() == []
+    assert tchat("models", "pull", REPO).code == 0
+    assert server.sent() == len(DATA)
+
+
+FAILURES = [
+    ("api", Fault(401, {"X-Error-Message": "Invalid credentials in Authorization header"}), 5),
+    ("resolve", Fault(403, {"X-Error-Code": "GatedRepo"}), 5),
+    ("api", limited(3600), 5),
+    ("api", PORTAL, 5),
+    ("storage", PORTAL, 5),
+    ("storage", Fault(flip=77), 5),
+    ("resolve", Fault(404, {"X-Error-Code": "EntryNotFound"}), 3),
+    ("api", Fault(404, {"X-Error-Code": "RepoNotFound"}), 3),
+]
+
+
+@pytest.mark.parametrize(("place", "fault", "code"), FAILURES)
+def test_each_failure_is_one_line_and_leaves_nothing(
+    server: HubServer, place: str, fault: Fault, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", server.token)
+    server.fail(place, fault)  # type: ignore[arg-type]
+    ran = tchat("models", "pull", REPO)
+    assert (ran.code, ran.out) == (code, "")
+    assert ran.err.startswith("tchat: ")
+    assert ran.err.count("\n") == 1
+    assert "; " in ran.err
+    for secret in (server.token, SIGNATURE.partition("=")[2], server.storage_url):
+        assert secret not in ran.err
+    assert final_names() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("someone/Tinny-GGUF", "did you mean"),
+        (f"{REPO}:Q4_K_S", "did you mean Q4_K_M"),
+        ("./tiny.gguf", "is no name on the hub; name a model as user/repo"),
+        ("starter", "is no name on the hub"),
+    ],
+)
+def test_unknown_names_end_with_3_and_the_nearest(server: HubServer, name: str, said: str) -> None:
+    server.add("someone/Tinny", {"tinny.gguf": b"x"})
+    ran = tchat("models", "pull", name)
+    assert (ran.code, ran.out) == (3, "")
+    assert said in ran.err
+
+
+def test_no_network_is_told(server: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    ran = tchat("models", "search", "tiny")
+    assert (ran.code, ran.err) == (
+        5,
+        "tchat: cannot reach 127.0.0.1; check the network connection and the proxy\n",
+    )
+
+
+def test_tls_that_cannot_be_trusted_is_told(
+    server: HubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", server.url.replace("http:", "https:"))
+    ran = tchat("models", "search", "tiny")
+    assert (ran.code, ran.err.startswith("tchat: no safe connection to 127.0.0.1")) == (5, True)
+
+
+def test_offline_mode_asks_nobody(server: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tchat("models", "pull", REPO).out
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    asked = len(server.seen)
+    assert tchat("models", "pull", REPO) == (0, path, "")
+    ran = tchat("models", "pull", f"{REPO}:Q8_0")
+    assert (ran.code, ran.out) == (5, "")
+    assert "switched off by HF_HUB_OFFLINE" in ran.err
+    assert len(server.seen) == asked
+
+
+def test_a_proxy_is_used(server: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://hub.invalid")
+    monkeypatch.setenv("HTTP_PROXY", server.url)
+    monkeypatch.setenv("NO_PROXY", "localhost")
+    assert tchat("models", "pull", REPO).code == 0
+    assert server.requests("api")[0].path.startswith("http://hub.invalid/api/models/")
+
+
+def test_hf_variables_name_token_and_cache(
+    server: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "elsewhere"
+    home.mkdir()
+    (home / "token").write_text(server.token)
+    monkeypatch.setenv("HF_HOME", str(home))
+    server.repositories[REPO].gated = True
+    path = Path(tchat("models", "pull", REPO).out.strip())
+    assert path.is_relative_to(home / "hub")
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
+    path = Path(tchat("models", "pull", REPO).out.strip())
+    assert path.is_relative_to(tmp_path / "cache")
+
+
+def test_search_lists_sizes_licence_and_downloads(server: HubServer) -> None:
+    server.add("x/tiny-b", {"b-Q8_0.gguf": b"12345"}, downloads=12345, gated=True, tags=[])
+    server.add("x/tiny-c", {"c.txt": b"12345"}, downloads=1)
+    ran = tchat("models", "search", "tiny")
+    assert [line.split("\t") for line in ran.out.splitlines()] == [
+        ["x/tiny-b", "12,345", "(gated)", "596M", "2025-04-28", "Q8_0 5 B"],
+        [
+            *(REPO, "100", "apache-2.0", "596M", "2025-04-28"),
+            "Q4_K_M 500 kB, of 2: 500 kB to 1.0 MB",
+        ],
+        ["x/tiny-c", "1", "apache-2.0", "596M", "2025-04-28", ""],
+    ]
+
+
+def test_search_as_json_names_what_can_be_pulled(server: HubServer) -> None:
+    (found,) = json.loads(tchat("models", "search", "tiny", "--json").out)
+    assert found["models"][0] == {
+        "name": f"{REPO}:Q4_K_M",
+        "quantization": "Q4_K_M",
+        "size": 500_000,
+    }
+    assert (found["downloads"], found["licence"], found["gated"]) == (100, "apache-2.0", False)
+
+
+def test_search_stays_useful_when_a_repository_tells_nothing(server: HubServer) -> None:
+    server.fail("api", Fault(), Fault(500))
+    assert tchat("models", "search", "tiny").out.split("\t")[0] == REPO
+
+
+def test_hostile_names_reach_the_terminal_tamed(server: HubServer) -> None:
+    server.repositories[REPO].tags = ["license:\x1b]52;c;aGk=\x07"]
+    ran = tchat("models", "search", "tiny")
+    assert ran.code == 0
+    assert "\x1b" not in ran.out
+
+
+@pytest.mark.parametrize(
+    ("event", "words"),
+    [
+        (Checking(1, 4), "25 % checking what came earlier"),
+        (Pulling(50, 100, 0.0, 0.0), "50 % of 100 B"),
+        (Pulling(1_000_000, 4_000_000, 1e5, 30.0), "25 % of 4.0 MB · 100 kB/s · 30 s left"),
+        (Waiting(3, 4), "75 % another process pulls it"),
+        (Stalled(7.2, 20.0), "nothing came for 7 s · a new attempt after 20 s"),
+        (Retrying("the hub has a problem", 4.0), "the hub has a problem · a new attempt in 4 s"),
+        (Retrying("it was cut", 0.0), "it was cut · a new attempt"),
+    ],
+)
+def test_each_event_has_its_words(event: Pulling, words: str) -> None:
+    assert in_words(event).endswith(words)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.4, "0 s"), (59.7, "1 min 0 s"), (125, "2 min 5 s"), (4805, "1 h 20 min")],
+)
+def test_a_duration_is_told_in_two_units(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
