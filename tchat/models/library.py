@@ -72,7 +72,11 @@ class Library:
         Raises:
             TchatError: models.toml is broken.
         """
-        places = all_places(self._paths, self._environ) if all else own_places(self._paths)
+        places = (
+            all_places(self._paths, self._environ)
+            if all
+            else own_places(self._paths, self._environ)
+        )
         return [self._row(found) for found in places]
 
     def _row(self, found: Found) -> ModelRow:

@@ -12,6 +12,7 @@ from tchat.errors import ModelError, ModelNotFound
 from tchat.models.models_file import aliases
 from tchat.models.place import Found
 from tchat.models.places import all_places
+from tchat.models.walk import ENDING
 from tchat.paths import Paths
 from tchat.sanitize import single_line
 
@@ -59,8 +60,12 @@ class OnDisk:
         self._environ = environ
 
     def find(self, name: str) -> Path | None:
-        """The file of exactly this name."""
-        return next((found.path for found in self.places if found.name == name), None)
+        """The file of exactly this name; in Ollama's way, without a tag it is the latest."""
+        for wanted in (name, f"{name}:latest"):
+            for found in self.places:
+                if found.name == wanted:
+                    return found.path
+        return None
 
     def names(self, near: str) -> Iterable[str]:  # noqa: ARG002
         """All names, and those of the files."""
@@ -87,7 +92,7 @@ class PartOfName:
             ModelNotFound: Several do.
         """
         wanted = name.casefold()
-        matches = [found for found in self._disk.places if wanted in found.name.casefold()]
+        matches = [found for found in self._disk.places if _holds(found, wanted)]
         matches = self._that_chat(matches) or matches
         if len({_identity(found.path) for found in matches}) > 1:
             shown = single_line(name, 80)
@@ -113,6 +118,12 @@ def _chats(store: ModelStore, path: Path) -> bool:
         return not store.facts(path).refusal
     except ModelError:
         return False
+
+
+def _holds(found: Found, wanted: str) -> bool:
+    """Whether the name does, or that of a file which is named for people."""
+    file = found.path.name if found.path.suffix.lower() == ENDING else ""
+    return wanted in found.name.casefold() or wanted in file.casefold()
 
 
 def _identity(path: Path) -> tuple[int, int] | str:

@@ -19,8 +19,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from tchat.models.hub_files import RemoteFile
+from tchat.models.hub_shelf import models_among
 from tchat.models.place import Found, Owner, stem
-from tchat.models.walk import files_below, gguf_files
+from tchat.models.walk import ENDING, files_below, gguf_files
 from tchat.paths import expanded
 
 MAX_MANIFEST = 1 << 20  # bytes
@@ -117,7 +119,13 @@ def _lm_studio_folders(environ: Mapping[str, str]) -> list[Path]:
 
 
 def _lm_studio(folder: Path) -> Iterator[Found]:
-    """``PUBLISHER/REPOSITORY/FILE``: named after the file, with its publisher in front."""
-    for path in gguf_files(folder, depth=4):
+    """``PUBLISHER/REPOSITORY/FILE``, mostly of the hub: named as there, so both are found alike."""
+    repositories: dict[str, list[RemoteFile]] = {}
+    for path in files_below(folder, depth=4):
         publisher, *below = path.relative_to(folder).parts
-        yield Found(f"{publisher}/{stem(path)}" if below else stem(path), path, Owner.LM_STUDIO)
+        if path.suffix.lower() == ENDING and len(below) >= 2:
+            repo, name = f"{publisher}/{below[0]}", "/".join(below[1:])
+            repositories.setdefault(repo, []).append(RemoteFile(repo, "", "", name, 0, "", ""))
+    for repo, files in repositories.items():
+        for model in models_among(files):
+            yield Found(model.name, folder / repo / model.first.name, Owner.LM_STUDIO)

@@ -18,14 +18,16 @@ from tchat.paths import Paths
 REGISTERED_DEPTH = 3  # levels of a registered folder
 
 
-def own_places(paths: Paths) -> list[Found]:
-    """The starter and what the user registered.
+def own_places(paths: Paths, environ: Mapping[str, str] = os.environ) -> list[Found]:
+    """The starter, what the user registered, and what is in the Hugging Face cache.
 
     Raises:
         UsageError: models.toml is broken.
         StorageError: It cannot be read.
     """
-    return _named([*_starter(), *_registered(paths)])
+    from tchat.models.hub_shelf import HubShelf
+
+    return _named([*_starter(), *_registered(paths), *HubShelf(environ).places()])
 
 
 def all_places(paths: Paths, environ: Mapping[str, str] = os.environ) -> list[Found]:
@@ -37,7 +39,7 @@ def all_places(paths: Paths, environ: Mapping[str, str] = os.environ) -> list[Fo
     """
     from tchat.models.other_programs import other_programs
 
-    return _named([*own_places(paths), *other_programs(environ)])
+    return _named([*own_places(paths, environ), *other_programs(environ)])
 
 
 def _starter() -> Iterator[Found]:

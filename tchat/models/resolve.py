@@ -94,12 +94,13 @@ def sources(paths: Paths, environ: Mapping[str, str] = os.environ) -> Iterator[S
     The starter and paths cost a ``stat``; only other names load what comes after them.
     """
     yield from (Starter(), Files())
+    from tchat.models.hub_shelf import Absent, HubShelf
     from tchat.models.names import Aliases, OnDisk, PartOfName
 
     disk = OnDisk(paths, environ)
-    part = PartOfName(disk, paths)
-    yield Aliases(paths, lambda target: first(target, (Starter(), Files(), disk, part)))
-    yield from (disk, part)
+    rest = (HubShelf(environ), disk, Absent(environ), PartOfName(disk, paths))
+    yield Aliases(paths, lambda target: first(target, (Starter(), Files(), *rest)))
+    yield from rest
 
 
 def first(name: str, asked: Iterable[Source]) -> Path:

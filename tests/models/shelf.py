@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 from tests.models.forge import gguf
@@ -17,6 +18,23 @@ def chat_model(folder: Path, stem: str, data: bytes | None = None) -> Path:
     path = folder / f"{stem}.gguf"
     path.write_bytes(gguf() if data is None else data)
     return path
+
+
+def hub_file(
+    home: Path, repo: str, name: str, data: bytes | None = None, *, commit: str = "a" * 40
+) -> Path:
+    """A file of the Hugging Face cache, as the library lays it down; returns its blob."""
+    content = gguf() if data is None else data
+    folder = home / ".cache/huggingface/hub" / ("models--" + repo.replace("/", "--"))
+    blob = folder / "blobs" / hashlib.sha256(content).hexdigest()
+    link = folder / "snapshots" / commit / name
+    ref = folder / "refs" / "main"
+    for path in (blob, link, ref):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    blob.write_bytes(content)
+    link.symlink_to(os.path.relpath(blob, link.parent))
+    ref.write_text(commit, encoding="ascii")
+    return blob
 
 
 def ollama_model(

@@ -13,11 +13,12 @@ import pytest
 from tchat.errors import ModelError, ModelInvalid, ModelNotFound, UsageError
 from tchat.models import models_file
 from tchat.models import resolve as names
+from tchat.models.places import own_places
 from tchat.models.resolve import Files, Starter, first
 from tchat.paths import Paths, user_paths
 from tests.models.forge import gguf
 from tests.models.hostile import UNFIT
-from tests.models.shelf import chat_model, ollama_model
+from tests.models.shelf import chat_model, hub_file, ollama_model
 
 NOT_CHATTING = {name: data for name, (data, _) in UNFIT.items()}
 
@@ -193,7 +194,7 @@ def test_a_part_of_several_names_brings_them(shelf: Path) -> None:
     with pytest.raises(ModelNotFound, match="could mean several") as caught:
         resolve("m")
     assert "gemma3:270m" in caught.value.hint
-    assert "Phi-4-mini-Q4_K_M" in caught.value.hint
+    assert "lmstudio-community/Phi:Q4_K_M" in caught.value.hint
     assert caught.value.exit_code == 3
 
 
@@ -217,3 +218,80 @@ def test_a_broken_models_toml_is_told(paths: Paths, folder: Path) -> None:
         with pytest.raises(UsageError, match=r"models\.toml"):
             resolve("anything")
         assert resolve("./gemma.gguf").exists()
+
+
+# The hub
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Path:
+    """A home folder whose Hugging Face cache holds a repository in three files."""
+    home = tmp_path / "user"
+    for name, size in (("Qwen3-Q4_K_M.gguf", 192), ("Qwen3-Q8_0.gguf", 193)):
+        hub_file(home, "Qwen/Qwen3-GGUF", name, gguf(data=size))
+    hub_file(home, "Qwen/Qwen3-GGUF", "mmproj-Qwen3-f16.gguf", NOT_CHATTING["mmproj"])
+    return home
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("Qwen/Qwen3-GGUF", "Qwen3-Q4_K_M.gguf"),
+        ("qwen/qwen3-gguf:q8_0", "Qwen3-Q8_0.gguf"),
+        ("hf.co/Qwen/Qwen3-GGUF:Q8_0", "Qwen3-Q8_0.gguf"),
+        ("https://huggingface.co/Qwen/Qwen3-GGUF", "Qwen3-Q4_K_M.gguf"),
+        (
+            "https://huggingface.co/Qwen/Qwen3-GGUF/resolve/main/Qwen3-Q8_0.gguf",
+            "Qwen3-Q8_0.gguf",
+        ),
+        ("https://huggingface.co/Qwen/Qwen3-GGUF/blob/main/Qwen3-Q8_0.gguf", "Qwen3-Q8_0.gguf"),
+        ("Qwen/Qwen3-GGUF:mmproj-Qwen3-f16.gguf", "mmproj-Qwen3-f16.gguf"),
+        ("q8_0", "Qwen3-Q8_0.gguf"),
+    ],
+)
+def test_names_of_the_hub_find_what_was_pulled(hub: Path, name: str, file: str) -> None:
+    assert resolve(name).name == file
+
+
+def test_a_name_of_the_hub_finds_another_programs_copy(tmp_path: Path) -> None:
+    folder = tmp_path / "user/.lmstudio/models/bartowski/Phi-4-GGUF"
+    file = chat_model(folder, "Phi-4-Q4_K_M")
+    assert resolve("bartowski/Phi-4-GGUF:Q4_K_M") == file
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Qwen/Qwen3-GGUF:Q5_K_M",
+        "someone/else",
+        "hf.co/someone/else:Q4_K_M",
+        "https://huggingface.co/someone/else/resolve/main/x.gguf",
+        "Qwen/Qwen3-GGUF:other.gguf",
+    ],
+)
+def test_what_is_on_the_hub_only_says_how_to_get_it(hub: Path, name: str) -> None:
+    with pytest.raises(ModelNotFound, match="is not on this disk") as caught:
+        resolve(name)
+    assert f"tchat models pull {name}" in caught.value.hint
+    assert caught.value.exit_code == 3
+
+
+def test_a_commit_without_a_branch_is_found(hub: Path) -> None:
+    (hub / ".cache/huggingface/hub/models--Qwen--Qwen3-GGUF/refs/main").unlink()
+    assert resolve("Qwen/Qwen3-GGUF:Q8_0").name == "Qwen3-Q8_0.gguf"
+
+
+def test_an_older_revision_is_a_model_of_its_own(hub: Path) -> None:
+    hub_file(hub, "Qwen/Qwen3-GGUF", "Qwen3-Q8_0.gguf", gguf(data=200), commit="b" * 40)
+    current = resolve("Qwen/Qwen3-GGUF:Q8_0")
+    assert "b" * 40 in str(current)
+    names = [found.name for found in own_places(user_paths())]
+    assert str(current).replace("b" * 40, "a" * 40) in names
+
+
+def test_the_folder_of_the_cache_can_be_moved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub_file(tmp_path / "x", "a/b", "m-Q8_0.gguf")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "x/.cache/huggingface"))
+    assert resolve("a/b").name == "m-Q8_0.gguf"

@@ -56,7 +56,7 @@ def test_other_programs_models_are_listed_with_their_owner(shell: Shell, user: P
         "hf.co/user/repo:Q4_K_M": "Ollama",
         "me/mine:latest": "Ollama",
         "qwen3:0.6b": "Ollama",
-        "bartowski/Phi-4-Q4_K_M": "LM Studio",
+        "bartowski/Phi-4-GGUF:Q4_K_M": "LM Studio",
         "Llama-3.2-1B": "GPT4All",
     }
     assert [row[0] for row in rows(shell("models", "ls").out)] == ["starter"]
