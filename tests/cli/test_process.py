@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import stat
 import subprocess
 import time
@@ -172,25 +171,6 @@ def test_without_standard_streams_nothing_breaks(tiny_home: Path) -> None:
     script = f"{quoted} hi --max-tokens 2 <&- >&- 2>&-"
     assert subprocess.run(["sh", "-c", script], check=False, timeout=60).returncode == 0
     assert len(branch(tiny_home)) == 2
-
-
-def test_a_chat_opens_no_socket(tiny_home: Path) -> None:
-    program = (
-        "import socket, sys\n"
-        "def refuse(*_, **__): raise AssertionError('a socket')\n"
-        "socket.socket = socket.create_connection = socket.getaddrinfo = refuse\n"
-        "from tchat.cli.main import program\n"
-        "sys.exit(program(['hi', '--max-tokens', '2']))"
-    )
-    ended = subprocess.run(
-        [COMMAND[0], "-c", program],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        check=False,
-        timeout=60,
-    )
-    assert ended.returncode == 0, ended.stderr
-    assert socket.socket.__name__ == "socket"
 
 
 @pytest.mark.parametrize(
