@@ -11,6 +11,7 @@
     ├── NetworkError          5
     ├── StorageError          6  disk, database, permissions
     └── Interrupted     128 + n  signal n ended the work: 130 for Ctrl-C, 143 for SIGTERM
+        └── Abandoned            a second one came before the work had ended
 """
 
 from __future__ import annotations
@@ -96,3 +97,7 @@ class Interrupted(TchatError):
     def __init__(self, signal_number: int) -> None:
         super().__init__("interrupted")
         self.exit_code = 128 + signal_number
+
+
+class Abandoned(Interrupted):
+    """A second signal ended the waiting for work that goes on; the process has to end."""

@@ -8,7 +8,7 @@ import os
 import traceback
 
 from tchat.cli.console import Console
-from tchat.errors import ExitCode, Interrupted, TchatError
+from tchat.errors import Abandoned, ExitCode, Interrupted, TchatError
 from tchat.paths import private_file
 
 # Windows says EINVAL when the reader of a pipe is gone.
@@ -19,6 +19,8 @@ def told(error: BaseException, console: Console) -> int:
     """Tell ``error`` on standard error and return the exit code it stands for."""
     if isinstance(error, SystemExit):
         return _system_exit(error, console)
+    if isinstance(error, Abandoned):
+        _end_line(console)  # nobody erases the status any more
     code, line = _explained(error, console)
     if line:
         console.say(line)
@@ -61,6 +63,13 @@ def _unexpected(error: BaseException, console: Console) -> str:
     except (OSError, TchatError):
         return f"{line}; please report it (the log could not be written)"
     return f"{line}; please report it with the log at {log}"
+
+
+def _end_line(console: Console) -> None:
+    if console.stderr_is_terminal:
+        with contextlib.suppress(OSError, ValueError):
+            console.stderr.write("\n")
+            console.stderr.flush()
 
 
 def _system_exit(error: SystemExit, console: Console) -> int:

@@ -6,6 +6,7 @@ counted in milliseconds, so this module imports nothing at its top that Python h
 
 from __future__ import annotations
 
+import os
 import sys
 
 TYPE_CHECKING = False  # typing alone costs 5 ms
@@ -15,9 +16,22 @@ if TYPE_CHECKING:
     from tchat.cli.console import Console
 
 
+SIGNALLED = 128  # exit codes above it name the signal that ended the work
+ENGINE_THREADS = frozenset({"engine", "loader"})  # `engine.runner`, `engine.opening`
+
+
 def run() -> None:
     """Entry point of the ``tchat`` command: carry out ``sys.argv`` and end the process."""
-    sys.exit(program(sys.argv[1:]))
+    try:
+        code = program(sys.argv[1:])
+    except KeyboardInterrupt:  # once more, while the first was being told
+        code = SIGNALLED + 2
+    if code > SIGNALLED or _engine_is_busy():
+        # A signal ended the work, or a second one did not wait for llama.cpp. The interpreter's own
+        # end would take its time, break off in a traceback at the next signal, and tear down the
+        # libraries under a decode; all that was to be written is with the system already.
+        os._exit(code)
+    sys.exit(code)
 
 
 def program(argv: Sequence[str], console: Console | None = None) -> int:
@@ -64,6 +78,12 @@ def _plain_words(argv: list[str]) -> list[str] | None:
     from tchat.cli.commands import COMMANDS, mistyped
 
     return None if argv[0] in COMMANDS or mistyped(argv) else argv
+
+
+def _engine_is_busy() -> bool:
+    threading = sys.modules.get("threading")
+    alive = threading.enumerate() if threading else ()
+    return any(thread.name in ENGINE_THREADS for thread in alive)
 
 
 def _version(console: Console | None) -> int:

@@ -7,13 +7,12 @@ quotes begin and end a prompt of several lines.
 from __future__ import annotations
 
 import signal
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from tchat.cli.console import Console
+from tchat.cli.line_input import ended_by_signals, history
 from tchat.cli.opening import (
     begin_loading,
     find_session,
@@ -27,7 +26,7 @@ from tchat.cli.request import AskRequest
 from tchat.engine.cancel import Cancel
 from tchat.engine.events import Event
 from tchat.engine.runner import run_on_engine_thread
-from tchat.errors import Interrupted, TchatError, UsageError
+from tchat.errors import Abandoned, Interrupted, TchatError, UsageError
 from tchat.sanitize import decode_input, single_line
 from tchat.settings import Settings, Value
 
@@ -40,8 +39,6 @@ PROMPT = ">>> "
 MORE = "... "
 QUOTES = '"""'
 GREETING = "Type a message, or /help. Ctrl-C stops a reply, Ctrl-D ends the chat."
-HISTORY = "history"
-HISTORY_LENGTH = 1000
 
 
 def line_chat(request: AskRequest, console: Console) -> int:
@@ -129,7 +126,7 @@ class LineChat:
         try:
             if self.console.stdin_is_terminal:
                 self.tell(GREETING)
-            with _history(self.console):
+            with ended_by_signals(), history(self.console):
                 while not self.ended:
                     self._step()
         finally:
@@ -160,23 +157,18 @@ class LineChat:
             show_reasoning=self.settings.show_reasoning,
         )
 
-        ended = threading.Event()
-
         def work() -> None:
-            try:
-                with Renderer(self.console, output) as renderer:
-                    for event in events(self.chat):
-                        renderer.show(event)
-            finally:
-                ended.set()
+            with Renderer(self.console, output) as renderer:
+                for event in events(self.chat):
+                    renderer.show(event)
 
         self.cancel.clear()
         try:
             run_on_engine_thread(work, self.cancel)
+        except Abandoned:
+            self._chat = None  # the model is still in use
+            raise
         except Interrupted as interrupted:
-            if not ended.is_set():
-                self._chat = None  # a second signal did not wait; the model is still in use
-                raise
             if interrupted.exit_code != 128 + signal.SIGINT:
                 raise
             self.tell()
@@ -193,6 +185,8 @@ class LineChat:
             raise
         except TchatError as error:
             self.console.say(str(error))
+        except KeyboardInterrupt:  # during a command
+            self.tell()
 
     def _carry_out(self, line: str) -> None:
         from tchat.cli.slash import run_command
@@ -238,29 +232,3 @@ class LineChat:
 def describe(session: Session) -> str:
     """A session on one line: its id and title."""
     return f"{session.id}  {single_line(session.title)}"
-
-
-@contextmanager
-def _history(console: Console) -> Iterator[None]:
-    """Line editing, with the lines of earlier chats; without it where Python has no readline."""
-    try:
-        import readline
-    except ImportError:
-        yield
-        return
-    if not console.stdin_is_terminal:
-        yield
-        return
-    from tchat.paths import private_file
-
-    path = private_file(console.paths.config / HISTORY)
-    try:
-        readline.read_history_file(path)
-    except OSError:
-        readline.clear_history()
-    try:
-        yield
-    finally:
-        readline.set_history_length(HISTORY_LENGTH)
-        readline.write_history_file(path)
-        private_file(path)

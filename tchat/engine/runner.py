@@ -10,7 +10,7 @@ from types import FrameType
 from typing import Generic, TypeVar
 
 from tchat.engine.cancel import Cancel
-from tchat.errors import Interrupted
+from tchat.errors import Abandoned, Interrupted
 
 T = TypeVar("T")
 
@@ -49,6 +49,7 @@ def run_on_engine_thread(work: Callable[[], T], cancel: Cancel) -> T:
 
     Raises:
         Interrupted: A signal came; raised after the work has ended.
+        Abandoned: A second signal came; the work goes on.
     """
     outcome = _Work(work)
     with _signals(cancel) as seen:
@@ -85,14 +86,14 @@ def start_thread(work: Callable[[], None]) -> threading.Thread:
 
 @contextmanager
 def _signals(cancel: Cancel) -> Iterator[list[int]]:
-    """Collect stopping signals; each sets ``cancel``, the second raises `Interrupted` at once."""
+    """Collect stopping signals; each sets ``cancel``, the second raises `Abandoned` at once."""
     seen: list[int] = []
 
     def receive(number: int, _: FrameType | None) -> None:
         seen.append(number)
         cancel.set()
         if len(seen) > 1:
-            raise Interrupted(number)
+            raise Abandoned(number)
 
     numbers = [getattr(signal, name) for name in _STOPPING if hasattr(signal, name)]
     before = {number: signal.signal(number, receive) for number in numbers}

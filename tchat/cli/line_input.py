@@ -1,0 +1,61 @@
+"""Typed lines: what was typed before, and a terminal that is given back as it was."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from tchat.cli.console import Console
+from tchat.errors import Interrupted
+
+HISTORY = "history"
+HISTORY_LENGTH = 1000
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP unwind: the line editor then gives the terminal back as it was.
+
+    Raises:
+        Interrupted: One of them came.
+    """
+
+    def receive(number: int, _: FrameType | None) -> None:
+        raise Interrupted(number)
+
+    names = ("SIGTERM", "SIGHUP")  # Windows has no SIGHUP
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    before = {number: signal.signal(number, receive) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def history(console: Console) -> Iterator[None]:
+    """Line editing, with the lines of earlier chats; without it where Python has no readline."""
+    try:
+        import readline
+    except ImportError:
+        yield
+        return
+    if not console.stdin_is_terminal:
+        yield
+        return
+    from tchat.paths import private_file
+
+    path = private_file(console.paths.config / HISTORY)
+    try:
+        readline.read_history_file(path)
+    except OSError:
+        readline.clear_history()
+    try:
+        yield
+    finally:
+        readline.set_history_length(HISTORY_LENGTH)
+        readline.write_history_file(path)
+        private_file(path)

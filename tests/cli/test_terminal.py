@@ -1,0 +1,273 @@
+"""The command on a real terminal: signals while it loads, reads, writes and waits."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import signal
+import termios
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+import pexpect
+import pytest
+
+from tchat.sanitize import printable
+from tchat.sessions.records import Message, Status
+from tchat.sessions.store import SessionStore
+from tests.cli.shell import COMMAND, LONG_REPLY, tchat
+from tests.tiny import CHATML, write_tiny
+
+ENDLESS = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
+NOISE = ("Traceback", "Exception", "terminate called", "core dumped", "Aborted", "Fatal")
+
+
+class Terminal:
+    """A command on a pseudo-terminal of its own."""
+
+    def __init__(self, command: str, *args: str, **env: str) -> None:
+        self.child = pexpect.spawn(
+            command,
+            list(args),
+            env={**os.environ, "TERM": "xterm", **env},
+            encoding="utf-8",
+            codec_errors="replace",
+            timeout=30,
+        )
+        self.modes = termios.tcgetattr(self.child.child_fd)
+        self.shown = ""
+
+    def until(self, pattern: str) -> None:
+        self.child.expect(pattern)
+        self.shown += self.child.before + self.child.after
+
+    def press(self, keys: str) -> None:
+        self.child.send(keys)
+
+    def signal(self, number: int) -> None:
+        self.child.kill(number)
+
+    def end(self) -> int:
+        """Wait for the end and return the exit code; -n when signal n killed it."""
+        self.child.expect(pexpect.EOF)
+        self.shown += self.child.before
+        assert termios.tcgetattr(self.child.child_fd) == self.modes
+        self.child.close()
+        assert not [word for word in NOISE if word in self.shown]
+        if self.child.signalstatus is not None:
+            return -int(self.child.signalstatus)
+        return int(self.child.exitstatus)
+
+
+class Open(Protocol):
+    def __call__(self, *args: str, **env: str) -> Terminal: ...
+
+
+@pytest.fixture
+def open_terminal() -> Iterator[Open]:
+    """Begins ``tchat`` on a terminal; what still runs at the end is killed."""
+    opened: list[Terminal] = []
+
+    def begin(*args: str, **env: str) -> Terminal:
+        opened.append(Terminal(COMMAND[0], *COMMAND[1:], *args, **env))
+        return opened[-1]
+
+    yield begin
+    for terminal in opened:
+        terminal.child.close(force=True)
+
+
+def messages(home: Path) -> list[Message]:
+    with SessionStore(home / "sessions.db") as store:
+        session = store.latest()
+        return store.branch(session.id) if session else []
+
+
+@pytest.fixture(scope="module")
+def starter_verdict(starter_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A ``models.db`` that knows the starter model."""
+    folder = tmp_path_factory.mktemp("starter")
+    env = {"TCHAT_HOME": str(folder), "TCHAT_MODEL": "starter"}
+    assert tchat("-n", "--max-tokens", "1", "hi", env=env).code == 0
+    return folder / "cache" / "models.db"
+
+
+@pytest.fixture
+def starter_home(home: Path, starter_verdict: Path) -> Path:
+    """A home that knows the starter model, which takes long enough to be interrupted."""
+    (home / "cache").mkdir(parents=True, mode=0o700)
+    shutil.copy(starter_verdict, home / "cache" / "models.db")
+    return home
+
+
+SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+
+
+# One prompt
+
+
+@pytest.mark.parametrize(("number", "code"), SIGNALS)
+def test_writing_is_stopped_and_kept(
+    number: int, code: int, open_terminal: Open, tiny_home: Path
+) -> None:
+    terminal = open_terminal("--markdown", "never", *LONG_REPLY)
+    terminal.until("[a-z]{3}.{40}")
+    terminal.signal(number)
+    assert terminal.end() == code
+    question, reply = messages(tiny_home)
+    assert question.status is Status.DONE
+    assert reply.status is Status.STOPPED
+    assert len(reply.text) > 20
+    # What was printed is what was stored, to the last letter.
+    printed = "".join(printable(reply.text).split())
+    assert "".join(terminal.shown.split()).endswith(printed[-20:])
+
+
+def test_ctrl_c_while_loading_stores_the_question(open_terminal: Open, starter_home: Path) -> None:
+    terminal = open_terminal("Why is the sky blue?")
+    terminal.until("loading")
+    terminal.press("\x03")
+    assert terminal.end() == 130
+    assert messages(starter_home)[0].text == "Why is the sky blue?"
+
+
+def test_ctrl_c_while_a_new_file_is_checked_ends_the_check(
+    open_terminal: Open, home: Path, tmp_path: Path
+) -> None:
+    model = write_tiny(tmp_path / "new.gguf", template=ENDLESS)
+    terminal = open_terminal("-m", str(model), "hi")
+    terminal.until("checking once that it loads safely")
+    terminal.press("\x03")
+    assert terminal.end() == 130
+    running = [path for path in Path("/proc").glob("[0-9]*/cmdline") if _names(path, str(model))]
+    assert running == []
+
+
+def _names(cmdline: Path, model: str) -> bool:
+    try:
+        return model.encode() in cmdline.read_bytes().split(b"\0")
+    except OSError:  # it has just ended
+        return False
+
+
+@pytest.mark.parametrize(("number", "code"), SIGNALS)
+def test_reading_is_stopped_and_the_question_kept(
+    number: int, code: int, open_terminal: Open, starter_home: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "long.txt").write_text("The keeper counts the ships. " * 700, encoding="utf-8")
+    terminal = open_terminal("-f", str(tmp_path / "long.txt"), "What does he count?")
+    terminal.until("reading [1-9]")
+    terminal.signal(number)
+    assert terminal.end() == code
+    (question,) = messages(starter_home)
+    assert question.text.endswith("What does he count?")
+
+
+def test_two_at_once_end_reading_as_well(
+    open_terminal: Open, starter_home: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "long.txt").write_text("The keeper counts the ships. " * 700, encoding="utf-8")
+    for _ in range(2):
+        terminal = open_terminal("-n", "-f", str(tmp_path / "long.txt"), "What does he count?")
+        terminal.until("reading [1-9]")
+        terminal.press("\x03\x03")
+        assert terminal.end() == 130
+
+
+@pytest.fixture
+def later_endless(tmp_path: Path) -> Path:
+    """A model that passes its check and then never answers to a text with "forever" in it."""
+    begin = "{% if 'forever' in messages[-1]['content'] %}"
+    return write_tiny(tmp_path / "later.gguf", template=f"{begin}{ENDLESS}{{% endif %}}{CHATML}")
+
+
+def test_a_second_ctrl_c_does_not_wait_for_what_cannot_be_stopped(
+    open_terminal: Open, home: Path, later_endless: Path
+) -> None:
+    assert tchat("-m", str(later_endless), "-n", "hi", "--max-tokens", "1").code == 0
+    terminal = open_terminal("-m", str(later_endless), "run forever")
+    terminal.until("loading")
+    terminal.press("\x03")
+    with pytest.raises(pexpect.TIMEOUT):
+        terminal.child.expect(pexpect.EOF, timeout=1)
+    terminal.press("\x03")
+    assert terminal.end() == 130
+    assert terminal.shown.endswith("\n")
+    assert messages(home)[0].text == "run forever"
+
+
+def test_a_prompt_that_ends_well_leaves_only_itself(open_terminal: Open, tiny_home: Path) -> None:
+    terminal = open_terminal("hi", "--max-tokens", "4", NO_COLOR="1")
+    assert terminal.end() == 0
+    # The status was drawn over itself, and the last of it erased.
+    last = terminal.shown.rpartition("\r\x1b[K")[2]
+    assert last.strip()
+    assert "\x1b" not in last
+
+
+def test_head_ends_a_long_answer_silently(tiny_home: Path) -> None:
+    quoted = shlex.join([*COMMAND, *LONG_REPLY])
+    script = f"{quoted} | head -c 5; code=${{PIPESTATUS[0]}}; echo; echo code $code"
+    terminal = Terminal("bash", "-c", script)
+    assert terminal.end() == 0
+    assert terminal.shown.rstrip().endswith("code 141")
+    assert messages(tiny_home)[-1].status is Status.STOPPED
+
+
+# The chat on plain lines
+
+
+@pytest.fixture
+def plain(open_terminal: Open, tiny_home: Path) -> Terminal:
+    terminal = open_terminal("--plain", *LONG_REPLY[1:])
+    terminal.until(">>> ")
+    return terminal
+
+
+def test_ctrl_d_ends_the_chat(plain: Terminal) -> None:
+    plain.press("\x04")
+    assert plain.end() == 0
+
+
+@pytest.mark.parametrize(("number", "code"), SIGNALS[1:])
+def test_a_signal_at_the_prompt_gives_the_terminal_back(
+    number: int, code: int, plain: Terminal, tiny_home: Path
+) -> None:
+    plain.press("/version\r")
+    plain.until("tchat [0-9.]+\r\n")
+    plain.until(">>> ")
+    plain.signal(number)
+    assert plain.end() == code
+    assert "/version" in (tiny_home / "history").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("number", "code"), SIGNALS[1:])
+def test_a_signal_while_writing_ends_the_chat_and_keeps_the_reply(
+    number: int, code: int, plain: Terminal, tiny_home: Path
+) -> None:
+    plain.press("write\r")
+    plain.until("write\r\n.{40}")
+    plain.signal(number)
+    assert plain.end() == code
+    reply = messages(tiny_home)[-1]
+    assert reply.status is Status.STOPPED
+    assert reply.text
+
+
+def test_a_second_ctrl_c_ends_a_chat_whose_engine_hangs(
+    open_terminal: Open, home: Path, later_endless: Path
+) -> None:
+    terminal = open_terminal("--plain", "-m", str(later_endless), "--max-tokens", "2")
+    terminal.until(">>> ")
+    terminal.press("hello\r")
+    terminal.until(">>> ")
+    terminal.press("run forever\r")
+    terminal.until("run forever\r\n")
+    terminal.press("\x03")
+    with pytest.raises(pexpect.TIMEOUT):
+        terminal.child.expect(">>> ", timeout=1)
+    terminal.press("\x03")
+    assert terminal.end() == 130
+    assert [message.text for message in messages(home)][-1] == "run forever"
