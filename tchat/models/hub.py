@@ -137,11 +137,11 @@ class Hub:
     ) -> Iterator[httpx2.Response]:
         """The answer to a GET, when it is a success; reading it may fail in the same ways."""
         import httpx2
-        from huggingface_hub import get_session
         from huggingface_hub.errors import OfflineModeIsEnabled
 
+        session = _session()
         try:
-            with get_session().stream(
+            with session.stream(
                 "GET",
                 self.endpoint + path,
                 params=params or None,
@@ -156,11 +156,49 @@ class Hub:
                 "the hub is switched off by HF_HUB_OFFLINE", "unset it to reach the hub"
             ) from None
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-            raise _unreachable(error, urlsplit(self.endpoint).hostname or self.endpoint) from None
+            raise _unreachable(error, self._host) from None
+        except UnicodeError:
+            raise HubError("HF_TOKEN or HF_ENDPOINT holds no ASCII text", "correct it") from None
+
+    @property
+    def _host(self) -> str:
+        """The hub's name for messages: the endpoint may hold a password."""
+        try:
+            return single_line(urlsplit(self.endpoint).hostname or "the hub", 100)
+        except ValueError:
+            return "the hub"
 
     def _refusal(self, response: httpx2.Response, repo: str) -> TchatError:
-        signed = response.url.netloc.decode("ascii") != urlsplit(self.endpoint).netloc
+        import httpx2
+
+        hub, came = httpx2.URL(self.endpoint), response.url
+        signed = (hub.host, hub.port) != (came.host, came.port)
         return refusal(response.status_code, response.headers, repo, signed=signed)
+
+
+def _session() -> httpx2.Client:
+    """The library's session, made at the first call by proxy and certificate variables.
+
+    Raises:
+        HubError: One of them cannot be used.
+    """
+    from huggingface_hub import get_session
+
+    try:
+        return get_session()
+    except ImportError:
+        raise HubError(
+            "a SOCKS proxy needs one more package", "run: pip install 'httpx2[socks]'"
+        ) from None
+    except ValueError:
+        raise HubError(
+            "the address of the proxy cannot be used", "check HTTPS_PROXY, HTTP_PROXY and ALL_PROXY"
+        ) from None
+    except OSError as error:
+        raise HubError(
+            f"the certificates cannot be read: {error.strerror or 'they are damaged'}",
+            "check SSL_CERT_FILE and SSL_CERT_DIR",
+        ) from None
 
 
 def _own_headers() -> dict[str, str]:
@@ -195,31 +233,36 @@ def _start(response: httpx2.Response, file: RemoteFile, wanted: int) -> int:
     return wanted
 
 
-def _unreachable(error: Exception, host: str) -> HubError:
+def _unreachable(error: Exception, where: str) -> HubError:
+    """The failure behind an error of the HTTP client."""
     import httpx2
 
-    where = single_line(host, 100)
-    if isinstance(error, httpx2.TimeoutException):
-        return HubError(f"{where} does not answer in time", "try again later", passing=True)
-    if isinstance(error, httpx2.ProxyError):
-        return HubError(f"the proxy refuses to reach {where}", "check HTTPS_PROXY and NO_PROXY")
-    if isinstance(error, httpx2.UnsupportedProtocol | httpx2.InvalidURL):
-        return HubError(f"{where} is no address that can be asked", "check HF_ENDPOINT")
-    if isinstance(error, httpx2.TooManyRedirects):
-        return HubError(f"{where} redirects in a circle", "check HF_ENDPOINT and the proxy")
-    if isinstance(error, httpx2.ConnectError):
-        return _unconnected(str(error), where)
-    return HubError(f"the connection to {where} was cut", "try again: a pull goes on", passing=True)
+    message, hint = f"the connection to {where} was cut", "try again: a pull goes on"
+    passing = isinstance(error, httpx2.TransportError)
+    match error:
+        case httpx2.TimeoutException():
+            message, hint = f"{where} does not answer in time", "try again later"
+        case httpx2.ConnectError():
+            message, hint, passing = _unconnected(str(error), where)
+        case httpx2.ProxyError():
+            message, hint = f"the proxy refuses to reach {where}", "check HTTPS_PROXY and NO_PROXY"
+            passing = False
+        case httpx2.UnsupportedProtocol() | httpx2.InvalidURL():
+            message = "HF_ENDPOINT is no address that can be asked"
+            hint, passing = f"it is {PUBLIC} if not set", False
+        case httpx2.LocalProtocolError():
+            message, hint = "the request cannot be sent", "check HF_TOKEN and HF_ENDPOINT"
+            passing = False
+        case httpx2.TooManyRedirects():
+            message, hint = f"{where} redirects in a circle", "check HF_ENDPOINT and the proxy"
+    return HubError(message, hint, passing=passing)
 
 
-def _unconnected(reason: str, where: str) -> HubError:
+def _unconnected(reason: str, where: str) -> tuple[str, str, bool]:
+    """Message, hint, and whether it may pass, for a connection that was not made."""
     if "CERTIFICATE_VERIFY_FAILED" in reason:
-        return HubError(
-            f"the certificate of {where} cannot be verified",
-            "a proxy may stand in between: set SSL_CERT_FILE to its certificate; check the clock",
-        )
+        hint = "a proxy may stand in between: set SSL_CERT_FILE to its certificate; check the clock"
+        return f"the certificate of {where} cannot be verified", hint, False
     if "SSL" in reason or "TLS" in reason:
-        return HubError(f"no safe connection to {where}: TLS fails", "check HF_ENDPOINT")
-    return HubError(
-        f"cannot reach {where}", "check the network connection and the proxy", passing=True
-    )
+        return f"no safe connection to {where}: TLS fails", "check HF_ENDPOINT", False
+    return f"cannot reach {where}", "check the network connection and the proxy", True

@@ -6,12 +6,14 @@ answer may hold a signed link, and a request a token.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from tchat.errors import ModelNotFound, NetworkError, TchatError
 
 CODE, MESSAGE = "x-error-code", "x-error-message"
 PASSING = frozenset({408, 425, 500, 502, 503, 504, 520, 522, 524})
+RESET = re.compile(r";\s*t=(\d{1,9})")
 LONGEST_WAIT = 3600.0  # seconds that a server may ask for
 TOKENS = "https://huggingface.co/settings/tokens"
 
@@ -103,9 +105,15 @@ def _rate_limited(headers: Mapping[str, str]) -> HubError:
 
 
 def seconds_asked(headers: Mapping[str, str]) -> float | None:
-    """What ``Retry-After`` asks for, in seconds; None when it is not there or is a date."""
+    """How long the server asks to wait, in seconds; None when it does not say.
+
+    By ``Retry-After``, else by the hub's ``RateLimit: "api";r=0;t=55``.
+    """
     text = headers.get("retry-after", "").strip()
-    return min(float(text), LONGEST_WAIT) if text.isascii() and text.isdigit() else None
+    reset = RESET.search(headers.get("ratelimit", ""))
+    if text.isascii() and text.isdigit():
+        return min(float(text), LONGEST_WAIT)
+    return min(float(reset[1]), LONGEST_WAIT) if reset else None
 
 
 def not_the_hub() -> HubError:

@@ -78,14 +78,16 @@ def _of_url(text: str, endpoint: str) -> HubName | None:
         return _of_file(f"{parts[0]}/{parts[1]}", parts[3], "/".join(parts[4:]))
     if len(parts) == 4 and parts[2] == "tree":
         name = _of_short(f"{parts[0]}/{parts[1]}")
-        return HubName(name.repo, revision=parts[3]) if name else None
+        return HubName(name.repo, revision=parts[3]) if name and is_safe_path(parts[3]) else None
     return _of_short("/".join(parts)) if len(parts) == 2 else None
 
 
 def _of_file(repo: str, revision: str, file: str) -> HubName | None:
     name = _of_short(repo)
-    usable = name is not None and file.lower().endswith(".gguf") and is_safe_path(file)
-    return HubName(repo, file=file, revision=revision) if usable else None
+    if name is None or not file.lower().endswith(".gguf"):
+        return None
+    safe = is_safe_path(file) and is_safe_path(revision)
+    return HubName(repo, file=file, revision=revision) if safe else None
 
 
 def _is_reserved(repo: str) -> bool:

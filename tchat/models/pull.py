@@ -14,6 +14,7 @@ from tchat.models.hub_files import Listing, RemoteModel, choose, group
 from tchat.models.hub_name import HubName
 from tchat.models.pull_events import Found, Meter, Pulled, PullEvent, Unasked
 from tchat.models.transfer import Cancelled, Patience, Transfer
+from tchat.models.words import size_text
 
 SPARE = 64 << 20  # bytes that stay free on the disk
 Choose = Callable[[Listing, HubName], RemoteModel]
@@ -119,7 +120,6 @@ def _require_space(folder: Path, missing: int) -> None:
     free = shutil.disk_usage(folder).free
     if missing and free < missing + SPARE:
         raise StorageError(
-            f"the model needs {missing / 1e9:.1f} GB more, and {free / 1e9:.1f} GB are free"
-            f" in {folder}",
+            f"{size_text(missing)} are still to come, and {size_text(free)} are free in {folder}",
             "free some space, choose a smaller quantization, or set HF_HUB_CACHE to another disk",
         )

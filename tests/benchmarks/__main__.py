@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-MEASUREMENTS = ("decode", "models_ls", "startup", "turns")
+MEASUREMENTS = ("decode", "models_ls", "pull", "startup", "turns")
 
 
 def main(names: list[str]) -> int:

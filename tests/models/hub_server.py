@@ -7,10 +7,13 @@ files in the large file storage). The storage takes no token, knows Range, and s
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
+import random
 import re
 import socket
+import sys
 import threading
 import time
 from collections import deque
@@ -18,7 +21,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -112,10 +114,12 @@ class Repository:
         return facts
 
 
+@functools.lru_cache(maxsize=64)
 def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+@functools.lru_cache(maxsize=64)
 def oid(data: bytes) -> str:
     """Git's hash of a blob."""
     return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
@@ -405,18 +409,15 @@ class _StorageHandler(_Handler):
     do_HEAD = do_GET  # noqa: N815 - http.server names it
 
 
-def serve_folder(folder: Path, repo: str) -> None:
-    """Serve the files of ``folder`` as one repository until standard input ends."""
-    import sys
-
-    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+def serve_noise(repo: str, file: str, size: int) -> None:
+    """Serve one file of noise in a process of its own, until standard input ends."""
+    piece = random.Random(0).randbytes(1 << 24)
     with serving() as server:
-        server.add(repo, files)
+        server.add(repo, {file: (piece * (size // len(piece) + 1))[:size]})
+        server.repositories[repo].record()  # the hashes are ready before anybody waits for them
         print(server.url, flush=True)
         sys.stdin.read()
 
 
 if __name__ == "__main__":
-    import sys
-
-    serve_folder(Path(sys.argv[1]), sys.argv[2])
+    serve_noise(sys.argv[1], sys.argv[2], int(sys.argv[3]))

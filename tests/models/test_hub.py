@@ -241,6 +241,7 @@ REFUSALS = [
     (PORTAL, "a web page came instead of the hub's answer; sign in to this network", False),
     (limited(), "the hub limits how often it may be asked .*; try again later", True),
     (limited(17), "try again in 17 s, or set HF_TOKEN", True),
+    (Fault(429, {"RateLimit": '"api";r=0;t=55'}), "try again in 55 s", True),
     (Fault(500), r"the hub has a problem \(HTTP 500\)", True),
     (Fault(503), r"the hub has a problem \(HTTP 503\)", True),
     (Fault(403), f"the hub refuses access to {REPO}", False),
@@ -306,6 +307,29 @@ def test_no_server_is_told_by_its_host() -> None:
     with pytest.raises(HubError, match=r"cannot reach 127\.0\.0\.1; check the network") as raised:
         Hub({"HF_ENDPOINT": "http://127.0.0.1:9"}).listing(REPO)
     assert raised.value.passing
+
+
+@pytest.mark.parametrize("endpoint", ["huggingface.co", "http://", "http://[::1", "ftp://x", "//"])
+def test_an_endpoint_that_is_no_address_is_told(endpoint: str) -> None:
+    with pytest.raises(HubError, match="HF_ENDPOINT is no address"):
+        Hub({"HF_ENDPOINT": endpoint}).listing(REPO)
+
+
+def test_a_password_in_the_endpoint_is_not_told(server: HubServer) -> None:
+    hub = Hub({"HF_ENDPOINT": "http://user:s3cret@127.0.0.1:9"})
+    with pytest.raises(HubError, match=r"cannot reach 127\.0\.0\.1;") as raised:
+        hub.listing(REPO)
+    assert "s3cret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("token", ["hf_ü", "hf_\x07"])
+def test_a_token_that_cannot_be_sent_is_told(
+    hub: Hub, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", token)
+    with pytest.raises(HubError, match="HF_TOKEN") as raised:
+        hub.listing(REPO)
+    assert token not in str(raised.value)
 
 
 def test_a_server_that_stays_silent_is_given_up(server: HubServer, listing: Listing) -> None:

@@ -335,7 +335,7 @@ def test_the_disk_is_looked_at_first(desk: Desk, monkeypatch: pytest.MonkeyPatch
         free: int
 
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(1000))
-    with pytest.raises(StorageError, match=r"needs 0\.0 GB more, and 0\.0 GB are free"):
+    with pytest.raises(StorageError, match=r"300 kB are still to come, and 1\.0 kB are free"):
         desk.pull()
     assert desk.fetched() == []
 

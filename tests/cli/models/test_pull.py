@@ -186,6 +186,25 @@ def test_a_proxy_is_used(server: HubServer, monkeypatch: pytest.MonkeyPatch) -> 
     assert server.requests("api")[0].path.startswith("http://hub.invalid/api/models/")
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("ALL_PROXY", "socks5://127.0.0.1:9", "a SOCKS proxy needs one more package; run: pip"),
+        ("HTTP_PROXY", "gopher://127.0.0.1:9", "the address of the proxy cannot be used; check"),
+        ("SSL_CERT_FILE", "/nowhere/ca.pem", "the certificates cannot be read: No such file"),
+    ],
+)
+def test_settings_of_the_network_that_cannot_be_used_are_told(
+    variable: str, value: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://hub.invalid")
+    monkeypatch.setenv(variable, value)
+    ran = tchat("models", "search", "tiny")
+    assert ran.code == 5
+    assert ran.err.startswith(f"tchat: {said}")
+    assert ran.err.count("\n") == 1
+
+
 def test_hf_variables_name_token_and_cache(
     server: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
