@@ -81,6 +81,7 @@ def options_of(settings: Settings, facts: ModelFacts) -> EngineOptions:
         batch_size=settings.batch_size,
         kv_type=settings.kv_type,
         flash_attn=settings.flash_attn,
+        swa_full=settings.swa_full,
         mmap=settings.mmap,
         mlock=settings.mlock,
         loras=tuple(_loras(settings.lora)),

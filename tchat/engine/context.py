@@ -17,6 +17,7 @@ CTX_STEP = 256  # llama.cpp's padding of the KV cache; other sizes break
 DEFAULT_CTX = 8192
 KV_TYPES = MappingProxyType({"f16": 1, "q8_0": 8, "q4_0": 2})  # enum ggml_type
 FLASH_ATTN = MappingProxyType({"auto": -1, "off": 0, "on": 1})  # enum llama_flash_attn_type
+MAX_OUTPUTS = 64  # rows of logits that buffers are made for; more make them anew. By default: 512
 SCRATCH = 1  # the sequence that a part of sequence 0 passes through, into a buffer and back
 
 Span = tuple[int, int]  # positions: from the first up to, and without, the second
@@ -59,6 +60,8 @@ class Context:
         cancel: Seen inside a decode.
         kv_type: Type of the KV cache: ``f16``, ``q8_0`` or ``q4_0``.
         flash_attn: ``auto``, ``on`` or ``off``.
+        swa_full: Keep all of the context in layers with a sliding window too, so that every
+            `trim` is possible.
         adapt: Called with each ``llama_context *`` that is made, to set its adapters.
 
     Raises:
@@ -77,6 +80,7 @@ class Context:
         room: int = 0,
         kv_type: str = "f16",
         flash_attn: str = "auto",
+        swa_full: bool = True,
         adapt: Callable[[Any], None] | None = None,
     ) -> None:
         self._lib = backend().lib
@@ -86,12 +90,14 @@ class Context:
         self._threads = (threads, threads)
         self._kv_type = kv_type
         self._flash_attn = flash_attn
+        self._swa_full = swa_full
         self._adapt = adapt
         self.size = size
         self.batch_size = batch
-        self._room = min(room or size, size)
-        self._handle = self._made(self._room)
-        self._memory = self._lib.llama_get_memory(self._handle)
+        self._handle: Any = None
+        self._memory: Any = None
+        self._room = 0
+        self._begin(min(room or size, size))
         self._batch = self._lib.llama_batch_init(batch, 0, 1)
 
     def _made(self, room: int) -> Any:
@@ -103,6 +109,8 @@ class Context:
         params.n_seq_max, params.kv_unified = SCRATCH + 1, True
         params.type_k = params.type_v = KV_TYPES[self._kv_type]
         params.flash_attn_type = FLASH_ATTN[self._flash_attn]
+        params.swa_full = self._swa_full
+        params.n_outputs_max = MAX_OUTPUTS
         params.no_perf = True
         params.abort_callback = self._abort
         params.abort_callback_data = self._cancel.address
@@ -138,22 +146,35 @@ class Context:
         """
         if count <= self._room or self._room == self.size:
             return True
-        room = self._room
+        room = max(self._room, CTX_STEP)
         while room < min(count, self.size):
             room = min(2 * room, self.size)
-        handle = self._made(room)
-        kept = self._copied(handle)
-        self._lib.llama_free(self._handle)
-        self._handle, self._room = handle, room
-        self._memory = self._lib.llama_get_memory(handle)
-        return kept
+        return self._moved(room)
 
-    def _copied(self, target: Any) -> bool:
-        """Copy the state of sequence 0 to another ``llama_context *``."""
-        size = self._lib.llama_state_seq_get_size(self._handle, 0)
-        data = (ctypes.c_uint8 * size)()
-        written = self._lib.llama_state_seq_get_data(self._handle, data, size, 0)
-        return bool(written and self._lib.llama_state_seq_set_data(target, data, written, 0))
+    def _moved(self, room: int) -> bool:
+        """Go over to a cache of ``room`` tokens; False when what was held is lost.
+
+        The old one is freed first, since both beside each other would take half as much again.
+        """
+        state = bytearray()
+        length = self.save_state(None, state) if self._handle else 0
+        self._lib.llama_free(self._handle)
+        self._handle = self._memory = None
+        before, self._room = self._room, 0
+        try:
+            self._begin(room)
+        except DoesNotFit:
+            if before:
+                self._begin(before)
+                self.load_state(None, state, length)
+            raise
+        return length > 0 and self.load_state(None, state, length)
+
+    def _begin(self, room: int) -> None:
+        """Have a new, empty cache of ``room`` tokens."""
+        self._handle = self._made(room)
+        self._room = room
+        self._memory = self._lib.llama_get_memory(self._handle)
 
     def close(self) -> None:
         """Free the KV cache. Closing twice is harmless."""

@@ -128,5 +128,6 @@ class Opening:
             cancel=self._cancel,
             kv_type=options.kv_type,
             flash_attn=options.flash_attn,
+            swa_full=options.swa_full,
             adapt=adapters.apply,
         )

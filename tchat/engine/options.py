@@ -22,6 +22,7 @@ class EngineOptions:
         batch_size: Tokens read in one decode; a stop or a progress report comes between two.
         kv_type: Type of the KV cache: ``f16``, ``q8_0`` or ``q4_0``.
         flash_attn: ``auto``, ``on`` or ``off``; a quantized KV cache needs it.
+        swa_full: Whether layers with a sliding window keep all of the context.
         mmap: Whether the file is mapped instead of read.
         mlock: Whether the weights are locked in memory.
         loras: Adapters.
@@ -37,6 +38,7 @@ class EngineOptions:
     batch_size: int = 512
     kv_type: str = "f16"
     flash_attn: str = "auto"
+    swa_full: bool = True
     mmap: bool = True
     mlock: bool = False
     loras: tuple[Lora, ...] = ()

@@ -125,6 +125,11 @@ class Settings:
         "Flash attention; auto is where the model and the build can, q8_0 and q4_0 need it",
         choices=("auto", "on", "off"),
     )
+    swa_full: bool = setting(
+        True,
+        "Keep the whole context in layers with a sliding window too; off takes less memory, "
+        "but going back in a chat reads again",
+    )
     mmap: bool = setting(True, "Map the model's file into memory instead of reading it")
     mlock: bool = setting(False, "Lock the weights in memory, so that they are never swapped out")
     lora: tuple[str, ...] = setting((), "LoRA adapter, PATH or PATH:SCALE; repeatable")

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tchat.engine.cancel import Cancel
+from tchat.engine.context import Context, Slot
 from tchat.engine.llama import backend
+from tchat.engine.model import Model
 from tchat.engine.turns import ChatMessage
-from tchat.errors import UsageError
+from tchat.errors import DoesNotFit, UsageError
 from tchat.settings import Sampling
 from tests.engine.conftest import OpenEngine, finished
 
@@ -74,3 +78,42 @@ def test_more_shares_than_devices_are_refused(open_engine: OpenEngine, tiny_mode
         list(open_engine(tiny_model, tensor_split=(1.0,) * (devices + 1)).load())
     # One share is fine, with or without a GPU to take it.
     list(open_engine(tiny_model, tensor_split=(1.0,)).load())
+
+
+def test_a_window_can_be_kept_alone(
+    open_engine: OpenEngine, tiny_sliding: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tchat.engine.opening.FIRST_ROOM", 256)
+    asked = [ChatMessage("user", "words and " * 200)]
+    whole, windowed = (open_engine(tiny_sliding, swa_full=each) for each in (True, False))
+    texts = [finished(engine.generate(asked, GREEDY)).text for engine in (whole, windowed)]
+    assert texts[0] == texts[1]
+    # Going back further than the window reads again, as a fresh engine would.
+    other = [ChatMessage("user", "words and " * 100)]
+    assert finished(whole.generate(other, GREEDY)).usage.reused > 0
+    again = finished(windowed.generate(other, GREEDY))
+    fresh = finished(open_engine(tiny_sliding, swa_full=False).generate(other, GREEDY))
+    assert again.usage.reused == 0
+    assert again.text == fresh.text
+
+
+def test_a_cache_that_cannot_grow_stays_as_it_is(tiny_model: Path) -> None:
+    model = Model(tiny_model, cancel=Cancel())
+    context = Context(model, size=1 << 20, room=256, batch=256, threads=1, cancel=Cancel())
+    tokens = list(range(20, 200))
+    context.decode([Slot(token, at, logits=at == 179) for at, token in enumerate(tokens)])
+    before = context.save_state(None, held := bytearray())
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (64 << 20), hard))
+    try:
+        with pytest.raises(DoesNotFit, match="no context of"):
+            context.reserve(1 << 20)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+    assert context.save_state(None, again := bytearray()) == before
+    assert again[:before] == held[:before]
+    assert context.step(50, 180)
+    assert context.reserve(1 << 18)
+    context.close()
+    model.close()

@@ -48,10 +48,11 @@ def test_the_weights_are_the_tensors(tiny_model: Path) -> None:
 def header(arch: str, names: list[str], **keys: Any) -> Header:
     """A header with layers that hold tensors of these names, ``{}`` standing for the layer."""
     layers = keys["block_count"]
-    tensors = []
-    for name in names:
-        for layer in range(layers) if "{}" in name else (0,):
-            tensors.append(Tensor(name.format(layer), (2, 2), "F32", 0, 16))
+    tensors = [
+        Tensor(name.format(layer), (2, 2), "F32", 0, 16)
+        for name in names
+        for layer in (range(layers) if "{}" in name else (0,))
+    ]
     values = {f"{arch}.{key.replace('__', '.')}": value for key, value in keys.items()}
     return Header(
         version=3,
