@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from textual.app import App
 from textual.binding import BindingType
+from textual.driver import Driver
 
 from tchat.errors import Interrupted
 from tchat.paths import Paths
@@ -58,6 +59,15 @@ class TchatApp(App[None]):
         self._draft = draft
         self._theme_files: Snapshot = {}
         self.ended_by = 0
+
+    def get_driver_class(self) -> type[Driver]:
+        """Textual's driver of this system, made fit for terminals that go away."""
+        found = super().get_driver_class()
+        if found.__name__ != "LinuxDriver":  # Windows, or one from the environment
+            return found
+        from tchat.tui.driver import TerminalDriver
+
+        return TerminalDriver
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """tchat's own colours, in themes that do not set them."""
@@ -112,6 +122,8 @@ class TchatApp(App[None]):
         """Textual restores the terminal when it ends by itself, and not on SIGTERM and SIGHUP."""
         loop = asyncio.get_running_loop()
         for number in (getattr(signal, name) for name in _STOPPING if hasattr(signal, name)):
+            if signal.getsignal(number) is signal.SIG_IGN:  # as `nohup` has it
+                continue
             with suppress(NotImplementedError, RuntimeError):  # Windows; not the main thread
                 loop.add_signal_handler(number, self._end_by, number)
 

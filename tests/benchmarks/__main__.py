@@ -5,7 +5,16 @@ from __future__ import annotations
 import importlib
 import sys
 
-MEASUREMENTS = ("decode", "models_ls", "pull", "startup", "turns")
+MEASUREMENTS = (
+    "decode",
+    "models_ls",
+    "pull",
+    "startup",
+    "turns",
+    "tui_transcript",
+    "tui_keys",
+    "tui_decode",
+)
 
 
 def main(names: list[str]) -> int:

@@ -1,0 +1,170 @@
+"""The chat screen on a real terminal, with the starter model, and how it leaves."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tchat.sessions.records import Message, Status
+from tchat.sessions.store import SessionStore
+from tests.terminal import Terminal
+
+COMMAND = (sys.executable, "-m", "tchat")
+PROMPT = "Message, / for commands"
+ESCAPE, CTRL_Q = "\x1b", "\x11"
+ALTERNATE, CURSOR = 1049, 25
+AS_FOUND = {7, CURSOR}  # lines wrap, the cursor is seen, and nothing else is on
+
+
+@pytest.fixture(scope="module")
+def verdicts(starter_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A ``models.db`` that knows the starter model, so that not every test probes it again."""
+    home = tmp_path_factory.mktemp("verdicts")
+    environ = {**os.environ, "TCHAT_HOME": str(home), "TCHAT_MODEL": str(starter_model)}
+    with Terminal(COMMAND, environ=environ) as terminal:
+        terminal.until("CPU")
+        terminal.send(CTRL_Q)
+        assert terminal.ended() == 0
+    return home / "cache" / "models.db"
+
+
+@pytest.fixture
+def starter_home(
+    home: Path, verdicts: Path, starter_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """A home whose default model is the starter, which answers without an end."""
+    monkeypatch.setenv("TCHAT_MODEL", str(starter_model))
+    monkeypatch.setenv("TCHAT_LOGIT_BIAS", '["<|im_end|>=-100", "<|endoftext|>=-100"]')
+    (home / "cache").mkdir(parents=True, mode=0o700)
+    home.chmod(0o700)
+    shutil.copy(verdicts, home / "cache" / "models.db")
+    return home
+
+
+@pytest.fixture
+def writing(starter_home: Path) -> Iterator[Terminal]:
+    """The screen while a reply is being written."""
+    with Terminal(COMMAND) as terminal:
+        terminal.until(PROMPT)
+        terminal.send("Tell me a long story.\r")
+        terminal.until("tok/s")
+        yield terminal
+
+
+def branch(home: Path) -> list[Message]:
+    with SessionStore(home / "sessions.db") as store:
+        session = store.latest()
+        return store.branch(session.id) if session else []
+
+
+def test_a_chat_from_the_first_picture_to_the_shell(writing: Terminal, starter_home: Path) -> None:
+    assert ALTERNATE in writing.modes
+    asked = writing.lines.index("▌ Tell me a long story.")
+    writing.until(lambda: len(writing.lines[asked + 2].split()) > 5)
+    writing.send(ESCAPE)
+    writing.until("○ idle")
+    writing.until("stopped")
+    seen = " ".join(writing.lines[asked + 2].split()[:5])
+    writing.send(CTRL_Q)
+    assert writing.ended() == 0
+    assert writing.modes == AS_FOUND
+    assert writing.keyboards == 0
+    question, reply = branch(starter_home)
+    assert question.text == "Tell me a long story."
+    assert reply.status is Status.STOPPED
+    assert seen in " ".join(reply.text.split())
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGHUP", 129)])
+def test_a_signal_restores_the_terminal_and_keeps_the_reply(
+    writing: Terminal, starter_home: Path, name: str, code: int
+) -> None:
+    writing.signal(getattr(signal, name))
+    assert writing.ended() == code
+    assert writing.modes == AS_FOUND
+    assert writing.keyboards == 0
+    reply = branch(starter_home)[-1]
+    assert reply.status is Status.STOPPED
+    assert reply.text
+
+
+def test_it_ends_when_the_terminal_is_closed(writing: Terminal, starter_home: Path) -> None:
+    writing.hang_up()
+    assert writing.ended() == 128 + signal.SIGHUP
+    assert branch(starter_home)[-1].status is Status.STOPPED
+
+
+def test_it_ends_with_its_terminal_also_under_nohup(starter_home: Path) -> None:
+    with Terminal(COMMAND, deaf=True) as terminal:
+        terminal.until(PROMPT)
+        terminal.send("Tell me a long story.\r")
+        terminal.until("tok/s")
+        terminal.signal(signal.SIGHUP)
+        terminal.send(" and more")
+        terminal.until("and more")
+        terminal.hang_up()
+        assert terminal.ended() == 0
+    assert branch(starter_home)[-1].status is Status.STOPPED
+
+
+def test_a_reply_that_was_killed_is_there_again_and_goes_on(
+    writing: Terminal, starter_home: Path
+) -> None:
+    writing.until(lambda: len(branch(starter_home)[-1].text) > 20)
+    writing.signal(signal.SIGKILL)
+    assert writing.ended() == 128 + signal.SIGKILL
+    kept = branch(starter_home)[-1].text
+    with Terminal((*COMMAND, "-c")) as terminal:
+        terminal.until("interrupted")
+        assert " ".join(kept.split()[:4]) in terminal.text
+        assert "continue" in terminal.text
+        terminal.until("draft 0")  # the model is loaded
+        terminal.send("/continue\r")
+        terminal.until("tok/s")
+        terminal.send(ESCAPE)
+        terminal.until("○ idle")
+        terminal.send(CTRL_Q)
+        assert terminal.ended() == 0
+    reply = branch(starter_home)[-1]
+    assert reply.text.startswith(kept)
+    assert len(reply.text) > len(kept)
+
+
+def test_it_is_put_aside_and_comes_back(writing: Terminal) -> None:
+    writing.signal(signal.SIGTSTP)
+    writing.until(lambda: is_stopped(writing.pid))
+    while writing.read(0.1):
+        pass
+    assert writing.modes == AS_FOUND
+    before = len(writing.written)
+    writing.signal(signal.SIGCONT)
+    writing.until(
+        lambda: ALTERNATE in writing.modes and PROMPT.encode() in writing.written[before:]
+    )
+    writing.send(ESCAPE)
+    writing.until("○ idle")
+
+
+def test_a_storm_of_sizes_ends_in_a_whole_picture(writing: Terminal) -> None:
+    for step in range(30):
+        writing.resize((60 + 7 * (step % 9), 16 + 5 * (step % 7)))
+        writing.read(0.01)
+    writing.resize((90, 24))
+    writing.send(ESCAPE)
+    writing.until("○ idle")
+    writing.until(lambda: writing.lines[-3].startswith("╰") and writing.lines[-3].endswith("╯"))
+    assert len(writing.lines[-3]) == 90
+    writing.send("still here")
+    writing.until("still here")
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether the process rests after SIGSTOP."""
+    status = Path(f"/proc/{pid}/stat").read_text()
+    return status.rpartition(")")[2].split()[0] == "T"
