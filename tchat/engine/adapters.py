@@ -44,18 +44,23 @@ class ControlVector:
 class Adapters:
     """The adapters of one model, loaded once and set on each of its contexts.
 
+    Args:
+        model: What they adapt.
+        loras: LoRA adapters.
+        vectors: Control vectors; none at all take away what a context had, None leaves it.
+
     Raises:
         ModelInvalid: llama.cpp refuses one, for example because it was made for another model.
     """
 
     def __init__(
-        self, model: Model, loras: Sequence[Lora], vectors: Sequence[ControlVector]
+        self, model: Model, loras: Sequence[Lora], vectors: Sequence[ControlVector] | None
     ) -> None:
         self._lib = backend().lib
         self._model = model
         self._scales = [lora.scale for lora in loras]
         self._loras = [self._loaded(lora) for lora in loras]  # they live as long as the model
-        self._control = _sum(model, vectors) if vectors else None
+        self._control = None if vectors is None else _sum(model, vectors)
 
     def apply(self, context: Any) -> None:
         """Set the adapters on a ``llama_context *``."""

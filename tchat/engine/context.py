@@ -63,6 +63,7 @@ class Context:
         swa_full: Keep all of the context in layers with a sliding window too, so that every
             `trim` is possible.
         adapt: Called with each ``llama_context *`` that is made, to set its adapters.
+        shape: Called with the ``llama_context_params`` of each, to change them.
 
     Raises:
         DoesNotFit: There is not enough memory for the KV cache.
@@ -82,6 +83,7 @@ class Context:
         flash_attn: str = "auto",
         swa_full: bool = True,
         adapt: Callable[[Any], None] | None = None,
+        shape: Callable[[Any], None] | None = None,
     ) -> None:
         self._lib = backend().lib
         self._model = model  # keeps the weights alive
@@ -92,6 +94,7 @@ class Context:
         self._flash_attn = flash_attn
         self._swa_full = swa_full
         self._adapt = adapt
+        self._shape = shape
         self.size = size
         self.batch_size = batch
         self._handle: Any = None
@@ -114,6 +117,8 @@ class Context:
         params.no_perf = True
         params.abort_callback = self._abort
         params.abort_callback_data = self._cancel.address
+        if self._shape is not None:
+            self._shape(params)
         backend().log.clear()
         handle = self._lib.llama_init_from_model(self._model.handle, params)
         if not handle:
@@ -175,6 +180,11 @@ class Context:
         self._handle = self._made(room)
         self._room = room
         self._memory = self._lib.llama_get_memory(self._handle)
+
+    def adapt(self, apply: Callable[[Any], None]) -> None:
+        """Set other adapters, now and whenever the cache grows; what is held is stale: `clear`."""
+        self._adapt = apply
+        apply(self._handle)
 
     def close(self) -> None:
         """Free the KV cache. Closing twice is harmless."""
@@ -300,3 +310,10 @@ class Context:
     def logits(self, index: int = -1) -> Any:
         """Pointer to ``vocabulary`` floats: the logits of the batch's ``index``-th output row."""
         return self._lib.llama_get_logits_ith(self._handle, index)
+
+    def state(self, index: int) -> Any:
+        """Pointer to ``width`` floats: the last hidden state of the batch's ``index``-th token.
+
+        Only where the context's ``embeddings`` are on and the token's logits were asked for.
+        """
+        return self._lib.llama_get_embeddings_ith(self._handle, index)

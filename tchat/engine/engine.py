@@ -8,10 +8,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Self
 
+from tchat.engine.adapters import Adapters, ControlVector
 from tchat.engine.cancel import Cancel
 from tchat.engine.events import Event, Loading, Notice
 from tchat.engine.kv import KVCache
 from tchat.engine.model import Model
+from tchat.engine.observer import Observer
 from tchat.engine.opening import Opening
 from tchat.engine.options import EngineOptions
 from tchat.engine.prompt import Prompt, encode
@@ -20,10 +22,12 @@ from tchat.engine.run import Loaded, Run, nothing_written, too_long
 from tchat.engine.runner import on_large_stack
 from tchat.engine.sampling import fresh_seed
 from tchat.engine.template import ChatTemplate, Think
+from tchat.engine.threads import default_threads
 from tchat.engine.turns import ChatMessage
 from tchat.errors import DoesNotFit
 from tchat.settings import Sampling
 
+OBSERVED = 2048  # tokens of a reply with its prompt that an observer reads at the most
 BYTES_PER_TOKEN = 32  # no tokenizer packs more; longer input is refused before tokenizing
 
 
@@ -196,6 +200,33 @@ class Engine:
         yield from prompt.notices
         run = Run(self._ready, prompt, Sampling(), 0, self.cancel)
         yield from run.choice(labels, self._time_of_loading())
+
+    # For who judges replies and steers
+
+    def prompt_tokens(self, messages: Sequence[ChatMessage], think: Think = "auto") -> list[int]:
+        """The tokens that a reply to ``messages`` comes after. The model must be loaded."""
+        return self._encode(messages, think, continue_final=False).tokens
+
+    def text_tokens(self, text: str) -> list[int]:
+        """The tokens of a text without control tokens. The model must be loaded."""
+        return on_large_stack(lambda: self._ready.model.tokenize(text, special=False))
+
+    def observer(self, layers: Sequence[int]) -> Observer:
+        """A reader of replies with this model, unsteered; close it before the engine."""
+        ready = self._ready
+        return Observer(
+            ready.model,
+            layers=layers,
+            size=min(OBSERVED, self.context_size),
+            threads=self.options.threads or default_threads(),
+            cancel=self.cancel,
+        )
+
+    def steer(self, control: Sequence[ControlVector]) -> None:
+        """Put other control vectors in place of those in force. The model must be loaded."""
+        ready = self._ready
+        ready.context.adapt(Adapters(ready.model, self.options.loras, control).apply)
+        ready.kv.clear()
 
     # Parts
 

@@ -98,6 +98,20 @@ def backend() -> Backend:
         ) from error
 
 
+class Tensors:
+    """Reading ggml's tensors inside an evaluation callback; the binding leaves these out."""
+
+    def __init__(self) -> None:
+        library = backend().lib._lib  # it exports ggml's functions too
+        self.name = library.ggml_get_name
+        self.name.argtypes, self.name.restype = [ctypes.c_void_p], ctypes.c_char_p
+        self.size = library.ggml_nbytes
+        self.size.argtypes, self.size.restype = [ctypes.c_void_p], ctypes.c_size_t
+        self.get = library.ggml_backend_tensor_get
+        self.get.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t]
+        self.get.restype = None
+
+
 def _binding() -> Any:
     """Import ``llama_cpp.llama_cpp`` without running the package's ``__init__``.
 

@@ -116,7 +116,7 @@ class Opening:
     def _open_context(self) -> Context:
         model, options = self._model.wait(), self._options
         size = context_size(options.ctx_size, model.facts.context)
-        adapters = Adapters(model, options.loras, options.control)
+        adapters = Adapters(model, options.loras, options.control or None)
         # A GPU clears its memory in no time, and growing would need twice as much of it.
         on_gpu = options.gpu_layers and backend().lib.llama_supports_gpu_offload()
         return Context(

@@ -1,0 +1,196 @@
+"""What the layers of a model make of a reply: hidden states, averaged over its tokens.
+
+The states of middle layers come through llama.cpp's evaluation callback (``cb_eval`` of
+``llama_context_params``), which calls Python some 600 times a decode: fine for reading a reply,
+too dear for writing one. So this is a context of its own beside the one that chats.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tchat.engine.cancel import Cancel
+from tchat.engine.context import Context, Slot
+from tchat.engine.kv import common_prefix
+from tchat.engine.llama import Tensors, backend
+from tchat.engine.model import Model
+from tchat.errors import DoesNotFit
+
+if TYPE_CHECKING:
+    import numpy
+
+    Floats = numpy.ndarray[Any, numpy.dtype[numpy.float32]]
+
+BATCH = 128  # tokens at once; each takes a row of logits, 4 bytes for each word of the vocabulary
+_NAME = "l_out-"  # llama.cpp's name of a block's output, with its control vector added
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What a model made of one reply.
+
+    Args:
+        states: Layer to its hidden state averaged over the reply's tokens, shape (width,). Layer
+            N from 1 on is the output of block N, counted from 0, as in a control vector; the one
+            after the last is the state behind the final norm, which comes with the logits.
+        log_probability: Mean natural logarithm of the probability of the reply's tokens.
+        tokens: Tokens of the reply.
+    """
+
+    states: Mapping[int, Floats]
+    log_probability: float
+    tokens: int
+
+
+class Observer:
+    """Reads replies and reports hidden states. Not thread-safe; close it before its model.
+
+    Args:
+        model: Whose layers are watched.
+        layers: Which, from 1 to the number of blocks less one; the final state always comes.
+        size: Tokens of the longest prompt with its reply.
+        threads: For reading.
+        cancel: Seen inside a decode.
+        adapt: Sets adapters on the context, as of `Context`.
+
+    Raises:
+        DoesNotFit: There is not enough memory for the context.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        layers: Sequence[int],
+        size: int,
+        threads: int,
+        cancel: Cancel,
+        adapt: Callable[[Any], None] | None = None,
+    ) -> None:
+        self._model = model
+        self._watch = _Watch(layers, model.facts.width) if layers else None
+        self._context = Context(
+            model,
+            size=size,
+            batch=min(BATCH, size),
+            threads=threads,
+            cancel=cancel,
+            adapt=adapt,
+            shape=self._shape,
+        )
+        self._held: list[int] = []
+
+    def _shape(self, params: Any) -> None:
+        params.embeddings = True
+        params.pooling_type = 0  # LLAMA_POOLING_TYPE_NONE: a state for each token
+        if self._watch is not None:
+            params.cb_eval = self._watch.callback
+
+    def close(self) -> None:
+        """Free the context. Closing twice is harmless."""
+        self._context.close()
+
+    def observe(self, prompt: Sequence[int], reply: Sequence[int]) -> Observation | None:
+        """Read ``reply`` behind ``prompt``; both are tokens, neither empty.
+
+        What the last call's prompt had in common is not read again.
+
+        Returns:
+            None when the cancel flag was set meanwhile.
+
+        Raises:
+            DoesNotFit: They exceed the context.
+        """
+        import numpy
+
+        tokens = [*prompt, *reply]
+        if len(tokens) > self._context.size:
+            raise DoesNotFit(
+                f"a reply with its prompt of {len(tokens):,} tokens exceeds "
+                f"the {self._context.size:,} that are read at once",
+                "leave it out, or shorten it",
+            )
+        first = len(prompt) - 1  # its logits are those of the reply's first token
+        start = self._kept(tokens, first)
+        sums: dict[int, Floats] = {}
+        total = 0.0
+        for begin in range(start, len(tokens), self._context.batch_size):
+            end = min(begin + self._context.batch_size, len(tokens))
+            slots = [Slot(tokens[at], at, logits=at >= first) for at in range(begin, end)]
+            if not self._context.decode(slots):
+                self._forget()
+                return None
+            rows = range(max(first, begin), min(end, len(tokens) - 1))
+            total += sum(self._log_probability(at - begin, tokens[at + 1]) for at in rows)
+            self._add(sums, begin, end, first + 1)
+        self._held = tokens
+        count = len(reply)
+        states = {layer: (state / count).astype(numpy.float32) for layer, state in sums.items()}
+        return Observation(states, total / count, count)
+
+    def _kept(self, tokens: Sequence[int], most: int) -> int:
+        """Cut the cache down to what it shares with ``tokens``, ``most`` tokens at the most."""
+        shared = min(common_prefix(self._held, tokens), most)
+        if not self._context.trim(shared):
+            self._forget()
+            return 0
+        return shared
+
+    def _forget(self) -> None:
+        self._context.clear()
+        self._held = []
+
+    def _add(self, sums: dict[int, Floats], begin: int, end: int, reply: int) -> None:
+        """Add the states of the reply's tokens within ``begin``..``end`` of the prompt."""
+        import numpy
+
+        inside = range(max(reply, begin), end)
+        if not inside:
+            return
+        shape = (self._model.facts.width,)
+        last = [
+            numpy.ctypeslib.as_array(self._context.state(at - begin), shape=shape) for at in inside
+        ]
+        found = {self._model.facts.layers: numpy.sum(last, axis=0)}
+        if self._watch is not None:
+            for layer, rows in self._watch.rows.items():
+                found[layer] = rows[inside.start - begin :].sum(axis=0)
+        for layer, state in found.items():
+            sums[layer] = sums[layer] + state if layer in sums else state
+
+    def _log_probability(self, row: int, token: int) -> float:
+        import numpy
+
+        logits = self._context.logits(row)
+        values = numpy.ctypeslib.as_array(logits, shape=(self._model.facts.vocabulary,))
+        highest = values.max()
+        return float(values[token] - highest - numpy.log(numpy.exp(values - highest).sum()))
+
+
+class _Watch:
+    """The evaluation callback: copies the outputs of some blocks, of the last decode.
+
+    ``rows`` maps a layer to its states, shape (tokens of the batch, width).
+    """
+
+    def __init__(self, layers: Sequence[int], width: int) -> None:
+        self.rows: dict[int, Floats] = {}
+        self._wanted = {f"{_NAME}{layer}".encode(): layer for layer in layers}
+        self._width = width
+        self._tensors = Tensors()
+        self.callback = backend().lib.ggml_backend_sched_eval_callback(self._called)
+
+    def _called(self, tensor: int, asked: bool, _: object) -> bool:
+        layer = self._wanted.get(self._tensors.name(tensor))
+        if asked or layer is None:
+            return layer is not None or not asked
+        import numpy
+
+        size = self._tensors.size(tensor)
+        rows = numpy.empty((size // 4 // self._width, self._width), dtype=numpy.float32)
+        self._tensors.get(tensor, rows.ctypes.data_as(ctypes.c_void_p), 0, size)
+        self.rows[layer] = rows
+        return True

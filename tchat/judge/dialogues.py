@@ -1,0 +1,139 @@
+"""Dialogues from JSONL files: what people asked, and what people replied.
+
+Shapes, told apart by their keys: ``prompt`` and ``reply``; Alpaca (``instruction``, ``input``,
+``output``); self-instruct (``instruction`` and ``instances`` of ``input`` and ``output``);
+ShareGPT (``conversations`` of ``from`` and ``value``) and its younger form (``messages`` of
+``role`` and ``content``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tchat.errors import UsageError
+from tchat.sanitize import single_line
+
+LONGEST_LINE = 1 << 20  # bytes; a dialogue of more does not fit any context
+_PEOPLE = frozenset({"human", "user", "prompter"})
+_MODELS = frozenset({"gpt", "assistant", "model", "chatgpt", "bot"})
+
+
+@dataclass(frozen=True, slots=True)
+class Dialogue:
+    """A prompt and a reply to it. Texts are raw.
+
+    Args:
+        prompt: What was asked.
+        reply: What was answered.
+    """
+
+    prompt: str
+    reply: str
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """The dialogues of one or several files.
+
+    Args:
+        dialogues: Without duplicates, in the order of the files.
+        skipped: Lines that held none.
+        sha256: Of the dialogues, to tell what a head was trained on.
+    """
+
+    dialogues: tuple[Dialogue, ...]
+    skipped: int
+    sha256: str
+
+
+def read_dialogues(paths: Iterable[Path]) -> Data:
+    """Read JSONL files of any of the known shapes.
+
+    Raises:
+        UsageError: A file cannot be read, or none of its lines holds a dialogue.
+    """
+    found: dict[Dialogue, None] = {}
+    skipped = 0
+    for path in paths:
+        before = len(found)
+        for line in _lines(path):
+            dialogues = list(_dialogues(line))
+            skipped += not dialogues
+            found.update(dict.fromkeys(dialogues))
+        if len(found) == before:
+            raise UsageError(
+                f"{single_line(path.name)} holds no dialogue that was not there before",
+                "each line is a JSON object with `prompt` and `reply`, or in the shape of "
+                "Alpaca, ShareGPT or self-instruct",
+            )
+    digest = hashlib.sha256()
+    for each in found:
+        digest.update(json.dumps([each.prompt, each.reply]).encode())
+    return Data(tuple(found), skipped, digest.hexdigest())
+
+
+def _lines(path: Path) -> Iterator[str]:
+    try:
+        with path.open("rb") as file:
+            while line := file.readline(LONGEST_LINE + 1):
+                if len(line) > LONGEST_LINE:
+                    raise UsageError(
+                        f"{single_line(path.name)} has a line of over {LONGEST_LINE:,} bytes",
+                        "write one JSON object to a line (JSONL)",
+                    )
+                if line.strip():
+                    yield line.decode("utf-8", "replace")
+    except OSError as error:
+        raise UsageError(
+            f"{single_line(path.name)} cannot be read: {error.strerror}", "name a JSONL file"
+        ) from error
+
+
+def _dialogues(line: str) -> Iterator[Dialogue]:
+    """The dialogues of one line; none where it has no known shape."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return
+    if not isinstance(row, Mapping):
+        return
+    if "conversations" in row or "messages" in row:
+        yield from _turns(row.get("conversations", row.get("messages")))
+    elif isinstance(instances := row.get("instances"), list):
+        for instance in instances:
+            if isinstance(instance, Mapping):
+                yield from _alpaca(row.get("instruction"), instance)
+    elif "instruction" in row:
+        yield from _alpaca(row["instruction"], row)
+    else:
+        yield from _dialogue(row.get("prompt"), row.get("reply", row.get("response")))
+
+
+def _alpaca(instruction: object, row: Mapping[str, object]) -> Iterator[Dialogue]:
+    given = row.get("input")
+    more = f"\n\n{given}" if isinstance(given, str) and given.strip() else ""
+    if isinstance(instruction, str):
+        yield from _dialogue(instruction + more, row.get("output"))
+
+
+def _turns(turns: object) -> Iterator[Dialogue]:
+    """The first exchange: what came later leans on it."""
+    if not isinstance(turns, list):
+        return
+    spoken = [
+        (turn.get("from", turn.get("role")), turn.get("value", turn.get("content")))
+        for turn in turns
+        if isinstance(turn, Mapping)
+    ]
+    prompt = next((text for role, text in spoken if role in _PEOPLE), None)
+    reply = next((text for role, text in spoken if role in _MODELS), None)
+    yield from _dialogue(prompt, reply)
+
+
+def _dialogue(prompt: object, reply: object) -> Iterator[Dialogue]:
+    if isinstance(prompt, str) and isinstance(reply, str) and prompt.strip() and reply.strip():
+        yield Dialogue(prompt.strip(), reply.strip())

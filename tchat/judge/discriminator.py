@@ -1,0 +1,153 @@
+"""A trained head with its provenance, as a file: NumPy's npz without pickles."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import zipfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy
+
+from tchat.errors import UsageError
+from tchat.judge.features import PLAIN
+from tchat.judge.head import Head, Quality
+from tchat.judge.logistic import Calibration, Linear
+from tchat.paths import private_folder
+from tchat.sanitize import single_line
+
+FORMAT = 1
+LARGEST = 16 << 20  # bytes; a head of the widest model there is takes half a megabyte
+_ARRAYS = ("center", "spread", "weights")
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where a head comes from.
+
+    Args:
+        model: File name of the generator.
+        fingerprint: Of its content; a head fits no other model.
+        data: SHA-256 of the examples.
+        examples: Of the one kind and of the other.
+        quality: On examples that training never saw; None when there were too few to tell.
+        layers: The held-out AUC of each layer.
+        created_at: Seconds since the epoch.
+    """
+
+    model: str
+    fingerprint: str
+    data: str
+    examples: tuple[int, int]
+    quality: Quality | None
+    layers: dict[int, float]
+    created_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Discriminator:
+    """A head and its provenance."""
+
+    head: Head
+    provenance: Provenance
+
+
+def save(discriminator: Discriminator, path: Path) -> None:
+    """Write the file whole or not at all, for the user's eyes only."""
+    head = discriminator.head
+    facts = {
+        "format": FORMAT,
+        "layer": head.layer,
+        "bias": head.line.bias,
+        "slope": head.calibration.slope,
+        "offset": head.calibration.offset,
+        **asdict(discriminator.provenance),
+    }
+    buffer = io.BytesIO()
+    numpy.savez(
+        buffer,
+        allow_pickle=False,
+        center=head.center,
+        spread=head.spread,
+        weights=head.line.weights,
+        facts=numpy.frombuffer(json.dumps(facts).encode(), dtype=numpy.uint8),
+    )
+    private_folder(path.parent)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    descriptor = os.open(partial, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(buffer.getvalue())
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def load(path: Path) -> Discriminator | None:
+    """Read a file of `save`; None when there is none.
+
+    Raises:
+        UsageError: The file is damaged, or not one of ours.
+    """
+    try:
+        if path.stat().st_size > LARGEST:
+            raise _damaged(path)
+        arrays = _arrays(path)
+        return _discriminator(arrays)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise _damaged(path) from error
+
+
+def _arrays(path: Path) -> dict[str, Any]:
+    """The arrays of an npz file; nothing is unpacked before its size is known."""
+    with zipfile.ZipFile(path) as archive:
+        if sum(member.file_size for member in archive.infolist()) > LARGEST:
+            raise ValueError("too large")
+    with numpy.load(path, allow_pickle=False) as file:
+        return {name: file[name] for name in (*_ARRAYS, "facts")}
+
+
+def _discriminator(arrays: dict[str, Any]) -> Discriminator:
+    center, spread, weights = (numpy.asarray(arrays[name], numpy.float64) for name in _ARRAYS)
+    if not (center.ndim == 1 and center.shape == spread.shape == weights.shape):
+        raise ValueError("shapes differ")
+    if len(center) <= len(PLAIN) or not all(
+        numpy.isfinite(each).all() for each in (center, spread, weights)
+    ):
+        raise ValueError("no numbers")
+    if not (spread > 0).all():
+        raise ValueError("no spread")
+    facts = json.loads(bytes(arrays["facts"]))
+    if facts.pop("format") != FORMAT:
+        raise ValueError("unknown format")
+    quality = facts.pop("quality")
+    head = Head(
+        int(facts.pop("layer")),
+        center,
+        spread,
+        Linear(weights, float(facts.pop("bias"))),
+        Calibration(float(facts.pop("slope")), float(facts.pop("offset"))),
+    )
+    layers = {int(layer): float(value) for layer, value in facts.pop("layers").items()}
+    yes, no = facts.pop("examples")
+    provenance = Provenance(
+        model=str(facts["model"]),
+        fingerprint=str(facts["fingerprint"]),
+        data=str(facts["data"]),
+        examples=(int(yes), int(no)),
+        quality=Quality(**quality) if quality else None,
+        layers=layers,
+        created_at=float(facts["created_at"]),
+    )
+    return Discriminator(head, provenance)
+
+
+def _damaged(path: Path) -> UsageError:
+    return UsageError(
+        f"{single_line(path.name)} is no discriminator of tchat, or damaged",
+        "train it anew: tchat judge train",
+    )

@@ -1,0 +1,52 @@
+"""What the discriminator sees of a reply: averaged hidden states and a few plain figures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy
+
+    from tchat.engine.observer import Observation
+
+    Floats = numpy.ndarray[Any, numpy.dtype[numpy.float32]]
+
+PLAIN = ("length", "log_probability", "distinct_2")
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """One reply, as a discriminator sees it.
+
+    Args:
+        states: Layer to its hidden state averaged over the reply's tokens, shape (width,).
+        plain: Values of `PLAIN`: the logarithm of one more than the tokens, the mean natural
+            logarithm of their probability, and the share of token pairs that are different.
+    """
+
+    states: Mapping[int, Floats]
+    plain: tuple[float, float, float]
+
+    def vector(self, layer: int) -> numpy.ndarray[Any, numpy.dtype[numpy.float64]]:
+        """The state of ``layer`` and the plain figures behind it, shape (width + 3,)."""
+        import numpy
+
+        return numpy.concatenate([self.states[layer].astype(numpy.float64), self.plain])
+
+
+def features_of(observation: Observation, tokens: Sequence[int]) -> Features:
+    """The features of an observed reply that consists of ``tokens``."""
+    plain = (math.log1p(len(tokens)), observation.log_probability, distinct(tokens))
+    return Features(observation.states, plain)
+
+
+def distinct(items: Sequence[Hashable], size: int = 2) -> float:
+    """Share of the runs of ``size`` items that are different; 1 where there is none.
+
+    Source: distinct-n of Li et al., "A diversity-promoting objective function", 2016.
+    """
+    runs = [tuple(items[at : at + size]) for at in range(len(items) - size + 1)]
+    return len(set(runs)) / len(runs) if runs else 1.0

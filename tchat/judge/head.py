@@ -1,0 +1,207 @@
+"""One calibrated head over the features of one layer, and how it is chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy
+
+from tchat.judge.features import PLAIN, Features
+from tchat.judge.logistic import (
+    Calibration,
+    Labels,
+    Linear,
+    Matrix,
+    Vector,
+    auc,
+    calibration_error,
+    fit,
+    folds,
+    held_out_scores,
+    log_loss,
+)
+
+OUTER_FOLDS = 5
+# How much more a plain figure counts than one of the hundreds of numbers of a state.
+EMPHASES = (1.0, 8.0, 32.0)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A calibrated linear classifier of replies.
+
+    Args:
+        layer: Whose states it looks at.
+        center: Subtracted from the features, shape (width + 3,).
+        spread: Then divided by, same shape.
+        line: Scores the result.
+        calibration: From a score to a probability.
+    """
+
+    layer: int
+    center: Vector
+    spread: Vector
+    line: Linear
+    calibration: Calibration
+
+    def scores(self, features: Matrix) -> Vector:
+        """Calibrated logits, shape (examples,), of features of shape (examples, width + 3)."""
+        raw = self.line.scores((features - self.center) / self.spread)
+        result: Vector = self.calibration.slope * raw + self.calibration.offset
+        return result
+
+    def score(self, features: Features) -> float:
+        """The calibrated logit of one reply."""
+        return float(self.scores(features.vector(self.layer)[None, :])[0])
+
+    def probability(self, features: Features) -> float:
+        """The calibrated probability of one reply."""
+        return float(1.0 / (1.0 + numpy.exp(-numpy.clip(self.score(features), -30.0, 30.0))))
+
+    @property
+    def gradient(self) -> Vector:
+        """How the score grows with the averaged state, shape (width,)."""
+        weights = self.calibration.slope * self.line.weights / self.spread
+        return weights[: -len(PLAIN)]
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """How good a head is on examples that its training never saw.
+
+    Args:
+        auc: Area under the ROC curve.
+        calibration_error: Expected calibration error over ten bins.
+        positive: Examples of the one kind.
+        negative: Of the other.
+    """
+
+    auc: float
+    calibration_error: float
+    positive: int
+    negative: int
+
+
+def matrix(features: Sequence[Features], layer: int) -> Matrix:
+    """Shape (examples, width + 3)."""
+    return numpy.stack([each.vector(layer) for each in features])
+
+
+def fit_head(
+    features: Sequence[Features],
+    labels: Labels,
+    groups: Sequence[object],
+    layers: Sequence[int],
+    *,
+    seed: int = 0,
+) -> Head:
+    """Fit a head; layer, penalty and emphasis have the least loss on held-out groups."""
+    found = _best(features, labels, groups, layers, seed)
+    data = matrix(features, found.layer)
+    center, spread = standard(data, found.emphasis)
+    line = fit((data - center) / spread, labels, found.penalty)
+    calibration = Calibration.fit(found.scores, labels)
+    return Head(found.layer, center, spread, line, calibration)
+
+
+def quality(
+    features: Sequence[Features],
+    labels: Labels,
+    groups: Sequence[object],
+    layers: Sequence[int],
+    *,
+    seed: int = 0,
+) -> Quality:
+    """The quality of `fit_head` on examples like these, by nested cross-validation.
+
+    All that `fit_head` chooses is chosen anew within the training part of each fold.
+    """
+    chances = numpy.zeros(len(labels))
+    for train, test in folds(groups, OUTER_FOLDS, seed + 1):
+        head = fit_head(
+            _chosen(features, train),
+            labels[train],
+            _chosen(groups, train),
+            layers,
+            seed=seed,
+        )
+        scores = head.scores(matrix(_chosen(features, test), head.layer))
+        chances[test] = 1.0 / (1.0 + numpy.exp(-numpy.clip(scores, -30.0, 30.0)))
+    return Quality(
+        auc(chances, labels),
+        calibration_error(chances, labels),
+        int(labels.sum()),
+        int((~labels).sum()),
+    )
+
+
+def layer_quality(
+    features: Sequence[Features],
+    labels: Labels,
+    groups: Sequence[object],
+    layers: Sequence[int],
+    *,
+    seed: int = 0,
+) -> Mapping[int, float]:
+    """The held-out AUC that each layer reaches by itself."""
+    found = _candidates(features, labels, groups, layers, seed)
+    best: dict[int, _Candidate] = {}
+    for each in found:
+        if each.layer not in best or each.loss < best[each.layer].loss:
+            best[each.layer] = each
+    return {layer: auc(each.scores, labels) for layer, each in best.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    layer: int
+    emphasis: float
+    penalty: float
+    scores: Vector
+    loss: float
+
+
+def _best(
+    features: Sequence[Features],
+    labels: Labels,
+    groups: Sequence[object],
+    layers: Sequence[int],
+    seed: int,
+) -> _Candidate:
+    found = _candidates(features, labels, groups, layers, seed)
+    return min(found, key=lambda each: each.loss)
+
+
+def _candidates(
+    features: Sequence[Features],
+    labels: Labels,
+    groups: Sequence[object],
+    layers: Sequence[int],
+    seed: int,
+) -> Iterator[_Candidate]:
+    for layer in layers:
+        data = matrix(features, layer)
+        for emphasis in EMPHASES:
+            center, spread = standard(data, emphasis)
+            scores = held_out_scores((data - center) / spread, labels, groups, seed=seed)
+            for penalty, values in scores.items():
+                yield _Candidate(layer, emphasis, penalty, values, log_loss(values, labels))
+
+
+def standard(data: Matrix, emphasis: float) -> tuple[Vector, Vector]:
+    """Mean and spread of each feature; that of the plain figures is ``emphasis`` times less.
+
+    A feature that never changes is left as it is.
+    """
+    spread = data.std(axis=0)
+    spread = numpy.where(spread > 1e-9, spread, 1.0)
+    spread[-len(PLAIN) :] /= emphasis
+    return data.mean(axis=0), spread
+
+
+def _chosen(items: Sequence[T], mask: Labels) -> list[T]:
+    return [item for item, chosen in zip(items, mask, strict=True) if chosen]

@@ -1,0 +1,163 @@
+"""Training a discriminator: people's replies against the generator's own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+
+import numpy
+
+from tchat.engine.engine import Engine
+from tchat.engine.events import Finished
+from tchat.engine.turns import ChatMessage
+from tchat.errors import UsageError
+from tchat.judge.dialogues import Dialogue
+from tchat.judge.discriminator import Discriminator, Provenance
+from tchat.judge.features import Features
+from tchat.judge.generations import Generations
+from tchat.judge.head import fit_head, layer_quality, quality
+from tchat.judge.logistic import Labels
+from tchat.judge.matching import Pair, matched
+from tchat.judge.reader import Reader
+from tchat.settings import Sampling
+
+TEMPERATURE = 0.7
+TRIES = 3  # replies of the generator to a prompt; the one closest to the person's length is taken
+LONGEST = 256  # tokens that the generator writes
+FEWEST = 30  # examples a side, below which no quality is claimed
+FEWEST_TO_FIT = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Working:
+    """How far a training is; ``what`` is ``writing``, ``reading`` or ``fitting``."""
+
+    what: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """Replies and who wrote them.
+
+    Args:
+        features: One for each reply.
+        people: Whether a person wrote it, shape (replies,).
+        prompts: What each replies to; replies to one prompt are held out together.
+        sha256: Of prompts, replies and writers.
+    """
+
+    features: tuple[Features, ...]
+    people: Labels
+    prompts: tuple[str, ...]
+    sha256: str
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """How many replies people wrote, and how many the generator."""
+        return int(self.people.sum()), int((~self.people).sum())
+
+
+def write_pairs(
+    engine: Engine, dialogues: Sequence[Dialogue], kept: Generations
+) -> Generator[Working, None, list[Pair]]:
+    """Let the generator reply to the prompts, and pair each reply with the person's.
+
+    Of several replies the one closest in length is taken, and pairs are left out until length
+    tells next to nothing. What ``kept`` holds is not written again.
+
+    Raises:
+        InterruptedError: The engine's cancel flag was set.
+    """
+    pairs: list[Pair] = []
+    for index, dialogue in enumerate(dialogues):
+        yield Working("writing", index, len(dialogues))
+        person = len(engine.text_tokens(dialogue.reply))
+        tries = [_written(engine, dialogue.prompt, number, kept) for number in range(TRIES)]
+        lengths = {text: len(engine.text_tokens(text)) for text in tries if text}
+        if person and lengths:
+            text = min(lengths, key=lambda each: abs(math.log(lengths[each] / person)))
+            pairs.append(Pair(dialogue.prompt, dialogue.reply, person, text, lengths[text]))
+    return matched(pairs)
+
+
+def _written(engine: Engine, prompt: str, number: int, kept: Generations) -> str:
+    text = kept.get(prompt, number)
+    if text is not None:
+        return text
+    sampling = Sampling(temp=TEMPERATURE, max_tokens=LONGEST, seed=number + 1)
+    for event in engine.generate([ChatMessage("user", prompt)], sampling):
+        if isinstance(event, Finished):
+            text = event.text.strip()
+    if text is None or engine.cancel.is_set():
+        raise InterruptedError
+    kept.put(prompt, number, text)
+    return text
+
+
+def read_pairs(reader: Reader, pairs: Sequence[Pair]) -> Generator[Working, None, Examples]:
+    """The features of both replies of each pair.
+
+    Raises:
+        InterruptedError: The engine's cancel flag was set.
+    """
+    features: list[Features] = []
+    for index, pair in enumerate(pairs):
+        yield Working("reading", index, len(pairs))
+        asked = [ChatMessage("user", pair.prompt)]
+        for reply in (pair.person, pair.generated):
+            found = reader.read(asked, reply)
+            if found is None:
+                raise InterruptedError
+            features.append(found)
+    digest = hashlib.sha256()
+    for pair in pairs:
+        digest.update(json.dumps([pair.prompt, pair.person, pair.generated]).encode())
+    people = numpy.arange(2 * len(pairs)) % 2 == 0
+    prompts = tuple(pair.prompt for pair in pairs for _ in range(2))
+    return Examples(tuple(features), people, prompts, digest.hexdigest())
+
+
+def train(
+    examples: Examples, layers: Sequence[int], *, model: str, fingerprint: str, seed: int = 0
+) -> Discriminator:
+    """Fit the head that tells people's replies from the generator's.
+
+    Its quality is that of the same training on four fifths of the examples, measured on the rest;
+    with fewer than `FEWEST` a side none is claimed.
+
+    Args:
+        examples: Of both kinds.
+        layers: Which may serve; the best by cross-validation does.
+        model: File name of the generator.
+        fingerprint: Of its content.
+        seed: Of the divisions.
+
+    Raises:
+        UsageError: There are too few examples to fit anything.
+    """
+    people, generated = examples.sides
+    if min(people, generated) < FEWEST_TO_FIT:
+        raise UsageError(
+            f"{people} replies by people and {generated} by the model are too few to learn from",
+            f"give at least {FEWEST_TO_FIT} of each, better {FEWEST}: tchat judge train FILE",
+        )
+    given = (examples.features, examples.people, examples.prompts)
+    enough = min(people, generated) >= FEWEST
+    return Discriminator(
+        fit_head(*given, layers, seed=seed),
+        Provenance(
+            model=model,
+            fingerprint=fingerprint,
+            data=examples.sha256,
+            examples=(people, generated),
+            quality=quality(*given, layers, seed=seed) if enough else None,
+            layers=dict(layer_quality(*given, sorted(examples.features[0].states), seed=seed)),
+            created_at=time.time(),
+        ),
+    )
