@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import io
-import json
-import os
-import zipfile
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +13,11 @@ from tchat.errors import UsageError
 from tchat.judge.features import PLAIN
 from tchat.judge.head import Head, Quality
 from tchat.judge.logistic import Calibration, Linear
-from tchat.paths import private_folder
+from tchat.judge.npz import DamagedError, read_arrays, write_arrays
 from tchat.sanitize import single_line
 
 FORMAT = 1
-LARGEST = 16 << 20  # bytes; a head of the widest model there is takes half a megabyte
+LARGEST = 16 << 20  # bytes, unpacked; a head of the widest model there is takes half a megabyte
 _ARRAYS = ("center", "spread", "weights")
 
 
@@ -66,23 +63,8 @@ def save(discriminator: Discriminator, path: Path) -> None:
         "offset": head.calibration.offset,
         **asdict(discriminator.provenance),
     }
-    buffer = io.BytesIO()
-    numpy.savez(
-        buffer,
-        allow_pickle=False,
-        center=head.center,
-        spread=head.spread,
-        weights=head.line.weights,
-        facts=numpy.frombuffer(json.dumps(facts).encode(), dtype=numpy.uint8),
-    )
-    private_folder(path.parent)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    descriptor = os.open(partial, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(buffer.getvalue())
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    arrays = {"center": head.center, "spread": head.spread, "weights": head.line.weights}
+    write_arrays(path, facts, arrays)
 
 
 def load(path: Path) -> Discriminator | None:
@@ -92,26 +74,17 @@ def load(path: Path) -> Discriminator | None:
         UsageError: The file is damaged, or not one of ours.
     """
     try:
-        if path.stat().st_size > LARGEST:
-            raise _damaged(path)
-        arrays = _arrays(path)
-        return _discriminator(arrays)
+        return _discriminator(*read_arrays(path, LARGEST))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise _damaged(path) from error
+    except (DamagedError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UsageError(
+            f"{single_line(path.name)} is no discriminator of tchat, or damaged",
+            "train it anew: tchat judge train",
+        ) from error
 
 
-def _arrays(path: Path) -> dict[str, Any]:
-    """The arrays of an npz file; nothing is unpacked before its size is known."""
-    with zipfile.ZipFile(path) as archive:
-        if sum(member.file_size for member in archive.infolist()) > LARGEST:
-            raise ValueError("too large")
-    with numpy.load(path, allow_pickle=False) as file:
-        return {name: file[name] for name in (*_ARRAYS, "facts")}
-
-
-def _discriminator(arrays: dict[str, Any]) -> Discriminator:
+def _discriminator(facts: dict[str, Any], arrays: Mapping[str, Any]) -> Discriminator:
     center, spread, weights = (numpy.asarray(arrays[name], numpy.float64) for name in _ARRAYS)
     if not (center.ndim == 1 and center.shape == spread.shape == weights.shape):
         raise ValueError("shapes differ")
@@ -121,7 +94,6 @@ def _discriminator(arrays: dict[str, Any]) -> Discriminator:
         raise ValueError("no numbers")
     if not (spread > 0).all():
         raise ValueError("no spread")
-    facts = json.loads(bytes(arrays["facts"]))
     if facts.pop("format") != FORMAT:
         raise ValueError("unknown format")
     quality = facts.pop("quality")
@@ -144,10 +116,3 @@ def _discriminator(arrays: dict[str, Any]) -> Discriminator:
         created_at=float(facts["created_at"]),
     )
     return Discriminator(head, provenance)
-
-
-def _damaged(path: Path) -> UsageError:
-    return UsageError(
-        f"{single_line(path.name)} is no discriminator of tchat, or damaged",
-        "train it anew: tchat judge train",
-    )

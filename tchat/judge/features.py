@@ -30,6 +30,21 @@ class Features:
     states: Mapping[int, Floats]
     plain: tuple[float, float, float]
 
+    @property
+    def tokens(self) -> int:
+        """How many tokens the reply has."""
+        return round(math.expm1(self.plain[0]))
+
+    @property
+    def log_probability(self) -> float:
+        """Mean natural logarithm of its tokens' probability, to the unsteered model."""
+        return self.plain[1]
+
+    @property
+    def distinct_2(self) -> float:
+        """Share of its token pairs that are different."""
+        return self.plain[2]
+
     def vector(self, layer: int) -> numpy.ndarray[Any, numpy.dtype[numpy.float64]]:
         """The state of ``layer`` and the plain figures behind it, shape (width + 3,)."""
         import numpy

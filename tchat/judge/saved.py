@@ -1,0 +1,93 @@
+"""A game on disk: all that a round needs to go on, written whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy
+
+from tchat.errors import UsageError
+from tchat.judge.duel import Round, State
+from tchat.judge.features import Features
+from tchat.judge.guard import Health, Reply
+from tchat.judge.npz import DamagedError, read_arrays, write_arrays
+from tchat.judge.steering import Steering
+from tchat.sanitize import single_line
+
+FORMAT = 1
+LARGEST = 1 << 30  # bytes, unpacked; a reply takes some 30 kB
+
+
+def save_state(state: State, path: Path, *, key: str) -> None:
+    """Write the state of a game; ``key`` names all that it was played with."""
+    facts = {
+        "format": FORMAT,
+        "key": key,
+        "step": state.step,
+        "over": state.over,
+        "rounds": [asdict(each) for each in state.rounds],
+        "replies": [[each.prompt, each.text] for each in state.replay],
+    }
+    arrays: dict[str, Any] = {
+        "plain": numpy.array([reply.features.plain for reply in state.replay]),
+        **_stacked("direction", state.steering.directions),
+    }
+    for layer in state.replay[0].features.states if state.replay else ():
+        rows = [reply.features.states[layer] for reply in state.replay]
+        arrays[f"state.{layer}"] = numpy.stack(rows)
+    write_arrays(path, facts, arrays)
+
+
+def load_state(path: Path, *, key: str) -> State | None:
+    """The state of a game that was played with the same ``key``; None when there is none.
+
+    Raises:
+        UsageError: The file is damaged.
+    """
+    try:
+        facts, arrays = read_arrays(path, LARGEST)
+        if facts["format"] != FORMAT or facts["key"] != key:
+            return None
+        return _state(facts, arrays)
+    except FileNotFoundError:
+        return None
+    except (DamagedError, ValueError, TypeError, KeyError, IndexError) as error:
+        raise UsageError(
+            f"{single_line(path.name)} is no game of tchat, or damaged",
+            "begin anew with another --name, or remove it",
+        ) from error
+
+
+def _state(facts: Mapping[str, Any], arrays: Mapping[str, Any]) -> State:
+    states = _unstacked("state", arrays)
+    replies = []
+    for index, (prompt, text) in enumerate(facts["replies"]):
+        here = {layer: rows[index].astype(numpy.float32) for layer, rows in states.items()}
+        length, log_probability, distinct_2 = map(float, arrays["plain"][index])
+        features = Features(here, (length, log_probability, distinct_2))
+        replies.append(Reply(str(prompt), str(text), features))
+    rounds = [Round(**{**each, "health": Health(**each["health"])}) for each in facts["rounds"]]
+    directions = _unstacked("direction", arrays)
+    return State(
+        Steering(directions),
+        tuple(replies),
+        tuple(rounds),
+        float(facts["step"]),
+        str(facts["over"]),
+    )
+
+
+def _stacked(name: str, rows: Mapping[int, Any]) -> dict[str, Any]:
+    return {f"{name}.{layer}": row for layer, row in rows.items()}
+
+
+def _unstacked(name: str, arrays: Mapping[str, Any]) -> dict[int, Any]:
+    prefix = f"{name}."
+    return {
+        int(key.removeprefix(prefix)): value
+        for key, value in arrays.items()
+        if key.startswith(prefix)
+    }
