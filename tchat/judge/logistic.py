@@ -15,7 +15,14 @@ Matrix: TypeAlias = "numpy.ndarray[Any, numpy.dtype[numpy.float64]]"
 Vector: TypeAlias = Matrix
 Labels: TypeAlias = "numpy.ndarray[Any, numpy.dtype[numpy.bool_]]"
 
-PENALTIES = (0.3, 0.1, 0.03, 0.01, 0.003)  # per example; the strongest first, each warms the next
+PENALTIES = (
+    1.0,
+    0.3,
+    0.1,
+    0.03,
+    0.01,
+    0.003,
+)  # per example; the strongest first, each warms the next
 FOLDS = 5
 _STEPS, _TOLERANCE = 30, 1e-6
 _FARTHEST = 30.0  # a logit; exp of more is a probability of 1 within a double
@@ -47,7 +54,7 @@ def probability(scores: Vector) -> Vector:
 
 def fit(
     features: Matrix,
-    labels: Labels,
+    labels: Labels | Vector,
     penalty: float,
     *,
     start: Linear | None = None,
@@ -57,7 +64,7 @@ def fit(
 
     Args:
         features: Shape (examples, features), each of about unit spread.
-        labels: Shape (examples,).
+        labels: Shape (examples,); shares between 0 and 1 will do as well.
         penalty: Of half the squared weights, per example; above 0, so that there is one optimum.
         start: Where to begin.
         intercept: Whether there is a bias; it is not penalized.
@@ -92,9 +99,9 @@ def fit(
     return Linear(solution[:-1], float(solution[-1]))
 
 
-def _loss(full: Matrix, labels: Labels, ridge: Vector, solution: Vector) -> float:
+def _loss(full: Matrix, labels: Labels | Vector, ridge: Vector, solution: Vector) -> float:
     scores = full @ solution
-    likelihood = numpy.logaddexp(0.0, numpy.where(labels, -scores, scores)).sum()
+    likelihood = (numpy.logaddexp(0.0, scores) - labels * scores).sum()
     return float(likelihood + 0.5 * (ridge * solution**2).sum())
 
 
@@ -154,22 +161,9 @@ class Calibration:
         """Fit to held-out scores; the slope is never negative."""
         yes, no = int(labels.sum()), int((~labels).sum())
         targets = numpy.where(labels, (yes + 1) / (yes + 2), 1 / (no + 2))
-        slope, offset = 1.0, 0.0
-        for _ in range(_STEPS):
-            chances = probability(slope * scores + offset)
-            weight = chances * (1 - chances) + 1e-9
-            error = chances - targets
-            gradient = numpy.array([(error * scores).sum(), error.sum()])
-            curve = numpy.array(
-                [
-                    [(weight * scores**2).sum() + 1e-6, (weight * scores).sum()],
-                    [(weight * scores).sum(), weight.sum() + 1e-6],
-                ]
-            )
-            step = numpy.clip(numpy.linalg.solve(curve, gradient), -2.0, 2.0)
-            slope, offset = slope - float(step[0]), offset - float(step[1])
-            if abs(step).max() < 1e-7:
-                break
+        spread = float(scores.std()) or 1.0
+        line = fit(scores[:, None] / spread, targets, 1e-6)
+        slope, offset = float(line.weights[0]) / spread, line.bias
         return cls(max(slope, 0.0), offset)
 
 

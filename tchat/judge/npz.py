@@ -6,6 +6,7 @@ import io
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ import numpy
 from tchat.paths import private_folder
 
 _FACTS = "facts"
+# What else the standard library's reader of archives raises for damaged ones.
+_FAILURES = (zipfile.BadZipFile, NotImplementedError, RuntimeError, zlib.error)
 
 
 class DamagedError(ValueError):
@@ -56,7 +59,7 @@ def read_arrays(path: Path, most: int) -> tuple[dict[str, Any], dict[str, Any]]:
         facts = json.loads(bytes(arrays.pop(_FACTS)))
     except FileNotFoundError:
         raise
-    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (*_FAILURES, OSError, ValueError, TypeError, KeyError, EOFError) as error:
         raise DamagedError(str(error)) from error
     if not isinstance(facts, dict):
         raise DamagedError("no facts")

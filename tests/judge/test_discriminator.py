@@ -1,0 +1,126 @@
+"""Heads on disk: written whole, refused when damaged or hostile."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import pickle
+import random
+import zipfile
+from pathlib import Path
+
+import numpy
+import pytest
+
+from tchat.errors import UsageError
+from tchat.judge.discriminator import Discriminator, Provenance, load, save
+from tchat.judge.head import Quality, fit_head
+from tests.judge.synthetic import LAYERS, features
+from tests.judge.test_head import examples
+
+
+@pytest.fixture
+def trained() -> Discriminator:
+    given = examples(2.0)
+    quality = Quality(0.9, 0.05, 60, 60)
+    facts = Provenance("m.gguf", "abc", "def", (60, 60), quality, {1: 0.9, 2: 0.5}, 1.5)
+    return Discriminator(fit_head(*given, LAYERS), facts)
+
+
+def test_what_is_saved_is_loaded(trained: Discriminator, tmp_path: Path) -> None:
+    path = tmp_path / "new" / "head.npz"
+    save(trained, path)
+    again = load(path)
+    assert again is not None
+    assert again.provenance == trained.provenance
+    one = features(numpy.random.default_rng(4))
+    assert again.head.score(one) == pytest.approx(trained.head.score(one))
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    assert [each.name for each in path.parent.iterdir()] == ["head.npz"]
+
+
+def test_none_is_there_before_the_first_training(tmp_path: Path) -> None:
+    assert load(tmp_path / "head.npz") is None
+
+
+def refused(path: Path) -> None:
+    with pytest.raises(UsageError, match="train it anew") as caught:
+        load(path)
+    assert "\n" not in str(caught.value)
+
+
+def rewritten(path: Path, **changed: object) -> None:
+    with numpy.load(path) as file:
+        arrays = {name: file[name] for name in file.files}
+    numpy.savez(path, **{**arrays, **changed})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"weights": numpy.zeros(3)},
+        {"weights": numpy.zeros((2, 2))},
+        {"weights": numpy.array(["a"] * 27)},
+        {"center": numpy.full(27, numpy.nan)},
+        {"spread": numpy.zeros(27)},
+        {"facts": numpy.frombuffer(b"{}", dtype=numpy.uint8)},
+        {"facts": numpy.frombuffer(b"[1]", dtype=numpy.uint8)},
+        {"facts": numpy.frombuffer(b"\xff", dtype=numpy.uint8)},
+        {"facts": numpy.zeros(0, dtype=numpy.uint8)},
+    ],
+)
+def test_a_file_with_other_content_is_refused(
+    trained: Discriminator, tmp_path: Path, changed: dict[str, object]
+) -> None:
+    path = tmp_path / "head.npz"
+    save(trained, path)
+    rewritten(path, **changed)
+    refused(path)
+
+
+class Bomb:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (print, ("a pickle was run",))
+
+
+def test_a_pickle_is_never_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "head.npz"
+    array = numpy.array([Bomb()], dtype=object)
+    numpy.savez(path, center=array, spread=array, weights=array, facts=array)
+    refused(path)
+    path.write_bytes(pickle.dumps(Bomb()))
+    refused(path)
+    assert capsys.readouterr().out == ""
+
+
+def test_a_zip_bomb_is_not_unpacked(tmp_path: Path) -> None:
+    path = tmp_path / "head.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("center.npy", bytes(32 << 20))
+    assert path.stat().st_size < 100_000
+    refused(path)
+
+
+def test_mutations_are_refused_or_harmless(trained: Discriminator, tmp_path: Path) -> None:
+    path = tmp_path / "head.npz"
+    save(trained, path)
+    good = path.read_bytes()
+    rng, one = random.Random(1), features(numpy.random.default_rng(4))
+    for _ in range(300):
+        bad = bytearray(good)
+        for _ in range(rng.randrange(1, 6)):
+            bad[rng.randrange(len(bad))] = rng.randrange(256)
+        path.write_bytes(bytes(bad[: rng.choice((len(bad), rng.randrange(len(bad)))) or 1]))
+        with contextlib.suppress(UsageError):
+            found = load(path)
+            assert found is not None
+            assert numpy.isfinite(found.head.score(one))
+
+
+def test_an_empty_archive_is_refused(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    zipfile.ZipFile(buffer, "w").close()
+    path = tmp_path / "head.npz"
+    path.write_bytes(buffer.getvalue())
+    refused(path)

@@ -1,0 +1,71 @@
+"""Heads on made-up features whose answer is known."""
+
+from __future__ import annotations
+
+import numpy
+import pytest
+
+from tchat.judge.features import Features, distinct
+from tchat.judge.head import fit_head, layer_quality, quality
+from tests.judge.synthetic import LAYERS, WIDTH, features
+
+COUNT = 60
+
+
+def examples(
+    shift: float, *, seed: int = 0, log_probability: float = 0.0
+) -> tuple[list[Features], numpy.ndarray, list[int]]:
+    rng = numpy.random.default_rng(seed)
+    people = [
+        features(rng, shift, log_probability=float(rng.normal(-2 - log_probability, 0.3)))
+        for _ in range(COUNT)
+    ]
+    models = [features(rng) for _ in range(COUNT)]
+    return people + models, numpy.arange(2 * COUNT) < COUNT, [*range(COUNT), *range(COUNT)]
+
+
+def test_the_layer_that_knows_is_chosen() -> None:
+    given = examples(3.0)
+    head = fit_head(*given, LAYERS)
+    assert head.layer == 1
+    found = layer_quality(*given, LAYERS)
+    assert found[1] > 0.9 > 0.65 > found[2]
+
+
+def test_the_gradient_points_where_people_are() -> None:
+    head = fit_head(*examples(3.0), (1,))
+    assert head.gradient.shape == (WIDTH,)
+    assert int(abs(head.gradient).argmax()) == 0
+    assert head.gradient[0] > 0
+
+
+def test_a_plain_figure_alone_is_enough() -> None:
+    """Three figures among the many of a state: the emphasis lets them count."""
+    assert quality(*examples(0.0, log_probability=1.0), (2,)).auc > 0.9
+
+
+def test_noise_has_no_quality() -> None:
+    found = quality(*examples(0.0), LAYERS)
+    assert 0.35 < found.auc < 0.65
+    assert (found.positive, found.negative) == (COUNT, COUNT)
+
+
+def test_the_quality_promised_is_that_on_new_examples() -> None:
+    promised = quality(*examples(1.6), LAYERS)
+    head = fit_head(*examples(1.6), LAYERS)
+    new, labels, _ = examples(1.6, seed=9)
+    right = [(head.score(each) > 0) == label for each, label in zip(new, labels, strict=True)]
+    assert promised.auc - 0.12 < sum(right) / len(right) + 0.08
+    assert promised.calibration_error < 0.15
+
+
+def test_probabilities_follow_the_scores() -> None:
+    given = examples(2.0)
+    head = fit_head(*given, LAYERS)
+    one = given[0][0]
+    assert head.probability(one) == pytest.approx(1 / (1 + numpy.exp(-head.score(one))))
+
+
+def test_distinct_2() -> None:
+    assert distinct([1, 2, 1, 2]) == pytest.approx(2 / 3)
+    assert distinct([1]) == 1.0
