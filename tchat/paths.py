@@ -42,6 +42,11 @@ class Paths:
         return self.config / "prompts"
 
     @property
+    def judge(self) -> Path:
+        """Discriminators and games, a folder for each model."""
+        return self.config / "judge"
+
+    @property
     def themes(self) -> Path:
         """The user's themes, one TOML file each."""
         return self.config / "themes"
@@ -62,6 +67,7 @@ class Paths:
         yield "sessions", self.sessions_db
         yield "prompts", self.prompts
         yield "themes", self.themes
+        yield "judge", self.judge
         yield "models", self.models_file
         yield "verdicts", self.models_db
         yield "log", self.log_file

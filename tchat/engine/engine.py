@@ -203,6 +203,11 @@ class Engine:
 
     # For who judges replies and steers
 
+    @property
+    def blocks(self) -> int:
+        """Blocks of the model, which must be loaded."""
+        return self._ready.model.facts.layers
+
     def prompt_tokens(self, messages: Sequence[ChatMessage], think: Think = "auto") -> list[int]:
         """The tokens that a reply to ``messages`` comes after. The model must be loaded."""
         return self._encode(messages, think, continue_final=False).tokens

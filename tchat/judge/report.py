@@ -1,0 +1,132 @@
+"""The report of a game: Markdown with a table, a plot in SVG, and replies before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tchat.judge.duel import Round, State
+from tchat.judge.guard import Health, Reply
+from tchat.judge.plot import plot_svg
+from tchat.paths import private_file
+from tchat.sanitize import printable, single_line
+
+WHAT_THIS_IS = """\
+The weights of the model were not touched. What was trained is a small discriminator, and a
+control vector that is added to the hidden states while the model writes: adversarial steering of
+a frozen model at inference time. Large chat models are not trained as generative adversarial
+networks, and this is none.
+"""
+_SAMPLES, _SHOWN = 4, 600  # replies, and characters of each
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How a discriminator that took no part in the game judges replies to prompts it never saw.
+
+    Args:
+        before: Share of unsteered replies that it takes for a person's.
+        after: The same of steered replies.
+        people: The same of people's replies.
+        plain: Figures of the unsteered replies.
+        steered: Of the steered ones.
+    """
+
+    before: float
+    after: float
+    people: float
+    plain: Health
+    steered: Health
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """What a game was played with, as pairs of a name and a value."""
+
+    entries: tuple[tuple[str, str], ...]
+
+
+def write_report(
+    folder: Path,
+    state: State,
+    verdict: Verdict | None,
+    samples: Sequence[tuple[Reply, Reply]],
+    provenance: Provenance,
+) -> Path:
+    """Write ``report.md`` and ``report.svg`` into ``folder``; returns the former.
+
+    Args:
+        folder: Of the game.
+        state: What it came to.
+        verdict: Of an outsider; None when there was no data to spare for one.
+        samples: Replies to the same prompts, before and after.
+        provenance: What it was played with.
+    """
+    parts = [
+        "# A game between generator and discriminator\n",
+        WHAT_THIS_IS,
+        f"It ended after {len(state.rounds) - 1} rounds: {state.over or 'interrupted'}.\n",
+        "![Scores and perplexity by round](report.svg)\n",
+        _table(state.rounds),
+        _verdict(verdict),
+        "## Replies before and after\n",
+        *(_sample(*pair) for pair in samples[:_SAMPLES]),
+        "## Provenance\n",
+        *(
+            f"- {single_line(name)}: {single_line(value, 500)}"
+            for name, value in provenance.entries
+        ),
+    ]
+    private_file(folder / "report.svg").write_text(plot_svg(state.rounds), encoding="utf-8")
+    path = private_file(folder / "report.md")
+    path.write_text("\n".join(parts) + "\n", encoding="utf-8")
+    return path
+
+
+def _table(rounds: Sequence[Round]) -> str:
+    lines = [
+        "| round | AUC | fresh replies | people's | taken for a person's | perplexity "
+        "| distinct-2 | tokens | strength | |",
+        "|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|",
+    ]
+    for each in rounds:
+        health = each.health
+        lines.append(
+            f"| {each.number} | {each.auc:.3f} | {each.generated:.3f} | {each.people:.3f} "
+            f"| {each.taken:.0%} | {health.perplexity:.2f} | {health.distinct_2:.3f} "
+            f"| {health.length:.0f} | {each.strength:.3f} | {each.note} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _verdict(verdict: Verdict | None) -> str:
+    if verdict is None:
+        return "There were too few replies to spare some for a judge from outside.\n"
+    plain, steered = verdict.plain, verdict.steered
+    return (
+        "## A judge from outside\n\n"
+        "A discriminator trained on other data and on unsteered replies only takes for a "
+        f"person's: {verdict.before:.0%} of the unsteered replies, {verdict.after:.0%} of the "
+        f"steered ones, {verdict.people:.0%} of people's, all to prompts that neither the game "
+        "nor it has seen.\n\n"
+        f"Perplexity {plain.perplexity:.2f} before, {steered.perplexity:.2f} after "
+        f"({steered.perplexity / plain.perplexity:.2f}x); distinct-2 {plain.distinct_2:.3f} and "
+        f"{steered.distinct_2:.3f} ({steered.distinct_2 / plain.distinct_2:.2f}x); "
+        f"{plain.length:.0f} and {steered.length:.0f} tokens.\n"
+    )
+
+
+def _sample(before: Reply, after: Reply) -> str:
+    return "\n\n".join(
+        (
+            f"### {single_line(before.prompt, 200)}",
+            f"Before:\n\n{_quoted(before.text)}",
+            f"After:\n\n{_quoted(after.text)}\n",
+        )
+    )
+
+
+def _quoted(text: str) -> str:
+    shown = text if len(text) <= _SHOWN else text[:_SHOWN] + " …"
+    return "\n".join(f"> {line}" for line in printable(shown).splitlines())
