@@ -29,6 +29,11 @@ COMMANDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
         "Manage named prompt templates",
         ("ls", "show", "new", "edit", "rm"),
     ),
+    "judge": (
+        "tchat.cli.judge",
+        "Tell whether replies read as written by a person, and learn from it",
+        ("show", "train", "score", "duel"),
+    ),
     "doctor": (
         "tchat.cli.doctor",
         "Tell what this installation can do, and what stands in its way",

@@ -59,14 +59,15 @@ def read_dialogues(paths: Iterable[Path]) -> Data:
     found: dict[Dialogue, None] = {}
     skipped = 0
     for path in paths:
-        before = len(found)
-        for line in _lines(path):
-            dialogues = list(_dialogues(line))
+        here = 0
+        for line in read_lines(path):
+            dialogues = list(parse_dialogues(line))
             skipped += not dialogues
+            here += len(dialogues)
             found.update(dict.fromkeys(dialogues))
-        if len(found) == before:
+        if not here:
             raise UsageError(
-                f"{single_line(path.name)} holds no dialogue that was not there before",
+                f"{single_line(path.name)} holds no dialogue",
                 "each line is a JSON object with `prompt` and `reply`, or in the shape of "
                 "Alpaca, ShareGPT or self-instruct",
             )
@@ -76,7 +77,12 @@ def read_dialogues(paths: Iterable[Path]) -> Data:
     return Data(tuple(found), skipped, digest.hexdigest())
 
 
-def _lines(path: Path) -> Iterator[str]:
+def read_lines(path: Path) -> Iterator[str]:
+    """The lines of a file that are not blank.
+
+    Raises:
+        UsageError: It cannot be read, or a line has no end.
+    """
     try:
         with path.open("rb") as file:
             while line := file.readline(LONGEST_LINE + 1):
@@ -93,7 +99,7 @@ def _lines(path: Path) -> Iterator[str]:
         ) from error
 
 
-def _dialogues(line: str) -> Iterator[Dialogue]:
+def parse_dialogues(line: str) -> Iterator[Dialogue]:
     """The dialogues of one line; none where it has no known shape."""
     try:
         row = json.loads(line)

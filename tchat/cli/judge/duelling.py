@@ -1,0 +1,109 @@
+"""``tchat judge duel``: generator and discriminator improve against each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from tchat.cli.console import Console
+from tchat.cli.judge.bench import MODEL, Bench, TimeLeft, at_bench
+from tchat.cli.judge.learning import NEEDED
+from tchat.errors import UsageError
+
+if TYPE_CHECKING:
+    from tchat.judge.dialogues import Data
+    from tchat.judge.duel import State
+    from tchat.judge.game import Plan, Played
+
+
+def duel(
+    ctx: typer.Context,
+    *,
+    data: list[Path] = typer.Option(None, "--data", help="JSONL of dialogues; repeatable"),
+    rounds: int = typer.Option(6, "--rounds", min=1, max=100, help="Rounds at the most"),
+    batch: int = typer.Option(16, "--batch", min=2, max=512, help="Prompts a round"),
+    name: str = typer.Option("duel", "--name", help="What the game and its vector are called"),
+    seed: int = typer.Option(0, "--seed", min=0, help="Of prompts, replies and divisions"),
+    model: str = MODEL,
+) -> None:
+    """Steer the model towards replies that read as written by a person.
+
+    The result is a control vector; the weights stay as they are. A game that was interrupted goes
+    on where it was.
+    """
+    from tchat.judge.dialogues import read_dialogues
+    from tchat.judge.game import Plan
+
+    console: Console = ctx.obj
+    if not data:
+        raise UsageError("there are no replies by people to play with", f"--data: {NEEDED}")
+    dialogues = read_dialogues(data)
+    plan = Plan(name, rounds=rounds, batch=batch, seed=seed)
+    played = at_bench(console, model, lambda bench: _play(bench, console, dialogues, plan))
+    _tell(console, played)
+
+
+def _play(bench: Bench, console: Console, data: Data, plan: Plan) -> Played:
+    from tchat.judge.duel import State, Trying
+    from tchat.judge.game import Game, Played
+    from tchat.judge.training import Working
+
+    game = Game(
+        bench.engine,
+        bench.folder,
+        data,
+        plan,
+        model=bench.facts.path.name,
+        architecture=bench.facts.architecture,
+    )
+    shown, told = TimeLeft(), 0
+    for event in game.play():
+        if isinstance(event, Working):
+            bench.status.show(shown.words(event.what, event.done, event.total))
+        elif isinstance(event, Trying):
+            stage = f"round {event.round}, try {event.attempt}: writing"
+            bench.status.show(shown.words(stage, event.done, event.total))
+        elif isinstance(event, State):
+            bench.status.erase()
+            told = _show_rounds(console, event, told)
+        elif isinstance(event, Played):
+            return event
+    raise InterruptedError
+
+
+def _show_rounds(console: Console, state: State, told: int) -> int:
+    """Print the rounds that were not printed yet, and the course of both scores so far."""
+    from tchat.judge.plot import bars
+
+    if not told:
+        console.out("round    AUC  fresh  people  taken  perplexity  distinct-2  strength")
+    for each in state.rounds[told:]:
+        health = each.health
+        console.out(
+            f"{each.number:5}  {each.auc:5.3f}  {each.generated:5.3f}  {each.people:6.3f}  "
+            f"{each.taken:5.0%}  {health.perplexity:10.2f}  {health.distinct_2:10.3f}  "
+            f"{each.strength:8.3f}  {each.note}".rstrip()
+        )
+    if console.stdout_is_terminal and len(state.rounds) > 1:
+        most = max(each.health.perplexity for each in state.rounds)
+        console.out(
+            f"       fresh {bars([each.generated for each in state.rounds])}  "
+            f"people {bars([each.people for each in state.rounds])}  "
+            f"perplexity {bars([each.health.perplexity for each in state.rounds], most)}"
+        )
+    console.flush()
+    return len(state.rounds)
+
+
+def _tell(console: Console, played: Played) -> None:
+    console.out(f"ended: {played.state.over}")
+    if verdict := played.verdict:
+        console.out(
+            f"a judge from outside takes for a person's: {verdict.before:.0%} before, "
+            f"{verdict.after:.0%} after ({verdict.people:.0%} of people's own)"
+        )
+    if played.vector:
+        console.out(f"vector  {played.vector}")
+    console.out(f"report  {played.report}")

@@ -1,0 +1,84 @@
+"""``tchat judge show``: what was learnt about a model, and how good it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from tchat.cli.console import Console
+from tchat.cli.judge.bench import JSON, MODEL, settings_with
+from tchat.cli.listing import iso, print_json, when
+from tchat.sanitize import single_line
+
+if TYPE_CHECKING:
+    from tchat.judge.discriminator import Discriminator
+
+
+def show(ctx: typer.Context, model: str = MODEL, as_json: bool = JSON) -> None:
+    """Show the discriminator of a model, and its games."""
+    from tchat.judge.discriminator import load
+    from tchat.judge.folder import folder_of
+    from tchat.models.facts import read_facts
+    from tchat.models.resolve import resolve
+
+    console: Console = ctx.obj
+    settings = settings_with(console, model)
+    facts = read_facts(resolve(settings.model, console.paths, console.environ))
+    folder = folder_of(facts, console.paths)
+    human = load(folder.human)
+    vectors = {name: folder.vector(name) for name in folder.games()}
+    if as_json:
+        games = {name: str(path) if path.exists() else None for name, path in vectors.items()}
+        print_json(
+            console,
+            {
+                "model": facts.path.name,
+                "human": facts_of(human) if human else None,
+                "games": games,
+            },
+        )
+        return
+    if human is None:
+        console.out(f"{single_line(facts.path.name)}: nothing was learnt yet")
+        console.out("learn from replies by people: tchat judge train FILE.jsonl")
+    else:
+        for line in described(human):
+            console.out(line)
+    for name, path in vectors.items():
+        console.out(f"game {name}: {path if path.exists() else 'no control vector yet'}")
+
+
+def described(discriminator: Discriminator) -> Iterator[str]:
+    """A few lines for a person."""
+    facts = discriminator.provenance
+    people, generated = facts.examples
+    yield f"model     {single_line(facts.model)}"
+    yield f"examples  {people} by people, {generated} by the model"
+    if facts.quality is None:
+        yield "quality   not claimed: it takes 30 examples of each"
+    else:
+        quality = facts.quality
+        yield f"AUC       {quality.auc:.3f} on examples that training never saw"
+        yield f"ECE       {quality.calibration_error:.3f} (expected calibration error)"
+    yield f"layer     {discriminator.head.layer}"
+    yield f"trained   {when(facts.created_at)}"
+
+
+def facts_of(discriminator: Discriminator) -> dict[str, Any]:
+    """The same for a program."""
+    facts = discriminator.provenance
+    quality = facts.quality
+    return {
+        "model": facts.model,
+        "fingerprint": facts.fingerprint,
+        "data": facts.data,
+        "people": facts.examples[0],
+        "generated": facts.examples[1],
+        "auc": quality.auc if quality else None,
+        "calibration_error": quality.calibration_error if quality else None,
+        "layer": discriminator.head.layer,
+        "layers": {str(layer): value for layer, value in facts.layers.items()},
+        "created_at": iso(facts.created_at),
+    }
