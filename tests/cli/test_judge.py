@@ -1,0 +1,146 @@
+"""``tchat judge`` as a shell sees it, on a tiny model."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.shell import COMMAND, tchat
+
+# What the tests' people wrote; made up for them.
+NOUNS = ("harbour", "kettle", "orchard", "ladder", "lantern", "meadow", "violin", "anchor")
+VERBS = ("mend", "carry", "paint", "forget", "borrow", "polish")
+
+
+def dialogues(count: int) -> list[dict[str, str]]:
+    rows = []
+    for number in range(count):
+        noun, verb = NOUNS[number % len(NOUNS)], VERBS[number % len(VERBS)]
+        prompt = f"Number {number}: how would you {verb} a {noun}?"
+        reply = f"Slowly. My aunt used to {verb} every {noun} she saw, {number} of them in all."
+        rows.append({"prompt": prompt, "reply": reply})
+    return rows
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    path = tmp_path / "people.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in dialogues(30)), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def model(tiny_model: Path) -> list[str]:
+    return ["-m", str(tiny_model)]
+
+
+def test_from_training_to_scores(data: Path, model: list[str]) -> None:
+    shown = tchat("judge", "show", *model)
+    assert (shown.code, "nothing was learnt yet" in shown.out) == (0, True)
+
+    trained = tchat("judge", "train", str(data), "--json", *model)
+    assert (trained.code, trained.err) == (0, "")
+    facts = json.loads(trained.out)
+    assert facts["people"] == facts["generated"] >= 8
+    # With fewer than thirty examples a side no quality is claimed.
+    assert facts["auc"] is None
+    assert json.loads(tchat("judge", "show", "--json", *model).out)["human"] == facts
+
+    people = "".join(json.dumps(row) + "\n" for row in dialogues(4)).encode()
+    scored = tchat("judge", "score", *model, stdin=people)
+    assert (scored.code, scored.err) == (0, "")
+    rows = [json.loads(line) for line in scored.out.splitlines()]
+    assert [row["prompt"] for row in rows] == [row["prompt"] for row in dialogues(4)]
+    assert all(0 <= row["human"] <= 1 for row in rows)
+
+
+def test_a_second_training_writes_no_reply_again(data: Path, model: list[str], home: Path) -> None:
+    assert tchat("judge", "train", str(data), *model).code == 0
+    [kept] = home.glob("judge/*/generations.jsonl")
+    before = kept.read_bytes()
+    assert tchat("judge", "train", str(data), *model).code == 0
+    assert kept.read_bytes() == before
+    assert kept.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_game_gives_a_report_and_goes_on_where_it_was(
+    data: Path, model: list[str], home: Path
+) -> None:
+    words = ["judge", "duel", "--data", str(data), "--batch", "4", *model]
+    first = tchat(*words, "--rounds", "1")
+    assert (first.code, first.err) == (0, "")
+    assert "round    AUC" in first.out
+    report = Path(first.out.rsplit("report  ", 1)[1].strip())
+    text = report.read_text(encoding="utf-8")
+    assert "The weights of the model were not touched." in text
+    assert "| 0 |" in text
+    assert (report.parent / "report.svg").read_text(encoding="utf-8").startswith("<svg")
+    if "vector  " in first.out:
+        vector = first.out.rsplit("vector  ", 1)[1].splitlines()[0]
+        said = tchat("hello", "-n", "--max-tokens", "4", "--control-vector", vector, *model)
+        assert said.code == 0
+    again = tchat(*words, "--rounds", "1")
+    assert again.out.splitlines()[-1] == first.out.splitlines()[-1]
+
+
+def test_ctrl_c_keeps_what_was_written(data: Path, model: list[str], home: Path) -> None:
+    process = subprocess.Popen(
+        [*COMMAND, "judge", "train", str(data), *model],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    while not list(home.glob("judge/*/generations.jsonl")):
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (130, b"")
+    assert b"Traceback" not in err
+    assert tchat("judge", "train", str(data), *model).code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["judge", "train"], 2, "no replies by people to learn from"),
+        (["judge", "duel"], 2, "no replies by people to play with"),
+        (["judge", "train", "none.jsonl"], 2, "none.jsonl cannot be read"),
+        (["judge", "train", sys.executable], 2, "holds no dialogue"),
+        (["judge", "score"], 2, "no dialogue to score"),
+        (["judge", "train", "{few}"], 2, "too few to learn from"),
+        (["judge", "duel", "--data", "{few}"], 2, "too few for a game"),
+        (["judge", "duel", "--data", "{few}", "--name", "../x"], 2, "cannot be called"),
+        (["judge", "duel", "--data", "{few}", "--rounds", "0"], 2, "rounds"),
+        (["judge", "show", "-m", "none.gguf"], 3, "none.gguf"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line(
+    tmp_path: Path, model: list[str], words: list[str], code: int, said: str
+) -> None:
+    few = tmp_path / "few.jsonl"
+    few.write_text(json.dumps(dialogues(1)[0]), encoding="utf-8")
+    call = [word.replace("{few}", str(few)) for word in words]
+    ran = tchat(*call, *([] if "-m" in call else model))
+    assert (ran.code, ran.out) == (code, "")
+    assert said in ran.err
+    assert ran.err.count("\n") == 1
+
+
+def test_scores_need_a_training(model: list[str]) -> None:
+    ran = tchat("judge", "score", *model, stdin=b'{"prompt": "a", "reply": "b c d"}\n')
+    assert (ran.code, ran.out) == (2, "")
+    assert "no discriminator was trained" in ran.err
+
+
+def test_a_damaged_discriminator_is_one_line(data: Path, model: list[str], home: Path) -> None:
+    assert tchat("judge", "train", str(data), *model).code == 0
+    [head] = home.glob("judge/*/human.npz")
+    head.write_bytes(head.read_bytes()[:100])
+    ran = tchat("judge", "score", *model, stdin=b'{"prompt": "a", "reply": "b c d"}\n')
+    assert (ran.code, ran.out) == (2, "")
+    assert "train it anew" in ran.err
+    assert tchat("judge", "train", str(data), *model).code == 0
