@@ -6,7 +6,16 @@ import subprocess
 import sys
 
 HEAVY = (
-    *("click", "dataclasses", "huggingface_hub", "jinja2", "llama_cpp", "numpy", "platformdirs"),
+    *(
+        "click",
+        "dataclasses",
+        "httpx2",
+        "huggingface_hub",
+        "jinja2",
+        "llama_cpp",
+        "numpy",
+        "platformdirs",
+    ),
     *("pygments", "rich", "sqlite3", "textual", "tomlkit", "typer", "typing"),
 )
 
@@ -34,3 +43,8 @@ def test_the_help_loads_no_group_and_no_engine() -> None:
     code = "from tchat.cli.main import program; program(['--help'])"
     loaded = loaded_after(code)
     assert not loaded & {"rich", "sqlite3", "numpy", "llama_cpp", "jinja2", "textual", "tomlkit"}
+
+
+def test_the_model_commands_wait_with_the_hub_until_it_is_asked() -> None:
+    code = "import tchat.cli.models, tchat.models.pull, tchat.models.search"
+    assert not loaded_after(code) & {"httpx2", "huggingface_hub", "llama_cpp", "numpy"}

@@ -446,6 +446,19 @@ def test_a_killed_process_leaves_its_bytes_and_no_lock(desk: Desk) -> None:
     assert desk.blob().read_bytes() == DATA
 
 
+def test_who_waits_takes_over_from_who_was_killed(desk: Desk) -> None:
+    desk.server.pace = 0.05
+    with subprocess.Popen([sys.executable, "-c", OURS]) as other:
+        desk.server.wait_until_sent(150_000)
+        events = pull(NAME, desk.hub, desk.cache, patience=HASTY)
+        assert any(isinstance(event, Waiting) for event in events)
+        other.send_signal(signal.SIGKILL)
+    pulled = list(events)[-1]
+    assert isinstance(pulled, Pulled)
+    assert 0 < pulled.fetched <= SIZE - 50_000
+    assert pulled.paths[0].read_bytes() == DATA
+
+
 def test_no_event_holds_a_signed_link_or_a_token(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
