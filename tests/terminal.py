@@ -16,7 +16,15 @@ import pyte
 SIZE = (100, 30)
 PATIENCE = 30.0  # seconds for anything to happen
 _MODES = re.compile(rb"\x1b\[\?([\d;]+)([hl])")
+_JOINERS = dict.fromkeys((0x200C, 0x200D, 0xFE0E, 0xFE0F))
 _KEYBOARD = re.compile(rb"\x1b\[([<>])\d*u")
+
+
+class _Screen(pyte.Screen):
+    """pyte's screen, which would drop the rest of a text behind a joiner."""
+
+    def draw(self, data: str) -> None:
+        super().draw(data.translate(_JOINERS))
 
 
 class Terminal:
@@ -46,7 +54,7 @@ class Terminal:
         deaf: bool = False,
     ) -> None:
         self.written = bytearray()
-        self._screen = pyte.Screen(*size)
+        self._screen = _Screen(*size)
         self._stream = pyte.ByteStream(self._screen)
         self._interpreted = 0
         columns, rows = size
@@ -154,12 +162,6 @@ class Terminal:
     def text(self) -> str:
         """The screen."""
         return "\n".join(self.lines)
-
-    @property
-    def title(self) -> str:
-        """Of the window."""
-        self._interpret()
-        return str(self._screen.title)
 
     @property
     def modes(self) -> set[int]:

@@ -24,8 +24,8 @@ from tchat.tui.screens.chat import ChatScreen
 from tests.benchmarks.rows import Row, ratio
 from tests.terminal import Terminal
 
-TOKENS = 160
-ROUNDS = 12
+TOKENS = 120
+ROUNDS = 7
 # So long that every line of the reply scrolls the screen.
 NOTES = "".join(f"{number}. The keeper counts ship {number}.\n" for number in range(30))
 PROMPT = f"{NOTES}\nWrite a long story about a lighthouse keeper and the sea."
