@@ -1,0 +1,164 @@
+"""The draft meter and the status line."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from textual.app import App, ComposeResult
+from textual.pilot import Pilot
+from textual.widget import Widget
+
+from tchat.tui.theme_variables import variable_defaults
+from tchat.tui.widgets.meter import Meter
+from tchat.tui.widgets.sparkline import sparkline
+from tchat.tui.widgets.status import (
+    Idle,
+    Loading,
+    Reading,
+    State,
+    StatusData,
+    StatusLine,
+    Stopping,
+    Writing,
+    duration,
+)
+from tests.tui.stage import HOSTILE, is_tame, text
+
+FULL = StatusData(
+    model="SmolLM2", quantization="Q4_1", device="CPU", used=1_024, context=8_192, offline=True
+)
+
+
+class Stage(App[None]):
+    """One line alone."""
+
+    def __init__(self, line: Widget) -> None:
+        super().__init__()
+        self._line = line
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        return variable_defaults(self.current_theme)
+
+    def compose(self) -> ComposeResult:
+        yield self._line
+
+
+@asynccontextmanager
+async def staged(line: Widget, width: int = 110) -> AsyncIterator[tuple[Pilot[None], Stage]]:
+    app = Stage(line)
+    async with app.run_test(size=(width, 2)) as pilot:
+        await pilot.pause()
+        yield pilot, app
+
+
+def colour(app: Stage, word: str) -> str:
+    """The name of the theme's colour that ``word`` is drawn in."""
+    strip = app.screen._compositor.render_strips()[0]
+    drawn = next(part.style for part in strip if word in part.text)
+    assert drawn is not None
+    assert drawn.color is not None
+    variables = app.get_css_variables()
+    names = ("gauge-ok", "gauge-warn", "gauge-full")
+    seen = drawn.color.get_truecolor().hex
+    return next((each for each in names if variables[each].lower() == seen.lower()), "")
+
+
+@pytest.mark.parametrize(
+    ("used", "word", "name"),
+    [
+        (7_000, "filling up", "gauge-warn"),
+        (7_900, "nearly full", "gauge-full"),
+        (9_000, "does not fit", "gauge-full"),
+    ],
+)
+async def test_the_meter_warns_by_words_and_by_colour(used: int, word: str, name: str) -> None:
+    meter = Meter()
+    async with staged(meter) as (pilot, app):
+        meter.show(12, used, 8_192)
+        await pilot.pause()
+        assert word in text(app)
+        assert colour(app, word) == name
+        assert f"after sending {used:,} of 8,192" in text(app)
+
+
+async def test_the_meter_counts_exactly_and_says_what_is_left() -> None:
+    meter = Meter()
+    async with staged(meter) as (pilot, app):
+        meter.show(12, 100, 8_192)
+        await pilot.pause()
+        assert "draft 12 · after sending 100 of 8,192 · room for the reply 8,092" in text(app)
+        meter.show(12, 8_200, 8_192)
+        await pilot.pause()
+        assert "too long by 8" in text(app)
+        meter.show(None, None, 8_192)
+        await pilot.pause()
+        assert "draft …" in text(app)
+        meter.show(0, 0, 0)
+        await pilot.pause()
+        assert text(app).strip() == ""
+
+
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [
+        (Idle(), "○ idle"),
+        (Loading(0.42), "loading 42%"),
+        (Reading(1_024, 3_072, 65), "reading 1,024/3,072"),
+        (Reading(1_024, 3_072, 65), "1:05 left"),
+        (Writing(54.2, (10, 20, 54.2)), "writing 54 tok/s"),
+        (Writing(54.2, (10, 20, 54.2)), "▂▄█"),
+        (Stopping(), "■ stopping"),
+    ],
+)
+async def test_the_status_line_tells_the_state(state: State, told: str) -> None:
+    line = StatusLine()
+    async with staged(line) as (pilot, app):
+        line.show(StatusData(state=state))
+        await pilot.pause()
+        assert told in text(app)
+
+
+async def test_the_status_line_tells_model_context_and_being_offline() -> None:
+    line = StatusLine()
+    async with staged(line) as (pilot, app):
+        line.show(FULL)
+        await pilot.pause()
+        for told in ("SmolLM2", "Q4_1", "CPU", "1,024/8,192", "12%", "offline"):
+            assert told in text(app)
+
+
+@pytest.mark.parametrize("width", [20, 40, 60, 80, 200])
+@pytest.mark.parametrize("model", ["SmolLM2", HOSTILE, "名前" * 40])
+async def test_the_status_line_folds_and_its_state_stays(width: int, model: str) -> None:
+    line = StatusLine()
+    async with staged(line, width) as (pilot, app):
+        line.show(StatusData(model, "Q4_1", "CPU", Writing(54, (1, 2)), 1_024, 8_192, True))
+        await pilot.pause()
+        assert is_tame(app)
+        assert "54 tok/s" in text(app)
+
+
+async def test_private_mode_is_never_folded_away() -> None:
+    line = StatusLine()
+    async with staged(line, 40) as (pilot, app):
+        line.show(StatusData("SmolLM2", "Q4_1", "CPU", Idle(), 1, 8_192, private=True))
+        await pilot.pause()
+        assert "PRIVATE" in text(app)
+
+
+def test_a_sparkline_ends_with_the_latest_and_survives_what_is_no_number() -> None:
+    assert sparkline([9, 0, 4, 8], 3) == "▁▅█"
+    assert sparkline([float("nan"), -1.0, float("inf")], 5) == "▁▁▁"
+    assert sparkline([], 5) == sparkline([1], 0) == ""
+
+
+def test_durations_are_for_readers() -> None:
+    assert [duration(seconds) for seconds in (-1, 8.4, 59.4, 65, 3600)] == [
+        "0 s",
+        "8 s",
+        "59 s",
+        "1:05",
+        "60:00",
+    ]

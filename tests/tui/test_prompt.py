@@ -1,0 +1,239 @@
+"""The prompt: what its keys do, chips, completions, the queue."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+from textual import events
+from textual.app import App, ComposeResult
+from textual.message import Message
+from textual.pilot import Pilot
+
+from tchat.tui.theme_variables import variable_defaults
+from tchat.tui.widgets.completion import Completion
+from tchat.tui.widgets.completion_match import Candidate
+from tchat.tui.widgets.prompt import Prompt
+from tchat.tui.widgets.prompt_area import PromptArea
+from tchat.tui.widgets.prompt_draft import Draft
+from tests.tui.stage import HOSTILE, is_tame, text, until
+
+SIZE = (60, 20)
+COMMANDS = [Candidate("regen", "another reply"), Candidate("new", "a new session"),
+            Candidate("quit", "leave", ("exit",))]  # fmt: skip
+FILES = ("notes.md", "src/", "src/main.py")
+
+
+def named(typed: str) -> Sequence[str]:
+    """The files in the folder that was typed."""
+    folder = typed.rpartition("/")[0]
+    return [name for name in FILES if name.rstrip("/").rpartition("/")[0] == folder]
+
+
+class Stage(App[None]):
+    """The prompt alone; it keeps what the prompt says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard: list[Message] = []
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        return variable_defaults(self.current_theme)
+
+    def compose(self) -> ComposeResult:
+        yield Prompt()
+
+    def on_mount(self) -> None:
+        prompt = self.query_one(Prompt)
+        prompt.styles.dock = "bottom"
+        prompt.offer(COMMANDS, named)
+        prompt.remember([Draft("first"), Draft("second")])
+        prompt.focus()
+
+    def on_prompt_submitted(self, message: Prompt.Submitted) -> None:
+        self.heard.append(message)
+
+    def on_prompt_editor_requested(self, message: Prompt.EditorRequested) -> None:
+        self.heard.append(message)
+
+    def on_prompt_queue_taken(self, message: Prompt.QueueTaken) -> None:
+        self.heard.append(message)
+
+    @property
+    def sent(self) -> list[str]:
+        return [each.text for each in self.heard if isinstance(each, Prompt.Submitted)]
+
+
+@asynccontextmanager
+async def staged(
+    size: tuple[int, int] = SIZE,
+) -> AsyncIterator[tuple[Prompt, Pilot[None], Stage]]:
+    app = Stage()
+    async with app.run_test(size=size) as pilot:
+        await pilot.pause()
+        yield app.query_one(Prompt), pilot, app
+
+
+async def paste(pilot: Pilot[None], pasted: str) -> None:
+    area = pilot.app.query_one(PromptArea)
+    area.post_message(events.Paste(pasted))
+    await pilot.pause()
+
+
+async def test_enter_sends_and_empties() -> None:
+    async with staged() as (prompt, pilot, app):
+        await pilot.press(*"hello", "enter")
+        assert app.sent == ["hello"]
+        assert prompt.draft == Draft()
+        await pilot.press("space", "enter")
+        assert app.sent == ["hello"]
+
+
+async def test_three_keys_begin_another_line() -> None:
+    async with staged() as (prompt, pilot, app):
+        await pilot.press("a", "ctrl+j", "b", "alt+enter", "c", "shift+enter", "d")
+        assert prompt.draft.text == "a\nb\nc\nd"
+        assert app.sent == []
+
+
+async def test_up_goes_back_and_down_returns_to_the_draft() -> None:
+    async with staged() as (prompt, pilot, _):
+        await pilot.press(*"half")
+        seen = []
+        for key in ("up", "up", "up", "down", "down"):
+            await pilot.press(key)
+            seen.append(prompt.draft.text)
+        assert seen == ["second", "first", "first", "second", "half"]
+
+
+async def test_up_moves_inside_a_text_before_it_goes_back() -> None:
+    async with staged() as (prompt, pilot, app):
+        await pilot.press("a", "ctrl+j", "b", "up")
+        assert prompt.draft.text == "a\nb"
+        assert app.query_one(PromptArea).cursor_location[0] == 0
+        await pilot.press("up")
+        assert prompt.draft.text == "second"
+
+
+async def test_what_was_sent_is_remembered() -> None:
+    async with staged() as (prompt, pilot, _):
+        await pilot.press(*"third", "enter", "up")
+        assert prompt.draft.text == "third"
+
+
+@pytest.mark.parametrize(
+    ("pasted", "label"),
+    [("line\n" * 60, "[pasted 60 lines]"), ("x" * 100_000, "[pasted 100,000 characters]")],
+)
+async def test_a_large_paste_is_a_chip_and_is_sent_whole(pasted: str, label: str) -> None:
+    async with staged() as (prompt, pilot, app):
+        await pilot.press("a", "space")
+        await paste(pilot, pasted)
+        assert prompt.draft.text == f"a {label}"
+        await pilot.press("enter")
+        assert app.sent == [f"a {pasted}"]
+
+
+async def test_a_chip_is_deleted_whole_and_undo_brings_it_back() -> None:
+    async with staged() as (prompt, pilot, _):
+        await paste(pilot, "line\n" * 60)
+        await pilot.press("backspace")
+        assert prompt.draft == Draft()
+        await pilot.press("ctrl+z")
+        assert prompt.draft.full_text == "line\n" * 60
+
+
+async def test_a_small_paste_is_text_and_is_made_safe() -> None:
+    async with staged() as (prompt, pilot, app):
+        await paste(pilot, "one\r\ntwo\x1b[2J")
+        assert prompt.draft.text == "one\ntwo␛[2J"
+        assert is_tame(app)
+
+
+async def test_a_command_is_completed_by_tab_and_by_enter() -> None:
+    async with staged() as (prompt, pilot, app):
+        for key in ("tab", "enter"):
+            await pilot.press("slash", "r", "e")
+            assert app.query_one(Completion).is_open
+            await pilot.press(key)
+            assert prompt.draft.text == "/regen "
+            prompt.load("")
+        assert app.sent == []
+
+
+async def test_a_command_that_is_typed_in_full_is_sent() -> None:
+    async with staged() as (_, pilot, app):
+        await pilot.press("slash", *"exit", "enter")
+        assert app.sent == ["/exit"]
+
+
+async def test_escape_closes_the_completions_and_keeps_the_text() -> None:
+    async with staged() as (prompt, pilot, app):
+        await pilot.press("slash", "r", "escape")
+        assert not app.query_one(Completion).is_open
+        assert prompt.draft.text == "/r"
+
+
+async def test_a_file_is_completed_through_its_folder_and_attached() -> None:
+    async with staged() as (prompt, pilot, app):
+        popup = app.query_one(Completion)
+        await pilot.press(*"see ", "@", "s")
+        await until(pilot, lambda: popup.is_open)
+        await pilot.press("tab")
+        assert prompt.draft.text == "see @src/"
+        await until(pilot, lambda: bool(popup.chosen and "main" in popup.chosen.name))
+        await pilot.press("tab")
+        assert prompt.draft.text == "see @src/main.py "
+        assert prompt.draft.attachments == ("src/main.py",)
+
+
+async def test_it_grows_to_two_fifths_of_the_screen() -> None:
+    async with staged((60, 40)) as (prompt, pilot, app):
+        area = app.query_one(PromptArea)
+        assert area.size.height == 1
+        prompt.load("one\ntwo\nthree")
+        await pilot.pause()
+        assert area.size.height == 3
+        prompt.load("\n".join("x" * 40))
+        await pilot.pause()
+        assert area.outer_size.height == 16
+
+
+async def test_the_editor_gets_the_draft() -> None:
+    async with staged() as (_, pilot, app):
+        await pilot.press(*"text", "ctrl+o")
+        request = app.heard[-1]
+        assert isinstance(request, Prompt.EditorRequested)
+        assert request.draft.text == "text"
+
+
+async def test_waiting_prompts_are_shown_and_the_last_is_taken_back() -> None:
+    async with staged() as (prompt, pilot, app):
+        prompt.queue = ["one", "two", "three", "four"]
+        await pilot.pause()
+        assert [f"queued {each}" in text(app) for each in prompt.queue] == [True] * 3 + [False]
+        assert "and 1 more" in text(app)
+        await pilot.press("up")
+        assert isinstance(app.heard[-1], Prompt.QueueTaken)
+        prompt.queue = []
+        await pilot.pause()
+        assert "queued" not in text(app)
+
+
+async def test_modes_are_told_in_the_border() -> None:
+    async with staged() as (prompt, pilot, app):
+        prompt.private = True
+        prompt.mode = "editing"
+        await pilot.pause()
+        assert "private · editing" in text(app)
+
+
+async def test_hostile_text_acts_on_nothing() -> None:
+    async with staged() as (prompt, pilot, app):
+        prompt.mode = HOSTILE
+        prompt.queue = [HOSTILE]
+        prompt.load(HOSTILE)
+        await pilot.pause()
+        assert is_tame(app)
+        assert "[/foo]" in text(app)
