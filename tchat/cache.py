@@ -24,12 +24,16 @@ class Cache:
         file: Where it lies; made with mode 0600.
         version: Of the schema; a database with another one is replaced.
         schema: Statements, separated by semicolons.
+        pragmas: Statements for every connection, such as ``PRAGMA secure_delete = ON``.
     """
 
-    def __init__(self, file: Path, version: int, schema: str) -> None:
+    def __init__(
+        self, file: Path, version: int, schema: str, pragmas: tuple[str, ...] = ()
+    ) -> None:
         self._file = file
         self._version = version
         self._schema = schema
+        self._pragmas = pragmas
         self._connection: sqlite3.Connection | None = None
 
     def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -90,6 +94,8 @@ class Cache:
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         """Make the tables in a new database; raise `sqlite3.Error` for another schema."""
+        for pragma in self._pragmas:
+            connection.execute(pragma)
         if _user_version(connection) == self._version:
             return
         connection.execute("BEGIN IMMEDIATE")

@@ -57,6 +57,16 @@ class Paths:
         return self.cache / "models.db"
 
     @property
+    def snapshots(self) -> Path:
+        """KV states of chats, in a folder; can be deleted at any time."""
+        return self.cache / "snapshots"
+
+    @property
+    def snapshot_key(self) -> Path:
+        """What the snapshots of this user are sealed with."""
+        return self.config / "snapshot.key"
+
+    @property
     def log_file(self) -> Path:
         """llama.cpp's log and tchat's own."""
         return self.cache / "tchat.log"

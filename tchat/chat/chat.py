@@ -5,6 +5,7 @@ The command line and the screen are two equal consumers of `Chat`.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 from tchat.chat.history import left_out, pinned_turns, starts_of, title_of, turns_of
 from tchat.chat.journal import Journal
 from tchat.chat.model import ChatModel, open_model
+from tchat.chat.snapshots import forget_sessions
 from tchat.chat.window import fit, kept, reply_room
 from tchat.engine.cancel import Cancel
 from tchat.engine.events import Event, Notice, Stored
@@ -26,6 +28,9 @@ from tchat.settings import Settings, Value
 
 if TYPE_CHECKING:
     from tchat.sessions.store import SessionStore
+
+LEAVE_AT_ONCE = 0.3  # seconds that saving may hold up the end of the program,
+LEAVE_SHARE = 0.02  # and this share of the time that it saves
 
 Generate = Callable[[ChatModel, Sequence[ChatMessage]], Iterator[Event]]
 
@@ -85,15 +90,45 @@ class Chat:
         self.close()
 
     def close(self) -> None:
-        """Free the model. The store stays open: it is the caller's."""
+        """Save what was read, and free the model. The store stays open: it is the caller's."""
         if self._model is not None:
+            self.cancel.clear()  # nothing runs any more that it could stop
+            self.keep(leaving=True)
             self._model.engine.close()
             self._model = None
 
     def release(self) -> ChatModel | None:
         """Hand the model to another chat; this one has none from then on."""
+        self.keep()
         model, self._model = self._model, None
         return model
+
+    def keep(self, *, leaving: bool = False) -> int:
+        """Save on disk what the model has read of this session; returns how many tokens.
+
+        Only a part of it when ``cancel`` is set meanwhile, or, ``leaving``, when it takes long:
+        some 0.3 seconds, or a fiftieth of the time that reading took.
+        """
+        if self._model is None or self._session is None or self.store.path is None:
+            return 0
+        engine, started = self._model.engine, time.monotonic()
+        patience = LEAVE_AT_ONCE + LEAVE_SHARE * engine.reading_time(engine.held)
+
+        def going() -> bool:
+            return not self.cancel.is_set() and not (
+                leaving and time.monotonic() - started > patience
+            )
+
+        return engine.save(going, leaving=leaving)
+
+    def forget(self, session_id: str) -> None:
+        """Remove what is saved of a session that was deleted, or changed in its middle.
+
+        May be called from another thread than the engine's.
+        """
+        if self._model is not None:
+            self._model.engine.disown(session_id)
+        forget_sessions(self._paths, [session_id])
 
     @property
     def session(self) -> Session | None:
@@ -106,8 +141,11 @@ class Chat:
         return self._model.facts if self._model else None
 
     def load(self) -> Iterator[Event]:
-        """Load the model now, so that the first prompt does not wait for it."""
-        yield from self._ready()
+        """Load the model, and restore what is saved of the session, before the first prompt."""
+        model = yield from self._ready()
+        if model is not None and self._session is not None:
+            self._hold(model)
+            yield from model.engine.prepare(self._history(), self._think)
 
     def measure(self, draft: str) -> Measure | None:
         """Exact tokens of a draft; None while the model is not loaded.
@@ -117,12 +155,15 @@ class Chat:
         model = self._model
         if model is None or not model.engine.is_loaded:
             return None
-        path = self.store.branch(self._session.id) if self._session else []
-        turns = kept(turns_of(path), self._first_turn(path), pinned_turns(path))
-        asked = [*self._system(), *(each for turn in turns for each in turn)]
-        asked.append(ChatMessage("user", draft))
+        asked = [*self._history(), ChatMessage("user", draft)]
         counts = model.engine.measure(asked, draft, self._think)
         return Measure(*counts) if counts else None
+
+    def _history(self) -> list[ChatMessage]:
+        """What the next prompt begins with."""
+        path = self.store.branch(self._session.id) if self._session else []
+        turns = kept(turns_of(path), self._first_turn(path), pinned_turns(path))
+        return [*self._system(), *(each for turn in turns for each in turn)]
 
     # What a user does
 
@@ -232,6 +273,7 @@ class Chat:
         journal = Journal.open(
             self.store, question, model, self.settings, text=text, reasoning=reasoning
         )
+        self._hold(model)
         try:
             yield Stored(question.id, journal.message_id)
             for event in generate(model, messages):
@@ -250,6 +292,13 @@ class Chat:
         except InterruptedError:
             return None
         return self._model
+
+    def _hold(self, model: ChatModel) -> None:
+        """Let what the model reads from now on be saved for this session, unless it is private."""
+        if self._session is not None and self.store.path is not None:
+            model.engine.hold(self._session.id)
+        else:
+            model.engine.hold("")
 
     def _window(
         self, model: ChatModel, question: Message, begun: Sequence[ChatMessage]

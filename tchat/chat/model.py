@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tchat.chat.preload import Preloaded, options_of
+from tchat.chat.snapshots import snapshots_of
 from tchat.engine.cancel import Cancel
 from tchat.engine.engine import Engine
 from tchat.engine.events import Event, Notice
@@ -48,7 +49,9 @@ def open_model(
         check(facts, store, probe_command, build=build_name(), cancelled=cancel.is_set)
         store.note_use(facts)
     backend().log.write_to(paths.log_file)
-    return ChatModel(Engine(options_of(settings, facts), cancel), facts)
+    options = options_of(settings, facts)
+    snapshots = snapshots_of(settings, paths, facts, options)
+    return ChatModel(Engine(options, cancel, snapshots=snapshots), facts)
 
 
 def probe_command(path: Path) -> Sequence[str]:
@@ -56,6 +59,9 @@ def probe_command(path: Path) -> Sequence[str]:
     return [sys.executable, "-m", "tchat.chat.probe", str(path)]
 
 
-def preloaded_model(begun: Preloaded, cancel: Cancel) -> ChatModel:
+def preloaded_model(
+    begun: Preloaded, settings: Settings, paths: Paths, cancel: Cancel
+) -> ChatModel:
     """The engine of a model that is being loaded already."""
-    return ChatModel(Engine(begun.options, cancel, begun.opening), begun.facts)
+    snapshots = snapshots_of(settings, paths, begun.facts, begun.options)
+    return ChatModel(Engine(begun.options, cancel, begun.opening, snapshots), begun.facts)

@@ -19,6 +19,11 @@ COMMANDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
         "List, search, show, rename, export, import and delete stored chats",
         ("ls", "show", "search", "rename", "rm", "export", "import", "path"),
     ),
+    "cache": (
+        "tchat.cli.cache",
+        "Show and remove what is kept of chats so that it need not be read again",
+        ("ls", "prune", "clear"),
+    ),
     "config": (
         "tchat.cli.config",
         "Show and change the settings",

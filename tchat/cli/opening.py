@@ -120,7 +120,7 @@ def open_chat(
     from tchat.chat.chat import Chat
     from tchat.chat.model import preloaded_model
 
-    model = preloaded_model(begun, cancel) if begun else None
+    model = preloaded_model(begun, settings, console.paths, cancel) if begun else None
     return Chat(settings, console.paths, store, session=session, cancel=cancel, model=model)
 
 

@@ -23,6 +23,7 @@ from tchat.engine.events import (
     Reading,
     Reason,
     Reasoning,
+    Restored,
     Timings,
     Token,
 )
@@ -117,7 +118,7 @@ class Renderer:
                 self._console.say(usage_line(finished))
 
     def _show_status(self, event: Event) -> None:
-        waiting = isinstance(event, Loading | Reading)
+        waiting = isinstance(event, Loading | Restored | Reading)
         unseen = isinstance(event, Token) and not self._writer.live
         hidden = isinstance(event, Reasoning) and not (
             self._writer.live and self._output.show_reasoning
@@ -156,10 +157,18 @@ class Renderer:
         return text if code is None else code
 
 
+def _from_cache(finished: Finished) -> str:
+    usage = finished.usage
+    words = f"{usage.reused:,} from the cache"
+    if not usage.restored:
+        return words
+    return f"{words}, {usage.restored:,} of them restored in {finished.timings.restore:.2f} s"
+
+
 def usage_line(finished: Finished) -> str:
     """Token counts and times of a reply on one line."""
     usage, timings = finished.usage, finished.timings
-    read = f"{usage.prompt:,} tokens of prompt ({usage.reused:,} from the cache)"
+    read = f"{usage.prompt:,} tokens of prompt ({_from_cache(finished)})"
     if rate := Timings.rate(usage.read, timings.read):
         read += f", {rate:.0f} tok/s"
     written = f"{usage.completion:,} tokens written"
@@ -167,5 +176,5 @@ def usage_line(finished: Finished) -> str:
         written += f" ({usage.reasoning:,} of reasoning)"
     if rate := Timings.rate(usage.completion, timings.write):
         written += f", {rate:.0f} tok/s"
-    seconds = timings.load + timings.read + timings.write
+    seconds = timings.load + timings.restore + timings.read + timings.write
     return f"{read} · {written} · {seconds:.2f} s, {timings.load:.2f} of them loading"

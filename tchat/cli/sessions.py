@@ -105,8 +105,12 @@ def rm(
         found = [_find(store, name) for name in sessions]
         if not yes:
             _confirm(console, found)
-        for each in {session.id: session for session in found}.values():
-            store.delete(each.id)
+        gone = {session.id for session in found}
+        for session_id in gone:
+            store.delete(session_id)
+    from tchat.chat.snapshots import forget_sessions
+
+    forget_sessions(console.paths, gone)
 
 
 @app.command()

@@ -7,9 +7,10 @@ import shutil
 import time
 from collections.abc import Callable
 
+from tchat.chat.prices import restored_text
 from tchat.cli.console import Console
 from tchat.cli.listing import cut
-from tchat.engine.events import Event, Loading, Reading, Reasoning, Timings, Token
+from tchat.engine.events import Event, Loading, Reading, Reasoning, Restored, Timings, Token
 from tchat.sanitize import single_line
 
 Clock = Callable[[], float]
@@ -77,6 +78,7 @@ class Progress:
         self._thinking = False
         self._loading = 0.0
         self._reading: Reading | None = None
+        self._restored: Restored | None = None
 
     def take(self, event: Event) -> None:
         """Note ``event``."""
@@ -85,6 +87,8 @@ class Progress:
         elif isinstance(event, Reading):
             self._reading = event
             self._reading_since = self._reading_since or (self._clock(), event.done)
+        elif isinstance(event, Restored):
+            self._restored = event
         elif isinstance(event, Token | Reasoning):
             self._thinking = isinstance(event, Reasoning)
             self._writing_since = self._writing_since or self._clock()
@@ -96,6 +100,8 @@ class Progress:
             return self._writing(preview)
         if self._reading:
             return self._left_to_read(self._reading)
+        if self._restored:
+            return restored_text(self._restored)
         return f"loading {self._loading * 100:.0f} %"
 
     def _left_to_read(self, event: Reading) -> str:

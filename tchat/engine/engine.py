@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Self
 
 from tchat.engine.adapters import Adapters, ControlVector
 from tchat.engine.cancel import Cancel
-from tchat.engine.events import Event, Loading, Notice
+from tchat.engine.events import Event, Loading, Notice, Restored
 from tchat.engine.kv import KVCache
 from tchat.engine.model import Model
 from tchat.engine.observer import Observer
@@ -21,10 +22,11 @@ from tchat.engine.reasoning import Phase
 from tchat.engine.run import Loaded, Run, nothing_written, too_long
 from tchat.engine.runner import on_large_stack
 from tchat.engine.sampling import fresh_seed
+from tchat.engine.snapshots.snapshots import Snapshots
 from tchat.engine.template import ChatTemplate, Think
 from tchat.engine.threads import default_threads
 from tchat.engine.turns import ChatMessage
-from tchat.errors import DoesNotFit
+from tchat.errors import DoesNotFit, StorageError
 from tchat.settings import Sampling
 
 OBSERVED = 2048  # tokens of a reply with its prompt that an observer reads at the most
@@ -44,8 +46,10 @@ class Engine:
         options: EngineOptions,
         cancel: Cancel | None = None,
         opening: Opening | None = None,
+        snapshots: Snapshots | None = None,
     ) -> None:
         self.options = options
+        self.snapshots = snapshots
         self.cancel = cancel or Cancel()
         self._loaded: Loaded | None = None
         self._opening = opening
@@ -64,6 +68,8 @@ class Engine:
             self.cancel.set()
             self._opening.abandon()
             self._opening = None
+        if self.snapshots is not None:
+            self.snapshots.close()
         with self._measuring:
             if self._loaded is not None:
                 self._loaded.context.close()
@@ -183,8 +189,10 @@ class Engine:
         else:
             prompt = self._encode(messages, think, continue_final=continue_final)
         yield from prompt.notices
-        run = Run(self._ready, prompt, sampling, seed, self.cancel)
+        restored = yield from self._restored(prompt.tokens)
+        run = Run(self._ready, prompt, sampling, seed, self.cancel, restored=restored)
         yield from run.events(self._time_of_loading())
+        self._note(run)
 
     def choose(self, messages: Sequence[ChatMessage], labels: Sequence[str]) -> Iterator[Event]:
         """Choose one of ``labels`` as the reply, by their exact probabilities.
@@ -198,8 +206,45 @@ class Engine:
             return
         prompt = self._encode_for_answer(messages)
         yield from prompt.notices
-        run = Run(self._ready, prompt, Sampling(), 0, self.cancel)
+        restored = yield from self._restored(prompt.tokens)
+        run = Run(self._ready, prompt, Sampling(), 0, self.cancel, restored=restored)
         yield from run.choice(labels, self._time_of_loading())
+        self._note(run)
+
+    def prepare(self, messages: Sequence[ChatMessage], think: Think = "auto") -> Iterator[Event]:
+        """Load the model, and restore what is on disk of a chat, before its next prompt comes."""
+        yield from self.load()
+        if messages and self.snapshots is not None:
+            with suppress(DoesNotFit):
+                prompt = self._encode(messages, think, continue_final=False, quiet=True)
+                yield from self._restored(prompt.tokens)
+
+    def hold(self, session: str) -> None:
+        """Let what is read from now on be saved for ``session``; for none, nothing is."""
+        if self.snapshots is not None:
+            self.snapshots.session = session
+
+    def disown(self, session: str) -> None:
+        """Save nothing more for ``session``, until it is told to hold it again."""
+        if self.snapshots is not None and self.snapshots.session == session:
+            self.snapshots.session = ""
+
+    def reading_time(self, tokens: int) -> float:
+        """Seconds that reading ``tokens`` takes, as measured before; 0 when it never was."""
+        rate = self.snapshots.reading if self.snapshots else 0.0
+        return tokens / rate if rate else 0.0
+
+    def save(self, going: Callable[[], bool] = lambda: True, *, leaving: bool = False) -> int:
+        """Save on disk what the KV cache holds, as `Snapshots.save` does; returns its tokens.
+
+        Does nothing when no model is loaded, and no harm when it fails.
+        """
+        if self._loaded is None or self.snapshots is None:
+            return 0
+        try:
+            return self.snapshots.save(self._loaded, going, leaving=leaving)
+        except (DoesNotFit, StorageError):  # no memory to try it, no folder: it is read again
+            return 0
 
     # For who judges replies and steers
 
@@ -234,6 +279,17 @@ class Engine:
         ready.kv.clear()
 
     # Parts
+
+    def _restored(self, tokens: Sequence[int]) -> Generator[Event, None, Restored | None]:
+        """Take from disk what it holds of a prompt."""
+        restored = self.snapshots.restore(self._ready, tokens) if self.snapshots else None
+        if restored is not None:
+            yield restored
+        return restored
+
+    def _note(self, run: Run) -> None:
+        if self.snapshots is not None:
+            self.snapshots.measure(*run.reading)
 
     def _time_of_loading(self) -> float:
         """Seconds that loading took, for the first reply; 0 for the others."""

@@ -1,7 +1,7 @@
 """What the engine says while it works: frozen events, in this order.
 
-``Loading* → Reading+ → (Token | Reasoning)* → Finished``, with a `Notice` anywhere between; from a
-chat, `Stored` before the first `Reading`.
+``Loading* → Restored? → Reading+ → (Token | Reasoning)* → Finished``, with a `Notice` anywhere
+between; from a chat, `Stored` before `Restored`.
 """
 
 from __future__ import annotations
@@ -25,6 +25,19 @@ class Loading:
 
     model: str
     progress: float
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """A part of the prompt was taken from disk instead of reading it.
+
+    ``tokens`` took ``seconds`` and saved ``saved`` seconds of reading, 0 where the speed of
+    reading is not known yet.
+    """
+
+    tokens: int
+    seconds: float
+    saved: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +88,18 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Token counts of one reply. ``prompt`` counts all of the prompt, reused and read."""
+    """Token counts of one reply.
+
+    ``prompt`` counts all of the prompt, reused and read; ``restored`` are those reused that came
+    from disk.
+    """
 
     prompt: int
     reused: int
     read: int
     completion: int
     reasoning: int = 0
+    restored: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +109,7 @@ class Timings:
     load: float
     read: float
     write: float
+    restore: float = 0.0
 
     @staticmethod
     def rate(tokens: int, seconds: float) -> float:
@@ -124,4 +143,6 @@ class Chosen:
     probabilities: tuple[tuple[str, float], ...]
 
 
-Event: TypeAlias = Loading | Stored | Reading | Token | Reasoning | Notice | Chosen | Finished
+Event: TypeAlias = (
+    Loading | Stored | Restored | Reading | Token | Reasoning | Notice | Chosen | Finished
+)

@@ -73,6 +73,22 @@ class KVCache:
             self.tokens.append(token)
         return done
 
+    def keep(self, count: int) -> bool:
+        """Keep the first ``count`` tokens; False when the model cannot trim and all is gone."""
+        return count >= len(self.tokens) or self._cut(count)
+
+    def load(self, tokens: Sequence[int], buffer: bytearray, size: int, *, part: bool) -> bool:
+        """Take a saved state: of ``tokens`` behind those held, or, unless ``part``, of all.
+
+        See `Context.load_state`. Returns False when llama.cpp did not take it.
+        """
+        held = len(self.tokens) if part else 0
+        span = (held, held + len(tokens)) if part else None
+        if not self._context.load_state(span, buffer, size):
+            return False
+        self.tokens[held:] = tokens
+        return True
+
     def clear(self) -> None:
         """Forget everything."""
         self._context.clear()
@@ -102,7 +118,12 @@ class KVCache:
         read again. Where both go on to spell the same text up to the next control token, the
         cache's tokens are as good and already there.
         """
-        held, here, there = self.tokens, 0, 0  # places in the cache and in the prompt
+        here, there = self.matched(self.tokens, prompt)
+        return [*self.tokens[:here], *prompt[there:]]
+
+    def matched(self, held: Sequence[int], prompt: Sequence[int]) -> tuple[int, int]:
+        """How many tokens of ``held`` and of ``prompt`` spell the same, from the first on."""
+        here, there = 0, 0
         whole = True
         while whole and here < len(held) and there < len(prompt):
             if held[here] == prompt[there]:
@@ -117,7 +138,7 @@ class KVCache:
             whole = 0 < end == len(spelled) == len(other_spelled)
             if end:
                 here, there = here + ends[end], there + other_ends[end]
-        return [*held[:here], *prompt[there:]]
+        return here, there
 
     def _until_control(self, tokens: Sequence[int], start: int) -> Sequence[int]:
         places = range(start, len(tokens))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tchat.engine.cancel import Cancel
 from tchat.engine.choice import choose
@@ -16,6 +16,7 @@ from tchat.engine.events import (
     Notice,
     Reading,
     Reason,
+    Restored,
     Timings,
     Usage,
 )
@@ -51,7 +52,14 @@ class Run:
     """One reply of a loaded engine."""
 
     def __init__(
-        self, loaded: Loaded, prompt: Prompt, sampling: Sampling, seed: int, cancel: Cancel
+        self,
+        loaded: Loaded,
+        prompt: Prompt,
+        sampling: Sampling,
+        seed: int,
+        cancel: Cancel,
+        *,
+        restored: Restored | None = None,
     ) -> None:
         self._model, self._kv, self._context = loaded.model, loaded.kv, loaded.context
         self._sampling, self._seed, self._cancel = sampling, seed, cancel
@@ -63,6 +71,8 @@ class Run:
         self._reply = ReplyText(marks, phase, stops)
         self._marks = marks.controls(self._model.special_strings())
         self._reused = self._written = self._reasoned = 0
+        self._restored = restored
+        self.reading = (0, 0.0)  # tokens that were read, and the seconds that took
 
     def events(self, load: float) -> Iterator[Event]:
         """Read the prompt, write the reply, finish."""
@@ -73,6 +83,7 @@ class Run:
         try:
             done = yield from self._read()
             read = time.perf_counter() - started
+            self.reading = (len(self._tokens) - self._reused if done else 0, read)
             reason = (yield from self._write(sampler)) if done else Reason.CANCELLED
         finally:
             sampler.close()
@@ -87,6 +98,7 @@ class Run:
         started = time.perf_counter()
         done = self._kv.reserve(len(self._tokens) + longest) and (yield from self._read())
         read = time.perf_counter() - started
+        self.reading = (len(self._tokens) - self._reused if done else 0, read)
         weighed = choose(self._model, self._context, self._kv, labels) if done else None
         write = time.perf_counter() - started - read
         timings = Timings(load, read, write)
@@ -160,7 +172,10 @@ class Run:
             read=len(self._tokens) - self._reused,
             completion=self._written,
             reasoning=self._reasoned,
+            restored=min(self._restored.tokens, self._reused) if self._restored else 0,
         )
+        if self._restored:
+            timings = replace(timings, restore=self._restored.seconds)
         return Finished(reason, text, self._reply.reasoning, self._seed, usage, timings)
 
 

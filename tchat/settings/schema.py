@@ -142,6 +142,12 @@ class Settings:
         "auto", "Render Markdown; auto is on a terminal only", choices=("auto", "always", "never")
     )
     log_chats: bool = setting(True, "Store one-shot prompts as sessions", flag="-")
+    snapshot_limit: int = setting(
+        4096,
+        "Megabytes on disk for what chats have read, so that it is not read again",
+        low=0,
+        flag="-",
+    )
     theme: str = setting("tchat-dark", "Colour theme of the chat screen", flag="-")
     sampling: Sampling = field(default_factory=Sampling)
     keys: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,76 @@
+"""Where snapshots lie, how many may, and what tells one model's from another's."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from pathlib import Path
+
+from tchat.engine.context import context_size
+from tchat.engine.llama import build_name
+from tchat.engine.options import EngineOptions
+from tchat.engine.snapshots.snapshots import Snapshots
+from tchat.engine.snapshots.store import SnapshotStore
+from tchat.models.facts import ModelFacts
+from tchat.models.files import file_key
+from tchat.paths import Paths
+from tchat.settings import Settings
+
+MEGABYTE = 1 << 20
+
+# What an engine is made from and its KV states do not depend on, or is told otherwise in the key.
+_ASIDE = frozenset({"path", "template", "ctx_size", "threads", "batch_size", "mmap", "mlock"})
+
+
+def snapshots_of(
+    settings: Settings, paths: Paths, facts: ModelFacts, options: EngineOptions
+) -> Snapshots:
+    """The snapshots of one model, loaded as ``options`` say."""
+    limit = settings.snapshot_limit * MEGABYTE
+    return Snapshots(snapshot_store(paths), key_of(facts, options), facts.name, limit)
+
+
+def snapshot_store(paths: Paths) -> SnapshotStore:
+    """The user's snapshots."""
+    return SnapshotStore(paths.snapshots, paths.snapshot_key)
+
+
+def forget_sessions(paths: Paths, sessions: Iterable[str]) -> None:
+    """Remove the snapshots of sessions that are deleted, or changed in their middle."""
+    store = snapshot_store(paths)
+    try:
+        store.forget(sessions)
+    finally:
+        store.close()
+
+
+def key_of(facts: ModelFacts, options: EngineOptions) -> str:
+    """Names everything but tokens that a KV state depends on.
+
+    A field that `EngineOptions` gains counts, unless it is set aside here.
+    """
+    about = {
+        "files": _files([facts.path, *facts.parts]),
+        "build": build_name(),
+        "context": context_size(options.ctx_size, facts.context_length),
+        **{
+            field.name: _plain(getattr(options, field.name))
+            for field in fields(options)
+            if field.name not in _ASIDE
+        },
+    }
+    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+
+
+def _plain(value: object) -> object:
+    """A field's value; an adapter is known by its file and its strength."""
+    if isinstance(value, tuple):
+        return [_plain(each) for each in value]
+    path = getattr(value, "path", None)
+    return [*_files([path]), getattr(value, "scale", 1.0)] if isinstance(path, Path) else value
+
+
+def _files(paths: Sequence[Path]) -> list[str]:
+    return [str(file_key(path)) for path in paths]

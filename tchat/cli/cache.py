@@ -1,0 +1,125 @@
+"""``tchat cache``: ls, prune, clear."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from tchat.cli.console import Console
+from tchat.cli.group import group
+from tchat.cli.listing import iso, print_json, print_rows, when
+from tchat.cli.sessions import open_sessions
+from tchat.errors import UsageError
+from tchat.models.words import size_text
+from tchat.sanitize import printable
+from tchat.settings import load
+
+if TYPE_CHECKING:
+    from tchat.engine.snapshots.index import Held
+    from tchat.engine.snapshots.store import SnapshotStore
+    from tchat.sessions.store import SessionStore
+
+app = group("Show and remove what is kept of chats so that it need not be read again.")
+
+JSON = typer.Option(False, "--json", help="Print JSON")
+HEADER = ("SESSION", "MODEL", "TOKENS", "SIZE", "USED", "TITLE")
+
+
+@app.command()
+def ls(ctx: typer.Context, as_json: bool = JSON) -> None:
+    """List the sessions of which the KV state is kept, the one used last first.
+
+    What sessions share is told for each of them.
+    """
+    console: Console = ctx.obj
+    with _snapshots(console) as store, open_sessions(console) as sessions:
+        held = [(each, _title(sessions, each.session)) for each in store.sessions()]
+        size, counts = store.size(), dict(store.counts())
+    limit = _limit(console)
+    if as_json:
+        listed = [_record(*each) for each in held]
+        print_json(console, {"size": size, "limit": limit, "counts": counts, "sessions": listed})
+        return
+    print_rows(console, HEADER, [_cells(*each) for each in held])
+    if console.stdout_is_terminal:
+        used = f"{_size(size)} of {_size(limit)}"
+        console.out(f"{used} in {printable(str(console.paths.snapshots))}")
+
+
+@app.command()
+def prune(ctx: typer.Context, as_json: bool = JSON) -> None:
+    """Remove what belongs to deleted sessions, and what is above the limit."""
+    console: Console = ctx.obj
+    with _snapshots(console) as store, open_sessions(console) as sessions:
+        before = store.size()
+        store.sweep(lambda session: _is_there(sessions, session))
+        store.shrink(_limit(console))
+        after = store.size()
+    _tell(console, before - after, after, as_json=as_json)
+
+
+@app.command()
+def clear(ctx: typer.Context, as_json: bool = JSON) -> None:
+    """Remove everything; chats stay, and are read again when they go on."""
+    console: Console = ctx.obj
+    with _snapshots(console) as store:
+        freed = store.clear()
+    _tell(console, freed, 0, as_json=as_json)
+
+
+@contextmanager
+def _snapshots(console: Console) -> Iterator[SnapshotStore]:
+    from tchat.chat.snapshots import snapshot_store
+
+    store = snapshot_store(console.paths)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def _limit(console: Console) -> int:
+    from tchat.chat.snapshots import MEGABYTE
+
+    return load(console.paths, console.environ)[0].snapshot_limit * MEGABYTE
+
+
+def _is_there(sessions: SessionStore, session: str) -> bool:
+    try:
+        return sessions.get(session).id == session
+    except UsageError:
+        return False
+
+
+def _title(sessions: SessionStore, session: str) -> str:
+    return sessions.get(session).title if _is_there(sessions, session) else "(deleted)"
+
+
+def _tell(console: Console, freed: int, left: int, *, as_json: bool) -> None:
+    if as_json:
+        print_json(console, {"freed": freed, "size": left})
+    else:
+        console.out(f"freed {_size(freed)}, {_size(left)} left")
+
+
+def _size(size: int) -> str:
+    return size_text(size) or "0 B"
+
+
+def _cells(held: Held, title: str) -> tuple[str, ...]:
+    tokens, size = f"{held.tokens:,}", _size(held.size)
+    return (held.session, held.model, tokens, size, when(held.used), title)
+
+
+def _record(held: Held, title: str) -> dict[str, Any]:
+    return {
+        "session": held.session,
+        "title": title,
+        "model": held.model,
+        "tokens": held.tokens,
+        "size": held.size,
+        "used_at": iso(held.used),
+    }

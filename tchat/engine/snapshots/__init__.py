@@ -1,0 +1,6 @@
+"""KV states on disk: what a model has read once need not be read again.
+
+A state is kept as a chain of segments, each the part of some tokens, so that a conversation that
+grows writes only what is new and conversations that begin alike share their beginning. Models
+whose state cannot be divided (`ModelShape.divisible`) keep it whole.
+"""

@@ -1,0 +1,143 @@
+"""The snapshots of one user: the index and the files together."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from tchat.engine.snapshots.chain import Chain, Link, Segment, cut, lead_of, packed, tokens_of
+from tchat.engine.snapshots.files import Refused, SegmentFiles
+from tchat.engine.snapshots.index import Held, Index
+from tchat.errors import StorageError
+
+
+class SnapshotStore:
+    """Segments of all models and sessions. A cache: what fails here is done without.
+
+    Several processes may use it, each from one thread at a time.
+
+    Args:
+        folder: Index and files; made at the first writing.
+        key: File with the key that the files are sealed with.
+    """
+
+    def __init__(self, folder: Path, key: Path) -> None:
+        self._files = SegmentFiles(folder, key)
+        self._file = folder / "index.db"
+        self.index = Index(self._file)
+
+    @property
+    def is_there(self) -> bool:
+        """Whether anything was ever stored."""
+        return self._file.exists()
+
+    def close(self) -> None:
+        """Let go of the index."""
+        self.index.close()
+
+    def read(self, key: str, chain: Chain, place: int, buffer: bytearray) -> int:
+        """Read the state of a chain's link into ``buffer``; returns its length in bytes.
+
+        Raises:
+            Refused: Its file is not what was written; it is removed, with all that go on from it.
+        """
+        segment = chain[place].segment
+        try:
+            about = _about(key, cut(chain[:place], segment.start), segment.tokens)
+            self._files.read(segment.file, about, segment.size, buffer)
+        except Refused:
+            self._files.remove([segment.file, *self.index.drop(segment.id)])
+            self.index.count("refused")
+            raise
+        return segment.size
+
+    def add(
+        self, key: str, chain: Chain, tokens: list[int], state: memoryview, session: str
+    ) -> Chain | None:
+        """Store the state of ``tokens``, which follow ``chain``; returns the longer chain.
+
+        None when it cannot be stored.
+        """
+        start = chain[-1].stop if chain else 0
+        parent = chain[-1].segment.id if chain else None
+        data = packed(tokens)
+        segment = Segment(0, parent, start, start + len(tokens), data, "", len(state))
+        with suppress(OSError, StorageError):  # a full disk; gone meanwhile
+            part = self._files.write(_about(key, chain, data), state)
+            try:
+                added = self.index.add(
+                    key,
+                    segment,
+                    lead_of(tokens_of(chain) + tokens),
+                    session,
+                    lambda: self._files.publish(part),
+                )
+            finally:
+                part.unlink(missing_ok=True)
+            return (*chain, Link(added, added.stop)) if added else None
+        return None
+
+    def drop(self, segment: int) -> None:
+        """Remove a segment, with all that go on from it."""
+        self._files.remove(self.index.drop(segment))
+
+    def forget(self, sessions: Iterable[str]) -> None:
+        """Remove what only these sessions hold."""
+        if self.is_there:
+            self._files.remove(self.index.forget(list(sessions)))
+
+    def shrink(self, limit: int, keep: Iterable[int] = ()) -> int:
+        """Remove what was used longest ago until ``limit`` bytes are left; returns those gone."""
+        if not self.is_there:
+            return 0
+        before = self.index.size()
+        self._files.remove(self.index.shrink(limit, keep))
+        return before - self.index.size()
+
+    def sweep(self, exists: Callable[[str], bool]) -> None:
+        """Remove what no session holds any more, and `tidy`.
+
+        Args:
+            exists: Whether there is a session of this id.
+        """
+        if self.is_there:
+            self.forget([session for session in self.index.holders() if not exists(session)])
+            self.tidy()
+
+    def tidy(self) -> None:
+        """Remove files that are in no index, as a process leaves them that was killed."""
+        if self.is_there:
+            self._files.remove(self.index.strays(self._files.names()))
+            self._files.remove_stale()
+
+    def clear(self) -> int:
+        """Remove all states; returns their bytes. What was measured is kept."""
+        if not self.is_there:
+            return 0
+        size = self.index.size()
+        self._files.remove(self.index.clear())
+        self.tidy()
+        return size
+
+    def sessions(self) -> list[Held]:
+        """What there is, by session."""
+        return self.index.sessions() if self.is_there else []
+
+    def size(self) -> int:
+        """Bytes of all states."""
+        return self.index.size() if self.is_there else 0
+
+    def counts(self) -> Mapping[str, int]:
+        """How often states were restored, missed and refused."""
+        return self.index.counts() if self.is_there else {}
+
+
+def _about(key: str, before: Chain, tokens: bytes) -> bytes:
+    """What a state depends on: the model with everything else, and the tokens up to its end."""
+    about = hashlib.blake2b(key.encode(), digest_size=32)
+    about.update(packed(tokens_of(before)))
+    about.update(b"|")
+    about.update(tokens)
+    return about.digest()

@@ -1,0 +1,65 @@
+"""After any walk, with saves and reopenings, the cache holds what a fresh one would."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tchat.engine.kv import KVCache
+from tchat.engine.snapshots import snapshots as module
+from tests.engine.snapshots.conftest import OpenSaved
+from tests.engine.test_kv import WORDS, Walk, logits, ready
+
+ACTS = ["next", "again", "edit", "cut", "stop", "leave", "choose"]
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(ACTS),
+        WORDS.map("".join),
+        st.integers(1, 60),
+        st.sampled_from(["", "save", "reopen", "leave"]),
+    ),
+    min_size=4,
+    max_size=10,
+)
+
+
+@pytest.mark.parametrize("name", ["tiny_model", "tiny_recurrent", "tiny_sliding", "tiny_spm"])
+@settings(
+    max_examples=8,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(steps=STEPS)
+def test_after_any_walk_the_logits_are_those_of_a_fresh_cache(
+    open_saved: OpenSaved,
+    request: pytest.FixtureRequest,
+    name: str,
+    steps: list[tuple[str, str, int, str]],
+) -> None:
+    path: Path = request.getfixturevalue(name)
+    with pytest.MonkeyPatch.context() as patch:
+        for constant, value in (("LEAST", 16), ("GAIN", 1), ("MORE", 1), ("PIECE", 32)):
+            patch.setattr(module, constant, value)
+        patch.setattr("tchat.engine.opening.FIRST_ROOM", 256)  # so that it has to grow
+        patch.setattr("tchat.engine.snapshots.chain.LEAD", 8)
+        fresh = ready(open_saved(path, session=""))
+        walk = Walk(open_saved(path))
+        for act, text, number, then in steps:
+            walk.step(act, text, number)
+            walked = ready(walk.engine)
+            cold = KVCache(fresh.context, fresh.model)
+            cold.clear()
+            assert cold.reserve(len(walked.kv.tokens))
+            assert all(cold.read(walked.kv.tokens))
+            expected = logits(fresh)
+            # Batches of other sizes add up in another order.
+            assert abs(logits(walked) - expected).max() < 0.1 * expected.std()
+            if then:
+                walk.engine.save(leaving=then == "leave")
+            if then in ("reopen", "leave"):
+                walk.engine.close()
+                walk.engine = open_saved(path)
+        walk.engine.close()
