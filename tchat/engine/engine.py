@@ -275,6 +275,9 @@ class Engine:
     def steer(self, control: Sequence[ControlVector]) -> None:
         """Put other control vectors in place of those in force. The model must be loaded."""
         ready = self._ready
+        if self.snapshots is not None:  # they are of the model as it was
+            self.snapshots.close()
+            self.snapshots = None
         ready.context.adapt(Adapters(ready.model, self.options.loras, control).apply)
         ready.kv.clear()
 

@@ -431,3 +431,14 @@ def test_an_engine_without_snapshots_saves_nothing(
     assert engine.save() == 0
     finished(engine.generate(LONG, GREEDY))
     assert engine.save() == 0
+
+
+def test_a_model_that_is_steered_neither_saves_nor_restores(
+    open_saved: OpenSaved, tiny_model: Path, paths: Any
+) -> None:
+    engine = open_saved(tiny_model)
+    list(engine.load())
+    engine.steer(())
+    finished(engine.generate(LONG, GREEDY))
+    assert engine.save() == 0
+    assert not paths.snapshots.exists()
