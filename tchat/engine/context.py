@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import ctypes
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 from tchat.engine.cancel import Cancel
+from tchat.engine.governor import Governor
 from tchat.engine.llama import backend
 from tchat.engine.model import Model
+from tchat.engine.threads import default_threads
 from tchat.errors import DoesNotFit, TchatError, UsageError
 
 CTX_STEP = 256  # llama.cpp's padding of the KV cache; other sizes break
@@ -56,7 +59,7 @@ class Context:
         size: Tokens that it may hold in the end.
         room: Tokens that it holds at first.
         batch: Tokens decoded at once.
-        threads: For reading and writing.
+        threads: For every decode; 0 follows the free cores, see `Governor`.
         cancel: Seen inside a decode.
         kv_type: Type of the KV cache: ``f16``, ``q8_0`` or ``q4_0``.
         flash_attn: ``auto``, ``on`` or ``off``.
@@ -89,7 +92,7 @@ class Context:
         self._model = model  # keeps the weights alive
         self._cancel = cancel
         self._abort = cancel.callback(self._lib.ggml_abort_callback)
-        self._threads = (threads, threads)
+        self._governor = Governor(threads or default_threads(), pinned=threads > 0)
         self._kv_type = kv_type
         self._flash_attn = flash_attn
         self._swa_full = swa_full
@@ -108,7 +111,8 @@ class Context:
         params = self._lib.llama_context_default_params()
         params.n_ctx = room
         params.n_batch = params.n_ubatch = self.batch_size
-        params.n_threads, params.n_threads_batch = self._threads
+        self._threads = self._governor.most
+        params.n_threads = params.n_threads_batch = self._threads
         params.n_seq_max, params.kv_unified = SCRATCH + 1, True
         params.type_k = params.type_v = KV_TYPES[self._kv_type]
         params.flash_attn_type = FLASH_ATTN[self._flash_attn]
@@ -198,11 +202,6 @@ class Context:
         """``llama_context *``."""
         return self._handle
 
-    def set_threads(self, writing: int, reading: int) -> None:
-        """Threads for one-token decodes and for batches; may change between any two decodes."""
-        self._threads = (writing, reading)
-        self._lib.llama_set_n_threads(self._handle, writing, reading)
-
     def decode(self, slots: Sequence[Slot]) -> bool:
         """Decode up to ``batch_size`` tokens; False when the cancel flag stopped it.
 
@@ -235,8 +234,15 @@ class Context:
         return self._run()
 
     def _run(self) -> bool:
+        tokens = self._batch.n_tokens
+        threads = self._governor.threads(tokens)
+        if threads != self._threads:
+            self._threads = threads
+            self._lib.llama_set_n_threads(self._handle, threads, threads)
+        started = time.perf_counter()
         status = self._lib.llama_decode(self._handle, self._batch)
         if status == 0:
+            self._governor.took(tokens, time.perf_counter() - started)
             return True
         if self._cancel.is_set():
             return False

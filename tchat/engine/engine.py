@@ -24,7 +24,6 @@ from tchat.engine.runner import on_large_stack
 from tchat.engine.sampling import fresh_seed
 from tchat.engine.snapshots.snapshots import Snapshots
 from tchat.engine.template import ChatTemplate, Think
-from tchat.engine.threads import default_threads
 from tchat.engine.turns import ChatMessage
 from tchat.errors import DoesNotFit, StorageError
 from tchat.settings import Sampling
@@ -268,7 +267,7 @@ class Engine:
             ready.model,
             layers=layers,
             size=min(OBSERVED, self.context_size),
-            threads=self.options.threads or default_threads(),
+            threads=self.options.threads,
             cancel=self.cancel,
         )
 

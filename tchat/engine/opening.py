@@ -14,7 +14,6 @@ from tchat.engine.context import Context, context_size
 from tchat.engine.llama import backend
 from tchat.engine.model import Model
 from tchat.engine.options import EngineOptions
-from tchat.engine.threads import default_threads
 
 FIRST_ROOM = 2048  # tokens of KV cache to begin with, on the CPU
 
@@ -124,7 +123,7 @@ class Opening:
             size=size,
             room=size if on_gpu else FIRST_ROOM,
             batch=min(options.batch_size, size),
-            threads=options.threads or default_threads(),
+            threads=options.threads,
             cancel=self._cancel,
             kv_type=options.kv_type,
             flash_attn=options.flash_attn,

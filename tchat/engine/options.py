@@ -16,7 +16,7 @@ class EngineOptions:
         path: The model file, checked before.
         template: The chat template in its header; None or empty when it has none.
         ctx_size: Tokens of context wanted; 0 for the model's, up to 8192.
-        threads: 0 for as many as there are physical cores.
+        threads: 0 for as many as there are free cores, as they come and go.
         gpu_layers: Layers on the GPU; -1 for all.
         tensor_split: Share of the model for each GPU; empty for shares by free memory.
         batch_size: Tokens read in one decode; a stop or a progress report comes between two.

@@ -1,8 +1,6 @@
-"""How many threads the engine uses.
+"""How many threads the engine uses at most: physical cores, within what this process may use.
 
-llama.cpp's threads wait for each other by spinning, so one thread more than there are free cores
-costs most of the speed: with one of two cores busy, 2 threads wrote 4-25 tokens a second and 1
-thread 54 (measured). The count is therefore physical cores, within what this process may use.
+How many of them at a time is for the `Governor` to say.
 """
 
 from __future__ import annotations
@@ -15,13 +13,14 @@ from pathlib import Path
 
 def default_threads() -> int:
     """Physical cores within this process's affinity mask and cgroup quota, at least 1."""
-    usable = _usable_cpus()
+    usable = usable_cpus()
     cores = _physical_cores(usable)
     quota = _cgroup_quota()
     return max(1, min(cores, quota) if quota else cores)
 
 
-def _usable_cpus() -> frozenset[int]:
+def usable_cpus() -> frozenset[int]:
+    """Logical CPUs that this process may run on."""
     if hasattr(os, "sched_getaffinity"):
         return frozenset(os.sched_getaffinity(0))
     return frozenset(range(os.cpu_count() or 1))

@@ -108,7 +108,7 @@ class Settings:
         0, "Context window in tokens; 0 is the model's, up to 8192", low=0, high=2**24
     )
     threads: int = setting(
-        0, "Threads; 0 is the physical cores that this process may use", low=0, high=1024
+        0, "Threads; 0 follows the free cores, as they come and go", low=0, high=1024
     )
     gpu_layers: int = setting(
         -1, "Layers on the GPU; -1 is all where the build has one", low=-1, high=10000

@@ -10,6 +10,7 @@ MEASUREMENTS = (
     "models_ls",
     "pull",
     "startup",
+    "threads",
     "turns",
     "tui_transcript",
     "tui_keys",
