@@ -28,10 +28,15 @@ def rows() -> Iterator[Row]:
     def speed(loop: str) -> float:
         return float(child("tests.benchmarks.decode", loop)["rate"])
 
-    chat, high_level = alternated(5, lambda: speed("chat"), lambda: speed("high-level"))
+    chat, high_level, bare = alternated(
+        5, lambda: speed("chat"), lambda: speed("high-level"), lambda: speed("bare")
+    )
     share = ratio(chat, high_level)
     what = f"decode, chat, against llama_cpp.Llama ({statistics.median(high_level):.0f} tok/s)"
     yield Row(what, f"{share:.2f}x", ">= 1.25x", share >= 1.25)
+    limit = ratio(bare, high_level)
+    what = "decode, bare C-API loop, against llama_cpp.Llama: the most there is to gain"
+    yield Row(what, f"{limit:.2f}x", "for comparison", reached=True)
 
 
 class Loops:
@@ -114,17 +119,21 @@ def pairs() -> dict[str, float]:
     }
 
 
-def chat_alone() -> dict[str, float]:
-    """`Chat.send` in a process of its own."""
+def alone(name: str) -> dict[str, float]:
+    """One of `Loops` in a process of its own."""
     with tempfile.TemporaryDirectory() as home:
         loops = Loops(home)
-        rate = statistics.median(loops.chat() for _ in range(3))
+        run = getattr(loops, name)
+        rate = statistics.median(run() for _ in range(3))
         loops.store.close()
     return {"rate": rate}
 
 
 def high_level() -> dict[str, float]:
     """``llama_cpp.Llama.create_chat_completion(stream=True)``, with as many threads."""
+    from tests.benchmarks.peers import without_amx
+
+    without_amx()
     from llama_cpp import Llama
 
     from tchat.engine.threads import default_threads
@@ -157,5 +166,6 @@ def high_level() -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    loop = {"pairs": pairs, "chat": chat_alone, "high-level": high_level}[sys.argv[1]]
-    print(json.dumps(loop()))
+    name = sys.argv[1]
+    whole = {"pairs": pairs, "high-level": high_level}
+    print(json.dumps(whole[name]() if name in whole else alone(name)))

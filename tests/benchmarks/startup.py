@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 import statistics
 import sys
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
+from tests.benchmarks.peers import LLM, TCHAT
 from tests.benchmarks.rows import Row, alternated, first_byte, ratio, wall
 
 PROMPT = "Why is the sky blue?"
@@ -25,8 +24,7 @@ def rows() -> Iterator[Row]:
 
 
 def _bare_calls(environment: dict[str, str]) -> Iterator[Row]:
-    tchat = _command("tchat")
-    calls = ([sys.executable, "-c", "pass"], [tchat, "--version"], [tchat, "--help"])
+    calls = ([sys.executable, "-c", "pass"], [*TCHAT, "--version"], [*TCHAT, "--help"])
     nothing, version, help_page = alternated(
         15, *(lambda c=c: wall(c, env=environment) for c in calls)
     )
@@ -38,8 +36,8 @@ def _bare_calls(environment: dict[str, str]) -> Iterator[Row]:
 
 
 def _first_byte(environment: dict[str, str]) -> Iterator[Row]:
-    ours = [_command("tchat"), PROMPT]
-    theirs = [_command("llm"), "-m", LLM_MODEL, PROMPT]
+    ours = [*TCHAT, PROMPT]
+    theirs = [*LLM, "-m", LLM_MODEL, PROMPT]
     for command in (ours, theirs):  # warm the page cache and the verdict of the model file
         first_byte(command, env=environment)
     mine, other = alternated(
@@ -51,11 +49,3 @@ def _first_byte(environment: dict[str, str]) -> Iterator[Row]:
         f"against llm ({statistics.median(other):.2f} s)"
     )
     yield Row(what, f"{share:.2f}x", "<= 0.45x", share <= 0.45)
-
-
-def _command(name: str) -> str:
-    beside = Path(sys.executable).with_name(name)
-    found = str(beside) if beside.exists() else shutil.which(name)
-    if found is None:
-        raise RuntimeError(f"{name} is not installed")
-    return found
