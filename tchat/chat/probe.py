@@ -2,7 +2,8 @@
 
 Run in a process of its own (``python -m tchat.chat.probe PATH``), because a bad file can abort,
 crash or hang llama.cpp, and a template can run for ever. Prints one line of JSON:
-``{"ok": true}`` or ``{"ok": false, "error": "...", "exit_code": 3}``.
+``{"ok": true, "template": [[topic, state, text], …]}`` or
+``{"ok": false, "error": "...", "exit_code": 3}``.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import json
 import os
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 from tchat.engine.cancel import Cancel
@@ -20,6 +22,7 @@ from tchat.engine.engine import Engine
 from tchat.engine.options import EngineOptions
 from tchat.engine.runner import run_on_engine_thread
 from tchat.engine.template import ChatTemplate
+from tchat.engine.template_doctor import Diagnosis
 from tchat.engine.turns import ChatMessage
 from tchat.errors import DoesNotFit, ExitCode, TchatError
 from tchat.models.facts import read_facts
@@ -30,8 +33,8 @@ RENDER_LIMIT = 5.0  # seconds; honest templates take milliseconds
 PROBE_CONTEXT = 2048  # tokens: little memory, and enough for nearly every template's own text
 
 
-def probe(path: Path) -> None:
-    """Render the template of ``path``, load it, and write one token.
+def probe(path: Path) -> list[Diagnosis]:
+    """Render the template of ``path``, load it, write one token, and look at the template.
 
     Raises:
         TchatError: It cannot be done.
@@ -50,17 +53,27 @@ def probe(path: Path) -> None:
         # A template too long for this small context rendered and is no fault of the file.
         with contextlib.suppress(DoesNotFit):
             collections.deque(engine.generate(MESSAGES, Sampling(temp=0, max_tokens=1)), maxlen=0)
+        with _time_limit():
+            return list(engine.diagnose())
 
 
 def _render(template: str | None) -> None:
-    """Render ``template``; one that does not end ends the process, with a verdict."""
+    """Render ``template`` before anything is loaded."""
+    # Without a vocabulary some templates fail: those are judged with the model.
+    with _time_limit(), contextlib.suppress(TchatError):
+        ChatTemplate.compile(template, bos="", eos="").render(MESSAGES)
+
+
+@contextlib.contextmanager
+def _time_limit() -> Iterator[None]:
+    """A template that does not end ends the process, with a verdict."""
     timer = threading.Timer(RENDER_LIMIT, _give_up)
     timer.daemon = True
     timer.start()
-    # Without a vocabulary some templates fail: those are judged with the model.
-    with contextlib.suppress(TchatError):
-        ChatTemplate.compile(template, bos="", eos="").render(MESSAGES)
-    timer.cancel()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _give_up() -> None:
@@ -77,11 +90,11 @@ def _tell(error: str, code: int) -> None:
 def main(argv: list[str]) -> int:
     """Probe ``argv[1]`` and print the verdict; the exit code is 0 when it is good."""
     try:
-        run_on_engine_thread(lambda: probe(Path(argv[1])), Cancel())
+        diagnoses = run_on_engine_thread(lambda: probe(Path(argv[1])), Cancel())
     except TchatError as error:
         _tell(error.message, error.exit_code)
         return 1
-    print(json.dumps({"ok": True}))  # noqa: T201
+    print(json.dumps({"ok": True, "template": diagnoses}))  # noqa: T201
     return 0
 
 

@@ -12,7 +12,10 @@ COMMANDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "models": (
         "tchat.cli.models",
         "Find, get, judge, keep and remove model files",
-        ("ls", "pull", "search", "default", "register", "alias"),
+        (
+            *("ls", "show", "check", "pull", "search", "rm", "dupes", "du"),
+            *("default", "register", "alias"),
+        ),
     ),
     "sessions": (
         "tchat.cli.sessions",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from tchat.chat.attachments import read_file
+from tchat.cli.confirm import confirm
 from tchat.cli.console import Console
 from tchat.cli.group import group
 from tchat.cli.input import read_all, typed
@@ -104,7 +105,8 @@ def rm(
     with open_sessions(console) as store:
         found = [_find(store, name) for name in sessions]
         if not yes:
-            _confirm(console, found)
+            lines = [f"{each.id}  {each.messages} messages  {_title(each)}" for each in found]
+            confirm(console, lines, "Delete?")
         gone = {session.id for session in found}
         for session_id in gone:
             store.delete(session_id)
@@ -204,23 +206,6 @@ def _format(form: str, output: Path | None) -> str:
     if chosen not in ("md", "json"):
         raise UsageError(f"--format must be md or json, not `{form}`")
     return chosen
-
-
-def _confirm(console: Console, sessions: Sequence[Session]) -> None:
-    """Ask before deleting; only a person can answer.
-
-    Raises:
-        UsageError: Nobody can be asked, or the answer is no.
-    """
-    if not console.stdin_is_terminal:
-        raise UsageError("deleting needs a confirmation", "add --yes")
-    for session in sessions:
-        console.stderr.write(f"{session.id}  {session.messages} messages  {_title(session)}\n")
-    console.stderr.write("Delete? [y/N] ")
-    console.stderr.flush()
-    answer = console.stdin.readline() if console.stdin else b""
-    if answer.strip().lower() not in (b"y", b"yes"):
-        raise UsageError("nothing was deleted")
 
 
 def _title(session: Session) -> str:

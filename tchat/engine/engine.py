@@ -24,6 +24,7 @@ from tchat.engine.runner import on_large_stack
 from tchat.engine.sampling import fresh_seed
 from tchat.engine.snapshots.snapshots import Snapshots
 from tchat.engine.template import ChatTemplate, Think
+from tchat.engine.template_doctor import Diagnosis, diagnose
 from tchat.engine.turns import ChatMessage
 from tchat.errors import DoesNotFit, StorageError
 from tchat.settings import Sampling
@@ -130,6 +131,10 @@ class Engine:
             except DoesNotFit:
                 return size, size, size
             return min(tokens, size), min(used, size), size
+
+    def diagnose(self) -> Iterator[Diagnosis]:
+        """What is to be known about the chat template. The model must be loaded."""
+        return diagnose(self.options.template, self._ready.model)
 
     # Work
 

@@ -143,7 +143,7 @@ def _after_exit(facts: ModelFacts, outcome: Outcome) -> Verdict:
             "see `tchat doctor`",
         )
     if said.get("ok") is True:
-        return Verdict()
+        return Verdict(template=_template_notes(said.get("template")))
     reason = single_line(str(said.get("error") or "no reason given"), LONGEST_REASON)
     if said.get("exit_code") == ExitCode.FIT:
         raise DoesNotFit(reason, "close other programs, or choose a smaller model or quantization")
@@ -159,6 +159,13 @@ def _parse(output: bytes) -> dict[str, object] | None:
     except (ValueError, RecursionError):
         return None
     return said if isinstance(said, dict) and "ok" in said else None
+
+
+def _template_notes(said: object) -> tuple[tuple[str, str, str], ...]:
+    """The lines of the template's examination, as far as they have the form of such lines."""
+    lines = said if isinstance(said, list) else []
+    texts = [[str(part) for part in line] for line in lines if isinstance(line, list)]
+    return tuple((line[0], line[1], line[2]) for line in texts if len(line) == 3)
 
 
 def _last_line(log: bytes) -> str:

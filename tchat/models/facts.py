@@ -88,11 +88,12 @@ def read_facts(path: Path) -> ModelFacts:
         context_length=whole.context_length,
         chat_template=whole.chat_template,
         size=sum(each.file_size for each in headers),
-        sha256="" if parts else _hash_in_name(path),
+        sha256="" if parts else hash_in_name(path),
         shape=shape_of(whole),
     )
 
 
-def _hash_in_name(path: Path) -> str:
+def hash_in_name(path: Path) -> str:
+    """The SHA-256 that the name tells, of the link's target; empty when it tells none."""
     match = NAMED_BY_HASH.fullmatch(path.resolve().name)
     return match[1] if match else ""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -69,6 +69,32 @@ def read_header(path: Path) -> Header:
         except OSError as error:
             reason = error.strerror or "the disk gave an error"
             raise ModelInvalid(f"{label(path)} cannot be read: {reason}", DOWNLOAD_AGAIN) from error
+
+
+def read_strings(path: Path, array: Array, wanted: Iterable[int]) -> dict[int, str]:
+    """Elements of a long array of strings by their places; those out of range are left out.
+
+    Args:
+        path: The file that the header was read from.
+        array: As the header tells of it.
+        wanted: Places, from 0 on.
+
+    Raises:
+        ModelNotFound, ModelInvalid: The file is not what it was when its header was read.
+    """
+    found: dict[int, str] = {}
+    with os.fdopen(open_regular(path), "rb", buffering=0) as file:
+        reader = BoundedReader(file, os.fstat(file.fileno()).st_size)
+        try:
+            reader.skip(array.offset)
+            at = 0
+            for place in sorted({each for each in wanted if 0 <= each < array.count}):
+                reader.skip_strings(place - at)
+                found[place] = reader.string().decode("utf-8", "replace")
+                at = place + 1
+        except (OutOfBounds, OSError) as problem:
+            raise ModelInvalid(f"{label(path)} is not usable: {problem}", DOWNLOAD_AGAIN) from None
+    return found
 
 
 class _Parser:
@@ -141,13 +167,15 @@ class _Parser:
         width = 8 if kind == STRING else SCALARS[kind].size
         if count * width > self._reader.left:
             raise OutOfBounds(f"the array {key[:60]!r} runs past the end of the file")
+        offset = self._reader.position
         if count <= KEPT_ARRAY:
-            return Array(kind, count, tuple(self._scalar(key, kind) for _ in range(count)))
+            items = tuple(self._scalar(key, kind) for _ in range(count))
+            return Array(kind, count, items, offset)
         if kind == STRING:
             self._reader.skip_strings(count)
         else:
             self._reader.skip(count * width)
-        return Array(kind, count)
+        return Array(kind, count, (), offset)
 
     def _text(self, key: str) -> str:
         raw = self._reader.string()

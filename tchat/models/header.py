@@ -14,11 +14,19 @@ KEPT_ARRAY = 512  # elements; llama.cpp's largest count of layers
 
 @dataclass(frozen=True, slots=True)
 class Array:
-    """An array in the metadata; ``items`` is empty when it is longer than `KEPT_ARRAY`."""
+    """An array in the metadata.
+
+    Attributes:
+        type: Of its elements, as GGUF numbers them.
+        count: Elements.
+        items: Empty when there are more than `KEPT_ARRAY`.
+        offset: Of the first element, in bytes from the start of the file.
+    """
 
     type: int
     count: int
     items: tuple[Scalar, ...] = ()
+    offset: int = 0
 
 
 Scalar: TypeAlias = int | float | bool | str

@@ -31,9 +31,16 @@ CREATE TABLE hashes (file TEXT PRIMARY KEY, sha256 TEXT NOT NULL) WITHOUT ROWID
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a probe found out: ``problem`` is to be read after the file's name; empty when well."""
+    """What a probe found out.
+
+    Attributes:
+        problem: To be read after the file's name; empty when well.
+        template: What is to be known about the chat template: topic, state (``ok``, ``note``,
+            ``problem``) and text. Not remembered.
+    """
 
     problem: str = ""
+    template: tuple[tuple[str, str, str], ...] = ()
 
     @property
     def ok(self) -> bool:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from tchat.cli.group import group
+from tchat.cli.models.check import check
+from tchat.cli.models.disk import du, dupes, rm
 from tchat.cli.models.listing import ls
 from tchat.cli.models.naming import alias, default, register
 from tchat.cli.models.pull import pull
 from tchat.cli.models.search import search
+from tchat.cli.models.show import show
 
 app = group("Find, get, judge, keep and remove model files.")
-for command in (ls, pull, search, default, register):
+for command in (ls, show, check, pull, search, rm, dupes, du, default, register):
     app.command()(command)
 app.add_typer(alias, name="alias")

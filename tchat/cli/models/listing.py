@@ -28,7 +28,7 @@ def ls(
     with open_library(console) as library:
         rows = library.models(all=everything)
     if as_json:
-        print_json(console, [_record(row) for row in rows])
+        print_json(console, [record(row) for row in rows])
         return
     lead = ("NAME", "OWNER") if everything else ("NAME",)
     print_rows(console, (*lead, *HEADER), [_cells(row, owner=everything) for row in rows])
@@ -49,7 +49,8 @@ def _cells(row: ModelRow, *, owner: bool) -> Sequence[str]:
     )
 
 
-def _record(row: ModelRow) -> dict[str, Any]:
+def record(row: ModelRow) -> dict[str, Any]:
+    """A row for a program."""
     facts = row.facts
     return {
         "name": row.name,

@@ -1,0 +1,25 @@
+"""Asking before something is deleted or replaced."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from tchat.cli.console import Console
+from tchat.errors import UsageError
+
+
+def confirm(console: Console, lines: Iterable[str], question: str) -> None:
+    """Return when a person says yes to ``question``. The ``lines`` above it are safe to print.
+
+    Raises:
+        UsageError: Nobody can be asked, or the answer is no.
+    """
+    if not console.stdin_is_terminal:
+        raise UsageError("this needs a confirmation", "add --yes")
+    for line in lines:
+        console.stderr.write(f"{line}\n")
+    console.stderr.write(f"{question} [y/N] ")
+    console.stderr.flush()
+    answer = console.stdin.readline() if console.stdin else b""
+    if answer.strip().lower() not in (b"y", b"yes"):
+        raise UsageError("nothing was changed")

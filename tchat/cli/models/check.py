@@ -1,0 +1,61 @@
+"""``tchat models check``: whether a model file is sound, and what its template does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import typer
+
+from tchat.cli.console import Console
+from tchat.cli.listing import print_json, print_rows
+from tchat.cli.models.desk import JSON, open_library
+from tchat.cli.status import StatusLine
+from tchat.models.words import size_text
+
+if TYPE_CHECKING:
+    from tchat.models.examination import Finding, Progress
+
+
+def check(
+    ctx: typer.Context,
+    model: str = typer.Argument(..., metavar="MODEL", help="A model, as `-m` takes it"),
+    quick: bool = typer.Option(False, "--quick", help="Do not read the whole file for its hash"),
+    as_json: bool = JSON,
+) -> int:
+    """Examine a model file: header, content, how it loads, its chat template.
+
+    The exit code is that of the first problem found, or 0.
+    """
+    from tchat.chat.model import probe_command
+
+    console: Console = ctx.obj
+    with open_library(console) as library:
+        events = library.check(model, probe_command, content=not quick)
+        findings = list(_followed(events, console))
+    if as_json:
+        fields = ("topic", "state", "text")
+        print_json(console, [{name: getattr(each, name) for name in fields} for each in findings])
+    else:
+        rows = [(each.topic, each.state, each.text) for each in findings]
+        print_rows(console, ("WHAT", "STATE", "FOUND"), rows)
+    return next((int(each.code) for each in findings if each.code), 0)
+
+
+def _followed(events: Iterator[Progress], console: Console) -> Iterator[Finding]:
+    """The findings among ``events``; the others are shown on a terminal."""
+    from tchat.models.examination import Finding
+    from tchat.models.hashing import Hashing
+
+    line = StatusLine(console)
+    try:
+        for event in events:
+            if isinstance(event, Finding):
+                yield event
+            elif isinstance(event, Hashing):
+                if line.due:
+                    line.show(f"reading {size_text(event.done)} of {size_text(event.total)}")
+            else:
+                line.show("loading it in a process of its own")
+    finally:
+        line.erase()

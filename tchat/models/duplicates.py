@@ -1,0 +1,162 @@
+"""The same content twice on the disk, and one copy of it in the place of two."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tchat.errors import ModelError, StorageError
+from tchat.models.files import FileKey, file_key
+from tchat.models.hashing import Hashing, known_hash
+from tchat.models.place import Found, Owner
+from tchat.models.store import ModelStore
+
+SAMPLE = 1 << 16  # bytes compared at either end before a file is read whole
+CHANGEABLE = frozenset({Owner.HUB, Owner.USER})
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """One file of several alike; ``name`` is the model's, raw."""
+
+    name: str
+    path: Path
+    owner: Owner
+    key: FileKey
+
+
+@dataclass(frozen=True, slots=True)
+class Copies:
+    """Files of one content, that which would stay first.
+
+    Attributes:
+        sha256: Of the content.
+        size: Bytes of each.
+        files: At least two; no two of them are hard links of each other.
+    """
+
+    sha256: str
+    size: int
+    files: tuple[Copy, ...]
+
+    @property
+    def wasted(self) -> int:
+        """Bytes that all copies but one take."""
+        return self.size * (len(self.files) - 1)
+
+    @property
+    def replaceable(self) -> tuple[Copy, ...]:
+        """Those that a hard link can stand in for: not another program's, on the same disk."""
+        first = self.files[0]
+        return tuple(
+            copy
+            for copy in self.files[1:]
+            if copy.owner in CHANGEABLE and copy.key.device == first.key.device
+        )
+
+    @property
+    def saved(self) -> int:
+        """Bytes that hard links would free."""
+        return self.size * len(self.replaceable)
+
+
+def duplicates(
+    places: Iterable[Found], store: ModelStore
+) -> Generator[Hashing, None, list[Copies]]:
+    """Find files of the same content, the largest first: by size, then by both ends, then by hash.
+
+    Nothing is taken from a file's name: what is alike was read. A file that was read before and
+    has not changed since is not read again.
+    """
+    found: list[Copies] = []
+    for group in _alike(_distinct(places, store)):
+        by_hash: dict[str, list[Copy]] = defaultdict(list)
+        for copy in group:
+            try:
+                by_hash[(yield from known_hash(copy.path, store))].append(copy)
+            except ModelError:
+                continue
+        found += [_copies(sha256, files) for sha256, files in by_hash.items() if len(files) > 1]
+    return sorted(found, key=lambda copies: -copies.wasted)
+
+
+def link(copies: Copies) -> int:
+    """Put hard links to the first file in the place of those that are `Copies.replaceable`.
+
+    Returns:
+        Bytes freed.
+
+    Raises:
+        StorageError: A file changed, or the disk or its permissions stand in the way; each file
+            is still whole.
+    """
+    first = copies.files[0]
+    for copy in copies.replaceable:
+        for each in (first, copy):
+            if file_key(each.path) != each.key:
+                raise StorageError(f"{each.path} changed meanwhile", "look for copies again")
+        fresh = copy.path.with_name(f".{copy.path.name}.{os.getpid()}.tmp")
+        try:
+            fresh.hardlink_to(first.path)
+            fresh.replace(copy.path)
+        except OSError as error:
+            fresh.unlink(missing_ok=True)
+            raise StorageError(
+                f"cannot link {copy.path} to {first.path}: {error.strerror or error}",
+                "both must be on one disk and yours",
+            ) from error
+    return copies.saved
+
+
+def _distinct(places: Iterable[Found], store: ModelStore) -> Iterator[Copy]:
+    """Each file once, however many names lead to it."""
+    seen: set[tuple[int, int]] = set()
+    for found in places:
+        for path in _files(found, store):
+            try:
+                key = file_key(path)
+            except ModelError:
+                continue
+            if (key.device, key.inode) not in seen:
+                seen.add((key.device, key.inode))
+                yield Copy(found.name, path, found.owner, key)
+
+
+def _files(found: Found, store: ModelStore) -> Iterator[Path]:
+    """Where the content of a model lies, behind all links."""
+    try:
+        facts = store.facts(found.path)
+    except ModelError:
+        return
+    yield from (Path(os.path.realpath(path)) for path in (facts.path, *facts.parts))
+
+
+def _alike(copies: Iterable[Copy]) -> Iterator[list[Copy]]:
+    """Those of one size whose ends are the same."""
+    groups: dict[tuple[int, bytes], list[Copy]] = defaultdict(list)
+    sizes: dict[int, list[Copy]] = defaultdict(list)
+    for copy in copies:
+        sizes[copy.key.size].append(copy)
+    for size, group in sizes.items():
+        for copy in group if len(group) > 1 else ():
+            groups[size, _ends(copy.path, size)].append(copy)
+    return (group for group in groups.values() if len(group) > 1)
+
+
+def _ends(path: Path, size: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            start = file.read(SAMPLE)
+            file.seek(max(0, size - SAMPLE))
+            return start + file.read(SAMPLE)
+    except OSError:
+        return str(path).encode("utf-8", "replace")  # like no other
+
+
+def _copies(sha256: str, files: list[Copy]) -> Copies:
+    """That stays which may not be changed."""
+    kept_first = sorted(files, key=lambda copy: copy.owner in CHANGEABLE)
+    return Copies(sha256, files[0].key.size, tuple(kept_first))

