@@ -85,6 +85,7 @@ class Observer:
 
     def _shape(self, params: Any) -> None:
         params.embeddings = True
+        params.n_outputs_max = params.n_batch
         params.pooling_type = 0  # LLAMA_POOLING_TYPE_NONE: a state for each token
         if self._watch is not None:
             params.cb_eval = self._watch.callback
