@@ -24,6 +24,7 @@ SLOWER = 1.3  # times the best time, which also does where the system tells no l
 GAIN = 0.95  # a trial must get below this share of the time
 WASTE = 1.5  # a trial ends when it took this much more than it should
 REST = (0.3, 10.0)  # seconds without a trial after one that failed: at first, and at most
+BLIND = 5.0  # seconds after a trial, one of more threads is due whatever the load
 TRIAL = 0.1  # seconds of decodes for a trial, at least one and at most 8
 
 Clock = Callable[[], float]
@@ -105,6 +106,7 @@ class Pace:
         self._best: dict[tuple[int, int], float] = {}  # (threads, tokens): best window's mean
         self._trial: _Trial | None = None
         self._rests = {-1: _Rest(), 1: _Rest()}
+        self._blind = 0.0  # when more threads are tried without idle cores
 
     @property
     def tries(self) -> bool:
@@ -131,8 +133,9 @@ class Pace:
         if not self._window:
             return
         means, slowness = self._means()
-        if more and self._kept < self._most:
-            way, step = 1, more
+        # Idle cores are no condition: what runs at a low priority fills them, and gives way.
+        if self._kept < self._most and (more or now >= self._blind):
+            way, step = 1, max(more, 1)
         elif self._kept > 1 and (fewer or slowness > SLOWER):
             way, step = -1, max(fewer, 1)
         else:
@@ -167,6 +170,7 @@ class Pace:
         else:
             rest.fail(now, trial.slowness)
         self._trial, self.threads = None, self._kept
+        self._blind = now + BLIND
 
 
 class _Trial:

@@ -35,9 +35,10 @@ def measure() -> dict[str, dict[str, object]]:
     from tchat.engine.model import Model
     from tchat.engine.threads import default_threads
     from tchat.models.resolve import resolve
+    from tchat.paths import user_paths
 
     most, cancel = default_threads(), Cancel()
-    model = Model(resolve("starter"), cancel=cancel)
+    model = Model(resolve("starter", user_paths()), cancel=cancel)
     text = model.tokenize(PROMPT, special=False)
 
     def opened(threads: int) -> KVCache:

@@ -96,6 +96,21 @@ def test_it_works_where_the_system_tells_no_load() -> None:
     assert set(machine.run(governor, 10)) == {2}
 
 
+def test_cores_that_only_work_of_low_priority_fills_are_taken_again() -> None:
+    class Nice(Machine):
+        def since_last(self) -> Load | None:
+            return Load(self.cores, 0.0)
+
+    machine = Nice(2, taken=1)
+    governor = governed(machine)
+    machine.run(governor, 3)
+    assert governor.threads(1) == 1
+    machine.taken = 0
+    machine.run(governor, 7)
+    counts = machine.run(governor, 10)
+    assert counts.count(2) > 0.9 * len(counts)
+
+
 def test_what_does_not_pay_is_seldom_tried() -> None:
     class Patient(Machine):
         def seconds(self, threads: int, tokens: int = 1) -> float:
