@@ -15,6 +15,10 @@ from tchat.sanitize import decode_input, single_line
 # No context window holds more; what is larger was given by mistake.
 LARGEST = 64 * 2**20
 _FENCE = 3
+# A file as `Attachment` writes it, up to the fence of its end and the empty line behind that.
+_FILE = re.compile(
+    r"File (?P<name>[^\n]+):\n(?P<fence>`{3,})\n.*?\n(?P=fence)(?:\n\n|\Z)", re.DOTALL
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,16 @@ def with_attachments(prompt: str, attachments: Iterable[Attachment]) -> str:
     its beginning in the KV cache.
     """
     return joined([*map(str, attachments), prompt])
+
+
+def parted(prompt: str) -> tuple[list[str], str]:
+    """The names of the files in front of a prompt of `with_attachments`, and the rest of it."""
+    names: list[str] = []
+    at = 0
+    while match := _FILE.match(prompt, at):
+        names.append(match["name"])
+        at = match.end()
+    return names, prompt[at:]
 
 
 def joined(parts: Iterable[str]) -> str:

@@ -132,8 +132,15 @@ class Chat:
 
     @property
     def session(self) -> Session | None:
-        """The session; None before the first prompt of a new one."""
+        """The session; None before the first prompt of a new one.
+
+        It may be replaced by what it is after a change, such as of its title or system prompt.
+        """
         return self._session
+
+    @session.setter
+    def session(self, session: Session) -> None:
+        self._session = session
 
     @property
     def facts(self) -> ModelFacts | None:

@@ -22,6 +22,9 @@ class Surface(Flag):
     BOTH = LINES | SCREEN
 
 
+_SCREEN = Surface.SCREEN
+
+
 @dataclass(frozen=True, slots=True)
 class SlashCommand:
     """One command.
@@ -65,9 +68,14 @@ COMMANDS = (
     SlashCommand("regen", "", "Another reply to the last message", ("retry",)),
     SlashCommand("continue", "", "Go on with a reply that was stopped"),
     SlashCommand("edit", "[TEXT]", "Replace your last message"),
-    SlashCommand("copy", "", "Copy the last reply", surface=Surface.SCREEN),
+    SlashCommand("prefill", "TEXT", "Another reply, which begins with TEXT", surface=_SCREEN),
+    SlashCommand("pin", "", "Keep your last message in the context, or not", surface=_SCREEN),
+    SlashCommand("delete", "", "Delete the last message", surface=_SCREEN),
+    SlashCommand("undo", "", "Bring back what was deleted", surface=_SCREEN),
+    SlashCommand("branches", "", "All branches of the session", ("tree",), surface=_SCREEN),
+    SlashCommand("copy", "", "Copy the last reply", surface=_SCREEN),
     SlashCommand("file", "PATH", "Put a file before the next message", ("read",)),
-    SlashCommand("prompt", "[NAME]", "Insert a prompt template", surface=Surface.SCREEN),
+    SlashCommand("prompt", "[NAME]", "Insert a prompt template", surface=_SCREEN),
     SlashCommand("system", "[TEXT]", "Show or set the system prompt"),
     SlashCommand("model", "[NAME]", "Show or change the model"),
     SlashCommand("set", "NAME VALUE", "Change a setting for this chat"),
@@ -76,11 +84,12 @@ COMMANDS = (
     SlashCommand("title", "[TEXT]", "Show or set the session's title"),
     SlashCommand("sessions", "", "List the latest sessions"),
     SlashCommand("open", "[ID]", "Go on with another session"),
-    SlashCommand("search", "[WORDS]", "Find messages in all sessions", surface=Surface.SCREEN),
+    SlashCommand("search", "[WORDS]", "Find messages in all sessions", surface=_SCREEN),
     SlashCommand("export", "[FILE]", "Write the session as Markdown", ("save",)),
     SlashCommand("stats", "", "Tokens and times"),
-    SlashCommand("private", "", "Store nothing from here on, or again", surface=Surface.SCREEN),
-    SlashCommand("theme", "[NAME]", "Choose the colours", surface=Surface.SCREEN),
+    SlashCommand("details", "", "Times and token counts, on and off", surface=_SCREEN),
+    SlashCommand("private", "", "Store nothing from here on, or again", surface=_SCREEN),
+    SlashCommand("theme", "[NAME]", "Choose the colours", surface=_SCREEN),
     SlashCommand("version", "", "Version of tchat"),
     SlashCommand("quit", "", "End the chat", ("exit", "bye")),
 )
@@ -111,7 +120,8 @@ def parse_input(text: str, commands: Iterable[SlashCommand] = COMMANDS) -> Call 
     command = known.get(name.lower())
     if command is None:
         shown = single_line(name, 40)
-        hint = did_you_mean(name.lower(), known) or "/help lists the commands"
+        names = [f"/{each}" for each in known]
+        hint = did_you_mean(f"/{name.lower()}", names) or "/help lists the commands"
         raise UsageError(f"there is no command /{shown}", f"{hint} (//{shown} sends it as text)")
     if argument and not command.takes:
         raise UsageError(f"/{name} takes nothing behind it", f"//{name} sends the line as text")

@@ -138,6 +138,9 @@ class Settings:
         "auto", "Reasoning of models that have a switch for it", choices=("auto", "on", "off")
     )
     show_reasoning: bool = setting(False, "Print the reasoning too")
+    show_details: bool = setting(
+        False, "Show models, times and token counts in the chat screen", flag="-"
+    )
     markdown: str = setting(
         "auto", "Render Markdown; auto is on a terminal only", choices=("auto", "always", "never")
     )

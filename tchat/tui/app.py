@@ -7,23 +7,28 @@ import signal
 from contextlib import suppress
 from typing import ClassVar
 
+from textual import work
 from textual.app import App
 from textual.binding import BindingType
 from textual.driver import Driver
+from textual.worker import WorkerFailed
 
-from tchat.errors import Interrupted
+from tchat.errors import Interrupted, StorageError, TchatError
 from tchat.paths import Paths
 from tchat.sessions.records import Session
 from tchat.sessions.store import SessionStore
 from tchat.settings import Settings
+from tchat.tui.clipboard import copy
 from tchat.tui.conversation import Conversation
+from tchat.tui.every_key import EVERY_KEY
 from tchat.tui.keymap import remap
 from tchat.tui.screens.chat import ChatScreen
+from tchat.tui.terminal import guarded
 from tchat.tui.theme_variables import variable_defaults
-from tchat.tui.themes import DEFAULT, Snapshot, changed, load_themes
+from tchat.tui.themes import DEFAULT, LoadedThemes, Snapshot, changed, load_themes
 
 THEME_CHECK = 1.0  # seconds between two looks at the user's themes
-_STOPPING = ("SIGTERM", "SIGHUP")
+_STOPPING = ("SIGTERM", "SIGHUP", "SIGINT")
 
 
 class TchatApp(App[None]):
@@ -35,6 +40,12 @@ class TchatApp(App[None]):
         store: The sessions; it stays open when the app ends.
         session: The one to go on with.
         draft: Text to begin the prompt with.
+        problem: Why ``store`` is in memory, against the user's wish; None when it is not.
+
+    Attributes:
+        conversation: The chat.
+        ended_by: The signal that ended it, or 0.
+        broken_by: What nobody foresaw and ended it, or None.
     """
 
     TITLE = "tchat"
@@ -50,15 +61,18 @@ class TchatApp(App[None]):
         *,
         session: Session | None = None,
         draft: str = "",
+        problem: TchatError | None = None,
     ) -> None:
         super().__init__()
         self._settings = settings
         self._paths = paths
-        self._conversation = Conversation(settings, paths, store)
         self._session = session
         self._draft = draft
+        self._problem = problem
         self._theme_files: Snapshot = {}
+        self.conversation = Conversation(settings, paths, store)
         self.ended_by = 0
+        self.broken_by: BaseException | None = None
 
     def get_driver_class(self) -> type[Driver]:
         """Textual's driver of this system, made fit for terminals that go away."""
@@ -75,13 +89,19 @@ class TchatApp(App[None]):
 
     async def on_mount(self) -> None:
         """Take the user's colours and keys, and open the chat."""
-        problems = self._load_themes()
-        keymap, warnings = remap(self._settings.keys)
+        problems = self._take_themes(load_themes(self._paths))
+        if self._settings.theme in self.available_themes:
+            self.theme = self._settings.theme
+        else:
+            problems.append(f"there is no theme {self._settings.theme}; {DEFAULT} is used")
+            self.theme = DEFAULT
+        keymap, warnings = remap(self._settings.keys, EVERY_KEY)
         self.set_keymap(keymap)
         self._handle_signals()
-        await self.push_screen(ChatScreen(self._conversation, self._session, self._draft))
-        for problem in (*problems, *warnings):
-            self.notify(problem, severity="warning", markup=False)
+        await self.push_screen(
+            ChatScreen(self.conversation, self._session, self._draft, self._problem)
+        )
+        self._warn([*problems, *warnings])
         self._theme_files = changed(self._paths.themes, {}) or {}
         self.set_interval(THEME_CHECK, self._watch_themes)
 
@@ -89,34 +109,47 @@ class TchatApp(App[None]):
         """Stop what runs, keep what was written, and leave."""
         for screen in self.screen_stack:
             self.workers.cancel_group(screen, "turn")  # it would draw on what is being taken down
-        await self._conversation.close()
+        await self.conversation.close()
         self.exit()
 
-    def _load_themes(self) -> list[str]:
-        themes, problems = load_themes(self._paths)
-        for theme in themes:
-            self.register_theme(theme)
-        wanted = self._settings.theme
-        if wanted in self.available_themes:
-            self.theme = wanted
-        else:
-            problems.append(f"there is no theme {wanted}; {DEFAULT} is used")
-            self.theme = DEFAULT
-        return problems
+    def copy_to_clipboard(self, text: str) -> None:
+        """Copy by the system's own tool, else through the terminal; say by what."""
+        self._clipboard = text
+        self._copy(text)
 
-    def _watch_themes(self) -> None:
+    @work(group="copy", exclusive=True, exit_on_error=False)
+    async def _copy(self, text: str) -> None:
+        used = await asyncio.to_thread(copy, text, super().copy_to_clipboard)
+        if used:
+            self.notify(f"Copied {len(text):,} characters by {used}.", markup=False)
+        else:
+            problem = "Too long for the terminal; install xclip or wl-copy."
+            self.notify(problem, severity="error", markup=False)
+
+    # Themes
+
+    def _take_themes(self, loaded: LoadedThemes) -> list[str]:
+        for theme in loaded.themes:
+            self.register_theme(theme)
+        return loaded.problems
+
+    @work(group="themes", exclusive=True, exit_on_error=False)
+    async def _watch_themes(self) -> None:
         """Take a theme file of the user's as soon as it is saved."""
-        files = changed(self._paths.themes, self._theme_files)
+        files = await asyncio.to_thread(changed, self._paths.themes, self._theme_files)
         if files is None:
             return
         self._theme_files = files
-        themes, problems = load_themes(self._paths)
-        for theme in themes:
-            self.register_theme(theme)
+        problems = self._take_themes(await asyncio.to_thread(load_themes, self._paths))
         self._invalidate_css()
         self.refresh_css(animate=False)
+        self._warn(problems)
+
+    def _warn(self, problems: list[str]) -> None:
         for problem in problems:
             self.notify(problem, severity="warning", markup=False)
+
+    # How it ends
 
     def _handle_signals(self) -> None:
         """Textual restores the terminal when it ends by itself, and not on SIGTERM and SIGHUP."""
@@ -131,6 +164,17 @@ class TchatApp(App[None]):
         self.ended_by = number
         self.run_worker(self.action_quit(), exit_on_error=False)
 
+    def _handle_exception(self, error: Exception) -> None:
+        """End without a traceback on the terminal; `run_screen` raises what broke it."""
+        self.conversation.cancel.set()
+        if self.broken_by is None:
+            self.broken_by = error.error if isinstance(error, WorkerFailed) else error
+        if self.is_headless:  # under a test, which is told
+            super()._handle_exception(error)
+        else:
+            self._return_code = 1
+            self._close_messages_no_wait()
+
 
 def run_screen(
     settings: Settings,
@@ -139,14 +183,23 @@ def run_screen(
     *,
     session: Session | None = None,
     draft: str = "",
+    problem: TchatError | None = None,
 ) -> int:
     """Open the chat screen and return the exit code.
 
     Raises:
         Interrupted: A signal ended it.
+        StorageError: Something of the chat could not be stored.
+        Exception: What nobody foresaw; the terminal is restored, and what was written stored.
     """
-    app = TchatApp(settings, paths, store, session=session, draft=draft)
-    app.run()
+    app = TchatApp(settings, paths, store, session=session, draft=draft, problem=problem)
+    with guarded(paths.log_file):
+        app.run()
+    if app.broken_by is not None:
+        asyncio.run(app.conversation.close())
+        raise app.broken_by
     if app.ended_by:
         raise Interrupted(app.ended_by)
+    if failure := app.conversation.failure:
+        raise StorageError(f"{failure.message}; the last messages are lost", failure.hint)
     return app.return_code or 0

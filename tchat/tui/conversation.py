@@ -3,25 +3,40 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import replace
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import TypeVar
 
 from tchat.chat.chat import Chat, Measure
+from tchat.chat.own_settings import is_own, own_settings
 from tchat.engine.async_runner import EngineThread
 from tchat.engine.cancel import Cancel
 from tchat.engine.events import Event
-from tchat.errors import UsageError
+from tchat.errors import StorageError, UsageError
 from tchat.models.facts import ModelFacts
 from tchat.paths import Paths
-from tchat.sessions.records import Deleted, Hit, Message, Session
+from tchat.sessions.records import Deleted, Message, Session
+from tchat.sessions.sheltered import ShelteredStore
 from tchat.sessions.store import SessionStore
-from tchat.settings import Settings
-from tchat.tui.entries import entries_of
+from tchat.settings import Settings, Value, keys
+from tchat.tui.entries import entries_of, entry_of
 from tchat.tui.widgets.transcript.entry import Entry
 
 T = TypeVar("T")
 Act = Callable[[Chat], Iterator[Event]]
+
+# Settings that a loaded model goes on with; the others are what it is loaded by.
+LIVE = frozenset(
+    {"system", "think", "show_reasoning", "show_details", "markdown", "log_chats", "theme"}
+)
+
+
+def needs_loading(before: Settings, values: Mapping[str, Value]) -> bool:
+    """Whether the model must be loaded anew for ``values``."""
+    return any(
+        name not in LIVE and not key.section and key.value_in(before) != value
+        for name, value in values.items()
+        if (key := keys()[name])
+    )
 
 
 class Conversation:
@@ -29,16 +44,28 @@ class Conversation:
 
     The engine's calls run on one thread. The store's run on others, since it is safe to share and
     the engine may be busy for minutes.
+
+    Attributes:
+        base: The settings that a new session begins with.
+        settings: Those in force: the base, and over it what the session sets for itself.
+        paths: The user's folders.
+        cancel: Stops what the engine does.
+        private: Whether nothing is stored.
+        lasting: The store of all sessions.
     """
 
     def __init__(self, settings: Settings, paths: Paths, store: SessionStore) -> None:
-        self.settings = settings
+        self.base = self.settings = settings
         self.paths = paths
         self.cancel = Cancel()
         self.private = store.path is None
-        self._store = self._lasting = store
+        self.lasting = store
+        self._own: dict[str, Value] = {}
+        self._ground = store  # the lasting one, or that of the private session
+        self._unsaved: list[ShelteredStore] = []
+        self._store = ShelteredStore(store)
         self._engine = EngineThread(self.cancel)
-        self._chat = Chat(settings, paths, store, cancel=self.cancel)
+        self._chat = Chat(settings, paths, self._store, cancel=self.cancel)
 
     @property
     def session(self) -> Session | None:
@@ -61,68 +88,133 @@ class Conversation:
         return "GPU" if gpu else "CPU"
 
     async def close(self) -> None:
-        """Stop what is running and free the model."""
+        """Stop what is running, store what is only in memory, and free the model."""
         self.cancel.set()
         await self._engine.run(self._chat.close)
         self._engine.close()
+        await self._try_to_store()
+        if self._ground is not self.lasting:
+            self._ground.close()
 
     # The engine
 
     def stream(self, act: Act) -> AsyncIterator[list[Event]]:
         """Do something with the chat; yields its events in batches."""
-        self.cancel.clear()
-        chat = self._chat
-        return self._engine.stream(lambda: act(chat))
+
+        def begin() -> Iterator[Event]:
+            self.cancel.clear()
+            return act(self._chat)
+
+        return self._engine.stream(begin)
 
     async def measure(self, draft: str) -> Measure | None:
         """Exact tokens of a draft; None while the model is not loaded."""
         return await asyncio.to_thread(self._chat.measure, draft)
 
-    async def use(self, settings: Settings) -> bool:
-        """Take other settings; returns whether the model must be loaded anew for them."""
+    async def find_model(self, name: str) -> None:
+        """Look for the file of a model.
+
+        Raises:
+            ModelError: It is not there.
+        """
+        import importlib
+
+        from tchat.models.resolve import resolve
+
+        importlib.invalidate_caches()  # the starter model may have been installed a moment ago
+        await asyncio.to_thread(resolve, name, self.paths)
+
+    # Settings
+
+    async def change(self, values: Mapping[str, Value]) -> bool:
+        """Take other settings for this chat; returns whether the model must be loaded anew.
+
+        Sampling, reasoning and the system prompt are the session's own and kept with it.
+        """
         before = self.settings
-        alike = replace(
-            settings,
-            sampling=before.sampling,
-            think=before.think,
-            theme=before.theme,
-            markdown=before.markdown,
-            show_reasoning=before.show_reasoning,
-            log_chats=before.log_chats,
-            system=before.system,
-            keys=before.keys,
-        )
-        self.settings = settings
-        if alike == before:
-            self._chat.settings = settings
-            return False
-        await self._rejoin(self.session, keep_model=False)
-        return True
+        for name, value in values.items():
+            key = keys()[name]
+            self.settings = key.put(self.settings, value)
+            if is_own(key):
+                self._own[name] = value
+            elif name != "system":
+                self.base = key.put(self.base, value)
+        if any(map(is_own, map(keys().__getitem__, values))):
+            await self._keep_own()
+        if "system" in values:
+            await self._set_system(str(values["system"]))
+        if needs_loading(before, values):
+            await self._rejoin(self.session, keep_model=False)
+            return True
+        self._chat.settings, self._chat.own = self.settings, self._own
+        return False
+
+    def keep(self, values: Mapping[str, Value]) -> None:
+        """Begin new sessions with these settings too."""
+        for name, value in values.items():
+            self.base = keys()[name].put(self.base, value)
+
+    async def _keep_own(self) -> None:
+        if self.session is not None:
+            self._chat.session = await asyncio.to_thread(
+                self._store.update, self.session.id, settings=self._own
+            )
+
+    async def _set_system(self, text: str) -> None:
+        if self.session is not None:
+            self._chat.session = await asyncio.to_thread(
+                self._store.update, self.session.id, system=text
+            )
+
+    def _settings_of(self, session: Session | None) -> Settings:
+        """Note what ``session`` sets for itself, and put it over the base."""
+        self._own = own_settings(session.settings) if session else {}
+        settings = self.base
+        for name, value in self._own.items():
+            settings = keys()[name].put(settings, value)
+        return settings
 
     # The session
 
     async def open(self, session: Session | None) -> None:
-        """Go on in ``session``, or in a new one; the model stays."""
+        """Go on in a stored ``session``, which ends private mode, or in a new one."""
+        await self._leave()
+        if session is not None:
+            self.private = self.lasting.path is None
+        before, stored = self._ground, not self.private or self.lasting.path is None
+        self._ground = self.lasting if stored else SessionStore.in_memory()
+        self._store = ShelteredStore(self._ground, session.id if session else "")
+        self.settings = self._settings_of(session)
         await self._rejoin(session, keep_model=True)
+        if before is not self.lasting:
+            before.close()
 
     async def set_private(self, private: bool) -> None:
         """Begin a session that is not stored, or one that is."""
         if private == self.private:
             return
-        if self._lasting.path is None:
+        if self.lasting.path is None:
             raise UsageError("this chat was opened to store nothing", "open another without -n")
         self.private = private
-        self._store = SessionStore.in_memory() if private else self._lasting
-        await self._rejoin(None, keep_model=True)
+        await self.open(None)
+
+    async def _leave(self) -> None:
+        """Stop what runs; keep what could not be stored for another try."""
+        self.cancel.set()
+        await self._engine.run(lambda: None)
+        if self._store.failure is not None:
+            self._unsaved.append(self._store)
+            await self._try_to_store()
 
     async def _rejoin(self, session: Session | None, *, keep_model: bool) -> None:
         """Wait until the engine is free, then join the session to the model, or to another."""
         old = self._chat
 
-        def rejoin() -> Chat:
+        def rejoin() -> None:
             model = old.release() if keep_model else None
             old.close()
-            return Chat(
+            # Here, so that what was asked for meanwhile finds it.
+            self._chat = Chat(
                 self.settings,
                 self.paths,
                 self._store,
@@ -130,36 +222,76 @@ class Conversation:
                 cancel=self.cancel,
                 model=model,
             )
+            self._chat.own = self._own
 
         self.cancel.set()
-        self._chat = await self._engine.run(rejoin)
+        await self._engine.run(rejoin)
+
+    # A disk that cannot be written
+
+    @property
+    def failure(self) -> StorageError | None:
+        """Why something is in memory only; None when all is stored."""
+        stores = (self._store, *self._unsaved)
+        return next((store.failure for store in stores if store.failure), None)
+
+    async def store_again(self) -> None:
+        """Store what is only in memory. New messages may have other ids afterwards.
+
+        Raises:
+            StorageError: It still cannot be done.
+        """
+        for store in [*self._unsaved, self._store]:
+            await asyncio.to_thread(store.write_back)
+        self._unsaved.clear()
+
+    async def _try_to_store(self) -> None:
+        try:
+            await self.store_again()
+        except StorageError:
+            return  # `failure` tells
+
+    # The messages
 
     async def entries(self) -> list[Entry]:
         """The active path of the session, for the transcript."""
         return await self._read(self._entries, [])
 
+    async def find_entry(self, message_id: int) -> Entry | None:
+        """The entry of one message; None when it is not there any more."""
+
+        def read() -> Entry | None:
+            try:
+                message = self._store.message(message_id)
+            except UsageError:
+                return None
+            places = self._store.positions(message.session_id)
+            return entry_of(message, places.get(message.id, (1, 1)))
+
+        return await asyncio.to_thread(read)
+
+    async def message(self, message_id: int) -> Message:
+        """One message."""
+        return await asyncio.to_thread(self._store.message, message_id)
+
     async def branch(self) -> list[Message]:
         """The active path of the session."""
         return await self._read(lambda session: self._store.branch(session.id), [])
-
-    async def positions(self) -> dict[int, tuple[int, int]]:
-        """Which of how many siblings messages are, for those that have any."""
-        return await self._read(lambda session: self._store.positions(session.id), {})
 
     async def tree(self) -> list[Message]:
         """All messages of the session."""
         return await self._read(lambda session: list(self._store.tree(session.id).messages), [])
 
-    async def flip(self, message_id: int, step: int) -> bool:
-        """Go ``step`` siblings on from a message; False where there is none."""
+    async def flip(self, message_id: int, step: int) -> int | None:
+        """Go ``step`` siblings on from a message, to the one returned; None where there is none."""
 
-        def flip() -> bool:
+        def flip() -> int | None:
             siblings = [each.id for each in self._store.siblings(message_id)]
             place = siblings.index(message_id) + step
             if not 0 <= place < len(siblings):
-                return False
+                return None
             self._store.activate(siblings[place])
-            return True
+            return siblings[place]
 
         return await asyncio.to_thread(flip)
 
@@ -167,52 +299,35 @@ class Conversation:
         """Put a message on the active path."""
         await asyncio.to_thread(self._store.activate, message_id)
 
+    async def pin(self, message_id: int, pinned: bool) -> None:
+        """Keep a message in the context window, or let it leave like others."""
+        await asyncio.to_thread(self._store.pin, message_id, pinned)
+
     async def delete_message(self, message_id: int) -> Deleted:
         """Delete a message with all below it."""
         return await asyncio.to_thread(self._store.delete_message, message_id)
 
-    # All sessions
-
-    async def sessions(self) -> list[Session]:
-        """The stored sessions, the one used last first."""
-        return await asyncio.to_thread(self._lasting.sessions)
-
-    async def find(self, piece: str) -> Session:
-        """The stored session whose id begins or ends with ``piece``."""
-        return await asyncio.to_thread(self._lasting.get, piece)
-
-    async def search(self, words: str) -> list[Hit]:
-        """Messages of stored sessions that contain ``words``."""
-        return await asyncio.to_thread(self._lasting.search, words)
+    async def restore_message(self, deleted: Deleted) -> None:
+        """Undo the deletion of a message."""
+        await asyncio.to_thread(self._store.restore, deleted)
 
     async def rename(self, session_id: str, title: str) -> None:
-        """Give a session another title."""
-        await asyncio.to_thread(self._lasting.rename, session_id, title)
+        """Give a session, this one or another, another title."""
+        is_open = self.session is not None and self.session.id == session_id
+        store = self._store if is_open else self.lasting
+        session = await asyncio.to_thread(store.rename, session_id, title)
+        if is_open:
+            self._chat.session = session
 
-    async def delete(self, session_id: str) -> Deleted:
-        """Delete a session; the one that is open is left first."""
-        if self.session is not None and self.session.id == session_id:
-            await self.open(None)
-        return await asyncio.to_thread(self._lasting.delete, session_id)
-
-    async def restore(self, deleted: Deleted) -> Session:
-        """Undo a deletion."""
-        return await asyncio.to_thread(self._lasting.restore, deleted)
-
-    async def set_system(self, text: str) -> None:
-        """Set the system prompt, of this session when there is one."""
-        self.settings = self._chat.settings = replace(self.settings, system=text)
-        if self.session is not None:
-            session = await asyncio.to_thread(self._store.update, self.session.id, system=text)
-            await self.open(session)
-
-    async def export(self, session_id: str) -> str:
-        """A session as Markdown."""
+    async def markdown(self, session_id: str) -> str:
+        """A session, this one or another, as Markdown."""
         from tchat.sessions.export import to_markdown
 
+        is_open = self.session is not None and self.session.id == session_id
+        store = self._store if is_open else self.lasting
+
         def export() -> str:
-            session = self._store.get(session_id)
-            return to_markdown(session, self._store.branch(session_id))
+            return to_markdown(store.get(session_id), store.branch(session_id))
 
         return await asyncio.to_thread(export)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 
-from tchat.sessions.records import Message
+from tchat.chat.attachments import parted
+from tchat.sessions.records import Message, Role
 from tchat.tui.widgets.transcript.entry import Entry
 
 
@@ -14,16 +16,25 @@ def entries_of(branch: Sequence[Message], positions: Mapping[int, tuple[int, int
 
 
 def entry_of(message: Message, sibling: tuple[int, int] = (1, 1)) -> Entry:
-    """The entry of one message."""
+    """The entry of one message; files that were put in front are named only."""
     usage = message.usage
+    files, text = parted(message.text) if message.role is Role.USER else ([], message.text)
     return Entry(
         key=message.id,
         role=message.role.value,
-        text=message.text,
+        text=text,
         reasoning=message.reasoning,
         status=message.status.value,
         created_at=message.created_at,
         tokens=usage.get("completion"),
         reasoning_tokens=usage.get("reasoning"),
         sibling=sibling,
+        pinned=message.pinned,
+        attachments=tuple(files),
+        label=_maker(message),
     )
+
+
+def _maker(message: Message) -> str:
+    """The model that wrote a message, without its folder: ``SmolLM2-135M-Instruct.Q4_1``."""
+    return PurePath(message.model).name.removesuffix(".gguf")

@@ -21,7 +21,16 @@ ALIASES = {
 }
 
 # Keys of these are live at the same time, and so are those of one scope.
-_TOGETHER = (frozenset({Scope.CHAT, Scope.PROMPT}), frozenset({Scope.CHAT, Scope.MESSAGES}))
+_TOGETHER = (
+    frozenset({Scope.CHAT, Scope.PROMPT}),
+    frozenset({Scope.CHAT, Scope.MESSAGES}),
+    frozenset({Scope.CHAT, Scope.LISTS}),
+    frozenset({Scope.SESSIONS, Scope.LISTS}),
+    frozenset({Scope.SESSIONS, Scope.DIALOGS}),
+    frozenset({Scope.SETTINGS, Scope.LISTS}),
+    frozenset({Scope.SETTINGS, Scope.DIALOGS}),
+    frozenset({Scope.LISTS, Scope.DIALOGS}),
+)
 
 
 class Remapped(NamedTuple):

@@ -5,9 +5,10 @@ The screens take their bindings from here, the help and the command palette thei
 
     [keys]
     chat.sessions = "ctrl+s"
-    chat.regenerate = "f9,alt+r"
+    chat.regenerate = "f10,alt+r"
 
-A widget of its own, such as the prompt, declares its bindings itself; `declared` reads them.
+A widget of its own, such as the prompt, declares its bindings itself; `declared` reads them, and
+`tchat.tui.every_key` has them all.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ _SHOWN = {
     "pageup": "PgUp",
     "pagedown": "PgDn",
     "delete": "Del",
+    "underscore": "_",
     "less_than_sign": "<",
     "greater_than_sign": ">",
     "question_mark": "?",
@@ -41,6 +43,8 @@ class Scope(StrEnum):
     MESSAGES = "Messages"
     SESSIONS = "Sessions"
     SETTINGS = "Settings"
+    LISTS = "Lists"
+    DIALOGS = "Dialogs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,7 @@ class KeyAction:
 
     @property
     def shown(self) -> str:
-        """The keys for people: ``Ctrl+R``, ``F9 Alt+R``."""
+        """The keys for people: ``Ctrl+R``, ``F10 Alt+R``."""
         return " ".join(map(show_key, self.keys.split(",")))
 
 
@@ -88,13 +92,21 @@ KEYS = (
     _chat("templates", "f5", "templates", "Insert a prompt template"),
     _chat("private", "f8", "private", "Private mode: nothing is stored"),
     _chat("reasoning", "f7", "reasoning", "Fold or unfold the reasoning"),
-    _chat("regenerate", "alt+r", "regenerate", "Another reply to the last message"),
+    _chat("details", "f9", "details", "Times and token counts, on and off"),
+    _chat("regenerate", "alt+r", "regenerate", "Another reply, or again what failed"),
+    _chat("continue", "alt+g", "go_on", "Let the model go on with the last reply"),
     _chat("copy-reply", "alt+c", "copy_reply", "Copy the last reply"),
+    _chat("undo", "alt+z", "undo_delete", "Undo the deletion of a message"),
     _chat("message-up", "alt+up", "message_up", "To the message above"),
     _chat("message-down", "alt+down", "message_down", "To the message below"),
-    # What has the focus goes first with these two: it may have something to close or to clear.
+    _chat("page-up", "pageup", "page(-1)", "A page up"),
+    _chat("page-down", "pagedown", "page(1)", "A page down"),
+    _chat("top", "ctrl+home", "top", "To the first message"),
+    _chat("end", "ctrl+end", "end", "To the end, and follow it"),
+    # What has the focus goes first with these: it may have something to close, clear or undo.
     _chat("stop", "escape", "stop", "Stop the reply", priority=False),
     _chat("interrupt", "ctrl+c", "interrupt", "Stop the reply, twice quits", priority=False),
+    _chat("suspend", "ctrl+z", "suspend_process", "To the shell; `fg` returns", priority=False),
     _chat("quit", "ctrl+q", "quit", "Quit"),
     _dialog(Scope.SESSIONS, "full-text", "tab", "full_text", "Titles or full text"),
     _dialog(Scope.SESSIONS, "rename", "f2", "rename", "Rename"),

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from tchat.errors import ModelError
-from tchat.models.facts import ModelFacts
+from tchat.models.facts import NAMED_BY_HASH, ModelFacts
 from tchat.models.resolve import STARTER, resolve
 from tchat.models.store import ModelStore
 from tchat.paths import Paths
 from tchat.tui.screens.models import ModelRow
+
+_PART = re.compile(r"-\d{5}-of-\d{5}$")
 
 
 def model_rows(paths: Paths, current: Path | None) -> list[ModelRow]:
@@ -26,6 +29,15 @@ def model_rows(paths: Paths, current: Path | None) -> list[ModelRow]:
             if not facts.refusal:
                 rows.setdefault(path.resolve(), _row(choice, facts, current))
     return list(rows.values())
+
+
+def model_label(facts: ModelFacts) -> str:
+    """What people call a model: its file's name without quantization, else its maker's name."""
+    if NAMED_BY_HASH.fullmatch(facts.path.name):
+        return facts.name
+    stem = _PART.sub("", facts.path.stem)
+    short = re.sub(rf"[-._]{re.escape(facts.quantization)}$", "", stem, flags=re.IGNORECASE)
+    return short or facts.name
 
 
 def _candidates(paths: Paths, current: Path | None) -> Iterator[tuple[str, Path]]:
@@ -43,7 +55,7 @@ def _candidates(paths: Paths, current: Path | None) -> Iterator[tuple[str, Path]
 def _row(choice: str, facts: ModelFacts, current: Path | None) -> ModelRow:
     return ModelRow(
         choice=choice,
-        name=facts.name,
+        name=model_label(facts),
         quantization=facts.quantization,
         size=facts.size,
         path=facts.path,

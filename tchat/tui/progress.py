@@ -29,10 +29,19 @@ class Progress:
         self.used = 0
         self.state: status.State = status.Idle()
 
+    def begin(self) -> None:
+        """Something begins of which there is no event yet."""
+        self.state = status.Preparing()
+
+    def hold(self, tokens: int) -> None:
+        """The context holds so many tokens."""
+        self.used = tokens
+
     def take(self, event: events.Event) -> None:
         """Note one event."""
         if isinstance(event, events.Loading):
-            self.state = status.Idle() if event.progress >= 1 else status.Loading(event.progress)
+            done = event.progress >= 1
+            self.state = status.Preparing() if done else status.Loading(event.progress)
         elif isinstance(event, events.Reading):
             self._read(event)
         elif isinstance(event, events.Token | events.Reasoning):
@@ -47,9 +56,11 @@ class Progress:
         if not isinstance(self.state, status.Idle):
             self.state = status.Stopping()
 
-    def end(self) -> None:
-        """Nothing is being done any more, however it ended."""
+    def end(self) -> bool:
+        """Nothing is being done any more, however it ended; whether the user stopped it."""
+        stopped = isinstance(self.state, status.Stopping)
         self.state = status.Idle()
+        return stopped
 
     def _read(self, event: events.Reading) -> None:
         now = self._clock()

@@ -145,10 +145,10 @@ class Keyed(App[None]):
 async def test_a_remapped_key_works_and_the_old_one_does_not() -> None:
     app = Keyed()
     async with app.run_test() as pilot:
-        app.set_keymap(remap({"chat.sessions": "f9,ctrl+l"}).keymap)
+        app.set_keymap(remap({"chat.sessions": "f10,ctrl+l"}).keymap)
         await pilot.press("ctrl+r")
         assert app.called == ""
-        await pilot.press("f9")
+        await pilot.press("f10")
         assert app.called == "sessions"
         await pilot.press("ctrl+n")
         assert app.called == "new"

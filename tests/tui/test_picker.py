@@ -18,7 +18,7 @@ from tchat.tui.screens.models import ModelPicker, ModelRow
 from tchat.tui.screens.picker import Picker
 from tchat.tui.screens.templates import TemplatePicker
 from tchat.tui.screens.tree import TreePicker, tree_items
-from tchat.tui.screens.welcome import BROWSE, STARTER, Welcome
+from tchat.tui.screens.welcome import AGAIN, BROWSE, Welcome
 from tchat.tui.widgets.fuzzy_item import Item, arrange, fit, safe
 from tchat.tui.widgets.fuzzy_list import FuzzyList, ranked
 from tchat.tui.widgets.fuzzy_match import match
@@ -382,19 +382,22 @@ async def test_a_question_can_be_answered_with_the_mouse() -> None:
 
 @pytest.mark.parametrize("size", SIZES)
 async def test_the_welcome_tells_how_to_get_a_model(size: tuple[int, int]) -> None:
-    async with shown(Welcome(starter=False), size) as (app, pilot):
+    async with shown(Welcome(), size) as (app, pilot):
         assert "pip install 'tchat[starter]'" in text(app)
         await pilot.press("enter")
         await pilot.pause()
         assert app.ended_with == "not ended"
+        assert app.clipboard == "pip install 'tchat[starter]'"
         await pilot.press(*"/m/a.gguf", "enter")
         await pilot.pause()
         assert app.ended_with == "/m/a.gguf"
 
 
-@pytest.mark.parametrize(("keys", "result"), [(["enter"], STARTER), (["down", "enter"], BROWSE)])
+@pytest.mark.parametrize(
+    ("keys", "result"), [(["enter"], BROWSE), (["down", "down", "down", "enter"], AGAIN)]
+)
 async def test_the_welcome_offers_what_is_there(keys: list[str], result: str) -> None:
-    async with shown(Welcome(starter=True, found=3)) as (app, pilot):
+    async with shown(Welcome(found=3)) as (app, pilot):
         assert "Choose from 3 files" in text(app)
         await pilot.press(*keys)
         await pilot.pause()

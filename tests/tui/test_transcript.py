@@ -271,7 +271,8 @@ async def test_details_come_on_demand() -> None:
 
 async def test_the_cursor_walks_the_messages_and_asks() -> None:
     async with staged(user(1), reply(2), user(3)) as (transcript, pilot, app):
-        await pilot.press("alt+up", "alt+up")
+        transcript.move_cursor(-1)
+        await pilot.press("up")
         assert transcript.cursor == 2
         assert "❯ reply 2" in rows(transcript)
         assert "│ copy  edit  regenerate  branch  delete  pin" in rows(transcript)
@@ -291,9 +292,9 @@ async def test_the_cursor_walks_the_messages_and_asks() -> None:
 
 
 async def test_the_cursor_brings_its_message_into_view() -> None:
-    async with staged(*talk(40)) as (transcript, pilot, _):
+    async with staged(*talk(40)) as (transcript, _pilot, _):
         for _step in range(12):
-            await pilot.press("alt+up")
+            transcript.move_cursor(-1)
         key = transcript.cursor
         assert any(row.startswith("❯") for row in rows(transcript))
         transcript.drop(key)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import ClassVar
 
 from textual import on, work
+from textual.actions import SkipAction
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
@@ -18,23 +20,37 @@ from tchat.chat.commands import Call, parse_input
 from tchat.chat.file_names import file_names
 from tchat.chat.input_history import Entry as Typed
 from tchat.chat.input_history import InputHistory
-from tchat.errors import TchatError, UsageError
-from tchat.sessions.records import Role, Session
-from tchat.tui.clipboard import copy
+from tchat.errors import ModelNotFound, TchatError, UsageError
+from tchat.models.resolve import STARTER
+from tchat.sessions.records import Session
 from tchat.tui.conversation import Conversation
-from tchat.tui.keys import Scope, bindings
+from tchat.tui.keys import KeyAction, Scope, bindings, show_key
+from tchat.tui.model_rows import model_label
 from tchat.tui.screens.commands import Commands
 from tchat.tui.screens.dialogs import SCREEN_COMMANDS
+from tchat.tui.screens.turns import full_prompt, load
 from tchat.tui.widgets.completion_match import Candidate
+from tchat.tui.widgets.greeting import Greeting
 from tchat.tui.widgets.meter import Meter
 from tchat.tui.widgets.prompt import Prompt
 from tchat.tui.widgets.prompt_area import PromptArea
 from tchat.tui.widgets.prompt_draft import Draft
+from tchat.tui.widgets.sidebar import Sidebar
 from tchat.tui.widgets.status import StatusData, StatusLine
 from tchat.tui.widgets.transcript import Transcript
 
+GREETED = (
+    ("prompt.send", "send"),
+    ("prompt.newline", "new line"),
+    ("/", "commands"),
+    ("@", "attach a file"),
+    ("chat.sessions", "sessions"),
+    ("chat.model", "model"),
+    ("chat.theme", "theme"),
+    ("chat.help", "all keys"),
+)
 COUNT_DELAY = 0.12  # seconds of rest before a draft is counted
-MESSAGE_ACTIONS = ("copy", "edit", "regenerate", "branch", "delete", "previous", "next")
+WARM = {"python": "def f(x): return 1", "bash": "ls | wc", "json": "[1]"}
 TWICE = 2.0  # seconds within which a second Ctrl+C quits
 
 
@@ -45,55 +61,77 @@ class ChatScreen(Commands):
         conversation: The chat behind the screen.
         session: The session to open with.
         draft: Text to begin the prompt with.
+        problem: Why nothing can be stored; None when all is well.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Scope.CHAT)]
 
     def __init__(
-        self, conversation: Conversation, session: Session | None = None, draft: str = ""
+        self,
+        conversation: Conversation,
+        session: Session | None = None,
+        draft: str = "",
+        problem: TchatError | None = None,
     ) -> None:
         super().__init__(conversation)
         self._first_session = session
         self._first_draft = draft
+        self._problem = problem
         self._count_timer: Timer | None = None
         self._interrupted = 0.0
         self._capacity = 0
         self._model_name = ""
         self._quantization = ""
-        self._editing: int | None = None
-        self._after: int | None = None
         self._history = InputHistory(conversation.paths.config)
 
     def compose(self) -> ComposeResult:
         """Side bar, then the column of the chat, then the status line."""
         with Horizontal(id="body"):
-            yield self.make_sidebar()
+            yield Sidebar()
             with Vertical(id="main"):
+                yield Greeting(greeted(self.keys_in_force()))
                 yield Transcript()
                 yield Prompt()
                 yield Meter()
         yield StatusLine()
 
-    async def on_mount(self) -> None:
+    def on_mount(self) -> None:
         """Show at once, then read the disk and load the model."""
         self.prompt.offer(
-            [Candidate(command.name, command.help) for command in SCREEN_COMMANDS], file_names
+            [Candidate(each.name, each.help, each.aliases) for each in SCREEN_COMMANDS], file_names
         )
         if self._first_draft:
             self.prompt.load(self._first_draft)
         self.prompt.private = self.conversation.private
         self.prompt.focus()
+        self.transcript.show_details(self.conversation.settings.show_details)
         self.show_status()
         self._start_up()
 
-    @work(group="begin")
+    @work(group="begin", exit_on_error=False)
     async def _start_up(self) -> None:
+        if self._problem is not None:
+            self.tell_error(self._problem)
         if self._first_session is not None:
             await self.open_session(self._first_session)
         await self._recall()
-        await self.refresh_sessions()
-        await self.greet()
-        self.act(lambda chat: chat.load())
+        await self._load_or_welcome()
+        await self._warm_up()
+
+    async def _load_or_welcome(self) -> None:
+        """Load the model; on the first run without one, say how to get it."""
+        if self.conversation.settings.model == STARTER:
+            try:
+                await self.conversation.find_model(STARTER)
+            except ModelNotFound:
+                await self.welcome()
+                return
+        self.act(load)
+
+    async def _warm_up(self) -> None:
+        """Import what the first block of code needs, once the model does not need the processor."""
+        await self.until_free()
+        await asyncio.to_thread(warm_up)
 
     async def _recall(self) -> None:
         """Let Up go back through the prompts of earlier sessions."""
@@ -107,7 +145,7 @@ class ChatScreen(Commands):
     # The prompt
 
     @on(Prompt.Submitted)
-    async def _submit(self, event: PromptArea.Submitted) -> None:
+    def _submit(self, event: PromptArea.Submitted) -> None:
         draft = event.draft
         try:
             parsed = parse_input(draft.full_text, SCREEN_COMMANDS)
@@ -117,15 +155,13 @@ class ChatScreen(Commands):
             return
         self._remember(draft)
         if isinstance(parsed, Call):
-            await self.carry_out(parsed)
-        elif self._editing is not None:
-            self._send_edit(self._editing, parsed)
-        elif self._after is not None:
-            self._send_branch(self._after, parsed)
-        else:
-            self.send(draft if parsed == draft.full_text else Draft(parsed))
+            self.carry_out(parsed)
+            return
+        draft = draft if parsed == draft.full_text else Draft(parsed, files=draft.files)
+        if not self.send_for_purpose(draft):
+            self.send(draft)
 
-    @work(group="history")
+    @work(group="history", exit_on_error=False)
     async def _remember(self, draft: Draft) -> None:
         entry = Typed(draft.text, draft.pastes, draft.files)
         private = self.conversation.private
@@ -134,37 +170,12 @@ class ChatScreen(Commands):
         except TchatError as error:
             self.notify(str(error), severity="warning", markup=False)
 
-    def begin_edit(self, message_id: int, text: str) -> None:
-        """Put an earlier message into the prompt; sending makes a branch."""
-        self._editing = message_id
-        self.prompt.mode = "editing an earlier message, Esc leaves it"
-        self.prompt.load(text)
-        self.prompt.focus()
-
-    def begin_branch(self, message_id: int) -> None:
-        """Let the next prompt follow an earlier message; what follows it stays, as a branch."""
-        self._after = message_id
-        self.prompt.mode = "a new branch from an earlier message, Esc leaves it"
-        self.prompt.focus()
-
-    def _send_branch(self, message_id: int, text: str) -> None:
-        self._leave_edit()
-        self.act(lambda chat: chat.send(text, after=message_id))
-
-    def _send_edit(self, message_id: int, text: str) -> None:
-        self._leave_edit()
-        self.act(lambda chat: chat.edit(message_id, text))
-
-    def _leave_edit(self) -> None:
-        self._editing = self._after = None
-        self.prompt.mode = ""
-
     @on(Prompt.QueueTaken)
     def _take_queued(self) -> None:
         self.take_queued()
 
     @on(Prompt.EditorRequested)
-    @work(group="editor", exclusive=True)
+    @work(group="editor", exclusive=True, exit_on_error=False)
     async def _edit_draft(self, event: PromptArea.EditorRequested) -> None:
         """Open the draft in the user's editor; the screen gives way meanwhile."""
         from tchat.chat.editor import edit_text
@@ -185,13 +196,19 @@ class ChatScreen(Commands):
             self._count_timer.stop()
         self._count_timer = self.set_timer(COUNT_DELAY, self.count_draft)
 
-    @work(group="count", exclusive=True)
+    @work(group="count", exclusive=True, exit_on_error=False)
     async def count_draft(self) -> None:
         """Count the draft, exactly, beside whatever the engine does."""
-        text = self.prompt.draft.full_text
+        draft = self.prompt.draft
+        try:
+            text = await asyncio.to_thread(full_prompt, draft)
+        except TchatError:
+            text = draft.full_text  # a file that is not there is told when it is sent
         measure = await self.conversation.measure(text)
         if measure is not None:
             self._capacity = measure.context
+            if not text and not self.busy:
+                self._progress.hold(measure.used if self.conversation.session else 0)
             self.query_one(Meter).show(measure.draft if text else 0, measure.used, measure.context)
             self.show_status()
 
@@ -213,8 +230,11 @@ class ChatScreen(Commands):
         """A turn is over: what depends on it is shown anew."""
         facts = self.conversation.facts
         if facts is not None:
-            self._model_name, self._quantization = facts.name, facts.quantization
+            self._model_name, self._quantization = model_label(facts), facts.quantization
         self.show_status()
+        self.query_one(Greeting).show(
+            self._model_name, self._quantization, self.conversation.device
+        )
         self.count_draft()
         await self.refresh_sessions()
 
@@ -224,16 +244,14 @@ class ChatScreen(Commands):
         """Esc: stop the reply, or leave an edit."""
         if self.busy:
             self.stop()
-        elif self._editing is not None or self._after is not None:
-            self._leave_edit()
+        elif self.leave_purpose():
             self.prompt.load("")
-        else:
-            self.prompt.focus()
+        self.prompt.focus()
 
     async def action_interrupt(self) -> None:
         """Ctrl+C: copy what is selected, else clear the prompt, then stop, then twice quit."""
         if selected := self.get_selected_text():
-            self.copy_text(selected)
+            self.app.copy_to_clipboard(selected)
             self.clear_selection()
         elif self.prompt.draft.text:
             self.prompt.load("")
@@ -249,101 +267,103 @@ class ChatScreen(Commands):
         """Leave; a reply under way is stopped and kept."""
         await self.app.action_quit()
 
+    def action_suspend_process(self) -> None:
+        """Back to the shell that tchat was started from; `fg` returns."""
+        self.app.action_suspend_process()
+
+    @work(group="dialog", exclusive=True, exit_on_error=False)
     async def action_new_session(self) -> None:
         """Begin a new session."""
         await self.open_session(None)
 
+    @work(group="dialog", exclusive=True, exit_on_error=False)
     async def action_private(self) -> None:
         """Switch private mode."""
         await self.toggle_private()
 
     def action_regenerate(self) -> None:
-        """Another reply to the last message."""
-        self.act(lambda chat: chat.regenerate())
+        """Do again what failed, or write another reply to the last message."""
+        if not self.retry_last():
+            self.act(lambda chat: chat.regenerate())
 
+    @work(group="message", exit_on_error=False)
     async def action_copy_reply(self) -> None:
         """Copy the last reply."""
         await self.copy_last_reply()
 
+    @work(group="message", exit_on_error=False)
     async def action_reasoning(self) -> None:
         """Fold or unfold the reasoning of the last reply that has any."""
         branch = await self.conversation.branch()
         last = next((each for each in reversed(branch) if each.reasoning), None)
-        if last is not None:
+        if last is not None and self.transcript.has(last.id):
             self.transcript.toggle_reasoning(last.id)
+
+    @work(group="message", exit_on_error=False)
+    async def action_details(self) -> None:
+        """Show or hide times, models and token counts."""
+        shown = not self.conversation.settings.show_details
+        await self.conversation.change({"show_details": shown})
+        self.wear(self.conversation.settings)
 
     def action_message_up(self) -> None:
         """Put the message cursor on the message above."""
         self.transcript.focus()
-        self.transcript.action_cursor(-1)
+        self.transcript.move_cursor(-1)
 
     def action_message_down(self) -> None:
         """Put the message cursor on the message below."""
         self.transcript.focus()
-        self.transcript.action_cursor(1)
+        self.transcript.move_cursor(1)
+
+    def action_page(self, pages: int) -> None:
+        """Scroll the messages, wherever the focus is; in the side bar its list moves."""
+        self._refuse_in_side()
+        if pages < 0:
+            self.transcript.action_page_up()
+        else:
+            self.transcript.action_page_down()
+
+    def action_top(self) -> None:
+        """Go to the first message."""
+        self._refuse_in_side()
+        self.transcript.action_scroll_home()
+
+    def action_end(self) -> None:
+        """Go to the end of the messages, and follow it."""
+        self._refuse_in_side()
+        self.transcript.follow()
+
+    def _refuse_in_side(self) -> None:
+        if self.query_one(Sidebar).has_focus_within:
+            raise SkipAction
 
     # The transcript
 
-    @on(Transcript.ActionRequested)
-    async def _act_on_message(self, event: Transcript.ActionRequested) -> None:
-        if event.action == "retry":
-            self.retry()
-            return
-        if event.action == "continue":
-            self.act(lambda chat: chat.continue_reply())
-            return
-        if not isinstance(event.key, int) or event.action not in MESSAGE_ACTIONS:
-            return
-        try:
-            await self.do_with_message(event.key, event.action)
-        except TchatError as error:
-            self.notify(str(error), severity="error", markup=False)
-
-    async def do_with_message(self, key: int, action: str) -> None:
-        """Copy, edit, regenerate, branch, delete, or flip to a sibling."""
-        entry = self.transcript.entry(key)
-        if action == "copy":
-            self.copy_text(entry.text)
-        elif action == "edit":
-            self.begin_edit(key, entry.text)
-        elif action == "regenerate":
-            self.act(lambda chat: chat.regenerate(key))
-        elif action == "branch":
-            self.begin_branch(key)
-        elif action == "delete":
-            await self.delete_at(key)
-        elif await self.conversation.flip(key, -1 if action == "previous" else 1):
-            await self.reload()
-
-    async def copy_last_reply(self) -> None:
-        """Copy the last reply as it was written."""
-        branch = await self.conversation.branch()
-        reply = next((each for each in reversed(branch) if each.role is Role.ASSISTANT), None)
-        if reply is None:
-            self.notify("There is no reply yet.", markup=False)
-        else:
-            self.copy_text(reply.text)
-
-    def copy_text(self, text: str) -> None:
-        """Copy, and say by what."""
-        self._copy(text)
-
-    @work(group="copy", exclusive=True)
-    async def _copy(self, text: str) -> None:
-        used = await asyncio.to_thread(copy, text, self.app.copy_to_clipboard)
-        if used:
-            self.notify(f"Copied {len(text):,} characters by {used}.", markup=False)
-        else:
-            self.notify(
-                "Too long for the terminal; install xclip or wl-copy.",
-                severity="error",
-                markup=False,
-            )
+    @on(Transcript.CursorMoved)
+    def _back_to_prompt(self, event: Transcript.CursorMoved) -> None:
+        if event.key is None and self.transcript.has_focus:
+            self.prompt.focus()
 
     @on(Transcript.CodeCopyRequested)
     def _copy_code(self, event: Transcript.CodeCopyRequested) -> None:
-        self.copy_text(event.text)
+        self.app.copy_to_clipboard(event.text)
 
     @on(Transcript.LinkClicked)
     def _open_link(self, event: Transcript.LinkClicked) -> None:
         self.ask_to_open(event.url)
+
+
+def greeted(actions: Iterable[KeyAction]) -> list[tuple[str, str]]:
+    """Keys and what they do, for somebody who begins."""
+    shown = {each.id: show_key(each.keys.split(",")[0]) for each in actions}
+    return [(shown.get(key, key), does) for key, does in GREETED]
+
+
+def warm_up() -> None:
+    """Import and compile what the first block of code needs: it would stutter otherwise."""
+    from tchat.markdown.highlight import Highlighter
+    from tchat.tui.widgets.transcript.palette import DARK_CODE
+
+    for language, line in WARM.items():
+        Highlighter(language, DARK_CODE).line(line)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from textual import work
 
 from tchat import __version__
 from tchat.chat.attachments import expand_user
@@ -13,15 +16,16 @@ from tchat.sanitize import single_line
 from tchat.sessions.records import Role
 from tchat.settings import find_key, keys, spell
 from tchat.settings.coerce import parse
-from tchat.tui.screens.dialogs import Dialogs
+from tchat.tui.screens.messages import Messages
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 
-class Commands(Dialogs):
+class Commands(Messages):
     """The part of the chat screen that carries out what begins with a slash."""
 
+    @work(group="command", exit_on_error=False)
     async def carry_out(self, call: Call) -> None:
         """Do what was typed; a failure is told in the transcript."""
         run: Callable[[str], Awaitable[None]] = getattr(self, f"_slash_{call.command.name}")
@@ -43,14 +47,33 @@ class Commands(Dialogs):
         self.act(lambda chat: chat.continue_reply())
 
     async def _slash_edit(self, text: str) -> None:
-        branch = await self.conversation.branch()
-        asked = next((each for each in reversed(branch) if each.role is Role.USER), None)
+        asked = await self._last(Role.USER)
         if asked is None:
             raise UsageError("there is no message to edit yet", "send a prompt first")
         if text:
             self.act(lambda chat: chat.edit(asked.id, text))
         else:
-            self.begin_edit(asked.id, asked.text)
+            self.begin_edit(asked)
+
+    async def _slash_prefill(self, text: str) -> None:
+        if not text:
+            raise UsageError("/prefill needs the begin of a reply", "for example /prefill Sure,")
+        self.prefill(text)
+
+    async def _slash_pin(self, _: str) -> None:
+        await self.pin_last_question()
+
+    async def _slash_delete(self, _: str) -> None:
+        await self.delete_last()
+
+    async def _slash_undo(self, _: str) -> None:
+        await self.undo_delete()
+
+    async def _slash_branches(self, _: str) -> None:
+        self.action_tree()
+
+    async def _slash_details(self, _: str) -> None:
+        await self.run_action("details")
 
     async def _slash_copy(self, _: str) -> None:
         await self.copy_last_reply()
@@ -58,7 +81,7 @@ class Commands(Dialogs):
     async def _slash_file(self, name: str) -> None:
         if not name:
             raise UsageError("/file needs a path", "for example /file notes.md")
-        if not expand_user(name).is_file():
+        if not await asyncio.to_thread(expand_user(name).is_file):
             raise UsageError(f"there is no file {single_line(name)}", "check the path")
         draft = self.prompt.draft
         label = f"@{single_line(name)}"
@@ -73,7 +96,7 @@ class Commands(Dialogs):
 
     async def _slash_system(self, text: str) -> None:
         if text:
-            await self.conversation.set_system(text)
+            await self.conversation.change({"system": text})
             self.tell("The system prompt is set; what follows it is read again.")
             return
         session = self.conversation.session
@@ -120,7 +143,7 @@ class Commands(Dialogs):
         if not name:
             self.action_sessions()
             return
-        await self.open_session(await self.conversation.find(name))
+        await self.open_session(await self.desk.find(name))
 
     async def _slash_search(self, words: str) -> None:
         self.find_messages(words)
@@ -129,7 +152,7 @@ class Commands(Dialogs):
         session = self.conversation.session
         if session is None:
             raise UsageError("this session has no message yet", "send a prompt first")
-        await self.export_session(session.id, name)
+        self.tell(f"Written to {await self.desk.export(session.id, name)}.")
 
     async def _slash_stats(self, _: str) -> None:
         replies = [m for m in await self.conversation.branch() if m.role is Role.ASSISTANT]
@@ -138,8 +161,9 @@ class Commands(Dialogs):
         read = sum(m.usage.get("read", 0) for m in replies)
         reused = sum(m.usage.get("reused", 0) for m in replies)
         rate = f", {written / seconds:.0f} tokens a second" if seconds else ""
+        count = f"{len(replies):,} {'reply' if len(replies) == 1 else 'replies'}"
         self.tell(
-            f"{len(replies)} replies: {written:,} tokens written in {seconds:.1f} s{rate}; "
+            f"{count}: {written:,} tokens written in {seconds:.1f} s{rate}; "
             f"{read:,} tokens read, {reused:,} found in the KV cache"
         )
 

@@ -12,7 +12,7 @@ from textual.content import Content
 from textual.widgets import Button, Static
 
 from tchat.sanitize import printable, single_line
-from tchat.tui.screens.frame import Dialog, Hint
+from tchat.tui.screens.frame import CLOSE, Dialog, Hint
 
 
 class Confirm(Dialog[bool]):
@@ -27,11 +27,21 @@ class Confirm(Dialog[bool]):
     """
 
     HEADING: ClassVar[str] = "Sure?"
-    HINTS: ClassVar[tuple[Hint, ...]] = (Hint("y", "yes"), Hint("n", "no"), Hint("escape", "close"))
+    HINTS: ClassVar[tuple[Hint, ...]] = (
+        Hint("confirm.yes", "yes"),
+        Hint("confirm.no", "no"),
+        CLOSE,
+    )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("y", "answer(True)", "Yes", show=False),
-        Binding("n", "answer(False)", "No", show=False),
-        Binding("left,right,up,down", "app.focus_next", "The other", show=False),
+        Binding("y", "answer(True)", "Yes", show=False, id="confirm.yes"),
+        Binding("n", "answer(False)", "No", show=False, id="confirm.no"),
+        Binding(
+            "left,right,up,down",
+            "app.focus_next",
+            "The other answer",
+            show=False,
+            id="confirm.other",
+        ),
     ]
     DEFAULT_CSS = """
     Confirm {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import ClassVar, Generic, NamedTuple, TypeVar
 
 from textual.app import ComposeResult
@@ -10,13 +10,15 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.events import Click
+from textual.geometry import Size
 from textual.screen import ModalScreen
-from textual.widgets import Static
+from textual.widget import Widget
 
 from tchat.sanitize import single_line
 from tchat.tui.keys import show_key
 
 Result = TypeVar("Result")
+GAP = 2  # cells between two hints
 
 
 class Hint(NamedTuple):
@@ -26,7 +28,37 @@ class Hint(NamedTuple):
     does: str
 
 
-CLOSE = Hint("escape", "close")
+CLOSE = Hint("dialog.close", "close")
+
+
+class HintLine(Widget):
+    """Keys side by side, on as many lines as they need; no key is parted from its meaning."""
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self._parts: Sequence[Content] = ()
+
+    def set_parts(self, parts: Sequence[Content]) -> None:
+        """Show these."""
+        self._parts = parts
+        self.refresh(layout=True)
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:  # noqa: ARG002
+        """How many lines they take."""
+        return len(self._lines(width))
+
+    def render(self) -> Content:
+        """The lines."""
+        return Content("\n").join(self._lines(self.content_size.width))
+
+    def _lines(self, width: int) -> list[Content]:
+        lines: list[Content] = []
+        for part in self._parts:
+            if lines and lines[-1].cell_length + GAP + part.cell_length <= width:
+                lines[-1] = lines[-1] + " " * GAP + part
+            else:
+                lines.append(part)
+        return lines
 
 
 class Dialog(ModalScreen[Result | None], Generic[Result]):
@@ -38,7 +70,9 @@ class Dialog(ModalScreen[Result | None], Generic[Result]):
 
     HEADING: ClassVar[str] = ""
     HINTS: ClassVar[tuple[Hint, ...]] = (CLOSE,)
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "close", "Close", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "close", "Close the dialog", show=False, id="dialog.close")
+    ]
     VERTICAL_BREAKPOINTS = [(0, "-short"), (22, "-tall")]  # noqa: RUF012  as Textual declares it
     DEFAULT_CSS = """
     Dialog {
@@ -76,7 +110,7 @@ class Dialog(ModalScreen[Result | None], Generic[Result]):
         with Vertical(id="frame") as frame:
             frame.border_title = Content(self.HEADING)
             yield from self.body()
-            yield Static(id="hints", markup=False)
+            yield HintLine(id="hints")
 
     def body(self) -> ComposeResult:
         """The widgets between title and keys."""
@@ -95,12 +129,11 @@ class Dialog(ModalScreen[Result | None], Generic[Result]):
         bound = {active.binding.id: active.binding.key for active in self.active_bindings.values()}
         parts = [
             Content.assemble(
-                (show_key(bound.get(hint.key, hint.key)).replace(" ", "\xa0"), "bold $foreground"),
-                f"\xa0{hint.does.replace(' ', chr(0xA0))}",
+                (show_key(bound.get(hint.key, hint.key)), "bold $foreground"), f" {hint.does}"
             )
             for hint in hints
         ]
-        self.query_one("#hints", Static).update(Content("  ").join(parts))
+        self.query_one(HintLine).set_parts(parts)
 
     def set_heading(self, heading: str, beside: str = "") -> None:
         """Change the title, and what stands in the frame's lower right corner."""

@@ -42,7 +42,7 @@ class ThemePicker(Picker):
         current: The name of the one in use.
     """
 
-    HINTS: ClassVar[tuple[Hint, ...]] = (Hint("enter", "keep"), Hint("escape", "back"))
+    HINTS: ClassVar[tuple[Hint, ...]] = (Hint("enter", "keep"), Hint("dialog.close", "back"))
     DEFAULT_CSS = """
     ThemePicker {
         align: right middle;

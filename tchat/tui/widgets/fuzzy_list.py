@@ -31,7 +31,9 @@ class Filter(Input):
 class LineEditor(Filter):
     """A text of an item while it is being changed, on the very line of the item."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "Leave", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "leave", "Leave the line as it was", show=False, id="list.leave")
+    ]
 
     @dataclass
     class Left(Message):
@@ -60,12 +62,12 @@ class FuzzyList(Widget):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up", "move(-1)", "Up", show=False),
-        Binding("down", "move(1)", "Down", show=False),
-        Binding("pageup", "page(-1)", "Page up", show=False),
-        Binding("pagedown", "page(1)", "Page down", show=False),
-        Binding("ctrl+home", "move(-1000000)", "First", show=False),
-        Binding("ctrl+end", "move(1000000)", "Last", show=False),
+        Binding("up", "move(-1)", "One up", show=False, id="list.up"),
+        Binding("down", "move(1)", "One down", show=False, id="list.down"),
+        Binding("pageup", "page(-1)", "A page up", show=False, id="list.page-up"),
+        Binding("pagedown", "page(1)", "A page down", show=False, id="list.page-down"),
+        Binding("ctrl+home", "move(-1000000)", "The first", show=False, id="list.first"),
+        Binding("ctrl+end", "move(1000000)", "The last", show=False, id="list.last"),
     ]
     DEFAULT_CSS = """
     FuzzyList {

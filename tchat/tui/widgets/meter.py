@@ -12,7 +12,10 @@ BAR = 16
 
 
 class Meter(Row):
-    """Tokens of the draft, of the context once it is sent, and what is left for the reply."""
+    """Tokens of the draft, of the context once it is sent, and what is left for the reply.
+
+    Without a draft it says no more than the room, until that gets tight.
+    """
 
     DEFAULT_CSS = """
     Meter { color: $text-muted; }
@@ -30,6 +33,8 @@ class Meter(Row):
             self.set_parts([])
         elif used is None:
             self.set_parts(_counting(draft, context))
+        elif draft == 0 and not level_of(used, context).word:
+            self.set_parts([_room(used, context)])
         else:
             self.set_parts(_text(draft, used, context), _gauge(used, context))
 
@@ -42,16 +47,20 @@ def _counting(draft: int | None, context: int) -> list[Part]:
 
 
 def _text(draft: int | None, used: int, context: int) -> list[Part]:
+    return [
+        Part(_forms(f"draft {_count(draft)}", ""), (5,)),
+        Part(_forms(f"after sending {used:,} of {context:,}", f"{used:,}/{context:,}"), (2,)),
+        _room(used, context),
+    ]
+
+
+def _room(used: int, context: int) -> Part:
     left = context - used
     room, short = f"room for the reply {left:,}", f"room {left:,}"
     if left < 0:
         room, short = f"too long by {-left:,}", f"{left:,}"
     level = level_of(used, context)
-    return [
-        Part(_forms(f"draft {_count(draft)}", ""), (5,)),
-        Part(_forms(f"after sending {used:,} of {context:,}", f"{used:,}/{context:,}"), (2,)),
-        Part(_forms(room, short, style=level.colour if level.word else ""), (3,)),
-    ]
+    return Part(_forms(room, short, style=level.colour if level.word else ""), (3,))
 
 
 def _gauge(used: int, context: int) -> list[Part]:

@@ -40,7 +40,7 @@ class Prompt(Vertical):
     Prompt { height: auto; }
     PromptArea {
         height: auto; max-height: 40vh; padding: 0 1;
-        border: round $border-blurred; background: $background;
+        border: round $muted 40%; background: $background;
         border-title-color: $warning; border-title-style: bold;
         scrollbar-size-vertical: 1;
         &:focus { border: round $user; }

@@ -31,7 +31,11 @@ class Sidebar(Widget):
     The owner calls `fit` when the terminal's width changes.
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "Back", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding(
+            "escape", "leave", "From the side bar to the prompt", show=False, id="sidebar.leave"
+        )
+    ]
     DEFAULT_CSS = """
     Sidebar {
         width: 32;
@@ -83,6 +87,11 @@ class Sidebar(Widget):
         """Fold or unfold for a terminal of ``width`` cells; whether it can be seen now."""
         self._fits = width >= LEAST_WIDTH
         return self._apply()
+
+    @property
+    def wanted(self) -> bool:
+        """Whether it is switched on, also where it has no room."""
+        return self._wanted
 
     def focus(self, scroll_visible: bool = True) -> Sidebar:
         """Give the focus to the filter."""

@@ -24,6 +24,11 @@ class Idle:
 
 
 @dataclass(frozen=True, slots=True)
+class Preparing:
+    """Something begins: a file is checked, a prompt counted."""
+
+
+@dataclass(frozen=True, slots=True)
 class Loading:
     """The model is being loaded; ``progress`` is 0..1."""
 
@@ -52,7 +57,7 @@ class Stopping:
     """The user asked to stop, and the engine has not yet."""
 
 
-State: TypeAlias = Idle | Loading | Reading | Writing | Stopping
+State: TypeAlias = Idle | Preparing | Loading | Reading | Writing | Stopping
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +72,8 @@ class StatusData:
         used: Tokens in the context.
         context: Tokens that it holds; 0 while unknown.
         offline: Whether downloads are switched off.
-        private: Whether nothing is stored.
+        private: Whether nothing is stored, as the user wanted.
+        unstored: Whether something cannot be stored.
     """
 
     model: str = ""
@@ -78,6 +84,7 @@ class StatusData:
     context: int = 0
     offline: bool = False
     private: bool = False
+    unstored: bool = False
 
 
 class StatusLine(Row):
@@ -90,7 +97,7 @@ class StatusLine(Row):
     def show(self, data: StatusData) -> None:
         """Show ``data``; draws only when the row looks different."""
         self.set_parts(
-            [_private(data.private), *_state(data.state)],
+            [_private(data.private), _unstored(data.unstored), *_state(data.state)],
             [
                 *_model(data.model),
                 _optional(single_line(data.quantization, SHORT_NAME), 5),
@@ -106,6 +113,13 @@ def _private(private: bool) -> Part:
         return Part((Content(""),))
     forms = (" PRIVATE, nothing is stored ", " PRIVATE ")
     return Part(tuple(Content.styled(form, "bold reverse $warning") for form in forms), (0,))
+
+
+def _unstored(unstored: bool) -> Part:
+    if not unstored:
+        return Part((Content(""),))
+    forms = (" NOT STORED, in memory only ", " NOT STORED ")
+    return Part(tuple(Content.styled(form, "bold reverse $error") for form in forms), (0,))
 
 
 def _model(name: str) -> list[Part]:
@@ -135,7 +149,10 @@ def _words(state: State) -> tuple[str, str, str]:
             count = f"{done:,}/{total:,}"
             return f"◑ reading {count}", f"◑ {count}", "$assistant"
         case Writing(rate):
-            return f"● writing {rate:.0f} tok/s", f"● {rate:.0f} tok/s", "$assistant"
+            speed = f"{rate:.0f}" if rate >= 10 else f"{rate:.1f}"
+            return f"● writing {speed} tok/s", f"● {speed} tok/s", "$assistant"
+        case Preparing():
+            return "◌ preparing", "◌ preparing", "$assistant"
         case Stopping():
             return "■ stopping", "■ stopping", "$warning"
         case Idle():

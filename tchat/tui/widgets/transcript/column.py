@@ -56,6 +56,10 @@ class Column:
         """The keys of all entries from the top."""
         return [slot.entry.key for slot in self._slots]
 
+    def backwards(self) -> Iterator[Key]:
+        """The keys of all entries from the end."""
+        return (slot.entry.key for slot in reversed(self._slots))
+
     def entry(self, place: int) -> Entry:
         """The entry at ``place``, with the text that came so far."""
         slot = self._slots[place]
@@ -99,6 +103,12 @@ class Column:
             slot.stamp = -1
         slot.entry = entry
         self.measure(self._places[entry.key])
+
+    def replace(self, key: Key, entry: Entry) -> None:
+        """Put ``entry``, which has a key of its own, in the place of the one with ``key``."""
+        self._places[entry.key] = self._places.pop(key)
+        self._recent.pop(key, None)
+        self.update(entry)
 
     def feed(self, key: Key, text: str, reasoning: str) -> None:
         """Add to a reply that streams in."""

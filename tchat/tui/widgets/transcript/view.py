@@ -29,19 +29,23 @@ class Transcript(PaintedColumn, can_focus=True):
     asks for. Text is raw; it is made safe to print here.
     """
 
+    FOCUS_ON_CLICK = False  # a click leaves the typing where it is
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("alt+up", "cursor(-1)", "Previous message", id="transcript.previous"),
-        Binding("alt+down", "cursor(1)", "Next message", id="transcript.next"),
-        Binding("c", "ask('copy')", "Copy", id="transcript.copy"),
-        Binding("e", "ask('edit')", "Edit", id="transcript.edit"),
-        Binding("r", "ask('regenerate')", "Regenerate", id="transcript.regenerate"),
-        Binding("b", "ask('branch')", "Branch", id="transcript.branch"),
-        Binding("d,delete", "ask('delete')", "Delete", id="transcript.delete"),
-        Binding("p", "ask('pin')", "Pin", id="transcript.pin"),
-        Binding("less_than_sign", "ask('previous')", "Previous sibling", id="transcript.older"),
-        Binding("greater_than_sign", "ask('next')", "Next sibling", id="transcript.newer"),
-        Binding("t", "reasoning", "Fold reasoning", id="transcript.reasoning"),
-        Binding("escape", "leave", "Leave the message", show=False, id="transcript.leave"),
+        Binding("up,k", "step(-1)", "The message above", id="transcript.previous"),
+        Binding("down,j", "step(1)", "The message below", id="transcript.next"),
+        Binding("c", "ask('copy')", "Copy the message", id="transcript.copy"),
+        Binding("e,enter", "ask('edit')", "Edit it, as a branch", id="transcript.edit"),
+        Binding("r", "ask('regenerate')", "Another reply", id="transcript.regenerate"),
+        Binding("g", "ask('continue')", "Let the model go on with it", id="transcript.continue"),
+        Binding("b", "ask('branch')", "Go on from here, as a branch", id="transcript.branch"),
+        Binding("d,delete", "ask('delete')", "Delete it and what follows", id="transcript.delete"),
+        Binding("p", "ask('pin')", "Keep it in the context, or not", id="transcript.pin"),
+        Binding(
+            "less_than_sign,left", "ask('previous')", "Previous sibling", id="transcript.older"
+        ),
+        Binding("greater_than_sign,right", "ask('next')", "Next sibling", id="transcript.newer"),
+        Binding("t", "reasoning", "Fold or show its reasoning", id="transcript.reasoning"),
+        Binding("escape", "leave", "Leave the messages", show=False, id="transcript.leave"),
     ]
 
     @dataclass
@@ -184,6 +188,26 @@ class Transcript(PaintedColumn, can_focus=True):
         """Show or hide models, times and token counts."""
         self._reformat(replace(self._column.form, details=shown))
 
+    def replace(self, key: Key, entry: Entry) -> None:
+        """Show ``entry``, which has a key of its own, in the place of the entry ``key``.
+
+        Raises:
+            KeyError: There is no such entry.
+        """
+        with self._held():
+            self._column.replace(key, entry)
+        if self._cursor == key:
+            self._put_cursor(entry.key)
+
+    def has(self, key: Key) -> bool:
+        """Whether there is an entry ``key``."""
+        return key in self._column
+
+    @property
+    def last_message(self) -> int | None:
+        """The key of the last message, not of what tchat says; None when there is none."""
+        return next((key for key in self._column.backwards() if isinstance(key, int)), None)
+
     def entry(self, key: Key) -> Entry:
         """The entry ``key`` with the text that came so far.
 
@@ -219,6 +243,16 @@ class Transcript(PaintedColumn, can_focus=True):
                 return
             place += direction
 
+    def point_at(self, key: Key) -> None:
+        """Put the message cursor on the entry ``key``, and bring it into view.
+
+        Raises:
+            KeyError: There is no such entry.
+        """
+        place = self._column.place(key)
+        self._put_cursor(key)
+        self._show_entry(place)
+
     def leave(self) -> None:
         """Take the cursor off the messages."""
         self._put_cursor(None)
@@ -243,9 +277,12 @@ class Transcript(PaintedColumn, can_focus=True):
         elif top + height > self._top + self._rows:
             self._jump(place, above=self._rows - height)
 
-    def action_cursor(self, step: int) -> None:
-        """Move the message cursor."""
-        self.move_cursor(step)
+    def action_step(self, step: int) -> None:
+        """Move the message cursor; without one, scroll a line."""
+        if self._cursor is not None:
+            self.move_cursor(step)
+        else:
+            self._scroll_by(step)
 
     def action_ask(self, action: str) -> None:
         """Ask for something on the message that the cursor is on."""

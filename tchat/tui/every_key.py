@@ -1,0 +1,23 @@
+"""All keys of tchat: those of `keys`, and those that widgets and dialogs declare themselves."""
+
+from __future__ import annotations
+
+from tchat.tui.keys import KEYS, KeyAction, Scope, declared
+from tchat.tui.screens.confirm import Confirm
+from tchat.tui.screens.frame import Dialog
+from tchat.tui.widgets.fuzzy_list import FuzzyList, LineEditor
+from tchat.tui.widgets.prompt_area import PromptArea
+from tchat.tui.widgets.sidebar import Sidebar
+from tchat.tui.widgets.transcript import Transcript
+
+EVERY_KEY: tuple[KeyAction, ...] = (
+    *KEYS,
+    *declared(PromptArea.BINDINGS, Scope.PROMPT),
+    *declared(Transcript.BINDINGS, Scope.MESSAGES),
+    *declared(FuzzyList.BINDINGS, Scope.LISTS),
+    *declared(LineEditor.BINDINGS, Scope.LISTS),
+    *declared(Sidebar.BINDINGS, Scope.LISTS),
+    *declared(Dialog.BINDINGS, Scope.DIALOGS),
+    *declared(Confirm.BINDINGS, Scope.DIALOGS),
+)
+"""Each action once; what Textual's own text fields bind (arrows, Home, Ctrl+W, …) is not ours."""

@@ -1,0 +1,232 @@
+"""What can be done with one message: copy, edit, branch, delete, pin, flip, go on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from textual import on, work
+
+from tchat.errors import TchatError, UsageError
+from tchat.sanitize import printable
+from tchat.sessions.records import Deleted, Message, Role
+from tchat.tui.conversation import Act, Conversation
+from tchat.tui.screens.dialogs import Dialogs
+from tchat.tui.widgets.prompt_draft import Draft
+from tchat.tui.widgets.transcript import Transcript
+
+LEAVES = "Esc leaves it"
+
+
+@dataclass(frozen=True, slots=True)
+class Purpose:
+    """What Enter does with the prompt instead of sending it as the next message.
+
+    Attributes:
+        told: Shown in the border of the prompt.
+        act: From the text to what the engine shall do.
+        prefill: The same for a reply that the model is to go on with; None where there is none.
+    """
+
+    told: str
+    act: Callable[[str], Act]
+    prefill: Callable[[str], Act] | None = None
+
+
+class Messages(Dialogs):
+    """The part of the chat screen that acts on messages."""
+
+    def __init__(self, conversation: Conversation) -> None:
+        super().__init__(conversation)
+        self._purpose: Purpose | None = None
+        self._deleted: list[Deleted] = []
+
+    @on(Transcript.ActionRequested)
+    @work(group="message", exit_on_error=False)
+    async def _act_on_message(self, event: Transcript.ActionRequested) -> None:
+        if event.action == "retry":
+            self.retry(event.key)
+        elif event.action == "copy":
+            await self.copy_entry(event.key)
+        elif isinstance(event.key, int):
+            try:
+                await self._do(event.key, event.action)
+            except TchatError as error:
+                self.notify(str(error), severity="error", markup=False)
+
+    async def _do(self, key: int, action: str) -> None:
+        match action:
+            case "edit":
+                self.begin_edit(await self.conversation.message(key))
+            case "branch":
+                await self._begin_branch(key)
+            case "regenerate":
+                self.act(lambda chat: chat.regenerate(key))
+            case "continue":
+                self.act(lambda chat: chat.continue_reply(key))
+            case "delete":
+                await self.delete(key)
+            case "pin":
+                await self.pin(key)
+            case "previous" | "next":
+                await self._flip(key, -1 if action == "previous" else 1)
+
+    # Copying
+
+    async def copy_entry(self, key: int | str) -> None:
+        """Copy a message as it is stored, without what acts on a terminal."""
+        if isinstance(key, int):
+            text = (await self.conversation.message(key)).text
+        else:
+            text = self.transcript.entry(key).text
+        self.app.copy_to_clipboard(printable(text))
+
+    async def copy_last_reply(self) -> None:
+        """Copy the last reply."""
+        reply = await self._last(Role.ASSISTANT)
+        if reply is None:
+            self.notify("There is no reply yet.", markup=False)
+        else:
+            self.app.copy_to_clipboard(printable(reply.text))
+
+    async def _last(self, role: Role | None = None) -> Message | None:
+        """The last message on the active path, or the last of one role."""
+        branch = await self.conversation.branch()
+        return next((each for each in reversed(branch) if role in (None, each.role)), None)
+
+    # Another purpose of the prompt
+
+    def begin_edit(self, message: Message) -> None:
+        """Put a message into the prompt; what comes of it is a branch beside it."""
+        key = message.id
+        if message.role is Role.ASSISTANT:
+            go_on = next(each for each in self.keys_in_force() if each.id == "chat.continue")
+            self._take_up(
+                Purpose(
+                    f"editing a reply · Enter keeps it · {go_on.shown} lets the model go on",
+                    lambda text: lambda chat: chat.edit(key, text),
+                    lambda text: lambda chat: chat.regenerate(key, prefill=text),
+                )
+            )
+        else:
+            self._take_up(
+                Purpose("editing a message", lambda text: lambda chat: chat.edit(key, text))
+            )
+        self.prompt.load(message.text)
+
+    async def _begin_branch(self, key: int) -> None:
+        """Let the next prompt follow a reply, or stand beside a question, as a branch."""
+        message = await self.conversation.message(key)
+        if message.role is Role.USER:
+            act: Callable[[str], Act] = lambda text: lambda chat: chat.edit(key, text)  # noqa: E731
+        else:
+            act = lambda text: lambda chat: chat.send(text, after=key)  # noqa: E731
+        self._take_up(Purpose("a new branch from here", act))
+
+    def _take_up(self, purpose: Purpose) -> None:
+        self._purpose = purpose
+        self.prompt.mode = f"{purpose.told} · {LEAVES}"
+        self.transcript.leave()
+        self.prompt.focus()
+
+    def leave_purpose(self) -> bool:
+        """Let the prompt be for the next message again; whether it was for something else."""
+        was, self._purpose = self._purpose, None
+        self.prompt.mode = ""
+        return was is not None
+
+    def send_for_purpose(self, draft: Draft) -> bool:
+        """Do what the prompt is for with a draft; False when it is the next message."""
+        if self._purpose is None:
+            return False
+        purpose = self._purpose
+        if not self.busy:
+            self.leave_purpose()
+        self.submit(draft, purpose.act)
+        return True
+
+    def action_go_on(self) -> None:
+        """Let the model go on: with the reply being edited, or with the last one."""
+        purpose, draft = self._purpose, self.prompt.draft
+        if purpose is None or purpose.prefill is None:
+            self.act(lambda chat: chat.continue_reply())
+        elif not self.busy:
+            self.leave_purpose()
+            self.prompt.load("")
+            self.submit(draft, purpose.prefill)
+
+    def prefill(self, text: str) -> None:
+        """Write another reply to the last question, which begins with ``text``."""
+        self.act(lambda chat: chat.regenerate(prefill=text))
+
+    def forget_context(self) -> None:
+        """Another session is open: edits and undos of the one before are over."""
+        self.leave_purpose()
+        self._deleted.clear()
+
+    # Changing the tree
+
+    async def delete(self, key: int) -> None:
+        """Delete a message with all that follows; it can be undone."""
+        if self.busy:
+            self.notify("Wait for the reply, or stop it with Esc.", markup=False)
+            return
+        deleted = await self.conversation.delete_message(key)
+        self._deleted.append(deleted)
+        await self.reload()
+        undo = next(each for each in self.keys_in_force() if each.id == "chat.undo")
+        count = len(deleted.rows)
+        said = f"{count:,} messages" if count > 1 else "one message"
+        self.notify(f"Deleted {said}. {undo.shown} or /undo brings it back.", markup=False)
+        await self.settled()
+
+    async def delete_last(self) -> None:
+        """Delete the last message."""
+        last = await self._last()
+        if last is None:
+            raise UsageError("this session has no message yet", "send a prompt first")
+        await self.delete(last.id)
+
+    @work(group="message", exit_on_error=False)
+    async def action_undo_delete(self) -> None:
+        """Bring back what was deleted last."""
+        await self.undo_delete()
+
+    async def undo_delete(self) -> None:
+        """Bring back what was deleted last."""
+        if not self._deleted:
+            self.notify("Nothing was deleted here.", markup=False)
+            return
+        if self.busy:
+            self.notify("Wait for the reply, or stop it with Esc.", markup=False)
+            return
+        deleted = self._deleted.pop()
+        await self.conversation.restore_message(deleted)
+        await self.reload()
+        await self.settled()
+
+    async def pin(self, key: int) -> None:
+        """Keep a message, with its turn, in the context window; or let it leave like others."""
+        pinned = not (await self.conversation.message(key)).pinned
+        await self.conversation.pin(key, pinned)
+        if self.transcript.has(key):
+            self.transcript.update(replace(self.transcript.entry(key), pinned=pinned))
+        await self.settled()
+
+    async def pin_last_question(self) -> None:
+        """Pin the last prompt, or take its pin away."""
+        asked = await self._last(Role.USER)
+        if asked is None:
+            raise UsageError("there is no message to pin yet", "send a prompt first")
+        await self.pin(asked.id)
+
+    async def _flip(self, key: int, step: int) -> None:
+        """Go to another sibling, and stay on it."""
+        if self.busy:
+            self.notify("Wait for the reply, or stop it with Esc.", markup=False)
+            return
+        sibling = await self.conversation.flip(key, step)
+        if sibling is not None:
+            await self.reload()
+            self.transcript.point_at(sibling)
+            await self.settled()

@@ -1,0 +1,88 @@
+"""The terminal around the screen: its noise goes to the log, and a crash leaves it as it was."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from tchat.errors import StorageError
+from tchat.paths import private_file
+
+# Waits until tchat says that it is done. Where that never comes, because llama.cpp crashed or
+# somebody killed the process, it makes the terminal usable: line mode, no alternate screen, no
+# mouse reports, no bracketed paste, no reports of keys and of the focus, a visible cursor.
+_GUARD = r"""
+trap '' INT TERM TTOU
+read -r word && exit 0
+stty sane <&1
+printf '\033[?1049l\033[?1000l\033[?1002l\033[?1003l\033[?1006l\033[?1004l\033[?2004l'
+printf '\033[<u\033[?25h\033[0m\ntchat ended by a crash; what was written is stored.'
+printf ' Details: %s\n' "$1"
+"""
+_PATIENCE = 1.0  # seconds for the guard to end
+
+
+@contextmanager
+def guarded(log_file: Path) -> Iterator[None]:
+    """Run the screen in here.
+
+    What C libraries print goes into ``log_file`` instead of over the screen, and the terminal is
+    restored even when the process dies.
+    """
+    with _own_stderr(log_file), _guard(log_file):
+        yield
+
+
+@contextmanager
+def _own_stderr(log_file: Path) -> Iterator[None]:
+    """Point file descriptor 2 at the log; Textual paints on a duplicate of the terminal.
+
+    A standard error that the user sent elsewhere stays there.
+    """
+    before = sys.__stderr__
+    terminal = next((number for number in (2, 1) if os.isatty(number)), None)
+    if terminal is None or before is None:
+        yield
+        return
+    painted = os.fdopen(os.dup(terminal), "w", encoding=before.encoding, errors=before.errors)
+    sys.__stderr__ = painted  # type: ignore[misc]  # where Textual looks for the terminal
+    if terminal == 2:
+        with suppress(OSError, StorageError):
+            log = os.open(private_file(log_file), os.O_WRONLY | os.O_APPEND)
+            os.dup2(log, 2)
+            os.close(log)
+    try:
+        yield
+    finally:
+        sys.__stderr__ = before  # type: ignore[misc]
+        if terminal == 2:
+            os.dup2(painted.fileno(), 2)
+        painted.close()
+
+
+@contextmanager
+def _guard(log_file: Path) -> Iterator[None]:
+    shell = "/bin/sh"
+    if not (sys.__stderr__ and sys.__stderr__.isatty() and Path(shell).exists()):
+        yield
+        return
+    try:
+        guard = subprocess.Popen(
+            [shell, "-c", _GUARD, "tchat-guard", str(log_file)],
+            stdin=subprocess.PIPE,
+            stdout=sys.__stderr__,
+            stderr=subprocess.DEVNULL,
+            close_fds=True,
+        )
+    except OSError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        with suppress(OSError, subprocess.SubprocessError):
+            guard.communicate(b"done\n", timeout=_PATIENCE)

@@ -1,0 +1,140 @@
+"""The whole app under a pilot, with a tiny model, and short words for what tests ask of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from textual.pilot import Pilot
+
+from tchat.paths import Paths
+from tchat.sessions.records import Message
+from tchat.sessions.store import SessionStore
+from tchat.settings import Sampling, Settings
+from tchat.tui.app import TchatApp
+from tchat.tui.screens.chat import ChatScreen
+from tchat.tui.widgets.transcript import Entry
+
+ENDLESS = Sampling(temp=0, logit_bias=("<|im_end|>=-100", "<|endoftext|>=-100"))
+PATIENCE = 20.0  # seconds for anything to happen
+
+
+class Shown:
+    """The app under a pilot, and short words for what tests ask of it."""
+
+    def __init__(self, pilot: Pilot[None], store: SessionStore) -> None:
+        self.pilot = pilot
+        self.store = store
+
+    @property
+    def screen(self) -> ChatScreen:
+        screen = self.pilot.app.screen_stack[1]
+        assert isinstance(screen, ChatScreen)
+        return screen
+
+    async def until(self, met: Callable[[], bool]) -> None:
+        """Wait until something is the case."""
+        end = asyncio.get_running_loop().time() + PATIENCE
+        while not met():
+            assert asyncio.get_running_loop().time() < end, "it did not happen"
+            await self.pilot.pause(0.02)
+
+    async def idle(self) -> None:
+        """Wait until the engine has nothing to do and the screen has settled."""
+        await self.until(lambda: not self.screen.busy)
+        await self.pilot.app.workers.wait_for_complete(
+            [w for w in self.pilot.app.workers if w.group in ("turn", "send", "begin")]
+        )
+        await self.pilot.pause()
+
+    async def type(self, text: str) -> None:
+        """Type a prompt and send it."""
+        self.screen.prompt.load(text)
+        await self.pilot.press("enter")
+        await self.pilot.pause()
+
+    async def ask(self, text: str) -> None:
+        """Send a prompt and wait for the reply."""
+        before = len(self.branch)
+        await self.type(text)
+        await self.until(lambda: len(self.branch) > before)
+        await self.idle()
+
+    @property
+    def branch(self) -> list[tuple[str, str]]:
+        """Role and text of each stored message on the active path."""
+        return [(message.role.value, message.text) for message in self.messages]
+
+    @property
+    def entries(self) -> list[tuple[str, str]]:
+        """Role and text of what the transcript shows, apart from notices."""
+        return [(each.role, each.text) for each in self.all_entries if each.role != "notice"]
+
+    @property
+    def all_entries(self) -> list[Entry]:
+        """All that the transcript shows."""
+        column = self.screen.transcript._column
+        return [column.entry(place) for place in range(len(column))]
+
+    @property
+    def last(self) -> Entry:
+        """The last message that the transcript shows."""
+        return next(each for each in reversed(self.all_entries) if isinstance(each.key, int))
+
+    @property
+    def notices(self) -> str:
+        """What tchat says in the transcript."""
+        return "\n".join(each.text for each in self.all_entries if each.role == "notice")
+
+    @property
+    def errors(self) -> list[Entry]:
+        """The blocks of errors in the transcript."""
+        return [each for each in self.all_entries if each.role == "error"]
+
+    @property
+    def toasts(self) -> str:
+        """What the toasts say."""
+        return "\n".join(each.message for each in self.pilot.app._notifications)
+
+    @property
+    def messages(self) -> list[Message]:
+        """The stored messages on the active path."""
+        session = self.screen.conversation.session
+        return self.screen.conversation._store.branch(session.id) if session else []
+
+    @property
+    def cursor(self) -> Entry:
+        """The entry that the message cursor is on."""
+        key = self.screen.transcript.cursor
+        assert key is not None
+        return self.screen.transcript.entry(key)
+
+    async def point_at(self, place: int) -> None:
+        """Put the message cursor on the message at ``place`` of the active path."""
+        self.screen.transcript.focus()
+        self.screen.transcript.point_at(self.messages[place].id)
+        await self.pilot.pause()
+
+
+@asynccontextmanager
+async def opened(
+    settings: Settings,
+    paths: Paths,
+    size: tuple[int, int] = (100, 30),
+    *,
+    ready: bool = True,
+    **given: Any,
+) -> AsyncIterator[Shown]:
+    """The app as it is started; with the model loaded when it is to be ``ready``."""
+    with SessionStore(paths.sessions_db) as store:
+        app = TchatApp(settings, paths, store, **given)
+        async with app.run_test(size=size, notifications=True) as pilot:
+            shown = Shown(pilot, store)
+            await pilot.pause()
+            if ready:
+                await shown.idle()
+            yield shown
+            if app.is_running:
+                await app.action_quit()

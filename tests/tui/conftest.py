@@ -1,0 +1,35 @@
+"""Fixtures of the chat screen's tests."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from tchat.engine.run import Run
+from tchat.paths import Paths, user_paths
+from tchat.settings import Sampling, Settings
+
+
+@pytest.fixture
+def paths() -> Paths:
+    return user_paths()
+
+
+@pytest.fixture
+def settings(tiny_model: Path) -> Settings:
+    sampling = Sampling(temp=0, max_tokens=12)
+    return Settings(model=str(tiny_model), threads=1, sampling=sampling)
+
+
+@pytest.fixture
+def slowly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the tiny model write as slowly as a large one: it fills its context in half a second."""
+    visible = Run._visible
+
+    def late(self: Run, token: int) -> bytes:
+        time.sleep(0.01)
+        return visible(self, token)
+
+    monkeypatch.setattr(Run, "_visible", late)

@@ -1,0 +1,172 @@
+"""What breaks, and what the user sees of it: a block with a retry, never a traceback."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tchat.engine.events import Event
+from tchat.engine.run import Run
+from tchat.paths import Paths
+from tchat.settings import Settings
+
+from .chat_stage import Shown, opened
+
+
+class Breaking:
+    """Lets the engine fail for the first so many replies."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, error: Exception, after: int = 0) -> None:
+        self.left = 1
+        events = Run.events
+
+        def broken(run: Run, load: float) -> Iterator[Event]:
+            for number, event in enumerate(events(run, load)):
+                if self.left and number >= after:
+                    self.left -= 1
+                    raise error
+                yield event
+
+        monkeypatch.setattr(Run, "events", broken)
+
+
+async def failed(shown: Shown, text: str) -> None:
+    await shown.until(lambda: any(text in error.text for error in shown.errors))
+    await shown.idle()
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [(RuntimeError("boom"), "RuntimeError: boom"), (MemoryError(), "out of memory")],
+)
+async def test_an_engine_that_breaks_is_a_block_with_a_retry(
+    settings: Settings, paths: Paths, monkeypatch: pytest.MonkeyPatch, error: Exception, told: str
+) -> None:
+    async with opened(settings, paths) as shown:
+        Breaking(monkeypatch, error)
+        await shown.type("Hello")
+        await failed(shown, told)
+        assert "Traceback" not in shown.errors[0].text
+        assert shown.branch == [("user", "Hello")]
+        await shown.pilot.press("alt+r")
+        await shown.until(lambda: len(shown.branch) == 2)
+        await shown.idle()
+        assert shown.entries == shown.branch  # the block is gone, the question is there once
+        assert len(shown.store.siblings(shown.messages[0].id)) == 1
+
+
+async def test_a_reply_that_breaks_off_keeps_what_was_written(
+    settings: Settings, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(settings, paths) as shown:
+        Breaking(monkeypatch, RuntimeError("boom"), after=6)
+        await shown.type("Hello")
+        await failed(shown, "boom")
+        assert shown.messages[-1].status == "stopped"
+        assert shown.last.text == shown.messages[-1].text != ""
+        assert shown.last.status == "stopped"
+        log = paths.log_file.read_text()
+        assert "RuntimeError: boom" in log
+
+
+async def test_a_model_that_does_not_load_can_be_tried_again(
+    settings: Settings, paths: Paths, tmp_path: Path, tiny_model: Path
+) -> None:
+    late = tmp_path / "late.gguf"
+    async with opened(replace(settings, model=str(late)), paths) as shown:
+        assert "late.gguf" in shown.errors[0].text
+        late.write_bytes(tiny_model.read_bytes())
+        await shown.pilot.press("alt+r")
+        await shown.until(lambda: shown.screen.conversation.facts is not None)
+        await shown.idle()
+        assert shown.errors == []
+        await shown.ask("Hello")
+
+
+async def test_a_wrong_model_name_changes_nothing(settings: Settings, paths: Paths) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.type("/model /nowhere/else.gguf")
+        await failed(shown, "else.gguf")
+        assert shown.screen.conversation.settings.model == settings.model
+        await shown.ask("Hello")
+
+
+async def test_a_session_deleted_by_another_process_is_told(
+    settings: Settings, paths: Paths
+) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.ask("one")
+        session = shown.screen.conversation.session
+        assert session is not None
+        shown.store.delete(session.id)
+        await shown.type("/regen")
+        await failed(shown, "no session")
+        await shown.pilot.press("ctrl+n")
+        await shown.until(lambda: shown.screen.conversation.session is None)
+        await shown.ask("two")
+
+
+async def test_what_breaks_in_the_background_does_not_end_the_program(
+    settings: Settings, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(settings, paths) as shown:
+
+        def broken() -> None:
+            raise ZeroDivisionError("oh")
+
+        monkeypatch.setattr(shown.store, "sessions", broken)
+        await shown.pilot.press("ctrl+r")
+        await failed(shown, "ZeroDivisionError: oh")
+        await shown.ask("still there")
+
+
+CRASH = """
+import os, signal, sys, tty
+from pathlib import Path
+from tchat.tui.terminal import guarded
+with guarded(Path(sys.argv[1])):
+    tty.setraw(0)
+    sys.__stderr__.write("\\x1b[?1049h")
+    sys.__stderr__.flush()
+    os.write(2, b"noise of a library\\n")
+    {end}
+"""
+RUN = """
+import os, pty, sys, termios, time
+child, terminal = pty.fork()
+if not child:  # under a shell, as for a user: a terminal goes with the first process on it
+    command = 'python=$0; "$python" -c "$1" "$2"; read -r line'
+    os.execv("/bin/sh", ["/bin/sh", "-c", command, sys.executable, sys.argv[1], sys.argv[2]])
+seen = b""
+try:
+    while piece := os.read(terminal, 4096):
+        seen += piece
+        if b"Details" in seen and termios.tcgetattr(terminal)[3] & termios.ICANON:
+            break
+        if b"DONE" in seen:
+            break
+except OSError:
+    pass
+sys.stdout.buffer.write(seen)
+"""
+
+
+@pytest.mark.parametrize(
+    "end", ["os.kill(os.getpid(), signal.SIGKILL)", "os.abort()", "print('DONE')"]
+)
+def test_a_crash_leaves_the_terminal_usable(tmp_path: Path, end: str) -> None:
+    log = tmp_path / "tchat.log"
+    script = CRASH.format(end=end)
+    ran = subprocess.run(
+        [sys.executable, "-c", RUN, script, str(log)], capture_output=True, timeout=30, check=True
+    )
+    assert b"noise" not in ran.stdout
+    assert "noise of a library" in log.read_text()
+    crashed = "DONE" not in end
+    assert (b"\x1b[?1049l" in ran.stdout) == crashed
+    assert (b"ended by a crash" in ran.stdout) == crashed

@@ -1,0 +1,199 @@
+"""What can be done with one message of a chat."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tchat.paths import Paths
+from tchat.sanitize import printable
+from tchat.settings import Sampling, Settings
+from tchat.tui.screens.messages import Messages
+
+from .chat_stage import ENDLESS, Shown, opened
+
+HOT = Sampling(temp=2, max_tokens=12)
+
+
+async def test_an_edited_reply_is_kept_beside_the_first(settings: Settings, paths: Paths) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.ask("one")
+        first = shown.branch
+        await shown.point_at(1)
+        await shown.pilot.press("e")
+        await shown.until(lambda: shown.screen.prompt.draft.text == printable(first[1][1]))
+        await shown.type("better")
+        await shown.until(lambda: shown.branch == [first[0], ("assistant", "better")])
+        await shown.until(lambda: shown.entries == shown.branch)
+        assert shown.last.sibling == (2, 2)
+        assert shown.screen.prompt.mode == ""
+
+
+async def test_the_model_goes_on_with_an_edited_reply(settings: Settings, paths: Paths) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.ask("one")
+        first = shown.branch[1]
+        await shown.point_at(1)
+        await shown.pilot.press("e")
+        await shown.until(lambda: shown.screen.prompt.draft.text == printable(first[1]))
+        shown.screen.prompt.load("Better:")
+        await shown.pilot.press("alt+g")
+        await shown.until(lambda: shown.branch[1] != first)
+        await shown.idle()
+        assert shown.branch[1][1].startswith("Better:")
+        assert len(shown.branch[1][1]) > len("Better:")
+        assert shown.screen.prompt.draft.text == ""
+
+
+async def test_a_reply_is_begun_for_the_model(settings: Settings, paths: Paths) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.ask("one")
+        await shown.type("/prefill Well then,")
+        await shown.until(lambda: shown.branch[1][1].startswith("Well then,"))
+        await shown.idle()
+        assert shown.last.sibling == (2, 2)
+        assert shown.entries == shown.branch
+
+
+async def test_an_edit_can_be_left(settings: Settings, paths: Paths) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.ask("one")
+        await shown.point_at(0)
+        await shown.pilot.press("e")
+        await shown.until(lambda: "editing" in shown.screen.prompt.mode)
+        await shown.pilot.press("escape")
+        await shown.pilot.pause()
+        assert shown.screen.prompt.mode == ""
+        assert shown.screen.prompt.draft.text == ""
+        await shown.ask("two")
+        assert [text for role, text in shown.branch if role == "user"] == ["one", "two"]
+
+
+@pytest.mark.parametrize(("place", "questions"), [(0, ["new"]), (1, ["one", "new"])])
+async def test_a_branch_begins_at_a_question_or_behind_a_reply(
+    settings: Settings, paths: Paths, place: int, questions: list[str]
+) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.ask("one")
+        await shown.ask("two")
+        await shown.point_at(place)
+        await shown.pilot.press("b")
+        await shown.until(lambda: "branch" in shown.screen.prompt.mode)
+        await shown.type("new")
+        await shown.until(lambda: [t for r, t in shown.branch if r == "user"] == questions)
+        await shown.idle()
+        assert shown.entries == shown.branch
+
+
+async def test_a_pinned_message_says_so_and_stays_pinned(settings: Settings, paths: Paths) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.ask("one")
+        await shown.point_at(0)
+        await shown.pilot.press("p")
+        await shown.until(lambda: shown.messages[0].pinned and shown.cursor.pinned)
+        await shown.pilot.press("escape")
+        await shown.type("/pin")
+        await shown.until(lambda: not shown.messages[0].pinned)
+
+
+async def test_flipping_stays_on_the_sibling(settings: Settings, paths: Paths) -> None:
+    async with opened(replace(settings, sampling=HOT), paths) as shown:
+        await shown.ask("one")
+        for siblings in (2, 3):
+            await shown.pilot.press("alt+r")
+            await shown.until(lambda n=siblings: shown.last.sibling == (n, n))
+            await shown.idle()
+        await shown.point_at(1)
+        await shown.pilot.press("less_than_sign")
+        await shown.until(lambda: shown.cursor.sibling == (2, 3))
+        await shown.pilot.press("left")
+        await shown.until(lambda: shown.cursor.sibling == (1, 3))
+        await shown.pilot.press("less_than_sign", "greater_than_sign")
+        await shown.until(lambda: shown.cursor.sibling == (2, 3))
+        assert shown.entries == shown.branch
+
+
+async def test_an_earlier_reply_is_continued_where_it_stands(
+    settings: Settings, paths: Paths
+) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.ask("one")
+        await shown.ask("two")
+        first = shown.branch[1][1]
+        await shown.point_at(1)
+        await shown.pilot.press("g")
+        await shown.until(lambda: len(shown.branch) == 2)
+        await shown.idle()
+        assert shown.branch[1][1].startswith(first)
+        assert len(shown.branch[1][1]) > len(first)
+        assert shown.entries == shown.branch
+
+
+async def test_a_message_is_copied_without_what_acts_on_a_terminal(
+    settings: Settings, paths: Paths
+) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.ask("red \x1b[31mred")
+        await shown.point_at(0)
+        await shown.pilot.press("c")
+        await shown.until(lambda: shown.pilot.app.clipboard == "red ␛[31mred")
+
+
+async def test_nothing_is_changed_under_a_reply_that_is_being_written(
+    settings: Settings, paths: Paths, slowly: None
+) -> None:
+    async with opened(replace(settings, sampling=ENDLESS), paths) as shown:
+        await shown.type("one")
+        await shown.until(lambda: shown.entries[-1:] and bool(shown.entries[-1][1]))
+        await shown.point_at(0)
+        await shown.pilot.press("d")
+        await shown.until(lambda: "Wait for the reply" in shown.toasts)
+        assert len(shown.messages) == 2
+        await shown.pilot.press("e")
+        await shown.until(lambda: shown.screen.prompt.draft.text == "one")
+        await shown.type("uno")
+        assert shown.screen.prompt.draft.text == "uno"  # not lost
+        await stop(shown)
+
+
+async def test_another_session_ends_an_edit_and_its_undo(settings: Settings, paths: Paths) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.ask("one")
+        await shown.type("/delete")
+        await shown.until(lambda: len(shown.messages) == 1)
+        await shown.type("/edit")
+        await shown.until(lambda: "editing" in shown.screen.prompt.mode)
+        await shown.pilot.press("ctrl+n")
+        await shown.until(lambda: shown.screen.conversation.session is None)
+        await shown.until(lambda: shown.screen.prompt.mode == "")
+        await shown.type("/undo")
+        await shown.until(lambda: "Nothing was deleted" in shown.toasts)
+
+
+async def test_a_session_opened_meanwhile_gets_neither_reply_nor_queue(
+    settings: Settings, paths: Paths, slowly: None
+) -> None:
+    async with opened(replace(settings, sampling=ENDLESS), paths) as shown:
+        await shown.type("one")
+        await shown.until(lambda: shown.entries[-1:] and bool(shown.entries[-1][1]))
+        await shown.type("two")
+        first = shown.screen.conversation.session
+        assert first is not None
+        await shown.pilot.press("ctrl+n")
+        await shown.until(lambda: shown.screen.conversation.session is None)
+        await shown.idle()
+        assert shown.entries == []
+        assert shown.screen.prompt.draft.text == "two"
+        stopped = shown.store.branch(first.id)
+        assert [m.status for m in stopped] == ["done", "stopped"]
+
+
+async def stop(shown: Shown) -> None:
+    shown.screen.stop()
+    await shown.idle()
+
+
+def test_what_the_screen_can_do_has_a_key_and_a_command() -> None:
+    for name in ("undo_delete", "go_on"):
+        assert hasattr(Messages, f"action_{name}")
