@@ -31,10 +31,10 @@ def entry_of(message: Message, sibling: tuple[int, int] = (1, 1)) -> Entry:
         sibling=sibling,
         pinned=message.pinned,
         attachments=tuple(files),
-        label=_maker(message),
+        label=maker(message.model),
     )
 
 
-def _maker(message: Message) -> str:
-    """The model that wrote a message, without its folder: ``SmolLM2-135M-Instruct.Q4_1``."""
-    return PurePath(message.model).name.removesuffix(".gguf")
+def maker(model: str) -> str:
+    """A model as it was asked for, without its folder: ``SmolLM2-135M-Instruct.Q4_1``."""
+    return PurePath(model).name.removesuffix(".gguf")

@@ -61,7 +61,8 @@ def _own_stderr(log_file: Path) -> Iterator[None]:
         sys.__stderr__ = before  # type: ignore[misc]
         if terminal == 2:
             os.dup2(painted.fileno(), 2)
-        painted.close()
+        with suppress(OSError):  # the terminal may be gone, with what was still to be painted
+            painted.close()
 
 
 @contextmanager

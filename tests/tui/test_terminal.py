@@ -124,7 +124,7 @@ def test_a_reply_that_was_killed_is_there_again_and_goes_on(
         terminal.until("interrupted")
         assert " ".join(kept.split()[:4]) in terminal.text
         assert "continue" in terminal.text
-        terminal.until("draft 0")  # the model is loaded
+        terminal.until("room for the reply")  # the model is loaded
         terminal.send("/continue\r")
         terminal.until("tok/s")
         terminal.send(ESCAPE)

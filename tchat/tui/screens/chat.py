@@ -24,6 +24,7 @@ from tchat.errors import ModelNotFound, TchatError, UsageError
 from tchat.models.resolve import STARTER
 from tchat.sessions.records import Session
 from tchat.tui.conversation import Conversation
+from tchat.tui.entries import maker
 from tchat.tui.keys import KeyAction, Scope, bindings, show_key
 from tchat.tui.model_rows import model_label
 from tchat.tui.screens.commands import Commands
@@ -218,7 +219,7 @@ class ChatScreen(Commands):
         """What the status line says."""
         return replace(
             super().status(),
-            model=self._model_name or self.conversation.settings.model,
+            model=self._model_name or maker(self.conversation.settings.model),
             quantization=self._quantization,
             device=self.conversation.device,
             context=self._capacity,
