@@ -39,7 +39,7 @@ COMMANDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     ),
     "judge": (
         "tchat.cli.judge",
-        "Tell whether replies read as written by a person, and learn from it",
+        "Tell whether replies read as a person's, and learn from it",
         ("show", "train", "score", "duel"),
     ),
     "doctor": (
