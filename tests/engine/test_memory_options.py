@@ -88,8 +88,8 @@ def test_a_window_can_be_kept_alone(
     whole, windowed = (open_engine(tiny_sliding, swa_full=each) for each in (True, False))
     texts = [finished(engine.generate(asked, GREEDY)).text for engine in (whole, windowed)]
     assert texts[0] == texts[1]
-    # Going back further than the window reads again, as a fresh engine would.
-    other = [ChatMessage("user", "words and " * 100)]
+    # Going back to what left the cache reads again, as a fresh engine would.
+    other = [ChatMessage("user", "words and " * 20)]
     assert finished(whole.generate(other, GREEDY)).usage.reused > 0
     again = finished(windowed.generate(other, GREEDY))
     fresh = finished(open_engine(tiny_sliding, swa_full=False).generate(other, GREEDY))
