@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from typing import BinaryIO
+from typing import Protocol
 
 MAX_READ = 64 << 20  # bytes of one header; the largest vocabularies in use take 13 MB
 MAX_STRINGS = 1 << 20  # strings walked in one header; the largest vocabularies in use have 777,000
@@ -17,19 +17,33 @@ class OutOfBounds(Exception):
     """The file asks for more than it holds, or than is sane. The message says what."""
 
 
+class Source(Protocol):
+    """Where bytes come from; as much of a file as is needed here."""
+
+    def seek(self, offset: int, /) -> object:
+        """Go to ``offset`` bytes from the start."""
+
+    def read(self, size: int, /) -> bytes:
+        """The next bytes, up to ``size`` of them."""
+
+
 class BoundedReader:
     """A cursor that moves forward through ``size`` bytes of ``file``, in few system calls.
 
     The file is read, not mapped: a file that is truncated meanwhile is an error, not a SIGBUS.
 
     Args:
-        file: Opened unbuffered, at its start.
+        file: Opened unbuffered.
         size: Bytes of the file.
+        chunk: Bytes of the first read, and of the largest; between them they double.
     """
 
-    def __init__(self, file: BinaryIO, size: int) -> None:
+    def __init__(
+        self, file: Source, size: int, chunk: tuple[int, int] = (FIRST_CHUNK, LARGEST_CHUNK)
+    ) -> None:
         self._file = file
         self._size = size
+        self._first_chunk, self._largest_chunk = chunk
         self._buffer = b""
         self._start = 0  # of the buffer, in the file
         self._at = 0  # the cursor, in the buffer; past its end after a skip
@@ -45,6 +59,11 @@ class BoundedReader:
     def left(self) -> int:
         """Bytes from here to the end of the file."""
         return self._size - self.position
+
+    def peek(self, count: int) -> bytes:
+        """The next ``count`` bytes, fewer at the end of the file, without moving on."""
+        self._fill(min(count, self.left))
+        return self._buffer[self._at : self._at + count]
 
     def take(self, count: int) -> bytes:
         """The next ``count`` bytes.
@@ -129,7 +148,7 @@ class BoundedReader:
         kept = self._buffer[self._at :]
         if not kept:
             self._file.seek(self.position)
-        chunk = min(max(FIRST_CHUNK, self._read), LARGEST_CHUNK)
+        chunk = min(max(self._first_chunk, self._read), self._largest_chunk)
         fresh = self._file.read(max(count - len(kept), chunk))
         self._start, self._at, self._buffer = self.position, 0, kept + fresh
         self._read += len(fresh)

@@ -54,18 +54,8 @@ def read_header(path: Path) -> Header:
         ModelInvalid: It is no GGUF file, or one that is damaged or hostile.
     """
     with os.fdopen(open_regular(path), "rb", buffering=0) as file:
-        size = os.fstat(file.fileno()).st_size
-        start = file.read(512)
-        if start[:4] != b"GGUF":
-            raise ModelInvalid(
-                f"{label(path)} is not a GGUF file: it is {looks_like(start)}",
-                "name a model file in GGUF format",
-            )
-        file.seek(0)
         try:
-            return _Parser(BoundedReader(file, size), size).header()
-        except OutOfBounds as problem:
-            raise ModelInvalid(f"{label(path)} is not usable: {problem}", DOWNLOAD_AGAIN) from None
+            return parse_header(BoundedReader(file, os.fstat(file.fileno()).st_size), label(path))
         except OSError as error:
             reason = error.strerror or "the disk gave an error"
             raise ModelInvalid(f"{label(path)} cannot be read: {reason}", DOWNLOAD_AGAIN) from error
@@ -97,12 +87,30 @@ def read_strings(path: Path, array: Array, wanted: Iterable[int]) -> dict[int, s
     return found
 
 
+def parse_header(reader: BoundedReader, name: str) -> Header:
+    """Check the header that ``reader`` is at the start of; ``name`` is for the message.
+
+    Raises:
+        ModelInvalid: It is no GGUF file, or one that is damaged or hostile.
+    """
+    try:
+        start = reader.peek(512)
+        if start[:4] != b"GGUF":
+            raise ModelInvalid(
+                f"{name} is not a GGUF file: it is {looks_like(start)}",
+                "name a model file in GGUF format",
+            )
+        return _Parser(reader).header()
+    except OutOfBounds as problem:
+        raise ModelInvalid(f"{name} is not usable: {problem}", DOWNLOAD_AGAIN) from None
+
+
 class _Parser:
     """One pass over a header. Raises `OutOfBounds` for everything that is wrong."""
 
-    def __init__(self, reader: BoundedReader, size: int) -> None:
+    def __init__(self, reader: BoundedReader) -> None:
         self._reader = reader
-        self._size = size
+        self._size = reader.left
         self._undecodable: set[str] = set()
 
     def header(self) -> Header:

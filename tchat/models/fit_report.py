@@ -1,0 +1,148 @@
+"""Whether a model fits this machine, in words and in a table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from tchat.models.fit import (
+    Machine,
+    Need,
+    Plan,
+    fits,
+    largest_context,
+    most_layers,
+    need,
+    placed,
+    tokens_per_second,
+)
+from tchat.models.shape import Shape
+
+USUAL_CONTEXT = 8192
+LEAST_CONTEXT = 2048
+SHOWN_CONTEXTS = (4096, 8192, 32768)
+SHOWN_TYPES = ("f16", "q8_0", "q4_0")
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """How well a model fits.
+
+    Attributes:
+        good: With a usual context, in its plain type.
+        usable: At least with a small context.
+        words: To be read after the model's name.
+    """
+
+    good: bool
+    usable: bool
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What one context takes: ``fits`` tells whether it is there."""
+
+    context: int
+    kv_type: str
+    need: Need
+    fits: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All that is told of a model's fit.
+
+    Attributes:
+        machine: That it was judged for.
+        plan: As it would be loaded here, with a usual context.
+        fit: In words.
+        largest: Largest context that fits, by the type of the KV cache.
+        rows: What the usual contexts and the largest one take.
+        speed: Tokens a second to be expected; 0 when nothing was measured.
+    """
+
+    machine: Machine
+    plan: Plan
+    fit: Fit
+    largest: dict[str, int]
+    rows: tuple[Row, ...]
+    speed: float
+
+
+def report(shape: Shape, trained: int, machine: Machine) -> Report:
+    """Judge a model that was trained for ``trained`` tokens (0 when it does not say)."""
+    most = trained or USUAL_CONTEXT
+    plan = usual_plan(shape, trained, machine)
+    contexts = sorted({min(each, most) for each in (*SHOWN_CONTEXTS, most)})
+    plans = [
+        replace(plan, context=context, kv_type=kv_type)
+        for context in contexts
+        for kv_type in SHOWN_TYPES
+    ]
+    return Report(
+        machine=machine,
+        plan=plan,
+        fit=judge(shape, trained, machine),
+        largest={
+            kv_type: largest_context(shape, replace(plan, kv_type=kv_type), machine, most)
+            for kv_type in SHOWN_TYPES
+        },
+        rows=tuple(
+            Row(each.context, each.kv_type, need(shape, each), fits(shape, each, machine))
+            for each in plans
+        ),
+        speed=tokens_per_second(shape, replace(plan, context=LEAST_CONTEXT), machine),
+    )
+
+
+def usual_plan(shape: Shape, trained: int, machine: Machine) -> Plan:
+    """How a model would be loaded without a word: on the GPUs as far as they have room."""
+    plan = Plan(context=min(USUAL_CONTEXT, trained or USUAL_CONTEXT))
+    if not machine.own_gpus:
+        return plan
+    on_gpu = replace(plan, gpu_layers=-1)
+    if fits(shape, on_gpu, machine):
+        return on_gpu
+    return replace(plan, gpu_layers=most_layers(shape, plan, machine))
+
+
+def judge(shape: Shape, trained: int, machine: Machine) -> Fit:
+    """Whether a model fits: with a usual context, a smaller cache, a small context, or not."""
+    plan = usual_plan(shape, trained, machine)
+    most, usual = trained or USUAL_CONTEXT, plan.context
+    if machine.memory is None:
+        return Fit(True, True, "may fit: the free memory of this machine is not known")
+    largest = largest_context(shape, plan, machine, most)
+    where = _where(shape, plan)
+    if largest >= usual:
+        whole = "its whole context of " if largest >= most else "a context of up to "
+        return Fit(True, True, f"fits, with {whole}{min(largest, most):,} tokens{where}")
+    for kv_type in SHOWN_TYPES[1:]:
+        if fits(shape, replace(plan, kv_type=kv_type), machine):
+            words = f"fits with {usual:,} tokens when its cache is {kv_type}{where}"
+            return Fit(False, True, words)
+    if largest >= min(LEAST_CONTEXT, most):
+        return Fit(False, True, f"is tight: fits with up to {largest:,} tokens{where}")
+    return Fit(False, False, _too_large(shape, plan, machine))
+
+
+def gigabytes(size: int) -> str:
+    """Bytes of memory, fine enough to be compared: ``5.47 GB``."""
+    return f"{size / 10**9:.2f} GB"
+
+
+def _where(shape: Shape, plan: Plan) -> str:
+    if not plan.gpu_layers:
+        return ""
+    if plan.gpu_layers < 0:
+        return ", on the GPU"
+    return f", {min(plan.gpu_layers, shape.layers):,} of {shape.layers:,} layers on the GPU"
+
+
+def _too_large(shape: Shape, plan: Plan, machine: Machine) -> str:
+    small = replace(plan, context=min(LEAST_CONTEXT, plan.context))
+    here, there = placed(shape, small, machine)
+    free = machine.memory.free if machine.memory else 0
+    words = f"does not fit: {small.context:,} tokens need {gigabytes(here.peak + there.total)}"
+    gpus = f", on the GPU {gigabytes(sum(gpu.free for gpu in machine.own_gpus))}"
+    return f"{words}, free are {gigabytes(free)}{gpus if machine.own_gpus else ''}"

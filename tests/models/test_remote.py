@@ -1,0 +1,99 @@
+"""The header of a model on the hub, before anything is downloaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tchat.errors import ModelInvalid
+from tchat.models.facts import read_facts
+from tchat.models.gguf import read_header
+from tchat.models.hparams import shape_of
+from tchat.models.hub import Hub
+from tchat.models.hub_answers import HubError
+from tchat.models.hub_files import RemoteModel, choose
+from tchat.models.hub_name import HubName
+from tchat.models.remote import CHUNK, remote_header
+from tests.models.forge import STRING, array, but, gguf
+from tests.models.hub_server import Fault, HubServer
+from tests.models.test_split import write_parts
+
+REPO = "someone/Tiny-GGUF"
+
+
+def model(server: HubServer, files: dict[str, bytes]) -> tuple[Hub, RemoteModel]:
+    server.add(REPO, files)
+    hub = Hub()
+    return hub, choose(hub.listing(REPO), HubName(REPO))
+
+
+def test_it_is_that_of_the_file(hub_server: HubServer, tiny_model: Path) -> None:
+    hub, remote = model(hub_server, {"tiny-Q8_0.gguf": tiny_model.read_bytes()})
+    header = remote_header(remote, hub.read_range)
+    assert header == read_header(tiny_model)
+    assert shape_of(header) == read_facts(tiny_model).shape
+
+
+def test_no_more_is_read_than_the_header(hub_server: HubServer, tiny_model: Path) -> None:
+    data = tiny_model.read_bytes() + bytes(32 << 20)
+    hub, remote = model(hub_server, {"tiny-Q8_0.gguf": data})
+    remote_header(remote, hub.read_range)
+    assert hub_server.sent() <= CHUNK[0]
+    assert len(hub_server.requests("storage")) == 1
+
+
+def test_a_large_vocabulary_takes_a_few_requests(hub_server: HubServer) -> None:
+    words = [f"word {number:012}" for number in range(250_000)]
+    content = gguf(
+        but(
+            array("tokenizer.ggml.tokens", STRING, words),
+            array("tokenizer.ggml.merges", STRING, words),
+        )
+    )
+    hub, remote = model(hub_server, {"tiny-Q8_0.gguf": content})
+    assert shape_of(remote_header(remote, hub.read_range)).merges == 250_000
+    assert len(content) > 12_000_000
+    assert len(hub_server.requests("storage")) <= 8
+
+
+def test_the_parts_are_read_together(hub_server: HubServer, tmp_path: Path) -> None:
+    files = {f"tiny-Q8_0-{path.name[4:]}": path.read_bytes() for path in write_parts(tmp_path)}
+    hub, remote = model(hub_server, files)
+    header = remote_header(remote, hub.read_range)
+    assert len(remote.files) == 3
+    assert len(header.tensors) == 4
+    assert header.context_length == 512
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"<!doctype html>", "tiny-Q8_0.gguf is not a GGUF file: it is a web page"),
+        (bytes(64), "is not a GGUF file: it is filled with zeros"),
+        (gguf()[:60], "is not usable"),
+        (gguf(key_count=1 << 40), "is not usable: it claims"),
+    ],
+)
+def test_what_is_no_model_is_told_in_one_line(
+    hub_server: HubServer, content: bytes, words: str
+) -> None:
+    hub, remote = model(hub_server, {"tiny-Q8_0.gguf": content})
+    with pytest.raises(ModelInvalid, match=words) as refused:
+        remote_header(remote, hub.read_range)
+    assert "\n" not in refused.value.message
+
+
+def test_a_hub_that_fails_says_so(hub_server: HubServer, tiny_model: Path) -> None:
+    hub, remote = model(hub_server, {"tiny-Q8_0.gguf": tiny_model.read_bytes()})
+    hub_server.fail("resolve", Fault(503))
+    with pytest.raises(HubError):
+        remote_header(remote, hub.read_range)
+
+
+def test_a_server_that_knows_no_ranges_is_read_from_the_start(
+    hub_server: HubServer, tiny_model: Path
+) -> None:
+    hub, remote = model(hub_server, {"tiny-Q8_0.gguf": tiny_model.read_bytes()})
+    hub_server.fail("storage", Fault(no_range=True))
+    assert remote_header(remote, hub.read_range) == read_header(tiny_model)
