@@ -24,7 +24,7 @@ COMMANDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     ),
     "cache": (
         "tchat.cli.cache",
-        "Show and remove what is kept of chats so that it need not be read again",
+        "Show and remove what is kept of chats to reopen them at once",
         ("ls", "prune", "clear"),
     ),
     "config": (
