@@ -129,6 +129,24 @@ async def test_the_status_line_tells_model_context_and_being_offline() -> None:
             assert told in text(app)
 
 
+async def test_numbers_of_a_reply_rest_long_enough_to_be_read() -> None:
+    now = 0.0
+    line = StatusLine(clock=lambda: now)
+    async with staged(line) as (pilot, app):
+        seen = []
+        for now in (1.0, 1.1, 1.2, 1.3):
+            line.show(StatusData(state=Writing(100 * now)))
+            await pilot.pause()
+            seen.append(text(app).split()[2])
+        assert seen == ["100", "100", "100", "130"]
+        line.show(StatusData(state=Idle()))
+        await pilot.pause()
+        assert "idle" in text(app)
+        line.show(StatusData(state=Writing(7)))
+        await pilot.pause()
+        assert "writing 7 tok/s" in text(app)
+
+
 @pytest.mark.parametrize("width", [20, 40, 60, 80, 200])
 @pytest.mark.parametrize("model", ["SmolLM2", HOSTILE, "名前" * 40])
 async def test_the_status_line_folds_and_its_state_stays(width: int, model: str) -> None:
