@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tchat.chat.preload import Preloaded, options_of
+from tchat.chat.room import require_room
 from tchat.chat.snapshots import snapshots_of
 from tchat.engine.cancel import Cancel
 from tchat.engine.engine import Engine
@@ -40,10 +41,13 @@ def open_model(
 
     Raises:
         ModelError: It is not there, cannot chat, or is refused by llama.cpp.
+        DoesNotFit: There is no memory for it.
     """
     path = resolve(settings.model, paths)
     with ModelStore(paths) as store:
         facts = store.facts(path)
+        if not facts.refusal:
+            require_room(settings, facts)
         if not facts.refusal and store.verdict(facts, build_name()) is None:
             yield Notice("model", f"{label(path)} is new: checking once that it loads safely")
         check(facts, store, probe_command, build=build_name(), cancelled=cancel.is_set)

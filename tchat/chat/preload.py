@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tchat.chat.room import require_room
 from tchat.engine.adapters import ControlVector, Lora
 from tchat.engine.cancel import Cancel
 from tchat.engine.llama import backend, build_name
@@ -50,6 +51,7 @@ def preload(settings: Settings, paths: Paths, cancel: Cancel) -> Preloaded | Non
             verdict = store.verdict(facts, build_name())
             if facts.refusal or verdict is None or not verdict.ok:
                 return None
+            require_room(settings, facts)
             options = options_of(settings, facts)
             backend().log.write_to(paths.log_file)
             begun = Preloaded(facts, options, Opening(options, cancel))

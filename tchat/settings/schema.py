@@ -132,6 +132,7 @@ class Settings:
     )
     mmap: bool = setting(True, "Map the model's file into memory instead of reading it")
     mlock: bool = setting(False, "Lock the weights in memory, so that they are never swapped out")
+    anyway: bool = setting(False, "Load a model that does not fit into the free memory too")
     lora: tuple[str, ...] = setting((), "LoRA adapter, PATH or PATH:SCALE; repeatable")
     control_vector: tuple[str, ...] = setting((), "Control vector, PATH or PATH:SCALE; repeatable")
     think: str = setting(

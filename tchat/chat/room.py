@@ -1,0 +1,87 @@
+"""Whether there is memory for a model, asked before it is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from tchat.engine.context import SCRATCH, context_size
+from tchat.engine.devices import devices
+from tchat.engine.llama import backend
+from tchat.engine.opening import FIRST_ROOM
+from tchat.errors import DoesNotFit
+from tchat.models.facts import ModelFacts
+from tchat.models.files import label
+from tchat.models.fit import Machine, Plan, fits, largest_context, most_layers, placed
+from tchat.models.memory import Memory, main_memory
+from tchat.settings import Settings
+
+
+def this_machine(speed: float = 0.0) -> Machine:
+    """What a model can be loaded into here, now."""
+    gpus = tuple(Memory(gpu.free, gpu.total, gpu.name, gpu.shared) for gpu in devices())
+    return Machine(main_memory(), gpus, speed)
+
+
+def plan_of(settings: Settings, facts: ModelFacts) -> Plan:
+    """How the engine would load a model by these settings."""
+    context = context_size(settings.ctx_size, facts.context_length)
+    on_gpu = settings.gpu_layers != 0 and backend().lib.llama_supports_gpu_offload()
+    return Plan(
+        context=context,
+        kv_type=settings.kv_type,
+        flash=settings.flash_attn != "off",
+        swa_full=settings.swa_full,
+        batch=min(settings.batch_size, context),
+        sequences=SCRATCH + 1,
+        gpu_layers=settings.gpu_layers if on_gpu else 0,
+        first=0 if on_gpu else FIRST_ROOM,
+    )
+
+
+def require_room(settings: Settings, facts: ModelFacts) -> None:
+    """Return when the model would not make this machine swap, or when it may do so.
+
+    Raises:
+        DoesNotFit: With what it needs, what is free, and what would fit.
+    """
+    if settings.anyway:
+        return
+    machine, plan = this_machine(), plan_of(settings, facts)
+    if not fits(facts.shape, plan, machine):
+        raise _refusal(facts, plan, machine)
+
+
+def _refusal(facts: ModelFacts, plan: Plan, machine: Machine) -> DoesNotFit:
+    here, there = placed(facts.shape, plan, machine)
+    parts = f"weights {_gb(here.weights)}, context {_gb(here.context)}, buffers {_gb(here.buffers)}"
+    if here.growth:
+        parts += f", and {_gb(here.growth)} while the context grows"
+    free = _gb(machine.memory.free) if machine.memory else "an unknown amount"
+    message = (
+        f"{label(facts.path)} with a context of {plan.context:,} tokens needs {_gb(here.peak)} GB "
+        f"of memory ({parts}), and {free} GB are free"
+    )
+    if there.total:
+        room = sum(gpu.free for gpu in machine.own_gpus)
+        message += f"; on the GPU it needs {_gb(there.total)} GB, and {_gb(room)} GB are free"
+    return DoesNotFit(message, "; ".join(_ways_out(facts, plan, machine)))
+
+
+def _ways_out(facts: ModelFacts, plan: Plan, machine: Machine) -> Iterator[str]:
+    shape = facts.shape
+    if context := largest_context(shape, plan, machine, plan.context):
+        yield f"--ctx-size {context} fits"
+    for kv_type in ("q8_0", "q4_0"):
+        smaller = replace(plan, kv_type=kv_type)
+        if plan.kv_type == "f16" and plan.flash and fits(shape, smaller, machine):
+            yield f"--kv-type {kv_type} fits"
+            break
+    if plan.gpu_layers and (layers := most_layers(shape, plan, machine)):
+        yield f"--gpu-layers {layers} fits"
+    yield "close other programs, or choose a smaller quantization"
+    yield "--anyway loads it all the same"
+
+
+def _gb(size: int) -> str:
+    return f"{size / 10**9:.2f}"
