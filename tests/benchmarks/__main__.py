@@ -15,6 +15,7 @@ MEASUREMENTS = (
     "tui_transcript",
     "tui_keys",
     "tui_decode",
+    "tui_opening",
 )
 
 
