@@ -17,6 +17,7 @@ from tchat.engine.llama import backend, build_name
 from tchat.models.check import check
 from tchat.models.facts import ModelFacts
 from tchat.models.files import label
+from tchat.models.own_settings import settings_for
 from tchat.models.resolve import resolve
 from tchat.models.store import ModelStore
 from tchat.paths import Paths
@@ -46,6 +47,7 @@ def open_model(
     path = resolve(settings.model, paths)
     with ModelStore(paths) as store:
         facts = store.facts(path)
+        settings = settings_for(settings, paths, path)
         if not facts.refusal:
             require_room(settings, facts)
         if not facts.refusal and store.verdict(facts, build_name()) is None:

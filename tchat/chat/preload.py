@@ -22,6 +22,7 @@ from tchat.errors import ModelInvalid, TchatError, UsageError
 from tchat.models.facts import ModelFacts, read_facts
 from tchat.models.files import label
 from tchat.models.kinds import Kind
+from tchat.models.own_settings import settings_for
 from tchat.models.resolve import resolve
 from tchat.models.store import ModelStore
 from tchat.paths import Paths, expanded
@@ -51,6 +52,7 @@ def preload(settings: Settings, paths: Paths, cancel: Cancel) -> Preloaded | Non
             verdict = store.verdict(facts, build_name())
             if facts.refusal or verdict is None or not verdict.ok:
                 return None
+            settings = settings_for(settings, paths, facts.path)
             require_room(settings, facts)
             options = options_of(settings, facts)
             backend().log.write_to(paths.log_file)

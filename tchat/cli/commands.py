@@ -14,7 +14,7 @@ COMMANDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
         "Find, get, judge, keep and remove model files",
         (
             *("ls", "show", "check", "pull", "search", "rm", "dupes", "du"),
-            *("default", "register", "alias"),
+            *("default", "register", "set", "alias"),
         ),
     ),
     "sessions": (

@@ -20,7 +20,9 @@ KINDS: dict[str, type] = {
     "str": str,
     "tuple[str, ...]": tuple,
 }
-TABLES = frozenset({"sampling", "keys"})  # fields of Settings that are no settings themselves
+TABLES = frozenset(
+    {"sampling", "keys", "fixed"}
+)  # fields of Settings that are no settings themselves
 LARGEST_INT = 2**31 - 1  # llama.cpp counts in 32 bits
 
 
@@ -73,7 +75,8 @@ class Key:
         if self.section:
             sampling = replace(settings.sampling, **{self.name: value})  # type: ignore[arg-type]
             return replace(settings, sampling=sampling)
-        return replace(settings, **{self.name: value})  # type: ignore[arg-type]
+        fixed = settings.fixed | {self.name}
+        return replace(settings, fixed=fixed, **{self.name: value})  # type: ignore[arg-type]
 
 
 def spell(value: Value) -> str:

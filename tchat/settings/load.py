@@ -56,7 +56,11 @@ def load(
     ):
         values.update(layer)
         origins.update(dict.fromkeys(layer, place))
-    settings = replace(assemble(values), keys=_key_bindings(document, paths.config_file))
+    settings = replace(
+        assemble(values),
+        keys=_key_bindings(document, paths.config_file),
+        fixed=frozenset(name for name, place in origins.items() if place != "config.toml"),
+    )
     return Loaded(settings, tuple(warnings), origins)
 
 

@@ -95,7 +95,8 @@ class Settings:
     """Everything a user can set, apart from the sampling of a reply.
 
     ``keys`` is the table ``[keys]`` as it was written: the key for each action of the chat screen.
-    Which actions there are only the screen knows.
+    Which actions there are only the screen knows. ``fixed`` are the settings that the environment,
+    a flag or a command in the chat named: a model's own settings do not change them.
     """
 
     model: str = setting(
@@ -155,3 +156,4 @@ class Settings:
     theme: str = setting("tchat-dark", "Colour theme of the chat screen", flag="-")
     sampling: Sampling = field(default_factory=Sampling)
     keys: Mapping[str, str] = field(default_factory=dict)
+    fixed: frozenset[str] = frozenset()

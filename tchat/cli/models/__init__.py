@@ -9,9 +9,11 @@ from tchat.cli.models.listing import ls
 from tchat.cli.models.naming import alias, default, register
 from tchat.cli.models.pull import pull
 from tchat.cli.models.search import search
+from tchat.cli.models.setting import set_
 from tchat.cli.models.show import show
 
 app = group("Find, get, judge, keep and remove model files.")
 for command in (ls, show, check, pull, search, rm, dupes, du, default, register):
     app.command()(command)
+app.command("set", context_settings={"ignore_unknown_options": True})(set_)
 app.add_typer(alias, name="alias")

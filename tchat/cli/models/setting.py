@@ -1,0 +1,34 @@
+"""``tchat models set``: how one model is loaded."""
+
+from __future__ import annotations
+
+import typer
+
+from tchat.cli.console import Console
+from tchat.models.own_settings import OWN
+
+MODEL = typer.Argument(..., metavar="MODEL", help="A model, as `-m` takes it")
+
+
+def _complete(incomplete: str) -> list[str]:
+    return [name for name in OWN if name.startswith(incomplete)]
+
+
+def set_(
+    ctx: typer.Context,
+    model: str = MODEL,
+    name: str = typer.Argument(
+        ..., help="A setting of a model, such as kv_type", autocompletion=_complete
+    ),
+    value: str = typer.Argument("", help="The value; without one, all models' value holds again"),
+) -> None:
+    """Write a setting of one model into models.toml; comments stay."""
+    from tchat.models.own_settings import own_key, set_own
+    from tchat.models.resolve import resolve
+
+    console: Console = ctx.obj
+    key = own_key(name)
+    path = resolve(model, console.paths, console.environ)
+    set_own(console.paths, model, path, key, value or None)
+    if key.variable in console.environ:
+        console.say(f"warning: the environment variable {key.variable} still wins over it")
