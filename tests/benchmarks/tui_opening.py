@@ -21,7 +21,7 @@ from tests.benchmarks.rows import Row, alternated, ratio
 from tests.benchmarks.tui_keys import PROMPT
 from tests.terminal import Terminal
 
-ROUNDS = 5
+ROUNDS = 3
 NOWHERE = "/nowhere/no.gguf"
 TEXT = (
     "The quick brown fox **jumps** over the `lazy` dog.\n\n- one\n- two\n\n```python\nx = 1\n```\n"
@@ -44,6 +44,7 @@ def rows() -> Iterator[Row]:
         _sessions(folder / "sessions", 10_000, 0)
         _sessions(folder / "few", 1, 10)
         _sessions(folder / "many", 1, 10_000)
+        _seconds(folder / "none", _tchat(), PROMPT)  # compiles what it needs
         bare, first, sessions, starter = alternated(
             ROUNDS,
             lambda: _seconds(folder / "none", [sys.executable, "-c", BARE], PROMPT),
@@ -74,6 +75,7 @@ def _tchat(*flags: str) -> list[str]:
 
 def _seconds(home: Path, command: list[str], wanted: str, model: str = NOWHERE) -> float:
     environ = {**os.environ, "TCHAT_HOME": str(home), "TCHAT_MODEL": model}
+    environ.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed program is compiled
     started = time.perf_counter()
     with Terminal(command, environ=environ) as terminal:
         terminal.until_bytes(wanted.rsplit(maxsplit=1)[-1].encode())
