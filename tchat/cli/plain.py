@@ -115,7 +115,8 @@ class LineChat:
         """
         self.request = replace(self.request, settings={**self.request.settings, **values})
         settings = settings_of(self.request, self.console)
-        loads = replace(settings, sampling=self.settings.sampling, think=self.settings.think)
+        now = self.settings
+        loads = replace(settings, sampling=now.sampling, think=now.think, fixed=now.fixed)
         if loads == self.settings:
             self.settings = self.chat.settings = settings
         else:
