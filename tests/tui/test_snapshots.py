@@ -195,7 +195,7 @@ async def test_the_chat_looks_as_it_did(name: str) -> None:
 
 
 async def test_the_welcome_looks_as_it_did() -> None:
-    async with shown(Welcome(starter=True, found=3), NORMAL) as (app, _):
+    async with shown(Welcome(found=3), NORMAL) as (app, _):
         compare("welcome", app)
 
 
