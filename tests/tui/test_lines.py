@@ -142,9 +142,9 @@ async def test_numbers_of_a_reply_rest_long_enough_to_be_read() -> None:
         line.show(StatusData(state=Idle()))
         await pilot.pause()
         assert "idle" in text(app)
-        line.show(StatusData(state=Writing(7)))
+        line.show(StatusData(state=Writing(70)))
         await pilot.pause()
-        assert "writing 7 tok/s" in text(app)
+        assert "writing 70 tok/s" in text(app)
 
 
 @pytest.mark.parametrize("width", [20, 40, 60, 80, 200])
