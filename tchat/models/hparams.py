@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
+from tchat.models.fitness import MAX_LAYERS
 from tchat.models.header import Array, Header, Tensor, Value, is_integer
 from tchat.models.shape import Shape
 
@@ -50,7 +51,9 @@ def shape_of(header: Header) -> Shape:
     keys = _Keys(header)
     sizes = _sizes(header.tensors)
     inside = _blocks(header.tensors)
-    trunk = max(keys.number("block_count") - keys.number("nextn_predict_layers"), 0)
+    # A hostile count must not be walked over; `fitness` refuses the file for it.
+    layers = min(keys.number("block_count"), MAX_LAYERS)
+    trunk = max(layers - keys.number("nextn_predict_layers"), 0)
     recurrent = [layer for layer in range(trunk) if _has(inside[layer], RECURRENCE)]
     attends = {layer for layer in range(trunk) if _has(inside[layer], ATTENTION)}
     if header.architecture != BOTH_IN_EACH_LAYER:

@@ -126,6 +126,10 @@ UNFIT: dict[str, tuple[bytes, str]] = {
     "no-block-count": (gguf(without("llama.block_count")), "llama.block_count"),
     "blocks-0": (gguf(but(key("llama.block_count", U32, 0))), "llama.block_count"),
     "blocks-100000": (gguf(but(key("llama.block_count", U32, 100_000))), "100,000 layers"),
+    "blocks-4-billion": (
+        gguf(but(key("llama.block_count", U32, 2**32 - 1))),
+        "4,294,967,295 layers",
+    ),
     "blocks-text": (gguf(but(key("llama.block_count", STRING, "1"))), "llama.block_count"),
     "no-context": (gguf(without("llama.context_length")), "llama.context_length"),
     "experts-100000": (gguf(but(key("llama.expert_count", U32, 100_000))), "100,000 experts"),
