@@ -11,6 +11,7 @@ import typer
 from tchat.cli.console import Console
 from tchat.cli.listing import print_json, print_rows
 from tchat.cli.models.desk import JSON, open_library
+from tchat.cli.models.fit_rows import fit_record, fit_rows, report_of
 from tchat.cli.models.listing import record
 from tchat.models.words import count_text, size_text
 from tchat.sanitize import printable
@@ -38,7 +39,7 @@ def show(
     with open_library(console) as library:
         row, details = library.show(model)
     if as_json:
-        print_json(console, {**record(row), **_record(details)})
+        print_json(console, {**record(row), **_record(details), **_fit(row)})
     elif template:
         console.out(printable(details.template))
     else:
@@ -84,6 +85,15 @@ def _about(row: ModelRow, details: Details) -> Iterator[Row]:
     yield "licence", details.licence or "not declared"
     yield "verdict", row.verdict
     yield "GGUF", f"version {details.version}"
+    if not facts.refusal:
+        yield from fit_rows(report_of(facts.shape, facts.context_length))
+
+
+def _fit(row: ModelRow) -> dict[str, Any]:
+    facts = row.facts
+    if facts is None or facts.refusal:
+        return {}
+    return {"fit": fit_record(report_of(facts.shape, facts.context_length))}
 
 
 def _told(value: Value) -> str:
