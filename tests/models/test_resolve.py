@@ -224,9 +224,10 @@ def test_a_broken_models_toml_is_told(paths: Paths, folder: Path) -> None:
 
 
 @pytest.fixture
-def hub(tmp_path: Path) -> Path:
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home folder whose Hugging Face cache holds a repository in three files."""
     home = tmp_path / "user"
+    monkeypatch.setenv("HF_HOME", str(home / ".cache/huggingface"))
     for name, size in (("Qwen3-Q4_K_M.gguf", 192), ("Qwen3-Q8_0.gguf", 193)):
         hub_file(home, "Qwen/Qwen3-GGUF", name, gguf(data=size))
     hub_file(home, "Qwen/Qwen3-GGUF", "mmproj-Qwen3-f16.gguf", NOT_CHATTING["mmproj"])
