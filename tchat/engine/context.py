@@ -23,6 +23,8 @@ FLASH_ATTN = MappingProxyType({"auto": -1, "off": 0, "on": 1})  # enum llama_fla
 MAX_OUTPUTS = 64  # rows of logits that buffers are made for; more make them anew. By default: 512
 SCRATCH = 1  # the sequence that a part of sequence 0 passes through, into a buffer and back
 
+FIRST_SLOT = 2  # sequences from here on are for replies written side by side
+
 Span = tuple[int, int]  # positions: from the first up to, and without, the second
 
 
@@ -103,6 +105,7 @@ class Context:
         self._handle: Any = None
         self._memory: Any = None
         self._room = 0
+        self._sequences = FIRST_SLOT
         self._begin(min(room or size, size))
         self._batch = self._lib.llama_batch_init(batch, 0, 1)
 
@@ -113,7 +116,7 @@ class Context:
         params.n_batch = params.n_ubatch = self.batch_size
         self._threads = self._governor.most
         params.n_threads = params.n_threads_batch = self._threads
-        params.n_seq_max, params.kv_unified = SCRATCH + 1, True
+        params.n_seq_max, params.kv_unified = self._sequences, True
         params.type_k = params.type_v = KV_TYPES[self._kv_type]
         params.flash_attn_type = FLASH_ATTN[self._flash_attn]
         params.swa_full = self._swa_full
@@ -147,8 +150,10 @@ class Context:
             "ask for a smaller one with --ctx-size",
         )
 
-    def reserve(self, count: int) -> bool:
+    def reserve(self, count: int, *, all_sequences: bool = False) -> bool:
         """Make room for ``count`` tokens, up to ``size``; False when what was held is lost.
+
+        Sequence 0 is kept, or ``all_sequences``.
 
         Raises:
             DoesNotFit: There is not enough memory; what was held is still there.
@@ -158,13 +163,33 @@ class Context:
         room = max(self._room, CTX_STEP)
         while room < min(count, self.size):
             room = min(2 * room, self.size)
-        return self._moved(room)
+        return self._moved(room, all_sequences=all_sequences)
 
-    def _moved(self, room: int) -> bool:
+    def widen(self, slots: int) -> bool:
+        """Have sequences for ``slots`` replies side by side; False when what was held is lost.
+
+        Until it is called there are none: those of a recurrent model take memory.
+
+        Raises:
+            DoesNotFit: There is not enough memory; what was held is still there.
+        """
+        before, wanted = self._sequences, FIRST_SLOT + slots
+        if wanted <= before:
+            return True
+        self._sequences = wanted
+        try:
+            return self._moved(self._room)
+        except DoesNotFit:
+            self._sequences = before
+            raise
+
+    def _moved(self, room: int, *, all_sequences: bool = False) -> bool:
         """Go over to a cache of ``room`` tokens; False when what was held is lost.
 
         The old one is freed first, since both beside each other would take half as much again.
         """
+        if all_sequences:
+            return self._all_moved(room)
         state = bytearray()
         length = self.save_state(None, state) if self._handle else 0
         self._lib.llama_free(self._handle)
@@ -178,6 +203,16 @@ class Context:
                 self.load_state(None, state, length)
             raise
         return length > 0 and self.load_state(None, state, length)
+
+    def _all_moved(self, room: int) -> bool:
+        """`_moved` with every sequence, which takes the state of the whole context."""
+        size = self._lib.llama_state_get_size(self._handle)
+        data = (ctypes.c_uint8 * size)()
+        length = self._lib.llama_state_get_data(self._handle, data, size)
+        old = self._handle
+        self._begin(room)  # where it raises, the old one is still there
+        self._lib.llama_free(old)
+        return bool(length and self._lib.llama_state_set_data(self._handle, data, length))
 
     def _begin(self, room: int) -> None:
         """Have a new, empty cache of ``room`` tokens."""
@@ -308,6 +343,15 @@ class Context:
                 self._lib.llama_memory_seq_cp(self._memory, SCRATCH, 0, *span)
             self._lib.llama_memory_seq_rm(self._memory, SCRATCH, -1, -1)
         return done
+
+    def copy(self, source: int, target: int) -> None:
+        """Let sequence ``target`` hold what ``source`` holds; they share its cells."""
+        self.forget(target)
+        self._lib.llama_memory_seq_cp(self._memory, source, target, -1, -1)
+
+    def forget(self, sequence: int) -> None:
+        """Give back the cells that only ``sequence`` holds."""
+        self._lib.llama_memory_seq_rm(self._memory, sequence, -1, -1)
 
     def clear(self) -> None:
         """Forget every sequence."""

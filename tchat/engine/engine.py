@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Container, Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Self
 
 from tchat.engine.adapters import Adapters, ControlVector
 from tchat.engine.cancel import Cancel
+from tchat.engine.candidates import Candidates
 from tchat.engine.events import Event, Loading, Notice, Restored
 from tchat.engine.kv import KVCache
+from tchat.engine.loaded import Loaded
 from tchat.engine.model import Model
 from tchat.engine.observer import Observer
 from tchat.engine.opening import Opening
 from tchat.engine.options import EngineOptions
 from tchat.engine.prompt import Prompt, encode
+from tchat.engine.reading import too_long
 from tchat.engine.reasoning import Phase
-from tchat.engine.run import Loaded, Run, nothing_written, too_long
+from tchat.engine.run import Run, nothing_written
 from tchat.engine.runner import on_large_stack
-from tchat.engine.sampling import fresh_seed
+from tchat.engine.sampling import fresh_seed, several_seeds
 from tchat.engine.snapshots.snapshots import Snapshots
 from tchat.engine.template import ChatTemplate, Think
 from tchat.engine.template_doctor import Diagnosis, diagnose
@@ -188,13 +191,51 @@ class Engine:
         except InterruptedError:
             yield nothing_written(seed)
             return
-        if sampling.grammar and think == "auto":
-            prompt = self._encode_for_answer(messages, continue_final=continue_final)
-        else:
-            prompt = self._encode(messages, think, continue_final=continue_final)
+        prompt = self._prompt_for(messages, sampling, think, continue_final=continue_final)
         yield from prompt.notices
         restored = yield from self._restored(prompt.tokens)
         run = Run(self._ready, prompt, sampling, seed, self.cancel, restored=restored)
+        yield from run.events(self._time_of_loading())
+        self._note(run)
+
+    def candidates(
+        self,
+        messages: Sequence[ChatMessage],
+        sampling: Sampling,
+        count: int,
+        *,
+        think: Think = "auto",
+        continue_final: bool = False,
+        stopped: Container[int] = (),
+    ) -> Iterator[Event]:
+        """Write ``count`` replies side by side, as `generate` writes one.
+
+        A seed that is given is the first one's; each other has the next. Ends in one `Finished`
+        within a `Candidate` for each; or in one of its own, when loading was stopped.
+
+        Args:
+            messages: The chat.
+            sampling: As of `generate`.
+            count: Replies.
+            think: As of `generate`.
+            continue_final: As of `generate`.
+            stopped: Indexes of those that shall end; may grow meanwhile, from any thread.
+
+        Raises:
+            DoesNotFit, UsageError, ModelError: As of `generate`.
+        """
+        seeds = several_seeds(sampling.seed, count)
+        try:
+            yield from self.load()
+        except InterruptedError:
+            yield nothing_written(seeds[0])
+            return
+        prompt = self._prompt_for(messages, sampling, think, continue_final=continue_final)
+        yield from prompt.notices
+        restored = yield from self._restored(prompt.tokens)
+        run = Candidates(
+            self._ready, prompt, sampling, seeds, self.cancel, stopped=stopped, restored=restored
+        )
         yield from run.events(self._time_of_loading())
         self._note(run)
 
@@ -289,12 +330,13 @@ class Engine:
 
     def _restored(self, tokens: Sequence[int]) -> Generator[Event, None, Restored | None]:
         """Take from disk what it holds of a prompt."""
+        self._ready.kv.adopt(tokens)
         restored = self.snapshots.restore(self._ready, tokens) if self.snapshots else None
         if restored is not None:
             yield restored
         return restored
 
-    def _note(self, run: Run) -> None:
+    def _note(self, run: Run | Candidates) -> None:
         if self.snapshots is not None:
             self.snapshots.measure(*run.reading)
 
@@ -325,6 +367,18 @@ class Engine:
                 f"this model was trained for {trained:,}, which is used"
             )
             yield Notice("model", text)
+
+    def _prompt_for(
+        self,
+        messages: Sequence[ChatMessage],
+        sampling: Sampling,
+        think: Think,
+        *,
+        continue_final: bool,
+    ) -> Prompt:
+        if sampling.grammar and think == "auto":
+            return self._encode_for_answer(messages, continue_final=continue_final)
+        return self._encode(messages, think, continue_final=continue_final)
 
     def _encode(
         self,

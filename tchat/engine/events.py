@@ -122,7 +122,7 @@ class Finished:
     """The reply is complete; always the last event.
 
     ``text`` and ``reasoning`` are the whole of the pieces streamed before, ``seed`` the one drawn
-    or given.
+    or given. ``log_probability`` is the mean over the reply's tokens, of a candidate.
     """
 
     reason: Reason
@@ -131,6 +131,15 @@ class Finished:
     seed: int
     usage: Usage
     timings: Timings
+    log_probability: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """Something of one of several replies that are written side by side, counted from 0."""
+
+    index: int
+    event: Token | Reasoning | Finished
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,5 +153,14 @@ class Chosen:
 
 
 Event: TypeAlias = (
-    Loading | Stored | Restored | Reading | Token | Reasoning | Notice | Chosen | Finished
+    Loading
+    | Stored
+    | Restored
+    | Reading
+    | Token
+    | Reasoning
+    | Notice
+    | Chosen
+    | Candidate
+    | Finished
 )

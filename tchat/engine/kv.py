@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from tchat.engine.context import Context, Slot
 from tchat.engine.model import Model
 from tchat.engine.stream import TextDecoder
+from tchat.errors import TchatError
 
 
 class KVCache:
@@ -16,6 +17,8 @@ class KVCache:
         self._context = context
         self._model = model
         self.tokens: list[int] = []
+        # Replies written side by side, by sequence: their tokens behind those of sequence 0.
+        self.branches: dict[int, list[int]] = {}
         self.reread = 0  # tokens that `reuse` had to give up because the model cannot trim
 
     def reserve(self, count: int) -> bool:
@@ -23,10 +26,50 @@ class KVCache:
 
         Where the model's state cannot be moved to a larger cache, it is read again.
         """
-        if self._context.reserve(count) or not self.tokens:
-            return True
+        kept = self._context.reserve(count, all_sequences=bool(self.branches))
+        return kept or self._read_again()
+
+    def widen(self, slots: int) -> bool:
+        """Have ``slots`` sequences for replies side by side; False when it was stopped."""
+        self.drop_branches()
+        return self._context.widen(slots) or self._read_again()
+
+    def extend(self, count: int) -> None:
+        """Make room for ``count`` tokens in all sequences, which are in use.
+
+        Raises:
+            TchatError: llama.cpp cannot move them to a larger cache.
+        """
+        if not self._context.reserve(count, all_sequences=True):
+            self.clear()
+            raise TchatError("the KV cache cannot grow", "ask for fewer replies at a time")
+
+    def adopt(self, prompt: Sequence[int]) -> None:
+        """Go on with the branch that ``prompt`` goes on with; the others are given back."""
+        if not self.branches:
+            return
+        shares = {
+            sequence: self.matched([*self.tokens, *tokens], prompt)[0]
+            for sequence, tokens in self.branches.items()
+        }
+        best = max(shares, key=lambda sequence: shares[sequence])
+        whole = shares[best] == len(self.tokens) + len(self.branches[best])
+        if shares[best] > len(self.tokens) + 1 and (whole or self._model.facts.divisible):
+            self._context.copy(best, 0)
+            self.tokens += self.branches[best]
+        self.drop_branches()
+
+    def drop_branches(self) -> None:
+        """Give back what the branches hold."""
+        for sequence in self.branches:
+            self._context.forget(sequence)
+        self.branches = {}
+
+    def _read_again(self) -> bool:
+        """Read what was lost; False when it was stopped."""
+        self.branches = {}
         tokens, self.tokens = self.tokens, []
-        return all(self.read(tokens))
+        return all(self.read(tokens)) if tokens else True
 
     def reuse(self, prompt: Sequence[int]) -> int:
         """Cut the cache down to what ``prompt`` shares with it, and return that many tokens.
@@ -92,7 +135,7 @@ class KVCache:
     def clear(self) -> None:
         """Forget everything."""
         self._context.clear()
-        self.tokens = []
+        self.tokens, self.branches = [], {}
 
     def _guarded(self, slots: Sequence[Slot]) -> bool:
         done = False

@@ -31,6 +31,11 @@ def fresh_seed() -> int:
     return secrets.randbelow(_RANDOM)
 
 
+def several_seeds(first: int, count: int) -> list[int]:
+    """``first`` and those after it; drawn ones where ``first`` is negative."""
+    return [(first + n) % _RANDOM if first >= 0 else fresh_seed() for n in range(count)]
+
+
 class Sampler:
     """One ``llama_sampler_chain`` for one reply. Close it when the reply has ended.
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tchat.engine.engine import Engine
 from tchat.engine.events import Event, Notice
 from tchat.engine.kv import KVCache
-from tchat.engine.run import Loaded
+from tchat.engine.loaded import Loaded
 from tchat.engine.turns import ChatMessage
 from tchat.settings import Sampling
 from tests.engine.conftest import OpenEngine, finished

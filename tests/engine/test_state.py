@@ -9,7 +9,7 @@ from typing import Any
 import numpy
 import pytest
 
-from tchat.engine.run import Loaded
+from tchat.engine.loaded import Loaded
 from tests.engine.conftest import OpenEngine
 
 WORDS = "the be to of and in that have it for not on with he as you do at this but his by from "

@@ -6,7 +6,7 @@ import ctypes
 from array import array
 from collections.abc import Callable
 
-from tchat.engine.run import Loaded
+from tchat.engine.loaded import Loaded
 
 CLOSE = 1e-4  # of the range of the logits: rounding, where a device adds up in another order
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from tchat.engine.events import Restored
 from tchat.engine.kv import common_prefix
-from tchat.engine.run import Loaded
+from tchat.engine.loaded import Loaded
 from tchat.engine.snapshots.chain import (
     LEAD,
     Chain,

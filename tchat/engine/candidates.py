@@ -1,0 +1,123 @@
+"""Several replies to one prompt, written side by side."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Container, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from tchat.engine.cancel import Cancel
+from tchat.engine.events import Candidate, Event, Finished, Reason, Restored, Timings
+from tchat.engine.loaded import Loaded
+from tchat.engine.prompt import Prompt
+from tchat.engine.reading import PromptReader
+from tchat.engine.slots import Piece, Slots
+from tchat.engine.writing import Writing
+from tchat.settings import Sampling
+
+ROOM = 256  # tokens of each reply that the KV cache makes room for at once
+
+
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    """One candidate, as a job of `Slots`."""
+
+    index: int
+    tokens: Sequence[int]
+    writing: Writing
+    room: int = 0
+
+
+class Candidates:
+    """Replies to one prompt, which is read once.
+
+    Args:
+        loaded: The model.
+        prompt: What they answer.
+        sampling: How their tokens are drawn.
+        seeds: One for each.
+        cancel: Stops all of them.
+        stopped: Indexes of those that shall end; may grow meanwhile, from any thread.
+        restored: What was brought from disk for the prompt.
+    """
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        prompt: Prompt,
+        sampling: Sampling,
+        seeds: Sequence[int],
+        cancel: Cancel,
+        *,
+        stopped: Container[int] = (),
+        restored: Restored | None = None,
+    ) -> None:
+        self._loaded, self._prompt, self._sampling = loaded, prompt, sampling
+        self._seeds, self._cancel, self._stopped = seeds, cancel, stopped
+        self._reader = PromptReader(loaded, prompt, cancel, restored)
+
+    @property
+    def reading(self) -> tuple[int, float]:
+        """Tokens that were read, and the seconds that took."""
+        return self._reader.measured
+
+    def events(self, load: float) -> Iterator[Event]:
+        """Read the prompt, write the replies; a `Finished` within a `Candidate` ends each."""
+        reader = self._reader
+        reader.refuse_unfit()
+        replies: list[_Reply] = []
+        try:
+            for index, seed in enumerate(self._seeds):
+                replies.append(_Reply(index, reader.tokens, self._writing(seed)))
+            done = yield from reader.read(room=ROOM * len(self._seeds), but=1)
+            started = time.perf_counter()
+            pieces = self._pieces(replies) if done else _unwritten(replies)
+            for reply, piece in pieces:
+                write = time.perf_counter() - started
+                timings = Timings(load, reader.seconds, write, reader.restore_seconds)
+                yield Candidate(reply.index, piece or self._finished(reply.writing, timings))
+        finally:
+            for reply in replies:
+                reply.writing.close()
+
+    def _writing(self, seed: int) -> Writing:
+        tokens = self._reader.tokens
+        return Writing(self._loaded, self._prompt, tokens, self._sampling, seed, scored=True)
+
+    def _pieces(self, replies: Sequence[_Reply]) -> Iterator[tuple[_Reply, Piece | None]]:
+        """Write all of them to their ends."""
+        try:
+            slots: Slots[_Reply] = Slots(self._loaded, len(replies), keep=True)
+        except InterruptedError:
+            yield from _unwritten(replies)
+            return
+        try:
+            for reply in replies:
+                slots.start(reply)
+            with suppress(InterruptedError):
+                while slots.busy and not self._cancel.is_set():
+                    for reply in replies:
+                        if reply.index in self._stopped:
+                            reply.writing.stop()
+                    yield from slots.step()
+            yield from slots.stop()
+        finally:
+            slots.close()
+
+    def _finished(self, writing: Writing, timings: Timings) -> Finished:
+        return Finished(
+            writing.reason or Reason.CANCELLED,
+            writing.text,
+            writing.reasoning,
+            writing.seed,
+            self._reader.usage(writing.written, writing.reasoned),
+            timings,
+            writing.log_probability,
+        )
+
+
+def _unwritten(replies: Sequence[_Reply]) -> Iterator[tuple[_Reply, None]]:
+    """The ends of replies that were stopped before they began."""
+    for reply in replies:
+        yield reply, None

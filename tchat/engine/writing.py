@@ -1,0 +1,130 @@
+"""One reply while it is written: tokens are drawn, become text, and come to an end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from tchat.engine.context import Context
+from tchat.engine.events import Reason, Reasoning, Token
+from tchat.engine.loaded import Loaded
+from tchat.engine.prompt import Prompt
+from tchat.engine.reasoning import Marks, Phase
+from tchat.engine.reply import ReplyText
+from tchat.engine.sampling import Sampler
+from tchat.settings import Sampling
+
+
+class Writing:
+    """One reply: its sampler, its text so far, and why it ended. Close it.
+
+    Args:
+        loaded: The model that writes it.
+        prompt: What it answers.
+        read: The prompt's tokens as they stand in the KV cache.
+        sampling: How tokens are drawn.
+        seed: Of the draw.
+        scored: Whether ``log_probability`` is wanted, which takes 0.1 ms a token.
+
+    Attributes:
+        reason: Why it ended; None while it goes on.
+        written: Tokens of the reply.
+        reasoned: How many of them were reasoning.
+        seed: Of the draw.
+
+    Raises:
+        UsageError: The sampling cannot be carried out.
+    """
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        prompt: Prompt,
+        read: Sequence[int],
+        sampling: Sampling,
+        seed: int,
+        *,
+        scored: bool = False,
+    ) -> None:
+        self._scores: list[float] | None = [] if scored else None
+        self._score = 0.0  # of the token drawn last
+        self._model = loaded.model
+        self._limit = loaded.context.size - len(read)
+        if sampling.max_tokens >= 0:
+            self._limit = min(self._limit, sampling.max_tokens)
+        # A grammar describes the answer, from its first token on.
+        marks = Marks(blocks=()) if sampling.grammar else loaded.template.marks
+        phase = Phase.ANSWER if sampling.grammar else prompt.phase
+        self._reply = ReplyText(marks, phase, (*sampling.stop, *prompt.stops))
+        self._marks = marks.controls(self._model.special_strings())
+        self._sampler = Sampler(self._model, sampling, seed=seed, prompt=read)
+        self.seed = seed
+        self.written = self.reasoned = 0
+        self.reason: Reason | None = None if self._limit > 0 else Reason.LENGTH
+
+    def close(self) -> None:
+        """Free the sampler. Closing twice is harmless."""
+        self._sampler.close()
+
+    @property
+    def text(self) -> str:
+        """The answer so far."""
+        return self._reply.text
+
+    @property
+    def reasoning(self) -> str:
+        """The reasoning so far."""
+        return self._reply.reasoning
+
+    def draw(self, context: Context, row: int = -1) -> int:
+        """Draw the next token from the ``row``-th output row of the last decode."""
+        token = self._sampler.sample(context, row)
+        if self._scores is not None:
+            self._score = log_probability(context, row, token, self._model.facts.vocabulary)
+        return token
+
+    def take(self, token: int) -> Iterator[Token | Reasoning]:
+        """Add a token that was drawn; sets ``reason`` when the reply ends with it."""
+        if self._model.ends_reply(token):
+            self.reason = Reason.STOP
+            return
+        self.written += 1
+        if self._scores is not None:
+            self._scores.append(self._score)
+        self.reasoned += self._reply.in_reasoning
+        yield from self._reply.feed(self._visible(token))
+        if self._reply.stopped:
+            self.reason = Reason.STOP
+        elif self.written >= self._limit:
+            self.reason = Reason.LENGTH
+
+    def stop(self) -> None:
+        """End it where it is, unless it has ended."""
+        self.reason = self.reason or Reason.CANCELLED
+
+    @property
+    def log_probability(self) -> float | None:
+        """Mean natural logarithm of the probabilities of its tokens, without its end mark.
+
+        By the model's own distribution, whatever the sampling. None where there is none.
+        """
+        return sum(self._scores) / len(self._scores) if self._scores else None
+
+    def end(self) -> Iterator[Token | Reasoning]:
+        """Let go of the text that was held back."""
+        yield from self._reply.close()
+
+    def _visible(self, token: int) -> bytes:
+        """A token's text; control tokens have none, unless they mark reasoning."""
+        piece = self._model.piece(token)
+        if not self._model.is_control(token):
+            return piece
+        return piece if piece.decode("utf-8", "replace") in self._marks else b""
+
+
+def log_probability(context: Context, row: int, token: int, vocabulary: int) -> float:
+    """Natural logarithm of a token's probability by the ``row``-th output of the last decode."""
+    import numpy
+
+    logits = numpy.ctypeslib.as_array(context.logits(row), shape=(vocabulary,))
+    shifted = logits - logits.max()
+    return float(shifted[token] - numpy.log(numpy.exp(shifted).sum()))
