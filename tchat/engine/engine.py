@@ -153,19 +153,42 @@ class Engine:
         self._opening = self._opening or Opening(self.options, self.cancel)
         name = self.options.path.name
         yield Loading(name, 0.0)
-        # Not before here: a consumer that leaves must find it in `close`.
-        opening, self._opening = self._opening, None
-        model = opening.model()
+        opening, model = self._opened_model()
         try:
             template = self._template_of(model)
         except BaseException:
+            self._opening = None
             opening.abandon()
             raise
+        if not opening.context_is_there():
+            raise InterruptedError
+        self._opening = None
         context = opening.context()
         self._load_seconds = time.perf_counter() - opening.started
         self._loaded = Loaded(model, context, KVCache(context, model), template)
         yield Loading(name, 1.0)
         yield from (*self._context_notices(model), *template.notices)
+
+    def _opened_model(self) -> tuple[Opening, Model]:
+        """The model in the making, once it is made.
+
+        One that the user does not wait for stays in ``_opening``: `close` frees it, and the next
+        load finds it made, or begins anew where an earlier stop had reached it.
+        """
+        while True:
+            opening = self._opening or Opening(self.options, self.cancel)
+            self._opening = opening
+            if not opening.model_is_there():
+                raise InterruptedError
+            try:
+                return opening, opening.model()
+            except InterruptedError:
+                self._opening = None
+                if self.cancel.is_set():
+                    raise
+            except BaseException:
+                self._opening = None
+                raise
 
     def generate(
         self,

@@ -15,6 +15,7 @@ from tchat.engine.llama import backend
 from tchat.engine.model import Model
 from tchat.engine.options import EngineOptions
 
+PATIENCE = 0.02  # seconds between two looks at the cancel flag
 FIRST_ROOM = 512  # tokens of KV cache to begin with, on the CPU: each 1,000 take 12 ms to clear
 
 T = TypeVar("T", Model, Context)
@@ -34,6 +35,13 @@ class _Result(Generic[T]):
         except BaseException as error:  # noqa: BLE001  raised again where it is waited for
             self._error = error
         self._there.set()
+
+    def is_there(self, cancel: Cancel) -> bool:
+        """Wait for the outcome; False when the user stopped that before."""
+        while not self._there.wait(PATIENCE):
+            if cancel.is_set():
+                return False
+        return True
 
     def wait(self) -> T:
         self._there.wait()
@@ -61,6 +69,17 @@ class Opening:
         # While it loads, llama.cpp calls back into Python, which must not have ended.
         atexit.register(self._stop)
         self._thread.start()
+
+    def model_is_there(self) -> bool:
+        """Wait until `model` answers at once; False when the user stopped that before.
+
+        llama.cpp sees the flag between tensors only: reading the vocabulary takes half a second.
+        """
+        return self._model.is_there(self._cancel)
+
+    def context_is_there(self) -> bool:
+        """As `model_is_there`, for `context`."""
+        return self._context.is_there(self._cancel)
 
     def model(self) -> Model:
         """Wait for the model.

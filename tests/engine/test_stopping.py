@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from tchat.engine.cancel import Cancel
-from tchat.engine.events import Finished, Reading, Reason, Token
+from tchat.engine.events import Finished, Loading, Reading, Reason, Token
 from tchat.engine.model import Model
+from tchat.engine.opening import Opening
 from tchat.engine.runner import run_on_engine_thread
 from tchat.engine.turns import ChatMessage
 from tchat.errors import Interrupted, UsageError
@@ -79,6 +80,35 @@ def test_a_stop_before_loading_writes_nothing(open_engine: OpenEngine, tiny_mode
     assert (end.reason, end.text) == (Reason.CANCELLED, "")
     engine.cancel.clear()
     assert finished(engine.generate(SHORT, GREEDY)).text
+
+
+@pytest.mark.parametrize("aborted", [True, False])
+def test_a_stop_does_not_wait_for_the_loader(
+    open_engine: OpenEngine, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, aborted: bool
+) -> None:
+    """The loader may still be busy with what cannot be stopped; it is used, or begun anew."""
+    held, made = threading.Event(), Opening._open_model
+    began: list[Opening] = []
+
+    def late(opening: Opening) -> Model:
+        began.append(opening)
+        held.wait()
+        if aborted and len(began) == 1:
+            raise InterruptedError  # as llama.cpp does once it sees the flag
+        return made(opening)
+
+    monkeypatch.setattr(Opening, "_open_model", late)
+    engine = open_engine(tiny_model)
+    events = engine.load()
+    assert isinstance(next(events), Loading)
+    engine.cancel.set()
+    with pytest.raises(InterruptedError):
+        next(events)
+    assert not held.is_set()
+    held.set()
+    engine.cancel.clear()
+    assert finished(engine.generate(SHORT, GREEDY)).text
+    assert len(began) == 1 + aborted
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
