@@ -99,15 +99,16 @@ class Chat:
 
     def release(self) -> ChatModel | None:
         """Hand the model to another chat; this one has none from then on."""
+        self.cancel.clear()  # as in `close`
         self.keep()
         model, self._model = self._model, None
         return model
 
-    def keep(self, *, leaving: bool = False) -> int:
+    def keep(self, wanted: Callable[[], bool] = lambda: True, *, leaving: bool = False) -> int:
         """Save on disk what the model has read of this session; returns how many tokens.
 
-        Only a part of it when ``cancel`` is set meanwhile, or, ``leaving``, when it takes long:
-        some 0.3 seconds, or a fiftieth of the time that reading took.
+        Only a part of it when it is no longer ``wanted`` or ``cancel`` is set meanwhile, or,
+        ``leaving``, when it takes longer than 0.3 seconds or a fiftieth of the reading.
         """
         if self._model is None or self._session is None or self.store.path is None:
             return 0
@@ -115,9 +116,8 @@ class Chat:
         patience = LEAVE_AT_ONCE + LEAVE_SHARE * engine.reading_time(engine.held)
 
         def going() -> bool:
-            return not self.cancel.is_set() and not (
-                leaving and time.monotonic() - started > patience
-            )
+            late = leaving and time.monotonic() - started > patience
+            return wanted() and not late and not self.cancel.is_set()
 
         return engine.save(going, leaving=leaving)
 

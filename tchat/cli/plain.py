@@ -162,6 +162,7 @@ class LineChat:
             with Renderer(self.console, output) as renderer:
                 for event in events(self.chat):
                     renderer.show(event)
+            self.chat.keep()
 
         self.cancel.clear()
         try:

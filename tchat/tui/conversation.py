@@ -64,6 +64,8 @@ class Conversation:
         self._ground = store  # the lasting one, or that of the private session
         self._unsaved: list[ShelteredStore] = []
         self._store = ShelteredStore(store)
+        self._asked = 0  # how often the engine was asked for something
+        self._closed = False
         self._engine = EngineThread(self.cancel)
         self._chat = Chat(settings, paths, self._store, cancel=self.cancel)
 
@@ -89,6 +91,7 @@ class Conversation:
 
     async def close(self) -> None:
         """Stop what is running, store what is only in memory, and free the model."""
+        self._closed = True
         self.cancel.set()
         await self._engine.run(self._chat.close)
         self._engine.close()
@@ -100,12 +103,19 @@ class Conversation:
 
     def stream(self, act: Act) -> AsyncIterator[list[Event]]:
         """Do something with the chat; yields its events in batches."""
+        self._asked += 1
 
         def begin() -> Iterator[Event]:
             self.cancel.clear()
             return act(self._chat)
 
         return self._engine.stream(begin)
+
+    async def save(self) -> None:
+        """Save on disk what the model has read of the session; stops when there is other work."""
+        if not self._closed:
+            chat, asked = self._chat, self._asked
+            await self._engine.run(lambda: chat.keep(lambda: self._asked == asked))
 
     async def measure(self, draft: str) -> Measure | None:
         """Exact tokens of a draft; None while the model is not loaded."""
@@ -304,8 +314,14 @@ class Conversation:
         await asyncio.to_thread(self._store.pin, message_id, pinned)
 
     async def delete_message(self, message_id: int) -> Deleted:
-        """Delete a message with all below it."""
-        return await asyncio.to_thread(self._store.delete_message, message_id)
+        """Delete a message with all below it, and what is saved of the session."""
+        deleted = await asyncio.to_thread(self._store.delete_message, message_id)
+        await self.forget(deleted.session.id)
+        return deleted
+
+    async def forget(self, session_id: str) -> None:
+        """Remove from disk what the model has read of a session."""
+        await asyncio.to_thread(self._chat.forget, session_id)
 
     async def restore_message(self, deleted: Deleted) -> None:
         """Undo the deletion of a message."""

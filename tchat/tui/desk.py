@@ -46,6 +46,7 @@ class Desk:
             await self._conversation.open(None)
         lasting = self._conversation.lasting
         self._deleted[session_id] = await asyncio.to_thread(lasting.delete, session_id)
+        await self._conversation.forget(session_id)
         return None
 
     async def restore(self, session_id: str) -> object:

@@ -95,6 +95,10 @@ class FakeChat:
     def close(self) -> None:
         """Nothing is held."""
 
+    def keep(self) -> int:
+        """Nothing was read."""
+        return 0
+
     def send(self, prompt: str, *, prefill: str = "") -> Iterator[Event]:
         self.session = self.session or self.store.create(title=prompt, system=self.settings.system)
         branch = self.store.branch(self.session.id)

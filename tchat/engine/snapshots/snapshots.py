@@ -224,7 +224,7 @@ class Snapshots:
 
     def _add(self, chain: Chain, tokens: list[int], size: int) -> Chain | None:
         """Store what is in the buffer, after making room for it."""
-        if not size or size > self._limit:
+        if not size or size > self._limit or not self.session:  # disowned meanwhile
             return None
         kept = [link.segment.id for link in chain]
         self._store.shrink(self._limit - size, kept)
@@ -238,6 +238,8 @@ class Snapshots:
 
     def _hold(self, chain: Chain) -> None:
         """Note that the session consists of the chain: of those segments that it holds whole."""
+        if not self.session:
+            return
         ids = [link.segment.id for link in chain]
         whole = [link.segment.id for link in chain if link.stop == link.segment.stop]
         self._store.index.touch(ids, self.session, whole)

@@ -237,6 +237,7 @@ class ChatScreen(Commands):
             self._model_name, self._quantization, self.conversation.device
         )
         self.count_draft()
+        self.save_soon()
         await self.refresh_sessions()
 
     # Keys

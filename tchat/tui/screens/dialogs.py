@@ -100,6 +100,8 @@ class Dialogs(Turns):
         self.prompt.focus()
         await self.look_at_disk()
         await self.settled()
+        if session is not None and self.conversation.facts is not None and not self.busy:
+            self.act(load_model)
 
     def forget_context(self) -> None:
         """Called when another session is open: what belonged to the one before is over."""

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 
 from textual import work
 from textual.screen import Screen
+from textual.timer import Timer
 from textual.worker import Worker, WorkerState
 
 from tchat.chat.chat import Chat
-from tchat.engine.events import Event, Finished, Notice, Reason, Reasoning, Stored, Token
+from tchat.chat.prices import restored_text
+from tchat.engine.events import Event, Finished, Notice, Reason, Reasoning, Restored, Stored, Token
 from tchat.errors import StorageError, TchatError
 from tchat.sessions.records import Message, Role
 from tchat.tui.conversation import Act, Conversation
@@ -29,6 +31,7 @@ from tchat.tui.widgets.transcript.entry import Entry, Key
 if TYPE_CHECKING:
     from tchat.tui.widgets.transcript import Transcript
 
+REST = 1.0  # seconds after a turn
 PENDING = "pending"  # key of a prompt until the store has given it an id
 Again = Callable[[], object]
 
@@ -58,6 +61,7 @@ class Turns(Screen[None]):
         self._again: dict[Key, Again] = {}  # what the error blocks try again
         self._notes = 0
         self._shelter: Key | None = None  # the block that says that the disk cannot be written
+        self._rest: Timer | None = None
 
     # What the widgets are called
 
@@ -201,6 +205,17 @@ class Turns(Screen[None]):
     async def settled(self) -> None:
         """Called when a turn is over."""
 
+    def save_soon(self) -> None:
+        """Save what was read, once the user rests."""
+        if self._rest is not None:
+            self._rest.stop()
+        self._rest = self.set_timer(REST, self._save)
+
+    @work(group="save")
+    async def _save(self) -> None:
+        if not self.busy:
+            await self.conversation.save()
+
     # Showing
 
     async def _show(self, batch: Sequence[Event]) -> None:
@@ -215,10 +230,8 @@ class Turns(Screen[None]):
                 reasoning.append(event.text)
             elif isinstance(event, Stored):
                 await self._begin(event)
-            elif isinstance(event, Notice) and event.kind == "model":
-                self.notify(event.text, markup=False)  # of no interest in a moment
-            elif isinstance(event, Notice):
-                self._said.append(self.tell(event.text))
+            elif isinstance(event, Restored | Notice):
+                self._say(event)
         if (text or reasoning) and self._reply is not None and self.transcript.has(self._reply):
             self.transcript.feed(self._reply, text="".join(text), reasoning="".join(reasoning))
         last = batch[-1]
@@ -227,6 +240,13 @@ class Turns(Screen[None]):
             if last.reason is Reason.LENGTH:
                 self.tell("The reply was cut off at its greatest length: /continue goes on.")
         self.show_status()
+
+    def _say(self, event: Restored | Notice) -> None:
+        if isinstance(event, Notice) and event.kind == "model":
+            self.notify(event.text, markup=False)  # of no interest in a moment
+            return
+        text = restored_text(event) if isinstance(event, Restored) else event.text
+        self._said.append(self.tell(text))
 
     async def _begin(self, stored: Stored) -> None:
         """The rows are there: show the question where it is new, and stream into the reply."""

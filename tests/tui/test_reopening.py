@@ -1,0 +1,106 @@
+"""What a chat has read is saved while the user rests, restored when it is opened, and deleted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tchat.chat.snapshots import snapshot_store
+from tchat.paths import Paths
+from tchat.settings import Sampling, Settings
+from tchat.tui.desk import Desk
+from tests.tui.chat_stage import opened
+
+DOCUMENT = "the be to of and in that have it for not on with he as you do at this " * 20
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The user rests at once."""
+    monkeypatch.setattr("tchat.tui.screens.turns.REST", 0.05)
+
+
+@pytest.fixture
+def settings(tiny_model: Path) -> Settings:
+    return Settings(model=str(tiny_model), threads=1, sampling=Sampling(temp=0, max_tokens=3))
+
+
+def saved(paths: Paths) -> int:
+    store = snapshot_store(paths)
+    size = store.size()
+    store.close()
+    return size
+
+
+async def test_a_session_that_is_opened_again_is_restored(settings: Settings, paths: Paths) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.ask(DOCUMENT)
+        await shown.until(lambda: saved(paths) > 0)
+        session = shown.screen.conversation.session
+    async with opened(settings, paths) as shown:
+        await shown.screen.open_session(session)
+        await shown.idle()
+        assert "restored " in shown.notices
+        await shown.ask("Why?")
+        branch = await shown.screen.conversation.branch()
+        assert branch[-1].usage["read"] < 40
+
+
+async def test_leaving_saves(
+    settings: Settings, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tchat.tui.screens.turns.REST", 3600.0)
+    async with opened(settings, paths) as shown:
+        await shown.ask(DOCUMENT)
+        assert saved(paths) == 0
+    assert saved(paths) > 0
+
+
+async def test_going_to_another_session_saves(
+    settings: Settings, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tchat.tui.screens.turns.REST", 3600.0)
+    async with opened(settings, paths) as shown:
+        await shown.ask(DOCUMENT)
+        await shown.screen.open_session(None)
+        assert saved(paths) > 0
+
+
+async def test_a_private_chat_saves_nothing(settings: Settings, paths: Paths) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.screen.toggle_private()
+        await shown.ask(DOCUMENT)
+    assert not paths.snapshots.exists()
+
+
+async def test_what_is_deleted_is_deleted_on_disk_too_and_can_be_undone(
+    settings: Settings, paths: Paths
+) -> None:
+    async with opened(settings, paths) as shown:
+        conversation = shown.screen.conversation
+        await shown.ask(DOCUMENT)
+        await shown.until(lambda: saved(paths) > 0)
+        session = conversation.session
+        assert session is not None
+        desk = Desk(conversation)
+        await desk.delete(session.id)
+        assert saved(paths) == 0
+        await conversation.save()
+        assert saved(paths) == 0
+        await desk.restore(session.id)
+        await shown.screen.open_session(conversation.lasting.get(session.id))
+        await shown.idle()
+        await shown.ask("Why?")
+        await shown.until(lambda: saved(paths) > 0)
+
+
+async def test_a_deleted_message_is_not_saved_when_the_chat_is_left(
+    settings: Settings, paths: Paths
+) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.ask(DOCUMENT)
+        await shown.until(lambda: saved(paths) > 0)
+        branch = await shown.screen.conversation.branch()
+        await shown.screen.conversation.delete_message(branch[0].id)
+    assert saved(paths) == 0
