@@ -58,6 +58,7 @@ async def take(name: str, scene: Scene) -> None:
                 while screen.busy:  # type: ignore[attr-defined]
                     await pilot.pause(0.1)
                 await pilot.pause(0.5)
+                app.clear_notifications()  # that the model was checked is of no interest here
                 await scene(pilot)
                 svg = app.export_screenshot(title="tchat")
                 await app.action_quit()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tchat.engine.run import Run
+from tchat.engine.writing import Writing
 from tchat.paths import Paths, user_paths
 from tchat.settings import Sampling, Settings
 
@@ -26,10 +26,10 @@ def settings(tiny_model: Path) -> Settings:
 @pytest.fixture
 def slowly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the tiny model write as slowly as a large one: it fills its context in half a second."""
-    visible = Run._visible
+    visible = Writing._visible
 
-    def late(self: Run, token: int) -> bytes:
+    def late(self: Writing, token: int) -> bytes:
         time.sleep(0.01)
         return visible(self, token)
 
-    monkeypatch.setattr(Run, "_visible", late)
+    monkeypatch.setattr(Writing, "_visible", late)

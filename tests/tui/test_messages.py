@@ -9,7 +9,6 @@ import pytest
 from tchat.paths import Paths
 from tchat.sanitize import printable
 from tchat.settings import Sampling, Settings
-from tchat.tui.screens.messages import Messages
 
 from .chat_stage import ENDLESS, Shown, opened
 
@@ -192,8 +191,3 @@ async def test_a_session_opened_meanwhile_gets_neither_reply_nor_queue(
 async def stop(shown: Shown) -> None:
     shown.screen.stop()
     await shown.idle()
-
-
-def test_what_the_screen_can_do_has_a_key_and_a_command() -> None:
-    for name in ("undo_delete", "go_on"):
-        assert hasattr(Messages, f"action_{name}")

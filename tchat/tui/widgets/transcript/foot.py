@@ -18,7 +18,7 @@ SEPARATOR = " · "
 _MESSAGE = ("copy", "edit", "regenerate", "branch", "delete", "pin")
 _ACTIONS = {
     "user": _MESSAGE,
-    "assistant": _MESSAGE,
+    "assistant": ("copy", "edit", "regenerate", "continue", "branch", "delete", "pin"),
     "system": ("copy", "edit"),
     "notice": ("copy",),
     "error": ("copy", "retry"),
