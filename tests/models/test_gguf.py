@@ -78,6 +78,7 @@ def test_keeps_short_arrays_and_only_counts_long_ones(tmp_path: Path) -> None:
     assert (long.count, long.items) == (600, ())
 
 
+@pytest.mark.long
 def test_a_vocabulary_of_250_000_tokens_is_passed_in_under_100_ms(tmp_path: Path) -> None:
     words = random.Random(0)
     tokens = [words.randbytes(words.randrange(1, 15)) for _ in range(250_000)]
@@ -210,6 +211,7 @@ def test_survives_ten_thousand_random_mutations(tmp_path: Path) -> None:
     assert statistics.quantiles(seconds, n=100)[98] < 0.1
 
 
+@pytest.mark.long
 @pytest.mark.long
 def test_the_verdict_on_a_hostile_file_takes_under_100_ms(tmp_path: Path) -> None:
     for name, (content, _) in (DAMAGED | UNFIT | NOT_GGUF).items():
