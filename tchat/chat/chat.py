@@ -6,10 +6,11 @@ The command line and the screen are two equal consumers of `Chat`.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+from tchat.chat.candidates import CandidateJournals
 from tchat.chat.history import left_out, pinned_turns, starts_of, title_of, turns_of
 from tchat.chat.journal import Journal
 from tchat.chat.model import ChatModel, open_model
@@ -208,6 +209,42 @@ class Chat:
         edited = self.store.add(message.session_id, message.role, text, parent_id=message.parent_id)
         if edited.role is Role.USER:
             yield from self._reply(edited)
+
+    def candidates(
+        self, count: int, prompt: str = "", *, stopped: Container[int] = ()
+    ) -> Iterator[Event]:
+        """Write ``count`` replies side by side, to ``prompt`` or to the last question.
+
+        They are siblings; `pick` makes one of them the active branch. The first is it before.
+        Each event of a reply comes within a `Candidate`.
+
+        Args:
+            count: Replies.
+            prompt: Stored first; empty for more replies to the last question.
+            stopped: Indexes of those that shall end; may grow meanwhile, from any thread.
+        """
+        question = self._ask(prompt) if prompt else self._question_of(self._at(None))
+        model = yield from self._ready()
+        if model is None:
+            yield nothing_written()
+            return
+        messages = yield from self._window(model, question, ())
+        journals = CandidateJournals(self.store, question, model, self.settings, count)
+        self._hold(model)
+        try:
+            yield from journals.stored()
+            for event in model.engine.candidates(
+                messages, self.settings.sampling, count, think=self._think, stopped=stopped
+            ):
+                if notice := journals.take(event):
+                    yield notice
+                yield event
+        finally:
+            journals.close()
+
+    def pick(self, message_id: int) -> None:
+        """Make a reply the one that the session goes on with."""
+        self.store.activate(message_id)
 
     def choose(self, prompt: str, labels: Sequence[str]) -> Iterator[Event]:
         """Store a prompt and let the model answer with one of ``labels``.

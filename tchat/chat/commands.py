@@ -66,6 +66,8 @@ COMMANDS = (
     SlashCommand("help", "", "This list", ("?",)),
     SlashCommand("new", "", "Begin a new session", ("clear",)),
     SlashCommand("regen", "", "Another reply to the last message", ("retry",)),
+    SlashCommand("try", "[N] [TEXT]", "Several replies side by side", surface=Surface.LINES),
+    SlashCommand("pick", "N", "Go on with another of several replies", surface=Surface.LINES),
     SlashCommand("continue", "", "Go on with a reply that was stopped"),
     SlashCommand("edit", "[TEXT]", "Replace your last message"),
     SlashCommand("prefill", "TEXT", "Another reply, which begins with TEXT", surface=_SCREEN),

@@ -23,6 +23,10 @@ class Journal:
     """Writes one reply to its row, a few times a second, and closes the row at its end.
 
     A store that fails does not stop the reply: the user is told once, and the reply goes on.
+
+    Attributes:
+        before: The reply that was the active one before.
+        withdrawn: Whether the row is gone, since nothing was written to it.
     """
 
     def __init__(
@@ -31,10 +35,10 @@ class Journal:
         self._store = store
         self._row = row
         self._provenance = provenance
-        self._before = before
+        self.before = before
         self._text, self._reasoning = [row.text], [row.reasoning]
         self._written = time.monotonic()
-        self._failed = self._closed = False
+        self._failed = self._closed = self.withdrawn = False
 
     @property
     def message_id(self) -> int:
@@ -112,9 +116,10 @@ class Journal:
 
     def _withdraw(self) -> None:
         """Delete the row; the reply that was the active one before is so again."""
+        self.withdrawn = True
         self._store.delete_message(self._row.id)
-        if self._before is not None:
-            self._store.activate(self._before.id)
+        if self.before is not None:
+            self._store.activate(self.before.id)
 
     def _take(self, event: Event) -> None:
         if isinstance(event, Token):

@@ -53,6 +53,8 @@ def _answer(turn: Turn, console: Console, cancel: Cancel, begun: Preloaded | Non
 
 def _print(turn: Turn, settings: Settings, chat: Chat, console: Console) -> int:
     """Iterate the reply, show it, check it, and return the exit code."""
+    if turn.request.candidates:
+        return _print_candidates(turn, settings, chat, console)
     finished, code = None, YES
     with Renderer(console, _output(turn.request, settings)) as renderer:
         for event in _events(turn, chat):
@@ -68,6 +70,24 @@ def _print(turn: Turn, settings: Settings, chat: Chat, console: Console) -> int:
 
         validate(finished.text, turn.schema)
     return code
+
+
+def _print_candidates(turn: Turn, settings: Settings, chat: Chat, console: Console) -> int:
+    """Show several replies beside each other, and check each."""
+    from tchat.cli.candidates import CandidateRenderer
+
+    count = turn.request.candidates
+    with CandidateRenderer(console, _output(turn.request, settings), count) as renderer:
+        for event in chat.candidates(count, turn.prompt):
+            renderer.show(event)
+        renderer.describe(session=chat.session.id if chat.session else None)
+    if turn.schema is not None:
+        from tchat.engine.schema import validate
+
+        for finished in renderer.finished.values():
+            if finished.reason is not Reason.CANCELLED:
+                validate(finished.text, turn.schema)
+    return YES
 
 
 def _show_yes_no(chosen: Chosen, request: AskRequest, renderer: Renderer) -> int:

@@ -67,6 +67,9 @@ def command(
     threshold: float = typer.Option(
         None, metavar="P", min=0.5, max=1.0, help="Surer than this, or --yes-no is unsure  [0.6]"
     ),
+    candidates: int = typer.Option(
+        0, "-N", "--candidates", metavar="N", min=0, max=16, help="Write N replies side by side"
+    ),
     stream: bool = typer.Option(True, "--stream/--no-stream", help="Print while it is written"),
     raw: bool = typer.Option(False, "--raw", help="Change nothing in a pipe, byte for byte"),
     plain: bool = typer.Option(False, "--plain", help="Chat on plain lines, without a screen"),
@@ -89,6 +92,7 @@ def command(
         choose=choose,
         yes_no=yes_no,
         threshold=threshold,
+        candidates=candidates,
         stream=stream,
         raw=raw,
         plain=plain,

@@ -65,15 +65,19 @@ def cells(text: str) -> int:
 
 def cut(text: str, width: int) -> str:
     """``text`` within ``width`` cells; what is cut off is marked with ``…``."""
-    if cells(text) <= width:
-        return text
-    kept, used = [], 1
-    for character in text:
+    return text if cells(text) <= width else text[: fitting(text, width - 1)] + "…"
+
+
+def fitting(text: str, width: int) -> int:
+    """How many characters of ``text`` fit into ``width`` cells."""
+    if text.isascii():
+        return min(len(text), max(width, 0))
+    used = 0
+    for count, character in enumerate(text):
         used += _cells_of(character)
         if used > width:
-            break
-        kept.append(character)
-    return "".join(kept) + "…"
+            return count
+    return len(text)
 
 
 def _cells_of(character: str) -> int:

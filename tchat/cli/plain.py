@@ -68,6 +68,7 @@ class LineChat:
         store: Where sessions are kept.
         settings: In force now; `/set` changes them.
         attached: Texts that go in front of the next prompt.
+        tries: Ids of the replies that were written side by side last.
         ended: Whether the user asked to end it.
     """
 
@@ -76,6 +77,7 @@ class LineChat:
     store: SessionStore
     settings: Settings
     attached: list[str] = field(default_factory=list)
+    tries: list[int] = field(default_factory=list)
     ended: bool = False
     cancel: Cancel = field(default_factory=Cancel)
     _chat: Chat | None = None
@@ -164,6 +166,24 @@ class LineChat:
                     renderer.show(event)
             self.chat.keep()
 
+        self._work(work)
+
+    def candidates(self, count: int, prompt: str) -> None:
+        """Print several replies, to ``prompt`` or to the last question; Ctrl-C stops them."""
+        from tchat.cli.candidates import CandidateRenderer
+
+        output = Output(markdown=self.settings.markdown, usage=self.request.usage)
+
+        def work() -> None:
+            with CandidateRenderer(self.console, output, count) as renderer:
+                for event in self.chat.candidates(count, prompt):
+                    renderer.show(event)
+            self.tries = [renderer.stored[index] for index in sorted(renderer.finished)]
+
+        self._work(work)
+
+    def _work(self, work: Callable[[], None]) -> None:
+        """Do it on the engine's thread; Ctrl-C ends it, and the chat goes on."""
         self.cancel.clear()
         try:
             run_on_engine_thread(work, self.cancel)

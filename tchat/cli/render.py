@@ -7,6 +7,7 @@ error, and only to a terminal; the usage line, which was asked for, goes there a
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -28,6 +29,8 @@ from tchat.engine.events import (
     Token,
 )
 from tchat.markdown import first_code_block
+
+NO_CODE = "the reply has no code block; all of it is printed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +70,9 @@ class Renderer:
         self._output = output
         self._status = StatusLine(console, clock)
         self._progress = Progress(clock)
-        self._writer = self._choose(Outlet(console, self._status.erase))
+        self._writer = choose_writer(
+            output, console, Outlet(console, self._status.erase), self._tell_no_code
+        )
         self._reply = Reply()
         self._closed = False
 
@@ -132,29 +137,42 @@ class Renderer:
             self._status.erase()
             self._console.say(text)
 
-    def _choose(self, outlet: Outlet) -> Writer:
-        """Where the answer goes, by the flags and by what standard output is."""
-        output, console = self._output, self._console
-        terminal = console.stdout_is_terminal
-        if output.json:
-            return JsonWriter(outlet, indent=2 if terminal else None, extract=output.extract)
-        styled = terminal and understands_escapes(console)
-        plain = PlainWriter(outlet, raw=output.raw and not terminal, tidy=terminal, dim=styled)
-        if output.extract:
-            return WholeWriter(plain, self._extracted)
-        wanted = {"always": True, "never": False}.get(output.markdown, styled)
-        answer: Writer = plain
-        if wanted and not output.raw:
-            from tchat.cli.markdown_writer import MarkdownWriter
+    def _tell_no_code(self) -> None:
+        self._say(NO_CODE, always=True)
 
-            answer = MarkdownWriter(outlet, console, styled=styled)
-        return answer if output.stream else WholeWriter(answer)
 
-    def _extracted(self, text: str) -> str:
-        code = first_code_block(text)
-        if code is None:
-            self._say("the reply has no code block; all of it is printed", always=True)
-        return text if code is None else code
+def choose_writer(
+    output: Output, console: Console, outlet: Outlet, no_code: Callable[[], None]
+) -> Writer:
+    """Where an answer goes, by the flags and by what standard output is.
+
+    Args:
+        output: The flags.
+        console: Its standard output is written to,
+        outlet: through this.
+        no_code: Called when a code block was asked for and there is none.
+    """
+    terminal = console.stdout_is_terminal
+    if output.json:
+        return JsonWriter(outlet, indent=2 if terminal else None, extract=output.extract)
+    styled = terminal and understands_escapes(console)
+    plain = PlainWriter(outlet, raw=output.raw and not terminal, tidy=terminal, dim=styled)
+    if output.extract:
+        return WholeWriter(plain, lambda text: _extracted(text, no_code))
+    wanted = {"always": True, "never": False}.get(output.markdown, styled)
+    answer: Writer = plain
+    if wanted and not output.raw:
+        from tchat.cli.markdown_writer import MarkdownWriter
+
+        answer = MarkdownWriter(outlet, console, styled=styled)
+    return answer if output.stream else WholeWriter(answer)
+
+
+def _extracted(text: str, no_code: Callable[[], None]) -> str:
+    code = first_code_block(text)
+    if code is None:
+        no_code()
+    return text if code is None else code
 
 
 def _from_cache(finished: Finished) -> str:

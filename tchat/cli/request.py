@@ -35,6 +35,7 @@ class AskRequest:
     yes_no: bool = False
     threshold: float | None = None
     stream: bool = True
+    candidates: int = 0
     raw: bool = False
     plain: bool = False
 
@@ -87,6 +88,10 @@ def refuse_contradictions(request: AskRequest) -> None:
         raise UsageError("--no-log and a session to continue exclude each other", "leave one out")
     if request.values and not request.template:
         raise UsageError("-p sets a variable of a template", "name the template with -t")
+    if request.candidates and request.labels:
+        raise UsageError(
+            "--candidates writes replies, --choose and --yes-no choose", "leave one out"
+        )
     if request.threshold is not None and not request.yes_no:
         raise UsageError("--threshold belongs to --yes-no", "add --yes-no")
     if request.choose and (len(request.labels) < 2 or "" in request.labels):

@@ -66,6 +66,23 @@ def _regenerate(chat: LineChat, _: str) -> None:
     chat.reply(lambda each: each.regenerate())
 
 
+def _try(chat: LineChat, argument: str) -> None:
+    from tchat.chat.candidates import parse_try
+
+    chat.candidates(*parse_try(argument))
+    if len(chat.tries) > 1:
+        chat.tell("The chat goes on with the first; /pick N takes another.")
+
+
+def _pick(chat: LineChat, number: str) -> None:
+    if not chat.tries:
+        raise UsageError("there is nothing to pick from", "/try writes several replies")
+    if not number.isdecimal() or not 1 <= int(number[:3]) <= len(chat.tries):
+        raise UsageError(f"/pick takes a number from 1 to {len(chat.tries)}")
+    chat.chat.pick(chat.tries[int(number) - 1])
+    chat.tell(f"The chat goes on with reply {int(number)}.")
+
+
 def _continue(chat: LineChat, _: str) -> None:
     chat.reply(lambda each: each.continue_reply())
 
@@ -195,6 +212,8 @@ COMMANDS = (
     Command(("quit", "exit", "bye"), "", "End the chat", _quit),
     Command(("new", "clear"), "", "Begin a new session", _new),
     Command(("regen", "retry"), "", "Another reply to the last message", _regenerate),
+    Command(("try",), "[N] [TEXT]", "Several replies side by side", _try),
+    Command(("pick",), "N", "Go on with another of several replies", _pick),
     Command(("continue",), "", "Go on with a reply that was stopped", _continue),
     Command(("edit",), "TEXT", "Replace your last message", _edit),
     Command(("file", "read"), "PATH", "Put a file before the next message", _file),

@@ -139,7 +139,7 @@ class Candidate:
     """Something of one of several replies that are written side by side, counted from 0."""
 
     index: int
-    event: Token | Reasoning | Finished
+    event: Stored | Token | Reasoning | Finished
 
 
 @dataclass(frozen=True, slots=True)

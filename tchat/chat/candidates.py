@@ -1,0 +1,86 @@
+"""Several replies to one question in the session store, while they grow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from tchat.chat.journal import Journal
+from tchat.chat.model import ChatModel
+from tchat.engine.events import Candidate, Event, Stored
+from tchat.errors import UsageError
+from tchat.sessions.records import Message
+from tchat.settings import Settings
+
+if TYPE_CHECKING:
+    from tchat.sessions.store import SessionStore
+
+MOST = 16  # replies at a time: more are slower than one after the other on most machines
+USUAL = 4
+
+
+def parse_try(argument: str) -> tuple[int, str]:
+    """Count and prompt of ``/try [N] [TEXT]``; an empty prompt is for the last question.
+
+    Raises:
+        UsageError: The count is out of bounds.
+    """
+    first, _, rest = argument.strip().partition(" ")
+    if not first.isdecimal():
+        return USUAL, argument.strip()
+    count = int(first) if len(first) < 6 else 0
+    if not 2 <= count <= MOST:
+        raise UsageError(f"/try writes 2 to {MOST} replies", "for example /try 4")
+    return count, rest.strip()
+
+
+class CandidateJournals:
+    """A journal for each of several replies, which are siblings. The first is the active one.
+
+    Args:
+        store: Where they go.
+        question: What they answer.
+        model: What writes them.
+        settings: In force.
+        count: Replies.
+
+    Raises:
+        StorageError: A row cannot be made.
+    """
+
+    def __init__(
+        self,
+        store: SessionStore,
+        question: Message,
+        model: ChatModel,
+        settings: Settings,
+        count: int,
+    ) -> None:
+        self._store, self._question = store, question
+        self._journals = [Journal.open(store, question, model, settings) for _ in range(count)]
+        for journal in self._journals:
+            journal.before = self._journals[0].before
+        store.activate(self._journals[0].message_id)
+
+    def stored(self) -> Iterator[Candidate]:
+        """Where each will be found."""
+        for index, journal in enumerate(self._journals):
+            yield Candidate(index, Stored(self._question.id, journal.message_id))
+
+    def take(self, event: Event) -> Event | None:
+        """Note an event; returns a notice where the store fails, once for each reply."""
+        if not isinstance(event, Candidate) or isinstance(event.event, Stored):
+            return None
+        return self._journals[event.index].take(event.event)
+
+    def close(self) -> None:
+        """Close the rows of replies that broke off; those to which nothing was written go.
+
+        Raises:
+            StorageError: A row cannot be written, and the user was not told of that before.
+        """
+        for journal in reversed(self._journals):  # so that the first of what stays is active
+            journal.close()
+        stays = next((each for each in self._journals if not each.withdrawn), None)
+        if stays is not None:
+            self._store.activate(stays.message_id)

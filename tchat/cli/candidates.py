@@ -1,0 +1,218 @@
+"""Several replies to one prompt: columns on a terminal, blocks in a pipe, or JSON."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import asdict
+from typing import Any, Protocol, Self
+
+from tchat.cli.columns import Columns
+from tchat.cli.console import Console
+from tchat.cli.outlet import Outlet
+from tchat.cli.render import NO_CODE, Output, choose_writer
+from tchat.cli.status import Progress, StatusLine
+from tchat.cli.writers import Reply, Writer
+from tchat.engine.events import (
+    Candidate,
+    Event,
+    Finished,
+    Loading,
+    Notice,
+    Reading,
+    Reason,
+    Reasoning,
+    Restored,
+    Stored,
+    Timings,
+    Token,
+)
+from tchat.markdown import first_code_block
+from tchat.sanitize import printable_json
+
+NARROWEST = 24  # cells of a column; replies in narrower ones are printed one below the other
+
+
+class Form(Protocol):
+    """How the replies are shown."""
+
+    def show(self, index: int, piece: Token | Reasoning | Finished) -> None:
+        """Show ``piece`` of a reply."""
+
+
+class CandidateRenderer:
+    """Shows the events of several replies; use it as a context manager.
+
+    Args:
+        console: Where to.
+        output: What the flags ask for.
+        count: Replies.
+    """
+
+    def __init__(self, console: Console, output: Output, count: int) -> None:
+        self._console, self._output, self._count = console, output, count
+        self._status, self._progress = StatusLine(console), Progress()
+        self._outlet = Outlet(console, self._status.erase)
+        self._facts: dict[str, Any] = {}
+        self._notices: list[Notice] = []
+        self._form = self._chosen_form()
+        self.finished: dict[int, Finished] = {}
+        self.stored: dict[int, int] = {}  # ids of the messages
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with ExitStack() as last:
+            last.callback(self._status.erase)
+            if self._output.json and self.finished:
+                self._print_json()
+        if self._output.usage and self.finished:
+            self._console.say(usage_line(self.finished))
+
+    def describe(self, **facts: Any) -> None:
+        """Add ``facts`` to the JSON object, for example ``session``."""
+        self._facts |= facts
+
+    def show(self, event: Event) -> None:
+        """Show ``event``."""
+        inner = event.event if isinstance(event, Candidate) else event
+        self._progress.take(inner)
+        if isinstance(event, Candidate) and isinstance(inner, Token | Reasoning | Finished):
+            if isinstance(inner, Finished):
+                self.finished[event.index] = inner
+            if self._form is not None:
+                self._form.show(event.index, inner)
+        elif isinstance(event, Candidate) and isinstance(inner, Stored):
+            self.stored[event.index] = inner.reply
+        elif isinstance(event, Notice):
+            self._notices.append(event)
+            self._say(event.text, always=event.kind == "storage")
+        elif isinstance(event, Loading):
+            self._facts.setdefault("model", event.model)
+        waiting = isinstance(event, Loading | Restored | Reading) or self._form is None
+        if waiting and self._status.due:
+            self._status.show(self._progress.words())
+
+    def _chosen_form(self) -> Form | None:
+        if self._output.json:
+            return None
+        width = shutil.get_terminal_size().columns
+        whole = self._output.extract or self._output.raw or not self._output.stream
+        if self._console.stdout_is_terminal and not whole:
+            columns = Columns(self._count, width)
+            if columns.width >= NARROWEST:
+                return _Beside(columns, self._outlet, self._count)
+        return _Below(self._outlet, self._writer)
+
+    def _writer(self) -> Writer:
+        tell = lambda: self._say(NO_CODE, always=True)  # noqa: E731
+        return choose_writer(self._output, self._console, self._outlet, tell)
+
+    def _say(self, text: str, *, always: bool) -> None:
+        if always or self._console.stderr_is_terminal:
+            self._status.erase()
+            self._console.say(text)
+
+    def _print_json(self) -> None:
+        value = {
+            "candidates": [self._object(self.finished[index]) for index in sorted(self.finished)],
+            "notices": [asdict(notice) for notice in self._notices],
+            **self._facts,
+        }
+        indent = 2 if self._console.stdout_is_terminal else None
+        text = json.dumps(value, ensure_ascii=False, indent=indent)
+        self._outlet.write(printable_json(text) + "\n")
+
+    def _object(self, finished: Finished) -> dict[str, Any]:
+        value: dict[str, Any] = {"reply": finished.text}
+        if self._output.extract:
+            value["extracted"] = first_code_block(finished.text)
+        return value | {
+            "log_probability": finished.log_probability,
+            "reasoning": finished.reasoning or None,
+            "finish_reason": finished.reason.value,
+            "usage": asdict(finished.usage),
+            "timings": asdict(finished.timings),
+            "seed": finished.seed,
+        }
+
+
+class _Beside:
+    """The replies in columns, row by row, with what is to be said of each at its foot."""
+
+    def __init__(self, columns: Columns, outlet: Outlet, count: int) -> None:
+        self._columns, self._outlet = columns, outlet
+        self._feet = [""] * count
+        self._left = count
+        self._headed = False
+
+    def show(self, index: int, piece: Token | Reasoning | Finished) -> None:
+        if not self._headed:
+            self._headed = True
+            numbers = range(1, len(self._feet) + 1)
+            self._print([self._columns.row([f"[{number}]" for number in numbers])])
+        if isinstance(piece, Token):
+            self._columns.feed(index, piece.text)
+        elif isinstance(piece, Finished):
+            self._columns.close(index)
+            self._feet[index] = foot(piece)
+            self._left -= 1
+        self._print(self._columns.rows())
+        if not self._left:
+            self._print([self._columns.row(self._feet)])
+            self._left = -1
+
+    def _print(self, rows: Iterator[str] | list[str]) -> None:
+        self._outlet.write("".join(f"{row}\n" for row in rows))
+
+
+class _Below:
+    """The replies one below the other: the first as it comes, each other when its turn comes."""
+
+    def __init__(self, outlet: Outlet, writer: Callable[[], Writer]) -> None:
+        self._outlet, self._make = outlet, writer
+        self._writer: Writer | None = None
+        self._now = 0
+        self._held: dict[int, list[Token | Reasoning | Finished]] = {}
+
+    def show(self, index: int, piece: Token | Reasoning | Finished) -> None:
+        self._held.setdefault(index, []).append(piece)
+        while held := self._held.pop(self._now, None):
+            for each in held:
+                self._write(each)
+            if not isinstance(held[-1], Finished):
+                break
+            self._now += 1
+
+    def _write(self, piece: Token | Reasoning | Finished) -> None:
+        if self._writer is None:
+            gap = "\n" if self._now else ""
+            self._outlet.write(f"{gap}[{self._now + 1}]\n")
+            self._writer = self._make()
+        if isinstance(piece, Token):
+            self._writer.text(piece.text)
+        elif isinstance(piece, Finished):
+            self._writer.close(Reply(finished=piece))
+            self._writer = None
+
+
+def foot(finished: Finished) -> str:
+    """How likely a reply is, how long, and why it ended where that is not its own end."""
+    told = "" if finished.reason is Reason.STOP else f" · {finished.reason}"
+    words = f"{finished.usage.completion:,} tokens{told}"
+    if finished.log_probability is None:
+        return words
+    return f"{finished.log_probability:.2f} · {words}"
+
+
+def usage_line(replies: dict[int, Finished]) -> str:
+    """Token counts and speed of all replies on one line."""
+    written = sum(reply.usage.completion for reply in replies.values())
+    seconds = max(reply.timings.write for reply in replies.values())
+    first = next(iter(replies.values()))
+    words = f"{first.usage.prompt:,} tokens of prompt, read once · {len(replies)} replies"
+    rate = Timings.rate(written, seconds)
+    return f"{words}, {written:,} tokens written" + (f", {rate:.0f} tok/s in all" if rate else "")

@@ -1,0 +1,111 @@
+"""Several replies to one question: all are kept, one is gone on with."""
+
+from __future__ import annotations
+
+import pytest
+
+from tchat.chat.candidates import parse_try
+from tchat.engine.events import Candidate, Event, Finished, Notice, Stored
+from tchat.errors import UsageError
+from tchat.sessions.records import Message, Status
+from tchat.sessions.store import SessionStore
+from tests.chat.conftest import OpenChat
+
+
+def replies(store: SessionStore, events: list[Event]) -> list[Message]:
+    """The rows of the replies, in their order."""
+    rows = [e.event for e in events if isinstance(e, Candidate) and isinstance(e.event, Stored)]
+    return [store.message(row.reply) for row in rows]
+
+
+def test_all_are_siblings_and_the_first_is_active(open_chat: OpenChat, store: SessionStore) -> None:
+    chat = open_chat(temp=1.5, seed=3)
+    events = list(chat.candidates(3, "Hello"))
+    ends = {e.index: e.event for e in events if isinstance(e, Candidate)}
+    rows = replies(store, events)
+    assert [row.text for row in rows] == [ends[n].text for n in range(3)]  # type: ignore[union-attr]
+    assert [row.sampling["seed"] for row in rows] == [3, 4, 5]
+    assert {row.status for row in rows} == {Status.DONE}
+    assert [each.id for each in store.siblings(rows[0].id)] == [row.id for row in rows]
+    assert chat.session is not None
+    assert store.branch(chat.session.id)[-1].id == rows[0].id
+
+
+def test_the_one_picked_is_gone_on_with(open_chat: OpenChat, store: SessionStore) -> None:
+    chat = open_chat(temp=1.5, seed=3)
+    rows = replies(store, list(chat.candidates(3, "Hello")))
+    chat.pick(rows[2].id)
+    *_, end = chat.send("and then?")
+    assert isinstance(end, Finished)
+    assert chat.session is not None
+    path = [message.text for message in store.branch(chat.session.id)]
+    assert path == ["Hello", rows[2].text, "and then?", end.text]
+    assert end.usage.reused > rows[2].usage["prompt"]
+
+
+def test_without_a_prompt_they_answer_the_last_question(
+    open_chat: OpenChat, store: SessionStore
+) -> None:
+    chat = open_chat(temp=1.5)
+    list(chat.send("Hello"))
+    rows = replies(store, list(chat.candidates(2)))
+    assert len(store.siblings(rows[0].id)) == 3
+    with pytest.raises(UsageError, match="no message"):
+        list(open_chat().candidates(2))
+
+
+def test_one_that_is_stopped_keeps_what_it_wrote(open_chat: OpenChat, store: SessionStore) -> None:
+    chat, stopped, events = open_chat(temp=1.5, seed=3, max_tokens=30), set[int](), []
+    for event in chat.candidates(2, "Hello", stopped=stopped):
+        events.append(event)
+        if isinstance(event, Candidate) and event.index == 1 and len(events) > 20:
+            stopped.add(1)
+    first, second = replies(store, events)
+    assert (first.status, second.status) == (Status.DONE, Status.STOPPED)
+    assert 0 < second.usage["completion"] < first.usage["completion"]
+
+
+def test_those_without_a_word_leave_nothing(open_chat: OpenChat, store: SessionStore) -> None:
+    chat = open_chat(temp=1.5, max_tokens=30)
+    list(chat.send("Hello"))
+    assert chat.session is not None
+    before = store.branch(chat.session.id)
+    events = list(chat.candidates(3, stopped={0, 1, 2}))
+    assert not [event for event in events if isinstance(event, Notice)]
+    assert store.branch(chat.session.id) == before
+    assert len(store.siblings(before[-1].id)) == 1
+    # One of several without a word goes alone.
+    events = list(chat.candidates(3, stopped={0, 2}))
+    assert len(store.siblings(before[-1].id)) == 2
+    assert store.branch(chat.session.id)[-1].id == events_of(events, 1).reply
+
+
+def events_of(events: list[Event], index: int) -> Stored:
+    found = [e.event for e in events if isinstance(e, Candidate) and e.index == index]
+    assert isinstance(found[0], Stored)
+    return found[0]
+
+
+def test_leaving_early_keeps_what_was_written(open_chat: OpenChat, store: SessionStore) -> None:
+    chat = open_chat(temp=1.5, seed=3, max_tokens=30)
+    events, seen = chat.candidates(2, "Hello"), []
+    while len(seen) < 20:
+        seen.append(next(events))  # type: ignore[call-overload]
+    events.close()  # type: ignore[attr-defined]
+    rows = replies(store, seen)
+    assert [row.status for row in rows] == [Status.STOPPED] * 2
+    assert all(row.text for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [("", (4, "")), ("3", (3, "")), ("2 why?", (2, "why?")), (" why? ", (4, "why?"))],
+)
+def test_what_is_typed_behind_try(typed: str, meant: tuple[int, str]) -> None:
+    assert parse_try(typed) == meant
+
+
+@pytest.mark.parametrize("typed", ["1", "0 why", "17", "99999999999999999999"])
+def test_a_count_out_of_bounds_is_refused(typed: str) -> None:
+    with pytest.raises(UsageError, match="2 to 16"):
+        parse_try(typed)
