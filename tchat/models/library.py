@@ -89,6 +89,10 @@ class Library:
         )
         return [self._row(found) for found in places]
 
+    def look(self, path: Path) -> ModelRow:
+        """A file that need not be in any list."""
+        return self._row(Found(stem(path), path, Owner.USER))
+
     def find(self, name: str) -> ModelRow:
         """The model that ``name`` means anywhere in tchat.
 

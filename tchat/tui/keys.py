@@ -43,6 +43,7 @@ class Scope(StrEnum):
     MESSAGES = "Messages"
     SESSIONS = "Sessions"
     SETTINGS = "Settings"
+    MODELS = "Models"
     LISTS = "Lists"
     DIALOGS = "Dialogs"
 
@@ -115,6 +116,10 @@ KEYS = (
     _dialog(Scope.SESSIONS, "export", "ctrl+s", "export", "Write it as Markdown"),
     _dialog(Scope.SETTINGS, "save", "ctrl+s", "save", "Keep the value for good"),
     _dialog(Scope.SETTINGS, "reset", "ctrl+d", "reset", "Back to the default"),
+    _dialog(Scope.MODELS, "details", "ctrl+o", "details", "What a model says about itself"),
+    _dialog(Scope.MODELS, "default", "ctrl+s", "make_default", "Begin new chats with it"),
+    _dialog(Scope.MODELS, "remove", "ctrl+d", "remove", "Remove it, after asking"),
+    _dialog(Scope.MODELS, "everything", "tab", "everything", "Other programs' models too"),
 )
 
 

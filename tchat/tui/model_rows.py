@@ -2,32 +2,42 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from tchat.errors import ModelError
 from tchat.models.facts import NAMED_BY_HASH, ModelFacts
-from tchat.models.resolve import STARTER, resolve
-from tchat.models.store import ModelStore
+from tchat.models.fit import Machine
+from tchat.models.fit_report import Fit, judge
+from tchat.models.library import Library
+from tchat.models.walk import gguf_files
+from tchat.models.words import count_text
 from tchat.paths import Paths
 from tchat.tui.screens.models import ModelRow
 
 _PART = re.compile(r"-\d{5}-of-\d{5}$")
 
 
-def model_rows(paths: Paths, current: Path | None) -> list[ModelRow]:
-    """The starter, the model in use, and the GGUF files beside it and in the current folder."""
+def model_rows(paths: Paths, current: Path | None, *, everything: bool = False) -> list[ModelRow]:
+    """The user's models that can chat, and the GGUF files here and beside the one in use.
+
+    Args:
+        paths: The user's folders.
+        current: The file of the model in use.
+        everything: Whether other programs' models are listed too.
+    """
+    from tchat.chat.room import this_machine
+    from tchat.engine.llama import build_name
+
+    machine = this_machine()
     rows: dict[Path, ModelRow] = {}
-    with ModelStore(paths) as store:
-        for choice, path in _candidates(paths, current):
-            try:
-                facts = store.facts(path)
-            except ModelError:
-                continue
-            if not facts.refusal:
-                rows.setdefault(path.resolve(), _row(choice, facts, current))
+    with Library(paths, build=build_name()) as library:
+        found = [(row.name, row) for row in library.models(all=everything)]
+        found += [(str(path), library.look(path)) for path in _here(current)]
+    for choice, row in found:
+        if row.facts is not None and not row.facts.refusal:
+            view = _row(choice, row.facts, row.verdict, current, machine)
+            rows.setdefault(row.path.resolve(), view)
     return list(rows.values())
 
 
@@ -40,26 +50,34 @@ def model_label(facts: ModelFacts) -> str:
     return short or facts.name
 
 
-def _candidates(paths: Paths, current: Path | None) -> Iterator[tuple[str, Path]]:
-    with contextlib.suppress(ModelError):
-        yield STARTER, resolve(STARTER, paths)
+def _here(current: Path | None) -> Iterator[Path]:
+    """The model in use, and the files beside it and in the current folder."""
     folders = {Path.cwd()}
     if current is not None:
-        yield str(current), current
+        yield current
         folders.add(current.parent)
     for folder in sorted(folders):
-        for path in sorted(folder.glob("*.gguf")):
-            yield str(path), path
+        yield from gguf_files(folder)
 
 
-def _row(choice: str, facts: ModelFacts, current: Path | None) -> ModelRow:
+def _row(
+    choice: str, facts: ModelFacts, verdict: str, current: Path | None, machine: Machine
+) -> ModelRow:
+    fit = judge(facts.shape, facts.context_length, machine)
+    what = f"{facts.architecture}, {count_text(facts.parameters)} weights"
     return ModelRow(
         choice=choice,
         name=model_label(facts),
         quantization=facts.quantization,
         size=facts.size,
+        fit=_short(fit),
         path=facts.path,
-        about=f"{facts.architecture}, {facts.parameters:,} weights, "
-        f"{facts.context_length:,} tokens of context",
+        about=f"{what}, {facts.context_length:,} tokens of context; {verdict}; {fit.words}",
         current=facts.path == current,
     )
+
+
+def _short(fit: Fit) -> str:
+    if fit.good:
+        return "fits"
+    return "tight" if fit.usable else "too large"

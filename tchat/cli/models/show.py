@@ -13,17 +13,12 @@ from tchat.cli.listing import print_json, print_rows
 from tchat.cli.models.desk import JSON, open_library
 from tchat.cli.models.fit_rows import fit_record, fit_rows, report_of
 from tchat.cli.models.listing import record
-from tchat.models.words import count_text, size_text
 from tchat.sanitize import printable
 
 if TYPE_CHECKING:
     from tchat.models.details import Details
     from tchat.models.header import Value
     from tchat.models.library import ModelRow
-
-LONGEST_VALUE = 200  # characters of a metadata value
-MOST_KEYS = 400
-LONGEST_TEMPLATE = 20_000  # characters; the longest in circulation has 18,000
 
 Row = Sequence[str]
 
@@ -47,46 +42,12 @@ def show(
 
 
 def _rows(row: ModelRow, details: Details) -> Iterator[Row]:
-    yield from _about(row, details)
-    for token in details.special:
-        text = "(no such token)" if token.text is None else token.text
-        yield f"token {token.role}", f"{token.id:,} {text}"
-    for mark, added in details.adds.items():
-        if added is not None:
-            yield f"adds {mark}", "yes" if added else "no"
-    for group in details.tensors:
-        told = f"{group.tensors:,} tensors, {count_text(group.weights)} weights"
-        yield f"tensors {group.type}", f"{told}, {size_text(group.size)}"
-    for key, value in list(details.metadata.items())[:MOST_KEYS]:
-        yield key, _told(value)
-    if len(details.metadata) > MOST_KEYS:
-        yield "…", f"and {len(details.metadata) - MOST_KEYS:,} more keys"
-    if not details.template:
-        yield "template", "none"
-    for line in details.template[:LONGEST_TEMPLATE].splitlines():
-        yield "template", line
+    from tchat.models.details_rows import about, inside
 
-
-def _about(row: ModelRow, details: Details) -> Iterator[Row]:
-    facts = row.facts
-    assert facts is not None  # noqa: S101 - a file without a sound header raised before
-    yield "name", row.name
-    yield "file", str(row.path)
-    for part in facts.parts:
-        yield "part", str(part)
-    yield "owner", row.owner
-    yield "title", facts.title
-    yield "kind", facts.kind
-    yield "family", facts.architecture
-    yield "weights", count_text(facts.parameters)
-    yield "quantization", facts.quantization
-    yield "context", f"{facts.context_length:,}"
-    yield "size", size_text(facts.size)
-    yield "licence", details.licence or "not declared"
-    yield "verdict", row.verdict
-    yield "GGUF", f"version {details.version}"
-    if not facts.refusal:
-        yield from fit_rows(report_of(facts.shape, facts.context_length))
+    yield from about(row, details)
+    if row.facts is not None and not row.facts.refusal:
+        yield from fit_rows(report_of(row.facts.shape, row.facts.context_length))
+    yield from inside(details)
 
 
 def _fit(row: ModelRow) -> dict[str, Any]:
@@ -94,16 +55,6 @@ def _fit(row: ModelRow) -> dict[str, Any]:
     if facts is None or facts.refusal:
         return {}
     return {"fit": fit_record(report_of(facts.shape, facts.context_length))}
-
-
-def _told(value: Value) -> str:
-    """A metadata value in words; of a long array only what it is."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int | float | str):
-        return str(value)[:LONGEST_VALUE]
-    items = ", ".join(str(item) for item in value.items[:8])[:LONGEST_VALUE]
-    return f"{value.count:,} values" + (f": {items}" if items else "")
 
 
 def _record(details: Details) -> dict[str, Any]:

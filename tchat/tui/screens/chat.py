@@ -224,6 +224,7 @@ class ChatScreen(Commands):
             device=self.conversation.device,
             context=self._capacity,
             offline=bool(os.environ.get("HF_HUB_OFFLINE")),
+            pulling=self.pulls.words,
             private=self.conversation.private,
         )
 

@@ -19,7 +19,9 @@ from tchat.tui.desk import Desk
 from tchat.tui.every_key import EVERY_KEY
 from tchat.tui.keymap import remap
 from tchat.tui.keys import KeyAction, Scope, with_keymap
+from tchat.tui.model_desk import ModelDesk
 from tchat.tui.model_rows import model_rows
+from tchat.tui.pulls import Pulls
 from tchat.tui.screens.confirm import Confirm
 from tchat.tui.screens.help import HelpScreen
 from tchat.tui.screens.models import ModelPicker
@@ -45,6 +47,7 @@ class Dialogs(Turns):
     def __init__(self, conversation: Conversation) -> None:
         super().__init__(conversation)
         self.desk = Desk(conversation)
+        self.pulls = Pulls()
 
     # Sessions
 
@@ -188,12 +191,32 @@ class Dialogs(Turns):
 
     async def _choose_model(self) -> None:
         facts = self.conversation.facts
-        rows = await asyncio.to_thread(
-            model_rows, self.conversation.paths, facts.path if facts else None
+        files = ModelDesk(
+            self.conversation.paths, facts.path if facts else None, self.pulls, self.pull_model
         )
-        choice = await self.app.push_screen_wait(ModelPicker(rows))
+        choice = await self.app.push_screen_wait(ModelPicker(await files.rows(False), files))
         if choice is not None:
             await self.change({"model": str(expand_user(choice)) if "/" in choice else choice})
+
+    @work(group="pull", exit_on_error=False)
+    async def pull_model(self, name: str) -> None:
+        """Pull a model while the chat goes on; the status line tells how far it is."""
+        try:
+            pulled = await self.pulls.run(name, self._show_pull)
+        except TchatError as error:
+            self.notify(single_line(str(error)), severity="error", markup=False)
+            return
+        shown = single_line(name)
+        told = f"{shown} is here: F2 chooses it." if pulled else f"Stopped; {shown} goes on later."
+        self.notify(told, markup=False)
+
+    def _show_pull(self) -> None:
+        if self.is_attached:
+            self.show_status()
+
+    def on_unmount(self) -> None:
+        """Leave no download behind; what came is kept."""
+        self.pulls.stop()
 
     async def welcome(self) -> None:
         """On the first run without any model: say how to get one, and go on with it."""
@@ -231,6 +254,8 @@ class Dialogs(Turns):
             await self.end_turn()
         if await self.conversation.change(values) or again:
             self.tell(f"The model is opened anew: {single_line(self.conversation.settings.model)}.")
+            if messages := len(await self.conversation.branch()):
+                self.tell(f"This session stays; its {messages:,} messages are read again.")
             self.act(load_model)
         else:
             changed = (f"{name} = {spell(value) or '(empty)'}" for name, value in values.items())

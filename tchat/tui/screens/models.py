@@ -1,21 +1,33 @@
-"""The model picker."""
+"""The models: choosing, looking into, getting and removing them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar, Protocol, TypeVar
 
-from textual import on
+from textual import on, work
+from textual.binding import BindingType
 
+from tchat.errors import TchatError
+from tchat.models.hub_name import parse_hub_name
+from tchat.models.removal import Removal
 from tchat.models.words import size_text
 from tchat.sanitize import single_line
+from tchat.tui.keys import Scope, bindings
+from tchat.tui.screens.confirm import Confirm
+from tchat.tui.screens.frame import CLOSE, Hint
+from tchat.tui.screens.model_details import ModelDetails
 from tchat.tui.screens.picker import Picker
 from tchat.tui.widgets.fuzzy_item import Item
 from tchat.tui.widgets.fuzzy_list import FuzzyList
 
 NOTHING = "No model yet: type the path of a GGUF file, or pip install 'tchat[starter]'."
 QUANTIZATION = 12  # characters; llama.cpp's own names have at most 7
+PULL, STOP = "pull ", "stop the pull"  # keys of lines that do not choose
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,12 +35,13 @@ class ModelRow:
     """A model that can be chosen. Texts are raw.
 
     Attributes:
-        choice: What goes into the setting ``model``: a path, or ``starter``.
-        name: What its maker calls it.
+        choice: What goes into the setting ``model``: a name, or a path.
+        name: What it is called.
         quantization: Such as ``Q4_K_M``; empty when it is not known.
         size: Bytes; 0 when it is not known.
+        fit: Whether it fits this machine, in a word or two.
         path: Where its file is; None when it has none yet.
-        about: More of it: architecture, weights, context.
+        about: More of it: architecture, weights, context, verdict.
         current: Whether it is the one in use.
     """
 
@@ -36,33 +49,179 @@ class ModelRow:
     name: str
     quantization: str = ""
     size: int = 0
+    fit: str = ""
     path: Path | None = None
     about: str = ""
     current: bool = False
 
 
-class ModelPicker(Picker):
-    """Models by name; it ends with the ``choice`` of a row, or with a path that was typed."""
+class Files(Protocol):
+    """What the screen asks for; each may take its time, and may raise `TchatError`."""
 
-    def __init__(self, rows: Sequence[ModelRow]) -> None:
-        self._items = [_item(row) for row in rows]
+    async def rows(self, everything: bool) -> Sequence[ModelRow]:
+        """The models; with ``everything``, other programs' too."""
+
+    async def details(self, choice: str) -> Sequence[tuple[str, str]]:
+        """What a model's file says about itself."""
+
+    async def plan_removal(self, choice: str) -> Removal:
+        """What removing a model would do."""
+
+    async def remove(self, removal: Removal) -> None:
+        """Remove a model."""
+
+    async def make_default(self, choice: str) -> None:
+        """Let new chats begin with a model."""
+
+    @property
+    def pulling(self) -> str:
+        """The model that is being pulled; empty when none is."""
+
+    def pull(self, name: str) -> None:
+        """Begin a download in the background."""
+
+    def stop_pull(self) -> None:
+        """End it; what came is kept."""
+
+
+class ModelPicker(Picker):
+    """Models by name; it ends with the ``choice`` of a row, or with a path that was typed.
+
+    Args:
+        rows: The user's own models.
+        files: Does what the keys ask for; without it one can only choose.
+    """
+
+    HINTS: ClassVar[tuple[Hint, ...]] = (
+        Hint("enter", "use"),
+        Hint("models.details", "details"),
+        Hint("models.default", "make default"),
+        Hint("models.remove", "remove"),
+        Hint("models.everything", "other programs'"),
+        CLOSE,
+    )
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(Scope.MODELS)]
+
+    def __init__(self, rows: Sequence[ModelRow], files: Files | None = None) -> None:
+        self._rows = rows
+        self._files = files
+        self._everything = False
         super().__init__(
             "Models",
-            self._items,
+            map(_item, rows),
             cursor=next((row.choice for row in rows if row.current), ""),
             empty=NOTHING,
-            placeholder="Type a name, or the path of a GGUF file",
+            placeholder="Type a name, the path of a GGUF file, or user/repo to pull",
         )
 
     @on(FuzzyList.Filtered)
-    def offer_path(self, event: FuzzyList.Filtered) -> None:
-        """What looks like a path can be chosen as it is."""
-        typed = event.query.strip()
-        if "/" in typed or "\\" in typed or typed.endswith(".gguf"):
-            extra = [Item(key=typed, title=f"Load the file {typed}")]
+    def offer_more(self, event: FuzzyList.Filtered) -> None:
+        """What looks like a path can be chosen as it is, what looks like a name pulled."""
+        self._show(event.query.strip())
+
+    def opened(self) -> None:
+        """Begin to type at once."""
+        super().opened()
+        self._show("")
+
+    def choose(self, key: str) -> None:
+        """End with a model, or begin to pull one."""
+        if self._files is None or not key.startswith((PULL, STOP)):
+            self.finish(key)
+            return
+        if key == STOP:
+            self._files.stop_pull()
         else:
-            extra = []
-        self.list.set_items([*self._items, *extra])
+            self._files.pull(key.removeprefix(PULL))
+        self.finish(None)
+
+    def action_details(self) -> None:
+        """Show what the highlighted model says about itself."""
+        if (row := self._row()) and self._files:
+            self._details(row, self._files)
+
+    def action_everything(self) -> None:
+        """Show what other programs keep too, or only one's own."""
+        if self._files:
+            self._everything = not self._everything
+            self._reload(self._files)
+
+    def action_make_default(self) -> None:
+        """Let new chats begin with the highlighted model."""
+        if (row := self._row()) and self._files:
+            self._make_default(row, self._files)
+
+    def action_remove(self) -> None:
+        """Remove the highlighted model, after asking."""
+        if (row := self._row()) and self._files:
+            self._remove(row, self._files)
+
+    def _row(self) -> ModelRow | None:
+        item = self.list.item
+        return next((row for row in self._rows if item and row.choice == item.key), None)
+
+    def _show(self, typed: str) -> None:
+        extra = []
+        if "/" in typed or "\\" in typed or typed.endswith(".gguf"):
+            extra.append(Item(key=typed, title=f"Load the file {typed}"))
+        if self._files and self._files.pulling:
+            extra.append(Item(key=STOP, title=f"Stop pulling {self._files.pulling}"))
+        elif self._files and parse_hub_name(typed) is not None:
+            extra.insert(0, Item(key=PULL + typed, title=f"Pull {typed}"))
+        self.list.set_items([*map(_item, self._rows), *extra])
+
+    @work(group="files", exclusive=True)
+    async def _reload(self, files: Files) -> None:
+        rows = await self._answer(files.rows(self._everything))
+        if rows is not None:
+            self._rows = rows
+            self._show(self.list.query_text.strip())
+            self.set_heading("Models", "all programs'" if self._everything else "")
+
+    @work(group="details", exclusive=True)
+    async def _details(self, row: ModelRow, files: Files) -> None:
+        lines = await self._answer(files.details(row.choice))
+        if lines is not None:
+            self.app.push_screen(ModelDetails(row.name or row.choice, lines))
+
+    @work(group="files")
+    async def _make_default(self, row: ModelRow, files: Files) -> None:
+        async def done() -> bool:
+            await files.make_default(row.choice)
+            return True
+
+        if await self._answer(done()):
+            self.notify(f"New chats begin with {single_line(row.choice)}.", markup=False)
+
+    @work(group="files")
+    async def _remove(self, row: ModelRow, files: Files) -> None:
+        plan = await self._answer(files.plan_removal(row.choice))
+        if plan is None:
+            return
+        sure = Confirm("Remove this model?", _planned(plan), yes="Remove", danger=True)
+        if not await self.app.push_screen_wait(sure):
+            return
+
+        async def done() -> bool:
+            await files.remove(plan)
+            return True
+
+        if await self._answer(done()):
+            self._reload(files)
+
+    async def _answer(self, asked: Awaitable[T]) -> T | None:
+        """What the files say; None, and a toast, when they cannot."""
+        try:
+            return await asked
+        except TchatError as error:
+            self.notify(single_line(str(error)), severity="error", markup=False)
+            return None
+
+
+def _planned(plan: Removal) -> str:
+    if plan.registered is not None:
+        return f"{plan.name}\nis taken out of the list; the file stays at {plan.registered}"
+    return f"{plan.name}\nfrees {size_text(plan.freed) or 'nothing: other names lead to it'}"
 
 
 def _item(row: ModelRow) -> Item:
@@ -70,7 +229,12 @@ def _item(row: ModelRow) -> Item:
     return Item(
         key=row.choice,
         title=row.name or row.choice,
-        columns=(single_line(row.quantization, QUANTIZATION), f"{size_text(row.size):>7}", path),
+        columns=(
+            single_line(row.quantization, QUANTIZATION),
+            f"{size_text(row.size):>7}",
+            row.fit,
+            path,
+        ),
         also=f"{row.quantization} {row.path or ''}",
         about="\n".join(filter(None, (str(row.path or ""), row.about))),
         marked=row.current,

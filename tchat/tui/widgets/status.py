@@ -75,6 +75,7 @@ class StatusData:
         used: Tokens in the context.
         context: Tokens that it holds; 0 while unknown.
         offline: Whether downloads are switched off.
+        pulling: How far a download is; empty when there is none.
         private: Whether nothing is stored, as the user wanted.
         unstored: Whether something cannot be stored.
     """
@@ -86,6 +87,7 @@ class StatusData:
     used: int = 0
     context: int = 0
     offline: bool = False
+    pulling: str = ""
     private: bool = False
     unstored: bool = False
 
@@ -130,6 +132,7 @@ class StatusLine(Row):
                 _optional(single_line(data.quantization, SHORT_NAME), 5),
                 _optional(single_line(data.device, SHORT_NAME), 4),
                 _optional("offline" * data.offline, 7),
+                _optional(single_line(data.pulling), 8),
                 *_context(data.used, data.context),
             ],
         )

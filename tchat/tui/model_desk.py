@@ -1,0 +1,89 @@
+"""The model files, off the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from tchat.models.details_rows import Row, about, inside
+from tchat.models.library import Library
+from tchat.models.removal import Removal
+from tchat.paths import Paths
+from tchat.settings import find_key
+from tchat.settings.write import set_value
+from tchat.tui.model_rows import model_rows
+from tchat.tui.pulls import Pulls
+from tchat.tui.screens.models import ModelRow
+
+T = TypeVar("T")
+
+
+class ModelDesk:
+    """The model files as `ModelPicker` uses them.
+
+    Every method raises `TchatError` as `Library` does.
+
+    Args:
+        paths: The user's folders.
+        current: The file of the model in use.
+        pulls: What is being pulled.
+        pull: Begins a download in the background.
+    """
+
+    def __init__(
+        self, paths: Paths, current: Path | None, pulls: Pulls, pull: Callable[[str], object]
+    ) -> None:
+        self._paths = paths
+        self._current = current
+        self._pulls = pulls
+        self._pull = pull
+
+    @property
+    def pulling(self) -> str:
+        """The model that is being pulled; empty when none is."""
+        return self._pulls.name
+
+    def pull(self, name: str) -> None:
+        """Begin a download in the background."""
+        self._pull(name)
+
+    def stop_pull(self) -> None:
+        """End it; what came is kept."""
+        self._pulls.stop()
+
+    async def rows(self, everything: bool) -> Sequence[ModelRow]:
+        """The models; with ``everything``, other programs' too."""
+        return await asyncio.to_thread(
+            model_rows, self._paths, self._current, everything=everything
+        )
+
+    async def details(self, choice: str) -> Sequence[Row]:
+        """What a model's file says about itself."""
+
+        def read(library: Library) -> list[Row]:
+            row, details = library.show(choice)
+            return [*about(row, details), *inside(details)]
+
+        return await self._with_library(read)
+
+    async def plan_removal(self, choice: str) -> Removal:
+        """What removing a model would do."""
+        return await self._with_library(lambda library: library.plan_removal(choice))
+
+    async def remove(self, removal: Removal) -> None:
+        """Remove a model."""
+        await self._with_library(lambda library: library.remove(removal))
+
+    async def make_default(self, choice: str) -> None:
+        """Let new chats begin with a model."""
+        key = find_key("model")
+        await asyncio.to_thread(set_value, self._paths.config_file, key, choice)
+
+    async def _with_library(self, work: Callable[[Library], T]) -> T:
+        def opened() -> T:
+            with Library(self._paths) as library:
+                return work(library)
+
+        return await asyncio.to_thread(opened)

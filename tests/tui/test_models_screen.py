@@ -1,0 +1,267 @@
+"""The models on the screen: looked into, got, removed, made the default, changed mid-session."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tchat.errors import UsageError
+from tchat.models.removal import Removal
+from tchat.paths import Paths
+from tchat.settings import Settings, load
+from tchat.tui.model_desk import ModelDesk
+from tchat.tui.pulls import Pulls
+from tchat.tui.screens.confirm import Confirm
+from tchat.tui.screens.model_details import ModelDetails
+from tchat.tui.screens.models import ModelPicker, ModelRow
+from tests.models.forge import gguf
+from tests.models.hub_server import Fault, HubServer
+from tests.models.shelf import chat_model, hub_file, ollama_model
+
+from .chat_stage import opened
+from .stage import HOSTILE, SIZES, is_tame, shown, text, until
+
+REPO, FILE = "acme/tiny-GGUF", "tiny-Q4_K_M.gguf"
+ROWS = [
+    ModelRow(choice="starter", name="SmolLM2", size=98_000_000, fit="fits", current=True),
+    ModelRow(choice="qwen3:4b", name="Qwen3", fit="too large", about="qwen3; does not fit"),
+]
+
+
+class Files:
+    """Notes what it is asked; ``refusal`` makes it fail."""
+
+    def __init__(self, refusal: str = "") -> None:
+        self.asked: list[tuple[str, ...]] = []
+        self.pulling = ""
+        self._refusal = refusal
+
+    async def rows(self, everything: bool) -> Sequence[ModelRow]:
+        self.asked.append(("rows", str(everything)))
+        more = [ModelRow(choice="gemma3:270m", name="Gemma")] if everything else []
+        return [*ROWS, *more]
+
+    async def details(self, choice: str) -> Sequence[tuple[str, str]]:
+        self._note("details", choice)
+        return [("licence", HOSTILE), ("family", "llama")]
+
+    async def plan_removal(self, choice: str) -> Removal:
+        self._note("plan", choice)
+        return Removal(HOSTILE, freed=98_000_000)
+
+    async def remove(self, removal: Removal) -> None:
+        self._note("remove", removal.name)
+
+    async def make_default(self, choice: str) -> None:
+        self._note("default", choice)
+
+    def pull(self, name: str) -> None:
+        self._note("pull", name)
+
+    def stop_pull(self) -> None:
+        self._note("stop")
+
+    def _note(self, *asked: str) -> None:
+        if self._refusal:
+            raise UsageError(self._refusal)
+        self.asked.append(asked)
+
+
+def picker(files: Files) -> ModelPicker:
+    return ModelPicker(ROWS, files)
+
+
+# The dialog
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_the_fit_is_told_beside_each_model(size: tuple[int, int]) -> None:
+    async with shown(picker(Files()), size) as (app, pilot):
+        assert is_tame(app)
+        await pilot.press("down")
+        await pilot.pause()
+        assert "does not fit" in text(app)
+
+
+async def test_details_are_shown_safely_and_closed_again() -> None:
+    files = Files()
+    async with shown(picker(files)) as (app, pilot):
+        await pilot.press("ctrl+o")
+        await until(pilot, lambda: isinstance(app.screen, ModelDetails))
+        assert is_tame(app)
+        assert "licence  [/foo] ␛[31m⟦U+202E⟧evil" in text(app)
+        assert "family  llama" in text(app)
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, ModelPicker))
+        assert files.asked == [("details", "starter")]
+
+
+async def test_other_programs_models_come_and_go_with_one_key() -> None:
+    async with shown(picker(Files())) as (app, pilot):
+        await pilot.press("tab")
+        await until(pilot, lambda: "Gemma" in text(app))
+        await pilot.press("tab")
+        await until(pilot, lambda: "Gemma" not in text(app))
+
+
+async def test_a_model_is_removed_after_asking() -> None:
+    files = Files()
+    async with shown(picker(files)) as (app, pilot):
+        await pilot.press("down", "ctrl+d")
+        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        assert is_tame(app)
+        assert "frees 98 MB" in text(app)
+        await pilot.press("n")
+        await until(pilot, lambda: isinstance(app.screen, ModelPicker))
+        assert files.asked == [("plan", "qwen3:4b")]
+        await pilot.press("ctrl+d")
+        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        await pilot.press("y")
+        await until(pilot, lambda: ("rows", "False") in files.asked)
+        assert ("remove", HOSTILE) in files.asked
+
+
+async def test_a_model_is_made_the_default() -> None:
+    files = Files()
+    async with shown(picker(files)) as (_, pilot):
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: files.asked == [("default", "starter")])
+
+
+@pytest.mark.parametrize("key", ["ctrl+o", "ctrl+s", "ctrl+d"])
+async def test_what_cannot_be_done_is_a_toast(key: str) -> None:
+    async with shown(picker(Files(refusal=HOSTILE))) as (app, pilot):
+        await pilot.press(key)
+        await until(pilot, lambda: bool(app._notifications))
+        assert isinstance(app.screen, ModelPicker)
+        assert is_tame(app)
+
+
+async def test_a_name_of_the_hub_is_pulled() -> None:
+    files = Files()
+    async with shown(picker(files)) as (app, pilot):
+        await pilot.press(*"acme/x:q4_0")
+        await until(pilot, lambda: "Pull acme/x:q4_0" in text(app))
+        await pilot.press("enter")
+        await pilot.pause()
+        assert files.asked == [("pull", "acme/x:q4_0")]
+        assert app.ended_with is None
+
+
+async def test_a_pull_under_way_can_be_stopped() -> None:
+    files = Files()
+    files.pulling = "acme/x"
+    async with shown(picker(files)) as (app, pilot):
+        await pilot.press(*"stop pulling")
+        await until(pilot, lambda: "Stop pulling acme/x" in text(app))
+        await pilot.press("enter")
+        await pilot.pause()
+        assert files.asked == [("stop",)]
+
+
+async def test_without_files_one_can_only_choose() -> None:
+    async with shown(ModelPicker(ROWS)) as (app, pilot):
+        await pilot.press("ctrl+o", "ctrl+s", "ctrl+d", "tab", "down", "enter")
+        await pilot.pause()
+        assert app.ended_with == "qwen3:4b"
+
+
+# The files behind it
+
+
+@pytest.fixture
+def desk(paths: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelDesk:
+    """A desk over a home folder with models of the hub and of Ollama, beside a file here."""
+    user = tmp_path / "user"
+    monkeypatch.delenv("HF_HOME")
+    hub_file(user, "acme/big-GGUF", "big-Q8_0.gguf")
+    ollama_model(user, "gemma3", "270m", gguf(data=300))
+    (tmp_path / "here").mkdir()
+    chat_model(tmp_path / "here", "mine")
+    monkeypatch.chdir(tmp_path / "here")
+    return ModelDesk(paths, None, Pulls(), lambda _: None)
+
+
+async def test_the_rows_are_those_of_the_library_and_of_this_folder(desk: ModelDesk) -> None:
+    own = [row.choice for row in await desk.rows(False)]
+    assert own[:2] == ["starter", "acme/big-GGUF:Q8_0"]
+    assert own[2].endswith("mine.gguf")
+    assert {row.choice for row in await desk.rows(True)} == {*own, "gemma3:270m"}
+    assert {row.fit for row in await desk.rows(True)} <= {"fits", "tight", "too large"}
+
+
+async def test_the_desk_looks_into_removes_and_sets(desk: ModelDesk, paths: Paths) -> None:
+    assert ("family", "llama") in await desk.details("acme/big-GGUF")
+    await desk.remove(await desk.plan_removal("acme/big-GGUF"))
+    assert "acme/big-GGUF:Q8_0" not in [row.choice for row in await desk.rows(False)]
+    with pytest.raises(UsageError, match="belongs to Ollama"):
+        await desk.plan_removal("gemma3:270m")
+    await desk.make_default("gemma3:270m")
+    assert load(paths).settings.model == "gemma3:270m"
+
+
+# In the chat
+
+
+async def test_a_model_is_pulled_while_the_chat_goes_on(
+    settings: Settings, paths: Paths, hub_server: HubServer
+) -> None:
+    hub_server.add(REPO, {FILE: bytes(4 << 20)})
+    hub_server.pace = 0.2
+    async with opened(settings, paths) as chat:
+        chat.screen.pull_model(REPO)
+        await chat.until(lambda: "%" in chat.screen.status().pulling)
+        await chat.type("Hello")
+        await chat.until(lambda: len(chat.branch) == 2 and not chat.screen.busy)
+        assert chat.screen.status().pulling
+        hub_server.pace = 0.0
+        await chat.until(lambda: "is here" in chat.toasts)
+        assert chat.screen.status().pulling == ""
+
+
+async def test_a_pull_is_stopped_and_what_came_is_kept(
+    settings: Settings, paths: Paths, hub_server: HubServer, tmp_path: Path
+) -> None:
+    hub_server.add(REPO, {FILE: bytes(1 << 20)})
+    hub_server.fail("storage", Fault(stall=1 << 16))
+    async with opened(settings, paths) as chat:
+        chat.screen.pull_model(REPO)
+        await chat.until(lambda: "%" in chat.screen.status().pulling)
+        chat.screen.pulls.stop()
+        await chat.until(lambda: "goes on later" in chat.toasts)
+        assert list(tmp_path.rglob("*.incomplete"))
+
+
+@pytest.mark.parametrize(("name", "told"), [("acme/none", "acme/none"), ("nonsense", "no name")])
+async def test_what_cannot_be_pulled_is_a_toast(
+    settings: Settings, paths: Paths, hub_server: HubServer, name: str, told: str
+) -> None:
+    async with opened(settings, paths) as chat:
+        chat.screen.pull_model(name)
+        await chat.until(lambda: told in chat.toasts)
+
+
+async def test_leaving_does_not_wait_for_a_pull(
+    settings: Settings, paths: Paths, hub_server: HubServer
+) -> None:
+    hub_server.add(REPO, {FILE: bytes(1 << 20)})
+    hub_server.fail("storage", Fault(stall=1 << 16))
+    async with opened(settings, paths) as chat:
+        chat.screen.pull_model(REPO)
+        await chat.until(lambda: "%" in chat.screen.status().pulling)
+
+
+async def test_another_model_keeps_the_session_and_says_what_is_read_again(
+    settings: Settings, paths: Paths, tiny_spm: Path
+) -> None:
+    async with opened(replace(settings), paths) as chat:
+        await chat.ask("Hello")
+        session = chat.screen.conversation.session
+        await chat.type(f"/model {tiny_spm}")
+        await chat.until(lambda: "read again" in chat.notices)
+        await chat.idle()
+        assert "its 2 messages are read again" in chat.notices
+        assert chat.screen.conversation.session == session
