@@ -21,6 +21,7 @@ class Column:
         self._width = width
         self._printable = Printable()
         self._open = ""  # the line that may still grow
+        self._goes_on = False  # it is the rest of a line that was too long
         self.lines: list[str] = []
         self.closed = False
 
@@ -30,6 +31,7 @@ class Column:
         for line in whole:
             if line.strip() or self.lines:  # no empty lines at the top
                 self.lines.append(self._broken(line))
+            self._goes_on = False
         self._open = self._broken(self._open)
 
     def close(self) -> None:
@@ -42,11 +44,12 @@ class Column:
 
     def _broken(self, line: str) -> str:
         """Put off the front of ``line`` as lines until the rest fits."""
+        line = line.lstrip(" ") if self._goes_on else line
         while (end := fitting(line, self._width)) < len(line):
             space = line.rfind(" ", 1, end + 1)
             end = space if space > 0 else max(end, 1)
             self.lines.append(line[:end].rstrip())
-            line = line[end:].lstrip(" ")
+            line, self._goes_on = line[end:].lstrip(" "), True
         return line
 
 
