@@ -9,6 +9,7 @@ MEASUREMENTS = (
     "decode",
     "models_ls",
     "pull",
+    "snapshots",
     "startup",
     "threads",
     "turns",

@@ -58,8 +58,11 @@ def wall(command: Sequence[str], **options: Any) -> float:
     return time.perf_counter() - started
 
 
-def first_byte(command: Sequence[str], **options: Any) -> float:
-    """Seconds from the start of ``command`` to the first byte on its standard output."""
+def first_byte(command: Sequence[str], *, finish: bool = False, **options: Any) -> float:
+    """Seconds from the start of ``command`` to the first byte on its standard output.
+
+    With ``finish`` the command may end by itself, else it is killed then.
+    """
     started = time.perf_counter()
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0, **options
@@ -67,6 +70,8 @@ def first_byte(command: Sequence[str], **options: Any) -> float:
     assert process.stdout is not None
     byte = process.stdout.read(1)
     seconds = time.perf_counter() - started
+    if finish:
+        process.communicate()
     process.stdout.close()
     process.kill()
     process.wait()
