@@ -168,14 +168,18 @@ class Duel:
         number = len(state.rounds)
         head = self._discriminator(state.replay, self._rules.layers)
         gradients = {layer: self._ascent(state.replay, layer) for layer in self._rules.layers}
-        plain = Health.of([self._plain[prompt] for prompt in self._prompts(number)])
-        before = yield from self._write(number, 0, state.steering)
-        replay, step, note = [*state.replay, *before], state.step, ""
-        for attempt in range(1, TRIES + 1):
+        # Unsteered replies to the same prompts with the same seeds are what a step is held against.
+        own = yield from self._write(number, 0, Steering({}))
+        replay, before = [*state.replay, *own], own
+        if state.steering.directions:
+            before = yield from self._write(number, 1, state.steering)
+            replay += before
+        step, note = state.step, ""
+        for attempt in range(2, 2 + TRIES):
             tried = state.steering.moved(gradients, self._lengths(step))
             replies = yield from self._write(number, attempt, tried)
             replay += replies
-            note = self._rules.guard.broken(plain, Health.of(replies))
+            note = self._rules.guard.broken(Health.of(own), Health.of(replies))
             if not note and self._score(head, replies) > self._score(head, before):
                 found = self._judged(number, head, replies, self._strength(tried))
                 rounds = (*state.rounds, found)
