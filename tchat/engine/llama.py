@@ -121,8 +121,9 @@ def _short_spins() -> Iterator[None]:
     """Let a thread that waits for the others give its core up after 0.3 ms, while libgomp loads.
 
     It reads the variables once. By default its threads spin for 16 ms; beside one busy core of
-    two, single tokens then took up to 0.7 s and, beside two, up to 6 s. Now 0.08 s, and a quiet
-    machine is as fast as before (10,000 rounds; 500 would cost it a quarter).
+    two, single tokens then took up to 0.7 s and, beside two, up to 6 s. With 6,000 rounds it was
+    0.08 s, and a quiet machine as fast as before; with 500 that lost a quarter. 10,000 is on the
+    safe side of the former.
     """
     names = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
     if any(name in os.environ for name in names):

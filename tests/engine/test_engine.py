@@ -355,6 +355,7 @@ def test_closing_twice_is_harmless(open_engine: OpenEngine, tiny_model: Path) ->
     finished(engine.generate(HELLO, SHORT))
     engine.close()
     engine.close()
+    assert not engine.is_loaded
 
 
 def test_the_starter_answers(open_engine: OpenEngine, starter_model: Path) -> None:

@@ -164,6 +164,9 @@ def test_a_flood_is_stopped(facts: ModelFacts, store: ModelStore) -> None:
 def test_a_long_log_does_not_block_the_probe(facts: ModelFacts, store: ModelStore) -> None:
     code = f"import sys; sys.stderr.write('log\\n' * 1_000_000); {GOOD}"
     check(facts, store, Probe(code), build=BUILD, limit=30)
+    verdict = store.verdict(facts, BUILD)
+    assert verdict is not None
+    assert verdict.ok
 
 
 def test_a_kill_by_the_system_is_about_memory_and_is_not_remembered(

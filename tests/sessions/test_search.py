@@ -170,7 +170,7 @@ def test_no_query_fails(query: str) -> None:
     with SessionStore.in_memory() as store:
         session = store.create()
         store.add(session.id, Role.USER, query, parent_id=None)
-        store.search(query)
+        assert all(hit.message.text == query for hit in store.search(query))
 
 
 def test_quotes_keep_words_together() -> None:
