@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable, Container, Generator, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from typing import Self
 
 from tchat.engine.adapters import Adapters, ControlVector
@@ -19,9 +18,6 @@ from tchat.engine.model import Model
 from tchat.engine.observer import Observer
 from tchat.engine.opening import Opening
 from tchat.engine.options import EngineOptions
-from tchat.engine.prompt import Prompt, encode
-from tchat.engine.reading import too_long
-from tchat.engine.reasoning import Phase
 from tchat.engine.run import Run, nothing_written
 from tchat.engine.runner import on_large_stack
 from tchat.engine.sampling import fresh_seed, several_seeds
@@ -33,7 +29,6 @@ from tchat.errors import DoesNotFit, StorageError
 from tchat.settings import Sampling
 
 OBSERVED = 2048  # tokens of a reply with its prompt that an observer reads at the most
-BYTES_PER_TOKEN = 32  # no tokenizer packs more; longer input is refused before tokenizing
 
 
 class Engine:
@@ -113,7 +108,8 @@ class Engine:
         Raises:
             DoesNotFit: The text is so long that it cannot fit; it is not tokenized.
         """
-        return len(self._encode(messages, think, continue_final=continue_final).tokens)
+        encoder = self._ready.encoder
+        return len(encoder.prompt(messages, think, continue_final=continue_final).tokens)
 
     def measure(
         self, messages: Sequence[ChatMessage], draft: str, think: Think = "auto"
@@ -129,7 +125,7 @@ class Engine:
             size = self.context_size
             try:
                 tokens, used = on_large_stack(
-                    lambda: (self._count_text(draft), self.count(messages, think))
+                    lambda: (self._ready.encoder.count(draft), self.count(messages, think))
                 )
             except DoesNotFit:
                 return size, size, size
@@ -214,7 +210,8 @@ class Engine:
         except InterruptedError:
             yield nothing_written(seed)
             return
-        prompt = self._prompt_for(messages, sampling, think, continue_final=continue_final)
+        encoder = self._ready.encoder
+        prompt = encoder.for_reply(messages, sampling, think, continue_final=continue_final)
         yield from prompt.notices
         restored = yield from self._restored(prompt.tokens)
         run = Run(self._ready, prompt, sampling, seed, self.cancel, restored=restored)
@@ -253,7 +250,8 @@ class Engine:
         except InterruptedError:
             yield nothing_written(seeds[0])
             return
-        prompt = self._prompt_for(messages, sampling, think, continue_final=continue_final)
+        encoder = self._ready.encoder
+        prompt = encoder.for_reply(messages, sampling, think, continue_final=continue_final)
         yield from prompt.notices
         restored = yield from self._restored(prompt.tokens)
         run = Candidates(
@@ -272,7 +270,7 @@ class Engine:
         except InterruptedError:
             yield nothing_written()
             return
-        prompt = self._encode_for_answer(messages)
+        prompt = self._ready.encoder.for_answer(messages)
         yield from prompt.notices
         restored = yield from self._restored(prompt.tokens)
         run = Run(self._ready, prompt, Sampling(), 0, self.cancel, restored=restored)
@@ -284,7 +282,7 @@ class Engine:
         yield from self.load()
         if messages and self.snapshots is not None:
             with suppress(DoesNotFit):
-                prompt = self._encode(messages, think, continue_final=False, quiet=True)
+                prompt = self._ready.encoder.prompt(messages, think, quiet=True)
                 yield from self._restored(prompt.tokens)
 
     def hold(self, session: str) -> None:
@@ -323,7 +321,7 @@ class Engine:
 
     def prompt_tokens(self, messages: Sequence[ChatMessage], think: Think = "auto") -> list[int]:
         """The tokens that a reply to ``messages`` comes after. The model must be loaded."""
-        return self._encode(messages, think, continue_final=False).tokens
+        return self._ready.encoder.prompt(messages, think).tokens
 
     def text_tokens(self, text: str) -> list[int]:
         """The tokens of a text without control tokens. The model must be loaded."""
@@ -390,58 +388,3 @@ class Engine:
                 f"this model was trained for {trained:,}, which is used"
             )
             yield Notice("model", text)
-
-    def _prompt_for(
-        self,
-        messages: Sequence[ChatMessage],
-        sampling: Sampling,
-        think: Think,
-        *,
-        continue_final: bool,
-    ) -> Prompt:
-        if sampling.grammar and think == "auto":
-            return self._encode_for_answer(messages, continue_final=continue_final)
-        return self._encode(messages, think, continue_final=continue_final)
-
-    def _encode(
-        self,
-        messages: Sequence[ChatMessage],
-        think: Think,
-        *,
-        continue_final: bool,
-        quiet: bool = False,
-    ) -> Prompt:
-        self._refuse_oversize(sum(len(m.content.encode("utf-8", "replace")) for m in messages))
-        ready = self._ready
-        options, notice = ready.template.switch(think)
-        prompt = encode(
-            ready.template, ready.model, messages, continue_final=continue_final, options=options
-        )
-        if notice is None or quiet:
-            return prompt
-        return replace(prompt, notices=(notice, *prompt.notices))
-
-    def _encode_for_answer(
-        self, messages: Sequence[ChatMessage], *, continue_final: bool = False
-    ) -> Prompt:
-        """The prompt of a reply that is an answer from its first token on.
-
-        Reasoning that the template opens, and has no switch for, is closed at once.
-        """
-        prompt = self._encode(messages, "off", continue_final=continue_final, quiet=True)
-        if prompt.phase is not Phase.REASONING:
-            return prompt
-        mark = f"\n{self.template.marks.closing(prompt.text)}\n\n"
-        tokens = self._ready.model.tokenize(mark, special=True)
-        return replace(
-            prompt, tokens=prompt.tokens + tokens, text=prompt.text + mark, phase=Phase.ANSWER
-        )
-
-    def _count_text(self, text: str) -> int:
-        self._refuse_oversize(len(text.encode("utf-8", "replace")))
-        return len(self._ready.model.tokenize(text, special=False))
-
-    def _refuse_oversize(self, size: int) -> None:
-        held = self._ready.context.size
-        if size > held * BYTES_PER_TOKEN:
-            raise too_long(size // 4, held, about=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tchat.engine.context import Context
+from tchat.engine.encoder import PromptEncoder
 from tchat.engine.kv import KVCache
 from tchat.engine.model import Model
 from tchat.engine.template import ChatTemplate
@@ -25,3 +26,8 @@ class Loaded:
     context: Context
     kv: KVCache
     template: ChatTemplate
+
+    @property
+    def encoder(self) -> PromptEncoder:
+        """Makes prompts of chats."""
+        return PromptEncoder(self.model, self.template, self.context.size)

@@ -6,10 +6,11 @@ import time
 from collections.abc import Generator
 
 from tchat.engine.cancel import Cancel
+from tchat.engine.encoder import too_long
 from tchat.engine.events import Event, Notice, Reading, Restored, Usage
 from tchat.engine.loaded import Loaded
 from tchat.engine.prompt import Prompt
-from tchat.errors import DoesNotFit, UsageError
+from tchat.errors import UsageError
 
 
 class PromptReader:
@@ -105,12 +106,3 @@ class PromptReader:
                 return False
             yield Reading(len(self._kv.tokens) + but, total, self.reused)
         return True
-
-
-def too_long(tokens: int, size: int, *, about: bool = False) -> DoesNotFit:
-    """The refusal of a prompt of ``tokens`` tokens by a context of ``size``, with both numbers."""
-    count = f"about {tokens:,}" if about else f"{tokens:,}"
-    return DoesNotFit(
-        f"the prompt has {count} tokens and the context holds {size:,}, reply included",
-        "shorten it, or ask for a larger context with --ctx-size",
-    )

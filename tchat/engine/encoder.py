@@ -1,0 +1,101 @@
+"""Chats as prompts of one model: encoded, counted, refused when they cannot fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from tchat.engine.model import Model
+from tchat.engine.prompt import Prompt, encode
+from tchat.engine.reasoning import Phase
+from tchat.engine.template import ChatTemplate, Think
+from tchat.engine.turns import ChatMessage
+from tchat.errors import DoesNotFit
+from tchat.settings import Sampling
+
+BYTES_PER_TOKEN = 32  # no tokenizer packs more; longer input is refused before tokenizing
+
+
+@dataclass(frozen=True, slots=True)
+class PromptEncoder:
+    """Makes prompts of chats. Needs only the vocabulary: may be used beside a decode.
+
+    Every method refuses a text that is so long that it cannot fit, before it is tokenized.
+
+    Args:
+        model: Whose vocabulary.
+        template: How a chat becomes a prompt.
+        size: Tokens that the context holds.
+
+    Raises:
+        DoesNotFit: A text cannot fit.
+    """
+
+    model: Model
+    template: ChatTemplate
+    size: int
+
+    def prompt(
+        self,
+        messages: Sequence[ChatMessage],
+        think: Think = "auto",
+        *,
+        continue_final: bool = False,
+        quiet: bool = False,
+    ) -> Prompt:
+        """The prompt of a chat; ``quiet`` leaves out what is to be told about ``think``."""
+        self._refuse_oversize(sum(len(m.content.encode("utf-8", "replace")) for m in messages))
+        options, notice = self.template.switch(think)
+        prompt = encode(
+            self.template, self.model, messages, continue_final=continue_final, options=options
+        )
+        if notice is None or quiet:
+            return prompt
+        return replace(prompt, notices=(notice, *prompt.notices))
+
+    def for_answer(
+        self, messages: Sequence[ChatMessage], *, continue_final: bool = False
+    ) -> Prompt:
+        """The prompt of a reply that is an answer from its first token on.
+
+        Reasoning that the template opens, and has no switch for, is closed at once.
+        """
+        prompt = self.prompt(messages, "off", continue_final=continue_final, quiet=True)
+        if prompt.phase is not Phase.REASONING:
+            return prompt
+        mark = f"\n{self.template.marks.closing(prompt.text)}\n\n"
+        tokens = self.model.tokenize(mark, special=True)
+        return replace(
+            prompt, tokens=prompt.tokens + tokens, text=prompt.text + mark, phase=Phase.ANSWER
+        )
+
+    def for_reply(
+        self,
+        messages: Sequence[ChatMessage],
+        sampling: Sampling,
+        think: Think = "auto",
+        *,
+        continue_final: bool = False,
+    ) -> Prompt:
+        """The prompt of a reply that is drawn by ``sampling``: a grammar describes an answer."""
+        if sampling.grammar and think == "auto":
+            return self.for_answer(messages, continue_final=continue_final)
+        return self.prompt(messages, think, continue_final=continue_final)
+
+    def count(self, text: str) -> int:
+        """Tokens of a text without control tokens."""
+        self._refuse_oversize(len(text.encode("utf-8", "replace")))
+        return len(self.model.tokenize(text, special=False))
+
+    def _refuse_oversize(self, size: int) -> None:
+        if size > self.size * BYTES_PER_TOKEN:
+            raise too_long(size // 4, self.size, about=True)
+
+
+def too_long(tokens: int, size: int, *, about: bool = False) -> DoesNotFit:
+    """The refusal of a prompt of ``tokens`` tokens by a context of ``size``, with both numbers."""
+    count = f"about {tokens:,}" if about else f"{tokens:,}"
+    return DoesNotFit(
+        f"the prompt has {count} tokens and the context holds {size:,}, reply included",
+        "shorten it, or ask for a larger context with --ctx-size",
+    )
