@@ -1,0 +1,112 @@
+"""Replies as they come: the events of a turn are shown in the transcript."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+from tchat.chat.prices import restored_text
+from tchat.engine.events import Event, Finished, Notice, Reason, Reasoning, Restored, Stored, Token
+from tchat.sessions.records import Message
+from tchat.tui.conversation import Conversation
+from tchat.tui.screens.telling import PENDING, Telling
+from tchat.tui.widgets.prompt_draft import Draft
+from tchat.tui.widgets.transcript.entry import Entry
+
+
+class Replies(Telling):
+    """The part of the chat screen that shows a turn."""
+
+    def __init__(self, conversation: Conversation) -> None:
+        super().__init__(conversation)
+        self._reply: int | None = None
+        self._branched = False  # whether the turn began another path
+        self._said: list[Entry] = []  # notices of the turn before its rows were there
+
+    async def _show(self, batch: Sequence[Event]) -> None:
+        """Show one batch of events; pieces of text are fed to the transcript at once."""
+        text: list[str] = []
+        reasoning: list[str] = []
+        for event in batch:
+            self._progress.take(event)
+            if isinstance(event, Token):
+                text.append(event.text)
+            elif isinstance(event, Reasoning):
+                reasoning.append(event.text)
+            elif isinstance(event, Stored):
+                await self._begin(event)
+            elif isinstance(event, Restored | Notice):
+                self._say(event)
+        if (text or reasoning) and self._reply is not None and self.transcript.has(self._reply):
+            self.transcript.feed(self._reply, text="".join(text), reasoning="".join(reasoning))
+        last = batch[-1]
+        if isinstance(last, Finished):
+            await self._finish()
+            if last.reason is Reason.LENGTH:
+                self.tell("The reply was cut off at its greatest length: /continue goes on.")
+        self.show_status()
+
+    def _say(self, event: Restored | Notice) -> None:
+        if isinstance(event, Notice) and event.kind == "model":
+            self.notify(event.text, markup=False)  # of no interest in a moment
+            return
+        text = restored_text(event) if isinstance(event, Restored) else event.text
+        self._said.append(self.tell(text))
+
+    async def _begin(self, stored: Stored) -> None:
+        """The rows are there: show the question where it is new, and stream into the reply."""
+        self._reply = stored.reply
+        question = await self.conversation.message(stored.question)
+        asked = await self.conversation.find_entry(stored.question)
+        reply = await self.conversation.find_entry(stored.reply)
+        if asked is None or reply is None:  # it broke off meanwhile, and its row is gone
+            await self.reload()
+            return
+        self._branched = not self._follows(question, asked)
+        if self._branched:
+            self.transcript.show((await self.conversation.entries())[:-1])
+            for said in self._said:
+                self.transcript.append(said)
+        self.transcript.begin(reply)
+        self._greet()
+        await self.look_at_disk()
+
+    def _follows(self, question: Message, entry: Entry) -> bool:
+        """Whether the question is the last message shown, or was made so here."""
+        last = self.transcript.last_message
+        if last == question.id:
+            return True
+        if last != question.parent_id or not self.transcript.has(PENDING):
+            return False
+        self.transcript.replace(PENDING, entry)
+        return True
+
+    async def _finish(self) -> None:
+        """Show the reply as it is stored."""
+        if self._reply is None or not self.transcript.has(self._reply):
+            return
+        entry = await self.conversation.find_entry(self._reply)
+        if entry is None:  # stopped before the first token: there is no row
+            self.transcript.drop(self._reply)
+            if self._branched:  # the reply from before is the active one again
+                await self.reload()
+        elif entry.status == "streaming":  # it broke off and could not be stored
+            self.transcript.finish(replace(self.transcript.entry(self._reply), status="stopped"))
+        else:
+            self.transcript.finish(entry)
+
+    def _show_pending(self, draft: Draft) -> None:
+        if self.transcript.has(PENDING):  # one that failed and was not tried again
+            self.transcript.drop(PENDING)
+        self.transcript.append(
+            Entry(
+                key=PENDING,
+                role="user",
+                text=draft.full_text,
+                attachments=draft.attachments,
+                created_at=time.time(),
+            )
+        )
+        self.transcript.follow()
+        self._greet()

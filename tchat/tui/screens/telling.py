@@ -1,0 +1,160 @@
+"""What the chat screen tells: messages, notices, failures with a retry, the status line."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from textual import work
+from textual.screen import Screen
+from textual.worker import Worker, WorkerState
+
+from tchat.errors import StorageError, TchatError
+from tchat.tui.conversation import Conversation
+from tchat.tui.crashes import unexpected
+from tchat.tui.progress import Progress
+from tchat.tui.widgets.greeting import Greeting
+from tchat.tui.widgets.prompt import Prompt
+from tchat.tui.widgets.status import StatusData, StatusLine
+from tchat.tui.widgets.transcript.entry import Entry, Key
+
+if TYPE_CHECKING:
+    from tchat.tui.widgets.transcript import Transcript
+
+PENDING = "pending"  # key of a prompt until the store has given it an id
+Again = Callable[[], object]
+
+
+class Telling(Screen[None]):
+    """The part of the chat screen that shows what is so, and says what failed.
+
+    Attributes:
+        conversation: The chat behind the screen.
+    """
+
+    def __init__(self, conversation: Conversation) -> None:
+        super().__init__()
+        self.conversation = conversation
+        self._progress = Progress()
+        self._free = asyncio.Event()
+        self._free.set()
+        self._again: dict[Key, Again] = {}  # what the error blocks try again
+        self._notes = 0
+        self._shelter: Key | None = None  # the block that says that the disk cannot be written
+
+    # What the widgets are called
+
+    @property
+    def transcript(self) -> Transcript:
+        """The messages."""
+        from tchat.tui.widgets.transcript import Transcript
+
+        return self.query_one(Transcript)
+
+    @property
+    def prompt(self) -> Prompt:
+        """Where the user types."""
+        return self.query_one(Prompt)
+
+    @property
+    def busy(self) -> bool:
+        """Whether the engine works for this screen."""
+        return not self._free.is_set()
+
+    # Telling
+
+    async def reload(self) -> None:
+        """Show the active path of the session as it is stored."""
+        self.transcript.show(await self.conversation.entries())
+        self._greet()
+
+    def _greet(self) -> None:
+        """Show how to begin while there is no message."""
+        begun = self.transcript.last_message is not None or self.transcript.has(PENDING)
+        self.query_one(Greeting).display = not begun
+
+    def tell(self, text: str) -> Entry:
+        """Say something in the transcript that is no message of the chat."""
+        self._notes += 1
+        entry = Entry(key=f"notice-{self._notes}", role="notice", text=text)
+        self.transcript.append(entry)
+        return entry
+
+    def tell_error(self, error: TchatError, again: Again | None = None) -> Key:
+        """Show a failure where it happened; ``again`` is what its retry does."""
+        self._notes += 1
+        key = f"error-{self._notes}"
+        if again is not None:
+            self._again[key] = again
+        self.transcript.append(
+            Entry(key=key, role="error", text=str(error), retry=again is not None)
+        )
+        return key
+
+    def status(self) -> StatusData:
+        """What the status line says; the screen adds what it knows of the model."""
+        return StatusData(
+            state=self._progress.state,
+            used=self._progress.used,
+            unstored=self.conversation.failure is not None,
+        )
+
+    def show_status(self) -> None:
+        """Draw the status line."""
+        self.query_one(StatusLine).show(self.status())
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        """Tell what broke in the background: it never ends the program."""
+        error = event.worker.error
+        if event.state is not WorkerState.ERROR or error is None:
+            return
+        if not isinstance(error, TchatError):
+            error = unexpected(error, self.conversation.paths.log_file)
+        self.tell_error(error)
+
+    # Trying again
+
+    def retry(self, key: Key) -> None:
+        """Do again what an error block is about."""
+        again = self._again.get(key)
+        if again is None or self.busy:
+            return
+        del self._again[key]
+        self.transcript.drop(key)
+        again()
+
+    def retry_last(self) -> bool:
+        """Do again what failed last; whether there was anything."""
+        for key in reversed(self._again):
+            if self.transcript.has(key):
+                self.retry(key)
+                return True
+        return False
+
+    async def look_at_disk(self) -> None:
+        """Say that the chat is in memory only, and that it is stored again."""
+        failure = self.conversation.failure
+        if failure is None or (self._shelter is not None and self.transcript.has(self._shelter)):
+            return
+        told = StorageError(
+            f"{failure.message}. The chat goes on in memory and is lost when tchat ends",
+            failure.hint,
+        )
+        self._shelter = self.tell_error(told, self._store_again)
+
+    @work(group="storage", exit_on_error=False)
+    async def _store_again(self) -> None:
+        await self._try_to_store()
+        await self.look_at_disk()
+
+    async def _try_to_store(self) -> None:
+        """Store what is only in memory, if that is possible now."""
+        try:
+            await self.conversation.store_again()
+        except StorageError:
+            return
+        self._shelter = None
+        await self.reload()  # new messages may have other ids
+        self.tell("The disk can be written again: everything is stored.")
+        self.show_status()
