@@ -9,9 +9,10 @@ from contextlib import suppress
 from typing import Self
 
 from tchat.engine.adapters import Adapters, ControlVector
+from tchat.engine.batch import Batch
 from tchat.engine.cancel import Cancel
 from tchat.engine.candidates import Candidates
-from tchat.engine.events import Event, Loading, Notice, Restored
+from tchat.engine.events import Candidate, Event, Loading, Notice, Restored
 from tchat.engine.kv import KVCache
 from tchat.engine.loaded import Loaded
 from tchat.engine.model import Model
@@ -259,6 +260,25 @@ class Engine:
         )
         yield from run.events(self._time_of_loading())
         self._note(run)
+
+    def batch(
+        self,
+        chats: Sequence[Sequence[ChatMessage]],
+        sampling: Sampling,
+        seeds: Sequence[int],
+    ) -> Iterator[Candidate]:
+        """Write one reply to each of ``chats``, several at a time. The model must be loaded.
+
+        Args:
+            chats: What is answered, each by itself; a `Candidate` has the index of its chat.
+            sampling: As of `generate`; its seed is not looked at.
+            seeds: One for each.
+
+        Raises:
+            DoesNotFit, UsageError: As of `generate`.
+        """
+        prompts = [self._ready.encoder.for_reply(each, sampling) for each in chats]
+        yield from Batch(self._ready, prompts, sampling, seeds, self.cancel).events()
 
     def choose(self, messages: Sequence[ChatMessage], labels: Sequence[str]) -> Iterator[Event]:
         """Choose one of ``labels`` as the reply, by their exact probabilities.

@@ -92,6 +92,11 @@ class Slots(Generic[J]):
         """Jobs in the making."""
         return len(self._busy)
 
+    @property
+    def jobs(self) -> list[J]:
+        """Those in the making."""
+        return [busy.job for busy in self._busy]
+
     def takes(self, job: J) -> bool:
         """Whether there is a slot for ``job``, and room in the KV cache for what it asks for.
 

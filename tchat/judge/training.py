@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy
 
 from tchat.engine.engine import Engine
-from tchat.engine.events import Finished
+from tchat.engine.events import Finished, Reason
 from tchat.engine.turns import ChatMessage
 from tchat.errors import UsageError
 from tchat.judge.dialogues import Dialogue
@@ -74,11 +74,12 @@ def write_pairs(
     Raises:
         InterruptedError: The engine's cancel flag was set.
     """
+    prompts = [dialogue.prompt for dialogue in dialogues]
+    yield from write_replies(engine, prompts, range(TRIES), kept)
     pairs: list[Pair] = []
-    for index, dialogue in enumerate(dialogues):
-        yield Working("writing", index, len(dialogues))
+    for dialogue in dialogues:
         person = len(engine.text_tokens(dialogue.reply))
-        tries = [_written(engine, dialogue.prompt, number, kept) for number in range(TRIES)]
+        tries = [kept.get(dialogue.prompt, number) for number in range(TRIES)]
         lengths = {text: len(engine.text_tokens(text)) for text in tries if text}
         if person and lengths:
             text = min(lengths, key=lambda each: abs(math.log(lengths[each] / person)))
@@ -86,18 +87,27 @@ def write_pairs(
     return matched(pairs)
 
 
-def _written(engine: Engine, prompt: str, number: int, kept: Generations) -> str:
-    text = kept.get(prompt, number)
-    if text is not None:
-        return text
-    sampling = Sampling(temp=TEMPERATURE, max_tokens=LONGEST, seed=number + 1)
-    for event in engine.generate([ChatMessage("user", prompt)], sampling):
-        if isinstance(event, Finished):
-            text = event.text.strip()
-    if text is None or engine.cancel.is_set():
+def write_replies(
+    engine: Engine, prompts: Sequence[str], numbers: Sequence[int], kept: Generations
+) -> Generator[Working, None, None]:
+    """Let the generator reply to each prompt once for each number, several at a time.
+
+    Raises:
+        InterruptedError: The engine's cancel flag was set.
+    """
+    asked = [(prompt, number) for number in numbers for prompt in dict.fromkeys(prompts)]
+    missing = [each for each in asked if kept.get(*each) is None]
+    chats = [[ChatMessage("user", prompt)] for prompt, _ in missing]
+    sampling = Sampling(temp=TEMPERATURE, max_tokens=LONGEST)
+    done = len(asked) - len(missing)
+    yield Working("writing", done, len(asked))
+    for event in engine.batch(chats, sampling, [number + 1 for _, number in missing]):
+        if isinstance(event.event, Finished) and event.event.reason is not Reason.CANCELLED:
+            kept.put(*missing[event.index], event.event.text.strip())
+            done += 1
+            yield Working("writing", done, len(asked))
+    if done < len(asked):
         raise InterruptedError
-    kept.put(prompt, number, text)
-    return text
 
 
 def read_pairs(reader: Reader, pairs: Sequence[Pair]) -> Generator[Working, None, Examples]:

@@ -22,7 +22,8 @@ def dialogues(count: int) -> list[dict[str, str]]:
     for number in range(count):
         noun, verb = NOUNS[number % len(NOUNS)], VERBS[number % len(VERBS)]
         prompt = f"Number {number}: how would you {verb} a {noun}?"
-        reply = f"Slowly. My aunt used to {verb} every {noun} she saw, {number} of them in all."
+        told = f"Slowly. My aunt used to {verb} every {noun} she saw, {number} of them in all."
+        reply = " ".join([told] * (5 + number % 6))  # as long as what the tiny model writes
         rows.append({"prompt": prompt, "reply": reply})
     return rows
 
@@ -30,7 +31,7 @@ def dialogues(count: int) -> list[dict[str, str]]:
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     path = tmp_path / "people.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in dialogues(30)), encoding="utf-8")
+    path.write_text("".join(json.dumps(row) + "\n" for row in dialogues(18)), encoding="utf-8")
     return path
 
 
