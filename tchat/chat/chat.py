@@ -204,9 +204,18 @@ class Chat:
             )
 
     def edit(self, message_id: int, text: str) -> Iterator[Event]:
-        """Put ``text`` beside an earlier message, as its sibling; a question is answered anew."""
+        """Put ``text`` beside an earlier message, as its sibling; a question is answered anew.
+
+        A reply is a person's from then on, which the judge learns from.
+        """
         message = self.store.message(message_id)
-        edited = self.store.add(message.session_id, message.role, text, parent_id=message.parent_id)
+        edited = self.store.add(
+            message.session_id,
+            message.role,
+            text,
+            parent_id=message.parent_id,
+            by_person=message.role is Role.ASSISTANT,
+        )
         if edited.role is Role.USER:
             yield from self._reply(edited)
 
@@ -243,8 +252,21 @@ class Chat:
             journals.close()
 
     def pick(self, message_id: int) -> None:
-        """Make a reply the one that the session goes on with."""
-        self.store.activate(message_id)
+        """Make a reply the one that the session goes on with; the judge learns from that."""
+        self.store.pick(message_id)
+
+    def rate(self, rating: int, message_id: int | None = None) -> Message:
+        """Call a reply, the last one or another, good (1) or bad (-1); 0 takes that back.
+
+        The judge learns from it.
+
+        Raises:
+            UsageError: There is no reply yet.
+        """
+        message = self._at(message_id)
+        if message.role is not Role.ASSISTANT:
+            raise UsageError("there is no reply to rate", "rate one when it is there")
+        return self.store.rate(message.id, rating)
 
     def choose(self, prompt: str, labels: Sequence[str]) -> Iterator[Event]:
         """Store a prompt and let the model answer with one of ``labels``.
