@@ -5,28 +5,26 @@ from __future__ import annotations
 import time
 from collections.abc import Container, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
 from tchat.engine.cancel import Cancel
 from tchat.engine.events import Candidate, Event, Finished, Reason, Restored, Timings
+from tchat.engine.jobs import Piece, WritingJob
 from tchat.engine.loaded import Loaded
 from tchat.engine.prompt import Prompt
 from tchat.engine.reading import PromptReader
-from tchat.engine.slots import Piece, Slots
+from tchat.engine.slots import Slots
 from tchat.engine.writing import Writing
 from tchat.settings import Sampling
 
 ROOM = 256  # tokens of each reply that the KV cache makes room for at once
 
 
-@dataclass(frozen=True, slots=True)
-class _Reply:
-    """One candidate, as a job of `Slots`."""
+class _Reply(WritingJob):
+    """One candidate."""
 
-    index: int
-    tokens: Sequence[int]
-    writing: Writing
-    room: int = 0
+    def __init__(self, index: int, tokens: Sequence[int], writing: Writing) -> None:
+        super().__init__(tokens, writing)
+        self.index = index
 
 
 class Candidates:
@@ -99,7 +97,7 @@ class Candidates:
                 while slots.busy and not self._cancel.is_set():
                     for reply in replies:
                         if reply.index in self._stopped:
-                            reply.writing.stop()
+                            reply.stop(Reason.CANCELLED)
                     yield from slots.step()
             yield from slots.stop()
         finally:

@@ -10,7 +10,7 @@ from tchat.engine.prompt import Prompt, encode
 from tchat.engine.reasoning import Phase
 from tchat.engine.template import ChatTemplate, Think
 from tchat.engine.turns import ChatMessage
-from tchat.errors import DoesNotFit
+from tchat.errors import DoesNotFit, UsageError
 from tchat.settings import Sampling
 
 BYTES_PER_TOKEN = 32  # no tokenizer packs more; longer input is refused before tokenizing
@@ -90,6 +90,18 @@ class PromptEncoder:
     def _refuse_oversize(self, size: int) -> None:
         if size > self.size * BYTES_PER_TOKEN:
             raise too_long(size // 4, self.size, about=True)
+
+
+def refuse_unfit(tokens: Sequence[int], size: int, more: int = 0) -> None:
+    """Refuse an empty prompt, and one that leaves no room for ``more`` tokens and one.
+
+    Raises:
+        UsageError, DoesNotFit: It is refused.
+    """
+    if not tokens:
+        raise UsageError("the prompt is empty, so there is nothing to go on from", "write one")
+    if len(tokens) + more >= size:
+        raise too_long(len(tokens) + more, size)
 
 
 def too_long(tokens: int, size: int, *, about: bool = False) -> DoesNotFit:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Container, Generator, Iterator, Sequence
+from collections.abc import Callable, Container, Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
+from itertools import chain, islice
 from typing import Self
 
 from tchat.engine.adapters import Adapters, ControlVector
-from tchat.engine.batch import Batch
 from tchat.engine.cancel import Cancel
 from tchat.engine.candidates import Candidates
-from tchat.engine.events import Candidate, Event, Loading, Notice, Restored
+from tchat.engine.events import Event, Loading, Notice, Restored
 from tchat.engine.kv import KVCache
-from tchat.engine.loaded import Loaded
+from tchat.engine.loaded import Loaded, context_notices, template_of
+from tchat.engine.mapping import ROOM, MapOptions, Mapping, Outcome, Task, head_of, prepared
 from tchat.engine.model import Model
 from tchat.engine.observer import Observer
 from tchat.engine.opening import Opening
@@ -29,6 +30,7 @@ from tchat.engine.turns import ChatMessage
 from tchat.errors import DoesNotFit, StorageError
 from tchat.settings import Sampling
 
+AHEAD = 32  # prompts of a map whose common beginning becomes its head
 OBSERVED = 2048  # tokens of a reply with its prompt that an observer reads at the most
 
 
@@ -152,7 +154,7 @@ class Engine:
         yield Loading(name, 0.0)
         opening, model = self._opened_model()
         try:
-            template = self._template_of(model)
+            template = template_of(self.options, model)
         except BaseException:
             self._opening = None
             opening.abandon()
@@ -164,7 +166,7 @@ class Engine:
         self._load_seconds = time.perf_counter() - opening.started
         self._loaded = Loaded(model, context, KVCache(context, model), template)
         yield Loading(name, 1.0)
-        yield from (*self._context_notices(model), *template.notices)
+        yield from (*context_notices(self.options, model), *template.notices)
 
     def _opened_model(self) -> tuple[Opening, Model]:
         """The model in the making, once it is made.
@@ -261,24 +263,27 @@ class Engine:
         yield from run.events(self._time_of_loading())
         self._note(run)
 
-    def batch(
-        self,
-        chats: Sequence[Sequence[ChatMessage]],
-        sampling: Sampling,
-        seeds: Sequence[int],
-    ) -> Iterator[Candidate]:
-        """Write one reply to each of ``chats``, several at a time. The model must be loaded.
+    def map(self, tasks: Iterable[Task], options: MapOptions) -> Iterator[Outcome]:
+        """Answer many prompts side by side, what they begin with read once.
 
-        Args:
-            chats: What is answered, each by itself; a `Candidate` has the index of its chat.
-            sampling: As of `generate`; its seed is not looked at.
-            seeds: One for each.
+        Setting ``cancel`` ends it; what is unfinished then has no outcome.
 
         Raises:
-            DoesNotFit, UsageError: As of `generate`.
+            DoesNotFit: There is not enough memory for the slots.
+            UsageError: The sampling cannot be carried out.
+            ModelError: The model cannot be loaded.
         """
-        prompts = [self._ready.encoder.for_reply(each, sampling) for each in chats]
-        yield from Batch(self._ready, prompts, sampling, seeds, self.cancel).events()
+        with suppress(InterruptedError):
+            for _ in self.load():
+                pass
+            entries = prepared(self._ready, options, tasks)
+            ahead = list(islice(entries, AHEAD))
+            head = head_of(ahead)
+            for _ in self._restored(head):
+                pass
+            if self._ready.kv.become(head, room=options.slots * ROOM):
+                mapping = Mapping(self._ready, options, self.cancel)
+                yield from mapping.outcomes(chain(ahead, entries))
 
     def choose(self, messages: Sequence[ChatMessage], labels: Sequence[str]) -> Iterator[Event]:
         """Choose one of ``labels`` as the reply, by their exact probabilities.
@@ -391,20 +396,3 @@ class Engine:
         if self._loaded is None:
             raise RuntimeError("the model is not loaded: iterate load() first")
         return self._loaded
-
-    def _template_of(self, model: Model) -> ChatTemplate:
-        return ChatTemplate.compile(
-            self.options.template or None,
-            bos=model.bos_text,
-            eos=model.eos_text,
-            specials=model.special_strings(),
-        )
-
-    def _context_notices(self, model: Model) -> Iterator[Notice]:
-        asked, trained = self.options.ctx_size, model.facts.context
-        if asked > trained > 0:
-            text = (
-                f"a context of {asked:,} tokens was asked for; "
-                f"this model was trained for {trained:,}, which is used"
-            )
-            yield Notice("model", text)

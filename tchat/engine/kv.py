@@ -82,6 +82,16 @@ class KVCache:
             self.reread, shared = shared, 0
         return shared
 
+    def become(self, tokens: Sequence[int], room: int = 0) -> bool:
+        """Hold exactly ``tokens``, reading what is missing; False when it was stopped.
+
+        There will be room for ``room`` tokens more, as far as the context has it.
+        """
+        if not self.reserve(min(len(tokens) + room, self._context.size)):
+            return False
+        self.keep(common_prefix(self.tokens, tokens))
+        return all(self.read(tokens[len(self.tokens) :]))
+
     def read(self, tokens: Sequence[int]) -> Iterator[bool]:
         """Decode ``tokens`` behind those held, batch by batch, with the logits of the last.
 

@@ -6,11 +6,10 @@ import time
 from collections.abc import Generator
 
 from tchat.engine.cancel import Cancel
-from tchat.engine.encoder import too_long
+from tchat.engine.encoder import refuse_unfit
 from tchat.engine.events import Event, Notice, Reading, Restored, Usage
 from tchat.engine.loaded import Loaded
 from tchat.engine.prompt import Prompt
-from tchat.errors import UsageError
 
 
 class PromptReader:
@@ -50,11 +49,7 @@ class PromptReader:
         Raises:
             UsageError, DoesNotFit: It is refused.
         """
-        count = len(self.tokens)
-        if not count:
-            raise UsageError("the prompt is empty, so there is nothing to go on from", "write one")
-        if count + more >= self._context.size:
-            raise too_long(count + more, self._context.size)
+        refuse_unfit(self.tokens, self._context.size, more)
 
     def read(self, *, room: int = 1, but: int = 0) -> Generator[Event, None, bool]:
         """Bring the prompt into the KV cache; returns False when it was stopped.

@@ -33,7 +33,12 @@ def fresh_seed() -> int:
 
 def several_seeds(first: int, count: int) -> list[int]:
     """``first`` and those after it; drawn ones where ``first`` is negative."""
-    return [(first + n) % _RANDOM if first >= 0 else fresh_seed() for n in range(count)]
+    return [seed_after(first, n) if first >= 0 else fresh_seed() for n in range(count)]
+
+
+def seed_after(first: int, count: int) -> int:
+    """The seed ``count`` places after ``first``."""
+    return (first + count) % _RANDOM
 
 
 class Sampler:

@@ -9,34 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 from tchat.engine.context import FIRST_SLOT, Slot
-from tchat.engine.events import Reason, Reasoning, Token
+from tchat.engine.events import Reason
+from tchat.engine.jobs import Job, Piece
+from tchat.engine.kv import common_prefix
 from tchat.engine.loaded import Loaded
-from tchat.engine.writing import Writing
-
-Piece = Token | Reasoning
-
-
-class Job(Protocol):
-    """A reply to be written.
-
-    Attributes:
-        tokens: Its whole prompt; begins with what sequence 0 holds and is longer than that.
-        writing: The reply.
-        room: Tokens of the KV cache that it waits for: its prompt's and some of its reply's.
-    """
-
-    @property
-    def tokens(self) -> Sequence[int]: ...  # noqa: D102
-
-    @property
-    def writing(self) -> Writing: ...  # noqa: D102
-
-    @property
-    def room(self) -> int: ...  # noqa: D102
-
 
 J = TypeVar("J", bound=Job)
 
@@ -46,22 +25,27 @@ class _Busy(Generic[J]):
     """A slot with its job.
 
     Args:
-        job: What is written in it.
+        job: What is decoded in it.
         sequence: Where.
+        shared: Tokens of the head that its prompt begins with.
         pending: Tokens to decode.
-        tokens: Tokens in the cache behind the head.
-        row: Of the last batch, the output that the next token is drawn from; -1 for none.
+        outputs: Of how many of these, the last ones, the outputs are wanted.
+        tokens: Tokens in the cache behind those shared.
+        rows: Of the last batch, the places of the outputs that are its own.
     """
 
     job: J
     sequence: int
+    shared: int
     pending: list[int]
+    outputs: int = 1
     tokens: list[int] = field(default_factory=list)
-    row: int = -1
+    rows: list[int] = field(default_factory=list)
 
     @property
-    def ended(self) -> bool:
-        return self.job.writing.reason is not None
+    def held(self) -> int:
+        """Tokens in its sequence."""
+        return self.shared + len(self.tokens)
 
 
 class Slots(Generic[J]):
@@ -92,11 +76,6 @@ class Slots(Generic[J]):
         """Jobs in the making."""
         return len(self._busy)
 
-    @property
-    def jobs(self) -> list[J]:
-        """Those in the making."""
-        return [busy.job for busy in self._busy]
-
     def takes(self, job: J) -> bool:
         """Whether there is a slot for ``job``, and room in the KV cache for what it asks for.
 
@@ -104,15 +83,23 @@ class Slots(Generic[J]):
         """
         if not self._busy:
             return bool(self._free)
-        head = self._head
-        asked = [max(each.job.room - head, len(each.tokens) + 1) for each in self._busy]
-        return bool(self._free) and head + sum(asked) + job.room - head <= self._context.size
+        asked = [max(each.job.room - each.shared, len(each.tokens) + 1) for each in self._busy]
+        asked.append(job.room - self._shared(job))
+        return bool(self._free) and self._head + sum(asked) <= self._context.size
 
     def start(self, job: J) -> None:
         """Give a free slot to ``job``."""
-        sequence = self._free.pop(0)
-        self._context.copy(0, sequence)
-        self._busy.append(_Busy(job, sequence, list(job.tokens[self._head :])))
+        sequence, shared = self._free.pop(0), self._shared(job)
+        if shared:
+            self._context.copy(0, sequence)
+        if 0 < shared < self._head and not self._context.trim(shared, sequence):
+            self._context.forget(sequence)
+            shared = 0
+        self._busy.append(_Busy(job, sequence, shared, list(job.tokens[shared:])))
+
+    def _shared(self, job: J) -> int:
+        """Tokens that the prompt of ``job`` has in common with the head; one at least is left."""
+        return min(common_prefix(self._kv.tokens, job.tokens), len(job.tokens) - 1)
 
     def step(self) -> Iterator[tuple[J, Piece | None]]:
         """Decode one batch; yields the text that it brings, and None for each job that ended.
@@ -126,17 +113,35 @@ class Slots(Generic[J]):
             return
         self._decode()
         for busy in self._busy:
-            if busy.row >= 0:
-                token = busy.job.writing.draw(self._context, busy.row)
-                busy.pending, busy.row = [token], -1
-                for piece in busy.job.writing.take(token):
+            if busy.rows:
+                for piece in busy.job.take(self._context, busy.rows):
                     yield busy.job, piece
+                if not busy.pending and not busy.job.ended:
+                    self._go_on(busy)
         yield from self._release()
+
+    def _go_on(self, busy: _Busy[J]) -> None:
+        """Let ``busy`` decode what its job wants next."""
+        wanted = busy.job.wanted()
+        busy.pending = list(wanted.tokens)
+        busy.outputs = len(wanted.tokens) if wanted.every else 1
+        if wanted.anew:
+            self._cut_to_prompt(busy)
+
+    def _cut_to_prompt(self, busy: _Busy[J]) -> None:
+        keep = len(busy.job.tokens) - busy.shared
+        dropped = busy.tokens[keep:]
+        if dropped and not self._context.trim(busy.shared + keep, busy.sequence):
+            self._context.forget(busy.sequence)
+            busy.pending[:0] = busy.job.tokens
+            dropped, busy.shared, keep = busy.tokens, 0, 0
+        self._used -= len(dropped)
+        del busy.tokens[keep:]
 
     def stop(self) -> Iterator[tuple[J, Piece | None]]:
         """Stop every job; yields as `step` does."""
         for busy in self._busy:
-            busy.job.writing.stop()
+            busy.job.stop(Reason.CANCELLED)
         yield from self._release()
 
     def close(self) -> None:
@@ -147,8 +152,8 @@ class Slots(Generic[J]):
 
     def _release(self) -> Iterator[tuple[J, Piece | None]]:
         """Take the jobs that have ended out of their slots."""
-        ended = [busy for busy in self._busy if busy.ended]
-        self._busy = [busy for busy in self._busy if not busy.ended]
+        ended = [busy for busy in self._busy if busy.job.ended]
+        self._busy = [busy for busy in self._busy if not busy.job.ended]
         for busy in ended:
             if self._keep:
                 self._kv.branches[busy.sequence] = busy.tokens
@@ -157,15 +162,15 @@ class Slots(Generic[J]):
                 self._used -= len(busy.tokens)
                 self._free.append(busy.sequence)
         for busy in ended:
-            for piece in busy.job.writing.end():
+            for piece in busy.job.end():
                 yield busy.job, piece
             yield busy.job, None
 
     def _end_the_longest(self) -> None:
         """Where the KV cache has no cell left for each slot, the longest replies end."""
-        going = sorted((each for each in self._busy if not each.ended), key=lambda b: len(b.tokens))
+        going = sorted((each for each in self._busy if not each.job.ended), key=_length)
         while going and self._used + len(going) > self._context.size:
-            going.pop().job.writing.reason = Reason.LENGTH
+            going.pop().job.stop(Reason.LENGTH)
 
     def _decode(self) -> None:
         """Decode one token of each slot that writes, and of those that read what else fits."""
@@ -176,13 +181,13 @@ class Slots(Generic[J]):
         for place, busy in enumerate(by_need):
             waiting = len(by_need) - place - 1  # each of them gets one at least
             count = min(len(busy.pending), room - len(slots) - waiting)
-            start = self._head + len(busy.tokens)
+            unwanted = len(busy.pending) - busy.outputs
+            busy.rows = [len(slots) + offset for offset in range(max(unwanted, 0), count)]
             slots += [
-                Slot(token, start + offset, busy.sequence, logits=offset == len(busy.pending) - 1)
+                Slot(token, busy.held + offset, busy.sequence, logits=offset >= unwanted)
                 for offset, token in enumerate(busy.pending[:count])
             ]
             counts.append(count)
-            busy.row = len(slots) - 1 if count == len(busy.pending) else -1
         self._kv.extend(self._used + len(slots))
         self._guarded(slots)
         for busy, count in zip(by_need, counts, strict=True):
@@ -201,8 +206,12 @@ class Slots(Generic[J]):
             done = self._context.decode(slots)
         finally:
             for busy in () if done else self._busy:  # a part of the batch may be in the cache
-                if not self._context.trim(self._head + len(busy.tokens), busy.sequence):
+                if not self._context.trim(busy.held, busy.sequence):
                     self._context.forget(busy.sequence)
                     busy.tokens.clear()
         if not done:
             raise InterruptedError
+
+
+def _length(busy: _Busy[J]) -> int:
+    return len(busy.tokens)

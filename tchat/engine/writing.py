@@ -97,9 +97,9 @@ class Writing:
         elif self.written >= self._limit:
             self.reason = Reason.LENGTH
 
-    def stop(self) -> None:
+    def stop(self, reason: Reason) -> None:
         """End it where it is, unless it has ended."""
-        self.reason = self.reason or Reason.CANCELLED
+        self.reason = self.reason or reason
 
     @property
     def log_probability(self) -> float | None:

@@ -18,7 +18,6 @@ from tchat.sanitize import single_line
 
 FORMAT = 1
 LARGEST = 16 << 20  # bytes, unpacked; a head of the widest model there is takes half a megabyte
-HUMAN, PREFERENCE = "human", "preference"
 _ARRAYS = ("center", "spread", "weights")
 
 
@@ -34,9 +33,6 @@ class Provenance:
         quality: On examples that training never saw; None when there were too few to tell.
         layers: The held-out AUC of each layer.
         created_at: Seconds since the epoch.
-        accuracy: Of a head of the user's preferences: the share of held-out choices that it gets
-            right; None when there were too few to tell.
-        kind: `HUMAN` or `PREFERENCE`.
     """
 
     model: str
@@ -46,8 +42,6 @@ class Provenance:
     quality: Quality | None
     layers: dict[int, float]
     created_at: float
-    accuracy: float | None = None
-    kind: str = HUMAN
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +94,7 @@ def _discriminator(facts: dict[str, Any], arrays: Mapping[str, Any]) -> Discrimi
         raise ValueError("no numbers")
     if not (spread > 0).all():
         raise ValueError("no spread")
-    if facts.pop("format") != FORMAT or facts["kind"] not in (HUMAN, PREFERENCE):
+    if facts.pop("format") != FORMAT:
         raise ValueError("unknown format")
     quality = facts.pop("quality")
     head = Head(
@@ -120,7 +114,5 @@ def _discriminator(facts: dict[str, Any], arrays: Mapping[str, Any]) -> Discrimi
         quality=Quality(**quality) if quality else None,
         layers=layers,
         created_at=float(facts["created_at"]),
-        accuracy=None if facts["accuracy"] is None else float(facts["accuracy"]),
-        kind=str(facts["kind"]),
     )
     return Discriminator(head, provenance)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy
 
-from tchat.engine.turns import ChatMessage
 from tchat.judge.logistic import auc
 
 MOST_BY_LENGTH = 0.58  # AUC of the length alone, either way around
@@ -25,7 +24,6 @@ class Pair:
         person_tokens: How many tokens that is.
         generated: What the generator replied.
         generated_tokens: How many tokens that is.
-        before: System prompt and messages before the prompt.
     """
 
     prompt: str
@@ -33,12 +31,6 @@ class Pair:
     person_tokens: int
     generated: str
     generated_tokens: int
-    before: tuple[ChatMessage, ...] = ()
-
-    @property
-    def asked(self) -> tuple[ChatMessage, ...]:
-        """What both reply to, the prompt last."""
-        return (*self.before, ChatMessage("user", self.prompt))
 
     @property
     def ratio(self) -> float:

@@ -14,8 +14,7 @@ from textual.message import Message
 from textual.pilot import Pilot
 
 from tchat.tui.theme_variables import variable_defaults
-from tchat.tui.widgets.transcript.entry import Entry
-from tchat.tui.widgets.transcript.view import Transcript
+from tchat.tui.widgets.transcript import Entry, Transcript
 
 WIDTH, HEIGHT = 60, 20
 

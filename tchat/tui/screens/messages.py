@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
-from textual import work
+from textual import on, work
 
 from tchat.errors import TchatError, UsageError
 from tchat.sanitize import printable
@@ -14,9 +13,7 @@ from tchat.sessions.records import Deleted, Message, Role
 from tchat.tui.conversation import Act, Conversation
 from tchat.tui.screens.dialogs import Dialogs
 from tchat.tui.widgets.prompt_draft import Draft
-
-if TYPE_CHECKING:
-    from tchat.tui.widgets.transcript.view import Transcript
+from tchat.tui.widgets.transcript import Transcript
 
 LEAVES = "Esc leaves it"
 
@@ -44,9 +41,9 @@ class Messages(Dialogs):
         self._purpose: Purpose | None = None
         self._deleted: list[Deleted] = []
 
+    @on(Transcript.ActionRequested)
     @work(group="message", exit_on_error=False)
-    async def on_transcript_action_requested(self, event: Transcript.ActionRequested) -> None:
-        """Do what is asked for with a message."""
+    async def _act_on_message(self, event: Transcript.ActionRequested) -> None:
         if event.action == "retry":
             self.retry(event.key)
         elif event.action == "copy":
