@@ -51,7 +51,7 @@ async def take(name: str, scene: Scene) -> None:
             app = TchatApp(settings, paths, store)
             async with app.run_test(size=SIZE) as pilot:
                 await pilot.pause(3)
-                screen = app.screen_stack[1]
+                screen = app.screen_stack[0]
                 screen.prompt.load(PROMPT)  # type: ignore[attr-defined]
                 await pilot.press("enter")
                 await pilot.pause(0.5)

@@ -10,30 +10,26 @@ from collections.abc import Callable, Container, Generator, Iterator, Mapping, S
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from tchat.chat.candidates import CandidateJournals
 from tchat.chat.history import left_out, pinned_turns, starts_of, title_of, turns_of
-from tchat.chat.journal import Journal
-from tchat.chat.model import ChatModel, open_model
-from tchat.chat.snapshots import forget_sessions
 from tchat.chat.window import fit, kept, reply_room
 from tchat.engine.cancel import Cancel
 from tchat.engine.events import Event, Notice, Stored
-from tchat.engine.run import nothing_written
-from tchat.engine.template import Think
 from tchat.engine.turns import ChatMessage
 from tchat.errors import UsageError
-from tchat.models.facts import ModelFacts
 from tchat.paths import Paths
 from tchat.sessions.records import Message, Role, Session
 from tchat.settings import Settings, Value
 
 if TYPE_CHECKING:
+    from tchat.chat.model import ChatModel
+    from tchat.engine.template import Think
+    from tchat.models.facts import ModelFacts
     from tchat.sessions.store import SessionStore
+
+    Generate = Callable[[ChatModel, Sequence[ChatMessage]], Iterator[Event]]
 
 LEAVE_AT_ONCE = 0.3  # seconds that saving may hold up the end of the program,
 LEAVE_SHARE = 0.02  # and this share of the time that it saves
-
-Generate = Callable[[ChatModel, Sequence[ChatMessage]], Iterator[Event]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +123,8 @@ class Chat:
 
         May be called from another thread than the engine's.
         """
+        from tchat.chat.snapshots import forget_sessions
+
         if self._model is not None:
             self._model.engine.disown(session_id)
         forget_sessions(self._paths, [session_id])
@@ -204,9 +202,18 @@ class Chat:
             )
 
     def edit(self, message_id: int, text: str) -> Iterator[Event]:
-        """Put ``text`` beside an earlier message, as its sibling; a question is answered anew."""
+        """Put ``text`` beside an earlier message, as its sibling; a question is answered anew.
+
+        A reply is a person's from then on, which the judge learns from.
+        """
         message = self.store.message(message_id)
-        edited = self.store.add(message.session_id, message.role, text, parent_id=message.parent_id)
+        edited = self.store.add(
+            message.session_id,
+            message.role,
+            text,
+            parent_id=message.parent_id,
+            by_person=message.role is Role.ASSISTANT,
+        )
         if edited.role is Role.USER:
             yield from self._reply(edited)
 
@@ -226,8 +233,10 @@ class Chat:
         question = self._ask(prompt) if prompt else self._question_of(self._at(None))
         model = yield from self._ready()
         if model is None:
-            yield nothing_written()
+            yield from _unwritten()
             return
+        from tchat.chat.candidates import CandidateJournals
+
         messages = yield from self._window(model, question, ())
         journals = CandidateJournals(self.store, question, model, self.settings, count)
         self._hold(model)
@@ -243,8 +252,21 @@ class Chat:
             journals.close()
 
     def pick(self, message_id: int) -> None:
-        """Make a reply the one that the session goes on with."""
-        self.store.activate(message_id)
+        """Make a reply the one that the session goes on with; the judge learns from that."""
+        self.store.pick(message_id)
+
+    def rate(self, rating: int, message_id: int | None = None) -> Message:
+        """Call a reply, the last one or another, good (1) or bad (-1); 0 takes that back.
+
+        The judge learns from it.
+
+        Raises:
+            UsageError: There is no reply yet.
+        """
+        message = self._at(message_id)
+        if message.role is not Role.ASSISTANT:
+            raise UsageError("there is no reply to rate", "rate one when it is there")
+        return self.store.rate(message.id, rating)
 
     def choose(self, prompt: str, labels: Sequence[str]) -> Iterator[Event]:
         """Store a prompt and let the model answer with one of ``labels``.
@@ -310,8 +332,10 @@ class Chat:
         """
         model = yield from self._ready()
         if model is None:
-            yield nothing_written()
+            yield from _unwritten()
             return
+        from tchat.chat.journal import Journal
+
         messages = yield from self._window(model, question, begun)
         text, reasoning = (begun[0].content, begun[0].reasoning) if begun else ("", "")
         journal = Journal.open(
@@ -331,6 +355,8 @@ class Chat:
         """The model, loaded; None when the user stopped that."""
         try:
             if self._model is None:
+                from tchat.chat.model import open_model
+
                 self._model = yield from open_model(self.settings, self._paths, self.cancel)
             yield from self._model.engine.load()
         except InterruptedError:
@@ -384,3 +410,10 @@ class Chat:
     def _think(self) -> Think:
         think: Think = self.settings.think  # type: ignore[assignment]  # checked by its choices
         return think
+
+
+def _unwritten() -> Iterator[Event]:
+    """The events of a reply that was stopped before it began."""
+    from tchat.engine.run import nothing_written
+
+    yield nothing_written()

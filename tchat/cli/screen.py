@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import gc
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, NamedTuple
 
 from tchat.cli.console import Console
 from tchat.cli.opening import find_session, open_store, resumed, settings_of
@@ -11,9 +13,19 @@ from tchat.errors import StorageError
 from tchat.settings import Settings
 
 if TYPE_CHECKING:
+    from tchat.sessions.records import Session
     from tchat.sessions.store import SessionStore
 
 UNFIT = ("", "dumb", "unknown")  # values of TERM that promise no cursor movement
+
+
+class Opened(NamedTuple):
+    """What the screen begins with; ``problem`` tells why the store is in memory."""
+
+    settings: Settings
+    store: SessionStore
+    session: Session | None
+    problem: StorageError | None
 
 
 def fits(console: Console) -> bool:
@@ -28,24 +40,49 @@ def open_screen(request: AskRequest, console: Console) -> int:
         TchatError: The session is not there, or a setting is wrong.
         Interrupted: A signal ended it.
     """
-    from tchat.tui.app import run_screen
+    # A tenth of the time to the first picture: modules make many objects and hardly any garbage.
+    # The screen switches it on again once it is drawn.
+    gc.disable()
+    try:
+        with ThreadPoolExecutor(1, "opening") as beside:
+            opening = beside.submit(_opened, request, console)
+            from tchat.tui.app import run_screen  # takes longer than the disk
 
-    settings = settings_of(request, console)
-    store, problem = _opened(request, settings, console)
-    with store:
-        session = find_session(request, store)
-        settings = resumed(request, settings, store, session)
-        return run_screen(settings, console.paths, store, session=session, problem=problem)
+            opened = opening.result()
+    except BaseException:
+        gc.enable()
+        raise
+    with opened.store:
+        return run_screen(
+            opened.settings,
+            console.paths,
+            opened.store,
+            session=opened.session,
+            problem=opened.problem,
+        )
 
 
-def _opened(
-    request: AskRequest, settings: Settings, console: Console
-) -> tuple[SessionStore, StorageError | None]:
-    """The store; one in memory, and why, where the disk refuses a new session.
+def _opened(request: AskRequest, console: Console) -> Opened:
+    """Settings, store and session.
 
     Raises:
+        UsageError: The session is not there, or a setting is wrong.
         StorageError: The session to go on with cannot be read.
     """
+    settings = settings_of(request, console)
+    store, problem = _store(request, settings, console)
+    try:
+        session = find_session(request, store)
+        return Opened(resumed(request, settings, store, session), store, session, problem)
+    except BaseException:
+        store.close()
+        raise
+
+
+def _store(
+    request: AskRequest, settings: Settings, console: Console
+) -> tuple[SessionStore, StorageError | None]:
+    """The store; one in memory, and why, where the disk refuses a new session."""
     from tchat.sessions.store import SessionStore
 
     try:

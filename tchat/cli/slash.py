@@ -83,6 +83,30 @@ def _pick(chat: LineChat, number: str) -> None:
     chat.tell(f"The chat goes on with reply {int(number)}.")
 
 
+def _good(chat: LineChat, _: str) -> None:
+    _rate(chat, 1, "good")
+
+
+def _bad(chat: LineChat, _: str) -> None:
+    _rate(chat, -1, "bad")
+
+
+def _rate(chat: LineChat, rating: int, word: str) -> None:
+    chat.chat.rate(rating)
+    chat.tell(f"Noted: a {word} reply. `tchat judge train` learns from it.")
+
+
+def _mine(chat: LineChat, text: str) -> None:
+    if not text:
+        raise UsageError("/mine needs the reply as you would have written it")
+    last = _branch(chat)[-1:]
+    if not last or last[0].role != "assistant":
+        raise UsageError("there is no reply to put yours in place of", "send a prompt first")
+    for _ in chat.chat.edit(last[0].id, text):
+        pass
+    chat.tell("The chat goes on with your reply.")
+
+
 def _continue(chat: LineChat, _: str) -> None:
     chat.reply(lambda each: each.continue_reply())
 
@@ -214,6 +238,9 @@ COMMANDS = (
     Command(("regen", "retry"), "", "Another reply to the last message", _regenerate),
     Command(("try",), "[N] [TEXT]", "Several replies side by side", _try),
     Command(("pick",), "N", "Go on with another of several replies", _pick),
+    Command(("good",), "", "Call the last reply good; the judge learns from it", _good),
+    Command(("bad",), "", "Call the last reply bad", _bad),
+    Command(("mine",), "TEXT", "Put your own reply in place of the last one", _mine),
     Command(("continue",), "", "Go on with a reply that was stopped", _continue),
     Command(("edit",), "TEXT", "Replace your last message", _edit),
     Command(("file", "read"), "PATH", "Put a file before the next message", _file),

@@ -90,6 +90,11 @@ class Observer:
         if self._watch is not None:
             params.cb_eval = self._watch.callback
 
+    @property
+    def size(self) -> int:
+        """Tokens of a prompt with its reply that are read at the most."""
+        return self._context.size
+
     def close(self) -> None:
         """Free the context. Closing twice is harmless."""
         self._context.close()

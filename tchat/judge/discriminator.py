@@ -18,6 +18,7 @@ from tchat.sanitize import single_line
 
 FORMAT = 1
 LARGEST = 16 << 20  # bytes, unpacked; a head of the widest model there is takes half a megabyte
+HUMAN, PREFERENCE = "human", "preference"
 _ARRAYS = ("center", "spread", "weights")
 
 
@@ -33,6 +34,9 @@ class Provenance:
         quality: On examples that training never saw; None when there were too few to tell.
         layers: The held-out AUC of each layer.
         created_at: Seconds since the epoch.
+        accuracy: Of a head of the user's preferences: the share of held-out choices that it gets
+            right; None when there were too few to tell.
+        kind: `HUMAN` or `PREFERENCE`.
     """
 
     model: str
@@ -42,6 +46,8 @@ class Provenance:
     quality: Quality | None
     layers: dict[int, float]
     created_at: float
+    accuracy: float | None = None
+    kind: str = HUMAN
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +100,7 @@ def _discriminator(facts: dict[str, Any], arrays: Mapping[str, Any]) -> Discrimi
         raise ValueError("no numbers")
     if not (spread > 0).all():
         raise ValueError("no spread")
-    if facts.pop("format") != FORMAT:
+    if facts.pop("format") != FORMAT or facts["kind"] not in (HUMAN, PREFERENCE):
         raise ValueError("unknown format")
     quality = facts.pop("quality")
     head = Head(
@@ -114,5 +120,7 @@ def _discriminator(facts: dict[str, Any], arrays: Mapping[str, Any]) -> Discrimi
         quality=Quality(**quality) if quality else None,
         layers=layers,
         created_at=float(facts["created_at"]),
+        accuracy=None if facts["accuracy"] is None else float(facts["accuracy"]),
+        kind=str(facts["kind"]),
     )
     return Discriminator(head, provenance)

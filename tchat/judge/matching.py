@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy
 
+from tchat.engine.turns import ChatMessage
 from tchat.judge.logistic import auc
 
 MOST_BY_LENGTH = 0.58  # AUC of the length alone, either way around
@@ -24,6 +25,7 @@ class Pair:
         person_tokens: How many tokens that is.
         generated: What the generator replied.
         generated_tokens: How many tokens that is.
+        before: System prompt and messages before the prompt.
     """
 
     prompt: str
@@ -31,6 +33,12 @@ class Pair:
     person_tokens: int
     generated: str
     generated_tokens: int
+    before: tuple[ChatMessage, ...] = ()
+
+    @property
+    def asked(self) -> tuple[ChatMessage, ...]:
+        """What both reply to, the prompt last."""
+        return (*self.before, ChatMessage("user", self.prompt))
 
     @property
     def ratio(self) -> float:

@@ -40,6 +40,11 @@ class Reader:
         """Free the context."""
         self._observer.close()
 
+    @property
+    def stopped(self) -> bool:
+        """Whether the cancel flag is set."""
+        return self._engine.cancel.is_set()
+
     def tokens(self, reply: str) -> list[int]:
         """The tokens of a reply that are judged."""
         return self._engine.text_tokens(reply)[:LONGEST_REPLY]
@@ -47,12 +52,16 @@ class Reader:
     def read(self, messages: Sequence[ChatMessage], reply: str) -> Features | None:
         """The features of ``reply``; None when it is empty, or the cancel flag was set.
 
+        Where all messages exceed what is read at once, only the last is read.
+
         Raises:
-            DoesNotFit: The messages and the reply exceed what is read at once.
+            DoesNotFit: That one and the reply exceed it too.
         """
         tokens = self.tokens(reply)
         prompt = self._engine.prompt_tokens(messages)
         if not tokens or not prompt:
             return None
+        if len(prompt) + len(tokens) > self._observer.size and len(messages) > 1:
+            prompt = self._engine.prompt_tokens(messages[-1:])
         observation = self._observer.observe(prompt, tokens)
         return features_of(observation, tokens) if observation else None

@@ -18,6 +18,7 @@ from tchat.engine.turns import ChatMessage
 from tchat.errors import TchatError, UsageError
 from tchat.judge.dialogues import Dialogue
 from tchat.judge.discriminator import Discriminator, Provenance
+from tchat.judge.examples import Edit
 from tchat.judge.features import Features
 from tchat.judge.generations import Generations
 from tchat.judge.head import fit_head, layer_quality, quality
@@ -65,19 +66,28 @@ class Examples:
 
 
 def write_pairs(
-    engine: Engine, dialogues: Sequence[Dialogue], kept: Generations
+    engine: Engine,
+    dialogues: Sequence[Dialogue],
+    kept: Generations,
+    edits: Sequence[Edit] = (),
 ) -> Generator[Working, None, list[Pair]]:
     """Let the generator reply to the prompts, and pair each reply with the person's.
 
     Of several replies the one closest in length is taken, and pairs are left out until length
     tells next to nothing. What ``kept`` holds is not written again.
 
+    Args:
+        engine: Loaded.
+        dialogues: Replies by people.
+        kept: Replies of the generator.
+        edits: Pairs that are there already: what the user wrote instead of a reply.
+
     Raises:
         InterruptedError: The engine's cancel flag was set.
     """
     prompts = [dialogue.prompt for dialogue in dialogues]
     yield from write_replies(engine, prompts, range(TRIES), kept)
-    pairs: list[Pair] = []
+    pairs = [pair_of(engine, edit) for edit in edits]
     for dialogue in dialogues:
         person = len(engine.text_tokens(dialogue.reply))
         tries = [kept.get(dialogue.prompt, number) for number in range(TRIES)]
@@ -86,6 +96,13 @@ def write_pairs(
             text = min(lengths, key=lambda each: abs(math.log(lengths[each] / person)))
             pairs.append(Pair(dialogue.prompt, dialogue.reply, person, text, lengths[text]))
     return matched(pairs)
+
+
+def pair_of(engine: Engine, edit: Edit) -> Pair:
+    """What the user wrote, and what the model had written."""
+    *before, asked = edit.asked
+    lengths = [len(engine.text_tokens(text)) for text in (edit.person, edit.generated)]
+    return Pair(asked.content, edit.person, lengths[0], edit.generated, lengths[1], tuple(before))
 
 
 def write_replies(
@@ -125,9 +142,8 @@ def read_pairs(reader: Reader, pairs: Sequence[Pair]) -> Generator[Working, None
     features: list[Features] = []
     for index, pair in enumerate(pairs):
         yield Working("reading", index, len(pairs))
-        asked = [ChatMessage("user", pair.prompt)]
         for reply in (pair.person, pair.generated):
-            found = reader.read(asked, reply)
+            found = reader.read(pair.asked, reply)
             if found is None:
                 raise InterruptedError
             features.append(found)

@@ -109,8 +109,31 @@ def _message(item: object, session_id: str, where: str) -> Message:
         usage=_field(item, "usage", dict, where),
         timings=_field(item, "timings", dict, where),
         finish_reason=_text(item, "finish_reason", where),
-        pinned=item.get("pinned") is True,  # not in exports of the first versions
+        # Not in exports of the first versions:
+        pinned=item.get("pinned") is True,
+        by_person=item.get("by_person") is True,
+        rating=_rating(item, where),
+        picked_at=_time(item, "picked_at", where) if item.get("picked_at") else 0.0,
+        scores=_scores(item.get("scores")),
     )
+
+
+def _rating(item: Mapping[str, Any], where: str) -> int:
+    rating = _field(item, "rating", int, where) if "rating" in item else 0
+    if rating not in (-1, 0, 1):
+        raise _refusal(f"{where}: unknown rating {rating}")
+    return rating
+
+
+def _scores(value: object) -> dict[str, float]:
+    """The scores that make sense; they can be had again."""
+    if not isinstance(value, dict):
+        return {}
+    return {
+        storable(str(name)): float(score)
+        for name, score in value.items()
+        if isinstance(score, float) and math.isfinite(score)
+    }
 
 
 def _role(item: Mapping[str, Any], where: str) -> Role:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, TypedDict
 
@@ -50,6 +50,10 @@ class Message:
     ``text`` and ``reasoning`` are raw. ``model`` is the name or path as it was asked for,
     ``sampling`` holds the seed that was drawn, ``usage`` token counts, ``timings`` seconds. What
     is not known is empty. ``pinned``: it stays in the context window, whatever leaves it.
+
+    What the user made of a reply: ``rating`` is 1 for good, -1 for bad, 0 for nothing said;
+    ``picked_at`` is when it was picked among the siblings that were there, 0 for never;
+    ``by_person`` tells that a person wrote it. ``scores`` holds what the judges gave it.
     """
 
     id: int
@@ -69,6 +73,10 @@ class Message:
     timings: Mapping[str, float]
     finish_reason: str
     pinned: bool = False
+    rating: int = 0
+    picked_at: float = 0.0
+    by_person: bool = False
+    scores: Mapping[str, float] = field(default_factory=dict)
 
 
 class Provenance(TypedDict, total=False):
@@ -82,6 +90,7 @@ class Provenance(TypedDict, total=False):
     usage: Mapping[str, int]
     timings: Mapping[str, float]
     finish_reason: str
+    by_person: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,11 +18,11 @@ INSERT_MESSAGE = """
     INSERT INTO messages (
         id, session_id, parent_id, active_child, role, text, reasoning, status, created_at,
         model, model_sha256, quantization, template_hash, sampling, usage, timings,
-        finish_reason, pinned, writer)
+        finish_reason, pinned, rating, picked_at, by_person, scores, writer)
     VALUES (
         :id, :session_id, :parent_id, :active_child, :role, :text, :reasoning, :status, :created_at,
         :model, :model_sha256, :quantization, :template_hash, :sampling, :usage, :timings,
-        :finish_reason, :pinned, :writer)
+        :finish_reason, :pinned, :rating, :picked_at, :by_person, :scores, :writer)
 """
 EMPTY_MESSAGE: Mapping[str, Any] = {
     "id": None,
@@ -37,11 +37,15 @@ EMPTY_MESSAGE: Mapping[str, Any] = {
     "timings": {},
     "finish_reason": "",
     "pinned": False,
+    "rating": 0,
+    "picked_at": 0.0,
+    "by_person": False,
+    "scores": {},
     "writer": "",
 }
 MESSAGE_FIELDS = tuple(field.name for field in fields(Message))
 SESSION_FIELDS = tuple(field.name for field in fields(Session))
-_JSON_COLUMNS = frozenset({"settings", "sampling", "usage", "timings"})
+_JSON_COLUMNS = frozenset({"settings", "sampling", "usage", "timings", "scores"})
 
 
 def storable(text: str) -> str:
@@ -68,8 +72,8 @@ def _to_sql(value: Any) -> Any:
 def to_message(row: sqlite3.Row) -> Message:
     """The record of a row of ``messages``."""
     values = _from_row(row, MESSAGE_FIELDS)
-    role, status, pinned = Role(row["role"]), Status(row["status"]), bool(row["pinned"])
-    return Message(**values | {"role": role, "status": status, "pinned": pinned})
+    flags = {"pinned": bool(row["pinned"]), "by_person": bool(row["by_person"])}
+    return Message(**values | flags | {"role": Role(row["role"]), "status": Status(row["status"])})
 
 
 def to_session(row: sqlite3.Row) -> Session:

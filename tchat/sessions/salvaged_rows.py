@@ -140,6 +140,9 @@ def _message(row: Mapping[str, Any]) -> dict[str, Any] | None:
         "status": row["status"] if finished else Status.INTERRUPTED,
         "created_at": _time(row.get("created_at")),
         "pinned": row.get("pinned") == 1,
+        "rating": rating if (rating := row.get("rating")) in (-1, 1) else 0,
+        "picked_at": _time(row["picked_at"]) if row.get("picked_at") else 0.0,
+        "by_person": row.get("by_person") == 1,
         "writer": "",
     }
 

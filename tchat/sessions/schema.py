@@ -93,7 +93,20 @@ _SEARCH = (
 # A pinned message stays in the context window, whatever leaves it.
 _PINS = ("ALTER TABLE messages ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0",)
 
-MIGRATIONS = (_TABLES, _SEARCH, _PINS)
+# What the user made of replies, for the judge to learn from. It stands in the messages, so that it
+# goes, comes back, is exported and salvaged with them.
+_JUDGED = (
+    "ALTER TABLE messages ADD COLUMN rating INTEGER NOT NULL DEFAULT 0",  # 1 good, -1 bad
+    "ALTER TABLE messages ADD COLUMN picked_at REAL NOT NULL DEFAULT 0",  # of its siblings then
+    "ALTER TABLE messages ADD COLUMN by_person INTEGER NOT NULL DEFAULT 0",  # a reply by hand
+    "ALTER TABLE messages ADD COLUMN scores TEXT NOT NULL DEFAULT '{}'",  # JSON, by judge
+    """
+    CREATE INDEX messages_judged ON messages (id)
+    WHERE rating <> 0 OR picked_at <> 0 OR by_person <> 0
+    """,
+)
+
+MIGRATIONS = (_TABLES, _SEARCH, _PINS, _JUDGED)
 CURRENT = len(MIGRATIONS)
 
 

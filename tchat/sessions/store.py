@@ -275,8 +275,33 @@ class SessionStore:
     def pin(self, message_id: int, pinned: bool) -> Message:
         """Keep a message in the context window, or let it leave like others."""
         with self._database.writing() as connection:
-            tree.pin(connection, message_id, pinned)
+            tree.mark(connection, message_id, {"pinned": pinned})
             return to_message(tree.row(connection, message_id))
+
+    # What the user makes of replies
+
+    def rate(self, message_id: int, rating: int) -> Message:
+        """Call a reply good (1) or bad (-1), or take that back (0)."""
+        with self._database.writing() as connection:
+            tree.mark(connection, message_id, {"rating": rating})
+            return to_message(tree.row(connection, message_id))
+
+    def pick(self, message_id: int) -> None:
+        """`activate` a message because the user picked it among its siblings, and note that."""
+        with self._database.writing() as connection:
+            tree.activate(connection, message_id)
+            tree.pick(connection, message_id, time.time())
+
+    def note_scores(self, scores: Mapping[int, Mapping[str, float]]) -> None:
+        """Keep what judges gave to messages, by their ids; ids that are gone are passed over."""
+        with self._database.writing() as connection:
+            for message_id, values in scores.items():
+                tree.mark(connection, message_id, {"scores": values})
+
+    def judged(self) -> list[Message]:
+        """Replies that were rated, picked, or written by a person, of all sessions."""
+        with self._database.reading() as connection:
+            return [to_message(row) for row in tree.judged(connection)]
 
     def delete_message(self, message_id: int) -> Deleted:
         """Delete a message with all below it; `restore` undoes it.

@@ -14,6 +14,8 @@ from typing import Any
 from tchat.errors import UsageError
 from tchat.sessions.rows import EMPTY_MESSAGE, INSERT_MESSAGE, to_row
 
+_NO_MARKS = dict.fromkeys(("pinned", "rating", "picked_at", "by_person", "scores"))
+
 
 def row(connection: sqlite3.Connection, message_id: int) -> sqlite3.Row:
     """The row of one message.
@@ -213,9 +215,34 @@ def finish(
     return row(connection, message_id)
 
 
-def pin(connection: sqlite3.Connection, message_id: int, pinned: bool) -> None:
-    """Note whether a message stays in the context window."""
-    connection.execute("UPDATE messages SET pinned = ? WHERE id = ?", (pinned, message_id))
+def mark(connection: sqlite3.Connection, message_id: int, values: Mapping[str, Any]) -> None:
+    """Set those of a message's marks that ``values`` names: its pin, what was made of it."""
+    connection.execute(
+        """
+        UPDATE messages SET pinned = coalesce(:pinned, pinned), rating = coalesce(:rating, rating),
+            picked_at = coalesce(:picked_at, picked_at),
+            by_person = coalesce(:by_person, by_person), scores = coalesce(:scores, scores)
+        WHERE id = :id
+        """,
+        to_row({**_NO_MARKS, **values, "id": message_id}),
+    )
+
+
+def pick(connection: sqlite3.Connection, message_id: int, now: float) -> None:
+    """Note that a message was picked among its siblings, of which no other is then."""
+    for sibling in siblings(connection, message_id):
+        mark(connection, sibling["id"], {"picked_at": now if sibling["id"] == message_id else 0.0})
+
+
+def judged(connection: sqlite3.Connection) -> list[sqlite3.Row]:
+    """Messages of which the user made something, the oldest first."""
+    return connection.execute(
+        """
+        SELECT * FROM messages
+        WHERE (rating <> 0 OR picked_at <> 0 OR by_person <> 0) AND status <> 'streaming'
+        ORDER BY id
+        """
+    ).fetchall()
 
 
 def touch(connection: sqlite3.Connection, session_id: str, now: float) -> None:

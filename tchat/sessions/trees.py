@@ -86,7 +86,7 @@ def merge(connection: sqlite3.Connection, source: Tree, known: Set[int]) -> Sess
             new_ids[message.id] = message.id
             if message != stored[message.id]:
                 tree.finish(connection, message.id, asdict(message))
-                tree.pin(connection, message.id, message.pinned)
+                tree.mark(connection, message.id, asdict(message))
         else:
             parent_id = new_ids[message.parent_id]
             values = _insertable(message, session_id, parent_id)

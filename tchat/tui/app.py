@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 from contextlib import suppress
 from typing import ClassVar
@@ -18,14 +19,11 @@ from tchat.paths import Paths
 from tchat.sessions.records import Session
 from tchat.sessions.store import SessionStore
 from tchat.settings import Settings
-from tchat.tui.clipboard import copy
 from tchat.tui.conversation import Conversation
-from tchat.tui.every_key import EVERY_KEY
-from tchat.tui.keymap import remap
 from tchat.tui.screens.chat import ChatScreen
 from tchat.tui.terminal import guarded
 from tchat.tui.theme_variables import variable_defaults
-from tchat.tui.themes import DEFAULT, LoadedThemes, Snapshot, changed, load_themes
+from tchat.tui.themes import DEFAULT, Snapshot, changed, load_theme, load_themes
 
 THEME_CHECK = 1.0  # seconds between two looks at the user's themes
 _STOPPING = ("SIGTERM", "SIGHUP", "SIGINT")
@@ -73,6 +71,7 @@ class TchatApp(App[None]):
         self.conversation = Conversation(settings, paths, store)
         self.ended_by = 0
         self.broken_by: BaseException | None = None
+        self._wear_first()
 
     def get_driver_class(self) -> type[Driver]:
         """Textual's driver of this system, made fit for terminals that go away."""
@@ -87,23 +86,30 @@ class TchatApp(App[None]):
         """tchat's own colours, in themes that do not set them."""
         return variable_defaults(self.current_theme)
 
-    async def on_mount(self) -> None:
-        """Take the user's colours and keys, and open the chat."""
-        problems = self._take_themes(load_themes(self._paths))
-        if self._settings.theme in self.available_themes:
-            self.theme = self._settings.theme
-        else:
-            problems.append(f"there is no theme {self._settings.theme}; {DEFAULT} is used")
-            self.theme = DEFAULT
+    def _drawn(self, warnings: list[str]) -> None:
+        gc.freeze()  # modules stay: no collection looks at them again while the user types
+        gc.enable()
+        self._load_themes(warnings)
+
+    def get_default_screen(self) -> ChatScreen:
+        """The chat is the first screen; there is none below it."""
+        return ChatScreen(self.conversation, self._session, self._draft, self._problem)
+
+    def on_mount(self) -> None:
+        """Take the user's keys; what the first picture does not need waits for it."""
+        self._handle_signals()
+        warnings = self._take_keys()
+        self.call_after_refresh(self._drawn, warnings)
+
+    def _take_keys(self) -> list[str]:
+        if not self._settings.keys:
+            return []
+        from tchat.tui.every_key import EVERY_KEY
+        from tchat.tui.keymap import remap
+
         keymap, warnings = remap(self._settings.keys, EVERY_KEY)
         self.set_keymap(keymap)
-        self._handle_signals()
-        await self.push_screen(
-            ChatScreen(self.conversation, self._session, self._draft, self._problem)
-        )
-        self._warn([*problems, *warnings])
-        self._theme_files = changed(self._paths.themes, {}) or {}
-        self.set_interval(THEME_CHECK, self._watch_themes)
+        return warnings
 
     async def action_quit(self) -> None:
         """Stop what runs, keep what was written, and leave."""
@@ -119,6 +125,8 @@ class TchatApp(App[None]):
 
     @work(group="copy", exclusive=True, exit_on_error=False)
     async def _copy(self, text: str) -> None:
+        from tchat.tui.clipboard import copy
+
         used = await asyncio.to_thread(copy, text, super().copy_to_clipboard)
         if used:
             self.notify(f"Copied {len(text):,} characters by {used}.", markup=False)
@@ -128,7 +136,29 @@ class TchatApp(App[None]):
 
     # Themes
 
-    def _take_themes(self, loaded: LoadedThemes) -> list[str]:
+    def _wear_first(self) -> None:
+        """Take the one theme in use; the others are read when the screen is there."""
+        for name in (self._settings.theme, DEFAULT):
+            if theme := load_theme(self._paths, name):
+                self.register_theme(theme)
+            if name in self.available_themes:
+                # Not by assignment, which would parse the style sheets twice.
+                self.set_reactive(App.theme, name)
+                break
+        self.stylesheet.set_variables(self.get_css_variables())
+
+    @work(group="themes", exit_on_error=False)
+    async def _load_themes(self, warnings: list[str]) -> None:
+        files = await asyncio.to_thread(changed, self._paths.themes, {})
+        problems = await self._take_themes()
+        if self._settings.theme not in self.available_themes:
+            problems.append(f"there is no theme {self._settings.theme}; {DEFAULT} is used")
+        self._warn([*problems, *warnings])
+        self._theme_files = files or {}
+        self.set_interval(THEME_CHECK, self._watch_themes)
+
+    async def _take_themes(self) -> list[str]:
+        loaded = await asyncio.to_thread(load_themes, self._paths)
         for theme in loaded.themes:
             self.register_theme(theme)
         return loaded.problems
@@ -140,7 +170,7 @@ class TchatApp(App[None]):
         if files is None:
             return
         self._theme_files = files
-        problems = self._take_themes(await asyncio.to_thread(load_themes, self._paths))
+        problems = await self._take_themes()
         self._invalidate_css()
         self.refresh_css(animate=False)
         self._warn(problems)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from tchat.chat.chat import Chat, Measure
 from tchat.chat.own_settings import is_own, own_settings
@@ -12,7 +12,6 @@ from tchat.engine.async_runner import EngineThread
 from tchat.engine.cancel import Cancel
 from tchat.engine.events import Event
 from tchat.errors import StorageError, UsageError
-from tchat.models.facts import ModelFacts
 from tchat.paths import Paths
 from tchat.sessions.records import Deleted, Message, Session
 from tchat.sessions.sheltered import ShelteredStore
@@ -20,6 +19,9 @@ from tchat.sessions.store import SessionStore
 from tchat.settings import Settings, Value, keys
 from tchat.tui.entries import entries_of, entry_of
 from tchat.tui.widgets.transcript.entry import Entry
+
+if TYPE_CHECKING:
+    from tchat.models.facts import ModelFacts
 
 T = TypeVar("T")
 Act = Callable[[Chat], Iterator[Event]]

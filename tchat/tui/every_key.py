@@ -8,7 +8,7 @@ from tchat.tui.screens.frame import Dialog
 from tchat.tui.widgets.fuzzy_list import FuzzyList, LineEditor
 from tchat.tui.widgets.prompt_area import PromptArea
 from tchat.tui.widgets.sidebar import Sidebar
-from tchat.tui.widgets.transcript import Transcript
+from tchat.tui.widgets.transcript.view import Transcript
 
 EVERY_KEY: tuple[KeyAction, ...] = (
     *KEYS,

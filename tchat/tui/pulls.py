@@ -6,20 +6,14 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from tchat.errors import ModelNotFound, UsageError
-from tchat.models.hub_name import HubName
-from tchat.models.pull_events import (
-    Checking,
-    Pulled,
-    PullEvent,
-    Pulling,
-    Retrying,
-    Stalled,
-    Waiting,
-)
-from tchat.models.words import size_text
 from tchat.sanitize import single_line
+
+if TYPE_CHECKING:
+    from tchat.models.hub_name import HubName
+    from tchat.models.pull_events import Pulled, PullEvent
 
 
 class Pulls:
@@ -80,6 +74,7 @@ class Pulls:
             from tchat.models.hub import Hub
             from tchat.models.hub_cache import HubCache, cache_folder
             from tchat.models.pull import pull
+            from tchat.models.pull_events import Pulled
 
             cache = HubCache(cache_folder(self._environ))
             for event in pull(named, Hub(self._environ), cache, cancelled=self._stop.is_set):
@@ -103,6 +98,9 @@ class Pulls:
 
 def in_words(event: PullEvent) -> str:
     """A few words for the status line; empty where there is nothing new to say."""
+    from tchat.models.pull_events import Checking, Pulling, Retrying, Stalled, Waiting
+    from tchat.models.words import size_text
+
     match event:
         case Pulling(done, total, rate) if total:
             speed = f" · {size_text(round(rate))}/s" if rate >= 1 else ""

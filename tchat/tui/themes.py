@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -49,6 +50,18 @@ def load_themes(paths: Paths) -> LoadedThemes:
             except TchatError as error:
                 problems.append(single_line(str(error)))
     return LoadedThemes([themes[name] for name in sorted(themes)], problems)
+
+
+def load_theme(paths: Paths, name: str) -> Theme | None:
+    """The theme ``name``, the user's before tchat's own; None when none can be used.
+
+    Never raises: what is wrong with a file is told by `load_themes`.
+    """
+    for folder in (paths.themes, shipped_folder()):
+        if name == Path(name).name:
+            with suppress(TchatError):
+                return read_theme(folder / f"{name}.toml")
+    return None
 
 
 def changed(folder: Path, previous: Snapshot) -> Snapshot | None:

@@ -55,7 +55,7 @@ class Played(TchatApp):
         self.run_worker(self._play())
 
     async def _play(self) -> None:
-        screen = self.screen_stack[1]
+        screen = self.screen_stack[0]
         assert isinstance(screen, ChatScreen)
         await self._idle(screen)
         for number in range(-1, ROUNDS):

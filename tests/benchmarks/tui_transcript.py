@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from textual.app import App, ComposeResult
 
 from tchat.tui.theme_variables import variable_defaults
-from tchat.tui.widgets.transcript import Entry, Transcript
+from tchat.tui.widgets.transcript.entry import Entry
+from tchat.tui.widgets.transcript.view import Transcript
 from tests.benchmarks.rows import Row
 
 FLUSH = 30  # characters: 200 tok/s at 30 flushes a second

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tchat.sessions.records import Role
+from tchat.sessions.store import SessionStore
 from tests.cli.shell import COMMAND, tchat
 
 # What the tests' people wrote; made up for them.
@@ -46,7 +48,8 @@ def test_from_training_to_scores(data: Path, model: list[str]) -> None:
 
     trained = tchat("judge", "train", str(data), "--json", *model)
     assert (trained.code, trained.err) == (0, "")
-    facts = json.loads(trained.out)
+    facts = json.loads(trained.out)["human"]
+    assert json.loads(trained.out)["preference"] is None
     assert facts["people"] == facts["generated"] >= 8
     # With fewer than thirty examples a side no quality is claimed.
     assert facts["auc"] is None
@@ -58,6 +61,37 @@ def test_from_training_to_scores(data: Path, model: list[str]) -> None:
     rows = [json.loads(line) for line in scored.out.splitlines()]
     assert [row["prompt"] for row in rows] == [row["prompt"] for row in dialogues(4)]
     assert all(0 <= row["human"] <= 1 for row in rows)
+
+
+def test_use_is_learnt_from_and_goes_with_its_session(model: list[str], home: Path) -> None:
+    """Chats in which short replies were picked, and each was followed by one by hand."""
+    assert "too little to learn from" in tchat("judge", "train", *model).err
+    with SessionStore(home / "sessions.db") as store:
+        for number, row in enumerate(dialogues(9)):
+            session = store.create(title=row["prompt"])
+            asked = store.add(session.id, Role.USER, row["prompt"], parent_id=None)
+            texts = (row["reply"], row["reply"][: 40 + number])
+            _, short = (
+                store.add(session.id, Role.ASSISTANT, text, parent_id=asked.id) for text in texts
+            )
+            store.pick(short.id)
+    counted = json.loads(tchat("judge", "examples", "--json").out)
+    assert (counted["picked"], counted["choices"], counted["edits"]) == (9, 9, 0)
+
+    trained = tchat("judge", "train", "--json", *model)
+    assert (trained.code, trained.err) == (0, "")
+    facts = json.loads(trained.out)
+    assert facts["human"] is None
+    assert facts["preference"]["choices"] == 9
+    assert facts["preference"]["accuracy"] is None  # too few to claim any
+    shown = tchat("judge", "show", *model)
+    assert "what you prefer" in shown.out
+    assert "not claimed" in shown.out
+
+    with SessionStore(home / "sessions.db") as store:
+        for session in store.sessions():
+            store.delete(session.id)
+    assert json.loads(tchat("judge", "examples", "--json").out)["choices"] == 0
 
 
 def test_a_second_training_writes_no_reply_again(data: Path, model: list[str], home: Path) -> None:
@@ -107,7 +141,7 @@ def test_ctrl_c_keeps_what_was_written(data: Path, model: list[str], home: Path)
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["judge", "train"], 2, "no replies by people to learn from"),
+        (["judge", "train"], 2, "too little to learn from"),
         (["judge", "duel"], 2, "no replies by people to play with"),
         (["judge", "train", "none.jsonl"], 2, "none.jsonl cannot be read"),
         (["judge", "train", sys.executable], 2, "holds no dialogue"),

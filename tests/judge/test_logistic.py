@@ -14,6 +14,7 @@ from tchat.judge.logistic import (
     auc,
     calibration_error,
     fit,
+    fit_sparse,
     folds,
     held_out_scores,
     log_loss,
@@ -118,3 +119,11 @@ def test_calibration_error_of_known_bins() -> None:
 
 def test_log_loss_of_a_coin_is_ln_2() -> None:
     assert log_loss(numpy.zeros(4), numpy.array([True, False] * 2)) == pytest.approx(math.log(2))
+
+
+def test_a_sparse_fit_leaves_the_features_that_matter() -> None:
+    data, labels = separable(80, 40)
+    data[:, 0] /= 2  # so that it is not told at a glance
+    ridge, sparse = fit(data, labels, 0.03), fit_sparse(data, labels, 0.03, 4)
+    share = [abs(line.weights[0]) / abs(line.weights).sum() for line in (ridge, sparse)]
+    assert share[1] > 0.9 > 2 * share[0]

@@ -15,7 +15,7 @@ from tchat.sessions.store import SessionStore
 from tchat.settings import Sampling, Settings
 from tchat.tui.app import TchatApp
 from tchat.tui.screens.chat import ChatScreen
-from tchat.tui.widgets.transcript import Entry
+from tchat.tui.widgets.transcript.entry import Entry
 
 ENDLESS = Sampling(temp=0, logit_bias=("<|im_end|>=-100", "<|endoftext|>=-100"))
 PATIENCE = 20.0  # seconds for anything to happen
@@ -30,7 +30,7 @@ class Shown:
 
     @property
     def screen(self) -> ChatScreen:
-        screen = self.pilot.app.screen_stack[1]
+        screen = self.pilot.app.screen_stack[0]
         assert isinstance(screen, ChatScreen)
         return screen
 

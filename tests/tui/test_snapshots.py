@@ -28,7 +28,8 @@ from tchat.tui.widgets.meter import Meter
 from tchat.tui.widgets.prompt import Prompt
 from tchat.tui.widgets.sidebar import Sidebar
 from tchat.tui.widgets.status import Idle, Reading, StatusData, StatusLine, Writing
-from tchat.tui.widgets.transcript import Entry, Transcript
+from tchat.tui.widgets.transcript.entry import Entry
+from tchat.tui.widgets.transcript.view import Transcript
 from tests.tui.session_desk import DAY, NOW, session
 from tests.tui.stage import shown
 

@@ -14,7 +14,8 @@ from textual.message import Message
 from textual.pilot import Pilot
 
 from tchat.tui.theme_variables import variable_defaults
-from tchat.tui.widgets.transcript import Entry, Transcript
+from tchat.tui.widgets.transcript.entry import Entry
+from tchat.tui.widgets.transcript.view import Transcript
 
 WIDTH, HEIGHT = 60, 20
 

@@ -1,4 +1,4 @@
-"""``tchat judge train``: a discriminator from people's replies and the model's own."""
+"""``tchat judge train`` and ``examples``: what is learnt, and from what."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from tchat.cli.console import Console
 from tchat.cli.judge.bench import JSON, MODEL, Bench, TimeLeft, at_bench, followed
 from tchat.cli.judge.listing import described, facts_of
 from tchat.cli.listing import print_json
-from tchat.errors import UsageError
 
 if TYPE_CHECKING:
     from tchat.judge.dialogues import Data
-    from tchat.judge.discriminator import Discriminator
+    from tchat.judge.examples import Use
+    from tchat.judge.lesson import Trained
 
 NEEDED = (
     "name JSONL files of dialogues, one object a line with `prompt` and `reply`, or in the shape "
@@ -26,46 +26,75 @@ NEEDED = (
 def train(
     ctx: typer.Context,
     files: list[Path] = typer.Argument(None, metavar="[FILE...]", help="JSONL of dialogues"),
+    use: bool = typer.Option(True, "--use/--no-use", help="Learn from your chats too, or not"),
     model: str = MODEL,
     as_json: bool = JSON,
 ) -> None:
-    """Learn to tell people's replies from the model's own.
+    """Learn to tell people's replies from the model's own, and what you prefer.
 
-    The model replies to the same prompts, which takes a while; what it wrote is kept, so that a
-    training that was interrupted goes on.
+    From replies by people in files, and from what you made of replies in your chats: picked,
+    rated, edited. The model replies to the prompts of the files, which takes a while; what it
+    wrote is kept, so that a training that was interrupted goes on.
     """
     from tchat.judge.dialogues import read_dialogues
+    from tchat.judge.examples import Use
+    from tchat.judge.lesson import require_enough
 
     console: Console = ctx.obj
-    if not files:
-        raise UsageError("there are no replies by people to learn from", NEEDED)
-    data = read_dialogues(files)
-    trained = at_bench(console, model, lambda bench: _train(bench, data))
+    data = read_dialogues(files) if files else None
+    learnt = use_of(console) if use else Use()
+    if data is None:
+        require_enough(learnt.edits, learnt.choices)
+    trained = at_bench(console, model, lambda bench: _train(bench, data, learnt))
     if as_json:
-        print_json(console, facts_of(trained))
+        heads = {"human": trained.human, "preference": trained.preference}
+        print_json(
+            console, {name: facts_of(head) if head else None for name, head in heads.items()}
+        )
         return
-    for line in described(trained):
-        console.out(line)
+    for head in (trained.human, trained.preference):
+        for line in described(head) if head else ():
+            console.out(line)
 
 
-def _train(bench: Bench, data: Data) -> Discriminator:
-    from tchat.judge.discriminator import save
-    from tchat.judge.generations import Generations
-    from tchat.judge.reader import Reader
-    from tchat.judge.training import read_pairs, train, write_pairs
+def examples(ctx: typer.Context, as_json: bool = JSON) -> None:
+    """Tell how much your chats hold to learn from; it goes with the sessions it stands in."""
+    console: Console = ctx.obj
+    use = use_of(console)
+    counts = {
+        "picked": use.picked,
+        "good": use.liked,
+        "bad": use.disliked,
+        "by_hand": use.written,
+        "choices": len(use.choices),
+        "edits": len(use.edits),
+    }
+    if as_json:
+        print_json(console, counts)
+        return
+    console.out(f"picked among others  {use.picked}")
+    console.out(f"rated good, bad      {use.liked}, {use.disliked}")
+    console.out(f"written by hand      {use.written}")
+    console.out(f"choices to learn from what you prefer: {len(use.choices)}")
+    console.out(f"pairs to learn to tell people from the model: {len(use.edits)}")
 
-    shown = TimeLeft()
-    kept = Generations(bench.folder.generations)
-    writing = write_pairs(bench.engine, data.dialogues, kept)
-    pairs = followed(bench, shown, writing)
-    with Reader(bench.engine) as reader:
-        examples = followed(bench, shown, read_pairs(reader, pairs))
-    bench.status.show(f"fitting {len(examples.features)} examples")
-    trained = train(
-        examples,
-        [bench.engine.blocks],
-        model=bench.facts.path.name,
-        fingerprint=bench.folder.fingerprint,
-    )
-    save(trained, bench.folder.human)
-    return trained
+
+def use_of(console: Console) -> Use:
+    """What the user made of replies, in the sessions on disk."""
+    from tchat.judge.examples import Use, examples_of
+    from tchat.sessions.store import SessionStore
+
+    if not console.paths.sessions_db.exists():
+        return Use()
+    with SessionStore(console.paths.sessions_db) as store:
+        for notice in store.notices:
+            console.say(notice)
+        return examples_of(store)
+
+
+def _train(bench: Bench, data: Data | None, use: Use) -> Trained:
+    from tchat.judge.lesson import Lesson
+
+    name, sha256 = bench.facts.path.name, bench.facts.sha256
+    lesson = Lesson(bench.engine, bench.folder, name, sha256, data, use)
+    return followed(bench, TimeLeft(), lesson.run())

@@ -13,7 +13,13 @@ from tchat.cli.listing import iso, print_json, when
 from tchat.sanitize import single_line
 
 if TYPE_CHECKING:
-    from tchat.judge.discriminator import Discriminator
+    from tchat.judge.discriminator import Discriminator, Provenance
+
+PREFERENCE = "preference"
+KINDS = {
+    "human": "does a reply read as written by a person",
+    PREFERENCE: "what you prefer",
+}
 
 
 def show(ctx: typer.Context, model: str = MODEL, as_json: bool = JSON) -> None:
@@ -27,7 +33,7 @@ def show(ctx: typer.Context, model: str = MODEL, as_json: bool = JSON) -> None:
     settings = settings_with(console, model)
     facts = read_facts(resolve(settings.model, console.paths, console.environ))
     folder = folder_of(facts, console.paths)
-    human = load(folder.human)
+    human, preference = load(folder.human), load(folder.preference)
     vectors = {name: folder.vector(name) for name in folder.games()}
     if as_json:
         games = {name: str(path) if path.exists() else None for name, path in vectors.items()}
@@ -36,15 +42,16 @@ def show(ctx: typer.Context, model: str = MODEL, as_json: bool = JSON) -> None:
             {
                 "model": facts.path.name,
                 "human": facts_of(human) if human else None,
+                "preference": facts_of(preference) if preference else None,
                 "games": games,
             },
         )
         return
-    if human is None:
+    if human is None and preference is None:
         console.out(f"{single_line(facts.path.name)}: nothing was learnt yet")
         console.out("learn from replies by people: tchat judge train FILE.jsonl")
-    else:
-        for line in described(human):
+    for head in (human, preference):
+        for line in described(head) if head else ():
             console.out(line)
     for name, path in vectors.items():
         console.out(f"game {name}: {path if path.exists() else 'no control vector yet'}")
@@ -53,8 +60,21 @@ def show(ctx: typer.Context, model: str = MODEL, as_json: bool = JSON) -> None:
 def described(discriminator: Discriminator) -> Iterator[str]:
     """A few lines for a person."""
     facts = discriminator.provenance
-    people, generated = facts.examples
+    yield f"judge     {KINDS[facts.kind]}"
     yield f"model     {single_line(facts.model)}"
+    if facts.kind == PREFERENCE:
+        yield f"examples  {facts.examples[0]} choices"
+        told = f"{facts.accuracy:.0%} right" if facts.accuracy is not None else "not claimed"
+        more = "on choices that training never saw" if facts.accuracy else "it takes 30 choices"
+        yield f"quality   {told}: {more}"
+    else:
+        yield from _quality(facts)
+    yield f"layer     {discriminator.head.layer}"
+    yield f"trained   {when(facts.created_at)}"
+
+
+def _quality(facts: Provenance) -> Iterator[str]:
+    people, generated = facts.examples
     yield f"examples  {people} by people, {generated} by the model"
     if facts.quality is None:
         yield "quality   not claimed: it takes 30 examples of each"
@@ -62,15 +82,25 @@ def described(discriminator: Discriminator) -> Iterator[str]:
         quality = facts.quality
         yield f"AUC       {quality.auc:.3f} on examples that training never saw"
         yield f"ECE       {quality.calibration_error:.3f} (expected calibration error)"
-    yield f"layer     {discriminator.head.layer}"
-    yield f"trained   {when(facts.created_at)}"
 
 
 def facts_of(discriminator: Discriminator) -> dict[str, Any]:
     """The same for a program."""
     facts = discriminator.provenance
     quality = facts.quality
+    if facts.kind == PREFERENCE:
+        return {
+            "kind": facts.kind,
+            "model": facts.model,
+            "fingerprint": facts.fingerprint,
+            "data": facts.data,
+            "choices": facts.examples[0],
+            "accuracy": facts.accuracy,
+            "layer": discriminator.head.layer,
+            "created_at": iso(facts.created_at),
+        }
     return {
+        "kind": facts.kind,
         "model": facts.model,
         "fingerprint": facts.fingerprint,
         "data": facts.data,

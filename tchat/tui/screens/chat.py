@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import time
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import on, work
 from textual.actions import SkipAction
@@ -25,8 +26,7 @@ from tchat.models.resolve import STARTER
 from tchat.sessions.records import Session
 from tchat.tui.conversation import Conversation
 from tchat.tui.entries import maker
-from tchat.tui.keys import KeyAction, Scope, bindings, show_key
-from tchat.tui.model_rows import model_label
+from tchat.tui.keys import KEYS, KeyAction, Scope, bindings, declared, show_key
 from tchat.tui.screens.commands import Commands
 from tchat.tui.screens.dialogs import SCREEN_COMMANDS
 from tchat.tui.screens.turns import full_prompt, load
@@ -36,9 +36,10 @@ from tchat.tui.widgets.meter import Meter
 from tchat.tui.widgets.prompt import Prompt
 from tchat.tui.widgets.prompt_area import PromptArea
 from tchat.tui.widgets.prompt_draft import Draft
-from tchat.tui.widgets.sidebar import Sidebar
 from tchat.tui.widgets.status import StatusData, StatusLine
-from tchat.tui.widgets.transcript import Transcript
+
+if TYPE_CHECKING:
+    from tchat.tui.widgets.transcript.view import Transcript
 
 GREETED = (
     ("prompt.send", "send"),
@@ -86,15 +87,19 @@ class ChatScreen(Commands):
         self._history = InputHistory(conversation.paths.config)
 
     def compose(self) -> ComposeResult:
-        """Side bar, then the column of the chat, then the status line."""
-        with Horizontal(id="body"):
-            yield Sidebar()
-            with Vertical(id="main"):
-                yield Greeting(greeted(self.keys_in_force()))
-                yield Transcript()
-                yield Prompt()
-                yield Meter()
+        """The column of the chat, then the status line; the side bar comes when it is wanted."""
+        with Horizontal(id="body"), Vertical(id="main"):
+            yield Greeting(greeted(self._first_keys()))
+            yield Vertical(id="messages")
+            yield Prompt()
+            yield Meter()
         yield StatusLine()
+
+    def _first_keys(self) -> Iterable[KeyAction]:
+        """The keys of chat and prompt; without remapping no dialog is imported for them."""
+        if self.conversation.settings.keys:
+            return self.keys_in_force()
+        return (*KEYS, *declared(PromptArea.BINDINGS, Scope.PROMPT))
 
     def on_mount(self) -> None:
         """Show at once, then read the disk and load the model."""
@@ -105,12 +110,14 @@ class ChatScreen(Commands):
             self.prompt.load(self._first_draft)
         self.prompt.private = self.conversation.private
         self.prompt.focus()
-        self.transcript.show_details(self.conversation.settings.show_details)
         self.show_status()
-        self._start_up()
+        self.call_after_refresh(self._start_up)
 
     @work(group="begin", exit_on_error=False)
     async def _start_up(self) -> None:
+        """What the first picture did not need: the messages, the disk, the model."""
+        await asyncio.to_thread(importlib.import_module, "tchat.tui.widgets.transcript.view")
+        self.transcript.show_details(self.conversation.settings.show_details)
         if self._problem is not None:
             self.tell_error(self._problem)
         if self._first_session is not None:
@@ -121,6 +128,8 @@ class ChatScreen(Commands):
 
     async def _load_or_welcome(self) -> None:
         """Load the model; on the first run without one, say how to get it."""
+        if self.busy:  # a prompt was sent already, which loads it
+            return
         if self.conversation.settings.model == STARTER:
             try:
                 await self.conversation.find_model(STARTER)
@@ -232,6 +241,8 @@ class ChatScreen(Commands):
         """A turn is over: what depends on it is shown anew."""
         facts = self.conversation.facts
         if facts is not None:
+            from tchat.tui.model_rows import model_label
+
             self._model_name, self._quantization = model_label(facts), facts.quantization
         self.show_status()
         self.query_one(Greeting).show(
@@ -338,22 +349,22 @@ class ChatScreen(Commands):
         self.transcript.follow()
 
     def _refuse_in_side(self) -> None:
-        if self.query_one(Sidebar).has_focus_within:
+        if self._sidebar is not None and self._sidebar.has_focus_within:
             raise SkipAction
 
     # The transcript
 
-    @on(Transcript.CursorMoved)
-    def _back_to_prompt(self, event: Transcript.CursorMoved) -> None:
+    def on_transcript_cursor_moved(self, event: Transcript.CursorMoved) -> None:
+        """Go back to the prompt when the cursor leaves the messages."""
         if event.key is None and self.transcript.has_focus:
             self.prompt.focus()
 
-    @on(Transcript.CodeCopyRequested)
-    def _copy_code(self, event: Transcript.CodeCopyRequested) -> None:
+    def on_transcript_code_copy_requested(self, event: Transcript.CodeCopyRequested) -> None:
+        """Copy a block of code."""
         self.app.copy_to_clipboard(event.text)
 
-    @on(Transcript.LinkClicked)
-    def _open_link(self, event: Transcript.LinkClicked) -> None:
+    def on_transcript_link_clicked(self, event: Transcript.LinkClicked) -> None:
+        """Ask whether to open a link."""
         self.ask_to_open(event.url)
 
 

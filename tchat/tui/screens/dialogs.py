@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from textual import on, work
+from textual import work
 
 from tchat.chat.attachments import expand_user
 from tchat.chat.commands import Surface, commands_for
@@ -13,30 +14,17 @@ from tchat.errors import TchatError, UsageError
 from tchat.sanitize import single_line
 from tchat.sessions.records import Role, Session
 from tchat.settings import Key, Settings, Value, find_key, keys, load, spell
-from tchat.settings.write import set_value
 from tchat.tui.conversation import Conversation, needs_loading
 from tchat.tui.desk import Desk
-from tchat.tui.every_key import EVERY_KEY
-from tchat.tui.keymap import remap
 from tchat.tui.keys import KeyAction, Scope, with_keymap
-from tchat.tui.model_desk import ModelDesk
-from tchat.tui.model_rows import model_rows
 from tchat.tui.pulls import Pulls
-from tchat.tui.screens.confirm import Confirm
-from tchat.tui.screens.help import HelpScreen
-from tchat.tui.screens.models import ModelPicker
-from tchat.tui.screens.palette import Palette
-from tchat.tui.screens.sessions import SessionsScreen
-from tchat.tui.screens.settings import CHANGED, SettingsScreen
-from tchat.tui.screens.templates import TemplatePicker
-from tchat.tui.screens.themes import ThemePicker
-from tchat.tui.screens.tree import TreePicker
 from tchat.tui.screens.turns import Turns
 from tchat.tui.screens.turns import load as load_model
-from tchat.tui.screens.welcome import AGAIN, BROWSE, Welcome
 from tchat.tui.widgets.prompt import Prompt
 from tchat.tui.widgets.prompt_draft import Draft
-from tchat.tui.widgets.sidebar import Sidebar
+
+if TYPE_CHECKING:
+    from tchat.tui.widgets.sidebar import Sidebar
 
 SCREEN_COMMANDS = commands_for(Surface.SCREEN)
 
@@ -48,6 +36,7 @@ class Dialogs(Turns):
         super().__init__(conversation)
         self.desk = Desk(conversation)
         self.pulls = Pulls()
+        self._sidebar: Sidebar | None = None  # until it is first switched on
 
     # Sessions
 
@@ -67,6 +56,8 @@ class Dialogs(Turns):
         await self._find_session(full_text=True, query=words)
 
     async def _find_session(self, *, full_text: bool, query: str = "") -> None:
+        from tchat.tui.screens.sessions import SessionsScreen
+
         sessions = await self.desk.sessions()
         open_one = self.conversation.session
         choice = await self.app.push_screen_wait(
@@ -116,33 +107,42 @@ class Dialogs(Turns):
 
     async def refresh_sessions(self) -> None:
         """Show the sessions at the side as they are stored."""
-        sidebar = self.query_one(Sidebar)
-        if sidebar.display:
+        if self._sidebar is not None and self._sidebar.display:
             session = self.conversation.session
-            sidebar.show(await self.desk.sessions(), session.id if session else "")
+            self._sidebar.show(await self.desk.sessions(), session.id if session else "")
 
-    @on(Sidebar.Opened)
     @work(group="dialog", exclusive=True, exit_on_error=False)
-    async def _open_from_side(self, event: Sidebar.Opened) -> None:
+    async def on_sidebar_opened(self, event: Sidebar.Opened) -> None:
+        """Open the session that was chosen at the side."""
         await self.open_session(await self.desk.find(event.session_id))
 
-    @on(Sidebar.Left)
-    def _leave_side(self) -> None:
+    def on_sidebar_left(self) -> None:
+        """Go back to the prompt."""
         self.prompt.focus()
 
     @work(group="side", exclusive=True, exit_on_error=False)
     async def action_sidebar(self) -> None:
         """Show or fold the sessions at the side."""
-        sidebar = self.query_one(Sidebar)
+        sidebar = self._sidebar or await self._make_sidebar()
         if sidebar.toggle():
             sidebar.focus()
             await self.refresh_sessions()
         elif sidebar.wanted:
             self.notify("There is no room for it here; Ctrl+R finds sessions.", markup=False)
 
+    async def _make_sidebar(self) -> Sidebar:
+        from tchat.tui.widgets.sidebar import Sidebar
+
+        self._sidebar = Sidebar()
+        self._sidebar.fit(self.size.width)
+        await self.query_one("#body").mount(self._sidebar, before="#main")
+        return self._sidebar
+
     def on_resize(self) -> None:
         """Fold the sessions away where there is no room."""
-        sidebar = self.query_one(Sidebar)
+        sidebar = self._sidebar
+        if sidebar is None:
+            return
         before = sidebar.display
         if sidebar.fit(self.size.width) and not before:
             self._fill_side()
@@ -170,6 +170,8 @@ class Dialogs(Turns):
     @work(group="dialog", exclusive=True, exit_on_error=False)
     async def action_tree(self) -> None:
         """Show all branches of the session."""
+        from tchat.tui.screens.tree import TreePicker
+
         messages = await self.conversation.tree()
         active = {each.id for each in await self.conversation.branch()}
         chosen = await self.app.push_screen_wait(TreePicker(messages, active))
@@ -179,6 +181,8 @@ class Dialogs(Turns):
     @work(group="dialog", exclusive=True, exit_on_error=False)
     async def ask_to_open(self, url: str) -> None:
         """Open a link after showing where it leads."""
+        from tchat.tui.screens.confirm import Confirm
+
         if await self.app.push_screen_wait(Confirm("Open this address?", url, yes="Open")):
             self.app.open_url(url)
 
@@ -190,6 +194,9 @@ class Dialogs(Turns):
         await self._choose_model()
 
     async def _choose_model(self) -> None:
+        from tchat.tui.model_desk import ModelDesk
+        from tchat.tui.screens.models import ModelPicker
+
         facts = self.conversation.facts
         files = ModelDesk(
             self.conversation.paths, facts.path if facts else None, self.pulls, self.pull_model
@@ -220,6 +227,9 @@ class Dialogs(Turns):
 
     async def welcome(self) -> None:
         """On the first run without any model: say how to get one, and go on with it."""
+        from tchat.tui.model_rows import model_rows
+        from tchat.tui.screens.welcome import AGAIN, BROWSE, Welcome
+
         rows = await asyncio.to_thread(model_rows, self.conversation.paths, None)
         choice = await self.app.push_screen_wait(Welcome(found=len(rows)))
         if choice is None:
@@ -279,6 +289,8 @@ class Dialogs(Turns):
     @work(group="dialog", exclusive=True, exit_on_error=False)
     async def action_settings(self) -> None:
         """Show and change the settings."""
+        from tchat.tui.screens.settings import CHANGED, SettingsScreen
+
         now = self.conversation.settings
         stored, _, origins = await asyncio.to_thread(load, self.conversation.paths)
         changed = (key for key in keys().values() if key.value_in(now) != key.value_in(stored))
@@ -294,6 +306,8 @@ class Dialogs(Turns):
 
     async def _keep(self, key: Key, value: Value) -> None:
         """Write a setting into config.toml; new sessions begin with it."""
+        from tchat.settings.write import set_value
+
         file = self.conversation.paths.config_file
         await asyncio.to_thread(set_value, file, key, spell(value))
         self.conversation.keep({key.name: value})
@@ -301,6 +315,8 @@ class Dialogs(Turns):
     @work(group="dialog", exclusive=True, exit_on_error=False)
     async def action_theme(self) -> None:
         """Choose the colours."""
+        from tchat.tui.screens.themes import ThemePicker
+
         themes = list(self.app.available_themes.values())
         name = await self.app.push_screen_wait(ThemePicker(themes, self.app.theme))
         if name is not None:
@@ -326,6 +342,7 @@ class Dialogs(Turns):
     async def action_templates(self) -> None:
         """Insert a prompt template."""
         from tchat.chat.prompts import list_templates
+        from tchat.tui.screens.templates import TemplatePicker
 
         templates, broken = await asyncio.to_thread(list_templates, self.conversation.paths)
         for problem in broken:
@@ -364,6 +381,8 @@ class Dialogs(Turns):
     @work(group="dialog", exclusive=True, exit_on_error=False)
     async def action_help(self) -> None:
         """Show keys and commands; a command that is chosen goes into the prompt."""
+        from tchat.tui.screens.help import HelpScreen
+
         chosen = await self.app.push_screen_wait(HelpScreen(self.keys_in_force(), SCREEN_COMMANDS))
         if chosen is not None:
             self._use_command(chosen)
@@ -371,6 +390,8 @@ class Dialogs(Turns):
     @work(group="dialog", exclusive=True, exit_on_error=False)
     async def action_command_palette(self) -> None:
         """Everything that can be done, by name."""
+        from tchat.tui.screens.palette import Palette
+
         actions = [each for each in self.keys_in_force() if each.scope is Scope.CHAT]
         chosen = await self.app.push_screen_wait(Palette(actions, SCREEN_COMMANDS))
         if chosen is None:
@@ -383,6 +404,9 @@ class Dialogs(Turns):
 
     def keys_in_force(self) -> tuple[KeyAction, ...]:
         """Every key as it is after remapping."""
+        from tchat.tui.every_key import EVERY_KEY
+        from tchat.tui.keymap import remap
+
         keymap = remap(self.conversation.settings.keys, EVERY_KEY).keymap
         return with_keymap(keymap, EVERY_KEY)
 

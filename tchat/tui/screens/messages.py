@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from textual import on, work
+from textual import work
 
 from tchat.errors import TchatError, UsageError
 from tchat.sanitize import printable
@@ -13,7 +14,9 @@ from tchat.sessions.records import Deleted, Message, Role
 from tchat.tui.conversation import Act, Conversation
 from tchat.tui.screens.dialogs import Dialogs
 from tchat.tui.widgets.prompt_draft import Draft
-from tchat.tui.widgets.transcript import Transcript
+
+if TYPE_CHECKING:
+    from tchat.tui.widgets.transcript.view import Transcript
 
 LEAVES = "Esc leaves it"
 
@@ -41,9 +44,9 @@ class Messages(Dialogs):
         self._purpose: Purpose | None = None
         self._deleted: list[Deleted] = []
 
-    @on(Transcript.ActionRequested)
     @work(group="message", exit_on_error=False)
-    async def _act_on_message(self, event: Transcript.ActionRequested) -> None:
+    async def on_transcript_action_requested(self, event: Transcript.ActionRequested) -> None:
+        """Do what is asked for with a message."""
         if event.action == "retry":
             self.retry(event.key)
         elif event.action == "copy":

@@ -20,7 +20,7 @@ from tchat.tui.widgets.status import StatusData, StatusLine
 from tchat.tui.widgets.transcript.entry import Entry, Key
 
 if TYPE_CHECKING:
-    from tchat.tui.widgets.transcript import Transcript
+    from tchat.tui.widgets.transcript.view import Transcript
 
 PENDING = "pending"  # key of a prompt until the store has given it an id
 Again = Callable[[], object]
@@ -36,6 +36,7 @@ class Telling(Screen[None]):
     def __init__(self, conversation: Conversation) -> None:
         super().__init__()
         self.conversation = conversation
+        self._transcript: Transcript | None = None
         self._progress = Progress()
         self._free = asyncio.Event()
         self._free.set()
@@ -47,10 +48,13 @@ class Telling(Screen[None]):
 
     @property
     def transcript(self) -> Transcript:
-        """The messages."""
-        from tchat.tui.widgets.transcript import Transcript
+        """The messages; made when they are first asked for, which is after the first picture."""
+        if self._transcript is None:
+            from tchat.tui.widgets.transcript.view import Transcript
 
-        return self.query_one(Transcript)
+            self._transcript = Transcript()
+            self.query_one("#messages").mount(self._transcript)
+        return self._transcript
 
     @property
     def prompt(self) -> Prompt:

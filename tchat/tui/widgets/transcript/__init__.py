@@ -3,8 +3,3 @@
 Text flows `entry` → `layout` (`document`, `plain`) → `column` → `painting`, and `view` is the
 widget. Nothing but `scrolling`, `painting`, `view` and `palette` knows of a running app.
 """
-
-from tchat.tui.widgets.transcript.entry import Entry, Key
-from tchat.tui.widgets.transcript.view import Transcript
-
-__all__ = ["Entry", "Key", "Transcript"]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rich.segment import Segment
 from rich.style import Style
-from rich.text import Text
 
-from tchat.markdown.highlight import Highlighter, language
 from tchat.tui.widgets.transcript.lines import Line, cut, filled, fold, line, prefixed, width
 from tchat.tui.widgets.transcript.palette import Palette, on
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 CODE = "code"  # the key of the block's number in a style's meta data
 
@@ -27,6 +30,8 @@ class Fence:
     """
 
     def __init__(self, info: str, number: int, palette: Palette, cells: int) -> None:
+        from tchat.markdown.highlight import Highlighter, language
+
         self._language = language(info)
         self._number = number
         self._palette = palette

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from markdown_it.token import Token
 from rich.segment import Segment
 from rich.style import Style
 
-from tchat.markdown.inline import parse_inline
 from tchat.sanitize import printable
 from tchat.tui.widgets.transcript.palette import Palette, on
+
+if TYPE_CHECKING:
+    from markdown_it.token import Token
 
 LINK = "link"  # the key of the address in a style's meta data
 
@@ -32,6 +34,8 @@ def inline(text: str, base: Style, palette: Palette) -> list[Segment]:
     """``text``, which begins no block, as segments on ``base``; addresses can be clicked."""
     if not _MARKS.search(text):
         return list(linked(text, base, palette))
+    from tchat.markdown.inline import parse_inline
+
     return list(_draw(parse_inline(text), base, palette))
 
 

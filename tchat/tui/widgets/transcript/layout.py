@@ -5,17 +5,20 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from rich.segment import Segment
 
 from tchat.sanitize import Printable, single_line
-from tchat.tui.widgets.transcript.code import Fence
-from tchat.tui.widgets.transcript.document import Document
 from tchat.tui.widgets.transcript.entry import Entry
 from tchat.tui.widgets.transcript.foot import FOLD, SEPARATOR, asking, foot
 from tchat.tui.widgets.transcript.lines import Line, cut, filled, line
 from tchat.tui.widgets.transcript.palette import Palette, on
 from tchat.tui.widgets.transcript.plain import PlainText
+
+if TYPE_CHECKING:
+    from tchat.tui.widgets.transcript.code import Fence
+    from tchat.tui.widgets.transcript.document import Document
 
 GUTTER = 2  # cells on the left, for the bars and the cursor
 MARGIN = 1  # cells on the right
@@ -76,7 +79,7 @@ class EntryLayout:
     @property
     def fences(self) -> Sequence[Fence]:
         """The blocks of code by their numbers."""
-        return self._body.fences if isinstance(self._body, Document) else ()
+        return () if isinstance(self._body, PlainText) else self._body.fences
 
     @property
     def folded(self) -> bool:
@@ -190,6 +193,8 @@ class EntryLayout:
 def _body(entry: Entry, form: Format) -> Document | PlainText:
     palette, cells = form.palette, form.cells
     if entry.role == "assistant":
+        from tchat.tui.widgets.transcript.document import Document
+
         return Document(palette, cells)
     if entry.role == "user":
         return PlainText(palette.user, palette, cells, band=True)
