@@ -126,8 +126,9 @@ class Context:
         params.abort_callback_data = self._cancel.address
         if self._shape is not None:
             self._shape(params)
-        backend().log.clear()
-        handle = self._lib.llama_init_from_model(self._model.handle, params)
+        handle = backend().attempted(
+            lambda: self._lib.llama_init_from_model(self._model.handle, params), self._cancel
+        )
         if not handle:
             raise self._refused(room, backend().log.reason())
         if self._adapt is not None:

@@ -14,7 +14,7 @@ from tchat.engine.cancel import Cancel
 from tchat.engine.candidates import Candidates
 from tchat.engine.events import Event, Loading, Notice, Restored
 from tchat.engine.kv import KVCache
-from tchat.engine.loaded import Loaded, context_notices, template_of
+from tchat.engine.loaded import Loaded, compile_ahead, context_notices, template_of
 from tchat.engine.mapping import ROOM, MapOptions, Mapping, Outcome, Task, head_of, prepared
 from tchat.engine.model import Model
 from tchat.engine.observer import Observer
@@ -152,6 +152,7 @@ class Engine:
         self._opening = self._opening or Opening(self.options, self.cancel)
         name = self.options.path.name
         yield Loading(name, 0.0)
+        compile_ahead(self.options)
         opening, model = self._opened_model()
         try:
             template = template_of(self.options, model)

@@ -12,12 +12,13 @@ import os
 import sys
 import types
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tchat.engine.cancel import Cancel, libc
 from tchat.errors import ModelError, StorageError
 from tchat.paths import private_file
 from tchat.sanitize import single_line
@@ -82,8 +83,29 @@ class Backend:
         self._callback = self.lib.llama_log_callback(
             lambda level, text, _: self.log.receive(level, text)
         )
-        self.lib.llama_log_set(self._callback, ctypes.c_void_p(0))
+        self._nothing = ctypes.cast(libc().abs, self.lib.llama_log_callback)
+        self._listen(self._callback)
         self.lib.llama_backend_init()
+
+    def attempted(self, make: Callable[[], Any], cancel: Cancel) -> Any:
+        """What ``make`` returns; where that is nothing, it is called again for llama.cpp's reason.
+
+        At first the log is off. Making a model or a context writes a thousand lines of it, nearly
+        all for llama.cpp's own developers, and each would wait for the GIL: 25 ms on a quiet
+        machine, ten times that beside a busy thread.
+        """
+        self._listen(self._nothing)
+        try:
+            made = make()
+        finally:
+            self._listen(self._callback)
+        if made or cancel.is_set():
+            return made
+        self.log.clear()
+        return make()
+
+    def _listen(self, callback: Any) -> None:
+        self.lib.llama_log_set(callback, ctypes.c_void_p(0))
 
 
 @cache

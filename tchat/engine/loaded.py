@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from tchat.engine.context import Context
 from tchat.engine.encoder import PromptEncoder
 from tchat.engine.events import Notice
+from tchat.engine.form import TemplateFailure, compiled
 from tchat.engine.kv import KVCache
 from tchat.engine.model import Model
 from tchat.engine.options import EngineOptions
@@ -34,6 +36,12 @@ class Loaded:
     def encoder(self) -> PromptEncoder:
         """Makes prompts of chats."""
         return PromptEncoder(self.model, self.template, self.context.size)
+
+
+def compile_ahead(options: EngineOptions) -> None:
+    """Compile the chat template of ``options``, while the model is still being loaded."""
+    with suppress(TemplateFailure):  # `template_of` will say it
+        compiled(options.template or "")
 
 
 def template_of(options: EngineOptions, model: Model) -> ChatTemplate:

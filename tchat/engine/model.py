@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import repeat
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -61,13 +62,15 @@ class Model:
         params.n_gpu_layers = (_ALL_LAYERS if gpu_layers < 0 else gpu_layers) if offload else 0
         params.load_mode = _LOAD_MODES[mmap, mlock]
         params.tensor_split = _shares(tensor_split, self._lib.llama_max_devices())
-        progress = self._lib.llama_progress_callback(lambda _share, _: not cancel.is_set())
+        progress = cancel.progress_callback(self._lib.llama_progress_callback)
         params.progress_callback = progress
+        params.progress_callback_user_data = cancel.going_address
         # Built by GCC 12, llama.cpp's AMX kernels load a tile configuration that was never written
         # and end the process (llama.cpp#20824); the library does not say what built it.
         params.use_extra_bufts = b"AMX_INT8 = 1" not in self._lib.llama_print_system_info()
-        backend().log.clear()
-        self._handle = self._lib.llama_model_load_from_file(_encoded(path), params)
+        self._handle = backend().attempted(
+            lambda: self._lib.llama_model_load_from_file(_encoded(path), params), cancel
+        )
         if not self._handle:
             if cancel.is_set():
                 raise InterruptedError
@@ -176,11 +179,13 @@ class Model:
 
     @cached_property
     def _special_strings(self) -> frozenset[str]:
-        attr = self._lib.llama_vocab_get_attr
+        # A function of our own without declared types: 7 ms for 50,000 tokens instead of 14.
+        attribute = self._lib._lib["llama_vocab_get_attr"]
+        kinds = map(attribute, repeat(ctypes.c_void_p(self._vocab)), range(self.facts.vocabulary))
         texts = (
             self._lib.llama_vocab_get_text(self._vocab, token)
-            for token in range(self.facts.vocabulary)
-            if attr(self._vocab, token) & (_CONTROL | _UNKNOWN)
+            for token, kind in enumerate(kinds)
+            if kind & (_CONTROL | _UNKNOWN)
         )
         return frozenset(text.decode("utf-8", "replace") for text in texts if text)
 
