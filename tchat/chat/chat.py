@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Container, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from tchat.chat.history import left_out, pinned_turns, starts_of, title_of, turns_of
@@ -22,6 +21,8 @@ from tchat.settings import Settings, Value
 
 if TYPE_CHECKING:
     from tchat.chat.model import ChatModel
+    from tchat.chat.outlook import Measure, Outlook
+    from tchat.engine.events import Reading
     from tchat.engine.template import Think
     from tchat.models.facts import ModelFacts
     from tchat.sessions.store import SessionStore
@@ -30,21 +31,6 @@ if TYPE_CHECKING:
 
 LEAVE_AT_ONCE = 0.3  # seconds that saving may hold up the end of the program,
 LEAVE_SHARE = 0.02  # and this share of the time that it saves
-
-
-@dataclass(frozen=True, slots=True)
-class Measure:
-    """Token counts of a draft.
-
-    Args:
-        draft: Tokens of its text.
-        used: Tokens of the context once it is sent.
-        context: Tokens that the context holds; `draft` and `used` are no more than that.
-    """
-
-    draft: int
-    used: int
-    context: int
 
 
 class Chat:
@@ -158,16 +144,30 @@ class Chat:
 
         May be called from another thread than the engine's.
         """
+        outlook = self._outlook(draft)
+        return outlook.measure() if outlook else None
+
+    def read_ahead(self, draft: str, going: Callable[[], bool]) -> Iterator[Reading]:
+        """Read what is sure of a prompt while it is being typed, for as long as it is wanted.
+
+        Nothing of it is stored, and what was read of the session stays as it is.
+        """
+        if outlook := self._outlook(draft):
+            yield from outlook.read(going)
+
+    def _outlook(self, draft: str) -> Outlook | None:
         model = self._model
         if model is None or not model.engine.is_loaded:
             return None
-        asked = [*self._history(), ChatMessage("user", draft)]
-        counts = model.engine.measure(asked, draft, self._think)
-        return Measure(*counts) if counts else None
+        from tchat.chat.outlook import Outlook
+
+        return Outlook(model.engine, self._history(), draft, self.settings)
 
     def _history(self) -> list[ChatMessage]:
         """What the next prompt begins with."""
         path = self.store.branch(self._session.id) if self._session else []
+        if path and path[-1].role is Role.USER:  # unanswered: the next prompt stands beside it
+            path = path[:-1]
         turns = kept(turns_of(path), self._first_turn(path), pinned_turns(path))
         return [*self._system(), *(each for turn in turns for each in turn)]
 

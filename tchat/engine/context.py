@@ -22,8 +22,8 @@ KV_TYPES = MappingProxyType({"f16": 1, "q8_0": 8, "q4_0": 2})  # enum ggml_type
 FLASH_ATTN = MappingProxyType({"auto": -1, "off": 0, "on": 1})  # enum llama_flash_attn_type
 MAX_OUTPUTS = 64  # rows of logits that buffers are made for; more make them anew. By default: 512
 SCRATCH = 1  # the sequence that a part of sequence 0 passes through, into a buffer and back
-
-FIRST_SLOT = 2  # sequences from here on are for replies written side by side
+AHEAD = 2  # the sequence of what is read of a prompt before it is sent
+FIRST_SLOT = 3  # sequences from here on are for replies written side by side
 
 Span = tuple[int, int]  # positions: from the first up to, and without, the second
 
@@ -105,7 +105,7 @@ class Context:
         self._handle: Any = None
         self._memory: Any = None
         self._room = 0
-        self._sequences = FIRST_SLOT
+        self._sequences = SCRATCH + 1
         self._begin(min(room or size, size))
         self._batch = self._lib.llama_batch_init(batch, 0, 1)
 
@@ -169,7 +169,8 @@ class Context:
     def widen(self, slots: int) -> bool:
         """Have sequences for ``slots`` replies side by side; False when what was held is lost.
 
-        Until it is called there are none: those of a recurrent model take memory.
+        With them, or for 0 slots alone, comes the one for reading `AHEAD`. Until it is called there
+        are none: those of a recurrent model take memory.
 
         Raises:
             DoesNotFit: There is not enough memory; what was held is still there.
@@ -345,10 +346,16 @@ class Context:
             self._lib.llama_memory_seq_rm(self._memory, SCRATCH, -1, -1)
         return done
 
-    def copy(self, source: int, target: int) -> None:
-        """Let sequence ``target`` hold what ``source`` holds; they share its cells."""
+    def copy(self, source: int, target: int, keep: int = -1) -> None:
+        """Let sequence ``target`` hold what ``source`` holds; they share its cells.
+
+        Args:
+            source: What is copied.
+            target: Where to; what it held is given back.
+            keep: The first so many tokens, of a model whose state is divisible; -1 for all.
+        """
         self.forget(target)
-        self._lib.llama_memory_seq_cp(self._memory, source, target, -1, -1)
+        self._lib.llama_memory_seq_cp(self._memory, source, target, -1, keep)
 
     def forget(self, sequence: int) -> None:
         """Give back the cells that only ``sequence`` holds."""

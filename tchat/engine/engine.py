@@ -85,6 +85,11 @@ class Engine:
         return self._loaded is not None
 
     @property
+    def loaded(self) -> Loaded | None:
+        """The model with its context; None before it is there."""
+        return self._loaded
+
+    @property
     def context_size(self) -> int:
         """Tokens that the context holds. The model must be loaded."""
         return self._ready.context.size

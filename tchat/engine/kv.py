@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from tchat.engine.context import Context, Slot
+from tchat.engine.context import AHEAD, Context, Slot
 from tchat.engine.model import Model
 from tchat.engine.stream import TextDecoder
-from tchat.errors import TchatError
+from tchat.errors import DoesNotFit, TchatError
 
 
 class KVCache:
@@ -19,6 +19,7 @@ class KVCache:
         self.tokens: list[int] = []
         # Replies written side by side, by sequence: their tokens behind those of sequence 0.
         self.branches: dict[int, list[int]] = {}
+        self.ahead: list[int] = []  # in sequence `AHEAD`: what is read of the next prompt
         self.reread = 0  # tokens that `reuse` had to give up because the model cannot trim
 
     def reserve(self, count: int) -> bool:
@@ -26,7 +27,8 @@ class KVCache:
 
         Where the model's state cannot be moved to a larger cache, it is read again.
         """
-        kept = self._context.reserve(count, all_sequences=bool(self.branches))
+        several = bool(self.branches or self.ahead)
+        kept = self._context.reserve(count, all_sequences=several)
         return kept or self._read_again()
 
     def widen(self, slots: int) -> bool:
@@ -45,29 +47,76 @@ class KVCache:
             raise TchatError("the KV cache cannot grow", "ask for fewer replies at a time")
 
     def adopt(self, prompt: Sequence[int]) -> None:
-        """Go on with the branch that ``prompt`` goes on with; the others are given back."""
-        if not self.branches:
+        """Go on with the branch that ``prompt`` goes on with; the others are given back.
+
+        What was read ahead is one of them.
+        """
+        held = {place: [*self.tokens, *tokens] for place, tokens in self.branches.items()}
+        if self.ahead:
+            held[AHEAD] = self.ahead
+        if not held:
             return
-        shares = {
-            sequence: self.matched([*self.tokens, *tokens], prompt)[0]
-            for sequence, tokens in self.branches.items()
-        }
-        best = max(shares, key=lambda sequence: shares[sequence])
-        whole = shares[best] == len(self.tokens) + len(self.branches[best])
-        if shares[best] > len(self.tokens) + 1 and (whole or self._model.facts.divisible):
+        shares = {place: self.matched(tokens, prompt)[0] for place, tokens in held.items()}
+        best = max(shares, key=lambda place: shares[place])
+        whole = shares[best] == len(held[best])
+        own = self.matched(self.tokens, prompt)[0]
+        if shares[best] > own + 1 and (whole or self._model.facts.divisible):
             self._context.copy(best, 0)
-            self.tokens += self.branches[best]
+            self.tokens = held[best]
         self.drop_branches()
 
     def drop_branches(self) -> None:
-        """Give back what the branches hold."""
-        for sequence in self.branches:
+        """Give back what the branches hold, and what was read ahead."""
+        for sequence in (*self.branches, AHEAD):
             self._context.forget(sequence)
-        self.branches = {}
+        self.branches, self.ahead = {}, []
+
+    def look_ahead(self, prompt: Sequence[int]) -> int:
+        """Cut what was read ahead down to what ``prompt`` begins with; returns its tokens.
+
+        Where the chat itself shares more with ``prompt``, what is read ahead begins with that.
+        Nothing of the chat itself changes. Room is made for all of ``prompt``.
+
+        Raises:
+            DoesNotFit: There is no room for it beside the chat itself.
+        """
+        if not self._context.widen(0):
+            self._read_again()
+        own = common_prefix(self.tokens, prompt)
+        if own < len(self.tokens) and not self._model.facts.divisible:
+            own = 0
+        shared = common_prefix(self.ahead, prompt)
+        if shared < own or (shared < len(self.ahead) and not self._context.trim(shared, AHEAD)):
+            self._context.copy(0, AHEAD, own) if own else self._context.forget(AHEAD)
+            self.ahead, shared = self.tokens[:own], own
+        del self.ahead[shared:]
+        cells = len(self.tokens) + len(prompt) - own
+        if cells > self._context.size:
+            raise DoesNotFit("the context has no room to read ahead", "send the prompt")
+        self.reserve(cells)
+        return len(self.ahead)
+
+    def read_ahead(self, tokens: Sequence[int]) -> bool:
+        """Decode ``tokens``, of one batch, behind what was read ahead; False when it was stopped.
+
+        `look_ahead` made room for them.
+        """
+        held = len(self.ahead)
+        slots = [Slot(token, held + offset, AHEAD) for offset, token in enumerate(tokens)]
+        done = False
+        try:
+            done = self._context.decode(slots)
+        finally:
+            if not done and not (held and self._context.trim(held, AHEAD)):
+                self._context.forget(AHEAD)
+                self.ahead = []
+        if done:
+            self.ahead += tokens
+        return done
 
     def _read_again(self) -> bool:
         """Read what was lost; False when it was stopped."""
-        self.branches = {}
+        self.branches, self.ahead = {}, []
         tokens, self.tokens = self.tokens, []
         return all(self.read(tokens)) if tokens else True
 
@@ -145,7 +194,7 @@ class KVCache:
     def clear(self) -> None:
         """Forget everything."""
         self._context.clear()
-        self.tokens, self.branches = [], {}
+        self.tokens, self.branches, self.ahead = [], {}, []
 
     def _guarded(self, slots: Sequence[Slot]) -> bool:
         done = False

@@ -153,6 +153,9 @@ class Settings:
         low=0,
         flag="-",
     )
+    read_while_typing: bool = setting(
+        True, "Let the model read a prompt while it is typed in the chat screen", flag="-"
+    )
     theme: str = setting("tchat-dark", "Colour theme of the chat screen", flag="-")
     sampling: Sampling = field(default_factory=Sampling)
     keys: Mapping[str, str] = field(default_factory=dict)

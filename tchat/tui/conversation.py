@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
-from tchat.chat.chat import Chat, Measure
+from tchat.chat.chat import Chat
 from tchat.chat.own_settings import is_own, own_settings
 from tchat.engine.async_runner import EngineThread
 from tchat.engine.cancel import Cancel
-from tchat.engine.events import Event
+from tchat.engine.events import Event, Reading
 from tchat.errors import StorageError, UsageError
 from tchat.paths import Paths
 from tchat.sessions.records import Deleted, Message, Session
@@ -21,6 +21,7 @@ from tchat.tui.entries import entries_of, entry_of
 from tchat.tui.widgets.transcript.entry import Entry
 
 if TYPE_CHECKING:
+    from tchat.chat.outlook import Measure
     from tchat.models.facts import ModelFacts
 
 T = TypeVar("T")
@@ -28,7 +29,16 @@ Act = Callable[[Chat], Iterator[Event]]
 
 # Settings that a loaded model goes on with; the others are what it is loaded by.
 LIVE = frozenset(
-    {"system", "think", "show_reasoning", "show_details", "markdown", "log_chats", "theme"}
+    {
+        "system",
+        "think",
+        "show_reasoning",
+        "show_details",
+        "markdown",
+        "log_chats",
+        "read_while_typing",
+        "theme",
+    }
 )
 
 
@@ -66,7 +76,8 @@ class Conversation:
         self._ground = store  # the lasting one, or that of the private session
         self._unsaved: list[ShelteredStore] = []
         self._store = ShelteredStore(store)
-        self._asked = 0  # how often the engine was asked for something
+        self._asked = 0  # how often the engine was asked for something that cannot wait
+        self._ahead = 0  # how often it was asked to read ahead, or to leave that
         self._closed = False
         self._engine = EngineThread(self.cancel)
         self._chat = Chat(settings, paths, self._store, cancel=self.cancel)
@@ -94,7 +105,7 @@ class Conversation:
     async def close(self) -> None:
         """Stop what is running, store what is only in memory, and free the model."""
         self._closed = True
-        self.cancel.set()
+        self._interrupt()
         await self._engine.run(self._chat.close)
         self._engine.close()
         await self._try_to_store()
@@ -105,7 +116,7 @@ class Conversation:
 
     def stream(self, act: Act) -> AsyncIterator[list[Event]]:
         """Do something with the chat; yields its events in batches."""
-        self._asked += 1
+        self._interrupt()
 
         def begin() -> Iterator[Event]:
             self.cancel.clear()
@@ -116,8 +127,43 @@ class Conversation:
     async def save(self) -> None:
         """Save on disk what the model has read of the session; stops when there is other work."""
         if not self._closed:
+            self.leave_draft()
             chat, asked = self._chat, self._asked
             await self._engine.run(lambda: chat.keep(lambda: self._asked == asked))
+
+    async def read_ahead(self, draft: str, told: Callable[[Reading], object]) -> None:
+        """Read a draft while nothing else is to be done, until another one or nothing is wanted.
+
+        Args:
+            draft: The full text of what would be sent.
+            told: Called on the event loop with how far it is.
+        """
+        self.leave_draft()
+        asked, wanted, loop = self._asked, self._ahead, asyncio.get_running_loop()
+
+        def going() -> bool:
+            return (self._asked, self._ahead) == (asked, wanted) and not self._closed
+
+        def tell(event: Reading) -> None:
+            if going():
+                told(event)
+
+        def read() -> None:
+            self.cancel.clear()  # `_interrupt` counts first: what it stops is not going
+            if going():
+                for event in self._chat.read_ahead(draft, going):
+                    loop.call_soon_threadsafe(tell, event)
+
+        await self._engine.run(read)
+
+    def leave_draft(self) -> None:
+        """Stop reading ahead, soon; what was read is kept for as long as it may be of use."""
+        self._ahead += 1
+
+    def _interrupt(self) -> None:
+        """Stop what the engine does, at once."""
+        self._asked += 1
+        self.cancel.set()
 
     async def measure(self, draft: str) -> Measure | None:
         """Exact tokens of a draft; None while the model is not loaded."""
@@ -212,7 +258,7 @@ class Conversation:
 
     async def _leave(self) -> None:
         """Stop what runs; keep what could not be stored for another try."""
-        self.cancel.set()
+        self._interrupt()
         await self._engine.run(lambda: None)
         if self._store.failure is not None:
             self._unsaved.append(self._store)
@@ -236,7 +282,7 @@ class Conversation:
             )
             self._chat.own = self._own
 
-        self.cancel.set()
+        self._interrupt()
         await self._engine.run(rejoin)
 
     # A disk that cannot be written

@@ -13,6 +13,7 @@ MEASUREMENTS = (
     "startup",
     "threads",
     "turns",
+    "typing",
     "tui_transcript",
     "tui_keys",
     "tui_decode",

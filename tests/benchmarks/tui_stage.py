@@ -14,7 +14,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tchat.chat.chat import Chat, Measure
+from tchat.chat.chat import Chat
+from tchat.chat.outlook import Measure
 from tchat.engine.events import Event, Finished, Reason, Stored, Timings, Token, Usage
 from tchat.paths import user_paths
 from tchat.sessions.records import Role, Status

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tchat.chat.chat import Measure
+from tchat.chat.outlook import Measure
 from tchat.chat.own_settings import own_settings, with_own
 from tchat.engine.events import Chosen, Event, Finished, Notice, Reason, Stored, Token
 from tchat.engine.turns import ChatMessage

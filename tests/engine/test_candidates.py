@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tchat.engine.context import FIRST_SLOT
 from tchat.engine.engine import Engine
 from tchat.engine.events import Candidate, Event, Finished, Reading, Reason, Token
 from tchat.engine.turns import ChatMessage
@@ -160,7 +161,7 @@ def test_log_probabilities_are_those_of_the_tokens(
 ) -> None:
     engine = open_engine(tiny_model)
     reply = ends(engine.candidates(ASKED, DRAWN, 2))[1]
-    known = engine._ready.kv.branches[3][1:]  # behind the last token of the prompt
+    known = engine._ready.kv.branches[FIRST_SLOT + 1][1:]  # behind the last token of the prompt
     observer = open_engine(tiny_model)
     list(observer.load())
     prompt = observer.prompt_tokens(ASKED)

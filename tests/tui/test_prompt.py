@@ -151,6 +151,16 @@ async def test_a_small_paste_is_text_and_is_made_safe() -> None:
         assert is_tame(app)
 
 
+async def test_the_row_that_is_typed_in_stays_in_view() -> None:
+    async with staged() as (_, pilot, app):
+        await paste(pilot, "word " * 200)
+        area = app.query_one(PromptArea)
+        for _ in range(8):  # at one of these the word goes to a row of its own
+            await pilot.press("x")
+            row = area.cursor_screen_offset.y - area.region.y
+            assert 0 < row <= area.size.height
+
+
 async def test_a_command_is_completed_by_tab_and_by_enter() -> None:
     async with staged() as (prompt, pilot, app):
         for key in ("tab", "enter"):

@@ -15,7 +15,6 @@ from textual.actions import SkipAction
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
-from textual.timer import Timer
 
 from tchat.chat.commands import Call, parse_input
 from tchat.chat.file_names import file_names
@@ -27,9 +26,9 @@ from tchat.sessions.records import Session
 from tchat.tui.conversation import Conversation
 from tchat.tui.entries import maker
 from tchat.tui.keys import KEYS, KeyAction, Scope, bindings, declared, show_key
-from tchat.tui.screens.commands import Commands
 from tchat.tui.screens.dialogs import SCREEN_COMMANDS
-from tchat.tui.screens.turns import full_prompt, load
+from tchat.tui.screens.drafts import Drafts
+from tchat.tui.screens.turns import load
 from tchat.tui.widgets.completion_match import Candidate
 from tchat.tui.widgets.greeting import Greeting
 from tchat.tui.widgets.meter import Meter
@@ -51,12 +50,11 @@ GREETED = (
     ("chat.theme", "theme"),
     ("chat.help", "all keys"),
 )
-COUNT_DELAY = 0.12  # seconds of rest before a draft is counted
 WARM = {"python": "def f(x): return 1", "bash": "ls | wc", "json": "[1]"}
 TWICE = 2.0  # seconds within which a second Ctrl+C quits
 
 
-class ChatScreen(Commands):
+class ChatScreen(Drafts):
     """Transcript, prompt, meter, status line; the sessions at the side.
 
     Args:
@@ -79,9 +77,7 @@ class ChatScreen(Commands):
         self._first_session = session
         self._first_draft = draft
         self._problem = problem
-        self._count_timer: Timer | None = None
         self._interrupted = 0.0
-        self._capacity = 0
         self._model_name = ""
         self._quantization = ""
         self._history = InputHistory(conversation.paths.config)
@@ -197,30 +193,6 @@ class ChatScreen(Commands):
             self.notify(str(error), severity="error", markup=False)
             return
         self.prompt.load(replace(event.draft, text=text))
-
-    # The meter
-
-    @on(Prompt.Changed)
-    def _count_soon(self) -> None:
-        if self._count_timer is not None:
-            self._count_timer.stop()
-        self._count_timer = self.set_timer(COUNT_DELAY, self.count_draft)
-
-    @work(group="count", exclusive=True, exit_on_error=False)
-    async def count_draft(self) -> None:
-        """Count the draft, exactly, beside whatever the engine does."""
-        draft = self.prompt.draft
-        try:
-            text = await asyncio.to_thread(full_prompt, draft)
-        except TchatError:
-            text = draft.full_text  # a file that is not there is told when it is sent
-        measure = await self.conversation.measure(text)
-        if measure is not None:
-            self._capacity = measure.context
-            if not text and not self.busy:
-                self._progress.hold(measure.used if self.conversation.session else 0)
-            self.query_one(Meter).show(measure.draft if text else 0, measure.used, measure.context)
-            self.show_status()
 
     # The status line
 

@@ -132,6 +132,11 @@ class Messages(Dialogs):
         self.transcript.leave()
         self.prompt.focus()
 
+    @property
+    def has_purpose(self) -> bool:
+        """Whether the prompt is for something else than the next message."""
+        return self._purpose is not None
+
     def leave_purpose(self) -> bool:
         """Let the prompt be for the next message again; whether it was for something else."""
         was, self._purpose = self._purpose, None

@@ -176,6 +176,10 @@ class Turns(Replies):
     async def _save(self) -> None:
         if not self.busy:
             await self.conversation.save()
+            self.count_draft()  # it is read on
+
+    def count_draft(self) -> object:
+        """Called when the draft is to be counted, and read where there is time for it."""
 
     # The queue
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from textual.content import Content
 
-from tchat.tui.widgets.gauge import gauge, level_of
+from tchat.tui.widgets.gauge import bar, gauge, level_of
 from tchat.tui.widgets.row import Part, Row
 
 COUNTING = "…"
 BAR = 16
+READ_BAR = 6
 
 
 class Meter(Row):
@@ -21,13 +22,16 @@ class Meter(Row):
     Meter { color: $text-muted; }
     """
 
-    def show(self, draft: int | None, used: int | None, context: int) -> None:
+    def show(
+        self, draft: int | None, used: int | None, context: int, read: float | None = None
+    ) -> None:
         """Show token counts.
 
         Args:
             draft: Tokens of the draft; None while they are counted.
             used: Tokens of the context once the draft is sent; None while they are counted.
             context: Tokens of the context; 0 while no model is known, which shows nothing.
+            read: The share of the draft, 0..1, that is read before it is sent; None for nothing.
         """
         if context <= 0:
             self.set_parts([])
@@ -36,7 +40,7 @@ class Meter(Row):
         elif draft == 0 and not level_of(used, context).word:
             self.set_parts([_room(used, context)])
         else:
-            self.set_parts(_text(draft, used, context), _gauge(used, context))
+            self.set_parts(_text(draft, used, context, read), _gauge(used, context))
 
 
 def _counting(draft: int | None, context: int) -> list[Part]:
@@ -46,12 +50,22 @@ def _counting(draft: int | None, context: int) -> list[Part]:
     ]
 
 
-def _text(draft: int | None, used: int, context: int) -> list[Part]:
+def _text(draft: int | None, used: int, context: int, read: float | None) -> list[Part]:
     return [
         Part(_forms(f"draft {_count(draft)}", ""), (5,)),
+        _read(read),
         Part(_forms(f"after sending {used:,} of {context:,}", f"{used:,}/{context:,}"), (2,)),
         _room(used, context),
     ]
+
+
+def _read(share: float | None) -> Part:
+    if share is None:
+        return Part((Content(""),))
+    if share >= 1:
+        return Part(_forms("✓ read", "✓", ""), (4, 6), " ")
+    told = f"{share:.0%} read"
+    return Part(_forms(f"{bar(share, READ_BAR)} {told}", told, ""), (1, 6), " ")
 
 
 def _room(used: int, context: int) -> Part:

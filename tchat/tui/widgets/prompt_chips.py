@@ -44,7 +44,11 @@ class ChipArea(TextArea):
         top, bottom = edit.top, edit.bottom
         edit.from_location = self._edge(top, after=False)
         edit.to_location = self._edge(bottom, after=True) if bottom != top else edit.from_location
-        return super().edit(edit)
+        rows = self.virtual_size.height
+        result = super().edit(edit)
+        if self.virtual_size.height != rows:
+            self.scroll_cursor_visible()  # TextArea scrolled before it knew of the new row
+        return result
 
     def _validate_selection(self, selection: Selection) -> Selection:
         start, end = super()._validate_selection(selection)

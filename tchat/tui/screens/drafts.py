@@ -1,0 +1,102 @@
+"""The draft: counted while it is typed, and read by the model while that has nothing to do."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from textual import on, work
+from textual.timer import Timer
+
+from tchat.chat.commands import Call, parse_input
+from tchat.errors import TchatError, UsageError
+from tchat.tui.conversation import Conversation
+from tchat.tui.screens.commands import Commands
+from tchat.tui.screens.dialogs import SCREEN_COMMANDS
+from tchat.tui.screens.turns import full_prompt
+from tchat.tui.widgets.meter import Meter
+from tchat.tui.widgets.prompt import Prompt
+from tchat.tui.widgets.prompt_draft import Draft
+
+if TYPE_CHECKING:
+    from tchat.chat.outlook import Measure
+    from tchat.engine.events import Reading
+
+COUNT_DELAY = 0.12  # seconds of rest before a draft is counted
+FEW = 24  # tokens that are read too soon to be told of
+
+
+class Drafts(Commands):
+    """The part of the chat screen that looks at what is being typed."""
+
+    def __init__(self, conversation: Conversation) -> None:
+        super().__init__(conversation)
+        self._count_timer: Timer | None = None
+        self._capacity = 0
+        self._measure: Measure | None = None
+        self._read: float | None = None  # the share of the draft that is read
+
+    @on(Prompt.Changed)
+    def _count_soon(self) -> None:
+        if self._count_timer is not None:
+            self._count_timer.stop()
+        self._count_timer = self.set_timer(COUNT_DELAY, self.count_draft)
+
+    @work(group="count", exclusive=True, exit_on_error=False)
+    async def count_draft(self) -> None:
+        """Count the draft, exactly, beside whatever the engine does; then let it be read."""
+        draft = self.prompt.draft
+        try:
+            text = await asyncio.to_thread(full_prompt, draft)
+        except TchatError:
+            text = draft.full_text  # a file that is not there is told when it is sent
+        self._measure = measure = await self.conversation.measure(text)
+        if measure is None:
+            return
+        self._capacity = measure.context
+        if not text and not self.busy:
+            self._progress.hold(measure.used if self.conversation.session else 0)
+        message = self._message_of(draft) if self.conversation.settings.read_while_typing else None
+        if message is None:
+            self._read = None
+        self._show_measure()
+        self.show_status()
+        await self._read_ahead(message)
+
+    async def _read_ahead(self, message: Draft | None) -> None:
+        """Let the model read a message that is not sent yet, while it has nothing else to do."""
+        if message is None or self.busy:
+            self.conversation.leave_draft()
+            return
+        try:
+            text = await asyncio.to_thread(full_prompt, message)
+        except TchatError:
+            return
+        if not self.busy:
+            await self.conversation.read_ahead(text, self._note_read)
+
+    def _note_read(self, event: Reading) -> None:
+        if self.busy or FEW >= event.total - event.done > 0:
+            return
+        self._read = event.done / event.total
+        self._show_measure()
+
+    def _show_measure(self) -> None:
+        if (measure := self._measure) is not None:
+            draft = measure.draft if self.prompt.draft.text else 0
+            self.query_one(Meter).show(draft, measure.used, measure.context, self._read)
+
+    def _message_of(self, draft: Draft) -> Draft | None:
+        """What would go to the model as the next message if the draft were sent now."""
+        if not draft.text.strip() or self.has_purpose:
+            return None
+        from tchat.chat.candidates import parse_try
+
+        try:
+            parsed = parse_input(draft.full_text, SCREEN_COMMANDS)
+            if isinstance(parsed, Call):
+                text = parse_try(parsed.argument)[1] if parsed.command.name == "try" else ""
+                return Draft(text, files=draft.files) if text else None
+        except UsageError:
+            return None
+        return draft if parsed == draft.full_text else Draft(parsed, files=draft.files)
