@@ -1,0 +1,217 @@
+"""A session joined to a model: loaded when it is needed, and what was read is not read again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Self
+
+from tchat.chat.history import left_out, pinned_turns, starts_of, turns_of
+from tchat.chat.window import fit, kept, reply_room
+from tchat.engine.cancel import Cancel
+from tchat.engine.events import Event, Notice
+from tchat.engine.turns import ChatMessage
+from tchat.paths import Paths
+from tchat.sessions.records import Message, Role, Session
+from tchat.settings import Settings, Value
+
+if TYPE_CHECKING:
+    from tchat.chat.model import ChatModel
+    from tchat.chat.outlook import Measure, Outlook
+    from tchat.engine.events import Reading
+    from tchat.engine.template import Think
+    from tchat.models.facts import ModelFacts
+    from tchat.sessions.store import SessionStore
+
+LEAVE_AT_ONCE = 0.3  # seconds that saving may hold up the end of the program,
+LEAVE_SHARE = 0.02  # and this share of the time that it saves
+
+
+class Joined:
+    """The part of a `Chat` that holds the model and knows what the next prompt consists of."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        paths: Paths,
+        store: SessionStore,
+        *,
+        session: Session | None = None,
+        cancel: Cancel | None = None,
+        model: ChatModel | None = None,
+    ) -> None:
+        self.settings = settings
+        self.cancel = cancel or Cancel()
+        self.store = store
+        self.own: Mapping[str, Value] = {}  # what a new session sets for itself
+        self._paths = paths
+        self._session = session
+        self._model = model
+        self._window_start: int | None = None  # the question that the last prompt began with
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Save what was read, and free the model. The store stays open: it is the caller's."""
+        if self._model is not None:
+            self.cancel.clear()  # nothing runs any more that it could stop
+            self.keep(leaving=True)
+            self._model.engine.close()
+            self._model = None
+
+    def release(self) -> ChatModel | None:
+        """Hand the model to another chat; this one has none from then on."""
+        self.cancel.clear()  # as in `close`
+        self.keep()
+        model, self._model = self._model, None
+        return model
+
+    def keep(self, wanted: Callable[[], bool] = lambda: True, *, leaving: bool = False) -> int:
+        """Save on disk what the model has read of this session; returns how many tokens.
+
+        Only a part of it when it is no longer ``wanted`` or ``cancel`` is set meanwhile, or,
+        ``leaving``, when it takes longer than 0.3 seconds or a fiftieth of the reading.
+        """
+        if self._model is None or self._session is None or self.store.path is None:
+            return 0
+        engine, started = self._model.engine, time.monotonic()
+        patience = LEAVE_AT_ONCE + LEAVE_SHARE * engine.reading_time(engine.held)
+
+        def going() -> bool:
+            late = leaving and time.monotonic() - started > patience
+            return wanted() and not late and not self.cancel.is_set()
+
+        return engine.save(going, leaving=leaving)
+
+    def forget(self, session_id: str) -> None:
+        """Remove what is saved of a session that was deleted, or changed in its middle.
+
+        May be called from another thread than the engine's.
+        """
+        from tchat.chat.snapshots import forget_sessions
+
+        if self._model is not None:
+            self._model.engine.disown(session_id)
+        forget_sessions(self._paths, [session_id])
+
+    @property
+    def session(self) -> Session | None:
+        """The session; None before the first prompt of a new one.
+
+        It may be replaced by what it is after a change, such as of its title or system prompt.
+        """
+        return self._session
+
+    @session.setter
+    def session(self, session: Session) -> None:
+        self._session = session
+
+    @property
+    def facts(self) -> ModelFacts | None:
+        """What is known of the model's file; None before it was needed."""
+        return self._model.facts if self._model else None
+
+    def load(self) -> Iterator[Event]:
+        """Load the model, and restore what is saved of the session, before the first prompt."""
+        model = yield from self._ready()
+        if model is not None and self._session is not None:
+            self._hold(model)
+            yield from model.engine.prepare(self._history(), self._think)
+
+    def measure(self, draft: str) -> Measure | None:
+        """Exact tokens of a draft; None while the model is not loaded.
+
+        May be called from another thread than the engine's.
+        """
+        outlook = self._outlook(draft)
+        return outlook.measure() if outlook else None
+
+    def read_ahead(self, draft: str, going: Callable[[], bool]) -> Iterator[Reading]:
+        """Read what is sure of a prompt while it is being typed, for as long as it is wanted.
+
+        Nothing of it is stored, and what was read of the session stays as it is.
+        """
+        if outlook := self._outlook(draft):
+            yield from outlook.read(going)
+
+    def _outlook(self, draft: str) -> Outlook | None:
+        model = self._model
+        if model is None or not model.engine.is_loaded:
+            return None
+        from tchat.chat.outlook import Outlook
+
+        return Outlook(model.engine, self._history(), draft, self.settings)
+
+    def _history(self) -> list[ChatMessage]:
+        """What the next prompt begins with."""
+        path = self.store.branch(self._session.id) if self._session else []
+        if path and path[-1].role is Role.USER:  # unanswered: the next prompt stands beside it
+            path = path[:-1]
+        turns = kept(turns_of(path), self._first_turn(path), pinned_turns(path))
+        return [*self._system(), *(each for turn in turns for each in turn)]
+
+    # For what is sent
+
+    def _ready(self) -> Generator[Event, None, ChatModel | None]:
+        """The model, loaded; None when the user stopped that."""
+        try:
+            if self._model is None:
+                from tchat.chat.model import open_model
+
+                self._model = yield from open_model(self.settings, self._paths, self.cancel)
+            yield from self._model.engine.load()
+        except InterruptedError:
+            return None
+        return self._model
+
+    def _hold(self, model: ChatModel) -> None:
+        """Let what the model reads from now on be saved for this session, unless it is private."""
+        if self._session is not None and self.store.path is not None:
+            model.engine.hold(self._session.id)
+        else:
+            model.engine.hold("")
+
+    def _window(
+        self, model: ChatModel, question: Message, begun: Sequence[ChatMessage]
+    ) -> Generator[Event, None, Sequence[ChatMessage]]:
+        """The messages of the prompt: system, the turns that fit, ``question``, ``begun``."""
+        engine = model.engine
+        path = self.store.path_to(question.id)
+        room = engine.context_size - reply_room(
+            engine.context_size, self.settings.sampling.max_tokens
+        )
+        *turns, last = turns_of(path)
+        before = self._first_turn(path)
+        window = fit(
+            self._system(),
+            [*turns, [*last, *begun]],
+            room=room,
+            count=lambda messages: engine.count(messages, self._think, continue_final=bool(begun)),
+            first=before,
+            pinned=pinned_turns(path),
+        )
+        if window.first > before and window.left_out:
+            yield Notice("window", left_out(path, window.left_out, engine.context_size))
+        self._window_start = starts_of(path)[window.first]
+        return window.messages
+
+    def _first_turn(self, path: Sequence[Message]) -> int:
+        """The turn of ``path`` that the window of the last prompt began with.
+
+        The first on another branch, which need not be as long: there the window begins afresh.
+        """
+        starts = starts_of(path)
+        return starts.index(self._window_start) if self._window_start in starts else 0
+
+    def _system(self) -> list[ChatMessage]:
+        system = self._session.system if self._session else self.settings.system
+        return [ChatMessage("system", system)] if system else []
+
+    @property
+    def _think(self) -> Think:
+        think: Think = self.settings.think  # type: ignore[assignment]  # checked by its choices
+        return think
