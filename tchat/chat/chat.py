@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from tchat.chat.history import title_of
 from tchat.chat.joined import Joined
-from tchat.engine.events import Event, Stored
+from tchat.engine.events import Event, Finished, Stored
 from tchat.engine.turns import ChatMessage
 from tchat.errors import UsageError
 from tchat.sessions.records import Message, Role
@@ -199,6 +199,7 @@ class Chat(Joined):
             yield from _unwritten()
             return
         from tchat.chat.journal import Journal
+        from tchat.chat.speed import note_speed
 
         messages = yield from self._window(model, question, begun)
         text, reasoning = (begun[0].content, begun[0].reasoning) if begun else ("", "")
@@ -211,6 +212,8 @@ class Chat(Joined):
             for event in generate(model, messages):
                 if notice := journal.take(event):
                     yield notice
+                if isinstance(event, Finished):
+                    note_speed(self._paths, model.facts, event)
                 yield event
         finally:
             journal.close()

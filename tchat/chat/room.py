@@ -17,10 +17,10 @@ from tchat.models.memory import Memory, main_memory
 from tchat.settings import Settings
 
 
-def this_machine(speed: float = 0.0) -> Machine:
+def this_machine() -> Machine:
     """What a model can be loaded into here, now."""
     gpus = tuple(Memory(gpu.free, gpu.total, gpu.name, gpu.shared) for gpu in devices())
-    return Machine(main_memory(), gpus, speed)
+    return Machine(main_memory(), gpus)
 
 
 def plan_of(settings: Settings, facts: ModelFacts) -> Plan:

@@ -158,8 +158,6 @@ class Engine:
         name = self.options.path.name
         yield Loading(name, 0.0)
         compile_ahead(self.options)
-        if self.snapshots is not None:
-            self.snapshots.open()
         opening, model = self._opened_model()
         try:
             template = template_of(self.options, model)
@@ -224,7 +222,7 @@ class Engine:
         encoder = self._ready.encoder
         prompt = encoder.for_reply(messages, sampling, think, continue_final=continue_final)
         yield from prompt.notices
-        restored = yield from self._restored(prompt.tokens, messages)
+        restored = yield from self._restored(prompt.tokens)
         run = Run(self._ready, prompt, sampling, seed, self.cancel, restored=restored)
         yield from run.events(self._time_of_loading())
         self._note(run)
@@ -264,7 +262,7 @@ class Engine:
         encoder = self._ready.encoder
         prompt = encoder.for_reply(messages, sampling, think, continue_final=continue_final)
         yield from prompt.notices
-        restored = yield from self._restored(prompt.tokens, messages)
+        restored = yield from self._restored(prompt.tokens)
         run = Candidates(
             self._ready, prompt, sampling, seeds, self.cancel, stopped=stopped, restored=restored
         )
@@ -305,7 +303,7 @@ class Engine:
             return
         prompt = self._ready.encoder.for_answer(messages)
         yield from prompt.notices
-        restored = yield from self._restored(prompt.tokens, messages)
+        restored = yield from self._restored(prompt.tokens)
         run = Run(self._ready, prompt, Sampling(), 0, self.cancel, restored=restored)
         yield from run.choice(labels, self._time_of_loading())
         self._note(run)
@@ -316,7 +314,7 @@ class Engine:
         if messages and self.snapshots is not None:
             with suppress(DoesNotFit):
                 prompt = self._ready.encoder.prompt(messages, think, quiet=True)
-                yield from self._restored(prompt.tokens, messages)
+                yield from self._restored(prompt.tokens)
 
     def hold(self, session: str) -> None:
         """Let what is read from now on be saved for ``session``; for none, nothing is."""
@@ -382,14 +380,13 @@ class Engine:
 
     # Parts
 
-    def _restored(
-        self, tokens: Sequence[int], messages: Sequence[ChatMessage] = ()
-    ) -> Generator[Event, None, Restored | None]:
-        """Take from disk what it holds of a prompt, which asks ``messages``."""
+    def _restored(self, tokens: Sequence[int]) -> Generator[Event, None, Restored | None]:
+        """Take from disk what it holds of a prompt."""
         self._ready.kv.adopt(tokens)
-        if self.snapshots is None:
-            return None
-        return (yield from self.snapshots.restored(self._ready, tokens, messages))
+        restored = self.snapshots.restore(self._ready, tokens) if self.snapshots else None
+        if restored is not None:
+            yield restored
+        return restored
 
     def _note(self, run: Run | Candidates) -> None:
         if self.snapshots is not None:

@@ -100,44 +100,12 @@ def fit_head(
     seed: int = 0,
 ) -> Head:
     """Fit a head; layer, penalty and emphasis have the least loss on held-out groups."""
-    heads = fit_heads(features, labels, groups, layers, seed=seed)
-    return min(heads.values(), key=lambda each: each.loss).head
-
-
-@dataclass(frozen=True, slots=True)
-class FittedHead:
-    """A head, and what its like made of the examples when they did not see them.
-
-    Args:
-        head: Fitted on all examples.
-        loss: On held-out groups.
-        held_out: Calibrated logit of each example by a fit that did not see its group.
-    """
-
-    head: Head
-    loss: float
-    held_out: Vector
-
-
-def fit_heads(
-    features: Sequence[Features],
-    labels: Labels,
-    groups: Sequence[object],
-    layers: Sequence[int],
-    *,
-    seed: int = 0,
-) -> dict[int, FittedHead]:
-    """`fit_head` for each layer by itself."""
-    heads = {}
-    for layer, found in _best_by_layer(features, labels, groups, layers, seed).items():
-        data = matrix(features, layer)
-        center, spread = standard(data, found.emphasis)
-        line = fit((data - center) / spread, labels, found.penalty)
-        calibration = Calibration.fit(found.scores, labels)
-        head = Head(layer, center, spread, line, calibration)
-        held_out = calibration.slope * found.scores + calibration.offset
-        heads[layer] = FittedHead(head, found.loss, held_out)
-    return heads
+    found = _best(features, labels, groups, layers, seed)
+    data = matrix(features, found.layer)
+    center, spread = standard(data, found.emphasis)
+    line = fit((data - center) / spread, labels, found.penalty)
+    calibration = Calibration.fit(found.scores, labels)
+    return Head(found.layer, center, spread, line, calibration)
 
 
 def quality(
@@ -180,7 +148,11 @@ def layer_quality(
     seed: int = 0,
 ) -> Mapping[int, float]:
     """The held-out AUC that each layer reaches by itself."""
-    best = _best_by_layer(features, labels, groups, layers, seed)
+    found = _candidates(features, labels, groups, layers, seed)
+    best: dict[int, _Candidate] = {}
+    for each in found:
+        if each.layer not in best or each.loss < best[each.layer].loss:
+            best[each.layer] = each
     return {layer: auc(each.scores, labels) for layer, each in best.items()}
 
 
@@ -193,18 +165,15 @@ class _Candidate:
     loss: float
 
 
-def _best_by_layer(
+def _best(
     features: Sequence[Features],
     labels: Labels,
     groups: Sequence[object],
     layers: Sequence[int],
     seed: int,
-) -> dict[int, _Candidate]:
-    best: dict[int, _Candidate] = {}
-    for each in _candidates(features, labels, groups, layers, seed):
-        if each.layer not in best or each.loss < best[each.layer].loss:
-            best[each.layer] = each
-    return best
+) -> _Candidate:
+    found = _candidates(features, labels, groups, layers, seed)
+    return min(found, key=lambda each: each.loss)
 
 
 def _candidates(

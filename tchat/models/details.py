@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +16,8 @@ TOKENS = "tokenizer.ggml.tokens"
 ID_ENDING = "_token_id"
 TEMPLATE = "tokenizer.chat_template"
 LICENCE = ("general.license.name", "general.license", "general.license.link")
+
+ReadStrings = Callable[[Array, Iterable[int]], Mapping[int, str]]
 
 
 class SpecialToken(NamedTuple):
@@ -70,6 +72,17 @@ def read_details(path: Path) -> Details:
     """
     header = read_header(path)
     headers = (header, *read_parts(further_parts(path, header)))
+    whole = replace(header, tensors=tuple(t for each in headers for t in each.tensors))
+    return details_of(whole, lambda array, places: read_strings(path, array, places))
+
+
+def details_of(header: Header, strings: ReadStrings) -> Details:
+    """The details that a header tells, with the tensors of all parts.
+
+    Args:
+        header: Of the model.
+        strings: Reads elements of a long array of strings by their places.
+    """
     return Details(
         version=header.version,
         licence=next(filter(None, map(header.text, LICENCE)), ""),
@@ -79,28 +92,25 @@ def read_details(path: Path) -> Details:
             for key in header.metadata
             if key.startswith(f"{TEMPLATE}.")
         ),
-        special=tuple(_special(path, header)),
+        special=tuple(_special(header, strings)),
         adds={mark: _flag(header, f"tokenizer.ggml.add_{mark}_token") for mark in ("bos", "eos")},
-        tensors=_by_type(tensor for each in headers for tensor in each.tensors),
+        tensors=_by_type(header.tensors),
         metadata={key: value for key, value in header.metadata.items() if key != TEMPLATE},
     )
 
 
-def _special(path: Path, header: Header) -> Iterator[SpecialToken]:
+def _special(header: Header, strings: ReadStrings) -> Iterator[SpecialToken]:
     numbers = {
         key.rpartition(".")[2].removesuffix(ID_ENDING): value
         for key, value in header.metadata.items()
         if key.startswith("tokenizer.ggml.") and key.endswith(ID_ENDING) and is_integer(value)
     }
-    texts = _texts(path, header.metadata.get(TOKENS), numbers.values())
+    tokens = header.metadata.get(TOKENS)
+    texts: Mapping[int, str] = {}
+    if isinstance(tokens, Array) and tokens.type == STRING:
+        texts = strings(tokens, numbers.values())
     for role, number in numbers.items():
         yield SpecialToken(role, number, texts.get(number))
-
-
-def _texts(path: Path, tokens: Value | None, numbers: Iterable[int]) -> dict[int, str]:
-    if not isinstance(tokens, Array) or tokens.type != STRING:
-        return {}
-    return read_strings(path, tokens, numbers)
 
 
 def _flag(header: Header, key: str) -> bool | None:

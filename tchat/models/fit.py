@@ -21,6 +21,8 @@ FLOAT, HALF = 4, 2  # bytes
 PER_TOKEN_STRING = 150  # bytes of a token or a merge in the vocabulary's tables
 FIXED = 4 << 20  # bytes of tables and code, whatever the model
 GPU_OUTPUTS = 64  # rows of logits that a GPU reserves memory for
+EFFICIENCY = 0.8  # of the rate that one matrix after another gets, whatever else a token needs
+HANDOVER = 1.4e-4  # seconds a layer: some ten operations, after each of which threads wait
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +84,7 @@ class Machine:
     Attributes:
         memory: The main memory; None when it is not known.
         gpus: The GPUs of this build.
-        speed: Bytes of weights that are read in a second while writing; 0 when not measured.
+        speed: Bytes of weights that are gone through in a second; 0 when not measured.
     """
 
     memory: Memory | None = None
@@ -148,8 +150,7 @@ def placed(shape: Shape, plan: Plan, machine: Machine) -> tuple[Need, Need]:
     nothing = Need(0, 0, 0)
     if not machine.own_gpus or not plan.gpu_layers:
         return whole, nothing
-    layers = shape.layers if plan.gpu_layers < 0 else min(plan.gpu_layers - 1, shape.layers)
-    share = max(layers, 0) / max(shape.layers, 1)
+    share = gpu_share(shape, plan, machine)
     blocks, cache = int(shape.blocks * share), int(whole.context * share)
     buffers = buffer_bytes(shape, plan)
     on_gpu = Need(blocks + (shape.output or shape.input), cache, buffers)
@@ -157,6 +158,14 @@ def placed(shape: Shape, plan: Plan, machine: Machine) -> tuple[Need, Need]:
     # Computed here too, unless every layer is on a GPU.
     own = whole.buffers if share < 1 else whole.buffers - buffers
     return Need(kept, whole.context - cache, own), on_gpu
+
+
+def gpu_share(shape: Shape, plan: Plan, machine: Machine) -> float:
+    """Which part of the layers goes to GPUs with a memory of their own, 0..1."""
+    if not machine.own_gpus:
+        return 0.0
+    layers = shape.layers if plan.gpu_layers < 0 else min(plan.gpu_layers - 1, shape.layers)
+    return max(layers, 0) / max(shape.layers, 1)
 
 
 def fits(shape: Shape, plan: Plan, machine: Machine) -> bool:
@@ -188,9 +197,18 @@ def most_layers(shape: Shape, plan: Plan, machine: Machine) -> int:
 
 
 def tokens_per_second(shape: Shape, plan: Plan, machine: Machine) -> float:
-    """The speed of writing to be expected with a filled context; 0 when none was measured."""
-    read = shape.read_per_token + kv_bytes(shape, plan) + shape.state
-    return machine.speed / read if read else 0.0
+    """The speed of writing to be expected with a filled context.
+
+    Of a model that is on GPUs in part, what the processor does; that takes nearly all of the time.
+
+    Returns:
+        0 when it cannot be told: nothing was measured, or all is on GPUs.
+    """
+    share = 1 - gpu_share(shape, plan, machine)
+    read = (shape.read_per_token + kv_bytes(shape, plan) + shape.state) * share
+    if not read or not machine.speed:
+        return 0.0
+    return 1 / (read / (EFFICIENCY * machine.speed) + HANDOVER * shape.layers * share)
 
 
 def _padded(tokens: int) -> int:

@@ -37,6 +37,11 @@ class Fit:
     usable: bool
     words: str
 
+    @property
+    def short(self) -> str:
+        """For a column: ``fits``, ``tight`` or ``too large``."""
+        return "fits" if self.good else "tight" if self.usable else "too large"
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -58,7 +63,8 @@ class Report:
         fit: In words.
         largest: Largest context that fits, by the type of the KV cache.
         rows: What the usual contexts and the largest one take.
-        speed: Tokens a second to be expected; 0 when nothing was measured.
+        speed: Tokens a second to be expected, with a short context; 0 when that is not known.
+        known: Whether it was written at that speed here, so that nothing is guessed.
     """
 
     machine: Machine
@@ -67,10 +73,18 @@ class Report:
     largest: dict[str, int]
     rows: tuple[Row, ...]
     speed: float
+    known: bool = False
 
 
-def report(shape: Shape, trained: int, machine: Machine) -> Report:
-    """Judge a model that was trained for ``trained`` tokens (0 when it does not say)."""
+def report(shape: Shape, trained: int, machine: Machine, known_speed: float = 0.0) -> Report:
+    """Judge a model.
+
+    Args:
+        shape: Of the model.
+        trained: Tokens that it was trained for; 0 when it does not say.
+        machine: That it shall fit.
+        known_speed: Tokens a second that it wrote here; 0 when it was not used yet.
+    """
     most = trained or USUAL_CONTEXT
     plan = usual_plan(shape, trained, machine)
     contexts = sorted({min(each, most) for each in (*SHOWN_CONTEXTS, most)})
@@ -91,8 +105,21 @@ def report(shape: Shape, trained: int, machine: Machine) -> Report:
             Row(each.context, each.kv_type, need(shape, each), fits(shape, each, machine))
             for each in plans
         ),
-        speed=tokens_per_second(shape, replace(plan, context=LEAST_CONTEXT), machine),
+        speed=known_speed or expected_speed(shape, plan, machine),
+        known=known_speed > 0,
     )
+
+
+def expected_speed(shape: Shape, plan: Plan, machine: Machine) -> float:
+    """Tokens a second with a short context; 0 when that is not known."""
+    return tokens_per_second(shape, replace(plan, context=LEAST_CONTEXT), machine)
+
+
+def speed_text(rate: float) -> str:
+    """Tokens a second: ``0.4``, ``3.1``, ``34``; empty for none."""
+    if rate <= 0:
+        return ""
+    return f"{rate:.0f}" if rate >= 9.95 else f"{rate:.1f}"
 
 
 def usual_plan(shape: Shape, trained: int, machine: Machine) -> Plan:

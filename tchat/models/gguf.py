@@ -72,18 +72,27 @@ def read_strings(path: Path, array: Array, wanted: Iterable[int]) -> dict[int, s
     Raises:
         ModelNotFound, ModelInvalid: The file is not what it was when its header was read.
     """
-    found: dict[int, str] = {}
     with os.fdopen(open_regular(path), "rb", buffering=0) as file:
         reader = BoundedReader(file, os.fstat(file.fileno()).st_size)
         try:
-            reader.skip(array.offset)
-            at = 0
-            for place in sorted({each for each in wanted if 0 <= each < array.count}):
-                reader.skip_strings(place - at)
-                found[place] = reader.string().decode("utf-8", "replace")
-                at = place + 1
+            return strings_in(reader, array, wanted)
         except (OutOfBounds, OSError) as problem:
             raise ModelInvalid(f"{label(path)} is not usable: {problem}", DOWNLOAD_AGAIN) from None
+
+
+def strings_in(reader: BoundedReader, array: Array, wanted: Iterable[int]) -> dict[int, str]:
+    """As `read_strings`, from a reader at the start of a file.
+
+    Raises:
+        OutOfBounds: The file is not what it was when its header was read.
+    """
+    found: dict[int, str] = {}
+    reader.skip(array.offset)
+    at = 0
+    for place in sorted({each for each in wanted if 0 <= each < array.count}):
+        reader.skip_strings(place - at)
+        found[place] = reader.string().decode("utf-8", "replace")
+        at = place + 1
     return found
 
 

@@ -107,6 +107,14 @@ def quantization_in(name: str) -> str:
     return found[-1].upper() if found else ""
 
 
+def base_name(model: RemoteModel) -> str:
+    """What the files of one model in several quantizations share, in small letters."""
+    file = model.first.name.rpartition("/")[2]
+    match = PART_NAME.fullmatch(file)
+    stem = f"{match['stem']}." if match else file
+    return QUANTIZATION.sub("", stem).removesuffix("gguf").strip("-._").lower()
+
+
 def is_companion(name: str) -> bool:
     """Whether a file's name says that it accompanies a model instead of being one."""
     return COMPANION.search(name) is not None

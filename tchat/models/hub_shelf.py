@@ -75,32 +75,6 @@ class HubShelf:
                 yield files
 
 
-class Absent:
-    """Names of the hub that nothing on this disk answers to.
-
-    Args:
-        environ: For ``HF_ENDPOINT``.
-    """
-
-    def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
-        self._endpoint = environ.get("HF_ENDPOINT", "")
-
-    def find(self, name: str) -> Path | None:
-        """Never a file.
-
-        Raises:
-            ModelNotFound: It is a name of the hub; says how to get it.
-        """
-        if parse_hub_name(name, self._endpoint) is None:
-            return None
-        shown = single_line(name)
-        raise ModelNotFound(f"{shown} is not on this disk", f"get it: tchat models pull {shown}")
-
-    def names(self, near: str) -> Iterable[str]:  # noqa: ARG002
-        """None."""
-        return ()
-
-
 def models_among(files: Iterable[RemoteFile]) -> list[RemoteModel]:
     """The models, then what accompanies them, then parts whose model is not whole."""
     listed = list(files)

@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from tchat.errors import ModelError
 from tchat.models.check import Command
@@ -25,6 +25,10 @@ from tchat.models.store import ModelStore
 from tchat.models.usage import Usage, usage
 from tchat.paths import Paths
 
+if TYPE_CHECKING:
+    from tchat.models.fit import Machine
+    from tchat.models.offers import Offer
+
 GOOD, UNKNOWN = "loads and answers", "not checked yet"
 
 
@@ -39,6 +43,7 @@ class ModelRow:
         facts: By its header; None when the file is damaged or gone.
         last_used: When it was loaded last, in seconds since the epoch; None when it never was.
         verdict: In words: what is known of whether it can chat here.
+        speed: Tokens a second that it wrote here; 0 when it was not used yet.
     """
 
     name: str
@@ -47,6 +52,7 @@ class ModelRow:
     facts: ModelFacts | None
     last_used: float | None
     verdict: str
+    speed: float = 0.0
 
 
 class Library:
@@ -101,6 +107,12 @@ class Library:
             UsageError: models.toml is broken.
         """
         return self._row(self._found(name))
+
+    def catalogue(self, machine: Machine) -> list[Offer]:
+        """The models of the catalogue on ``machine``, the smallest first."""
+        from tchat.models.offers import offers
+
+        return offers(machine, self._store, self._environ)
 
     def show(self, name: str) -> tuple[ModelRow, Details]:
         """What the file of the model called ``name`` says about itself.
@@ -182,7 +194,8 @@ class Library:
             facts = self._store.facts(found.path)
         except ModelError as error:
             return _row(found, None, None, error.message)
-        return _row(found, facts, self._store.last_use(facts), self._verdict(facts))
+        last_used, speed = self._store.last_use(facts), self._store.speed(facts)
+        return _row(found, facts, last_used, self._verdict(facts), speed)
 
     def _verdict(self, facts: ModelFacts) -> str:
         if facts.refusal:
@@ -198,7 +211,13 @@ def _same(one: Path, other: Path) -> bool:
     return os.path.realpath(one) == os.path.realpath(other)
 
 
-def _row(found: Found, facts: ModelFacts | None, last_used: float | None, verdict: str) -> ModelRow:
+def _row(
+    found: Found,
+    facts: ModelFacts | None,
+    last_used: float | None,
+    verdict: str,
+    speed: float = 0.0,
+) -> ModelRow:
     return ModelRow(
         name=found.name,
         path=found.path,
@@ -206,4 +225,5 @@ def _row(found: Found, facts: ModelFacts | None, last_used: float | None, verdic
         facts=facts,
         last_used=last_used,
         verdict=verdict,
+        speed=speed,
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tchat.errors import ModelError, ModelNotFound
+from tchat.models.absent import NotOnDisk
 from tchat.models.models_file import aliases
 from tchat.models.place import Found
 from tchat.models.places import all_places
@@ -43,6 +44,8 @@ class Aliases:
             return None
         try:
             return self._resolve(target)
+        except NotOnDisk as error:
+            raise NotOnDisk(name, error.remote) from error
         except ModelError as error:
             message = f"the alias {single_line(name, 40)} leads nowhere: {error.message}"
             raise ModelNotFound(message, error.hint) from error

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 
 from tchat.errors import ModelNotFound, StorageError
+from tchat.models.fit import Machine
 from tchat.models.hub import Hub
 from tchat.models.hub_answers import HubError, RepositoryNotFound
 from tchat.models.hub_cache import HubCache
 from tchat.models.hub_files import Listing, RemoteModel, choose, group
 from tchat.models.hub_name import HubName
-from tchat.models.pull_events import Found, Meter, Pulled, PullEvent, Unasked
+from tchat.models.prospect import Prospect, look
+from tchat.models.pull_events import Found, Looking, Meter, Pulled, PullEvent, Unasked
 from tchat.models.transfer import Cancelled, Patience, Transfer
 from tchat.models.words import size_text
 
 SPARE = 64 << 20  # bytes that stay free on the disk
-Choose = Callable[[Listing, HubName], RemoteModel]
 
 
 def pull(
@@ -25,7 +26,7 @@ def pull(
     hub: Hub,
     cache: HubCache,
     *,
-    choose: Choose = choose,
+    machine: Callable[[], Machine] | None = None,
     patience: Patience | None = None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Iterator[PullEvent]:
@@ -38,7 +39,9 @@ def pull(
         name: What to pull.
         hub: Where from.
         cache: Where to.
-        choose: Which of a repository's models is meant.
+        machine: Tells what it is judged for, and a quantization is chosen for where none is
+            named; asked only for what is not here yet. Without it nothing is judged, and the
+            usual quantization is taken.
         patience: With the hub.
         cancelled: Asked several times a second whether to stop; from any thread.
 
@@ -54,11 +57,11 @@ def pull(
                 lambda: _ask(hub, name), limit=transfer.patience.asking
             )
         except HubError as error:
-            yield from _without_the_hub(name, cache, choose, error)
+            yield from _without_the_hub(name, cache, error)
             return
         except RepositoryNotFound as error:
             raise _with_near_names(error, name, hub) from None
-        yield from _fetch_all(listing, choose(listing, name), transfer)
+        yield from _fetch_all((yield from _chosen(listing, name, machine, transfer)), transfer)
     except Cancelled:
         yield transfer.meter.stopped()
 
@@ -68,11 +71,42 @@ def _ask(hub: Hub, name: HubName) -> Generator[PullEvent, None, Listing]:
     return hub.listing(name.repo, name.revision)
 
 
-def _fetch_all(listing: Listing, model: RemoteModel, transfer: Transfer) -> Iterator[PullEvent]:
-    cache, meter = transfer.cache, transfer.meter
-    missing = sum(file.size - cache.present(file) for file in model.files)
-    yield Found(listing, model, missing)
-    _require_space(cache.root, missing)
+def _chosen(
+    listing: Listing, name: HubName, machine: Callable[[], Machine] | None, transfer: Transfer
+) -> Generator[PullEvent, None, Found]:
+    """Which model is meant; one that was begun or is here needs no second judgement."""
+    begun = _begun(listing, name, transfer.cache)
+    model = begun or choose(listing, name)
+    prospect = None
+    if machine is not None and begun is None:
+        yield Looking(model.first.name)
+        here = machine()
+
+        def attempt() -> Generator[PullEvent, None, Prospect]:
+            yield from ()
+            return look(listing, name, transfer.hub.read_range, here)
+
+        prospect = yield from transfer.retried(attempt, limit=transfer.patience.asking)
+        model = prospect.model
+    missing = sum(file.size - transfer.cache.present(file) for file in model.files)
+    return Found(listing, model, missing, prospect)
+
+
+def _begun(listing: Listing, name: HubName, cache: HubCache) -> RemoteModel | None:
+    """The model that ``name`` may mean and of which the most is here; None when nothing is."""
+    if name.file or name.quantization:
+        meant: Sequence[RemoteModel] = (choose(listing, name),)
+    else:
+        meant = listing.models
+    here = {model.name: sum(map(cache.present, model.files)) for model in meant}
+    most = max(meant, key=lambda model: here[model.name], default=None)
+    return most if most is not None and here[most.name] else None
+
+
+def _fetch_all(found: Found, transfer: Transfer) -> Iterator[PullEvent]:
+    cache, meter, model = transfer.cache, transfer.meter, found.model
+    yield found
+    _require_space(cache.root, found.missing)
     meter.begin(model.size)
     for file in model.files:
         yield from transfer.fetch(file)
@@ -82,9 +116,7 @@ def _fetch_all(listing: Listing, model: RemoteModel, transfer: Transfer) -> Iter
     yield Pulled(model, tuple(reversed(paths)), meter.fetched, meter.seconds)
 
 
-def _without_the_hub(
-    name: HubName, cache: HubCache, choose: Choose, error: HubError
-) -> Iterator[PullEvent]:
+def _without_the_hub(name: HubName, cache: HubCache, error: HubError) -> Iterator[PullEvent]:
     """The model as it is in the cache, where the hub cannot be asked.
 
     Raises:

@@ -7,20 +7,35 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from tchat.models.hub_files import Listing, RemoteModel
+
+if TYPE_CHECKING:
+    from tchat.models.prospect import Prospect
 
 WINDOW = 5.0  # seconds that the rate is measured over
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The hub knows the model; ``missing`` bytes of it are not here yet."""
+    """The hub knows the model; ``missing`` bytes of it are not here yet.
+
+    ``prospect`` tells how it would do here; None where its pull was begun earlier, or no machine
+    was named. Who does not want it then stops here: nothing of it came yet.
+    """
 
     listing: Listing
     model: RemoteModel
     missing: int
+    prospect: Prospect | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Looking:
+    """The header of a file is being read, to tell how the model would do here."""
+
+    file: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +116,7 @@ class Stopped:
 
 
 PullEvent: TypeAlias = (
-    Found | Checking | Pulling | Waiting | Stalled | Retrying | Unasked | Pulled | Stopped
+    Looking | Found | Checking | Pulling | Waiting | Stalled | Retrying | Unasked | Pulled | Stopped
 )
 
 

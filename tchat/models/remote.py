@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from tchat.models.bounded import BoundedReader
-from tchat.models.gguf import parse_header
-from tchat.models.header import Header
+from tchat.errors import ModelInvalid
+from tchat.models.bounded import BoundedReader, OutOfBounds
+from tchat.models.gguf import parse_header, strings_in
+from tchat.models.header import Array, Header
 from tchat.models.hub_files import RemoteFile, RemoteModel
 from tchat.sanitize import single_line
 
@@ -16,40 +17,62 @@ CHUNK = (1 << 18, 1 << 22)
 ReadRange = Callable[[RemoteFile, int, int], bytes]
 
 
-def remote_header(model: RemoteModel, read_range: ReadRange) -> Header:
-    """The header of a model, with the tensors of all its parts.
+class RemoteHeader:
+    """The header of a model on the hub; what was read of the first part is kept.
 
     Args:
         model: On the hub.
         read_range: `Hub.read_range`: so many bytes of a file, from a place on.
 
-    Raises:
+    Raises, also from its methods:
         ModelInvalid: It is no GGUF file, or one that is damaged or hostile.
         ModelNotFound: The file is gone.
         HubError: The hub cannot be asked, or refuses.
     """
-    headers = [_header(file, read_range) for file in model.files]
-    tensors = tuple(tensor for header in headers for tensor in header.tensors)
-    return replace(headers[0], tensors=tensors)
 
+    def __init__(self, model: RemoteModel, read_range: ReadRange) -> None:
+        self._parts = [_Ranges(file, read_range) for file in model.files]
 
-def _header(file: RemoteFile, read_range: ReadRange) -> Header:
-    reader = BoundedReader(_Ranges(file, read_range), file.size, CHUNK)
-    return parse_header(reader, single_line(file.name.rpartition("/")[2]))
+    def read(self) -> Header:
+        """The header of the first part, with the tensors of all of them."""
+        headers = [parse_header(part.reader(), part.name) for part in self._parts]
+        tensors = tuple(tensor for header in headers for tensor in header.tensors)
+        return replace(headers[0], tensors=tensors)
+
+    def strings(self, array: Array, wanted: Iterable[int]) -> dict[int, str]:
+        """Elements of a long array of strings by their places; those out of range are left out."""
+        first = self._parts[0]
+        try:
+            return strings_in(first.reader(), array, wanted)
+        except OutOfBounds as problem:
+            raise ModelInvalid(f"{first.name} is not usable: {problem}", "try again") from None
 
 
 class _Ranges:
-    """A file on the hub as one that can be read from."""
+    """A file on the hub as one that can be read from; its beginning is asked for once."""
 
     def __init__(self, file: RemoteFile, read_range: ReadRange) -> None:
+        self.name = single_line(file.name.rpartition("/")[2])
         self._file = file
         self._read_range = read_range
+        self._begun = b""
         self._at = 0
+
+    def reader(self) -> BoundedReader:
+        """From the start."""
+        self._at = 0
+        return BoundedReader(self, self._file.size, CHUNK)
 
     def seek(self, offset: int) -> None:
         self._at = offset
 
     def read(self, size: int) -> bytes:
-        data = self._read_range(self._file, self._at, size)
+        data = self._begun[self._at : self._at + size]
+        end = self._at + len(data)
+        if missing := min(size, self._file.size - self._at) - len(data):
+            fresh = self._read_range(self._file, end, missing)
+            if end == len(self._begun):  # what was skipped may be larger than memory
+                self._begun += fresh
+            data += fresh
         self._at += len(data)
         return data

@@ -94,11 +94,12 @@ def sources(paths: Paths, environ: Mapping[str, str] = os.environ) -> Iterator[S
     The starter and paths cost a ``stat``; only other names load what comes after them.
     """
     yield from (Starter(), Files())
-    from tchat.models.hub_shelf import Absent, HubShelf
+    from tchat.models.absent import Catalogued, OnTheHub
+    from tchat.models.hub_shelf import HubShelf
     from tchat.models.names import Aliases, OnDisk, PartOfName
 
-    disk = OnDisk(paths, environ)
-    rest = (HubShelf(environ), disk, Absent(environ), PartOfName(disk, paths))
+    disk, shelf = OnDisk(paths, environ), HubShelf(environ)
+    rest = (shelf, disk, OnTheHub(environ), Catalogued(shelf), PartOfName(disk, paths))
     yield Aliases(paths, lambda target: first(target, (Starter(), Files(), *rest)))
     yield from rest
 
@@ -129,7 +130,9 @@ def _existing(path: Path, name: str, seen: Sequence[Source]) -> Path:
 
 
 def _suggestion(name: str, seen: Sequence[Source]) -> str:
-    near = _nearest(name, seen)
+    from tchat.models.absent import near_in_catalogue
+
+    near = _nearest(name, seen) or near_in_catalogue(name)
     return _did_you_mean(near) if near else "`tchat models ls --all` lists what there is"
 
 

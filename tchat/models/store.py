@@ -19,14 +19,17 @@ from tchat.paths import Paths
 if TYPE_CHECKING:
     import sqlite3
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 SCHEMA = """
 CREATE TABLE facts (file TEXT PRIMARY KEY, parts TEXT NOT NULL, facts TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE verdicts (file TEXT, build TEXT, problem TEXT NOT NULL, PRIMARY KEY (file, build))
     WITHOUT ROWID;
 CREATE TABLE uses (file TEXT PRIMARY KEY, at REAL NOT NULL) WITHOUT ROWID;
-CREATE TABLE hashes (file TEXT PRIMARY KEY, sha256 TEXT NOT NULL) WITHOUT ROWID
+CREATE TABLE hashes (file TEXT PRIMARY KEY, sha256 TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE speeds (file TEXT PRIMARY KEY, rate REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE machines (name TEXT PRIMARY KEY, rate REAL NOT NULL, at REAL NOT NULL) WITHOUT ROWID
 """
+NEWEST = 0.3  # weight of the newest speed
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,7 @@ class Verdict:
 
 
 class ModelStore:
-    """Facts, verdicts, last uses and hashes, by a file's device, inode, size and time of change.
+    """Facts, verdicts, last uses, speeds and hashes, by a file's device, inode, size and change.
 
     Safe to use from several processes, and from one thread at a time.
     """
@@ -107,6 +110,34 @@ class ModelStore:
         key = (str(facts.key),)
         row = self._cache.run(lambda database: database.execute(query, key).fetchone())
         return row[0] if row else None
+
+    def speed(self, facts: ModelFacts) -> float:
+        """Tokens a second that the model wrote here, the last replies most; 0 when unknown."""
+        query = "SELECT rate FROM speeds WHERE file = ?"
+        return self._number(query, str(facts.key))
+
+    def note_speed(self, facts: ModelFacts, rate: float) -> None:
+        """Remember that the model wrote ``rate`` tokens a second."""
+        before = self.speed(facts)
+        row = (str(facts.key), before + NEWEST * (rate - before) if before else rate)
+        self._cache.run(lambda database: database.execute("REPLACE INTO speeds VALUES (?, ?)", row))
+
+    def machine_rate(self, machine: str) -> tuple[float, float]:
+        """What `note_machine_rate` was told last, and when; zeros when nothing."""
+        query = "SELECT rate, at FROM machines WHERE name = ?"
+        row = self._cache.run(lambda database: database.execute(query, (machine,)).fetchone())
+        return (row[0], row[1]) if row else (0.0, 0.0)
+
+    def note_machine_rate(self, machine: str, rate: float, at: float) -> None:
+        """Remember how many bytes of weights a machine gets through in a second."""
+        row = (machine, rate, at)
+        self._cache.run(
+            lambda database: database.execute("REPLACE INTO machines VALUES (?, ?, ?)", row)
+        )
+
+    def _number(self, query: str, key: str) -> float:
+        row = self._cache.run(lambda database: database.execute(query, (key,)).fetchone())
+        return float(row[0]) if row else 0.0
 
     def sha256(self, key: FileKey) -> str:
         """The SHA-256 of a file's content as `remember_sha256` was told; empty when unknown."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 _BYTES = (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3))
 _WEIGHTS = (("T", 10**12), ("B", 10**9), ("M", 10**6), ("k", 10**3))
 
+ROUNDED_UP = 0.9995  # of a unit: what would be written as a thousand of the smaller one
+
 
 def size_text(size: int) -> str:
     """Bytes in the units of disks: ``98 MB``, ``4.9 GB``; empty for none."""
@@ -18,7 +20,7 @@ def count_text(count: int) -> str:
 
 def _short(number: int, units: tuple[tuple[str, int], ...], smallest: str, gap: str) -> str:
     for unit, factor in units:
-        if number >= factor:
+        if number >= factor * ROUNDED_UP:
             value = number / factor
             return f"{value:.1f}{gap}{unit}" if value < 9.95 else f"{value:.0f}{gap}{unit}"
     return f"{number}{gap}{smallest}"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tchat.models.facts import NAMED_BY_HASH, ModelFacts
 from tchat.models.fit import Machine
-from tchat.models.fit_report import Fit, judge
+from tchat.models.fit_report import judge
 from tchat.models.library import Library
 from tchat.models.walk import gguf_files
 from tchat.models.words import count_text
@@ -70,14 +70,8 @@ def _row(
         name=model_label(facts),
         quantization=facts.quantization,
         size=facts.size,
-        fit=_short(fit),
+        fit=fit.short,
         path=facts.path,
         about=f"{what}, {facts.context_length:,} tokens of context; {verdict}; {fit.words}",
         current=facts.path == current,
     )
-
-
-def _short(fit: Fit) -> str:
-    if fit.good:
-        return "fits"
-    return "tight" if fit.usable else "too large"

@@ -7,7 +7,6 @@ import sys
 
 MEASUREMENTS = (
     "decode",
-    "map",
     "models_ls",
     "pull",
     "snapshots",

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 import numpy
 
-from tchat.judge.duel import Table
 from tchat.judge.features import Features
 from tchat.judge.guard import Reply
 from tchat.judge.steering import Steering
@@ -22,14 +21,9 @@ def people() -> list[Reply]:
     return [Reply(prompt, "by hand", features(rng, APART)) for prompt in PROMPTS]
 
 
-def plain(seed: int = 2) -> list[Reply]:
-    rng = numpy.random.default_rng(seed)
+def plain() -> list[Reply]:
+    rng = numpy.random.default_rng(2)
     return [Reply(prompt, "by rote", features(rng)) for prompt in PROMPTS]
-
-
-def table() -> Table:
-    own = [reply for seed in (2, 3, 4) for reply in plain(seed)]
-    return Table(tuple(people()), tuple(plain()), tuple(own))
 
 
 @dataclass
@@ -59,4 +53,4 @@ class Puppet:
             )
 
 
-__all__ = ["LAYERS", "PROMPTS", "Puppet", "plain", "table"]
+__all__ = ["LAYERS", "PROMPTS", "Puppet", "people", "plain"]

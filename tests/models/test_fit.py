@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 import pytest
 
 from tchat.models.fit import (
+    EFFICIENCY,
+    HANDOVER,
     Machine,
     Plan,
     fits,
@@ -17,7 +19,7 @@ from tchat.models.fit import (
     placed,
     tokens_per_second,
 )
-from tchat.models.fit_report import judge, report
+from tchat.models.fit_report import judge, report, speed_text
 from tchat.models.memory import Memory
 from tchat.models.quantization import choose_quantization
 from tchat.models.shape import Shape
@@ -151,8 +153,35 @@ def test_the_report_shows_the_usual_contexts_and_the_largest() -> None:
     assert sorted({row.context for row in told.rows}) == [4096, 8192, 32768, 40960]
     assert {row.kv_type for row in told.rows} == {"f16", "q8_0", "q4_0"}
     assert told.largest["f16"] == 40960
-    assert told.speed == pytest.approx(50 / (4.67 + 2048 * 147456 / GB), rel=0.01)
+    assert not told.known
     assert sorted({row.context for row in report(QWEN3_8B, 4096, machine(8)).rows}) == [4096]
+
+
+def test_a_token_takes_the_reading_and_the_handing_over() -> None:
+    quick, plan = machine(64, speed=50 * GB), Plan(context=2048)
+    seconds = (4.67 * GB + 2048 * 147456) / (EFFICIENCY * 50 * GB) + 36 * HANDOVER
+    assert tokens_per_second(QWEN3_8B, plan, quick) == pytest.approx(1 / seconds, rel=0.01)
+    assert report(QWEN3_8B, TRAINED, quick).speed == pytest.approx(1 / seconds, rel=0.01)
+    assert tokens_per_second(QWEN3_8B, plan, machine(64)) == 0
+
+
+def test_on_gpus_only_what_the_processor_does_can_be_told() -> None:
+    cards = machine(64, 24, speed=50 * GB)
+    all_of_it = tokens_per_second(QWEN3_8B, Plan(context=2048, gpu_layers=-1), cards)
+    half = tokens_per_second(QWEN3_8B, Plan(context=2048, gpu_layers=19), cards)
+    none = tokens_per_second(QWEN3_8B, Plan(context=2048), cards)
+    assert all_of_it == 0
+    assert half == pytest.approx(2 * none)
+
+
+def test_a_known_speed_is_told_instead() -> None:
+    told = report(QWEN3_8B, TRAINED, machine(64, speed=50 * GB), 12.5)
+    assert (told.speed, told.known) == (12.5, True)
+
+
+@pytest.mark.parametrize(("rate", "text"), [(0.0, ""), (0.44, "0.4"), (9.96, "10"), (34.4, "34")])
+def test_speeds_are_told_to_two_digits(rate: float, text: str) -> None:
+    assert speed_text(rate) == text
 
 
 def test_a_mixture_is_as_fast_as_what_it_uses() -> None:

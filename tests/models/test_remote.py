@@ -14,7 +14,7 @@ from tchat.models.hub import Hub
 from tchat.models.hub_answers import HubError
 from tchat.models.hub_files import RemoteModel, choose
 from tchat.models.hub_name import HubName
-from tchat.models.remote import CHUNK, remote_header
+from tchat.models.remote import CHUNK, RemoteHeader
 from tests.models.forge import STRING, array, but, gguf
 from tests.models.hub_server import Fault, HubServer
 from tests.models.test_split import write_parts
@@ -30,7 +30,7 @@ def model(server: HubServer, files: dict[str, bytes]) -> tuple[Hub, RemoteModel]
 
 def test_it_is_that_of_the_file(hub_server: HubServer, tiny_model: Path) -> None:
     hub, remote = model(hub_server, {"tiny-Q8_0.gguf": tiny_model.read_bytes()})
-    header = remote_header(remote, hub.read_range)
+    header = RemoteHeader(remote, hub.read_range).read()
     assert header == read_header(tiny_model)
     assert shape_of(header) == read_facts(tiny_model).shape
 
@@ -38,7 +38,7 @@ def test_it_is_that_of_the_file(hub_server: HubServer, tiny_model: Path) -> None
 def test_no_more_is_read_than_the_header(hub_server: HubServer, tiny_model: Path) -> None:
     data = tiny_model.read_bytes() + bytes(32 << 20)
     hub, remote = model(hub_server, {"tiny-Q8_0.gguf": data})
-    remote_header(remote, hub.read_range)
+    RemoteHeader(remote, hub.read_range).read()
     assert hub_server.sent() <= CHUNK[0]
     assert len(hub_server.requests("storage")) == 1
 
@@ -52,7 +52,7 @@ def test_a_large_vocabulary_takes_a_few_requests(hub_server: HubServer) -> None:
         )
     )
     hub, remote = model(hub_server, {"tiny-Q8_0.gguf": content})
-    assert shape_of(remote_header(remote, hub.read_range)).merges == 250_000
+    assert shape_of(RemoteHeader(remote, hub.read_range).read()).merges == 250_000
     assert len(content) > 12_000_000
     assert len(hub_server.requests("storage")) <= 8
 
@@ -60,7 +60,7 @@ def test_a_large_vocabulary_takes_a_few_requests(hub_server: HubServer) -> None:
 def test_the_parts_are_read_together(hub_server: HubServer, tmp_path: Path) -> None:
     files = {f"tiny-Q8_0-{path.name[4:]}": path.read_bytes() for path in write_parts(tmp_path)}
     hub, remote = model(hub_server, files)
-    header = remote_header(remote, hub.read_range)
+    header = RemoteHeader(remote, hub.read_range).read()
     assert len(remote.files) == 3
     assert len(header.tensors) == 4
     assert header.context_length == 512
@@ -80,7 +80,7 @@ def test_what_is_no_model_is_told_in_one_line(
 ) -> None:
     hub, remote = model(hub_server, {"tiny-Q8_0.gguf": content})
     with pytest.raises(ModelInvalid, match=words) as refused:
-        remote_header(remote, hub.read_range)
+        RemoteHeader(remote, hub.read_range).read()
     assert "\n" not in refused.value.message
 
 
@@ -88,7 +88,7 @@ def test_a_hub_that_fails_says_so(hub_server: HubServer, tiny_model: Path) -> No
     hub, remote = model(hub_server, {"tiny-Q8_0.gguf": tiny_model.read_bytes()})
     hub_server.fail("resolve", Fault(503))
     with pytest.raises(HubError):
-        remote_header(remote, hub.read_range)
+        RemoteHeader(remote, hub.read_range).read()
 
 
 def test_a_server_that_knows_no_ranges_is_read_from_the_start(
@@ -96,4 +96,4 @@ def test_a_server_that_knows_no_ranges_is_read_from_the_start(
 ) -> None:
     hub, remote = model(hub_server, {"tiny-Q8_0.gguf": tiny_model.read_bytes()})
     hub_server.fail("storage", Fault(no_range=True))
-    assert remote_header(remote, hub.read_range) == read_header(tiny_model)
+    assert RemoteHeader(remote, hub.read_range).read() == read_header(tiny_model)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tchat.cli.group import group
+from tchat.cli.models.catalogue import catalogue
 from tchat.cli.models.check import check
 from tchat.cli.models.disk import du, dupes, rm
 from tchat.cli.models.listing import ls
@@ -13,7 +14,7 @@ from tchat.cli.models.setting import set_
 from tchat.cli.models.show import show
 
 app = group("Find, get, judge, keep and remove model files.")
-for command in (ls, show, check, pull, search, rm, dupes, du, default, register):
+for command in (ls, catalogue, search, show, pull, check, rm, dupes, du, default, register):
     app.command()(command)
 app.command("set", context_settings={"ignore_unknown_options": True})(set_)
 app.add_typer(alias, name="alias")

@@ -7,37 +7,37 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tchat.models.fit_report import Report
-    from tchat.models.shape import Shape
 
-
-def report_of(shape: Shape, trained: int) -> Report:
-    """What is to be told of a model on this machine, now."""
-    from tchat.chat.room import this_machine
-    from tchat.models.fit_report import report
-
-    return report(shape, trained, this_machine())
+SHOWN = ("f16", "q8_0")  # types of the KV cache
 
 
 def fit_rows(report: Report) -> Iterator[tuple[str, str]]:
-    """The verdict, then what each context needs with an f16 and a q8_0 cache."""
-    from tchat.models.fit_report import gigabytes
+    """The verdict, the speed, then what each context needs with an f16 and a q8_0 cache."""
+    from tchat.models.fit_report import gigabytes, speed_text
 
     yield "fit", f"it {report.fit.words}"
+    if report.speed:
+        told = "measured here" if report.known else "expected, with a short context"
+        yield "speed", f"{speed_text(report.speed)} tokens/s {told}"
     if report.machine.memory is not None:
         yield "free memory", gigabytes(report.machine.memory.free)
     for gpu in report.machine.gpus:
         yield f"free on {gpu.name}", gigabytes(gpu.free)
+    largest = (f"{report.largest[kv_type]:,} tokens with {kv_type}" for kv_type in SHOWN)
+    yield "largest context", ", ".join(largest)
+    yield "needs for weights", gigabytes(report.rows[0].need.weights)
     for context in sorted({row.context for row in report.rows}):
-        told = (
-            f"{gigabytes(row.need.total)} with {row.kv_type}{'' if row.fits else ' (too much)'}"
+        needs = (
+            f"{gigabytes(row.need.total)} with {row.kv_type}"
+            f" ({gigabytes(row.need.context)} of it the context{'' if row.fits else ': too much'})"
             for row in report.rows
-            if row.context == context and row.kv_type != "q4_0"
+            if row.context == context and row.kv_type in SHOWN
         )
-        yield f"needs at {context:,}", ", ".join(told)
+        yield f"needs at {context:,}", ", ".join(needs)
 
 
 def fit_record(report: Report) -> dict[str, Any]:
-    """The same for programs; sizes are bytes."""
+    """The same for programs; sizes are bytes, speeds tokens a second."""
     memory = report.machine.memory
     return {
         "good": report.fit.good,
@@ -45,6 +45,8 @@ def fit_record(report: Report) -> dict[str, Any]:
         "words": report.fit.words,
         "free": memory.free if memory else None,
         "gpus": [{"name": gpu.name, "free": gpu.free} for gpu in report.machine.gpus],
+        "speed": round(report.speed, 2) or None,
+        "speed_measured": report.known,
         "largest_context": report.largest,
         "needs": [
             {

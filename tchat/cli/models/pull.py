@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -10,74 +9,46 @@ import typer
 from tchat.cli.console import Console
 from tchat.cli.listing import print_json
 from tchat.cli.models.desk import JSON
-from tchat.cli.status import StatusLine
-from tchat.errors import Interrupted, ModelNotFound
 from tchat.models.words import size_text
 from tchat.sanitize import single_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tchat.models.pull_events import Pulled, PullEvent
+    from tchat.models.pull_events import Pulled
 
 
 def pull(
     ctx: typer.Context,
-    name: str = typer.Argument(..., help="user/repo, user/repo:QUANT, or a file's URL on the hub"),
+    name: str = typer.Argument(
+        ..., help="user/repo, user/repo:QUANT, a file's URL on the hub, or a name of the catalogue"
+    ),
+    yes: bool = typer.Option(False, "-y", "--yes", help="Pull what does not fit without asking"),
     as_json: bool = JSON,
 ) -> None:
-    """Download a model from the hub; an interrupted download goes on where it was."""
+    """Download a model from the hub; an interrupted download goes on where it was.
+
+    Without a quantization it is the largest that fits this machine. What does not fit is pulled
+    after asking, or with --yes.
+    """
+    from tchat.chat.speed import measured_machine
+    from tchat.cli.models.pull_desk import PullDesk
+    from tchat.models.absent import remote_name
     from tchat.models.hub import Hub
     from tchat.models.hub_cache import HubCache, cache_folder
-    from tchat.models.hub_name import parse_hub_name
     from tchat.models.pull import pull as begin
 
     console: Console = ctx.obj
+    named = remote_name(name, console.paths, console.environ)
+    cache = HubCache(cache_folder(console.environ))
     hub = Hub(console.environ)
-    named = parse_hub_name(name, hub.endpoint)
-    if named is None:
-        raise ModelNotFound(
-            f"{single_line(name, 80)!r} is no name on the hub",
-            "name a model as user/repo or user/repo:QUANT; `tchat models search WORDS` finds some",
-        )
-    events = begin(named, hub, HubCache(cache_folder(console.environ)))
-    pulled = _follow(events, name, console)
+    events = begin(named, hub, cache, machine=lambda: measured_machine(console.paths))
+    desk = PullDesk(name, console, yes=yes)
+    pulled = desk.follow(events)
     if as_json:
-        print_json(console, _record(pulled))
+        print_json(console, {**_record(pulled), **desk.judgement})
         return
     if console.stderr_is_terminal:
         console.say(_summary(pulled))
     console.out(single_line(str(pulled.paths[0]), 4096))
-
-
-def _follow(events: Iterator[PullEvent], name: str, console: Console) -> Pulled:
-    """Show ``events`` on a terminal and return the last one.
-
-    Raises:
-        Interrupted: Ctrl-C was pressed; what came is kept.
-    """
-    from tchat.cli.models.pull_status import in_words
-    from tchat.models.pull_events import Pulled, Pulling, Unasked
-
-    line, done = StatusLine(console), 0
-    try:
-        for event in events:
-            if isinstance(event, Pulled):
-                return event
-            if isinstance(event, Pulling):
-                done = event.done
-            if isinstance(event, Unasked) and console.stderr_is_terminal:
-                console.say(f"{event.reason}; what is here is complete")
-            elif line.due:
-                line.show(in_words(event))
-    except KeyboardInterrupt:
-        line.erase()
-        kept = f"{size_text(done)} are kept; " if done else ""
-        console.say(f"stopped; {kept}`tchat models pull {single_line(name)}` goes on from there")
-        raise Interrupted(signal.SIGINT) from None
-    finally:
-        line.erase()
-    raise AssertionError("a pull ends with Pulled or raises")
 
 
 def _summary(pulled: Pulled) -> str:

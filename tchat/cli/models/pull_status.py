@@ -5,6 +5,7 @@ from __future__ import annotations
 from tchat.models.pull_events import (
     Checking,
     Found,
+    Looking,
     PullEvent,
     Pulling,
     Retrying,
@@ -21,6 +22,8 @@ def in_words(event: PullEvent) -> str:
     """The status line for ``event``; empty for one that needs none."""
     words = ""
     match event:
+        case Looking(file):
+            words = f"reading the header of {file}"
         case Found(model=model):
             words = f"found {model.name}, {size_text(model.size)}"
         case Checking(done, total):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.shell import Ran, Shell
+from tests.cli.shell import Ran, Shell, tchat
 from tests.models.forge import F32, STRING, but, gguf, key
 from tests.models.hostile import DAMAGED, NOT_GGUF
 from tests.models.shelf import chat_model, hub_file
@@ -70,6 +70,14 @@ def test_what_a_file_says_is_safe_and_bounded(shell: Shell, tmp_path: Path) -> N
 def test_a_token_number_out_of_range_is_told(shell: Shell, tmp_path: Path) -> None:
     file = write_tiny(tmp_path / "m.gguf", metadata={"tokenizer.ggml.eot_token_id": 999_999})
     assert told(shell("models", "show", str(file)))["token eot"] == "999,999 (no such token)"
+
+
+def test_a_model_that_was_used_is_as_fast_as_it_was(tiny_home: Path, tiny_model: Path) -> None:
+    expected = told(tchat("models", "show", str(tiny_model)))["speed"]
+    assert expected.endswith("tokens/s expected, with a short context")
+    bias = ("--logit-bias", "<|im_end|>=-100", "--logit-bias", "<|endoftext|>=-100")
+    assert tchat("-n", "--max-tokens", "40", "hi", *bias).code == 0
+    assert told(tchat("models", "show", str(tiny_model)))["speed"].endswith("measured here")
 
 
 # check

@@ -1,0 +1,54 @@
+"""How fast models write here: measured once for the machine, and noted of each model in use."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from tchat.chat.room import this_machine
+from tchat.engine.bandwidth import NEEDED, weights_rate
+from tchat.engine.events import Finished, Timings
+from tchat.engine.llama import build_name
+from tchat.engine.threads import default_threads
+from tchat.models.facts import ModelFacts
+from tchat.models.fit import Machine
+from tchat.models.store import ModelStore
+from tchat.paths import Paths
+
+LEAST_REPLY = 32  # tokens that tell how fast a model writes
+AGAIN = 3600.0  # seconds after which the machine is measured again: it may have been busy
+
+
+def measured_machine(paths: Paths, clock: Callable[[], float] = time.time) -> Machine:
+    """What a model can be loaded into here, and how fast weights are gone through.
+
+    Measures for some tenths of a second where that was not done within an hour; the best of all
+    measurements counts.
+
+    Raises:
+        ModelError: llama.cpp cannot be loaded.
+    """
+    machine, now = this_machine(), clock()
+    name = machine_name()
+    with ModelStore(paths) as store:
+        rate, at = store.machine_rate(name)
+        room = machine.memory is None or machine.memory.free > 2 * NEEDED
+        if room and not 0 <= now - at < AGAIN:
+            rate = max(rate, weights_rate())
+            store.note_machine_rate(name, rate, now)
+    return replace(machine, speed=rate)
+
+
+def machine_name() -> str:
+    """What the measurement of this machine is remembered by: its name, threads and build."""
+    return f"{platform.node()} {default_threads()} {build_name()}"
+
+
+def note_speed(paths: Paths, facts: ModelFacts, reply: Finished) -> None:
+    """Remember how fast a reply was written, when it was long enough to tell."""
+    if reply.usage.completion >= LEAST_REPLY:
+        rate = Timings.rate(reply.usage.completion, reply.timings.write)
+        with ModelStore(paths) as store:
+            store.note_speed(facts, rate)

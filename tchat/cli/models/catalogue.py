@@ -1,0 +1,78 @@
+"""``tchat models catalogue``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from tchat.cli.console import Console
+from tchat.cli.listing import print_json, print_rows
+from tchat.cli.models.desk import JSON, open_library
+from tchat.models.words import size_text
+
+if TYPE_CHECKING:
+    from tchat.models.offers import Offer
+
+HEADER = (
+    *("NAME", "WEIGHTS", "QUANT", "SIZE", "FIT", "TOKENS/S", "HERE", "LICENCE", "FOR"),
+    "LANGUAGES",
+)
+
+
+def catalogue(ctx: typer.Context, as_json: bool = JSON) -> None:
+    """List models that are worth trying, and how they would do on this machine.
+
+    For each the largest quantization that fits; `tchat models pull NAME` gets it.
+    """
+    from tchat.chat.speed import measured_machine
+
+    console: Console = ctx.obj
+    with open_library(console) as library:
+        found = library.catalogue(measured_machine(console.paths))
+    if as_json:
+        print_json(console, [_record(each) for each in found])
+    else:
+        print_rows(console, HEADER, [_cells(each) for each in found])
+
+
+def _cells(offer: Offer) -> Sequence[str]:
+    from tchat.models.fit_report import speed_text
+
+    entry = offer.entry
+    return (
+        entry.name,
+        entry.weights,
+        offer.file.quantization,
+        size_text(offer.file.size),
+        offer.fit.short,
+        speed_text(offer.speed),
+        "yes" if offer.path else "",
+        entry.licence,
+        entry.purpose,
+        entry.languages,
+    )
+
+
+def _record(offer: Offer) -> dict[str, Any]:
+    entry, fit = offer.entry, offer.fit
+    return {
+        "name": entry.name,
+        "title": entry.title,
+        "maker": entry.maker,
+        "repo": entry.repo,
+        "licence": entry.licence,
+        "languages": entry.languages,
+        "purpose": entry.purpose,
+        "parameters": entry.parameters,
+        "active_parameters": entry.active,
+        "context": entry.context,
+        "quantization": offer.file.quantization,
+        "size": offer.file.size,
+        "quantizations": [{"name": name, "size": size} for name, size in entry.files],
+        "fit": {"good": fit.good, "usable": fit.usable, "words": fit.words},
+        "speed": round(offer.speed, 2) or None,
+        "speed_measured": offer.known,
+        "path": str(offer.path) if offer.path else None,
+    }

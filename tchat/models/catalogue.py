@@ -1,0 +1,186 @@
+"""Some twenty well-chosen models, known by short names: ``qwen3:0.6b``, ``llama3.3:70b``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from tchat.models.hub_name import HubName
+from tchat.models.shape import Shape
+from tchat.models.words import count_text
+
+FILE = Path(__file__).with_name("catalogue.toml")
+TOKEN_STRING = 40  # bytes of one entry of the vocabulary in a file
+
+
+class Bits(NamedTuple):
+    """Bits of one weight, by the tensor it is in."""
+
+    blocks: float
+    output: float
+    input: float
+
+
+# The mixtures of llama.cpp's quantizations, as files of the hub come out by their sizes.
+BITS = MappingProxyType(
+    {
+        "Q8_0": Bits(8.5, 8.5, 8.5),
+        "Q6_K": Bits(6.57, 6.5625, 6.5625),
+        "Q5_K_M": Bits(5.67, 6.5625, 5.5),
+        "Q4_K_M": Bits(4.82, 6.5625, 4.5),
+        "Q3_K_M": Bits(3.85, 6.5625, 3.4375),
+        "Q2_K": Bits(2.95, 6.5625, 2.625),
+        "MXFP4": Bits(4.4, 8.5, 8.5),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A model of the catalogue.
+
+    Attributes:
+        family: The first part of its name.
+        tag: The second part: its size.
+        title: What its maker calls it.
+        maker: Who made it.
+        licence: Of its weights.
+        languages: That it was trained for.
+        purpose: What it is for.
+        repo: On the hub.
+        quantizations: In that repository, the largest first.
+        parameters: Weights.
+        context: Tokens that it was trained for.
+        starter: Whether it is the model that comes with tchat.
+
+    The others are as in the file, and as in `Shape`.
+    """
+
+    family: str
+    tag: str
+    title: str
+    maker: str
+    licence: str
+    languages: str
+    purpose: str
+    repo: str
+    quantizations: tuple[str, ...]
+    parameters: int
+    context: int
+    layers: int
+    width: int
+    heads: int
+    kv_heads: int
+    head: int
+    vocabulary: int
+    feed_forward: int = 0
+    tied: bool = False
+    window: int = 0
+    whole_every: int = 1
+    experts: int = 0
+    experts_used: int = 0
+    expert_width: int = 0
+    starter: bool = False
+
+    @property
+    def name(self) -> str:
+        """What it is called by: ``qwen3:0.6b``."""
+        return f"{self.family}:{self.tag}"
+
+    @property
+    def active(self) -> int:
+        """Weights that one token goes through."""
+        idle = self.experts - self.experts_used
+        return self.parameters - self._expert_weights * idle // max(self.experts, 1)
+
+    @property
+    def weights(self) -> str:
+        """How many there are, in words: ``8.2B``, ``31B, 3.4B active``."""
+        active = f", {count_text(self.active)} active" if self.experts else ""
+        return count_text(self.parameters) + active
+
+    @property
+    def files(self) -> tuple[Quantized, ...]:
+        """Its quantizations with the sizes of their files, within some per cent."""
+        return tuple(
+            Quantized(each, self.shape(each).weights + self.vocabulary * TOKEN_STRING)
+            for each in self.quantizations
+        )
+
+    def shape(self, quantization: str) -> Shape:
+        """What decides its memory and its speed, in one of `BITS`."""
+        bits = BITS[quantization]
+        embedding = self.vocabulary * self.width
+        whole = self.layers // self.whole_every
+        kv_width = 2 * self.kv_heads * self.head
+        blocks = self.parameters - embedding * (1 if self.tied else 2)
+        return Shape(
+            layers=self.layers,
+            width=self.width,
+            feed_forward=self.feed_forward or self.experts_used * self.expert_width,
+            heads=self.heads,
+            kv_width=whole * kv_width,
+            window_width=(self.layers - whole) * kv_width,
+            window=self.window,
+            vocabulary=self.vocabulary,
+            merges=self.vocabulary,
+            input=_bytes(embedding, bits.output if self.tied else bits.input),
+            output=0 if self.tied else _bytes(embedding, bits.output),
+            blocks=_bytes(blocks, bits.blocks),
+            experts=_bytes(self._expert_weights, bits.blocks),
+            expert_share=self.experts_used / self.experts if self.experts else 0.0,
+        )
+
+    @property
+    def _expert_weights(self) -> int:
+        return self.layers * self.experts * 3 * self.width * self.expert_width
+
+
+class Quantized(NamedTuple):
+    """A file of a model: its quantization, and its size in bytes."""
+
+    quantization: str
+    size: int
+
+
+@cache
+def catalogue() -> Mapping[str, Entry]:
+    """All models by name, the smallest first. Read at the first call, some 3 ms."""
+    import tomllib
+
+    families = tomllib.loads(FILE.read_text(encoding="utf-8"))
+    entries = [
+        Entry(family=family, **_merged(facts, size))
+        for family, facts in families.items()
+        for size in facts["sizes"]
+    ]
+    ordered = sorted(entries, key=lambda entry: entry.parameters)
+    return MappingProxyType({entry.name: entry for entry in ordered})
+
+
+def catalogued(name: str) -> tuple[Entry, HubName] | None:
+    """The model that ``FAMILY:SIZE`` or ``FAMILY:SIZE:QUANT`` names, and where the hub has it."""
+    family, _, rest = name.partition(":")
+    tag, _, quantization = rest.partition(":")
+    entry = catalogue().get(f"{family}:{tag}".lower())
+    return (entry, HubName(entry.repo, quantization=quantization)) if entry else None
+
+
+def sizes_of(family: str) -> list[str]:
+    """The names of all sizes of a family; none for an unknown one."""
+    return [each.name for each in catalogue().values() if each.family == family.lower()]
+
+
+def _merged(family: Mapping[str, Any], size: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of a size and those that it has from its family."""
+    facts = {**family, **size, "quantizations": tuple({**family, **size}["quantizations"])}
+    del facts["sizes"]
+    return facts
+
+
+def _bytes(weights: int, bits: float) -> int:
+    return int(weights * bits / 8)

@@ -1,0 +1,100 @@
+"""The catalogue: its facts, the files that follow from them, and its names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tchat.errors import ModelNotFound
+from tchat.models.absent import NotOnDisk, remote_name
+from tchat.models.catalogue import Entry, catalogue, catalogued
+from tchat.models.hub_name import HubName, parse_hub_name
+from tchat.models.models_file import set_alias
+from tchat.models.resolve import resolve
+from tchat.paths import Paths, user_paths
+from tests.models.shelf import hub_file
+
+# Bytes of files as the hub lists them.
+PUBLISHED = [
+    ("qwen3:0.6b", "Q8_0", 639_446_688),
+    ("qwen3:30b", "Q4_K_M", 18_556_685_824),
+    ("qwen3:30b", "Q6_K", 25_092_532_800),
+    ("phi4:14b", "Q4_K_M", 9_053_114_560),
+    ("granite3.3:2b", "Q4_K_M", 1_545_303_328),
+    ("smollm3:3b", "Q4_K_M", 1_915_305_312),
+    ("llama3.2:3b", "Q4_K_M", 2_019_377_696),
+    ("gpt-oss:20b", "MXFP4", 12_109_566_624),
+]
+ENTRIES = list(catalogue().values())
+
+
+@pytest.fixture
+def paths(home: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
+    monkeypatch.delenv("HF_HOME")
+    return user_paths()
+
+
+def test_it_holds_some_twenty_models_from_small_to_large() -> None:
+    assert 20 <= len(ENTRIES) <= 30
+    assert ENTRIES[0].parameters < 0.2e9
+    assert ENTRIES[-1].parameters > 70e9
+
+
+@pytest.mark.parametrize(("name", "quantization", "size"), PUBLISHED)
+def test_sizes_are_those_of_the_published_files(name: str, quantization: str, size: int) -> None:
+    sizes = dict(catalogue()[name].files)
+    assert sizes[quantization] == pytest.approx(size, rel=0.02)
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
+def test_each_entry_is_whole(entry: Entry) -> None:
+    assert parse_hub_name(entry.repo) == HubName(entry.repo)
+    for text in (entry.title, entry.maker, entry.licence, entry.languages, entry.purpose):
+        assert text.strip()
+    sizes = [size for _, size in entry.files]
+    assert sizes == sorted(sizes, reverse=True)
+    # What the sizes of its matrices add up to is what its maker counts.
+    attention = entry.width * entry.head * 2 * (entry.heads + entry.kv_heads)
+    experts = max(entry.experts, 1) * (entry.expert_width or entry.feed_forward)
+    layers = entry.layers * (attention + 3 * entry.width * experts)
+    embeddings = entry.vocabulary * entry.width * (1 if entry.tied else 2)
+    assert layers + embeddings == pytest.approx(entry.parameters, rel=0.005)
+
+
+def test_a_mixture_has_few_active_weights() -> None:
+    mixture = catalogue()["qwen3:30b"]
+    assert mixture.active == pytest.approx(3.3e9, rel=0.02)
+    shape = mixture.shape("Q8_0")
+    assert shape.read_per_token < shape.weights / 8
+
+
+def test_what_is_on_the_disk_is_found(paths: Paths, tmp_path: Path) -> None:
+    with pytest.raises(NotOnDisk, match="is not on this disk"):
+        resolve("qwen3:4b", paths)
+    blob = hub_file(tmp_path / "user", "Qwen/Qwen3-4B-GGUF", "Qwen3-4B-Q4_K_M.gguf")
+    for name in ("qwen3:4b", "Qwen3:4B", "qwen3:4b:Q4_K_M"):
+        assert resolve(name, paths).resolve() == blob
+    with pytest.raises(NotOnDisk) as absent:
+        resolve("qwen3:4b:Q8_0", paths)
+    assert absent.value.hint == "get it: tchat models pull qwen3:4b:Q8_0"
+    assert absent.value.remote == HubName("Qwen/Qwen3-4B-GGUF", "Q8_0")
+
+
+def test_the_starter_is_one_of_them(paths: Paths, starter_model: Path) -> None:
+    assert resolve("smollm2:135m", paths) == starter_model
+
+
+def test_a_family_brings_its_sizes(paths: Paths) -> None:
+    with pytest.raises(ModelNotFound) as unknown:
+        resolve("llama3.2", paths)
+    assert unknown.value.hint == "did you mean llama3.2:1b or llama3.2:3b?"
+
+
+def test_a_name_leads_to_the_hub(paths: Paths) -> None:
+    assert remote_name("phi4:14b:q6_k", paths) == HubName("bartowski/phi-4-GGUF", "q6_k")
+    set_alias(paths, "big", "llama3.3:70b")
+    assert remote_name("big", paths).repo == "bartowski/Llama-3.3-70B-Instruct-GGUF"
+    assert catalogued("phi4") is None
+    with pytest.raises(ModelNotFound, match="no name on the hub, nor in the catalogue"):
+        remote_name("nothing", paths)

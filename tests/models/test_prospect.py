@@ -1,0 +1,88 @@
+"""Which quantization of a repository is taken, by the header of one of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tchat.errors import ModelInvalid
+from tchat.models.fit import Machine
+from tchat.models.hub import Hub
+from tchat.models.hub_cache import HubCache, cache_folder
+from tchat.models.hub_files import base_name
+from tchat.models.hub_name import HubName
+from tchat.models.memory import Memory
+from tchat.models.prospect import look
+from tchat.models.pull import pull
+from tchat.models.pull_events import Found, Looking, Pulled, PullEvent, Retrying
+from tchat.models.transfer import Patience
+from tests.models.hub_server import Fault, HubServer
+
+REPO = "acme/Mixed-GGUF"
+ROOMY = Machine(Memory(8 << 30, 8 << 30))
+
+
+@pytest.fixture
+def server(hub_server: HubServer, tiny_model: Path) -> HubServer:
+    """Two quantizations of one model, its projector, and another model that is larger."""
+    data = tiny_model.read_bytes()
+    hub_server.add(
+        REPO,
+        {
+            "Small-Q4_K_M.gguf": data,
+            "Small-Q6_K.gguf": data + bytes(100_000),
+            "mmproj-Small-Q8_0.gguf": data + bytes(200_000),
+            "Large-Q8_0.gguf": data + bytes(300_000),
+        },
+    )
+    return hub_server
+
+
+def pulled(machine: Machine = ROOMY) -> list[PullEvent]:
+    hasty = Patience(first_wait=0.0)
+    cache = HubCache(cache_folder())
+    return list(pull(HubName(REPO), Hub(), cache, machine=lambda: machine, patience=hasty))
+
+
+def test_only_quantizations_of_the_same_model_are_chosen_from(server: HubServer) -> None:
+    hub = Hub()
+    prospect = look(hub.listing(REPO), HubName(REPO), hub.read_range, ROOMY)
+    assert prospect.model.name == f"{REPO}:Q6_K"
+    assert prospect.why == "it is the largest that fits with 4,096 tokens of context"
+    assert len({request.path for request in server.requests("storage")}) == 1
+    closer = look(hub.listing(REPO), HubName(REPO), hub.read_range, ROOMY, closely=True)
+    assert closer.shape.weights < prospect.shape.weights  # of its own header, not by its size
+    named = look(hub.listing(REPO), HubName(REPO, "q4_k_m"), hub.read_range, ROOMY)
+    assert (named.model.quantization, named.why) == ("Q4_K_M", "")
+
+
+def test_files_of_one_model_have_a_name_in_common(server: HubServer) -> None:
+    names = [base_name(model) for model in Hub().listing(REPO).models]
+    assert names == ["large", "small", "small"]
+
+
+def test_a_hub_that_fails_is_asked_for_the_header_again(server: HubServer) -> None:
+    server.fail("storage", Fault(503))
+    events = pulled()
+    kinds = [type(event) for event in events]
+    assert kinds[:3] == [Looking, Retrying, Found]
+    assert kinds[-1] is Pulled
+
+
+def test_what_is_here_needs_no_header(server: HubServer) -> None:
+    pulled()
+    asked = len(server.requests("storage"))
+    first, last = pulled(Machine(Memory(0, 1)))
+    assert isinstance(first, Found)
+    assert first.prospect is None
+    assert isinstance(last, Pulled)
+    assert last.model.quantization == "Q6_K"
+    assert len(server.requests("storage")) == asked
+
+
+def test_what_is_no_model_is_not_pulled(server: HubServer) -> None:
+    server.repositories[REPO].files["Small-Q4_K_M.gguf"] = b"<!doctype html>" * 100
+    with pytest.raises(ModelInvalid, match="is not a GGUF file: it is a web page"):
+        pulled()
+    assert not list(cache_folder().rglob("*.incomplete"))
