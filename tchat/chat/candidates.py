@@ -19,7 +19,7 @@ MOST = 16  # replies at a time: more are slower than one after the other on most
 USUAL = 4
 
 
-def parse_try(argument: str) -> tuple[int, str]:
+def parse_try(argument: str, command: str = "try") -> tuple[int, str]:
     """Count and prompt of ``/try [N] [TEXT]``; an empty prompt is for the last question.
 
     Raises:
@@ -30,7 +30,7 @@ def parse_try(argument: str) -> tuple[int, str]:
         return USUAL, argument.strip()
     count = int(first) if len(first) < 6 else 0
     if not 2 <= count <= MOST:
-        raise UsageError(f"/try writes 2 to {MOST} replies", "for example /try 4")
+        raise UsageError(f"/{command} writes 2 to {MOST} replies", f"for example /{command} 4")
     return count, rest.strip()
 
 
@@ -61,6 +61,15 @@ class CandidateJournals:
         for journal in self._journals:
             journal.before = self._journals[0].before
         store.activate(self._journals[0].message_id)
+
+    @property
+    def ids(self) -> dict[int, int]:
+        """The message of each reply that is there, by its index."""
+        return {
+            index: journal.message_id
+            for index, journal in enumerate(self._journals)
+            if not journal.withdrawn
+        }
 
     def stored(self) -> Iterator[Candidate]:
         """Where each will be found."""

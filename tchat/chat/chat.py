@@ -82,38 +82,58 @@ class Chat(Joined):
             yield from self._reply(edited)
 
     def candidates(
-        self, count: int, prompt: str = "", *, stopped: Container[int] = ()
+        self, count: int, prompt: str = "", *, stopped: Container[int] = (), judge: str = ""
     ) -> Iterator[Event]:
         """Write ``count`` replies side by side, to ``prompt`` or to the last question.
 
-        They are siblings; `pick` makes one of them the active branch. The first is it before.
-        Each event of a reply comes within a `Candidate`.
+        They are siblings; `pick` makes one of them the active branch. The first is it before, or
+        the one that ``judge`` finds best: then `Ranked` comes last, and the scores are kept. Each
+        event of a reply comes within a `Candidate`.
 
         Args:
             count: Replies.
             prompt: Stored first; empty for more replies to the last question.
             stopped: Indexes of those that shall end; may grow meanwhile, from any thread.
+            judge: One of `tchat.judge.ranking.JUDGES`; empty for none.
+
+        Raises:
+            UsageError: The judge was not trained yet; nothing is stored.
         """
+        from tchat.chat.candidates import CandidateJournals
+
+        ranking = None
+        if judge:
+            from tchat.chat.ranking import Ranking
+
+            model = yield from self._ready()
+            ranking = Ranking(model, judge, self._paths, self.store) if model else None
         question = self._ask(prompt) if prompt else self._question_of(self._at(None))
         model = yield from self._ready()
         if model is None:
             yield from _unwritten()
             return
-        from tchat.chat.candidates import CandidateJournals
-
         messages = yield from self._window(model, question, ())
         journals = CandidateJournals(self.store, question, model, self.settings, count)
         self._hold(model)
         try:
             yield from journals.stored()
             for event in model.engine.candidates(
-                messages, self.settings.sampling, count, think=self._think, stopped=stopped
+                messages,
+                self.settings.sampling,
+                count,
+                think=self._think,
+                stopped=stopped,
+                states=ranking is not None and ranking.states,
             ):
                 if notice := journals.take(event):
                     yield notice
+                if ranking is not None:
+                    ranking.take(event)
                 yield event
         finally:
             journals.close()
+        if ranking is not None:
+            yield from ranking.ranked(messages, journals.ids)
 
     def pick(self, message_id: int) -> None:
         """Make a reply the one that the session goes on with; the judge learns from that."""

@@ -53,7 +53,7 @@ def _answer(turn: Turn, console: Console, cancel: Cancel, begun: Preloaded | Non
 
 def _print(turn: Turn, settings: Settings, chat: Chat, console: Console) -> int:
     """Iterate the reply, show it, check it, and return the exit code."""
-    if turn.request.candidates:
+    if turn.request.candidates or turn.request.best_of:
         return _print_candidates(turn, settings, chat, console)
     finished, code = None, YES
     with Renderer(console, _output(turn.request, settings)) as renderer:
@@ -73,18 +73,24 @@ def _print(turn: Turn, settings: Settings, chat: Chat, console: Console) -> int:
 
 
 def _print_candidates(turn: Turn, settings: Settings, chat: Chat, console: Console) -> int:
-    """Show several replies beside each other, and check each."""
+    """Show several replies beside each other, or the best of them, and check what is shown."""
+    from tchat.cli.best import BestRenderer
     from tchat.cli.candidates import CandidateRenderer
 
-    count = turn.request.candidates
-    with CandidateRenderer(console, _output(turn.request, settings), count) as renderer:
-        for event in chat.candidates(count, turn.prompt):
+    best = turn.request.best_of
+    count, judge = (best, settings.judge) if best else (turn.request.candidates, "")
+    kind = BestRenderer if best else CandidateRenderer
+    with kind(console, _output(turn.request, settings), count) as renderer:
+        for event in chat.candidates(count, turn.prompt, judge=judge):
             renderer.show(event)
         renderer.describe(session=chat.session.id if chat.session else None)
+    if isinstance(renderer, BestRenderer) and (turn.request.usage or console.stderr_is_terminal):
+        console.say(renderer.summary())
+    shown = renderer.order[:1] if best and not turn.request.as_json else renderer.order
     if turn.schema is not None:
         from tchat.engine.schema import validate
 
-        for finished in renderer.finished.values():
+        for finished in (renderer.finished[index] for index in shown):
             if finished.reason is not Reason.CANCELLED:
                 validate(finished.text, turn.schema)
     return YES

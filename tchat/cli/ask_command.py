@@ -70,6 +70,9 @@ def command(
     candidates: int = typer.Option(
         0, "-N", "--candidates", metavar="N", min=0, max=16, help="Write N replies side by side"
     ),
+    best_of: int = typer.Option(
+        0, "--best-of", metavar="N", min=0, max=16, help="Write N replies, print the best"
+    ),
     stream: bool = typer.Option(True, "--stream/--no-stream", help="Print while it is written"),
     raw: bool = typer.Option(False, "--raw", help="Change nothing in a pipe, byte for byte"),
     plain: bool = typer.Option(False, "--plain", help="Chat on plain lines, without a screen"),
@@ -93,6 +96,7 @@ def command(
         yes_no=yes_no,
         threshold=threshold,
         candidates=candidates,
+        best_of=best_of,
         stream=stream,
         raw=raw,
         plain=plain,

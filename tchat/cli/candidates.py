@@ -96,6 +96,11 @@ class CandidateRenderer:
         if waiting and self._status.due:
             self._status.show(self._progress.words())
 
+    @property
+    def order(self) -> list[int]:
+        """Indexes of the replies that are finished, in the order in which they are shown."""
+        return sorted(self.finished)
+
     def _chosen_form(self) -> Form | None:
         if self._output.json:
             return None
@@ -118,7 +123,7 @@ class CandidateRenderer:
 
     def _print_json(self) -> None:
         value = {
-            "candidates": [self._object(self.finished[index]) for index in sorted(self.finished)],
+            "candidates": [self._object(index) for index in self.order],
             "notices": [asdict(notice) for notice in self._notices],
             **self._facts,
         }
@@ -126,7 +131,8 @@ class CandidateRenderer:
         text = json.dumps(value, ensure_ascii=False, indent=indent)
         self._outlet.write(printable_json(text) + "\n")
 
-    def _object(self, finished: Finished) -> dict[str, Any]:
+    def _object(self, index: int) -> dict[str, Any]:
+        finished = self.finished[index]
         value: dict[str, Any] = {"reply": finished.text}
         if self._output.extract:
             value["extracted"] = first_code_block(finished.text)

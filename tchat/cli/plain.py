@@ -182,6 +182,22 @@ class LineChat:
 
         self._work(work)
 
+    def best(self, count: int, prompt: str) -> None:
+        """Print the best of several replies, and what the others got; Ctrl-C stops them."""
+        from tchat.cli.best import BestRenderer
+
+        output = Output(markdown=self.settings.markdown, usage=self.request.usage)
+
+        def work() -> None:
+            with BestRenderer(self.console, output, count) as renderer:
+                for event in self.chat.candidates(count, prompt, judge=self.settings.judge):
+                    renderer.show(event)
+            self.tries = [renderer.stored[index] for index in renderer.order]
+            for line in (*renderer.others(), renderer.summary()):
+                self.tell(line)
+
+        self._work(work)
+
     def _work(self, work: Callable[[], None]) -> None:
         """Do it on the engine's thread; Ctrl-C ends it, and the chat goes on."""
         self.cancel.clear()

@@ -36,6 +36,7 @@ class AskRequest:
     threshold: float | None = None
     stream: bool = True
     candidates: int = 0
+    best_of: int = 0
     raw: bool = False
     plain: bool = False
 
@@ -92,6 +93,14 @@ def refuse_contradictions(request: AskRequest) -> None:
         raise UsageError(
             "--candidates writes replies, --choose and --yes-no choose", "leave one out"
         )
+    if request.best_of and (request.labels or request.candidates):
+        raise UsageError(
+            "--best-of writes several replies and prints the best: no --choose, --yes-no or "
+            "--candidates beside it",
+            "leave one out",
+        )
+    if request.best_of == 1:
+        raise UsageError("the best of one reply is that reply", "for example --best-of 4")
     if request.threshold is not None and not request.yes_no:
         raise UsageError("--threshold belongs to --yes-no", "add --yes-no")
     if request.choose and (len(request.labels) < 2 or "" in request.labels):

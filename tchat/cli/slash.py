@@ -74,6 +74,14 @@ def _try(chat: LineChat, argument: str) -> None:
         chat.tell("The chat goes on with the first; /pick N takes another.")
 
 
+def _best(chat: LineChat, argument: str) -> None:
+    from tchat.chat.candidates import parse_try
+
+    chat.best(*parse_try(argument, "best"))
+    if len(chat.tries) > 1:
+        chat.tell("The chat goes on with the best; /pick N takes another.")
+
+
 def _pick(chat: LineChat, number: str) -> None:
     if not chat.tries:
         raise UsageError("there is nothing to pick from", "/try writes several replies")
@@ -237,6 +245,7 @@ COMMANDS = (
     Command(("new", "clear"), "", "Begin a new session", _new),
     Command(("regen", "retry"), "", "Another reply to the last message", _regenerate),
     Command(("try",), "[N] [TEXT]", "Several replies side by side", _try),
+    Command(("best",), "[N] [TEXT]", "The best of several replies, by the setting `judge`", _best),
     Command(("pick",), "N", "Go on with another of several replies", _pick),
     Command(("good",), "", "Call the last reply good; the judge learns from it", _good),
     Command(("bad",), "", "Call the last reply bad", _bad),

@@ -38,6 +38,7 @@ class Candidates:
         cancel: Stops all of them.
         stopped: Indexes of those that shall end; may grow meanwhile, from any thread.
         restored: What was brought from disk for the prompt.
+        states: Whether each `Finished` is to have an `Observed`.
     """
 
     def __init__(
@@ -50,9 +51,11 @@ class Candidates:
         *,
         stopped: Container[int] = (),
         restored: Restored | None = None,
+        states: bool = False,
     ) -> None:
         self._loaded, self._prompt, self._sampling = loaded, prompt, sampling
         self._seeds, self._cancel, self._stopped = seeds, cancel, stopped
+        self._states = states
         self._reader = PromptReader(loaded, prompt, cancel, restored)
 
     @property
@@ -69,6 +72,7 @@ class Candidates:
             for index, seed in enumerate(self._seeds):
                 replies.append(_Reply(index, reader.tokens, self._writing(seed)))
             done = yield from reader.read(room=ROOM * len(self._seeds), but=1)
+            self._loaded.context.want_states(self._states)
             started = time.perf_counter()
             pieces = self._pieces(replies) if done else _unwritten(replies)
             for reply, piece in pieces:
@@ -76,12 +80,21 @@ class Candidates:
                 timings = Timings(load, reader.seconds, write, reader.restore_seconds)
                 yield Candidate(reply.index, piece or self._finished(reply.writing, timings))
         finally:
+            self._loaded.context.want_states(False)
             for reply in replies:
                 reply.writing.close()
 
     def _writing(self, seed: int) -> Writing:
         tokens = self._reader.tokens
-        return Writing(self._loaded, self._prompt, tokens, self._sampling, seed, scored=True)
+        return Writing(
+            self._loaded,
+            self._prompt,
+            tokens,
+            self._sampling,
+            seed,
+            scored=True,
+            states=self._states,
+        )
 
     def _pieces(self, replies: Sequence[_Reply]) -> Iterator[tuple[_Reply, Piece | None]]:
         """Write all of them to their ends."""
@@ -112,6 +125,7 @@ class Candidates:
             self._reader.usage(writing.written, writing.reasoned),
             timings,
             writing.log_probability,
+            writing.observed,
         )
 
 

@@ -106,6 +106,7 @@ class Context:
         self._memory: Any = None
         self._room = 0
         self._sequences = SCRATCH + 1
+        self._states = False
         self._begin(min(room or size, size))
         self._batch = self._lib.llama_batch_init(batch, 0, 1)
 
@@ -121,6 +122,7 @@ class Context:
         params.flash_attn_type = FLASH_ATTN[self._flash_attn]
         params.swa_full = self._swa_full
         params.n_outputs_max = MAX_OUTPUTS
+        params.embeddings = self._states
         params.no_perf = True
         params.abort_callback = self._abort
         params.abort_callback_data = self._cancel.address
@@ -226,6 +228,11 @@ class Context:
         """Set other adapters, now and whenever the cache grows; what is held is stale: `clear`."""
         self._adapt = apply
         apply(self._handle)
+
+    def want_states(self, wanted: bool) -> None:
+        """Have `state` from the next decode on, or no more; then each token has an output."""
+        self._states = wanted
+        self._lib.llama_set_embeddings(self._handle, wanted)
 
     def close(self) -> None:
         """Free the KV cache. Closing twice is harmless."""
@@ -372,6 +379,6 @@ class Context:
     def state(self, index: int) -> Any:
         """Pointer to ``width`` floats: the last hidden state of the batch's ``index``-th token.
 
-        Only where the context's ``embeddings`` are on and the token's logits were asked for.
+        Only with `want_states`, or where ``shape`` turned ``embeddings`` on.
         """
         return self._lib.llama_get_embeddings_ith(self._handle, index)

@@ -236,6 +236,7 @@ class Engine:
         think: Think = "auto",
         continue_final: bool = False,
         stopped: Container[int] = (),
+        states: bool = False,
     ) -> Iterator[Event]:
         """Write ``count`` replies side by side, as `generate` writes one.
 
@@ -249,6 +250,7 @@ class Engine:
             think: As of `generate`.
             continue_final: As of `generate`.
             stopped: Indexes of those that shall end; may grow meanwhile, from any thread.
+            states: Whether each `Finished` is to have an `Observed`; next to free.
 
         Raises:
             DoesNotFit, UsageError, ModelError: As of `generate`.
@@ -264,7 +266,14 @@ class Engine:
         yield from prompt.notices
         restored = yield from self._restored(prompt.tokens)
         run = Candidates(
-            self._ready, prompt, sampling, seeds, self.cancel, stopped=stopped, restored=restored
+            self._ready,
+            prompt,
+            sampling,
+            seeds,
+            self.cancel,
+            stopped=stopped,
+            restored=restored,
+            states=states,
         )
         yield from run.events(self._time_of_loading())
         self._note(run)

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    import numpy
 
 
 class Reason(StrEnum):
@@ -117,12 +120,25 @@ class Timings:
         return tokens / seconds if seconds > 0 else 0.0
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Observed:
+    """What the model made of a reply while it wrote it.
+
+    ``state`` is the one behind the final norm, averaged over the answer's tokens, shape (width,);
+    ``tokens`` are these.
+    """
+
+    state: numpy.ndarray[Any, numpy.dtype[numpy.float32]]
+    tokens: tuple[int, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Finished:
     """The reply is complete; always the last event.
 
     ``text`` and ``reasoning`` are the whole of the pieces streamed before, ``seed`` the one drawn
-    or given. ``log_probability`` is the mean over the reply's tokens, of a candidate.
+    or given. ``log_probability`` is the mean over the reply's tokens, of a candidate; ``observed``
+    comes where it was asked for.
     """
 
     reason: Reason
@@ -132,6 +148,7 @@ class Finished:
     usage: Usage
     timings: Timings
     log_probability: float | None = None
+    observed: Observed | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +157,17 @@ class Candidate:
 
     index: int
     event: Stored | Token | Reasoning | Finished
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """Candidates were put into order.
+
+    ``scores`` are pairs of index and score, the best first; ``judge`` says what gave them.
+    """
+
+    judge: str
+    scores: tuple[tuple[int, float], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,5 +190,6 @@ Event: TypeAlias = (
     | Notice
     | Chosen
     | Candidate
+    | Ranked
     | Finished
 )

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from tchat.engine.context import Context
-from tchat.engine.events import Reason, Reasoning, Token
+from tchat.engine.events import Observed, Reason, Reasoning, Token
 from tchat.engine.loaded import Loaded
 from tchat.engine.prompt import Prompt
 from tchat.engine.reasoning import Marks, Phase
 from tchat.engine.reply import ReplyText
 from tchat.engine.sampling import Sampler
+from tchat.engine.states import ReplyStates
 from tchat.settings import Sampling
 
 
@@ -24,6 +25,7 @@ class Writing:
         sampling: How tokens are drawn.
         seed: Of the draw.
         scored: Whether ``log_probability`` is wanted, which takes 0.1 ms a token.
+        states: Whether ``observed`` is wanted; the context has to give states then.
 
     Attributes:
         reason: Why it ended; None while it goes on.
@@ -44,7 +46,9 @@ class Writing:
         seed: int,
         *,
         scored: bool = False,
+        states: bool = False,
     ) -> None:
+        self._states = ReplyStates(loaded.model.facts.width) if states else None
         self._scores: list[float] | None = [] if scored else None
         self._score = 0.0  # of the token drawn last
         self._model = loaded.model
@@ -77,6 +81,8 @@ class Writing:
 
     def draw(self, context: Context, row: int = -1) -> int:
         """Draw the next token from the ``row``-th output row of the last decode."""
+        if self._states is not None and self.written > self.reasoned:
+            self._states.add(context, row)
         token = self._sampler.sample(context, row)
         if self._scores is not None:
             self._score = log_probability(context, row, token, self._model.facts.vocabulary)
@@ -91,6 +97,8 @@ class Writing:
         if self._scores is not None:
             self._scores.append(self._score)
         self.reasoned += self._reply.in_reasoning
+        if self._states is not None and not self._reply.in_reasoning:
+            self._states.note(token)
         yield from self._reply.feed(self._visible(token))
         if self._reply.stopped:
             self.reason = Reason.STOP
@@ -108,6 +116,11 @@ class Writing:
         By the model's own distribution, whatever the sampling. None where there is none.
         """
         return sum(self._scores) / len(self._scores) if self._scores else None
+
+    @property
+    def observed(self) -> Observed | None:
+        """What the model made of the answer; None where that was not wanted, or is nothing."""
+        return self._states.observed if self._states else None
 
     def end(self) -> Iterator[Token | Reasoning]:
         """Let go of the text that was held back."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy
 
+    from tchat.engine.events import Finished
     from tchat.engine.observer import Observation
 
     Floats = numpy.ndarray[Any, numpy.dtype[numpy.float32]]
@@ -56,6 +57,15 @@ def features_of(observation: Observation, tokens: Sequence[int]) -> Features:
     """The features of an observed reply that consists of ``tokens``."""
     plain = (math.log1p(len(tokens)), observation.log_probability, distinct(tokens))
     return Features(observation.states, plain)
+
+
+def features_of_written(reply: Finished, layer: int) -> Features | None:
+    """The features of a reply that came with an `Observed`, of the final ``layer``."""
+    if reply.observed is None or reply.log_probability is None:
+        return None
+    tokens = reply.observed.tokens
+    plain = (math.log1p(len(tokens)), reply.log_probability, distinct(tokens))
+    return Features({layer: reply.observed.state}, plain)
 
 
 def distinct(items: Sequence[Hashable], size: int = 2) -> float:

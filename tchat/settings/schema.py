@@ -136,6 +136,11 @@ class Settings:
     anyway: bool = setting(False, "Load a model that does not fit into the free memory too")
     lora: tuple[str, ...] = setting((), "LoRA adapter, PATH or PATH:SCALE; repeatable")
     control_vector: tuple[str, ...] = setting((), "Control vector, PATH or PATH:SCALE; repeatable")
+    judge: str = setting(
+        "human",
+        "What --best-of and /best go by: reads as written by a person, what you prefer, likelihood",
+        choices=("human", "preference", "logprob"),
+    )
     think: str = setting(
         "auto", "Reasoning of models that have a switch for it", choices=("auto", "on", "off")
     )

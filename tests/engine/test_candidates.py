@@ -192,3 +192,24 @@ def test_unused_it_costs_no_sequences(open_engine: OpenEngine, tiny_recurrent: P
     engine = open_engine(tiny_recurrent)
     finished(engine.generate(ASKED, GREEDY))
     assert engine._ready.context._sequences == 2
+
+
+@pytest.mark.parametrize("kind", ["tiny_model", "tiny_recurrent"])
+def test_the_states_that_come_with_a_reply_are_those_of_reading_it(
+    open_engine: OpenEngine, request: pytest.FixtureRequest, kind: str
+) -> None:
+    """So that a reply need not be read to be judged; the cache grows on the way."""
+    engine = open_engine(request.getfixturevalue(kind), flash_attn="off")
+    replies = ends(engine.candidates(ASKED, replace(DRAWN, max_tokens=300), 3, states=True))
+    observer = engine.observer([])
+    for reply in replies:
+        assert reply.observed is not None
+        tokens = list(reply.observed.tokens)
+        assert len(tokens) == reply.usage.completion
+        # The last token is not decoded any more, since nothing comes after it.
+        seen = observer.observe(engine.prompt_tokens(ASKED), tokens[:-1])
+        assert seen is not None
+        [state] = seen.states.values()
+        assert np.allclose(reply.observed.state, state, atol=2e-2 * np.abs(state).max())
+    observer.close()
+    assert ends(engine.candidates(ASKED, DRAWN, 2))[0].observed is None

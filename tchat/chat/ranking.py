@@ -1,0 +1,67 @@
+"""Candidates judged when they are written: the best becomes the active one, scores are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from tchat.engine.events import Candidate, Event, Finished, Notice, Ranked
+from tchat.errors import StorageError
+from tchat.judge.folder import folder_of
+from tchat.judge.ranking import judge_of, order_of
+
+if TYPE_CHECKING:
+    from tchat.chat.model import ChatModel
+    from tchat.engine.turns import ChatMessage
+    from tchat.paths import Paths
+    from tchat.sessions.store import SessionStore
+
+
+class Ranking:
+    """The judging of one set of candidates.
+
+    Args:
+        model: What writes them; loaded.
+        judge: Name of the judge.
+        paths: Where what it learnt is kept.
+        store: Where the scores go.
+
+    Raises:
+        UsageError: There is no such judge, or it was not trained yet.
+    """
+
+    def __init__(self, model: ChatModel, judge: str, paths: Paths, store: SessionStore) -> None:
+        self._store = store
+        self._judge = judge_of(judge, folder_of(model.facts, paths), model.engine)
+        self._replies: dict[int, Finished] = {}
+
+    @property
+    def states(self) -> bool:
+        """Whether the replies have to come with what the model made of them."""
+        return self._judge.states
+
+    def take(self, event: Event) -> None:
+        """Note a reply that is finished."""
+        if isinstance(event, Candidate) and isinstance(event.event, Finished):
+            self._replies[event.index] = event.event
+
+    def ranked(
+        self, asked: Sequence[ChatMessage], ids: Mapping[int, int]
+    ) -> Iterator[Ranked | Notice]:
+        """Score what was written, keep that, and put the best on the active path.
+
+        Args:
+            asked: What they answer.
+            ids: The messages that they are.
+        """
+        replies = {i: each for i, each in self._replies.items() if each.text and i in ids}
+        scores = self._judge.scores(asked, replies)
+        if not scores:
+            return
+        order = order_of(scores)
+        try:
+            self._store.note_scores({ids[i]: {self._judge.name: scores[i]} for i in order})
+            self._store.activate(ids[order[0]])
+        except StorageError as error:
+            yield Notice("storage", f"the scores are not being stored: {error.message}")
+        yield Ranked(self._judge.name, tuple((index, scores[index]) for index in order))

@@ -1,0 +1,87 @@
+"""The best of several replies: judged, kept with its score, and gone on with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy
+import pytest
+
+from tchat.chat.chat import Chat
+from tchat.engine.events import Candidate, Event, Finished, Ranked, Stored
+from tchat.errors import UsageError
+from tchat.judge.discriminator import Discriminator, Provenance, save
+from tchat.judge.features import PLAIN
+from tchat.judge.folder import folder_of
+from tchat.judge.head import Head
+from tchat.judge.logistic import Calibration, Linear
+from tchat.models.facts import read_facts
+from tchat.paths import Paths
+from tchat.sessions.store import SessionStore
+from tests.chat.conftest import OpenChat
+
+DRAWN = {"temp": 1.5, "seed": 3, "max_tokens": 24}
+WIDTH = 64
+
+
+def taught(tiny_model: Path, paths: Paths, layer: int) -> None:
+    """A head that likes long replies, and looks at states of ``layer``."""
+    weights = numpy.zeros(WIDTH + len(PLAIN))
+    weights[WIDTH] = 1.0
+    zero, one = numpy.zeros_like(weights), numpy.ones_like(weights)
+    head = Head(layer, zero, one, Linear(weights, -3.0), Calibration())
+    facts = Provenance("m", "f", "d", (40, 40), None, {}, 1.0)
+    save(Discriminator(head, facts), folder_of(read_facts(tiny_model), paths).human)
+
+
+def run(events: Iterable[Event]) -> tuple[dict[int, Finished], dict[int, int], Ranked]:
+    ends: dict[int, Finished] = {}
+    ids: dict[int, int] = {}
+    for event in events:
+        if isinstance(event, Candidate) and isinstance(event.event, Finished):
+            ends[event.index] = event.event
+        elif isinstance(event, Candidate) and isinstance(event.event, Stored):
+            ids[event.index] = event.event.reply
+    assert isinstance(event, Ranked)
+    return ends, ids, event
+
+
+def test_the_likeliest_is_gone_on_with(open_chat: OpenChat, store: SessionStore) -> None:
+    chat: Chat = open_chat(**DRAWN)
+    ends, ids, ranked = run(chat.candidates(4, "hello", judge="logprob"))
+    scores = [score for _, score in ranked.scores]
+    assert scores == sorted(scores, reverse=True)
+    assert dict(ranked.scores) == {i: end.log_probability for i, end in ends.items() if end.text}
+    best = ranked.scores[0][0]
+    assert chat.session is not None
+    last = store.branch(chat.session.id)[-1]
+    assert (last.id, last.scores) == (ids[best], {"logprob": scores[0]})
+    assert len(store.siblings(last.id)) == 4
+
+
+@pytest.mark.parametrize("layer", [2, 1])
+def test_a_head_judges_what_was_written(
+    open_chat: OpenChat, store: SessionStore, tiny_model: Path, paths: Paths, layer: int
+) -> None:
+    """The final state comes with the writing; for another layer the replies are read."""
+    taught(tiny_model, paths, layer)
+    ends, _, ranked = run(open_chat(**DRAWN).candidates(4, "hello", judge="human"))
+    assert all((end.observed is not None) == (layer == 2) for end in ends.values())
+    lengths = [ends[index].usage.completion for index, _ in ranked.scores]
+    if layer == 2:
+        assert lengths == sorted(lengths, reverse=True)
+    assert all(0 <= score <= 1 for _, score in ranked.scores)
+    # What is not decided yet is nothing to learn from.
+    assert store.judged() == []
+
+
+def test_without_a_training_it_says_what_to_do_and_stores_nothing(
+    open_chat: OpenChat, store: SessionStore
+) -> None:
+    with pytest.raises(UsageError, match="no discriminator was trained") as caught:
+        list(open_chat(**DRAWN).candidates(2, "hello", judge="human"))
+    assert "--judge logprob" in str(caught.value)
+    with pytest.raises(UsageError, match="what you prefer was not learnt"):
+        list(open_chat(**DRAWN).candidates(2, "hello", judge="preference"))
+    assert store.sessions() == []
