@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from tchat.chat.history import title_of
 from tchat.chat.joined import Joined
+from tchat.chat.prices import paid
 from tchat.engine.events import Event, Finished, Stored
 from tchat.engine.turns import ChatMessage
 from tchat.errors import UsageError
@@ -117,14 +118,15 @@ class Chat(Joined):
         self._hold(model)
         try:
             yield from journals.stored()
-            for event in model.engine.candidates(
+            replies = model.engine.candidates(
                 messages,
                 self.settings.sampling,
                 count,
                 think=self._think,
                 stopped=stopped,
                 states=ranking is not None and ranking.states,
-            ):
+            )
+            for event in paid(self._price, replies):
                 if notice := journals.take(event):
                     yield notice
                 if ranking is not None:
@@ -229,7 +231,7 @@ class Chat(Joined):
         self._hold(model)
         try:
             yield Stored(question.id, journal.message_id)
-            for event in generate(model, messages):
+            for event in paid(self._price, generate(model, messages)):
                 if notice := journal.take(event):
                     yield notice
                 if isinstance(event, Finished):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Self
 
 from tchat.chat.history import left_out, pinned_turns, starts_of, turns_of
-from tchat.chat.window import fit, kept, reply_room
+from tchat.chat.window import Window, fit, kept, reply_room
 from tchat.engine.cancel import Cancel
 from tchat.engine.events import Event, Notice
 from tchat.engine.turns import ChatMessage
@@ -18,6 +18,7 @@ from tchat.settings import Settings, Value
 if TYPE_CHECKING:
     from tchat.chat.model import ChatModel
     from tchat.chat.outlook import Measure, Outlook
+    from tchat.chat.prices import Price
     from tchat.engine.events import Reading
     from tchat.engine.template import Think
     from tchat.models.facts import ModelFacts
@@ -48,6 +49,8 @@ class Joined:
         self._session = session
         self._model = model
         self._window_start: int | None = None  # the question that the last prompt began with
+        self._prompted: Sequence[ChatMessage] | None = None  # the last prompt
+        self._price: Price | None = None  # of the prompt being read
 
     def __enter__(self) -> Self:
         return self
@@ -121,6 +124,9 @@ class Joined:
         if model is not None and self._session is not None:
             self._hold(model)
             yield from model.engine.prepare(self._history(), self._think)
+            price = self.price()
+            if price is not None and price.worth_telling:
+                yield Notice("price", f"the next prompt {price}")
 
     def measure(self, draft: str) -> Measure | None:
         """Exact tokens of a draft; None while the model is not loaded.
@@ -138,6 +144,23 @@ class Joined:
         if outlook := self._outlook(draft):
             yield from outlook.read(going)
 
+    def price(self, draft: str = "", after: int | None = None) -> Price | None:
+        """What the next prompt reads again of the chat so far.
+
+        Args:
+            draft: Its text: when it is long, old turns may have to leave for it.
+            after: The message that it will follow; None for the end of the session.
+
+        Returns:
+            None where no model is loaded, or the chat has no reply yet.
+        """
+        model = self._model
+        if model is None or not model.engine.is_loaded:
+            return None
+        path = self._path() if after is None else self.store.path_to(after)
+        window = self._fitted(model, path, [ChatMessage("user", draft or "?")])
+        return self._priced(model, path, window)
+
     def _outlook(self, draft: str) -> Outlook | None:
         model = self._model
         if model is None or not model.engine.is_loaded:
@@ -146,11 +169,15 @@ class Joined:
 
         return Outlook(model.engine, self._history(), draft, self.settings)
 
+    def _path(self) -> list[Message]:
+        """The messages that the next prompt follows."""
+        path = self.store.branch(self._session.id) if self._session else []
+        # The next prompt stands beside a question that was not answered.
+        return path[:-1] if path and path[-1].role is Role.USER else path
+
     def _history(self) -> list[ChatMessage]:
         """What the next prompt begins with."""
-        path = self.store.branch(self._session.id) if self._session else []
-        if path and path[-1].role is Role.USER:  # unanswered: the next prompt stands beside it
-            path = path[:-1]
+        path = self._path()
         turns = kept(turns_of(path), self._first_turn(path), pinned_turns(path))
         return [*self._system(), *(each for turn in turns for each in turn)]
 
@@ -179,25 +206,49 @@ class Joined:
         self, model: ChatModel, question: Message, begun: Sequence[ChatMessage]
     ) -> Generator[Event, None, Sequence[ChatMessage]]:
         """The messages of the prompt: system, the turns that fit, ``question``, ``begun``."""
-        engine = model.engine
         path = self.store.path_to(question.id)
-        room = engine.context_size - reply_room(
-            engine.context_size, self.settings.sampling.max_tokens
-        )
-        *turns, last = turns_of(path)
-        before = self._first_turn(path)
-        window = fit(
+        asked = turns_of(path[-1:])[0]
+        window = self._fitted(model, path[:-1], [*asked, *begun])
+        if window.first > self._first_turn(path) and window.left_out:
+            size = model.engine.context_size
+            yield Notice("window", left_out(path, window.left_out, size))
+        self._price = self._priced(model, path[:-1], window)
+        if self._price is not None and self._price.worth_telling:
+            yield Notice("price", str(self._price))
+        self._window_start = starts_of(path)[window.first]
+        self._prompted = window.messages
+        return window.messages
+
+    def _fitted(
+        self, model: ChatModel, path: Sequence[Message], asked: Sequence[ChatMessage]
+    ) -> Window:
+        """What goes into a prompt of the turns of ``path`` and the new one, ``asked``."""
+        engine = model.engine
+        begun = asked[-1].role == "assistant"
+        size = engine.context_size
+        return fit(
             self._system(),
-            [*turns, [*last, *begun]],
-            room=room,
-            count=lambda messages: engine.count(messages, self._think, continue_final=bool(begun)),
-            first=before,
+            [*turns_of(path), asked],
+            room=size - reply_room(size, self.settings.sampling.max_tokens),
+            count=lambda messages: engine.count(messages, self._think, continue_final=begun),
+            first=self._first_turn(path),
             pinned=pinned_turns(path),
         )
-        if window.first > before and window.left_out:
-            yield Notice("window", left_out(path, window.left_out, engine.context_size))
-        self._window_start = starts_of(path)[window.first]
-        return window.messages
+
+    def _priced(self, model: ChatModel, path: Sequence[Message], window: Window) -> Price | None:
+        """What a prompt costs beyond the last turn of ``window``."""
+        from tchat.chat.prices import price_of, why_again
+
+        asked = (place for place, each in enumerate(window.messages) if each.role == "user")
+        history = window.messages[: max(asked, default=0)]
+        writer = next((each.model for each in reversed(path) if each.model), "")
+        why = why_again(
+            self._prompted,
+            history,
+            other_model=bool(writer) and writer != self.settings.model,
+            turns_left=window.first > self._first_turn(path),
+        )
+        return price_of(model.engine, history, self._think, why)
 
     def _first_turn(self, path: Sequence[Message]) -> int:
         """The turn of ``path`` that the window of the last prompt began with.

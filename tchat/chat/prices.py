@@ -2,7 +2,110 @@
 
 from __future__ import annotations
 
-from tchat.engine.events import Restored
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tchat.engine.events import Event, Notice, Reading, Restored
+
+if TYPE_CHECKING:
+    from tchat.engine.engine import Engine
+    from tchat.engine.template import Think
+    from tchat.engine.turns import ChatMessage
+
+SEAM = 64  # tokens that are read anyway: marks between messages, the end of a reply
+WORTH_SECONDS = 1.0  # of reading again that are worth a word,
+WORTH_TOKENS = 256  # or tokens, where the speed of reading is not known
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What a prompt costs beyond its new message.
+
+    Attributes:
+        tokens: Of the chat so far, to be read again.
+        seconds: That takes, by what was measured with this model here; 0 where it never was.
+        why: Why it must be.
+    """
+
+    tokens: int
+    seconds: float
+    why: str
+
+    @property
+    def worth_telling(self) -> bool:
+        """Whether anybody would notice."""
+        if self.seconds:
+            return self.tokens > SEAM and self.seconds >= WORTH_SECONDS
+        return self.tokens >= WORTH_TOKENS
+
+    @property
+    def short(self) -> str:
+        """``re-reads 7,912 tokens ≈ 31 s``."""
+        about = f" ≈ {seconds_text(self.seconds)}" if self.seconds else ""
+        return f"re-reads {self.tokens:,} tokens{about}"
+
+    def __str__(self) -> str:
+        return f"{self.short}: {self.why}"
+
+
+def price_of(
+    engine: Engine, history: Sequence[ChatMessage], think: Think, why: str = ""
+) -> Price | None:
+    """What reading a chat again costs where neither the KV cache nor the disk holds it.
+
+    On the engine's thread, with the model loaded. None for a chat without a reply.
+    """
+    loaded = engine.loaded
+    if loaded is None or all(message.role != "assistant" for message in history):
+        return None
+    tokens = loaded.encoder.prompt(history, think, quiet=True).tokens
+    saved = engine.snapshots.saved(loaded, tokens) if engine.snapshots else 0
+    unread = max(0, len(tokens) - max(saved, loaded.kv.known(tokens)))
+    return Price(unread, engine.reading_time(unread), why)
+
+
+def why_again(
+    before: Sequence[ChatMessage] | None,
+    now: Sequence[ChatMessage],
+    *,
+    other_model: bool,
+    turns_left: bool,
+) -> str:
+    """Why a chat must be read again.
+
+    Args:
+        before: The last prompt that was read here; None when there was none.
+        now: The chat as it goes into the next one.
+        other_model: Whether another model wrote its last reply.
+        turns_left: Whether old turns leave the context.
+    """
+    if before is None:
+        return "the model is another" if other_model else "it is not in memory any more"
+    if _system(before) != _system(now):
+        return "the system prompt is another"
+    if turns_left:
+        return "the context is full, and old turns leave it"
+    return "the chat goes on from another branch"
+
+
+def _system(messages: Sequence[ChatMessage]) -> str:
+    return messages[0].content if messages and messages[0].role == "system" else ""
+
+
+def paid(price: Price | None, events: Iterator[Event]) -> Iterator[Event]:
+    """``events``, with what a price that was told came to, once all is read."""
+    due = price is not None and price.worth_telling
+    started = 0.0
+    for event in events:
+        yield event
+        if due and price is not None and isinstance(event, Reading):
+            started = started or time.perf_counter()
+            if event.done == event.total:
+                due = False
+                took = seconds_text(time.perf_counter() - started)
+                yield Notice("price", f"re-read {price.tokens:,} tokens in {took}: {price.why}")
 
 
 def restored_text(event: Restored) -> str:

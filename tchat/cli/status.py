@@ -18,6 +18,8 @@ Clock = Callable[[], float]
 REFRESH = 0.1  # seconds between two drawings
 ERASE = "\r\x1b[K"
 DIM, PLAIN = "\x1b[2m", "\x1b[0m"
+BAR = 12
+FILLED, EMPTY = "━", "╌"
 PREVIEW = 300  # characters of unfinished text, more than a line shows
 
 
@@ -109,7 +111,10 @@ class Progress:
         since, begun = self._reading_since or (0.0, 0)
         rate = Timings.rate(event.done - begun, self._clock() - since)
         left = (event.total - event.done) / rate if rate else 0.0
-        return f"{words} · {left:.0f} s left" if left >= 1 else words
+        if left < 1:
+            return words
+        filled = round(BAR * event.done / event.total)
+        return f"{words} · {FILLED * filled}{EMPTY * (BAR - filled)} · {left:.0f} s left"
 
     def _writing(self, preview: str) -> str:
         words = "thinking" if self._thinking else "writing"

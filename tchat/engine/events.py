@@ -81,8 +81,8 @@ class Reasoning:
 class Notice:
     """Something the user should know and that is no failure.
 
-    ``kind`` is one of ``template``, ``system``, ``think``, ``reread``, ``window``, ``model``,
-    ``storage``.
+    ``kind`` is one of ``template``, ``system``, ``think``, ``reread``, ``price``, ``window``,
+    ``model``, ``storage``.
     """
 
     kind: str

@@ -65,6 +65,16 @@ class KVCache:
             self.tokens = held[best]
         self.drop_branches()
 
+    def known(self, prompt: Sequence[int]) -> int:
+        """How many tokens of ``prompt`` need not be read; nothing changes."""
+        held = [self.tokens, self.ahead]
+        held += ([*self.tokens, *tokens] for tokens in self.branches.values())
+        return max(self._usable(tokens, prompt) for tokens in held)
+
+    def _usable(self, held: Sequence[int], prompt: Sequence[int]) -> int:
+        here, there = self.matched(held, prompt)
+        return there if here == len(held) or self._model.facts.divisible else 0
+
     def drop_branches(self) -> None:
         """Give back what the branches hold, and what was read ahead."""
         for sequence in (*self.branches, AHEAD):

@@ -21,6 +21,7 @@ from tchat.tui.stored import StoredMessages
 
 if TYPE_CHECKING:
     from tchat.chat.outlook import Measure
+    from tchat.chat.prices import Price
     from tchat.models.facts import ModelFacts
 
 Act = Callable[[Chat], Iterator[Event]]
@@ -161,6 +162,11 @@ class Conversation(StoredMessages):
     async def measure(self, draft: str) -> Measure | None:
         """Exact tokens of a draft; None while the model is not loaded."""
         return await asyncio.to_thread(self._chat.measure, draft)
+
+    async def price(self, draft: str, after: int | None = None) -> Price | None:
+        """What the next prompt reads again, see `Chat.price`; not while the engine is at work."""
+        self.leave_draft()
+        return await self._engine.run(lambda: self._chat.price(draft, after))
 
     async def find_model(self, name: str) -> None:
         """Look for the file of a model.

@@ -57,7 +57,7 @@ async def test_sending_does_not_wait_until_the_draft_is_read(
     async with opened(settings, paths) as shown:
         await shown.ask("Hello")
         shown.screen.prompt.load(DOCUMENT)
-        await shown.until(lambda: "% read" in meter(shown))
+        await shown.until(lambda: "draft" in meter(shown))
         await shown.pilot.press("enter")
         await shown.until(lambda: len(shown.branch) == 4)
         await shown.idle()

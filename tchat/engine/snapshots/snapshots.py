@@ -120,6 +120,13 @@ class Snapshots:
         seconds = time.perf_counter() - started
         return Restored(gained, seconds, gained / self.reading if self.reading else 0.0)
 
+    def saved(self, loaded: Loaded, prompt: Sequence[int]) -> int:
+        """How many tokens of ``prompt`` `restore` could bring, from the first on."""
+        if len(prompt) < GAIN + LEAD or not self._limit:
+            return 0
+        known = self._look_up()
+        return length(self._best(loaded, prompt)) if known and known.exact else 0
+
     def _best(self, loaded: Loaded, prompt: Sequence[int]) -> Chain:
         """The chain that holds most of the prompt.
 

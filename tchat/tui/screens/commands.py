@@ -98,6 +98,7 @@ class Commands(Messages):
         if text:
             await self.conversation.change({"system": text})
             self.tell("The system prompt is set; what follows it is read again.")
+            self.count_draft()
             return
         session = self.conversation.session
         system = session.system if session else self.conversation.settings.system

@@ -270,6 +270,7 @@ class Dialogs(Turns):
         else:
             changed = (f"{name} = {spell(value) or '(empty)'}" for name, value in values.items())
             self.notify(", ".join(changed), markup=False)
+            self.count_draft()
         self.wear(self.conversation.settings)
         self.show_status()
 

@@ -20,6 +20,7 @@ from tchat.tui.widgets.prompt_draft import Draft
 
 if TYPE_CHECKING:
     from tchat.chat.outlook import Measure
+    from tchat.chat.prices import Price
     from tchat.engine.events import Reading
 
 COUNT_DELAY = 0.12  # seconds of rest before a draft is counted
@@ -35,6 +36,7 @@ class Drafts(Commands):
         self._capacity = 0
         self._measure: Measure | None = None
         self._read: float | None = None  # the share of the draft that is read
+        self._price: Price | None = None  # what sending it costs beyond reading it
 
     @on(Prompt.Changed)
     def _count_soon(self) -> None:
@@ -59,9 +61,19 @@ class Drafts(Commands):
         message = self._message_of(draft) if self.conversation.settings.read_while_typing else None
         if message is None:
             self._read = None
+        if not self.busy:
+            self._price = await self._price_of(text)
         self._show_measure()
         self.show_status()
         await self._read_ahead(message)
+
+    async def _price_of(self, text: str) -> Price | None:
+        """What sending a draft makes the model read again, where anybody would notice."""
+        if self.purpose is not None and self.purpose.follows is None:
+            return None
+        after = self.purpose.follows if self.purpose else None
+        price = await self.conversation.price(text, after)
+        return price if price is not None and price.worth_telling else None
 
     async def _read_ahead(self, message: Draft | None) -> None:
         """Let the model read a message that is not sent yet, while it has nothing else to do."""
@@ -79,16 +91,21 @@ class Drafts(Commands):
         if self.busy or FEW >= event.total - event.done > 0:
             return
         self._read = event.done / event.total
+        if event.done == event.total:
+            self._price = None  # all of it is read
         self._show_measure()
 
     def _show_measure(self) -> None:
         if (measure := self._measure) is not None:
             draft = measure.draft if self.prompt.draft.text else 0
-            self.query_one(Meter).show(draft, measure.used, measure.context, self._read)
+            cost = (str(self._price), self._price.short) if self._price else ("", "")
+            self.query_one(Meter).show(
+                draft, measure.used, measure.context, read=self._read, cost=cost
+            )
 
     def _message_of(self, draft: Draft) -> Draft | None:
         """What would go to the model as the next message if the draft were sent now."""
-        if not draft.text.strip() or self.has_purpose:
+        if not draft.text.strip() or self.purpose is not None:
             return None
         from tchat.chat.candidates import parse_try
 

@@ -29,11 +29,13 @@ class Purpose:
         told: Shown in the border of the prompt.
         act: From the text to what the engine shall do.
         prefill: The same for a reply that the model is to go on with; None where there is none.
+        follows: The message that comes before it; None where none does.
     """
 
     told: str
     act: Callable[[str], Act]
     prefill: Callable[[str], Act] | None = None
+    follows: int | None = None
 
 
 class Messages(Dialogs):
@@ -113,18 +115,24 @@ class Messages(Dialogs):
             )
         else:
             self._take_up(
-                Purpose("editing a message", lambda text: lambda chat: chat.edit(key, text))
+                Purpose(
+                    "editing a message",
+                    lambda text: lambda chat: chat.edit(key, text),
+                    follows=message.parent_id,
+                )
             )
         self.prompt.load(message.text)
 
     async def _begin_branch(self, key: int) -> None:
         """Let the next prompt follow a reply, or stand beside a question, as a branch."""
         message = await self.conversation.message(key)
+        follows: int | None = key
         if message.role is Role.USER:
+            follows = message.parent_id
             act: Callable[[str], Act] = lambda text: lambda chat: chat.edit(key, text)  # noqa: E731
         else:
             act = lambda text: lambda chat: chat.send(text, after=key)  # noqa: E731
-        self._take_up(Purpose("a new branch from here", act))
+        self._take_up(Purpose("a new branch from here", act, follows=follows))
 
     def _take_up(self, purpose: Purpose) -> None:
         self._purpose = purpose
@@ -133,9 +141,9 @@ class Messages(Dialogs):
         self.prompt.focus()
 
     @property
-    def has_purpose(self) -> bool:
-        """Whether the prompt is for something else than the next message."""
-        return self._purpose is not None
+    def purpose(self) -> Purpose | None:
+        """What the prompt is for; None for the next message."""
+        return self._purpose
 
     def leave_purpose(self) -> bool:
         """Let the prompt be for the next message again; whether it was for something else."""

@@ -23,6 +23,7 @@ class Replies(Telling):
         self._reply: int | None = None
         self._branched = False  # whether the turn began another path
         self._said: list[Entry] = []  # notices of the turn before its rows were there
+        self._priced: Entry | None = None  # the one of them that tells a price
 
     async def _show(self, batch: Sequence[Event]) -> None:
         """Show one batch of events; pieces of text are fed to the transcript at once."""
@@ -52,7 +53,19 @@ class Replies(Telling):
             self.notify(event.text, markup=False)  # of no interest in a moment
             return
         text = restored_text(event) if isinstance(event, Restored) else event.text
-        self._said.append(self.tell(text))
+        if isinstance(event, Notice) and event.kind == "price":
+            self._tell_price(text)
+        else:
+            self._said.append(self.tell(text))
+
+    def _tell_price(self, text: str) -> None:
+        """Say what is read again; what it came to in the end takes the place of that."""
+        if self._priced is not None and self.transcript.has(self._priced.key):
+            self.transcript.update(replace(self._priced, text=text))
+            self._priced = None
+        else:
+            self._priced = self.tell(text)
+            self._said.append(self._priced)
 
     async def _begin(self, stored: Stored) -> None:
         """The rows are there: show the question where it is new, and stream into the reply."""

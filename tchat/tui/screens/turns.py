@@ -91,6 +91,7 @@ class Turns(Replies):
         """One turn from its begin to its end, whatever that is."""
         self._reply = None
         self._said.clear()
+        self._priced = None
         self._progress.begin()
         self.show_status()
         failure: TchatError | None = None

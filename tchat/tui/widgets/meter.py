@@ -23,7 +23,13 @@ class Meter(Row):
     """
 
     def show(
-        self, draft: int | None, used: int | None, context: int, read: float | None = None
+        self,
+        draft: int | None,
+        used: int | None,
+        context: int,
+        *,
+        read: float | None = None,
+        cost: tuple[str, str] = ("", ""),
     ) -> None:
         """Show token counts.
 
@@ -32,15 +38,16 @@ class Meter(Row):
             used: Tokens of the context once the draft is sent; None while they are counted.
             context: Tokens of the context; 0 while no model is known, which shows nothing.
             read: The share of the draft, 0..1, that is read before it is sent; None for nothing.
+            cost: What sending it makes the model read again, at length and briefly.
         """
         if context <= 0:
             self.set_parts([])
         elif used is None:
             self.set_parts(_counting(draft, context))
         elif draft == 0 and not level_of(used, context).word:
-            self.set_parts([_room(used, context)])
+            self.set_parts([_cost(cost), _room(used, context)])
         else:
-            self.set_parts(_text(draft, used, context, read), _gauge(used, context))
+            self.set_parts([_cost(cost), *_text(draft, used, context, read)], _gauge(used, context))
 
 
 def _counting(draft: int | None, context: int) -> list[Part]:
@@ -57,6 +64,10 @@ def _text(draft: int | None, used: int, context: int, read: float | None) -> lis
         Part(_forms(f"after sending {used:,} of {context:,}", f"{used:,}/{context:,}"), (2,)),
         _room(used, context),
     ]
+
+
+def _cost(words: tuple[str, str]) -> Part:
+    return Part(_forms(*words, style="$warning"), (4,)) if words[0] else Part((Content(""),))
 
 
 def _read(share: float | None) -> Part:

@@ -10,7 +10,7 @@ from typing import TypeAlias
 from textual.content import Content
 
 from tchat.sanitize import single_line
-from tchat.tui.widgets.gauge import gauge, level_of
+from tchat.tui.widgets.gauge import bar, gauge, level_of
 from tchat.tui.widgets.row import Part, Row
 from tchat.tui.widgets.sparkline import sparkline
 
@@ -164,6 +164,9 @@ def _state(state: State) -> list[Part]:
     parts = [Part((Content.styled(long, colour), Content.styled(short, colour)), (8,), "  ")]
     if isinstance(state, Reading) and state.left is not None:
         parts.append(_optional(f"{duration(state.left)} left", 6))
+    if isinstance(state, Reading) and state.total:
+        drawn = Content.styled(bar(state.done / state.total, BAR), colour)
+        parts.append(Part((drawn, Content("")), (3,), " "))
     if isinstance(state, Writing) and state.rates:
         row = Content.styled(sparkline(state.rates, SPARKS), colour)
         parts.append(Part((row, Content("")), (3,), " "))

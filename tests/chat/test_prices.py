@@ -1,0 +1,112 @@
+"""What is read again, told before and after, with the reason."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from tchat.chat.chat import Chat
+from tchat.chat.prices import SEAM, Price
+from tchat.engine.events import Event, Notice
+from tchat.paths import Paths
+from tchat.sessions.store import SessionStore
+from tests.chat.conftest import OpenChat
+
+TEXT = "the be to of and in that have it for not on with he as you do at this " * 8
+
+
+@pytest.fixture(autouse=True)
+def any_price(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tiny model reads a chat in no time."""
+    monkeypatch.setattr("tchat.chat.prices.WORTH_SECONDS", 1e-9)
+
+
+def prices(events: Iterable[Event]) -> list[str]:
+    return [each.text for each in events if isinstance(each, Notice) and each.kind == "price"]
+
+
+def begun(open_chat: OpenChat, **values: object) -> Chat:
+    chat = open_chat(**values)
+    list(chat.send(TEXT))
+    return chat
+
+
+def price(chat: Chat, draft: str = "", after: int | None = None) -> Price:
+    found = chat.price(draft, after)
+    assert found is not None
+    return found
+
+
+def test_going_on_costs_nothing(open_chat: OpenChat) -> None:
+    chat = begun(open_chat)
+    assert price(chat).tokens < SEAM
+    assert prices(chat.send("Why?")) == []
+
+
+def test_another_system_prompt_costs_the_whole_chat(
+    open_chat: OpenChat, store: SessionStore
+) -> None:
+    chat = begun(open_chat)
+    assert chat.session is not None
+    chat.session = store.update(chat.session.id, system="Be brief.")
+    asked = price(chat)
+    assert asked.tokens > 100
+    before, after = prices(chat.send("Why?"))
+    assert before == f"re-reads {asked.tokens:,} tokens ≈ 0.01 s: the system prompt is another"
+    assert after.startswith(f"re-read {asked.tokens:,} tokens in ")
+    assert price(chat).tokens < SEAM
+
+
+def test_an_edit_costs_nothing_but_itself(open_chat: OpenChat, store: SessionStore) -> None:
+    chat = begun(open_chat)
+    list(chat.send("Why?"))
+    assert chat.session is not None
+    path = store.branch(chat.session.id)
+    assert price(chat, "And?", after=path[2].parent_id).tokens < SEAM
+    assert prices(chat.edit(path[2].id, "And?")) == []
+
+
+def test_what_is_saved_is_not_read_again(open_chat: OpenChat, paths: Paths) -> None:
+    chat = begun(open_chat)
+    chat.close()
+    again = open_chat(chat.session)
+    assert prices(again.load()) == []
+    again.close()
+    assert chat.session is not None
+    chat.forget(chat.session.id)
+    third = open_chat(chat.session)
+    assert [text.rpartition(": ")[2] for text in prices(third.load())] == [
+        "it is not in memory any more"
+    ]
+
+
+def test_another_model_reads_all_of_it(
+    open_chat: OpenChat, tiny_model: Path, tmp_path: Path
+) -> None:
+    chat = begun(open_chat)
+    other = shutil.copy(tiny_model, tmp_path / "other.gguf")
+    switched = open_chat(chat.session, model=str(other))
+    [told] = prices(switched.load())
+    assert told.startswith("the next prompt re-reads ")
+    assert told.endswith(": the model is another")
+
+
+def test_turns_that_leave_are_told_before(open_chat: OpenChat) -> None:
+    chat = open_chat(ctx_size=512)
+    for _ in range(4):
+        list(chat.send(TEXT[:120]))
+    assert price(chat, "Why?").tokens < SEAM
+    costs = price(chat, TEXT[:250])
+    assert costs.tokens > SEAM
+    assert costs.why == "the context is full, and old turns leave it"
+    assert prices(chat.send(TEXT[:250]))[0] == str(costs)
+
+
+def test_a_new_chat_has_no_price(open_chat: OpenChat) -> None:
+    chat = open_chat()
+    assert chat.price("Why?") is None
+    list(chat.load())
+    assert chat.price("Why?") is None
