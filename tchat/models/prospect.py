@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from tchat.errors import DoesNotFit, ModelInvalid, TchatError
 from tchat.models.details import Details, details_of
 from tchat.models.fit import Machine
 from tchat.models.fit_report import Report, report
 from tchat.models.fitness import refusal
 from tchat.models.hparams import shape_of
+from tchat.models.hub import Hub
 from tchat.models.hub_files import Listing, RemoteModel, base_name, choose
 from tchat.models.hub_name import HubName
 from tchat.models.kinds import Kind, kind_of
 from tchat.models.quantization import choose_quantization, resized
 from tchat.models.remote import ReadRange, RemoteHeader
 from tchat.models.shape import Shape
+from tchat.models.words import size_text
+from tchat.sanitize import single_line
+
+ADAPTERS = frozenset({Kind.LORA, Kind.CONTROL_VECTOR})  # of use without chatting
+ANYWAY = "name a smaller one, or pull it all the same with --yes"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +65,17 @@ class Prospect:
     def size(self) -> int:
         """Bytes, of all parts."""
         return self.model.size
+
+
+def ask_about(name: HubName, hub: Hub, machine: Machine) -> Prospect:
+    """Ask the hub for the model that ``name`` means, and look into it closely.
+
+    Raises:
+        ModelError: There is none, or it is not usable.
+        HubError: The hub cannot be asked, or refuses.
+    """
+    listing = hub.listing(name.repo, name.revision)
+    return look(listing, name, hub.read_range, machine, closely=True)
 
 
 def look(
@@ -117,3 +135,18 @@ def _looked_into(
         report=report(shape, header.context_length, machine),
         details=details_of(header, remote.strings),
     )
+
+
+def title(prospect: Prospect) -> str:
+    """The model, its size, and why it is this one; safe to print."""
+    name, size = single_line(prospect.model.name), size_text(prospect.size)
+    return f"{name} ({size}{': ' + prospect.why if prospect.why else ''})"
+
+
+def objection_to(prospect: Prospect) -> TchatError | None:
+    """Why pulling it should be asked about first: it is of no use here; None when it is."""
+    if prospect.refusal and prospect.kind not in ADAPTERS:
+        return ModelInvalid(f"{title(prospect)} {prospect.refusal}", ANYWAY)
+    if not prospect.refusal and not prospect.report.fit.usable:
+        return DoesNotFit(f"{title(prospect)} {prospect.report.fit.words}", ANYWAY)
+    return None

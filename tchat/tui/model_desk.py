@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from tchat.models.details_rows import Row, about, inside
+from tchat.models.details_rows import Row
 from tchat.models.library import Library
 from tchat.models.removal import Removal
 from tchat.paths import Paths
 from tchat.settings import find_key
 from tchat.settings.write import set_value
-from tchat.tui.model_rows import model_rows
+from tchat.tui.model_rows import model_rows, offer_rows
 from tchat.tui.pulls import Pulls
 from tchat.tui.screens.models import ModelRow
 
@@ -59,14 +59,15 @@ class ModelDesk:
             model_rows, self._paths, self._current, everything=everything
         )
 
+    async def offers(self) -> Sequence[ModelRow]:
+        """Models of the catalogue that are not on this disk."""
+        return await asyncio.to_thread(offer_rows, self._paths)
+
     async def details(self, choice: str) -> Sequence[Row]:
-        """What a model's file says about itself."""
+        """What a model says about itself, on this disk or on the hub."""
+        from tchat.chat.model_view import view_model
 
-        def read(library: Library) -> list[Row]:
-            row, details = library.show(choice)
-            return [*about(row, details), *inside(details)]
-
-        return await self._with_library(read)
+        return await asyncio.to_thread(lambda: list(view_model(choice, self._paths).rows()))
 
     async def plan_removal(self, choice: str) -> Removal:
         """What removing a model would do."""

@@ -8,8 +8,10 @@ from pathlib import Path
 
 from tchat.models.facts import NAMED_BY_HASH, ModelFacts
 from tchat.models.fit import Machine
-from tchat.models.fit_report import judge
+from tchat.models.fit_report import Fit, judge, speed_text
 from tchat.models.library import Library
+from tchat.models.library import ModelRow as Known
+from tchat.models.offers import Offer
 from tchat.models.walk import gguf_files
 from tchat.models.words import count_text
 from tchat.paths import Paths
@@ -36,9 +38,22 @@ def model_rows(paths: Paths, current: Path | None, *, everything: bool = False) 
         found += [(str(path), library.look(path)) for path in _here(current)]
     for choice, row in found:
         if row.facts is not None and not row.facts.refusal:
-            view = _row(choice, row.facts, row.verdict, current, machine)
+            view = _row(choice, row, row.facts, current, machine)
             rows.setdefault(row.path.resolve(), view)
     return list(rows.values())
+
+
+def offer_rows(paths: Paths) -> list[ModelRow]:
+    """The models of the catalogue that are not on this disk.
+
+    May measure the machine, which takes some tenths of a second.
+    """
+    from tchat.chat.speed import measured_machine
+    from tchat.engine.llama import build_name
+
+    with Library(paths, build=build_name()) as library:
+        offers = library.catalogue(measured_machine(paths))
+    return [_offer(offer) for offer in offers if offer.path is None]
 
 
 def model_label(facts: ModelFacts) -> str:
@@ -61,7 +76,7 @@ def _here(current: Path | None) -> Iterator[Path]:
 
 
 def _row(
-    choice: str, facts: ModelFacts, verdict: str, current: Path | None, machine: Machine
+    choice: str, known: Known, facts: ModelFacts, current: Path | None, machine: Machine
 ) -> ModelRow:
     fit = judge(facts.shape, facts.context_length, machine)
     what = f"{facts.architecture}, {count_text(facts.parameters)} weights"
@@ -70,8 +85,27 @@ def _row(
         name=model_label(facts),
         quantization=facts.quantization,
         size=facts.size,
-        fit=fit.short,
+        fit=_fit(fit, known.speed),
         path=facts.path,
-        about=f"{what}, {facts.context_length:,} tokens of context; {verdict}; {fit.words}",
+        about=f"{what}, {facts.context_length:,} tokens of context; {known.verdict}; {fit.words}",
         current=facts.path == current,
     )
+
+
+def _offer(offer: Offer) -> ModelRow:
+    entry = offer.entry
+    what = f"{entry.title} of {entry.maker}, {entry.weights} weights, {entry.licence}"
+    return ModelRow(
+        choice=entry.name,
+        name=entry.name,
+        quantization=offer.file.quantization,
+        size=offer.file.size,
+        fit=_fit(offer.fit, offer.speed),
+        purpose=entry.purpose,
+        about=f"{what}: {entry.purpose}; {entry.languages}\n{offer.fit.words}",
+        here=False,
+    )
+
+
+def _fit(fit: Fit, speed: float) -> str:
+    return f"{fit.short} · {speed_text(speed)} tok/s" if speed else fit.short

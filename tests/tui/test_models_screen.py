@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from tchat.errors import UsageError
+from tchat.models.fit import Machine
+from tchat.models.memory import Memory
 from tchat.models.removal import Removal
 from tchat.paths import Paths
 from tchat.settings import Settings, load
@@ -30,6 +32,11 @@ ROWS = [
     ModelRow(choice="qwen3:4b", name="Qwen3", fit="too large", about="qwen3; does not fit"),
 ]
 
+OFFERS = [
+    ModelRow(choice="phi4:14b", name="phi4:14b", fit="tight", purpose="reasoning", here=False),
+    ModelRow(choice="gemma3:1b", name="gemma3:1b", fit="fits", about=HOSTILE, here=False),
+]
+
 
 class Files:
     """Notes what it is asked; ``refusal`` makes it fail."""
@@ -43,6 +50,9 @@ class Files:
         self.asked.append(("rows", str(everything)))
         more = [ModelRow(choice="gemma3:270m", name="Gemma")] if everything else []
         return [*ROWS, *more]
+
+    async def offers(self) -> Sequence[ModelRow]:
+        return OFFERS
 
     async def details(self, choice: str) -> Sequence[tuple[str, str]]:
         self._note("details", choice)
@@ -151,6 +161,31 @@ async def test_a_name_of_the_hub_is_pulled() -> None:
         assert app.ended_with is None
 
 
+@pytest.mark.parametrize("size", SIZES)
+async def test_the_catalogue_stands_below_and_enter_pulls(size: tuple[int, int]) -> None:
+    files = Files()
+    async with shown(picker(files), size) as (app, pilot):
+        await until(pilot, lambda: "phi4:14b" in text(app))
+        assert "Not here yet: Enter pulls" in text(app)
+        await pilot.press("down", "down", "down")
+        assert is_tame(app)
+        await pilot.press("ctrl+d", "ctrl+s")  # nothing that is there
+        await pilot.press("enter")
+        await pilot.pause()
+        assert files.asked == [("pull", "gemma3:1b")]
+        assert app.ended_with is None
+
+
+async def test_an_offer_can_be_looked_into_before_it_is_pulled() -> None:
+    files = Files()
+    async with shown(picker(files)) as (app, pilot):
+        await pilot.press(*"phi4")
+        await until(pilot, lambda: "Qwen3" not in text(app) and "phi4:14b" in text(app))
+        await pilot.press("ctrl+o")
+        await until(pilot, lambda: isinstance(app.screen, ModelDetails))
+        assert files.asked == [("details", "phi4:14b")]
+
+
 async def test_a_pull_under_way_can_be_stopped() -> None:
     files = Files()
     files.pulling = "acme/x"
@@ -182,7 +217,7 @@ def desk(paths: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Model
     (tmp_path / "here").mkdir()
     chat_model(tmp_path / "here", "mine")
     monkeypatch.chdir(tmp_path / "here")
-    return ModelDesk(paths, None, Pulls(), lambda _: None)
+    return ModelDesk(paths, None, Pulls(paths), lambda _: None)
 
 
 async def test_the_rows_are_those_of_the_library_and_of_this_folder(desk: ModelDesk) -> None:
@@ -203,13 +238,31 @@ async def test_the_desk_looks_into_removes_and_sets(desk: ModelDesk, paths: Path
     assert load(paths).settings.model == "gemma3:270m"
 
 
+async def test_the_offers_are_those_of_the_catalogue_that_are_not_here(
+    desk: ModelDesk, tmp_path: Path
+) -> None:
+    hub_file(tmp_path / "user", "Qwen/Qwen3-4B-GGUF", "Qwen3-4B-Q4_K_M.gguf")
+    offers = {row.choice: row for row in await desk.offers()}
+    assert {"qwen3:0.6b", "llama3.3:70b"} <= set(offers)
+    assert not {"qwen3:4b", "smollm2:135m"} & set(offers)
+    assert offers["qwen3:0.6b"].fit.endswith("tok/s")
+
+
+async def test_the_desk_looks_into_what_is_on_the_hub(
+    desk: ModelDesk, hub_server: HubServer, tiny_model: Path
+) -> None:
+    hub_server.add(REPO, {FILE: tiny_model.read_bytes()})
+    rows = dict(await desk.details(REPO))
+    assert (rows["owner"], rows["fit"][:7]) == ("not on this disk", "it fits")
+
+
 # In the chat
 
 
 async def test_a_model_is_pulled_while_the_chat_goes_on(
     settings: Settings, paths: Paths, hub_server: HubServer
 ) -> None:
-    hub_server.add(REPO, {FILE: bytes(4 << 20)})
+    hub_server.add(REPO, {FILE: gguf(data=4 << 20)})
     hub_server.pace = 0.2
     async with opened(settings, paths) as chat:
         chat.screen.pull_model(REPO)
@@ -225,14 +278,33 @@ async def test_a_model_is_pulled_while_the_chat_goes_on(
 async def test_a_pull_is_stopped_and_what_came_is_kept(
     settings: Settings, paths: Paths, hub_server: HubServer, tmp_path: Path
 ) -> None:
-    hub_server.add(REPO, {FILE: bytes(1 << 20)})
-    hub_server.fail("storage", Fault(stall=1 << 16))
+    hub_server.add(REPO, {FILE: gguf(data=1 << 20)})
+    hub_server.fail("storage", Fault(), Fault(stall=1 << 16))
     async with opened(settings, paths) as chat:
         chat.screen.pull_model(REPO)
         await chat.until(lambda: "%" in chat.screen.status().pulling)
         chat.screen.pulls.stop()
         await chat.until(lambda: "goes on later" in chat.toasts)
         assert list(tmp_path.rglob("*.incomplete"))
+
+
+@pytest.mark.parametrize(("key", "told"), [("y", "is here"), ("n", "is not pulled")])
+async def test_what_does_not_fit_is_pulled_after_asking(
+    settings: Settings,
+    paths: Paths,
+    hub_server: HubServer,
+    key: str,
+    told: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tight = Machine(Memory(1_000_000, 1_000_000))
+    monkeypatch.setattr("tchat.chat.speed.this_machine", lambda: tight)
+    hub_server.add(REPO, {FILE: gguf(data=1 << 20)})
+    async with opened(settings, paths) as chat:
+        chat.screen.pull_model(REPO)
+        await chat.until(lambda: isinstance(chat.pilot.app.screen, Confirm))
+        await chat.pilot.press(key)
+        await chat.until(lambda: told in chat.toasts)
 
 
 @pytest.mark.parametrize(("name", "told"), [("acme/none", "acme/none"), ("nonsense", "no name")])
@@ -247,8 +319,8 @@ async def test_what_cannot_be_pulled_is_a_toast(
 async def test_leaving_does_not_wait_for_a_pull(
     settings: Settings, paths: Paths, hub_server: HubServer
 ) -> None:
-    hub_server.add(REPO, {FILE: bytes(1 << 20)})
-    hub_server.fail("storage", Fault(stall=1 << 16))
+    hub_server.add(REPO, {FILE: gguf(data=1 << 20)})
+    hub_server.fail("storage", Fault(), Fault(stall=1 << 16))
     async with opened(settings, paths) as chat:
         chat.screen.pull_model(REPO)
         await chat.until(lambda: "%" in chat.screen.status().pulling)

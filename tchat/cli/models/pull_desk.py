@@ -10,18 +10,15 @@ from typing import Any
 from tchat.cli.confirm import confirm
 from tchat.cli.console import Console
 from tchat.cli.listing import aligned
-from tchat.cli.models.fit_rows import fit_record, fit_rows
+from tchat.cli.models.fit_record import fit_record
 from tchat.cli.models.pull_status import in_words
 from tchat.cli.status import StatusLine
-from tchat.errors import DoesNotFit, Interrupted, ModelInvalid, TchatError
-from tchat.models.kinds import Kind
-from tchat.models.prospect import Prospect
+from tchat.errors import Interrupted
+from tchat.models.fit_rows import fit_rows
+from tchat.models.prospect import Prospect, objection_to, title
 from tchat.models.pull_events import Found, Pulled, PullEvent, Pulling, Unasked
 from tchat.models.words import size_text
 from tchat.sanitize import single_line
-
-ADAPTERS = frozenset({Kind.LORA, Kind.CONTROL_VECTOR})  # of use without chatting
-ANYWAY = "name a smaller one, or pull it all the same with --yes"
 
 
 class PullDesk:
@@ -81,15 +78,11 @@ class PullDesk:
         """Tell how the model would do here, and ask where it would not."""
         report = prospect.report
         self.judgement = {"chosen": prospect.why or None}
-        lines = [_title(prospect)]
-        objection: TchatError | None = None
-        if prospect.refusal and prospect.kind not in ADAPTERS:
-            objection = ModelInvalid(f"{lines[0]} {prospect.refusal}", ANYWAY)
-        elif not prospect.refusal:
+        lines = [title(prospect)]
+        if not prospect.refusal:
             self.judgement["fit"] = fit_record(report)
             lines += aligned([*fit_rows(report)], shutil.get_terminal_size().columns)
-            if not report.fit.usable:
-                objection = DoesNotFit(f"{lines[0]} {report.fit.words}", ANYWAY)
+        objection = objection_to(prospect)
         if objection is None or self._yes:
             self._print(lines)
         elif not self._console.stdin_is_terminal:
@@ -103,8 +96,3 @@ class PullDesk:
             self._console.say(lines[0])
             for line in lines[1:]:
                 self._console.stderr.write(f"  {line}\n")
-
-
-def _title(prospect: Prospect) -> str:
-    name, size = single_line(prospect.model.name), size_text(prospect.size)
-    return f"{name} ({size}{': ' + prospect.why if prospect.why else ''})"

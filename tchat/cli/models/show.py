@@ -3,33 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from tchat.cli.console import Console
 from tchat.cli.listing import print_json, print_rows
-from tchat.cli.models.desk import JSON, open_library
-from tchat.cli.models.fit_rows import fit_record, fit_rows
+from tchat.cli.models.desk import JSON
+from tchat.cli.models.fit_record import fit_record
 from tchat.cli.models.listing import record
 from tchat.sanitize import printable
 
 if TYPE_CHECKING:
+    from tchat.chat.model_view import ModelView
     from tchat.models.details import Details
-    from tchat.models.fit_report import Report
     from tchat.models.header import Value
-    from tchat.models.hub_name import HubName
     from tchat.models.prospect import Prospect
-
-
-class _Shown(NamedTuple):
-    """What is told of a model: for a person, for a program, from its header, of its fit."""
-
-    about: Sequence[tuple[str, str]]
-    record: dict[str, Any]
-    details: Details
-    report: Report | None
 
 
 def show(
@@ -43,56 +32,32 @@ def show(
     Licence, memory, speed, tokens, tensors, metadata, template. Of a model that is only on the hub
     no more than its header is read.
     """
-    from tchat.models.absent import NotOnDisk
-    from tchat.models.details_rows import inside
+    from tchat.chat.model_view import view_model
+    from tchat.cli.status import StatusLine
 
     console: Console = ctx.obj
+    line = StatusLine(console)
     try:
-        shown = _on_disk(model, console)
-    except NotOnDisk as absent:
-        shown = _on_the_hub(absent.remote, console)
-    if template:
-        console.out(printable(shown.details.template))
-    elif as_json:
-        fit = {"fit": fit_record(shown.report)} if shown.report else {}
-        print_json(console, {**shown.record, **_record(shown.details), **fit})
-    else:
-        fit_table = fit_rows(shown.report) if shown.report else ()
-        print_rows(console, ("WHAT", "VALUE"), [*shown.about, *fit_table, *inside(shown.details)])
-
-
-def _on_disk(model: str, console: Console) -> _Shown:
-    from tchat.models.details_rows import about
-
-    with open_library(console) as library:
-        row, details = library.show(model)
-    report = None
-    if (facts := row.facts) is not None and not facts.refusal:
-        from tchat.chat.speed import measured_machine
-        from tchat.models.fit_report import report as judge
-
-        machine = measured_machine(console.paths)
-        report = judge(facts.shape, facts.context_length, machine, row.speed)
-    return _Shown(list(about(row, details)), record(row), details, report)
-
-
-def _on_the_hub(name: HubName, console: Console) -> _Shown:
-    from tchat.chat.speed import measured_machine
-    from tchat.cli.status import StatusLine
-    from tchat.models.details_rows import about_prospect
-    from tchat.models.hub import Hub
-    from tchat.models.prospect import look
-
-    hub, machine, line = Hub(console.environ), measured_machine(console.paths), StatusLine(console)
-    try:
-        line.show("asking the hub")
-        listing = hub.listing(name.repo, name.revision)
-        line.show("reading the header")
-        prospect = look(listing, name, hub.read_range, machine, closely=True)
+        view = view_model(
+            model, console.paths, console.environ, lambda: line.show("asking the hub")
+        )
     finally:
         line.erase()
-    report = None if prospect.refusal else prospect.report
-    return _Shown(list(about_prospect(prospect)), _remote(prospect), prospect.details, report)
+    if template:
+        console.out(printable(view.details.template))
+    elif as_json:
+        print_json(console, _whole(view))
+    else:
+        print_rows(console, ("WHAT", "VALUE"), list(view.rows()))
+
+
+def _whole(view: ModelView) -> dict[str, Any]:
+    from tchat.models.prospect import Prospect
+
+    found = view.found
+    known = _remote(found) if isinstance(found, Prospect) else record(found)
+    fit = {"fit": fit_record(view.report)} if view.report else {}
+    return {**known, **_record(view.details), **fit}
 
 
 def _remote(prospect: Prospect) -> dict[str, Any]:

