@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -110,11 +110,16 @@ def _show_yes_no(chosen: Chosen, request: AskRequest, renderer: Renderer) -> int
 
 def _events(turn: Turn, chat: Chat) -> Iterator[Event]:
     if turn.request.labels:
-        listed = ", ".join(turn.request.labels)
-        return chat.choose(f"{turn.prompt}\n\nAnswer with one of: {listed}.", turn.request.labels)
+        labels = turn.request.labels
+        return chat.choose(with_labels(turn.prompt, labels), labels)
     if not turn.prompt:
         return chat.continue_reply()
     return chat.send(turn.prompt)
+
+
+def with_labels(prompt: str, labels: Sequence[str]) -> str:
+    """A prompt that tells what to choose from, where there is something."""
+    return f"{prompt}\n\nAnswer with one of: {', '.join(labels)}." if labels else prompt
 
 
 def _output(request: AskRequest, settings: Settings) -> Output:

@@ -65,7 +65,7 @@ def _template(request: AskRequest, console: Console) -> PromptTemplate | None:
 def _prepare(
     request: AskRequest, settings: Settings, template: PromptTemplate | None, console: Console
 ) -> Turn:
-    schema, settings = _formed(request, settings, console)
+    schema, settings = formed(request, settings, console)
     prompt = gather(console, request.words, request.files)
     if template is not None:
         values = {name: typed([text]) for name, text in request.values.items()}
@@ -79,7 +79,7 @@ def _prepare(
     return Turn(request, settings, prompt, schema)
 
 
-def _formed(
+def formed(
     request: AskRequest, settings: Settings, console: Console
 ) -> tuple[dict[str, Any] | None, Settings]:
     """The schema that the reply must follow, and the settings with its grammar."""

@@ -9,6 +9,11 @@ COMMANDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
         "Answer one prompt; `tchat PROMPT` means the same",
         (),
     ),
+    "map": (
+        "tchat.cli.mapping",
+        "Send many rows through one prompt, several at a time",
+        (),
+    ),
     "models": (
         "tchat.cli.models",
         "Find, get, judge, keep and remove model files",

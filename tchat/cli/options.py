@@ -19,15 +19,14 @@ SECTIONS = (("Model and context", ""), ("Sampling", "sampling"))
 METAVARS = {int: "N", float: "X", str: "TEXT", tuple: "TEXT"}
 
 
-class PromptCommand(TyperCommand):
-    """A command with a flag for each setting, ``-o NAME VALUE`` for all, and ``-p NAME VALUE``."""
+class SettingsCommand(TyperCommand):
+    """A command with a flag for each setting."""
 
     def __init__(
         self, *args: Any, params: list[click.Parameter] | None = None, **kwargs: Any
     ) -> None:
         generated = [SettingOption(key) for key in keys().values() if key.flags]
-        pairs = [_template_value(), _any_setting()]
-        super().__init__(*args, params=[*(params or []), *pairs, *generated], **kwargs)
+        super().__init__(*args, params=[*(params or []), *generated], **kwargs)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the help in sections: the call's own options, then those of the settings."""
@@ -44,6 +43,16 @@ class PromptCommand(TyperCommand):
                 if isinstance(param, SettingOption) and param.key.section == section
             ]
             _write_section(ctx, formatter, title, generated)
+
+
+class PromptCommand(SettingsCommand):
+    """The same with ``-o NAME VALUE`` for all settings, and ``-p NAME VALUE``."""
+
+    def __init__(
+        self, *args: Any, params: list[click.Parameter] | None = None, **kwargs: Any
+    ) -> None:
+        pairs = [_template_value(), _any_setting()]
+        super().__init__(*args, params=[*(params or []), *pairs], **kwargs)
 
 
 class SettingOption(click.Option):

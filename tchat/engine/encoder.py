@@ -13,6 +13,7 @@ from tchat.engine.turns import ChatMessage
 from tchat.errors import DoesNotFit, UsageError
 from tchat.settings import Sampling
 
+OTHER_QUESTION = "0"
 BYTES_PER_TOKEN = 32  # no tokenizer packs more; longer input is refused before tokenizing
 
 
@@ -81,6 +82,16 @@ class PromptEncoder:
         if sampling.grammar and think == "auto":
             return self.for_answer(messages, continue_final=continue_final)
         return self.prompt(messages, think, continue_final=continue_final)
+
+    def before_question(self, messages: Sequence[ChatMessage]) -> list[int]:
+        """The prompt of the chat as it would be with another first question.
+
+        What it has in common with the chat's own is the same for every chat that begins alike:
+        the template's own text and the system prompt.
+        """
+        places = (at for at, message in enumerate(messages) if message.role == "user")
+        other = ChatMessage("user", OTHER_QUESTION)
+        return self.prompt([*messages[: next(places, 0)], other], quiet=True).tokens
 
     def count(self, text: str) -> int:
         """Tokens of a text without control tokens."""

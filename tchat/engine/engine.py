@@ -158,6 +158,8 @@ class Engine:
         name = self.options.path.name
         yield Loading(name, 0.0)
         compile_ahead(self.options)
+        if self.snapshots is not None:
+            self.snapshots.open()
         opening, model = self._opened_model()
         try:
             template = template_of(self.options, model)
@@ -222,7 +224,7 @@ class Engine:
         encoder = self._ready.encoder
         prompt = encoder.for_reply(messages, sampling, think, continue_final=continue_final)
         yield from prompt.notices
-        restored = yield from self._restored(prompt.tokens)
+        restored = yield from self._restored(prompt.tokens, messages)
         run = Run(self._ready, prompt, sampling, seed, self.cancel, restored=restored)
         yield from run.events(self._time_of_loading())
         self._note(run)
@@ -264,7 +266,7 @@ class Engine:
         encoder = self._ready.encoder
         prompt = encoder.for_reply(messages, sampling, think, continue_final=continue_final)
         yield from prompt.notices
-        restored = yield from self._restored(prompt.tokens)
+        restored = yield from self._restored(prompt.tokens, messages)
         run = Candidates(
             self._ready,
             prompt,
@@ -312,7 +314,7 @@ class Engine:
             return
         prompt = self._ready.encoder.for_answer(messages)
         yield from prompt.notices
-        restored = yield from self._restored(prompt.tokens)
+        restored = yield from self._restored(prompt.tokens, messages)
         run = Run(self._ready, prompt, Sampling(), 0, self.cancel, restored=restored)
         yield from run.choice(labels, self._time_of_loading())
         self._note(run)
@@ -323,7 +325,7 @@ class Engine:
         if messages and self.snapshots is not None:
             with suppress(DoesNotFit):
                 prompt = self._ready.encoder.prompt(messages, think, quiet=True)
-                yield from self._restored(prompt.tokens)
+                yield from self._restored(prompt.tokens, messages)
 
     def hold(self, session: str) -> None:
         """Let what is read from now on be saved for ``session``; for none, nothing is."""
@@ -389,13 +391,14 @@ class Engine:
 
     # Parts
 
-    def _restored(self, tokens: Sequence[int]) -> Generator[Event, None, Restored | None]:
-        """Take from disk what it holds of a prompt."""
+    def _restored(
+        self, tokens: Sequence[int], messages: Sequence[ChatMessage] = ()
+    ) -> Generator[Event, None, Restored | None]:
+        """Take from disk what it holds of a prompt, which asks ``messages``."""
         self._ready.kv.adopt(tokens)
-        restored = self.snapshots.restore(self._ready, tokens) if self.snapshots else None
-        if restored is not None:
-            yield restored
-        return restored
+        if self.snapshots is None:
+            return None
+        return (yield from self.snapshots.restored(self._ready, tokens, messages))
 
     def _note(self, run: Run | Candidates) -> None:
         if self.snapshots is not None:

@@ -4,8 +4,9 @@ The discriminator learns to tell people's replies from all that the generator ha
 The generator is then steered along the discriminator's gradient in activation space: a control
 vector on middle layers, the weights untouched. A step is as long as a line search allows, whose
 guard keeps the unsteered model's perplexity, the diversity and the length of the replies within
-bounds. This is adversarial steering of a frozen model at inference time, not the training of a
-generative adversarial network.
+bounds: against unsteered replies to the same prompts, and with the error of the comparison, since
+these figures vary more from reply to reply than a step changes them. This is adversarial steering
+of a frozen model at inference time, not the training of a generative adversarial network.
 """
 
 from __future__ import annotations
@@ -16,15 +17,18 @@ from typing import Protocol, TypeAlias
 
 import numpy
 
-from tchat.judge.guard import Guard, Health, Reply
-from tchat.judge.head import Head, fit_head, matrix
-from tchat.judge.logistic import Labels, Vector, auc
+from tchat.judge.guard import Costs, Guard, Health, Reply
+from tchat.judge.head import FittedHead, Head, fit_heads, matrix
+from tchat.judge.logistic import Labels, Vector, auc, probability
 from tchat.judge.steering import Steering
 
 FIRST_STEP = 0.1  # of the mean norm of a layer's states, over all layers together
-SHRINK, TRIES = 0.5, 4
+TRIES = 4  # lengths of a step that a line search tries
+MORE = 2  # batches that are written besides where a bound is too close to tell
+GROWTH = (0.3, 2.0)  # the least and the most that a step changes from one try to the next
+AIM = 0.8  # share of the bounds that a step is meant to use
 EQUILIBRIUM = 0.55  # AUC on fresh replies at which the discriminator has nothing left to tell
-BATCH = 16  # prompts a round
+BATCH = 48  # prompts a round
 
 
 class Player(Protocol):
@@ -49,8 +53,9 @@ class Round:
         people: The same for people's replies.
         taken: Share of fresh replies that it takes for a person's.
         health: Of the fresh replies.
+        costs: Of the fresh replies, against unsteered ones.
         strength: Length of the control vector, as a share of the states' norm.
-        note: Why no step was made, or which bound cut it short.
+        note: Why no step was made.
     """
 
     number: int
@@ -59,6 +64,7 @@ class Round:
     people: float
     taken: float
     health: Health
+    costs: Costs
     strength: float
     note: str = ""
 
@@ -69,7 +75,10 @@ class State:
 
     Args:
         steering: The control vector so far.
-        replay: All replies of the generator so far, so that the discriminator forgets none.
+        replay: All steered replies so far, so that the discriminator forgets none.
+        standing: How many of them, the last ones of the last accepted step, are those of
+            ``steering``; where it stands in ``replay`` is told by ``end``.
+        end: Behind the last of these.
         rounds: What happened.
         step: Length that the next line search begins with.
         over: Why the game has ended; empty while it has not.
@@ -77,9 +86,16 @@ class State:
 
     steering: Steering = field(default_factory=lambda: Steering({}))
     replay: tuple[Reply, ...] = ()
+    standing: int = 0
+    end: int = 0
     rounds: tuple[Round, ...] = ()
     step: float = FIRST_STEP
     over: str = ""
+
+    @property
+    def current(self) -> tuple[Reply, ...]:
+        """The replies of ``steering``; none while nothing is steered."""
+        return self.replay[self.end - self.standing : self.end]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +118,7 @@ class Rules:
     Args:
         layers: Which are steered.
         rounds: The most.
-        batch: Prompts a round.
+        batch: Prompts that each step is tried on.
         guard: What a step may cost.
         seed: Of prompts and replies.
     """
@@ -114,27 +130,45 @@ class Rules:
     seed: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The replies that a game is played with, all read by the unsteered model.
+
+    Args:
+        people: People's.
+        plain: The unsteered generator's to the same prompts, of like length.
+        own: Unsteered replies of any length, several to a prompt: what a step is held against.
+    """
+
+    people: tuple[Reply, ...]
+    plain: tuple[Reply, ...]
+    own: tuple[Reply, ...]
+
+
 class Duel:
-    """A game on one set of people's replies.
+    """A game on one table.
 
     Args:
         player: Writes and reads.
-        people: People's replies, read by the unsteered model.
-        plain: The generator's unsteered replies to the same prompts.
+        table: What it is played with.
         rules: What it is played by.
     """
 
-    def __init__(
-        self, player: Player, people: Sequence[Reply], plain: Sequence[Reply], rules: Rules
-    ) -> None:
+    def __init__(self, player: Player, table: Table, rules: Rules) -> None:
         self._player = player
-        self._people = tuple(people)
-        self._plain = {reply.prompt: reply for reply in plain}
+        self._table = table
         self._rules = rules
         self._norms = {
-            layer: float(numpy.mean([numpy.linalg.norm(r.features.states[layer]) for r in people]))
+            layer: float(
+                numpy.mean([numpy.linalg.norm(r.features.states[layer]) for r in table.people])
+            )
             for layer in rules.layers
         }
+        names = sorted({reply.prompt for reply in table.own})
+        order = numpy.random.default_rng(rules.seed).permutation(len(names))
+        self._prompts = [names[at] for at in order[: rules.batch]]
+        asked = set(self._prompts)
+        self._own = [reply for reply in table.own if reply.prompt in asked]
 
     def play(self, state: State) -> Generator[DuelEvent, None, State]:
         """Play from ``state`` on; yields it anew after each round, and returns the last.
@@ -143,7 +177,9 @@ class Duel:
             InterruptedError: The user stopped it; the last state yielded can be resumed.
         """
         if not state.rounds:
-            state = self._opening()
+            best = _best(self._heads(state))
+            first = self._judged(best, self._before(best, state), self._own, state, 0)
+            state = replace(state, rounds=(first,))
             yield state
         while not state.over and len(state.rounds) <= self._rules.rounds:
             state = yield from self._round(state)
@@ -155,72 +191,72 @@ class Duel:
 
     # One round
 
-    def _opening(self) -> State:
-        """The unsteered replies, as a discriminator sees them that has not learnt from them."""
-        replies = [self._plain[prompt] for prompt in self._prompts(0)]
-        asked = {reply.prompt for reply in replies}
-        others = [reply for reply in self._plain.values() if reply.prompt not in asked]
-        head = self._discriminator(others or replies, self._rules.layers)
-        first = self._judged(0, head, replies, 0.0)
-        return State(replay=tuple(self._plain.values()), rounds=(first,))
-
     def _round(self, state: State) -> Generator[Trying, None, State]:
-        number = len(state.rounds)
-        head = self._discriminator(state.replay, self._rules.layers)
-        gradients = {layer: self._ascent(state.replay, layer) for layer in self._rules.layers}
-        # Unsteered replies to the same prompts with the same seeds are what a step is held against.
-        own = yield from self._write(number, 0, Steering({}))
-        replay, before = [*state.replay, *own], own
-        if state.steering.directions:
-            before = yield from self._write(number, 1, state.steering)
-            replay += before
-        step, note = state.step, ""
-        for attempt in range(2, 2 + TRIES):
+        """Train the discriminator, and look for a step that fools it within the guard's bounds."""
+        heads = self._heads(state)
+        best = _best(heads)
+        gradients = {layer: self._ascent(state, each.head) for layer, each in heads.items()}
+        number, before = len(state.rounds), self._before(best, state)
+        used = state.rounds[-1].costs if state.steering.directions else Costs()
+        replay, step, note = [*state.replay], state.step, ""
+        for attempt in range(TRIES):
             tried = state.steering.moved(gradients, self._lengths(step))
-            replies = yield from self._write(number, attempt, tried)
+            replies = yield from self._written(number, attempt, tried)
             replay += replies
-            note = self._rules.guard.broken(Health.of(own), Health.of(replies))
-            if not note and self._score(head, replies) > self._score(head, before):
-                found = self._judged(number, head, replies, self._strength(tried))
-                rounds = (*state.rounds, found)
+            costs = Costs.of(self._own, replies)
+            note = self._rules.guard.broken(costs)
+            scores = best.head.scores(matrix([r.features for r in replies], best.head.layer))
+            if not note and _mean(scores) > _mean(before):
+                ended = replace(
+                    state,
+                    steering=tried,
+                    replay=tuple(replay),
+                    standing=len(replies),
+                    end=len(replay),
+                    step=step * self._growth(used, costs),
+                )
+                found = self._judged(best, scores, replies, ended, number)
                 over = "the discriminator is at chance" if found.auc <= EQUILIBRIUM else ""
-                return State(tried, tuple(replay), rounds, step / SHRINK, over)
+                return replace(ended, rounds=(*state.rounds, found), over=over)
+            step *= min(self._growth(used, costs), 0.7)
             note = note or "no better score"
-            step *= SHRINK
-        found = self._judged(number, head, before, self._strength(state.steering))
-        rounds = (*state.rounds, replace(found, note=note))
-        over = f"no allowed step helps ({note})"
-        return State(state.steering, tuple(replay), rounds, step, over)
+        found = self._judged(best, before, state.current or self._own, state, number)
+        return replace(
+            state,
+            replay=tuple(replay),
+            rounds=(*state.rounds, replace(found, note=note)),
+            step=step,
+            over=f"no allowed step helps ({note})",
+        )
 
-    def _write(
+    def _written(
         self, number: int, attempt: int, steering: Steering
     ) -> Generator[Trying, None, list[Reply]]:
-        """This round's replies; each attempt has the same prompts and seeds, so they compare."""
-        prompts = self._prompts(number)
-        count = len(prompts)
+        """Replies at one strength; more of them while a bound is too close to tell."""
         replies: list[Reply] = []
-        yield Trying(number, attempt, 0, count)
-        for reply in self._player.write(prompts, steering, self._rules.seed + 1000 * number):
-            replies.append(reply)
-            yield Trying(number, attempt, len(replies), count)
+        for more in range(1 + MORE):
+            seed = self._rules.seed + 10_000 * number + 1000 * more
+            total = len(replies) + len(self._prompts)
+            yield Trying(number, attempt + 1, len(replies), total)
+            for reply in self._player.write(self._prompts, steering, seed):
+                replies.append(reply)
+                yield Trying(number, attempt + 1, len(replies), total)
+            if not self._rules.guard.unclear(Costs.of(self._own, replies)):
+                break
         return replies
-
-    def _prompts(self, number: int) -> list[str]:
-        """The prompts of a round."""
-        rng = numpy.random.default_rng((self._rules.seed, number))
-        count = min(self._rules.batch, len(self._people))
-        chosen = rng.choice(len(self._people), size=count, replace=False)
-        return [self._people[at].prompt for at in chosen]
 
     # The discriminator
 
-    def _discriminator(self, replay: Sequence[Reply], layers: Sequence[int]) -> Head:
-        replies = [*self._people, *replay]
-        labels = numpy.arange(len(replies)) < len(self._people)
+    def _heads(self, state: State) -> dict[int, FittedHead]:
+        """A head for each layer, on people's replies against all of the generator's so far."""
+        people = self._table.people
+        replies = [*people, *self._table.plain, *state.replay]
+        labels = numpy.arange(len(replies)) < len(people)
         groups = [reply.prompt for reply in replies]
-        return fit_head([r.features for r in replies], labels, groups, layers)
+        features = [reply.features for reply in replies]
+        return fit_heads(features, labels, groups, self._rules.layers)
 
-    def _ascent(self, replay: Sequence[Reply], layer: int) -> Vector:
+    def _ascent(self, state: State, head: Head) -> Vector:
         """Where the score of a layer's head rises fastest for a step of natural size.
 
         The plain gradient points where a small step changes the score most, which is where
@@ -229,36 +265,63 @@ class Duel:
         the steepest ascent under that norm is the covariance times the gradient. Measured on
         the starter model at like perplexity: 36 % instead of 14 % taken for a person's.
         """
-        replies = [*self._people, *replay]
-        states = numpy.stack([reply.features.states[layer] for reply in replies])
+        replies = [*self._table.people, *self._table.plain, *state.replay]
+        states = numpy.stack([reply.features.states[head.layer] for reply in replies])
         covariance = numpy.cov(states.T.astype(numpy.float64))
-        ascent: Vector = covariance @ self._discriminator(replay, (layer,)).gradient
+        ascent: Vector = covariance @ head.gradient
         return ascent
 
-    def _score(self, head: Head, replies: Sequence[Reply]) -> float:
-        """Mean logit; bounded, so that one reply cannot pay for the others."""
-        scores = head.scores(matrix([r.features for r in replies], head.layer))
-        return float(numpy.clip(scores, -6.0, 6.0).mean())
+    def _before(self, fitted: FittedHead, state: State) -> Vector:
+        """Scores of the replies so far, by a fit that did not see their prompts.
 
-    def _judged(self, number: int, head: Head, replies: Sequence[Reply], strength: float) -> Round:
-        """The round's figures: people's replies to the same prompts against ``replies``."""
-        prompts = {reply.prompt for reply in replies}
-        people = [reply for reply in self._people if reply.prompt in prompts]
-        both = [*people, *replies]
-        labels: Labels = numpy.arange(len(both)) < len(people)
-        scores = head.scores(matrix([reply.features for reply in both], head.layer))
-        chances = 1.0 / (1.0 + numpy.exp(-numpy.clip(scores, -30.0, 30.0)))
+        Those of the steering in force, or the unsteered ones.
+        """
+        people, plain = len(self._table.people), len(self._table.plain)
+        if not state.standing:
+            return fitted.held_out[people : people + plain]
+        end = people + plain + state.end
+        return fitted.held_out[end - state.standing : end]
+
+    def _judged(
+        self,
+        fitted: FittedHead,
+        scores: Vector,
+        replies: Sequence[Reply],
+        state: State,
+        number: int,
+    ) -> Round:
+        """The round's figures: ``scores`` of the generator's ``replies`` against people's.
+
+        Those of people's replies are by a fit that did not see them either.
+        """
+        people = fitted.held_out[: len(self._table.people)]
+        labels: Labels = numpy.arange(len(people) + len(scores)) < len(people)
+        chances = probability(scores)
         return Round(
             number=number,
-            auc=auc(scores, labels),
-            generated=float(chances[~labels].mean()),
-            people=float(chances[labels].mean()),
-            taken=float((chances[~labels] > 0.5).mean()),
+            auc=auc(numpy.concatenate([people, scores]), labels),
+            generated=float(chances.mean()),
+            people=float(probability(people).mean()),
+            taken=float((chances > 0.5).mean()),
             health=Health.of(replies),
-            strength=strength,
+            costs=Costs.of(self._own, replies),
+            strength=self._strength(state.steering),
         )
 
     # The step
+
+    def _growth(self, before: Costs, now: Costs) -> float:
+        """By how much a step is to change so that what it costs uses `AIM` of the bounds.
+
+        What steering costs grows with the square of its strength.
+        """
+        least, most = GROWTH
+        guard = self._rules.guard
+        spent = guard.used(now) - guard.used(before)
+        left = AIM - (guard.used(before) if guard.broken(now) else guard.used(now))
+        if spent <= 0:
+            return most
+        return float(numpy.clip((max(left, 0.0) / spent) ** 0.5, least, most))
 
     def _lengths(self, step: float) -> Mapping[int, float]:
         """How far each layer moves: the layers add up, so they share the step."""
@@ -271,3 +334,12 @@ class Duel:
             for layer, direction in steering.directions.items()
         ]
         return float(numpy.linalg.norm(shares)) if shares else 0.0
+
+
+def _best(heads: Mapping[int, FittedHead]) -> FittedHead:
+    return min(heads.values(), key=lambda each: each.loss)
+
+
+def _mean(scores: Vector) -> float:
+    """Mean logit; bounded, so that one reply cannot pay for the others."""
+    return float(numpy.clip(scores, -6.0, 6.0).mean())

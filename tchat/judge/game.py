@@ -14,18 +14,21 @@ import numpy
 from tchat.engine.engine import Engine
 from tchat.errors import UsageError
 from tchat.judge.dialogues import Data
-from tchat.judge.duel import Duel, Rules, State, Trying
+from tchat.judge.duel import BATCH, Duel, Rules, State, Table, Trying
 from tchat.judge.folder import ModelFolder
 from tchat.judge.generations import Generations
-from tchat.judge.guard import Health, Reply
-from tchat.judge.head import fit_head, matrix
+from tchat.judge.guard import Costs, Health, Reply
+from tchat.judge.head import Head, fit_head, matrix
 from tchat.judge.matching import Pair
 from tchat.judge.player import EnginePlayer, read_reply
 from tchat.judge.reader import Reader, middle_layers
 from tchat.judge.report import Provenance, Verdict, write_report
 from tchat.judge.saved import load_state, save_state
-from tchat.judge.steering import Steering, write_control_vector
-from tchat.judge.training import FEWEST, FEWEST_TO_FIT, LONGEST, TEMPERATURE, Working, write_pairs
+from tchat.judge.steering import write_control_vector
+from tchat.judge.training import FEWEST, FEWEST_TO_FIT, TEMPERATURE, TRIES, Working, write_pairs
+
+LONGEST_REPLY = 128  # tokens of a reply in a game: half of what training takes, twice the replies
+DRAWS = 2  # steered replies to each prompt of the verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,31 +58,44 @@ class Plan:
     Args:
         name: Of its folder and its vector.
         rounds: The most.
-        batch: Prompts a round.
+        batch: Prompts that each step is tried on.
         seed: Of prompts, replies and the division of the data.
         longest: Tokens of a reply.
     """
 
     name: str
     rounds: int = 6
-    batch: int = 16
+    batch: int = BATCH
     seed: int = 0
-    longest: int = LONGEST
+    longest: int = LONGEST_REPLY
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of the data, of which the other parts see nothing.
+
+    Args:
+        pairs: A person's and the generator's reply of like length to some of the prompts.
+        prompts: All of them.
+    """
+
+    pairs: tuple[Pair, ...] = ()
+    prompts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Sides:
-    """The pairs of replies, divided by prompt: what one part sees the others never do.
+    """The data, divided by prompt.
 
     Args:
-        game: What is played with: people's and unsteered replies.
+        game: What is played with.
         outside: What a judge from outside is trained on; may be empty.
-        unseen: Prompts of the verdict; may be empty.
+        unseen: What its verdict is about; may be empty.
     """
 
-    game: tuple[tuple[Reply, Reply], ...]
-    outside: tuple[tuple[Reply, Reply], ...]
-    unseen: tuple[tuple[Reply, Reply], ...]
+    game: Part
+    outside: Part = Part()
+    unseen: Part = Part()
 
 
 class Game:
@@ -112,6 +128,8 @@ class Game:
         self._architecture = architecture
         self._layers = tuple(middle_layers(engine.blocks))
         self._place = folder.game(plan.name)
+        self._kept = Generations(folder.generations)
+        self._known: dict[tuple[str, str], Reply] = {}
 
     def play(self) -> Iterator[GameEvent]:
         """Play, from where an interrupted game of this name and these data was left.
@@ -120,86 +138,124 @@ class Game:
             UsageError: There are too few replies to play with.
             InterruptedError: The engine's cancel flag was set; playing again goes on.
         """
-        kept = Generations(self._folder.generations)
-        pairs = yield from write_pairs(self._engine, self._data.dialogues, kept)
+        pairs = yield from write_pairs(self._engine, self._data.dialogues, self._kept)
         if len(pairs) < FEWEST_TO_FIT:
             raise UsageError(
                 f"{len(pairs)} pairs of replies of like length are too few for a game",
                 f"give at least {FEWEST} replies by people: tchat judge duel --data FILE",
             )
-        with Reader(self._engine, self._layers) as reader:
-            sides = divided((yield from self._read(reader, pairs)), self._plan.seed)
+        prompts = [dialogue.prompt for dialogue in self._data.dialogues]
+        sides = divided(pairs, prompts, self._plan.seed)
+        with Reader(self._engine, self._layers, longest=self._plan.longest) as reader:
             player = EnginePlayer(
                 self._engine, reader, temperature=TEMPERATURE, longest=self._plan.longest
             )
-            state = yield from self._rounds(player, sides)
-            steered, plain = yield from self._samples(player, sides, state)
-        yield self._played(state, sides, plain, steered)
+            table = yield from self._table(reader, sides.game)
+            state = yield from self._rounds(player, table)
+            verdict, samples = yield from self._verdict(player, reader, sides, state)
+        yield self._played(state, sides, verdict, samples)
+
+    def _table(self, reader: Reader, part: Part) -> Generator[Working, None, Table]:
+        """The replies of the game, read."""
+        rng = numpy.random.default_rng(self._plan.seed)
+        order = rng.permutation(len(part.prompts))[: self._plan.batch]
+        people, plain = yield from self._pairs(reader, part)
+        own = yield from self._own(reader, [part.prompts[at] for at in order])
+        return Table(tuple(people), tuple(plain), tuple(own))
+
+    def _pairs(
+        self, reader: Reader, part: Part
+    ) -> Generator[Working, None, tuple[list[Reply], list[Reply]]]:
+        people = yield from self._read(reader, [(p.prompt, p.person) for p in part.pairs])
+        plain = yield from self._read(reader, [(p.prompt, p.generated) for p in part.pairs])
+        return people, plain
+
+    def _own(self, reader: Reader, prompts: Sequence[str]) -> Generator[Working, None, list[Reply]]:
+        """All unsteered replies that were kept of some prompts."""
+        asked = [(prompt, number) for prompt in prompts for number in range(TRIES)]
+        texts = [(prompt, self._kept.get(prompt, number) or "") for prompt, number in asked]
+        return (yield from self._read(reader, texts))
 
     def _read(
-        self, reader: Reader, pairs: Sequence[Pair]
-    ) -> Generator[Working, None, list[tuple[Reply, Reply]]]:
-        found = []
-        for index, pair in enumerate(pairs):
-            yield Working("reading", index, len(pairs))
-            person = read_reply(reader, pair.prompt, pair.person)
-            generated = read_reply(reader, pair.prompt, pair.generated)
-            if person is None or generated is None:
+        self, reader: Reader, texts: Sequence[tuple[str, str]]
+    ) -> Generator[Working, None, list[Reply]]:
+        """Replies with their features; empty ones are left out."""
+        found: list[Reply] = []
+        for index, (prompt, text) in enumerate(texts):
+            yield Working("reading", index, len(texts))
+            reply = self._known.get((prompt, text)) or read_reply(reader, prompt, text)
+            if reader.stopped:
                 raise InterruptedError
-            found.append((person, generated))
+            if reply is not None:
+                self._known[prompt, text] = reply
+                found.append(reply)
         return found
 
-    def _rounds(self, player: EnginePlayer, sides: Sides) -> Generator[GameEvent, None, State]:
+    def _rounds(self, player: EnginePlayer, table: Table) -> Generator[GameEvent, None, State]:
         rules = Rules(
             self._layers, rounds=self._plan.rounds, batch=self._plan.batch, seed=self._plan.seed
         )
-        duel = Duel(player, [p for p, _ in sides.game], [g for _, g in sides.game], rules)
         path, key = self._place / "game.npz", self._key()
         state = load_state(path, key=key) or State()
-        for event in duel.play(state):
+        for event in Duel(player, table, rules).play(state):
             if isinstance(event, State):
                 state = event
                 save_state(state, path, key=key)
             yield event
         return state
 
-    def _samples(
-        self, player: EnginePlayer, sides: Sides, state: State
-    ) -> Generator[Trying, None, tuple[list[Reply], list[Reply]]]:
-        """Replies to the unseen prompts, steered and not, with the same seeds."""
-        prompts = [person.prompt for person, _ in sides.unseen or sides.game[:4]]
-        found = []
-        for attempt, steering in enumerate((state.steering, Steering({}))):
-            replies: list[Reply] = []
-            for reply in player.write(prompts, steering, self._plan.seed + 777_000):
-                replies.append(reply)
-                yield Trying(len(state.rounds), attempt, len(replies), len(prompts))
-            found.append(replies)
-        return found[0], found[1]
+    def _verdict(
+        self, player: EnginePlayer, reader: Reader, sides: Sides, state: State
+    ) -> Generator[GameEvent, None, tuple[Verdict | None, list[tuple[Reply, Reply]]]]:
+        """What a judge from outside says, and replies to the same prompts before and after."""
+        prompts = list(sides.unseen.prompts or sides.game.prompts[:4])
+        before = yield from self._own(reader, prompts)
+        after: list[Reply] = []
+        for draw in range(DRAWS):
+            seed = self._plan.seed + 777_000 + 1000 * draw
+            total = DRAWS * len(prompts)
+            for reply in player.write(prompts, state.steering, seed):
+                after.append(reply)
+                yield Trying(len(state.rounds), 1, len(after), total)
+        steered = {reply.prompt: reply for reply in after}
+        samples = {r.prompt: (r, steered[r.prompt]) for r in before if r.prompt in steered}
+        if not sides.outside.pairs:
+            return None, list(samples.values())
+        people, plain = yield from self._pairs(reader, sides.outside)
+        unseen, _ = yield from self._pairs(reader, sides.unseen)
+        outsider = fit_outsider(people, plain, [*self._layers, self._engine.blocks])
+        return verdict_of(outsider, before, after, unseen), list(samples.values())
 
     def _played(
-        self, state: State, sides: Sides, plain: Sequence[Reply], steered: Sequence[Reply]
+        self,
+        state: State,
+        sides: Sides,
+        verdict: Verdict | None,
+        samples: Sequence[tuple[Reply, Reply]],
     ) -> Played:
-        verdict = outsiders_verdict(sides, plain, steered, self._layers)
         vector = None
         if state.steering.directions:
             vector = self._folder.vector(self._plan.name)
             write_control_vector(state.steering, vector, architecture=self._architecture)
-        after = {reply.prompt: reply for reply in steered}
-        samples = [(reply, after[reply.prompt]) for reply in plain if reply.prompt in after]
         report = write_report(self._place, state, verdict, samples, self._provenance(sides))
         return Played(state, verdict, vector, report)
 
     def _provenance(self, sides: Sides) -> Provenance:
-        counts = f"{len(sides.game)} to play, {len(sides.outside)} for the judge from outside, "
+        counts = [len(part.pairs) for part in (sides.game, sides.outside, sides.unseen)]
         return Provenance(
             (
                 ("model", self._model),
                 ("fingerprint", self._folder.fingerprint),
                 ("data", f"{len(self._data.dialogues)} dialogues, SHA-256 {self._data.sha256}"),
-                ("pairs of like length", f"{counts}{len(sides.unseen)} for its verdict"),
+                (
+                    "pairs of like length",
+                    f"{counts[0]} to play, {counts[1]} for the judge from outside, "
+                    f"{counts[2]} for its verdict",
+                ),
+                ("prompts of the verdict", str(len(sides.unseen.prompts))),
                 ("layers", ", ".join(map(str, self._layers))),
                 ("temperature", str(TEMPERATURE)),
+                ("tokens of a reply", str(self._plan.longest)),
                 ("seed", str(self._plan.seed)),
             )
         )
@@ -213,47 +269,48 @@ class Game:
         ).hexdigest()
 
 
-def divided(pairs: Sequence[tuple[Reply, Reply]], seed: int) -> Sides:
-    """Divide pairs by prompt: two fifths to play, two fifths outside, one fifth unseen.
+def divided(pairs: Sequence[Pair], prompts: Sequence[str], seed: int) -> Sides:
+    """Divide data by prompt: two fifths to play, two fifths outside, one fifth unseen.
 
     With too few for an outsider that claims anything, all are played with.
     """
-    prompts = sorted({person.prompt for person, _ in pairs})
-    if len(prompts) * 2 // 5 < FEWEST:
-        return Sides(tuple(pairs), (), ())
-    order = numpy.random.default_rng(seed).permutation(len(prompts))
-    fifth = {prompts[at]: number * 5 // len(prompts) for number, at in enumerate(order)}
-    parts: list[list[tuple[Reply, Reply]]] = [[], [], []]
-    for pair in pairs:
-        parts[fifth[pair[0].prompt] // 2].append(pair)
-    return Sides(tuple(parts[0]), tuple(parts[1]), tuple(parts[2]))
+    names = sorted(set(prompts))
+    order = numpy.random.default_rng(seed).permutation(len(names))
+    fifth = {names[at]: number * 5 // len(names) for number, at in enumerate(order)}
+    parts = [
+        Part(
+            tuple(pair for pair in pairs if fifth[pair.prompt] // 2 == part),
+            tuple(name for name in names if fifth[name] // 2 == part),
+        )
+        for part in range(3)
+    ]
+    if min(len(part.pairs) for part in parts[:2]) < FEWEST:
+        return Sides(Part(tuple(pairs), tuple(names)))
+    return Sides(*parts)
 
 
-def outsiders_verdict(
-    sides: Sides, plain: Sequence[Reply], steered: Sequence[Reply], layers: Sequence[int]
-) -> Verdict | None:
-    """What a fresh discriminator makes of replies to prompts that nobody has seen."""
-    if not sides.outside:
-        return None
-    people = [person for person, _ in sides.outside]
-    known = [*people, *(generated for _, generated in sides.outside)]
+def fit_outsider(people: Sequence[Reply], plain: Sequence[Reply], layers: Sequence[int]) -> Head:
+    """A discriminator that saw neither the game's prompts nor any steered reply."""
+    known = [*people, *plain]
     labels = numpy.arange(len(known)) < len(people)
-    final = max(known[0].features.states)
-    head = fit_head(
-        [reply.features for reply in known],
-        labels,
-        [reply.prompt for reply in known],
-        [*layers, final],
-    )
+    prompts = [reply.prompt for reply in known]
+    return fit_head([reply.features for reply in known], labels, prompts, layers)
+
+
+def verdict_of(
+    outsider: Head, before: Sequence[Reply], after: Sequence[Reply], people: Sequence[Reply]
+) -> Verdict:
+    """What it makes of replies to prompts that nobody has seen."""
 
     def taken(replies: Sequence[Reply]) -> float:
         features = [reply.features for reply in replies]
-        return float((head.scores(matrix(features, head.layer)) > 0).mean())
+        return float((outsider.scores(matrix(features, outsider.layer)) > 0).mean())
 
     return Verdict(
-        before=taken(plain),
-        after=taken(steered),
-        people=taken([person for person, _ in sides.unseen]),
-        plain=Health.of(plain),
-        steered=Health.of(steered),
+        before=taken(before),
+        after=taken(after),
+        people=taken(people),
+        plain=Health.of(before),
+        steered=Health.of(after),
+        costs=Costs.of(before, after),
     )

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy
+
 from tchat.judge.features import Features
+from tchat.judge.logistic import Matrix, Vector
+
+_RESAMPLES = 400  # of the bootstrap
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,63 @@ class Health:
 
 
 @dataclass(frozen=True, slots=True)
+class Ratio:
+    """A figure of steered replies over the same of unsteered ones.
+
+    Args:
+        value: The ratio.
+        error: Its standard error, by resampling the prompts.
+    """
+
+    value: float = 1.0
+    error: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """The figures of `Health`, against those of unsteered replies to the same prompts."""
+
+    perplexity: Ratio = Ratio()
+    distinct_2: Ratio = Ratio()
+    length: Ratio = Ratio()
+
+    @classmethod
+    def of(cls, own: Sequence[Reply], steered: Sequence[Reply]) -> Costs:
+        """Compare all replies to the prompts that both answer, prompt by prompt.
+
+        Prompts differ more than steering does, so the same ones are compared, and the error is
+        that of having drawn just these.
+        """
+        both = {reply.prompt for reply in own} & {reply.prompt for reply in steered}
+        prompts = sorted(both)
+        before, after = _by_prompt(own, prompts), _by_prompt(steered, prompts)
+        rng = numpy.random.default_rng(0)
+        draws = rng.integers(len(prompts), size=(_RESAMPLES, len(prompts)))
+        values = _ratios(before.sum(axis=0), after.sum(axis=0))
+        errors = _ratios(before[draws].sum(axis=1), after[draws].sum(axis=1)).std(axis=0)
+        pairs = zip(values.tolist(), errors.tolist(), strict=True)
+        return cls(*(Ratio(value, error) for value, error in pairs))
+
+
+def _by_prompt(replies: Iterable[Reply], prompts: Sequence[str]) -> Matrix:
+    """Surprise, tokens and distinct-2, the mean over a prompt's replies; shape (prompts, 3)."""
+    found: dict[str, list[tuple[float, float, float]]] = {prompt: [] for prompt in prompts}
+    for reply in replies:
+        if reply.prompt in found:
+            each = reply.features
+            surprise = -each.log_probability * each.tokens
+            found[reply.prompt].append((surprise, each.tokens, each.distinct_2))
+    return numpy.array([numpy.mean(rows, axis=0) for rows in found.values()])
+
+
+def _ratios(before: Matrix, after: Matrix) -> Vector:
+    """Perplexity, distinct-2 and length, from sums as of `_by_prompt`; shape (..., 3)."""
+    surprise = after[..., 0] / after[..., 1] - before[..., 0] / before[..., 1]
+    shares = after[..., [2, 1]] / before[..., [2, 1]]
+    return numpy.concatenate([numpy.exp(surprise)[..., None], shares], axis=-1)
+
+
+@dataclass(frozen=True, slots=True)
 class Guard:
     """Bounds, as shares of the unsteered replies' own figures.
 
@@ -65,12 +127,25 @@ class Guard:
     distinct_2: float = 0.95
     length: float = 0.67
 
-    def broken(self, before: Health, now: Health) -> str:
+    def broken(self, costs: Costs) -> str:
         """Which bound is broken, in words; empty when none is."""
-        if now.perplexity > self.perplexity * before.perplexity:
-            return f"perplexity {now.perplexity / before.perplexity:.2f}x"
-        if now.distinct_2 < self.distinct_2 * before.distinct_2:
-            return f"diversity {now.distinct_2 / before.distinct_2:.2f}x"
-        if not self.length <= now.length / before.length <= 1 / self.length:
-            return f"length {now.length / before.length:.2f}x"
+        for name, ratio, room in self._rooms(costs):
+            if room < 0:
+                return f"{name} {ratio.value:.2f}x"
         return ""
+
+    def unclear(self, costs: Costs) -> bool:
+        """Whether a bound is closer than the standard error, and more replies would tell."""
+        return any(abs(room) < ratio.error for _, ratio, room in self._rooms(costs))
+
+    def used(self, costs: Costs) -> float:
+        """How much of its bounds is used up: 1 is all of that which is used most."""
+        distinct = (1 - costs.distinct_2.value) / (1 - self.distinct_2)
+        return max(math.log(costs.perplexity.value) / math.log(self.perplexity), distinct, 0.0)
+
+    def _rooms(self, costs: Costs) -> Iterator[tuple[str, Ratio, float]]:
+        """How far each figure is within its bound."""
+        perplexity, distinct, length = costs.perplexity, costs.distinct_2, costs.length
+        yield "perplexity", perplexity, self.perplexity - perplexity.value
+        yield "diversity", distinct, distinct.value - self.distinct_2
+        yield "length", length, min(length.value - self.length, 1 / self.length - length.value)

@@ -100,12 +100,44 @@ def fit_head(
     seed: int = 0,
 ) -> Head:
     """Fit a head; layer, penalty and emphasis have the least loss on held-out groups."""
-    found = _best(features, labels, groups, layers, seed)
-    data = matrix(features, found.layer)
-    center, spread = standard(data, found.emphasis)
-    line = fit((data - center) / spread, labels, found.penalty)
-    calibration = Calibration.fit(found.scores, labels)
-    return Head(found.layer, center, spread, line, calibration)
+    heads = fit_heads(features, labels, groups, layers, seed=seed)
+    return min(heads.values(), key=lambda each: each.loss).head
+
+
+@dataclass(frozen=True, slots=True)
+class FittedHead:
+    """A head, and what its like made of the examples when they did not see them.
+
+    Args:
+        head: Fitted on all examples.
+        loss: On held-out groups.
+        held_out: Calibrated logit of each example by a fit that did not see its group.
+    """
+
+    head: Head
+    loss: float
+    held_out: Vector
+
+
+def fit_heads(
+    features: Sequence[Features],
+    labels: Labels,
+    groups: Sequence[object],
+    layers: Sequence[int],
+    *,
+    seed: int = 0,
+) -> dict[int, FittedHead]:
+    """`fit_head` for each layer by itself."""
+    heads = {}
+    for layer, found in _best_by_layer(features, labels, groups, layers, seed).items():
+        data = matrix(features, layer)
+        center, spread = standard(data, found.emphasis)
+        line = fit((data - center) / spread, labels, found.penalty)
+        calibration = Calibration.fit(found.scores, labels)
+        head = Head(layer, center, spread, line, calibration)
+        held_out = calibration.slope * found.scores + calibration.offset
+        heads[layer] = FittedHead(head, found.loss, held_out)
+    return heads
 
 
 def quality(
@@ -148,11 +180,7 @@ def layer_quality(
     seed: int = 0,
 ) -> Mapping[int, float]:
     """The held-out AUC that each layer reaches by itself."""
-    found = _candidates(features, labels, groups, layers, seed)
-    best: dict[int, _Candidate] = {}
-    for each in found:
-        if each.layer not in best or each.loss < best[each.layer].loss:
-            best[each.layer] = each
+    best = _best_by_layer(features, labels, groups, layers, seed)
     return {layer: auc(each.scores, labels) for layer, each in best.items()}
 
 
@@ -165,15 +193,18 @@ class _Candidate:
     loss: float
 
 
-def _best(
+def _best_by_layer(
     features: Sequence[Features],
     labels: Labels,
     groups: Sequence[object],
     layers: Sequence[int],
     seed: int,
-) -> _Candidate:
-    found = _candidates(features, labels, groups, layers, seed)
-    return min(found, key=lambda each: each.loss)
+) -> dict[int, _Candidate]:
+    best: dict[int, _Candidate] = {}
+    for each in _candidates(features, labels, groups, layers, seed):
+        if each.layer not in best or each.loss < best[each.layer].loss:
+            best[each.layer] = each
+    return best
 
 
 def _candidates(

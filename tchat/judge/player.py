@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from tchat.engine.engine import Engine
-from tchat.engine.events import Finished
+from tchat.engine.mapping import MapOptions
 from tchat.engine.turns import ChatMessage
+from tchat.judge.asking import asking, text_of
 from tchat.judge.guard import Reply
 from tchat.judge.reader import Reader
 from tchat.judge.steering import Steering
@@ -30,29 +31,23 @@ class EnginePlayer:
         self._longest = longest
 
     def write(self, prompts: Sequence[str], steering: Steering, seed: int) -> Iterator[Reply]:
-        """A reply to each prompt; empty ones are left out.
+        """A reply to each prompt, as they are finished; empty ones are left out.
 
         Raises:
             InterruptedError: The engine's cancel flag was set.
         """
+        sampling = Sampling(temp=self._temperature, max_tokens=self._longest)
+        tasks = [asking(index, prompt, seed + index) for index, prompt in enumerate(prompts)]
         self._engine.steer(steering.vectors())
         try:
-            for index, prompt in enumerate(prompts):
-                text = self._written(prompt, seed + index)
+            for outcome in self._engine.map(tasks, MapOptions(sampling=sampling)):
+                prompt, text = prompts[outcome.index], text_of(outcome)
                 if text and (reply := read_reply(self._reader, prompt, text)):
                     yield reply
-                if self._engine.cancel.is_set():
-                    raise InterruptedError
+            if self._engine.cancel.is_set():
+                raise InterruptedError
         finally:
             self._engine.steer(self._engine.options.control)
-
-    def _written(self, prompt: str, seed: int) -> str:
-        sampling = Sampling(temp=self._temperature, max_tokens=self._longest, seed=seed)
-        text = ""
-        for event in self._engine.generate([ChatMessage("user", prompt)], sampling):
-            if isinstance(event, Finished):
-                text = event.text.strip()
-        return text
 
 
 def read_reply(reader: Reader, prompt: str, text: str) -> Reply | None:

@@ -24,10 +24,14 @@ class Reader:
     Args:
         engine: Whose model reads; it must be loaded.
         layers: Watched besides the final state, from 1 on; reading costs a tenth more with them.
+        longest: Tokens of a reply that are judged.
     """
 
-    def __init__(self, engine: Engine, layers: Sequence[int] = ()) -> None:
+    def __init__(
+        self, engine: Engine, layers: Sequence[int] = (), *, longest: int = LONGEST_REPLY
+    ) -> None:
         self._engine = engine
+        self._longest = longest
         self._observer = engine.observer(layers)
 
     def __enter__(self) -> Self:
@@ -47,7 +51,7 @@ class Reader:
 
     def tokens(self, reply: str) -> list[int]:
         """The tokens of a reply that are judged."""
-        return self._engine.text_tokens(reply)[:LONGEST_REPLY]
+        return self._engine.text_tokens(reply)[: self._longest]
 
     def read(self, messages: Sequence[ChatMessage], reply: str) -> Features | None:
         """The features of ``reply``; None when it is empty, or the cancel flag was set.

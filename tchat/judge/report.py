@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tchat.judge.duel import Round, State
-from tchat.judge.guard import Health, Reply
+from tchat.judge.guard import Costs, Health, Ratio, Reply
 from tchat.judge.plot import plot_svg
 from tchat.paths import private_file
 from tchat.sanitize import printable, single_line
@@ -31,6 +31,7 @@ class Verdict:
         people: The same of people's replies.
         plain: Figures of the unsteered replies.
         steered: Of the steered ones.
+        costs: Both compared.
     """
 
     before: float
@@ -38,6 +39,7 @@ class Verdict:
     people: float
     plain: Health
     steered: Health
+    costs: Costs
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,17 +89,22 @@ def write_report(
 def _table(rounds: Sequence[Round]) -> str:
     lines = [
         "| round | AUC | fresh replies | people's | taken for a person's | perplexity "
-        "| distinct-2 | tokens | strength | |",
-        "|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|",
+        "| | distinct-2 | | tokens | strength | |",
+        "|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|",
     ]
     for each in rounds:
-        health = each.health
+        health, costs = each.health, each.costs
         lines.append(
             f"| {each.number} | {each.auc:.3f} | {each.generated:.3f} | {each.people:.3f} "
-            f"| {each.taken:.0%} | {health.perplexity:.2f} | {health.distinct_2:.3f} "
-            f"| {health.length:.0f} | {each.strength:.3f} | {each.note} |"
+            f"| {each.taken:.0%} | {health.perplexity:.2f} | {_ratio(costs.perplexity)} "
+            f"| {health.distinct_2:.3f} | {_ratio(costs.distinct_2)} | {health.length:.0f} "
+            f"| {each.strength:.3f} | {each.note} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def _ratio(ratio: Ratio) -> str:
+    return f"{ratio.value:.2f}x ± {ratio.error:.2f}"
 
 
 def _verdict(verdict: Verdict | None) -> str:
@@ -111,8 +118,9 @@ def _verdict(verdict: Verdict | None) -> str:
         f"steered ones, {verdict.people:.0%} of people's, all to prompts that neither the game "
         "nor it has seen.\n\n"
         f"Perplexity {plain.perplexity:.2f} before, {steered.perplexity:.2f} after "
-        f"({steered.perplexity / plain.perplexity:.2f}x); distinct-2 {plain.distinct_2:.3f} and "
-        f"{steered.distinct_2:.3f} ({steered.distinct_2 / plain.distinct_2:.2f}x); "
+        f"({_ratio(verdict.costs.perplexity)}, prompt by prompt); distinct-2 "
+        f"{plain.distinct_2:.3f} and {steered.distinct_2:.3f} "
+        f"({_ratio(verdict.costs.distinct_2)}); "
         f"{plain.length:.0f} and {steered.length:.0f} tokens.\n"
     )
 

@@ -12,12 +12,12 @@ import numpy
 from tchat.errors import UsageError
 from tchat.judge.duel import Round, State
 from tchat.judge.features import Features
-from tchat.judge.guard import Health, Reply
+from tchat.judge.guard import Costs, Health, Ratio, Reply
 from tchat.judge.npz import DamagedError, read_arrays, write_arrays
 from tchat.judge.steering import Steering
 from tchat.sanitize import single_line
 
-FORMAT = 1
+FORMAT = 2
 LARGEST = 1 << 30  # bytes, unpacked; a reply takes some 30 kB
 
 
@@ -27,12 +27,14 @@ def save_state(state: State, path: Path, *, key: str) -> None:
         "format": FORMAT,
         "key": key,
         "step": state.step,
+        "standing": state.standing,
+        "end": state.end,
         "over": state.over,
         "rounds": [asdict(each) for each in state.rounds],
         "replies": [[each.prompt, each.text] for each in state.replay],
     }
     arrays: dict[str, Any] = {
-        "plain": numpy.array([reply.features.plain for reply in state.replay]),
+        "plain": numpy.array([reply.features.plain for reply in state.replay]).reshape(-1, 3),
         **_stacked("direction", state.steering.directions),
     }
     for layer in state.replay[0].features.states if state.replay else ():
@@ -69,15 +71,22 @@ def _state(facts: Mapping[str, Any], arrays: Mapping[str, Any]) -> State:
         length, log_probability, distinct_2 = map(float, arrays["plain"][index])
         features = Features(here, (length, log_probability, distinct_2))
         replies.append(Reply(str(prompt), str(text), features))
-    rounds = [Round(**{**each, "health": Health(**each["health"])}) for each in facts["rounds"]]
+    rounds = [_round(each) for each in facts["rounds"]]
     directions = _unstacked("direction", arrays)
     return State(
         Steering(directions),
         tuple(replies),
+        int(facts["standing"]),
+        int(facts["end"]),
         tuple(rounds),
         float(facts["step"]),
         str(facts["over"]),
     )
+
+
+def _round(facts: Mapping[str, Any]) -> Round:
+    costs = {name: Ratio(**ratio) for name, ratio in facts["costs"].items()}
+    return Round(**{**facts, "health": Health(**facts["health"]), "costs": Costs(**costs)})
 
 
 def _stacked(name: str, rows: Mapping[int, Any]) -> dict[str, Any]:

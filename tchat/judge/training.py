@@ -12,10 +12,9 @@ from dataclasses import dataclass
 import numpy
 
 from tchat.engine.engine import Engine
-from tchat.engine.events import Finished
-from tchat.engine.mapping import MapOptions, Task
-from tchat.engine.turns import ChatMessage
-from tchat.errors import TchatError, UsageError
+from tchat.engine.mapping import MapOptions
+from tchat.errors import UsageError
+from tchat.judge.asking import asking, text_of
 from tchat.judge.dialogues import Dialogue
 from tchat.judge.discriminator import Discriminator, Provenance
 from tchat.judge.examples import Edit
@@ -115,20 +114,14 @@ def write_replies(
     """
     asked = [(prompt, number) for number in numbers for prompt in dict.fromkeys(prompts)]
     missing = [each for each in asked if kept.get(*each) is None]
-    tasks = [
-        Task(index, lambda prompt=prompt: [ChatMessage("user", prompt)], number + 1)  # type: ignore[misc]
-        for index, (prompt, number) in enumerate(missing)
-    ]
+    tasks = [asking(index, prompt, number + 1) for index, (prompt, number) in enumerate(missing)]
     options = MapOptions(sampling=Sampling(temp=TEMPERATURE, max_tokens=LONGEST))
     done = len(asked) - len(missing)
     yield Working("writing", done, len(asked))
     for outcome in engine.map(tasks, options):
-        if isinstance(outcome.result, TchatError):
-            raise outcome.result
-        if isinstance(outcome.result, Finished):
-            kept.put(*missing[outcome.index], outcome.result.text.strip())
-            done += 1
-            yield Working("writing", done, len(asked))
+        kept.put(*missing[outcome.index], text_of(outcome))
+        done += 1
+        yield Working("writing", done, len(asked))
     if done < len(asked):
         raise InterruptedError
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 TABLE, FILE = "settings", "file"
 OWN = (
     *("ctx_size", "threads", "batch_size", "gpu_layers", "tensor_split", "kv_type"),
-    *("flash_attn", "swa_full", "mmap", "mlock", "anyway"),
+    *("flash_attn", "swa_full", "mmap", "mlock", "anyway", "control_vector"),
 )
 
 

@@ -7,6 +7,7 @@ import sys
 
 MEASUREMENTS = (
     "decode",
+    "map",
     "models_ls",
     "pull",
     "snapshots",

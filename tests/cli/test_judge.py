@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy
 import pytest
 
 from tchat.sessions.records import Role
@@ -119,8 +120,32 @@ def test_a_game_gives_a_report_and_goes_on_where_it_was(
         vector = first.out.rsplit("vector  ", 1)[1].splitlines()[0]
         said = tchat("hello", "-n", "--max-tokens", "4", "--control-vector", vector, *model)
         assert said.code == 0
+        assert vector in tchat("judge", "use", "duel", *model).out
     again = tchat(*words, "--rounds", "1")
     assert again.out.splitlines()[-1] == first.out.splitlines()[-1]
+
+
+def test_a_game_is_the_models_default_until_it_is_off(model: list[str], home: Path) -> None:
+    from tchat.judge.folder import folder_of
+    from tchat.judge.steering import Steering, write_control_vector
+    from tchat.models.facts import read_facts
+    from tchat.paths import user_paths
+
+    facts = read_facts(Path(model[1]))
+    vector = folder_of(facts, user_paths()).vector("warm")
+    push = Steering({1: numpy.full(64, 3.0)})
+    write_control_vector(push, vector, architecture=facts.architecture)
+    asked = ["hello", "-n", "--max-tokens", "8", "--temp", "0", *model]
+    plain = tchat(*asked).out
+
+    used = tchat("judge", "use", "warm", *model)
+    assert (used.code, str(vector) in used.out) == (0, True)
+    steered = tchat(*asked).out
+    assert steered != plain
+    assert tchat(*asked, "--control-vector", str(vector)).out == steered
+    assert str(vector) in tchat("judge", "use", *model).out
+    assert "nothing" in tchat("judge", "use", "--off", *model).out
+    assert tchat(*asked).out == plain
 
 
 def test_ctrl_c_keeps_what_was_written(data: Path, model: list[str], home: Path) -> None:
@@ -151,6 +176,9 @@ def test_ctrl_c_keeps_what_was_written(data: Path, model: list[str], home: Path)
         (["judge", "duel", "--data", "{few}", "--name", "../x"], 2, "cannot be called"),
         (["judge", "duel", "--data", "{few}", "--rounds", "0"], 2, "rounds"),
         (["judge", "show", "-m", "none.gguf"], 3, "none.gguf"),
+        (["judge", "use", "none"], 2, "no control vector of a game called none"),
+        (["judge", "use", "../x"], 2, "cannot be called"),
+        (["judge", "use", "x", "--off"], 2, "exclude each other"),
     ],
 )
 def test_what_cannot_be_done_is_one_line(

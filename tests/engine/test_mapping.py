@@ -16,7 +16,7 @@ from tchat.errors import DoesNotFit, UsageError
 from tchat.settings import Sampling
 from tests.engine.conftest import OpenEngine, finished
 
-DRAWN = Sampling(max_tokens=12, logit_bias=("2=-inf", "<|im_end|>=-inf"))
+DRAWN = Sampling(max_tokens=12, logit_bias=("<|endoftext|>=-inf", "<|im_end|>=-inf"))
 CHATS = [[ChatMessage("user", f"say {'more ' * n}about the sky")] for n in range(11)]
 LABELS = ("yes", "no", "yesterday we go")
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy
 
+from tchat.judge.duel import Table
 from tchat.judge.features import Features
 from tchat.judge.guard import Reply
 from tchat.judge.steering import Steering
@@ -21,9 +22,14 @@ def people() -> list[Reply]:
     return [Reply(prompt, "by hand", features(rng, APART)) for prompt in PROMPTS]
 
 
-def plain() -> list[Reply]:
-    rng = numpy.random.default_rng(2)
+def plain(seed: int = 2) -> list[Reply]:
+    rng = numpy.random.default_rng(seed)
     return [Reply(prompt, "by rote", features(rng)) for prompt in PROMPTS]
+
+
+def table() -> Table:
+    own = [reply for seed in (2, 3, 4) for reply in plain(seed)]
+    return Table(tuple(people()), tuple(plain()), tuple(own))
 
 
 @dataclass
@@ -53,4 +59,4 @@ class Puppet:
             )
 
 
-__all__ = ["LAYERS", "PROMPTS", "Puppet", "people", "plain"]
+__all__ = ["LAYERS", "PROMPTS", "Puppet", "plain", "table"]

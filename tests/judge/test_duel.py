@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy
 import pytest
 
 from tchat.errors import UsageError
-from tchat.judge.duel import Duel, Rules, State, Trying
-from tchat.judge.guard import Guard, Health
+from tchat.judge.duel import TRIES, Duel, Rules, State, Trying
+from tchat.judge.features import Features
+from tchat.judge.guard import Costs, Guard, Health, Ratio, Reply
 from tchat.judge.saved import load_state, save_state
-from tests.judge.table import Puppet, people, plain
+from tests.judge.synthetic import features
+from tests.judge.table import Puppet, plain, table
 
 RULES = Rules((1,), rounds=6, batch=20)
 
 
 def played(player: Puppet, rules: Rules = RULES, state: State | None = None) -> State:
     last = None
-    for event in Duel(player, people(), plain(), rules).play(state or State()):
+    for event in Duel(player, table(), rules).play(state or State()):
         if isinstance(event, State):
             last = event
     assert last is not None
@@ -62,14 +65,15 @@ def test_each_attempt_of_a_round_has_the_same_seed_and_a_shorter_step() -> None:
     seeds = {seed for seed, _ in player.asked}
     lengths = [length for _, length in player.asked]
     assert len(seeds) == 1
-    assert lengths[0] == 0.0
-    assert lengths[1:] == sorted(lengths[1:], reverse=True)
+    assert lengths == sorted(lengths, reverse=True)
+    assert len(lengths) == TRIES
 
 
 def test_the_discriminator_forgets_no_reply() -> None:
     player = Puppet()
     end = played(player)
-    assert len(end.replay) == player.written + len(plain())
+    assert len(end.replay) == player.written
+    assert end.current == end.replay[-len(end.current) :]
 
 
 def test_the_same_game_twice_is_the_same() -> None:
@@ -79,19 +83,19 @@ def test_the_same_game_twice_is_the_same() -> None:
 
 
 def test_progress_is_told() -> None:
-    events = list(Duel(Puppet(), people(), plain(), RULES).play(State()))
+    events = list(Duel(Puppet(), table(), RULES).play(State()))
     trying = [event for event in events if isinstance(event, Trying)]
     assert {event.total for event in trying} == {20}
     assert [event.done for event in trying[:21]] == list(range(21))
 
 
 def play_and_save(player: Puppet, path: Path) -> None:
-    for event in Duel(player, people(), plain(), RULES).play(State()):
+    for event in Duel(player, table(), RULES).play(State()):
         if isinstance(event, State):
             save_state(event, path, key="k")
 
 
-@pytest.mark.parametrize("after", [5, 30, 50, 90])
+@pytest.mark.parametrize("after", [5, 25, 45])
 def test_an_interrupted_game_goes_on_as_if_it_never_was(tmp_path: Path, after: int) -> None:
     path = tmp_path / "game.npz"
     player = Puppet(stop_after=after)
@@ -120,10 +124,49 @@ def test_a_damaged_game_is_refused(tmp_path: Path, keep: float) -> None:
         load_state(path, key="k")
 
 
+def costs(perplexity: float = 1.0, distinct: float = 1.0, length: float = 1.0) -> Costs:
+    return Costs(Ratio(perplexity, 0.02), Ratio(distinct, 0.02), Ratio(length, 0.1))
+
+
 def test_each_bound_of_the_guard_is_named() -> None:
-    own, guard = Health(10.0, 0.9, 50.0), Guard()
-    assert guard.broken(own, own) == ""
-    assert guard.broken(own, Health(11.6, 0.9, 50.0)) == "perplexity 1.16x"
-    assert guard.broken(own, Health(10.0, 0.8, 50.0)) == "diversity 0.89x"
-    assert guard.broken(own, Health(10.0, 0.9, 20.0)) == "length 0.40x"
-    assert guard.broken(own, Health(10.0, 0.9, 100.0)) == "length 2.00x"
+    guard = Guard()
+    assert guard.broken(costs()) == ""
+    assert guard.broken(costs(perplexity=1.16)) == "perplexity 1.16x"
+    assert guard.broken(costs(distinct=0.89)) == "diversity 0.89x"
+    assert guard.broken(costs(length=0.4)) == "length 0.40x"
+    assert guard.broken(costs(length=2.0)) == "length 2.00x"
+
+
+def test_a_bound_within_the_error_is_unclear() -> None:
+    guard = Guard()
+    assert not guard.unclear(costs())
+    assert guard.unclear(costs(perplexity=1.14))
+    assert guard.unclear(costs(perplexity=1.16))
+    assert not guard.unclear(costs(perplexity=1.2))
+    assert guard.unclear(costs(distinct=0.96))
+
+
+def test_costs_compare_prompt_by_prompt() -> None:
+    """What a prompt brings with it is no cost of steering, and no error of the comparison."""
+    rng = numpy.random.default_rng(5)
+    own, steered = [], []
+    for number in range(60):
+        made = features(rng, log_probability=float(-2 - 0.1 * number), distinct_2=0.9)
+        dearer = Features(made.states, (made.plain[0], made.plain[1] - 0.1, 0.9))
+        own.append(Reply(f"p{number}", "a", made))
+        steered.append(Reply(f"p{number}", "b", dearer))
+    found = Costs.of(own, steered[:50])
+    assert found.perplexity.value == pytest.approx(math.exp(0.1))
+    assert found.perplexity.error < 1e-6
+    assert found.distinct_2.value == pytest.approx(1.0)
+    noisy = Costs.of(own, [Reply(r.prompt, "c", features(rng)) for r in own])
+    assert noisy.perplexity.error > 0.01
+
+
+def test_more_replies_are_written_while_a_bound_is_too_close_to_tell() -> None:
+    """Forty replies cannot tell a cost of 15 % from one of 14 %."""
+    player = Puppet(price=0.27)
+    list(Duel(player, table(), Rules((1,), rounds=1, batch=20)).play(State()))
+    first, second = player.asked[:2]
+    assert first[1] == second[1]
+    assert second[0] == first[0] + 1000

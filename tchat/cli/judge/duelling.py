@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import typer
 
 from tchat.cli.console import Console
-from tchat.cli.judge.bench import MODEL, Bench, TimeLeft, at_bench
+from tchat.cli.judge.bench import MODEL, Bench, at_bench
 from tchat.cli.judge.learning import NEEDED
+from tchat.cli.status import TimeLeft
 from tchat.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,7 +24,9 @@ def duel(
     *,
     data: list[Path] = typer.Option(None, "--data", help="JSONL of dialogues; repeatable"),
     rounds: int = typer.Option(6, "--rounds", min=1, max=100, help="Rounds at the most"),
-    batch: int = typer.Option(16, "--batch", min=2, max=512, help="Prompts a round"),
+    batch: int = typer.Option(
+        48, "--batch", min=2, max=512, help="Prompts that each step is tried on"
+    ),
     name: str = typer.Option("duel", "--name", help="What the game and its vector are called"),
     seed: int = typer.Option(0, "--seed", min=0, help="Of prompts, replies and divisions"),
     model: str = MODEL,
@@ -102,8 +105,11 @@ def _tell(console: Console, played: Played) -> None:
     if verdict := played.verdict:
         console.out(
             f"a judge from outside takes for a person's: {verdict.before:.0%} before, "
-            f"{verdict.after:.0%} after ({verdict.people:.0%} of people's own)"
+            f"{verdict.after:.0%} after ({verdict.people:.0%} of people's own), at "
+            f"{verdict.costs.perplexity.value:.2f}x perplexity and "
+            f"{verdict.costs.distinct_2.value:.2f}x distinct-2"
         )
     if played.vector:
         console.out(f"vector  {played.vector}")
+        console.out(f"use it  tchat judge use {played.vector.stem}")
     console.out(f"report  {played.report}")

@@ -55,7 +55,9 @@ def unpacked(data: bytes) -> list[int]:
 
 
 def lead_of(tokens: Sequence[int]) -> bytes:
-    """What tells whether two chats begin alike."""
+    """What tells whether two chats begin alike; nothing of what is shorter, which all look at."""
+    if len(tokens) < LEAD:
+        return b""
     return hashlib.blake2b(packed(tokens[:LEAD]), digest_size=8).digest()
 
 

@@ -104,10 +104,10 @@ class Index:
     # Segments
 
     def segments(self, key: str, lead: bytes, session: str) -> list[Segment]:
-        """The segments of chats that begin with ``lead``, and of those that ``session`` holds."""
+        """The segments of chats that begin with ``lead``, of short ones, and of ``session``."""
         query = f"""
             SELECT {COLUMNS} FROM segments s JOIN models m ON m.id = s.model
-            WHERE m.key = ? AND (s.lead = ? OR s.lead IN (
+            WHERE m.key = ? AND (s.lead IN (?, x'') OR s.lead IN (
                 SELECT lead FROM segments JOIN holders ON segment = id WHERE session = ?))
             ORDER BY s.id
         """  # noqa: S608 - the names of columns

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 
 from tchat.engine.events import Restored
 from tchat.engine.kv import common_prefix
@@ -24,10 +24,13 @@ from tchat.engine.snapshots.exactness import restores_exactly
 from tchat.engine.snapshots.files import Refused
 from tchat.engine.snapshots.index import Known
 from tchat.engine.snapshots.store import SnapshotStore
+from tchat.engine.turns import ChatMessage
 
-LEAST = 256  # tokens; to read fewer takes no time worth a file
-GAIN = 64  # tokens; for fewer, no file is read
+LEAST = 256  # tokens; to read fewer takes no time worth a file,
+SLOW = 1.0  # unless it takes so many seconds
+GAIN = 16  # tokens; for fewer, no file is read
 MORE = 16  # tokens; for fewer, no file is added
+WORTH_TELLING = 64  # tokens; fewer are the head of a template
 PIECE = 512  # tokens of a segment; between two of them writing can be broken off
 MEASURED = 64  # tokens; how fast fewer were read says little
 WEIGHT = 0.3  # of a new measurement in the mean
@@ -65,6 +68,7 @@ class Snapshots:
         self._counts: Counter[str] = Counter()
         self._reading = 0.0
         self._buffer = bytearray()
+        self._asked: Sequence[ChatMessage] = ()  # the chat that the KV cache holds
         self.session = ""
 
     def close(self) -> None:
@@ -76,6 +80,10 @@ class Snapshots:
             self._store.tidy()
         self._counts.clear()
         self._store.close()
+
+    def open(self) -> None:
+        """Find out what is known of the model, before there is a prompt to restore."""
+        self._look_up()
 
     # Reading speed
 
@@ -94,12 +102,26 @@ class Snapshots:
 
     # Restoring
 
-    def restore(self, loaded: Loaded, prompt: Sequence[int]) -> Restored | None:
+    def restored(
+        self, loaded: Loaded, prompt: Sequence[int], asked: Sequence[ChatMessage] = ()
+    ) -> Generator[Restored, None, Restored | None]:
         """Bring as much of ``prompt`` into the KV cache as is on disk and not in the cache yet.
 
-        None when that is too little to be worth it.
+        Yields what that was, if it is worth telling; returns None when it was not worth doing.
+
+        Args:
+            loaded: The model.
+            prompt: What will be read.
+            asked: The chat that it is made of.
         """
-        if len(prompt) < GAIN + LEAD or not self._limit:
+        self._asked = asked
+        restored = self._restore(loaded, prompt)
+        if restored is not None and restored.tokens >= WORTH_TELLING:
+            yield restored
+        return restored
+
+    def _restore(self, loaded: Loaded, prompt: Sequence[int]) -> Restored | None:
+        if len(prompt) <= GAIN or not self._limit:
             return None
         known = self._look_up()
         if known is None or not known.exact:
@@ -170,13 +192,19 @@ class Snapshots:
     def save(self, loaded: Loaded, going: Going = lambda: True, *, leaving: bool = False) -> int:
         """Save what the KV cache holds and the disk does not; returns how many tokens.
 
+        Of a short chat, only what every chat begins with that has the same system prompt.
+
         Args:
             loaded: The model.
             going: Asked between two files: what was written until it says no is good.
             leaving: Whether the KV cache may be cut, since it is not needed any more.
         """
-        tokens = loaded.kv.tokens
-        if not self.session or not self._limit or len(tokens) < LEAST:
+        if not self.session or not self._limit or len(loaded.kv.tokens) < MORE:
+            return 0
+        head = _head(loaded, self._asked)
+        whole = self._is_worth_it(len(loaded.kv.tokens))
+        tokens = loaded.kv.tokens if whole else loaded.kv.tokens[:head]
+        if not tokens:
             return 0
         known = self._look_up()
         if known is None:
@@ -187,24 +215,30 @@ class Snapshots:
         segments = self._store.index.segments(self._key, lead_of(tokens), self.session)
         if loaded.model.facts.divisible:
             before = longest(segments, tokens)
-            chain = self._save_parts(loaded, before, going)
+            chain = self._save_parts(loaded, tokens, head, before, going)
         else:
             before = ()
             chain = self._save_whole(loaded, segments)
-        self._hold(chain)
+        if whole:
+            self._hold(chain)
         if known.exact is None and chain:
             if leaving:
                 loaded.kv.keep(length(chain))
             self._verify(loaded, chain)
         return length(chain) - length(before)
 
-    def _save_parts(self, loaded: Loaded, chain: Chain, going: Going) -> Chain:
-        tokens = loaded.kv.tokens
-        if length(chain) < LEAD:
-            chain = ()
+    def _is_worth_it(self, tokens: int) -> bool:
+        """Whether reading so many takes so long that all of them are saved."""
+        return tokens >= LEAST or bool(self.reading and tokens / self.reading >= SLOW)
+
+    def _save_parts(
+        self, loaded: Loaded, tokens: list[int], head: int, chain: Chain, going: Going
+    ) -> Chain:
+        if length(chain) < LEAD and chain and chain[-1].segment.stop >= LEAD:
+            chain = ()  # other chats would not find what goes on from there
         if len(tokens) - length(chain) < MORE:
             return chain
-        for start, stop in _pieces(length(chain), len(tokens)):
+        for start, stop in _pieces(length(chain), len(tokens), head):
             if not going():
                 break
             size = loaded.context.save_state((start, stop), self._buffer)
@@ -272,9 +306,22 @@ class Snapshots:
         return self._known
 
 
-def _pieces(start: int, stop: int) -> Iterator[tuple[int, int]]:
-    """Spans from ``start`` to ``stop`` that end at multiples of `PIECE`."""
+def _head(loaded: Loaded, asked: Sequence[ChatMessage]) -> int:
+    """How many of the tokens in the cache every chat begins with that has the same system prompt.
+
+    0 when they are few, or the model's state cannot be divided.
+    """
+    if not asked or not loaded.model.facts.divisible:
+        return 0
+    head = common_prefix(loaded.kv.tokens, loaded.encoder.before_question(asked))
+    return head if head >= MORE else 0
+
+
+def _pieces(start: int, stop: int, head: int) -> Iterator[tuple[int, int]]:
+    """Spans from ``start`` to ``stop`` that end at multiples of `PIECE`, and at ``head``."""
     while start < stop:
         end = min(stop, (start // PIECE + 1) * PIECE)
+        if start + MORE <= head < end:
+            end = head
         yield start, end
         start = end

@@ -158,6 +158,74 @@ def test_a_short_chat_touches_no_disk(open_saved: OpenSaved, tiny_model: Path, p
     assert not paths.snapshots.exists()
 
 
+def short(question: str, system: str = WORDS) -> list[ChatMessage]:
+    """A chat too short to be saved, with a system prompt."""
+    return [ChatMessage("system", system), ChatMessage("user", question)]
+
+
+@pytest.mark.parametrize("name", DIVISIBLE)
+def test_short_chats_share_what_all_of_them_begin_with(
+    open_saved: OpenSaved,
+    open_engine: OpenEngine,
+    store: SnapshotStore,
+    request: pytest.FixtureRequest,
+    name: str,
+) -> None:
+    model = request.getfixturevalue(name)
+    one = open_saved(model)
+    finished(one.generate(short("How are you?"), GREEDY))
+    head = one.save(leaving=True)
+    assert len(WORDS.split()) <= head < one.held + GREEDY.max_tokens
+    chat = short("What is it?")
+    two = open_saved(model, session="two")
+    end = finished(two.generate(chat, GREEDY))
+    assert end.usage.restored == head
+    assert end.text == finished(open_engine(model).generate(chat, GREEDY)).text
+    assert two.save(leaving=True) == 0
+    assert [each.session for each in store.sessions()] == ["one"]
+
+
+def test_a_long_chat_goes_on_from_what_short_ones_left(
+    open_saved: OpenSaved, open_engine: OpenEngine, tiny_model: Path
+) -> None:
+    one = open_saved(tiny_model)
+    finished(one.generate(short("How are you?"), GREEDY))
+    head = one.save(leaving=True)
+    long = short(WORDS * 20)
+    two = open_saved(tiny_model, session="two")
+    end = finished(two.generate(long, GREEDY))
+    held = two.held
+    assert two.save() == held - head
+    chat = [*long, ChatMessage("assistant", end.text), ChatMessage("user", "And?")]
+    again = finished(open_saved(tiny_model, session="two").generate(chat, GREEDY))
+    assert again.usage.restored >= held - GREEDY.max_tokens
+    never_left = open_engine(tiny_model)
+    finished(never_left.generate(long, GREEDY))
+    assert again.text == finished(never_left.generate(chat, GREEDY)).text
+
+
+def test_another_system_prompt_shares_nothing(open_saved: OpenSaved, tiny_model: Path) -> None:
+    one = open_saved(tiny_model)
+    finished(one.generate(short("How are you?"), GREEDY))
+    assert one.save(leaving=True)
+    other = short("How are you?", "by his but at this do you as he with on not for it have that")
+    end = finished(open_saved(tiny_model, session="two").generate(other, GREEDY))
+    assert end.usage.restored == 0
+
+
+def test_a_chat_that_takes_long_to_read_is_saved_however_short(
+    open_saved: OpenSaved, tiny_model: Path
+) -> None:
+    engine = open_saved(tiny_model)
+    finished(engine.generate(short("How are you?"), GREEDY))
+    assert engine.snapshots is not None
+    for _ in range(40):
+        engine.snapshots.measure(64, 64 / 20)  # tokens, seconds
+    held = engine.held
+    assert held < module.LEAST
+    assert engine.save() == held
+
+
 def test_for_no_session_nothing_is_written_and_what_is_there_is_used(
     open_saved: OpenSaved, tiny_model: Path, paths: Any
 ) -> None:

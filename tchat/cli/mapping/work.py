@@ -1,0 +1,177 @@
+"""Carrying a map out: each row through the model, its record to the results."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tchat.cli.answer import THRESHOLD, with_labels
+from tchat.cli.ask import formed
+from tchat.cli.console import Console
+from tchat.cli.loading import with_model
+from tchat.cli.mapping.results import Printed, Record, Results, open_results
+from tchat.cli.mapping.rows import Row, RowPrompt, read_rows
+from tchat.cli.opening import settings_of
+from tchat.cli.request import AskRequest, refuse_contradictions
+from tchat.cli.status import StatusLine, TimeLeft
+from tchat.engine.turns import ChatMessage
+from tchat.errors import ExitCode, TchatError, UsageError
+from tchat.paths import expanded
+from tchat.settings import Settings
+
+if TYPE_CHECKING:
+    from tchat.chat.model import ChatModel
+    from tchat.engine.events import Finished
+    from tchat.engine.mapping import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class MapRequest:
+    """What a call of ``tchat map`` asked for; each field is the flag of its name.
+
+    ``ask`` are those that a prompt has too.
+    """
+
+    ask: AskRequest
+    prompt: str
+    inputs: tuple[str, ...]
+    files: bool
+    output: str
+    unordered: bool
+    parallel: int
+
+
+def run_map(request: MapRequest, console: Console) -> int:
+    """Carry out ``request`` and return the exit code: 1 when a row failed.
+
+    Raises:
+        TchatError: It cannot be carried out at all.
+    """
+    refuse_contradictions(request.ask)
+    if not request.prompt.strip():
+        raise UsageError("the prompt is empty", "for example: tchat map 'Classify: {}' FILE")
+    settings = settings_of(request.ask, console)
+    schema, settings = formed(request.ask, settings, console)
+    work = _Map(request, settings, schema, RowPrompt(request.prompt))
+    rows = read_rows(console, request.inputs, files=request.files)
+    with work.results(rows, console) as results:
+        todo = [row for row in rows if row.index not in results.done]
+        if len(todo) < len(rows):
+            console.say(f"{len(rows) - len(todo):,} of {len(rows):,} rows are there already")
+        failed: list[Record] = []
+        if todo:
+            with_model(console, settings, partial(work.carry_out, todo, results, failed))
+    if not failed:
+        return ExitCode.OK
+    first = min(failed, key=lambda record: int(record["index"]))
+    console.say(
+        f"{len(failed):,} of {len(todo):,} rows failed; "
+        f"the first is row {first['index']}: {first['error']}"
+    )
+    return ExitCode.UNEXPECTED
+
+
+@dataclass(frozen=True, slots=True)
+class _Map:
+    """A request made ready."""
+
+    request: MapRequest
+    settings: Settings
+    schema: dict[str, Any] | None
+    prompt: RowPrompt
+
+    def results(self, rows: Sequence[Row], console: Console) -> AbstractContextManager[Results]:
+        """Where the records go."""
+        ordered = not self.request.unordered
+        if not self.request.output:
+            return nullcontext(Printed(console, [row.index for row in rows] if ordered else ()))
+        inputs = {row.index: self._input(row) for row in rows}
+        return open_results(expanded(self.request.output), self._call(), inputs, ordered=ordered)
+
+    def carry_out(
+        self,
+        rows: Sequence[Row],
+        results: Results,
+        failed: list[Record],
+        model: ChatModel,
+        status: StatusLine,
+    ) -> None:
+        """Send each row through the model; records with an error are added to ``failed``."""
+        from tchat.engine.mapping import MapOptions, Task
+
+        by_index = {row.index: row for row in rows}
+        tasks = [Task(row.index, partial(self._chat, row)) for row in rows]
+        options = MapOptions(
+            sampling=self.settings.sampling,
+            labels=self.request.ask.labels,
+            think=self.settings.think,  # type: ignore[arg-type]  # checked by its key
+            slots=self.request.parallel,
+        )
+        shown, done = TimeLeft(), 0
+        status.show(shown.words("mapping", done, len(rows)))
+        for outcome in model.engine.map(tasks, options):
+            record = self._record(by_index[outcome.index], outcome)
+            if "error" in record:
+                failed.append(record)
+            done += 1
+            status.erase()
+            results.add(record)
+            words = shown.words("mapping", done, len(rows))
+            status.show(f"{words} · {len(failed):,} failed" if failed else words)
+
+    def _chat(self, row: Row) -> list[ChatMessage]:
+        text = with_labels(self.prompt.filled(row), self.request.ask.labels)
+        system = [ChatMessage("system", self.settings.system)] if self.settings.system else []
+        return [*system, ChatMessage("user", text)]
+
+    def _input(self, row: Row) -> Any:
+        try:
+            return self.prompt.input_of(row)
+        except UsageError:  # its record tells
+            return row.text
+
+    def _record(self, row: Row, outcome: Outcome) -> Record:
+        record: Record = {"index": row.index, "input": self._input(row)}
+        result = outcome.result
+        if isinstance(result, TchatError):
+            return record | {"error": str(result)}
+        if isinstance(result, tuple):
+            return record | self._chosen(result)
+        return record | self._written(result)
+
+    def _chosen(self, probabilities: tuple[tuple[str, float], ...]) -> Record:
+        label, probability = probabilities[0]
+        ask = self.request.ask
+        threshold = THRESHOLD if ask.threshold is None else ask.threshold
+        unsure = ask.yes_no and probability < threshold
+        return {"output": "unsure" if unsure else label, "probabilities": dict(probabilities)}
+
+    def _written(self, finished: Finished) -> Record:
+        record: Record = {"output": finished.text}
+        if finished.reasoning and self.settings.show_reasoning:
+            record["reasoning"] = finished.reasoning
+        if finished.reason != "stop":
+            record["finish_reason"] = finished.reason.value
+        if self.schema is None:
+            return record
+        from tchat.engine.schema import validate
+
+        try:
+            return record | {"output": validate(finished.text, self.schema)}
+        except TchatError as error:
+            return record | {"error": str(error)}
+
+    def _call(self) -> str:
+        """Names what makes the results what they are, apart from the rows and the draw."""
+        ask, settings = self.request.ask, self.settings
+        parts = (
+            *(self.prompt.text, settings.system, Path(settings.model).name, self.schema),
+            *(settings.sampling.grammar, ask.labels, ask.threshold, settings.think),
+        )
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
