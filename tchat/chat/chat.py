@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tchat.chat.history import title_of
 from tchat.chat.joined import Joined
 from tchat.chat.prices import paid
-from tchat.engine.events import Event, Finished, Stored
+from tchat.engine.events import Event, Finished, Ranked, Stored
 from tchat.engine.turns import ChatMessage
 from tchat.errors import UsageError
 from tchat.sessions.records import Message, Role
@@ -200,6 +200,17 @@ class Chat(Joined):
         begun = [ChatMessage("assistant", text, reasoning)] if text or reasoning or goes_on else []
 
         def generate(model: ChatModel, messages: Sequence[ChatMessage]) -> Iterator[Event]:
+            if self.settings.show_scores:
+                from tchat.chat.ranking import judged_reply
+
+                return judged_reply(
+                    model,
+                    messages,
+                    self.settings,
+                    self._paths,
+                    think=self._think,
+                    continue_final=bool(begun),
+                )
             return model.engine.generate(
                 messages,
                 self.settings.sampling,
@@ -236,6 +247,9 @@ class Chat(Joined):
                     yield notice
                 if isinstance(event, Finished):
                     note_speed(self._paths, model.facts, event)
+                if isinstance(event, Ranked):
+                    (_, score), *_ = event.scores
+                    self.store.note_scores({journal.message_id: {event.judge: score}})
                 yield event
         finally:
             journal.close()

@@ -6,15 +6,51 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from tchat.engine.events import Candidate, Event, Finished, Notice, Ranked
-from tchat.errors import StorageError
+from tchat.errors import StorageError, UsageError
 from tchat.judge.folder import folder_of
 from tchat.judge.ranking import judge_of, order_of
 
 if TYPE_CHECKING:
     from tchat.chat.model import ChatModel
+    from tchat.engine.template import Think
     from tchat.engine.turns import ChatMessage
     from tchat.paths import Paths
     from tchat.sessions.store import SessionStore
+    from tchat.settings import Settings
+
+
+def judged_reply(
+    model: ChatModel,
+    asked: Sequence[ChatMessage],
+    settings: Settings,
+    paths: Paths,
+    *,
+    think: Think,
+    continue_final: bool = False,
+) -> Iterator[Event]:
+    """One reply, as of `Engine.generate`, and its score as a `Ranked` of one before its end.
+
+    Where the judge was not trained there is none.
+    """
+    engine = model.engine
+    try:
+        judge = judge_of(settings.judge, folder_of(model.facts, paths), engine)
+    except UsageError:
+        yield from engine.generate(
+            asked, settings.sampling, think=think, continue_final=continue_final
+        )
+        return
+    events = engine.candidates(
+        asked, settings.sampling, 1, think=think, continue_final=continue_final, states=judge.states
+    )
+    for event in events:
+        if not isinstance(event, Candidate):
+            yield event
+            continue
+        if isinstance(event.event, Finished) and event.event.text:
+            scores = judge.scores(asked, {0: event.event})
+            yield Ranked(judge.name, tuple(scores.items()))
+        yield event.event
 
 
 class Ranking:

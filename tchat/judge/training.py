@@ -86,15 +86,23 @@ def write_pairs(
     """
     prompts = [dialogue.prompt for dialogue in dialogues]
     yield from write_replies(engine, prompts, range(TRIES), kept)
-    pairs = [pair_of(engine, edit) for edit in edits]
+    edited = [pair_of(engine, edit) for edit in edits]
+    return matched([*edited, *pairs_of(engine, dialogues, kept, range(TRIES))])
+
+
+def pairs_of(
+    engine: Engine, dialogues: Sequence[Dialogue], kept: Generations, numbers: Sequence[int]
+) -> list[Pair]:
+    """Each person's reply with the closest in length of the kept replies of these ``numbers``."""
+    pairs: list[Pair] = []
     for dialogue in dialogues:
         person = len(engine.text_tokens(dialogue.reply))
-        tries = [kept.get(dialogue.prompt, number) for number in range(TRIES)]
+        tries = [kept.get(dialogue.prompt, number) for number in numbers]
         lengths = {text: len(engine.text_tokens(text)) for text in tries if text}
         if person and lengths:
             text = min(lengths, key=lambda each: abs(math.log(lengths[each] / person)))
             pairs.append(Pair(dialogue.prompt, dialogue.reply, person, text, lengths[text]))
-    return matched(pairs)
+    return pairs
 
 
 def pair_of(engine: Engine, edit: Edit) -> Pair:

@@ -148,6 +148,11 @@ class Settings:
     show_details: bool = setting(
         False, "Show models, times and token counts in the chat screen", flag="-"
     )
+    show_scores: bool = setting(
+        False,
+        "Judge replies as they come, and show the scores in the chat screen",
+        flag="-",
+    )
     markdown: str = setting(
         "auto", "Render Markdown; auto is on a terminal only", choices=("auto", "always", "never")
     )

@@ -33,6 +33,8 @@ LIVE = frozenset(
         "think",
         "show_reasoning",
         "show_details",
+        "show_scores",
+        "judge",
         "markdown",
         "log_chats",
         "read_while_typing",

@@ -30,6 +30,9 @@ def entry_of(message: Message, sibling: tuple[int, int] = (1, 1)) -> Entry:
         reasoning_tokens=usage.get("reasoning"),
         sibling=sibling,
         pinned=message.pinned,
+        rating=message.rating,
+        by_person=message.by_person,
+        scores=tuple(message.scores.items()),
         attachments=tuple(files),
         label=maker(message.model),
     )

@@ -83,6 +83,10 @@ class StoredMessages:
         """Keep a message in the context window, or let it leave like others."""
         await asyncio.to_thread(self._store.pin, message_id, pinned)
 
+    async def rate(self, message_id: int, rating: int) -> None:
+        """Call a reply good (1) or bad (-1), or take that back (0)."""
+        await asyncio.to_thread(self._store.rate, message_id, rating)
+
     async def delete_message(self, message_id: int) -> Deleted:
         """Delete a message with all below it, and what is saved of the session."""
         deleted = await asyncio.to_thread(self._store.delete_message, message_id)

@@ -191,3 +191,30 @@ async def test_a_session_opened_meanwhile_gets_neither_reply_nor_queue(
 async def stop(shown: Shown) -> None:
     shown.screen.stop()
     await shown.idle()
+
+
+async def test_a_reply_is_rated_and_says_so(settings: Settings, paths: Paths) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.ask("one")
+        await shown.point_at(1)
+        await shown.pilot.press("plus")
+        await shown.until(lambda: shown.last.rating == shown.messages[1].rating == 1)
+        await shown.pilot.press("minus")
+        await shown.until(lambda: shown.last.rating == shown.messages[1].rating == -1)
+        await shown.pilot.press("minus")
+        await shown.until(lambda: shown.last.rating == shown.messages[1].rating == 0)
+        await shown.pilot.press("escape")
+        await shown.type("/good")
+        await shown.until(lambda: shown.messages[1].rating == 1)
+        await shown.point_at(0)
+        await shown.pilot.press("plus")
+        await shown.pilot.pause()
+        assert shown.messages[0].rating == 0
+
+
+async def test_a_judged_reply_shows_its_score(settings: Settings, paths: Paths) -> None:
+    async with opened(replace(settings, show_scores=True, judge="logprob"), paths) as shown:
+        await shown.ask("one")
+        await shown.until(lambda: bool(shown.last.scores))
+        [(name, score)] = shown.last.scores
+        assert (name, {name: score}) == ("logprob", shown.messages[1].scores)

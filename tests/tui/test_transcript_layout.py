@@ -154,6 +154,13 @@ def test_the_foot_says_what_became_of_it() -> None:
     assert details == foot + " · M · 1,200 tokens"
 
 
+def test_what_was_made_of_a_reply_is_told_below_it() -> None:
+    entry = reply("x", rating=-1, by_person=True, scores=(("human", 0.834),))
+    assert [row.text for row in layout(entry).lines()][1] == "- bad · by hand"
+    scored = [row.text for row in layout(entry, 100, scores=True).lines()][1]
+    assert scored == "- bad · by hand · human 0.83"
+
+
 def test_prompts_are_shown_as_they_were_typed() -> None:
     entry = Entry(key=1, role="user", text="*args\n  # x\n", attachments=("a\x1b.txt",))
     assert [row.text.rstrip() for row in layout(entry).lines()] == [

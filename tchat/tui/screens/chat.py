@@ -114,6 +114,7 @@ class ChatScreen(Drafts):
         """What the first picture did not need: the messages, the disk, the model."""
         await asyncio.to_thread(importlib.import_module, "tchat.tui.widgets.transcript.view")
         self.transcript.show_details(self.conversation.settings.show_details)
+        self.transcript.show_scores(self.conversation.settings.show_scores)
         if self._problem is not None:
             self.tell_error(self._problem)
         if self._first_session is not None:

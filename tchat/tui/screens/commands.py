@@ -43,6 +43,12 @@ class Commands(Messages):
     async def _slash_regen(self, _: str) -> None:
         self.act(lambda chat: chat.regenerate())
 
+    async def _slash_good(self, _: str) -> None:
+        await self.rate_last(1)
+
+    async def _slash_bad(self, _: str) -> None:
+        await self.rate_last(-1)
+
     async def _slash_continue(self, _: str) -> None:
         self.act(lambda chat: chat.continue_reply())
 

@@ -293,6 +293,7 @@ class Dialogs(Turns):
         if self.app.theme != settings.theme and settings.theme in self.app.available_themes:
             self.app.theme = settings.theme
         self.transcript.show_details(settings.show_details)
+        self.transcript.show_scores(settings.show_scores)
 
     @work(group="dialog", exclusive=True, exit_on_error=False)
     async def action_settings(self) -> None:

@@ -73,6 +73,8 @@ class Messages(Dialogs):
                 await self.delete(key)
             case "pin":
                 await self.pin(key)
+            case "good" | "bad":
+                await self.rate(key, 1 if action == "good" else -1)
             case "previous" | "next":
                 await self._flip(key, -1 if action == "previous" else 1)
 
@@ -228,6 +230,25 @@ class Messages(Dialogs):
         if self.transcript.has(key):
             self.transcript.update(replace(self.transcript.entry(key), pinned=pinned))
         await self.settled()
+
+    async def rate(self, key: int, rating: int) -> None:
+        """Call a reply good or bad; the same again takes it back. The judge learns from it."""
+        message = await self.conversation.message(key)
+        if message.role is not Role.ASSISTANT:
+            self.notify("Replies are rated, not prompts.", markup=False)
+            return
+        rating = 0 if message.rating == rating else rating
+        await self.conversation.rate(key, rating)
+        if self.transcript.has(key):
+            self.transcript.update(replace(self.transcript.entry(key), rating=rating))
+        await self.settled()
+
+    async def rate_last(self, rating: int) -> None:
+        """Call the last reply good or bad."""
+        reply = await self._last(Role.ASSISTANT)
+        if reply is None:
+            raise UsageError("there is no reply to rate yet", "send a prompt first")
+        await self.rate(reply.id, rating)
 
     async def pin_last_question(self) -> None:
         """Pin the last prompt, or take its pin away."""

@@ -25,6 +25,9 @@ class Entry:
         reasoning_tokens: Tokens of the reasoning alone.
         sibling: Which of how many alternatives this is, from 1.
         pinned: Whether it stays in the context.
+        rating: 1 where the user called it good, -1 for bad.
+        by_person: Whether a person wrote this reply.
+        scores: What judges gave it, by their names.
         attachments: Names of the files that go with it.
         label: Who speaks in more detail, for example the model.
         retry: Whether an error offers to try again.
@@ -40,6 +43,9 @@ class Entry:
     reasoning_tokens: int | None = None
     sibling: tuple[int, int] = (1, 1)
     pinned: bool = False
+    rating: int = 0
+    by_person: bool = False
+    scores: tuple[tuple[str, float], ...] = ()
     attachments: tuple[str, ...] = ()
     label: str = ""
     retry: bool = True

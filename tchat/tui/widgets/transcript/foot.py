@@ -16,9 +16,10 @@ FOLD = "reasoning"  # the action that the transcript does itself
 SEPARATOR = " · "
 
 _MESSAGE = ("copy", "edit", "regenerate", "branch", "delete", "pin")
+_REPLY = ("copy", "edit", "regenerate", "continue", "good", "bad")
 _ACTIONS = {
     "user": _MESSAGE,
-    "assistant": ("copy", "edit", "regenerate", "continue", "branch", "delete", "pin"),
+    "assistant": (*_REPLY, "branch", "delete", "pin"),
     "system": ("copy", "edit"),
     "notice": ("copy",),
     "error": ("copy", "retry"),
@@ -30,10 +31,14 @@ def asking(action: str) -> Style:
     return Style(meta={ACTION: action})
 
 
-def foot(entry: Entry, ground: Style, palette: Palette, *, details: bool) -> list[Segment]:
+def foot(
+    entry: Entry, ground: Style, palette: Palette, *, details: bool, scores: bool = False
+) -> list[Segment]:
     """The segments of the line below ``entry``; empty when there is nothing to say."""
     quiet, action = on(ground, palette.muted), on(ground, palette.action)
-    parts = _marks(entry, quiet, action) + (_details(entry, quiet) if details else [])
+    parts = _marks(entry, quiet, action)
+    parts += _scores(entry, quiet) if scores else []
+    parts += _details(entry, quiet) if details else []
     between = Segment(SEPARATOR, quiet)
     return [segment for part in parts for segment in (between, *part)][1:]
 
@@ -64,7 +69,16 @@ def _marks(entry: Entry, style: Style, action: Style) -> list[list[Segment]]:
         marks.append([left, Segment(f" {index}/{count} ", style), right])
     if entry.pinned:
         marks.append([Segment("▲ pinned", style)])
+    if entry.rating:
+        marks.append([Segment("+ good" if entry.rating > 0 else "- bad", style)])
+    if entry.by_person:
+        marks.append([Segment("by hand", style)])
     return marks
+
+
+def _scores(entry: Entry, style: Style) -> list[list[Segment]]:
+    """A chip for each judge: how much it likes the reply."""
+    return [[Segment(f"{single_line(name)} {score:.2f}", style)] for name, score in entry.scores]
 
 
 def _details(entry: Entry, style: Style) -> list[list[Segment]]:

@@ -33,11 +33,13 @@ class Format:
     Attributes:
         width: Cells of the whole transcript.
         details: Whether time, model and token counts are shown.
+        scores: Whether the judges' scores are.
     """
 
     palette: Palette
     width: int
     details: bool = False
+    scores: bool = False
 
     @property
     def cells(self) -> int:
@@ -185,7 +187,10 @@ class EntryLayout:
         ground = self._palette.user if user else self._palette.base
         style = on(ground, self._palette.muted)
         rows = [[Segment(f"+ {single_line(name)}", style)] for name in self.entry.attachments]
-        rows.append(foot(self.entry, ground, self._palette, details=self._form.details))
+        form = self._form
+        rows.append(
+            foot(self.entry, ground, self._palette, details=form.details, scores=form.scores)
+        )
         drawn = [line(cut(row, self._form.cells)) for row in rows if row]
         return [filled(row, self._form.cells, ground) for row in drawn] if user else drawn
 

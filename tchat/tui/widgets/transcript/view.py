@@ -39,6 +39,8 @@ class Transcript(PaintedColumn, can_focus=True):
         Binding("g", "ask('continue')", "Let the model go on with it", id="transcript.continue"),
         Binding("b", "ask('branch')", "Go on from here, as a branch", id="transcript.branch"),
         Binding("d,delete", "ask('delete')", "Delete it and what follows", id="transcript.delete"),
+        Binding("plus", "ask('good')", "Call the reply good, or not", id="transcript.good"),
+        Binding("minus", "ask('bad')", "Call the reply bad, or not", id="transcript.bad"),
         Binding("p", "ask('pin')", "Keep it in the context, or not", id="transcript.pin"),
         Binding(
             "less_than_sign,left", "ask('previous')", "Previous sibling", id="transcript.older"
@@ -52,8 +54,8 @@ class Transcript(PaintedColumn, can_focus=True):
     class ActionRequested(Message):
         """The user wants something done with a message.
 
-        ``action`` is copy, edit, regenerate, branch, delete, pin, previous, next (sibling),
-        continue or retry.
+        ``action`` is copy, edit, regenerate, branch, delete, pin, good, bad, previous, next
+        (sibling), continue or retry.
         """
 
         key: Key
@@ -187,6 +189,10 @@ class Transcript(PaintedColumn, can_focus=True):
     def show_details(self, shown: bool) -> None:
         """Show or hide models, times and token counts."""
         self._reformat(replace(self._column.form, details=shown))
+
+    def show_scores(self, shown: bool) -> None:
+        """Show or hide what judges gave to replies."""
+        self._reformat(replace(self._column.form, scores=shown))
 
     def replace(self, key: Key, entry: Entry) -> None:
         """Show ``entry``, which has a key of its own, in the place of the entry ``key``.
