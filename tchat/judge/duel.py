@@ -19,14 +19,12 @@ import numpy
 
 from tchat.judge.guard import Costs, Guard, Health, Reply
 from tchat.judge.head import FittedHead, Head, fit_heads, matrix
+from tchat.judge.line_search import LineSearch
 from tchat.judge.logistic import Labels, Vector, auc, probability
 from tchat.judge.steering import Steering
 
 FIRST_STEP = 0.1  # of the mean norm of a layer's states, over all layers together
-TRIES = 4  # lengths of a step that a line search tries
-MORE = 2  # batches that are written besides where a bound is too close to tell
-GROWTH = (0.3, 2.0)  # the least and the most that a step changes from one try to the next
-AIM = 0.8  # share of the bounds that a step is meant to use
+MORE = 1  # batches that are written besides where a bound is too close to tell
 EQUILIBRIUM = 0.55  # AUC on fresh replies at which the discriminator has nothing left to tell
 BATCH = 48  # prompts a round
 
@@ -192,40 +190,42 @@ class Duel:
     # One round
 
     def _round(self, state: State) -> Generator[Trying, None, State]:
-        """Train the discriminator, and look for a step that fools it within the guard's bounds."""
+        """Train the discriminator, and look for the step that fools it best within the bounds."""
         heads = self._heads(state)
         best = _best(heads)
         gradients = {layer: self._ascent(state, each.head) for layer, each in heads.items()}
         number, before = len(state.rounds), self._before(best, state)
-        used = state.rounds[-1].costs if state.steering.directions else Costs()
-        replay, step, note = [*state.replay], state.step, ""
-        for attempt in range(TRIES):
+        replay, search, notes = [*state.replay], LineSearch(state.step), []
+        top, found = _mean(before), None
+        while (step := search.next()) is not None:
             tried = state.steering.moved(gradients, self._lengths(step))
-            replies = yield from self._written(number, attempt, tried)
+            replies = yield from self._written(number, search.tries, tried)
             replay += replies
             costs = Costs.of(self._own, replies)
-            note = self._rules.guard.broken(costs)
+            broken = self._rules.guard.broken(costs)
             scores = best.head.scores(matrix([r.features for r in replies], best.head.layer))
-            if not note and _mean(scores) > _mean(before):
+            # Beyond people's own score there is nothing to gain.
+            gained = _mean(scores) >= _mean(best.held_out[: len(self._table.people)])
+            used = 1.0 if gained else self._rules.guard.used(costs)
+            search.note(allowed=not broken, used=used)
+            notes.append(broken or "no better score")
+            if not broken and _mean(scores) > top:
+                top = _mean(scores)
                 ended = replace(
-                    state,
-                    steering=tried,
-                    replay=tuple(replay),
-                    standing=len(replies),
-                    end=len(replay),
-                    step=step * self._growth(used, costs),
+                    state, steering=tried, standing=len(replies), end=len(replay), step=step
                 )
-                found = self._judged(best, scores, replies, ended, number)
-                over = "the discriminator is at chance" if found.auc <= EQUILIBRIUM else ""
-                return replace(ended, rounds=(*state.rounds, found), over=over)
-            step *= min(self._growth(used, costs), 0.7)
-            note = note or "no better score"
-        found = self._judged(best, before, state.current or self._own, state, number)
+                found = ended, self._judged(best, scores, replies, ended, number)
+        if found is not None:
+            ended, judged = found
+            over = "the discriminator is at chance" if judged.auc <= EQUILIBRIUM else ""
+            rounds = (*state.rounds, judged)
+            return replace(ended, replay=tuple(replay), rounds=rounds, over=over)
+        note = notes[-1]
+        judged = self._judged(best, before, state.current or self._own, state, number)
         return replace(
             state,
             replay=tuple(replay),
-            rounds=(*state.rounds, replace(found, note=note)),
-            step=step,
+            rounds=(*state.rounds, replace(judged, note=note)),
             over=f"no allowed step helps ({note})",
         )
 
@@ -237,10 +237,10 @@ class Duel:
         for more in range(1 + MORE):
             seed = self._rules.seed + 10_000 * number + 1000 * more
             total = len(replies) + len(self._prompts)
-            yield Trying(number, attempt + 1, len(replies), total)
+            yield Trying(number, attempt, len(replies), total)
             for reply in self._player.write(self._prompts, steering, seed):
                 replies.append(reply)
-                yield Trying(number, attempt + 1, len(replies), total)
+                yield Trying(number, attempt, len(replies), total)
             if not self._rules.guard.unclear(Costs.of(self._own, replies)):
                 break
         return replies
@@ -272,14 +272,16 @@ class Duel:
         return ascent
 
     def _before(self, fitted: FittedHead, state: State) -> Vector:
-        """Scores of the replies so far, by a fit that did not see their prompts.
+        """Scores of the replies so far, by a fit that did not see them.
 
         Those of the steering in force, or the unsteered ones.
         """
-        people, plain = len(self._table.people), len(self._table.plain)
         if not state.standing:
-            return fitted.held_out[people : people + plain]
-        end = people + plain + state.end
+            known = {(reply.prompt, reply.text) for reply in self._table.plain}
+            unseen = [r for r in self._own if (r.prompt, r.text) not in known] or self._own
+            head = fitted.head
+            return head.scores(matrix([reply.features for reply in unseen], head.layer))
+        end = len(self._table.people) + len(self._table.plain) + state.end
         return fitted.held_out[end - state.standing : end]
 
     def _judged(
@@ -309,19 +311,6 @@ class Duel:
         )
 
     # The step
-
-    def _growth(self, before: Costs, now: Costs) -> float:
-        """By how much a step is to change so that what it costs uses `AIM` of the bounds.
-
-        What steering costs grows with the square of its strength.
-        """
-        least, most = GROWTH
-        guard = self._rules.guard
-        spent = guard.used(now) - guard.used(before)
-        left = AIM - (guard.used(before) if guard.broken(now) else guard.used(now))
-        if spent <= 0:
-            return most
-        return float(numpy.clip((max(left, 0.0) / spent) ** 0.5, least, most))
 
     def _lengths(self, step: float) -> Mapping[int, float]:
         """How far each layer moves: the layers add up, so they share the step."""

@@ -9,9 +9,10 @@ import numpy
 import pytest
 
 from tchat.errors import UsageError
-from tchat.judge.duel import TRIES, Duel, Rules, State, Trying
+from tchat.judge.duel import Duel, Rules, State, Trying
 from tchat.judge.features import Features
 from tchat.judge.guard import Costs, Guard, Health, Ratio, Reply
+from tchat.judge.line_search import TRIES, LineSearch
 from tchat.judge.saved import load_state, save_state
 from tests.judge.synthetic import features
 from tests.judge.table import Puppet, plain, table
@@ -45,7 +46,7 @@ def test_it_ends_where_the_discriminator_is_at_chance() -> None:
 
 
 def test_the_guard_bounds_every_accepted_step() -> None:
-    end = played(Puppet(price=0.2))
+    end = played(Puppet(price=0.2), Rules((1,), batch=40))
     health = [each.health.perplexity for each in end.rounds]
     own = Health.of(plain()).perplexity
     assert max(health) <= 1.35 * own  # 1.15 of the same prompts' own, which vary
@@ -167,6 +168,18 @@ def test_more_replies_are_written_while_a_bound_is_too_close_to_tell() -> None:
     """Forty replies cannot tell a cost of 15 % from one of 14 %."""
     player = Puppet(price=0.27)
     list(Duel(player, table(), Rules((1,), rounds=1, batch=20)).play(State()))
-    first, second = player.asked[:2]
-    assert first[1] == second[1]
-    assert second[0] == first[0] + 1000
+    again = [(a, b) for a, b in zip(player.asked, player.asked[1:], strict=False) if a[1] == b[1]]
+    assert again
+    assert all(second[0] == first[0] + 1000 for first, second in again)
+
+
+def test_a_step_is_doubled_until_it_is_refused_then_halved_between() -> None:
+    search, tried = LineSearch(1.0), []
+    while (step := search.next()) is not None:
+        tried.append(step)
+        search.note(allowed=step < 3.5, used=step / 7)
+    assert tried == [1.0, 2.0, 4.0, 3.0, 3.5]
+    search = LineSearch(1.0)
+    assert search.next() == 1.0
+    search.note(allowed=True, used=0.9)
+    assert search.next() is None
