@@ -94,6 +94,7 @@ COMMANDS = (
     SlashCommand("export", "[FILE]", "Write the session as Markdown", ("save",)),
     SlashCommand("stats", "", "Tokens and times"),
     SlashCommand("details", "", "Times and token counts, on and off", surface=_SCREEN),
+    SlashCommand("judge", "", "What the judge learnt; training, the game", surface=_SCREEN),
     SlashCommand("private", "", "Store nothing from here on, or again", surface=_SCREEN),
     SlashCommand("theme", "[NAME]", "Choose the colours", surface=_SCREEN),
     SlashCommand("version", "", "Version of tchat"),

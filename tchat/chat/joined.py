@@ -183,6 +183,34 @@ class Joined:
 
     # For what is sent
 
+    @property
+    def paths(self) -> Paths:
+        """The user's folders."""
+        return self._paths
+
+    def loaded(self) -> ChatModel:
+        """The model, loaded, for something else than a reply.
+
+        Raises:
+            ModelError, DoesNotFit: It cannot be loaded.
+            InterruptedError: ``cancel`` was set.
+        """
+        ready = self._ready()
+        while True:
+            try:
+                next(ready)
+            except StopIteration as ended:
+                if ended.value is None:
+                    raise InterruptedError from None
+                model: ChatModel = ended.value
+                return model
+
+    def unload(self) -> None:
+        """Free the model, which is loaded anew when it is needed; nothing of it is saved."""
+        if self._model is not None:
+            self._model.engine.close()
+            self._model = None
+
     def _ready(self) -> Generator[Event, None, ChatModel | None]:
         """The model, loaded; None when the user stopped that."""
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tchat.chat.chat import Chat
 from tchat.chat.own_settings import is_own, own_settings
@@ -119,6 +119,20 @@ class Conversation(StoredMessages):
             return act(self._chat)
 
         return self._engine.stream(begin)
+
+    async def work(
+        self, begin: Callable[[Chat], Iterator[Any]], told: Callable[[Any], object]
+    ) -> None:
+        """Do something long with the model; ``told`` gets each event, on the event loop."""
+        self._interrupt()
+        loop = asyncio.get_running_loop()
+
+        def work() -> None:
+            self.cancel.clear()
+            for event in begin(self._chat):
+                loop.call_soon_threadsafe(told, event)
+
+        await self._engine.run(work)
 
     async def save(self) -> None:
         """Save on disk what the model has read of the session; stops when there is other work."""

@@ -44,6 +44,7 @@ class Scope(StrEnum):
     SESSIONS = "Sessions"
     SETTINGS = "Settings"
     MODELS = "Models"
+    JUDGE = "Judge"
     LISTS = "Lists"
     DIALOGS = "Dialogs"
 
@@ -94,6 +95,7 @@ KEYS = (
     _chat("private", "f8", "private", "Private mode: nothing is stored"),
     _chat("reasoning", "f7", "reasoning", "Fold or unfold the reasoning"),
     _chat("details", "f9", "details", "Times and token counts, on and off"),
+    _chat("judge", "alt+j", "judge", "The judge: what it learnt, training, the game"),
     _chat("regenerate", "alt+r", "regenerate", "Another reply, or again what failed"),
     _chat("continue", "alt+g", "go_on", "Let the model go on with the last reply"),
     _chat("copy-reply", "alt+c", "copy_reply", "Copy the last reply"),
@@ -116,6 +118,8 @@ KEYS = (
     _dialog(Scope.SESSIONS, "export", "ctrl+s", "export", "Write it as Markdown"),
     _dialog(Scope.SETTINGS, "save", "ctrl+s", "save", "Keep the value for good"),
     _dialog(Scope.SETTINGS, "reset", "ctrl+d", "reset", "Back to the default"),
+    _dialog(Scope.JUDGE, "train", "ctrl+t", "train", "Train the judge"),
+    _dialog(Scope.JUDGE, "duel", "ctrl+g", "duel", "Play the game"),
     _dialog(Scope.MODELS, "details", "ctrl+o", "details", "What a model says about itself"),
     _dialog(Scope.MODELS, "default", "ctrl+s", "make_default", "Begin new chats with it"),
     _dialog(Scope.MODELS, "remove", "ctrl+d", "remove", "Remove it, after asking"),

@@ -78,6 +78,9 @@ class Commands(Messages):
     async def _slash_branches(self, _: str) -> None:
         self.action_tree()
 
+    async def _slash_judge(self, _: str) -> None:
+        self.action_judge()
+
     async def _slash_details(self, _: str) -> None:
         await self.run_action("details")
 

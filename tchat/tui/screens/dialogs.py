@@ -179,6 +179,17 @@ class Dialogs(Turns):
             await self.show_message(int(chosen))
 
     @work(group="dialog", exclusive=True, exit_on_error=False)
+    async def action_judge(self) -> None:
+        """Show what the judge learnt, train it, play the game."""
+        from tchat.tui.judge_desk import JudgeDesk
+        from tchat.tui.screens.judge import JudgeScreen
+
+        if self.busy:
+            self.notify("Wait for the reply, or stop it with Esc.", markup=False)
+        else:
+            await self.app.push_screen_wait(JudgeScreen(JudgeDesk(self.conversation)))
+
+    @work(group="dialog", exclusive=True, exit_on_error=False)
     async def ask_to_open(self, url: str) -> None:
         """Open a link after showing where it leads."""
         from tchat.tui.screens.confirm import Confirm

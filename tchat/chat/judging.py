@@ -1,0 +1,107 @@
+"""The judge of a chat's model: what it learnt, training it, and the game, beside the chat."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tchat.errors import UsageError
+from tchat.judge.dialogues import Data, read_dialogues
+from tchat.judge.discriminator import Discriminator, load
+from tchat.judge.examples import Use, examples_of
+from tchat.judge.folder import folder_of
+from tchat.judge.lesson import Lesson, Trained, require_enough
+from tchat.models.facts import read_facts
+from tchat.models.resolve import resolve
+
+if TYPE_CHECKING:
+    from tchat.chat.chat import Chat
+    from tchat.judge.game import GameEvent
+    from tchat.judge.training import Working
+    from tchat.paths import Paths
+    from tchat.sessions.store import SessionStore
+
+GAME = "duel"  # the name of the game that is played from the screen
+
+
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """What there is to learn from, and what was learnt.
+
+    Args:
+        model: File name of the model.
+        use: What the user made of replies.
+        human: The head that tells people's replies from the model's.
+        preference: The head of what the user prefers.
+        games: Games that came to a control vector.
+    """
+
+    model: str
+    use: Use
+    human: Discriminator | None
+    preference: Discriminator | None
+    games: tuple[str, ...]
+
+
+def learnt_of(model: str, paths: Paths, store: SessionStore) -> Learnt:
+    """What is known of the model called ``model``.
+
+    Raises:
+        ModelError: There is no such model.
+        UsageError: A head is damaged.
+        StorageError: The sessions cannot be read.
+    """
+    facts = read_facts(resolve(model, paths))
+    folder = folder_of(facts, paths)
+    games = tuple(name for name in folder.games() if folder.vector(name).is_file())
+    human, preference = load(folder.human), load(folder.preference)
+    return Learnt(facts.path.name, examples_of(store), human, preference, games)
+
+
+def learn(chat: Chat, store: SessionStore, file: Path | None) -> Generator[Working, None, Trained]:
+    """Train the judge of the chat's model, from its use and from a file, on the engine thread.
+
+    Raises:
+        UsageError: There is too little to learn from.
+        InterruptedError: The user stopped it.
+    """
+    data = read_dialogues([file]) if file else None
+    use = examples_of(store)
+    if data is None:
+        require_enough(use.edits, use.choices)
+    model = chat.loaded()
+    folder = folder_of(model.facts, chat.paths)
+    lesson = Lesson(model.engine, folder, model.facts.path.name, model.facts.sha256, data, use)
+    return (yield from lesson.run())
+
+
+def play(chat: Chat, file: Path | None) -> Iterator[GameEvent]:
+    """Play a game with the chat's model, on the engine thread; it goes on where it was left.
+
+    Raises:
+        UsageError: There are too few replies by people.
+        InterruptedError: The user stopped it.
+    """
+    from tchat.judge.game import Game, Plan
+
+    if file is None:
+        raise UsageError(
+            "a game needs replies by people", "name a JSONL file with `prompt` and `reply`"
+        )
+    data: Data = read_dialogues([file])
+    model = chat.loaded()
+    folder, facts = folder_of(model.facts, chat.paths), model.facts
+    game = Game(
+        model.engine,
+        folder,
+        data,
+        Plan(GAME),
+        model=facts.path.name,
+        architecture=facts.architecture,
+    )
+    try:
+        yield from game.play()
+    finally:
+        chat.unload()  # what it has read is of a steered model

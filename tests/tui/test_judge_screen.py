@@ -1,0 +1,75 @@
+"""The judge's screen: figures, training, and the course of a game."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from textual.widgets import Input, Static
+
+from tchat.judge.duel import Duel, Rules, State, Trying
+from tchat.paths import Paths
+from tchat.sessions.records import Role
+from tchat.sessions.store import SessionStore
+from tchat.settings import Settings
+from tchat.tui.screens.judge import JudgeScreen, course
+from tests.judge.table import Puppet, table
+
+from .chat_stage import Shown, opened
+
+
+def pick(store: SessionStore, count: int) -> None:
+    """Short replies that were picked among long ones."""
+    for number in range(count):
+        session = store.create(title="t")
+        asked = store.add(session.id, Role.USER, f"question {number}", parent_id=None)
+        for text in ("a long reply of many words", f"short {number}"):
+            reply = store.add(session.id, Role.ASSISTANT, text, parent_id=asked.id)
+        store.pick(reply.id)
+
+
+def told(shown: Shown, name: str) -> str:
+    top = shown.pilot.app.screen
+    return str(top.query_one(f"#{name}", Static).content) if isinstance(top, JudgeScreen) else ""
+
+
+async def test_it_trains_from_use_and_shows_what_was_learnt(
+    settings: Settings, paths: Paths
+) -> None:
+    async with opened(settings, paths) as shown:
+        pick(shown.store, 9)
+        await shown.type("/judge")
+        await shown.until(lambda: "9 picked" in told(shown, "learnt"))
+        assert "not trained" in told(shown, "learnt")
+        await shown.pilot.press("ctrl+t")
+        await shown.until(lambda: "9 choices" in told(shown, "learnt"))
+        assert "no quality claimed" in told(shown, "learnt")
+        await shown.pilot.press("escape")
+        await shown.until(lambda: not isinstance(shown.pilot.app.screen, JudgeScreen))
+        await shown.ask("and now?")  # the chat goes on
+
+
+async def test_what_is_missing_is_said(settings: Settings, paths: Paths, tmp_path: Path) -> None:
+    few = tmp_path / "few.jsonl"
+    few.write_text(json.dumps({"prompt": "p", "reply": "a reply of several words"}))
+    async with opened(settings, paths) as shown:
+        await shown.pilot.press("alt+j")
+        await shown.until(lambda: "0 picked" in told(shown, "learnt"))
+        await shown.pilot.press("ctrl+t")
+        await shown.until(lambda: "too little to learn from" in told(shown, "course"))
+        await shown.pilot.press("ctrl+g")
+        await shown.until(lambda: "a game needs replies by people" in told(shown, "course"))
+        shown.pilot.app.screen.query_one(Input).value = str(few)
+        await shown.pilot.press("ctrl+g")
+        await shown.until(lambda: "too few for a game" in told(shown, "course"))
+
+
+def test_the_course_of_a_game_is_drawn() -> None:
+    events = list(Duel(Puppet(), table(), Rules((1,), rounds=2, batch=20)).play(State()))
+    state = [event for event in events if isinstance(event, State)][-1]
+    rows = dict(course(state))
+    assert rows["round"].startswith(f"{len(state.rounds) - 1} · AUC")
+    for name in ("fresh", "people", "perplexity"):
+        assert len(rows[name].split()[0]) == len(state.rounds)
+    trying = next(event for event in events if isinstance(event, Trying))
+    assert list(course(trying)) == [("round 1, try 1", "0/20 replies")]
