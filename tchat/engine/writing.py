@@ -140,4 +140,5 @@ def log_probability(context: Context, row: int, token: int, vocabulary: int) -> 
 
     logits = numpy.ctypeslib.as_array(context.logits(row), shape=(vocabulary,))
     shifted = logits - logits.max()
-    return float(shifted[token] - numpy.log(numpy.exp(shifted).sum()))
+    own = shifted[token]
+    return float(own - numpy.log(numpy.exp(shifted, out=shifted).sum()))

@@ -6,6 +6,8 @@ tiny models' own, padded with unused words to a real size.
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -222,3 +224,7 @@ def _mamba(recipe: Recipe) -> Tensors:
     yield "ssm_a", (inner, state), "F32"
     yield "ssm_d", (inner,), "F32"
     yield "ssm_out.weight", (width, inner), kind
+
+
+if __name__ == "__main__":
+    print(json.dumps({"path": str(write_shape(Path(sys.argv[2]), RECIPES[sys.argv[1]]))}))

@@ -13,12 +13,14 @@ from tests.benchmarks.rows import Row, alternated, first_byte, ratio, wall
 
 PROMPT = "Why is the sky blue?"
 LLM_MODEL = "SmolLM2"
+ROUNDS = 9
 
 
 def rows() -> Iterator[Row]:
     """``--version``, ``--help`` and the first byte of an answer."""
     with tempfile.TemporaryDirectory() as home:
         environment = {**os.environ, "TCHAT_HOME": home, "LLM_USER_PATH": home}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed program is compiled
         yield from _bare_calls(environment)
         yield from _first_byte(environment)
 
@@ -38,14 +40,14 @@ def _bare_calls(environment: dict[str, str]) -> Iterator[Row]:
 def _first_byte(environment: dict[str, str]) -> Iterator[Row]:
     ours = [*TCHAT, PROMPT]
     theirs = [*LLM, "-m", LLM_MODEL, PROMPT]
-    for command in (ours, theirs):  # warm the page cache and the verdict of the model file
-        first_byte(command, env=environment)
+    for command in (ours, ours, theirs):  # warm the page cache and what is kept of earlier calls
+        first_byte(command, env=environment, finish=True)
     mine, other = alternated(
-        5, lambda: first_byte(ours, env=environment), lambda: first_byte(theirs, env=environment)
+        ROUNDS,
+        lambda: first_byte(ours, env=environment),
+        lambda: first_byte(theirs, env=environment),
     )
-    share = ratio(mine, other)
-    what = (
-        f"process start to first byte ({statistics.median(mine):.2f} s), "
-        f"against llm ({statistics.median(other):.2f} s)"
-    )
-    yield Row(what, f"{share:.2f}x", "<= 0.45x", share <= 0.45)
+    seconds, share = statistics.median(mine), ratio(mine, other)
+    yield Row("process start to first byte", f"{seconds:.2f} s", "<= 0.7 s", seconds <= 0.7)
+    what = f"process start to first byte, against llm ({statistics.median(other):.2f} s)"
+    yield Row(what, f"{share:.2f}x", "<= 0.35x", share <= 0.35)
