@@ -16,7 +16,7 @@ from tchat.engine.llama import backend
 from tchat.engine.threads import default_threads
 
 WIDTH, MATRICES = 4096, 14  # values; 132 MB in all
-ROUNDS = 6
+ROUNDS = 12
 SPARE = 16 << 20  # bytes for what ggml computes in
 NEEDED = 160 << 20  # bytes that are taken for the time of the measurement
 _F32, _Q4_K = 0, 12  # enum ggml_type

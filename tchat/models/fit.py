@@ -21,8 +21,8 @@ FLOAT, HALF = 4, 2  # bytes
 PER_TOKEN_STRING = 150  # bytes of a token or a merge in the vocabulary's tables
 FIXED = 4 << 20  # bytes of tables and code, whatever the model
 GPU_OUTPUTS = 64  # rows of logits that a GPU reserves memory for
-EFFICIENCY = 0.8  # of the rate that one matrix after another gets, whatever else a token needs
-HANDOVER = 1.4e-4  # seconds a layer: some ten operations, after each of which threads wait
+EFFICIENCY = 0.9  # of the rate that one matrix after another gets, whatever else a token needs
+HANDOVER = 8e-5  # seconds a layer: some ten operations, after each of which threads wait
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

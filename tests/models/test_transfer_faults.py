@@ -12,14 +12,16 @@ import pytest
 
 from tchat.models.hub_cache import cache_folder
 from tests.cli.shell import COMMAND
+from tests.models.forge import gguf
 from tests.models.hub_server import Fault, HubServer, sha256
 
 RUNS = 200
 REPO = "someone/Big-GGUF"
 SIZE = 6_000_000
-DATA = random.Random(9).randbytes(SIZE)
+DATA = (gguf() + random.Random(9).randbytes(SIZE))[:SIZE]
+HEADER = 262_144  # bytes that are read of it before it is pulled
 DIGEST = sha256(DATA)
-TWICE = 1_000_000  # bytes that may be fetched twice in one run
+TWICE = 1_000_000  # bytes that may be fetched twice in one run, the header included
 
 
 @pytest.fixture
@@ -59,7 +61,11 @@ def test_a_broken_download_ends_right(server: HubServer, run: int) -> None:
     if kind == "kill":
         assert pull(point, server) in (-signal.SIGKILL, 0)  # at its last bytes it may be through
     else:
-        server.fail("storage", Fault(**{kind: point}))
+        at_once = draw.random() < HEADER / SIZE
+        if at_once:
+            server.fail("storage", Fault(**{kind: point % HEADER}))
+        else:
+            server.fail("storage", Fault(), Fault(**{kind: point}))
     assert pull(None, server) == 0
     assert len(list(named())) == 2
     assert not list(cache_folder().rglob("*.incomplete"))
