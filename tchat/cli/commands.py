@@ -18,7 +18,7 @@ COMMANDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
         "tchat.cli.models",
         "Find, get, judge, keep and remove model files",
         (
-            *("ls", "show", "check", "pull", "search", "rm", "dupes", "du"),
+            *("ls", "catalogue", "search", "show", "pull", "check", "rm", "dupes", "du"),
             *("default", "register", "set", "alias"),
         ),
     ),
@@ -45,7 +45,7 @@ COMMANDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "judge": (
         "tchat.cli.judge",
         "Tell whether replies read as a person's, and learn from it",
-        ("show", "train", "score", "duel"),
+        ("show", "examples", "train", "score", "duel", "use"),
     ),
     "doctor": (
         "tchat.cli.doctor",
