@@ -7,7 +7,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tchat.chat.preload import Preloaded, options_of
+from tchat.chat.preload import Preloaded, draft_of, options_of
 from tchat.chat.room import require_room
 from tchat.chat.snapshots import snapshots_of
 from tchat.engine.cancel import Cancel
@@ -48,14 +48,17 @@ def open_model(
     with ModelStore(paths) as store:
         facts = store.facts(path)
         settings = settings_for(settings, paths, path)
+        draft = draft_of(settings, paths, store)
         if not facts.refusal:
             require_room(settings, facts)
-        if not facts.refusal and store.verdict(facts, build_name()) is None:
-            yield Notice("model", f"{label(path)} is new: checking once that it loads safely")
-        check(facts, store, probe_command, build=build_name(), cancelled=cancel.is_set)
+        for each in filter(None, (facts, draft)):
+            if not each.refusal and store.verdict(each, build_name()) is None:
+                text = f"{label(each.path)} is new: checking once that it loads safely"
+                yield Notice("model", text)
+            check(each, store, probe_command, build=build_name(), cancelled=cancel.is_set)
         store.note_use(facts)
     backend().log.write_to(paths.log_file)
-    options = options_of(settings, facts)
+    options = options_of(settings, facts, draft)
     snapshots = snapshots_of(settings, paths, facts, options)
     return ChatModel(Engine(options, cancel, snapshots=snapshots), facts)
 

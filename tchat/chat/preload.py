@@ -49,12 +49,14 @@ def preload(settings: Settings, paths: Paths, cancel: Cancel) -> Preloaded | Non
     try:
         with ModelStore(paths) as store:
             facts = store.facts(resolve(settings.model, paths))
-            verdict = store.verdict(facts, build_name())
-            if facts.refusal or verdict is None or not verdict.ok:
+            if not known_good(facts, store):
                 return None
             settings = settings_for(settings, paths, facts.path)
             require_room(settings, facts)
-            options = options_of(settings, facts)
+            draft = draft_of(settings, paths, store)
+            if draft is not None and not known_good(draft, store):
+                return None
+            options = options_of(settings, facts, draft)
             backend().log.write_to(paths.log_file)
             begun = Preloaded(facts, options, Opening(options, cancel))
             store.note_use(facts)
@@ -63,8 +65,25 @@ def preload(settings: Settings, paths: Paths, cancel: Cancel) -> Preloaded | Non
     return begun
 
 
-def options_of(settings: Settings, facts: ModelFacts) -> EngineOptions:
-    """What the engine for a checked file is made from.
+def known_good(facts: ModelFacts, store: ModelStore) -> bool:
+    """Whether a file can chat, and was seen to load."""
+    verdict = store.verdict(facts, build_name())
+    return not facts.refusal and verdict is not None and verdict.ok
+
+
+def draft_of(settings: Settings, paths: Paths, store: ModelStore) -> ModelFacts | None:
+    """The file of the draft model; None when none is wanted.
+
+    Raises:
+        ModelError: There is none of this name, or it is no model.
+    """
+    return store.facts(resolve(settings.draft, paths)) if settings.draft else None
+
+
+def options_of(
+    settings: Settings, facts: ModelFacts, draft: ModelFacts | None = None
+) -> EngineOptions:
+    """What the engine for a checked file is made from, with its draft model, checked too.
 
     Raises:
         ModelError: An adapter is missing, or is none.
@@ -88,6 +107,8 @@ def options_of(settings: Settings, facts: ModelFacts) -> EngineOptions:
         swa_full=settings.swa_full,
         mmap=settings.mmap,
         mlock=settings.mlock,
+        prompt_lookup=settings.prompt_lookup,
+        draft=draft.path if draft else None,
         loras=tuple(_loras(settings.lora)),
         control=tuple(_control_vectors(settings.control_vector)),
     )

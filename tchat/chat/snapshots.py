@@ -21,7 +21,12 @@ from tchat.settings import Settings
 MEGABYTE = 1 << 20
 
 # What an engine is made from and its KV states do not depend on, or is told otherwise in the key.
-_ASIDE = frozenset({"path", "template", "ctx_size", "threads", "batch_size", "mmap", "mlock"})
+_ASIDE = frozenset(
+    {
+        *("path", "template", "ctx_size", "threads", "batch_size", "mmap", "mlock"),
+        *("prompt_lookup", "draft"),
+    }
+)
 
 
 def snapshots_of(

@@ -192,6 +192,8 @@ def usage_line(finished: Finished) -> str:
     written = f"{usage.completion:,} tokens written"
     if usage.reasoning:
         written += f" ({usage.reasoning:,} of reasoning)"
+    if usage.guessed:
+        written += f" ({usage.right:,} of {usage.guessed:,} guesses right)"
     if rate := Timings.rate(usage.completion, timings.write):
         written += f", {rate:.0f} tok/s"
     seconds = timings.load + timings.restore + timings.read + timings.write

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tchat.engine.cancel import Cancel
 from tchat.engine.governor import Governor
@@ -15,6 +15,9 @@ from tchat.engine.llama import backend
 from tchat.engine.model import Model
 from tchat.engine.threads import default_threads
 from tchat.errors import DoesNotFit, TchatError, UsageError
+
+if TYPE_CHECKING:
+    import numpy
 
 CTX_STEP = 256  # llama.cpp's padding of the KV cache; other sizes break
 DEFAULT_CTX = 8192
@@ -246,6 +249,10 @@ class Context:
         """``llama_context *``."""
         return self._handle
 
+    def threads(self, tokens: int) -> int:
+        """Threads that a decode of ``tokens`` tokens takes now."""
+        return self._governor.threads(tokens)
+
     def decode(self, slots: Sequence[Slot]) -> bool:
         """Decode up to ``batch_size`` tokens; False when the cancel flag stopped it.
 
@@ -375,6 +382,13 @@ class Context:
     def logits(self, index: int = -1) -> Any:
         """Pointer to ``vocabulary`` floats: the logits of the batch's ``index``-th output row."""
         return self._lib.llama_get_logits_ith(self._handle, index)
+
+    def output(self, index: int = -1) -> numpy.ndarray[Any, numpy.dtype[numpy.float32]]:
+        """A copy of `logits`, shape (vocabulary,)."""
+        import numpy
+
+        size = self._model.facts.vocabulary
+        return numpy.ctypeslib.as_array(self.logits(index), shape=(size,)).copy()
 
     def state(self, index: int) -> Any:
         """Pointer to ``width`` floats: the last hidden state of the batch's ``index``-th token.

@@ -6,16 +6,20 @@ import threading
 import time
 from collections.abc import Callable, Container, Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
-from itertools import chain, islice
 from typing import Self
 
 from tchat.engine.adapters import Adapters, ControlVector
 from tchat.engine.cancel import Cancel
 from tchat.engine.candidates import Candidates
 from tchat.engine.events import Event, Loading, Notice, Restored
-from tchat.engine.kv import KVCache
-from tchat.engine.loaded import Loaded, compile_ahead, context_notices, template_of
-from tchat.engine.mapping import ROOM, MapOptions, Mapping, Outcome, Task, head_of, prepared
+from tchat.engine.loaded import (
+    Loaded,
+    assembled,
+    compile_ahead,
+    context_notices,
+    template_of,
+)
+from tchat.engine.mapping import ROOM, MapOptions, Mapping, Outcome, Task, prepared
 from tchat.engine.model import Model
 from tchat.engine.observer import Observer
 from tchat.engine.opening import Opening
@@ -30,7 +34,6 @@ from tchat.engine.turns import ChatMessage
 from tchat.errors import DoesNotFit, StorageError
 from tchat.settings import Sampling
 
-AHEAD = 32  # prompts of a map whose common beginning becomes its head
 OBSERVED = 2048  # tokens of a reply with its prompt that an observer reads at the most
 
 
@@ -73,8 +76,7 @@ class Engine:
             self.snapshots.close()
         with self._measuring:
             if self._loaded is not None:
-                self._loaded.context.close()
-                self._loaded.model.close()
+                self._loaded.close()
                 self._loaded = None
 
     # Facts
@@ -172,7 +174,7 @@ class Engine:
         self._opening = None
         context = opening.context()
         self._load_seconds = time.perf_counter() - opening.started
-        self._loaded = Loaded(model, context, KVCache(context, model), template)
+        self._loaded = assembled(self.options, model, context, template, self.cancel)
         yield Loading(name, 1.0)
         yield from (*context_notices(self.options, model), *template.notices)
 
@@ -293,14 +295,12 @@ class Engine:
         with suppress(InterruptedError):
             for _ in self.load():
                 pass
-            entries = prepared(self._ready, options, tasks)
-            ahead = list(islice(entries, AHEAD))
-            head = head_of(ahead)
+            head, entries = prepared(self._ready, options, tasks)
             for _ in self._restored(head):
                 pass
             if self._ready.kv.become(head, room=options.slots * ROOM):
                 mapping = Mapping(self._ready, options, self.cancel)
-                yield from mapping.outcomes(chain(ahead, entries))
+                yield from mapping.outcomes(entries)
 
     def choose(self, messages: Sequence[ChatMessage], labels: Sequence[str]) -> Iterator[Event]:
         """Choose one of ``labels`` as the reply, by their exact probabilities.

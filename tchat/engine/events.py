@@ -94,7 +94,7 @@ class Usage:
     """Token counts of one reply.
 
     ``prompt`` counts all of the prompt, reused and read; ``restored`` are those reused that came
-    from disk.
+    from disk. ``right`` of ``guessed`` tokens were decoded ahead of their turn and stayed.
     """
 
     prompt: int
@@ -103,6 +103,8 @@ class Usage:
     completion: int
     reasoning: int = 0
     restored: int = 0
+    guessed: int = 0
+    right: int = 0
 
 
 @dataclass(frozen=True, slots=True)

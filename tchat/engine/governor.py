@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from tchat.engine.cores import Cores
 
-FEW = 16  # tokens; a decode of no more waits for memory, one of more for arithmetic
+FEW = 16  # tokens; a decode of one waits for memory, one of more than these for arithmetic
 WINDOW = 0.1  # seconds between two looks at the load; the kernel counts in hundredths
 TAKEN = 0.25  # cores used by others that make fewer threads worth a trial
 FREE = 0.6  # idle cores that make more threads worth one
@@ -53,7 +53,7 @@ class Governor:
         self.most = most
         self._cores = None if pinned or most == 1 else cores or Cores()
         self._clock, self._thread_clock = clock, thread_clock
-        self._writing, self._reading = Pace(most), Pace(most)
+        self._writing, self._some, self._reading = Pace(most), Pace(most), Pace(most)
         self._window: tuple[float, float] | None = None
 
     def threads(self, tokens: int) -> int:
@@ -90,7 +90,9 @@ class Governor:
         pace.consider(fewer, more, now)
 
     def _pace(self, tokens: int) -> Pace:
-        return self._writing if tokens <= FEW else self._reading
+        if tokens == 1:
+            return self._writing
+        return self._some if tokens <= FEW else self._reading
 
 
 class Pace:

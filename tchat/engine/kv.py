@@ -185,6 +185,19 @@ class KVCache:
             self.tokens.append(token)
         return done
 
+    def verify(self, tokens: Sequence[int]) -> bool:
+        """Decode some tokens at once, with the outputs of each; False when it was stopped.
+
+        At most as many as a batch has, and a model that can be trimmed.
+        """
+        held = len(self.tokens)
+        if not self.reserve(held + len(tokens)):
+            return False
+        if not self._guarded([Slot(t, held + n, logits=True) for n, t in enumerate(tokens)]):
+            return False
+        self.tokens.extend(tokens)
+        return True
+
     def keep(self, count: int) -> bool:
         """Keep the first ``count`` tokens; False when the model cannot trim and all is gone."""
         return count >= len(self.tokens) or self._cut(count)

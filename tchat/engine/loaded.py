@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from tchat.engine.cancel import Cancel
 from tchat.engine.context import Context
+from tchat.engine.draft import Draft
 from tchat.engine.encoder import PromptEncoder
 from tchat.engine.events import Notice
 from tchat.engine.form import TemplateFailure, compiled
 from tchat.engine.kv import KVCache
 from tchat.engine.model import Model
 from tchat.engine.options import EngineOptions
+from tchat.engine.speculation import Speculation
 from tchat.engine.template import ChatTemplate
 
 
@@ -25,12 +28,21 @@ class Loaded:
         context: Where they decode.
         kv: What sequence 0 of the context holds.
         template: How a chat becomes a prompt.
+        speculation: Guesses ahead; None to decode token by token.
     """
 
     model: Model
     context: Context
     kv: KVCache
     template: ChatTemplate
+    speculation: Speculation | None = None
+
+    def close(self) -> None:
+        """Free all of it. Closing twice is harmless."""
+        if self.speculation is not None:
+            self.speculation.close()
+        self.context.close()
+        self.model.close()
 
     @property
     def encoder(self) -> PromptEncoder:
@@ -44,6 +56,39 @@ def compile_ahead(options: EngineOptions) -> None:
         compiled(options.template or "")
 
 
+def assembled(
+    options: EngineOptions,
+    model: Model,
+    context: Context,
+    template: ChatTemplate,
+    cancel: Cancel,
+) -> Loaded:
+    """A model and its context with all that goes with them.
+
+    Raises:
+        UsageError, ModelError, DoesNotFit, InterruptedError: As of `Draft`.
+    """
+    loaded = Loaded(model, context, KVCache(context, model), template)
+    if not _trims(options, model) or not (options.prompt_lookup or options.draft):
+        return loaded
+    draft = None
+    if options.draft is not None:
+        size, threads = context.size, options.threads
+        try:
+            draft = Draft(options.draft, model, size=size, threads=threads, cancel=cancel)
+        except BaseException:
+            loaded.close()
+            raise
+    return replace(
+        loaded, speculation=Speculation(context, loaded.kv, options.prompt_lookup, draft)
+    )
+
+
+def _trims(options: EngineOptions, model: Model) -> bool:
+    """Whether the KV cache can be cut back by any number of tokens."""
+    return not model.facts.recurrent and (options.swa_full or not model.facts.window)
+
+
 def template_of(options: EngineOptions, model: Model) -> ChatTemplate:
     """The chat template that ``options`` name for a model."""
     return ChatTemplate.compile(
@@ -55,7 +100,7 @@ def template_of(options: EngineOptions, model: Model) -> ChatTemplate:
 
 
 def context_notices(options: EngineOptions, model: Model) -> Iterator[Notice]:
-    """What is to be said of the size of the context that ``options`` ask for."""
+    """What is to be said of a context as ``options`` ask for it."""
     asked, trained = options.ctx_size, model.facts.context
     if asked > trained > 0:
         text = (
@@ -63,3 +108,5 @@ def context_notices(options: EngineOptions, model: Model) -> Iterator[Notice]:
             f"this model was trained for {trained:,}, which is used"
         )
         yield Notice("model", text)
+    if options.draft is not None and not _trims(options, model):
+        yield Notice("model", "this model's cache cannot be cut back, so nothing is guessed ahead")

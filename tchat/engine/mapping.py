@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import TypeAlias
 
 from tchat.engine.cancel import Cancel
@@ -24,6 +25,7 @@ from tchat.engine.writing import Writing
 from tchat.errors import TchatError
 from tchat.settings import Sampling
 
+AHEAD = 32  # prompts whose common beginning becomes the head
 ROOM = 256  # tokens of a reply without a limit that the KV cache makes room for at once
 
 
@@ -81,8 +83,19 @@ class Prepared:
 Entry: TypeAlias = Prepared | Outcome
 
 
-def prepared(loaded: Loaded, options: MapOptions, tasks: Iterable[Task]) -> Iterator[Entry]:
-    """The prompts of tasks, or what is wrong with them; each is made when it is asked for."""
+def prepared(
+    loaded: Loaded, options: MapOptions, tasks: Iterable[Task]
+) -> tuple[Sequence[int], Iterator[Entry]]:
+    """What the first prompts begin with; and all of them, or what is wrong with them.
+
+    Each is made when it is asked for, but for the first ones.
+    """
+    entries = _entries(loaded, options, tasks)
+    first = list(islice(entries, AHEAD))
+    return _head_of(first), chain(first, entries)
+
+
+def _entries(loaded: Loaded, options: MapOptions, tasks: Iterable[Task]) -> Iterator[Entry]:
     for task in tasks:
         try:
             yield Prepared(task, _prompt(loaded, options, task.ask()))
@@ -90,7 +103,7 @@ def prepared(loaded: Loaded, options: MapOptions, tasks: Iterable[Task]) -> Iter
             yield Outcome(task.index, error)
 
 
-def head_of(entries: Iterable[Entry]) -> Sequence[int]:
+def _head_of(entries: Iterable[Entry]) -> Sequence[int]:
     """What all prompts begin with, so that each has a token behind it."""
     prompts = [entry.prompt.tokens for entry in entries if isinstance(entry, Prepared)]
     if not prompts:

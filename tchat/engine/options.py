@@ -25,6 +25,8 @@ class EngineOptions:
         swa_full: Whether layers with a sliding window keep all of the context.
         mmap: Whether the file is mapped instead of read.
         mlock: Whether the weights are locked in memory.
+        prompt_lookup: Whether replies are guessed ahead from the text so far, where it pays.
+        draft: A smaller model with the same vocabulary that guesses ahead.
         loras: Adapters.
         control: Control vectors.
     """
@@ -41,5 +43,7 @@ class EngineOptions:
     swa_full: bool = True
     mmap: bool = True
     mlock: bool = False
+    prompt_lookup: bool = True
+    draft: Path | None = None
     loras: tuple[Lora, ...] = ()
     control: tuple[ControlVector, ...] = ()

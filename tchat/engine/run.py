@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator, Sequence
+from dataclasses import replace
 
 from tchat.engine.cancel import Cancel
 from tchat.engine.choice import choose
@@ -19,6 +20,8 @@ from tchat.engine.events import (
 from tchat.engine.loaded import Loaded
 from tchat.engine.prompt import Prompt
 from tchat.engine.reading import PromptReader
+from tchat.engine.sampling import is_greedy
+from tchat.engine.speculation import Steps
 from tchat.engine.writing import Writing
 from tchat.settings import Sampling
 
@@ -54,17 +57,19 @@ class Run:
         try:
             done = yield from reader.read()
             started = time.perf_counter()
-            reason = (yield from self._write(writing)) if done else Reason.CANCELLED
+            steps = self._steps()
+            reason = (yield from self._write(writing, steps)) if done else Reason.CANCELLED
             yield from writing.end()
         finally:
             writing.close()
         write = time.perf_counter() - started
+        usage = reader.usage(writing.written, writing.reasoned)
         yield Finished(
             reason,
             writing.text,
             writing.reasoning,
             writing.seed,
-            reader.usage(writing.written, writing.reasoned),
+            replace(usage, guessed=steps.guessed, right=steps.right),
             Timings(load, reader.seconds, write, reader.restore_seconds),
         )
 
@@ -88,14 +93,29 @@ class Run:
             Timings(load, reader.seconds, write, reader.restore_seconds),
         )
 
-    def _write(self, writing: Writing) -> Generator[Event, None, Reason]:
+    def _steps(self) -> Steps:
+        speculation = self._loaded.speculation
+        if speculation is not None:
+            speculation.times.note_reading(*self._reader.measured)
+        greedy = is_greedy(self._sampling)
+        return Steps(speculation, self._loaded.kv, self._reader.tokens, greedy=greedy)
+
+    def _write(self, writing: Writing, steps: Steps) -> Generator[Event, None, Reason]:
         """Draw and decode until the reply ends; returns why it did."""
-        context, kv = self._loaded.context, self._loaded.kv
+        context = self._loaded.context
+        guesses: Sequence[int] = ()
         while writing.reason is None:
-            token = writing.draw(context)
-            yield from writing.take(token)
-            if writing.reason is None and (self._cancel.is_set() or not kv.step(token)):
-                return Reason.CANCELLED
+            for place, guess in enumerate((*guesses, None)):
+                token = writing.draw(context, steps.row + place)
+                yield from writing.take(token)
+                if writing.reason is not None or token != guess:
+                    break
+            steps.keep(place)
+            if writing.reason is None:
+                decoded = None if self._cancel.is_set() else steps.decode(token, writing.left)
+                if decoded is None:
+                    return Reason.CANCELLED
+                guesses = decoded
         return writing.reason
 
 

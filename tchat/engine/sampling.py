@@ -31,6 +31,11 @@ def fresh_seed() -> int:
     return secrets.randbelow(_RANDOM)
 
 
+def is_greedy(sampling: Sampling) -> bool:
+    """Whether the likeliest token is always taken."""
+    return sampling.temp < _COLDEST
+
+
 def several_seeds(first: int, count: int) -> list[int]:
     """``first`` and those after it; drawn ones where ``first`` is negative."""
     return [seed_after(first, n) if first >= 0 else fresh_seed() for n in range(count)]
@@ -113,7 +118,7 @@ class Sampler:
                 self._model.facts.vocabulary, len(biases), array
             )
         yield from self._penalties()
-        if s.temp < _COLDEST:
+        if is_greedy(s):
             yield lib.llama_sampler_init_greedy()
             return
         if s.mirostat:

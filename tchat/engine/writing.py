@@ -79,6 +79,11 @@ class Writing:
         """The reasoning so far."""
         return self._reply.reasoning
 
+    @property
+    def left(self) -> int:
+        """Tokens that it may still have."""
+        return self._limit - self.written
+
     def draw(self, context: Context, row: int = -1) -> int:
         """Draw the next token from the ``row``-th output row of the last decode."""
         if self._states is not None and self.written > self.reasoned:

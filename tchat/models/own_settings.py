@@ -30,6 +30,7 @@ TABLE, FILE = "settings", "file"
 OWN = (
     *("ctx_size", "threads", "batch_size", "gpu_layers", "tensor_split", "kv_type"),
     *("flash_attn", "swa_full", "mmap", "mlock", "anyway", "control_vector"),
+    *("prompt_lookup", "draft"),
 )
 
 

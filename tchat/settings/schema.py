@@ -134,6 +134,13 @@ class Settings:
     mmap: bool = setting(True, "Map the model's file into memory instead of reading it")
     mlock: bool = setting(False, "Lock the weights in memory, so that they are never swapped out")
     anyway: bool = setting(False, "Load a model that does not fit into the free memory too")
+    prompt_lookup: bool = setting(
+        True,
+        "Guess ahead from the text so far where that is faster; replies stay the same",
+    )
+    draft: str = setting(
+        "", "Smaller model with the same vocabulary that guesses ahead; replies stay the same"
+    )
     lora: tuple[str, ...] = setting((), "LoRA adapter, PATH or PATH:SCALE; repeatable")
     control_vector: tuple[str, ...] = setting((), "Control vector, PATH or PATH:SCALE; repeatable")
     judge: str = setting(

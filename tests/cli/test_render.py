@@ -249,6 +249,8 @@ def test_json_is_one_line_with_everything() -> None:
             "completion": 50,
             "reasoning": 0,
             "restored": 0,
+            "guessed": 0,
+            "right": 0,
         },
         "timings": {"load": 0.5, "read": 2.0, "write": 1.0, "restore": 0.0},
         "seed": 42,

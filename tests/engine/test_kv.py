@@ -98,7 +98,8 @@ def test_after_any_walk_the_logits_are_those_of_a_fresh_cache(
     path: Path = request.getfixturevalue(name)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tchat.engine.opening.FIRST_ROOM", 256)  # so that it has to grow
-        engine = open_engine(path, batch_size=batch)
+        # The last output of a decode with guesses may be that of one that was cut off.
+        engine = open_engine(path, batch_size=batch, prompt_lookup=False)
         fresh = ready(open_engine(path))
         walked = ready(engine)
     walk = Walk(engine)

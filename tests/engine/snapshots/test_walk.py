@@ -46,7 +46,8 @@ def test_after_any_walk_the_logits_are_those_of_a_fresh_cache(
         patch.setattr("tchat.engine.opening.FIRST_ROOM", 256)  # so that it has to grow
         patch.setattr("tchat.engine.snapshots.chain.LEAD", 8)
         fresh = ready(open_saved(path, session=""))
-        walk = Walk(open_saved(path))
+        # The last output of a decode with guesses may be that of one that was cut off.
+        walk = Walk(open_saved(path, prompt_lookup=False))
         for act, text, number, then in steps:
             walk.step(act, text, number)
             walked = ready(walk.engine)
