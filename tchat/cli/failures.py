@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import traceback
 
 from tchat.cli.console import Console
 from tchat.errors import Abandoned, ExitCode, Interrupted, TchatError
@@ -55,6 +54,8 @@ def _system_error(error: OSError) -> tuple[int, str]:
 
 
 def _unexpected(error: BaseException, console: Console) -> str:
+    import traceback
+
     line = f"unexpected error: {type(error).__name__}: {error}"
     try:
         log = private_file(console.paths.log_file)

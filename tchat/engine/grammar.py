@@ -7,7 +7,6 @@ nesting that is too deep ends the process (``llama_grammar_parser`` in llama-gra
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 
 from tchat.errors import UsageError
@@ -38,6 +37,8 @@ def require_grammar(source: str, name: str = "the grammar") -> None:
             f"{name} has {len(source):,} characters, {LONGEST:,} are allowed",
             "write it shorter, with rules for what repeats",
         )
+    import subprocess  # 3 ms, which a reply without a grammar does not pay
+
     environment = {**os.environ, "PYTHONSAFEPATH": "1", "GGML_NO_BACKTRACE": "1"}
     try:
         done = subprocess.run(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -102,6 +101,8 @@ def _cached(path: Path) -> int:
 
 
 def _darwin() -> Memory | None:
+    import subprocess  # 3 ms, which only macOS needs
+
     try:
         page, pages = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_PHYS_PAGES")
         told = subprocess.run(
