@@ -2,6 +2,8 @@
 
 Each row is a figure, most of them a ratio of two that were taken in turn within one run, against
 what is to be reached. A machine that is busy with other work gives other figures.
+
+``judge`` and ``judge_duel`` run by name only: they take an hour and more.
 """
 
 from __future__ import annotations

@@ -205,8 +205,6 @@ def by_seed(values: Sequence[tuple[int, float]]) -> list[float]:
 
 def cost(bench: Bench) -> Row:
     """What judging eight candidates adds to writing them; runs with and without alternate."""
-    width = bench.engine.text_tokens("a"), bench.kept  # warm
-    assert width
     with Reader(bench.engine) as reader:
         pairs = matched(pairs_of(bench.engine, bench.dialogues, bench.kept, range(TRIES)))
         head = fit_head(*examples(bench, reader, pairs[:40]), [bench.engine.blocks])
@@ -279,11 +277,12 @@ def choices(rule: object, count: int, noise: float, seed: int) -> list[Preferenc
         pair = sorted((made_up(rng), made_up(rng)), key=rule, reverse=True)  # type: ignore[call-overload]
         if rng.random() < noise:
             pair.reverse()
-        found.append(Preference(*pair, group))
+        found.append(Preference(pair[0], pair[1], group))
     return found
 
 
 def made_up(rng: numpy.random.Generator) -> Features:
     """Features of noise: a state of 48 numbers, and plain figures as of real replies."""
-    plain = (rng.normal(4.0, 0.5), rng.normal(-2.0, 0.3), rng.uniform(0.8, 1.0))
-    return Features({1: rng.normal(size=48).astype(numpy.float32)}, tuple(map(float, plain)))
+    state = rng.normal(size=48).astype(numpy.float32)
+    length, likelihood = float(rng.normal(4.0, 0.5)), float(rng.normal(-2.0, 0.3))
+    return Features({1: state}, (length, likelihood, float(rng.uniform(0.8, 1.0))))
