@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import codecs
+import os
+import select
 from typing import Any
 
 from textual.drivers.linux_driver import LinuxDriver
+
+from tchat.tui.paste import PasteParser
+
+PATIENCE = 0.1  # seconds without input until an Esc is taken for the key
+READ = 64 * 1024  # bytes
 
 
 class TerminalDriver(LinuxDriver):
@@ -27,9 +35,20 @@ class TerminalDriver(LinuxDriver):
 
     def run_input_thread(self) -> None:
         """Read keys until the end, or until there is no keyboard any more."""
+        parser = PasteParser()
+        decode = codecs.getincrementaldecoder("utf-8")("replace").decode
         try:
-            super().run_input_thread()
-        except OSError:
+            while not self.exit_event.is_set():
+                ready, _, _ = select.select([self.fileno], [], [], PATIENCE)
+                if ready:
+                    if not (data := os.read(self.fileno, READ)):
+                        raise EOFError
+                    if text := decode(data):  # half a character waits for its rest
+                        for event in parser.feed(text):
+                            self.process_message(event)
+                for event in parser.tick():
+                    self.process_message(event)
+        except (OSError, EOFError):
             self._leave()
 
     def close(self) -> None:
