@@ -92,8 +92,8 @@ def resumed(
     settings = with_own(settings, session.settings, request.settings)
     if "model" in request.settings:
         return settings
-    models = [message.model for message in store.branch(session.id) if message.model]
-    return replace(settings, model=models[-1]) if models else settings
+    model = store.last_model(session.id)
+    return replace(settings, model=model) if model else settings
 
 
 def begin_loading(settings: Settings, console: Console, cancel: Cancel) -> Preloaded | None:

@@ -82,4 +82,8 @@ def to_session(row: sqlite3.Row) -> Session:
 
 
 def _from_row(row: sqlite3.Row, names: tuple[str, ...]) -> dict[str, Any]:
-    return {name: json.loads(row[name]) if name in _JSON_COLUMNS else row[name] for name in names}
+    values = {name: row[name] for name in names}
+    for name in _JSON_COLUMNS.intersection(values):
+        text = values[name]
+        values[name] = {} if text == "{}" else json.loads(text)
+    return values

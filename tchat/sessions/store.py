@@ -241,11 +241,21 @@ class SessionStore:
             )
             return to_message(tree.row(connection, message_id))
 
-    def branch(self, session_id: str) -> list[Message]:
-        """The active path of a session, from the first message to the last."""
+    def branch(self, session_id: str, last: int | None = None) -> list[Message]:
+        """The active path of a session, from the first message to the last.
+
+        Args:
+            session_id: The session.
+            last: Only so many at its end.
+        """
         with self._database.reading() as connection:
             lookup.by_id(connection, session_id)
-            return [to_message(row) for row in tree.branch(connection, session_id)]
+            return [to_message(row) for row in tree.branch(connection, session_id, last)]
+
+    def last_model(self, session_id: str) -> str:
+        """The model that the active path of a session was last written by; empty without any."""
+        with self._database.reading() as connection:
+            return tree.last_model(connection, session_id)
 
     def path_to(self, message_id: int) -> list[Message]:
         """The messages from the first of the session down to this one, active or not."""

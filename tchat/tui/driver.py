@@ -5,9 +5,11 @@ from __future__ import annotations
 import codecs
 import os
 import select
+from collections.abc import Iterable
 from typing import Any
 
 from textual.drivers.linux_driver import LinuxDriver
+from textual.message import Message
 
 from tchat.tui.paste import PasteParser
 
@@ -42,14 +44,17 @@ class TerminalDriver(LinuxDriver):
                 ready, _, _ = select.select([self.fileno], [], [], PATIENCE)
                 if ready:
                     if not (data := os.read(self.fileno, READ)):
-                        raise EOFError
+                        self._leave()
+                        return
                     if text := decode(data):  # half a character waits for its rest
-                        for event in parser.feed(text):
-                            self.process_message(event)
-                for event in parser.tick():
-                    self.process_message(event)
-        except (OSError, EOFError):
+                        self._process(parser.feed(text))
+                self._process(parser.tick())
+        except OSError:
             self._leave()
+
+    def _process(self, messages: Iterable[Message]) -> None:
+        for message in messages:
+            self.process_message(message)
 
     def close(self) -> None:
         """Let the writing thread end, if it has not."""

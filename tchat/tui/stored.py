@@ -33,9 +33,9 @@ class StoredMessages:
         """The session; None before the first prompt of a new one."""
         return self._chat.session
 
-    async def entries(self) -> list[Entry]:
-        """The active path of the session, for the transcript."""
-        return await self._read(self._entries, [])
+    async def entries(self, last: int | None = None) -> list[Entry]:
+        """The active path of the session, or the ``last`` so many of it, for the transcript."""
+        return await self._read(lambda session: self._entries(session, last), [])
 
     async def find_entry(self, message_id: int) -> Entry | None:
         """The entry of one message; None when it is not there any more."""
@@ -54,9 +54,9 @@ class StoredMessages:
         """One message."""
         return await asyncio.to_thread(self._store.message, message_id)
 
-    async def branch(self) -> list[Message]:
-        """The active path of the session."""
-        return await self._read(lambda session: self._store.branch(session.id), [])
+    async def branch(self, last: int | None = None) -> list[Message]:
+        """The active path of the session, or the ``last`` so many of it."""
+        return await self._read(lambda session: self._store.branch(session.id, last), [])
 
     async def tree(self) -> list[Message]:
         """All messages of the session."""
@@ -121,8 +121,8 @@ class StoredMessages:
 
         return await asyncio.to_thread(export)
 
-    def _entries(self, session: Session) -> list[Entry]:
-        return entries_of(self._store.branch(session.id), self._store.positions(session.id))
+    def _entries(self, session: Session, last: int | None) -> list[Entry]:
+        return entries_of(self._store.branch(session.id, last), self._store.positions(session.id))
 
     async def _read(self, read: Callable[[Session], T], nothing: T) -> T:
         session = self.session

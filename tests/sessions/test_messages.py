@@ -325,3 +325,26 @@ def test_a_message_is_pinned_until_it_is_no_more(store: SessionStore, session: S
     assert not store.pin(question.id, False).pinned
     with pytest.raises(UsageError, match="no message 99"):
         store.pin(99, True)
+
+
+def test_the_end_of_a_branch_is_what_the_whole_ends_with(
+    store: SessionStore, session: Session
+) -> None:
+    parent = None
+    for number in range(6):
+        parent = user(store, session, f"{number}", parent)
+    whole = store.branch(session.id)
+    assert texts(whole) == ["0", "1", "2", "3", "4", "5"]
+    assert store.branch(session.id, last=2) == whole[-2:]
+    assert store.branch(session.id, last=9) == whole
+
+
+def test_the_last_model_is_that_of_the_active_path(store: SessionStore, session: Session) -> None:
+    assert store.last_model(session.id) == ""
+    asked = user(store, session, "q", None)
+    first = store.add(session.id, Role.ASSISTANT, "a", parent_id=asked.id, model="one")
+    store.add(session.id, Role.ASSISTANT, "b", parent_id=asked.id, model="two")
+    assert store.last_model(session.id) == "two"
+    store.activate(first.id)
+    user(store, session, "and?", first)
+    assert store.last_model(session.id) == "one"

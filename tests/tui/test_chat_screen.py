@@ -9,11 +9,13 @@ import pytest
 
 from tchat.paths import Paths
 from tchat.sessions.records import Role, Status
+from tchat.sessions.store import SessionStore
 from tchat.settings import Sampling, Settings
 from tchat.tui.screens.models import ModelPicker
 from tchat.tui.screens.picker import Picker
 from tchat.tui.screens.sessions import SessionsScreen
 from tchat.tui.screens.settings import SettingsScreen
+from tchat.tui.screens.telling import END
 from tchat.tui.screens.themes import ThemePicker
 from tchat.tui.widgets.prompt_draft import Draft
 
@@ -27,6 +29,22 @@ async def test_a_prompt_is_answered_and_stored(settings: Settings, paths: Paths)
         assert shown.branch[1][0] == "assistant"
         assert shown.branch[1][1]
         assert shown.entries == shown.branch
+
+
+async def test_a_long_session_is_there_from_its_first_message_to_its_last(
+    settings: Settings, paths: Paths
+) -> None:
+    with SessionStore(paths.sessions_db) as store:
+        session = store.create(title="Long")
+        parent: int | None = None
+        for number in range(2 * END + 50):
+            role = Role.ASSISTANT if number % 2 else Role.USER
+            parent = store.add(session.id, role, f"message {number}", parent_id=parent).id
+    async with opened(settings, paths, session=session) as shown:
+        await shown.until(lambda: len(shown.entries) == 2 * END + 50)
+        assert shown.entries == shown.branch
+        await shown.pilot.press("ctrl+home")
+        assert "message 0" in shown.screen.transcript.render_line(0).text
 
 
 @pytest.mark.usefixtures("slowly")

@@ -96,6 +96,28 @@ async def test_a_session_opens_at_its_end() -> None:
         assert transcript.following
 
 
+async def test_what_is_read_later_goes_in_front_and_moves_nothing() -> None:
+    path = talk(300)
+    async with staged(*path[250:]) as (transcript, pilot, _):
+        at_end = rows(transcript)
+        transcript.prepend(path[200:250])
+        await pilot.pause()
+        assert rows(transcript) == at_end
+        assert transcript.following
+        for _ in range(3):
+            await pilot.press("pageup")
+        above = rows(transcript)
+        transcript.prepend(path[:200])
+        await pilot.pause()
+        assert rows(transcript) == above
+        await pilot.press("home")
+        assert rows(transcript)[0] == "▌ prompt 0"
+        assert [transcript.entry(each.key) for each in path] == path
+        transcript.reveal(150)
+        await pilot.pause()
+        assert rows(transcript)[0] == "▌ prompt 150"
+
+
 async def test_the_end_stays_in_view_while_a_reply_streams_in() -> None:
     async with staged(*talk(10)) as (transcript, pilot, _):
         transcript.begin(reply(99, " "))

@@ -101,7 +101,7 @@ class Dialogs(Turns):
         """Called when another session is open: what belonged to the one before is over."""
 
     async def _tell_unfinished(self) -> None:
-        branch = await self.conversation.branch()
+        branch = await self.conversation.branch(last=1)
         if branch and branch[-1].role is Role.USER:
             self.tell("The last message has no reply yet: /continue writes one.")
 

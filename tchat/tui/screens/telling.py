@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from textual import work
@@ -22,6 +23,7 @@ from tchat.tui.widgets.transcript.entry import Entry, Key
 if TYPE_CHECKING:
     from tchat.tui.widgets.transcript.view import Transcript
 
+END = 100  # messages that are shown before the rest of a session is read
 PENDING = "pending"  # key of a prompt until the store has given it an id
 Again = Callable[[], object]
 
@@ -42,6 +44,7 @@ class Telling(Screen[None]):
         self._free.set()
         self._again: dict[Key, Again] = {}  # what the error blocks try again
         self._notes = 0
+        self._reloads = 0
         self._shelter: Key | None = None  # the block that says that the disk cannot be written
 
     # What the widgets are called
@@ -69,9 +72,16 @@ class Telling(Screen[None]):
     # Telling
 
     async def reload(self) -> None:
-        """Show the active path of the session as it is stored."""
-        self.transcript.show(await self.conversation.entries())
+        """Show the active path of the session as it is stored: its end at once."""
+        self._reloads += 1
+        this = self._reloads
+        end = await self.conversation.entries(last=END)
+        self.transcript.show(end)
         self._greet()
+        if len(end) == END:
+            path = await self.conversation.entries()
+            if self._reloads == this:
+                self.transcript.prepend(takewhile(lambda each: each.key != end[0].key, path))
 
     def _greet(self) -> None:
         """Show how to begin while there is no message."""

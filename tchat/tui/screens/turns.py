@@ -138,7 +138,7 @@ class Turns(Replies):
     async def _fail(self, act: Act, error: TchatError) -> None:
         """Tell a failure with a retry that does what is left to do."""
         await self._finish()
-        branch = [] if act is load else await self.conversation.branch()
+        branch = [] if act is load else await self.conversation.branch(last=1)
         unanswered = bool(branch) and branch[-1].role is Role.USER
         # The question is stored, whatever failed after that: asking again would double it.
         left: Act = (lambda chat: chat.continue_reply()) if unanswered else act

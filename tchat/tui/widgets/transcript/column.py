@@ -83,6 +83,15 @@ class Column:
         self._slots = [_Slot(entry) for entry in entries]
         self._renumber()
 
+    def prepend(self, entries: Iterable[Entry]) -> int:
+        """Add entries in front of all; returns the lines that they take, an estimate."""
+        added = [_Slot(entry) for entry in entries]
+        heights = [estimate(slot.entry, self._form.cells) for slot in added]
+        self._heights = Heights([*heights, *(self._heights[n] for n in range(len(self._slots)))])
+        self._slots[:0] = added
+        self._places = {slot.entry.key: place for place, slot in enumerate(self._slots)}
+        return sum(heights)
+
     def append(self, entry: Entry) -> None:
         """Add an entry at the end."""
         self._places[entry.key] = len(self._slots)

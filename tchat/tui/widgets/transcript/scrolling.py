@@ -105,6 +105,13 @@ class ColumnView(ScrollView):
             self._unseen += max(0, lines)
         self._arrange()
 
+    def _lifted(self, lines: int) -> None:
+        """Note that ``lines`` were added in front, and show what was in view."""
+        if self.size and not self._following:
+            self._place(self._column.settle(self._top + lines, self._rows))
+        else:
+            self._arrange()
+
     # What the user does.
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:

@@ -107,6 +107,13 @@ class Transcript(PaintedColumn, can_focus=True):
         self._column.show(entries)
         self.follow()
 
+    def prepend(self, entries: Iterable[Entry]) -> None:
+        """Add entries in front of all; what is in view stays where it is."""
+        if self.text_selection is not None:  # it is told by places, which are others now
+            self.screen.clear_selection()
+        self._lifted(self._column.prepend(entries))
+        self.refresh()
+
     def append(self, entry: Entry) -> None:
         """Add an entry at the end."""
         self._column.append(entry)
