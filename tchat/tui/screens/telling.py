@@ -8,13 +8,13 @@ from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from textual import work
-from textual.screen import Screen
 from textual.worker import Worker, WorkerState
 
 from tchat.errors import StorageError, TchatError
 from tchat.tui.conversation import Conversation
 from tchat.tui.crashes import unexpected
 from tchat.tui.progress import Progress
+from tchat.tui.screens.prompt_painting import PromptPainting
 from tchat.tui.widgets.greeting import Greeting
 from tchat.tui.widgets.prompt import Prompt
 from tchat.tui.widgets.status import StatusData, StatusLine
@@ -28,7 +28,7 @@ PENDING = "pending"  # key of a prompt until the store has given it an id
 Again = Callable[[], object]
 
 
-class Telling(Screen[None]):
+class Telling(PromptPainting):
     """The part of the chat screen that shows what is so, and says what failed.
 
     Attributes:
