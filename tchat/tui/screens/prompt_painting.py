@@ -7,6 +7,8 @@ import time
 from textual import events
 from textual.screen import Screen
 
+from tchat.tui.sparing import SparingCompositor
+
 BETWEEN = 0.01  # seconds between two paintings out of turn: a burst of keys is painted together
 
 
@@ -19,10 +21,11 @@ class PromptPainting(Screen[None]):
 
     def __init__(self) -> None:
         super().__init__()
+        self._compositor = SparingCompositor()
         self._painted = 0.0
 
     async def _on_idle(self, event: events.Idle) -> None:
-        if self.focused in self._dirty_widgets and not self._layout_required:
+        if self.focused in self._dirty_widgets:
             now = time.monotonic()
             if now - self._painted >= BETWEEN:
                 self._painted = now

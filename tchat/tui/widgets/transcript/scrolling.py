@@ -8,12 +8,14 @@ from dataclasses import replace
 
 from textual.geometry import Size
 from textual.scroll_view import ScrollView
+from textual.scrollbar import ScrollBar
 from textual.timer import Timer
 from textual.widget import Widget
 
 from tchat.tui.widgets.transcript.column import Column
 from tchat.tui.widgets.transcript.layout import Format
 from tchat.tui.widgets.transcript.palette import Palette
+from tchat.tui.widgets.transcript.scrollbar import ColumnScrollBar
 
 _NEAR_END = 2  # rows from the end in which the view follows it again
 _DEAR = 400  # lines in view that are not broken anew at each step of a resize
@@ -40,6 +42,15 @@ class ColumnView(ScrollView):
         self._unseen = 0
         self._placing = False
         self._late: Timer | None = None
+
+    @property
+    def vertical_scrollbar(self) -> ScrollBar:
+        """The scroll bar, made when it is first asked for."""
+        if self._vertical_scrollbar is None:
+            self._vertical_scrollbar = ColumnScrollBar(thickness=self.scrollbar_size_vertical)
+            self._vertical_scrollbar.display = False
+            self.app._start_widget(self, self._vertical_scrollbar)
+        return self._vertical_scrollbar
 
     @property
     def following(self) -> bool:
