@@ -24,10 +24,11 @@ class SparingCompositor(Compositor):
         self, crop: Region, is_rendered_line: Callable[[int], bool]
     ) -> Sequence[Mapping[int, Strip]]:
         chops: Chops = [dict.fromkeys(cuts[:-1]) for cuts in self.cuts]
-        missing = {y: len(chops[y]) for y in crop.line_range if is_rendered_line(y)}
-        for region, rows, strips in self._needed(missing):
+        rows = range(max(0, crop.y), min(crop.bottom, len(chops)))
+        missing = {y: len(chops[y]) for y in rows if is_rendered_line(y)}
+        for region, drawn, strips in self._needed(missing):
             first, last = region.column_span
-            for y, strip in zip(rows, strips, strict=False):
+            for y, strip in zip(drawn, strips, strict=False):
                 if not missing.get(y):
                     continue
                 row = chops[y]

@@ -30,6 +30,7 @@ class Greeting(Widget):
         super().__init__()
         self._hints = hints
         self._model = Content("")
+        self._drawn: tuple[tuple[int, int, Content], Content] | None = None
 
     def show(self, model: str, quantization: str, device: str) -> None:
         """Name the model; all texts are raw and may be empty."""
@@ -39,12 +40,17 @@ class Greeting(Widget):
         self.refresh(layout=True)
 
     def render(self) -> Content:
-        """The lines, each in the middle."""
-        width = self.content_size.width or self.app.size.width
+        """The lines, each in the middle; made once for a size, which layout asks for thrice."""
+        of = (self.content_size.width or self.app.size.width, self.app.size.height, self._model)
+        if self._drawn is None or self._drawn[0] != of:
+            self._drawn = of, self._lines(*of[:2])
+        return self._drawn[1]
+
+    def _lines(self, width: int, height: int) -> Content:
         lines = self._columns(width)
-        if self.app.size.height >= SHORT:
+        if height >= SHORT:
             title = Content.styled("tchat", "bold $primary")
-            above = [Content("")] * (self.app.size.height // 8)
+            above = [Content("")] * (height // 8)
             lines = [*above, title, self._model, Content(""), *lines]
         return Content("\n").join(_centred(line, width) for line in lines)
 
