@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich.segment import Segment
 from textual.geometry import Region
 from textual.scrollbar import ScrollBar, ScrollBarRender
 from textual.strip import Strip
@@ -30,10 +31,11 @@ class ColumnScrollBar(ScrollBar):
             back_color=style.bgcolor,
             bar_color=style.color,
         )
+        ground = self.visual_style.rich_style
         filters, background = self.get_line_filters(), self.background_colors[1]
         strips: list[Strip] = []
-        for segment in list(drawn.segments)[crop.y : crop.bottom]:
-            strip = Strip([segment], bar.thickness)
+        for text, own, _ in list(drawn.segments)[crop.y : crop.bottom]:
+            strip = Strip([Segment(text, ground + own if own else ground)], bar.thickness)
             for each in filters:
                 strip = strip.apply_filter(each, background)
             strips.append(strip)
