@@ -47,6 +47,16 @@ COMMANDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
         "Tell whether replies read as a person's, and learn from it",
         ("show", "examples", "train", "score", "duel", "use"),
     ),
+    "bench": (
+        "tchat.cli.bench",
+        "Measure what a model does on this machine",
+        (),
+    ),
+    "tune": (
+        "tchat.cli.tune",
+        "Find out how a model is loaded best here, and keep that for it",
+        (),
+    ),
     "doctor": (
         "tchat.cli.doctor",
         "Tell what this installation can do, and what stands in its way",

@@ -28,6 +28,19 @@ def with_model(
         ModelError, DoesNotFit: The model cannot be loaded.
         Interrupted: A signal ended it; what was written is kept.
     """
+
+    def loaded(model: ChatModel, status: StatusLine) -> T:
+        for _ in model.engine.load():
+            status.show(f"loading {model.facts.name}")
+        return work(model, status)
+
+    return with_checked_model(console, settings, loaded)
+
+
+def with_checked_model(
+    console: Console, settings: Settings, work: Callable[[ChatModel, StatusLine], T]
+) -> T:
+    """The same with the model found and checked, and not loaded."""
     cancel = Cancel()
     return run_on_engine_thread(lambda: _worked(console, settings, cancel, work), cancel)
 
@@ -44,8 +57,6 @@ def _worked(
     try:
         model = _last(open_model(settings, console.paths, cancel), status)
         with closing(model.engine):
-            for _ in model.engine.load():
-                status.show(f"loading {model.facts.name}")
             return work(model, status)
     finally:
         status.erase()

@@ -84,6 +84,11 @@ class Sampler:
                 self._lib.llama_sampler_free(sampler)
         self._chain = self._grammar = None
 
+    @property
+    def chain(self) -> Any:
+        """``llama_sampler *``: the chain without the grammar."""
+        return self._chain
+
     def sample(self, context: Context, index: int = -1) -> int:
         """Draw a token from the ``index``-th output row of the last decode, and accept it."""
         if self._grammar is None:

@@ -1,0 +1,84 @@
+"""``tchat tune``: how a model is loaded best on this machine."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from tchat.cli.console import Console
+from tchat.cli.listing import print_json
+from tchat.cli.loading import with_checked_model
+from tchat.settings import load, spell
+
+if TYPE_CHECKING:
+    from tchat.chat.model import ChatModel
+    from tchat.cli.status import StatusLine
+    from tchat.engine.tuning import Tried, Tuned
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+HELP = """\
+Try threads, batch size, flash attention and the type of the KV cache for a model.
+
+It takes a minute or so, on an otherwise idle machine. What is clearly faster than the settings in
+force is saved for this model, as by `tchat models set`, and told.
+"""
+
+
+@app.command(help=HELP)
+def command(
+    ctx: typer.Context,
+    model: str = typer.Argument(..., metavar="MODEL", help="A model as `-m` takes it"),
+    dry_run: bool = typer.Option(False, "--dry-run", help="Save nothing"),
+    as_json: bool = typer.Option(False, "--json", help="Print JSON"),
+) -> None:
+    """Try, save, and tell."""
+    console: Console = ctx.obj
+    settings = replace(load(console.paths, console.environ).settings, model=model)
+    tuned, tried, path = with_checked_model(console, settings, _tuned)
+    if tuned.values and not dry_run:
+        from tchat.models.own_settings import own_key, set_own
+
+        for name, value in tuned.values.items():
+            set_own(console.paths, model, path, own_key(name), spell(value))
+    if as_json:
+        values: dict[str, Any] = dict(tuned.values)
+        trials = [{"name": t.name, "value": t.value, "gain": round(t.gain, 3)} for t in tried]
+        saved = bool(values) and not dry_run
+        print_json(
+            console,
+            {"gain": round(tuned.gain, 3), "values": values, "saved": saved, "trials": trials},
+        )
+        return
+    for trial in tried:
+        console.out(f"{trial.name} {trial.value}: {_gain(trial)}")
+    console.out(_told(tuned, saved=not dry_run))
+
+
+def _tuned(model: ChatModel, status: StatusLine) -> tuple[Tuned, list[Tried], Any]:
+    from tchat.engine.tuning import Tuned, Tuner
+
+    status.show("measuring how it is loaded now")
+    tried: list[Tried] = []
+    for event in Tuner(model.engine.options, model.engine.cancel).run():
+        if isinstance(event, Tuned):
+            return event, tried, model.facts.path
+        tried.append(event)
+        status.show(f"trying · {event.name} {event.value}: {_gain(event)}")
+    raise InterruptedError
+
+
+def _gain(trial: Tried) -> str:
+    if not trial.gain:
+        return "not possible"
+    return f"{trial.gain:.2f}x" + (", kept" if trial.better else "")
+
+
+def _told(tuned: Tuned, *, saved: bool) -> str:
+    if not tuned.values:
+        return "nothing is clearly faster than the settings in force"
+    values = ", ".join(f"{name} = {spell(value)}" for name, value in tuned.values.items())
+    verb = "saved for this model" if saved else "would be saved for this model"
+    return f"{tuned.gain:.2f}x as fast with {values}; {verb}"
