@@ -18,7 +18,7 @@ SECTIONS = {
     "One prompt": ("decode", "startup", "turns"),
     "The screen": ("tui_keys", "tui_transcript", "tui_decode", "tui_opening"),
     "Model files": ("models_ls", "pull", "fit", "headers", "model_speed"),
-    "Waiting": ("snapshots", "typing", "threads", "candidates", "map", "speculation"),
+    "Waiting": ("snapshots", "typing", "threads", "candidates", "map", "speculation", "bench"),
 }
 
 
