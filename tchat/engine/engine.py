@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Container, Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from tchat.engine.adapters import Adapters, ControlVector
 from tchat.engine.cancel import Cancel
@@ -19,7 +19,6 @@ from tchat.engine.loaded import (
     context_notices,
     template_of,
 )
-from tchat.engine.mapping import ROOM, MapOptions, Mapping, Outcome, Task, prepared
 from tchat.engine.model import Model
 from tchat.engine.observer import Observer
 from tchat.engine.opening import Opening
@@ -33,6 +32,9 @@ from tchat.engine.template_doctor import Diagnosis, diagnose
 from tchat.engine.turns import ChatMessage
 from tchat.errors import DoesNotFit, StorageError
 from tchat.settings import Sampling
+
+if TYPE_CHECKING:
+    from tchat.engine.mapping import MapOptions, Outcome, Task
 
 OBSERVED = 2048  # tokens of a reply with its prompt that an observer reads at the most
 
@@ -292,6 +294,8 @@ class Engine:
             UsageError: The sampling cannot be carried out.
             ModelError: The model cannot be loaded.
         """
+        from tchat.engine.mapping import ROOM, Mapping, prepared
+
         with suppress(InterruptedError):
             for _ in self.load():
                 pass

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 
 from tchat.engine.cancel import Cancel
 from tchat.engine.context import Context
-from tchat.engine.draft import Draft
 from tchat.engine.encoder import PromptEncoder
 from tchat.engine.events import Notice
 from tchat.engine.form import TemplateFailure, compiled
@@ -73,6 +72,8 @@ def assembled(
         return loaded
     draft = None
     if options.draft is not None:
+        from tchat.engine.draft import Draft
+
         size, threads = context.size, options.threads
         try:
             draft = Draft(options.draft, model, size=size, threads=threads, cancel=cancel)

@@ -19,13 +19,15 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from tchat.engine.context import Context
-from tchat.engine.draft import Draft, DraftSource
 from tchat.engine.kv import KVCache
 from tchat.engine.lookup import Lookup, Odds
 from tchat.engine.trial import Regime, Trial, crosses, regime
+
+if TYPE_CHECKING:
+    from tchat.engine.draft import Draft
 
 SIZES = (4, 8, 16, 32)  # tokens of a decode with guesses
 FIRST = 8  # no more at first; twice as many as the last time when all of those were right
@@ -145,6 +147,8 @@ class Speculation:
         if self.lookup:
             found.append(LookupSource(Lookup(tokens, self.odds), self.odds))
         if self.draft is not None:
+            from tchat.engine.draft import DraftSource
+
             found.append(DraftSource(self.draft, tokens))
         return found
 
