@@ -88,7 +88,7 @@ class TchatApp(App[None]):
         """tchat's own colours, in themes that do not set them."""
         return variable_defaults(self.current_theme)
 
-    def _drawn(self, warnings: list[str]) -> None:
+    def _first_picture_drawn(self, warnings: list[str]) -> None:
         sys.setswitchinterval(SWITCH)
         gc.freeze()  # modules stay: no collection looks at them again while the user types
         gc.enable()
@@ -102,7 +102,7 @@ class TchatApp(App[None]):
         """Take the user's keys; what the first picture does not need waits for it."""
         self._handle_signals()
         warnings = self._take_keys()
-        self.call_after_refresh(self._drawn, warnings)
+        self.call_after_refresh(self._first_picture_drawn, warnings)
 
     def _take_keys(self) -> list[str]:
         if not self._settings.keys:
