@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -306,11 +307,15 @@ def verdict_of(
         features = [reply.features for reply in replies]
         return float((outsider.scores(matrix(features, outsider.layer)) > 0).mean())
 
+    shares = taken(before), taken(after)
+    counts = len(before), len(after)
+    spread = sum(share * (1 - share) / n for share, n in zip(shares, counts, strict=True))
     return Verdict(
-        before=taken(before),
-        after=taken(after),
+        before=shares[0],
+        after=shares[1],
         people=taken(people),
         plain=Health.of(before),
         steered=Health.of(after),
         costs=Costs.of(before, after),
+        error=math.sqrt(spread),
     )

@@ -32,6 +32,7 @@ class Verdict:
         plain: Figures of the unsteered replies.
         steered: Of the steered ones.
         costs: Both compared.
+        error: Standard error of the difference of ``after`` and ``before``.
     """
 
     before: float
@@ -40,6 +41,16 @@ class Verdict:
     plain: Health
     steered: Health
     costs: Costs
+    error: float
+
+    @property
+    def words(self) -> str:
+        """Both shares, and whether their difference says anything."""
+        gained = 100 * (self.after - self.before)
+        told = f"{self.before:.0%} before, {self.after:.0%} after"
+        told += f" ({gained:+.0f} ± {100 * self.error:.0f} points"
+        chance = abs(self.after - self.before) < 2 * self.error
+        return told + (", which may be chance)" if chance else ")")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +125,8 @@ def _verdict(verdict: Verdict | None) -> str:
     return (
         "## A judge from outside\n\n"
         "A discriminator trained on other data and on unsteered replies only takes for a "
-        f"person's: {verdict.before:.0%} of the unsteered replies, {verdict.after:.0%} of the "
-        f"steered ones, {verdict.people:.0%} of people's, all to prompts that neither the game "
-        "nor it has seen.\n\n"
+        f"person's: {verdict.words}; {verdict.people:.0%} of people's, all to prompts that neither "
+        "the game nor it has seen.\n\n"
         f"Perplexity {plain.perplexity:.2f} before, {steered.perplexity:.2f} after "
         f"({_ratio(verdict.costs.perplexity)}, prompt by prompt); distinct-2 "
         f"{plain.distinct_2:.3f} and {steered.distinct_2:.3f} "

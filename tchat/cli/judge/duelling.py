@@ -104,8 +104,8 @@ def _tell(console: Console, played: Played) -> None:
     console.out(f"ended: {played.state.over}")
     if verdict := played.verdict:
         console.out(
-            f"a judge from outside takes for a person's: {verdict.before:.0%} before, "
-            f"{verdict.after:.0%} after ({verdict.people:.0%} of people's own), at "
+            f"a judge from outside takes for a person's: {verdict.words}, "
+            f"{verdict.people:.0%} of people's own; at "
             f"{verdict.costs.perplexity.value:.2f}x perplexity and "
             f"{verdict.costs.distinct_2.value:.2f}x distinct-2"
         )
