@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sys
 import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 from textual.pilot import Pilot
 
@@ -39,7 +41,24 @@ async def themes(pilot: Pilot[None]) -> None:
     await pilot.pause(0.5)
 
 
-SCENES: dict[str, Scene] = {"chat": chat, "sessions": sessions, "themes": themes}
+async def candidates(pilot: Pilot[None]) -> None:
+    """Three replies side by side, the second one current."""
+    screen: Any = pilot.app.screen_stack[1]
+    screen.prompt.load("/try 3 Name three things to see in Paris, each with one sentence.")
+    await pilot.press("enter")
+    await pilot.pause(0.5)
+    while screen.busy:
+        await pilot.pause(0.1)
+    await pilot.press("right")
+    await pilot.pause(0.5)
+
+
+SCENES: dict[str, Scene] = {
+    "chat": chat,
+    "sessions": sessions,
+    "themes": themes,
+    "candidates": candidates,
+}
 
 
 async def take(name: str, scene: Scene) -> None:
@@ -68,11 +87,12 @@ async def take(name: str, scene: Scene) -> None:
     (FOLDER / f"{name}.svg").write_text(svg, encoding="utf-8")
 
 
-async def main() -> None:
-    """Take all pictures."""
+async def main(wanted: list[str]) -> None:
+    """Take the pictures of these names, or all."""
     for name, scene in SCENES.items():
-        await take(name, scene)
+        if not wanted or name in wanted:
+            await take(name, scene)
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    asyncio.run(main(sys.argv[1:]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tchat.tui.keys import KEYS, KeyAction, Scope, declared
 from tchat.tui.screens.confirm import Confirm
 from tchat.tui.screens.frame import Dialog
+from tchat.tui.widgets.candidates.view import Candidates
 from tchat.tui.widgets.fuzzy_list import FuzzyList, LineEditor
 from tchat.tui.widgets.prompt_area import PromptArea
 from tchat.tui.widgets.sidebar import Sidebar
@@ -14,6 +15,7 @@ EVERY_KEY: tuple[KeyAction, ...] = (
     *KEYS,
     *declared(PromptArea.BINDINGS, Scope.PROMPT),
     *declared(Transcript.BINDINGS, Scope.MESSAGES),
+    *declared(Candidates.BINDINGS, Scope.CANDIDATES),
     *declared(FuzzyList.BINDINGS, Scope.LISTS),
     *declared(LineEditor.BINDINGS, Scope.LISTS),
     *declared(Sidebar.BINDINGS, Scope.LISTS),

@@ -41,6 +41,7 @@ class Scope(StrEnum):
     CHAT = "Chat"
     PROMPT = "Prompt"
     MESSAGES = "Messages"
+    CANDIDATES = "Several replies"
     SESSIONS = "Sessions"
     SETTINGS = "Settings"
     MODELS = "Models"
@@ -97,6 +98,7 @@ KEYS = (
     _chat("details", "f9", "details", "Times and token counts, on and off"),
     _chat("judge", "alt+j", "judge", "The judge: what it learnt, training, the game"),
     _chat("regenerate", "alt+r", "regenerate", "Another reply, or again what failed"),
+    _chat("try", "alt+t", "try", "Several replies side by side"),
     _chat("continue", "alt+g", "go_on", "Let the model go on with the last reply"),
     _chat("copy-reply", "alt+c", "copy_reply", "Copy the last reply"),
     _chat("undo", "alt+z", "undo_delete", "Undo the deletion of a message"),

@@ -79,6 +79,10 @@ class StoredMessages:
         """Put a message on the active path."""
         await asyncio.to_thread(self._store.activate, message_id)
 
+    async def pick(self, message_id: int) -> None:
+        """Go on with one of several replies; the judge learns from that."""
+        await asyncio.to_thread(self._store.pick, message_id)
+
     async def pin(self, message_id: int, pinned: bool) -> None:
         """Keep a message in the context window, or let it leave like others."""
         await asyncio.to_thread(self._store.pin, message_id, pinned)

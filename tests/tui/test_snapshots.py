@@ -23,6 +23,8 @@ from textual.widgets import TextArea
 
 from tchat.tui.screens.confirm import Confirm
 from tchat.tui.screens.welcome import Welcome
+from tchat.tui.widgets.candidates.head import Stage
+from tchat.tui.widgets.candidates.view import Candidates
 from tchat.tui.widgets.completion_match import Candidate
 from tchat.tui.widgets.meter import Meter
 from tchat.tui.widgets.prompt import Prompt
@@ -170,6 +172,17 @@ async def light(chat: Chat, pilot: Pilot[None]) -> None:
     pilot.app.theme = "tchat-light"
 
 
+async def candidates(chat: Chat, pilot: Pilot[None]) -> None:
+    view = Candidates("Why is the sky blue?\nAnd 名前?", 3)
+    chat.transcript.display = False
+    await chat.query_one("#main").mount(view, before=0)
+    view.focus()
+    view.finish(0, Stage.DONE, "The air scatters **blue** most.", "", 7)
+    view.label(0, "★ human 0.91")
+    view.feed(1, "- Light\n- Air\n", "", 6)
+    await pilot.press("right")
+
+
 CHATS: dict[str, tuple[Scene, tuple[int, int]]] = {
     "markdown": (markdown, (90, 44)),
     "markdown-narrow": (markdown, NARROW),
@@ -182,6 +195,8 @@ CHATS: dict[str, tuple[Scene, tuple[int, int]]] = {
     "completion": (completion, NORMAL),
     "private": (private, NORMAL),
     "sidebar": (sidebar, WIDE),
+    "candidates": (candidates, (90, 16)),
+    "candidates-narrow": (candidates, NARROW),
 }
 
 

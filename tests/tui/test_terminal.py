@@ -81,6 +81,23 @@ def test_a_chat_from_the_first_picture_to_the_shell(writing: Terminal, starter_h
     assert seen in " ".join(reply.text.split())
 
 
+def test_replies_side_by_side_and_the_one_that_is_taken(starter_home: Path) -> None:
+    with Terminal(COMMAND) as terminal:
+        terminal.until(PROMPT)
+        terminal.send("/try 2 Tell me a long story.\r")
+        terminal.until(lambda: "❯ 1 ●" in terminal.text and "2 ●" in terminal.text)
+        terminal.send(ESCAPE)
+        terminal.until(lambda: "❯ 1 ■" in terminal.text and "2 ■" in terminal.text)
+        terminal.send("\x1b[C")  # to the right
+        terminal.until("❯ 2 ■")
+        terminal.send("\r")
+        terminal.until("‹ 2/2 ›")
+        terminal.send(CTRL_Q)
+        assert terminal.ended() == 0
+        _, taken = branch(starter_home)
+        assert taken.text.split()[0] in terminal.text
+
+
 @pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGHUP", 129)])
 def test_a_signal_restores_the_terminal_and_keeps_the_reply(
     writing: Terminal, starter_home: Path, name: str, code: int

@@ -28,6 +28,7 @@ from tchat.tui.entries import maker
 from tchat.tui.keys import KEYS, KeyAction, Scope, bindings, declared, show_key
 from tchat.tui.screens.dialogs import SCREEN_COMMANDS
 from tchat.tui.screens.drafts import Drafts
+from tchat.tui.screens.trials import TRIALS
 from tchat.tui.screens.turns import load
 from tchat.tui.widgets.completion_match import Candidate
 from tchat.tui.widgets.greeting import Greeting
@@ -161,8 +162,13 @@ class ChatScreen(Drafts):
             self.prompt.load(draft)
             return
         self._remember(draft)
+        if not self.busy:
+            self.leave_trial()
         if isinstance(parsed, Call):
-            self.carry_out(parsed)
+            if parsed.command.name in TRIALS:
+                self.begin_trial(parsed, draft)
+            else:
+                self.carry_out(parsed)
             return
         draft = draft if parsed == draft.full_text else Draft(parsed, files=draft.files)
         if not self.send_for_purpose(draft):
@@ -231,7 +237,9 @@ class ChatScreen(Drafts):
         """Esc: stop the reply, or leave an edit."""
         if self.busy:
             self.stop()
-        elif self.leave_purpose():
+            if self.trying:
+                return
+        elif not self.leave_trial() and self.leave_purpose():
             self.prompt.load("")
         self.prompt.focus()
 
@@ -306,6 +314,8 @@ class ChatScreen(Drafts):
     def action_page(self, pages: int) -> None:
         """Scroll the messages, wherever the focus is; in the side bar its list moves."""
         self._refuse_in_side()
+        if self.page_trial(pages):
+            return
         if pages < 0:
             self.transcript.action_page_up()
         else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from textual import work
@@ -13,12 +12,11 @@ from tchat.chat.commands import Surface, commands_for
 from tchat.errors import TchatError, UsageError
 from tchat.sanitize import single_line
 from tchat.sessions.records import Role, Session
-from tchat.settings import Key, Settings, Value, find_key, keys, load, spell
-from tchat.tui.conversation import Conversation, needs_loading
+from tchat.tui.conversation import Conversation
 from tchat.tui.desk import Desk
 from tchat.tui.keys import KeyAction, Scope, with_keymap
 from tchat.tui.pulls import Pulls
-from tchat.tui.screens.turns import Turns
+from tchat.tui.screens.preferences import Preferences
 from tchat.tui.screens.turns import load as load_model
 from tchat.tui.widgets.prompt import Prompt
 from tchat.tui.widgets.prompt_draft import Draft
@@ -29,7 +27,7 @@ if TYPE_CHECKING:
 SCREEN_COMMANDS = commands_for(Surface.SCREEN)
 
 
-class Dialogs(Turns):
+class Dialogs(Preferences):
     """The part of the chat screen that asks, by dialogs, and does what was chosen."""
 
     def __init__(self, conversation: Conversation) -> None:
@@ -263,98 +261,6 @@ class Dialogs(Turns):
         except TchatError as error:
             self.notify(str(error), severity="error", markup=False)
             await self.welcome()
-
-    # Settings
-
-    async def change(self, values: Mapping[str, Value], *, again: bool = False) -> None:
-        """Change settings for this chat; the model is loaded anew when it must be.
-
-        Args:
-            values: By name.
-            again: Load the model also where it stays the same.
-
-        Raises:
-            ModelError: There is no such model; nothing is changed.
-            UsageError: There is no such theme; nothing is changed.
-        """
-        await self._check(values)
-        if again or needs_loading(self.conversation.settings, values):
-            await self.end_turn()
-        if await self.conversation.change(values) or again:
-            self.tell(f"The model is opened anew: {single_line(self.conversation.settings.model)}.")
-            if messages := len(await self.conversation.branch()):
-                self.tell(f"This session stays; its {messages:,} messages are read again.")
-            self.act(load_model)
-        else:
-            changed = (f"{name} = {spell(value) or '(empty)'}" for name, value in values.items())
-            self.notify(", ".join(changed), markup=False)
-            self.count_draft()
-        self.wear(self.conversation.settings)
-        self.show_status()
-
-    async def _check(self, values: Mapping[str, Value]) -> None:
-        if "theme" in values and values["theme"] not in self.app.available_themes:
-            name = single_line(str(values["theme"]))
-            raise UsageError(f"there is no theme {name}", "/theme lists them")
-        if "model" in values:
-            await self.conversation.find_model(str(values["model"]))
-
-    def wear(self, settings: Settings) -> None:
-        """Take what changes the look at once: the theme, times and token counts."""
-        if self.app.theme != settings.theme and settings.theme in self.app.available_themes:
-            self.app.theme = settings.theme
-        self.transcript.show_details(settings.show_details)
-        self.transcript.show_scores(settings.show_scores)
-
-    @work(group="dialog", exclusive=True, exit_on_error=False)
-    async def action_settings(self) -> None:
-        """Show and change the settings."""
-        from tchat.tui.screens.settings import CHANGED, SettingsScreen
-
-        now = self.conversation.settings
-        stored, _, origins = await asyncio.to_thread(load, self.conversation.paths)
-        changed = (key for key in keys().values() if key.value_in(now) != key.value_in(stored))
-        origins = {**origins, **dict.fromkeys((key.name for key in changed), CHANGED)}
-        await self.app.push_screen_wait(SettingsScreen(now, origins, self._apply_setting))
-
-    async def _apply_setting(self, key: Key, value: Value, save: bool) -> None:
-        """Use a value in this chat, and keep it for good when asked to."""
-        if save:
-            await self._keep(key, value)
-        if key.value_in(self.conversation.settings) != value:
-            await self.change({key.name: value})
-
-    async def _keep(self, key: Key, value: Value) -> None:
-        """Write a setting into config.toml; new sessions begin with it."""
-        from tchat.settings.write import set_value
-
-        file = self.conversation.paths.config_file
-        await asyncio.to_thread(set_value, file, key, spell(value))
-        self.conversation.keep({key.name: value})
-
-    @work(group="dialog", exclusive=True, exit_on_error=False)
-    async def action_theme(self) -> None:
-        """Choose the colours."""
-        from tchat.tui.screens.themes import ThemePicker
-
-        themes = list(self.app.available_themes.values())
-        name = await self.app.push_screen_wait(ThemePicker(themes, self.app.theme))
-        if name is not None:
-            await self.choose_theme(name)
-
-    async def choose_theme(self, name: str) -> None:
-        """Wear a theme from now on.
-
-        Raises:
-            UsageError: There is none of that name.
-        """
-        await self._check({"theme": name})
-        self.app.theme = name
-        await self.conversation.change({"theme": name})
-        try:
-            await self._keep(find_key("theme"), name)
-        except TchatError as error:
-            self.notify(str(error), severity="warning", markup=False)
 
     # Templates, help
 

@@ -13,6 +13,7 @@ from tchat.errors import TchatError, UsageError
 from tchat.tui.conversation import Conversation
 from tchat.tui.screens.commands import Commands
 from tchat.tui.screens.dialogs import SCREEN_COMMANDS
+from tchat.tui.screens.trials import TRIALS
 from tchat.tui.screens.turns import full_prompt
 from tchat.tui.widgets.meter import Meter
 from tchat.tui.widgets.prompt import Prompt
@@ -77,7 +78,7 @@ class Drafts(Commands):
 
     async def _read_ahead(self, message: Draft | None) -> None:
         """Let the model read a message that is not sent yet, while it has nothing else to do."""
-        if message is None or self.busy:
+        if message is None or self.busy or self.trying:
             self.conversation.leave_draft()
             return
         try:
@@ -112,7 +113,8 @@ class Drafts(Commands):
         try:
             parsed = parse_input(draft.full_text, SCREEN_COMMANDS)
             if isinstance(parsed, Call):
-                text = parse_try(parsed.argument)[1] if parsed.command.name == "try" else ""
+                tries = parsed.command.name in TRIALS
+                text = parse_try(parsed.argument)[1] if tries else ""
                 return Draft(text, files=draft.files) if text else None
         except UsageError:
             return None

@@ -1,0 +1,197 @@
+"""Several replies side by side on the chat screen: begun, shown, stopped, and one of them taken."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from textual import work
+
+from tchat.chat.commands import Call
+from tchat.engine.events import (
+    Candidate,
+    Event,
+    Finished,
+    Ranked,
+    Reasoning,
+    Stored,
+    Token,
+)
+from tchat.errors import TchatError, UsageError
+from tchat.sanitize import printable
+from tchat.tui.conversation import Act, Conversation
+from tchat.tui.screens.turns import Turns
+from tchat.tui.trial import Trial
+from tchat.tui.widgets.prompt_draft import Draft
+
+if TYPE_CHECKING:
+    from tchat.tui.widgets.candidates.view import Candidates
+
+TRIALS = frozenset({"try", "best"})  # the commands that begin one
+
+
+class Trials(Turns):
+    """The part of the chat screen that lets the model write several replies to choose from."""
+
+    def __init__(self, conversation: Conversation) -> None:
+        super().__init__(conversation)
+        self._trial: Trial | None = None
+
+    @property
+    def trying(self) -> bool:
+        """Whether there are replies to choose from."""
+        return self._trial is not None
+
+    def begin_trial(self, call: Call, draft: Draft) -> None:
+        """Carry out ``/try`` or ``/best`` with the files of the draft that it was typed in."""
+        from tchat.chat.candidates import parse_try
+
+        try:
+            count, prompt = parse_try(call.argument, call.command.name)
+        except UsageError as error:
+            self.notify(str(error), severity="error", markup=False)
+            self.prompt.load(draft)
+            return
+        judge = self.conversation.settings.judge if call.command.name == "best" else ""
+        self._try(count, Draft(prompt, files=draft.files), judge=judge, typed=draft)
+
+    def action_try(self) -> None:
+        """Write several replies to the draft, or more of them to the last question."""
+        from tchat.chat.candidates import USUAL
+
+        draft = self.prompt.draft
+        self.prompt.load("")
+        self._try(USUAL, draft, judge="", typed=draft)
+
+    def _try(self, count: int, draft: Draft, *, judge: str, typed: Draft) -> None:
+        if self.busy:
+            self.notify("Wait for the reply, or stop it with Esc.", markup=False)
+            self.prompt.load(typed)
+            return
+        trial = Trial(count, details=self.conversation.settings.show_details)
+
+        def how(text: str) -> Act:
+            return lambda chat: chat.candidates(count, text, stopped=trial.stopped, judge=judge)
+
+        if draft.text.strip():
+            self.submit(draft, how, shown=True)
+        else:
+            self.act(how(""))
+        self._trial = trial
+
+    # While they are written
+
+    def _claim(self) -> bool:
+        claimed = super()._claim()
+        if claimed:
+            self.leave_trial()
+        return claimed
+
+    async def _show(self, batch: Sequence[Event]) -> None:
+        if self._trial is not None:
+            for event in batch:
+                if isinstance(event, Candidate):
+                    await self._show_candidate(self._trial, event)
+                elif isinstance(event, Ranked):
+                    self._trial.rank(event.judge, event.scores)
+            self._trial.flush()
+        await super()._show(batch)
+
+    async def _show_candidate(self, trial: Trial, event: Candidate) -> None:
+        inner = event.event
+        if isinstance(inner, Stored):
+            trial.ids[event.index] = inner.reply
+            if trial.view is None:
+                await self._open(trial, inner.question)
+        elif isinstance(inner, Finished):
+            trial.finish(event.index, inner)
+        elif isinstance(inner, Token | Reasoning):
+            self._progress.take(inner)
+            trial.hear(event.index, inner)
+
+    async def _open(self, trial: Trial, question: int) -> None:
+        """Put the view in the place of the messages."""
+        from tchat.tui.widgets.candidates.view import Candidates
+
+        asked = await self.conversation.message(question)
+        trial.view = Candidates(asked.text, trial.count)
+        self.transcript.display = False
+        await self.query_one("#messages").mount(trial.view)
+        trial.view.focus()
+
+    async def _ended(self, act: Act, failure: TchatError | None) -> None:
+        await super()._ended(act, failure)
+        trial = self._trial
+        if trial is None:
+            return
+        if trial.view is None or failure is not None:
+            self.leave_trial()
+        elif trial.taken is not None:
+            await self._go_on_with(trial, trial.taken)
+
+    async def _fail(self, act: Act, error: TchatError) -> None:
+        if self._trial is not None and self._trial.view is not None:
+            await self.reload()  # what was written of them
+        await super()._fail(act, error)
+
+    def _next(self, *, dropped: bool) -> None:
+        if self._trial is None:  # else it waits until one is taken
+            super()._next(dropped=dropped)
+
+    # Choosing
+
+    @work(group="message", exit_on_error=False)
+    async def on_candidates_taken(self, event: Candidates.Taken) -> None:
+        """Go on with a reply; the others stop, if they are still being written."""
+        trial = self._trial
+        if trial is None or trial.view is None:
+            return
+        if self.busy:
+            trial.take(event.index)
+        else:
+            await self._go_on_with(trial, event.index)
+
+    def on_candidates_stopped(self, event: Candidates.Stopped) -> None:
+        """Write no more of one reply."""
+        if self._trial is not None:
+            self._trial.stopped.add(event.index)
+
+    def on_candidates_copied(self, event: Candidates.Copied) -> None:
+        """Copy a reply without what acts on a terminal."""
+        self.app.copy_to_clipboard(printable(event.text))
+
+    async def _go_on_with(self, trial: Trial, index: int) -> None:
+        try:
+            await self.conversation.pick(trial.ids[index])
+        except TchatError:
+            self.notify("Nothing was written there; another one can be taken.", markup=False)
+            trial.taken = None
+            return
+        self.leave_trial()
+        await self.reload()
+        await self.settled()
+
+    def leave_trial(self) -> bool:
+        """Show the messages again; whether there was anything to leave."""
+        trial, self._trial = self._trial, None
+        if trial is None or trial.view is None:
+            return False
+        trial.view.remove()
+        self.transcript.display = True
+        self.transcript.follow()
+        self.prompt.focus()
+        if self._queue and not self.busy:
+            self._next(dropped=False)
+        return True
+
+    async def end_turn(self) -> None:
+        """Stop what the engine does; replies to choose from are left as they are."""
+        await super().end_turn()
+        self.leave_trial()
+
+    def page_trial(self, pages: int) -> bool:
+        """Scroll the current one of several replies; False when there are none."""
+        if self._trial is None or self._trial.view is None:
+            return False
+        self._trial.view.action_scroll(pages)
+        return True

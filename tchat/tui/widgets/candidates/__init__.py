@@ -1,0 +1,1 @@
+"""Several replies side by side, of which one is taken."""

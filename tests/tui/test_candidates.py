@@ -1,0 +1,187 @@
+"""Several replies side by side: shown, stopped, compared, and one taken."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tchat.engine.slots import Slots
+from tchat.paths import Paths
+from tchat.sessions.records import Message
+from tchat.settings import Sampling, Settings
+from tchat.tui.widgets.candidates.column import ReplyColumn
+from tchat.tui.widgets.candidates.head import Stage, Tabs
+from tchat.tui.widgets.candidates.view import Candidates
+from tests.tui.chat_stage import Shown, opened
+
+LONG = Sampling(seed=5, temp=1, max_tokens=80, logit_bias=("<|im_end|>=-100", "<|endoftext|>=-100"))
+
+
+@pytest.fixture
+def settings(tiny_model: Path) -> Settings:
+    return Settings(model=str(tiny_model), threads=1, sampling=Sampling(seed=5, max_tokens=12))
+
+
+@pytest.fixture
+def slow(settings: Settings) -> Settings:
+    """Long replies."""
+    return replace(settings, sampling=LONG)
+
+
+@pytest.fixture
+def brake(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Until it is set, a token takes a twentieth of a second."""
+    step, let_go = Slots.step, threading.Event()
+
+    def slower(slots: Slots[Any]) -> Iterator[Any]:
+        let_go.wait(0.05)
+        yield from step(slots)
+
+    monkeypatch.setattr(Slots, "step", slower)
+    return let_go
+
+
+def view(shown: Shown) -> Candidates:
+    return shown.screen.query_one(Candidates)
+
+
+def columns(shown: Shown) -> list[ReplyColumn]:
+    return list(view(shown).query(ReplyColumn))
+
+
+def replies(shown: Shown) -> list[Message]:
+    """The stored replies to the last question."""
+    return shown.store.siblings(shown.messages[-1].id)
+
+
+async def tried(shown: Shown, typed: str) -> None:
+    await shown.type(typed)
+    await shown.until(lambda: bool(shown.screen.query(Candidates)))
+    await shown.until(lambda: view(shown).ended and not shown.screen.busy)
+    await shown.idle()
+
+
+async def test_one_of_them_is_taken_and_the_others_stay_as_siblings(
+    settings: Settings, paths: Paths
+) -> None:
+    async with opened(settings, paths, size=(120, 30)) as shown:
+        await tried(shown, "/try 3 why is the sky blue?")
+        texts = [column.text for column in columns(shown)]
+        assert texts == [reply.text for reply in replies(shown)]
+        assert len(set(texts)) == 3
+        assert all(column.display for column in columns(shown))
+        await shown.pilot.press("right", "enter")
+        await shown.until(lambda: not shown.screen.query(Candidates))
+        await shown.idle()
+        assert shown.branch == [("user", "why is the sky blue?"), ("assistant", texts[1])]
+        assert shown.last.sibling == (2, 3)
+        assert shown.screen.prompt.has_focus_within
+        await shown.ask("and?")
+        assert shown.branch[1] == ("assistant", texts[1])
+        reused = shown.messages[-1].usage["reused"]
+        assert reused > shown.messages[1].usage["prompt"]  # the one taken was not read again
+
+
+async def test_escape_keeps_the_first(settings: Settings, paths: Paths) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.ask("Hello")
+        await tried(shown, "/try 2")
+        assert len(replies(shown)) == 3
+        first = columns(shown)[0].text
+        await shown.pilot.press("right", "escape")
+        assert not shown.screen.query(Candidates)
+        assert shown.branch == [("user", "Hello"), ("assistant", first)]
+        assert shown.entries == shown.branch
+
+
+async def test_each_can_be_stopped_and_one_taken_while_it_is_written(
+    slow: Settings, paths: Paths, brake: threading.Event
+) -> None:
+    async with opened(slow, paths, size=(120, 30)) as shown:
+        await shown.type("/try 3 Hello")
+        await shown.until(lambda: bool(shown.screen.query(Candidates)))
+        await shown.until(lambda: all(column.text for column in columns(shown)))
+        await shown.pilot.press("2", "s")
+        await shown.until(lambda: columns(shown)[1].standing.stage is Stage.STOPPED)
+        await shown.pilot.press("3", "enter")
+        brake.set()
+        await shown.until(lambda: not shown.screen.query(Candidates))
+        await shown.idle()
+        statuses = [reply.status for reply in replies(shown)]
+        assert statuses == ["stopped", "stopped", "done"]
+        assert shown.messages[-1].id == replies(shown)[2].id
+
+
+async def test_escape_stops_all_and_lets_choose(
+    slow: Settings, paths: Paths, brake: threading.Event
+) -> None:
+    async with opened(slow, paths, size=(120, 30)) as shown:
+        await shown.type("/try 2 Hello")
+        await shown.until(lambda: bool(shown.screen.query(Candidates)))
+        await shown.until(lambda: all(column.text for column in columns(shown)))
+        await shown.pilot.press("escape")
+        await shown.until(lambda: not shown.screen.busy)
+        assert [column.standing.stage for column in columns(shown)] == [Stage.STOPPED] * 2
+        await shown.pilot.press("right", "enter")
+        await shown.until(lambda: not shown.screen.query(Candidates))
+        await shown.idle()
+        assert shown.last.sibling == (2, 2)
+
+
+async def test_a_prompt_sent_meanwhile_waits_until_one_is_taken(
+    slow: Settings, paths: Paths, brake: threading.Event
+) -> None:
+    async with opened(slow, paths) as shown:
+        await shown.type("/try 2 Hello")
+        await shown.until(lambda: bool(shown.screen.query(Candidates)))
+        shown.screen.prompt.focus()
+        await shown.type("and then?")
+        brake.set()
+        await shown.until(lambda: not shown.screen.busy)
+        assert len(shown.branch) == 2
+        second = replies(shown)[1].id
+        view(shown).focus()
+        await shown.pilot.press("2", "enter")
+        await shown.until(lambda: len(shown.branch) == 4)
+        await shown.idle()
+        assert shown.messages[1].id == second
+
+
+async def test_a_narrow_screen_shows_some_and_tells_of_all(
+    settings: Settings, paths: Paths
+) -> None:
+    async with opened(settings, paths, size=(60, 16)) as shown:
+        shown.screen.prompt.load("Hello")
+        await shown.pilot.press("alt+t")
+        await shown.until(lambda: bool(shown.screen.query(Candidates)))
+        await shown.until(lambda: view(shown).ended and not shown.screen.busy)
+        assert [column.display for column in columns(shown)] == [True, False, False, False]
+        await shown.pilot.press("4")
+        assert [column.display for column in columns(shown)] == [False, False, False, True]
+        tabs = view(shown).query_one(Tabs).render().plain  # type: ignore[attr-defined]
+        assert tabs.count("■") == 4
+        assert "❯4" in tabs
+
+
+async def test_a_score_stands_in_the_head(settings: Settings, paths: Paths) -> None:
+    async with opened(settings, paths, size=(120, 30)) as shown:
+        await tried(shown, "/try 2 Hello")
+        view(shown).label(1, "★ [b]human[/b] 0.91")
+        assert columns(shown)[1].standing.label == "★ [b]human[/b] 0.91"
+        head = columns(shown)[1].children[0].render()
+        assert "★ [b]human[/b] 0.91" in head.plain  # type: ignore[union-attr]
+
+
+async def test_a_count_out_of_bounds_is_told_and_comes_back(
+    settings: Settings, paths: Paths
+) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.type("/try 99 Hello")
+        assert "2 to 16" in shown.toasts
+        assert shown.screen.prompt.draft.text == "/try 99 Hello"
+        assert shown.branch == []
