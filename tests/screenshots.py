@@ -43,7 +43,7 @@ async def themes(pilot: Pilot[None]) -> None:
 
 async def candidates(pilot: Pilot[None]) -> None:
     """Three replies side by side, the second one current."""
-    screen: Any = pilot.app.screen_stack[1]
+    screen: Any = pilot.app.screen_stack[0]
     screen.prompt.load("/try 3 Name three things to see in Paris, each with one sentence.")
     await pilot.press("enter")
     await pilot.pause(0.5)
