@@ -62,12 +62,6 @@ class Head:
         """The calibrated probability of one reply."""
         return float(1.0 / (1.0 + numpy.exp(-numpy.clip(self.score(features), -30.0, 30.0))))
 
-    @property
-    def gradient(self) -> Vector:
-        """How the score grows with the averaged state, shape (width,)."""
-        weights = self.calibration.slope * self.line.weights / self.spread
-        return weights[: -len(PLAIN)]
-
 
 @dataclass(frozen=True, slots=True)
 class Quality:

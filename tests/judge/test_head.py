@@ -34,9 +34,8 @@ def test_the_layer_that_knows_is_chosen() -> None:
 
 def test_the_gradient_points_where_people_are() -> None:
     head = fit_head(*examples(3.0), (1,))
-    assert head.gradient.shape == (WIDTH,)
-    assert int(abs(head.gradient).argmax()) == 0
-    assert head.gradient[0] > 0
+    assert int(abs(head.line.weights[:WIDTH]).argmax()) == 0
+    assert head.line.weights[0] > 0
 
 
 def test_a_plain_figure_alone_is_enough() -> None:
