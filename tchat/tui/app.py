@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
-import sys
 from contextlib import suppress
 from typing import ClassVar
 
@@ -27,7 +26,6 @@ from tchat.tui.theme_variables import variable_defaults
 from tchat.tui.themes import DEFAULT, Snapshot, changed, load_theme, load_themes
 
 THEME_CHECK = 1.0  # seconds between two looks at the user's themes
-SWITCH = 0.001  # seconds that keys, the terminal and the engine wait for a thread that draws
 _STOPPING = ("SIGTERM", "SIGHUP", "SIGINT")
 
 
@@ -89,7 +87,6 @@ class TchatApp(App[None]):
         return variable_defaults(self.current_theme)
 
     def _first_picture_drawn(self, warnings: list[str]) -> None:
-        sys.setswitchinterval(SWITCH)
         gc.freeze()  # modules stay: no collection looks at them again while the user types
         gc.enable()
         self._load_themes(warnings)
