@@ -86,7 +86,7 @@ def _chosen(
             yield from ()
             return look(listing, name, transfer.hub.read_range, here)
 
-        prospect = yield from transfer.retried(attempt, limit=transfer.patience.asking)
+        prospect = yield from transfer.retried(attempt, limit=transfer.patience.attempts)
         model = prospect.model
     missing = sum(file.size - transfer.cache.present(file) for file in model.files)
     return Found(listing, model, missing, prospect)

@@ -36,7 +36,7 @@ def named() -> Iterator[Path]:
     """Whatever is in the cache under a final name."""
     for folder in ("blobs", "snapshots"):
         for path in cache_folder().glob(f"models--*/{folder}/**/*"):
-            if path.is_file() and path.suffix != ".incomplete":
+            if path.suffix not in (".incomplete", ".tmp") and path.is_file():
                 yield path
 
 
