@@ -298,7 +298,7 @@ async def test_the_cursor_walks_the_messages_and_asks() -> None:
         await pilot.press("up")
         assert transcript.cursor == 2
         assert "❯ reply 2" in rows(transcript)
-        assert "│ copy  edit  regenerate  continue  branch  delete  pin" in rows(transcript)
+        assert "│ copy  edit  regen  continue  branch  delete  pin  +  -" in rows(transcript)
         await pilot.press("c", "r")
         await click(transcript, pilot, "branch")
         assert [(m.key, m.action) for m in app.heard] == [

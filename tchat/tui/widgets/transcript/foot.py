@@ -15,15 +15,18 @@ ACTION = "action"  # the key of an action's name in a style's meta data
 FOLD = "reasoning"  # the action that the transcript does itself
 SEPARATOR = " · "
 
-_MESSAGE = ("copy", "edit", "regenerate", "branch", "delete", "pin")
-_REPLY = ("copy", "edit", "regenerate", "continue", "good", "bad")
+_CHANGES, _PLACE = ("copy", "edit", "regenerate"), ("branch", "delete", "pin")
 _ACTIONS = {
-    "user": _MESSAGE,
-    "assistant": (*_REPLY, "branch", "delete", "pin"),
+    "user": (*_CHANGES, *_PLACE),
+    "assistant": (*_CHANGES, "continue", *_PLACE, "good", "bad"),
     "system": ("copy", "edit"),
     "notice": ("copy",),
     "error": ("copy", "retry"),
 }
+
+
+# What is shown for an action: all of a reply's fit a screen of 60 columns.
+_NAMES = {"regenerate": "regen", "good": "+", "bad": "-"}
 
 
 def asking(action: str) -> Style:
@@ -47,7 +50,7 @@ def action_bar(entry: Entry, palette: Palette) -> list[Segment]:
     """What can be done with ``entry``, to be clicked."""
     segments: list[Segment] = []
     for action in _ACTIONS[entry.role]:
-        name = "unpin" if action == "pin" and entry.pinned else action
+        name = "unpin" if action == "pin" and entry.pinned else _NAMES.get(action, action)
         segments.append(Segment("  ", palette.base))
         segments.append(Segment(name, palette.action + asking(action)))
     return segments[1:]
