@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Container, Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Self
@@ -12,14 +11,8 @@ from tchat.engine.adapters import Adapters, ControlVector
 from tchat.engine.cancel import Cancel
 from tchat.engine.candidates import Candidates
 from tchat.engine.events import Event, Loading, Notice, Restored
-from tchat.engine.loaded import (
-    Loaded,
-    assembled,
-    compile_ahead,
-    context_notices,
-    template_of,
-)
-from tchat.engine.model import Model
+from tchat.engine.loaded import Loaded, context_notices
+from tchat.engine.loader import Loader
 from tchat.engine.observer import Observer
 from tchat.engine.opening import Opening
 from tchat.engine.options import EngineOptions
@@ -58,9 +51,8 @@ class Engine:
         self.snapshots = snapshots
         self.cancel = cancel or Cancel()
         self._loaded: Loaded | None = None
-        self._opening = opening
+        self._loader = Loader(options, self.cancel, opening)
         self._measuring = threading.Lock()
-        self._load_seconds = 0.0
 
     def __enter__(self) -> Self:
         return self
@@ -70,10 +62,7 @@ class Engine:
 
     def close(self) -> None:
         """Free everything; not while a generator of this engine is running."""
-        if self._opening is not None:
-            self.cancel.set()
-            self._opening.abandon()
-            self._opening = None
+        self._loader.close()
         if self.snapshots is not None:
             self.snapshots.close()
         with self._measuring:
@@ -158,48 +147,13 @@ class Engine:
         """
         if self._loaded is not None:
             return
-        self._opening = self._opening or Opening(self.options, self.cancel)
-        name = self.options.path.name
-        yield Loading(name, 0.0)
-        compile_ahead(self.options)
+        self._loader.begin()
         if self.snapshots is not None:
             self.snapshots.open()
-        opening, model = self._opened_model()
-        try:
-            template = template_of(self.options, model)
-        except BaseException:
-            self._opening = None
-            opening.abandon()
-            raise
-        if not opening.context_is_there():
-            raise InterruptedError
-        self._opening = None
-        context = opening.context()
-        self._load_seconds = time.perf_counter() - opening.started
-        self._loaded = assembled(self.options, model, context, template, self.cancel)
-        yield Loading(name, 1.0)
-        yield from (*context_notices(self.options, model), *template.notices)
-
-    def _opened_model(self) -> tuple[Opening, Model]:
-        """The model in the making, once it is made.
-
-        One that the user does not wait for stays in ``_opening``: `close` frees it, and the next
-        load finds it made, or begins anew where an earlier stop had reached it.
-        """
-        while True:
-            opening = self._opening or Opening(self.options, self.cancel)
-            self._opening = opening
-            if not opening.model_is_there():
-                raise InterruptedError
-            try:
-                return opening, opening.model()
-            except InterruptedError:
-                self._opening = None
-                if self.cancel.is_set():
-                    raise
-            except BaseException:
-                self._opening = None
-                raise
+        self._loaded = yield from self._loader.load()
+        yield Loading(self.options.path.name, 1.0)
+        template = self._loaded.template
+        yield from (*context_notices(self.options, self._loaded.model), *template.notices)
 
     def generate(
         self,
@@ -230,7 +184,7 @@ class Engine:
         yield from prompt.notices
         restored = yield from self._restored(prompt.tokens, messages)
         run = Run(self._ready, prompt, sampling, seed, self.cancel, restored=restored)
-        yield from run.events(self._time_of_loading())
+        yield from run.events(self._loader.taken())
         self._note(run)
 
     def candidates(
@@ -281,7 +235,7 @@ class Engine:
             restored=restored,
             states=states,
         )
-        yield from run.events(self._time_of_loading())
+        yield from run.events(self._loader.taken())
         self._note(run)
 
     def map(self, tasks: Iterable[Task], options: MapOptions) -> Iterator[Outcome]:
@@ -320,7 +274,7 @@ class Engine:
         yield from prompt.notices
         restored = yield from self._restored(prompt.tokens, messages)
         run = Run(self._ready, prompt, Sampling(), 0, self.cancel, restored=restored)
-        yield from run.choice(labels, self._time_of_loading())
+        yield from run.choice(labels, self._loader.taken())
         self._note(run)
 
     def prepare(self, messages: Sequence[ChatMessage], think: Think = "auto") -> Iterator[Event]:
@@ -407,11 +361,6 @@ class Engine:
     def _note(self, run: Run | Candidates) -> None:
         if self.snapshots is not None:
             self.snapshots.measure(*run.reading)
-
-    def _time_of_loading(self) -> float:
-        """Seconds that loading took, for the first reply; 0 for the others."""
-        seconds, self._load_seconds = self._load_seconds, 0.0
-        return seconds
 
     @property
     def _ready(self) -> Loaded:
