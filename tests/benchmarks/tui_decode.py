@@ -95,7 +95,7 @@ def main(folder: str) -> None:
     )
     paths = user_paths({"TCHAT_HOME": folder})
     with SessionStore(paths.sessions_db) as store:
-        app = Played(replace(Settings(), sampling=sampling), paths, store)
+        app = Played(replace(Settings(), sampling=sampling, prompt_lookup=False), paths, store)
         app.run()
     Path(folder, "rates.json").write_text(json.dumps(app.rates))
 
