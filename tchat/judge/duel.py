@@ -42,6 +42,23 @@ class Player(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Attempt:
+    """A step that a line search tried, whether or not it was made.
+
+    Args:
+        strength: Of the whole control vector with it, as a share of the states' norm.
+        taken: Share of the replies that the discriminator takes for a person's.
+        costs: Of the replies, against unsteered ones.
+        broken: Which bound of the guard they break; empty when none.
+    """
+
+    strength: float
+    taken: float
+    costs: Costs
+    broken: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Round:
     """What a round came to.
 
@@ -55,6 +72,7 @@ class Round:
         costs: Of the fresh replies, against unsteered ones.
         strength: Length of the control vector, as a share of the states' norm.
         note: Why no step was made.
+        tried: All steps of the line search, made or not: what strength brings, and costs.
     """
 
     number: int
@@ -66,6 +84,7 @@ class Round:
     costs: Costs
     strength: float
     note: str = ""
+    tried: tuple[Attempt, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +215,8 @@ class Duel:
         best = _best(heads)
         gradients = {layer: self._ascent(state, layer) for layer in heads}
         number, before = len(state.rounds), self._before(best, state)
-        replay, search, notes = [*state.replay], LineSearch(state.step), []
+        replay, search = [*state.replay], LineSearch(state.step)
+        attempts: list[Attempt] = []
         top, found = _mean(before), None
         while (step := search.next()) is not None:
             tried = state.steering.moved(gradients, self._lengths(step))
@@ -209,7 +229,8 @@ class Duel:
             gained = _mean(scores) >= _mean(best.held_out[: len(self._table.people)])
             used = 1.0 if gained else self._rules.guard.used(costs)
             search.note(allowed=not broken, used=used)
-            notes.append(broken or "no better score")
+            strength, taken = self._strength(tried), float((scores > 0).mean())
+            attempts.append(Attempt(strength, taken, costs, broken))
             if not broken and _mean(scores) > top:
                 top = _mean(scores)
                 ended = replace(
@@ -219,14 +240,15 @@ class Duel:
         if found is not None:
             ended, judged = found
             over = "the discriminator is at chance" if judged.auc <= EQUILIBRIUM else ""
+            judged = replace(judged, tried=tuple(attempts))
             rounds = (*state.rounds, judged)
             return replace(ended, replay=tuple(replay), rounds=rounds, over=over)
-        note = notes[-1]
+        note = attempts[-1].broken or "no better score"
         judged = self._judged(best, before, state.current or self._own, state, number)
         return replace(
             state,
             replay=tuple(replay),
-            rounds=(*state.rounds, replace(judged, note=note)),
+            rounds=(*state.rounds, replace(judged, note=note, tried=tuple(attempts))),
             over=f"no allowed step helps ({note})",
         )
 

@@ -82,6 +82,7 @@ def write_report(
         f"It ended after {len(state.rounds) - 1} rounds: {state.over or 'interrupted'}.\n",
         "![Scores and perplexity by round](report.svg)\n",
         _table(state.rounds),
+        _tried(state.rounds),
         _verdict(verdict),
         "## Replies before and after\n",
         *(_sample(*pair) for pair in samples[:_SAMPLES]),
@@ -112,6 +113,24 @@ def _table(rounds: Sequence[Round]) -> str:
             f"| {each.strength:.3f} | {each.note} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def _tried(rounds: Sequence[Round]) -> str:
+    """What strength brings and costs, by every step that was tried."""
+    lines = [
+        "## Steps that were tried\n",
+        "| round | strength | taken for a person's | perplexity | distinct-2 | tokens | broken |",
+        "|--:|--:|--:|--:|--:|--:|---|",
+    ]
+    for each in rounds:
+        for attempt in each.tried:
+            costs = attempt.costs
+            lines.append(
+                f"| {each.number} | {attempt.strength:.3f} | {attempt.taken:.0%} "
+                f"| {_ratio(costs.perplexity)} | {_ratio(costs.distinct_2)} "
+                f"| {_ratio(costs.length)} | {attempt.broken} |"
+            )
+    return "\n".join(lines) + "\n" if len(lines) > 3 else ""
 
 
 def _ratio(ratio: Ratio) -> str:

@@ -10,14 +10,14 @@ from typing import Any
 import numpy
 
 from tchat.errors import UsageError
-from tchat.judge.duel import Round, State
+from tchat.judge.duel import Attempt, Round, State
 from tchat.judge.features import Features
 from tchat.judge.guard import Costs, Health, Ratio, Reply
 from tchat.judge.npz import DamagedError, read_arrays, write_arrays
 from tchat.judge.steering import Steering
 from tchat.sanitize import single_line
 
-FORMAT = 2
+FORMAT = 3
 LARGEST = 1 << 30  # bytes, unpacked; a reply takes some 30 kB
 
 
@@ -85,8 +85,13 @@ def _state(facts: Mapping[str, Any], arrays: Mapping[str, Any]) -> State:
 
 
 def _round(facts: Mapping[str, Any]) -> Round:
-    costs = {name: Ratio(**ratio) for name, ratio in facts["costs"].items()}
-    return Round(**{**facts, "health": Health(**facts["health"]), "costs": Costs(**costs)})
+    tried = tuple(Attempt(**{**each, "costs": _costs(each["costs"])}) for each in facts["tried"])
+    found = {"health": Health(**facts["health"]), "costs": _costs(facts["costs"]), "tried": tried}
+    return Round(**{**facts, **found})
+
+
+def _costs(facts: Mapping[str, Any]) -> Costs:
+    return Costs(**{name: Ratio(**ratio) for name, ratio in facts.items()})
 
 
 def _stacked(name: str, rows: Mapping[int, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from tchat.judge.duel import Duel, Rules, State, Trying
 from tchat.judge.features import Features
 from tchat.judge.guard import Costs, Guard, Health, Ratio, Reply
 from tchat.judge.line_search import TRIES, LineSearch
+from tchat.judge.report import Provenance, write_report
 from tchat.judge.saved import load_state, save_state
 from tests.judge.synthetic import features
 from tests.judge.table import Puppet, plain, table
@@ -58,6 +59,27 @@ def test_no_step_is_made_where_none_is_allowed() -> None:
     assert end.steering.directions == {}
     assert end.over.startswith("no allowed step helps (perplexity")
     assert end.rounds[-1].strength == 0.0
+
+
+def test_each_step_that_was_tried_is_told_with_what_it_brought_and_cost(tmp_path: Path) -> None:
+    end = played(Puppet(price=0.2), Rules((1,), rounds=1, batch=40))
+    tried = end.rounds[1].tried
+    strengths = [each.strength for each in tried]
+    assert len(set(strengths)) == len(tried) > 1
+    weakest, strongest = (
+        tried[strengths.index(min(strengths))],
+        tried[strengths.index(max(strengths))],
+    )
+    assert strongest.costs.perplexity.value > weakest.costs.perplexity.value
+    assert strongest.taken > weakest.taken
+    assert strongest.broken.startswith("perplexity")
+    entries = Provenance((("model", "made up"),))
+    text = write_report(tmp_path, end, None, [], entries).read_text(encoding="utf-8")
+    assert all(f"| 1 | {strength:.3f} |" in text for strength in strengths)
+    save_state(end, tmp_path / "game.npz", key="k")
+    saved = load_state(tmp_path / "game.npz", key="k")
+    assert saved is not None
+    assert saved.rounds == end.rounds
 
 
 def test_each_attempt_of_a_round_has_the_same_seed_and_a_shorter_step() -> None:
