@@ -86,19 +86,24 @@ class Hub:
             ModelNotFound: The file is gone.
             HubError: The hub cannot be asked, or refuses.
         """
-        end = min(start + length, file.size)
+        return b"".join(self.chunks(file, start, min(start + length, file.size)))
+
+    def chunks(self, file: RemoteFile, start: int, end: int) -> Iterator[bytes]:
+        """The bytes of ``file`` from ``start`` up to ``end``, as they come.
+
+        Raises:
+            ModelNotFound: The file is gone.
+            HubError: The hub cannot be asked, or refuses.
+        """
         if end <= start:
-            return b""
-        taken = bytearray()
+            return
         with self.open(file, start, end) as body:
-            # A server that does not know ranges sends everything from the start.
-            skip = start - body.start
+            at = body.start  # 0 where the server does not know ranges
             for chunk in body.chunks:
-                taken += chunk[skip:]
-                skip = max(0, skip - len(chunk))
-                if len(taken) >= end - start:
-                    break
-        return bytes(taken[: end - start])
+                yield chunk[max(0, start - at) : end - at]
+                at += len(chunk)
+                if at >= end:
+                    return
 
     @contextmanager
     def open(self, file: RemoteFile, start: int = 0, end: int | None = None) -> Iterator[Body]:

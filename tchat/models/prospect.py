@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from tchat.errors import DoesNotFit, ModelInvalid, TchatError
+from tchat.models.beginnings import Beginnings
 from tchat.models.details import Details, details_of
 from tchat.models.fit import Machine
 from tchat.models.fit_report import Report, report
@@ -75,7 +76,7 @@ def ask_about(name: HubName, hub: Hub, machine: Machine) -> Prospect:
         HubError: The hub cannot be asked, or refuses.
     """
     listing = hub.listing(name.repo, name.revision)
-    return look(listing, name, hub.read_range, machine, closely=True)
+    return look(listing, name, Beginnings(hub).read_range, machine, closely=True)
 
 
 def look(
@@ -91,7 +92,7 @@ def look(
     Args:
         listing: Of its repository.
         name: What was asked for.
-        read_range: `Hub.read_range`.
+        read_range: As of `RemoteHeader`.
         machine: That it shall fit.
         closely: Read the header of the best one too. Otherwise one header of the repository is
             read, of some megabytes, and other quantizations are judged by the sizes of their files.

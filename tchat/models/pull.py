@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 
 from tchat.errors import ModelNotFound, StorageError
+from tchat.models.beginnings import Beginnings
 from tchat.models.fit import Machine
 from tchat.models.hub import Hub
 from tchat.models.hub_answers import HubError, RepositoryNotFound
@@ -50,7 +52,8 @@ def pull(
         HubError: The hub cannot be asked, or refuses, or sends something else.
         StorageError: The disk stands in the way.
     """
-    transfer = Transfer(hub, cache, Meter(), patience or Patience(), cancelled)
+    patience = patience or Patience()
+    transfer = Transfer(hub, cache, Meter(), patience, cancelled, Beginnings(hub))
     try:
         try:
             listing = yield from transfer.retried(
@@ -84,9 +87,11 @@ def _chosen(
 
         def attempt() -> Generator[PullEvent, None, Prospect]:
             yield from ()
-            return look(listing, name, transfer.hub.read_range, here)
+            return look(listing, name, transfer.beginnings.read_range, here)
 
+        since = time.monotonic()
         prospect = yield from transfer.retried(attempt, limit=transfer.patience.attempts)
+        transfer.meter.looking = time.monotonic() - since
         model = prospect.model
     missing = sum(file.size - transfer.cache.present(file) for file in model.files)
     return Found(listing, model, missing, prospect)

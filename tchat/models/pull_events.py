@@ -125,10 +125,12 @@ class Meter:
 
     Attributes:
         fetched: Bytes that came over the network.
+        looking: Seconds that the header took, which the download begins with.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.fetched = 0
+        self.looking = 0.0
         self._total = 0
         self._finished = 0
         self._position = 0
@@ -143,8 +145,8 @@ class Meter:
 
     @property
     def seconds(self) -> float:
-        """Since the begin."""
-        return self._clock() - self._begun
+        """Since the begin, and those of the header."""
+        return self.looking + self._clock() - self._begun
 
     def finish(self, size: int) -> None:
         """A file of ``size`` bytes is complete."""

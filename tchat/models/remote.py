@@ -18,11 +18,12 @@ ReadRange = Callable[[RemoteFile, int, int], bytes]
 
 
 class RemoteHeader:
-    """The header of a model on the hub; what was read of the first part is kept.
+    """The header of a model on the hub.
 
     Args:
         model: On the hub.
-        read_range: `Hub.read_range`: so many bytes of a file, from a place on.
+        read_range: So many bytes of a file, from a place on: `Beginnings.read_range` asks for
+            none of them twice, where the header is gone through more than once.
 
     Raises, also from its methods:
         ModelInvalid: It is no GGUF file, or one that is damaged or hostile.
@@ -49,13 +50,12 @@ class RemoteHeader:
 
 
 class _Ranges:
-    """A file on the hub as one that can be read from; its beginning is asked for once."""
+    """A file on the hub as one that can be read from."""
 
     def __init__(self, file: RemoteFile, read_range: ReadRange) -> None:
         self.name = single_line(file.name.rpartition("/")[2])
         self._file = file
         self._read_range = read_range
-        self._begun = b""
         self._at = 0
 
     def reader(self) -> BoundedReader:
@@ -67,12 +67,6 @@ class _Ranges:
         self._at = offset
 
     def read(self, size: int) -> bytes:
-        data = self._begun[self._at : self._at + size]
-        end = self._at + len(data)
-        if missing := min(size, self._file.size - self._at) - len(data):
-            fresh = self._read_range(self._file, end, missing)
-            if end == len(self._begun):  # what was skipped may be larger than memory
-                self._begun += fresh
-            data += fresh
+        data = self._read_range(self._file, self._at, size)
         self._at += len(data)
         return data

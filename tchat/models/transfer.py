@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from tchat.errors import StorageError
+from tchat.models.beginnings import Beginnings
 from tchat.models.hub import Hub
 from tchat.models.hub_answers import HubError
 from tchat.models.hub_cache import HubCache, unwritable
@@ -68,6 +69,7 @@ class Transfer:
         meter: Counts.
         patience: With the hub.
         cancelled: Asked several times a second whether to stop.
+        beginnings: What was read of the files already; a download begins with it.
     """
 
     hub: Hub
@@ -75,6 +77,7 @@ class Transfer:
     meter: Meter
     patience: Patience
     cancelled: Callable[[], bool]
+    beginnings: Beginnings
 
     def fetch(self, file: RemoteFile) -> Iterator[PullEvent]:
         """Have the verified content of ``file`` in the cache.
@@ -132,11 +135,13 @@ class Transfer:
             for done, left in growing.take_up():
                 self._heed()
                 yield Checking(done, left)
+            if not growing.size:
+                self.meter.fetched += growing.append(self.beginnings.take(file))
             doubtful = growing.size > 0
             yield from self._receive(file, growing)
             if not growing.is_right() and doubtful:
                 # The earlier part may be at fault: a power failure, or another program.
-                yield Retrying("what an earlier attempt left is damaged", 0.0)
+                yield Retrying("what came earlier is damaged", 0.0)
                 growing.empty()
                 yield from self._receive(file, growing)
             if not growing.is_right():

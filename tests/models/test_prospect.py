@@ -70,6 +70,26 @@ def test_a_hub_that_fails_is_asked_for_the_header_again(server: HubServer) -> No
     assert kinds[-1] is Pulled
 
 
+def test_a_download_goes_on_behind_the_header(server: HubServer) -> None:
+    data = server.repositories[REPO].files["Small-Q4_K_M.gguf"]
+    server.add(REPO, {"Small-Q4_K_M.gguf": data + bytes(1 << 20)})
+    server.fail("storage", Fault(cut=1000))
+    last = pulled()[-1]
+    assert isinstance(last, Pulled)
+    assert server.sent() == last.fetched == last.model.size
+    ranges = [request.headers["range"] for request in server.requests("storage")]
+    assert ranges[:2] == ["bytes=0-262143", "bytes=1000-262143"]
+
+
+def test_a_header_that_came_damaged_is_fetched_again(server: HubServer) -> None:
+    data = server.repositories[REPO].files["Small-Q4_K_M.gguf"] + bytes(1 << 20)
+    server.add(REPO, {"Small-Q4_K_M.gguf": data})
+    server.fail("storage", Fault(flip=200_000))
+    *_, last = pulled()
+    assert isinstance(last, Pulled)
+    assert last.paths[0].read_bytes() == data
+
+
 def test_what_is_here_needs_no_header(server: HubServer) -> None:
     pulled()
     asked = len(server.requests("storage"))
