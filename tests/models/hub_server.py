@@ -24,6 +24,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from tests.models.forge import gguf
+
 Place = Literal["api", "resolve", "storage"]
 PIECE = 1 << 14  # bytes of one write
 SIGNATURE = "X-Signature=s3cr3t-link"
@@ -409,15 +411,15 @@ class _StorageHandler(_Handler):
     do_HEAD = do_GET  # noqa: N815 - http.server names it
 
 
-def serve_noise(repo: str, file: str, size: int) -> None:
-    """Serve one file of noise in a process of its own, until standard input ends."""
+def serve_model(repo: str, file: str, size: int) -> None:
+    """Serve a model with weights of noise in a process of its own, until standard input ends."""
     piece = random.Random(0).randbytes(1 << 24)
     with serving() as server:
-        server.add(repo, {file: (piece * (size // len(piece) + 1))[:size]})
+        server.add(repo, {file: (gguf() + piece * (size // len(piece) + 1))[:size]})
         server.repositories[repo].record()  # the hashes are ready before anybody waits for them
         print(server.url, flush=True)
         sys.stdin.read()
 
 
 if __name__ == "__main__":
-    serve_noise(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    serve_model(sys.argv[1], sys.argv[2], int(sys.argv[3]))
