@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import importlib.util
 import os
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,9 @@ class InitParams(ctypes.Structure):
 
 @pytest.fixture
 def ggml() -> ctypes.CDLL:
-    import llama_cpp
-
-    folder = Path(llama_cpp.__file__).parent / "lib"
+    spec = importlib.util.find_spec("llama_cpp")
+    assert spec is not None
+    folder = Path(next(iter(spec.submodule_search_locations or ()))) / "lib"
     path = next(each for each in sorted(folder.iterdir()) if "ggml-base" in each.name)
     lib = ctypes.CDLL(str(path))
     lib.gguf_init_from_file.restype = ctypes.c_void_p
