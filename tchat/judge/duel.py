@@ -1,12 +1,13 @@
 """The game: generator and discriminator improve against each other.
 
 The discriminator learns to tell people's replies from all that the generator has written so far.
-The generator is then steered along the discriminator's ascent in activation space: a control
-vector on middle layers, the weights untouched. A step is as long as a line search allows, whose
-guard keeps the unsteered model's perplexity, the diversity and the length of the replies within
-bounds: against unsteered replies to the same prompts, and with the error of the comparison, since
-these figures vary more from reply to reply than a step changes them. This is adversarial steering
-of a frozen model at inference time, not the training of a generative adversarial network.
+The generator is then steered along the discriminator's gradient in activation space, weighed by
+the spread of its own replies: a control vector on middle layers, the weights untouched. A step is
+as long as a line search allows, whose guard keeps the unsteered model's perplexity, the diversity
+and the length of the replies within bounds: against unsteered replies to the same prompts, and with
+the error of the comparison, since these figures vary more from reply to reply than a step changes
+them. This is adversarial steering of a frozen model at inference time, not the training of a
+generative adversarial network.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ from tchat.judge.head import FittedHead, fit_heads, matrix
 from tchat.judge.line_search import LineSearch
 from tchat.judge.logistic import Labels, Vector, auc, probability
 from tchat.judge.steering import Steering
+from tchat.judge.tilt import tilts
 
-FIRST_STEP = 0.1  # of the mean norm of a layer's states, over all layers together
+FIRST_STEP = 0.2  # of the mean norm of a layer's states, over all layers together
 MORE = 1  # batches that are written besides where a bound is too close to tell
-MASSIVE = 5.0  # times the median size of a state's numbers
 EQUILIBRIUM = 0.55  # AUC on fresh replies at which the discriminator has nothing left to tell
 BATCH = 48  # prompts a round
 
@@ -155,7 +156,8 @@ class Table:
     Args:
         people: People's.
         plain: The unsteered generator's to the same prompts, of like length.
-        own: Unsteered replies of any length, several to a prompt: what a step is held against.
+        own: Unsteered replies of any length, several to a prompt: what a step is held against,
+            and whose spread says where to.
     """
 
     people: tuple[Reply, ...]
@@ -211,15 +213,15 @@ class Duel:
 
     def _round(self, state: State) -> Generator[Trying, None, State]:
         """Train the discriminator, and look for the step that fools it best within the bounds."""
-        heads = self._heads(state)
-        best = _best(heads)
-        gradients = {layer: self._ascent(state, layer) for layer in heads}
+        best = _best(self._heads(state))
+        own = best.head.scores(matrix([r.features for r in self._table.own], best.head.layer))
+        ascent = tilts(self._table.own, own, self._rules.layers)
         number, before = len(state.rounds), self._before(best, state)
         replay, search = [*state.replay], LineSearch(state.step)
         attempts: list[Attempt] = []
         top, found = _mean(before), None
         while (step := search.next()) is not None:
-            tried = state.steering.moved(gradients, self._lengths(step))
+            tried = state.steering.moved(ascent, self._lengths(step))
             replies = yield from self._written(number, search.tries, tried)
             replay += replies
             costs = Costs.of(self._own, replies)
@@ -278,28 +280,6 @@ class Duel:
         groups = [reply.prompt for reply in replies]
         features = [reply.features for reply in replies]
         return fit_heads(features, labels, groups, self._rules.layers)
-
-    def _ascent(self, state: State, layer: int) -> Vector:
-        """Where a layer's discriminant rises fastest for a step of natural size.
-
-        The gradient of a head points where a small step changes the score most, which is where
-        replies hardly differ. Measured by the spread of the states (their Mahalanobis norm), the
-        steepest ascent of Fisher's discriminant is the difference of the means: people's less
-        that of the generator as it is steered now. The few numbers of a state that are many times
-        as large as the others are left alone, since a model breaks when they move (Sun et al.,
-        "Massive activations in large language models", arXiv 2402.17762). On the starter model
-        the result tells people's unseen replies from the generator's 2.2 times as well as the
-        gradient of a head does, against its spread.
-        """
-        ours = state.current or self._table.plain
-        both = [
-            numpy.stack([reply.features.states[layer] for reply in replies]).astype(numpy.float64)
-            for replies in (self._table.people, ours)
-        ]
-        sizes = numpy.abs(numpy.concatenate(both)).mean(axis=0)
-        difference = both[0].mean(axis=0) - both[1].mean(axis=0)
-        ascent: Vector = numpy.where(sizes < MASSIVE * numpy.median(sizes), difference, 0.0)
-        return ascent
 
     def _before(self, fitted: FittedHead, state: State) -> Vector:
         """Scores of the replies so far, by a fit that did not see them.

@@ -158,10 +158,8 @@ class Game:
 
     def _table(self, reader: Reader, part: Part) -> Generator[Working, None, Table]:
         """The replies of the game, read."""
-        rng = numpy.random.default_rng(self._plan.seed)
-        order = rng.permutation(len(part.prompts))[: self._plan.batch]
         people, plain = yield from self._pairs(reader, part)
-        own = yield from self._own(reader, [part.prompts[at] for at in order])
+        own = yield from self._own(reader, part.prompts)
         return Table(tuple(people), tuple(plain), tuple(own))
 
     def _pairs(

@@ -1,0 +1,57 @@
+"""Where a generator is steered: towards those of its own replies that the discriminator prefers.
+
+A discriminator's gradient points where a small step changes the score most, also where no reply
+of the model ever goes. Here it is weighed by how the model's own replies to one prompt differ:
+the covariance of their states with the score. To first order that is what the mean state does when
+the replies are drawn with a probability that grows with the score (exponential tilting), which is
+where choosing the best of several leads, and there the model can write. Of the score only that
+counts which perplexity, diversity and length do not explain, so that these stay as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy
+
+from tchat.judge.guard import Reply
+from tchat.judge.logistic import Matrix, Vector
+
+MASSIVE = 5.0  # times the median size of a state's numbers
+
+
+def tilts(replies: Sequence[Reply], scores: Vector, layers: Sequence[int]) -> dict[int, Vector]:
+    """The direction of each layer; zero where no prompt has several replies.
+
+    The few numbers of a state that are many times as large as the others are left alone, since a
+    model breaks when they move (Sun et al., "Massive activations in large language models",
+    arXiv 2402.17762).
+
+    Args:
+        replies: Unsteered, several to a prompt.
+        scores: The discriminator's, shape (replies,).
+        layers: Which are steered.
+    """
+    prompts = [reply.prompt for reply in replies]
+    bounded = numpy.clip(scores, -6.0, 6.0)[:, None]  # one reply must not decide for all
+    score = _within(bounded, prompts)[:, 0]
+    kept = _within(numpy.array([reply.features.plain for reply in replies]), prompts)
+    score = score - kept @ numpy.linalg.lstsq(kept, score, rcond=None)[0]
+    return {layer: _tilt(replies, prompts, score, layer) for layer in layers}
+
+
+def _tilt(replies: Sequence[Reply], prompts: Sequence[str], score: Vector, layer: int) -> Vector:
+    states = numpy.stack([r.features.states[layer] for r in replies]).astype(numpy.float64)
+    sizes = numpy.abs(states).mean(axis=0)
+    covariance = _within(states, prompts).T @ score / len(replies)
+    direction: Vector = numpy.where(sizes < MASSIVE * numpy.median(sizes), covariance, 0.0)
+    return direction
+
+
+def _within(rows: Matrix, prompts: Sequence[str]) -> Matrix:
+    """What is left of each row without the mean of its prompt's rows; shape as ``rows``."""
+    _, places, counts = numpy.unique(prompts, return_inverse=True, return_counts=True)
+    sums = numpy.zeros((len(counts), rows.shape[1]))
+    numpy.add.at(sums, places, rows)
+    centred: Matrix = rows - (sums / counts[:, None])[places]
+    return centred
