@@ -12,6 +12,7 @@ generative adversarial network.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeAlias
@@ -25,10 +26,10 @@ from tchat.judge.logistic import Labels, Vector, auc, probability
 from tchat.judge.steering import Steering
 from tchat.judge.tilt import tilts
 
-FIRST_STEP = 0.2  # of the mean norm of a layer's states, over all layers together
-MORE = 1  # batches that are written besides where a bound is too close to tell
+FIRST_STEP = 0.1  # of the mean norm of a layer's states, over all layers together
+MORE = 2  # batches that are written besides where a bound is too close to tell
 EQUILIBRIUM = 0.55  # AUC on fresh replies at which the discriminator has nothing left to tell
-BATCH = 48  # prompts a round
+BATCH = 72  # prompts a round
 
 
 class Player(Protocol):
@@ -219,7 +220,7 @@ class Duel:
         number, before = len(state.rounds), self._before(best, state)
         replay, search = [*state.replay], LineSearch(state.step)
         attempts: list[Attempt] = []
-        top, found = _mean(before), None
+        most, found = 0.0, None
         while (step := search.next()) is not None:
             tried = state.steering.moved(ascent, self._lengths(step))
             replies = yield from self._written(number, search.tries, tried)
@@ -233,10 +234,11 @@ class Duel:
             search.note(allowed=not broken, used=used)
             strength, taken = self._strength(tried), float((scores > 0).mean())
             attempts.append(Attempt(strength, taken, costs, broken))
-            if not broken and _mean(scores) > top:
-                top = _mean(scores)
+            gain = _mean(scores) - _mean(before)
+            if not broken and gain > max(most, _error(before, scores)):
+                most = gain
                 ended = replace(
-                    state, steering=tried, standing=len(replies), end=len(replay), step=step
+                    state, steering=tried, standing=len(replies), end=len(replay), step=step / 2
                 )
                 found = ended, self._judged(best, scores, replies, ended, number)
         if found is not None:
@@ -341,4 +343,13 @@ def _best(heads: Mapping[int, FittedHead]) -> FittedHead:
 
 def _mean(scores: Vector) -> float:
     """Mean logit; bounded, so that one reply cannot pay for the others."""
-    return float(numpy.clip(scores, -6.0, 6.0).mean())
+    return float(_bounded(scores).mean())
+
+
+def _error(before: Vector, after: Vector) -> float:
+    """Standard error of the difference of two means as of `_mean`: less may be chance."""
+    return math.sqrt(sum(float(_bounded(each).var()) / len(each) for each in (before, after)))
+
+
+def _bounded(scores: Vector) -> Vector:
+    return numpy.clip(scores, -6.0, 6.0)

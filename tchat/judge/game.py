@@ -26,10 +26,18 @@ from tchat.judge.reader import Reader, middle_layers
 from tchat.judge.report import Provenance, Verdict, write_report
 from tchat.judge.saved import load_state, save_state
 from tchat.judge.steering import write_control_vector
-from tchat.judge.training import FEWEST, FEWEST_TO_FIT, TEMPERATURE, TRIES, Working, write_pairs
+from tchat.judge.training import (
+    FEWEST,
+    FEWEST_TO_FIT,
+    TEMPERATURE,
+    Working,
+    write_pairs,
+    write_replies,
+)
 
 LONGEST_REPLY = 128  # tokens of a reply in a game: half of what training takes, twice the replies
-DRAWS = 2  # steered replies to each prompt of the verdict
+OWN = 5  # unsteered replies to each prompt: their spread says where to, and what a step costs
+DRAWS = 4  # steered replies to each prompt of the verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +178,9 @@ class Game:
         return people, plain
 
     def _own(self, reader: Reader, prompts: Sequence[str]) -> Generator[Working, None, list[Reply]]:
-        """All unsteered replies that were kept of some prompts."""
-        asked = [(prompt, number) for prompt in prompts for number in range(TRIES)]
+        """The unsteered replies to some prompts; those that were not kept are written."""
+        yield from write_replies(self._engine, prompts, range(OWN), self._kept)
+        asked = [(prompt, number) for prompt in prompts for number in range(OWN)]
         texts = [(prompt, self._kept.get(prompt, number) or "") for prompt, number in asked]
         return (yield from self._read(reader, texts))
 

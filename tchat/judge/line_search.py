@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 TRIES = 5  # lengths of a step that are tried
-GROWTH = 2.0  # from an allowed length to the next one, while none was refused
-ENOUGH = 0.6  # share of the bounds that is used up: a longer step is not tried
+GROWTH = 1.5  # from an allowed length to the next one, while none was refused
+ENOUGH = 0.8  # share of the bounds that is used up: a longer step is not tried
 
 
 class LineSearch:
-    """Lengths to try one after the other: doubled until one is refused, then between.
+    """Lengths to try one after the other: longer until one is refused, then between.
 
     Args:
         first: The length that it begins with.

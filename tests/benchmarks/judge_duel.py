@@ -11,7 +11,7 @@ import os
 import statistics
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tchat.engine.engine import Engine
@@ -32,7 +32,11 @@ def rows() -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as folder:
         keep = Path(os.environ.get(KEEP, folder))
         count = int(os.environ.get("TCHAT_JUDGE_SEEDS", "5"))
-        verdicts = [played(keep, seed) for seed in range(count)]
+        yield from summed([played(keep, seed) for seed in range(count)])
+
+
+def summed(verdicts: Sequence[Verdict]) -> Iterator[Row]:
+    """The table's rows for some games."""
     before = [each.before for each in verdicts]
     after = [each.after for each in verdicts]
     perplexity = [each.costs.perplexity.value for each in verdicts]
@@ -40,7 +44,7 @@ def rows() -> Iterator[Row]:
     gain = statistics.mean(after) / max(statistics.mean(before), 1e-9)
     kept = statistics.mean(perplexity) <= 1.15 and statistics.mean(distinct) >= 0.95
     what = (
-        f"steered replies taken for a person's, {count} games: {statistics.mean(before):.0%} "
+        f"steered replies taken for a person's, {len(verdicts)} games: {statistics.mean(before):.0%} "
         f"before, {statistics.mean(after):.0%} after"
     )
     yield Row(what, f"{gain:.2f}x", ">= 2x within the bounds", gain >= 2 and kept)

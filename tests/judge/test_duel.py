@@ -62,7 +62,7 @@ def test_no_step_is_made_where_none_is_allowed() -> None:
 
 
 def test_each_step_that_was_tried_is_told_with_what_it_brought_and_cost(tmp_path: Path) -> None:
-    end = played(Puppet(price=0.2), Rules((1,), rounds=1, batch=40))
+    end = played(Puppet(price=0.3), Rules((1,), rounds=1, batch=40))
     tried = end.rounds[1].tried
     strengths = [each.strength for each in tried]
     assert len(set(strengths)) == len(tried) > 1
@@ -195,12 +195,12 @@ def test_more_replies_are_written_while_a_bound_is_too_close_to_tell() -> None:
     assert all(second[0] == first[0] + 1000 for first, second in again)
 
 
-def test_a_step_is_doubled_until_it_is_refused_then_halved_between() -> None:
+def test_a_step_grows_until_it_is_refused_then_is_halved_between() -> None:
     search, tried = LineSearch(1.0), []
     while (step := search.next()) is not None:
         tried.append(step)
-        search.note(allowed=step < 3.5, used=step / 7)
-    assert tried == [1.0, 2.0, 4.0, 3.0, 3.5]
+        search.note(allowed=step < 2.0, used=step / 4)
+    assert tried == [1.0, 1.5, 2.25, 1.875, 2.0625]
     search = LineSearch(1.0)
     assert search.next() == 1.0
     search.note(allowed=True, used=0.9)
