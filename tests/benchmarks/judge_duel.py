@@ -44,8 +44,8 @@ def summed(verdicts: Sequence[Verdict]) -> Iterator[Row]:
     gain = statistics.mean(after) / max(statistics.mean(before), 1e-9)
     kept = statistics.mean(perplexity) <= 1.15 and statistics.mean(distinct) >= 0.95
     what = (
-        f"steered replies taken for a person's, {len(verdicts)} games: {statistics.mean(before):.0%} "
-        f"before, {statistics.mean(after):.0%} after"
+        f"steered replies taken for a person's, {len(verdicts)} games: "
+        f"{statistics.mean(before):.0%} before, {statistics.mean(after):.0%} after"
     )
     yield Row(what, f"{gain:.2f}x", ">= 2x within the bounds", gain >= 2 and kept)
     yield Row("their perplexity, against unsteered", told(perplexity), "<= 1.15x", kept)
