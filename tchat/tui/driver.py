@@ -27,13 +27,24 @@ class TerminalDriver(LinuxDriver):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._is_gone = False
+        self._gives_way = False  # another program has the terminal, such as the user's editor
 
     def write(self, data: str) -> None:
         """Write, as long as there is somebody to read it."""
         if self._writer_thread is not None and self._writer_thread.is_alive():
             super().write(data)
-        else:
+        elif not self._gives_way:
             self._leave()
+
+    def suspend_application_mode(self) -> None:
+        """Give way: what is drawn meanwhile is lost, and drawn anew afterwards."""
+        super().suspend_application_mode()
+        self._gives_way = True
+
+    def resume_application_mode(self) -> None:
+        """Take the terminal back."""
+        self._gives_way = False
+        super().resume_application_mode()
 
     def run_input_thread(self) -> None:
         """Read keys until the end, or until there is no keyboard any more."""

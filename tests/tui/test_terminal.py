@@ -17,8 +17,9 @@ from tests.terminal import Terminal
 
 COMMAND = (sys.executable, "-m", "tchat")
 PROMPT = "Message, / for commands"
-ESCAPE, CTRL_Q = "\x1b", "\x11"
+ESCAPE, CTRL_G, CTRL_Q = "\x1b", "\x07", "\x11"
 ALTERNATE, CURSOR = 1049, 25
+EDITOR = """sh -c 'echo in the editor; read -r go; echo written elsewhere > "$0"'"""
 AS_FOUND = {7, CURSOR}  # lines wrap, the cursor is seen, and nothing else is on
 
 
@@ -41,6 +42,7 @@ def starter_home(
     """A home whose default model is the starter, which answers without an end."""
     monkeypatch.setenv("TCHAT_MODEL", str(starter_model))
     monkeypatch.setenv("TCHAT_LOGIT_BIAS", '["<|im_end|>=-100", "<|endoftext|>=-100"]')
+    monkeypatch.setenv("VISUAL", EDITOR)
     (home / "cache").mkdir(parents=True, mode=0o700)
     home.chmod(0o700)
     shutil.copy(verdicts, home / "cache" / "models.db")
@@ -166,6 +168,22 @@ def test_it_is_put_aside_and_comes_back(writing: Terminal) -> None:
     )
     writing.send(ESCAPE)
     writing.until("○ idle")
+
+
+def test_a_draft_is_edited_elsewhere_while_a_reply_is_written(
+    writing: Terminal, starter_home: Path
+) -> None:
+    writing.send(CTRL_G)
+    writing.until(lambda: ALTERNATE not in writing.modes)
+    writing.until("in the editor")
+    length = len(branch(starter_home)[-1].text)
+    writing.until(lambda: len(branch(starter_home)[-1].text) > length)  # and drawn in vain
+    writing.send("\r")
+    writing.until(lambda: ALTERNATE in writing.modes and "written elsewhere" in writing.text)
+    writing.send(ESCAPE)
+    writing.until("○ idle")
+    writing.send(CTRL_Q)
+    assert writing.ended() == 0
 
 
 def test_a_storm_of_sizes_ends_in_a_whole_picture(writing: Terminal) -> None:
