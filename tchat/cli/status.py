@@ -130,26 +130,3 @@ class Progress:
 def _end(text: str, width: int) -> str:
     """The last ``width`` cells of ``text``."""
     return cut(single_line(text)[::-1], width)[::-1]
-
-
-class TimeLeft:
-    """Words for how far a stage of work is, with the time left by its own pace."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._stage = ""
-        self._since = (0.0, 0)
-
-    def words(self, stage: str, done: int, total: int) -> str:
-        """For example ``reading 12/80 · 40 s left``."""
-        if stage != self._stage:
-            self._stage, self._since = stage, (self._clock(), done)
-        words = f"{stage} {done}/{total}"
-        started, begun = self._since
-        spent, made = self._clock() - started, done - begun
-        left = (total - done) * spent / made if made > 0 else 0.0
-        return f"{words} · {_span(left)} left" if left >= 1 else words
-
-
-def _span(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

@@ -205,6 +205,8 @@ class Game:
         )
         path, key = self._place / "game.npz", self._key()
         state = load_state(path, key=key) or State()
+        if state.rounds:
+            yield state
         for event in Duel(player, table, rules).play(state):
             if isinstance(event, State):
                 state = event

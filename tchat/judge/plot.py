@@ -15,6 +15,7 @@ _LINES = (
     ("perplexity", "#009E73", "2 3"),
 )
 _BLOCKS = "▁▂▃▄▅▆▇█"
+_EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
 def plot_svg(rounds: Sequence[Round]) -> str:
@@ -50,6 +51,13 @@ def bars(values: Sequence[float], most: float = 1.0) -> str:
     """One block for each value between 0 and ``most``, as high as the value."""
     top = len(_BLOCKS) - 1
     return "".join(_BLOCKS[min(top, max(0, round(top * value / most)))] for value in values)
+
+
+def bar_of(value: float, width: int) -> str:
+    """A bar of at most ``width`` cells for a value between 0 and 1, filled up with blanks."""
+    eighths = round(8 * width * min(1.0, max(0.0, value)))
+    whole, rest = divmod(eighths, 8)
+    return ("█" * whole + _EIGHTHS[rest] * (rest > 0)).ljust(width)
 
 
 def _axes(most: float, count: int) -> list[str]:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from textual.widgets import Input, Static
+from textual.widgets import Input
 
-from tchat.judge.duel import Duel, Rules, State, Trying
 from tchat.paths import Paths
 from tchat.sessions.records import Role
 from tchat.sessions.store import SessionStore
 from tchat.settings import Settings
-from tchat.tui.screens.judge import JudgeScreen, course
-from tests.judge.table import Puppet, table
+from tchat.tui.screens.judge import JudgeScreen
+from tchat.tui.widgets.rows import Rows
 
 from .chat_stage import Shown, opened
 
@@ -30,7 +29,7 @@ def pick(store: SessionStore, count: int) -> None:
 
 def told(shown: Shown, name: str) -> str:
     top = shown.pilot.app.screen
-    return str(top.query_one(f"#{name}", Static).content) if isinstance(top, JudgeScreen) else ""
+    return top.query_one(f"#{name}", Rows).plain if isinstance(top, JudgeScreen) else ""
 
 
 async def test_it_trains_from_use_and_shows_what_was_learnt(
@@ -43,6 +42,7 @@ async def test_it_trains_from_use_and_shows_what_was_learnt(
         assert "not trained" in told(shown, "learnt")
         await shown.pilot.press("ctrl+t")
         await shown.until(lambda: "9 choices" in told(shown, "learnt"))
+        assert "/best 4" in told(shown, "course")  # what to do with it
         assert "no quality claimed" in told(shown, "learnt")
         await shown.pilot.press("escape")
         await shown.until(lambda: not isinstance(shown.pilot.app.screen, JudgeScreen))
@@ -62,14 +62,3 @@ async def test_what_is_missing_is_said(settings: Settings, paths: Paths, tmp_pat
         shown.pilot.app.screen.query_one(Input).value = str(few)
         await shown.pilot.press("ctrl+g")
         await shown.until(lambda: "too few for a game" in told(shown, "course"))
-
-
-def test_the_course_of_a_game_is_drawn() -> None:
-    events = list(Duel(Puppet(), table(), Rules((1,), rounds=2, batch=20)).play(State()))
-    state = [event for event in events if isinstance(event, State)][-1]
-    rows = dict(course(state))
-    assert rows["round"].startswith(f"{len(state.rounds) - 1} · AUC")
-    for name in ("fresh", "people", "perplexity"):
-        assert len(rows[name].split()[0]) == len(state.rounds)
-    trying = next(event for event in events if isinstance(event, Trying))
-    assert list(course(trying)) == [("round 1, try 1", "0/20 replies")]

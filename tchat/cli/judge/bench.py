@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
+from tchat.chat.pace import TimeLeft
 from tchat.cli.console import Console
 from tchat.cli.loading import with_model
-from tchat.cli.status import StatusLine, TimeLeft
+from tchat.cli.status import StatusLine
 from tchat.settings import load
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from tchat.chat.pace import TimeLeft
 from tchat.cli.console import Console
 from tchat.cli.judge.bench import MODEL, Bench, at_bench
 from tchat.cli.judge.learning import NEEDED
-from tchat.cli.status import TimeLeft
 from tchat.errors import UsageError
 
 if TYPE_CHECKING:

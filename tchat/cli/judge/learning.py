@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from tchat.chat.pace import TimeLeft
 from tchat.cli.console import Console
 from tchat.cli.judge.bench import JSON, MODEL, Bench, at_bench, followed
 from tchat.cli.judge.listing import described, facts_of
 from tchat.cli.listing import print_json
-from tchat.cli.status import TimeLeft
 
 if TYPE_CHECKING:
     from tchat.judge.dialogues import Data

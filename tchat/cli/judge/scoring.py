@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from tchat.chat.pace import TimeLeft
 from tchat.cli.console import Console
 from tchat.cli.judge.bench import MODEL, Bench, at_bench
-from tchat.cli.status import TimeLeft
 from tchat.errors import UsageError
 from tchat.sanitize import printable_json
 

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tchat.chat.pace import TimeLeft
 from tchat.cli.answer import THRESHOLD, with_labels
 from tchat.cli.ask import formed
 from tchat.cli.console import Console
@@ -19,7 +20,7 @@ from tchat.cli.mapping.results import Printed, Record, Results, open_results
 from tchat.cli.mapping.rows import Row, RowPrompt, read_rows
 from tchat.cli.opening import settings_of
 from tchat.cli.request import AskRequest, refuse_contradictions
-from tchat.cli.status import StatusLine, TimeLeft
+from tchat.cli.status import StatusLine
 from tchat.engine.turns import ChatMessage
 from tchat.errors import ExitCode, TchatError, UsageError
 from tchat.paths import expanded

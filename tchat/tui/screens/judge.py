@@ -8,23 +8,34 @@ from typing import TYPE_CHECKING, ClassVar
 from textual import work
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.content import Content
-from textual.widgets import Input, Static
+from textual.containers import VerticalScroll
+from textual.widgets import Input
 
 from tchat.errors import TchatError
 from tchat.paths import expanded
-from tchat.sanitize import single_line
 from tchat.tui.judge_desk import JudgeDesk
 from tchat.tui.keys import Scope, bindings
+from tchat.tui.screens.course import Course
 from tchat.tui.screens.frame import CLOSE, Dialog, Hint
+from tchat.tui.widgets.rows import Row, Rows
 
 if TYPE_CHECKING:
     from tchat.chat.judging import Learnt
-    from tchat.judge.duel import State
 
-LONGEST = 400  # characters of a line
+    Do = Callable[..., Awaitable[None]]
 
-Row = tuple[str, str]
+BEAT = 1.0  # seconds between two tellings of the time left
+ABOUT = (
+    "The judge tells replies that read as written by a person from the model's. It learns from "
+    "what you make of replies in your chats (picked, rated with + and -, edited), and from a file "
+    "of people's replies. In the game it and the model improve against each other, which takes "
+    "from minutes to hours. What is stopped goes on where it was the next time."
+)
+
+LEARNT = (
+    "Trained. /best 4 PROMPT writes four replies and shows them with their scores; the setting "
+    "show_scores puts a score on every reply."
+)
 
 
 class JudgeScreen(Dialog[None]):
@@ -36,10 +47,11 @@ class JudgeScreen(Dialog[None]):
         Hint("judge.duel", "play the game"),
         CLOSE,
     )
+    AT_WORK: ClassVar[tuple[Hint, ...]] = (Hint("dialog.close", "stop, and go on another time"),)
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Scope.JUDGE)]
     DEFAULT_CSS = """
-    JudgeScreen #learnt, JudgeScreen #course { height: auto; padding: 0 1; }
     JudgeScreen Input { margin: 1 0; }
+    JudgeScreen VerticalScroll { height: auto; max-height: 1fr; }
     """
 
     def __init__(self, desk: JudgeDesk) -> None:
@@ -49,15 +61,17 @@ class JudgeScreen(Dialog[None]):
 
     def body(self) -> ComposeResult:
         """Figures, the file, the course."""
-        yield Static(id="learnt", markup=False)
+        yield Rows(id="learnt")
         yield Input(
             placeholder="JSONL of replies by people; empty: what your chats hold", id="data"
         )
-        yield Static(id="course", markup=False)
+        with VerticalScroll(can_focus=False):
+            yield Course(id="course")
 
     def opened(self) -> None:
         """Read the figures."""
         self.query_one(Input).focus()
+        self._tell(ABOUT)
         self._read()
 
     @work(group="judge-figures", exclusive=True)
@@ -65,18 +79,18 @@ class JudgeScreen(Dialog[None]):
         try:
             learnt = await self._desk.learnt()
         except TchatError as error:
-            self._tell([("", str(error))])
+            self._tell(str(error))
             return
         self.set_heading(f"Judge of {learnt.model}")
-        self.query_one("#learnt", Static).update(_lines(figures(learnt)))
+        self.query_one("#learnt", Rows).set_rows(list(figures(learnt)))
 
     def action_train(self) -> None:
         """Train the judge from use, and from the file that is named."""
-        self._begin(self._desk.train)
+        self._begin(self._desk.train, after=LEARNT)
 
     def action_duel(self) -> None:
         """Play the game on the replies in the file."""
-        self._begin(self._desk.play)
+        self._begin(self._desk.play, before="before the first round: ")
 
     def action_close(self) -> None:
         """Stop what runs; when nothing does, close."""
@@ -85,34 +99,36 @@ class JudgeScreen(Dialog[None]):
         else:
             super().action_close()
 
-    def _begin(self, do: Callable[..., Awaitable[None]]) -> None:
+    def _begin(self, do: Do, *, before: str = "", after: str = "") -> None:
         if not self._at_work:
             self._at_work = True
-            self._do(do)
+            self._do(do, before, after)
 
     @work(group="judge", exit_on_error=False)
-    async def _do(self, do: Callable[..., Awaitable[None]]) -> None:
-        name = self.query_one(Input).value.strip()
+    async def _do(self, do: Do, before: str, after: str) -> None:
+        name, course = self.query_one(Input).value.strip(), self.query_one(Course)
         file = expanded(name) if name else None
-        self._tell([("", "loading the model")])
+        self.show_hints(self.AT_WORK)
+        course.begin(before)
+        beat = self.set_interval(BEAT, course.count_down)
         try:
-            await do(file, self._show)
+            await do(file, course.take)
             self._read()
+            if after:
+                self._tell(after)
         except InterruptedError:
-            self._tell([("", "Stopped; what was written is kept, and the next time goes on.")])
+            self._tell("Stopped; what was written is kept, and the next time goes on.")
         except TchatError as error:
-            self._tell([("", str(error))])
+            self._tell(str(error))
         finally:
+            beat.stop()
             self._at_work = False
+            if self.is_mounted:
+                self.show_hints(self.HINTS)
 
-    def _show(self, event: object) -> None:
-        """Show how far it is."""
-        if rows := list(course(event)):
-            self._tell(rows)
-
-    def _tell(self, rows: list[Row]) -> None:
+    def _tell(self, text: str) -> None:
         if self.is_mounted:
-            self.query_one("#course", Static).update(_lines(rows))
+            self.query_one(Course).tell(text)
 
 
 def figures(learnt: Learnt) -> Iterator[Row]:
@@ -140,47 +156,3 @@ def figures(learnt: Learnt) -> Iterator[Row]:
         right = f"{facts.accuracy:.0%} right, held out" if facts.accuracy else "no quality claimed"
         yield "what you prefer", f"{facts.examples[0]} choices · {right}"
     yield "games", ", ".join(learnt.games) or "none played"
-
-
-def course(event: object) -> Iterator[Row]:
-    """What an event of a training or a game tells."""
-    from tchat.judge.duel import State, Trying
-    from tchat.judge.game import Played
-    from tchat.judge.training import Working
-
-    if isinstance(event, Working):
-        yield event.what, f"{event.done}/{event.total}"
-    elif isinstance(event, Trying):
-        yield f"round {event.round}, try {event.attempt}", f"{event.done}/{event.total} replies"
-    elif isinstance(event, State):
-        yield from _rounds(event)
-    elif isinstance(event, Played):
-        yield from _rounds(event.state)
-        yield "ended", event.state.over
-        if event.vector:
-            yield "use it", f"tchat judge use {event.vector.stem}"
-        yield "report", str(event.report)
-
-
-def _rounds(state: State) -> Iterator[Row]:
-    """The course of the scores, a block for each round, and where they are now."""
-    from tchat.judge.plot import bars
-
-    rounds, now = state.rounds, state.rounds[-1]
-    perplexities = [each.health.perplexity for each in rounds]
-    yield "round", f"{now.number} · AUC {now.auc:.2f} · {now.taken:.0%} taken for a person's"
-    yield "fresh", f"{bars([each.generated for each in rounds])} {now.generated:.2f}"
-    yield "people", f"{bars([each.people for each in rounds])} {now.people:.2f}"
-    told = f"{perplexities[-1]:.2f}, {now.costs.perplexity.value:.2f}x"
-    yield "perplexity", f"{bars(perplexities, max(perplexities))} {told}"
-
-
-def _cut(text: str) -> str:
-    return single_line(text, LONGEST)
-
-
-def _lines(rows: Iterator[Row] | list[Row]) -> Content:
-    return Content("\n").join(
-        Content.assemble((f"{single_line(name):<17}" if name else "", "$muted"), _cut(value))
-        for name, value in rows
-    )
