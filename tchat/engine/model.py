@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from tchat.engine.cancel import Cancel
+from tchat.engine.file_pages import copied_pages_dropped
 from tchat.engine.llama import backend
 from tchat.errors import DoesNotFit, ModelInvalid, UsageError
 from tchat.sanitize import single_line
@@ -68,9 +69,10 @@ class Model:
         # Built by GCC 12, llama.cpp's AMX kernels load a tile configuration that was never written
         # and end the process (llama.cpp#20824); the library does not say what built it.
         params.use_extra_bufts = b"AMX_INT8 = 1" not in self._lib.llama_print_system_info()
-        self._handle = backend().attempted(
-            lambda: self._lib.llama_model_load_from_file(_encoded(path), params), cancel
-        )
+        with copied_pages_dropped():
+            self._handle = backend().attempted(
+                lambda: self._lib.llama_model_load_from_file(_encoded(path), params), cancel
+            )
         if not self._handle:
             if cancel.is_set():
                 raise InterruptedError
