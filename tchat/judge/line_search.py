@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-TRIES = 5  # lengths of a step that are tried
+TRIES = 3  # lengths of a step that are tried: finer ones differ by less than replies do
 GROWTH = 1.5  # from an allowed length to the next one, while none was refused
 ENOUGH = 0.8  # share of the bounds that is used up: a longer step is not tried
 

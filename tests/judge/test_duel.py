@@ -195,12 +195,21 @@ def test_more_replies_are_written_while_a_bound_is_too_close_to_tell() -> None:
     assert all(second[0] == first[0] + 1000 for first, second in again)
 
 
-def test_a_step_grows_until_it_is_refused_then_is_halved_between() -> None:
+@pytest.mark.parametrize(
+    ("most", "lengths"),
+    [(9.0, [1.0, 1.5, 2.25]), (1.2, [1.0, 1.5, 1.25]), (0.6, [1.0, 0.5, 0.75])],
+)
+def test_a_step_grows_until_it_is_refused_then_is_halved_between(
+    most: float, lengths: list[float]
+) -> None:
     search, tried = LineSearch(1.0), []
     while (step := search.next()) is not None:
         tried.append(step)
-        search.note(allowed=step < 2.0, used=step / 4)
-    assert tried == [1.0, 1.5, 2.25, 1.875, 2.0625]
+        search.note(allowed=step < most, used=0.5)
+    assert tried == lengths
+
+
+def test_a_step_that_uses_its_bounds_up_is_the_last() -> None:
     search = LineSearch(1.0)
     assert search.next() == 1.0
     search.note(allowed=True, used=0.9)
