@@ -19,17 +19,19 @@ from typing import Protocol, TypeAlias
 
 import numpy
 
+from tchat.judge.features import PLAIN
 from tchat.judge.guard import Costs, Guard, Health, Reply
 from tchat.judge.head import FittedHead, fit_heads, matrix
-from tchat.judge.line_search import LineSearch
+from tchat.judge.line_search import ENOUGH, LineSearch
 from tchat.judge.logistic import Labels, Vector, auc, probability
 from tchat.judge.steering import Steering
 from tchat.judge.tilt import tilts
 
 FIRST_STEP = 0.1  # of the mean norm of a layer's states, over all layers together
-MORE = 2  # batches that are written besides where a bound is too close to tell
+MORE = 1  # batches that are written besides where a bound is too close to tell
 EQUILIBRIUM = 0.55  # AUC on fresh replies at which the discriminator has nothing left to tell
 BATCH = 72  # prompts a round
+PULL = 0.25  # how much more a figure is sought once a step broke its bound; the score counts 1
 
 
 class Player(Protocol):
@@ -216,12 +218,13 @@ class Duel:
         """Train the discriminator, and look for the step that fools it best within the bounds."""
         best = _best(self._heads(state))
         own = best.head.scores(matrix([r.features for r in self._table.own], best.head.layer))
-        ascent = tilts(self._table.own, own, self._rules.layers)
+        sought = numpy.zeros(len(PLAIN))
         number, before = len(state.rounds), self._before(best, state)
         replay, search = [*state.replay], LineSearch(state.step)
         attempts: list[Attempt] = []
         most, found = 0.0, None
         while (step := search.next()) is not None:
+            ascent = tilts(self._table.own, own, self._rules.layers, sought.tolist())
             tried = state.steering.moved(ascent, self._lengths(step))
             replies = yield from self._written(number, search.tries, tried)
             replay += replies
@@ -232,6 +235,7 @@ class Duel:
             gained = _mean(scores) >= _mean(best.held_out[: len(self._table.people)])
             used = 1.0 if gained else self._rules.guard.used(costs)
             search.note(allowed=not broken, used=used)
+            sought += PULL * self._rules.guard.pull(costs)
             strength, taken = self._strength(tried), float((scores > 0).mean())
             attempts.append(Attempt(strength, taken, costs, broken))
             gain = _mean(scores) - _mean(before)
@@ -243,7 +247,7 @@ class Duel:
                 found = ended, self._judged(best, scores, replies, ended, number)
         if found is not None:
             ended, judged = found
-            over = "the discriminator is at chance" if judged.auc <= EQUILIBRIUM else ""
+            over = self._ending(judged)
             judged = replace(judged, tried=tuple(attempts))
             rounds = (*state.rounds, judged)
             return replace(ended, replay=tuple(replay), rounds=rounds, over=over)
@@ -255,6 +259,14 @@ class Duel:
             rounds=(*state.rounds, replace(judged, note=note, tried=tuple(attempts))),
             over=f"no allowed step helps ({note})",
         )
+
+    def _ending(self, judged: Round) -> str:
+        """Why the game is over after a round with a step; empty when it is not."""
+        if judged.auc <= EQUILIBRIUM:
+            return "the discriminator is at chance"
+        if self._rules.guard.used(judged.costs) >= ENOUGH:
+            return "the bounds are used up"
+        return ""
 
     def _written(
         self, number: int, attempt: int, steering: Steering
@@ -275,13 +287,17 @@ class Duel:
     # The discriminator
 
     def _heads(self, state: State) -> dict[int, FittedHead]:
-        """A head for each layer, on people's replies against all of the generator's so far."""
+        """A head for each layer, on people's replies against all of the generator's so far.
+
+        However many these are: even chances are where both are as likely.
+        """
         people = self._table.people
         replies = [*people, *self._table.plain, *state.replay]
         labels = numpy.arange(len(replies)) < len(people)
         groups = [reply.prompt for reply in replies]
         features = [reply.features for reply in replies]
-        return fit_heads(features, labels, groups, self._rules.layers)
+        fitted = fit_heads(features, labels, groups, self._rules.layers)
+        return {layer: each.balanced(labels) for layer, each in fitted.items()}
 
     def _before(self, fitted: FittedHead, state: State) -> Vector:
         """Scores of the replies so far, by a fit that did not see them.

@@ -37,7 +37,7 @@ from tchat.judge.training import (
 
 LONGEST_REPLY = 128  # tokens of a reply in a game: half of what training takes, twice the replies
 OWN = 5  # unsteered replies to each prompt: their spread says where to, and what a step costs
-DRAWS = 4  # steered replies to each prompt of the verdict
+DRAWS = 3  # steered replies to each prompt of the verdict
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,6 +134,15 @@ class Guard:
                 return f"{name} {ratio.value:.2f}x"
         return ""
 
+    def pull(self, costs: Costs) -> Vector:
+        """Which way each of `PLAIN` must go to come back within its bound: 1, -1, or 0."""
+        short, long = costs.length.value < self.length, costs.length.value > 1 / self.length
+        surprising = costs.perplexity.value > self.perplexity
+        return numpy.array(
+            [float(short) - float(long), surprising, costs.distinct_2.value < self.distinct_2],
+            dtype=float,
+        )
+
     def unclear(self, costs: Costs) -> bool:
         """Whether a bound is closer than the standard error, and more replies would tell."""
         return any(abs(room) < ratio.error for _, ratio, room in self._rooms(costs))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy
@@ -111,6 +112,16 @@ class FittedHead:
     head: Head
     loss: float
     held_out: Vector
+
+    def balanced(self, labels: Labels) -> FittedHead:
+        """As if there had been as many examples of both kinds, which moves all logits alike.
+
+        Source: King and Zeng, "Logistic regression in rare events data", 2001, prior correction.
+        """
+        shift = math.log((~labels).sum() / labels.sum())
+        calibration = replace(self.head.calibration, offset=self.head.calibration.offset + shift)
+        head = replace(self.head, calibration=calibration)
+        return replace(self, head=head, held_out=self.held_out + shift)
 
 
 def fit_heads(

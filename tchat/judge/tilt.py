@@ -20,7 +20,12 @@ from tchat.judge.logistic import Matrix, Vector
 MASSIVE = 5.0  # times the median size of a state's numbers
 
 
-def tilts(replies: Sequence[Reply], scores: Vector, layers: Sequence[int]) -> dict[int, Vector]:
+def tilts(
+    replies: Sequence[Reply],
+    scores: Vector,
+    layers: Sequence[int],
+    sought: Sequence[float] = (0.0, 0.0, 0.0),
+) -> dict[int, Vector]:
     """The direction of each layer; zero where no prompt has several replies.
 
     The few numbers of a state that are many times as large as the others are left alone, since a
@@ -31,19 +36,23 @@ def tilts(replies: Sequence[Reply], scores: Vector, layers: Sequence[int]) -> di
         replies: Unsteered, several to a prompt.
         scores: The discriminator's, shape (replies,).
         layers: Which are steered.
+        sought: How much more of each of `PLAIN` is wanted, for one of the score; both are counted
+            in standard deviations of what the other figures do not explain.
     """
     prompts = [reply.prompt for reply in replies]
     bounded = numpy.clip(scores, -6.0, 6.0)[:, None]  # one reply must not decide for all
     score = _within(bounded, prompts)[:, 0]
     kept = _within(numpy.array([reply.features.plain for reply in replies]), prompts)
-    score = score - kept @ numpy.linalg.lstsq(kept, score, rcond=None)[0]
-    return {layer: _tilt(replies, prompts, score, layer) for layer in layers}
+    wanted = _standard(_unexplained(score, kept))
+    for at, weight in enumerate(sought):
+        wanted += weight * _standard(_unexplained(kept[:, at], numpy.delete(kept, at, axis=1)))
+    return {layer: _tilt(replies, prompts, wanted, layer) for layer in layers}
 
 
-def _tilt(replies: Sequence[Reply], prompts: Sequence[str], score: Vector, layer: int) -> Vector:
+def _tilt(replies: Sequence[Reply], prompts: Sequence[str], wanted: Vector, layer: int) -> Vector:
     states = numpy.stack([r.features.states[layer] for r in replies]).astype(numpy.float64)
     sizes = numpy.abs(states).mean(axis=0)
-    covariance = _within(states, prompts).T @ score / len(replies)
+    covariance = _within(states, prompts).T @ wanted / len(replies)
     direction: Vector = numpy.where(sizes < MASSIVE * numpy.median(sizes), covariance, 0.0)
     return direction
 
@@ -55,3 +64,15 @@ def _within(rows: Matrix, prompts: Sequence[str]) -> Matrix:
     numpy.add.at(sums, places, rows)
     centred: Matrix = rows - (sums / counts[:, None])[places]
     return centred
+
+
+def _unexplained(values: Vector, by: Matrix) -> Vector:
+    """What no line of the columns of ``by`` explains; shape as ``values``."""
+    rest: Vector = values - by @ numpy.linalg.lstsq(by, values, rcond=None)[0]
+    return rest
+
+
+def _standard(values: Vector) -> Vector:
+    """In standard deviations; as they are where they do not differ."""
+    spread = values.std()
+    return values / spread if spread > 1e-9 else values
