@@ -12,7 +12,7 @@ from tchat.errors import UsageError
 from tchat.judge.duel import Duel, Rules, State, Trying
 from tchat.judge.features import Features
 from tchat.judge.guard import Costs, Guard, Health, Ratio, Reply
-from tchat.judge.line_search import TRIES, LineSearch
+from tchat.judge.line_search import ENOUGH, TRIES, LineSearch
 from tchat.judge.report import Provenance, write_report
 from tchat.judge.saved import load_state, save_state
 from tests.judge.synthetic import features
@@ -52,6 +52,14 @@ def test_the_guard_bounds_every_accepted_step() -> None:
     own = Health.of(plain()).perplexity
     assert max(health) <= 1.35 * own  # 1.15 of the same prompts' own, which vary
     assert numpy.linalg.norm(end.steering.directions[1]) < 1.0
+
+
+def test_it_ends_where_the_bounds_are_used_up() -> None:
+    end = played(Puppet(price=0.3), Rules((1,), batch=40))
+    assert end.over == "the bounds are used up"
+    last = end.rounds[-1]
+    assert last.strength > 0.0
+    assert Guard().used(last.costs) >= ENOUGH
 
 
 def test_no_step_is_made_where_none_is_allowed() -> None:
@@ -158,6 +166,13 @@ def test_each_bound_of_the_guard_is_named() -> None:
     assert guard.broken(costs(distinct=0.89)) == "diversity 0.89x"
     assert guard.broken(costs(length=0.4)) == "length 0.40x"
     assert guard.broken(costs(length=2.0)) == "length 2.00x"
+
+
+def test_a_broken_bound_pulls_its_figure_back() -> None:
+    guard = Guard()
+    assert guard.pull(costs()).tolist() == [0, 0, 0]
+    assert guard.pull(costs(perplexity=1.2, length=0.4)).tolist() == [1, 1, 0]
+    assert guard.pull(costs(distinct=0.9, length=2.0)).tolist() == [-1, 0, 1]
 
 
 def test_a_bound_within_the_error_is_unclear() -> None:

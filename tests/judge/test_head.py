@@ -6,7 +6,7 @@ import numpy
 import pytest
 
 from tchat.judge.features import Features, distinct
-from tchat.judge.head import fit_head, layer_quality, quality
+from tchat.judge.head import fit_head, fit_heads, layer_quality, matrix, quality
 from tests.judge.synthetic import LAYERS, WIDTH, features
 
 COUNT = 60
@@ -41,6 +41,21 @@ def test_the_gradient_points_where_people_are() -> None:
 def test_a_plain_figure_alone_is_enough() -> None:
     """Three figures among the many of a state: the emphasis lets them count."""
     assert quality(*examples(0.0, log_probability=1.0), (2,)).auc > 0.9
+
+
+def test_how_many_there_are_of_a_kind_moves_no_balanced_chance() -> None:
+    given, labels, groups = examples(2.0)
+    keep = numpy.array([*range(12), *range(COUNT, 2 * COUNT)])
+    few = [given[at] for at in keep], labels[keep], [groups[at] for at in keep]
+    fitted = fit_heads(*few, (1,))[1]
+    balanced = fitted.balanced(few[1])
+    new, kinds, _ = examples(2.0, seed=9)
+    people = matrix([each for each, kind in zip(new, kinds, strict=True) if kind], 1)
+    assert (fitted.head.scores(people) > 0).mean() < 0.5
+    assert (balanced.head.scores(people) > 0).mean() > 0.6
+    assert balanced.held_out - fitted.held_out == pytest.approx(
+        numpy.full(len(keep), 1.609), abs=1e-3
+    )
 
 
 def test_noise_has_no_quality() -> None:

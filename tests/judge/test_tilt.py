@@ -52,6 +52,16 @@ def test_diversity_stays_as_it_is() -> None:
     assert shares(found)[2] < 0.05
 
 
+def test_what_is_sought_besides_is_moved_too() -> None:
+    own = replies()
+    found = tilts(own, axis(own, 1), (1,), (0.0, 0.0, 1.0))[1]
+    assert found[1] > 0
+    assert found[2] > 0
+    assert shares(found)[[1, 2]].min() > 0.5
+    lowered = tilts(own, axis(own, 1), (1,), (0.0, 0.0, -1.0))[1]
+    assert lowered[2] < 0
+
+
 def test_massive_activations_are_left_alone() -> None:
     own = replies(massive=100.0)
     found = tilts(own, axis(own, 1) + axis(own, 4) - 100.0, (1,))[1]
