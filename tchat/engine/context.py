@@ -101,7 +101,7 @@ class Context:
         self._kv_type = kv_type
         self._flash_attn = flash_attn
         self._swa_full = swa_full
-        self._adapt = adapt
+        self._adapts = [adapt, None]  # what it was made with, and over that what was set later
         self._shape = shape
         self.size = size
         self.batch_size = batch
@@ -136,12 +136,12 @@ class Context:
         )
         if not handle:
             raise self._refused(room, backend().log.reason())
-        if self._adapt is not None:
-            try:
-                self._adapt(handle)
-            except BaseException:
-                self._lib.llama_free(handle)
-                raise
+        try:
+            for adapt in filter(None, self._adapts):
+                adapt(handle)
+        except BaseException:
+            self._lib.llama_free(handle)
+            raise
         return handle
 
     def _refused(self, room: int, reason: str) -> TchatError:
@@ -228,8 +228,8 @@ class Context:
         self._memory = self._lib.llama_get_memory(self._handle)
 
     def adapt(self, apply: Callable[[Any], None]) -> None:
-        """Set other adapters, now and whenever the cache grows; what is held is stale: `clear`."""
-        self._adapt = apply
+        """Set more adapters, now and whenever the cache grows; what is held is stale: `clear`."""
+        self._adapts[1] = apply
         apply(self._handle)
 
     def want_states(self, wanted: bool) -> None:

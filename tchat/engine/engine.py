@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Container, Generator, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Self
 
 from tchat.engine.adapters import Adapters, ControlVector
@@ -319,6 +319,11 @@ class Engine:
         """Blocks of the model, which must be loaded."""
         return self._ready.model.facts.layers
 
+    @property
+    def width(self) -> int:
+        """Numbers of a hidden state of the model, which must be loaded."""
+        return self._ready.model.facts.width
+
     def prompt_tokens(self, messages: Sequence[ChatMessage], think: Think = "auto") -> list[int]:
         """The tokens that a reply to ``messages`` comes after. The model must be loaded."""
         return self._ready.encoder.prompt(messages, think).tokens
@@ -344,8 +349,22 @@ class Engine:
         if self.snapshots is not None:  # they are of the model as it was
             self.snapshots.close()
             self.snapshots = None
-        ready.context.adapt(Adapters(ready.model, self.options.loras, control).apply)
+        # LoRA adapters stay on the context; loading them once more would keep them twice.
+        ready.context.adapt(Adapters(ready.model, (), control).apply)
         ready.kv.clear()
+
+    @contextmanager
+    def steered(self, control: Sequence[ControlVector]) -> Iterator[None]:
+        """Other control vectors for a while, then those of the options again."""
+        if tuple(control) == tuple(self.options.control):
+            yield
+            return
+        self.steer(control)
+        try:
+            yield
+        finally:
+            if self.is_loaded:
+                self.steer(self.options.control)
 
     # Parts
 

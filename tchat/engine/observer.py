@@ -17,7 +17,7 @@ from tchat.engine.context import Context, Slot
 from tchat.engine.kv import common_prefix
 from tchat.engine.llama import Tensors, backend
 from tchat.engine.model import Model
-from tchat.errors import DoesNotFit
+from tchat.errors import DoesNotFit, ModelInvalid
 
 if TYPE_CHECKING:
     import numpy
@@ -109,6 +109,7 @@ class Observer:
 
         Raises:
             DoesNotFit: They exceed the context.
+            ModelInvalid: The model makes no numbers of them, or does not tell of a layer.
         """
         import numpy
 
@@ -135,6 +136,11 @@ class Observer:
         self._held = tokens
         count = len(reply)
         states = {layer: (state / count).astype(numpy.float32) for layer, state in sums.items()}
+        if not numpy.isfinite(numpy.concatenate([[total], *states.values()])).all():
+            raise ModelInvalid(
+                "what this model makes of a reply are no numbers",
+                "its file may be damaged: tchat models check",
+            )
         return Observation(states, total / count, count)
 
     def _kept(self, tokens: Sequence[int], most: int) -> int:
@@ -162,8 +168,8 @@ class Observer:
         ]
         found = {self._model.facts.layers: numpy.sum(last, axis=0)}
         if self._watch is not None:
-            for layer, rows in self._watch.rows.items():
-                found[layer] = rows[inside.start - begin :].sum(axis=0)
+            for layer in self._watch.layers:
+                found[layer] = self._watch.rows_of(layer)[inside.start - begin :].sum(axis=0)
         for layer, state in found.items():
             sums[layer] = sums[layer] + state if layer in sums else state
 
@@ -177,17 +183,25 @@ class Observer:
 
 
 class _Watch:
-    """The evaluation callback: copies the outputs of some blocks, of the last decode.
-
-    ``rows`` maps a layer to its states, shape (tokens of the batch, width).
-    """
+    """The evaluation callback: copies the outputs of some blocks, of the last decode."""
 
     def __init__(self, layers: Sequence[int], width: int) -> None:
-        self.rows: dict[int, Floats] = {}
+        self.layers = layers
+        self._rows: dict[int, Floats] = {}
         self._wanted = {f"{_NAME}{layer}".encode(): layer for layer in layers}
         self._width = width
         self._tensors = Tensors()
         self.callback = backend().lib.ggml_backend_sched_eval_callback(self._called)
+
+    def rows_of(self, layer: int) -> Floats:
+        """The states of a layer, shape (tokens of the batch, width)."""
+        rows = self._rows.get(layer)
+        if rows is None:
+            raise ModelInvalid(
+                f"llama.cpp does not tell what layer {layer} of this model makes",
+                "take a model of another architecture",
+            )
+        return rows
 
     def _called(self, tensor: int, asked: bool, _: object) -> bool:
         layer = self._wanted.get(self._tensors.name(tensor))
@@ -198,5 +212,5 @@ class _Watch:
         size = self._tensors.size(tensor)
         rows = numpy.empty((size // 4 // self._width, self._width), dtype=numpy.float32)
         self._tensors.get(tensor, rows.ctypes.data_as(ctypes.c_void_p), 0, size)
-        self.rows[layer] = rows
+        self._rows[layer] = rows
         return True

@@ -63,6 +63,21 @@ def test_a_lora_changes_the_reply_by_its_scale(
     assert len(set(texts[1:])) == 3
 
 
+def test_a_lora_stays_in_force_and_is_loaded_once_when_the_model_is_steered(
+    open_engine: OpenEngine, tiny_model: Path, tmp_path: Path
+) -> None:
+    path = write_lora(tmp_path / "lora.gguf", N_EMBD)
+    engine = open_engine(tiny_model, loras=(Lora(path),), ctx_size=4096)
+    before = finished(engine.generate(HELLO, GREEDY)).text
+    path.unlink()
+    vector = ControlVector(Path("v"), N_EMBD, {1: array("f", [9.0] * N_EMBD)})
+    with engine.steered((vector,)):
+        assert finished(engine.generate(HELLO, GREEDY)).text != before
+    long = [ChatMessage("user", "word " * 1200)]
+    list(engine.generate(long, Sampling(max_tokens=1)))  # the context is made anew for it
+    assert finished(engine.generate(HELLO, GREEDY)).text == before
+
+
 def test_a_lora_of_another_shape_is_refused(
     open_engine: OpenEngine, tiny_model: Path, tmp_path: Path
 ) -> None:

@@ -13,7 +13,7 @@ from tchat.engine.engine import Engine
 from tchat.engine.events import Chosen
 from tchat.engine.observer import BATCH, Observation, Observer
 from tchat.engine.turns import ChatMessage
-from tchat.errors import DoesNotFit
+from tchat.errors import DoesNotFit, ModelInvalid
 from tchat.settings import Sampling
 from tests.engine.conftest import OpenEngine, finished
 
@@ -128,6 +128,16 @@ def test_a_control_vector_steers_what_is_written_and_not_what_is_observed(
     assert after.states[1] == pytest.approx(before.states[1], rel=1e-4, abs=1e-5)
     engine.steer([])
     assert finished(engine.generate(ASKED, greedy)).text == plain
+    observer.close()
+
+
+def test_a_layer_that_llama_does_not_tell_of_is_named(
+    open_engine: OpenEngine, tiny_model: Path
+) -> None:
+    engine = loaded(open_engine, tiny_model)
+    observer = engine.observer((99,))
+    with pytest.raises(ModelInvalid, match="does not tell what layer 99"):
+        observed(observer, engine)
     observer.close()
 
 
