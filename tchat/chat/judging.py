@@ -12,7 +12,7 @@ from tchat.judge.dialogues import Data, read_dialogues
 from tchat.judge.discriminator import Discriminator, load
 from tchat.judge.examples import Use, examples_of
 from tchat.judge.folder import folder_of
-from tchat.judge.lesson import Lesson, Trained, require_enough
+from tchat.judge.lesson import Lesson, Trained, require_enough, use_with
 from tchat.models.facts import read_facts
 from tchat.models.resolve import resolve
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tchat.paths import Paths
     from tchat.sessions.store import SessionStore
 
-GAME = "duel"  # the name of the game that is played from the screen
+GAME = "duel"  # what the games that are played from the screen are called, with a sign of the data
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +72,9 @@ def learn(chat: Chat, store: SessionStore, file: Path | None) -> Generator[Worki
     if data is None:
         require_enough(use.edits, use.choices)
     model = chat.loaded()
-    folder = folder_of(model.facts, chat.paths)
-    lesson = Lesson(model.engine, folder, model.facts.path.name, model.facts.sha256, data, use)
-    return (yield from lesson.run())
+    facts, folder = model.facts, folder_of(model.facts, chat.paths)
+    use = use_with(use, facts, chat.paths)
+    return (yield from Lesson(model.engine, folder, facts.path.name, data, use).run())
 
 
 def play(chat: Chat, file: Path | None) -> Iterator[GameEvent]:
@@ -97,7 +97,7 @@ def play(chat: Chat, file: Path | None) -> Iterator[GameEvent]:
         model.engine,
         folder,
         data,
-        Plan(GAME),
+        Plan(f"{GAME}-{data.sha256[:8]}"),
         model=facts.path.name,
         architecture=facts.architecture,
     )

@@ -30,7 +30,7 @@ def judged_reply(
 ) -> Iterator[Event]:
     """One reply, as of `Engine.generate`, and its score as a `Ranked` of one before its end.
 
-    Where the judge was not trained there is none.
+    Where the judge was not trained, or cannot judge the reply, there is none.
     """
     engine = model.engine
     try:
@@ -49,7 +49,7 @@ def judged_reply(
             continue
         if isinstance(event.event, Finished) and event.event.text:
             scores = judge.scores(asked, {0: event.event})
-            yield Ranked(judge.name, tuple(scores.items()))
+            yield from (Ranked(judge.name, ((0, score),)) for score in scores.values())
         yield event.event
 
 
@@ -93,6 +93,8 @@ class Ranking:
         replies = {i: each for i, each in self._replies.items() if each.text and i in ids}
         scores = self._judge.scores(asked, replies)
         if not scores:
+            if replies:
+                yield Notice("judge", "no reply could be judged: too long, or stopped before")
             return
         order = order_of(scores)
         try:

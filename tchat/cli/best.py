@@ -15,11 +15,19 @@ _SHOWN = 60  # characters of the others that are shown in a chat
 class BestRenderer(CandidateRenderer):
     """Shows nothing but progress until the replies are ranked, then the best of them.
 
+    Where none can be judged, the first is shown.
+
     Attributes:
         ranked: The order, once it is there.
     """
 
     ranked: Ranked | None = None
+
+    def __exit__(self, failure: object = None, *rest: object) -> None:
+        unseen = [index for index in self.order if self.finished[index].text]
+        if failure is None and self.ranked is None and unseen and not self._output.json:
+            self._print(self.finished[unseen[0]])
+        super().__exit__(failure, *rest)
 
     def show(self, event: Event) -> None:
         """Show ``event``."""

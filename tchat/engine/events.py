@@ -82,7 +82,7 @@ class Notice:
     """Something the user should know and that is no failure.
 
     ``kind`` is one of ``template``, ``system``, ``think``, ``reread``, ``price``, ``window``,
-    ``model``, ``storage``.
+    ``model``, ``storage``, ``judge``.
     """
 
     kind: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tchat.engine.events import Finished
 from tchat.engine.mapping import Outcome, Task
 from tchat.engine.turns import ChatMessage
-from tchat.errors import TchatError
+from tchat.errors import DoesNotFit, TchatError
 
 
 def asking(index: int, prompt: str, seed: int) -> Task:
@@ -15,11 +15,11 @@ def asking(index: int, prompt: str, seed: int) -> Task:
 
 
 def text_of(outcome: Outcome) -> str:
-    """The reply of such a task; empty where it said nothing.
+    """The reply of such a task; empty where it said nothing, or the prompt does not fit.
 
     Raises:
-        TchatError: It failed, for example because the prompt does not fit.
+        TchatError: It failed.
     """
-    if isinstance(outcome.result, TchatError):
+    if isinstance(outcome.result, TchatError) and not isinstance(outcome.result, DoesNotFit):
         raise outcome.result
     return outcome.result.text.strip() if isinstance(outcome.result, Finished) else ""

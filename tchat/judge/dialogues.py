@@ -59,12 +59,9 @@ def read_dialogues(paths: Iterable[Path]) -> Data:
     found: dict[Dialogue, None] = {}
     skipped = 0
     for path in paths:
-        here = 0
-        for line in read_lines(path):
-            dialogues = list(parse_dialogues(line))
-            skipped += not dialogues
-            here += len(dialogues)
-            found.update(dict.fromkeys(dialogues))
+        here, odd = dialogues_of(read_lines(path))
+        skipped += odd
+        found.update(dict.fromkeys(here))
         if not here:
             raise UsageError(
                 f"{single_line(path.name)} holds no dialogue",
@@ -92,11 +89,25 @@ def read_lines(path: Path) -> Iterator[str]:
                         "write one JSON object to a line (JSONL)",
                     )
                 if line.strip():
-                    yield line.decode("utf-8", "replace")
+                    yield line.decode("utf-8", "replace").removeprefix("\ufeff")
     except OSError as error:
         raise UsageError(
             f"{single_line(path.name)} cannot be read: {error.strerror}", "name a JSONL file"
         ) from error
+
+
+def dialogues_of(lines: Iterable[str]) -> tuple[list[Dialogue], int]:
+    """The dialogues of some lines, and how many of the lines hold none."""
+    each = [list(parse_dialogues(line)) for line in lines]
+    return [dialogue for found in each for dialogue in found], each.count([])
+
+
+def skipped_words(skipped: int) -> str:
+    """What to tell of lines without a dialogue; empty where there are none."""
+    if not skipped:
+        return ""
+    lines = "1 line holds" if skipped == 1 else f"{skipped:,} lines hold"
+    return f"{lines} no dialogue and had no part in this"
 
 
 def parse_dialogues(line: str) -> Iterator[Dialogue]:
@@ -130,11 +141,12 @@ def _turns(turns: object) -> Iterator[Dialogue]:
     """The first exchange: what came later leans on it."""
     if not isinstance(turns, list):
         return
-    spoken = [
-        (turn.get("from", turn.get("role")), turn.get("value", turn.get("content")))
+    spoken = (
+        (str(turn.get("from", turn.get("role"))), turn.get("value", turn.get("content")))
         for turn in turns
         if isinstance(turn, Mapping)
-    ]
+    )
+    # A reply before the first prompt answers something that is not there.
     prompt = next((text for role, text in spoken if role in _PEOPLE), None)
     reply = next((text for role, text in spoken if role in _MODELS), None)
     yield from _dialogue(prompt, reply)

@@ -55,12 +55,14 @@ class Edit:
         asked: What both answer.
         person: The person's.
         generated: The model's.
-        model_sha256: Of the model's file.
+        model: What the user called the model.
+        model_sha256: Of its file; empty where that was not known.
     """
 
     asked: tuple[ChatMessage, ...]
     person: str
     generated: str
+    model: str
     model_sha256: str
 
 
@@ -152,7 +154,8 @@ def _choices(
 
 def _known(above: Message, below: Message) -> bool:
     """Whether ``below`` was there when ``above`` was picked, where nothing else tells of it."""
-    picked_only = above.picked_at > 0 and not above.by_person and below.rating == 0
+    rated = above.rating != 0 or below.rating != 0
+    picked_only = above.picked_at > 0 and not above.by_person and not rated
     return not picked_only or below.created_at <= above.picked_at
 
 
@@ -162,7 +165,7 @@ def _edits(asked: tuple[ChatMessage, ...], replies: Sequence[Message]) -> Iterab
     for mine in replies:
         if mine.by_person and generated:
             other = min(generated, key=lambda each: abs(len(each.text) - len(mine.text)))
-            yield Edit(asked, mine.text, other.text, other.model_sha256)
+            yield Edit(asked, mine.text, other.text, other.model, other.model_sha256)
 
 
 def _across(store: SessionStore, judged: Sequence[Message], paired: set[int]) -> Iterable[Choice]:

@@ -60,8 +60,15 @@ def features_of(observation: Observation, tokens: Sequence[int]) -> Features:
 
 
 def features_of_written(reply: Finished, layer: int) -> Features | None:
-    """The features of a reply that came with an `Observed`, of the final ``layer``."""
+    """The features of a reply that came with an `Observed`, of the final ``layer``.
+
+    None where nothing came with it, or no numbers.
+    """
+    import numpy
+
     if reply.observed is None or reply.log_probability is None:
+        return None
+    if not numpy.isfinite([reply.log_probability, *reply.observed.state]).all():
         return None
     tokens = reply.observed.tokens
     plain = (math.log1p(len(tokens)), reply.log_probability, distinct(tokens))

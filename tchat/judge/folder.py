@@ -60,13 +60,17 @@ class ModelFolder:
         return self.game(name) / f"{name}.gguf"
 
     def games(self) -> list[str]:
-        """Names of the games that were begun."""
+        """Names of the games that were begun; what else lies there is passed over."""
         folder = self.path / "games"
-        return sorted(each.name for each in folder.iterdir()) if folder.is_dir() else []
+        found = folder.iterdir() if folder.is_dir() else ()
+        return sorted(each.name for each in found if _NAME.fullmatch(each.name) and each.is_dir())
 
 
 def folder_of(facts: ModelFacts, paths: Paths) -> ModelFolder:
-    """The folder of a model, by the content of its file: a copy elsewhere has the same."""
+    """The folder of a model, by the content of its file.
+
+    A copy elsewhere has the same, unless only one of both is named by its hash.
+    """
     fingerprint = facts.sha256 or _sampled((facts.path, *facts.parts))
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", facts.path.stem).strip(".-")[:48] or "model"
     return ModelFolder(paths.judge / f"{stem}-{fingerprint[:12]}", fingerprint)

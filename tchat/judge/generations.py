@@ -40,7 +40,7 @@ class Generations:
         try:
             row = json.loads(line)
             self._known[str(row["prompt"]), int(row["number"])] = str(row["reply"])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return
 
 

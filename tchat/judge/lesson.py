@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 
 from tchat.engine.engine import Engine
-from tchat.errors import UsageError
+from tchat.errors import TchatError, UsageError
 from tchat.judge.dialogues import Data
 from tchat.judge.discriminator import Discriminator, save
 from tchat.judge.examples import Choice, Edit, Use
 from tchat.judge.folder import ModelFolder
 from tchat.judge.generations import Generations
 from tchat.judge.reader import Reader
-from tchat.judge.taste import read_choices, train_preference
+from tchat.judge.taste import groups_of, learnable, read_choices, train_preference
 from tchat.judge.training import (
     FEWEST,
     FEWEST_TO_FIT,
@@ -22,6 +23,9 @@ from tchat.judge.training import (
     train,
     write_pairs,
 )
+from tchat.models.facts import ModelFacts
+from tchat.models.resolve import resolve
+from tchat.paths import Paths
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +47,37 @@ def require_enough(edits: Sequence[Edit], choices: Sequence[Choice]) -> None:
     Raises:
         UsageError: There is not.
     """
-    if max(len(edits), len(choices)) < FEWEST_TO_FIT:
+    if len(edits) < FEWEST_TO_FIT and not learnable(choices):
+        about = len(set(groups_of(choices)))
         raise UsageError(
             "there is too little to learn from without replies by people in a file: "
-            f"{len(choices)} choices and {len(edits)} replies by hand in your chats",
+            f"{len(choices)} choices about {about} different questions, and {len(edits)} replies "
+            "by hand, in your chats with this model",
             f"name a JSONL file of prompts and replies (tchat judge train FILE), or pick, rate "
             f"and edit replies until there are {FEWEST_TO_FIT}, better {FEWEST}",
         )
+
+
+def use_with(use: Use, facts: ModelFacts, paths: Paths) -> Use:
+    """``use`` without the edits of what other models wrote.
+
+    A model is known by the hash of its file; where that is not known, by where the name that the
+    user called it by leads now.
+    """
+
+    @cache
+    def leads_here(name: str) -> bool:
+        try:
+            return resolve(name, paths) == facts.path
+        except TchatError:
+            return False
+
+    def wrote(edit: Edit) -> bool:
+        if edit.model_sha256 or facts.sha256:
+            return edit.model_sha256 == facts.sha256
+        return leads_here(edit.model)
+
+    return replace(use, edits=tuple(filter(wrote, use.edits)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +88,13 @@ class Lesson:
         engine: Loaded.
         folder: Of its model.
         model: File name of the model.
-        sha256: Of the model's file, as sessions note it.
         data: Dialogues from files; None for none.
-        use: What the user made of replies.
+        use: What the user made of replies of this model, as of `use_with`.
     """
 
     engine: Engine
     folder: ModelFolder
     model: str
-    sha256: str
     data: Data | None
     use: Use
 
@@ -79,13 +105,12 @@ class Lesson:
             UsageError: There is too little for either.
             InterruptedError: The engine's cancel flag was set.
         """
-        edits = [each for each in self.use.edits if each.model_sha256 == self.sha256]
+        edits, choices = self.use.edits, self.use.choices
         if self.data is None:
-            require_enough(edits, self.use.choices)
+            require_enough(edits, choices)
         tells = self.data is not None or len(edits) >= FEWEST_TO_FIT
         human = (yield from self._human(edits)) if tells else None
-        prefers = len(self.use.choices) >= FEWEST_TO_FIT
-        preference = (yield from self._preference()) if prefers else None
+        preference = (yield from self._preference()) if learnable(choices) else None
         return Trained(human, preference)
 
     def _human(self, edits: Sequence[Edit]) -> Generator[Working, None, Discriminator]:

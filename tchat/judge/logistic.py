@@ -5,6 +5,7 @@ Plain numpy: a few hundred examples of a few hundred features take milliseconds.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -136,8 +137,13 @@ def folds(groups: Sequence[object], count: int, seed: int) -> Iterator[tuple[Lab
     """Masks of ``count`` divisions into training and held-out examples.
 
     Examples of one group, for instance of one prompt, are always on the same side.
+
+    Raises:
+        ValueError: There is one group only, and nothing would be left to train on.
     """
     names = sorted(set(groups), key=str)
+    if len(names) < 2:
+        raise ValueError("two groups are needed")
     order = numpy.random.default_rng(seed).permutation(len(names))
     place = {names[at]: number % count for number, at in enumerate(order)}
     sides = numpy.array([place[group] for group in groups])
@@ -201,8 +207,10 @@ class Calibration:
         targets = numpy.where(labels, (yes + 1) / (yes + 2), 1 / (no + 2))
         spread = float(scores.std()) or 1.0
         line = fit(scores[:, None] / spread, targets, 1e-6)
-        slope, offset = float(line.weights[0]) / spread, line.bias
-        return cls(max(slope, 0.0), offset)
+        slope = float(line.weights[0]) / spread
+        if slope <= 0.0:  # the scores say nothing, so that each has the chance of all
+            return cls(0.0, math.log(targets.mean() / (1 - targets.mean())))
+        return cls(slope, line.bias)
 
 
 def auc(scores: Vector, labels: Labels) -> float:

@@ -38,19 +38,20 @@ class EnginePlayer:
         """
         sampling = Sampling(temp=self._temperature, max_tokens=self._longest)
         tasks = [asking(index, prompt, seed + index) for index, prompt in enumerate(prompts)]
-        self._engine.steer(steering.vectors())
-        try:
+        with self._engine.steered(steering.vectors()):
             for outcome in self._engine.map(tasks, MapOptions(sampling=sampling)):
                 prompt, text = prompts[outcome.index], text_of(outcome)
                 if text and (reply := read_reply(self._reader, prompt, text)):
                     yield reply
             if self._engine.cancel.is_set():
                 raise InterruptedError
-        finally:
-            self._engine.steer(self._engine.options.control)
 
 
 def read_reply(reader: Reader, prompt: str, text: str) -> Reply | None:
-    """A reply with its features; None when it is empty, or the cancel flag was set."""
-    features = reader.read([ChatMessage("user", prompt)], text)
+    """A reply with its features; None where there are none.
+
+    Raises:
+        InterruptedError: The cancel flag was set.
+    """
+    features = reader.features([ChatMessage("user", prompt)], text)
     return Reply(prompt, text, features) if features else None

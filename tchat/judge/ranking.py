@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
 from tchat.engine.engine import Engine
 from tchat.engine.events import Finished
 from tchat.engine.turns import ChatMessage
-from tchat.errors import UsageError
-from tchat.judge.discriminator import HUMAN, PREFERENCE, Discriminator, load
-from tchat.judge.features import Features, features_of_written
+from tchat.errors import DoesNotFit, UsageError
+from tchat.judge.discriminator import HUMAN, PREFERENCE, load
+from tchat.judge.features import PLAIN, Features, features_of_written
 from tchat.judge.folder import ModelFolder
 from tchat.judge.head import Head
 from tchat.judge.reader import Reader
+from tchat.sanitize import single_line
 
 LOGPROB = "logprob"
 JUDGES = (HUMAN, PREFERENCE, LOGPROB)
-_LEAST = -1e9  # of a reply without a token
 
 
 class Judge(Protocol):
@@ -35,7 +37,7 @@ class Judge(Protocol):
     def scores(
         self, asked: Sequence[ChatMessage], replies: Mapping[int, Finished], /
     ) -> dict[int, float]:
-        """The score of each reply to ``asked``."""
+        """The score of each reply to ``asked``; none of what cannot be judged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,11 @@ class ByLikelihood:
     ) -> dict[int, float]:
         """As of `Judge`."""
         found = {index: reply.log_probability for index, reply in replies.items()}
-        return {index: _LEAST if value is None else value for index, value in found.items()}
+        return {
+            index: value
+            for index, value in found.items()
+            if value is not None and math.isfinite(value)
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +85,7 @@ class ByHead:
         else:
             found = _read(self.engine, self.head, asked, replies)
         return {
-            index: self.head.probability(features) if features else 0.0
-            for index, features in found.items()
+            index: self.head.probability(features) for index, features in found.items() if features
         }
 
 
@@ -97,11 +102,29 @@ def judge_of(name: str, folder: ModelFolder, engine: Engine) -> Judge:
         return ByLikelihood()
     if name not in JUDGES:
         raise UsageError(f"there is no judge called {name}", f"these are: {', '.join(JUDGES)}")
-    trained = load(folder.human if name == HUMAN else folder.preference)
+    head = head_of(name, folder, engine)
+    adapted = bool(engine.options.loras or engine.options.control)
+    return ByHead(engine, name, head, head.layer == engine.blocks and not adapted)
+
+
+def head_of(name: str, folder: ModelFolder, engine: Engine) -> Head:
+    """The head of `HUMAN` or `PREFERENCE` for the model of ``engine``, which must be loaded.
+
+    Raises:
+        UsageError: It was not trained yet, its file is damaged, or it is another model's.
+    """
+    path = folder.human if name == HUMAN else folder.preference
+    trained = load(path)
     if trained is None:
         raise untrained(name)
-    adapted = bool(engine.options.loras or engine.options.control)
-    return ByHead(engine, name, trained.head, _fits(trained, engine) and not adapted)
+    head, width = trained.head, engine.width + len(PLAIN)
+    fits = len(head.center) == width and 1 <= head.layer <= engine.blocks
+    if trained.provenance.fingerprint != folder.fingerprint or not fits:
+        raise UsageError(
+            f"{single_line(path.name)} is of another model",
+            f"train it for this one: tchat judge train; or remove {single_line(str(path))}",
+        )
+    return head
 
 
 def untrained(name: str) -> UsageError:
@@ -117,16 +140,16 @@ def untrained(name: str) -> UsageError:
     )
 
 
-def _fits(trained: Discriminator, engine: Engine) -> bool:
-    return trained.head.layer == engine.blocks
-
-
 def _read(
     engine: Engine, head: Head, asked: Sequence[ChatMessage], replies: Mapping[int, Finished]
 ) -> dict[int, Features | None]:
     layers = [head.layer] if head.layer < engine.blocks else []
+    found: dict[int, Features | None] = {}
     with Reader(engine, layers) as reader:
-        return {index: reader.read(asked, reply.text) for index, reply in replies.items()}
+        for index, reply in replies.items():
+            with suppress(DoesNotFit):
+                found[index] = reader.read(asked, reply.text)
+    return found
 
 
 def order_of(scores: Mapping[int, float]) -> list[int]:

@@ -7,6 +7,7 @@ from typing import Self
 
 from tchat.engine.engine import Engine
 from tchat.engine.turns import ChatMessage
+from tchat.errors import DoesNotFit
 from tchat.judge.features import Features, features_of
 
 LONGEST_REPLY = 512  # tokens that are judged; what comes after adds little to an average
@@ -69,3 +70,17 @@ class Reader:
             prompt = self._engine.prompt_tokens(messages[-1:])
         observation = self._observer.observe(prompt, tokens)
         return features_of(observation, tokens) if observation else None
+
+    def features(self, messages: Sequence[ChatMessage], reply: str) -> Features | None:
+        """As `read`, for one reply of many: None when it is empty or too long.
+
+        Raises:
+            InterruptedError: The cancel flag was set.
+        """
+        try:
+            found = self.read(messages, reply)
+        except DoesNotFit:
+            return None
+        if found is None and self.stopped:
+            raise InterruptedError
+        return found

@@ -8,13 +8,13 @@ import time
 from collections.abc import Generator, Sequence
 from dataclasses import asdict
 
-from tchat.errors import DoesNotFit, UsageError
+from tchat.errors import UsageError
 from tchat.judge.discriminator import PREFERENCE, Discriminator, Provenance
 from tchat.judge.examples import Answer, Choice
 from tchat.judge.features import Features
 from tchat.judge.preference import Preference, fit_preference, held_out_accuracy
 from tchat.judge.reader import Reader
-from tchat.judge.training import FEWEST, FEWEST_TO_FIT, Working
+from tchat.judge.training import FEWEST_TO_FIT, Working, enough_to_claim
 
 
 def read_choices(
@@ -26,26 +26,44 @@ def read_choices(
         InterruptedError: The engine's cancel flag was set.
     """
     known: dict[Answer, Features | None] = {}
+    groups = groups_of(choices)
     found: list[Preference] = []
     for index, choice in enumerate(choices):
         yield Working("reading", index, len(choices))
         for answer in (choice.chosen, choice.rejected):
             if answer not in known:
-                known[answer] = _read(reader, answer)
+                known[answer] = reader.features(answer.asked, answer.text)
         chosen, rejected = known[choice.chosen], known[choice.rejected]
         if chosen and rejected:
-            found.append(Preference(chosen, rejected, choice.question))
+            found.append(Preference(chosen, rejected, groups[index]))
     return found
 
 
-def _read(reader: Reader, answer: Answer) -> Features | None:
-    try:
-        features = reader.read(answer.asked, answer.text)
-    except DoesNotFit:
-        return None
-    if features is None and reader.stopped:
-        raise InterruptedError
-    return features
+def learnable(choices: Sequence[Choice]) -> bool:
+    """Whether there are enough, about several questions, to fit anything."""
+    return len(choices) >= FEWEST_TO_FIT and len(set(groups_of(choices))) > 1
+
+
+def groups_of(choices: Sequence[Choice]) -> list[str]:
+    """What tells each choice from those that have nothing in common with it.
+
+    Choices about one question, or joined by others about the same, are held out together: a reply
+    must not be learnt from and judged.
+    """
+    leads: dict[str, str] = {}
+
+    def first(question: str) -> str:
+        while (before := leads.setdefault(question, question)) != question:
+            question = before
+        return question
+
+    for choice in choices:
+        leads[first(_question(choice.rejected))] = first(_question(choice.chosen))
+    return [first(_question(choice.chosen)) for choice in choices]
+
+
+def _question(answer: Answer) -> str:
+    return answer.asked[-1].content
 
 
 def train_preference(
@@ -58,7 +76,7 @@ def train_preference(
 ) -> Discriminator:
     """Fit the head of what the user prefers.
 
-    With fewer than `FEWEST` choices no quality is claimed.
+    With too few, as of `enough_to_claim`, no quality is claimed.
 
     Args:
         preferences: What was read.
@@ -68,18 +86,20 @@ def train_preference(
         fingerprint: Of its content.
 
     Raises:
-        UsageError: There are too few to fit anything.
+        UsageError: There are too few, or about one question, to fit anything.
     """
-    count = len(preferences)
-    if count < FEWEST_TO_FIT:
+    count, groups = len(preferences), {each.group for each in preferences}
+    if count < FEWEST_TO_FIT or len(groups) < 2:
         raise UsageError(
-            f"{count} choices are too few to learn from",
-            f"pick among replies (/try, /pick) or rate them until there are {FEWEST_TO_FIT}",
+            f"{count} choices about {len(groups)} questions that have nothing in common are too "
+            "few to learn from",
+            f"pick among replies (/try, /pick) or rate them until there are {FEWEST_TO_FIT} "
+            "choices about several questions",
         )
     digest = hashlib.sha256()
     for choice in choices:
         digest.update(json.dumps(asdict(choice)).encode())
-    enough = count >= FEWEST
+    enough = enough_to_claim(count, groups)
     return Discriminator(
         fit_preference(preferences, layers).head,
         Provenance(

@@ -6,21 +6,21 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy
 
 from tchat.engine.engine import Engine
 from tchat.engine.mapping import MapOptions
-from tchat.errors import UsageError
+from tchat.errors import DoesNotFit, UsageError
 from tchat.judge.asking import asking, text_of
 from tchat.judge.dialogues import Dialogue
 from tchat.judge.discriminator import Discriminator, Provenance
 from tchat.judge.examples import Edit
 from tchat.judge.features import Features
 from tchat.judge.generations import Generations
-from tchat.judge.head import fit_head, layer_quality, quality
+from tchat.judge.head import OUTER_FOLDS, fit_head, layer_quality, quality
 from tchat.judge.logistic import Labels
 from tchat.judge.matching import Pair, matched
 from tchat.judge.reader import Reader
@@ -30,7 +30,8 @@ TEMPERATURE = 0.7
 TRIES = 3  # replies of the generator to a prompt; the one closest to the person's length is taken
 LONGEST = 256  # tokens that the generator writes
 FEWEST = 30  # examples a side, below which no quality is claimed
-FEWEST_TO_FIT = 8
+FEWEST_TO_FIT = 8  # of two prompts at least, or there is none to hold out
+FEWEST_PROMPTS = OUTER_FOLDS  # different ones, below which no quality is claimed either
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,8 @@ def write_replies(
 ) -> Generator[Working, None, None]:
     """Let the generator reply to each prompt once for each number, several at a time.
 
+    It is not steered meanwhile. Prompts that do not fit its context get no reply.
+
     Raises:
         InterruptedError: The engine's cancel flag was set.
     """
@@ -126,34 +129,41 @@ def write_replies(
     options = MapOptions(sampling=Sampling(temp=TEMPERATURE, max_tokens=LONGEST))
     done = len(asked) - len(missing)
     yield Working("writing", done, len(asked))
-    for outcome in engine.map(tasks, options):
-        kept.put(*missing[outcome.index], text_of(outcome))
-        done += 1
-        yield Working("writing", done, len(asked))
+    with engine.steered(()):
+        for outcome in engine.map(tasks, options):
+            text = text_of(outcome)
+            if not isinstance(outcome.result, DoesNotFit):
+                kept.put(*missing[outcome.index], text)
+            done += 1
+            yield Working("writing", done, len(asked))
     if done < len(asked):
         raise InterruptedError
 
 
 def read_pairs(reader: Reader, pairs: Sequence[Pair]) -> Generator[Working, None, Examples]:
-    """The features of both replies of each pair.
+    """The features of both replies of each pair; pairs that are too long are left out.
 
     Raises:
         InterruptedError: The engine's cancel flag was set.
     """
     features: list[Features] = []
+    prompts: list[str] = []
+    digest = hashlib.sha256()
     for index, pair in enumerate(pairs):
         yield Working("reading", index, len(pairs))
-        for reply in (pair.person, pair.generated):
-            found = reader.read(pair.asked, reply)
-            if found is None:
-                raise InterruptedError
-            features.append(found)
-    digest = hashlib.sha256()
-    for pair in pairs:
-        digest.update(json.dumps([pair.prompt, pair.person, pair.generated]).encode())
-    people = numpy.arange(2 * len(pairs)) % 2 == 0
-    prompts = tuple(pair.prompt for pair in pairs for _ in range(2))
-    return Examples(tuple(features), people, prompts, digest.hexdigest())
+        person = reader.features(pair.asked, pair.person)
+        generated = reader.features(pair.asked, pair.generated)
+        if person and generated:
+            features += [person, generated]
+            prompts += [pair.prompt, pair.prompt]
+            digest.update(json.dumps([pair.prompt, pair.person, pair.generated]).encode())
+    people = numpy.arange(len(features)) % 2 == 0
+    return Examples(tuple(features), people, tuple(prompts), digest.hexdigest())
+
+
+def enough_to_claim(examples: int, prompts: Iterable[object]) -> bool:
+    """Whether so many examples a side, to these prompts, say how good a head is."""
+    return examples >= FEWEST and len(set(prompts)) >= FEWEST_PROMPTS
 
 
 def train(
@@ -162,7 +172,7 @@ def train(
     """Fit the head that tells people's replies from the generator's.
 
     Its quality is that of the same training on four fifths of the examples, measured on the rest;
-    with fewer than `FEWEST` a side none is claimed.
+    with too few, as of `enough_to_claim`, none is claimed.
 
     Args:
         examples: Of both kinds.
@@ -172,7 +182,7 @@ def train(
         seed: Of the divisions.
 
     Raises:
-        UsageError: There are too few examples to fit anything.
+        UsageError: There are too few examples, or prompts, to fit anything.
     """
     people, generated = examples.sides
     if min(people, generated) < FEWEST_TO_FIT:
@@ -180,8 +190,13 @@ def train(
             f"{people} replies by people and {generated} by the model are too few to learn from",
             f"give at least {FEWEST_TO_FIT} of each, better {FEWEST}: tchat judge train FILE",
         )
+    if len(set(examples.prompts)) < 2:
+        raise UsageError(
+            "all replies are to one prompt, so that there is none to test on",
+            "give replies to several prompts: tchat judge train FILE",
+        )
     given = (examples.features, examples.people, examples.prompts)
-    enough = min(people, generated) >= FEWEST
+    enough = enough_to_claim(min(people, generated), examples.prompts)
     return Discriminator(
         fit_head(*given, layers, seed=seed),
         Provenance(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy
 import pytest
 
 from tchat.chat.chat import Chat
-from tchat.engine.events import Candidate, Event, Finished, Ranked, Stored
+from tchat.engine.events import Candidate, Event, Finished, Notice, Ranked, Stored
 from tchat.errors import UsageError
 from tchat.judge.discriminator import Discriminator, Provenance, save
 from tchat.judge.features import PLAIN
@@ -25,14 +26,17 @@ DRAWN = {"temp": 1.5, "seed": 3, "max_tokens": 24}
 WIDTH = 64
 
 
-def taught(tiny_model: Path, paths: Paths, layer: int) -> None:
+def taught(
+    tiny_model: Path, paths: Paths, layer: int, width: int = WIDTH, fingerprint: str = ""
+) -> None:
     """A head that likes long replies, and looks at states of ``layer``."""
-    weights = numpy.zeros(WIDTH + len(PLAIN))
-    weights[WIDTH] = 1.0
+    weights = numpy.zeros(width + len(PLAIN))
+    weights[width] = 1.0
     zero, one = numpy.zeros_like(weights), numpy.ones_like(weights)
     head = Head(layer, zero, one, Linear(weights, -3.0), Calibration())
-    facts = Provenance("m", "f", "d", (40, 40), None, {}, 1.0)
-    save(Discriminator(head, facts), folder_of(read_facts(tiny_model), paths).human)
+    folder = folder_of(read_facts(tiny_model), paths)
+    facts = Provenance("m", fingerprint or folder.fingerprint, "d", (40, 40), None, {}, 1.0)
+    save(Discriminator(head, facts), folder.human)
 
 
 def run(events: Iterable[Event]) -> tuple[dict[int, Finished], dict[int, int], Ranked]:
@@ -74,6 +78,41 @@ def test_a_head_judges_what_was_written(
     assert all(0 <= score <= 1 for _, score in ranked.scores)
     # What is not decided yet is nothing to learn from.
     assert store.judged() == []
+
+
+@pytest.mark.parametrize("other", [{"layer": 9}, {"width": WIDTH + 8}, {"fingerprint": "f"}])
+def test_a_head_of_another_model_is_refused_before_anything_is_written(
+    open_chat: OpenChat,
+    store: SessionStore,
+    tiny_model: Path,
+    paths: Paths,
+    other: dict[str, Any],
+) -> None:
+    taught(tiny_model, paths, **({"layer": 2} | other))
+    with pytest.raises(UsageError, match=r"human\.npz is of another model") as caught:
+        list(open_chat(**DRAWN).candidates(2, "hello", judge="human"))
+    assert "train it for this one" in str(caught.value)
+    assert store.sessions() == []
+
+
+def test_replies_that_cannot_be_read_have_no_score_and_are_not_lost(
+    open_chat: OpenChat,
+    store: SessionStore,
+    tiny_model: Path,
+    paths: Paths,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is read again for a head of a middle layer may be longer than is read at once."""
+    monkeypatch.setattr("tchat.engine.engine.OBSERVED", 256)
+    taught(tiny_model, paths, layer=1)
+    chat = open_chat(**DRAWN)
+    events = list(chat.candidates(2, "hello " * 400, judge="human"))
+    assert not any(isinstance(event, Ranked) for event in events)
+    [notice] = [event for event in events if isinstance(event, Notice) and event.kind == "judge"]
+    assert "no reply could be judged" in notice.text
+    assert chat.session is not None
+    last = store.branch(chat.session.id)[-1]
+    assert (bool(last.text), last.scores) == (True, {})
 
 
 def test_without_a_training_it_says_what_to_do_and_stores_nothing(

@@ -56,9 +56,24 @@ def test_files_are_joined_without_duplicates(tmp_path: Path) -> None:
     assert read_dialogues([one, other]).dialogues == (EXPECTED, Dialogue("p", "r"))
 
 
+def test_a_reply_before_the_first_prompt_answers_something_else(tmp_path: Path) -> None:
+    greeting = {"from": "gpt", "value": "Hello, how can I help?"}
+    asked = [{"from": "human", "value": PROMPT}, {"from": "gpt", "value": REPLY}]
+    path = written(tmp_path, {"conversations": [greeting, *asked]})
+    assert read_dialogues([path]).dialogues == (EXPECTED,)
+
+
+def test_a_byte_order_mark_costs_no_line(tmp_path: Path) -> None:
+    path = tmp_path / "windows.jsonl"
+    path.write_text(json.dumps({"prompt": PROMPT, "reply": REPLY}), encoding="utf-8-sig")
+    assert read_dialogues([path]).dialogues == (EXPECTED,)
+
+
 def test_lines_without_a_dialogue_are_counted(tmp_path: Path) -> None:
     bad = ["{", "[]", "7", "null", {"prompt": 1, "reply": 2}, {"prompt": "", "reply": "x"}]
     bad += [{"conversations": "no"}, {"instances": [3], "instruction": "a"}, "[" * 5000]
+    bad += [{"conversations": [{"from": ["human"], "value": "a"}, {"from": {}, "value": "b"}]}]
+    bad += [{"messages": [{"role": "assistant", "content": "a"}, {"role": "user", "content": "b"}]}]
     path = written(tmp_path, *bad, {"prompt": PROMPT, "reply": REPLY})
     data = read_dialogues([path])
     assert (data.dialogues, data.skipped) == ((EXPECTED,), len(bad))

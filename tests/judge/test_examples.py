@@ -44,6 +44,14 @@ def test_the_picked_one_was_preferred_to_those_that_were_there(store: SessionSto
     assert ("b", "later") in pairs(examples_of(store))
 
 
+def test_a_reply_that_is_good_as_well_stands_above_later_ones_too(store: SessionStore) -> None:
+    a, b = replies(store, "q", "a", "b")
+    store.pick(b.id)
+    store.rate(b.id, 1)
+    store.add(a.session_id, Role.ASSISTANT, "later", parent_id=a.parent_id)
+    assert pairs(examples_of(store)) == [("b", "a"), ("b", "later")]
+
+
 def test_good_stands_above_unsaid_above_bad(store: SessionStore) -> None:
     a, _, c = replies(store, "q", "a", "b", "c")
     store.rate(a.id, -1)
@@ -70,7 +78,8 @@ def test_a_reply_by_hand_is_a_persons_and_preferred(store: SessionStore) -> None
     store.add(a.session_id, Role.ASSISTANT, "my reply", parent_id=a.parent_id, by_person=True)
     use = examples_of(store)
     [edit] = use.edits
-    assert (edit.person, edit.generated, edit.model_sha256) == ("my reply", "the reply", "f")
+    assert (edit.person, edit.generated) == ("my reply", "the reply")
+    assert (edit.model, edit.model_sha256) == ("m", "f")
     assert pairs(use) == [("my reply", "the reply")]
     assert use.written == 1
 

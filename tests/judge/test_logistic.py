@@ -74,6 +74,20 @@ def test_groups_are_never_on_both_sides() -> None:
     assert (seen == 1).all()
 
 
+def test_a_single_group_cannot_be_held_out() -> None:
+    with pytest.raises(ValueError, match="two groups"):
+        next(folds(["one"] * 8, 5, seed=1))
+
+
+def test_scores_that_say_nothing_give_each_the_chance_of_all() -> None:
+    """They point the wrong way around, so the best that can be said is the share of all."""
+    labels = numpy.arange(40) < 10
+    fitted = Calibration.fit(numpy.where(labels, 1.0, 3.0), labels)
+    assert fitted.slope == 0.0
+    chances = fitted.probability(numpy.array([-5.0, 0.0, 5.0]))
+    assert chances == pytest.approx([0.25] * 3, abs=0.03)
+
+
 def test_held_out_scores_of_noise_are_at_chance() -> None:
     """The labels are independent of the data: whoever sees the held-out ones would do better."""
     rng = numpy.random.default_rng(5)

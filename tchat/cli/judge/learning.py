@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tchat.judge.dialogues import Data
     from tchat.judge.examples import Use
     from tchat.judge.lesson import Trained
+    from tchat.paths import Paths
 
 NEEDED = (
     "name JSONL files of dialogues, one object a line with `prompt` and `reply`, or in the shape "
@@ -37,7 +38,7 @@ def train(
     rated, edited. The model replies to the prompts of the files, which takes a while; what it
     wrote is kept, so that a training that was interrupted goes on.
     """
-    from tchat.judge.dialogues import read_dialogues
+    from tchat.judge.dialogues import read_dialogues, skipped_words
     from tchat.judge.examples import Use
     from tchat.judge.lesson import require_enough
 
@@ -46,7 +47,9 @@ def train(
     learnt = use_of(console) if use else Use()
     if data is None:
         require_enough(learnt.edits, learnt.choices)
-    trained = at_bench(console, model, lambda bench: _train(bench, data, learnt))
+    elif data.skipped:
+        console.say(skipped_words(data.skipped))
+    trained = at_bench(console, model, lambda bench: _train(bench, console.paths, data, learnt))
     if as_json:
         heads = {"human": trained.human, "preference": trained.preference}
         print_json(
@@ -93,9 +96,9 @@ def use_of(console: Console) -> Use:
         return examples_of(store)
 
 
-def _train(bench: Bench, data: Data | None, use: Use) -> Trained:
-    from tchat.judge.lesson import Lesson
+def _train(bench: Bench, paths: Paths, data: Data | None, use: Use) -> Trained:
+    from tchat.judge.lesson import Lesson, use_with
 
-    name, sha256 = bench.facts.path.name, bench.facts.sha256
-    lesson = Lesson(bench.engine, bench.folder, name, sha256, data, use)
+    own = use_with(use, bench.facts, paths)
+    lesson = Lesson(bench.engine, bench.folder, bench.facts.path.name, data, own)
     return followed(bench, TimeLeft(), lesson.run())

@@ -64,9 +64,10 @@ def described(discriminator: Discriminator) -> Iterator[str]:
     yield f"model     {single_line(facts.model)}"
     if facts.kind == PREFERENCE:
         yield f"examples  {facts.examples[0]} choices"
-        told = f"{facts.accuracy:.0%} right" if facts.accuracy is not None else "not claimed"
-        more = "on choices that training never saw" if facts.accuracy else "it takes 30 choices"
-        yield f"quality   {told}: {more}"
+        told = "not claimed: it takes 30 choices about five different questions"
+        if facts.accuracy is not None:
+            told = f"{facts.accuracy:.0%} right: on choices that training never saw"
+        yield f"quality   {told}"
     else:
         yield from _quality(facts)
     yield f"layer     {discriminator.head.layer}"
@@ -77,7 +78,7 @@ def _quality(facts: Provenance) -> Iterator[str]:
     people, generated = facts.examples
     yield f"examples  {people} by people, {generated} by the model"
     if facts.quality is None:
-        yield "quality   not claimed: it takes 30 examples of each"
+        yield "quality   not claimed: it takes 30 examples of each, to five different prompts"
     else:
         quality = facts.quality
         yield f"AUC       {quality.auc:.3f} on examples that training never saw"

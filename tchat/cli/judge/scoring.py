@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from tchat.chat.pace import TimeLeft
 from tchat.cli.console import Console
 from tchat.cli.judge.bench import MODEL, Bench, at_bench
-from tchat.errors import UsageError
-from tchat.sanitize import printable_json
+from tchat.errors import DoesNotFit, UsageError
+from tchat.sanitize import decode_input, printable_json
 
 if TYPE_CHECKING:
     from tchat.judge.dialogues import Dialogue
+    from tchat.judge.head import Head
+    from tchat.judge.reader import Reader
 
 
 def score(
@@ -24,16 +26,17 @@ def score(
     model: str = MODEL,
 ) -> None:
     """Print one JSON object for each dialogue: the probability that a person wrote the reply."""
-    from tchat.judge.dialogues import parse_dialogues
+    from tchat.judge.dialogues import dialogues_of, skipped_words
 
     console: Console = ctx.obj
-    lines = _lines(console, file)
-    dialogues = [found for line in lines for found in parse_dialogues(line)]
+    dialogues, skipped = dialogues_of(_lines(console, file))
     if not dialogues:
         raise UsageError(
             "there is no dialogue to score",
             'give lines like {"prompt": "…", "reply": "…"} on standard input, or a file',
         )
+    if skipped:
+        console.say(skipped_words(skipped))
     at_bench(console, model, lambda bench: _score(bench, console, dialogues))
 
 
@@ -44,37 +47,47 @@ def _lines(console: Console, file: Path | None) -> list[str]:
         return list(read_lines(file))
     if console.stdin is None or console.stdin_is_terminal:
         return []
-    return console.stdin.read().decode("utf-8", "replace").splitlines()
+    lines = decode_input(console.stdin.read(), "the standard input").split("\n")
+    return [line for line in lines if line.strip()]
 
 
 def _score(bench: Bench, console: Console, dialogues: list[Dialogue]) -> None:
-    from tchat.engine.turns import ChatMessage
-    from tchat.judge.discriminator import load
+    from tchat.judge.discriminator import HUMAN
+    from tchat.judge.ranking import head_of
     from tchat.judge.reader import Reader
 
-    trained = load(bench.folder.human)
-    if trained is None:
-        raise UsageError(
-            f"no discriminator was trained for {bench.facts.path.name}",
-            "train one: tchat judge train FILE.jsonl",
-        )
+    head = head_of(HUMAN, bench.folder, bench.engine)
     shown = TimeLeft()
-    head = trained.head
     layers = [head.layer] if head.layer < bench.engine.blocks else []
     with Reader(bench.engine, layers) as reader:
         for index, dialogue in enumerate(dialogues):
             bench.status.show(shown.words("reading", index, len(dialogues)))
-            found = reader.read([ChatMessage("user", dialogue.prompt)], dialogue.reply)
-            if found is None:
-                return
-            row = {
-                "prompt": dialogue.prompt,
-                "reply": dialogue.reply,
-                "human": round(head.probability(found), 4),
-                "tokens": found.tokens,
-                "log_probability": round(found.log_probability, 4),
-                "distinct_2": round(found.distinct_2, 4),
-            }
+            row = _scored(reader, head, dialogue)
             bench.status.erase()
             console.out(printable_json(json.dumps(row, ensure_ascii=False)))
             console.flush()
+
+
+def _scored(reader: Reader, head: Head, dialogue: Dialogue) -> dict[str, Any]:
+    """The figures of a dialogue; without any where it is too long to be read.
+
+    Raises:
+        InterruptedError: The cancel flag was set.
+    """
+    from tchat.engine.turns import ChatMessage
+
+    row: dict[str, Any] = {"prompt": dialogue.prompt, "reply": dialogue.reply}
+    try:
+        found = reader.read([ChatMessage("user", dialogue.prompt)], dialogue.reply)
+    except DoesNotFit as error:
+        return row | {"human": None, "error": error.message}
+    if found is None:
+        if reader.stopped:
+            raise InterruptedError
+        return row | {"human": None, "error": "the reply has no token"}
+    return row | {
+        "human": round(head.probability(found), 4),
+        "tokens": found.tokens,
+        "log_probability": round(found.log_probability, 4),
+        "distinct_2": round(found.distinct_2, 4),
+    }

@@ -1,0 +1,127 @@
+"""What the generator writes and the reader reads for a training, with the tiny model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+import numpy
+import pytest
+
+from tchat.engine.adapters import ControlVector
+from tchat.engine.engine import Engine
+from tchat.engine.events import Finished
+from tchat.engine.options import EngineOptions
+from tchat.engine.turns import ChatMessage
+from tchat.errors import UsageError
+from tchat.judge.dialogues import Dialogue
+from tchat.judge.examples import Edit, Use
+from tchat.judge.generations import Generations
+from tchat.judge.lesson import use_with
+from tchat.judge.matching import Pair
+from tchat.judge.reader import Reader
+from tchat.judge.training import Examples, read_pairs, train, write_pairs, write_replies
+from tchat.models.facts import read_facts
+from tchat.paths import user_paths
+from tchat.settings import Sampling
+from tests.judge.synthetic import LAYERS, features
+
+T = TypeVar("T")
+PROMPTS = ["How do you mend a kettle?", "Where is the harbour?"]
+TOO_LONG = "word " * 5000
+
+
+def result(work: Iterator[object]) -> object:
+    while True:
+        try:
+            next(work)
+        except StopIteration as ended:
+            return ended.value
+
+
+def engine_of(path: Path, control: tuple[ControlVector, ...] = ()) -> Engine:
+    options = EngineOptions(path=path, template=read_facts(path).chat_template, threads=1)
+    engine = Engine(replace(options, control=control, ctx_size=1024))
+    list(engine.load())
+    return engine
+
+
+@pytest.fixture(scope="module")
+def engine(tiny_model: Path) -> Iterator[Engine]:
+    opened = engine_of(tiny_model)
+    yield opened
+    opened.close()
+
+
+def written(engine: Engine, path: Path) -> list[str | None]:
+    kept = Generations(path)
+    result(write_replies(engine, PROMPTS, range(1), kept))
+    return [kept.get(prompt, 0) for prompt in PROMPTS]
+
+
+def said(engine: Engine) -> str:
+    greedy = Sampling(temp=0, max_tokens=16)
+    *_, last = engine.generate([ChatMessage("user", PROMPTS[0])], greedy)
+    assert isinstance(last, Finished)
+    return last.text
+
+
+def test_replies_to_learn_from_are_the_unsteered_models(
+    engine: Engine, tiny_model: Path, tmp_path: Path
+) -> None:
+    """Also where a control vector is the model's default; that is in force again afterwards."""
+    rng = numpy.random.default_rng(0)
+    vector = ControlVector(Path("v"), 64, {1: (50 * rng.normal(size=64)).tolist()})
+    steered = engine_of(tiny_model, (vector,))
+    try:
+        before = said(steered)
+        assert written(steered, tmp_path / "a.jsonl") == written(engine, tmp_path / "b.jsonl")
+        assert said(steered) == before != said(engine)
+    finally:
+        steered.close()
+
+
+def test_what_does_not_fit_is_left_out_and_the_rest_is_learnt_from(
+    engine: Engine, tmp_path: Path
+) -> None:
+    kept = Generations(tmp_path / "kept.jsonl")
+    dialogues = [Dialogue(prompt, "I would ask my aunt. " * 12) for prompt in (*PROMPTS, TOO_LONG)]
+    pairs = result(write_pairs(engine, dialogues, kept))
+    assert isinstance(pairs, list)
+    assert TOO_LONG not in {pair.prompt for pair in pairs}
+    assert kept.get(TOO_LONG, 0) is None
+    given = [Pair(p, "one two three", 3, "four five six", 3) for p in (*PROMPTS, TOO_LONG)]
+    with Reader(engine) as reader:
+        examples = result(read_pairs(reader, given))
+    assert isinstance(examples, Examples)
+    assert examples.prompts == (PROMPTS[0], PROMPTS[0], PROMPTS[1], PROMPTS[1])
+    assert examples.people.tolist() == [True, False, True, False]
+
+
+def examples_to(prompts: int) -> Examples:
+    rng = numpy.random.default_rng(1)
+    people = numpy.arange(64) % 2 == 0
+    asked = tuple(f"p{index // 2 % prompts}" for index in range(64))
+    return Examples(tuple(features(rng, 2.0 * each) for each in people), people, asked, "")
+
+
+def test_replies_to_a_single_prompt_are_refused_and_to_few_claim_no_quality() -> None:
+    with pytest.raises(UsageError, match="all replies are to one prompt"):
+        train(examples_to(1), LAYERS, model="m", fingerprint="f")
+    few = train(examples_to(3), LAYERS, model="m", fingerprint="f")
+    assert few.provenance.quality is None
+    several = train(examples_to(8), LAYERS, model="m", fingerprint="f")
+    assert several.provenance.quality is not None
+
+
+def test_only_what_this_model_wrote_is_its_own_to_learn_from(tiny_model: Path) -> None:
+    def edit(model: str, sha256: str = "") -> Edit:
+        return Edit((), "mine", "the model's", model, sha256)
+
+    given = (edit(str(tiny_model)), edit("starter"), edit("no such model"), edit("x", "5" * 64))
+    facts, paths = read_facts(tiny_model), user_paths()
+    assert use_with(Use(edits=given), facts, paths).edits == given[:1]
+    hashed = replace(facts, sha256="5" * 64)
+    assert use_with(Use(edits=given), hashed, paths).edits == given[3:]
