@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,11 +14,11 @@ from tchat.errors import UsageError
 from tchat.judge.features import PLAIN
 from tchat.judge.head import Head, Quality
 from tchat.judge.logistic import Calibration, Linear
-from tchat.judge.npz import DamagedError, read_arrays, write_arrays
+from tchat.judge.npz import read_arrays, write_arrays
 from tchat.sanitize import single_line
 
 FORMAT = 1
-LARGEST = 16 << 20  # bytes, unpacked; a head of the widest model there is takes half a megabyte
+LATEST = 1e11  # seconds since the epoch: the year 5138, before which every calendar works
 HUMAN, PREFERENCE = "human", "preference"
 _ARRAYS = ("center", "spread", "weights")
 
@@ -80,10 +81,10 @@ def load(path: Path) -> Discriminator | None:
         UsageError: The file is damaged, or not one of ours.
     """
     try:
-        return _discriminator(*read_arrays(path, LARGEST))
+        return _discriminator(*read_arrays(path))
     except FileNotFoundError:
         return None
-    except (DamagedError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         raise UsageError(
             f"{single_line(path.name)} is no discriminator of tchat, or damaged",
             "train it anew: tchat judge train",
@@ -100,27 +101,42 @@ def _discriminator(facts: dict[str, Any], arrays: Mapping[str, Any]) -> Discrimi
         raise ValueError("no numbers")
     if not (spread > 0).all():
         raise ValueError("no spread")
-    if facts.pop("format") != FORMAT or facts["kind"] not in (HUMAN, PREFERENCE):
+    if facts["format"] != FORMAT or facts["kind"] not in (HUMAN, PREFERENCE):
         raise ValueError("unknown format")
-    quality = facts.pop("quality")
     head = Head(
-        int(facts.pop("layer")),
+        int(facts["layer"]),
         center,
         spread,
-        Linear(weights, float(facts.pop("bias"))),
-        Calibration(float(facts.pop("slope")), float(facts.pop("offset"))),
+        Linear(weights, _finite(facts["bias"])),
+        Calibration(_finite(facts["slope"]), _finite(facts["offset"])),
     )
-    layers = {int(layer): float(value) for layer, value in facts.pop("layers").items()}
-    yes, no = facts.pop("examples")
-    provenance = Provenance(
+    return Discriminator(head, _provenance(facts))
+
+
+def _provenance(facts: Mapping[str, Any]) -> Provenance:
+    yes, no = facts["examples"]
+    created_at = _finite(facts["created_at"])
+    if not 0 <= created_at < LATEST:
+        raise ValueError("no time")
+    return Provenance(
         model=str(facts["model"]),
         fingerprint=str(facts["fingerprint"]),
         data=str(facts["data"]),
         examples=(int(yes), int(no)),
-        quality=Quality(**quality) if quality else None,
-        layers=layers,
-        created_at=float(facts["created_at"]),
-        accuracy=None if facts["accuracy"] is None else float(facts["accuracy"]),
+        quality=None if facts["quality"] is None else _quality(**facts["quality"]),
+        layers={int(layer): _finite(value) for layer, value in facts["layers"].items()},
+        created_at=created_at,
+        accuracy=None if facts["accuracy"] is None else _finite(facts["accuracy"]),
         kind=str(facts["kind"]),
     )
-    return Discriminator(head, provenance)
+
+
+def _quality(auc: Any, calibration_error: Any, positive: Any, negative: Any) -> Quality:
+    return Quality(_finite(auc), _finite(calibration_error), int(positive), int(negative))
+
+
+def _finite(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError("no number")
+    return number

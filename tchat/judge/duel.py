@@ -199,6 +199,8 @@ class Duel:
         Raises:
             InterruptedError: The user stopped it; the last state yielded can be resumed.
         """
+        if state.over == _all_played(len(state.rounds) - 1):
+            state = replace(state, over="")  # more may be wanted by now
         if not state.rounds:
             best = _best(self._heads(state))
             first = self._judged(best, self._before(best, state), self._own, state, 0)
@@ -208,7 +210,7 @@ class Duel:
             state = yield from self._round(state)
             yield state
         if not state.over:
-            state = replace(state, over=f"all {self._rules.rounds} rounds are played")
+            state = replace(state, over=_all_played(self._rules.rounds))
             yield state
         return state
 
@@ -230,6 +232,10 @@ class Duel:
             replay += replies
             costs = Costs.of(self._own, replies)
             broken = self._rules.guard.broken(costs)
+            if not replies:
+                search.note(allowed=False, used=1.0)
+                attempts.append(Attempt(self._strength(tried), 0.0, costs, broken))
+                continue
             scores = best.head.scores(matrix([r.features for r in replies], best.head.layer))
             # Beyond people's own score there is nothing to gain.
             gained = _mean(scores) >= _mean(best.held_out[: len(self._table.people)])
@@ -351,6 +357,10 @@ class Duel:
             for layer, direction in steering.directions.items()
         ]
         return float(numpy.linalg.norm(shares)) if shares else 0.0
+
+
+def _all_played(rounds: int) -> str:
+    return f"all {rounds} rounds are played"
 
 
 def _best(heads: Mapping[int, FittedHead]) -> FittedHead:

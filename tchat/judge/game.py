@@ -31,6 +31,7 @@ from tchat.judge.training import (
     FEWEST_TO_FIT,
     TEMPERATURE,
     Working,
+    enough_to_claim,
     write_pairs,
     write_replies,
 )
@@ -144,13 +145,16 @@ class Game:
         """Play, from where an interrupted game of this name and these data was left.
 
         Raises:
-            UsageError: There are too few replies to play with.
+            UsageError: There are too few replies to play with, or the game of this name was played
+                with others.
             InterruptedError: The engine's cancel flag was set; playing again goes on.
         """
         pairs = yield from write_pairs(self._engine, self._data.dialogues, self._kept)
-        if len(pairs) < FEWEST_TO_FIT:
+        about = len({pair.prompt for pair in pairs})
+        if len(pairs) < FEWEST_TO_FIT or about < 2:
             raise UsageError(
-                f"{len(pairs)} pairs of replies of like length are too few for a game",
+                f"{len(pairs)} pairs of replies of like length, to {about} different prompts, are "
+                "too few for a game",
                 f"give at least {FEWEST} replies by people: tchat judge duel --data FILE",
             )
         prompts = [dialogue.prompt for dialogue in self._data.dialogues]
@@ -294,9 +298,10 @@ def divided(pairs: Sequence[Pair], prompts: Sequence[str], seed: int) -> Sides:
         )
         for part in range(3)
     ]
-    if min(len(part.pairs) for part in parts[:2]) < FEWEST:
-        return Sides(Part(tuple(pairs), tuple(names)))
-    return Sides(*parts)
+    spare = all(
+        enough_to_claim(len(part.pairs), (pair.prompt for pair in part.pairs)) for part in parts[:2]
+    )
+    return Sides(*parts) if spare and parts[2].pairs else Sides(Part(tuple(pairs), tuple(names)))
 
 
 def fit_outsider(people: Sequence[Reply], plain: Sequence[Reply], layers: Sequence[int]) -> Head:

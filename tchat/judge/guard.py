@@ -82,10 +82,12 @@ class Costs:
         """Compare all replies to the prompts that both answer, prompt by prompt.
 
         Prompts differ more than steering does, so the same ones are compared, and the error is
-        that of having drawn just these.
+        that of having drawn just these. Where there is no such prompt, nothing was written.
         """
         both = {reply.prompt for reply in own} & {reply.prompt for reply in steered}
         prompts = sorted(both)
+        if not prompts:
+            return cls(length=Ratio(0.0))
         before, after = _by_prompt(own, prompts), _by_prompt(steered, prompts)
         rng = numpy.random.default_rng(0)
         draws = rng.integers(len(prompts), size=(_RESAMPLES, len(prompts)))

@@ -1,23 +1,39 @@
-"""Arrays and facts in one file: NumPy's npz, never with pickles, whole or not at all."""
+"""Arrays and facts in one file: NumPy's npz, never with pickles, whole or not at all.
+
+The arrays are stored as they are, so that a file unpacks to no more than its own size.
+"""
 
 from __future__ import annotations
 
 import io
 import json
 import os
+import tokenize
 import zipfile
-import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy
 
+from tchat.errors import StorageError
 from tchat.paths import private_folder
 
 _FACTS = "facts"
-# What else the standard library's reader of archives raises for damaged ones.
-_FAILURES = (zipfile.BadZipFile, NotImplementedError, RuntimeError, zlib.error)
+# What the readers of archives, of arrays and of JSON raise for damaged ones.
+_FAILURES = (
+    zipfile.BadZipFile,
+    tokenize.TokenError,
+    OSError,
+    EOFError,
+    ValueError,
+    TypeError,
+    KeyError,
+    OverflowError,
+    RuntimeError,  # as well as NotImplementedError and RecursionError
+    MemoryError,  # an array that says it is larger than the machine
+)
 
 
 class DamagedError(ValueError):
@@ -25,41 +41,61 @@ class DamagedError(ValueError):
 
 
 def write_arrays(path: Path, facts: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
-    """Write a file with mode 0600 in a private folder; ``facts`` become JSON."""
+    """Write a file with mode 0600 in a private folder; ``facts`` become JSON.
+
+    Raises:
+        StorageError: It cannot be written; what was there before is as it was.
+    """
     buffer = io.BytesIO()
     encoded = numpy.frombuffer(json.dumps(facts).encode(), dtype=numpy.uint8)
     numpy.savez(buffer, allow_pickle=False, **arrays, **{_FACTS: encoded})
     private_folder(path.parent)
+    with whole(path) as partial:
+        descriptor = os.open(partial, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(buffer.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Another path to write to, which takes the place of ``path`` when all is written.
+
+    Raises:
+        StorageError: It cannot be written; what was there before is as it was.
+    """
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    descriptor = os.open(partial, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(buffer.getvalue())
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    try:
+        yield partial
+        partial.replace(path)
+    except OSError as error:
+        raise StorageError(
+            f"cannot write {path}: {error.strerror or error}",
+            "free some space or check the permissions",
+        ) from error
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
-def read_arrays(path: Path, most: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The facts and the arrays of a file; nothing is unpacked before its size is known.
-
-    Args:
-        path: What `write_arrays` wrote.
-        most: Bytes that it may unpack to.
+def read_arrays(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The facts and the arrays of a file.
 
     Raises:
         FileNotFoundError: There is no such file.
-        DamagedError: It is damaged, or larger than that.
+        DamagedError: It is not what `write_arrays` wrote.
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            if sum(member.file_size for member in archive.infolist()) > most:
-                raise DamagedError("too large")
+            if any(each.compress_type != zipfile.ZIP_STORED for each in archive.infolist()):
+                raise DamagedError("compressed")
         with numpy.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         facts = json.loads(bytes(arrays.pop(_FACTS)))
     except FileNotFoundError:
         raise
-    except (*_FAILURES, OSError, ValueError, TypeError, KeyError, EOFError) as error:
+    except _FAILURES as error:
         raise DamagedError(str(error)) from error
     if not isinstance(facts, dict):
         raise DamagedError("no facts")

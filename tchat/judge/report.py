@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ control vector that is added to the hidden states while the model writes: advers
 a frozen model at inference time. Large chat models are not trained as generative adversarial
 networks, and this is none.
 """
+_SPECIAL = re.compile(r"(^[ \t]*)([-+=])|([\\`*_\[\]<>#|&~$])", re.MULTILINE)
 _SAMPLES, _SHOWN = 4, 600  # replies, and characters of each
 
 
@@ -88,7 +90,7 @@ def write_report(
         *(_sample(*pair) for pair in samples[:_SAMPLES]),
         "## Provenance\n",
         *(
-            f"- {single_line(name)}: {single_line(value, 500)}"
+            f"- {_escaped(single_line(name))}: {_escaped(single_line(value, 500))}"
             for name, value in provenance.entries
         ),
     ]
@@ -157,7 +159,7 @@ def _verdict(verdict: Verdict | None) -> str:
 def _sample(before: Reply, after: Reply) -> str:
     return "\n\n".join(
         (
-            f"### {single_line(before.prompt, 200)}",
+            f"### {_escaped(single_line(before.prompt, 200))}",
             f"Before:\n\n{_quoted(before.text)}",
             f"After:\n\n{_quoted(after.text)}\n",
         )
@@ -166,4 +168,9 @@ def _sample(before: Reply, after: Reply) -> str:
 
 def _quoted(text: str) -> str:
     shown = text if len(text) <= _SHOWN else text[:_SHOWN] + " …"
-    return "\n".join(f"> {line}" for line in printable(shown).splitlines())
+    return "\n".join(f"> {line}" for line in _escaped(printable(shown)).splitlines())
+
+
+def _escaped(text: str) -> str:
+    """``text`` so that Markdown shows it as it is: no link, picture, heading or HTML of its own."""
+    return _SPECIAL.sub(r"\1\\\2\3", text)

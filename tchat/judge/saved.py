@@ -13,12 +13,11 @@ from tchat.errors import UsageError
 from tchat.judge.duel import Attempt, Round, State
 from tchat.judge.features import Features
 from tchat.judge.guard import Costs, Health, Ratio, Reply
-from tchat.judge.npz import DamagedError, read_arrays, write_arrays
+from tchat.judge.npz import read_arrays, write_arrays
 from tchat.judge.steering import Steering
 from tchat.sanitize import single_line
 
 FORMAT = 3
-LARGEST = 1 << 30  # bytes, unpacked; a reply takes some 30 kB
 
 
 def save_state(state: State, path: Path, *, key: str) -> None:
@@ -47,16 +46,19 @@ def load_state(path: Path, *, key: str) -> State | None:
     """The state of a game that was played with the same ``key``; None when there is none.
 
     Raises:
-        UsageError: The file is damaged.
+        UsageError: The file is damaged, or of a game that was played with something else.
     """
     try:
-        facts, arrays = read_arrays(path, LARGEST)
+        facts, arrays = read_arrays(path)
         if facts["format"] != FORMAT or facts["key"] != key:
-            return None
+            raise UsageError(
+                f"the game {single_line(path.parent.name)} was played with other replies or rules",
+                f"choose another --name, or remove {single_line(str(path.parent))}",
+            )
         return _state(facts, arrays)
     except FileNotFoundError:
         return None
-    except (DamagedError, ValueError, TypeError, KeyError, IndexError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
         raise UsageError(
             f"{single_line(path.name)} is no game of tchat, or damaged",
             "begin anew with another --name, or remove it",

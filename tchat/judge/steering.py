@@ -6,7 +6,6 @@ llama.cpp's ``llama-cvector-generator``.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy
 
 from tchat.engine.adapters import ControlVector
 from tchat.judge.logistic import Vector
+from tchat.judge.npz import whole
 from tchat.paths import private_folder
 
 ARCHITECTURE = "controlvector"
@@ -59,18 +59,20 @@ def write_control_vector(steering: Steering, path: Path, *, architecture: str) -
         steering: At least one direction.
         path: Where to.
         architecture: Of the model that it is for, for example ``llama``.
+
+    Raises:
+        StorageError: It cannot be written.
     """
     import gguf
 
     private_folder(path.parent)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    writer: Any = gguf.GGUFWriter(partial, ARCHITECTURE)
-    writer.add_string(f"{ARCHITECTURE}.model_hint", architecture)
-    writer.add_uint32(f"{ARCHITECTURE}.layer_count", max(steering.directions))
-    for layer, direction in sorted(steering.directions.items()):
-        writer.add_tensor(f"direction.{layer}", direction.astype(numpy.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    partial.replace(path)
+    with whole(path) as partial:
+        writer: Any = gguf.GGUFWriter(partial, ARCHITECTURE)
+        writer.add_string(f"{ARCHITECTURE}.model_hint", architecture)
+        writer.add_uint32(f"{ARCHITECTURE}.layer_count", max(steering.directions))
+        for layer, direction in sorted(steering.directions.items()):
+            writer.add_tensor(f"direction.{layer}", direction.astype(numpy.float32))
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()

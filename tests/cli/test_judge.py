@@ -63,6 +63,16 @@ def test_from_training_to_scores(data: Path, model: list[str]) -> None:
     assert [row["prompt"] for row in rows] == [row["prompt"] for row in dialogues(4)]
     assert all(0 <= row["human"] <= 1 for row in rows)
 
+    # A line separator within JSON ends no line; what cannot be scored is told, the rest is scored.
+    apart = json.dumps({"prompt": "a", "reply": "one\u2028two"}, ensure_ascii=False).encode()
+    long = json.dumps({"prompt": "b", "reply": "c", "more": 1}).replace("b", "b " * 4000).encode()
+    scored = tchat("judge", "score", *model, stdin=b"\n".join([b"{", apart, long, people]))
+    assert (scored.code, scored.err.count("1 line holds no dialogue")) == (0, 1)
+    first, unread, *others = [json.loads(line) for line in scored.out.split("\n") if line]
+    assert (first["reply"], first["human"] is not None) == ("one\u2028two", True)
+    assert (unread["human"], "exceeds" in unread["error"]) == (None, True)
+    assert others == rows
+
 
 def test_use_is_learnt_from_and_goes_with_its_session(model: list[str], home: Path) -> None:
     """Chats in which short replies were picked, and each was followed by one by hand."""
@@ -123,6 +133,14 @@ def test_a_game_gives_a_report_and_goes_on_where_it_was(
         assert vector in tchat("judge", "use", "duel", *model).out
     again = tchat(*words, "--rounds", "1")
     assert again.out.splitlines()[-1] == first.out.splitlines()[-1]
+    data.write_text(json.dumps({"prompt": "odd", "answer": "row"}) + "\n" + data.read_text())
+    odd = tchat(*words, "--rounds", "1")  # the same dialogues, so the same game
+    assert (odd.code, odd.out) == (0, again.out)
+    assert odd.err == "tchat: 1 line holds no dialogue and had no part in this\n"
+    kept = report.read_bytes()
+    other = tchat(*words, "--rounds", "1", "--seed", "7")
+    assert (other.code, "the game duel was played with other" in other.err) == (2, True)
+    assert report.read_bytes() == kept
 
 
 def test_a_game_is_the_models_default_until_it_is_off(model: list[str], home: Path) -> None:
@@ -173,12 +191,18 @@ def test_ctrl_c_keeps_what_was_written(data: Path, model: list[str], home: Path)
         (["judge", "score"], 2, "no dialogue to score"),
         (["judge", "train", "{few}"], 2, "too few to learn from"),
         (["judge", "duel", "--data", "{few}"], 2, "too few for a game"),
+        (["judge", "duel", "--data", "none.jsonl"], 2, "none.jsonl cannot be read"),
+        (["judge", "duel", "--data", "{here}"], 2, "cannot be read"),
+        (["judge", "duel", "--data", "{here}/same.jsonl"], 2, "to 1 different prompts"),
+        (["judge", "train", "{here}/same.jsonl"], 2, "all replies are to one prompt"),
         (["judge", "duel", "--data", "{few}", "--name", "../x"], 2, "cannot be called"),
         (["judge", "duel", "--data", "{few}", "--rounds", "0"], 2, "rounds"),
         (["judge", "show", "-m", "none.gguf"], 3, "none.gguf"),
         (["judge", "use", "none"], 2, "no control vector of a game called none"),
         (["judge", "use", "../x"], 2, "cannot be called"),
         (["judge", "use", "x", "--off"], 2, "exclude each other"),
+        (["judge", "use", "x", "--scale", "nan"], 2, "--scale is a number"),
+        (["judge", "use", "--scale", "2"], 2, "name the game"),
     ],
 )
 def test_what_cannot_be_done_is_one_line(
@@ -186,11 +210,25 @@ def test_what_cannot_be_done_is_one_line(
 ) -> None:
     few = tmp_path / "few.jsonl"
     few.write_text(json.dumps(dialogues(1)[0]), encoding="utf-8")
-    call = [word.replace("{few}", str(few)) for word in words]
+    same = [row | {"prompt": "always the same"} for row in dialogues(40)]
+    (tmp_path / "same.jsonl").write_text("\n".join(map(json.dumps, same)), encoding="utf-8")
+    call = [word.replace("{few}", str(few)).replace("{here}", str(tmp_path)) for word in words]
     ran = tchat(*call, *([] if "-m" in call else model))
     assert (ran.code, ran.out) == (code, "")
     assert said in ran.err
     assert ran.err.count("\n") == 1
+
+
+def test_a_game_takes_as_many_prompts_here_as_on_the_screen() -> None:
+    from tchat.cli.judge.duelling import duel
+    from tchat.judge.game import Plan
+
+    plan, flags = Plan("x"), duel.__kwdefaults__
+    assert {name: flags[name].default for name in ("rounds", "batch", "seed")} == {
+        "rounds": plan.rounds,
+        "batch": plan.batch,
+        "seed": plan.seed,
+    }
 
 
 def test_scores_need_a_training(model: list[str]) -> None:

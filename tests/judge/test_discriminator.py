@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import pickle
 import random
 import zipfile
@@ -76,6 +77,45 @@ def test_a_file_with_other_content_is_refused(
     path = tmp_path / "head.npz"
     save(trained, path)
     rewritten(path, **changed)
+    refused(path)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"layer": float("inf")},
+        {"bias": float("nan")},
+        {"slope": float("inf")},
+        {"created_at": 1e300},
+        {"created_at": -1e300},
+        {"accuracy": float("nan")},
+        {"quality": {"auc": "high", "calibration_error": 0.1, "positive": 1, "negative": 1}},
+        {"quality": {"auc": 0.9}},
+        {"quality": 7},
+        {"layers": [1]},
+        {"examples": 3},
+        {"kind": ["human"]},
+    ],
+)
+def test_a_file_with_other_facts_is_refused(
+    trained: Discriminator, tmp_path: Path, changed: dict[str, object]
+) -> None:
+    path = tmp_path / "head.npz"
+    save(trained, path)
+    with numpy.load(path) as file:
+        facts = json.loads(bytes(file["facts"]))
+    encoded = json.dumps(facts | changed).encode()
+    rewritten(path, facts=numpy.frombuffer(encoded, dtype=numpy.uint8))
+    refused(path)
+
+
+def test_an_array_that_says_it_is_larger_than_the_machine_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "head.npz"
+    buffer = io.BytesIO()
+    header = {"descr": "<f8", "fortran_order": False, "shape": (1 << 58,)}
+    numpy.lib.format.write_array_header_1_0(buffer, header)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("center.npy", buffer.getvalue())
     refused(path)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy
@@ -15,6 +16,7 @@ from tchat.judge.guard import Costs, Guard, Health, Ratio, Reply
 from tchat.judge.line_search import ENOUGH, TRIES, LineSearch
 from tchat.judge.report import Provenance, write_report
 from tchat.judge.saved import load_state, save_state
+from tchat.judge.steering import Steering
 from tests.judge.synthetic import features
 from tests.judge.table import Puppet, plain, table
 
@@ -139,10 +141,36 @@ def test_an_interrupted_game_goes_on_as_if_it_never_was(tmp_path: Path, after: i
     assert end.steering.directions[1] == pytest.approx(whole.steering.directions[1])
 
 
-def test_a_game_of_other_rules_is_not_resumed(tmp_path: Path) -> None:
-    save_state(played(Puppet()), tmp_path / "game.npz", key="k")
-    assert load_state(tmp_path / "game.npz", key="another") is None
+def test_a_game_of_other_rules_is_neither_resumed_nor_lost(tmp_path: Path) -> None:
+    save_state(played(Puppet()), tmp_path / "warm" / "game.npz", key="k")
+    with pytest.raises(UsageError, match="the game warm was played with other") as caught:
+        load_state(tmp_path / "warm" / "game.npz", key="another")
+    assert "choose another --name" in str(caught.value)
     assert load_state(tmp_path / "none.npz", key="k") is None
+
+
+def test_a_game_that_was_played_to_its_end_goes_on_when_more_rounds_are_wanted() -> None:
+    one, three = (Rules((1,), rounds=count, batch=40) for count in (1, 3))
+    ended = played(Puppet(price=0.2), one)
+    assert ended.over == "all 1 rounds are played"
+    assert played(Puppet(price=0.2), one, ended) == ended
+    on, whole = played(Puppet(price=0.2), three, ended), played(Puppet(price=0.2), three)
+    assert len(on.rounds) == 4
+    assert (on.rounds, on.over) == (whole.rounds, whole.over)
+
+
+class Silent(Puppet):
+    """Says nothing when it is pushed."""
+
+    def write(self, prompts: Sequence[str], steering: Steering, seed: int) -> Iterator[Reply]:
+        self.asked.append((seed, 1.0))
+        return iter(())
+
+
+def test_a_step_that_leaves_nothing_to_say_is_not_made() -> None:
+    end = played(Silent())
+    assert end.steering.directions == {}
+    assert end.over == "no allowed step helps (length 0.00x)"
 
 
 @pytest.mark.parametrize("keep", [0, 1, 0.5, 0.99])

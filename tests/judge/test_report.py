@@ -1,12 +1,17 @@
-"""What a report says of a verdict."""
+"""What a report says of a verdict, and what it makes of untrusted text."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy
 import pytest
 
-from tchat.judge.game import fit_outsider, verdict_of
+from tchat.judge.duel import State
+from tchat.judge.game import Sides, divided, fit_outsider, verdict_of
 from tchat.judge.guard import Reply
+from tchat.judge.matching import Pair
+from tchat.judge.report import Provenance, write_report
 from tests.judge.synthetic import LAYERS, features
 
 
@@ -25,3 +30,33 @@ def test_a_verdict_tells_a_gain_from_chance() -> None:
     assert same.words.endswith("which may be chance)")
     expected = (same.before * (1 - same.before) / 80 + same.after * (1 - same.after) / 40) ** 0.5
     assert same.error == pytest.approx(expected)
+
+
+HOSTILE = "\x1b[31m# not a heading\n---\n<img src=http://a/b.png> ![x](http://a) `c` **d** | \u202e"
+
+
+def test_a_report_shows_untrusted_text_as_it_is(tmp_path: Path) -> None:
+    """No link, picture, markup or control of a prompt, a reply or a file name is in force."""
+    made = features(numpy.random.default_rng(1))
+    pair = (Reply(HOSTILE, "plain", made), Reply(HOSTILE, HOSTILE, made))
+    facts = Provenance((("model", "a|b<script>.gguf"),))
+    text = write_report(tmp_path, State(), None, [pair], facts).read_text(encoding="utf-8")
+    shown = text[text.index("## Replies") :]
+    assert "\\<img src=http://a/b.png\\> !\\[x\\](http://a) \\`c\\` \\*\\*d\\*\\*" in shown
+    assert "\n> \\---\n" in shown
+    assert "a\\|b\\<script\\>.gguf" in shown
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+    assert "<script" not in text.replace("\\<script", "")
+
+
+def pairs_to(prompts: int, count: int) -> list[Pair]:
+    return [Pair(f"p{n % prompts}", f"a{n}", 20, f"b{n}", 20) for n in range(count)]
+
+
+def test_data_to_few_prompts_are_not_spared_for_an_outsider() -> None:
+    many, few = pairs_to(100, 100), pairs_to(5, 200)
+    assert divided(many, [p.prompt for p in many], 0).outside.pairs
+    sides = divided(few, [p.prompt for p in few], 0)
+    assert sides == Sides(sides.game)
+    assert len(sides.game.pairs) == 200

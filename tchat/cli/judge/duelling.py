@@ -25,7 +25,7 @@ def duel(
     data: list[Path] = typer.Option(None, "--data", help="JSONL of dialogues; repeatable"),
     rounds: int = typer.Option(6, "--rounds", min=1, max=100, help="Rounds at the most"),
     batch: int = typer.Option(
-        48, "--batch", min=2, max=512, help="Prompts that each step is tried on"
+        72, "--batch", min=2, max=512, help="Prompts that each step is tried on"
     ),
     name: str = typer.Option("duel", "--name", help="What the game and its vector are called"),
     seed: int = typer.Option(0, "--seed", min=0, help="Of prompts, replies and divisions"),
@@ -36,13 +36,15 @@ def duel(
     The result is a control vector; the weights stay as they are. A game that was interrupted goes
     on where it was.
     """
-    from tchat.judge.dialogues import read_dialogues
+    from tchat.judge.dialogues import read_dialogues, skipped_words
     from tchat.judge.game import Plan
 
     console: Console = ctx.obj
     if not data:
         raise UsageError("there are no replies by people to play with", f"--data: {NEEDED}")
     dialogues = read_dialogues(data)
+    if dialogues.skipped:
+        console.say(skipped_words(dialogues.skipped))
     plan = Plan(name, rounds=rounds, batch=batch, seed=seed)
     played = at_bench(console, model, lambda bench: _play(bench, console, dialogues, plan))
     _tell(console, played)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,8 @@ def use(
     console: Console = ctx.obj
     if off and name:
         raise UsageError("a NAME and --off exclude each other", "leave one out")
+    if scale != 1.0 and not (name and math.isfinite(scale)):
+        raise UsageError("--scale is a number, on the vector of a game", "name the game before it")
     settings = settings_with(console, model)
     path = resolve(settings.model, console.paths, console.environ)
     key = own_key(SETTING)
