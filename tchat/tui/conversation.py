@@ -101,7 +101,7 @@ class Conversation(StoredMessages):
     async def close(self) -> None:
         """Stop what is running, store what is only in memory, and free the model."""
         self._closed = True
-        self._interrupt()
+        self.stop()
         await self._engine.run(self._chat.close)
         self._engine.close()
         await self._try_to_store()
@@ -112,7 +112,7 @@ class Conversation(StoredMessages):
 
     def stream(self, act: Act) -> AsyncIterator[list[Event]]:
         """Do something with the chat; yields its events in batches."""
-        self._interrupt()
+        self.stop()
 
         def begin() -> Iterator[Event]:
             self.cancel.clear()
@@ -123,11 +123,17 @@ class Conversation(StoredMessages):
     async def work(
         self, begin: Callable[[Chat], Iterator[Any]], told: Callable[[Any], object]
     ) -> None:
-        """Do something long with the model; ``told`` gets each event, on the event loop."""
-        self._interrupt()
-        loop = asyncio.get_running_loop()
+        """Do something long with the model; ``told`` gets each event, on the event loop.
+
+        Raises:
+            InterruptedError: It was stopped, or something else was asked for, before it began.
+        """
+        self.stop()
+        loop, asked = asyncio.get_running_loop(), self._asked
 
         def work() -> None:
+            if self._asked != asked:
+                raise InterruptedError
             self.cancel.clear()
             for event in begin(self._chat):
                 loop.call_soon_threadsafe(told, event)
@@ -159,7 +165,7 @@ class Conversation(StoredMessages):
                 told(event)
 
         def read() -> None:
-            self.cancel.clear()  # `_interrupt` counts first: what it stops is not going
+            self.cancel.clear()  # `stop` counts first: what it stops is not going
             if going():
                 for event in self._chat.read_ahead(draft, going):
                     loop.call_soon_threadsafe(tell, event)
@@ -170,7 +176,7 @@ class Conversation(StoredMessages):
         """Stop reading ahead, soon; what was read is kept for as long as it may be of use."""
         self._ahead += 1
 
-    def _interrupt(self) -> None:
+    def stop(self) -> None:
         """Stop what the engine does, at once."""
         self._asked += 1
         self.cancel.set()
@@ -273,7 +279,7 @@ class Conversation(StoredMessages):
 
     async def _leave(self) -> None:
         """Stop what runs; keep what could not be stored for another try."""
-        self._interrupt()
+        self.stop()
         await self._engine.run(lambda: None)
         if self._store.failure is not None:
             self._unsaved.append(self._store)
@@ -297,7 +303,7 @@ class Conversation(StoredMessages):
             )
             self._chat.own = self._own
 
-        self._interrupt()
+        self.stop()
         await self._engine.run(rejoin)
 
     # A disk that cannot be written

@@ -57,4 +57,4 @@ class JudgeDesk:
 
     def stop(self) -> None:
         """Stop what runs; it can go on later."""
-        self.conversation.cancel.set()
+        self.conversation.stop()

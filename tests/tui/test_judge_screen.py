@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from textual.widgets import Input
 
 from tchat.paths import Paths
 from tchat.sessions.records import Role
 from tchat.sessions.store import SessionStore
 from tchat.settings import Settings
+from tchat.tui.judge_desk import JudgeDesk
 from tchat.tui.screens.judge import JudgeScreen
 from tchat.tui.widgets.rows import Rows
 
@@ -62,3 +67,42 @@ async def test_what_is_missing_is_said(settings: Settings, paths: Paths, tmp_pat
         shown.pilot.app.screen.query_one(Input).value = str(few)
         await shown.pilot.press("ctrl+g")
         await shown.until(lambda: "too few for a game" in told(shown, "course"))
+
+
+async def test_a_stop_before_the_work_began_is_no_training(
+    settings: Settings, paths: Paths
+) -> None:
+    """The engine may be busy with something else when the work is asked for."""
+    async with opened(settings, paths) as shown:
+        free, begun = threading.Event(), list[object]()
+
+        def begin(chat: object) -> Iterator[object]:
+            begun.append(chat)
+            return iter(())
+
+        conversation = shown.screen.conversation
+        busy = asyncio.create_task(conversation._engine.run(free.wait))
+        work = asyncio.create_task(conversation.work(begin, begun.append))
+        await asyncio.sleep(0)
+        JudgeDesk(conversation).stop()
+        free.set()
+        with pytest.raises(InterruptedError):
+            await work
+        await busy
+        assert begun == []
+
+
+async def test_a_failure_of_the_disk_is_told(
+    settings: Settings, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    async with opened(settings, paths) as shown:
+        pick(shown.store, 9)
+        await shown.pilot.press("alt+j")
+        await shown.until(lambda: "9 picked" in told(shown, "learnt"))
+        monkeypatch.setattr("tchat.judge.npz.os.fsync", full)
+        await shown.pilot.press("ctrl+t")
+        await shown.until(lambda: "No space left on device" in told(shown, "course"))
+        monkeypatch.undo()

@@ -118,7 +118,7 @@ class JudgeScreen(Dialog[None]):
                 self._tell(after)
         except InterruptedError:
             self._tell("Stopped; what was written is kept, and the next time goes on.")
-        except TchatError as error:
+        except (TchatError, OSError) as error:
             self._tell(str(error))
         finally:
             beat.stop()
@@ -153,6 +153,8 @@ def figures(learnt: Learnt) -> Iterator[Row]:
         yield "what you prefer", "not trained"
     else:
         facts = learnt.preference.provenance
-        right = f"{facts.accuracy:.0%} right, held out" if facts.accuracy else "no quality claimed"
+        right = "no quality claimed"
+        if facts.accuracy is not None:
+            right = f"{facts.accuracy:.0%} right, held out"
         yield "what you prefer", f"{facts.examples[0]} choices · {right}"
     yield "games", ", ".join(learnt.games) or "none played"
