@@ -50,3 +50,4 @@ def test_no_line_is_wider_than_the_dialog() -> None:
     course.set_rows([("report", "/a/path/" + "long/" * 40), ("", "many words " * 20)])
     for width in (56, 71, 96):
         assert max(line.cell_length for line in course.lines(width)) <= width
+    assert course.lines(0)  # before it has a size

@@ -85,7 +85,11 @@ def _table(rounds: Sequence[Round], width: int) -> list[Content]:
     scored = f"{'people':<{bar + 7}}{'fresh':<{bar + 7}}"
     head = Content.styled(f"round  {scored}taken  perplexity", "$muted")
     lines = [head, *(_line(each, bar) for each in rounds)]
-    return [*lines, *(Content.styled(line, "$muted") for line in wrap(EXPLAINED, width)), Content()]
+    return [
+        *lines,
+        *(Content.styled(line, "$muted") for line in wrap(EXPLAINED, max(10, width))),
+        Content(),
+    ]
 
 
 def _line(each: Round, bar: int) -> Content:
