@@ -148,7 +148,8 @@ def _choices(
     """Of each two replies that stand apart, which was preferred."""
     for above in replies:
         for below in replies:
-            if _standing(above) > _standing(below) and _known(above, below):
+            apart = above.text != below.text and _standing(above) > _standing(below)
+            if apart and _known(above, below):
                 yield Choice(Answer(asked, above.text), Answer(asked, below.text), question)
 
 
@@ -162,9 +163,11 @@ def _known(above: Message, below: Message) -> bool:
 def _edits(asked: tuple[ChatMessage, ...], replies: Sequence[Message]) -> Iterable[Edit]:
     """Each reply by hand with the model's that is closest in length: mostly the one edited."""
     generated = [each for each in replies if not each.by_person and each.model]
-    for mine in replies:
-        if mine.by_person and generated:
-            other = min(generated, key=lambda each: abs(len(each.text) - len(mine.text)))
+    by_hand = [each for each in replies if each.by_person]
+    for mine in by_hand:
+        others = [each for each in generated if each.text != mine.text]
+        if len(others) == len(generated) > 0:  # nothing was left as the model had written it
+            other = min(others, key=lambda each: abs(len(each.text) - len(mine.text)))
             yield Edit(asked, mine.text, other.text, other.model, other.model_sha256)
 
 

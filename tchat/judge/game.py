@@ -321,15 +321,23 @@ def verdict_of(
         features = [reply.features for reply in replies]
         return float((outsider.scores(matrix(features, outsider.layer)) > 0).mean())
 
-    shares = taken(before), taken(after)
-    counts = len(before), len(after)
-    spread = sum(share * (1 - share) / n for share, n in zip(shares, counts, strict=True))
     return Verdict(
-        before=shares[0],
-        after=shares[1],
+        before=taken(before),
+        after=taken(after),
         people=taken(people),
         plain=Health.of(before),
         steered=Health.of(after),
         costs=Costs.of(before, after),
-        error=math.sqrt(spread),
+        error=_error_of_gain(outsider, before, after),
     )
+
+
+def _error_of_gain(outsider: Head, before: Sequence[Reply], after: Sequence[Reply]) -> float:
+    """Standard error of the gain, by prompt: replies to one prompt are not independent."""
+    gains: dict[str, tuple[list[bool], list[bool]]] = {}
+    for side, replies in enumerate((before, after)):
+        for reply in replies:
+            taken = outsider.score(reply.features) > 0
+            gains.setdefault(reply.prompt, ([], []))[side].append(taken)
+    each = [numpy.mean(new) - numpy.mean(old) for old, new in gains.values() if old and new]
+    return float(numpy.std(each, ddof=1)) / math.sqrt(len(each)) if len(each) > 1 else 1.0

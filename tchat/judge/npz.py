@@ -5,7 +5,6 @@ The arrays are stored as they are, so that a file unpacks to no more than its ow
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import tokenize
@@ -46,14 +45,12 @@ def write_arrays(path: Path, facts: Mapping[str, Any], arrays: Mapping[str, Any]
     Raises:
         StorageError: It cannot be written; what was there before is as it was.
     """
-    buffer = io.BytesIO()
     encoded = numpy.frombuffer(json.dumps(facts).encode(), dtype=numpy.uint8)
-    numpy.savez(buffer, allow_pickle=False, **arrays, **{_FACTS: encoded})
     private_folder(path.parent)
     with whole(path) as partial:
         descriptor = os.open(partial, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
-            file.write(buffer.getbuffer())
+            numpy.savez(file, allow_pickle=False, **arrays, **{_FACTS: encoded})
             file.flush()
             os.fsync(file.fileno())
 

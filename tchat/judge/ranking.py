@@ -145,10 +145,10 @@ def _read(
 ) -> dict[int, Features | None]:
     layers = [head.layer] if head.layer < engine.blocks else []
     found: dict[int, Features | None] = {}
-    with Reader(engine, layers) as reader:
+    # Without the memory to read them, or stopped meanwhile, replies are still there to be shown.
+    with suppress(DoesNotFit, InterruptedError), Reader(engine, layers) as reader:
         for index, reply in replies.items():
-            with suppress(DoesNotFit):
-                found[index] = reader.read(asked, reply.text)
+            found[index] = reader.features(asked, reply.text)
     return found
 
 

@@ -84,6 +84,13 @@ def test_a_reply_by_hand_is_a_persons_and_preferred(store: SessionStore) -> None
     assert use.written == 1
 
 
+def test_a_reply_that_was_left_as_it_was_teaches_nothing(store: SessionStore) -> None:
+    [a] = replies(store, "q", "the reply")
+    store.add(a.session_id, Role.ASSISTANT, "the reply", parent_id=a.parent_id, by_person=True)
+    use = examples_of(store)
+    assert (use.edits, use.choices) == ((), ())
+
+
 def test_the_chat_before_the_question_is_part_of_it(store: SessionStore) -> None:
     [a] = replies(store, "first", "one")
     asked = store.add(a.session_id, Role.USER, "second", parent_id=a.id)

@@ -28,8 +28,19 @@ def test_a_verdict_tells_a_gain_from_chance() -> None:
     assert "chance" not in gained.words
     same = verdict_of(outsider, plain, replies(0.0, 40, 6), people)
     assert same.words.endswith("which may be chance)")
-    expected = (same.before * (1 - same.before) / 80 + same.after * (1 - same.after) / 40) ** 0.5
-    assert same.error == pytest.approx(expected)
+
+
+def test_the_error_of_a_gain_is_that_of_having_asked_just_these_prompts() -> None:
+    """Many replies to few prompts do not make it smaller: they are not independent."""
+    outsider = fit_outsider(replies(4.0, 60, 1), replies(0.0, 60, 2), LAYERS)
+    plain, steered = replies(0.0, 12, 3), replies(2.0, 12, 4)
+    people = replies(4.0, 12, 5)
+    once = verdict_of(outsider, plain, steered, people)
+    often = verdict_of(outsider, plain * 5, steered * 5, people)
+    assert once.error > 0.05
+    assert often.error == pytest.approx(once.error)
+    single = verdict_of(outsider, plain[:1], steered[:1], people)
+    assert single.words.endswith("which may be chance)")
 
 
 HOSTILE = "\x1b[31m# not a heading\n---\n<img src=http://a/b.png> ![x](http://a) `c` **d** | \u202e"

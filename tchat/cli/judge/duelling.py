@@ -12,6 +12,7 @@ from tchat.cli.console import Console
 from tchat.cli.judge.bench import MODEL, Bench, at_bench
 from tchat.cli.judge.learning import NEEDED
 from tchat.errors import UsageError
+from tchat.sanitize import single_line
 
 if TYPE_CHECKING:
     from tchat.judge.dialogues import Data
@@ -89,7 +90,7 @@ def _show_rounds(console: Console, state: State, told: int) -> int:
         console.out(
             f"{each.number:5}  {each.auc:5.3f}  {each.generated:5.3f}  {each.people:6.3f}  "
             f"{each.taken:5.0%}  {health.perplexity:10.2f}  {health.distinct_2:10.3f}  "
-            f"{each.strength:8.3f}  {each.note}".rstrip()
+            f"{each.strength:8.3f}  {single_line(each.note)}".rstrip()
         )
     if console.stdout_is_terminal and len(state.rounds) > 1:
         most = max(each.health.perplexity for each in state.rounds)
@@ -103,7 +104,7 @@ def _show_rounds(console: Console, state: State, told: int) -> int:
 
 
 def _tell(console: Console, played: Played) -> None:
-    console.out(f"ended: {played.state.over}")
+    console.out(f"ended: {single_line(played.state.over)}")
     if verdict := played.verdict:
         console.out(
             f"a judge from outside takes for a person's: {verdict.words}, "
