@@ -8,7 +8,7 @@ too dear for writing one. So this is a context of its own beside the one that ch
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +54,6 @@ class Observer:
         size: Tokens of the longest prompt with its reply.
         threads: For reading.
         cancel: Seen inside a decode.
-        adapt: Sets adapters on the context, as of `Context`.
 
     Raises:
         DoesNotFit: There is not enough memory for the context.
@@ -68,7 +67,6 @@ class Observer:
         size: int,
         threads: int,
         cancel: Cancel,
-        adapt: Callable[[Any], None] | None = None,
     ) -> None:
         self._model = model
         self._watch = _Watch(layers, model.facts.width) if layers else None
@@ -78,7 +76,6 @@ class Observer:
             batch=min(BATCH, size),
             threads=threads,
             cancel=cancel,
-            adapt=adapt,
             shape=self._shape,
         )
         self._held: list[int] = []
@@ -136,11 +133,7 @@ class Observer:
         self._held = tokens
         count = len(reply)
         states = {layer: (state / count).astype(numpy.float32) for layer, state in sums.items()}
-        if not numpy.isfinite(numpy.concatenate([[total], *states.values()])).all():
-            raise ModelInvalid(
-                "what this model makes of a reply are no numbers",
-                "its file may be damaged: tchat models check",
-            )
+        _require_numbers(total, states)
         return Observation(states, total / count, count)
 
     def _kept(self, tokens: Sequence[int], most: int) -> int:
@@ -180,6 +173,16 @@ class Observer:
         values = numpy.ctypeslib.as_array(logits, shape=(self._model.facts.vocabulary,))
         highest = values.max()
         return float(values[token] - highest - numpy.log(numpy.exp(values - highest).sum()))
+
+
+def _require_numbers(total: float, states: Mapping[int, Floats]) -> None:
+    import numpy
+
+    if not numpy.isfinite(numpy.concatenate([[total], *states.values()])).all():
+        raise ModelInvalid(
+            "what this model makes of a reply are no numbers",
+            "its file may be damaged: tchat models check",
+        )
 
 
 class _Watch:

@@ -86,11 +86,7 @@ def fit(
         solution[:-1], solution[-1] = start.weights, start.bias
     loss = _loss(full, labels, ridge, solution)
     for _ in range(_STEPS):
-        chances = probability(full @ solution)
-        slope = full.T @ (chances - labels) + ridge * solution
-        curve = (full * (chances * (1 - chances))[:, None]).T @ full + numpy.diag(ridge)
-        curve[numpy.diag_indices_from(curve)] += 1e-9 * count
-        step = numpy.linalg.solve(curve, slope)
+        step = _step(full, labels, ridge, solution)
         share = 1.0
         while share > 1e-4 and _loss(full, labels, ridge, solution - share * step) > loss:
             share /= 2
@@ -99,6 +95,15 @@ def fit(
         if before - loss < _TOLERANCE * count:
             break
     return Linear(solution[:-1], float(solution[-1]))
+
+
+def _step(full: Matrix, labels: Labels | Vector, ridge: Vector, solution: Vector) -> Vector:
+    """What Newton's method subtracts."""
+    chances = probability(full @ solution)
+    slope = full.T @ (chances - labels) + ridge * solution
+    curve = (full * (chances * (1 - chances))[:, None]).T @ full + numpy.diag(ridge)
+    curve[numpy.diag_indices_from(curve)] += 1e-9 * len(full)
+    return numpy.asarray(numpy.linalg.solve(curve, slope), numpy.float64)
 
 
 def fit_sparse(

@@ -66,13 +66,16 @@ def held_out_accuracy(
 ) -> float:
     """The share of choices that `fit_preference` gets right on prompts that it never saw.
 
-    By nested cross-validation: all that it chooses is chosen anew within each part.
+    By nested cross-validation: all that it chooses is chosen anew within each part. Where both
+    replies score the same, half of the choice is right.
     """
-    right = 0
+    right = 0.0
     for train, test in folds([each.group for each in choices], OUTER_FOLDS, seed + 1):
         head = fit_preference(_chosen(choices, train), layers).head
-        unseen = _chosen(choices, test)
-        right += sum(head.score(each.chosen) > head.score(each.rejected) for each in unseen)
+        leads = [
+            head.score(each.chosen) - head.score(each.rejected) for each in _chosen(choices, test)
+        ]
+        right += sum((lead > 0) + (lead == 0) / 2 for lead in leads)
     return right / len(choices)
 
 

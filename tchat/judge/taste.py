@@ -89,13 +89,7 @@ def train_preference(
         UsageError: There are too few, or about one question, to fit anything.
     """
     count, groups = len(preferences), {each.group for each in preferences}
-    if count < FEWEST_TO_FIT or len(groups) < 2:
-        raise UsageError(
-            f"{count} choices about {len(groups)} questions that have nothing in common are too "
-            "few to learn from",
-            f"pick among replies (/try, /pick) or rate them until there are {FEWEST_TO_FIT} "
-            "choices about several questions",
-        )
+    _require_enough(count, len(groups))
     digest = hashlib.sha256()
     for choice in choices:
         digest.update(json.dumps(asdict(choice)).encode())
@@ -114,3 +108,13 @@ def train_preference(
             accuracy=held_out_accuracy(preferences, layers) if enough else None,
         ),
     )
+
+
+def _require_enough(count: int, groups: int) -> None:
+    if count < FEWEST_TO_FIT or groups < 2:
+        raise UsageError(
+            f"{count} choices about {groups} questions that have nothing in common are too few to "
+            "learn from",
+            f"pick among replies (/try, /pick) or rate them until there are {FEWEST_TO_FIT} "
+            "choices about several questions",
+        )

@@ -48,3 +48,8 @@ def test_held_out_accuracy_is_of_choices_that_training_never_saw() -> None:
     given = choices(rule_length, 60, 0.0, seed=1)
     assert held_out_accuracy(given, LAYERS) > 0.8
     assert held_out_accuracy(choices(rule_length, 60, 0.5, seed=1), LAYERS) < 0.75
+
+
+def test_replies_that_score_the_same_are_right_by_half() -> None:
+    one = features(numpy.random.default_rng(0))
+    assert held_out_accuracy([Preference(one, one, n) for n in range(40)], LAYERS) == 0.5
