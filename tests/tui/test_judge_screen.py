@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from textual.widgets import Input
 
+from tchat.engine.engine import Engine
+from tchat.engine.events import Event
 from tchat.paths import Paths
 from tchat.sessions.records import Role
 from tchat.sessions.store import SessionStore
@@ -106,3 +108,23 @@ async def test_a_failure_of_the_disk_is_told(
         await shown.pilot.press("ctrl+t")
         await shown.until(lambda: "No space left on device" in told(shown, "course"))
         monkeypatch.undo()
+
+
+async def test_it_waits_until_the_model_is_loaded_and_says_so(
+    settings: Settings, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened_gate, load = threading.Event(), Engine.load
+
+    def late(engine: Engine) -> Iterator[Event]:
+        opened_gate.wait(20)
+        yield from load(engine)
+
+    monkeypatch.setattr(Engine, "load", late)
+    async with opened(settings, paths, ready=False) as shown:
+        await shown.until(lambda: shown.screen.busy)
+        await shown.pilot.press("alt+j")
+        await shown.until(lambda: "Wait until the model is ready" in shown.toasts)
+        opened_gate.set()
+        await shown.idle()
+        await shown.pilot.press("alt+j")
+        await shown.until(lambda: "0 picked" in told(shown, "learnt"))

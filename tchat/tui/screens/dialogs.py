@@ -182,9 +182,7 @@ class Dialogs(Preferences):
         from tchat.tui.judge_desk import JudgeDesk
         from tchat.tui.screens.judge import JudgeScreen
 
-        if self.busy:
-            self.notify("Wait for the reply, or stop it with Esc.", markup=False)
-        else:
+        if not self.refuses():
             await self.app.push_screen_wait(JudgeScreen(JudgeDesk(self.conversation)))
 
     @work(group="dialog", exclusive=True, exit_on_error=False)

@@ -186,8 +186,7 @@ class Messages(Dialogs):
 
     async def delete(self, key: int) -> None:
         """Delete a message with all that follows; it can be undone."""
-        if self.busy:
-            self.notify("Wait for the reply, or stop it with Esc.", markup=False)
+        if self.refuses():
             return
         deleted = await self.conversation.delete_message(key)
         self._deleted.append(deleted)
@@ -215,8 +214,7 @@ class Messages(Dialogs):
         if not self._deleted:
             self.notify("Nothing was deleted here.", markup=False)
             return
-        if self.busy:
-            self.notify("Wait for the reply, or stop it with Esc.", markup=False)
+        if self.refuses():
             return
         deleted = self._deleted.pop()
         await self.conversation.restore_message(deleted)
@@ -259,8 +257,7 @@ class Messages(Dialogs):
 
     async def _flip(self, key: int, step: int) -> None:
         """Go to another sibling, and stay on it."""
-        if self.busy:
-            self.notify("Wait for the reply, or stop it with Esc.", markup=False)
+        if self.refuses():
             return
         sibling = await self.conversation.flip(key, step)
         if sibling is not None:

@@ -17,7 +17,7 @@ from tchat.tui.progress import Progress
 from tchat.tui.screens.prompt_painting import PromptPainting
 from tchat.tui.widgets.greeting import Greeting
 from tchat.tui.widgets.prompt import Prompt
-from tchat.tui.widgets.status import StatusData, StatusLine
+from tchat.tui.widgets.status import Loading, Preparing, StatusData, StatusLine
 from tchat.tui.widgets.transcript.entry import Entry, Key
 
 if TYPE_CHECKING:
@@ -68,6 +68,14 @@ class Telling(PromptPainting):
     def busy(self) -> bool:
         """Whether the engine works for this screen."""
         return not self._free.is_set()
+
+    def refuses(self) -> bool:
+        """Whether the engine is at work, so that something cannot be done now; says so."""
+        if self.busy:
+            loading = isinstance(self._progress.state, Preparing | Loading)
+            what = "until the model is ready" if loading else "for the reply"
+            self.notify(f"Wait {what}, or stop it with Esc.", markup=False)
+        return self.busy
 
     # Telling
 

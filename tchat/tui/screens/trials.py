@@ -64,8 +64,7 @@ class Trials(Turns):
         self._try(USUAL, draft, judge="", typed=draft)
 
     def _try(self, count: int, draft: Draft, *, judge: str, typed: Draft) -> None:
-        if self.busy:
-            self.notify("Wait for the reply, or stop it with Esc.", markup=False)
+        if self.refuses():
             self.prompt.load(typed)
             return
         trial = Trial(count, details=self.conversation.settings.show_details)

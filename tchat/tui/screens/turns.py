@@ -77,8 +77,7 @@ class Turns(Replies):
 
     def _claim(self) -> bool:
         """Take the engine for a turn; False, and a toast, when it is at work."""
-        if self.busy:
-            self.notify("Wait for the reply, or stop it with Esc.", markup=False)
+        if self.refuses():
             return False
         self._free.clear()
         return True
