@@ -9,6 +9,8 @@ from typer.core import TyperGroup
 from tchat.errors import UsageError
 from tchat.settings.nearest import did_you_mean
 
+SENTENCE = 1000  # characters, more than any has
+
 
 class Group(TyperGroup):
     """A command group that answers a mistyped subcommand with the nearest one."""
@@ -28,6 +30,15 @@ class Group(TyperGroup):
                 did_you_mean(args[0], self.commands) or f"it has {names}",
             )
         return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the subcommands with their whole first sentences; click cuts them to a line."""
+        commands = {name: self.get_command(ctx, name) for name in self.list_commands(ctx)}
+        told = [
+            (n, c.get_short_help_str(SENTENCE)) for n, c in commands.items() if c and not c.hidden
+        ]
+        with formatter.section("Commands"):
+            formatter.write_dl(told)
 
 
 def group(help: str) -> typer.Typer:  # noqa: A002

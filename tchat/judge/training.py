@@ -83,8 +83,15 @@ def write_pairs(
         edits: Pairs that are there already: what the user wrote instead of a reply.
 
     Raises:
+        UsageError: There are too few to learn anything from.
         InterruptedError: The engine's cancel flag was set.
     """
+    given = len(dialogues) + len(edits)
+    if given < FEWEST_TO_FIT:
+        raise UsageError(
+            f"{given} replies by people are too few to learn from",
+            f"give at least {FEWEST_TO_FIT}, better {FEWEST} and more",
+        )
     prompts = [dialogue.prompt for dialogue in dialogues]
     yield from write_replies(engine, prompts, range(TRIES), kept)
     edited = [pair_of(engine, edit) for edit in edits]

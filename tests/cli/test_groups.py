@@ -303,6 +303,15 @@ def test_sessions_path(shell: Shell, home: Path) -> None:
 # doctor
 
 
+def test_a_group_lists_its_commands_in_whole_sentences(
+    shell: Shell, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shell("judge", "--help")
+    told = " ".join(capsys.readouterr().out.partition("Commands:")[2].split())
+    assert "how much your chats hold to learn from; it goes with the sessions it stands in." in told
+    assert "..." not in told
+
+
 def test_doctor_finds_nothing_wrong_with_a_good_home(tiny_home: Path, tiny_model: Path) -> None:
     shell = Shell({"TCHAT_HOME": str(tiny_home), "TCHAT_MODEL": str(tiny_model)})
     ran = shell("doctor")

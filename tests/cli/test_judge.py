@@ -190,7 +190,7 @@ def test_ctrl_c_keeps_what_was_written(data: Path, model: list[str], home: Path)
         (["judge", "train", sys.executable], 2, "holds no dialogue"),
         (["judge", "score"], 2, "no dialogue to score"),
         (["judge", "train", "{few}"], 2, "too few to learn from"),
-        (["judge", "duel", "--data", "{few}"], 2, "too few for a game"),
+        (["judge", "duel", "--data", "{few}"], 2, "too few to learn from"),
         (["judge", "duel", "--data", "none.jsonl"], 2, "none.jsonl cannot be read"),
         (["judge", "duel", "--data", "{here}"], 2, "cannot be read"),
         (["judge", "duel", "--data", "{here}/same.jsonl"], 2, "to 1 different prompts"),
@@ -206,7 +206,7 @@ def test_ctrl_c_keeps_what_was_written(data: Path, model: list[str], home: Path)
     ],
 )
 def test_what_cannot_be_done_is_one_line(
-    tmp_path: Path, model: list[str], words: list[str], code: int, said: str
+    tmp_path: Path, home: Path, model: list[str], words: list[str], code: int, said: str
 ) -> None:
     few = tmp_path / "few.jsonl"
     few.write_text(json.dumps(dialogues(1)[0]), encoding="utf-8")
@@ -217,6 +217,8 @@ def test_what_cannot_be_done_is_one_line(
     assert (ran.code, ran.out) == (code, "")
     assert said in ran.err
     assert ran.err.count("\n") == 1
+    if str(few) in call:
+        assert not list(home.glob("judge/*/generations.jsonl"))  # no reply was written in vain
 
 
 def test_a_game_takes_as_many_prompts_here_as_on_the_screen() -> None:

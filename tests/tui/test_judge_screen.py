@@ -68,7 +68,7 @@ async def test_what_is_missing_is_said(settings: Settings, paths: Paths, tmp_pat
         await shown.until(lambda: "a game needs replies by people" in told(shown, "course"))
         shown.pilot.app.screen.query_one(Input).value = str(few)
         await shown.pilot.press("ctrl+g")
-        await shown.until(lambda: "too few for a game" in told(shown, "course"))
+        await shown.until(lambda: "too few to learn from" in told(shown, "course"))
 
 
 async def test_a_stop_before_the_work_began_is_no_training(
