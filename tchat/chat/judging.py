@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,9 @@ from tchat.judge.examples import Use, examples_of
 from tchat.judge.folder import folder_of
 from tchat.judge.lesson import Lesson, Trained, require_enough, use_with
 from tchat.models.facts import read_facts
+from tchat.models.own_settings import own_key, set_own, settings_for
 from tchat.models.resolve import resolve
+from tchat.settings import Settings
 
 if TYPE_CHECKING:
     from tchat.chat.chat import Chat
@@ -36,6 +39,7 @@ class Learnt:
         human: The head that tells people's replies from the model's.
         preference: The head of what the user prefers.
         games: Games that came to a control vector.
+        steers: The one of them that steers the model by default; empty for none.
     """
 
     model: str
@@ -43,6 +47,7 @@ class Learnt:
     human: Discriminator | None
     preference: Discriminator | None
     games: tuple[str, ...]
+    steers: str
 
 
 def learnt_of(model: str, paths: Paths, store: SessionStore) -> Learnt:
@@ -53,11 +58,14 @@ def learnt_of(model: str, paths: Paths, store: SessionStore) -> Learnt:
         UsageError: A head is damaged.
         StorageError: The sessions cannot be read.
     """
-    facts = read_facts(resolve(model, paths))
+    path = resolve(model, paths)
+    facts = read_facts(path)
     folder = folder_of(facts, paths)
     games = tuple(name for name in folder.games() if folder.vector(name).is_file())
     human, preference = load(folder.human), load(folder.preference)
-    return Learnt(facts.path.name, examples_of(store), human, preference, games)
+    vectors = _vectors(model, paths, path)
+    steers = next((name for name in games if str(folder.vector(name)) in vectors), "")
+    return Learnt(facts.path.name, examples_of(store), human, preference, games, steers)
 
 
 def learn(chat: Chat, store: SessionStore, file: Path | None) -> Generator[Working, None, Trained]:
@@ -75,6 +83,29 @@ def learn(chat: Chat, store: SessionStore, file: Path | None) -> Generator[Worki
     facts, folder = model.facts, folder_of(model.facts, chat.paths)
     use = use_with(use, facts, chat.paths)
     return (yield from Lesson(model.engine, folder, facts.path.name, data, use).run())
+
+
+def steer(chat: Chat) -> None:
+    """Make the outcome of the game the default of the chat's model, or take it away again.
+
+    Raises:
+        UsageError: There is none, or models.toml is broken.
+        StorageError: It cannot be written.
+    """
+    model = chat.settings.model
+    path = resolve(model, chat.paths)
+    vector = folder_of(read_facts(path), chat.paths).vector(GAME)
+    on = str(vector) not in _vectors(model, chat.paths, path)
+    if on and not vector.is_file():
+        raise UsageError("no game came to a control vector yet", "play the game first")
+    set_own(chat.paths, model, path, own_key("control_vector"), str(vector) if on else None)
+    chat.unload()
+
+
+def _vectors(model: str, paths: Paths, path: Path) -> list[str]:
+    """The control vectors that the model has for itself, without their scales."""
+    own = settings_for(Settings(model=model), paths, path).control_vector
+    return [re.sub(r":-?[0-9.]+$", "", each) for each in own]
 
 
 def play(chat: Chat, file: Path | None) -> Iterator[GameEvent]:

@@ -19,7 +19,9 @@ class TimeLeft:
         self._began = self._moved = (0.0, 0)  # when, and how much was done
 
     def words(self, stage: str, done: int, total: int) -> str:
-        """For example ``reading 12/80 · 40 s left``."""
+        """For example ``reading 12/80 · 40 s left``; a stage without a total has no count."""
+        if not total:
+            return stage
         now = self._clock()
         if stage != self._stage or done < self._moved[1]:
             self._stage, self._began, self._moved = stage, (now, done), (now, done)

@@ -211,6 +211,7 @@ class Game:
         state = load_state(path, key=key) or State()
         if state.rounds:
             yield state
+        yield Working("fitting", 0, 0)
         for event in Duel(player, table, rules).play(state):
             if isinstance(event, State):
                 state = event
@@ -230,7 +231,7 @@ class Game:
             total = DRAWS * len(prompts)
             for reply in player.write(prompts, state.steering, seed):
                 after.append(reply)
-                yield Trying(len(state.rounds), 1, len(after), total)
+                yield Working("writing", len(after), total)
         steered = {reply.prompt: reply for reply in after}
         samples = {r.prompt: (r, steered[r.prompt]) for r in before if r.prompt in steered}
         if not sides.outside.pairs:

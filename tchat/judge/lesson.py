@@ -119,7 +119,7 @@ class Lesson:
         pairs = yield from write_pairs(self.engine, dialogues, kept, edits)
         with Reader(self.engine) as reader:
             examples = yield from read_pairs(reader, pairs)
-        yield Working("fitting", 0, len(pairs))
+        yield Working("fitting", 0, 0)
         trained = train(
             examples,
             [self.engine.blocks],
@@ -132,7 +132,7 @@ class Lesson:
     def _preference(self) -> Generator[Working, None, Discriminator]:
         with Reader(self.engine) as reader:
             preferences = yield from read_choices(reader, self.use.choices)
-        yield Working("fitting", 0, len(preferences))
+        yield Working("fitting", 0, 0)
         trained = train_preference(
             preferences,
             self.use.choices,

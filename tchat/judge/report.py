@@ -20,6 +20,13 @@ a frozen model at inference time. Large chat models are not trained as generativ
 networks, and this is none.
 """
 _SPECIAL = re.compile(r"(^[ \t]*)([-+=])|([\\`*_\[\]<>#|&~$])", re.MULTILINE)
+FIGURES = """\
+AUC: how well the discriminator tells people's replies from fresh ones; 0.5 is not at all. Fresh
+replies, people's: its mean probability that a person wrote them. The perplexity is the unsteered
+model's; distinct-2 is the share of different token pairs; the figures with an x are against
+unsteered replies to the same prompts, with their standard error. Strength: length of the control
+vector, against that of the states it is added to.
+"""
 _SAMPLES, _SHOWN = 4, 600  # replies, and characters of each
 
 
@@ -114,7 +121,7 @@ def _table(rounds: Sequence[Round]) -> str:
             f"| {health.distinct_2:.3f} | {_ratio(costs.distinct_2)} | {health.length:.0f} "
             f"| {each.strength:.3f} | {each.note} |"
         )
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + f"\n\n{FIGURES}"
 
 
 def _tried(rounds: Sequence[Round]) -> str:

@@ -36,7 +36,7 @@ FEWEST_PROMPTS = OUTER_FOLDS  # different ones, below which no quality is claime
 
 @dataclass(frozen=True, slots=True)
 class Working:
-    """How far a training is; ``what`` is ``writing``, ``reading`` or ``fitting``."""
+    """How far a training is: ``writing``, ``reading``, or ``fitting``, which has no total."""
 
     what: str
     done: int

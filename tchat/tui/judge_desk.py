@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from tchat.tui.conversation import Conversation
 
 if TYPE_CHECKING:
+    from tchat.chat.chat import Chat
     from tchat.chat.judging import Learnt
     from tchat.judge.duel import State, Trying
     from tchat.judge.game import Played
@@ -52,6 +53,17 @@ class JudgeDesk:
             from tchat.chat.judging import play
 
             return play(chat, file)  # type: ignore[arg-type]
+
+        await self.conversation.work(begin, told)
+
+    async def steer(self, _file: Path | None, told: Told) -> None:
+        """Let the outcome of the game steer the model, or no more."""
+
+        def begin(chat: Chat) -> Iterator[object]:
+            from tchat.chat.judging import steer
+
+            steer(chat)
+            return iter(())
 
         await self.conversation.work(begin, told)
 

@@ -122,6 +122,7 @@ KEYS = (
     _dialog(Scope.SETTINGS, "reset", "ctrl+d", "reset", "Back to the default"),
     _dialog(Scope.JUDGE, "train", "ctrl+t", "train", "Train the judge"),
     _dialog(Scope.JUDGE, "duel", "ctrl+g", "duel", "Play the game"),
+    _dialog(Scope.JUDGE, "steer", "ctrl+s", "steer", "Steer by what the game came to, on and off"),
     _dialog(Scope.MODELS, "details", "ctrl+o", "details", "What a model says about itself"),
     _dialog(Scope.MODELS, "default", "ctrl+s", "make_default", "Begin new chats with it"),
     _dialog(Scope.MODELS, "remove", "ctrl+d", "remove", "Remove it, after asking"),

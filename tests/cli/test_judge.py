@@ -124,6 +124,7 @@ def test_a_game_gives_a_report_and_goes_on_where_it_was(
     report = Path(first.out.rsplit("report  ", 1)[1].strip())
     text = report.read_text(encoding="utf-8")
     assert "The weights of the model were not touched." in text
+    assert "AUC: how well the discriminator tells" in text  # and so on: no figure is left unsaid
     assert "| 0 |" in text
     assert (report.parent / "report.svg").read_text(encoding="utf-8").startswith("<svg")
     if "vector  " in first.out:

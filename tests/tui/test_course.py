@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tchat.chat.pace import TimeLeft
 from tchat.judge.duel import Duel, Rules, State, Trying
+from tchat.judge.training import Working
 from tchat.tui.screens.course import Course
 from tests.judge.table import Puppet, table
 
@@ -36,6 +37,10 @@ def test_rounds_stay_while_the_next_one_is_played() -> None:
     trying = [text for event, text in seen if isinstance(event, Trying) and event.round == 1]
     first = states[0].rounds[0]
     assert trying
+    course.take(Working("writing", 3, 16))
+    assert "verdict: writing 3/16" in course.plain
+    fitting = [text for event, text in seen if event is states[0]]
+    assert fitting[0].endswith("round 1: fitting")  # no figure stands still meanwhile
     for text in trying:
         assert f"    0  {'█' * int(16 * first.people)}" in text
         assert f"{first.generated:.2f}  {first.taken:5.0%}" in text

@@ -8,11 +8,14 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy
 import pytest
 from textual.widgets import Input
 
 from tchat.engine.engine import Engine
 from tchat.engine.events import Event
+from tchat.judge.folder import folder_of
+from tchat.judge.steering import Steering, write_control_vector
 from tchat.paths import Paths
 from tchat.sessions.records import Role
 from tchat.sessions.store import SessionStore
@@ -47,6 +50,7 @@ async def test_it_trains_from_use_and_shows_what_was_learnt(
         await shown.type("/judge")
         await shown.until(lambda: "9 picked" in told(shown, "learnt"))
         assert "not trained" in told(shown, "learnt")
+        assert "from a file of people's replies" in " ".join(told(shown, "course").split())
         await shown.pilot.press("ctrl+t")
         await shown.until(lambda: "9 choices" in told(shown, "learnt"))
         assert "/best 4" in told(shown, "course")  # what to do with it
@@ -108,6 +112,30 @@ async def test_a_failure_of_the_disk_is_told(
         await shown.pilot.press("ctrl+t")
         await shown.until(lambda: "No space left on device" in told(shown, "course"))
         monkeypatch.undo()
+
+
+async def test_the_outcome_of_a_game_steers_the_model_until_it_is_off(
+    settings: Settings, paths: Paths
+) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.pilot.press("alt+j")
+        await shown.until(lambda: "0 picked" in told(shown, "learnt"))
+        await shown.pilot.press("ctrl+s")
+        await shown.until(lambda: "play the game first" in told(shown, "course"))
+
+        facts = shown.screen.conversation.facts
+        assert facts is not None
+        vector = folder_of(facts, paths).vector("duel")
+        push = Steering({1: numpy.full(64, 3.0)})
+        write_control_vector(push, vector, architecture=facts.architecture)
+        await shown.pilot.press("ctrl+s")
+        await shown.until(lambda: "duel (steers the model)" in told(shown, "learnt"))
+        assert str(vector) in paths.models_file.read_text()
+        await shown.pilot.press("ctrl+s")
+        await shown.until(lambda: told(shown, "learnt").endswith("duel"))
+        assert str(vector) not in paths.models_file.read_text()
+        await shown.pilot.press("escape")
+        await shown.ask("and now?")
 
 
 async def test_it_waits_until_the_model_is_loaded_and_says_so(

@@ -36,6 +36,11 @@ def duel(
 
     The result is a control vector; the weights stay as they are. A game that was interrupted goes
     on where it was.
+
+    Of each round it tells: AUC, how well the discriminator tells people's replies from the model's
+    (0.5: not at all); fresh and people, how sure it is on average that a person wrote the model's
+    and people's replies; taken, the share of the model's that it takes for a person's; perplexity
+    and distinct-2 of the model's; strength of the steering, against the length of the states.
     """
     from tchat.judge.dialogues import read_dialogues, skipped_words
     from tchat.judge.game import Plan
@@ -74,6 +79,7 @@ def _play(bench: Bench, console: Console, data: Data, plan: Plan) -> Played:
         elif isinstance(event, State):
             bench.status.erase()
             told = _show_rounds(console, event, told)
+            bench.status.show("fitting")
         elif isinstance(event, Played):
             return event
     raise InterruptedError

@@ -63,6 +63,8 @@ def train(
 
 def examples(ctx: typer.Context, as_json: bool = JSON) -> None:
     """Tell how much your chats hold to learn from; it goes with the sessions it stands in."""
+    from tchat.judge.training import FEWEST, FEWEST_TO_FIT
+
     console: Console = ctx.obj
     use = use_of(console)
     counts = {
@@ -81,6 +83,10 @@ def examples(ctx: typer.Context, as_json: bool = JSON) -> None:
     console.out(f"written by hand      {use.written}")
     console.out(f"choices to learn from what you prefer: {len(use.choices)}")
     console.out(f"pairs to learn to tell people from the model: {len(use.edits)}")
+    console.out(
+        f"`tchat judge train` learns from {FEWEST_TO_FIT} of either, and claims a quality from "
+        f"{FEWEST}"
+    )
 
 
 def use_of(console: Console) -> Use:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from textual.content import Content
 
 from tchat.chat.pace import TimeLeft
+from tchat.sanitize import single_line
 from tchat.tui.widgets.rows import Row, Rows
 
 if TYPE_CHECKING:
@@ -47,6 +48,11 @@ class Course(Rows):
         self._doing = ("", 0, 0)
         self.set_rows([("", text)])
 
+    def stop(self) -> None:
+        """It was asked to stop, and will when the step under way is done."""
+        self._doing = ("", 0, 0)
+        self.set_rows([("", "stopping")])
+
     def take(self, event: object) -> None:
         """Show an event of a training or a game."""
         from tchat.judge.duel import State, Trying
@@ -54,13 +60,14 @@ class Course(Rows):
         from tchat.judge.training import Working
 
         if isinstance(event, Working):
-            stage = "after the last round: " if self._rounds else self._before
+            stage = "verdict: " if self._rounds else self._before
             self._doing = (stage + event.what, event.done, event.total)
         elif isinstance(event, Trying):
             what = f"round {event.round}, step {event.attempt}: replies"
             self._doing = (what, event.done, event.total)
         elif isinstance(event, State):
-            self._rounds, self._doing = event.rounds, ("", 0, 0)
+            stage = "verdict" if event.over else f"round {len(event.rounds)}"
+            self._rounds, self._doing = event.rounds, (f"{stage}: fitting", 0, 0)
         elif isinstance(event, Played):
             self._rounds, self._doing = event.state.rounds, ("", 0, 0)
             self.set_rows(list(_ended(event)))
@@ -84,7 +91,7 @@ def _table(rounds: Sequence[Round], width: int) -> list[Content]:
     bar = BAR if width >= WIDE else NARROW
     scored = f"{'people':<{bar + 7}}{'fresh':<{bar + 7}}"
     head = Content.styled(f"round  {scored}taken  perplexity", "$muted")
-    lines = [head, *(_line(each, bar) for each in rounds)]
+    lines = [head, *(_line(each, bar).truncate(max(10, width), ellipsis=True) for each in rounds)]
     return [
         *lines,
         *(Content.styled(line, "$muted") for line in wrap(EXPLAINED, max(10, width))),
@@ -102,6 +109,7 @@ def _line(each: Round, bar: int) -> Content:
         (f"{bar_of(each.generated, bar)} ", "$accent"),
         f"{each.generated:.2f}  ",
         f"{each.taken:5.0%}  {each.health.perplexity:5.2f} {each.costs.perplexity.value:.2f}x",
+        (f"  {single_line(each.note)}", "$muted"),
     )
 
 

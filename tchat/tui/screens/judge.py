@@ -37,6 +37,8 @@ LEARNT = (
     "show_scores puts a score on every reply."
 )
 
+STEERED = "Done; it holds from the next reply on, here and in the shell."
+
 
 class JudgeScreen(Dialog[None]):
     """Figures above, a file of people's replies, and below what is going on."""
@@ -45,13 +47,14 @@ class JudgeScreen(Dialog[None]):
     HINTS: ClassVar[tuple[Hint, ...]] = (
         Hint("judge.train", "train"),
         Hint("judge.duel", "play the game"),
+        Hint("judge.steer", "steer by its outcome, on and off"),
         CLOSE,
     )
-    AT_WORK: ClassVar[tuple[Hint, ...]] = (Hint("dialog.close", "stop, and go on another time"),)
+    AT_WORK: ClassVar[tuple[Hint, ...]] = (Hint("dialog.close", "stop; it can go on later"),)
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Scope.JUDGE)]
     DEFAULT_CSS = """
-    JudgeScreen Input { margin: 1 0; }
-    JudgeScreen VerticalScroll { height: auto; max-height: 1fr; }
+    JudgeScreen Input { margin: 1; padding: 0 1; background: $panel; }
+    JudgeScreen VerticalScroll { height: 1fr; }
     """
 
     def __init__(self, desk: JudgeDesk) -> None:
@@ -63,15 +66,18 @@ class JudgeScreen(Dialog[None]):
         """Figures, the file, the course."""
         yield Rows(id="learnt")
         yield Input(
-            placeholder="JSONL of replies by people; empty: what your chats hold", id="data"
+            placeholder="JSONL of replies by people; empty: what your chats hold",
+            id="data",
+            compact=True,
         )
-        with VerticalScroll(can_focus=False):
+        with VerticalScroll(can_focus=False) as scroll:
+            scroll.anchor()
             yield Course(id="course")
 
     def opened(self) -> None:
         """Read the figures."""
         self.query_one(Input).focus()
-        self._tell(ABOUT)
+        self.query_one(Course).tell(ABOUT)
         self._read()
 
     @work(group="judge-figures", exclusive=True)
@@ -92,10 +98,15 @@ class JudgeScreen(Dialog[None]):
         """Play the game on the replies in the file."""
         self._begin(self._desk.play, before="before the first round: ")
 
+    def action_steer(self) -> None:
+        """Steer the model by what the game came to, or no more."""
+        self._begin(self._desk.steer, after=STEERED)
+
     def action_close(self) -> None:
         """Stop what runs; when nothing does, close."""
         if self._at_work:
             self._desk.stop()
+            self.query_one(Course).stop()
         else:
             super().action_close()
 
@@ -157,4 +168,7 @@ def figures(learnt: Learnt) -> Iterator[Row]:
         if facts.accuracy is not None:
             right = f"{facts.accuracy:.0%} right, held out"
         yield "what you prefer", f"{facts.examples[0]} choices · {right}"
-    yield "games", ", ".join(learnt.games) or "none played"
+    games = [
+        f"{name} (steers the model)" if name == learnt.steers else name for name in learnt.games
+    ]
+    yield "games", ", ".join(games) or "none that came to anything"
