@@ -33,7 +33,9 @@ def plot_svg(rounds: Sequence[Round]) -> str:
         *_axes(most, len(rounds)),
     ]
     for (name, colour, dashes), values in zip(_LINES, series, strict=True):
-        points = " ".join(f"{_x(at, len(values)):.1f},{_y(v):.1f}" for at, v in enumerate(values))
+        places = [(f"{_x(at, len(values)):.1f}", f"{_y(v):.1f}") for at, v in enumerate(values)]
+        points = " ".join(f"{x},{y}" for x, y in places)
+        parts += [f'<circle cx="{x}" cy="{y}" r="3" fill="{colour}"/>' for x, y in places]
         parts.append(
             f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2" '
             f'stroke-dasharray="{dashes}"><title>{name}</title></polyline>'

@@ -20,6 +20,7 @@ a frozen model at inference time. Large chat models are not trained as generativ
 networks, and this is none.
 """
 _SPECIAL = re.compile(r"(^[ \t]*)([-+=])|([\\`*_\[\]<>#|&~$])", re.MULTILINE)
+UNSTEERED = "No step was made: what stands under “after” is another draw, unsteered too.\n"
 FIGURES = """\
 AUC: how well the discriminator tells people's replies from fresh ones; 0.5 is not at all. Fresh
 replies, people's: its mean probability that a person wrote them. The perplexity is the unsteered
@@ -88,12 +89,13 @@ def write_report(
     parts = [
         "# A game between generator and discriminator\n",
         WHAT_THIS_IS,
-        f"It ended after {len(state.rounds) - 1} rounds: {state.over or 'interrupted'}.\n",
+        f"It ended after {_rounds(len(state.rounds) - 1)}: {state.over or 'interrupted'}.\n",
         "![Scores and perplexity by round](report.svg)\n",
         _table(state.rounds),
         _tried(state.rounds),
         _verdict(verdict),
         "## Replies before and after\n",
+        *([] if state.steering.directions else [UNSTEERED]),
         *(_sample(*pair) for pair in samples[:_SAMPLES]),
         "## Provenance\n",
         *(
@@ -105,6 +107,10 @@ def write_report(
     path = private_file(folder / "report.md")
     path.write_text("\n".join(parts) + "\n", encoding="utf-8")
     return path
+
+
+def _rounds(count: int) -> str:
+    return f"{count} round{'' if count == 1 else 's'}"
 
 
 def _table(rounds: Sequence[Round]) -> str:

@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy
 import pytest
 
-from tchat.judge.duel import State
+from tchat.judge.duel import Duel, Rules, State
 from tchat.judge.game import Sides, divided, fit_outsider, verdict_of
 from tchat.judge.guard import Reply
 from tchat.judge.matching import Pair
 from tchat.judge.report import Provenance, write_report
 from tests.judge.synthetic import LAYERS, features
+from tests.judge.table import Puppet, table
 
 
 def replies(shift: float, count: int, seed: int) -> list[Reply]:
@@ -71,3 +72,14 @@ def test_data_to_few_prompts_are_not_spared_for_an_outsider() -> None:
     sides = divided(few, [p.prompt for p in few], 0)
     assert sides == Sides(sides.game)
     assert len(sides.game.pairs) == 200
+
+
+def test_a_report_says_when_no_step_was_made(tmp_path: Path) -> None:
+    nobody = Duel(Puppet(price=50.0), table(), Rules((1,), rounds=2, batch=20))
+    *_, stuck = (event for event in nobody.play(State()) if isinstance(event, State))
+    assert not stuck.steering.directions
+    text = write_report(tmp_path, stuck, None, (), Provenance(())).read_text(encoding="utf-8")
+    assert "It ended after 1 round: no allowed step helps" in text
+    assert "No step was made" in text
+    picture = (tmp_path / "report.svg").read_text(encoding="utf-8")
+    assert picture.count("<circle") == 3 * len(stuck.rounds)  # a game without a step is seen too
