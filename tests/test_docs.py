@@ -33,6 +33,15 @@ def test_every_command_is_documented(readme: str) -> None:
             assert f"`tchat {name} {child}".rstrip() in readme
 
 
+@pytest.mark.parametrize("name", list(COMMANDS))
+def test_the_help_says_what_each_argument_is(name: str) -> None:
+    command = typer.main.get_command(importlib.import_module(COMMANDS[name][0]).app)
+    for each in getattr(command, "commands", {"": command}).values():
+        arguments = [param for param in each.params if isinstance(param, click.Argument)]
+        told = [param.get_help_record(click.Context(each)) for param in arguments]
+        assert all(record and record[1] for record in told), (each.name, told)
+
+
 def test_every_setting_is_documented(readme: str) -> None:
     for key in keys().values():
         assert f"| `{key.name}` |" in readme

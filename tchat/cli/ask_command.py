@@ -28,7 +28,12 @@ begins with the flags given. The answer goes to standard output and nothing else
 def command(
     ctx: typer.Context,
     *,
-    words: list[str] = typer.Argument(None, metavar="[PROMPT]...", show_default=False),
+    words: list[str] = typer.Argument(
+        None,
+        metavar="[PROMPT]...",
+        show_default=False,
+        help="Words; they come behind what is piped in",
+    ),
     resume: bool = typer.Option(False, "-c", "--continue", help="Go on with the last session"),
     cid: str = typer.Option(None, metavar="ID", help="Go on with this session", callback=filled),
     template: str = typer.Option(

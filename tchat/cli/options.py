@@ -29,7 +29,9 @@ class SettingsCommand(TyperCommand):
         super().__init__(*args, params=[*(params or []), *generated], **kwargs)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the help in sections: the call's own options, then those of the settings."""
+        """Write the help in sections: what the call itself takes, then the settings' options."""
+        arguments = [param for param in self.get_params(ctx) if isinstance(param, click.Argument)]
+        _write_section(ctx, formatter, "Arguments", arguments)
         own = [
             param
             for param in self.get_params(ctx)

@@ -28,8 +28,10 @@ all prompts begin with is read once. No session is stored.
 def command(
     ctx: typer.Context,
     *,
-    prompt: str = typer.Argument(..., metavar="PROMPT", show_default=False),
-    inputs: list[str] = typer.Argument(None, metavar="[FILE]...", show_default=False),
+    prompt: str = typer.Argument(..., metavar="PROMPT", help="Said to each row"),
+    inputs: list[str] = typer.Argument(
+        None, metavar="[FILE]...", show_default=False, help="Rows; standard input if none"
+    ),
     files: bool = typer.Option(
         False, "--files", help="A row is a whole file; names and patterns, or names on stdin"
     ),
@@ -45,7 +47,7 @@ def command(
         False, "--unordered", help="Give the results as they come, not in the order of the rows"
     ),
     parallel: int = typer.Option(
-        16, "--parallel", metavar="N", min=1, max=64, help="Rows at a time  [16]"
+        16, "--parallel", metavar="N", min=1, max=64, help="Rows at a time"
     ),
     schema: str = typer.Option(
         None, metavar="FILE|JSON", help="Answer with JSON of this JSON schema", callback=filled
