@@ -19,7 +19,7 @@ from tchat.sanitize import single_line
 
 FORMAT = 1
 LATEST = 1e11  # seconds since the epoch: the year 5138, before which every calendar works
-HUMAN, PREFERENCE = "human", "preference"
+HUMAN, READING, PREFERENCE = "human", "reading", "preference"
 _ARRAYS = ("center", "spread", "weights")
 
 
@@ -37,7 +37,8 @@ class Provenance:
         created_at: Seconds since the epoch.
         accuracy: Of a head of the user's preferences: the share of held-out choices that it gets
             right; None when there were too few to tell.
-        kind: `HUMAN` or `PREFERENCE`.
+        kind: `HUMAN`, whose layer comes with the writing of a reply; `READING`, the same of the
+            layer that tells best, for texts that are read; or `PREFERENCE`.
     """
 
     model: str
@@ -101,7 +102,7 @@ def _discriminator(facts: dict[str, Any], arrays: Mapping[str, Any]) -> Discrimi
         raise ValueError("no numbers")
     if not (spread > 0).all():
         raise ValueError("no spread")
-    if facts["format"] != FORMAT or facts["kind"] not in (HUMAN, PREFERENCE):
+    if facts["format"] != FORMAT or facts["kind"] not in (HUMAN, READING, PREFERENCE):
         raise ValueError("unknown format")
     head = Head(
         int(facts["layer"]),

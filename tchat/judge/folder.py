@@ -33,6 +33,11 @@ class ModelFolder:
         return self.path / "human.npz"
 
     @property
+    def reading(self) -> Path:
+        """The same for texts that are read: of the layer that tells best."""
+        return self.path / "reading.npz"
+
+    @property
     def preference(self) -> Path:
         """The head of what the user prefers."""
         return self.path / "preference.npz"

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 
 from tchat.engine.engine import Engine
 from tchat.errors import TchatError, UsageError
 from tchat.judge.dialogues import Data
-from tchat.judge.discriminator import Discriminator, save
+from tchat.judge.discriminator import HUMAN, READING, Discriminator, save
 from tchat.judge.examples import Choice, Edit, Use
 from tchat.judge.folder import ModelFolder
 from tchat.judge.generations import Generations
-from tchat.judge.reader import Reader
+from tchat.judge.reader import Reader, middle_layers
 from tchat.judge.taste import groups_of, learnable, read_choices, train_preference
 from tchat.judge.training import (
     FEWEST,
@@ -34,10 +34,12 @@ class Trained:
 
     Args:
         human: Tells people's replies from the model's; None without replies to learn it from.
+        reading: The same for texts that are read, of the layer that tells best.
         preference: Tells what the user prefers; None without choices to learn it from.
     """
 
     human: Discriminator | None
+    reading: Discriminator | None
     preference: Discriminator | None
 
 
@@ -109,25 +111,26 @@ class Lesson:
         if self.data is None:
             require_enough(edits, choices)
         tells = self.data is not None or len(edits) >= FEWEST_TO_FIT
-        human = (yield from self._human(edits)) if tells else None
+        human, reading = (yield from self._human(edits)) if tells else (None, None)
         preference = (yield from self._preference()) if learnable(choices) else None
-        return Trained(human, preference)
+        return Trained(human, reading, preference)
 
-    def _human(self, edits: Sequence[Edit]) -> Generator[Working, None, Discriminator]:
+    def _human(
+        self, edits: Sequence[Edit]
+    ) -> Generator[Working, None, tuple[Discriminator, Discriminator]]:
+        """The heads of the layer that comes with the writing, and of the one that tells best."""
         kept = Generations(self.folder.generations)
         dialogues = self.data.dialogues if self.data else ()
         pairs = yield from write_pairs(self.engine, dialogues, kept, edits)
-        with Reader(self.engine) as reader:
+        last, middle = self.engine.blocks, middle_layers(self.engine.blocks)
+        with Reader(self.engine, middle) as reader:
             examples = yield from read_pairs(reader, pairs)
         yield Working("fitting", 0, 0)
-        trained = train(
-            examples,
-            [self.engine.blocks],
-            model=self.model,
-            fingerprint=self.folder.fingerprint,
-        )
-        save(trained, self.folder.human)
-        return trained
+        fit = partial(train, examples, model=self.model, fingerprint=self.folder.fingerprint)
+        human, reading = fit([last], kind=HUMAN), fit([*middle, last], kind=READING)
+        save(human, self.folder.human)
+        save(reading, self.folder.reading)
+        return human, reading
 
     def _preference(self) -> Generator[Working, None, Discriminator]:
         with Reader(self.engine) as reader:

@@ -12,7 +12,7 @@ from tchat.engine.engine import Engine
 from tchat.engine.events import Finished
 from tchat.engine.turns import ChatMessage
 from tchat.errors import DoesNotFit, UsageError
-from tchat.judge.discriminator import HUMAN, PREFERENCE, load
+from tchat.judge.discriminator import HUMAN, PREFERENCE, READING, load
 from tchat.judge.features import PLAIN, Features, features_of_written
 from tchat.judge.folder import ModelFolder
 from tchat.judge.head import Head
@@ -102,18 +102,21 @@ def judge_of(name: str, folder: ModelFolder, engine: Engine) -> Judge:
         return ByLikelihood()
     if name not in JUDGES:
         raise UsageError(f"there is no judge called {name}", f"these are: {', '.join(JUDGES)}")
-    head = head_of(name, folder, engine)
     adapted = bool(engine.options.loras or engine.options.control)
+    head = head_of(READING if name == HUMAN and adapted else name, folder, engine)
     return ByHead(engine, name, head, head.layer == engine.blocks and not adapted)
 
 
 def head_of(name: str, folder: ModelFolder, engine: Engine) -> Head:
-    """The head of `HUMAN` or `PREFERENCE` for the model of ``engine``, which must be loaded.
+    """The head called `HUMAN`, `READING` or `PREFERENCE`, for the model of ``engine``.
+
+    The engine must be loaded.
 
     Raises:
         UsageError: It was not trained yet, its file is damaged, or it is another model's.
     """
-    path = folder.human if name == HUMAN else folder.preference
+    paths = {HUMAN: folder.human, READING: folder.reading, PREFERENCE: folder.preference}
+    path = paths[name]
     trained = load(path)
     if trained is None:
         raise untrained(name)

@@ -16,7 +16,7 @@ from tchat.engine.mapping import MapOptions
 from tchat.errors import DoesNotFit, UsageError
 from tchat.judge.asking import asking, text_of
 from tchat.judge.dialogues import Dialogue
-from tchat.judge.discriminator import Discriminator, Provenance
+from tchat.judge.discriminator import HUMAN, Discriminator, Provenance
 from tchat.judge.examples import Edit
 from tchat.judge.features import Features
 from tchat.judge.generations import Generations
@@ -174,7 +174,13 @@ def enough_to_claim(examples: int, prompts: Iterable[object]) -> bool:
 
 
 def train(
-    examples: Examples, layers: Sequence[int], *, model: str, fingerprint: str, seed: int = 0
+    examples: Examples,
+    layers: Sequence[int],
+    *,
+    model: str,
+    fingerprint: str,
+    kind: str = HUMAN,
+    seed: int = 0,
 ) -> Discriminator:
     """Fit the head that tells people's replies from the generator's.
 
@@ -186,6 +192,7 @@ def train(
         layers: Which may serve; the best by cross-validation does.
         model: File name of the generator.
         fingerprint: Of its content.
+        kind: `HUMAN` or `READING`.
         seed: Of the divisions.
 
     Raises:
@@ -212,7 +219,8 @@ def train(
             data=examples.sha256,
             examples=(people, generated),
             quality=quality(*given, layers, seed=seed) if enough else None,
-            layers=dict(layer_quality(*given, sorted(examples.features[0].states), seed=seed)),
+            layers=dict(layer_quality(*given, layers, seed=seed)),
             created_at=time.time(),
+            kind=kind,
         ),
     )

@@ -54,7 +54,14 @@ def test_from_training_to_scores(data: Path, model: list[str]) -> None:
     assert facts["people"] == facts["generated"] >= 8
     # With fewer than thirty examples a side no quality is claimed.
     assert facts["auc"] is None
-    assert json.loads(tchat("judge", "show", "--json", *model).out)["human"] == facts
+    shown_facts = json.loads(tchat("judge", "show", "--json", *model).out)
+    assert shown_facts["human"] == facts
+    # What is scored while it is written goes by the last layer; a text by the one that tells best.
+    reading = shown_facts["reading"]
+    assert list(facts["layers"]) == [str(facts["layer"])]
+    assert {str(facts["layer"]), str(reading["layer"])} <= set(reading["layers"])
+    assert len(reading["layers"]) > 1
+    assert "AUC of 1: " in tchat("judge", "show", *model).out
 
     people = "".join(json.dumps(row) + "\n" for row in dialogues(4)).encode()
     scored = tchat("judge", "score", *model, stdin=people)
@@ -242,7 +249,7 @@ def test_scores_need_a_training(model: list[str]) -> None:
 
 def test_a_damaged_discriminator_is_one_line(data: Path, model: list[str], home: Path) -> None:
     assert tchat("judge", "train", str(data), *model).code == 0
-    [head] = home.glob("judge/*/human.npz")
+    [head] = home.glob("judge/*/reading.npz")
     head.write_bytes(head.read_bytes()[:100])
     ran = tchat("judge", "score", *model, stdin=b'{"prompt": "a", "reply": "b c d"}\n')
     assert (ran.code, ran.out) == (2, "")

@@ -10,7 +10,7 @@ import typer
 from tchat.chat.pace import TimeLeft
 from tchat.cli.console import Console
 from tchat.cli.judge.bench import JSON, MODEL, Bench, at_bench, followed
-from tchat.cli.judge.listing import described, facts_of
+from tchat.cli.judge.listing import described, facts_by_kind
 from tchat.cli.listing import print_json
 
 if TYPE_CHECKING:
@@ -51,12 +51,9 @@ def train(
         console.say(skipped_words(data.skipped))
     trained = at_bench(console, model, lambda bench: _train(bench, console.paths, data, learnt))
     if as_json:
-        heads = {"human": trained.human, "preference": trained.preference}
-        print_json(
-            console, {name: facts_of(head) if head else None for name, head in heads.items()}
-        )
+        print_json(console, facts_by_kind(trained.human, trained.reading, trained.preference))
         return
-    for head in (trained.human, trained.preference):
+    for head in (trained.human, trained.reading, trained.preference):
         for line in described(head) if head else ():
             console.out(line)
 

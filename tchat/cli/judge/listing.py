@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 PREFERENCE = "preference"
 KINDS = {
-    "human": "does a reply read as written by a person",
+    "human": "does a reply read as written by a person, while it is written here",
+    "reading": "the same for texts that are read: `judge score`",
     PREFERENCE: "what you prefer",
 }
 
@@ -33,7 +34,7 @@ def show(ctx: typer.Context, model: str = MODEL, as_json: bool = JSON) -> None:
     settings = settings_with(console, model)
     facts = read_facts(resolve(settings.model, console.paths, console.environ))
     folder = folder_of(facts, console.paths)
-    human, preference = load(folder.human), load(folder.preference)
+    heads = load(folder.human), load(folder.reading), load(folder.preference)
     vectors = {name: folder.vector(name) for name in folder.games()}
     if as_json:
         games = {name: str(path) if path.exists() else None for name, path in vectors.items()}
@@ -41,16 +42,15 @@ def show(ctx: typer.Context, model: str = MODEL, as_json: bool = JSON) -> None:
             console,
             {
                 "model": facts.path.name,
-                "human": facts_of(human) if human else None,
-                "preference": facts_of(preference) if preference else None,
+                **facts_by_kind(*heads),
                 "games": games,
             },
         )
         return
-    if human is None and preference is None:
+    if not any(heads):
         console.out(f"{single_line(facts.path.name)}: nothing was learnt yet")
         console.out("learn from replies by people: tchat judge train FILE.jsonl")
-    for head in (human, preference):
+    for head in heads:
         for line in described(head) if head else ():
             console.out(line)
     for name, path in vectors.items():
@@ -70,8 +70,14 @@ def described(discriminator: Discriminator) -> Iterator[str]:
         yield f"quality   {told}"
     else:
         yield from _quality(facts)
-    yield f"layer     {discriminator.head.layer}"
+    yield f"layer     {discriminator.head.layer}{_others(facts)}"
     yield f"trained   {when(facts.created_at)}"
+
+
+def _others(facts: Provenance) -> str:
+    """The held-out AUC of each layer that could have served."""
+    told = ", ".join(f"{layer}: {auc:.3f}" for layer, auc in sorted(facts.layers.items()))
+    return f"  (AUC of {told})" if len(facts.layers) > 1 else ""
 
 
 def _quality(facts: Provenance) -> Iterator[str]:
@@ -83,6 +89,14 @@ def _quality(facts: Provenance) -> Iterator[str]:
         quality = facts.quality
         yield f"AUC       {quality.auc:.3f} on examples that training never saw"
         yield f"ECE       {quality.calibration_error:.3f} (expected calibration error)"
+
+
+def facts_by_kind(
+    human: Discriminator | None, reading: Discriminator | None, preference: Discriminator | None
+) -> dict[str, Any]:
+    """Each head for a program, None for what was not trained."""
+    heads = {"human": human, "reading": reading, "preference": preference}
+    return {name: facts_of(head) if head else None for name, head in heads.items()}
 
 
 def facts_of(discriminator: Discriminator) -> dict[str, Any]:

@@ -52,11 +52,11 @@ def _lines(console: Console, file: Path | None) -> list[str]:
 
 
 def _score(bench: Bench, console: Console, dialogues: list[Dialogue]) -> None:
-    from tchat.judge.discriminator import HUMAN
+    from tchat.judge.discriminator import READING
     from tchat.judge.ranking import head_of
     from tchat.judge.reader import Reader
 
-    head = head_of(HUMAN, bench.folder, bench.engine)
+    head = head_of(READING, bench.folder, bench.engine)
     shown = TimeLeft()
     layers = [head.layer] if head.layer < bench.engine.blocks else []
     with Reader(bench.engine, layers) as reader:
