@@ -86,7 +86,7 @@ def learn(chat: Chat, store: SessionStore, file: Path | None) -> Generator[Worki
 
 
 def steer(chat: Chat) -> None:
-    """Make the outcome of the game the default of the chat's model, or take it away again.
+    """Make the outcome of the last game the default of the chat's model, or take it away again.
 
     Raises:
         UsageError: There is none, or models.toml is broken.
@@ -94,11 +94,13 @@ def steer(chat: Chat) -> None:
     """
     model = chat.settings.model
     path = resolve(model, chat.paths)
-    vector = folder_of(read_facts(path), chat.paths).vector(GAME)
-    on = str(vector) not in _vectors(model, chat.paths, path)
-    if on and not vector.is_file():
+    folder = folder_of(read_facts(path), chat.paths)
+    found = [each for name in folder.games() if (each := folder.vector(name)).is_file()]
+    if not found:
         raise UsageError("no game came to a control vector yet", "play the game first")
-    set_own(chat.paths, model, path, own_key("control_vector"), str(vector) if on else None)
+    off = {str(each) for each in found} & set(_vectors(model, chat.paths, path))
+    last = max(found, key=lambda each: each.stat().st_mtime)
+    set_own(chat.paths, model, path, own_key("control_vector"), None if off else str(last))
     chat.unload()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -125,14 +126,16 @@ async def test_the_outcome_of_a_game_steers_the_model_until_it_is_off(
 
         facts = shown.screen.conversation.facts
         assert facts is not None
-        vector = folder_of(facts, paths).vector("duel")
+        older, vector = map(folder_of(facts, paths).vector, ("duel-9", "duel-1"))
         push = Steering({1: numpy.full(64, 3.0)})
-        write_control_vector(push, vector, architecture=facts.architecture)
+        for each in (older, vector):
+            write_control_vector(push, each, architecture=facts.architecture)
+        os.utime(older, (1, 1))
         await shown.pilot.press("ctrl+s")
-        await shown.until(lambda: "duel (steers the model)" in told(shown, "learnt"))
+        await shown.until(lambda: "duel-1 (steers the model)" in told(shown, "learnt"))
         assert str(vector) in paths.models_file.read_text()
         await shown.pilot.press("ctrl+s")
-        await shown.until(lambda: told(shown, "learnt").endswith("duel"))
+        await shown.until(lambda: told(shown, "learnt").endswith("duel-1, duel-9"))
         assert str(vector) not in paths.models_file.read_text()
         await shown.pilot.press("escape")
         await shown.ask("and now?")
