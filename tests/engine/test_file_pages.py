@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tchat.engine.cancel import Cancel
-from tchat.engine.llama import backend
-from tchat.engine.model import Model
 from tchat.engine.turns import ChatMessage
 from tchat.settings import Sampling
 from tests.benchmarks.shapes import Recipe, write_shape
 from tests.engine.conftest import OpenEngine, finished
+from tests.engine.pages import taken_by
 
 HELLO = [ChatMessage("user", "Name three colours.")]
 GREEDY = Sampling(temp=0, max_tokens=8)
@@ -37,41 +32,14 @@ def repacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_shape(tmp_path_factory.mktemp("wide") / "wide.gguf", WIDE)
 
 
-def of_no_file() -> int:
-    """Bytes of this process's memory that are of no file."""
-    told = re.search(r"RssAnon:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    assert told is not None
-    return int(told[1]) << 10
-
-
-def of_file(path: Path) -> int:
-    """Bytes of ``path`` that are mapped and in this process's memory."""
-    name = re.escape(str(path))
-    told = Path("/proc/self/smaps").read_text()
-    mapped = re.findall(rf" {name}\n(?:\S+:.*\n)*?Rss:\s+(\d+) kB", told)
-    assert mapped
-    return sum(map(int, mapped)) << 10
-
-
-@contextmanager
-def loaded(path: Path) -> Iterator[int]:
-    """Bytes that loading ``path`` takes beside the file's own pages."""
-    backend()
-    before = of_no_file()
-    model = Model(path, cancel=Cancel())
-    yield of_no_file() - before
-    model.close()
-
-
 def test_weights_that_are_repacked_are_held_once(repacked: Path) -> None:
-    with loaded(repacked) as taken:
-        size = repacked.stat().st_size
-        assert 0.9 * size < taken + of_file(repacked) < 1.4 * size
+    size = repacked.stat().st_size
+    assert 0.9 * size < sum(taken_by(repacked)) < 1.4 * size
 
 
 def test_weights_that_are_read_from_the_file_stay_in_memory(starter_model: Path) -> None:
-    with loaded(starter_model):
-        assert of_file(starter_model) > 0.9 * starter_model.stat().st_size
+    _, of_file = taken_by(starter_model)
+    assert of_file > 0.9 * starter_model.stat().st_size
 
 
 def test_a_reply_is_the_same_from_the_file_and_from_memory(
