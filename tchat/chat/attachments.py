@@ -6,8 +6,8 @@ import glob
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from tchat.errors import StorageError, UsageError
 from tchat.sanitize import decode_input, single_line
@@ -21,8 +21,7 @@ _FILE = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Attachment:
+class Attachment(NamedTuple):
     """The text of a file, and the name it was asked for by. Both are raw."""
 
     name: str

@@ -6,8 +6,8 @@ Declarations and parsing only; each front end gives the commands that it serves 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import Flag, auto
+from typing import NamedTuple
 
 from tchat.errors import UsageError
 from tchat.sanitize import single_line
@@ -25,8 +25,7 @@ class Surface(Flag):
 _SCREEN = Surface.SCREEN
 
 
-@dataclass(frozen=True, slots=True)
-class SlashCommand:
+class SlashCommand(NamedTuple):
     """One command.
 
     Attributes:
@@ -54,8 +53,7 @@ class SlashCommand:
         return f"{', '.join(f'/{name}' for name in self.names)} {self.takes}".strip()
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """A command as it was typed: which one, and the text behind it."""
 
     command: SlashCommand

@@ -10,7 +10,6 @@ from tchat.cli.console import Console
 from tchat.cli.input import gather, typed
 from tchat.cli.opening import begin_loading, drop, settings_of
 from tchat.cli.request import AskRequest, Turn, refuse_contradictions
-from tchat.engine.cancel import Cancel
 from tchat.errors import UsageError
 from tchat.paths import expanded
 from tchat.settings import Settings
@@ -28,6 +27,8 @@ def ask(request: AskRequest, console: Console) -> int:
     refuse_contradictions(request)
     if request.plain or (not request.brings_text and console.stdin_is_terminal):
         return _chat(request, console)
+    from tchat.engine.cancel import Cancel
+
     template = _template(request, console)
     settings = settings_of(request, console, template)
     cancel = Cancel()

@@ -14,6 +14,8 @@ from tchat.paths import expanded
 from tchat.settings import Settings, load
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tchat.chat.chat import Chat
     from tchat.chat.preload import Preloaded
     from tchat.chat.prompts import PromptTemplate
@@ -58,11 +60,16 @@ def open_store(request: AskRequest, settings: Settings, console: Console) -> Ses
     """
     from tchat.sessions.store import SessionStore
 
-    wanted = settings.log_chats if request.log is None else request.log
-    store = SessionStore(console.paths.sessions_db if wanted or request.resumes else None)
+    store = SessionStore(sessions_file(request, settings, console))
     for notice in store.notices:
         console.say(notice)
     return store
+
+
+def sessions_file(request: AskRequest, settings: Settings, console: Console) -> Path | None:
+    """The file that the session goes to; None for one that is kept in memory."""
+    wanted = settings.log_chats if request.log is None else request.log
+    return console.paths.sessions_db if wanted or request.resumes else None
 
 
 def find_session(request: AskRequest, store: SessionStore) -> Session | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from tchat.errors import UsageError
 from tchat.settings import Settings, Value
@@ -58,8 +58,7 @@ class AskRequest:
         return tuple(label.strip() for label in self.choose.split(",")) if self.choose else ()
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(NamedTuple):
     """A request made ready: settings in force, the prompt's text, and the form of the reply.
 
     An empty ``prompt`` goes on with the last reply of ``session``.

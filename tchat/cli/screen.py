@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import gc
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from tchat.cli.console import Console
-from tchat.cli.opening import find_session, open_store, resumed, settings_of
+from tchat.cli.opening import find_session, resumed, sessions_file, settings_of
 from tchat.cli.request import AskRequest
 from tchat.errors import StorageError
-from tchat.settings import Settings
 
 if TYPE_CHECKING:
-    from tchat.sessions.records import Session
+    from pathlib import Path
+
     from tchat.sessions.store import SessionStore
+    from tchat.settings import Settings
+    from tchat.tui.opening import Opened
 
 UNFIT = ("", "dumb", "unknown")  # values of TERM that promise no cursor movement
-
-
-class Opened(NamedTuple):
-    """What the screen begins with; ``problem`` tells why the store is in memory."""
-
-    settings: Settings
-    store: SessionStore
-    session: Session | None
-    problem: StorageError | None
 
 
 def fits(console: Console) -> bool:
@@ -40,37 +32,31 @@ def open_screen(request: AskRequest, console: Console) -> int:
         TchatError: The session is not there, or a setting is wrong.
         Interrupted: A signal ended it.
     """
+    settings = settings_of(request, console)
+    file = sessions_file(request, settings, console)
     # A tenth of the time to the first picture: modules make many objects and hardly any garbage.
     # The screen switches it on again once it is drawn.
     gc.disable()
     try:
-        with ThreadPoolExecutor(1, "opening") as beside:
-            opening = beside.submit(_opened, request, console)
-            from tchat.tui.app import run_screen  # takes longer than the disk
-
-            opened = opening.result()
+        from tchat.tui.app import run_screen
     except BaseException:
         gc.enable()
         raise
-    with opened.store:
-        return run_screen(
-            opened.settings,
-            console.paths,
-            opened.store,
-            session=opened.session,
-            problem=opened.problem,
-        )
+    return run_screen(
+        settings, console.paths, lambda: _opened(request, settings, file), private=file is None
+    )
 
 
-def _opened(request: AskRequest, console: Console) -> Opened:
-    """Settings, store and session.
+def _opened(request: AskRequest, settings: Settings, file: Path | None) -> Opened:
+    """The store, and the session to go on with.
 
     Raises:
-        UsageError: The session is not there, or a setting is wrong.
+        UsageError: The session is not there.
         StorageError: The session to go on with cannot be read.
     """
-    settings = settings_of(request, console)
-    store, problem = _store(request, settings, console)
+    from tchat.tui.opening import Opened
+
+    store, problem = _store(request, file)
     try:
         session = find_session(request, store)
         return Opened(resumed(request, settings, store, session), store, session, problem)
@@ -79,14 +65,12 @@ def _opened(request: AskRequest, console: Console) -> Opened:
         raise
 
 
-def _store(
-    request: AskRequest, settings: Settings, console: Console
-) -> tuple[SessionStore, StorageError | None]:
+def _store(request: AskRequest, file: Path | None) -> tuple[SessionStore, StorageError | None]:
     """The store; one in memory, and why, where the disk refuses a new session."""
     from tchat.sessions.store import SessionStore
 
     try:
-        return open_store(request, settings, console), None
+        return SessionStore(file), None
     except StorageError as error:
         if request.resumes:
             raise

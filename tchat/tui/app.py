@@ -6,7 +6,7 @@ import asyncio
 import gc
 import signal
 from contextlib import suppress
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import work
 from textual.app import App
@@ -14,16 +14,17 @@ from textual.binding import BindingType
 from textual.driver import Driver
 from textual.worker import WorkerFailed
 
-from tchat.errors import Interrupted, StorageError, TchatError
+from tchat.errors import Interrupted, StorageError
 from tchat.paths import Paths
-from tchat.sessions.records import Session
-from tchat.sessions.store import SessionStore
 from tchat.settings import Settings
-from tchat.tui.conversation import Conversation
 from tchat.tui.screens.chat import ChatScreen
 from tchat.tui.terminal import guarded
 from tchat.tui.theme_variables import variable_defaults
 from tchat.tui.themes import DEFAULT, Snapshot, changed, load_theme, load_themes
+
+if TYPE_CHECKING:
+    from tchat.tui.conversation import Conversation
+    from tchat.tui.opening import Open, Opened
 
 THEME_CHECK = 1.0  # seconds between two looks at the user's themes
 _STOPPING = ("SIGTERM", "SIGHUP", "SIGINT")
@@ -33,15 +34,15 @@ class TchatApp(App[None]):
     """The chat screen in its terminal.
 
     Args:
-        settings: In force at the start.
+        settings: For the first picture.
         paths: The user's folders.
-        store: The sessions; it stays open when the app ends.
-        session: The one to go on with.
+        opening: Opens the sessions; called once, on a thread, when the first picture is drawn.
+        private: Whether nothing is to be stored.
         draft: Text to begin the prompt with.
-        problem: Why ``store`` is in memory, against the user's wish; None when it is not.
 
     Attributes:
-        conversation: The chat.
+        opened: What ``opening`` returned, and None before; its store stays open at the end.
+        conversation: The chat; None before the sessions are open.
         ended_by: The signal that ended it, or 0.
         broken_by: What nobody foresaw and ended it, or None.
     """
@@ -50,25 +51,26 @@ class TchatApp(App[None]):
     CSS_PATH = "app.tcss"
     ENABLE_COMMAND_PALETTE = False  # the screen brings its own
     BINDINGS: ClassVar[list[BindingType]] = []
+    _dressed = False  # whether it is known which theme to wear
 
     def __init__(
         self,
         settings: Settings,
         paths: Paths,
-        store: SessionStore,
+        opening: Open,
         *,
-        session: Session | None = None,
+        private: bool = False,
         draft: str = "",
-        problem: TchatError | None = None,
     ) -> None:
         super().__init__()
         self._settings = settings
         self._paths = paths
-        self._session = session
+        self._opening = opening
+        self._private = private
         self._draft = draft
-        self._problem = problem
         self._theme_files: Snapshot = {}
-        self.conversation = Conversation(settings, paths, store)
+        self.opened: Opened | None = None
+        self.conversation: Conversation | None = None
         self.ended_by = 0
         self.broken_by: BaseException | None = None
         self._wear_first()
@@ -82,6 +84,10 @@ class TchatApp(App[None]):
 
         return TerminalDriver
 
+    def get_css_variables(self) -> dict[str, str]:
+        """The colours; none while Textual, in its own beginning, asks for them too early."""
+        return super().get_css_variables() if self._dressed else {}
+
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """tchat's own colours, in themes that do not set them."""
         return variable_defaults(self.current_theme)
@@ -89,11 +95,29 @@ class TchatApp(App[None]):
     def _first_picture_drawn(self, warnings: list[str]) -> None:
         gc.freeze()  # modules stay: no collection looks at them again while the user types
         gc.enable()
+        self._open()
         self._load_themes(warnings)
 
     def get_default_screen(self) -> ChatScreen:
         """The chat is the first screen; there is none below it."""
-        return ChatScreen(self.conversation, self._session, self._draft, self._problem)
+        return ChatScreen(self._settings, self._paths, private=self._private, draft=self._draft)
+
+    # The sessions
+
+    @work(group="opening")
+    async def _open(self) -> None:
+        """Open the sessions and let the chat begin; what fails here ends the app."""
+        conversation, opened = await asyncio.to_thread(self._join)
+        self.conversation = conversation
+        screen = self.screen_stack[0]
+        if isinstance(screen, ChatScreen):
+            screen.begin(conversation, opened)
+
+    def _join(self) -> tuple[Conversation, Opened]:
+        from tchat.tui.conversation import Conversation
+
+        self.opened = opened = self._opening()
+        return Conversation(opened.settings, self._paths, opened.store), opened
 
     def on_mount(self) -> None:
         """Take the user's keys; what the first picture does not need waits for it."""
@@ -115,7 +139,8 @@ class TchatApp(App[None]):
         """Stop what runs, keep what was written, and leave."""
         for screen in self.screen_stack:
             self.workers.cancel_group(screen, "turn")  # it would draw on what is being taken down
-        await self.conversation.close()
+        if self.conversation is not None:
+            await self.conversation.close()
         self.exit()
 
     def copy_to_clipboard(self, text: str) -> None:
@@ -145,6 +170,7 @@ class TchatApp(App[None]):
                 # Not by assignment, which would parse the style sheets twice.
                 self.set_reactive(App.theme, name)
                 break
+        self._dressed = True
         self.stylesheet.set_variables(self.get_css_variables())
 
     @work(group="themes", exit_on_error=False)
@@ -196,7 +222,8 @@ class TchatApp(App[None]):
 
     def _handle_exception(self, error: Exception) -> None:
         """End without a traceback on the terminal; `run_screen` raises what broke it."""
-        self.conversation.cancel.set()
+        if self.conversation is not None:
+            self.conversation.cancel.set()
         if self.broken_by is None:
             self.broken_by = error.error if isinstance(error, WorkerFailed) else error
         if self.is_headless:  # under a test, which is told
@@ -207,29 +234,35 @@ class TchatApp(App[None]):
 
 
 def run_screen(
-    settings: Settings,
-    paths: Paths,
-    store: SessionStore,
-    *,
-    session: Session | None = None,
-    draft: str = "",
-    problem: TchatError | None = None,
+    settings: Settings, paths: Paths, opening: Open, *, private: bool = False, draft: str = ""
 ) -> int:
-    """Open the chat screen and return the exit code.
+    """Open the chat screen and return the exit code; see `TchatApp`.
 
     Raises:
         Interrupted: A signal ended it.
-        StorageError: Something of the chat could not be stored.
+        StorageError: The sessions could not be opened, or something of the chat not stored.
+        UsageError: The session to go on with is not there.
         Exception: What nobody foresaw; the terminal is restored, and what was written stored.
     """
-    app = TchatApp(settings, paths, store, session=session, draft=draft, problem=problem)
-    with guarded(paths.log_file):
-        app.run()
+    app = TchatApp(settings, paths, opening, private=private, draft=draft)
+    try:
+        with guarded(paths.log_file):
+            app.run()
+        return _ended(app)
+    finally:
+        if app.opened is not None:
+            app.opened.store.close()
+
+
+def _ended(app: TchatApp) -> int:
+    """The exit code of an app that ended; raises what ended it."""
+    chat = app.conversation
     if app.broken_by is not None:
-        asyncio.run(app.conversation.close())
+        if chat is not None:
+            asyncio.run(chat.close())
         raise app.broken_by
     if app.ended_by:
         raise Interrupted(app.ended_by)
-    if failure := app.conversation.failure:
+    if chat is not None and (failure := chat.failure):
         raise StorageError(f"{failure.message}; the last messages are lost", failure.hint)
     return app.return_code or 0

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import PurePath
 
 from tchat.chat.attachments import parted
 from tchat.sessions.records import Message, Role
+from tchat.tui.maker import maker
 from tchat.tui.widgets.transcript.entry import Entry
 
 
@@ -36,8 +36,3 @@ def entry_of(message: Message, sibling: tuple[int, int] = (1, 1)) -> Entry:
         attachments=tuple(files),
         label=maker(message.model),
     )
-
-
-def maker(model: str) -> str:
-    """A model as it was asked for, without its folder: ``SmolLM2-135M-Instruct.Q4_1``."""
-    return PurePath(model).name.removesuffix(".gguf")

@@ -14,8 +14,8 @@ A widget of its own, such as the prompt, declares its bindings itself; `declared
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import NamedTuple
 
 from textual.binding import Binding, BindingType
 
@@ -50,8 +50,7 @@ class Scope(StrEnum):
     DIALOGS = "Dialogs"
 
 
-@dataclass(frozen=True, slots=True)
-class KeyAction:
+class KeyAction(NamedTuple):
     """One action and its keys.
 
     ``id`` is its name in ``[keys]``, with the scope in front. ``keys`` is one key or several,
@@ -152,7 +151,7 @@ def with_keymap(
     keymap: Mapping[str, str], actions: Iterable[KeyAction] = KEYS
 ) -> tuple[KeyAction, ...]:
     """The actions with the keys that are in force: what the help shows."""
-    return tuple(replace(each, keys=keymap.get(each.id, each.keys)) for each in actions)
+    return tuple(each._replace(keys=keymap.get(each.id, each.keys)) for each in actions)
 
 
 def show_key(key: str) -> str:

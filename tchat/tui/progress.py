@@ -5,9 +5,12 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from tchat.engine import events
 from tchat.tui.widgets import status
+
+if TYPE_CHECKING:
+    from tchat.engine import events
 
 SAMPLES = 12  # columns of the sparkline
 SAMPLE = 0.5  # seconds that a column stands for
@@ -39,6 +42,8 @@ class Progress:
 
     def take(self, event: events.Event) -> None:
         """Note one event."""
+        from tchat.engine import events
+
         if isinstance(event, events.Loading):
             done = event.progress >= 1
             self.state = status.Preparing() if done else status.Loading(event.progress)

@@ -20,6 +20,7 @@ from tchat.paths import user_paths
 from tchat.sessions.store import SessionStore
 from tchat.settings import Sampling, Settings
 from tchat.tui.app import TchatApp
+from tchat.tui.opening import Opened
 from tchat.tui.screens.chat import ChatScreen
 from tests.benchmarks.rows import Row, ratio
 from tests.terminal import Terminal
@@ -84,7 +85,7 @@ class Played(TchatApp):
         return reply.usage["completion"] / reply.timings["write"]
 
     async def _idle(self, screen: ChatScreen) -> None:
-        while screen.busy or screen.conversation.facts is None:
+        while not screen.begun or screen.busy or screen.conversation.facts is None:
             await asyncio.sleep(0.1)
 
 
@@ -95,7 +96,8 @@ def main(folder: str) -> None:
     )
     paths = user_paths({"TCHAT_HOME": folder})
     with SessionStore(paths.sessions_db) as store:
-        app = Played(replace(Settings(), sampling=sampling, prompt_lookup=False), paths, store)
+        settings = replace(Settings(), sampling=sampling, prompt_lookup=False)
+        app = Played(settings, paths, lambda: Opened(settings, store))
         app.run()
     Path(folder, "rates.json").write_text(json.dumps(app.rates))
 

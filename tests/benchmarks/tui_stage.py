@@ -23,6 +23,7 @@ from tchat.sessions.store import SessionStore
 from tchat.settings import Settings
 from tchat.tui import conversation
 from tchat.tui.app import TchatApp
+from tchat.tui.opening import Opened
 from tchat.tui.screens.turns import Turns
 
 RATE = 200  # tokens a second
@@ -111,7 +112,7 @@ def main(folder: str, text: str) -> None:
     conversation.Chat = scripted  # type: ignore[attr-defined]
     paths = user_paths({"TCHAT_HOME": folder})
     with SessionStore(paths.sessions_db) as store:
-        TchatApp(Settings(), paths, store).run()
+        TchatApp(Settings(), paths, lambda: Opened(Settings(), store)).run()
     Path(folder, "flushes.json").write_text(json.dumps(figures))
 
 

@@ -9,11 +9,13 @@ from typing import Any
 
 from textual.pilot import Pilot
 
+from tchat.errors import StorageError
 from tchat.paths import Paths
-from tchat.sessions.records import Message
+from tchat.sessions.records import Message, Session
 from tchat.sessions.store import SessionStore
 from tchat.settings import Sampling, Settings
 from tchat.tui.app import TchatApp
+from tchat.tui.opening import Opened
 from tchat.tui.screens.chat import ChatScreen
 from tchat.tui.widgets.transcript.entry import Entry
 
@@ -101,7 +103,7 @@ class Shown:
     @property
     def messages(self) -> list[Message]:
         """The stored messages on the active path."""
-        session = self.screen.conversation.session
+        session = self.screen.conversation.session if self.screen.begun else None
         return self.screen.conversation._store.branch(session.id) if session else []
 
     @property
@@ -125,14 +127,17 @@ async def opened(
     size: tuple[int, int] = (100, 30),
     *,
     ready: bool = True,
+    problem: StorageError | None = None,
+    session: Session | None = None,
     **given: Any,
 ) -> AsyncIterator[Shown]:
     """The app as it is started; with the model loaded when it is to be ``ready``."""
     with SessionStore(paths.sessions_db) as store:
-        app = TchatApp(settings, paths, store, **given)
+        found = Opened(settings, store, session, problem)
+        app = TchatApp(settings, paths, lambda: found, **given)
         async with app.run_test(size=size, notifications=True) as pilot:
             shown = Shown(pilot, store)
-            await pilot.pause()
+            await shown.until(lambda: shown.screen.begun)
             if ready:
                 await shown.idle()
             yield shown

@@ -58,8 +58,9 @@ async def test_keys_of_widgets_are_remapped_and_mistakes_named(
 ) -> None:
     keys = {"prompt.send": "f12", "transcript.edt": "x", "transcript.copy": "y"}
     changed = Settings(model=settings.model, threads=1, sampling=settings.sampling, keys=keys)
-    async with opened(changed, paths) as shown:
-        assert "did you mean `transcript.edit`?" in shown.toasts
+    async with opened(changed, paths, ready=False) as shown:
+        await shown.until(lambda: "did you mean `transcript.edit`?" in shown.toasts)
+        await shown.idle()
         shown.screen.prompt.load("Hello")
         await shown.pilot.press("f12")
         await shown.until(lambda: len(shown.messages) == 2)

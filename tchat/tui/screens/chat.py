@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import os
 import time
 from collections.abc import Iterable
@@ -18,18 +17,14 @@ from textual.containers import Horizontal, Vertical
 
 from tchat.chat.commands import Call, parse_input
 from tchat.chat.file_names import file_names
-from tchat.chat.input_history import Entry as Typed
-from tchat.chat.input_history import InputHistory
-from tchat.errors import ModelNotFound, TchatError, UsageError
-from tchat.models.resolve import STARTER
-from tchat.sessions.records import Session
-from tchat.tui.conversation import Conversation
-from tchat.tui.entries import maker
+from tchat.errors import TchatError, UsageError
+from tchat.paths import Paths
+from tchat.settings import Settings
 from tchat.tui.keys import KEYS, KeyAction, Scope, bindings, declared, show_key
+from tchat.tui.maker import maker
+from tchat.tui.screens.beginning import Beginning
 from tchat.tui.screens.dialogs import SCREEN_COMMANDS
-from tchat.tui.screens.drafts import Drafts
 from tchat.tui.screens.trials import TRIALS
-from tchat.tui.screens.turns import load
 from tchat.tui.widgets.completion_match import Candidate
 from tchat.tui.widgets.greeting import Greeting
 from tchat.tui.widgets.meter import Meter
@@ -51,37 +46,35 @@ GREETED = (
     ("chat.theme", "theme"),
     ("chat.help", "all keys"),
 )
-WARM = {"python": "def f(x): return 1", "bash": "ls | wc", "json": "[1]"}
 TWICE = 2.0  # seconds within which a second Ctrl+C quits
 
 
-class ChatScreen(Drafts):
+class ChatScreen(Beginning):
     """Transcript, prompt, meter, status line; the sessions at the side.
 
     Args:
-        conversation: The chat behind the screen.
-        session: The session to open with.
+        settings: For the first picture.
+        paths: The user's folders.
+        private: Whether nothing is to be stored.
         draft: Text to begin the prompt with.
-        problem: Why nothing can be stored; None when all is well.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Scope.CHAT)]
 
     def __init__(
         self,
-        conversation: Conversation,
-        session: Session | None = None,
+        settings: Settings,
+        paths: Paths,
+        *,
+        private: bool = False,
         draft: str = "",
-        problem: TchatError | None = None,
     ) -> None:
-        super().__init__(conversation)
-        self._first_session = session
+        super().__init__(settings, paths)
+        self._first_private = private
         self._first_draft = draft
-        self._problem = problem
         self._interrupted = 0.0
         self._model_name = ""
         self._quantization = ""
-        self._history = InputHistory(conversation.paths.config)
 
     def compose(self) -> ComposeResult:
         """The column of the chat, then the status line; the side bar comes when it is wanted."""
@@ -94,74 +87,39 @@ class ChatScreen(Drafts):
 
     def _first_keys(self) -> Iterable[KeyAction]:
         """The keys of chat and prompt; without remapping no dialog is imported for them."""
-        if self.conversation.settings.keys:
+        if self.settings.keys:
             return self.keys_in_force()
         return (*KEYS, *declared(PromptArea.BINDINGS, Scope.PROMPT))
 
     def on_mount(self) -> None:
-        """Show at once, then read the disk and load the model."""
+        """Show at once; `begin` does the rest."""
         self.prompt.offer(
             [Candidate(each.name, each.help, each.aliases) for each in SCREEN_COMMANDS], file_names
         )
         if self._first_draft:
             self.prompt.load(self._first_draft)
-        self.prompt.private = self.conversation.private
+        self.prompt.private = self._first_private
         self.prompt.focus()
         self.show_status()
-        self.call_after_refresh(self._start_up)
-
-    @work(group="begin", exit_on_error=False)
-    async def _start_up(self) -> None:
-        """What the first picture did not need: the messages, the disk, the model."""
-        await asyncio.to_thread(importlib.import_module, "tchat.tui.widgets.transcript.view")
-        self.transcript.show_details(self.conversation.settings.show_details)
-        self.transcript.show_scores(self.conversation.settings.show_scores)
-        if self._problem is not None:
-            self.tell_error(self._problem)
-        if self._first_session is not None:
-            await self.open_session(self._first_session)
-        await self._recall()
-        await self._load_or_welcome()
-        await self._warm_up()
-
-    async def _load_or_welcome(self) -> None:
-        """Load the model; on the first run without one, say how to get it."""
-        if self.busy:  # a prompt was sent already, which loads it
-            return
-        if self.conversation.settings.model == STARTER:
-            try:
-                await self.conversation.find_model(STARTER)
-            except ModelNotFound:
-                await self.welcome()
-                return
-        self.act(load)
-
-    async def _warm_up(self) -> None:
-        """Import what the first block of code needs, once the model does not need the processor."""
-        await self.until_free()
-        await asyncio.to_thread(warm_up)
-
-    async def _recall(self) -> None:
-        """Let Up go back through the prompts of earlier sessions."""
-        try:
-            typed = await asyncio.to_thread(self._history.entries)
-        except TchatError as error:
-            self.notify(str(error), severity="warning", markup=False)
-            return
-        self.prompt.remember(Draft(each.text, each.pastes, each.files) for each in typed)
 
     # The prompt
 
     @on(Prompt.Submitted)
     def _submit(self, event: PromptArea.Submitted) -> None:
-        draft = event.draft
+        if self.begun:
+            self.take(event.draft)
+        else:
+            self.wait_with(event.draft)
+
+    def take(self, draft: Draft) -> None:
+        """Carry out a command, or send a prompt."""
         try:
             parsed = parse_input(draft.full_text, SCREEN_COMMANDS)
         except UsageError as error:
             self.notify(str(error), severity="error", markup=False)
             self.prompt.load(draft)
             return
-        self._remember(draft)
+        self.remember(draft)
         if not self.busy:
             self.leave_trial()
         if isinstance(parsed, Call):
@@ -173,15 +131,6 @@ class ChatScreen(Drafts):
         draft = draft if parsed == draft.full_text else Draft(parsed, files=draft.files)
         if not self.send_for_purpose(draft):
             self.send(draft)
-
-    @work(group="history", exit_on_error=False)
-    async def _remember(self, draft: Draft) -> None:
-        entry = Typed(draft.text, draft.pastes, draft.files)
-        private = self.conversation.private
-        try:
-            await asyncio.to_thread(self._history.add, entry, private=private)
-        except TchatError as error:
-            self.notify(str(error), severity="warning", markup=False)
 
     @on(Prompt.QueueTaken)
     def _take_queued(self) -> None:
@@ -207,13 +156,13 @@ class ChatScreen(Drafts):
         """What the status line says."""
         return replace(
             super().status(),
-            model=self._model_name or maker(self.conversation.settings.model),
+            model=self._model_name or maker(self.settings.model),
             quantization=self._quantization,
-            device=self.conversation.device,
+            device=self.conversation.device if self.begun else "",
             context=self._capacity,
             offline=bool(os.environ.get("HF_HUB_OFFLINE")),
             pulling=self.pulls.words,
-            private=self.conversation.private,
+            private=self.conversation.private if self.begun else self._first_private,
         )
 
     async def settled(self) -> None:
@@ -355,12 +304,3 @@ def greeted(actions: Iterable[KeyAction]) -> list[tuple[str, str]]:
     """Keys and what they do, for somebody who begins."""
     shown = {each.id: show_key(each.keys.split(",")[0]) for each in actions}
     return [(shown.get(key, key), does) for key, does in GREETED]
-
-
-def warm_up() -> None:
-    """Import and compile what the first block of code needs: it would stutter otherwise."""
-    from tchat.markdown.highlight import Highlighter
-    from tchat.tui.widgets.transcript.palette import DARK_CODE
-
-    for language, line in WARM.items():
-        Highlighter(language, DARK_CODE).line(line)

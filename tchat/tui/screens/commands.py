@@ -13,7 +13,6 @@ from tchat.chat.attachments import expand_user
 from tchat.chat.commands import Call
 from tchat.errors import TchatError, UsageError
 from tchat.sanitize import single_line
-from tchat.sessions.records import Role
 from tchat.settings import find_key, keys, spell
 from tchat.settings.coerce import parse
 from tchat.tui.screens.messages import Messages
@@ -53,6 +52,8 @@ class Commands(Messages):
         self.act(lambda chat: chat.continue_reply())
 
     async def _slash_edit(self, text: str) -> None:
+        from tchat.sessions.records import Role
+
         asked = await self._last(Role.USER)
         if asked is None:
             raise UsageError("there is no message to edit yet", "send a prompt first")
@@ -165,6 +166,8 @@ class Commands(Messages):
         self.tell(f"Written to {await self.desk.export(session.id, name)}.")
 
     async def _slash_stats(self, _: str) -> None:
+        from tchat.sessions.records import Role
+
         replies = [m for m in await self.conversation.branch() if m.role is Role.ASSISTANT]
         written = sum(m.usage.get("completion", 0) for m in replies)
         seconds = sum(m.timings.get("write", 0.0) for m in replies)

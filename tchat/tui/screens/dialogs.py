@@ -10,10 +10,9 @@ from textual import work
 from tchat.chat.attachments import expand_user
 from tchat.chat.commands import Surface, commands_for
 from tchat.errors import TchatError, UsageError
+from tchat.paths import Paths
 from tchat.sanitize import single_line
-from tchat.sessions.records import Role, Session
-from tchat.tui.conversation import Conversation
-from tchat.tui.desk import Desk
+from tchat.settings import Settings
 from tchat.tui.keys import KeyAction, Scope, with_keymap
 from tchat.tui.pulls import Pulls
 from tchat.tui.screens.preferences import Preferences
@@ -22,18 +21,25 @@ from tchat.tui.widgets.prompt import Prompt
 from tchat.tui.widgets.prompt_draft import Draft
 
 if TYPE_CHECKING:
+    from tchat.sessions.records import Session
+    from tchat.tui.desk import Desk
     from tchat.tui.widgets.sidebar import Sidebar
 
 SCREEN_COMMANDS = commands_for(Surface.SCREEN)
 
 
 class Dialogs(Preferences):
-    """The part of the chat screen that asks, by dialogs, and does what was chosen."""
+    """The part of the chat screen that asks, by dialogs, and does what was chosen.
 
-    def __init__(self, conversation: Conversation) -> None:
-        super().__init__(conversation)
-        self.desk = Desk(conversation)
-        self.pulls = Pulls(conversation.paths)
+    Attributes:
+        desk: All stored sessions, once the chat has `begun`.
+    """
+
+    desk: Desk
+
+    def __init__(self, settings: Settings, paths: Paths) -> None:
+        super().__init__(settings, paths)
+        self.pulls = Pulls(paths)
         self._sidebar: Sidebar | None = None  # until it is first switched on
 
     # Sessions
@@ -84,6 +90,10 @@ class Dialogs(Preferences):
     async def open_session(self, session: Session | None) -> None:
         """Go on in ``session``, or in a new one."""
         await self.end_turn()
+        await self.go_on_in(session)
+
+    async def go_on_in(self, session: Session | None) -> None:
+        """Open ``session``, or a new one, while no turn runs."""
         await self.conversation.open(session)
         self.forget_context()
         await self.reload()
@@ -99,6 +109,8 @@ class Dialogs(Preferences):
         """Called when another session is open: what belonged to the one before is over."""
 
     async def _tell_unfinished(self) -> None:
+        from tchat.sessions.records import Role
+
         branch = await self.conversation.branch(last=1)
         if branch and branch[-1].role is Role.USER:
             self.tell("The last message has no reply yet: /continue writes one.")
@@ -205,9 +217,7 @@ class Dialogs(Preferences):
         from tchat.tui.screens.models import ModelPicker
 
         facts = self.conversation.facts
-        files = ModelDesk(
-            self.conversation.paths, facts.path if facts else None, self.pulls, self.pull_model
-        )
+        files = ModelDesk(self._paths, facts.path if facts else None, self.pulls, self.pull_model)
         choice = await self.app.push_screen_wait(ModelPicker(await files.rows(False), files))
         if choice is not None:
             await self.change({"model": str(expand_user(choice)) if "/" in choice else choice})
@@ -244,7 +254,7 @@ class Dialogs(Preferences):
         from tchat.tui.model_rows import model_rows
         from tchat.tui.screens.welcome import AGAIN, BROWSE, Welcome
 
-        rows = await asyncio.to_thread(model_rows, self.conversation.paths, None)
+        rows = await asyncio.to_thread(model_rows, self._paths, None)
         choice = await self.app.push_screen_wait(Welcome(found=len(rows)))
         if choice is None:
             self.tell("There is no model yet: F2 chooses one.")
@@ -268,7 +278,7 @@ class Dialogs(Preferences):
         from tchat.chat.prompts import list_templates
         from tchat.tui.screens.templates import TemplatePicker
 
-        templates, broken = await asyncio.to_thread(list_templates, self.conversation.paths)
+        templates, broken = await asyncio.to_thread(list_templates, self._paths)
         for problem in broken:
             self.notify(problem, severity="warning", markup=False)
         name = await self.app.push_screen_wait(TemplatePicker(templates))
@@ -285,7 +295,7 @@ class Dialogs(Preferences):
         """
         from tchat.chat.prompts import find_template
 
-        template = await asyncio.to_thread(find_template, name, self.conversation.paths)
+        template = await asyncio.to_thread(find_template, name, self._paths)
         typed = self.prompt.draft.text
         try:
             text, system = template.fill(typed, {})
@@ -331,7 +341,7 @@ class Dialogs(Preferences):
         from tchat.tui.every_key import EVERY_KEY
         from tchat.tui.keymap import remap
 
-        keymap = remap(self.conversation.settings.keys, EVERY_KEY).keymap
+        keymap = remap(self.settings.keys, EVERY_KEY).keymap
         return with_keymap(keymap, EVERY_KEY)
 
     def _use_command(self, typed: str) -> None:

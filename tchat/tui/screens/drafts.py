@@ -10,7 +10,8 @@ from textual.timer import Timer
 
 from tchat.chat.commands import Call, parse_input
 from tchat.errors import TchatError, UsageError
-from tchat.tui.conversation import Conversation
+from tchat.paths import Paths
+from tchat.settings import Settings
 from tchat.tui.screens.commands import Commands
 from tchat.tui.screens.dialogs import SCREEN_COMMANDS
 from tchat.tui.screens.trials import TRIALS
@@ -31,8 +32,8 @@ FEW = 24  # tokens that are read too soon to be told of
 class Drafts(Commands):
     """The part of the chat screen that looks at what is being typed."""
 
-    def __init__(self, conversation: Conversation) -> None:
-        super().__init__(conversation)
+    def __init__(self, settings: Settings, paths: Paths) -> None:
+        super().__init__(settings, paths)
         self._count_timer: Timer | None = None
         self._capacity = 0
         self._measure: Measure | None = None
@@ -48,6 +49,8 @@ class Drafts(Commands):
     @work(group="count", exclusive=True, exit_on_error=False)
     async def count_draft(self) -> None:
         """Count the draft, exactly, beside whatever the engine does; then let it be read."""
+        if not self.begun:
+            return
         draft = self.prompt.draft
         try:
             text = await asyncio.to_thread(full_prompt, draft)

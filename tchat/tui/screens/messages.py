@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
 
 from textual import work
 
 from tchat.errors import TchatError, UsageError
+from tchat.paths import Paths
 from tchat.sanitize import printable
-from tchat.sessions.records import Deleted, Message, Role
-from tchat.tui.conversation import Act, Conversation
+from tchat.settings import Settings
 from tchat.tui.screens.dialogs import Dialogs
 from tchat.tui.widgets.prompt_draft import Draft
 
 if TYPE_CHECKING:
+    from tchat.sessions.records import Deleted, Message, Role
+    from tchat.tui.conversation import Act
     from tchat.tui.widgets.transcript.view import Transcript
 
 LEAVES = "Esc leaves it"
 
 
-@dataclass(frozen=True, slots=True)
-class Purpose:
+class Purpose(NamedTuple):
     """What Enter does with the prompt instead of sending it as the next message.
 
     Attributes:
@@ -41,8 +42,8 @@ class Purpose:
 class Messages(Dialogs):
     """The part of the chat screen that acts on messages."""
 
-    def __init__(self, conversation: Conversation) -> None:
-        super().__init__(conversation)
+    def __init__(self, settings: Settings, paths: Paths) -> None:
+        super().__init__(settings, paths)
         self._purpose: Purpose | None = None
         self._deleted: list[Deleted] = []
 
@@ -90,6 +91,8 @@ class Messages(Dialogs):
 
     async def copy_last_reply(self) -> None:
         """Copy the last reply."""
+        from tchat.sessions.records import Role
+
         reply = await self._last(Role.ASSISTANT)
         if reply is None:
             self.notify("There is no reply yet.", markup=False)
@@ -105,6 +108,8 @@ class Messages(Dialogs):
 
     def begin_edit(self, message: Message) -> None:
         """Put a message into the prompt; what comes of it is a branch beside it."""
+        from tchat.sessions.records import Role
+
         key = message.id
         if message.role is Role.ASSISTANT:
             go_on = next(each for each in self.keys_in_force() if each.id == "chat.continue")
@@ -127,6 +132,8 @@ class Messages(Dialogs):
 
     async def _begin_branch(self, key: int) -> None:
         """Let the next prompt follow a reply, or stand beside a question, as a branch."""
+        from tchat.sessions.records import Role
+
         message = await self.conversation.message(key)
         follows: int | None = key
         if message.role is Role.USER:
@@ -231,6 +238,8 @@ class Messages(Dialogs):
 
     async def rate(self, key: int, rating: int) -> None:
         """Call a reply good or bad; the same again takes it back. The judge learns from it."""
+        from tchat.sessions.records import Role
+
         message = await self.conversation.message(key)
         if message.role is not Role.ASSISTANT:
             self.notify("Replies are rated, not prompts.", markup=False)
@@ -243,6 +252,8 @@ class Messages(Dialogs):
 
     async def rate_last(self, rating: int) -> None:
         """Call the last reply good or bad."""
+        from tchat.sessions.records import Role
+
         reply = await self._last(Role.ASSISTANT)
         if reply is None:
             raise UsageError("there is no reply to rate yet", "send a prompt first")
@@ -250,6 +261,8 @@ class Messages(Dialogs):
 
     async def pin_last_question(self) -> None:
         """Pin the last prompt, or take its pin away."""
+        from tchat.sessions.records import Role
+
         asked = await self._last(Role.USER)
         if asked is None:
             raise UsageError("there is no message to pin yet", "send a prompt first")

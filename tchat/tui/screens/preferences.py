@@ -10,7 +10,6 @@ from textual import work
 from tchat.errors import TchatError, UsageError
 from tchat.sanitize import single_line
 from tchat.settings import Key, Settings, Value, find_key, keys, load, spell
-from tchat.tui.conversation import needs_loading
 from tchat.tui.screens.trials import Trials
 from tchat.tui.screens.turns import load as load_model
 
@@ -29,6 +28,8 @@ class Preferences(Trials):
             ModelError: There is no such model; nothing is changed.
             UsageError: There is no such theme; nothing is changed.
         """
+        from tchat.tui.conversation import needs_loading
+
         await self._check(values)
         if again or needs_loading(self.conversation.settings, values):
             await self.end_turn()
@@ -65,7 +66,7 @@ class Preferences(Trials):
         from tchat.tui.screens.settings import CHANGED, SettingsScreen
 
         now = self.conversation.settings
-        stored, _, origins = await asyncio.to_thread(load, self.conversation.paths)
+        stored, _, origins = await asyncio.to_thread(load, self._paths)
         changed = (key for key in keys().values() if key.value_in(now) != key.value_in(stored))
         origins = {**origins, **dict.fromkeys((key.name for key in changed), CHANGED)}
         await self.app.push_screen_wait(SettingsScreen(now, origins, self._apply_setting))
@@ -81,7 +82,7 @@ class Preferences(Trials):
         """Write a setting into config.toml; new sessions begin with it."""
         from tchat.settings.write import set_value
 
-        file = self.conversation.paths.config_file
+        file = self._paths.config_file
         await asyncio.to_thread(set_value, file, key, spell(value))
         self.conversation.keep({key.name: value})
 

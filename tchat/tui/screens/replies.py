@@ -5,21 +5,24 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from tchat.chat.prices import restored_text
-from tchat.engine.events import Event, Finished, Notice, Reason, Reasoning, Restored, Stored, Token
-from tchat.sessions.records import Message
-from tchat.tui.conversation import Conversation
+from tchat.paths import Paths
+from tchat.settings import Settings
 from tchat.tui.screens.telling import PENDING, Telling
 from tchat.tui.widgets.prompt_draft import Draft
-from tchat.tui.widgets.transcript.entry import Entry
+
+if TYPE_CHECKING:
+    from tchat.engine.events import Event, Notice, Restored, Stored
+    from tchat.sessions.records import Message
+    from tchat.tui.widgets.transcript.entry import Entry
 
 
 class Replies(Telling):
     """The part of the chat screen that shows a turn."""
 
-    def __init__(self, conversation: Conversation) -> None:
-        super().__init__(conversation)
+    def __init__(self, settings: Settings, paths: Paths) -> None:
+        super().__init__(settings, paths)
         self._reply: int | None = None
         self._branched = False  # whether the turn began another path
         self._said: list[Entry] = []  # notices of the turn before its rows were there
@@ -27,6 +30,16 @@ class Replies(Telling):
 
     async def _show(self, batch: Sequence[Event]) -> None:
         """Show one batch of events; pieces of text are fed to the transcript at once."""
+        from tchat.engine.events import (
+            Finished,
+            Notice,
+            Reason,
+            Reasoning,
+            Restored,
+            Stored,
+            Token,
+        )
+
         text: list[str] = []
         reasoning: list[str] = []
         for event in batch:
@@ -49,6 +62,9 @@ class Replies(Telling):
         self.show_status()
 
     def _say(self, event: Restored | Notice) -> None:
+        from tchat.chat.prices import restored_text
+        from tchat.engine.events import Notice, Restored
+
         if isinstance(event, Notice) and event.kind == "model":
             self.notify(event.text, markup=False)  # of no interest in a moment
             return
@@ -110,6 +126,8 @@ class Replies(Telling):
             self.transcript.finish(entry)
 
     def _show_pending(self, draft: Draft) -> None:
+        from tchat.tui.widgets.transcript.entry import Entry
+
         if self.transcript.has(PENDING):  # one that failed and was not tried again
             self.transcript.drop(PENDING)
         self.transcript.append(

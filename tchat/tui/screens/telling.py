@@ -11,16 +11,18 @@ from textual import work
 from textual.worker import Worker, WorkerState
 
 from tchat.errors import StorageError, TchatError
-from tchat.tui.conversation import Conversation
+from tchat.paths import Paths
+from tchat.settings import Settings
 from tchat.tui.crashes import unexpected
 from tchat.tui.progress import Progress
 from tchat.tui.screens.prompt_painting import PromptPainting
 from tchat.tui.widgets.greeting import Greeting
 from tchat.tui.widgets.prompt import Prompt
 from tchat.tui.widgets.status import Loading, Preparing, StatusData, StatusLine
-from tchat.tui.widgets.transcript.entry import Entry, Key
 
 if TYPE_CHECKING:
+    from tchat.tui.conversation import Conversation
+    from tchat.tui.widgets.transcript.entry import Entry, Key
     from tchat.tui.widgets.transcript.view import Transcript
 
 END = 100  # messages that are shown before the rest of a session is read
@@ -31,13 +33,22 @@ Again = Callable[[], object]
 class Telling(PromptPainting):
     """The part of the chat screen that shows what is so, and says what failed.
 
+    Args:
+        settings: For the first picture.
+        paths: The user's folders.
+
     Attributes:
-        conversation: The chat behind the screen.
+        conversation: The chat behind the screen, once it has `begun`.
+        begun: Whether the sessions are open; the first picture does not wait for them.
     """
 
-    def __init__(self, conversation: Conversation) -> None:
+    conversation: Conversation
+
+    def __init__(self, settings: Settings, paths: Paths) -> None:
         super().__init__()
-        self.conversation = conversation
+        self.begun = False
+        self._first_settings = settings
+        self._paths = paths
         self._transcript: Transcript | None = None
         self._progress = Progress()
         self._free = asyncio.Event()
@@ -63,6 +74,11 @@ class Telling(PromptPainting):
     def prompt(self) -> Prompt:
         """Where the user types."""
         return self.query_one(Prompt)
+
+    @property
+    def settings(self) -> Settings:
+        """Those in force."""
+        return self.conversation.settings if self.begun else self._first_settings
 
     @property
     def busy(self) -> bool:
@@ -98,6 +114,8 @@ class Telling(PromptPainting):
 
     def tell(self, text: str) -> Entry:
         """Say something in the transcript that is no message of the chat."""
+        from tchat.tui.widgets.transcript.entry import Entry
+
         self._notes += 1
         entry = Entry(key=f"notice-{self._notes}", role="notice", text=text)
         self.transcript.append(entry)
@@ -105,6 +123,8 @@ class Telling(PromptPainting):
 
     def tell_error(self, error: TchatError, again: Again | None = None) -> Key:
         """Show a failure where it happened; ``again`` is what its retry does."""
+        from tchat.tui.widgets.transcript.entry import Entry
+
         self._notes += 1
         key = f"error-{self._notes}"
         if again is not None:
@@ -119,7 +139,7 @@ class Telling(PromptPainting):
         return StatusData(
             state=self._progress.state,
             used=self._progress.used,
-            unstored=self.conversation.failure is not None,
+            unstored=self.begun and self.conversation.failure is not None,
         )
 
     def show_status(self) -> None:
@@ -132,7 +152,7 @@ class Telling(PromptPainting):
         if event.state is not WorkerState.ERROR or error is None:
             return
         if not isinstance(error, TchatError):
-            error = unexpected(error, self.conversation.paths.log_file)
+            error = unexpected(error, self._paths.log_file)
         self.tell_error(error)
 
     # Trying again

@@ -8,23 +8,17 @@ from typing import TYPE_CHECKING
 from textual import work
 
 from tchat.chat.commands import Call
-from tchat.engine.events import (
-    Candidate,
-    Event,
-    Finished,
-    Ranked,
-    Reasoning,
-    Stored,
-    Token,
-)
 from tchat.errors import TchatError, UsageError
+from tchat.paths import Paths
 from tchat.sanitize import printable
-from tchat.tui.conversation import Act, Conversation
+from tchat.settings import Settings
 from tchat.tui.screens.turns import Turns
-from tchat.tui.trial import Trial
 from tchat.tui.widgets.prompt_draft import Draft
 
 if TYPE_CHECKING:
+    from tchat.engine.events import Candidate, Event
+    from tchat.tui.conversation import Act
+    from tchat.tui.trial import Trial
     from tchat.tui.widgets.candidates.view import Candidates
 
 TRIALS = frozenset({"try", "best"})  # the commands that begin one
@@ -33,8 +27,8 @@ TRIALS = frozenset({"try", "best"})  # the commands that begin one
 class Trials(Turns):
     """The part of the chat screen that lets the model write several replies to choose from."""
 
-    def __init__(self, conversation: Conversation) -> None:
-        super().__init__(conversation)
+    def __init__(self, settings: Settings, paths: Paths) -> None:
+        super().__init__(settings, paths)
         self._trial: Trial | None = None
 
     @property
@@ -67,6 +61,8 @@ class Trials(Turns):
         if self.refuses():
             self.prompt.load(typed)
             return
+        from tchat.tui.trial import Trial
+
         trial = Trial(count, details=self.conversation.settings.show_details)
 
         def how(text: str) -> Act:
@@ -88,6 +84,8 @@ class Trials(Turns):
 
     async def _show(self, batch: Sequence[Event]) -> None:
         if self._trial is not None:
+            from tchat.engine.events import Candidate, Ranked
+
             for event in batch:
                 if isinstance(event, Candidate):
                     await self._show_candidate(self._trial, event)
@@ -97,6 +95,8 @@ class Trials(Turns):
         await super()._show(batch)
 
     async def _show_candidate(self, trial: Trial, event: Candidate) -> None:
+        from tchat.engine.events import Finished, Reasoning, Stored, Token
+
         inner = event.event
         if isinstance(inner, Stored):
             trial.ids[event.index] = inner.reply

@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from textual import work
 from textual.timer import Timer
 
-from tchat.chat.chat import Chat
-from tchat.engine.events import Event
 from tchat.errors import TchatError
-from tchat.sessions.records import Role
-from tchat.tui.conversation import Act, Conversation
+from tchat.paths import Paths
+from tchat.settings import Settings
 from tchat.tui.crashes import unexpected
 from tchat.tui.screens.replies import Replies
 from tchat.tui.widgets.prompt_draft import Draft
+
+if TYPE_CHECKING:
+    from tchat.chat.chat import Chat
+    from tchat.engine.events import Event
+    from tchat.tui.conversation import Act
 
 REST = 1.0  # seconds after a turn
 
@@ -29,8 +33,8 @@ def load(chat: Chat) -> Iterator[Event]:
 class Turns(Replies):
     """The part of the chat screen that sends, stops and queues."""
 
-    def __init__(self, conversation: Conversation) -> None:
-        super().__init__(conversation)
+    def __init__(self, settings: Settings, paths: Paths) -> None:
+        super().__init__(settings, paths)
         self._queue: deque[Draft] = deque()
         self._rest: Timer | None = None
 
@@ -100,7 +104,7 @@ class Turns(Replies):
         except TchatError as error:
             failure = error
         except Exception as error:  # noqa: BLE001  whatever broke the engine, the chat goes on
-            failure = unexpected(error, self.conversation.paths.log_file)
+            failure = unexpected(error, self._paths.log_file)
         finally:
             stopped = self._progress.end()
             self._free.set()
@@ -136,6 +140,8 @@ class Turns(Replies):
 
     async def _fail(self, act: Act, error: TchatError) -> None:
         """Tell a failure with a retry that does what is left to do."""
+        from tchat.sessions.records import Role
+
         await self._finish()
         branch = [] if act is load else await self.conversation.branch(last=1)
         unanswered = bool(branch) and branch[-1].role is Role.USER

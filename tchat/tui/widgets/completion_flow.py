@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tchat.tui.widgets.completion import Completion
 from tchat.tui.widgets.completion_match import Candidate, rank
@@ -14,8 +14,7 @@ FileNames = Callable[[str], Sequence[str]]
 """Names that the word behind an ``@`` could become; may read the disk, is called in a thread."""
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(NamedTuple):
     """What takes the place of a word; ``name`` of a file is raw, a folder's ends in a slash."""
 
     word: Word

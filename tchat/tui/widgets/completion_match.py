@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """Something that can be put in the place of the word typed.
 
     Attributes:
@@ -27,8 +26,7 @@ class Candidate:
         return (self.text, *self.aliases)
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(NamedTuple):
     """A candidate, the name that the word was found in, and where in it (character positions)."""
 
     candidate: Candidate

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from textual.content import Content
 from textual.events import Resize
@@ -12,8 +12,7 @@ from textual.widget import Widget
 GAP = 2  # least cells between the two ends
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """A fact on a row.
 
     Attributes:

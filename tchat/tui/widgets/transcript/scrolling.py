@@ -190,7 +190,10 @@ class ColumnView(ScrollView):
         self, size: Size, virtual_size: Size, container_size: Size, layout: bool = True
     ) -> bool:
         with self._own_move():  # a larger view can end above the position it had
-            return super()._size_updated(size, virtual_size, container_size, layout)
+            changed = super()._size_updated(size, virtual_size, container_size, layout)
+        if size and not self._column.form.width:  # it was filled before it had a size
+            self.call_next(self.on_resize)
+        return changed
 
     def on_resize(self) -> None:
         """Break lines anew: now when it costs little, else when the size is at rest."""

@@ -1,0 +1,10 @@
+"""Who wrote a reply, in the fewest words."""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+
+
+def maker(model: str) -> str:
+    """A model as it was asked for, without its folder: ``SmolLM2-135M-Instruct.Q4_1``."""
+    return PurePath(model).name.removesuffix(".gguf")
