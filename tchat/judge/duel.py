@@ -15,19 +15,19 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
 import numpy
 
 from tchat.judge.features import PLAIN
 from tchat.judge.guard import Costs, Guard, Health, Reply
-from tchat.judge.head import FittedHead, fit_heads, matrix
+from tchat.judge.head import FittedHead, Head, fit_heads, matrix
 from tchat.judge.line_search import ENOUGH, LineSearch
 from tchat.judge.logistic import Labels, Vector, auc, probability
+from tchat.judge.rounds import Attempt, DuelEvent, Round, State, Trying
 from tchat.judge.steering import Steering
 from tchat.judge.tilt import tilts
 
-FIRST_STEP = 0.1  # of the mean norm of a layer's states, over all layers together
 MORE = 1  # batches that are written besides where a bound is too close to tell
 EQUILIBRIUM = 0.55  # AUC on fresh replies at which the discriminator has nothing left to tell
 BATCH = 72  # prompts a round
@@ -43,94 +43,6 @@ class Player(Protocol):
         Raises:
             InterruptedError: The user stopped it.
         """
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """A step that a line search tried, whether or not it was made.
-
-    Args:
-        strength: Of the whole control vector with it, as a share of the states' norm.
-        taken: Share of the replies that the discriminator takes for a person's.
-        costs: Of the replies, against unsteered ones.
-        broken: Which bound of the guard they break; empty when none.
-    """
-
-    strength: float
-    taken: float
-    costs: Costs
-    broken: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Round:
-    """What a round came to.
-
-    Args:
-        number: From 0, the unsteered replies, on.
-        auc: How well the discriminator of before tells this round's fresh replies from people's.
-        generated: Mean probability that it gives the fresh replies to be a person's.
-        people: The same for people's replies.
-        taken: Share of fresh replies that it takes for a person's.
-        health: Of the fresh replies.
-        costs: Of the fresh replies, against unsteered ones.
-        strength: Length of the control vector, as a share of the states' norm.
-        note: Why no step was made.
-        tried: All steps of the line search, made or not: what strength brings, and costs.
-    """
-
-    number: int
-    auc: float
-    generated: float
-    people: float
-    taken: float
-    health: Health
-    costs: Costs
-    strength: float
-    note: str = ""
-    tried: tuple[Attempt, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """All that goes on into the next round; enough to resume.
-
-    Args:
-        steering: The control vector so far.
-        replay: All steered replies so far, so that the discriminator forgets none.
-        standing: How many of them, the last ones of the last accepted step, are those of
-            ``steering``; where it stands in ``replay`` is told by ``end``.
-        end: Behind the last of these.
-        rounds: What happened.
-        step: Length that the next line search begins with.
-        over: Why the game has ended; empty while it has not.
-    """
-
-    steering: Steering = field(default_factory=lambda: Steering({}))
-    replay: tuple[Reply, ...] = ()
-    standing: int = 0
-    end: int = 0
-    rounds: tuple[Round, ...] = ()
-    step: float = FIRST_STEP
-    over: str = ""
-
-    @property
-    def current(self) -> tuple[Reply, ...]:
-        """The replies of ``steering``; none while nothing is steered."""
-        return self.replay[self.end - self.standing : self.end]
-
-
-@dataclass(frozen=True, slots=True)
-class Trying:
-    """A step of the line search is being tried: ``done`` of ``total`` replies are written."""
-
-    round: int
-    attempt: int
-    done: int
-    total: int
-
-
-DuelEvent: TypeAlias = Trying | State
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,54 +129,54 @@ class Duel:
     # One round
 
     def _round(self, state: State) -> Generator[Trying, None, State]:
-        """Train the discriminator, and look for the step that fools it best within the bounds."""
+        """Train the discriminator, and make the step that fools it best within the bounds."""
         best = _best(self._heads(state))
-        own = best.head.scores(matrix([r.features for r in self._table.own], best.head.layer))
-        sought = numpy.zeros(len(PLAIN))
         number, before = len(state.rounds), self._before(best, state)
-        replay, search = [*state.replay], LineSearch(state.step)
-        attempts: list[Attempt] = []
-        most, found = 0.0, None
-        while (step := search.next()) is not None:
-            ascent = tilts(self._table.own, own, self._rules.layers, sought.tolist())
-            tried = state.steering.moved(ascent, self._lengths(step))
-            replies = yield from self._written(number, search.tries, tried)
-            replay += replies
-            costs = Costs.of(self._own, replies)
-            broken = self._rules.guard.broken(costs)
-            if not replies:
-                search.note(allowed=False, used=1.0)
-                attempts.append(Attempt(self._strength(tried), 0.0, costs, broken))
-                continue
-            scores = best.head.scores(matrix([r.features for r in replies], best.head.layer))
-            # Beyond people's own score there is nothing to gain.
-            gained = _mean(scores) >= _mean(best.held_out[: len(self._table.people)])
-            used = 1.0 if gained else self._rules.guard.used(costs)
-            search.note(allowed=not broken, used=used)
-            sought += PULL * self._rules.guard.pull(costs)
-            strength, taken = self._strength(tried), float((scores > 0).mean())
-            attempts.append(Attempt(strength, taken, costs, broken))
-            gain = _mean(scores) - _mean(before)
-            if not broken and gain > max(most, _error(before, scores)):
-                most = gain
-                ended = replace(
-                    state, steering=tried, standing=len(replies), end=len(replay), step=step / 2
-                )
-                found = ended, self._judged(best, scores, replies, ended, number)
-        if found is not None:
-            ended, judged = found
+        steps = yield from self._tried(best, state, number)
+        allowed = [each for each in steps if each.allowed and _helps(before, each.scores)]
+        ended = replace(state, replay=steps[-1].replay)
+        if allowed:
+            made = max(allowed, key=lambda each: _mean(each.scores))
+            ended = replace(
+                ended,
+                steering=made.steering,
+                standing=len(made.replies),
+                end=len(made.replay),
+                step=made.length / 2,
+            )
+            judged = self._judged(best, made.scores, made.replies, ended, number)
             over = self._ending(judged)
-            judged = replace(judged, tried=tuple(attempts))
-            rounds = (*state.rounds, judged)
-            return replace(ended, replay=tuple(replay), rounds=rounds, over=over)
-        note = attempts[-1].broken or "no better score"
-        judged = self._judged(best, before, state.current or self._own, state, number)
-        return replace(
-            state,
-            replay=tuple(replay),
-            rounds=(*state.rounds, replace(judged, note=note, tried=tuple(attempts))),
-            over=f"no allowed step helps ({note})",
-        )
+        else:
+            note = steps[-1].attempt.broken or "no better score"
+            judged = self._judged(best, before, state.current or self._own, state, number)
+            judged = replace(judged, note=note)
+            over = f"no allowed step helps ({note})"
+        judged = replace(judged, tried=tuple(each.attempt for each in steps))
+        return replace(ended, rounds=(*state.rounds, judged), over=over)
+
+    def _tried(
+        self, best: FittedHead, state: State, number: int
+    ) -> Generator[Trying, None, list[_Step]]:
+        """The steps of a line search; what one breaks, the next holds harder."""
+        guard, own = self._rules.guard, _scores(best.head, self._table.own)
+        # Beyond people's own score there is nothing to gain.
+        enough = _mean(best.held_out[: len(self._table.people)])
+        sought, search = numpy.zeros(len(PLAIN)), LineSearch(state.step)
+        steps: list[_Step] = []
+        while (length := search.next()) is not None:
+            ascent = tilts(self._table.own, own, self._rules.layers, sought.tolist())
+            steering = state.steering.moved(ascent, self._lengths(length))
+            replies = yield from self._written(number, search.tries, steering)
+            costs, scores = Costs.of(self._own, replies), _scores(best.head, replies)
+            taken = float((scores > 0).mean()) if replies else 0.0
+            attempt = Attempt(self._strength(steering), taken, costs, guard.broken(costs))
+            before = steps[-1].replay if steps else state.replay
+            step = _Step(steering, length, attempt, tuple(replies), scores, (*before, *replies))
+            gained = step.allowed and _mean(scores) >= enough
+            search.note(allowed=step.allowed, used=1.0 if gained else guard.used(costs))
+            sought += PULL * guard.pull(costs)
+            steps.append(step)
+        return steps
 
     def _ending(self, judged: Round) -> str:
         """Why the game is over after a round with a step; empty when it is not."""
@@ -313,8 +225,7 @@ class Duel:
         if not state.standing:
             known = {(reply.prompt, reply.text) for reply in self._table.plain}
             unseen = [r for r in self._own if (r.prompt, r.text) not in known] or self._own
-            head = fitted.head
-            return head.scores(matrix([reply.features for reply in unseen], head.layer))
+            return _scores(fitted.head, unseen)
         end = len(self._table.people) + len(self._table.plain) + state.end
         return fitted.held_out[end - state.standing : end]
 
@@ -359,6 +270,22 @@ class Duel:
         return float(numpy.linalg.norm(shares)) if shares else 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A step that was tried, with the replies that it led to, also behind all others so far."""
+
+    steering: Steering
+    length: float
+    attempt: Attempt
+    replies: tuple[Reply, ...]
+    scores: Vector
+    replay: tuple[Reply, ...]
+
+    @property
+    def allowed(self) -> bool:
+        return bool(self.replies) and not self.attempt.broken
+
+
 def _all_played(rounds: int) -> str:
     return f"all {rounds} rounds are played"
 
@@ -372,9 +299,18 @@ def _mean(scores: Vector) -> float:
     return float(_bounded(scores).mean())
 
 
-def _error(before: Vector, after: Vector) -> float:
-    """Standard error of the difference of two means as of `_mean`: less may be chance."""
-    return math.sqrt(sum(float(_bounded(each).var()) / len(each) for each in (before, after)))
+def _helps(before: Vector, after: Vector) -> bool:
+    """Whether scores rose by more than the standard error of the difference; less may be chance."""
+    each = _bounded(before), _bounded(after)
+    error = math.sqrt(sum(float(scores.var()) / len(scores) for scores in each))
+    return _mean(after) - _mean(before) > error
+
+
+def _scores(head: Head, replies: Sequence[Reply]) -> Vector:
+    """Calibrated logits, shape (replies,)."""
+    if not replies:
+        return numpy.zeros(0)
+    return head.scores(matrix([reply.features for reply in replies], head.layer))
 
 
 def _bounded(scores: Vector) -> Vector:

@@ -15,7 +15,7 @@ import numpy
 from tchat.engine.engine import Engine
 from tchat.errors import UsageError
 from tchat.judge.dialogues import Data
-from tchat.judge.duel import BATCH, Duel, Rules, State, Table, Trying
+from tchat.judge.duel import BATCH, Duel, Rules, Table
 from tchat.judge.folder import ModelFolder
 from tchat.judge.generations import Generations
 from tchat.judge.guard import Costs, Health, Reply
@@ -24,6 +24,7 @@ from tchat.judge.matching import Pair
 from tchat.judge.player import EnginePlayer, read_reply
 from tchat.judge.reader import Reader, middle_layers
 from tchat.judge.report import Provenance, Verdict, write_report
+from tchat.judge.rounds import State, Trying
 from tchat.judge.saved import load_state, save_state
 from tchat.judge.steering import write_control_vector
 from tchat.judge.training import (

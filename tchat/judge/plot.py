@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tchat.judge.duel import Round
+from tchat.judge.rounds import Round
 
 WIDTH, HEIGHT = 640, 300  # of the picture
 _LEFT, _RIGHT, _TOP, _BOTTOM = 48, 56, 28, 40  # margins

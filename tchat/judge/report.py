@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tchat.judge.duel import Round, State
 from tchat.judge.guard import Costs, Health, Ratio, Reply
 from tchat.judge.plot import plot_svg
+from tchat.judge.rounds import Round, State
 from tchat.paths import private_file
 from tchat.sanitize import printable, single_line
 

@@ -10,10 +10,10 @@ from typing import Any
 import numpy
 
 from tchat.errors import UsageError
-from tchat.judge.duel import Attempt, Round, State
 from tchat.judge.features import Features
 from tchat.judge.guard import Costs, Health, Ratio, Reply
 from tchat.judge.npz import read_arrays, write_arrays
+from tchat.judge.rounds import Attempt, Round, State
 from tchat.judge.steering import Steering
 from tchat.sanitize import single_line
 

@@ -13,8 +13,8 @@ from tchat.tui.conversation import Conversation
 if TYPE_CHECKING:
     from tchat.chat.chat import Chat
     from tchat.chat.judging import Learnt
-    from tchat.judge.duel import State, Trying
     from tchat.judge.game import Played
+    from tchat.judge.rounds import State, Trying
     from tchat.judge.training import Working
 
     Told = Callable[["Working | Trying | State | Played"], object]

@@ -10,11 +10,12 @@ import numpy
 import pytest
 
 from tchat.errors import UsageError
-from tchat.judge.duel import Duel, Rules, State, Trying
+from tchat.judge.duel import Duel, Rules
 from tchat.judge.features import Features
 from tchat.judge.guard import Costs, Guard, Health, Ratio, Reply
 from tchat.judge.line_search import ENOUGH, TRIES, LineSearch
 from tchat.judge.report import Provenance, write_report
+from tchat.judge.rounds import State, Trying
 from tchat.judge.saved import load_state, save_state
 from tchat.judge.steering import Steering
 from tests.judge.synthetic import features

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy
 import pytest
 
-from tchat.judge.duel import Duel, Rules, State
+from tchat.judge.duel import Duel, Rules
 from tchat.judge.game import Sides, divided, fit_outsider, verdict_of
 from tchat.judge.guard import Reply
 from tchat.judge.matching import Pair
 from tchat.judge.report import Provenance, write_report
+from tchat.judge.rounds import State
 from tests.judge.synthetic import LAYERS, features
 from tests.judge.table import Puppet, table
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from tchat.chat.pace import TimeLeft
-from tchat.judge.duel import Duel, Rules, State, Trying
+from tchat.judge.duel import Duel, Rules
+from tchat.judge.rounds import State, Trying
 from tchat.judge.training import Working
 from tchat.tui.screens.course import Course
 from tests.judge.table import Puppet, table

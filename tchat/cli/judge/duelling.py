@@ -16,8 +16,8 @@ from tchat.sanitize import single_line
 
 if TYPE_CHECKING:
     from tchat.judge.dialogues import Data
-    from tchat.judge.duel import State
     from tchat.judge.game import Plan, Played
+    from tchat.judge.rounds import State
 
 
 def duel(
@@ -57,8 +57,8 @@ def duel(
 
 
 def _play(bench: Bench, console: Console, data: Data, plan: Plan) -> Played:
-    from tchat.judge.duel import State, Trying
     from tchat.judge.game import Game, Played
+    from tchat.judge.rounds import State, Trying
     from tchat.judge.training import Working
 
     game = Game(

@@ -13,8 +13,8 @@ from tchat.sanitize import single_line
 from tchat.tui.widgets.rows import Row, Rows
 
 if TYPE_CHECKING:
-    from tchat.judge.duel import Round
     from tchat.judge.game import Played
+    from tchat.judge.rounds import Round
 
 BAR = 16  # cells of a bar where there is room,
 NARROW, WIDE = 8, 80  # and where the row has fewer than so many
@@ -55,8 +55,8 @@ class Course(Rows):
 
     def take(self, event: object) -> None:
         """Show an event of a training or a game."""
-        from tchat.judge.duel import State, Trying
         from tchat.judge.game import Played
+        from tchat.judge.rounds import State, Trying
         from tchat.judge.training import Working
 
         if isinstance(event, Working):
