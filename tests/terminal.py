@@ -6,12 +6,13 @@ import os
 import re
 import select
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
 import pexpect
 import pyte
+from wcwidth import wcwidth
 
 SIZE = (100, 30)
 PATIENCE = 30.0  # seconds for anything to happen
@@ -25,6 +26,19 @@ class _Screen(pyte.Screen):
 
     def draw(self, data: str) -> None:
         super().draw(data.translate(_JOINERS))
+
+    @property
+    def display(self) -> list[str]:
+        """The rows; pyte's own fails where one half of a wide character was written over."""
+        return ["".join(self._cells(y)) for y in range(self.lines)]
+
+    def _cells(self, y: int) -> Iterator[str]:
+        wide = False
+        for x in range(self.columns):
+            data = self.buffer[y][x].data
+            if not wide:
+                yield data or " "
+            wide = not wide and wcwidth(data[:1]) == 2
 
 
 class Terminal:
