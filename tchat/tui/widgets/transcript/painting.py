@@ -55,6 +55,7 @@ class PaintedColumn(ColumnView):
         & > .transcript--cursor { color: $accent; text-style: bold; }
         & > .transcript--hit { color: $background; background: $match; text-style: bold underline; }
         & > .transcript--pill { color: $background; background: $accent; text-style: bold; }
+        & > .transcript--selection { color: $selection; background: $selection-background; }
     }
     """
 
@@ -140,7 +141,7 @@ class PaintedColumn(ColumnView):
     def _selected(self, offset: int) -> Iterator[Mark]:
         selection = self.text_selection
         if selection and (span := selection.get_span(offset)) is not None:
-            yield span, self.screen.get_component_rich_style("screen--selection")
+            yield span, self._column.form.palette.selection
 
     def get_selection(self, selection: Selection) -> tuple[str, str] | None:
         """The text under ``selection``."""

@@ -43,6 +43,7 @@ class Palette(NamedTuple):
     cursor: Style = Style(bold=True)
     hit: Style = Style(reverse=True)
     pill: Style = Style(reverse=True)
+    selection: Style = Style(reverse=True)
     code_theme: str = DARK_CODE
 
 
