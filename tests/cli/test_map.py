@@ -15,6 +15,7 @@ import pytest
 
 from tchat.cli.console import Console
 from tchat.cli.main import program
+from tchat.cli.mapping.rows import Row, RowPrompt
 from tests.cli.shell import COMMAND, Ran
 
 WORDS = ("sky", "people", "work", "time", "year")
@@ -122,20 +123,180 @@ def test_a_file_is_gone_on_with(rows: Path, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
+FOREIGN = [
+    b"my notes",
+    b"notes\n",
+    b"{",
+    b'{"index": 0, "ca',
+    b'{"index": []}\n',
+    b'{"index": 0, "input": "say sky", "label": "x"}',
+    b'{"index": 0, "input": "say sky", "label": "x"}\n',
+    b'{"index": 0, "input": "say sky", "output": ',
+    b"\n\n",
+    b"\0\0\0",
+    b"\xff\xfe{\0\n\0",
+    b"[]",
+    b"RIFF" + bytes(100_000),
+]
+
+
+@pytest.mark.parametrize("before", FOREIGN)
+def test_a_file_of_something_else_stays_as_it_is(rows: Path, tmp_path: Path, before: bytes) -> None:
+    output = tmp_path / "out.jsonl"
+    output.write_bytes(before)
+    os.utime(output, (1, 1))
+    ran = tchat_map("why {}", str(rows), "-o", str(output), *FLAGS)
+    assert (ran.code, ran.err.count("\n")) == (2, 1)
+    assert "holds something else than results" in ran.err
+    assert (output.read_bytes(), output.stat().st_mtime) == (before, 1)
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == [
+        "out.jsonl",
+        "rows.txt",
+    ]
+
+
 @pytest.mark.parametrize(
-    ("before", "prompt"), [("", "other {}"), ("notes\n", "why {}"), ('{"index": []}\n', "why {}")]
+    "behind", [b"my notes", b"my notes\n", b"{}", b'{"index": 9, "input": "', b"\n"]
 )
-def test_a_file_of_something_else_stays_as_it_is(
-    rows: Path, tmp_path: Path, before: str, prompt: str
+def test_what_somebody_wrote_behind_results_stays(
+    rows: Path, tmp_path: Path, behind: bytes
 ) -> None:
     output = tmp_path / "out.jsonl"
-    output.write_text(before)
-    if not before:
-        tchat_map("why {}", str(rows), "-o", str(output), *FLAGS)
-        before = output.read_text()
-    ran = tchat_map(prompt, str(rows), "-o", str(output), *FLAGS)
-    assert (ran.code, "holds results of another call" in ran.err) == (2, True)
-    assert output.read_text() == before
+    call = ("why {}", str(rows), "-o", str(output), *FLAGS)
+    tchat_map(*call)
+    before = output.read_bytes() + behind
+    output.write_bytes(before)
+    ran = tchat_map(*call)
+    assert (ran.code, output.read_bytes()) == (2, before)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"prompt": "other {}"}, "holds results of another call"),
+        ({"rows": "say sea\n"}, "holds a result of row 0 for another input"),
+        ({"rows": "say sky\n"}, "holds a result of row 1, and there is no such row now"),
+    ],
+)
+def test_results_of_another_call_or_of_other_rows_stay(
+    rows: Path, tmp_path: Path, change: dict[str, str], told: str
+) -> None:
+    output = tmp_path / "out.jsonl"
+    tchat_map("why {}", str(rows), "-o", str(output), *FLAGS)
+    before = output.read_bytes()
+    rows.write_text(change.get("rows", rows.read_text()))
+    ran = tchat_map(change.get("prompt", "why {}"), str(rows), "-o", str(output), *FLAGS)
+    assert (ran.code, told in ran.err) == (2, True)
+    assert output.read_bytes() == before
+
+
+def test_rows_may_follow_later(rows: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.jsonl"
+    call = ("why {}", str(rows), "-o", str(output), *FLAGS)
+    tchat_map(*call)
+    before = output.read_text()
+    with rows.open("a") as file:
+        file.write("say more\n")
+    ran = tchat_map(*call)
+    assert (ran.code, "5 of 6 rows are there already" in ran.err) == (0, True)
+    assert output.read_text().startswith(before)
+    assert [record["index"] for record in records(output.read_text())] == list(range(6))
+
+
+@pytest.mark.parametrize("cut", [1, 8, 15, 30, 60, 80, -1])
+def test_a_record_cut_at_any_byte_is_written_again(rows: Path, tmp_path: Path, cut: int) -> None:
+    output = tmp_path / "out.jsonl"
+    call = ("why {}", str(rows), "-o", str(output), *FLAGS)
+    tchat_map(*call)
+    whole = output.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    output.write_bytes(b"".join(lines[:2]) + lines[2][:cut])
+    assert tchat_map(*call).code == 0
+    assert output.read_bytes() == whole
+
+
+def test_the_first_record_is_known_by_its_call(rows: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.jsonl"
+    call = ("why {}", str(rows), "-o", str(output), *FLAGS)
+    tchat_map(*call)
+    whole = output.read_bytes()
+    output.write_bytes(whole[:70])
+    assert tchat_map(*call).code == 0
+    assert output.read_bytes() == whole
+    output.write_bytes(whole[:70].replace(whole[22:34], b"0123456789ab"))
+    assert tchat_map(*call).code == 2
+
+
+def test_results_are_private_and_a_file_keeps_its_mode(rows: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.jsonl"
+    call = ("why {}", str(rows), "-o", str(output), *FLAGS)
+    umask = os.umask(0)
+    try:
+        tchat_map(*call)
+        assert output.stat().st_mode & 0o777 == 0o600
+        lines = output.read_text().splitlines(keepends=True)
+        output.write_text("".join(reversed(lines)))
+        output.chmod(0o640)
+        tchat_map(*call)
+    finally:
+        os.umask(umask)
+    assert output.read_text() == "".join(lines)
+    assert output.stat().st_mode & 0o777 == 0o640
+
+
+def test_a_link_is_followed_and_stays(rows: Path, tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    target, link = tmp_path / "there" / "results", tmp_path / "out.jsonl"
+    link.symlink_to(target)
+    assert tchat_map("why {}", str(rows), "-o", str(link), *FLAGS).code == 0
+    assert link.is_symlink()
+    assert len(records(target.read_text())) == 5
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "device"])
+def test_what_is_no_file_is_refused(rows: Path, tmp_path: Path, kind: str) -> None:
+    output = {"folder": tmp_path, "pipe": tmp_path / "pipe", "device": Path("/dev/null")}[kind]
+    os.mkfifo(tmp_path / "pipe")
+    ran = tchat_map("why {}", str(rows), "-o", str(output), *FLAGS)
+    assert (ran.code, "without -o the results go to standard output" in ran.err) == (2, True)
+
+
+def test_a_call_that_cannot_begin_leaves_no_file(rows: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.jsonl"
+    ran = tchat_map("why {}", str(rows), "-o", str(output), "-m", "nowhere.gguf")
+    assert (ran.code, output.exists()) == (3, False)
+
+
+def test_failed_rows_are_tried_again(tmp_path: Path) -> None:
+    names = [tmp_path / f"{name}.txt" for name in ("a", "b", "c")]
+    for path in names:
+        path.write_text("time")
+    names[0].write_bytes(b"\0")
+    names[1].write_bytes(b"\0")
+    output = tmp_path / "out.jsonl"
+    call = ("why {}", "--files", *map(str, names), "-o", str(output), *FLAGS)
+    ran = tchat_map(*call)
+    assert (ran.code, "2 of 3 rows failed; the first is row 0" in ran.err) == (1, True)
+    before = output.read_bytes()
+    kept = tchat_map(*call, "--keep-errors")
+    assert (kept.code, "2 of 3 rows failed; the first is row 0" in kept.err) == (1, True)
+    assert output.read_bytes() == before
+    names[0].write_text("people")
+    ran = tchat_map(*call)
+    assert (ran.code, "1 of 3 rows failed; the first is row 1" in ran.err) == (1, True)
+    after = records(output.read_text())
+    assert [record["index"] for record in after] == [0, 1, 2]
+    assert ["error" in record for record in after] == [False, True, False]
+    assert after[2] == records(before.decode())[2]
+    names[1].write_text("work")
+    assert tchat_map(*call).code == 0
+    assert tchat_map(*call).code == 0
+    assert all(record["output"] for record in records(output.read_text()))
+
+
+def test_keep_errors_needs_a_file(rows: Path) -> None:
+    ran = tchat_map("why {}", str(rows), "--keep-errors")
+    assert (ran.code, "belongs to -o" in ran.err) == (2, True)
 
 
 @pytest.mark.parametrize("stop", STOPS)
@@ -162,12 +323,59 @@ def test_what_is_stopped_goes_on_without_repeating(tmp_path: Path, stop: signal.
 
 
 def test_two_calls_do_not_write_one_file(rows: Path, tmp_path: Path) -> None:
-    from filelock import FileLock
+    import fcntl
 
     output = tmp_path / "out.jsonl"
-    with FileLock(tmp_path / ".out.jsonl.lock"):
+    with output.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
         ran = tchat_map("why {}", str(rows), "-o", str(output), *FLAGS)
     assert (ran.code, "another call is writing" in ran.err) == (2, True)
+    assert tchat_map("why {}", str(rows), "-o", str(output), *FLAGS).code == 0
+
+
+def test_a_neighbour_with_the_name_of_a_lock_stays(rows: Path, tmp_path: Path) -> None:
+    neighbour = tmp_path / ".out.jsonl.lock"
+    neighbour.write_text("mine")
+    assert tchat_map("why {}", str(rows), "-o", str(tmp_path / "out.jsonl"), *FLAGS).code == 0
+    assert neighbour.read_text() == "mine"
+
+
+PEOPLE = (
+    '{"first name": "Ada", "größe": 3, "a.b": "point", "price (€)": 5, "o": {"in side": "deep"}}\n'
+)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "filled"),
+    [
+        ("{first name}", "Ada"),
+        ("{größe} {a.b} {o.in side}", "3 point deep"),
+        ("{price (€)}", "5"),
+        ('{"label": 1} {größe}', '{"label": 1} 3'),
+        ("{{first name}} {größe}", "{first name} 3"),
+        ("{{price (€)}} {größe}", "{price (€)} 3"),
+        ("f(x) {\n return 1; } {größe}", "f(x) {\n return 1; } 3"),
+    ],
+)
+def test_any_field_has_a_place(prompt: str, filled: str) -> None:
+    row = Row(0, PEOPLE.strip())
+    assert RowPrompt(prompt, [row]).filled(row, row.text) == filled
+
+
+@pytest.mark.parametrize(
+    ("prompt", "stdin", "told"),
+    [
+        ("{frist name}", PEOPLE, "no row has a field `frist name`; did you mean `first name`?"),
+        ("{weight}", PEOPLE, "they have first name, größe, a.b, price (€), o"),
+        ("{first name}", "Ada\n", "the prompt names the field `first name`, and no row is a JSON"),
+        ("{first name}", "[1]\n", "no row is a JSON object"),
+    ],
+)
+def test_a_field_that_no_row_has_is_a_wrong_call(prompt: str, stdin: str, told: str) -> None:
+    ran = tchat_map(prompt, *FLAGS, stdin=stdin.encode())
+    assert (ran.code, ran.out, ran.err.count("\n")) == (2, "", 1)
+    assert told in ran.err
+    assert "{{" in ran.err
 
 
 @pytest.mark.parametrize(
@@ -179,7 +387,7 @@ def test_two_calls_do_not_write_one_file(rows: Path, tmp_path: Path) -> None:
         (("why {}", "--files", "*.nothing"), "there is no file"),
         (("why {}", "--choose", "a"), "two or more labels"),
         (("why {}", "--choose", "a,b", "--yes-no"), "exclude each other"),
-        (("why {}", "-o", "."), "is not a file"),
+        (("why {}", "-o", "."), "is a folder, not a file"),
         (("why {}", "-o", ""), "--output is empty"),
     ],
 )

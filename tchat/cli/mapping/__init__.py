@@ -16,6 +16,8 @@ A row is a line of standard input or of the files named; with --files, a file. {
 stands for the row, {name} for a field of a row in JSON, {{}} and {{name}} for the braces
 themselves; without any, the row comes behind the prompt. Each row becomes a line of JSON. What
 all prompts begin with is read once. No session is stored.
+
+Exit code: 0 every row has a result, 1 some rows failed, 2 and above as for a prompt.
 """
 
 
@@ -40,8 +42,11 @@ def command(
         "-o",
         "--output",
         metavar="FILE",
-        help="Write there; called again, only what is missing is done",
+        help="Write there; called again, only rows without a result are done",
         callback=filled,
+    ),
+    keep_errors: bool = typer.Option(
+        False, "--keep-errors", help="With -o: do not try rows again that failed before"
     ),
     unordered: bool = typer.Option(
         False, "--unordered", help="Give the results as they come, not in the order of the rows"
@@ -74,5 +79,7 @@ def command(
         yes_no=yes_no,
         threshold=threshold,
     )
-    request = MapRequest(ask, prompt, tuple(inputs or ()), files, output, unordered, parallel)
+    request = MapRequest(
+        ask, prompt, tuple(inputs or ()), files, output, unordered, parallel, keep_errors
+    )
     return run_map(request, ctx.obj)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from tchat.chat.attachments import expand, read_file
@@ -14,10 +14,14 @@ from tchat.cli.console import Console
 from tchat.cli.input import read_all
 from tchat.errors import UsageError
 from tchat.sanitize import decode_input, single_line
+from tchat.settings.nearest import did_you_mean
 
 # {{name}} is left as {name}; {} and {name} are places.
-_PLACE = re.compile(r"\{\{([\w.-]*)\}\}|\{([\w.-]*)\}")
+_BRACES = re.compile(r"\{\{([^{}\n]*)\}\}|\{([^{}\n]*)\}")
+_NAME = re.compile(r"[\w.-]+(?: +[\w.-]+)*")
 _PATH = "path"
+_UNUSUAL = 1000  # rows that are searched for a field whose name is not made of words
+_LISTED = 12  # field names in an error
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +39,35 @@ class Row:
     is_file: bool = False
 
 
-@dataclass(frozen=True, slots=True)
 class RowPrompt:
-    """A prompt with places for parts of a row. Without a place, the row comes behind it."""
+    """A prompt with places for parts of a row. Without a place, the row comes behind it.
 
-    text: str
+    ``{}`` is the row and ``{name}`` a field of it. Braces around words always name a field; around
+    anything else they do where the rows have such a field, so that a prompt may hold JSON or code.
+
+    Args:
+        text: The prompt.
+        rows: What it will be filled with.
+
+    Raises:
+        UsageError: It names a field that no row has.
+    """
+
+    def __init__(self, text: str, rows: Sequence[Row]) -> None:
+        self.text = text
+        inside = {match[match.lastindex or 0] for match in _BRACES.finditer(text)}
+        words = {name for name in inside if _NAME.fullmatch(name)}
+        unusual = inside - words - {""}
+        self._places = {"", *words, *_present(unusual, rows[:_UNUSUAL])}
+        named = {match[2] for match in _BRACES.finditer(text) if match[2]} & self._places
+        if missing := sorted((named & words) - _present(named & words, rows)):
+            raise _no_field(missing[0], rows)
+        self._named = named
 
     @property
     def has_fields(self) -> bool:
         """Whether a place has a name, so that lines must be JSON objects."""
-        return any(match[2] for match in _PLACE.finditer(self.text))
+        return bool(self._named)
 
     def input_of(self, row: Row) -> Any:
         """What is reported as the row's input: the line, its object, or the file's path.
@@ -54,25 +77,32 @@ class RowPrompt:
         """
         return row.text if row.is_file or not self.has_fields else _object(row)
 
-    def filled(self, row: Row) -> str:
+    def filled(self, row: Row, whole: str) -> str:
         """The prompt with the row in it.
 
+        Args:
+            row: Which.
+            whole: Its text, of a file the content.
+
         Raises:
-            UsageError: It cannot be filled in.
-            StorageError: The file cannot be read.
+            UsageError: It lacks a field.
         """
-        whole = read_file(Path(row.text)) if row.is_file else row.text
-        if row.is_file:
-            fields: Any = {_PATH: row.text}
-        else:
-            fields = _object(row) if self.has_fields else {}
-        places = [match[2] for match in _PLACE.finditer(self.text) if match[2] is not None]
-        if not places:
-            return f"{self.text}\n\n{whole}"
-        values = {name: _spelled(_field(fields, name, row)) if name else whole for name in places}
-        return _PLACE.sub(
-            lambda match: f"{{{match[1]}}}" if match[2] is None else values[match[2]], self.text
-        )
+        fields = _fields(row) if self.has_fields else {}
+        values = {name: _spelled(_field(fields, name, row)) for name in self._named}
+        placed = False
+
+        def value(match: re.Match[str]) -> str:
+            nonlocal placed
+            name = match[match.lastindex or 0]
+            if name not in self._places:
+                return match[0]
+            if match[2] is None:
+                return f"{{{name}}}"
+            placed = True
+            return values[name] if name else whole
+
+        text = _BRACES.sub(value, self.text)
+        return text if placed else f"{text}\n\n{whole}"
 
 
 def read_rows(console: Console, inputs: Sequence[str], *, files: bool) -> list[Row]:
@@ -119,6 +149,35 @@ def _object(row: Row) -> dict[str, Any]:
     return value
 
 
+def _fields(row: Row) -> dict[str, Any]:
+    """What names in braces can stand for.
+
+    Raises:
+        UsageError: The line is no JSON object.
+    """
+    return {_PATH: row.text} if row.is_file else _object(row)
+
+
+def _present(names: Collection[str], rows: Iterable[Row]) -> set[str]:
+    """Those of ``names`` that are fields of a row."""
+    found: set[str] = set()
+    for row in rows if names else ():
+        with suppress(UsageError):
+            fields = _fields(row)
+            found |= {name for name in names if name not in found and _has(fields, name, row)}
+        if len(found) == len(names):
+            break
+    return found
+
+
+def _has(fields: dict[str, Any], name: str, row: Row) -> bool:
+    try:
+        _field(fields, name, row)
+    except UsageError:
+        return False
+    return True
+
+
 def _field(fields: dict[str, Any], name: str, row: Row) -> Any:
     """The field ``name``; a name with points in it may lead through objects."""
     if name in fields:
@@ -128,10 +187,34 @@ def _field(fields: dict[str, Any], name: str, row: Row) -> Any:
         if not isinstance(value, dict) or part not in value:
             raise UsageError(
                 f"row {row.index} has no field `{single_line(name, 80)}`",
-                f"it has {', '.join(map(single_line, fields)) or 'none'}",
+                f"it has {_listed(fields)}",
             )
         value = value[part]
     return value
+
+
+def _no_field(name: str, rows: Sequence[Row]) -> UsageError:
+    """What is said of a field that no row has."""
+    shown = single_line(name, 80)
+    literal = f"write {{{{{shown}}}}} where the text itself is meant"
+    fields: dict[str, None] = {}
+    for row in rows:
+        with suppress(UsageError):
+            fields.update(dict.fromkeys(_fields(row)))
+            if len(fields) > _LISTED:
+                break
+    if not fields:
+        return UsageError(
+            f"the prompt names the field `{shown}`, and no row is a JSON object", literal
+        )
+    hint = did_you_mean(name, fields) or f"they have {_listed(fields)}"
+    return UsageError(f"no row has a field `{shown}`", f"{hint}; {literal}")
+
+
+def _listed(fields: Collection[str]) -> str:
+    names = [single_line(name, 80) for name in fields]
+    more = [f"{len(names) - _LISTED} more"] if len(names) > _LISTED else []
+    return ", ".join(names[:_LISTED] + more) or "none"
 
 
 def _spelled(value: Any) -> str:

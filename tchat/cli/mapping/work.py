@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tchat.chat.attachments import read_file
 from tchat.chat.pace import TimeLeft
 from tchat.cli.answer import THRESHOLD, with_labels
 from tchat.cli.ask import formed
@@ -46,34 +47,37 @@ class MapRequest:
     output: str
     unordered: bool
     parallel: int
+    keep_errors: bool = False
 
 
 def run_map(request: MapRequest, console: Console) -> int:
-    """Carry out ``request`` and return the exit code: 1 when a row failed.
+    """Carry out ``request`` and return the exit code: 0 when every row has a result, 1 when not.
 
     Raises:
         TchatError: It cannot be carried out at all.
     """
     refuse_contradictions(request.ask)
+    if request.keep_errors and not request.output:
+        raise UsageError("--keep-errors belongs to -o", "name a file with -o")
     if not request.prompt.strip():
         raise UsageError("the prompt is empty", "for example: tchat map 'Classify: {}' FILE")
     settings = settings_of(request.ask, console)
     schema, settings = formed(request.ask, settings, console)
-    work = _Map(request, settings, schema, RowPrompt(request.prompt))
     rows = read_rows(console, request.inputs, files=request.files)
+    work = _Map(request, settings, schema, RowPrompt(request.prompt, rows))
+    failed: dict[int, str] = {}
     with work.results(rows, console) as results:
+        failed.update(results.failed)
         todo = [row for row in rows if row.index not in results.done]
         if len(todo) < len(rows):
             console.say(f"{len(rows) - len(todo):,} of {len(rows):,} rows are there already")
-        failed: list[Record] = []
         if todo:
             with_model(console, settings, partial(work.carry_out, todo, results, failed))
     if not failed:
         return ExitCode.OK
-    first = min(failed, key=lambda record: int(record["index"]))
+    first = min(failed)
     console.say(
-        f"{len(failed):,} of {len(todo):,} rows failed; "
-        f"the first is row {first['index']}: {first['error']}"
+        f"{len(failed):,} of {len(rows):,} rows failed; the first is row {first}: {failed[first]}"
     )
     return ExitCode.UNEXPECTED
 
@@ -93,17 +97,23 @@ class _Map:
         if not self.request.output:
             return nullcontext(Printed(console, [row.index for row in rows] if ordered else ()))
         inputs = {row.index: self._input(row) for row in rows}
-        return open_results(expanded(self.request.output), self._call(), inputs, ordered=ordered)
+        return open_results(
+            expanded(self.request.output),
+            self._call(),
+            inputs,
+            ordered=ordered,
+            keep_errors=self.request.keep_errors,
+        )
 
     def carry_out(
         self,
         rows: Sequence[Row],
         results: Results,
-        failed: list[Record],
+        failed: dict[int, str],
         model: ChatModel,
         status: StatusLine,
     ) -> None:
-        """Send each row through the model; records with an error are added to ``failed``."""
+        """Send each row through the model; errors are added to ``failed``."""
         from tchat.engine.mapping import MapOptions, Task
 
         by_index = {row.index: row for row in rows}
@@ -119,7 +129,7 @@ class _Map:
         for outcome in model.engine.map(tasks, options):
             record = self._record(by_index[outcome.index], outcome)
             if "error" in record:
-                failed.append(record)
+                failed[record["index"]] = record["error"]
             done += 1
             status.erase()
             results.add(record)
@@ -127,7 +137,10 @@ class _Map:
             status.show(f"{words} · {len(failed):,} failed" if failed else words)
 
     def _chat(self, row: Row) -> list[ChatMessage]:
-        text = with_labels(self.prompt.filled(row), self.request.ask.labels)
+        text = with_labels(
+            self.prompt.filled(row, read_file(Path(row.text)) if row.is_file else row.text),
+            self.request.ask.labels,
+        )
         system = [ChatMessage("system", self.settings.system)] if self.settings.system else []
         return [*system, ChatMessage("user", text)]
 
