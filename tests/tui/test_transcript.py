@@ -86,6 +86,47 @@ async def click(transcript: Transcript, pilot: Pilot[None], text: str, times: in
     await pilot.pause()
 
 
+async def read_all(transcript: Transcript, pilot: Pilot[None]) -> None:
+    """Scroll from the end to the begin, page by page."""
+    await pilot.press("end")
+    while transcript.scroll_offset.y:
+        await pilot.press("pageup")
+
+
+async def test_a_long_session_is_shown_again_and_read() -> None:
+    """As after a deletion, a branch switch, or another session: 200 layouts stay in memory."""
+    path = talk(300, lines=1)
+    async with staged(*path) as (transcript, pilot, _):
+        await read_all(transcript, pilot)
+        transcript.append(Entry(key="notice-1", role="notice", text="said"))
+        transcript.show([*path[:150], user(1000), reply(1001)])
+        await read_all(transcript, pilot)
+        assert rows(transcript)[0] == "▌ prompt 0"
+        transcript.show([replace(each, key=2000 + each.key) for each in path])
+        transcript.drop(2299)
+        transcript.show_details(True)
+        await pilot.resize_terminal(40, HEIGHT)
+        await read_all(transcript, pilot)
+        assert rows(transcript)[0] == "▌ prompt 0"
+
+
+async def test_taking_an_entry_out_moves_nothing_that_was_measured() -> None:
+    """Also where more entries were read than layouts are kept: their heights stay exact."""
+    path = talk(300, lines=2)
+    async with staged(*path) as (transcript, pilot, _):
+        await read_all(transcript, pilot)
+        transcript.drop(299)
+        transcript.reveal(260)
+        await pilot.pause()
+        assert rows(transcript)[0] == "▌ prompt 260"
+        transcript.reveal(20)
+        await pilot.pause()
+        assert rows(transcript)[0] == "▌ prompt 20"
+        assert transcript._column.height == sum(
+            transcript._column.layout(place).height for place in range(299)
+        )
+
+
 # Following the end.
 
 

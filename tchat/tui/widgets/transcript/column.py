@@ -11,10 +11,10 @@ from tchat.tui.widgets.transcript.heights import Heights
 from tchat.tui.widgets.transcript.layout import EntryLayout, Format, estimate
 from tchat.tui.widgets.transcript.lines import Line
 
-_KEPT = 200  # layouts that stay in memory
+KEPT = 200  # layouts that stay in memory
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Slot:
     """An entry in its place; the layout is of the format ``stamp``."""
 
@@ -29,15 +29,20 @@ class Column:
 
     Positions are lines from the top. Because a height can turn out to be another, `settle` makes
     heights exact where they are seen, and says where the line that stood on top of the view now is.
+
+    Args:
+        form: How the entries are laid out.
+        kept: Layouts that stay in memory, at least as many as are in view at once.
     """
 
-    def __init__(self, form: Format) -> None:
+    def __init__(self, form: Format, kept: int = KEPT) -> None:
         self._form = form
+        self._kept = kept
         self._stamp = 0
         self._slots: list[_Slot] = []
         self._places: dict[Key, int] = {}
         self._heights = Heights()
-        self._recent: OrderedDict[Key, None] = OrderedDict()
+        self._recent: OrderedDict[_Slot, None] = OrderedDict()  # those with a layout, oldest first
 
     def __len__(self) -> int:
         return len(self._slots)
@@ -81,28 +86,30 @@ class Column:
     def show(self, entries: Iterable[Entry]) -> None:
         """Replace all entries."""
         self._slots = [_Slot(entry) for entry in entries]
-        self._renumber()
+        self._recent.clear()
+        self._renumber(estimate(slot.entry, self._form.cells) for slot in self._slots)
 
     def prepend(self, entries: Iterable[Entry]) -> int:
         """Add entries in front of all; returns the lines that they take, an estimate."""
         added = [_Slot(entry) for entry in entries]
         heights = [estimate(slot.entry, self._form.cells) for slot in added]
-        self._heights = Heights([*heights, *(self._heights[n] for n in range(len(self._slots)))])
         self._slots[:0] = added
-        self._places = {slot.entry.key: place for place, slot in enumerate(self._slots)}
+        self._renumber([*heights, *self._heights])
         return sum(heights)
 
     def append(self, entry: Entry) -> None:
-        """Add an entry at the end."""
+        """Add an entry at the end; one with its key leaves its place."""
+        if entry.key in self._places:
+            self.remove(entry.key)
         self._places[entry.key] = len(self._slots)
         self._slots.append(_Slot(entry))
         self._heights.append(estimate(entry, self._form.cells))
 
     def remove(self, key: Key) -> None:
         """Take an entry out."""
-        del self._slots[self._places[key]]
-        self._recent.pop(key, None)
-        self._renumber()
+        place = self._places[key]
+        self._recent.pop(self._slots.pop(place), None)
+        self._renumber(height for at, height in enumerate(self._heights) if at != place)
 
     def update(self, entry: Entry) -> None:
         """Put ``entry`` in the place of the one with its key."""
@@ -115,8 +122,9 @@ class Column:
 
     def replace(self, key: Key, entry: Entry) -> None:
         """Put ``entry``, which has a key of its own, in the place of the one with ``key``."""
+        if key != entry.key and entry.key in self._places:
+            self.remove(entry.key)
         self._places[entry.key] = self._places.pop(key)
-        self._recent.pop(key, None)
         self.update(entry)
 
     def feed(self, key: Key, text: str, reasoning: str) -> None:
@@ -145,13 +153,9 @@ class Column:
             for place, slot in enumerate(self._slots)
         )
 
-    def _renumber(self) -> None:
+    def _renumber(self, heights: Iterable[int]) -> None:
         self._places = {slot.entry.key: place for place, slot in enumerate(self._slots)}
-        cells = self._form.cells
-        self._heights = Heights(
-            slot.layout.height if slot.layout else estimate(slot.entry, cells)
-            for slot in self._slots
-        )
+        self._heights = Heights(heights)
 
     # Where things are.
 
@@ -178,21 +182,19 @@ class Column:
     def layout(self, place: int) -> EntryLayout:
         """The layout of the entry at ``place``, made if it must be."""
         slot = self._slots[place]
-        key = slot.entry.key
         if slot.layout is None or slot.stamp != self._stamp:
             entry = slot.layout.current() if slot.layout else slot.entry
             slot.layout = EntryLayout(entry, self._form, slot.folded)
             slot.stamp = self._stamp
-        self._recent[key] = None
-        self._recent.move_to_end(key)
-        if len(self._recent) > _KEPT:
+        self._recent[slot] = None
+        self._recent.move_to_end(slot)
+        if len(self._recent) > self._kept:
             self._forget_oldest()
         return slot.layout
 
     def _forget_oldest(self) -> None:
-        for key in list(self._recent)[: _KEPT // 4]:
-            del self._recent[key]
-            slot = self._slots[self._places[key]]
+        for slot in list(self._recent)[: self._kept // 4]:
+            del self._recent[slot]
             if slot.entry.status != "streaming":
                 slot.layout = None
 

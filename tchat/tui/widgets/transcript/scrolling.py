@@ -240,9 +240,13 @@ class ColumnView(ScrollView):
             yield
             return
         place, number = self._column.find(self._top)
+        key = self._column.entry(place).key
         before = max(1, self._column.top(place + 1) - self._column.top(place))
         yield
         if not self._following and self.size:
+            if key in self._column:
+                place = self._column.place(key)
+            place = min(place, len(self._column) - 1)
             number = number * self._column.measure(place) // before
             self._place(self._column.settle(self._column.top(place) + number, self._rows))
         self._arrange()

@@ -48,6 +48,8 @@ def selected_text(column: Column, selection: Selection) -> str:
     first, top = decoded(start.y) if start else (0, 0)
     last, bottom = decoded(end.y) if end else (len(column) - 1, _ALL)
     head, tail = (start.x if start else 0), (end.x if end else _ALL)
+    if first >= len(column):  # it was drawn before the entries changed
+        return ""
     if last >= len(column):
         last, bottom, tail = len(column) - 1, _ALL, _ALL
     if first == last:

@@ -323,8 +323,7 @@ class Transcript(PaintedColumn, can_focus=True):
         if event.chain > 1:
             # Two clicks would select, and three copy, everything there is.
             event.prevent_default()
-            if event.chain == 3 and "offset" in meta:
-                place, _ = decoded(meta["offset"][1])
+            if event.chain == 3 and (place := self._place_of(meta)) is not None:
                 self._select(place)
         elif PILL in meta:
             self.follow()
@@ -332,9 +331,8 @@ class Transcript(PaintedColumn, can_focus=True):
             self._clicked(meta)
 
     def _clicked(self, meta: dict[str, object]) -> None:
-        if not isinstance(offset := meta.get("offset"), tuple):
+        if (place := self._place_of(meta)) is None:
             return
-        place, _ = decoded(offset[1])
         key = self._column.entry(place).key
         if LINK in meta:
             self.post_message(self.LinkClicked(str(meta[LINK])))
@@ -344,6 +342,13 @@ class Transcript(PaintedColumn, can_focus=True):
             self.toggle_reasoning(key)
         elif ACTION in meta:
             self.post_message(self.ActionRequested(key, str(meta[ACTION])))
+
+    def _place_of(self, meta: dict[str, object]) -> int | None:
+        """The place of the entry that a character belongs to; None where there is none any more."""
+        if not isinstance(offset := meta.get("offset"), tuple):
+            return None
+        place, _ = decoded(offset[1])
+        return place if place < len(self._column) else None
 
     def _copy_code(self, place: int, number: int) -> None:
         fences = self._column.layout(place).fences
