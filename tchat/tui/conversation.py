@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tchat.chat.chat import Chat
@@ -255,18 +256,27 @@ class Conversation(StoredMessages):
 
     # The session
 
-    async def open(self, session: Session | None) -> None:
-        """Go on in a stored ``session``, which ends private mode, or in a new one."""
+    async def open(self, session: Session | None) -> bool:
+        """Go on in a stored ``session``, which ends private mode, or in a new one.
+
+        A stored session goes on with the model in use, a new one begins with the default model.
+        Returns whether that has to be loaded.
+        """
         await self._leave()
         if session is not None:
             self.private = self.lasting.path is None
         before, stored = self._ground, not self.private or self.lasting.path is None
         self._ground = self.lasting if stored else SessionStore.in_memory()
         self._store = ShelteredStore(self._ground, session.id if session else "")
+        model = self.settings.model
         self.settings = self._settings_of(session)
-        await self._rejoin(session, keep_model=True)
+        if session is not None:
+            self.settings = replace(self.settings, model=model)
+        keeps = self.settings.model == model
+        await self._rejoin(session, keep_model=keeps)
         if before is not self.lasting:
             before.close()
+        return not keeps
 
     async def set_private(self, private: bool) -> None:
         """Begin a session that is not stored, or one that is."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,9 +11,9 @@ from tchat.models.details_rows import Row
 from tchat.models.library import Library
 from tchat.models.removal import Removal
 from tchat.paths import Paths
-from tchat.settings import find_key
+from tchat.settings import Value, find_key
 from tchat.settings.write import set_value
-from tchat.tui.model_rows import hub_rows, model_rows, offer_rows
+from tchat.tui.model_rows import hub_rows, model_rows, offer_rows, planned_pull
 from tchat.tui.pulls import Pulls
 from tchat.tui.screens.models import ModelRow
 
@@ -30,20 +30,31 @@ class ModelDesk:
         current: The file of the model in use.
         pulls: What is being pulled.
         pull: Begins a download in the background.
+        keep: Called with settings that new chats begin with.
     """
 
     def __init__(
-        self, paths: Paths, current: Path | None, pulls: Pulls, pull: Callable[[str], object]
+        self,
+        paths: Paths,
+        current: Path | None,
+        pulls: Pulls,
+        pull: Callable[[str], object],
+        keep: Callable[[Mapping[str, Value]], object] = lambda _: None,
     ) -> None:
         self._paths = paths
         self._current = current
         self._pulls = pulls
         self._pull = pull
+        self._keep = keep
 
     @property
     def pulling(self) -> str:
         """The model that is being pulled; empty when none is."""
         return self._pulls.name
+
+    async def plan_pull(self, name: str) -> str:
+        """What pulling a model would bring, on one line; asks the hub."""
+        return await asyncio.to_thread(planned_pull, name, self._paths)
 
     def pull(self, name: str) -> None:
         """Begin a download in the background."""
@@ -85,6 +96,7 @@ class ModelDesk:
         """Let new chats begin with a model."""
         key = find_key("model")
         await asyncio.to_thread(set_value, self._paths.config_file, key, choice)
+        self._keep({key.name: choice})
 
     async def _with_library(self, work: Callable[[Library], T]) -> T:
         def opened() -> T:

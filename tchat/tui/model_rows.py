@@ -71,6 +71,21 @@ def hub_rows(words: str) -> list[ModelRow]:
     return [_hit(result) for result in search(Hub(), words, FOUND) if result.listing]
 
 
+def planned_pull(name: str, paths: Paths) -> str:
+    """What pulling the model ``name`` would bring: its file, size, and why this one.
+
+    Raises:
+        ModelError: There is no such model, or it is not usable.
+        HubError: The hub cannot be asked, or refuses.
+    """
+    from tchat.chat.speed import measured_machine
+    from tchat.models.absent import remote_name
+    from tchat.models.hub import Hub
+    from tchat.models.prospect import ask_about, title
+
+    return title(ask_about(remote_name(name, paths), Hub(), measured_machine(paths)))
+
+
 def model_label(facts: ModelFacts) -> str:
     """What people call a model: its file's name without quantization, else its maker's name."""
     if NAMED_BY_HASH.fullmatch(facts.path.name):

@@ -34,7 +34,15 @@ ROWS = [
 
 OFFERS = [
     ModelRow(choice="phi4:14b", name="phi4:14b", fit="tight", purpose="reasoning", here=False),
-    ModelRow(choice="gemma3:1b", name="gemma3:1b", fit="fits", about=HOSTILE, here=False),
+    ModelRow(
+        choice="gemma3:1b",
+        name="gemma3:1b",
+        quantization="Q4_K_M",
+        size=806_000_000,
+        fit="fits",
+        about=HOSTILE,
+        here=False,
+    ),
 ]
 
 
@@ -71,6 +79,10 @@ class Files:
 
     async def make_default(self, choice: str) -> None:
         self._note("default", choice)
+
+    async def plan_pull(self, name: str) -> str:
+        self._note("plan pull", name)
+        return f"{name} (2.5 GB: {HOSTILE})"
 
     def pull(self, name: str) -> None:
         self._note("pull", name)
@@ -154,30 +166,72 @@ async def test_what_cannot_be_done_is_a_toast(key: str) -> None:
         assert is_tame(app)
 
 
-async def test_a_name_of_the_hub_is_pulled() -> None:
+async def test_a_name_of_the_hub_is_pulled_after_asking() -> None:
     files = Files()
     async with shown(picker(files)) as (app, pilot):
         await pilot.press(*"acme/x:q4_0")
         await until(pilot, lambda: "Pull acme/x:q4_0" in text(app))
         await pilot.press("enter")
-        await pilot.pause()
-        assert files.asked == [("pull", "acme/x:q4_0")]
-        assert app.ended_with is None
+        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        assert "2.5 GB" in text(app)
+        assert is_tame(app)
+        assert files.asked == [("plan pull", "acme/x:q4_0")]
+        await pilot.press("y")
+        await until(pilot, lambda: app.ended_with is None)
+        assert files.asked[1:] == [("pull", "acme/x:q4_0")]
+
+
+@pytest.mark.parametrize("answer", [("enter",), ("n",), ("escape",)])
+async def test_nothing_is_pulled_without_a_yes(answer: tuple[str, ...]) -> None:
+    files = Files()
+    async with shown(picker(files)) as (app, pilot):
+        await until(pilot, lambda: "phi4:14b" in text(app))
+        await pilot.press("down", "down", "down", "enter")
+        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        await pilot.press(*answer)
+        await until(pilot, lambda: isinstance(app.screen, ModelPicker))
+        assert files.asked == []
+
+
+@pytest.mark.parametrize("clicks", [1, 2, 3])
+async def test_no_click_on_the_catalogue_begins_a_download(clicks: int) -> None:
+    files = Files()
+    async with shown(picker(files)) as (app, pilot):
+        await until(pilot, lambda: "gemma3:1b" in text(app))
+        row = next(y for y, line in enumerate(text(app).splitlines()) if "gemma3:1b" in line)
+        await pilot.click(offset=(30, row), times=clicks)
+        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        assert "806 MB" in text(app)
+        assert files.asked == []
+
+
+async def test_a_hub_that_cannot_be_asked_leaves_the_list_as_it_was() -> None:
+    files = Files(refusal=HOSTILE)
+    async with shown(picker(files)) as (app, pilot):
+        await pilot.press(*"acme/x")
+        await until(pilot, lambda: "Pull acme/x" in text(app))
+        await pilot.press("enter")
+        await until(pilot, lambda: bool(app._notifications))
+        assert isinstance(app.screen, ModelPicker)
+        assert is_tame(app)
 
 
 @pytest.mark.parametrize("size", SIZES)
-async def test_the_catalogue_stands_below_and_enter_pulls(size: tuple[int, int]) -> None:
+async def test_the_catalogue_stands_below_and_enter_asks_to_pull(size: tuple[int, int]) -> None:
     files = Files()
     async with shown(picker(files), size) as (app, pilot):
         await until(pilot, lambda: "phi4:14b" in text(app))
-        assert "Not here yet: Enter pulls" in text(app)
+        assert "Not here yet: Enter asks, then pulls" in text(app)
         await pilot.press("down", "down", "down")
         assert is_tame(app)
         await pilot.press("ctrl+d", "ctrl+s")  # nothing that is there
         await pilot.press("enter")
-        await pilot.pause()
+        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        assert "Q4_K_M, 806 MB, fits" in text(app)
+        assert files.asked == []
+        await pilot.press("y")
+        await until(pilot, lambda: app.ended_with is None)
         assert files.asked == [("pull", "gemma3:1b")]
-        assert app.ended_with is None
 
 
 async def test_an_offer_can_be_looked_into_before_it_is_pulled() -> None:
@@ -200,17 +254,18 @@ async def test_the_hub_is_searched_for_what_was_typed() -> None:
         assert "1 found on the hub" in text(app)
         assert is_tame(app)
         await pilot.press("down", "down", "enter")
-        await pilot.pause()
-        assert files.asked == [("search", "mistral"), ("pull", "acme/x")]
+        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        await pilot.press("y")
+        await until(pilot, lambda: app.ended_with is None)
+        assert files.asked == [("search", "mistral"), ("plan pull", "acme/x"), ("pull", "acme/x")]
 
 
 async def test_a_pull_under_way_can_be_stopped() -> None:
     files = Files()
     files.pulling = "acme/x"
     async with shown(picker(files)) as (app, pilot):
-        await pilot.press(*"stop pulling")
         await until(pilot, lambda: "Stop pulling acme/x" in text(app))
-        await pilot.press("enter")
+        await pilot.press("up", "enter")  # it stands first
         await pilot.pause()
         assert files.asked == [("stop",)]
 
@@ -328,12 +383,85 @@ async def test_what_does_not_fit_is_pulled_after_asking(
 
 
 @pytest.mark.parametrize(("name", "told"), [("acme/none", "acme/none"), ("nonsense", "no name")])
-async def test_what_cannot_be_pulled_is_a_toast(
+async def test_what_cannot_be_pulled_is_told_and_stays_to_be_read(
     settings: Settings, paths: Paths, hub_server: HubServer, name: str, told: str
 ) -> None:
     async with opened(settings, paths) as chat:
         chat.screen.pull_model(name)
         await chat.until(lambda: told in chat.toasts)
+        [error] = chat.errors
+        assert f"{name} was not pulled: " in error.text
+        assert told in error.text
+
+
+async def test_a_failed_pull_is_not_begun_again_by_the_key_for_another_reply(
+    settings: Settings, paths: Paths, hub_server: HubServer
+) -> None:
+    async with opened(settings, paths) as chat:
+        chat.screen.pull_model("acme/none")
+        await chat.until(lambda: bool(chat.errors))
+        asked = len(hub_server.seen)
+        await chat.pilot.press("alt+r")
+        await chat.idle()
+        assert len(hub_server.seen) == asked
+
+
+async def test_the_size_on_the_hub_is_told_before_a_pull(
+    settings: Settings, paths: Paths, hub_server: HubServer
+) -> None:
+    hub_server.add(REPO, {FILE: gguf(data=4 << 20)})
+    async with opened(settings, paths) as chat:
+        app = chat.pilot.app
+        await chat.pilot.press("f2")
+        await chat.until(lambda: isinstance(app.screen, ModelPicker))
+        await chat.pilot.press(*REPO)
+        await chat.until(lambda: f"Pull {REPO}" in text(app))
+        await chat.pilot.press("enter")
+        await chat.until(lambda: isinstance(app.screen, Confirm))
+        assert "4.2 MB" in text(app)
+        assert chat.screen.status().pulling == ""
+        await chat.pilot.press("y")
+        await chat.until(lambda: "is here" in chat.toasts)
+
+
+async def test_a_new_chat_begins_with_the_model_that_was_made_the_default(
+    settings: Settings, paths: Paths, tiny_spm: Path
+) -> None:
+    async with opened(settings, paths) as chat:
+        await chat.ask("Hello")
+        first = chat.screen.conversation.session
+        desk = ModelDesk(
+            paths, None, chat.screen.pulls, lambda _: None, chat.screen.conversation.keep
+        )
+        await desk.make_default(str(tiny_spm))
+        await chat.ask("still the model in use")
+        assert chat.messages[-1].model == settings.model
+        await chat.pilot.press("ctrl+n")
+        await chat.until(lambda: chat.screen.conversation.session is None)
+        await chat.idle()
+        await chat.until(lambda: chat.screen.status().model == "tiny-spm")
+        await chat.ask("Hello again")
+        assert chat.messages[-1].model == str(tiny_spm)
+        assert first is not None
+        await chat.type(f"/open {first.id}")
+        await chat.until(lambda: getattr(chat.screen.conversation.session, "id", "") == first.id)
+        await chat.idle()
+        assert chat.screen.settings.model == str(tiny_spm)  # the one in use stays
+
+
+async def test_the_key_in_the_list_makes_the_default_of_new_chats(
+    settings: Settings, paths: Paths, tiny_model: Path
+) -> None:
+    async with opened(replace(settings, model="other"), paths, ready=False) as chat:
+        app = chat.pilot.app
+        await chat.idle()
+        conversation = chat.screen.conversation
+        conversation.settings = replace(conversation.settings, model=str(tiny_model))
+        await chat.pilot.press("f2")
+        await chat.until(lambda: isinstance(app.screen, ModelPicker))
+        await chat.pilot.press("ctrl+s")
+        await chat.until(lambda: "New chats begin with" in chat.toasts)
+        assert conversation.base.model == load(paths).settings.model != "other"
 
 
 async def test_leaving_does_not_wait_for_a_pull(

@@ -94,7 +94,7 @@ class Dialogs(Preferences):
 
     async def go_on_in(self, session: Session | None) -> None:
         """Open ``session``, or a new one, while no turn runs."""
-        await self.conversation.open(session)
+        other_model = await self.conversation.open(session)
         self.forget_context()
         await self.reload()
         await self._tell_unfinished()
@@ -102,7 +102,8 @@ class Dialogs(Preferences):
         self.prompt.focus()
         await self.look_at_disk()
         await self.settled()
-        if session is not None and self.conversation.facts is not None and not self.busy:
+        restores = session is not None and self.conversation.facts is not None
+        if (restores or other_model) and not self.busy:
             self.act(load_model)
 
     def forget_context(self) -> None:
@@ -217,7 +218,13 @@ class Dialogs(Preferences):
         from tchat.tui.screens.models import ModelPicker
 
         facts = self.conversation.facts
-        files = ModelDesk(self._paths, facts.path if facts else None, self.pulls, self.pull_model)
+        files = ModelDesk(
+            self._paths,
+            facts.path if facts else None,
+            self.pulls,
+            self.pull_model,
+            self.conversation.keep,
+        )
         choice = await self.app.push_screen_wait(ModelPicker(await files.rows(False), files))
         if choice is not None:
             await self.change({"model": str(expand_user(choice)) if "/" in choice else choice})
@@ -225,12 +232,16 @@ class Dialogs(Preferences):
     @work(group="pull", exit_on_error=False)
     async def pull_model(self, name: str) -> None:
         """Pull a model while the chat goes on; the status line tells how far it is."""
+        shown = single_line(name)
         try:
             pulled = await self.pulls.run(name, self._show_pull, self._agree_to_pull)
-        except TchatError as error:
+        except UsageError as error:  # the user did not want it, or not now
             self.notify(single_line(str(error)), severity="error", markup=False)
             return
-        shown = single_line(name)
+        except TchatError as error:
+            self.notify(single_line(str(error)), severity="error", markup=False)
+            self.tell_error(TchatError(f"{shown} was not pulled: {error.message}", error.hint))
+            return
         told = f"{shown} is here: F2 chooses it." if pulled else f"Stopped; {shown} goes on later."
         self.notify(told, markup=False)
 

@@ -25,7 +25,7 @@ from tchat.tui.widgets.fuzzy_list import FuzzyList
 
 NOTHING = "No model yet: type the path of a GGUF file, or pip install 'tchat[starter]'."
 QUANTIZATION = 12  # characters; llama.cpp's own names have at most 7
-CATALOGUE = "Not here yet: Enter pulls"
+CATALOGUE = "Not here yet: Enter asks, then pulls"
 PULL, STOP, SEARCH = "pull ", "stop the pull", "search "  # keys of lines that do not choose
 
 T = TypeVar("T")
@@ -88,6 +88,9 @@ class Files(Protocol):
     def pulling(self) -> str:
         """The model that is being pulled; empty when none is."""
 
+    async def plan_pull(self, name: str) -> str:
+        """What pulling a model would bring, on one line; asks the hub."""
+
     def pull(self, name: str) -> None:
         """Begin a download in the background."""
 
@@ -139,18 +142,16 @@ class ModelPicker(Picker):
             self._offer(self._files)
 
     def choose(self, key: str) -> None:
-        """End with a model, or begin to pull one."""
+        """End with a model, or ask whether to pull one."""
         if self._files is None or not key.startswith((PULL, STOP, SEARCH)):
             self.finish(key)
-            return
-        if key.startswith(SEARCH):
+        elif key.startswith(SEARCH):
             self._search(key.removeprefix(SEARCH), self._files)
-            return
-        if key == STOP:
+        elif key == STOP:
             self._files.stop_pull()
+            self.finish(None)
         else:
-            self._files.pull(key.removeprefix(PULL))
-        self.finish(None)
+            self._pull(key.removeprefix(PULL), self._files)
 
     def action_details(self) -> None:
         """Show what the highlighted model says about itself."""
@@ -182,13 +183,15 @@ class ModelPicker(Picker):
         extra = []
         if "/" in typed or "\\" in typed or typed.endswith(".gguf"):
             extra.append(Item(key=typed, title=f"Load the file {typed}"))
+        first = []
         if self._files and self._files.pulling:
-            extra.append(Item(key=STOP, title=f"Stop pulling {self._files.pulling}"))
+            first.append(Item(key=STOP, title=f"Stop pulling {self._files.pulling}"))
         elif self._files and parse_hub_name(typed) is not None:
             extra.insert(0, Item(key=PULL + typed, title=f"Pull {typed}"))
         if self._files and typed:
             extra.append(Item(key=SEARCH + typed, title=f"Search the hub for {typed}"))
-        self.list.set_items([*map(_item, self._rows), *extra, *map(_item, self._offers)])
+        rows, offers = map(_item, self._rows), map(_item, self._offers)
+        self.list.set_items([*first, *rows, *extra, *offers])
 
     @work(group="offers", exclusive=True)
     async def _offer(self, files: Files) -> None:
@@ -204,6 +207,24 @@ class ModelPicker(Picker):
             self._offers = found
             self.list.set_query("")
             self._show("")
+
+    @work(group="pull", exclusive=True, exit_on_error=False)
+    async def _pull(self, name: str, files: Files) -> None:
+        """Pull a model, after telling how much comes; where that is not known the hub is asked."""
+        row = next((row for row in self._offers if row.choice == name), None)
+        if row is not None and row.size:
+            told: str | None = _offered(row)
+        else:
+            self.set_heading("Models", "asking the hub …")
+            told = await self._answer(files.plan_pull(name))
+            self.set_heading("Models")
+        if told is None or not self.is_current:
+            return
+        detail = f"{told}\nIt comes in the background; F2 stops it."
+        sure = Confirm(f"Pull {name}?", detail, yes="Pull", danger=True)
+        if await self.app.push_screen_wait(sure):
+            files.pull(name)
+            self.finish(None)
 
     @work(group="files", exclusive=True)
     async def _reload(self, files: Files) -> None:
@@ -257,6 +278,11 @@ def _planned(plan: Removal) -> str:
     if plan.registered is not None:
         return f"{plan.name}\nis taken out of the list; the file stays at {plan.registered}"
     return f"{plan.name}\nfrees {size_text(plan.freed) or 'nothing: other names lead to it'}"
+
+
+def _offered(row: ModelRow) -> str:
+    """Size and fit of a model that is not on this disk."""
+    return ", ".join(filter(None, (row.quantization, size_text(row.size), row.fit)))
 
 
 def _key(row: ModelRow) -> str:
