@@ -5,6 +5,7 @@
 """
 
 from tchat.markdown.blocks import Block, Kind
-from tchat.markdown.splitter import BlockSplitter, first_code_block
+from tchat.markdown.code_blocks import CodeBlock, code_blocks, first_code_block
+from tchat.markdown.splitter import BlockSplitter
 
-__all__ = ["Block", "BlockSplitter", "Kind", "first_code_block"]
+__all__ = ["Block", "BlockSplitter", "CodeBlock", "Kind", "code_blocks", "first_code_block"]

@@ -15,6 +15,8 @@ TAB_STOP = 4
 _MARKER = re.compile(r"([-*+]|(\d{1,9})([.)]))(?=[ \t]|$)")
 _HEADING = re.compile(r"#{1,6}(?=[ \t]|$)")
 _FENCE = re.compile(r"(`{3,}|~{3,})(.*)", re.DOTALL)
+_FENCE_BEHIND = re.compile(r"(.*[^`\s][ \t]*)(`{3,})([\w+#.-]*)[ \t]*")
+_RUN = re.compile("`{3,}")
 _HTML = re.compile(r"<(?:[!?]|/?[A-Za-z][A-Za-z0-9-]*(?=[\s/>]))")
 
 
@@ -58,18 +60,27 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Fence:
-    """An opening code fence: its character, length and column, and what follows it."""
+    """An opening code fence: its character, length and column, and what follows it.
+
+    ``base`` is the content column of the list item that it stands in, 0 without one.
+    """
 
     char: str
     length: int
     indent: int
     info: str
+    base: int = 0
 
     def closes(self, line: str) -> bool:
-        """Whether ``line`` ends this fence."""
-        # Models often indent a closing fence unlike its opening one, so any indentation closes.
+        """Whether ``line`` ends this fence.
+
+        It may be indented by three columns; more of them belong to the code, such as that of a
+        docstring. Fewer than the fence itself are no fault.
+        """
         marks = line.strip()
-        return len(marks) >= self.length and not marks.strip(self.char)
+        if len(marks) < self.length or marks.strip(self.char):
+            return False
+        return columns(line) - self.base < TAB_STOP
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,14 +122,22 @@ def dedent(line: str, width: int) -> str:
     return " " * max(0, have - width) + line.lstrip(" \t") if have and width else line
 
 
-def fence(text: str, column: int = 0) -> Fence | None:
-    """The code fence that ``text``, which begins in ``column``, opens."""
+def fence(text: str, column: int = 0, base: int = 0) -> Fence | None:
+    """The code fence that ``text``, which begins in ``column``, opens in an item at ``base``."""
     if not (match := _FENCE.match(text)):
         return None
     marks, info = match[1], match[2].strip()
     if marks[0] == "`" and "`" in info:
         return None  # code in a sentence, not a fence
-    return Fence(marks[0], len(marks), column, info)
+    return Fence(marks[0], len(marks), column, info, base)
+
+
+def fence_behind(text: str, base: int = 0) -> tuple[str, Fence] | None:
+    """The code fence at the end of ``text``, as in ``Sure: ```python``, and what is before it."""
+    match = _FENCE_BEHIND.fullmatch(text)
+    if match is None or len(_RUN.findall(match[1])) % 2:
+        return None  # it ends code in a sentence
+    return match[1], Fence("`", len(match[2]), base, match[3], base)
 
 
 def marker(text: str, column: int = 0) -> Marker | None:

@@ -103,6 +103,11 @@ class BlockSplitter:
         elif not line.strip():
             self._commit()
             self._done.append(Block(Kind.BLANK, line))
+        elif (behind := blocks.fence_behind(line.rstrip())) and behind[1].info:
+            self._line(behind[0])
+            self._commit()
+            base = self._base(line)
+            self._begin_fence(line[len(behind[0]) :], base, base)
         elif not (self._open and self._extends(self._open, line)):
             self._commit()
             self._begin(line)
@@ -214,14 +219,14 @@ class BlockSplitter:
             return
         kind = self._leaf_kind(text)
         if kind is Kind.FENCE_OPEN:
-            self._begin_fence(line, column)
+            self._begin_fence(line, column, base)
         elif kind in (Kind.HEADING, Kind.RULE):
             self._emit(kind, line, base)
         else:
             self._open = _Open(kind, [line], base)
 
-    def _begin_fence(self, line: str, column: int) -> None:
-        self._fence = blocks.fence(line.strip(), column)
+    def _begin_fence(self, line: str, column: int, base: int) -> None:
+        self._fence = blocks.fence(line.strip(), column, base)
         self._emit(Kind.FENCE_OPEN, line, column, self._fence.info if self._fence else "")
 
     def _begin_item(self, line: str, column: int, found: Marker) -> None:
@@ -235,23 +240,6 @@ class BlockSplitter:
         if blocks.fence(found.text.strip()):
             cut = len(line) - len(found.text)
             self._done.append(Block(Kind.ITEM, line[:cut], indent=column, number=number))
-            self._begin_fence(line[cut:], found.content)
+            self._begin_fence(line[cut:], found.content, found.content)
         else:
             self._open = _Open(Kind.ITEM, [line], column, found.text, number)
-
-
-def first_code_block(text: str) -> str | None:
-    """The code of the first fence in ``text``, without its last newline; ``None`` without a fence.
-
-    A fence that is not closed reaches to the end.
-    """
-    splitter = BlockSplitter()
-    lines: list[str] | None = None
-    for block in splitter.feed(text) + splitter.close():
-        if block.kind is Kind.FENCE_OPEN:
-            lines = []
-        elif block.kind is Kind.FENCE_CLOSE:
-            break
-        elif lines is not None:
-            lines.append(block.text)
-    return None if lines is None else "\n".join(lines)

@@ -211,10 +211,11 @@ def test_the_first_code_block_alone() -> None:
     assert world.stdout.shown == "x = 1\n"
 
 
-def test_without_a_code_block_all_is_printed_and_that_is_said() -> None:
+@pytest.mark.parametrize("text", ["none here", "```", "```python\n```", "~~~\n\n~~~\n"])
+def test_without_a_code_block_all_is_printed_and_that_is_said(text: str) -> None:
     # A script is told too: it counts on code.
-    world = World().run(*reply("none here"), extract=True)
-    assert world.stdout.shown == "none here\n"
+    world = World().run(*reply(text), extract=True)
+    assert world.stdout.shown == f"{text.rstrip(chr(10))}\n"
     assert "no code block" in world.stderr.shown
 
 

@@ -182,7 +182,7 @@ def test_a_row_of_dashes_with_other_cells_makes_no_table() -> None:
         ("`````\n```\nx\n```\n`````\n", "```\nx\n```"),
         ("```sh\nls\n", "ls"),
         ("```sh\nls -l", "ls -l"),
-        ("```\n```\n", ""),
+        ("```\n```\n", None),
         ("1. Run\n   ```sh\n   a\n     b\n   ```\n", "a\n  b"),
         ("- ```\n  a\n  ```\n", "a"),
         ("    indented\n\n```\nfenced\n```", "fenced"),

@@ -1,0 +1,176 @@
+"""The code in a complete reply: fences by CommonMark's rules, and as models really write them.
+
+A fence is closed by CommonMark's rule: the same character, at least as many, indented by at most
+three columns, nothing behind. Models open fences in more ways than CommonMark knows: behind text
+(``Sure: ```python``), or not at all, so that only the closing one is there. With the whole reply
+at hand these can be told apart, which `tchat.markdown.BlockSplitter` cannot do line by line.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from tchat.markdown.blocks import TAB_STOP, Fence, columns, dedent, fence, fence_behind, marker
+
+_QUOTE = re.compile(r" {0,3}> ?")
+_FENCE_LIKE = re.compile(r"[ \t>]*(?:`{3}|~{3})")
+_IN_ONE_LINE = re.compile(r"```+(?!`)([^`\n]+)```+")
+
+
+class CodeBlock(NamedTuple):
+    """One block of code.
+
+    Attributes:
+        info: What stands behind the opening fence, for example ``python``.
+        code: The code without its last newline.
+    """
+
+    info: str
+    code: str
+
+
+def code_blocks(text: str) -> list[CodeBlock]:
+    """The code blocks of ``text`` that are not blank, in their order."""
+    found = _Scan(text.split("\n")).blocks()
+    if not found and (match := _IN_ONE_LINE.fullmatch(text.strip())):
+        found = [CodeBlock("", match[1].strip())]
+    return [block for block in found if block.code.strip()]
+
+
+def first_code_block(text: str) -> str | None:
+    """The code of the first block in ``text`` that is not blank; ``None`` where there is none."""
+    blocks = code_blocks(text)
+    return blocks[0].code if blocks else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Opening:
+    """An opening fence, and what its lines have in front.
+
+    Attributes:
+        fence: Its marks.
+        quotes: How many quotes it stands in.
+        dedent: Columns that its lines are freed of.
+    """
+
+    fence: Fence
+    quotes: int
+    dedent: int
+
+
+class _Scan:
+    """One pass over the lines of a reply."""
+
+    def __init__(self, lines: Sequence[str]) -> None:
+        self._lines = lines
+        self._fences = [at for at, line in enumerate(lines) if _FENCE_LIKE.match(line)]
+        self._items: list[int] = []  # content columns of the list items around
+        self._after = 0  # the first line behind the last block
+
+    def blocks(self) -> list[CodeBlock]:
+        """The blocks, blank ones too."""
+        found: list[CodeBlock] = []
+        at = 0
+        while at < len(self._lines):
+            opening = self._opening(at)
+            if opening is None:
+                at += 1
+                continue
+            if self._is_closing(at, opening):
+                found.append(CodeBlock("", _code(self._lines[self._after : at])))
+                at += 1
+            else:
+                block, at = self._read(at, opening)
+                found.append(block)
+            self._after = at
+        return found
+
+    def _opening(self, at: int) -> _Opening | None:
+        """The fence that a line opens."""
+        line, quotes = _unquoted(self._lines[at].rstrip("\r"))
+        base = self._base(line)
+        text, column = line.lstrip(" \t"), columns(line)
+        while found := marker(text, column):
+            text, column = found.text, found.content
+            base = column
+            self._items.append(column)
+        # In four columns it would be indented code; no model means that.
+        opened = fence(text.rstrip(), column, base if column - base < TAB_STOP else column)
+        if opened:
+            return _Opening(opened, quotes, column)
+        if behind := fence_behind(text.rstrip(), base):
+            opening = _Opening(behind[1], quotes, base)
+            after = self._next_fence(at, opening)
+            # A sentence may end in such marks: `put it between ```.
+            if (after is None and opening.fence.info) or (after is not None and not after.info):
+                return opening
+        return None
+
+    def _base(self, line: str) -> int:
+        """The content column of the list item that ``line`` stands in; 0 without one."""
+        if line.strip():
+            have = columns(line)
+            self._items = [column for column in self._items if column <= have]
+        return self._items[-1] if self._items else 0
+
+    def _next_fence(self, at: int, opening: _Opening) -> Fence | None:
+        """The next line behind ``at`` that could close the fence, or opens another like it."""
+        like = opening.fence
+        for place in self._fences[bisect_right(self._fences, at) :]:
+            text = _unquoted(self._lines[place].rstrip("\r"), opening.quotes)[0]
+            found = fence(text.strip(), columns(text), like.base)
+            same = found and found.char == like.char and found.length >= like.length
+            if found and same and (found.info or like.closes(text)):
+                return found
+        return None
+
+    def _is_closing(self, at: int, opening: _Opening) -> bool:
+        """Whether a fence without a word behind it closes code whose opening was left out."""
+        before = self._lines[self._after : at]
+        if opening.fence.info or not "".join(before).strip():
+            return False
+        after = self._next_fence(at, opening)
+        if after is not None and not after.info:
+            return False  # a pair
+        behind = self._lines[at + 1 :]
+        if not "".join(behind).strip():
+            return True
+        last = before[-1].strip()
+        return bool(last) and not last.endswith(":") and not behind[0].strip()
+
+    def _read(self, at: int, opening: _Opening) -> tuple[CodeBlock, int]:
+        """The block that a line opens, and the line behind it."""
+        code: list[str] = []
+        for number in range(at + 1, len(self._lines)):
+            line, quotes = _unquoted(self._lines[number], opening.quotes)
+            if quotes < opening.quotes:  # the quote ends, and its code with it
+                return CodeBlock(opening.fence.info, "\n".join(code)), number
+            if opening.fence.closes(line.rstrip("\r")):
+                return CodeBlock(opening.fence.info, "\n".join(code)), number + 1
+            code.append(dedent(line, opening.dedent))
+        return CodeBlock(opening.fence.info, _unclosed(code, opening.fence)), len(self._lines)
+
+
+def _unquoted(line: str, most: int = TAB_STOP * TAB_STOP) -> tuple[str, int]:
+    """``line`` without the marks of at most so many quotes, and how many there were."""
+    quotes = 0
+    while quotes < most and (match := _QUOTE.match(line)):
+        line = line[match.end() :]
+        quotes += 1
+    return line, quotes
+
+
+def _unclosed(code: Sequence[str], opened: Fence) -> str:
+    """Code without a closing fence of its own: one may stand behind its last line."""
+    text = "\n".join(code).removesuffix("\n")
+    kept = text.rstrip().rstrip(opened.char)
+    return kept if len(text.rstrip()) - len(kept) >= opened.length else text
+
+
+def _code(lines: Sequence[str]) -> str:
+    """Code that no fence opens: the lines without blank ones around them."""
+    return "\n".join(lines).strip("\r\n")
