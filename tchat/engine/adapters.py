@@ -63,12 +63,20 @@ class Adapters:
         self._control = None if vectors is None else _sum(model, vectors)
 
     def apply(self, context: Any) -> None:
-        """Set the adapters on a ``llama_context *``."""
+        """Set the adapters on a ``llama_context *``.
+
+        Raises:
+            ModelInvalid: llama.cpp refuses them.
+        """
         if self._loras:
             count = len(self._loras)
             handles = (self._lib.llama_adapter_lora_p_ctypes * count)(*self._loras)
             scales = (ctypes.c_float * count)(*self._scales)
-            self._lib.llama_set_adapters_lora(context, handles, count, scales)
+            if self._lib.llama_set_adapters_lora(context, handles, count, scales):
+                raise ModelInvalid(
+                    f"llama.cpp does not take the LoRA adapters: {backend().log.reason()}",
+                    "use adapters that were made for this model",
+                )
         if self._control is not None:
             self._set_control(context, self._control)
 

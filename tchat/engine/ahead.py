@@ -56,14 +56,15 @@ class ReadingAhead:
         self._make_way()
         done = reused = kv.look_ahead(tokens)
         yield Reading(done, len(tokens), reused)
-        size = FEWEST
+        most = min(MOST, self._loaded.context.batch_size)
+        size = min(FEWEST, most)
         while done < len(tokens) and going():
             started = time.perf_counter()
             if not kv.read_ahead(tokens[done : done + size]):
                 return
             took = time.perf_counter() - started
             self.read, self.seconds = self.read + len(kv.ahead) - done, self.seconds + took
-            size = min(MOST, max(FEWEST, round(AT_ONCE * size / took)))
+            size = min(most, max(FEWEST, round(AT_ONCE * size / took)))
             done = len(kv.ahead)
             yield Reading(done, len(tokens), reused)
 

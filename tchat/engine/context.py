@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from tchat.engine.governor import Governor
 from tchat.engine.llama import backend
 from tchat.engine.model import Model
 from tchat.engine.threads import default_threads
-from tchat.errors import DoesNotFit, TchatError, UsageError
+from tchat.errors import DoesNotFit, ModelInvalid, TchatError, UsageError
 
 if TYPE_CHECKING:
     import numpy
@@ -107,20 +108,27 @@ class Context:
         self.batch_size = batch
         self._handle: Any = None
         self._memory: Any = None
-        self._room = 0
+        self._room = min(room or size, size)
         self._sequences = SCRATCH + 1
         self._states = False
-        self._begin(min(room or size, size))
+        self._batch: Any = None
+        self._begin(self._room, self._sequences)
         self._batch = self._lib.llama_batch_init(batch, 0, 1)
+        if not (self._batch.token and self._batch.seq_id):
+            self.close()
+            raise DoesNotFit(
+                f"there is no memory for a batch of {batch:,} tokens",
+                "free some memory, or ask for a smaller batch_size",
+            )
 
-    def _made(self, room: int) -> Any:
-        """A new ``llama_context *`` that holds ``room`` tokens."""
+    def _made(self, room: int, sequences: int) -> Any:
+        """A new ``llama_context *`` that holds ``room`` tokens of ``sequences`` sequences."""
         params = self._lib.llama_context_default_params()
         params.n_ctx = room
         params.n_batch = params.n_ubatch = self.batch_size
         self._threads = self._governor.most
         params.n_threads = params.n_threads_batch = self._threads
-        params.n_seq_max, params.kv_unified = self._sequences, True
+        params.n_seq_max, params.kv_unified = sequences, True
         params.type_k = params.type_v = KV_TYPES[self._kv_type]
         params.flash_attn_type = FLASH_ATTN[self._flash_attn]
         params.swa_full = self._swa_full
@@ -162,14 +170,14 @@ class Context:
         Sequence 0 is kept, or ``all_sequences``.
 
         Raises:
-            DoesNotFit: There is not enough memory; what was held is still there.
+            DoesNotFit: There is not enough memory. What was held may be lost: see `held`.
         """
-        if count <= self._room or self._room == self.size:
+        if self._handle is not None and (count <= self._room or self._room == self.size):
             return True
         room = max(self._room, CTX_STEP)
         while room < min(count, self.size):
             room = min(2 * room, self.size)
-        return self._moved(room, all_sequences=all_sequences)
+        return self._moved(room, self._sequences, all_sequences=all_sequences)
 
     def widen(self, slots: int) -> bool:
         """Have sequences for ``slots`` replies side by side; False when what was held is lost.
@@ -178,75 +186,109 @@ class Context:
         are none: those of a recurrent model take memory.
 
         Raises:
-            DoesNotFit: There is not enough memory; what was held is still there.
+            DoesNotFit: There is not enough memory. What was held may be lost: see `held`.
         """
-        before, wanted = self._sequences, FIRST_SLOT + slots
-        if wanted <= before:
+        wanted = FIRST_SLOT + slots
+        if self._handle is not None and wanted <= self._sequences:
             return True
-        self._sequences = wanted
-        try:
-            return self._moved(self._room)
-        except DoesNotFit:
-            self._sequences = before
-            raise
+        return self._moved(self._room, max(wanted, self._sequences))
 
-    def _moved(self, room: int, *, all_sequences: bool = False) -> bool:
+    @property
+    def held(self) -> int:
+        """Tokens that sequence 0 holds."""
+        if self._handle is None:
+            return 0
+        return int(self._lib.llama_memory_seq_pos_max(self._memory, 0)) + 1
+
+    def _moved(self, room: int, sequences: int, *, all_sequences: bool = False) -> bool:
         """Go over to a cache of ``room`` tokens; False when what was held is lost.
 
         The old one is freed first, since both beside each other would take half as much again.
+        Where llama.cpp refuses the new one, the old one is made again. Where it refuses that too,
+        there is no context until a later `reserve` or `widen` makes one.
         """
+        if self._handle is None:
+            self._begin(room, sequences)
+            return False
         if all_sequences:
-            return self._all_moved(room)
+            return self._all_moved(room, sequences)
         state = bytearray()
-        length = self.save_state(None, state) if self._handle else 0
-        self._lib.llama_free(self._handle)
-        self._handle = self._memory = None
-        before, self._room = self._room, 0
+        length = self.save_state(None, state)
+        self._free()
+        before = self._room, self._sequences
         try:
-            self._begin(room)
-        except DoesNotFit:
-            if before:
-                self._begin(before)
+            self._begin(room, sequences)
+        except TchatError:
+            with suppress(TchatError):  # the first reason is told
+                self._begin(*before)
                 self.load_state(None, state, length)
             raise
-        return length > 0 and self.load_state(None, state, length)
+        return self.load_state(None, state, length)
 
-    def _all_moved(self, room: int) -> bool:
+    def _all_moved(self, room: int, sequences: int) -> bool:
         """`_moved` with every sequence, which takes the state of the whole context."""
         size = self._lib.llama_state_get_size(self._handle)
         data = (ctypes.c_uint8 * size)()
-        length = self._lib.llama_state_get_data(self._handle, data, size)
+        length = size and self._lib.llama_state_get_data(self._handle, data, size)
         old = self._handle
-        self._begin(room)  # where it raises, the old one is still there
+        self._begin(room, sequences)  # where it raises, the old one is still there
         self._lib.llama_free(old)
         return bool(length and self._lib.llama_state_set_data(self._handle, data, length))
 
-    def _begin(self, room: int) -> None:
-        """Have a new, empty cache of ``room`` tokens."""
-        self._handle = self._made(room)
-        self._room = room
-        self._memory = self._lib.llama_get_memory(self._handle)
+    def _begin(self, room: int, sequences: int) -> None:
+        """Have a new, empty cache of ``room`` tokens of ``sequences`` sequences."""
+        handle = self._made(room, sequences)
+        memory = self._lib.llama_get_memory(handle)
+        if not memory:
+            self._lib.llama_free(handle)
+            raise ModelInvalid("this model keeps no KV cache", "choose a model that can chat")
+        self._handle, self._memory = handle, memory
+        self._room, self._sequences = room, sequences
+
+    def _free(self) -> None:
+        if self._handle is not None:
+            self._lib.llama_free(self._handle)
+            self._handle = self._memory = None
 
     def adapt(self, apply: Callable[[Any], None]) -> None:
-        """Set more adapters, now and whenever the cache grows; what is held is stale: `clear`."""
+        """Set more adapters, now and whenever the cache grows; what is held is stale: `clear`.
+
+        Where llama.cpp refuses them, there is no context until `reserve` makes one with them.
+        """
         self._adapts[1] = apply
-        apply(self._handle)
+        if self._handle is None:
+            return
+        try:
+            apply(self._handle)
+        except BaseException:
+            self._free()
+            raise
 
     def want_states(self, wanted: bool) -> None:
         """Have `state` from the next decode on, or no more; then each token has an output."""
         self._states = wanted
-        self._lib.llama_set_embeddings(self._handle, wanted)
+        if self._handle is not None:
+            self._lib.llama_set_embeddings(self._handle, wanted)
 
     def close(self) -> None:
         """Free the KV cache. Closing twice is harmless."""
-        if self._handle:
+        if self._batch is not None:
             self._lib.llama_batch_free(self._batch)
-            self._lib.llama_free(self._handle)
-            self._handle = None
+            self._batch = None
+        self._free()
 
     @property
     def handle(self) -> Any:
-        """``llama_context *``."""
+        """``llama_context *``.
+
+        Raises:
+            DoesNotFit: There is none, see `reserve`.
+        """
+        if self._handle is None:
+            raise DoesNotFit(
+                "there is no context any more: llama.cpp could not make a larger one",
+                "free some memory and try again",
+            )
         return self._handle
 
     def threads(self, tokens: int) -> int:
@@ -262,7 +304,10 @@ class Context:
         Raises:
             DoesNotFit: The KV cache is full.
             TchatError: llama.cpp failed.
+            ValueError: There are more tokens than a batch has.
         """
+        if len(slots) > self.batch_size:  # llama.cpp's arrays end there
+            raise ValueError(f"{len(slots)} tokens for a batch of {self.batch_size}")
         batch = self._batch
         batch.n_tokens = len(slots)
         for index, slot in enumerate(slots):
@@ -285,13 +330,13 @@ class Context:
         return self._run()
 
     def _run(self) -> bool:
-        tokens = self._batch.n_tokens
+        handle, tokens = self.handle, self._batch.n_tokens
         threads = self._governor.threads(tokens)
         if threads != self._threads:
             self._threads = threads
-            self._lib.llama_set_n_threads(self._handle, threads, threads)
+            self._lib.llama_set_n_threads(handle, threads, threads)
         started = time.perf_counter()
-        status = self._lib.llama_decode(self._handle, self._batch)
+        status = self._lib.llama_decode(handle, self._batch)
         if status == 0:
             self._governor.took(tokens, time.perf_counter() - started)
             return True
@@ -312,6 +357,8 @@ class Context:
 
         After False the sequence holds no usable state: `clear` it.
         """
+        if self._handle is None:
+            return keep == 0
         if not self._lib.llama_memory_seq_rm(self._memory, sequence, keep, -1):
             return False
         first = self._lib.llama_memory_seq_pos_min(self._memory, sequence)
@@ -323,23 +370,32 @@ class Context:
     def save_state(self, span: Span | None, buffer: bytearray) -> int:
         """Write the state of sequence 0 into ``buffer``, which grows; returns its length in bytes.
 
+        0 where it cannot be saved.
+
         Args:
             span: Positions of a part, for a model whose state is `ModelShape.divisible`; None for
                 the whole sequence.
             buffer: Where to; what lies behind the state is left as it is.
         """
+        if self._handle is None:
+            return 0
         sequence = 0
         if span is not None:
             sequence = SCRATCH
             self._lib.llama_memory_seq_cp(self._memory, 0, SCRATCH, *span)
-        size = self._lib.llama_state_seq_get_size(self._handle, sequence)
-        if len(buffer) < size:
-            buffer.extend(bytes(size - len(buffer)))
-        data = (ctypes.c_uint8 * size).from_buffer(buffer)
-        written = int(self._lib.llama_state_seq_get_data(self._handle, data, size, sequence))
-        if span is not None:
-            self._lib.llama_memory_seq_rm(self._memory, SCRATCH, -1, -1)
-        return written
+        try:
+            size = self._lib.llama_state_seq_get_size(self._handle, sequence)
+            if not size:
+                return 0
+            if len(buffer) < size:
+                buffer.extend(bytes(size - len(buffer)))
+            data = (ctypes.c_uint8 * size).from_buffer(buffer)
+            return int(self._lib.llama_state_seq_get_data(self._handle, data, size, sequence))
+        except MemoryError:
+            return 0
+        finally:
+            if span is not None:
+                self.forget(SCRATCH)
 
     def load_state(self, span: Span | None, buffer: bytearray, size: int) -> bool:
         """Take back what `save_state` wrote: append the part ``span``, or replace sequence 0.
@@ -351,6 +407,8 @@ class Context:
         Returns:
             Whether llama.cpp took it; if not, nothing was added.
         """
+        if self._handle is None or not size:
+            return False
         sequence = 0 if span is None else SCRATCH
         data = (ctypes.c_uint8 * size).from_buffer(buffer)
         done = bool(self._lib.llama_state_seq_set_data(self._handle, data, size, sequence))
@@ -369,19 +427,26 @@ class Context:
             keep: The first so many tokens, of a model whose state is divisible; -1 for all.
         """
         self.forget(target)
-        self._lib.llama_memory_seq_cp(self._memory, source, target, -1, keep)
+        if self._handle is not None:
+            self._lib.llama_memory_seq_cp(self._memory, source, target, -1, keep)
 
     def forget(self, sequence: int) -> None:
         """Give back the cells that only ``sequence`` holds."""
-        self._lib.llama_memory_seq_rm(self._memory, sequence, -1, -1)
+        if self._handle is not None:
+            self._lib.llama_memory_seq_rm(self._memory, sequence, -1, -1)
 
     def clear(self) -> None:
         """Forget every sequence."""
-        self._lib.llama_memory_clear(self._memory, False)
+        if self._handle is not None:
+            self._lib.llama_memory_clear(self._memory, False)
 
     def logits(self, index: int = -1) -> Any:
-        """Pointer to ``vocabulary`` floats: the logits of the batch's ``index``-th output row."""
-        return self._lib.llama_get_logits_ith(self._handle, index)
+        """Pointer to ``vocabulary`` floats: the logits of the batch's ``index``-th output row.
+
+        Raises:
+            TchatError: llama.cpp has none.
+        """
+        return _present(self._lib.llama_get_logits_ith(self.handle, index), "logits")
 
     def output(self, index: int = -1) -> numpy.ndarray[Any, numpy.dtype[numpy.float32]]:
         """A copy of `logits`, shape (vocabulary,)."""
@@ -394,5 +459,17 @@ class Context:
         """Pointer to ``width`` floats: the last hidden state of the batch's ``index``-th token.
 
         Only with `want_states`, or where ``shape`` turned ``embeddings`` on.
+
+        Raises:
+            TchatError: llama.cpp has none.
         """
-        return self._lib.llama_get_embeddings_ith(self._handle, index)
+        return _present(self._lib.llama_get_embeddings_ith(self.handle, index), "hidden states")
+
+
+def _present(pointer: Any, what: str) -> Any:
+    if not pointer:
+        raise TchatError(
+            f"llama.cpp gives no {what} of the last decode: {backend().log.reason()}",
+            "try again; if it stays, the model file may be damaged",
+        )
+    return pointer

@@ -11,7 +11,7 @@ from tchat.engine.cancel import Cancel
 from tchat.engine.context import Context
 from tchat.engine.kv import KVCache
 from tchat.engine.model import Model
-from tchat.errors import UsageError
+from tchat.errors import TchatError, UsageError
 from tchat.sanitize import single_line
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ class Draft:
         self.context, self.kv = context, KVCache(context, self.model)
         self._right, self._tried = PRIOR
         self._seconds = 0.0  # of one guess
+        self._failed = False
 
     def close(self) -> None:
         """Free it. Closing twice is harmless."""
@@ -77,7 +78,7 @@ class Draft:
 
     def gain(self, size: int, times: Times) -> float:
         """As of `Source`."""
-        if size > LARGEST:
+        if size > LARGEST or self._failed:
             return 0.0
         share = self._right / self._tried
         expected = sum(share**count for count in range(size))
@@ -85,7 +86,17 @@ class Draft:
         return expected * times.of(1) / (times.of(size) + (size - 1) * each)
 
     def guess(self, tokens: Sequence[int], count: int) -> list[int]:
-        """Up to ``count`` tokens that may come behind ``tokens``; none when it was stopped."""
+        """Up to ``count`` tokens that may come behind ``tokens``; none when it was stopped.
+
+        Once llama.cpp failed there are none any more: the reply goes on without.
+        """
+        try:
+            return self._guessed(tokens, count)
+        except TchatError:
+            self._failed = True
+            return []
+
+    def _guessed(self, tokens: Sequence[int], count: int) -> list[int]:
         if len(tokens) + count > self.context.size or not self.kv.reserve(len(tokens) + count):
             return []
         if not all(self.kv.read(tokens[self.kv.reuse(tokens) :])):

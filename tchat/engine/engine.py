@@ -346,12 +346,15 @@ class Engine:
     def steer(self, control: Sequence[ControlVector]) -> None:
         """Put other control vectors in place of those in force. The model must be loaded."""
         ready = self._ready
+        # LoRA adapters stay on the context; loading them once more would keep them twice.
+        adapters = Adapters(ready.model, (), control)
         if self.snapshots is not None:  # they are of the model as it was
             self.snapshots.close()
             self.snapshots = None
-        # LoRA adapters stay on the context; loading them once more would keep them twice.
-        ready.context.adapt(Adapters(ready.model, (), control).apply)
-        ready.kv.clear()
+        try:
+            ready.context.adapt(adapters.apply)
+        finally:
+            ready.kv.clear()
 
     @contextmanager
     def steered(self, control: Sequence[ControlVector]) -> Iterator[None]:
@@ -359,8 +362,8 @@ class Engine:
         if tuple(control) == tuple(self.options.control):
             yield
             return
-        self.steer(control)
         try:
+            self.steer(control)
             yield
         finally:
             if self.is_loaded:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from tchat.engine.context import AHEAD, Context, Slot
 from tchat.engine.model import Model
@@ -28,13 +29,16 @@ class KVCache:
         Where the model's state cannot be moved to a larger cache, it is read again.
         """
         several = bool(self.branches or self.ahead)
-        kept = self._context.reserve(count, all_sequences=several)
+        with self._in_step():
+            kept = self._context.reserve(count, all_sequences=several)
         return kept or self._read_again()
 
     def widen(self, slots: int) -> bool:
         """Have ``slots`` sequences for replies side by side; False when it was stopped."""
         self.drop_branches()
-        return self._context.widen(slots) or self._read_again()
+        with self._in_step():
+            kept = self._context.widen(slots)
+        return kept or self._read_again()
 
     def extend(self, count: int) -> None:
         """Make room for ``count`` tokens in all sequences, which are in use.
@@ -42,7 +46,9 @@ class KVCache:
         Raises:
             TchatError: llama.cpp cannot move them to a larger cache.
         """
-        if not self._context.reserve(count, all_sequences=True):
+        with self._in_step():
+            kept = self._context.reserve(count, all_sequences=True)
+        if not kept:
             self.clear()
             raise TchatError("the KV cache cannot grow", "ask for fewer replies at a time")
 
@@ -90,7 +96,9 @@ class KVCache:
         Raises:
             DoesNotFit: There is no room for it beside the chat itself.
         """
-        if not self._context.widen(0):
+        with self._in_step():
+            kept = self._context.widen(0)
+        if not kept:
             self._read_again()
         own = common_prefix(self.tokens, prompt)
         if own < len(self.tokens) and not self._model.facts.divisible:
@@ -123,6 +131,16 @@ class KVCache:
         if done:
             self.ahead += tokens
         return done
+
+    @contextmanager
+    def _in_step(self) -> Iterator[None]:
+        """Forget what the context lost, when it could not be made larger."""
+        try:
+            yield
+        except TchatError:
+            if self._context.held != len(self.tokens):
+                self.clear()
+            raise
 
     def _read_again(self) -> bool:
         """Read what was lost; False when it was stopped."""

@@ -21,6 +21,8 @@ from tchat.sanitize import single_line
 _UNKNOWN, _CONTROL = 1 << 0, 1 << 3  # enum llama_token_attr
 _ALL_LAYERS = 10_000
 _LONGEST_WORD = 1_000_000  # characters
+_MOST_TOKENS = (1 << 31) - 1  # INT32_MIN instead of a count means: more than an int32 holds
+_LONGEST_PIECE = 1 << 20  # bytes
 _LOAD_MODES = MappingProxyType(  # enum llama_load_mode by (mmap, mlock); -1 maps where it is good
     {(True, False): -1, (False, False): 0, (False, True): 2, (True, True): 3}
 )
@@ -81,6 +83,9 @@ class Model:
                 "see `tchat doctor` for the version in use, or choose another file",
             )
         self._vocab = self._lib.llama_model_get_vocab(self._handle)
+        if not self._vocab:
+            self.close()
+            raise ModelInvalid(f"{single_line(path.name)} has no vocabulary", "choose another file")
 
     def close(self) -> None:
         """Free the weights. Closing twice is harmless."""
@@ -121,7 +126,8 @@ class Model:
             special: Whether control tokens written out in ``text`` become control tokens.
 
         Raises:
-            DoesNotFit: A run of a million characters or of blanks would overflow the stack.
+            DoesNotFit: A run of a million characters or of blanks would overflow the stack, or
+                there are more tokens than llama.cpp counts.
         """
         _refuse_endless_words(text)
         data = text.encode("utf-8", "replace")
@@ -133,10 +139,19 @@ class Model:
             )
             if count >= 0:
                 return tokens[:count]
+            if not size < -count <= _MOST_TOKENS:
+                raise DoesNotFit(
+                    f"llama.cpp cannot tokenize a text of {len(text):,} characters",
+                    "try again, or send less of it",
+                )
             size = -count
 
     def piece(self, token: int) -> bytes:
-        """The bytes of a token, control tokens written out; not always whole characters."""
+        """The bytes of a token, control tokens written out; not always whole characters.
+
+        Raises:
+            ModelInvalid: llama.cpp has no text of it.
+        """
         known = self._pieces.get(token)
         if known is None:
             known = self._pieces[token] = self._read_piece(token)
@@ -149,6 +164,11 @@ class Model:
             length = self._lib.llama_token_to_piece(self._vocab, token, buffer, size, 0, True)
             if length >= 0:
                 return buffer.raw[:length]
+            if not size < -length <= _LONGEST_PIECE:
+                raise ModelInvalid(
+                    f"llama.cpp has no text of the token {token}",
+                    "try again; if it stays, the model file may be damaged",
+                )
             size = -length
 
     def is_control(self, token: int) -> bool:

@@ -119,18 +119,18 @@ class Observer:
             )
         first = len(prompt) - 1  # its logits are those of the reply's first token
         start = self._kept(tokens, first)
+        self._held = tokens[:start]
         sums: dict[int, Floats] = {}
         total = 0.0
         for begin in range(start, len(tokens), self._context.batch_size):
             end = min(begin + self._context.batch_size, len(tokens))
             slots = [Slot(tokens[at], at, logits=at >= first) for at in range(begin, end)]
             if not self._context.decode(slots):
-                self._forget()
-                return None
+                return None  # what it left in the cache is cut off before the next
+            self._held = tokens[:end]
             rows = range(max(first, begin), min(end, len(tokens) - 1))
             total += sum(self._log_probability(at - begin, tokens[at + 1]) for at in rows)
             self._add(sums, begin, end, first + 1)
-        self._held = tokens
         count = len(reply)
         states = {layer: (state / count).astype(numpy.float32) for layer, state in sums.items()}
         _require_numbers(total, states)
@@ -140,13 +140,9 @@ class Observer:
         """Cut the cache down to what it shares with ``tokens``, ``most`` tokens at the most."""
         shared = min(common_prefix(self._held, tokens), most)
         if not self._context.trim(shared):
-            self._forget()
+            self._context.clear()
             return 0
         return shared
-
-    def _forget(self) -> None:
-        self._context.clear()
-        self._held = []
 
     def _add(self, sums: dict[int, Floats], begin: int, end: int, reply: int) -> None:
         """Add the states of the reply's tokens within ``begin``..``end`` of the prompt."""

@@ -13,7 +13,7 @@ from tchat.engine.context import DEFAULT_CTX, Context
 from tchat.engine.grammar import HINT, LONGEST
 from tchat.engine.llama import backend
 from tchat.engine.model import Model
-from tchat.errors import UsageError
+from tchat.errors import TchatError, UsageError
 from tchat.sanitize import single_line
 from tchat.settings import Sampling
 
@@ -57,6 +57,7 @@ class Sampler:
 
     Raises:
         UsageError: The grammar does not parse or is too long, or a logit bias names no token.
+        TchatError: llama.cpp makes no sampler.
     """
 
     def __init__(
@@ -65,14 +66,19 @@ class Sampler:
         self._lib = backend().lib
         self._model = model
         self._sampling = sampling
-        # Whatever fails does so before anything is there that would have to be freed.
+        self._grammar = self._chain = None
         biases = self._biases()
-        self._grammar = self._open_grammar(sampling.grammar) if sampling.grammar else None
-        self._chain = self._lib.llama_sampler_chain_init(
-            self._lib.llama_sampler_chain_default_params()
-        )
-        for stage in self._stages(seed, biases):
-            self._lib.llama_sampler_chain_add(self._chain, stage)
+        try:
+            if sampling.grammar:
+                self._grammar = self._open_grammar(sampling.grammar)
+            self._chain = _made(
+                self._lib.llama_sampler_chain_init(self._lib.llama_sampler_chain_default_params())
+            )
+            for stage in self._stages(seed, biases):
+                self._lib.llama_sampler_chain_add(self._chain, _made(stage))
+        except BaseException:
+            self.close()
+            raise
         if self._looks_back:
             for token in prompt[-self._looks_back :]:
                 self._lib.llama_sampler_accept(self._chain, token)
@@ -93,6 +99,8 @@ class Sampler:
         """Draw a token from the ``index``-th output row of the last decode, and accept it."""
         if self._grammar is None:
             token: int = self._lib.llama_sampler_sample(self._chain, context.handle, index)
+            if token < 0:  # LLAMA_TOKEN_NULL
+                raise _nothing_drawn()
             return token
         return self._sample_by_grammar(context, index)
 
@@ -234,6 +242,8 @@ class Sampler:
         if constrained:
             self._lib.llama_sampler_apply(self._grammar, ctypes.byref(array))
         self._lib.llama_sampler_apply(self._chain, ctypes.byref(array))
+        if not 0 <= array.selected < array.size:
+            raise _nothing_drawn()
         chosen = array.data[array.selected]
         if constrained and chosen.logit == float("-inf"):
             raise UsageError(
@@ -267,3 +277,20 @@ class Sampler:
 
         fields = [("id", numpy.int32), ("logit", numpy.float32), ("p", numpy.float32)]
         return numpy.zeros(self._model.facts.vocabulary, dtype=fields)
+
+
+def _made(sampler: Any) -> Any:
+    """A ``llama_sampler *`` that is there."""
+    if not sampler:
+        raise TchatError(
+            f"llama.cpp makes no sampler: {backend().log.reason()}",
+            "free some memory and try again",
+        )
+    return sampler
+
+
+def _nothing_drawn() -> TchatError:
+    return TchatError(
+        f"llama.cpp drew no token: {backend().log.reason()}",
+        "try again; if it stays, the model file may be damaged",
+    )
