@@ -94,7 +94,7 @@ class Context:
         adapt: Callable[[Any], None] | None = None,
         shape: Callable[[Any], None] | None = None,
     ) -> None:
-        self._lib = backend().lib
+        self._lib, self._log = backend().lib, backend().log
         self._model = model  # keeps the weights alive
         self._cancel = cancel
         self._abort = cancel.callback(self._lib.ggml_abort_callback)
@@ -335,6 +335,7 @@ class Context:
         if threads != self._threads:
             self._threads = threads
             self._lib.llama_set_n_threads(handle, threads, threads)
+        self._log.clear()
         started = time.perf_counter()
         status = self._lib.llama_decode(handle, self._batch)
         if status == 0:
@@ -348,7 +349,7 @@ class Context:
                 "start a new session or ask for a larger one with --ctx-size",
             )
         raise TchatError(
-            f"llama.cpp failed while decoding ({status}): {backend().log.reason()}",
+            f"llama.cpp failed while decoding ({status}): {self._log.reason()}",
             "try again; if it stays, the model file may be damaged",
         )
 
@@ -432,7 +433,7 @@ class Context:
 
     def forget(self, sequence: int) -> None:
         """Give back the cells that only ``sequence`` holds."""
-        if self._handle is not None:
+        if self._handle is not None and sequence < self._sequences:
             self._lib.llama_memory_seq_rm(self._memory, sequence, -1, -1)
 
     def clear(self) -> None:

@@ -282,15 +282,11 @@ class Sampler:
 def _made(sampler: Any) -> Any:
     """A ``llama_sampler *`` that is there."""
     if not sampler:
-        raise TchatError(
-            f"llama.cpp makes no sampler: {backend().log.reason()}",
-            "free some memory and try again",
-        )
+        raise TchatError("llama.cpp makes no sampler", "free some memory and try again")
     return sampler
 
 
 def _nothing_drawn() -> TchatError:
     return TchatError(
-        f"llama.cpp drew no token: {backend().log.reason()}",
-        "try again; if it stays, the model file may be damaged",
+        "llama.cpp drew no token", "try again; if it stays, the model file may be damaged"
     )

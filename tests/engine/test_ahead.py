@@ -161,3 +161,10 @@ def test_the_cache_grows_under_it(
 )
 def test_the_last_word_is_not_settled(typed: str, sure: str) -> None:
     assert settled(typed) == sure
+
+
+def test_a_piece_is_never_larger_than_a_batch(open_engine: OpenEngine, tiny_model: Path) -> None:
+    # llama.cpp's arrays end where the batch does; pieces of 128 tokens were written behind them.
+    engine = begun(open_engine, tiny_model, batch_size=32)
+    last = read(read_ahead(engine, asked(DRAFT * 4)))
+    assert last.done == last.total > 128
