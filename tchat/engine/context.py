@@ -439,7 +439,8 @@ class Context:
     def clear(self) -> None:
         """Forget every sequence."""
         if self._handle is not None:
-            self._lib.llama_memory_clear(self._memory, False)
+            # A recurrent state is begun by multiplying what was there by zero, and NaN stays NaN.
+            self._lib.llama_memory_clear(self._memory, self._model.facts.recurrent)
 
     def logits(self, index: int = -1) -> Any:
         """Pointer to ``vocabulary`` floats: the logits of the batch's ``index``-th output row.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from tchat.engine.kv import KVCache
@@ -56,6 +57,7 @@ def test_after_any_walk_the_logits_are_those_of_a_fresh_cache(
             assert cold.reserve(len(walked.kv.tokens))
             assert all(cold.read(walked.kv.tokens))
             expected = logits(fresh)
+            assume(numpy.isfinite(expected).all())  # random weights may overflow
             # Batches of other sizes add up in another order.
             assert abs(logits(walked) - expected).max() < 0.1 * expected.std()
             if then:
