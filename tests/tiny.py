@@ -63,6 +63,7 @@ def write_tiny(
     dtype: str = "F16",
     seed: int = 0,
     metadata: Metadata | None = None,
+    user_defined: Sequence[str] = (),
 ) -> Path:
     """Write one tiny model to ``path`` and return it.
 
@@ -76,8 +77,9 @@ def write_tiny(
         dtype: Type of the matrices: ``F32``, ``F16`` or ``Q8_0``.
         seed: Of the random weights.
         metadata: More keys, or other values for the keys written anyway; None removes a key.
+        user_defined: More tokens that are found in any text, as some files store their marks.
     """
-    words = {"bpe": bpe_vocabulary, "spm": spm_vocabulary}[vocab]()
+    words = {"bpe": bpe_vocabulary, "spm": spm_vocabulary}[vocab](user_defined)
     keys: dict[str, Any] = {
         "general.name": f"Tiny {arch}",
         "general.file_type": int(gguf.LlamaFileType[FILE_TYPES[dtype]]),
@@ -208,7 +210,7 @@ def byte_alphabet() -> list[str]:
     return [characters[byte] for byte in range(256)]
 
 
-def bpe_vocabulary() -> Vocabulary:
+def bpe_vocabulary(more: Sequence[str] = ()) -> Vocabulary:
     """All bytes, some English words, runs of 2..64 spaces and dashes, and the special tokens."""
     alphabet = byte_alphabet()
     space = alphabet[32]
@@ -220,13 +222,14 @@ def bpe_vocabulary() -> Vocabulary:
         for form in (word, space + word):
             for end in range(2, len(form) + 1):
                 merges.setdefault(form[:end], (form[: end - 1], form[end - 1]))
-    tokens = (*SPECIALS, *alphabet, *merges, *REASONING)
+    marks = (*REASONING, *more)
+    tokens = (*SPECIALS, *alphabet, *merges, *marks)
     control, normal, user = (
         gguf.TokenType.CONTROL,
         gguf.TokenType.NORMAL,
         gguf.TokenType.USER_DEFINED,
     )
-    types = [control] * len(SPECIALS) + [normal] * (256 + len(merges)) + [user] * len(REASONING)
+    types = [control] * len(SPECIALS) + [normal] * (256 + len(merges)) + [user] * len(marks)
     return Vocabulary(
         tokens,
         {
@@ -243,7 +246,7 @@ def bpe_vocabulary() -> Vocabulary:
     )
 
 
-def spm_vocabulary() -> Vocabulary:
+def spm_vocabulary(more: Sequence[str] = ()) -> Vocabulary:
     """SentencePiece as in Llama 2: ``<s>``, byte tokens, ASCII, words behind a space mark."""
     control = ("<s>", "</s>", *SPECIALS[1:])
     byte_tokens = tuple(f"<0x{byte:02X}>" for byte in range(256))
@@ -253,8 +256,9 @@ def spm_vocabulary() -> Vocabulary:
     pieces = list(dict.fromkeys(pieces))
     kind = gguf.TokenType
     types = [kind.UNKNOWN] + [kind.CONTROL] * len(control) + [kind.BYTE] * 256
-    types += [kind.NORMAL] * len(pieces) + [kind.USER_DEFINED] * len(REASONING)
-    tokens = ("<unk>", *control, *byte_tokens, *pieces, *REASONING)
+    marks = (*REASONING, *more)
+    types += [kind.NORMAL] * len(pieces) + [kind.USER_DEFINED] * len(marks)
+    tokens = ("<unk>", *control, *byte_tokens, *pieces, *marks)
     return Vocabulary(
         tokens,
         {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from tchat.engine.events import Notice
 from tchat.engine.model import Model
 from tchat.engine.prompt import Prompt, encode
 from tchat.engine.reasoning import Phase
@@ -50,6 +51,8 @@ class PromptEncoder:
         prompt = encode(
             self.template, self.model, messages, continue_final=continue_final, options=options
         )
+        if think == "off" and prompt.phase is Phase.REASONING:
+            return self._in_answer(prompt)  # no switch is needed
         if notice is None or quiet:
             return prompt
         return replace(prompt, notices=(notice, *prompt.notices))
@@ -59,12 +62,18 @@ class PromptEncoder:
     ) -> Prompt:
         """The prompt of a reply that is an answer from its first token on.
 
-        Reasoning that the template opens, and has no switch for, is closed at once.
+        Reasoning that the template opens is closed at once, and the answer is opened where the
+        model marks it.
         """
         prompt = self.prompt(messages, "off", continue_final=continue_final, quiet=True)
-        if prompt.phase is not Phase.REASONING:
+        return self._in_answer(prompt)
+
+    def _in_answer(self, prompt: Prompt) -> Prompt:
+        if prompt.phase is Phase.ANSWER:
             return prompt
-        mark = f"\n{self.template.marks.closing(prompt.text)}\n\n"
+        mark = self.template.marks.answer_after(prompt.text)
+        if not mark:
+            return prompt
         tokens = self.model.tokenize(mark, special=True)
         return replace(
             prompt, tokens=prompt.tokens + tokens, text=prompt.text + mark, phase=Phase.ANSWER
@@ -79,9 +88,13 @@ class PromptEncoder:
         continue_final: bool = False,
     ) -> Prompt:
         """The prompt of a reply that is drawn by ``sampling``: a grammar describes an answer."""
-        if sampling.grammar and think == "auto":
-            return self.for_answer(messages, continue_final=continue_final)
-        return self.prompt(messages, think, continue_final=continue_final)
+        if not sampling.grammar:
+            return self.prompt(messages, think, continue_final=continue_final)
+        prompt = self.for_answer(messages, continue_final=continue_final)
+        if think != "on":
+            return prompt
+        text = "a grammar or schema describes the answer, so this reply comes without reasoning"
+        return replace(prompt, notices=(Notice("think", text), *prompt.notices))
 
     def before_question(self, messages: Sequence[ChatMessage]) -> list[int]:
         """The prompt of the chat as it would be with another first question.

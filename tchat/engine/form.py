@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from itertools import product
 from typing import TYPE_CHECKING
@@ -19,6 +20,8 @@ _PROBE_SYSTEM = ChatMessage("system", "5830274916")
 _PROBE_USER = ChatMessage("user", "7204918365")
 # Message keys under which templates expect reasoning.
 _REASONING_KEYS = ("reasoning_content", "reasoning", "thinking", "thought")
+# GigaChat's, whose template is the one that asks for them; a GGUF file does not hold the list.
+_ADDITIONAL_SPECIAL_TOKENS = ("<|role_sep|>", "<|message_sep|>", "[", "]")
 
 
 class TemplateFailure(Exception):
@@ -31,7 +34,7 @@ class Form:
 
     Args:
         program: The compiled template.
-        tokens: ``bos_token`` and ``eos_token``.
+        tokens: ``bos_token`` and ``eos_token``, and what else the template cannot do without.
         typed: Whether contents are lists of ``{"type": "text", …}``.
         system: Whether a system message reaches the text.
         key: The message key for reasoning; None when the template has none.
@@ -40,7 +43,7 @@ class Form:
     """
 
     program: Program
-    tokens: Mapping[str, str]
+    tokens: Mapping[str, object]
     typed: bool
     system: bool
     key: str | None
@@ -98,9 +101,9 @@ def form_of(source: str, *, bos: str, eos: str) -> Form:
     """
     program = compiled(source)
     key = next((key for key in _REASONING_KEYS if _mentions(source, key)), None)
-    tokens = {"bos_token": bos, "eos_token": eos}
     failure: TemplateFailure | None = None
-    for absent, typed, system in product((None, ()), (False, True), (True, False)):
+    ways = product(_variables(bos, eos), (None, ()), (False, True), (True, False))
+    for tokens, absent, typed, system in ways:
         form = Form(program, tokens, typed=typed, system=system, key=key, absent=absent)
         try:
             if _shows(form, *([_PROBE_SYSTEM] if system else []), _PROBE_USER):
@@ -108,6 +111,20 @@ def form_of(source: str, *, bos: str, eos: str) -> Form:
         except TemplateFailure as error:
             failure = failure or error
     raise failure or TemplateFailure("it loses the user's message")
+
+
+def _variables(bos: str, eos: str) -> tuple[dict[str, object], dict[str, object]]:
+    """What every template gets; and with it, what few templates cannot do without.
+
+    Others would take the second for tools that are there.
+    """
+    usual: dict[str, object] = {"bos_token": bos, "eos_token": eos}
+    rare = {
+        "additional_special_tokens": _ADDITIONAL_SPECIAL_TOKENS,
+        "functions": "[]",  # firefunction: JSON, and the date of the day
+        "datetime": datetime.now().astimezone().strftime("%b %d %Y"),
+    }
+    return usual, {**usual, **rare}
 
 
 def _shows(form: Form, *messages: ChatMessage) -> bool:

@@ -96,7 +96,7 @@ def template_of(options: EngineOptions, model: Model) -> ChatTemplate:
         options.template or None,
         bos=model.bos_text,
         eos=model.eos_text,
-        specials=model.special_strings(),
+        specials=model.special_strings() | model.user_defined_strings(),
     )
 
 

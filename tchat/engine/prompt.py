@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
 from typing import Protocol
+from unicodedata import category
 
 from tchat.engine.events import Notice
 from tchat.engine.reasoning import Phase
@@ -34,6 +35,9 @@ class Vocabulary(Protocol):
 
     def special_strings(self) -> frozenset[str]:
         """Texts of all tokens that are matched only with ``special`` (control and unknown)."""
+
+    def user_defined_strings(self) -> frozenset[str]:
+        """Texts that become one token in any text, ``special`` or not."""
 
     def piece(self, token: int) -> bytes:
         """Text of a token, control tokens written out."""
@@ -91,7 +95,11 @@ def encode(
             options=options,
         )
 
-    specials = _special_strings(vocabulary.special_strings() | template.structure)
+    specials = _protected(
+        vocabulary.special_strings() | template.structure,
+        vocabulary.user_defined_strings(),
+        template.source,
+    )
     marker = absent_character([template.source, *(m.content + m.reasoning for m in messages)])
     strewn = render([specials.strewn(message, marker) for message in messages])
     text, own, foreign = specials.sorted_by_author(strewn.text, marker)
@@ -177,8 +185,34 @@ class SpecialStrings:
 
 
 @lru_cache(maxsize=2)
-def _special_strings(strings: frozenset[str]) -> SpecialStrings:
-    return SpecialStrings(strings)
+def _protected(
+    control: frozenset[str], user_defined: frozenset[str], source: str
+) -> SpecialStrings:
+    """What may become a token by its text where the template writes it, and nowhere else.
+
+    Of the tokens that a vocabulary defines in any text, those are left alone that are only text:
+    runs of blanks, HTML.
+    """
+    marks = {text for text in user_defined if _is_mark(text) or _is_written(text, source)}
+    return SpecialStrings(control | marks)
+
+
+_HTML = re.compile(
+    r"</?(?:a|b|blockquote|body|br|caption|code|div|em|h[1-6]|head|hr|html|i|img|li|ol|p|pre|s|span"
+    r"|strong|sub|sup|table|tbody|td|tfoot|th|thead|tr|u|ul)/?>"
+)
+
+
+def _is_mark(text: str) -> bool:
+    """Whether a token's text looks like a mark: between brackets or bars, and no HTML."""
+    enclosed = len(text) > 2 and {category(text[0]), category(text[-1])} <= {"Ps", "Pe", "Sm"}
+    named = any(letter.isalpha() or letter in "|｜" for letter in text)
+    return enclosed and named and not _HTML.fullmatch(text)
+
+
+def _is_written(text: str, source: str) -> bool:
+    """Whether a token is one that the template writes, and no word or blank."""
+    return len(text) > 2 and any(map(_is_sign, text)) and text in source
 
 
 def _is_sign(character: str) -> bool:

@@ -1,130 +1,305 @@
 """Telling a model's reasoning from its answer, while the reply streams.
 
-Families write their reasoning between marks. A mark counts only where the model would write it:
+Most families put marks around their reasoning. A mark counts only where the model would write it:
 an opening one at the head of the reply (a model that explains ``<think>`` is not thinking), a
-closing one inside the block that it closes.
+closing one inside the block that it closes. Families whose replies are messages with headers are
+in `reply_headers`.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import Enum, StrEnum
+from functools import cached_property
 
-_MAX_LEAD = 32  # whitespace before the first mark; more of it is an answer
+from tchat.engine.reply_headers import (
+    GEMMA_4,
+    HARMONY,
+    KIMI_K3,
+    LONGEST_LEAD,
+    MUSE,
+    SOLAR,
+    Kind,
+    MessageFormat,
+    MessageReader,
+    Phase,
+    first_of,
+    unfinished,
+)
+
+__all__ = ["Block", "Kind", "Marks", "Phase", "ReasoningSplitter", "marks_for"]
+
+# A tag around reasoning, whatever stands around the word: <think>, <mm:think>, <think:opensource>.
+_NAME = r"[A-Za-z](?:[\w.:-]{0,30})"
+_TAG = re.compile(rf"<({_NAME})>")
+_TAG_BEGUN = re.compile(rf"</?(?:{_NAME})?")
+_CLOSING_TAG = re.compile(rf"</({_NAME})>")
+_CLOSING_BEGUN = re.compile(rf"<(?:/(?:{_NAME})?)?\Z")
+_TAG_AT_END = re.compile(rf"<({_NAME})>\s*\Z")
+_THINKING = frozenset({"think", "thinking", "reasoning"})
 
 
-class Kind(StrEnum):
-    """What a piece of a reply is."""
-
-    ANSWER = "answer"
-    REASONING = "reasoning"
-    MARK = "mark"  # belongs to neither: a mark and the whitespace after it
-
-
-class Phase(Enum):
-    """Where in a reply the text goes on."""
-
-    START = "start"
-    REASONING = "reasoning"
-    ANSWER = "answer"
+def _is_thinking(name: str) -> bool:
+    return not _THINKING.isdisjoint(re.split(r"[.:_-]", name.lower()))
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Marks around reasoning."""
+    """Marks around a part of a reply."""
 
     opening: str
     closing: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Marks:
     """The marks that one model may write.
 
     Args:
-        blocks: Marks around reasoning, the model's own first.
-        headers: Marks before an answer.
-        ends: Marks after an answer; after one, the reply may go on with a new block.
+        blocks: Marks around reasoning, besides tags like ``<think>``, the model's own first.
+        answers: Marks around an answer.
+        header: Text that begins an answer and has no end: ``all`` and a line break.
+        tag: Name of the model's own tag around reasoning; any like ``think`` counts, too. Empty
+            where no tags count.
+        messages: How the reply's messages are laid out, where it has such; then there are no
+            blocks.
     """
 
-    blocks: tuple[Block, ...]
-    headers: tuple[str, ...] = ()
-    ends: tuple[str, ...] = ()
+    blocks: tuple[Block, ...] = ()
+    answers: tuple[Block, ...] = ()
+    header: str = ""
+    tag: str = ""
+    messages: MessageFormat | None = None
 
-    def opened_by(self, prompt: str) -> bool:
-        """Whether the prompt ends with an opening mark, so that the reply starts inside."""
+    def phase_after(self, prompt: str) -> Phase:
+        """Where in a reply a prompt ends: a template may open the reasoning, or the answer."""
+        if self.messages is not None:
+            return self.messages.phase_after(prompt)
+        if self._opened(prompt):
+            return Phase.REASONING
         tail = prompt.rstrip()
-        return any(tail.endswith(block.opening.rstrip()) for block in self.blocks)
+        opened = any(tail.endswith(block.opening.rstrip()) for block in self.answers)
+        return Phase.ANSWER if opened else Phase.START
 
-    def closing(self, prompt: str) -> str:
-        """The mark that ends the reasoning in which ``prompt`` ends."""
-        return max(self.blocks, key=lambda block: prompt.rfind(block.opening.rstrip())).closing
+    def answer_after(self, prompt: str) -> str:
+        """What opens an answer behind ``prompt``, its reasoning closed where it is open."""
+        phase = self.phase_after(prompt)
+        if phase is Phase.ANSWER:
+            return ""
+        if self.messages is not None:
+            closing = self.messages.closing if phase is Phase.REASONING else ""
+            return closing + self.messages.answer
+        closing = self._closed(prompt) if phase is Phase.REASONING else ""
+        return closing + (self.answers[0].opening if self._answers_are_marked else self.header)
+
+    def written(self, reasoning: str, content: str, *, prompt: str) -> str:
+        """A reply as the model would have written it so far, behind ``prompt``.
+
+        It ends inside the reasoning when there is no ``content``.
+        """
+        inside = self.phase_after(prompt) is Phase.REASONING
+        if not reasoning and not inside:
+            return self.answer_after(prompt) + content
+        opening = "" if inside else self._opening
+        text = prompt + opening + reasoning
+        if not content:
+            return opening + reasoning
+        if self.messages is not None:
+            return opening + reasoning + self.messages.closing + self.messages.answer + content
+        closing = self._closed(prompt + opening)
+        answer = self.answers[0].opening if self._answers_are_marked else self.header
+        return text[len(prompt) :] + closing + answer + content
+
+    @cached_property
+    def strings(self) -> frozenset[str]:
+        """Every mark that has a fixed text."""
+        messages = self.messages.marks if self.messages else ()
+        pairs = (*self.blocks, *self.answers)
+        return frozenset((*messages, *(text for b in pairs for text in (b.opening, b.closing))))
 
     def controls(self, specials: frozenset[str]) -> frozenset[str]:
         """Those of ``specials`` that marks are made of: the reply's text must keep them."""
-        texts = "\0".join(
-            (*(b.opening + "\0" + b.closing for b in self.blocks), *self.headers, *self.ends)
-        )
-        return frozenset(special for special in specials if special and special in texts)
+        texts = "\0".join(self.strings)
+        return frozenset(s for s in specials if s and (s in texts or self._is_tag(s)))
+
+    def _is_tag(self, text: str) -> bool:
+        tag = _TAG.fullmatch(text) or _CLOSING_TAG.fullmatch(text)
+        return bool(self.tag) and tag is not None and _is_thinking(tag[1])
+
+    @property
+    def _answers_are_marked(self) -> bool:
+        """Whether an answer always has a mark before it, one that is a control token."""
+        return bool(self.answers) and self.answers[0].opening.startswith("<|")
+
+    @property
+    def _opening(self) -> str:
+        if self.messages is not None:
+            return self.messages.opening
+        return self.blocks[0].opening if self.blocks else f"<{self.tag}>\n"
+
+    def _opened(self, prompt: str) -> Block | None:
+        """The block that a prompt ends in the opening mark of."""
+        tail = prompt.rstrip()
+        for block in self.blocks:
+            if tail.endswith(block.opening.rstrip()):
+                return block
+        tag = _TAG_AT_END.search(prompt[-2 * LONGEST_LEAD - 64 :]) if self.tag else None
+        if tag is None or not _is_thinking(tag[1]):
+            return None
+        return Block(f"<{tag[1]}>", f"</{tag[1]}>")
+
+    def _closed(self, prompt: str) -> str:
+        block = self._opened(prompt)
+        if block is None:
+            return ""
+        if block.closing.startswith("</"):  # on a line of its own, as these models write it
+            return f"\n{block.closing}\n\n"
+        return block.closing + ("\n" if block.closing.startswith("[BEGIN") else "")
+
+    def reader(self, phase: Phase) -> MessageReader | _BlockReader:
+        """What walks through a reply that goes on in ``phase``."""
+        if self.messages is not None:
+            return MessageReader(self.messages, phase)
+        return _BlockReader(self, phase)
 
 
-# Every model may write these; the others only where template or vocabulary knows them.
-_COMMON = (
-    Block("<think>", "</think>"),
-    Block("<thinking>", "</thinking>"),
-    Block("<reasoning>", "</reasoning>"),
-)
+# These count only where template or vocabulary knows them.
 _RARE = (
     Block("[THINK]", "[/THINK]"),  # Magistral, Ministral
     Block("<|START_THINKING|>", "<|END_THINKING|>"),  # Command
-    Block("<seed:think>", "</seed:think>"),  # Seed-OSS
-    Block("<mm:think>", "</mm:think>"),  # MiniMax M3
     Block("◁think▷", "◁/think▷"),  # Kimi
-    Block("<|channel>thought\n", "<channel|>"),  # Gemma 4
     Block("<|inner_prefix|>", "<|inner_suffix|>"),  # Apertus
+    Block("<thought>", "</thought>"),  # EXAONE Deep
     Block("Here are my reasoning steps:\n", "[BEGIN FINAL RESPONSE]"),  # Apriel
 )
-_HARMONY = Marks(  # gpt-oss
-    blocks=(Block("<|channel|>analysis<|message|>", "<|end|>"),),
-    headers=(
-        "<|channel|>final<|message|>",
-        "<|channel|>commentary<|message|>",
-        "<|start|>assistant",
-    ),
-    ends=("<|end|>",),
-)
-_SOLAR = Marks(
-    blocks=(Block("<|think|>", "<|end|>"),),
-    headers=("<|begin|>assistant", "<|content|>"),
-    ends=("<|end|>",),
-)
-_KIMI_K3 = Marks(
-    blocks=(Block("<|open|>think<|sep|>", "<|close|>think<|sep|>"),),
-    headers=("<|open|>response<|sep|>",),
-    ends=("<|close|>response<|sep|>",),
+_ANSWERS = (
+    Block("<|START_RESPONSE|>", "<|END_RESPONSE|>"),  # Command
+    Block("<|START_TEXT|>", "<|END_TEXT|>"),
+    Block("<response>", "</response>"),  # Granite
+    Block("<answer>", "</answer>"),  # Hunyuan
+    Block("[BEGIN FINAL RESPONSE]", "[END FINAL RESPONSE]"),  # Apriel
 )
 
 
 def marks_for(source: str, specials: frozenset[str]) -> Marks:
     """The marks of a model, by its template and its vocabulary's special strings."""
-    if "<|channel|>" in source and "<|message|>" in source:
-        return _HARMONY
-    if "<|begin|>assistant<|think|>" in source:
-        return _SOLAR
-    if "'<|open|>'" in source and "<|sep|>" in source:
-        return _KIMI_K3
 
     def known(mark: str) -> bool:
         return mark in source or mark in specials
 
-    rare = (b for b in _RARE if known(b.opening.partition("\n")[0]) or known(b.closing))
-    granite = "<response></response>" in source
-    return Marks(
-        blocks=(*rare, *_COMMON),
-        headers=("<response>",) if granite else (),
-        ends=("</response>",) if granite else (),
+    formats = (
+        (HARMONY, "<|channel|>" in source and "<|message|>" in source),
+        (MUSE, "<|message|>" in source and "<|eom|>" in source),
+        (SOLAR, "<|begin|>assistant<|think|>" in source),
+        (KIMI_K3, "<|open|>" in source and "<|sep|>" in source),
+        (GEMMA_4, known("<|channel>") or known("<channel|>")),
     )
+    for form, fits in formats:
+        if fits:
+            return Marks(messages=form)
+    return Marks(
+        blocks=tuple(b for b in _RARE if known(b.opening.partition("\n")[0]) or known(b.closing)),
+        answers=tuple(b for b in _ANSWERS if known(b.opening)),
+        header="all\n" if ">>>all\\n" in source else "",
+        tag=next((t[1] for t in _TAG.finditer(source) if _is_thinking(t[1])), "think"),
+    )
+
+
+class _BlockReader:
+    """Walks through a reply with marks around its reasoning."""
+
+    def __init__(self, marks: Marks, phase: Phase) -> None:
+        self.phase = phase
+        self._marks = marks
+        # Where a block was opened before the reply, any of them may be the one.
+        self._closings = tuple(block.closing for block in marks.blocks)
+        self._ends = tuple(block.closing for block in marks.answers)
+        self._tag = ""  # name of the open tag; empty for any
+        self._tags = bool(marks.tag)
+        self._header = marks.header
+
+    def step(self, held: str, *, last: bool) -> tuple[Kind, int] | None:
+        """What the beginning of ``held`` is, and its length; None when more text must come."""
+        if self.phase is Phase.START:
+            return self._start(held, last=last)
+        return self._inside(held, last=last)
+
+    def _start(self, held: str, *, last: bool) -> tuple[Kind, int] | None:
+        rest = held.lstrip()
+        lead = len(held) - len(rest)
+        if lead <= LONGEST_LEAD:
+            found = self._mark_at_start(rest)
+            if found:
+                return Kind.MARK, lead + found
+            if not last and self._may_become_mark(rest):
+                return None
+        self.phase = Phase.ANSWER
+        return Kind.MARK, 0
+
+    def _mark_at_start(self, rest: str) -> int:
+        """Length of the mark that ``rest`` begins with; 0 for none. Enters what it opens."""
+        marks = self._marks
+        openings = {block.opening: block for block in (*marks.answers, *marks.blocks)}
+        fixed = filter(None, (*openings, *self._closings, self._header))
+        mark = max((mark for mark in fixed if rest.startswith(mark)), key=len, default="")
+        tag = (_TAG.match(rest) or _CLOSING_TAG.match(rest)) if self._tags else None
+        if not mark and tag is not None and _is_thinking(tag[1]):
+            if not tag[0].startswith("</"):  # a bare closing tag ends reasoning that was skipped
+                self.phase, self._closings, self._tag = Phase.REASONING, (), tag[1]
+            return tag.end()
+        if mark in openings:
+            reasons = openings[mark] in marks.blocks
+            self.phase = Phase.REASONING if reasons else Phase.ANSWER
+            if reasons:
+                self._closings, self._tags = (openings[mark].closing,), False
+            else:
+                self._ends = (openings[mark].closing,)
+        if mark and mark == self._header:
+            self._header, self.phase = "", Phase.ANSWER
+        return len(mark)
+
+    def _may_become_mark(self, rest: str) -> bool:
+        marks = self._marks
+        openings = [block.opening for block in (*marks.blocks, *marks.answers)]
+        fixed = filter(None, (*openings, *self._closings, self._header))
+        tag = self._tags and (not rest or _TAG_BEGUN.fullmatch(rest) is not None)
+        return tag or any(mark.startswith(rest) for mark in fixed)
+
+    def _inside(self, held: str, *, last: bool) -> tuple[Kind, int] | None:
+        reasoning = self.phase is Phase.REASONING
+        kind = Kind.REASONING if reasoning else Kind.ANSWER
+        fixed = self._closings if reasoning else self._ends
+        place, mark = first_of(held, fixed)
+        tag = self._closing_tag(held) if reasoning else None
+        if tag is not None and tag.start() < place:
+            place, mark = tag.start(), tag[0]
+        if mark:
+            if place:
+                return kind, place
+            self._close()
+            return Kind.MARK, len(mark)
+        kept = 0 if last else unfinished(held, fixed)
+        if reasoning and self._tags and not last:
+            begun = _CLOSING_BEGUN.search(held)
+            kept = max(kept, len(held) - begun.start() if begun else 0)
+        return (kind, len(held) - kept) if len(held) > kept else None
+
+    def _closing_tag(self, held: str) -> re.Match[str] | None:
+        if not self._tags:
+            return None
+        tags = _CLOSING_TAG.finditer(held)
+        return next((tag for tag in tags if self._fits(tag[1])), None)
+
+    def _fits(self, name: str) -> bool:
+        return name == self._tag if self._tag else _is_thinking(name)
+
+    def _close(self) -> None:
+        marks = self._marks
+        self._tags, self._tag = bool(marks.tag), ""
+        self._closings = tuple(block.closing for block in marks.blocks)
+        self._ends = tuple(block.closing for block in marks.answers)
+        self.phase = Phase.START
 
 
 class ReasoningSplitter:
@@ -140,85 +315,40 @@ class ReasoningSplitter:
     """
 
     def __init__(self, marks: Marks, phase: Phase = Phase.START) -> None:
-        self._marks = marks
-        self._phase = phase
-        self._closings = tuple(block.closing for block in marks.blocks)
+        self._reader = marks.reader(phase)
         self._held = ""
         self._after_mark = False
 
     @property
     def phase(self) -> Phase:
         """Where the reply is now."""
-        return self._phase
+        return self._reader.phase
 
     def feed(self, text: str) -> list[tuple[Kind, str]]:
         """Take more text; return the pieces that are settled by it."""
         self._held += text
-        pieces: list[tuple[Kind, str]] = []
-        while self._held and self._step(pieces, last=False):
-            pass
-        return _joined(pieces)
+        return self._settled(last=False)
 
     def close(self) -> list[tuple[Kind, str]]:
         """The reply is over: return what was held back."""
+        return self._settled(last=True)
+
+    def _settled(self, *, last: bool) -> list[tuple[Kind, str]]:
         pieces: list[tuple[Kind, str]] = []
-        while self._held and self._step(pieces, last=True):
-            pass
+        while self._held:
+            if self._after_mark:
+                space = len(self._held) - len(self._held.lstrip())
+                self._emit(pieces, Kind.MARK, space)
+                if not self._held:
+                    break
+                self._after_mark = False
+            step = self._reader.step(self._held, last=last)
+            if step is None:
+                break
+            kind, length = step
+            self._after_mark = kind is Kind.MARK and self.phase is not Phase.CALL and length > 0
+            self._emit(pieces, kind, length)
         return _joined(pieces)
-
-    def _step(self, pieces: list[tuple[Kind, str]], *, last: bool) -> bool:
-        """Settle one piece at the head of the held text; False when more text is needed."""
-        if self._after_mark:
-            self._drop_space(pieces)
-        if not self._held:
-            return False
-        if self._phase is Phase.START:
-            return self._start(pieces, last=last)
-        return self._inside(pieces, last=last)
-
-    def _drop_space(self, pieces: list[tuple[Kind, str]]) -> None:
-        rest = self._held.lstrip()
-        self._emit(pieces, Kind.MARK, len(self._held) - len(rest))
-        self._after_mark = not rest
-
-    def _start(self, pieces: list[tuple[Kind, str]], *, last: bool) -> bool:
-        rest = self._held.lstrip()
-        lead = len(self._held) - len(rest)
-        openings = [block.opening for block in self._marks.blocks]
-        marks = [*openings, *self._marks.headers]
-        near = lead <= _MAX_LEAD
-        found = max((mark for mark in marks if near and rest.startswith(mark)), key=len, default="")
-        if found:
-            self._emit(pieces, Kind.MARK, lead + len(found))
-            self._after_mark = True
-            if found in openings:
-                self._open(found)
-            return True
-        if near and not last and any(mark.startswith(rest) for mark in marks):
-            return False
-        self._phase = Phase.ANSWER
-        return True
-
-    def _open(self, opening: str) -> None:
-        self._phase = Phase.REASONING
-        blocks = self._marks.blocks
-        self._closings = tuple(block.closing for block in blocks if block.opening == opening)
-
-    def _inside(self, pieces: list[tuple[Kind, str]], *, last: bool) -> bool:
-        reasoning = self._phase is Phase.REASONING
-        kind = Kind.REASONING if reasoning else Kind.ANSWER
-        marks = self._closings if reasoning else self._marks.ends
-        found = [(self._held.find(mark), mark) for mark in marks if mark in self._held]
-        if found:
-            place, mark = min(found)
-            self._emit(pieces, kind, place)
-            self._emit(pieces, Kind.MARK, len(mark))
-            self._phase = Phase.START
-            self._after_mark = True
-            return True
-        kept = 0 if last else _unfinished(self._held, marks)
-        self._emit(pieces, kind, len(self._held) - kept)
-        return False
 
     def _emit(self, pieces: list[tuple[Kind, str]], kind: Kind, length: int) -> None:
         if length:
@@ -226,16 +356,7 @@ class ReasoningSplitter:
             self._held = self._held[length:]
 
 
-def _unfinished(text: str, marks: Iterable[str]) -> int:
-    """Length of the longest end of ``text`` that a mark could begin with."""
-    longest = max((len(mark) for mark in marks), default=1) - 1
-    for length in range(min(longest, len(text)), 0, -1):
-        if any(mark.startswith(text[-length:]) for mark in marks):
-            return length
-    return 0
-
-
-def _joined(pieces: list[tuple[Kind, str]]) -> list[tuple[Kind, str]]:
+def _joined(pieces: Iterable[tuple[Kind, str]]) -> list[tuple[Kind, str]]:
     joined: list[tuple[Kind, str]] = []
     for kind, text in pieces:
         if joined and joined[-1][0] is kind:

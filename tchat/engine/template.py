@@ -108,16 +108,15 @@ class ChatTemplate:
                 reason = f"the model's chat template does not work ({failure})"
             else:
                 return cls(form, source=source, specials=specials)
-        tokens = {"bos_token": bos, "eos_token": eos}
-        return cls._fallback(fallback_for(specials), reason, tokens, specials)
+        return cls._fallback(fallback_for(specials), reason, bos, eos, specials)
 
     @classmethod
     def _fallback(
-        cls, fallback: Fallback, reason: str, tokens: Mapping[str, str], specials: frozenset[str]
+        cls, fallback: Fallback, reason: str, bos: str, eos: str, specials: frozenset[str]
     ) -> ChatTemplate:
         notice = Notice("template", f"{reason}: {fallback.name} is used instead")
         return cls(
-            form_of(fallback.source, bos=tokens["bos_token"], eos=tokens["eos_token"]),
+            form_of(fallback.source, bos=bos, eos=eos),
             source=fallback.source,
             specials=specials,
             stops=fallback.stops,
@@ -196,7 +195,7 @@ class ChatTemplate:
                     text, phase = self._continued(variant, options)
                 else:
                     text = self._form.render(variant, options, prompt=add_generation_prompt)
-                    phase = Phase.REASONING if self.marks.opened_by(text) else Phase.START
+                    phase = self.marks.phase_after(text)
             except TemplateFailure as failure:
                 reason = reason or str(failure)
             else:
@@ -225,7 +224,8 @@ class ChatTemplate:
         return self._fallback(
             PLAIN if self.source == best.source else best,
             f"the model's chat template refuses this chat ({reason})",
-            self._form.tokens,
+            str(self._form.tokens["bos_token"]),
+            str(self._form.tokens["eos_token"]),
             self._specials,
         )
 
@@ -242,17 +242,10 @@ class ChatTemplate:
         except TemplateFailure:
             text = ""
         if end in text:
-            return text[: text.rindex(end)], phase
+            text = text[: text.rindex(end)]
+            head = text.removesuffix(last.content)
+            if phase is Phase.REASONING or self.marks.phase_after(head) is not Phase.REASONING:
+                return text, phase
         # The template drops the reply or its reasoning: go on from the head of a new reply.
         head = self._form.render(before, options)
-        return head + self._begun(last, opened=self.marks.opened_by(head)), phase
-
-    def _begun(self, reply: ChatMessage, *, opened: bool) -> str:
-        """The reply as the model would have written it so far."""
-        block = self.marks.blocks[0]
-        if not reply.reasoning and not opened:
-            return reply.content
-        opening = "" if opened else block.opening + "\n"
-        if not reply.content:
-            return opening + reply.reasoning
-        return f"{opening}{reply.reasoning}\n{block.closing}\n\n{reply.content}"
+        return head + self.marks.written(last.reasoning, last.content, prompt=head), phase

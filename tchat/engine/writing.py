@@ -56,7 +56,7 @@ class Writing:
         if sampling.max_tokens >= 0:
             self._limit = min(self._limit, sampling.max_tokens)
         # A grammar describes the answer, from its first token on.
-        marks = Marks(blocks=()) if sampling.grammar else loaded.template.marks
+        marks = Marks() if sampling.grammar else loaded.template.marks
         phase = Phase.ANSWER if sampling.grammar else prompt.phase
         self._reply = ReplyText(marks, phase, (*sampling.stop, *prompt.stops))
         self._marks = marks.controls(self._model.special_strings())

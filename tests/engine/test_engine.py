@@ -18,6 +18,7 @@ from tchat.engine.events import Finished, Loading, Notice, Reading, Reason, Toke
 from tchat.engine.model import Model
 from tchat.engine.opening import Opening
 from tchat.engine.options import EngineOptions
+from tchat.engine.template import Think
 from tchat.engine.turns import ChatMessage
 from tchat.errors import DoesNotFit, ModelInvalid, UsageError
 from tchat.settings import Sampling
@@ -439,6 +440,50 @@ def test_an_answer_that_must_begin_at_once_follows_closed_reasoning(
     model = engine._loaded.model  # type: ignore[union-attr]
     held = engine._loaded.kv.tokens[: chosen.usage.prompt]  # type: ignore[union-attr]
     assert b"".join(map(model.piece, held)).endswith(b"<think>\n\n</think>\n\n")
+
+
+CHANNELS = (
+    "{% for m in messages %}{{ '<|start|>' + m.role + '<|message|>' + m.content + '<|end|>' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|start|>assistant' }}{% endif %}"
+    "{# <|channel|>analysis #}"
+)
+CHANNEL_MARKS = ("<|start|>", "<|channel|>", "<|message|>", "<|end|>", "<|constrain|>")
+
+
+@pytest.mark.parametrize("think", ["auto", "on", "off"])
+def test_structured_output_of_a_channel_model_is_in_the_final_channel(
+    open_engine: OpenEngine, tmp_path: Path, think: Think
+) -> None:
+    path = write_tiny(tmp_path / "oss.gguf", template=CHANNELS, user_defined=CHANNEL_MARKS)
+    engine = open_engine(path)
+    yes = Sampling(seed=1, grammar='root ::= "yes"')
+    events = list(engine.generate(HELLO, yes, think=think))
+    assert (finished(events).text, finished(events).reasoning) == ("yes", "")
+    told = [event.text for event in events if isinstance(event, Notice)]
+    assert any("without reasoning" in text for text in told) == (think == "on")
+    chosen = finished(engine.choose(HELLO, ["yes", "no"]))
+    assert chosen.usage.prompt == finished(events).usage.prompt
+    final = "<|start|>assistant<|channel|>final<|message|>"
+    assert held_text(engine, chosen.usage.prompt).endswith(final)
+
+
+def test_reasoning_that_the_template_always_opens_can_be_switched_off(
+    open_engine: OpenEngine, tmp_path: Path
+) -> None:
+    engine = open_engine(write_tiny(tmp_path / "thinks.gguf", template=OPENED))
+    events = list(engine.generate(HELLO, SHORT, think="off"))
+    assert finished(events).text
+    assert not finished(events).reasoning
+    assert not any(isinstance(event, Notice) for event in events)
+    closed = "<think>\n\n</think>\n\n"
+    assert held_text(engine, finished(events).usage.prompt).endswith(closed)
+
+
+def held_text(engine: Engine, count: int) -> str:
+    """What the first tokens of the KV cache say."""
+    loaded = engine.loaded
+    assert loaded is not None
+    return b"".join(map(loaded.model.piece, loaded.kv.tokens[:count])).decode()
 
 
 def test_a_switch_that_is_not_there_is_said(open_engine: OpenEngine, tiny_model: Path) -> None:

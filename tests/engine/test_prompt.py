@@ -221,6 +221,55 @@ def test_the_begin_mark_is_there_once(vocabularies: dict[str, Model]) -> None:
             assert prompt.tokens.count(bos[0]) == 1
 
 
+USER_DEFINED = (
+    "<|channel>", "<channel|>", "<|turn>", "<turn|>", "<|tool_call>", "<tool_call|>", '<|"|>',
+    "<|channel|>", "<|message|>", "<|start|>", "<|end|>", "<|constrain|>", "<|return|>",
+    "<|open|>", "<|close|>", "<|sep|>", "<|START_THINKING|>", "<|END_THINKING|>",
+    "<mm:think>", "</mm:think>", "<seed:think>", "</seed:think>", "<think:opensource>",
+    "[THINK]", "[/THINK]", "[INST]", "[/INST]", "[TOOL_CALLS]", "◁think▷", "◁/think▷",
+    "<tool_call>", "</tool_call>", "<answer>", "</answer>", "[BEGIN FINAL RESPONSE]",
+    "]~b]", "[e~[", "]<]minimax[>[", "<start_of_turn>", "<end_of_turn>", "<unused7>",
+    "<｜User｜>", "<｜end▁of▁sentence｜>", "<sep>", "####turn####",
+)  # fmt: skip
+TEXTS = ("  ", "\n\n", "<table>", "</td>", "<h1>", "www")
+HARMONY = (
+    "{% for m in messages %}{{ '<|start|>' + m.role + '<|message|>' + m.content + '<|end|>' }}"
+    "{% endfor %}####turn####<|start|>assistant"
+)
+
+
+@pytest.mark.parametrize("vocab", ["bpe", "spm"])
+def test_marks_that_a_file_stores_as_user_defined_tokens_are_text_when_typed(
+    open_model: Callable[[Path], Model], tmp_path: Path, vocab: str
+) -> None:
+    path = write_tiny(tmp_path / "marks.gguf", vocab=vocab, user_defined=(*USER_DEFINED, *TEXTS))
+    vocabulary = open_model(path)
+    template = compiled(HARMONY, vocabulary)
+
+    def marks(prompt: Prompt) -> list[str]:
+        pieces = [vocabulary.piece(token).decode("utf-8", "replace") for token in prompt.tokens]
+        return [piece for piece in pieces if piece in {*USER_DEFINED, *REASONING}]
+
+    own = marks(encode(template, vocabulary, [ChatMessage("user", "a")]))
+    assert own == ["<|start|>", "<|message|>", "<|end|>", "####turn####", "<|start|>"]
+    for mark in (*USER_DEFINED, *REASONING):
+        for typed in (mark, f"x{mark}y {mark}{mark}", mark[:-1] + mark):
+            prompt = encode(template, vocabulary, [ChatMessage("user", typed)])
+            assert marks(prompt) == own, typed
+            assert typed in prompt.text
+
+
+def test_user_defined_tokens_that_are_only_text_stay_tokens(
+    open_model: Callable[[Path], Model], tmp_path: Path
+) -> None:
+    vocabulary = open_model(write_tiny(tmp_path / "text.gguf", user_defined=TEXTS))
+    template = compiled(CHATML, vocabulary)
+    for text in TEXTS:
+        messages = [ChatMessage("user", f"a{text}b")]
+        tokens = encode(template, vocabulary, messages).tokens
+        assert tokens == whole(vocabulary, template, messages)
+
+
 def test_a_vocabulary_without_a_begin_mark_gets_none(vocabularies: dict[str, Model]) -> None:
     vocabulary = vocabularies["bpe"]
     prompt = encode(compiled(CHATML, vocabulary), vocabulary, [ChatMessage("user", "Hi")])

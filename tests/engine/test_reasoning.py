@@ -8,12 +8,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tchat.engine.reasoning import Block, Kind, Marks, Phase, ReasoningSplitter, marks_for
+from tchat.engine.reasoning import Kind, Marks, Phase, ReasoningSplitter, marks_for
 
 NO_SPECIALS: frozenset[str] = frozenset()
 COMMON = marks_for("", NO_SPECIALS)
 HARMONY = marks_for("<|start|>assistant<|channel|>analysis<|message|>", NO_SPECIALS)
-FAMILIES = [COMMON, HARMONY, marks_for("<response></response> [THINK] <channel|>", NO_SPECIALS)]
+MUSE = marks_for("<|start|>assistant to=self<|message|>a<|eom|>", NO_SPECIALS)
+SOLAR = marks_for("<|begin|>assistant<|think|>", NO_SPECIALS)
+KIMI_K3 = marks_for("{{ '<|open|>' + tag + '<|sep|>' }}", NO_SPECIALS)
+GEMMA_4 = marks_for("<|channel>thought", NO_SPECIALS)
+APRIEL = marks_for("Here are my reasoning steps:\n[BEGIN FINAL RESPONSE]", NO_SPECIALS)
+FUNCTIONARY = marks_for(r"{{ '>>>all\n' + content }}", NO_SPECIALS)
+COMMAND = marks_for("<|START_THINKING|><|START_RESPONSE|>", NO_SPECIALS)
+HUNYUAN = marks_for("<answer>", NO_SPECIALS)
+BLOCKS = marks_for("<response></response> [THINK]", NO_SPECIALS)
+FAMILIES = [
+    COMMON, HARMONY, MUSE, SOLAR, KIMI_K3, GEMMA_4, APRIEL, FUNCTIONARY, COMMAND, HUNYUAN, BLOCKS
+]  # fmt: skip
 
 
 def split(
@@ -116,6 +127,167 @@ def test_whitespace_without_end_is_not_held_back_for_ever() -> None:
     assert [piece for _ in range(100) for piece in splitter.feed("\n")]
 
 
+FINAL = "<|start|>assistant<|channel|>final<|message|>"
+
+
+@pytest.mark.parametrize(
+    ("marks", "reply", "reasoning", "answer"),
+    [
+        # gpt-oss: headers with recipients, types, and what goes wrong in them
+        (HARMONY, "<|channel|>final<|message|>Yes.", "", "Yes."),
+        (HARMONY, "<|channel|>commentary<|message|>First…<|end|>" + FINAL + "Yes.", "",
+         "First…Yes."),
+        (HARMONY, "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>final "
+         "<|constrain|>json<|message|>{}", "Hm.", "{}"),
+        (HARMONY, "<|channel|>final json<|message|>{}", "", "{}"),
+        (HARMONY, "<|channel|>commentary to=assistant<|channel|>analysis<|message|>Hm.<|end|>"
+         + FINAL + "Yes.", "Hm.", "Yes."),
+        (HARMONY, "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>commentary"
+         "<|channel|>final<|message|>Yes.<|return|>", "Hm.", "Yes."),
+        (HARMONY, "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>commentary"
+         " to=python <|constrain|>code<|message|>print(1)<|call|>", "Hm.", ""),
+        (HARMONY, "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant to=container.exec"
+         "<|channel|>commentary<|message|>ls", "Hm.", ""),
+        (HARMONY, " to=browser.search<|channel|>analysis code<|message|>{}<|call|>", "", ""),
+        (HARMONY, "<|channel|>analysis to=python code<|message|>1<|end|>" + FINAL + "Yes.", "",
+         "Yes."),
+        (HARMONY, "<|channel|>analysis<|message|>Hm.<|start|>assistant<|channel|>final<|message|>"
+         "Yes.", "Hm.", "Yes."),
+        (HARMONY, "<|channel|>analysis<|message|>Hm.<|channel|>final<|message|>Yes.", "Hm.",
+         "Yes."),
+        (HARMONY, "<|channel|>analysis<|message|>Hm.<|end|>Yes.", "Hm.", "Yes."),
+        (HARMONY, "<|channel|>analysis<|end|>" + FINAL + "Yes.", "", "Yes."),
+        (HARMONY, "<|message|>Yes.", "", "Yes."),
+        (HARMONY, "Yes, to=all.", "", "Yes, to=all."),
+        (HARMONY, "<|channel|>final\n\nYes, they are.", "", "Yes, they are."),
+        (HARMONY, "<|channel|>final Yes, they are.", "", "Yes, they are."),
+        (HARMONY, "<|start|>assistant<|message|>Yes.", "", "Yes."),
+        (HARMONY, FINAL + "Yes.<|end|><|start|>user<|message|>And now?", "", "Yes."),
+        (HARMONY, "<|channel|>ana", "", ""),
+        # muse-glimmer
+        (MUSE, " to=user<|message|>Yes.<|eot|>", "", "Yes."),
+        (MUSE, " to=self<|message|>Hm.<|eom|><|start|>assistant to=user<|message|>Yes.", "Hm.",
+         "Yes."),
+        (MUSE, "<|message|>Yes.", "", "Yes."),
+        (MUSE, " to=user<|message|>Yes.<|eom|><|start|>assistant to=get_time<|message|><x>", "",
+         "Yes."),
+        # Solar
+        (SOLAR, "<|content|>Yes.<|end|>", "", "Yes."),
+        (SOLAR, "<|think|>Hm.<|end|><|begin|>assistant<|tool_calls|>x<|calls|>", "Hm.", ""),
+        # Kimi K3
+        (KIMI_K3, "<|open|>response<|sep|>Yes.<|close|>response<|sep|><|close|>message<|sep|>", "",
+         "Yes."),
+        (KIMI_K3, "Yes.<|close|>response<|sep|><|close|>message<|sep|><|end_of_msg|>", "", "Yes."),
+        (KIMI_K3, "<|open|>think<|sep|>Hm.<|open|>response<|sep|>Yes.", "Hm.", "Yes."),
+        (KIMI_K3, '<|open|>message role="assistant"<|sep|><|open|>response<|sep|>Yes.', "",
+         "Yes."),
+        (KIMI_K3, '<|open|>response<|sep|>Yes.<|close|>response<|sep|><|open|>tools<|sep|>'
+         '<|open|>call tool="f" index="1"<|sep|><|open|>argument key="a" type="number"<|sep|>1'
+         "<|close|>argument<|sep|><|close|>call<|sep|><|close|>tools<|sep|>", "", "Yes."),
+        # Gemma 4
+        (GEMMA_4, "<|channel>thought<channel|>Yes.", "", "Yes."),
+        (GEMMA_4, "<|channel>thought\nHm.<channel|>Yes.", "Hm.", "Yes."),
+        (GEMMA_4, "<|channel>thought\n<channel|>Yes.<channel|>", "", "Yes."),
+        (GEMMA_4, "Yes.<|channel>thought\nHm.\n<channel|>", "Hm.\n", "Yes."),
+        (GEMMA_4, "<|channel><|channel>thought\nHm.<channel|>Yes.<channel|><channel|>", "Hm.",
+         "Yes."),
+        (GEMMA_4, "<|turn>model\n<|channel>thought Hm.<channel|>Yes.<turn|>", "Hm.", "Yes."),
+        (GEMMA_4, "<|channel>final\nYes.", "", "Yes."),
+        (GEMMA_4, "Yes.<|tool_call>call:f{}<tool_call|>", "", "Yes."),
+        # tags, whatever stands around the word
+        (COMMON, "<think:opensource>Hm.</think:opensource>Yes.", "Hm.", "Yes."),
+        (COMMON, "<mm:think>Hm.</mm:think>Yes.", "Hm.", "Yes."),
+        (COMMON, "<longcat_think>Hm.</longcat_think>Yes.", "Hm.", "Yes."),
+        (COMMON, "</mm:think>Yes.", "", "Yes."),
+        (COMMON, "\n</think>\n\nYes.", "", "Yes."),
+        (COMMON, "<think>a</mm:think>b</think>c", "a</mm:think>b", "c"),
+        (COMMON, "<thinker>is a statue</thinker>", "", "<thinker>is a statue</thinker>"),
+        (COMMON, "<table><tr></tr></table>", "", "<table><tr></tr></table>"),
+        # marks around the answer
+        (HUNYUAN, "<think>\nHm.\n</think>\n<answer>\nYes.\n</answer>", "Hm.\n", "Yes.\n"),
+        (COMMAND, "<|START_THINKING|>Hm.<|END_THINKING|><|START_RESPONSE|>Yes.<|END_RESPONSE|>",
+         "Hm.", "Yes."),
+        (APRIEL, "Here are my reasoning steps:\nHm.\n[BEGIN FINAL RESPONSE]\nYes."
+         "\n[END FINAL RESPONSE]\n", "Hm.\n", "Yes.\n"),
+        (APRIEL, "[BEGIN FINAL RESPONSE]\nYes.\n[END FINAL RESPONSE]", "", "Yes.\n"),
+        (FUNCTIONARY, "all\nYes.\n>>> 1 + 1\n2", "", "Yes.\n>>> 1 + 1\n2"),
+        (FUNCTIONARY, "all of them\nare here", "", "all of them\nare here"),
+    ],
+)  # fmt: skip
+def test_headers_and_marks_are_parsed_however_they_come(
+    marks: Marks, reply: str, reasoning: str, answer: str
+) -> None:
+    assert told(split([reply], marks)) == (reasoning, answer)
+    assert told(split(reply, marks)) == (reasoning, answer)
+
+
+@pytest.mark.parametrize(
+    ("marks", "reply"),
+    [
+        (KIMI_K3, "Hm.<|close|>think<|sep|><|open|>response<|sep|>Yes."),
+        (GEMMA_4, "Hm.<channel|>Yes."),
+        (HARMONY, "Hm.<|end|><|start|>assistant<|channel|>final<|message|>Yes."),
+        (COMMON, "Hm.</think:opensource>Yes."),
+        (APRIEL, "Hm.[BEGIN FINAL RESPONSE]\nYes."),
+    ],
+)
+def test_reasoning_that_the_prompt_opened_is_closed(marks: Marks, reply: str) -> None:
+    assert told(split(reply, marks, Phase.REASONING)) == ("Hm.", "Yes.")
+
+
+HEADS = {
+    HARMONY: "<|start|>assistant",
+    MUSE: "<|start|>assistant",
+    SOLAR: "<|begin|>assistant",
+    KIMI_K3: '<|open|>message role="assistant"<|sep|>',
+    GEMMA_4: "<|turn>model\n",
+}
+
+
+@pytest.mark.parametrize("marks", FAMILIES)
+def test_what_opens_an_answer_is_told_from_it(marks: Marks) -> None:
+    head = HEADS.get(marks, "<s>assistant\n")
+    opened = marks.answer_after(head)
+    phase = Phase.ANSWER if opened else marks.phase_after(head)
+
+    assert told(split([opened, "Yes."], marks, marks.phase_after(head))) == ("", "Yes.")
+    assert told(split(["Yes."], marks, phase)) == ("", "Yes.")
+
+
+@pytest.mark.parametrize("marks", FAMILIES)
+def test_a_reply_written_out_is_split_again(marks: Marks) -> None:
+    head = HEADS.get(marks, "<s>assistant\n")
+    reply = marks.written("Hm.", "Yes.", prompt=head)
+    reasoning, answer = told(split(reply, marks, marks.phase_after(head)))
+    begun = head + marks.written("Hm.", "", prompt=head)
+
+    assert (reasoning.strip(), answer) == ("Hm.", "Yes.")
+    assert marks.phase_after(begun.removesuffix("Hm.")) is Phase.REASONING
+
+
+@pytest.mark.parametrize(
+    ("marks", "prompt", "phase", "opens"),
+    [
+        (HARMONY, "<|start|>assistant<|channel|>analysis<|message|>", Phase.REASONING,
+         "<|end|><|start|>assistant<|channel|>final<|message|>"),
+        (HARMONY, FINAL, Phase.ANSWER, ""),
+        (KIMI_K3, "<|open|>message role=\"assistant\"<|sep|><|open|>think<|sep|>",
+         Phase.REASONING, "<|close|>think<|sep|><|open|>response<|sep|>"),
+        (KIMI_K3, "<|open|>response<|sep|>", Phase.ANSWER, ""),
+        (GEMMA_4, "<|turn>model\n<|channel>thought\n", Phase.REASONING, "<channel|>"),
+        (GEMMA_4, "<|turn>model\n<|channel>thought\n<channel|>", Phase.START, ""),
+        (COMMON, "<think:opensource>", Phase.REASONING, "\n</think:opensource>\n\n"),
+        (APRIEL, "Here are my reasoning steps:\n", Phase.REASONING, "[BEGIN FINAL RESPONSE]\n"),
+        (FUNCTIONARY, "assistant\n\n>>>", Phase.START, "all\n"),
+    ],
+)  # fmt: skip
+def test_a_prompt_tells_where_its_reply_goes_on(
+    marks: Marks, prompt: str, phase: Phase, opens: str
+) -> None:
+    assert marks.phase_after(prompt) is phase
+    assert marks.answer_after(prompt) == opens
+
+
 @pytest.mark.parametrize(
     ("prompt", "inside"),
     [
@@ -126,38 +298,43 @@ def test_whitespace_without_end_is_not_held_back_for_ever() -> None:
     ],
 )
 def test_a_prompt_that_ends_with_an_opening_mark_is_inside(prompt: str, inside: bool) -> None:
-    assert COMMON.opened_by(prompt) is inside
+    assert (COMMON.phase_after(prompt) is Phase.REASONING) is inside
 
 
 def test_control_tokens_that_marks_are_made_of_are_named() -> None:
-    specials = frozenset({"<|channel|>", "<|message|>", "<|end|>", "<|return|>", "<|call|>"})
+    specials = frozenset({"<|channel|>", "<|message|>", "<|end|>", "<|endoftext|>", "<s>"})
 
     assert HARMONY.controls(specials) == {"<|channel|>", "<|message|>", "<|end|>"}
-    assert COMMON.controls(frozenset({"<think>", "<s>", "</think>"})) == {"<think>", "</think>"}
+    tags = {"<think>", "</think>", "<mm:think>"}
+    assert COMMON.controls(frozenset({*tags, "<s>"})) == tags
 
 
 def test_rare_marks_count_where_the_vocabulary_has_them() -> None:
-    block = Block("[THINK]", "[/THINK]")
+    reply = "[THINK]Hm.[/THINK]Yes."
+    known = marks_for("", frozenset({"[THINK]", "[/THINK]"}))
 
-    assert block in marks_for("", frozenset({"[THINK]", "[/THINK]"})).blocks
-    assert block not in COMMON.blocks
+    assert told(split([reply], known)) == ("Hm.", "Yes.")
+    assert told(split([reply])) == ("", reply)
 
 
-MARKS = sorted(
-    {text for marks in FAMILIES for b in marks.blocks for text in (b.opening, b.closing)}
-    | {text for marks in FAMILIES for text in (*marks.headers, *marks.ends)}
-)
+TAGS = ("<think>", "</think>", "<mm:think>", "</mm:think>", "all\n")
+MARKS = sorted({mark for marks in FAMILIES for mark in marks.strings}.union(TAGS))
+HEADERS = ("analysis", "final", " to=user", " to=python ", "thought", "thought\n", "think", "json")
 REPLIES = st.lists(
     st.one_of(
         st.sampled_from(MARKS),
         st.sampled_from(MARKS).map(lambda mark: mark[:-2]),
+        st.sampled_from(HEADERS),
         st.sampled_from([" ", "\n", " " * 40, "a", "word. ", "<", "é", "日"]),
     ),
     max_size=12,
 ).map("".join)
 
 
-@given(REPLIES, st.sampled_from(FAMILIES), st.sampled_from(list(Phase)), st.data())
+PHASES = [Phase.START, Phase.REASONING, Phase.ANSWER]
+
+
+@given(REPLIES, st.sampled_from(FAMILIES), st.sampled_from(PHASES), st.data())
 def test_pieces_are_the_input_however_it_is_cut(
     reply: str, marks: Marks, phase: Phase, data: st.DataObject
 ) -> None:

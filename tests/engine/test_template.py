@@ -375,3 +375,43 @@ def test_a_prompt_that_opens_the_block_starts_inside() -> None:
     source = CHATML + "{% if add_generation_prompt %}{{ '<think>\n' }}{% endif %}"
 
     assert compiled(source).render([USER]).phase is Phase.REASONING
+
+
+GIGACHAT = (
+    "{{ bos_token }}{% for m in messages %}"
+    "{{ m.role + additional_special_tokens[0] + m.content + additional_special_tokens[1] }}"
+    "{% endfor %}{{ 'assistant' + additional_special_tokens[0] }}"
+)
+FUNCTIONS = (
+    "{{ 'Functions: ' + functions + ' on ' + datetime + '.' }}"
+    "{% for m in messages %}{{ m.role + ': ' + m.content }}{% endfor %}"
+)
+
+
+def test_a_template_gets_the_variables_that_it_cannot_do_without() -> None:
+    giga = compiled(GIGACHAT)
+    fire = compiled(FUNCTIONS)
+
+    assert (giga.notices, fire.notices) == ((), ())
+    assert giga.render([USER]).text.endswith("<|message_sep|>assistant<|role_sep|>")
+    assert fire.render([USER]).text.startswith("Functions: [] on ")
+
+
+def test_a_template_that_only_asks_is_told_that_there_are_no_functions() -> None:
+    asks = compiled(CHATML + "{% if functions is defined %}{{ functions }}{% endif %}")
+
+    assert asks.render([USER]).text == compiled(CHATML).render([USER]).text
+
+
+def test_an_answer_is_not_continued_inside_reasoning_that_the_template_opens() -> None:
+    opens = (
+        "{% for m in messages %}{{ m.role + ': ' + ('<think>\n' if m.role == 'assistant' else '')"
+        " + m.content + '\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ 'assistant: <think>\n' }}{% endif %}"
+    )
+    rendering = compiled(opens).render(
+        [USER, ChatMessage("assistant", "Light is")], continue_final=True
+    )
+
+    assert rendering.text.endswith("<think>\n\n</think>\n\nLight is")
+    assert rendering.phase is Phase.ANSWER

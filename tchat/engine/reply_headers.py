@@ -1,0 +1,328 @@
+"""Replies made of messages, each with a header that says what it is.
+
+OpenAI's harmony format (``<|start|>assistant<|channel|>analysis<|message|>…<|end|>``) and its
+relatives write control tokens and short texts in turn. A header is parsed by its parts, in
+whatever order a model writes them; a header that goes wrong is given up where its text stops
+making sense, and what follows is the message.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, StrEnum
+
+LONGEST_LEAD = 32  # whitespace before the first mark; more of it is an answer
+_LONGEST_HEADER = 160  # characters between two marks of a header
+
+
+class Kind(StrEnum):
+    """What a piece of a reply is."""
+
+    ANSWER = "answer"
+    REASONING = "reasoning"
+    MARK = "mark"  # neither: a mark, the whitespace after it, a call of a tool that is not there
+
+
+class Phase(Enum):
+    """Where in a reply the text goes on."""
+
+    START = "start"
+    REASONING = "reasoning"
+    ANSWER = "answer"
+    HEADER = "header"  # between the marks of a header
+    CALL = "call"  # a message that is for nobody here
+
+
+@dataclass(frozen=True, slots=True)
+class MessageFormat:
+    """How one family lays out the messages of a reply.
+
+    Args:
+        starts: Marks that begin a new header.
+        parts: Marks inside a header.
+        bodies: Marks that end a header.
+        ends: Marks that end a message.
+        classify: The phase that a header, marks and all, leads to; None to stay in the message.
+        header_end: Where in a text between marks the header is over; None while it is not.
+        lead: What may stand before the first mark of a reply, as a pattern for whole texts.
+        opening: Written to open reasoning.
+        closing: Written to end reasoning and get to the next header.
+        answer: Written to open an answer.
+    """
+
+    starts: tuple[str, ...]
+    parts: tuple[str, ...]
+    bodies: tuple[str, ...]
+    ends: tuple[str, ...]
+    classify: Callable[[str], Phase | None]
+    header_end: Callable[[str], int | None]
+    lead: str
+    opening: str
+    closing: str
+    answer: str
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """Every mark."""
+        return (*self.starts, *self.parts, *self.bodies, *self.ends)
+
+    def phase_after(self, prompt: str) -> Phase:
+        """Where in a reply a prompt ends."""
+        place = max(prompt.rfind(mark) for mark in self.starts)
+        if place < 0:
+            return Phase.START
+        reader = MessageReader(self, Phase.START)
+        held = prompt[place:]
+        while held and (step := reader.step(held, last=False)) is not None:
+            held = held[step[1] :]
+        return reader.phase if reader.phase in (Phase.REASONING, Phase.ANSWER) else Phase.START
+
+
+class MessageReader:
+    """Walks through the messages of one reply. `ReasoningSplitter` holds the text.
+
+    Attributes:
+        phase: Where it is.
+    """
+
+    def __init__(self, form: MessageFormat, phase: Phase) -> None:
+        self.phase = phase
+        self._form = form
+        self._header = ""
+        self._lead = re.compile(form.lead)
+
+    def step(self, held: str, *, last: bool) -> tuple[Kind, int] | None:
+        """What the beginning of ``held`` is, and its length; None when more text must come."""
+        place, mark = first_of(held, self._form.marks)
+        if place == 0:
+            self._pass(mark)
+            return Kind.MARK, len(mark)
+        whole = bool(mark) or last  # whether the text before the mark is all there
+        text = held[:place] if whole else held[: len(held) - unfinished(held, self._form.marks)]
+        if self.phase is Phase.START:
+            return self._start(text, marked=bool(mark), last=last)
+        if self.phase is Phase.HEADER:
+            return self._in_header(text, marked=bool(mark), last=last)
+        return (self._kind, len(text)) if text else None
+
+    @property
+    def _kind(self) -> Kind:
+        kinds = {Phase.REASONING: Kind.REASONING, Phase.ANSWER: Kind.ANSWER}
+        return kinds.get(self.phase, Kind.MARK)
+
+    def _start(self, text: str, *, marked: bool, last: bool) -> tuple[Kind, int] | None:
+        if len(text) <= _LONGEST_HEADER and self._lead.fullmatch(text):
+            if marked:
+                self._header, self.phase = text, Phase.HEADER
+                return Kind.MARK, len(text)
+            if not last:
+                return None
+        self.phase = Phase.ANSWER
+        return Kind.MARK, 0
+
+    def _in_header(self, text: str, *, marked: bool, last: bool) -> tuple[Kind, int] | None:
+        # At the end of a reply, words that are no part of a header are the answer.
+        end = self._form.header_end(text if marked or not last else text + "\n")
+        if end is None and len(text) > _LONGEST_HEADER:
+            end = 0
+        if end is not None:
+            self.phase = self._form.classify(self._header + text[:end]) or Phase.ANSWER
+            self._header = ""
+            return Kind.MARK, end
+        if not marked and not last:
+            return None
+        self._header += text
+        return Kind.MARK, len(text)
+
+    def _pass(self, mark: str) -> None:
+        form = self._form
+        if mark in form.starts:
+            self._header, self.phase = mark, Phase.HEADER
+        elif mark in form.parts:
+            self._header += mark
+            self.phase = Phase.HEADER
+        elif mark in form.ends:
+            self._header, self.phase = "", Phase.START
+        else:
+            stray = self.phase not in (Phase.START, Phase.HEADER)
+            phase = form.classify(self._header + mark)
+            if phase is not None and not (stray and len(form.bodies) == 1):
+                self.phase = phase
+            elif phase is None:
+                self.phase = Phase.ANSWER if self.phase is Phase.HEADER else self.phase
+            self._header = ""
+
+
+def first_of(text: str, marks: tuple[str, ...]) -> tuple[int, str]:
+    """Place of the first mark and that mark, the longest of those there; the length, and none."""
+    found = [(place, -len(mark), mark) for mark in marks if (place := text.find(mark)) >= 0]
+    if not found:
+        return len(text), ""
+    place, _, mark = min(found)
+    return place, mark
+
+
+def unfinished(text: str, marks: tuple[str, ...]) -> int:
+    """Length of the longest end of ``text`` that a mark could begin with."""
+    longest = max((len(mark) for mark in marks), default=1) - 1
+    for length in range(min(longest, len(text)), 0, -1):
+        if any(mark.startswith(text[-length:]) for mark in marks):
+            return length
+    return 0
+
+
+# harmony: gpt-oss, and muse-glimmer without channels
+
+_WORD = r"[\w.:/-]"
+_HARMONY_TEXT = re.compile(rf"[^\S\n]*{_WORD}*([^\S\n]+to={_WORD}*)?([^\S\n]+{_WORD}*)?[^\S\n]*")
+_HARMONY_NAME = re.compile(rf"[^\S\n]*{_WORD}*([^\S\n]+to={_WORD}*)?")
+_HARMONY_LEAD = rf"\s{{0,{LONGEST_LEAD}}}(t|to|to={_WORD}*[^\S\n]*)?"
+_HEARD = frozenset({"", "user", "assistant", "all"})  # recipients of what is meant for the user
+
+
+def _harmony_end(text: str) -> int | None:
+    if _HARMONY_TEXT.fullmatch(text):
+        return None
+    name = _HARMONY_NAME.match(text)
+    return name.end() if name else 0
+
+
+def _harmony_phase(header: str) -> Phase:
+    """``<|start|>role to=recipient<|channel|>name to=recipient <|constrain|>type<|message|>``."""
+    role, *channels = header.removesuffix("<|message|>").split("<|channel|>")
+    words = role.removeprefix("<|start|>").partition("<|")[0].split()
+    name, recipient = "", _recipient(words)
+    if role.startswith("<|start|>") and words and words[0] != "assistant":
+        return Phase.CALL  # another turn, which the model made up
+    if channels:  # those before were begun and left
+        words = channels[-1].partition("<|")[0].split()
+        name, recipient = words[0] if words else "", recipient or _recipient(words)
+    if recipient == "self":
+        return Phase.REASONING
+    if recipient not in _HEARD:
+        return Phase.CALL
+    return Phase.REASONING if name == "analysis" else Phase.ANSWER
+
+
+def _recipient(words: list[str]) -> str:
+    return next((word[3:] for word in words if word.startswith("to=")), "")
+
+
+HARMONY = MessageFormat(
+    starts=("<|start|>",),
+    parts=("<|channel|>", "<|constrain|>"),
+    bodies=("<|message|>",),
+    ends=("<|end|>", "<|return|>", "<|call|>"),
+    classify=_harmony_phase,
+    header_end=_harmony_end,
+    lead=_HARMONY_LEAD,
+    opening="<|channel|>analysis<|message|>",
+    closing="<|end|><|start|>assistant",
+    answer="<|channel|>final<|message|>",
+)
+MUSE = MessageFormat(
+    starts=("<|start|>",),
+    parts=(),
+    bodies=("<|message|>",),
+    ends=("<|eom|>", "<|eot|>"),
+    classify=_harmony_phase,
+    header_end=_harmony_end,
+    lead=_HARMONY_LEAD,
+    opening=" to=self<|message|>",
+    closing="<|eom|><|start|>assistant",
+    answer=" to=user<|message|>",
+)
+
+
+# Solar: the mark that ends a header says what the message is.
+
+
+def _solar_phase(header: str) -> Phase | None:
+    body = header[header.rindex("<|") :] if "<|" in header else ""
+    phases = {"<|think|>": Phase.REASONING, "<|content|>": Phase.ANSWER}
+    return phases.get(body, Phase.CALL if body in SOLAR.bodies else None)
+
+
+SOLAR = MessageFormat(
+    starts=("<|begin|>",),
+    parts=(),
+    bodies=("<|think|>", "<|content|>", "<|tool_calls|>"),
+    ends=("<|end|>", "<|calls|>", "<|flush|>"),
+    classify=_solar_phase,
+    header_end=_harmony_end,
+    lead=rf"\s{{0,{LONGEST_LEAD}}}",
+    opening="<|think|>",
+    closing="<|end|><|begin|>assistant",
+    answer="<|content|>",
+)
+
+
+# Kimi K3: tags with attributes, <|open|>name key="value"<|sep|> and <|close|>name<|sep|>.
+
+_TAG = re.compile(r"<\|(open|close)\|>\s*([\w.-]*)")
+_TAG_TEXT = re.compile(r"[^\n]*")
+
+
+def _tag_end(text: str) -> int | None:
+    return None if _TAG_TEXT.fullmatch(text) else text.index("\n")
+
+
+def _tag_phase(header: str) -> Phase | None:
+    tag = _TAG.match(header)
+    if tag is None:
+        return None
+    if tag[2] in ("tools", "call", "argument"):
+        return Phase.START if (tag[1], tag[2]) == ("close", "tools") else Phase.CALL
+    phases = {"think": Phase.REASONING, "response": Phase.ANSWER}
+    return phases.get(tag[2], Phase.START) if tag[1] == "open" else Phase.START
+
+
+KIMI_K3 = MessageFormat(
+    starts=("<|open|>", "<|close|>"),
+    parts=(),
+    bodies=("<|sep|>",),
+    ends=("<|end_of_msg|>",),
+    classify=_tag_phase,
+    header_end=_tag_end,
+    lead=rf"\s{{0,{LONGEST_LEAD}}}",
+    opening="<|open|>think<|sep|>",
+    closing="<|close|>think<|sep|>",
+    answer="<|open|>response<|sep|>",
+)
+
+
+# Gemma 4: <|channel>thought … <channel|>, where a channel's name ends with its line or at once.
+
+_THOUGHT = "thought"
+
+
+def _channel_end(text: str) -> int | None:
+    if text.startswith(_THOUGHT):
+        return len(_THOUGHT)
+    name = re.match(r"\w*", text)
+    length = name.end() if name else 0
+    return None if length == len(text) else length
+
+
+def _channel_phase(header: str) -> Phase | None:
+    if header.endswith(GEMMA_4.bodies):
+        return Phase.CALL
+    if header.startswith("<|turn>"):
+        return Phase.START
+    return Phase.REASONING if header == "<|channel>" + _THOUGHT else Phase.ANSWER
+
+
+GEMMA_4 = MessageFormat(
+    starts=("<|channel>", "<|turn>"),
+    parts=(),
+    bodies=("<|tool_call>", "<|tool_response>"),
+    ends=("<channel|>", "<turn|>", "<tool_call|>", "<tool_response|>"),
+    classify=_channel_phase,
+    header_end=_channel_end,
+    lead=rf"\s{{0,{LONGEST_LEAD}}}",
+    opening="<|channel>thought\n",
+    closing="<channel|>",
+    answer="",
+)
