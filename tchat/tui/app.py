@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import signal
+import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import work
 from textual.app import App
 from textual.binding import BindingType
 from textual.driver import Driver
@@ -17,15 +18,19 @@ from textual.worker import WorkerFailed
 from tchat.errors import Interrupted, StorageError
 from tchat.paths import Paths
 from tchat.settings import Settings
+from tchat.tui.background import background
 from tchat.tui.screens.chat import ChatScreen
 from tchat.tui.terminal import guarded
 from tchat.tui.theme_variables import variable_defaults
 from tchat.tui.themes import DEFAULT, Snapshot, changed, load_theme, load_themes
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tchat.tui.conversation import Conversation
     from tchat.tui.opening import Open, Opened
 
+GIVE_UP = 2.0  # seconds from the second request to quit until the process ends in any case
 THEME_CHECK = 1.0  # seconds between two looks at the user's themes
 _STOPPING = ("SIGTERM", "SIGHUP", "SIGINT")
 
@@ -52,6 +57,7 @@ class TchatApp(App[None]):
     ENABLE_COMMAND_PALETTE = False  # the screen brings its own
     BINDINGS: ClassVar[list[BindingType]] = []
     _dressed = False  # whether it is known which theme to wear
+    _leaving = False  # whether it was asked to quit
 
     def __init__(
         self,
@@ -104,14 +110,17 @@ class TchatApp(App[None]):
 
     # The sessions
 
-    @work(group="opening")
+    @background(group="opening")
     async def _open(self) -> None:
         """Open the sessions and let the chat begin; what fails here ends the app."""
-        conversation, opened = await asyncio.to_thread(self._join)
-        self.conversation = conversation
-        screen = self.screen_stack[0]
-        if isinstance(screen, ChatScreen):
-            screen.begin(conversation, opened)
+        try:
+            conversation, opened = await asyncio.to_thread(self._join)
+            self.conversation = conversation
+            screen = self.screen_stack[0]
+            if isinstance(screen, ChatScreen):
+                screen.begin(conversation, opened)
+        except Exception as error:  # noqa: BLE001  there is nothing to go on with
+            self._handle_exception(error)
 
     def _join(self) -> tuple[Conversation, Opened]:
         from tchat.tui.conversation import Conversation
@@ -135,20 +144,42 @@ class TchatApp(App[None]):
         self.set_keymap(keymap)
         return warnings
 
+    @property
+    def log_file(self) -> Path:
+        """Where failures that nobody foresaw are written down."""
+        return self._paths.log_file
+
     async def action_quit(self) -> None:
-        """Stop what runs, keep what was written, and leave."""
-        for screen in self.screen_stack:
-            self.workers.cancel_group(screen, "turn")  # it would draw on what is being taken down
-        if self.conversation is not None:
-            await self.conversation.close()
+        """Stop what runs, keep what was written, and leave; asked again, leave at once."""
+        if self._leaving:
+            self._leave_now()
+            return
+        self._leaving = True
+        try:
+            for screen in self.screen_stack:
+                self.workers.cancel_group(screen, "turn")  # it would draw on what is taken down
+            if self.conversation is not None:
+                await self.conversation.close()
+        except Exception as error:  # noqa: BLE001  whatever cannot be closed, the app ends
+            self.broken_by = self.broken_by or error
+        finally:
+            self.exit()
+
+    def _leave_now(self) -> None:
+        """End also where the engine or the disk does not answer any more."""
         self.exit()
+        if not self.is_headless:
+            code = 128 + self.ended_by if self.ended_by else 1
+            last = threading.Timer(GIVE_UP, os._exit, [code])
+            last.daemon = True
+            last.start()
 
     def copy_to_clipboard(self, text: str) -> None:
         """Copy by the system's own tool, else through the terminal; say by what."""
         self._clipboard = text
         self._copy(text)
 
-    @work(group="copy", exclusive=True, exit_on_error=False)
+    @background(group="copy", exclusive=True)
     async def _copy(self, text: str) -> None:
         from tchat.tui.clipboard import copy
 
@@ -173,7 +204,7 @@ class TchatApp(App[None]):
         self._dressed = True
         self.stylesheet.set_variables(self.get_css_variables())
 
-    @work(group="themes", exit_on_error=False)
+    @background(group="themes")
     async def _load_themes(self, warnings: list[str]) -> None:
         files = await asyncio.to_thread(changed, self._paths.themes, {})
         problems = await self._take_themes()
@@ -189,7 +220,7 @@ class TchatApp(App[None]):
             self.register_theme(theme)
         return loaded.problems
 
-    @work(group="themes", exclusive=True, exit_on_error=False)
+    @background(group="themes", exclusive=True)
     async def _watch_themes(self) -> None:
         """Take a theme file of the user's as soon as it is saved."""
         files = await asyncio.to_thread(changed, self._paths.themes, self._theme_files)
@@ -218,7 +249,11 @@ class TchatApp(App[None]):
 
     def _end_by(self, number: int) -> None:
         self.ended_by = number
-        self.run_worker(self.action_quit(), exit_on_error=False)
+        self._quit()
+
+    @background(group="quit")
+    async def _quit(self) -> None:
+        await self.action_quit()
 
     def _handle_exception(self, error: Exception) -> None:
         """End without a traceback on the terminal; `run_screen` raises what broke it."""
@@ -259,7 +294,8 @@ def _ended(app: TchatApp) -> int:
     chat = app.conversation
     if app.broken_by is not None:
         if chat is not None:
-            asyncio.run(chat.close())
+            with suppress(Exception):  # what broke it first is what is told
+                asyncio.run(chat.close())
         raise app.broken_by
     if app.ended_by:
         raise Interrupted(app.ended_by)

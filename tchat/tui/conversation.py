@@ -103,11 +103,15 @@ class Conversation(StoredMessages):
         """Stop what is running, store what is only in memory, and free the model."""
         self._closed = True
         self.stop()
-        await self._engine.run(self._chat.close)
-        self._engine.close()
-        await self._try_to_store()
-        if self._ground is not self.lasting:
-            self._ground.close()
+        try:
+            await self._engine.run(self._chat.close)
+        finally:
+            self._engine.close()
+            try:
+                await self._try_to_store()
+            finally:
+                if self._ground is not self.lasting:
+                    self._ground.close()
 
     # The engine
 

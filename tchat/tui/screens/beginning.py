@@ -6,9 +6,8 @@ import asyncio
 import importlib
 from typing import TYPE_CHECKING
 
-from textual import work
-
 from tchat.errors import ModelNotFound, TchatError
+from tchat.tui.background import background
 from tchat.tui.screens.drafts import Drafts
 from tchat.tui.screens.turns import load
 from tchat.tui.widgets.prompt_draft import Draft
@@ -44,7 +43,7 @@ class Beginning(Drafts):
         self._history = InputHistory(self._paths.config)
         self._start_up(opened)
 
-    @work(group="begin", exit_on_error=False)
+    @background(group="begin")
     async def _start_up(self, opened: Opened) -> None:
         """What the first picture did not need: the messages, the session, the model."""
         await asyncio.to_thread(importlib.import_module, "tchat.tui.widgets.transcript.view")
@@ -116,7 +115,7 @@ class Beginning(Drafts):
             return
         self.prompt.remember(Draft(each.text, each.pastes, each.files) for each in typed)
 
-    @work(group="history", exit_on_error=False)
+    @background(group="history")
     async def remember(self, draft: Draft) -> None:
         """Let Up find a draft in later sessions, too."""
         from tchat.chat.input_history import Entry

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import on, work
+from textual import on
 from textual.actions import SkipAction
 from textual.app import ComposeResult
 from textual.binding import BindingType
@@ -20,6 +20,7 @@ from tchat.chat.file_names import file_names
 from tchat.errors import TchatError, UsageError
 from tchat.paths import Paths
 from tchat.settings import Settings
+from tchat.tui.background import background
 from tchat.tui.keys import KEYS, KeyAction, Scope, bindings, declared, show_key
 from tchat.tui.maker import maker
 from tchat.tui.screens.beginning import Beginning
@@ -137,7 +138,7 @@ class ChatScreen(Beginning):
         self.take_queued()
 
     @on(Prompt.EditorRequested)
-    @work(group="editor", exclusive=True, exit_on_error=False)
+    @background(group="editor", exclusive=True)
     async def _edit_draft(self, event: PromptArea.EditorRequested) -> None:
         """Open the draft in the user's editor; the screen gives way meanwhile."""
         from tchat.chat.editor import edit_text
@@ -215,12 +216,12 @@ class ChatScreen(Beginning):
         """Back to the shell that tchat was started from; `fg` returns."""
         self.app.action_suspend_process()
 
-    @work(group="dialog", exclusive=True, exit_on_error=False)
+    @background(group="dialog", exclusive=True)
     async def action_new_session(self) -> None:
         """Begin a new session."""
         await self.open_session(None)
 
-    @work(group="dialog", exclusive=True, exit_on_error=False)
+    @background(group="dialog", exclusive=True)
     async def action_private(self) -> None:
         """Switch private mode."""
         await self.toggle_private()
@@ -230,12 +231,12 @@ class ChatScreen(Beginning):
         if not self.retry_last():
             self.act(lambda chat: chat.regenerate())
 
-    @work(group="message", exit_on_error=False)
+    @background(group="message")
     async def action_copy_reply(self) -> None:
         """Copy the last reply."""
         await self.copy_last_reply()
 
-    @work(group="message", exit_on_error=False)
+    @background(group="message")
     async def action_reasoning(self) -> None:
         """Fold or unfold the reasoning of the last reply that has any."""
         branch = await self.conversation.branch()
@@ -243,7 +244,7 @@ class ChatScreen(Beginning):
         if last is not None and self.transcript.has(last.id):
             self.transcript.toggle_reasoning(last.id)
 
-    @work(group="message", exit_on_error=False)
+    @background(group="message")
     async def action_details(self) -> None:
         """Show or hide times, models and token counts."""
         shown = not self.conversation.settings.show_details

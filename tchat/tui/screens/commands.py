@@ -6,8 +6,6 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from textual import work
-
 from tchat import __version__
 from tchat.chat.attachments import expand_user
 from tchat.chat.commands import Call
@@ -15,6 +13,7 @@ from tchat.errors import TchatError, UsageError
 from tchat.sanitize import single_line
 from tchat.settings import find_key, keys, spell
 from tchat.settings.coerce import parse
+from tchat.tui.background import background
 from tchat.tui.screens.messages import Messages
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 class Commands(Messages):
     """The part of the chat screen that carries out what begins with a slash."""
 
-    @work(group="command", exit_on_error=False)
+    @background(group="command")
     async def carry_out(self, call: Call) -> None:
         """Do what was typed; a failure is told in the transcript."""
         run: Callable[[str], Awaitable[None]] = getattr(self, f"_slash_{call.command.name}")

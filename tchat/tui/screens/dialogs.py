@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from textual import work
-
 from tchat.chat.attachments import expand_user
 from tchat.chat.commands import Surface, commands_for
 from tchat.errors import TchatError, UsageError
 from tchat.paths import Paths
 from tchat.sanitize import single_line
 from tchat.settings import Settings
+from tchat.tui.background import background
 from tchat.tui.keys import KeyAction, Scope, with_keymap
 from tchat.tui.pulls import Pulls
 from tchat.tui.screens.preferences import Preferences
@@ -44,17 +43,17 @@ class Dialogs(Preferences):
 
     # Sessions
 
-    @work(group="dialog", exclusive=True, exit_on_error=False)
+    @background(group="dialog", exclusive=True)
     async def action_sessions(self) -> None:
         """Find a session."""
         await self._find_session(full_text=False)
 
-    @work(group="dialog", exclusive=True, exit_on_error=False)
+    @background(group="dialog", exclusive=True)
     async def action_search(self) -> None:
         """Search in all messages."""
         await self._find_session(full_text=True)
 
-    @work(group="dialog", exclusive=True, exit_on_error=False)
+    @background(group="dialog", exclusive=True)
     async def find_messages(self, words: str) -> None:
         """Search in all messages for ``words``."""
         await self._find_session(full_text=True, query=words)
@@ -122,7 +121,7 @@ class Dialogs(Preferences):
             session = self.conversation.session
             self._sidebar.show(await self.desk.sessions(), session.id if session else "")
 
-    @work(group="dialog", exclusive=True, exit_on_error=False)
+    @background(group="dialog", exclusive=True)
     async def on_sidebar_opened(self, event: Sidebar.Opened) -> None:
         """Open the session that was chosen at the side."""
         await self.open_session(await self.desk.find(event.session_id))
@@ -131,7 +130,7 @@ class Dialogs(Preferences):
         """Go back to the prompt."""
         self.prompt.focus()
 
-    @work(group="side", exclusive=True, exit_on_error=False)
+    @background(group="side", exclusive=True)
     async def action_sidebar(self) -> None:
         """Show or fold the sessions at the side."""
         sidebar = self._sidebar or await self._make_sidebar()
@@ -158,7 +157,7 @@ class Dialogs(Preferences):
         if sidebar.fit(self.size.width) and not before:
             self._fill_side()
 
-    @work(group="side", exclusive=True, exit_on_error=False)
+    @background(group="side", exclusive=True)
     async def _fill_side(self) -> None:
         await self.refresh_sessions()
 
@@ -178,7 +177,7 @@ class Dialogs(Preferences):
 
     # Branches and links
 
-    @work(group="dialog", exclusive=True, exit_on_error=False)
+    @background(group="dialog", exclusive=True)
     async def action_tree(self) -> None:
         """Show all branches of the session."""
         from tchat.tui.screens.tree import TreePicker
@@ -189,7 +188,7 @@ class Dialogs(Preferences):
         if chosen is not None:
             await self.show_message(int(chosen))
 
-    @work(group="dialog", exclusive=True, exit_on_error=False)
+    @background(group="dialog", exclusive=True)
     async def action_judge(self) -> None:
         """Show what the judge learnt, train it, play the game."""
         from tchat.tui.judge_desk import JudgeDesk
@@ -198,7 +197,7 @@ class Dialogs(Preferences):
         if not self.refuses():
             await self.app.push_screen_wait(JudgeScreen(JudgeDesk(self.conversation)))
 
-    @work(group="dialog", exclusive=True, exit_on_error=False)
+    @background(group="dialog", exclusive=True)
     async def ask_to_open(self, url: str) -> None:
         """Open a link after showing where it leads."""
         from tchat.tui.screens.confirm import Confirm
@@ -208,7 +207,7 @@ class Dialogs(Preferences):
 
     # Models
 
-    @work(group="dialog", exclusive=True, exit_on_error=False)
+    @background(group="dialog", exclusive=True)
     async def action_model(self) -> None:
         """Choose the model."""
         await self._choose_model()
@@ -229,7 +228,7 @@ class Dialogs(Preferences):
         if choice is not None:
             await self.change({"model": str(expand_user(choice)) if "/" in choice else choice})
 
-    @work(group="pull", exit_on_error=False)
+    @background(group="pull")
     async def pull_model(self, name: str) -> None:
         """Pull a model while the chat goes on; the status line tells how far it is."""
         shown = single_line(name)
@@ -283,7 +282,7 @@ class Dialogs(Preferences):
 
     # Templates, help
 
-    @work(group="dialog", exclusive=True, exit_on_error=False)
+    @background(group="dialog", exclusive=True)
     async def action_templates(self) -> None:
         """Insert a prompt template."""
         from tchat.chat.prompts import list_templates
@@ -323,7 +322,7 @@ class Dialogs(Preferences):
         else:
             self.notify("Its system prompt and sampling hold in a new session only.", markup=False)
 
-    @work(group="dialog", exclusive=True, exit_on_error=False)
+    @background(group="dialog", exclusive=True)
     async def action_help(self) -> None:
         """Show keys and commands; a command that is chosen goes into the prompt."""
         from tchat.tui.screens.help import HelpScreen
@@ -332,7 +331,7 @@ class Dialogs(Preferences):
         if chosen is not None:
             self._use_command(chosen)
 
-    @work(group="dialog", exclusive=True, exit_on_error=False)
+    @background(group="dialog", exclusive=True)
     async def action_command_palette(self) -> None:
         """Everything that can be done, by name."""
         from tchat.tui.screens.palette import Palette

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from textual import on, work
+from textual import on
 from textual.timer import Timer
 
 from tchat.chat.commands import Call, parse_input
 from tchat.errors import TchatError, UsageError
 from tchat.paths import Paths
 from tchat.settings import Settings
+from tchat.tui.background import background
 from tchat.tui.screens.commands import Commands
 from tchat.tui.screens.dialogs import SCREEN_COMMANDS
 from tchat.tui.screens.trials import TRIALS
@@ -46,7 +47,7 @@ class Drafts(Commands):
             self._count_timer.stop()
         self._count_timer = self.set_timer(COUNT_DELAY, self.count_draft)
 
-    @work(group="count", exclusive=True, exit_on_error=False)
+    @background(group="count", exclusive=True)
     async def count_draft(self) -> None:
         """Count the draft, exactly, beside whatever the engine does; then let it be read."""
         if not self.begun:

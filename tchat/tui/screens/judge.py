@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import work
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import VerticalScroll
 from textual.widgets import Input
 
-from tchat.errors import TchatError
 from tchat.paths import expanded
+from tchat.tui.background import background, explained
 from tchat.tui.judge_desk import JudgeDesk
 from tchat.tui.keys import Scope, bindings
 from tchat.tui.screens.course import Course
@@ -80,12 +79,12 @@ class JudgeScreen(Dialog[None]):
         self.query_one(Course).tell(ABOUT)
         self._read()
 
-    @work(group="judge-figures", exclusive=True)
+    @background(group="judge-figures", exclusive=True)
     async def _read(self) -> None:
         try:
             learnt = await self._desk.learnt()
-        except TchatError as error:
-            self._tell(str(error))
+        except Exception as error:  # noqa: BLE001  told in the place of the figures
+            self._tell(str(explained(self, error)))
             return
         self.set_heading(f"Judge of {learnt.model}")
         self.query_one("#learnt", Rows).set_rows(list(figures(learnt)))
@@ -115,7 +114,7 @@ class JudgeScreen(Dialog[None]):
             self._at_work = True
             self._do(do, before, after)
 
-    @work(group="judge", exit_on_error=False)
+    @background(group="judge")
     async def _do(self, do: Do, before: str, after: str) -> None:
         name, course = self.query_one(Input).value.strip(), self.query_one(Course)
         file = expanded(name) if name else None
@@ -129,8 +128,10 @@ class JudgeScreen(Dialog[None]):
                 self._tell(after)
         except InterruptedError:
             self._tell("Stopped; what was written is kept, and the next time goes on.")
-        except (TchatError, OSError) as error:
+        except OSError as error:
             self._tell(str(error))
+        except Exception as error:  # noqa: BLE001  else it would be loading for ever
+            self._tell(str(explained(self, error)))
         finally:
             beat.stop()
             self._at_work = False

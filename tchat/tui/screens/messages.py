@@ -6,12 +6,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from textual import work
-
 from tchat.errors import TchatError, UsageError
 from tchat.paths import Paths
 from tchat.sanitize import printable
 from tchat.settings import Settings
+from tchat.tui.background import background
 from tchat.tui.screens.dialogs import Dialogs
 from tchat.tui.widgets.prompt_draft import Draft
 
@@ -47,7 +46,7 @@ class Messages(Dialogs):
         self._purpose: Purpose | None = None
         self._deleted: list[Deleted] = []
 
-    @work(group="message", exit_on_error=False)
+    @background(group="message")
     async def on_transcript_action_requested(self, event: Transcript.ActionRequested) -> None:
         """Do what is asked for with a message."""
         if event.action == "retry":
@@ -211,7 +210,7 @@ class Messages(Dialogs):
             raise UsageError("this session has no message yet", "send a prompt first")
         await self.delete(last.id)
 
-    @work(group="message", exit_on_error=False)
+    @background(group="message")
     async def action_undo_delete(self) -> None:
         """Bring back what was deleted last."""
         await self.undo_delete()

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Protocol, TypeVar
 
-from textual import on, work
+from textual import on
 from textual.binding import BindingType
 
-from tchat.errors import TchatError
 from tchat.models.hub_name import parse_hub_name
 from tchat.models.removal import Removal
 from tchat.models.words import size_text
 from tchat.sanitize import single_line
+from tchat.tui.background import background, report
 from tchat.tui.keys import Scope, bindings
 from tchat.tui.screens.confirm import Confirm
 from tchat.tui.screens.frame import CLOSE, Hint
@@ -193,12 +193,12 @@ class ModelPicker(Picker):
         rows, offers = map(_item, self._rows), map(_item, self._offers)
         self.list.set_items([*first, *rows, *extra, *offers])
 
-    @work(group="offers", exclusive=True)
+    @background(group="offers", exclusive=True)
     async def _offer(self, files: Files) -> None:
         self._offers = await self._answer(files.offers()) or ()
         self._show(self.list.query_text.strip())
 
-    @work(group="offers", exclusive=True)
+    @background(group="offers", exclusive=True)
     async def _search(self, words: str, files: Files) -> None:
         self.set_heading("Models", "asking the hub …")
         found = await self._answer(files.search(words))
@@ -208,7 +208,7 @@ class ModelPicker(Picker):
             self.list.set_query("")
             self._show("")
 
-    @work(group="pull", exclusive=True, exit_on_error=False)
+    @background(group="pull", exclusive=True)
     async def _pull(self, name: str, files: Files) -> None:
         """Pull a model, after telling how much comes; where that is not known the hub is asked."""
         row = next((row for row in self._offers if row.choice == name), None)
@@ -226,7 +226,7 @@ class ModelPicker(Picker):
             files.pull(name)
             self.finish(None)
 
-    @work(group="files", exclusive=True)
+    @background(group="files", exclusive=True)
     async def _reload(self, files: Files) -> None:
         rows = await self._answer(files.rows(self._everything))
         if rows is not None:
@@ -234,13 +234,13 @@ class ModelPicker(Picker):
             self._show(self.list.query_text.strip())
             self.set_heading("Models", "all programs'" if self._everything else "")
 
-    @work(group="details", exclusive=True)
+    @background(group="details", exclusive=True)
     async def _details(self, row: ModelRow, files: Files) -> None:
         lines = await self._answer(files.details(row.choice))
         if lines is not None:
             self.app.push_screen(ModelDetails(row.name or row.choice, lines))
 
-    @work(group="files")
+    @background(group="files")
     async def _make_default(self, row: ModelRow, files: Files) -> None:
         async def done() -> bool:
             await files.make_default(row.choice)
@@ -249,7 +249,7 @@ class ModelPicker(Picker):
         if await self._answer(done()):
             self.notify(f"New chats begin with {single_line(row.choice)}.", markup=False)
 
-    @work(group="files")
+    @background(group="files")
     async def _remove(self, row: ModelRow, files: Files) -> None:
         plan = await self._answer(files.plan_removal(row.choice))
         if plan is None:
@@ -269,8 +269,8 @@ class ModelPicker(Picker):
         """What the files say; None, and a toast, when they cannot."""
         try:
             return await asked
-        except TchatError as error:
-            self.notify(single_line(str(error)), severity="error", markup=False)
+        except Exception as error:  # noqa: BLE001  whatever it is, the list stays usable
+            report(self, error)
             return None
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-from textual import work
-
 from tchat.errors import TchatError, UsageError
 from tchat.sanitize import single_line
 from tchat.settings import Key, Settings, Value, find_key, keys, load, spell
+from tchat.tui.background import background
 from tchat.tui.screens.trials import Trials
 from tchat.tui.screens.turns import load as load_model
 
@@ -60,7 +59,7 @@ class Preferences(Trials):
         self.transcript.show_details(settings.show_details)
         self.transcript.show_scores(settings.show_scores)
 
-    @work(group="dialog", exclusive=True, exit_on_error=False)
+    @background(group="dialog", exclusive=True)
     async def action_settings(self) -> None:
         """Show and change the settings."""
         from tchat.tui.screens.settings import CHANGED, SettingsScreen
@@ -86,7 +85,7 @@ class Preferences(Trials):
         await asyncio.to_thread(set_value, file, key, spell(value))
         self.conversation.keep({key.name: value})
 
-    @work(group="dialog", exclusive=True, exit_on_error=False)
+    @background(group="dialog", exclusive=True)
     async def action_theme(self) -> None:
         """Choose the colours."""
         from tchat.tui.screens.themes import ThemePicker

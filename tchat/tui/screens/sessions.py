@@ -6,14 +6,14 @@ from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 from typing import ClassVar, NamedTuple, Protocol, TypeVar
 
-from textual import on, work
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.timer import Timer
 
-from tchat.errors import TchatError
 from tchat.sanitize import single_line
 from tchat.sessions.records import Hit, Session
+from tchat.tui.background import background, report
 from tchat.tui.keys import Scope, bindings
 from tchat.tui.screens.frame import CLOSE, Dialog, Hint
 from tchat.tui.screens.search import hit_items
@@ -193,7 +193,7 @@ class SessionsScreen(Dialog[SessionChoice]):
             placeholder="Type to filter the titles",
         )
 
-    @work(group="search", exclusive=True)
+    @background(group="search", exclusive=True)
     async def _search(self) -> None:
         query = self.list.query_text.strip()
         hits = await self._answer(self._desk.search(query)) if query else ()
@@ -204,14 +204,14 @@ class SessionsScreen(Dialog[SessionChoice]):
         self.list.set_items(hit_items(hits, self._now), empty=empty)
         self.set_heading("Search in all messages", f"{len(hits):,}" if query else "")
 
-    @work(group="desk")
+    @background(group="desk")
     async def _rename(self, session_id: str, title: str) -> None:
         if await self._done(self._desk.rename(session_id, title)):
             at = self._place(session_id)
             self._sessions[at] = replace(self._sessions[at], title=title)
             self._show_sessions()
 
-    @work(group="desk")
+    @background(group="desk")
     async def _delete(self, session_id: str) -> None:
         if not await self._done(self._desk.delete(session_id)):
             return
@@ -222,14 +222,14 @@ class SessionsScreen(Dialog[SessionChoice]):
         self._show_sessions(follower)
         self.set_heading("Sessions", f"deleted “{single_line(session.title, 30)}”")
 
-    @work(group="desk")
+    @background(group="desk")
     async def _restore(self, at: int, session: Session) -> None:
         if await self._done(self._desk.restore(session.id)):
             self._sessions.insert(at, session)
             self._show_sessions(session.id)
             self.set_heading("Sessions", f"{len(self._sessions):,}")
 
-    @work(group="desk")
+    @background(group="desk")
     async def _export(self, session_id: str) -> None:
         place = await self._answer(self._desk.export(session_id))
         if place is not None:
@@ -242,8 +242,8 @@ class SessionsScreen(Dialog[SessionChoice]):
         """What the desk says; None, and a toast, when it cannot."""
         try:
             return await asked
-        except TchatError as error:
-            self.notify(single_line(str(error)), severity="error", markup=False)
+        except Exception as error:  # noqa: BLE001  whatever it is, the list stays usable
+            report(self, error)
             return None
 
     async def _done(self, asked: Awaitable[object]) -> bool:

@@ -7,14 +7,15 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import ClassVar, TypeAlias
 
-from textual import on, work
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 
-from tchat.errors import TchatError, UsageError
+from tchat.errors import UsageError
 from tchat.sanitize import printable_json, single_line
 from tchat.settings import Key, Settings, Value, keys, spell
 from tchat.settings.coerce import parse
+from tchat.tui.background import background
 from tchat.tui.keys import Scope, bindings
 from tchat.tui.screens.frame import CLOSE, Dialog, Hint
 from tchat.tui.widgets.fuzzy_item import Item
@@ -106,13 +107,9 @@ class SettingsScreen(Dialog[None]):
         if value != self._values[key.name]:
             self._apply(key, value, save=False)
 
-    @work(group="settings")
+    @background(group="settings")
     async def _apply(self, key: Key, value: Value, *, save: bool) -> None:
-        try:
-            await self._change(key, value, save)
-        except TchatError as error:
-            self.notify(single_line(str(error)), severity="error", markup=False)
-            return
+        await self._change(key, value, save)
         self._values[key.name] = value
         self._origins[key.name] = SAVED if save else CHANGED
         self.list.set_items(self._items())

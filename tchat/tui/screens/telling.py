@@ -7,13 +7,10 @@ from collections.abc import Callable
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
-from textual import work
-from textual.worker import Worker, WorkerState
-
 from tchat.errors import StorageError, TchatError
 from tchat.paths import Paths
 from tchat.settings import Settings
-from tchat.tui.crashes import unexpected
+from tchat.tui.background import background
 from tchat.tui.progress import Progress
 from tchat.tui.screens.prompt_painting import PromptPainting
 from tchat.tui.widgets.greeting import Greeting
@@ -146,14 +143,11 @@ class Telling(PromptPainting):
         """Draw the status line."""
         self.query_one(StatusLine).show(self.status())
 
-    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
-        """Tell what broke in the background: it never ends the program."""
-        error = event.worker.error
-        if event.state is not WorkerState.ERROR or error is None:
-            return
-        if not isinstance(error, TchatError):
-            error = unexpected(error, self._paths.log_file)
-        self.tell_error(error)
+    def tell_failure(self, error: TchatError) -> bool:
+        """Show a failure of a worker among the messages; False before there are any."""
+        if self.begun:
+            self.tell_error(error)
+        return self.begun
 
     # Trying again
 
@@ -185,7 +179,7 @@ class Telling(PromptPainting):
         )
         self._shelter = self.tell_error(told, self._store_again)
 
-    @work(group="storage", exit_on_error=False)
+    @background(group="storage")
     async def _store_again(self) -> None:
         await self._try_to_store()
         await self.look_at_disk()

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from textual import work
-
 from tchat.chat.commands import Call
 from tchat.errors import TchatError, UsageError
 from tchat.paths import Paths
 from tchat.sanitize import printable
 from tchat.settings import Settings
+from tchat.tui.background import background
 from tchat.tui.screens.turns import Turns
 from tchat.tui.widgets.prompt_draft import Draft
 
@@ -139,7 +138,7 @@ class Trials(Turns):
 
     # Choosing
 
-    @work(group="message", exit_on_error=False)
+    @background(group="message")
     async def on_candidates_taken(self, event: Candidates.Taken) -> None:
         """Go on with a reply; the others stop, if they are still being written."""
         trial = self._trial

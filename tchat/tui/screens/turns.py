@@ -7,12 +7,12 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from textual import work
 from textual.timer import Timer
 
 from tchat.errors import TchatError
 from tchat.paths import Paths
 from tchat.settings import Settings
+from tchat.tui.background import background
 from tchat.tui.crashes import unexpected
 from tchat.tui.screens.replies import Replies
 from tchat.tui.widgets.prompt_draft import Draft
@@ -61,7 +61,7 @@ class Turns(Replies):
             return
         self._submit_read(draft, how, shown)
 
-    @work(group="turn", exit_on_error=False)
+    @background(group="turn")
     async def _submit_read(self, draft: Draft, how: Callable[[str], Act], shown: bool) -> None:
         try:
             text = await asyncio.to_thread(full_prompt, draft)
@@ -86,7 +86,7 @@ class Turns(Replies):
         self._free.clear()
         return True
 
-    @work(group="turn", exit_on_error=False)
+    @background(group="turn")
     async def _run(self, act: Act) -> None:
         await self._turn(act)
 
@@ -178,7 +178,7 @@ class Turns(Replies):
             self._rest.stop()
         self._rest = self.set_timer(REST, self._save)
 
-    @work(group="save")
+    @background(group="save")
     async def _save(self) -> None:
         if not self.busy:
             await self.conversation.save()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from textual.content import Content
@@ -11,6 +11,7 @@ from textual.message import Message
 from textual.widget import Widget
 
 from tchat.sanitize import single_line
+from tchat.tui.background import background
 from tchat.tui.widgets.completion_match import Match
 
 ROWS = 8
@@ -68,6 +69,11 @@ class Completion(Widget, can_focus=False):
     def matches(self) -> Sequence[Match]:
         """What it shows."""
         return self._matches
+
+    @background(group="file-names", exclusive=True)
+    async def fetch(self, names: Callable[[], Awaitable[None]]) -> None:
+        """Wait for the names of files, instead of those that were asked for before."""
+        await names()
 
     def show(self, matches: Sequence[Match], column: int, sign: str = "") -> None:
         """Show ``matches``, the first one chosen; none close it.

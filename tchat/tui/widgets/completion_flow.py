@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from tchat.tui.widgets.completion import Completion
@@ -105,9 +106,7 @@ class Completer:
         elif self.file_names is not None:
             self._place, self._files = place, ()
             self.popup.close()
-            self.popup.run_worker(
-                self._fetch(self.file_names, word.text, place), exclusive=True, group="file-names"
-            )
+            self.popup.fetch(partial(self._fetch, self.file_names, word.text, place))
 
     async def _fetch(self, file_names: FileNames, text: str, place: str) -> None:
         """List a folder beside the screen, and show it if the word is still inside it."""

@@ -1,0 +1,87 @@
+"""Work beside the event loop's messages: every worker of the screen is made here.
+
+What fails in one is told on the screen and logged; none of it can end the program.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, TypeVar, runtime_checkable
+
+from textual import work
+from textual.dom import DOMNode, NoScreen
+
+from tchat.errors import TchatError
+from tchat.sanitize import single_line
+from tchat.tui.crashes import unexpected
+
+if TYPE_CHECKING:
+    from textual.worker import Worker
+
+P = ParamSpec("P")
+Node = TypeVar("Node", bound=DOMNode)
+
+
+@runtime_checkable
+class TellsErrors(Protocol):
+    """A screen that has a place of its own for failures."""
+
+    def tell_failure(self, error: TchatError) -> bool:
+        """Show a failure; False when that is not possible now."""
+
+
+def background(
+    *, group: str, exclusive: bool = False
+) -> Callable[
+    [Callable[Concatenate[Node, P], Awaitable[None]]],
+    Callable[Concatenate[Node, P], Worker[None]],
+]:
+    """Run a method of a widget, a screen or the app as a worker that cannot end the program.
+
+    Args:
+        group: Of workers, to be waited for or cancelled together.
+        exclusive: Whether it takes the place of what runs in its group.
+    """
+
+    def decorate(
+        method: Callable[Concatenate[Node, P], Awaitable[None]],
+    ) -> Callable[Concatenate[Node, P], Worker[None]]:
+        @functools.wraps(method)
+        async def guarded(node: Node, /, *args: P.args, **named: P.kwargs) -> None:
+            try:
+                await method(node, *args, **named)
+            except Exception as error:  # noqa: BLE001  whatever it is, the program goes on
+                report(node, error)
+
+        worker: Callable[Concatenate[Node, P], Worker[None]] = work(
+            group=group, exclusive=exclusive, exit_on_error=False
+        )(guarded)
+        return worker
+
+    return decorate
+
+
+def report(node: DOMNode, error: Exception) -> None:
+    """Tell a failure where ``node`` is, once it is logged if nobody foresaw it.
+
+    The chat has a place for it; a toast says it too where a dialog hides that place.
+    """
+    told = explained(node, error)
+    with suppress(NoScreen):
+        if not node.is_running:  # it was closed meanwhile
+            return
+        screen = node.screen
+        if isinstance(screen, TellsErrors) and screen.tell_failure(told) and screen.is_current:
+            return
+        node.app.notify(single_line(str(told)), severity="error", markup=False)
+
+
+def explained(node: DOMNode, error: Exception) -> TchatError:
+    """What to say about ``error``; it is logged when nobody foresaw it."""
+    if isinstance(error, TchatError):
+        return error
+    log: Path | None = getattr(node.app, "log_file", None)
+    return unexpected(error, log)
