@@ -71,6 +71,21 @@ def known_good(facts: ModelFacts, store: ModelStore) -> bool:
     return not facts.refusal and verdict is not None and verdict.ok
 
 
+def check_options(settings: Settings, paths: Paths) -> None:
+    """Do nothing when the model of ``settings`` is there and nothing in them speaks against it.
+
+    Raises:
+        ModelError: The model or its draft model is missing or cannot chat, or an adapter is none.
+        UsageError: Settings exclude each other.
+    """
+    with ModelStore(paths) as store:
+        facts = store.facts(resolve(settings.model, paths))
+        if facts.refusal:
+            raise ModelInvalid(f"{label(facts.path)}: {facts.refusal}")
+        settings = settings_for(settings, paths, facts.path)
+        options_of(settings, facts, draft_of(settings, paths, store))
+
+
 def draft_of(settings: Settings, paths: Paths, store: ModelStore) -> ModelFacts | None:
     """The file of the draft model; None when none is wanted.
 

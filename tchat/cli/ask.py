@@ -25,6 +25,7 @@ def ask(request: AskRequest, console: Console) -> int:
         TchatError: It cannot be carried out.
     """
     refuse_contradictions(request)
+    console = replace(console, quiet=request.quiet)
     if request.plain or (not request.brings_text and console.stdin_is_terminal):
         return _chat(request, console)
     from tchat.engine.cancel import Cancel
@@ -94,7 +95,7 @@ def formed(
         grammar = converted.text
         if converted.unchecked:
             words = ", ".join(converted.unchecked)
-            console.say(f"warning: checked only after the reply: {words}")
+            console.notice(f"checked only after the reply: {words}")
     elif request.grammar:
         from tchat.engine.grammar import require_grammar
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from tchat.cli.ask import ask
-from tchat.cli.options import PromptCommand, filled, template_values, typed_settings
+from tchat.cli.options import QUIET, PromptCommand, filled, template_values, typed_settings
 from tchat.cli.prompts import complete_name
 from tchat.cli.request import AskRequest
 
@@ -81,6 +81,7 @@ def command(
     stream: bool = typer.Option(True, "--stream/--no-stream", help="Print while it is written"),
     raw: bool = typer.Option(False, "--raw", help="Change nothing in a pipe, byte for byte"),
     plain: bool = typer.Option(False, "--plain", help="Chat on plain lines, without a screen"),
+    quiet: bool = QUIET,
 ) -> int:
     """Make a request of the flags and carry it out."""
     request = AskRequest(
@@ -105,5 +106,6 @@ def command(
         stream=stream,
         raw=raw,
         plain=plain,
+        quiet=quiet,
     )
     return ask(request, ctx.obj)

@@ -12,8 +12,8 @@ from typing import Any, Protocol, Self
 from tchat.cli.columns import Columns
 from tchat.cli.console import Console
 from tchat.cli.outlet import Outlet
-from tchat.cli.render import NO_CODE, Output, choose_writer
-from tchat.cli.status import Progress, StatusLine
+from tchat.cli.render import CUT_OFF, NO_CODE, Output, choose_writer
+from tchat.cli.status import Progress, StatusLine, tell_notice
 from tchat.cli.writers import Reply, Writer
 from tchat.engine.events import (
     Candidate,
@@ -69,6 +69,9 @@ class CandidateRenderer:
             last.callback(self._status.erase)
             if self._output.json and self.finished:
                 self._print_json()
+        cut_off = sum(reply.reason is Reason.LENGTH for reply in self.finished.values())
+        if cut_off:
+            self._console.notice(f"{cut_off} of {len(self.finished)} replies were {CUT_OFF}")
         if self._output.usage and self.finished:
             self._console.say(usage_line(self.finished))
 
@@ -89,7 +92,7 @@ class CandidateRenderer:
             self.stored[event.index] = inner.reply
         elif isinstance(event, Notice):
             self._notices.append(event)
-            self._say(event.text, always=event.kind == "storage")
+            tell_notice(self._console, self._status, event)
         elif isinstance(event, Loading):
             self._facts.setdefault("model", event.model)
         waiting = isinstance(event, Loading | Restored | Reading) or self._form is None
@@ -113,13 +116,11 @@ class CandidateRenderer:
         return _Below(self._outlet, self._writer)
 
     def _writer(self) -> Writer:
-        tell = lambda: self._say(NO_CODE, always=True)  # noqa: E731
-        return choose_writer(self._output, self._console, self._outlet, tell)
+        return choose_writer(self._output, self._console, self._outlet, self._tell_no_code)
 
-    def _say(self, text: str, *, always: bool) -> None:
-        if always or self._console.stderr_is_terminal:
-            self._status.erase()
-            self._console.say(text)
+    def _tell_no_code(self) -> None:
+        self._status.erase()
+        self._console.notice(NO_CODE)
 
     def _print_json(self) -> None:
         value = {

@@ -27,7 +27,8 @@ class Console:
     """Streams, environment and folders of one call; a test makes its own.
 
     ``stdin`` is bytes, because what a pipe brings is decoded by `tchat.sanitize`; `None` when
-    there is none. ``open_chat`` stands in for `Chat.open`.
+    there is none. ``open_chat`` stands in for `Chat.open`. ``quiet`` silences notices,
+    not failures.
     """
 
     stdin: BinaryIO | None
@@ -35,6 +36,7 @@ class Console:
     stderr: TextIO
     environ: Mapping[str, str]
     open_chat: OpenChat | None = None
+    quiet: bool = False
 
     @property
     def paths(self) -> Paths:
@@ -61,11 +63,19 @@ class Console:
         self.stdout.write(text + "\n")
 
     def say(self, text: str) -> None:
-        """Write one line to standard error: a warning or a failure, for whoever reads it."""
+        """Write one line to standard error: a failure, or what was asked for."""
         # A message that cannot be shown must not hide the exit code.
         with contextlib.suppress(OSError, ValueError):
             self.stderr.write(f"tchat: {single_line(text, LONGEST_LINE)}\n")
             self.stderr.flush()
+
+    def notice(self, text: str) -> None:
+        """Write one line to standard error on what changes the result, unless ``quiet``.
+
+        A script is told too: what it counts on may not be so.
+        """
+        if not self.quiet:
+            self.say(text)
 
     def flush(self) -> None:
         """Hand all output to the system now, where a failure can still be told."""

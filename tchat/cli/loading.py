@@ -7,8 +7,9 @@ from contextlib import closing
 from typing import TYPE_CHECKING, TypeVar
 
 from tchat.cli.console import Console
-from tchat.cli.status import StatusLine
+from tchat.cli.status import StatusLine, tell_notice
 from tchat.engine.cancel import Cancel
+from tchat.engine.events import Notice
 from tchat.engine.runner import run_on_engine_thread
 from tchat.settings import Settings
 
@@ -30,7 +31,9 @@ def with_model(
     """
 
     def loaded(model: ChatModel, status: StatusLine) -> T:
-        for _ in model.engine.load():
+        for event in model.engine.load():
+            if isinstance(event, Notice):
+                tell_notice(console, status, event)
             status.show(f"loading {model.facts.name}")
         return work(model, status)
 

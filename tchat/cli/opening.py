@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tchat.chat.chat import Chat
+    from tchat.chat.model import ChatModel
     from tchat.chat.preload import Preloaded
     from tchat.chat.prompts import PromptTemplate
     from tchat.engine.cancel import Cancel
@@ -37,12 +38,34 @@ def settings_of(
     values = {**(template.sampling if template else {}), **request.settings}
     settings, warnings, _ = load(console.paths, console.environ, values)
     for warning in warnings:
-        console.say(f"warning: {warning}")
+        console.notice(f"warning: {warning}")
+    return checked(settings)
+
+
+def checked(settings: Settings) -> Settings:
+    """``settings`` with texts and paths as they are kept.
+
+    Raises:
+        UsageError: The grammar is none.
+    """
     if settings.sampling.grammar:
         from tchat.engine.grammar import require_grammar
 
         require_grammar(settings.sampling.grammar)
     return replace(settings, model=_from_anywhere(settings.model), system=typed([settings.system]))
+
+
+def require_loadable(settings: Settings, console: Console) -> None:
+    """Do nothing when the model of ``settings`` is there and can be loaded as they say.
+
+    Raises:
+        ModelError: It is not there, cannot chat, or an adapter is none.
+        UsageError: The settings exclude each other.
+    """
+    if console.open_chat is None:
+        from tchat.chat.preload import check_options
+
+        check_options(settings, console.paths)
 
 
 def drop(begun: Preloaded | None, cancel: Cancel) -> None:
@@ -120,14 +143,19 @@ def open_chat(
     cancel: Cancel,
     *,
     begun: Preloaded | None = None,
+    model: ChatModel | None = None,
 ) -> Chat:
-    """Join session and model: the real thing, or what a test put in its place."""
+    """Join session and model: the real thing, or what a test put in its place.
+
+    The model is a given one, or one that was ``begun`` to load, or is loaded when it is needed.
+    """
     if console.open_chat is not None:
         return console.open_chat(settings, console.paths, store, session=session, cancel=cancel)
     from tchat.chat.chat import Chat
     from tchat.chat.model import preloaded_model
 
-    model = preloaded_model(begun, settings, console.paths, cancel) if begun else None
+    if model is None and begun is not None:
+        model = preloaded_model(begun, settings, console.paths, cancel)
     return Chat(settings, console.paths, store, session=session, cancel=cancel, model=model)
 
 

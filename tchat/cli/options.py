@@ -106,6 +106,11 @@ def filled(param: typer.CallbackParam, value: str | None) -> str:
     return value or ""
 
 
+QUIET = typer.Option(
+    False, "-q", "--quiet", help="No notices of what changes the result; failures are told"
+)
+
+
 def _any_setting() -> click.Option:
     return _pair(
         ["any_setting", "-o", "--option"],

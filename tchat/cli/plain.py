@@ -1,23 +1,26 @@
 """A chat on plain lines: for ``--plain``, ``TERM=dumb``, screen readers and scripts.
 
-Each line is a prompt; a line that begins with ``/`` is a command, see `tchat.cli.slash`. Three
-quotes begin and end a prompt of several lines.
+Each line is a prompt; a line that begins with ``/`` is a command, see `tchat.chat.commands`. Three
+quotes begin and end a prompt of several lines, which is never a command.
 """
 
 from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from tchat.chat.commands import parse_input
 from tchat.cli.console import Console
-from tchat.cli.line_input import ended_by_signals, history
+from tchat.cli.line_input import ended_by_signals, history, typed_line
 from tchat.cli.opening import (
     begin_loading,
+    checked,
     find_session,
     open_chat,
     open_store,
+    require_loadable,
     resumed,
     settings_of,
 )
@@ -28,7 +31,7 @@ from tchat.engine.events import Event
 from tchat.engine.runner import run_on_engine_thread
 from tchat.errors import Abandoned, Interrupted, TchatError, UsageError
 from tchat.sanitize import decode_input, single_line
-from tchat.settings import Settings, Value
+from tchat.settings import Settings, Value, keys, needs_loading
 
 if TYPE_CHECKING:
     from tchat.chat.chat import Chat
@@ -91,14 +94,21 @@ class LineChat:
         return self._chat
 
     def join(self, session: Session | None, settings: Settings | None = None) -> None:
-        """Go on in ``session``, or in a new one, with ``settings`` when they changed."""
+        """Go on in ``session``, or in a new one, with ``settings`` when they changed.
+
+        The model stays loaded unless the settings want it otherwise.
+        """
+        settings = settings or self.settings
+        model = None
+        if self._chat is not None and not needs_loading(self.settings, settings):
+            model = self._chat.release()
         self.close()
-        self.settings = settings or self.settings
+        self.settings = settings
         self.cancel.clear()
         # The model loads while the first message is typed.
-        begun = begin_loading(self.settings, self.console, self.cancel)
+        begun = None if model else begin_loading(settings, self.console, self.cancel)
         self._chat = open_chat(
-            self.settings, self.console, self.store, session, self.cancel, begun=begun
+            settings, self.console, self.store, session, self.cancel, begun=begun, model=model
         )
         if session is not None:
             self._tell_unfinished(session)
@@ -110,26 +120,32 @@ class LineChat:
             self._chat = None
 
     def change(self, values: dict[str, Value]) -> None:
-        """Change settings by name; the model is opened anew when it must be.
+        """Change settings by name; the model is loaded anew when it must be.
 
         Raises:
-            UsageError: They do not fit the others.
+            UsageError: They do not fit the others; nothing is changed.
+            ModelError: There is no such model, or it is none; nothing is changed.
         """
-        self.request = replace(self.request, settings={**self.request.settings, **values})
-        settings = settings_of(self.request, self.console)
-        now = self.settings
-        loads = replace(settings, sampling=now.sampling, think=now.think, fixed=now.fixed)
-        if loads == self.settings:
-            self.settings = self.chat.settings = settings
+        settings = self.settings
+        for name, value in values.items():
+            settings = keys()[name].put(settings, value)
+        settings = checked(settings)
+        session = self.chat.session
+        if needs_loading(self.settings, settings):
+            require_loadable(settings, self.console)
+            self.join(session, settings)
         else:
-            self.join(self.chat.session, settings)
+            self.settings = self.chat.settings = settings
+        if "system" in values and session is not None:
+            self.chat.session = self.store.update(session.id, system=settings.system)
 
     def run(self) -> int:
         """Read and carry out lines until the input ends."""
         try:
             if self.console.stdin_is_terminal:
                 self.tell(GREETING)
-            with ended_by_signals(), history(self.console):
+            private = self.store.path is None
+            with ended_by_signals(), history(self.console, private=private):
                 while not self.ended:
                     self._step()
         finally:
@@ -214,9 +230,11 @@ class LineChat:
     def _step(self) -> None:
         """Read one line and carry it out; a failure is told, and the chat goes on."""
         try:
-            line = self._read()
+            line = self._line(PROMPT)
             if line is None:
                 self.ended = True
+            elif line.lstrip().startswith(QUOTES):
+                self._send(self._quoted(line))
             else:
                 self._carry_out(line)
         except Interrupted:
@@ -227,21 +245,22 @@ class LineChat:
             self.tell()
 
     def _carry_out(self, line: str) -> None:
-        from tchat.cli.slash import run_command
+        from tchat.cli.slash import COMMANDS, run_command
 
-        if line.startswith("/") and not line.startswith("//"):
-            run_command(self, line)
-        elif line.strip():
-            text = line[1:] if line.startswith("//") else line
+        entered = parse_input(line, COMMANDS)
+        if isinstance(entered, str):
+            self._send(entered)
+        else:
+            run_command(self, entered)
+
+    def _send(self, text: str) -> None:
+        if text.strip():
             prompt = "\n\n".join([*self.attached, text])
             self.attached.clear()
             self.reply(lambda chat: chat.send(prompt))
 
-    def _read(self) -> str | None:
-        """The next prompt or command; `None` at the end of the input."""
-        line = self._line(PROMPT)
-        if line is None or not line.lstrip().startswith(QUOTES):
-            return line
+    def _quoted(self, line: str) -> str:
+        """The message of several lines that ``line`` begins."""
         lines = [line.lstrip().removeprefix(QUOTES)]
         while not lines[-1].rstrip().endswith(QUOTES):
             following = self._line(MORE)
@@ -258,7 +277,7 @@ class LineChat:
             return decode_input(data, "the line").rstrip("\r\n") if data else None
         for hint in ("Press Ctrl-C again, or Ctrl-D, to end the chat.", ""):
             try:
-                return input(prompt)
+                return typed_line(self.console, prompt)
             except EOFError:
                 self.tell()
                 return None

@@ -1,7 +1,7 @@
 """Events of a reply to standard output and standard error.
 
 Standard output carries the answer and nothing else. Status, notices and statistics go to standard
-error, and only to a terminal; the usage line, which was asked for, goes there always.
+error: progress only to a terminal, what changes the result always.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from tchat.cli.console import Console
 from tchat.cli.outlet import Outlet
-from tchat.cli.status import Clock, Progress, StatusLine, understands_escapes
+from tchat.cli.status import Clock, Progress, StatusLine, tell_notice, understands_escapes
 from tchat.cli.writers import JsonWriter, PlainWriter, Reply, WholeWriter, Writer
 from tchat.engine.events import (
     Chosen,
@@ -31,6 +31,7 @@ from tchat.engine.events import (
 from tchat.markdown import first_code_block
 
 NO_CODE = "the reply has no code block; all of it is printed"
+CUT_OFF = "cut off: --max-tokens or the context is reached"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +98,7 @@ class Renderer:
                     self._writer.reasoning(text)
             case Notice():
                 self._reply.notices.append(event)
-                self._say(event.text, always=event.kind == "storage")
+                tell_notice(self._console, self._status, event)
             case Chosen(probabilities):
                 self._reply.chosen = event
                 self._writer.text(probabilities[0][0])
@@ -118,7 +119,7 @@ class Renderer:
             self._status.erase()
         if finished := self._reply.finished:
             if finished.reason is Reason.LENGTH:
-                self._say("the reply was cut off: --max-tokens or the context is reached")
+                self._console.notice(f"the reply was {CUT_OFF}")
             if self._output.usage:
                 self._console.say(usage_line(finished))
 
@@ -131,14 +132,9 @@ class Renderer:
         if (waiting or unseen or hidden) and self._status.due:
             self._status.show(self._progress.words(self._writer.preview))
 
-    def _say(self, text: str, *, always: bool = False) -> None:
-        """Tell a person; ``always`` tells a script too: what it counts on is not so."""
-        if always or self._console.stderr_is_terminal:
-            self._status.erase()
-            self._console.say(text)
-
     def _tell_no_code(self) -> None:
-        self._say(NO_CODE, always=True)
+        self._status.erase()
+        self._console.notice(NO_CODE)
 
 
 def choose_writer(

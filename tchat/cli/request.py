@@ -39,6 +39,7 @@ class AskRequest:
     best_of: int = 0
     raw: bool = False
     plain: bool = False
+    quiet: bool = False
 
     @property
     def resumes(self) -> bool:

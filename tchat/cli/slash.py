@@ -1,55 +1,36 @@
-"""The commands inside a chat on plain lines: ``/help`` and its like."""
+"""What the commands of `tchat.chat.commands` do in a chat on plain lines."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from tchat import __version__
+from tchat.chat.commands import Surface, commands_for
 from tchat.errors import UsageError
 from tchat.paths import expanded
 from tchat.sanitize import printable, single_line
 from tchat.settings import find_key, keys
 from tchat.settings.coerce import parse
-from tchat.settings.nearest import did_you_mean
 
 if TYPE_CHECKING:
+    from tchat.chat.commands import Call
     from tchat.cli.plain import LineChat
     from tchat.sessions.records import Message, Session
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
-    """One command: its names, what it takes, its help, and what it does with the argument."""
-
-    names: tuple[str, ...]
-    takes: str
-    help: str
-    run: Callable[[LineChat, str], None]
-
-
-def run_command(chat: LineChat, line: str) -> None:
-    """Carry out ``line``, which begins with a slash.
+def run_command(chat: LineChat, call: Call) -> None:
+    """Carry out a command as it was typed.
 
     Raises:
-        UsageError: There is no such command; names the nearest.
         TchatError: It cannot be carried out.
     """
-    name, _, argument = line[1:].partition(" ")
-    for command in COMMANDS:
-        if name in command.names:
-            command.run(chat, argument.strip())
-            return
-    names = [name for command in COMMANDS for name in command.names]
-    hint = did_you_mean(name, names) or "/help lists the commands"
-    raise UsageError(f"there is no command /{name}", f"{hint} (//{name} sends it as text)")
+    _HANDLERS[call.command.name](chat, call.argument)
 
 
 def _help(chat: LineChat, _: str) -> None:
     for command in COMMANDS:
-        names = ", ".join(f"/{name}" for name in command.names)
-        chat.tell(f"  {f'{names} {command.takes}'.strip():<34}{command.help}")
+        chat.tell(f"  {command.usage:<34}{command.help}")
     chat.tell('  """ begins and ends a message of several lines.')
 
 
@@ -129,14 +110,12 @@ def _edit(chat: LineChat, text: str) -> None:
 
 
 def _system(chat: LineChat, text: str) -> None:
-    session = chat.chat.session
-    if not text:
-        system = session.system if session else chat.settings.system
-        chat.tell(printable(system) or "There is no system prompt.")
+    if text:
+        chat.change({"system": text})
         return
-    chat.change({"system": text})
-    if session is not None:
-        chat.join(chat.store.update(session.id, system=text))
+    session = chat.chat.session
+    system = session.system if session else chat.settings.system
+    chat.tell(printable(system) or "There is no system prompt.")
 
 
 def _model(chat: LineChat, name: str) -> None:
@@ -239,29 +218,30 @@ def _branch(chat: LineChat) -> list[Message]:
     return chat.store.branch(session.id) if session else []
 
 
-COMMANDS = (
-    Command(("help", "?"), "", "This list", _help),
-    Command(("quit", "exit", "bye"), "", "End the chat", _quit),
-    Command(("new", "clear"), "", "Begin a new session", _new),
-    Command(("regen", "retry"), "", "Another reply to the last message", _regenerate),
-    Command(("try",), "[N] [TEXT]", "Several replies side by side", _try),
-    Command(("best",), "[N] [TEXT]", "The best of several replies, by the setting `judge`", _best),
-    Command(("pick",), "N", "Go on with another of several replies", _pick),
-    Command(("good",), "", "Call the last reply good; the judge learns from it", _good),
-    Command(("bad",), "", "Call the last reply bad", _bad),
-    Command(("mine",), "TEXT", "Put your own reply in place of the last one", _mine),
-    Command(("continue",), "", "Go on with a reply that was stopped", _continue),
-    Command(("edit",), "TEXT", "Replace your last message", _edit),
-    Command(("file", "read"), "PATH", "Put a file before the next message", _file),
-    Command(("system",), "[TEXT]", "Show or set the system prompt", _system),
-    Command(("model",), "[NAME]", "Show or change the model", _model),
-    Command(("set",), "NAME VALUE", "Change a setting for this chat", _set),
-    Command(("show",), "[NAME]", "Show the settings", _show),
-    Command(("think",), "auto|on|off", "Reasoning", _think),
-    Command(("title",), "[TEXT]", "Show or set the session's title", _title),
-    Command(("sessions",), "", "List the latest sessions", _sessions),
-    Command(("open",), "[ID]", "Go on with another session", _open),
-    Command(("export", "save"), "[FILE]", "Write the session as Markdown", _export),
-    Command(("stats",), "", "Tokens and times", _stats),
-    Command(("version",), "", "Version of tchat", _version),
-)
+COMMANDS = commands_for(Surface.LINES)
+_HANDLERS: Mapping[str, Callable[[LineChat, str], None]] = {
+    "help": _help,
+    "new": _new,
+    "regen": _regenerate,
+    "try": _try,
+    "best": _best,
+    "pick": _pick,
+    "good": _good,
+    "bad": _bad,
+    "mine": _mine,
+    "continue": _continue,
+    "edit": _edit,
+    "file": _file,
+    "system": _system,
+    "model": _model,
+    "set": _set,
+    "show": _show,
+    "think": _think,
+    "title": _title,
+    "sessions": _sessions,
+    "open": _open,
+    "export": _export,
+    "stats": _stats,
+    "version": _version,
+    "quit": _quit,
+}

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from tchat.chat.prices import restored_text
 from tchat.cli.console import Console
 from tchat.cli.listing import cut
-from tchat.engine.events import Event, Loading, Reading, Reasoning, Restored, Timings, Token
+from tchat.engine.events import Event, Loading, Notice, Reading, Reasoning, Restored, Timings, Token
 from tchat.sanitize import single_line
 
 Clock = Callable[[], float]
@@ -67,6 +67,14 @@ class StatusLine:
         with contextlib.suppress(OSError, ValueError):
             self._console.stderr.write(text)
             self._console.stderr.flush()
+
+
+def tell_notice(console: Console, status: StatusLine, notice: Notice) -> None:
+    """Say what a notice says: of time on a terminal, of the result everywhere."""
+    if notice.is_about_time and not console.stderr_is_terminal:
+        return
+    status.erase()
+    (console.say if notice.is_failure else console.notice)(notice.text)
 
 
 class Progress:

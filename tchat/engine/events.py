@@ -81,12 +81,23 @@ class Reasoning:
 class Notice:
     """Something the user should know and that is no failure.
 
-    ``kind`` is one of ``template``, ``system``, ``think``, ``reread``, ``price``, ``window``,
-    ``model``, ``storage``, ``judge``.
+    ``kind`` is one of ``template``, ``system``, ``think``, ``context``, ``window``, ``judge``: the
+    result is another than was asked for; ``model``, ``reread``, ``price``: it takes longer;
+    ``storage``: it is not kept.
     """
 
     kind: str
     text: str
+
+    @property
+    def is_about_time(self) -> bool:
+        """Whether the result is the same, and only later."""
+        return self.kind in ("model", "reread", "price")
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether something is lost."""
+        return self.kind == "storage"
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,6 +108,6 @@ def context_notices(options: EngineOptions, model: Model) -> Iterator[Notice]:
             f"a context of {asked:,} tokens was asked for; "
             f"this model was trained for {trained:,}, which is used"
         )
-        yield Notice("model", text)
+        yield Notice("context", text)
     if options.draft is not None and not _trims(options, model):
         yield Notice("model", "this model's cache cannot be cut back, so nothing is guessed ahead")

@@ -12,7 +12,7 @@ from typing import TypeAlias
 from tchat.engine.cancel import Cancel
 from tchat.engine.context import Context
 from tchat.engine.encoder import refuse_unfit, too_long
-from tchat.engine.events import Finished, Reason, Timings, Usage
+from tchat.engine.events import Finished, Notice, Reason, Timings, Usage
 from tchat.engine.jobs import ChoosingJob, Piece, Wanted, WritingJob
 from tchat.engine.kv import common_prefix
 from tchat.engine.loaded import Loaded
@@ -49,10 +49,14 @@ Result: TypeAlias = Finished | tuple[tuple[str, float], ...] | TchatError
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a task: a reply, the probabilities of the labels, or an error."""
+    """What became of a task: a reply, the probabilities of the labels, or an error.
+
+    ``notices`` say what was done to its chat to fit the template.
+    """
 
     index: int
     result: Result
+    notices: tuple[Notice, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,6 +179,7 @@ class _Work:
     def __init__(self, loaded: Loaded, options: MapOptions, entry: Prepared) -> None:
         self.tokens = entry.prompt.tokens
         self._index, self._size = entry.task.index, loaded.context.size
+        self._notices = entry.prompt.notices
         self._started = time.perf_counter()
         self._error: TchatError | None = None
         self._job: ChoosingJob | WritingJob
@@ -218,7 +223,7 @@ class _Work:
 
     def outcome(self) -> Outcome:
         self.close()
-        return Outcome(self._index, self._error or self._result(self._job))
+        return Outcome(self._index, self._error or self._result(self._job), self._notices)
 
     def _result(self, job: ChoosingJob | WritingJob) -> Result:
         if isinstance(job, ChoosingJob):

@@ -13,7 +13,7 @@ sections, so ``tchat config set temp 0.2``, ``-o temp 0.2`` and ``--temp 0.2`` m
     write.py    one value into config.toml; comments stay
 """
 
-from tchat.settings.keys import Key, Value, find_key, keys, spell
+from tchat.settings.keys import Key, Value, find_key, keys, needs_loading, spell
 from tchat.settings.load import Loaded, load
 from tchat.settings.schema import Sampling, Settings, setting
 
@@ -26,6 +26,7 @@ __all__ = [
     "find_key",
     "keys",
     "load",
+    "needs_loading",
     "setting",
     "spell",
 ]

@@ -32,7 +32,7 @@ class Key:
 
     ``section`` is the table of ``config.toml``, empty for the top level. ``kind`` is `bool`,
     `int`, `float`, `str`, or `tuple` for a list of texts. ``flags`` is empty for a setting that
-    no flag sets.
+    no flag sets. ``live`` ones need no loading anew.
     """
 
     name: str
@@ -44,6 +44,7 @@ class Key:
     high: float | None
     choices: tuple[str, ...]
     flags: tuple[str, ...]
+    live: bool
 
     @property
     def dotted(self) -> str:
@@ -99,6 +100,13 @@ def keys() -> dict[str, Key]:
     }
 
 
+def needs_loading(before: Settings, after: Settings) -> bool:
+    """Whether a model that was loaded by ``before`` must be loaded anew for ``after``."""
+    return any(
+        not key.live and key.value_in(before) != key.value_in(after) for key in keys().values()
+    )
+
+
 def find_key(name: str) -> Key:
     """The setting called ``name``: ``temp``, ``sampling.temp``, ``top-p`` and ``top_p`` all work.
 
@@ -129,6 +137,7 @@ def _key(field: Field[Any], section: str) -> Key:
         high=LARGEST_INT if told["high"] is None and kind is int else told["high"],
         choices=told["choices"],
         flags=() if flag == "-" else tuple(flag.split("/")),
+        live=bool(section) or told["live"],
     )
 
 

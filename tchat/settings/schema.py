@@ -15,6 +15,7 @@ def setting(
     high: float | None = None,
     choices: tuple[str, ...] = (),
     flag: str = "",
+    live: bool = False,
 ) -> Any:
     """Declare one setting.
 
@@ -26,8 +27,16 @@ def setting(
         choices: The only values allowed, for text.
         flag: Flags on the command line, separated by a slash, when they are not ``--name``;
             ``-`` for a setting that has no flag.
+        live: Whether a loaded model goes on with another value; sampling always is.
     """
-    metadata = {"help": help, "low": low, "high": high, "choices": choices, "flag": flag}
+    metadata = {
+        "help": help,
+        "low": low,
+        "high": high,
+        "choices": choices,
+        "flag": flag,
+        "live": live,
+    }
     return field(default=default, metadata=metadata)
 
 
@@ -104,7 +113,7 @@ class Settings:
         "Model: a path, `starter`, or a name as in `tchat models ls --all`",
         flag="-m/--model",
     )
-    system: str = setting("", "System prompt", flag="-s/--system")
+    system: str = setting("", "System prompt", flag="-s/--system", live=True)
     ctx_size: int = setting(
         0, "Context window in tokens; 0 is the model's, up to 8192", low=0, high=2**24
     )
@@ -147,23 +156,31 @@ class Settings:
         "human",
         "What --best-of and /best go by: reads as written by a person, what you prefer, likelihood",
         choices=("human", "preference", "logprob"),
+        live=True,
     )
     think: str = setting(
-        "auto", "Reasoning of models that have a switch for it", choices=("auto", "on", "off")
+        "auto",
+        "Reasoning of models that have a switch for it",
+        choices=("auto", "on", "off"),
+        live=True,
     )
-    show_reasoning: bool = setting(False, "Print the reasoning too")
+    show_reasoning: bool = setting(False, "Print the reasoning too", live=True)
     show_details: bool = setting(
-        False, "Show models, times and token counts in the chat screen", flag="-"
+        False, "Show models, times and token counts in the chat screen", flag="-", live=True
     )
     show_scores: bool = setting(
         False,
         "Judge replies as they come, and show the scores in the chat screen",
         flag="-",
+        live=True,
     )
     markdown: str = setting(
-        "auto", "Render Markdown; auto is on a terminal only", choices=("auto", "always", "never")
+        "auto",
+        "Render Markdown; auto is on a terminal only",
+        choices=("auto", "always", "never"),
+        live=True,
     )
-    log_chats: bool = setting(True, "Store one-shot prompts as sessions", flag="-")
+    log_chats: bool = setting(True, "Store one-shot prompts as sessions", flag="-", live=True)
     snapshot_limit: int = setting(
         4096,
         "Megabytes on disk for what chats have read, so that it is not read again",
@@ -171,9 +188,12 @@ class Settings:
         flag="-",
     )
     read_while_typing: bool = setting(
-        True, "Let the model read a prompt while it is typed in the chat screen", flag="-"
+        True,
+        "Let the model read a prompt while it is typed in the chat screen",
+        flag="-",
+        live=True,
     )
-    theme: str = setting("tchat-dark", "Colour theme of the chat screen", flag="-")
+    theme: str = setting("tchat-dark", "Colour theme of the chat screen", flag="-", live=True)
     sampling: Sampling = field(default_factory=Sampling)
     keys: Mapping[str, str] = field(default_factory=dict)
     fixed: frozenset[str] = frozenset()

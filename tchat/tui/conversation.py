@@ -27,27 +27,11 @@ if TYPE_CHECKING:
 
 Act = Callable[[Chat], Iterator[Event]]
 
-# Settings that a loaded model goes on with; the others are what it is loaded by.
-LIVE = frozenset(
-    {
-        "system",
-        "think",
-        "show_reasoning",
-        "show_details",
-        "show_scores",
-        "judge",
-        "markdown",
-        "log_chats",
-        "read_while_typing",
-        "theme",
-    }
-)
-
 
 def needs_loading(before: Settings, values: Mapping[str, Value]) -> bool:
     """Whether the model must be loaded anew for ``values``."""
     return any(
-        name not in LIVE and not key.section and key.value_in(before) != value
+        not key.live and key.value_in(before) != value
         for name, value in values.items()
         if (key := keys()[name])
     )

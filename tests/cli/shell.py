@@ -28,6 +28,7 @@ from tchat.sessions.records import Role, Session
 from tchat.sessions.store import SessionStore
 from tchat.settings import Settings
 
+CUT_OFF = "tchat: the reply was cut off: --max-tokens or the context is reached\n"
 COMMAND = (sys.executable, "-m", "tchat")
 # Lets the tiny model write until the context is full or it is stopped.
 LONG_REPLY = ("write", "--logit-bias", "<|im_end|>=-100", "--logit-bias", "<|endoftext|>=-100")
@@ -94,6 +95,9 @@ class FakeChat:
 
     def close(self) -> None:
         """Nothing is held."""
+
+    def release(self) -> None:
+        """There is no model."""
 
     def keep(self) -> int:
         """Nothing was read."""

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.bad_inputs import ALL, Bad, Make, newer_schema, unreadable
-from tests.cli.shell import COMMAND, Ran, Shell, tchat
+from tests.cli.shell import COMMAND, CUT_OFF, Ran, Shell, tchat
 from tests.tiny import BROKEN, NO_SYSTEM, write_tiny
 
 CONFIG = b"# my settings\n\n[sampling]\ntop_k = 17 # not 18\n"
@@ -171,7 +171,7 @@ def test_a_home_below_a_file_is_told(args: tuple[str, ...], world: Path) -> None
     (world / "file").write_bytes(b"mine")
     ran = tchat(*args, "--max-tokens", "2", env={"TCHAT_HOME": str(world / "file" / "home")})
     if "-n" in args:  # nothing is to be stored, so nothing stands in the way
-        assert (ran.code, ran.err) == (0, "")
+        assert (ran.code, ran.err) == (0, CUT_OFF)
     else:
         assert ran.code in (2, 6)
         require_one_line(ran)
@@ -186,7 +186,7 @@ def test_a_home_that_may_not_be_written_is_told_and_readable(world: Path, home: 
         assert ran.code == 6
         require_one_line(ran, str(home), "permissions")
         unlogged = tchat("-n", "hi", "--max-tokens", "2", command=UNPRIVILEGED)
-        assert (unlogged.code, unlogged.err) == (0, "")
+        assert (unlogged.code, unlogged.err) == (0, CUT_OFF)
     finally:
         home.chmod(0o700)
         for path in home.rglob("*"):
@@ -202,7 +202,7 @@ def test_a_damaged_database_is_set_aside_said_and_saved(world: Path, home: Path)
     file = home / "sessions.db"
     whole = file.read_bytes()
     file.write_bytes(b"\xff" * 100 + whole[100:])
-    ran = tchat("-c", "And then?", "--max-tokens", "2")
+    ran = tchat("-c", "And then?", "--max-tokens", "2", "--quiet")
     assert ran.code == 0
     assert ran.err.count("\n") == 1
     assert "1 sessions with 2 messages were saved" in ran.err
@@ -226,8 +226,10 @@ def test_an_unknown_setting_is_told_and_the_answer_comes(
     assert ran.code == 0
     assert ran.err.startswith("tchat: warning: ")
     assert told in ran.err
-    assert ran.err.count("\n") == 1
+    assert ran.err.endswith(f"\n{CUT_OFF}")
+    assert ran.err.count("\n") == 2
     assert (home / "config.toml").read_bytes() == config
+    assert tchat("hi", "--max-tokens", "2", "-q", env=env).err == ""
 
 
 @pytest.mark.parametrize(
@@ -262,6 +264,8 @@ def test_a_template_that_does_not_work_is_replaced_and_that_is_said(
 ) -> None:
     write_tiny(world / "x.gguf", template=template)
     ran = tchat("-m", "x.gguf", "-s", "Be brief.", "hi", "--max-tokens", "2", "--json")
-    assert (ran.code, ran.err) == (0, "")
     notices = {notice["kind"]: notice["text"] for notice in json.loads(ran.out)["notices"]}
     assert told in notices[kind]
+    assert ran.code == 0
+    assert told in ran.err
+    assert ran.err.endswith(CUT_OFF)

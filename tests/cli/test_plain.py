@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pexpect
 import pytest
 
+from tchat.cli.console import Console
+from tchat.cli.main import program
 from tchat.sessions.records import Role, Status
 from tchat.sessions.store import SessionStore
 from tests.cli.shell import LONG_REPLY, Shell
@@ -53,10 +57,32 @@ def test_two_slashes_begin_a_text(shell: Shell, home: Path) -> None:
     assert questions(home) == [["/etc/passwd is a path"]]
 
 
+@pytest.mark.parametrize(
+    "text", ["/usr/bin/x is what?", "/etc/passwd", "/tmp/a b/c", "// is a comment"]
+)
+def test_a_path_is_text(shell: Shell, home: Path, text: str) -> None:
+    _, err = chat(shell, text)
+    assert questions(home) == [[text.replace("//", "/", 1)]]
+    assert err == []
+
+
+@pytest.mark.parametrize("text", ["/usr/bin/x is\nwhat?", "/quit", "/new\nis a command", "//x"])
+def test_three_quotes_never_hold_a_command(shell: Shell, home: Path, text: str) -> None:
+    _, err = chat(shell, *f'"""{text}"""'.split("\n"), "more")
+    assert questions(home) == [[text, "more"]]
+    assert err == []
+
+
+def test_what_takes_no_argument_says_so(shell: Shell, home: Path) -> None:
+    _, err = chat(shell, "one", "/new something", "two")
+    assert "/new takes nothing behind it" in err[0]
+    assert questions(home) == [["one", "two"]]
+
+
 def test_an_unknown_command_is_told_and_the_chat_goes_on(shell: Shell, home: Path) -> None:
     out, err = chat(shell, "/regn", "hello")
     assert out == ["hello"]
-    assert "did you mean `regen`" in err[0]
+    assert "did you mean `/regen`" in err[0]
 
 
 def test_new_begins_another_session(shell: Shell, home: Path) -> None:
@@ -83,6 +109,93 @@ def test_settings_change_for_this_chat_only(shell: Shell, home: Path) -> None:
     assert "needs a name and a value" in err[2]
     assert shell.chats[-1].settings.think == "off"
     assert not (home / "config.toml").exists()
+
+
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The files of the models that were loaded."""
+    from tchat.engine.model import Model
+
+    found: list[Path] = []
+    load = Model.__init__
+
+    def counted(model: Model, path: Path, *args: Any, **options: Any) -> None:
+        found.append(path)
+        load(model, path, *args, **options)
+
+    monkeypatch.setattr(Model, "__init__", counted)
+    return found
+
+
+def real_chat(*lines: str, flags: tuple[str, ...] = ()) -> tuple[list[str], list[str]]:
+    """The same with the tiny model."""
+    out, err = io.StringIO(), io.StringIO()
+    stdin = io.BytesIO("".join(f"{line}\n" for line in lines).encode())
+    code = program(
+        ["--plain", "--max-tokens", "2", "-q", *flags], Console(stdin, out, err, os.environ)
+    )
+    assert code == 0
+    return out.getvalue().splitlines(), err.getvalue().splitlines()
+
+
+LIVE = (
+    "/new",
+    "/system be brief",
+    "/set system be very brief",
+    "/set markdown never",
+    "/set temp 0.2",
+    "/set judge logprob",
+    "/set show_reasoning on",
+    "/think off",
+    "/open",
+    "/model TINY",
+)
+
+
+@pytest.mark.parametrize("line", LIVE)
+def test_the_model_stays_loaded(tiny_home: Path, loads: list[Path], line: str) -> None:
+    out, err = real_chat("time", line.replace("TINY", os.environ["TCHAT_MODEL"]), "people")
+    assert not [said for said in err if said.startswith("tchat:")]
+    assert len(out) == 2
+    assert len(loads) == 1
+
+
+def test_what_the_model_is_loaded_by_loads_it_anew(tiny_home: Path, loads: list[Path]) -> None:
+    real_chat("time", "/set ctx_size 256", "people")
+    assert len(loads) == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("/model nope", "nope"),
+        ("/model /etc/hostname", "hostname"),
+        ("/set draft nope", "nope"),
+        ("/set lora nope.gguf", "nope.gguf"),
+        ("/set tensor_split x", "must be numbers like 3,1"),
+        ("/set grammar nonsense", "grammar"),
+        ("/set temp hot", "must be a number"),
+        ("/set markdown perhaps", "must be one of"),
+    ],
+)
+def test_a_refused_value_is_not_kept(
+    tiny_home: Path, loads: list[Path], line: str, told: str
+) -> None:
+    name = "model" if line.startswith("/model") else line.split()[1]
+    out, err = real_chat("time", f"/show {name}", line, f"/show {name}", "/set top_k 5", "people")
+    assert [said for said in err if told in said and said.startswith("tchat: ")]
+    assert [said for said in err if said.split()[:1] == [name]] == [err[0]] * 2
+    assert not [said for said in err if said.startswith("Model:")]
+    assert (len(out), len(loads)) == (2, 1)
+
+
+def test_a_session_keeps_its_settings_when_another_is_set(tiny_home: Path) -> None:
+    real_chat("time", "/set temp 0.25")
+    with SessionStore(tiny_home / "sessions.db") as store:
+        session = store.sessions()[0]
+        store.update(session.id, settings={"top_k": 7})
+    _, err = real_chat("/set temp 0.5", "/show top_k", "/show temp", flags=("-c",))
+    assert [line.split() for line in err] == [["top_k", "7"], ["temp", "0.5"]]
 
 
 def test_a_sampling_setting_keeps_the_model_and_a_model_opens_another(shell: Shell) -> None:
@@ -213,6 +326,52 @@ def test_ctrl_c_twice_at_the_prompt_ends_the_chat(terminal: pexpect.spawn) -> No
     terminal.expect(pexpect.EOF)
     terminal.close()
     assert terminal.exitstatus == 0
+
+
+@pytest.mark.parametrize("stderr", ["", "2> err"])
+def test_a_file_for_the_output_holds_the_replies_alone(
+    tiny_home: Path, tmp_path: Path, stderr: str
+) -> None:
+    command = f"exec {sys.executable} -m tchat --max-tokens 3 > out {stderr}"
+    child = pexpect.spawn(
+        "/bin/sh",
+        ["-c", command],
+        cwd=str(tmp_path),
+        env={**os.environ, "TERM": "xterm", "PYTHONPATH": str(Path(__file__).parents[2])},
+        encoding="utf-8",
+        timeout=20,
+    )
+    child.expect(">>> ")
+    child.sendline('"""time')
+    child.expect(r"\.\.\. ")
+    child.sendline('people"""')
+    child.expect(">>> ")
+    child.sendline("/version")
+    child.expect(">>> ")
+    child.sendeof()
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 0
+    with SessionStore(tiny_home / "sessions.db") as store:
+        question, reply = store.branch(store.sessions()[0].id)
+    assert question.text == "time\npeople"
+    assert (tmp_path / "out").read_text() == reply.text.removesuffix("\n") + "\n"
+
+
+def test_a_private_chat_writes_no_history(tiny_home: Path) -> None:
+    child = pexpect.spawn(
+        sys.executable,
+        ["-m", "tchat", "--plain", "-n", "--max-tokens", "3"],
+        env={**os.environ, "TERM": "dumb"},
+        encoding="utf-8",
+        timeout=20,
+    )
+    child.expect(">>> ")
+    child.sendline("my secret")
+    child.expect("my secret.*>>> ")
+    child.sendeof()
+    child.expect(pexpect.EOF)
+    assert not (tiny_home / "history").exists()
 
 
 def test_lines_are_remembered_privately(terminal: pexpect.spawn, tiny_home: Path) -> None:

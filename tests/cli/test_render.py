@@ -71,6 +71,7 @@ class World:
     encoding: str = "utf-8"
     environ: Mapping[str, str] = field(default_factory=lambda: {"TERM": "xterm-256color"})
     seconds: float = 1.0
+    quiet: bool = False
 
     def __post_init__(self) -> None:
         stderr = self.terminal if self.stderr_terminal is None else self.stderr_terminal
@@ -79,7 +80,9 @@ class World:
         err = out if self.terminal and stderr else io.BytesIO()
         self.stdout = Stream(out, self.terminal, self.encoding)
         self.stderr = Stream(err, stderr)
-        self.console = Console(io.BytesIO(), self.stdout, self.stderr, self.environ)
+        self.console = Console(
+            io.BytesIO(), self.stdout, self.stderr, self.environ, quiet=self.quiet
+        )
         self._time = itertools.count(0.0, self.seconds)
 
     def renderer(self, **output: Any) -> Renderer:
@@ -167,14 +170,32 @@ def test_nothing_but_the_answer_is_on_a_pipe() -> None:
     assert "secret" not in world.stderr.shown
 
 
-def test_a_pipe_for_standard_error_gets_no_talk() -> None:
-    world = World().run(Notice("window", "left out"), *reply("yes"))
-    assert world.stderr.written == b""
+@pytest.mark.parametrize("kind", ["model", "price", "reread"])
+def test_what_only_takes_longer_is_told_on_a_terminal(kind: str) -> None:
+    notice = Notice(kind, "later")
+    assert World().run(notice, *reply("yes")).stderr.written == b""
+    terminal = World(stderr_terminal=True).run(notice, *reply("yes"))
+    assert "tchat: later" in terminal.stderr.shown
+
+
+@pytest.mark.parametrize("kind", ["template", "system", "think", "context", "window", "judge"])
+def test_what_changes_the_result_is_told_in_a_pipe_too_unless_quiet(kind: str) -> None:
+    notice = Notice(kind, "something else")
+    assert World().run(notice, *reply("yes")).stderr.shown == "tchat: something else\n"
+    assert World(quiet=True).run(notice, *reply("yes")).stderr.shown == ""
+
+
+def test_a_reply_cut_off_is_told_in_a_pipe_too_unless_quiet() -> None:
+    cut_off = [Token("yes"), finished("yes", Reason.LENGTH)]
+    assert "the reply was cut off" in World().run(*cut_off).stderr.shown
+    assert World(quiet=True).run(*cut_off).stderr.shown == ""
 
 
 def test_a_reply_that_is_not_stored_is_told_in_a_pipe_too() -> None:
     world = World().run(Notice("storage", "not stored"), *reply("yes"))
     assert world.stderr.shown == "tchat: not stored\n"
+    quiet = World(quiet=True).run(Notice("storage", "not stored"), *reply("yes"))
+    assert quiet.stderr.shown == "tchat: not stored\n"
 
 
 def test_no_stream_gives_the_same_text_at_the_end() -> None:

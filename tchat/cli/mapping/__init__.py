@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from tchat.cli.options import SettingsCommand, filled, typed_settings
+from tchat.cli.options import QUIET, SettingsCommand, filled, typed_settings
 from tchat.cli.request import AskRequest
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -67,6 +67,7 @@ def command(
     threshold: float = typer.Option(
         None, metavar="P", min=0.5, max=1.0, help="Surer than this, or --yes-no is unsure  [0.6]"
     ),
+    quiet: bool = QUIET,
 ) -> int:
     """Make a request of the flags and carry it out."""
     from tchat.cli.mapping.work import MapRequest, run_map
@@ -78,6 +79,7 @@ def command(
         choose=choose,
         yes_no=yes_no,
         threshold=threshold,
+        quiet=quiet,
     )
     request = MapRequest(
         ask, prompt, tuple(inputs or ()), files, output, unordered, parallel, keep_errors

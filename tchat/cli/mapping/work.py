@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,8 +20,9 @@ from tchat.cli.loading import with_model
 from tchat.cli.mapping.results import Printed, Record, Results, open_results
 from tchat.cli.mapping.rows import Row, RowPrompt, read_rows
 from tchat.cli.opening import settings_of
+from tchat.cli.render import CUT_OFF
 from tchat.cli.request import AskRequest, refuse_contradictions
-from tchat.cli.status import StatusLine
+from tchat.cli.status import StatusLine, tell_notice
 from tchat.engine.turns import ChatMessage
 from tchat.errors import ExitCode, TchatError, UsageError
 from tchat.paths import expanded
@@ -29,7 +30,7 @@ from tchat.settings import Settings
 
 if TYPE_CHECKING:
     from tchat.chat.model import ChatModel
-    from tchat.engine.events import Finished
+    from tchat.engine.events import Finished, Notice
     from tchat.engine.mapping import Outcome
 
 
@@ -57,6 +58,7 @@ def run_map(request: MapRequest, console: Console) -> int:
         TchatError: It cannot be carried out at all.
     """
     refuse_contradictions(request.ask)
+    console = replace(console, quiet=request.ask.quiet)
     if request.keep_errors and not request.output:
         raise UsageError("--keep-errors belongs to -o", "name a file with -o")
     if not request.prompt.strip():
@@ -65,21 +67,15 @@ def run_map(request: MapRequest, console: Console) -> int:
     schema, settings = formed(request.ask, settings, console)
     rows = read_rows(console, request.inputs, files=request.files)
     work = _Map(request, settings, schema, RowPrompt(request.prompt, rows))
-    failed: dict[int, str] = {}
+    tally = _Tally(console)
     with work.results(rows, console) as results:
-        failed.update(results.failed)
+        tally.failed.update(results.failed)
         todo = [row for row in rows if row.index not in results.done]
         if len(todo) < len(rows):
-            console.say(f"{len(rows) - len(todo):,} of {len(rows):,} rows are there already")
+            console.notice(f"{len(rows) - len(todo):,} of {len(rows):,} rows are there already")
         if todo:
-            with_model(console, settings, partial(work.carry_out, todo, results, failed))
-    if not failed:
-        return ExitCode.OK
-    first = min(failed)
-    console.say(
-        f"{len(failed):,} of {len(rows):,} rows failed; the first is row {first}: {failed[first]}"
-    )
-    return ExitCode.UNEXPECTED
+            with_model(console, settings, partial(work.carry_out, todo, results, tally))
+    return tally.exit_code(len(rows), len(todo))
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +105,11 @@ class _Map:
         self,
         rows: Sequence[Row],
         results: Results,
-        failed: dict[int, str],
+        tally: _Tally,
         model: ChatModel,
         status: StatusLine,
     ) -> None:
-        """Send each row through the model; errors are added to ``failed``."""
+        """Send each row through the model; what becomes of it goes to ``tally``."""
         from tchat.engine.mapping import MapOptions, Task
 
         by_index = {row.index: row for row in rows}
@@ -128,13 +124,12 @@ class _Map:
         status.show(shown.words("mapping", done, len(rows)))
         for outcome in model.engine.map(tasks, options):
             record = self._record(by_index[outcome.index], outcome)
-            if "error" in record:
-                failed[record["index"]] = record["error"]
             done += 1
             status.erase()
+            tally.take(outcome, record, status)
             results.add(record)
             words = shown.words("mapping", done, len(rows))
-            status.show(f"{words} · {len(failed):,} failed" if failed else words)
+            status.show(f"{words} · {len(tally.failed):,} failed" if tally.failed else words)
 
     def _chat(self, row: Row) -> list[ChatMessage]:
         text = with_labels(
@@ -189,3 +184,40 @@ class _Map:
             *(settings.sampling.grammar, ask.labels, ask.threshold, settings.think),
         )
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
+
+
+class _Tally:
+    """What became of the rows, and what is said of it on standard error.
+
+    Attributes:
+        failed: The error of each row that has no result.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self.failed: dict[int, str] = {}
+        self._console = console
+        self._told: set[Notice] = set()
+        self._cut_off = 0
+
+    def take(self, outcome: Outcome, record: Record, status: StatusLine) -> None:
+        """Note a row; what changed its result is said once for all that it holds of."""
+        if "error" in record:
+            self.failed[record["index"]] = record["error"]
+        self._cut_off += record.get("finish_reason") == "length"
+        for notice in outcome.notices:
+            if notice not in self._told:
+                self._told.add(notice)
+                tell_notice(self._console, status, notice)
+
+    def exit_code(self, rows: int, done: int) -> int:
+        """Say how it ended: of ``rows``, ``done`` were carried out now."""
+        if self._cut_off:
+            self._console.notice(f"{self._cut_off:,} of {done:,} replies were {CUT_OFF}")
+        if not self.failed:
+            return ExitCode.OK
+        first = min(self.failed)
+        self._console.say(
+            f"{len(self.failed):,} of {rows:,} rows failed; "
+            f"the first is row {first}: {self.failed[first]}"
+        )
+        return ExitCode.UNEXPECTED
