@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from tchat.engine.cancel import Cancel
 from tchat.engine.events import Event, Reading, Reasoning, Token
-from tchat.engine.runner import start_thread
+from tchat.engine.runner import LargeThread
 
 T = TypeVar("T")
 
@@ -108,7 +108,7 @@ class EngineThread:
     def _submit(self, job: Callable[[], None]) -> None:
         if not self._running:
             self._running = True
-            start_thread(self._work)
+            LargeThread(self._work)
         self._jobs.put(job)
 
     def _work(self) -> None:

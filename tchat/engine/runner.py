@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import _thread
+import operator
 import signal
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from types import FrameType
 from typing import Generic, TypeVar
 
@@ -17,6 +21,7 @@ T = TypeVar("T")
 # llama.cpp's tokenizers recurse through std::regex: 100 kB of one letter overflow 8 MB. Pages of
 # the stack that are not touched cost nothing.
 STACK_SIZES = (512 << 20, 64 << 20, 0)
+_STARTING = threading.Lock()
 _STOPPING = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
@@ -53,7 +58,7 @@ def run_on_engine_thread(work: Callable[[], T], cancel: Cancel) -> T:
     """
     outcome = _Work(work)
     with _signals(cancel) as seen:
-        thread = start_thread(outcome)
+        thread = LargeThread(outcome)
         while thread.is_alive():
             thread.join(0.5)
     if seen:
@@ -64,24 +69,63 @@ def run_on_engine_thread(work: Callable[[], T], cancel: Cancel) -> T:
 def on_large_stack(work: Callable[[], T]) -> T:
     """The result of ``work``, done on a thread with a large stack; raises what it raises."""
     outcome = _Work(work)
-    start_thread(outcome).join()
+    LargeThread(outcome).join()
     return outcome.outcome()
 
 
-def start_thread(work: Callable[[], None]) -> threading.Thread:
-    """A daemon thread running ``work``, with the largest stack that the system grants."""
-    for size in STACK_SIZES:
-        before = threading.stack_size(size)
+class LargeThread:
+    """A daemon thread running ``work``, with the largest stack that the system grants.
+
+    Args:
+        work: Raises nothing.
+
+    Raises:
+        MemoryError: No thread can be started.
+    """
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        self._work = work
+        self._ended = threading.Event()
+        for size in STACK_SIZES:
+            # The system grants no such stack, or Python takes no such number.
+            with suppress(RuntimeError, ValueError):
+                _start(self._run, size)
+                return
+        raise MemoryError("no thread can be started")
+
+    def is_alive(self) -> bool:
+        """Whether it works."""
+        return not self._ended.is_set()
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait for its end, ``timeout`` seconds at most."""
+        self._ended.wait(timeout)
+
+    def _run(self) -> None:
+        threading.current_thread().name = "engine"
         try:
-            thread = threading.Thread(target=work, name="engine", daemon=True)
-            thread.start()
-        except RuntimeError:
-            continue
-        else:
-            return thread
+            self._work()
+        finally:
+            self._ended.set()
+
+
+def _start(run: Callable[[], None], size: int) -> None:
+    """Start a thread with a stack of ``size`` bytes; threads that others start keep theirs.
+
+    The size is the process's own. So it is set, used and set back by one loop in C, which keeps
+    the GIL, where other threads could start one in between if it were Python's.
+    """
+    with _STARTING:
+        before = threading.stack_size()
+        steps = (
+            partial(threading.stack_size, size),
+            partial(_thread.start_new_thread, run, ()),
+            partial(threading.stack_size, before),
+        )
+        try:
+            deque(map(operator.call, steps), maxlen=0)
         finally:
             threading.stack_size(before)
-    raise MemoryError("no thread can be started")
 
 
 @contextmanager

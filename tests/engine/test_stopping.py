@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
+import sys
 import threading
 import time
 from pathlib import Path
@@ -14,7 +16,7 @@ from tchat.engine.cancel import Cancel
 from tchat.engine.events import Finished, Loading, Reading, Reason, Token
 from tchat.engine.model import Model
 from tchat.engine.opening import Opening
-from tchat.engine.runner import run_on_engine_thread
+from tchat.engine.runner import STACK_SIZES, on_large_stack, run_on_engine_thread
 from tchat.engine.turns import ChatMessage
 from tchat.errors import Interrupted, UsageError
 from tchat.settings import Sampling
@@ -158,6 +160,43 @@ def test_results_and_errors_come_back_from_the_engine_thread() -> None:
     assert run_on_engine_thread(lambda: threading.current_thread().name, Cancel()) == "engine"
     with pytest.raises(UsageError, match="no"):
         run_on_engine_thread(fail, Cancel())
+
+
+def stack_of_this_thread() -> int:
+    """Bytes, by ``pthread_getattr_np``, which only Linux has."""
+    libc = ctypes.CDLL(None)
+    libc.pthread_self.restype = ctypes.c_void_p
+    attributes, size = ctypes.create_string_buffer(64), ctypes.c_size_t()
+    me = ctypes.c_void_p(libc.pthread_self())
+    assert libc.pthread_getattr_np(me, attributes) == 0
+    assert libc.pthread_attr_getstacksize(attributes, ctypes.byref(size)) == 0
+    libc.pthread_attr_destroy(attributes)
+    return size.value
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the size of a stack")
+def test_other_threads_keep_their_stacks_while_large_ones_start() -> None:
+    ordinary: set[int] = set()
+    large: list[int] = []
+
+    def start_large() -> None:
+        large.extend(on_large_stack(stack_of_this_thread) for _ in range(100))
+
+    def start_ordinary() -> None:
+        for _ in range(200):
+            thread = threading.Thread(target=lambda: ordinary.add(stack_of_this_thread()))
+            thread.start()
+            thread.join()
+
+    starters = [threading.Thread(target=each) for each in [start_large, start_ordinary] * 3]
+    for thread in starters:
+        thread.start()
+    for thread in starters:
+        thread.join()
+    assert min(large) >= STACK_SIZES[0]
+    assert len(ordinary) == 1
+    assert max(ordinary) < STACK_SIZES[1]
+    assert threading.stack_size() == 0
 
 
 def test_the_engine_thread_has_room_for_a_recursing_tokenizer(tmp_path: Path) -> None:
