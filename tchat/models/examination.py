@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from tchat.errors import DoesNotFit, ExitCode, ModelError, TchatError
-from tchat.models.check import Command, probe, probe_limit
+from tchat.models.check import Command, probe, probe_limit, require_unchanged
 from tchat.models.facts import ModelFacts, hash_in_name
 from tchat.models.files import label
 from tchat.models.hashing import Hashing, hashed
@@ -96,6 +96,7 @@ def _load(
     yield Loading(limit)
     try:
         verdict = probe(facts, probe_command, limit=limit)
+        require_unchanged(facts)
     except (ModelError, DoesNotFit) as error:
         yield _problem("load", error)
         return

@@ -14,6 +14,7 @@ from pathlib import Path
 from tchat.errors import ModelInvalid, ModelNotFound
 from tchat.sanitize import single_line
 
+GGUF_ENDING = ".gguf"
 NAMES_OF_KINDS = (
     (stat.S_ISFIFO, "a FIFO"),
     (stat.S_ISSOCK, "a socket"),
@@ -24,15 +25,39 @@ NAMES_OF_KINDS = (
 
 @dataclass(frozen=True, slots=True)
 class FileKey:
-    """What a file is known by: as long as these stay the same, so does its content."""
+    """What a file is known by: as long as these stay the same, so does its content.
+
+    Attributes:
+        device: Of the file system.
+        inode: In it.
+        size: Bytes.
+        mtime_ns: Time of the last change of the content; any program can set it back.
+        ctime_ns: Time of the last change of the inode, which no program can set.
+    """
 
     device: int
     inode: int
     size: int
     mtime_ns: int
+    ctime_ns: int
 
     def __str__(self) -> str:
+        return f"{self.identity}-{self.ctime_ns}"
+
+    @property
+    def identity(self) -> str:
+        """The key without ``ctime_ns``: a new link or new permissions do not change it."""
         return f"{self.device:x}-{self.inode:x}-{self.size}-{self.mtime_ns}"
+
+
+def has_gguf_ending(name: str) -> bool:
+    """Whether a file name ends in ``.gguf``, in any case: ``MODEL.GGUF`` is published too."""
+    return name.lower().endswith(GGUF_ENDING)
+
+
+def without_gguf_ending(name: str) -> str:
+    """``name`` without ``.gguf``, in any case."""
+    return name[: -len(GGUF_ENDING)] if has_gguf_ending(name) else name
 
 
 def label(path: Path) -> str:
@@ -54,7 +79,9 @@ def file_key(path: Path) -> FileKey:
     except ValueError as error:  # a NUL in the name
         raise ModelNotFound(f"no file can be named {label(path)!r}") from error
     _require_regular(path, status.st_mode)
-    return FileKey(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+    return FileKey(
+        status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+    )
 
 
 def open_regular(path: Path) -> int:
@@ -90,7 +117,8 @@ def _require_regular(path: Path, mode: int) -> None:
 
 def _folder_hint(path: Path) -> str:
     try:
-        inside = sorted(label(entry) for entry in path.glob("*.gguf"))[:3]
+        files = [entry for entry in path.iterdir() if has_gguf_ending(entry.name)]
+        inside = sorted(map(label, files))[:3]
     except OSError:
         inside = []
     return f"name a file in it: {', '.join(inside)}" if inside else "it holds no GGUF file"

@@ -7,10 +7,10 @@ import os
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from tchat.errors import ModelInvalid
-from tchat.models.files import file_key, label, open_regular
-from tchat.models.store import ModelStore
+from tchat.models.files import FileKey, file_key, label, open_regular
 
 PIECE = 1 << 22  # bytes read at once
 
@@ -23,7 +23,17 @@ class Hashing:
     total: int
 
 
-def hashed(path: Path, store: ModelStore) -> Generator[Hashing, None, str]:
+class HashMemory(Protocol):
+    """Remembers the SHA-256 of files; a `ModelStore` is one."""
+
+    def sha256(self, key: FileKey) -> str:
+        """What is remembered; empty when nothing is."""
+
+    def remember_sha256(self, key: FileKey, sha256: str) -> None:
+        """Store the SHA-256 of a file's content."""
+
+
+def hashed(path: Path, memory: HashMemory) -> Generator[Hashing, None, str]:
     """Read the whole file; returns its SHA-256, in hexadecimal digits, and remembers it.
 
     Raises:
@@ -31,7 +41,38 @@ def hashed(path: Path, store: ModelStore) -> Generator[Hashing, None, str]:
         ModelInvalid: It is no file, cannot be read, or changes meanwhile.
     """
     key = file_key(path)
-    digest, done = hashlib.sha256(), 0
+    digest = yield from read_hash(path, hashlib.sha256())
+    memory.remember_sha256(key, digest)
+    return digest
+
+
+def known_hash(path: Path, memory: HashMemory) -> Generator[Hashing, None, str]:
+    """As `hashed`, without reading a file whose SHA-256 is remembered.
+
+    Raises:
+        ModelNotFound, ModelInvalid: As `hashed`.
+    """
+    return memory.sha256(file_key(path)) or (yield from hashed(path, memory))
+
+
+def sha256_of(path: Path, memory: HashMemory) -> str:
+    """As `known_hash`, without telling its progress."""
+    hashing = known_hash(path, memory)
+    while True:
+        try:
+            next(hashing)
+        except StopIteration as end:
+            return str(end.value)
+
+
+def read_hash(path: Path, digest: hashlib._Hash) -> Generator[Hashing, None, str]:
+    """Read the whole file into ``digest``; returns its hexadecimal digits.
+
+    Raises:
+        ModelNotFound, ModelInvalid: As `hashed`.
+    """
+    key = file_key(path)
+    done = 0
     try:
         with os.fdopen(open_regular(path), "rb", buffering=0) as file:
             while piece := file.read(PIECE):
@@ -43,14 +84,4 @@ def hashed(path: Path, store: ModelStore) -> Generator[Hashing, None, str]:
         raise ModelInvalid(f"{label(path)} cannot be read: {reason}", "check the disk") from error
     if file_key(path) != key:
         raise ModelInvalid(f"{label(path)} changed while it was read", "try again")
-    store.remember_sha256(key, digest.hexdigest())
     return digest.hexdigest()
-
-
-def known_hash(path: Path, store: ModelStore) -> Generator[Hashing, None, str]:
-    """As `hashed`, without reading a file whose SHA-256 is remembered.
-
-    Raises:
-        ModelNotFound, ModelInvalid: As `hashed`.
-    """
-    return store.sha256(file_key(path)) or (yield from hashed(path, store))

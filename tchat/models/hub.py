@@ -1,34 +1,31 @@
-"""The hub: what it lists, and the bytes of its files. The only importer of huggingface_hub.
+"""The hub: what it lists, and the bytes of its files.
 
-The library brings the session (proxies, certificates), the token and offline mode. The requests
-are made here, because `HfApi` waits between its attempts without a word, and warns on standard
-error. What fails ends here as `HubError` or `ModelNotFound`, without the addresses that it names.
+What fails ends here as `HubError` or `ModelNotFound`, without the addresses that it names.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
-from tchat import __version__
 from tchat.errors import TchatError
 from tchat.models.hub_answers import HubError, not_the_hub, refusal
+from tchat.models.hub_client import PUBLIC, Limits, download_chunks, get, host_of, read_body
 from tchat.models.hub_files import Listing, RemoteFile
 from tchat.models.hub_json import Hit, hits, listing
 from tchat.models.hub_name import DEFAULT_REVISION
-from tchat.sanitize import single_line
 
 if TYPE_CHECKING:
     import httpx2
 
-PUBLIC = "https://huggingface.co"
-TIMEOUT = 20.0  # seconds without a byte
 EXPANDED = ("downloads", "likes", "gated", "tags", "lastModified", "gguf")
+WHOLE_SECONDS = re.compile(r"[1-9][0-9]{0,5}")
 RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 
 
@@ -48,16 +45,26 @@ class Hub:
     Args:
         environ: Read for ``HF_ENDPOINT`` and ``HF_HUB_DOWNLOAD_TIMEOUT``; the library reads its
             other variables itself.
+        limits: Of each answer.
 
     Attributes:
         endpoint: The hub's address.
-        timeout: Seconds without a byte after which a request is given up.
+        limits: Of each answer.
     """
 
-    def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
+    def __init__(
+        self, environ: Mapping[str, str] = os.environ, limits: Limits | None = None
+    ) -> None:
         self.endpoint = (environ.get("HF_ENDPOINT") or PUBLIC).rstrip("/")
+        self.limits = limits or Limits()
         seconds = environ.get("HF_HUB_DOWNLOAD_TIMEOUT", "")
-        self.timeout = float(seconds) if seconds.isdigit() and int(seconds) else TIMEOUT
+        if WHOLE_SECONDS.fullmatch(seconds):
+            self.limits = replace(self.limits, silence=float(seconds))
+
+    @property
+    def timeout(self) -> float:
+        """Seconds without a byte after which a request is given up."""
+        return self.limits.silence
 
     def listing(self, repo: str, revision: str = DEFAULT_REVISION) -> Listing:
         """The models of a repository, with sizes and hashes.
@@ -117,20 +124,20 @@ class Hub:
             HubError: The hub cannot be asked, or refuses, or answers with something else.
         """
         path = f"/{file.repo}/resolve/{file.commit}/{quote(file.name)}"
-        # Ranges count the bytes that travel, so nothing may be compressed.
-        headers = {"accept-encoding": "identity"}
+        headers = {}
         if start or end is not None:
             headers["range"] = f"bytes={start}-{'' if end is None else end - 1}"
         with self._answer(path, {}, headers, file.repo) as response:
-            yield Body(_start(response, file, start), response.iter_raw())
+            begins = _start(response, file, start)
+            yield Body(begins, download_chunks(response, self.limits, self._host))
 
     def _json(self, path: str, params: Mapping[str, str | list[str]], repo: str) -> Any:
         with self._answer(path, params, {}, repo) as response:
-            response.read()
-            try:
-                return response.json()
-            except (ValueError, RecursionError):
-                raise not_the_hub() from None
+            body = read_body(response, self.limits, self._host)
+        try:
+            return json.loads(body)
+        except (ValueError, RecursionError):
+            raise not_the_hub() from None
 
     @contextmanager
     def _answer(
@@ -141,37 +148,14 @@ class Hub:
         repo: str,
     ) -> Iterator[httpx2.Response]:
         """The answer to a GET, when it is a success; reading it may fail in the same ways."""
-        import httpx2
-        from huggingface_hub.errors import OfflineModeIsEnabled
-
-        session = _session()
-        try:
-            with session.stream(
-                "GET",
-                self.endpoint + path,
-                params=params or None,
-                headers={**_own_headers(), **headers},
-                timeout=self.timeout,
-            ) as response:
-                if response.status_code >= 400:
-                    raise self._refusal(response, repo)
-                yield response
-        except OfflineModeIsEnabled:
-            raise HubError(
-                "the hub is switched off by HF_HUB_OFFLINE", "unset it to reach the hub"
-            ) from None
-        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-            raise _unreachable(error, self._host) from None
-        except UnicodeError:
-            raise HubError("HF_TOKEN or HF_ENDPOINT holds no ASCII text", "correct it") from None
+        with get(self.endpoint + path, params, headers, self.limits) as response:
+            if response.status_code >= 400:
+                raise self._refusal(response, repo)
+            yield response
 
     @property
     def _host(self) -> str:
-        """The hub's name for messages: the endpoint may hold a password."""
-        try:
-            return single_line(urlsplit(self.endpoint).hostname or "the hub", 100)
-        except ValueError:
-            return "the hub"
+        return host_of(self.endpoint)
 
     def _refusal(self, response: httpx2.Response, repo: str) -> TchatError:
         import httpx2
@@ -179,43 +163,6 @@ class Hub:
         hub, came = httpx2.URL(self.endpoint), response.url
         signed = (hub.host, hub.port) != (came.host, came.port)
         return refusal(response.status_code, response.headers, repo, signed=signed)
-
-
-def _session() -> httpx2.Client:
-    """The library's session, made at the first call by proxy and certificate variables.
-
-    Raises:
-        HubError: One of them cannot be used.
-    """
-    from huggingface_hub import get_session
-
-    try:
-        return get_session()
-    except ImportError:
-        raise HubError(
-            "a SOCKS proxy needs one more package", "run: pip install 'httpx2[socks]'"
-        ) from None
-    except ValueError:
-        raise HubError(
-            "the address of the proxy cannot be used", "check HTTPS_PROXY, HTTP_PROXY and ALL_PROXY"
-        ) from None
-    except OSError as error:
-        raise HubError(
-            f"the certificates cannot be read: {error.strerror or 'they are damaged'}",
-            "check SSL_CERT_FILE and SSL_CERT_DIR",
-        ) from None
-
-
-def _own_headers() -> dict[str, str]:
-    """The token, when there is one, and who asks: no more than name and version.
-
-    `build_hf_headers` would tell more, and ask the hub for a table of callers to do so.
-    """
-    from huggingface_hub import constants, get_token
-
-    headers = {"user-agent": f"tchat/{__version__}"}
-    token = None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else get_token()
-    return headers | {"authorization": f"Bearer {token}"} if token else headers
 
 
 def _start(response: httpx2.Response, file: RemoteFile, wanted: int) -> int:
@@ -236,38 +183,3 @@ def _start(response: httpx2.Response, file: RemoteFile, wanted: int) -> int:
     if not fits:
         raise HubError("the hub sends another file than it lists", "try again", passing=True)
     return wanted
-
-
-def _unreachable(error: Exception, where: str) -> HubError:
-    """The failure behind an error of the HTTP client."""
-    import httpx2
-
-    message, hint = f"the connection to {where} was cut", "try again: a pull goes on"
-    passing = isinstance(error, httpx2.TransportError)
-    match error:
-        case httpx2.TimeoutException():
-            message, hint = f"{where} does not answer in time", "try again later"
-        case httpx2.ConnectError():
-            message, hint, passing = _unconnected(str(error), where)
-        case httpx2.ProxyError():
-            message, hint = f"the proxy refuses to reach {where}", "check HTTPS_PROXY and NO_PROXY"
-            passing = False
-        case httpx2.UnsupportedProtocol() | httpx2.InvalidURL():
-            message = "HF_ENDPOINT is no address that can be asked"
-            hint, passing = f"it is {PUBLIC} if not set", False
-        case httpx2.LocalProtocolError():
-            message, hint = "the request cannot be sent", "check HF_TOKEN and HF_ENDPOINT"
-            passing = False
-        case httpx2.TooManyRedirects():
-            message, hint = f"{where} redirects in a circle", "check HF_ENDPOINT and the proxy"
-    return HubError(message, hint, passing=passing)
-
-
-def _unconnected(reason: str, where: str) -> tuple[str, str, bool]:
-    """Message, hint, and whether it may pass, for a connection that was not made."""
-    if "CERTIFICATE_VERIFY_FAILED" in reason:
-        hint = "a proxy may stand in between: set SSL_CERT_FILE to its certificate; check the clock"
-        return f"the certificate of {where} cannot be verified", hint, False
-    if "SSL" in reason or "TLS" in reason:
-        return f"no safe connection to {where}: TLS fails", "check HF_ENDPOINT", False
-    return f"cannot reach {where}", "check the network connection and the proxy", True

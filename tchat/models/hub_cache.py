@@ -15,11 +15,13 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from tchat.errors import StorageError
+from tchat.models.files import has_gguf_ending
 from tchat.models.hub_files import RemoteFile
 from tchat.models.hub_name import DEFAULT_REVISION, is_safe_path
 
@@ -67,7 +69,25 @@ class HubCache:
 
     def has(self, file: RemoteFile) -> bool:
         """Whether the content is there, by its size."""
-        return any(_size(path) == file.size for path in (self.blob(file), self.snapshot(file)))
+        return self.content(file) is not None
+
+    def content(self, file: RemoteFile) -> Path | None:
+        """Where the content is, by its size; None when it is not there."""
+        paths = (self.blob(file), self.snapshot(file))
+        return next((path for path in paths if _size(path) == file.size), None)
+
+    def discard(self, file: RemoteFile) -> None:
+        """Delete content that turned out to be wrong; a link to it stays.
+
+        Raises:
+            StorageError: It cannot be deleted.
+        """
+        for path in (self.blob(file), self.snapshot(file)):
+            try:
+                if not path.is_symlink() or path == self.blob(file):
+                    path.unlink(missing_ok=True)
+            except OSError as error:
+                raise unwritable(path, error) from error
 
     def present(self, file: RemoteFile) -> int:
         """Bytes of the content that are there, complete or not."""
@@ -104,8 +124,9 @@ class HubCache:
             return []
         return [
             file
-            for path in sorted(snapshot.rglob("*.gguf"))
-            if (file := _cached(path, path.relative_to(snapshot), repo, commit, revision))
+            for path in sorted(snapshot.rglob("*"))
+            if has_gguf_ending(path.name)
+            and (file := _cached(path, path.relative_to(snapshot), repo, commit, revision))
         ]
 
     def arrive(self, file: RemoteFile) -> None:
@@ -147,12 +168,14 @@ class HubCache:
         if self.commit(file.repo, file.revision) == file.commit:
             return
         path = self.folder(file.repo) / "refs" / file.revision
-        fresh = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+        fresh = _temporary(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            fresh.write_text(file.commit, encoding="ascii")
+            with fresh.open("x", encoding="ascii") as opened:  # never through a link
+                opened.write(file.commit)
             fresh.replace(path)
         except OSError as error:
+            fresh.unlink(missing_ok=True)
             raise unwritable(path, error) from error
 
 
@@ -188,13 +211,18 @@ def _cached(path: Path, name: Path, repo: str, commit: str, revision: str) -> Re
 
 def _link(blob: Path, path: Path) -> None:
     """Point ``path`` at ``blob``; where the file system knows no links, move it there."""
-    fresh = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    fresh = _temporary(path)
     try:
         fresh.symlink_to(os.path.relpath(blob, path.parent))
     except OSError:
         blob.replace(path)
     else:
         fresh.replace(path)
+
+
+def _temporary(path: Path) -> Path:
+    """A name beside ``path`` that nobody can foresee, for what replaces it."""
+    return path.with_name(f"{path.name}.{secrets.token_hex(8)}.tmp")
 
 
 def _size(path: Path) -> int | None:

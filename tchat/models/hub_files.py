@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 from tchat.errors import ModelNotFound
+from tchat.models.files import has_gguf_ending, without_gguf_ending
 from tchat.models.hub_name import HubName
 from tchat.models.split import MAX_PARTS, PART_NAME
 from tchat.sanitize import single_line
@@ -102,7 +103,7 @@ class Listing:
 
 def quantization_in(name: str) -> str:
     """The quantization that a file's name tells, in capitals; empty when it tells none."""
-    stem = name[: -len("gguf")] if name.lower().endswith(".gguf") else f"{name}."
+    stem = f"{without_gguf_ending(name)}."
     found = QUANTIZATION.findall(stem.rpartition("/")[2]) or QUANTIZATION.findall(stem)
     return found[-1].upper() if found else ""
 
@@ -111,8 +112,8 @@ def base_name(model: RemoteModel) -> str:
     """What the files of one model in several quantizations share, in small letters."""
     file = model.first.name.rpartition("/")[2]
     match = PART_NAME.fullmatch(file)
-    stem = f"{match['stem']}." if match else file
-    return QUANTIZATION.sub("", stem).removesuffix("gguf").strip("-._").lower()
+    stem = match["stem"] if match else without_gguf_ending(file)
+    return QUANTIZATION.sub("", f"{stem}.").strip("-._").lower()
 
 
 def is_companion(name: str) -> bool:
@@ -125,7 +126,7 @@ def group(files: Iterable[RemoteFile]) -> tuple[tuple[RemoteModel, ...], tuple[R
 
     A model of which parts are missing is left out.
     """
-    ggufs = sorted((f for f in files if f.name.lower().endswith(".gguf")), key=lambda f: f.name)
+    ggufs = sorted((f for f in files if has_gguf_ending(f.name)), key=lambda f: f.name)
     companions = tuple(file for file in ggufs if is_companion(file.name))
     by_name = {file.name: file for file in ggufs if not is_companion(file.name)}
     models = [model for name in by_name if (model := _model(name, by_name))]

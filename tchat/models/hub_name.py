@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
+from tchat.models.files import has_gguf_ending
+
 HOSTS = frozenset({"hf.co", "huggingface.co", "www.huggingface.co"})
 DEFAULT_REVISION = "main"
 PART = r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?"
@@ -60,7 +62,7 @@ def _of_short(text: str) -> HubName | None:
     if match is None or _is_reserved(match["repo"]):
         return None
     choice = match["choice"] or ""
-    if choice.lower().endswith(".gguf"):
+    if has_gguf_ending(choice):
         return HubName(match["repo"], file=choice) if is_safe_path(choice) else None
     return HubName(match["repo"], quantization=choice)
 
@@ -84,7 +86,7 @@ def _of_url(text: str, endpoint: str) -> HubName | None:
 
 def _of_file(repo: str, revision: str, file: str) -> HubName | None:
     name = _of_short(repo)
-    if name is None or not file.lower().endswith(".gguf"):
+    if name is None or not has_gguf_ending(file):
         return None
     safe = is_safe_path(file) and is_safe_path(revision)
     return HubName(repo, file=file, revision=revision) if safe else None

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tchat.errors import UsageError
+from tchat.models.files import has_gguf_ending
 from tchat.models.resolve import STARTER
 from tchat.paths import Paths, expanded
 from tchat.settings.load import EDIT_HINT, parse_toml, read_text
@@ -145,7 +146,7 @@ def require_alias(name: str) -> None:
     Raises:
         UsageError: It means something else already, or is hard to type.
     """
-    if not ALIAS_NAME.fullmatch(name) or name == STARTER or name.lower().endswith(".gguf"):
+    if not ALIAS_NAME.fullmatch(name) or name == STARTER or has_gguf_ending(name):
         raise UsageError(
             f"`{name}` cannot be an alias",
             "take letters, digits and . _ - : but no slash, and not the name of a file",

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from tchat.errors import ModelError, ModelNotFound
 from tchat.models.absent import NotOnDisk
+from tchat.models.files import has_gguf_ending
 from tchat.models.models_file import aliases
 from tchat.models.place import Found
 from tchat.models.places import all_places
-from tchat.models.walk import ENDING
 from tchat.paths import Paths
 from tchat.sanitize import single_line
 
@@ -125,7 +125,7 @@ def _chats(store: ModelStore, path: Path) -> bool:
 
 def _holds(found: Found, wanted: str) -> bool:
     """Whether the name does, or that of a file which is named for people."""
-    file = found.path.name if found.path.suffix.lower() == ENDING else ""
+    file = found.path.name if has_gguf_ending(found.path.name) else ""
     return wanted in found.name.casefold() or wanted in file.casefold()
 
 

@@ -19,10 +19,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from tchat.models.files import has_gguf_ending
 from tchat.models.hub_files import RemoteFile
 from tchat.models.hub_shelf import models_among
 from tchat.models.place import Found, Owner, stem
-from tchat.models.walk import ENDING, files_below, gguf_files
+from tchat.models.walk import files_below, gguf_files
 from tchat.paths import expanded
 
 MAX_MANIFEST = 1 << 20  # bytes
@@ -123,7 +124,7 @@ def _lm_studio(folder: Path) -> Iterator[Found]:
     repositories: dict[str, list[RemoteFile]] = {}
     for path in files_below(folder, depth=4):
         publisher, *below = path.relative_to(folder).parts
-        if path.suffix.lower() == ENDING and len(below) >= 2:
+        if has_gguf_ending(path.name) and len(below) >= 2:
             repo, name = f"{publisher}/{below[0]}", "/".join(below[1:])
             repositories.setdefault(repo, []).append(RemoteFile(repo, "", "", name, 0, "", ""))
     for repo, files in repositories.items():

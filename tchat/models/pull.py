@@ -10,6 +10,7 @@ from pathlib import Path
 from tchat.errors import ModelNotFound, StorageError
 from tchat.models.beginnings import Beginnings
 from tchat.models.fit import Machine
+from tchat.models.hashing import HashMemory
 from tchat.models.hub import Hub
 from tchat.models.hub_answers import HubError, RepositoryNotFound
 from tchat.models.hub_cache import HubCache
@@ -28,6 +29,7 @@ def pull(
     hub: Hub,
     cache: HubCache,
     *,
+    hashes: HashMemory,
     machine: Callable[[], Machine] | None = None,
     patience: Patience | None = None,
     cancelled: Callable[[], bool] = lambda: False,
@@ -41,6 +43,7 @@ def pull(
         name: What to pull.
         hub: Where from.
         cache: Where to.
+        hashes: Remembers the SHA-256 of what is in the cache, which is read once.
         machine: Tells what it is judged for, and a quantization is chosen for where none is
             named; asked only for what is not here yet. Without it nothing is judged, and the
             usual quantization is taken.
@@ -53,14 +56,14 @@ def pull(
         StorageError: The disk stands in the way.
     """
     patience = patience or Patience()
-    transfer = Transfer(hub, cache, Meter(), patience, cancelled, Beginnings(hub))
+    transfer = Transfer(hub, cache, Meter(), patience, cancelled, Beginnings(hub), hashes)
     try:
         try:
             listing = yield from transfer.retried(
                 lambda: _ask(hub, name), limit=transfer.patience.asking
             )
         except HubError as error:
-            yield from _without_the_hub(name, cache, error)
+            yield from _without_the_hub(name, transfer, error)
             return
         except RepositoryNotFound as error:
             raise _with_near_names(error, name, hub) from None
@@ -121,18 +124,22 @@ def _fetch_all(found: Found, transfer: Transfer) -> Iterator[PullEvent]:
     yield Pulled(model, tuple(reversed(paths)), meter.fetched, meter.seconds)
 
 
-def _without_the_hub(name: HubName, cache: HubCache, error: HubError) -> Iterator[PullEvent]:
+def _without_the_hub(name: HubName, transfer: Transfer, error: HubError) -> Iterator[PullEvent]:
     """The model as it is in the cache, where the hub cannot be asked.
 
     Raises:
-        HubError: It is not there.
+        HubError: It is not there, or damaged.
     """
+    cache = transfer.cache
     models, companions = group(cache.files(name.repo, name.revision))
     commit = cache.commit(name.repo, name.revision)
     try:
         model = choose(Listing(name.repo, commit, "", False, 0, models, companions), name)
     except ModelNotFound:
         raise error from None
+    for file in model.files:
+        if not (yield from transfer.verified(file)):
+            raise error
     yield Unasked(error.message)
     yield Pulled(model, tuple(cache.snapshot(file) for file in model.files), 0, 0.0)
 

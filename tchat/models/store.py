@@ -19,7 +19,7 @@ from tchat.paths import Paths
 if TYPE_CHECKING:
     import sqlite3
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 SCHEMA = """
 CREATE TABLE facts (file TEXT PRIMARY KEY, parts TEXT NOT NULL, facts TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE verdicts (file TEXT, build TEXT, problem TEXT NOT NULL, PRIMARY KEY (file, build))
@@ -52,7 +52,9 @@ class Verdict:
 
 
 class ModelStore:
-    """Facts, verdicts, last uses, speeds and hashes, by a file's device, inode, size and change.
+    """Facts, verdicts, last uses, speeds and hashes, by file.
+
+    Facts, verdicts and hashes follow the whole `FileKey`; uses and speeds its `identity`.
 
     Safe to use from several processes, and from one thread at a time.
     """
@@ -101,25 +103,25 @@ class ModelStore:
 
     def note_use(self, facts: ModelFacts) -> None:
         """Remember that the model is being loaded now."""
-        row = (str(facts.key), time.time())
+        row = (facts.key.identity, time.time())
         self._cache.run(lambda database: database.execute("REPLACE INTO uses VALUES (?, ?)", row))
 
     def last_use(self, facts: ModelFacts) -> float | None:
         """When the model was loaded last, in seconds since the epoch; None when it never was."""
         query = "SELECT at FROM uses WHERE file = ?"
-        key = (str(facts.key),)
+        key = (facts.key.identity,)
         row = self._cache.run(lambda database: database.execute(query, key).fetchone())
         return row[0] if row else None
 
     def speed(self, facts: ModelFacts) -> float:
         """Tokens a second that the model wrote here, the last replies most; 0 when unknown."""
         query = "SELECT rate FROM speeds WHERE file = ?"
-        return self._number(query, str(facts.key))
+        return self._number(query, facts.key.identity)
 
     def note_speed(self, facts: ModelFacts, rate: float) -> None:
         """Remember that the model wrote ``rate`` tokens a second."""
         before = self.speed(facts)
-        row = (str(facts.key), before + NEWEST * (rate - before) if before else rate)
+        row = (facts.key.identity, before + NEWEST * (rate - before) if before else rate)
         self._cache.run(lambda database: database.execute("REPLACE INTO speeds VALUES (?, ?)", row))
 
     def machine_rate(self, machine: str) -> tuple[float, float]:

@@ -11,14 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from tchat.errors import StorageError
+from tchat.errors import ModelError, StorageError
 from tchat.models.beginnings import Beginnings
+from tchat.models.files import file_key
+from tchat.models.hashing import HashMemory, known_hash, read_hash
 from tchat.models.hub import Hub
 from tchat.models.hub_answers import HubError
 from tchat.models.hub_cache import HubCache, unwritable
 from tchat.models.hub_files import RemoteFile
 from tchat.models.pull_events import Checking, Meter, PullEvent, Retrying, Stalled
-from tchat.models.transfer_file import GrowingFile
+from tchat.models.transfer_file import GrowingFile, new_hash
 from tchat.models.transfer_stream import TICK, Stream
 from tchat.sanitize import single_line
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 DRAWN = 0.1  # seconds between two events of progress
+PROGRESS = 64 << 10  # bytes more than at the last failure that set the count of failures back
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,7 @@ class Transfer:
         patience: With the hub.
         cancelled: Asked several times a second whether to stop.
         beginnings: What was read of the files already; a download begins with it.
+        hashes: Remembers the SHA-256 of files that were read.
     """
 
     hub: Hub
@@ -78,6 +82,7 @@ class Transfer:
     patience: Patience
     cancelled: Callable[[], bool]
     beginnings: Beginnings
+    hashes: HashMemory
 
     def fetch(self, file: RemoteFile) -> Iterator[PullEvent]:
         """Have the verified content of ``file`` in the cache.
@@ -93,12 +98,42 @@ class Transfer:
             yield self.meter.waiting(self.cache.present(file))
             self._pause(TICK)
         try:
-            if not self.cache.has(file):
+            if not (yield from self.verified(file)):
                 yield from self._fetch(file)
                 self.cache.arrive(file)
+                if file.sha256:
+                    self.hashes.remember_sha256(file_key(self.cache.blob(file)), file.sha256)
         finally:
             lock.release()
         self.meter.finish(file.size)
+
+    def verified(self, file: RemoteFile) -> Generator[PullEvent, None, bool]:
+        """Whether the content is in the cache and has the hash that the hub names.
+
+        The cache is shared: what another program put there is read once before it is trusted. A
+        wrong content under a name of its own, where the file system knows no links, is deleted.
+        """
+        path = self.cache.content(file)
+        if path is None:
+            return False
+        try:
+            right = (yield from self._hash(path, file)) == file.blob
+        except ModelError:  # it went away, changes, or cannot be read
+            right = False
+        if not right:
+            yield Retrying("what is here is damaged", 0.0)
+            self.cache.discard(file)
+        return right
+
+    def _hash(self, path: Path, file: RemoteFile) -> Generator[PullEvent, None, str]:
+        hashing = known_hash(path, self.hashes) if file.sha256 else read_hash(path, new_hash(file))
+        while True:
+            try:
+                progress = next(hashing)
+            except StopIteration as end:
+                return str(end.value)
+            self._heed()
+            yield Checking(progress.done, progress.total)
 
     def retried(
         self,
@@ -112,7 +147,7 @@ class Transfer:
         Args:
             attempt: Makes the attempt.
             limit: Failures in a row that are borne.
-            progress: How far it got; getting further than ever sets the count back.
+            progress: Bytes that are there; `PROGRESS` more of them set the count back.
 
         Raises:
             TchatError: The last failure.
@@ -122,7 +157,8 @@ class Transfer:
             try:
                 return (yield from attempt())
             except HubError as error:
-                failures = 1 if progress() > best else failures + 1
+                advanced = progress() - best >= PROGRESS
+                failures = 1 if advanced else failures + 1
                 best = max(best, progress())
                 wait = self.patience.wait(failures, error)
                 if not error.passing or failures > limit or wait > self.patience.longest_wait:

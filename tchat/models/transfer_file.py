@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
@@ -32,10 +33,10 @@ class GrowingFile:
         self.size = 0
         self._path = path
         self._file = file
-        self._hash = self._fresh_hash()
+        self._hash = new_hash(self._file)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            self._descriptor = _open_own(path)
         except OSError as error:
             raise _failed(path, error) from error
 
@@ -85,7 +86,7 @@ class GrowingFile:
         except OSError as error:
             raise _failed(self._path, error) from error
         self.size = 0
-        self._hash = self._fresh_hash()
+        self._hash = new_hash(self._file)
 
     def is_right(self) -> bool:
         """Whether the content is the one that the hub names; if so, it is safe on the disk."""
@@ -97,12 +98,40 @@ class GrowingFile:
             raise _failed(self._path, error) from error
         return True
 
-    def _fresh_hash(self) -> hashlib._Hash:
-        """SHA-256; git's SHA-1 of a blob for a file that is not in the large file storage."""
-        if self._file.sha256:
-            return hashlib.sha256()
-        head = b"blob %d\0" % self._file.size
-        return hashlib.sha1(head, usedforsecurity=False)
+
+def new_hash(file: RemoteFile) -> hashlib._Hash:
+    """The hash that names the content of ``file``, before its first byte.
+
+    SHA-256; git's SHA-1 of a blob for a file that is not in the large file storage.
+    """
+    if file.sha256:
+        return hashlib.sha256()
+    return hashlib.sha1(b"blob %d\0" % file.size, usedforsecurity=False)
+
+
+def _open_own(path: Path) -> int:
+    """Open a file for writing that this user alone can have meant.
+
+    The cache may be shared: a link, a FIFO or a second name of another file that lies there would
+    let a download overwrite that file. Such a name is removed, and a new file is made.
+
+    Raises:
+        OSError: It cannot be removed, or the file cannot be made.
+    """
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
+    flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        status = path.lstat()
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+            path.unlink()
+    except FileNotFoundError:
+        pass
+    descriptor = os.open(path, flags, 0o666)
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+        os.close(descriptor)
+        raise FileExistsError(errno.EEXIST, "another program put something else there", str(path))
+    return descriptor
 
 
 def _failed(path: Path, error: OSError) -> StorageError:

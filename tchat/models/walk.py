@@ -6,10 +6,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from tchat.models.files import GGUF_ENDING
 from tchat.models.split import PART_NAME
 
 MAX_ENTRIES = 20_000  # looked at below one folder; a home folder registered by mistake ends there
-ENDING = ".gguf"
 
 
 def gguf_files(folder: Path, depth: int = 1) -> Iterator[Path]:
@@ -22,7 +22,7 @@ def gguf_files(folder: Path, depth: int = 1) -> Iterator[Path]:
         depth: Levels of folders; 1 is the folder itself.
     """
     parts: set[tuple[str, str]] = set()
-    for path in sorted(_below(str(folder), depth, ENDING, [MAX_ENTRIES])):
+    for path in sorted(_below(str(folder), depth, GGUF_ENDING, [MAX_ENTRIES])):
         match = PART_NAME.fullmatch(os.path.basename(path))  # noqa: PTH119 - 50 files, 300 ms
         if match is not None:
             model = (path[: -len(match[0])] + match["stem"], match["count"])

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import PurePath
 
+from tchat.models.files import without_gguf_ending
+
 
 def maker(model: str) -> str:
     """A model as it was asked for, without its folder: ``SmolLM2-135M-Instruct.Q4_1``."""
-    return PurePath(model).name.removesuffix(".gguf")
+    return without_gguf_ending(PurePath(model).name)

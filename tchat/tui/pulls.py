@@ -95,14 +95,17 @@ class Pulls:
         from tchat.models.hub import Hub
         from tchat.models.hub_cache import HubCache, cache_folder
         from tchat.models.pull import pull
+        from tchat.models.store import ModelStore
 
-        return pull(
-            remote_name(name, self._paths, self._environ),
-            Hub(self._environ),
-            HubCache(cache_folder(self._environ)),
-            machine=lambda: measured_machine(self._paths),
-            cancelled=self._stop.is_set,
-        )
+        with ModelStore(self._paths) as store:
+            yield from pull(
+                remote_name(name, self._paths, self._environ),
+                Hub(self._environ),
+                HubCache(cache_folder(self._environ)),
+                hashes=store,
+                machine=lambda: measured_machine(self._paths),
+                cancelled=self._stop.is_set,
+            )
 
     def _wait(self, answer: Answer, loop: asyncio.AbstractEventLoop) -> bool:
         """The answer of a person; no when the download is stopped meanwhile."""

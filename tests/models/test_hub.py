@@ -9,6 +9,7 @@ import pytest
 from tchat.errors import ModelNotFound
 from tchat.models.hub import Hub
 from tchat.models.hub_answers import HubError, RepositoryNotFound
+from tchat.models.hub_client import Limits
 from tchat.models.hub_files import Listing, choose, is_companion, quantization_in
 from tchat.models.hub_name import HubName, parse_hub_name
 from tests.models.hub_server import PORTAL, SIGNATURE, Fault, HubServer, limited, sha256
@@ -334,8 +335,7 @@ def test_a_token_that_cannot_be_sent_is_told(
 
 def test_a_server_that_stays_silent_is_given_up(server: HubServer, listing: Listing) -> None:
     server.fail("storage", Fault(stall=10))
-    hub = Hub()
-    hub.timeout = 0.2
+    hub = Hub(limits=Limits(silence=0.2))
     with pytest.raises(HubError, match=r"127\.0\.0\.1 does not answer in time"):
         hub.read_range(listing.models[0].first, 0, 1000)
 

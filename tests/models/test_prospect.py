@@ -16,7 +16,9 @@ from tchat.models.memory import Memory
 from tchat.models.prospect import look
 from tchat.models.pull import pull
 from tchat.models.pull_events import Found, Looking, Pulled, PullEvent, Retrying
+from tchat.models.store import ModelStore
 from tchat.models.transfer import Patience
+from tchat.paths import user_paths
 from tests.models.hub_server import Fault, HubServer
 
 REPO = "acme/Mixed-GGUF"
@@ -42,7 +44,17 @@ def server(hub_server: HubServer, tiny_model: Path) -> HubServer:
 def pulled(machine: Machine = ROOMY) -> list[PullEvent]:
     hasty = Patience(first_wait=0.0)
     cache = HubCache(cache_folder())
-    return list(pull(HubName(REPO), Hub(), cache, machine=lambda: machine, patience=hasty))
+    with ModelStore(user_paths()) as store:
+        return list(
+            pull(
+                HubName(REPO),
+                Hub(),
+                cache,
+                hashes=store,
+                machine=lambda: machine,
+                patience=hasty,
+            )
+        )
 
 
 def test_only_quantizations_of_the_same_model_are_chosen_from(server: HubServer) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import resource
 import shutil
 import signal
@@ -11,9 +10,8 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -21,13 +19,13 @@ from tchat.errors import ModelNotFound, StorageError
 from tchat.models.hub import Hub
 from tchat.models.hub_answers import HubError
 from tchat.models.hub_cache import HubCache, cache_folder
+from tchat.models.hub_client import Limits
 from tchat.models.hub_name import HubName
 from tchat.models.pull import pull
 from tchat.models.pull_events import (
     Checking,
     Found,
     Pulled,
-    PullEvent,
     Pulling,
     Retrying,
     Stalled,
@@ -36,59 +34,8 @@ from tchat.models.pull_events import (
     Waiting,
 )
 from tchat.models.transfer import Patience
-from tests.models.hub_server import SIGNATURE, Fault, HubServer, Seen, limited, sha256
-
-REPO = "someone/Tiny-GGUF"
-NAME = HubName(REPO)
-FILE = "tiny-Q4_K_M.gguf"
-SIZE = 300_000
-DATA = random.Random(1).randbytes(SIZE)
-PARTS = {f"tiny-Q2_K-0000{n}-of-00003.gguf": random.Random(n).randbytes(50_000) for n in (1, 2, 3)}
-HASTY = Patience(asking=2, attempts=3, first_wait=0.0, warn=0.2)
-
-E = TypeVar("E", bound=PullEvent)
-
-
-@dataclass
-class Desk:
-    """One user who pulls into one cache."""
-
-    server: HubServer
-    cache: HubCache
-    hub: Hub = field(default_factory=Hub)
-
-    def pull(self, name: HubName = NAME, **options: Any) -> list[PullEvent]:
-        return list(pull(name, self.hub, self.cache, **{"patience": HASTY, **options}))
-
-    def blob(self, data: bytes = DATA) -> Path:
-        return self.cache.folder(REPO) / "blobs" / sha256(data)
-
-    def incomplete(self) -> Path:
-        return self.blob().with_name(f"{sha256(DATA)}.incomplete")
-
-    def leave(self, data: bytes) -> None:
-        """What an earlier attempt may have left."""
-        self.incomplete().parent.mkdir(parents=True)
-        self.incomplete().write_bytes(data)
-
-    def names(self) -> list[Path]:
-        """Every final name in the cache: of contents and of files."""
-        folder = self.cache.folder(REPO)
-        found = [*folder.glob("blobs/*"), *folder.glob("snapshots/*/*")]
-        return [path for path in found if path.suffix != ".incomplete"]
-
-    def fetched(self) -> list[Seen]:
-        return self.server.requests("storage")
-
-
-@pytest.fixture
-def desk(hub_server: HubServer) -> Desk:
-    hub_server.add(REPO, {FILE: DATA, **PARTS})
-    return Desk(hub_server, HubCache(cache_folder()))
-
-
-def of(kind: type[E], events: list[PullEvent]) -> list[E]:
-    return [event for event in events if isinstance(event, kind)]
+from tests.models.hub_server import SIGNATURE, Fault, limited, sha256
+from tests.models.pulling import DATA, FILE, HASTY, NAME, PARTS, REPO, SIZE, Desk, of
 
 
 def test_a_pulled_model_lies_in_the_shared_layout(desk: Desk) -> None:
@@ -223,7 +170,7 @@ def test_wrong_bytes_never_get_a_final_name(desk: Desk) -> None:
 
 def test_a_stall_is_told_and_left(desk: Desk) -> None:
     desk.server.fail("storage", Fault(stall=100_000))
-    desk.hub.timeout = 1.0
+    desk.hub = Hub(limits=Limits(silence=1.0))
     events = desk.pull()
     stalled = of(Stalled, events)
     assert stalled[0].seconds >= HASTY.warn
@@ -360,7 +307,15 @@ def test_a_full_disk_keeps_what_came(desk: Desk) -> None:
 def test_a_folder_that_cannot_be_made_is_told(desk: Desk, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match=r"Not a directory; .* HF_HUB_CACHE"):
-        list(pull(NAME, desk.hub, HubCache(tmp_path / "file" / "hub"), patience=HASTY))
+        list(
+            pull(
+                NAME,
+                desk.hub,
+                HubCache(tmp_path / "file" / "hub"),
+                hashes=desk.hashes,
+                patience=HASTY,
+            )
+        )
 
 
 def test_without_links_the_file_itself_gets_the_name(
@@ -379,7 +334,9 @@ def test_without_links_the_file_itself_gets_the_name(
 def test_cancelling_keeps_what_came(desk: Desk) -> None:
     cancel = threading.Event()
     desk.server.fail("storage", Fault(stall=100_000))
-    events = pull(NAME, desk.hub, desk.cache, patience=HASTY, cancelled=cancel.is_set)
+    events = pull(
+        NAME, desk.hub, desk.cache, hashes=desk.hashes, patience=HASTY, cancelled=cancel.is_set
+    )
     seen = []
     for event in events:
         seen.append(event)
@@ -392,7 +349,7 @@ def test_cancelling_keeps_what_came(desk: Desk) -> None:
 
 def test_leaving_the_generator_lets_the_next_one_in(desk: Desk) -> None:
     desk.server.pace = 0.01
-    events = pull(NAME, desk.hub, desk.cache, patience=HASTY)
+    events = pull(NAME, desk.hub, desk.cache, hashes=desk.hashes, patience=HASTY)
     assert any(isinstance(event, Pulling) for event in events)
     events.close()
     desk.server.pace = 0.0
@@ -415,7 +372,8 @@ from tchat.models.hub import Hub
 from tchat.models.hub_cache import HubCache, cache_folder
 from tchat.models.hub_name import HubName
 from tchat.models.pull import pull
-list(pull(HubName({REPO!r}), Hub(), HubCache(cache_folder())))
+from tests.models.pulling import Hashes
+list(pull(HubName({REPO!r}), Hub(), HubCache(cache_folder()), hashes=Hashes()))
 """
 
 
@@ -450,7 +408,7 @@ def test_who_waits_takes_over_from_who_was_killed(desk: Desk) -> None:
     desk.server.pace = 0.05
     with subprocess.Popen([sys.executable, "-c", OURS]) as other:
         desk.server.wait_until_sent(150_000)
-        events = pull(NAME, desk.hub, desk.cache, patience=HASTY)
+        events = pull(NAME, desk.hub, desk.cache, hashes=desk.hashes, patience=HASTY)
         assert any(isinstance(event, Waiting) for event in events)
         other.send_signal(signal.SIGKILL)
     pulled = list(events)[-1]

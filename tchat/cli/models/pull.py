@@ -35,14 +35,18 @@ def pull(
     from tchat.models.hub import Hub
     from tchat.models.hub_cache import HubCache, cache_folder
     from tchat.models.pull import pull as begin
+    from tchat.models.store import ModelStore
 
     console: Console = ctx.obj
     named = remote_name(name, console.paths, console.environ)
     cache = HubCache(cache_folder(console.environ))
     hub = Hub(console.environ)
-    events = begin(named, hub, cache, machine=lambda: measured_machine(console.paths))
     desk = PullDesk(name, console, yes=yes)
-    pulled = desk.follow(events)
+    with ModelStore(console.paths) as store:
+        events = begin(
+            named, hub, cache, hashes=store, machine=lambda: measured_machine(console.paths)
+        )
+        pulled = desk.follow(events)
     if as_json:
         print_json(console, {**_record(pulled), **desk.judgement})
         return

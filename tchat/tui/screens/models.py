@@ -10,6 +10,7 @@ from typing import ClassVar, Protocol, TypeVar
 from textual import on
 from textual.binding import BindingType
 
+from tchat.models.files import has_gguf_ending
 from tchat.models.hub_name import parse_hub_name
 from tchat.models.removal import Removal
 from tchat.models.words import size_text
@@ -181,7 +182,7 @@ class ModelPicker(Picker):
 
     def _show(self, typed: str) -> None:
         extra = []
-        if "/" in typed or "\\" in typed or typed.endswith(".gguf"):
+        if "/" in typed or "\\" in typed or has_gguf_ending(typed):
             extra.append(Item(key=typed, title=f"Load the file {typed}"))
         first = []
         if self._files and self._files.pulling:

@@ -195,7 +195,7 @@ def test_a_proxy_is_used(server: HubServer, monkeypatch: pytest.MonkeyPatch) -> 
     ("variable", "value", "said"),
     [
         ("ALL_PROXY", "socks5://127.0.0.1:9", "a SOCKS proxy needs one more package; run: pip"),
-        ("HTTP_PROXY", "gopher://127.0.0.1:9", "the address of the proxy cannot be used; check"),
+        ("HTTP_PROXY", "gopher://127.0.0.1:9", "HTTP_PROXY is no address of a proxy; it has"),
         ("SSL_CERT_FILE", "/nowhere/ca.pem", "the certificates cannot be read: No such file"),
     ],
 )
@@ -283,3 +283,17 @@ def test_each_event_has_its_words(event: Pulling, words: str) -> None:
 )
 def test_a_duration_is_told_in_two_units(seconds: float, words: str) -> None:
     assert duration(seconds) == words
+
+
+def test_a_file_with_an_ending_in_capitals_is_pulled_listed_used_and_removed(
+    hub_server: HubServer, tiny_model: Path
+) -> None:
+    hub_server.add("someone/Loud-GGUF", {"LOUD.Q4_K_M.GGUF": tiny_model.read_bytes()})
+    name = "someone/Loud-GGUF:Q4_K_M"
+    assert tchat("models", "pull", "-y", name).code == 0
+    assert name in tchat("models", "ls").out
+    answered = tchat("-m", name, "--max-tokens", "1", "Hello")
+    assert answered.code == 0, answered.err
+    assert tchat("-m", "loud", "--max-tokens", "1", "Hello").code == 0
+    assert tchat("models", "rm", "-y", name).code == 0
+    assert name not in tchat("models", "ls").out

@@ -1,0 +1,169 @@
+"""What a hub sends is bounded in size and time, and bad addresses show no passwords."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tchat.models.hub import Hub
+from tchat.models.hub_answers import HubError
+from tchat.models.hub_cache import HubCache, cache_folder
+from tchat.models.hub_client import Limits
+from tchat.models.hub_name import HubName
+from tchat.models.pull import pull
+from tchat.models.transfer import Patience
+from tests.cli.shell import tchat
+from tests.models.hub_server import HubServer
+from tests.models.pulling import Hashes
+
+REPO = "someone/Tiny-GGUF"
+PASSWORD_PARTS = ("s3", "cr3t")
+JSON_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+BAD_ADDRESSES = (
+    "http://user:s3#cr3t@127.0.0.1:9",
+    "http://user:s3/cr3t@127.0.0.1:9",
+    "http://user:s3?cr3t@127.0.0.1:9",
+    "http://user:s3]cr3t@127.0.0.1:9",
+    "http://user:s3[cr3t@127.0.0.1:9",
+    "http://user:s3cr3t@127.0.0.1:99999",
+    "http://user:s3cr3t@127.0.0.1:port",
+    "http://[::1",
+)
+
+Send = Callable[[Callable[[bytes], None]], None]
+
+
+@contextlib.contextmanager
+def answering(send: Send) -> Iterator[Hub]:
+    """A server that lets ``send`` write each answer, byte by byte if it likes."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    closing = threading.Event()
+
+    def write(connection: socket.socket, data: bytes) -> None:
+        if closing.is_set():
+            raise ConnectionAbortedError
+        connection.sendall(data)
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                with connection, contextlib.suppress(OSError):
+                    connection.recv(65536)
+                    send(lambda data: write(connection, data))  # noqa: B023 - used at once
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    limits = Limits(headers=0.5, body=1 << 16, seconds=0.5, slow_bytes=1000, slow_seconds=0.3)
+    try:
+        yield Hub({"HF_ENDPOINT": f"http://127.0.0.1:{listener.getsockname()[1]}"}, limits)
+    finally:
+        closing.set()
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join(5)
+
+
+def drip(write: Callable[[bytes], None], data: bytes) -> None:
+    for byte in data:
+        write(bytes([byte]))
+        time.sleep(0.05)
+
+
+def test_a_compressed_answer_is_refused_and_not_unpacked() -> None:
+    bomb = gzip.compress(b"[" + b" " * (64 << 20))
+    head = JSON_HEAD + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(bomb)
+    with answering(lambda write: write(head + bomb)) as hub, pytest.raises(HubError):
+        hub.search("tiny")
+
+
+def test_an_endless_answer_is_refused() -> None:
+    def send(write: Callable[[bytes], None]) -> None:
+        write(JSON_HEAD + b"\r\n[")
+        while True:
+            write(b" " * 65536)
+
+    with answering(send) as hub, pytest.raises(HubError, match=r"the answer .* is too long"):
+        hub.search("tiny")
+
+
+@pytest.mark.parametrize("slow", ["headers", "body"])
+def test_an_answer_that_comes_a_byte_at_a_time_is_given_up(slow: str) -> None:
+    def send(write: Callable[[bytes], None]) -> None:
+        if slow == "body":
+            write(JSON_HEAD + b"\r\n")
+        drip(write, b"X" * 10_000)
+
+    with answering(send) as hub, pytest.raises(HubError, match="answers too slowly") as raised:
+        hub.search("tiny")
+    assert raised.value.passing
+
+
+def test_the_body_of_a_redirect_is_not_read() -> None:
+    def send(write: Callable[[bytes], None]) -> None:
+        write(b"HTTP/1.1 302 Found\r\nLocation: /again\r\nContent-Encoding: gzip\r\n\r\n")
+        while True:
+            write(b"\0" * 65536)
+
+    with answering(send) as hub, pytest.raises(HubError, match="redirects in a circle"):
+        hub.search("tiny")
+
+
+def test_a_download_that_drips_is_given_up_and_kept(hub_server: HubServer) -> None:
+    hub_server.add(REPO, {"tiny-Q4_K_M.gguf": b"x" * 500_000})
+    hub_server.pace = 0.2  # 16 KiB each
+    hub = Hub(limits=Limits(slow_bytes=1 << 20, slow_seconds=0.3))
+    patience = Patience(attempts=2, first_wait=0.0)
+    cache = HubCache(cache_folder())
+    with pytest.raises(HubError, match="answers too slowly"):
+        list(pull(HubName(REPO), hub, cache, hashes=Hashes(), patience=patience))
+    [left] = cache.folder(REPO).rglob("*.incomplete")
+    assert 0 < left.stat().st_size < 500_000
+
+
+@pytest.mark.parametrize("address", BAD_ADDRESSES)
+def test_a_bad_endpoint_is_named_without_its_password(address: str) -> None:
+    with pytest.raises(HubError, match="HF_ENDPOINT is no address") as raised:
+        Hub({"HF_ENDPOINT": address}).search("tiny")
+    assert not any(part in str(raised.value) for part in PASSWORD_PARTS)
+
+
+@pytest.mark.parametrize("name", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "HTTP_PROXY"])
+@pytest.mark.parametrize("address", BAD_ADDRESSES)
+def test_a_bad_proxy_is_named_without_its_password(
+    name: str, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, address)
+    with pytest.raises(HubError, match=rf"{name.upper()} is no address of a proxy") as raised:
+        Hub({"HF_ENDPOINT": "https://127.0.0.1:9"}).search("tiny")
+    assert not any(part in str(raised.value) for part in PASSWORD_PARTS)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("HTTPS_PROXY", "http://user:s3#cr3t@127.0.0.1"),
+        ("HF_ENDPOINT", "http://user:s3#cr3t@127.0.0.1"),
+        ("HF_HUB_ETAG_TIMEOUT", "s3cr3t"),
+    ],
+)
+def test_the_command_names_a_bad_variable_in_one_line(name: str, value: str) -> None:
+    ended = tchat("models", "search", "tiny", env={name: value})
+    assert ended.code == 5
+    assert ended.err.count("\n") == 1
+    assert name in ended.err or "HF_" in ended.err
+    assert not any(part in ended.err for part in PASSWORD_PARTS)
+    assert "unexpected" not in ended.err
+
+
+def test_a_log_of_the_command_holds_no_password(home: Path) -> None:
+    tchat("models", "search", "tiny", env={"HTTPS_PROXY": "http://user:s3cr3t#x@127.0.0.1"})
+    logs = [path.read_text() for path in home.rglob("*.log")]
+    assert not any("s3cr3t" in text for text in logs)
