@@ -44,14 +44,15 @@ class Chat(Joined):
         The prompt follows the message ``after``, or the last reply.
         """
         question = self._ask(prompt, after)
-        yield from self._reply(question, text=prefill)
+        yield from self._reply(question, *_prefilled(prefill))
 
     def regenerate(self, message_id: int | None = None, *, prefill: str = "") -> Iterator[Event]:
         """Write another reply, as a sibling: to the last question, or to that of a message.
 
         It begins with ``prefill``.
         """
-        yield from self._reply(self._question_of(self._at(message_id)), text=prefill)
+        question = self._question_of(self._at(message_id))
+        yield from self._reply(question, *_prefilled(prefill))
 
     def continue_reply(self, message_id: int | None = None) -> Iterator[Event]:
         """Go on with a reply, the last one or another, in a sibling of it.
@@ -63,7 +64,8 @@ class Chat(Joined):
             yield from self._reply(last)
         else:
             yield from self._reply(
-                self._question_of(last), text=last.text, reasoning=last.reasoning, goes_on=True
+                self._question_of(last),
+                ChatMessage("assistant", last.text, last.reasoning, bytes.fromhex(last.unfinished)),
             )
 
     def edit(self, message_id: int, text: str) -> Iterator[Event]:
@@ -193,11 +195,8 @@ class Chat(Joined):
             raise UsageError("this reply has no question before it", "send a prompt first")
         return self.store.message(message.parent_id)
 
-    def _reply(
-        self, question: Message, *, text: str = "", reasoning: str = "", goes_on: bool = False
-    ) -> Iterator[Event]:
-        """Generate a reply that begins with ``text`` and ``reasoning``."""
-        begun = [ChatMessage("assistant", text, reasoning)] if text or reasoning or goes_on else []
+    def _reply(self, question: Message, *begun: ChatMessage) -> Iterator[Event]:
+        """Generate a reply, or go on with one that has ``begun``."""
 
         def generate(model: ChatModel, messages: Sequence[ChatMessage]) -> Iterator[Event]:
             if self.settings.show_scores:
@@ -253,6 +252,10 @@ class Chat(Joined):
                 yield event
         finally:
             journal.close()
+
+
+def _prefilled(text: str) -> list[ChatMessage]:
+    return [ChatMessage("assistant", text)] if text else []
 
 
 def _unwritten() -> Iterator[Event]:

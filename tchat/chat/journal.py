@@ -151,6 +151,7 @@ class Journal:
             usage=asdict(event.usage),
             timings=asdict(event.timings),
             finish_reason=event.reason.value,
+            unfinished=event.unfinished.hex(),
         )
         self._closed = True
 

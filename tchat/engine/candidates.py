@@ -126,6 +126,7 @@ class Candidates:
             timings,
             writing.log_probability,
             writing.observed,
+            writing.unfinished,
         )
 
 

@@ -46,6 +46,24 @@ class PromptEncoder:
         quiet: bool = False,
     ) -> Prompt:
         """The prompt of a chat; ``quiet`` leaves out what is to be told about ``think``."""
+        prompt = self._encoded(messages, think, continue_final=continue_final, quiet=quiet)
+        return self._in_character(prompt, messages[-1]) if continue_final else prompt
+
+    def for_answer(
+        self, messages: Sequence[ChatMessage], *, continue_final: bool = False
+    ) -> Prompt:
+        """The prompt of a reply that is an answer from its first token on.
+
+        Reasoning that the template opens is closed at once, and the answer is opened where the
+        model marks it.
+        """
+        prompt = self._encoded(messages, "off", continue_final=continue_final, quiet=True)
+        prompt = self._in_answer(prompt)
+        return self._in_character(prompt, messages[-1]) if continue_final else prompt
+
+    def _encoded(
+        self, messages: Sequence[ChatMessage], think: Think, *, continue_final: bool, quiet: bool
+    ) -> Prompt:
         self._refuse_oversize(sum(len(m.content.encode("utf-8", "replace")) for m in messages))
         options, notice = self.template.switch(think)
         prompt = encode(
@@ -57,27 +75,32 @@ class PromptEncoder:
             return prompt
         return replace(prompt, notices=(notice, *prompt.notices))
 
-    def for_answer(
-        self, messages: Sequence[ChatMessage], *, continue_final: bool = False
-    ) -> Prompt:
-        """The prompt of a reply that is an answer from its first token on.
-
-        Reasoning that the template opens is closed at once, and the answer is opened where the
-        model marks it.
-        """
-        prompt = self.prompt(messages, "off", continue_final=continue_final, quiet=True)
-        return self._in_answer(prompt)
-
     def _in_answer(self, prompt: Prompt) -> Prompt:
         if prompt.phase is Phase.ANSWER:
             return prompt
-        mark = self.template.marks.answer_after(prompt.text)
+        mark = self.template.marks.answer_after(prompt.text, prompt.phase)
         if not mark:
             return prompt
         tokens = self.model.tokenize(mark, special=True)
         return replace(
             prompt, tokens=prompt.tokens + tokens, text=prompt.text + mark, phase=Phase.ANSWER
         )
+
+    def _in_character(self, prompt: Prompt, reply: ChatMessage) -> Prompt:
+        """The prompt with the first bytes of the character in which ``reply`` was cut."""
+        data = reply.unfinished
+        left = reply.reasoning and not reply.content and prompt.phase is not Phase.REASONING
+        if not data or not prompt.tokens or left:
+            return prompt
+        # The model may have written them as one token with what is before, like a space.
+        *before, last = prompt.tokens
+        joined = self.model.tokens_of(self.model.piece(last) + data)
+        tokens = self.model.tokens_of(data)
+        if len(joined) == 1:
+            return replace(prompt, tokens=before + joined, unfinished=data)
+        if tokens:
+            return replace(prompt, tokens=prompt.tokens + tokens, unfinished=data)
+        return prompt
 
     def for_reply(
         self,

@@ -151,7 +151,8 @@ class Finished:
 
     ``text`` and ``reasoning`` are the whole of the pieces streamed before, ``seed`` the one drawn
     or given. ``log_probability`` is the mean over the reply's tokens, of a candidate; ``observed``
-    comes where it was asked for.
+    comes where it was asked for. ``unfinished`` are the first bytes of a character that the reply
+    was cut in: no text holds them, and a reply that is continued goes on behind them.
     """
 
     reason: Reason
@@ -162,6 +163,7 @@ class Finished:
     timings: Timings
     log_probability: float | None = None
     observed: Observed | None = None
+    unfinished: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

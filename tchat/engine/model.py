@@ -171,6 +171,35 @@ class Model:
                 )
             size = -length
 
+    def tokens_of(self, data: bytes) -> list[int]:
+        """Tokens that say exactly ``data``, which is no UTF-8; empty when there are none."""
+        tokens: list[int] = []
+        while data:
+            sizes = range(min(len(data), self._longest_fragment), 0, -1)
+            size = next((size for size in sizes if data[:size] in self._fragments), 0)
+            if not size:
+                return []
+            tokens.append(self._fragments[data[:size]])
+            data = data[size:]
+        return tokens
+
+    @cached_property
+    def _fragments(self) -> dict[bytes, int]:
+        """Tokens whose text ends or begins inside a character."""
+        found: dict[bytes, int] = {}
+        for token in range(self.facts.vocabulary):
+            piece = self.piece(token)
+            try:
+                piece.decode()
+            except UnicodeDecodeError:
+                if not self.is_control(token):
+                    found.setdefault(piece, token)
+        return found
+
+    @cached_property
+    def _longest_fragment(self) -> int:
+        return max(map(len, self._fragments), default=0)
+
     def is_control(self, token: int) -> bool:
         """Whether the token is a control token, which is no text."""
         return bool(self._lib.llama_vocab_is_control(self._vocab, token))

@@ -61,6 +61,7 @@ class Prompt:
         phase: Where in a reply the text ends: the `ReasoningSplitter`'s start.
         stops: Strings that end the reply, where the template has no token for it.
         notices: What was done to the chat to fit the template.
+        unfinished: The first bytes of a character that the tokens end in; ``text`` lacks them.
     """
 
     tokens: list[int]
@@ -68,6 +69,7 @@ class Prompt:
     phase: Phase
     stops: tuple[str, ...]
     notices: tuple[Notice, ...]
+    unfinished: bytes = b""
 
 
 def encode(

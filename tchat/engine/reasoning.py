@@ -82,9 +82,8 @@ class Marks:
         opened = any(tail.endswith(block.opening.rstrip()) for block in self.answers)
         return Phase.ANSWER if opened else Phase.START
 
-    def answer_after(self, prompt: str) -> str:
-        """What opens an answer behind ``prompt``, its reasoning closed where it is open."""
-        phase = self.phase_after(prompt)
+    def answer_after(self, prompt: str, phase: Phase) -> str:
+        """What opens an answer behind ``prompt``, its reasoning closed where it ends inside."""
         if phase is Phase.ANSWER:
             return ""
         if self.messages is not None:
@@ -98,18 +97,14 @@ class Marks:
 
         It ends inside the reasoning when there is no ``content``.
         """
-        inside = self.phase_after(prompt) is Phase.REASONING
-        if not reasoning and not inside:
-            return self.answer_after(prompt) + content
-        opening = "" if inside else self._opening
-        text = prompt + opening + reasoning
+        phase = self.phase_after(prompt)
+        if not reasoning and phase is not Phase.REASONING:
+            return self.answer_after(prompt, phase) + content
+        opening = "" if phase is Phase.REASONING else self._opening
         if not content:
             return opening + reasoning
-        if self.messages is not None:
-            return opening + reasoning + self.messages.closing + self.messages.answer + content
-        closing = self._closed(prompt + opening)
-        answer = self.answers[0].opening if self._answers_are_marked else self.header
-        return text[len(prompt) :] + closing + answer + content
+        answer = self.answer_after(prompt + opening, Phase.REASONING)
+        return opening + reasoning + answer + content
 
     @cached_property
     def strings(self) -> frozenset[str]:
@@ -150,9 +145,13 @@ class Marks:
         return Block(f"<{tag[1]}>", f"</{tag[1]}>")
 
     def _closed(self, prompt: str) -> str:
-        block = self._opened(prompt)
-        if block is None:
+        """What closes the reasoning in which a prompt ends."""
+        tags = (t for t in _TAG.finditer(prompt) if self.tag and _is_thinking(t[1]))
+        tag = max(tags, key=lambda tag: tag.start(), default=None)
+        blocks = [*self.blocks, *([Block(tag[0], f"</{tag[1]}>")] if tag else [])]
+        if not blocks:
             return ""
+        block = max(blocks, key=lambda block: prompt.rfind(block.opening.rstrip()))
         if block.closing.startswith("</"):  # on a line of its own, as these models write it
             return f"\n{block.closing}\n\n"
         return block.closing + ("\n" if block.closing.startswith("[BEGIN") else "")

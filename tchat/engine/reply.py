@@ -16,10 +16,13 @@ class ReplyText:
         marks: The marks of the model's reasoning.
         phase: Where the prompt left off.
         stops: Strings that end the answer.
+        unfinished: The first bytes of a character that the prompt left off in.
     """
 
-    def __init__(self, marks: Marks, phase: Phase, stops: Sequence[str]) -> None:
-        self._decoder = TextDecoder()
+    def __init__(
+        self, marks: Marks, phase: Phase, stops: Sequence[str], unfinished: bytes = b""
+    ) -> None:
+        self._decoder = TextDecoder(unfinished)
         self._splitter = ReasoningSplitter(marks, phase)
         self._filter = StopFilter(stops)
         self._pieces: dict[Kind, list[str]] = {Kind.ANSWER: [], Kind.REASONING: []}
@@ -40,6 +43,11 @@ class ReplyText:
         return "".join(self._pieces[Kind.REASONING])
 
     @property
+    def unfinished(self) -> bytes:
+        """The bytes so far of a character that is not complete; no text holds them."""
+        return b"" if self.stopped else self._decoder.unfinished
+
+    @property
     def in_reasoning(self) -> bool:
         """Whether the model is reasoning at the moment."""
         return self._splitter.phase is Phase.REASONING
@@ -51,8 +59,7 @@ class ReplyText:
             yield from self._sorted(self._splitter.feed(text))
 
     def close(self) -> Iterator[Token | Reasoning]:
-        """Let go of what was held back."""
-        yield from self._sorted(self._splitter.feed(self._decoder.close()))
+        """Let go of the text that was held back; an unfinished character is none."""
         yield from self._sorted(self._splitter.close())
         yield from self._emit(Kind.ANSWER, self._filter.close())
 

@@ -71,6 +71,7 @@ class Run:
             writing.seed,
             replace(usage, guessed=steps.guessed, right=steps.right),
             Timings(load, reader.seconds, write, reader.restore_seconds),
+            unfinished=writing.unfinished,
         )
 
     def choice(self, labels: Sequence[str], load: float) -> Iterator[Event]:

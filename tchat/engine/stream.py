@@ -7,19 +7,29 @@ from collections.abc import Sequence
 
 
 class TextDecoder:
-    """UTF-8 across token boundaries; bytes that are no UTF-8 become U+FFFD at once."""
+    """UTF-8 across token boundaries; bytes that are no UTF-8 become U+FFFD at once.
 
-    def __init__(self) -> None:
+    Args:
+        unfinished: The first bytes of a character that goes on with what is fed.
+    """
+
+    def __init__(self, unfinished: bytes = b"") -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._decoder.decode(unfinished)
 
     def feed(self, data: bytes) -> str:
         """The characters that ``data`` completes."""
         return self._decoder.decode(data)
 
     @property
+    def unfinished(self) -> bytes:
+        """The bytes so far of a character that is not complete."""
+        return self._decoder.getstate()[0]
+
+    @property
     def pending(self) -> bool:
         """Whether a character is unfinished."""
-        return bool(self._decoder.getstate()[0])
+        return bool(self.unfinished)
 
     def close(self) -> str:
         """What an unfinished character at the end becomes."""

@@ -8,11 +8,15 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True, slots=True)
 class ChatMessage:
-    """One turn. ``role`` is ``system``, ``user`` or ``assistant``; only a reply has reasoning."""
+    """One turn. ``role`` is ``system``, ``user`` or ``assistant``; only a reply has reasoning.
+
+    ``unfinished`` are the first bytes of a character that a reply was cut in, for going on.
+    """
 
     role: str
     content: str
     reasoning: str = ""
+    unfinished: bytes = b""
 
 
 def system_in_user(messages: Sequence[ChatMessage]) -> list[ChatMessage]:

@@ -58,7 +58,8 @@ class Writing:
         # A grammar describes the answer, from its first token on.
         marks = Marks() if sampling.grammar else loaded.template.marks
         phase = Phase.ANSWER if sampling.grammar else prompt.phase
-        self._reply = ReplyText(marks, phase, (*sampling.stop, *prompt.stops))
+        stops = (*sampling.stop, *prompt.stops)
+        self._reply = ReplyText(marks, phase, stops, prompt.unfinished)
         self._marks = marks.controls(self._model.special_strings())
         self._sampler = Sampler(self._model, sampling, seed=seed, prompt=read)
         self.seed = seed
@@ -78,6 +79,11 @@ class Writing:
     def reasoning(self) -> str:
         """The reasoning so far."""
         return self._reply.reasoning
+
+    @property
+    def unfinished(self) -> bytes:
+        """The bytes so far of a character that the reply was cut in."""
+        return self._reply.unfinished
 
     @property
     def left(self) -> int:

@@ -115,6 +115,7 @@ def _message(item: object, session_id: str, where: str) -> Message:
         rating=_rating(item, where),
         picked_at=_time(item, "picked_at", where) if item.get("picked_at") else 0.0,
         scores=_scores(item.get("scores")),
+        unfinished=_unfinished(item.get("unfinished")),
     )
 
 
@@ -134,6 +135,14 @@ def _scores(value: object) -> dict[str, float]:
         for name, score in value.items()
         if isinstance(score, float) and math.isfinite(score)
     }
+
+
+def _unfinished(value: object) -> str:
+    """At most three bytes in hexadecimal; what is none of that is dropped."""
+    try:
+        return bytes.fromhex(value)[:3].hex() if isinstance(value, str) else ""
+    except ValueError:
+        return ""
 
 
 def _role(item: Mapping[str, Any], where: str) -> Role:

@@ -50,6 +50,7 @@ class Message:
     ``text`` and ``reasoning`` are raw. ``model`` is the name or path as it was asked for,
     ``sampling`` holds the seed that was drawn, ``usage`` token counts, ``timings`` seconds. What
     is not known is empty. ``pinned``: it stays in the context window, whatever leaves it.
+    ``unfinished`` holds the first bytes, in hexadecimal, of a character that the reply was cut in.
 
     What the user made of a reply: ``rating`` is 1 for good, -1 for bad, 0 for nothing said;
     ``picked_at`` is when it was picked among the siblings that were there, 0 for never;
@@ -77,6 +78,7 @@ class Message:
     picked_at: float = 0.0
     by_person: bool = False
     scores: Mapping[str, float] = field(default_factory=dict)
+    unfinished: str = ""
 
 
 class Provenance(TypedDict, total=False):
@@ -91,6 +93,7 @@ class Provenance(TypedDict, total=False):
     timings: Mapping[str, float]
     finish_reason: str
     by_person: bool
+    unfinished: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

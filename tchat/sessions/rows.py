@@ -18,11 +18,12 @@ INSERT_MESSAGE = """
     INSERT INTO messages (
         id, session_id, parent_id, active_child, role, text, reasoning, status, created_at,
         model, model_sha256, quantization, template_hash, sampling, usage, timings,
-        finish_reason, pinned, rating, picked_at, by_person, scores, writer)
+        finish_reason, pinned, rating, picked_at, by_person, scores, unfinished, writer)
     VALUES (
         :id, :session_id, :parent_id, :active_child, :role, :text, :reasoning, :status, :created_at,
         :model, :model_sha256, :quantization, :template_hash, :sampling, :usage, :timings,
-        :finish_reason, :pinned, :rating, :picked_at, :by_person, :scores, :writer)
+        :finish_reason, :pinned, :rating, :picked_at, :by_person, :scores, :unfinished,
+        :writer)
 """
 EMPTY_MESSAGE: Mapping[str, Any] = {
     "id": None,
@@ -41,6 +42,7 @@ EMPTY_MESSAGE: Mapping[str, Any] = {
     "picked_at": 0.0,
     "by_person": False,
     "scores": {},
+    "unfinished": "",
     "writer": "",
 }
 MESSAGE_FIELDS = tuple(field.name for field in fields(Message))

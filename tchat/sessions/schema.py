@@ -106,7 +106,11 @@ _JUDGED = (
     """,
 )
 
-MIGRATIONS = (_TABLES, _SEARCH, _PINS, _JUDGED)
+# The first bytes, in hexadecimal, of a character that a reply was cut in: a reply that is continued
+# goes on behind them.
+_UNFINISHED = ("ALTER TABLE messages ADD COLUMN unfinished TEXT NOT NULL DEFAULT ''",)
+
+MIGRATIONS = (_TABLES, _SEARCH, _PINS, _JUDGED, _UNFINISHED)
 CURRENT = len(MIGRATIONS)
 
 

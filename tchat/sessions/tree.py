@@ -227,7 +227,8 @@ def finish(
             sampling = coalesce(:sampling, sampling),
             usage = coalesce(:usage, usage),
             timings = coalesce(:timings, timings),
-            finish_reason = coalesce(:finish_reason, finish_reason)
+            finish_reason = coalesce(:finish_reason, finish_reason),
+            unfinished = coalesce(:unfinished, '')
         WHERE id = :id
         """,
         to_row({**unchanged, **values, "id": message_id}),

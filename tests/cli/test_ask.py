@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tchat.chat import attachments
 from tchat.cli import input as cli_input
 from tchat.sessions.store import SessionStore
-from tests.cli.shell import Shell
+from tests.cli.shell import Shell, tchat
 
 
 def prompts(home: Path) -> list[str]:
@@ -376,3 +376,16 @@ def test_a_grammar_is_read_from_its_file(shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "g.gbnf").write_text('root ::= "a"\n', encoding="utf-8")
     assert shell("--grammar", str(tmp_path / "g.gbnf"), "x").code == 0
     assert shell.chats[0].settings.sampling.grammar == 'root ::= "a"\n'
+
+
+@pytest.mark.parametrize("args", [(), ("-N", "2"), ("--json",)])
+def test_a_reply_cut_inside_a_character_shows_no_part_of_it(
+    tiny_home: Path, tmp_path: Path, args: tuple[str, ...]
+) -> None:
+    grammar = tmp_path / "smile.gbnf"
+    grammar.write_text('root ::= "smile 🙂"', encoding="utf-8")
+    for count in ("7", "8"):
+        done = tchat("-n", "--grammar", str(grammar), "--max-tokens", count, *args, "hi")
+        assert done.code == 0
+        assert "s" in done.out
+        assert "\ufffd" not in done.out

@@ -247,7 +247,7 @@ HEADS = {
 @pytest.mark.parametrize("marks", FAMILIES)
 def test_what_opens_an_answer_is_told_from_it(marks: Marks) -> None:
     head = HEADS.get(marks, "<s>assistant\n")
-    opened = marks.answer_after(head)
+    opened = marks.answer_after(head, marks.phase_after(head))
     phase = Phase.ANSWER if opened else marks.phase_after(head)
 
     assert told(split([opened, "Yes."], marks, marks.phase_after(head))) == ("", "Yes.")
@@ -285,7 +285,9 @@ def test_a_prompt_tells_where_its_reply_goes_on(
     marks: Marks, prompt: str, phase: Phase, opens: str
 ) -> None:
     assert marks.phase_after(prompt) is phase
-    assert marks.answer_after(prompt) == opens
+    if phase is Phase.REASONING:
+        assert marks.answer_after(prompt + "Hm. <b>", phase) == opens
+    assert marks.answer_after(prompt, phase) == opens
 
 
 @pytest.mark.parametrize(
