@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Self
 
@@ -23,9 +22,6 @@ if TYPE_CHECKING:
     from tchat.engine.template import Think
     from tchat.models.facts import ModelFacts
     from tchat.sessions.store import SessionStore
-
-LEAVE_AT_ONCE = 0.3  # seconds that saving may hold up the end of the program,
-LEAVE_SHARE = 0.02  # and this share of the time that it saves
 
 
 class Joined:
@@ -76,19 +72,14 @@ class Joined:
     def keep(self, wanted: Callable[[], bool] = lambda: True, *, leaving: bool = False) -> int:
         """Save on disk what the model has read of this session; returns how many tokens.
 
-        Only a part of it when it is no longer ``wanted`` or ``cancel`` is set meanwhile, or,
-        ``leaving``, when it takes longer than 0.3 seconds or a fiftieth of the reading.
+        Only a part of it when it is no longer ``wanted`` or ``cancel`` is set meanwhile, or, at
+        the end of the program (``leaving``), when it takes long: see `Snapshots.save`.
         """
         if self._model is None or self._session is None or self.store.path is None:
             return 0
-        engine, started = self._model.engine, time.monotonic()
-        patience = LEAVE_AT_ONCE + LEAVE_SHARE * engine.reading_time(engine.held)
-
-        def going() -> bool:
-            late = leaving and time.monotonic() - started > patience
-            return wanted() and not late and not self.cancel.is_set()
-
-        return engine.save(going, leaving=leaving)
+        return self._model.engine.save(
+            lambda: wanted() and not self.cancel.is_set(), leaving=leaving
+        )
 
     def forget(self, session_id: str) -> None:
         """Remove what is saved of a session that was deleted, or changed in its middle.

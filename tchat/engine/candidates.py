@@ -11,7 +11,7 @@ from tchat.engine.events import Candidate, Event, Finished, Reason, Restored, Ti
 from tchat.engine.jobs import Piece, WritingJob
 from tchat.engine.loaded import Loaded
 from tchat.engine.prompt import Prompt
-from tchat.engine.reading import PromptReader
+from tchat.engine.reading import Note, PromptReader
 from tchat.engine.slots import Slots
 from tchat.engine.writing import Writing
 from tchat.settings import Sampling
@@ -38,6 +38,7 @@ class Candidates:
         cancel: Stops all of them.
         stopped: Indexes of those that shall end; may grow meanwhile, from any thread.
         restored: What was brought from disk for the prompt.
+        note: As of `PromptReader`.
         states: Whether each `Finished` is to have an `Observed`.
     """
 
@@ -51,12 +52,13 @@ class Candidates:
         *,
         stopped: Container[int] = (),
         restored: Restored | None = None,
+        note: Note = lambda _left: None,
         states: bool = False,
     ) -> None:
         self._loaded, self._prompt, self._sampling = loaded, prompt, sampling
         self._seeds, self._cancel, self._stopped = seeds, cancel, stopped
         self._states = states
-        self._reader = PromptReader(loaded, prompt, cancel, restored)
+        self._reader = PromptReader(loaded, prompt, cancel, restored, note)
 
     @property
     def reading(self) -> tuple[int, float]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -110,6 +110,7 @@ class Context:
         self._memory: Any = None
         self._room = min(room or size, size)
         self._sequences = SCRATCH + 1
+        self._fixed_threads = 0  # 0 to follow the governor
         self._states = False
         self._batch: Any = None
         self._begin(self._room, self._sequences)
@@ -295,6 +296,15 @@ class Context:
         """Threads that a decode of ``tokens`` tokens takes now."""
         return self._governor.threads(tokens)
 
+    @contextmanager
+    def fixed_threads(self) -> Iterator[None]:
+        """Take the same count of threads for all decodes meanwhile, so that they round alike."""
+        self._fixed_threads = self._threads
+        try:
+            yield
+        finally:
+            self._fixed_threads = 0
+
     def decode(self, slots: Sequence[Slot]) -> bool:
         """Decode up to ``batch_size`` tokens; False when the cancel flag stopped it.
 
@@ -331,7 +341,7 @@ class Context:
 
     def _run(self) -> bool:
         handle, tokens = self.handle, self._batch.n_tokens
-        threads = self._governor.threads(tokens)
+        threads = self._fixed_threads or self._governor.threads(tokens)
         if threads != self._threads:
             self._threads = threads
             self._lib.llama_set_n_threads(handle, threads, threads)
@@ -339,7 +349,8 @@ class Context:
         started = time.perf_counter()
         status = self._lib.llama_decode(handle, self._batch)
         if status == 0:
-            self._governor.took(tokens, time.perf_counter() - started)
+            if not self._fixed_threads:
+                self._governor.took(tokens, time.perf_counter() - started)
             return True
         if self._cancel.is_set():
             return False

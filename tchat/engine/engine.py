@@ -23,7 +23,7 @@ from tchat.engine.snapshots.snapshots import Snapshots
 from tchat.engine.template import ChatTemplate, Think
 from tchat.engine.template_doctor import Diagnosis, diagnose
 from tchat.engine.turns import ChatMessage
-from tchat.errors import DoesNotFit, StorageError
+from tchat.errors import DoesNotFit
 from tchat.settings import Sampling
 
 if TYPE_CHECKING:
@@ -183,7 +183,15 @@ class Engine:
         prompt = encoder.for_reply(messages, sampling, think, continue_final=continue_final)
         yield from prompt.notices
         restored = yield from self._restored(prompt.tokens, messages)
-        run = Run(self._ready, prompt, sampling, seed, self.cancel, restored=restored)
+        run = Run(
+            self._ready,
+            prompt,
+            sampling,
+            seed,
+            self.cancel,
+            restored=restored,
+            note=self._note_read,
+        )
         yield from run.events(self._loader.taken())
         self._note(run)
 
@@ -233,6 +241,7 @@ class Engine:
             self.cancel,
             stopped=stopped,
             restored=restored,
+            note=self._note_read,
             states=states,
         )
         yield from run.events(self._loader.taken())
@@ -273,7 +282,15 @@ class Engine:
         prompt = self._ready.encoder.for_answer(messages)
         yield from prompt.notices
         restored = yield from self._restored(prompt.tokens, messages)
-        run = Run(self._ready, prompt, Sampling(), 0, self.cancel, restored=restored)
+        run = Run(
+            self._ready,
+            prompt,
+            Sampling(),
+            0,
+            self.cancel,
+            restored=restored,
+            note=self._note_read,
+        )
         yield from run.choice(labels, self._loader.taken())
         self._note(run)
 
@@ -288,12 +305,12 @@ class Engine:
     def hold(self, session: str) -> None:
         """Let what is read from now on be saved for ``session``; for none, nothing is."""
         if self.snapshots is not None:
-            self.snapshots.session = session
+            self.snapshots.hold(session)
 
     def disown(self, session: str) -> None:
-        """Save nothing more for ``session``, until it is told to hold it again."""
-        if self.snapshots is not None and self.snapshots.session == session:
-            self.snapshots.session = ""
+        """Save nothing more for ``session``, until it is told to hold it again; from any thread."""
+        if self.snapshots is not None:
+            self.snapshots.disown(session)
 
     def reading_time(self, tokens: int) -> float:
         """Seconds that reading ``tokens`` takes, as measured before; 0 when it never was."""
@@ -307,10 +324,7 @@ class Engine:
         """
         if self._loaded is None or self.snapshots is None:
             return 0
-        try:
-            return self.snapshots.save(self._loaded, going, leaving=leaving)
-        except (DoesNotFit, StorageError):  # no memory to try it, no folder: it is read again
-            return 0
+        return self.snapshots.save(self._loaded, going, leaving=leaving)
 
     # For who judges replies and steers
 
@@ -379,6 +393,10 @@ class Engine:
         if self.snapshots is None:
             return None
         return (yield from self.snapshots.restored(self._ready, tokens, messages))
+
+    def _note_read(self, left: int) -> None:
+        if self.snapshots is not None:
+            self.snapshots.note_read(self._ready, left)
 
     def _note(self, run: Run | Candidates) -> None:
         if self.snapshots is not None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 
 from tchat.engine.cancel import Cancel
 from tchat.engine.encoder import refuse_unfit
 from tchat.engine.events import Event, Notice, Reading, Restored, Usage
 from tchat.engine.loaded import Loaded
 from tchat.engine.prompt import Prompt
+
+Note = Callable[[int], object]
 
 
 class PromptReader:
@@ -20,6 +22,8 @@ class PromptReader:
         prompt: What is read.
         cancel: Stops it.
         restored: What was brought from disk for it.
+        note: Called before the first batch and after each, with the number of tokens left; the KV
+            cache may hold less of the prompt afterwards.
 
     Attributes:
         tokens: The prompt in the cache's own tokens.
@@ -29,10 +33,15 @@ class PromptReader:
     """
 
     def __init__(
-        self, loaded: Loaded, prompt: Prompt, cancel: Cancel, restored: Restored | None = None
+        self,
+        loaded: Loaded,
+        prompt: Prompt,
+        cancel: Cancel,
+        restored: Restored | None = None,
+        note: Note = lambda _left: None,
     ) -> None:
         self._context, self._kv, self._cancel = loaded.context, loaded.kv, cancel
-        self._restored = restored
+        self._restored, self._note = restored, note
         self.tokens = self._shortest(prompt.tokens)
         self.reused = 0
         self.seconds = 0.0
@@ -96,8 +105,15 @@ class PromptReader:
             )
             yield Notice("reread", text)
         yield Reading(self.reused, total, self.reused)
-        for done in self._kv.read(self.tokens[self.reused : total - but]):
-            if not done or (self._cancel.is_set() and len(self._kv.tokens) < total - but):
-                return False
-            yield Reading(len(self._kv.tokens) + but, total, self.reused)
+        end = total - but
+        self._note(end - self.reused)
+        while (held := len(self._kv.tokens)) < end:
+            for done in self._kv.read(self.tokens[held:end]):
+                held = len(self._kv.tokens)
+                if not done or (self._cancel.is_set() and held < end):
+                    return False
+                self._note(end - held)
+                yield Reading(held + but, total, self.reused)
+                if len(self._kv.tokens) < held:
+                    break
         return True

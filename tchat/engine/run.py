@@ -19,7 +19,7 @@ from tchat.engine.events import (
 )
 from tchat.engine.loaded import Loaded
 from tchat.engine.prompt import Prompt
-from tchat.engine.reading import PromptReader
+from tchat.engine.reading import Note, PromptReader
 from tchat.engine.sampling import is_greedy
 from tchat.engine.speculation import Steps
 from tchat.engine.writing import Writing
@@ -38,10 +38,11 @@ class Run:
         cancel: Cancel,
         *,
         restored: Restored | None = None,
+        note: Note = lambda _left: None,
     ) -> None:
         self._loaded, self._prompt, self._cancel = loaded, prompt, cancel
         self._sampling, self._seed = sampling, seed
-        self._reader = PromptReader(loaded, prompt, cancel, restored)
+        self._reader = PromptReader(loaded, prompt, cancel, restored, note)
 
     @property
     def reading(self) -> tuple[int, float]:

@@ -134,7 +134,12 @@ class Conversation(StoredMessages):
         if not self._closed:
             self.leave_draft()
             chat, asked = self._chat, self._asked
-            await self._engine.run(lambda: chat.keep(lambda: self._asked == asked))
+
+            def save() -> None:
+                self.cancel.clear()  # `stop` counts first: what it stops is no longer wanted
+                chat.keep(lambda: self._asked == asked)
+
+            await self._engine.run(save)
 
     async def read_ahead(self, draft: str, told: Callable[[Reading], object]) -> None:
         """Read a draft while nothing else is to be done, until another one or nothing is wanted.

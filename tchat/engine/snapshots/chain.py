@@ -54,6 +54,12 @@ def unpacked(data: bytes) -> list[int]:
     return list(array("i", data))
 
 
+def is_of(segment: Segment, vocabulary: int) -> bool:
+    """Whether the tokens of a segment are of a vocabulary of so many."""
+    tokens = unpacked(segment.tokens)
+    return min(tokens) >= 0 and max(tokens) < vocabulary
+
+
 def lead_of(tokens: Sequence[int]) -> bytes:
     """What tells whether two chats begin alike; nothing of what is shorter, which all look at."""
     if len(tokens) < LEAD:
@@ -102,7 +108,7 @@ def whole_chains(segments: Sequence[Segment]) -> Iterator[Chain]:
         links = [Link(segment, segment.stop)]
         while links[0].segment.parent is not None:
             above = by_id.get(links[0].segment.parent)
-            if above is None:
+            if above is None or above.id >= links[0].segment.id:  # a parent is older: no circle
                 break
             links.insert(0, Link(above, links[0].segment.start))
         if links[0].segment.parent is None:

@@ -5,22 +5,25 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import shutil
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from tchat.engine.snapshots.key import SealKey
 from tchat.paths import private_folder
-from tchat.settings.write import write_private
 
-MAGIC = b"tchatKV1"
+MAGIC = b"tchatKV2"
 SEAL = 32  # bytes of keyed BLAKE2b
-HEADER = len(MAGIC) + SEAL
+HEADER = len(MAGIC) + 2 * SEAL
 CHUNK = 1 << 20  # bytes hashed while they are warm in the cache
 SPARE = 1 << 30  # bytes that a disk keeps free for others
 STALE = 3600.0  # seconds after which a half-written file is nobody's any more
+NAME = re.compile(r"[0-9a-f]{16}\.kv")
+PART = re.compile(r"[0-9a-f]{16}\.part")
 
 
 class Refused(Exception):
@@ -28,48 +31,60 @@ class Refused(Exception):
 
 
 class SegmentFiles:
-    """Files in one folder, each a header, a seal over its content and purpose, and a state.
+    """Files in one folder, each a header, two seals, and a state.
 
-    llama.cpp trusts a state: a hostile one could write anywhere. The seal is made with a key of
-    this user's, so a file that was damaged, exchanged or brought along is refused.
+    llama.cpp trusts a state: a hostile one could write anywhere. The seals are made with a key of
+    this user's, so a file that was damaged, exchanged or brought along is refused. The first one
+    covers what the state is for and its size, so that no memory is taken for what was not written
+    here; the second one the state too. Names are the folder's own: none leads out of it.
 
     Args:
         folder: Where they lie; made at the first writing.
-        key: File with the user's key, made at the first writing.
+        key: What they are sealed with.
     """
 
-    def __init__(self, folder: Path, key: Path) -> None:
+    def __init__(self, folder: Path, key: SealKey) -> None:
         self._folder = folder
-        self._key_file = key
-        self._key = b""
+        self._key = key
 
-    def write(self, about: bytes, state: memoryview) -> Path:
+    def write(self, about: bytes, state: memoryview, going: Callable[[], bool]) -> Path | None:
         """Write a state to a file without a name yet; `publish` gives it one.
 
         Args:
             about: What the state is for; `read` must give the same.
             state: Its bytes.
+            going: Asked every few milliseconds: when it says no, the file is removed again.
+
+        Returns:
+            None when it was stopped.
 
         Raises:
             OSError: The disk is full, or nearly, or cannot be written.
-            StorageError: The folder cannot be made.
+            StorageError: The folder or the key cannot be made.
         """
         private_folder(self._folder)
         if shutil.disk_usage(self._folder).free < len(state) + SPARE:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        self._key = self._key or self._made_key()
-        seal = self._seal(about)
-        for start in range(0, len(state), CHUNK):
-            seal.update(state[start : start + CHUNK])
+        purpose = _seal(self._key.made(), about, len(state))
+        seal = purpose.copy()
         path = self._folder / f"{os.urandom(8).hex()}.part"
         flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
+        done = False
         try:
             with open(os.open(path, flags, 0o600), "wb", buffering=0) as file:  # noqa: PTH123
-                file.write(MAGIC + seal.digest())
-                _write_all(file.fileno(), state)
-        except BaseException:
-            path.unlink(missing_ok=True)
-            raise
+                file.write(bytes(HEADER))
+                for start in range(0, len(state), CHUNK):
+                    if not going():
+                        return None
+                    chunk = state[start : start + CHUNK]
+                    seal.update(chunk)
+                    _write_all(file.fileno(), chunk)
+                file.seek(0)
+                file.write(MAGIC + purpose.digest() + seal.digest())
+            done = True
+        finally:
+            if not done:
+                path.unlink(missing_ok=True)
         return path
 
     def publish(self, part: Path) -> str:
@@ -84,9 +99,10 @@ class SegmentFiles:
         Raises:
             Refused: The file is not what was written for this purpose, or is gone.
         """
-        if len(buffer) < size:
-            buffer.extend(bytes(size - len(buffer)))
-        seal = self._seal(about)
+        key = self._key.known()
+        if not key or not NAME.fullmatch(name):
+            raise Refused(f"{name!r} was not written with this user's key")
+        seal = _seal(key, about, size)
         flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
         flags |= getattr(os, "O_NONBLOCK", 0)
         try:
@@ -95,6 +111,10 @@ class SegmentFiles:
                 if not stat.S_ISREG(status.st_mode) or status.st_size != HEADER + size:
                     raise Refused(f"{name} is not the file that was written")
                 header = file.read(HEADER)
+                if header[:-SEAL] != MAGIC + seal.digest():
+                    raise Refused(f"{name} was written for something else, or not here")
+                if len(buffer) < size:
+                    buffer.extend(bytes(size - len(buffer)))
                 view = memoryview(buffer)[:size]
                 done = 0
                 while done < size:
@@ -105,49 +125,50 @@ class SegmentFiles:
                     done += count
         except OSError as error:
             raise Refused(f"{name}: {error.strerror}") from error
-        if header != MAGIC + seal.digest():
-            raise Refused(f"{name} is damaged, or was not written here")
+        if header[-SEAL:] != seal.digest():
+            raise Refused(f"{name} is damaged")
 
-    def remove(self, names: Iterator[str] | list[str]) -> None:
-        """Delete files; those that are gone already are no failure."""
+    def remove(self, names: Iterable[str]) -> OSError | None:
+        """Delete files; returns why one is still there. Those that are gone are no failure."""
+        failure = None
         for name in names:
-            with suppress(OSError):
+            if not NAME.fullmatch(name):
+                continue
+            try:
                 (self._folder / name).unlink()
+            except FileNotFoundError:
+                pass
+            except OSError as error:
+                failure = error
+        return failure
 
-    def names(self) -> list[str]:
-        """The published files."""
-        return [path.name for path in self._folder.glob("*.kv")] if self._folder.is_dir() else []
+    def sizes(self) -> dict[str, int]:
+        """The published files with the bytes of the state in each."""
+        found = {}
+        for entry in self._all(NAME):
+            with suppress(OSError):  # another process removed it
+                found[entry.name] = max(0, entry.stat(follow_symlinks=False).st_size - HEADER)
+        return found
 
     def remove_stale(self) -> None:
         """Delete files that a process left half-written."""
-        for path in self._folder.glob("*.part"):
+        for entry in self._all(PART):
             with suppress(OSError):
-                if time.time() - path.stat().st_mtime > STALE:
-                    path.unlink()
+                if time.time() - entry.stat(follow_symlinks=False).st_mtime > STALE:
+                    (self._folder / entry.name).unlink()
 
-    def _seal(self, about: bytes) -> hashlib.blake2b:
-        self._key = self._key or self._known_key()
-        if not self._key:
-            raise Refused("there is no key of this user's")
-        return hashlib.blake2b(about, digest_size=SEAL, key=self._key)
+    def _all(self, pattern: re.Pattern[str]) -> list[os.DirEntry[str]]:
+        try:
+            with os.scandir(self._folder) as entries:
+                return [entry for entry in entries if pattern.fullmatch(entry.name)]
+        except OSError:
+            return []
 
-    def _known_key(self) -> bytes:
-        with suppress(OSError):
-            key = self._key_file.read_bytes()
-            if len(key) == SEAL:
-                return key
-        return b""
 
-    def _made_key(self) -> bytes:
-        """The user's key, made when there is none.
-
-        Where two processes make one at the same time, the files of one of them will be refused.
-        """
-        if not self._known_key():
-            write_private(self._key_file, os.urandom(SEAL))
-        return self._known_key()
+def _seal(key: bytes, about: bytes, size: int) -> hashlib.blake2b:
+    return hashlib.blake2b(about + size.to_bytes(8, "little"), digest_size=SEAL, key=key)
 
 
 def _write_all(descriptor: int, data: memoryview) -> None:
     while data:
-        data = data[os.write(descriptor, data[: 64 * CHUNK]) :]
+        data = data[os.write(descriptor, data) :]

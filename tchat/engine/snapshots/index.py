@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from tchat import __version__
 from tchat.cache import Cache
 from tchat.engine.snapshots.chain import Segment
 
@@ -16,11 +17,13 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-VERSION = 1
+MOST = 1 << 52  # of an id or a count, far from where SQLite has no more
+AGAIN = 86_400.0  # seconds after which a model is checked again that restored nothing exactly
+VERSION = 2
 SCHEMA = """
 CREATE TABLE models (
-    id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, name TEXT NOT NULL,
-    exact INTEGER, reading REAL);
+    id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, name TEXT NOT NULL, reading REAL,
+    exact INTEGER, checked REAL, version TEXT, reason TEXT);
 CREATE TABLE segments (
     id INTEGER PRIMARY KEY AUTOINCREMENT, model INTEGER NOT NULL, parent INTEGER,
     start INTEGER NOT NULL, stop INTEGER NOT NULL, tokens BLOB NOT NULL, lead BLOB NOT NULL,
@@ -32,9 +35,45 @@ CREATE TABLE holders (
 CREATE INDEX holders_by_session ON holders (session);
 CREATE TABLE counts (name TEXT PRIMARY KEY, count INTEGER NOT NULL) WITHOUT ROWID
 """
+# Rows that `Index` would not write: wrong types, numbers out of range, names that lead elsewhere,
+# parents that are no older (which a cycle needs). IS NOT TRUE, since NULL is none of it.
+FOREIGN = f"""
+SELECT 1 FROM segments s WHERE (
+    id BETWEEN 1 AND {MOST} AND typeof(model) = 'integer'
+    AND typeof(start) = 'integer' AND typeof(stop) = 'integer'
+    AND start >= 0 AND stop > start AND stop < 1 << 31
+    AND typeof(tokens) = 'blob' AND length(tokens) = 4 * (stop - start)
+    AND typeof(lead) = 'blob' AND length(lead) IN (0, 8)
+    AND typeof(file) = 'text' AND file GLOB '{"[0-9a-f]" * 16}.kv'
+    AND typeof(size) = 'integer' AND size BETWEEN 1 AND 1 << 45
+    AND typeof(used) = 'real' AND used BETWEEN 0 AND 1e11
+    AND (parent IS NULL AND start = 0 OR typeof(parent) = 'integer' AND EXISTS (
+        SELECT 1 FROM segments p WHERE p.id = s.parent AND p.id < s.id AND p.model = s.model
+        AND s.start > p.start AND s.start <= p.stop))
+) IS NOT TRUE
+UNION ALL SELECT 1 FROM models WHERE (
+    typeof(key) = 'text' AND typeof(name) = 'text' AND length(name) < 1000
+    AND (reading IS NULL OR typeof(reading) = 'real' AND reading BETWEEN 0 AND 1e9)
+    AND (exact IS NULL OR typeof(exact) = 'integer' AND exact IN (0, 1))
+    AND (checked IS NULL OR typeof(checked) = 'real' AND checked BETWEEN 0 AND 1e11)
+    AND typeof(version) IN ('text', 'null') AND typeof(reason) IN ('text', 'null')
+) IS NOT TRUE
+UNION ALL SELECT 1 FROM holders WHERE (
+    typeof(segment) = 'integer' AND typeof(session) = 'text' AND length(session) < 100
+) IS NOT TRUE
+UNION ALL SELECT 1 FROM counts WHERE (
+    typeof(name) = 'text' AND typeof(count) = 'integer' AND count BETWEEN 0 AND {MOST}
+) IS NOT TRUE
+UNION ALL SELECT 1 FROM sqlite_sequence WHERE (
+    typeof(seq) = 'integer' AND seq BETWEEN 0 AND {MOST}
+) IS NOT TRUE
+LIMIT 1
+"""  # noqa: S608 - constants
 # A row holds a chat's tokens: deleted, they are overwritten. A file that a power failure tears is
 # replaced or refused, so nothing waits for the disk.
 PRAGMAS = ("PRAGMA secure_delete = ON", "PRAGMA synchronous = OFF")
+NAME = 200  # characters of a model's name
+KNOWN = "name, reading, exact, checked, version, reason"
 COLUMNS = "s.id, s.parent, s.start, s.stop, s.tokens, s.file, s.size"
 BELOW = """
 WITH RECURSIVE below (id) AS (
@@ -48,12 +87,31 @@ class Known:
     """What is remembered of a model with all that its states depend on.
 
     Attributes:
-        exact: Whether a restored state gives the logits of a read one; None when never tried.
+        name: The model's.
         reading: Tokens read in a second; 0 when never measured.
+        exact: Whether a restored state gave the logits of a read one; None when never tried.
+        checked: When that was found out, in seconds since the epoch.
+        version: The version of tchat that found it out.
+        reason: Why not.
     """
 
-    exact: bool | None
-    reading: float
+    name: str
+    reading: float = 0.0
+    exact: bool | None = None
+    checked: float = 0.0
+    version: str = ""
+    reason: str = ""
+
+    @property
+    def restores(self) -> bool | None:
+        """`exact` as far as it still counts; None where it is to be found out, once more or first.
+
+        That it was not counts for a day, and for the version of tchat that found it.
+        """
+        if self.exact is False:
+            old = self.version != __version__ or abs(time.time() - self.checked) > AGAIN
+            return None if old else False
+        return self.exact
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +132,12 @@ class Index:
     """
 
     def __init__(self, file: Path) -> None:
-        self._cache = Cache(file, VERSION, SCHEMA, PRAGMAS)
+        self._cache = Cache(file, VERSION, SCHEMA, PRAGMAS, FOREIGN)
+
+    @property
+    def failure(self) -> str:
+        """Why the rows are in memory only, since the last call; empty where they are on disk."""
+        return self._cache.failure
 
     def close(self) -> None:
         """Let go of the file."""
@@ -84,22 +147,38 @@ class Index:
 
     def known(self, key: str) -> Known | None:
         """What is remembered of the model ``key``."""
-        query = "SELECT exact, reading FROM models WHERE key = ?"
+        query = f"SELECT {KNOWN} FROM models WHERE key = ?"  # noqa: S608 - the names of columns
         row = self._cache.run(lambda database: database.execute(query, (key,)).fetchone())
-        if row is None:
-            return None
-        return Known(None if row[0] is None else bool(row[0]), row[1] or 0.0)
+        return None if row is None else _known(row)
 
-    def remember(
-        self, key: str, name: str, *, exact: bool | None = None, reading: float = 0.0
-    ) -> None:
-        """Remember what was found out about the model ``key``; nothing is taken back."""
+    def models(self) -> list[Known]:
+        """What is remembered of each model, the one checked last first."""
+        query = f"SELECT {KNOWN} FROM models ORDER BY checked DESC, id"  # noqa: S608 - as above
+        rows = self._cache.run(lambda database: database.execute(query).fetchall())
+        return [_known(row) for row in rows]
+
+    def note_reading(self, key: str, name: str, reading: float = 0.0) -> None:
+        """Remember how many tokens the model ``key`` reads in a second; 0 for not known."""
         statement = """
-            INSERT INTO models (key, name, exact, reading) VALUES (?, ?, ?, nullif(?, 0))
-            ON CONFLICT (key) DO UPDATE SET name = excluded.name,
-            exact = coalesce(excluded.exact, exact), reading = coalesce(excluded.reading, reading)
+            INSERT INTO models (key, name, reading) VALUES (?, ?, nullif(?, 0.0))
+            ON CONFLICT (key) DO UPDATE SET
+            name = excluded.name, reading = coalesce(excluded.reading, reading)
         """
-        self._write(lambda database: database.execute(statement, (key, name, exact, reading)))
+        self._write(lambda database: database.execute(statement, (key, name[:NAME], reading)))
+
+    def note_exactness(self, key: str, name: str, *, exact: bool | None, reason: str = "") -> None:
+        """Remember whether restored states of the model ``key`` are exact, and why not.
+
+        None, with a reason, for one that was not, and is to be checked once more.
+        """
+        statement = """
+            INSERT INTO models (key, name, exact, checked, version, reason)
+            VALUES (?, ?, ?, ?, ?, ?)
+            ON CONFLICT (key) DO UPDATE SET name = excluded.name, exact = excluded.exact,
+            checked = excluded.checked, version = excluded.version, reason = excluded.reason
+        """
+        row = (key, name[:NAME], exact, time.time(), __version__, reason)
+        self._write(lambda database: database.execute(statement, row))
 
     # Segments
 
@@ -125,7 +204,7 @@ class Index:
     def add(
         self, key: str, segment: Segment, lead: bytes, session: str, publish: Callable[[], str]
     ) -> Segment | None:
-        """Store a segment that ``session`` holds; None when its parent is gone.
+        """Store a segment that ``session`` holds; None when its parent or model is gone.
 
         Its id and file are found here.
         ``publish`` names the file, inside of the transaction: a file without a row is nobody's.
@@ -135,6 +214,8 @@ class Index:
             if segment.parent is not None and not _is_there(database, segment.parent):
                 return None
             model = database.execute("SELECT id FROM models WHERE key = ?", (key,)).fetchone()
+            if model is None:
+                return None
             file = publish()
             row = (model[0], segment.parent, segment.start, segment.stop, segment.tokens)
             cursor = database.execute(
@@ -256,6 +337,12 @@ class Index:
                 return work(database)
 
         return self._cache.run(transaction)
+
+
+def _known(row: tuple[str, float | None, int | None, float | None, str, str]) -> Known:
+    name, reading, exact, checked, version, reason = row
+    verdict = None if exact is None else bool(exact)
+    return Known(name, reading or 0.0, verdict, checked or 0.0, version or "", reason or "")
 
 
 def _is_there(database: sqlite3.Connection, segment: int) -> bool:

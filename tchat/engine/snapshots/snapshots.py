@@ -5,33 +5,37 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 
-from tchat.engine.events import Restored
+from tchat.engine.events import Notice, Restored
 from tchat.engine.kv import common_prefix
 from tchat.engine.loaded import Loaded
+from tchat.engine.snapshots import pieces
 from tchat.engine.snapshots.chain import (
     LEAD,
     Chain,
     Segment,
     cut,
+    is_of,
     lead_of,
     length,
     longest,
     tokens_of,
     whole_chains,
 )
-from tchat.engine.snapshots.exactness import restores_exactly
+from tchat.engine.snapshots.exactness import check_restoring
 from tchat.engine.snapshots.files import Refused
 from tchat.engine.snapshots.index import Known
+from tchat.engine.snapshots.pieces import Progress, spans
 from tchat.engine.snapshots.store import SnapshotStore
 from tchat.engine.turns import ChatMessage
+from tchat.errors import TchatError
+from tchat.sanitize import single_line
 
 LEAST = 256  # tokens; to read fewer takes no time worth a file,
 SLOW = 1.0  # unless it takes so many seconds
 GAIN = 16  # tokens; for fewer, no file is read
-MORE = 16  # tokens; for fewer, no file is added
 WORTH_TELLING = 64  # tokens; fewer are the head of a template
-PIECE = 512  # tokens of a segment; between two of them writing can be broken off
 MEASURED = 64  # tokens; how fast fewer were read says little
 WEIGHT = 0.3  # of a new measurement in the mean
 
@@ -40,13 +44,20 @@ WHOLE_SMALL = 32 << 20  # bytes that are written after every turn
 WHOLE_MORE = 256  # tokens for which a larger one is written
 WHOLE_KEPT = 4  # states of a session, so that a turn can be taken back
 
+# Saving at the end of the program, after the first file of it.
+LEAVE_AT_ONCE = 0.3  # seconds that it may take,
+LEAVE_SHARE = 0.02  # and this share of the time that it saves
+
+CHECKED = 2048  # tokens that are cleared and restored at the most to check that it is exact
+
 Going = Callable[[], bool]  # whether to go on
 
 
 class Snapshots:
     """What is on disk for one model with all that its states depend on.
 
-    Every method belongs on the engine's thread.
+    Every method but `disown` belongs on the engine's thread. Whatever fails, a chat goes on: it is
+    read again, and `problem` tells why.
 
     Args:
         store: Where they are.
@@ -57,6 +68,7 @@ class Snapshots:
 
     Attributes:
         session: Who holds what is saved. While it is empty, nothing is written.
+        problem: Why what is read is not saved or restored; empty when nothing stands in the way.
     """
 
     def __init__(self, store: SnapshotStore, key: str, name: str, limit: int) -> None:
@@ -67,23 +79,42 @@ class Snapshots:
         self._known: Known | None = None
         self._counts: Counter[str] = Counter()
         self._reading = 0.0
-        self._buffer = bytearray()
         self._asked: Sequence[ChatMessage] = ()  # the chat that the KV cache holds
+        self._owns = False  # whether the KV cache holds nothing but what `session` has read
+        self._progress = Progress()
+        self._told: set[str] = set()
         self.session = ""
+        self.problem = ""
 
     def close(self) -> None:
         """Write down what was measured and counted."""
-        if self.session and (self._counts or self._reading):
-            self._store.index.remember(self._key, self._name, reading=self._reading)
-            for name, count in self._counts.items():
-                self._store.index.count(name, count)
-            self._store.tidy()
+        with self._reported():
+            if self.session and (self._counts or self._reading):
+                self._store.index.note_reading(self._key, self._name, self._reading)
+                for name, count in self._counts.items():
+                    self._store.index.count(name, count)
+                self._store.tidy()
         self._counts.clear()
         self._store.close()
 
     def open(self) -> None:
         """Find out what is known of the model, before there is a prompt to restore."""
         self._look_up()
+        if self._store.is_there:
+            self._store.key.known()
+
+    def hold(self, session: str) -> None:
+        """Save for ``session`` what is read from now on; for none, nothing is."""
+        if session != self.session:
+            self.session, self._owns = session, False
+
+    def disown(self, session: str) -> None:
+        """Save nothing more for ``session``, until it is told to hold it again.
+
+        May be called from any thread. What is being saved meanwhile is removed again.
+        """
+        if self.session == session:
+            self.session = ""
 
     # Reading speed
 
@@ -104,27 +135,49 @@ class Snapshots:
 
     def restored(
         self, loaded: Loaded, prompt: Sequence[int], asked: Sequence[ChatMessage] = ()
-    ) -> Generator[Restored, None, Restored | None]:
+    ) -> Generator[Restored | Notice, None, Restored | None]:
         """Bring as much of ``prompt`` into the KV cache as is on disk and not in the cache yet.
 
-        Yields what that was, if it is worth telling; returns None when it was not worth doing.
+        Yields what that was, if it is worth telling, and what stands in the way of saving; returns
+        None when it was not worth doing.
 
         Args:
             loaded: The model.
             prompt: What will be read.
             asked: The chat that it is made of.
         """
-        self._asked = asked
-        restored = self._restore(loaded, prompt)
+        self._asked, self._progress = asked, Progress()
+        restored = None
+        with self._reported():
+            restored = self._restore(loaded, prompt)
         if restored is not None and restored.tokens >= WORTH_TELLING:
             yield restored
+        if self.session and self._limit and len(prompt) >= LEAST:
+            yield from self._notices()
         return restored
+
+    def _notices(self) -> Iterator[Notice]:
+        """What stands in the way of saving, once."""
+        if self._store.key.fault:
+            key = self._store.key
+            text = f"{key.file} {key.fault}: it is replaced, and saved chats are read once more"
+            yield from self._once(text)
+        known = self._look_up()
+        if known is not None and known.restores is False:
+            yield from self._once(f"chats with this model are not saved: {known.reason}")
+        elif self.problem:
+            yield from self._once(f"this chat may be read again: {self.problem}")
+
+    def _once(self, text: str) -> Iterator[Notice]:
+        if text not in self._told:
+            self._told.add(text)
+            yield Notice("storage", text)
 
     def _restore(self, loaded: Loaded, prompt: Sequence[int]) -> Restored | None:
         if len(prompt) <= GAIN or not self._limit:
             return None
         known = self._look_up()
-        if known is None or not known.exact:
+        if known is None or not known.restores:
             return None
         started = time.perf_counter()
         kv = loaded.kv
@@ -147,14 +200,14 @@ class Snapshots:
         if len(prompt) < GAIN + LEAD or not self._limit:
             return 0
         known = self._look_up()
-        return length(self._best(loaded, prompt)) if known and known.exact else 0
+        return length(self._best(loaded, prompt)) if known and known.restores else 0
 
     def _best(self, loaded: Loaded, prompt: Sequence[int]) -> Chain:
         """The chain that holds most of the prompt.
 
         Of this session's own also those that spell it in other tokens, as a model may.
         """
-        segments = self._store.index.segments(self._key, lead_of(prompt), self.session)
+        segments = self._segments(loaded, prompt)
         held = self._store.index.held(self.session) if self.session else set()
         found = [longest(segments, prompt)]
         for chain in whole_chains(segments):
@@ -175,19 +228,51 @@ class Snapshots:
             kv.clear()
         if count >= loaded.context.size or not kv.reserve(count + 1):
             return len(kv.tokens)
+        buffer = bytearray()
         for place, link in enumerate(chain):
             if link.stop <= len(kv.tokens):
                 continue
             try:
-                size = self._store.read(self._key, chain, place, self._buffer)
+                size = self._store.read(self._key, chain, place, buffer)
             except Refused:
                 break
-            if not kv.load(tokens[len(kv.tokens) : link.stop], self._buffer, size, part=part):
+            if not kv.load(tokens[len(kv.tokens) : link.stop], buffer, size, part=part):
                 kv.keep(len(kv.tokens)) if part else kv.clear()
                 break
         return len(kv.tokens)
 
     # Saving
+
+    def note_read(self, loaded: Loaded, left: int) -> None:
+        """Take note that the KV cache holds a prompt but for the ``left`` tokens at its end.
+
+        To be called before its first batch and after each. What was read is saved meanwhile where
+        that costs little of the time, so that little is left for the end. The cache may hold less
+        afterwards, where a check went wrong.
+        """
+        self._owns = True
+        if not left or not self._may_save() or not loaded.model.facts.divisible:
+            return
+        progress, tokens = self._progress, loaded.kv.tokens
+        if len(tokens) // pieces.PIECE * pieces.PIECE > progress.stop and progress.affordable:
+            with self._reported(), progress.timed():
+                self._save_read(loaded)
+
+    def _save_read(self, loaded: Loaded) -> None:
+        """Save the next piece of a prompt that is being read."""
+        if self._restores() is False:
+            return
+        tokens, progress = loaded.kv.tokens, self._progress
+        before = longest(self._segments(loaded, tokens), tokens)
+        size = pieces.PIECE
+        stop = min(len(tokens), length(before) + size) // size * size
+        progress.stop = max(stop, progress.stop + size)
+        tokens = tokens[:stop]
+        head = _head(loaded, tokens, self._asked)
+        chain = self._save_parts(loaded, tokens, head, before, going=lambda: progress.affordable)
+        self._hold(chain)
+        if chain and self._restores() is None:
+            self._check(loaded, chain)
 
     def save(self, loaded: Loaded, going: Going = lambda: True, *, leaving: bool = False) -> int:
         """Save what the KV cache holds and the disk does not; returns how many tokens.
@@ -196,86 +281,109 @@ class Snapshots:
 
         Args:
             loaded: The model.
-            going: Asked between two files: what was written until it says no is good.
-            leaving: Whether the KV cache may be cut, since it is not needed any more.
+            going: Asked every few milliseconds: what was written until it says no is good.
+            leaving: Whether the program ends: the KV cache may be cut, and no file is begun after
+                0.3 seconds and a fiftieth of the time that reading took.
         """
-        if not self.session or not self._limit or len(loaded.kv.tokens) < MORE:
+        if not self._may_save() or len(loaded.kv.tokens) < pieces.MORE:
             return 0
-        head = _head(loaded, self._asked)
+        with self._reported():
+            return self._save(loaded, going, leaving=leaving)
+        return 0
+
+    def _save(self, loaded: Loaded, going: Going, *, leaving: bool) -> int:
+        head = _head(loaded, loaded.kv.tokens, self._asked)
         whole = self._is_worth_it(len(loaded.kv.tokens))
         tokens = loaded.kv.tokens if whole else loaded.kv.tokens[:head]
-        if not tokens:
+        if not tokens or self._restores() is False:
             return 0
-        known = self._look_up()
-        if known is None:
-            self._store.index.remember(self._key, self._name)
-            known = self._look_up()
-        if known is None or known.exact is False:
-            return 0
-        segments = self._store.index.segments(self._key, lead_of(tokens), self.session)
         if loaded.model.facts.divisible:
-            before = longest(segments, tokens)
-            chain = self._save_parts(loaded, tokens, head, before, going)
+            before = longest(self._segments(loaded, tokens), tokens)
+            late = self._deadline(len(tokens)) if leaving else None
+            chain = self._save_parts(loaded, tokens, head, before, going=going, deadline=late)
         else:
             before = ()
-            chain = self._save_whole(loaded, segments)
+            chain = self._save_whole(loaded, self._segments(loaded, tokens), going)
         if whole:
             self._hold(chain)
-        if known.exact is None and chain:
-            if leaving:
+        if chain and self._restores() is None and going():
+            if leaving and loaded.model.facts.divisible:
+                chain = chain[:1]
                 loaded.kv.keep(length(chain))
-            self._verify(loaded, chain)
+            self._check(loaded, chain)
         return length(chain) - length(before)
+
+    def _may_save(self) -> bool:
+        return bool(self.session and self._owns and self._limit)
 
     def _is_worth_it(self, tokens: int) -> bool:
         """Whether reading so many takes so long that all of them are saved."""
         return tokens >= LEAST or bool(self.reading and tokens / self.reading >= SLOW)
 
+    def _deadline(self, tokens: int) -> float:
+        """When no further file is begun at the end of the program."""
+        read = tokens / self.reading if self.reading else 0.0
+        return time.monotonic() + LEAVE_AT_ONCE + LEAVE_SHARE * read
+
     def _save_parts(
-        self, loaded: Loaded, tokens: list[int], head: int, chain: Chain, going: Going
+        self,
+        loaded: Loaded,
+        tokens: list[int],
+        head: int,
+        chain: Chain,
+        *,
+        going: Going,
+        deadline: float | None = None,
     ) -> Chain:
         if length(chain) < LEAD and chain and chain[-1].segment.stop >= LEAD:
             chain = ()  # other chats would not find what goes on from there
-        if len(tokens) - length(chain) < MORE:
+        if len(tokens) - length(chain) < pieces.MORE:
             return chain
-        for start, stop in _pieces(length(chain), len(tokens), head):
-            if not going():
+        buffer, first = bytearray(), True
+        for start, stop in spans(length(chain), len(tokens), head):
+            late = deadline is not None and not first and time.monotonic() > deadline
+            if late or not going():
                 break
-            size = loaded.context.save_state((start, stop), self._buffer)
-            longer = self._add(chain, tokens[start:stop], size)
+            size = loaded.context.save_state((start, stop), buffer)
+            longer = self._add(chain, tokens[start:stop], memoryview(buffer)[:size], going)
             if longer is None:
                 break
-            chain = longer
+            chain, first = longer, False
         return chain
 
-    def _save_whole(self, loaded: Loaded, segments: Sequence[Segment]) -> Chain:
+    def _save_whole(self, loaded: Loaded, segments: Sequence[Segment], going: Going) -> Chain:
         tokens = loaded.kv.tokens
         before = longest(segments, tokens)
         if before and before[-1].stop == before[-1].segment.stop:
             more = len(tokens) - length(before)
-            if more < (MORE if before[-1].segment.size <= WHOLE_SMALL else WHOLE_MORE):
+            if more < (pieces.MORE if before[-1].segment.size <= WHOLE_SMALL else WHOLE_MORE):
                 return before
-        size = loaded.context.save_state(None, self._buffer)
-        chain = self._add((), tokens, size) or ()
+        buffer = bytearray()
+        size = loaded.context.save_state(None, buffer)
+        chain = self._add((), tokens, memoryview(buffer)[:size], going) or ()
         held = self._store.index.held(self.session)
         old = [each.id for each in segments if each.id in held][: 1 - WHOLE_KEPT]
         for segment in old if chain else ():
             self._store.drop(segment)
         return chain
 
-    def _add(self, chain: Chain, tokens: list[int], size: int) -> Chain | None:
-        """Store what is in the buffer, after making room for it."""
-        if not size or size > self._limit or not self.session:  # disowned meanwhile
+    def _add(
+        self, chain: Chain, tokens: list[int], state: memoryview, going: Going
+    ) -> Chain | None:
+        """Store a state behind ``chain``, after making room for it, and let go of it."""
+        with state:
+            session, size = self.session, len(state)
+            if not size or size > self._limit or not session:  # disowned meanwhile
+                return None
+            self._store.shrink(self._limit - size, [link.segment.id for link in chain])
+            if self._store.size() + size > self._limit:
+                return None
+            wanted: Going = lambda: going() and self.session == session  # noqa: E731
+            longer = self._store.add(self._key, chain, tokens, state, session, going=wanted)
+        if self.session != session:  # whoever disowned it may have looked before it was there
+            self._store.forget([session])
             return None
-        kept = [link.segment.id for link in chain]
-        self._store.shrink(self._limit - size, kept)
-        if self._store.size() + size > self._limit:
-            return None
-        state = memoryview(self._buffer)[:size]
-        try:
-            return self._store.add(self._key, chain, tokens, state, self.session)
-        finally:
-            state.release()
+        return longer
 
     def _hold(self, chain: Chain) -> None:
         """Note that the session consists of the chain: of those segments that it holds whole."""
@@ -285,43 +393,63 @@ class Snapshots:
         whole = [link.segment.id for link in chain if link.stop == link.segment.stop]
         self._store.index.touch(ids, self.session, whole)
 
-    def _verify(self, loaded: Loaded, chain: Chain) -> None:
-        """Once for a model and build: find out whether restoring is exact, and remember it."""
+    # Checking that restoring is exact
 
-        def restore() -> bool:
-            return self._load(loaded, chain, length(chain)) == length(chain)
+    def _restores(self) -> bool | None:
+        """Whether restoring is exact; None where that is to be checked."""
+        known = self._look_up()
+        if known is None:
+            self._store.index.note_reading(self._key, self._name)
+            known = self._look_up()
+        return known.restores if known is not None else None
 
-        if length(chain) != len(loaded.kv.tokens):
+    def _check(self, loaded: Loaded, chain: Chain) -> None:
+        """Find out whether restoring ``chain`` is exact, and remember it.
+
+        That it is not takes two such checks.
+        """
+        if len(loaded.kv.tokens) > CHECKED or self._store.index.failure:
             return
-        exact = restores_exactly(loaded, restore)
-        if exact is not None:
-            self._store.index.remember(self._key, self._name, exact=exact)
-            self._known = None
-        if exact is False:
+        found = check_restoring(loaded, self._store, self._key, chain)
+        if found is None:
+            return
+        known = self._look_up()
+        doubted = known is not None and bool(known.reason)
+        exact = found.exact or (False if doubted else None)
+        self._store.index.note_exactness(self._key, self._name, exact=exact, reason=found.reason)
+        self._known = None
+        if not found.exact:
+            self.problem = found.reason
+            loaded.kv.clear()
             self._store.forget([self.session])
+
+    def _segments(self, loaded: Loaded, tokens: Sequence[int]) -> list[Segment]:
+        """The segments that may hold the beginning of ``tokens``."""
+        found = self._store.index.segments(self._key, lead_of(tokens), self.session)
+        most = loaded.model.facts.vocabulary
+        return [each for each in found if is_of(each, most)]
 
     def _look_up(self) -> Known | None:
         if self._known is None and self._store.is_there:
-            self._known = self._store.index.known(self._key)
+            with self._reported():
+                self._known = self._store.index.known(self._key)
         return self._known
 
+    @contextmanager
+    def _reported(self) -> Iterator[None]:
+        """Do without what fails: it is a cache."""
+        try:
+            yield
+        except (TchatError, OSError, MemoryError) as error:
+            self.problem = single_line(str(error), 200) or "out of memory"
 
-def _head(loaded: Loaded, asked: Sequence[ChatMessage]) -> int:
-    """How many of the tokens in the cache every chat begins with that has the same system prompt.
+
+def _head(loaded: Loaded, tokens: Sequence[int], asked: Sequence[ChatMessage]) -> int:
+    """How many of ``tokens`` every chat begins with that has the same system prompt.
 
     0 when they are few, or the model's state cannot be divided.
     """
     if not asked or not loaded.model.facts.divisible:
         return 0
-    head = common_prefix(loaded.kv.tokens, loaded.encoder.before_question(asked))
-    return head if head >= MORE else 0
-
-
-def _pieces(start: int, stop: int, head: int) -> Iterator[tuple[int, int]]:
-    """Spans from ``start`` to ``stop`` that end at multiples of `PIECE`, and at ``head``."""
-    while start < stop:
-        end = min(stop, (start // PIECE + 1) * PIECE)
-        if start + MORE <= head < end:
-            end = head
-        yield start, end
-        start = end
+    head = common_prefix(tokens, loaded.encoder.before_question(asked))
+    return head if head >= pieces.MORE else 0

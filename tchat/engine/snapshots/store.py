@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -10,12 +11,14 @@ from pathlib import Path
 from tchat.engine.snapshots.chain import Chain, Link, Segment, cut, lead_of, packed, tokens_of
 from tchat.engine.snapshots.files import Refused, SegmentFiles
 from tchat.engine.snapshots.index import Held, Index
+from tchat.engine.snapshots.key import SealKey
 from tchat.errors import StorageError
 
 
 class SnapshotStore:
     """Segments of all models and sessions. A cache: what fails here is done without.
 
+    What lies in its folder may have been written by anybody: see `Index` and `SegmentFiles`.
     Several processes may use it, each from one thread at a time.
 
     Args:
@@ -24,14 +27,16 @@ class SnapshotStore:
     """
 
     def __init__(self, folder: Path, key: Path) -> None:
-        self._files = SegmentFiles(folder, key)
+        self.key = SealKey(key)
+        self._folder = folder
+        self._files = SegmentFiles(folder, self.key)
         self._file = folder / "index.db"
         self.index = Index(self._file)
 
     @property
     def is_there(self) -> bool:
         """Whether anything was ever stored."""
-        return self._file.exists()
+        return os.path.lexists(self._file)
 
     def close(self) -> None:
         """Let go of the index."""
@@ -54,18 +59,27 @@ class SnapshotStore:
         return segment.size
 
     def add(
-        self, key: str, chain: Chain, tokens: list[int], state: memoryview, session: str
+        self,
+        key: str,
+        chain: Chain,
+        tokens: list[int],
+        state: memoryview,
+        session: str,
+        *,
+        going: Callable[[], bool] = lambda: True,
     ) -> Chain | None:
         """Store the state of ``tokens``, which follow ``chain``; returns the longer chain.
 
-        None when it cannot be stored.
+        None when it cannot be stored, or ``going`` said no meanwhile; then nothing of it is left.
         """
         start = chain[-1].stop if chain else 0
         parent = chain[-1].segment.id if chain else None
         data = packed(tokens)
         segment = Segment(0, parent, start, start + len(tokens), data, "", len(state))
         with suppress(OSError, StorageError):  # a full disk; gone meanwhile
-            part = self._files.write(_about(key, chain, data), state)
+            part = self._files.write(_about(key, chain, data), state, going)
+            if part is None:
+                return None
             try:
                 added = self.index.add(
                     key,
@@ -76,6 +90,9 @@ class SnapshotStore:
                 )
             finally:
                 part.unlink(missing_ok=True)
+            if added and self.index.failure:  # nobody else would know of it
+                self._files.remove([added.file])
+                return None
             return (*chain, Link(added, added.stop)) if added else None
         return None
 
@@ -84,9 +101,14 @@ class SnapshotStore:
         self._files.remove(self.index.drop(segment))
 
     def forget(self, sessions: Iterable[str]) -> None:
-        """Remove what only these sessions hold."""
+        """Remove what only these sessions hold, and files that are in no index.
+
+        Raises:
+            StorageError: They cannot be removed.
+        """
         if self.is_there:
-            self._files.remove(self.index.forget(list(sessions)))
+            files = self.index.forget(list(sessions))
+            self._remove([*files, *self._strays()])
 
     def shrink(self, limit: int, keep: Iterable[int] = ()) -> int:
         """Remove what was used longest ago until ``limit`` bytes are left; returns those gone."""
@@ -101,6 +123,9 @@ class SnapshotStore:
 
         Args:
             exists: Whether there is a session of this id.
+
+        Raises:
+            StorageError: It cannot be removed.
         """
         if self.is_there:
             self.forget([session for session in self.index.holders() if not exists(session)])
@@ -108,18 +133,38 @@ class SnapshotStore:
 
     def tidy(self) -> None:
         """Remove files that are in no index, as a process leaves them that was killed."""
-        if self.is_there:
-            self._files.remove(self.index.strays(self._files.names()))
-            self._files.remove_stale()
+        self._files.remove(self._strays())
+        self._files.remove_stale()
 
     def clear(self) -> int:
-        """Remove all states; returns their bytes. What was measured is kept."""
-        if not self.is_there:
-            return 0
-        size = self.index.size()
-        self._files.remove(self.index.clear())
-        self.tidy()
-        return size
+        """Remove all states; returns their bytes. What was measured is kept.
+
+        Raises:
+            StorageError: They cannot be removed.
+        """
+        before = self._files.sizes()
+        if self.is_there:
+            self._remove([*self.index.clear(), *before])
+        else:
+            self._remove(before)
+        self._files.remove_stale()
+        after = self._files.sizes()
+        return sum(size for name, size in before.items() if name not in after)
+
+    def _strays(self) -> list[str]:
+        """Files that are in no index; none while the index cannot be used."""
+        strays = self.index.strays(list(self._files.sizes())) if self.is_there else []
+        return [] if self.index.failure else strays
+
+    def _remove(self, names: Iterable[str]) -> None:
+        """Remove files that hold what users deleted, and say so where they stay."""
+        failure = self._files.remove(names)
+        reason = failure.strerror if failure else self.index.failure
+        if reason:
+            raise StorageError(
+                f"what is saved of chats in {self._folder} cannot be removed: {reason}",
+                "make the folder writable, or delete it yourself",
+            )
 
     def sessions(self) -> list[Held]:
         """What there is, by session."""

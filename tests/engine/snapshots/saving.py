@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tchat.engine.engine import Engine
 from tchat.engine.options import EngineOptions
+from tchat.engine.snapshots import pieces
 from tchat.engine.snapshots import snapshots as module
 from tchat.engine.snapshots.store import SnapshotStore
 from tchat.engine.turns import ChatMessage
@@ -40,7 +41,7 @@ def open_engine(path: Path, session: str) -> Engine:
 
 def main(path: Path, name: str, rounds: int) -> None:
     """Read, save, forget."""
-    module.PIECE = 64
+    pieces.PIECE = 64
     for number in range(rounds):
         print(number, flush=True)
         engine = open_engine(path, f"{name}-{number % CHATS}")

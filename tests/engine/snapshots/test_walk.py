@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from tchat.engine.kv import KVCache
+from tchat.engine.snapshots import pieces
 from tchat.engine.snapshots import snapshots as module
 from tests.engine.snapshots.conftest import OpenSaved
 from tests.engine.test_kv import WORDS, Walk, logits, ready
@@ -42,8 +43,10 @@ def test_after_any_walk_the_logits_are_those_of_a_fresh_cache(
 ) -> None:
     path: Path = request.getfixturevalue(name)
     with pytest.MonkeyPatch.context() as patch:
-        for constant, value in (("LEAST", 16), ("GAIN", 1), ("MORE", 1), ("PIECE", 32)):
+        for constant, value in (("LEAST", 16), ("GAIN", 1)):
             patch.setattr(module, constant, value)
+        for constant, value in (("MORE", 1), ("PIECE", 32)):
+            patch.setattr(pieces, constant, value)
         patch.setattr("tchat.engine.opening.FIRST_ROOM", 256)  # so that it has to grow
         patch.setattr("tchat.engine.snapshots.chain.LEAD", 8)
         fresh = ready(open_saved(path, session=""))
