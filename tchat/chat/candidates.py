@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from tchat.chat.journal import Journal
+from tchat.chat.journal_writer import JournalWriter
 from tchat.chat.model import ChatModel
 from tchat.engine.events import Candidate, Event, Stored
 from tchat.errors import UsageError
@@ -57,7 +58,10 @@ class CandidateJournals:
         count: int,
     ) -> None:
         self._store, self._question = store, question
-        self._journals = [Journal.open(store, question, model, settings) for _ in range(count)]
+        self._writer = JournalWriter(store)
+        self._journals = [
+            Journal.open(store, question, model, settings, self._writer) for _ in range(count)
+        ]
         for journal in self._journals:
             journal.before = self._journals[0].before
         store.activate(self._journals[0].message_id)
@@ -88,8 +92,9 @@ class CandidateJournals:
         Raises:
             StorageError: A row cannot be written, and the user was not told of that before.
         """
-        for journal in reversed(self._journals):  # so that the first of what stays is active
-            journal.close()
+        with self._writer:
+            for journal in reversed(self._journals):  # so that the first of what stays is active
+                journal.close()
         stays = next((each for each in self._journals if not each.withdrawn), None)
         if stays is not None:
             self._store.activate(stays.message_id)

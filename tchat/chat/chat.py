@@ -5,16 +5,17 @@ The command line and the screen are two equal consumers of `Chat`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Generator, Iterator, Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from tchat.chat.history import title_of
 from tchat.chat.joined import Joined
 from tchat.chat.prices import paid
-from tchat.engine.events import Event, Finished, Ranked, Stored
+from tchat.engine.events import Event, Finished, Notice, Ranked, Stored
 from tchat.engine.turns import ChatMessage
-from tchat.errors import UsageError
-from tchat.sessions.records import Message, Role
+from tchat.errors import StorageError, UsageError
+from tchat.sessions.records import Message, Role, Session
 
 if TYPE_CHECKING:
     from tchat.chat.model import ChatModel
@@ -43,7 +44,7 @@ class Chat(Joined):
 
         The prompt follows the message ``after``, or the last reply.
         """
-        question = self._ask(prompt, after)
+        question = yield from self._ask(prompt, after)
         yield from self._reply(question, *_prefilled(prefill))
 
     def regenerate(self, message_id: int | None = None, *, prefill: str = "") -> Iterator[Event]:
@@ -110,7 +111,7 @@ class Chat(Joined):
 
             model = yield from self._ready()
             ranking = Ranking(model, judge, self._paths, self.store) if model else None
-        question = self._ask(prompt) if prompt else self._question_of(self._at(None))
+        question = (yield from self._ask(prompt)) if prompt else self._question_of(self._at(None))
         model = yield from self._ready()
         if model is None:
             yield from _unwritten()
@@ -161,23 +162,47 @@ class Chat(Joined):
 
         Ends in `Chosen`, with each label's probability, and `Finished`.
         """
-        question = self._ask(prompt)
+        question = yield from self._ask(prompt)
         yield from self._stored(
             question, (), lambda model, messages: model.engine.choose(messages, labels)
         )
 
     # How it is done
 
-    def _ask(self, prompt: str, after: int | None = None) -> Message:
-        """Store the user's message; one that never got a reply becomes its sibling."""
-        if self._session is None:
-            self._session = self.store.create(
-                title=title_of(prompt), system=self.settings.system, settings=self.own
-            )
-        branch = self.store.branch(self._session.id)
-        answered = next((m for m in reversed(branch) if m.role is Role.ASSISTANT), None)
-        parent = after or (answered.id if answered else None)
-        return self.store.add(self._session.id, Role.USER, prompt, parent_id=parent)
+    def _ask(self, prompt: str, after: int | None = None) -> Generator[Event, None, Message]:
+        """Store the user's message; one that never got a reply becomes its sibling.
+
+        A session that is gone, deleted by another process or with its file, is begun anew.
+        """
+        if self._session is not None:
+            try:
+                parent = after or self._last_reply(self._session)
+                return self.store.add(self._session.id, Role.USER, prompt, parent_id=parent)
+            except (UsageError, StorageError) as error:
+                if self._is_there(self._session):
+                    raise
+                yield Notice("storage", f"{error.message}: the chat goes on in a new session")
+        system = self._session.system if self._session else self.settings.system
+        self._session, question = self.store.begin(
+            prompt, title=title_of(prompt), system=system, settings=self.own
+        )
+        return question
+
+    def _last_reply(self, session: Session) -> int | None:
+        branch = self.store.branch(session.id)
+        return next((each.id for each in reversed(branch) if each.role is Role.ASSISTANT), None)
+
+    def _is_there(self, session: Session) -> bool:
+        """Whether a session can still be read, as far as is known."""
+        from tchat.sessions.database import Damaged
+
+        try:
+            self.store.branch(session.id, 1)
+        except (UsageError, Damaged):
+            return False
+        except StorageError:
+            pass
+        return True
 
     def _at(self, message_id: int | None) -> Message:
         """A message, or the last one on the active path."""
@@ -231,15 +256,17 @@ class Chat(Joined):
             yield from _unwritten()
             return
         from tchat.chat.journal import Journal
+        from tchat.chat.journal_writer import JournalWriter
         from tchat.chat.speed import note_speed
 
         messages = yield from self._window(model, question, begun)
         text, reasoning = (begun[0].content, begun[0].reasoning) if begun else ("", "")
+        writer = JournalWriter(self.store)
         journal = Journal.open(
-            self.store, question, model, self.settings, text=text, reasoning=reasoning
+            self.store, question, model, self.settings, writer, text=text, reasoning=reasoning
         )
         self._hold(model)
-        try:
+        with writer, closing(journal):
             yield Stored(question.id, journal.message_id)
             for event in paid(self._price, generate(model, messages)):
                 if notice := journal.take(event):
@@ -250,8 +277,6 @@ class Chat(Joined):
                     (_, score), *_ = event.scores
                     self.store.note_scores({journal.message_id: {event.judge: score}})
                 yield event
-        finally:
-            journal.close()
 
 
 def _prefilled(text: str) -> list[ChatMessage]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
+from tchat.chat.journal_writer import JournalWriter
 from tchat.chat.model import ChatModel
 from tchat.engine.events import Event, Finished, Notice, Reason, Reasoning, Token
-from tchat.errors import StorageError, UsageError
+from tchat.errors import StorageError, TchatError, UsageError
 from tchat.sessions.records import Message, Provenance, Role, Status
 from tchat.settings import Settings
 
@@ -22,23 +23,39 @@ INTERVAL = 0.2  # seconds between two writes: what a kill -9 can cost
 class Journal:
     """Writes one reply to its row, a few times a second, and closes the row at its end.
 
-    A store that fails does not stop the reply: the user is told once, and the reply goes on.
+    While the reply grows it is written on another thread: a slow disk delays no token. A store
+    that fails does not stop the reply: the user is told once, the reply goes on, and the row is
+    tried again at its end.
+
+    Args:
+        store: Where the row is.
+        row: The row.
+        provenance: What the row was made with.
+        before: The reply that was the active one before.
+        writer: Writes the growing text; may be shared by several journals, which close it.
 
     Attributes:
-        before: The reply that was the active one before.
+        before: As given.
         withdrawn: Whether the row is gone, since nothing was written to it.
     """
 
     def __init__(
-        self, store: SessionStore, row: Message, provenance: Provenance, before: Message | None
+        self,
+        store: SessionStore,
+        row: Message,
+        provenance: Provenance,
+        before: Message | None,
+        writer: JournalWriter,
     ) -> None:
         self._store = store
         self._row = row
         self._provenance = provenance
+        self._writer = writer
         self.before = before
         self._text, self._reasoning = [row.text], [row.reasoning]
-        self._written = time.monotonic()
-        self._failed = self._closed = self.withdrawn = False
+        self._put_at = time.monotonic()
+        self._end: dict[str, Any] | None = None  # what `finish` is called with, once it is known
+        self._told = self._closed = self.withdrawn = False
 
     @property
     def message_id(self) -> int:
@@ -52,6 +69,7 @@ class Journal:
         question: Message,
         model: ChatModel,
         settings: Settings,
+        writer: JournalWriter,
         *,
         text: str = "",
         reasoning: str = "",
@@ -79,17 +97,16 @@ class Journal:
             reasoning=reasoning,
             **provenance,
         )
-        return cls(store, row, provenance, before)
+        return cls(store, row, provenance, before, writer)
 
     def take(self, event: Event) -> Notice | None:
         """Note an event; returns a notice, once, when the store fails."""
         try:
             self._take(event)
-        except (StorageError, UsageError) as error:  # full disk; deleted by another process
-            if not self._failed:
-                self._failed = True
-                return Notice("storage", f"this reply is not being stored: {error.message}")
-        return None
+        except (StorageError, UsageError) as error:
+            return self._failed(error)
+        error_of_writer = self._writer.failure(self._row.id)
+        return self._failed(error_of_writer) if error_of_writer else None
 
     def close(self) -> None:
         """Close the row of a reply that broke off; one to which nothing was written goes.
@@ -97,17 +114,24 @@ class Journal:
         Raises:
             StorageError: The row cannot be written, and the user was not told of that before.
         """
-        if self._closed or self._failed:
+        if self._closed:
             return
         self._closed = True
-        with suppress(UsageError):  # deleted by another process
-            if self._grown:
-                text, reasoning = self._joined()
-                self._store.finish(
-                    self._row.id, status=Status.STOPPED, text=text, reasoning=reasoning
-                )
-            else:
-                self._withdraw()
+        self._writer.drain(self._row.id)
+        try:
+            with suppress(UsageError):  # deleted by another process
+                self._close()
+        except StorageError:
+            if not self._told:
+                raise
+
+    def _close(self) -> None:
+        if self._end is None and not self._grown:
+            self._withdraw()
+            return
+        text, reasoning = self._joined()
+        broken_off = {"status": Status.STOPPED, "text": text, "reasoning": reasoning}
+        self._store.finish(self._row.id, **(self._end or broken_off))
 
     @property
     def _grown(self) -> bool:
@@ -121,6 +145,12 @@ class Journal:
         if self.before is not None:
             self._store.activate(self.before.id)
 
+    def _failed(self, error: TchatError) -> Notice | None:
+        if self._told:
+            return None
+        self._told = True
+        return Notice("storage", f"this reply is not being stored: {error.message}")
+
     def _take(self, event: Event) -> None:
         if isinstance(event, Token):
             self._text.append(event.text)
@@ -131,9 +161,10 @@ class Journal:
             return
         else:
             return
-        if not self._failed and time.monotonic() - self._written >= INTERVAL:
-            self._store.journal(self._row.id, *self._joined())
-            self._written = time.monotonic()
+        now = time.monotonic()
+        if now - self._put_at >= INTERVAL:
+            self._put_at = now
+            self._writer.put(self._row.id, *self._joined())
 
     def _finish(self, event: Finished) -> None:
         stopped = event.reason is Reason.CANCELLED
@@ -142,17 +173,18 @@ class Journal:
             return
         text, reasoning = self._joined()
         sampling = {**self._provenance["sampling"], "seed": event.seed}
-        self._store.finish(
-            self._row.id,
-            status=Status.STOPPED if stopped else Status.DONE,
-            text=text or event.text,  # a choice comes without pieces
-            reasoning=reasoning,
-            sampling=sampling,
-            usage=asdict(event.usage),
-            timings=asdict(event.timings),
-            finish_reason=event.reason.value,
-            unfinished=event.unfinished.hex(),
-        )
+        self._end = {
+            "status": Status.STOPPED if stopped else Status.DONE,
+            "text": text or event.text,  # a choice comes without pieces
+            "reasoning": reasoning,
+            "sampling": sampling,
+            "usage": asdict(event.usage),
+            "timings": asdict(event.timings),
+            "finish_reason": event.reason.value,
+            "unfinished": event.unfinished.hex(),
+        }
+        self._writer.drain(self._row.id)
+        self._store.finish(self._row.id, **self._end)
         self._closed = True
 
     def _joined(self) -> tuple[str, str]:

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from tchat.cli.console import Console
+from tchat.cli.fallback import stored_at_last
 from tchat.cli.opening import drop, find_session, open_chat, open_store, resumed
 from tchat.cli.render import Output, Renderer
 from tchat.cli.request import AskRequest, Turn
@@ -40,14 +41,19 @@ def answer(turn: Turn, console: Console, cancel: Cancel, begun: Preloaded | None
 
 
 def _answer(turn: Turn, console: Console, cancel: Cancel, begun: Preloaded | None) -> int:
+    from tchat.sessions.fallbacks import Fallbacks
+
     with ExitStack() as held:
         held.callback(drop, begun, cancel)
         store = held.enter_context(open_store(turn.request, turn.settings, console))
         session = find_session(turn.request, store)
         settings = resumed(turn.request, turn.settings, store, session)
+        fallbacks = Fallbacks()
+        held.enter_context(stored_at_last(fallbacks, console))
+        kept = fallbacks.open(store, session.id if session else "")
         if session is not None and "system" in turn.request.settings:
-            session = store.update(session.id, system=settings.system)
-        chat = held.enter_context(open_chat(settings, console, store, session, cancel, begun=begun))
+            session = kept.update(session.id, system=settings.system)
+        chat = held.enter_context(open_chat(settings, console, kept, session, cancel, begun=begun))
         return _print(turn, settings, chat, console)
 
 

@@ -56,7 +56,8 @@ def _system_error(error: OSError) -> tuple[int, str]:
 def _unexpected(error: BaseException, console: Console) -> str:
     import traceback
 
-    line = f"unexpected error: {type(error).__name__}: {error}"
+    said = "; ".join((str(error), *getattr(error, "__notes__", ())))
+    line = f"unexpected error: {type(error).__name__}: {said}"
     try:
         log = private_file(console.paths.log_file)
         with log.open("a", encoding="utf-8", errors="backslashreplace") as file:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from tchat.chat.commands import parse_input
 from tchat.cli.console import Console
+from tchat.cli.fallback import stored_at_last
 from tchat.cli.line_input import ended_by_signals, history, typed_line
 from tchat.cli.opening import (
     begin_loading,
@@ -29,13 +30,15 @@ from tchat.cli.request import AskRequest
 from tchat.engine.cancel import Cancel
 from tchat.engine.events import Event
 from tchat.engine.runner import run_on_engine_thread
-from tchat.errors import Abandoned, Interrupted, TchatError, UsageError
+from tchat.errors import Abandoned, Interrupted, StorageError, TchatError, UsageError
 from tchat.sanitize import decode_input, single_line
 from tchat.settings import Settings, Value, keys, needs_loading
 
 if TYPE_CHECKING:
     from tchat.chat.chat import Chat
+    from tchat.sessions.fallbacks import Fallbacks
     from tchat.sessions.records import Session
+    from tchat.sessions.sheltered import ShelteredStore
     from tchat.sessions.store import SessionStore
 
 PROMPT = ">>> "
@@ -68,7 +71,8 @@ class LineChat:
     Attributes:
         console: Its streams.
         request: The call it came from, with the flags typed.
-        store: Where sessions are kept.
+        store: Where all sessions are kept.
+        kept: The store of the session, which goes on in memory where the disk fails.
         settings: In force now; `/set` changes them.
         attached: Texts that go in front of the next prompt.
         tries: Ids of the replies that were written side by side last.
@@ -82,8 +86,17 @@ class LineChat:
     attached: list[str] = field(default_factory=list)
     tries: list[int] = field(default_factory=list)
     ended: bool = False
+    kept: ShelteredStore = field(init=False)
     cancel: Cancel = field(default_factory=Cancel)
     _chat: Chat | None = None
+    _fallbacks: Fallbacks = field(init=False)
+    _told: str = ""  # the failure of the disk that was told last
+
+    def __post_init__(self) -> None:
+        from tchat.sessions.fallbacks import Fallbacks
+
+        self._fallbacks = Fallbacks()
+        self.kept = self._fallbacks.open(self.store)
 
     @property
     def chat(self) -> Chat:
@@ -107,8 +120,9 @@ class LineChat:
         self.cancel.clear()
         # The model loads while the first message is typed.
         begun = None if model else begin_loading(settings, self.console, self.cancel)
+        self.kept = self._fallbacks.open(self.store, session.id if session else "")
         self._chat = open_chat(
-            settings, self.console, self.store, session, self.cancel, begun=begun, model=model
+            settings, self.console, self.kept, session, self.cancel, begun=begun, model=model
         )
         if session is not None:
             self._tell_unfinished(session)
@@ -145,15 +159,38 @@ class LineChat:
             if self.console.stdin_is_terminal:
                 self.tell(GREETING)
             private = self.store.path is None
-            with ended_by_signals(), history(self.console, private=private):
+            with (
+                stored_at_last(self._fallbacks, self.console),
+                ended_by_signals(),
+                history(self.console, private=private),
+            ):
                 while not self.ended:
                     self._step()
         finally:
             self.close()
         return 0
 
+    def _store_again(self) -> None:
+        """Try again to store what the disk refused; tell once that it does, and when it is over."""
+        failure = self._fallbacks.failure
+        if failure is None:
+            return
+        notices = len(self.store.notices)
+        try:
+            self._fallbacks.write_back()
+        except StorageError as error:
+            if error.message != self._told:
+                self._told = error.message
+                lost = "The chat goes on in memory and is lost when tchat ends"
+                self.console.say(f"{error.message}. {lost}; {error.hint}")
+            return
+        self._told = ""
+        self.tries.clear()  # messages may have other ids in a file that was replaced
+        for line in (*self.store.notices[notices:], f"{failure.message}: everything is stored now"):
+            self.console.say(line)
+
     def _tell_unfinished(self, session: Session) -> None:
-        branch = self.store.branch(session.id)
+        branch = self.kept.branch(session.id)
         if branch and branch[-1].status in ("stopped", "interrupted"):
             self.tell(f"The last reply was {branch[-1].status}; /continue goes on with it.")
 
@@ -243,6 +280,7 @@ class LineChat:
             self.console.say(str(error))
         except KeyboardInterrupt:  # during a command
             self.tell()
+        self._store_again()
 
     def _carry_out(self, line: str) -> None:
         from tchat.cli.slash import COMMANDS, run_command

@@ -157,9 +157,9 @@ def _file(chat: LineChat, pattern: str) -> None:
 def _title(chat: LineChat, title: str) -> None:
     session = _session(chat)
     if title:
-        session = chat.store.rename(session.id, single_line(title))
+        session = chat.kept.rename(session.id, single_line(title))
     else:
-        session = chat.store.get(session.id)
+        session = chat.kept.get(session.id)
     chat.tell(single_line(session.title))
 
 
@@ -184,7 +184,7 @@ def _export(chat: LineChat, name: str) -> None:
     from tchat.settings.write import write_new
 
     path = expanded(name or "chat.md")
-    session = chat.store.get(_session(chat).id)
+    session = chat.kept.get(_session(chat).id)
     write_new(path, to_markdown(session, _branch(chat)).encode("utf-8", "surrogatepass"))
     chat.tell(f"Written to {single_line(str(path))}.")
 
@@ -215,7 +215,7 @@ def _session(chat: LineChat) -> Session:
 
 def _branch(chat: LineChat) -> list[Message]:
     session = chat.chat.session
-    return chat.store.branch(session.id) if session else []
+    return chat.kept.branch(session.id) if session else []
 
 
 COMMANDS = commands_for(Surface.LINES)

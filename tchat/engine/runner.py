@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Generic, TypeVar
 
 from tchat.engine.cancel import Cancel
-from tchat.errors import Abandoned, Interrupted
+from tchat.errors import Abandoned, Interrupted, StorageError
 
 T = TypeVar("T")
 
@@ -39,6 +39,11 @@ class _Work(Generic[T]):
         except BaseException as error:  # noqa: BLE001  it is raised again by the waiting thread
             self._error = error
 
+    @property
+    def storage_error(self) -> StorageError | None:
+        """What the disk refused, which a signal must not hide."""
+        return self._error if isinstance(self._error, StorageError) else None
+
     def outcome(self) -> T:
         if self._error is not None:
             raise self._error
@@ -54,6 +59,7 @@ def run_on_engine_thread(work: Callable[[], T], cancel: Cancel) -> T:
 
     Raises:
         Interrupted: A signal came; raised after the work has ended.
+        StorageError: The work ended with it; also when a signal came: something is lost.
         Abandoned: A second signal came; the work goes on.
     """
     outcome = _Work(work)
@@ -61,7 +67,7 @@ def run_on_engine_thread(work: Callable[[], T], cancel: Cancel) -> T:
         thread = LargeThread(outcome)
         while thread.is_alive():
             thread.join(0.5)
-    if seen:
+    if seen and outcome.storage_error is None:
         raise Interrupted(seen[0])
     return outcome.outcome()
 

@@ -20,6 +20,10 @@ class Damaged(StorageError):
     """The file is not a sound SQLite database."""
 
 
+class Replaced(StorageError):
+    """The file that is open is not the one at its path any more."""
+
+
 class Database:
     """A connection that threads share, one statement or transaction at a time.
 
@@ -51,6 +55,8 @@ class Database:
             )
         self._connection.row_factory = sqlite3.Row
         self._connection.execute("PRAGMA foreign_keys = ON")
+        self._place = _place_of(path)
+        self._log_place: tuple[int, int] | None = None
 
     def make_durable(self) -> None:
         """Let a commit return when it is on the disk.
@@ -64,7 +70,10 @@ class Database:
             if mode not in (wanted, "memory"):
                 # Refused while others have the file open: then the mode stays, which is sound.
                 with suppress(sqlite3.OperationalError):
-                    connection.execute(f"PRAGMA journal_mode = {wanted}")
+                    mode = connection.execute(f"PRAGMA journal_mode = {wanted}").fetchone()[0]
+            if mode == "wal" and self.path is not None:
+                connection.execute("SELECT count(*) FROM sqlite_master").fetchone()  # makes the log
+                self._log_place = _place_of(_log_of(self.path))
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -81,9 +90,11 @@ class Database:
         """The connection inside one transaction: all of it happens, or nothing.
 
         Raises:
-            StorageError: SQLite failed; `Damaged` when the file is not sound.
+            StorageError: SQLite failed; `Damaged` when the file is not sound, `Replaced` when it
+                was deleted or another one put in its place.
         """
         with self._lock, self._translated():
+            self._require_place()
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
@@ -92,6 +103,41 @@ class Database:
                 # Some errors, a full disk among them, have ended the transaction already.
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
+
+    def adopt(self, other: Database) -> None:
+        """Go on with the connection of ``other``, which is to the same path, and close this one."""
+        with self._lock:
+            self._connection.close()
+            self._connection, self._place = other._connection, other._place
+            self._log_place = other._log_place
+
+    def leave_log(self) -> None:
+        """Let go of a replaced file that has a write-ahead log, and remove the log.
+
+        It would be played into the file that is there now: SQLite knows a log by its name only.
+        Until `adopt` every call fails.
+        """
+        with self._lock:
+            if self._log_place is None or self.path is None:
+                return
+            self._connection.close()
+            if _place_of(_log_of(self.path)) == self._log_place:
+                with suppress(OSError):
+                    for ending in ("-wal", "-shm"):
+                        self.path.with_name(self.path.name + ending).unlink(missing_ok=True)
+            self._connection = sqlite3.connect(
+                ":memory:", isolation_level=None, check_same_thread=False
+            )
+            self._place, self._log_place = (-1, -1), None  # of no file
+
+    def _require_place(self) -> None:
+        # SQLite refuses to write to a file that was moved only with the rollback journal, and
+        # calls it read-only then; with the write-ahead log the writing would be lost.
+        if self.path is not None and _place_of(self.path) != self._place:
+            raise Replaced(
+                f"{self.path} was deleted or replaced while tchat was using it",
+                "it is made anew when it can be",
+            )
 
     def close(self) -> None:
         """Close the connection; once is enough, twice does no harm."""
@@ -111,6 +157,21 @@ class Database:
                 f"cannot write beside {self.path}: {error.strerror}",
                 "free some space or check the permissions",
             ) from error
+
+
+def _log_of(path: Path) -> Path:
+    return path.with_name(path.name + "-wal")
+
+
+def _place_of(path: Path | None) -> tuple[int, int] | None:
+    """What tells a file from another one that is put in its place; None where there is none."""
+    if path is None:
+        return None
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def storage_error(error: sqlite3.DatabaseError, path: Path | None) -> StorageError:

@@ -28,14 +28,18 @@ class Opened:
     recovered: tuple[Message, ...]
 
 
-def open_file(path: Path) -> Opened:
+def open_file(path: Path, writers: Writers | None = None) -> Opened:
     """Open ``path``, making it when absent; what needs care happens one process at a time.
+
+    Args:
+        path: The file.
+        writers: Of this process, where it had the file open before.
 
     Raises:
         StorageError: It cannot be used.
     """
     path = private_file(path.absolute()).resolve()
-    writers = Writers(path)
+    writers = writers or Writers(path)
     try:
         with writers.gate():
             database, notices = _sound(path, writers)

@@ -1,20 +1,25 @@
-"""One session that outlives a full disk: what cannot be written goes on in memory."""
+"""One session that outlives a disk that fails: what cannot be written goes on in memory."""
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from tchat.errors import StorageError
+from tchat.errors import StorageError, UsageError
 from tchat.sessions import tree, trees
-from tchat.sessions.database import Database
-from tchat.sessions.records import Session
+from tchat.sessions.database import Damaged, Database, Replaced
+from tchat.sessions.records import Message, Session
 from tchat.sessions.schema import migrate
 from tchat.sessions.store import SessionStore
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+# Messages that are made in memory get ids this far above those of the file, at random, so that
+# another process does not give out the same ones and they keep them when they are stored.
+_FIRST_GAP, _GAPS = 1 << 20, 1 << 32
 
 
 def _sheltered(
@@ -23,12 +28,12 @@ def _sheltered(
     """A method that writes, done again in memory where the disk refuses it."""
 
     def written(self: ShelteredStore, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        database = self._database
-        try:
-            return write(self, *args, **kwargs)
-        except StorageError as error:
-            self._take_shelter(error, database)
-            return write(self, *args, **kwargs)
+        with self._moving:  # nothing is written while the session moves between memory and disk
+            try:
+                return write(self, *args, **kwargs)
+            except StorageError as error:
+                self._take_shelter(error)
+                return write(self, *args, **kwargs)
 
     return written
 
@@ -42,7 +47,7 @@ class ShelteredStore(SessionStore):
 
     Args:
         lasting: Stays open when this is closed.
-        session_id: The session; empty for one that `create` will begin.
+        session_id: The session; empty for one that `begin` or `create` will make.
 
     Attributes:
         failure: Why the session is in memory only; None while it is stored.
@@ -52,11 +57,12 @@ class ShelteredStore(SessionStore):
         self.notices = []
         self.recovered = ()
         self.failure: StorageError | None = None
+        self.session_id = session_id
         self._lasting = lasting
-        self._session_id = session_id
         self._known: frozenset[int] = frozenset()  # messages that the lasting store has
         self._database, self._writers = lasting._database, lasting._writers
-        self._moving = threading.Lock()
+        self._left: list[Database] = []  # in memory, and perhaps still being read
+        self._moving = threading.RLock()
 
     add = _sheltered(SessionStore.add)
     journal = _sheltered(SessionStore.journal)
@@ -72,23 +78,37 @@ class ShelteredStore(SessionStore):
     rename = _sheltered(SessionStore.rename)
     update = _sheltered(SessionStore.update)
     _create = _sheltered(SessionStore.create)
+    _begin = _sheltered(SessionStore.begin)
 
     def create(self, **values: Any) -> Session:
         """Start the session."""
-        session = self._create(**values)
-        self._session_id = session.id
-        return session
+        with self._moving:
+            self.session_id = ""
+            session = self._create(**values)
+            self.session_id = session.id
+            return session
+
+    def begin(self, prompt: str, **values: Any) -> tuple[Session, Message]:
+        """Start the session with its first message."""
+        with self._moving:
+            self.session_id = ""
+            session, message = self._begin(prompt, **values)
+            self.session_id = session.id
+            return session, message
 
     def close(self) -> None:
         """Forget what is in memory."""
         with self._moving:
             if self.failure is not None:
-                self._database.close()
+                self._left.append(self._database)
+            while self._left:
+                self._left.pop().close()
 
     def write_back(self) -> bool:
         """Store what was written in memory; whether there was anything.
 
-        Messages that came since have other ids then. Call it while none is being written.
+        A reply that is being written goes on in the file. Where the file was deleted, replaced or
+        damaged, it is made anew or salvaged.
 
         Raises:
             StorageError: It still cannot be done; all stays in memory.
@@ -96,34 +116,39 @@ class ShelteredStore(SessionStore):
         with self._moving:
             if self.failure is None:
                 return False
-            if self._session_id:
-                self._lasting.merge_tree(self.tree(self._session_id), self._known)
-            self._database.close()
+            try:
+                self._merge()
+            except (Replaced, Damaged):
+                self._lasting.reopen()
+                self._merge()
+            self._left.append(self._database)
             self._database, self.failure = self._lasting._database, None
             return True
 
-    def _take_shelter(self, error: StorageError, failed: Database) -> None:
+    def _merge(self) -> None:
+        if self.session_id:
+            self._lasting.merge_tree(self.tree(self.session_id), self._known)
+
+    def _take_shelter(self, error: StorageError) -> None:
         """Go on in memory; raises ``error`` where that does not help."""
-        with self._moving:
-            if failed.path is None:
-                raise error
-            if failed is not self._database:  # another thread was faster
-                return
-            memory = Database(None)
-            migrate(memory)
-            try:
-                self._copy_to(memory)
-            except StorageError:
-                memory.close()
-                raise error from None
-            self._database, self.failure = memory, error
+        if self._database.path is None:
+            raise error
+        memory = Database(None)
+        migrate(memory)
+        try:
+            self._copy_to(memory)
+        except (StorageError, UsageError):
+            memory.close()
+            raise error from None
+        self._database, self.failure = memory, error
 
     def _copy_to(self, memory: Database) -> None:
-        if not self._session_id:
+        self._known = frozenset()
+        if not self.session_id:
             return
-        source = self._lasting.tree(self._session_id)
-        self._known = frozenset(message.id for message in source.messages)
+        source = self._lasting.tree(self.session_id)
         with self._lasting._database.reading() as connection:
             last_id = tree.last_id(connection)
         with memory.writing() as connection:
-            trees.copy(connection, source, last_id)
+            trees.copy(connection, source, last_id + _FIRST_GAP + secrets.randbelow(_GAPS))
+        self._known = frozenset(message.id for message in source.messages)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Set
 from contextlib import nullcontext
 from pathlib import Path
+from sqlite3 import Connection
 from types import TracebackType
 from typing import Any, Self, Unpack
 
@@ -67,6 +68,19 @@ class SessionStore:
         """The file, links resolved; None for a store in memory."""
         return self._database.path
 
+    def reopen(self) -> None:
+        """Open the file again, which was deleted, replaced or damaged while it was open.
+
+        Raises:
+            StorageError: It cannot be opened; call it again.
+        """
+        if self.path is None:
+            return
+        self._database.leave_log()
+        opened = open_file(self.path, self._writers)
+        self._database.adopt(opened.database)
+        self.notices.extend(opened.notices)
+
     def close(self) -> None:
         """Close the file. Replies that are still streaming count as interrupted from then on."""
         self._database.close()
@@ -90,14 +104,33 @@ class SessionStore:
         self, *, title: str = "", system: str = "", settings: Mapping[str, Any] | None = None
     ) -> Session:
         """Start an empty session."""
-        now = time.time()
-        values = {"title": title, "system": system, "settings": settings or {}}
         with self._database.writing() as connection:
-            session_id = trees.free_id(connection, new_id(now))
-            times = {"created_at": now, "updated_at": now}
-            row = to_row({"id": session_id, "active_root": None, **values, **times})
-            connection.execute(INSERT_SESSION, row)
-            return lookup.by_id(connection, session_id)
+            return self._insert_session(connection, title, system, settings or {})
+
+    def begin(
+        self,
+        prompt: str,
+        *,
+        title: str = "",
+        system: str = "",
+        settings: Mapping[str, Any] | None = None,
+    ) -> tuple[Session, Message]:
+        """Start a session with the user's first message; both are stored, or neither."""
+        with self._database.writing() as connection:
+            made = self._insert_session(connection, title, system, settings or {})
+            message = self._insert_message(connection, made.id, Role.USER, prompt, parent_id=None)
+            return lookup.by_id(connection, made.id), message
+
+    def _insert_session(
+        self, connection: Connection, title: str, system: str, settings: Mapping[str, Any]
+    ) -> Session:
+        now = time.time()
+        values = {"title": title, "system": system, "settings": settings}
+        session_id = trees.free_id(connection, new_id(now))
+        times = {"created_at": now, "updated_at": now}
+        row = to_row({"id": session_id, "active_root": None, **values, **times})
+        connection.execute(INSERT_SESSION, row)
+        return lookup.by_id(connection, session_id)
 
     def get(self, piece: str) -> Session:
         """The session whose id is ``piece``, or the only one that begins or ends with it."""
@@ -173,19 +206,33 @@ class SessionStore:
         With ``parent_id`` None it begins the session, or another version of its beginning. A
         message that is added as `Status.STREAMING` belongs to this process until `finish`.
         """
-        now = time.time()
         writer = self._token if status == Status.STREAMING else ""
-        values = {"session_id": session_id, "parent_id": parent_id, "role": role, "text": text}
-        state = {"status": status, "reasoning": reasoning, "created_at": now, "writer": writer}
+        state = {"status": status, "reasoning": reasoning, "writer": writer}
         with self._database.writing() as connection:
             lookup.by_id(connection, session_id)
             if parent_id is not None:
                 self._check_parent(tree.row(connection, parent_id)["session_id"], session_id)
-            message_id = tree.insert(connection, {**EMPTY_MESSAGE, **values, **state, **provenance})
-            row = tree.row(connection, message_id)
-            tree.point_to(connection, row)
-            tree.touch(connection, session_id, now)
-            return to_message(row)
+            return self._insert_message(
+                connection, session_id, role, text, parent_id=parent_id, **state, **provenance
+            )
+
+    def _insert_message(
+        self,
+        connection: Connection,
+        session_id: str,
+        role: Role,
+        text: str,
+        *,
+        parent_id: int | None,
+        **values: Any,
+    ) -> Message:
+        now = time.time()
+        given = {"session_id": session_id, "parent_id": parent_id, "role": role, "text": text}
+        defaults = {**EMPTY_MESSAGE, "status": Status.DONE, "created_at": now}
+        row = tree.row(connection, tree.insert(connection, {**defaults, **given, **values}))
+        tree.point_to(connection, row)
+        tree.touch(connection, session_id, now)
+        return to_message(row)
 
     def _check_parent(self, found: str, session_id: str) -> None:
         if found != session_id:
@@ -351,9 +398,11 @@ class SessionStore:
         Args:
             source: The session as it is now.
             known: The messages that it had when it was copied.
+
+        A reply in it that is being written belongs to this process.
         """
         with self._database.writing() as connection:
-            return trees.merge(connection, source, known)
+            return trees.merge(connection, source, known, self._token)
 
     def recover(self) -> list[Message]:
         """Mark replies as interrupted whose process died while it wrote them; return them.

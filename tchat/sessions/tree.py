@@ -215,12 +215,12 @@ def repair_pointers(connection: sqlite3.Connection, session_id: str) -> None:
 def finish(
     connection: sqlite3.Connection, message_id: int, values: Mapping[str, Any]
 ) -> sqlite3.Row:
-    """Set the fields that ``values`` names, give the message up as a writer, return its row."""
-    unchanged = dict.fromkeys(EMPTY_MESSAGE)
+    """Set the fields that ``values`` names and return the row; no writer has it unless named."""
+    unchanged = dict.fromkeys(EMPTY_MESSAGE) | {"writer": ""}
     connection.execute(
         """
-        UPDATE messages SET text = :text, reasoning = :reasoning, status = :status, writer = '',
-            model = coalesce(:model, model),
+        UPDATE messages SET text = :text, reasoning = :reasoning, status = :status,
+            writer = :writer, model = coalesce(:model, model),
             model_sha256 = coalesce(:model_sha256, model_sha256),
             quantization = coalesce(:quantization, quantization),
             template_hash = coalesce(:template_hash, template_hash),

@@ -67,14 +67,15 @@ def copy(connection: sqlite3.Connection, source: Tree, last_id: int) -> None:
     tree.begin_after(connection, last_id)
 
 
-def merge(connection: sqlite3.Connection, source: Tree, known: Set[int]) -> Session:
+def merge(connection: sqlite3.Connection, source: Tree, known: Set[int], writer: str) -> Session:
     """Bring a session to the state of ``source``, which went on from a copy of it.
 
     Args:
         connection: Inside a transaction.
-        source: What it is to be; nothing of it is being written.
+        source: What it is to be.
         known: The messages of the copy at its beginning. Others are added, under their ids where
             those are free; what ``source`` no longer has of these is deleted.
+        writer: The process to which those belong that are being written.
     """
     session_id = source.session.id
     row = to_row(asdict(source.session) | {"active_root": None})
@@ -85,11 +86,12 @@ def merge(connection: sqlite3.Connection, source: Tree, known: Set[int]) -> Sess
         if message.id in known and message.id in stored:
             new_ids[message.id] = message.id
             if message != stored[message.id]:
-                tree.finish(connection, message.id, asdict(message))
+                tree.finish(connection, message.id, asdict(message) | _writer(message, writer))
                 tree.mark(connection, message.id, asdict(message))
         else:
             parent_id = new_ids[message.parent_id]
             values = _insertable(message, session_id, parent_id)
+            values |= {"status": message.status} | _writer(message, writer)
             if message.id > (parent_id or 0):  # parents come first in the order of ids
                 values["id"] = tree.free_id(connection, message.id)
             new_ids[message.id] = tree.insert(connection, values)
@@ -100,6 +102,10 @@ def merge(connection: sqlite3.Connection, source: Tree, known: Set[int]) -> Sess
         tree.point_to(connection, tree.row(connection, new_ids[active] or 0))
     tree.repair_pointers(connection, session_id)
     return lookup.by_id(connection, session_id)
+
+
+def _writer(message: Message, writer: str) -> dict[str, str]:
+    return {"writer": writer if message.status == Status.STREAMING else ""}
 
 
 def _insertable(message: Message, session_id: str, parent_id: int | None) -> dict[str, Any]:

@@ -56,11 +56,12 @@ class Writers:
             lock.release()
 
     def register(self) -> None:
-        """Take this process's own lock. Call it inside the gate.
+        """Take this process's own lock, anew where it had one. Call it inside the gate.
 
         Raises:
             StorageError: The lock cannot be made.
         """
+        self.close()
         own = self._lock(self._folder / f"{self.token}.lock")
         try:
             own.acquire(timeout=0)

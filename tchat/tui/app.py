@@ -296,9 +296,11 @@ def _ended(app: TchatApp) -> int:
         if chat is not None:
             with suppress(Exception):  # what broke it first is what is told
                 asyncio.run(chat.close())
+            if failure := chat.failure:
+                app.broken_by.add_note(f"the last messages are lost: {failure.message}")
         raise app.broken_by
+    if chat is not None and (failure := chat.failure):  # told whatever ended the chat
+        raise StorageError(f"{failure.message}; the last messages are lost", failure.hint)
     if app.ended_by:
         raise Interrupted(app.ended_by)
-    if chat is not None and (failure := chat.failure):
-        raise StorageError(f"{failure.message}; the last messages are lost", failure.hint)
     return app.return_code or 0

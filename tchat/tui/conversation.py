@@ -14,8 +14,8 @@ from tchat.engine.cancel import Cancel
 from tchat.engine.events import Event, Reading
 from tchat.errors import StorageError, UsageError
 from tchat.paths import Paths
+from tchat.sessions.fallbacks import Fallbacks
 from tchat.sessions.records import Session
-from tchat.sessions.sheltered import ShelteredStore
 from tchat.sessions.store import SessionStore
 from tchat.settings import Settings, Value, keys
 from tchat.tui.stored import StoredMessages
@@ -60,8 +60,8 @@ class Conversation(StoredMessages):
         self.lasting = store
         self._own: dict[str, Value] = {}
         self._ground = store  # the lasting one, or that of the private session
-        self._unsaved: list[ShelteredStore] = []
-        self._store = ShelteredStore(store)
+        self._fallbacks = Fallbacks()
+        self._store = self._fallbacks.open(store)
         self._asked = 0  # how often the engine was asked for something that cannot wait
         self._ahead = 0  # how often it was asked to read ahead, or to leave that
         self._closed = False
@@ -94,6 +94,7 @@ class Conversation(StoredMessages):
             try:
                 await self._try_to_store()
             finally:
+                self._fallbacks.close()
                 if self._ground is not self.lasting:
                     self._ground.close()
 
@@ -260,7 +261,7 @@ class Conversation(StoredMessages):
             self.private = self.lasting.path is None
         before, stored = self._ground, not self.private or self.lasting.path is None
         self._ground = self.lasting if stored else SessionStore.in_memory()
-        self._store = ShelteredStore(self._ground, session.id if session else "")
+        self._store = self._fallbacks.open(self._ground, session.id if session else "")
         model = self.settings.model
         self.settings = self._settings_of(session)
         if session is not None:
@@ -280,13 +281,15 @@ class Conversation(StoredMessages):
         self.private = private
         await self.open(None)
 
+    def discard(self, session_id: str) -> None:
+        """Forget what is only in memory of a session that is deleted."""
+        self._fallbacks.discard(session_id)
+
     async def _leave(self) -> None:
-        """Stop what runs; keep what could not be stored for another try."""
+        """Stop what runs; try once more to store what could not be stored."""
         self.stop()
         await self._engine.run(lambda: None)
-        if self._store.failure is not None:
-            self._unsaved.append(self._store)
-            await self._try_to_store()
+        await self._try_to_store()
 
     async def _rejoin(self, session: Session | None, *, keep_model: bool) -> None:
         """Wait until the engine is free, then join the session to the model, or to another."""
@@ -314,20 +317,19 @@ class Conversation(StoredMessages):
     @property
     def failure(self) -> StorageError | None:
         """Why something is in memory only; None when all is stored."""
-        stores = (self._store, *self._unsaved)
-        return next((store.failure for store in stores if store.failure), None)
+        return self._fallbacks.failure
 
     async def store_again(self) -> None:
-        """Store what is only in memory. New messages may have other ids afterwards.
+        """Store what is only in memory.
 
         Raises:
-            StorageError: It still cannot be done.
+            StorageError: It still cannot be done; what could not be stored stays in memory.
         """
-        for store in [*self._unsaved, self._store]:
-            await asyncio.to_thread(store.write_back)
-        self._unsaved.clear()
+        await asyncio.to_thread(self._fallbacks.write_back)
 
     async def _try_to_store(self) -> None:
+        if self.failure is None:
+            return
         try:
             await self.store_again()
         except StorageError:

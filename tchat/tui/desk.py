@@ -44,6 +44,7 @@ class Desk:
         session = self._conversation.session
         if session is not None and session.id == session_id:
             await self._conversation.open(None)
+        self._conversation.discard(session_id)
         lasting = self._conversation.lasting
         self._deleted[session_id] = await asyncio.to_thread(lasting.delete, session_id)
         await self._conversation.forget(session_id)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -127,9 +128,10 @@ def test_what_others_wrote_meanwhile_stays(
     make_room(lasting)
     other = lasting.create(title="another")
     theirs = lasting.add(other.id, Role.USER, "theirs", parent_id=None)
-    assert theirs.id == second.id
-    sheltered.add(session.id, Role.USER, "after", parent_id=second.id)
+    third = sheltered.add(session.id, Role.USER, "after", parent_id=second.id)
     sheltered.write_back()
+    assert lasting.message(theirs.id).text == "theirs"
+    assert [lasting.message(each.id).text[:5] for each in (second, third)] == ["xxxxx", "after"]
     assert texts(lasting.branch(session.id)) == ["one", "xxxxx", "after"]
     assert texts(lasting.branch(other.id)) == ["their"]
     ids = [message.id for message in lasting.branch(session.id)]
@@ -169,3 +171,83 @@ def test_a_failure_of_the_memory_itself_is_told(session: Session) -> None:
         memory.close()
         with pytest.raises(Exception, match="closed"):
             store.create(title="x")
+
+
+Change = Callable[[ShelteredStore, int], object]
+CHANGES: list[tuple[Change, Callable[[Message], bool]]] = [
+    (lambda store, reply: store.pin(reply, True), lambda message: message.pinned),
+    (lambda store, reply: store.rate(reply, -1), lambda message: message.rating == -1),
+    (lambda store, reply: store.pick(reply), lambda message: message.picked_at > 0),
+    (
+        lambda store, reply: store.note_scores({reply: {"judge": 0.5}}),
+        lambda message: message.scores == {"judge": 0.5},
+    ),
+    (
+        lambda store, reply: store.finish(reply, status=Status.STOPPED, text="new"),
+        lambda message: message.text == "new",
+    ),
+]
+
+
+@pytest.mark.parametrize(("change", "is_stored"), CHANGES)
+def test_what_is_changed_while_the_session_moves_to_the_disk_is_stored(
+    lasting: SessionStore,
+    session: Session,
+    sheltered: ShelteredStore,
+    monkeypatch: pytest.MonkeyPatch,
+    change: Change,
+    is_stored: Callable[[Message], bool],
+) -> None:
+    first = sheltered.add(session.id, Role.USER, "one", parent_id=None)
+    fill(lasting)
+    reply = sheltered.add(session.id, Role.ASSISTANT, LONG, parent_id=first.id)
+    make_room(lasting)
+    meanwhile = threading.Thread(target=change, args=(sheltered, reply.id))
+    merge = lasting.merge_tree
+
+    def slowly(*args: object) -> object:
+        meanwhile.start()
+        meanwhile.join(0.2)
+        return merge(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(lasting, "merge_tree", slowly)
+    sheltered.write_back()
+    meanwhile.join()
+    assert is_stored(lasting.message(reply.id))
+
+
+def test_a_reply_that_is_being_written_goes_on_in_the_file(
+    file: Path, lasting: SessionStore, session: Session, sheltered: ShelteredStore
+) -> None:
+    question = sheltered.add(session.id, Role.USER, "one", parent_id=None)
+    known = sheltered.add(
+        session.id, Role.ASSISTANT, "", parent_id=question.id, status=Status.STREAMING
+    )
+    fill(lasting)
+    sheltered.journal(known.id, LONG)
+    new = sheltered.add(
+        session.id, Role.ASSISTANT, "", parent_id=question.id, status=Status.STREAMING
+    )
+    make_room(lasting)
+    sheltered.write_back()
+    with SessionStore(file) as other:
+        assert other.recovered == ()
+    for reply in (known, new):
+        sheltered.journal(reply.id, "more")
+        sheltered.finish(reply.id, status=Status.DONE, text="more and all")
+        assert lasting.message(reply.id).text == "more and all"
+
+
+def test_a_second_failure_keeps_what_the_first_did(
+    lasting: SessionStore, session: Session, sheltered: ShelteredStore
+) -> None:
+    parent: int | None = None
+    for _ in range(3):
+        fill(lasting)
+        parent = sheltered.add(session.id, Role.USER, LONG, parent_id=parent).id
+        parent = sheltered.add(session.id, Role.ASSISTANT, LONG, parent_id=parent).id
+        with pytest.raises(StorageError):
+            sheltered.write_back()
+        make_room(lasting)
+        sheltered.write_back()
+    assert [m.text for m in lasting.branch(session.id)] == [LONG] * 6

@@ -56,7 +56,7 @@ async def test_a_new_chat_on_a_full_disk_is_stored_by_the_next_turn(
         await lost(shown)
         assert shown.branch[0] == ("user", LONG)
         assert len(shown.branch) == 2
-        assert [each.messages for each in shown.store.sessions()] == [0]
+        assert shown.store.sessions() == []  # none without a message
         make_room(shown.store)
         await shown.ask("two")
         await shown.until(lambda: "everything is stored" in shown.notices)

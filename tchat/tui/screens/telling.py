@@ -186,11 +186,17 @@ class Telling(PromptPainting):
 
     async def _try_to_store(self) -> None:
         """Store what is only in memory, if that is possible now."""
+        failure = self.conversation.failure
+        notices = self.conversation.lasting.notices
+        told = len(notices)
         try:
             await self.conversation.store_again()
         except StorageError:
             return
         self._shelter = None
         await self.reload()  # new messages may have other ids
-        self.tell("The disk can be written again: everything is stored.")
+        for notice in notices[told:]:
+            self.tell(notice)
+        reason = f"{failure.message}. " if failure else ""
+        self.tell(f"{reason}The disk can be written again: everything is stored.")
         self.show_status()
