@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import replace
+
+import pytest
 
 from tchat.errors import StorageError
 from tchat.paths import Paths
+from tchat.sessions.store import SessionStore
 from tchat.settings import Settings
+from tchat.tui.app import TchatApp, _ended
 from tests.sessions.test_sheltered import fill, make_room
 
 from .chat_stage import ENDLESS, Shown, opened
@@ -146,3 +151,66 @@ async def test_a_setting_that_cannot_be_kept_is_told(settings: Settings, paths: 
         await shown.until(lambda: "config.toml" in shown.toasts)
         await shown.pilot.press("f3")
         await shown.until(lambda: any("config.toml" in error.text for error in shown.errors))
+
+
+async def test_a_signal_does_not_hide_what_is_lost(settings: Settings, paths: Paths) -> None:
+    async with opened(settings, paths) as shown:
+        fill(shown.store)
+        await shown.ask(LONG)
+        app = shown.pilot.app
+        assert isinstance(app, TchatApp)
+        app._end_by(signal.SIGTERM)
+        await shown.until(lambda: not app.is_running)
+        with pytest.raises(StorageError, match="the last messages are lost"):
+            _ended(app)
+
+
+async def test_going_back_to_a_session_finds_what_is_only_in_memory(
+    settings: Settings, paths: Paths
+) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.ask("one")
+        session = shown.screen.conversation.session
+        assert session is not None
+        fill(shown.store)
+        await shown.ask(LONG)
+        await lost(shown)
+        await shown.pilot.press("ctrl+n")
+        await shown.until(lambda: shown.screen.conversation.session is None)
+        await shown.ask("another " + LONG)
+        await shown.screen.go_on_in(session)
+        await shown.until(lambda: shown.screen.conversation.session is not None)
+        assert [text for role, text in shown.branch if role == "user"] == ["one", LONG]
+        make_room(shown.store)
+        await shown.ask("three")
+        await shown.until(lambda: "everything is stored" in shown.notices)
+        assert sorted(each.messages for each in shown.store.sessions()) == [2, 6]
+
+
+async def test_a_chat_outlives_its_file(settings: Settings, paths: Paths) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.ask("one")
+        paths.sessions_db.unlink()
+        await shown.ask("two")
+        await shown.until(lambda: "everything is stored" in shown.notices)
+        assert "deleted or replaced" in shown.notices
+        await shown.ask("three")
+        assert shown.errors == []
+        with SessionStore(paths.sessions_db) as other:
+            (session,) = other.sessions()
+            assert [m.text for m in other.branch(session.id)][::2] == ["one", "two", "three"]
+        assert shown.entries[::2] == [("user", text) for text in ("one", "two", "three")]
+
+
+async def test_a_session_deleted_elsewhere_does_not_end_the_chat(
+    settings: Settings, paths: Paths
+) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.ask("one")
+        with SessionStore(paths.sessions_db) as other:
+            other.delete(other.sessions()[0].id)
+        await shown.type("two")
+        await shown.until(lambda: "goes on in a new session" in shown.notices)
+        await shown.idle()
+        assert [text for role, text in shown.branch if role == "user"] == ["two"]
+        assert len(shown.branch) == 2
