@@ -151,7 +151,7 @@ class LineChat:
         else:
             self.settings = self.chat.settings = settings
         if "system" in values and session is not None:
-            self.chat.session = self.store.update(session.id, system=settings.system)
+            self.chat.session = self.kept.update(session.id, system=settings.system)
 
     def run(self) -> int:
         """Read and carry out lines until the input ends."""
