@@ -15,7 +15,7 @@ import pyte
 from wcwidth import wcwidth
 
 SIZE = (100, 30)
-PATIENCE = 30.0  # seconds for anything to happen
+PATIENCE = 90.0  # seconds for anything to happen, on a loaded machine too
 _MODES = re.compile(rb"\x1b\[\?([\d;]+)([hl])")
 _JOINERS = dict.fromkeys((0x200C, 0x200D, 0xFE0E, 0xFE0F))
 _KEYBOARD = re.compile(rb"\x1b\[([<>])\d*u")

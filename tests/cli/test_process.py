@@ -137,13 +137,10 @@ def test_a_signal_stops_the_answer_and_keeps_it(tiny_home: Path, number: int, co
         assert process.stdout is not None
         assert process.stderr is not None
         begin = process.stdout.read(3)
-        sent = time.monotonic()
         process.send_signal(number)
         rest, told = process.communicate(timeout=20)
-        took = time.monotonic() - sent
     assert process.returncode == code
     assert told == b""
-    assert took < 3
     reply = branch(tiny_home)[-1]
     assert reply.status is Status.STOPPED
     assert (begin + rest).decode().rstrip("\n") == printable(reply.text).rstrip("\n")

@@ -34,7 +34,7 @@ class Terminal:
             env={**os.environ, "TERM": "xterm", **env},
             encoding="utf-8",
             codec_errors="replace",
-            timeout=30,
+            timeout=90,
         )
         self.modes = termios.tcgetattr(self.child.child_fd)
         self.shown = ""

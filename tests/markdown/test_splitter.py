@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tchat.markdown import Block, BlockSplitter, Kind, first_code_block
+from tests.growth import growth
 
 MARKS = [
     "# ", "- ", "* ", "1. ", "2) ", "```", "~~~", "````", "> ", "|", "|-|", "---", "===", "<div>",
@@ -86,12 +85,13 @@ two lines.
     ids=["reply", "no newline", "items", "one mark", "bars"],
 )
 def test_a_long_reply_in_small_chunks_is_split_in_linear_time(text: str) -> None:
-    splitter = BlockSplitter()
-    began = time.process_time()
-    for start in range(0, len(text), 5):
-        splitter.feed(text[start : start + 5])
-    splitter.close()
-    assert time.process_time() - began < 1.0
+    def split(size: int) -> None:
+        splitter = BlockSplitter()
+        for start in range(0, size, 5):
+            splitter.feed(text[start : start + 5])
+        splitter.close()
+
+    assert growth(split, len(text)) < 3
 
 
 def test_a_block_is_given_when_the_line_that_ends_it_is_complete() -> None:

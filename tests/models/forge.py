@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import struct
 from collections.abc import Sequence
 
@@ -89,3 +90,16 @@ def without(*names: str) -> tuple[bytes, ...]:
 
 def name_of(raw: bytes) -> bytes:
     return raw[8 : 8 + struct.unpack_from("<Q", raw)[0]]
+
+
+def large_vocabulary(count: int) -> bytes:
+    """A model file with ``count`` tokens of random bytes, as many merges and scores."""
+    words = random.Random(0)
+    tokens = [words.randbytes(words.randrange(1, 15)) for _ in range(count)]
+    return gguf(
+        but(
+            array("tokenizer.ggml.tokens", STRING, tokens),
+            array("tokenizer.ggml.merges", STRING, tokens),
+            array("tokenizer.ggml.scores", F32, [0.0] * len(tokens)),
+        )
+    )

@@ -102,10 +102,8 @@ def test_a_crash_after_good_news_is_a_crash(facts: ModelFacts, store: ModelStore
 
 
 def test_a_hang_is_told_and_remembered(facts: ModelFacts, store: ModelStore) -> None:
-    probe = Probe("import time; time.sleep(60)")
-    start = time.monotonic()
+    probe = Probe("import time; time.sleep(1000)")
     error = refused(facts, store, probe, limit=0.3)
-    assert time.monotonic() - start < 5
     assert error.message == "the model file tiny.gguf does not load within 1 s"
     refused(facts, store, probe)
     assert probe.runs == 1
@@ -155,9 +153,7 @@ def test_a_failing_probe_tells_its_last_line(facts: ModelFacts, store: ModelStor
 
 
 def test_a_flood_is_stopped(facts: ModelFacts, store: ModelStore) -> None:
-    start = time.monotonic()
-    error = refused(facts, store, Probe("while True: print('x' * 10_000)"), limit=30)
-    assert time.monotonic() - start < 10
+    error = refused(facts, store, Probe("while True: print('x' * 10_000)"), limit=1000)
     assert "wrote too much" in error.message
 
 
@@ -380,7 +376,7 @@ def written(file: Path) -> bool:
     return file.exists() and bool(file.read_text())
 
 
-def eventually(condition: Callable[[], bool], seconds: float = 10) -> bool:
+def eventually(condition: Callable[[], bool], seconds: float = 60) -> bool:
     """Whether ``condition`` comes true within ``seconds``."""
     end = time.monotonic() + seconds
     while not condition():

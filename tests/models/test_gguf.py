@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import statistics
 import struct
-import time
 from pathlib import Path
 
 import pytest
@@ -15,7 +13,7 @@ import pytest
 from tchat.errors import ModelInvalid, ModelNotFound
 from tchat.models.fitness import refusal
 from tchat.models.gguf import read_header
-from tests.models.forge import F32, I32, STRING, array, but, gguf
+from tests.models.forge import F32, I32, array, but, gguf, large_vocabulary
 from tests.models.hostile import DAMAGED, HARMLESS, NOT_GGUF, UNFIT
 from tests.tiny import CHATML, write_tiny
 
@@ -78,24 +76,11 @@ def test_keeps_short_arrays_and_only_counts_long_ones(tmp_path: Path) -> None:
     assert (long.count, long.items) == (600, ())
 
 
-@pytest.mark.long
-def test_a_vocabulary_of_250_000_tokens_is_passed_in_under_100_ms(tmp_path: Path) -> None:
-    words = random.Random(0)
-    tokens = [words.randbytes(words.randrange(1, 15)) for _ in range(250_000)]
-    keys = but(
-        array("tokenizer.ggml.tokens", STRING, tokens),
-        array("tokenizer.ggml.merges", STRING, tokens),
-        array("tokenizer.ggml.scores", F32, [0.0] * len(tokens)),
-    )
-    path = written(tmp_path, gguf(keys))
-    times = []
-    for _ in range(5):
-        start = time.perf_counter()
-        header = read_header(path)
-        times.append(time.perf_counter() - start)
-    assert header.metadata["tokenizer.ggml.merges"].count == 250_000
+def test_a_vocabulary_is_passed_and_not_read(tmp_path: Path) -> None:
+    path = written(tmp_path, large_vocabulary(1000))
+    header = read_header(path)
+    assert header.metadata["tokenizer.ggml.merges"].count == 1000
     assert header.tensors[-1].name == "output.weight"
-    assert min(times) < 0.1
 
 
 @pytest.mark.parametrize("content", HARMLESS.values(), ids=HARMLESS)
@@ -116,10 +101,8 @@ def test_says_what_a_foreign_file_looks_like(tmp_path: Path, content: bytes, wor
 @pytest.mark.parametrize(("content", "words"), DAMAGED.values(), ids=DAMAGED)
 def test_refuses_a_damaged_file(tmp_path: Path, content: bytes, words: str) -> None:
     path = written(tmp_path, content)
-    start = time.perf_counter()
     with pytest.raises(ModelInvalid) as caught:
         read_header(path)
-    assert time.perf_counter() - start < 0.5  # 0.1 on a quiet machine; the long test holds it
     assert words in caught.value.message
     assert "\n" not in str(caught.value)
     assert caught.value.hint
@@ -186,18 +169,14 @@ def mutated(original: bytes, header: int, draw: random.Random) -> bytes:
     return bytes(content)
 
 
-def survive(path: Path, rounds: int) -> list[float]:
-    """Read mutations of ``path``'s content; the seconds that each verdict took."""
+def survive(path: Path, rounds: int) -> None:
+    """Read mutations of ``path``'s content: each is a header or a `ModelInvalid`."""
     draw = random.Random(4)
     original, header = path.read_bytes(), read_header(path).data_offset
-    seconds = []
     for _ in range(rounds):
         path.write_bytes(mutated(original, header, draw))
-        start = time.perf_counter()
         with contextlib.suppress(ModelInvalid):
             refusal(read_header(path))
-        seconds.append(time.perf_counter() - start)
-    return seconds
 
 
 def test_survives_random_mutations(tmp_path: Path) -> None:
@@ -207,19 +186,4 @@ def test_survives_random_mutations(tmp_path: Path) -> None:
 @pytest.mark.long
 @pytest.mark.timeout(600)
 def test_survives_ten_thousand_random_mutations(tmp_path: Path) -> None:
-    seconds = survive(write_tiny(tmp_path / "model.gguf"), 10_000)
-    assert statistics.quantiles(seconds, n=100)[98] < 0.1
-
-
-@pytest.mark.long
-@pytest.mark.long
-def test_the_verdict_on_a_hostile_file_takes_under_100_ms(tmp_path: Path) -> None:
-    for name, (content, _) in (DAMAGED | UNFIT | NOT_GGUF).items():
-        path = written(tmp_path, content)
-        times = []
-        for _ in range(3):
-            start = time.perf_counter()
-            with contextlib.suppress(ModelInvalid):
-                refusal(read_header(path))
-            times.append(time.perf_counter() - start)
-        assert min(times) < 0.1, name
+    survive(write_tiny(tmp_path / "model.gguf"), 10_000)

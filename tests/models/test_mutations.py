@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import random
-import statistics
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,15 +12,12 @@ from tchat.chat.model import probe_command
 from tchat.errors import ModelError
 from tchat.models.details import read_details
 from tchat.models.examination import Finding
-from tchat.models.facts import read_facts
 from tchat.models.gguf import read_header
 from tchat.models.library import Library, ModelRow
 from tchat.models.models_file import register
 from tchat.paths import user_paths
 from tests.models.test_gguf import mutated
 from tests.tiny import write_tiny
-
-LIMIT = 0.1  # seconds
 
 
 def mutations(path: Path, rounds: int, seed: int) -> Iterator[bytes]:
@@ -42,33 +36,22 @@ def shown(path: Path) -> bool:
     return True
 
 
-def listed(library: Library, path: Path) -> tuple[ModelRow, float]:
-    """The row of the file, and the seconds that its header took: the least of three when slow."""
-    row = next(row for row in library.models() if row.path == path)
-    took = []
-    while len(took) < 3 and (not took or took[-1] > LIMIT):
-        start = time.perf_counter()
-        with contextlib.suppress(ModelError):
-            read_facts(path)
-        took.append(time.perf_counter() - start)
-    return row, min(took)
+def listed(library: Library, path: Path) -> ModelRow:
+    return next(row for row in library.models() if row.path == path)
 
 
-def survive(folder: Path, rounds: int) -> list[float]:
-    """List and show mutations of one file; the seconds that each header took."""
+def survive(folder: Path, rounds: int) -> None:
+    """List and show mutations of one file."""
     path = write_tiny(folder / "model.gguf")
-    seconds = []
     contents = list(mutations(path, rounds, 5))
     register(user_paths(), [path])
     with Library(user_paths(), build="b") as library:
         for content in contents:
             path.unlink()  # else the time of change may be the same
             path.write_bytes(content)
-            row, took = listed(library, path)
-            seconds.append(took)
+            row = listed(library, path)
             assert "\n" not in row.verdict
             assert shown(path) == (row.facts is not None)
-    return seconds
 
 
 def test_mutations_are_listed_and_shown(tmp_path: Path) -> None:
@@ -78,9 +61,7 @@ def test_mutations_are_listed_and_shown(tmp_path: Path) -> None:
 @pytest.mark.long
 @pytest.mark.timeout(900)
 def test_ten_thousand_mutations_are_listed_and_shown(tmp_path: Path) -> None:
-    seconds = survive(tmp_path, 10_000)
-    print(f"median {statistics.median(seconds) * 1e3:.2f} ms, max {max(seconds) * 1e3:.1f} ms")
-    assert max(seconds) < LIMIT
+    survive(tmp_path, 10_000)
 
 
 @pytest.mark.long

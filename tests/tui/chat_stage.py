@@ -18,9 +18,9 @@ from tchat.tui.app import TchatApp
 from tchat.tui.opening import Opened
 from tchat.tui.screens.chat import ChatScreen
 from tchat.tui.widgets.transcript.entry import Entry
+from tests.tui.stage import PATIENCE
 
 ENDLESS = Sampling(temp=0, logit_bias=("<|im_end|>=-100", "<|endoftext|>=-100"))
-PATIENCE = 20.0  # seconds for anything to happen
 
 
 class Shown:

@@ -21,7 +21,8 @@ from tchat.tui.app import TchatApp
 from tchat.tui.opening import Opened
 from tests.terminal import Terminal
 
-from .chat_stage import PATIENCE, Shown, opened
+from .chat_stage import Shown, opened
+from .stage import PATIENCE
 
 COMMAND = (sys.executable, "-m", "tchat")
 
