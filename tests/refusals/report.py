@@ -1,6 +1,7 @@
-"""How many refusals of llama.cpp are held: ``python -m tests.refusals.report [STEP]``.
+"""How many refusals of llama.cpp are held: ``python -m tests.refusals.report [CALLS PART PARTS]``.
 
-Each is tried in a child process; one that ends it is a crash, and the next child goes on behind it.
+The arguments are those of `tests.refusals.trying`. Each case is tried in a child process; one that
+ends it is a crash, and the next child goes on behind it.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-SOME = 7  # each so many-th case of the short form; no divisor of the faults of a function
-ALL = 0
+SHORT = 7  # parts of which the short form is one; no divisor of the faults of a function
+LONG = 12  # parts of the long form
 
 
 @dataclass
@@ -51,17 +53,17 @@ class Report:
         )
 
 
-def report(step: int) -> Report:
-    """Try each ``step``-th case, or `ALL`."""
+def report(calls: str = "some", part: int = 0, parts: int = SHORT) -> Report:
+    """Try one part of the cases, of ``some`` or of ``every`` call."""
     found = Report()
     with tempfile.TemporaryDirectory() as folder:
         first: int | None = 1
         while first is not None:
-            first = _child(Path(folder), first, step, found)
+            first = _child(Path(folder), first, (calls, str(part), str(parts)), found)
     return found
 
 
-def _child(folder: Path, first: int, step: int, found: Report) -> int | None:
+def _child(folder: Path, first: int, which: Sequence[str], found: Report) -> int | None:
     """Let a child try the cases from ``first`` on; returns where it crashed, and one more."""
     environment = {
         **os.environ,
@@ -70,7 +72,7 @@ def _child(folder: Path, first: int, step: int, found: Report) -> int | None:
         "TCHAT_THREADS": "1",
         "GGML_NO_BACKTRACE": "1",
     }
-    command = [sys.executable, "-m", "tests.refusals.trying", str(folder), str(first), str(step)]
+    command = [sys.executable, "-m", "tests.refusals.trying", str(folder), str(first), *which]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
     ) as child:
@@ -105,6 +107,7 @@ def _end(code: int) -> str:
 
 
 if __name__ == "__main__":
-    result = report(int(sys.argv[1]) if len(sys.argv) > 1 else SOME)
+    given = sys.argv[1:]
+    result = report(given[0], int(given[1]), int(given[2])) if given else report()
     print(result)
     print("\n".join(result.problems))

@@ -1,8 +1,9 @@
 """Every use with every refusal, one after the other, in a process that may crash.
 
-``python -m tests.refusals.trying FOLDER FIRST STEP`` tries the cases from number ``FIRST`` on and
-writes a line of JSON before and after each: each ``STEP``-th of the first, a middle and the last
-call of each function in each use, or, with a step of 0, of every call.
+``python -m tests.refusals.trying FOLDER FIRST CALLS PART PARTS`` tries the cases from number
+``FIRST`` on and writes a line of JSON before and after each. ``CALLS`` is ``every`` or ``some``:
+the first, a middle and the last call of each function in each use. Of these cases it takes every
+``PARTS``-th, from ``PART`` on.
 """
 
 from __future__ import annotations
@@ -126,16 +127,16 @@ def faults(calls: dict[str, int], *, every: bool) -> Iterator[Fault]:
                 yield Fault(function, nth, how)
 
 
-def main(folder: Path, first: int, step: int) -> None:
-    """Try the cases from ``first`` on, each ``step``-th; with a step of 0 of all calls all."""
+def main(folder: Path, first: int, calls: str, part: int, parts: int) -> None:
+    """Try the cases from ``first`` on."""
     refusing = Refusing.install()
     number = 0
     with SessionStore(user_paths().sessions_db) as store:
         trier = Trier(folder, store, refusing)
         for name, use in USES.items():
-            for fault in faults(trier.calls(use), every=not step):
+            for fault in faults(trier.calls(use), every=calls == "every"):
                 number += 1
-                if number < first or number % (step or 1):
+                if number < first or number % parts != part:
                     continue
                 tell(number=number, use=name, fault=dataclasses.astuple(fault))
                 try:
@@ -152,4 +153,4 @@ def tell(**facts: Any) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], int(sys.argv[4]), int(sys.argv[5]))
