@@ -22,9 +22,10 @@ TAKEN = 0.25  # cores used by others that make fewer threads worth a trial
 FREE = 0.6  # idle cores that make more threads worth one
 SLOWER = 1.3  # times the best time, which also does where the system tells no load
 GAIN = 0.95  # a trial must get below this share of the time
-WASTE = 1.5  # a trial ends when it took this much more than it should
-REST = (0.3, 10.0)  # seconds without a trial after one that failed: at first, and at most
-BLIND = 5.0  # seconds after a trial, one of more threads is due whatever the load
+WASTE = 1.5  # mean decodes that a trial may lose; beside a busy core, one decode loses more
+PAUSE = 0.5  # seconds between two decodes, after which the load is looked at anew
+REST = (0.3, 10.0)  # seconds of decodes after a trial that failed: at first, and at most
+BLIND = 5.0  # seconds of decodes after a trial, one of more threads is due whatever the load
 TRIAL = 0.1  # seconds of decodes for a trial, at least one and at most 8
 
 Clock = Callable[[], float]
@@ -55,6 +56,8 @@ class Governor:
         self._clock, self._thread_clock = clock, thread_clock
         self._writing, self._some, self._reading = Pace(most), Pace(most), Pace(most)
         self._window: tuple[float, float] | None = None
+        self._ended = 0.0  # the last decode
+        self._spent = 0.0  # in decodes: what a trial may cost goes by that, not by the time of day
 
     def threads(self, tokens: int) -> int:
         """Threads for the next decode, of ``tokens`` tokens."""
@@ -65,8 +68,11 @@ class Governor:
         if self._cores is None:
             return
         pace, now = self._pace(tokens), self._clock()
-        pace.note(tokens, seconds, now)
-        if self._window is None:
+        self._spent += seconds
+        pace.note(tokens, seconds, self._spent)
+        paused, self._ended = now - seconds - self._ended > PAUSE, now
+        if self._window is None or paused:  # what ran meanwhile says nothing about the decodes
+            self._cores.since_last()
             self._window = now, self._thread_clock()
         elif not pace.tries and now - self._window[0] >= max(WINDOW, 200 * self._cores.cost):
             self._look(pace, self._cores, now)
@@ -78,7 +84,7 @@ class Governor:
         self._window = now, used
         load = cores.since_last()
         if load is None:
-            pace.consider(0, 1, now)
+            pace.consider(0, 1, self._spent)
             return
         # The other threads of a decode spin while this one does, so they use what it uses.
         own = pace.threads * max(0.0, used - before) / (now - started)
@@ -87,7 +93,7 @@ class Governor:
         wanted = pace.threads * taken / max(usable - taken, 1)
         fewer = max(1, round(pace.threads + wanted - usable)) if taken >= TAKEN else 0
         more = max(1, round(load.idle - 0.2)) if load.idle >= FREE else 0
-        pace.consider(fewer, more, now)
+        pace.consider(fewer, more, self._spent)
 
     def _pace(self, tokens: int) -> Pace:
         if tokens == 1:
@@ -130,7 +136,7 @@ class Pace:
         Args:
             fewer: Threads too many, by the load of the cores; 0 for none.
             more: Threads that would find a core.
-            now: Seconds.
+            now: Seconds of decodes so far.
         """
         if not self._window:
             return
@@ -203,10 +209,11 @@ class _Trial:
 
     @property
     def over(self) -> bool:
-        """Whether it has run long enough, or wasted enough."""
-        count = len(self._times)
-        longest = WASTE * self._needed * max(self._means.values())
-        return count + self._strange >= self._needed or sum(self._times) > longest
+        """Whether it has run long enough, or lost enough."""
+        lost = sum(self._times) - sum(self._expected)
+        if lost > WASTE * max(self._means.values()):
+            return True
+        return len(self._times) + self._strange >= self._needed
 
     @property
     def share(self) -> float:

@@ -123,6 +123,38 @@ def test_what_does_not_pay_is_seldom_tried() -> None:
     assert counts.count(2) > 0.97 * len(counts)
 
 
+def test_trials_of_threads_that_find_no_core_cost_little() -> None:
+    class Crowded(Machine):
+        def seconds(self, threads: int, tokens: int = 1) -> float:
+            return 3 * TOKEN if threads > 1 else TOKEN
+
+    machine = Crowded(2, taken=1)
+    governor = governed(machine)
+    machine.run(governor, 3)
+    counts = machine.run(governor, 60)
+    assert 0 < counts.count(2) <= 60 / 5  # one decode a trial, and none in the first five seconds
+
+
+def test_a_pause_between_replies_is_no_reason_for_a_trial() -> None:
+    class Resting(Machine):
+        """While nothing is decoded here, what is busy beside it rests too."""
+
+        looked = 0.0
+
+        def since_last(self) -> Load | None:
+            paused, self.looked = self.now - self.looked > 1, self.now
+            return Load(0.1, self.cores - 0.1) if paused else super().since_last()
+
+    machine = Resting(2, taken=1)
+    governor = governed(machine)
+    machine.run(governor, 3)
+    counts: list[int] = []
+    for _ in range(5):
+        machine.now += 20
+        counts += machine.run(governor, 0.3)
+    assert set(counts) == {1}
+
+
 def test_reading_and_writing_have_counts_of_their_own() -> None:
     class Reader(Machine):
         def seconds(self, threads: int, tokens: int = 1) -> float:

@@ -82,11 +82,13 @@ class Trier:
             return f"lost: {lost}"
         if asks and not any(role == "user" for role, _ in (kept[k] for k in kept.keys() - before)):
             return "the question is not stored"
-        sampling = Sampling(temp=0.0, max_tokens=8)
+        # A reply that ends at once would show nothing.
+        going_on = ("<|im_end|>=-inf", "<|endoftext|>=-inf")
+        sampling = Sampling(temp=0.0, max_tokens=8, logit_bias=going_on)
         chat.settings = dataclasses.replace(chat.settings, sampling=sampling)
         world.do(chat.send(NEXT))
         ended = world.ended[-1]
-        if ended.reason not in (Reason.STOP, Reason.LENGTH) or not ended.usage.completion:
+        if ended.reason is not Reason.LENGTH or ended.usage.completion != sampling.max_tokens:
             return f"the next prompt has no reply: {ended}"
         if len(world.texts()) != world.store.get(chat.session.id).messages:  # type: ignore[union-attr]
             return "a message is still being written"
@@ -112,6 +114,7 @@ class Trier:
         all(kv.read(held[:prompt]))
         for place, token in enumerate(held[prompt:]):
             logits = context.output()
+            logits[list(model.end_tokens)] = logits.min()
             if logits.max() - logits[token] > CLOSE * (logits.max() - logits.min()):
                 return f"token {place} of the next reply is wrong: the cache is not what it seems"
             kv.step(token)
