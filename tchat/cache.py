@@ -32,6 +32,10 @@ class Cache:
         pragmas: Statements for every connection, such as ``PRAGMA secure_delete = ON``.
         foreign: A query for rows that were not written here; where it finds any, the database is
             replaced.
+
+    Attributes:
+        failure: Why the database is in memory only; empty where it is the file.
+        is_copy: Whether that began with what the file holds.
     """
 
     def __init__(
@@ -49,11 +53,12 @@ class Cache:
         self._foreign = foreign
         self._connection: sqlite3.Connection | None = None
         self.failure = ""
+        self.is_copy = False
 
     def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Do ``work``; when the database fails, do it again on a new one.
 
-        Where none can be written, that is in memory, and `failure` tells why.
+        Where none can be written, that is in memory: see `failure`.
 
         Raises:
             StorageError: It fails on a new one too.
@@ -78,7 +83,7 @@ class Cache:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-            self.failure = ""
+            self.failure, self.is_copy = "", False
 
     def _open(self) -> sqlite3.Connection:
         try:
@@ -110,22 +115,24 @@ class Cache:
         """A database in memory, with what the file holds where that can be read."""
         import sqlite3
 
-        self.failure = reason
+        self.failure, self.is_copy = reason, False
         connection = self._connected(":memory:")
         try:
-            self._copy(connection)
+            copied = self._copy(connection)
             self._prepare(connection)
+            self.is_copy = copied
         except (OSError, sqlite3.Error):
             connection.close()
             connection = self._connected(":memory:")
             self._prepare(connection)
         return connection
 
-    def _copy(self, target: sqlite3.Connection) -> None:
+    def _copy(self, target: sqlite3.Connection) -> bool:
+        """Whether there was a file to copy."""
         import sqlite3
 
         if not stat.S_ISREG(self._file.lstat().st_mode):
-            return
+            return False
         place = f"{self._file.absolute().as_uri()}?mode=ro"
         source = sqlite3.connect(place, uri=True, timeout=0, isolation_level=None)
         try:
@@ -134,6 +141,7 @@ class Cache:
             source.backup(target)
         finally:
             source.close()
+        return True
 
     def _connected(self, place: Path | str) -> sqlite3.Connection:
         import sqlite3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 from tchat.engine.context import context_size
 from tchat.engine.llama import build_name
 from tchat.engine.options import EngineOptions
+from tchat.engine.snapshots.index import AGAIN, Known
 from tchat.engine.snapshots.snapshots import Snapshots
 from tchat.engine.snapshots.store import SnapshotStore
 from tchat.models.facts import ModelFacts
@@ -49,6 +51,18 @@ def forget_sessions(paths: Paths, sessions: Iterable[str]) -> None:
         store.forget(sessions)
     finally:
         store.close()
+
+
+def restoring_told(known: Known) -> str:
+    """Whether saved states of a model are used, in words."""
+    if known.exact:
+        return "chats reopen at once"
+    if known.restores is False:
+        again = time.strftime("%Y-%m-%d %H:%M", time.localtime(known.checked + AGAIN))
+        return f"chats are read again, until a check after {again}: {known.reason}"
+    if known.reason:
+        return f"to be checked again: {known.reason}"
+    return "not checked yet, as no long chat was saved"
 
 
 def key_of(facts: ModelFacts, options: EngineOptions) -> str:

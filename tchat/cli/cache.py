@@ -14,11 +14,11 @@ from tchat.cli.listing import iso, print_json, print_rows, when
 from tchat.cli.sessions import open_sessions
 from tchat.errors import UsageError
 from tchat.models.words import size_text
-from tchat.sanitize import printable
+from tchat.sanitize import printable, single_line
 from tchat.settings import load
 
 if TYPE_CHECKING:
-    from tchat.engine.snapshots.index import Held
+    from tchat.engine.snapshots.index import Held, Known
     from tchat.engine.snapshots.store import SnapshotStore
     from tchat.sessions.store import SessionStore
 
@@ -32,21 +32,28 @@ HEADER = ("SESSION", "MODEL", "TOKENS", "SIZE", "USED", "TITLE")
 def ls(ctx: typer.Context, as_json: bool = JSON) -> None:
     """List the sessions of which the KV state is kept, the one used last first.
 
-    What sessions share is told for each of them.
+    What sessions share is told for each of them. Models whose chats are read again are named.
     """
     console: Console = ctx.obj
     with _snapshots(console) as store, open_sessions(console) as sessions:
         held = [(each, _title(sessions, each.session)) for each in store.sessions()]
-        size, counts = store.size(), dict(store.counts())
+        size, counts, models = store.size(), dict(store.counts()), store.models()
     limit = _limit(console)
     if as_json:
-        listed = [_record(*each) for each in held]
-        print_json(console, {"size": size, "limit": limit, "counts": counts, "sessions": listed})
+        found = {"size": size, "limit": limit, "counts": counts}
+        found["sessions"] = [_record(*each) for each in held]
+        found["models"] = [_model_record(each) for each in models]
+        print_json(console, found)
         return
     print_rows(console, HEADER, [_cells(*each) for each in held])
     if console.stdout_is_terminal:
         used = f"{_size(size)} of {_size(limit)}"
         console.out(f"{used} in {printable(str(console.paths.snapshots))}")
+        from tchat.chat.snapshots import restoring_told
+
+        for each in models:
+            if not each.exact:
+                console.out(printable(single_line(f"{each.name}: {restoring_told(each)}")))
 
 
 @app.command()
@@ -112,6 +119,15 @@ def _size(size: int) -> str:
 def _cells(held: Held, title: str) -> tuple[str, ...]:
     tokens, size = f"{held.tokens:,}", _size(held.size)
     return (held.session, held.model, tokens, size, when(held.used), title)
+
+
+def _model_record(known: Known) -> dict[str, Any]:
+    return {
+        "model": known.name,
+        "exact": known.restores,
+        "reason": known.reason,
+        "checked_at": iso(known.checked) if known.checked else None,
+    }
 
 
 def _record(held: Held, title: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import typer
 from tchat.cli.console import Console
 from tchat.cli.listing import print_json, print_rows
 from tchat.errors import ExitCode, TchatError
+from tchat.sanitize import single_line
 from tchat.settings import Settings, load
 
 PACKAGES = ("typer", "rich", "textual", "jinja2", "numpy")
@@ -68,6 +69,7 @@ def examine(console: Console) -> Iterator[Finding]:
     except TchatError as error:
         yield Finding("settings", "settings", str(error), error.exit_code)
     yield from _guarded("sessions", "database", lambda: _sessions(console))
+    yield from _guarded("snapshots", "index", lambda: _snapshots(console))
     yield from _guarded("model", settings.model, lambda: _model(console, settings))
 
 
@@ -130,6 +132,23 @@ def _sessions(console: Console) -> Iterator[Finding]:
     if console.paths.sessions_db.exists():
         with SessionStore(console.paths.sessions_db) as store:
             yield Finding("sessions", "database", f"{len(store.sessions()):,} sessions")
+
+
+def _snapshots(console: Console) -> Iterator[Finding]:
+    from tchat.chat.snapshots import restoring_told, snapshot_store
+
+    store = snapshot_store(console.paths)
+    try:
+        store.key.known()
+        if store.key.fault:
+            text = f"{store.key.file} {store.key.fault}; it is replaced at the next use"
+            yield Finding("snapshots", "key", text, ExitCode.STORAGE)
+        sessions, size = len(store.sessions()), store.size()
+        yield Finding("snapshots", "saved", f"{sessions:,} sessions, {size / 1e6:,.0f} MB")
+        for known in store.models():
+            yield Finding("snapshots", single_line(known.name, 80), restoring_told(known))
+    finally:
+        store.close()
 
 
 def _model(console: Console, settings: Settings) -> Iterator[Finding]:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import sqlite3
+import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tchat.paths import user_paths
 from tests.cli.shell import tchat
+from tests.cli.test_bad_inputs import UNPRIVILEGED
 
 DOCUMENT = "the be to of and in that have it for not on with he as you do at this " * 30
 
@@ -78,7 +84,13 @@ def test_a_short_prompt_writes_nothing(tiny_home: Path) -> None:
 
 
 def test_it_lists_prunes_and_clears(document: str) -> None:
-    assert cache("ls") == {"size": 0, "limit": 4096 << 20, "counts": {}, "sessions": []}
+    assert cache("ls") == {
+        "size": 0,
+        "limit": 4096 << 20,
+        "counts": {},
+        "sessions": [],
+        "models": [],
+    }
     session = ask("-f", document, "Why?")["session"]
     listed = cache("ls")
     assert [each["session"] for each in listed["sessions"]] == [session]
@@ -114,3 +126,151 @@ def test_what_belongs_to_no_session_is_pruned(document: str, tiny_home: Path) ->
     (tiny_home / "sessions.db").unlink()
     assert cache("ls")["sessions"][0]["title"] == "(deleted)"
     assert cache("prune")["size"] == 0
+
+
+# A model whose states are not restored exactly
+
+
+def not_exact(home: Path, reason: str = "it \x1b[31mdiffers") -> None:
+    """Let the last check of the tiny model have failed."""
+    database = sqlite3.connect(home / "cache" / "snapshots" / "index.db", isolation_level=None)
+    database.execute("UPDATE models SET exact = 0, reason = ?", (reason,))
+    database.close()
+
+
+def test_it_is_told_where_chats_are_read_again(document: str, tiny_home: Path) -> None:
+    ask("-f", document, "Why?")
+    assert [each["exact"] for each in cache("ls")["models"]] == [True]
+    assert "reopen at once" in tchat("doctor").out
+    not_exact(tiny_home)
+    assert [each["exact"] for each in cache("ls")["models"]] == [False]
+    told = tchat("doctor").out
+    assert "chats are read again, until a check after 20" in told
+    assert "\x1b" not in told
+    ran = tchat("-f", document, "How?", "--max-tokens", "2")
+    assert ran.code == 0
+    assert "not saved" in ran.err
+    assert "\x1b" not in ran.err
+
+
+# The key
+
+
+def shared(path: Path) -> None:
+    path.chmod(0o644)
+
+
+def linked(path: Path) -> None:
+    path.rename(path.with_name("elsewhere"))
+    path.symlink_to("elsewhere")
+
+
+def piped(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def halved(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:7])
+
+
+def foreign(path: Path) -> None:
+    os.chown(path, 12345, 12345)
+
+
+def emptied(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("harm", [shared, linked, piped, halved, foreign, emptied])
+def test_a_key_that_others_may_know_is_replaced_and_that_is_told(
+    document: str, tiny_home: Path, harm: Callable[[Path], None]
+) -> None:
+    if harm is foreign and os.geteuid() != 0:
+        pytest.skip("only root can give a file to somebody else")
+    ask("-f", document, "Why?")
+    key = user_paths().snapshot_key
+    before = key.read_bytes()
+    harm(key)
+    kept = key.with_name("elsewhere")
+    doctor = tchat("doctor")
+    assert doctor.code == 6
+    assert "snapshot.key" in doctor.out
+    ran = tchat("-f", document, "How?", "--max-tokens", "2", "--json")
+    assert ran.code == 0
+    assert "snapshot.key" in ran.err
+    assert "read once more" in ran.err
+    assert json.loads(ran.out)["usage"]["restored"] == 0
+    assert stat.S_IMODE(key.lstat().st_mode) == 0o600
+    assert stat.S_ISREG(key.lstat().st_mode)
+    assert key.read_bytes() != before
+    assert not kept.exists() or kept.read_bytes() == before
+    assert ask("-f", document, "And?")["usage"]["restored"] > 300
+    assert tchat("doctor").code == 0
+
+
+# Disks that cannot be written
+
+
+def read_only(folder: Path) -> None:
+    for path in (*folder.rglob("*"), folder):
+        path.chmod(0o500 if path.is_dir() else 0o400)
+
+
+def writable(folder: Path) -> None:
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(0o700 if path.is_dir() else 0o600)
+
+
+@pytest.mark.parametrize("args", [("clear",), ("clear", "--json")])
+def test_what_cannot_be_removed_is_a_failure(
+    document: str, tiny_home: Path, args: tuple[str, ...]
+) -> None:
+    ask("-f", document, "Why?")
+    folder = tiny_home / "cache" / "snapshots"
+    listed = cache("ls")
+    read_only(folder)
+    try:
+        ran = tchat("cache", *args, command=UNPRIVILEGED)
+        assert (ran.code, ran.out) == (6, "")
+        assert ran.err.count("\n") == 1
+        assert str(folder) in ran.err
+        seen = tchat("cache", "ls", "--json", command=UNPRIVILEGED)
+        assert json.loads(seen.out) == listed
+        # It is still good for reading.
+        ran = tchat(
+            "--json", "-n", "-f", document, "How?", "--max-tokens", "2", command=UNPRIVILEGED
+        )
+        assert json.loads(ran.out)["usage"]["restored"] > 300
+        assert (
+            tchat(
+                "sessions", "rm", "-y", listed["sessions"][0]["session"], command=UNPRIVILEGED
+            ).code
+            == 6
+        )
+    finally:
+        writable(folder)
+    assert cache("clear") == {"freed": listed["size"], "size": 0}
+
+
+def test_one_file_that_cannot_be_removed_is_told(document: str, tiny_home: Path) -> None:
+    ask("-f", document, "Why?")
+    folder = tiny_home / "cache" / "snapshots"
+    file = next(folder.glob("*.kv"))
+    file.unlink()
+    file.mkdir()
+    ran = tchat("cache", "clear")
+    assert ran.code == 6
+    assert "cannot be removed" in ran.err
+
+
+def test_a_locked_index_is_a_failure(document: str, tiny_home: Path) -> None:
+    ask("-f", document, "Why?")
+    blocker = sqlite3.connect(tiny_home / "cache" / "snapshots" / "index.db", isolation_level=None)
+    blocker.execute("BEGIN EXCLUSIVE")
+    ran = tchat("cache", "clear")
+    blocker.execute("ROLLBACK")
+    blocker.close()
+    assert (ran.code, ran.out) == (6, "")
+    assert "locked" in ran.err
+    assert cache("ls")["size"] > 0

@@ -160,7 +160,8 @@ class SegmentFiles:
     def _all(self, pattern: re.Pattern[str]) -> list[os.DirEntry[str]]:
         try:
             with os.scandir(self._folder) as entries:
-                return [entry for entry in entries if pattern.fullmatch(entry.name)]
+                ours = [entry for entry in entries if pattern.fullmatch(entry.name)]
+                return [entry for entry in ours if not entry.is_dir(follow_symlinks=False)]
         except OSError:
             return []
 

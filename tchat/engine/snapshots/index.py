@@ -139,6 +139,11 @@ class Index:
         """Why the rows are in memory only, since the last call; empty where they are on disk."""
         return self._cache.failure
 
+    @property
+    def is_known(self) -> bool:
+        """Whether the rows are those of the file, which may not be written, or there is none."""
+        return not self._cache.failure or self._cache.is_copy
+
     def close(self) -> None:
         """Let go of the file."""
         self._cache.close()

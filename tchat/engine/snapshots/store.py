@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tchat.engine.snapshots.chain import Chain, Link, Segment, cut, lead_of, packed, tokens_of
 from tchat.engine.snapshots.files import Refused, SegmentFiles
-from tchat.engine.snapshots.index import Held, Index
+from tchat.engine.snapshots.index import Held, Index, Known
 from tchat.engine.snapshots.key import SealKey
 from tchat.errors import StorageError
 
@@ -111,11 +111,15 @@ class SnapshotStore:
             self._remove([*files, *self._strays()])
 
     def shrink(self, limit: int, keep: Iterable[int] = ()) -> int:
-        """Remove what was used longest ago until ``limit`` bytes are left; returns those gone."""
+        """Remove what was used longest ago until ``limit`` bytes are left; returns those gone.
+
+        Raises:
+            StorageError: It cannot be removed.
+        """
         if not self.is_there:
             return 0
         before = self.index.size()
-        self._files.remove(self.index.shrink(limit, keep))
+        self._remove(self.index.shrink(limit, keep))
         return before - self.index.size()
 
     def sweep(self, exists: Callable[[str], bool]) -> None:
@@ -158,9 +162,10 @@ class SnapshotStore:
 
     def _remove(self, names: Iterable[str]) -> None:
         """Remove files that hold what users deleted, and say so where they stay."""
-        failure = self._files.remove(names)
+        wanted = list(names)
+        failure = self._files.remove(wanted)
         reason = failure.strerror if failure else self.index.failure
-        if reason:
+        if reason and (wanted or not self.index.is_known):
             raise StorageError(
                 f"what is saved of chats in {self._folder} cannot be removed: {reason}",
                 "make the folder writable, or delete it yourself",
@@ -169,6 +174,10 @@ class SnapshotStore:
     def sessions(self) -> list[Held]:
         """What there is, by session."""
         return self.index.sessions() if self.is_there else []
+
+    def models(self) -> list[Known]:
+        """What is known of each model."""
+        return self.index.models() if self.is_there else []
 
     def size(self) -> int:
         """Bytes of all states."""
