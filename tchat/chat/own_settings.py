@@ -7,8 +7,8 @@ from contextlib import suppress
 from typing import Any
 
 from tchat.errors import UsageError
-from tchat.settings import Key, Settings, Value, keys
-from tchat.settings.coerce import check
+from tchat.settings import Key, Settings, Value, find_key, keys
+from tchat.settings.coerce import check, parse
 
 
 def is_own(key: Key) -> bool:
@@ -25,6 +25,22 @@ def own_settings(stored: Mapping[str, Any]) -> dict[str, Value]:
             with suppress(UsageError):
                 own[name] = check(key, value, "in the session")
     return own
+
+
+def typed_setting(argument: str, where: str) -> dict[str, Value]:
+    """The setting that ``NAME VALUE`` changes.
+
+    Raises:
+        UsageError: There is none of that name, or it does not take the value.
+    """
+    name, _, text = argument.partition(" ")
+    key = find_key(name)
+    value = parse(key, text.strip(), where)
+    if key.name == "grammar" and value:
+        from tchat.engine.grammar.gbnf import require_grammar
+
+        require_grammar(str(value))
+    return {key.name: value}
 
 
 def with_own(

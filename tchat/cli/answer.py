@@ -72,7 +72,7 @@ def _print(turn: Turn, settings: Settings, chat: Chat, console: Console) -> int:
                 finished = event
         renderer.describe(session=chat.session.id if chat.session else None)
     if turn.schema is not None and finished and finished.reason is not Reason.CANCELLED:
-        from tchat.engine.schema import validate
+        from tchat.engine.grammar.reply import validate
 
         validate(finished.text, turn.schema)
     return code
@@ -94,7 +94,7 @@ def _print_candidates(turn: Turn, settings: Settings, chat: Chat, console: Conso
         console.say(renderer.summary())
     shown = renderer.order[:1] if best and not turn.request.as_json else renderer.order
     if turn.schema is not None:
-        from tchat.engine.schema import validate
+        from tchat.engine.grammar.reply import validate
 
         for finished in (renderer.finished[index] for index in shown):
             if finished.reason is not Reason.CANCELLED:

@@ -87,8 +87,8 @@ def formed(
     """The schema that the reply must follow, and the settings with its grammar."""
     grammar, schema = "", None
     if request.schema:
-        from tchat.engine.gbnf import to_gbnf
-        from tchat.engine.schema import parse_schema
+        from tchat.engine.grammar.json_schema import to_gbnf
+        from tchat.engine.grammar.reply import parse_schema
 
         schema = parse_schema(request.schema)
         converted = to_gbnf(schema)
@@ -96,8 +96,10 @@ def formed(
         if converted.unchecked:
             words = ", ".join(converted.unchecked)
             console.notice(f"checked only after the reply: {words}")
+        if converted.ignored:
+            console.notice(f"not checked: {', '.join(converted.ignored)}")
     elif request.grammar:
-        from tchat.engine.grammar import require_grammar
+        from tchat.engine.grammar.gbnf import require_grammar
 
         grammar = read_file(expanded(request.grammar))
         if not grammar.strip():

@@ -49,7 +49,7 @@ def checked(settings: Settings) -> Settings:
         UsageError: The grammar is none.
     """
     if settings.sampling.grammar:
-        from tchat.engine.grammar import require_grammar
+        from tchat.engine.grammar.gbnf import require_grammar
 
         require_grammar(settings.sampling.grammar)
     return replace(settings, model=_from_anywhere(settings.model), system=typed([settings.system]))

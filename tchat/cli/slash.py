@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tchat import __version__
 from tchat.chat.commands import Surface, commands_for
+from tchat.chat.own_settings import typed_setting
 from tchat.errors import UsageError
 from tchat.paths import expanded
 from tchat.sanitize import printable, single_line
@@ -125,11 +126,9 @@ def _model(chat: LineChat, name: str) -> None:
 
 
 def _set(chat: LineChat, argument: str) -> None:
-    name, _, text = argument.partition(" ")
-    if not name:
+    if not argument:
         raise UsageError("/set needs a name and a value", "for example /set temp 0.2")
-    key = find_key(name)
-    chat.change({key.name: parse(key, text.strip(), "/set")})
+    chat.change(typed_setting(argument, "/set"))
 
 
 def _show(chat: LineChat, name: str) -> None:

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from tchat.engine.context import DEFAULT_CTX, Context
-from tchat.engine.grammar import HINT, LONGEST
+from tchat.engine.grammar.gbnf import HINT, TokenName, require_grammar
 from tchat.engine.llama import backend
 from tchat.engine.model import Model
 from tchat.errors import TchatError, UsageError
@@ -208,11 +208,9 @@ class Sampler:
     # The grammar
 
     def _open_grammar(self, source: str) -> Any:
-        if len(source) > LONGEST:
-            raise UsageError(
-                f"the grammar has {len(source):,} characters, {LONGEST:,} are allowed",
-                "write it shorter, with rules for what repeats",
-            )
+        """Every grammar comes by here, however it was given."""
+        for token in require_grammar(source).tokens:
+            self._require_token(token)
         backend().log.clear()
         grammar = self._lib.llama_sampler_init_grammar(
             self._model.vocab, source.encode("utf-8", "replace"), b"root"
@@ -223,6 +221,19 @@ class Sampler:
                 HINT,
             )
         return grammar
+
+    def _require_token(self, token: TokenName) -> None:
+        vocabulary = self._model.facts.vocabulary
+        if token.number is not None:
+            known, told = token.number < vocabulary, f"[{str(token.number)[:20]}]"
+        else:
+            known = len(self._model.tokenize(f"<{token.text}>", special=True)) == 1
+            told = single_line(token.text, limit=40)
+        if not known:
+            raise UsageError(
+                f"the grammar names <{told}>, which is no token of this model",
+                "choose a token of this model, or write the text in quotes",
+            )
 
     def _sample_by_grammar(self, context: Context, index: int) -> int:
         """Draw freely first and test that one token; only a refused one costs the whole vocabulary.

@@ -19,6 +19,7 @@ SECTIONS = {
     "The screen": ("tui_keys", "tui_transcript", "tui_decode", "tui_opening"),
     "Model files": ("models_ls", "pull", "fit", "headers", "model_speed"),
     "Waiting": ("snapshots", "typing", "threads", "candidates", "map", "speculation", "bench"),
+    "Schemas": ("schemas",),
     "The discriminator": ("judge",),
 }
 

@@ -31,6 +31,7 @@ from tchat.settings import Settings
 if TYPE_CHECKING:
     from tchat.chat.model import ChatModel
     from tchat.engine.events import Finished, Notice
+    from tchat.engine.grammar.reply import ReplyValidator
     from tchat.engine.mapping import Outcome
 
 
@@ -66,7 +67,7 @@ def run_map(request: MapRequest, console: Console) -> int:
     settings = settings_of(request.ask, console)
     schema, settings = formed(request.ask, settings, console)
     rows = read_rows(console, request.inputs, files=request.files)
-    work = _Map(request, settings, schema, RowPrompt(request.prompt, rows))
+    work = _Map(request, settings, schema, _validator(schema), RowPrompt(request.prompt, rows))
     tally = _Tally(console)
     with work.results(rows, console) as results:
         tally.failed.update(results.failed)
@@ -78,6 +79,14 @@ def run_map(request: MapRequest, console: Console) -> int:
     return tally.exit_code(len(rows), len(todo))
 
 
+def _validator(schema: dict[str, Any] | None) -> ReplyValidator | None:
+    if schema is None:
+        return None
+    from tchat.engine.grammar.reply import ReplyValidator
+
+    return ReplyValidator(schema)
+
+
 @dataclass(frozen=True, slots=True)
 class _Map:
     """A request made ready."""
@@ -85,6 +94,7 @@ class _Map:
     request: MapRequest
     settings: Settings
     schema: dict[str, Any] | None
+    validator: ReplyValidator | None
     prompt: RowPrompt
 
     def results(self, rows: Sequence[Row], console: Console) -> AbstractContextManager[Results]:
@@ -167,12 +177,10 @@ class _Map:
             record["reasoning"] = finished.reasoning
         if finished.reason != "stop":
             record["finish_reason"] = finished.reason.value
-        if self.schema is None:
+        if self.validator is None:
             return record
-        from tchat.engine.schema import validate
-
         try:
-            return record | {"output": validate(finished.text, self.schema)}
+            return record | {"output": self.validator.value(finished.text)}
         except TchatError as error:
             return record | {"error": str(error)}
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from tchat import __version__
 from tchat.chat.attachments import expand_user
 from tchat.chat.commands import Call
+from tchat.chat.own_settings import typed_setting
 from tchat.errors import TchatError, UsageError
 from tchat.sanitize import single_line
 from tchat.settings import find_key, keys, spell
@@ -120,11 +121,9 @@ class Commands(Messages):
             self.action_model()
 
     async def _slash_set(self, argument: str) -> None:
-        name, _, text = argument.partition(" ")
-        if not text.strip():
+        if not argument.partition(" ")[2].strip():
             raise UsageError("/set needs a name and a value", "for example /set temp 0.2")
-        key = find_key(name)
-        await self.change({key.name: parse(key, text.strip(), "/set")})
+        await self.change(typed_setting(argument, "/set"))
 
     async def _slash_show(self, name: str) -> None:
         shown = [find_key(name)] if name else list(keys().values())

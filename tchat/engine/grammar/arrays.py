@@ -1,0 +1,144 @@
+"""Arrays of a schema, as rules."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tchat.engine.grammar.document import Part, Schema
+from tchat.engine.grammar.json_text import ARRAY, WS
+from tchat.engine.grammar.parts import Converter, all_values, least_of, most_of
+from tchat.engine.grammar.rules import (
+    EMPTY,
+    IMPOSSIBLE,
+    Expression,
+    Text,
+    chain,
+    choice,
+    repeated,
+)
+
+_SHAPING = (
+    *("items", "prefixItems", "additionalItems", "minItems", "maxItems", "contains"),
+    *("unevaluatedItems", "uniqueItems"),
+)
+_MOST_FIXED = 1000
+
+
+def array_rule(converter: Converter, parts: Sequence[Part], name: str) -> Expression:
+    """The arrays that all of ``parts`` allow.
+
+    Like an object, an array that names its first items has no others unless the schema says so.
+    """
+    if not any(key in part.keywords for part in parts for key in _SHAPING):
+        return ARRAY
+    least, most = least_of(parts, "minItems"), most_of(parts, "maxItems")
+    if any(all_values(parts, "uniqueItems")) and (most is None or most > 1):
+        converter.leave("uniqueItems")
+    if most is not None and most < least:
+        return IMPOSSIBLE
+    fixed = min(max(len(_first(part)) for part in parts), _MOST_FIXED)
+    fixed = fixed if most is None else min(fixed, most)
+    items = [
+        chain(converter.value(_children(converter, parts, at), f"{name}-{at + 1}"), WS)
+        for at in range(fixed)
+    ]
+    rest = _rest(converter, parts, name, fixed, least)
+    if all_values(parts, "contains"):
+        found = _containing(converter, parts, name, simple=not fixed and least < 2 and most is None)
+        if found is not None:
+            return found
+    comma = chain(Text(","), WS)
+    further = None if most is None else most - fixed
+    if fixed == 0:
+        some = chain(rest, repeated(chain(comma, rest), max(least - 1, 0), _less(further)))
+        body = some if least else EMPTY if further == 0 else choice([EMPTY, some])
+        return chain(Text("["), WS, body, Text("]"))
+    more = converter.rules.add(f"{name}-more", chain(comma, rest)) if further != 0 else EMPTY
+    after = repeated(more, max(least - fixed, 0), further) if further != 0 else EMPTY
+    for at in range(fixed, 1, -1):
+        needed = at <= least
+        taken = chain(comma, items[at - 1], after)
+        after = converter.rules.add(
+            f"{name}-from-{at}", taken if needed else choice([EMPTY, taken])
+        )
+    body = chain(items[0], after)
+    return chain(Text("["), WS, body if least else choice([EMPTY, body]), Text("]"))
+
+
+def _less(count: int | None) -> int | None:
+    return None if count is None else max(count - 1, 0)
+
+
+def _first(part: Part) -> Sequence[Schema]:
+    """The schemas of the first items; before 2020-12 they stood in ``items``."""
+    items = part.keywords.get("items")
+    found: Sequence[Schema] = (
+        items if isinstance(items, list) else part.keywords.get("prefixItems", [])
+    )
+    return found
+
+
+def _others(part: Part) -> Schema | None:
+    """The schema of the items behind the first; None when none is said."""
+    items = part.keywords.get("items")
+    key = "additionalItems" if isinstance(items, list) else "items"
+    found: Schema | None = part.keywords.get(key)
+    return found
+
+
+def _children(converter: Converter, parts: Sequence[Part], at: int) -> list[Part]:
+    """The schemas that an item must follow."""
+    found: list[Part] = []
+    said = False
+    for part in parts:
+        first = _first(part)
+        schema = first[at] if at < len(first) else _others(part)
+        said = said or schema is not None
+        if schema is not None:
+            found.append(converter.child(part, schema))
+    if not said:
+        found += [
+            converter.child(part, part.keywords["unevaluatedItems"])
+            for part in parts
+            if "unevaluatedItems" in part.keywords
+        ]
+    return found
+
+
+def _rest(
+    converter: Converter, parts: Sequence[Part], name: str, fixed: int, least: int
+) -> Expression:
+    """An item behind the first ones, with the space after it."""
+    children = _children(converter, parts, fixed)
+    explicit = any(_others(part) is not None for part in parts)
+    explicit = explicit or any("unevaluatedItems" in part.keywords for part in parts)
+    if fixed and not explicit and least <= fixed:
+        return IMPOSSIBLE
+    item = chain(converter.value(children, f"{name}-item"), WS)
+    return converter.rules.add(f"{name}-of", item)
+
+
+def _containing(
+    converter: Converter,
+    parts: Sequence[Part],
+    name: str,
+    *,
+    simple: bool,
+) -> Expression | None:
+    """Arrays with one item at least that follows ``contains``; None where that is not said."""
+    having = [part for part in parts if "contains" in part.keywords]
+    asking = [part for part in having if part.keywords.get("minContains", 1) > 0]
+    limited = any("maxContains" in part.keywords for part in having)
+    if not asking and not limited:
+        return None
+    counts = any(part.keywords.get("minContains", 1) > 1 for part in asking)
+    if not simple or limited or counts or len(asking) > 1:
+        converter.leave("contains")
+        return None
+    children = _children(converter, parts, 0)
+    wanted = converter.child(asking[0], asking[0].keywords["contains"])
+    comma = chain(Text(","), WS)
+    item = chain(converter.value(children, f"{name}-item"), WS)
+    found = chain(converter.value([*children, wanted], f"{name}-found"), WS)
+    further = repeated(chain(comma, item), 0, None)
+    return chain(Text("["), WS, repeated(chain(item, comma), 0, None), found, further, Text("]"))

@@ -1,0 +1,354 @@
+"""Whether a GBNF grammar is sound, decided before llama.cpp sees it.
+
+Own code, since llama.cpp's parser writes what is wrong with a grammar to standard error and tells
+its caller nothing, never ends on ``{5,2}``, takes ``{0,3000}`` for no limit, and recurses into
+groups and rules until the process crashes. What passes here, it takes.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple, TypeAlias
+
+from tchat.errors import UsageError
+from tchat.sanitize import single_line
+
+LONGEST = 1 << 20  # characters
+HINT = "GBNF is described in llama.cpp's grammars/README.md"
+_MOST_REPEATED = 1999  # rules that one repetition may make
+_MOST_ELEMENTS = 1_000_000
+_DEEPEST_GROUP = 200
+_DEEPEST_RULE = 10_000  # rules that begin with each other
+_MOST_BEGINNINGS = 1_000_000
+
+_SPACE = re.compile(r"(?:[ \t]|#[^\r\n]*)*")
+_SPACE_AND_LINES = re.compile(r"(?:[ \t\r\n]|#[^\r\n]*)*")
+_NAME = re.compile(r"[A-Za-z0-9-]+")
+_ESCAPE = r"\\(?:x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|[trn\\\"\[\]-])"
+_LITERAL = re.compile(rf'"((?:{_ESCAPE}|[^"\\])*)"')
+_CLASS = re.compile(rf"\[\^?((?:{_ESCAPE}|[^\]\\])*)\]")
+_CHARACTER = re.compile(rf"{_ESCAPE}|.", re.DOTALL)
+_TOKEN = re.compile(r"!?<(?:\[(\d+)\]|([^>]*))>")
+_TIMES = re.compile(r"\{[ \t\r\n]*(\d+)[ \t\r\n]*(?:(,)[ \t\r\n]*(\d*)[ \t\r\n]*)?\}|([*+?])")
+
+
+class _Fault(Exception):
+    """What is wrong, and where."""
+
+    def __init__(self, reason: str, place: int = -1) -> None:
+        super().__init__(reason)
+        self.reason, self.place = reason, place
+
+
+class _Refer(NamedTuple):
+    """A reference to a rule, by its number."""
+
+    rule: int
+
+
+# A sequence holds references and, for what takes a character or a token, None.
+_Sequence: TypeAlias = "list[_Refer | None]"
+
+
+class TokenName(NamedTuple):
+    """A token that a grammar names: by its number, or by its text."""
+
+    number: int | None
+    text: str
+
+
+class Grammar(NamedTuple):
+    """What is known of a sound grammar."""
+
+    tokens: tuple[TokenName, ...]
+
+
+def require_grammar(source: str, name: str = "the grammar") -> Grammar:
+    """What ``source`` is, when llama.cpp can sample by it.
+
+    Args:
+        source: GBNF with a rule ``root``.
+        name: What the message calls it.
+
+    Raises:
+        UsageError: It does not parse, with line and column; or it repeats, nests or recurses in a
+            way that would keep llama.cpp busy or crash it.
+    """
+    if len(source) > LONGEST:
+        raise UsageError(
+            f"{name} has {len(source):,} characters, {LONGEST:,} are allowed",
+            "write it shorter, with rules for what repeats",
+        )
+    found = _checked(source)
+    if isinstance(found, str):
+        raise UsageError(f"{name} cannot be used: {found}", HINT)
+    return found
+
+
+@functools.lru_cache(maxsize=4)
+def _checked(source: str) -> Grammar | str:
+    """The grammar, or what is wrong with it; a session asks for the same one at every reply."""
+    reader = _Reader(source)
+    try:
+        reader.read()
+        _refuse_left_recursion(reader)
+    except _Fault as fault:
+        if fault.place < 0:
+            return fault.reason
+        line = source.count("\n", 0, fault.place) + 1
+        column = fault.place - source.rfind("\n", 0, fault.place)
+        return f"line {line}, column {column}: {fault.reason}"
+    return Grammar(tuple(dict.fromkeys(reader.tokens)))
+
+
+@dataclass(slots=True)
+class _Open:
+    """A group, or a rule, that is being read."""
+
+    rule: int
+    begun: int  # rules that there were before
+    place: int
+    alternatives: list[_Sequence] = field(default_factory=lambda: [[]])
+    last: int = 0  # where the last item of the sequence begins
+    made: int = 1  # rules that the last item made
+
+
+class _Reader:
+    """Reads a grammar into rules, as llama.cpp's parser makes them."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.rules: list[list[_Sequence] | None] = []
+        self.names: dict[str, int] = {}
+        self.tokens: list[TokenName] = []
+        self._used: dict[int, int] = {}  # where a rule is first named
+        self._place = 0
+        self._elements = 0
+
+    def read(self) -> None:
+        """Read all rules; raises `_Fault`."""
+        if "\0" in self.source:
+            raise _Fault("it holds a NUL character", self.source.index("\0"))
+        self._skip(lines=True)
+        while self._place < len(self.source):
+            self._rule()
+        if "root" not in self.names:
+            raise _Fault("there is no rule `root`")
+        for name, number in self.names.items():
+            if self.rules[number] is None:
+                raise _Fault(
+                    f"the rule `{single_line(name, 40)}` is not defined", self._used[number]
+                )
+
+    def name_of(self, number: int) -> str:
+        """The name of a rule; of a group, the nearest rule before it."""
+        named = {rule: name for name, rule in self.names.items()}
+        return next(named[one] for one in range(number, -1, -1) if one in named)
+
+    def _rule(self) -> None:
+        start = self._place
+        name = self._name()
+        self._skip(lines=False)
+        if not self.source.startswith("::=", self._place):
+            raise _Fault("expecting ::=", self._place)
+        self._place += 3
+        self._skip(lines=True)
+        number = self._number(name, start)
+        self.rules[number] = self._alternatives(number)
+        if self._place < len(self.source) and self.source[self._place] not in "\r\n":
+            raise _Fault("expecting the end of the line", self._place)
+        self._skip(lines=True)
+
+    def _alternatives(self, number: int) -> list[_Sequence]:
+        """The alternatives of a rule; those of its groups become rules of their own."""
+        stack = [_Open(number, len(self.rules), self._place)]
+        while True:
+            top, nested = stack[-1], len(stack) > 1
+            character = self.source[self._place : self._place + 1]
+            if character == "|":
+                self._place += 1
+                self._skip(lines=True)
+                top.alternatives.append([])
+                top.last, top.made = 0, 1
+            elif character == "(":
+                if len(stack) > _DEEPEST_GROUP:
+                    raise _Fault("groups are nested too deeply", self._place)
+                begun, place = len(self.rules), self._place
+                self._place += 1
+                self._skip(lines=True)
+                stack.append(_Open(self._new(), begun, place))
+            elif character == ")" and nested:
+                stack.pop()
+                self.rules[top.rule] = top.alternatives
+                self._item(stack[-1], [_Refer(top.rule)], max(1, len(self.rules) - top.begun))
+                self._place += 1
+                self._skip(lines=len(stack) > 1)
+            elif self._atom(top, character):
+                self._skip(lines=nested)
+            elif nested:
+                raise _Fault("expecting ) of the group that begins here", top.place)
+            else:
+                return top.alternatives
+
+    def _atom(self, top: _Open, character: str) -> bool:
+        """Read an item or a repetition; whether there was one."""
+        if character == '"':
+            text = self._match(_LITERAL, "a literal does not end, or has an unknown escape")
+            self._item(top, [None] * len(_CHARACTER.findall(text[1])))
+        elif character == "[":
+            members = self._match(_CLASS, "a class does not end, or has an unknown escape")
+            if not members[1]:
+                raise _Fault("an empty class", members.start())
+            self._item(top, [None])
+            self._count(len(members[1]))
+        elif character == ".":
+            self._place += 1
+            self._item(top, [None])
+        elif character in ("<", "!"):
+            token = self._match(_TOKEN, "expecting a token such as <[42]> or <|end|>")
+            self.tokens.append(TokenName(int(token[1]) if token[1] else None, token[2] or ""))
+            self._item(top, [None])
+        elif character and character in "*+?{":
+            self._repeat(top)
+        elif _NAME.match(self.source, self._place):
+            place = self._place
+            self._item(top, [_Refer(self._number(self._name(), place))])
+        else:
+            return False
+        return True
+
+    def _item(self, top: _Open, items: _Sequence, made: int = 1) -> None:
+        sequence = top.alternatives[-1]
+        top.last, top.made = len(sequence), made
+        self._count(len(items))
+        sequence += items
+
+    def _repeat(self, top: _Open) -> None:
+        place = self._place
+        times = self._match(_TIMES, "expecting a repetition such as {2}, {2,} or {2,5}")
+        sequence = top.alternatives[-1]
+        part = sequence[top.last :]
+        if not part:
+            raise _Fault("there is nothing to repeat", place)
+        least, most = self._bounds(times)
+        if most is not None and most < least:
+            raise _Fault(f"a repetition from {least} to {most}", place)
+        rules = (most or least) or 1
+        if max(rules, least) > _MOST_REPEATED or top.made * rules > _MOST_REPEATED:
+            raise _Fault(
+                f"it repeats too much: {_MOST_REPEATED:,} times at most, with those inside", place
+            )
+        optional = 1 if most is None else most - least
+        self._count(len(part) * max(least, 1) + (len(part) + 2) * optional)
+        del sequence[top.last :]
+        sequence += part * least
+        following: _Sequence = []
+        for _ in range(optional):
+            number = self._new()
+            again: _Sequence = [_Refer(number)] if most is None else following
+            self.rules[number] = [[*part, *again], []]
+            following = [_Refer(number)]
+        sequence += following
+        top.made *= rules
+
+    def _bounds(self, times: re.Match[str]) -> tuple[int, int | None]:
+        if times[4]:
+            return {"*": (0, None), "+": (1, None), "?": (0, 1)}[times[4]]
+        if max(len(times[1]), len(times[3] or "")) > 9:
+            raise _Fault("it repeats too much", times.start())
+        least = int(times[1])
+        return least, least if not times[2] else int(times[3]) if times[3] else None
+
+    def _name(self) -> str:
+        return self._match(_NAME, "expecting the name of a rule")[0]
+
+    def _number(self, name: str, place: int) -> int:
+        if name not in self.names:
+            self.names[name] = self._new()
+            self._used[self.names[name]] = place
+        return self.names[name]
+
+    def _new(self) -> int:
+        self._count(1)
+        self.rules.append(None)
+        return len(self.rules) - 1
+
+    def _count(self, elements: int) -> None:
+        self._elements += elements
+        if self._elements > _MOST_ELEMENTS:
+            raise _Fault("it expands to too many rules", self._place)
+
+    def _match(self, pattern: re.Pattern[str], expected: str) -> re.Match[str]:
+        found = pattern.match(self.source, self._place)
+        if found is None:
+            raise _Fault(expected, self._place)
+        self._place = found.end()
+        return found
+
+    def _skip(self, *, lines: bool) -> None:
+        found = (_SPACE_AND_LINES if lines else _SPACE).match(self.source, self._place)
+        if found is not None:
+            self._place = found.end()
+
+
+def _refuse_left_recursion(reader: _Reader) -> None:
+    """Raise `_Fault` where a rule can begin with itself, or with too many others."""
+    rules = [alternatives or [] for alternatives in reader.rules]
+    empty = _may_be_empty(rules)
+    beginnings = [list(_begins_with(alternatives, empty)) for alternatives in rules]
+    counts: dict[int, int] = {}
+    for start in range(len(rules)):
+        path: dict[int, Iterator[int]] = {}
+        current: int | None = start
+        while current is not None or path:
+            if current is not None and current not in counts:
+                if current in path:
+                    name = single_line(reader.name_of(current), 40)
+                    raise _Fault(
+                        f"left recursion: the rule `{name}` can begin with itself, "
+                        "or repeats without end what may be empty"
+                    )
+                if len(path) > _DEEPEST_RULE:
+                    raise _Fault("too many rules begin with each other")
+                path[current] = iter(beginnings[current])
+            if not path:
+                break
+            last = next(reversed(path))
+            current = next(path[last], None)
+            if current is None:
+                counts[last] = 1 + sum(counts[one] for one in beginnings[last])
+                if counts[last] > _MOST_BEGINNINGS:
+                    raise _Fault("its rules can begin in too many ways")
+                del path[last]
+
+
+def _may_be_empty(rules: list[list[_Sequence]]) -> set[int]:
+    users: dict[int, list[int]] = {}
+    for number, alternatives in enumerate(rules):
+        for sequence in alternatives:
+            if None not in sequence:
+                for item in sequence:
+                    users.setdefault(item.rule if item else -1, []).append(number)
+    empty: set[int] = set()
+    waiting = [number for number, found in enumerate(rules) if [] in found]
+    while waiting:
+        number = waiting.pop()
+        if number in empty:
+            continue
+        if any(all(item and item.rule in empty for item in one) for one in rules[number]):
+            empty.add(number)
+            waiting += users.get(number, ())
+    return empty
+
+
+def _begins_with(alternatives: list[_Sequence], empty: set[int]) -> Iterator[int]:
+    for sequence in alternatives:
+        for item in sequence:
+            if item is None:
+                break
+            yield item.rule
+            if item.rule not in empty:
+                break

@@ -1,0 +1,311 @@
+"""JSON Schema as GBNF, the grammar that llama.cpp samples by.
+
+Own code, since llama-cpp-python's converter lets raw newlines into strings (no JSON), spells
+constants in \\u escapes, mixes up definitions of the same name and drops keywords without a word.
+
+Every set of schemas that hold for one value becomes one rule, so that recursion ends and nothing
+is written out twice. A grammar narrows what a model may write; it need not say all. Keywords that
+it does not say are named as unchecked: the reply is validated against the schema afterwards.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from tchat.engine.grammar.arrays import array_rule
+from tchat.engine.grammar.branches import Branches, Branching
+from tchat.engine.grammar.document import Document, Part, Schema
+from tchat.engine.grammar.equality import key_of
+from tchat.engine.grammar.exclusive import are_exclusive
+from tchat.engine.grammar.formats import FORMATS, FREE
+from tchat.engine.grammar.gbnf import LONGEST
+from tchat.engine.grammar.json_text import PRIMITIVES, VALUE, constants
+from tchat.engine.grammar.objects import object_rule
+from tchat.engine.grammar.parts import ABSENT, UNEQUAL, UNLIKE, all_values, mapping_of
+from tchat.engine.grammar.regular import Languages
+from tchat.engine.grammar.rules import (
+    IMPOSSIBLE,
+    Expression,
+    Ref,
+    Rules,
+    Text,
+    choice,
+    with_primitives,
+)
+from tchat.engine.grammar.strings import number_rule, string_rule
+from tchat.engine.grammar.types import types_of
+from tchat.engine.grammar.validate import Validity, dialect_of
+from tchat.errors import UsageError
+from tchat.sanitize import single_line
+
+_MOST_RULES = 12_000
+_MOST_BRANCHES = 300  # products of several choices for one value
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaGrammar:
+    """A grammar, and the keywords of the schema that it does not enforce.
+
+    ``unchecked`` ones are validated after the reply, ``ignored`` ones never.
+    """
+
+    text: str
+    unchecked: tuple[str, ...]
+    ignored: tuple[str, ...] = ()
+
+
+class _State(NamedTuple):
+    """What one rule stands for: schemas that all hold, and the choices already made among them."""
+
+    parts: tuple[Part, ...]
+    made: frozenset[tuple[Part, str]]
+    alone: bool  # whether all of them belong to the first
+    width: int  # of the choices made
+
+
+def to_gbnf(schema: Schema) -> SchemaGrammar:
+    """The grammar of JSON texts that a schema allows.
+
+    Objects have the properties that the schema names, up to five in any order and more in its own;
+    others only where it says ``additionalProperties`` or ``patternProperties``. A part without
+    ``type`` is of the type that its keywords speak of.
+
+    Raises:
+        UsageError: The schema allows nothing, refers to what is not there, or never ends.
+    """
+    return _Converter(schema).grammar()
+
+
+class _Converter:
+    """Writes one rule for each state, from a list of those that wait."""
+
+    def __init__(self, schema: Schema) -> None:
+        dialect = dialect_of(schema)
+        self.document = Document(schema, legacy=dialect.legacy)
+        self.rules = Rules(counts=dict.fromkeys(PRIMITIVES, 1))
+        self.languages = Languages()
+        self._validity = Validity(schema, dialect)
+        self._branches = Branches(self.document)
+        self._names: dict[tuple[frozenset[Part], frozenset[tuple[Part, str]], bool], str] = {}
+        self._waiting: list[tuple[str, _State]] = []
+        self._left: dict[str, set[str]] = {}
+        self._current = "root"
+        self._made: dict[str, Schema] = {}
+
+    def grammar(self) -> SchemaGrammar:
+        """The whole grammar."""
+        self.rules.bodies[self.rules.reserve("root")] = self.value([self.document.root], "root")
+        while self._waiting:
+            self._current, state = self._waiting.pop()
+            self.rules.bodies[self._current] = self._body(state, self._current)
+        whole = with_primitives(self.rules, PRIMITIVES).pruned()
+        if "root" not in whole.bodies:
+            raise UsageError(
+                "the JSON schema allows nothing: no value can satisfy all of it",
+                "look for bounds that exclude each other, or a required property that is false",
+            )
+        text = whole.text()
+        if len(text) > LONGEST:
+            raise UsageError(
+                f"the JSON schema makes a grammar of {len(text):,} characters, {LONGEST:,} are "
+                "allowed",
+                "use a smaller schema, or a part of it",
+            )
+        left = {
+            word for name, words in self._left.items() if name in whole.bodies for word in words
+        }
+        return SchemaGrammar(text, tuple(sorted(left)), self._ignored())
+
+    def _ignored(self) -> tuple[str, ...]:
+        """What nothing ever checks: unknown formats, and patterns of no known dialect."""
+        found: set[str] = set()
+        for part in self.document.reached:
+            form, pattern = part.keywords.get("format"), part.keywords.get("pattern")
+            if isinstance(form, str) and form not in FORMATS and form not in FREE:
+                found.add(f"format ({form})")
+            if isinstance(pattern, str) and not self._validity.is_checked(pattern):
+                found.add(f"pattern ({pattern})")
+            found |= {
+                f"patternProperties ({one})"
+                for one in mapping_of(part, "patternProperties")
+                if not self._validity.is_checked(one)
+            }
+        return tuple(sorted(single_line(one, 60) for one in found))
+
+    # What the converters of types use
+
+    def value(self, parts: Sequence[Part], name: str) -> Expression:
+        """The values that all of ``parts`` allow, as a reference to their rule."""
+        flat = self.flat(parts)
+        return (
+            IMPOSSIBLE
+            if flat is None
+            else self._rule(_State(flat, frozenset(), len(parts) == 1, 1), name)
+        )
+
+    def flat(self, parts: Sequence[Part]) -> tuple[Part, ...] | None:
+        """``parts`` with what they refer to and what ``allOf`` adds; None when one is false."""
+        found: dict[Part, None] = {}
+        waiting = list(reversed(parts))
+        while waiting:
+            part = waiting.pop()
+            if part in found or part.schema is True:
+                continue
+            if part.schema is False:
+                return None
+            target = self.document.reference(part)
+            if self.document.is_dynamic(part):
+                self.leave("$dynamicRef")
+            if self.document.legacy and target is not None:
+                waiting.append(target)
+                continue
+            found[part] = None
+            added = [self.document.child(part, one) for one in part.keywords.get("allOf", ())]
+            waiting += reversed([*([target] if target is not None else []), *added])
+        return tuple(found)
+
+    def child(self, part: Part, schema: Schema) -> Part:
+        """A schema that stands inside ``part``; those made here are one object for one text."""
+        return self.document.child(part, schema)
+
+    def holds(self, part: Part, instance: Any) -> bool:
+        """Whether an instance is valid by a part."""
+        for flat in self.flat([part]) or ():
+            if any(value == instance for value in flat.keywords.get(UNEQUAL, ())):
+                return False
+            if ABSENT in flat.keywords or UNLIKE in flat.keywords:
+                self.leave("not")
+        return self._validity.holds(part.schema, instance)
+
+    def leave(self, keyword: str) -> None:
+        """Name a keyword that the grammar does not hold."""
+        self._left.setdefault(self._current, set()).add(keyword)
+
+    # States
+
+    def _rule(self, state: _State, name: str) -> Expression:
+        if not state.parts:
+            return VALUE
+        key = (frozenset(state.parts), state.made, state.alone)
+        if key not in self._names:
+            if len(self._names) >= _MOST_RULES:
+                self.leave("parts of the schema (it is too large)")
+                return VALUE
+            self._names[key] = self.rules.reserve(name)
+            self._waiting.append((self._names[key], state))
+        return Ref(self._names[key])
+
+    def _body(self, state: _State, name: str) -> Expression:
+        parts = state.parts
+        self._name_unevaluated(state)
+        listed = self._listed(parts)
+        if listed is not None:
+            return constants(listed) if listed else IMPOSSIBLE
+        for part in parts:
+            for branching in self._branches.of(part):
+                mark = (part, branching.keyword)
+                if mark in state.made:
+                    continue
+                chosen = self._chosen(state, part, branching, name)
+                if chosen is not None:
+                    return chosen
+        return self._typed(parts, name)
+
+    def _chosen(
+        self, state: _State, part: Part, branching: Branching, name: str
+    ) -> Expression | None:
+        """The choice among the alternatives of a keyword; None when it is left."""
+        word = branching.keyword.split()[0]
+        if not branching.exact:
+            self.leave(word)
+        count = len(branching.alternatives)
+        if branching.alternatives == [[]]:
+            return None
+        if state.width * count > _MOST_BRANCHES and count > 1 and state.width > 1:
+            self.leave(word)
+            return None
+        made = state.made | {(part, branching.keyword)}
+        members: list[tuple[Part, ...]] = []
+        for alternative in branching.alternatives:
+            added = [self.child(part, self._interned(schema)) for schema in alternative]
+            flat = self.flat([*state.parts, *added])
+            if flat is not None:
+                members.append(flat)
+        if branching.keyword == "oneOf" and not are_exclusive(self, members):
+            self.leave("oneOf")
+        return choice(
+            self._rule(_State(flat, made, state.alone, state.width * count), f"{name}-{number}")
+            for number, flat in enumerate(members, 1)
+        )
+
+    def _interned(self, schema: Schema) -> Schema:
+        """The same object for schemas of the same text that stand for negations."""
+        if isinstance(schema, bool) or self.document.knows(schema):
+            return schema
+        return self._made.setdefault(json.dumps(schema, sort_keys=True, default=str), schema)
+
+    def _listed(self, parts: Sequence[Part]) -> list[Any] | None:
+        """The values that ``const`` and ``enum`` leave; None where neither is there."""
+        lists = [
+            *([value] for value in all_values(parts, "const")),
+            *(list(values) for values in all_values(parts, "enum")),
+        ]
+        if not lists:
+            return None
+        kept = {key_of(value): value for value in lists[0]}
+        for values in lists[1:]:
+            allowed = set(map(key_of, values))
+            kept = {key: value for key, value in kept.items() if key in allowed}
+        found = list(kept.values())
+        for part in parts:
+            found = self._validity.kept(part.schema, found)
+            for other in part.keywords.get(UNEQUAL, ()):
+                found = [value for value in found if key_of(value) != key_of(other)]
+            if UNLIKE in part.keywords or ABSENT in part.keywords:
+                found = [value for value in found if self.holds(part, value)]
+        return found
+
+    def _typed(self, parts: Sequence[Part], name: str) -> Expression:
+        writers = {
+            "object": object_rule,
+            "array": array_rule,
+            "string": string_rule,
+        }
+        branches: list[Expression] = []
+        for kind in types_of(parts):
+            if kind in writers:
+                branches.append(writers[kind](self, parts, name))
+            elif kind in ("number", "integer"):
+                branches.append(number_rule(self, parts, name, integer=kind == "integer"))
+            else:
+                texts = ["true", "false"] if kind == "boolean" else ["null"]
+                unequal = [key_of(one) for values in all_values(parts, UNEQUAL) for one in values]
+                branches += [
+                    Text(text) for text in texts if key_of(json.loads(text)) not in unequal
+                ]
+            if kind in ("object", "array") and any(
+                isinstance(one, dict | list)
+                for values in all_values(parts, UNEQUAL)
+                for one in values
+            ):
+                self.leave("not")
+        return choice(branches)
+
+    def _name_unevaluated(self, state: _State) -> None:
+        """Name ``unevaluated…`` where what counts as evaluated is not what the grammar joins."""
+        for number, part in enumerate(state.parts):
+            for key in ("unevaluatedProperties", "unevaluatedItems"):
+                told = (
+                    number
+                    or not state.alone
+                    or any(word in other.keywords for other in state.parts for word in _UNEVEN)
+                )
+                if key in part.keywords and told:
+                    self.leave(key)
+
+
+# They choose or look at properties without evaluating them.
+_UNEVEN = ("not", "if", "dependentSchemas", "dependencies", "contains")

@@ -1,0 +1,256 @@
+"""Objects of a schema, as rules.
+
+An object has the properties that the schema names. Others only where the schema allows them by
+name (``additionalProperties``, ``patternProperties``) or names none: read to the letter, every
+object is open, and a small model would go on adding properties.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tchat.engine.grammar.document import Part
+from tchat.engine.grammar.json_text import CHAR, OBJECT, WS
+from tchat.engine.grammar.matching import marked, matching
+from tchat.engine.grammar.members import Members
+from tchat.engine.grammar.parts import (
+    ABSENT,
+    Converter,
+    all_values,
+    least_of,
+    mapping_of,
+    most_of,
+)
+from tchat.engine.grammar.regex import PatternUnsupported, parse_pattern, python_pattern
+from tchat.engine.grammar.regular import Language
+from tchat.engine.grammar.rules import (
+    IMPOSSIBLE,
+    Expression,
+    Repeat,
+    Text,
+    chain,
+    words,
+)
+from tchat.engine.grammar.strings import string_languages, text_rule
+
+_MOST_PATTERNS = 3  # whose overlaps are told apart
+_SHAPING = (
+    *("properties", "required", "additionalProperties", "patternProperties", "propertyNames"),
+    *("minProperties", "maxProperties", "unevaluatedProperties", ABSENT),
+)
+
+
+def object_rule(converter: Converter, parts: Sequence[Part], name: str) -> Expression:
+    """The objects that all of ``parts`` allow."""
+    if not any(key in part.keywords for part in parts for key in _SHAPING):
+        return OBJECT
+    return _Object(converter, parts, name).rule()
+
+
+@dataclass(slots=True)
+class _Object:
+    converter: Converter
+    parts: Sequence[Part]
+    name: str
+
+    def rule(self) -> Expression:
+        least, most = least_of(self.parts, "minProperties"), most_of(self.parts, "maxProperties")
+        required = {str(key) for keys in all_values(self.parts, "required") for key in keys}
+        named = self._named(required)
+        is_open = self._is_open(named, least)
+        pairs = [(self._pair(key), key in required) for key in named]
+        extras = self._extras(named, is_open=is_open)
+        members = Members(self.converter.rules, self.name, pairs, extras, least, most)
+        if not members.counted:
+            for keyword in ("minProperties", "maxProperties"):
+                if all_values(self.parts, keyword):
+                    self.converter.leave(keyword)
+        return chain(Text("{"), WS, members.expression(), Text("}"))
+
+    def _named(self, required: set[str]) -> list[str]:
+        """The names of properties in the order of the schema."""
+        named = dict.fromkeys(key for part in self.parts for key in mapping_of(part, "properties"))
+        for keys in all_values(self.parts, "required"):
+            named |= dict.fromkeys(map(str, keys))
+        absent = {key for keys in all_values(self.parts, ABSENT) for key in keys}
+        kept = [key for key in named if key in required or key not in absent]
+        # An absent name must not come in as another property either.
+        return [*kept, *(key for key in absent if key not in kept)]
+
+    def _is_open(self, named: Sequence[str], least: int) -> bool:
+        """Whether properties that no keyword names may stand in the object."""
+        more = all_values(self.parts, "additionalProperties")
+        unevaluated = all_values(self.parts, "unevaluatedProperties")
+        if any(schema is False for schema in (*more, *unevaluated)):
+            return False
+        if more or unevaluated:
+            return True
+        properties = any(mapping_of(part, "properties") for part in self.parts)
+        patterns = any(mapping_of(part, "patternProperties") for part in self.parts)
+        return least > len(named) or not (properties or patterns)
+
+    def _children(self, key: str) -> list[Part] | None:
+        """The schemas that the value of a key must follow; None when it may not be there."""
+        if any(key in keys for keys in all_values(self.parts, ABSENT)):
+            return None
+        found: list[Part] = []
+        unknown = True
+        for part in self.parts:
+            schemas = [
+                schema
+                for pattern, schema in mapping_of(part, "patternProperties").items()
+                if self._matches(pattern, key)
+            ]
+            if key in mapping_of(part, "properties"):
+                schemas.append(part.keywords["properties"][key])
+            unknown = unknown and not schemas
+            if not schemas and "additionalProperties" in part.keywords:
+                schemas.append(part.keywords["additionalProperties"])
+            found += [self.converter.child(part, schema) for schema in schemas]
+        if unknown:
+            found += self._unevaluated()
+        for part in self.parts:
+            if "propertyNames" in part.keywords and not self.converter.holds(
+                self.converter.child(part, part.keywords["propertyNames"]), key
+            ):
+                return None
+        return found
+
+    def _unevaluated(self) -> list[Part]:
+        """What holds for a property that nothing else names."""
+        return [
+            self.converter.child(part, part.keywords["unevaluatedProperties"])
+            for part in self.parts
+            if "unevaluatedProperties" in part.keywords
+            and "additionalProperties" not in part.keywords
+        ]
+
+    def _pair(self, key: str) -> Expression:
+        """A named pair, without the opening quote of its key."""
+        children = self._children(key)
+        if children is None:
+            return IMPOSSIBLE
+        value = self.converter.value(children, f"{self.name}-{key}")
+        spelled = {json.dumps(key, ensure_ascii=False)[1:], json.dumps(key)[1:]}
+        pair = chain(words(spelled), WS, Text(":"), WS, value, WS)
+        return self.converter.rules.add(f"{self.name}-{key}-pair", pair)
+
+    def _extras(self, named: Sequence[str], *, is_open: bool) -> list[Expression]:
+        """Pairs whose names the schema does not list, without the opening quote."""
+        patterns = list(
+            dict.fromkeys(
+                pattern for part in self.parts for pattern in mapping_of(part, "patternProperties")
+            )
+        )
+        make = self.converter.languages
+        names = self._name_languages(named)
+        try:
+            kinds = {one: matching(make, parse_pattern(one)) for one in patterns}
+        except (PatternUnsupported, RecursionError):
+            self.converter.leave("patternProperties")
+            return [self._extra(names, [], "any")]
+        if len(patterns) > _MOST_PATTERNS:
+            self.converter.leave("patternProperties")
+        found = []
+        for number, chosen in enumerate(_combinations(patterns)):
+            if not chosen and not is_open:
+                continue
+            sides = [
+                kinds[one] if one in chosen else make.no(kinds[one])
+                for one in patterns
+                if len(patterns) <= _MOST_PATTERNS or one in chosen or not chosen
+            ]
+            children = self._extra_children(chosen)
+            if not any(child.schema is False for child in children):
+                found.append(self._extra([*names, *sides], children, f"more-{number}"))
+        return found
+
+    def _extra_children(self, patterns: Sequence[str]) -> list[Part]:
+        found: list[Part] = []
+        for part in self.parts:
+            mine = mapping_of(part, "patternProperties")
+            schemas = [mine[one] for one in patterns if one in mine]
+            if not schemas and "additionalProperties" in part.keywords:
+                schemas.append(part.keywords["additionalProperties"])
+            found += [self.converter.child(part, schema) for schema in schemas]
+        return found if patterns else [*found, *self._unevaluated()]
+
+    def _name_languages(self, named: Sequence[str]) -> list[Language]:
+        """What the names of other properties must be, beside not listed."""
+        make = self.converter.languages
+        found = [make.no(marked(make, make.text(key))) for key in named]
+        for part in self.parts:
+            if "propertyNames" not in part.keywords:
+                continue
+            child = self.converter.child(part, part.keywords["propertyNames"])
+            flat = self.converter.flat([child])
+            if flat is None:
+                return [make.nothing]
+            found += self._names_by(flat)
+        return found
+
+    def _names_by(self, flat: Sequence[Part]) -> list[Language]:
+        make = self.converter.languages
+        said = frozenset(["pattern", "format", "minLength", "maxLength", "type", "enum", "const"])
+        if any(key not in said and key in _OTHER for part in flat for key in part.keywords):
+            self.converter.leave("propertyNames")
+        found = string_languages(self.converter, flat)
+        least, most = least_of(flat, "minLength"), most_of(flat, "maxLength")
+        if least or most is not None:
+            any_char = make.of(((0, 0xD7FF), (0xE000, 0x10FFFF)))
+            length = make.repeat(any_char, least, -1 if most is None else most)
+            found.append(marked(make, length))
+        listed = [
+            *all_values(flat, "enum"),
+            *([value] for value in all_values(flat, "const")),
+        ]
+        for values in listed:
+            texts = [make.text(value) for value in values if isinstance(value, str)]
+            found.append(marked(make, make.choice(texts)))
+        return found
+
+    def _extra(self, names: Sequence[Language], children: list[Part], label: str) -> Expression:
+        name = f"{self.name}-{label}"
+        make = self.converter.languages
+        key: Expression | None = Repeat(CHAR, 0, None)
+        if names:
+            key = text_rule(self.converter, [*names, marked(make, _anything(make))], f"{name}-key")
+        if key is None:
+            self.converter.leave("patternProperties" if self._has_patterns() else "properties")
+            key = Repeat(CHAR, 0, None)
+        if key == IMPOSSIBLE:
+            return IMPOSSIBLE
+        value = self.converter.value(children, name)
+        return self.converter.rules.add(
+            f"{name}-pair", chain(key, Text('"'), WS, Text(":"), WS, value, WS)
+        )
+
+    def _has_patterns(self) -> bool:
+        return bool(all_values(self.parts, "patternProperties"))
+
+    def _matches(self, pattern: str, key: str) -> bool:
+        try:
+            return re.search(python_pattern(pattern), key) is not None
+        except PatternUnsupported:
+            self.converter.leave("patternProperties")
+            return False
+
+
+_OTHER = frozenset([*("anyOf", "oneOf", "not", "if", "$ref", "$dynamicRef", "dependentSchemas")])
+
+
+def _anything(make: Any) -> Language:
+    found: Language = make.repeat(make.of(((0, 0xD7FF), (0xE000, 0x10FFFF))), 0)
+    return found
+
+
+def _combinations(patterns: Sequence[str]) -> list[tuple[str, ...]]:
+    """Sets of patterns that a name may match at once; of many, each alone."""
+    if len(patterns) > _MOST_PATTERNS:
+        return [(), *((one,) for one in patterns)]
+    masks = range(1 << len(patterns))
+    return [tuple(p for at, p in enumerate(patterns) if mask & (1 << at)) for mask in masks]

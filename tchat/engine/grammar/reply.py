@@ -1,0 +1,213 @@
+"""Replies in a form: JSON by a schema, or one of a few labels."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+from tchat.engine.grammar.document import Document, Schema
+from tchat.engine.grammar.rules import Rules, words
+from tchat.engine.grammar.validate import Dialect, Validity, deeply, dialect_of, faults_of
+from tchat.errors import TchatError, UsageError
+from tchat.paths import expanded
+from tchat.sanitize import single_line
+
+_MAX_FILE = 1 << 20  # bytes
+_LONGEST_MESSAGE = 200  # characters
+
+
+class ReplyMismatch(TchatError):
+    """The reply is no JSON, or not of the schema's form."""
+
+
+class _NoJson(ValueError):
+    """The text is JSON by its grammar, and holds what JSON cannot say."""
+
+
+def parse_schema(text_or_path: str) -> dict[str, Any]:
+    """A JSON schema given inline, or as the path of a file.
+
+    Raises:
+        UsageError: It cannot be read, is no JSON (with line and column), is no schema, or refers
+            to another document.
+    """
+    if text_or_path.lstrip().startswith("{"):
+        text, origin = text_or_path, "the JSON schema"
+    else:
+        text, origin = _read(expanded(text_or_path)), text_or_path
+    try:
+        schema = _loaded(text)
+    except json.JSONDecodeError as error:
+        raise UsageError(
+            f"{origin} is no JSON: {error.msg} in line {error.lineno}, column {error.colno}",
+            'a schema looks like {"type": "object", "properties": {"name": {"type": "string"}}}',
+        ) from error
+    except ValueError as error:
+        raise UsageError(f"{origin} is no JSON: {error}", "write it otherwise") from error
+    except RecursionError as error:
+        raise UsageError(f"{origin} is nested too deeply", "flatten it") from error
+    if not isinstance(schema, dict):
+        raise UsageError(f"{origin} is no JSON object", "a schema begins with {")
+    _check(schema, origin)
+    return schema
+
+
+def _loaded(text: str) -> Any:
+    """JSON as the standard has it: without NaN, numbers beyond floats, and lone surrogates."""
+    value = json.loads(text, parse_constant=_refuse, parse_float=_finite, parse_int=_whole)
+    # What is escaped as half a character is no text, and could not be written anywhere.
+    if re.search(r"\\u[dD][89a-fA-F]", text) or not text.isascii():
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            raise _NoJson("it holds half of a surrogate pair (\\ud800 to \\udfff)") from error
+    return value
+
+
+def _refuse(name: str) -> NoReturn:
+    raise _NoJson(f"{name} is no JSON number")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise _NoJson(f"the number {single_line(digits, limit=40)} is too large")
+    return number
+
+
+def _whole(digits: str) -> int:
+    try:
+        return int(digits)
+    except ValueError as error:
+        raise _NoJson(f"a number of {len(digits):,} digits is too long") from error
+
+
+def _read(path: Path) -> str:
+    # A FIFO would wait for a writer for ever. Unlike Path's, these never raise.
+    if os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113
+        raise UsageError(
+            f"cannot read the JSON schema {path}: it is not a file",
+            "give the path of a file, or the schema itself beginning with {",
+        )
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MAX_FILE + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UsageError(
+            f"cannot read the JSON schema {path}: {reason}",
+            "give the path of a file, or the schema itself beginning with {",
+        ) from error
+    if len(data) > _MAX_FILE:
+        raise UsageError(f"the JSON schema {path} is larger than 1 MB", "give a smaller one")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"the JSON schema {path} is not UTF-8", "save it as UTF-8") from error
+
+
+def _check(schema: dict[str, Any], origin: str) -> None:
+    from jsonschema.exceptions import best_match
+
+    try:
+        dialect = dialect_of(schema)
+        fault = best_match(faults_of(schema, dialect.validator))
+        Document(schema, legacy=dialect.legacy)
+    except RecursionError as error:
+        raise UsageError(f"{origin} is nested too deeply", "flatten it") from error
+    if fault is not None:
+        place = "/".join(map(str, fault.absolute_path)) or "the top"
+        raise UsageError(
+            f"{origin} is no valid JSON schema: {_one_line(fault.message)} (at {_one_line(place)})",
+            "see https://json-schema.org/learn",
+        )
+
+
+@dataclass(slots=True)
+class ReplyValidator:
+    """Checks replies against a schema; made once for many replies.
+
+    Args:
+        schema: As of `parse_schema`.
+    """
+
+    schema: Schema
+    _validity: Validity = field(init=False)
+
+    def __post_init__(self) -> None:
+        dialect: Dialect = dialect_of(self.schema)
+        self._validity = Validity(self.schema, dialect)
+
+    def value(self, reply: str) -> Any:
+        """The value that a reply says, checked against the schema.
+
+        Raises:
+            ReplyMismatch: The reply is no JSON, or does not follow the schema.
+        """
+        from jsonschema.exceptions import best_match
+        from referencing.exceptions import Unresolvable
+
+        try:
+            value = deeply(lambda: _loaded(reply))
+            fault = best_match(self._validity.faults(value))
+        except json.JSONDecodeError as error:
+            raise ReplyMismatch(
+                f"the model's reply is no JSON: {_one_line(str(error))}",
+                "it may have been cut off: try a larger --max-tokens",
+            ) from error
+        except _NoJson as error:
+            raise ReplyMismatch(f"the model's reply is no JSON: {error}", "try again") from error
+        except RecursionError as error:
+            raise ReplyMismatch(
+                "the model's reply is nested too deeply to be checked", "use a flatter schema"
+            ) from error
+        except (Unresolvable, re.error) as error:
+            raise ReplyMismatch(
+                f"the schema cannot check the reply: {_one_line(str(error))}",
+                "mend the reference or the pattern",
+            ) from error
+        if fault is not None:
+            place = "/".join(map(str, fault.absolute_path)) or "the top"
+            raise ReplyMismatch(
+                f"the model's reply does not follow the schema: {_one_line(fault.message)}"
+                f" (at {_one_line(place)})",
+                "try again, or a larger model",
+            )
+        return value
+
+
+def validate(reply: str, schema: Schema) -> Any:
+    """The value that one reply says, checked against the schema.
+
+    Raises:
+        ReplyMismatch: As `ReplyValidator.value`.
+    """
+    return ReplyValidator(schema).value(reply)
+
+
+def choice_grammar(labels: Sequence[str]) -> str:
+    """GBNF that allows exactly one of ``labels``.
+
+    Raises:
+        UsageError: There are fewer than two labels, or one is empty or there twice.
+    """
+    if len(labels) < 2:
+        raise UsageError("a choice needs at least two labels", "for example: --choose yes,no")
+    if not all(label.strip() for label in labels):
+        raise UsageError("a label of the choice is empty", "for example: --choose yes,no")
+    seen: set[str] = set()
+    for label in labels:
+        if label in seen:
+            raise UsageError(f"the label {_one_line(label)} is there twice", "name each label once")
+        seen.add(label)
+    return Rules({"root": words(labels)}).text()
+
+
+def _one_line(text: str) -> str:
+    return single_line(" ".join(text.split()), _LONGEST_MESSAGE)

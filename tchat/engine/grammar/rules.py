@@ -1,0 +1,361 @@
+"""Grammar rules as expressions, and their text in GBNF.
+
+What no text can complete is taken out before the rules are written: an alternative that is
+impossible disappears, and a grammar without any text is told as such.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from tchat.engine.grammar.charset import ANY, CharSet, charset, minus
+
+# llama.cpp's parser refuses repetitions from 2,000 rules on.
+_MOST_REPEATED = 1000
+_LARGE = 20  # ranges
+_DEEPEST_TREE = 50  # llama.cpp's parser recurses into parentheses
+_ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Characters as they stand."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chars:
+    """One character of a set."""
+
+    chars: CharSet
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """Another rule."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Parts, one after the other."""
+
+    parts: tuple[Expression, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of several alternatives; of none, what is impossible."""
+
+    parts: tuple[Expression, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """A part several times; ``most`` None is without end."""
+
+    part: Expression
+    least: int
+    most: int | None
+
+
+Expression: TypeAlias = Text | Chars | Ref | Chain | Choice | Repeat
+
+EMPTY = Text("")
+IMPOSSIBLE = Choice(())
+
+
+def chain(*parts: Expression) -> Expression:
+    """``parts`` one after the other."""
+    flat: list[Expression] = []
+    for part in parts:
+        members = part.parts if isinstance(part, Chain) else (part,)
+        for one in members:
+            last = flat[-1] if flat else None
+            if isinstance(one, Text) and isinstance(last, Text):
+                flat[-1] = Text(last.text + one.text)
+            elif one != EMPTY:
+                flat.append(one)
+    return flat[0] if len(flat) == 1 else Chain(tuple(flat)) if flat else EMPTY
+
+
+def choice(parts: Iterable[Expression]) -> Expression:
+    """One of ``parts``, each named once."""
+    members = (
+        one for part in parts for one in (part.parts if isinstance(part, Choice) else (part,))
+    )
+    unique = tuple(dict.fromkeys(members))
+    return unique[0] if len(unique) == 1 else Choice(unique)
+
+
+def optional(part: Expression) -> Expression:
+    """``part`` or nothing."""
+    return Repeat(part, 0, 1)
+
+
+def words(texts: Iterable[str]) -> Expression:
+    """One of many texts, as a prefix tree: its cost at a token does not grow with their number."""
+    ordered = sorted(set(texts))
+    return _tree(ordered, 0, 0) if ordered else IMPOSSIBLE
+
+
+def _tree(texts: list[str], at: int, depth: int) -> Expression:
+    """``texts`` are sorted and share their first ``at`` characters."""
+    if len(texts) == 1 or depth > _DEEPEST_TREE:
+        return (
+            Choice(tuple(Text(text[at:]) for text in texts)) if texts[1:] else Text(texts[0][at:])
+        )
+    first, last = texts[0], texts[-1]
+    shared = at
+    while shared < len(first) and first[shared] == last[shared]:
+        shared += 1
+    prefix = Text(first[at:shared])
+    ends = len(first) == shared
+    groups: dict[str, list[str]] = {}
+    for text in texts[ends:]:
+        groups.setdefault(text[shared], []).append(text)
+    branches = [_tree(group, shared, depth + 1) for group in groups.values()]
+    return chain(prefix, Choice((*([EMPTY] if ends else []), *branches)))
+
+
+@dataclass(slots=True)
+class Rules:
+    """Rules by name, from which a grammar is written."""
+
+    bodies: dict[str, Expression] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)  # of the names given out
+    classes: dict[Expression, Ref] = field(default_factory=dict)
+
+    def reserve(self, wanted: str) -> str:
+        """A free name like ``wanted``; its rule is impossible until it is set."""
+        name = re.sub(r"[^A-Za-z0-9]+", "-", wanted).strip("-")[:40] or "rule"
+        number = self.counts.get(name, 0)
+        self.counts[name] = number + 1
+        unique = f"{name}-{number}" if number else name
+        if unique in self.bodies:
+            return self.reserve(f"{name}-x")
+        self.bodies[unique] = IMPOSSIBLE
+        return unique
+
+    def add(self, wanted: str, body: Expression) -> Ref:
+        """A rule with a name like ``wanted``."""
+        name = self.reserve(wanted)
+        self.bodies[name] = body
+        return Ref(name)
+
+    def shared(self, body: Expression) -> Expression:
+        """``body``, as a rule of its own where it is large; one for equal ones."""
+        if sum(len(part.chars) for part in _members(body) if isinstance(part, Chars)) < _LARGE:
+            return body
+        if body not in self.classes:
+            self.classes[body] = self.add("chars", body)
+        return self.classes[body]
+
+    def possible(self) -> set[str]:
+        """The names of the rules that a text can complete."""
+        users: dict[str, list[str]] = {}
+        for name, body in self.bodies.items():
+            for used in set(_references(body)):
+                users.setdefault(used, []).append(name)
+        done: set[str] = set()
+        waiting = list(self.bodies)
+        while waiting:
+            name = waiting.pop()
+            if name not in done and _completes(self.bodies[name], done):
+                done.add(name)
+                waiting += users.get(name, ())
+        return done
+
+    def pruned(self) -> Rules:
+        """The rules that can be reached from ``root`` and completed."""
+        done = self.possible()
+        bodies: dict[str, Expression] = {}
+        waiting = ["root"]
+        while waiting:
+            name = waiting.pop()
+            if name in done and name not in bodies:
+                bodies[name] = _kept(self.bodies[name], done)
+                waiting += reversed(list(_references(bodies[name])))
+        return Rules(bodies)
+
+    def text(self) -> str:
+        """The grammar in GBNF, the root first."""
+        return "".join(f"{name} ::= {_written(body)}\n" for name, body in self.bodies.items())
+
+
+def _parts(body: Expression) -> tuple[Expression, ...]:
+    match body:
+        case Chain(parts) | Choice(parts):
+            return parts
+        case Repeat(part):
+            return (part,)
+        case _:
+            return ()
+
+
+def _members(body: Expression) -> tuple[Expression, ...]:
+    return body.parts if isinstance(body, Choice) else (body,)
+
+
+def _references(body: Expression) -> Iterable[str]:
+    waiting = [body]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, Ref):
+            yield one.name
+        waiting += reversed(_parts(one))
+
+
+def _completes(body: Expression, done: set[str]) -> bool:
+    match body:
+        case Ref(name):
+            return name in done
+        case Chain(parts):
+            return all(_completes(part, done) for part in parts)
+        case Choice(parts):
+            return any(_completes(part, done) for part in parts)
+        case Repeat(part, least):
+            return least == 0 or _completes(part, done)
+        case Chars(chars):
+            return bool(chars)
+        case Text():
+            return True
+
+
+def _kept(body: Expression, done: set[str]) -> Expression:
+    """``body``, which can be completed, without what cannot."""
+    match body:
+        case Chain(parts):
+            return chain(*(_kept(part, done) for part in parts))
+        case Choice(parts):
+            return choice(_kept(part, done) for part in parts if _completes(part, done))
+        case Repeat(part, least, most):
+            return Repeat(_kept(part, done), least, most) if _completes(part, done) else EMPTY
+        case _:
+            return body
+
+
+def is_nullable(body: Expression, empty: Callable[[str], bool]) -> bool:
+    """Whether the empty text is one of ``body``; ``empty`` knows it of the rules."""
+    match body:
+        case Ref(name):
+            return empty(name)
+        case Text(text):
+            return not text
+        case Chars():
+            return False
+        case Chain(parts):
+            return all(is_nullable(part, empty) for part in parts)
+        case Choice(parts):
+            return any(is_nullable(part, empty) for part in parts)
+        case Repeat(part, least):
+            return least == 0 or is_nullable(part, empty)
+
+
+def _written(body: Expression) -> str:
+    """GBNF; an alternative at the top needs no parentheses."""
+    match body:
+        case Choice(parts):
+            return " | ".join(_written(part) for part in parts)
+        case Chain(parts):
+            return " ".join(
+                _grouped(part) if isinstance(part, Choice) else _written(part) for part in parts
+            )
+        case Repeat(part, least, most):
+            return _grouped(part) + _times(least, most)
+        case Text(text):
+            return literal(text)
+        case Chars(chars):
+            return _class(chars)
+        case Ref(name):
+            return name
+
+
+def _grouped(body: Expression) -> str:
+    text = _written(body)
+    if isinstance(body, Chars | Ref):
+        return text
+    return text if isinstance(body, Text) and body.text else f"({text})"
+
+
+def _times(least: int, most: int | None) -> str:
+    if most is None:
+        return {0: "*", 1: "+"}.get(least, f"{{{least},}}")
+    if least == most:
+        return f"{{{least}}}"
+    return "?" if (least, most) == (0, 1) else f"{{{least},{most}}}"
+
+
+def repeated(part: Expression, least: int, most: int | None) -> Expression:
+    """``part`` so many times, as repetitions that llama.cpp's parser takes."""
+    if most is not None and most < least:
+        return IMPOSSIBLE
+    if max(least, most or 0) <= _MOST_REPEATED:
+        return EMPTY if most == 0 else part if least == most == 1 else Repeat(part, least, most)
+    block = 256
+    whole = Repeat(part, block, block)
+    before = chain(
+        repeated(whole, least // block, least // block),
+        repeated(part, least % block, least % block),
+    )
+    if most is None:
+        return chain(before, Repeat(part, 0, None))
+    blocks, rest = divmod(most - least, block)
+    below = repeated(part, 0, block - 1)
+    upto = choice(
+        [
+            *([chain(repeated(whole, 0, blocks - 1), below)] if blocks else []),
+            chain(repeated(whole, blocks, blocks), repeated(part, 0, rest)),
+        ]
+    )
+    return chain(before, upto)
+
+
+def literal(text: str) -> str:
+    """``text`` as a GBNF literal."""
+    return '"' + "".join(_ESCAPES.get(one) or _printable(one) for one in text) + '"'
+
+
+def _printable(character: str) -> str:
+    return character if character.isprintable() else _code(ord(character))
+
+
+def _class(chars: CharSet) -> str:
+    outside = minus(ANY, chars)
+    if not outside:
+        return "."
+    negated = len(outside) < len(chars)
+    members = "".join(
+        _code(low) if low == high else f"{_code(low)}-{_code(high)}"
+        for low, high in (outside if negated else chars)
+    )
+    return f"[{'^' if negated else ''}{members}]"
+
+
+def _code(point: int) -> str:
+    character = chr(point)
+    if character.isascii() and character.isalnum():
+        return character
+    return f"\\x{point:02X}" if point < 256 else f"\\U{point:08X}"
+
+
+def with_primitives(rules: Rules, primitives: Mapping[str, Expression]) -> Rules:
+    """``rules`` and those of ``primitives`` that they use."""
+    bodies = dict(rules.bodies)
+    waiting = list(rules.bodies.values())
+    while waiting:
+        for name in _references(waiting.pop()):
+            if name in primitives and name not in bodies:
+                bodies[name] = primitives[name]
+                waiting.append(primitives[name])
+    return Rules(bodies)
+
+
+def one_of(text: str) -> Chars:
+    """One character of a text."""
+    return Chars(charset((ord(one), ord(one)) for one in text))

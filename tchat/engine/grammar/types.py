@@ -1,0 +1,43 @@
+"""The types of a value that several schemas allow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from tchat.engine.grammar.document import Part
+from tchat.engine.grammar.parts import ABSENT, UNLIKE, all_values
+
+# Keywords that tell the type where `type` is missing.
+HINTS: Mapping[str, tuple[str, ...]] = {
+    "object": (
+        *("properties", "required", "additionalProperties", "patternProperties", ABSENT),
+        *("propertyNames", "minProperties", "maxProperties", "unevaluatedProperties"),
+        *("dependentRequired", "dependentSchemas", "dependencies"),
+    ),
+    "array": (
+        *("items", "prefixItems", "minItems", "maxItems", "contains", "uniqueItems"),
+        *("additionalItems", "unevaluatedItems"),
+    ),
+    "string": ("pattern", "format", "minLength", "maxLength", UNLIKE),
+    "number": ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
+}
+_ALL = ("object", "array", "string", "number", "integer", "boolean", "null")
+
+
+def types_of(parts: Sequence[Part]) -> list[str]:
+    """The types that all parts allow; ``integer`` only without ``number``."""
+    allowed = set(_ALL)
+    stated = all_values(parts, "type")
+    for value in stated:
+        given = {value} if isinstance(value, str) else set(value)
+        allowed &= given | ({"integer"} if "number" in given else set())
+    if not stated:
+        hinted = {
+            kind
+            for kind, keys in HINTS.items()
+            if any(key in part.keywords for part in parts for key in keys)
+        }
+        allowed = (hinted or allowed) | ({"integer"} if "number" in hinted else set())
+    if "number" in allowed:
+        allowed.discard("integer")
+    return [kind for kind in _ALL if kind in allowed]
