@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from tchat.chat.journal import Journal
 from tchat.chat.journal_writer import JournalWriter
 from tchat.chat.model import ChatModel
-from tchat.engine.events import Candidate, Event, Stored
+from tchat.engine.events import Candidate, Event, Finished, Reason, Stored
 from tchat.errors import UsageError
-from tchat.sessions.records import Message
+from tchat.sessions.records import Message, Status
 from tchat.settings import Settings
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 MOST = 16  # replies at a time: more are slower than one after the other on most machines
 USUAL = 4
+_STOPPED = Reason.CANCELLED
 
 
 def parse_try(argument: str, command: str = "try") -> tuple[int, str]:
@@ -36,7 +37,10 @@ def parse_try(argument: str, command: str = "try") -> tuple[int, str]:
 
 
 class CandidateJournals:
-    """A journal for each of several replies, which are siblings. The first is the active one.
+    """A journal for each of several replies, which are siblings.
+
+    The first whole one becomes the active one. Where all were stopped, a whole reply from before
+    stays it.
 
     Args:
         store: Where they go.
@@ -62,9 +66,11 @@ class CandidateJournals:
         self._journals = [
             Journal.open(store, question, model, settings, self._writer) for _ in range(count)
         ]
+        self._before = before = self._journals[0].before
+        self._ended: dict[int, Reason] = {}
         for journal in self._journals:
-            journal.before = self._journals[0].before
-        store.activate(self._journals[0].message_id)
+            journal.before = before
+        store.activate(before.id if _is_done(before) else self._journals[0].message_id)
 
     @property
     def ids(self) -> dict[int, int]:
@@ -84,6 +90,8 @@ class CandidateJournals:
         """Note an event; returns a notice where the store fails, once for each reply."""
         if not isinstance(event, Candidate) or isinstance(event.event, Stored):
             return None
+        if isinstance(event.event, Finished):
+            self._ended[event.index] = event.event.reason
         return self._journals[event.index].take(event.event)
 
     def close(self) -> None:
@@ -95,6 +103,14 @@ class CandidateJournals:
         with self._writer:
             for journal in reversed(self._journals):  # so that the first of what stays is active
                 journal.close()
-        stays = next((each for each in self._journals if not each.withdrawn), None)
-        if stays is not None:
-            self._store.activate(stays.message_id)
+        stays = {i: each for i, each in enumerate(self._journals) if not each.withdrawn}
+        whole = next((i for i in stays if self._ended.get(i, _STOPPED) is not _STOPPED), None)
+        if whole is None and _is_done(self._before):
+            self._store.activate(self._before.id)
+        elif stays:
+            index = min(stays) if whole is None else whole
+            self._store.activate(stays[index].message_id)
+
+
+def _is_done(reply: Message | None) -> TypeGuard[Message]:
+    return reply is not None and reply.status is Status.DONE

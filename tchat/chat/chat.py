@@ -15,7 +15,7 @@ from tchat.chat.prices import paid
 from tchat.engine.events import Event, Finished, Notice, Ranked, Stored
 from tchat.engine.turns import ChatMessage
 from tchat.errors import StorageError, UsageError
-from tchat.sessions.records import Message, Role, Session
+from tchat.sessions.records import Message, Role, Session, Status
 
 if TYPE_CHECKING:
     from tchat.chat.model import ChatModel
@@ -114,7 +114,7 @@ class Chat(Joined):
         question = (yield from self._ask(prompt)) if prompt else self._question_of(self._at(None))
         model = yield from self._ready()
         if model is None:
-            yield from _unwritten()
+            yield from self._unwritten(question)
             return
         messages = yield from self._window(model, question, ())
         journals = CandidateJournals(self.store, question, model, self.settings, count)
@@ -170,13 +170,14 @@ class Chat(Joined):
     # How it is done
 
     def _ask(self, prompt: str, after: int | None = None) -> Generator[Event, None, Message]:
-        """Store the user's message; one that never got a reply becomes its sibling.
+        """Store the user's message, below the last reply or a prompt whose reply was stopped.
 
+        One that failed, and never got a reply, becomes its sibling.
         A session that is gone, deleted by another process or with its file, is begun anew.
         """
         if self._session is not None:
             try:
-                parent = after or self._last_reply(self._session)
+                parent = after or self._last_end(self._session)
                 return self.store.add(self._session.id, Role.USER, prompt, parent_id=parent)
             except (UsageError, StorageError) as error:
                 if self._is_there(self._session):
@@ -188,9 +189,11 @@ class Chat(Joined):
         )
         return question
 
-    def _last_reply(self, session: Session) -> int | None:
+    def _last_end(self, session: Session) -> int | None:
         branch = self.store.branch(session.id)
-        return next((each.id for each in reversed(branch) if each.role is Role.ASSISTANT), None)
+        stopped = Status.STOPPED
+        ends = (m.id for m in reversed(branch) if m.role is Role.ASSISTANT or m.status is stopped)
+        return next(ends, None)
 
     def _is_there(self, session: Session) -> bool:
         """Whether a session can still be read, as far as is known."""
@@ -253,7 +256,7 @@ class Chat(Joined):
         """
         model = yield from self._ready()
         if model is None:
-            yield from _unwritten()
+            yield from self._unwritten(question)
             return
         from tchat.chat.journal import Journal
         from tchat.chat.journal_writer import JournalWriter
@@ -279,12 +282,14 @@ class Chat(Joined):
                 yield event
 
 
+    def _unwritten(self, question: Message) -> Iterator[Event]:
+        """The events of a reply that was stopped before it began."""
+        from tchat.chat.journal import note_unanswered
+        from tchat.engine.run import nothing_written
+
+        note_unanswered(self.store, question)
+        yield nothing_written()
+
+
 def _prefilled(text: str) -> list[ChatMessage]:
     return [ChatMessage("assistant", text)] if text else []
-
-
-def _unwritten() -> Iterator[Event]:
-    """The events of a reply that was stopped before it began."""
-    from tchat.engine.run import nothing_written
-
-    yield nothing_written()

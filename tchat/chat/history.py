@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tchat.engine.turns import ChatMessage
 from tchat.sanitize import single_line
-from tchat.sessions.records import Message, Role
+from tchat.sessions.records import Message, Role, Status
 
 TITLE_LENGTH = 60  # characters
 
@@ -35,6 +35,16 @@ def pinned_turns(path: Sequence[Message]) -> frozenset[int]:
         if message.pinned:
             turns.add(turn)
     return frozenset(turns)
+
+
+def answered(path: Sequence[Message]) -> list[Message]:
+    """``path`` without the prompts that were stopped before any reply: the model reads none."""
+    replied = {each.parent_id for each in path if each.role is Role.ASSISTANT}
+    return [
+        each
+        for each in path
+        if each.role is not Role.USER or each.status is not Status.STOPPED or each.id in replied
+    ]
 
 
 def title_of(prompt: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Self
 
-from tchat.chat.history import left_out, pinned_turns, starts_of, turns_of
+from tchat.chat.history import answered, left_out, pinned_turns, starts_of, turns_of
 from tchat.chat.window import Window, fit, kept, reply_room
 from tchat.engine.cancel import Cancel
 from tchat.engine.events import Event, Notice
@@ -148,7 +148,7 @@ class Joined:
         model = self._model
         if model is None or not model.engine.is_loaded:
             return None
-        path = self._path() if after is None else self.store.path_to(after)
+        path = self._path() if after is None else answered(self.store.path_to(after))
         window = self._fitted(model, path, [ChatMessage("user", draft or "?")])
         return self._priced(model, path, window)
 
@@ -162,7 +162,7 @@ class Joined:
 
     def _path(self) -> list[Message]:
         """The messages that the next prompt follows."""
-        path = self.store.branch(self._session.id) if self._session else []
+        path = answered(self.store.branch(self._session.id)) if self._session else []
         # The next prompt stands beside a question that was not answered.
         return path[:-1] if path and path[-1].role is Role.USER else path
 
@@ -225,7 +225,8 @@ class Joined:
         self, model: ChatModel, question: Message, begun: Sequence[ChatMessage]
     ) -> Generator[Event, None, Sequence[ChatMessage]]:
         """The messages of the prompt: system, the turns that fit, ``question``, ``begun``."""
-        path = self.store.path_to(question.id)
+        *path, asked_ = self.store.path_to(question.id)
+        path = [*answered(path), asked_]
         asked = turns_of(path[-1:])[0]
         window = self._fitted(model, path[:-1], [*asked, *begun])
         if window.first > self._first_turn(path) and window.left_out:

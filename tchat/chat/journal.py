@@ -42,12 +42,14 @@ class Journal:
     def __init__(
         self,
         store: SessionStore,
+        question: Message,
         row: Message,
         provenance: Provenance,
         before: Message | None,
         writer: JournalWriter,
     ) -> None:
         self._store = store
+        self._question = question
         self._row = row
         self._provenance = provenance
         self._writer = writer
@@ -86,8 +88,7 @@ class Journal:
             template_hash=model.engine.template.sha256,
             sampling=asdict(settings.sampling),
         )
-        branch = store.branch(question.session_id)
-        before = next((each for each in branch if each.parent_id == question.id), None)
+        before = active_reply(store, question)
         row = store.add(
             question.session_id,
             Role.ASSISTANT,
@@ -97,7 +98,9 @@ class Journal:
             reasoning=reasoning,
             **provenance,
         )
-        return cls(store, row, provenance, before, writer)
+        if question.status is Status.STOPPED:  # before a reply, which it gets now
+            store.finish(question.id, status=Status.DONE, text=question.text)
+        return cls(store, question, row, provenance, before, writer)
 
     def take(self, event: Event) -> Notice | None:
         """Note an event; returns a notice, once, when the store fails."""
@@ -170,6 +173,7 @@ class Journal:
         stopped = event.reason is Reason.CANCELLED
         if stopped and not self._grown:
             self.close()
+            note_unanswered(self._store, self._question)
             return
         text, reasoning = self._joined()
         sampling = {**self._provenance["sampling"], "seed": event.seed}
@@ -190,3 +194,15 @@ class Journal:
     def _joined(self) -> tuple[str, str]:
         self._text, self._reasoning = ["".join(self._text)], ["".join(self._reasoning)]
         return self._text[0], self._reasoning[0]
+
+
+def active_reply(store: SessionStore, question: Message) -> Message | None:
+    """The reply to a question that is on the active path."""
+    branch = store.branch(question.session_id)
+    return next((each for each in branch if each.parent_id == question.id), None)
+
+
+def note_unanswered(store: SessionStore, question: Message) -> None:
+    """Mark a question whose only reply was stopped before it began: the chat goes on below it."""
+    if active_reply(store, question) is None:
+        store.finish(question.id, status=Status.STOPPED, text=question.text)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tchat.chat.candidates import parse_try
-from tchat.engine.events import Candidate, Event, Finished, Notice, Stored
+from tchat.engine.events import Candidate, Event, Finished, Notice, Stored, Token
 from tchat.errors import UsageError
-from tchat.sessions.records import Message, Status
+from tchat.sessions.records import Message, Role, Status
 from tchat.sessions.store import SessionStore
 from tests.chat.conftest import OpenChat
 
@@ -109,3 +109,46 @@ def test_what_is_typed_behind_try(typed: str, meant: tuple[int, str]) -> None:
 def test_a_count_out_of_bounds_is_refused(typed: str) -> None:
     with pytest.raises(UsageError, match="2 to 16"):
         parse_try(typed)
+
+
+def test_stopped_ones_do_not_hide_a_whole_reply_from_before(
+    open_chat: OpenChat, store: SessionStore
+) -> None:
+    chat = open_chat(temp=1.5, max_tokens=30, logit_bias=("<|im_end|>=-100", "<|endoftext|>=-100"))
+    whole = list(chat.send("Hello"))
+    assert isinstance(whole[-1], Finished)
+    assert chat.session is not None
+    before = store.branch(chat.session.id)
+    stopped: set[int] = set()
+    for event in chat.candidates(3, stopped=stopped):
+        inner = event.event if isinstance(event, Candidate) else None
+        if isinstance(inner, Token):
+            assert store.branch(chat.session.id) == before  # also while they are written
+            stopped |= {0, 1, 2}
+    rows = store.siblings(before[-1].id)
+    assert [row.status for row in rows] == [Status.DONE, *[Status.STOPPED] * (len(rows) - 1)]
+    assert len(rows) > 1
+    assert store.branch(chat.session.id) == before
+
+
+def test_a_whole_one_goes_before_stopped_ones(open_chat: OpenChat, store: SessionStore) -> None:
+    chat = open_chat(temp=1.5, max_tokens=30, logit_bias=("<|im_end|>=-100", "<|endoftext|>=-100"))
+    stopped: set[int] = set()
+    events: list[Event] = []
+    for event in chat.candidates(2, "Hello", stopped=stopped):
+        events.append(event)
+        if isinstance(event, Candidate) and event.index == 0 and len(events) > 12:
+            stopped.add(0)
+    assert chat.session is not None
+    assert store.branch(chat.session.id)[-1].id == events_of(events, 1).reply
+
+
+def test_all_stopped_before_a_word_leave_the_prompt_on_the_branch(
+    open_chat: OpenChat, store: SessionStore
+) -> None:
+    chat = open_chat(temp=1.5)
+    list(chat.candidates(2, "first", stopped={0, 1}))
+    list(chat.send("second"))
+    assert chat.session is not None
+    texts = [m.text for m in store.branch(chat.session.id) if m.role is Role.USER]
+    assert texts == ["first", "second"]

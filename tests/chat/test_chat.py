@@ -384,3 +384,51 @@ def test_only_sampling_and_reasoning_are_a_sessions_own() -> None:
     assert own_settings(stored) == {"temp": 0.2, "think": "on"}
     settings = with_own(Settings(), stored, typed=("think",))
     assert (settings.sampling.temp, settings.think) == (0.2, "auto")
+
+
+def test_a_prompt_stopped_before_any_reply_stays_on_the_branch(
+    open_chat: OpenChat, store: SessionStore
+) -> None:
+    chat = open_chat()
+    finished(chat.send("Hello"))
+    for prompt in ("stopped", "stopped too"):
+        chat.cancel.set()
+        assert finished(chat.send(prompt)).reason is Reason.CANCELLED
+        chat.cancel.clear()
+    plain = finished(chat.send("and now?"))
+    path = branch(chat, store)
+    assert [m.text for m in path if m.role is Role.USER] == [
+        "Hello",
+        "stopped",
+        "stopped too",
+        "and now?",
+    ]
+    assert [m.status.value for m in path] == ["done", "done", "stopped", "stopped", "done", "done"]
+    # The model reads neither of them, so that roles alternate as templates want it.
+    twin = open_chat()
+    finished(twin.send("Hello"))
+    assert finished(twin.send("and now?")).usage.prompt == plain.usage.prompt
+
+
+def test_a_stopped_prompt_that_gets_its_reply_later_is_none_any_more(
+    open_chat: OpenChat, store: SessionStore
+) -> None:
+    chat = open_chat()
+    chat.cancel.set()
+    finished(chat.send("Hello"))
+    assert branch(chat, store)[-1].status is Status.STOPPED
+    chat.cancel.clear()
+    first = finished(chat.continue_reply())
+    assert [m.status for m in branch(chat, store)] == [Status.DONE, Status.DONE]
+    assert finished(chat.send("more")).usage.prompt > first.usage.prompt + first.usage.completion
+
+
+def test_another_reply_stopped_before_its_begin_leaves_the_question_answered(
+    open_chat: OpenChat, store: SessionStore
+) -> None:
+    chat = open_chat()
+    finished(chat.send("Hello"))
+    before = branch(chat, store)
+    chat.cancel.set()
+    finished(chat.regenerate())
+    assert branch(chat, store) == before

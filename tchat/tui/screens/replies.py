@@ -105,6 +105,8 @@ class Replies(Telling):
         """Whether the question is the last message shown, or was made so here."""
         last = self.transcript.last_message
         if last == question.id:
+            if self.transcript.entry(last).status != entry.status:
+                self.transcript.update(entry)  # it was stopped before, and gets its reply now
             return True
         if last != question.parent_id or not self.transcript.has(PENDING):
             return False
@@ -120,10 +122,19 @@ class Replies(Telling):
             self.transcript.drop(self._reply)
             if self._branched:  # the reply from before is the active one again
                 await self.reload()
+            else:
+                await self._show_unanswered()
         elif entry.status == "streaming":  # it broke off and could not be stored
             self.transcript.finish(replace(self.transcript.entry(self._reply), status="stopped"))
         else:
             self.transcript.finish(entry)
+
+    async def _show_unanswered(self) -> None:
+        """Show that the last prompt was stopped before its reply."""
+        last = self.transcript.last_message
+        entry = await self.conversation.find_entry(last) if last is not None else None
+        if entry is not None:
+            self.transcript.update(entry)
 
     def _show_pending(self, draft: Draft) -> None:
         from tchat.tui.widgets.transcript.entry import Entry

@@ -61,7 +61,8 @@ def _marks(entry: Entry, style: Style, action: Style) -> list[list[Segment]]:
     if entry.role == "error" and entry.retry:
         marks.append([Segment("↻ retry", action + asking("retry"))])
     if entry.status == "stopped":
-        marks.append([Segment("■ stopped", style)])
+        before = " before a reply" if entry.role == "user" else ""
+        marks.append([Segment(f"■ stopped{before}", style)])
     if entry.status == "interrupted":
         resume = Segment("/continue", action + asking("continue"))
         marks.append([Segment("◇ interrupted — ", style), resume])
