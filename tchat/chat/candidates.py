@@ -42,6 +42,9 @@ class CandidateJournals:
     The first whole one becomes the active one. Where all were stopped, a whole reply from before
     stays it.
 
+    Attributes:
+        before_stays: Whether the reply from before is the active one again, once all are closed.
+
     Args:
         store: Where they go.
         question: What they answer.
@@ -68,6 +71,7 @@ class CandidateJournals:
         ]
         self._before = before = self._journals[0].before
         self._ended: dict[int, Reason] = {}
+        self.before_stays = False
         for journal in self._journals:
             journal.before = before
         store.activate(before.id if _is_done(before) else self._journals[0].message_id)
@@ -106,6 +110,7 @@ class CandidateJournals:
         stays = {i: each for i, each in enumerate(self._journals) if not each.withdrawn}
         whole = next((i for i in stays if self._ended.get(i, _STOPPED) is not _STOPPED), None)
         if whole is None and _is_done(self._before):
+            self.before_stays = True
             self._store.activate(self._before.id)
         elif stays:
             index = min(stays) if whole is None else whole

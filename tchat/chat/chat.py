@@ -86,7 +86,13 @@ class Chat(Joined):
             yield from self._reply(edited)
 
     def candidates(
-        self, count: int, prompt: str = "", *, stopped: Container[int] = (), judge: str = ""
+        self,
+        count: int,
+        prompt: str = "",
+        *,
+        stopped: Container[int] = (),
+        judge: str = "",
+        fallback: bool = False,
     ) -> Iterator[Event]:
         """Write ``count`` replies side by side, to ``prompt`` or to the last question.
 
@@ -99,19 +105,24 @@ class Chat(Joined):
             prompt: Stored first; empty for more replies to the last question.
             stopped: Indexes of those that shall end; may grow meanwhile, from any thread.
             judge: One of `tchat.judge.ranking.JUDGES`; empty for none.
+            fallback: Whether likelihood, which is told, takes the place of an untrained judge.
 
         Raises:
             UsageError: The judge was not trained yet; nothing is stored.
         """
         from tchat.chat.candidates import CandidateJournals
 
+        asked = None if prompt else self._question_of(self._at(None))
         ranking = None
         if judge:
-            from tchat.chat.ranking import Ranking
+            from tchat.chat.ranking import ranking_of
 
             model = yield from self._ready()
-            ranking = Ranking(model, judge, self._paths, self.store) if model else None
-        question = (yield from self._ask(prompt)) if prompt else self._question_of(self._at(None))
+            if model is not None:
+                ranking = yield from ranking_of(
+                    model, judge, self._paths, self.store, fallback=fallback
+                )
+        question = asked or (yield from self._ask(prompt))
         model = yield from self._ready()
         if model is None:
             yield from self._unwritten(question)
@@ -138,7 +149,7 @@ class Chat(Joined):
         finally:
             journals.close()
         if ranking is not None:
-            yield from ranking.ranked(messages, journals.ids)
+            yield from ranking.ranked(messages, journals.ids, activate=not journals.before_stays)
 
     def pick(self, message_id: int) -> None:
         """Make a reply the one that the session goes on with; the judge learns from that."""

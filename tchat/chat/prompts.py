@@ -17,7 +17,7 @@ themselves, so JSON may be written as it is. ``{input}`` is what was piped or ty
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,6 +31,7 @@ from tchat.settings.nearest import did_you_mean
 
 BUILTIN = Path(__file__).parent.parent / "data" / "prompts"
 INPUT = "input"
+BLANK = "⟨{}⟩"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _VARIABLE = re.compile(r"\{\{([a-z_][a-z0-9_]*)\}\}|\{([a-z_][a-z0-9_]*)\}")
 _FIELDS = ("description", "system", "prompt", "defaults", "sampling")
@@ -41,6 +42,22 @@ class Filled(NamedTuple):
 
     prompt: str
     system: str
+
+
+class Begun(NamedTuple):
+    """A template for a person to go on with.
+
+    Attributes:
+        prompt: With a blank such as ``⟨input⟩`` for each variable that has no value.
+        blanks: Those in it.
+        system: Empty where it needs a value too.
+        missing: The variables that it needs.
+    """
+
+    prompt: str
+    blanks: tuple[str, ...]
+    system: str
+    missing: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +99,40 @@ class PromptTemplate:
         """
         self._refuse_strangers(values)
         known = {**self.defaults, **values, INPUT: text}
+
+        def refuse(name: str) -> str:
+            raise UsageError(
+                f"the prompt `{self.name}` needs a value for `{name}`",
+                f"add `-p {name} VALUE`",
+            )
+
         if self.takes_input and not text:
             raise UsageError(
                 f"the prompt `{self.name}` needs a text to work on", "pipe it in or type it"
             )
-        prompt = self._expand(self.prompt, known)
-        if text and not self.takes_input:
-            prompt = f"{text}\n\n{prompt}"
-        return Filled(prompt, self._expand(self.system, known))
+        prompt = self._with_input(text, _expand(self.prompt, known, refuse))
+        return Filled(prompt, _expand(self.system, known, refuse))
+
+    def begin(self, text: str) -> Begun:
+        """The prompt for ``text``, which may be empty, with blanks for what has no value."""
+        known = {**self.defaults, **({INPUT: text} if text else {})}
+        blanks: dict[str, None] = {}
+        missing: dict[str, None] = {}
+
+        def leave_blank(name: str) -> str:
+            blanks[BLANK.format(name)] = None
+            return BLANK.format(name)
+
+        def miss(name: str) -> str:
+            missing[name] = None
+            return ""
+
+        prompt = self._with_input(text, _expand(self.prompt, known, leave_blank))
+        system = _expand(self.system, known, miss)
+        return Begun(prompt, tuple(blanks), "" if missing else system, tuple(missing))
+
+    def _with_input(self, text: str, prompt: str) -> str:
+        return f"{text}\n\n{prompt}" if text and not self.takes_input else prompt
 
     def _refuse_strangers(self, values: Mapping[str, str]) -> None:
         for name in values:
@@ -100,19 +143,17 @@ class PromptTemplate:
                     did_you_mean(name, self.variables) or f"its variables: {listed}",
                 )
 
-    def _expand(self, text: str, known: Mapping[str, str]) -> str:
-        def value(match: re.Match[str]) -> str:
-            literal, name = match.groups()
-            if literal:
-                return f"{{{literal}}}"
-            if name not in known:
-                raise UsageError(
-                    f"the prompt `{self.name}` needs a value for `{name}`",
-                    f"add `-p {name} VALUE`",
-                )
-            return known[name]
 
-        return _VARIABLE.sub(value, text)
+def _expand(text: str, known: Mapping[str, str], missing: Callable[[str], str]) -> str:
+    """``text`` with the values of its variables; ``missing`` gives those that are not known."""
+
+    def value(match: re.Match[str]) -> str:
+        literal, name = match.groups()
+        if literal:
+            return f"{{{literal}}}"
+        return known[name] if name in known else missing(name)
+
+    return _VARIABLE.sub(value, text)
 
 
 def find_template(name: str, paths: Paths) -> PromptTemplate:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from tchat.engine.events import Candidate, Event, Finished, Notice, Ranked
+from tchat.engine.events import Candidate, Event, Finished, Notice, Ranked, Reason
 from tchat.errors import StorageError, UsageError
 from tchat.judge.folder import folder_of
-from tchat.judge.ranking import judge_of, order_of
+from tchat.judge.ranking import LOGPROB, judge_of, order_of
 
 if TYPE_CHECKING:
     from tchat.chat.model import ChatModel
@@ -53,6 +53,23 @@ def judged_reply(
         yield event.event
 
 
+def ranking_of(
+    model: ChatModel, judge: str, paths: Paths, store: SessionStore, *, fallback: bool
+) -> Generator[Notice, None, Ranking]:
+    """The judging by ``judge``; with ``fallback`` by likelihood where it was not trained.
+
+    Raises:
+        UsageError: There is no such judge, or it was not trained and there is no ``fallback``.
+    """
+    try:
+        return Ranking(model, judge, paths, store)
+    except UsageError as error:
+        if not fallback:
+            raise
+        yield Notice("judge", f"{error.message}: the likelihood of the replies decides")
+        return Ranking(model, LOGPROB, paths, store)
+
+
 class Ranking:
     """The judging of one set of candidates.
 
@@ -82,13 +99,16 @@ class Ranking:
             self._replies[event.index] = event.event
 
     def ranked(
-        self, asked: Sequence[ChatMessage], ids: Mapping[int, int]
+        self, asked: Sequence[ChatMessage], ids: Mapping[int, int], *, activate: bool = True
     ) -> Iterator[Ranked | Notice]:
         """Score what was written, keep that, and put the best on the active path.
+
+        Whole replies come before those that were stopped.
 
         Args:
             asked: What they answer.
             ids: The messages that they are.
+            activate: Whether the best becomes the active one.
         """
         replies = {i: each for i, each in self._replies.items() if each.text and i in ids}
         scores = self._judge.scores(asked, replies)
@@ -96,10 +116,13 @@ class Ranking:
             if replies:
                 yield Notice("judge", "no reply could be judged: too long, or stopped before")
             return
-        order = order_of(scores)
+        order = sorted(
+            order_of(scores), key=lambda index: replies[index].reason is Reason.CANCELLED
+        )
         try:
             self._store.note_scores({ids[i]: {self._judge.name: scores[i]} for i in order})
-            self._store.activate(ids[order[0]])
+            if activate:
+                self._store.activate(ids[order[0]])
         except StorageError as error:
             yield Notice("storage", f"the scores are not being stored: {error.message}")
         yield Ranked(self._judge.name, tuple((index, scores[index]) for index in order))

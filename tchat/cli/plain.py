@@ -243,7 +243,8 @@ class LineChat:
 
         def work() -> None:
             with BestRenderer(self.console, output, count) as renderer:
-                for event in self.chat.candidates(count, prompt, judge=self.settings.judge):
+                judge = self.settings.judge
+                for event in self.chat.candidates(count, prompt, judge=judge, fallback=True):
                     renderer.show(event)
             self.tries = [renderer.stored[index] for index in renderer.order]
             for line in (*renderer.others(), renderer.summary()):

@@ -110,7 +110,13 @@ KEYS = (
     # What has the focus goes first with these: it may have something to close, clear or undo.
     _chat("stop", "escape", "stop", "Stop the reply", priority=False),
     _chat("interrupt", "ctrl+c", "interrupt", "Stop the reply, twice quits", priority=False),
-    _chat("suspend", "ctrl+z", "suspend_process", "To the shell; `fg` returns", priority=False),
+    _chat(
+        "suspend",
+        "ctrl+z",
+        "suspend_process",
+        "Outside the prompt: to the shell; `fg` returns",
+        priority=False,
+    ),
     _chat("quit", "ctrl+q", "quit", "Quit"),
     _dialog(Scope.SESSIONS, "full-text", "tab", "full_text", "Titles or full text"),
     _dialog(Scope.SESSIONS, "rename", "f2", "rename", "Rename"),

@@ -71,6 +71,7 @@ class Trial:
             self.view.label(index, f"{'★ ' if not place else ''}{judge} {score:.2f}")
         if scores:
             self.view.keep(scores[0][0])
+            self.view.point_at(scores[0][0])
 
     def take(self, index: int) -> None:
         """Go on with one: the others shall end, also while they are being written."""

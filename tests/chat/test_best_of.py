@@ -124,3 +124,14 @@ def test_without_a_training_it_says_what_to_do_and_stores_nothing(
     with pytest.raises(UsageError, match="what you prefer was not learnt"):
         list(open_chat(**DRAWN).candidates(2, "hello", judge="preference"))
     assert store.sessions() == []
+
+
+@pytest.mark.parametrize("judge", ["human", "preference"])
+def test_likelihood_takes_the_place_of_an_untrained_judge_where_that_is_wanted(
+    open_chat: OpenChat, judge: str
+) -> None:
+    events = list(open_chat(**DRAWN).candidates(2, "hello", judge=judge, fallback=True))
+    [notice] = [event for event in events if isinstance(event, Notice) and event.kind == "judge"]
+    assert "likelihood" in notice.text
+    assert isinstance(events[-1], Ranked)
+    assert events[-1].judge == "logprob"

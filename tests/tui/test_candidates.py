@@ -18,6 +18,7 @@ from tchat.tui.widgets.candidates.column import ReplyColumn
 from tchat.tui.widgets.candidates.head import Stage, Tabs
 from tchat.tui.widgets.candidates.view import Candidates
 from tests.tui.chat_stage import Shown, opened
+from tests.tui.stage import text
 
 LONG = Sampling(seed=5, temp=1, max_tokens=80, logit_bias=("<|im_end|>=-100", "<|endoftext|>=-100"))
 
@@ -185,3 +186,81 @@ async def test_a_count_out_of_bounds_is_told_and_comes_back(
         assert "2 to 16" in shown.toasts
         assert shown.screen.prompt.draft.text == "/try 99 Hello"
         assert shown.branch == []
+
+
+async def test_the_cursor_stands_on_the_best_one_and_enter_takes_it(
+    settings: Settings, paths: Paths
+) -> None:
+    async with opened(settings, paths, size=(120, 30)) as shown:
+        for seed in range(5, 25):
+            sampling = replace(settings.sampling, seed=seed, temp=1.5)
+            shown.screen.conversation.settings = replace(settings, sampling=sampling)
+            await shown.screen.conversation.change({"seed": seed})
+            await tried(shown, "/best 3 why is the sky blue?")
+            heads = [column.standing.label for column in columns(shown)]
+            best = next(place for place, label in enumerate(heads) if label.startswith("★"))
+            if best:
+                break
+            await shown.pilot.press("escape")
+        assert best, "the first one was always the best"
+        assert all("logprob" in label for label in heads)  # no judge was trained
+        assert "the likelihood of the replies decides" in shown.toasts
+        assert f"Esc keeps reply {best + 1}" in text(shown.pilot.app)
+        wanted = columns(shown)[best].text
+        await shown.pilot.press("enter")
+        await shown.until(lambda: not shown.screen.query(Candidates))
+        await shown.idle()
+        assert shown.branch[-1] == ("assistant", wanted)
+
+
+async def test_a_cursor_that_the_user_moved_stays_where_it_is(
+    settings: Settings, paths: Paths
+) -> None:
+    async with opened(settings, paths, size=(120, 30)) as shown:
+        await tried(shown, "/try 3 Hello")
+        await shown.pilot.press("3")
+        view(shown).point_at(0)
+        wanted = columns(shown)[2].text
+        await shown.pilot.press("enter")
+        await shown.until(lambda: not shown.screen.query(Candidates))
+        await shown.idle()
+        assert shown.branch[-1] == ("assistant", wanted)
+
+
+@pytest.mark.parametrize("typed", ["alt+t", "/try 3", "/best 3"])
+async def test_escape_never_hides_a_whole_reply_behind_a_stub(
+    slow: Settings, paths: Paths, brake: threading.Event, typed: str
+) -> None:
+    async with opened(slow, paths, size=(120, 30)) as shown:
+        await shown.ask("Hello")
+        before = shown.branch
+        await (shown.pilot.press(typed) if "+" in typed else shown.type(typed))
+        await shown.until(lambda: bool(shown.screen.query(Candidates)))
+        await shown.until(lambda: any(column.text for column in columns(shown)))
+        await shown.pilot.press("escape")
+        brake.set()
+        await shown.idle()
+        assert "Esc goes back" in text(shown.pilot.app)
+        await shown.pilot.press("escape")
+        await shown.idle()
+        assert not shown.screen.query(Candidates)
+        assert shown.branch == shown.entries == before
+
+
+async def test_escape_holds_a_prompt_that_waits_for_the_choice(
+    slow: Settings, paths: Paths, brake: threading.Event
+) -> None:
+    async with opened(slow, paths) as shown:
+        await shown.type("/try 2 Hello")
+        await shown.until(lambda: bool(shown.screen.query(Candidates)))
+        await shown.type("and?")
+        brake.set()
+        await shown.until(lambda: view(shown).ended and not shown.screen.busy)
+        await shown.pilot.press("escape")
+        await shown.idle()
+        assert not shown.screen.query(Candidates)
+        assert shown.screen.prompt.queue == ["and?"]
+        assert len(shown.branch) == 2
+        await shown.pilot.press("enter")
+        await shown.until(lambda: len(shown.branch) == 4)
+        await shown.idle()

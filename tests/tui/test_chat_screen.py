@@ -57,7 +57,12 @@ async def test_a_prompt_sent_meanwhile_waits_and_is_answered(
         await shown.type("two")
         assert shown.screen.prompt.queue == ["two"]
         await shown.pilot.press("escape")
+        await shown.idle()
+        assert len(shown.branch) == 2
+        assert shown.screen.prompt.queue == ["two"]
+        await shown.pilot.press("enter")
         await shown.until(lambda: len(shown.branch) == 4)
+        assert shown.screen.prompt.queue == []
         await shown.until(lambda: bool(shown.entries[-1][1]))
         await shown.pilot.press("escape")
         await shown.idle()

@@ -14,6 +14,7 @@ from textual.actions import SkipAction
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
+from textual.events import Key, Paste
 
 from tchat.chat.commands import Call, parse_input
 from tchat.chat.file_names import file_names
@@ -137,6 +138,14 @@ class ChatScreen(Beginning):
     def _take_queued(self) -> None:
         self.take_queued()
 
+    @on(Prompt.QueueReleased)
+    def _release_queue(self) -> None:
+        self.go_on_with_queue(wanted=True)
+
+    @on(Prompt.BlankLeft)
+    def _ask_to_fill_in(self, event: PromptArea.BlankLeft) -> None:
+        self.notify(f"Fill in {event.blank} first: type over it.", markup=False)
+
     @on(Prompt.EditorRequested)
     @background(group="editor", exclusive=True)
     async def _edit_draft(self, event: PromptArea.EditorRequested) -> None:
@@ -184,7 +193,9 @@ class ChatScreen(Beginning):
     # Keys
 
     def action_stop(self) -> None:
-        """Esc: stop the reply, or leave an edit."""
+        """Esc: stop the reply and hold what waits for it, or leave an edit."""
+        if self.begun:
+            self.hold_queue()
         if self.busy:
             self.stop()
             if self.trying:
@@ -201,6 +212,7 @@ class ChatScreen(Beginning):
         elif self.prompt.draft.text:
             self.prompt.load("")
         elif self.busy:
+            self.hold_queue()
             self.stop()
         elif time.monotonic() - self._interrupted < TWICE:
             await self.action_quit()
@@ -284,6 +296,25 @@ class ChatScreen(Beginning):
     def _refuse_in_side(self) -> None:
         if self._sidebar is not None and self._sidebar.has_focus_within:
             raise SkipAction
+
+    def on_key(self, event: Key) -> None:
+        """Give to the prompt what is typed elsewhere and means nothing there: no letter is lost."""
+        typed = event.character if event.is_printable else None
+        if typed and not self.prompt.has_focus_within and not self._means_something(event.key):
+            event.stop()
+            self.transcript.leave()
+            self.prompt.focus().insert(typed)
+
+    def _means_something(self, key: str) -> bool:
+        """Whether what has the focus does something with a key."""
+        if self.focused is self._transcript and self.transcript.cursor is None:
+            return False  # its keys act on the message under the cursor
+        return key in self.active_bindings
+
+    def on_paste(self, event: Paste) -> None:
+        """Give to the prompt what is pasted while something else has the focus."""
+        event.stop()
+        self.prompt.focus().insert(event.text)
 
     # The transcript
 

@@ -10,12 +10,13 @@ from tchat import __version__
 from tchat.chat.attachments import expand_user
 from tchat.chat.commands import Call
 from tchat.chat.own_settings import typed_setting
-from tchat.errors import TchatError, UsageError
-from tchat.sanitize import single_line
+from tchat.errors import ModelNotFound, TchatError, UsageError
+from tchat.sanitize import printable, single_line
 from tchat.settings import find_key, keys, spell
 from tchat.settings.coerce import parse
 from tchat.tui.background import background
 from tchat.tui.screens.messages import Messages
+from tchat.tui.screens.telling import LONG
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -26,10 +27,12 @@ class Commands(Messages):
 
     @background(group="command")
     async def carry_out(self, call: Call) -> None:
-        """Do what was typed; a failure is told in the transcript."""
+        """Do what was typed; what was mistyped is a passing notice, a failure stays to be read."""
         run: Callable[[str], Awaitable[None]] = getattr(self, f"_slash_{call.command.name}")
         try:
             await run(call.argument)
+        except (UsageError, ModelNotFound) as error:
+            self.notify(printable(str(error)), severity="error", timeout=LONG, markup=False)
         except TchatError as error:
             self.tell_error(error)
 
@@ -167,6 +170,8 @@ class Commands(Messages):
         from tchat.sessions.records import Role
 
         replies = [m for m in await self.conversation.branch() if m.role is Role.ASSISTANT]
+        if not replies:
+            raise UsageError("there is no reply yet", "send a prompt first")
         written = sum(m.usage.get("completion", 0) for m in replies)
         seconds = sum(m.timings.get("write", 0.0) for m in replies)
         read = sum(m.usage.get("read", 0) for m in replies)

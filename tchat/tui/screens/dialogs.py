@@ -306,13 +306,13 @@ class Dialogs(Preferences):
         from tchat.chat.prompts import find_template
 
         template = await asyncio.to_thread(find_template, name, self._paths)
-        typed = self.prompt.draft.text
-        try:
-            text, system = template.fill(typed, {})
-        except UsageError:  # a variable without a value, or no input yet: the user fills it in
-            text, system = template.prompt, template.system
-        self.prompt.load(text)
+        text, blanks, system, missing = template.begin(self.prompt.draft.text)
+        self.prompt.load(Draft(text, blanks=blanks))
+        self.prompt.select_blank()
         self.prompt.focus()
+        if missing:
+            needed = ", ".join(missing)
+            self.notify(f"Its system prompt needs {needed}: /system sets one.", markup=False)
         own = {**template.sampling, **({"system": system} if system else {})}
         if not own:
             return

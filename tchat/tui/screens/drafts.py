@@ -110,7 +110,7 @@ class Drafts(Commands):
 
     def _message_of(self, draft: Draft) -> Draft | None:
         """What would go to the model as the next message if the draft were sent now."""
-        if not draft.text.strip() or self.purpose is not None:
+        if not draft.text.strip() or draft.blanks or self.purpose is not None:
             return None
         from tchat.chat.candidates import parse_try
 

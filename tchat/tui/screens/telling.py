@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 END = 100  # messages that are shown before the rest of a session is read
 PENDING = "pending"  # key of a prompt until the store has given it an id
+LONG = 8.0  # seconds that a notice of a mistake is shown
 Again = Callable[[], object]
 
 

@@ -65,7 +65,9 @@ class Trials(Turns):
         trial = Trial(count, details=self.conversation.settings.show_details)
 
         def how(text: str) -> Act:
-            return lambda chat: chat.candidates(count, text, stopped=trial.stopped, judge=judge)
+            return lambda chat: chat.candidates(
+                count, text, stopped=trial.stopped, judge=judge, fallback=True
+            )
 
         if draft.text.strip():
             self.submit(draft, how, shown=True)
@@ -83,10 +85,12 @@ class Trials(Turns):
 
     async def _show(self, batch: Sequence[Event]) -> None:
         if self._trial is not None:
-            from tchat.engine.events import Candidate, Ranked
+            from tchat.engine.events import Candidate, Notice, Ranked
 
             for event in batch:
-                if isinstance(event, Candidate):
+                if isinstance(event, Notice) and event.kind == "judge":
+                    self.notify(event.text, markup=False)  # the transcript is hidden
+                elif isinstance(event, Candidate):
                     await self._show_candidate(self._trial, event)
                 elif isinstance(event, Ranked):
                     self._trial.rank(event.judge, event.scores)
@@ -126,6 +130,15 @@ class Trials(Turns):
             self.leave_trial()
         elif trial.taken is not None:
             await self._go_on_with(trial, trial.taken)
+        else:
+            await self._tell_kept(trial)
+
+    async def _tell_kept(self, trial: Trial) -> None:
+        """Say what the chat goes on with when none is taken, which is the active one now."""
+        last = await self.conversation.branch(last=1)
+        kept = (index for index, key in trial.ids.items() if last and last[0].id == key)
+        if trial.view is not None:
+            trial.view.keep(next(kept, None))
 
     async def _fail(self, act: Act, error: TchatError) -> None:
         if self._trial is not None and self._trial.view is not None:
@@ -178,8 +191,7 @@ class Trials(Turns):
         self.transcript.display = True
         self.transcript.follow()
         self.prompt.focus()
-        if self._queue and not self.busy:
-            self._next(dropped=False)
+        self.go_on_with_queue()
         return True
 
     async def end_turn(self) -> None:

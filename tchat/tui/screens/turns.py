@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 from textual.timer import Timer
 
-from tchat.errors import TchatError
+from tchat.errors import TchatError, UsageError
 from tchat.paths import Paths
+from tchat.sanitize import printable
 from tchat.settings import Settings
 from tchat.tui.background import background
 from tchat.tui.crashes import unexpected
 from tchat.tui.screens.replies import Replies
+from tchat.tui.screens.telling import LONG, PENDING
 from tchat.tui.widgets.prompt_draft import Draft
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ class Turns(Replies):
     def __init__(self, settings: Settings, paths: Paths) -> None:
         super().__init__(settings, paths)
         self._queue: deque[Draft] = deque()
+        self._held = False  # whether the queue waits for the user, who stopped a turn
         self._rest: Timer | None = None
 
     # Sending
@@ -111,8 +114,9 @@ class Turns(Replies):
         if not self.is_running:  # the screen was closed meanwhile
             return
         await self._ended(act, failure)
-        if self._queue and not self.busy:
-            self._next(dropped=stopped and act is load)
+        if stopped and act is load and self._queue:
+            self._next(dropped=True)
+        self.go_on_with_queue()
 
     async def _ended(self, act: Act, failure: TchatError | None) -> None:
         """Show what became of the turn; what fails here is told and leaves the queue alone."""
@@ -145,6 +149,9 @@ class Turns(Replies):
         await self._finish()
         branch = [] if act is load else await self.conversation.branch(last=1)
         unanswered = bool(branch) and branch[-1].role is Role.USER
+        if isinstance(error, UsageError) and not unanswered and not self.transcript.has(PENDING):
+            self.notify(printable(str(error)), severity="error", timeout=LONG, markup=False)
+            return
         # The question is stored, whatever failed after that: asking again would double it.
         left: Act = (lambda chat: chat.continue_reply()) if unanswered else act
         self.tell_error(error, lambda: self.act(left))
@@ -155,6 +162,23 @@ class Turns(Replies):
             self.conversation.cancel.set()
             self._progress.stop()
             self.show_status()
+
+    def hold_queue(self) -> None:
+        """Let the prompts that wait go on waiting, until the user wants the next one."""
+        self._held = bool(self._queue)
+        self._show_queue()
+
+    def go_on_with_queue(self, *, wanted: bool = False) -> None:
+        """Send the next prompt that waits, unless the engine is busy or the queue is held.
+
+        Args:
+            wanted: The user wants it: the queue is held no more.
+        """
+        if wanted:
+            self._held = False
+            self._show_queue()
+        if self._queue and not self._held and not self.busy:
+            self._next(dropped=False)
 
     async def until_free(self) -> None:
         """Wait until the engine does nothing for this screen."""
@@ -196,6 +220,8 @@ class Turns(Replies):
             self._show_queue()
 
     def _show_queue(self) -> None:
+        self._held = self._held and bool(self._queue)
+        self.prompt.held = self._held
         self.prompt.queue = [draft.text.splitlines()[0] for draft in self._queue if draft.text]
 
 

@@ -28,12 +28,14 @@ class Prompt(Vertical):
     """Text area, waiting prompts above it, completions over it.
 
     Posts `Prompt.Submitted` (text and attachments), `Prompt.Changed` (the draft, for the meter),
-    `Prompt.EditorRequested` and `Prompt.QueueTaken`. The screen sets what it knows:
+    `Prompt.EditorRequested`, `Prompt.BlankLeft`, `Prompt.QueueTaken` and `Prompt.QueueReleased`.
+    The screen sets what it knows:
 
     Attributes:
         mode: What Enter will do other than send, such as ``editing message 3``; in the border.
         private: Whether nothing is stored; in the border.
         queue: First lines of the prompts that wait for the reply under way.
+        held: Whether they wait for the user, who stopped a reply.
     """
 
     DEFAULT_CSS = """
@@ -52,6 +54,8 @@ class Prompt(Vertical):
     Submitted = PromptArea.Submitted
     EditorRequested = PromptArea.EditorRequested
     QueueTaken = PromptArea.QueueTaken
+    QueueReleased = PromptArea.QueueReleased
+    BlankLeft = PromptArea.BlankLeft
 
     @dataclass
     class Changed(Message):
@@ -62,6 +66,7 @@ class Prompt(Vertical):
     mode: reactive[str] = reactive("")
     private: reactive[bool] = reactive(False)
     queue: reactive[Sequence[str]] = reactive(())
+    held: reactive[bool] = reactive(False)
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
@@ -97,6 +102,11 @@ class Prompt(Vertical):
         """Put ``draft`` in the place of what is typed; undo brings that back."""
         self._area.load(Draft(draft) if isinstance(draft, str) else draft)
 
+    def select_blank(self) -> None:
+        """Select the first blank of the draft, to be typed over."""
+        self._area.move_cursor((0, 0))
+        self._area.select_blank()
+
     def insert(self, text: str) -> None:
         """Put ``text`` at the cursor, as a chip when it is large."""
         self._area.insert_text(text)
@@ -118,6 +128,10 @@ class Prompt(Vertical):
         """Show it above the text."""
         self._queue.waiting = tuple(queue)
         self._area.has_queue = bool(queue)
+
+    def watch_held(self, held: bool) -> None:
+        """Show it beside the queue."""
+        self._queue.held = held
 
     def _show_modes(self) -> None:
         modes = ["private"] * self.private + [single_line(self.mode)] * bool(self.mode)

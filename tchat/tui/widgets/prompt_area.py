@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from textual.actions import SkipAction
 from textual.binding import Binding, BindingType
-from textual.document._document import Location
+from textual.document._document import Location, Selection
 from textual.events import Key, Paste
 from textual.message import Message
 
@@ -68,6 +68,16 @@ class PromptArea(ChipArea):
     class QueueTaken(Message, namespace="prompt"):
         """The user wants the last queued prompt back in the prompt, which is empty."""
 
+    @dataclass
+    class BlankLeft(Message, namespace="prompt"):
+        """The draft cannot be sent: a blank of a template, by its label, is not filled in."""
+
+        blank: str
+
+    @dataclass
+    class QueueReleased(Message, namespace="prompt"):
+        """The user wants the next queued prompt to be sent; the prompt is empty."""
+
     def __init__(self, completer: Completer, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
         self._completer = completer
@@ -85,6 +95,19 @@ class PromptArea(ChipArea):
         """Put ``draft`` in the place of what is typed, safe to show, the cursor behind it."""
         self._put(draft)
         self.move_cursor(self.document.end)
+
+    def select_blank(self) -> None:
+        """Select the next blank of a template, or the first one, to be typed over."""
+        blanks = self.draft.blanks
+        places = [
+            ((row, start), (row, end))
+            for row, line in enumerate(self.document.lines if blanks else ())
+            for start, end in self._chips.spans(line)
+            if line[start:end] in blanks
+        ]
+        if places:
+            behind = (place for place in places if place[0] >= self.selection.end)
+            self.selection = Selection(*next(behind, places[0]))
 
     def remember(self, drafts: Iterable[Draft]) -> None:
         """Let Up go back through ``drafts``, the newest last."""
@@ -122,6 +145,12 @@ class PromptArea(ChipArea):
             return
         draft = self.draft
         if not draft.text.strip():
+            if self.has_queue:
+                self.post_message(self.QueueReleased())
+            return
+        if draft.blanks:
+            self.select_blank()
+            self.post_message(self.BlankLeft(draft.blanks[0]))
             return
         self._completer.update(None, 0)
         self._recall.add(draft)
@@ -144,11 +173,15 @@ class PromptArea(ChipArea):
         self._replace_via_keyboard("\n", *self.selection)
 
     def action_complete(self) -> None:
-        """Take the chosen completion; without one the focus moves on."""
+        """Take the chosen completion; without one go to the next blank of a template, if any.
+
+        The focus stays: other keys lead to the messages and to the sessions.
+        """
         chosen = self._completer.chosen
-        if chosen is None:
-            raise SkipAction
-        self.accept(chosen)
+        if chosen is not None:
+            self.accept(chosen)
+        else:
+            self.select_blank()
 
     def action_dismiss(self) -> None:
         """Close the completions; without them the key is the screen's."""
@@ -192,9 +225,7 @@ class PromptArea(ChipArea):
             raise SkipAction
 
     def action_undo(self) -> None:
-        """Take the last edits back; with none the key is the screen's."""
-        if not self.history.undo_stack:
-            raise SkipAction
+        """Take the last edits back. With none nothing happens: here the key never suspends."""
         self.undo()
 
     def action_open_editor(self) -> None:

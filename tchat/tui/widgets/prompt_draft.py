@@ -30,11 +30,13 @@ class Draft:
         text: What is shown, with the labels of the chips.
         pastes: Label and text of each large paste.
         files: Label and name of each file mentioned.
+        blanks: Labels that stand for what is still to be filled in.
     """
 
     text: str = ""
     pastes: Pairs = ()
     files: Pairs = ()
+    blanks: tuple[str, ...] = ()
 
     @property
     def full_text(self) -> str:
@@ -58,6 +60,7 @@ class Chips:
     def __init__(self) -> None:
         self._pastes: dict[str, str] = {}
         self._files: dict[str, str] = {}
+        self._blanks: dict[str, None] = {}
         self._pattern: re.Pattern[str] | None = None
 
     def add_paste(self, text: str) -> str:
@@ -82,12 +85,14 @@ class Chips:
         """Know the chips of ``draft`` too."""
         self._pastes.update(draft.pastes)
         self._files.update(draft.files)
+        self._blanks.update(dict.fromkeys(draft.blanks))
         self._compile()
 
     def clear(self) -> None:
         """Forget every chip."""
         self._pastes.clear()
         self._files.clear()
+        self._blanks.clear()
         self._pattern = None
 
     def spans(self, line: str) -> list[tuple[int, int]]:
@@ -99,13 +104,17 @@ class Chips:
         if self._pattern is None:
             return Draft(text)
         labels = list(dict.fromkeys(self._pattern.findall(text)))
-        return Draft(text, _chosen(self._pastes, labels), _chosen(self._files, labels))
+        blanks = tuple(label for label in labels if label in self._blanks)
+        pastes, files = _chosen(self._pastes, labels), _chosen(self._files, labels)
+        return Draft(text, pastes, files, blanks)
 
     def _compile(self) -> None:
         """The pattern of all labels, longer ones first: one may begin like another."""
         pastes = [re.escape(label) for label in self._pastes]
         files = [_BEFORE_FILE + re.escape(label) + _AFTER_FILE for label in self._files]
-        self._pattern = re.compile("|".join(sorted(pastes + files, key=len, reverse=True)))
+        blanks = [re.escape(label) for label in self._blanks]
+        labels = sorted([*pastes, *files, *blanks], key=len, reverse=True)
+        self._pattern = re.compile("|".join(labels)) if labels else None
 
 
 def is_large(text: str) -> bool:

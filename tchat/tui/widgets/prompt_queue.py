@@ -14,6 +14,7 @@ from textual.widget import Widget
 from tchat.sanitize import single_line
 
 SHOWN = 3
+GO_ON = "held: Enter sends the next one, ↑ takes the last back"
 
 
 class PromptQueue(Widget):
@@ -24,6 +25,7 @@ class PromptQueue(Widget):
     """
 
     waiting: reactive[Sequence[str]] = reactive((), layout=True)
+    held: reactive[bool] = reactive(False, layout=True)
 
     @dataclass
     class Clicked(Message):
@@ -44,6 +46,8 @@ class PromptQueue(Widget):
         ]
         if len(self.waiting) > SHOWN:
             lines.append(Content(f"and {len(self.waiting) - SHOWN} more"))
+        if self.held:
+            lines.append(Content(GO_ON).truncate(width, ellipsis=True))
         return Content("\n").join(lines)
 
     def on_click(self, event: Click) -> None:

@@ -25,7 +25,7 @@ ENDED = (Stage.DONE, Stage.STOPPED, Stage.CUT_OFF)
 
 MOVES = ("←→ 1-9 moves", 5)
 WRITING = (MOVES, ("Enter takes it, the others stop", 3), ("s stops one", 2), ("Esc stops all", 4))
-WRITTEN = (MOVES, ("Enter goes on with it", 4), ("c copies", 2), ("Esc keeps {kept}", 3))
+WRITTEN = (MOVES, ("Enter goes on with it", 4), ("c copies", 2), ("Esc {leaves}", 3))
 
 
 class Candidates(Widget, can_focus=True):
@@ -77,7 +77,8 @@ class Candidates(Widget, can_focus=True):
         self._tabs = Tabs()
         self._hints = Row(id="hints")
         self._current = 0
-        self._kept = 0
+        self._moved = False  # whether the user put the cursor somewhere
+        self._kept: int | None = 0
 
     def compose(self) -> ComposeResult:
         """Question, tabs, columns, hints."""
@@ -112,10 +113,16 @@ class Candidates(Widget, can_focus=True):
         column.tell(replace(column.standing, label=label))
         self._show_tabs()
 
-    def keep(self, index: int) -> None:
-        """Which one the chat goes on with when none is taken."""
+    def keep(self, index: int | None) -> None:
+        """Which one the chat goes on with when none is taken; None for what was there before."""
         self._kept = index
         self._show_hints()
+
+    def point_at(self, index: int) -> None:
+        """Put the cursor on a reply, unless the user has put it somewhere."""
+        if not self._moved:
+            self._current = index
+            self._arrange()
 
     def mark_taken(self, index: int) -> None:
         """One is taken, and still being written."""
@@ -165,7 +172,7 @@ class Candidates(Widget, can_focus=True):
                     self.action_take()
 
     def _go(self, place: int) -> None:
-        self._current = place
+        self._current, self._moved = place, True
         self._arrange()
 
     # The look
@@ -196,11 +203,14 @@ class Candidates(Widget, can_focus=True):
             self._tabs.show([column.standing for column in self._columns], self._current)
 
     def _show_hints(self) -> None:
-        kept = "the first" if self._kept == 0 else f"reply {self._kept + 1}"
+        if self._kept is None:
+            leaves = "goes back"
+        else:
+            leaves = "keeps the first" if self._kept == 0 else f"keeps reply {self._kept + 1}"
         hints = WRITTEN if self.ended else WRITING
         self._hints.set_parts(
             [
-                Part((Content(words.format(kept=kept)), Content("")), (keep,))
+                Part((Content(words.format(leaves=leaves)), Content("")), (keep,))
                 for words, keep in hints
             ]
         )

@@ -1,0 +1,297 @@
+"""What is typed is never lost and never sent by surprise, whatever has the focus."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from textual import events
+
+from tchat.chat.journal import Journal
+from tchat.paths import Paths
+from tchat.sessions.records import Role, Status
+from tchat.sessions.store import SessionStore
+from tchat.settings import Settings
+from tchat.tui.widgets.candidates.view import Candidates
+
+from .chat_stage import ENDLESS, Shown, opened
+from .stage import text
+
+TWO = 'prompt = "{greeting}, say {input} in {language}."\n[defaults]\nlanguage = "Latin"\n'
+SYSTEM = 'system = "You speak {tongue}."\nprompt = "{input}"\n'
+
+
+def write_template(paths: Paths, name: str, content: str) -> None:
+    paths.prompts.mkdir(parents=True, exist_ok=True)
+    (paths.prompts / f"{name}.toml").write_text(content, encoding="utf-8")
+
+
+# Whatever has the focus
+
+
+async def test_tab_keeps_the_focus_in_the_prompt(settings: Settings, paths: Paths) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.ask("Hello")
+        for _ in range(3):
+            await shown.pilot.press("tab")
+        await shown.pilot.press(*"typed")
+        assert shown.screen.prompt.has_focus_within
+        assert shown.screen.prompt.draft.text == "typed"
+
+
+@pytest.mark.parametrize("typed", ["edge rjk", "c", "Über", "d+-<>", "?"])
+async def test_letters_typed_over_the_messages_go_to_the_prompt(
+    settings: Settings, paths: Paths, typed: str
+) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.ask("Hello")
+        shown.screen.transcript.focus()
+        before = shown.branch
+        for character in typed:
+            key = events.Key(character, character)
+            await shown.pilot.press("space" if character == " " else key.key)
+        await shown.pilot.pause()
+        assert shown.screen.prompt.draft.text == typed
+        assert shown.screen.prompt.has_focus_within
+        assert shown.branch == before
+
+
+async def test_keys_of_a_message_act_while_it_has_the_cursor_and_others_are_typed(
+    settings: Settings, paths: Paths
+) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.ask("Hello")
+        await shown.point_at(1)
+        await shown.pilot.press("p")
+        await shown.until(lambda: shown.messages[1].pinned)
+        assert shown.screen.prompt.draft.text == ""
+        await shown.pilot.press("x", "p")
+        assert shown.screen.prompt.draft.text == "xp"
+        await shown.pilot.pause()
+        assert shown.messages[1].pinned
+
+
+async def test_letters_typed_beside_candidates_go_to_the_prompt(
+    settings: Settings, paths: Paths
+) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.type("/try 2 Hello")
+        await shown.until(lambda: bool(shown.screen.query(Candidates)))
+        await shown.until(lambda: not shown.screen.busy)
+        await shown.pilot.press("w", "c", "2")
+        assert shown.screen.prompt.draft.text == "wc2"
+
+
+async def test_what_is_pasted_over_the_messages_goes_to_the_prompt(
+    settings: Settings, paths: Paths
+) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.ask("Hello")
+        shown.screen.transcript.focus()
+        shown.pilot.app.post_message(events.Paste("pasted\ntext"))
+        await shown.until(lambda: shown.screen.prompt.draft.text == "pasted\ntext")
+
+
+# Ctrl+Z
+
+
+async def test_undo_never_leaves_for_the_shell(
+    settings: Settings, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left: list[bool] = []
+    async with opened(settings, paths) as shown:
+        app = shown.pilot.app
+        monkeypatch.setattr(app, "action_suspend_process", lambda: left.append(True))
+        await shown.pilot.press("a", *["ctrl+z"] * 4)
+        assert shown.screen.prompt.draft.text == ""
+        assert left == []
+        await shown.ask("Hello")
+        shown.screen.transcript.focus()
+        await shown.pilot.press("ctrl+z")
+        assert left == [True]
+
+
+# Templates
+
+
+async def test_a_blank_of_a_template_is_selected_and_typed_over(
+    settings: Settings, paths: Paths
+) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.type("/prompt translate")
+        await shown.until(lambda: "⟨input⟩" in shown.screen.prompt.draft.text)
+        await shown.pilot.press(*"Bonjour")
+        draft = shown.screen.prompt.draft
+        assert draft.text.startswith("Bonjour\n")
+        assert draft.blanks == ()
+        await shown.pilot.press("enter")
+        await shown.until(lambda: len(shown.branch) == 2)
+        await shown.idle()
+        assert shown.branch[0][1].startswith("Bonjour\n")
+        assert "{" not in shown.branch[0][1]
+
+
+async def test_every_blank_has_to_be_filled_in_before_it_is_sent(
+    settings: Settings, paths: Paths
+) -> None:
+    write_template(paths, "two", TWO)
+    async with opened(settings, paths) as shown:
+        await shown.type("/prompt two")
+        await shown.until(lambda: "⟨input⟩" in shown.screen.prompt.draft.text)
+        await shown.pilot.press("enter", "enter")
+        assert "Fill in ⟨greeting⟩ first" in shown.toasts
+        assert shown.branch == []
+        await shown.pilot.press(*"Salve", "tab", *"ave", "enter")
+        await shown.until(lambda: len(shown.branch) == 2)
+        await shown.idle()
+        assert shown.branch[0][1] == "Salve, say ave in Latin."
+
+
+async def test_what_is_typed_is_the_input_of_a_template(settings: Settings, paths: Paths) -> None:
+    write_template(paths, "two", TWO)
+    async with opened(settings, paths) as shown:
+        shown.screen.prompt.load("ave")
+        await shown.screen.insert_template("two")
+        assert shown.screen.prompt.draft.text == "⟨greeting⟩, say ave in Latin."
+        await shown.pilot.press(*"Salve", "enter")
+        await shown.until(lambda: len(shown.branch) == 2)
+
+
+async def test_a_blank_can_be_deleted_and_its_look_alike_typed(
+    settings: Settings, paths: Paths
+) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.screen.insert_template("translate")
+        await shown.pilot.press("backspace", *"{input}", "enter")
+        await shown.until(lambda: len(shown.branch) == 2)
+        assert shown.branch[0][1].startswith("{input}")
+
+
+async def test_a_system_prompt_with_a_blank_is_never_set(settings: Settings, paths: Paths) -> None:
+    write_template(paths, "system", SYSTEM)
+    async with opened(settings, paths) as shown:
+        await shown.screen.insert_template("system")
+        await shown.until(lambda: "needs tongue" in shown.toasts)
+        assert shown.screen.settings.system == settings.system
+
+
+# The queue
+
+
+async def waiting(shown: Shown, *prompts: str) -> None:
+    await shown.type("one")
+    await shown.until(lambda: any(r == "assistant" and t for r, t in shown.entries))
+    for prompt in prompts:
+        await shown.type(prompt)
+
+
+@pytest.mark.usefixtures("slowly")
+@pytest.mark.parametrize("key", ["escape", "ctrl+c"])
+async def test_a_stop_holds_what_waits_and_says_how_to_go_on(
+    settings: Settings, paths: Paths, key: str
+) -> None:
+    async with opened(replace(settings, sampling=ENDLESS), paths) as shown:
+        await waiting(shown, "two", "three")
+        await shown.pilot.press(key)
+        await shown.idle()
+        assert shown.screen.prompt.queue == ["two", "three"]
+        assert len(shown.branch) == 2
+        assert "held: Enter sends the next one" in text(shown.pilot.app)
+        await shown.pilot.press("up")
+        assert shown.screen.prompt.draft.text == "three"
+        await shown.pilot.press("ctrl+c", "enter")
+        await shown.until(lambda: len(shown.branch) == 4)
+        assert "held" not in text(shown.pilot.app)
+        await shown.pilot.press("escape")
+
+
+@pytest.mark.usefixtures("slowly")
+async def test_a_prompt_sent_while_others_are_held_goes_first(
+    settings: Settings, paths: Paths
+) -> None:
+    async with opened(replace(settings, sampling=ENDLESS), paths) as shown:
+        await waiting(shown, "two")
+        await shown.pilot.press("escape")
+        await shown.idle()
+        await shown.type("instead")
+        await shown.until(lambda: len(shown.branch) == 4)
+        assert shown.branch[2] == ("user", "instead")
+        assert shown.screen.prompt.queue == ["two"]
+        await shown.pilot.press("escape")
+        await shown.idle()
+        assert shown.screen.prompt.queue == ["two"]
+
+
+async def test_a_prompt_stopped_before_its_reply_stays_in_sight(
+    settings: Settings, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reached, stopped = threading.Event(), threading.Event()
+    open_journal = Journal.open
+
+    def late(*args: Any, **kwargs: Any) -> Journal:
+        reached.set()
+        assert stopped.wait(20)
+        return open_journal(*args, **kwargs)
+
+    async with opened(settings, paths) as shown:
+        monkeypatch.setattr(Journal, "open", late)
+        await shown.type("stopped")
+        await shown.until(reached.is_set)
+        await shown.pilot.press("escape")
+        stopped.set()
+        await shown.idle()
+        assert shown.entries == shown.branch == [("user", "stopped")]
+        assert "stopped before a reply" in text(shown.pilot.app)
+        await shown.ask("second")
+        assert [role for role, _ in shown.branch] == ["user", "user", "assistant"]
+        assert shown.entries == shown.branch
+        assert shown.screen.transcript.entry(shown.messages[0].id).status == "stopped"
+
+
+async def test_a_stopped_prompt_that_is_answered_after_all_is_no_stopped_one(
+    settings: Settings, paths: Paths
+) -> None:
+    with SessionStore(paths.sessions_db) as store:
+        session = store.create(title="x")
+        asked = store.add(session.id, Role.USER, "stopped", parent_id=None, status=Status.STOPPED)
+    async with opened(settings, paths, session=session) as shown:
+        await shown.until(lambda: "stopped before a reply" in text(shown.pilot.app))
+        await shown.type("/continue")
+        await shown.until(lambda: len(shown.branch) == 2)
+        await shown.idle()
+        assert shown.messages[0].status == "done"
+        assert shown.screen.transcript.entry(asked.id).status == "done"
+
+
+# What has nothing to act on
+
+WITHOUT = (
+    *("/continue", "/edit", "/edit new", "/regen", "/retry", "/prefill So", "/prefill", "/undo"),
+    *("/delete", "/pin", "/copy", "/good", "/bad", "/try", "/try 3", "/best", "/best 3", "/best 1"),
+    *("/title", "/title x", "/export", "/stats", "/open nope", "/set", "/set temp", "/set x 1"),
+    *("/set temp hot", "/file", "/file nope", "/prompt nope", "/theme nope", "/model nope"),
+    *("/think maybe", "/show nope", "/nope", "/copy that"),
+)
+KEYS = ("alt+r", "alt+g", "alt+c", "alt+z", "alt+t")
+
+
+async def test_what_has_nothing_to_act_on_is_a_passing_notice(
+    settings: Settings, paths: Paths
+) -> None:
+    async with opened(settings, paths) as shown:
+        for each in (*WITHOUT, *KEYS):
+            shown.pilot.app.clear_notifications()
+            await (shown.pilot.press(each) if each in KEYS else shown.type(each))
+            await shown.until(lambda: bool(shown.toasts))
+            await shown.idle()
+            assert shown.all_entries == [], each
+            assert shown.branch == []
+            shown.screen.prompt.load("")
+
+
+async def test_a_path_is_text_and_no_command(settings: Settings, paths: Paths) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.ask("/usr/bin/x is what?")
+        assert shown.branch[0] == ("user", "/usr/bin/x is what?")
