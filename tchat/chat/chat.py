@@ -292,7 +292,6 @@ class Chat(Joined):
                     self.store.note_scores({journal.message_id: {event.judge: score}})
                 yield event
 
-
     def _unwritten(self, question: Message) -> Iterator[Event]:
         """The events of a reply that was stopped before it began."""
         from tchat.chat.journal import note_unanswered

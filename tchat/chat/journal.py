@@ -44,6 +44,7 @@ class Journal:
         store: SessionStore,
         question: Message,
         row: Message,
+        *,
         provenance: Provenance,
         before: Message | None,
         writer: JournalWriter,
@@ -100,7 +101,7 @@ class Journal:
         )
         if question.status is Status.STOPPED:  # before a reply, which it gets now
             store.finish(question.id, status=Status.DONE, text=question.text)
-        return cls(store, question, row, provenance, before, writer)
+        return cls(store, question, row, provenance=provenance, before=before, writer=writer)
 
     def take(self, event: Event) -> Notice | None:
         """Note an event; returns a notice, once, when the store fails."""

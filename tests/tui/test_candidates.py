@@ -253,6 +253,7 @@ async def test_escape_holds_a_prompt_that_waits_for_the_choice(
     async with opened(slow, paths) as shown:
         await shown.type("/try 2 Hello")
         await shown.until(lambda: bool(shown.screen.query(Candidates)))
+        shown.screen.prompt.focus()
         await shown.type("and?")
         brake.set()
         await shown.until(lambda: view(shown).ended and not shown.screen.busy)
