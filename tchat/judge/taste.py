@@ -92,7 +92,7 @@ def train_preference(
     _require_enough(count, len(groups))
     digest = hashlib.sha256()
     for choice in choices:
-        digest.update(json.dumps(asdict(choice)).encode())
+        digest.update(json.dumps(asdict(choice), default=bytes.hex).encode())
     enough = enough_to_claim(count, groups)
     return Discriminator(
         fit_preference(preferences, layers).head,
