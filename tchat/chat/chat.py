@@ -127,7 +127,11 @@ class Chat(Joined):
         if model is None:
             yield from self._unwritten(question)
             return
-        messages = yield from self._window(model, question, ())
+        try:
+            messages = yield from self._window(model, question, ())
+        except InterruptedError:
+            yield from _unwritten()
+            return
         journals = CandidateJournals(self.store, question, model, self.settings, count)
         self._hold(model)
         try:
@@ -273,7 +277,11 @@ class Chat(Joined):
         from tchat.chat.journal_writer import JournalWriter
         from tchat.chat.speed import note_speed
 
-        messages = yield from self._window(model, question, begun)
+        try:
+            messages = yield from self._window(model, question, begun)
+        except InterruptedError:
+            yield from _unwritten()
+            return
         text, reasoning = (begun[0].content, begun[0].reasoning) if begun else ("", "")
         writer = JournalWriter(self.store)
         journal = Journal.open(

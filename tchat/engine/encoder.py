@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from tchat.engine.events import Notice
+from tchat.engine.form import Stopped, never
 from tchat.engine.model import Model
 from tchat.engine.prompt import Prompt, encode
 from tchat.engine.reasoning import Phase
@@ -28,14 +29,17 @@ class PromptEncoder:
         model: Whose vocabulary.
         template: How a chat becomes a prompt.
         size: Tokens that the context holds.
+        stopped: Whether to give up while a template renders; asked many times.
 
     Raises:
         DoesNotFit: A text cannot fit.
+        InterruptedError: ``stopped`` said so.
     """
 
     model: Model
     template: ChatTemplate
     size: int
+    stopped: Stopped = never
 
     def prompt(
         self,
@@ -67,7 +71,12 @@ class PromptEncoder:
         self._refuse_oversize(sum(len(m.content.encode("utf-8", "replace")) for m in messages))
         options, notice = self.template.switch(think)
         prompt = encode(
-            self.template, self.model, messages, continue_final=continue_final, options=options
+            self.template,
+            self.model,
+            messages,
+            continue_final=continue_final,
+            options=options,
+            stopped=self.stopped,
         )
         if think == "off" and prompt.phase is Phase.REASONING:
             return self._in_answer(prompt)  # no switch is needed

@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Container, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
 from tchat.engine.adapters import Adapters, ControlVector
 from tchat.engine.cancel import Cancel
 from tchat.engine.candidates import Candidates
+from tchat.engine.encoder import PromptEncoder
 from tchat.engine.events import Event, Loading, Notice, Restored
 from tchat.engine.loaded import Loaded, context_notices
 from tchat.engine.loader import Loader
@@ -108,8 +110,9 @@ class Engine:
 
         Raises:
             DoesNotFit: The text is so long that it cannot fit; it is not tokenized.
+            InterruptedError: ``cancel`` was set while the template rendered.
         """
-        encoder = self._ready.encoder
+        encoder = self._encoder
         return len(encoder.prompt(messages, think, continue_final=continue_final).tokens)
 
     def measure(
@@ -123,10 +126,10 @@ class Engine:
         with self._measuring:
             if self._loaded is None:
                 return None
-            size = self.context_size
+            size, encoder = self.context_size, self._ready.encoder
             try:
                 tokens, used = on_large_stack(
-                    lambda: (self._ready.encoder.count(draft), self.count(messages, think))
+                    lambda: (encoder.count(draft), len(encoder.prompt(messages, think).tokens))
                 )
             except DoesNotFit:
                 return size, size, size
@@ -176,11 +179,12 @@ class Engine:
         seed = sampling.seed if sampling.seed >= 0 else fresh_seed()
         try:
             yield from self.load()
+            prompt = self._encoder.for_reply(
+                messages, sampling, think, continue_final=continue_final
+            )
         except InterruptedError:
             yield nothing_written(seed)
             return
-        encoder = self._ready.encoder
-        prompt = encoder.for_reply(messages, sampling, think, continue_final=continue_final)
         yield from prompt.notices
         restored = yield from self._restored(prompt.tokens, messages)
         run = Run(
@@ -226,11 +230,12 @@ class Engine:
         seeds = several_seeds(sampling.seed, count)
         try:
             yield from self.load()
+            prompt = self._encoder.for_reply(
+                messages, sampling, think, continue_final=continue_final
+            )
         except InterruptedError:
             yield nothing_written(seeds[0])
             return
-        encoder = self._ready.encoder
-        prompt = encoder.for_reply(messages, sampling, think, continue_final=continue_final)
         yield from prompt.notices
         restored = yield from self._restored(prompt.tokens, messages)
         run = Candidates(
@@ -262,7 +267,7 @@ class Engine:
         with suppress(InterruptedError):
             for _ in self.load():
                 pass
-            head, entries = prepared(self._ready, options, tasks)
+            head, entries = prepared(self._ready, options, tasks, self.cancel.is_set)
             for _ in self._restored(head):
                 pass
             if self._ready.kv.become(head, room=options.slots * ROOM):
@@ -276,10 +281,10 @@ class Engine:
         """
         try:
             yield from self.load()
+            prompt = self._encoder.for_answer(messages)
         except InterruptedError:
             yield nothing_written()
             return
-        prompt = self._ready.encoder.for_answer(messages)
         yield from prompt.notices
         restored = yield from self._restored(prompt.tokens, messages)
         run = Run(
@@ -401,6 +406,11 @@ class Engine:
     def _note(self, run: Run | Candidates) -> None:
         if self.snapshots is not None:
             self.snapshots.measure(*run.reading)
+
+    @property
+    def _encoder(self) -> PromptEncoder:
+        """Makes prompts of chats until ``cancel`` is set."""
+        return replace(self._ready.encoder, stopped=self.cancel.is_set)
 
     @property
     def _ready(self) -> Loaded:

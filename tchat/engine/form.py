@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from tchat.engine.turns import ChatMessage
 
@@ -24,8 +24,20 @@ _REASONING_KEYS = ("reasoning_content", "reasoning", "thinking", "thought")
 _ADDITIONAL_SPECIAL_TOKENS = ("<|role_sep|>", "<|message_sep|>", "[", "]")
 
 
+Stopped: TypeAlias = Callable[[], bool]
+
+
+def never() -> bool:
+    """That nothing was stopped."""
+    return False
+
+
 class TemplateFailure(Exception):
-    """A template does not compile, raises, or makes too much text; the message is one line."""
+    """A template does not compile or raises; the message is one line."""
+
+
+class TemplateOverrun(TemplateFailure):
+    """A template takes too long or makes too much; trying it in another way is no use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +67,13 @@ class Form:
         options: Mapping[str, object] | None = None,
         *,
         prompt: bool = True,
+        stopped: Stopped = never,
     ) -> str:
         """The text of a chat; with ``prompt`` it ends with the head of a reply.
 
         Raises:
             TemplateFailure: The template refuses the chat.
+            InterruptedError: ``stopped``, which is asked many times, said so.
         """
         return self.program.render(
             {
@@ -69,7 +83,9 @@ class Form:
                 **(options or {}),
                 "messages": [self._turn(message) for message in messages],
                 "add_generation_prompt": prompt,
-            }
+            },
+            stopped=stopped,
+            size=sum(len(message.content) + len(message.reasoning) for message in messages),
         )
 
     def _turn(self, message: ChatMessage) -> dict[str, object]:
@@ -108,6 +124,8 @@ def form_of(source: str, *, bos: str, eos: str) -> Form:
         try:
             if _shows(form, *([_PROBE_SYSTEM] if system else []), _PROBE_USER):
                 return form
+        except TemplateOverrun:
+            raise
         except TemplateFailure as error:
             failure = failure or error
     raise failure or TemplateFailure("it loses the user's message")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import TypeAlias
 
@@ -13,6 +13,7 @@ from tchat.engine.cancel import Cancel
 from tchat.engine.context import Context
 from tchat.engine.encoder import refuse_unfit, too_long
 from tchat.engine.events import Finished, Notice, Reason, Timings, Usage
+from tchat.engine.form import Stopped
 from tchat.engine.jobs import ChoosingJob, Piece, Wanted, WritingJob
 from tchat.engine.kv import common_prefix
 from tchat.engine.loaded import Loaded
@@ -88,21 +89,23 @@ Entry: TypeAlias = Prepared | Outcome
 
 
 def prepared(
-    loaded: Loaded, options: MapOptions, tasks: Iterable[Task]
+    loaded: Loaded, options: MapOptions, tasks: Iterable[Task], stopped: Stopped
 ) -> tuple[Sequence[int], Iterator[Entry]]:
     """What the first prompts begin with; and all of them, or what is wrong with them.
 
     Each is made when it is asked for, but for the first ones.
     """
-    entries = _entries(loaded, options, tasks)
+    entries = _entries(loaded, options, tasks, stopped)
     first = list(islice(entries, AHEAD))
     return _head_of(first), chain(first, entries)
 
 
-def _entries(loaded: Loaded, options: MapOptions, tasks: Iterable[Task]) -> Iterator[Entry]:
+def _entries(
+    loaded: Loaded, options: MapOptions, tasks: Iterable[Task], stopped: Stopped
+) -> Iterator[Entry]:
     for task in tasks:
         try:
-            yield Prepared(task, _prompt(loaded, options, task.ask()))
+            yield Prepared(task, _prompt(loaded, options, task.ask(), stopped))
         except TchatError as error:
             yield Outcome(task.index, error)
 
@@ -241,8 +244,10 @@ class _Work:
         )
 
 
-def _prompt(loaded: Loaded, options: MapOptions, messages: Sequence[ChatMessage]) -> Prompt:
-    encoder = loaded.encoder
+def _prompt(
+    loaded: Loaded, options: MapOptions, messages: Sequence[ChatMessage], stopped: Stopped
+) -> Prompt:
+    encoder = replace(loaded.encoder, stopped=stopped)
     if options.labels:
         prompt = encoder.for_answer(messages)
     else:

@@ -20,6 +20,7 @@ from typing import Protocol
 from unicodedata import category
 
 from tchat.engine.events import Notice
+from tchat.engine.form import Stopped, never
 from tchat.engine.reasoning import Phase
 from tchat.engine.template import ChatTemplate, Rendering
 from tchat.engine.turns import ChatMessage, absent_character
@@ -80,6 +81,7 @@ def encode(
     add_generation_prompt: bool = True,
     continue_final: bool = False,
     options: Mapping[str, object] | None = None,
+    stopped: Stopped = never,
 ) -> Prompt:
     """The tokens of a chat: as many control tokens as the template writes, whatever was typed.
 
@@ -95,6 +97,7 @@ def encode(
             add_generation_prompt=add_generation_prompt,
             continue_final=continue_final,
             options=options,
+            stopped=stopped,
         )
 
     specials = _protected(

@@ -2,29 +2,43 @@
 
 Imported only by `form`, inside a function: jinja2 takes 80 ms to import.
 
-The sandbox keeps a template from reaching Python's internals. It limits neither time nor memory,
-so sizes are bounded here and the probe of a new model file renders first, in a process that can
-be killed.
+The sandbox keeps a template from reaching Python's internals. Time and memory are limited by
+`render_limits`: the compiled program counts each round of a loop and each call, and every
+operator, filter and method that can grow a value is asked first.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import wraps
+from types import BuiltinMethodType
 from typing import Any, NoReturn
 
-from jinja2 import TemplateError, meta, nodes
+from jinja2 import Environment, TemplateError, meta, nodes, pass_context
+from jinja2.compiler import CodeGenerator, Frame
 from jinja2.ext import Extension, loopcontrols
+from jinja2.filters import FILTERS
 from jinja2.parser import Parser
-from jinja2.runtime import Context
+from jinja2.runtime import Context, Macro, markup_join, str_join
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.visitor import NodeTransformer
 
-from tchat.engine.form import TemplateFailure
+from tchat.engine.form import TemplateFailure, TemplateOverrun
+from tchat.engine.render_limits import (
+    Overrun,
+    RenderLimits,
+    check_filter,
+    check_format,
+    check_method,
+    check_operator,
+    comparable,
+    require_text,
+    weigh,
+)
 
 MAX_SOURCE = 256 << 10  # characters; the longest template in circulation has 18,000
-MAX_TEXT = 16 << 20  # characters of a rendering, or of one string made on the way
-_MAX_BITS = 4096  # of a power
 
 # What a program in the sandbox can raise. Exception itself would hide our own mistakes.
 _FAILURES = (
@@ -62,19 +76,36 @@ class Program:
         except _FAILURES as error:
             raise _failure(error) from error
 
-    def render(self, variables: Mapping[str, object]) -> str:
+    def render(
+        self,
+        variables: Mapping[str, object],
+        *,
+        stopped: Callable[[], bool] = lambda: False,
+        size: int = 0,
+    ) -> str:
         """The text of one rendering.
 
+        Args:
+            variables: What the template gets.
+            stopped: Whether to end it; asked many times.
+            size: Characters in the chat.
+
         Raises:
-            TemplateFailure: The template raised, or wrote more than `MAX_TEXT` characters.
+            TemplateFailure: The template raised; `TemplateOverrun` where it took too long or made
+                too much.
+            InterruptedError: ``stopped`` said so.
         """
         pieces: list[str] = []
-        size = 0
+        length = 0
+        context = self._template.new_context(dict(variables))
+        context.limits = RenderLimits(stopped, size)  # type: ignore[attr-defined]
         try:
-            for piece in self._template.generate(**variables):
+            for piece in self._template.root_render_func(context):
                 pieces.append(piece)
-                size += len(piece)
-                _check_size(size)
+                length += len(piece)
+                require_text(length)
+        except Overrun as error:
+            raise TemplateOverrun(str(error)) from error
         except _FAILURES as error:
             raise _failure(error) from error
         return "".join(pieces)
@@ -91,19 +122,124 @@ class Program:
         return frozenset(value for value in constants if isinstance(value, str))
 
 
-class _Sandbox(ImmutableSandboxedEnvironment):
-    """Jinja's sandbox, with bounds on the operators that multiply what they are given."""
+class _Context(Context):
+    """The variables of a rendering, with its limits."""
 
-    intercepted_binops = frozenset({"**", "*", "+"})
+    limits: RenderLimits
+
+    def derived(self, locals: dict[str, Any] | None = None) -> Context:  # noqa: A002
+        context = super().derived(locals)
+        context.limits = self.limits  # type: ignore[attr-defined]
+        return context
+
+
+def _limits(context: Context) -> RenderLimits:
+    return context.limits  # type: ignore[attr-defined,no-any-return]
+
+
+# Filters that the compiled program calls; no template can name them.
+_TICK, _CONCAT, _SLICED, _COMPARABLE = ".tick", ".concat", ".sliced", ".comparable"
+
+
+class _Counting(NodeTransformer):
+    """Puts the counting into a template's tree."""
+
+    def __init__(self, environment: Environment) -> None:
+        self._environment = environment
+
+    def visit_For(self, node: nodes.For) -> Any:  # noqa: N802 - the visitor's name
+        return self._counted(node)
+
+    def visit_Macro(self, node: nodes.Macro) -> Any:  # noqa: N802 - the visitor's name
+        return self._counted(node)
+
+    def visit_CallBlock(self, node: nodes.CallBlock) -> Any:  # noqa: N802 - the visitor's name
+        return self._counted(node)
+
+    def visit_Concat(self, node: nodes.Concat) -> Any:  # noqa: N802 - the visitor's name
+        self.generic_visit(node)
+        return self._filter(nodes.List(node.nodes), _CONCAT, node)
+
+    def visit_Getitem(self, node: nodes.Getitem) -> Any:  # noqa: N802 - the visitor's name
+        self.generic_visit(node)
+        if not isinstance(node.arg, nodes.Slice):
+            return node
+        ends = (node.arg.start, node.arg.stop, node.arg.step)
+        return self._filter(node.node, _SLICED, node, *(end or nodes.Const(None) for end in ends))
+
+    def visit_Compare(self, node: nodes.Compare) -> Any:  # noqa: N802 - the visitor's name
+        self.generic_visit(node)
+        sides = [node.expr, *(operand.expr for operand in node.ops)]
+        if not any(isinstance(side, nodes.Const) for side in sides):
+            node.expr = self._filter(node.expr, _COMPARABLE, node)
+            for operand in node.ops:
+                operand.expr = self._filter(operand.expr, _COMPARABLE, node)
+        return node
+
+    def visit_Pair(self, node: nodes.Pair) -> Any:  # noqa: N802 - the visitor's name
+        self.generic_visit(node)
+        if not isinstance(node.key, nodes.Const):
+            node.key = self._filter(node.key, _COMPARABLE, node)
+        return node
+
+    def _counted(self, node: Any) -> Any:
+        """Count each round through a body, and the text that stands in it."""
+        self.generic_visit(node)
+        made = sum(len(data.data) for data in node.find_all(nodes.TemplateData))
+        tick = self._filter(nodes.Const(made), _TICK, node)
+        node.body.insert(0, nodes.ExprStmt(tick, lineno=node.lineno))
+        return node
+
+    def _filter(self, value: nodes.Expr, name: str, at: nodes.Node, *args: nodes.Expr) -> Any:
+        made = nodes.Filter(value, name, list(args), [], None, None)
+        return made.set_lineno(at.lineno).set_environment(self._environment)
+
+
+class _Compiler(CodeGenerator):
+    """Jinja's, of a tree with the counting in it."""
+
+    def visit_Template(self, node: nodes.Template, frame: Frame | None = None) -> None:  # noqa: N802
+        super().visit_Template(_Counting(self.environment).visit(node), frame)
+
+
+class _Sandbox(ImmutableSandboxedEnvironment):
+    """Jinja's sandbox, with limits."""
+
+    code_generator_class = _Compiler
+    context_class = _Context
+    intercepted_binops = frozenset({"**", "*", "+", "%"})
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        if operator == "**":
-            _check_power(left, right)
-        elif operator == "*":
-            _check_size(_length(left) * _count(right), _length(right) * _count(left))
-        else:
-            _check_size(_length(left) + _length(right))
-        return super().call_binop(context, operator, left, right)
+        check_operator(operator, left, right)
+        return _limits(context).keep(super().call_binop(context, operator, left, right))
+
+    def call(self, context: Context, obj: Any, *args: Any, **kwargs: Any) -> Any:
+        limits = _limits(context)
+        limits.tick()
+        if isinstance(obj, BuiltinMethodType):
+            if obj.__name__ == "join" and args:
+                args = (list(args[0]), *args[1:])
+            check_method(obj.__name__, obj.__self__, args, kwargs)
+        elif not isinstance(obj, Macro):
+            for value in args:
+                comparable(value)
+        return limits.keep(super().call(context, obj, *args, **kwargs))
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        return super().getitem(obj, comparable(argument))
+
+    def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
+        wrapped = super().wrap_str_format(value)
+        if wrapped is None:
+            return None
+        text = str(value.__self__)
+
+        @wraps(wrapped)
+        def bounded(*args: Any, **kwargs: Any) -> str:
+            check_format(text, (*args, *kwargs.values()))
+            return wrapped(*args, **kwargs)
+
+        return bounded
 
 
 class _Generation(Extension):
@@ -119,13 +255,102 @@ class _Generation(Extension):
 
 def _environment() -> _Sandbox:
     environment = _Sandbox(
-        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, _Generation]
+        trim_blocks=True,
+        lstrip_blocks=True,
+        extensions=[loopcontrols, _Generation],
+        finalize=_written,
     )
     del environment.globals["lipsum"]
     environment.globals["raise_exception"] = _raise_exception
     environment.globals["strftime_now"] = _strftime_now
-    environment.filters["tojson"] = _tojson
+    environment.filters |= {"tojson": _tojson, "sum": _sum, "join": _join}
+    environment.filters = {
+        **{name: _bounded(name, each) for name, each in environment.filters.items()},
+        _TICK: _tick,
+        _CONCAT: _concat,
+        _SLICED: _sliced,
+        _COMPARABLE: _comparable,
+    }
+    for name in _COMPARISONS:
+        environment.tests[name] = _compared(environment.tests[name])
     return environment
+
+
+@pass_context
+def _written(context: Context, value: Any) -> Any:
+    return _limits(context).show(value)
+
+
+@pass_context
+def _tick(context: Context, made: int) -> None:
+    _limits(context).tick(made)
+
+
+@pass_context
+def _concat(context: Context, parts: list[Any]) -> str:
+    require_text(sum(map(weigh, parts)))
+    join = markup_join if context.eval_ctx.autoescape else str_join
+    return _limits(context).keep(join(parts))  # type: ignore[no-any-return]
+
+
+@pass_context
+def _sliced(context: Context, value: Any, start: Any, stop: Any, step: Any) -> Any:
+    return _limits(context).keep(value[start:stop:step])
+
+
+@pass_context
+def _comparable(context: Context, value: Any) -> Any:
+    if not isinstance(value, str):
+        _limits(context).tick(seen=weigh(value))
+    return value
+
+
+def _bounded(name: str, run: Callable[..., Any]) -> Callable[..., Any]:
+    """The filter ``name`` with limits. It must get the context, so that it is never run while a
+    template is compiled.
+    """
+    wanted = getattr(getattr(run, "jinja_pass_arg", None), "name", "")
+
+    def bounded(context: Context, *args: Any, **kwargs: Any) -> Any:
+        limits = _limits(context)
+        limits.tick(seen=check_filter(name, args, kwargs))
+        passed = {
+            "context": (context,),
+            "eval_context": (context.eval_ctx,),
+            "environment": (context.environment,),
+        }
+        return limits.keep(run(*passed.get(wanted, ()), *args, **kwargs))
+
+    return pass_context(bounded)
+
+
+_COMPARISONS = (
+    "==", "eq", "equalto", "!=", "ne", ">", "gt", "greaterthan", ">=", "ge", "<", "lt",
+    "lessthan", "<=", "le", "in",
+)  # fmt: skip
+
+
+def _compared(run: Any) -> Callable[[Any, Any], Any]:
+    return lambda left, right: run(comparable(left), comparable(right))
+
+
+@pass_context
+def _join(context: Context, value: Any, d: str = "", attribute: Any = None) -> str:
+    """Jinja's own, of items that are not too many."""
+    items = list(value)
+    require_text(sum(map(weigh, items)) + len(items) * len(str(d)))
+    return FILTERS["join"](context.eval_ctx, items, d, attribute)  # type: ignore[no-any-return]
+
+
+@pass_context
+def _sum(context: Context, iterable: Any, attribute: Any = None, start: Any = 0) -> Any:
+    """Jinja's own, adding as ``+`` does."""
+    items = (
+        iterable if attribute is None else FILTERS["map"](context, iterable, attribute=attribute)
+    )
+    for item in items:
+        start = context.environment.call_binop(context, "+", start, item)  # type: ignore[attr-defined]
+    return start
 
 
 def _raise_exception(message: str) -> NoReturn:
@@ -151,26 +376,6 @@ def _tojson(
         separators=separators,
         sort_keys=sort_keys,
     )
-
-
-def _check_size(*sizes: int) -> None:
-    if max(sizes) > MAX_TEXT:
-        raise OverflowError(f"it makes a text of more than {MAX_TEXT:,} characters")
-
-
-def _check_power(base: object, exponent: object) -> None:
-    if isinstance(base, int) and isinstance(exponent, int):
-        bits = base.bit_length() * abs(exponent)
-        if bits > _MAX_BITS:
-            raise OverflowError("it computes a number that is too large")
-
-
-def _length(value: object) -> int:
-    return len(value) if isinstance(value, str | list | tuple) else 0
-
-
-def _count(value: object) -> int:
-    return value if isinstance(value, int) else 0
 
 
 def _failure(error: BaseException) -> TemplateFailure:

@@ -16,7 +16,14 @@ from typing import Literal
 
 from tchat.engine.events import Notice
 from tchat.engine.fallback import PLAIN, Fallback, fallback_for
-from tchat.engine.form import Form, TemplateFailure, form_of
+from tchat.engine.form import (
+    Form,
+    Stopped,
+    TemplateFailure,
+    TemplateOverrun,
+    form_of,
+    never,
+)
 from tchat.engine.reasoning import Marks, Phase, marks_for
 from tchat.engine.turns import ChatMessage, absent_character, alternating, system_in_user
 from tchat.errors import DoesNotFit
@@ -86,6 +93,7 @@ class ChatTemplate:
         self._form = form
         self._specials = specials
         self._stops = stops
+        self._given_up: ChatTemplate | None = None  # what is used since a rendering overran
 
     @classmethod
     def compile(
@@ -171,6 +179,7 @@ class ChatTemplate:
         add_generation_prompt: bool = True,
         continue_final: bool = False,
         options: Mapping[str, object] | None = None,
+        stopped: Stopped = never,
     ) -> Rendering:
         """The text of a chat.
 
@@ -183,26 +192,36 @@ class ChatTemplate:
             continue_final: End inside the last message, a reply, instead: in its content, or in
                 its reasoning when it has no content.
             options: What `switch` returned.
+            stopped: Whether to give up; asked many times.
 
         Raises:
             DoesNotFit: The text would be larger than any context.
+            InterruptedError: ``stopped`` said so.
         """
         options = options or {}
-        reason = ""
-        for variant, notices in self._attempts(messages):
+        other, reason = self._given_up, ""
+        for variant, notices in self._attempts(messages) if other is None else ():
             try:
                 if continue_final:
-                    text, phase = self._continued(variant, options)
+                    text, phase = self._continued(variant, options, stopped)
                 else:
-                    text = self._form.render(variant, options, prompt=add_generation_prompt)
+                    text = self._form.render(
+                        variant, options, prompt=add_generation_prompt, stopped=stopped
+                    )
                     phase = self.marks.phase_after(text)
+            except TemplateOverrun as overrun:  # it would do so again at every turn
+                other = self._given_up = self._instead(str(overrun))
+                break
             except TemplateFailure as failure:
                 reason = reason or str(failure)
             else:
                 return Rendering(text, phase, self._stops, notices)
-        other = self._instead(reason)
+        other = other or self._instead(reason)
         rendering = other.render(
-            messages, add_generation_prompt=add_generation_prompt, continue_final=continue_final
+            messages,
+            add_generation_prompt=add_generation_prompt,
+            continue_final=continue_final,
+            stopped=stopped,
         )
         return replace(rendering, notices=(*other.notices, *rendering.notices))
 
@@ -229,7 +248,9 @@ class ChatTemplate:
             self._specials,
         )
 
-    def _continued(self, messages: Messages, options: Mapping[str, object]) -> tuple[str, Phase]:
+    def _continued(
+        self, messages: Messages, options: Mapping[str, object], stopped: Stopped
+    ) -> tuple[str, Phase]:
         """The text up to the end of the last message, without the template's end mark."""
         *before, last = messages
         end = absent_character([self.source, *(m.content + m.reasoning for m in messages)])
@@ -238,7 +259,9 @@ class ChatTemplate:
         else:
             phase, ended = Phase.ANSWER, replace(last, content=last.content + end)
         try:
-            text = self._form.render([*before, ended], options, prompt=False)
+            text = self._form.render([*before, ended], options, prompt=False, stopped=stopped)
+        except TemplateOverrun:
+            raise
         except TemplateFailure:
             text = ""
         if end in text:
@@ -247,5 +270,5 @@ class ChatTemplate:
             if phase is Phase.REASONING or self.marks.phase_after(head) is not Phase.REASONING:
                 return text, phase
         # The template drops the reply or its reasoning: go on from the head of a new reply.
-        head = self._form.render(before, options)
+        head = self._form.render(before, options, stopped=stopped)
         return head + self.marks.written(last.reasoning, last.content, prompt=head), phase

@@ -1,0 +1,393 @@
+"""Limits of one rendering of a chat template: time, text, and what a single step may make.
+
+Jinja's sandbox keeps a template from Python's internals and limits nothing else. `sandbox` asks
+here before every step that can grow a value, and after it.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+import time
+from collections.abc import Callable, Iterable, Mapping, Sized
+from sys import getsizeof
+from typing import Any
+
+from jinja2.utils import Namespace
+
+MAX_TEXT = 16 << 20  # characters of a rendering, or of one string made on the way
+MAX_ITEMS = 1 << 18  # of a list made on the way, or in one with all that is in it
+_MAX_SLOW = 1 << 18  # characters for a filter that takes its time
+_MAX_SPLIT = 1 << 21  # characters split at blanks, of which each word becomes a string
+_MAX_BITS = 4096  # of an integer
+_MAX_DIGITS = 400  # to round to
+_MAX_WIDTH = 4096  # of a field in a format
+_SECONDS = 4.0  # of processor time; a chat of 10,000 messages takes 0.2
+_ALLOCATED = 256 << 20  # bytes of all strings and lists, together
+_TICKS = 64  # between two looks at the clock
+_LARGE = 64 << 10  # bytes that are worth a look at it
+
+_VIEWS: tuple[type, ...] = (type({}.keys()), type({}.values()), type({}.items()))
+_CONTAINERS = (list, tuple, dict, set, frozenset, Namespace, *_VIEWS)
+_TEXTS = (str, bytes)
+_LINE_ENDS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
+
+
+class Overrun(RuntimeError):
+    """A template takes too long or makes too much."""
+
+
+class RenderLimits:
+    """What one rendering has left.
+
+    Args:
+        stopped: Whether to end it; asked many times.
+        size: Characters that go into it: long chats may make more.
+    """
+
+    def __init__(self, stopped: Callable[[], bool] = lambda: False, size: int = 0) -> None:
+        self._stopped = stopped
+        self._left = _ALLOCATED + 16 * size
+        self._until = time.thread_time() + _SECONDS + size * 1e-6
+        self._ticks = 0
+
+    def tick(self, made: int = 0, seen: int = 0) -> None:
+        """Count a step, the bytes that it made, and the characters that it goes through.
+
+        Raises:
+            Overrun: The time is over, or too much was made.
+            InterruptedError: It was stopped.
+        """
+        self._ticks += 1
+        self._left -= made
+        if self._left < 0:
+            raise Overrun("it makes too much text")
+        if made + seen > _LARGE or not self._ticks % _TICKS:
+            if self._stopped():
+                raise InterruptedError
+            if time.thread_time() > self._until:
+                raise Overrun("it takes too long")
+
+    def keep(self, value: Any) -> Any:
+        """Count what a step made; returns it."""
+        kind = type(value)
+        if kind is str or isinstance(value, _TEXTS):
+            require_text(len(value))
+            self.tick(getsizeof(value))
+        elif isinstance(value, list | tuple | dict):
+            require_items(len(value))
+            self.tick(getsizeof(value))
+        return value
+
+    def show(self, value: Any) -> Any:
+        """Count what a template writes out; returns it."""
+        if isinstance(value, str):
+            self.tick(len(value))
+        elif isinstance(value, _CONTAINERS):
+            self.tick(weigh(value))
+        return value
+
+
+def require_text(size: float) -> None:
+    """Refuse a text of so many characters, unless it is short enough."""
+    if size > MAX_TEXT:
+        raise Overrun(f"it makes a text of more than {MAX_TEXT:,} characters")
+
+
+def require_items(count: float) -> None:
+    """Refuse a list of so many items, unless it is short enough."""
+    if count > MAX_ITEMS:
+        raise Overrun(f"it makes a list of more than {MAX_ITEMS:,} items")
+
+
+def weigh(value: Any) -> int:
+    """About how many characters a value is written in, with all that is in it.
+
+    What occurs twice counts twice: nested lists that share their items can be exponential.
+
+    Raises:
+        Overrun: They are too many.
+    """
+    if not isinstance(value, _CONTAINERS):
+        return _weight(value)
+    size, count, waiting = 0, 0, [value]
+    while waiting:
+        item: Any = waiting.pop()
+        count += 1
+        if isinstance(item, _CONTAINERS):
+            if isinstance(item, Namespace):
+                item = item._Namespace__attrs
+            size += 2
+            waiting.extend(item)
+            if isinstance(item, dict):
+                waiting.extend(item.values())
+            require_items(count + len(waiting))
+        else:
+            size += _weight(item) + 2
+    require_text(size)
+    return size
+
+
+def _weight(value: Any) -> int:
+    return len(value) if isinstance(value, _TEXTS) else 8
+
+
+def comparable(value: Any) -> Any:
+    """``value``, if comparing and hashing it takes no time to speak of."""
+    if isinstance(value, _CONTAINERS):
+        weigh(value)
+    return value
+
+
+# Operators
+
+
+def check_operator(operator: str, left: Any, right: Any) -> None:
+    """Refuse an operation whose result would be too large.
+
+    Raises:
+        Overrun: It would be.
+    """
+    if operator == "%":
+        if isinstance(left, _TEXTS):
+            check_percent(left, right)
+    elif isinstance(left, int) and isinstance(right, int):
+        if operator == "**" and left.bit_length() * abs(right) > _MAX_BITS:
+            raise Overrun("it computes a number that is too large")
+        if operator == "*" and left.bit_length() + right.bit_length() > _MAX_BITS:
+            raise Overrun("it computes a number that is too large")
+    elif operator == "*":
+        _require_like(left, _length(left) * _count(right))
+        _require_like(right, _length(right) * _count(left))
+    elif operator == "+":
+        _require_like(left, _length(left) + _length(right))
+
+
+def _require_like(value: Any, size: int) -> None:
+    if isinstance(value, _TEXTS):
+        require_text(size)
+    else:
+        require_items(size)
+
+
+def _length(value: Any) -> int:
+    return len(value) if isinstance(value, (*_TEXTS, list, tuple)) else 0
+
+
+def _count(value: Any) -> int:
+    return max(value, 0) if isinstance(value, int) else 0
+
+
+# Formats
+
+_PERCENT = re.compile(
+    r"%(?:\([^)]*\))?[#0 +-]*(?P<width>\*|\d*)(?:\.(?P<precision>\*|\d*))?[hlL]?[a-zA-Z%]"
+)
+
+
+def check_percent(text: str | bytes, values: Any) -> None:
+    """Refuse ``text % values`` that pads without end, or repeats what is long."""
+    plain = text if isinstance(text, str) else text.decode("latin-1")
+    size, fields = len(plain), 0
+    for field in _PERCENT.finditer(plain):
+        fields += 1
+        for number in (field["width"], field["precision"]):
+            size += _width(number or "")
+    if isinstance(values, tuple):
+        require_text(size + sum(map(weigh, values)))
+    elif isinstance(values, Mapping):
+        require_text(size + fields * max(map(weigh, values.values()), default=0))
+    else:
+        require_text(size + weigh(values))
+
+
+def check_format(text: str, values: Iterable[Any]) -> None:
+    """Refuse ``text.format(…)`` that pads without end, or repeats what is long."""
+    longest = max(map(weigh, values), default=0)
+    size = len(text)
+    for _, field, spec, _ in string.Formatter().parse(text):
+        if field is None:
+            continue
+        if spec and "{" in spec:
+            raise Overrun("it computes the width of a field")
+        size += longest + sum(_width(number) for number in re.findall(r"\d+", spec or ""))
+    require_text(size)
+
+
+def _width(number: str) -> int:
+    if number == "*" or len(number) > len(str(_MAX_WIDTH)) or int(number or 0) > _MAX_WIDTH:
+        raise Overrun("it pads a field to more than it may")
+    return int(number or 0)
+
+
+# Methods and filters that can grow a text or a list, by name
+
+Given = tuple[tuple[Any, ...], Mapping[str, Any]]  # arguments by place and by name
+
+
+def check_method(name: str, owner: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    """Refuse a call of a method whose result would be too large.
+
+    Raises:
+        Overrun: It would be.
+    """
+    check = _METHODS.get(name)
+    if check is not None and isinstance(owner, (*_TEXTS, int)):
+        check(((owner, *args), kwargs))
+    elif isinstance(owner, (list, tuple, dict)):
+        for value in args:
+            comparable(value)
+
+
+def check_filter(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> int:
+    """Refuse a filter whose result would be too large, or that would take too long.
+
+    Returns:
+        About how many characters it gets.
+
+    Raises:
+        Overrun: It would.
+    """
+    check = _FILTERS.get(name)
+    if check is not None:
+        check((args, kwargs))
+    if name in _SHALLOW:
+        return len(args[0]) if args and isinstance(args[0], Sized) else 0
+    size = sum(map(weigh, (*args, *kwargs.values())))
+    if name in _SLOW and size > _MAX_SLOW:
+        raise Overrun(f"the filter {name} gets more than {_MAX_SLOW:,} characters")
+    return size
+
+
+def _argument(given: Given, place: int, name: str, default: Any = None) -> Any:
+    args, kwargs = given
+    return args[place] if len(args) > place else kwargs.get(name, default)
+
+
+def _padded(given: Given) -> None:
+    width = _argument(given, 1, "width", given[1].get("length", 0))
+    require_text(_count(width))
+
+
+def _tabs(given: Given) -> None:
+    owner = given[0][0]
+    places = owner.count("\t" if isinstance(owner, str) else b"\t")
+    require_text(len(owner) + places * _count(_argument(given, 1, "tabsize", 8)))
+
+
+def _replaced(given: Given) -> None:
+    text, old, new = given[0][0], _argument(given, 1, "old"), _argument(given, 2, "new")
+    text = comparable(text) if isinstance(text, _TEXTS) else str(comparable(text))
+    if not isinstance(old, type(text)) or not isinstance(new, _TEXTS):
+        weigh(old)
+        weigh(new)
+        old, new = str(old), str(new)
+    count = _argument(given, 3, "count")
+    places = text.count(old) if isinstance(old, type(text)) else 0
+    if isinstance(count, int) and count >= 0:
+        places = min(places, count)
+    require_text(len(text) + places * len(new))
+
+
+def _translated(given: Given) -> None:
+    table = _argument(given, 1, "table")
+    values = table.values() if isinstance(table, dict) else ()
+    longest = max((len(value) for value in values if isinstance(value, str)), default=1)
+    require_text(len(given[0][0]) * longest)
+
+
+def _joined(given: Given) -> None:
+    owner, items = given[0][0], _argument(given, 1, "iterable")
+    if isinstance(items, list):
+        require_text(len(owner) * len(items) + sum(map(_weight, items)))
+
+
+def _split(given: Given) -> None:
+    owner, separator = given[0][0], _argument(given, 1, "sep")
+    if isinstance(separator, type(owner)) and separator:
+        require_items(owner.count(separator))
+    elif len(owner) > _MAX_SPLIT:
+        raise Overrun(f"it splits a text of more than {_MAX_SPLIT:,} characters")
+
+
+def _indented(given: Given) -> None:
+    text, width = given[0][0], _argument(given, 1, "width", 4)
+    text = text if isinstance(text, str) else ""
+    lines = 1 + sum(map(text.count, _LINE_ENDS))
+    require_text(len(text) + lines * (len(width) if isinstance(width, str) else _count(width)))
+
+
+def _formatted(given: Given) -> None:
+    (text, *values), names = given
+    check_percent(text if isinstance(text, str) else "", names or tuple(values))
+
+
+def _rounded(given: Given) -> None:
+    digits = _argument(given, 1, "precision", 0)
+    if isinstance(digits, int) and abs(digits) > _MAX_DIGITS:
+        raise Overrun("it rounds to more digits than it may")
+
+
+def _batched(given: Given) -> None:
+    require_items(_count(_argument(given, 1, "linecount")))
+
+
+def _slices(given: Given) -> None:
+    require_items(_count(_argument(given, 1, "slices")))
+
+
+def _wrapped(given: Given) -> None:
+    text, width = given[0][0], _count(_argument(given, 1, "width", 79))
+    wrapped_by = _argument(given, 3, "wrapstring")
+    ends = len(wrapped_by) if isinstance(wrapped_by, str) else 1
+    require_text(_length(text) * (1 + ends // max(width, 1)))
+
+
+def _listed(given: Given) -> None:
+    require_items(_length(given[0][0]))
+
+
+def _json(given: Given) -> None:
+    # An indentation is written as often as a value is deep, and there are fewer values than
+    # characters.
+    indent = _argument(given, 2, "indent")
+    separators: Any = _argument(given, 3, "separators")
+    around = len(indent) if isinstance(indent, str) else _count(indent)
+    around += sum(map(_length, separators)) if isinstance(separators, (list, tuple)) else 0
+    require_text(weigh(given[0][0]) * max(1, around))
+
+
+_METHODS: dict[str, Callable[[Given], None]] = {
+    "center": _padded,
+    "ljust": _padded,
+    "rjust": _padded,
+    "zfill": _padded,
+    "to_bytes": _padded,
+    "expandtabs": _tabs,
+    "replace": _replaced,
+    "translate": _translated,
+    "join": _joined,
+    "split": _split,
+    "rsplit": _split,
+    "splitlines": _split,
+}
+_FILTERS: dict[str, Callable[[Given], None]] = {
+    "center": _padded,
+    "indent": _indented,
+    "replace": _replaced,
+    "format": _formatted,
+    "round": _rounded,
+    "batch": _batched,
+    "slice": _slices,
+    "wordwrap": _wrapped,
+    "list": _listed,
+    "tojson": _json,
+}
+# These look at the items of a list, and not into them.
+_SHALLOW = frozenset(
+    {"length", "count", "first", "last", "list", "reverse", "map", "select", "reject", "d", "sum"}
+    | {"selectattr", "rejectattr", "batch", "slice", "default", "items", "attr", "random", "join"}
+)
+_SLOW = frozenset(
+    {"urlize", "xmlattr", "pprint", "striptags", "wordwrap", "title", "urlencode", "wordcount"}
+)

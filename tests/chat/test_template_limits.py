@@ -1,0 +1,49 @@
+"""A template that explodes for one word: a stop ends it, and the chat goes on without it."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from tchat.engine import render_limits
+from tchat.engine.events import Notice, Reason
+from tests.chat.conftest import OpenChat
+from tests.chat.test_chat import finished
+from tests.tiny import CHATML, write_tiny
+
+TRAP = CHATML + (
+    "{% if 'boom' in messages[-1].content %}"
+    "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}{% endif %}"
+)
+
+
+@pytest.fixture
+def trap(tmp_path: Path) -> str:
+    return str(write_tiny(tmp_path / "trap.gguf", template=TRAP))
+
+
+def test_a_stop_ends_the_rendering_and_the_next_prompt_is_answered(
+    open_chat: OpenChat, trap: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(render_limits, "_SECONDS", 100.0)
+    chat = open_chat(model=trap, max_tokens=4)
+    assert finished(chat.send("Hello")).text
+    stop = threading.Timer(0.3, chat.cancel.set)
+    stop.start()
+    assert finished(chat.send("boom")).reason is Reason.CANCELLED
+    stop.join()
+    chat.cancel.clear()
+    assert finished(chat.send("Hello again")).text
+
+
+def test_an_overrun_is_said_and_another_form_is_used(
+    open_chat: OpenChat, trap: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(render_limits, "_SECONDS", 0.1)
+    chat = open_chat(model=trap, max_tokens=4)
+    events = list(chat.send("boom"))
+    assert finished(events).text
+    told = [event.text for event in events if isinstance(event, Notice)]
+    assert any("takes too long" in text and "is used instead" in text for text in told)

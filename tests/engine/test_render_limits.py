@@ -1,0 +1,227 @@
+"""No rendering of a template takes long or makes much, whatever is written in it."""
+
+from __future__ import annotations
+
+import tracemalloc
+from itertools import count
+
+import pytest
+
+from tchat.engine import render_limits
+from tchat.engine.form import Form, TemplateFailure, TemplateOverrun, compiled
+from tchat.engine.sandbox import Program
+from tchat.engine.template import ChatMessage, ChatTemplate
+from tests.tiny import CHATML
+
+USER = ChatMessage("user", "Why is the sky blue?")
+MEGA = "{% set a = 'x' * 1000000 %}"
+DEEP = (
+    "{% set n = namespace(x=['x']) %}{% for i in range(60) %}{% set n.x = [n.x, n.x] %}{% endfor %}"
+)
+TUPLES = DEEP.replace("[n.x, n.x]", "(n.x, n.x)")
+
+# One step that would make gigabytes.
+GROWING = {
+    "times": "{{ 'x' * 10**9 }}",
+    "times list": "{{ ([1] * 10**9)|length }}",
+    "times bytes": "{{ ('x'.encode() * 10**9)|length }}",
+    "times tuple": "{{ ((1, 2) * 10**9)|length }}",
+    "power": "{{ 10 ** (10**9) }}",
+    "squares": "{% set n = namespace(x=10) %}{% for i in range(40) %}{% set n.x = n.x * n.x %}"
+    "{% endfor %}",
+    "tilde": MEGA + "{{ (a ~ a ~ a ~ a) ~ (a ~ a ~ a ~ a) ~ (a ~ a ~ a ~ a) ~ (a ~ a ~ a ~ a)"
+    " ~ a ~ a ~ a }}",
+    "percent width": "{{ '%1000000000d' % 1 }}",
+    "percent precision": "{{ '%.1000000000f' % 1 }}",
+    "percent star": "{{ '%*d' % (10**9, 1) }}",
+    "percent repeats": MEGA + "{{ ('%(a)s' * 100000) % {'a': a} }}",
+    "percent bytes": "{{ 'x%1000000000d'.encode() % 1 }}",
+    "format filter": "{{ '%1000000000d'|format(1) }}",
+    "format width": "{{ '{:1000000000}'.format(1) }}",
+    "format computed": "{{ '{:{}}'.format(1, 10**9) }}",
+    "format_map": "{{ '{a:1000000000}'.format_map({'a': 1}) }}",
+    "format repeats": MEGA + "{{ ('{0}' * 100000).format(a) }}",
+    "center": "{{ 'x'.center(10**9) }}",
+    "center filter": "{{ 'x'|center(10**9) }}",
+    "center filter by name": "{{ 'x'|center(width=10**9) }}",
+    "center mapped": "{{ ['x']|map('center', 10**9)|list }}",
+    "ljust": "{{ 'x'.ljust(10**9) }}",
+    "rjust": "{{ 'x'.rjust(10**9) }}",
+    "zfill": "{{ 'x'.zfill(10**9) }}",
+    "bytes zfill": "{{ 'x'.encode().zfill(10**9) }}",
+    "expandtabs": "{{ '\\t'.expandtabs(10**9) }}",
+    "expandtabs by name": "{{ '\\t'.expandtabs(tabsize=10**9) }}",
+    "to_bytes": "{{ (1).to_bytes(10**9, 'big') }}",
+    "to_bytes by name": "{{ (1).to_bytes(length=10**9, byteorder='big') }}",
+    "join": MEGA + "{{ a.join(range(5000)|map('string')) }}",
+    "join filter": MEGA + "{{ range(5000)|join(a) }}",
+    "join attribute": MEGA + "{{ ([{'k': a}] * 5000)|join('', attribute='k') }}",
+    "replace": MEGA + "{{ a.replace('x', 'x' * 1000) }}",
+    "replace empty": MEGA + "{{ a.replace('', 'x' * 1000) }}",
+    "replace filter": MEGA + "{{ a|replace('x', 'x' * 1000) }}",
+    "translate": MEGA + "{{ a.translate({120: 'x' * 1000}) }}",
+    "split": "{% set b = 'x,' * 2000000 %}{{ b.split(',')|length }}",
+    "indent": "{{ ('\\n' * 100000)|indent(100000) }}",
+    "indent text": "{{ ('\\u2028' * 100000)|indent('x' * 100000) }}",
+    "tojson indent": "{{ [[[1]]]|tojson(indent=10**9) }}",
+    "tojson indent text": MEGA + "{{ ([[1]] * 1000)|tojson(indent=a) }}",
+    "tojson separators": MEGA + "{{ ([1] * 10000)|tojson(separators=(a, a)) }}",
+    "batch": "{{ [1]|batch(10**9, 'x')|list }}",
+    "slice": "{{ [1]|slice(10**9)|list }}",
+    "round": "{{ 2|round(10**9) }}",
+    "round up": "{{ 2.5|round(10**9, 'ceil') }}",
+    "wordwrap": MEGA + "{{ ('x ' * 100000)|wordwrap(1, wrapstring=a) }}",
+    "list of text": "{{ ('x' * 10000000)|list|length }}",
+    "sum": "{% set l = [1] * 200000 %}{{ ([l] * 100000)|sum(start=[])|length }}",
+    "nested text": DEEP + "{{ n.x }}",
+    "nested tilde": DEEP + "{{ n.x ~ '' }}",
+    "nested string": DEEP + "{{ n.x|string|length }}",
+    "nested percent": DEEP + "{{ '%s' % (n.x,) }}",
+    "nested format": DEEP + "{{ '{}'.format(n.x) }}",
+    "nested json": DEEP + "{{ n.x|tojson|length }}",
+    "nested join": DEEP + "{{ n.x|join|length }}",
+    "nested upper": DEEP + "{{ n.x|upper|length }}",
+    "nested pprint": DEEP + "{{ n.x|pprint|length }}",
+    "nested equality": DEEP + DEEP.replace("n.x", "m.x").replace("n =", "m =")
+    + "{{ n.x == m.x }}",
+    "nested test": DEEP + DEEP.replace("n.x", "m.x").replace("n =", "m =")
+    + "{{ n.x is eq(m.x) }}",
+    "nested key": TUPLES + "{{ {n.x: 1}|length }}",
+    "nested get": TUPLES + "{{ {}[n.x] }}",
+    "nested unique": TUPLES + "{{ [n.x]|unique|list|length }}",
+    "nested index": DEEP + DEEP.replace("n.x", "m.x").replace("n =", "m =")
+    + "{{ [n.x].index(m.x) }}",
+    "nested namespace": DEEP + "{{ n }}",
+    "nested values": DEEP + "{{ {'a': n.x}.values() }}",
+}  # fmt: skip
+# Small steps, without end.
+ENDLESS = {
+    "loops": "{% for a in range(99999) %}{% for b in range(99999) %}{% for c in range(99999) %}"
+    "{% endfor %}{% endfor %}{% endfor %}",
+    "filtered loops": "{% for a in range(99999) %}{% for b in range(99999) if false %}{% endfor %}"
+    "{% endfor %}",
+    "macros": "{% macro m(n) %}{% if n %}{{ m(n - 1) }}{{ m(n - 1) }}{% endif %}{% endmacro %}"
+    "{{ m(60) }}",
+    "recursion": "{% for a in [1, 1] recursive %}{% if loop.depth < 60 %}{{ loop([1, 1]) }}"
+    "{% endif %}{% endfor %}",
+    "callers": "{% macro m(n) %}{{ caller(n) }}{% endmacro %}"
+    "{% for i in range(99999) %}{% for j in range(99999) %}{% call(n) m(1) %}{% endcall %}"
+    "{% endfor %}{% endfor %}",
+    "lists": "{% for i in range(99999) %}{% for j in range(99999) %}"
+    "{% set x = [i, j] %}{% endfor %}{% endfor %}",
+}  # fmt: skip
+# Many steps that make much together.
+HOARDING = {
+    "text in a loop": "{% for a in range(99999) %}{% for b in range(99999) %}" + "x" * 1000
+    + "{% endfor %}{% endfor %}",
+    "set block": "{% set b = 'x' * 4000000 %}{% set x %}{% for i in range(99999) %}{{ b }}"
+    "{% endfor %}{% endset %}",
+    "macro": "{% set b = 'x' * 4000000 %}{% macro m() %}{% for i in range(99999) %}{{ b }}"
+    "{% endfor %}{% endmacro %}{% set x = m() %}",
+    "list of texts": "{% set n = namespace(l=[]) %}{% for i in range(9999) %}"
+    "{% set n.l = n.l + ['x' * 4000000 ~ i] %}{% endfor %}",
+    "list of slices": "{% set n = namespace(l=[]) %}{% set b = 'x' * 4000000 %}"
+    "{% for i in range(9999) %}{% set n.l = n.l + [b[1:]] %}{% endfor %}",
+    "lists of lists": "{% set n = namespace(l=[]) %}{% for i in range(99999) %}"
+    "{% set n.l = [n.l, [1] * 100000] %}{% endfor %}",
+}  # fmt: skip
+
+
+def rendered(source: str) -> str:
+    form = Form(compiled(source), {}, typed=False, system=False, key=None, absent=None)
+    return form.render([USER])
+
+
+@pytest.mark.parametrize("source", GROWING.values(), ids=GROWING)
+def test_no_step_makes_much(source: str) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(TemplateFailure):
+            rendered(source)
+        assert tracemalloc.get_traced_memory()[1] < 100 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("source", ENDLESS.values(), ids=ENDLESS)
+def test_no_rendering_takes_long(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(render_limits, "_SECONDS", 0.1)
+    with pytest.raises(TemplateOverrun, match="takes too long"):
+        rendered(source)
+
+
+@pytest.mark.parametrize("source", [*ENDLESS.values(), *HOARDING.values()])
+def test_a_stop_ends_a_rendering(source: str) -> None:
+    asked = count()
+    with pytest.raises(InterruptedError):
+        Program(source).render({}, stopped=lambda: next(asked) > 2)
+
+
+@pytest.mark.parametrize("source", HOARDING.values(), ids=HOARDING)
+def test_all_steps_together_do_not_make_much(source: str) -> None:
+    with pytest.raises(TemplateOverrun, match=r"too much text|of more than"):
+        rendered(source)
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("{{ 'a' ~ 1 ~ none ~ [1, 'b'] }}", "a1None[1, 'b']"),
+        ("{{ '%-5s|%03d|%%' % ('a', 7) }}", "a    |007|%"),
+        ("{{ '{:>4}{}'.format('a', 1) }}", "   a1"),
+        ("{{ 'a-b'.split('-')|join(', ') }}{{ '-'.join(['c', 'd']) }}", "a, bc-d"),
+        ("{{ 'aba'.replace('a', 'x', 1) }}{{ 'aba'|replace('a', 'y') }}", "xbayby"),
+        ("{{ 'abc'[1:] }}{{ 'abc'[:-1] }}{{ 'abc'[::-1] }}{{ [1, 2, 3][1:] }}", "bcabcba[2, 3]"),
+        ("{{ [1, 2]|sum }}{{ [{'a': 1}]|sum(attribute='a') }}{{ [[1], [2]]|sum(start=[]) }}",
+         "31[1, 2]"),
+        ("{{ {'a': [1]}|tojson(indent=2) }}", '{\n  "a": [\n    1\n  ]\n}'),
+        ("{{ 'a\nb'|indent(2) }}{{ 'a'|center(3) }}{{ 'a'.ljust(2) }}|", "a\n  b a a |"),
+        ("{% for a in [1, 2, 3] %}{{ loop.index }}/{{ loop.length }}{{ loop.last }}{% endfor %}",
+         "1/3False2/3False3/3True"),
+        ("{% for a in [1] recursive %}{{ loop.depth }}{% endfor %}", "1"),
+        ("{% macro m(x) %}<{{ x }}{{ caller() }}>{% endmacro %}{% call m(1) %}c{% endcall %}",
+         "<1c>"),
+        ("{% set n = namespace(x=1) %}{% for i in range(3) %}{% set n.x = n.x + i %}{% endfor %}"
+         "{{ n.x }}", "4"),
+        ("{% set a = [1] %}{% set b = [1] %}{{ a == b }}{{ a is eq(b) }}{{ (1, 2) in [(1, 2)] }}",
+         "TrueTrueTrue"),
+        ("{{ ['b', 'a']|sort|list }}{{ ['x']|map('upper')|list }}{{ 2.345|round(1) }}",
+         "['a', 'b']['X']2.3"),
+        ("{{ messages|selectattr('role', 'equalto', 'user')|map(attribute='content')|list }}",
+         "['Why is the sky blue?']"),
+        ("{{ undefined_name|default('d') }}{{ 7 // 2 }}{{ 2 ** 10 }}", "d31024"),
+    ],
+)  # fmt: skip
+def test_ordinary_steps_do_what_they_always_do(source: str, text: str) -> None:
+    assert rendered(source) == text
+
+
+TRAP = CHATML + (
+    "{% if 'boom' in messages[-1].content %}"
+    "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}{% endif %}"
+)
+
+
+def test_a_template_that_explodes_for_one_word_is_given_up_once_and_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(render_limits, "_SECONDS", 0.1)
+    template = ChatTemplate.compile(TRAP, bos="", eos="")
+    assert template.render([USER]).notices == ()
+    boom = template.render([ChatMessage("user", "boom")])
+    assert "takes too long" in boom.notices[0].text
+    assert "boom" in boom.text
+    assert template.render([USER]).notices == boom.notices
+
+
+def test_a_stop_ends_the_trying_of_a_template() -> None:
+    template = ChatTemplate.compile(TRAP, bos="", eos="")
+    with pytest.raises(InterruptedError):
+        template.render([ChatMessage("user", "boom")], stopped=lambda: True)
+    assert template.render([USER]).notices == ()  # it was not the template's fault
+
+
+def test_long_chats_are_rendered() -> None:
+    template = ChatTemplate.compile(CHATML, bos="", eos="")
+    chat = [ChatMessage("user", f"{number} " + "word " * 40) for number in range(5000)]
+    assert template.render(chat).text.count("<|im_start|>") == 5001
