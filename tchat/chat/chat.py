@@ -130,7 +130,7 @@ class Chat(Joined):
         try:
             messages = yield from self._window(model, question, ())
         except InterruptedError:
-            yield from _unwritten()
+            yield from self._unwritten(question)
             return
         journals = CandidateJournals(self.store, question, model, self.settings, count)
         self._hold(model)
@@ -280,7 +280,7 @@ class Chat(Joined):
         try:
             messages = yield from self._window(model, question, begun)
         except InterruptedError:
-            yield from _unwritten()
+            yield from self._unwritten(question)
             return
         text, reasoning = (begun[0].content, begun[0].reasoning) if begun else ("", "")
         writer = JournalWriter(self.store)
