@@ -68,7 +68,7 @@ class Bench:
         opening = Opening(self._options, self._cancel)
         model, context = opening.model(), opening.context()
         loading = time.perf_counter() - started
-        template = template_of(self._options, model)
+        template = template_of(self._options, model, self._cancel)
         loaded = assembled(self._options, model, context, template, self._cancel)
         try:
             if context.size < READ + WRITTEN * SIDE_BY_SIDE:

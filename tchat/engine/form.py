@@ -109,11 +109,12 @@ def compiled(source: str) -> Program:
     return Program(source)
 
 
-def form_of(source: str, *, bos: str, eos: str) -> Form:
+def form_of(source: str, *, bos: str, eos: str, stopped: Stopped = never) -> Form:
     """Compile a template and see what becomes of a system and a user message.
 
     Raises:
         TemplateFailure: It does not compile, or refuses or loses a plain user message.
+        InterruptedError: ``stopped``, which is asked many times, said so.
     """
     program = compiled(source)
     key = next((key for key in _REASONING_KEYS if _mentions(source, key)), None)
@@ -122,7 +123,7 @@ def form_of(source: str, *, bos: str, eos: str) -> Form:
     for tokens, absent, typed, system in ways:
         form = Form(program, tokens, typed=typed, system=system, key=key, absent=absent)
         try:
-            if _shows(form, *([_PROBE_SYSTEM] if system else []), _PROBE_USER):
+            if _shows(form, [*([_PROBE_SYSTEM] if system else []), _PROBE_USER], stopped):
                 return form
         except TemplateOverrun:
             raise
@@ -145,8 +146,8 @@ def _variables(bos: str, eos: str) -> tuple[dict[str, object], dict[str, object]
     return usual, {**usual, **rare}
 
 
-def _shows(form: Form, *messages: ChatMessage) -> bool:
-    text = form.render(messages)
+def _shows(form: Form, messages: Sequence[ChatMessage], stopped: Stopped) -> bool:
+    text = form.render(messages, stopped=stopped)
     return all(message.content in text for message in messages)
 
 

@@ -90,13 +90,18 @@ def _trims(options: EngineOptions, model: Model) -> bool:
     return not model.facts.recurrent and (options.swa_full or not model.facts.window)
 
 
-def template_of(options: EngineOptions, model: Model) -> ChatTemplate:
-    """The chat template that ``options`` name for a model."""
+def template_of(options: EngineOptions, model: Model, cancel: Cancel) -> ChatTemplate:
+    """The chat template that ``options`` name for a model.
+
+    Raises:
+        InterruptedError: ``cancel`` was set while it was tried.
+    """
     return ChatTemplate.compile(
         options.template or None,
         bos=model.bos_text,
         eos=model.eos_text,
         specials=model.special_strings() | model.user_defined_strings(),
+        stopped=cancel.is_set,
     )
 
 

@@ -49,7 +49,7 @@ class Loader:
         compile_ahead(self._options)
         opening, model = self._opened_model()
         try:
-            template = template_of(self._options, model)
+            template = template_of(self._options, model, self._cancel)
         except BaseException:
             self._drop(opening)
             raise

@@ -118,6 +118,11 @@ class Marks:
         texts = "\0".join(self.strings)
         return frozenset(s for s in specials if s and (s in texts or self._is_tag(s)))
 
+    def are_tokens(self, specials: frozenset[str]) -> bool:
+        """Whether all marks that matter are among ``specials``, so that no text is a mark."""
+        form = self.messages
+        return form is not None and specials.issuperset((*form.starts, *form.bodies[:1]))
+
     def _is_tag(self, text: str) -> bool:
         tag = _TAG.fullmatch(text) or _CLOSING_TAG.fullmatch(text)
         return bool(self.tag) and tag is not None and _is_thinking(tag[1])

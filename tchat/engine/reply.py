@@ -8,6 +8,11 @@ from tchat.engine.events import Reasoning, Token
 from tchat.engine.reasoning import Kind, Marks, Phase, ReasoningSplitter
 from tchat.engine.stream import StopFilter, TextDecoder
 
+# Stands for the character that marks begin with, where it is text. No text has it: Unicode keeps
+# it free for a program's own use.
+_TEXT = str.maketrans("<", "\U0010fffe")
+_SHOWN = str.maketrans("\U0010fffe", "<")
+
 
 class ReplyText:
     """Turns a reply's tokens into answer and reasoning, up to a stop string in the answer.
@@ -17,11 +22,19 @@ class ReplyText:
         phase: Where the prompt left off.
         stops: Strings that end the answer.
         unfinished: The first bytes of a character that the prompt left off in.
+        only_tokens: Whether marks are tokens: then the same letters, written as text, are text.
     """
 
     def __init__(
-        self, marks: Marks, phase: Phase, stops: Sequence[str], unfinished: bytes = b""
+        self,
+        marks: Marks,
+        phase: Phase,
+        stops: Sequence[str],
+        unfinished: bytes = b"",
+        *,
+        only_tokens: bool = False,
     ) -> None:
+        self._only_tokens = only_tokens
         self._decoder = TextDecoder(unfinished)
         self._splitter = ReasoningSplitter(marks, phase)
         self._filter = StopFilter(stops)
@@ -52,10 +65,12 @@ class ReplyText:
         """Whether the model is reasoning at the moment."""
         return self._splitter.phase is Phase.REASONING
 
-    def feed(self, data: bytes) -> Iterator[Token | Reasoning]:
-        """Take the bytes of the next token."""
+    def feed(self, data: bytes, *, mark: bool = False) -> Iterator[Token | Reasoning]:
+        """Take the bytes of the next token, which may be a ``mark``."""
         text = self._decoder.feed(data)
         if text:
+            if self._only_tokens and not mark:
+                text = text.translate(_TEXT)
             yield from self._sorted(self._splitter.feed(text))
 
     def close(self) -> Iterator[Token | Reasoning]:
@@ -64,7 +79,8 @@ class ReplyText:
         yield from self._emit(Kind.ANSWER, self._filter.close())
 
     def _sorted(self, pieces: Iterable[tuple[Kind, str]]) -> Iterator[Token | Reasoning]:
-        for kind, text in pieces:
+        for kind, piece in pieces:
+            text = piece.translate(_SHOWN) if self._only_tokens else piece
             if kind is Kind.ANSWER:
                 yield from self._emit(kind, self._filter.feed(text))
             elif kind is Kind.REASONING and not self.stopped:

@@ -97,7 +97,13 @@ class ChatTemplate:
 
     @classmethod
     def compile(
-        cls, source: str | None, *, bos: str, eos: str, specials: frozenset[str] = frozenset()
+        cls,
+        source: str | None,
+        *,
+        bos: str,
+        eos: str,
+        specials: frozenset[str] = frozenset(),
+        stopped: Stopped = never,
     ) -> ChatTemplate:
         """Compile a model's template, or choose a well-known form where that does not work.
 
@@ -106,12 +112,16 @@ class ChatTemplate:
             bos: Text of the vocabulary's begin mark, or empty.
             eos: Text of its end mark, or empty.
             specials: The vocabulary's special strings, by which a form is chosen.
+            stopped: Whether to give up; asked many times.
+
+        Raises:
+            InterruptedError: ``stopped`` said so.
         """
         if source is None or not source.strip():
             reason = "the model file has no chat template"
         else:
             try:
-                form = form_of(source, bos=bos, eos=eos)
+                form = form_of(source, bos=bos, eos=eos, stopped=stopped)
             except TemplateFailure as failure:
                 reason = f"the model's chat template does not work ({failure})"
             else:

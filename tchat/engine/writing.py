@@ -59,8 +59,11 @@ class Writing:
         marks = Marks() if sampling.grammar else loaded.template.marks
         phase = Phase.ANSWER if sampling.grammar else prompt.phase
         stops = (*sampling.stop, *prompt.stops)
-        self._reply = ReplyText(marks, phase, stops, prompt.unfinished)
-        self._marks = marks.controls(self._model.special_strings())
+        known = self._model.special_strings() | self._model.user_defined_strings()
+        self._marks = marks.controls(known)
+        self._reply = ReplyText(
+            marks, phase, stops, prompt.unfinished, only_tokens=marks.are_tokens(known)
+        )
         self._sampler = Sampler(self._model, sampling, seed=seed, prompt=read)
         self.seed = seed
         self.written = self.reasoned = 0
@@ -110,7 +113,11 @@ class Writing:
         self.reasoned += self._reply.in_reasoning
         if self._states is not None and not self._reply.in_reasoning:
             self._states.note(token)
-        yield from self._reply.feed(self._visible(token))
+        piece = self._model.piece(token)
+        mark = bool(self._marks) and piece.decode("utf-8", "replace") in self._marks
+        # Control tokens have no text, unless they mark something.
+        shown = piece if mark or not self._model.is_control(token) else b""
+        yield from self._reply.feed(shown, mark=mark)
         if self._reply.stopped:
             self.reason = Reason.STOP
         elif self.written >= self._limit:
@@ -136,13 +143,6 @@ class Writing:
     def end(self) -> Iterator[Token | Reasoning]:
         """Let go of the text that was held back."""
         yield from self._reply.close()
-
-    def _visible(self, token: int) -> bytes:
-        """A token's text; control tokens have none, unless they mark reasoning."""
-        piece = self._model.piece(token)
-        if not self._model.is_control(token):
-            return piece
-        return piece if piece.decode("utf-8", "replace") in self._marks else b""
 
 
 def log_probability(context: Context, row: int, token: int, vocabulary: int) -> float:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tchat.engine.reasoning import Kind, Marks, Phase, ReasoningSplitter, marks_for
+from tchat.engine.reply import ReplyText
 
 NO_SPECIALS: frozenset[str] = frozenset()
 COMMON = marks_for("", NO_SPECIALS)
@@ -347,3 +348,27 @@ def test_pieces_are_the_input_however_it_is_cut(
     assert "".join(text for _, text in pieces) == reply
     assert told(pieces) == told(split([reply], marks, phase))
     assert told(pieces) == told(split(reply, marks, phase))
+
+
+def shown(reply: ReplyText, tokens: Iterable[tuple[str, bool]]) -> tuple[str, str]:
+    """Reasoning and answer of tokens, each with whether it is a mark."""
+    for text, mark in tokens:
+        list(reply.feed(text.encode(), mark=mark))
+    list(reply.close())
+    return reply.reasoning, reply.text
+
+
+def test_marks_that_are_tokens_are_text_when_they_are_written_as_text() -> None:
+    written = "A reply ends with <|end|>, after <|channel|>final<|message|>."
+    tokens = [("<|channel|>", True), ("final", False), ("<|message|>", True)]
+    quoted = [(letter, False) for letter in written]
+    reply = ReplyText(HARMONY, Phase.START, (), only_tokens=True)
+
+    assert shown(reply, [*tokens, *quoted, ("<|end|>", True)]) == ("", written)
+
+
+def test_marks_are_tokens_where_the_vocabulary_has_them() -> None:
+    assert HARMONY.are_tokens(frozenset({"<|start|>", "<|message|>", "<s>"}))
+    assert GEMMA_4.are_tokens(frozenset({"<|channel>", "<|turn>", "<|tool_call>"}))
+    assert not HARMONY.are_tokens(frozenset({"<s>"}))
+    assert not COMMON.are_tokens(frozenset({"<think>", "</think>"}))
