@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -31,6 +31,12 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("GGML_NO_BACKTRACE", "1")
     monkeypatch.setenv("HF_HOME", str(tmp_path / "huggingface"))
     return folder
+
+
+@pytest.fixture
+def record(record_property: Callable[[str, object], None]) -> Callable[[str, int], None]:
+    """Record a figure of this test under a name; ``python -m tests.faults`` sums them."""
+    return record_property
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -54,13 +54,17 @@ def survive(folder: Path, rounds: int) -> None:
             assert shown(path) == (row.facts is not None)
 
 
-def test_mutations_are_listed_and_shown(tmp_path: Path) -> None:
+def test_mutations_are_listed_and_shown(tmp_path: Path, record: Callable[[str, int], None]) -> None:
+    record("mutated files", 200)
     survive(tmp_path, 200)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(900)
-def test_ten_thousand_mutations_are_listed_and_shown(tmp_path: Path) -> None:
+def test_ten_thousand_mutations_are_listed_and_shown(
+    tmp_path: Path, record: Callable[[str, int], None]
+) -> None:
+    record("mutated files", 10_000)
     survive(tmp_path, 10_000)
 
 

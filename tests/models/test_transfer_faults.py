@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -55,7 +55,10 @@ def pull(kill_at: int | None, server: HubServer) -> int:
 
 @pytest.mark.long
 @pytest.mark.parametrize("run", range(RUNS))
-def test_a_broken_download_ends_right(server: HubServer, run: int) -> None:
+def test_a_broken_download_ends_right(
+    server: HubServer, run: int, record: Callable[[str, int], None]
+) -> None:
+    record("broken downloads", 1)
     draw = random.Random(run)
     kind, point = ("cut", "stall", "kill")[run % 3], draw.randrange(SIZE)
     if kind == "kill":

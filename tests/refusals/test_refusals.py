@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from tests.refusals.report import LONG, report
 
 
-def test_a_refusal_costs_one_line_and_nothing_else() -> None:
+def test_a_refusal_costs_one_line_and_nothing_else(record: Callable[[str, int], None]) -> None:
     found = report()
-    print(found)
+    record("refusals", found.tried)
     assert (found.problems, found.unknown) == ([], [])
     assert found.tried >= 150
     assert len(found.functions) >= 25
@@ -18,7 +20,7 @@ def test_a_refusal_costs_one_line_and_nothing_else() -> None:
 @pytest.mark.long
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("part", range(LONG))
-def test_every_single_call_may_be_refused(part: int) -> None:
+def test_every_single_call_may_be_refused(part: int, record: Callable[[str, int], None]) -> None:
     found = report("every", part, LONG)
-    print(found)
+    record("refusals", found.tried)
     assert (found.problems, found.unknown) == ([], [])

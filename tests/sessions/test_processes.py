@@ -58,16 +58,23 @@ def kill(file: Path, kills: int, seed: int) -> dict[str, int]:
     return counts
 
 
-def test_killed_writers_lose_nothing_that_was_confirmed(file: Path) -> None:
-    kill(file, kills=8, seed=1)
+def test_killed_writers_lose_nothing_that_was_confirmed(
+    file: Path, record: Callable[[str, int], None]
+) -> None:
+    record("kills", 8)
+    record("confirmed writes", sum(kill(file, kills=8, seed=1).values()))
 
 
 @pytest.mark.long
 @pytest.mark.timeout(900)
-def test_a_thousand_killed_writers_lose_nothing(file: Path) -> None:
+def test_a_thousand_killed_writers_lose_nothing(
+    file: Path, record: Callable[[str, int], None]
+) -> None:
+    record("kills", 1000)
     counts = kill(file, kills=1000, seed=2)
     assert counts["done"] > 500
     assert counts["growing"] > 200
+    record("confirmed writes", sum(counts.values()))
 
 
 def reply(store: SessionStore, session: Session) -> int:

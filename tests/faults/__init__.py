@@ -1,0 +1,1 @@
+"""What tchat promises about faults, and the runs that show it."""
