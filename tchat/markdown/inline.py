@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from tchat.markdown.math import formulas
+from tchat.markdown.tex import readable
 from tchat.sanitize import printable
+
+MATH = "math"
+_BEGIN, _END = "\ue000", "\ue001"  # around the number of a formula; for private use
+_SHIELD = re.compile(f"{_BEGIN}(\\d+){_END}")
+
+
+class Shield(NamedTuple):
+    """A formula: its source with its marks, and what is drawn for it."""
+
+    source: str
+    shown: str
 
 
 @functools.cache
@@ -19,18 +34,68 @@ def _parser() -> MarkdownIt:
 
 
 def parse(text: str) -> list[Token]:
-    """The tokens of ``text``: each is safe to print, and nothing that was written is missing."""
-    return list(_tame(_parser().parse(text)))
+    """The tokens of ``text``: each is safe to print, and nothing that was written is missing.
+
+    A formula is text.
+    """
+    shielded, shields = _shield(text)
+    tokens = list(_tame(_parser().parse(shielded), shields))
+    for token in tokens:
+        for child in token.children or ():
+            child.type = "text" if child.type == MATH else child.type
+    return tokens
 
 
 def parse_inline(text: str) -> list[Token]:
-    """The tokens of ``text``, in which nothing begins a block: the text of an item, a cell."""
-    return list(_tame(_parser().parseInline(text)[0].children or []))
+    """The tokens of ``text``, in which nothing begins a block: the text of an item, a cell.
+
+    A formula is a token of the type `MATH`; its markup is its source.
+    """
+    shielded, shields = _shield(text)
+    return list(_tame(_parser().parseInline(shielded)[0].children or [], shields))
 
 
-def _tame(tokens: list[Token]) -> Iterator[Token]:
+def _shield(text: str) -> tuple[str, list[Shield]]:
+    """``text`` with a mark in the place of each formula, so that its source is not parsed."""
+    if _BEGIN in text or _END in text:
+        return text, []
+    pieces: list[str] = []
+    shields: list[Shield] = []
+    done = 0
+    for formula in formulas(text):
+        source = text[formula.start : formula.end]
+        shown = readable(formula.tex) if formula.tex is not None else None
+        pieces += [text[done : formula.start], f"{_BEGIN}{len(shields)}{_END}"]
+        shields.append(Shield(source, shown or source))
+        done = formula.end
+    return "".join([*pieces, text[done:]]), shields
+
+
+def _restored(text: str, shields: Sequence[Shield]) -> str:
+    """``text`` with the sources of its formulas."""
+    return _SHIELD.sub(lambda match: shields[int(match[1])].source, text) if shields else text
+
+
+def _parted(token: Token, shields: Sequence[Shield]) -> Iterator[Token]:
+    """A token of text as text and formulas."""
+    pieces = _SHIELD.split(token.content)
+    for place, piece in enumerate(pieces):
+        if place % 2:
+            source, shown = shields[int(piece)]
+            yield Token(MATH, "", 0, content=printable(shown), markup=printable(source))
+        elif piece:
+            yield Token("text", "", 0, content=piece)
+
+
+def _tame(tokens: list[Token], shields: Sequence[Shield]) -> Iterator[Token]:
     spelled_out = ""
     for position, token in enumerate(tokens):
+        if shields:
+            if token.type == "text" and _BEGIN in token.content:
+                token.content = printable(token.content)
+                yield from _parted(token, shields)
+                continue
+            token.content = _restored(token.content, shields)
         # An entity such as &#x202E; becomes its character while parsing.
         token.content = printable(token.content)
         if token.type == "image":
@@ -43,7 +108,7 @@ def _tame(tokens: list[Token]) -> Iterator[Token]:
             if token.type == "softbreak":
                 token.type = "hardbreak"  # the lines of a poem stay lines
             if token.children:
-                token.children = list(_tame(token.children))
+                token.children = list(_tame(token.children, shields))
             yield token
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from tchat.markdown import blocks
 from tchat.markdown.blocks import Block, Fence, Kind, Marker
+from tchat.markdown.math import awaited
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,13 @@ class _Open:
     indent: int
     first: str | None = None
     number: int | None = None
+    math: str = ""  # what ends the formula over several lines that is open
+
+    def add(self, line: str) -> None:
+        """Take another line."""
+        self.lines.append(line)
+        if self.kind in (Kind.PARAGRAPH, Kind.ITEM):
+            self.math = awaited(self.math, line.strip())
 
     def block(self) -> Block:
         """The finished block."""
@@ -143,6 +151,9 @@ class BlockSplitter:
     def _extends(self, open_: _Open, line: str) -> bool:
         """Add ``line`` to the open block if it belongs to it."""
         text = line.strip()
+        if open_.math and not blocks.fence(text):
+            open_.add(line)
+            return True
         if open_.kind is Kind.PARAGRAPH and self._underlines(line, text):
             open_.lines.append(line)
             open_.kind = Kind.HEADING
@@ -153,7 +164,7 @@ class BlockSplitter:
             return True
         if self._ends(open_.kind, line, text):
             return False
-        open_.lines.append(line)
+        open_.add(line)
         return True
 
     def _underlines(self, line: str, text: str) -> bool:
@@ -223,7 +234,8 @@ class BlockSplitter:
         elif kind in (Kind.HEADING, Kind.RULE):
             self._emit(kind, line, base)
         else:
-            self._open = _Open(kind, [line], base)
+            math = awaited("", text) if kind is Kind.PARAGRAPH else ""
+            self._open = _Open(kind, [line], base, math=math)
 
     def _begin_fence(self, line: str, column: int, base: int) -> None:
         self._fence = blocks.fence(line.strip(), column, base)
@@ -242,4 +254,5 @@ class BlockSplitter:
             self._done.append(Block(Kind.ITEM, line[:cut], indent=column, number=number))
             self._begin_fence(line[cut:], found.content, found.content)
         else:
-            self._open = _Open(Kind.ITEM, [line], column, found.text, number)
+            math = awaited("", found.text.strip())
+            self._open = _Open(Kind.ITEM, [line], column, found.text, number, math)

@@ -476,3 +476,23 @@ async def test_hostile_text_changes_nothing_but_its_own_place(width: int) -> Non
             assert strip.cell_length == width == sum(part.cell_length for part in strip)
             assert not set(strip.text) & set("\x1b\x07\x9b\u202e")
         assert any("[/foo]" in row for row in rows(transcript))
+
+
+async def test_formulas_are_drawn_readably_and_copied_as_they_were_written() -> None:
+    source = r"So \( x^2 \) and $p_{a}*q$, and $\unknown{*a*}$ too."
+    async with staged(reply(1, source)) as (transcript, pilot, app):
+        assert "So x² and pₐ*q, and $\\unknown{*a*}$ too." in transcript.render_line(0).text
+        transcript.text_select_all()
+        await pilot.pause()
+        assert app.screen.get_selected_text() == source
+
+
+async def test_a_formula_broken_over_rows_is_copied_once() -> None:
+    formula = "$" + " + ".join(f"a_{n % 10}" for n in range(60)) + "$"
+    source = f"Long {formula} and {formula} end"
+    async with staged(reply(1, source)) as (transcript, pilot, app):
+        transcript.text_select_all()
+        await pilot.pause()
+        copied = app.screen.get_selected_text()
+        assert copied is not None
+        assert copied.split() == source.split()

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from rich.segment import Segment
 
+from tchat.markdown.math import is_open
 from tchat.tui.widgets.transcript.lines import wrap
 
 Read = Callable[[str], list[Segment]]
@@ -60,13 +61,13 @@ class Flow:
 def _seam(text: str, start: int) -> int:
     """Where the piece that begins at ``start`` ends; 0 when it ends with the text.
 
-    Before a space outside of code and strong text, if there is one. More text behind moves no
-    seam, so a text has the same ones while it grows and at its end.
+    Before a space outside of code, formulas and strong text, if there is one. More text behind
+    moves no seam, so a text has the same ones while it grows and at its end.
     """
     if len(text) - start <= _LONGEST:
         return 0
     for match in _SPACE.finditer(text, start + PIECE, start + _LONGEST):
         piece = text[start : match.start()]
-        if piece.count("`") % 2 == 0 and piece.count("**") % 2 == 0:
+        if piece.count("`") % 2 == 0 and piece.count("**") % 2 == 0 and not is_open(piece):
             return match.start()
     return start + _LONGEST

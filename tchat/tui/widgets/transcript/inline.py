@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from markdown_it.token import Token
 
 LINK = "link"  # the key of the address in a style's meta data
+FORMULA = "formula"  # that of a formula: its number and its source
 
 _SCHEMES = ("http://", "https://", "mailto:")
-_MARKS = re.compile(r"[*_`\[\]<>&\\~!]")
+_MARKS = re.compile(r"[*_`\[\]<>&\\~!$]")
 _ADDRESS = re.compile(r"(?:https?://|mailto:)[^\s<>\"`]+")
 _AFTER_ADDRESS = ".,;:!?'*_~"
 _PAIRS = {")": "(", "]": "[", "}": "{"}
@@ -70,7 +71,7 @@ def _trimmed(address: str) -> str:
 def _draw(tokens: list[Token], base: Style, palette: Palette) -> Iterator[Segment]:
     styles = [base]
     addresses: list[str] = []
-    for token in tokens:
+    for number, token in enumerate(tokens):
         kind = token.type
         if kind == "link_open":
             addresses.append(printable(str(token.attrs.get("href", ""))))
@@ -86,6 +87,8 @@ def _draw(tokens: list[Token], base: Style, palette: Palette) -> Iterator[Segmen
             yield Segment(token.content, styles[-1] + palette.inline_code)
         elif kind == "hardbreak":
             yield Segment("\n", styles[-1])
+        elif kind == "math":
+            yield Segment(token.content, styles[-1] + Style(meta={FORMULA: (number, token.markup)}))
         elif addresses:
             yield Segment(token.content, styles[-1])
         else:

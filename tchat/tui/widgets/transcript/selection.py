@@ -11,6 +11,7 @@ from textual.selection import Selection
 
 from tchat.sanitize import printable
 from tchat.tui.widgets.transcript.column import Column
+from tchat.tui.widgets.transcript.inline import FORMULA
 from tchat.tui.widgets.transcript.layout import GUTTER
 from tchat.tui.widgets.transcript.lines import Line
 
@@ -40,7 +41,7 @@ def selected_text(column: Column, selection: Selection) -> str:
     """The text under ``selection``.
 
     Entries at its ends are copied as they are drawn, without bars and numbers of lines that were
-    folded; entries between them as they were written.
+    folded, but formulas as they were written; so are the entries between them.
     """
     if not len(column):
         return ""
@@ -64,15 +65,41 @@ def _drawn(column: Column, place: int, start: Spot, end: Spot) -> str:
     rows = list(column.layout(place).lines())
     top, bottom = start[0], min(end[0], len(rows) - 1)
     pieces: list[str] = []
+    formula = None  # the one that the row before ended in
     for number in range(top, bottom + 1):
         begin = start[1] if number == top else 0
         stop = end[1] if number == end[0] else _ALL
-        pieces += [rows[number].joint if pieces else "", _piece(rows[number], begin, stop)]
+        goes_on, piece, formula = _piece(rows[number], begin, stop, formula)
+        pieces += [rows[number].joint if pieces and not goes_on else "", piece]
     return "\n".join(part.rstrip() for part in "".join(pieces).split("\n")).rstrip("\n")
 
 
-def _piece(row: Line, begin: int, end: int) -> str:
-    """The characters ``begin`` to ``end`` of a drawn row that belong to its text."""
-    text = row.text
-    stop = max(0, min(len(text) - row.fill, end - GUTTER))
-    return text[max(begin - GUTTER, row.lead) : stop]
+def _piece(row: Line, begin: int, end: int, formula: object) -> tuple[bool, str, object]:
+    """The characters ``begin`` to ``end`` of a drawn row that belong to its text.
+
+    A formula counts as a whole, by its source, in the first row that it is in.
+
+    Args:
+        formula: The mark of the one that the row before ended in.
+
+    Returns:
+        Whether the row begins inside of that; the text; the formula that the row ends in.
+    """
+    first, last = max(begin - GUTTER, row.lead), max(0, end - GUTTER)
+    last = min(len(row.text) - row.fill, last)
+    parts: list[str] = []
+    at, goes_on, ended = 0, False, None
+    for text, style, _ in row.segments:
+        piece = text[max(0, first - at) : max(0, last - at)]
+        at += len(text)
+        mark = style.meta.get(FORMULA) if style and style.meta else None
+        if not piece:
+            continue
+        if mark is None:
+            parts.append(piece)
+        elif mark == (ended if parts else formula):
+            goes_on = goes_on or not parts
+        else:
+            parts.append(mark[1])
+        ended = mark
+    return goes_on, "".join(parts), ended
