@@ -123,15 +123,11 @@ class Chat(Joined):
                     model, judge, self._paths, self.store, fallback=fallback
                 )
         question = asked or (yield from self._ask(prompt))
-        model = yield from self._ready()
-        if model is None:
+        prepared = yield from self._prepared(question, ())
+        if prepared is None:
             yield from self._unwritten(question)
             return
-        try:
-            messages = yield from self._window(model, question, ())
-        except InterruptedError:
-            yield from self._unwritten(question)
-            return
+        model, messages = prepared
         journals = CandidateJournals(self.store, question, model, self.settings, count)
         self._hold(model)
         try:
@@ -269,19 +265,15 @@ class Chat(Joined):
 
         ``begun`` is the beginning of the reply, or nothing.
         """
-        model = yield from self._ready()
-        if model is None:
+        prepared = yield from self._prepared(question, begun)
+        if prepared is None:
             yield from self._unwritten(question)
             return
         from tchat.chat.journal import Journal
         from tchat.chat.journal_writer import JournalWriter
         from tchat.chat.speed import note_speed
 
-        try:
-            messages = yield from self._window(model, question, begun)
-        except InterruptedError:
-            yield from self._unwritten(question)
-            return
+        model, messages = prepared
         text, reasoning = (begun[0].content, begun[0].reasoning) if begun else ("", "")
         writer = JournalWriter(self.store)
         journal = Journal.open(

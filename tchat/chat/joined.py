@@ -64,7 +64,6 @@ class Joined:
 
     def release(self) -> ChatModel | None:
         """Hand the model to another chat; this one has none from then on."""
-        self.cancel.clear()  # as in `close`
         self.keep()
         model, self._model = self._model, None
         return model
@@ -143,13 +142,16 @@ class Joined:
             after: The message that it will follow; None for the end of the session.
 
         Returns:
-            None where no model is loaded, or the chat has no reply yet.
+            None where no model is loaded, the chat has no reply yet, or ``cancel`` is set.
         """
         model = self._model
         if model is None or not model.engine.is_loaded:
             return None
         path = self._path() if after is None else answered(self.store.path_to(after))
-        window = self._fitted(model, path, [ChatMessage("user", draft or "?")])
+        try:
+            window = self._fitted(model, path, [ChatMessage("user", draft or "?")])
+        except InterruptedError:
+            return None
         return self._priced(model, path, window)
 
     def _outlook(self, draft: str) -> Outlook | None:
@@ -214,6 +216,10 @@ class Joined:
             return None
         return self._model
 
+    def _refuse_stopped(self) -> None:
+        if self.cancel.is_set():
+            raise InterruptedError
+
     def _hold(self, model: ChatModel) -> None:
         """Let what the model reads from now on be saved for this session, unless it is private."""
         if self._session is not None and self.store.path is not None:
@@ -221,14 +227,31 @@ class Joined:
         else:
             model.engine.hold("")
 
+    def _prepared(
+        self, question: Message, begun: Sequence[ChatMessage]
+    ) -> Generator[Event, None, tuple[ChatModel, Sequence[ChatMessage]] | None]:
+        """The model, loaded, and the messages of the prompt; None when the user stopped that."""
+        model = yield from self._ready()
+        if model is None:
+            return None
+        try:
+            return model, (yield from self._window(model, question, begun))
+        except InterruptedError:
+            return None
+
     def _window(
         self, model: ChatModel, question: Message, begun: Sequence[ChatMessage]
     ) -> Generator[Event, None, Sequence[ChatMessage]]:
-        """The messages of the prompt: system, the turns that fit, ``question``, ``begun``."""
+        """The messages of the prompt: system, the turns that fit, ``question``, ``begun``.
+
+        Raises:
+            InterruptedError: ``cancel`` was set meanwhile.
+        """
         *path, asked_ = self.store.path_to(question.id)
         path = [*answered(path), asked_]
         asked = turns_of(path[-1:])[0]
         window = self._fitted(model, path[:-1], [*asked, *begun])
+        self._refuse_stopped()
         if window.first > self._first_turn(path) and window.left_out:
             size = model.engine.context_size
             yield Notice("window", left_out(path, window.left_out, size))
@@ -246,11 +269,16 @@ class Joined:
         engine = model.engine
         begun = asked[-1].role == "assistant"
         size = engine.context_size
+
+        def count(messages: Sequence[ChatMessage]) -> int:
+            self._refuse_stopped()
+            return engine.count(messages, self._think, continue_final=begun)
+
         return fit(
             self._system(),
             [*turns_of(path), asked],
             room=size - reply_room(size, self.settings.sampling.max_tokens),
-            count=lambda messages: engine.count(messages, self._think, continue_final=begun),
+            count=count,
             first=self._first_turn(path),
             pinned=pinned_turns(path),
         )

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TypeVar
 
-from tchat.engine.cancel import Cancel
+from tchat.engine.cancel import Request
 from tchat.engine.events import Event, Reading, Reasoning, Token
 from tchat.engine.runner import LargeThread
 
@@ -27,12 +27,9 @@ class EngineThread:
     A context is not thread-safe; one thread makes loading, reading, writing and closing serial
     without locks. The thread starts with the first call.
 
-    Args:
-        cancel: The engine's stop flag, set when a stream is left early.
     """
 
-    def __init__(self, cancel: Cancel) -> None:
-        self._cancel = cancel
+    def __init__(self) -> None:
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._running = False
 
@@ -62,11 +59,13 @@ class EngineThread:
         self._submit(job)
         return await done
 
-    async def stream(self, generate: Callable[[], Iterator[Event]]) -> AsyncIterator[list[Event]]:
+    async def stream(
+        self, generate: Callable[[], Iterator[Event]], request: Request
+    ) -> AsyncIterator[list[Event]]:
         """Iterate ``generate()`` on the thread; yields its events in batches.
 
         The first piece of text and the end come at once, the rest some 15 times a second. Leaving
-        early stops the generator; what it raises is raised here, after the last batch.
+        early stops ``request``; what the generator raises is raised here, after the last batch.
         """
         events: deque[Event] = deque()
         hurry = asyncio.Event()
@@ -81,7 +80,7 @@ class EngineThread:
                     wrote = wrote or first
                     loop.call_soon_threadsafe(hurry.set)
 
-        job = asyncio.ensure_future(self.run(pull))
+        job = asyncio.ensure_future(self.run(lambda: request.run(pull)))
         job.add_done_callback(lambda _: hurry.set())
         try:
             while not job.done() or events:
@@ -95,7 +94,7 @@ class EngineThread:
             await job
         finally:
             if not job.done():
-                self._cancel.set()
+                request.stop()
                 with contextlib.suppress(Exception):
                     await job
 

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from typing import Any
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 class Cancel:
@@ -56,6 +61,56 @@ class Cancel:
         if sys.platform == "win32":
             return prototype(lambda _share, _going: not self.is_set())
         return self.callback(prototype)
+
+
+class Request:
+    """One thing asked of the engine: a stop of it holds until its end, and stops nothing else.
+
+    It may be stopped from any thread, also while it waits for the engine: then ``cancel`` is set
+    when it begins. Once it is over, a stop does nothing, and ``cancel`` is clear.
+
+    Args:
+        cancel: The engine's flag, which serves one request after the other.
+    """
+
+    def __init__(self, cancel: Cancel) -> None:
+        self._cancel = cancel
+        self._lock = threading.Lock()
+        self._is_running = False
+        self._is_stopped = False
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether a stop was asked for."""
+        return self._is_stopped
+
+    def stop(self) -> None:
+        """End it as soon as possible, or as soon as it begins."""
+        with self._lock:
+            self._is_stopped = True
+            if self._is_running:
+                self._cancel.set()
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """It is the one that the engine works for; on the engine's thread."""
+        with self._lock:
+            self._is_running = True
+            if self._is_stopped:
+                self._cancel.set()
+            else:
+                self._cancel.clear()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._is_running = False
+                self._cancel.clear()
+
+    def run(self, work: Callable[[], T]) -> T:
+        """Do ``work`` while it is `running`."""
+        with self.running():
+            return work()
 
 
 def libc() -> ctypes.CDLL:

@@ -258,7 +258,7 @@ class TchatApp(App[None]):
     def _handle_exception(self, error: Exception) -> None:
         """End without a traceback on the terminal; `run_screen` raises what broke it."""
         if self.conversation is not None:
-            self.conversation.cancel.set()
+            self.conversation.stop()
         if self.broken_by is None:
             self.broken_by = error.error if isinstance(error, WorkerFailed) else error
         if self.is_headless:  # under a test, which is told

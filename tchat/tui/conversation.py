@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from tchat.chat.chat import Chat
 from tchat.chat.own_settings import is_own, own_settings
 from tchat.engine.async_runner import EngineThread
-from tchat.engine.cancel import Cancel
+from tchat.engine.cancel import Cancel, Request
 from tchat.engine.events import Event, Reading
 from tchat.errors import StorageError, UsageError
 from tchat.paths import Paths
@@ -47,7 +48,6 @@ class Conversation(StoredMessages):
         base: The settings that a new session begins with.
         settings: Those in force: the base, and over it what the session sets for itself.
         paths: The user's folders.
-        cancel: Stops what the engine does.
         private: Whether nothing is stored.
         lasting: The store of all sessions.
     """
@@ -55,18 +55,18 @@ class Conversation(StoredMessages):
     def __init__(self, settings: Settings, paths: Paths, store: SessionStore) -> None:
         self.base = self.settings = settings
         self.paths = paths
-        self.cancel = Cancel()
         self.private = store.path is None
         self.lasting = store
         self._own: dict[str, Value] = {}
         self._ground = store  # the lasting one, or that of the private session
         self._fallbacks = Fallbacks()
         self._store = self._fallbacks.open(store)
-        self._asked = 0  # how often the engine was asked for something that cannot wait
+        self._requests: WeakSet[Request] = WeakSet()  # asked of the engine, and still waited for
         self._ahead = 0  # how often it was asked to read ahead, or to leave that
         self._closed = False
-        self._engine = EngineThread(self.cancel)
-        self._chat = Chat(settings, paths, self._store, cancel=self.cancel)
+        self._engine = EngineThread()
+        self._cancel = Cancel()
+        self._chat = Chat(settings, paths, self._store, cancel=self._cancel)
 
     @property
     def facts(self) -> ModelFacts | None:
@@ -100,15 +100,14 @@ class Conversation(StoredMessages):
 
     # The engine
 
-    def stream(self, act: Act) -> AsyncIterator[list[Event]]:
-        """Do something with the chat; yields its events in batches."""
+    def request(self) -> Request:
+        """Ask for a turn: what runs is stopped, and the turn can be stopped from now on."""
         self.stop()
+        return self._ask()
 
-        def begin() -> Iterator[Event]:
-            self.cancel.clear()
-            return act(self._chat)
-
-        return self._engine.stream(begin)
+    def stream(self, act: Act, request: Request) -> AsyncIterator[list[Event]]:
+        """Do something with the chat for ``request``; yields its events in batches."""
+        return self._engine.stream(lambda: act(self._chat), request)
 
     async def work(
         self, begin: Callable[[Chat], Iterator[Any]], told: Callable[[Any], object]
@@ -116,31 +115,24 @@ class Conversation(StoredMessages):
         """Do something long with the model; ``told`` gets each event, on the event loop.
 
         Raises:
-            InterruptedError: It was stopped, or something else was asked for, before it began.
+            InterruptedError: It was stopped, or something else was asked for.
         """
-        self.stop()
-        loop, asked = asyncio.get_running_loop(), self._asked
+        request, loop = self.request(), asyncio.get_running_loop()
 
         def work() -> None:
-            if self._asked != asked:
+            if request.is_stopped:
                 raise InterruptedError
-            self.cancel.clear()
             for event in begin(self._chat):
                 loop.call_soon_threadsafe(told, event)
 
-        await self._engine.run(work)
+        await self._carry_out(request, work)
 
     async def save(self) -> None:
         """Save on disk what the model has read of the session; stops when there is other work."""
         if not self._closed:
             self.leave_draft()
-            chat, asked = self._chat, self._asked
-
-            def save() -> None:
-                self.cancel.clear()  # `stop` counts first: what it stops is no longer wanted
-                chat.keep(lambda: self._asked == asked)
-
-            await self._engine.run(save)
+            chat, request = self._chat, self._ask()
+            await self._carry_out(request, lambda: chat.keep(lambda: not request.is_stopped))
 
     async def read_ahead(self, draft: str, told: Callable[[Reading], object]) -> None:
         """Read a draft while nothing else is to be done, until another one or nothing is wanted.
@@ -150,31 +142,38 @@ class Conversation(StoredMessages):
             told: Called on the event loop with how far it is.
         """
         self.leave_draft()
-        asked, wanted, loop = self._asked, self._ahead, asyncio.get_running_loop()
+        wanted, request, loop = self._ahead, self._ask(), asyncio.get_running_loop()
 
         def going() -> bool:
-            return (self._asked, self._ahead) == (asked, wanted) and not self._closed
+            return self._ahead == wanted and not request.is_stopped and not self._closed
 
         def tell(event: Reading) -> None:
             if going():
                 told(event)
 
         def read() -> None:
-            self.cancel.clear()  # `stop` counts first: what it stops is not going
             if going():
                 for event in self._chat.read_ahead(draft, going):
                     loop.call_soon_threadsafe(tell, event)
 
-        await self._engine.run(read)
+        await self._carry_out(request, read)
 
     def leave_draft(self) -> None:
         """Stop reading ahead, soon; what was read is kept for as long as it may be of use."""
         self._ahead += 1
 
     def stop(self) -> None:
-        """Stop what the engine does, at once."""
-        self._asked += 1
-        self.cancel.set()
+        """Stop what the engine does and all that it was asked for, at once."""
+        for request in self._requests:
+            request.stop()
+
+    def _ask(self) -> Request:
+        request = Request(self._cancel)
+        self._requests.add(request)
+        return request
+
+    async def _carry_out(self, request: Request, work: Callable[[], object]) -> None:
+        await self._engine.run(lambda: request.run(work))
 
     async def measure(self, draft: str) -> Measure | None:
         """Exact tokens of a draft; None while the model is not loaded."""
@@ -304,13 +303,13 @@ class Conversation(StoredMessages):
                 self.paths,
                 self._store,
                 session=session,
-                cancel=self.cancel,
+                cancel=self._cancel,
                 model=model,
             )
             self._chat.own = self._own
 
         self.stop()
-        await self._engine.run(rejoin)
+        await self._carry_out(self._ask(), rejoin)
 
     # A disk that cannot be written
 

@@ -75,7 +75,6 @@ class Played(TchatApp):
     async def _undrawn(self, screen: ChatScreen) -> float:
         await screen.open_session(None)
         conversation = screen.conversation
-        conversation.cancel.clear()
         await conversation._engine.run(lambda: list(conversation._chat.send(PROMPT)))
         return await self._rate(screen)
 

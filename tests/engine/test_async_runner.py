@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from tchat.engine.async_runner import EngineThread
-from tchat.engine.cancel import Cancel
+from tchat.engine.cancel import Cancel, Request
 from tchat.engine.events import Event, Loading, Token
 from tchat.errors import UsageError
 
@@ -23,8 +23,10 @@ def tokens(count: int, pause: float = 0.0) -> Iterator[Event]:
 
 
 async def test_all_events_arrive_in_order_and_in_few_batches() -> None:
-    thread = EngineThread(Cancel())
-    batches = [batch async for batch in thread.stream(lambda: tokens(500, 0.0005))]
+    thread = EngineThread()
+    batches = [
+        batch async for batch in thread.stream(lambda: tokens(500, 0.0005), Request(Cancel()))
+    ]
     assert [event for batch in batches for event in batch] == list(tokens(500))
     assert len(batches) < 60
     thread.close()
@@ -34,8 +36,8 @@ async def test_the_first_token_does_not_wait_for_the_interval(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("tchat.engine.async_runner.INTERVAL", 30.0)
-    thread = EngineThread(Cancel())
-    async for batch in thread.stream(lambda: tokens(3, 0.05)):
+    thread = EngineThread()
+    async for batch in thread.stream(lambda: tokens(3, 0.05), Request(Cancel())):
         assert any(isinstance(event, Token) for event in batch)
         break
     thread.close()
@@ -46,11 +48,11 @@ async def test_an_error_comes_after_the_events_before_it() -> None:
         yield Token("a")
         raise UsageError("no")
 
-    thread = EngineThread(Cancel())
+    thread = EngineThread()
     seen: list[Event] = []
 
     async def consume() -> None:
-        async for batch in thread.stream(failing):
+        async for batch in thread.stream(failing, Request(Cancel())):
             seen.extend(batch)
 
     with pytest.raises(UsageError, match="no"):
@@ -71,18 +73,20 @@ async def test_leaving_early_stops_the_generator_before_going_on() -> None:
         finally:
             ended.set()
 
-    thread = EngineThread(cancel)
-    stream = thread.stream(until_cancelled)
+    thread = EngineThread()
+    request = Request(cancel)
+    stream = thread.stream(until_cancelled, request)
     async for _ in stream:
         break
     await stream.aclose()  # type: ignore[attr-defined]
-    assert cancel.is_set()
+    assert request.is_stopped
+    assert not cancel.is_set()  # it is over: what comes next is not stopped
     assert ended.is_set()
     thread.close()
 
 
 async def test_everything_runs_on_one_thread_in_turn() -> None:
-    thread = EngineThread(Cancel())
+    thread = EngineThread()
     names = await asyncio.gather(
         *(
             thread.run(lambda: (threading.get_ident(), threading.current_thread().name))
@@ -95,7 +99,7 @@ async def test_everything_runs_on_one_thread_in_turn() -> None:
 
 
 async def test_the_loop_is_free_meanwhile() -> None:
-    thread = EngineThread(Cancel())
+    thread = EngineThread()
     slow = asyncio.ensure_future(thread.run(lambda: time.sleep(0.2)))
     ticks = 0
     while not slow.done():

@@ -119,7 +119,7 @@ class ChatScreen(Beginning):
             parsed = parse_input(draft.full_text, SCREEN_COMMANDS)
         except UsageError as error:
             self.notify(str(error), severity="error", markup=False)
-            self.prompt.load(draft)
+            self.prompt.give_back(draft)
             return
         self.remember(draft)
         if not self.busy:

@@ -84,15 +84,21 @@ class Dialogs(Preferences):
         """Go to a message of this session, with ``words`` marked in it."""
         await self.conversation.activate(message_id)
         await self.reload()
-        self.transcript.reveal(message_id, words)
+        if self.transcript.has(message_id):  # it may have been deleted meanwhile
+            self.transcript.reveal(message_id, words)
 
     async def open_session(self, session: Session | None) -> None:
         """Go on in ``session``, or in a new one."""
-        await self.end_turn()
-        await self.go_on_in(session)
+        async with self.between_turns():
+            loads = await self.go_on_in(session)
+        if loads and not self.busy:
+            self.act(load_model)
 
-    async def go_on_in(self, session: Session | None) -> None:
-        """Open ``session``, or a new one, while no turn runs."""
+    async def go_on_in(self, session: Session | None) -> bool:
+        """Open ``session``, or a new one, while no turn runs; whether the model has to load for it.
+
+        It loads another model, or restores what is saved of the session.
+        """
         other_model = await self.conversation.open(session)
         self.forget_context()
         await self.reload()
@@ -102,8 +108,7 @@ class Dialogs(Preferences):
         await self.look_at_disk()
         await self.settled()
         restores = session is not None and self.conversation.facts is not None
-        if (restores or other_model) and not self.busy:
-            self.act(load_model)
+        return restores or other_model
 
     def forget_context(self) -> None:
         """Called when another session is open: what belonged to the one before is over."""
@@ -163,11 +168,11 @@ class Dialogs(Preferences):
 
     async def toggle_private(self) -> None:
         """Begin a session that leaves nothing behind, or one that is stored."""
-        await self.end_turn()
-        await self.conversation.set_private(not self.conversation.private)
-        self.forget_context()
-        self.prompt.private = self.conversation.private
-        await self.reload()
+        async with self.between_turns():
+            await self.conversation.set_private(not self.conversation.private)
+            self.forget_context()
+            self.prompt.private = self.conversation.private
+            await self.reload()
         self.tell(
             "Private: nothing of this session is stored."
             if self.conversation.private

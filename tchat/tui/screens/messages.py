@@ -84,8 +84,10 @@ class Messages(Dialogs):
         """Copy a message as it is stored, without what acts on a terminal."""
         if isinstance(key, int):
             text = (await self.conversation.message(key)).text
-        else:
+        elif self.transcript.has(key):
             text = self.transcript.entry(key).text
+        else:  # it is gone meanwhile
+            return
         self.app.copy_to_clipboard(printable(text))
 
     async def copy_last_reply(self) -> None:
@@ -163,11 +165,17 @@ class Messages(Dialogs):
         """Do what the prompt is for with a draft; False when it is the next message."""
         if self._purpose is None:
             return False
-        purpose = self._purpose
+        self._submit_for(self._purpose, draft, self._purpose.act)
+        return True
+
+    def _submit_for(self, purpose: Purpose, draft: Draft, how: Callable[[str], Act]) -> None:
+        def unsent(draft: Draft) -> None:
+            self._take_up(purpose)
+            self.prompt.give_back(draft)
+
         if not self.busy:
             self.leave_purpose()
-        self.submit(draft, purpose.act)
-        return True
+        self.submit(draft, how, unsent=unsent)
 
     def action_go_on(self) -> None:
         """Let the model go on: with the reply being edited, or with the last one."""
@@ -175,9 +183,8 @@ class Messages(Dialogs):
         if purpose is None or purpose.prefill is None:
             self.act(lambda chat: chat.continue_reply())
         elif not self.busy:
-            self.leave_purpose()
             self.prompt.load("")
-            self.submit(draft, purpose.prefill)
+            self._submit_for(purpose, draft, purpose.prefill)
 
     def prefill(self, text: str) -> None:
         """Write another reply to the last question, which begins with ``text``."""
@@ -274,5 +281,6 @@ class Messages(Dialogs):
         sibling = await self.conversation.flip(key, step)
         if sibling is not None:
             await self.reload()
-            self.transcript.point_at(sibling)
+            if self.transcript.has(sibling):
+                self.transcript.point_at(sibling)
             await self.settled()

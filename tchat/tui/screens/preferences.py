@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import nullcontext
 
 from tchat.errors import TchatError, UsageError
 from tchat.sanitize import single_line
@@ -30,20 +31,26 @@ class Preferences(Trials):
         from tchat.tui.conversation import needs_loading
 
         await self._check(values)
-        if again or needs_loading(self.conversation.settings, values):
-            await self.end_turn()
-        if await self.conversation.change(values) or again:
-            self.tell(f"The model is opened anew: {single_line(self.conversation.settings.model)}.")
-            if messages := len(await self.conversation.branch()):
-                what = "message is" if messages == 1 else f"{messages:,} messages are"
-                self.tell(f"This session stays; its {what} read again.")
-            self.act(load_model)
+        loads = again or needs_loading(self.conversation.settings, values)
+        async with self.between_turns() if loads else nullcontext():
+            loads = await self.conversation.change(values) or again
+            if loads:
+                await self._tell_loading()
+        if loads:
+            if not self.busy:  # else a prompt that was sent meanwhile loads it
+                self.act(load_model)
         else:
             changed = (f"{name} = {spell(value) or '(empty)'}" for name, value in values.items())
             self.notify(", ".join(changed), markup=False)
             self.count_draft()
         self.wear(self.conversation.settings)
         self.show_status()
+
+    async def _tell_loading(self) -> None:
+        self.tell(f"The model is opened anew: {single_line(self.conversation.settings.model)}.")
+        if messages := len(await self.conversation.branch()):
+            what = "message is" if messages == 1 else f"{messages:,} messages are"
+            self.tell(f"This session stays; its {what} read again.")
 
     async def _check(self, values: Mapping[str, Value]) -> None:
         if "theme" in values and values["theme"] not in self.app.available_themes:

@@ -23,7 +23,6 @@ class Replies(Telling):
 
     def __init__(self, settings: Settings, paths: Paths) -> None:
         super().__init__(settings, paths)
-        self._reply: int | None = None
         self._branched = False  # whether the turn began another path
         self._said: list[Entry] = []  # notices of the turn before its rows were there
         self._priced: Entry | None = None  # the one of them that tells a price
@@ -94,7 +93,11 @@ class Replies(Telling):
             return
         self._branched = not self._follows(question, asked)
         if self._branched:
-            self.transcript.show((await self.conversation.entries())[:-1])
+            if self.transcript.has(PENDING):
+                self.transcript.drop(PENDING)
+            await self.reload()
+            if not self.transcript.has(stored.reply):  # another path is shown meanwhile
+                return
             for said in self._said:
                 self.transcript.append(said)
         self.transcript.begin(reply)
@@ -107,6 +110,8 @@ class Replies(Telling):
         if last == question.id:
             if self.transcript.entry(last).status != entry.status:
                 self.transcript.update(entry)  # it was stopped before, and gets its reply now
+            if self.transcript.has(PENDING):
+                self.transcript.drop(PENDING)
             return True
         if last != question.parent_id or not self.transcript.has(PENDING):
             return False
@@ -118,6 +123,8 @@ class Replies(Telling):
         if self._reply is None or not self.transcript.has(self._reply):
             return
         entry = await self.conversation.find_entry(self._reply)
+        if not self.transcript.has(self._reply):  # another path is shown meanwhile
+            return
         if entry is None:  # stopped before the first token: there is no row
             self.transcript.drop(self._reply)
             if self._branched:  # the reply from before is the active one again

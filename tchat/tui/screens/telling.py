@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from itertools import takewhile
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from tchat.errors import StorageError, TchatError
@@ -53,7 +52,8 @@ class Telling(PromptPainting):
         self._free.set()
         self._again: dict[Key, Again] = {}  # what the error blocks try again
         self._notes = 0
-        self._reloads = 0
+        self._reloading = asyncio.Lock()
+        self._reply: int | None = None  # the reply that the turn under way writes
         self._shelter: Key | None = None  # the block that says that the disk cannot be written
 
     # What the widgets are called
@@ -94,16 +94,42 @@ class Telling(PromptPainting):
     # Telling
 
     async def reload(self) -> None:
-        """Show the active path of the session as it is stored: its end at once."""
-        self._reloads += 1
-        this = self._reloads
-        end = await self.conversation.entries(last=END)
-        self.transcript.show(end)
+        """Show the active path of the session as it is stored: its end at once.
+
+        When it returns, all of the path is shown that was stored when it was called.
+        """
+        async with self._reloading:
+            end = await self._path(last=END)
+            self._show_anew(end)
+            if len(end) < END:
+                return
+            first = end[0].key
+            path = await self._path()
+            keys = [each.key for each in path]
+            if first in keys and self.transcript.has(first):  # else it is another path meanwhile
+                self.transcript.prepend(path[: keys.index(first)])
+
+    async def _path(self, last: int | None = None) -> list[Entry]:
+        """The active path, read again where a reply began meanwhile."""
+        while True:
+            reply = self._reply
+            entries = await self.conversation.entries(last)
+            if reply == self._reply:
+                return entries
+
+    def _show_anew(self, entries: Sequence[Entry]) -> None:
+        """Show ``entries`` instead of all, with what a turn under way has added meanwhile."""
+        shown = self.transcript
+        waits = shown.has(PENDING) and self.busy
+        stored = bool(entries) and entries[-1].role == "user"
+        pending = [shown.entry(PENDING)] if waits and not stored else []
+        # What came of a reply is here before it is stored.
+        current = [
+            shown.entry(each.key) if each.status == "streaming" and shown.has(each.key) else each
+            for each in entries
+        ]
+        shown.show([*current, *pending])
         self._greet()
-        if len(end) == END:
-            path = await self.conversation.entries()
-            if self._reloads == this:
-                self.transcript.prepend(takewhile(lambda each: each.key != end[0].key, path))
 
     def _greet(self) -> None:
         """Show how to begin while there is no message."""

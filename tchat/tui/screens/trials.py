@@ -15,6 +15,7 @@ from tchat.tui.screens.turns import Turns
 from tchat.tui.widgets.prompt_draft import Draft
 
 if TYPE_CHECKING:
+    from tchat.engine.cancel import Request
     from tchat.engine.events import Candidate, Event
     from tchat.tui.conversation import Act
     from tchat.tui.trial import Trial
@@ -43,7 +44,7 @@ class Trials(Turns):
             count, prompt = parse_try(call.argument, call.command.name)
         except UsageError as error:
             self.notify(str(error), severity="error", markup=False)
-            self.prompt.load(draft)
+            self.prompt.give_back(draft)
             return
         judge = self.conversation.settings.judge if call.command.name == "best" else ""
         self._try(count, Draft(prompt, files=draft.files), judge=judge, typed=draft)
@@ -58,7 +59,7 @@ class Trials(Turns):
 
     def _try(self, count: int, draft: Draft, *, judge: str, typed: Draft) -> None:
         if self.refuses():
-            self.prompt.load(typed)
+            self.prompt.give_back(typed)
             return
         from tchat.tui.trial import Trial
 
@@ -69,19 +70,23 @@ class Trials(Turns):
                 count, text, stopped=trial.stopped, judge=judge, fallback=True
             )
 
+        def unsent(_: Draft) -> None:
+            self.leave_trial()
+            self.prompt.give_back(typed)
+
         if draft.text.strip():
-            self.submit(draft, how, shown=True)
+            self.submit(draft, how, shown=True, unsent=unsent)
         else:
             self.act(how(""))
         self._trial = trial
 
     # While they are written
 
-    def _claim(self) -> bool:
-        claimed = super()._claim()
-        if claimed:
+    def _claim(self) -> Request | None:
+        request = super()._claim()
+        if request is not None:
             self.leave_trial()
-        return claimed
+        return request
 
     async def _show(self, batch: Sequence[Event]) -> None:
         if self._trial is not None:

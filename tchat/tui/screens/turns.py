@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from textual.timer import Timer
@@ -13,14 +14,14 @@ from tchat.errors import TchatError, UsageError
 from tchat.paths import Paths
 from tchat.sanitize import printable
 from tchat.settings import Settings
-from tchat.tui.background import background
-from tchat.tui.crashes import unexpected
+from tchat.tui.background import background, explained, report
 from tchat.tui.screens.replies import Replies
 from tchat.tui.screens.telling import LONG, PENDING
 from tchat.tui.widgets.prompt_draft import Draft
 
 if TYPE_CHECKING:
     from tchat.chat.chat import Chat
+    from tchat.engine.cancel import Request
     from tchat.engine.events import Event
     from tchat.tui.conversation import Act
 
@@ -40,6 +41,9 @@ class Turns(Replies):
         self._queue: deque[Draft] = deque()
         self._held = False  # whether the queue waits for the user, who stopped a turn
         self._rest: Timer | None = None
+        self._request: Request | None = None  # of the turn under way, or of the last one
+        self._act: Act | None = None  # what the turn under way does
+        self._opening = 0  # how many are opening another session or model
 
     # Sending
 
@@ -51,94 +55,121 @@ class Turns(Replies):
             return
         self.submit(draft, lambda text: lambda chat: chat.send(text), shown=True)
 
-    def submit(self, draft: Draft, how: Callable[[str], Act], *, shown: bool = False) -> None:
+    def submit(
+        self,
+        draft: Draft,
+        how: Callable[[str], Act],
+        *,
+        shown: bool = False,
+        unsent: Callable[[Draft], object] | None = None,
+    ) -> None:
         """Do with the full text of a draft, its files read, what ``how`` makes of it.
 
         Args:
-            draft: What was typed; it comes back when it cannot be sent.
+            draft: What was typed.
             how: From the text to what the engine shall do.
             shown: Whether it is the next message, to be seen at once.
+            unsent: Gets the draft when it cannot be sent; without it, it goes back to the prompt.
         """
-        if not self._claim():
-            self.prompt.load(draft)
-            return
-        self._submit_read(draft, how, shown)
-
-    @background(group="turn")
-    async def _submit_read(self, draft: Draft, how: Callable[[str], Act], shown: bool) -> None:
-        try:
-            text = await asyncio.to_thread(full_prompt, draft)
-        except TchatError as error:
-            self._free.set()
-            self.tell_error(error)
-            self.prompt.load(draft)
-            return
-        if shown:
-            self._show_pending(draft)
-        await self._turn(how(text))
+        unsent = unsent or self.prompt.give_back
+        request = self._claim()
+        if request is None:
+            unsent(draft)
+        else:
+            self._send(request, draft, how, shown, unsent)
 
     def act(self, act: Act) -> None:
         """Let the engine do something for this session, when it does nothing else."""
-        if self._claim():
-            self._run(act)
+        if (request := self._claim()) is not None:
+            self._run(request, act)
 
-    def _claim(self) -> bool:
-        """Take the engine for a turn; False, and a toast, when it is at work."""
+    def _claim(self) -> Request | None:
+        """Take the engine for a turn; None, and a toast, when it is at work."""
         if self.refuses():
-            return False
+            return None
         self._free.clear()
-        return True
-
-    @background(group="turn")
-    async def _run(self, act: Act) -> None:
-        await self._turn(act)
-
-    async def _turn(self, act: Act) -> None:
-        """One turn from its begin to its end, whatever that is."""
-        self._reply = None
-        self._said.clear()
-        self._priced = None
+        self._request = self.conversation.request()
         self._progress.begin()
         self.show_status()
-        failure: TchatError | None = None
+        return self._request
+
+    @background(group="turn")
+    async def _run(self, request: Request, act: Act) -> None:
+        async with self._turn():
+            await self._stream(request, act)
+
+    @background(group="turn")
+    async def _send(
+        self,
+        request: Request,
+        draft: Draft,
+        how: Callable[[str], Act],
+        shown: bool,
+        unsent: Callable[[Draft], object],
+    ) -> None:
+        """As `_run`, once the files of the draft are read; stopped before that it comes back."""
+        async with self._turn():
+            try:
+                text = await asyncio.to_thread(full_prompt, draft)
+            except Exception:
+                unsent(draft)
+                raise
+            if request.is_stopped:
+                unsent(draft)
+                return
+            if shown:
+                self._show_pending(draft)
+            await self._stream(request, how(text))
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """A turn from its begin to its end, whatever that is; then the next one is sent."""
+        self._reply, self._act = None, None
+        self._said.clear()
+        self._priced = None
         try:
-            async for batch in self.conversation.stream(act):
-                await self._show(batch)
-        except TchatError as error:
-            failure = error
-        except Exception as error:  # noqa: BLE001  whatever broke the engine, the chat goes on
-            failure = unexpected(error, self._paths.log_file)
+            yield
+        except Exception as error:  # noqa: BLE001  whatever broke, the chat goes on
+            report(self, error)
         finally:
             stopped = self._progress.end()
             self._free.set()
         if not self.is_running:  # the screen was closed meanwhile
             return
-        await self._ended(act, failure)
-        if stopped and act is load and self._queue:
+        self.show_status()
+        if stopped and self._act is load and self._queue:
             self._next(dropped=True)
         self.go_on_with_queue()
+        await self.settled()
+
+    async def _stream(self, request: Request, act: Act) -> None:
+        """Let the engine act, and show what comes of it."""
+        self._act = act
+        failure: TchatError | None = None
+        try:
+            async for batch in self.conversation.stream(act, request):
+                await self._show(batch)
+        except Exception as error:  # noqa: BLE001  whatever broke the engine, the chat goes on
+            failure = explained(self, error)
+        if self.is_running:
+            await self._ended(act, failure)
 
     async def _ended(self, act: Act, failure: TchatError | None) -> None:
-        """Show what became of the turn; what fails here is told and leaves the queue alone."""
-        try:
-            if failure is not None:
-                await self._fail(act, failure)
-            elif self._reply is None and act is not load:
-                await self.reload()  # what was done made no reply: a reply was edited
-            if self.conversation.failure is not None:
-                await self._try_to_store()
-            await self.look_at_disk()
-            self.show_status()
-            await self.settled()
-        except TchatError as error:
-            self.tell_error(error)
+        """Show what became of the turn."""
+        if failure is not None:
+            await self._fail(act, failure)
+        elif self._reply is None and act is not load:
+            await self.reload()  # it made no reply: a reply was edited, or it was stopped before
+        if self.conversation.failure is not None:
+            await self._try_to_store()
+        await self.look_at_disk()
 
     def _next(self, *, dropped: bool) -> None:
         """Send the prompt that waits; it comes back when the user stopped what it waited for."""
         draft = self._queue.popleft()
         self._show_queue()
         if dropped:
-            self.prompt.load(draft)
+            self.prompt.give_back(draft)
         else:
             self.send(draft)
 
@@ -158,8 +189,8 @@ class Turns(Replies):
 
     def stop(self) -> None:
         """Stop what the engine does; what was written stays."""
-        if self.busy:
-            self.conversation.cancel.set()
+        if self.busy and self._request is not None:
+            self._request.stop()
             self._progress.stop()
             self.show_status()
 
@@ -184,14 +215,33 @@ class Turns(Replies):
         """Wait until the engine does nothing for this screen."""
         await self._free.wait()
 
-    async def end_turn(self) -> None:
-        """Stop what the engine does and wait for that; prompts that wait come back."""
-        if self._queue:
-            self.prompt.load("\n\n".join(draft.text for draft in self._queue))
+    @asynccontextmanager
+    async def between_turns(self) -> AsyncIterator[None]:
+        """Stop what the engine does, and let no turn begin in here.
+
+        Prompts that wait come back; one that is sent in here is sent at the end.
+        """
+        self._opening += 1
+        try:
+            waiting = list(self._queue)
             self._queue.clear()
             self._show_queue()
+            self.prompt.give_back(*waiting)
+            await self.end_turn()
+            yield
+        finally:
+            self._opening -= 1
+            self.go_on_with_queue()
+
+    async def end_turn(self) -> None:
+        """Stop what the engine does, and wait for that."""
         self.stop()
         await self._free.wait()
+
+    @property
+    def busy(self) -> bool:
+        """Whether no turn can begin: the engine is at work, or another session is being opened."""
+        return super().busy or self._opening > 0
 
     async def settled(self) -> None:
         """Called when a turn is over."""
@@ -216,7 +266,7 @@ class Turns(Replies):
     def take_queued(self) -> None:
         """Put the last waiting prompt back where it is typed."""
         if self._queue:
-            self.prompt.load(self._queue.pop())
+            self.prompt.give_back(self._queue.pop())
             self._show_queue()
 
     def _show_queue(self) -> None:

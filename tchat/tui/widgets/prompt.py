@@ -107,6 +107,10 @@ class Prompt(Vertical):
         self._area.move_cursor((0, 0))
         self._area.select_blank()
 
+    def give_back(self, *drafts: Draft) -> None:
+        """Put ``drafts`` that were not sent in front of what is typed."""
+        self._area.give_back(drafts)
+
     def insert(self, text: str) -> None:
         """Put ``text`` at the cursor, as a chip when it is large."""
         self._area.insert_text(text)

@@ -109,6 +109,17 @@ class PromptArea(ChipArea):
             behind = (place for place in places if place[0] >= self.selection.end)
             self.selection = Selection(*next(behind, places[0]))
 
+    def give_back(self, drafts: Iterable[Draft]) -> None:
+        """Put ``drafts`` in front of what is typed, with all their chips."""
+        given = [self._chips.load(draft) for draft in drafts]
+        if not given:
+            return
+        parts = [*given, self.draft] if self.text.strip() else given
+        pastes = tuple(pair for draft in parts for pair in draft.pastes)
+        files = tuple(pair for draft in parts for pair in draft.files)
+        blanks = tuple(blank for draft in parts for blank in draft.blanks)
+        self.load(Draft("\n\n".join(draft.text for draft in parts), pastes, files, blanks))
+
     def remember(self, drafts: Iterable[Draft]) -> None:
         """Let Up go back through ``drafts``, the newest last."""
         self._recall = Recall(drafts)
@@ -263,7 +274,7 @@ class PromptArea(ChipArea):
             self._chips.add_file(typed.name)
 
     def _put(self, draft: Draft) -> None:
-        self._chips.load(draft)
+        draft = self._chips.load(draft)
         text = printable(draft.text)
         if is_large(text) and not draft.pastes:
             text = self._chips.add_paste(draft.text)

@@ -7,8 +7,8 @@ Its content is kept aside by label.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from tchat.sanitize import single_line
 
@@ -43,10 +43,7 @@ class Draft:
         """The text with the pastes put back; a file stays the mention that it is."""
         if not self.pastes:
             return self.text
-        content = dict(self.pastes)
-        # In one pass: a paste may hold the label of another.
-        labels = "|".join(map(re.escape, content))
-        return re.sub(labels, lambda match: content[match[0]], self.text)
+        return _replaced(self.text, dict(self.pastes))
 
     @property
     def attachments(self) -> tuple[str, ...]:
@@ -63,9 +60,10 @@ class Chips:
         self._blanks: dict[str, None] = {}
         self._pattern: re.Pattern[str] | None = None
 
-    def add_paste(self, text: str) -> str:
-        """Keep ``text`` aside and return its label."""
-        base = label = _paste_label(text)
+    def add_paste(self, text: str, label: str = "") -> str:
+        """Keep ``text`` aside and return its label: ``label``, unless that is taken."""
+        label = label or _paste_label(text)
+        base = label if label.endswith("]") else f"{label}]"
         number = 1
         while self._pastes.get(label, text) != text:
             number += 1
@@ -81,12 +79,20 @@ class Chips:
         self._compile()
         return label
 
-    def load(self, draft: Draft) -> None:
-        """Know the chips of ``draft`` too."""
-        self._pastes.update(draft.pastes)
+    def load(self, draft: Draft) -> Draft:
+        """Know the chips of ``draft`` too.
+
+        Returns:
+            The draft with other labels, where its own stand for something else here.
+        """
         self._files.update(draft.files)
         self._blanks.update(dict.fromkeys(draft.blanks))
+        renamed = {label: self.add_paste(text, label) for label, text in draft.pastes}
         self._compile()
+        if all(old == new for old, new in renamed.items()):
+            return draft
+        pastes = tuple((renamed[label], text) for label, text in draft.pastes)
+        return replace(draft, text=_replaced(draft.text, renamed), pastes=pastes)
 
     def clear(self) -> None:
         """Forget every chip."""
@@ -125,6 +131,12 @@ def is_large(text: str) -> bool:
 def plain_newlines(text: str) -> str:
     """``text`` with ``\\n`` for every line end, and nothing that no encoding can hold."""
     return text.replace("\r\n", "\n").replace("\r", "\n").encode("utf-8", "replace").decode()
+
+
+def _replaced(text: str, others: Mapping[str, str]) -> str:
+    """``text`` with each label replaced, in one pass: a paste may hold the label of another."""
+    labels = "|".join(map(re.escape, sorted(others, key=len, reverse=True)))
+    return re.sub(labels, lambda match: others[match[0]], text)
 
 
 def _paste_label(text: str) -> str:
