@@ -17,7 +17,7 @@ from tchat.chat.chat import Chat
 from tchat.engine.snapshots.snapshots import Snapshots
 from tchat.errors import StorageError
 from tchat.paths import Paths
-from tchat.sessions.sheltered import ShelteredStore
+from tchat.sessions.fallbacks import Fallbacks
 from tchat.settings import Settings
 from tchat.tui.app import TchatApp
 from tchat.tui.screens.frame import HintLine
@@ -146,7 +146,7 @@ def unstored(*_: Any) -> Any:
     raise StorageError("the disk is full")
 
 
-@pytest.mark.parametrize("step", [(Chat, "close"), (ShelteredStore, "write_back")])
+@pytest.mark.parametrize("step", [(Chat, "close"), (Fallbacks, "close")])
 @pytest.mark.parametrize("way", ["ctrl+q", "SIGTERM", "SIGHUP"])
 async def test_it_ends_also_when_something_cannot_be_closed(
     settings: Settings,
