@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tchat.engine.context import Context
 from tchat.engine.writing import Writing
 from tchat.paths import Paths, user_paths
 from tchat.settings import Sampling, Settings
@@ -26,10 +27,10 @@ def settings(tiny_model: Path) -> Settings:
 @pytest.fixture
 def slowly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the tiny model write as slowly as a large one: it fills its context in half a second."""
-    visible = Writing._visible
+    draw = Writing.draw
 
-    def late(self: Writing, token: int) -> bytes:
+    def late(self: Writing, context: Context, row: int = -1) -> int:
         time.sleep(0.01)
-        return visible(self, token)
+        return draw(self, context, row)
 
-    monkeypatch.setattr(Writing, "_visible", late)
+    monkeypatch.setattr(Writing, "draw", late)

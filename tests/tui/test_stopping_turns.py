@@ -107,8 +107,8 @@ async def test_while_a_file_is_read(
         (PromptEncoder, "for_reply", 0),  # tokenized
         (Journal, "open", 0),
         (Context, "decode", 0),  # read
-        (Writing, "_visible", 0),
-        (Writing, "_visible", 7),  # between tokens
+        (Writing, "draw", 0),
+        (Writing, "draw", 7),  # between tokens
     ],
 )
 async def test_while_it_is_prepared_read_and_written(
