@@ -21,7 +21,7 @@ from unicodedata import category
 
 from tchat.engine.events import Notice
 from tchat.engine.form import Stopped, never
-from tchat.engine.reasoning import Phase
+from tchat.engine.reasoning import ALL_MARKS, Phase
 from tchat.engine.template import ChatTemplate, Rendering
 from tchat.engine.turns import ChatMessage, absent_character
 
@@ -137,8 +137,10 @@ class SpecialStrings:
     def __init__(self, strings: frozenset[str]) -> None:
         self._strings = frozenset(filter(None, strings))
         self._pieces = frozenset(string.encode("utf-8", "replace") for string in self._strings)
-        self._lengths = sorted({len(string) for string in self._strings})
-        self._first = re.compile(_any_of({string[0] for string in self._strings}))
+        self._lengths: dict[str, list[int]] = {}  # by the first character
+        for first, length in sorted({(string[0], len(string)) for string in self._strings}):
+            self._lengths.setdefault(first, []).append(length)
+        self._first = re.compile(_any_of(self._lengths))
         # A mark on either side of each of these characters breaks every special string.
         signs = {sign for string in self._strings for sign in string if _is_sign(sign)}
         words = {string for string in self._strings if not any(map(_is_sign, string))}
@@ -153,7 +155,7 @@ class SpecialStrings:
         found: list[Span] = []
         for match in self._first.finditer(text):
             start = match.start()
-            ends = (start + length for length in self._lengths)
+            ends = (start + length for length in self._lengths[match[0]])
             found += [(start, end) for end in ends if text[start:end] in self._strings]
         # A slice that runs over the end repeats a shorter one.
         return [(start, end) for start, end in found if end <= len(text)]
@@ -199,11 +201,11 @@ def _protected(
     runs of blanks, HTML.
     """
     marks = {text for text in user_defined if _is_mark(text) or _is_written(text, source)}
-    return SpecialStrings(control | marks)
+    return SpecialStrings(control | marks | (user_defined & ALL_MARKS))
 
 
 _HTML = re.compile(
-    r"</?(?:a|b|blockquote|body|br|caption|code|div|em|h[1-6]|head|hr|html|i|img|li|ol|p|pre|s|span"
+    r"</?(?:a|b|blockquote|body|br|caption|code|div|em|h[1-6]|head|hr|html|i|img|li|ol|p|pre|span"
     r"|strong|sub|sup|table|tbody|td|tfoot|th|thead|tr|u|ul)/?>"
 )
 

@@ -186,6 +186,15 @@ _ANSWERS = (
 )
 
 
+FORMATS = (HARMONY, MUSE, SOLAR, KIMI_K3, GEMMA_4)
+HEADER = "all\n"  # functionary 3.2, behind the >>> that its prompts end with
+# Every mark that any model may write.
+ALL_MARKS = frozenset(
+    {HEADER, ">>>", ">>>all", ">>>all\n", *(mark for form in FORMATS for mark in form.marks)}
+    | {mark for block in (*_RARE, *_ANSWERS) for mark in (block.opening, block.closing)}
+)
+
+
 def marks_for(source: str, specials: frozenset[str]) -> Marks:
     """The marks of a model, by its template and its vocabulary's special strings."""
 
@@ -205,13 +214,15 @@ def marks_for(source: str, specials: frozenset[str]) -> Marks:
     return Marks(
         blocks=tuple(b for b in _RARE if known(b.opening.partition("\n")[0]) or known(b.closing)),
         answers=tuple(b for b in _ANSWERS if known(b.opening)),
-        header="all\n" if ">>>all\\n" in source else "",
+        header=HEADER if ">>>all\\n" in source else "",
         tag=next((t[1] for t in _TAG.finditer(source) if _is_thinking(t[1])), "think"),
     )
 
 
 class _BlockReader:
     """Walks through a reply with marks around its reasoning."""
+
+    called = False
 
     def __init__(self, marks: Marks, phase: Phase) -> None:
         self.phase = phase
@@ -327,6 +338,11 @@ class ReasoningSplitter:
     def phase(self) -> Phase:
         """Where the reply is now."""
         return self._reader.phase
+
+    @property
+    def called(self) -> bool:
+        """Whether the model called a tool, which is no part of the text."""
+        return self._reader.called
 
     def feed(self, text: str) -> list[tuple[Kind, str]]:
         """Take more text; return the pieces that are settled by it."""

@@ -61,6 +61,11 @@ class ReplyText:
         return b"" if self.stopped else self._decoder.unfinished
 
     @property
+    def called(self) -> bool:
+        """Whether the model called a tool, which is no part of the text."""
+        return self._splitter.called
+
+    @property
     def in_reasoning(self) -> bool:
         """Whether the model is reasoning at the moment."""
         return self._splitter.phase is Phase.REASONING

@@ -84,14 +84,25 @@ class MessageReader:
     """Walks through the messages of one reply. `ReasoningSplitter` holds the text.
 
     Attributes:
-        phase: Where it is.
+        called: Whether a message called a tool.
     """
 
     def __init__(self, form: MessageFormat, phase: Phase) -> None:
-        self.phase = phase
+        self.called = False
+        self._phase = phase
         self._form = form
         self._header = ""
         self._lead = re.compile(form.lead)
+
+    @property
+    def phase(self) -> Phase:
+        """Where it is."""
+        return self._phase
+
+    @phase.setter
+    def phase(self, phase: Phase) -> None:
+        self._phase = phase
+        self.called = self.called or phase is Phase.CALL
 
     def step(self, held: str, *, last: bool) -> tuple[Kind, int] | None:
         """What the beginning of ``held`` is, and its length; None when more text must come."""

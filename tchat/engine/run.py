@@ -61,6 +61,7 @@ class Run:
             steps = self._steps()
             reason = (yield from self._write(writing, steps)) if done else Reason.CANCELLED
             yield from writing.end()
+            yield from writing.notices
         finally:
             writing.close()
         write = time.perf_counter() - started

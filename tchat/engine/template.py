@@ -220,7 +220,7 @@ class ChatTemplate:
                     )
                     phase = self.marks.phase_after(text)
             except TemplateOverrun as overrun:  # it would do so again at every turn
-                other = self._given_up = self._instead(str(overrun))
+                other = self._given_up = self._instead(str(overrun), "is given up")
                 break
             except TemplateFailure as failure:
                 reason = reason or str(failure)
@@ -245,14 +245,14 @@ class ChatTemplate:
             yield system_in_user(messages), moved
         yield alternating(system_in_user(messages)), (*moved, _TURNS_JOINED)
 
-    def _instead(self, reason: str) -> ChatTemplate:
+    def _instead(self, reason: str, fate: str = "refuses this chat") -> ChatTemplate:
         """The form for a chat that this template refuses in every way."""
         if self.source == PLAIN.source:
             raise DoesNotFit(f"the chat cannot be laid out: {reason}", "start a new session")
         best = fallback_for(self._specials)
         return self._fallback(
             PLAIN if self.source == best.source else best,
-            f"the model's chat template refuses this chat ({reason})",
+            f"the model's chat template {fate} ({reason})",
             str(self._form.tokens["bos_token"]),
             str(self._form.tokens["eos_token"]),
             self._specials,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from tchat.engine.context import Context
-from tchat.engine.events import Observed, Reason, Reasoning, Token
+from tchat.engine.events import Notice, Observed, Reason, Reasoning, Token
 from tchat.engine.loaded import Loaded
 from tchat.engine.prompt import Prompt
 from tchat.engine.reasoning import Marks, Phase
@@ -87,6 +87,14 @@ class Writing:
     def unfinished(self) -> bytes:
         """The bytes so far of a character that the reply was cut in."""
         return self._reply.unfinished
+
+    @property
+    def notices(self) -> tuple[Notice, ...]:
+        """What is to be said of the reply at its end."""
+        if self.text or not self._reply.called:
+            return ()
+        text = "the model called a tool instead of answering, and there is none"
+        return (Notice("model", text),)
 
     @property
     def left(self) -> int:

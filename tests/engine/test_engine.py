@@ -467,6 +467,19 @@ def test_structured_output_of_a_channel_model_is_in_the_final_channel(
     assert held_text(engine, chosen.usage.prompt).endswith(final)
 
 
+def test_a_call_of_a_tool_that_is_not_there_is_said(
+    open_engine: OpenEngine, tmp_path: Path
+) -> None:
+    template = CHATML + "{# <|channel>thought #}"
+    marks = ("<|channel>", "<|turn>", "<|tool_call>")
+    engine = open_engine(write_tiny(tmp_path / "g.gguf", template=template, user_defined=marks))
+    calls = Sampling(temp=0.0, max_tokens=3, logit_bias=("<|tool_call>=1000",))
+    events = list(engine.generate(HELLO, calls))
+    assert finished(events).text == streamed(events) == ""
+    told = [event.text for event in events if isinstance(event, Notice)]
+    assert told == ["the model called a tool instead of answering, and there is none"]
+
+
 def test_reasoning_that_the_template_always_opens_can_be_switched_off(
     open_engine: OpenEngine, tmp_path: Path
 ) -> None:

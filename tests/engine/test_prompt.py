@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tchat.engine.cancel import Cancel
 from tchat.engine.model import Model
 from tchat.engine.prompt import Prompt, encode
+from tchat.engine.reasoning import ALL_MARKS
 from tchat.engine.template import ChatMessage, ChatTemplate
 from tests.tiny import CHATML, REASONING, bpe_vocabulary, spm_vocabulary, write_tiny
 
@@ -221,7 +222,7 @@ def test_the_begin_mark_is_there_once(vocabularies: dict[str, Model]) -> None:
             assert prompt.tokens.count(bos[0]) == 1
 
 
-USER_DEFINED = (
+USER_DEFINED = tuple(dict.fromkeys((
     "<|channel>", "<channel|>", "<|turn>", "<turn|>", "<|tool_call>", "<tool_call|>", '<|"|>',
     "<|channel|>", "<|message|>", "<|start|>", "<|end|>", "<|constrain|>", "<|return|>",
     "<|open|>", "<|close|>", "<|sep|>", "<|START_THINKING|>", "<|END_THINKING|>",
@@ -229,8 +230,8 @@ USER_DEFINED = (
     "[THINK]", "[/THINK]", "[INST]", "[/INST]", "[TOOL_CALLS]", "◁think▷", "◁/think▷",
     "<tool_call>", "</tool_call>", "<answer>", "</answer>", "[BEGIN FINAL RESPONSE]",
     "]~b]", "[e~[", "]<]minimax[>[", "<start_of_turn>", "<end_of_turn>", "<unused7>",
-    "<｜User｜>", "<｜end▁of▁sentence｜>", "<sep>", "####turn####",
-)  # fmt: skip
+    "<｜User｜>", "<｜end▁of▁sentence｜>", "<sep>", "####turn####", *sorted(ALL_MARKS),
+)))  # fmt: skip
 TEXTS = ("  ", "\n\n", "<table>", "</td>", "<h1>", "www")
 HARMONY = (
     "{% for m in messages %}{{ '<|start|>' + m.role + '<|message|>' + m.content + '<|end|>' }}"
