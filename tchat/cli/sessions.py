@@ -15,6 +15,7 @@ from tchat.cli.group import group
 from tchat.cli.input import read_all, typed
 from tchat.cli.listing import iso, print_json, print_rows, when
 from tchat.errors import UsageError
+from tchat.models.words import counted
 from tchat.sanitize import decode_input, printable, printable_json, single_line
 from tchat.settings.write import write_new
 
@@ -105,7 +106,9 @@ def rm(
     with open_sessions(console) as store:
         found = [_find(store, name) for name in sessions]
         if not yes:
-            lines = [f"{each.id}  {each.messages} messages  {_title(each)}" for each in found]
+            lines = [
+                f"{each.id}  {counted(each.messages, 'message')}  {_title(each)}" for each in found
+            ]
             confirm(console, lines, "Delete?")
         gone = {session.id for session in found}
         for session_id in gone:
