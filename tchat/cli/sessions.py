@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from tchat.chat.attachments import read_file
-from tchat.cli.confirm import confirm
 from tchat.cli.console import Console
 from tchat.cli.group import group
 from tchat.cli.input import read_all, typed
 from tchat.cli.listing import iso, print_json, print_rows, when
 from tchat.errors import UsageError
-from tchat.models.words import counted
 from tchat.sanitize import decode_input, printable, printable_json, single_line
 from tchat.settings.write import write_new
 
@@ -66,7 +64,7 @@ def search(
     limit: int = typer.Option(50, "-l", "--limit", min=1, help="At most this many"),
     as_json: bool = JSON,
 ) -> None:
-    """Find messages that hold every word, the latest first."""
+    """Find messages that hold every word, the latest first; sessions by their title before."""
     console: Console = ctx.obj
     if not typed(words).strip():
         raise UsageError("there is nothing to search for", "type a word")
@@ -76,7 +74,7 @@ def search(
     if as_json:
         print_json(console, [_hit(hit) for hit in hits])
         return
-    rows = [(h.session.id, when(h.message.created_at), h.message.role, h.snippet) for h in hits]
+    rows = [(h.session.id, when(_written_at(h)), _part(h), h.snippet) for h in hits]
     print_rows(console, ("ID", "WRITTEN", "BY", "TEXT"), rows)
 
 
@@ -98,24 +96,24 @@ def rename(
 @app.command()
 def rm(
     ctx: typer.Context,
-    sessions: list[str] = typer.Argument(..., metavar="ID...", help="Sessions, as in `rename`"),
+    *,
+    sessions: list[str] = typer.Argument(None, metavar="[ID]...", help="Sessions, as in `rename`"),
+    everything: bool = typer.Option(False, "--all", help="All sessions"),
+    history: bool = typer.Option(False, "--history", help="The prompts that Up recalls, too"),
+    backups: bool = typer.Option(
+        False, "--backups", help="Copies of the database that upgrades and damage left, too"
+    ),
     yes: bool = typer.Option(False, "-y", "--yes", help="Do not ask"),
 ) -> None:
-    """Delete sessions with all their messages."""
-    console: Console = ctx.obj
-    with open_sessions(console) as store:
-        found = [_find(store, name) for name in sessions]
-        if not yes:
-            lines = [
-                f"{each.id}  {counted(each.messages, 'message')}  {_title(each)}" for each in found
-            ]
-            confirm(console, lines, "Delete?")
-        gone = {session.id for session in found}
-        for session_id in gone:
-            store.delete(session_id)
-    from tchat.chat.snapshots import forget_sessions
+    """Delete sessions with all their messages; tells what holds pieces of them still."""
+    if not (sessions or everything or history or backups):
+        raise UsageError("there is nothing to delete", "name sessions, or give --all")
+    from tchat.cli.removal import Removal
 
-    forget_sessions(console.paths, gone)
+    Removal(ctx.obj, history=history, backups=backups).remove(
+        lambda store: store.sessions() if everything else [_find(store, n) for n in sessions or ()],
+        ask=not yes,
+    )
 
 
 @app.command()
@@ -211,10 +209,6 @@ def _format(form: str, output: Path | None) -> str:
     return chosen
 
 
-def _title(session: Session) -> str:
-    return single_line(session.title) or "(no title)"
-
-
 def _record(session: Session) -> dict[str, Any]:
     return {
         "id": session.id,
@@ -226,13 +220,21 @@ def _record(session: Session) -> dict[str, Any]:
     }
 
 
+def _part(hit: Hit) -> str:
+    return hit.message.role if hit.message else "title"
+
+
+def _written_at(hit: Hit) -> float:
+    return hit.message.created_at if hit.message else hit.session.created_at
+
+
 def _hit(hit: Hit) -> dict[str, Any]:
     return {
         "session": hit.session.id,
         "title": hit.session.title,
-        "message": hit.message.id,
-        "role": hit.message.role,
-        "created_at": iso(hit.message.created_at),
+        "message": hit.message.id if hit.message else None,
+        "role": _part(hit),
+        "created_at": iso(_written_at(hit)),
         "snippet": hit.snippet,
         "spans": [list(span) for span in hit.spans],
     }

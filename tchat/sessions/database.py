@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,6 +15,7 @@ BUSY_SECONDS = 5.0
 OLDEST_SQLITE = (3, 35, 0)  # RETURNING; the trigram tokenizer came with 3.34
 # Before 3.51.3 a checkpoint can race with a reset of the log and lose pages.
 SAFE_WAL = (3, 51, 3)
+_PRAGMAS = ("foreign_keys", "secure_delete", "cell_size_check")
 
 
 class Damaged(StorageError):
@@ -47,14 +49,8 @@ class Database:
         self.path = path
         self._lock = threading.RLock()
         with self._translated():
-            self._connection = sqlite3.connect(
-                path or ":memory:",
-                timeout=BUSY_SECONDS,
-                isolation_level=None,
-                check_same_thread=False,
-            )
+            self._connection = connected(path)
         self._connection.row_factory = sqlite3.Row
-        self._connection.execute("PRAGMA foreign_keys = ON")
         self._place = _place_of(path)
         self._log_place: tuple[int, int] | None = None
 
@@ -125,9 +121,7 @@ class Database:
                 with suppress(OSError):
                     for ending in ("-wal", "-shm"):
                         self.path.with_name(self.path.name + ending).unlink(missing_ok=True)
-            self._connection = sqlite3.connect(
-                ":memory:", isolation_level=None, check_same_thread=False
-            )
+            self._connection = connected(None)
             self._place, self._log_place = (-1, -1), None  # of no file
 
     def _require_place(self) -> None:
@@ -138,6 +132,16 @@ class Database:
                 f"{self.path} was deleted or replaced while tchat was using it",
                 "it is made anew when it can be",
             )
+
+    def vacuum(self) -> None:
+        """Write the file anew, without what was deleted from it, and empty its log.
+
+        Raises:
+            StorageError: There is no room for it, or another process uses the file.
+        """
+        with self.reading() as connection:
+            connection.execute("VACUUM")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self) -> None:
         """Close the connection; once is enough, twice does no harm."""
@@ -157,6 +161,24 @@ class Database:
                 f"cannot write beside {self.path}: {error.strerror}",
                 "free some space or check the permissions",
             ) from error
+
+
+def connected(path: Path | None, *, defensive: bool = True) -> sqlite3.Connection:
+    """A connection that trusts nothing in the file, and overwrites what it deletes there.
+
+    Args:
+        path: The file; None for memory.
+        defensive: Whether to forbid, too, what could damage the file.
+    """
+    connection = sqlite3.connect(
+        path or ":memory:", timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+    )
+    if defensive and sys.version_info >= (3, 12):
+        connection.setconfig(sqlite3.SQLITE_DBCONFIG_DEFENSIVE)
+    for pragma in _PRAGMAS:
+        connection.execute(f"PRAGMA {pragma} = ON")
+    connection.execute("PRAGMA trusted_schema = OFF")
+    return connection
 
 
 def _log_of(path: Path) -> Path:

@@ -17,7 +17,7 @@ def listed(connection: sqlite3.Connection, limit: int | None = None) -> list[Ses
     rows = connection.execute(
         """
         SELECT s.*, (SELECT count(*) FROM messages WHERE session_id = s.id) AS messages
-        FROM sessions s ORDER BY updated_at DESC, id DESC LIMIT ?
+        FROM sessions s ORDER BY used DESC, updated_at DESC, id DESC LIMIT ?
         """,
         (-1 if limit is None else limit,),
     )

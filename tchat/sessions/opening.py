@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from tchat.errors import StorageError
 from tchat.paths import private_file
-from tchat.sessions import recovery, salvage
+from tchat.sessions import integrity, recovery, salvage
 from tchat.sessions.database import Damaged, Database
 from tchat.sessions.records import Message
 from tchat.sessions.schema import migrate
@@ -46,7 +47,12 @@ def open_file(path: Path, writers: Writers | None = None) -> Opened:
             try:
                 database.make_durable()
                 if backup := migrate(database):
-                    notices.append(f"the session database was upgraded; a copy is {backup.name}")
+                    notices.append(
+                        f"the session database was upgraded; a copy is {backup.name}, "
+                        "which `tchat sessions rm --backups` deletes"
+                    )
+                    with suppress(StorageError):  # no room: the next upgrade does it
+                        database.vacuum()
                 writers.register()
                 recovered = recovery.recover(database, writers)
             except BaseException:
@@ -62,7 +68,7 @@ def _sound(path: Path, writers: Writers) -> tuple[Database, list[str]]:
     """A checked connection and, where the file had to be replaced, the line that says so."""
     database = Database(path)
     try:
-        salvage.check(database)
+        integrity.check(database, rows=not writers.knows_file())
     except Damaged as damage:
         database.close()
         if writers.others():

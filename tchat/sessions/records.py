@@ -111,15 +111,15 @@ class Tree:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hit:
-    """A message that a search found.
+    """A message that a search found, or a session by its title; then ``message`` is None.
 
-    ``snippet`` is a piece of its text on one line. ``spans`` are the places of the words in the
+    ``snippet`` is a piece of the text on one line. ``spans`` are the places of the words in the
     snippet, ``(start, end)`` in characters, ascending and not overlapping. The snippet is raw: cut
     it at the spans first, then make the pieces printable.
     """
 
     session: Session
-    message: Message
+    message: Message | None
     snippet: str
     spans: tuple[tuple[int, int], ...]
 
@@ -131,4 +131,5 @@ class Deleted:
     session: Session
     root: int | None
     active_root: int | None
+    used: int
     rows: tuple[Mapping[str, Any], ...]

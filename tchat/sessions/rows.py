@@ -11,8 +11,8 @@ from typing import Any
 from tchat.sessions.records import Message, Role, Session, Status
 
 INSERT_SESSION = """
-    INSERT INTO sessions (id, title, system, settings, created_at, updated_at, active_root)
-    VALUES (:id, :title, :system, :settings, :created_at, :updated_at, :active_root)
+    INSERT INTO sessions (id, title, system, settings, created_at, updated_at, used, active_root)
+    VALUES (:id, :title, :system, :settings, :created_at, :updated_at, :used, :active_root)
 """
 INSERT_MESSAGE = """
     INSERT INTO messages (
@@ -47,7 +47,8 @@ EMPTY_MESSAGE: Mapping[str, Any] = {
 }
 MESSAGE_FIELDS = tuple(field.name for field in fields(Message))
 SESSION_FIELDS = tuple(field.name for field in fields(Session))
-_JSON_COLUMNS = frozenset({"settings", "sampling", "usage", "timings", "scores"})
+_NUMBERS = frozenset({"usage", "timings", "scores"})
+_JSON_COLUMNS = _NUMBERS | {"settings", "sampling"}
 
 
 def storable(text: str) -> str:
@@ -87,5 +88,16 @@ def _from_row(row: sqlite3.Row, names: tuple[str, ...]) -> dict[str, Any]:
     values = {name: row[name] for name in names}
     for name in _JSON_COLUMNS.intersection(values):
         text = values[name]
-        values[name] = {} if text == "{}" else json.loads(text)
+        values[name] = {} if text == "{}" else _object(name, text)
     return values
+
+
+def _object(name: str, text: str) -> dict[str, Any]:
+    """The object in a column; of what only holds numbers, nothing else."""
+    try:
+        found: dict[str, Any] = json.loads(text)
+    except RecursionError:
+        return {}
+    if name in _NUMBERS:
+        return {key: value for key, value in found.items() if isinstance(value, (int, float))}
+    return found

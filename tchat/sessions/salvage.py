@@ -11,24 +11,12 @@ from pathlib import Path
 from tchat.errors import StorageError
 from tchat.paths import private_file
 from tchat.sessions import salvaged_rows
-from tchat.sessions.database import Damaged, Database
+from tchat.sessions.database import Database, connected
 from tchat.sessions.schema import migrate
 
+LONGEST = 60.0  # seconds that reading a damaged file may take
 _PAGE = 4096  # SQLite's default size of a page
 _COMPANIONS = ("-journal", "-wal", "-shm")
-
-
-def check(database: Database) -> None:
-    """Read the whole file for damage: about 1 ms for each 2 MB in the page cache.
-
-    Raises:
-        Damaged: It is not a sound database.
-        StorageError: It cannot be read at all.
-    """
-    with database.reading() as connection:
-        (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-    if verdict != "ok":
-        raise Damaged(f"the session database {database.path} is damaged: {verdict}")
 
 
 def replace_damaged(path: Path) -> str:
@@ -65,10 +53,8 @@ def _replace(path: Path) -> str:
                     break
     kept = _set_aside(path)
     fresh.replace(path)
-    which = "session" if sessions == 1 else "sessions"
-    said = "message" if messages == 1 else "messages"
     return (
-        f"the session database was damaged: {sessions} {which} with {messages} {said} were "
+        f"the session database was damaged: {sessions} sessions with {messages} messages were "
         f"saved into a new one, the damaged file is kept as {kept.name}"
     )
 
@@ -98,7 +84,9 @@ def _readings(damaged: Path, sound: Path) -> Iterator[sqlite3.Connection]:
 
 def _lenient(path: Path) -> sqlite3.Connection:
     """A connection that reads what it can; in a file shorter than its header says, too."""
-    connection = sqlite3.connect(path, isolation_level=None)
+    connection = connected(path, defensive=False)
+    end = time.monotonic() + LONGEST
+    connection.set_progress_handler(lambda: time.monotonic() > end, 10_000)
     connection.row_factory = sqlite3.Row
     connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
     connection.execute("PRAGMA writable_schema = ON")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import sqlite3
 import time
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from tchat.sessions import tree
+from tchat.sessions.integrity import LAST_ID, LAST_SECOND
 from tchat.sessions.records import Role, Status
 from tchat.sessions.rows import EMPTY_MESSAGE, INSERT_SESSION, to_row
 
@@ -22,9 +22,9 @@ _QUERIES = {
         "SELECT rowid AS number, * FROM sessions NOT INDEXED WHERE rowid = ?",
     ),
     "messages": (
-        "SELECT id AS number, * FROM messages NOT INDEXED ORDER BY id",
-        "SELECT id AS number, * FROM messages NOT INDEXED ORDER BY id DESC",
-        "SELECT id AS number, * FROM messages NOT INDEXED WHERE id = ?",
+        "SELECT rowid AS number, * FROM messages NOT INDEXED ORDER BY rowid",
+        "SELECT rowid AS number, * FROM messages NOT INDEXED ORDER BY rowid DESC",
+        "SELECT rowid AS number, * FROM messages NOT INDEXED WHERE rowid = ?",
     ),
 }
 
@@ -43,7 +43,10 @@ def copy(source: sqlite3.Connection, target: sqlite3.Connection) -> tuple[int, i
         if (session := _session(row)) and session["id"] not in known:
             known[session["id"]] = {}
             target.execute(INSERT_SESSION, to_row(session))
-    messages = [_message(row) for _, row in sorted(_readable(source, "messages").items())]
+    rows = _readable(source, "messages")
+    # Those whose ids tchat cannot have given out get new ones, above the others.
+    order = sorted(rows, key=lambda number: (not 0 < number <= LAST_ID, number))
+    messages = [_message(rows[number]) for number in order]
     for message in filter(None, messages):
         if message["session_id"] not in known:
             known[message["session_id"]] = {}
@@ -61,6 +64,8 @@ def _readable(source: sqlite3.Connection, table: str) -> dict[int, dict[str, Any
     """Rows by their number: from the front, from the back, then one by one between."""
     forward, backward, single = _QUERIES[table]
     rows: dict[int, dict[str, Any]] = {}
+    if not _is_table(source, table):
+        return rows
     if _collect(source, forward, (), rows):
         return rows
     front = max(rows, default=0)
@@ -71,6 +76,16 @@ def _readable(source: sqlite3.Connection, table: str) -> dict[int, dict[str, Any
     for number in range(front + 1, min(back, front + _MOST_PROBES)):
         _collect(source, single, (number,), rows)
     return rows
+
+
+def _is_table(source: sqlite3.Connection, name: str) -> bool:
+    """Whether ``name`` is an ordinary table: a view can be endless, a module can do anything."""
+    query = "SELECT type, sql FROM sqlite_master WHERE name = ?"
+    try:
+        found = [tuple(row) for row in source.execute(query, (name,))]
+    except sqlite3.Error:
+        return False
+    return len(found) == 1 and found[0][0] == "table" and " VIRTUAL " not in str(found[0][1])[:40]
 
 
 def _collect(
@@ -105,6 +120,7 @@ def _session(row: Mapping[str, Any]) -> dict[str, Any] | None:
         "settings": _object(row.get("settings")),
         "created_at": _time(row.get("created_at")),
         "updated_at": _time(row.get("updated_at")),
+        "used": _pointer(row.get("used")) or 0,
         "active_root": _pointer(row.get("active_root")),
     }
 
@@ -117,6 +133,7 @@ def _lost_session(message: Mapping[str, Any]) -> dict[str, Any]:
         "settings": {},
         "created_at": message["created_at"],
         "updated_at": message["created_at"],
+        "used": 0,
         "active_root": None,
     }
 
@@ -131,7 +148,7 @@ def _message(row: Mapping[str, Any]) -> dict[str, Any] | None:
     }
     return {
         **message,
-        "id": row["number"],
+        "id": row["number"] if 0 < row["number"] <= LAST_ID else None,
         "session_id": row["session_id"],
         "parent_id": _pointer(row.get("parent_id")),
         "active_child": _pointer(row.get("active_child")),
@@ -148,7 +165,7 @@ def _message(row: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _pointer(value: object) -> int | None:
-    return value if isinstance(value, int) else None
+    return value if isinstance(value, int) and abs(value) <= LAST_ID else None
 
 
 def _text(value: object) -> str:
@@ -157,7 +174,7 @@ def _text(value: object) -> str:
 
 
 def _time(value: object) -> float:
-    if isinstance(value, (int, float)) and math.isfinite(value):
+    if isinstance(value, (int, float)) and 0 <= value <= LAST_SECOND:
         return float(value)
     return time.time()
 
@@ -165,6 +182,6 @@ def _time(value: object) -> float:
 def _object(value: object) -> dict[str, Any]:
     try:
         found = json.loads(value) if isinstance(value, str) else {}
-    except ValueError:
+    except (ValueError, RecursionError):
         found = {}
     return found if isinstance(found, dict) else {}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 from tchat.errors import StorageError
 from tchat.paths import private_file
-from tchat.sessions.database import Database
+from tchat.sessions.database import Database, connected
 
 APPLICATION_ID = 0x74636874  # "tcht": tells our file from another program's
 
@@ -56,10 +57,7 @@ _TABLES = (
     "CREATE INDEX sessions_by_update ON sessions (updated_at)",
 )
 
-# Trigrams find any three characters in a row, so that languages without spaces are searched as
-# well as others. The index only narrows the search (search.py compares the texts), so it keeps no
-# positions: 0.97 bytes for a byte of text instead of 3.6. A growing reply is not indexed: it would
-# be indexed anew with every piece.
+# A full-text index of trigrams; dropped by _PLAIN.
 _SEARCH = (
     "CREATE VIEW searchable AS SELECT id, text FROM messages WHERE status <> 'streaming'",
     """
@@ -110,8 +108,38 @@ _JUDGED = (
 # goes on behind them.
 _UNFINISHED = ("ALTER TABLE messages ADD COLUMN unfinished TEXT NOT NULL DEFAULT ''",)
 
-MIGRATIONS = (_TABLES, _SEARCH, _PINS, _JUDGED, _UNFINISHED)
+# Texts are searched as they are: folding and comparing takes 1 to 6 ms for each MB, and the index
+# held pieces of deleted texts.
+_PLAIN = (
+    "DROP TRIGGER index_added",
+    "DROP TRIGGER index_removed",
+    "DROP TRIGGER index_changed",
+    "DROP TABLE search_index",
+    "DROP VIEW searchable",
+)
+
+# Which session was used last, whatever the clock said: the highest number.
+_USED = (
+    "ALTER TABLE sessions ADD COLUMN used INTEGER NOT NULL DEFAULT 0",
+    """
+    UPDATE sessions SET used = placed.place FROM (
+        SELECT id, row_number() OVER (ORDER BY updated_at, id) AS place FROM sessions
+    ) AS placed WHERE placed.id = sessions.id
+    """,
+    "DROP INDEX sessions_by_update",
+    "CREATE INDEX sessions_by_use ON sessions (used, updated_at)",
+)
+
+MIGRATIONS = (_TABLES, _SEARCH, _PINS, _JUDGED, _UNFINISHED, _PLAIN + _USED)
 CURRENT = len(MIGRATIONS)
+
+
+def statements(version: int, target: int) -> Iterator[str]:
+    """What brings the tables from one version to another."""
+    # What a new file would make and drop again is left out.
+    passing = (*_SEARCH, *_PLAIN) if version == 0 and target >= 6 else ()
+    for migration in MIGRATIONS[version:target]:
+        yield from (each for each in migration if each not in passing)
 
 
 def migrate(database: Database, target: int = CURRENT) -> Path | None:
@@ -124,19 +152,23 @@ def migrate(database: Database, target: int = CURRENT) -> Path | None:
         StorageError: The file is of a newer tchat, or of another program.
     """
     with database.reading() as connection:
-        if _version(connection, database.path) == target:
+        if version_of(connection, database.path) == target:
             return None
     with database.writing() as connection:
-        version = _version(connection, database.path)  # again: now nobody else can write
+        version = version_of(connection, database.path)  # again: now nobody else can write
         backup = _back_up(database.path, version) if version and database.path else None
-        for statements in MIGRATIONS[version:target]:
-            for statement in statements:
-                connection.execute(statement)
+        for statement in statements(version, target):
+            connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {target}")
     return backup
 
 
-def _version(connection: sqlite3.Connection, path: Path | None) -> int:
+def version_of(connection: sqlite3.Connection, path: Path | None) -> int:
+    """The version of the tables; 0 for a new file.
+
+    Raises:
+        StorageError: The file is of a newer tchat, or of another program.
+    """
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     owner = connection.execute("PRAGMA application_id").fetchone()[0]
     empty = not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
@@ -159,7 +191,7 @@ def _back_up(path: Path, version: int) -> Path:
     backup.unlink(missing_ok=True)
     # A second connection: SQLite does not copy from the one that holds the write lock.
     with (
-        closing(sqlite3.connect(path)) as source,
+        closing(connected(path)) as source,
         closing(sqlite3.connect(private_file(backup))) as target,
     ):
         source.backup(target)

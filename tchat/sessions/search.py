@@ -1,24 +1,24 @@
 """Full-text search: every word of the query must occur, upper and lower case alike.
 
-The trigram index says where to look, and comparing the texts decides. Words shorter than three
-characters (most of Chinese and Japanese, an emoji) have no trigram: for them all texts are
-compared, about 1 ms for each MB.
+There is no index: texts are folded and compared as they are read, about 1 ms for each MB of ASCII
+and 6 ms of others.
 """
 
 from __future__ import annotations
 
 import re
 import sqlite3
+import unicodedata
 from collections.abc import Sequence
 
 from tchat.sessions import lookup
 from tchat.sessions.records import Hit, Session
-from tchat.sessions.rows import storable, to_message
+from tchat.sessions.rows import storable, to_message, to_session
 
 BEFORE, AFTER = 40, 120  # characters of the snippet around the start of the first hit
-_MOST_TRIGRAMS = 64
 _WORD = re.compile(r'"([^"]+)"|(\S+)')
 _ONE_LINE = str.maketrans("\n\r\t\v\f", "     ")
+_JAMO = range(0x1160, 0x1200)  # vowels and finals of Hangul, which join what is before them
 
 
 def parse(query: str) -> list[str]:
@@ -30,67 +30,78 @@ def parse(query: str) -> list[str]:
     return list(dict.fromkeys(word for word in words if word.strip()))
 
 
-def search(connection: sqlite3.Connection, query: str, limit: int) -> list[Hit]:
-    """Messages that contain every word of ``query``, the latest first.
+def fold(text: str) -> str:
+    """``text`` so that spellings are equal which a reader calls the same.
 
-    A reply that is still growing is not found.
+    Upper and lower case (``STRASSE`` and ``Straße``, every Greek sigma, every Turkish i), composed
+    and decomposed characters (Hangul too).
     """
-    words = parse(query)
+    if text.isascii():
+        return text.lower()
+    folded = _composed(text).casefold().replace("i\u0307", "i").replace("ı", "i")
+    return _composed(folded)
+
+
+def _composed(text: str) -> str:
+    # Asking first is ten times faster for what is composed already, as nearly all texts are.
+    composed = unicodedata.is_normalized("NFC", text)
+    return text if composed else unicodedata.normalize("NFC", text)
+
+
+def search(connection: sqlite3.Connection, query: str, limit: int) -> list[Hit]:
+    """Sessions by their titles, then messages, that contain every word of ``query``.
+
+    Those used last and the latest come first. A reply that is still growing is not found.
+    """
+    words = [fold(word) for word in parse(query)]
     if not words:
         return []
-    folded = [word.casefold() for word in words]
-    connection.create_function(
-        "holds_words", 1, lambda text: _holds(text, folded), deterministic=True
-    )
-    sessions: dict[str, Session] = {}
+
+    def holds_words(text: str) -> bool:
+        folded = fold(text)
+        return all(word in folded for word in words)
+
+    connection.create_function("holds_words", 1, holds_words, deterministic=True)
     hits = []
-    for row in _candidates(connection, _trigrams(words), limit):
+    for session in _titled(connection, limit):
+        snippet, spans = excerpt(session.title, words)
+        hits.append(Hit(session=session, message=None, snippet=snippet, spans=spans))
+    sessions: dict[str, Session] = {}
+    for row in _written(connection, limit - len(hits)):
         message = to_message(row)
         if message.session_id not in sessions:
             sessions[message.session_id] = lookup.by_id(connection, message.session_id)
-        snippet, spans = excerpt(message.text, folded)
+        snippet, spans = excerpt(message.text, words)
         session = sessions[message.session_id]
         hits.append(Hit(session=session, message=message, snippet=snippet, spans=spans))
     return hits
 
 
-def _holds(text: str, folded_words: Sequence[str]) -> bool:
-    folded = text.casefold()
-    return all(word in folded for word in folded_words)
+def _titled(connection: sqlite3.Connection, limit: int) -> list[Session]:
+    rows = connection.execute(
+        """
+        SELECT s.*, (SELECT count(*) FROM messages WHERE session_id = s.id) AS messages
+        FROM sessions s WHERE holds_words(title) ORDER BY used DESC, updated_at DESC LIMIT ?
+        """,
+        (limit,),
+    )
+    return [to_session(row) for row in rows]
 
 
-def _trigrams(words: Sequence[str]) -> list[str]:
-    found = {word[at : at + 3] for word in words for at in range(len(word) - 2)}
-    # SQLite's full-text index ends a text at NUL.
-    return sorted(trigram for trigram in found if "\0" not in trigram)[:_MOST_TRIGRAMS]
-
-
-def _candidates(
-    connection: sqlite3.Connection, trigrams: Sequence[str], limit: int
-) -> list[sqlite3.Row]:
-    if not trigrams:
-        return connection.execute(
-            """
-            SELECT * FROM messages WHERE status <> 'streaming' AND holds_words(text)
-            ORDER BY id DESC LIMIT ?
-            """,
-            (limit,),
-        ).fetchall()
-    match = " AND ".join('"' + trigram.replace('"', '""') + '"' for trigram in trigrams)
+def _written(connection: sqlite3.Connection, limit: int) -> list[sqlite3.Row]:
     return connection.execute(
         """
-        SELECT messages.* FROM search_index JOIN messages ON messages.id = search_index.rowid
-        WHERE search_index MATCH ? AND holds_words(messages.text)
-        ORDER BY search_index.rowid DESC LIMIT ?
+        SELECT * FROM messages WHERE status <> 'streaming' AND holds_words(text)
+        ORDER BY id DESC LIMIT ?
         """,
-        (match, limit),
+        (limit,),
     ).fetchall()
 
 
 def excerpt(text: str, words: Sequence[str]) -> tuple[str, tuple[tuple[int, int], ...]]:
     """A piece of ``text`` on one line around the first hit, and the places of ``words`` in it.
 
-    ``words`` are casefolded.
+    ``words`` are folded.
     """
     places = _places(text, words)
     first = places[0][0] if places else 0
@@ -103,18 +114,38 @@ def excerpt(text: str, words: Sequence[str]) -> tuple[str, tuple[tuple[int, int]
 
 
 def _places(text: str, words: Sequence[str]) -> list[tuple[int, int]]:
-    """Where ``words`` (casefolded) are in ``text``, ascending and apart."""
-    folded = text.casefold()
-    origin = range(len(text)) if len(folded) == len(text) else _origins(text)
+    """Where ``words`` (folded) are in ``text``, ascending and apart."""
+    folded = fold(text)
+    starts, ends = _origins(text, folded)
     pattern = "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True))
     places: list[tuple[int, int]] = []
     for match in re.finditer(pattern, folded):
-        start, end = origin[match.start()], origin[match.end() - 1] + 1
+        start, end = starts[match.start()], ends[match.end() - 1]
         if not places or start >= places[-1][1]:
             places.append((start, end))
     return places
 
 
-def _origins(text: str) -> list[int]:
-    """For each character of the casefolded text, which may be longer, its place in ``text``."""
-    return [at for at, character in enumerate(text) for _ in character.casefold()]
+def _origins(text: str, folded: str) -> tuple[Sequence[int], Sequence[int]]:
+    """For each character of the folded text, the begin and the end of what it stands for."""
+    # In composed text only a character that becomes several changes the length.
+    if len(folded) == len(text) and _composed(text) is text and "\u0307" not in text:
+        return range(len(text)), range(1, len(text) + 1)
+    starts: list[int] = []
+    ends: list[int] = []
+    begin = 0
+    for end in range(1, len(text) + 1):
+        if end < len(text) and _joins(text[end]):
+            continue
+        size = len(fold(text[begin:end]))
+        starts += [begin] * size
+        ends += [end] * size
+        begin = end
+    return starts, ends
+
+
+def _joins(character: str) -> bool:
+    """Whether a character may become one with what is before it."""
+    return not character.isascii() and (
+        ord(character) in _JAMO or unicodedata.category(character).startswith("M")
+    )

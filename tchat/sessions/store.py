@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Self, Unpack
 
 from tchat.errors import UsageError
-from tchat.sessions import lookup, recovery, tree, trees
+from tchat.sessions import leftovers, lookup, recovery, tree, trees
 from tchat.sessions import search as full_text
 from tchat.sessions.database import Database
 from tchat.sessions.ids import new_id
@@ -85,6 +85,7 @@ class SessionStore:
         """Close the file. Replies that are still streaming count as interrupted from then on."""
         self._database.close()
         if self._writers:
+            self._writers.note_file()
             self._writers.close()
 
     def __enter__(self) -> Self:
@@ -127,9 +128,10 @@ class SessionStore:
         now = time.time()
         values = {"title": title, "system": system, "settings": settings}
         session_id = trees.free_id(connection, new_id(now))
-        times = {"created_at": now, "updated_at": now}
+        times = {"created_at": now, "updated_at": now, "used": 0}
         row = to_row({"id": session_id, "active_root": None, **values, **times})
         connection.execute(INSERT_SESSION, row)
+        tree.touch(connection, session_id, now)
         return lookup.by_id(connection, session_id)
 
     def get(self, piece: str) -> Session:
@@ -175,7 +177,7 @@ class SessionStore:
             return lookup.by_id(connection, session_id)
 
     def delete(self, session_id: str) -> Deleted:
-        """Delete a session with all its messages; `restore` undoes it."""
+        """Delete a session with all its messages; `restore` undoes it, `erase` makes it last."""
         with self._database.writing() as connection:
             return trees.delete(connection, session_id)
 
@@ -370,11 +372,34 @@ class SessionStore:
 
     # All of it
 
-    def search(self, query: str, limit: int = 50) -> list[Hit]:
-        """Messages that contain every word of ``query``, the latest first.
+    def erase(self) -> None:
+        """Make sure that nothing of what was deleted can be read in the file any more.
 
-        Upper and lower case are alike, parts of words are found, ``"double quotes"`` keep words
-        together. Nothing else is special.
+        SQLite overwrites what it deletes, but not the copies on pages that were divided, and not
+        those in the write-ahead log: the file is written anew, 0.1 s for each 20 MB or so.
+
+        Raises:
+            StorageError: There is no room for it, or another process uses the file.
+        """
+        self._database.vacuum()
+
+    def leftovers(self) -> list[Path]:
+        """Copies beside the file that may hold what was deleted: backups, damaged files."""
+        return leftovers.found(self.path) if self.path else []
+
+    def remove_leftovers(self) -> list[Path]:
+        """Delete those copies; returns them.
+
+        Raises:
+            StorageError: One of them cannot be deleted.
+        """
+        return leftovers.remove(self.path) if self.path else []
+
+    def search(self, query: str, limit: int = 50) -> list[Hit]:
+        """Sessions whose title holds every word of ``query``, then such messages, the latest first.
+
+        Upper and lower case are alike, and so are spellings that Unicode calls equal; parts of
+        words are found, ``"double quotes"`` keep words together. Nothing else is special.
         """
         with self._database.reading() as connection:
             return full_text.search(connection, query, limit)

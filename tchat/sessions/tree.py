@@ -149,7 +149,7 @@ def ancestry(connection: sqlite3.Connection, message_id: int) -> list[sqlite3.Ro
             SELECT id, parent_id, 0 FROM messages WHERE id = ?
             UNION ALL
             SELECT m.id, m.parent_id, up.height + 1 FROM up
-            JOIN messages m ON m.id = up.parent_id
+            JOIN messages m ON m.id = up.parent_id AND m.id < up.id
         )
         SELECT messages.* FROM up JOIN messages ON messages.id = up.id ORDER BY height DESC
         """,
@@ -173,7 +173,7 @@ def remove(connection: sqlite3.Connection, message_id: int) -> list[sqlite3.Row]
     rows = connection.execute(
         """
         WITH RECURSIVE down (id) AS (
-            SELECT ? UNION ALL SELECT m.id FROM down JOIN messages m ON m.parent_id = down.id)
+            SELECT ? UNION SELECT m.id FROM down JOIN messages m ON m.parent_id = down.id)
         SELECT * FROM messages WHERE id IN (SELECT id FROM down) ORDER BY id
         """,
         (message_id,),
@@ -267,7 +267,12 @@ def judged(connection: sqlite3.Connection) -> list[sqlite3.Row]:
 
 
 def touch(connection: sqlite3.Connection, session_id: str, now: float) -> None:
-    """Note that the session was used; a clock that went back does not make it older."""
+    """Note that the session was used, last of all, also where the clock went back."""
     connection.execute(
-        "UPDATE sessions SET updated_at = max(updated_at, ?) WHERE id = ?", (now, session_id)
+        """
+        UPDATE sessions SET updated_at = max(updated_at, ?),
+            used = (SELECT coalesce(max(used), 0) + 1 FROM sessions)
+        WHERE id = ?
+        """,
+        (now, session_id),
     )

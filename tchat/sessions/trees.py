@@ -43,7 +43,7 @@ def read(connection: sqlite3.Connection, session_id: str) -> Tree:
 def insert(connection: sqlite3.Connection, source: Tree) -> Session:
     """Store ``source``; what was streaming in it is interrupted."""
     session_id = free_id(connection, source.session.id)
-    row = asdict(source.session) | {"id": session_id, "active_root": None}
+    row = asdict(source.session) | {"id": session_id, "active_root": None, "used": 0}
     connection.execute(INSERT_SESSION, to_row(row))
     new_ids: dict[int | None, int | None] = {None: None}
     for message in source.messages:
@@ -57,7 +57,7 @@ def insert(connection: sqlite3.Connection, source: Tree) -> Session:
 
 def copy(connection: sqlite3.Connection, source: Tree, last_id: int) -> None:
     """Store ``source`` in an empty database as it is; new messages get ids above ``last_id``."""
-    row = asdict(source.session) | {"active_root": None}
+    row = asdict(source.session) | {"active_root": None, "used": 0}
     connection.execute(INSERT_SESSION, to_row(row))
     for message in source.messages:
         values = {**EMPTY_MESSAGE, **asdict(message)}
@@ -78,7 +78,7 @@ def merge(connection: sqlite3.Connection, source: Tree, known: Set[int], writer:
         writer: The process to which those belong that are being written.
     """
     session_id = source.session.id
-    row = to_row(asdict(source.session) | {"active_root": None})
+    row = to_row(asdict(source.session) | {"active_root": None, "used": 0})
     connection.execute(_INSERT_OR_UPDATE_SESSION, row)
     stored = {each["id"]: to_message(each) for each in _rows(connection, session_id)}
     new_ids: dict[int | None, int | None] = {None: None}
@@ -101,6 +101,7 @@ def merge(connection: sqlite3.Connection, source: Tree, known: Set[int], writer:
     for active in source.active:
         tree.point_to(connection, tree.row(connection, new_ids[active] or 0))
     tree.repair_pointers(connection, session_id)
+    tree.touch(connection, session_id, source.session.updated_at)
     return lookup.by_id(connection, session_id)
 
 
@@ -124,31 +125,36 @@ def delete(connection: sqlite3.Connection, session_id: str) -> Deleted:
     """Delete a session with its messages."""
     session = lookup.by_id(connection, session_id)
     rows = _rows(connection, session_id)
-    (active_root,) = connection.execute(
-        "SELECT active_root FROM sessions WHERE id = ?", (session_id,)
+    pointers = connection.execute(
+        "SELECT active_root, used FROM sessions WHERE id = ?", (session_id,)
     ).fetchone()
     connection.execute("DELETE FROM messages WHERE session_id = ?", (session_id,))
     connection.execute("DELETE FROM sessions WHERE id = ?", (session_id,))
-    return _deleted(session, None, active_root, rows)
+    return _deleted(session, None, rows, **dict(pointers))
 
 
 def delete_message(connection: sqlite3.Connection, message_id: int) -> Deleted:
     """Delete a message with all below it."""
     session = lookup.by_id(connection, tree.row(connection, message_id)["session_id"])
-    return _deleted(session, message_id, None, tree.remove(connection, message_id))
+    return _deleted(session, message_id, tree.remove(connection, message_id))
 
 
 def _deleted(
-    session: Session, root: int | None, active_root: int | None, rows: list[sqlite3.Row]
+    session: Session,
+    root: int | None,
+    rows: list[sqlite3.Row],
+    *,
+    active_root: int | None = None,
+    used: int = 0,
 ) -> Deleted:
     kept: tuple[Mapping[str, Any], ...] = tuple(dict(row) for row in rows)
-    return Deleted(session=session, root=root, active_root=active_root, rows=kept)
+    return Deleted(session=session, root=root, active_root=active_root, used=used, rows=kept)
 
 
 def restore(connection: sqlite3.Connection, deleted: Deleted) -> Session:
     """Put back what was deleted, under its old ids, and on the active path."""
     if deleted.root is None:
-        row = asdict(deleted.session) | {"active_root": deleted.active_root}
+        row = asdict(deleted.session) | {"active_root": deleted.active_root, "used": deleted.used}
         statement = (INSERT_SESSION, to_row(row))
     else:
         lookup.by_id(connection, deleted.session.id)

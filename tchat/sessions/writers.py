@@ -28,6 +28,7 @@ class Writers:
         self._database = database
         self._folder = database.with_name(database.name + ".writers")
         self._own: FileLock | None = None
+        self._seen = self._folder / "seen"
         self.token = os.urandom(8).hex()
 
     @contextmanager
@@ -79,6 +80,25 @@ class Writers:
             for path in self._folder.glob("*.lock")
             if path.stem != self.token and not self._remove_if_dead(path)
         )
+
+    def knows_file(self) -> bool:
+        """Whether the database is as a tchat left it that checked it when it opened it."""
+        try:
+            return self._seen.read_text("ascii") == self._signature()
+        except (OSError, ValueError):
+            return False
+
+    def note_file(self) -> None:
+        """Note how the database is left, so that `knows_file` is true until it changes."""
+        with suppress(OSError):
+            descriptor = os.open(self._seen, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+            with os.fdopen(descriptor, "w", encoding="ascii") as file:
+                file.write(self._signature())
+
+    def _signature(self) -> str:
+        found = self._database.stat()
+        facts = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+        return " ".join(map(str, facts))
 
     def close(self) -> None:
         """Give up this process's own lock."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
 
 from tchat.chat.chat import Chat
-from tchat.errors import UsageError
+from tchat.errors import StorageError, UsageError
 from tchat.sessions.records import Deleted, Message, Session
 from tchat.sessions.sheltered import ShelteredStore
 from tchat.sessions.store import SessionStore
@@ -98,8 +99,10 @@ class StoredMessages:
         return deleted
 
     async def forget(self, session_id: str) -> None:
-        """Remove from disk what the model has read of a session."""
+        """Remove from disk what the model has read of a session, and what was deleted of it."""
         await asyncio.to_thread(self._chat.forget, session_id)
+        with suppress(StorageError):  # no room, or another process: then the next deletion does it
+            await asyncio.to_thread(self.lasting.erase)
 
     async def restore_message(self, deleted: Deleted) -> None:
         """Undo the deletion of a message."""

@@ -103,8 +103,8 @@ def check(path: Path, confirmed: Confirmed) -> None:
             assert message.status == Status.INTERRUPTED
             assert message.text + PIECE * (PIECES - message.text.count(PIECE)) == PIECE * PIECES
         assert store.recover() == []
-    locks = [file.name for file in path.with_name(path.name + ".writers").iterdir()]
-    assert locks == ["gate"], locks
+    locks = {file.name for file in path.with_name(path.name + ".writers").iterdir()}
+    assert locks == {"gate", "seen"}, locks
 
 
 def run(path: Path, kills: int, seed: int) -> dict[str, int]:

@@ -14,7 +14,7 @@ from tchat.paths import private_file
 from tchat.sessions import schema
 from tchat.sessions.database import Database
 from tchat.sessions.records import Role, Status
-from tchat.sessions.rows import EMPTY_MESSAGE, INSERT_SESSION, to_row
+from tchat.sessions.rows import EMPTY_MESSAGE, to_row
 from tchat.sessions.store import SessionStore
 
 SESSION = {
@@ -28,7 +28,11 @@ SESSION = {
 }
 
 
-# As the first version spelled it.
+# As the first version spelled them.
+INSERT_SESSION_1 = """
+    INSERT INTO sessions (id, title, system, settings, created_at, updated_at, active_root)
+    VALUES (:id, :title, :system, :settings, :created_at, :updated_at, :active_root)
+"""
 INSERT_MESSAGE_1 = """
     INSERT INTO messages VALUES (
         :id, :session_id, :parent_id, :active_child, :role, :text, :reasoning, :status, :created_at,
@@ -58,7 +62,7 @@ def version_1(file: Path) -> Path:
     with closing(database):
         schema.migrate(database, target=1)
         with database.writing() as connection:
-            connection.execute(INSERT_SESSION, to_row(SESSION))
+            connection.execute(INSERT_SESSION_1, to_row(SESSION))
             rows = [message(1, "old question", Status.DONE), message(2, "ans", Status.STREAMING)]
             connection.executemany(INSERT_MESSAGE_1, map(to_row, rows))
     return file
@@ -78,10 +82,9 @@ def test_an_old_file_is_brought_up_to_date(version_1: Path) -> None:
         assert [m.status for m in store.branch(session.id)] == ["done", "interrupted"]
         assert not any(m.pinned for m in store.branch(session.id))
         assert store.notices == [
-            "the session database was upgraded; a copy is sessions.db.backup-v1"
+            "the session database was upgraded; a copy is sessions.db.backup-v1, "
+            "which `tchat sessions rm --backups` deletes"
         ]
-        with store._database.writing() as connection:
-            connection.execute("INSERT INTO search_index (search_index) VALUES ('integrity-check')")
     assert version(version_1) == schema.CURRENT
     with SessionStore(version_1) as store:
         assert store.notices == []

@@ -34,7 +34,6 @@ _DEEPEST_CONSTANT = 40
 _DIGIT = one_of("0123456789")
 _HEX = one_of("0123456789abcdefABCDEF")
 _PLAIN: CharSet = minus(ANY, (*((0, 0x1F), (0x22, 0x22), (0x5C, 0x5C), (0x7F, 0x7F)),))
-_CONTROLS: CharSet = ((0, 0x1F),)
 _WIDE: CharSet = minus(ANY, ((0, 0x7F),))
 _SHORT = {'"': '"', "\\": "\\", "/": "/", "\b": "b", "\f": "f", "\n": "n", "\r": "r", "\t": "t"}
 
@@ -84,7 +83,6 @@ PRIMITIVES: dict[str, Expression] = {
     # Two digits, since more may overflow.
     "exponent": chain(one_of("eE"), optional(one_of("-+")), Repeat(_DIGIT, 1, 2)),
     "number": chain(INTEGER, optional(Ref("fraction")), optional(Ref("exponent"))),
-    "null": Text("null"),
     "boolean": choice([Text("true"), Text("false")]),
     "object": chain(
         Text("{"), WS, optional(chain(PAIR, Repeat(chain(Text(","), WS, PAIR), 0, None))), Text("}")
@@ -96,7 +94,7 @@ PRIMITIVES: dict[str, Expression] = {
         optional(chain(VALUE, WS, Repeat(chain(Text(","), WS, VALUE, WS), 0, None))),
         Text("]"),
     ),
-    "value": choice([OBJECT, ARRAY, STRING, NUMBER, Ref("boolean"), Ref("null")]),
+    "value": choice([OBJECT, ARRAY, STRING, NUMBER, Ref("boolean"), Text("null")]),
 }
 
 
@@ -138,12 +136,10 @@ def json_chars(chars: CharSet) -> Expression:
     """A character of a set as it may stand inside a JSON string."""
     plain = common(chars, _PLAIN)
     escaped = [letter for one, letter in _SHORT.items() if common(chars, of_text(one))]
-    controls = not minus(_CONTROLS, chars)
-    rare = minus(chars, (*_PLAIN, *of_text("".join(_SHORT)), *(_CONTROLS if controls else ())))
+    rare = minus(chars, (*_PLAIN, *of_text("".join(_SHORT))))
     codes = (point for low, high in rare for point in range(low, high + 1))
     behind: list[Expression] = [
         *([one_of("".join(escaped))] if escaped else []),
-        *([chain(Text("u00"), one_of("01"), _HEX)] if controls else []),
         *(chain(Text("u"), _hex(point)) for point in codes),
         *([Ref("wide")] if not minus(_WIDE, chars) else []),
     ]

@@ -85,8 +85,10 @@ class _Object:
         """Whether properties that no keyword names may stand in the object."""
         more = all_values(self.parts, "additionalProperties")
         unevaluated = all_values(self.parts, "unevaluatedProperties")
-        if more or unevaluated:  # what additionalProperties allows is evaluated
-            return not any(schema is False for schema in (more or unevaluated))
+        if any(schema is False for schema in (*more, *unevaluated)):
+            return False
+        if more or unevaluated:
+            return True
         properties = any(mapping_of(part, "properties") for part in self.parts)
         patterns = any(mapping_of(part, "patternProperties") for part in self.parts)
         return least > len(named) or not (properties or patterns)

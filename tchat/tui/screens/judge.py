@@ -10,7 +10,6 @@ from textual.binding import BindingType
 from textual.containers import VerticalScroll
 from textual.widgets import Input
 
-from tchat.models.words import counted
 from tchat.paths import expanded
 from tchat.tui.background import background, explained
 from tchat.tui.judge_desk import JudgeDesk
@@ -161,10 +160,7 @@ def figures(learnt: Learnt) -> Iterator[Row]:
             if quality
             else "no quality claimed: it takes 30 of each"
         )
-        yield (
-            "person or model",
-            f"{facts.examples[0]:,} and {counted(facts.examples[1], 'example')} · {told}",
-        )
+        yield "person or model", f"{facts.examples[0]} and {facts.examples[1]} examples · {told}"
     if learnt.preference is None:
         yield "what you prefer", "not trained"
     else:
@@ -172,7 +168,7 @@ def figures(learnt: Learnt) -> Iterator[Row]:
         right = "no quality claimed"
         if facts.accuracy is not None:
             right = f"{facts.accuracy:.0%} right, held out"
-        yield "what you prefer", f"{counted(facts.examples[0], 'choice')} · {right}"
+        yield "what you prefer", f"{facts.examples[0]} choices · {right}"
     games = [
         f"{name} (steers the model)" if name == learnt.steers else name for name in learnt.games
     ]

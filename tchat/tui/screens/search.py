@@ -33,13 +33,15 @@ def hit_items(hits: Sequence[Hit], now: float = 0) -> Iterator[Item]:
     for at in together:
         hit = hits[at]
         snippet = safe_snippet(hit.snippet, hit.spans)
-        used = local_time(hit.message.created_at)
+        message = hit.message
+        used = local_time(message.created_at if message else hit.session.updated_at)
+        speaker = SPEAKERS.get(message.role, message.role) if message else "title"
         day = day_text(local_time(hit.session.updated_at), today)
         yield Item(
             key=str(at),
             title=snippet.text,
             places=snippet.places,
-            columns=(SPEAKERS.get(hit.message.role, hit.message.role), clock_text(used, today)),
+            columns=(speaker, clock_text(used, today)),
             group=f"{single_line(hit.session.title, 60) or UNTITLED} · {day}",
         )
 

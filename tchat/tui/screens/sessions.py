@@ -153,7 +153,10 @@ class SessionsScreen(Dialog[SessionChoice]):
             self.finish(SessionChoice(event.item.key))
             return
         hit = self._hits[int(event.item.key)]
-        self.finish(SessionChoice(hit.session.id, hit.message.id, self.list.query_text))
+        found = SessionChoice(hit.session.id)
+        if hit.message is not None:
+            found = SessionChoice(hit.session.id, hit.message.id, self.list.query_text)
+        self.finish(found)
 
     @on(FuzzyList.Edited)
     def rename(self, event: FuzzyList.Edited) -> None:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from rich.segment import Segment
 
-from tchat.models.words import counted
 from tchat.sanitize import Printable, single_line
 from tchat.tui.widgets.transcript.entry import Entry
 from tchat.tui.widgets.transcript.foot import FOLD, SEPARATOR, asking, foot
@@ -163,9 +162,9 @@ class EntryLayout:
         if not any(map(str.strip, self._thought)):
             return []
         self._unfold_or_fold()
-        count = counted(sum(map(len, self._thought)), "character")
+        count = f"{sum(map(len, self._thought)):,} characters"
         if self.entry.reasoning_tokens is not None:
-            count = counted(self.entry.reasoning_tokens, "token")
+            count = f"{self.entry.reasoning_tokens:,} tokens"
         style = self._palette.reasoning + asking(FOLD)
         label = f"{'▸' if self.folded else '▾'} reasoning{SEPARATOR}{count}"
         if self.folded:

@@ -1,0 +1,104 @@
+"""``tchat sessions rm``: what is deleted, and what holds pieces of it still."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tchat.cli.confirm import confirm
+from tchat.cli.console import Console
+from tchat.cli.line_input import HISTORY
+from tchat.errors import StorageError
+from tchat.sanitize import single_line
+
+if TYPE_CHECKING:
+    from tchat.sessions.records import Session
+    from tchat.sessions.store import SessionStore
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """Deletes sessions and, where wanted, what outlives them.
+
+    Attributes:
+        console: Where it is asked and told.
+        history: Whether to delete the input history too.
+        backups: Whether to delete copies of the database too.
+    """
+
+    console: Console
+    history: bool
+    backups: bool
+
+    def remove(
+        self, find: Callable[[SessionStore], Sequence[Session]], *, ask: bool = True
+    ) -> None:
+        """Delete the sessions that ``find`` names, after asking.
+
+        Raises:
+            UsageError: One of them is not there, or the answer is no.
+            StorageError: Something cannot be deleted.
+        """
+        from tchat.chat.snapshots import forget_sessions
+        from tchat.cli.sessions import open_sessions
+
+        with open_sessions(self.console) as store:
+            found = find(store)
+            if ask:
+                confirm(self.console, list(self._lines(found, store)), "Delete?")
+            gone = {session.id for session in found}
+            for session_id in gone:
+                store.delete(session_id)
+            if gone:
+                self._erase(store)
+            if self.backups:
+                store.remove_leftovers()
+            copies = store.leftovers()
+        forget_sessions(self.console.paths, gone)
+        if self.history:
+            self._clear_history()
+        self._tell(copies)
+
+    def _lines(self, found: Sequence[Session], store: SessionStore) -> Iterator[str]:
+        for each in found:
+            title = single_line(each.title) or "(no title)"
+            yield f"{each.id}  {each.messages} messages  {title}"
+        if self.backups:
+            yield from (single_line(str(path)) for path in store.leftovers())
+        if self.history:
+            yield from (single_line(str(path)) for path in self._histories())
+
+    def _erase(self, store: SessionStore) -> None:
+        try:
+            store.erase()
+        except StorageError as error:
+            self.console.say(
+                f"deleted, but pieces may still be in the file: {error.message}; "
+                "delete another session later, which erases them"
+            )
+
+    def _histories(self) -> list[Path]:
+        from tchat.chat.input_history import FILE
+
+        config = self.console.paths.config
+        return [path for name in (FILE, HISTORY) if (path := config / name).is_file()]
+
+    def _clear_history(self) -> None:
+        for path in self._histories():
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise StorageError(
+                    f"cannot delete {path}: {error.strerror}", "check the permissions"
+                ) from error
+
+    def _tell(self, copies: Sequence[Path]) -> None:
+        """Name what may still hold pieces of what was deleted."""
+        if copies:
+            names = ", ".join(single_line(path.name) for path in copies)
+            self.console.say(f"copies of the database are still there: {names}; --backups deletes")
+        if histories := self._histories():
+            names = ", ".join(single_line(path.name) for path in histories)
+            self.console.say(f"typed prompts are still in the input history: {names}; --history")

@@ -1,0 +1,116 @@
+"""Whether a file is what tchat wrote: its tables, its pages, the values in its rows."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+
+from tchat.sessions.database import Damaged, Database, connected
+from tchat.sessions.schema import statements, version_of
+
+LAST_SECOND = 253_402_300_799  # of the year 9999: what can be shown as a date
+LAST_ID = 2**53  # what JSON can carry; SQLite itself stops at 2**63
+_STATISTICS = ("sqlite_stat1", "sqlite_stat4")  # what ANALYZE makes
+_TEXTS = (
+    *("session_id", "role", "text", "reasoning", "status", "model", "model_sha256"),
+    *("quantization", "template_hash", "finish_reason", "unfinished", "writer"),
+)
+_OBJECTS = ("sampling", "usage", "timings", "scores")
+
+
+def check(database: Database, *, rows: bool) -> None:
+    """Look for damage and for what tchat did not make; about 1 ms for each 2 MB in the page cache.
+
+    The tables are compared first, before any statement runs that could call on a foreign view,
+    trigger or constraint.
+
+    Args:
+        database: To check.
+        rows: Look at the value of every column too, which takes about as long again.
+
+    Raises:
+        Damaged: It is not a sound database, or not tchat's.
+        StorageError: It is another program's or of a newer tchat, or cannot be read at all.
+    """
+    with database.reading() as connection:
+        version = version_of(connection, database.path)
+        if _tables(connection) != _expected(version):
+            raise _damaged(database, "it holds tables, views or triggers that tchat did not make")
+        (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        if verdict != "ok":
+            raise _damaged(database, verdict)
+        if rows and version and (problem := _wrong_row(connection)):
+            raise _damaged(database, problem)
+
+
+def _damaged(database: Database, reason: str) -> Damaged:
+    return Damaged(f"the session database {database.path} is damaged: {reason}")
+
+
+def _tables(connection: sqlite3.Connection) -> list[tuple[str, ...]]:
+    """What the file defines, in an order; the spelling of FTS5's own tables is its own affair."""
+    return sorted(
+        (kind, name, table, "" if table.startswith("search_index_") else str(sql))
+        for kind, name, table, sql in connection.execute(
+            "SELECT type, name, tbl_name, sql FROM sqlite_master"
+        )
+        if kind != "table" or name not in _STATISTICS
+    )
+
+
+def _expected(version: int) -> list[tuple[str, ...]]:
+    with closing(connected(None)) as own:
+        for statement in statements(0, version):
+            own.execute(statement)
+        return _tables(own)
+
+
+def _wrong_row(connection: sqlite3.Connection) -> str:
+    """Why a row cannot be one that tchat wrote; empty when there is none."""
+    names = {row[1] for row in connection.execute("PRAGMA table_info(messages)")}
+    queries = {
+        "sessions": _session_faults(),
+        "messages": _message_faults(names),
+        "sqlite_sequence": [f"typeof(seq) <> 'integer' OR seq > {LAST_ID}"],
+    }
+    for table, faults in queries.items():
+        query = f"SELECT rowid FROM {table} WHERE {' OR '.join(faults)} LIMIT 1"  # noqa: S608
+        if row := connection.execute(query).fetchone():
+            return f"row {row[0]} of {table} is not one that tchat wrote"
+    if row := connection.execute("PRAGMA foreign_key_check").fetchone():
+        return f"row {row[1]} of {row[0]} belongs to nothing"
+    return ""
+
+
+def _session_faults() -> list[str]:
+    return [
+        *(f"typeof({name}) <> 'text'" for name in ("id", "title", "system")),
+        *(_no_time(name) for name in ("created_at", "updated_at")),
+        _no_object("settings"),
+        "typeof(active_root) NOT IN ('null', 'integer')",
+    ]
+
+
+def _message_faults(names: set[str]) -> list[str]:
+    numbers = names & {"pinned", "rating", "by_person"}
+    return [
+        *(f"typeof({name}) <> 'text'" for name in _TEXTS if name in names),
+        *(_no_object(name) for name in _OBJECTS if name in names),
+        *(f"typeof({name}) <> 'integer'" for name in sorted(numbers)),
+        *(_no_time(name) for name in ("created_at", "picked_at") if name in names),
+        f"id NOT BETWEEN 1 AND {LAST_ID}",
+        # Parents are older than their children, so there is no circle of them.
+        "typeof(parent_id) NOT IN ('null', 'integer') OR parent_id >= id",
+        "typeof(active_child) NOT IN ('null', 'integer')",
+    ]
+
+
+def _no_time(name: str) -> str:
+    return f"typeof({name}) <> 'real' OR {name} NOT BETWEEN 0 AND {LAST_SECOND}"
+
+
+def _no_object(name: str) -> str:
+    return (
+        f"typeof({name}) <> 'text' OR "
+        f"{name} <> '{{}}' AND (NOT json_valid({name}) OR json_type({name}) <> 'object')"
+    )

@@ -1,0 +1,200 @@
+"""A file that tchat did not make, or not like this, is set aside before anything in it runs."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tchat.errors import StorageError
+from tchat.sessions import integrity
+from tchat.sessions.records import Role
+from tchat.sessions.store import SessionStore
+
+ENDLESS = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n"
+VIEW = f"""
+    CREATE VIEW {{name}} AS SELECT CAST(i AS TEXT) AS id, 's' AS session_id, 'user' AS role,
+    'x' AS text, 'x' AS title FROM ({ENDLESS})
+"""
+
+
+@pytest.fixture
+def file(home: Path) -> Path:
+    """A file with two chats."""
+    path = home / "sessions.db"
+    with SessionStore(path) as store:
+        for title in ("first", "second"):
+            session, question = store.begin(f"question of {title}", title=title)
+            store.add(
+                session.id, Role.ASSISTANT, "an answer", parent_id=question.id, usage={"n": 1}
+            )
+    return path
+
+
+@pytest.fixture(autouse=True)
+def quickly() -> Iterator[None]:
+    begin = time.monotonic()
+    yield
+    assert time.monotonic() - begin < 60  # nothing endless was run
+
+
+def harm(path: Path, *statements: str) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA ignore_check_constraints = ON")
+        connection.execute("PRAGMA writable_schema = ON")
+        for statement in statements:
+            connection.execute(statement)
+        connection.commit()
+
+
+def texts(store: SessionStore) -> list[list[str]]:
+    return [[m.text for m in store.branch(each.id)] for each in reversed(store.sessions())]
+
+
+WHOLE = [["question of first", "an answer"], ["question of second", "an answer"]]
+FOREIGN = [
+    "CREATE TRIGGER t AFTER UPDATE ON sessions BEGIN DELETE FROM messages; END",
+    f"CREATE TRIGGER t AFTER INSERT ON messages WHEN (SELECT max(i) FROM ({ENDLESS})) BEGIN "
+    "SELECT 1; END",
+    f"CREATE VIEW v AS {ENDLESS}",
+    "CREATE TABLE mine (x)",
+    "CREATE VIRTUAL TABLE v USING fts5 (text)",
+    "CREATE INDEX i ON messages (text)",
+    "CREATE UNIQUE INDEX i ON messages (session_id, id)",
+    "ALTER TABLE sessions ADD COLUMN more TEXT",
+    "DROP INDEX messages_of_session",
+    "UPDATE sqlite_master SET sql = replace(sql, 'role IN', 'role NOT IN') WHERE name = 'messages'",
+    "UPDATE sqlite_master SET name = 'sqlite_evil' WHERE name = 'messages_of_session'",
+    "PRAGMA user_version = -1",
+]
+
+
+@pytest.mark.parametrize("statement", FOREIGN)
+def test_a_schema_that_is_not_ours_is_set_aside_and_its_rows_saved(
+    file: Path, statement: str
+) -> None:
+    harm(file, statement)
+    with SessionStore(file) as store:
+        assert "2 sessions with 4 messages were saved" in store.notices[0]
+        assert texts(store) == WHOLE
+        store.begin("goes on")
+        assert len(store.search("question")) == 2
+    assert len(list(file.parent.glob("*.corrupt-*"))) == 1
+    with SessionStore(file) as store:
+        assert store.notices == []
+
+
+@pytest.mark.parametrize("name", ["sessions", "messages"])
+def test_an_endless_view_in_the_place_of_a_table_is_not_read(file: Path, name: str) -> None:
+    harm(file, f"ALTER TABLE {name} RENAME TO hidden", VIEW.format(name=name))
+    with SessionStore(file) as store:
+        assert "was damaged" in store.notices[0]
+        assert len(store.sessions()) in (0, 2)
+        store.begin("goes on")
+
+
+def test_a_virtual_table_in_the_place_of_a_table_is_not_read(file: Path) -> None:
+    harm(
+        file,
+        "ALTER TABLE sessions RENAME TO hidden",
+        "CREATE VIRTUAL TABLE sessions USING fts5 (id, title)",
+    )
+    with SessionStore(file) as store:
+        assert "was damaged" in store.notices[0]
+        assert sorted(each.title for each in store.sessions()) == ["Salvaged", "Salvaged"]
+
+
+WRONG = [
+    "UPDATE messages SET text = x'ff00' WHERE id = 2",
+    "UPDATE messages SET text = 5.5, reasoning = x'00' WHERE id = 2",
+    "UPDATE messages SET role = 'robot' WHERE id = 2",
+    "UPDATE messages SET status = 'dreaming' WHERE id = 2",
+    "UPDATE messages SET usage = '[1]' WHERE id = 2",
+    "UPDATE messages SET usage = '{' WHERE id = 2",
+    "UPDATE messages SET sampling = '3' WHERE id = 2",
+    "UPDATE messages SET created_at = 'never' WHERE id = 2",
+    "UPDATE messages SET created_at = 1e300 WHERE id = 2",
+    "UPDATE messages SET picked_at = -1 WHERE id = 2",
+    "UPDATE messages SET pinned = 'yes' WHERE id = 2",
+    "UPDATE messages SET rating = x'01' WHERE id = 2",
+    "UPDATE messages SET parent_id = 2 WHERE id = 1",  # a circle
+    "UPDATE messages SET parent_id = 2 WHERE id = 2",
+    "UPDATE messages SET parent_id = 'one' WHERE id = 2",
+    "UPDATE messages SET parent_id = 999 WHERE id = 4",
+    "UPDATE messages SET session_id = 'gone' WHERE id = 4",
+    "UPDATE messages SET id = 9223372036854775807, parent_id = NULL WHERE id = 2",
+    "UPDATE messages SET id = -1 WHERE id = 2",
+    "UPDATE sessions SET settings = '[]' WHERE title = 'first'",
+    "UPDATE sessions SET title = x'ff' WHERE title = 'first'",
+    "UPDATE sessions SET updated_at = 1e18 WHERE title = 'first'",
+    "UPDATE sessions SET active_root = 'x' WHERE title = 'first'",
+    "UPDATE sqlite_sequence SET seq = 9223372036854775807",
+    "UPDATE sqlite_sequence SET seq = 'many'",
+]
+
+
+@pytest.mark.parametrize("statement", WRONG)
+def test_rows_that_tchat_did_not_write_are_mended_or_left_out(file: Path, statement: str) -> None:
+    harm(file, statement)
+    with SessionStore(file) as store:
+        assert "was damaged" in store.notices[0]
+        everything = [
+            [store.path_to(m.id) for m in store.tree(each.id).messages] for each in store.sessions()
+        ]
+        assert 3 <= sum(map(len, everything)) <= 4
+        store.search("question")
+        session = store.sessions()[0]
+        store.delete_message(store.branch(session.id)[0].id)
+        for each in store.sessions():
+            store.delete(each.id)
+        store.begin("goes on")
+    with SessionStore(file) as store:
+        assert store.notices == []
+
+
+def test_numbers_alone_are_read_where_numbers_belong(file: Path) -> None:
+    """SQL does not look into JSON; what is in it must not break a sum."""
+    harm(file, """UPDATE messages SET usage = '{"n": [1], "completion": 3}' WHERE id = 2""")
+    with SessionStore(file) as store:
+        assert store.notices == []
+        assert store.message(2).usage == {"completion": 3}
+
+
+def test_rows_are_looked_at_when_something_else_wrote_the_file(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[bool] = []
+    check = integrity.check
+
+    def noted(database: object, *, rows: bool) -> None:
+        looked.append(rows)
+        check(database, rows=rows)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(integrity, "check", noted)
+    SessionStore(file).close()
+    with SessionStore(file) as store:
+        store.begin("more")
+    SessionStore(file).close()
+    harm(file, "UPDATE messages SET pinned = 1 WHERE id = 1")
+    SessionStore(file).close()
+    SessionStore(file).close()
+    assert looked == [False, False, False, True, False]
+
+
+def test_what_analyze_leaves_is_no_damage(file: Path) -> None:
+    harm(file, "ANALYZE")
+    with SessionStore(file) as store:
+        assert store.notices == []
+
+
+def test_another_programs_file_is_left_alone_and_nothing_in_it_runs(home: Path) -> None:
+    home.mkdir()
+    path = home / "sessions.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(VIEW.format(name="messages"))
+    with pytest.raises(StorageError, match="another program"):
+        SessionStore(path)
