@@ -112,15 +112,26 @@ class Context:
         self._sequences = SCRATCH + 1
         self._fixed_threads = 0  # 0 to follow the governor
         self._states = False
-        self._batch: Any = None
+        self._batches: list[Any] = []
         self._begin(self._room, self._sequences)
-        self._batch = self._lib.llama_batch_init(batch, 0, 1)
-        if not (self._batch.token and self._batch.seq_id):
+        self._batch, self._single = self._new_batch(batch), self._new_batch(1)
+        single = self._single
+        single.n_tokens = single.n_seq_id[0] = single.logits[0] = 1
+        single.seq_id[0][0] = 0
+        # Looked up once: for each token, ctypes would make these pointers anew.
+        self._next_token, self._next_position = single.token, single.pos
+
+    def _new_batch(self, size: int) -> Any:
+        """A ``llama_batch`` of up to ``size`` tokens, freed by `close`."""
+        batch = self._lib.llama_batch_init(size, 0, 1)
+        if not (batch.token and batch.seq_id):
             self.close()
             raise DoesNotFit(
-                f"there is no memory for a batch of {batch:,} tokens",
+                f"there is no memory for a batch of {size:,} tokens",
                 "free some memory, or ask for a smaller batch_size",
             )
+        self._batches.append(batch)
+        return batch
 
     def _made(self, room: int, sequences: int) -> Any:
         """A new ``llama_context *`` that holds ``room`` tokens of ``sequences`` sequences."""
@@ -193,6 +204,11 @@ class Context:
         if self._handle is not None and wanted <= self._sequences:
             return True
         return self._moved(self._room, max(wanted, self._sequences))
+
+    @property
+    def capacity(self) -> int:
+        """Tokens that it has room for now; 0 while there is no context."""
+        return self._room if self._handle is not None else 0
 
     @property
     def held(self) -> int:
@@ -273,9 +289,8 @@ class Context:
 
     def close(self) -> None:
         """Free the KV cache. Closing twice is harmless."""
-        if self._batch is not None:
-            self._lib.llama_batch_free(self._batch)
-            self._batch = None
+        while self._batches:
+            self._lib.llama_batch_free(self._batches.pop())
         self._free()
 
     @property
@@ -320,34 +335,30 @@ class Context:
             raise ValueError(f"{len(slots)} tokens for a batch of {self.batch_size}")
         batch = self._batch
         batch.n_tokens = len(slots)
+        token, position, count = batch.token, batch.pos, batch.n_seq_id
+        sequence, logits = batch.seq_id, batch.logits
         for index, slot in enumerate(slots):
-            batch.token[index] = slot.token
-            batch.pos[index] = slot.position
-            batch.n_seq_id[index] = 1
-            batch.seq_id[index][0] = slot.sequence
-            batch.logits[index] = slot.logits
-        return self._run()
+            token[index] = slot.token
+            position[index] = slot.position
+            count[index] = 1
+            sequence[index][0] = slot.sequence
+            logits[index] = slot.logits
+        return self._run(batch, len(slots))
 
     def step(self, token: int, position: int) -> bool:
         """`decode` of one token of sequence 0 with logits: the hot path of a reply."""
-        batch = self._batch
-        batch.n_tokens = 1
-        batch.token[0] = token
-        batch.pos[0] = position
-        batch.n_seq_id[0] = 1
-        batch.seq_id[0][0] = 0
-        batch.logits[0] = 1
-        return self._run()
+        self._next_token[0], self._next_position[0] = token, position
+        return self._run(self._single, 1)
 
-    def _run(self) -> bool:
-        handle, tokens = self.handle, self._batch.n_tokens
+    def _run(self, batch: Any, tokens: int) -> bool:
+        handle = self.handle
         threads = self._fixed_threads or self._governor.threads(tokens)
         if threads != self._threads:
             self._threads = threads
             self._lib.llama_set_n_threads(handle, threads, threads)
         self._log.clear()
         started = time.perf_counter()
-        status = self._lib.llama_decode(handle, self._batch)
+        status = self._lib.llama_decode(handle, batch)
         if status == 0:
             if not self._fixed_threads:
                 self._governor.took(tokens, time.perf_counter() - started)

@@ -142,6 +142,11 @@ class DraftSource:
         self._draft, self._tokens = draft, list(tokens)
         self.gain, self.judge = draft.gain, draft.judge
 
+    @property
+    def has_guess(self) -> bool:
+        """As of `Source`; a draft model always has one."""
+        return True
+
     def append(self, token: int) -> None:
         """Go on by one token of the reply."""
         self._tokens.append(token)

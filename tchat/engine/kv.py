@@ -28,6 +28,8 @@ class KVCache:
 
         Where the model's state cannot be moved to a larger cache, it is read again.
         """
+        if count <= self._context.capacity:
+            return True
         several = bool(self.branches or self.ahead)
         with self._in_step():
             kept = self._context.reserve(count, all_sequences=several)

@@ -59,7 +59,10 @@ class Model:
     ) -> None:
         self.path = path
         self._lib = backend().lib
+        # What was asked of tokens; a call costs more than the look-up.
         self._pieces: dict[int, bytes] = {}
+        self._control: dict[int, bool] = {}
+        self._ending: dict[int, bool] = {}
         params = self._lib.llama_model_default_params()
         offload = self._lib.llama_supports_gpu_offload()
         params.n_gpu_layers = (_ALL_LAYERS if gpu_layers < 0 else gpu_layers) if offload else 0
@@ -202,11 +205,19 @@ class Model:
 
     def is_control(self, token: int) -> bool:
         """Whether the token is a control token, which is no text."""
-        return bool(self._lib.llama_vocab_is_control(self._vocab, token))
+        known = self._control.get(token)
+        if known is None:
+            known = bool(self._lib.llama_vocab_is_control(self._vocab, token))
+            self._control[token] = known
+        return known
 
     def ends_reply(self, token: int) -> bool:
         """Whether the token is one of the model's end marks (EOS, EOT, end of message)."""
-        return bool(self._lib.llama_vocab_is_eog(self._vocab, token))
+        known = self._ending.get(token)
+        if known is None:
+            known = bool(self._lib.llama_vocab_is_eog(self._vocab, token))
+            self._ending[token] = known
+        return known
 
     @cached_property
     def end_tokens(self) -> tuple[int, ...]:

@@ -83,6 +83,10 @@ class Times:
 class Source(Protocol):
     """Guesses, by some means."""
 
+    @property
+    def has_guess(self) -> bool:
+        """Whether there may be a guess now; `gain` says what it is worth."""
+
     def append(self, token: int) -> None:
         """Go on by one token of the reply."""
 
@@ -103,13 +107,18 @@ class LookupSource:
     lookup: Lookup
     odds: Odds
 
+    @property
+    def has_guess(self) -> bool:
+        """As of `Source`."""
+        return self.lookup.run > 0
+
     def append(self, token: int) -> None:
         """Go on by one token of the reply."""
         self.lookup.append(token)
 
     def gain(self, size: int, times: Times) -> float:
         """As of `Source`."""
-        if not self.lookup.run:
+        if not self.has_guess:
             return 0.0
         expected = 1 + self.odds.expected(self.lookup.run, size - 1)
         return expected * times.of(1) / times.of(size)
@@ -238,6 +247,8 @@ class Steps:
         self._source = None
         lost = self._balance < -LOSS * self._spent
         if self._trial is not None or lost or not known.times.of(1):
+            return ()
+        if not any(source.has_guess for source in self._sources):
             return ()
         gain, size, source = max(self._offers(known, left), default=(0.0, 0, -1))
         if gain < GAIN or (self._greedy and not self._is_exact(known, size)):
