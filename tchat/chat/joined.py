@@ -58,13 +58,14 @@ class Joined:
         """Save what was read, and free the model. The store stays open: it is the caller's."""
         if self._model is not None:
             self.cancel.clear()  # nothing runs any more that it could stop
-            self.keep(leaving=True)
-            self._model.engine.close()
-            self._model = None
+            try:
+                self.keep(leaving=True)
+            finally:
+                self._model.engine.close()
+                self._model = None
 
     def release(self) -> ChatModel | None:
-        """Hand the model to another chat; this one has none from then on."""
-        self.keep()
+        """Hand the model to another chat; this one has none from then on, and saves nothing."""
         model, self._model = self._model, None
         return model
 

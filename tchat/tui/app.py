@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.app import App
 from textual.binding import BindingType
 from textual.driver import Driver
+from textual.notifications import Notify, SeverityLevel
 from textual.worker import WorkerFailed
 
 from tchat.errors import Interrupted, StorageError
@@ -23,6 +24,7 @@ from tchat.tui.screens.chat import ChatScreen
 from tchat.tui.terminal import guarded
 from tchat.tui.theme_variables import variable_defaults
 from tchat.tui.themes import DEFAULT, Snapshot, changed, load_theme, load_themes
+from tchat.tui.toasts import Toasted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -173,6 +175,19 @@ class TchatApp(App[None]):
             last = threading.Timer(GIVE_UP, os._exit, [code])
             last.daemon = True
             last.start()
+
+    def notify(
+        self,
+        message: str,
+        *,
+        title: str = "",
+        severity: SeverityLevel = "information",
+        timeout: float | None = None,
+        markup: bool = True,
+    ) -> None:
+        """Show a toast, as Textual's own `notify` does; see `Toasted`."""
+        seconds = self.NOTIFICATION_TIMEOUT if timeout is None else timeout
+        self.post_message(Notify(Toasted(message, title, severity, seconds, markup=markup)))
 
     def copy_to_clipboard(self, text: str) -> None:
         """Copy by the system's own tool, else through the terminal; say by what."""

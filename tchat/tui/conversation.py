@@ -253,7 +253,8 @@ class Conversation(StoredMessages):
         """Go on in a stored ``session``, which ends private mode, or in a new one.
 
         A stored session goes on with the model in use, a new one begins with the default model.
-        Returns whether that has to be loaded.
+        Returns whether that has to be loaded. What cannot be saved of the session before is raised
+        once this one is open.
         """
         await self._leave()
         if session is not None:
@@ -266,9 +267,11 @@ class Conversation(StoredMessages):
         if session is not None:
             self.settings = replace(self.settings, model=model)
         keeps = self.settings.model == model
-        await self._rejoin(session, keep_model=keeps)
-        if before is not self.lasting:
-            before.close()
+        try:
+            await self._rejoin(session, keep_model=keeps)
+        finally:
+            if before is not self.lasting:
+                before.close()
         return not keeps
 
     async def set_private(self, private: bool) -> None:
@@ -295,18 +298,25 @@ class Conversation(StoredMessages):
         old = self._chat
 
         def rejoin() -> None:
-            model = old.release() if keep_model else None
-            old.close()
-            # Here, so that what was asked for meanwhile finds it.
-            self._chat = Chat(
-                self.settings,
-                self.paths,
-                self._store,
-                session=session,
-                cancel=self._cancel,
-                model=model,
-            )
-            self._chat.own = self._own
+            model = None
+            try:
+                if keep_model:
+                    try:
+                        old.keep()
+                    finally:
+                        model = old.release()
+                old.close()
+            finally:  # whatever could not be saved, the chat goes on in the session
+                # Here, so that what was asked for meanwhile finds it.
+                self._chat = Chat(
+                    self.settings,
+                    self.paths,
+                    self._store,
+                    session=session,
+                    cancel=self._cancel,
+                    model=model,
+                )
+                self._chat.own = self._own
 
         self.stop()
         await self._carry_out(self._ask(), rejoin)

@@ -23,6 +23,7 @@ from tchat.tui.app import TchatApp
 from tchat.tui.screens.frame import HintLine
 from tchat.tui.screens.judge import JudgeScreen
 from tchat.tui.screens.models import ModelPicker
+from tchat.tui.toasts import Toasted
 
 from .chat_stage import Shown, opened
 from .stage import text
@@ -137,6 +138,21 @@ async def test_a_session_that_cannot_be_deleted_is_told_in_the_list(
         await shown.until(lambda: len(shown.pilot.app.screen_stack) == 1)
         await shown.pilot.press("f4", "x")
         await shown.pilot.press("escape")
+
+
+async def test_a_toast_whose_time_is_up_as_it_is_shown_does_not_hang(
+    settings: Settings, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Textual's timers never end with a negative delay."""
+    async with opened(settings, paths) as shown:
+        monkeypatch.setattr(Toasted, "has_expired", False)
+        for seconds in (-1.0, 0.0, 1e-9):
+            shown.pilot.app.notify("late", timeout=seconds)
+        await shown.pilot.pause(0.1)
+        monkeypatch.undo()
+        assert Toasted("late", timeout=-1.0).has_expired
+        await shown.until(lambda: "late" not in shown.toasts)
+        await shown.ask("still there")
 
 
 # How it ends

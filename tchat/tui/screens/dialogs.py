@@ -11,7 +11,7 @@ from tchat.errors import TchatError, UsageError
 from tchat.paths import Paths
 from tchat.sanitize import single_line
 from tchat.settings import Settings
-from tchat.tui.background import background
+from tchat.tui.background import background, report
 from tchat.tui.keys import KeyAction, Scope, with_keymap
 from tchat.tui.pulls import Pulls
 from tchat.tui.screens.preferences import Preferences
@@ -88,7 +88,10 @@ class Dialogs(Preferences):
             self.transcript.reveal(message_id, words)
 
     async def open_session(self, session: Session | None) -> None:
-        """Go on in ``session``, or in a new one."""
+        """Go on in ``session``, or in a new one, whatever is asked for meanwhile."""
+        await self.whole(self._switch_to(session))
+
+    async def _switch_to(self, session: Session | None) -> None:
         async with self.between_turns():
             loads = await self.go_on_in(session)
         if loads and not self.busy:
@@ -99,9 +102,15 @@ class Dialogs(Preferences):
 
         It loads another model, or restores what is saved of the session.
         """
-        other_model = await self.conversation.open(session)
+        other_model, failure = False, None
+        try:
+            other_model = await self.conversation.open(session)
+        except Exception as error:  # noqa: BLE001  told once the session is shown that is open now
+            failure = error
         self.forget_context()
         await self.reload()
+        if failure is not None:
+            report(self, failure)
         await self._tell_unfinished()
         self.prompt.private = self.conversation.private
         self.prompt.focus()
@@ -168,11 +177,20 @@ class Dialogs(Preferences):
 
     async def toggle_private(self) -> None:
         """Begin a session that leaves nothing behind, or one that is stored."""
+        await self.whole(self._toggle_private())
+
+    async def _toggle_private(self) -> None:
+        failure = None
         async with self.between_turns():
-            await self.conversation.set_private(not self.conversation.private)
+            try:
+                await self.conversation.set_private(not self.conversation.private)
+            except Exception as error:  # noqa: BLE001  as in `go_on_in`
+                failure = error
             self.forget_context()
             self.prompt.private = self.conversation.private
             await self.reload()
+        if failure is not None:
+            report(self, failure)
         self.tell(
             "Private: nothing of this session is stored."
             if self.conversation.private

@@ -28,9 +28,12 @@ class Preferences(Trials):
             ModelError: There is no such model; nothing is changed.
             UsageError: There is no such theme; nothing is changed.
         """
+        await self._check(values)
+        await self.whole(self._change(values, again=again))
+
+    async def _change(self, values: Mapping[str, Value], *, again: bool) -> None:
         from tchat.tui.conversation import needs_loading
 
-        await self._check(values)
         loads = again or needs_loading(self.conversation.settings, values)
         async with self.between_turns() if loads else nullcontext():
             loads = await self.conversation.change(values) or again

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from textual.timer import Timer
 
@@ -43,7 +43,9 @@ class Turns(Replies):
         self._rest: Timer | None = None
         self._request: Request | None = None  # of the turn under way, or of the last one
         self._act: Act | None = None  # what the turn under way does
-        self._opening = 0  # how many are opening another session or model
+        self._opening = 0  # how many are opening another session or model, or wait to do so
+        self._one_opens = asyncio.Lock()
+        self._whole: set[asyncio.Task[None]] = set()
 
     # Sending
 
@@ -223,15 +225,23 @@ class Turns(Replies):
         """
         self._opening += 1
         try:
-            waiting = list(self._queue)
-            self._queue.clear()
-            self._show_queue()
-            self.prompt.give_back(*waiting)
-            await self.end_turn()
-            yield
+            async with self._one_opens:
+                waiting = list(self._queue)
+                self._queue.clear()
+                self._show_queue()
+                self.prompt.give_back(*waiting)
+                await self.end_turn()
+                yield
         finally:
             self._opening -= 1
             self.go_on_with_queue()
+
+    async def whole(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do ``work`` to its end, also where what waits for it is cancelled by another dialog."""
+        task = asyncio.ensure_future(work)
+        self._whole.add(task)  # the loop itself holds it weakly
+        task.add_done_callback(self._whole.discard)
+        await asyncio.shield(task)
 
     async def end_turn(self) -> None:
         """Stop what the engine does, and wait for that."""
