@@ -1,4 +1,4 @@
-"""Untrusted text to text that is safe to print, and bytes from outside to text.
+"""Untrusted text to text that is safe to print.
 
 A model, a file name or a chat template can hold escape sequences that write the clipboard, move
 the cursor or reverse the reading order. No sequence is parsed here: each character is judged on
@@ -19,22 +19,10 @@ Text is stored raw and passes through here when it is shown.
 
 from __future__ import annotations
 
-import codecs
 import functools
 from collections.abc import Iterable
 
-from tchat.errors import UsageError
-
 _LINE_LIMIT = 200
-_GARBAGE_SHARE = 0.3
-
-_ENCODINGS = (
-    (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF32_LE, "utf-32-le"),  # begins like UTF-16's mark, so it is asked first
-    (codecs.BOM_UTF32_BE, "utf-32-be"),
-    (codecs.BOM_UTF16_LE, "utf-16-le"),
-    (codecs.BOM_UTF16_BE, "utf-16-be"),
-)
 
 
 def _c0() -> Iterable[int]:
@@ -121,29 +109,3 @@ def printable_json(json: str) -> str:
     Newlines and tabs of the layout stay.
     """
     return json.translate(_json_table())
-
-
-def decode_input(data: bytes, name: str = "the input") -> str:
-    """Text of ``data``, from standard input or a file.
-
-    UTF-16 and UTF-32 are known by their byte order mark, everything else is read as UTF-8 with
-    U+FFFD for what is not. The mark is dropped; nothing else is changed.
-
-    Args:
-        data: All of the bytes.
-        name: What the error line calls them.
-
-    Raises:
-        UsageError: The bytes are no text: NUL bytes, or mostly controls and undecodable.
-    """
-    mark, encoding = next((pair for pair in _ENCODINGS if data.startswith(pair[0])), (b"", "utf-8"))
-    text = data[len(mark) :].decode(encoding, "replace")
-    if "\0" in text:
-        raise UsageError(f"{name} is binary, not text", "give a text file, or convert it first")
-    garbage = text.count("\ufffd") + sum(map(text.count, map(chr, _c0()))) - text.count("\r")
-    if garbage > _GARBAGE_SHARE * len(text):
-        raise UsageError(
-            f"{name} is not text in UTF-8 or UTF-16",
-            "convert it first, for example with `iconv -t UTF-8`",
-        )
-    return text

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import json
 import unicodedata
 
@@ -10,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tchat.errors import UsageError
-from tchat.sanitize import Printable, decode_input, printable, printable_json, single_line
+from tchat.sanitize import Printable, printable, printable_json, single_line
 
 BIDI = {0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)}
 HIDDEN = {0x200B, 0x2060, 0xFEFF, *range(0xE0000, 0xE0080)}
@@ -103,45 +101,3 @@ def test_json_keeps_its_value_and_is_safe(value: dict[str, str]) -> None:
     shown = printable_json(json.dumps(value, ensure_ascii=False, indent=1))
     assert json.loads(shown) == value
     assert printable(shown) == shown
-
-
-@given(st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufffd\ufeff")))
-@pytest.mark.parametrize(
-    ("mark", "encoding"),
-    [
-        (b"", "utf-8"),
-        (codecs.BOM_UTF8, "utf-8"),
-        (codecs.BOM_UTF16_LE, "utf-16-le"),
-        (codecs.BOM_UTF16_BE, "utf-16-be"),
-        (codecs.BOM_UTF32_LE, "utf-32-le"),
-    ],
-)
-def test_input_in_any_unicode_encoding(mark: bytes, encoding: str, text: str) -> None:
-    assert decode_input(mark + text.encode(encoding)) == text
-
-
-def test_input_keeps_its_line_ends_and_its_controls() -> None:
-    assert decode_input(b"a\r\n\r\n\x1b[1mb\x1b[0m") == "a\r\n\r\n\x1b[1mb\x1b[0m"
-
-
-def test_empty_input_is_empty_text() -> None:
-    assert decode_input(b"") == ""
-
-
-def test_stray_bytes_become_replacement_characters() -> None:
-    assert decode_input("naïve café".encode("latin-1")) == "na\ufffdve caf\ufffd"
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"\x7fELF\x02\x01\x01" + bytes(20),
-        b"GGUF\x03\x00\x00\x00",
-        "hello".encode("utf-16-le"),  # no mark, so every second byte is a NUL
-        bytes(range(128, 256)),
-        b"\x1f\x8b\x08\x05\x9c\xff\xfe\xfa\x01\x02",
-    ],
-)
-def test_binary_input_is_refused_by_name(data: bytes) -> None:
-    with pytest.raises(UsageError, match=r"^notes\.bin is (binary, )?not text.*; "):
-        decode_input(data, "notes.bin")

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from tchat.decoding import AUTO, Decoded, decode
 from tchat.errors import StorageError, UsageError
-from tchat.sanitize import decode_input, single_line
+from tchat.sanitize import single_line
 
 # No context window holds more; what is larger was given by mistake.
 LARGEST = 64 * 2**20
@@ -22,10 +23,14 @@ _FILE = re.compile(
 
 
 class Attachment(NamedTuple):
-    """The text of a file, and the name it was asked for by. Both are raw."""
+    """The text of a file, and the name it was asked for by. Both are raw.
+
+    ``assumed`` tells what encoding was assumed, as `tchat.decoding.Decoded`.
+    """
 
     name: str
     text: str
+    assumed: str = ""
 
     def __str__(self) -> str:
         """The text as it stands in a prompt: its name in front, and a fence it cannot close."""
@@ -34,14 +39,14 @@ class Attachment(NamedTuple):
         return f"File {single_line(self.name)}:\n{fence}\n{text}\n{fence}"
 
 
-def read_attachment(name: str, folder: Path | None = None) -> Attachment:
+def read_attachment(name: str, folder: Path | None = None, *, encoding: str = AUTO) -> Attachment:
     """Read the file ``name``; a relative one is looked for in ``folder``.
 
     Raises:
         UsageError: It is missing, no file, no text, or too large.
         StorageError: It cannot be read.
     """
-    return Attachment(name, read_file((folder or Path()) / expand_user(name)))
+    return Attachment(name, *read_file((folder or Path()) / expand_user(name), encoding))
 
 
 def with_attachments(prompt: str, attachments: Iterable[Attachment]) -> str:
@@ -87,11 +92,11 @@ def expand(patterns: Sequence[str]) -> Iterator[Path]:
                 yield path
 
 
-def read_file(path: Path) -> str:
-    """The text of a file, as `tchat.sanitize.decode_input` reads it.
+def read_file(path: Path, encoding: str = AUTO) -> Decoded:
+    """The text of a file.
 
     Raises:
-        UsageError: It is missing, a folder, a device or no text, or too large.
+        UsageError: It is missing, a folder, a device or no text, too large or in another encoding.
         StorageError: It cannot be read.
     """
     name = single_line(str(path))
@@ -100,7 +105,7 @@ def read_file(path: Path) -> str:
             raise _no_file(path)
         if path.stat().st_size > LARGEST:
             raise too_large(name)
-        return decode_input(path.read_bytes(), name)
+        return decode(path.read_bytes(), name, encoding)
     except OSError as error:
         raise StorageError(
             f"cannot read {name}: {error.strerror}", "check its permissions"

@@ -9,8 +9,8 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
+from tchat.decoding import decode
 from tchat.errors import UsageError
-from tchat.sanitize import decode_input
 
 FALLBACKS = ("notepad",) if os.name == "nt" else ("nano", "vim", "vi")
 
@@ -44,7 +44,7 @@ def edit_text(text: str, environ: Mapping[str, str] = os.environ) -> str:
         path = Path(folder, "prompt.md")
         path.write_text(text, encoding="utf-8")
         edit_file(path, environ)
-        return decode_input(path.read_bytes(), path.name).rstrip("\n")
+        return decode(path.read_bytes(), path.name).text.rstrip("\n")
 
 
 def editor_command(environ: Mapping[str, str]) -> list[str]:

@@ -166,7 +166,8 @@ def find_template(name: str, paths: Paths) -> PromptTemplate:
     if name.endswith(".toml"):
         path = expanded(name)
         if not path.is_file():
-            raise UsageError(f"there is no file {name}")
+            what = f"{name} is not a file" if path.exists() else f"there is no file {name}"
+            raise UsageError(what, "name a TOML file, or a template of `tchat prompts ls`")
         return read_template(path)
     for path in _places(name, paths):
         if path.is_file():

@@ -70,12 +70,17 @@ def _print(turn: Turn, settings: Settings, chat: Chat, console: Console) -> int:
                 renderer.show(event)
             if isinstance(event, Finished):
                 finished = event
-        renderer.describe(session=chat.session.id if chat.session else None)
+        renderer.describe(session=_stored(chat))
     if turn.schema is not None and finished and finished.reason is not Reason.CANCELLED:
         from tchat.engine.grammar.reply import validate
 
         validate(finished.text, turn.schema)
     return code
+
+
+def _stored(chat: Chat) -> str | None:
+    """The id of the session, where it can be found again."""
+    return chat.session.id if chat.session and chat.store.path is not None else None
 
 
 def _print_candidates(turn: Turn, settings: Settings, chat: Chat, console: Console) -> int:
@@ -89,7 +94,7 @@ def _print_candidates(turn: Turn, settings: Settings, chat: Chat, console: Conso
     with kind(console, _output(turn.request, settings), count) as renderer:
         for event in chat.candidates(count, turn.prompt, judge=judge):
             renderer.show(event)
-        renderer.describe(session=chat.session.id if chat.session else None)
+        renderer.describe(session=_stored(chat))
     if isinstance(renderer, BestRenderer) and (turn.request.usage or console.stderr_is_terminal):
         console.say(renderer.summary())
     shown = renderer.order[:1] if best and not turn.request.as_json else renderer.order

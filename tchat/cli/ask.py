@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tchat.chat.attachments import read_file
 from tchat.cli.console import Console
-from tchat.cli.input import gather, typed
+from tchat.cli.input import gather, told, typed
 from tchat.cli.opening import begin_loading, drop, settings_of
 from tchat.cli.request import AskRequest, Turn, refuse_contradictions
 from tchat.errors import UsageError
@@ -68,7 +68,7 @@ def _prepare(
     request: AskRequest, settings: Settings, template: PromptTemplate | None, console: Console
 ) -> Turn:
     schema, settings = formed(request, settings, console)
-    prompt = gather(console, request.words, request.files)
+    prompt = gather(console, request.words, request.files, settings.encoding)
     if template is not None:
         values = {name: typed([text]) for name, text in request.values.items()}
         prompt, system = template.fill(prompt, values)
@@ -101,7 +101,8 @@ def formed(
     elif request.grammar:
         from tchat.engine.grammar.gbnf import require_grammar
 
-        grammar = read_file(expanded(request.grammar))
+        path = expanded(request.grammar)
+        grammar = told(console, read_file(path, settings.encoding))
         if not grammar.strip():
             raise UsageError(f"the grammar {request.grammar} is empty", "GBNF needs a rule `root`")
         require_grammar(grammar, f"the grammar {request.grammar}")

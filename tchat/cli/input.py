@@ -7,10 +7,12 @@ from collections.abc import Sequence
 
 from tchat.chat.attachments import LARGEST, Attachment, expand, joined, read_file, too_large
 from tchat.cli.console import Console
-from tchat.sanitize import decode_input
+from tchat.decoding import AUTO, Decoded, decode
 
 
-def gather(console: Console, words: Sequence[str], files: Sequence[str]) -> str:
+def gather(
+    console: Console, words: Sequence[str], files: Sequence[str], encoding: str = AUTO
+) -> str:
     """The whole text of a prompt, its parts with an empty line between them.
 
     The document comes before the question: a second question about the same document then finds
@@ -20,25 +22,49 @@ def gather(console: Console, words: Sequence[str], files: Sequence[str]) -> str:
         console: Standard input is read when it is not a terminal.
         words: The prompt as the shell split it.
         files: Paths and glob patterns.
+        encoding: Of files and standard input; what is assumed of it is told.
 
     Raises:
         UsageError: A file is missing or is not text, or there is too much.
         StorageError: A file cannot be read.
     """
-    parts = [str(Attachment(str(path), read_file(path))) for path in expand(files)]
+    parts = [
+        str(Attachment(str(path), told(console, read_file(path, encoding))))
+        for path in expand(files)
+    ]
     if not console.stdin_is_terminal:
-        parts.append(decode_input(read_all(console), "standard input").strip("\n"))
-    return joined([*parts, typed(words)])
+        parts.append(read_text(console, encoding).strip("\n"))
+    return joined([*parts, told(console, _typed(words))])
 
 
 def typed(words: Sequence[str]) -> str:
     """The words of the command line as text; bytes that Python could not decode are read anew."""
+    return _typed(words).text
+
+
+def _typed(words: Sequence[str]) -> Decoded:
     text = " ".join(words)
     try:
         text.encode()
     except UnicodeEncodeError:
-        return decode_input(os.fsencode(text), "the prompt")
-    return text
+        return decode(os.fsencode(text), "the prompt")
+    return Decoded(text, "")
+
+
+def read_text(console: Console, encoding: str = AUTO) -> str:
+    """All of standard input as text; what is assumed of its encoding is told.
+
+    Raises:
+        UsageError: It is no text, too large, or in another encoding.
+    """
+    return told(console, decode(read_all(console), "standard input", encoding))
+
+
+def told(console: Console, decoded: Decoded) -> str:
+    """The text; what was assumed to get it is told."""
+    if decoded.assumed:
+        console.notice(decoded.assumed)
+    return decoded.text
 
 
 def read_all(console: Console) -> bytes:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from tchat.chat.commands import parse_input
 from tchat.cli.console import Console
 from tchat.cli.fallback import stored_at_last
+from tchat.cli.input import told
 from tchat.cli.line_input import ended_by_signals, history, typed_line
 from tchat.cli.opening import (
     begin_loading,
@@ -27,11 +28,12 @@ from tchat.cli.opening import (
 )
 from tchat.cli.render import Output, Renderer
 from tchat.cli.request import AskRequest
+from tchat.decoding import decode
 from tchat.engine.cancel import Cancel
 from tchat.engine.events import Event
 from tchat.engine.runner import run_on_engine_thread
 from tchat.errors import Abandoned, Interrupted, StorageError, TchatError, UsageError
-from tchat.sanitize import decode_input, single_line
+from tchat.sanitize import single_line
 from tchat.settings import Settings, Value, keys, needs_loading
 
 if TYPE_CHECKING:
@@ -313,7 +315,8 @@ class LineChat:
         if not self.console.stdin_is_terminal:
             stdin = self.console.stdin
             data = stdin.readline() if stdin else b""
-            return decode_input(data, "the line").rstrip("\r\n") if data else None
+            decoded = decode(data, "the line", self.settings.encoding)
+            return told(self.console, decoded).rstrip("\r\n") if data else None
         for hint in ("Press Ctrl-C again, or Ctrl-D, to end the chat.", ""):
             try:
                 return typed_line(self.console, prompt)

@@ -17,12 +17,12 @@ from tchat.chat.prompts import (
 )
 from tchat.cli.console import Console
 from tchat.cli.group import group
-from tchat.cli.input import read_all
+from tchat.cli.input import read_text
 from tchat.cli.listing import print_json, print_rows
 from tchat.errors import UsageError
 from tchat.paths import user_paths
-from tchat.sanitize import decode_input, printable
-from tchat.settings.load import read_text
+from tchat.sanitize import printable
+from tchat.settings.load import read_text as read_toml
 from tchat.settings.write import write_private
 
 app = group("Manage named prompt templates, for `tchat -t NAME`.")
@@ -89,7 +89,7 @@ def show(
     if as_json:
         print_json(console, _record(template))
         return
-    console.out(printable(read_text(template.path)).rstrip("\n"))
+    console.out(printable(read_toml(template.path)).rstrip("\n"))
 
 
 @app.command()
@@ -104,11 +104,11 @@ def new(
     if path.exists():
         raise UsageError(f"there is already a prompt `{name}`", f"`tchat prompts edit {name}`")
     if not console.stdin_is_terminal and not source:
-        text = decode_input(read_all(console))
+        text = read_text(console)
         parse_template(text, path)
         write_private(path, text.encode())
         return
-    begin = read_text(find_template(source, console.paths).path) if source else SKELETON
+    begin = read_toml(find_template(source, console.paths).path) if source else SKELETON
     _edit_new(console, path, begin)
 
 
@@ -120,7 +120,7 @@ def edit(ctx: typer.Context, name: str = NAME) -> None:
     if path.exists():
         _edit(console, path)
     else:
-        _edit_new(console, path, read_text(find_template(name, console.paths).path))
+        _edit_new(console, path, read_toml(find_template(name, console.paths).path))
 
 
 @app.command()
@@ -143,7 +143,7 @@ def _edit_new(console: Console, path: Path, begin: str) -> None:
     try:
         edit_file(path, console.environ)
     except UsageError:
-        if read_text(path) == begin:
+        if read_toml(path) == begin:
             path.unlink()
         raise
     read_template(path)

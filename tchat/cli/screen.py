@@ -22,7 +22,8 @@ UNFIT = ("", "dumb", "unknown")  # values of TERM that promise no cursor movemen
 
 def fits(console: Console) -> bool:
     """Whether the screen can be drawn here; `tchat.cli.plain` is for the rest."""
-    return console.stdout_is_terminal and console.environ.get("TERM", "") not in UNFIT
+    terminal = console.stdout_is_terminal and console.stderr_is_terminal  # it paints on the latter
+    return terminal and console.environ.get("TERM", "") not in UNFIT
 
 
 def open_screen(request: AskRequest, console: Console) -> int:

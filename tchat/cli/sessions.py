@@ -11,10 +11,10 @@ import typer
 from tchat.chat.attachments import read_file
 from tchat.cli.console import Console
 from tchat.cli.group import group
-from tchat.cli.input import read_all, typed
+from tchat.cli.input import read_text, told, typed
 from tchat.cli.listing import iso, print_json, print_rows, when
 from tchat.errors import UsageError
-from tchat.sanitize import decode_input, printable, printable_json, single_line
+from tchat.sanitize import printable, printable_json, single_line
 from tchat.settings.write import write_new
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def import_(
     from tchat.sessions.store import SessionStore
 
     console: Console = ctx.obj
-    texts = [read_file(path) for path in files or ()] or [decode_input(read_all(console))]
+    texts = [told(console, read_file(path)) for path in files or ()] or [read_text(console)]
     trees = [tree for text in texts for tree in from_json(text)]
     with SessionStore(console.paths.sessions_db) as store:
         for tree in trees:

@@ -144,12 +144,15 @@ def _think(chat: LineChat, text: str) -> None:
 
 
 def _file(chat: LineChat, pattern: str) -> None:
-    from tchat.chat.attachments import Attachment, expand, read_file
+    from tchat.chat.attachments import expand, read_attachment
 
     if not pattern:
         raise UsageError("/file needs a path")
     for path in expand([pattern]):
-        chat.attached.append(str(Attachment(str(path), read_file(path))))
+        attached = read_attachment(str(path), encoding=chat.settings.encoding)
+        chat.attached.append(str(attached))
+        if attached.assumed:
+            chat.console.notice(attached.assumed)
         chat.tell(f"{single_line(str(path))} goes with your next message.")
 
 

@@ -81,9 +81,9 @@ class Reasoning:
 class Notice:
     """Something the user should know and that is no failure.
 
-    ``kind`` is one of ``template``, ``system``, ``think``, ``context``, ``window``, ``judge``: the
-    result is another than was asked for; ``model``, ``reread``, ``price``: it takes longer;
-    ``storage``: it is not kept.
+    ``kind`` is one of ``template``, ``system``, ``think``, ``context``, ``window``, ``tool``,
+    ``judge``: the result is another than was asked for; ``model``, ``reread``, ``price``: it takes
+    longer; ``storage``: it is not kept.
     """
 
     kind: str

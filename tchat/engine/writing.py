@@ -94,7 +94,7 @@ class Writing:
         if self.text or not self._reply.called:
             return ()
         text = "the model called a tool instead of answering, and there is none"
-        return (Notice("model", text),)
+        return (Notice("tool", text),)
 
     @property
     def left(self) -> int:

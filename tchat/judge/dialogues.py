@@ -81,6 +81,12 @@ def read_lines(path: Path) -> Iterator[str]:
         UsageError: It cannot be read, or a line has no end.
     """
     try:
+        # A pipe would be waited for.
+        if path.exists() and not path.is_file():
+            what = "a folder" if path.is_dir() else "a pipe or a device"
+            raise UsageError(
+                f"{single_line(path.name)} cannot be read: it is {what}", "name a JSONL file"
+            )
         with path.open("rb") as file:
             while line := file.readline(LONGEST_LINE + 1):
                 if len(line) > LONGEST_LINE:
@@ -89,11 +95,19 @@ def read_lines(path: Path) -> Iterator[str]:
                         "write one JSON object to a line (JSONL)",
                     )
                 if line.strip():
-                    yield line.decode("utf-8", "replace").removeprefix("\ufeff")
+                    yield _decoded(line)
     except OSError as error:
         raise UsageError(
             f"{single_line(path.name)} cannot be read: {error.strerror}", "name a JSONL file"
         ) from error
+
+
+def _decoded(line: bytes) -> str:
+    """The text of a line; empty, and no dialogue, where it is not UTF-8 as JSON has to be."""
+    try:
+        return line.decode().removeprefix("\ufeff")
+    except UnicodeDecodeError:
+        return ""
 
 
 def dialogues_of(lines: Iterable[str]) -> tuple[list[Dialogue], int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import cast
 
 from tchat.errors import UsageError
@@ -45,7 +46,16 @@ def check(key: Key, value: object, place: str) -> Value:
         raise _refusal(key, value, place)
     if key.kind is tuple:
         return tuple(cast("list[str]", value))
+    if key.require is not None:
+        _require(key.require, cast("str", value), place)
     return cast("Value", float(cast("int", value)) if key.kind is float else value)
+
+
+def _require(require: Callable[[str], object], value: str, place: str) -> None:
+    try:
+        require(value)
+    except UsageError as error:
+        raise UsageError(f"{error.message} ({place})", error.hint) from None
 
 
 def _spelled(key: Key, text: str) -> object:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import Field, dataclass, fields, replace
 from typing import Any, TypeAlias, cast
 
@@ -32,7 +33,8 @@ class Key:
 
     ``section`` is the table of ``config.toml``, empty for the top level. ``kind`` is `bool`,
     `int`, `float`, `str`, or `tuple` for a list of texts. ``flags`` is empty for a setting that
-    no flag sets. ``live`` ones need no loading anew.
+    no flag sets. ``live`` ones need no loading anew; ``require`` raises for a text
+    that is not allowed.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Key:
     choices: tuple[str, ...]
     flags: tuple[str, ...]
     live: bool
+    require: Callable[[str], object] | None
 
     @property
     def dotted(self) -> str:
@@ -138,6 +141,7 @@ def _key(field: Field[Any], section: str) -> Key:
         choices=told["choices"],
         flags=() if flag == "-" else tuple(flag.split("/")),
         live=bool(section) or told["live"],
+        require=told["require"],
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ def setting(
     choices: tuple[str, ...] = (),
     flag: str = "",
     live: bool = False,
+    require: Callable[[str], object] | None = None,
 ) -> Any:
     """Declare one setting.
 
@@ -28,6 +29,7 @@ def setting(
         flag: Flags on the command line, separated by a slash, when they are not ``--name``;
             ``-`` for a setting that has no flag.
         live: Whether a loaded model goes on with another value; sampling always is.
+        require: Raises `UsageError` for a text that is not allowed.
     """
     metadata = {
         "help": help,
@@ -36,8 +38,15 @@ def setting(
         "choices": choices,
         "flag": flag,
         "live": live,
+        "require": require,
     }
     return field(default=default, metadata=metadata)
+
+
+def _encoding(name: str) -> object:
+    from tchat.decoding import require_encoding
+
+    return require_encoding(name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,6 +188,12 @@ class Settings:
         "Render Markdown; auto is on a terminal only",
         choices=("auto", "always", "never"),
         live=True,
+    )
+    encoding: str = setting(
+        "auto",
+        "Encoding of files and piped text, like utf-8 or cp1252; auto finds out",
+        live=True,
+        require=_encoding,
     )
     log_chats: bool = setting(True, "Store one-shot prompts as sessions", flag="-", live=True)
     snapshot_limit: int = setting(

@@ -204,14 +204,17 @@ INPUT = {
     "blanks": Bad(args=(" ",), code=2, told=("there is no prompt",), stdin=b"\n \t\n"),
     "closed stdin": Bad(args=(), code=2, told=("there is no prompt",), stdin=None),
     "binary": Bad(
-        args=("hi",), code=2, told=("standard input", "iconv"), stdin=bytes(range(128, 256)) * 9
+        args=("hi",),
+        code=2,
+        told=("standard input", "--encoding"),
+        stdin=bytes(range(128, 256)) * 9,
     ),
     "NULs": Bad(args=("hi",), code=2, told=("standard input is binary",), stdin=b"ab\0cd"),
     "half UTF-16": Bad(
-        args=("hi",), code=2, told=("standard input is not text",), stdin=b"\xff\xfe\0\xd8" * 9
+        args=("hi",), code=2, told=("standard input is binary",), stdin=b"\xff\xfe\0\xd8" * 9
     ),
     "program": Bad(args=("hi",), code=2, told=("is binary",), stdin=b"\x7fELF\x02\x01\x01\0"),
-    "prompt not UTF-8": Bad(args=("\udcff\udcfe\udcfd",), code=2, told=("the prompt is not text",)),
+    "prompt not UTF-8": Bad(args=("\udcff\udcfe\udcfd",), code=2, told=("the prompt is binary",)),
     "1 MB of one letter": Bad(
         args=("hi",), code=4, told=("4,096", "--ctx-size"), stdin=b"a" * 1_000_000
     ),
@@ -275,6 +278,58 @@ FLAGS = {
 }
 
 FORMS = {
+    "encoding unknown": Bad(
+        args=("--encoding", "cp125", "hi"), code=2, told=("`cp125`", "--encoding", "did you mean")
+    ),
+    "encoding no text": Bad(args=("-o", "encoding", "base64", "hi"), code=2, told=("`base64`",)),
+    "encoding of a setting": Bad(
+        args=("hi",), code=2, told=("`wat`", "TCHAT_ENCODING"), env={"TCHAT_ENCODING": "wat"}
+    ),
+    "encoding of a file": Bad(
+        args=("-f", "a.txt", "--encoding", "utf-8", "hi"),
+        code=2,
+        told=("a.txt is not in UTF-8: byte 0xe9 at 3",),
+        files={"a.txt": b"caf\xe9"},
+    ),
+    "encoding of the input": Bad(
+        args=("--encoding", "shift-jis", "hi"),
+        code=2,
+        told=("standard input is not in Shift-JIS",),
+        stdin=b"caf\xff",
+    ),
+    "encoding of rows": Bad(
+        args=("map", "--encoding", "ascii", "hi", "a.txt"),
+        code=2,
+        told=("a.txt is not in ASCII",),
+        files={"a.txt": b"caf\xe9\n"},
+    ),
+    "judge from a pipe": Bad(
+        args=("judge", "train", "p"),
+        code=2,
+        told=("p cannot be read: it is a pipe",),
+        files={"p": fifo},
+    ),
+    "game from a pipe": Bad(
+        args=("judge", "duel", "--data", "p"),
+        code=2,
+        told=("p cannot be read: it is a pipe",),
+        files={"p": fifo},
+    ),
+    "score of a pipe": Bad(
+        args=("judge", "score", "p"),
+        code=2,
+        told=("p cannot be read: it is a pipe",),
+        files={"p": fifo},
+    ),
+    "map of a pipe": Bad(
+        args=("map", "x", "p"), code=2, told=("p is not a file",), files={"p": fifo}
+    ),
+    "import of a pipe": Bad(
+        args=("sessions", "import", "p"), code=2, told=("p is not a file",), files={"p": fifo}
+    ),
+    "template from a pipe": Bad(
+        args=("-t", "p.toml", "hi"), code=2, told=("p.toml",), files={"p.toml": fifo}
+    ),
     "schema no JSON": Bad(args=("--schema", "{", "hi"), code=2, told=("line 1, column 2",)),
     "schema no schema": Bad(
         args=("--schema", '{"type": "wat"}', "hi"), code=2, told=("'wat'", "at type")

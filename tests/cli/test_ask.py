@@ -82,6 +82,29 @@ def test_binary_input_is_refused(shell: Shell, home: Path, data: bytes) -> None:
     assert not (home / "sessions.db").exists()
 
 
+RUSSIAN = "Привет, мир! Это обычный русский текст без ошибок."
+
+
+def test_the_encoding_of_files_and_input_is_found_and_told(shell: Shell, tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes(RUSSIAN.encode("koi8-r"))
+    ran = shell("-f", str(path), "what?", stdin=RUSSIAN.encode("cp1251"))
+    assert ran.out.count(RUSSIAN) == 2
+    assert ran.err.splitlines() == [
+        f"tchat: {path} is not UTF-8: read as KOI8-R; --encoding names another",
+        "tchat: standard input is not UTF-8: read as Windows-1251; --encoding names another",
+    ]
+    assert shell("-q", "-f", str(path), "what?").err == ""
+
+
+def test_the_encoding_named_decides(shell: Shell, tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes("5 €".encode("cp1252"))
+    ran = shell("-f", str(path), "--encoding", "cp1252", "what?", stdin="6 €".encode("cp1252"))
+    assert ("5 €" in ran.out, "6 €" in ran.out, ran.err) == (True, True, "")
+    assert "5 Ђ" in shell("-f", str(path), "-o", "encoding", "cp1251", "what?").out
+
+
 def test_a_binary_file_is_refused_by_its_name(shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "x.bin").write_bytes(b"\0" * 99)
     ran = shell("-f", str(tmp_path / "x.bin"), "go")
@@ -132,8 +155,10 @@ def test_a_huge_file_is_refused(
 
 
 def test_bytes_that_python_could_not_decode_are_stored_as_text(shell: Shell, home: Path) -> None:
-    assert shell("gr\udcfcn").code == 0
-    assert prompts(home) == ["gr\ufffdn"]
+    ran = shell("gr\udcfcn")
+    assert ran.code == 0
+    assert "the prompt is not UTF-8: read as Windows-1252" in ran.err
+    assert prompts(home) == ["grün"]
 
 
 @hypothesis_settings(
@@ -287,6 +312,13 @@ def test_what_does_not_go_together_is_refused_before_a_model_is_asked(
 
 
 # What is printed
+
+
+@pytest.mark.parametrize("flags", [["-n"], ["-n", "-N", "2"], ["-o", "log_chats", "off"]])
+def test_json_names_no_session_that_is_not_stored(tiny_home: Path, flags: list[str]) -> None:
+    ran = tchat("--json", "-q", "--max-tokens", "2", *flags, "hi")
+    assert json.loads(ran.out)["session"] is None
+    assert not (tiny_home / "sessions.db").exists()
 
 
 def test_json_tells_the_reply_and_how_it_came_about(shell: Shell) -> None:

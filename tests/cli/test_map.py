@@ -15,7 +15,9 @@ import pytest
 
 from tchat.cli.console import Console
 from tchat.cli.main import program
+from tchat.cli.mapping.results import open_results
 from tchat.cli.mapping.rows import Row, RowPrompt
+from tchat.errors import StorageError
 from tests.cli.shell import COMMAND, Ran
 
 WORDS = ("sky", "people", "work", "time", "year")
@@ -92,6 +94,21 @@ def test_files_are_rows(tmp_path: Path) -> None:
     assert "binary" in found["bad.txt"]["error"]
     named = tchat_map("{path}: {}", "--files", *FLAGS, stdin=f"{tmp_path}/one.txt\n".encode())
     assert [record["input"] for record in records(named.out)] == [f"{tmp_path}/one.txt"]
+
+
+def test_rows_and_files_in_old_encodings(tmp_path: Path) -> None:
+    text = "Привет, мир! Это обычный русский текст."
+    rows = f"{text}\n{text}\n".encode("koi8-r")
+    ran = tchat_map("why {}", *FLAGS, stdin=rows)
+    assert [record["input"] for record in records(ran.out)] == [text, text]
+    assert "standard input is not UTF-8: read as KOI8-R" in ran.err
+    for number in range(7):
+        (tmp_path / f"{number}.txt").write_bytes(text.encode("cp1251"))
+    ran = tchat_map("why {}", "--files", str(tmp_path / "*.txt"), *FLAGS)
+    assert ran.err.count("read as Windows-1251") == 5
+    assert "and 2 more files like these" in ran.err
+    named = tchat_map("why {}", "--files", str(tmp_path / "*.txt"), *FLAGS, "--encoding", "cp1251")
+    assert (named.out, "read as" in named.err) == (ran.out, False)
 
 
 def test_labels_with_their_probabilities(rows: Path) -> None:
@@ -335,6 +352,26 @@ def test_two_calls_do_not_write_one_file(rows: Path, tmp_path: Path) -> None:
         ran = tchat_map("why {}", str(rows), "-o", str(output), *FLAGS)
     assert (ran.code, "another call is writing" in ran.err) == (2, True)
     assert tchat_map("why {}", str(rows), "-o", str(output), *FLAGS).code == 0
+
+
+def test_what_another_program_writes_meanwhile_stays(rows: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.jsonl"
+    with open_results(output, "0" * 12, {0: "a", 1: "b"}, ordered=True) as results:
+        results.add({"index": 1, "input": "b", "output": "x"})
+        before = output.read_bytes() + b"a note"
+        output.write_bytes(before)
+        with pytest.raises(StorageError, match="was changed by another program"):
+            results.add({"index": 0, "input": "a", "output": "x"})
+    assert output.read_bytes() == before
+
+
+def test_many_rows_are_written_in_linear_time(tmp_path: Path) -> None:
+    inputs = dict.fromkeys(range(20000), "a")
+    output = tmp_path / "out.jsonl"
+    with open_results(output, "0" * 12, inputs, ordered=True) as results:
+        for index in reversed(inputs):
+            results.add({"index": index, "input": "a", "output": "x"})
+    assert [record["index"] for record in records(output.read_text())] == list(inputs)
 
 
 def test_a_neighbour_with_the_name_of_a_lock_stays(rows: Path, tmp_path: Path) -> None:

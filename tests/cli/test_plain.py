@@ -221,6 +221,26 @@ def test_a_file_goes_with_the_next_message(shell: Shell, home: Path, tmp_path: P
     assert second == "and this?"
 
 
+def test_the_encoding_of_lines_and_files_is_found_told_or_set(
+    shell: Shell, home: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "a.txt").write_bytes("Grüße aus München".encode("latin-1"))
+    lines = [
+        f"/file {tmp_path}/a.txt".encode(),
+        "schöne Grüße".encode("latin-1"),
+        b"/set encoding cp1251",
+        "Да".encode("cp1251"),
+        b"/set encoding wat",
+    ]
+    ran = shell("--plain", stdin=b"\n".join(lines))
+    assert "Grüße aus München" in questions(home)[0][0]
+    assert questions(home)[0][0].endswith("schöne Grüße")
+    assert questions(home)[0][1] == "Да"
+    assert f"{tmp_path}/a.txt is not UTF-8: read as Windows-1252" in ran.err
+    assert "the line is not UTF-8: read as Windows-1252" in ran.err
+    assert "there is no encoding `wat` (/set)" in ran.err
+
+
 def test_titles_sessions_and_statistics_are_told(shell: Shell, home: Path) -> None:
     _, err = chat(shell, "/title", "one", "/title A\ttitle", "/title", "/sessions", "/stats")
     assert "there is no message yet" in err[0]
@@ -356,6 +376,21 @@ def test_a_file_for_the_output_holds_the_replies_alone(
         question, reply = store.branch(store.sessions()[0].id)
     assert question.text == "time\npeople"
     assert (tmp_path / "out").read_text() == reply.text.removesuffix("\n") + "\n"
+
+
+def test_a_file_for_standard_error_gets_no_screen(tiny_home: Path, tmp_path: Path) -> None:
+    child = pexpect.spawn(
+        "/bin/sh",
+        ["-c", f"exec {sys.executable} -m tchat 2> err"],
+        cwd=str(tmp_path),
+        env={**os.environ, "TERM": "xterm", "PYTHONPATH": str(Path(__file__).parents[2])},
+        encoding="utf-8",
+        timeout=20,
+    )
+    child.expect(">>> ")
+    child.sendeof()
+    child.expect(pexpect.EOF)
+    assert (tmp_path / "err").read_text() == ""
 
 
 def test_a_private_chat_writes_no_history(tiny_home: Path) -> None:

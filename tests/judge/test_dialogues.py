@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,22 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
     for path in (tmp_path / "none.jsonl", tmp_path):
         with pytest.raises(UsageError, match="cannot be read"):
             read_dialogues([path])
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "data.jsonl"
+    os.mkfifo(path)
+    with pytest.raises(UsageError, match="cannot be read: it is a pipe or a device"):
+        read_dialogues([path])
+
+
+def test_lines_that_are_not_utf8_hold_no_dialogue(tmp_path: Path) -> None:
+    path = tmp_path / "data.jsonl"
+    line = '{"prompt": "Größe?", "reply": "schön"}\n'
+    path.write_bytes(line.encode() + line.encode("latin-1"))
+    data = read_dialogues([path])
+    assert [(each.prompt, each.reply) for each in data.dialogues] == [("Größe?", "schön")]
+    assert data.skipped == 1
 
 
 def test_a_line_without_end_is_refused(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ async def find(pilot: Any, opened: SettingsScreen, name: str) -> None:
 def test_what_is_shown_for_editing_reads_back_as_it_was(name: str, data: st.DataObject) -> None:
     key = find_key(name)
     texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
-    if key.kind is str and not key.choices:
+    if key.kind is str and not key.choices and not key.require:
         value: Value = data.draw(texts)
     elif key.kind is tuple:
         value = tuple(data.draw(st.lists(texts, max_size=3)))

@@ -10,9 +10,10 @@ import typer
 
 from tchat.chat.pace import TimeLeft
 from tchat.cli.console import Console
+from tchat.cli.input import read_text
 from tchat.cli.judge.bench import MODEL, Bench, at_bench
 from tchat.errors import DoesNotFit, UsageError
-from tchat.sanitize import decode_input, printable_json
+from tchat.sanitize import printable_json
 
 if TYPE_CHECKING:
     from tchat.judge.dialogues import Dialogue
@@ -47,7 +48,7 @@ def _lines(console: Console, file: Path | None) -> list[str]:
         return list(read_lines(file))
     if console.stdin is None or console.stdin_is_terminal:
         return []
-    lines = decode_input(console.stdin.read(), "the standard input").split("\n")
+    lines = read_text(console).split("\n")
     return [line for line in lines if line.strip()]
 
 

@@ -85,12 +85,14 @@ class _Found(NamedTuple):
     Attributes:
         lines: The last record of each row.
         failed: The error of each row whose record is one.
-        size: Bytes of whole lines; what is behind them is half a record.
+        size: Bytes of whole lines.
+        total: Bytes of the file; what is behind the whole lines is half a record.
     """
 
     lines: Mapping[int, _Line]
     failed: Mapping[int, str]
     size: int
+    total: int
 
 
 class ResultFile:
@@ -110,6 +112,8 @@ class ResultFile:
         self._path, self._file, self._call = path, file, call
         self._lines = dict(found.lines)
         self._size = found.size
+        self._total = found.total
+        self._tidied = False
         self.failed: Mapping[int, str] = dict(found.failed)
 
     @property
@@ -127,7 +131,7 @@ class ResultFile:
         """Append the record.
 
         Raises:
-            StorageError: It cannot be written.
+            StorageError: It cannot be written, or another program wrote into the file.
         """
         index = record["index"]
         line = _line({"index": index, "call": self._call, **record}).encode() + b"\n"
@@ -140,7 +144,7 @@ class ResultFile:
                     self._file.truncate(self._size)
                 raise
         self._lines[index] = _Line(self._size, len(line))
-        self._size += len(line)
+        self._size = self._total = self._size + len(line)
 
     def close(self, rows: Sequence[int], *, ordered: bool) -> None:
         """Release the file; where all ``rows`` are there, put it into their order if wanted.
@@ -158,11 +162,23 @@ class ResultFile:
             self._file.close()
 
     def _tidy(self) -> None:
-        """Make the file what `_lines` says: without failed records, without half a one."""
+        """Make the file what `_lines` says, once: without failed records or half a one."""
+        self._require_unchanged()
+        if self._tidied:
+            return
         if sum(line.length for line in self._lines.values()) != self._size:
             self._replace(list(self._lines))
-        elif os.fstat(self._file.fileno()).st_size > self._size:
+        elif self._total > self._size:
             self._file.truncate(self._size)
+            self._total = self._size
+        self._tidied = True
+
+    def _require_unchanged(self) -> None:
+        if os.fstat(self._file.fileno()).st_size != self._total:
+            raise StorageError(
+                f"{single_line(str(self._path))} was changed by another program meanwhile",
+                f"look at it; {_NAME_ANOTHER}",
+            )
 
     def _replace(self, rows: Iterable[int]) -> None:
         """Put the records of ``rows`` in the place of the file, whole or not at all."""
@@ -189,7 +205,8 @@ class ResultFile:
             part.unlink(missing_ok=True)
             raise
         self._file.close()
-        self._file, self._lines, self._size = file, lines, size
+        self._file, self._lines = file, lines
+        self._size = self._total = size
 
 
 @contextmanager
@@ -319,7 +336,7 @@ def _found(file: io.FileIO, call: str, inputs: Mapping[int, Any], shown: str) ->
             if "error" in record:
                 failed[index] = str(record["error"])
             size += len(line)
-    return _Found(lines, failed, size)
+    return _Found(lines, failed, size, os.fstat(file.fileno()).st_size)
 
 
 def _lines(file: io.BufferedReader, shown: str) -> Iterator[bytes]:

@@ -11,9 +11,10 @@ from typing import Any
 
 from tchat.chat.attachments import expand, read_file
 from tchat.cli.console import Console
-from tchat.cli.input import read_all
+from tchat.cli.input import read_text, told
+from tchat.decoding import AUTO
 from tchat.errors import UsageError
-from tchat.sanitize import decode_input, single_line
+from tchat.sanitize import single_line
 from tchat.settings.nearest import did_you_mean
 
 # {{name}} is left as {name}; {} and {name} are places.
@@ -105,30 +106,31 @@ class RowPrompt:
         return text if placed else f"{text}\n\n{whole}"
 
 
-def read_rows(console: Console, inputs: Sequence[str], *, files: bool) -> list[Row]:
+def read_rows(
+    console: Console, inputs: Sequence[str], *, files: bool, encoding: str = AUTO
+) -> list[Row]:
     """The rows in ``inputs``: lines of files, or, with ``files``, the files themselves.
 
     Without inputs, standard input brings the lines, or the names of the files.
 
     Raises:
-        UsageError: There is none, or an input is missing or no text.
+        UsageError: There is none, or an input is missing, no text or in another encoding.
         StorageError: An input cannot be read.
     """
     if files:
-        named = inputs or [row.text for row in _lines(_piped(console))]
+        named = inputs or [row.text for row in _lines(_piped(console, AUTO))]
         rows = [Row(index, str(path), True) for index, path in enumerate(expand(named))]
     else:
-        texts = [read_file(path) for path in expand(inputs)] if inputs else [_piped(console)]
+        texts = [told(console, read_file(path, encoding)) for path in expand(inputs)]
+        texts = texts if inputs else [_piped(console, encoding)]
         rows = list(_lines("\n".join(text.removesuffix("\n") for text in texts)))
     if not rows:
         raise UsageError("there are no rows", "pipe lines in, or name files of lines")
     return rows
 
 
-def _piped(console: Console) -> str:
-    if console.stdin_is_terminal:
-        return ""
-    return decode_input(read_all(console), "standard input")
+def _piped(console: Console, encoding: str) -> str:
+    return "" if console.stdin_is_terminal else read_text(console, encoding)
 
 
 def _lines(text: str) -> Iterator[Row]:

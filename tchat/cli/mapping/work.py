@@ -28,6 +28,8 @@ from tchat.errors import ExitCode, TchatError, UsageError
 from tchat.paths import expanded
 from tchat.settings import Settings
 
+LISTED = 5  # files whose encoding was assumed that are named
+
 if TYPE_CHECKING:
     from tchat.chat.model import ChatModel
     from tchat.engine.events import Finished, Notice
@@ -66,7 +68,7 @@ def run_map(request: MapRequest, console: Console) -> int:
         raise UsageError("the prompt is empty", "for example: tchat map 'Classify: {}' FILE")
     settings = settings_of(request.ask, console)
     schema, settings = formed(request.ask, settings, console)
-    rows = read_rows(console, request.inputs, files=request.files)
+    rows = read_rows(console, request.inputs, files=request.files, encoding=settings.encoding)
     work = _Map(request, settings, schema, _validator(schema), RowPrompt(request.prompt, rows))
     tally = _Tally(console)
     with work.results(rows, console) as results:
@@ -123,7 +125,7 @@ class _Map:
         from tchat.engine.mapping import MapOptions, Task
 
         by_index = {row.index: row for row in rows}
-        tasks = [Task(row.index, partial(self._chat, row)) for row in rows]
+        tasks = [Task(row.index, partial(self._chat, row, tally)) for row in rows]
         options = MapOptions(
             sampling=self.settings.sampling,
             labels=self.request.ask.labels,
@@ -141,9 +143,13 @@ class _Map:
             words = shown.words("mapping", done, len(rows))
             status.show(f"{words} · {len(tally.failed):,} failed" if tally.failed else words)
 
-    def _chat(self, row: Row) -> list[ChatMessage]:
+    def _chat(self, row: Row, tally: _Tally) -> list[ChatMessage]:
+        whole = row.text
+        if row.is_file:
+            whole, assumed = read_file(Path(row.text), self.settings.encoding)
+            tally.assume(assumed)
         text = with_labels(
-            self.prompt.filled(row, read_file(Path(row.text)) if row.is_file else row.text),
+            self.prompt.filled(row, whole),
             self.request.ask.labels,
         )
         system = [ChatMessage("system", self.settings.system)] if self.settings.system else []
@@ -205,7 +211,13 @@ class _Tally:
         self.failed: dict[int, str] = {}
         self._console = console
         self._told: set[Notice] = set()
+        self._assumed: list[str] = []
         self._cut_off = 0
+
+    def assume(self, assumed: str) -> None:
+        """Note what was assumed of a file's encoding, if anything was."""
+        if assumed:
+            self._assumed.append(assumed)
 
     def take(self, outcome: Outcome, record: Record, status: StatusLine) -> None:
         """Note a row; what changed its result is said once for all that it holds of."""
@@ -219,6 +231,10 @@ class _Tally:
 
     def exit_code(self, rows: int, done: int) -> int:
         """Say how it ended: of ``rows``, ``done`` were carried out now."""
+        for assumed in self._assumed[:LISTED]:
+            self._console.notice(assumed)
+        if len(self._assumed) > LISTED:
+            self._console.notice(f"and {len(self._assumed) - LISTED:,} more files like these")
         if self._cut_off:
             self._console.notice(f"{self._cut_off:,} of {done:,} replies were {CUT_OFF}")
         if not self.failed:

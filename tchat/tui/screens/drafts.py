@@ -54,7 +54,9 @@ class Drafts(Commands):
             return
         draft = self.prompt.draft
         try:
-            text = await asyncio.to_thread(full_prompt, draft)
+            text, _ = await asyncio.to_thread(
+                full_prompt, draft, self.conversation.settings.encoding
+            )
         except TchatError:
             text = draft.full_text  # a file that is not there is told when it is sent
         self._measure = measure = await self.conversation.measure(text)
@@ -86,7 +88,9 @@ class Drafts(Commands):
             self.conversation.leave_draft()
             return
         try:
-            text = await asyncio.to_thread(full_prompt, message)
+            text, _ = await asyncio.to_thread(
+                full_prompt, message, self.conversation.settings.encoding
+            )
         except TchatError:
             return
         if not self.busy:

@@ -112,13 +112,16 @@ class Turns(Replies):
         """As `_run`, once the files of the draft are read; stopped before that it comes back."""
         async with self._turn():
             try:
-                text = await asyncio.to_thread(full_prompt, draft)
+                encoding = self.conversation.settings.encoding
+                text, assumed = await asyncio.to_thread(full_prompt, draft, encoding)
             except Exception:
                 unsent(draft)
                 raise
             if request.is_stopped:
                 unsent(draft)
                 return
+            for each in assumed:
+                self.tell(each)
             if shown:
                 self._show_pending(draft)
             await self._stream(request, how(text))
@@ -285,8 +288,15 @@ class Turns(Replies):
         self.prompt.queue = [draft.text.splitlines()[0] for draft in self._queue if draft.text]
 
 
-def full_prompt(draft: Draft) -> str:
-    """The prompt with the files that it mentions in front."""
+def full_prompt(draft: Draft, encoding: str) -> tuple[str, list[str]]:
+    """The prompt with the files that it mentions in front, and what was assumed of their encoding.
+
+    Raises:
+        TchatError: A file cannot be read, or is no text.
+    """
     from tchat.chat.attachments import read_attachment, with_attachments
 
-    return with_attachments(draft.full_text, [read_attachment(name) for name in draft.attachments])
+    attached = [read_attachment(name, encoding=encoding) for name in draft.attachments]
+    return with_attachments(draft.full_text, attached), [
+        each.assumed for each in attached if each.assumed
+    ]

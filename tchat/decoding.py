@@ -1,0 +1,217 @@
+"""Bytes from files and standard input to text, in whatever encoding they are.
+
+UTF-8 is tried first, and UTF-16 and UTF-32 are known by their byte order mark. What is neither is
+judged by chardet, among the encodings that text is really found in. `Decoded.assumed` says what
+was taken for granted, so that the user can name another encoding.
+
+chardet tells binary data from text, and is right with short texts where other libraries are not
+(KOI8-R, GB18030 and Windows-1252 of 20 characters). It is imported when it is needed.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from typing import NamedTuple
+
+from tchat.errors import UsageError
+from tchat.sanitize import single_line
+
+AUTO = "auto"
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),  # begins like UTF-16's mark, so it is asked first
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+# Of families that hold each other, the largest: gb18030 reads GBK and GB2312.
+_CANDIDATES = (
+    *("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"),
+    *("windows-1252", "windows-1250", "windows-1251", "windows-1253", "cp866"),
+    *("koi8-r", "koi8-u", "iso8859-2", "iso8859-5", "iso8859-7"),
+    *("gb18030", "big5", "cp932", "euc-jp", "iso-2022-jp", "cp949"),
+)
+_WESTERN = "cp1252"
+_UNSURE = 0.1  # below this confidence, text that is mostly ASCII
+_MOSTLY_ASCII = 0.3  # share of other bytes
+_GARBAGE_SHARE = 0.3
+_SPELLED = (
+    ("^CP125", "Windows-125"),
+    ("^CP932$|^SHIFT-JIS.*", "Shift-JIS"),
+    ("^CP949$", "EUC-KR"),
+    ("^EUC-JI?S.*", "EUC-JP"),
+    ("^ISO", "ISO-"),
+    ("^BIG5", "Big5"),
+    ("^(UTF-..)-", r"\1"),
+)
+_CONTROLS = "".join(chr(code) for code in range(32) if chr(code) not in "\t\n\r")
+_ESCAPED = re.compile(rb"\x1b\$[@B]|\x1b\([JI]")  # ISO-2022-JP turns to kanji or kana
+_LATE_CONTROLS = re.compile("[\x80-\x84\x86-\x9f]")
+# What text without any ASCII is made of: punctuation, kana, ideographs, hangul, wide forms.
+_EASTERN = re.compile("[\u2010-\u2027\u3000-\u30ff\u4e00-\u9fff\uac00-\ud7a3\uff00-\uffef]")
+# Codecs that Python calls text and nobody writes files in.
+_NOT_TEXT = frozenset(
+    {"idna", "mbcs", "oem", "punycode", "raw-unicode-escape", "undefined", "unicode-escape"}
+)
+
+
+class Decoded(NamedTuple):
+    """The text of some bytes.
+
+    Attributes:
+        text: It; no byte order mark, nothing else changed.
+        assumed: What was assumed to get it, for the user; empty where nothing was.
+    """
+
+    text: str
+    assumed: str
+
+
+def decode(data: bytes, name: str = "the input", encoding: str = AUTO) -> Decoded:
+    """The text of ``data``.
+
+    Args:
+        data: All of the bytes.
+        name: What an error calls them.
+        encoding: What they are in, see `require_encoding`; ``auto`` finds out.
+
+    Raises:
+        UsageError: The bytes are no text, or not in ``encoding``.
+    """
+    if encoding.lower() != AUTO:
+        return Decoded(_decoded_as(data, name, encoding), "")
+    mark, known = next((pair for pair in _MARKS if data.startswith(pair[0])), (b"", ""))
+    if known:
+        return _checked(Decoded(data[len(mark) :].decode(known, "replace"), ""), name)
+    if b"\0" not in data and not _ESCAPED.search(data):
+        try:
+            return _checked(Decoded(data.decode(), ""), name)
+        except UnicodeDecodeError:
+            pass
+        if (text := _damaged_utf8(data)) is not None:
+            count = text.count("\ufffd")
+            return _checked(Decoded(text, f"{name}: {count:,} bytes are not UTF-8"), name)
+    found = _detected(data)
+    if not found:
+        raise _binary(name)
+    hint = f"{name} is not UTF-8: read as {spelled(found)}; --encoding names another"
+    return _checked(Decoded(data.decode(found, "replace"), hint), name)
+
+
+def require_encoding(name: str) -> str:
+    """Python's name of an encoding that text can be in; ``auto`` is one.
+
+    Raises:
+        UsageError: There is none of this name; names the nearest.
+    """
+    if name.lower() == AUTO:
+        return AUTO
+    try:
+        found = codecs.lookup(name)
+    except (LookupError, ValueError):  # a NUL in the name
+        found = None
+    if found is None or not _is_text(found):
+        raise UsageError(
+            f"there is no encoding `{single_line(name, 40)}`",
+            _nearest(name) or "for example utf-8, latin-1, cp1252, gb18030, shift-jis or koi8-r",
+        )
+    return found.name
+
+
+def spelled(encoding: str) -> str:
+    """An encoding as people write it: ``Windows-1252``, ``Shift-JIS``, ``UTF-16LE``."""
+    name = codecs.lookup(encoding).name.replace("_", "-").upper()
+    for pattern, shown in _SPELLED:
+        name = re.sub(pattern, shown, name)
+    return name
+
+
+def _decoded_as(data: bytes, name: str, encoding: str) -> str:
+    """The text in the encoding that the user named."""
+    try:
+        text = data.decode(encoding).removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        byte = f"byte 0x{data[error.start]:02x}" if error.start < len(data) else "the end"
+        raise UsageError(
+            f"{name} is not in {spelled(encoding)}: {byte} at {error.start:,}",
+            "name another encoding, or leave it at auto",
+        ) from None
+    return _checked(Decoded(text, ""), name).text
+
+
+def _detected(data: bytes) -> str:
+    """The encoding that the bytes are most likely in; empty for no text."""
+    import chardet
+
+    guess = chardet.detect(data, include_encodings=_CANDIDATES, compat_names=False)
+    found = guess["encoding"] or ""
+    if not found:
+        return _eastern_utf16(data)
+    if b"\0" in data and not found.lower().startswith("utf"):
+        return ""
+    others = len(data) - len(data.decode("ascii", "ignore"))
+    unsure = guess["confidence"] < _UNSURE and others < _MOSTLY_ASCII * len(data)
+    return _WESTERN if unsure and _decodes(data, _WESTERN) else found
+
+
+def _eastern_utf16(data: bytes) -> str:
+    """UTF-16 of a text that holds nothing but ideographs, kana or hangul, so that no byte is 0."""
+    for encoding in ("utf-16-le", "utf-16-be"):
+        if data and _decodes(data, encoding):
+            text = data.decode(encoding)
+            if len(_EASTERN.findall(text)) > (1 - _MOSTLY_ASCII) * len(text):
+                return encoding
+    return ""
+
+
+def _decodes(data: bytes, encoding: str) -> bool:
+    try:
+        data.decode(encoding)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _damaged_utf8(data: bytes) -> str | None:
+    """The text of UTF-8 with a few stray bytes; None where it is more likely something else."""
+    text = data.decode("utf-8", "replace")
+    bad = text.count("\ufffd")
+    good = sum(not char.isascii() for char in text[:100_000]) - text[:100_000].count("\ufffd")
+    return text if good >= 2 * bad else None
+
+
+def _checked(decoded: Decoded, name: str) -> Decoded:
+    """``decoded``, unless it is no text.
+
+    Raises:
+        UsageError: It holds NUL characters, or mostly controls.
+    """
+    text = decoded.text
+    garbage = text.count("\ufffd") + sum(map(text.count, _CONTROLS))
+    if decoded.assumed:  # no text in an old encoding has controls of the second set
+        garbage += len(_LATE_CONTROLS.findall(text)) * 3
+    if "\0" in text or garbage > _GARBAGE_SHARE * len(text):
+        raise _binary(name)
+    return decoded
+
+
+def _binary(name: str) -> UsageError:
+    return UsageError(
+        f"{name} is binary, not text", "give a text file, or name its encoding with --encoding"
+    )
+
+
+def _nearest(name: str) -> str:
+    import difflib
+    from encodings.aliases import aliases
+
+    plain = name.lower().replace("-", "_").replace(" ", "_")
+    for found in difflib.get_close_matches(plain, {*aliases, *aliases.values()}, cutoff=0.7):
+        if _is_text(codecs.lookup(found)):
+            return f"did you mean {found.replace('_', '-')}?"
+    return ""
+
+
+def _is_text(found: codecs.CodecInfo) -> bool:
+    return found._is_text_encoding and found.name.replace("_", "-") not in _NOT_TEXT
