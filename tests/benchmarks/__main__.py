@@ -18,7 +18,16 @@ SECTIONS = {
     "One prompt": ("decode", "startup", "turns"),
     "The screen": ("tui_keys", "tui_transcript", "tui_decode", "tui_opening"),
     "Model files": ("models_ls", "pull", "fit", "headers", "model_speed"),
-    "Waiting": ("snapshots", "typing", "threads", "candidates", "map", "speculation", "bench"),
+    "Waiting": (
+        "snapshots",
+        "reopening",
+        "typing",
+        "threads",
+        "candidates",
+        "map",
+        "speculation",
+        "bench",
+    ),
     "Schemas": ("schemas",),
     "The discriminator": ("judge",),
 }

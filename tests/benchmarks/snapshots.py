@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.benchmarks.reopening import busy_core
 from tests.benchmarks.rows import Row, child, first_byte
 
 SENTENCE = "The lighthouse stands on a rock in the sea, and the keeper counts the ships. "
@@ -23,22 +24,28 @@ def rows() -> Iterator[Row]:
         f"reopen {found['tokens']:,.0f} tokens to the first new token ({found['read']:.1f} s read)"
     )
     yield Row(what, f"{100 * share:.1f} %", "<= 2 %", share <= 0.02)
+    yield _document(busy=False)
+    with busy_core():
+        yield _document(busy=True)
+
+
+def _document(*, busy: bool) -> Row:
+    """The first byte of a second question about a document, in a fresh home."""
     with tempfile.TemporaryDirectory() as home:
-        yield _document(Path(home))
-
-
-def _document(home: Path) -> Row:
-    environment = {**os.environ, "TCHAT_HOME": str(home)}
-    document = home / "document.txt"
-    document.write_text(SENTENCE * 110)
-    ask = [sys.executable, "-m", "tchat", "--max-tokens", "1", "-f", str(document)]
-    warm = [sys.executable, "-m", "tchat", "-n", "--max-tokens", "1", "Hello"]
-    first_byte(warm, env=environment)
-    first = first_byte([*ask, "What is it about?"], env=environment, finish=True)
-    second = first_byte([*ask, "Who counts the ships?"], env=environment, finish=True)
-    share = second / first
-    what = f"second question about the same document, first byte ({second:.2f} s of {first:.2f} s)"
-    return Row(what, f"{100 * share:.1f} %", "<= 10 %", share <= 0.1)
+        environment = {**os.environ, "TCHAT_HOME": home}
+        document = Path(home) / "document.txt"
+        document.write_text(SENTENCE * 110)
+        ask = [sys.executable, "-m", "tchat", "--max-tokens", "1", "-f", str(document)]
+        warm = [sys.executable, "-m", "tchat", "-n", "--max-tokens", "1", "Hello"]
+        first_byte(warm, env=environment)
+        first = first_byte([*ask, "What is it about?"], env=environment, finish=True)
+        second = first_byte([*ask, "Who counts the ships?"], env=environment, finish=True)
+    share, reach = second / first, 0.12 if busy else 0.1
+    where = "beside a busy core" if busy else "quiet"
+    what = (
+        f"second question about a document, {where}, first byte ({second:.2f} s of {first:.2f} s)"
+    )
+    return Row(what, f"{100 * share:.1f} %", f"<= {100 * reach:.0f} %", share <= reach)
 
 
 def measure() -> dict[str, float]:
