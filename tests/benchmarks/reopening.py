@@ -65,6 +65,7 @@ def one_shot(environ: dict[str, str]) -> None:
         input=DOCUMENT.encode(),
         env=environ,
         stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
         check=True,
     )
 
@@ -73,7 +74,7 @@ def screen(environ: dict[str, str]) -> None:
     """Paste the document into the screen, wait for the reply and quit at once."""
     paths = user_paths(environ)
     with Terminal(TCHAT, environ=environ) as terminal:
-        terminal.until_bytes(b"\x1b[?2004h", PATIENCE)
+        terminal.until("Message, / for commands", PATIENCE)
         terminal.send(b"\x1b[200~" + DOCUMENT.encode() + b"\x1b[201~")
         terminal.until("pasted", PATIENCE)
         terminal.send("\r")

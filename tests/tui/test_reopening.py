@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tchat.chat.snapshots import snapshot_store
+from tchat.errors import TchatError
 from tchat.paths import Paths
 from tchat.settings import Sampling, Settings
 from tchat.tui.desk import Desk
-from tests.tui.chat_stage import opened
+from tests.tui.chat_stage import ENDLESS, opened
 
 DOCUMENT = "the be to of and in that have it for not on with he as you do at this " * 20
 
@@ -104,3 +106,35 @@ async def test_a_deleted_message_is_not_saved_when_the_chat_is_left(
         branch = await shown.screen.conversation.branch()
         await shown.screen.conversation.delete_message(branch[0].id)
     assert saved(paths) == 0
+
+
+async def test_a_chat_that_was_stopped_is_saved(settings: Settings, paths: Paths) -> None:
+    async with opened(replace(settings, sampling=ENDLESS), paths) as shown:
+        await shown.type(DOCUMENT)
+        await shown.until(lambda: bool(shown.entries) and shown.entries[-1][0] == "assistant")
+        await shown.until(lambda: bool(shown.last.text))
+        assert shown.screen.busy
+        await shown.pilot.press("escape")
+        await shown.idle()
+        await shown.until(lambda: saved(paths) > 0)
+        session = shown.screen.conversation.session
+    async with opened(settings, paths) as shown:
+        await shown.screen.open_session(session)
+        await shown.idle()
+        assert "restored " in shown.notices
+
+
+async def test_a_failure_in_the_background_ends_nothing(
+    settings: Settings, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise TchatError("llama.cpp failed while decoding (-3): \x1b[31mno reason given")
+
+    monkeypatch.setattr("tchat.engine.snapshots.exactness._logits_after", fail)
+    async with opened(settings, paths) as shown:
+        for _ in range(2):
+            await shown.ask(DOCUMENT)
+            await shown.pilot.pause(0.3)
+        await shown.ask(DOCUMENT)
+        assert "llama.cpp failed while decoding" in shown.notices
+        assert "\x1b" not in shown.notices

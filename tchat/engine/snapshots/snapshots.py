@@ -164,7 +164,8 @@ class Snapshots:
             yield from self._once(text)
         known = self._look_up()
         if known is not None and known.restores is False:
-            yield from self._once(f"chats with this model are not saved: {known.reason}")
+            reason = single_line(known.reason, 200)
+            yield from self._once(f"chats with this model are not saved: {reason}")
         elif self.problem:
             yield from self._once(f"this chat may be read again: {self.problem}")
 
@@ -419,7 +420,7 @@ class Snapshots:
         self._store.index.note_exactness(self._key, self._name, exact=exact, reason=found.reason)
         self._known = None
         if not found.exact:
-            self.problem = found.reason
+            self.problem = single_line(found.reason, 200)
             loaded.kv.clear()
             self._store.forget([self.session])
 
