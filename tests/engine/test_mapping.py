@@ -118,3 +118,13 @@ def test_stopping_ends_it_without_the_rest(open_engine: OpenEngine, tiny_model: 
     assert 0 < ends < len(CHATS)
     engine.cancel.clear()
     assert len(list(engine.map(tasks(), MapOptions(sampling=DRAWN)))) == len(CHATS)
+
+
+def test_a_reply_cut_inside_a_character_holds_no_part_of_it(
+    open_engine: OpenEngine, tiny_model: Path
+) -> None:
+    engine = loaded(open_engine, tiny_model)
+    cut = MapOptions(sampling=Sampling(max_tokens=3, grammar='root ::= "a🙂"'))
+    for reply in results(engine.map(tasks(), cut)):
+        assert isinstance(reply, Finished)
+        assert reply.text == "a"
