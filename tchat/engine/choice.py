@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from tchat.engine.context import Context
@@ -31,10 +33,22 @@ class Choice:
     def __init__(self, model: Model, labels: Sequence[str]) -> None:
         self._model, self._labels = model, labels
         self._spelled = [tuple(model.tokenize(label, special=False)) for label in labels]
-        self._ended = any(a != b and b[: len(a)] == a for a in self._spelled for b in self._spelled)
+        ordered = sorted(self._spelled)
+        self._ended = any(a != b and b[: len(a)] == a for a, b in pairwise(ordered))
         self._scores = [0.0] * len(labels)
-        self._at = -1  # the label that is weighed; before the first, the prompt's output is due
-        self._taken = 0  # outputs after tokens of this label
+        # The labels share beginnings: an output is taken once for all that go on from it.
+        self._behind: dict[tuple[int, ...], list[int]] = {}
+        for place, tokens in enumerate(self._spelled):
+            for count in range(len(tokens) + self._ended or 1):
+                self._behind.setdefault(tokens[:count], []).append(place)
+        starts = sorted(self._behind)
+        ends = (
+            start
+            for start, following in zip(starts, [*starts[1:], ()], strict=True)
+            if following[: len(start)] != start
+        )
+        self._runs = deque(start for start in ends if start)
+        self._taken = -1  # outputs after tokens of this run; before the first, the prompt's is due
 
     @property
     def longest(self) -> int:
@@ -44,31 +58,37 @@ class Choice:
     @property
     def done(self) -> bool:
         """Whether every label is weighed."""
-        return self._at == len(self._labels)
+        return self._taken >= 0 and not self._runs
 
     @property
     def wanted(self) -> tuple[int, ...]:
         """The tokens to decode next, behind the prompt; the outputs after each are wanted."""
-        return self._decoded(self._at)
+        return self._runs[0] if self._runs else ()
 
-    def take(self, row: Row) -> None:
+    @property
+    def is_known(self) -> bool:
+        """Whether the output after the next token of `wanted` was taken before."""
+        return self.wanted[: self._taken + 1] not in self._behind
+
+    def take(self, row: Row | None) -> None:
         """Take the output after the prompt, and then those after each token of `wanted`.
 
         Args:
-            row: Natural logarithms of probabilities, as of `log_probabilities`.
+            row: Natural logarithms of probabilities, as of `log_probabilities`; None for one
+                that `is_known`.
         """
-        if self._at < 0:
-            for place, tokens in enumerate(self._spelled):
-                self._scores[place] = float(row[tokens[0]]) if tokens else _end(self._model, row)
-            self._go_on()
-            return
         self._taken += 1
-        tokens = self._spelled[self._at]
-        if self._taken < len(tokens):
-            self._scores[self._at] += float(row[tokens[self._taken]])
-        if self._taken == len(self.wanted):
-            self._scores[self._at] += _end(self._model, row) if self._ended else 0.0
-            self._go_on()
+        start = self.wanted[: self._taken]
+        for place in self._behind.pop(start, ()):
+            if row is not None:
+                tokens = self._spelled[place]
+                ends = len(start) == len(tokens)
+                self._scores[place] += (
+                    _end(self._model, row) if ends else float(row[tokens[len(start)]])
+                )
+        if self._runs and self._taken == len(self.wanted):
+            self._runs.popleft()
+            self._taken = 0
 
     @property
     def probabilities(self) -> tuple[tuple[str, float], ...]:
@@ -79,16 +99,6 @@ class Choice:
         shares = weights / weights.sum()
         ranked = sorted(zip(self._labels, shares.tolist(), strict=True), key=lambda pair: -pair[1])
         return tuple(ranked)
-
-    def _go_on(self) -> None:
-        """Go to the next label that the outputs so far do not weigh."""
-        self._at, self._taken = self._at + 1, 0
-        while not self.done and not self._decoded(self._at):
-            self._at += 1
-
-    def _decoded(self, place: int) -> tuple[int, ...]:
-        tokens = self._spelled[place]
-        return tokens if self._ended else tokens[:-1]
 
 
 def choose(
@@ -110,6 +120,9 @@ def choose(
     while not choice.done:
         tokens = choice.wanted
         for count in range(1, len(tokens) + 1):
+            if choice.is_known:
+                choice.take(None)
+                continue
             whole = [*prompt, *tokens[:count]]
             if not all(kv.read(whole[kv.reuse(whole) :])):
                 return None

@@ -344,6 +344,27 @@ FORMS = {
     "schema of nothing": Bad(
         args=("--schema", '{"enum": []}', "hi"), code=2, told=("allows nothing",)
     ),
+    "schema of no length": Bad(
+        args=("--schema", '{"type": "string", "minLength": 5, "maxLength": 2}', "hi"),
+        code=2,
+        told=("allows nothing",),
+    ),
+    "schema of no items": Bad(
+        args=("--schema", '{"allOf": [{"minItems": 5}, {"maxItems": 2}]}', "hi"),
+        code=2,
+        told=("allows nothing",),
+    ),
+    "schema with NaN": Bad(
+        args=("--schema", '{"const": NaN}', "hi"), code=2, told=("NaN is no JSON number",)
+    ),
+    "schema with half a character": Bad(
+        args=("--schema", '{"const": "\\ud800"}', "hi"), code=2, told=("surrogate",)
+    ),
+    "schema that asks another": Bad(
+        args=("--schema", '{"enum": [1, 2], "not": {"$ref": "http://127.0.0.1:1/"}}', "hi"),
+        code=2,
+        told=("http://127.0.0.1:1/", "$defs"),
+    ),
     "empty schema": Bad(args=("--schema", "", "hi"), code=2, told=("--schema is empty",)),
     "grammar missing": Bad(args=("--grammar", "g", "hi"), code=2, told=("`g`",)),
     "grammar empty": Bad(
@@ -352,23 +373,41 @@ FORMS = {
     "grammar broken": Bad(
         args=("--grammar", "g", "hi"),
         code=2,
-        told=("g does not parse", "line 2, column 3", "::="),
+        told=("g cannot be used", "line 2, column 3", "::="),
         files={"g": b'root ::= a\na = "x"\n'},
     ),
     "grammar undefined": Bad(
         args=("--grammar", "g", "hi"),
         code=2,
-        told=("Undefined rule identifier 'a'",),
+        told=("the rule `a` is not defined",),
         files={"g": b"root ::= a\n"},
     ),
     "grammar without root": Bad(
-        args=("--grammar", "g", "hi"), code=2, told=("'root'",), files={"g": b'a ::= "x"\n'}
+        args=("--grammar", "g", "hi"), code=2, told=("`root`",), files={"g": b'a ::= "x"\n'}
     ),
     "grammar left-recursive": Bad(
         args=("--grammar", "g", "hi"),
         code=2,
         told=("left recursion",),
         files={"g": b'root ::= root "a" | "a"\n'},
+    ),
+    "grammar with backward bounds": Bad(
+        args=("--grammar", "g", "hi"),
+        code=2,
+        told=("line 1, column 13", "from 5 to 2"),
+        files={"g": b'root ::= "a"{5,2}\n'},
+    ),
+    "grammar that explodes": Bad(
+        args=("--grammar", "g", "hi"),
+        code=2,
+        told=("repeats too much",),
+        files={"g": b'root ::= ((("a"?){0,1000}){0,1000}){0,1000}\n'},
+    ),
+    "grammar with a strange token": Bad(
+        args=("--grammar", "g", "hi"),
+        code=2,
+        told=("<|nonesuch|>", "no token of this model"),
+        files={"g": b"root ::= <|nonesuch|>\n"},
     ),
     "grammar too long": Bad(
         args=("--grammar", "g", "hi"),

@@ -174,6 +174,7 @@ def test_what_the_model_is_loaded_by_loads_it_anew(tiny_home: Path, loads: list[
         ("/set lora nope.gguf", "nope.gguf"),
         ("/set tensor_split x", "must be numbers like 3,1"),
         ("/set grammar nonsense", "grammar"),
+        ('/set grammar root ::= "a"{5,2}', "a repetition from 5 to 2"),
         ("/set temp hot", "must be a number"),
         ("/set markdown perhaps", "must be one of"),
     ],
@@ -187,6 +188,15 @@ def test_a_refused_value_is_not_kept(
     assert [said for said in err if said.split()[:1] == [name]] == [err[0]] * 2
     assert not [said for said in err if said.startswith("Model:")]
     assert (len(out), len(loads)) == (2, 1)
+
+
+def test_a_stored_grammar_is_checked_before_the_model_sees_it(tiny_home: Path) -> None:
+    real_chat("time", "/set temp 0.25")
+    with SessionStore(tiny_home / "sessions.db") as store:
+        session = store.sessions()[0]
+        store.update(session.id, settings={"grammar": 'root ::= "a"{5,2}'})
+    _, err = real_chat("people", flags=("-c",))
+    assert [line for line in err if "a repetition from 5 to 2" in line]
 
 
 def test_a_session_keeps_its_settings_when_another_is_set(tiny_home: Path) -> None:

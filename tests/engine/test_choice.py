@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
+import numpy
 import pytest
 
+from tchat.engine.cancel import Cancel
+from tchat.engine.choice import Choice
 from tchat.engine.events import Chosen
+from tchat.engine.model import Model
 from tchat.engine.turns import ChatMessage
 from tchat.settings import Sampling
 from tests.engine.conftest import OpenEngine, finished
@@ -36,6 +41,34 @@ def test_order_of_the_labels_does_not_matter(open_engine: OpenEngine, tiny_model
     one = shares(engine, ["alpha", "beta", "gamma"])
     other = shares(engine, ["gamma", "alpha", "beta"])
     assert one == pytest.approx(other, rel=1e-3)
+
+
+def test_labels_that_share_a_beginning_are_weighed_as_each_alone(
+    open_engine: OpenEngine, tiny_model: Path
+) -> None:
+    engine = open_engine(tiny_model)
+    labels = ["value 1 a", "value 1 b", "value 2", "valid", "other"]
+    together = shares(engine, labels)
+    for one, other in pairwise(labels):
+        pair = shares(engine, [one, other])
+        assert pair[one] / pair[other] == pytest.approx(together[one] / together[other], rel=0.02)
+
+
+def test_many_labels_are_decoded_by_their_beginnings(tiny_model: Path) -> None:
+    model = Model(tiny_model, cancel=Cancel())
+    labels = [f"{prefix}{number:03}" for prefix in ("red-", "green-") for number in range(1000)]
+    choice = Choice(model, labels)
+    spelled = [tuple(model.tokenize(label, special=False)) for label in labels]
+    starts = {tokens[:count] for tokens in spelled for count in range(len(tokens))}
+    row = numpy.zeros(model.facts.vocabulary)
+    taken = 0
+    while not choice.done:
+        known = taken and choice.is_known
+        choice.take(None if known else row)
+        taken += not known
+    assert taken == len(starts) < sum(map(len, spelled)) / 5
+    assert len(choice.probabilities) == 2000
+    model.close()
 
 
 def test_the_greedy_token_is_the_likeliest_label(open_engine: OpenEngine, tiny_model: Path) -> None:

@@ -108,3 +108,13 @@ async def test_a_theme_set_by_name_is_worn_at_once(settings: Settings, paths: Pa
         await shown.until(lambda: "no theme rosa" in shown.toasts)
         assert shown.errors == []
         assert shown.screen.conversation.settings.theme == "rose"
+
+
+async def test_a_grammar_that_cannot_be_used_is_refused_where_it_is_set(
+    settings: Settings, paths: Paths
+) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.type('/set grammar root ::= "a"{5,2}')
+        await shown.until(lambda: "repetition from 5 to 2" in text(shown.pilot.app))
+        assert shown.screen.conversation.settings.sampling.grammar == ""
+        await shown.ask("Hello")

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tchat.engine.grammar.document import Part, Schema
-from tchat.engine.grammar.json_text import ARRAY, WS
+from tchat.engine.grammar.json_text import ARRAY, WS, constant
 from tchat.engine.grammar.parts import Converter, all_values, least_of, most_of
 from tchat.engine.grammar.rules import (
     EMPTY,
     IMPOSSIBLE,
     Expression,
+    Ref,
     Text,
     chain,
     choice,
@@ -22,6 +23,7 @@ _SHAPING = (
     *("unevaluatedItems", "uniqueItems"),
 )
 _MOST_FIXED = 1000
+_MOST_DIFFERENT = 7  # their rules double with each
 
 
 def array_rule(converter: Converter, parts: Sequence[Part], name: str) -> Expression:
@@ -33,6 +35,9 @@ def array_rule(converter: Converter, parts: Sequence[Part], name: str) -> Expres
         return ARRAY
     least, most = least_of(parts, "minItems"), most_of(parts, "maxItems")
     if any(all_values(parts, "uniqueItems")) and (most is None or most > 1):
+        found = _different(converter, parts, name, least, most)
+        if found is not None:
+            return found
         converter.leave("uniqueItems")
     if most is not None and most < least:
         return IMPOSSIBLE
@@ -116,6 +121,39 @@ def _rest(
         return IMPOSSIBLE
     item = chain(converter.value(children, f"{name}-item"), WS)
     return converter.rules.add(f"{name}-of", item)
+
+
+def _different(
+    converter: Converter, parts: Sequence[Part], name: str, least: int, most: int | None
+) -> Expression | None:
+    """Arrays of different items, of few that are listed; None where they are not."""
+    if any(_first(part) or "contains" in part.keywords for part in parts):
+        return None
+    flat = converter.flat(_children(converter, parts, 0))
+    values = converter.listed(flat) if flat else None
+    if values is None or not 0 < len(values) <= _MOST_DIFFERENT:
+        return None
+    limit = len(values) if most is None else min(most, len(values))
+    if limit < least:
+        return IMPOSSIBLE
+    items = [chain(constant(value), WS) for value in values]
+    everything = (1 << len(items)) - 1
+    names = {everything: converter.rules.reserve(f"{name}-unlike")}
+    waiting = [everything]
+    while waiting:
+        left = waiting.pop()
+        taken = len(items) - left.bit_count()
+        branches: list[Expression] = [EMPTY] if taken >= least else []
+        for number, item in enumerate(items if taken < limit else ()):
+            if left & (1 << number):
+                rest = left & ~(1 << number)
+                if rest not in names:
+                    names[rest] = converter.rules.reserve(f"{name}-unlike")
+                    waiting.append(rest)
+                comma: list[Expression] = [Text(","), WS] if taken else []
+                branches.append(chain(*comma, item, Ref(names[rest])))
+        converter.rules.bodies[names[left]] = choice(branches)
+    return chain(Text("["), WS, Ref(names[everything]), Text("]"))
 
 
 def _containing(

@@ -51,7 +51,7 @@ class Document:
         legacy: Of draft 7 and before, where nothing beside ``$ref`` counts.
 
     Raises:
-        UsageError: A reference leads outside, to nothing, or without end back to itself.
+        UsageError: A reference leads outside or to nothing, or the schema is in a circle.
     """
 
     def __init__(self, schema: Schema, *, legacy: bool = False) -> None:
@@ -64,6 +64,7 @@ class Document:
         self._own: set[int] = set()
         self.root = self.part(schema, "")
         self.reached = [self.root]  # what an instance can meet
+        self.circular: set[Part] = set()  # parts that refer to themselves in one place
         self._index()
         self._check()
 
@@ -164,18 +165,32 @@ class Document:
                     self.reached.append(child)
         done: set[Part] = set()
         for start in self.reached:
-            self._refuse_circle(start, done)
+            self._find_circles(start, done)
+        if self._meets_circle(self.root):
+            raise UsageError(
+                "the JSON schema refers to itself without end",
+                "every loop of $ref needs a property or an item on the way",
+            )
 
-    def _refuse_circle(self, start: Part, done: set[Part]) -> None:
+    def _meets_circle(self, part: Part) -> bool:
+        """Whether every value that a part is asked about leads into a circle."""
+        waiting, seen = [part], {part}
+        for one in waiting:
+            found = [each for each in self._followers(one, in_place=True) if each not in seen]
+            seen.update(found)
+            waiting += found
+        return not seen.isdisjoint(self.circular)
+
+    def _find_circles(self, start: Part, done: set[Part]) -> None:
         path: dict[Part, Iterator[Part]] = {}
         current: Part | None = start
         while current is not None or path:
             if current is not None and current not in done:
                 if current in path:
-                    raise UsageError(
-                        "the JSON schema refers to itself without end",
-                        "every loop of $ref needs a property or an item on the way",
-                    )
+                    members = list(path)
+                    self.circular.update(members[members.index(current) :])
+                    done |= self.circular
+                    return  # those before it are looked at again as starts of their own
                 path[current] = self._followers(current, in_place=True)
             if not path:
                 return

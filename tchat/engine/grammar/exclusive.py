@@ -98,4 +98,21 @@ def _listed(parts: Sequence[Part]) -> set[str] | None:
 
 def _kinds(parts: Sequence[Part]) -> set[str]:
     found = set(types_of(parts))
+    for values in [*all_values(parts, "enum"), *([one] for one in all_values(parts, "const"))]:
+        found &= {_KINDS[type(value)] for value in values} | _wider(values)
     return found | {"integer"} if "number" in found else found
+
+
+def _wider(values: Sequence[Any]) -> set[str]:
+    return {"number", "integer"} if any(isinstance(one, int | float) for one in values) else set()
+
+
+_KINDS = {
+    dict: "object",
+    list: "array",
+    str: "string",
+    int: "integer",
+    float: "number",
+    bool: "boolean",
+    type(None): "null",
+}

@@ -33,7 +33,7 @@ IPV6 = "|".join(
         f"(({_H16}:){{0,6}}{_H16})?::",
     ]
 )
-_LABEL = "[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
+_LABEL = "[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 HOSTNAME = rf"{_LABEL}(\.{_LABEL})*"
 _ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _LOCAL = rf'({_ATEXT}(\.{_ATEXT})*|"([ !#-\[\]-~]|\\[ -~])*")'
@@ -167,7 +167,7 @@ FORMATS: dict[str, Format] = {
     "ipv6": Format(IPV6),
     "hostname": Format(HOSTNAME, _is_host),
     "idn-hostname": Format(r"[^\x00-,/:-@\[-`{-\x9f]+", _is_wide_host),
-    "email": Format(EMAIL, _short_labels),
+    "email": Format(EMAIL),
     "idn-email": Format(IDN_EMAIL),
     "uri": Format(_uri("", relative=False)),
     "uri-reference": Format(_uri("", relative=True)),

@@ -11,6 +11,7 @@ it does not say are named as unchecked: the reply is validated against the schem
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -25,7 +26,7 @@ from tchat.engine.grammar.gbnf import LONGEST
 from tchat.engine.grammar.json_text import PRIMITIVES, VALUE, constants
 from tchat.engine.grammar.objects import object_rule
 from tchat.engine.grammar.parts import ABSENT, UNEQUAL, UNLIKE, all_values, mapping_of
-from tchat.engine.grammar.regular import Languages
+from tchat.engine.grammar.regular import Language, Languages
 from tchat.engine.grammar.rules import (
     IMPOSSIBLE,
     Expression,
@@ -37,11 +38,13 @@ from tchat.engine.grammar.rules import (
 )
 from tchat.engine.grammar.strings import number_rule, string_rule
 from tchat.engine.grammar.types import types_of
-from tchat.engine.grammar.validate import Validity, dialect_of
+from tchat.engine.grammar.validate import Dialect, Validity, dialect_of
 from tchat.errors import UsageError
 from tchat.sanitize import single_line
 
-_MOST_RULES = 12_000
+# States that become rules of their own. Of a schema with more, the deepest are left to validation.
+_MOST_STATES = (10_000, 1500, 200, 1)
+_MOST_RULES = 30_000  # of a grammar that could be written in LONGEST characters
 _MOST_BRANCHES = 300  # products of several choices for one value
 
 
@@ -69,37 +72,48 @@ class _State(NamedTuple):
 def to_gbnf(schema: Schema) -> SchemaGrammar:
     """The grammar of JSON texts that a schema allows.
 
-    Objects have the properties that the schema names, up to five in any order and more in its own;
+    Objects have the properties that the schema names, up to seven in any order and more in its own;
     others only where it says ``additionalProperties`` or ``patternProperties``. A part without
     ``type`` is of the type that its keywords speak of.
 
     Raises:
         UsageError: The schema allows nothing, refers to what is not there, or never ends.
     """
-    return _Converter(schema).grammar()
+    dialect = dialect_of(schema)
+    for limit in _MOST_STATES:
+        grammar = _Converter(schema, dialect, limit).grammar()
+        if grammar is not None:
+            return grammar
+    raise UsageError(
+        f"the JSON schema makes a grammar of more than {LONGEST:,} characters",
+        "use a smaller schema, or a part of it",
+    )
 
 
 class _Converter:
     """Writes one rule for each state, from a list of those that wait."""
 
-    def __init__(self, schema: Schema) -> None:
-        dialect = dialect_of(schema)
+    def __init__(self, schema: Schema, dialect: Dialect, limit: int) -> None:
         self.document = Document(schema, legacy=dialect.legacy)
         self.rules = Rules(counts=dict.fromkeys(PRIMITIVES, 1))
         self.languages = Languages()
+        self.texts: dict[tuple[Language, bool], Expression] = {}
         self._validity = Validity(schema, dialect)
         self._branches = Branches(self.document)
         self._names: dict[tuple[frozenset[Part], frozenset[tuple[Part, str]], bool], str] = {}
-        self._waiting: list[tuple[str, _State]] = []
+        self._waiting: deque[tuple[str, _State]] = deque()
+        self._limit = limit
         self._left: dict[str, set[str]] = {}
         self._current = "root"
         self._made: dict[str, Schema] = {}
 
-    def grammar(self) -> SchemaGrammar:
-        """The whole grammar."""
+    def grammar(self) -> SchemaGrammar | None:
+        """The whole grammar; None when it would be too large."""
         self.rules.bodies[self.rules.reserve("root")] = self.value([self.document.root], "root")
         while self._waiting:
-            self._current, state = self._waiting.pop()
+            if len(self.rules.bodies) > _MOST_RULES:
+                return None
+            self._current, state = self._waiting.popleft()
             self.rules.bodies[self._current] = self._body(state, self._current)
         whole = with_primitives(self.rules, PRIMITIVES).pruned()
         if "root" not in whole.bodies:
@@ -109,11 +123,7 @@ class _Converter:
             )
         text = whole.text()
         if len(text) > LONGEST:
-            raise UsageError(
-                f"the JSON schema makes a grammar of {len(text):,} characters, {LONGEST:,} are "
-                "allowed",
-                "use a smaller schema, or a part of it",
-            )
+            return None
         left = {
             word for name, words in self._left.items() if name in whole.bodies for word in words
         }
@@ -154,7 +164,7 @@ class _Converter:
             part = waiting.pop()
             if part in found or part.schema is True:
                 continue
-            if part.schema is False:
+            if part.schema is False or part in self.document.circular:
                 return None
             target = self.document.reference(part)
             if self.document.is_dynamic(part):
@@ -180,6 +190,27 @@ class _Converter:
                 self.leave("not")
         return self._validity.holds(part.schema, instance)
 
+    def listed(self, parts: Sequence[Part]) -> list[Any] | None:
+        """The values that ``const`` and ``enum`` leave; None where neither is there."""
+        lists = [
+            *([value] for value in all_values(parts, "const")),
+            *(list(values) for values in all_values(parts, "enum")),
+        ]
+        if not lists:
+            return None
+        kept = {key_of(value): value for value in lists[0]}
+        for values in lists[1:]:
+            allowed = set(map(key_of, values))
+            kept = {key: value for key, value in kept.items() if key in allowed}
+        found = list(kept.values())
+        for part in parts:
+            found = self._validity.kept(part.schema, found)
+            for other in part.keywords.get(UNEQUAL, ()):
+                found = [value for value in found if key_of(value) != key_of(other)]
+            if UNLIKE in part.keywords or ABSENT in part.keywords:
+                found = [value for value in found if self.holds(part, value)]
+        return found
+
     def leave(self, keyword: str) -> None:
         """Name a keyword that the grammar does not hold."""
         self._left.setdefault(self._current, set()).add(keyword)
@@ -191,9 +222,9 @@ class _Converter:
             return VALUE
         key = (frozenset(state.parts), state.made, state.alone)
         if key not in self._names:
-            if len(self._names) >= _MOST_RULES:
-                self.leave("parts of the schema (it is too large)")
-                return VALUE
+            if len(self._names) >= self._limit:
+                self.leave("deeper parts (the schema is too large)")
+                return choice(Ref(kind) for kind in types_of(state.parts))
             self._names[key] = self.rules.reserve(name)
             self._waiting.append((self._names[key], state))
         return Ref(self._names[key])
@@ -201,7 +232,7 @@ class _Converter:
     def _body(self, state: _State, name: str) -> Expression:
         parts = state.parts
         self._name_unevaluated(state)
-        listed = self._listed(parts)
+        listed = self.listed(parts)
         if listed is not None:
             return constants(listed) if listed else IMPOSSIBLE
         for part in parts:
@@ -246,27 +277,6 @@ class _Converter:
         if isinstance(schema, bool) or self.document.knows(schema):
             return schema
         return self._made.setdefault(json.dumps(schema, sort_keys=True, default=str), schema)
-
-    def _listed(self, parts: Sequence[Part]) -> list[Any] | None:
-        """The values that ``const`` and ``enum`` leave; None where neither is there."""
-        lists = [
-            *([value] for value in all_values(parts, "const")),
-            *(list(values) for values in all_values(parts, "enum")),
-        ]
-        if not lists:
-            return None
-        kept = {key_of(value): value for value in lists[0]}
-        for values in lists[1:]:
-            allowed = set(map(key_of, values))
-            kept = {key: value for key, value in kept.items() if key in allowed}
-        found = list(kept.values())
-        for part in parts:
-            found = self._validity.kept(part.schema, found)
-            for other in part.keywords.get(UNEQUAL, ()):
-                found = [value for value in found if key_of(value) != key_of(other)]
-            if UNLIKE in part.keywords or ABSENT in part.keywords:
-                found = [value for value in found if self.holds(part, value)]
-        return found
 
     def _typed(self, parts: Sequence[Part], name: str) -> Expression:
         writers = {

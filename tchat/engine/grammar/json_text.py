@@ -34,7 +34,10 @@ _DEEPEST_CONSTANT = 40
 _DIGIT = one_of("0123456789")
 _HEX = one_of("0123456789abcdefABCDEF")
 _PLAIN: CharSet = minus(ANY, (*((0, 0x1F), (0x22, 0x22), (0x5C, 0x5C), (0x7F, 0x7F)),))
+_CONTROLS: CharSet = ((0, 0x1F),)
 _WIDE: CharSet = minus(ANY, ((0, 0x7F),))
+# Sets that hold all of these, which most do, share the rule of their escapes.
+_ESCAPABLE: CharSet = (*_CONTROLS, (0x22, 0x22), (0x2F, 0x2F), (0x5C, 0x5C), *_WIDE)
 _SHORT = {'"': '"', "\\": "\\", "/": "/", "\b": "b", "\f": "f", "\n": "n", "\r": "r", "\t": "t"}
 
 
@@ -77,12 +80,23 @@ PRIMITIVES: dict[str, Expression] = {
             ]
         ),
     ),
+    "escape": chain(
+        Text("\\"),
+        choice(
+            [
+                one_of("".join(_SHORT.values())),
+                chain(Text("u00"), one_of("01"), _HEX),
+                Ref("wide"),
+            ]
+        ),
+    ),
     "string": chain(Text('"'), Repeat(CHAR, 0, None), Text('"')),
     "integer": chain(optional(Text("-")), _natural()),
     "fraction": chain(Text("."), Repeat(_DIGIT, 1, 20)),
     # Two digits, since more may overflow.
     "exponent": chain(one_of("eE"), optional(one_of("-+")), Repeat(_DIGIT, 1, 2)),
     "number": chain(INTEGER, optional(Ref("fraction")), optional(Ref("exponent"))),
+    "null": Text("null"),
     "boolean": choice([Text("true"), Text("false")]),
     "object": chain(
         Text("{"), WS, optional(chain(PAIR, Repeat(chain(Text(","), WS, PAIR), 0, None))), Text("}")
@@ -94,7 +108,7 @@ PRIMITIVES: dict[str, Expression] = {
         optional(chain(VALUE, WS, Repeat(chain(Text(","), WS, VALUE, WS), 0, None))),
         Text("]"),
     ),
-    "value": choice([OBJECT, ARRAY, STRING, NUMBER, Ref("boolean"), Text("null")]),
+    "value": choice([OBJECT, ARRAY, STRING, NUMBER, Ref("boolean"), Ref("null")]),
 }
 
 
@@ -135,11 +149,15 @@ def _constant(value: Any, depth: int) -> Expression:
 def json_chars(chars: CharSet) -> Expression:
     """A character of a set as it may stand inside a JSON string."""
     plain = common(chars, _PLAIN)
+    if not minus(_ESCAPABLE, chars):
+        return choice([Chars(plain), Ref("escape")])
     escaped = [letter for one, letter in _SHORT.items() if common(chars, of_text(one))]
-    rare = minus(chars, (*_PLAIN, *of_text("".join(_SHORT))))
+    controls = not minus(_CONTROLS, chars)
+    rare = minus(chars, (*_PLAIN, *of_text("".join(_SHORT)), *(_CONTROLS if controls else ())))
     codes = (point for low, high in rare for point in range(low, high + 1))
     behind: list[Expression] = [
         *([one_of("".join(escaped))] if escaped else []),
+        *([chain(Text("u00"), one_of("01"), _HEX)] if controls else []),
         *(chain(Text("u"), _hex(point)) for point in codes),
         *([Ref("wide")] if not minus(_WIDE, chars) else []),
     ]

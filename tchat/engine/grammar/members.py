@@ -18,7 +18,7 @@ from tchat.engine.grammar.rules import (
 )
 
 # As many properties may stand in any order: their rules double with each.
-MOST_IN_ANY_ORDER = 5
+MOST_IN_ANY_ORDER = 7
 _MOST_STATES = 4000
 
 
@@ -61,7 +61,10 @@ class Members:
         top = max(self.least, self.most or 0) + 1
         self.counted = asked and len(self.pairs) * top <= _MOST_STATES and top <= _MOST_STATES
         self.counted = self.counted or not asked
-        self._any_order = 1 < len(self.pairs) <= MOST_IN_ANY_ORDER
+        sets = 1 << len(self.pairs)
+        self._any_order = 1 < len(self.pairs) <= MOST_IN_ANY_ORDER and sets <= self.rules.sets
+        if self._any_order:
+            self.rules.sets -= sets
         if not asked or not self.counted:
             self.least, self.most = 0, None
 
@@ -81,19 +84,27 @@ class Members:
         return Ref(self._known[state])
 
     def _body(self, state: _State) -> Expression:
-        kind, left, count = state
-        ends = [EMPTY] if self._may_end(left, count) else []
-        if kind in ("first", "rest"):
-            if self._is_full(count) or (not self.extras and not self._left(left)):
-                return choice(ends)
-            enter = self._rule(state._replace(kind="enter"))
-            return choice([*ends, chain(Text(","), WS, enter) if kind == "rest" else enter])
-        following = self._rule(_State("rest", left, self._after(count)))
+        kind, left, written = state
+        if kind == "take":
+            return choice(self._taken(left, written))
         if kind == "enter":
-            others = [chain(extra, following) for extra in self.extras]
-            named = [self._rule(state._replace(kind="take"))] if self._left(left) else []
-            return chain(Text('"'), choice([*others, *named]))
-        return choice(self._taken(left, count))
+            return self._entered(left, written)
+        ends = [EMPTY] if self._may_end(left, written) else []
+        if self._is_full(written) or not (self.extras or self._left(left)):
+            return choice(ends)
+        # Extras make what follows long, and two rules go on with it.
+        enter = state._replace(kind="enter")
+        pair = self._rule(enter) if self.extras else self._entered(left, written)
+        return choice([*ends, chain(Text(","), WS, pair) if kind == "rest" else pair])
+
+    def _entered(self, left: int, written: int) -> Expression:
+        """A pair, from its opening quote on, and what follows it."""
+        following = self._rule(_State("rest", left, self._after(written))) if self.extras else EMPTY
+        branches = [chain(extra, following) for extra in self.extras]
+        if self._left(left):
+            taken = self._taken(left, written) if self._any_order else []
+            branches += taken or [self._rule(_State("take", left, written))]
+        return chain(Text('"'), choice(branches))
 
     def _taken(self, left: int, count: int) -> list[Expression]:
         """The next named pair and what follows it, or in order a later one."""

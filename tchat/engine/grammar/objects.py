@@ -36,6 +36,7 @@ from tchat.engine.grammar.rules import (
     words,
 )
 from tchat.engine.grammar.strings import string_languages, text_rule
+from tchat.engine.grammar.types import types_of
 
 _MOST_PATTERNS = 3  # whose overlaps are told apart
 _SHAPING = (
@@ -85,10 +86,8 @@ class _Object:
         """Whether properties that no keyword names may stand in the object."""
         more = all_values(self.parts, "additionalProperties")
         unevaluated = all_values(self.parts, "unevaluatedProperties")
-        if any(schema is False for schema in (*more, *unevaluated)):
-            return False
-        if more or unevaluated:
-            return True
+        if more or unevaluated:  # what additionalProperties allows is evaluated
+            return not any(schema is False for schema in (more or unevaluated))
         properties = any(mapping_of(part, "properties") for part in self.parts)
         patterns = any(mapping_of(part, "patternProperties") for part in self.parts)
         return least > len(named) or not (properties or patterns)
@@ -188,7 +187,7 @@ class _Object:
                 continue
             child = self.converter.child(part, part.keywords["propertyNames"])
             flat = self.converter.flat([child])
-            if flat is None:
+            if flat is None or "string" not in types_of(flat):
                 return [make.nothing]
             found += self._names_by(flat)
         return found

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from tchat.engine.grammar.document import Part, Schema
-from tchat.engine.grammar.regular import Languages
+from tchat.engine.grammar.regular import Language, Languages
 from tchat.engine.grammar.rules import Expression, Rules
 
 # Keywords of our own, in parts that stand for the negation of others.
@@ -18,6 +18,7 @@ class Converter(Protocol):
 
     rules: Rules
     languages: Languages
+    texts: dict[tuple[Language, bool], Expression]  # rules of languages, in strings or not
 
     def value(self, parts: Sequence[Part], name: str) -> Expression:
         """The values that all of ``parts`` allow."""
@@ -30,6 +31,9 @@ class Converter(Protocol):
 
     def holds(self, part: Part, instance: Any) -> bool:
         """Whether an instance is valid by a part."""
+
+    def listed(self, parts: Sequence[Part]) -> list[Any] | None:
+        """The values that ``const`` and ``enum`` leave; None where neither is there."""
 
     def leave(self, keyword: str) -> None:
         """Name a keyword that the grammar does not hold."""

@@ -130,10 +130,11 @@ class Rules:
     bodies: dict[str, Expression] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)  # of the names given out
     classes: dict[Expression, Ref] = field(default_factory=dict)
+    sets: int = 2000  # of properties that may still be told apart for any order
 
     def reserve(self, wanted: str) -> str:
         """A free name like ``wanted``; its rule is impossible until it is set."""
-        name = re.sub(r"[^A-Za-z0-9]+", "-", wanted).strip("-")[:40] or "rule"
+        name = re.sub(r"[^A-Za-z0-9]+", "-", wanted).strip("-")[:24] or "rule"
         number = self.counts.get(name, 0)
         self.counts[name] = number + 1
         unique = f"{name}-{number}" if number else name
@@ -329,7 +330,8 @@ def _class(chars: CharSet) -> str:
     outside = minus(ANY, chars)
     if not outside:
         return "."
-    negated = len(outside) < len(chars)
+    # Of a negated class with other than ASCII, llama.cpp refuses characters that tokens split.
+    negated = len(outside) < len(chars) and outside[-1][1] < 0x80
     members = "".join(
         _code(low) if low == high else f"{_code(low)}-{_code(high)}"
         for low, high in (outside if negated else chars)

@@ -28,7 +28,8 @@ from tchat.engine.grammar.rules import (
 )
 from tchat.engine.grammar.structure import structure
 
-_MOST_STATES = 800
+_MOST_STATES = 1500
+_SMALL = 3  # states that are written out wherever they are used
 _LENGTHS = ("minLength", "maxLength")
 
 
@@ -78,13 +79,20 @@ def text_rule(
     converter: Converter, languages: Sequence[Language], name: str, *, in_string: bool = True
 ) -> Expression | None:
     """The texts that are in every language; None when the automaton would be too large."""
+    whole = converter.languages.both(languages)
+    if (whole, in_string) in converter.texts:
+        return converter.texts[whole, in_string]
     try:
-        states = converter.languages.automaton(converter.languages.both(languages), _MOST_STATES)
+        states = converter.languages.automaton(whole, _MOST_STATES)
     except (TooManyStates, RecursionError):
         return None
     if states is None:
         return IMPOSSIBLE
-    return automaton_rules(converter.rules, name, states, in_string=in_string)
+    rule = automaton_rules(converter.rules, name, states, in_string=in_string)
+    if len(states) > _SMALL:
+        rule = converter.rules.add(name, rule)
+        converter.texts[whole, in_string] = rule
+    return rule
 
 
 def _structured(converter: Converter, parts: Sequence[Part], name: str) -> Expression:

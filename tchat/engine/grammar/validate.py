@@ -24,6 +24,8 @@ _DRAFTS = (
     "http://json-schema.org/draft-07/schema#",
     "http://json-schema.org/draft-04/schema#",
 )
+_SHARED = ("const", "contains", "propertyNames", "if", "dependencies")
+_WERE_BOOLEAN = ("exclusiveMinimum", "exclusiveMaximum", "required")
 _LEGACY = re.compile(r"draft-0[3467]")
 _DEEPEST = 100_000  # frames of a validation on its own stack
 
@@ -43,11 +45,27 @@ def dialect_of(schema: Schema) -> Dialect:
     if isinstance(schema, bool) or "$schema" in schema:
         found = validator_for(schema, default=Draft202012Validator)
         return Dialect(found, bool(_LEGACY.search(str(found.META_SCHEMA.get("$schema", "")))))
-    for draft in _DRAFTS:
+    for draft in _DRAFTS if _looks_old(schema) else ():
         found = validator_for({"$schema": draft})
         if next(faults_of(schema, found), None) is None:
             return Dialect(found, bool(_LEGACY.search(draft)))
     return Dialect(Draft202012Validator, legacy=False)
+
+
+def _looks_old(schema: Schema) -> bool:
+    """Whether it has keywords in a form that the newest draft does not know."""
+    waiting: list[Any] = [schema]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, Mapping):
+            if any(isinstance(one.get(key), bool) for key in _WERE_BOOLEAN):
+                return True
+            if isinstance(one.get("items"), list):
+                return True
+            waiting += one.values()
+        elif isinstance(one, list):
+            waiting += one
+    return False
 
 
 def faults_of(schema: Schema, validator: Any) -> Iterator[Any]:
@@ -99,10 +117,13 @@ class Validity:
 
     def __post_init__(self) -> None:
         from jsonschema import FormatChecker
-        from jsonschema.validators import extend
+        from jsonschema.validators import Draft7Validator, extend
         from referencing import Registry
 
+        # The grammar knows them in every draft: so does the check.
+        known = self.dialect.validator.VALIDATORS
         keywords = {
+            **{key: Draft7Validator.VALIDATORS[key] for key in _SHARED if key not in known},
             "pattern": self._pattern,
             "patternProperties": self._pattern_properties,
             "additionalProperties": self._additional_properties,

@@ -157,6 +157,7 @@ CASES: list[tuple[Any, list[str], list[str]]] = [
     ({"pattern": "(?i)^yes$"}, ['"yes"', '"YES"'], ['"no"']),
     ({"pattern": "^(?!foo).*$"}, ['"bar"', '"fo"'], ['"foobar"']),
     ({"pattern": "^(?=.*\\d)(?=.*[a-z]).{4,}$"}, ['"abc1"'], ['"abcd"', '"1234"', '"a1"']),
+    ({"pattern": "^\\S+$"}, ['"a–b😀"'], ['"a b"', '""']),
     ({"pattern": "(?<=a)b"}, ['"xab"'], ['"xb"']),
     ({"pattern": "^(a|)+b$"}, ['"b"', '"aab"'], ['"a"', '"ba"']),
     (
@@ -229,6 +230,7 @@ CASES: list[tuple[Any, list[str], list[str]]] = [
         ['{"a":1}', '{"a":1,"b":2}'],
         ["{}", '{"a":1,"b":2,"c":3}'],
     ),
+    ({"type": "object", "propertyNames": {"type": "integer"}}, ["{}"], ['{"a":1}']),
     (
         {"type": "object", "propertyNames": {"pattern": "^[a-z]+$"}},
         ['{"ab":1}'],
@@ -266,6 +268,11 @@ CASES: list[tuple[Any, list[str], list[str]]] = [
     ({"prefixItems": [{"const": 1}] * 3, "maxItems": 2}, ["[1,1]", "[]"], ["[1,1,1]"]),
     ({"contains": {"const": 3}, "items": {"type": "integer"}}, ["[1,3,2]", "[3]"], ["[]", "[1]"]),
     ({"type": "array", "items": False}, ["[]"], ["[1]"]),
+    (
+        {"items": {"enum": ["a", "b", 1]}, "uniqueItems": True, "minItems": 2},
+        ['["b","a"]', '["a", "b", 1]'],
+        ["[]", '["a"]', '["a","a"]', '["a","b","a"]'],
+    ),
     # Impossible branches are left out
     ({"anyOf": [{"type": "string"}, False]}, ['"a"'], ["1"]),
     ({"anyOf": [{"type": "integer", "minimum": 5, "maximum": 2}, {"const": 1}]}, ["1"], ["3"]),
@@ -281,6 +288,14 @@ CASES: list[tuple[Any, list[str], list[str]]] = [
         {"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},
         ['"a"', '["a"]'],
         ["1", "[1]"],
+    ),
+    (  # a definition that never ends is one
+        {
+            "properties": {"a": {"$ref": "#/$defs/loop"}, "b": {"type": "null"}},
+            "$defs": {"loop": {"allOf": [{"$ref": "#/$defs/loop"}]}},
+        },
+        ['{"b":null}'],
+        ['{"a":1}'],
     ),
     # References
     (
@@ -484,7 +499,7 @@ def test_an_enum_of_many_values_is_a_tree(accepts: Acceptor) -> None:
 @pytest.mark.parametrize(
     ("schema", "text"),
     [
-        ({"properties": {f"p{n}": {"const": n} for n in range(5)}}, '{"p4":4,"p0":0,"p2":2}'),
+        ({"properties": {f"p{n}": {"const": n} for n in range(7)}}, '{"p4":4,"p0":0,"p2":2}'),
         ({"properties": {f"p{n}": {"const": n} for n in range(9)}}, '{"p0":0,"p2":2,"p8":8}'),
     ],
 )
@@ -495,4 +510,31 @@ def test_few_properties_stand_in_any_order_and_many_in_the_schemas(
     reverse = json.dumps(dict(reversed(json.loads(text).items())))
 
     assert accepts(grammar, text)
-    assert accepts(grammar, reverse) == (len(schema["properties"]) <= 5)
+    assert accepts(grammar, reverse) == (len(schema["properties"]) <= 7)
+
+
+def test_a_schema_that_is_too_large_is_held_at_its_top(accepts: Acceptor) -> None:
+    names = [f"p{number}" for number in range(12)]
+    schema = {
+        "$ref": "#/$defs/d0",
+        "$defs": {
+            f"d{n}": {
+                "type": "object",
+                "properties": {
+                    name: {"$ref": f"#/$defs/d{(n * 7 + at) % 900}"}
+                    if at % 3
+                    else {"type": "string", "pattern": f"^[a-z]{{1,{n % 40 + 3}}}$"}
+                    for at, name in enumerate(names)
+                },
+                "required": ["p0"],
+                "additionalProperties": False,
+            }
+            for n in range(900)
+        },
+    }
+
+    grammar = to_gbnf(schema)
+
+    assert grammar.unchecked == ("deeper parts (the schema is too large)",)
+    assert accepts(grammar.text, '{"p0":"a","p1":{"p0":"ab"}}')
+    assert not accepts(grammar.text, '{"p1":{"p0":"ab"}}')

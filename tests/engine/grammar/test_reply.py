@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -98,3 +99,112 @@ def test_a_choice_allows_its_labels_and_nothing_else(accepts: Acceptor) -> None:
 def test_a_choice_that_is_none_is_refused(labels: list[str], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         choice_grammar(labels)
+
+
+# What JSON cannot say, and what nests deeply
+
+
+@pytest.mark.parametrize(
+    ("reply", "message"),
+    [
+        ("NaN", "NaN is no JSON number"),
+        ('{"a": -Infinity}', "-Infinity is no JSON number"),
+        ("1e400", "1e400 is too large"),
+        ('"\\ud800"', "half of a surrogate pair"),
+        ('{"\\udc00": 1}', "half of a surrogate pair"),
+        ("1" * 5000, "5,000 digits is too long"),
+        ("[" * 100_000 + "]" * 100_000, "nested too deeply"),
+    ],
+)
+def test_what_json_cannot_say_is_refused(reply: str, message: str) -> None:
+    with pytest.raises(ReplyMismatch, match=message) as caught:
+        validate(reply, {})
+    assert "\n" not in str(caught.value)
+    with pytest.raises(UsageError):
+        parse_schema('{"const": ' + reply + "}")
+
+
+@pytest.mark.parametrize(
+    ("schema", "reply"),
+    [
+        ({"format": "ipv4"}, '"Greet me"'),
+        ({"format": "ipv4"}, '"256.0.0.1"'),
+        ({"format": "ipv6"}, '"12345::"'),
+        ({"format": "date"}, '"2021-02-30"'),
+        ({"format": "date-time"}, '"2021-02-30T10:00:00Z"'),
+        ({"format": "time"}, '"24:00:00Z"'),
+        ({"format": "email"}, '"nobody"'),
+        ({"format": "hostname"}, '"-a.example"'),
+        ({"format": "uri"}, '"no uri"'),
+        ({"format": "uuid"}, '"2eb8aa08"'),
+        ({"format": "regex"}, '"("'),
+        ({"format": "json-pointer"}, '"a"'),
+        ({"format": "duration"}, '"P"'),
+        ({"pattern": "^\\p{Lu}"}, '"a"'),
+        ({"pattern": "^a$"}, '"a\\n"'),
+        ({"patternProperties": {"^\\p{Ll}": {"type": "null"}}}, '{"a": 1}'),
+        ({"patternProperties": {"^\\p{Ll}": {}}, "additionalProperties": False}, '{"A": 1}'),
+        ({"multipleOf": 0.01}, "0.075"),
+    ],
+)
+def test_formats_and_patterns_are_checked_after_the_reply(schema: Any, reply: str) -> None:
+    with pytest.raises(ReplyMismatch, match="does not follow the schema"):
+        validate(reply, schema)
+
+
+@pytest.mark.parametrize(
+    ("schema", "reply"),
+    [
+        ({"format": "uuid"}, '"2EB8AA08-AA98-11EA-B4AA-73B441D16380"'),
+        ({"format": "time"}, '"23:59:60Z"'),
+        ({"format": "unheard-of"}, '"a"'),
+        ({"format": "ipv4"}, "1"),
+        ({"multipleOf": 0.01}, "0.07"),
+        ({"multipleOf": 0.00001}, "1e-05"),
+        ({"pattern": "^(?<word>\\p{L}+)\\s\\k<word>$"}, '"da da"'),
+    ],
+)
+def test_valid_formats_and_patterns_pass(schema: Any, reply: str) -> None:
+    validate(reply, schema)
+
+
+def test_replies_of_two_hundred_levels_are_checked() -> None:
+    schema = {
+        "$ref": "#/$defs/n",
+        "$defs": {
+            "n": {"anyOf": [{"type": "integer"}, {"type": "array", "items": {"$ref": "#/$defs/n"}}]}
+        },
+    }
+
+    validate("[" * 200 + "1" + "]" * 200, schema)
+    with pytest.raises(ReplyMismatch, match="does not follow the schema"):
+        validate("[" * 200 + "null" + "]" * 200, schema)
+
+
+@pytest.mark.parametrize("levels", [100, 300])
+def test_schemas_of_many_levels_are_read(levels: int) -> None:
+    text = '{"type": "object", "properties": {"a": ' * levels + "{}" + "}}" * levels
+
+    schema = parse_schema(text)
+    reply = '{"a": ' * levels + "1" + "}" * levels
+
+    assert validate(reply, schema)
+
+
+# Connections
+
+
+def test_no_schema_opens_a_connection_or_a_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    opened: list[object] = []
+    monkeypatch.setattr("urllib.request.urlopen", lambda *args, **_: opened.append(args))
+    (tmp_path / "s.json").write_text("{}", encoding="utf-8")
+    for target in ("http://127.0.0.1:1/s", (tmp_path / "s.json").as_uri(), "s.json"):
+        for keyword in ("$ref", "$dynamicRef"):
+            schema = {"enum": [1, 2], "not": {keyword: target}}
+            with pytest.raises(UsageError, match="only its own parts can be used"):
+                parse_schema(json.dumps(schema))
+            with pytest.raises(ReplyMismatch, match="cannot check the reply"):
+                validate("1", schema)
+    assert opened == []
