@@ -130,14 +130,6 @@ MODELS = {
     "vocabulary without merges": model(
         tiny(metadata={"tokenizer.ggml.merges": None}), "x.gguf", "cannot be used"
     ),
-    "endless template": model(
-        tiny(
-            template="{% for a in range(99999) %}{% for b in range(99999) %}"
-            "{% endfor %}{% endfor %}"
-        ),
-        "x.gguf",
-        "its chat template runs for more than 5 s",
-    ),
     "device": Bad(args=("-m", "/dev/null", "hi"), code=3, told=("null", "character device")),
     "endless device": Bad(args=("-m", "/dev/zero", "hi"), code=3, told=("character device",)),
     "unknown name": Bad(args=("-m", "startr", "hi"), code=3, told=("startr", "did you mean")),
