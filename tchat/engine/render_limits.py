@@ -17,7 +17,7 @@ from jinja2.utils import Namespace
 
 MAX_TEXT = 16 << 20  # characters of a rendering, or of one string made on the way
 MAX_ITEMS = 1 << 18  # of a list made on the way, or in one with all that is in it
-_MAX_SLOW = 1 << 18  # characters for a filter that takes its time
+_MAX_SLOW = 1 << 16  # characters for a filter that takes its time
 _MAX_SPLIT = 1 << 21  # characters split at blanks, of which each word becomes a string
 _MAX_BITS = 4096  # of an integer
 _MAX_DIGITS = 400  # to round to
@@ -30,6 +30,7 @@ _LARGE = 64 << 10  # bytes that are worth a look at it
 _VIEWS: tuple[type, ...] = (type({}.keys()), type({}.values()), type({}.items()))
 _CONTAINERS = (list, tuple, dict, set, frozenset, Namespace, *_VIEWS)
 _TEXTS = (str, bytes)
+_ENCODINGS = ("utf-8", "utf8", "ascii", "latin-1")
 _LINE_ENDS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
 
 
@@ -357,6 +358,14 @@ def _json(given: Given) -> None:
     require_text(weigh(given[0][0]) * max(1, around))
 
 
+def _encoded(given: Given) -> None:
+    encoding = _argument(given, 1, "encoding", "utf-8")
+    if str(encoding).lower() not in _ENCODINGS:  # some take time by the square of the length
+        raise Overrun(f"it encodes text as something else than {', '.join(_ENCODINGS)}")
+    written_out = _argument(given, 2, "errors", "strict") not in ("strict", "ignore", "replace")
+    require_text(len(given[0][0]) * (10 if written_out else 1))
+
+
 _METHODS: dict[str, Callable[[Given], None]] = {
     "center": _padded,
     "ljust": _padded,
@@ -367,6 +376,8 @@ _METHODS: dict[str, Callable[[Given], None]] = {
     "replace": _replaced,
     "translate": _translated,
     "join": _joined,
+    "encode": _encoded,
+    "decode": _encoded,
     "split": _split,
     "rsplit": _split,
     "splitlines": _split,

@@ -38,7 +38,7 @@ from tchat.engine.render_limits import (
     weigh,
 )
 
-MAX_SOURCE = 256 << 10  # characters; the longest template in circulation has 18,000
+MAX_SOURCE = 128 << 10  # characters; the longest template in circulation has 18,000
 
 # What a program in the sandbox can raise. Exception itself would hide our own mistakes.
 _FAILURES = (

@@ -66,6 +66,10 @@ GROWING = {
     "tojson indent": "{{ [[[1]]]|tojson(indent=10**9) }}",
     "tojson indent text": MEGA + "{{ ([[1]] * 1000)|tojson(indent=a) }}",
     "tojson separators": MEGA + "{{ ([1] * 10000)|tojson(separators=(a, a)) }}",
+    "encode": "{{ ('\u00e9' * 100000).encode('punycode')|length }}",
+    "encode by name": "{{ ('\u00e9' * 100000).encode(encoding='idna')|length }}",
+    "decode": "{{ ('x-' * 100000).encode().decode('punycode')|length }}",
+    "encode errors": MEGA + "{{ (a * 9).encode('ascii', 'backslashreplace')|length }}",
     "batch": "{{ [1]|batch(10**9, 'x')|list }}",
     "slice": "{{ [1]|slice(10**9)|list }}",
     "round": "{{ 2|round(10**9) }}",
@@ -189,6 +193,7 @@ def test_all_steps_together_do_not_make_much(source: str) -> None:
          "['a', 'b']['X']2.3"),
         ("{{ messages|selectattr('role', 'equalto', 'user')|map(attribute='content')|list }}",
          "['Why is the sky blue?']"),
+        ("{{ 'é'.encode()|length }}{{ 'é'.encode('utf-8').decode() }}", "2é"),
         ("{{ undefined_name|default('d') }}{{ 7 // 2 }}{{ 2 ** 10 }}", "d31024"),
     ],
 )  # fmt: skip
