@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tchat.engine.events import Event, Notice, Reading, Restored
+from tchat.models.words import counted
 
 if TYPE_CHECKING:
     from tchat.engine.engine import Engine
@@ -44,7 +45,7 @@ class Price:
     def short(self) -> str:
         """``re-reads 7,912 tokens ≈ 31 s``."""
         about = f" ≈ {seconds_text(self.seconds)}" if self.seconds else ""
-        return f"re-reads {self.tokens:,} tokens{about}"
+        return f"re-reads {counted(self.tokens, 'token')}{about}"
 
     def __str__(self) -> str:
         return f"{self.short}: {self.why}"
@@ -105,12 +106,14 @@ def paid(price: Price | None, events: Iterator[Event]) -> Iterator[Event]:
             if event.done == event.total:
                 due = False
                 took = seconds_text(time.perf_counter() - started)
-                yield Notice("price", f"re-read {price.tokens:,} tokens in {took}: {price.why}")
+                yield Notice(
+                    "price", f"re-read {counted(price.tokens, 'token')} in {took}: {price.why}"
+                )
 
 
 def restored_text(event: Restored) -> str:
     """``restored 12,410 tokens in 0.4 s (saved 38 s)``."""
-    text = f"restored {event.tokens:,} tokens in {seconds_text(event.seconds)}"
+    text = f"restored {counted(event.tokens, 'token')} in {seconds_text(event.seconds)}"
     return f"{text} (saved {seconds_text(event.saved)})" if event.saved else text
 
 

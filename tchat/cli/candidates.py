@@ -30,6 +30,7 @@ from tchat.engine.events import (
     Token,
 )
 from tchat.markdown import first_code_block
+from tchat.models.words import counted
 from tchat.sanitize import printable_json
 
 NARROWEST = 24  # cells of a column; replies in narrower ones are printed one below the other
@@ -71,7 +72,8 @@ class CandidateRenderer:
                 self._print_json()
         cut_off = sum(reply.reason is Reason.LENGTH for reply in self.finished.values())
         if cut_off:
-            self._console.notice(f"{cut_off} of {len(self.finished)} replies were {CUT_OFF}")
+            were = "was" if cut_off == 1 else "were"
+            self._console.notice(f"{cut_off} of {len(self.finished)} replies {were} {CUT_OFF}")
         if self._output.usage and self.finished:
             self._console.say(usage_line(self.finished))
 
@@ -209,7 +211,7 @@ class _Below:
 def foot(finished: Finished) -> str:
     """How likely a reply is, how long, and why it ended where that is not its own end."""
     told = "" if finished.reason is Reason.STOP else f" · {finished.reason}"
-    words = f"{finished.usage.completion:,} tokens{told}"
+    words = f"{counted(finished.usage.completion, 'token')}{told}"
     if finished.log_probability is None:
         return words
     return f"{finished.log_probability:.2f} · {words}"
@@ -220,6 +222,8 @@ def usage_line(replies: dict[int, Finished]) -> str:
     written = sum(reply.usage.completion for reply in replies.values())
     seconds = max(reply.timings.write for reply in replies.values())
     first = next(iter(replies.values()))
-    words = f"{first.usage.prompt:,} tokens of prompt, read once · {len(replies)} replies"
+    prompt, count = counted(first.usage.prompt, "token"), counted(len(replies), "reply", "replies")
+    words = f"{prompt} of prompt, read once · {count}"
     rate = Timings.rate(written, seconds)
-    return f"{words}, {written:,} tokens written" + (f", {rate:.0f} tok/s in all" if rate else "")
+    words = f"{words}, {counted(written, 'token')} written"
+    return f"{words}, {rate:.0f} tok/s in all" if rate else words

@@ -14,6 +14,7 @@ import typer
 from tchat.cli.console import Console
 from tchat.cli.listing import print_json, print_rows
 from tchat.errors import ExitCode, TchatError
+from tchat.models.words import counted
 from tchat.sanitize import single_line
 from tchat.settings import Settings, load
 
@@ -131,7 +132,7 @@ def _sessions(console: Console) -> Iterator[Finding]:
     yield Finding("sessions", "sqlite", sqlite3.sqlite_version)
     if console.paths.sessions_db.exists():
         with SessionStore(console.paths.sessions_db) as store:
-            yield Finding("sessions", "database", f"{len(store.sessions()):,} sessions")
+            yield Finding("sessions", "database", counted(len(store.sessions()), "session"))
 
 
 def _snapshots(console: Console) -> Iterator[Finding]:
@@ -144,7 +145,7 @@ def _snapshots(console: Console) -> Iterator[Finding]:
             text = f"{store.key.file} {store.key.fault}; it is replaced at the next use"
             yield Finding("snapshots", "key", text, ExitCode.STORAGE)
         sessions, size = len(store.sessions()), store.size()
-        yield Finding("snapshots", "saved", f"{sessions:,} sessions, {size / 1e6:,.0f} MB")
+        yield Finding("snapshots", "saved", f"{counted(sessions, 'session')}, {size / 1e6:,.0f} MB")
         for known in store.models():
             yield Finding("snapshots", single_line(known.name, 80), restoring_told(known))
     finally:

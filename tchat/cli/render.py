@@ -29,6 +29,7 @@ from tchat.engine.events import (
     Token,
 )
 from tchat.markdown import first_code_block
+from tchat.models.words import counted
 
 NO_CODE = "the reply has no code block; all of it is printed"
 CUT_OFF = "cut off: --max-tokens or the context is reached"
@@ -182,10 +183,10 @@ def _from_cache(finished: Finished) -> str:
 def usage_line(finished: Finished) -> str:
     """Token counts and times of a reply on one line."""
     usage, timings = finished.usage, finished.timings
-    read = f"{usage.prompt:,} tokens of prompt ({_from_cache(finished)})"
+    read = f"{counted(usage.prompt, 'token')} of prompt ({_from_cache(finished)})"
     if rate := Timings.rate(usage.read, timings.read):
         read += f", {rate:.0f} tok/s"
-    written = f"{usage.completion:,} tokens written"
+    written = f"{counted(usage.completion, 'token')} written"
     if usage.reasoning:
         written += f" ({usage.reasoning:,} of reasoning)"
     if usage.guessed:

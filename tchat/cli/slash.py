@@ -9,6 +9,7 @@ from tchat import __version__
 from tchat.chat.commands import Surface, commands_for
 from tchat.chat.own_settings import typed_setting
 from tchat.errors import UsageError
+from tchat.models.words import counted
 from tchat.paths import expanded
 from tchat.sanitize import printable, single_line
 from tchat.settings import find_key, keys
@@ -201,7 +202,10 @@ def _stats(chat: LineChat, _: str) -> None:
     seconds = ", ".join(f"{name} {value:.2f} s" for name, value in timings.items())
     chat.tell(f"Last reply: {counts}; {seconds}")
     written = sum(message.usage.get("completion", 0) for message in replies)
-    chat.tell(f"This session: {len(replies)} replies, {written:,} tokens written")
+    chat.tell(
+        f"This session: {counted(len(replies), 'reply', 'replies')}, "
+        f"{counted(written, 'token')} written"
+    )
 
 
 def _version(chat: LineChat, _: str) -> None:

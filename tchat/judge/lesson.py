@@ -25,6 +25,7 @@ from tchat.judge.training import (
 )
 from tchat.models.facts import ModelFacts
 from tchat.models.resolve import resolve
+from tchat.models.words import counted
 from tchat.paths import Paths
 
 
@@ -53,8 +54,8 @@ def require_enough(edits: Sequence[Edit], choices: Sequence[Choice]) -> None:
         about = len(set(groups_of(choices)))
         raise UsageError(
             "there is too little to learn from without replies by people in a file: "
-            f"{len(choices)} choices about {about} different questions, and {len(edits)} replies "
-            "by hand, in your chats with this model",
+            f"{counted(len(choices), 'choice')} about {counted(about, 'different question')}, and "
+            f"{counted(len(edits), 'reply', 'replies')} by hand, in your chats with this model",
             f"name a JSONL file of prompts and replies (tchat judge train FILE), or pick, rate "
             f"and edit replies until there are {FEWEST_TO_FIT}, better {FEWEST}",
         )

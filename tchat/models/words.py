@@ -8,6 +8,17 @@ _WEIGHTS = (("T", 10**12), ("B", 10**9), ("M", 10**6), ("k", 10**3))
 ROUNDED_UP = 0.9995  # of a unit: what would be written as a thousand of the smaller one
 
 
+def counted(count: int, one: str, more: str = "") -> str:
+    """A count with its noun: ``1 reply``, ``1,200 replies``.
+
+    Args:
+        count: How many.
+        one: The noun for one of them.
+        more: For any other count; empty adds an s.
+    """
+    return f"{count:,} {one if count == 1 else more or one + 's'}"
+
+
 def size_text(size: int) -> str:
     """Bytes in the units of disks: ``98 MB``, ``4.9 GB``; empty for none."""
     return f"{_short(size, _BYTES, 'B', ' ')}" if size > 0 else ""

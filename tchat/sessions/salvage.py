@@ -53,8 +53,10 @@ def _replace(path: Path) -> str:
                     break
     kept = _set_aside(path)
     fresh.replace(path)
+    which = "session" if sessions == 1 else "sessions"
+    said = "message" if messages == 1 else "messages"
     return (
-        f"the session database was damaged: {sessions} sessions with {messages} messages were "
+        f"the session database was damaged: {sessions} {which} with {messages} {said} were "
         f"saved into a new one, the damaged file is kept as {kept.name}"
     )
 

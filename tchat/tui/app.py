@@ -17,6 +17,7 @@ from textual.notifications import Notify, SeverityLevel
 from textual.worker import WorkerFailed
 
 from tchat.errors import Interrupted, StorageError
+from tchat.models.words import counted
 from tchat.paths import Paths
 from tchat.settings import Settings
 from tchat.tui.background import background
@@ -200,7 +201,7 @@ class TchatApp(App[None]):
 
         used = await asyncio.to_thread(copy, text, super().copy_to_clipboard)
         if used:
-            self.notify(f"Copied {len(text):,} characters by {used}.", markup=False)
+            self.notify(f"Copied {counted(len(text), 'character')} by {used}.", markup=False)
         else:
             problem = "Too long for the terminal; install xclip or wl-copy."
             self.notify(problem, severity="error", markup=False)

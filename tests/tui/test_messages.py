@@ -218,3 +218,15 @@ async def test_a_judged_reply_shows_its_score(settings: Settings, paths: Paths) 
         await shown.until(lambda: bool(shown.last.scores))
         [(name, score)] = shown.last.scores
         assert (name, {name: score}) == ("logprob", shown.messages[1].scores)
+
+
+async def test_one_of_anything_is_told_as_one(settings: Settings, paths: Paths) -> None:
+    one = replace(settings, sampling=replace(ENDLESS, max_tokens=1))
+    async with opened(one, paths) as shown:
+        await shown.ask("Hello")
+        await shown.type("/stats")
+        await shown.until(lambda: "1 reply: 1 token written" in shown.notices)
+        assert "\n" not in shown.notices.splitlines()[-1]
+        assert "1 tokens" not in shown.notices
+        await shown.type("/delete")
+        await shown.until(lambda: "Deleted 1 message." in shown.toasts)

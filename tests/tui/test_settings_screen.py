@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -199,3 +200,40 @@ async def test_a_setting_is_found_by_its_meaning(changes: Changes) -> None:
         await pilot.press(*"nucleus")
         await pilot.pause()
         assert [item.key for item in opened.list.shown] == ["top_p"]
+
+
+async def test_what_the_file_holds_is_told_beside_another_value(changes: Changes) -> None:
+    opened = SettingsScreen(SETTINGS, {}, changes)
+    async with shown(opened) as (app, pilot):
+        await find(pilot, opened, "top_k")
+        await pilot.press("enter")
+        await pilot.pause()
+        await pilot.press(*["backspace"] * 4, "7", "enter")
+        await until(pilot, lambda: bool(changes))
+        await pilot.press("ctrl+s", "ctrl+d")
+        await until(pilot, lambda: len(changes) == 3)
+        await pilot.pause()
+        default = find_key("top_k").default
+        assert changes[1:] == [("top_k", 7, True), ("top_k", default, False)]
+        assert "this chat; config.toml: 7" in text(app)
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: len(changes) == 4)
+        await pilot.pause()
+        assert "config.toml: 7" not in text(app)
+
+
+async def test_keys_pressed_fast_are_carried_out_in_their_order() -> None:
+    done: list[tuple[Value, bool]] = []
+
+    async def slow(_: Key, value: Value, save: bool) -> None:
+        await asyncio.sleep(0.05 if save else 0.01)
+        done.append((value, save))
+
+    opened = SettingsScreen(Settings(), {}, slow)
+    async with shown(opened) as (app, pilot):
+        await find(pilot, opened, "show_details")
+        await pilot.press("enter", "ctrl+s", "ctrl+d")
+        await until(pilot, lambda: len(done) == 3)
+        await pilot.pause()
+        assert done == [(True, False), (True, True), (False, False)]
+        assert "this chat; config.toml: true" in text(app)

@@ -10,6 +10,7 @@ import typer
 from tchat.cli.console import Console
 from tchat.cli.judge.bench import JSON, MODEL, settings_with
 from tchat.cli.listing import iso, print_json, when
+from tchat.models.words import counted
 from tchat.sanitize import single_line
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def described(discriminator: Discriminator) -> Iterator[str]:
     yield f"judge     {KINDS[facts.kind]}"
     yield f"model     {single_line(facts.model)}"
     if facts.kind == PREFERENCE:
-        yield f"examples  {facts.examples[0]} choices"
+        yield f"examples  {counted(facts.examples[0], 'choice')}"
         told = "not claimed: it takes 30 choices about five different questions"
         if facts.accuracy is not None:
             told = f"{facts.accuracy:.0%} right: on choices that training never saw"

@@ -75,7 +75,9 @@ def run_map(request: MapRequest, console: Console) -> int:
         tally.failed.update(results.failed)
         todo = [row for row in rows if row.index not in results.done]
         if len(todo) < len(rows):
-            console.notice(f"{len(rows) - len(todo):,} of {len(rows):,} rows are there already")
+            there = len(rows) - len(todo)
+            are = "is" if there == 1 else "are"
+            console.notice(f"{there:,} of {len(rows):,} rows {are} there already")
         if todo:
             with_model(console, settings, partial(work.carry_out, todo, results, tally))
     return tally.exit_code(len(rows), len(todo))
@@ -236,7 +238,8 @@ class _Tally:
         if len(self._assumed) > LISTED:
             self._console.notice(f"and {len(self._assumed) - LISTED:,} more files like these")
         if self._cut_off:
-            self._console.notice(f"{self._cut_off:,} of {done:,} replies were {CUT_OFF}")
+            were = "was" if self._cut_off == 1 else "were"
+            self._console.notice(f"{self._cut_off:,} of {done:,} replies {were} {CUT_OFF}")
         if not self.failed:
             return ExitCode.OK
         first = min(self.failed)

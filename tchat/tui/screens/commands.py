@@ -11,6 +11,7 @@ from tchat.chat.attachments import expand_user
 from tchat.chat.commands import Call
 from tchat.chat.own_settings import typed_setting
 from tchat.errors import ModelNotFound, TchatError, UsageError
+from tchat.models.words import counted
 from tchat.sanitize import printable, single_line
 from tchat.settings import find_key, keys, spell
 from tchat.settings.coerce import parse
@@ -176,11 +177,11 @@ class Commands(Messages):
         seconds = sum(m.timings.get("write", 0.0) for m in replies)
         read = sum(m.usage.get("read", 0) for m in replies)
         reused = sum(m.usage.get("reused", 0) for m in replies)
-        rate = f", {written / seconds:.0f} tokens a second" if seconds else ""
-        count = f"{len(replies):,} {'reply' if len(replies) == 1 else 'replies'}"
+        rate = f", {counted(round(written / seconds), 'token')} a second" if seconds else ""
+        count = counted(len(replies), "reply", "replies")
         self.tell(
-            f"{count}: {written:,} tokens written in {seconds:.1f} s{rate}; "
-            f"{read:,} tokens read, {reused:,} found in the KV cache"
+            f"{count}: {counted(written, 'token')} written in {seconds:.1f} s{rate}; "
+            f"{counted(read, 'token')} read, {reused:,} found in the KV cache"
         )
 
     async def _slash_private(self, _: str) -> None:

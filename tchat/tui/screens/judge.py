@@ -10,6 +10,7 @@ from textual.binding import BindingType
 from textual.containers import VerticalScroll
 from textual.widgets import Input
 
+from tchat.models.words import counted
 from tchat.paths import expanded
 from tchat.tui.background import background, explained
 from tchat.tui.judge_desk import JudgeDesk
@@ -160,7 +161,10 @@ def figures(learnt: Learnt) -> Iterator[Row]:
             if quality
             else "no quality claimed: it takes 30 of each"
         )
-        yield "person or model", f"{facts.examples[0]} and {facts.examples[1]} examples · {told}"
+        yield (
+            "person or model",
+            f"{facts.examples[0]:,} and {counted(facts.examples[1], 'example')} · {told}",
+        )
     if learnt.preference is None:
         yield "what you prefer", "not trained"
     else:
@@ -168,7 +172,7 @@ def figures(learnt: Learnt) -> Iterator[Row]:
         right = "no quality claimed"
         if facts.accuracy is not None:
             right = f"{facts.accuracy:.0%} right, held out"
-        yield "what you prefer", f"{facts.examples[0]} choices · {right}"
+        yield "what you prefer", f"{counted(facts.examples[0], 'choice')} · {right}"
     games = [
         f"{name} (steers the model)" if name == learnt.steers else name for name in learnt.games
     ]

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from tchat.errors import TchatError, UsageError
+from tchat.models.words import counted
 from tchat.paths import Paths
 from tchat.sanitize import printable
 from tchat.settings import Settings
@@ -205,8 +206,7 @@ class Messages(Dialogs):
         self._deleted.append(deleted)
         await self.reload()
         undo = next(each for each in self.keys_in_force() if each.id == "chat.undo")
-        count = len(deleted.rows)
-        said = f"{count:,} messages" if count > 1 else "one message"
+        said = counted(len(deleted.rows), "message")
         self.notify(f"Deleted {said}. {undo.shown} or /undo brings it back.", markup=False)
         await self.settled()
 

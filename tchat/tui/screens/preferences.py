@@ -72,13 +72,15 @@ class Preferences(Trials):
     @background(group="dialog", exclusive=True)
     async def action_settings(self) -> None:
         """Show and change the settings."""
-        from tchat.tui.screens.settings import CHANGED, SettingsScreen
+        from tchat.tui.screens.settings import CHANGED, SAVED, SettingsScreen
 
         now = self.conversation.settings
         stored, _, origins = await asyncio.to_thread(load, self._paths)
-        changed = (key for key in keys().values() if key.value_in(now) != key.value_in(stored))
-        origins = {**origins, **dict.fromkeys((key.name for key in changed), CHANGED)}
-        await self.app.push_screen_wait(SettingsScreen(now, origins, self._apply_setting))
+        known = keys().values()
+        saved = {key.name: key.value_in(stored) for key in known if origins.get(key.name) == SAVED}
+        changed = (key.name for key in known if key.value_in(now) != key.value_in(stored))
+        origins = {**origins, **dict.fromkeys(changed, CHANGED)}
+        await self.app.push_screen_wait(SettingsScreen(now, origins, self._apply_setting, saved))
 
     async def _apply_setting(self, key: Key, value: Value, save: bool) -> None:
         """Use a value in this chat, and keep it for good when asked to."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
@@ -22,6 +23,7 @@ from tchat.tui.widgets.fuzzy_item import Item
 from tchat.tui.widgets.fuzzy_list import FuzzyList
 
 SHOWN = 32  # characters of a value in the list
+HELD = 12  # characters of another one that the file holds
 GROUPS = {"": "General", "sampling": "Sampling"}
 CHANGED, SAVED, DEFAULT = "this chat", "config.toml", "default"
 
@@ -36,6 +38,7 @@ class SettingsScreen(Dialog[None]):
         settings: In force now.
         origins: Where each value comes from, by name; what is absent is a default.
         change: Applies a value; may raise `TchatError`, and then nothing is shown as changed.
+        saved: What ``config.toml`` holds, by name.
     """
 
     HEADING: ClassVar[str] = "Settings"
@@ -47,8 +50,16 @@ class SettingsScreen(Dialog[None]):
     )
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Scope.SETTINGS)]
 
-    def __init__(self, settings: Settings, origins: Mapping[str, str], change: Change) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        origins: Mapping[str, str],
+        change: Change,
+        saved: Mapping[str, Value] | None = None,
+    ) -> None:
         super().__init__()
+        self._saved = dict(saved or {})
+        self._one_change = asyncio.Lock()  # in the order in which they were asked for
         self._values = {key.name: key.value_in(settings) for key in keys().values()}
         self._origins = dict(origins)
         self._change = change
@@ -73,12 +84,12 @@ class SettingsScreen(Dialog[None]):
     def action_save(self) -> None:
         """Keep the value of the highlighted setting in ``config.toml``."""
         if key := self._key():
-            self._apply(key, self._values[key.name], save=True)
+            self._save(key)
 
     def action_reset(self) -> None:
         """Take the default of the highlighted setting, for this chat."""
         if key := self._key():
-            self._apply(key, key.default, save=False)
+            self._apply(key, key.default)
 
     @on(FuzzyList.Chosen)
     async def _begin(self) -> None:
@@ -88,10 +99,10 @@ class SettingsScreen(Dialog[None]):
             return
         value = self._values[key.name]
         if key.kind is bool:
-            self._apply(key, not value, save=False)
+            self._apply(key, not value)
         elif key.choices:
             at = key.choices.index(str(value)) + 1
-            self._apply(key, key.choices[at % len(key.choices)], save=False)
+            self._apply(key, key.choices[at % len(key.choices)])
         else:
             await self.list.edit(editable(value), behind_title=True)
 
@@ -105,14 +116,34 @@ class SettingsScreen(Dialog[None]):
             await self.list.edit(event.text, behind_title=True)
             return
         if value != self._values[key.name]:
-            self._apply(key, value, save=False)
+            self._apply(key, value)
 
     @background(group="settings")
-    async def _apply(self, key: Key, value: Value, *, save: bool) -> None:
-        await self._change(key, value, save)
-        self._values[key.name] = value
-        self._origins[key.name] = SAVED if save else CHANGED
-        self.list.set_items(self._items())
+    async def _apply(self, key: Key, value: Value) -> None:
+        """Use a value in this chat."""
+        async with self._one_change:
+            await self._change(key, value, False)
+            self._values[key.name] = value
+            self._origins[key.name] = SAVED if self._saved.get(key.name) == value else CHANGED
+            self.list.set_items(self._items())
+
+    @background(group="settings")
+    async def _save(self, key: Key) -> None:
+        """Keep the value in force, after what was asked for before."""
+        async with self._one_change:
+            value = self._values[key.name]
+            await self._change(key, value, True)
+            self._saved[key.name] = value
+            self._origins[key.name] = SAVED
+            self.list.set_items(self._items())
+
+    def _origin(self, name: str) -> str:
+        """Where a value comes from, and what the file holds where that is another one."""
+        origin = self._origins.get(name, DEFAULT)
+        if name not in self._saved or self._saved[name] == self._values[name]:
+            return origin
+        held = single_line(editable(self._saved[name]), HELD) or "–"
+        return f"{origin}; {SAVED}: {held}"
 
     def _key(self) -> Key | None:
         item = self.list.item
@@ -126,7 +157,7 @@ class SettingsScreen(Dialog[None]):
                 title=key.name,
                 columns=(
                     single_line(editable(value), SHOWN) or "–",
-                    self._origins.get(key.name, DEFAULT),
+                    self._origin(key.name),
                 ),
                 also=key.help,
                 group=GROUPS.get(key.section, key.section),

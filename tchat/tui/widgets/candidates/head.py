@@ -7,6 +7,7 @@ from enum import Enum
 
 from textual.content import Content
 
+from tchat.models.words import counted
 from tchat.sanitize import single_line
 from tchat.tui.widgets.row import Part, Row
 
@@ -45,7 +46,7 @@ class Standing:
         """The facts from the left, for a row of any width."""
         sign, word = self.stage.value
         name = f"{'❯' if current else ' '} {self.number} {sign}"
-        count = f"{self.tokens:,} tokens" if self.tokens else ""
+        count = counted(self.tokens, "token") if self.tokens else ""
         told = " · ".join(filter(None, ["taken" * self.taken, word, count]))
         short = f"{self.tokens:,}" if self.tokens else ""
         return [

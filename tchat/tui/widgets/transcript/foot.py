@@ -7,6 +7,7 @@ import time
 from rich.segment import Segment
 from rich.style import Style
 
+from tchat.models.words import counted
 from tchat.sanitize import single_line
 from tchat.tui.widgets.transcript.entry import Entry
 from tchat.tui.widgets.transcript.palette import Palette, on
@@ -90,5 +91,5 @@ def _details(entry: Entry, style: Style) -> list[list[Segment]]:
     if entry.created_at is not None:
         parts.append(time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.created_at)))
     if entry.tokens is not None:
-        parts.append(f"{entry.tokens:,} tokens")
+        parts.append(counted(entry.tokens, "token"))
     return [[Segment(part, style)] for part in parts]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from rich.segment import Segment
 
+from tchat.models.words import counted
 from tchat.sanitize import Printable, single_line
 from tchat.tui.widgets.transcript.entry import Entry
 from tchat.tui.widgets.transcript.foot import FOLD, SEPARATOR, asking, foot
@@ -162,9 +163,9 @@ class EntryLayout:
         if not any(map(str.strip, self._thought)):
             return []
         self._unfold_or_fold()
-        count = f"{sum(map(len, self._thought)):,} characters"
+        count = counted(sum(map(len, self._thought)), "character")
         if self.entry.reasoning_tokens is not None:
-            count = f"{self.entry.reasoning_tokens:,} tokens"
+            count = counted(self.entry.reasoning_tokens, "token")
         style = self._palette.reasoning + asking(FOLD)
         label = f"{'▸' if self.folded else '▾'} reasoning{SEPARATOR}{count}"
         if self.folded:

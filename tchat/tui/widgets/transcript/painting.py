@@ -12,6 +12,7 @@ from textual.geometry import Region
 from textual.selection import Selection
 from textual.strip import Strip
 
+from tchat.models.words import counted
 from tchat.tui.widgets.transcript.drawing import Mark, StripCache, gutter, overlaid
 from tchat.tui.widgets.transcript.entry import Entry, Key
 from tchat.tui.widgets.transcript.foot import action_bar
@@ -117,7 +118,7 @@ class PaintedColumn(ColumnView):
             strip = self._strip(*row, width) if row else Strip.blank(width, palette.base)
             if self._unseen and y == last:
                 style = palette.pill + Style(meta={PILL: True})
-                strip = overlaid(strip, f" ↓ {self._unseen:,} new lines ", style)
+                strip = overlaid(strip, f" ↓ {counted(self._unseen, 'new line')} ", style)
             yield strip
 
     def _strip(self, place: int, number: int, row: Line, width: int) -> Strip:
