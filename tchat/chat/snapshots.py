@@ -17,6 +17,7 @@ from tchat.engine.snapshots.snapshots import Snapshots
 from tchat.engine.snapshots.store import SnapshotStore
 from tchat.models.facts import ModelFacts
 from tchat.models.files import file_key
+from tchat.models.memory import main_memory
 from tchat.paths import Paths
 from tchat.settings import Settings
 
@@ -36,7 +37,13 @@ def snapshots_of(
 ) -> Snapshots:
     """The snapshots of one model, loaded as ``options`` say."""
     limit = settings.snapshot_limit * MEGABYTE
-    return Snapshots(snapshot_store(paths), key_of(facts, options), facts.name, limit)
+    key = key_of(facts, options)
+    return Snapshots(snapshot_store(paths), key, facts.name, limit, _free_memory)
+
+
+def _free_memory() -> int | None:
+    memory = main_memory()
+    return memory.free if memory else None
 
 
 def snapshot_store(paths: Paths) -> SnapshotStore:

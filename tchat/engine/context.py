@@ -390,6 +390,13 @@ class Context:
         oldest_needed = max(0, keep - window) if window else 0
         return keep == 0 or (last == keep - 1 and first <= oldest_needed)
 
+    @property
+    def state_size(self) -> int:
+        """Bytes that `save_state` needs for the whole of sequence 0."""
+        if self._handle is None:
+            return 0
+        return int(self._lib.llama_state_seq_get_size(self._handle, 0))
+
     def save_state(self, span: Span | None, buffer: bytearray) -> int:
         """Write the state of sequence 0 into ``buffer``, which grows; returns its length in bytes.
 

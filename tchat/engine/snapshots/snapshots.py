@@ -29,7 +29,7 @@ from tchat.engine.snapshots.index import Known
 from tchat.engine.snapshots.pieces import Progress, spans
 from tchat.engine.snapshots.store import SnapshotStore
 from tchat.engine.turns import ChatMessage
-from tchat.errors import TchatError
+from tchat.errors import DoesNotFit, TchatError
 from tchat.sanitize import single_line
 
 LEAST = 256  # tokens; to read fewer takes no time worth a file,
@@ -65,14 +65,22 @@ class Snapshots:
             that a state depends on.
         name: The model's name, for listings.
         limit: Bytes on disk; 0 switches everything off but the measuring.
+        free: Tells the bytes of memory that can be taken; None where that is not known.
 
     Attributes:
         session: Who holds what is saved. While it is empty, nothing is written.
         problem: Why what is read is not saved or restored; empty when nothing stands in the way.
     """
 
-    def __init__(self, store: SnapshotStore, key: str, name: str, limit: int) -> None:
-        self._store = store
+    def __init__(
+        self,
+        store: SnapshotStore,
+        key: str,
+        name: str,
+        limit: int,
+        free: Callable[[], int | None] = lambda: None,
+    ) -> None:
+        self._store, self._free = store, free
         self._key = key
         self._name = name
         self._limit = limit
@@ -225,6 +233,8 @@ class Snapshots:
         """Load the chain as far as it is good; returns the tokens in the cache that are its."""
         kv, tokens = loaded.kv, tokens_of(chain)
         part = loaded.model.facts.divisible
+        if not part:
+            self._require_memory(chain[-1].segment.size)
         if not kv.keep(common_prefix(kv.tokens, tokens) if part else 0):
             kv.clear()
         if count >= loaded.context.size or not kv.reserve(count + 1):
@@ -359,6 +369,7 @@ class Snapshots:
             more = len(tokens) - length(before)
             if more < (pieces.MORE if before[-1].segment.size <= WHOLE_SMALL else WHOLE_MORE):
                 return before
+        self._require_memory(loaded.context.state_size)
         buffer = bytearray()
         size = loaded.context.save_state(None, buffer)
         chain = self._add((), tokens, memoryview(buffer)[:size], going) or ()
@@ -367,6 +378,23 @@ class Snapshots:
         for segment in old if chain else ():
             self._store.drop(segment)
         return chain
+
+    def _require_memory(self, size: int) -> None:
+        """Do nothing where a whole state can be copied and as much is left for others.
+
+        It is as large as the KV cache, and no memory check before loading counts it: a chat goes
+        on without being saved.
+
+        Raises:
+            DoesNotFit: There is less memory.
+        """
+        free = self._free()
+        if free is not None and free < 2 * size:
+            raise DoesNotFit(
+                f"its state of {size / 1e6:,.0f} MB takes as much memory again, "
+                f"and {free / 1e6:,.0f} MB are free",
+                "close other programs, or ask for a smaller context",
+            )
 
     def _add(
         self, chain: Chain, tokens: list[int], state: memoryview, going: Going

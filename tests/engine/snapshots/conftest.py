@@ -45,10 +45,11 @@ def open_saved(paths: Paths) -> Iterator[OpenSaved]:
         session: str = "one",
         key: str = "key",
         limit: int = 1 << 30,
+        free: int | None = None,
         **options: Any,
     ) -> Engine:
         store = SnapshotStore(paths.snapshots, paths.snapshot_key)
-        snapshots = Snapshots(store, key, "Tiny", limit)
+        snapshots = Snapshots(store, key, "Tiny", limit, lambda: free)
         template = read_facts(path).chat_template
         options = {"template": template, "threads": 1, **options}
         engines.append(Engine(EngineOptions(path=path, **options), snapshots=snapshots))

@@ -479,6 +479,26 @@ def test_a_recurrent_model_keeps_the_last_turns_whole(
     assert finished(events).text == end.text
 
 
+@pytest.mark.parametrize("name", ["tiny_recurrent", "tiny_sliding"])
+def test_a_state_is_only_copied_whole_where_there_is_memory_for_it(
+    open_saved: OpenSaved, open_engine: OpenEngine, request: pytest.FixtureRequest, name: str
+) -> None:
+    model = request.getfixturevalue(name)
+    poor = open_saved(model, free=1000)
+    end = finished(poor.generate(LONG, GREEDY))
+    assert poor.save() == 0
+    assert poor.snapshots is not None
+    assert "takes as much memory again" in poor.snapshots.problem
+    rich = open_saved(model, free=1 << 40)
+    finished(rich.generate(LONG, GREEDY))
+    assert rich.save() == rich.held
+    # It is not restored either: it is read again, with the same reply.
+    expected = finished(open_engine(model).generate(going_on(end), GREEDY)).text
+    again = list(open_saved(model, free=1000).generate(going_on(end), GREEDY))
+    assert restored(again) == 0
+    assert finished(again).text == expected
+
+
 def test_an_engine_without_snapshots_saves_nothing(
     open_engine: OpenEngine, tiny_model: Path
 ) -> None:
