@@ -57,6 +57,27 @@ GEMMA = Fallback(
     "{% if add_generation_prompt %}{{ '<start_of_turn>model\n' }}{% endif %}",
 )
 
+GEMMA_4 = Fallback(
+    "the Gemma 4 form",
+    ("<|turn>", "<turn|>"),
+    "{% for message in messages %}"
+    "{{ '<|turn>' + ('model' if message.role == 'assistant' else message.role) + '\n' }}"
+    "{{ message.content.strip() + '<turn|>\n' }}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|turn>model\n' }}{% endif %}",
+)
+
+HARMONY = Fallback(
+    "the harmony form",
+    ("<|start|>", "<|channel|>", "<|message|>", "<|end|>"),
+    "{% for message in messages %}"
+    "{{ '<|start|>' + ('developer' if message.role == 'system' else message.role) }}"
+    "{{ ('<|channel|>final' if message.role == 'assistant' else '') + '<|message|>' }}"
+    "{{ message.content + '<|end|>' }}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|start|>assistant' }}{% endif %}",
+)
+
 PHI = Fallback(
     "the Phi form",
     ("<|user|>", "<|assistant|>", "<|end|>"),
@@ -110,7 +131,7 @@ PLAIN = Fallback(
     stops=("\nUser:",),
 )
 
-_BY_PREFERENCE = (CHATML, LLAMA_3, GEMMA, PHI, ZEPHYR, COMMAND, MISTRAL, PLAIN)
+_BY_PREFERENCE = (CHATML, LLAMA_3, GEMMA_4, GEMMA, HARMONY, PHI, ZEPHYR, COMMAND, MISTRAL, PLAIN)
 
 
 def fallback_for(specials: frozenset[str]) -> Fallback:

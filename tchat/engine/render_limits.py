@@ -22,7 +22,8 @@ _MAX_SPLIT = 1 << 21  # characters split at blanks, of which each word becomes a
 _MAX_BITS = 4096  # of an integer
 _MAX_DIGITS = 400  # to round to
 _MAX_WIDTH = 4096  # of a field in a format
-_SECONDS = 4.0  # of processor time; a chat of 10,000 messages takes 0.2
+_SECONDS = 2.0  # of processor time, and more for a long chat
+_SECONDS_OF_CHARACTER = 2e-6  # the slowest template in circulation takes a fifth of it
 _ALLOCATED = 256 << 20  # bytes of all strings and lists, together
 _TICKS = 64  # between two looks at the clock
 _LARGE = 64 << 10  # bytes that are worth a look at it
@@ -49,7 +50,7 @@ class RenderLimits:
     def __init__(self, stopped: Callable[[], bool] = lambda: False, size: int = 0) -> None:
         self._stopped = stopped
         self._left = _ALLOCATED + 16 * size
-        self._until = time.thread_time() + _SECONDS + size * 1e-6
+        self._until = time.thread_time() + _SECONDS + size * _SECONDS_OF_CHARACTER
         self._ticks = 0
 
     def tick(self, made: int = 0, seen: int = 0) -> None:

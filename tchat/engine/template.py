@@ -209,7 +209,7 @@ class ChatTemplate:
             InterruptedError: ``stopped`` said so.
         """
         options = options or {}
-        other, reason = self._given_up, ""
+        other, reason, overran = self._given_up, "", False
         for variant, notices in self._attempts(messages) if other is None else ():
             try:
                 if continue_final:
@@ -219,8 +219,8 @@ class ChatTemplate:
                         variant, options, prompt=add_generation_prompt, stopped=stopped
                     )
                     phase = self.marks.phase_after(text)
-            except TemplateOverrun as overrun:  # it would do so again at every turn
-                other = self._given_up = self._instead(str(overrun), "is given up")
+            except TemplateOverrun as overrun:
+                other, overran = self._instead(str(overrun), "is given up"), True
                 break
             except TemplateFailure as failure:
                 reason = reason or str(failure)
@@ -233,6 +233,8 @@ class ChatTemplate:
             continue_final=continue_final,
             stopped=stopped,
         )
+        if overran:  # and it was not the chat, so it would do so again at every turn
+            self._given_up = other
         return replace(rendering, notices=(*other.notices, *rendering.notices))
 
     def _attempts(self, messages: Messages) -> Iterator[tuple[Messages, tuple[Notice, ...]]]:

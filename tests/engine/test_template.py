@@ -169,6 +169,11 @@ def test_a_template_that_does_not_work_is_replaced_and_the_reason_said(
             {"<start_of_turn>", "<end_of_turn>"},
             "<start_of_turn>user\nHi<end_of_turn>\n<start_of_turn>model\n",
         ),
+        ({"<|turn>", "<turn|>"}, "<|turn>user\nHi<turn|>\n<|turn>model\n"),
+        (
+            {"<|start|>", "<|channel|>", "<|message|>", "<|end|>"},
+            "<|start|>user<|message|>Hi<|end|><|start|>assistant",
+        ),
         ({"<|user|>", "<|assistant|>", "<|end|>"}, "<|user|>\nHi<|end|>\n<|assistant|>\n"),
         ({"<|user|>", "<|assistant|>"}, "<|user|>\nHi</s>\n<|assistant|>\n"),
         (
@@ -204,8 +209,10 @@ def test_a_chat_that_the_template_refuses_is_laid_out_another_way() -> None:
 
 
 def test_a_chat_beyond_every_form_does_not_fit() -> None:
+    template = compiled(CHATML)
     with pytest.raises(DoesNotFit, match="more than"):
-        compiled(CHATML).render([ChatMessage("user", "x" * (17 << 20))])
+        template.render([ChatMessage("user", "x" * (17 << 20))])
+    assert template.render([USER]).notices == ()  # the template is as good as before
 
 
 # Roles
