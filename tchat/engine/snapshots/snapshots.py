@@ -42,6 +42,7 @@ WEIGHT = 0.3  # of a new measurement in the mean
 # A state that cannot be divided is written anew each time.
 WHOLE_SMALL = 32 << 20  # bytes that are written after every turn
 WHOLE_MORE = 256  # tokens for which a larger one is written
+TAKEN = 16 << 20  # bytes of memory for it that are taken at once: 10 ms
 WHOLE_KEPT = 4  # states of a session, so that a turn can be taken back
 
 # Saving at the end of the program, after the first file of it.
@@ -369,8 +370,14 @@ class Snapshots:
             more = len(tokens) - length(before)
             if more < (pieces.MORE if before[-1].segment.size <= WHOLE_SMALL else WHOLE_MORE):
                 return before
-        self._require_memory(loaded.context.state_size)
+        size = loaded.context.state_size
+        self._require_memory(size)
         buffer = bytearray()
+        # Taking the memory takes ten times as long as copying into it, which cannot be stopped.
+        while len(buffer) < size:
+            if not going():
+                return before
+            buffer.extend(bytes(min(TAKEN, size - len(buffer))))
         size = loaded.context.save_state(None, buffer)
         chain = self._add((), tokens, memoryview(buffer)[:size], going) or ()
         held = self._store.index.held(self.session)

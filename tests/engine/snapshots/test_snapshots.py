@@ -499,6 +499,21 @@ def test_a_state_is_only_copied_whole_where_there_is_memory_for_it(
     assert finished(again).text == expected
 
 
+def test_copying_a_whole_state_can_be_stopped(
+    open_saved: OpenSaved, tiny_recurrent: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = open_saved(tiny_recurrent)
+    finished(engine.generate(LONG, GREEDY))
+    context = engine._ready.context
+    monkeypatch.setattr(module, "TAKEN", context.state_size // 8)
+    copied: list[int] = []
+    monkeypatch.setattr(context, "save_state", lambda *_: copied.append(1))
+    asked = iter([True, True, False])
+    assert engine.save(lambda: next(asked)) == 0
+    assert not copied
+    assert next(asked, None) is None
+
+
 def test_an_engine_without_snapshots_saves_nothing(
     open_engine: OpenEngine, tiny_model: Path
 ) -> None:
