@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tchat.engine.grammar.charset import ANY, WORD, minus
+from tchat.engine.grammar.charset import ANY, WORD
 from tchat.engine.grammar.regex import (
     Anchor,
     Back,
@@ -165,5 +165,5 @@ def _has_anchor(node: Pattern, kind: str) -> bool:
 
 def lengths(languages: Languages, least: int, most: int | None) -> Language:
     """Texts of so many characters, between BEGIN and END."""
-    any_char = languages.of(minus(ANY, ()))
+    any_char = languages.of(ANY)
     return marked(languages, languages.repeat(any_char, least, -1 if most is None else most))

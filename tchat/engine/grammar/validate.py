@@ -39,17 +39,27 @@ class Dialect:
 
 
 def dialect_of(schema: Schema) -> Dialect:
-    """The draft that a schema is of: the one it states, or the newest that it is valid by."""
+    """The draft that a schema is of.
+
+    That is the one it states; where it states none, or is written in the form of an older one,
+    the newest draft that finds no fault in it.
+    """
     from jsonschema.validators import Draft202012Validator, validator_for
 
-    if isinstance(schema, bool) or "$schema" in schema:
-        found = validator_for(schema, default=Draft202012Validator)
-        return Dialect(found, bool(_LEGACY.search(str(found.META_SCHEMA.get("$schema", "")))))
-    for draft in _DRAFTS if _looks_old(schema) else ():
-        found = validator_for({"$schema": draft})
-        if next(faults_of(schema, found), None) is None:
-            return Dialect(found, bool(_LEGACY.search(draft)))
-    return Dialect(Draft202012Validator, legacy=False)
+    stated = None if isinstance(schema, bool) else _known(schema)
+    first = stated or Draft202012Validator
+    if _looks_old(schema):
+        drafts = [first, *(validator_for({"$schema": draft}) for draft in _DRAFTS)]
+        fitting = (one for one in drafts if next(faults_of(schema, one), None) is None)
+        first = next(fitting, first)
+    return Dialect(first, bool(_LEGACY.search(str(first.META_SCHEMA.get("$schema", "")))))
+
+
+def _known(schema: Mapping[str, Any]) -> Any:
+    """The validator of the draft that a schema states; None for an unknown one."""
+    from jsonschema.validators import validator_for
+
+    return validator_for(schema, default=None)  # type: ignore[arg-type]  # None is handed back
 
 
 def _looks_old(schema: Schema) -> bool:

@@ -208,3 +208,26 @@ def test_no_schema_opens_a_connection_or_a_file(
             with pytest.raises(ReplyMismatch, match="cannot check the reply"):
                 validate("1", schema)
     assert opened == []
+
+
+@pytest.mark.parametrize(
+    ("schema", "reply"),
+    [
+        ({"items": [{"type": "null"}], "additionalItems": False}, "[1]"),
+        ({"$schema": "http://json-schema.org/schema#", "items": [{"type": "null"}]}, "[1]"),
+        (
+            {
+                "$schema": "https://json-schema.org/draft/2020-12/schema",
+                "items": [{"type": "null"}],
+            },
+            "[1]",
+        ),
+        ({"minimum": 1, "exclusiveMinimum": True}, "1"),
+        ({"$schema": "http://json-schema.org/draft-04/schema#", "const": 2}, "1"),
+        ({"dependencies": {"a": ["b"]}}, '{"a": 1}'),
+    ],
+)
+def test_schemas_in_the_form_of_older_drafts_are_read_as_meant(schema: Any, reply: str) -> None:
+    assert parse_schema(json.dumps(schema)) == schema
+    with pytest.raises(ReplyMismatch, match="does not follow the schema"):
+        validate(reply, schema)
