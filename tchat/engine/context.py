@@ -113,6 +113,7 @@ class Context:
         self._fixed_threads = 0  # 0 to follow the governor
         self._states = False
         self._batches: list[Any] = []
+        self._closed = False
         self._begin(self._room, self._sequences)
         self._batch, self._single = self._new_batch(batch), self._new_batch(1)
         single = self._single
@@ -254,6 +255,8 @@ class Context:
 
     def _begin(self, room: int, sequences: int) -> None:
         """Have a new, empty cache of ``room`` tokens of ``sequences`` sequences."""
+        if self._closed:
+            raise ValueError("the context is closed")
         handle = self._made(room, sequences)
         memory = self._lib.llama_get_memory(handle)
         if not memory:
@@ -289,6 +292,7 @@ class Context:
 
     def close(self) -> None:
         """Free the KV cache. Closing twice is harmless."""
+        self._closed = True
         while self._batches:
             self._lib.llama_batch_free(self._batches.pop())
         self._free()
@@ -333,7 +337,7 @@ class Context:
         """
         if len(slots) > self.batch_size:  # llama.cpp's arrays end there
             raise ValueError(f"{len(slots)} tokens for a batch of {self.batch_size}")
-        batch = self._batch
+        handle, batch = self.handle, self._batch
         batch.n_tokens = len(slots)
         token, position, count = batch.token, batch.pos, batch.n_seq_id
         sequence, logits = batch.seq_id, batch.logits
@@ -343,15 +347,15 @@ class Context:
             count[index] = 1
             sequence[index][0] = slot.sequence
             logits[index] = slot.logits
-        return self._run(batch, len(slots))
+        return self._run(handle, batch, len(slots))
 
     def step(self, token: int, position: int) -> bool:
         """`decode` of one token of sequence 0 with logits: the hot path of a reply."""
-        self._next_token[0], self._next_position[0] = token, position
-        return self._run(self._single, 1)
-
-    def _run(self, batch: Any, tokens: int) -> bool:
         handle = self.handle
+        self._next_token[0], self._next_position[0] = token, position
+        return self._run(handle, self._single, 1)
+
+    def _run(self, handle: Any, batch: Any, tokens: int) -> bool:
         threads = self._fixed_threads or self._governor.threads(tokens)
         if threads != self._threads:
             self._threads = threads

@@ -112,6 +112,30 @@ def test_no_call_reaches_a_context_that_is_not_there(
     assert context.handle
 
 
+def test_no_call_reaches_a_context_that_is_closed(
+    open_engine: OpenEngine, tiny_model: Path
+) -> None:
+    engine = open_engine(tiny_model)
+    finished(engine.generate(HELLO, GREEDY))
+    context = engine._ready.context
+    engine.close()
+    context.close()
+    context.clear()
+    context.forget(0)
+    context.want_states(True)
+    assert (context.held, context.capacity, context.state_size) == (0, 0, 0)
+    assert context.save_state(None, bytearray()) == 0
+    for use in (
+        lambda: context.step(1, 0),
+        lambda: context.decode([]),
+        context.logits,
+        lambda: context.reserve(10),
+        lambda: context.widen(9),
+    ):
+        with pytest.raises((DoesNotFit, ValueError)):
+            use()
+
+
 def test_a_reply_goes_on_without_a_draft_model_that_fails(
     refusing: Refusing, open_engine: OpenEngine, tiny_model: Path
 ) -> None:
