@@ -34,40 +34,53 @@ def array_rule(converter: Converter, parts: Sequence[Part], name: str) -> Expres
     if not any(key in part.keywords for part in parts for key in _SHAPING):
         return ARRAY
     least, most = least_of(parts, "minItems"), most_of(parts, "maxItems")
-    if any(all_values(parts, "uniqueItems")) and (most is None or most > 1):
-        found = _different(converter, parts, name, least, most)
-        if found is not None:
-            return found
-        converter.leave("uniqueItems")
     if most is not None and most < least:
         return IMPOSSIBLE
-    fixed = min(max(len(_first(part)) for part in parts), _MOST_FIXED)
+    fixed = max(len(_first(part)) for part in parts)
     fixed = fixed if most is None else min(fixed, most)
+    if fixed > _MOST_FIXED:
+        converter.leave("prefixItems")
+        return ARRAY
+    body: Expression | None = None
+    if any(all_values(parts, "uniqueItems")) and (most is None or most > 1):
+        body = _different(converter, parts, name, least, most)
+        if body is None:
+            converter.leave("uniqueItems")
+    if body is None and all_values(parts, "contains"):
+        simple = not fixed and least < 2 and most is None
+        body = _containing(converter, parts, name, simple=simple)
+    if body is None:
+        body = _items(converter, parts, name, fixed, least, most)
+    return chain(Text("["), WS, body, Text("]"))
+
+
+def _items(  # noqa: PLR0917  what an array is made of
+    converter: Converter,
+    parts: Sequence[Part],
+    name: str,
+    fixed: int,
+    least: int,
+    most: int | None,
+) -> Expression:
+    """``fixed`` items of their own schemas, and then others."""
     items = [
         chain(converter.value(_children(converter, parts, at), f"{name}-{at + 1}"), WS)
         for at in range(fixed)
     ]
     rest = _rest(converter, parts, name, fixed, least)
-    if all_values(parts, "contains"):
-        found = _containing(converter, parts, name, simple=not fixed and least < 2 and most is None)
-        if found is not None:
-            return found
     comma = chain(Text(","), WS)
     further = None if most is None else most - fixed
     if fixed == 0:
         some = chain(rest, repeated(chain(comma, rest), max(least - 1, 0), _less(further)))
-        body = some if least else EMPTY if further == 0 else choice([EMPTY, some])
-        return chain(Text("["), WS, body, Text("]"))
+        return some if least else EMPTY if further == 0 else choice([EMPTY, some])
     more = converter.rules.add(f"{name}-more", chain(comma, rest)) if further != 0 else EMPTY
     after = repeated(more, max(least - fixed, 0), further) if further != 0 else EMPTY
     for at in range(fixed, 1, -1):
-        needed = at <= least
         taken = chain(comma, items[at - 1], after)
-        after = converter.rules.add(
-            f"{name}-from-{at}", taken if needed else choice([EMPTY, taken])
-        )
-    body = chain(items[0], after)
-    return chain(Text("["), WS, body if least else choice([EMPTY, body]), Text("]"))
+        body = taken if at <= least else choice([EMPTY, taken])
+        after = converter.rules.add(f"{name}-from-{at}", body)
+    whole = chain(items[0], after)
+    return whole if least else choice([EMPTY, whole])
 
 
 def _less(count: int | None) -> int | None:
@@ -153,7 +166,7 @@ def _different(
                 comma: list[Expression] = [Text(","), WS] if taken else []
                 branches.append(chain(*comma, item, Ref(names[rest])))
         converter.rules.bodies[names[left]] = choice(branches)
-    return chain(Text("["), WS, Ref(names[everything]), Text("]"))
+    return Ref(names[everything])
 
 
 def _containing(
@@ -179,4 +192,4 @@ def _containing(
     item = chain(converter.value(children, f"{name}-item"), WS)
     found = chain(converter.value([*children, wanted], f"{name}-found"), WS)
     further = repeated(chain(comma, item), 0, None)
-    return chain(Text("["), WS, repeated(chain(item, comma), 0, None), found, further, Text("]"))
+    return chain(repeated(chain(item, comma), 0, None), found, further)

@@ -143,7 +143,9 @@ class Validity:
         checker = FormatChecker(formats=())
         checker.checkers = {name: (_format(name), ()) for name in FORMATS}
         # An empty registry: references out of the document lead nowhere, and open nothing.
-        self._validator = kind(self.schema, registry=Registry(), format_checker=checker)
+        self._validator = kind(
+            _undeclared(self.schema), registry=Registry(), format_checker=checker
+        )
 
     def faults(self, value: Any) -> Iterable[Any]:
         """What is wrong with a value, as jsonschema's errors."""
@@ -154,7 +156,7 @@ class Validity:
         """Whether a value is valid by a part of the schema; True where that cannot be decided."""
         from referencing.exceptions import Unresolvable
 
-        part = self._validator.evolve(schema=schema)
+        part = self._validator.evolve(schema=_undeclared(schema))
         try:
             return bool(deeply(lambda: part.is_valid(value)))
         except (Unresolvable, re.error, RecursionError):
@@ -223,6 +225,13 @@ class Validity:
                 yield ValidationError(f"the property {key!r} is not allowed")
             else:
                 yield from validator.descend(instance[key], additional, path=key)
+
+
+def _undeclared(schema: Schema) -> Schema:
+    """``schema`` without its draft, at which jsonschema would leave our keywords for its own."""
+    if isinstance(schema, bool) or "$schema" not in schema:
+        return schema
+    return {key: value for key, value in schema.items() if key != "$schema"}
 
 
 def _multiple_of(_: Any, of: Any, instance: Any, __: Any) -> Iterator[Any]:

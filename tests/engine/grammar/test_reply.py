@@ -145,6 +145,13 @@ def test_what_json_cannot_say_is_refused(reply: str, message: str) -> None:
         ({"patternProperties": {"^\\p{Ll}": {"type": "null"}}}, '{"a": 1}'),
         ({"patternProperties": {"^\\p{Ll}": {}}, "additionalProperties": False}, '{"A": 1}'),
         ({"multipleOf": 0.01}, "0.075"),
+        (
+            {
+                "$schema": "https://json-schema.org/draft/2020-12/schema",
+                "properties": {"a": {"$ref": "#"}, "b": {"pattern": "^\\p{Lu}"}},
+            },
+            '{"a": {"b": "x"}}',
+        ),
     ],
 )
 def test_formats_and_patterns_are_checked_after_the_reply(schema: Any, reply: str) -> None:
