@@ -23,6 +23,8 @@ ANNOTATIONS = frozenset(
     ]
 )
 
+_MOST_WAYS = 8  # in which the other alternatives can be false
+
 
 class Branching(NamedTuple):
     """A keyword as a choice: each alternative is schemas that hold beside the others.
@@ -55,6 +57,25 @@ class Branches:
         for key in ("dependentRequired", "dependentSchemas", "dependencies"):
             for name, needed in dict(keywords.get(key, {})).items():
                 yield _dependent(f"{key} {name}", name, needed)
+
+    def apart(self, part: Part, schemas: Sequence[Schema]) -> list[list[Schema]] | None:
+        """``oneOf`` as alternatives of which one holds: each with the others negated.
+
+        None when a negation cannot be told, or when there would be too many.
+        """
+        opposites = [self.negation(part, schema) for schema in schemas]
+        found: list[list[Schema]] = []
+        for at, schema in enumerate(schemas):
+            ways: list[list[Schema]] = [[schema]]
+            for other, opposite in enumerate(opposites):
+                if opposite is None:
+                    return None
+                if other != at:
+                    ways = [[*way, one] for way in ways for one in opposite]
+                if len(ways) > _MOST_WAYS:
+                    return None
+            found += ways
+        return found
 
     def _negated(self, part: Part, schema: Schema) -> Branching:
         found = self.negation(part, schema)

@@ -8,7 +8,7 @@ from typing import Any
 from tchat.engine.grammar.document import Part
 from tchat.engine.grammar.equality import key_of
 from tchat.engine.grammar.parts import Converter, all_values, mapping_of
-from tchat.engine.grammar.types import types_of
+from tchat.engine.grammar.types import stated_types, types_of
 
 _MOST_PAIRS = 2000
 
@@ -30,14 +30,19 @@ def are_exclusive(converter: Converter, members: Sequence[Sequence[Part]]) -> bo
 
 
 def _exclude(converter: Converter, one: Sequence[Part], other: Sequence[Part]) -> bool:
-    if not _kinds(one) & _kinds(other):
+    return _outside(converter, one, other) and _outside(converter, other, one)
+
+
+def _outside(converter: Converter, one: Sequence[Part], other: Sequence[Part]) -> bool:
+    """Whether nothing that is written for ``one`` is valid by ``other``."""
+    # A text is of the types that the keywords speak of; without `type`, any other is valid too.
+    both = _kinds(one, set(types_of(one))) & _kinds(other, stated_types(other))
+    if not both:
         return True
     values, others = _listed(one), _listed(other)
     if values is not None and others is not None:
         return not values & others
-    if _kinds(one) & _kinds(other) != {"object"}:
-        return False
-    return _told_apart(converter, one, other) or (_lacks(one, other) and _lacks(other, one))
+    return both == {"object"} and (_told_apart(converter, one, other) or _lacks(one, other))
 
 
 def _told_apart(converter: Converter, one: Sequence[Part], other: Sequence[Part]) -> bool:
@@ -96,11 +101,12 @@ def _listed(parts: Sequence[Part]) -> set[str] | None:
     return set.intersection(*sets)
 
 
-def _kinds(parts: Sequence[Part]) -> set[str]:
-    found = set(types_of(parts))
+def _kinds(parts: Sequence[Part], kinds: set[str]) -> set[str]:
+    """``kinds`` that are among the listed values too, where values are listed."""
+    found = kinds | ({"integer"} if "number" in kinds else set())
     for values in [*all_values(parts, "enum"), *([one] for one in all_values(parts, "const"))]:
         found &= {_KINDS[type(value)] for value in values} | _wider(values)
-    return found | {"integer"} if "number" in found else found
+    return found
 
 
 def _wider(values: Sequence[Any]) -> set[str]:

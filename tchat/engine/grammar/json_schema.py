@@ -259,18 +259,29 @@ class _Converter:
             self.leave(word)
             return None
         made = state.made | {(part, branching.keyword)}
-        members: list[tuple[Part, ...]] = []
-        for alternative in branching.alternatives:
-            added = [self.child(part, self._interned(schema)) for schema in alternative]
-            flat = self.flat([*state.parts, *added])
-            if flat is not None:
-                members.append(flat)
+        members = self._members(state, part, branching.alternatives)
         if branching.keyword == "oneOf" and not are_exclusive(self, members):
-            self.leave("oneOf")
+            apart = self._branches.apart(part, part.keywords["oneOf"])
+            if apart is None:
+                self.leave("oneOf")
+            else:
+                members = self._members(state, part, apart)
         return choice(
             self._rule(_State(flat, made, state.alone, state.width * count), f"{name}-{number}")
             for number, flat in enumerate(members, 1)
         )
+
+    def _members(
+        self, state: _State, part: Part, alternatives: Sequence[Sequence[Schema]]
+    ) -> list[tuple[Part, ...]]:
+        """The parts of each alternative that is not impossible, with those beside it."""
+        members: list[tuple[Part, ...]] = []
+        for alternative in alternatives:
+            added = [self.child(part, self._interned(schema)) for schema in alternative]
+            flat = self.flat([*state.parts, *added])
+            if flat is not None:
+                members.append(flat)
+        return members
 
     def _interned(self, schema: Schema) -> Schema:
         """The same object for schemas of the same text that stand for negations."""

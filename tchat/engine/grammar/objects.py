@@ -77,7 +77,7 @@ class _Object:
         named = dict.fromkeys(key for part in self.parts for key in mapping_of(part, "properties"))
         for keys in all_values(self.parts, "required"):
             named |= dict.fromkeys(map(str, keys))
-        absent = {key for keys in all_values(self.parts, ABSENT) for key in keys}
+        absent = dict.fromkeys(key for keys in all_values(self.parts, ABSENT) for key in keys)
         kept = [key for key in named if key in required or key not in absent]
         # An absent name must not come in as another property either.
         return [*kept, *(key for key in absent if key not in kept)]

@@ -26,12 +26,8 @@ _ALL = ("object", "array", "string", "number", "integer", "boolean", "null")
 
 def types_of(parts: Sequence[Part]) -> list[str]:
     """The types that all parts allow; ``integer`` only without ``number``."""
-    allowed = set(_ALL)
-    stated = all_values(parts, "type")
-    for value in stated:
-        given = {value} if isinstance(value, str) else set(value)
-        allowed &= given | ({"integer"} if "number" in given else set())
-    if not stated:
+    allowed = stated_types(parts)
+    if not all_values(parts, "type"):
         hinted = {
             kind
             for kind, keys in HINTS.items()
@@ -41,3 +37,12 @@ def types_of(parts: Sequence[Part]) -> list[str]:
     if "number" in allowed:
         allowed.discard("integer")
     return [kind for kind in _ALL if kind in allowed]
+
+
+def stated_types(parts: Sequence[Part]) -> set[str]:
+    """The types that ``type`` leaves, where parts have it."""
+    allowed = set(_ALL)
+    for value in all_values(parts, "type"):
+        given = {value} if isinstance(value, str) else set(value)
+        allowed &= given | ({"integer"} if "number" in given else set())
+    return allowed

@@ -297,6 +297,17 @@ CASES: list[tuple[Any, list[str], list[str]]] = [
         ['{"b":null}'],
         ['{"a":1}'],
     ),
+    (
+        {
+            "type": "object",
+            "properties": {k: {"type": "string"} for k in ("directory", "directories", "x")},
+            "oneOf": [{"required": ["directory"]}, {"required": ["directories"]}],
+        },
+        ['{"directory":"a"}', '{"x":"b","directories":"a"}'],
+        ["{}", '{"directory":"a","directories":"b"}'],
+    ),
+    ({"oneOf": [True, {"type": "boolean"}], "minLength": 0}, ['"a"'], ["false"]),
+    ({"oneOf": [{"minimum": 2}, {"maximum": 5}]}, ["1", "6", "5.5"], ["2", "3.5", "5"]),
     # References
     (
         {"$ref": "#/$defs/n", "maximum": 5, "$defs": {"n": {"type": "integer", "minimum": 2}}},
@@ -362,7 +373,7 @@ def test_what_a_grammar_allows_is_valid(schema: Any, good: list[str]) -> None:
         ({"pattern": "^(a)\\1$"}, ("pattern",)),
         ({"type": "string", "format": "hostname"}, ("format (hostname)",)),
         ({"type": "number", "multipleOf": 0.000123457}, ("multipleOf",)),
-        ({"oneOf": [{"minimum": 2}, {"maximum": 5}]}, ("oneOf",)),
+        ({"oneOf": [{"multipleOf": 2}, {"multipleOf": 5}]}, ("oneOf",)),
         ({"contains": {"const": 1}, "minContains": 2}, ("contains",)),
         (PERSON | {"description": "x", "title": "y", "default": {}}, ()),
     ],

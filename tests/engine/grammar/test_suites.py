@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from random import Random
 from typing import Any
 
@@ -23,6 +26,25 @@ def test_realistic_schemas_hold_in_their_grammars(accepts: Acceptor) -> None:
     accepted, rejected, silent = tally.shares()
     assert (accepted, silent, tally.refused) == (1, 0, 0), tally.misses
     assert rejected >= 0.96, tally.misses
+
+
+def test_a_grammar_is_the_same_in_every_process() -> None:
+    # What `map -o` has done already is known by it.
+    code = (
+        "from tests.benchmarks.schemas import realistic_cases\n"
+        "from tchat.engine.grammar.json_schema import to_gbnf\n"
+        "print([to_gbnf(case.schema).text for case in realistic_cases()])"
+    )
+    texts = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(texts) == 1
 
 
 @pytest.mark.skipif(not SUITE.is_dir(), reason=f"the official suite is not at {SUITE}")
