@@ -10,7 +10,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from tchat.engine.context import DEFAULT_CTX, Context
-from tchat.engine.grammar.gbnf import HINT, TokenName, require_grammar
 from tchat.engine.llama import backend
 from tchat.engine.model import Model
 from tchat.errors import TchatError, UsageError
@@ -19,6 +18,8 @@ from tchat.settings import Sampling
 
 if TYPE_CHECKING:
     import numpy
+
+    from tchat.engine.grammar.gbnf import TokenName
 
 DRY_BREAKERS = (b"\n", b":", b'"', b"*")
 _RANDOM = 0xFFFFFFFF  # LLAMA_DEFAULT_SEED: llama.cpp would draw a seed and not tell
@@ -209,6 +210,8 @@ class Sampler:
 
     def _open_grammar(self, source: str) -> Any:
         """Every grammar comes by here, however it was given."""
+        from tchat.engine.grammar.gbnf import HINT, require_grammar  # 3 ms
+
         for token in require_grammar(source).tokens:
             self._require_token(token)
         backend().log.clear()
