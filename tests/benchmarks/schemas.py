@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tchat.engine.grammar.document import Document
+from tchat.engine.grammar.gbnf import require_grammar
 from tchat.engine.grammar.json_schema import to_gbnf
 from tchat.engine.grammar.types import types_of
 from tchat.errors import UsageError
@@ -112,6 +113,8 @@ def _measure(case: Case, accepts: Acceptor, tally: Tally) -> None:
         grammar = None
         tally.refused += 1
         tally.misses.append(f"refused  {case.name}: {error}")
+    if grammar is not None:
+        require_grammar(grammar.text)
     kinds = _kinds(case.schema) if grammar is not None else set()
     for data, valid in case.tests:
         if valid and grammar is not None and not kinds & KINDS[type(data)]:

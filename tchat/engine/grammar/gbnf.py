@@ -88,6 +88,11 @@ def require_grammar(source: str, name: str = "the grammar") -> Grammar:
     return found
 
 
+def is_sound(source: str) -> bool:
+    """Whether `require_grammar` takes a grammar."""
+    return len(source) <= LONGEST and not isinstance(_checked(source), str)
+
+
 @functools.lru_cache(maxsize=4)
 def _checked(source: str) -> Grammar | str:
     """The grammar, or what is wrong with it; a session asks for the same one at every reply."""

@@ -22,7 +22,7 @@ from tchat.engine.grammar.document import Document, Part, Schema
 from tchat.engine.grammar.equality import key_of
 from tchat.engine.grammar.exclusive import are_exclusive
 from tchat.engine.grammar.formats import FORMATS, FREE
-from tchat.engine.grammar.gbnf import LONGEST
+from tchat.engine.grammar.gbnf import LONGEST, is_sound
 from tchat.engine.grammar.json_text import PRIMITIVES, VALUE, constants
 from tchat.engine.grammar.objects import object_rule
 from tchat.engine.grammar.parts import ABSENT, UNEQUAL, UNLIKE, all_values, mapping_of
@@ -82,7 +82,7 @@ def to_gbnf(schema: Schema) -> SchemaGrammar:
     dialect = dialect_of(schema)
     for limit in _MOST_STATES:
         grammar = _Converter(schema, dialect, limit).grammar()
-        if grammar is not None:
+        if grammar is not None and is_sound(grammar.text):
             return grammar
     raise UsageError(
         f"the JSON schema makes a grammar of more than {LONGEST:,} characters",
