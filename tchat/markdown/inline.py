@@ -10,12 +10,13 @@ from typing import NamedTuple
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from tchat.markdown.math import formulas
+from tchat.markdown.math import formulas, is_prose
 from tchat.markdown.tex import readable
 from tchat.sanitize import printable
 
 MATH = "math"
 _BEGIN, _END = "\ue000", "\ue001"  # around the number of a formula; for private use
+_QUOTE_MARK = re.compile(r"\n {0,3}> ?")
 _SHIELD = re.compile(f"{_BEGIN}(\\d+){_END}")
 
 
@@ -59,16 +60,25 @@ def _shield(text: str) -> tuple[str, list[Shield]]:
     """``text`` with a mark in the place of each formula, so that its source is not parsed."""
     if _BEGIN in text or _END in text:
         return text, []
+    quoted = text.startswith(">")
     pieces: list[str] = []
     shields: list[Shield] = []
     done = 0
     for formula in formulas(text):
-        source = text[formula.start : formula.end]
-        shown = readable(formula.tex) if formula.tex is not None else None
+        source, tex = text[formula.start : formula.end], formula.tex
+        if quoted:
+            source = _QUOTE_MARK.sub("\n", source)
+            tex = _QUOTE_MARK.sub("\n", tex) if tex is not None else None
+        shown = _drawn(tex) if tex is not None else None
         pieces += [text[done : formula.start], f"{_BEGIN}{len(shields)}{_END}"]
         shields.append(Shield(source, shown or source))
         done = formula.end
     return "".join([*pieces, text[done:]]), shields
+
+
+def _drawn(tex: str) -> str | None:
+    """What is drawn for a formula; None for its source."""
+    return None if is_prose(tex) else readable(tex)
 
 
 def _restored(text: str, shields: Sequence[Shield]) -> str:

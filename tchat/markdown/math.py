@@ -1,7 +1,8 @@
 """Formulas in Markdown: TeX between ``$``, ``$$``, ``\\( \\)`` and ``\\[ \\]``.
 
 What is between these marks is no Markdown: its stars, underscores and backslashes stay. A formula
-never contains a blank line. Prices such as $5 and $10 are no formulas, and neither is code.
+never contains a blank line. Prices such as $5 and $10 are no formulas, and neither is code, nor
+what is in brackets that Markdown wants escaped, ``\\[1\\]``.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ _ENDS = {"$$": "$$", "\\[": "\\]"}
 _ONE = re.compile(r"\w{1,2}")
 
 
+_WORD = re.compile(r"[^\W\d_]{3}| (?:or|to) ")
+
+
 class Formula(NamedTuple):
     """A formula in a text.
 
@@ -54,7 +58,8 @@ def formulas(text: str) -> Iterator[Formula]:
     for match in _TOKEN.finditer(text):
         start, end = match.span()
         if match["brackets"] is not None:
-            yield Formula(start, end, match["brackets"], display=True)
+            if match["brackets"][0].isspace() or _MATHS.search(match["brackets"]):
+                yield Formula(start, end, match["brackets"], display=True)
         elif match["dollars"] is not None:
             yield Formula(start, end, match["dollars"], display=True)
         elif match["parentheses"] is not None:
@@ -78,6 +83,11 @@ def _is_formula(tex: str, after: str) -> bool:
 
 def _is_open(mark: str, rest: str) -> bool:
     return bool((_SURELY if mark == "$" else _MATHS).search(rest))
+
+
+def is_prose(tex: str) -> bool:
+    """Whether there are words and no mathematics: Markdown's own ``\\( and \\)``, most likely."""
+    return _MATHS.search(tex) is None and _WORD.search(tex) is not None
 
 
 def is_open(text: str) -> bool:

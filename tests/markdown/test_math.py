@@ -59,6 +59,7 @@ def test_formulas_are_found(text: str, expected: list[str]) -> None:
         r"\\(no\\) \$5\$",
         "[a](http://x.org/$y$z$) https://x.org/$a$",
         r"- \[ ] to do",
+        r"see \[1\], \[a-z\] and \[note\]",
         "a $ b $ c",
         "$",
         "$$",
@@ -134,6 +135,19 @@ def test_markdown_does_not_touch_formulas() -> None:
     matrix = r"\[ \begin{pmatrix} a_1 & b* \\ c* & d_1 \end{pmatrix} \]"
     assert drawn(matrix) == matrix
     assert drawn("| a | b |\n|---|---|\n| $x^2$ | $5 |\n").splitlines()[-1].split() == ["x²", "$5"]
+
+
+def test_words_between_escaped_brackets_are_no_mathematics() -> None:
+    assert drawn(r"Escape \( and \) here") == r"Escape \( and \) here"
+    assert drawn(r"\( n \) and \( ab \)") == "n and ab"
+
+
+def test_the_marks_of_a_quote_are_no_part_of_its_formula() -> None:
+    assert [line.strip("▌ ") for line in drawn("> so\n> $$\n> a_1\n> $$\n> end").splitlines()] == [
+        "so",
+        "a₁",
+        "end",
+    ]
 
 
 def test_a_formula_over_several_lines_begins_no_other_block() -> None:

@@ -140,7 +140,8 @@ async def test_every_blank_has_to_be_filled_in_before_it_is_sent(
     async with opened(settings, paths) as shown:
         await shown.type("/prompt two")
         await shown.until(lambda: "⟨input⟩" in shown.screen.prompt.draft.text)
-        await shown.pilot.press("enter", "enter")
+        await shown.pilot.press("enter", "alt+t", "enter")
+        await shown.pilot.pause()
         assert "Fill in ⟨greeting⟩ first" in shown.toasts
         assert shown.branch == []
         await shown.pilot.press(*"Salve", "tab", *"ave", "enter")

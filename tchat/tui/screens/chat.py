@@ -143,8 +143,8 @@ class ChatScreen(Beginning):
         self.go_on_with_queue(wanted=True)
 
     @on(Prompt.BlankLeft)
-    def _ask_to_fill_in(self, event: PromptArea.BlankLeft) -> None:
-        self.notify(f"Fill in {event.blank} first: type over it.", markup=False)
+    def _ask_to_fill_in(self) -> None:
+        self.has_blank()
 
     @on(Prompt.EditorRequested)
     @background(group="editor", exclusive=True)

@@ -183,7 +183,7 @@ class Messages(Dialogs):
         purpose, draft = self._purpose, self.prompt.draft
         if purpose is None or purpose.prefill is None:
             self.act(lambda chat: chat.continue_reply())
-        elif not self.busy:
+        elif not self.busy and not self.has_blank():
             self.prompt.load("")
             self._submit_for(purpose, draft, purpose.prefill)
 

@@ -53,6 +53,8 @@ class Trials(Turns):
         """Write several replies to the draft, or more of them to the last question."""
         from tchat.chat.candidates import USUAL
 
+        if self.has_blank():
+            return
         draft = self.prompt.draft
         self.prompt.load("")
         self._try(USUAL, draft, judge="", typed=draft)

@@ -49,6 +49,15 @@ class Turns(Replies):
 
     # Sending
 
+    def has_blank(self) -> bool:
+        """Whether a blank of a template is not filled in yet; selects it and says so."""
+        blanks = self.prompt.draft.blanks
+        if blanks:
+            self.prompt.select_blank()
+            self.prompt.focus()
+            self.notify(f"Fill in {blanks[0]} first: type over it.", markup=False)
+        return bool(blanks)
+
     def send(self, draft: Draft) -> None:
         """Send a prompt, or let it wait for the reply under way."""
         if self.busy:

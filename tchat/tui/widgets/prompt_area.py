@@ -29,7 +29,8 @@ class PromptArea(ChipArea):
                 show=False),
         Binding("up", "up", "Up, or an earlier prompt", id="prompt.up", show=False),
         Binding("down", "down", "Down, or a later prompt", id="prompt.down", show=False),
-        Binding("tab", "complete", "Complete", id="prompt.complete", show=False),
+        Binding("tab", "complete", "Complete, or the next blank", id="prompt.complete",
+                show=False),
         Binding("escape", "dismiss", "Close the completions", id="prompt.dismiss", show=False),
         Binding("ctrl+c,super+c", "copy_or_clear", "Copy the selection, or clear",
                 id="prompt.clear", show=False),
@@ -70,9 +71,7 @@ class PromptArea(ChipArea):
 
     @dataclass
     class BlankLeft(Message, namespace="prompt"):
-        """The draft cannot be sent: a blank of a template, by its label, is not filled in."""
-
-        blank: str
+        """The draft cannot be sent: a blank of a template is not filled in."""
 
     @dataclass
     class QueueReleased(Message, namespace="prompt"):
@@ -160,8 +159,7 @@ class PromptArea(ChipArea):
                 self.post_message(self.QueueReleased())
             return
         if draft.blanks:
-            self.select_blank()
-            self.post_message(self.BlankLeft(draft.blanks[0]))
+            self.post_message(self.BlankLeft())
             return
         self._completer.update(None, 0)
         self._recall.add(draft)
