@@ -10,7 +10,7 @@ from tchat.chat.journal_writer import JournalWriter
 from tchat.chat.model import ChatModel
 from tchat.engine.events import Candidate, Event, Finished, Reason, Stored
 from tchat.errors import UsageError
-from tchat.sessions.records import Message, Status
+from tchat.sessions.records import Message
 from tchat.settings import Settings
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ def parse_try(argument: str, command: str = "try") -> tuple[int, str]:
 class CandidateJournals:
     """A journal for each of several replies, which are siblings.
 
-    The first whole one becomes the active one. Where all were stopped, a whole reply from before
-    stays it.
+    The first whole one becomes the active one. Where all were stopped, the reply from before stays
+    it.
 
     Attributes:
         before_stays: Whether the reply from before is the active one again, once all are closed.
@@ -74,7 +74,7 @@ class CandidateJournals:
         self.before_stays = False
         for journal in self._journals:
             journal.before = before
-        store.activate(before.id if _is_done(before) else self._journals[0].message_id)
+        store.activate(before.id if _is_there(before) else self._journals[0].message_id)
 
     @property
     def ids(self) -> dict[int, int]:
@@ -109,7 +109,7 @@ class CandidateJournals:
                 journal.close()
         stays = {i: each for i, each in enumerate(self._journals) if not each.withdrawn}
         whole = next((i for i in stays if self._ended.get(i, _STOPPED) is not _STOPPED), None)
-        if whole is None and _is_done(self._before):
+        if whole is None and _is_there(self._before):
             self.before_stays = True
             self._store.activate(self._before.id)
         elif stays:
@@ -117,5 +117,6 @@ class CandidateJournals:
             self._store.activate(stays[index].message_id)
 
 
-def _is_done(reply: Message | None) -> TypeGuard[Message]:
-    return reply is not None and reply.status is Status.DONE
+def _is_there(reply: Message | None) -> TypeGuard[Message]:
+    """Whether there is a reply, of which something was written."""
+    return reply is not None and bool(reply.text or reply.reasoning)

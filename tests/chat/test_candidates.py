@@ -152,3 +152,24 @@ def test_all_stopped_before_a_word_leave_the_prompt_on_the_branch(
     assert chat.session is not None
     texts = [m.text for m in store.branch(chat.session.id) if m.role is Role.USER]
     assert texts == ["first", "second"]
+
+
+def test_stopped_ones_do_not_hide_an_earlier_reply_that_was_stopped_later(
+    open_chat: OpenChat, store: SessionStore
+) -> None:
+    chat = open_chat(temp=1.5, max_tokens=30, logit_bias=("<|im_end|>=-100", "<|endoftext|>=-100"))
+    tokens = 0
+    for event in chat.send("Hello"):
+        tokens += isinstance(event, Token)
+        if tokens == 9:
+            chat.cancel.set()
+    chat.cancel.clear()
+    assert chat.session is not None
+    before = store.branch(chat.session.id)
+    assert before[-1].status is Status.STOPPED
+    list(chat.candidates(2, stopped={0, 1}))
+    stopped: set[int] = set()
+    for event in chat.candidates(2, stopped=stopped):
+        if isinstance(event, Candidate) and isinstance(event.event, Token):
+            stopped |= {0, 1}
+    assert store.branch(chat.session.id) == before

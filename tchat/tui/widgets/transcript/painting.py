@@ -142,7 +142,8 @@ class PaintedColumn(ColumnView):
     def _selected(self, offset: int) -> Iterator[Mark]:
         selection = self.text_selection
         if selection and (span := selection.get_span(offset)) is not None:
-            yield span, self._column.form.palette.selection
+            begin, end = span
+            yield (max(begin, GUTTER), end), self._column.form.palette.selection
 
     def get_selection(self, selection: Selection) -> tuple[str, str] | None:
         """The text under ``selection``."""
