@@ -51,34 +51,37 @@ class _Matcher:
     split: int = 0
 
     def walk(  # noqa: PLR0911  one for each kind
-        self, nodes: list[Pattern], before: Language
+        self, nodes: list[Pattern], before: Language, *, starts: bool = False
     ) -> Language:
-        """``before``, then ``nodes``, then the rest of the text."""
+        """``before``, then ``nodes``, then the rest; ``starts`` right behind a ``^``."""
         make = self.languages
         for index, node in enumerate(nodes):
             rest = nodes[index + 1 :]
             if not _has_condition(node):
                 before = make.sequence([before, self.plain(node)])
+                starts = node == Anchor("^")
                 continue
             match node:
                 case Group(part):
-                    return self.walk([part, *rest], before)
+                    return self.walk([part, *rest], before, starts=starts)
                 case Concatenation(parts):
-                    return self.walk([*parts, *rest], before)
+                    return self.walk([*parts, *rest], before, starts=starts)
                 case Either(parts):
                     self.split += len(parts)
                     if self.split > _MOST_SPLIT:
                         raise PatternUnsupported("too many alternatives with conditions")
-                    return make.choice([self.walk([part, *rest], before) for part in parts])
+                    return make.choice(
+                        [self.walk([part, *rest], before, starts=starts) for part in parts]
+                    )
                 case Repeated(part, least, most) if 0 <= most <= 1:
                     return make.choice(
                         [
-                            self.walk([part, *rest], before),
-                            *([self.walk(rest, before)] if not least else []),
+                            self.walk([part, *rest], before, starts=starts),
+                            *([self.walk(rest, before, starts=starts)] if not least else []),
                         ]
                     )
                 case Look():
-                    return self._look(node, rest, before)
+                    return self._look(node, rest, before, starts=starts)
                 case Anchor(kind):
                     return self._boundary(rest, before, inside=kind == "B")
                 case _:
@@ -105,20 +108,22 @@ class _Matcher:
             case _:
                 raise PatternUnsupported("a back reference")
 
-    def _look(self, node: Look, rest: list[Pattern], before: Language) -> Language:
+    def _look(self, node: Look, rest: list[Pattern], before: Language, *, starts: bool) -> Language:
         make = self.languages
+        if starts and node.ahead:  # a second ^ says nothing more
+            node = Look(_without_start(node.part), node.ahead, node.negative)
         if _has_condition(node.part) or _has_anchor(node.part, "^" if node.ahead else "$"):
             raise PatternUnsupported("a condition inside a condition")
         if node.ahead:
             seen = make.sequence([self.plain(node.part), self.suffix])
-            after = self.walk(rest, make.empty)
+            after = self.walk(rest, make.empty, starts=starts)
             allowed = make.no(seen) if node.negative else seen
             return make.sequence([before, make.both([allowed, after])])
         begin = make.of(((BEGIN, BEGIN),))
         start = make.sequence([begin, make.repeat(make.of(ANY), 0)])
         seen = make.sequence([make.choice([make.empty, start]), self.plain(node.part)])
         before = make.both([make.no(seen) if node.negative else seen, before])
-        return self.walk(rest, before)
+        return self.walk(rest, before, starts=starts)
 
     def _boundary(self, rest: list[Pattern], before: Language, *, inside: bool) -> Language:
         make = self.languages
@@ -135,6 +140,21 @@ class _Matcher:
                 for left, right in pairs
             ]
         )
+
+
+def _without_start(node: Pattern) -> Pattern:
+    """``node`` without the ``^`` that it begins with."""
+    match node:
+        case Anchor("^"):
+            return Concatenation(())
+        case Concatenation((first, *others)):
+            return Concatenation((_without_start(first), *others))
+        case Group(part):
+            return _without_start(part)
+        case Either(parts):
+            return Either(tuple(_without_start(part) for part in parts))
+        case _:
+            return node
 
 
 def _has_condition(node: Pattern) -> bool:
