@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tchat.chat.outlook import Measure
 from tchat.chat.own_settings import own_settings, with_own
+from tchat.engine.engine import Engine
 from tchat.engine.events import Chosen, Event, Finished, Notice, Reason, Stored, Token
 from tchat.engine.turns import ChatMessage
 from tchat.errors import DoesNotFit, ModelInvalid, ModelNotFound, UsageError
@@ -122,6 +124,34 @@ def test_a_stopped_reply_is_stored_and_continued_in_a_sibling(
     assert len(continued.text) > len(stopped.text)
     assert continued.status is Status.DONE
     assert [m.id for m in store.siblings(continued.id)] == [stopped.id, continued.id]
+
+
+@pytest.mark.parametrize("side_by_side", [False, True])
+def test_a_stop_while_the_prompt_is_counted_writes_nothing(
+    open_chat: OpenChat,
+    store: SessionStore,
+    monkeypatch: pytest.MonkeyPatch,
+    side_by_side: bool,
+) -> None:
+    """As Ctrl-C does it for one prompt and in the line chat: it is not counted to its end."""
+    chat = open_chat(max_tokens=40)
+    finished(chat.send("Hello"))
+    count, counted = Engine.count, []
+
+    def stopping(engine: Engine, *args: Any, **named: Any) -> int:
+        counted.append(1)
+        chat.cancel.set()
+        return count(engine, *args, **named)
+
+    monkeypatch.setattr(Engine, "count", stopping)
+    events = chat.candidates(2, "word " * 3000) if side_by_side else chat.send("word " * 3000)
+    assert finished(events).reason is Reason.CANCELLED
+    assert len(counted) == 1
+    assert [m.role for m in branch(chat, store)] == [Role.USER, Role.ASSISTANT, Role.USER]
+    monkeypatch.undo()
+    chat.cancel.clear()
+    finished(chat.send("again"))
+    assert branch(chat, store)[-1].status is Status.DONE
 
 
 def test_a_generator_closed_early_leaves_a_stopped_reply(
