@@ -186,9 +186,7 @@ FORMATS: dict[str, Format] = {
 FORMATS |= {
     "ip-address": FORMATS["ipv4"],
     "host-name": FORMATS["hostname"],
-    "url": FORMATS["uri"],
     "guid": FORMATS["uuid"],
-    "datetime": FORMATS["date-time"],
 }
 # They say how a text is meant, and every text is one.
 FREE = frozenset(["password", "binary", "byte", "markdown", "html", "textarea", "text", "string"])
