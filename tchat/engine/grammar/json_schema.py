@@ -231,7 +231,6 @@ class _Converter:
 
     def _body(self, state: _State, name: str) -> Expression:
         parts = state.parts
-        self._name_unevaluated(state)
         listed = self.listed(parts)
         if listed is not None:
             return constants(listed) if listed else IMPOSSIBLE
@@ -243,7 +242,7 @@ class _Converter:
                 chosen = self._chosen(state, part, branching, name)
                 if chosen is not None:
                     return chosen
-        return self._typed(parts, name)
+        return self._typed(state, name)
 
     def _chosen(
         self, state: _State, part: Part, branching: Branching, name: str
@@ -289,7 +288,8 @@ class _Converter:
             return schema
         return self._made.setdefault(json.dumps(schema, sort_keys=True, default=str), schema)
 
-    def _typed(self, parts: Sequence[Part], name: str) -> Expression:
+    def _typed(self, state: _State, name: str) -> Expression:
+        parts = state.parts
         writers = {
             "object": object_rule,
             "array": array_rule,
@@ -297,6 +297,8 @@ class _Converter:
         }
         branches: list[Expression] = []
         for kind in types_of(parts):
+            if kind in _UNEVALUATED:
+                self._name_unevaluated(state, _UNEVALUATED[kind])
             if kind in writers:
                 branches.append(writers[kind](self, parts, name))
             elif kind in ("number", "integer"):
@@ -315,18 +317,14 @@ class _Converter:
                 self.leave("not")
         return choice(branches)
 
-    def _name_unevaluated(self, state: _State) -> None:
-        """Name ``unevaluated…`` where what counts as evaluated is not what the grammar joins."""
-        for number, part in enumerate(state.parts):
-            for key in ("unevaluatedProperties", "unevaluatedItems"):
-                told = (
-                    number
-                    or not state.alone
-                    or any(word in other.keywords for other in state.parts for word in _UNEVEN)
-                )
-                if key in part.keywords and told:
-                    self.leave(key)
+    def _name_unevaluated(self, state: _State, key: str) -> None:
+        """Name a keyword where what counts as evaluated is not what the grammar joins."""
+        having = [number for number, part in enumerate(state.parts) if key in part.keywords]
+        uneven = any(word in part.keywords for part in state.parts for word in _UNEVEN)
+        if having and (not state.alone or uneven or max(having) > 0):
+            self.leave(key)
 
 
+_UNEVALUATED = {"object": "unevaluatedProperties", "array": "unevaluatedItems"}
 # They choose or look at properties without evaluating them.
 _UNEVEN = ("not", "if", "dependentSchemas", "dependencies", "contains")
