@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -296,3 +299,30 @@ def test_errors_are_told_in_one_line(paths: Paths) -> None:
     with pytest.raises(TchatError) as caught:
         load(paths, {})
     assert "\n" not in str(caught.value)
+
+
+def test_what_a_killed_writer_left_is_removed(tmp_path: Path) -> None:
+    target = tmp_path / "out.json"
+    with subprocess.Popen([sys.executable, "-c", ""]) as dead:
+        pass
+    stale = tmp_path / f".out.json.{dead.pid}.part"
+    others = [tmp_path / name for name in (f".out.json.{os.getppid()}.part", ".out.json.x.part")]
+    for path in (stale, *others):
+        path.write_bytes(b"half")
+    write_private(target, iter([b"a", b"b"]))
+    assert target.read_bytes() == b"ab"
+    assert not stale.exists()
+    assert all(path.exists() for path in others)
+
+
+def test_pieces_that_cannot_be_had_leave_the_file_as_it_was(tmp_path: Path) -> None:
+    def pieces() -> Iterator[bytes]:
+        yield b"new"
+        raise UsageError("no more")
+
+    target = tmp_path / "file"
+    target.write_bytes(b"old")
+    with pytest.raises(UsageError, match="no more"):
+        write_private(target, pieces())
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert target.read_bytes() == b"old"

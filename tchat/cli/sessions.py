@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import typer
 
-from tchat.chat.attachments import read_file
 from tchat.cli.console import Console
 from tchat.cli.group import group
-from tchat.cli.input import read_text, told, typed
+from tchat.cli.input import typed
 from tchat.cli.listing import iso, print_json, print_rows, when
-from tchat.errors import UsageError
+from tchat.errors import StorageError, UsageError
 from tchat.sanitize import printable, printable_json, single_line
 from tchat.settings.write import write_new
 
 if TYPE_CHECKING:
+    from tchat.sessions.imported import Messages
     from tchat.sessions.records import Hit, Session
     from tchat.sessions.store import SessionStore
 
@@ -54,7 +57,8 @@ def show(
 ) -> None:
     """Print a session as Markdown."""
     console: Console = ctx.obj
-    console.stdout.write(_exported(console, [session], "json" if as_json else "md", reasoning))
+    for piece in _exported(console, [session], "json" if as_json else "md", reasoning):
+        console.stdout.write(piece)
 
 
 @app.command()
@@ -127,11 +131,12 @@ def export(
     """Write sessions as Markdown, to read, or as JSON, to import."""
     console: Console = ctx.obj
     chosen = _format(form, output)
-    text = _exported(console, sessions or [], chosen, reasoning, raw=output is not None)
+    pieces = _exported(console, sessions or [], chosen, reasoning, raw=output is not None)
     if output is None:
-        console.stdout.write(text)
+        for piece in pieces:
+            console.stdout.write(piece)
         return
-    write_new(output, text.encode("utf-8", "surrogatepass"))
+    write_new(output, (piece.encode("utf-8", "surrogatepass") for piece in pieces))
 
 
 @app.command("import")
@@ -139,16 +144,19 @@ def import_(
     ctx: typer.Context,
     files: list[Path] = typer.Argument(None, metavar="[FILE]...", help="None reads stdin"),
 ) -> None:
-    """Read sessions from JSON that `export` wrote; prints their ids."""
-    from tchat.sessions.export import from_json
+    """Read sessions from JSON that `export` wrote; prints their ids.
+
+    All of them are stored, or none. A session that is here already gets what it lacks.
+    """
     from tchat.sessions.store import SessionStore
 
     console: Console = ctx.obj
-    texts = [told(console, read_file(path)) for path in files or ()] or [read_text(console)]
-    trees = [tree for text in texts for tree in from_json(text)]
-    with SessionStore(console.paths.sessions_db) as store:
-        for tree in trees:
-            console.out(printable(store.insert_tree(tree).id))
+    with (
+        _spooled(console.stdin if not files else None) as piped,
+        SessionStore(console.paths.sessions_db) as store,
+    ):
+        for session in store.take_in(_imported(piped, files or ())):
+            console.out(printable(session.id))
 
 
 @app.command()
@@ -184,21 +192,56 @@ def _find(store: SessionStore, name: str) -> Session:
 
 def _exported(
     console: Console, names: Sequence[str], form: str, reasoning: bool, *, raw: bool = False
-) -> str:
-    """The sessions as text; safe to print unless ``raw``."""
-    from tchat.sessions.export import to_json, to_markdown
+) -> Iterator[str]:
+    """The sessions as text in pieces; safe to print unless ``raw``."""
+    from tchat.sessions.export import json_pieces, markdown_pieces
 
     with open_sessions(console) as store:
         found = [_find(store, name) for name in names] or store.sessions()
         if form == "json":
-            text = to_json(store.tree(session.id) for session in found)
-            return text if raw else printable_json(text)
-        parts = [
-            to_markdown(session, store.branch(session.id), show_reasoning=reasoning)
-            for session in found
-        ]
-    text = "\n".join(parts)
-    return text if raw else printable(text)
+            pieces = json_pieces((each, store.messages(each.id)) for each in found)
+            yield from (piece if raw else printable_json(piece) for piece in pieces)
+            return
+        for number, each in enumerate(found):
+            if number:
+                yield "\n"
+            models = store.branch_models(each.id)
+            for piece in markdown_pieces(
+                each, models, store.walk(each.id), show_reasoning=reasoning
+            ):
+                yield piece if raw else printable(piece)
+
+
+@contextmanager
+def _spooled(stdin: IO[bytes] | None) -> Iterator[IO[bytes]]:
+    """All that is piped in, on disk: whoever writes it slowly must not hold up the database."""
+    with tempfile.TemporaryFile() as spool:
+        if stdin is not None:
+            shutil.copyfileobj(stdin, spool)
+        spool.seek(0)
+        yield spool
+
+
+def _imported(piped: IO[bytes], files: Sequence[Path]) -> Iterator[tuple[Session, Messages]]:
+    """The sessions in ``files``, or in what is piped in where there is none, as they are read."""
+    from tchat.sessions.export import sessions_in
+    from tchat.sessions.json_reader import texts_of
+
+    if not files:
+        yield from sessions_in(texts_of(piped))
+    for path in files:
+        name = single_line(str(path))
+        try:
+            with path.open("rb") as file:
+                yield from sessions_in(texts_of(file))
+        except (FileNotFoundError, IsADirectoryError) as error:
+            raise UsageError(
+                f"there is no file {name}", "import reads what `tchat sessions export` wrote"
+            ) from error
+        except OSError as error:
+            raise StorageError(
+                f"cannot read {name}: {error.strerror}", "check its permissions"
+            ) from error
 
 
 def _format(form: str, output: Path | None) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from tchat.sessions.imported import trees_of
+from tchat.sessions.imported import Messages, sessions_of
 from tchat.sessions.records import Message, Role, Session, Status, Tree
 
 FORMAT = "tchat-sessions"
@@ -26,26 +26,46 @@ def to_markdown(
         messages: In the order in which they are written.
         show_reasoning: Put the model's reasoning, folded, before its answers.
     """
-    parts = [f"# {_one_line(session.title) or session.id}", _facts(session, messages)]
+    models = dict.fromkeys(message.model for message in messages)
+    return "".join(markdown_pieces(session, models, messages, show_reasoning=show_reasoning))
+
+
+def markdown_pieces(
+    session: Session,
+    models: Iterable[str],
+    messages: Iterable[Message],
+    *,
+    show_reasoning: bool = False,
+) -> Iterator[str]:
+    """The same in pieces, a message each.
+
+    Args:
+        session: As in `to_markdown`.
+        models: What wrote the messages.
+        messages: As in `to_markdown`.
+        show_reasoning: As in `to_markdown`.
+    """
+    yield f"# {_one_line(session.title) or session.id}\n\n{_facts(session, models)}\n"
     if session.system:
-        parts += ["## System", session.system.strip("\n")]
+        system = session.system.strip("\n")
+        yield f"\n## System\n\n{system}\n"
     for message in messages:
-        parts.append(f"## {_SPEAKERS[message.role]}{_mark(message.status)}")
+        parts = [f"## {_SPEAKERS[message.role]}{_mark(message.status)}"]
         if show_reasoning and message.reasoning:
             fold = "<details><summary>Reasoning</summary>"
             parts += [fold, message.reasoning.strip("\n"), "</details>"]
         parts.append(message.text.strip("\n"))
-    return "\n\n".join(part for part in parts if part) + "\n"
+        yield "\n" + "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _facts(session: Session, messages: Sequence[Message]) -> str:
+def _facts(session: Session, models: Iterable[str]) -> str:
     created = datetime.fromtimestamp(session.created_at, UTC).strftime("%Y-%m-%d %H:%M UTC")
-    models = dict.fromkeys(_one_line(message.model) for message in messages if message.model)
-    return f"*{session.id}, {', '.join([created, *models])}*"
+    names = dict.fromkeys(_one_line(model) for model in models if model)
+    return f"*{session.id}, {', '.join([created, *names])}*"
 
 
 def _mark(status: Status) -> str:
@@ -54,21 +74,38 @@ def _mark(status: Status) -> str:
 
 def to_json(trees: Iterable[Tree]) -> str:
     """Whole sessions, every branch of them, as one JSON document."""
-    document = {
-        "format": FORMAT,
-        "version": VERSION,
-        "sessions": [_session(tree) for tree in trees],
-    }
-    return json.dumps(document, ensure_ascii=False, indent=1) + "\n"
+    return "".join(
+        json_pieces(
+            (tree.session, ((each, each.id in tree.active) for each in tree.messages))
+            for tree in trees
+        )
+    )
 
 
-def _session(tree: Tree) -> dict[str, Any]:
-    session = asdict(tree.session)
-    messages = [asdict(message) for message in tree.messages]
-    for message in messages:
-        del message["session_id"]
-        message["active"] = message["id"] in tree.active
-    return session | {"messages": messages}
+def json_pieces(sessions: Iterable[tuple[Session, Messages]]) -> Iterator[str]:
+    """The same in pieces, a message each; a message whose parent did not come is left out."""
+    yield f'{{\n "format": "{FORMAT}",\n "version": {VERSION},\n "sessions": ['
+    between = ""
+    for session, messages in sessions:
+        facts = asdict(session)
+        del facts["messages"]
+        yield f'{between}\n  {_dumped(facts)[:-1]}, "messages": ['
+        between, known = "", set()
+        for message, active in messages:
+            if message.parent_id is not None and message.parent_id not in known:
+                continue  # deleted by another process, which left its children for a moment
+            known.add(message.id)
+            values = asdict(message) | {"active": active}
+            del values["session_id"]
+            yield f"{between}\n   {_dumped(values)}"
+            between = ","
+        yield "\n  ]}"
+        between = ","
+    yield "\n ]\n}\n"
+
+
+def _dumped(values: dict[str, Any]) -> str:
+    return json.dumps(values, ensure_ascii=False)
 
 
 def from_json(text: str) -> list[Tree]:
@@ -77,4 +114,17 @@ def from_json(text: str) -> list[Tree]:
     Raises:
         UsageError: It is not such a document; the message says where it differs.
     """
-    return trees_of(text, format_name=FORMAT, version=VERSION)
+    return [_tree(session, list(messages)) for session, messages in sessions_in([text])]
+
+
+def _tree(session: Session, messages: Sequence[tuple[Message, bool]]) -> Tree:
+    return Tree(
+        session=replace(session, messages=len(messages)),
+        messages=tuple(message for message, _ in messages),
+        active=frozenset(message.id for message, active in messages if active),
+    )
+
+
+def sessions_in(texts: Iterable[str]) -> Iterator[tuple[Session, Messages]]:
+    """The sessions of a document that comes in pieces, see `sessions_of`."""
+    return sessions_of(texts, format_name=FORMAT, version=VERSION)

@@ -2,35 +2,112 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from tchat.errors import UsageError
-from tchat.sessions.records import Message, Role, Session, Status, Tree
+from tchat.sessions.json_reader import JsonReader
+from tchat.sessions.records import Message, Role, Session, Status
 from tchat.sessions.rows import storable
 
 _LAST_SECOND = 253_402_300_799.0  # of the year 9999: what datetime can show
 _Wanted = TypeVar("_Wanted")
 
 
-def trees_of(text: str, *, format_name: str, version: int) -> list[Tree]:
-    """The sessions of a document.
+Messages = Iterator[tuple[Message, bool]]  # parents first; whether each is the active sibling
+_BEFORE_MESSAGES = {"id", "title", "system", "settings", "created_at", "updated_at"}
+
+
+def sessions_of(
+    texts: Iterable[str], *, format_name: str, version: int
+) -> Iterator[tuple[Session, Messages]]:
+    """The sessions of a document, each with its messages, which are read before the next.
+
+    Args:
+        texts: The document in pieces; only what is being read is kept.
+        format_name: What it must call itself.
+        version: The highest that is understood.
 
     Raises:
-        UsageError: It is no JSON, of another format, of a newer version, or not consistent.
+        UsageError: It is no JSON, of another format, of a newer version, or not consistent. What
+            came before is of no use then.
     """
+    reader = JsonReader(texts)
     try:
-        document = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        if reader.peek() != "{":
+            raise _refusal("no object")
+        yield from _document(reader, format_name, version)
+        reader.end()
+    except ValueError as error:
         raise _refusal(f"no JSON ({error})") from error
-    if not isinstance(document, dict) or document.get("format") != format_name:
+
+
+def _document(
+    reader: JsonReader, format_name: str, version: int
+) -> Iterator[tuple[Session, Messages]]:
+    seen: dict[str, object] = {}
+    for name in reader.members():
+        if name != "sessions" or reader.peek() != "[":
+            seen[name] = reader.value()
+            continue
+        seen[name] = []
+        for number, _ in enumerate(reader.items(), 1):
+            yield from _session(reader, f"session {number}")
+    if seen.get("format") != format_name:
         raise _refusal(f'no "format": "{format_name}"')
-    if _field(document, "version", int, "the document") > version:
+    if _field(seen, "version", int, "the document") > version:
         raise UsageError("the file was exported by a newer tchat", "upgrade tchat to import it")
-    sessions = _field(document, "sessions", list, "the document")
-    return [_tree(item, f"session {number}") for number, item in enumerate(sessions, 1)]
+    _field(seen, "sessions", list, "the document")
+
+
+def _session(reader: JsonReader, where: str) -> Iterator[tuple[Session, Messages]]:
+    if reader.peek() != "{":
+        raise _refusal(f"{where} is not an object")
+    seen: dict[str, Any] = {}
+    for name in reader.members():
+        if name == "messages" and reader.peek() == "[" and seen.keys() >= _BEFORE_MESSAGES:
+            session = _session_of(seen, where)
+            yield session, _checked(_values(reader), session.id, where)
+            seen = {}
+        else:
+            seen[name] = reader.value()
+    if seen:
+        session = _session_of(seen, where)
+        yield session, _checked(iter(_field(seen, "messages", list, where)), session.id, where)
+
+
+def _values(reader: JsonReader) -> Iterator[Any]:
+    try:
+        for _ in reader.items():
+            yield reader.value()
+    except ValueError as error:
+        raise _refusal(f"no JSON ({error})") from error
+
+
+def _session_of(item: Mapping[str, Any], where: str) -> Session:
+    return Session(
+        id=_text(item, "id", where),
+        title=_text(item, "title", where),
+        system=_text(item, "system", where),
+        created_at=_time(item, "created_at", where),
+        updated_at=_time(item, "updated_at", where),
+        settings=_field(item, "settings", dict, where),
+        messages=0,
+    )
+
+
+def _checked(items: Iterator[Any], session_id: str, where: str) -> Messages:
+    known: set[int] = set()
+    for number, item in enumerate(items, 1):
+        place = f"{where}, message {number}"
+        message = _message(item, session_id, place)
+        if message.id in known:
+            raise _refusal(f"{place}: the id {message.id} occurs twice")
+        if message.parent_id is not None and message.parent_id not in known:
+            raise _refusal(f"{place}: its parent {message.parent_id} does not come before it")
+        known.add(message.id)
+        yield message, _field(item, "active", bool, place)
 
 
 def _refusal(reason: str) -> UsageError:
@@ -58,34 +135,6 @@ def _time(item: Mapping[str, Any], name: str, where: str) -> float:
     if math.isnan(value) or not 0 <= value <= _LAST_SECOND:
         raise _refusal(f"{where}: {name!r} is not a time")
     return float(value)
-
-
-def _tree(item: object, where: str) -> Tree:
-    if not isinstance(item, dict):
-        raise _refusal(f"{where} is not an object")
-    messages: dict[int, Message] = {}
-    active = set()
-    session_id = _text(item, "id", where)
-    for number, entry in enumerate(_field(item, "messages", list, where), 1):
-        place = f"{where}, message {number}"
-        message = _message(entry, session_id, place)
-        if message.id in messages:
-            raise _refusal(f"{place}: the id {message.id} occurs twice")
-        if message.parent_id is not None and message.parent_id not in messages:
-            raise _refusal(f"{place}: its parent {message.parent_id} does not come before it")
-        messages[message.id] = message
-        if _field(entry, "active", bool, place):
-            active.add(message.id)
-    session = Session(
-        id=session_id,
-        title=_text(item, "title", where),
-        system=_text(item, "system", where),
-        created_at=_time(item, "created_at", where),
-        updated_at=_time(item, "updated_at", where),
-        settings=_field(item, "settings", dict, where),
-        messages=len(messages),
-    )
-    return Tree(session=session, messages=tuple(messages.values()), active=frozenset(active))
 
 
 def _message(item: object, session_id: str, where: str) -> Message:

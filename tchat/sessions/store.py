@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Set
-from contextlib import nullcontext
+from collections.abc import Iterable, Iterator, Mapping, Set
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from sqlite3 import Connection
 from types import TracebackType
@@ -28,6 +28,8 @@ from tchat.sessions.records import (
 )
 from tchat.sessions.rows import EMPTY_MESSAGE, INSERT_SESSION, to_message, to_row
 from tchat.sessions.schema import migrate
+
+AT_A_TIME = 200  # messages that an export reads
 
 
 class SessionStore:
@@ -409,13 +411,51 @@ class SessionStore:
         with self._database.reading() as connection:
             return trees.read(connection, session_id)
 
+    def messages(self, session_id: str) -> Iterator[tuple[Message, bool]]:
+        """All messages of a session by their ids; whether each is the active sibling.
+
+        They are read a few at a time: however many there are, they fit into the memory.
+        """
+        last = 0
+        while True:
+            with self._database.reading() as connection:
+                rows = tree.some(connection, session_id, last, AT_A_TIME)
+            yield from ((to_message(row), bool(row["active"])) for row in rows)
+            if len(rows) < AT_A_TIME:
+                return
+            last = rows[-1]["id"]
+
+    def walk(self, session_id: str) -> Iterator[Message]:
+        """The active path of a session, read a few messages at a time."""
+        with self._database.reading() as connection:
+            numbers = tree.branch_ids(connection, session_id)
+        for number in numbers:
+            with suppress(UsageError):  # deleted meanwhile
+                yield self.message(number)
+
+    def branch_models(self, session_id: str) -> list[str]:
+        """The models that wrote the active path of a session."""
+        with self._database.reading() as connection:
+            return tree.branch_models(connection, session_id)
+
+    def take_in(
+        self, sessions: Iterable[tuple[Session, Iterable[tuple[Message, bool]]]]
+    ) -> list[Session]:
+        """Store exported sessions: all of them, or none where anything fails.
+
+        One that is here already, by its id and its time, gets the messages that it lacks.
+        """
+        with self._database.writing() as connection:
+            return [trees.take_in(connection, each, messages) for each, messages in sessions]
+
     def insert_tree(self, source: Tree) -> Session:
         """Store a session that was exported, under its id where that is free.
 
         Its messages get new ids.
         """
         with self._database.writing() as connection:
-            return trees.insert(connection, source)
+            messages = ((each, each.id in source.active) for each in source.messages)
+            return trees.insert(connection, source.session, messages)
 
     def merge_tree(self, source: Tree, known: Set[int]) -> Session:
         """Store a session that went on elsewhere from a copy of this store's.

@@ -79,6 +79,36 @@ def branch(
     return found[::-1]
 
 
+def branch_ids(connection: sqlite3.Connection, session_id: str) -> list[int]:
+    """The ids of the active path, from the first message to the last."""
+    query = _PATH + "SELECT id FROM path ORDER BY depth"  # noqa: S608 - a constant
+    return [number for (number,) in connection.execute(query, (session_id,))]
+
+
+def branch_models(connection: sqlite3.Connection, session_id: str) -> list[str]:
+    """The models that wrote the active path, in the order of their first message."""
+    query = (
+        _PATH  # noqa: S608 - a constant
+        + "SELECT model FROM path JOIN messages USING (id) GROUP BY model ORDER BY min(depth)"
+    )
+    return [model for (model,) in connection.execute(query, (session_id,))]
+
+
+def some(
+    connection: sqlite3.Connection, session_id: str, after: int, most: int
+) -> list[sqlite3.Row]:
+    """The next messages of a session by id; ``active`` tells the active one among siblings."""
+    return connection.execute(
+        """
+        SELECT m.*, m.id IS iif(m.parent_id IS NULL, s.active_root, p.active_child) AS active
+        FROM messages m JOIN sessions s ON s.id = m.session_id
+        LEFT JOIN messages p ON p.id = m.parent_id
+        WHERE m.session_id = ? AND m.id > ? ORDER BY m.id LIMIT ?
+        """,
+        (session_id, after, most),
+    ).fetchall()
+
+
 def last_model(connection: sqlite3.Connection, session_id: str) -> str:
     """The model of the last message on the active path that names one; empty without any."""
     found = connection.execute(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import asdict
 from typing import Any
 
@@ -22,6 +22,8 @@ _INSERT_OR_UPDATE_SESSION = f"""
     ON CONFLICT (id) DO UPDATE SET title = :title, system = :system, settings = :settings,
         updated_at = max(updated_at, :updated_at)
 """
+
+_SAME = ("session_id", "parent_id", "role", "created_at", "text", "reasoning")
 
 
 def free_id(connection: sqlite3.Connection, wanted: str) -> str:
@@ -40,19 +42,57 @@ def read(connection: sqlite3.Connection, session_id: str) -> Tree:
     return Tree(session=session, messages=tuple(map(to_message, rows)), active=active)
 
 
-def insert(connection: sqlite3.Connection, source: Tree) -> Session:
-    """Store ``source``; what was streaming in it is interrupted."""
-    session_id = free_id(connection, source.session.id)
-    row = asdict(source.session) | {"id": session_id, "active_root": None, "used": 0}
+def insert(
+    connection: sqlite3.Connection, session: Session, messages: Iterable[tuple[Message, bool]]
+) -> Session:
+    """Store a session under its id where that is free; what was streaming is interrupted.
+
+    Args:
+        connection: Inside a transaction.
+        session: To store.
+        messages: Parents first; with each, whether it is the active one among its siblings.
+    """
+    session_id = free_id(connection, session.id)
+    row = asdict(session) | {"id": session_id, "active_root": None, "used": 0}
     connection.execute(INSERT_SESSION, to_row(row))
     new_ids: dict[int | None, int | None] = {None: None}
-    for message in source.messages:
+    for message, active in messages:
         values = _insertable(message, session_id, new_ids[message.parent_id])
         new_ids[message.id] = tree.insert(connection, values)
-        if message.id in source.active:
+        if active:
             tree.point_to(connection, values | {"id": new_ids[message.id]})
     tree.repair_pointers(connection, session_id)
     return lookup.by_id(connection, session_id)
+
+
+def take_in(
+    connection: sqlite3.Connection, session: Session, messages: Iterable[tuple[Message, bool]]
+) -> Session:
+    """Store an exported session, as `insert`; one that is there gets what it lacks of it."""
+    found = connection.execute(
+        "SELECT 1 FROM sessions WHERE id = ? AND created_at = ?", (session.id, session.created_at)
+    ).fetchone()
+    if found is None:
+        return insert(connection, session, messages)
+    new_ids: dict[int | None, int | None] = {None: None}
+    for message, _ in messages:
+        values = _insertable(message, session.id, new_ids[message.parent_id])
+        new_ids[message.id] = _same(connection, values) or tree.insert(connection, values)
+    tree.repair_pointers(connection, session.id)
+    return lookup.by_id(connection, session.id)
+
+
+def _same(connection: sqlite3.Connection, values: Mapping[str, Any]) -> int | None:
+    """The message at the same place with the same text; None where there is none."""
+    row = connection.execute(
+        """
+        SELECT id FROM messages
+        WHERE session_id = :session_id AND parent_id IS :parent_id AND role = :role
+            AND created_at = :created_at AND text = :text AND reasoning = :reasoning
+        """,
+        to_row({name: values[name] for name in _SAME}),
+    ).fetchone()
+    return row["id"] if row else None
 
 
 def copy(connection: sqlite3.Connection, source: Tree, last_id: int) -> None:

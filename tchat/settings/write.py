@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,10 +44,15 @@ def unset_value(path: Path, key: Key) -> None:
     _rewrite(path, lambda document: _table(document, key).pop(key.name, None))
 
 
-def write_private(path: Path, data: bytes) -> None:
+def write_private(path: Path, data: bytes | Iterable[bytes]) -> None:
     """Put ``data`` at ``path`` with mode 0600, whole or not at all.
 
-    A link is followed: a configuration kept elsewhere stays there.
+    A link is followed: a configuration kept elsewhere stays there. What a process that was killed
+    had begun to write there is removed.
+
+    Args:
+        path: The file.
+        data: Its content, whole or in pieces.
 
     Raises:
         StorageError: It cannot be written; what was there is unchanged.
@@ -54,10 +60,11 @@ def write_private(path: Path, data: bytes) -> None:
     target = Path(os.path.realpath(path))
     private_folder(path.parent)
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    _remove_stale(target)
     try:
         descriptor = os.open(part, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
+            file.writelines([data] if isinstance(data, bytes) else data)
             file.flush()
             os.fsync(file.fileno())
         part.replace(target)
@@ -66,9 +73,35 @@ def write_private(path: Path, data: bytes) -> None:
         raise StorageError(
             f"cannot write {target}: {error.strerror}", "free some space or check the permissions"
         ) from error
+    except BaseException:  # the pieces could not be had
+        part.unlink(missing_ok=True)
+        raise
 
 
-def write_new(path: Path, data: bytes) -> None:
+def _remove_stale(target: Path) -> None:
+    """Remove the parts of ``target`` whose processes have died."""
+    if os.name != "posix":  # there, asking whether a process lives ends it
+        return
+    begin, end = f".{target.name}.", ".part"
+    with suppress(OSError), os.scandir(target.parent) as entries:
+        for entry in entries:
+            number = entry.name[len(begin) : -len(end)]
+            named = entry.name.startswith(begin) and entry.name.endswith(end)
+            if named and number.isdecimal() and not _lives(int(number)):
+                (target.parent / entry.name).unlink(missing_ok=True)
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def write_new(path: Path, data: bytes | Iterable[bytes]) -> None:
     """Put ``data`` at ``path``, which the user named for it, with mode 0600.
 
     Raises:

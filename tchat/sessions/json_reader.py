@@ -1,0 +1,137 @@
+"""JSON read piece by piece: containers are entered, what is in them comes one at a time."""
+
+from __future__ import annotations
+
+import codecs
+import json
+import re
+from collections.abc import Iterable, Iterator
+from typing import IO, Any
+
+CHUNK = 1 << 16  # bytes read at a time
+_SPACE = re.compile(r"[ \t\n\r]*")
+_BEHIND = tuple(" \t\n\r,]}")  # what ends a number
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+
+
+def texts_of(file: IO[bytes]) -> Iterator[str]:
+    """The text of a file in pieces; UTF-8, or UTF-16 with its byte order mark."""
+    data = file.read(CHUNK)
+    mark, encoding = next((pair for pair in _MARKS if data.startswith(pair[0])), (b"", "utf-8"))
+    decoder = codecs.getincrementaldecoder(encoding)("replace")
+    data = data[len(mark) :]
+    while data:
+        yield decoder.decode(data)
+        data = file.read(CHUNK)
+    yield decoder.decode(b"", final=True)
+
+
+class JsonReader:
+    """A cursor in a JSON text.
+
+    Whoever iterates over `members` or `items` reads each value before the next step, by `value`
+    or by entering it.
+
+    Args:
+        texts: The pieces of the text.
+
+    Raises, from every method:
+        ValueError: It is no JSON.
+    """
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self._texts = iter(texts)
+        self._text = ""
+        self._at = 0
+        self._ended = False
+        self._decoder = json.JSONDecoder()
+
+    def peek(self) -> str:
+        """The next character that is no white space; empty at the end."""
+        while True:
+            space = _SPACE.match(self._text, self._at)
+            self._at = space.end() if space else self._at
+            if self._at < len(self._text):
+                return self._text[self._at]
+            if not self._more():
+                return ""
+
+    def value(self) -> Any:
+        """The next value, whole."""
+        if not self.peek():
+            raise ValueError("it ends too early")
+        while True:
+            try:
+                found, end = self._decoder.raw_decode(self._text, self._at)
+            except RecursionError:
+                raise ValueError("it is nested too deep") from None
+            except ValueError as error:
+                if not self._more():
+                    raise ValueError(str(error)) from error
+                continue
+            closed = self._text[end - 1] in '"]}' or self._text[end : end + 1] in _BEHIND
+            if not closed and self._more():
+                continue  # a number may go on
+            self._at = end
+            return found
+
+    def members(self) -> Iterator[str]:
+        """Enter an object: the name of each member."""
+        self._expect("{")
+        if self._take("}"):
+            return
+        while True:
+            name = self.value()
+            if not isinstance(name, str):
+                raise ValueError("a name is no string")  # noqa: TRY004  it is no JSON
+            self._expect(":")
+            yield name
+            if self._take("}"):
+                return
+            self._expect(",")
+
+    def items(self) -> Iterator[None]:
+        """Enter an array: a step for each item."""
+        self._expect("[")
+        if self._take("]"):
+            return
+        while True:
+            yield
+            if self._take("]"):
+                return
+            self._expect(",")
+
+    def end(self) -> None:
+        """Make sure that nothing follows."""
+        if self.peek():
+            raise ValueError("something follows it")
+
+    def _take(self, wanted: str) -> bool:
+        if self.peek() != wanted:
+            return False
+        self._at += 1
+        return True
+
+    def _expect(self, wanted: str) -> None:
+        if not self._take(wanted):
+            raise ValueError(f"{wanted!r} is missing")
+
+    def _more(self) -> bool:
+        """Read on; as much again as is there, so that a long value is not tried too often."""
+        self._text = self._text[self._at :]
+        self._at = 0
+        size, parts = max(1, len(self._text)), [self._text]
+        while size > 0 and not self._ended:
+            piece = next(self._texts, None)
+            if piece is None:
+                self._ended = True
+                break
+            parts.append(piece)
+            size -= len(piece)
+        grown = len(parts) > 1
+        self._text = "".join(parts)
+        return grown

@@ -1,0 +1,161 @@
+"""Export and import of many messages: whole or not at all, once, and in little memory."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tchat.sessions.store import SessionStore
+from tests.cli.shell import COMMAND, Shell, tchat
+
+MEASURED = """
+import resource, sys
+from tchat.cli.main import run
+sys.argv[0] = "tchat"
+try:
+    run()
+finally:
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, file=sys.stderr)
+"""
+
+
+def message(number: int, size: int) -> dict[str, object]:
+    names = ("reasoning", "model", "model_sha256", "quantization", "template_hash", "finish_reason")
+    return {
+        "id": number,
+        "parent_id": number - 1 or None,
+        "role": "user" if number % 2 else "assistant",
+        "text": f"message {number} " + "x" * size,
+        "status": "done",
+        "created_at": 1.0 + number,
+        "sampling": {"temp": 0.8, "seed": number},
+        "usage": {"prompt": number},
+        "timings": {"read": 0.5},
+        "active": True,
+        **dict.fromkeys(names, ""),
+    }
+
+
+def write_export(path: Path, count: int, size: int = 100, *, last: str = "") -> Path:
+    """One session of ``count`` messages; ``last`` is put at the end of them."""
+    facts = {"title": "t", "system": "", "settings": {}, "created_at": 1.0, "updated_at": 1.0}
+    with path.open("w", encoding="utf-8") as file:
+        head = json.dumps({"id": "1r4wfz5sw7", **facts})[:-1]
+        file.write('{"format": "tchat-sessions", "version": 1, "sessions": [')
+        file.write(head + ', "messages": [')
+        for number in range(1, count + 1):
+            file.write(("," if number > 1 else "") + json.dumps(message(number, size)))
+        file.write(f"{last}]}}]}}")
+    return path
+
+
+def counts(home: Path) -> list[int]:
+    with SessionStore(home / "sessions.db") as store:
+        return [session.messages for session in store.sessions()]
+
+
+def test_a_second_import_adds_what_is_missing_and_nothing_else(
+    shell: Shell, home: Path, tmp_path: Path
+) -> None:
+    short, long = write_export(tmp_path / "a", 10), write_export(tmp_path / "b", 15)
+    for file, count in ((short, 10), (short, 10), (long, 15), (short, 15)):
+        assert shell("sessions", "import", str(file)).code == 0
+        assert counts(home) == [count]
+    with SessionStore(home / "sessions.db") as store:
+        (session,) = store.sessions()
+        assert len(store.branch(session.id)) == 15
+
+
+def test_what_is_exported_here_and_imported_here_changes_nothing(
+    shell: Shell, home: Path, tmp_path: Path
+) -> None:
+    shell("one")
+    shell("two")
+    with SessionStore(home / "sessions.db") as store:
+        before = [store.tree(each.id) for each in store.sessions()]
+    file = tmp_path / "all.json"
+    assert shell("sessions", "export", "-o", str(file)).code == 0
+    assert shell("sessions", "import", str(file)).code == 0
+    with SessionStore(home / "sessions.db") as store:
+        assert [store.tree(each.id) for each in store.sessions()] == before
+
+
+@pytest.mark.parametrize("last", [",", ", 3", ', {"id": 1}', "]}, {]", ', "x'])
+def test_a_fault_at_the_end_stores_nothing_of_all_files(
+    shell: Shell, home: Path, tmp_path: Path, last: str
+) -> None:
+    good = write_export(tmp_path / "good", 5)
+    bad = write_export(tmp_path / "bad", 500, last=last)
+    ran = shell("sessions", "import", str(good), str(bad))
+    assert (ran.code, ran.out, ran.err.count("\n")) == (2, "", 1)
+    assert counts(home) == []
+
+
+def test_a_file_that_is_not_there_stores_nothing(shell: Shell, home: Path, tmp_path: Path) -> None:
+    good = write_export(tmp_path / "good", 5)
+    assert shell("sessions", "import", str(good), str(tmp_path / "none")).code == 2
+    assert shell("sessions", "import", str(tmp_path)).code == 2
+    assert counts(home) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_an_import_that_is_ended_leaves_nothing(home: Path, tmp_path: Path, number: int) -> None:
+    file = write_export(tmp_path / "a", 4000, size=2000)
+    with subprocess.Popen(
+        [*COMMAND, "sessions", "import", str(file)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        database = home / "sessions.db"
+        end = time.monotonic() + 30
+        while not database.exists() or database.stat().st_size < 1 << 20:
+            assert process.poll() is None, "it was too fast"
+            assert time.monotonic() < end
+            time.sleep(0.002)
+        process.send_signal(number)
+    assert process.returncode
+    assert counts(home) == []
+    assert tchat("sessions", "import", str(file)).code == 0
+    assert counts(home) == [4000]
+
+
+def test_what_is_larger_than_any_prompt_is_imported(home: Path, tmp_path: Path) -> None:
+    file = write_export(tmp_path / "a", 35, size=2 << 20)
+    assert file.stat().st_size > 70e6
+    ran = measured("sessions", "import", str(file))
+    assert counts(home) == [35]
+    assert ran < 120
+
+
+def measured(*args: str) -> int:
+    """Run the command; the most memory that it took, in MB."""
+    ran = subprocess.run(
+        [sys.executable, "-c", MEASURED, *args],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        env=dict(os.environ),
+    )
+    return int(ran.stderr.splitlines()[-1])
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_two_hundred_thousand_messages_take_little_memory(home: Path, tmp_path: Path) -> None:
+    file = write_export(tmp_path / "a", 200_000, size=300)
+    assert measured("sessions", "import", str(file)) < 150
+    assert counts(home) == [200_000]
+    out = tmp_path / "out.json"
+    assert measured("sessions", "export", "-o", str(out)) < 150
+    assert measured("sessions", "export", "-o", str(tmp_path / "out.md")) < 150
+    assert out.stat().st_size > 50e6
+    assert measured("sessions", "import", str(out)) < 150
+    assert counts(home) == [200_000]
