@@ -558,7 +558,10 @@ SESSIONS = {
         args=("sessions", "import"), code=2, told=("not an export",), stdin=b"[" * 100_000
     ),
     "import of binary": Bad(
-        args=("sessions", "import", "x"), code=2, told=("not an export of tchat",), files={"x": b"\0\1\2"}
+        args=("sessions", "import", "x"),
+        code=2,
+        told=("not an export of tchat",),
+        files={"x": b"\0\1\2"},
     ),
     "newer schema": Bad(
         args=("hi",), code=6, told=("newer tchat", "upgrade"), home={"sessions.db": newer_schema}
