@@ -44,7 +44,7 @@ class MessageFormat:
         parts: Marks inside a header.
         bodies: Marks that end a header.
         ends: Marks that end a message.
-        classify: The phase that a header, marks and all, leads to; None to stay in the message.
+        classify: The phase that a header, marks and all, leads to; None for no header at all.
         header_end: Where in a text between marks the header is over; None while it is not.
         lead: What may stand before the first mark of a reply, as a pattern for whole texts.
         opening: Written to open reasoning.
@@ -157,12 +157,9 @@ class MessageReader:
         elif mark in form.ends:
             self._header, self.phase = "", Phase.START
         else:
-            stray = self.phase not in (Phase.START, Phase.HEADER)
+            inside = self.phase not in (Phase.START, Phase.HEADER)
             phase = form.classify(self._header + mark)
-            if phase is not None and not (stray and len(form.bodies) == 1):
-                self.phase = phase
-            elif phase is None:
-                self.phase = Phase.ANSWER if self.phase is Phase.HEADER else self.phase
+            self.phase = phase or (self.phase if inside else Phase.ANSWER)
             self._header = ""
 
 
@@ -200,8 +197,10 @@ def _harmony_end(text: str) -> int | None:
     return name.end() if name else 0
 
 
-def _harmony_phase(header: str) -> Phase:
+def _harmony_phase(header: str) -> Phase | None:
     """``<|start|>role to=recipient<|channel|>name to=recipient <|constrain|>type<|message|>``."""
+    if header == "<|message|>":
+        return None
     role, *channels = header.removesuffix("<|message|>").split("<|channel|>")
     words = role.removeprefix("<|start|>").partition("<|")[0].split()
     name, recipient = "", _recipient(words)
