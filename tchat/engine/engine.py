@@ -401,7 +401,7 @@ class Engine:
 
     def _note_read(self, left: int) -> None:
         if self.snapshots is not None:
-            self.snapshots.note_read(self._ready, left)
+            self.snapshots.note_read(self._ready, left, lambda: not self.cancel.is_set())
 
     def _note(self, run: Run | Candidates) -> None:
         if self.snapshots is not None:

@@ -76,7 +76,7 @@ def screen(environ: dict[str, str]) -> None:
     with Terminal(TCHAT, environ=environ) as terminal:
         terminal.until("Message, / for commands", PATIENCE)
         terminal.send(b"\x1b[200~" + DOCUMENT.encode() + b"\x1b[201~")
-        terminal.until("pasted", PATIENCE)
+        terminal.until("counts the ships.", PATIENCE)
         terminal.send("\r")
         terminal.until(lambda: _answered(paths.sessions_db), PATIENCE)
         terminal.send("\x11")

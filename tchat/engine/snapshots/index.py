@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MOST = 1 << 52  # of an id or a count, far from where SQLite has no more
+MOST_ROWS = 1 << 17  # segments, far more than the largest limit on disk holds
 AGAIN = 86_400.0  # seconds after which a model is checked again that restored nothing exactly
 VERSION = 2
 SCHEMA = """
@@ -51,6 +52,7 @@ SELECT 1 FROM segments s WHERE (
         SELECT 1 FROM segments p WHERE p.id = s.parent AND p.id < s.id AND p.model = s.model
         AND s.start > p.start AND s.start <= p.stop))
 ) IS NOT TRUE
+UNION ALL SELECT 1 FROM (SELECT count(*) AS rows FROM segments) WHERE rows > {MOST_ROWS}
 UNION ALL SELECT 1 FROM models WHERE (
     typeof(key) = 'text' AND typeof(name) = 'text' AND length(name) < 1000
     AND (reading IS NULL OR typeof(reading) = 'real' AND reading BETWEEN 0 AND 1e9)

@@ -255,12 +255,12 @@ class Snapshots:
 
     # Saving
 
-    def note_read(self, loaded: Loaded, left: int) -> None:
+    def note_read(self, loaded: Loaded, left: int, going: Going = lambda: True) -> None:
         """Take note that the KV cache holds a prompt but for the ``left`` tokens at its end.
 
         To be called before its first batch and after each. What was read is saved meanwhile where
-        that costs little of the time, so that little is left for the end. The cache may hold less
-        afterwards, where a check went wrong.
+        that costs little of the time, so that little is left for the end; ``going`` as of `save`.
+        The cache may hold less afterwards, where a check went wrong.
         """
         self._owns = True
         if not left or not self._may_save() or not loaded.model.facts.divisible:
@@ -268,9 +268,9 @@ class Snapshots:
         progress, tokens = self._progress, loaded.kv.tokens
         if len(tokens) // pieces.PIECE * pieces.PIECE > progress.stop and progress.affordable:
             with self._reported(), progress.timed():
-                self._save_read(loaded)
+                self._save_read(loaded, going)
 
-    def _save_read(self, loaded: Loaded) -> None:
+    def _save_read(self, loaded: Loaded, going: Going) -> None:
         """Save the next piece of a prompt that is being read."""
         if self._restores() is False:
             return
@@ -281,9 +281,9 @@ class Snapshots:
         progress.stop = max(stop, progress.stop + size)
         tokens = tokens[:stop]
         head = _head(loaded, tokens, self._asked)
-        chain = self._save_parts(loaded, tokens, head, before, going=lambda: progress.affordable)
+        chain = self._save_parts(loaded, tokens, head, before, going=going)
         self._hold(chain)
-        if chain and self._restores() is None:
+        if chain and self._restores() is None and going():
             self._check(loaded, chain)
 
     def save(self, loaded: Loaded, going: Going = lambda: True, *, leaving: bool = False) -> int:
@@ -318,12 +318,13 @@ class Snapshots:
             chain = self._save_whole(loaded, self._segments(loaded, tokens), going)
         if whole:
             self._hold(chain)
+        saved = length(chain) - length(before)
         if chain and self._restores() is None and going():
             if leaving and loaded.model.facts.divisible:
                 chain = chain[:1]
                 loaded.kv.keep(length(chain))
             self._check(loaded, chain)
-        return length(chain) - length(before)
+        return saved
 
     def _may_save(self) -> bool:
         return bool(self.session and self._owns and self._limit)

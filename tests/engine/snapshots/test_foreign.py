@@ -102,6 +102,16 @@ HARMS: dict[str, Harm] = {
     "name as a blob": segment(file="x'00ff'"),
     "name that is no text": segment(file="CAST(x'ff30' AS TEXT)"),
     "own parent": segment(parent="id"),
+    "chain without end": sql(
+        "INSERT INTO segments SELECT NULL, model, id, stop, stop + 1, x'01000000', "
+        "lead, file, size, used FROM segments WHERE id = 2",
+        *[
+            f"INSERT INTO segments SELECT id + {1 << n}, model, id + {(1 << n) - 1}, "
+            f"start + {1 << n}, stop + {1 << n}, tokens, lead, file, size, used "
+            "FROM segments WHERE id > 2"
+            for n in range(18)
+        ],
+    ),
     "circle of parents": sql(
         "UPDATE segments SET parent = (SELECT max(id) FROM segments), start = 1 WHERE id = 1"
     ),

@@ -10,7 +10,7 @@ import pytest
 
 from tchat.engine.engine import Engine
 from tchat.engine.events import Reading, Token
-from tchat.engine.snapshots import pieces
+from tchat.engine.snapshots import files, pieces
 from tchat.engine.snapshots.chain import unpacked
 from tchat.engine.snapshots.files import SegmentFiles
 from tchat.engine.snapshots.store import SnapshotStore
@@ -114,6 +114,26 @@ def test_a_disk_that_is_slow_is_left_for_the_end(
     finished(engine.generate(LONG, GREEDY))
     assert store.size() == 0
     assert engine.save() == engine.held
+
+
+def test_a_stop_while_a_piece_is_saved_ends_that_too(
+    open_saved: OpenSaved,
+    tiny_model: Path,
+    paths: Paths,
+    free: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tchat.engine.snapshots.files.CHUNK", 1024)
+    engine = open_saved(tiny_model, batch_size=128)
+    real = files._write_all
+
+    def write(*args: Any) -> None:
+        engine.cancel.set()
+        real(*args)
+
+    monkeypatch.setattr(files, "_write_all", write)
+    assert finished(engine.generate(LONG, GREEDY)).text == ""
+    assert not [path for path in paths.snapshots.iterdir() if path.suffix in (".kv", ".part")]
 
 
 def test_a_private_chat_is_not_saved_while_it_is_read(

@@ -318,6 +318,28 @@ def test_writing_can_be_broken_off_between_two_files(
     assert restored(list(open_saved(tiny_model).generate(LONG, GREEDY))) > 3 * 64
 
 
+def test_the_end_of_the_program_saves_and_checks_all_pieces(
+    open_saved: OpenSaved, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pieces, "PIECE", 64)
+    monkeypatch.setattr(module, "LEAVE_AT_ONCE", 60.0)
+    engine = open_saved(tiny_model)
+    finished(engine.generate(LONG, GREEDY))
+    held = engine.held
+    assert engine.save(leaving=True) == held
+    assert restored(list(open_saved(tiny_model).generate(LONG, GREEDY))) > held - 20
+
+
+def test_a_disk_that_is_slow_at_the_end_takes_one_file(
+    open_saved: OpenSaved, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pieces, "PIECE", 64)
+    monkeypatch.setattr(module, "LEAVE_AT_ONCE", -60.0)
+    engine = open_saved(tiny_model)
+    finished(engine.generate(LONG, GREEDY))
+    assert engine.save(leaving=True) == 64
+
+
 def test_a_full_disk_is_harmless(
     open_saved: OpenSaved, tiny_model: Path, store: SnapshotStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
