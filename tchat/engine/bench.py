@@ -18,6 +18,7 @@ from tchat.engine.prompt import Prompt
 from tchat.engine.reasoning import Phase
 from tchat.engine.run import Run
 from tchat.engine.sampling import Sampler
+from tchat.errors import TchatError
 from tchat.settings import Sampling
 
 TEXT = "The keeper of the lighthouse counts the ships and writes them down in a long list. "
@@ -110,8 +111,10 @@ class Bench:
             for written in range(WRITTEN):
                 batch.token[0] = lib.llama_sampler_sample(chain, handle, -1)
                 batch.pos[0] = held + 1 + written
-                if lib.llama_decode(handle, batch):
-                    raise InterruptedError
+                if status := lib.llama_decode(handle, batch):
+                    if self._cancel.is_set():
+                        raise InterruptedError
+                    raise TchatError(f"llama.cpp failed while decoding ({status})", "try again")
             return WRITTEN / (time.perf_counter() - started)
         finally:
             sampler.close()
