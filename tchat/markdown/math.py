@@ -30,8 +30,6 @@ _LAST_DOLLAR = re.compile(r"(?<![\w$\\])\$(?=[^\s$\d])[^$\n]*\Z")
 _DISPLAY = re.compile(r"(`+)(?!`).*?(?<!`)\1(?!`)|\\\\|\\\$|\$\$|\\\[|\\\]", re.DOTALL)
 _ENDS = {"$$": "$$", "\\[": "\\]"}
 _ONE = re.compile(r"\w{1,2}")
-
-
 _WORD = re.compile(r"[^\W\d_]{3}| (?:or|to) ")
 
 
@@ -42,13 +40,11 @@ class Formula(NamedTuple):
         start: Where its marks begin, in characters.
         end: Where they end.
         tex: What is between them; None where they are not closed: its end is still to come.
-        display: Whether it stands by itself.
     """
 
     start: int
     end: int
     tex: str | None
-    display: bool = False
 
 
 def formulas(text: str) -> Iterator[Formula]:
@@ -59,9 +55,9 @@ def formulas(text: str) -> Iterator[Formula]:
         start, end = match.span()
         if match["brackets"] is not None:
             if match["brackets"][0].isspace() or _MATHS.search(match["brackets"]):
-                yield Formula(start, end, match["brackets"], display=True)
+                yield Formula(start, end, match["brackets"])
         elif match["dollars"] is not None:
-            yield Formula(start, end, match["dollars"], display=True)
+            yield Formula(start, end, match["dollars"])
         elif match["parentheses"] is not None:
             yield Formula(start, end, match["parentheses"])
         elif match["dollar"] is not None:
