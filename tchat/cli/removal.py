@@ -11,6 +11,7 @@ from tchat.cli.confirm import confirm
 from tchat.cli.console import Console
 from tchat.cli.line_input import HISTORY
 from tchat.errors import StorageError
+from tchat.models.words import counted
 from tchat.sanitize import single_line
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class Removal:
     def _lines(self, found: Sequence[Session], store: SessionStore) -> Iterator[str]:
         for each in found:
             title = single_line(each.title) or "(no title)"
-            yield f"{each.id}  {each.messages} messages  {title}"
+            yield f"{each.id}  {counted(each.messages, 'message')}  {title}"
         if self.backups:
             yield from (single_line(str(path)) for path in store.leftovers())
         if self.history:
