@@ -315,6 +315,22 @@ def test_failed_rows_are_tried_again(tmp_path: Path) -> None:
     assert all(record["output"] for record in records(output.read_text()))
 
 
+@pytest.mark.parametrize("flags", [(), ("--keep-errors",)])
+def test_a_row_that_failed_may_be_mended(tmp_path: Path, flags: tuple[str, ...]) -> None:
+    rows, output = tmp_path / "rows.jsonl", tmp_path / "out.jsonl"
+    call = ("say {a}", str(rows), "-o", str(output), *FLAGS)
+    rows.write_text('{"a": "time"}\nno json\n{"a": "people"}\n')
+    assert tchat_map(*call).code == 1
+    before = records(output.read_text())
+    rows.write_text('{"a": "time"}\n{"a": "work"}\n{"a": "people"}\n')
+    assert tchat_map(*call, *flags).code == 0
+    after = records(output.read_text())
+    assert [record["input"] for record in after] == [
+        {"a": word} for word in ("time", "work", "people")
+    ]
+    assert (after[0], after[2]) == (before[0], before[2])
+
+
 def test_keep_errors_needs_a_file(rows: Path) -> None:
     ran = tchat_map("why {}", str(rows), "--keep-errors")
     assert (ran.code, "belongs to -o" in ran.err) == (2, True)
@@ -341,6 +357,32 @@ def test_what_is_stopped_goes_on_without_repeating(tmp_path: Path, stop: signal.
     after = records(output.read_text())
     assert [record["index"] for record in after] == list(range(40))
     assert all(record in after for record in finished)
+
+
+def test_a_kill_while_failed_rows_are_tried_again_doubles_none(tmp_path: Path) -> None:
+    names = [tmp_path / f"{number:02}.txt" for number in range(30)]
+    for number, path in enumerate(names):
+        path.write_bytes(b"time" if number % 3 else b"\0")
+    output = tmp_path / "out.jsonl"
+    call = ["map", "why {}", "--files", *map(str, names), "-o", str(output), "--parallel", "2"]
+    call += ["--max-tokens", "120", *BIAS]
+    assert tchat_map(*call[1:], "--max-tokens", "1").code == 1
+    results = output.read_bytes().splitlines()
+    for path in names:
+        path.write_bytes(b"time")
+    with subprocess.Popen([*COMMAND, *call], stderr=subprocess.PIPE) as child:
+        while output.read_bytes().count(b"error") and child.poll() is None:
+            time.sleep(0.005)
+        child.kill()
+    text = output.read_text()
+    indexes = [record["index"] for record in records(text[: text.rfind("\n") + 1])]
+    assert len(set(indexes)) == len(indexes)
+    assert set(indexes) >= {index for index in range(30) if index % 3}
+    assert tchat_map(*call[1:], "--max-tokens", "1").code == 0
+    after = output.read_bytes().splitlines()
+    assert [record["index"] for record in records(output.read_text())] == list(range(30))
+    assert all(line in after for line in results if b"error" not in line)
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".")) == []
 
 
 def test_two_calls_do_not_write_one_file(rows: Path, tmp_path: Path) -> None:

@@ -53,6 +53,16 @@ def test_a_prompt_is_answered_and_stored(tiny_home: Path) -> None:
     assert ran.out.rstrip("\n") == printable(reply.text).rstrip("\n")
 
 
+def test_turns_that_left_the_context_are_told_unless_quiet(tiny_home: Path) -> None:
+    flags = ("--ctx-size", "256", "--max-tokens", "2", "-o", "prompt_lookup", "off")
+    assert tchat("one", *flags, stdin=b"blue " * 120).code == 0
+    ran = tchat("-c", "two", *flags, stdin=b"blue " * 120)
+    assert "is full: the oldest turn" in ran.err
+    assert ran.err.endswith(CUT_OFF)
+    quiet = tchat("-c", "-q", "three", *flags, stdin=b"blue " * 120)
+    assert (quiet.code, quiet.err) == (0, "")
+
+
 def test_the_same_seed_gives_the_same_answer(tiny_home: Path) -> None:
     first, second = (tchat("-n", "hi", "--max-tokens", "9", "--seed", "5") for _ in range(2))
     assert first.out == second.out

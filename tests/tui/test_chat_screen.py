@@ -256,3 +256,21 @@ async def test_a_key_does_not_wait_for_its_turn_to_be_painted(
         app.post_display_hook = lambda: painted.append(shown.screen.prompt.draft.text)
         await shown.pilot.press("x")
         assert painted[-1:] == ["x"]
+
+
+@pytest.mark.parametrize(("encoding", "told"), [("auto", True), ("koi8-r", False)])
+async def test_the_encoding_of_a_file_is_found_and_told_or_set(
+    settings: Settings, paths: Paths, tmp_path: Path, encoding: str, told: bool
+) -> None:
+    text = "Привет, мир! Это обычный русский текст."
+    note = tmp_path / "note.txt"
+    note.write_bytes(text.encode("koi8-r"))
+    async with opened(replace(settings, encoding=encoding), paths) as shown:
+        shown.screen.prompt.load(f"read @{note}")
+        draft = replace(shown.screen.prompt.draft, files=((f"@{note}", str(note)),))
+        shown.screen.prompt.load(draft)
+        await shown.pilot.press("enter")
+        await shown.until(lambda: len(shown.branch) > 1)
+        await shown.idle()
+        assert text in shown.branch[0][1]
+        assert ("note.txt is not UTF-8: read as KOI8-R" in shown.notices) is told

@@ -325,16 +325,18 @@ def _found(file: io.FileIO, call: str, inputs: Mapping[int, Any], shown: str) ->
         for line in _lines(reader, shown):
             record = _record(line)
             if record is None:
-                if line.endswith(b"\n") or not _begins(line, call, inputs, alone=not lines):
+                if line.endswith(b"\n") or not _begins(line, call, inputs, alone=not size):
                     raise _foreign(shown)
                 break
             _require_same(record, call, inputs, shown)
             index = record["index"]
             lines.pop(index, None)
             failed.pop(index, None)
-            lines[index] = _Line(size, len(line.removesuffix(b"\n")) + 1)
-            if "error" in record:
-                failed[index] = str(record["error"])
+            # A row that failed and was mended since has no result.
+            if "error" not in record or inputs[index] == record["input"]:
+                lines[index] = _Line(size, len(line.removesuffix(b"\n")) + 1)
+                if "error" in record:
+                    failed[index] = str(record["error"])
             size += len(line)
     return _Found(lines, failed, size, os.fstat(file.fileno()).st_size)
 
@@ -368,7 +370,7 @@ def _require_same(record: Record, call: str, inputs: Mapping[int, Any], shown: s
     elif index not in inputs:
         fault = f"a result of row {index}, and there is no such row now"
         hint = "or give the rows as they were; more may follow them"
-    elif inputs[index] != record["input"]:
+    elif "error" not in record and inputs[index] != record["input"]:
         fault = f"a result of row {index} for another input than it has now"
         hint = "or give the rows as they were; more may follow them"
     else:

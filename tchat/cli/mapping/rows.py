@@ -209,8 +209,9 @@ def _no_field(name: str, rows: Sequence[Row]) -> UsageError:
         return UsageError(
             f"the prompt names the field `{shown}`, and no row is a JSON object", literal
         )
-    hint = did_you_mean(name, fields) or f"they have {_listed(fields)}"
-    return UsageError(f"no row has a field `{shown}`", f"{hint}; {literal}")
+    near = did_you_mean(name, fields)
+    hint = f"{near} Or {literal}" if near else f"they have {_listed(fields)}; {literal}"
+    return UsageError(f"no row has a field `{shown}`", hint)
 
 
 def _listed(fields: Collection[str]) -> str:
