@@ -378,7 +378,7 @@ class SessionStore:
         """Make sure that nothing of what was deleted can be read in the file any more.
 
         SQLite overwrites what it deletes, but not the copies on pages that were divided, and not
-        those in the write-ahead log: the file is written anew, 0.1 s for each 20 MB or so.
+        those in the write-ahead log: so the whole file is written anew.
 
         Raises:
             StorageError: There is no room for it, or another process uses the file.
