@@ -347,6 +347,7 @@ class RandomUser:
         assert [each.text for each in stored[-2:-1]] == [text], "the question is not stored"
         assert stored[-1].role is Role.ASSISTANT
         assert stored[-1].status.value == "done"
+        assert not self._shown.screen._is_stale
 
     # Where the user is
 
@@ -431,6 +432,8 @@ class RandomUser:
 
     def _look_at_messages(self) -> None:
         """The transcript shows the active path, once and in its order."""
+        if self._shown.screen._is_stale:  # they could not be read; the next turn tries it again
+            return
         shown = [each for each in self._shown.all_entries if isinstance(each.key, int)]
         with self._faults.resting():
             stored = self._shown.messages

@@ -7,13 +7,19 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tchat.engine.events import Event
 from tchat.engine.run import Run
+from tchat.errors import StorageError
 from tchat.paths import Paths
+from tchat.sessions.records import Message
+from tchat.sessions.store import SessionStore
 from tchat.settings import Settings
+from tchat.tui.conversation import Conversation
+from tchat.tui.widgets.transcript.view import Transcript
 
 from .chat_stage import Shown, opened
 
@@ -123,6 +129,35 @@ async def test_what_breaks_in_the_background_does_not_end_the_program(
         await shown.pilot.press("ctrl+r")
         await failed(shown, "ZeroDivisionError: oh")
         await shown.ask("still there")
+
+
+async def test_messages_that_could_not_be_read_again_are_with_the_next_turn(
+    settings: Settings, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.ask("one")
+        await shown.ask("two")
+        branch, left = SessionStore.branch, [StorageError("the disk is slow")]
+
+        def failing(*args: Any, **named: Any) -> list[Message]:
+            if left:
+                raise left.pop()
+            return branch(*args, **named)
+
+        deleted = shown.messages[2].id
+        forget = Conversation.forget
+
+        async def broken_after(here: Conversation, session_id: str) -> None:
+            await forget(here, session_id)
+            monkeypatch.setattr(SessionStore, "branch", failing)
+
+        monkeypatch.setattr(Conversation, "forget", broken_after)
+        shown.screen.post_message(Transcript.ActionRequested(deleted, "delete"))
+        await shown.until(lambda: "the disk is slow" in shown.toasts)
+        assert len(shown.entries) == 4  # as they were
+        await shown.ask("three")
+        assert shown.entries == shown.branch
+        assert [text for role, text in shown.branch if role == "user"] == ["one", "three"]
 
 
 CRASH = """

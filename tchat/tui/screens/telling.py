@@ -53,6 +53,7 @@ class Telling(PromptPainting):
         self._again: dict[Key, Again] = {}  # what the error blocks try again
         self._notes = 0
         self._reloading = asyncio.Lock()
+        self._is_stale = False  # whether the messages could not be read again, and are old
         self._reply: int | None = None  # the reply that the turn under way writes
         self._shelter: Key | None = None  # the block that says that the disk cannot be written
 
@@ -99,15 +100,16 @@ class Telling(PromptPainting):
         When it returns, all of the path is shown that was stored when it was called.
         """
         async with self._reloading:
+            self._is_stale = True
             end = await self._path(last=END)
             self._show_anew(end)
-            if len(end) < END:
-                return
-            first = end[0].key
-            path = await self._path()
-            keys = [each.key for each in path]
-            if first in keys and self.transcript.has(first):  # else it is another path meanwhile
-                self.transcript.prepend(path[: keys.index(first)])
+            if len(end) == END:
+                first = end[0].key
+                path = await self._path()
+                keys = [each.key for each in path]
+                if first in keys and self.transcript.has(first):  # else it is another path now
+                    self.transcript.prepend(path[: keys.index(first)])
+            self._is_stale = False
 
     async def _path(self, last: int | None = None) -> list[Entry]:
         """The active path, read again where a reply began meanwhile."""

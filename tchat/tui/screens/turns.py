@@ -176,6 +176,8 @@ class Turns(Replies):
             await self.reload()  # it made no reply: a reply was edited, or it was stopped before
         if self.conversation.failure is not None:
             await self._try_to_store()
+        if self._is_stale:
+            await self.reload()
         await self.look_at_disk()
 
     def _next(self, *, dropped: bool) -> None:
@@ -191,8 +193,12 @@ class Turns(Replies):
         """Tell a failure with a retry that does what is left to do."""
         from tchat.sessions.records import Role
 
-        await self._finish()
-        branch = [] if act is load else await self.conversation.branch(last=1)
+        try:
+            await self._finish()
+            branch = [] if act is load else await self.conversation.branch(last=1)
+        except Exception:
+            self.tell_error(error)  # what failed first is told first
+            raise
         unanswered = bool(branch) and branch[-1].role is Role.USER
         if isinstance(error, UsageError) and not unanswered and not self.transcript.has(PENDING):
             self.notify(printable(str(error)), severity="error", timeout=LONG, markup=False)
