@@ -23,7 +23,11 @@ class Promise:
 PROMISES = {
     "kill": Promise(
         "A kill loses no stored message, and little of the reply being written",
-        ("tests/sessions/test_processes.py", "tests/chat/test_journal.py"),
+        (
+            "tests/sessions/test_processes.py",
+            "tests/chat/test_journal.py",
+            "tests/cli/test_kill.py",
+        ),
     ),
     "write": Promise(
         "A disk that fails at any write is told in one line; nothing stored is lost",
@@ -57,12 +61,21 @@ PROMISES = {
     ),
     "stops": Promise(
         "A stop ends its turn at any moment, and nothing else",
-        ("tests/engine/test_stopping.py", "tests/cli/test_process.py"),
-        "stop or signal or pipe",
+        (
+            "tests/engine/test_stopping.py",
+            "tests/engine/test_requests.py",
+            "tests/tui/test_stopping_turns.py",
+            "tests/cli/test_process.py",
+        ),
+        "stop or signal or pipe or request or esc",
     ),
     "screen": Promise(
         "No worker, key or click ends the screen",
-        ("tests/tui/test_background.py", "tests/tui/test_failures.py"),
+        (
+            "tests/tui/test_background.py",
+            "tests/tui/test_failures.py",
+            "tests/tui/test_random_user.py",
+        ),
     ),
     "memory": Promise(
         "Memory stays while turns go on",
