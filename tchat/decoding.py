@@ -36,6 +36,9 @@ _WESTERN = "cp1252"
 _UNSURE = 0.1  # below this confidence, text that is mostly ASCII
 _MOSTLY_ASCII = 0.3  # share of other bytes
 _GARBAGE_SHARE = 0.3
+_WIDE_SHARE = 0.75  # of upper bytes that are low, in UTF-16
+_SHORTEST_WIDE = 4  # bytes; two characters of UTF-16
+_LOW_BYTES = bytes(range(32))
 _SPELLED = (
     ("^CP125", "Windows-125"),
     ("^CP932$|^SHIFT-JIS.*", "Shift-JIS"),
@@ -84,14 +87,13 @@ def decode(data: bytes, name: str = "the input", encoding: str = AUTO) -> Decode
     mark, known = next((pair for pair in _MARKS if data.startswith(pair[0])), (b"", ""))
     if known:
         return _checked(Decoded(data[len(mark) :].decode(known, "replace"), ""), name)
-    if b"\0" not in data and not _ESCAPED.search(data):
+    if not _ESCAPED.search(data) and not _may_be_wide(data):
         try:
             return _checked(Decoded(data.decode(), ""), name)
         except UnicodeDecodeError:
             pass
-        if (text := _damaged_utf8(data)) is not None:
-            count = text.count("\ufffd")
-            return _checked(Decoded(text, f"{name}: {count:,} bytes are not UTF-8"), name)
+        if b"\0" not in data and (damaged := _damaged_utf8(data, name)):
+            return _checked(damaged, name)
     found = _detected(data)
     if not found:
         raise _binary(name)
@@ -147,12 +149,21 @@ def _detected(data: bytes) -> str:
     guess = chardet.detect(data, include_encodings=_CANDIDATES, compat_names=False)
     found = guess["encoding"] or ""
     if not found:
-        return _eastern_utf16(data)
+        return _short_utf16(data) or _eastern_utf16(data)
     if b"\0" in data and not found.lower().startswith("utf"):
         return ""
     others = len(data) - len(data.decode("ascii", "ignore"))
     unsure = guess["confidence"] < _UNSURE and others < _MOSTLY_ASCII * len(data)
     return _WESTERN if unsure and _decodes(data, _WESTERN) else found
+
+
+def _short_utf16(data: bytes) -> str:
+    """UTF-16 of a few Latin letters, too few for chardet: every upper byte is 0, no lower one."""
+    even, odd = data[::2], data[1::2]
+    for encoding, upper, lower in (("utf-16-le", odd, even), ("utf-16-be", even, odd)):
+        if len(upper) == len(lower) and not upper.strip(b"\0") and b"\0" not in lower:
+            return encoding
+    return ""
 
 
 def _eastern_utf16(data: bytes) -> str:
@@ -173,12 +184,30 @@ def _decodes(data: bytes, encoding: str) -> bool:
     return True
 
 
-def _damaged_utf8(data: bytes) -> str | None:
+def _may_be_wide(data: bytes) -> bool:
+    """Whether the bytes may be UTF-16 or UTF-32 although they may be UTF-8 with NULs as well.
+
+    In both, every second byte is the upper half of a unit: 0 for ASCII, below 32 for the scripts
+    of which UTF-16 is valid UTF-8 (Cyrillic, Arabic, Devanagari, Thai).
+    """
+    if b"\0" not in data or len(data) < _SHORTEST_WIDE:
+        return False
+    return any(
+        len(half) - len(half.translate(None, _LOW_BYTES)) >= _WIDE_SHARE * len(half)
+        for half in (data[::2], data[1::2])
+    )
+
+
+def _damaged_utf8(data: bytes, name: str) -> Decoded | None:
     """The text of UTF-8 with a few stray bytes; None where it is more likely something else."""
     text = data.decode("utf-8", "replace")
-    bad = text.count("\ufffd")
-    good = sum(not char.isascii() for char in text[:100_000]) - text[:100_000].count("\ufffd")
-    return text if good >= 2 * bad else None
+    valid = data.decode("utf-8", "ignore")
+    damages = text.count("\ufffd") - valid.count("\ufffd")
+    others = len(valid) - len(valid.encode("ascii", "ignore"))
+    if others < 2 * damages:
+        return None
+    stray = len(data) - len(valid.encode())
+    return Decoded(text, f"{name}: {stray:,} bytes are not UTF-8")
 
 
 def _checked(decoded: Decoded, name: str) -> Decoded:

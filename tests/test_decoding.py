@@ -105,6 +105,36 @@ def test_utf8_with_a_stray_byte_stays_utf8(data: bytes) -> None:
     assert "bytes are not UTF-8" in assumed
 
 
+def test_stray_bytes_are_weighed_against_the_whole_text() -> None:
+    data = (("ö" + "x" * 1000).encode() * 10 + b"\xe9") * 100
+    text, assumed = decode(data, "a.txt")
+    assert text == data.decode("utf-8", "replace")
+    assert assumed == "a.txt: 100 bytes are not UTF-8"
+
+
+def test_replacement_characters_of_the_text_are_no_stray_bytes() -> None:
+    text, assumed = decode(
+        "lost: \ufffd\ufffd\ufffd, 5 € für 2 Bären\n".encode() + b"\xff", "a.txt"
+    )
+    assert text == "lost: \ufffd\ufffd\ufffd, 5 € für 2 Bären\n\ufffd"
+    assert assumed.startswith("a.txt: 1 byte")
+
+
+@pytest.mark.parametrize("text", ["hi", "00", "hi\n", "a1", "12 3", "aaaa"])
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_short_utf16_is_found(text: str, encoding: str) -> None:
+    assert decode(text.encode(encoding)).text == text
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"00000\0", b"000\0", b"0\0", b"\x000", b"0000\n\0", b"a" * 300 + bytes(3), b"a,b\0c,d\n" * 9],
+)
+def test_text_with_nuls_is_not_read_as_utf16(data: bytes) -> None:
+    with pytest.raises(UsageError, match="is binary, not text"):
+        decode(data)
+
+
 @pytest.mark.parametrize(
     "data",
     [

@@ -8,7 +8,7 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given
+from hypothesis import HealthCheck, example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -165,9 +165,13 @@ def test_bytes_that_python_could_not_decode_are_stored_as_text(shell: Shell, hom
     max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
 )
 @given(st.text(min_size=1).filter(str.strip))
+@example("00000\0")
+@example("0\0")
 def test_any_text_is_stored_as_it_was_piped(shell: Shell, home: Path, text: str) -> None:
     ran = shell(stdin=text.encode("utf-8", "replace"))
-    if ran.code == 0:
+    if "\0" in text:  # refused as binary, or read as UTF-16, which the user is told
+        assert ran.code == 2 or "is not UTF-8: read as UTF-" in ran.err
+    elif ran.code == 0:
         told = text.encode("utf-8", "replace").decode("utf-8-sig").strip("\n")
         assert prompts(home)[0] == told
     else:
