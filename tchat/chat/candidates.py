@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, TypeGuard
 
 from tchat.chat.journal import Journal
@@ -53,7 +54,7 @@ class CandidateJournals:
         count: Replies.
 
     Raises:
-        StorageError: A row cannot be made.
+        StorageError: A row cannot be made; none is left.
     """
 
     def __init__(
@@ -66,15 +67,19 @@ class CandidateJournals:
     ) -> None:
         self._store, self._question = store, question
         self._writer = JournalWriter(store)
-        self._journals = [
-            Journal.open(store, question, model, settings, self._writer) for _ in range(count)
-        ]
-        self._before = before = self._journals[0].before
         self._ended: dict[int, Reason] = {}
         self.before_stays = False
+        self._journals: list[Journal] = []
+        with ExitStack() as made:  # where one cannot be made, the others go
+            for _ in range(count):
+                journal = Journal.open(store, question, model, settings, self._writer)
+                made.callback(journal.close)
+                self._journals.append(journal)
+            self._before = before = self._journals[0].before
+            store.activate(before.id if _is_there(before) else self._journals[0].message_id)
+            self._open = made.pop_all()
         for journal in self._journals:
             journal.before = before
-        store.activate(before.id if _is_there(before) else self._journals[0].message_id)
 
     @property
     def ids(self) -> dict[int, int]:
@@ -103,10 +108,15 @@ class CandidateJournals:
 
         Raises:
             StorageError: A row cannot be written, and the user was not told of that before.
+            Exception: What nobody foresaw in a write. Every row is closed nevertheless.
         """
-        with self._writer:
-            for journal in reversed(self._journals):  # so that the first of what stays is active
-                journal.close()
+        try:
+            with self._writer:
+                self._open.close()  # the last first, so that the first of what stays is active
+        finally:
+            self._activate_one()
+
+    def _activate_one(self) -> None:
         stays = {i: each for i, each in enumerate(self._journals) if not each.withdrawn}
         whole = next((i for i in stays if self._ended.get(i, _STOPPED) is not _STOPPED), None)
         if whole is None and _is_there(self._before):

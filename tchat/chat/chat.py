@@ -128,8 +128,8 @@ class Chat(Joined):
             yield from self._unwritten(question)
             return
         model, messages = prepared
-        journals = CandidateJournals(self.store, question, model, self.settings, count)
         self._hold(model)
+        journals = CandidateJournals(self.store, question, model, self.settings, count)
         try:
             yield from journals.stored()
             replies = model.engine.candidates(
@@ -275,11 +275,11 @@ class Chat(Joined):
 
         model, messages = prepared
         text, reasoning = (begun[0].content, begun[0].reasoning) if begun else ("", "")
+        self._hold(model)
         writer = JournalWriter(self.store)
         journal = Journal.open(
             self.store, question, model, self.settings, writer, text=text, reasoning=reasoning
         )
-        self._hold(model)
         with writer, closing(journal):
             yield Stored(question.id, journal.message_id)
             for event in paid(self._price, generate(model, messages)):

@@ -99,9 +99,14 @@ class Journal:
             reasoning=reasoning,
             **provenance,
         )
+        journal = cls(store, question, row, provenance=provenance, before=before, writer=writer)
         if question.status is Status.STOPPED:  # before a reply, which it gets now
-            store.finish(question.id, status=Status.DONE, text=question.text)
-        return cls(store, question, row, provenance=provenance, before=before, writer=writer)
+            try:
+                store.finish(question.id, status=Status.DONE, text=question.text)
+            except BaseException:
+                journal.close()
+                raise
+        return journal
 
     def take(self, event: Event) -> Notice | None:
         """Note an event; returns a notice, once, when the store fails."""
@@ -117,11 +122,17 @@ class Journal:
 
         Raises:
             StorageError: The row cannot be written, and the user was not told of that before.
+            Exception: What nobody foresaw in a write; the row is closed nevertheless.
         """
         if self._closed:
             return
         self._closed = True
-        self._writer.drain(self._row.id)
+        try:
+            self._writer.drain(self._row.id)
+        finally:
+            self._close_row()
+
+    def _close_row(self) -> None:
         try:
             with suppress(UsageError):  # deleted by another process
                 self._close()
@@ -173,8 +184,10 @@ class Journal:
     def _finish(self, event: Finished) -> None:
         stopped = event.reason is Reason.CANCELLED
         if stopped and not self._grown:
-            self.close()
-            note_unanswered(self._store, self._question)
+            try:
+                self.close()
+            finally:
+                note_unanswered(self._store, self._question)
             return
         text, reasoning = self._joined()
         sampling = {**self._provenance["sampling"], "seed": event.seed}
@@ -188,9 +201,11 @@ class Journal:
             "finish_reason": event.reason.value,
             "unfinished": event.unfinished.hex(),
         }
-        self._writer.drain(self._row.id)
-        self._store.finish(self._row.id, **self._end)
-        self._closed = True
+        try:
+            self._writer.drain(self._row.id)
+        finally:
+            self._store.finish(self._row.id, **self._end)
+            self._closed = True
 
     def _joined(self) -> tuple[str, str]:
         self._text, self._reasoning = ["".join(self._text)], ["".join(self._reasoning)]

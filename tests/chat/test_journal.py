@@ -11,12 +11,22 @@ from typing import cast
 import pytest
 
 from tchat.chat import journal as module
+from tchat.chat.candidates import CandidateJournals
 from tchat.chat.journal import Journal
 from tchat.chat.journal_writer import JournalWriter
 from tchat.chat.model import ChatModel
-from tchat.engine.events import Finished, Notice, Reason, Reasoning, Timings, Token, Usage
+from tchat.engine.events import (
+    Candidate,
+    Finished,
+    Notice,
+    Reason,
+    Reasoning,
+    Timings,
+    Token,
+    Usage,
+)
 from tchat.errors import StorageError
-from tchat.sessions.records import Message, Status
+from tchat.sessions.records import Message, Role, Status
 from tchat.sessions.store import SessionStore
 from tchat.settings import Settings
 
@@ -155,9 +165,8 @@ def test_an_end_that_fails_is_tried_again_with_all_that_is_known(
     assert message.finish_reason == Reason.STOP.value
 
 
-def test_what_nobody_foresaw_in_the_writer_is_raised_at_the_end(
-    store: SessionStore, question: Message, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def break_writer(store: SessionStore, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Let every write of a growing reply fail; what is returned is set once one did."""
     entered = threading.Event()
 
     def broken(*_: object) -> None:
@@ -165,12 +174,92 @@ def test_what_nobody_foresaw_in_the_writer_is_raised_at_the_end(
         raise ValueError("nobody foresaw this")
 
     monkeypatch.setattr(store, "journal", broken)
+    return entered
+
+
+@pytest.mark.parametrize(
+    ("end", "status"),
+    [
+        (lambda journal: journal.take(DONE), Status.DONE),
+        (lambda journal: journal.close(), Status.STOPPED),
+    ],
+)
+def test_an_unforeseen_error_of_the_writer_is_raised_and_the_reply_kept(
+    store: SessionStore,
+    question: Message,
+    monkeypatch: pytest.MonkeyPatch,
+    end: Callable[[Journal], object],
+    status: Status,
+) -> None:
+    entered = break_writer(store, monkeypatch)
     with JournalWriter(store) as writer:
         journal = opened(store, question, writer)
-        journal.take(Token("x"))
+        journal.take(Token("all "))
         assert entered.wait(10)
+        journal.take(Token("of it"))
         with pytest.raises(ValueError, match="nobody foresaw"):
-            journal.close()
+            end(journal)
+        journal.close()
+    message = store.message(journal.message_id)
+    assert (message.text, message.status) == ("all of it", status)
+
+
+def test_an_unforeseen_error_in_one_of_several_replies_keeps_them_all(
+    store: SessionStore, question: Message, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entered = break_writer(store, monkeypatch)
+    journals = CandidateJournals(store, question, MODEL, Settings(), 3)
+    ids = journals.ids
+    journals.take(Candidate(1, Token("second")))
+    assert entered.wait(10)
+    journals.take(Candidate(2, Token("third")))
+    with pytest.raises(ValueError, match="nobody foresaw"):
+        journals.close()
+    kept = [(each.id, each.text, each.status) for each in store.siblings(ids[1])]
+    assert kept == [(ids[1], "second", Status.STOPPED), (ids[2], "third", Status.STOPPED)]
+    assert store.branch(question.session_id)[-1].id == ids[1]
+
+
+@pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize("refused", ["add", "activate"])
+def test_where_one_row_cannot_be_made_none_is_left(
+    store: SessionStore,
+    question: Message,
+    monkeypatch: pytest.MonkeyPatch,
+    refused: str,
+    *,
+    before: bool,
+) -> None:
+    if before:
+        store.add(question.session_id, Role.ASSISTANT, "a reply", parent_id=question.id)
+    there = store.branch(question.session_id)
+    work, calls = getattr(store, refused), []
+
+    def full(*args: object, **named: object) -> object:
+        calls.append(args)
+        if len(calls) == (3 if refused == "add" else 1):
+            raise StorageError("no space left")
+        return work(*args, **named)
+
+    monkeypatch.setattr(store, refused, full)
+    with pytest.raises(StorageError, match="no space left"):
+        CandidateJournals(store, question, MODEL, Settings(), 3)
+    assert [message for message, _ in store.messages(question.session_id)] == there
+    assert store.branch(question.session_id) == there
+
+
+def test_where_the_question_cannot_be_marked_no_row_is_left(
+    store: SessionStore, question: Message, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped = store.finish(question.id, status=Status.STOPPED, text=question.text)
+
+    def full(*_: object, **__: object) -> None:
+        raise StorageError("no space left")
+
+    monkeypatch.setattr(store, "finish", full)
+    with JournalWriter(store) as writer, pytest.raises(StorageError, match="no space left"):
+        opened(store, stopped, writer)
+    assert store.branch(question.session_id) == [stopped]
 
 
 def test_no_thread_is_left(store: SessionStore, question: Message) -> None:
