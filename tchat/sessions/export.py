@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from typing import Any
 
 from tchat.sessions.imported import Messages, sessions_of
 from tchat.sessions.records import Message, Role, Session, Status, Tree
+from tchat.sessions.rows import json_of
 
 FORMAT = "tchat-sessions"
 VERSION = 1
@@ -89,7 +88,7 @@ def json_pieces(sessions: Iterable[tuple[Session, Messages]]) -> Iterator[str]:
     for session, messages in sessions:
         facts = asdict(session)
         del facts["messages"]
-        yield f'{between}\n  {_dumped(facts)[:-1]}, "messages": ['
+        yield f'{between}\n  {json_of(facts)[:-1]}, "messages": ['
         between, known = "", set()
         for message, active in messages:
             if message.parent_id is not None and message.parent_id not in known:
@@ -97,15 +96,11 @@ def json_pieces(sessions: Iterable[tuple[Session, Messages]]) -> Iterator[str]:
             known.add(message.id)
             values = asdict(message) | {"active": active}
             del values["session_id"]
-            yield f"{between}\n   {_dumped(values)}"
+            yield f"{between}\n   {json_of(values)}"
             between = ","
         yield "\n  ]}"
         between = ","
     yield "\n ]\n}\n"
-
-
-def _dumped(values: dict[str, Any]) -> str:
-    return json.dumps(values, ensure_ascii=False)
 
 
 def from_json(text: str) -> list[Tree]:

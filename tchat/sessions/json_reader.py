@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import math
 import re
 from collections.abc import Iterable, Iterator
 from typing import IO, Any
@@ -30,6 +31,19 @@ def texts_of(file: IO[bytes]) -> Iterator[str]:
     yield decoder.decode(b"", final=True)
 
 
+class _NotFinite(ValueError):
+    """A number that JSON does not have; no text that follows makes it one."""
+
+
+def _refuse(text: str) -> float:
+    raise _NotFinite(f"{text[:40]} is no number that can be stored")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _refuse(text)
+
+
 class JsonReader:
     """A cursor in a JSON text.
 
@@ -40,7 +54,7 @@ class JsonReader:
         texts: The pieces of the text.
 
     Raises, from every method:
-        ValueError: It is no JSON.
+        ValueError: It is no JSON; NaN, Infinity and numbers that no float holds are none.
     """
 
     def __init__(self, texts: Iterable[str]) -> None:
@@ -48,7 +62,7 @@ class JsonReader:
         self._text = ""
         self._at = 0
         self._ended = False
-        self._decoder = json.JSONDecoder()
+        self._decoder = json.JSONDecoder(parse_float=_finite, parse_constant=_refuse)
 
     def peek(self) -> str:
         """The next character that is no white space; empty at the end."""
@@ -67,6 +81,8 @@ class JsonReader:
         while True:
             try:
                 found, end = self._decoder.raw_decode(self._text, self._at)
+            except _NotFinite:
+                raise
             except RecursionError:
                 raise ValueError("it is nested too deep") from None
             except ValueError as error:

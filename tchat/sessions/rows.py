@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import fields
@@ -47,6 +48,8 @@ EMPTY_MESSAGE: Mapping[str, Any] = {
 }
 MESSAGE_FIELDS = tuple(field.name for field in fields(Message))
 SESSION_FIELDS = tuple(field.name for field in fields(Session))
+DEEPEST = 200  # levels of JSON; SQLite refuses more than a thousand
+_ABSENT = object()
 _NUMBERS = frozenset({"usage", "timings", "scores"})
 _JSON_COLUMNS = _NUMBERS | {"settings", "sampling"}
 
@@ -66,9 +69,38 @@ def to_row(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: _to_sql(value) for name, value in values.items()}
 
 
+def json_of(values: Mapping[str, Any]) -> str:
+    """``values`` as JSON that SQLite reads too: without NaN, infinity, and what is nested too deep.
+
+    SQLite would call the row damaged.
+    """
+    try:
+        text = json.dumps(dict(values), ensure_ascii=False, allow_nan=False)
+    except (ValueError, RecursionError):
+        text = ""
+    if not text or text.count("{") + text.count("[") > DEEPEST:
+        text = json.dumps(_sound(values, DEEPEST), ensure_ascii=False, allow_nan=False)
+    return storable(text)
+
+
+def _sound(value: Any, levels: int) -> Any:
+    """``value`` without what `json_of` leaves out; `_ABSENT` where nothing is left."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else _ABSENT
+    if not isinstance(value, (Mapping, list, tuple)):
+        return value
+    if not levels:
+        return _ABSENT
+    if isinstance(value, Mapping):
+        pairs = ((name, _sound(each, levels - 1)) for name, each in value.items())
+        return {name: each for name, each in pairs if each is not _ABSENT}
+    items = (_sound(each, levels - 1) for each in value)
+    return [each for each in items if each is not _ABSENT]
+
+
 def _to_sql(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return storable(json.dumps(dict(value), ensure_ascii=False))
+        return json_of(value)
     return storable(str(value)) if isinstance(value, str) else value
 
 

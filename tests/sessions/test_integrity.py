@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import math
 import sqlite3
-import time
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -12,9 +12,11 @@ import pytest
 
 from tchat.errors import StorageError
 from tchat.sessions import integrity
+from tchat.sessions.export import to_json
 from tchat.sessions.records import Role
 from tchat.sessions.store import SessionStore
 
+pytestmark = pytest.mark.timeout(60)  # nothing endless is run
 ENDLESS = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n"
 VIEW = f"""
     CREATE VIEW {{name}} AS SELECT CAST(i AS TEXT) AS id, 's' AS session_id, 'user' AS role,
@@ -33,13 +35,6 @@ def file(home: Path) -> Path:
                 session.id, Role.ASSISTANT, "an answer", parent_id=question.id, usage={"n": 1}
             )
     return path
-
-
-@pytest.fixture(autouse=True)
-def quickly() -> Iterator[None]:
-    begin = time.monotonic()
-    yield
-    assert time.monotonic() - begin < 60  # nothing endless was run
 
 
 def harm(path: Path, *statements: str) -> None:
@@ -162,6 +157,45 @@ def test_numbers_alone_are_read_where_numbers_belong(file: Path) -> None:
     with SessionStore(file) as store:
         assert store.notices == []
         assert store.message(2).usage == {"completion": 3}
+
+
+def nested(levels: int) -> list[object]:
+    made: list[object] = []
+    for _ in range(levels):
+        made = [made]
+    return made
+
+
+@pytest.mark.parametrize(
+    ("values", "kept"),
+    [
+        ({"temp": math.nan, "seed": 5}, {"seed": 5}),
+        ({"temp": math.inf, "seed": 5}, {"seed": 5}),
+        ({"a": [1.5, -math.inf, {"b": math.nan, "c": 2}]}, {"a": [1.5, {"c": 2}]}),
+        ({"a": nested(150), "seed": 5}, {"a": nested(150), "seed": 5}),
+        ({"a": nested(900), "seed": 5}, None),
+        ({"a": nested(5000), "seed": 5}, None),
+    ],
+)
+def test_what_json_cannot_hold_is_left_out_and_damages_nothing(
+    home: Path, values: dict[str, object], kept: dict[str, object] | None
+) -> None:
+    path = home / "sessions.db"
+    with SessionStore(path) as store:
+        session, question = store.begin("a question", settings=values)
+        reply = store.add(
+            session.id, Role.ASSISTANT, "a", parent_id=question.id, sampling=values, usage={"n": 1}
+        )
+        store.note_scores({reply.id: {"taste": math.nan, "likelihood": -1.5}})
+    harm(path, "UPDATE messages SET pinned = pinned")  # so that every row is looked at
+    with SessionStore(path) as store:
+        assert store.notices == []
+        found, message = store.get(session.id), store.message(reply.id)
+        assert message.scores == {"likelihood": -1.5}
+        if kept is not None:
+            assert found.settings == message.sampling == kept
+        assert found.settings.get("seed") == message.sampling.get("seed") == values.get("seed")
+        assert json.loads(to_json([store.tree(session.id)]))["sessions"]
 
 
 def test_rows_are_looked_at_when_something_else_wrote_the_file(

@@ -14,7 +14,11 @@ from hypothesis import strategies as st
 from tchat.sessions.json_reader import JsonReader, texts_of
 
 values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=8),
     lambda inner: (
         st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4)
     ),
@@ -53,6 +57,7 @@ def test_any_value_in_any_pieces(value: Any, size: int, indent: int | None, asci
 def test_what_is_no_json_is_refused(text: str, size: int) -> None:
     try:
         wanted = json.loads(text)
+        json.dumps(wanted, allow_nan=False)
     except ValueError:
         for read in (entered, JsonReader.value):
             with pytest.raises(ValueError):
@@ -65,6 +70,15 @@ def test_what_is_no_json_is_refused(text: str, size: int) -> None:
 def test_nesting_is_refused_and_not_followed(text: str) -> None:
     with pytest.raises(ValueError, match="nested too deep"):
         JsonReader([text]).value()
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "-1.5E+400"])
+@pytest.mark.parametrize("size", [1, 3, 100])
+def test_numbers_that_are_not_finite_are_refused_where_they_stand(number: str, size: int) -> None:
+    texts = pieces(f'{{"a": [{number}' + ", 1" * 10_000, size)
+    with pytest.raises(ValueError, match="no number that can be stored"):
+        JsonReader(texts).value()
+    assert sum(map(len, texts)) > 29_000  # the rest was not read
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
