@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from tchat.cli.line_input import HISTORY
 from tchat.errors import StorageError
 from tchat.models.words import counted
 from tchat.sanitize import single_line
+from tchat.sessions.leftovers import remove_files
 
 if TYPE_CHECKING:
     from tchat.sessions.records import Session
@@ -49,17 +51,19 @@ class Removal:
             found = find(store)
             if ask:
                 confirm(self.console, list(self._lines(found, store)), "Delete?")
-            gone = {session.id for session in found}
-            for session_id in gone:
-                store.delete(session_id)
-            if gone:
-                self._erase(store)
-            if self.backups:
-                store.remove_leftovers()
+            gone: set[str] = set()
+            with ExitStack() as rest:  # what fails holds up nothing else
+                rest.callback(self._erase, store, gone)
+                rest.callback(forget_sessions, self.console.paths, gone)
+                for session in found:
+                    if session.id not in gone:
+                        gone.add(session.id)
+                        store.delete(session.id)
+                if self.history:
+                    rest.callback(remove_files, self._histories())
+                if self.backups:
+                    rest.callback(store.remove_leftovers)
             copies = store.leftovers()
-        forget_sessions(self.console.paths, gone)
-        if self.history:
-            self._clear_history()
         self._tell(copies)
 
     def _lines(self, found: Sequence[Session], store: SessionStore) -> Iterator[str]:
@@ -71,7 +75,9 @@ class Removal:
         if self.history:
             yield from (single_line(str(path)) for path in self._histories())
 
-    def _erase(self, store: SessionStore) -> None:
+    def _erase(self, store: SessionStore, gone: Collection[str]) -> None:
+        if not gone:
+            return
         try:
             store.erase()
         except StorageError as error:
@@ -85,15 +91,6 @@ class Removal:
 
         config = self.console.paths.config
         return [path for name in (FILE, HISTORY) if (path := config / name).is_file()]
-
-    def _clear_history(self) -> None:
-        for path in self._histories():
-            try:
-                path.unlink(missing_ok=True)
-            except OSError as error:
-                raise StorageError(
-                    f"cannot delete {path}: {error.strerror}", "check the permissions"
-                ) from error
 
     def _tell(self, copies: Sequence[Path]) -> None:
         """Name what may still hold pieces of what was deleted."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from tchat.errors import StorageError
@@ -19,14 +20,27 @@ def remove(database: Path) -> list[Path]:
     """Delete the copies; returns them.
 
     Raises:
-        StorageError: One of them cannot be deleted.
+        StorageError: One of them cannot be deleted; the others are.
     """
     copies = found(database)
-    for path in copies:
+    remove_files(copies)
+    return copies
+
+
+def remove_files(paths: Iterable[Path]) -> None:
+    """Delete files; those that are gone already are passed over.
+
+    Raises:
+        StorageError: One of them cannot be deleted; the others are.
+    """
+    failure: OSError | None = None
+    failed: Path | None = None
+    for path in paths:
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
-            raise StorageError(
-                f"cannot delete {path}: {error.strerror}", "check the permissions"
-            ) from error
-    return copies
+            failure, failed = failure or error, failed or path
+    if failure is not None:
+        raise StorageError(
+            f"cannot delete {failed}: {failure.strerror}", "check the permissions"
+        ) from failure

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tchat.chat.input_history import Entry, InputHistory
+from tchat.chat.snapshots import snapshot_store
+from tchat.engine.snapshots.store import SnapshotStore
+from tchat.errors import StorageError
+from tchat.paths import user_paths
 from tchat.sessions.store import SessionStore
 from tests.cli.shell import Shell
 
@@ -76,3 +83,96 @@ def test_nothing_named_is_refused(shell: Shell, full: Path) -> None:
     ran = shell("sessions", "rm", "-y")
     assert ran.code == 2
     assert "--all" in ran.err
+
+
+@contextmanager
+def states() -> Iterator[SnapshotStore]:
+    opened = snapshot_store(user_paths())
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def ids(full: Path) -> list[str]:
+    """The chats in ``full``, which have a saved state each."""
+    with SessionStore(full / "sessions.db") as store:
+        found = [session.id for session in store.sessions()]
+    with states() as saved:
+        saved.index.note_reading("model", "Tiny")
+        for number, session_id in enumerate(found):
+            assert saved.add("model", (), [number + 1] * 64, memoryview(b"state"), session_id)
+    return found
+
+
+def with_state() -> set[str]:
+    with states() as saved:
+        return {held.session for held in saved.sessions()}
+
+
+def test_saved_states_go_with_the_sessions(shell: Shell, ids: list[str]) -> None:
+    assert with_state() == set(ids)
+    assert shell("sessions", "rm", ids[0], "-y").code == 0
+    assert with_state() == {ids[1]}
+
+
+def test_saved_states_go_though_a_later_step_fails(
+    shell: Shell, ids: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undeletable(monkeypatch, *COPIES)
+    ran = shell("sessions", "rm", "--all", "--backups", "-y")
+    assert (ran.code, ran.err.count("\n")) == (6, 1)
+    assert with_state() == set()
+    assert len(ids) == 2
+
+
+def test_saved_states_go_though_a_later_session_cannot_be_deleted(
+    shell: Shell, full: Path, ids: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delete = SessionStore.delete
+
+    def second_fails(store: SessionStore, session_id: str) -> object:
+        if session_id == ids[1]:
+            raise StorageError("no space left")
+        return delete(store, session_id)
+
+    monkeypatch.setattr(SessionStore, "delete", second_fails)
+    ran = shell("sessions", "rm", *ids, "--backups", "-y")
+    assert (ran.code, ran.err.count("\n")) == (6, 1)
+    assert ids[0] not in with_state()
+    assert b"SECRET 1" not in (full / "sessions.db").read_bytes()  # erased too
+    assert set(COPIES) < set(secrets(full))
+
+
+def test_what_cannot_be_forgotten_holds_up_nothing_else(
+    shell: Shell, full: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise StorageError("what is saved of chats cannot be removed")
+
+    monkeypatch.setattr("tchat.chat.snapshots.forget_sessions", refused)
+    ran = shell("sessions", "rm", "--all", "--backups", "--history", "-y")
+    assert (ran.code, ran.err.count("\n")) == (6, 1)
+    assert secrets(full) == []
+
+
+def undeletable(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    """Let the deletion of files with these names fail."""
+    unlink = Path.unlink
+
+    def refused(path: Path, *, missing_ok: bool = False) -> None:
+        if path.name in names:
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+        unlink(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", refused)
+
+
+def test_what_cannot_be_deleted_holds_up_nothing_else(
+    shell: Shell, full: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undeletable(monkeypatch, COPIES[0], HISTORIES[0])
+    ran = shell("sessions", "rm", "--all", "--backups", "--history", "-y")
+    assert ran.code == 6
+    assert ran.err.count("\n") == 1
+    assert "cannot delete" in ran.err
+    assert secrets(full) == [HISTORIES[0], COPIES[0]]
