@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tchat.decoding import decode, require_encoding, spelled
@@ -153,6 +153,7 @@ def test_binary_data_is_refused_by_name(data: bytes) -> None:
         decode(data, "notes.bin")
 
 
+@settings(deadline=None)  # the first example imports chardet
 @given(st.binary(max_size=200))
 def test_any_bytes_are_text_or_refused(data: bytes) -> None:
     try:

