@@ -183,7 +183,13 @@ def _send(session: httpx2.Client, request: httpx2.Request) -> httpx2.Response:
     import httpx2
 
     for _ in range(REDIRECTS):
-        response = session.send(request, stream=True, follow_redirects=False)
+        try:
+            response = session.send(request, stream=True, follow_redirects=False)
+        except RuntimeError as error:
+            if not session.is_closed:
+                raise
+            # Another request was given up meanwhile.
+            raise httpx2.ReadError("the session was closed", request=request) from error
         if response.next_request is None:
             return response
         response.close()
@@ -195,7 +201,8 @@ def _within(seconds: float, send: Callable[[], httpx2.Response], host: str) -> h
     """What ``send`` returns; it runs on a thread, because headers may come a byte at a time.
 
     Raises:
-        HubError: It takes longer than ``seconds``; what comes later is closed.
+        HubError: It takes longer than ``seconds``; the connections are closed, which ends the
+            thread, and what comes later is closed.
     """
     future: Future[httpx2.Response] = Future()
 
@@ -209,11 +216,23 @@ def _within(seconds: float, send: Callable[[], httpx2.Response], host: str) -> h
     try:
         return future.result(seconds)
     except TimeoutError:
-        future.add_done_callback(_close)
+        _give_up(future)
         raise too_slow(host) from None
     except KeyboardInterrupt:
-        future.add_done_callback(_close)
+        _give_up(future)
         raise
+
+
+def _give_up(future: Future[httpx2.Response]) -> None:
+    """End a request that runs on its thread: its next read fails.
+
+    The client tells nobody which connection a request uses, so all are closed: a download on
+    another thread is cut too, and goes on with its next attempt.
+    """
+    from huggingface_hub import close_session
+
+    future.add_done_callback(_close)
+    close_session()
 
 
 def _close(future: Future[httpx2.Response]) -> None:

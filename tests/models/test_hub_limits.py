@@ -106,6 +106,27 @@ def test_an_answer_that_comes_a_byte_at_a_time_is_given_up(slow: str) -> None:
     assert raised.value.passing
 
 
+def test_a_request_given_up_leaves_no_thread_and_no_connection() -> None:
+    cut = threading.Semaphore(0)
+
+    def send(write: Callable[[bytes], None]) -> None:
+        try:
+            drip(write, b"X" * 10_000)
+        except OSError:  # the client closed its end
+            cut.release()
+            raise
+
+    with answering(send) as hub:
+        for _ in range(3):
+            with pytest.raises(HubError, match="answers too slowly"):
+                hub.search("tiny")
+            assert cut.acquire(timeout=10)
+        requests = [each for each in threading.enumerate() if each.name == "hub-request"]
+        for each in requests:
+            each.join(10)
+        assert not any(each.is_alive() for each in requests)
+
+
 def test_the_body_of_a_redirect_is_not_read() -> None:
     def send(write: Callable[[bytes], None]) -> None:
         write(b"HTTP/1.1 302 Found\r\nLocation: /again\r\nContent-Encoding: gzip\r\n\r\n")
