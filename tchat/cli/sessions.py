@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 
 app = group("List, search, show, rename, export, import and delete stored chats.")
 
+CHUNK = 1 << 16  # bytes copied at a time
 LAST = "last"
 ID = typer.Argument(..., help="A session's id, the beginning or end of it, or `last`")
 JSON = typer.Option(False, "--json", help="Print JSON")
@@ -151,11 +151,12 @@ def import_(
     from tchat.sessions.store import SessionStore
 
     console: Console = ctx.obj
+    sources: Sequence[Path | None] = files or (None,)
     with (
-        _spooled(console.stdin if not files else None) as piped,
+        _spooled(sources, console.stdin) as spools,
         SessionStore(console.paths.sessions_db) as store,
     ):
-        for session in store.take_in(_imported(piped, files or ())):
+        for session in store.take_in(_imported(sources, spools)):
             console.out(printable(session.id))
 
 
@@ -213,35 +214,76 @@ def _exported(
 
 
 @contextmanager
-def _spooled(stdin: IO[bytes] | None) -> Iterator[IO[bytes]]:
-    """All that is piped in, on disk: whoever writes it slowly must not hold up the database."""
-    with tempfile.TemporaryFile() as spool:
-        if stdin is not None:
-            shutil.copyfileobj(stdin, spool)
-        spool.seek(0)
-        yield spool
+def _spooled(
+    sources: Sequence[Path | None], stdin: IO[bytes] | None
+) -> Iterator[Mapping[Path | None, IO[bytes]]]:
+    """Temporary copies of the ``sources`` that are no regular files; None is stdin.
+
+    Whoever writes into a pipe slowly must not hold up the database.
+    """
+    with ExitStack() as stack:
+        spools: dict[Path | None, IO[bytes]] = {}
+        for source in sources:
+            if source in spools or (source is not None and source.is_file()):
+                continue
+            with _reading(source), ExitStack() as opened:
+                file = stdin if source is None else opened.enter_context(source.open("rb"))
+                with _writing_spool(source):
+                    spools[source] = stack.enter_context(tempfile.TemporaryFile())
+                while piece := file.read(CHUNK) if file else b"":
+                    with _writing_spool(source):
+                        spools[source].write(piece)
+                with _writing_spool(source):
+                    spools[source].flush()
+        yield spools
 
 
-def _imported(piped: IO[bytes], files: Sequence[Path]) -> Iterator[tuple[Session, Messages]]:
-    """The sessions in ``files``, or in what is piped in where there is none, as they are read."""
+def _imported(
+    sources: Sequence[Path | None], spools: Mapping[Path | None, IO[bytes]]
+) -> Iterator[tuple[Session, Messages]]:
+    """The sessions in ``sources``, as they are read."""
     from tchat.sessions.export import sessions_in
     from tchat.sessions.json_reader import texts_of
 
-    if not files:
-        yield from sessions_in(texts_of(piped))
-    for path in files:
-        name = single_line(str(path))
-        try:
-            with path.open("rb") as file:
-                yield from sessions_in(texts_of(file))
-        except (FileNotFoundError, IsADirectoryError) as error:
-            raise UsageError(
-                f"there is no file {name}", "import reads what `tchat sessions export` wrote"
-            ) from error
-        except OSError as error:
-            raise StorageError(
-                f"cannot read {name}: {error.strerror}", "check its permissions"
-            ) from error
+    for source in sources:
+        with _reading(source), ExitStack() as opened:
+            if source is None or source in spools:
+                file = spools[source]
+                file.seek(0)
+            else:
+                file = opened.enter_context(source.open("rb"))
+            yield from sessions_in(texts_of(file))
+
+
+@contextmanager
+def _reading(source: Path | None) -> Iterator[None]:
+    """Say what is wrong with a source that cannot be read."""
+    name = _name(source)
+    try:
+        yield
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise UsageError(
+            f"there is no file {name}", "import reads what `tchat sessions export` wrote"
+        ) from error
+    except OSError as error:
+        raise StorageError(
+            f"cannot read {name}: {error.strerror}", "check its permissions"
+        ) from error
+
+
+@contextmanager
+def _writing_spool(source: Path | None) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"cannot copy {_name(source)} to a temporary file: {error.strerror}",
+            "free some space, or let TMPDIR name a folder with room",
+        ) from error
+
+
+def _name(source: Path | None) -> str:
+    return "stdin" if source is None else single_line(str(source))
 
 
 def _format(form: str, output: Path | None) -> str:

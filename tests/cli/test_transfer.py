@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -43,11 +44,13 @@ def message(number: int, size: int) -> dict[str, object]:
     }
 
 
-def write_export(path: Path, count: int, size: int = 100, *, last: str = "") -> Path:
+def write_export(
+    path: Path, count: int, size: int = 100, *, last: str = "", session: str = "1r4wfz5sw7"
+) -> Path:
     """One session of ``count`` messages; ``last`` is put at the end of them."""
     facts = {"title": "t", "system": "", "settings": {}, "created_at": 1.0, "updated_at": 1.0}
     with path.open("w", encoding="utf-8") as file:
-        head = json.dumps({"id": "1r4wfz5sw7", **facts})[:-1]
+        head = json.dumps({"id": session, **facts})[:-1]
         file.write('{"format": "tchat-sessions", "version": 1, "sessions": [')
         file.write(head + ', "messages": [')
         for number in range(1, count + 1):
@@ -124,6 +127,48 @@ def test_an_import_that_is_ended_leaves_nothing(home: Path, tmp_path: Path, numb
     assert counts(home) == []
     assert tchat("sessions", "import", str(file)).code == 0
     assert counts(home) == [4000]
+
+
+def test_a_pipe_that_waits_holds_up_no_other_process(home: Path, tmp_path: Path) -> None:
+    """A slow writer: neither one that has not begun, nor one in the middle of a document."""
+    file, pipe = write_export(tmp_path / "a", 1000), tmp_path / "pipe"
+    other = write_export(tmp_path / "b", 5, session="1r4wfz5sw8")
+    os.mkfifo(pipe)
+    document = file.read_bytes()
+    with subprocess.Popen(
+        [*COMMAND, "sessions", "import", str(other), str(pipe)], stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        with pipe.open("wb") as writer:
+            writer.write(document[: len(document) // 2])
+            writer.flush()
+            with SessionStore(home / "sessions.db") as store:
+                store.create(title="mine")
+            assert counts(home) == [0]
+            writer.write(document[len(document) // 2 :])
+        assert process.stdout.read().split() == [b"1r4wfz5sw8", b"1r4wfz5sw7"]
+    assert process.returncode == 0
+    assert sorted(counts(home)) == [0, 5, 1000]
+
+
+def test_one_pipe_named_twice_is_read_once(home: Path, tmp_path: Path) -> None:
+    document, pipe = write_export(tmp_path / "a", 5).read_bytes(), tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with subprocess.Popen([*COMMAND, "sessions", "import", str(pipe), str(pipe)]) as process:
+        pipe.write_bytes(document)
+    assert process.returncode == 0
+    assert counts(home) == [5]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_a_copy_that_finds_no_room_is_told(
+    shell: Shell, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.TemporaryFile", lambda: io.FileIO("/dev/full", "r+"))
+    ran = shell("sessions", "import", stdin=b"x" * 1_000_000)
+    assert (ran.code, ran.err.count("\n")) == (6, 1)
+    assert "cannot copy stdin to a temporary file: No space left" in ran.err
+    assert counts(home) == []
 
 
 def test_what_is_larger_than_any_prompt_is_imported(home: Path, tmp_path: Path) -> None:
