@@ -9,11 +9,13 @@ from __future__ import annotations
 import re
 import string
 import time
-from collections.abc import Callable, Iterable, Mapping, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from itertools import islice
 from sys import getsizeof
 from typing import Any
 
-from jinja2.utils import Namespace
+from jinja2.runtime import LoopContext
+from jinja2.utils import Cycler, Joiner, Namespace
 
 MAX_TEXT = 16 << 20  # characters of a rendering, or of one string made on the way
 MAX_ITEMS = 1 << 18  # of a list made on the way, or in one with all that is in it
@@ -22,14 +24,16 @@ _MAX_SPLIT = 1 << 21  # characters split at blanks, of which each word becomes a
 _MAX_BITS = 4096  # of an integer
 _MAX_DIGITS = 400  # to round to
 _MAX_WIDTH = 4096  # of a field in a format
+_MAX_PATH = 1024  # characters of an attribute's path, which is followed for each item
 _SECONDS = 2.0  # of processor time, and more for a long chat
 _SECONDS_OF_CHARACTER = 2e-6  # the slowest template in circulation takes a fifth of it
 _ALLOCATED = 256 << 20  # bytes of all strings and lists, together
 _TICKS = 64  # between two looks at the clock
-_LARGE = 64 << 10  # bytes that are worth a look at it
+_LARGE = 64 << 10  # bytes that are worth a look at it, together
 
 _VIEWS: tuple[type, ...] = (type({}.keys()), type({}.values()), type({}.items()))
-_CONTAINERS = (list, tuple, dict, set, frozenset, Namespace, *_VIEWS)
+_OBJECTS = (Namespace, Cycler, Joiner, LoopContext)  # a template's own
+_CONTAINERS = (list, tuple, dict, set, frozenset, *_OBJECTS, *_VIEWS)
 _TEXTS = (str, bytes)
 _ENCODINGS = ("utf-8", "utf8", "ascii", "latin-1")
 _LINE_ENDS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
@@ -51,7 +55,7 @@ class RenderLimits:
         self._stopped = stopped
         self._left = _ALLOCATED + 16 * size
         self._until = time.thread_time() + _SECONDS + size * _SECONDS_OF_CHARACTER
-        self._ticks = 0
+        self._ticks = self._seen = 0  # since the clock was last looked at
 
     def tick(self, made: int = 0, seen: int = 0) -> None:
         """Count a step, the bytes that it made, and the characters that it goes through.
@@ -61,10 +65,12 @@ class RenderLimits:
             InterruptedError: It was stopped.
         """
         self._ticks += 1
+        self._seen += made + seen
         self._left -= made
         if self._left < 0:
             raise Overrun("it makes too much text")
-        if made + seen > _LARGE or not self._ticks % _TICKS:
+        if self._seen > _LARGE or self._ticks >= _TICKS:
+            self._ticks = self._seen = 0
             if self._stopped():
                 raise InterruptedError
             if time.thread_time() > self._until:
@@ -80,6 +86,18 @@ class RenderLimits:
             require_items(len(value))
             self.tick(getsizeof(value))
         return value
+
+    def counted(self, items: Iterable[Any]) -> Iterator[Any]:
+        """The items, each counted as a step when it is taken."""
+        for item in items:
+            self.tick()
+            yield item
+
+    def listed(self, items: Iterator[Any]) -> list[Any]:
+        """A list of the items, of which there may not be too many."""
+        values = list(islice(self.counted(items), MAX_ITEMS + 1))
+        require_items(len(values))
+        return values
 
     def show(self, value: Any) -> Any:
         """Count what a template writes out; returns it."""
@@ -117,9 +135,8 @@ def weigh(value: Any) -> int:
         item: Any = waiting.pop()
         count += 1
         if isinstance(item, _CONTAINERS):
-            if isinstance(item, Namespace):
-                item = item._Namespace__attrs
             size += 2
+            item = _contents(item)
             waiting.extend(item)
             if isinstance(item, dict):
                 waiting.extend(item.values())
@@ -130,8 +147,22 @@ def weigh(value: Any) -> int:
     return size
 
 
+def _contents(value: Any) -> Any:
+    """What can be reached through a template's object; any other value itself."""
+    match value:
+        case Namespace():
+            return value._Namespace__attrs
+        case Cycler():
+            return value.items
+        case Joiner():
+            return (value.sep,)
+        case LoopContext():
+            return (value._before, value._current, value._after)
+    return value
+
+
 def _weight(value: Any) -> int:
-    return len(value) if isinstance(value, _TEXTS) else 8
+    return len(value) if isinstance(value, (*_TEXTS, range)) else 8
 
 
 def comparable(value: Any) -> Any:
@@ -139,6 +170,18 @@ def comparable(value: Any) -> Any:
     if isinstance(value, _CONTAINERS):
         weigh(value)
     return value
+
+
+def check_test(name: str, args: tuple[Any, ...]) -> int:
+    """Refuse a test that would take too long; returns about how many characters it gets.
+
+    Raises:
+        Overrun: It would.
+    """
+    divisor = 2 if name in ("odd", "even") else args[1:] and args[1]
+    if name in ("odd", "even", "divisibleby"):
+        check_operator("%", args[0], divisor)
+    return sum(map(weigh, args))
 
 
 # Operators
@@ -227,8 +270,11 @@ def _width(number: str) -> int:
 Given = tuple[tuple[Any, ...], Mapping[str, Any]]  # arguments by place and by name
 
 
-def check_method(name: str, owner: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+def check_method(name: str, owner: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> int:
     """Refuse a call of a method whose result would be too large.
+
+    Returns:
+        About how many characters it goes through.
 
     Raises:
         Overrun: It would be.
@@ -236,9 +282,10 @@ def check_method(name: str, owner: Any, args: tuple[Any, ...], kwargs: Mapping[s
     check = _METHODS.get(name)
     if check is not None and isinstance(owner, (*_TEXTS, int)):
         check(((owner, *args), kwargs))
-    elif isinstance(owner, (list, tuple, dict)):
-        for value in args:
-            comparable(value)
+    if isinstance(owner, (list, tuple, dict)):
+        searched = (owner,) if name in ("index", "count") else ()
+        return sum(map(weigh, (*searched, *args)))
+    return _weight(owner)
 
 
 def check_filter(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> int:
@@ -253,6 +300,9 @@ def check_filter(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) ->
     check = _FILTERS.get(name)
     if check is not None:
         check((args, kwargs))
+    path = _argument((args, kwargs), _PATHS.get(name, len(args)), "attribute")
+    if isinstance(path, str) and len(path) > _MAX_PATH:
+        raise Overrun(f"it follows an attribute of more than {_MAX_PATH:,} characters")
     if name in _SHALLOW:
         return len(args[0]) if args and isinstance(args[0], Sized) else 0
     size = sum(map(weigh, (*args, *kwargs.values())))
@@ -394,7 +444,16 @@ _FILTERS: dict[str, Callable[[Given], None]] = {
     "wordwrap": _wrapped,
     "list": _listed,
     "tojson": _json,
+    **dict.fromkeys(("sort", "unique", "min", "max", "groupby"), _listed),
 }
+# Where these take the path of an attribute, if not by its name.
+_PATHS = {"sort": 3, "unique": 2, "min": 2, "max": 2, "join": 2} | dict.fromkeys(
+    ("groupby", "sum", "selectattr", "rejectattr"), 1
+)
+# These compare or hash the items of what they get.
+COMPARING = frozenset({"sort", "unique", "min", "max", "groupby"})
+# These do something with each item.
+WALKING = frozenset({"map", "select", "reject", "selectattr", "rejectattr", "sum", "join"})
 # These look at the items of a list, and not into them.
 _SHALLOW = frozenset(
     {"length", "count", "first", "last", "list", "reverse", "map", "select", "reject", "d", "sum"}

@@ -10,7 +10,7 @@ operator, filter and method that can grow a value is asked first.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from datetime import datetime
 from functools import wraps
 from types import BuiltinMethodType
@@ -27,12 +27,15 @@ from jinja2.visitor import NodeTransformer
 
 from tchat.engine.form import TemplateFailure, TemplateOverrun
 from tchat.engine.render_limits import (
+    COMPARING,
+    WALKING,
     Overrun,
     RenderLimits,
     check_filter,
     check_format,
     check_method,
     check_operator,
+    check_test,
     comparable,
     require_text,
     weigh,
@@ -138,7 +141,8 @@ def _limits(context: Context) -> RenderLimits:
 
 
 # Filters that the compiled program calls; no template can name them.
-_TICK, _CONCAT, _SLICED, _COMPARABLE = ".tick", ".concat", ".sliced", ".comparable"
+_TICK, _CONCAT, _SLICED = ".tick", ".concat", ".sliced"
+_COMPARABLE, _SEARCHABLE = ".comparable", ".searchable"
 
 
 class _Counting(NodeTransformer):
@@ -163,6 +167,8 @@ class _Counting(NodeTransformer):
     def visit_Getitem(self, node: nodes.Getitem) -> Any:  # noqa: N802 - the visitor's name
         self.generic_visit(node)
         if not isinstance(node.arg, nodes.Slice):
+            if not isinstance(node.arg, nodes.Const):
+                node.arg = self._filter(node.arg, _COMPARABLE, node)
             return node
         ends = (node.arg.start, node.arg.stop, node.arg.step)
         return self._filter(node.node, _SLICED, node, *(end or nodes.Const(None) for end in ends))
@@ -174,6 +180,9 @@ class _Counting(NodeTransformer):
             node.expr = self._filter(node.expr, _COMPARABLE, node)
             for operand in node.ops:
                 operand.expr = self._filter(operand.expr, _COMPARABLE, node)
+        for operand in node.ops:
+            if operand.op in ("in", "notin") and not isinstance(operand.expr, nodes.Const):
+                operand.expr = self._filter(operand.expr, _SEARCHABLE, node)
         return node
 
     def visit_Pair(self, node: nodes.Pair) -> Any:  # noqa: N802 - the visitor's name
@@ -219,10 +228,9 @@ class _Sandbox(ImmutableSandboxedEnvironment):
         if isinstance(obj, BuiltinMethodType):
             if obj.__name__ == "join" and args:
                 args = (list(args[0]), *args[1:])
-            check_method(obj.__name__, obj.__self__, args, kwargs)
+            limits.tick(seen=check_method(obj.__name__, obj.__self__, args, kwargs))
         elif not isinstance(obj, Macro):
-            for value in args:
-                comparable(value)
+            limits.tick(seen=sum(map(weigh, args)))
         return limits.keep(super().call(context, obj, *args, **kwargs))
 
     def getitem(self, obj: Any, argument: Any) -> Any:
@@ -270,9 +278,10 @@ def _environment() -> _Sandbox:
         _CONCAT: _concat,
         _SLICED: _sliced,
         _COMPARABLE: _comparable,
+        _SEARCHABLE: _searchable,
     }
-    for name in _COMPARISONS:
-        environment.tests[name] = _compared(environment.tests[name])
+    for name in _DEEP_TESTS:
+        environment.tests[name] = _bounded_test(name, environment.tests[name])
     return environment
 
 
@@ -300,8 +309,18 @@ def _sliced(context: Context, value: Any, start: Any, stop: Any, step: Any) -> A
 
 @pass_context
 def _comparable(context: Context, value: Any) -> Any:
-    if not isinstance(value, str):
-        _limits(context).tick(seen=weigh(value))
+    _limits(context).tick(seen=weigh(value))
+    return value
+
+
+@pass_context
+def _searchable(context: Context, value: Any) -> Any:
+    """``value``, whose items are counted while something is looked for among them."""
+    limits = _limits(context)
+    if isinstance(value, Iterator):
+        return (_comparable(context, item) for item in limits.counted(value))
+    if isinstance(value, Sized) and not isinstance(value, Mapping):
+        limits.tick(seen=len(value))
     return value
 
 
@@ -313,25 +332,42 @@ def _bounded(name: str, run: Callable[..., Any]) -> Callable[..., Any]:
 
     def bounded(context: Context, *args: Any, **kwargs: Any) -> Any:
         limits = _limits(context)
+        if args and name in COMPARING and isinstance(args[0], Iterator):
+            args = (limits.listed(args[0]), *args[1:])
         limits.tick(seen=check_filter(name, args, kwargs))
+        if args and name in WALKING and isinstance(args[0], Iterable) and args[0]:
+            args = (limits.counted(args[0]), *args[1:])
         passed = {
             "context": (context,),
             "eval_context": (context.eval_ctx,),
             "environment": (context.environment,),
         }
-        return limits.keep(run(*passed.get(wanted, ()), *args, **kwargs))
+        made = run(*passed.get(wanted, ()), *args, **kwargs)
+        if name == "unique":  # lazy, and what it compares may have grown by then
+            made = iter(list(made))
+        return limits.keep(made)
 
     return pass_context(bounded)
 
 
-_COMPARISONS = (
+# The tests that compare, hash or write out what they get.
+_DEEP_TESTS = (
     "==", "eq", "equalto", "!=", "ne", ">", "gt", "greaterthan", ">=", "ge", "<", "lt",
-    "lessthan", "<=", "le", "in",
+    "lessthan", "<=", "le", "in", "lower", "upper", "filter", "test", "odd", "even", "divisibleby",
 )  # fmt: skip
 
 
-def _compared(run: Any) -> Callable[[Any, Any], Any]:
-    return lambda left, right: run(comparable(left), comparable(right))
+def _bounded_test(name: str, run: Any) -> Callable[..., Any]:
+    """The test ``name`` with limits; as with filters, it must get the context."""
+    passed = getattr(getattr(run, "jinja_pass_arg", None), "name", "") == "environment"
+
+    def bounded(context: Context, *args: Any) -> Any:
+        _limits(context).tick(seen=check_test(name, args))
+        if name == "in":
+            args = (args[0], _searchable(context, args[1]))
+        return run(*((context.environment,) if passed else ()), *args)
+
+    return pass_context(bounded)
 
 
 @pass_context

@@ -95,6 +95,10 @@ GROWING = {
     "nested unique": TUPLES + "{{ [n.x]|unique|list|length }}",
     "nested index": DEEP + DEEP.replace("n.x", "m.x").replace("n =", "m =")
     + "{{ [n.x].index(m.x) }}",
+    "nested lower": DEEP + "{{ n.x is lower }}",
+    "nested name": TUPLES + "{{ n.x is filter }}",
+    "odd": "{{ '%1000000000d' is odd }}",
+    "divisible": "{{ '%1000000000d' is divisibleby(5) }}",
     "nested namespace": DEEP + "{{ n }}",
     "nested values": DEEP + "{{ {'a': n.x}.values() }}",
 }  # fmt: skip
@@ -130,6 +134,41 @@ HOARDING = {
     "{% set n.l = [n.l, [1] * 100000] %}{% endfor %}",
 }  # fmt: skip
 
+LIST = "{% set l = range(8000)|list %}{% set m = [l] * 30000 %}"
+TUPLE = (
+    "{% set n = namespace(x=(1, 2)) %}{% for i in range(12) %}{% set n.x = n.x + n.x %}"
+    "{% endfor %}{% set t = n.x %}"
+)
+# One filter, test or method that walks through a large value for each of many items.
+COMPARING = {
+    "select eq": LIST + "{{ l|select('eq', l)|list|length }}",
+    "reject in": LIST + "{{ l|reject('in', l|map('string')|list)|list|length }}",
+    "select in range": "{{ (['x'] * 100000)|select('in', range(100000))|list|length }}",
+    "selectattr": LIST + "{{ ([{'a': l}] * 8000)|selectattr('a', 'ne', l + [1])|list|length }}",
+    "rejectattr": LIST + "{{ ([{'a': l}] * 8000)|rejectattr('a', 'lt', l + [1])|list|length }}",
+    "select upper": MEGA + "{{ ([a.upper()] * 100000)|select('upper')|list|length }}",
+    "select letters": MEGA + "{{ (a * 16)|select('string')|list|length }}",
+    "sort": LIST + "{{ m|select|sort|length }}",
+    "sort attribute": TUPLE + "{{ ([cycler(t)] * 100000)|sort(attribute='current')|length }}",
+    "sort separators": TUPLE + "{{ ([joiner(t)] * 100000)|sort(attribute='sep')|length }}",
+    "sort loops": TUPLE + "{% for i in [t, 1] %}{% if loop.last %}"
+    "{{ ([loop] * 100000)|sort(attribute='previtem')|length }}{% endif %}{% endfor %}",
+    "min": LIST + "{{ m|select|min|length }}",
+    "max": LIST + "{{ m|select|max|length }}",
+    "max letters": MEGA + "{{ (a * 16)|max }}",
+    "groupby": LIST + "{{ ([[l]] * 30000)|select|groupby(0)|length }}",
+    "unique": TUPLE + "{{ ([t] * 100000)|select|unique|list|length }}",
+    "in": LIST + "{{ (l + [1]) in m|select }}",
+    "is in": LIST + "{{ (l + [1]) is in(m|select) }}",
+    "count": LIST + "{{ m.count(l + [1]) }}",
+    "index": LIST + "{{ m.index(l + [1]) }}",
+    "attribute path": "{{ ['x']|map(attribute='a.' * 8000000, default='x')|list }}",
+    "sort path": "{{ ['x']|sort(attribute='a,' * 8000000)|list|length }}",
+    "subscripts": TUPLE + "{% set d = {} %}{% for i in range(99) %}" + "{{ d[t] }}" * 2000
+    + "{% endfor %}",
+    "constants": "{% set l = range(100000)|list %}" + "{{ 'x' in l }}" * 2000,
+}  # fmt: skip
+
 
 def rendered(source: str) -> str:
     form = Form(compiled(source), {}, typed=False, system=False, key=None, absent=None)
@@ -152,6 +191,22 @@ def test_no_rendering_takes_long(source: str, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(render_limits, "_SECONDS", 0.1)
     with pytest.raises(TemplateOverrun, match="takes too long"):
         rendered(source)
+
+
+@pytest.mark.parametrize("source", COMPARING.values(), ids=COMPARING)
+def test_no_walk_through_large_values_takes_long(
+    source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(render_limits, "_SECONDS", 0.1)
+    with pytest.raises(TemplateOverrun, match=r"takes too long|of more than|too much"):
+        rendered(source)
+
+
+def test_a_stop_ends_a_walk_through_large_values() -> None:
+    asked = count()
+    with pytest.raises(InterruptedError):
+        Program(COMPARING["select eq"]).render({}, stopped=lambda: next(asked) > 2)
+    assert next(asked) < 10
 
 
 @pytest.mark.parametrize("source", [*ENDLESS.values(), *HOARDING.values()])
@@ -193,6 +248,14 @@ def test_all_steps_together_do_not_make_much(source: str) -> None:
          "['a', 'b']['X']2.3"),
         ("{{ messages|selectattr('role', 'equalto', 'user')|map(attribute='content')|list }}",
          "['Why is the sky blue?']"),
+        ("{{ 2 in [1, 2]|select }}{{ 3 is in([1, 2]|map('abs')) }}{{ [1, 2].index(2) }}",
+         "TrueFalse1"),
+        ("{{ [1, 2, 1]|select('eq', 1)|unique|list }}{{ [3, 1]|select|min }}"
+         "{{ ['b', 'A']|map('lower')|sort }}{{ none|select|list }}{{ nothing|map('abs')|list }}",
+         "[1]1['a', 'b'][][]"),
+        ("{{ 3 is odd }}{{ 4 is divisibleby 2 }}{{ 'A' is upper }}{{ 'upper' is filter }}"
+         "{{ 'k' in {'k': 1} }}{{ 'x' not in 'abc' }}{{ {'a': 1}['a' ~ ''] }}",
+         "TrueTrueTrueTrueTrueTrue1"),
         ("{{ 'é'.encode()|length }}{{ 'é'.encode('utf-8').decode() }}", "2é"),
         ("{{ undefined_name|default('d') }}{{ 7 // 2 }}{{ 2 ** 10 }}", "d31024"),
     ],
