@@ -13,7 +13,7 @@ sections, so ``tchat config set temp 0.2``, ``-o temp 0.2`` and ``--temp 0.2`` m
     write.py    one value into config.toml; comments stay
 """
 
-from tchat.settings.keys import Key, Value, find_key, keys, needs_loading, spell
+from tchat.settings.keys import Key, Value, find_key, keys, needs_loading, spell, with_values
 from tchat.settings.load import Loaded, load
 from tchat.settings.schema import Sampling, Settings, setting
 
@@ -29,4 +29,5 @@ __all__ = [
     "needs_loading",
     "setting",
     "spell",
+    "with_values",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, fields, replace
 from typing import Any, TypeAlias, cast
 
@@ -108,6 +108,13 @@ def needs_loading(before: Settings, after: Settings) -> bool:
     return any(
         not key.live and key.value_in(before) != key.value_in(after) for key in keys().values()
     )
+
+
+def with_values(settings: Settings, values: Mapping[str, Value]) -> Settings:
+    """``settings`` with ``values`` by their keys' names, which were checked before."""
+    for name, value in values.items():
+        settings = keys()[name].put(settings, value)
+    return settings
 
 
 def find_key(name: str) -> Key:

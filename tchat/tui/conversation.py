@@ -18,7 +18,7 @@ from tchat.paths import Paths
 from tchat.sessions.fallbacks import Fallbacks
 from tchat.sessions.records import Session
 from tchat.sessions.store import SessionStore
-from tchat.settings import Settings, Value, keys
+from tchat.settings import Settings, Value, keys, needs_loading, with_values
 from tchat.tui.stored import StoredMessages
 
 if TYPE_CHECKING:
@@ -27,15 +27,6 @@ if TYPE_CHECKING:
     from tchat.models.facts import ModelFacts
 
 Act = Callable[[Chat], Iterator[Event]]
-
-
-def needs_loading(before: Settings, values: Mapping[str, Value]) -> bool:
-    """Whether the model must be loaded anew for ``values``."""
-    return any(
-        not key.live and key.value_in(before) != value
-        for name, value in values.items()
-        if (key := keys()[name])
-    )
 
 
 class Conversation(StoredMessages):
@@ -216,7 +207,7 @@ class Conversation(StoredMessages):
             await self._keep_own()
         if "system" in values:
             await self._set_system(str(values["system"]))
-        if needs_loading(before, values):
+        if needs_loading(before, self.settings):
             await self._rejoin(self.session, keep_model=False)
             return True
         self._chat.settings, self._chat.own = self.settings, self._own
@@ -224,8 +215,7 @@ class Conversation(StoredMessages):
 
     def keep(self, values: Mapping[str, Value]) -> None:
         """Begin new sessions with these settings too."""
-        for name, value in values.items():
-            self.base = keys()[name].put(self.base, value)
+        self.base = with_values(self.base, values)
 
     async def _keep_own(self) -> None:
         if self.session is not None:

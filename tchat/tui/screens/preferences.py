@@ -8,7 +8,17 @@ from contextlib import nullcontext
 
 from tchat.errors import TchatError, UsageError
 from tchat.sanitize import single_line
-from tchat.settings import Key, Settings, Value, find_key, keys, load, spell
+from tchat.settings import (
+    Key,
+    Settings,
+    Value,
+    find_key,
+    keys,
+    load,
+    needs_loading,
+    spell,
+    with_values,
+)
 from tchat.tui.background import background
 from tchat.tui.screens.trials import Trials
 from tchat.tui.screens.turns import load as load_model
@@ -32,9 +42,8 @@ class Preferences(Trials):
         await self.whole(self._change(values, again=again))
 
     async def _change(self, values: Mapping[str, Value], *, again: bool) -> None:
-        from tchat.tui.conversation import needs_loading
-
-        loads = again or needs_loading(self.conversation.settings, values)
+        before = self.conversation.settings
+        loads = again or needs_loading(before, with_values(before, values))
         async with self.between_turns() if loads else nullcontext():
             loads = await self.conversation.change(values) or again
             if loads:
