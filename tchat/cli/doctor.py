@@ -144,7 +144,8 @@ def _snapshots(console: Console) -> Iterator[Finding]:
         if store.key.fault:
             text = f"{store.key.file} {store.key.fault}; it is replaced at the next use"
             yield Finding("snapshots", "key", text, ExitCode.STORAGE)
-        sessions, size = len(store.sessions()), store.size()
+        sessions = len({held.session for held in store.sessions()})  # one for each of its models
+        size = store.size()
         yield Finding("snapshots", "saved", f"{counted(sessions, 'session')}, {size / 1e6:,.0f} MB")
         for known in store.models():
             yield Finding("snapshots", single_line(known.name, 80), restoring_told(known))

@@ -15,6 +15,7 @@ import pytest
 from tchat.paths import user_paths
 from tests.cli.shell import tchat
 from tests.cli.test_bad_inputs import UNPRIVILEGED
+from tests.tiny import write_tiny
 
 DOCUMENT = "the be to of and in that have it for not on with he as you do at this " * 30
 
@@ -126,6 +127,14 @@ def test_what_belongs_to_no_session_is_pruned(document: str, tiny_home: Path) ->
     (tiny_home / "sessions.db").unlink()
     assert cache("ls")["sessions"][0]["title"] == "(deleted)"
     assert cache("prune")["size"] == 0
+
+
+def test_doctor_counts_a_session_once_that_two_models_read(document: str, tmp_path: Path) -> None:
+    other = str(write_tiny(tmp_path / "other.gguf", metadata={"general.name": "Other"}))
+    session = ask("-f", document, "Why?")["session"]
+    ask("-m", other, "-c", "How?")
+    assert [each["session"] for each in cache("ls")["sessions"]] == [session, session]
+    assert "1 session, " in tchat("doctor").out
 
 
 # A model whose states are not restored exactly
