@@ -15,6 +15,7 @@ import re
 from typing import NamedTuple
 
 from tchat.errors import UsageError
+from tchat.plural import counted
 from tchat.sanitize import single_line
 
 AUTO = "auto"
@@ -207,7 +208,7 @@ def _damaged_utf8(data: bytes, name: str) -> Decoded | None:
     if others < 2 * damages:
         return None
     stray = len(data) - len(valid.encode())
-    return Decoded(text, f"{name}: {stray:,} bytes are not UTF-8")
+    return Decoded(text, f"{name}: {counted(stray, 'byte is', 'bytes are')} not UTF-8")
 
 
 def _checked(decoded: Decoded, name: str) -> Decoded:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 
 import pytest
 from hypothesis import given, settings
@@ -102,7 +103,7 @@ def test_nothing_is_empty_text() -> None:
 def test_utf8_with_a_stray_byte_stays_utf8(data: bytes) -> None:
     text, assumed = decode(data, "a.txt")
     assert text == data.decode("utf-8", "replace")
-    assert "bytes are not UTF-8" in assumed
+    assert re.search(r": (1 byte is|\d bytes are) not UTF-8$", assumed)
 
 
 def test_stray_bytes_are_weighed_against_the_whole_text() -> None:
@@ -117,7 +118,7 @@ def test_replacement_characters_of_the_text_are_no_stray_bytes() -> None:
         "lost: \ufffd\ufffd\ufffd, 5 € für 2 Bären\n".encode() + b"\xff", "a.txt"
     )
     assert text == "lost: \ufffd\ufffd\ufffd, 5 € für 2 Bären\n\ufffd"
-    assert assumed.startswith("a.txt: 1 byte")
+    assert assumed == "a.txt: 1 byte is not UTF-8"
 
 
 @pytest.mark.parametrize("text", ["hi", "00", "hi\n", "a1", "12 3", "aaaa"])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tchat.engine.events import Event, Notice, Reading, Restored
-from tchat.models.words import counted
+from tchat.plural import counted
 
 if TYPE_CHECKING:
     from tchat.engine.engine import Engine

@@ -30,7 +30,7 @@ from tchat.engine.events import (
     Token,
 )
 from tchat.markdown import first_code_block
-from tchat.models.words import counted
+from tchat.plural import counted
 from tchat.sanitize import printable_json
 
 NARROWEST = 24  # cells of a column; replies in narrower ones are printed one below the other
@@ -72,8 +72,9 @@ class CandidateRenderer:
                 self._print_json()
         cut_off = sum(reply.reason is Reason.LENGTH for reply in self.finished.values())
         if cut_off:
-            were = "was" if cut_off == 1 else "were"
-            self._console.notice(f"{cut_off} of {len(self.finished)} replies {were} {CUT_OFF}")
+            total = counted(len(self.finished), "reply", "replies")
+            told = counted(cut_off, f"of {total} was", f"of {total} were")
+            self._console.notice(f"{told} {CUT_OFF}")
         if self._output.usage and self.finished:
             self._console.say(usage_line(self.finished))
 

@@ -14,7 +14,7 @@ import typer
 from tchat.cli.console import Console
 from tchat.cli.listing import print_json, print_rows
 from tchat.errors import ExitCode, TchatError
-from tchat.models.words import counted
+from tchat.plural import counted
 from tchat.sanitize import single_line
 from tchat.settings import Settings, load
 

@@ -12,7 +12,7 @@ from tchat.cli.confirm import confirm
 from tchat.cli.console import Console
 from tchat.cli.line_input import HISTORY
 from tchat.errors import StorageError
-from tchat.models.words import counted
+from tchat.plural import counted
 from tchat.sanitize import single_line
 from tchat.sessions.leftovers import remove_files
 

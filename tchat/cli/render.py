@@ -29,7 +29,7 @@ from tchat.engine.events import (
     Token,
 )
 from tchat.markdown import first_code_block
-from tchat.models.words import counted
+from tchat.plural import counted
 
 NO_CODE = "the reply has no code block; all of it is printed"
 CUT_OFF = "cut off: --max-tokens or the context is reached"

@@ -9,8 +9,8 @@ from tchat import __version__
 from tchat.chat.commands import Surface, commands_for
 from tchat.chat.own_settings import typed_setting
 from tchat.errors import UsageError
-from tchat.models.words import counted
 from tchat.paths import expanded
+from tchat.plural import counted
 from tchat.sanitize import printable, single_line
 from tchat.settings import find_key, keys
 from tchat.settings.coerce import parse

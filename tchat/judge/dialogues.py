@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tchat.errors import UsageError
+from tchat.plural import counted
 from tchat.sanitize import single_line
 
 LONGEST_LINE = 1 << 20  # bytes; a dialogue of more does not fit any context
@@ -120,8 +121,7 @@ def skipped_words(skipped: int) -> str:
     """What to tell of lines without a dialogue; empty where there are none."""
     if not skipped:
         return ""
-    lines = "1 line holds" if skipped == 1 else f"{skipped:,} lines hold"
-    return f"{lines} no dialogue and had no part in this"
+    return f"{counted(skipped, 'line holds', 'lines hold')} no dialogue and had no part in this"
 
 
 def parse_dialogues(line: str) -> Iterator[Dialogue]:

@@ -25,8 +25,8 @@ from tchat.judge.training import (
 )
 from tchat.models.facts import ModelFacts
 from tchat.models.resolve import resolve
-from tchat.models.words import counted
 from tchat.paths import Paths
+from tchat.plural import counted
 
 
 @dataclass(frozen=True, slots=True)

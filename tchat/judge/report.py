@@ -11,6 +11,7 @@ from tchat.judge.guard import Costs, Health, Ratio, Reply
 from tchat.judge.plot import plot_svg
 from tchat.judge.rounds import Round, State
 from tchat.paths import private_file
+from tchat.plural import counted
 from tchat.sanitize import printable, single_line
 
 WHAT_THIS_IS = """\
@@ -86,10 +87,11 @@ def write_report(
         samples: Replies to the same prompts, before and after.
         provenance: What it was played with.
     """
+    rounds = counted(len(state.rounds) - 1, "round")
     parts = [
         "# A game between generator and discriminator\n",
         WHAT_THIS_IS,
-        f"It ended after {_rounds(len(state.rounds) - 1)}: {state.over or 'interrupted'}.\n",
+        f"It ended after {rounds}: {state.over or 'interrupted'}.\n",
         "![Scores and perplexity by round](report.svg)\n",
         _table(state.rounds),
         _tried(state.rounds),
@@ -107,10 +109,6 @@ def write_report(
     path = private_file(folder / "report.md")
     path.write_text("\n".join(parts) + "\n", encoding="utf-8")
     return path
-
-
-def _rounds(count: int) -> str:
-    return f"{count} round{'' if count == 1 else 's'}"
 
 
 def _table(rounds: Sequence[Round]) -> str:

@@ -1,4 +1,4 @@
-"""Sizes and counts for people."""
+"""Sizes and numbers of weights for people."""
 
 from __future__ import annotations
 
@@ -6,17 +6,6 @@ _BYTES = (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3))
 _WEIGHTS = (("T", 10**12), ("B", 10**9), ("M", 10**6), ("k", 10**3))
 
 ROUNDED_UP = 0.9995  # of a unit: what would be written as a thousand of the smaller one
-
-
-def counted(count: int, one: str, more: str = "") -> str:
-    """A count with its noun: ``1 reply``, ``1,200 replies``.
-
-    Args:
-        count: How many.
-        one: The noun for one of them.
-        more: For any other count; empty adds an s.
-    """
-    return f"{count:,} {one if count == 1 else more or one + 's'}"
 
 
 def size_text(size: int) -> str:

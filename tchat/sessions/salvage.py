@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tchat.errors import StorageError
 from tchat.paths import private_file
+from tchat.plural import counted
 from tchat.sessions import salvaged_rows
 from tchat.sessions.database import Database, connected
 from tchat.sessions.schema import migrate
@@ -53,11 +54,9 @@ def _replace(path: Path) -> str:
                     break
     kept = _set_aside(path)
     fresh.replace(path)
-    which = "session" if sessions == 1 else "sessions"
-    said = "message" if messages == 1 else "messages"
     return (
-        f"the session database was damaged: {sessions} {which} with {messages} {said} were "
-        f"saved into a new one, the damaged file is kept as {kept.name}"
+        f"the session database was damaged: a new one holds {counted(sessions, 'session')} with "
+        f"{counted(messages, 'message')}, the damaged file is kept as {kept.name}"
     )
 
 

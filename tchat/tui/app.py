@@ -17,8 +17,8 @@ from textual.notifications import Notify, SeverityLevel
 from textual.worker import WorkerFailed
 
 from tchat.errors import Interrupted, StorageError
-from tchat.models.words import counted
 from tchat.paths import Paths
+from tchat.plural import counted
 from tchat.settings import Settings
 from tchat.tui.background import background
 from tchat.tui.screens.chat import ChatScreen

@@ -205,7 +205,7 @@ def test_a_damaged_database_is_set_aside_said_and_saved(world: Path, home: Path)
     ran = tchat("-c", "And then?", "--max-tokens", "2", "--quiet")
     assert ran.code == 0
     assert ran.err.count("\n") == 1
-    assert "1 session with 2 messages were saved" in ran.err
+    assert "a new one holds 1 session with 2 messages" in ran.err
     assert len(list(home.glob("sessions.db.corrupt-*"))) == 1
     assert "Hello" in tchat("sessions", "ls").out
 

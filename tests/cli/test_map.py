@@ -129,6 +129,13 @@ def test_values_of_a_schema_and_what_breaks_off(rows: Path) -> None:
     assert all("no JSON" in record["error"] for record in records(short.out))
 
 
+def test_one_row_is_told_in_the_singular(tmp_path: Path) -> None:
+    (tmp_path / "one.txt").write_text("sky\n")
+    call = ("why {}", str(tmp_path / "one.txt"), "-o", str(tmp_path / "out.jsonl"), *FLAGS)
+    assert "1 of 1 reply was cut off" in tchat_map(*call).err
+    assert "1 of 1 row is there already" in tchat_map(*call).err
+
+
 def test_a_file_is_gone_on_with(rows: Path, tmp_path: Path) -> None:
     output = tmp_path / "out.jsonl"
     call = ("why {}", str(rows), "-o", str(output), *FLAGS)

@@ -74,7 +74,7 @@ def test_a_schema_that_is_not_ours_is_set_aside_and_its_rows_saved(
 ) -> None:
     harm(file, statement)
     with SessionStore(file) as store:
-        assert "2 sessions with 4 messages were saved" in store.notices[0]
+        assert "a new one holds 2 sessions with 4 messages" in store.notices[0]
         assert texts(store) == WHOLE
         store.begin("goes on")
         assert len(store.search("question")) == 2

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tchat.errors import StorageError
+from tchat.plural import counted
 from tchat.sessions.records import Role, Status
 from tchat.sessions.store import SessionStore
 
@@ -90,7 +91,7 @@ def test_garbage_on_any_page(sound: Path, file: Path) -> None:
             saved.append(messages(store))
             notice = "".join(store.notices)
             if notice:
-                assert f"{messages(store)} messages were saved" in notice
+                assert f" with {counted(messages(store), 'message')}, the damaged file" in notice
                 check(store)
             # Nothing tells of garbage at the end of a long text, or on a page not in use.
             unseen += not notice
@@ -137,7 +138,7 @@ def test_a_file_with_nothing_in_it_is_kept(damaged: Path, damage: Callable[[Path
     damage(damaged)
     broken = damaged.read_bytes()
     with SessionStore(damaged) as store:
-        assert "0 sessions with 0 messages were saved" in store.notices[0]
+        assert "a new one holds 0 sessions with 0 messages" in store.notices[0]
         assert store.sessions() == []
         store.create()
     (copy,) = kept(damaged)

@@ -10,7 +10,7 @@ import typer
 from tchat.cli.console import Console
 from tchat.cli.judge.bench import JSON, MODEL, settings_with
 from tchat.cli.listing import iso, print_json, when
-from tchat.models.words import counted
+from tchat.plural import counted
 from tchat.sanitize import single_line
 
 if TYPE_CHECKING:

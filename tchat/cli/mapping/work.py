@@ -26,6 +26,7 @@ from tchat.cli.status import StatusLine, tell_notice
 from tchat.engine.turns import ChatMessage
 from tchat.errors import ExitCode, TchatError, UsageError
 from tchat.paths import expanded
+from tchat.plural import counted
 from tchat.settings import Settings
 
 LISTED = 5  # files whose encoding was assumed that are named
@@ -76,8 +77,9 @@ def run_map(request: MapRequest, console: Console) -> int:
         todo = [row for row in rows if row.index not in results.done]
         if len(todo) < len(rows):
             there = len(rows) - len(todo)
-            are = "is" if there == 1 else "are"
-            console.notice(f"{there:,} of {len(rows):,} rows {are} there already")
+            total = counted(len(rows), "row")
+            told = counted(there, f"of {total} is", f"of {total} are")
+            console.notice(f"{told} there already")
         if todo:
             with_model(console, settings, partial(work.carry_out, todo, results, tally))
     return tally.exit_code(len(rows), len(todo))
@@ -238,13 +240,14 @@ class _Tally:
         if len(self._assumed) > LISTED:
             self._console.notice(f"and {len(self._assumed) - LISTED:,} more files like these")
         if self._cut_off:
-            were = "was" if self._cut_off == 1 else "were"
-            self._console.notice(f"{self._cut_off:,} of {done:,} replies {were} {CUT_OFF}")
+            total = counted(done, "reply", "replies")
+            told = counted(self._cut_off, f"of {total} was", f"of {total} were")
+            self._console.notice(f"{told} {CUT_OFF}")
         if not self.failed:
             return ExitCode.OK
         first = min(self.failed)
         self._console.say(
-            f"{len(self.failed):,} of {rows:,} rows failed; "
+            f"{len(self.failed):,} of {counted(rows, 'row')} failed; "
             f"the first is row {first}: {self.failed[first]}"
         )
         return ExitCode.UNEXPECTED

@@ -11,7 +11,7 @@ from tchat.chat.attachments import expand_user
 from tchat.chat.commands import Call
 from tchat.chat.own_settings import typed_setting
 from tchat.errors import ModelNotFound, TchatError, UsageError
-from tchat.models.words import counted
+from tchat.plural import counted
 from tchat.sanitize import printable, single_line
 from tchat.settings import find_key, keys, spell
 from tchat.settings.coerce import parse

@@ -10,8 +10,8 @@ from textual.binding import BindingType
 from textual.containers import VerticalScroll
 from textual.widgets import Input
 
-from tchat.models.words import counted
 from tchat.paths import expanded
+from tchat.plural import counted
 from tchat.tui.background import background, explained
 from tchat.tui.judge_desk import JudgeDesk
 from tchat.tui.keys import Scope, bindings

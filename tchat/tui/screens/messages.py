@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from tchat.errors import TchatError, UsageError
-from tchat.models.words import counted
 from tchat.paths import Paths
+from tchat.plural import counted
 from tchat.sanitize import printable
 from tchat.settings import Settings
 from tchat.tui.background import background

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 
 from tchat.errors import TchatError, UsageError
+from tchat.plural import counted
 from tchat.sanitize import single_line
 from tchat.settings import (
     Key,
@@ -61,7 +62,7 @@ class Preferences(Trials):
     async def _tell_loading(self) -> None:
         self.tell(f"The model is opened anew: {single_line(self.conversation.settings.model)}.")
         if messages := len(await self.conversation.branch()):
-            what = "message is" if messages == 1 else f"{messages:,} messages are"
+            what = counted(messages, "message is", "messages are")
             self.tell(f"This session stays; its {what} read again.")
 
     async def _check(self, values: Mapping[str, Value]) -> None:

@@ -7,7 +7,7 @@ from enum import Enum
 
 from textual.content import Content
 
-from tchat.models.words import counted
+from tchat.plural import counted
 from tchat.sanitize import single_line
 from tchat.tui.widgets.row import Part, Row
 

@@ -12,7 +12,7 @@ from textual.geometry import Region
 from textual.selection import Selection
 from textual.strip import Strip
 
-from tchat.models.words import counted
+from tchat.plural import counted
 from tchat.tui.widgets.transcript.drawing import Mark, StripCache, gutter, overlaid
 from tchat.tui.widgets.transcript.entry import Entry, Key
 from tchat.tui.widgets.transcript.foot import action_bar

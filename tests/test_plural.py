@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tchat.models.words import counted
+from tchat.plural import counted
 
 
 @pytest.mark.parametrize(
@@ -13,6 +13,13 @@ from tchat.models.words import counted
 )
 def test_a_count_with_its_noun(count: int, told: str) -> None:
     assert counted(count, "reply", "replies") == told
+
+
+def test_a_verb_agrees_too() -> None:
+    assert [counted(count, "byte is", "bytes are") for count in (1, 2)] == [
+        "1 byte is",
+        "2 bytes are",
+    ]
 
 
 def test_most_nouns_add_an_s() -> None:
