@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from sqlite3 import Connection
@@ -397,14 +397,17 @@ class SessionStore:
         """
         return leftovers.remove(self.path) if self.path else []
 
-    def search(self, query: str, limit: int = 50) -> list[Hit]:
+    def search(
+        self, query: str, limit: int = 50, *, stopped: Callable[[], bool] = lambda: False
+    ) -> list[Hit]:
         """Sessions whose title holds every word of ``query``, then such messages, the latest first.
 
         Upper and lower case are alike, and so are spellings that Unicode calls equal; parts of
         words are found, ``"double quotes"`` keep words together. Nothing else is special.
+
+        Others may write meanwhile. Once ``stopped`` says so, it ends with what was found.
         """
-        with self._database.reading() as connection:
-            return full_text.search(connection, query, limit)
+        return full_text.search(self._database.reading, query, limit, stopped)
 
     def tree(self, session_id: str) -> Tree:
         """A whole session, for export."""

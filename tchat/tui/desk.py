@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,8 +32,14 @@ class Desk:
         return await asyncio.to_thread(self._conversation.lasting.get, piece)
 
     async def search(self, query: str) -> Sequence[Hit]:
-        """The messages that contain the words of ``query``."""
-        return await asyncio.to_thread(self._conversation.lasting.search, query)
+        """The messages that contain the words of ``query``; ends when it is cancelled."""
+        stopped = threading.Event()
+        try:
+            return await asyncio.to_thread(
+                self._conversation.lasting.search, query, stopped=stopped.is_set
+            )
+        finally:
+            stopped.set()
 
     async def rename(self, session_id: str, title: str) -> object:
         """Give a session another title."""

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import sqlite3
+import threading
 import unicodedata
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
-from typing import Literal
+from types import SimpleNamespace
+from typing import Literal, cast
 
 import pytest
 from hypothesis import given
@@ -13,6 +19,8 @@ from hypothesis import strategies as st
 from tchat.sessions.records import Hit, Role, Session, Status
 from tchat.sessions.search import excerpt, fold, parse
 from tchat.sessions.store import SessionStore
+from tchat.tui.conversation import Conversation
+from tchat.tui.desk import Desk
 
 CORPUS = [
     "The quick brown fox jumps over the lazy dog",
@@ -266,3 +274,104 @@ def test_titles_are_found_before_messages(store: SessionStore) -> None:
     assert len(store.search("strasse", limit=2)) == 2
     assert store.search("nach eine") == []  # the words stand in different places
     assert [hit.session.id for hit in store.search("nach süden")] == [old.id]
+
+
+@pytest.fixture
+def long(file: Path) -> Iterator[SessionStore]:
+    """A store in a file with 300 texts of 10,000 characters, which are read in several steps."""
+    with SessionStore(file) as store:
+        session = store.create(title="long")
+        texts = (f"{number} häufig " + "ä" * 10_000 for number in range(300))
+        for text in texts:
+            store.add(session.id, Role.USER, text, parent_id=None)
+        yield store
+
+
+class Folds:
+    """What `search.fold` was called with; ``at_each`` is done at each call for a message."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, at_each: Callable[[], object]) -> None:
+        self.count = 0
+
+        def folding(text: str) -> str:
+            if len(text) > 5000:
+                self.count += 1
+                at_each()
+            return fold(text)
+
+        monkeypatch.setattr("tchat.sessions.search.fold", folding)
+
+
+def test_others_write_while_texts_are_compared(
+    long: SessionStore, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (session,) = long.sessions()
+    written: list[bool] = []
+
+    def write() -> None:
+        if written:
+            return
+        thread = threading.Thread(target=long.rename, args=(session.id, "new"), daemon=True)
+        thread.start()
+        thread.join(10)
+        written.append(not thread.is_alive())
+        with closing(sqlite3.connect(file, timeout=0)) as other, other:  # another process
+            other.execute("UPDATE messages SET rating = 1 WHERE id = 1")
+
+    Folds(monkeypatch, write)
+    assert long.search("nowhere") == []
+    assert written == [True]
+    assert long.get(session.id).title == "new"
+    assert long.message(1).rating == 1
+
+
+def test_a_search_that_is_stopped_reads_no_further(
+    long: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped = threading.Event()
+    folds = Folds(monkeypatch, stopped.set)
+    long.search("nowhere", stopped=stopped.is_set)
+    assert 0 < folds.count < 50
+    stopped.clear()
+    folds.count = 0
+    long.search("nowhere")
+    assert folds.count == 300
+
+
+def test_no_message_is_missed_between_two_steps(long: SessionStore) -> None:
+    assert [id_of(hit) for hit in long.search("häufig", 1000)] == list(range(300, 0, -1))
+    assert [id_of(hit) for hit in long.search("HÄUFIG", 7)] == list(range(300, 293, -1))
+
+
+def test_what_is_deleted_during_the_search_is_passed_over(
+    long: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deleted: list[object] = []
+
+    def delete() -> None:
+        if not deleted:
+            deleted.append(long.delete_message(299))
+
+    Folds(monkeypatch, delete)
+    assert [id_of(hit) for hit in long.search("häufig", 3)] == [300, 298, 297]
+
+
+async def test_a_search_that_the_screen_gave_up_ends(
+    long: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entered, free = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        entered.set()
+        assert free.wait(30)
+
+    folds = Folds(monkeypatch, wait)
+    desk = Desk(cast(Conversation, SimpleNamespace(lasting=long)))
+    task = asyncio.create_task(desk.search("nowhere"))
+    await asyncio.to_thread(entered.wait, 10)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    free.set()
+    await asyncio.get_running_loop().shutdown_default_executor()  # waits for the search's thread
+    assert 0 < folds.count < 50
