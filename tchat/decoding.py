@@ -85,7 +85,7 @@ def decode(data: bytes, name: str = "the input", encoding: str = AUTO) -> Decode
     """
     if encoding.lower() != AUTO:
         return Decoded(_decoded_as(data, name, encoding), "")
-    mark, known = next((pair for pair in _MARKS if data.startswith(pair[0])), (b"", ""))
+    mark, known = byte_order_mark(data)
     if known:
         return _checked(Decoded(data[len(mark) :].decode(known, "replace"), ""), name)
     if not _ESCAPED.search(data) and not _may_be_wide(data):
@@ -100,6 +100,11 @@ def decode(data: bytes, name: str = "the input", encoding: str = AUTO) -> Decode
         raise _binary(name)
     hint = f"{name} is not UTF-8: read as {spelled(found)}; --encoding names another"
     return _checked(Decoded(data.decode(found, "replace"), hint), name)
+
+
+def byte_order_mark(data: bytes) -> tuple[bytes, str]:
+    """The mark that ``data`` begins with, and the encoding it stands for; both empty for none."""
+    return next((pair for pair in _MARKS if data.startswith(pair[0])), (b"", ""))
 
 
 def require_encoding(name: str) -> str:

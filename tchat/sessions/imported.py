@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from tchat.errors import UsageError
+from tchat.sessions.integrity import LAST_SECOND
 from tchat.sessions.json_reader import JsonReader
 from tchat.sessions.records import Message, Role, Session, Status
 from tchat.sessions.rows import storable
 
-_LAST_SECOND = 253_402_300_799.0  # of the year 9999: what datetime can show
 _Wanted = TypeVar("_Wanted")
 
 
@@ -132,7 +132,7 @@ def _time(item: Mapping[str, Any], name: str, where: str) -> float:
     value = item.get(name)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise _refusal(f"{where}: {name!r} is not a time")
-    if math.isnan(value) or not 0 <= value <= _LAST_SECOND:
+    if math.isnan(value) or not 0 <= value <= LAST_SECOND:
         raise _refusal(f"{where}: {name!r} is not a time")
     return float(value)
 

@@ -9,21 +9,18 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import IO, Any
 
+from tchat.decoding import byte_order_mark
+
 CHUNK = 1 << 16  # bytes read at a time
 _SPACE = re.compile(r"[ \t\n\r]*")
 _BEHIND = tuple(" \t\n\r,]}")  # what ends a number
-_MARKS = (
-    (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF16_LE, "utf-16-le"),
-    (codecs.BOM_UTF16_BE, "utf-16-be"),
-)
 
 
 def texts_of(file: IO[bytes]) -> Iterator[str]:
-    """The text of a file in pieces; UTF-8, or UTF-16 with its byte order mark."""
+    """The text of a file in pieces; UTF-8, or UTF-16 or UTF-32 with its byte order mark."""
     data = file.read(CHUNK)
-    mark, encoding = next((pair for pair in _MARKS if data.startswith(pair[0])), (b"", "utf-8"))
-    decoder = codecs.getincrementaldecoder(encoding)("replace")
+    mark, encoding = byte_order_mark(data)
+    decoder = codecs.getincrementaldecoder(encoding or "utf-8")("replace")
     data = data[len(mark) :]
     while data:
         yield decoder.decode(data)

@@ -81,7 +81,7 @@ def test_numbers_that_are_not_finite_are_refused_where_they_stand(number: str, s
     assert sum(map(len, texts)) > 29_000  # the rest was not read
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
 def test_files_come_in_their_encoding(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tchat.sessions.json_reader.CHUNK", 7)
     text = '{"a": "日本 🦊 é"}'
