@@ -151,9 +151,9 @@ class Joined:
         path = self._path() if after is None else answered(self.store.path_to(after))
         try:
             window = self._fitted(model, path, [ChatMessage("user", draft or "?")])
+            return self._priced(model, path, window)
         except InterruptedError:
             return None
-        return self._priced(model, path, window)
 
     def _outlook(self, draft: str) -> Outlook | None:
         model = self._model

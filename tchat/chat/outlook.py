@@ -64,9 +64,9 @@ class Outlook:
             return
         size = loaded.context.size
         room = size - reply_room(size, self._max_tokens)
-        with suppress(DoesNotFit):
-            ahead = ReadingAhead(loaded, self._messages, self._think, room)
-            yield from ahead.events(going)
+        with suppress(DoesNotFit, InterruptedError):
+            ahead = ReadingAhead(loaded, self._messages, self._think, room, going)
+            yield from ahead.events()
             snapshots = self._engine.snapshots
             if snapshots is not None and not snapshots.reading:
                 snapshots.measure(ahead.read, ahead.seconds)

@@ -57,11 +57,14 @@ def price_of(
     """What reading a chat again costs where neither the KV cache nor the disk holds it.
 
     On the engine's thread, with the model loaded. None for a chat without a reply.
+
+    Raises:
+        InterruptedError: The engine's ``cancel`` was set.
     """
     loaded = engine.loaded
     if loaded is None or all(message.role != "assistant" for message in history):
         return None
-    tokens = loaded.encoder.prompt(history, think, quiet=True).tokens
+    tokens = engine.prompt_tokens(history, think)
     saved = engine.snapshots.saved(loaded, tokens) if engine.snapshots else 0
     unread = max(0, len(tokens) - max(saved, loaded.kv.known(tokens)))
     return Price(unread, engine.reading_time(unread), why)

@@ -35,20 +35,29 @@ class ReadingAhead:
         messages: The chat; the last message is the draft.
         think: As of `Engine.generate`.
         room: Tokens that a prompt may have; of one that has more nothing is read.
+        going: Whether to go on; asked many times.
 
     Raises:
         DoesNotFit: There is no room for it beside what the cache holds of the chat.
+        InterruptedError: ``going`` said no while the template rendered.
     """
 
     def __init__(
-        self, loaded: Loaded, messages: Sequence[ChatMessage], think: Think, room: int
+        self,
+        loaded: Loaded,
+        messages: Sequence[ChatMessage],
+        think: Think,
+        room: int,
+        going: Going = lambda: True,
     ) -> None:
         self._loaded, self._messages, self._think = loaded, messages, think
+        self._going = going
+        self._encoder = replace(loaded.encoder, stopped=lambda: not going())
         self._tokens = self._sure_tokens(room)
         self.read = 0
         self.seconds = 0.0
 
-    def events(self, going: Going) -> Iterator[Reading]:
+    def events(self) -> Iterator[Reading]:
         """Read in small pieces for as long as ``going`` says so, and nobody stops it."""
         tokens, kv = self._tokens, self._loaded.kv
         if not tokens:
@@ -58,7 +67,7 @@ class ReadingAhead:
         yield Reading(done, len(tokens), reused)
         most = min(MOST, self._loaded.context.batch_size)
         size = min(FEWEST, most)
-        while done < len(tokens) and going():
+        while done < len(tokens) and self._going():
             started = time.perf_counter()
             if not kv.read_ahead(tokens[done : done + size]):
                 return
@@ -92,7 +101,7 @@ class ReadingAhead:
             kv.keep(own)
 
     def _encoded(self, messages: Sequence[ChatMessage]) -> list[int]:
-        return self._loaded.encoder.prompt(messages, self._think, quiet=True).tokens
+        return self._encoder.prompt(messages, self._think, quiet=True).tokens
 
 
 def settled(text: str) -> str:

@@ -300,11 +300,14 @@ class Engine:
         self._note(run)
 
     def prepare(self, messages: Sequence[ChatMessage], think: Think = "auto") -> Iterator[Event]:
-        """Load the model, and restore what is on disk of a chat, before its next prompt comes."""
+        """Load the model, and restore what is on disk of a chat, before its next prompt comes.
+
+        Setting ``cancel`` ends it; once the model is loaded, without an error.
+        """
         yield from self.load()
         if messages and self.snapshots is not None:
-            with suppress(DoesNotFit):
-                prompt = self._ready.encoder.prompt(messages, think, quiet=True)
+            with suppress(DoesNotFit, InterruptedError):
+                prompt = self._encoder.prompt(messages, think, quiet=True)
                 yield from self._restored(prompt.tokens, messages)
 
     def hold(self, session: str) -> None:
@@ -344,8 +347,12 @@ class Engine:
         return self._ready.model.facts.width
 
     def prompt_tokens(self, messages: Sequence[ChatMessage], think: Think = "auto") -> list[int]:
-        """The tokens that a reply to ``messages`` comes after. The model must be loaded."""
-        return self._ready.encoder.prompt(messages, think).tokens
+        """The tokens that a reply to ``messages`` comes after. The model must be loaded.
+
+        Raises:
+            InterruptedError: ``cancel`` was set while the template rendered.
+        """
+        return self._encoder.prompt(messages, think, quiet=True).tokens
 
     def text_tokens(self, text: str) -> list[int]:
         """The tokens of a text without control tokens. The model must be loaded."""

@@ -63,11 +63,14 @@ class Reader:
             DoesNotFit: That one and the reply exceed it too.
         """
         tokens = self.tokens(reply)
-        prompt = self._engine.prompt_tokens(messages)
+        try:
+            prompt = self._engine.prompt_tokens(messages)
+            if len(prompt) + len(tokens) > self._observer.size and len(messages) > 1:
+                prompt = self._engine.prompt_tokens(messages[-1:])
+        except InterruptedError:
+            return None
         if not tokens or not prompt:
             return None
-        if len(prompt) + len(tokens) > self._observer.size and len(messages) > 1:
-            prompt = self._engine.prompt_tokens(messages[-1:])
         observation = self._observer.observe(prompt, tokens)
         return features_of(observation, tokens) if observation else None
 

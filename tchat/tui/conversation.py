@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
 
 from tchat.chat.chat import Chat
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tchat.chat.prices import Price
     from tchat.models.facts import ModelFacts
 
+T = TypeVar("T")
 Act = Callable[[Chat], Iterator[Event]]
 
 
@@ -163,17 +164,25 @@ class Conversation(StoredMessages):
         self._requests.add(request)
         return request
 
-    async def _carry_out(self, request: Request, work: Callable[[], object]) -> None:
-        await self._engine.run(lambda: request.run(work))
+    async def _carry_out(self, request: Request, work: Callable[[], T]) -> T:
+        return await self._engine.run(lambda: request.run(work))
 
     async def measure(self, draft: str) -> Measure | None:
         """Exact tokens of a draft; None while the model is not loaded."""
         return await asyncio.to_thread(self._chat.measure, draft)
 
     async def price(self, draft: str, after: int | None = None) -> Price | None:
-        """What the next prompt reads again, see `Chat.price`; not while the engine is at work."""
+        """What the next prompt reads again, see `Chat.price`; not while the engine is at work.
+
+        None too where it was stopped, or something else was asked for.
+        """
         self.leave_draft()
-        return await self._engine.run(lambda: self._chat.price(draft, after))
+        request = self._ask()
+
+        def price() -> Price | None:
+            return None if request.is_stopped else self._chat.price(draft, after)
+
+        return await self._carry_out(request, price)
 
     async def find_model(self, name: str) -> None:
         """Look for the file of a model.

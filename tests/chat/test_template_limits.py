@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from tchat.engine import render_limits
 from tchat.engine.events import Notice, Reason
+from tchat.sessions.records import Role
 from tests.chat.conftest import OpenChat
 from tests.chat.test_chat import finished
 from tests.tiny import CHATML, write_tiny
@@ -33,6 +35,26 @@ def test_a_stop_ends_the_rendering_and_the_next_prompt_is_answered(
     stop = threading.Timer(0.3, chat.cancel.set)
     stop.start()
     assert finished(chat.send("boom")).reason is Reason.CANCELLED
+    stop.join()
+    chat.cancel.clear()
+    assert finished(chat.send("Hello again")).text
+
+
+def test_a_stop_ends_the_rendering_while_a_session_opens(
+    open_chat: OpenChat, trap: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = open_chat(model=trap, max_tokens=4)
+    assert finished(first.send("Hello")).text
+    assert first.session is not None
+    last = first.store.branch(first.session.id)[-1]
+    first.store.add(first.session.id, Role.USER, "boom", parent_id=last.id)
+    monkeypatch.setattr(render_limits, "_SECONDS", 20.0)
+    chat = open_chat(model=trap, max_tokens=4, session=first.store.get(first.session.id))
+    stop = threading.Timer(0.5, chat.cancel.set)
+    stop.start()
+    began = time.thread_time()
+    list(chat.load())
+    assert time.thread_time() - began < 10
     stop.join()
     chat.cancel.clear()
     assert finished(chat.send("Hello again")).text

@@ -45,7 +45,7 @@ def begun(open_engine: OpenEngine, path: Path, **options: int) -> Engine:
 def read_ahead(
     engine: Engine, messages: list[ChatMessage], room: int = ROOM, going: Going = lambda: True
 ) -> Iterator[Reading]:
-    return ReadingAhead(engine._ready, messages, "auto", room).events(going)
+    return ReadingAhead(engine._ready, messages, "auto", room, going).events()
 
 
 def read(events: Iterable[Event]) -> Reading:
