@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -24,6 +23,27 @@ try:
     run()
 finally:
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, file=sys.stderr)
+"""
+
+# Waits in the middle of an import, with most of the messages written and nothing committed.
+HELD = """
+import sys, time
+from tchat.cli.main import run
+from tchat.sessions import tree
+
+insert, count = tree.insert, 0
+
+def held(connection, values):
+    global count
+    count += 1
+    if count == 3000:
+        print("held", file=sys.stderr, flush=True)
+        time.sleep(100)
+    return insert(connection, values)
+
+tree.insert = held
+sys.argv[0] = "tchat"
+run()
 """
 
 
@@ -112,17 +132,15 @@ def test_a_file_that_is_not_there_stores_nothing(shell: Shell, home: Path, tmp_p
 def test_an_import_that_is_ended_leaves_nothing(home: Path, tmp_path: Path, number: int) -> None:
     file = write_export(tmp_path / "a", 4000, size=2000)
     with subprocess.Popen(
-        [*COMMAND, "sessions", "import", str(file)],
+        [sys.executable, "-c", HELD, "sessions", "import", str(file)],
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
     ) as process:
-        database = home / "sessions.db"
-        end = time.monotonic() + 30
-        while not database.exists() or database.stat().st_size < 1 << 20:
-            assert process.poll() is None, "it was too fast"
-            assert time.monotonic() < end
-            time.sleep(0.002)
+        assert process.stderr is not None
+        assert process.stderr.readline() == b"held\n"
+        assert (home / "sessions.db").stat().st_size > 1 << 20  # some of it is in the file already
         process.send_signal(number)
+        process.communicate()
     assert process.returncode
     assert counts(home) == []
     assert tchat("sessions", "import", str(file)).code == 0
