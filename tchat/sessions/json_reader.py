@@ -87,9 +87,10 @@ class JsonReader:
                     raise ValueError(str(error)) from error
                 continue
             closed = self._text[end - 1] in '"]}' or self._text[end : end + 1] in _BEHIND
+            length = end - self._at
             if not closed and self._more():
                 continue  # a number may go on
-            self._at = end
+            self._at += length
             return found
 
     def members(self) -> Iterator[str]:

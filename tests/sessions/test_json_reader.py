@@ -66,6 +66,13 @@ def test_what_is_no_json_is_refused(text: str, size: int) -> None:
         assert entered(JsonReader(pieces(text, size))) == wanted
 
 
+@pytest.mark.parametrize("text", [" 00", " 01", "[1, 00]", " 1 1", "\n-00", " 1.5.5", " truetrue"])
+@pytest.mark.parametrize("size", [1, 3, 100])
+def test_what_follows_a_value_is_refused(text: str, size: int) -> None:
+    with pytest.raises(ValueError):
+        whole(JsonReader.value, text, size)
+
+
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000])
 def test_nesting_is_refused_and_not_followed(text: str) -> None:
     with pytest.raises(ValueError, match="nested too deep"):
