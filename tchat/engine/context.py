@@ -24,7 +24,7 @@ CTX_STEP = 256  # llama.cpp's padding of the KV cache; other sizes break
 DEFAULT_CTX = 8192
 KV_TYPES = MappingProxyType({"f16": 1, "q8_0": 8, "q4_0": 2})  # enum ggml_type
 FLASH_ATTN = MappingProxyType({"auto": -1, "off": 0, "on": 1})  # enum llama_flash_attn_type
-MAX_OUTPUTS = 64  # rows of logits that buffers are made for; more make them anew. By default: 512
+MAX_OUTPUTS = 64  # rows of logits with buffers from the start; one each sequence at least
 SCRATCH = 1  # the sequence that a part of sequence 0 passes through, into a buffer and back
 AHEAD = 2  # the sequence of what is read of a prompt before it is sent
 FIRST_SLOT = 3  # sequences from here on are for replies written side by side
@@ -145,7 +145,7 @@ class Context:
         params.type_k = params.type_v = KV_TYPES[self._kv_type]
         params.flash_attn_type = FLASH_ATTN[self._flash_attn]
         params.swa_full = self._swa_full
-        params.n_outputs_max = MAX_OUTPUTS
+        params.n_outputs_max = max(MAX_OUTPUTS, sequences)
         params.embeddings = self._states
         params.no_perf = True
         params.abort_callback = self._abort

@@ -57,6 +57,16 @@ def test_each_is_what_its_prompt_and_seed_give_alone(open_engine: OpenEngine, pa
         assert reply.usage.completion == alone.usage.completion
 
 
+def test_all_slots_that_may_be_asked_for(open_engine: OpenEngine, tiny_model: Path) -> None:
+    engine, slots = loaded(open_engine, tiny_model), 64
+    chats = [CHATS[0]] * slots
+    rows = [Task(index, lambda chat=chat: chat) for index, chat in enumerate(chats)]  # type: ignore[misc]
+    options = MapOptions(sampling=replace(DRAWN, max_tokens=1), slots=slots)
+    found = results(engine.map(rows, options))
+    assert len(found) == slots
+    assert all(isinstance(one, Finished) for one in found)
+
+
 def test_a_seed_that_is_given_is_the_first_ones(open_engine: OpenEngine, tiny_model: Path) -> None:
     engine = loaded(open_engine, tiny_model)
     options = MapOptions(sampling=replace(DRAWN, seed=7))
