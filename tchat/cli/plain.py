@@ -38,9 +38,9 @@ from tchat.settings import Settings, Value, keys, needs_loading
 
 if TYPE_CHECKING:
     from tchat.chat.chat import Chat
+    from tchat.sessions.fallback_store import FallbackStore
     from tchat.sessions.fallbacks import Fallbacks
     from tchat.sessions.records import Session
-    from tchat.sessions.sheltered import ShelteredStore
     from tchat.sessions.store import SessionStore
 
 PROMPT = ">>> "
@@ -88,7 +88,7 @@ class LineChat:
     attached: list[str] = field(default_factory=list)
     tries: list[int] = field(default_factory=list)
     ended: bool = False
-    kept: ShelteredStore = field(init=False)
+    kept: FallbackStore = field(init=False)
     cancel: Cancel = field(default_factory=Cancel)
     _chat: Chat | None = None
     _fallbacks: Fallbacks = field(init=False)

@@ -156,7 +156,7 @@ def import_(
         _spooled(sources, console.stdin) as spools,
         SessionStore(console.paths.sessions_db) as store,
     ):
-        for session in store.take_in(_imported(sources, spools)):
+        for session in store.import_sessions(_imported(sources, spools)):
             console.out(printable(session.id))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from tchat.errors import StorageError
-from tchat.sessions.sheltered import ShelteredStore
+from tchat.sessions.fallback_store import FallbackStore
 from tchat.sessions.store import SessionStore
 
 
@@ -16,7 +16,7 @@ class Fallbacks:
     """
 
     def __init__(self) -> None:
-        self._stores: list[ShelteredStore] = []
+        self._stores: list[FallbackStore] = []
         self._lock = threading.Lock()
 
     @property
@@ -24,7 +24,7 @@ class Fallbacks:
         """Why something is in memory only; None when all is stored."""
         return next((store.failure for store in self._waiting()), None)
 
-    def open(self, lasting: SessionStore, session_id: str = "") -> ShelteredStore:
+    def open(self, lasting: SessionStore, session_id: str = "") -> FallbackStore:
         """The store of a session: with what is only in memory of it, where there is something.
 
         Args:
@@ -34,7 +34,7 @@ class Fallbacks:
         for store in self._waiting():
             if session_id and store.session_id == session_id:
                 return store
-        store = ShelteredStore(lasting, session_id)
+        store = FallbackStore(lasting, session_id)
         with self._lock:
             self._stores.append(store)
         return store
@@ -64,6 +64,6 @@ class Fallbacks:
         for store in self._stores:
             store.close()
 
-    def _waiting(self) -> list[ShelteredStore]:
+    def _waiting(self) -> list[FallbackStore]:
         with self._lock:
             return [store for store in self._stores if store.failure is not None]

@@ -441,7 +441,7 @@ class SessionStore:
         with self._database.reading() as connection:
             return tree.branch_models(connection, session_id)
 
-    def take_in(
+    def import_sessions(
         self, sessions: Iterable[tuple[Session, Iterable[tuple[Message, bool]]]]
     ) -> list[Session]:
         """Store exported sessions: all of them, or none where anything fails.
@@ -449,7 +449,7 @@ class SessionStore:
         One that is here already, by its id and its time, gets the messages that it lacks.
         """
         with self._database.writing() as connection:
-            return [trees.take_in(connection, each, messages) for each, messages in sessions]
+            return [trees.import_session(connection, each, messages) for each, messages in sessions]
 
     def insert_tree(self, source: Tree) -> Session:
         """Store a session that was exported, under its id where that is free.

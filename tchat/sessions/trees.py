@@ -65,7 +65,7 @@ def insert(
     return lookup.by_id(connection, session_id)
 
 
-def take_in(
+def import_session(
     connection: sqlite3.Connection, session: Session, messages: Iterable[tuple[Message, bool]]
 ) -> Session:
     """Store an exported session, as `insert`; one that is there gets what it lacks of it."""

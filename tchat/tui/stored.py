@@ -9,8 +9,8 @@ from typing import TypeVar
 
 from tchat.chat.chat import Chat
 from tchat.errors import StorageError, UsageError
+from tchat.sessions.fallback_store import FallbackStore
 from tchat.sessions.records import Deleted, Message, Session
-from tchat.sessions.sheltered import ShelteredStore
 from tchat.sessions.store import SessionStore
 from tchat.tui.entries import entries_of, entry_of
 from tchat.tui.widgets.transcript.entry import Entry
@@ -26,7 +26,7 @@ class StoredMessages:
     """
 
     lasting: SessionStore
-    _store: ShelteredStore
+    _store: FallbackStore
     _chat: Chat
 
     @property

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from tchat.errors import StorageError
+from tchat.sessions.fallback_store import FallbackStore
 from tchat.sessions.fallbacks import Fallbacks
 from tchat.sessions.records import Role
-from tchat.sessions.sheltered import ShelteredStore
 from tchat.sessions.store import SessionStore
 
-from .test_sheltered import LONG, fill, make_room
+from .test_fallback_store import LONG, fill, make_room
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def fallbacks() -> Iterator[Fallbacks]:
     made.close()
 
 
-def begun(fallbacks: Fallbacks, lasting: SessionStore, text: str = LONG) -> ShelteredStore:
+def begun(fallbacks: Fallbacks, lasting: SessionStore, text: str = LONG) -> FallbackStore:
     """A session that the full disk keeps in memory."""
     store = fallbacks.open(lasting)
     store.begin(text)

@@ -55,7 +55,7 @@ class Telling(PromptPainting):
         self._reloading = asyncio.Lock()
         self._is_stale = False  # whether the messages could not be read again, and are old
         self._reply: int | None = None  # the reply that the turn under way writes
-        self._shelter: Key | None = None  # the block that says that the disk cannot be written
+        self._unstored: Key | None = None  # the block that says that the disk cannot be written
 
     # What the widgets are called
 
@@ -200,13 +200,13 @@ class Telling(PromptPainting):
     async def look_at_disk(self) -> None:
         """Say that the chat is in memory only, and that it is stored again."""
         failure = self.conversation.failure
-        if failure is None or (self._shelter is not None and self.transcript.has(self._shelter)):
+        if failure is None or (self._unstored is not None and self.transcript.has(self._unstored)):
             return
         told = StorageError(
             f"{failure.message}. The chat goes on in memory and is lost when tchat ends",
             failure.hint,
         )
-        self._shelter = self.tell_error(told, self._store_again)
+        self._unstored = self.tell_error(told, self._store_again)
 
     @background(group="storage")
     async def _store_again(self) -> None:
@@ -222,7 +222,7 @@ class Telling(PromptPainting):
             await self.conversation.store_again()
         except StorageError:
             return
-        self._shelter = None
+        self._unstored = None
         await self.reload()  # new messages may have other ids
         for notice in notices[told:]:
             self.tell(notice)

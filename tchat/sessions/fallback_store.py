@@ -22,23 +22,23 @@ T = TypeVar("T")
 _FIRST_GAP, _GAPS = 1 << 20, 1 << 32
 
 
-def _sheltered(
+def _falls_back(
     write: Callable[Concatenate[SessionStore, P], T],
-) -> Callable[Concatenate[ShelteredStore, P], T]:
+) -> Callable[Concatenate[FallbackStore, P], T]:
     """A method that writes, done again in memory where the disk refuses it."""
 
-    def written(self: ShelteredStore, /, *args: P.args, **kwargs: P.kwargs) -> T:
+    def written(self: FallbackStore, /, *args: P.args, **kwargs: P.kwargs) -> T:
         with self._moving:  # nothing is written while the session moves between memory and disk
             try:
                 return write(self, *args, **kwargs)
             except StorageError as error:
-                self._take_shelter(error)
+                self._fall_back(error)
                 return write(self, *args, **kwargs)
 
     return written
 
 
-class ShelteredStore(SessionStore):
+class FallbackStore(SessionStore):
     """A store as one conversation uses it.
 
     A write that fails copies the session into memory, with the ids of its messages, and is done
@@ -64,21 +64,21 @@ class ShelteredStore(SessionStore):
         self._left: list[Database] = []  # in memory, and perhaps still being read
         self._moving = threading.RLock()
 
-    add = _sheltered(SessionStore.add)
-    journal = _sheltered(SessionStore.journal)
-    finish = _sheltered(SessionStore.finish)
-    resume = _sheltered(SessionStore.resume)
-    activate = _sheltered(SessionStore.activate)
-    pin = _sheltered(SessionStore.pin)
-    rate = _sheltered(SessionStore.rate)
-    pick = _sheltered(SessionStore.pick)
-    note_scores = _sheltered(SessionStore.note_scores)
-    delete_message = _sheltered(SessionStore.delete_message)
-    restore = _sheltered(SessionStore.restore)
-    rename = _sheltered(SessionStore.rename)
-    update = _sheltered(SessionStore.update)
-    _create = _sheltered(SessionStore.create)
-    _begin = _sheltered(SessionStore.begin)
+    add = _falls_back(SessionStore.add)
+    journal = _falls_back(SessionStore.journal)
+    finish = _falls_back(SessionStore.finish)
+    resume = _falls_back(SessionStore.resume)
+    activate = _falls_back(SessionStore.activate)
+    pin = _falls_back(SessionStore.pin)
+    rate = _falls_back(SessionStore.rate)
+    pick = _falls_back(SessionStore.pick)
+    note_scores = _falls_back(SessionStore.note_scores)
+    delete_message = _falls_back(SessionStore.delete_message)
+    restore = _falls_back(SessionStore.restore)
+    rename = _falls_back(SessionStore.rename)
+    update = _falls_back(SessionStore.update)
+    _create = _falls_back(SessionStore.create)
+    _begin = _falls_back(SessionStore.begin)
 
     def create(self, **values: Any) -> Session:
         """Start the session."""
@@ -129,7 +129,7 @@ class ShelteredStore(SessionStore):
         if self.session_id:
             self._lasting.merge_tree(self.tree(self.session_id), self._known)
 
-    def _take_shelter(self, error: StorageError) -> None:
+    def _fall_back(self, error: StorageError) -> None:
         """Go on in memory; raises ``error`` where that does not help."""
         if self._database.path is None:
             raise error

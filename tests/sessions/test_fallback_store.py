@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tchat.errors import StorageError
+from tchat.sessions.fallback_store import FallbackStore
 from tchat.sessions.records import Message, Role, Session, Status
-from tchat.sessions.sheltered import ShelteredStore
 from tchat.sessions.store import SessionStore
 
 LONG = "x" * 20_000  # more than the free space of any page
@@ -40,8 +40,8 @@ def session(lasting: SessionStore) -> Session:
 
 
 @pytest.fixture
-def sheltered(lasting: SessionStore, session: Session) -> Iterator[ShelteredStore]:
-    store = ShelteredStore(lasting, session.id)
+def fallback(lasting: SessionStore, session: Session) -> Iterator[FallbackStore]:
+    store = FallbackStore(lasting, session.id)
     yield store
     store.close()
 
@@ -51,56 +51,56 @@ def texts(messages: list[Message]) -> list[str]:
 
 
 def test_while_there_is_room_nothing_is_different(
-    lasting: SessionStore, session: Session, sheltered: ShelteredStore
+    lasting: SessionStore, session: Session, fallback: FallbackStore
 ) -> None:
-    sheltered.add(session.id, Role.USER, "one", parent_id=None)
+    fallback.add(session.id, Role.USER, "one", parent_id=None)
     assert texts(lasting.branch(session.id)) == ["one"]
-    assert sheltered.failure is None
-    assert not sheltered.write_back()
+    assert fallback.failure is None
+    assert not fallback.write_back()
 
 
 def test_what_does_not_fit_goes_on_in_memory_and_is_written_back(
-    lasting: SessionStore, session: Session, sheltered: ShelteredStore
+    lasting: SessionStore, session: Session, fallback: FallbackStore
 ) -> None:
-    first = sheltered.add(session.id, Role.USER, "one", parent_id=None)
+    first = fallback.add(session.id, Role.USER, "one", parent_id=None)
     fill(lasting)
-    second = sheltered.add(session.id, Role.ASSISTANT, LONG, parent_id=first.id)
-    assert sheltered.failure is not None
-    assert "no space left" in sheltered.failure.message
-    third = sheltered.add(session.id, Role.USER, "three", parent_id=second.id)
-    sheltered.pin(first.id, True)
-    assert texts(sheltered.branch(session.id)) == ["one", "xxxxx", "three"]
+    second = fallback.add(session.id, Role.ASSISTANT, LONG, parent_id=first.id)
+    assert fallback.failure is not None
+    assert "no space left" in fallback.failure.message
+    third = fallback.add(session.id, Role.USER, "three", parent_id=second.id)
+    fallback.pin(first.id, True)
+    assert texts(fallback.branch(session.id)) == ["one", "xxxxx", "three"]
     assert texts(lasting.branch(session.id)) == ["one"]
     with pytest.raises(StorageError, match="no space left"):
-        sheltered.write_back()
-    assert texts(sheltered.branch(session.id)) == ["one", "xxxxx", "three"]
+        fallback.write_back()
+    assert texts(fallback.branch(session.id)) == ["one", "xxxxx", "three"]
 
     make_room(lasting)
-    assert sheltered.write_back()
-    assert sheltered.failure is None
+    assert fallback.write_back()
+    assert fallback.failure is None
     stored = lasting.branch(session.id)
     assert [m.text for m in stored] == ["one", LONG, "three"]
     assert [m.pinned for m in stored] == [True, False, False]
     assert [m.id for m in stored] == [first.id, second.id, third.id]
     assert lasting.get(session.id).settings == {"temp": 0.5}
-    sheltered.add(session.id, Role.ASSISTANT, "four", parent_id=third.id)
+    fallback.add(session.id, Role.ASSISTANT, "four", parent_id=third.id)
     assert texts(lasting.branch(session.id))[-1] == "four"
 
 
 def test_a_reply_that_grows_past_the_disk_keeps_growing(
-    lasting: SessionStore, session: Session, sheltered: ShelteredStore
+    lasting: SessionStore, session: Session, fallback: FallbackStore
 ) -> None:
-    question = sheltered.add(session.id, Role.USER, "one", parent_id=None)
-    reply = sheltered.add(
+    question = fallback.add(session.id, Role.USER, "one", parent_id=None)
+    reply = fallback.add(
         session.id, Role.ASSISTANT, "", parent_id=question.id, status=Status.STREAMING
     )
-    sheltered.journal(reply.id, "begin")
+    fallback.journal(reply.id, "begin")
     fill(lasting)
-    sheltered.journal(reply.id, "begin" + LONG)
-    sheltered.finish(reply.id, status=Status.DONE, text="begin" + LONG + "end")
+    fallback.journal(reply.id, "begin" + LONG)
+    fallback.finish(reply.id, status=Status.DONE, text="begin" + LONG + "end")
     make_room(lasting)
     assert lasting.message(reply.id).text == "begin"
-    sheltered.write_back()
+    fallback.write_back()
     stored = lasting.message(reply.id)
     assert (stored.text, stored.status) == ("begin" + LONG + "end", Status.DONE)
     assert [hit.message.id for hit in lasting.search("end")] == [reply.id]
@@ -108,7 +108,7 @@ def test_a_reply_that_grows_past_the_disk_keeps_growing(
 
 def test_a_session_can_begin_in_memory(lasting: SessionStore) -> None:
     fill(lasting)
-    store = ShelteredStore(lasting)
+    store = FallbackStore(lasting)
     session = store.create(title=LONG)
     store.add(session.id, Role.USER, "one", parent_id=None)
     assert lasting.sessions() == []
@@ -118,18 +118,18 @@ def test_a_session_can_begin_in_memory(lasting: SessionStore) -> None:
 
 
 def test_what_others_wrote_meanwhile_stays(
-    lasting: SessionStore, session: Session, sheltered: ShelteredStore
+    lasting: SessionStore, session: Session, fallback: FallbackStore
 ) -> None:
-    first = sheltered.add(session.id, Role.USER, "one", parent_id=None)
-    gone = sheltered.add(session.id, Role.ASSISTANT, "gone", parent_id=first.id)
+    first = fallback.add(session.id, Role.USER, "one", parent_id=None)
+    gone = fallback.add(session.id, Role.ASSISTANT, "gone", parent_id=first.id)
     fill(lasting)
-    sheltered.delete_message(gone.id)  # small enough for the disk
-    second = sheltered.add(session.id, Role.ASSISTANT, LONG, parent_id=first.id)
+    fallback.delete_message(gone.id)  # small enough for the disk
+    second = fallback.add(session.id, Role.ASSISTANT, LONG, parent_id=first.id)
     make_room(lasting)
     other = lasting.create(title="another")
     theirs = lasting.add(other.id, Role.USER, "theirs", parent_id=None)
-    third = sheltered.add(session.id, Role.USER, "after", parent_id=second.id)
-    sheltered.write_back()
+    third = fallback.add(session.id, Role.USER, "after", parent_id=second.id)
+    fallback.write_back()
     assert lasting.message(theirs.id).text == "theirs"
     assert [lasting.message(each.id).text[:5] for each in (second, third)] == ["xxxxx", "after"]
     assert texts(lasting.branch(session.id)) == ["one", "xxxxx", "after"]
@@ -140,40 +140,40 @@ def test_what_others_wrote_meanwhile_stays(
 
 
 def test_a_message_deleted_in_memory_is_deleted(
-    lasting: SessionStore, session: Session, sheltered: ShelteredStore
+    lasting: SessionStore, session: Session, fallback: FallbackStore
 ) -> None:
-    first = sheltered.add(session.id, Role.USER, "one", parent_id=None)
-    second = sheltered.add(session.id, Role.ASSISTANT, "two", parent_id=first.id)
+    first = fallback.add(session.id, Role.USER, "one", parent_id=None)
+    second = fallback.add(session.id, Role.ASSISTANT, "two", parent_id=first.id)
     fill(lasting)
-    sheltered.add(session.id, Role.USER, LONG, parent_id=second.id)
-    sheltered.delete_message(second.id)
+    fallback.add(session.id, Role.USER, LONG, parent_id=second.id)
+    fallback.delete_message(second.id)
     make_room(lasting)
-    sheltered.write_back()
+    fallback.write_back()
     assert texts(lasting.branch(session.id)) == ["one"]
     assert len(lasting.tree(session.id).messages) == 1
 
 
 def test_a_session_deleted_meanwhile_is_there_again(
-    lasting: SessionStore, session: Session, sheltered: ShelteredStore
+    lasting: SessionStore, session: Session, fallback: FallbackStore
 ) -> None:
-    first = sheltered.add(session.id, Role.USER, "one", parent_id=None)
+    first = fallback.add(session.id, Role.USER, "one", parent_id=None)
     fill(lasting)
-    sheltered.add(session.id, Role.ASSISTANT, LONG, parent_id=first.id)
+    fallback.add(session.id, Role.ASSISTANT, LONG, parent_id=first.id)
     make_room(lasting)
     lasting.delete(session.id)
-    sheltered.write_back()
+    fallback.write_back()
     assert texts(lasting.branch(session.id)) == ["one", "xxxxx"]
 
 
 def test_a_failure_of_the_memory_itself_is_told(session: Session) -> None:
     with SessionStore.in_memory() as memory:
-        store = ShelteredStore(memory)
+        store = FallbackStore(memory)
         memory.close()
         with pytest.raises(Exception, match="closed"):
             store.create(title="x")
 
 
-Change = Callable[[ShelteredStore, int], object]
+Change = Callable[[FallbackStore, int], object]
 CHANGES: list[tuple[Change, Callable[[Message], bool]]] = [
     (lambda store, reply: store.pin(reply, True), lambda message: message.pinned),
     (lambda store, reply: store.rate(reply, -1), lambda message: message.rating == -1),
@@ -193,16 +193,16 @@ CHANGES: list[tuple[Change, Callable[[Message], bool]]] = [
 def test_what_is_changed_while_the_session_moves_to_the_disk_is_stored(
     lasting: SessionStore,
     session: Session,
-    sheltered: ShelteredStore,
+    fallback: FallbackStore,
     monkeypatch: pytest.MonkeyPatch,
     change: Change,
     is_stored: Callable[[Message], bool],
 ) -> None:
-    first = sheltered.add(session.id, Role.USER, "one", parent_id=None)
+    first = fallback.add(session.id, Role.USER, "one", parent_id=None)
     fill(lasting)
-    reply = sheltered.add(session.id, Role.ASSISTANT, LONG, parent_id=first.id)
+    reply = fallback.add(session.id, Role.ASSISTANT, LONG, parent_id=first.id)
     make_room(lasting)
-    meanwhile = threading.Thread(target=change, args=(sheltered, reply.id))
+    meanwhile = threading.Thread(target=change, args=(fallback, reply.id))
     merge = lasting.merge_tree
 
     def slowly(*args: object) -> object:
@@ -211,43 +211,43 @@ def test_what_is_changed_while_the_session_moves_to_the_disk_is_stored(
         return merge(*args)  # type: ignore[arg-type]
 
     monkeypatch.setattr(lasting, "merge_tree", slowly)
-    sheltered.write_back()
+    fallback.write_back()
     meanwhile.join()
     assert is_stored(lasting.message(reply.id))
 
 
 def test_a_reply_that_is_being_written_goes_on_in_the_file(
-    file: Path, lasting: SessionStore, session: Session, sheltered: ShelteredStore
+    file: Path, lasting: SessionStore, session: Session, fallback: FallbackStore
 ) -> None:
-    question = sheltered.add(session.id, Role.USER, "one", parent_id=None)
-    known = sheltered.add(
+    question = fallback.add(session.id, Role.USER, "one", parent_id=None)
+    known = fallback.add(
         session.id, Role.ASSISTANT, "", parent_id=question.id, status=Status.STREAMING
     )
     fill(lasting)
-    sheltered.journal(known.id, LONG)
-    new = sheltered.add(
+    fallback.journal(known.id, LONG)
+    new = fallback.add(
         session.id, Role.ASSISTANT, "", parent_id=question.id, status=Status.STREAMING
     )
     make_room(lasting)
-    sheltered.write_back()
+    fallback.write_back()
     with SessionStore(file) as other:
         assert other.recovered == ()
     for reply in (known, new):
-        sheltered.journal(reply.id, "more")
-        sheltered.finish(reply.id, status=Status.DONE, text="more and all")
+        fallback.journal(reply.id, "more")
+        fallback.finish(reply.id, status=Status.DONE, text="more and all")
         assert lasting.message(reply.id).text == "more and all"
 
 
 def test_a_second_failure_keeps_what_the_first_did(
-    lasting: SessionStore, session: Session, sheltered: ShelteredStore
+    lasting: SessionStore, session: Session, fallback: FallbackStore
 ) -> None:
     parent: int | None = None
     for _ in range(3):
         fill(lasting)
-        parent = sheltered.add(session.id, Role.USER, LONG, parent_id=parent).id
-        parent = sheltered.add(session.id, Role.ASSISTANT, LONG, parent_id=parent).id
+        parent = fallback.add(session.id, Role.USER, LONG, parent_id=parent).id
+        parent = fallback.add(session.id, Role.ASSISTANT, LONG, parent_id=parent).id
         with pytest.raises(StorageError):
-            sheltered.write_back()
+            fallback.write_back()
         make_room(lasting)
-        sheltered.write_back()
+        fallback.write_back()
     assert [m.text for m in lasting.branch(session.id)] == [LONG] * 6
