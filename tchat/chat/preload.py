@@ -71,8 +71,8 @@ def known_good(facts: ModelFacts, store: ModelStore) -> bool:
     return not facts.refusal and verdict is not None and verdict.ok
 
 
-def check_options(settings: Settings, paths: Paths) -> None:
-    """Do nothing when the model of ``settings`` is there and nothing in them speaks against it.
+def require_valid_options(settings: Settings, paths: Paths) -> None:
+    """Raise an error unless the model of ``settings`` is there and they fit it and each other.
 
     Raises:
         ModelError: The model or its draft model is missing or cannot chat, or an adapter is none.

@@ -40,7 +40,7 @@ def plan_of(settings: Settings, facts: ModelFacts) -> Plan:
 
 
 def require_room(settings: Settings, facts: ModelFacts) -> None:
-    """Return when the model would not make this machine swap, or when it may do so.
+    """Raise DoesNotFit when the model would make this machine swap and may not.
 
     Raises:
         DoesNotFit: With what it needs, what is free, and what would fit.

@@ -9,7 +9,7 @@ from tchat.errors import UsageError
 
 
 def confirm(console: Console, lines: Iterable[str], question: str) -> None:
-    """Return when a person says yes to ``question``. The ``lines`` above it are safe to print.
+    """Ask ``question`` below ``lines``, which are safe to print; raise UsageError unless it is yes.
 
     Raises:
         UsageError: Nobody can be asked, or the answer is no.

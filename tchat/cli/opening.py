@@ -56,16 +56,16 @@ def checked(settings: Settings) -> Settings:
 
 
 def require_loadable(settings: Settings, console: Console) -> None:
-    """Do nothing when the model of ``settings`` is there and can be loaded as they say.
+    """Raise an error unless the model of ``settings`` can be loaded with them.
 
     Raises:
         ModelError: It is not there, cannot chat, or an adapter is none.
         UsageError: The settings exclude each other.
     """
     if console.open_chat is None:
-        from tchat.chat.preload import check_options
+        from tchat.chat.preload import require_valid_options
 
-        check_options(settings, console.paths)
+        require_valid_options(settings, console.paths)
 
 
 def drop(begun: Preloaded | None, cancel: Cancel) -> None:

@@ -72,7 +72,7 @@ class Turn(NamedTuple):
 
 
 def refuse_contradictions(request: AskRequest) -> None:
-    """Do nothing when the flags of ``request`` go together.
+    """Raise UsageError when flags of ``request`` exclude each other.
 
     Raises:
         UsageError: They do not; names them.

@@ -45,7 +45,7 @@ class Trained:
 
 
 def require_enough(edits: Sequence[Edit], choices: Sequence[Choice]) -> None:
-    """Do nothing when there is enough to train on without files.
+    """Raise UsageError unless there is enough to train on without files.
 
     Raises:
         UsageError: There is not.

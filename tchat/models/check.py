@@ -43,7 +43,7 @@ def check(
     on_probe: Callable[[], None] | None = None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Return when the file can be loaded in-process.
+    """Raise ModelInvalid unless the file can be loaded in-process.
 
     Args:
         facts: Of the file.

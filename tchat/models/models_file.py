@@ -141,7 +141,7 @@ def _set_registered(paths: Paths, places: Sequence[Path]) -> None:
 
 
 def require_alias(name: str) -> None:
-    """Return when ``name`` can be an alias.
+    """Raise UsageError unless ``name`` can be an alias.
 
     Raises:
         UsageError: It means something else already, or is hard to type.

@@ -388,7 +388,7 @@ class Snapshots:
         return chain
 
     def _require_memory(self, size: int) -> None:
-        """Do nothing where a whole state can be copied and as much is left for others.
+        """Raise DoesNotFit unless a whole state can be copied with as much left for others.
 
         It is as large as the KV cache, and no memory check before loading counts it: a chat goes
         on without being saved.
