@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from tchat.errors import StorageError
-from tchat.paths import private_file
+from tchat.paths import BESIDE, private_file, special_file
 
 if TYPE_CHECKING:
     import sqlite3
 
 BUSY_TIMEOUT = 5.0  # seconds to wait for another process
-BESIDE = ("", "-journal", "-wal", "-shm")  # what SQLite names after the database
 # The file may have been written by anybody: its schema is compared before it is used.
 GUARDS = ("PRAGMA trusted_schema = OFF", "PRAGMA cell_size_check = ON")
 SEQUENCE = ("table", "sqlite_sequence", "CREATE TABLE sqlite_sequence(name,seq)")
@@ -87,7 +86,8 @@ class Cache:
 
     def _open(self) -> sqlite3.Connection:
         try:
-            _remove_if_special(self._file)
+            for file in self._files():
+                _remove_if_special(file)
             private_file(self._file)
         except (OSError, StorageError) as error:
             return self._in_memory(getattr(error, "message", "") or str(error))
@@ -105,11 +105,14 @@ class Cache:
         import sqlite3
 
         try:
-            for suffix in BESIDE:
-                self._file.with_name(self._file.name + suffix).unlink(missing_ok=True)
+            for file in self._files():
+                file.unlink(missing_ok=True)
             return self._open()
         except (OSError, sqlite3.Error) as error:
             return self._in_memory(str(error))
+
+    def _files(self) -> list[Path]:
+        return [self._file.with_name(self._file.name + suffix) for suffix in BESIDE]
 
     def _in_memory(self, reason: str) -> sqlite3.Connection:
         """A database in memory, with what the file holds where that can be read."""
@@ -131,7 +134,7 @@ class Cache:
         """Whether there was a file to copy."""
         import sqlite3
 
-        if not stat.S_ISREG(self._file.lstat().st_mode):
+        if not stat.S_ISREG(self._file.lstat().st_mode) or special_file(self._file):
             return False
         place = f"{self._file.absolute().as_uri()}?mode=ro"
         source = sqlite3.connect(place, uri=True, timeout=0, isolation_level=None)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from tchat.errors import StorageError
+
+BESIDE = ("", "-journal", "-wal", "-shm")  # what SQLite names after a database
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,3 +146,18 @@ def private_file(path: Path) -> Path:
             "move it away" if folder else "free some space or check the permissions",
         ) from error
     return path
+
+
+def special_file(database: Path) -> Path | None:
+    """The first of a database's files that is there and no regular file, its links followed.
+
+    SQLite would wait for ever for the other end of a pipe.
+    """
+    for suffix in BESIDE:
+        file = database.with_name(database.name + suffix)
+        try:
+            if not stat.S_ISREG(file.stat().st_mode):
+                return file
+        except OSError:
+            continue  # SQLite says what is wrong with it
+    return None

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tchat.errors import StorageError
+from tchat.paths import special_file
 
 BUSY_SECONDS = 5.0
 OLDEST_SQLITE = (3, 35, 0)  # RETURNING; the trigram tokenizer came with 3.34
@@ -169,7 +170,12 @@ def connected(path: Path | None, *, defensive: bool = True) -> sqlite3.Connectio
     Args:
         path: The file; None for memory.
         defensive: Whether to forbid, too, what could damage the file.
+
+    Raises:
+        StorageError: The file, or a journal of it, is no regular file.
     """
+    if path and (special := special_file(path)):
+        raise StorageError(f"cannot use {path}: {special.name} is no regular file", "move it away")
     connection = sqlite3.connect(
         path or ":memory:", timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
     )

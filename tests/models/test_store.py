@@ -131,6 +131,41 @@ def test_the_database_is_private(paths: Paths, tiny_model: Path) -> None:
     assert paths.cache.stat().st_mode & 0o777 == 0o700
 
 
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("suffix", ["", "-journal", "-wal", "-shm"])
+@pytest.mark.parametrize("written", [False, True])
+def test_a_pipe_in_the_place_of_a_file_of_the_database_is_removed(
+    paths: Paths, tiny_model: Path, suffix: str, written: bool
+) -> None:
+    paths.cache.mkdir(parents=True)
+    if written and suffix:
+        with ModelStore(paths) as store:
+            store.remember(store.facts(tiny_model), BUILD, Verdict("is bad"))
+    os.mkfifo(f"{paths.models_db}{suffix}")
+    with ModelStore(paths) as store:
+        known = store.verdict(store.facts(tiny_model), BUILD)
+        assert known == (Verdict("is bad") if written and suffix else None)
+        store.remember(store.facts(tiny_model), BUILD, Verdict())
+    with ModelStore(paths) as store:
+        assert store.verdict(store.facts(tiny_model), BUILD) == Verdict()
+
+
+@pytest.mark.timeout(20)
+def test_a_database_that_cannot_be_made_anew_is_not_read_with_a_pipe_as_journal(
+    paths: Paths, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ModelStore(paths) as store:
+        store.facts(tiny_model)
+    os.mkfifo(f"{paths.models_db}-journal")
+
+    def refused(file: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(file))
+
+    monkeypatch.setattr("tchat.cache._remove_if_special", refused)
+    with ModelStore(paths) as store:
+        assert store.facts(tiny_model).architecture == "llama"
+
+
 @pytest.mark.parametrize("damage", [b"not a database" * 100, b"SQLite format 3\0" + b"\xff" * 4096])
 def test_a_damaged_database_is_replaced(paths: Paths, tiny_model: Path, damage: bytes) -> None:
     with ModelStore(paths) as store:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -228,3 +228,23 @@ def test_an_old_sqlite_is_refused(file: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 31, 1))
     with pytest.raises(StorageError, match="too old"):
         SessionStore(file)
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("suffix", ["", "-journal", "-wal", "-shm"])
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_what_is_no_regular_file_beside_the_database_is_named(
+    file: Path, suffix: str, make: Callable[[str], None]
+) -> None:
+    if suffix:
+        with SessionStore(file) as store:
+            store.create(title="kept")
+    special = Path(f"{file}{suffix}")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    make(str(special))
+    with pytest.raises(StorageError, match=special.name) as raised:
+        SessionStore(file)
+    assert raised.value.hint == "move it away"
+    special.rmdir() if special.is_dir() else special.unlink()
+    with SessionStore(file) as store:
+        assert [session.title for session in store.sessions()] == ["kept"] * bool(suffix)
