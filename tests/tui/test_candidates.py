@@ -100,6 +100,50 @@ async def test_escape_keeps_the_first(settings: Settings, paths: Paths) -> None:
         assert shown.entries == shown.branch
 
 
+@pytest.mark.parametrize(
+    ("typed", "ends"),
+    [("/try 2 say yes", "escape"), ("/best 2 say yes", "enter"), ("alt+t", "ctrl+n")],
+)
+async def test_its_question_is_shown_once_and_stays_in_its_session(
+    settings: Settings, paths: Paths, typed: str, ends: str
+) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.ask("Hello")
+        if typed == "alt+t":
+            shown.screen.prompt.load("say yes")
+            await shown.pilot.press("alt+t")
+            await shown.until(lambda: bool(shown.screen.query(Candidates)))
+            await shown.until(lambda: view(shown).ended and not shown.screen.busy)
+        else:
+            await tried(shown, typed)
+        await shown.pilot.press(ends)
+        await shown.until(lambda: not shown.screen.query(Candidates))
+        await shown.idle()
+        if ends != "ctrl+n":
+            assert [text for role, text in shown.entries if role == "user"] == ["Hello", "say yes"]
+            assert shown.entries == shown.branch
+            await shown.pilot.press("ctrl+n")
+        await shown.until(lambda: shown.screen.conversation.session is None)
+        await shown.idle()
+        assert shown.entries == []
+
+
+async def test_a_failure_while_replies_are_written_does_not_repeat_the_question(
+    settings: Settings, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: Slots[Any]) -> Iterator[Any]:
+        raise RuntimeError("injected")
+        yield
+
+    async with opened(settings, paths) as shown:
+        await shown.ask("Hello")
+        monkeypatch.setattr(Slots, "step", fail)
+        await shown.type("/try 2 say yes")
+        await shown.until(lambda: bool(shown.errors))
+        await shown.idle()
+        assert [text for role, text in shown.entries if role == "user"] == ["Hello", "say yes"]
+
+
 async def test_each_can_be_stopped_and_one_taken_while_it_is_written(
     slow: Settings, paths: Paths, brake: threading.Event
 ) -> None:

@@ -93,8 +93,7 @@ class Replies(Telling):
             return
         self._branched = not self._follows(question, asked)
         if self._branched:
-            if self.transcript.has(PENDING):
-                self.transcript.drop(PENDING)
+            self._drop_pending()
             await self.reload()
             if not self.transcript.has(stored.reply):  # another path is shown meanwhile
                 return
@@ -110,8 +109,7 @@ class Replies(Telling):
         if last == question.id:
             if self.transcript.entry(last).status != entry.status:
                 self.transcript.update(entry)  # it was stopped before, and gets its reply now
-            if self.transcript.has(PENDING):
-                self.transcript.drop(PENDING)
+            self._drop_pending()
             return True
         if last != question.parent_id or not self.transcript.has(PENDING):
             return False
@@ -146,8 +144,7 @@ class Replies(Telling):
     def _show_pending(self, draft: Draft) -> None:
         from tchat.tui.widgets.transcript.entry import Entry
 
-        if self.transcript.has(PENDING):  # one that failed and was not tried again
-            self.transcript.drop(PENDING)
+        self._drop_pending()  # one that failed and was not tried again
         self.transcript.append(
             Entry(
                 key=PENDING,

@@ -122,7 +122,7 @@ class Telling(PromptPainting):
     def _show_anew(self, entries: Sequence[Entry]) -> None:
         """Show ``entries`` instead of all, with what a turn under way has added meanwhile."""
         shown = self.transcript
-        waits = shown.has(PENDING) and self.busy
+        waits = shown.has(PENDING) and not self._free.is_set()
         stored = bool(entries) and entries[-1].role == "user"
         pending = [shown.entry(PENDING)] if waits and not stored else []
         # What came of a reply is here before it is stored.
@@ -132,6 +132,11 @@ class Telling(PromptPainting):
         ]
         shown.show([*current, *pending])
         self._greet()
+
+    def _drop_pending(self) -> None:
+        """Take the prompt out that has no id yet, where there is one."""
+        if self.transcript.has(PENDING):
+            self.transcript.drop(PENDING)
 
     def _greet(self) -> None:
         """Show how to begin while there is no message."""

@@ -123,6 +123,7 @@ class Trials(Turns):
         from tchat.tui.widgets.candidates.view import Candidates
 
         asked = await self.conversation.message(question)
+        self._drop_pending()  # the messages are read again at the end
         trial.view = Candidates(asked.text, trial.count)
         self.transcript.display = False
         await self.query_one("#messages").mount(trial.view)

@@ -173,6 +173,7 @@ class Turns(Replies):
         if failure is not None:
             await self._fail(act, failure)
         elif self._reply is None and act is not load:
+            self._drop_pending()
             await self.reload()  # it made no reply: a reply was edited, or it was stopped before
         if self.conversation.failure is not None:
             await self._try_to_store()
