@@ -47,7 +47,8 @@ def test_a_stop_ends_the_rendering_while_a_session_opens(
     assert finished(first.send("Hello")).text
     assert first.session is not None
     last = first.store.branch(first.session.id)[-1]
-    first.store.add(first.session.id, Role.USER, "boom", parent_id=last.id)
+    asked = first.store.add(first.session.id, Role.USER, "What?", parent_id=last.id)
+    first.store.add(first.session.id, Role.ASSISTANT, "boom", parent_id=asked.id)
     monkeypatch.setattr(render_limits, "_SECONDS", 20.0)
     chat = open_chat(model=trap, max_tokens=4, session=first.store.get(first.session.id))
     stop = threading.Timer(0.5, chat.cancel.set)
@@ -57,6 +58,7 @@ def test_a_stop_ends_the_rendering_while_a_session_opens(
     assert time.thread_time() - began < 10
     stop.join()
     chat.cancel.clear()
+    monkeypatch.setattr(render_limits, "_SECONDS", 0.1)
     assert finished(chat.send("Hello again")).text
 
 
