@@ -24,8 +24,7 @@ from tchat.engine.reply_headers import (
     MessageFormat,
     MessageReader,
     Phase,
-    first_of,
-    unfinished,
+    finder_of,
 )
 
 __all__ = ["Block", "Kind", "Marks", "Phase", "ReasoningSplitter", "marks_for"]
@@ -285,7 +284,8 @@ class _BlockReader:
         reasoning = self.phase is Phase.REASONING
         kind = Kind.REASONING if reasoning else Kind.ANSWER
         fixed = self._closings if reasoning else self._ends
-        place, mark = first_of(held, fixed)
+        finder = finder_of(fixed)
+        place, mark = finder.first(held)
         tag = self._closing_tag(held) if reasoning else None
         if tag is not None and tag.start() < place:
             place, mark = tag.start(), tag[0]
@@ -294,7 +294,7 @@ class _BlockReader:
                 return kind, place
             self._close()
             return Kind.MARK, len(mark)
-        kept = 0 if last else unfinished(held, fixed)
+        kept = 0 if last else finder.unfinished(held)
         if reasoning and self._tags and not last:
             begun = _CLOSING_BEGUN.search(held)
             kept = max(kept, len(held) - begun.start() if begun else 0)

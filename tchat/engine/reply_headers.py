@@ -9,9 +9,10 @@ making sense, and what follows is the message.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum, StrEnum
+from functools import cached_property, lru_cache
 
 LONGEST_LEAD = 32  # whitespace before the first mark; more of it is an answer
 _LONGEST_HEADER = 160  # characters between two marks of a header
@@ -35,7 +36,40 @@ class Phase(Enum):
     CALL = "call"  # a message that is for nobody here
 
 
-@dataclass(frozen=True, slots=True)
+class MarkFinder:
+    """Finds marks in a text that is still being written; made once for a set of them."""
+
+    def __init__(self, marks: Iterable[str]) -> None:
+        # Of several marks at one place, the longest counts.
+        self._marks = sorted({mark for mark in marks if mark}, key=len, reverse=True)
+        self._any = re.compile("|".join(map(re.escape, self._marks)) or r"(?!)")
+        self._beginnings = frozenset(
+            mark[:length] for mark in self._marks for length in range(1, len(mark) + 1)
+        )
+        firsts = "".join(sorted({re.escape(mark[0]) for mark in self._marks}))
+        self._first = re.compile(f"[{firsts}]" if firsts else r"(?!)")
+        self._longest = max(map(len, self._marks), default=1) - 1
+
+    def first(self, text: str) -> tuple[int, str]:
+        """Place of the first mark and that mark; the length of the text, and none."""
+        found = self._any.search(text)
+        return (found.start(), found[0]) if found else (len(text), "")
+
+    def unfinished(self, text: str) -> int:
+        """Length of the longest end of ``text`` that a mark could begin with."""
+        for found in self._first.finditer(text, max(0, len(text) - self._longest)):
+            if text[found.start() :] in self._beginnings:
+                return len(text) - found.start()
+        return 0
+
+
+@lru_cache(maxsize=64)
+def finder_of(marks: tuple[str, ...]) -> MarkFinder:
+    """The finder of some marks, which is not made again for each reply."""
+    return MarkFinder(marks)
+
+
+@dataclass(frozen=True)
 class MessageFormat:
     """How one family lays out the messages of a reply.
 
@@ -63,10 +97,15 @@ class MessageFormat:
     closing: str
     answer: str
 
-    @property
+    @cached_property
     def marks(self) -> tuple[str, ...]:
         """Every mark."""
         return (*self.starts, *self.parts, *self.bodies, *self.ends)
+
+    @cached_property
+    def finder(self) -> MarkFinder:
+        """Finds the marks in a text."""
+        return finder_of(self.marks)
 
     def phase_after(self, prompt: str) -> Phase:
         """Where in a reply a prompt ends."""
@@ -106,12 +145,12 @@ class MessageReader:
 
     def step(self, held: str, *, last: bool) -> tuple[Kind, int] | None:
         """What the beginning of ``held`` is, and its length; None when more text must come."""
-        place, mark = first_of(held, self._form.marks)
+        place, mark = self._form.finder.first(held)
         if place == 0:
             self._pass(mark)
             return Kind.MARK, len(mark)
         whole = bool(mark) or last  # whether the text before the mark is all there
-        text = held[:place] if whole else held[: len(held) - unfinished(held, self._form.marks)]
+        text = held[: place if whole else len(held) - self._form.finder.unfinished(held)]
         if self.phase is Phase.START:
             return self._start(text, marked=bool(mark), last=last)
         if self.phase is Phase.HEADER:
@@ -161,24 +200,6 @@ class MessageReader:
             phase = form.classify(self._header + mark)
             self.phase = phase or (self.phase if inside else Phase.ANSWER)
             self._header = ""
-
-
-def first_of(text: str, marks: tuple[str, ...]) -> tuple[int, str]:
-    """Place of the first mark and that mark, the longest of those there; the length, and none."""
-    found = [(place, -len(mark), mark) for mark in marks if (place := text.find(mark)) >= 0]
-    if not found:
-        return len(text), ""
-    place, _, mark = min(found)
-    return place, mark
-
-
-def unfinished(text: str, marks: tuple[str, ...]) -> int:
-    """Length of the longest end of ``text`` that a mark could begin with."""
-    longest = max((len(mark) for mark in marks), default=1) - 1
-    for length in range(min(longest, len(text)), 0, -1):
-        if any(mark.startswith(text[-length:]) for mark in marks):
-            return length
-    return 0
 
 
 # harmony: gpt-oss, and muse-glimmer without channels

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tchat.engine.reasoning import Kind, Marks, Phase, ReasoningSplitter, marks_for
 from tchat.engine.reply import ReplyText
+from tchat.engine.reply_headers import MarkFinder
 
 NO_SPECIALS: frozenset[str] = frozenset()
 COMMON = marks_for("", NO_SPECIALS)
@@ -372,3 +373,20 @@ def test_marks_are_tokens_where_the_vocabulary_has_them() -> None:
     assert GEMMA_4.are_tokens(frozenset({"<|channel>", "<|turn>", "<|tool_call>"}))
     assert not HARMONY.are_tokens(frozenset({"<s>"}))
     assert not COMMON.are_tokens(frozenset({"<think>", "</think>"}))
+
+
+@given(
+    st.lists(st.text("<|a]-^\\", min_size=1, max_size=4), max_size=4),
+    st.text("<|a]-^\\", max_size=12),
+)
+def test_marks_are_found_where_they_begin_first_and_the_longest_counts(
+    marks: list[str], text: str
+) -> None:
+    finder = MarkFinder(marks)
+    found = [(text.find(mark), -len(mark), mark) for mark in marks if mark in text]
+    place, _, mark = min(found, default=(len(text), 0, ""))
+    assert finder.first(text) == (place, mark)
+    longest = max(map(len, marks), default=1) - 1
+    ends = range(min(longest, len(text)), 0, -1)
+    begun = (end for end in ends if any(mark.startswith(text[-end:]) for mark in marks))
+    assert finder.unfinished(text) == next(begun, 0)
