@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 from tchat.engine.grammar.regex import PatternUnsupported, parse_pattern, python_pattern
 
@@ -143,9 +144,7 @@ _LEAP_SECOND = re.compile(
 
 def _is_moment(text: str) -> bool:
     """Whether a leap second, where there is one, is the last of a UTC day."""
-    found = re.search(
-        r"([0-9]{2}):([0-9]{2}):60(?:\.[0-9]+)?([zZ]|([+-])([0-9]{2}):([0-9]{2}))$", text
-    )
+    found = _LEAP_SECOND.search(text)
     if found is None:
         return True
     minutes = int(found[1]) * 60 + int(found[2])
@@ -171,12 +170,8 @@ FORMATS: dict[str, Format] = {
     "idn-email": Format(IDN_EMAIL),
     "uri": Format(_uri("", relative=False)),
     "uri-reference": Format(_uri("", relative=True)),
-    "iri": Format(
-        _uri(r"\xa0-\ud7ff\uf900-\ufdcf\ufdf0-\uffef\u{10000}-\u{10fffd}", relative=False)
-    ),
-    "iri-reference": Format(
-        _uri(r"\xa0-\ud7ff\uf900-\ufdcf\ufdf0-\uffef\u{10000}-\u{10fffd}", relative=True)
-    ),
+    "iri": Format(_uri(_WIDE, relative=False)),
+    "iri-reference": Format(_uri(_WIDE, relative=True)),
     "uri-template": Format(URI_TEMPLATE),
     "json-pointer": Format(_POINTER),
     "relative-json-pointer": Format(f"(0|[1-9][0-9]*)(#|{_POINTER})"),
@@ -197,5 +192,12 @@ def follows(name: str, text: str) -> bool:
     form = FORMATS.get(name)
     if form is None:
         return True
-    pattern = python_pattern(f"^({form.wider or form.pattern})$")
-    return re.search(pattern, text) is not None and (form.holds is None or form.holds(text))
+    if _compiled(form.wider or form.pattern).search(text) is None:
+        return False
+    return form.holds is None or form.holds(text)
+
+
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    """One of the patterns above, which are few, for whole texts."""
+    return re.compile(python_pattern(f"^({pattern})$"))

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from tchat.engine.grammar.reply import ReplyMismatch, choice_grammar, parse_schema, validate
+from tchat.engine.grammar import formats
+from tchat.engine.grammar.formats import follows
+from tchat.engine.grammar.reply import ReplyMismatch, parse_schema, validate
 from tchat.errors import UsageError
-from tests.engine.grammar.accepting import Acceptor
 from tests.engine.grammar.test_json_schema import PERSON
 
 # Schemas
@@ -73,32 +74,6 @@ def test_a_reply_that_does_not_follow_the_schema_is_refused(reply: str, message:
         validate(reply, PERSON)
 
     assert "\n" not in str(caught.value)
-
-
-# Choices
-
-
-def test_a_choice_allows_its_labels_and_nothing_else(accepts: Acceptor) -> None:
-    grammar = choice_grammar(["yes", "no", 'say "hi"\\\n', "日本"])
-
-    for label in ("yes", "no", 'say "hi"\\\n', "日本"):
-        assert accepts(grammar, label)
-    for other in ("", "ye", "yesno", "Yes"):
-        assert not accepts(grammar, other)
-
-
-@pytest.mark.parametrize(
-    ("labels", "message"),
-    [
-        ([], "at least two"),
-        (["yes"], "at least two"),
-        (["yes", " "], "is empty"),
-        (["a", "b", "a"], "a is there twice"),
-    ],
-)
-def test_a_choice_that_is_none_is_refused(labels: list[str], message: str) -> None:
-    with pytest.raises(UsageError, match=message):
-        choice_grammar(labels)
 
 
 # What JSON cannot say, and what nests deeply
@@ -238,3 +213,13 @@ def test_schemas_in_the_form_of_older_drafts_are_read_as_meant(schema: Any, repl
     assert parse_schema(json.dumps(schema)) == schema
     with pytest.raises(ReplyMismatch, match="does not follow the schema"):
         validate(reply, schema)
+
+
+# Formats
+
+
+def test_the_pattern_of_a_format_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert follows("uri", "https://example.org/")
+    monkeypatch.setattr(formats, "python_pattern", None)  # any use of it fails
+    assert follows("uri", "mailto:a@example.org")
+    assert not follows("uri", "no uri")
