@@ -309,10 +309,6 @@ class _Parser:
 _LOOKS = {"?=": (True, False), "?!": (True, True), "?<=": (False, False), "?<!": (False, True)}
 
 
-def _python_part(tree: Pattern) -> str:
-    return f"(?:{_python(tree)})" if isinstance(tree, Either) else _python(tree)
-
-
 def _python(tree: Pattern) -> str:  # noqa: PLR0911  one for each kind
     match tree:
         case Chars(chars):

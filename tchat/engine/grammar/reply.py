@@ -1,4 +1,4 @@
-"""Replies in a form: JSON by a schema, or one of a few labels."""
+"""Replies that are JSON by a schema: the schema's file, and the check of a reply."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ import json
 import math
 import os
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
 from tchat.engine.grammar.document import Document, Schema
-from tchat.engine.grammar.rules import Rules, words
 from tchat.engine.grammar.validate import Dialect, Validity, deeply, dialect_of, faults_of
 from tchat.errors import TchatError, UsageError
 from tchat.paths import expanded
@@ -189,24 +187,6 @@ def validate(reply: str, schema: Schema) -> Any:
         ReplyMismatch: As `ReplyValidator.value`.
     """
     return ReplyValidator(schema).value(reply)
-
-
-def choice_grammar(labels: Sequence[str]) -> str:
-    """GBNF that allows exactly one of ``labels``.
-
-    Raises:
-        UsageError: There are fewer than two labels, or one is empty or there twice.
-    """
-    if len(labels) < 2:
-        raise UsageError("a choice needs at least two labels", "for example: --choose yes,no")
-    if not all(label.strip() for label in labels):
-        raise UsageError("a label of the choice is empty", "for example: --choose yes,no")
-    seen: set[str] = set()
-    for label in labels:
-        if label in seen:
-            raise UsageError(f"the label {_one_line(label)} is there twice", "name each label once")
-        seen.add(label)
-    return Rules({"root": words(labels)}).text()
 
 
 def _one_line(text: str) -> str:
