@@ -155,7 +155,7 @@ def _detected(data: bytes) -> str:
     guess = chardet.detect(data, include_encodings=_CANDIDATES, compat_names=False)
     found = guess["encoding"] or ""
     if not found:
-        return _short_utf16(data) or _eastern_utf16(data)
+        return _short_utf16(data) if _may_be_wide(data) else _eastern_utf16(data)
     if b"\0" in data and not found.lower().startswith("utf"):
         return ""
     others = len(data) - len(data.decode("ascii", "ignore"))

@@ -129,7 +129,16 @@ def test_short_utf16_is_found(text: str, encoding: str) -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [b"00000\0", b"000\0", b"0\0", b"\x000", b"0000\n\0", b"a" * 300 + bytes(3), b"a,b\0c,d\n" * 9],
+    [
+        b"00000\0",
+        b"000\0",
+        b"0\0",
+        b"\x000",
+        b"0000\n\0",
+        b"a" * 300 + bytes(3),
+        b"a,b\0c,d\n" * 9,
+        b"m\0a\n",
+    ],
 )
 def test_text_with_nuls_is_not_read_as_utf16(data: bytes) -> None:
     with pytest.raises(UsageError, match="is binary, not text"):
