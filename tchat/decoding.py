@@ -158,6 +158,8 @@ def _detected(data: bytes) -> str:
         return _short_utf16(data) if _may_be_wide(data) else _eastern_utf16(data)
     if b"\0" in data and not found.lower().startswith("utf"):
         return ""
+    if found.lower().startswith("utf-16") and len(orders := _low_orders(data)) == 1:
+        return f"utf-16-{orders[0]}"  # chardet takes Hindi and Tamil for Chinese and Korean
     others = len(data) - len(data.decode("ascii", "ignore"))
     unsure = guess["confidence"] < _UNSURE and others < _MOSTLY_ASCII * len(data)
     return _WESTERN if unsure and _decodes(data, _WESTERN) else found
@@ -191,17 +193,21 @@ def _decodes(data: bytes, encoding: str) -> bool:
 
 
 def _may_be_wide(data: bytes) -> bool:
-    """Whether the bytes may be UTF-16 or UTF-32 although they may be UTF-8 with NULs as well.
+    """Whether the bytes may be UTF-16 or UTF-32 although they may be UTF-8 with NULs as well."""
+    return b"\0" in data and len(data) >= _SHORTEST_WIDE and bool(_low_orders(data))
 
-    In both, every second byte is the upper half of a unit: 0 for ASCII, below 32 for the scripts
-    of which UTF-16 is valid UTF-8 (Cyrillic, Arabic, Devanagari, Thai).
+
+def _low_orders(data: bytes) -> list[str]:
+    """The byte orders, ``le`` and ``be``, in which most upper bytes of UTF-16 are low.
+
+    They are 0 for ASCII, and below 32 for all scripts of which UTF-16 may be valid UTF-8, such as
+    Cyrillic, Arabic, Devanagari and Thai.
     """
-    if b"\0" not in data or len(data) < _SHORTEST_WIDE:
-        return False
-    return any(
-        len(half) - len(half.translate(None, _LOW_BYTES)) >= _WIDE_SHARE * len(half)
-        for half in (data[::2], data[1::2])
-    )
+    return [
+        order
+        for order, upper in (("le", data[1::2]), ("be", data[::2]))
+        if len(upper) - len(upper.translate(None, _LOW_BYTES)) >= _WIDE_SHARE * len(upper)
+    ]
 
 
 def _damaged_utf8(data: bytes, name: str) -> Decoded | None:

@@ -46,6 +46,10 @@ OLD = [
     (JAPANESE, "iso2022_jp", "ISO-2022-JP"),
     (KOREAN, "euc-kr", "EUC-KR"),
 ]
+HINDI = "नमस्ते दुनिया, यह एक सामान्य हिन्दी वाक्य है।\n"
+TAMIL = "வணக்கம் உலகம், இது ஒரு சாதாரண வாக்கியம்.\n"
+THAI = "สวัสดีชาวโลก นี่คือประโยคธรรมดา\n"
+ARABIC = "مرحبا بالعالم، هذه جملة عادية.\n"
 WIDE = ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"]
 ALL = [FRENCH, QUOTED, RUSSIAN, CHINESE, JAPANESE, KOREAN, "plain ASCII, two lines\nof it\n"]
 
@@ -119,6 +123,12 @@ def test_replacement_characters_of_the_text_are_no_stray_bytes() -> None:
     )
     assert text == "lost: \ufffd\ufffd\ufffd, 5 € für 2 Bären\n\ufffd"
     assert assumed == "a.txt: 1 byte is not UTF-8"
+
+
+@pytest.mark.parametrize("text", [HINDI, TAMIL, THAI, ARABIC])
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf16_of_other_scripts_is_read_in_its_byte_order(text: str, encoding: str) -> None:
+    assert decode((text * 3).encode(encoding)).text == text * 3
 
 
 @pytest.mark.parametrize("text", ["hi", "00", "hi\n", "a1", "12 3", "aaaa"])
