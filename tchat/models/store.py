@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from tchat.cache import Cache
 from tchat.errors import ModelError
-from tchat.models.facts import ModelFacts, read_facts
+from tchat.models.facts import NAMED_BY_HASH, ModelFacts, read_facts
 from tchat.models.files import FileKey, file_key
 from tchat.models.kinds import Kind
 from tchat.models.shape import Shape
@@ -30,6 +30,11 @@ CREATE TABLE speeds (file TEXT PRIMARY KEY, rate REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE machines (name TEXT PRIMARY KEY, rate REAL NOT NULL, at REAL NOT NULL) WITHOUT ROWID
 """
 NEWEST = 0.3  # weight of the newest speed
+LAST_SECOND = 253_402_300_799  # of the year 9999: what can be shown as a date
+FASTEST = 1e18  # tokens or bytes in a second; above is no measurement
+_TEXTS = ("title", "refusal", "architecture", "quantization", "chat_template", "sha256")
+_COUNTS = ("parameters", "context_length", "size")
+_MOST = 2**63
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,8 @@ class ModelStore:
     """Facts, verdicts, last uses, speeds and hashes, by file.
 
     Facts, verdicts and hashes follow the whole `FileKey`; uses and speeds its `identity`.
+
+    A value that cannot have been stored here counts as unknown.
 
     Safe to use from several processes, and from one thread at a time.
     """
@@ -92,7 +99,7 @@ class ModelStore:
         query = "SELECT problem FROM verdicts WHERE file = ? AND build = ?"
         key = (_fingerprint(facts.key, facts.parts), build)
         row = self._cache.run(lambda database: database.execute(query, key).fetchone())
-        return Verdict(row[0]) if row else None
+        return Verdict(row[0]) if row and isinstance(row[0], str) else None
 
     def remember(self, facts: ModelFacts, build: str, verdict: Verdict) -> None:
         """Store what a probe said."""
@@ -111,12 +118,14 @@ class ModelStore:
         query = "SELECT at FROM uses WHERE file = ?"
         key = (facts.key.identity,)
         row = self._cache.run(lambda database: database.execute(query, key).fetchone())
-        return row[0] if row else None
+        return _number(row[0], LAST_SECOND) if row else None
 
     def speed(self, facts: ModelFacts) -> float:
         """Tokens a second that the model wrote here, the last replies most; 0 when unknown."""
         query = "SELECT rate FROM speeds WHERE file = ?"
-        return self._number(query, facts.key.identity)
+        key = (facts.key.identity,)
+        row = self._cache.run(lambda database: database.execute(query, key).fetchone())
+        return (_number(row[0], FASTEST) or 0.0) if row else 0.0
 
     def note_speed(self, facts: ModelFacts, rate: float) -> None:
         """Remember that the model wrote ``rate`` tokens a second."""
@@ -128,7 +137,8 @@ class ModelStore:
         """What `note_machine_rate` was told last, and when; zeros when nothing."""
         query = "SELECT rate, at FROM machines WHERE name = ?"
         row = self._cache.run(lambda database: database.execute(query, (machine,)).fetchone())
-        return (row[0], row[1]) if row else (0.0, 0.0)
+        rate, at = (_number(row[0], FASTEST), _number(row[1], LAST_SECOND)) if row else (0.0, 0.0)
+        return (0.0, 0.0) if rate is None or at is None else (rate, at)
 
     def note_machine_rate(self, machine: str, rate: float, at: float) -> None:
         """Remember how many bytes of weights a machine gets through in a second."""
@@ -137,15 +147,12 @@ class ModelStore:
             lambda database: database.execute("REPLACE INTO machines VALUES (?, ?, ?)", row)
         )
 
-    def _number(self, query: str, key: str) -> float:
-        row = self._cache.run(lambda database: database.execute(query, (key,)).fetchone())
-        return float(row[0]) if row else 0.0
-
     def sha256(self, key: FileKey) -> str:
         """The SHA-256 of a file's content as `remember_sha256` was told; empty when unknown."""
         query = "SELECT sha256 FROM hashes WHERE file = ?"
         row = self._cache.run(lambda database: database.execute(query, (str(key),)).fetchone())
-        return row[0] if row else ""
+        found = row[0] if row and isinstance(row[0], str) else ""
+        return found if NAMED_BY_HASH.fullmatch(found) else ""
 
     def remember_sha256(self, key: FileKey, sha256: str) -> None:
         """Store the SHA-256 of a file's content."""
@@ -177,7 +184,41 @@ def _select_facts(database: sqlite3.Connection, path: Path, key: FileKey) -> Mod
         if parts and _fingerprint(key, parts) != row[0]:
             return None
         stored["kind"] = Kind(stored["kind"])
-        stored["shape"] = Shape(**stored["shape"])
+        stored["shape"] = _shape(stored["shape"])
+        if not all(_is_text(stored[name]) for name in _TEXTS):
+            return None
+        if not all(_is_count(stored[name]) for name in _COUNTS):
+            return None
         return ModelFacts(path=path, key=key, parts=parts, **stored)
-    except (ValueError, TypeError, KeyError, ModelError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, ModelError):
         return None  # a damaged row, or a part that is gone: the header tells
+
+
+def _shape(stored: dict[str, Any]) -> Shape:
+    """The shape in a row.
+
+    Raises:
+        TypeError: It cannot have been stored here.
+    """
+    shape = Shape(**stored)
+    names = [field.name for field in fields(shape) if field.name != "expert_share"]
+    if (
+        not all(_is_count(getattr(shape, name)) for name in names)
+        or _number(shape.expert_share, 1) is None
+    ):
+        raise TypeError("sizes")
+    return shape
+
+
+def _is_text(value: object) -> bool:
+    """Whether it is a text that UTF-8 can hold: a header's was decoded."""
+    return isinstance(value, str) and value == value.encode("utf-8", "replace").decode()
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MOST
+
+
+def _number(value: object, most: float) -> float | None:
+    """The number in a row; None where it cannot have been stored here."""
+    return float(value) if isinstance(value, (int, float)) and 0 <= value <= most else None

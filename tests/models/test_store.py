@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import sqlite3
 import subprocess
@@ -193,13 +195,78 @@ def test_a_database_of_another_version_is_replaced(paths: Paths, tiny_model: Pat
 def test_a_damaged_row_is_read_anew(paths: Paths, tiny_model: Path) -> None:
     with ModelStore(paths) as store:
         known = store.facts(tiny_model)
-    for junk in ("{", "[]", '{"parts": [], "kind": "x"}', '{"parts": 1}'):
-        database = sqlite3.connect(paths.models_db)
-        with database:
-            database.execute("UPDATE facts SET facts = ?", (junk,))
+    with sqlite3.connect(paths.models_db) as database:
+        sound = json.loads(database.execute("SELECT facts FROM facts").fetchone()[0])
+    database.close()
+    texts = ("title", "refusal", "architecture", "quantization", "chat_template", "sha256")
+    counts = ("parameters", "context_length", "size")
+    empty: list[object] = []
+    wrong: list[dict[str, object]] = [
+        *({name: value} for name in texts for value in (5, None, empty, "\ud800")),
+        *({name: value} for name in counts for value in ("x", None, empty, -1, 0.5, True, 2**80)),
+        *({"kind": value} for value in (None, empty, 5, "x")),
+        *({"parts": value} for value in (None, 5, [5], [""], ["a/b"], ["\0"])),
+        *({"shape": value} for value in (None, 5, empty, {"x": 1}, {"experts": 1e308})),
+        *({"shape": sound["shape"] | {"width": value}} for value in ("x", None, -1, 0.5, empty)),
+        *({"shape": sound["shape"] | {"expert_share": value}} for value in ("x", 2, math.nan)),
+        {"more": 1},
+    ]
+    junk = ["{", "[]", "null", "-1", "1e308", "NaN", "9" * 5000, "[" * 3000, b"\xff", 5]
+    for each in (*junk, *(json.dumps(sound | each) for each in wrong)):
+        with sqlite3.connect(paths.models_db) as database:
+            database.execute("UPDATE facts SET facts = ?", (each,))
         database.close()
         with ModelStore(paths) as store:
-            assert store.facts(tiny_model) == known
+            assert store.facts(tiny_model) == known, each
+
+
+@pytest.mark.parametrize(
+    "value", ["x'ff'", "CAST(x'ff' AS TEXT)", "'x'", "-1", "1e308", "9e999", "''", "x''"]
+)
+def test_a_value_that_was_not_stored_here_counts_as_unknown(
+    paths: Paths, tiny_model: Path, value: str
+) -> None:
+    with ModelStore(paths) as store:
+        facts = store.facts(tiny_model)
+        store.remember(facts, BUILD, Verdict())
+        store.remember_sha256(facts.key, "ab" * 32)
+        store.note_use(facts)
+        store.note_speed(facts, 10.0)
+        store.note_machine_rate("m", 1.0, 2.0)
+    with sqlite3.connect(paths.models_db) as database:
+        for column in ("uses.at", "speeds.rate", "machines.rate", "machines.at", "hashes.sha256"):
+            table, name = column.split(".")
+            database.execute(f"UPDATE {table} SET {name} = {value}")
+        if value.startswith(("x", "CAST")):
+            database.execute(f"UPDATE verdicts SET problem = {value}")
+    database.close()
+    with ModelStore(paths) as store:
+        assert store.verdict(facts, BUILD) in (None, Verdict())
+        assert store.last_use(facts) is None
+        assert store.speed(facts) == 0.0
+        assert store.machine_rate("m") == (0.0, 0.0)
+        assert store.sha256(facts.key) == ""
+        store.note_speed(facts, 20.0)
+        assert store.speed(facts) == 20.0
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE verdicts SET problem = CAST(x'ff' AS TEXT)",
+        "UPDATE facts SET parts = CAST(x'ff' AS TEXT), facts = CAST(x'ff' AS TEXT)",
+    ],
+)
+def test_text_that_is_not_utf8_is_replaced(paths: Paths, tiny_model: Path, statement: str) -> None:
+    with ModelStore(paths) as store:
+        facts = store.facts(tiny_model)
+        store.remember(facts, BUILD, Verdict())
+    with sqlite3.connect(paths.models_db) as database:
+        database.execute(statement)
+    database.close()
+    with ModelStore(paths) as store:
+        assert store.facts(tiny_model) == facts
+        assert store.verdict(facts, BUILD) in (None, Verdict())
 
 
 def test_a_database_deleted_while_open_does_no_harm(paths: Paths, tiny_model: Path) -> None:
