@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -226,16 +228,38 @@ def _spooled(
         for source in sources:
             if source in spools or (source is not None and source.is_file()):
                 continue
-            with _reading(source), ExitStack() as opened:
-                file = stdin if source is None else opened.enter_context(source.open("rb"))
+            with _reading(source):
                 with _writing_spool(source):
                     spools[source] = stack.enter_context(tempfile.TemporaryFile())
-                while piece := file.read(CHUNK) if file else b"":
+                pieces = iter(partial(stdin.read, CHUNK), b"") if stdin else iter(())
+                for piece in pieces if source is None else _pieces(source):
                     with _writing_spool(source):
                         spools[source].write(piece)
                 with _writing_spool(source):
                     spools[source].flush()
         yield spools
+
+
+def _pieces(source: Path) -> Iterator[bytes]:
+    """What a pipe or a device holds; a pipe without a writer is not waited for.
+
+    Raises:
+        UsageError: Nobody has it open for writing.
+        OSError: It cannot be read.
+    """
+    descriptor = os.open(source, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123 - a descriptor
+        piece = file.read(CHUNK)  # None: somebody writes, but nothing is there yet
+        if piece == b"" and source.is_fifo():
+            raise UsageError(
+                f"{single_line(str(source))} is a pipe that nobody writes into",
+                "start the writer first, or name a file",
+            )
+        os.set_blocking(descriptor, True)
+        while piece != b"":
+            if piece:
+                yield piece
+            piece = file.read(CHUNK)
 
 
 def _imported(

@@ -317,7 +317,10 @@ FORMS = {
         args=("map", "x", "p"), code=2, told=("p is not a file",), files={"p": fifo}
     ),
     "import of a pipe": Bad(
-        args=("sessions", "import", "p"), code=2, told=("p is not a file",), files={"p": fifo}
+        args=("sessions", "import", "p"),
+        code=2,
+        told=("p is a pipe that nobody writes into",),
+        files={"p": fifo},
     ),
     "template from a pipe": Bad(
         args=("-t", "p.toml", "hi"), code=2, told=("p.toml",), files={"p.toml": fifo}
