@@ -28,14 +28,18 @@ def own_settings(stored: Mapping[str, Any]) -> dict[str, Value]:
 
 
 def typed_setting(argument: str, where: str) -> dict[str, Value]:
-    """The setting that ``NAME VALUE`` changes.
+    """The setting that ``NAME VALUE`` changes; the value ``""`` empties a text or a list.
 
     Raises:
         UsageError: There is none of that name, or it does not take the value.
     """
     name, _, text = argument.partition(" ")
     key = find_key(name)
-    value = parse(key, text.strip(), where)
+    text = text.strip()
+    if text == '""' and key.kind in (str, tuple):
+        value = check(key, () if key.kind is tuple else "", where)
+    else:
+        value = parse(key, text, where)
     if key.name == "grammar" and value:
         from tchat.engine.grammar.gbnf import require_grammar
 

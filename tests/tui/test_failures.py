@@ -102,6 +102,54 @@ async def test_a_wrong_model_name_changes_nothing(settings: Settings, paths: Pat
         await shown.ask("Hello")
 
 
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        ("/set draft nosuch", "nosuch"),
+        ("/set lora {tmp}", "{tmp}"),
+        ("/set lora {tmp}/note.txt", "note.txt"),
+        ("/set control_vector {tmp}/none.gguf", "none.gguf"),
+        ("/model {tmp}/note.txt", "note.txt"),
+    ],
+)
+async def test_what_cannot_be_loaded_is_refused_before_the_model_is_closed(
+    settings: Settings, paths: Paths, tmp_path: Path, typed: str, told: str
+) -> None:
+    (tmp_path / "note.txt").write_text("A text.\n")
+    async with opened(settings, paths) as shown:
+        facts = shown.screen.conversation.facts
+        await shown.type(typed.format(tmp=tmp_path))
+        name = Path(told.format(tmp=tmp_path)).name
+        await shown.until(
+            lambda: name in shown.toasts or any(name in each.text for each in shown.errors)
+        )
+        await shown.idle()
+        assert shown.screen.conversation.settings == settings
+        assert shown.screen.conversation.facts is facts
+        await shown.ask("Hello")
+        assert shown.messages[-1].status == "done"
+
+
+async def test_a_list_is_emptied_by_two_quotes(settings: Settings, paths: Paths) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.type("/set stop END")
+        await shown.until(lambda: shown.screen.conversation.settings.sampling.stop == ("END",))
+        await shown.type('/set stop ""')
+        await shown.until(lambda: shown.screen.conversation.settings.sampling.stop == ())
+
+
+async def test_a_broken_setting_can_be_mended_one_by_one(settings: Settings, paths: Paths) -> None:
+    broken = replace(settings, draft="nosuch")
+    async with opened(broken, paths) as shown:
+        await shown.type("/set ctx_size 300")
+        await shown.until(lambda: shown.screen.conversation.settings.ctx_size == 300)
+        await shown.idle()
+        await shown.type('/set draft ""')
+        await shown.until(lambda: shown.screen.conversation.settings.draft == "")
+        await shown.idle()
+        await shown.ask("Hello")
+
+
 async def test_a_session_deleted_by_another_process_is_told(
     settings: Settings, paths: Paths
 ) -> None:

@@ -36,8 +36,8 @@ class Preferences(Trials):
             again: Load the model also where it stays the same.
 
         Raises:
-            ModelError: There is no such model; nothing is changed.
-            UsageError: There is no such theme; nothing is changed.
+            ModelError: A model or an adapter is not there, or is none; nothing is changed.
+            UsageError: There is no such theme, or settings exclude each other; nothing is changed.
         """
         await self._check(values)
         await self.whole(self._change(values, again=again))
@@ -71,6 +71,24 @@ class Preferences(Trials):
             raise UsageError(f"there is no theme {name}", "/theme lists them")
         if "model" in values:
             await self.conversation.find_model(str(values["model"]))
+        before = self.conversation.settings
+        after = with_values(before, values)
+        if needs_loading(before, after):
+            await asyncio.to_thread(self._require_loadable, before, after)
+
+    def _require_loadable(self, before: Settings, after: Settings) -> None:
+        """Raise the error of ``after``, unless ``before`` cannot be loaded either."""
+        from tchat.chat.preload import require_valid_options
+
+        try:
+            require_valid_options(after, self._paths)
+        except TchatError as error:
+            try:
+                require_valid_options(before, self._paths)
+            except TchatError as older:
+                if str(older) == str(error):  # what is wrong was so before: let it be mended
+                    return
+            raise
 
     def wear(self, settings: Settings) -> None:
         """Take what changes the look at once: the theme, times and token counts."""
