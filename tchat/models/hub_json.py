@@ -17,6 +17,7 @@ from tchat.models.hub_name import is_safe_path, parse_hub_name
 SHA256, OID = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{40}")
 DAY = re.compile(r"\d{4}-\d\d-\d\d")
 SIZE_LIMIT = 1 << 50  # bytes; a larger size is a lie
+COUNT_LIMIT = 1 << 63  # so is one of downloads, weights or tokens
 LICENCE = "license:"
 
 
@@ -112,8 +113,8 @@ def _hit(entry: Any) -> Hit:
 def _licence(value: Any) -> str:
     """The licence among the tags, as in ``license:apache-2.0``."""
     tags = _get(value, "tags")
-    named = [_text(tag) for tag in tags if _text(tag).startswith(LICENCE)] if tags else []
-    return named[0].removeprefix(LICENCE) if named else ""
+    texts = map(_text, tags if isinstance(tags, list) else ())
+    return next((tag.removeprefix(LICENCE) for tag in texts if tag.startswith(LICENCE)), "")
 
 
 def _get(value: Any, key: str) -> Any:
@@ -125,4 +126,4 @@ def _text(value: Any) -> str:
 
 
 def _count(value: Any) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+    return value if type(value) is int and 0 < value < COUNT_LIMIT else 0

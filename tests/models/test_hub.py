@@ -182,6 +182,25 @@ def test_names_and_sizes_of_a_hostile_hub_are_left_out(hub: Hub, server: HubServ
     assert (listing.licence, listing.downloads) == ("", 0)
 
 
+@pytest.mark.parametrize("value", [5, 0.5, True, "license:mit", {"license:mit": 1}, [5], 10**400])
+def test_fields_of_another_type_count_as_unknown(
+    hub: Hub, server: HubServer, value: object
+) -> None:
+    names = ("tags", "downloads", "likes", "lastModified", "gguf", "gated")
+    server.repositories[REPO].extra = dict.fromkeys(names, value)
+    [hit] = hub.search("tiny")
+    assert (hit.repo, hit.licence, hit.updated) == (REPO, "", "")
+    assert (hit.architecture, hit.parameters, hit.context_length) == ("", 0, 0)
+    assert hit.downloads == hit.likes == (5 if value == 5 else 0)
+    assert hub.listing(REPO).licence == ""
+
+
+def test_counts_of_no_possible_size_are_unknown(hub: Hub, server: HubServer) -> None:
+    server.repositories[REPO].extra = {"gguf": {"total": 10**400, "context_length": 10**400}}
+    [hit] = hub.search("tiny")
+    assert (hit.parameters, hit.context_length) == (0, 0)
+
+
 @pytest.mark.parametrize("extra", [{"sha": "main"}, {"siblings": None}, {"sha": None}])
 def test_an_answer_of_another_shape_is_no_hub(
     hub: Hub, server: HubServer, extra: dict[str, object]
