@@ -10,7 +10,7 @@ import click
 import typer
 from typer.core import TyperGroup
 
-from tchat.cli.commands import COMMANDS, mistyped
+from tchat.cli.commands import COMMANDS, from_elsewhere, help_wanted, mistyped
 from tchat.cli.console import Console
 from tchat.errors import ExitCode, UsageError
 from tchat.settings.nearest import nearest
@@ -49,13 +49,19 @@ class Root(TyperGroup):
         """Put ``ask`` in front of what is neither a command nor an option of the root.
 
         Raises:
-            UsageError: The first word looks like a mistyped command.
+            UsageError: The first word looks like a mistyped command, or one of another program.
         """
+        args = help_wanted(args) or args
         if args and args[0] not in COMMANDS and args[0].split("=")[0] not in ROOT_OPTIONS:
             if not ctx.resilient_parsing and (name := mistyped(args)):
                 raise UsageError(
                     f"there is no command `{args[0]}`",
                     f"did you mean `{name}`? `tchat -- {args[0]}` sends it as a prompt",
+                )
+            if not ctx.resilient_parsing and (name := from_elsewhere(args)):
+                raise UsageError(
+                    f"there is no command `{args[0]}`",
+                    f"did you mean `{name}`? `tchat -- {' '.join(args)}` sends it as a prompt",
                 )
             args = ["ask", *args]
         return super().parse_args(ctx, args)

@@ -65,6 +65,45 @@ COMMANDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
 }
 
 
+# Words of other programs of this kind, and what they are called here.
+ELSEWHERE = {
+    "list": "models ls",
+    "ls": "models ls",
+    "pull": "models pull",
+    "rm": "models rm",
+    "run": "-m",
+    "search": "models search",
+    "show": "models show",
+    "version": "--version",
+}
+MODEL_SIGNS = frozenset(":/.0123456789")  # what names of models hold, and few words of prompts
+
+
+def help_wanted(words: list[str]) -> list[str] | None:
+    """The arguments that ``help``, ``help COMMAND`` or ``help COMMAND SUBCOMMAND`` stands for.
+
+    None where ``words`` are anything else, such as a prompt that begins with "help".
+    """
+    if not words or words[0] != "help" or len(words) > 3:
+        return None
+    command, subcommand = [*words[1:], "", ""][:2]
+    known = not command or command in COMMANDS
+    if not known or (subcommand and subcommand not in COMMANDS[command][2]):
+        return None
+    return [*words[1:], "--help"]
+
+
+def from_elsewhere(words: list[str]) -> str:
+    """What a command of another program is called here; empty for anything else.
+
+    Alone, or before one word that looks like a model's name: ``pull qwen3:4b``.
+    """
+    name = ELSEWHERE.get(words[0], "")
+    rest = words[1:]
+    fits = not rest or (len(rest) == 1 and bool(MODEL_SIGNS & set(rest[0])))
+    return " ".join(["tchat", name, *rest]) if name and fits else ""
+
+
 def mistyped(words: list[str]) -> str:
     """The command that ``words`` most likely meant, or the empty string for a prompt.
 

@@ -75,9 +75,10 @@ def _plain_words(argv: list[str]) -> list[str] | None:
         return []
     if any(word.startswith("-") for word in argv):
         return None
-    from tchat.cli.commands import COMMANDS, mistyped
+    from tchat.cli.commands import COMMANDS, from_elsewhere, help_wanted, mistyped
 
-    return None if argv[0] in COMMANDS or mistyped(argv) else argv
+    is_command = argv[0] in COMMANDS or help_wanted(argv) or from_elsewhere(argv) or mistyped(argv)
+    return None if is_command else argv
 
 
 def _engine_is_busy() -> bool:

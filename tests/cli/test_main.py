@@ -223,3 +223,52 @@ def test_completion_knows_flags_and_values(line: str, offered: str) -> None:
         "COMP_CWORD": str(len(words) - 1),
     }
     assert offered in tchat(env=env).out.split()
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (("help",), "Usage: tchat [OPTIONS]"),
+        (("help", "models"), "Usage: tchat models"),
+        (("help", "models", "pull"), "Usage: tchat models pull"),
+        (("help", "ask"), "Usage: tchat ask"),
+    ],
+)
+def test_help_prints_help(words: tuple[str, ...], shown: str) -> None:
+    ran = tchat(*words)
+    assert ran.code == 0
+    assert shown in ran.out
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (("pull", "qwen3:4b"), "`tchat models pull qwen3:4b`"),
+        (("run", "llama3.2"), "`tchat -m llama3.2`"),
+        (("list",), "`tchat models ls`"),
+        (("version",), "`tchat --version`"),
+        (("rm", "hf.co/a/b"), "`tchat models rm hf.co/a/b`"),
+    ],
+)
+def test_a_command_of_another_program_is_told_its_name_here(
+    shell: Shell, words: tuple[str, ...], meant: str
+) -> None:
+    ran = shell(*words)
+    assert ran.code == 2
+    assert meant in ran.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("help", "me", "write", "a", "poem"),
+        ("help", "wanted"),
+        ("list", "three", "colours"),
+        ("run", "away"),
+        ("show", "me"),
+    ],
+)
+def test_prompts_that_begin_like_a_command_are_prompts(
+    shell: Shell, words: tuple[str, ...]
+) -> None:
+    assert shell(*words).out.strip() == " ".join(words)
