@@ -89,7 +89,7 @@ class Joined:
         from tchat.chat.snapshots import forget_sessions
 
         if self._model is not None:
-            self._model.engine.disown(session_id)
+            self._model.engine.release_session(session_id)
         forget_sessions(self._paths, [session_id])
 
     @property

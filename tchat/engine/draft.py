@@ -143,7 +143,7 @@ class DraftSource:
         self.gain, self.judge = draft.gain, draft.judge
 
     @property
-    def has_guess(self) -> bool:
+    def has_draft(self) -> bool:
         """As of `Source`; a draft model always has one."""
         return True
 

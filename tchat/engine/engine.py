@@ -194,7 +194,7 @@ class Engine:
             seed,
             self.cancel,
             restored=restored,
-            note=self._note_read,
+            note=self._on_prefill_progress,
         )
         yield from run.events(self._loader.taken())
         self._note(run)
@@ -246,7 +246,7 @@ class Engine:
             self.cancel,
             stopped=stopped,
             restored=restored,
-            note=self._note_read,
+            note=self._on_prefill_progress,
             states=states,
         )
         yield from run.events(self._loader.taken())
@@ -294,7 +294,7 @@ class Engine:
             0,
             self.cancel,
             restored=restored,
-            note=self._note_read,
+            note=self._on_prefill_progress,
         )
         yield from run.choice(labels, self._loader.taken())
         self._note(run)
@@ -315,10 +315,10 @@ class Engine:
         if self.snapshots is not None:
             self.snapshots.hold(session)
 
-    def disown(self, session: str) -> None:
+    def release_session(self, session: str) -> None:
         """Save nothing more for ``session``, until it is told to hold it again; from any thread."""
         if self.snapshots is not None:
-            self.snapshots.disown(session)
+            self.snapshots.release_session(session)
 
     def reading_time(self, tokens: int) -> float:
         """Seconds that reading ``tokens`` takes, as measured before; 0 when it never was."""
@@ -406,9 +406,9 @@ class Engine:
             return None
         return (yield from self.snapshots.restored(self._ready, tokens, messages))
 
-    def _note_read(self, left: int) -> None:
+    def _on_prefill_progress(self, left: int) -> None:
         if self.snapshots is not None:
-            self.snapshots.note_read(self._ready, left, lambda: not self.cancel.is_set())
+            self.snapshots.on_prefill_progress(self._ready, left, lambda: not self.cancel.is_set())
 
     def _note(self, run: Run | Candidates) -> None:
         if self.snapshots is not None:

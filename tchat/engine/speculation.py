@@ -84,7 +84,7 @@ class Source(Protocol):
     """Guesses, by some means."""
 
     @property
-    def has_guess(self) -> bool:
+    def has_draft(self) -> bool:
         """Whether there may be a guess now; `gain` says what it is worth."""
 
     def append(self, token: int) -> None:
@@ -108,7 +108,7 @@ class LookupSource:
     odds: Odds
 
     @property
-    def has_guess(self) -> bool:
+    def has_draft(self) -> bool:
         """As of `Source`."""
         return self.lookup.run > 0
 
@@ -118,7 +118,7 @@ class LookupSource:
 
     def gain(self, size: int, times: Times) -> float:
         """As of `Source`."""
-        if not self.has_guess:
+        if not self.has_draft:
             return 0.0
         expected = 1 + self.odds.expected(self.lookup.run, size - 1)
         return expected * times.of(1) / times.of(size)
@@ -248,7 +248,7 @@ class Steps:
         lost = self._balance < -LOSS * self._spent
         if self._trial is not None or lost or not known.times.of(1):
             return ()
-        if not any(source.has_guess for source in self._sources):
+        if not any(source.has_draft for source in self._sources):
             return ()
         gain, size, source = max(self._offers(known, left), default=(0.0, 0, -1))
         if gain < GAIN or (self._greedy and not self._is_exact(known, size)):

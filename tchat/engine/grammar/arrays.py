@@ -39,13 +39,13 @@ def array_rule(converter: Converter, parts: Sequence[Part], name: str) -> Expres
     fixed = max(len(_first(part)) for part in parts)
     fixed = fixed if most is None else min(fixed, most)
     if fixed > _MOST_FIXED:
-        converter.leave("prefixItems")
+        converter.mark_unchecked("prefixItems")
         return ARRAY
     body: Expression | None = None
     if any(all_values(parts, "uniqueItems")) and (most is None or most > 1):
         body = _different(converter, parts, name, least, most)
         if body is None:
-            converter.leave("uniqueItems")
+            converter.mark_unchecked("uniqueItems")
     if body is None and all_values(parts, "contains"):
         simple = not fixed and least < 2 and most is None
         body = _containing(converter, parts, name, simple=simple)
@@ -184,7 +184,7 @@ def _containing(
         return None
     counts = any(part.keywords.get("minContains", 1) > 1 for part in asking)
     if not simple or limited or counts or len(asking) > 1:
-        converter.leave("contains")
+        converter.mark_unchecked("contains")
         return None
     children = _children(converter, parts, 0)
     wanted = converter.child(asking[0], asking[0].keywords["contains"])

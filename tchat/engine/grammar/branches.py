@@ -58,7 +58,9 @@ class Branches:
             for name, needed in dict(keywords.get(key, {})).items():
                 yield _dependent(f"{key} {name}", name, needed)
 
-    def apart(self, part: Part, schemas: Sequence[Schema]) -> list[list[Schema]] | None:
+    def disjoint_alternatives(
+        self, part: Part, schemas: Sequence[Schema]
+    ) -> list[list[Schema]] | None:
         """``oneOf`` as alternatives of which one holds: each with the others negated.
 
         None when a negation cannot be told, or when there would be too many.

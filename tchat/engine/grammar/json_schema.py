@@ -168,7 +168,7 @@ class _Converter:
                 return None
             target = self.document.reference(part)
             if self.document.is_dynamic(part):
-                self.leave("$dynamicRef")
+                self.mark_unchecked("$dynamicRef")
             if self.document.legacy and target is not None:
                 waiting.append(target)
                 continue
@@ -187,7 +187,7 @@ class _Converter:
             if any(value == instance for value in flat.keywords.get(UNEQUAL, ())):
                 return False
             if ABSENT in flat.keywords or UNLIKE in flat.keywords:
-                self.leave("not")
+                self.mark_unchecked("not")
         return self._validity.holds(part.schema, instance)
 
     def listed(self, parts: Sequence[Part]) -> list[Any] | None:
@@ -211,7 +211,7 @@ class _Converter:
                 found = [value for value in found if self.holds(part, value)]
         return found
 
-    def leave(self, keyword: str) -> None:
+    def mark_unchecked(self, keyword: str) -> None:
         """Name a keyword that the grammar does not hold."""
         self._left.setdefault(self._current, set()).add(keyword)
 
@@ -223,7 +223,7 @@ class _Converter:
         key = (frozenset(state.parts), state.made, state.alone)
         if key not in self._names:
             if len(self._names) >= self._limit:
-                self.leave("deeper parts (the schema is too large)")
+                self.mark_unchecked("deeper parts (the schema is too large)")
                 return choice(Ref(kind) for kind in types_of(state.parts))
             self._names[key] = self.rules.reserve(name)
             self._waiting.append((self._names[key], state))
@@ -250,21 +250,21 @@ class _Converter:
         """The choice among the alternatives of a keyword; None when it is left."""
         word = branching.keyword.split()[0]
         if not branching.exact:
-            self.leave(word)
+            self.mark_unchecked(word)
         count = len(branching.alternatives)
         if branching.alternatives == [[]]:
             return None
         if state.width * count > _MOST_BRANCHES and count > 1 and state.width > 1:
-            self.leave(word)
+            self.mark_unchecked(word)
             return None
         made = state.made | {(part, branching.keyword)}
         members = self._members(state, part, branching.alternatives)
         if branching.keyword == "oneOf" and not are_exclusive(self, members):
-            apart = self._branches.apart(part, part.keywords["oneOf"])
-            if apart is None:
-                self.leave("oneOf")
+            alternatives = self._branches.disjoint_alternatives(part, part.keywords["oneOf"])
+            if alternatives is None:
+                self.mark_unchecked("oneOf")
             else:
-                members = self._members(state, part, apart)
+                members = self._members(state, part, alternatives)
         return choice(
             self._rule(_State(flat, made, state.alone, state.width * count), f"{name}-{number}")
             for number, flat in enumerate(members, 1)
@@ -314,7 +314,7 @@ class _Converter:
                 for values in all_values(parts, UNEQUAL)
                 for one in values
             ):
-                self.leave("not")
+                self.mark_unchecked("not")
         return choice(branches)
 
     def _name_unevaluated(self, state: _State, key: str) -> None:
@@ -322,7 +322,7 @@ class _Converter:
         having = [number for number, part in enumerate(state.parts) if key in part.keywords]
         uneven = any(word in part.keywords for part in state.parts for word in _UNEVEN)
         if having and (not state.alone or uneven or max(having) > 0):
-            self.leave(key)
+            self.mark_unchecked(key)
 
 
 _UNEVALUATED = {"object": "unevaluatedProperties", "array": "unevaluatedItems"}

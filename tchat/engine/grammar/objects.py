@@ -69,7 +69,7 @@ class _Object:
         if not members.counted:
             for keyword in ("minProperties", "maxProperties"):
                 if all_values(self.parts, keyword):
-                    self.converter.leave(keyword)
+                    self.converter.mark_unchecked(keyword)
         return chain(Text("{"), WS, members.expression(), Text("}"))
 
     def _named(self, required: set[str]) -> list[str]:
@@ -150,10 +150,10 @@ class _Object:
         try:
             kinds = {one: matching(make, parse_pattern(one)) for one in patterns}
         except (PatternUnsupported, RecursionError):
-            self.converter.leave("patternProperties")
+            self.converter.mark_unchecked("patternProperties")
             return [self._extra(names, [], "any")]
         if len(patterns) > _MOST_PATTERNS:
-            self.converter.leave("patternProperties")
+            self.converter.mark_unchecked("patternProperties")
         found = []
         for number, chosen in enumerate(_combinations(patterns)):
             if not chosen and not is_open:
@@ -196,7 +196,7 @@ class _Object:
         make = self.converter.languages
         said = frozenset(["pattern", "format", "minLength", "maxLength", "type", "enum", "const"])
         if any(key not in said and key in _OTHER for part in flat for key in part.keywords):
-            self.converter.leave("propertyNames")
+            self.converter.mark_unchecked("propertyNames")
         found = string_languages(self.converter, flat)
         least, most = least_of(flat, "minLength"), most_of(flat, "maxLength")
         if least or most is not None:
@@ -219,7 +219,9 @@ class _Object:
         if names:
             key = text_rule(self.converter, [*names, marked(make, _anything(make))], f"{name}-key")
         if key is None:
-            self.converter.leave("patternProperties" if self._has_patterns() else "properties")
+            self.converter.mark_unchecked(
+                "patternProperties" if self._has_patterns() else "properties"
+            )
             key = Repeat(CHAR, 0, None)
         if key == IMPOSSIBLE:
             return IMPOSSIBLE
@@ -235,7 +237,7 @@ class _Object:
         try:
             return re.search(python_pattern(pattern), key) is not None
         except PatternUnsupported:
-            self.converter.leave("patternProperties")
+            self.converter.mark_unchecked("patternProperties")
             return False
 
 

@@ -35,7 +35,7 @@ class Converter(Protocol):
     def listed(self, parts: Sequence[Part]) -> list[Any] | None:
         """The values that ``const`` and ``enum`` leave; None where neither is there."""
 
-    def leave(self, keyword: str) -> None:
+    def mark_unchecked(self, keyword: str) -> None:
         """Name a keyword that the grammar does not hold."""
 
 

@@ -47,7 +47,7 @@ def string_rule(converter: Converter, parts: Sequence[Part], name: str) -> Expre
         inner = text_rule(converter, languages, name)
         for keyword in _LENGTHS if inner is not None else ():
             if all_values(parts, keyword):
-                converter.leave(keyword)
+                converter.mark_unchecked(keyword)
     if inner is None:
         inner = _structured(converter, parts, name)
     return chain(Text('"'), inner, Text('"'))
@@ -61,12 +61,12 @@ def string_languages(converter: Converter, parts: Sequence[Part]) -> list[Langua
         try:
             found.append(matching(make, parse_pattern(pattern)))
         except (PatternUnsupported, RecursionError):
-            converter.leave("pattern")
+            converter.mark_unchecked("pattern")
     for name in all_values(parts, "format"):
         if name in FORMATS and name != "regex":
             found.append(matching(make, parse_pattern(FORMATS[name].anchored)))
         if name in FORMATS and not FORMATS[name].is_regular:
-            converter.leave(f"format ({name})")
+            converter.mark_unchecked(f"format ({name})")
     for values in all_values(parts, UNEQUAL):
         texts = [value for value in values if isinstance(value, str)]
         found += [make.no(marked(make, make.text(text))) for text in texts]
@@ -100,10 +100,10 @@ def _structured(converter: Converter, parts: Sequence[Part], name: str) -> Expre
     anything = chain(repeated(CHAR, 0, None))
     for keyword in (*_LENGTHS, UNLIKE, UNEQUAL):
         if all_values(parts, keyword):
-            converter.leave(keyword if keyword in _LENGTHS else "not")
+            converter.mark_unchecked(keyword if keyword in _LENGTHS else "not")
     formats = [name for name in all_values(parts, "format") if name in FORMATS]
     for form in formats:
-        converter.leave(f"format ({form})")
+        converter.mark_unchecked(f"format ({form})")
     patterns = all_values(parts, "pattern")
     if len(patterns) == 1:
         try:
@@ -111,7 +111,7 @@ def _structured(converter: Converter, parts: Sequence[Part], name: str) -> Expre
         except PatternUnsupported:
             pass
     if patterns:
-        converter.leave("pattern")
+        converter.mark_unchecked("pattern")
     return anything
 
 
@@ -123,7 +123,7 @@ def number_rule(
     excluded = [value for values in all_values(parts, UNEQUAL) for value in values]
     numbers = [value for value in excluded if isinstance(value, int | float)]
     if numbers and not integer:
-        converter.leave("not")
+        converter.mark_unchecked("not")
     if bounds.is_open and not (numbers and integer):
         return INTEGER if integer else NUMBER
     make = Numbers(converter.languages)
@@ -133,7 +133,7 @@ def number_rule(
         else:
             language = make.within(bounds, integer=integer)
     except MultipleUnsupported:
-        converter.leave("multipleOf")
+        converter.mark_unchecked("multipleOf")
         language = make.within(bounds.without_multiples, integer=integer)
     whole = [int(value) for value in numbers if value == int(value)] if integer else []
     texts = [text for value in whole for text in (str(value), *(["-0"] if not value else []))]
@@ -143,6 +143,6 @@ def number_rule(
     if rule is None:
         for keyword in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"):
             if all_values(parts, keyword):
-                converter.leave(keyword)
+                converter.mark_unchecked(keyword)
         return INTEGER if integer else NUMBER
     return rule

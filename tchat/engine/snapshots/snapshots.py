@@ -57,8 +57,8 @@ Going = Callable[[], bool]  # whether to go on
 class Snapshots:
     """What is on disk for one model with all that its states depend on.
 
-    Every method but `disown` belongs on the engine's thread. Whatever fails, a chat goes on: it is
-    read again, and `problem` tells why.
+    Every method but `release_session` belongs on the engine's thread. Whatever fails, a chat goes
+    on: it is read again, and `problem` tells why.
 
     Args:
         store: Where they are.
@@ -117,7 +117,7 @@ class Snapshots:
         if session != self.session:
             self.session, self._owns = session, False
 
-    def disown(self, session: str) -> None:
+    def release_session(self, session: str) -> None:
         """Save nothing more for ``session``, until it is told to hold it again.
 
         May be called from any thread. What is being saved meanwhile is removed again.
@@ -255,8 +255,8 @@ class Snapshots:
 
     # Saving
 
-    def note_read(self, loaded: Loaded, left: int, going: Going = lambda: True) -> None:
-        """Take note that the KV cache holds a prompt but for the ``left`` tokens at its end.
+    def on_prefill_progress(self, loaded: Loaded, left: int, going: Going = lambda: True) -> None:
+        """Save what was read so far of a prompt, of which ``left`` tokens are still to be read.
 
         To be called before its first batch and after each. What was read is saved meanwhile where
         that costs little of the time, so that little is left for the end; ``going`` as of `save`.
@@ -410,14 +410,14 @@ class Snapshots:
         """Store a state behind ``chain``, after making room for it, and let go of it."""
         with state:
             session, size = self.session, len(state)
-            if not size or size > self._limit or not session:  # disowned meanwhile
+            if not size or size > self._limit or not session:  # released meanwhile
                 return None
             self._store.shrink(self._limit - size, [link.segment.id for link in chain])
             if self._store.size() + size > self._limit:
                 return None
             wanted: Going = lambda: going() and self.session == session  # noqa: E731
             longer = self._store.add(self._key, chain, tokens, state, session, going=wanted)
-        if self.session != session:  # whoever disowned it may have looked before it was there
+        if self.session != session:  # whoever released it may have looked before it was there
             self._store.forget([session])
             return None
         return longer

@@ -165,7 +165,7 @@ def test_what_another_chat_left_in_the_cache_is_not_saved_for_this_one(
     """A private chat, or a deleted message: the next prompt was stopped before it was read."""
     engine = open_saved(tiny_model, session="" if then == "two" else "one")
     finished(engine.generate(SECRET, GREEDY))
-    engine.disown("one")
+    engine.release_session("one")
     engine.hold(then)
     stopped = engine.generate(LONG, GREEDY)
     engine.cancel.set()
@@ -210,7 +210,7 @@ def test_what_is_deleted_while_it_is_saved_leaves_nothing_on_disk(
     finished(engine.generate(SECRET, GREEDY))
 
     def delete() -> None:
-        engine.disown("one")
+        engine.release_session("one")
         if not late and step == "write":  # within `publish`, the index is held
             store.forget(["one"])
 

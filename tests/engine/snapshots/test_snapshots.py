@@ -247,13 +247,13 @@ def test_for_no_session_nothing_is_written_and_what_is_there_is_used(
     assert {path: path.read_bytes() for path in paths.snapshots.iterdir()} == before
 
 
-def test_what_is_disowned_is_not_saved(
+def test_nothing_is_saved_for_a_released_session(
     open_saved: OpenSaved, tiny_model: Path, store: SnapshotStore
 ) -> None:
     engine = open_saved(tiny_model)
     finished(engine.generate(LONG, GREEDY))
     engine.save()
-    engine.disown("one")
+    engine.release_session("one")
     store.forget(["one"])
     assert engine.save() == 0
     assert store.size() == 0
