@@ -24,9 +24,10 @@ from tchat.engine.grammar.charset import (
 )
 
 _DEEPEST = 100  # nested groups
+_MOST_TIMES_DIGITS = 9  # of the count of a repetition
 _CLASSES = {"d": DIGITS, "w": WORD, "s": SPACE}
 _CONTROLS = {"t": "\t", "n": "\n", "r": "\r", "f": "\f", "v": "\v", "0": "\0"}
-_QUANTIFIER = re.compile(r"[*+?]|\{(\d{1,6})(?:(,)(\d{0,6}))?\}")
+_QUANTIFIER = re.compile(r"[*+?]|\{(\d+)(?:(,)(\d*))?\}")
 
 
 class PatternUnsupported(ValueError):
@@ -122,9 +123,16 @@ def python_pattern(pattern: str) -> str:
         text = pattern
     try:
         re.compile(text)
-    except (re.error, OverflowError, RecursionError) as error:
+    except (re.error, OverflowError, ValueError, RecursionError) as error:
         raise PatternUnsupported(str(error)) from error
     return text
+
+
+def _times(digits: str) -> int:
+    digits = digits.lstrip("0") or "0"
+    if len(digits) > _MOST_TIMES_DIGITS:
+        raise PatternUnsupported("a repetition without end")
+    return int(digits)
 
 
 class _Parser:
@@ -161,8 +169,8 @@ class _Parser:
             raise PatternUnsupported(f"multiple repeat at {self.place}")
         least, most = {"*": (0, -1), "+": (1, -1), "?": (0, 1)}.get(found[0], (0, 0))
         if found[1]:
-            least = int(found[1])
-            most = least if not found[2] else int(found[3]) if found[3] else -1
+            least = _times(found[1])
+            most = least if not found[2] else _times(found[3]) if found[3] else -1
             if 0 <= most < least:
                 raise PatternUnsupported(f"a repetition from {least} to {most}")
         return Repeated(part, least, most)

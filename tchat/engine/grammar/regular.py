@@ -13,6 +13,7 @@ from typing import NamedTuple
 from tchat.engine.grammar.charset import ANY, CharSet, charset, has, minus
 
 BEGIN, END = 0x110000, 0x110001  # stand before the first and behind the last character
+_MOST_WORK = 250_000  # parts of languages looked at, by one `Languages`
 _WIDE: CharSet = (*ANY[:1], (ANY[1][0], END))
 
 
@@ -46,6 +47,7 @@ class Languages:
     _known: dict[tuple[object, ...], Language] = field(default_factory=dict)
     _derived: dict[tuple[Language, int], Language] = field(default_factory=dict)
     _firsts: dict[Language, frozenset[CharSet]] = field(default_factory=dict)
+    _work: int = 0
 
     @property
     def nothing(self) -> Language:
@@ -130,7 +132,7 @@ class Languages:
         """The automaton of the texts w with BEGIN w END in ``marked``; None when there are none.
 
         Raises:
-            TooManyStates: It has more than ``limit`` states.
+            TooManyStates: It has more than ``limit`` states, or takes too long to find.
         """
         start = self.derived(marked, BEGIN)
         numbers, waiting = {start: 0}, [start]
@@ -138,6 +140,8 @@ class Languages:
         for current in waiting:
             moves: dict[int, list[tuple[int, int]]] = {}
             for chars in self._classes(current):
+                if self._work > _MOST_WORK:
+                    raise TooManyStates
                 after = self.derived(current, chars[0][0])
                 if after.kind == "nothing":
                     continue
@@ -174,6 +178,7 @@ class Languages:
         self, kind: str, parts: Iterable[Language], leave_out: Language
     ) -> tuple[Language, ...]:
         flat = {one for part in parts for one in (part.parts if part.kind == kind else (part,))}
+        self._work += len(flat)
         return tuple(sorted(flat - {leave_out}, key=lambda one: one.number))
 
     def _made(

@@ -15,6 +15,7 @@ from tchat.engine.grammar.charset import ANY, CharSet, charset, minus
 
 # llama.cpp's parser refuses repetitions from 2,000 rules on.
 _MOST_REPEATED = 1000
+_MOST_TIMES = 10_000_000  # no reply repeats anything more often
 _LARGE = 20  # ranges
 _DEEPEST_TREE = 50  # llama.cpp's parser recurses into parentheses
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
@@ -296,6 +297,7 @@ def repeated(part: Expression, least: int, most: int | None) -> Expression:
     """``part`` so many times, as repetitions that llama.cpp's parser takes."""
     if most is not None and most < least:
         return IMPOSSIBLE
+    least, most = min(least, _MOST_TIMES), None if most is None or most > _MOST_TIMES else most
     if max(least, most or 0) <= _MOST_REPEATED:
         return EMPTY if most == 0 else part if least == most == 1 else Repeat(part, least, most)
     block = 256

@@ -31,6 +31,11 @@ CASES: list[tuple[Any, list[str], list[str]]] = [
     ({"type": "number", "minimum": 0}, ["0.5", "3e2"], ["-1"]),
     ({"const": 'a "b" é\n'}, ['"a \\"b\\" é\\n"'], ['"a"']),
     ({"enum": ["red", 3, None]}, ['"red"', "3", "null"], ["red", "4"]),
+    ({"type": "string", "pattern": "^x{0000003}$"}, ['"xxx"'], ['"x{0000003}"', '"xx"']),
+    ({"type": "string", "pattern": "^a{1,1000000}$"}, ['"a"', '"aaa"'], ['""', '"a{1,1000000}"']),
+    ({"type": "string", "pattern": "^a{1000000}$"}, [], ['"a"', '"a{1000000}"']),
+    ({"type": "string", "maxLength": 1e300}, ['""', '"ab"'], ["1"]),
+    ({"type": "array", "maxItems": 1e300}, ["[]", "[1,2]"], ["1"]),
     (
         PERSON,
         ['{"name":"Ada"}', '{ "name": "Ada", "age": 36 }', '{\n  "name": "A"\n}'],
@@ -554,3 +559,17 @@ def test_a_schema_that_is_too_large_is_held_at_its_top(accepts: Acceptor) -> Non
     assert grammar.unchecked == ("deeper parts (the schema is too large)",)
     assert accepts(grammar.text, '{"p0":"a","p1":{"p0":"ab"}}')
     assert not accepts(grammar.text, '{"p1":{"p0":"ab"}}')
+
+
+def test_a_repetition_too_long_for_python_is_never_checked() -> None:
+    digits = "9" * 5000
+    for count in ("2147483648000", digits):
+        pattern = f"^a{{{count}}}$"
+        grammar = to_gbnf({"type": "string", "pattern": pattern})
+        assert grammar.unchecked == ("pattern",)
+        assert grammar.ignored[0].startswith("pattern (^a{")
+
+
+def test_nested_repetitions_are_left_before_they_take_long() -> None:
+    for pattern in ("^((a{1,1000}){1,1000}){1,1000}$", "^((a?b?){1,900}c?){1,900}$"):
+        assert "root" in to_gbnf({"type": "string", "pattern": pattern}).text
