@@ -9,6 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
+from textual.events import Key
+from textual.keys import key_to_character
+from textual.widgets import Input
 
 from tchat.chat.prompts import list_templates
 from tchat.paths import user_paths
@@ -120,6 +123,16 @@ async def test_typing_narrows_the_list_and_enter_takes_the_best(size: tuple[int,
         await pilot.press("down", "enter")
         await pilot.pause()
         assert app.ended_with == "blood orange"
+
+
+async def test_keys_that_arrive_at_once_edit_the_filter_in_the_order_typed() -> None:
+    picker = Picker("Fruit", FRUIT)
+    async with shown(picker) as (app, pilot):
+        for key in ("o", "x", "backspace", "r", "a", "left", "home", "l"):
+            app.post_message(Key(key, key_to_character(key)))
+        await pilot.pause()
+        await pilot.pause()
+        assert picker.query_one(Input).value == "lora"
 
 
 async def test_esc_and_a_click_beside_it_choose_nothing() -> None:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 from textual import events
 from textual.app import App, ComposeResult
+from textual.keys import key_to_character
 from textual.message import Message
 from textual.pilot import Pilot
 
@@ -247,3 +248,27 @@ async def test_hostile_text_acts_on_nothing() -> None:
         await pilot.pause()
         assert is_tame(app)
         assert "[/foo]" in text(app)
+
+
+@pytest.mark.parametrize(
+    ("keys", "sent", "left"),
+    [
+        (["a", "b", "backspace", "c"], [], "ac"),
+        (["a", "ctrl+j", "b", "ctrl+j", "c"], [], "a\nb\nc"),
+        (["a", "enter", "b", "enter", "c"], ["a", "b"], "c"),
+        (["a", "space", "b", "ctrl+w", "c"], [], "a c"),
+        (["a", "b", "left", "c", "home", "d", "end", "e"], [], "dacbe"),
+        (["a", "ctrl+c", "b"], [], "b"),
+        (["a", "enter", "up", "b"], ["a"], "ab"),
+        (["a", "b", "ctrl+z", "c", "delete"], [], "c"),
+    ],
+)
+async def test_keys_that_arrive_at_once_act_in_the_order_typed(
+    keys: list[str], sent: list[str], left: str
+) -> None:
+    async with staged() as (prompt, pilot, app):
+        for key in keys:
+            app.post_message(events.Key(key, key_to_character(key)))
+        await pilot.pause()
+        await pilot.pause()
+        assert (app.sent, prompt.draft.text) == (sent, left)

@@ -8,10 +8,12 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.events import Key
 from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
+from tchat.tui.typed_order import carry_out_binding
 from tchat.tui.widgets.fuzzy_item import Heading, Item, one_line, safe
 from tchat.tui.widgets.fuzzy_match import match
 from tchat.tui.widgets.fuzzy_view import ItemView, Line
@@ -26,6 +28,10 @@ class Filter(Input):
     def validate_value(self, value: str) -> str:
         """What is kept of ``value``."""
         return one_line(value)
+
+    async def _on_key(self, event: Key) -> None:
+        """Edit in the order typed; what the dialog does with a key comes after that."""
+        await carry_out_binding(self, event, only_own=True)
 
 
 class LineEditor(Filter):

@@ -13,6 +13,7 @@ from textual.events import Key, Paste
 from textual.message import Message
 
 from tchat.sanitize import printable
+from tchat.tui.typed_order import carry_out_binding
 from tchat.tui.widgets.completion_flow import Accepted, Completer
 from tchat.tui.widgets.completion_word import word_at
 from tchat.tui.widgets.history import Recall
@@ -168,14 +169,13 @@ class PromptArea(ChipArea):
         self.post_message(self.Submitted(draft))
 
     async def _on_key(self, event: Key) -> None:
-        """Leave the key that sends to its binding: TextArea would begin a line with Enter.
+        """Carry out the key's binding here and now, so that keys act in the order typed.
 
-        A priority binding would not do. It is carried out before keys that were typed earlier and
-        still wait for this widget, and send half a sentence.
+        Left to bubble, as Textual has it, a binding acts only after the letters that already wait
+        for this widget; as a priority binding, before those that were typed earlier.
         """
-        bound = self.screen.active_bindings.get(event.key)
-        if bound is not None and bound.binding.id == "prompt.send":
-            event.prevent_default()
+        if await carry_out_binding(self, event):
+            self._restart_blink()
 
     def action_newline(self) -> None:
         """Begin another line."""
