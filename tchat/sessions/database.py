@@ -37,6 +37,9 @@ class Database:
     Args:
         path: The file, which must exist; None keeps everything in memory.
 
+    Attributes:
+        is_sound: Whether no damage was met yet.
+
     Raises:
         StorageError: The file cannot be opened.
     """
@@ -48,6 +51,7 @@ class Database:
                 "use a Python that is linked with SQLite 3.35 or newer",
             )
         self.path = path
+        self.is_sound = True
         self._lock = threading.RLock()
         with self._translated():
             self._connection = connected(path)
@@ -106,7 +110,7 @@ class Database:
         with self._lock:
             self._connection.close()
             self._connection, self._place = other._connection, other._place
-            self._log_place = other._log_place
+            self._log_place, self.is_sound = other._log_place, other.is_sound
 
     def leave_log(self) -> None:
         """Let go of a replaced file that has a write-ahead log, and remove the log.
@@ -156,7 +160,9 @@ class Database:
         except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
             raise  # a mistake in this package, not a state of the disk
         except sqlite3.DatabaseError as error:
-            raise storage_error(error, self.path) from error
+            told = storage_error(error, self.path)
+            self.is_sound = self.is_sound and not isinstance(told, Damaged)
+            raise told from error
         except OSError as error:
             raise StorageError(
                 f"cannot write beside {self.path}: {error.strerror}",
@@ -207,7 +213,8 @@ def storage_error(error: sqlite3.DatabaseError, path: Path | None) -> StorageErr
     name = str(path) if path else "the sessions in memory"
     # The low byte is the primary code; -1 marks an error of the binding itself.
     code = getattr(error, "sqlite_errorcode", -1) & 0xFF
-    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+    no_text = str(error).startswith("Could not decode to UTF-8")  # of the binding, without a code
+    if no_text or code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return Damaged(
             f"the session database {name} is damaged",
             "start tchat again: it keeps the file and saves into a new one what can be read",

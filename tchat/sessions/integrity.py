@@ -15,6 +15,14 @@ _TEXTS = (
     *("session_id", "role", "text", "reasoning", "status", "model", "model_sha256"),
     *("quantization", "template_hash", "finish_reason", "unfinished", "writer"),
 )
+_STRANGERS = """
+    SELECT m.id FROM messages m JOIN messages p ON p.id = m.parent_id
+    WHERE m.session_id <> p.session_id
+    UNION ALL
+    SELECT m.id FROM sessions s JOIN messages m ON m.id = s.active_root
+    WHERE m.session_id <> s.id OR m.parent_id NOTNULL
+    LIMIT 1
+"""
 _OBJECTS = ("sampling", "usage", "timings", "scores")
 
 
@@ -79,7 +87,26 @@ def _wrong_row(connection: sqlite3.Connection) -> str:
             return f"row {row[0]} of {table} is not one that tchat wrote"
     if row := connection.execute("PRAGMA foreign_key_check").fetchone():
         return f"row {row[1]} of {row[0]} belongs to nothing"
-    return ""
+    if row := connection.execute(_STRANGERS).fetchone():
+        return f"message {row[0]} belongs to another session than what leads to it"
+    return "" if _is_utf8(connection, names) else "a text in it is not UTF-8"
+
+
+def _is_utf8(connection: sqlite3.Connection, names: set[str]) -> bool:
+    """Whether every text can be read: SQL looks at its type only."""
+    columns = {
+        "sessions": "id, title, system, settings",
+        "messages": ", ".join(name for name in (*_TEXTS, *_OBJECTS) if name in names),
+    }
+    for table, texts in columns.items():
+        try:
+            for _ in connection.execute(f"SELECT {texts} FROM {table}"):  # noqa: S608 - names
+                pass
+        except sqlite3.OperationalError as error:
+            if "decode to UTF-8" in str(error):
+                return False
+            raise
+    return True
 
 
 def _session_faults() -> list[str]:

@@ -87,7 +87,8 @@ class SessionStore:
         """Close the file. Replies that are still streaming count as interrupted from then on."""
         self._database.close()
         if self._writers:
-            self._writers.note_file()
+            if self._database.is_sound:
+                self._writers.note_file()
             self._writers.close()
 
     def __enter__(self) -> Self:

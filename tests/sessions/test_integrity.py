@@ -12,6 +12,7 @@ import pytest
 
 from tchat.errors import StorageError
 from tchat.sessions import integrity
+from tchat.sessions.database import Damaged
 from tchat.sessions.export import to_json
 from tchat.sessions.records import Role
 from tchat.sessions.store import SessionStore
@@ -129,6 +130,17 @@ WRONG = [
     "UPDATE sessions SET active_root = 'x' WHERE title = 'first'",
     "UPDATE sqlite_sequence SET seq = 9223372036854775807",
     "UPDATE sqlite_sequence SET seq = 'many'",
+    "UPDATE messages SET text = CAST(x'ff' AS TEXT) WHERE id = 2",
+    "UPDATE messages SET reasoning = CAST(x'61eda080' AS TEXT) WHERE id = 2",  # a lone surrogate
+    "UPDATE messages SET usage = CAST(x'7b2261ff223a317d' AS TEXT) WHERE id = 2",
+    "UPDATE messages SET model = CAST(x'c3' AS TEXT) WHERE id = 2",
+    "UPDATE sessions SET title = CAST(x'ff' AS TEXT) WHERE title = 'first'",
+    "UPDATE sessions SET settings = CAST(x'7b2261ff223a317d' AS TEXT) WHERE title = 'first'",
+    "UPDATE messages SET session_id = (SELECT min(id) FROM sessions)",
+    "UPDATE messages SET session_id = (SELECT id FROM sessions WHERE title = 'first') WHERE id = 4",
+    "UPDATE messages SET session_id = (SELECT id FROM sessions WHERE title = 'first') WHERE id = 3",
+    "UPDATE sessions SET active_root = 3 WHERE title = 'first'",  # of the other session
+    "UPDATE sessions SET active_root = 2 WHERE title = 'first'",  # no first message
 ]
 
 
@@ -142,13 +154,40 @@ def test_rows_that_tchat_did_not_write_are_mended_or_left_out(file: Path, statem
         ]
         assert 3 <= sum(map(len, everything)) <= 4
         store.search("question")
-        session = store.sessions()[0]
-        store.delete_message(store.branch(session.id)[0].id)
+        branch = next(filter(None, (store.branch(each.id) for each in store.sessions())))
+        store.delete_message(branch[0].id)
         for each in store.sessions():
             store.delete(each.id)
         store.begin("goes on")
     with SessionStore(file) as store:
         assert store.notices == []
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE messages SET text = CAST(x'6162ff' AS TEXT) WHERE id = 2",
+        "UPDATE sessions SET title = CAST(x'6162ff' AS TEXT) WHERE title = 'first'",
+    ],
+)
+def test_of_text_that_is_not_utf8_what_can_be_read_is_kept(file: Path, statement: str) -> None:
+    harm(file, statement)
+    with SessionStore(file) as store:
+        assert "a new one holds 2 sessions with 4 messages" in store.notices[0]
+        found = [each.title for each in store.sessions()]
+        for branch in texts(store):
+            found += branch
+        assert [text for text in found if text.startswith("ab")] == ["ab\ufffd"]
+
+
+def test_text_that_stops_being_utf8_while_it_is_used_is_damage(file: Path) -> None:
+    with SessionStore(file) as store:
+        session = store.sessions()[0]
+        harm(file, "UPDATE messages SET text = CAST(x'ff' AS TEXT)")
+        with pytest.raises(Damaged, match="damaged"):
+            store.branch(session.id)
+    with SessionStore(file) as store:
+        assert "was damaged" in store.notices[0]
 
 
 def test_numbers_alone_are_read_where_numbers_belong(file: Path) -> None:
