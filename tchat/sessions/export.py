@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import UTC, datetime
 
 from tchat.sessions.imported import Messages, sessions_of
-from tchat.sessions.records import Message, Role, Session, Status, Tree
+from tchat.sessions.records import Message, Role, Session, Status
 from tchat.sessions.rows import json_of
 
 FORMAT = "tchat-sessions"
@@ -71,18 +71,11 @@ def _mark(status: Status) -> str:
     return "" if status == Status.DONE else f" ({status})"
 
 
-def to_json(trees: Iterable[Tree]) -> str:
-    """Whole sessions, every branch of them, as one JSON document."""
-    return "".join(
-        json_pieces(
-            (tree.session, ((each, each.id in tree.active) for each in tree.messages))
-            for tree in trees
-        )
-    )
-
-
 def json_pieces(sessions: Iterable[tuple[Session, Messages]]) -> Iterator[str]:
-    """The same in pieces, a message each; a message whose parent did not come is left out."""
+    """Whole sessions, every branch of them, as one JSON document in pieces, a message each.
+
+    A message whose parent did not come is left out.
+    """
     yield f'{{\n "format": "{FORMAT}",\n "version": {VERSION},\n "sessions": ['
     between = ""
     for session, messages in sessions:
@@ -101,23 +94,6 @@ def json_pieces(sessions: Iterable[tuple[Session, Messages]]) -> Iterator[str]:
         yield "\n  ]}"
         between = ","
     yield "\n ]\n}\n"
-
-
-def from_json(text: str) -> list[Tree]:
-    """What `to_json` wrote.
-
-    Raises:
-        UsageError: It is not such a document; the message says where it differs.
-    """
-    return [_tree(session, list(messages)) for session, messages in sessions_in([text])]
-
-
-def _tree(session: Session, messages: Sequence[tuple[Message, bool]]) -> Tree:
-    return Tree(
-        session=replace(session, messages=len(messages)),
-        messages=tuple(message for message, _ in messages),
-        active=frozenset(message.id for message, active in messages if active),
-    )
 
 
 def sessions_in(texts: Iterable[str]) -> Iterator[tuple[Session, Messages]]:

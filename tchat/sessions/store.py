@@ -452,15 +452,6 @@ class SessionStore:
         with self._database.writing() as connection:
             return [trees.import_session(connection, each, messages) for each, messages in sessions]
 
-    def insert_tree(self, source: Tree) -> Session:
-        """Store a session that was exported, under its id where that is free.
-
-        Its messages get new ids.
-        """
-        with self._database.writing() as connection:
-            messages = ((each, each.id in source.active) for each in source.messages)
-            return trees.insert(connection, source.session, messages)
-
     def merge_tree(self, source: Tree, known: Set[int]) -> Session:
         """Store a session that went on elsewhere from a copy of this store's.
 

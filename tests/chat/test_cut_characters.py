@@ -16,10 +16,10 @@ from tchat.engine.reasoning import Marks, Phase
 from tchat.engine.reply import ReplyText
 from tchat.engine.template import ChatTemplate
 from tchat.engine.turns import ChatMessage
-from tchat.sessions.export import from_json, to_json
 from tchat.sessions.records import Message, Status
 from tchat.sessions.store import SessionStore
 from tests.chat.conftest import OpenChat
+from tests.sessions.trees import from_json, to_json
 from tests.tiny import CHATML, SPECIALS, write_tiny
 
 SMILE = "🙂"

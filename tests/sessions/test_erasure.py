@@ -14,6 +14,7 @@ from tchat.sessions import database, schema
 from tchat.sessions.database import Database
 from tchat.sessions.records import Role, Session, Status
 from tchat.sessions.store import SessionStore
+from tests.sessions.trees import insert_tree
 
 
 def left(folder: Path, marker: str) -> list[str]:
@@ -164,7 +165,7 @@ def test_an_imported_session_is_not_the_one_used_last(store: SessionStore) -> No
         theirs, _ = other.begin("theirs")
         tree = other.tree(theirs.id)
     mine, _ = store.begin("mine")
-    store.insert_tree(tree)
+    insert_tree(store, tree)
     assert store.latest() == store.get(mine.id)
 
 

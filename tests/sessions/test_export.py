@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tchat.errors import UsageError
-from tchat.sessions.export import from_json, to_json, to_markdown
+from tchat.sessions.export import to_markdown
 from tchat.sessions.records import Role, Session, Status, Tree
 from tchat.sessions.store import SessionStore
+from tests.sessions.trees import from_json, insert_tree, to_json
 
 
 @pytest.fixture
@@ -71,7 +72,7 @@ def test_an_import_beside_the_original_gets_another_id(
 ) -> None:
     original = store.tree(session.id)
     (tree,) = from_json(to_json([original]))
-    copied = store.insert_tree(tree)
+    copied = insert_tree(store, tree)
     assert copied.id != session.id
     assert shape(store.tree(copied.id)) == shape(original)
     assert store.tree(session.id) == original
@@ -81,7 +82,7 @@ def test_an_import_beside_the_original_gets_another_id(
 def test_an_import_elsewhere_keeps_its_id(store: SessionStore, session: Session) -> None:
     (tree,) = from_json(to_json([store.tree(session.id)]))
     with SessionStore.in_memory() as other:
-        assert other.insert_tree(tree) == store.get(session.id)
+        assert insert_tree(other, tree) == store.get(session.id)
         assert [m.text for m in other.branch(session.id)] == [
             m.text for m in store.branch(session.id)
         ]
@@ -91,7 +92,7 @@ def test_what_was_streaming_is_interrupted(store: SessionStore) -> None:
     session = store.create()
     store.add(session.id, Role.ASSISTANT, "so f", parent_id=None, status=Status.STREAMING)
     (tree,) = from_json(to_json([store.tree(session.id)]))
-    copied = store.insert_tree(tree)
+    copied = insert_tree(store, tree)
     assert store.branch(copied.id)[0].status == Status.INTERRUPTED
 
 
@@ -151,7 +152,7 @@ def test_json_carries_the_whole_tree(
         original = store.tree(session.id)
         (read,) = from_json(to_json([original]))
         assert read == original
-        other.insert_tree(read)
+        insert_tree(other, read)
         assert shape(other.tree(session.id)) == shape(original)
         assert shape(from_json(to_json([other.tree(session.id)]))[0]) == shape(original)
 
@@ -229,7 +230,7 @@ def test_an_id_from_outside_must_look_like_one(store: SessionStore) -> None:
     document = good()
     document["sessions"][0]["id"] = "../x; DROP"
     (tree,) = from_json(json.dumps(document))
-    assert store.insert_tree(tree).id != "../x; DROP"
+    assert insert_tree(store, tree).id != "../x; DROP"
 
 
 def test_every_pointer_leads_somewhere_after_an_import(store: SessionStore) -> None:
@@ -237,5 +238,5 @@ def test_every_pointer_leads_somewhere_after_an_import(store: SessionStore) -> N
     for message in document["sessions"][0]["messages"]:
         message["active"] = False
     (tree,) = from_json(json.dumps(document))
-    session = store.insert_tree(tree)
+    session = insert_tree(store, tree)
     assert [message.text for message in store.branch(session.id)] == ["q", "a"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tchat.errors import UsageError
-from tchat.sessions.export import from_json, to_json
 from tchat.sessions.records import Message, Role, Session
 from tchat.sessions.store import SessionStore
+from tests.sessions.trees import from_json, insert_tree, to_json
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_marks_are_exported_and_imported(
     before = marks(store)
     [tree] = from_json(to_json([store.tree(session.id)]))
     store.delete(session.id)
-    store.insert_tree(tree)
+    insert_tree(store, tree)
     assert marks(store) == before == [("reply 0", -1, False, False), ("mine", 0, False, True)]
     assert store.judged()[0].scores == {"human": 0.25}
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tchat.errors import UsageError
 from tchat.sessions.records import Message, Role, Session, Status
 from tchat.sessions.store import SessionStore
+from tests.sessions.trees import insert_tree
 
 
 @pytest.fixture
@@ -320,7 +321,7 @@ def test_a_message_is_pinned_until_it_is_no_more(store: SessionStore, session: S
     assert [m.pinned for m in store.branch(session.id)] == [True]
     store.restore(store.delete_message(question.id))
     assert store.message(question.id).pinned
-    (copied,) = store.branch(store.insert_tree(store.tree(session.id)).id)
+    (copied,) = store.branch(insert_tree(store, store.tree(session.id)).id)
     assert copied.pinned
     assert not store.pin(question.id, False).pinned
     with pytest.raises(UsageError, match="no message 99"):

@@ -32,6 +32,7 @@ from tchat.settings import Sampling, Settings
 from tchat.tui.widgets.prompt_area import PromptArea
 from tchat.tui.widgets.status import Idle
 from tchat.tui.widgets.transcript.layout import GUTTER, EntryLayout
+from tests.sessions.trees import insert_tree
 from tests.tiny import write_tiny
 
 from .chat_stage import Shown, opened
@@ -485,7 +486,7 @@ def filled(store: SessionStore, count: int) -> Session:
         messages.append(replace(messages[-1], id=count + 1, text="another"))
     tree = Tree(session=first.session, messages=tuple(messages), active=active)
     store.delete(session.id)
-    return store.insert_tree(tree)
+    return insert_tree(store, tree)
 
 
 async def let_loose(
