@@ -59,6 +59,10 @@ def refusal(status: int, headers: Mapping[str, str], repo: str, *, signed: bool)
     if signed:
         # Links to the storage expire; the hub makes a new one for each request.
         return HubError(f"the hub's storage refuses the download (HTTP {status})", passing=True)
+    if headers.get(MESSAGE, "").startswith("Invalid credentials"):
+        return HubError("the hub refuses your token", f"set HF_TOKEN to a valid one: {TOKENS}")
+    if not repo:
+        return _no_search(status)
     return _by_code(headers, repo) or _by_status(status, repo)
 
 
@@ -74,11 +78,17 @@ def _by_code(headers: Mapping[str, str], repo: str) -> TchatError | None:
         return ModelNotFound(f"the repository {repo} has no such revision", "leave it out")
     if code == "EntryNotFound":
         return ModelNotFound(f"the repository {repo} has no such file", "it may have been renamed")
-    if message.startswith("Invalid credentials"):
-        return HubError("the hub refuses your token", f"set HF_TOKEN to a valid one: {TOKENS}")
     if "disabled" in message:
         return HubError(f"the hub has disabled the model {repo}", "choose another one")
     return None
+
+
+def _no_search(status: int) -> HubError:
+    """The failure of a search: it is about the hub itself, as no repository was named."""
+    hint = "check HF_ENDPOINT, if it is set"
+    if status in (401, 403):
+        hint = f"{hint}, and the rights of your token: {TOKENS}"
+    return HubError(f"the hub answers a search with HTTP {status}", hint)
 
 
 def _by_status(status: int, repo: str) -> TchatError:

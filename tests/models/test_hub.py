@@ -283,6 +283,27 @@ def test_each_refusal_has_its_own_line(
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 418])
+@pytest.mark.parametrize(
+    "headers", [{}, {"X-Error-Code": "GatedRepo"}, {"X-Error-Message": "disabled"}]
+)
+def test_a_refused_search_is_about_the_endpoint(
+    hub: Hub, server: HubServer, status: int, headers: dict[str, str]
+) -> None:
+    server.fail("api", Fault(status, headers))
+    line = rf"^the hub answers a search with HTTP {status}; check HF_ENDPOINT, if it is set"
+    with pytest.raises(HubError, match=line) as raised:
+        hub.search("tiny")
+    assert raised.value.exit_code == 5
+    assert ("your token" in str(raised.value)) is (status in (401, 403))
+
+
+def test_a_search_with_a_wrong_token_is_told(hub: Hub, server: HubServer) -> None:
+    server.fail("api", Fault(401, {"X-Error-Message": "Invalid credentials in header"}))
+    with pytest.raises(HubError, match="the hub refuses your token; set HF_TOKEN"):
+        hub.search("tiny")
+
+
 def test_a_gated_model_can_be_listed_and_says_how_to_get_it(hub: Hub, server: HubServer) -> None:
     server.repositories[REPO].gated = True
     listing = hub.listing(REPO)
