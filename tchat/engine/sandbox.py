@@ -361,9 +361,10 @@ def _bounded_test(name: str, run: Any) -> Callable[..., Any]:
     """The test ``name`` with limits; as with filters, it must get the context."""
     passed = getattr(getattr(run, "jinja_pass_arg", None), "name", "") == "environment"
 
-    def bounded(context: Context, *args: Any) -> Any:
+    def bounded(context: Context, *args: Any, **kwargs: Any) -> Any:
+        args = (*args, *kwargs.values())  # a value and at most one more
         _limits(context).tick(seen=check_test(name, args))
-        if name == "in":
+        if name == "in" and args[1:]:
             args = (args[0], _searchable(context, args[1]))
         return run(*((context.environment,) if passed else ()), *args)
 

@@ -253,6 +253,7 @@ def test_all_steps_together_do_not_make_much(source: str) -> None:
         ("{{ [1, 2, 1]|select('eq', 1)|unique|list }}{{ [3, 1]|select|min }}"
          "{{ ['b', 'A']|map('lower')|sort }}{{ none|select|list }}{{ nothing|map('abs')|list }}",
          "[1]1['a', 'b'][][]"),
+        ("{{ [3, 4]|select('divisibleby', num=3)|list }}{{ 3 is divisibleby(num=2) }}", "[3]False"),
         ("{{ 3 is odd }}{{ 4 is divisibleby 2 }}{{ 'A' is upper }}{{ 'upper' is filter }}"
          "{{ 'k' in {'k': 1} }}{{ 'x' not in 'abc' }}{{ {'a': 1}['a' ~ ''] }}",
          "TrueTrueTrueTrueTrueTrue1"),
