@@ -336,6 +336,9 @@ FORMS = {
     "schema from elsewhere": Bad(
         args=("--schema", '{"$ref": "http://x/y"}', "hi"), code=2, told=("http://x/y", "$defs")
     ),
+    "schema of a draft that is no text": Bad(
+        args=("--schema", '{"$schema": 3}', "hi"), code=2, told=("3 is not", "$schema")
+    ),
     "schema of nothing": Bad(
         args=("--schema", '{"enum": []}', "hi"), code=2, told=("allows nothing",)
     ),

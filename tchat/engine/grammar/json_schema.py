@@ -38,7 +38,7 @@ from tchat.engine.grammar.rules import (
 )
 from tchat.engine.grammar.strings import number_rule, string_rule
 from tchat.engine.grammar.types import types_of
-from tchat.engine.grammar.validate import Dialect, Validity, dialect_of
+from tchat.engine.grammar.validate import Dialect, Validity, deeply, dialect_of
 from tchat.errors import UsageError
 from tchat.sanitize import single_line
 
@@ -79,6 +79,10 @@ def to_gbnf(schema: Schema) -> SchemaGrammar:
     Raises:
         UsageError: The schema allows nothing, refers to what is not there, or never ends.
     """
+    return deeply(lambda: _to_gbnf(schema))
+
+
+def _to_gbnf(schema: Schema) -> SchemaGrammar:
     dialect = dialect_of(schema)
     for limit in _MOST_STATES:
         grammar = _Converter(schema, dialect, limit).grammar()

@@ -59,6 +59,8 @@ def _known(schema: Mapping[str, Any]) -> Any:
     """The validator of the draft that a schema states; None for an unknown one."""
     from jsonschema.validators import validator_for
 
+    if not isinstance(schema.get("$schema", ""), str):
+        return None
     return validator_for(schema, default=None)  # type: ignore[arg-type]  # None is handed back
 
 
@@ -138,6 +140,7 @@ class Validity:
             "patternProperties": self._pattern_properties,
             "additionalProperties": self._additional_properties,
             "multipleOf": _multiple_of,
+            **_BOUNDS,
         }
         kind = extend(self.dialect.validator, keywords)  # type: ignore[no-untyped-call]
         checker = FormatChecker(formats=())
@@ -244,6 +247,45 @@ def _multiple_of(_: Any, of: Any, instance: Any, __: Any) -> Iterator[Any]:
     (n, m), (p, q) = number.as_integer_ratio(), divisor.as_integer_ratio()
     if n * q % (m * p):
         yield ValidationError(f"{instance!r} is not a multiple of {of!r}")
+
+
+def _bound(keyword: str, fails: Callable[[Decimal, Decimal, bool], bool]) -> Callable[..., Any]:
+    """The check of a bound, in decimals as the grammar reads it: 1e30 is 10 to the 30th.
+
+    Args:
+        keyword: ``minimum`` or ``maximum``, or what excludes it.
+        fails: Of a number, the bound, and whether the bound is excluded.
+    """
+
+    def check(_: Any, bound: Any, instance: Any, schema: Mapping[str, Any]) -> Iterator[Any]:
+        from jsonschema import ValidationError
+
+        if isinstance(bound, bool) or isinstance(instance, bool):
+            return
+        if not isinstance(instance, int | float):
+            return
+        excluded = keyword.startswith("excl")
+        excluded = excluded or schema.get(f"exclusiveM{keyword[1:]}") is True  # in draft 4
+        if fails(Decimal(repr(instance)), Decimal(repr(bound)), excluded):
+            yield ValidationError(f"{instance!r} does not keep the {keyword} of {bound!r}")
+
+    return check
+
+
+def _is_under(number: Decimal, bound: Decimal, excluded: bool) -> bool:
+    return number < bound or (excluded and number == bound)
+
+
+def _is_over(number: Decimal, bound: Decimal, excluded: bool) -> bool:
+    return number > bound or (excluded and number == bound)
+
+
+_BOUNDS = {
+    "minimum": _bound("minimum", _is_under),
+    "exclusiveMinimum": _bound("exclusiveMinimum", _is_under),
+    "maximum": _bound("maximum", _is_over),
+    "exclusiveMaximum": _bound("exclusiveMaximum", _is_over),
+}
 
 
 def _format(name: str) -> Callable[[object], bool]:

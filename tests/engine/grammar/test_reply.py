@@ -10,7 +10,8 @@ import pytest
 
 from tchat.engine.grammar import formats
 from tchat.engine.grammar.formats import follows
-from tchat.engine.grammar.reply import ReplyMismatch, parse_schema, validate
+from tchat.engine.grammar.json_schema import to_gbnf
+from tchat.engine.grammar.reply import ReplyMismatch, ReplyValidator, parse_schema, validate
 from tchat.errors import UsageError
 from tests.engine.grammar.test_json_schema import PERSON
 
@@ -223,3 +224,48 @@ def test_the_pattern_of_a_format_is_read_once(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(formats, "python_pattern", None)  # any use of it fails
     assert follows("uri", "mailto:a@example.org")
     assert not follows("uri", "no uri")
+
+
+@pytest.mark.parametrize("stated", ["3", "[]", "{}", "null"])
+def test_a_draft_that_is_no_text_is_no_schema(stated: str) -> None:
+    for schema in (f'{{"$schema": {stated}}}', f'{{"items": {{"$schema": {stated}}}}}'):
+        with pytest.raises(UsageError, match=r"is no valid JSON schema: .*\$schema"):
+            parse_schema(schema)
+
+
+def test_a_listed_value_may_nest_deeply() -> None:
+    nested = "[" * 800 + "]" * 800
+    schema = parse_schema(f'{{"enum": [1, {nested}]}}')
+    assert to_gbnf(schema).text.count("]") > 800
+    assert ReplyValidator(schema).value(nested) == json.loads(nested)
+
+
+@pytest.mark.parametrize(
+    ("schema", "good", "bad"),
+    [
+        ({"minimum": 1e30, "maximum": 1e30}, [10**30], [10**30 - 1, 10**30 + 1]),
+        ({"exclusiveMinimum": 1e30}, [10**30 + 1], [10**30]),
+        ({"exclusiveMaximum": 1e23}, [10**23 - 1, -5], [10**23]),
+        ({"maximum": 0.3}, [0.3, True, "x"], [0.31, 1]),
+    ],
+)
+def test_a_bound_is_the_number_that_is_written(
+    schema: dict[str, Any], good: list[Any], bad: list[Any]
+) -> None:
+    validator = ReplyValidator(schema)
+    for value in good:
+        assert validator.value(json.dumps(value)) == value
+    for value in bad:
+        with pytest.raises(ReplyMismatch, match="does not keep the"):
+            validator.value(json.dumps(value))
+
+
+def test_a_bound_of_draft_4_may_be_excluded() -> None:
+    schema = {
+        "$schema": "http://json-schema.org/draft-04/schema#",
+        "minimum": 2,
+        "exclusiveMinimum": True,
+    }
+    assert ReplyValidator(schema).value("3") == 3
+    with pytest.raises(ReplyMismatch, match="minimum"):
+        ReplyValidator(schema).value("2")
