@@ -14,7 +14,7 @@ from tchat.cli.request import AskRequest, Turn
 from tchat.engine.cancel import Cancel
 from tchat.engine.events import Chosen, Event, Finished, Reason, Token
 from tchat.engine.runner import run_on_engine_thread
-from tchat.settings import Settings
+from tchat.settings import Settings, load
 
 if TYPE_CHECKING:
     from tchat.chat.chat import Chat
@@ -92,7 +92,8 @@ def _print_candidates(turn: Turn, settings: Settings, chat: Chat, console: Conso
     count, judge = (best, settings.judge) if best else (turn.request.candidates, "")
     kind = BestRenderer if best else CandidateRenderer
     with kind(console, _output(turn.request, settings), count) as renderer:
-        for event in chat.candidates(count, turn.prompt, judge=judge):
+        fallback = not _chose_judge(turn, settings, console)
+        for event in chat.candidates(count, turn.prompt, judge=judge, fallback=fallback):
             renderer.show(event)
         renderer.describe(session=_stored(chat))
     if isinstance(renderer, BestRenderer) and (turn.request.usage or console.stderr_is_terminal):
@@ -105,6 +106,12 @@ def _print_candidates(turn: Turn, settings: Settings, chat: Chat, console: Conso
             if finished.reason is not Reason.CANCELLED:
                 validate(finished.text, turn.schema)
     return YES
+
+
+def _chose_judge(turn: Turn, settings: Settings, console: Console) -> bool:
+    """Whether a flag, the environment, config.toml or the session names the judge."""
+    loaded = load(console.paths, console.environ, turn.request.settings)
+    return "judge" in loaded.origins or settings.judge != loaded.settings.judge
 
 
 def _show_yes_no(chosen: Chosen, request: AskRequest, renderer: Renderer) -> int:

@@ -17,6 +17,29 @@ def flags(tiny_model: Path) -> list[str]:
     return ["-m", str(tiny_model), *drawn, "--judge", "logprob"]
 
 
+def test_without_a_chosen_judge_an_untrained_one_gives_way_to_likelihood(
+    flags: list[str], home: Path
+) -> None:
+    unchosen = flags[: flags.index("--judge")]
+    ran = tchat("--best-of", "2", "hello", *unchosen)
+    assert ran.code == 0
+    assert ran.out.strip()
+    assert "no discriminator was trained for this model: the likelihood" in ran.err
+    told = json.loads(tchat("--best-of", "2", "--json", "hello", *unchosen).out)
+    assert told["judge"] == "logprob"
+    assert [notice["kind"] for notice in told["notices"]] == ["judge"]
+
+
+def test_a_configured_judge_that_was_not_trained_is_refused(flags: list[str], home: Path) -> None:
+    unchosen = flags[: flags.index("--judge")]
+    ran = tchat("--best-of", "2", "hello", *unchosen, env={"TCHAT_JUDGE": "human"})
+    assert (ran.code, ran.out) == (2, "")
+    assert tchat("config", "set", "judge", "human").code == 0
+    ran = tchat("--best-of", "2", "hello", *unchosen)
+    assert (ran.code, ran.out) == (2, "")
+    assert "no discriminator was trained" in ran.err
+
+
 def test_the_best_is_printed_and_all_are_kept(flags: list[str], home: Path) -> None:
     ran = tchat("--best-of", "4", "-u", "hello", *flags)
     told = json.loads(tchat("--best-of", "4", "--json", "hello", *flags).out)
