@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from tchat import __version__
+from tchat.errors import UsageError
 from tchat.models.hub_answers import HubError, not_the_hub
 from tchat.sanitize import single_line
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 PUBLIC = "https://huggingface.co"
 TIMEOUT = 20.0  # seconds without a byte
 REDIRECTS = 10
+LONGEST_HOST = 253  # bytes of its name, without the point at its end
 ENCODE_HINT = "write special characters of user and password as %XX, for example # as %23"
 
 
@@ -99,6 +101,7 @@ def get(
     Raises:
         HubError: The hub cannot be reached, or does not answer in time; reading the body inside
             the block may fail in the same ways.
+        UsageError: ``params`` hold text that is no Unicode.
     """
     require_address(url)
     host = host_of(url)
@@ -127,7 +130,7 @@ def get(
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         raise _unreachable(error, host) from None
     except UnicodeError:
-        raise HubError("HF_TOKEN or HF_ENDPOINT holds no ASCII text", "correct it") from None
+        raise UsageError("the request holds text that is no Unicode", "type other words") from None
 
 
 def host_of(url: str) -> str:
@@ -153,10 +156,16 @@ def require_address(url: str) -> None:
 
 def _is_address(url: str, schemes: tuple[str, ...]) -> bool:
     try:
+        url.encode()
         parts = urlsplit(url)
-        return parts.scheme in schemes and bool(parts.hostname) and (parts.port or 1) > 0
+        return parts.scheme in schemes and _is_host(parts.hostname) and (parts.port or 1) > 0
     except ValueError:
         return False
+
+
+def _is_host(name: str | None) -> bool:
+    """Whether ``name`` may be that of a host; for a wrong label the codec raises `ValueError`."""
+    return bool(name) and len((name or "").encode("idna").removesuffix(b".")) <= LONGEST_HOST
 
 
 def _require_proxies() -> None:
@@ -179,7 +188,11 @@ def _require_proxies() -> None:
 
 
 def _send(session: httpx2.Client, request: httpx2.Request) -> httpx2.Response:
-    """Send ``request`` and follow redirects without reading their bodies."""
+    """Send ``request`` and follow redirects without reading their bodies.
+
+    Raises:
+        HubError: One leads to no address.
+    """
     import httpx2
 
     for _ in range(REDIRECTS):
@@ -190,11 +203,24 @@ def _send(session: httpx2.Client, request: httpx2.Request) -> httpx2.Response:
                 raise
             # Another request was given up meanwhile.
             raise httpx2.ReadError("the session was closed", request=request) from error
+        except httpx2.RemoteProtocolError as error:
+            if "location header" not in str(error):
+                raise
+            raise _lost(request.url.host) from None
         if response.next_request is None:
             return response
         response.close()
         request = response.next_request
+        if not _is_address(str(request.url), ("http", "https")):
+            raise _lost(response.url.host)
     raise httpx2.TooManyRedirects("too many redirects", request=request)
+
+
+def _lost(host: str) -> HubError:
+    return HubError(
+        f"{single_line(host, 100)} redirects to no address that can be asked",
+        "check HF_ENDPOINT and the proxy",
+    )
 
 
 def _within(seconds: float, send: Callable[[], httpx2.Response], host: str) -> httpx2.Response:
@@ -292,11 +318,16 @@ def _own_headers() -> dict[str, str]:
     """The token, when there is one, and who asks: no more than name and version.
 
     `build_hf_headers` would tell more, and ask the hub for a table of callers to do so.
+
+    Raises:
+        HubError: The token cannot be sent.
     """
     from huggingface_hub import constants, get_token
 
     headers = {"user-agent": f"tchat/{__version__}"}
     token = None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else get_token()
+    if token and not token.isascii():
+        raise HubError("your token is no ASCII text", "set HF_TOKEN to it as the hub shows it")
     return headers | {"authorization": f"Bearer {token}"} if token else headers
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tchat.errors import UsageError
 from tchat.models.hub import Hub
 from tchat.models.hub_answers import HubError
 from tchat.models.hub_cache import HubCache, cache_folder
@@ -20,7 +21,7 @@ from tchat.models.hub_name import HubName
 from tchat.models.pull import pull
 from tchat.models.transfer import Patience
 from tests.cli.shell import tchat
-from tests.models.hub_server import HubServer
+from tests.models.hub_server import Fault, HubServer
 from tests.models.pulling import Hashes
 
 REPO = "someone/Tiny-GGUF"
@@ -35,6 +36,18 @@ BAD_ADDRESSES = (
     "http://user:s3cr3t@127.0.0.1:99999",
     "http://user:s3cr3t@127.0.0.1:port",
     "http://[::1",
+)
+
+BAD_HOSTS = (
+    "a..b",
+    ".",
+    ".a",
+    "x" * 64,
+    "x" * 300,
+    ".".join(["x" * 60] * 5),
+    "ü" * 64,
+    "a..b:1",
+    "x\udcff",
 )
 
 Send = Callable[[Callable[[bytes], None]], None]
@@ -165,6 +178,40 @@ def test_a_bad_proxy_is_named_without_its_password(
     with pytest.raises(HubError, match=rf"{name.upper()} is no address of a proxy") as raised:
         Hub({"HF_ENDPOINT": "https://127.0.0.1:9"}).search("tiny")
     assert not any(part in str(raised.value) for part in PASSWORD_PARTS)
+
+
+@pytest.mark.parametrize("host", BAD_HOSTS)
+def test_a_host_that_cannot_be_is_told_of_its_variable(
+    host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(HubError, match=r"^HF_ENDPOINT is no address"):
+        Hub({"HF_ENDPOINT": f"http://user:s3cr3t@{host}/"}).search("tiny")
+    monkeypatch.setenv("HTTP_PROXY", f"http://user:s3cr3t@{host}")
+    with pytest.raises(HubError, match=r"^HTTP_PROXY is no address of a proxy") as raised:
+        Hub({"HF_ENDPOINT": "http://127.0.0.1:9"}).search("tiny")
+    assert "s3cr3t" not in str(raised.value)
+
+
+def test_words_that_are_no_unicode_are_told(hub_server: HubServer) -> None:
+    with pytest.raises(UsageError, match="no Unicode"):
+        Hub().search("x\udcff")
+
+
+@pytest.mark.parametrize("host", ["a.invalid.", "x" * 63, "ü.invalid", "a_b.invalid", "[::1]:9"])
+def test_a_host_that_may_be_is_asked(host: str) -> None:
+    with pytest.raises(HubError, match=r"^cannot reach"):
+        Hub({"HF_ENDPOINT": f"http://{host}"}).search("tiny")
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["http://a..b/x", "http://%s/" % ("x" * 64), "ftp://127.0.0.1/", "http://a:99999/", "//."],
+)
+def test_a_redirect_to_no_address_is_told(hub_server: HubServer, address: str) -> None:
+    hub_server.fail("api", Fault(302, {"Location": address}))
+    with pytest.raises(HubError, match=r"^127\.0\.0\.1 redirects to no address") as raised:
+        Hub().search("tiny")
+    assert not raised.value.passing
 
 
 @pytest.mark.parametrize(
