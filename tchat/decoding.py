@@ -115,10 +115,7 @@ def require_encoding(name: str) -> str:
     """
     if name.lower() == AUTO:
         return AUTO
-    try:
-        found = codecs.lookup(name)
-    except (LookupError, ValueError):  # a NUL in the name
-        found = None
+    found = _looked_up(name)
     if found is None or not _is_text(found):
         raise UsageError(
             f"there is no encoding `{single_line(name, 40)}`",
@@ -243,13 +240,22 @@ def _binary(name: str) -> UsageError:
     )
 
 
+def _looked_up(name: str) -> codecs.CodecInfo | None:
+    """A codec; None where there is none, or none on this system, such as mbcs out of Windows."""
+    try:
+        return codecs.lookup(name)
+    except (LookupError, ValueError):  # a NUL in the name
+        return None
+
+
 def _nearest(name: str) -> str:
     import difflib
     from encodings.aliases import aliases
 
     plain = name.lower().replace("-", "_").replace(" ", "_")
     for found in difflib.get_close_matches(plain, {*aliases, *aliases.values()}, cutoff=0.7):
-        if _is_text(codecs.lookup(found)):
+        codec = _looked_up(found)
+        if codec is not None and _is_text(codec):
             return f"did you mean {found.replace('_', '-')}?"
     return ""
 

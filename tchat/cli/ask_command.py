@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from tchat.cli.ask import ask
-from tchat.cli.options import QUIET, PromptCommand, filled, template_values, typed_settings
+from tchat.cli.options import QUIET, PromptCommand, filled, finite, template_values, typed_settings
 from tchat.cli.prompts import complete_name
 from tchat.cli.request import AskRequest
 
@@ -70,7 +70,12 @@ def command(
     ),
     yes_no: bool = typer.Option(False, "--yes-no", help="Exit with 0 for yes, 1 for no, 2 unsure"),
     threshold: float = typer.Option(
-        None, metavar="P", min=0.5, max=1.0, help="Surer than this, or --yes-no is unsure  [0.6]"
+        None,
+        metavar="P",
+        min=0.5,
+        max=1.0,
+        help="Surer than this, or --yes-no is unsure  [0.6]",
+        callback=finite,
     ),
     candidates: int = typer.Option(
         0, "-N", "--candidates", metavar="N", min=0, max=16, help="Write N replies side by side"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -104,6 +105,17 @@ def filled(param: typer.CallbackParam, value: str | None) -> str:
     if value is not None and not value.strip():
         raise UsageError(f"{param.opts[-1]} is empty", "give it a value, or leave it out")
     return value or ""
+
+
+def finite(param: typer.CallbackParam, value: float | None) -> float | None:
+    """The number of a flag; a range alone lets NaN through, which no comparison excludes.
+
+    Raises:
+        UsageError: It is no number.
+    """
+    if value is not None and not math.isfinite(value):
+        raise UsageError(f"{param.opts[-1]} must be a number, not `{value}`", "for example 0.6")
+    return value
 
 
 QUIET = typer.Option(

@@ -336,6 +336,12 @@ FORMS = {
     "schema from elsewhere": Bad(
         args=("--schema", '{"$ref": "http://x/y"}', "hi"), code=2, told=("http://x/y", "$defs")
     ),
+    "threshold that is no number": Bad(
+        args=("--yes-no", "--threshold", "nan", "hi"), code=2, told=("--threshold must be", "nan")
+    ),
+    "threshold of a map that is no number": Bad(
+        args=("map", "--yes-no", "--threshold", "nan", "hi"), code=2, told=("--threshold", "nan")
+    ),
     "schema of a draft that is no text": Bad(
         args=("--schema", '{"$schema": 3}', "hi"), code=2, told=("3 is not", "$schema")
     ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from tchat.cli.options import QUIET, SettingsCommand, filled, typed_settings
+from tchat.cli.options import QUIET, SettingsCommand, filled, finite, typed_settings
 from tchat.cli.request import AskRequest
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -65,7 +65,12 @@ def command(
     ),
     yes_no: bool = typer.Option(False, "--yes-no", help="Answer with yes, no, or unsure"),
     threshold: float = typer.Option(
-        None, metavar="P", min=0.5, max=1.0, help="Surer than this, or --yes-no is unsure  [0.6]"
+        None,
+        metavar="P",
+        min=0.5,
+        max=1.0,
+        help="Surer than this, or --yes-no is unsure  [0.6]",
+        callback=finite,
     ),
     quiet: bool = QUIET,
 ) -> int:
