@@ -8,12 +8,18 @@ from textual import events
 from textual._xterm_parser import BRACKETED_PASTE_END, BRACKETED_PASTE_START, XTermParser
 from textual.message import Message
 
+ESCAPE = "\x1b"
+INTRODUCERS = "[OP]X^_"  # what a longer sequence goes on with behind ESC
+
 
 class PasteParser(XTermParser):
-    """Textual's parser of what a terminal sends, but for bracketed pastes.
+    """Textual's parser of what a terminal sends, but for bracketed pastes and quick Alt keys.
 
     Textual looks at each character of a paste, which takes half a microsecond: 53 ms for 100 kB.
     Here a paste never reaches it.
+
+    A terminal sends Alt and a key as ESC and the key. Textual waits for more before it takes that
+    for a key, and makes ``^`` and a letter of it when the next ESC comes first.
     """
 
     def __init__(self, debug: bool = False) -> None:
@@ -21,6 +27,7 @@ class PasteParser(XTermParser):
         self._started = ""  # what may be the begin of a start mark, and is with Textual already
         self._pasted: list[str] | None = None  # the paste so far; None outside of one
         self._held = ""  # what may be the begin of its end mark
+        self._is_alt = False  # whether the next character is one with Alt
 
     def feed(self, data: str) -> Iterator[Message]:
         """The events in ``data``; the empty string is the end of all input."""
@@ -35,6 +42,18 @@ class PasteParser(XTermParser):
                 text, data = self._until_end(data, self._pasted)
                 if text is not None:
                     yield events.Paste(text.replace("\0", ""))
+
+    def _sequence_to_key_events(self, sequence: str, alt: bool = False) -> Iterator[events.Key]:
+        """The keys that ``sequence`` stands for; none while it may be the begin of a longer one."""
+        if sequence == ESCAPE:  # of a sequence that is none: its characters follow, one by one
+            self._is_alt = True
+            return
+        if len(sequence) == 1:
+            alt, self._is_alt = alt or self._is_alt, False
+        keys = list(super()._sequence_to_key_events(sequence, alt))
+        if not keys and len(sequence) == len(ESCAPE) + 1 and sequence[-1] not in INTRODUCERS:
+            keys = list(super()._sequence_to_key_events(sequence[-1], alt=True))
+        yield from keys
 
     def _until_paste(self, data: str) -> tuple[str, str]:
         """What stands in front of a paste, and what stands behind its start mark."""

@@ -23,6 +23,10 @@ INPUTS = {
     f"\x1b[20~\x1b[A{START}é😀{END}\x1b[B": ["f9", "up", ("é😀",), "down"],
     f"{START}a {START} inside{END}z": [(f"a {START} inside",), "z"],
     f"{START}{END}": [("",)],
+    "\x1br\x1br": ["alt+r", "alt+r"],
+    "\x1bra\x1bR\x1b[A": ["alt+r", "a", "alt+shift+r", "up"],
+    "\x1bO\x1bP\x1bOPx": ["alt+shift+o", "alt+shift+p", "f1", "x"],
+    f"\x1bé\x1bg{START}x{END}": ["alt+é", "alt+g", ("x",)],
 }
 
 
