@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.app import App
 from textual.binding import BindingType
 from textual.driver import Driver
+from textual.events import Event, Key, Paste
 from textual.notifications import Notify, SeverityLevel
 from textual.worker import WorkerFailed
 
@@ -77,6 +78,7 @@ class TchatApp(App[None]):
         self._opening = opening
         self._private = private
         self._draft = draft
+        self._early: list[Event] | None = []  # typed before the prompt is there
         self._theme_files: Snapshot = {}
         self.opened: Opened | None = None
         self.conversation: Conversation | None = None
@@ -101,7 +103,18 @@ class TchatApp(App[None]):
         """tchat's own colours, in themes that do not set them."""
         return variable_defaults(self.current_theme)
 
-    def _first_picture_drawn(self, warnings: list[str]) -> None:
+    async def on_event(self, event: Event) -> None:
+        """Handle an event; what is typed before the prompt is there waits for it."""
+        typed = isinstance(event, Key | Paste) and not event.is_forwarded
+        if typed and self._early is not None:
+            self._early.append(event)
+        else:
+            await super().on_event(event)
+
+    async def _first_picture_drawn(self, warnings: list[str]) -> None:
+        early, self._early = self._early or [], None
+        for event in early:
+            await self.on_event(event)
         gc.freeze()  # modules stay: no collection looks at them again while the user types
         gc.enable()
         self._open()

@@ -186,6 +186,17 @@ def test_a_draft_is_edited_elsewhere_while_a_reply_is_written(
     assert writing.ended() == 0
 
 
+@pytest.mark.usefixtures("home")
+@pytest.mark.parametrize("seconds", [0.0, 0.3])
+def test_what_is_typed_before_the_first_picture_is_in_the_prompt(seconds: float) -> None:
+    with Terminal(COMMAND) as terminal:
+        terminal.read(seconds)
+        terminal.send("erly\x1b[D\x1b[D\x1b[Da")
+        terminal.until(lambda: ALTERNATE in terminal.modes and "│ early" in terminal.text)
+        terminal.send(CTRL_Q)
+        assert terminal.ended() == 0
+
+
 def test_a_storm_of_sizes_ends_in_a_whole_picture(writing: Terminal) -> None:
     for step in range(30):
         writing.resize((60 + 7 * (step % 9), 16 + 5 * (step % 7)))
