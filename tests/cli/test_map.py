@@ -83,6 +83,20 @@ def test_fields_of_rows_in_json(home: Path) -> None:
     assert "2 of 3 rows failed; the first is row 2" in ran.err
 
 
+def test_numbers_that_json_cannot_say_fail_their_row(home: Path) -> None:
+    wrong = ("NaN", "Infinity", "-Infinity", "1e400", "-1e400", "9" * 5000)
+    lines = "".join(f'{{"n": {number}}}\n' for number in (*wrong, "1e4"))
+    ran = tchat_map("{n}", *FLAGS, stdin=lines.encode())
+    found = records(ran.out)
+    assert [record["error"].partition(";")[0] for record in found[:-1]] == [
+        f"row {index} is no JSON object" for index in range(len(wrong))
+    ]
+    assert found[0]["input"] == '{"n": NaN}'
+    assert found[-1]["input"] == {"n": 1e4}
+    assert "error" not in found[-1]
+    assert (ran.code, f"{len(wrong)} of 7 rows failed" in ran.err) == (1, True)
+
+
 def test_files_are_rows(tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / f"{name}.txt").write_text(f"time {name}")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from tchat.chat.attachments import expand, read_file
 from tchat.cli.console import Console
@@ -140,8 +141,8 @@ def _lines(text: str) -> Iterator[Row]:
 
 def _object(row: Row) -> dict[str, Any]:
     try:
-        value = json.loads(row.text)
-    except (json.JSONDecodeError, RecursionError):
+        value = json.loads(row.text, parse_constant=_no_number, parse_float=_finite)
+    except (ValueError, RecursionError):  # also an integer of more digits than Python reads
         value = None
     if not isinstance(value, dict):
         raise UsageError(
@@ -149,6 +150,15 @@ def _object(row: Row) -> dict[str, Any]:
             "the prompt names fields; for the text itself, write {{name}} with two braces",
         )
     return value
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    return number if math.isfinite(number) else _no_number(digits)
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number of JSON")
 
 
 def _fields(row: Row) -> dict[str, Any]:
