@@ -9,7 +9,7 @@ at hand these can be told apart, which `tchat.markdown.BlockSplitter` cannot do 
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -18,6 +18,8 @@ from tchat.markdown.blocks import TAB_STOP, Fence, columns, dedent, fence, fence
 
 _QUOTE = re.compile(r" {0,3}> ?")
 _FENCE_LIKE = re.compile(r"[ \t>]*(?:`{3}|~{3})")
+# An opening that CommonMark takes for code in a sentence: ```py title=`x`
+_TICKED = re.compile(r"(`{3,})(?!.*`{3})([\w+#.-]+[ \t].*`.*)")
 _IN_ONE_LINE = re.compile(r"```+(?!`)([^`\n]+)```+")
 
 
@@ -55,11 +57,13 @@ class _Opening:
         fence: Its marks.
         quotes: How many quotes it stands in.
         dedent: Columns that its lines are freed of.
+        behind: Whether it stands behind text.
     """
 
     fence: Fence
     quotes: int
     dedent: int
+    behind: bool = False
 
 
 class _Scan:
@@ -81,7 +85,7 @@ class _Scan:
                 at += 1
                 continue
             if self._is_closing(at, opening):
-                found.append(CodeBlock("", _code(self._lines[self._after : at])))
+                found.append(CodeBlock("", self._unopened(at)))
                 at += 1
             else:
                 block, at = self._read(at, opening)
@@ -100,13 +104,17 @@ class _Scan:
             self._items.append(column)
         # In four columns it would be indented code; no model means that.
         opened = fence(text.rstrip(), column, base if column - base < TAB_STOP else column)
+        if opened is None and (ticked := _TICKED.fullmatch(text.rstrip())):
+            opened = Fence("`", len(ticked[1]), column, ticked[2], base)
         if opened:
             return _Opening(opened, quotes, column)
         if behind := fence_behind(text.rstrip(), base):
-            opening = _Opening(behind[1], quotes, base)
+            opening = _Opening(behind[1], quotes, base, behind=True)
             after = self._next_fence(at, opening)
             # A sentence may end in such marks: `put it between ```.
-            if (after is None and opening.fence.info) or (after is not None and not after.info):
+            if after is not None and not after.info:
+                return opening
+            if opening.fence.info and self._next_fence(at, opening, closing=True) is None:
                 return opening
         return None
 
@@ -117,14 +125,18 @@ class _Scan:
             self._items = [column for column in self._items if column <= have]
         return self._items[-1] if self._items else 0
 
-    def _next_fence(self, at: int, opening: _Opening) -> Fence | None:
-        """The next line behind ``at`` that could close the fence, or opens another like it."""
+    def _next_fence(self, at: int, opening: _Opening, *, closing: bool = False) -> Fence | None:
+        """The next line behind ``at`` that could close the fence, or opens another like it.
+
+        With ``closing`` only one that could close it.
+        """
         like = opening.fence
         for place in self._fences[bisect_right(self._fences, at) :]:
             text = _unquoted(self._lines[place].rstrip("\r"), opening.quotes)[0]
             found = fence(text.strip(), columns(text), like.base)
             same = found and found.char == like.char and found.length >= like.length
-            if found and same and (found.info or like.closes(text)):
+            opens = found and found.info and not closing
+            if found and same and (opens or like.closes(text)):
                 return found
         return None
 
@@ -142,6 +154,12 @@ class _Scan:
         last = before[-1].strip()
         return bool(last) and not last.endswith(":") and not behind[0].strip()
 
+    def _unopened(self, at: int) -> str:
+        """The code before the closing fence in ``at``, whose opening is left out or is no fence."""
+        before = bisect_left(self._fences, at)
+        last = self._fences[before - 1] if before else -1
+        return _code(self._lines[max(last + 1, self._after) : at])
+
     def _read(self, at: int, opening: _Opening) -> tuple[CodeBlock, int]:
         """The block that a line opens, and the line behind it."""
         code: list[str] = []
@@ -152,7 +170,7 @@ class _Scan:
             if opening.fence.closes(line.rstrip("\r")):
                 return CodeBlock(opening.fence.info, "\n".join(code)), number + 1
             code.append(dedent(line, opening.dedent))
-        return CodeBlock(opening.fence.info, _unclosed(code, opening.fence)), len(self._lines)
+        return CodeBlock(opening.fence.info, _unclosed(code, opening)), len(self._lines)
 
 
 def _unquoted(line: str, most: int = TAB_STOP * TAB_STOP) -> tuple[str, int]:
@@ -164,8 +182,16 @@ def _unquoted(line: str, most: int = TAB_STOP * TAB_STOP) -> tuple[str, int]:
     return line, quotes
 
 
-def _unclosed(code: Sequence[str], opened: Fence) -> str:
-    """Code without a closing fence of its own: one may stand behind its last line."""
+def _unclosed(code: Sequence[str], opening: _Opening) -> str:
+    """Code without a closing fence of its own: one may stand behind its last line.
+
+    Of an opening behind text, one with text behind it closes too.
+    """
+    opened = opening.fence
+    for number, line in enumerate(code if opening.behind else ()):
+        marks = line.lstrip(" ").split(maxsplit=1)
+        if len(marks) == 2 and opened.closes(marks[0]) and columns(line) < TAB_STOP:
+            return "\n".join(code[:number])
     text = "\n".join(code).removesuffix("\n")
     kept = text.rstrip().rstrip(opened.char)
     return kept if len(text.rstrip()) - len(kept) >= opened.length else text

@@ -33,6 +33,14 @@ FENCED = f"```python\n{DOCSTRING}\n```"
         ("````md\n```sh\nls\n```\n````\n", "```sh\nls\n```"),
         ("   ```\n   a\n     b\n   ```\n", "a\n  b"),
         ("1. a\n   ```\n   x\n```\n2. b\n", "x"),
+        # Openings that CommonMark takes for code in a sentence, and text behind the closing.
+        ("```py title=`x`\nx\n```", "x"),
+        ("```py title=`x`\nx\n```\n```js\ny\n```\n", "x"),
+        ("``` ```\nx\n```", "x"),
+        ("Here:\n``` ```\nx\n```\n", "x"),
+        ("Sure ```python\nx\n``` done", "x"),
+        ("Use ```a``` so:\n```\nx\n```\n", "x"),
+        ("```a `b` c``` is short.\n```\nx\n```\n", "x"),
         # In lists and quotes.
         ("- ```sh\n  ls\n  ```\n- b\n", "ls"),
         ("- a\n\n  1. b\n\n     ```sh\n     ls\n       -l\n     ```\n", "ls\n  -l"),
