@@ -1,7 +1,7 @@
 """A chat on plain lines: for ``--plain``, ``TERM=dumb``, screen readers and scripts.
 
 Each line is a prompt; a line that begins with ``/`` is a command, see `tchat.chat.commands`. Three
-quotes begin and end a prompt of several lines, which is never a command.
+quotes begin and end a prompt of several lines, which is never a command; Ctrl-C discards it.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 PROMPT = ">>> "
 MORE = "... "
 QUOTES = '"""'
+DISCARDED = "\nThe message is discarded."
 GREETING = "Type a message, or /help. Ctrl-C stops a reply, Ctrl-D ends the chat."
 
 
@@ -301,31 +302,42 @@ class LineChat:
             self.reply(lambda chat: chat.send(prompt))
 
     def _quoted(self, line: str) -> str:
-        """The message of several lines that ``line`` begins."""
+        """The message of several lines that ``line`` begins; Ctrl-C discards it all."""
         lines = [line.lstrip().removeprefix(QUOTES)]
-        while not lines[-1].rstrip().endswith(QUOTES):
-            following = self._line(MORE)
-            if following is None:
-                break
-            lines.append(following)
+        try:
+            while not lines[-1].rstrip().endswith(QUOTES):
+                following = self._read(MORE)
+                if following is None:
+                    break
+                lines.append(following)
+        except KeyboardInterrupt:
+            self.tell(DISCARDED)
+            return ""
         return "\n".join(lines).rstrip().removesuffix(QUOTES).strip("\n")
 
     def _line(self, prompt: str) -> str | None:
         """One line; Ctrl-C drops it, and twice in a row ends the chat."""
+        for hint in ("Press Ctrl-C again, or Ctrl-D, to end the chat.", ""):
+            try:
+                return self._read(prompt)
+            except KeyboardInterrupt:
+                if not self.console.stdin_is_terminal:
+                    raise
+                self.tell(f"\n{hint}" if hint else "")
+        return None
+
+    def _read(self, prompt: str) -> str | None:
+        """One line, or `None` at the end of the input."""
         if not self.console.stdin_is_terminal:
             stdin = self.console.stdin
             data = stdin.readline() if stdin else b""
             decoded = decode(data, "the line", self.settings.encoding)
             return told(self.console, decoded).rstrip("\r\n") if data else None
-        for hint in ("Press Ctrl-C again, or Ctrl-D, to end the chat.", ""):
-            try:
-                return typed_line(self.console, prompt)
-            except EOFError:
-                self.tell()
-                return None
-            except KeyboardInterrupt:
-                self.tell(f"\n{hint}" if hint else "")
-        return None
+        try:
+            return typed_line(self.console, prompt)
+        except EOFError:
+            self.tell()
+            return None
 
 
 def describe(session: Session) -> str:

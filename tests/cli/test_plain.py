@@ -359,6 +359,30 @@ def test_ctrl_c_twice_at_the_prompt_ends_the_chat(terminal: pexpect.spawn) -> No
     assert terminal.exitstatus == 0
 
 
+@pytest.mark.parametrize("lines", [['"""first'], ['"""first', "second", ""], ['"""']])
+@pytest.mark.parametrize("half", ["", "half a line"])
+def test_ctrl_c_discards_a_message_of_several_lines(
+    terminal: pexpect.spawn, tiny_home: Path, lines: list[str], half: str
+) -> None:
+    for line in lines:
+        terminal.sendline(line)
+        terminal.expect(r"\.\.\. ")
+    terminal.send(half)
+    terminal.expect_exact(half)
+    terminal.sendintr()
+    terminal.expect_exact("The message is discarded.")
+    terminal.expect(">>> ")
+    terminal.sendline("/set max_tokens 3")
+    terminal.expect(">>> ")
+    terminal.sendline("more")
+    terminal.expect(">>> ")
+    terminal.sendeof()
+    terminal.expect(pexpect.EOF)
+    terminal.close()
+    assert terminal.exitstatus == 0
+    assert questions(tiny_home) == [["more"]]
+
+
 @pytest.mark.parametrize("stderr", ["", "2> err"])
 def test_a_file_for_the_output_holds_the_replies_alone(
     tiny_home: Path, tmp_path: Path, stderr: str
