@@ -109,6 +109,14 @@ class Joined:
         """What is known of the model's file; None before it was needed."""
         return self._model.facts if self._model else None
 
+    def open(self) -> Iterator[Event]:
+        """Load the model before a prompt is stored; ends early when ``cancel`` is set.
+
+        Raises:
+            ModelError, DoesNotFit: It cannot be loaded; nothing was stored.
+        """
+        yield from self._ready()
+
     def load(self) -> Iterator[Event]:
         """Load the model, and restore what is saved of the session, before the first prompt."""
         model = yield from self._ready()

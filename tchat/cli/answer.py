@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from tchat.cli.console import Console
@@ -51,8 +52,6 @@ def _answer(turn: Turn, console: Console, cancel: Cancel, begun: Preloaded | Non
         fallbacks = Fallbacks()
         held.enter_context(stored_at_last(fallbacks, console))
         kept = fallbacks.open(store, session.id if session else "")
-        if session is not None and "system" in turn.request.settings:
-            session = kept.update(session.id, system=settings.system)
         chat = held.enter_context(open_chat(settings, console, kept, session, cancel, begun=begun))
         return _print(turn, settings, chat, console)
 
@@ -63,7 +62,7 @@ def _print(turn: Turn, settings: Settings, chat: Chat, console: Console) -> int:
         return _print_candidates(turn, settings, chat, console)
     finished, code = None, YES
     with Renderer(console, _output(turn.request, settings)) as renderer:
-        for event in _events(turn, chat):
+        for event in chain(_opened(turn, chat), _events(turn, chat)):
             if isinstance(event, Chosen) and turn.request.yes_no:
                 code = _show_yes_no(event, turn.request, renderer)
             else:
@@ -93,7 +92,8 @@ def _print_candidates(turn: Turn, settings: Settings, chat: Chat, console: Conso
     kind = BestRenderer if best else CandidateRenderer
     with kind(console, _output(turn.request, settings), count) as renderer:
         fallback = not _chose_judge(turn, settings, console)
-        for event in chat.candidates(count, turn.prompt, judge=judge, fallback=fallback):
+        replies = chat.candidates(count, turn.prompt, judge=judge, fallback=fallback)
+        for event in chain(_opened(turn, chat), replies):
             renderer.show(event)
         renderer.describe(session=_stored(chat))
     if isinstance(renderer, BestRenderer) and (turn.request.usage or console.stderr_is_terminal):
@@ -124,6 +124,13 @@ def _show_yes_no(chosen: Chosen, request: AskRequest, renderer: Renderer) -> int
         return UNSURE
     renderer.show(chosen)
     return YES if label == "yes" else NO
+
+
+def _opened(turn: Turn, chat: Chat) -> Iterator[Event]:
+    """Load the model, so that nothing is stored where it cannot be; then take a new system text."""
+    yield from chat.open()
+    if chat.session is not None and "system" in turn.request.settings:
+        chat.session = chat.store.update(chat.session.id, system=chat.settings.system)
 
 
 def _events(turn: Turn, chat: Chat) -> Iterator[Event]:

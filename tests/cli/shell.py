@@ -99,6 +99,10 @@ class FakeChat:
     def release(self) -> None:
         """There is no model."""
 
+    def open(self) -> Iterator[Event]:
+        """There is no model."""
+        yield from ()
+
     def keep(self) -> int:
         """Nothing was read."""
         return 0
