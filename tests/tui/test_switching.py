@@ -9,7 +9,9 @@ import pytest
 
 from tchat.chat.chat import Chat
 from tchat.engine.snapshots.snapshots import Snapshots
+from tchat.errors import StorageError
 from tchat.paths import Paths
+from tchat.sessions.store import SessionStore
 from tchat.settings import Settings
 from tchat.tui.screens.help import HelpScreen
 
@@ -94,3 +96,71 @@ async def test_what_cannot_be_saved_before_is_told(
         await shown.ask("two")
         assert [each for each in shown.entries if each[0] != "error"] == shown.branch
         assert shown.branch[0] == ("user", "two")
+
+
+@pytest.fixture
+def fails(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The methods of the store that fail now."""
+    names: list[str] = []
+    for name in ("branch", "positions"):
+        method = getattr(SessionStore, name)
+
+        def failing(*args: Any, name: str = name, method: Any = method) -> Any:
+            if name in names:
+                raise StorageError("the disk cannot be read")
+            return method(*args)
+
+        monkeypatch.setattr(SessionStore, name, failing)
+    return names
+
+
+@pytest.mark.parametrize("part", ["branch", "positions"])
+async def test_a_session_that_cannot_be_read_does_not_show_the_one_before(
+    settings: Settings, paths: Paths, fails: list[str], part: str
+) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.ask("one")
+        first, branch = shown.screen.conversation.session, shown.branch
+        assert first is not None
+        await shown.pilot.press("ctrl+n")
+        await shown.until(lambda: shown.screen.conversation.session is None)
+        await shown.idle()
+        await shown.ask("two")
+        fails.append(part)
+        await shown.type(f"/open {first.id}")
+        await shown.until(lambda: bool(shown.errors))
+        await shown.idle()
+        session = shown.screen.conversation.session
+        assert session is not None
+        assert session.id == first.id
+        assert [each for each in shown.entries if each[0] != "error"] == []
+        assert "the disk cannot be read" in shown.errors[0].text
+        assert shown.screen._is_stale
+        fails.clear()
+        await shown.pilot.press("alt+r")
+        await shown.until(lambda: shown.entries == branch)
+        await shown.ask("three")
+        assert shown.entries == shown.branch
+
+
+async def test_a_question_whose_reply_failed_is_shown_as_it_is_stored(
+    settings: Settings, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(settings, paths) as shown:
+        prepared = Chat._prepared
+
+        def broken(*_: Any) -> Any:
+            monkeypatch.setattr(Chat, "_prepared", prepared)
+            raise StorageError("the disk cannot be read")
+
+        monkeypatch.setattr(Chat, "_prepared", broken)
+        await shown.type("one")
+        await shown.until(lambda: bool(shown.errors))
+        await shown.idle()
+        assert [each.key for each in shown.all_entries if each.role == "user"] == [
+            each.id for each in shown.messages
+        ]
+        await shown.pilot.press("alt+r")
+        await shown.until(lambda: len(shown.branch) == 2)
+        await shown.idle()
+        assert shown.entries == shown.branch

@@ -77,7 +77,7 @@ class Dialogs(Preferences):
             if choice.message_id is not None:
                 await self.show_message(choice.message_id, choice.words)
         elif open_one is not None and self.conversation.session is None:
-            await self.reload()
+            await self.show_session()
         await self.refresh_sessions()
 
     async def show_message(self, message_id: int, words: str = "") -> None:
@@ -108,7 +108,7 @@ class Dialogs(Preferences):
         except Exception as error:  # noqa: BLE001  told once the session is shown that is open now
             failure = error
         self.forget_context()
-        await self.reload()
+        await self.show_session()
         if failure is not None:
             report(self, failure)
         await self._tell_unfinished()
@@ -188,7 +188,7 @@ class Dialogs(Preferences):
                 failure = error
             self.forget_context()
             self.prompt.private = self.conversation.private
-            await self.reload()
+            await self.show_session()
         if failure is not None:
             report(self, failure)
         self.tell(

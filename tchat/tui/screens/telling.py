@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tchat.errors import StorageError, TchatError
 from tchat.paths import Paths
 from tchat.settings import Settings
-from tchat.tui.background import background
+from tchat.tui.background import background, explained
 from tchat.tui.progress import Progress
 from tchat.tui.screens.prompt_painting import PromptPainting
 from tchat.tui.widgets.greeting import Greeting
@@ -93,6 +93,24 @@ class Telling(PromptPainting):
         return self.busy
 
     # Telling
+
+    async def show_session(self) -> None:
+        """Show the session that is open now; nothing of the one before where it cannot be read."""
+        try:
+            await self.reload()
+        except Exception as error:  # noqa: BLE001  whatever it is, it can be tried again
+            self._show_anew(())
+            failure = explained(self, error)
+            self.tell_error(
+                TchatError(
+                    f"the messages of this session cannot be read: {failure.message}", failure.hint
+                ),
+                self._show_session_again,
+            )
+
+    @background(group="message")
+    async def _show_session_again(self) -> None:
+        await self.show_session()
 
     async def reload(self) -> None:
         """Show the active path of the session as it is stored: its end at once.

@@ -197,10 +197,12 @@ class Turns(Replies):
         try:
             await self._finish()
             branch = [] if act is load else await self.conversation.branch(last=1)
+            unanswered = bool(branch) and branch[-1].role is Role.USER
+            if unanswered and self.transcript.has(PENDING):
+                await self.reload()  # it is stored: it is shown with its id
         except Exception:
             self.tell_error(error)  # what failed first is told first
             raise
-        unanswered = bool(branch) and branch[-1].role is Role.USER
         if isinstance(error, UsageError) and not unanswered and not self.transcript.has(PENDING):
             self.notify(printable(str(error)), severity="error", timeout=LONG, markup=False)
             return
