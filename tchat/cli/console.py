@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, TextIO
 
+from tchat.errors import StorageError
 from tchat.paths import Paths, user_paths
 from tchat.sanitize import single_line
 
@@ -94,7 +95,7 @@ def process_console() -> Console:
             stream.reconfigure(errors="replace")
     return Console(
         stdin=None if sys.stdin is None else sys.stdin.buffer,
-        stdout=sys.stdout if sys.stdout is not None else _nowhere(),
+        stdout=sys.stdout if sys.stdout is not None else _Closed(),
         stderr=sys.stderr if sys.stderr is not None else _nowhere(),
         environ=os.environ,
     )
@@ -109,6 +110,21 @@ def _occupy_standard_descriptors() -> None:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
 
 
+class _Closed(io.StringIO):
+    """Standard output that was closed before the start: what is written would be lost."""
+
+    def write(self, text: str, /) -> int:  # noqa: ARG002
+        """Refuse ``text``.
+
+        Raises:
+            StorageError: Always.
+        """
+        raise StorageError(
+            "standard output is closed, and what belongs there is lost",
+            "send it somewhere: to a file, or to /dev/null",
+        )
+
+
 def _nowhere() -> TextIO:
-    """A stream for a standard stream that was closed before the start."""
+    """A stream for a standard error that was closed before the start."""
     return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123 - lives as long as we do

@@ -176,8 +176,33 @@ def test_a_killed_answer_is_interrupted_and_can_be_continued(
 def test_without_standard_streams_nothing_breaks(tiny_home: Path) -> None:
     quoted = " ".join(f"'{word}'" for word in COMMAND)
     script = f"{quoted} hi --max-tokens 2 <&- >&- 2>&-"
-    assert subprocess.run(["sh", "-c", script], check=False, timeout=60).returncode == 0
+    assert subprocess.run(["sh", "-c", script], check=False, timeout=60).returncode == 6
     assert len(branch(tiny_home)) == 2
+
+
+@pytest.mark.parametrize(
+    ("args", "code"),
+    [
+        ("hi --max-tokens 2", 6),
+        ("hi --max-tokens 2 --json --no-stream", 6),
+        ("hi --max-tokens 2 --markdown always", 6),
+        ("map hi --max-tokens 2", 6),
+        ("sessions ls --json", 6),
+        ("map hi --max-tokens 2 -q -o out.jsonl", 0),
+        ("--version", 0),
+    ],
+)
+def test_an_answer_to_a_closed_standard_output_is_a_failure(
+    tiny_home: Path, tmp_path: Path, args: str, code: int
+) -> None:
+    quoted = " ".join(f"'{word}'" for word in COMMAND)
+    script = f"echo a | {quoted} {args} >&-"
+    ran = subprocess.run(
+        ["sh", "-c", script], cwd=tmp_path, capture_output=True, check=False, timeout=60, text=True
+    )
+    assert ran.returncode == code
+    assert ran.stderr.count("standard output is closed") == (code == 6)
+    assert "unexpected" not in ran.stderr
 
 
 @pytest.mark.parametrize(
