@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tchat.chat.attachments import expand_user
@@ -12,6 +12,7 @@ from tchat.chat.attachments import expand_user
 # A walk from the home folder must end; a project of this size is still listed whole.
 MOST = 4000
 # Full of files that nobody wrote by hand.
+_BEHIND = ",;:!?.)]}'\""  # what a sentence puts behind a name
 _SKIPPED = frozenset({"node_modules", "__pycache__", "venv", "target", "site-packages"})
 
 
@@ -41,6 +42,20 @@ def file_names(word: str, folder: Path | None = None) -> list[str]:
         if len(names) == MOST:
             break
     return names
+
+
+def existing(words: Iterable[str]) -> list[str]:
+    """The names of files among ``words``, without what a sentence puts behind a name.
+
+    Reads the disk; not for the user interface's thread.
+    """
+    names = (next(filter(_is_file, (word, word.rstrip(_BEHIND))), "") for word in words)
+    return [name for name in names if name]
+
+
+def _is_file(name: str) -> bool:
+    # Unlike Path's, it never raises: a name can be longer than any file system allows.
+    return os.path.isfile(expand_user(name))  # noqa: PTH113
 
 
 def _walk(root: Path, hidden: bool) -> Iterator[str]:

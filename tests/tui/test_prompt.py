@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from textual import events
@@ -272,3 +273,29 @@ async def test_keys_that_arrive_at_once_act_in_the_order_typed(
         await pilot.pause()
         await pilot.pause()
         assert (app.sent, prompt.draft.text) == (sent, left)
+
+
+@pytest.mark.parametrize(
+    ("typed", "files"),
+    [
+        ("@{0}/late.md what", ["late.md"]),
+        ("what is @{0}/late.md", ["late.md"]),
+        ("@{0}/late.md, (@{0}/.other.md): what?", ["late.md", ".other.md"]),
+        ("@{0} @{0}/none.md me@{0}/late.md what", []),
+    ],
+)
+async def test_a_file_typed_faster_than_files_are_offered_is_attached(
+    typed: str, files: list[str], tmp_path: Path
+) -> None:
+    for name in ("late.md", ".other.md"):
+        (tmp_path / name).touch()
+    async with staged() as (prompt, pilot, app):
+        prompt.offer(COMMANDS, lambda _: [])
+        for character in typed.format(tmp_path):
+            app.post_message(events.Key(character, character))
+        app.post_message(events.Key("enter", "\r"))
+        await until(pilot, lambda: bool(app.sent))
+        (submitted,) = app.heard
+        assert isinstance(submitted, Prompt.Submitted)
+        assert submitted.text == typed.format(tmp_path)
+        assert list(submitted.attachments) == [f"{tmp_path}/{name}" for name in files]

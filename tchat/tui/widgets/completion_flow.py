@@ -75,6 +75,11 @@ class Completer:
         return None
 
     @property
+    def mention(self) -> str:
+        """The file name typed so far, whether it is there or not; empty in other words."""
+        return self._word.text if self._word is not None and self._word.kind is Kind.FILE else ""
+
+    @property
     def is_meant(self) -> bool:
         """Whether the user began to choose, by a letter or by a key."""
         return self._word is not None and (bool(self._word.text) or self.popup.was_moved)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
@@ -12,6 +13,7 @@ from textual.document._document import Location, Selection
 from textual.events import Key, Paste
 from textual.message import Message
 
+from tchat.chat.file_names import existing
 from tchat.sanitize import printable
 from tchat.tui.typed_order import carry_out_binding
 from tchat.tui.widgets.completion_flow import Accepted, Completer
@@ -82,6 +84,7 @@ class PromptArea(ChipArea):
         super().__init__(id=id)
         self._completer = completer
         self._recall = Recall()
+        self._mentions: dict[str, None] = {}  # files that may be there, in the order typed
         self.has_queue = False
 
     # The draft
@@ -146,14 +149,13 @@ class PromptArea(ChipArea):
 
     # Keys
 
-    def action_submit(self) -> None:
+    async def action_submit(self) -> None:
         """Send the draft, or take the chosen completion."""
-        typed = self._completer.typed
-        if typed is not None and typed.is_file:
-            self._chips.add_file(typed.name)
-        elif typed is None and self._completer.is_open and self._completer.is_meant:
+        if self._completer.typed is None and self._completer.is_open and self._completer.is_meant:
             self.action_complete()
             return
+        self._mention_typed()
+        await self._look_up_mentions()
         draft = self.draft
         if not draft.text.strip():
             if self.has_queue:
@@ -258,18 +260,28 @@ class PromptArea(ChipArea):
             return
         row, column = self.cursor_location
         line = self.document[row]
-        self._mention_typed(line[column - 1 : column])
+        if line[column - 1 : column].isspace():
+            self._mention_typed()
         at_chip = any(start < column <= end for start, end in self._chips.spans(line))
         word = None if at_chip else word_at(line, row, column, self._completer.entered)
         cells = self.get_column_width(row, word.start) if word else 0
         self._completer.popup.room = self.region.y
         self._completer.update(word, cells % max(1, self.wrap_width))
 
-    def _mention_typed(self, character: str) -> None:
-        """Make a file name typed in full a chip once white space ends it."""
+    def _mention_typed(self) -> None:
+        """Make a file name typed in full a chip; one that was not offered is looked up later."""
         typed = self._completer.typed
-        if character.isspace() and typed is not None and typed.is_file:
+        if typed is not None and typed.is_file:
             self._chips.add_file(typed.name)
+        elif self._completer.mention:
+            self._mentions[self._completer.mention] = None
+
+    async def _look_up_mentions(self) -> None:
+        """Make names typed faster than files were offered chips, where there is such a file."""
+        names, self._mentions = list(self._mentions), {}
+        if names:
+            for name in await asyncio.to_thread(existing, names):
+                self._chips.add_file(name)
 
     def _put(self, draft: Draft) -> None:
         draft = self._chips.load(draft)
