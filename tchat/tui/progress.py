@@ -88,6 +88,7 @@ class Progress:
         if now - since >= SAMPLE:
             self._rates.append((self._pieces - before) / (now - since))
             self._sampled = (now, self._pieces)
-        rate = self._rates[-1] if self._rates else self._pieces / max(now - self._began, 1e-3)
+        # The first ones come at once, whatever time the model takes for one.
+        rate = self._rates[-1] if self._rates else 0.0
         if not isinstance(self.state, status.Stopping):
             self.state = status.Writing(rate, tuple(self._rates))

@@ -109,6 +109,7 @@ async def test_the_meter_counts_exactly_and_says_what_is_left() -> None:
         (Reading(1_024, 3_072, 65), "1:05 left"),
         (Writing(54.2, (10, 20, 54.2)), "writing 54 tok/s"),
         (Writing(54.2, (10, 20, 54.2)), "▂▄█"),
+        (Writing(0), "● writing "),
         (Stopping(), "■ stopping"),
     ],
 )

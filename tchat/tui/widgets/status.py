@@ -49,7 +49,10 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Writing:
-    """The reply is written at ``rate`` tokens a second; ``rates`` are the latest, oldest first."""
+    """The reply is written at ``rate`` tokens a second, 0 while that is not known.
+
+    ``rates`` are the latest ones, oldest first.
+    """
 
     rate: float
     rates: tuple[float, ...] = ()
@@ -182,8 +185,8 @@ def _words(state: State) -> tuple[str, str, str]:
             count = f"{done:,}/{total:,}"
             return f"◑ reading {count}", f"◑ {count}", "$assistant"
         case Writing(rate):
-            speed = f"{rate:.0f}" if rate >= 10 else f"{rate:.1f}"
-            return f"● writing {speed} tok/s", f"● {speed} tok/s", "$assistant"
+            speed = (f" {rate:.0f}" if rate >= 10 else f" {rate:.1f}") + " tok/s" if rate else ""
+            return f"● writing{speed}", f"●{speed or ' writing'}", "$assistant"
         case Preparing():
             return "◌ preparing", "◌ preparing", "$assistant"
         case Stopping():
