@@ -29,7 +29,7 @@ def parse_try(argument: str, command: str = "try") -> tuple[int, str]:
         UsageError: The count is out of bounds.
     """
     first, _, rest = argument.strip().partition(" ")
-    if not first.isdecimal():
+    if not first.removeprefix("-").isdecimal():
         return USUAL, argument.strip()
     count = int(first) if len(first) < 6 else 0
     if not 2 <= count <= MOST:

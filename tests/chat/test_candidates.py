@@ -99,13 +99,19 @@ def test_leaving_early_keeps_what_was_written(open_chat: OpenChat, store: Sessio
 
 @pytest.mark.parametrize(
     ("typed", "meant"),
-    [("", (4, "")), ("3", (3, "")), ("2 why?", (2, "why?")), (" why? ", (4, "why?"))],
+    [
+        ("", (4, "")),
+        ("3", (3, "")),
+        ("2 why?", (2, "why?")),
+        (" why? ", (4, "why?")),
+        ("-x", (4, "-x")),
+    ],
 )
 def test_what_is_typed_behind_try(typed: str, meant: tuple[int, str]) -> None:
     assert parse_try(typed) == meant
 
 
-@pytest.mark.parametrize("typed", ["1", "0 why", "17", "99999999999999999999"])
+@pytest.mark.parametrize("typed", ["1", "0 why", "17", "-1", "-4 why", "99999999999999999999"])
 def test_a_count_out_of_bounds_is_refused(typed: str) -> None:
     with pytest.raises(UsageError, match="2 to 16"):
         parse_try(typed)
