@@ -17,7 +17,7 @@ from textual.containers import Horizontal, Vertical
 from textual.events import Key, Paste
 
 from tchat.chat.commands import Call, parse_input
-from tchat.chat.file_names import file_names
+from tchat.chat.file_names import existing, file_names
 from tchat.errors import TchatError, UsageError
 from tchat.paths import Paths
 from tchat.settings import Settings
@@ -96,7 +96,9 @@ class ChatScreen(Beginning):
     def on_mount(self) -> None:
         """Show at once; `begin` does the rest."""
         self.prompt.offer(
-            [Candidate(each.name, each.help, each.aliases) for each in SCREEN_COMMANDS], file_names
+            [Candidate(each.name, each.help, each.aliases) for each in SCREEN_COMMANDS],
+            file_names,
+            existing,
         )
         if self._first_draft:
             self.prompt.load(self._first_draft)

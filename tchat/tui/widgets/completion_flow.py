@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -13,6 +13,8 @@ from tchat.tui.widgets.completion_word import Kind, Word
 
 FileNames = Callable[[str], Sequence[str]]
 """Names that the word behind an ``@`` could become; may read the disk, is called in a thread."""
+Existing = Callable[[Iterable[str]], Sequence[str]]
+"""Names of files among words behind an ``@``; reads the disk, is called in a thread."""
 
 
 class Accepted(NamedTuple):
@@ -38,6 +40,7 @@ class Completer:
     Attributes:
         commands: The slash commands, their names without the slash.
         file_names: Where file names come from; None offers none.
+        existing: Looks up names that were typed faster than they were offered.
         entered: The folder that was accepted last, while the word is still inside it.
     """
 
@@ -45,6 +48,7 @@ class Completer:
         self.popup = popup
         self.commands: Sequence[Candidate] = ()
         self.file_names: FileNames | None = None
+        self.existing: Existing | None = None
         self.entered = ""
         self._word: Word | None = None
         self._column = 0

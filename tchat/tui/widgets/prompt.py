@@ -15,7 +15,7 @@ from textual.widgets import TextArea
 
 from tchat.sanitize import single_line
 from tchat.tui.widgets.completion import Completion
-from tchat.tui.widgets.completion_flow import Completer, FileNames
+from tchat.tui.widgets.completion_flow import Completer, Existing, FileNames
 from tchat.tui.widgets.completion_match import Candidate
 from tchat.tui.widgets.prompt_area import PromptArea
 from tchat.tui.widgets.prompt_draft import Draft
@@ -84,10 +84,16 @@ class Prompt(Vertical):
 
     # What the screen gives
 
-    def offer(self, commands: Sequence[Candidate], file_names: FileNames | None = None) -> None:
+    def offer(
+        self,
+        commands: Sequence[Candidate],
+        file_names: FileNames | None = None,
+        existing: Existing | None = None,
+    ) -> None:
         """Complete these slash commands (names without the slash) and the names of files."""
         self._completer.commands = commands
         self._completer.file_names = file_names
+        self._completer.existing = existing
 
     def remember(self, drafts: Iterable[Draft]) -> None:
         """Let Up go back through ``drafts`` of earlier sessions, the newest last."""

@@ -13,7 +13,6 @@ from textual.document._document import Location, Selection
 from textual.events import Key, Paste
 from textual.message import Message
 
-from tchat.chat.file_names import existing
 from tchat.sanitize import printable
 from tchat.tui.typed_order import carry_out_binding
 from tchat.tui.widgets.completion_flow import Accepted, Completer
@@ -279,8 +278,8 @@ class PromptArea(ChipArea):
     async def _look_up_mentions(self) -> None:
         """Make names typed faster than files were offered chips, where there is such a file."""
         names, self._mentions = list(self._mentions), {}
-        if names:
-            for name in await asyncio.to_thread(existing, names):
+        if names and self._completer.existing is not None:
+            for name in await asyncio.to_thread(self._completer.existing, names):
                 self._chips.add_file(name)
 
     def _put(self, draft: Draft) -> None:
