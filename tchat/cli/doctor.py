@@ -142,7 +142,10 @@ def _snapshots(console: Console) -> Iterator[Finding]:
     try:
         store.key.known()
         if store.key.fault:
-            text = f"{store.key.file} {store.key.fault}; it is replaced at the next use"
+            remedy = (
+                "it is replaced at the next use" if store.key.is_replaceable else "move it away"
+            )
+            text = f"{store.key.file} {store.key.fault}; {remedy}"
             yield Finding("snapshots", "key", text, ExitCode.STORAGE)
         sessions = len({held.session for held in store.sessions()})  # one for each of its models
         size = store.size()

@@ -218,6 +218,22 @@ def test_a_key_that_others_may_know_is_replaced_and_that_is_told(
     assert tchat("doctor").code == 0
 
 
+def test_a_folder_in_the_place_of_the_key_is_told_and_left_alone(document: str) -> None:
+    key = user_paths().snapshot_key
+    key.mkdir(parents=True)
+    (key / "mine").write_bytes(b"mine")
+    for _ in range(2):
+        ran = tchat("-f", document, "How?", "--max-tokens", "2", "--json")
+        assert ran.code == 0
+        assert "snapshot.key is a folder" in ran.err
+        assert "moved away" in ran.err
+        assert json.loads(ran.out)["usage"]["restored"] == 0
+    doctor = tchat("doctor")
+    assert doctor.code == 6
+    assert "move it away" in doctor.out
+    assert (key / "mine").read_bytes() == b"mine"
+
+
 # Disks that cannot be written
 
 

@@ -10,6 +10,7 @@ from tchat.errors import StorageError
 from tchat.settings.write import write_private
 
 SIZE = 32  # bytes
+IS_FOLDER = "is a folder"
 
 
 class SealKey:
@@ -29,6 +30,11 @@ class SealKey:
         self.file = file
         self.fault = ""
         self._key = b""
+
+    @property
+    def is_replaceable(self) -> bool:
+        """Whether `made` puts a new key in the place of one at fault; a folder is left alone."""
+        return self.fault != IS_FOLDER
 
     def known(self) -> bytes:
         """The key; empty where there is none that can be trusted."""
@@ -66,14 +72,21 @@ class SealKey:
             link = self.file.is_symlink()
             self.fault = "is a link" if link else f"cannot be read: {error.strerror}"
             return b""
-        with os.fdopen(descriptor, "rb", buffering=0) as file:
+        try:
             self.fault = _fault(os.fstat(descriptor))
-            return b"" if self.fault else file.read(SIZE) or b""
+            return b"" if self.fault else os.read(descriptor, SIZE)
+        except OSError as error:
+            self.fault = f"cannot be read: {error.strerror}"
+            return b""
+        finally:
+            os.close(descriptor)
 
 
 def _fault(status: os.stat_result) -> str:
     """Why a key in a file of this status is not to be trusted."""
     mode = stat.S_IMODE(status.st_mode)
+    if stat.S_ISDIR(status.st_mode):
+        return IS_FOLDER
     if not stat.S_ISREG(status.st_mode):
         return "is no regular file"
     if os.name == "posix" and status.st_uid != os.geteuid():

@@ -109,8 +109,7 @@ class Snapshots:
     def open(self) -> None:
         """Find out what is known of the model, before there is a prompt to restore."""
         self._look_up()
-        if self._store.is_there:
-            self._store.key.known()
+        self._store.key.known()
 
     def hold(self, session: str) -> None:
         """Save for ``session`` what is read from now on; for none, nothing is."""
@@ -169,8 +168,10 @@ class Snapshots:
         """What stands in the way of saving, once."""
         if self._store.key.fault:
             key = self._store.key
-            text = f"{key.file} {key.fault}: it is replaced, and saved chats are read once more"
-            yield from self._once(text)
+            remedy = "it is replaced, and saved chats are read once more"
+            if not key.is_replaceable:
+                remedy = "chats are not saved to be restored until it is moved away"
+            yield from self._once(f"{key.file} {key.fault}: {remedy}")
         known = self._look_up()
         if known is not None and known.restores is False:
             reason = single_line(known.reason, 200)
