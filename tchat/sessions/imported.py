@@ -132,7 +132,7 @@ def _time(item: Mapping[str, Any], name: str, where: str) -> float:
     value = item.get(name)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise _refusal(f"{where}: {name!r} is not a time")
-    if math.isnan(value) or not 0 <= value <= LAST_SECOND:
+    if not 0 <= value <= LAST_SECOND:
         raise _refusal(f"{where}: {name!r} is not a time")
     return float(value)
 

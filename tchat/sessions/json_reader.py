@@ -29,7 +29,7 @@ def texts_of(file: IO[bytes]) -> Iterator[str]:
 
 
 class _NotFinite(ValueError):
-    """A number that JSON does not have; no text that follows makes it one."""
+    """A number that cannot be stored; no text that follows makes it one."""
 
 
 def _refuse(text: str) -> float:
@@ -39,6 +39,13 @@ def _refuse(text: str) -> float:
 def _finite(text: str) -> float:
     number = float(text)
     return number if math.isfinite(number) else _refuse(text)
+
+
+def _whole(digits: str) -> int:
+    try:
+        return int(digits)
+    except ValueError:
+        raise _NotFinite(f"an integer of {len(digits):,} digits is too long") from None
 
 
 class JsonReader:
@@ -51,7 +58,7 @@ class JsonReader:
         texts: The pieces of the text.
 
     Raises, from every method:
-        ValueError: It is no JSON; NaN, Infinity and numbers that no float holds are none.
+        ValueError: It is no JSON; NaN, Infinity and numbers that are too large are none.
     """
 
     def __init__(self, texts: Iterable[str]) -> None:
@@ -59,7 +66,9 @@ class JsonReader:
         self._text = ""
         self._at = 0
         self._ended = False
-        self._decoder = json.JSONDecoder(parse_float=_finite, parse_constant=_refuse)
+        self._decoder = json.JSONDecoder(
+            parse_float=_finite, parse_int=_whole, parse_constant=_refuse
+        )
 
     def peek(self) -> str:
         """The next character that is no white space; empty at the end."""

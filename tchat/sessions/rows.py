@@ -49,6 +49,7 @@ EMPTY_MESSAGE: Mapping[str, Any] = {
 MESSAGE_FIELDS = tuple(field.name for field in fields(Message))
 SESSION_FIELDS = tuple(field.name for field in fields(Session))
 DEEPEST = 200  # levels of JSON; SQLite refuses more than a thousand
+LONGEST = 1024  # bits of an integer
 _ABSENT = object()
 _NUMBERS = frozenset({"usage", "timings", "scores"})
 _JSON_COLUMNS = _NUMBERS | {"settings", "sampling"}
@@ -64,15 +65,20 @@ def storable(text: str) -> str:
     return text
 
 
+def values_of(record: Session | Message) -> dict[str, Any]:
+    """The fields of a record, as they are: unlike `asdict` at any depth of JSON."""
+    return {field.name: getattr(record, field.name) for field in fields(record)}
+
+
 def to_row(values: Mapping[str, Any]) -> dict[str, Any]:
     """``values`` as SQLite takes them: mappings become JSON, texts storable."""
     return {name: _to_sql(value) for name, value in values.items()}
 
 
 def json_of(values: Mapping[str, Any]) -> str:
-    """``values`` as JSON that SQLite reads too: without NaN, infinity, and what is nested too deep.
+    """``values`` as JSON that SQLite and Python read.
 
-    SQLite would call the row damaged.
+    Without NaN, infinity, integers of too many digits, and what is nested too deep.
     """
     try:
         text = json.dumps(dict(values), ensure_ascii=False, allow_nan=False)
@@ -87,6 +93,8 @@ def _sound(value: Any, levels: int) -> Any:
     """``value`` without what `json_of` leaves out; `_ABSENT` where nothing is left."""
     if isinstance(value, float):
         return value if math.isfinite(value) else _ABSENT
+    if isinstance(value, int):
+        return value if value.bit_length() <= LONGEST else _ABSENT
     if not isinstance(value, (Mapping, list, tuple)):
         return value
     if not levels:
@@ -130,6 +138,18 @@ def _object(name: str, text: str) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(text)
     except RecursionError:
         return {}
+    except ValueError:  # an integer of more digits than Python converts
+        found = _sound(json.loads(text, parse_int=_short), DEEPEST)
+    if text.count("{") + text.count("[") > DEEPEST:
+        found = _sound(found, DEEPEST)
     if name in _NUMBERS:
-        return {key: value for key, value in found.items() if isinstance(value, (int, float))}
+        return {key: value for key, value in found.items() if _is_number(value)}
     return found
+
+
+def _short(digits: str) -> Any:
+    return int(digits) if len(digits) <= LONGEST // 4 else _ABSENT
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and -(2**63) <= value < 2**63

@@ -8,14 +8,20 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterable, Mapping, Set
-from dataclasses import asdict
 from typing import Any
 
 from tchat.errors import UsageError
 from tchat.sessions import lookup, tree
 from tchat.sessions.ids import is_id, new_id
 from tchat.sessions.records import Deleted, Message, Session, Status, Tree
-from tchat.sessions.rows import EMPTY_MESSAGE, INSERT_MESSAGE, INSERT_SESSION, to_message, to_row
+from tchat.sessions.rows import (
+    EMPTY_MESSAGE,
+    INSERT_MESSAGE,
+    INSERT_SESSION,
+    to_message,
+    to_row,
+    values_of,
+)
 
 _INSERT_OR_UPDATE_SESSION = f"""
     {INSERT_SESSION}
@@ -53,7 +59,7 @@ def insert(
         messages: Parents first; with each, whether it is the active one among its siblings.
     """
     session_id = free_id(connection, session.id)
-    row = asdict(session) | {"id": session_id, "active_root": None, "used": 0}
+    row = values_of(session) | {"id": session_id, "active_root": None, "used": 0}
     connection.execute(INSERT_SESSION, to_row(row))
     new_ids: dict[int | None, int | None] = {None: None}
     for message, active in messages:
@@ -97,10 +103,10 @@ def _same(connection: sqlite3.Connection, values: Mapping[str, Any]) -> int | No
 
 def copy(connection: sqlite3.Connection, source: Tree, last_id: int) -> None:
     """Store ``source`` in an empty database as it is; new messages get ids above ``last_id``."""
-    row = asdict(source.session) | {"active_root": None, "used": 0}
+    row = values_of(source.session) | {"active_root": None, "used": 0}
     connection.execute(INSERT_SESSION, to_row(row))
     for message in source.messages:
-        values = {**EMPTY_MESSAGE, **asdict(message)}
+        values = {**EMPTY_MESSAGE, **values_of(message)}
         tree.insert(connection, values)
         if message.id in source.active:
             tree.point_to(connection, values)
@@ -118,7 +124,7 @@ def merge(connection: sqlite3.Connection, source: Tree, known: Set[int], writer:
         writer: The process to which those belong that are being written.
     """
     session_id = source.session.id
-    row = to_row(asdict(source.session) | {"active_root": None, "used": 0})
+    row = to_row(values_of(source.session) | {"active_root": None, "used": 0})
     connection.execute(_INSERT_OR_UPDATE_SESSION, row)
     stored = {each["id"]: to_message(each) for each in _rows(connection, session_id)}
     new_ids: dict[int | None, int | None] = {None: None}
@@ -126,8 +132,8 @@ def merge(connection: sqlite3.Connection, source: Tree, known: Set[int], writer:
         if message.id in known and message.id in stored:
             new_ids[message.id] = message.id
             if message != stored[message.id]:
-                tree.finish(connection, message.id, asdict(message) | _writer(message, writer))
-                tree.mark(connection, message.id, asdict(message))
+                tree.finish(connection, message.id, values_of(message) | _writer(message, writer))
+                tree.mark(connection, message.id, values_of(message))
         else:
             parent_id = new_ids[message.parent_id]
             values = _insertable(message, session_id, parent_id)
@@ -153,7 +159,7 @@ def _insertable(message: Message, session_id: str, parent_id: int | None) -> dic
     streaming = message.status == Status.STREAMING
     return {
         **EMPTY_MESSAGE,
-        **asdict(message),
+        **values_of(message),
         "id": None,
         "session_id": session_id,
         "parent_id": parent_id,
@@ -194,7 +200,10 @@ def _deleted(
 def restore(connection: sqlite3.Connection, deleted: Deleted) -> Session:
     """Put back what was deleted, under its old ids, and on the active path."""
     if deleted.root is None:
-        row = asdict(deleted.session) | {"active_root": deleted.active_root, "used": deleted.used}
+        row = values_of(deleted.session) | {
+            "active_root": deleted.active_root,
+            "used": deleted.used,
+        }
         statement = (INSERT_SESSION, to_row(row))
     else:
         lookup.by_id(connection, deleted.session.id)

@@ -18,6 +18,7 @@ from tchat.settings.schema import Sampling, Settings
 SECTIONS = ("sampling",)
 KEY_BINDINGS = "keys"
 NOT_SETTINGS = frozenset({"TCHAT_HOME"})
+LONGEST = 14_000  # bits of an integer; Python shows one of 4,300 digits
 EDIT_HINT = "correct it with an editor; nothing was changed"
 
 
@@ -106,11 +107,25 @@ def parse_toml(text: str, path: Path) -> dict[str, Any]:
     import tomllib
 
     try:
-        return tomllib.loads(text)
+        document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path}, {_position(str(error), text)}", EDIT_HINT) from None
     except RecursionError:
         raise UsageError(f"{path} is nested too deeply", EDIT_HINT) from None
+    except ValueError:  # Python's limit against endless conversions
+        raise UsageError(f"{path}: an integer has too many digits", EDIT_HINT) from None
+    if _holds_long(document):
+        raise UsageError(f"{path}: an integer has too many digits", EDIT_HINT)
+    return document
+
+
+def _holds_long(value: object) -> bool:
+    """Whether an integer is in it that could not be shown: written in hexadecimal, say."""
+    if isinstance(value, dict):
+        return any(map(_holds_long, value.values()))
+    if isinstance(value, list):
+        return any(map(_holds_long, value))
+    return isinstance(value, int) and value.bit_length() > LONGEST
 
 
 def check_document(document: Mapping[str, Any], path: Path) -> tuple[dict[str, Value], list[str]]:

@@ -502,6 +502,39 @@ SETTINGS = {
         told=("config.toml", "nested too deeply"),
         home={"config.toml": b"a = " + b"[" * 100_000},
     ),
+    "config with an integer too long": Bad(
+        args=("hi",),
+        code=2,
+        told=("config.toml", "too many digits"),
+        home={"config.toml": b"[sampling]\nseed = " + b"9" * 5000},
+    ),
+    "config with a hexadecimal integer too long": Bad(
+        args=("hi",),
+        code=2,
+        told=("config.toml", "too many digits"),
+        home={"config.toml": b"[sampling]\nseed = 0x" + b"9" * 5000},
+    ),
+    "models.toml with an integer too long": Bad(
+        args=("models", "ls"),
+        code=2,
+        told=("models.toml", "too many digits"),
+        home={"models.toml": b"[settings.x]\nseed = " + b"9" * 5000},
+    ),
+    "prompt with an integer too long": Bad(
+        args=("-t", "mine", "hi"),
+        code=2,
+        told=("mine.toml", "too many digits"),
+        home={
+            "prompts": folder,
+            "prompts/mine.toml": b'prompt = "x"\n[sampling]\nseed = ' + b"9" * 5000,
+        },
+    ),
+    "import of an integer too long": Bad(
+        args=("sessions", "import", "x.json"),
+        code=2,
+        told=("an integer of 5,000 digits is too long",),
+        files={"x.json": b'{"version": ' + b"9" * 5000 + b"}"},
+    ),
     "folder as file": Bad(
         args=("hi",), code=2, told=("config.toml is not a file",), home={"config.toml": folder}
     ),

@@ -206,6 +206,13 @@ def in_message(name: str, value: object) -> Callable[[dict[str, Any]], None]:
         in_message("usage", 1),
         in_message("active", 1),
         in_message("created_at", True),
+        in_message("created_at", 10**400),
+        in_message("picked_at", 10**400),
+        in_message("picked_at", -1),
+        in_session("created_at", 10**400),
+        in_session("updated_at", -(10**400)),
+        in_message("parent_id", 10**400),
+        in_message("rating", 10**400),
     ],
 )
 def test_a_document_that_does_not_hold_together_is_refused(
@@ -223,6 +230,43 @@ def test_a_document_that_does_not_hold_together_is_refused(
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", "[" * 100_000, "1" * 5000, '{"format": 1}'])
 def test_other_texts_are_refused(text: str) -> None:
     with pytest.raises(UsageError, match="not an export of tchat"):
+        from_json(text)
+
+
+def deep(levels: int) -> list[Any]:
+    made: list[Any] = []
+    for _ in range(levels):
+        made = [made]
+    return made
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        in_message("usage", {"a": deep(800), "n": 1}),
+        in_message("timings", {"a": deep(950)}),
+        in_message("sampling", {"a": deep(800)}),
+        in_message("scores", {"a": deep(800)}),
+        in_session("settings", {"a": deep(800)}),
+        in_message("usage", {"a": 10**4000, "n": 1}),
+        in_message("sampling", {"seed": 10**4000}),
+        in_message("id", 10**400),
+    ],
+)
+def test_values_of_no_use_stand_in_the_way_of_no_import(
+    store: SessionStore, change: Callable[[dict[str, Any]], None]
+) -> None:
+    document = good()
+    change(document)
+    (tree,) = from_json(json.dumps(document))
+    stored = store.tree(insert_tree(store, tree).id)
+    assert [message.text for message in stored.messages] == ["q", "a"]
+    assert from_json(to_json([stored]))[0].messages[1].text == "a"
+
+
+def test_an_integer_of_too_many_digits_is_told_in_plain_words() -> None:
+    text = json.dumps(good()).replace('"version": 1', f'"version": {"9" * 5000}')
+    with pytest.raises(UsageError, match="an integer of 5,000 digits is too long"):
         from_json(text)
 
 

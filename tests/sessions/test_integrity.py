@@ -198,6 +198,30 @@ def test_numbers_alone_are_read_where_numbers_belong(file: Path) -> None:
         assert store.message(2).usage == {"completion": 3}
 
 
+@pytest.mark.parametrize("junk", ["9" * 5000, "[" * 900 + "]" * 900], ids=["digits", "depth"])
+def test_json_that_python_cannot_read_costs_no_more_than_itself(file: Path, junk: str) -> None:
+    value = f"""'{{"x": {junk}, "n": 3}}'"""
+    harm(
+        file,
+        f"UPDATE messages SET usage = {value}, timings = {value}, sampling = {value}",
+        f"UPDATE sessions SET settings = {value}",
+    )
+    with SessionStore(file) as store:
+        assert store.notices == []
+        assert [each.settings["n"] for each in store.sessions()] == [3, 3]
+        message = store.message(2)
+        assert (message.usage, message.timings, message.sampling["n"]) == ({"n": 3}, {"n": 3}, 3)
+        trees = [store.tree(each.id) for each in store.sessions()]
+        assert len(json.loads(to_json(trees))["sessions"]) == 2
+
+
+@pytest.mark.parametrize("number", ["9e999", "1e300", "9" * 400])
+def test_numbers_of_no_measurement_are_left_out(file: Path, number: str) -> None:
+    harm(file, f"""UPDATE messages SET usage = '{{"n": {number}, "completion": 3}}'""")
+    with SessionStore(file) as store:
+        assert store.message(2).usage == {"completion": 3}
+
+
 def nested(levels: int) -> list[object]:
     made: list[object] = []
     for _ in range(levels):
@@ -214,6 +238,7 @@ def nested(levels: int) -> list[object]:
         ({"a": nested(150), "seed": 5}, {"a": nested(150), "seed": 5}),
         ({"a": nested(900), "seed": 5}, None),
         ({"a": nested(5000), "seed": 5}, None),
+        ({"a": 10**5000, "b": [10**5000, 1], "seed": 5}, {"b": [1], "seed": 5}),
     ],
 )
 def test_what_json_cannot_hold_is_left_out_and_damages_nothing(
