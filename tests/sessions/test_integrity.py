@@ -13,9 +13,9 @@ import pytest
 from tchat.errors import StorageError
 from tchat.sessions import integrity
 from tchat.sessions.database import Damaged
-from tchat.sessions.export import to_json
 from tchat.sessions.records import Role
 from tchat.sessions.store import SessionStore
+from tests.sessions.trees import to_json
 
 pytestmark = pytest.mark.timeout(60)  # nothing endless is run
 ENDLESS = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n"
