@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import codecs
 import re
+import unicodedata
 from typing import NamedTuple
 
 from tchat.errors import UsageError
@@ -33,11 +34,18 @@ _CANDIDATES = (
     *("koi8-r", "koi8-u", "iso8859-2", "iso8859-5", "iso8859-7"),
     *("gb18030", "big5", "cp932", "euc-jp", "iso-2022-jp", "cp949"),
 )
+_MULTIBYTE = frozenset({"gb18030", "big5", "big5hkscs", "cp932", "euc-jp", "euc_jp", "cp949"})
+_UPPER_PAIR = re.compile(rb"[\x80-\xff]{2}")
 _WESTERN = "cp1252"
 _UNSURE = 0.1  # below this confidence, text that is mostly ASCII
 _MOSTLY_ASCII = 0.3  # share of other bytes
+_HARDLY_SURE = 0.2  # below this confidence, text that reads well as Western
+_HARDLY_ASCII = 0.5  # share of other bytes in such a text
 _GARBAGE_SHARE = 0.3
 _WIDE_SHARE = 0.75  # of upper bytes that are low, in UTF-16
+# Upper bytes of UTF-16 from Greek to Georgian that are no tabs, line ends or backspaces in ASCII.
+_SCRIPTS = frozenset(range(0x03, 0x12)) - {0x08, 0x09, 0x0A, 0x0C, 0x0D}
+_LONGEST_SHORT = 1000  # bytes of a text that chardet may find too short
 _SHORTEST_WIDE = 4  # bytes; two characters of UTF-16
 _LOW_BYTES = bytes(range(32))
 _SPELLED = (
@@ -52,6 +60,11 @@ _SPELLED = (
 _CONTROLS = "".join(chr(code) for code in range(32) if chr(code) not in "\t\n\r")
 _ESCAPED = re.compile(rb"\x1b\$[@B]|\x1b\([JI]")  # ISO-2022-JP turns to kanji or kana
 _LATE_CONTROLS = re.compile("[\x80-\x84\x86-\x9f]")
+# Characters of Western languages in Windows-1252, and what no text has: signs within words.
+_WESTERN_TEXT = re.compile(
+    "[\\x00-\x7f€‚„…‰‹‘’“”•–—™› ¡¢£¥§©ª«®°±²³´µ·º»¼½¾¿×À-ÏÑ-ÖØ-Üß-ïñ-öø-üŒœŸÿ]*"
+)
+_MISPLACED = re.compile(r"[^\W\d_][¡¢£¥§©«®°±¼½¾¿×‰][^\W\d_]|[£¥¢²³¼½¾][^\W\d_]|[^\W\d_][¡¿£¥¢]")
 # What text without any ASCII is made of: punctuation, kana, ideographs, hangul, wide forms.
 _EASTERN = re.compile("[\u2010-\u2027\u3000-\u30ff\u4e00-\u9fff\uac00-\ud7a3\uff00-\uffef]")
 # Codecs that Python calls text and nobody writes files in.
@@ -88,14 +101,15 @@ def decode(data: bytes, name: str = "the input", encoding: str = AUTO) -> Decode
     mark, known = byte_order_mark(data)
     if known:
         return _checked(Decoded(data[len(mark) :].decode(known, "replace"), ""), name)
-    if not _ESCAPED.search(data) and not _may_be_wide(data):
+    found = _one_script_utf16(data)
+    if not found and not _ESCAPED.search(data) and not _may_be_wide(data):
         try:
             return _checked(Decoded(data.decode(), ""), name)
         except UnicodeDecodeError:
             pass
         if b"\0" not in data and (damaged := _damaged_utf8(data, name)):
             return _checked(damaged, name)
-    found = _detected(data)
+    found = found or _detected(data)
     if not found:
         raise _binary(name)
     hint = f"{name} is not UTF-8: read as {spelled(found)}; --encoding names another"
@@ -159,7 +173,10 @@ def _detected(data: bytes) -> str:
         return f"utf-16-{orders[0]}"  # chardet takes Hindi and Tamil for Chinese and Korean
     others = len(data) - len(data.decode("ascii", "ignore"))
     unsure = guess["confidence"] < _UNSURE and others < _MOSTLY_ASCII * len(data)
-    return _WESTERN if unsure and _decodes(data, _WESTERN) else found
+    hardly_sure = guess["confidence"] < _HARDLY_SURE and others <= _HARDLY_ASCII * len(data)
+    if found in _MULTIBYTE and _UPPER_PAIR.search(data):
+        return found
+    return _WESTERN if (unsure or hardly_sure) and _reads_western(data, usual=not unsure) else found
 
 
 def _short_utf16(data: bytes) -> str:
@@ -169,6 +186,36 @@ def _short_utf16(data: bytes) -> str:
         if len(upper) == len(lower) and not upper.strip(b"\0") and b"\0" not in lower:
             return encoding
     return ""
+
+
+def _one_script_utf16(data: bytes) -> str:
+    """UTF-16 of a few words of one script such as Cyrillic or Greek; empty for anything else.
+
+    All upper bytes but those of ASCII are the same, and all characters are letters or usual signs.
+    """
+    if len(data) % 2 or not _SHORTEST_WIDE <= len(data) <= _LONGEST_SHORT:
+        return ""
+    for encoding, upper in (("utf-16-le", data[1::2]), ("utf-16-be", data[::2])):
+        inside = upper.replace(b"\0", b"")
+        if len(set(inside)) != 1 or inside[0] not in _SCRIPTS or 2 * len(inside) <= len(upper):
+            continue
+        if _decodes(data, encoding) and all(map(_is_written, data.decode(encoding))):
+            return encoding
+    return ""
+
+
+def _is_written(character: str) -> bool:
+    if character.isascii():
+        return character.isprintable() or character in "\t\r\n"
+    return unicodedata.category(character)[0] in "LM"
+
+
+def _reads_western(data: bytes, *, usual: bool) -> bool:
+    """Whether the bytes may be Western text in Windows-1252; ``usual``: only its usual letters."""
+    if b"\0" in data or not _decodes(data, _WESTERN):
+        return False
+    text = data.decode(_WESTERN)
+    return not _MISPLACED.search(text) and (not usual or bool(_WESTERN_TEXT.fullmatch(text)))
 
 
 def _eastern_utf16(data: bytes) -> str:

@@ -78,6 +78,47 @@ def test_utf16_and_utf32_need_no_mark(text: str, encoding: str) -> None:
     assert f"read as {spelled(encoding)};" in assumed
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("café au lait", "£5", "5 €", "costs £5\n", "señor", "¿qué?", "déjà vu", "½ cup", "20°C"),
+        *("A decisão", "10 m²", "Größe", "hyvää yötä", "it’s", "«oui»", "smörgåsbord", "créée"),
+    ],
+)
+def test_short_western_text_is_windows_1252(text: str) -> None:
+    found, assumed = decode(text.encode("cp1252"))
+    assert found == text
+    assert "read as Windows-1252;" in assumed
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("Łódź is a city", "cp1250"),
+        ("say привет", "cp1251"),
+        ("καλημέρα", "cp1253"),
+        ("hello 你好", "gb18030"),
+        ("hello 日本", "shift_jis"),
+        ("say 안녕", "cp949"),
+    ],
+)
+def test_short_text_of_others_is_not_taken_for_western(text: str, encoding: str) -> None:
+    assert decode(text.encode(encoding)).text == text
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize(
+    "text", ["hi", "ok\n", "привет", "Да", "Да ну!", "Ελλάδα", "שלום", "مرحبا"]
+)
+def test_a_few_words_of_utf16_need_no_mark(text: str, encoding: str) -> None:
+    assert decode(text.encode(encoding)).text == text
+
+
+@pytest.mark.parametrize("data", [b"1\n2\n3\n4\n", b"a\tb\tc\t", b"a\rb\rc\r", b"a\x0cb\x0c"])
+def test_lines_of_one_character_are_no_utf16(data: bytes) -> None:
+    assert decode(data) == (data.decode(), "")
+
+
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufffd\ufeff")))
 @pytest.mark.parametrize(
     ("mark", "encoding"),
