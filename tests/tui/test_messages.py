@@ -9,6 +9,7 @@ import pytest
 from tchat.paths import Paths
 from tchat.sanitize import printable
 from tchat.settings import Sampling, Settings
+from tchat.tui.widgets.prompt_draft import Draft
 
 from .chat_stage import ENDLESS, Shown, opened
 
@@ -67,6 +68,75 @@ async def test_an_edit_can_be_left(settings: Settings, paths: Paths) -> None:
         assert shown.screen.prompt.draft.text == ""
         await shown.ask("two")
         assert [text for role, text in shown.branch if role == "user"] == ["one", "two"]
+
+
+@pytest.mark.parametrize("key", ["escape", "enter"])
+async def test_an_edit_gives_the_draft_back(settings: Settings, paths: Paths, key: str) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.ask("one")
+        shown.screen.prompt.load("a draft")
+        await shown.point_at(0)
+        await shown.pilot.press("e")
+        await shown.until(lambda: shown.screen.prompt.draft.text == "one")
+        await shown.pilot.press("x", key)
+        await shown.until(lambda: shown.screen.prompt.mode == "")
+        await shown.until(lambda: shown.screen.prompt.draft.text == "a draft")
+        if key == "enter":
+            await shown.until(lambda: shown.branch[:1] == [("user", "onex")])
+        await shown.idle()
+        assert shown.screen.prompt.draft.text == "a draft"
+
+
+async def test_an_edit_that_cannot_be_sent_goes_on(settings: Settings, paths: Paths) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.ask("one")
+        shown.screen.prompt.load("a draft")
+        await shown.point_at(0)
+        await shown.pilot.press("e")
+        await shown.until(lambda: shown.screen.prompt.draft.text == "one")
+        shown.screen.prompt.load(Draft("@gone", files=(("@gone", "/nowhere/gone"),)))
+        await shown.pilot.press("enter")
+        await shown.until(lambda: bool(shown.toasts or shown.errors))
+        await shown.idle()
+        assert "editing" in shown.screen.prompt.mode
+        assert shown.screen.prompt.draft.text == "@gone"
+        await shown.pilot.press("escape")
+        assert shown.screen.prompt.draft.text == "a draft"
+
+
+@pytest.mark.parametrize("key", ["b", "e"])
+async def test_deleting_its_message_ends_an_edit_or_a_branch_and_keeps_the_draft(
+    settings: Settings, paths: Paths, key: str
+) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.ask("one")
+        await shown.ask("two")
+        await shown.point_at(3)
+        await shown.pilot.press(key)
+        await shown.until(lambda: shown.screen.prompt.mode != "")
+        shown.screen.prompt.load("my draft")
+        await shown.point_at(2)
+        await shown.pilot.press("d")
+        await shown.until(lambda: len(shown.branch) == 2)
+        await shown.until(lambda: shown.screen.prompt.mode == "")
+        assert shown.screen.prompt.draft.text == "my draft"
+        shown.screen.prompt.focus()
+        await shown.pilot.press("enter")
+        await shown.until(lambda: len(shown.branch) == 4)
+        await shown.idle()
+        assert shown.branch[2] == ("user", "my draft")
+
+
+async def test_deleting_a_later_message_leaves_an_edit(settings: Settings, paths: Paths) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.ask("one")
+        await shown.point_at(0)
+        await shown.pilot.press("e")
+        await shown.until(lambda: "editing" in shown.screen.prompt.mode)
+        await shown.point_at(1)
+        await shown.pilot.press("d")
+        await shown.until(lambda: len(shown.branch) == 1)
+        assert "editing" in shown.screen.prompt.mode
 
 
 @pytest.mark.parametrize(("place", "questions"), [(0, ["new"]), (1, ["one", "new"])])

@@ -202,8 +202,8 @@ class ChatScreen(Beginning):
             self.stop()
             if self.trying:
                 return
-        elif not self.leave_trial() and self.leave_purpose():
-            self.prompt.load("")
+        elif not self.leave_trial():
+            self.cancel_purpose()
         self.prompt.focus()
 
     async def action_interrupt(self) -> None:

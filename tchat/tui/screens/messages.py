@@ -31,12 +31,14 @@ class Purpose(NamedTuple):
         act: From the text to what the engine shall do.
         prefill: The same for a reply that the model is to go on with; None where there is none.
         follows: The message that comes before it; None where none does.
+        about: The message that is edited, or that the branch begins at.
     """
 
     told: str
     act: Callable[[str], Act]
     prefill: Callable[[str], Act] | None = None
     follows: int | None = None
+    about: int | None = None
 
 
 class Messages(Dialogs):
@@ -45,6 +47,7 @@ class Messages(Dialogs):
     def __init__(self, settings: Settings, paths: Paths) -> None:
         super().__init__(settings, paths)
         self._purpose: Purpose | None = None
+        self._aside: Draft | None = None  # the draft whose place an edit took
         self._deleted: list[Deleted] = []
 
     @background(group="message")
@@ -113,6 +116,7 @@ class Messages(Dialogs):
         from tchat.sessions.records import Role
 
         key = message.id
+        self._set_aside()
         if message.role is Role.ASSISTANT:
             go_on = next(each for each in self.keys_in_force() if each.id == "chat.continue")
             self._take_up(
@@ -120,6 +124,7 @@ class Messages(Dialogs):
                     f"editing a reply · Enter keeps it · {go_on.shown} lets the model go on",
                     lambda text: lambda chat: chat.edit(key, text),
                     lambda text: lambda chat: chat.regenerate(key, prefill=text),
+                    about=key,
                 )
             )
         else:
@@ -128,6 +133,7 @@ class Messages(Dialogs):
                     "editing a message",
                     lambda text: lambda chat: chat.edit(key, text),
                     follows=message.parent_id,
+                    about=key,
                 )
             )
         self.prompt.load(message.text)
@@ -143,7 +149,7 @@ class Messages(Dialogs):
             act: Callable[[str], Act] = lambda text: lambda chat: chat.edit(key, text)  # noqa: E731
         else:
             act = lambda text: lambda chat: chat.send(text, after=key)  # noqa: E731
-        self._take_up(Purpose("a new branch from here", act, follows=follows))
+        self._take_up(Purpose("a new branch from here", act, follows=follows, about=key))
 
     def _take_up(self, purpose: Purpose) -> None:
         self._purpose = purpose
@@ -157,10 +163,27 @@ class Messages(Dialogs):
         return self._purpose
 
     def leave_purpose(self) -> bool:
-        """Let the prompt be for the next message again; whether it was for something else."""
+        """Let the prompt be for the next message again; whether it was for something else.
+
+        The draft whose place an edit took comes back.
+        """
         was, self._purpose = self._purpose, None
+        aside, self._aside = self._aside, None
         self.prompt.mode = ""
+        if aside is not None and aside.text.strip():
+            self.prompt.give_back(aside)
         return was is not None
+
+    def cancel_purpose(self) -> bool:
+        """As `leave_purpose`; what was typed of an edit is dropped."""
+        if self._aside is not None:
+            self.prompt.load("")
+        return self.leave_purpose()
+
+    def _set_aside(self) -> None:
+        """Keep the draft until the edit that takes its place is over."""
+        if self._aside is None:
+            self._aside = self.prompt.draft
 
     def send_for_purpose(self, draft: Draft) -> bool:
         """Do what the prompt is for with a draft; False when it is the next message."""
@@ -170,7 +193,12 @@ class Messages(Dialogs):
         return True
 
     def _submit_for(self, purpose: Purpose, draft: Draft, how: Callable[[str], Act]) -> None:
+        edits = self._aside is not None
+
         def unsent(draft: Draft) -> None:
+            if edits and self._aside is None:
+                self._set_aside()
+                self.prompt.load("")
             self._take_up(purpose)
             self.prompt.give_back(draft)
 
@@ -204,6 +232,9 @@ class Messages(Dialogs):
             return
         deleted = await self.conversation.delete_message(key)
         self._deleted.append(deleted)
+        if self._purpose is not None and self._purpose.about in {row["id"] for row in deleted.rows}:
+            self.leave_purpose()
+            self.notify("Its message is deleted; the draft is the next prompt now.", markup=False)
         await self.reload()
         undo = next(each for each in self.keys_in_force() if each.id == "chat.undo")
         said = counted(len(deleted.rows), "message")
