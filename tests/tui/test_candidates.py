@@ -88,6 +88,16 @@ async def test_one_of_them_is_taken_and_the_others_stay_as_siblings(
         assert reused > shown.messages[1].usage["prompt"]  # the one taken was not read again
 
 
+async def test_what_is_typed_once_all_have_ended_begins_the_next_prompt(
+    settings: Settings, paths: Paths
+) -> None:
+    async with opened(settings, paths) as shown:
+        await tried(shown, "/try 2 say yes")
+        await shown.pilot.press(*"science12")
+        assert shown.screen.prompt.draft.text == "science12"
+        assert "Copied" not in shown.toasts
+
+
 async def test_escape_keeps_the_first(settings: Settings, paths: Paths) -> None:
     async with opened(settings, paths) as shown:
         await shown.ask("Hello")

@@ -136,6 +136,10 @@ class Candidates(Widget, can_focus=True):
 
     # What the user does
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
+        """Whether a key does what it stands for: nothing is stopped once all have ended."""
+        return action != "stop_one" or not self.ended
+
     def action_move(self, step: int) -> None:
         """Make another one current."""
         self._go((self._current + step) % len(self._columns))
