@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 import re
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +18,7 @@ from tchat.sanitize import single_line
 # No context window holds more; what is larger was given by mistake.
 LARGEST = 64 * 2**20
 _FENCE = 3
+_MISSING = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
 # A file as `Attachment` writes it, up to the fence of its end and the empty line behind that.
 _FILE = re.compile(
     r"File (?P<name>[^\n]+):\n(?P<fence>`{3,})\n.*?\n(?P=fence)(?:\n\n|\Z)", re.DOTALL
@@ -101,15 +104,35 @@ def read_file(path: Path, encoding: str = AUTO) -> Decoded:
     """
     name = single_line(str(path))
     try:
-        if not path.is_file():
-            raise _no_file(path)
+        check_file(path)
         if path.stat().st_size > LARGEST:
             raise too_large(name)
         return decode(path.read_bytes(), name, encoding)
     except OSError as error:
-        raise StorageError(
-            f"cannot read {name}: {error.strerror}", "check its permissions"
+        raise _unreadable(path, error) from error
+
+
+def check_file(path: Path) -> None:
+    """Refuse what is no file.
+
+    Raises:
+        UsageError: It is missing, a folder, a device or a pipe.
+        StorageError: It cannot be looked at.
+    """
+    try:
+        mode = path.stat().st_mode
+    except ValueError as error:  # a NUL in the name
+        raise _missing(str(path)) from error
+    except OSError as error:
+        raise (
+            _missing(str(path)) if error.errno in _MISSING else _unreadable(path, error)
         ) from error
+    if stat.S_ISREG(mode):
+        return
+    what = "a folder" if stat.S_ISDIR(mode) else f"not a file but {_kind(mode)}"
+    raise UsageError(
+        f"{single_line(str(path))} is {what}", "name files, or a pattern such as 'docs/*.md'"
+    )
 
 
 def expand_user(name: str) -> Path:
@@ -128,12 +151,15 @@ def too_large(name: str) -> UsageError:
     )
 
 
-def _no_file(path: Path) -> UsageError:
-    if not path.exists():
-        return _missing(str(path))
-    what = "a folder" if path.is_dir() else "not a file"
-    return UsageError(
-        f"{single_line(str(path))} is {what}", "name files, or a pattern such as 'docs/*.md'"
+def _kind(mode: int) -> str:
+    if stat.S_ISFIFO(mode):
+        return "a pipe"
+    return "a socket" if stat.S_ISSOCK(mode) else "a device"
+
+
+def _unreadable(path: Path, error: OSError) -> StorageError:
+    return StorageError(
+        f"cannot read {single_line(str(path))}: {error.strerror}", "check its permissions"
     )
 
 

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tchat.chat.attachments import Attachment, parted, with_attachments
+from tchat.chat.attachments import Attachment, check_file, parted, with_attachments
+from tchat.errors import UsageError
 
 NAMES = st.text(st.characters(categories=("L", "N")), min_size=1, max_size=12)
 TEXTS = st.text("a`\n #", max_size=40)
@@ -26,3 +33,37 @@ def test_a_prompt_that_only_speaks_of_a_file_is_left_alone() -> None:
         "See File a:\n```\nx\n```",
     ):
         assert parted(prompt) == ([], prompt)
+
+
+def socket_at(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(str(path))
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (Path.mkdir, "x is a folder"),
+        (os.mkfifo, "x is not a file but a pipe"),
+        (socket_at, "x is not a file but a socket"),
+        (lambda path: path.symlink_to("/dev/zero"), "x is not a file but a device"),
+        (lambda path: path.symlink_to(path), "there is no file `x`"),
+        (lambda _: None, "there is no file `x`"),
+    ],
+)
+def test_what_is_no_file_is_named(
+    make: Callable[[Path], object],
+    told: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make(Path("x"))
+    with pytest.raises(UsageError, match=told):
+        check_file(Path("x"))
+
+
+@pytest.mark.parametrize("name", ["n" * 300, "n" * 10_000, "a\0b", "there/is/none"])
+def test_a_name_that_no_file_can_have_is_missing(name: str) -> None:
+    with pytest.raises(UsageError, match="there is no file"):
+        check_file(Path(name))

@@ -273,6 +273,7 @@ WITHOUT = (
     *("/delete", "/pin", "/copy", "/good", "/bad", "/try", "/try 3", "/best", "/best 3", "/best 1"),
     *("/title", "/title x", "/export", "/stats", "/open nope", "/set", "/set temp", "/set x 1"),
     *("/set temp hot", "/file", "/file nope", "/prompt nope", "/theme nope", "/model nope"),
+    *(f"/file {'x' * 300}", f"/file x/{'é' * 5000}", "/file a\0b", "/file /", "/file /dev/zero"),
     *("/think maybe", "/show nope", "/nope", "/copy that"),
 )
 KEYS = ("alt+r", "alt+g", "alt+c", "alt+z", "alt+t")

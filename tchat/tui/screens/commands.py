@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tchat import __version__
-from tchat.chat.attachments import expand_user
+from tchat.chat.attachments import check_file, expand_user
 from tchat.chat.commands import Call
 from tchat.chat.own_settings import typed_setting
 from tchat.errors import ModelNotFound, TchatError, UsageError
@@ -95,8 +95,7 @@ class Commands(Messages):
     async def _slash_file(self, name: str) -> None:
         if not name:
             raise UsageError("/file needs a path", "for example /file notes.md")
-        if not await asyncio.to_thread(expand_user(name).is_file):
-            raise UsageError(f"there is no file {single_line(name)}", "check the path")
+        await asyncio.to_thread(check_file, expand_user(name))
         draft = self.prompt.draft
         label = f"@{single_line(name)}"
         text = f"{draft.text} {label} ".lstrip()
