@@ -110,6 +110,29 @@ def test_files_are_rows(tmp_path: Path) -> None:
     assert [record["input"] for record in records(named.out)] == [f"{tmp_path}/one.txt"]
 
 
+NAMES = [b"x\xff.txt", b"caf\xe9.txt", "é.txt".encode(), "日本.txt".encode("shift_jis"), b"a b.txt"]
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\0"])
+def test_names_of_files_on_standard_input_are_bytes(tmp_path: Path, end: bytes) -> None:
+    paths = [os.fsencode(tmp_path) + b"/" + name for name in NAMES]
+    for path in paths:
+        Path(os.fsdecode(path)).write_text("hello")
+    ran = tchat_map("{path}: {}", "--files", *FLAGS, stdin=b"".join(path + end for path in paths))
+    found = records(ran.out)
+    assert [os.fsencode(record["input"]) for record in found] == paths
+    assert all(record["output"] for record in found)
+    assert (ran.code, "read as" in ran.err) == (0, False)
+
+
+def test_a_name_ended_by_nul_may_hold_a_line_end(tmp_path: Path) -> None:
+    names = [f"{tmp_path}/one\ntwo.txt", f"{tmp_path}/three.txt\r"]
+    for name in names:
+        Path(name).write_text("hello")
+    ran = tchat_map("{}", "--files", *FLAGS, stdin="\0".join(names).encode())
+    assert [record["input"] for record in records(ran.out)] == names
+
+
 def test_rows_and_files_in_old_encodings(tmp_path: Path) -> None:
     text = "Привет, мир! Это обычный русский текст."
     rows = f"{text}\n{text}\n".encode("koi8-r")

@@ -35,7 +35,9 @@ def command(
         None, metavar="[FILE]...", show_default=False, help="Rows; standard input if none"
     ),
     files: bool = typer.Option(
-        False, "--files", help="A row is a whole file; names and patterns, or names on stdin"
+        False,
+        "--files",
+        help="A row is a whole file; names and patterns, or names on stdin (also with -print0)",
     ),
     output: str = typer.Option(
         None,

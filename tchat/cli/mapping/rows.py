@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
+from codecs import BOM_UTF8
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,7 +14,7 @@ from typing import Any, NoReturn
 
 from tchat.chat.attachments import expand, read_file
 from tchat.cli.console import Console
-from tchat.cli.input import read_text, told
+from tchat.cli.input import read_all, read_text, told
 from tchat.decoding import AUTO
 from tchat.errors import UsageError
 from tchat.sanitize import single_line
@@ -119,7 +121,7 @@ def read_rows(
         StorageError: An input cannot be read.
     """
     if files:
-        named = inputs or [row.text for row in _lines(_piped(console, AUTO))]
+        named = inputs or _names(b"" if console.stdin_is_terminal else read_all(console))
         rows = [Row(index, str(path), True) for index, path in enumerate(expand(named))]
     else:
         texts = [told(console, read_file(path, encoding)) for path in expand(inputs)]
@@ -128,6 +130,17 @@ def read_rows(
     if not rows:
         raise UsageError("there are no rows", "pipe lines in, or name files of lines")
     return rows
+
+
+def _names(data: bytes) -> list[str]:
+    """The names of files that ``data`` lists, each on a line, or ended by a NUL (``-print0``).
+
+    Names are bytes on this system: none is taken for text in some encoding.
+    """
+    if b"\0" in data:
+        return [os.fsdecode(name) for name in data.split(b"\0") if name]
+    lines = (line.removesuffix(b"\r") for line in data.removeprefix(BOM_UTF8).split(b"\n"))
+    return [os.fsdecode(line) for line in lines if line.strip()]
 
 
 def _piped(console: Console, encoding: str) -> str:
@@ -167,7 +180,9 @@ def _fields(row: Row) -> dict[str, Any]:
     Raises:
         UsageError: The line is no JSON object.
     """
-    return {_PATH: row.text} if row.is_file else _object(row)
+    if row.is_file:
+        return {_PATH: os.fsencode(row.text).decode(errors="replace")}
+    return _object(row)
 
 
 def _present(names: Collection[str], rows: Iterable[Row]) -> set[str]:
