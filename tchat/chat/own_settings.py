@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from contextlib import suppress
 from typing import Any
 
 from tchat.errors import UsageError
+from tchat.sanitize import single_line
 from tchat.settings import Key, Settings, Value, find_key, keys
 from tchat.settings.coerce import check, parse
+
+SHOWN = 80  # characters of a name
 
 
 def is_own(key: Key) -> bool:
@@ -18,13 +20,31 @@ def is_own(key: Key) -> bool:
 
 def own_settings(stored: Mapping[str, Any]) -> dict[str, Value]:
     """The settings in what a session has stored; what this version does not allow is left out."""
+    return usable_settings(stored)[0]
+
+
+def usable_settings(stored: Mapping[str, Any]) -> tuple[dict[str, Value], list[str]]:
+    """The same, and a line for each that is left out: which, and why."""
     own: dict[str, Value] = {}
+    unusable: list[str] = []
     for name, value in stored.items():
-        key = keys().get(name)
-        if key is not None and is_own(key):
-            with suppress(UsageError):
-                own[name] = check(key, value, "in the session")
-    return own
+        try:
+            own[name] = _checked(name, value)
+        except UsageError as error:
+            unusable.append(f"a setting of the session is left out: {error.message}")
+    return own, unusable
+
+
+def _checked(name: str, value: object) -> Value:
+    key = keys().get(name)
+    if key is None or not is_own(key):
+        raise UsageError(f"`{single_line(name, SHOWN)}` is none that a session keeps")
+    found = check(key, value, "in the session")
+    if name == "grammar" and found:
+        from tchat.engine.grammar.gbnf import require_grammar
+
+        require_grammar(str(found))
+    return found
 
 
 def typed_setting(argument: str, where: str) -> dict[str, Value]:

@@ -48,7 +48,7 @@ def _answer(turn: Turn, console: Console, cancel: Cancel, begun: Preloaded | Non
         held.callback(drop, begun, cancel)
         store = held.enter_context(open_store(turn.request, turn.settings, console))
         session = find_session(turn.request, store)
-        settings = resumed(turn.request, turn.settings, store, session)
+        settings = resumed(turn.request, turn.settings, store, session, console.say)
         fallbacks = Fallbacks()
         held.enter_context(stored_at_last(fallbacks, console))
         kept = fallbacks.open(store, session.id if session else "")

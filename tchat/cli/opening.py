@@ -14,6 +14,7 @@ from tchat.paths import expanded
 from tchat.settings import Settings, load
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tchat.chat.chat import Chat
@@ -112,13 +113,22 @@ def find_session(request: AskRequest, store: SessionStore) -> Session | None:
 
 
 def resumed(
-    request: AskRequest, settings: Settings, store: SessionStore, session: Session | None
+    request: AskRequest,
+    settings: Settings,
+    store: SessionStore,
+    session: Session | None,
+    notice: Callable[[str], None],
 ) -> Settings:
-    """``settings`` as ``session`` was held, its model too, apart from those typed."""
+    """``settings`` as ``session`` was held, its model too, apart from those typed.
+
+    ``notice`` is told which of its own cannot be used.
+    """
     if session is None:
         return settings
-    from tchat.chat.own_settings import with_own
+    from tchat.chat.own_settings import usable_settings, with_own
 
+    for line in usable_settings(session.settings)[1]:
+        notice(line)
     settings = with_own(settings, session.settings, request.settings)
     if "model" in request.settings:
         return settings

@@ -61,7 +61,7 @@ def line_chat(request: AskRequest, console: Console) -> int:
     settings = settings_of(request, console)
     with open_store(request, settings, console) as store:
         session = find_session(request, store)
-        settings = resumed(request, settings, store, session)
+        settings = resumed(request, settings, store, session, console.say)
         chat = LineChat(console, request, store, settings)
         chat.join(session)
         return chat.run()

@@ -60,7 +60,8 @@ def _opened(request: AskRequest, settings: Settings, file: Path | None) -> Opene
     store, problem = _store(request, file)
     try:
         session = find_session(request, store)
-        return Opened(resumed(request, settings, store, session), store, session, problem)
+        settings = resumed(request, settings, store, session, store.notices.append)
+        return Opened(settings, store, session, problem)
     except BaseException:
         store.close()
         raise

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 app = group("List, search, show, rename, export, import and delete stored chats.")
 
 CHUNK = 1 << 16  # bytes copied at a time
+SHOWN = 40  # characters of an id that was imported
 LAST = "last"
 ID = typer.Argument(..., help="A session's id, the beginning or end of it, or `last`")
 JSON = typer.Option(False, "--json", help="Print JSON")
@@ -158,7 +160,7 @@ def import_(
         _spooled(sources, console.stdin) as spools,
         SessionStore(console.paths.sessions_db) as store,
     ):
-        for session in store.import_sessions(_imported(sources, spools)):
+        for session in store.import_sessions(_usable(console, _imported(sources, spools))):
             console.out(printable(session.id))
 
 
@@ -277,6 +279,19 @@ def _imported(
             else:
                 file = opened.enter_context(source.open("rb"))
             yield from sessions_in(texts_of(file))
+
+
+def _usable(
+    console: Console, sessions: Iterable[tuple[Session, Messages]]
+) -> Iterator[tuple[Session, Messages]]:
+    """The sessions without settings that cannot be used; tells which those were."""
+    from tchat.chat.own_settings import usable_settings
+
+    for session, messages in sessions:
+        settings, unusable = usable_settings(session.settings)
+        for line in unusable:
+            console.notice(f"session {single_line(session.id, SHOWN)}: {line}")
+        yield replace(session, settings=settings), messages
 
 
 @contextmanager

@@ -82,6 +82,52 @@ def write_export(
     return path
 
 
+WRONG_SETTINGS = {
+    "grammar": "((",
+    "temp": "hot",
+    "seed": -7,
+    "top_k": 10**400,
+    "model": "x.gguf",
+    "stop": [5],
+    "\x1b[31mred": 1,
+    "top_p": 0.5,
+    "think": "on",
+}
+
+
+def test_wrong_settings_are_dropped_at_import_and_told(
+    shell: Shell, home: Path, tmp_path: Path
+) -> None:
+    file = write_export(tmp_path / "a", 2)
+    text = file.read_text().replace('"settings": {}', f'"settings": {json.dumps(WRONG_SETTINGS)}')
+    file.write_text(text)
+    ran = shell("sessions", "import", str(file))
+    assert ran.code == 0
+    lines = ran.err.splitlines()
+    assert len(lines) == len(WRONG_SETTINGS) - 2
+    assert all("session 1r4wfz5sw7: a setting of the session is left out" in e for e in lines)
+    for name in ("grammar", "temp", "seed", "top_k", "model", "stop", "red"):
+        assert name in ran.err
+    assert "\x1b" not in ran.err
+    with SessionStore(home / "sessions.db") as store:
+        assert store.sessions()[0].settings == {"top_p": 0.5, "think": "on"}
+    assert shell("-c", "on").code == 0
+
+
+@pytest.mark.parametrize("value", ["((", "root ::= x", 5, None, "root ::= " + "(" * 5000])
+def test_a_stored_grammar_that_cannot_be_used_is_told_and_left_out(
+    shell: Shell, home: Path, value: object
+) -> None:
+    with SessionStore(home / "sessions.db") as store:
+        store.begin("a question", settings={"grammar": value, "temp": 0.5})
+    ran = shell("-c", "on")
+    assert ran.code == 0
+    assert ran.err.count("a setting of the session is left out") == 1
+    assert "grammar" in ran.err
+    (chat,) = shell.chats
+    assert (chat.settings.sampling.grammar, chat.settings.sampling.temp) == ("", 0.5)
+
+
 def counts(home: Path) -> list[int]:
     with SessionStore(home / "sessions.db") as store:
         return [session.messages for session in store.sessions()]
