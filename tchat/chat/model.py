@@ -18,7 +18,7 @@ from tchat.models.check import check
 from tchat.models.facts import ModelFacts
 from tchat.models.files import label
 from tchat.models.own_settings import settings_for
-from tchat.models.resolve import resolve
+from tchat.models.resolve import resolve_chosen
 from tchat.models.store import ModelStore
 from tchat.paths import Paths
 from tchat.settings import Settings
@@ -44,7 +44,7 @@ def open_model(
         ModelError: It is not there, cannot chat, or is refused by llama.cpp.
         DoesNotFit: There is no memory for it.
     """
-    path = resolve(settings.model, paths)
+    path = resolve_chosen(settings, paths)
     with ModelStore(paths) as store:
         facts = store.facts(path)
         settings = settings_for(settings, paths, path)

@@ -23,7 +23,7 @@ from tchat.models.facts import ModelFacts, read_facts
 from tchat.models.files import label
 from tchat.models.kinds import Kind
 from tchat.models.own_settings import settings_for
-from tchat.models.resolve import resolve
+from tchat.models.resolve import resolve, resolve_chosen
 from tchat.models.store import ModelStore
 from tchat.paths import Paths, expanded
 from tchat.sanitize import single_line
@@ -48,7 +48,7 @@ def preload(settings: Settings, paths: Paths, cancel: Cancel) -> Preloaded | Non
     """
     try:
         with ModelStore(paths) as store:
-            facts = store.facts(resolve(settings.model, paths))
+            facts = store.facts(resolve_chosen(settings, paths))
             if not known_good(facts, store):
                 return None
             settings = settings_for(settings, paths, facts.path)
@@ -79,7 +79,7 @@ def require_valid_options(settings: Settings, paths: Paths) -> None:
         UsageError: Settings exclude each other.
     """
     with ModelStore(paths) as store:
-        facts = store.facts(resolve(settings.model, paths))
+        facts = store.facts(resolve_chosen(settings, paths))
         if facts.refusal:
             raise ModelInvalid(f"{label(facts.path)}: {facts.refusal}")
         settings = settings_for(settings, paths, facts.path)

@@ -160,10 +160,10 @@ def _model(console: Console, settings: Settings) -> Iterator[Finding]:
     from tchat.chat.model import probe_command
     from tchat.engine.llama import build_name
     from tchat.models.check import check
-    from tchat.models.resolve import resolve
+    from tchat.models.resolve import resolve_chosen
     from tchat.models.store import ModelStore
 
-    path = resolve(settings.model, console.paths, console.environ)
+    path = resolve_chosen(settings, console.paths, console.environ)
     yield Finding("model", "file", str(path))
     with ModelStore(console.paths) as store:
         facts = store.facts(path)

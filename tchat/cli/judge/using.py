@@ -33,7 +33,7 @@ def use(
     from tchat.judge.folder import folder_of
     from tchat.models.facts import read_facts
     from tchat.models.own_settings import own_key, set_own, settings_for
-    from tchat.models.resolve import resolve
+    from tchat.models.resolve import resolve_chosen
 
     console: Console = ctx.obj
     if off and name:
@@ -41,7 +41,7 @@ def use(
     if scale != 1.0 and not (name and math.isfinite(scale)):
         raise UsageError("--scale is a number, on the vector of a game", "name the game before it")
     settings = settings_with(console, model)
-    path = resolve(settings.model, console.paths, console.environ)
+    path = resolve_chosen(settings, console.paths, console.environ)
     key = own_key(SETTING)
     if off:
         set_own(console.paths, settings.model, path, key, None)

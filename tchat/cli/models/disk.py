@@ -10,7 +10,7 @@ import typer
 from tchat.cli.confirm import confirm
 from tchat.cli.console import Console
 from tchat.cli.listing import print_json, print_rows
-from tchat.cli.models.desk import JSON, YES, open_library
+from tchat.cli.models.desk import JSON, YES, open_library, told_of_default
 from tchat.cli.status import StatusLine
 from tchat.models.words import size_text
 from tchat.sanitize import single_line
@@ -36,12 +36,13 @@ def rm(
         if not yes:
             lines = [line for plan in plans for line in _planned(plan)]
             confirm(console, lines, f"Remove, and free {_total(plans)}?")
-        for plan in plans:
-            library.remove(plan)
-    if as_json:
-        print_json(console, [_removal(plan) for plan in plans])
-    else:
-        console.say(f"removed {len(plans)}, freed {_total(plans)}")
+        with told_of_default(console):
+            for plan in plans:
+                library.remove(plan)
+            if as_json:
+                print_json(console, [_removal(plan) for plan in plans])
+            else:
+                console.say(f"removed {len(plans)}, freed {_total(plans)}")
 
 
 def dupes(

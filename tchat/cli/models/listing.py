@@ -9,13 +9,13 @@ import typer
 
 from tchat.cli.console import Console
 from tchat.cli.listing import iso, print_json, print_rows, when
-from tchat.cli.models.desk import JSON, open_library
+from tchat.cli.models.desk import JSON, default_path, open_library
 from tchat.models.words import count_text, size_text
 
 if TYPE_CHECKING:
     from tchat.models.library import ModelRow
 
-HEADER = ("FAMILY", "WEIGHTS", "QUANT", "CONTEXT", "SIZE", "LAST USED", "VERDICT")
+HEADER = ("FAMILY", "WEIGHTS", "QUANT", "CONTEXT", "SIZE", "LAST USED", "DEFAULT", "VERDICT")
 
 
 def ls(
@@ -23,18 +23,32 @@ def ls(
     everything: bool = typer.Option(False, "-a", "--all", help="What other programs keep too"),
     as_json: bool = JSON,
 ) -> None:
-    """List the models; with --all also those that Ollama, LM Studio and others keep."""
+    """List the models; with --all also those that Ollama, LM Studio and others keep.
+
+    The one that is used without -m is marked as the default.
+    """
     console: Console = ctx.obj
     with open_library(console) as library:
         rows = library.models(all=everything)
+    default = _default_of(rows, console)
     if as_json:
-        print_json(console, [record(row) for row in rows])
+        print_json(console, [{**record(row), "default": row is default} for row in rows])
         return
     lead = ("NAME", "OWNER") if everything else ("NAME",)
-    print_rows(console, (*lead, *HEADER), [_cells(row, owner=everything) for row in rows])
+    cells = [_cells(row, owner=everything, default=row is default) for row in rows]
+    print_rows(console, (*lead, *HEADER), cells)
 
 
-def _cells(row: ModelRow, *, owner: bool) -> Sequence[str]:
+def _default_of(rows: Sequence[ModelRow], console: Console) -> ModelRow | None:
+    """The row of the default model; None where it is in none."""
+    path = default_path(console)
+    if path is None:
+        return None
+    at = next((row for row in rows if row.path == path), None)
+    return at or next((row for row in rows if row.path.resolve() == path.resolve()), None)
+
+
+def _cells(row: ModelRow, *, owner: bool, default: bool) -> Sequence[str]:
     facts = row.facts
     return (
         row.name,
@@ -45,6 +59,7 @@ def _cells(row: ModelRow, *, owner: bool) -> Sequence[str]:
         f"{facts.context_length:,}" if facts and facts.context_length else "",
         size_text(facts.size) if facts else "",
         when(row.last_used) if row.last_used else "",
+        "default" if default else "",
         row.verdict,
     )
 

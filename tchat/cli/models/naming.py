@@ -9,8 +9,9 @@ import typer
 from tchat.cli.console import Console
 from tchat.cli.group import group
 from tchat.cli.listing import print_json, print_rows
-from tchat.cli.models.desk import JSON
+from tchat.cli.models.desk import JSON, told_of_default
 from tchat.errors import UsageError
+from tchat.sanitize import single_line
 from tchat.settings import find_key
 from tchat.settings.nearest import did_you_mean
 from tchat.settings.write import set_value
@@ -32,6 +33,7 @@ def default(ctx: typer.Context, model: str = MODEL) -> None:
     set_value(
         console.paths.config_file, key, str(path.absolute()) if path == Path(model) else model
     )
+    console.say(f"the default model is now {single_line(model)}")
     if key.variable in console.environ:
         console.say(f"warning: the environment variable {key.variable} still wins over it")
 
@@ -46,7 +48,8 @@ def register(
 
     console: Console = ctx.obj
     change = models_file.forget if forget else models_file.register
-    change(console.paths, places)
+    with told_of_default(console):
+        change(console.paths, places)
 
 
 @alias.command("ls")
@@ -83,4 +86,5 @@ def alias_rm(ctx: typer.Context, name: str = ALIAS) -> None:
     known = aliases(console.paths)
     if name not in known:
         raise UsageError(f"there is no alias `{name}`", did_you_mean(name, known))
-    set_alias(console.paths, name, None)
+    with told_of_default(console):
+        set_alias(console.paths, name, None)

@@ -47,6 +47,18 @@ def test_the_last_model_of_a_repository_leaves_nothing(
     assert names(shell) == ["starter"]
 
 
+@pytest.mark.parametrize("name", [f"{REPO}:Q8_0", "qwen3", "small", "path"])
+def test_removing_the_default_names_another(shell: Shell, user: Path, name: str) -> None:
+    file = hub_file(user, REPO, NAME)
+    shell("models", "alias", "set", "small", f"{REPO}:Q8_0")
+    name = str(file) if name == "path" else name
+    shell("models", "default", name)
+    ran = shell("models", "rm", "-y", name)
+    said = f"the default model {name} is gone; choose another: tchat models default starter"
+    assert (ran.code, said in ran.err) == (0, True)
+    assert shell("models", "default", "starter").code == 0
+
+
 def test_other_models_of_the_repository_stay(shell: Shell, user: Path, cache: Path) -> None:
     gone = hub_file(user, REPO, NAME)
     kept = hub_file(user, REPO, "Qwen3-Q4_K_M.gguf", gguf(data=200))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.shell import Shell
+from tests.cli.shell import Shell, tchat
 from tests.models.forge import STRING, U16, but, gguf, key
 from tests.models.hostile import UNFIT
 from tests.models.shelf import chat_model, ollama_model
@@ -25,7 +25,7 @@ def rows(text: str) -> list[list[str]]:
 
 def test_the_starter_is_listed_with_what_it_is(shell: Shell) -> None:
     assert rows(shell("models", "ls").out) == [
-        ["starter", "llama", "135M", "Q4_1", "8,192", "98 MB", "", "not checked yet"]
+        ["starter", "llama", "135M", "Q4_1", "8,192", "98 MB", "", "default", "not checked yet"]
     ]
     (record,) = json.loads(shell("models", "ls", "--json").out)
     assert record["parameters"] == 134_515_008
@@ -204,6 +204,59 @@ def test_the_default_is_a_model_that_is_there(shell: Shell, tmp_path: Path) -> N
     assert shell("config", "get", "model").out == "starter\n"
     assert shell("models", "default", str(file)).code == 0
     assert shell("config", "get", "model").out == f"{file}\n"
+
+
+def test_the_default_is_marked(shell: Shell, user: Path, tmp_path: Path) -> None:
+    ollama_model(user, "qwen3", "0.6b", gguf())
+    shell("models", "register", str(chat_model(tmp_path, "mine")))
+    ran = shell("models", "default", "mine")
+    assert (ran.code, ran.out, ran.err) == (0, "", "tchat: the default model is now mine\n")
+    assert [(row[0], row[-2]) for row in rows(shell("models", "ls").out)] == [
+        ("starter", ""),
+        ("mine", "default"),
+    ]
+    found = json.loads(shell("models", "ls", "--all", "--json").out)
+    assert {row["name"]: row["default"] for row in found} == {
+        "starter": False,
+        "mine": True,
+        "qwen3:0.6b": False,
+    }
+    shell("models", "alias", "set", "small", "qwen3:0.6b")
+    shell("models", "default", "small")
+    assert rows(shell("models", "ls", "--all").out)[-1][-2] == "default"
+    shell("config", "set", "model", "nosuch")
+    assert [row[-2] for row in rows(shell("models", "ls").out)] == ["", ""]
+
+
+def test_what_takes_the_name_of_the_default_away_says_so(shell: Shell, tmp_path: Path) -> None:
+    file = chat_model(tmp_path, "mine")
+    gone = "the default model {} is gone; choose another: tchat models default starter"
+    shell("models", "alias", "set", "small", str(file))
+    shell("models", "default", "small")
+    assert gone.format("small") in shell("models", "alias", "rm", "small").err
+    shell("models", "register", str(file))
+    shell("models", "default", "mine")
+    assert gone.format("mine") in shell("models", "register", "--forget", str(file)).err
+    shell("models", "register", str(file))
+    shell("models", "default", str(file))
+    assert "default" not in shell("models", "rm", "-y", "mine").err  # the file is still there
+
+
+@pytest.mark.parametrize("lost", ["file", "alias"])
+def test_a_default_that_leads_nowhere_names_the_way_out(
+    shell: Shell, tmp_path: Path, lost: str
+) -> None:
+    file = chat_model(tmp_path, "mine")
+    shell("models", "alias", "set", "small", str(file))
+    shell("models", "default", "small" if lost == "alias" else str(file))
+    file.unlink()
+    way_out = "it is the default model, choose another: tchat models default starter"
+    env = {"TCHAT_HOME": shell.environ["TCHAT_HOME"]}
+    ran = tchat("hi", env=env)
+    assert (ran.code, way_out in ran.err) == (3, True)
+    typed = tchat("-m", "small", "hi", env=env)
+    assert (typed.code, "the default" in typed.err) == (3, False)
+    assert tchat("-m", "nosuch", "hi", env=env).err.count("models default") == 0
 
 
 def test_models_toml_keeps_what_was_written_by_hand(shell: Shell, home: Path, user: Path) -> None:
