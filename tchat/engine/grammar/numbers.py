@@ -39,6 +39,15 @@ class Bounds:
         return not self.multiples and all(bound == 0 for bound, _ in (*self.lows, *self.highs))
 
     @property
+    def within_reach(self) -> Bounds:
+        """Without the ends that have more digits than a number is written with here."""
+        lows, highs = (
+            tuple(end for end in ends if end[0].adjusted() < _MOST_DIGITS)
+            for ends in (self.lows, self.highs)
+        )
+        return replace(self, lows=lows, highs=highs)
+
+    @property
     def without_multiples(self) -> Bounds:
         """The range alone."""
         return replace(self, multiples=())
@@ -121,7 +130,9 @@ class Numbers:
             return self._least(bound, excluded=excluded)
         if bound == 0:  # without -0
             return self._unsigned()
-        negative = make.sequence([self._one("-"), self._most(-bound, excluded=excluded)])
+        negative = make.sequence(
+            [self._one("-"), self._most(bound.copy_negate(), excluded=excluded)]
+        )
         return make.choice([negative, self._unsigned()])
 
     def _under(self, bound: Decimal, *, excluded: bool) -> Language:
@@ -129,7 +140,7 @@ class Numbers:
         if bound > 0 or (bound == 0 and not excluded):
             anything = make.sequence([self._one("-"), self._unsigned()])
             return make.choice([anything, self._most(bound, excluded=excluded)])
-        return make.sequence([self._one("-"), self._least(-bound, excluded=excluded)])
+        return make.sequence([self._one("-"), self._least(bound.copy_negate(), excluded=excluded)])
 
     def _multiple(self, of: Decimal) -> Language:
         numerator, exponent = int(of.scaleb(-_exponent(of))), _exponent(of)

@@ -31,6 +31,7 @@ from tchat.engine.grammar.structure import structure
 _MOST_STATES = 1500
 _SMALL = 3  # states that are written out wherever they are used
 _LENGTHS = ("minLength", "maxLength")
+_BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 
 
 def string_rule(converter: Converter, parts: Sequence[Part], name: str) -> Expression:
@@ -119,7 +120,10 @@ def number_rule(
     converter: Converter, parts: Sequence[Part], name: str, *, integer: bool
 ) -> Expression:
     """The numbers that all of ``parts`` allow."""
-    bounds = bounds_of(part.keywords for part in parts)
+    asked = bounds_of(part.keywords for part in parts)
+    bounds = asked.within_reach
+    if bounds != asked:
+        _mark_unchecked(converter, parts, _BOUNDS)
     excluded = [value for values in all_values(parts, UNEQUAL) for value in values]
     numbers = [value for value in excluded if isinstance(value, int | float)]
     if numbers and not integer:
@@ -141,8 +145,13 @@ def number_rule(
     wanted = [language, *(languages.no(languages.text(text)) for text in texts)]
     rule = text_rule(converter, [marked(languages, languages.both(wanted))], name, in_string=False)
     if rule is None:
-        for keyword in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"):
-            if all_values(parts, keyword):
-                converter.mark_unchecked(keyword)
+        _mark_unchecked(converter, parts, (*_BOUNDS, "multipleOf"))
         return INTEGER if integer else NUMBER
     return rule
+
+
+def _mark_unchecked(converter: Converter, parts: Sequence[Part], keywords: Sequence[str]) -> None:
+    """Name those of ``keywords`` that the parts have as unchecked."""
+    for keyword in keywords:
+        if all_values(parts, keyword):
+            converter.mark_unchecked(keyword)

@@ -573,3 +573,22 @@ def test_a_repetition_too_long_for_python_is_never_checked() -> None:
 def test_nested_repetitions_are_left_before_they_take_long() -> None:
     for pattern in ("^((a{1,1000}){1,1000}){1,1000}$", "^((a?b?){1,900}c?){1,900}$"):
         assert "root" in to_gbnf({"type": "string", "pattern": pattern}).text
+
+
+@pytest.mark.parametrize("bound", [1e300, -1e300, 10**4200])
+def test_a_bound_of_more_digits_than_are_written_is_unchecked(bound: float) -> None:
+    for keyword in ("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum"):
+        grammar = to_gbnf({"type": "number", keyword: bound})
+        assert grammar.unchecked == (keyword,)
+        assert len(grammar.text) < 1000
+    grammar = to_gbnf({"type": "integer", "minimum": 0, "maximum": bound})
+    assert grammar.unchecked == ("maximum", "minimum")
+
+
+def test_a_bound_of_many_digits_is_exact(accepts: Acceptor) -> None:
+    bound = -(10**40) - 7
+    grammar = to_gbnf({"type": "integer", "minimum": bound, "maximum": -(10**39) - 1})
+    assert accepts(grammar.text, str(bound))
+    assert not accepts(grammar.text, str(bound - 1))
+    assert accepts(grammar.text, str(-(10**39) - 1))
+    assert not accepts(grammar.text, str(-(10**39)))
