@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import App
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 from textual.driver import Driver
 from textual.events import Event, Key, Paste
 from textual.notifications import Notify, SeverityLevel
@@ -59,7 +59,9 @@ class TchatApp(App[None]):
     TITLE = "tchat"
     CSS_PATH = "app.tcss"
     ENABLE_COMMAND_PALETTE = False  # the screen brings its own
-    BINDINGS: ClassVar[list[BindingType]] = []
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+q", "leave", "Quit", show=False, priority=True)  # in the place of Textual's
+    ]
     _dressed = False  # whether it is known which theme to wear
     _leaving = False  # whether it was asked to quit
 
@@ -164,6 +166,16 @@ class TchatApp(App[None]):
     def log_file(self) -> Path:
         """Where failures that nobody foresaw are written down."""
         return self._paths.log_file
+
+    async def action_leave(self) -> None:
+        """Quit; the chat asks first when messages would be lost, unless it asks already."""
+        from tchat.tui.screens.confirm import Confirm
+
+        chat = self.screen_stack[0]
+        if self._leaving or isinstance(self.screen, Confirm) or not isinstance(chat, ChatScreen):
+            await self.action_quit()
+        else:
+            await chat.action_quit()
 
     async def action_quit(self) -> None:
         """Stop what runs, keep what was written, and leave; asked again, leave at once."""

@@ -12,6 +12,7 @@ from tchat.paths import Paths
 from tchat.sessions.store import SessionStore
 from tchat.settings import Settings
 from tchat.tui.app import TchatApp, _ended
+from tchat.tui.screens.confirm import Confirm
 from tests.sessions.test_fallback_store import fill, make_room
 
 from .chat_stage import ENDLESS, Shown, opened
@@ -114,6 +115,8 @@ async def test_what_is_lost_at_the_end_is_said(settings: Settings, paths: Paths)
         fill(shown.store)
         await shown.ask(LONG)
         await shown.pilot.press("ctrl+q")
+        await shown.until(lambda: isinstance(shown.pilot.app.screen, Confirm))
+        await shown.pilot.press("ctrl+q")
         await shown.until(lambda: not shown.pilot.app.is_running)
         failure = shown.screen.conversation.failure
         assert failure is not None
@@ -214,3 +217,54 @@ async def test_a_session_deleted_elsewhere_does_not_end_the_chat(
         await shown.idle()
         assert [text for role, text in shown.branch if role == "user"] == ["two"]
         assert len(shown.branch) == 2
+
+
+@pytest.mark.parametrize("typed", ["", "/quit"])
+async def test_quitting_asks_once_before_what_is_in_memory_is_lost(
+    settings: Settings, paths: Paths, typed: str
+) -> None:
+    async def leave(shown: Shown) -> None:
+        await (shown.type(typed) if typed else shown.pilot.press("ctrl+q"))
+        await shown.until(lambda: isinstance(shown.pilot.app.screen, Confirm))
+
+    async with opened(settings, paths) as shown:
+        await shown.ask("one")
+        fill(shown.store)
+        await shown.ask(LONG)
+        await lost(shown)
+        await leave(shown)
+        await shown.pilot.press("escape")
+        await shown.ask("two")
+        await leave(shown)
+        app = shown.pilot.app
+        assert isinstance(app, TchatApp)
+        await shown.pilot.press("y")
+        await shown.until(lambda: not app.is_running)
+        with pytest.raises(StorageError, match="the last messages are lost"):
+            _ended(app)
+
+
+async def test_quitting_does_not_ask_where_the_disk_takes_it_again(
+    settings: Settings, paths: Paths
+) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.ask("one")
+        session = shown.screen.conversation.session
+        assert session is not None
+        fill(shown.store)
+        await shown.ask(LONG)
+        await lost(shown)
+        make_room(shown.store)
+        await shown.pilot.press("ctrl+q")
+        await shown.until(lambda: not shown.pilot.app.is_running)
+        assert len(shown.store.branch(session.id)) == 4
+
+
+async def test_a_deleted_file_is_not_called_a_full_disk(settings: Settings, paths: Paths) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.ask("one")
+        paths.sessions_db.unlink()
+        await shown.ask("two")
+        await shown.until(lambda: "everything is stored" in shown.notices)
+        assert "was deleted or replaced" in shown.notices
+        assert "disk" not in shown.notices

@@ -223,7 +223,24 @@ class ChatScreen(Beginning):
             self.notify("Press Ctrl+C again to quit.", timeout=TWICE, markup=False)
 
     async def action_quit(self) -> None:
-        """Leave; a reply under way is stopped and kept."""
+        """Leave; a reply under way is stopped and kept. Asks first when messages would be lost."""
+        if self.begun and self.conversation.failure is not None:
+            self._ask_to_quit()
+        else:
+            await self.app.action_quit()
+
+    @background(group="dialog", exclusive=True)
+    async def _ask_to_quit(self) -> None:
+        """Store what is in memory only; where that fails, let the user decide."""
+        from tchat.tui.screens.confirm import Confirm
+
+        await self._try_to_store()
+        if failure := self.conversation.failure:
+            ask = Confirm(
+                "Quit, and lose what is not stored?", failure.message, yes="Quit", danger=True
+            )
+            if not await self.app.push_screen_wait(ask):
+                return
         await self.app.action_quit()
 
     def action_suspend_process(self) -> None:

@@ -196,4 +196,4 @@ class Commands(Messages):
         self.tell(f"tchat {__version__}")
 
     async def _slash_quit(self, _: str) -> None:
-        await self.app.action_quit()
+        await self.run_action("quit")

@@ -238,6 +238,8 @@ class Telling(PromptPainting):
 
     async def _try_to_store(self) -> None:
         """Store what is only in memory, if that is possible now."""
+        from tchat.sessions.database import Replaced
+
         failure = self.conversation.failure
         notices = self.conversation.lasting.notices
         told = len(notices)
@@ -250,5 +252,7 @@ class Telling(PromptPainting):
         for notice in notices[told:]:
             self.tell(notice)
         reason = f"{failure.message}. " if failure else ""
-        self.tell(f"{reason}The disk can be written again: everything is stored.")
+        replaced = isinstance(failure, Replaced)
+        cured = "It was made anew" if replaced else "The disk can be written again"
+        self.tell(f"{reason}{cured}: everything is stored.")
         self.show_status()
