@@ -63,6 +63,10 @@ def set_(
     """Write one setting into config.toml; comments stay."""
     console: Console = ctx.obj
     key = find_key(name)
+    if key.name == "theme":
+        from tchat.tui.themes import require_theme
+
+        require_theme(console.paths, value)
     set_value(console.paths.config_file, key, value)
     if key.variable in console.environ:
         console.say(f"warning: the environment variable {key.variable} still wins over it")

@@ -7,9 +7,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from textual.theme import Theme
+from textual.theme import BUILTIN_THEMES, Theme
 
-from tchat.errors import TchatError
+from tchat.errors import TchatError, UsageError
 from tchat.paths import Paths
 from tchat.sanitize import single_line
 from tchat.tui.theme_file import read_theme
@@ -62,6 +62,19 @@ def load_theme(paths: Paths, name: str) -> Theme | None:
             with suppress(TchatError):
                 return read_theme(folder / f"{name}.toml")
     return None
+
+
+def require_theme(paths: Paths, name: str) -> None:
+    """Raise UsageError unless a theme of tchat, the user or Textual has the name.
+
+    Raises:
+        UsageError: None has; names them, and what is wrong with files that are left out.
+    """
+    themes, problems = load_themes(paths)
+    names = sorted({*(theme.name for theme in themes), *BUILTIN_THEMES})
+    if name not in names:
+        hint = "; ".join([f"these are: {', '.join(names)}", *problems])
+        raise UsageError(f"there is no theme `{single_line(name, 60)}`", hint)
 
 
 def changed(folder: Path, previous: Snapshot) -> Snapshot | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import stat
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from tchat.cli.listing import aligned, cells, cut
 from tchat.sessions.records import Role
 from tchat.sessions.store import SessionStore
 from tchat.settings import keys
+from tchat.tui.themes import shipped_folder
 from tests.cli.shell import Shell
 
 
@@ -64,6 +66,21 @@ def test_config_show_lists_every_setting_with_its_origin(shell: Shell) -> None:
 def test_what_is_set_is_what_is_got(shell: Shell, name: str, text: str, printed: str) -> None:
     assert shell("config", "set", name, text).code == 0
     assert shell("config", "get", name).out == f"{printed}\n"
+
+
+def test_only_a_theme_that_is_there_can_be_set(shell: Shell, home: Path) -> None:
+    ran = shell("config", "set", "theme", "nosuch")
+    assert (ran.code, ran.out) == (2, "")
+    assert "there is no theme `nosuch`; these are: " in ran.err
+    assert all(f"{name}," in ran.err for name in ("tchat-dark", "nord", "ansi-dark"))
+    assert "tokyo-night" in ran.err
+    assert ran.err.count("\n") == 1
+    assert shell("config", "get", "theme").out == "tchat-dark\n"
+    (home / "themes").mkdir(parents=True)
+    shutil.copy(shipped_folder() / "rose.toml", home / "themes" / "mine.toml")
+    for name in ("mine", "tchat-light", "nord"):
+        assert shell("config", "set", "theme", name).code == 0
+        assert shell("config", "get", "theme").out == f"{name}\n"
 
 
 def test_what_is_unset_is_the_default_again(shell: Shell) -> None:
