@@ -14,6 +14,7 @@ from tchat.paths import Paths
 from tchat.sessions.store import SessionStore
 from tchat.settings import Settings
 from tchat.tui.screens.help import HelpScreen
+from tchat.tui.screens.sessions import SessionsScreen
 
 from .chat_stage import Shown, opened
 
@@ -164,3 +165,28 @@ async def test_a_question_whose_reply_failed_is_shown_as_it_is_stored(
         await shown.until(lambda: len(shown.branch) == 2)
         await shown.idle()
         assert shown.entries == shown.branch
+
+
+@pytest.mark.parametrize("restored", [True, False])
+async def test_the_open_session_deleted_in_the_list_is_open_again_once_it_is_restored(
+    settings: Settings, paths: Paths, restored: bool
+) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.ask("one")
+        session, branch = shown.screen.conversation.session, shown.branch
+        assert session is not None
+        await shown.pilot.press("ctrl+r")
+        await shown.until(lambda: isinstance(shown.pilot.app.screen, SessionsScreen))
+        await shown.pilot.press("ctrl+d")
+        await shown.until(lambda: shown.store.sessions() == [])
+        if restored:
+            await shown.pilot.press("ctrl+z")
+            await shown.until(lambda: len(shown.store.sessions()) == 1)
+        await shown.pilot.press("escape")
+        await shown.until(lambda: shown.pilot.app.screen is shown.screen)
+        await shown.until(lambda: shown.entries == (branch if restored else []))
+        await shown.idle()
+        await shown.ask("two")
+        assert shown.entries == shown.branch == [*(branch if restored else []), *shown.branch[-2:]]
+        assert shown.screen.conversation.session is not None
+        assert (shown.screen.conversation.session.id == session.id) is restored

@@ -76,8 +76,9 @@ class Dialogs(Preferences):
             await self.open_session(await self.desk.find(choice.session_id))
             if choice.message_id is not None:
                 await self.show_message(choice.message_id, choice.words)
-        elif open_one is not None and self.conversation.session is None:
-            await self.show_session()
+        elif open_one is not None and self.conversation.session is None:  # it was deleted
+            again = (each for each in await self.desk.sessions() if each.id == open_one.id)
+            await self.open_session(next(again, None))
         await self.refresh_sessions()
 
     async def show_message(self, message_id: int, words: str = "") -> None:
