@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 from typing import TextIO
 
 from tchat.cli.console import Console
-from tchat.errors import Interrupted
+from tchat.errors import Interrupted, StorageError
+from tchat.paths import private_file
 
 HISTORY = "history"
 HISTORY_LENGTH = 1000
@@ -44,29 +46,53 @@ def history(console: Console, *, private: bool = False) -> Iterator[None]:
     What is typed in a ``private`` chat is not kept.
     """
     try:
-        import readline
+        import readline  # noqa: F401
     except ImportError:
         yield
         return
     if not console.stdin_is_terminal:
         yield
         return
-    from tchat.paths import private_file
-
     path = console.paths.config / HISTORY
-    if not private:
-        private_file(path)
-    try:
-        readline.read_history_file(path)
-    except OSError:
-        readline.clear_history()
+    _tell_failure(console, lambda: _read(path, private=private))
     try:
         yield
     finally:
         if not private:
-            readline.set_history_length(HISTORY_LENGTH)
-            readline.write_history_file(path)
-            private_file(path)
+            _tell_failure(console, lambda: _write(path))
+
+
+def _read(path: Path, *, private: bool) -> None:
+    import readline
+
+    readline.clear_history()
+    if path.exists() and not path.is_file():  # readline would wait for the writer of a pipe
+        raise StorageError(f"{path} is not a file", "move it away")
+    if not private:
+        private_file(path)
+    with suppress(OSError):  # there is none; an empty one is an error to libedit
+        readline.read_history_file(path)
+
+
+def _write(path: Path) -> None:
+    import readline
+
+    if path.exists() and not path.is_file():
+        return  # told by `_read`
+    private_file(path)
+    readline.set_history_length(HISTORY_LENGTH)
+    readline.write_history_file(path)
+    private_file(path)
+
+
+def _tell_failure(console: Console, work: Callable[[], None]) -> None:
+    """Do without lines of other chats where the disk refuses ``work``; tell it."""
+    try:
+        work()
+    except StorageError as error:
+        console.say(f"typed lines are not kept for later chats: {error}")
+    except OSError as error:  # readline's names no file
+        console.say(f"typed lines are not kept for later chats: {error.strerror or error}")
 
 
 def typed_line(console: Console, prompt: str) -> str:

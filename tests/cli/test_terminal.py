@@ -7,7 +7,7 @@ import shlex
 import shutil
 import signal
 import termios
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -220,6 +220,37 @@ def plain(open_terminal: Open, tiny_home: Path) -> Terminal:
     terminal = open_terminal("--plain", *LONG_REPLY[1:])
     terminal.until(">>> ")
     return terminal
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_a_history_that_is_no_file_is_told_once_and_the_chat_goes_on(
+    open_terminal: Open, tiny_home: Path, make: Callable[[Path], None]
+) -> None:
+    make(tiny_home / "history")
+    terminal = open_terminal("--plain", "--max-tokens", "2")
+    terminal.until("Ctrl-D")
+    terminal.press("/version\r")
+    terminal.until("tchat [0-9]")
+    terminal.press("\x04")
+    assert terminal.end() == 0
+    assert terminal.shown.count("typed lines are not kept") == 1
+    assert "history is not a file" in terminal.shown
+
+
+def test_a_home_that_is_replaced_by_a_file_is_told_as_what_it_is(
+    open_terminal: Open, tiny_home: Path
+) -> None:
+    terminal = open_terminal("--plain", "--max-tokens", "2")
+    terminal.until("Ctrl-D")
+    terminal.press("/version\r")
+    terminal.until("tchat [0-9]")
+    tiny_home.rename(tiny_home.with_name("gone"))
+    tiny_home.write_bytes(b"")
+    terminal.press("\x04")
+    assert terminal.end() == 0
+    assert "the output" not in terminal.shown
+    assert terminal.shown.count("typed lines are not kept") == 1
+    assert "cannot make the folder" in terminal.shown
 
 
 def test_ctrl_d_ends_the_chat(plain: Terminal) -> None:
