@@ -27,6 +27,7 @@ from tchat.tui.terminal import guarded
 from tchat.tui.theme_variables import variable_defaults
 from tchat.tui.themes import DEFAULT, Snapshot, changed, load_theme, load_themes
 from tchat.tui.toasts import Toasted
+from tchat.tui.typed_order import let_earlier_keys_act
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -111,6 +112,8 @@ class TchatApp(App[None]):
         if typed and self._early is not None:
             self._early.append(event)
         else:
+            if typed and isinstance(event, Key):
+                await let_earlier_keys_act(self, event.key)
             await super().on_event(event)
 
     async def _first_picture_drawn(self, warnings: list[str]) -> None:

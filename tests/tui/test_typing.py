@@ -31,6 +31,30 @@ def write_template(paths: Paths, name: str, content: str) -> None:
 # Whatever has the focus
 
 
+@pytest.mark.parametrize(
+    ("typed", "key", "sent", "left"),
+    [
+        ("Hello\r", "ctrl+n", ["Hello"], "x"),
+        ("say yes", "alt+t", ["say yes"], "x"),
+        ("draft", "f9", [], "draftx"),
+    ],
+)
+async def test_a_key_of_the_screen_acts_after_what_was_typed_before_it(
+    settings: Settings, paths: Paths, typed: str, key: str, sent: list[str], left: str
+) -> None:
+    async with opened(settings, paths) as shown:
+        app = shown.pilot.app
+        for character in typed:
+            app.post_message(events.Key("enter" if character == "\r" else character, character))
+        app.post_message(events.Key(key, None))
+        app.post_message(events.Key("x", "x"))
+        await shown.idle()
+        await shown.until(lambda: shown.screen.prompt.draft.text == left)
+        stored = [shown.store.branch(each.id) for each in shown.store.sessions()]
+        asked = [each.text for path in stored for each in path if each.role is Role.USER]
+        assert asked == sent
+
+
 async def test_tab_keeps_the_focus_in_the_prompt(settings: Settings, paths: Paths) -> None:
     async with opened(settings, paths) as shown:
         await shown.ask("Hello")
