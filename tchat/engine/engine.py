@@ -127,13 +127,17 @@ class Engine:
             if self._loaded is None:
                 return None
             size, encoder = self.context_size, self._ready.encoder
-            try:
-                tokens, used = on_large_stack(
-                    lambda: (encoder.count(draft), len(encoder.prompt(messages, think).tokens))
-                )
-            except DoesNotFit:
+
+            def counted(count: Callable[[], int]) -> int:
+                try:
+                    return min(on_large_stack(count), size)
+                except DoesNotFit:
+                    return size
+
+            tokens = counted(lambda: encoder.count(draft))
+            if tokens == size:
                 return size, size, size
-            return min(tokens, size), min(used, size), size
+            return tokens, counted(lambda: len(encoder.prompt(messages, think).tokens)), size
 
     def diagnose(self) -> Iterator[Diagnosis]:
         """What is to be known about the chat template. The model must be loaded."""

@@ -92,6 +92,14 @@ async def test_the_meter_counts_exactly_and_says_what_is_left() -> None:
         meter.show(12, 8_200, 8_192)
         await pilot.pause()
         assert "too long by 8" in text(app)
+        meter.show(8_192, 8_192, 8_192)  # counted no further
+        await pilot.pause()
+        assert "does not fit" in text(app)
+        assert "nearly full" not in text(app)
+        assert "draft of 8,192 tokens or more" in text(app)
+        meter.show(12, 8_192, 8_192)  # old turns leave for it
+        await pilot.pause()
+        assert "nearly full" in text(app)
         meter.show(None, None, 8_192)
         await pilot.pause()
         assert "draft …" in text(app)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from textual.content import Content
 
-from tchat.tui.widgets.gauge import bar, gauge, level_of
+from tchat.tui.widgets.gauge import Level, bar, gauge, level_of
 from tchat.tui.widgets.row import Part, Row
 
 COUNTING = "…"
@@ -44,6 +44,8 @@ class Meter(Row):
             self.set_parts([])
         elif used is None:
             self.set_parts(_counting(draft, context))
+        elif draft is not None and draft >= context:  # counted no further
+            self.set_parts(_too_long(context), _gauge(context + 1, context))
         elif draft == 0 and not level_of(used, context).word:
             self.set_parts([_cost(cost), _room(used, context)])
         else:
@@ -55,6 +57,11 @@ def _counting(draft: int | None, context: int) -> list[Part]:
         Part(_forms(f"draft {_count(draft)}", ""), (1,)),
         Part(_forms(f"after sending {COUNTING} of {context:,}", f"{COUNTING}/{context:,}"), (0,)),
     ]
+
+
+def _too_long(context: int) -> list[Part]:
+    told = f"draft of {context:,} tokens or more, the context holds {context:,}"
+    return [Part(_forms(told, f"draft {context:,}+", style=Level.OVER.colour), (1,))]
 
 
 def _text(draft: int | None, used: int, context: int, read: float | None) -> list[Part]:
