@@ -69,7 +69,11 @@ def prune(ctx: typer.Context, as_json: bool = JSON) -> None:
 
 
 @app.command()
-def clear(ctx: typer.Context, as_json: bool = JSON) -> None:
+def clear(
+    ctx: typer.Context,
+    yes: bool = typer.Option(False, "-y", "--yes", help="It never asks"),  # noqa: ARG001
+    as_json: bool = JSON,
+) -> None:
     """Remove everything; chats stay, and are read again when they go on."""
     console: Console = ctx.obj
     with _snapshots(console) as store:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from tchat.sessions.records import Session
     from tchat.sessions.store import SessionStore
 
+COMMAND = "tchat sessions rm"
+
 
 @dataclass(frozen=True, slots=True)
 class Removal:
@@ -64,6 +66,8 @@ class Removal:
                 if self.backups:
                     rest.callback(store.remove_leftovers)
             copies = store.leftovers()
+        if gone:
+            self.console.say(f"deleted {counted(len(gone), 'session')}")
         self._tell(copies)
 
     def _lines(self, found: Sequence[Session], store: SessionStore) -> Iterator[str]:
@@ -96,7 +100,12 @@ class Removal:
         """Name what may still hold pieces of what was deleted."""
         if copies:
             names = ", ".join(single_line(path.name) for path in copies)
-            self.console.say(f"copies of the database are still there: {names}; --backups deletes")
+            self.console.say(
+                f"copies of the database are still there: {names}; delete them: {COMMAND} --backups"
+            )
         if histories := self._histories():
             names = ", ".join(single_line(path.name) for path in histories)
-            self.console.say(f"typed prompts are still in the input history: {names}; --history")
+            self.console.say(
+                f"typed prompts are still in the input history: {names}; "
+                f"delete them: {COMMAND} --history"
+            )

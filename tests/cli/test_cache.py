@@ -299,3 +299,11 @@ def test_a_locked_index_is_a_failure(document: str, tiny_home: Path) -> None:
     assert (ran.code, ran.out) == (6, "")
     assert "locked" in ran.err
     assert cache("ls")["size"] > 0
+
+
+@pytest.mark.parametrize("flag", ["-y", "--yes"])
+def test_clear_takes_a_yes_that_it_does_not_need(document: str, tiny_home: Path, flag: str) -> None:
+    ask("-f", document, "Why?")
+    ran = tchat("cache", "clear", flag)
+    assert (ran.code, ran.err) == (0, "")
+    assert cache("ls")["size"] == 0

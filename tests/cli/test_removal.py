@@ -46,8 +46,9 @@ def test_what_outlives_the_sessions_is_named(shell: Shell, full: Path) -> None:
     assert ran.code == 0
     assert secrets(full) == [*HISTORIES, *COPIES]
     assert all(name in ran.err for name in [*COPIES, *HISTORIES])
-    assert "--backups" in ran.err
-    assert "--history" in ran.err
+    assert "tchat sessions rm --backups" in ran.err
+    assert "tchat sessions rm --history" in ran.err
+    assert ran.err.startswith("tchat: deleted 2 sessions\n")
     assert shell("sessions", "ls").out == ""
 
 
@@ -65,7 +66,8 @@ def test_everything_can_be_deleted(
     ran = shell("sessions", "rm", "--all", "-y", *flags)
     assert ran.code == 0
     assert secrets(full) == stay
-    assert bool(ran.err) == bool(stay)
+    assert ran.err.startswith("tchat: deleted 2 sessions\n")
+    assert ran.err.count("\n") == 1 + bool(stay)
 
 
 def test_the_history_alone_can_be_deleted(shell: Shell, full: Path) -> None:
