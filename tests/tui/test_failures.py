@@ -19,6 +19,7 @@ from tchat.sessions.records import Message
 from tchat.sessions.store import SessionStore
 from tchat.settings import Settings
 from tchat.tui.conversation import Conversation
+from tchat.tui.widgets.prompt_draft import Draft
 from tchat.tui.widgets.transcript.view import Transcript
 
 from .chat_stage import Shown, opened
@@ -253,3 +254,23 @@ def test_a_crash_leaves_the_terminal_usable(tmp_path: Path, end: str) -> None:
     crashed = "DONE" not in end
     assert (b"\x1b[?1049l" in ran.stdout) == crashed
     assert (b"ended by a crash" in ran.stdout) == crashed
+
+
+async def test_what_is_said_of_an_encoding_names_the_command_that_changes_it(
+    settings: Settings, paths: Paths, tmp_path: Path
+) -> None:
+    binary, old = tmp_path / "b.bin", tmp_path / "old.txt"
+    binary.write_bytes(bytes(range(256)) * 20)
+    old.write_bytes("Съешь ещё этих мягких французских булок, да выпей чаю. ".encode("koi8-r") * 9)
+    async with opened(settings, paths) as shown:
+        for file in (binary, old):
+            name = f"@{file.name}"
+            shown.screen.prompt.load(Draft(name, files=((name, str(file)),)))
+            await shown.pilot.press("enter")
+            await shown.until(
+                lambda: "/set encoding" in shown.toasts + shown.notices + str(shown.errors)
+            )
+            await shown.idle()
+            told = shown.toasts + shown.notices + "".join(each.text for each in shown.errors)
+            assert "--encoding" not in told
+        assert "/set encoding names another" in shown.notices

@@ -314,7 +314,15 @@ def full_prompt(draft: Draft, encoding: str) -> tuple[str, list[str]]:
     """
     from tchat.chat.attachments import read_attachment, with_attachments
 
-    attached = [read_attachment(name, encoding=encoding) for name in draft.attachments]
+    try:
+        attached = [read_attachment(name, encoding=encoding) for name in draft.attachments]
+    except UsageError as error:
+        raise UsageError(error.message, _without_flag(error.hint)) from error
     return with_attachments(draft.full_text, attached), [
-        each.assumed for each in attached if each.assumed
+        _without_flag(each.assumed) for each in attached if each.assumed
     ]
+
+
+def _without_flag(told: str) -> str:
+    """What is said of an encoding, with what changes it here in the place of the flag."""
+    return "/set encoding".join(told.rsplit("--encoding", 1))
