@@ -60,7 +60,7 @@ def _opened(request: AskRequest, settings: Settings, file: Path | None) -> Opene
     store, problem = _store(request, file)
     try:
         session = find_session(request, store)
-        settings = resumed(request, settings, store, session, store.notices.append)
+        settings = resumed(request, settings, store, session, _told_on_screen)
         return Opened(settings, store, session, problem)
     except BaseException:
         store.close()
@@ -78,3 +78,7 @@ def _store(request: AskRequest, file: Path | None) -> tuple[SessionStore, Storag
             raise
         problem = StorageError(f"{error.message}. Nothing of this chat is stored", error.hint)
         return SessionStore.in_memory(), problem
+
+
+def _told_on_screen(_: str) -> None:
+    """The screen tells it when it opens the session."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tchat.paths import Paths
+from tchat.sessions.store import SessionStore
 from tchat.settings import Settings
 
 from .chat_stage import Shown, opened
@@ -39,6 +40,21 @@ async def test_sampling_and_system_prompt_belong_to_the_session(
         await shown.until(lambda: shown.entries == shown.branch)
         await shown.ask("three")
         assert shown.messages[-1].sampling["temp"] == 0.25
+
+
+async def test_a_stored_setting_that_cannot_be_used_is_told_and_left_out(
+    settings: Settings, paths: Paths
+) -> None:
+    with SessionStore(paths.sessions_db) as store:
+        wrong, _ = store.begin("one", settings={"grammar": "((", "temp": 0.25})
+    async with opened(settings, paths) as shown:
+        await shown.type(f"/open {wrong.id}")
+        await shown.until(lambda: temp(shown) == 0.25)
+        await shown.until(lambda: "a setting of the session is left out" in shown.notices)
+        assert shown.notices.count("a setting of the session is left out") == 1
+        await shown.ask("two")
+        assert shown.messages[-1].text
+        assert shown.screen.conversation.settings.sampling.grammar == ""
 
 
 async def test_what_is_set_before_the_first_prompt_is_kept_with_its_session(

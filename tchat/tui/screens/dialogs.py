@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tchat.chat.attachments import expand_user
 from tchat.chat.commands import Surface, commands_for
+from tchat.chat.own_settings import usable_settings
 from tchat.errors import TchatError, UsageError
 from tchat.paths import Paths
 from tchat.sanitize import single_line
@@ -112,6 +113,8 @@ class Dialogs(Preferences):
         await self.show_session()
         if failure is not None:
             report(self, failure)
+        for line in usable_settings(session.settings)[1] if session else ():
+            self.tell(line)
         await self._tell_unfinished()
         self.prompt.private = self.conversation.private
         self.prompt.focus()
