@@ -61,7 +61,8 @@ class TchatApp(App[None]):
     CSS_PATH = "app.tcss"
     ENABLE_COMMAND_PALETTE = False  # the screen brings its own
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+q", "leave", "Quit", show=False, priority=True)  # in the place of Textual's
+        # In the place of Textual's; remapped with the chat's own.
+        Binding("ctrl+q", "leave", "Quit", id="chat.quit", show=False, priority=True)
     ]
     _dressed = False  # whether it is known which theme to wear
     _leaving = False  # whether it was asked to quit
