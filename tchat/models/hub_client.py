@@ -7,6 +7,7 @@ reads answers of any size. Nothing is decompressed: a small answer could become 
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +20,7 @@ from urllib.parse import urlsplit
 from tchat import __version__
 from tchat.errors import UsageError
 from tchat.models.hub_answers import HubError, not_the_hub
+from tchat.models.hub_token import token
 from tchat.sanitize import single_line
 
 if TYPE_CHECKING:
@@ -308,6 +310,12 @@ def _session() -> httpx2.Client:
             "the address of the proxy cannot be used", "check HTTPS_PROXY, HTTP_PROXY and ALL_PROXY"
         ) from None
     except OSError as error:
+        key_log = os.environ.get("SSLKEYLOGFILE")
+        if key_log and error.filename == key_log:
+            raise HubError(
+                f"the file that SSLKEYLOGFILE names cannot be written: {error.strerror}",
+                "correct the variable, or unset it",
+            ) from None
         raise HubError(
             f"the certificates cannot be read: {error.strerror or 'they are damaged'}",
             "check SSL_CERT_FILE and SSL_CERT_DIR",
@@ -320,15 +328,11 @@ def _own_headers() -> dict[str, str]:
     `build_hf_headers` would tell more, and ask the hub for a table of callers to do so.
 
     Raises:
-        HubError: The token cannot be sent.
+        HubError: The token cannot be read or sent.
     """
-    from huggingface_hub import constants, get_token
-
+    found = token()
     headers = {"user-agent": f"tchat/{__version__}"}
-    token = None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else get_token()
-    if token and not token.isascii():
-        raise HubError("your token is no ASCII text", "set HF_TOKEN to it as the hub shows it")
-    return headers | {"authorization": f"Bearer {token}"} if token else headers
+    return headers | {"authorization": f"Bearer {found}"} if found else headers
 
 
 def _unreachable(error: Exception, where: str) -> HubError:

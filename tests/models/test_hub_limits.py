@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import os
 import socket
 import threading
 import time
@@ -229,6 +230,61 @@ def test_the_command_names_a_bad_variable_in_one_line(name: str, value: str) -> 
     assert name in ended.err or "HF_" in ended.err
     assert not any(part in ended.err for part in PASSWORD_PARTS)
     assert "unexpected" not in ended.err
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("pipe", "its file is a pipe or a device"),
+        ("device", "its file is a pipe or a device"),
+        ("folder", "Is a directory"),
+        ("bytes", "its file holds no text"),
+    ],
+)
+def test_a_token_file_that_cannot_be_read_is_told(
+    hub_server: HubServer, tmp_path: Path, kind: str, reason: str
+) -> None:
+    path = tmp_path / "token"
+    match kind:
+        case "pipe":
+            os.mkfifo(path)
+        case "device":
+            path.symlink_to("/dev/zero")
+        case "folder":
+            path.mkdir()
+        case _:
+            path.write_bytes(b"\xff\xfe\xfd")
+    environ = {"HF_TOKEN_PATH": str(path), "HF_ENDPOINT": hub_server.url}
+    ended = tchat("models", "search", "tiny", env=environ)
+    line = f"tchat: the token for the hub cannot be read: {reason}; check HF_TOKEN_PATH"
+    assert (ended.code, ended.err.count("\n")) == (5, 1)
+    assert ended.err.startswith(line)
+
+
+@pytest.mark.parametrize(("name", "value"), [("HF_TOKEN", "hf_x"), ("HF_TOKEN_PATH", os.devnull)])
+def test_a_pipe_that_is_not_asked_for_the_token_is_left_alone(
+    hub_server: HubServer, tmp_path: Path, name: str, value: str
+) -> None:
+    os.mkfifo(tmp_path / "token")
+    environ = {"HF_TOKEN_PATH": str(tmp_path / "token"), "HF_ENDPOINT": hub_server.url, name: value}
+    hub_server.add(REPO, {"a.gguf": b"a"})
+    ended = tchat("models", "search", "tiny", env=environ)
+    assert ended.code == 0
+    assert REPO in ended.out
+
+
+@pytest.mark.parametrize("parent", ["nowhere", ""])
+def test_a_key_log_that_cannot_be_written_is_told(tmp_path: Path, parent: str) -> None:
+    place = tmp_path / parent / "log" if parent else tmp_path
+    environ = {"SSL_CERT_DIR": str(tmp_path), "SSLKEYLOGFILE": str(place)}
+    ended = tchat(
+        "models",
+        "search",
+        "tiny",
+        env={**environ, "SSL_CERT_FILE": "", "HF_ENDPOINT": "https://127.0.0.1:9"},
+    )
+    assert (ended.code, ended.err.count("\n")) == (5, 1)
+    assert ended.err.startswith("tchat: the file that SSLKEYLOGFILE names cannot be written: ")
 
 
 def test_a_log_of_the_command_holds_no_password(home: Path) -> None:
