@@ -68,6 +68,11 @@ class Document:
         self._index()
         self._check()
 
+    @property
+    def declares_dialect(self) -> bool:
+        """Whether the schema says by ``$schema`` which draft it follows."""
+        return "$schema" in self.root.keywords
+
     def part(self, schema: Schema, base: str) -> Part:
         """The part for a schema that stands in ``base``; one object for one place."""
         if isinstance(schema, Mapping):

@@ -72,9 +72,10 @@ class _State(NamedTuple):
 def to_gbnf(schema: Schema) -> SchemaGrammar:
     """The grammar of JSON texts that a schema allows.
 
-    Objects have the properties that the schema names, up to seven in any order and more in its own;
-    others only where it says ``additionalProperties`` or ``patternProperties``. A part without
-    ``type`` is of the type that its keywords speak of.
+    Objects have the properties that the schema names, up to seven in any order and more in its own.
+    Others come behind them where the schema allows them: by ``additionalProperties`` or
+    ``patternProperties``, or by saying nothing in a schema that declares ``$schema``. A part
+    without ``type`` is of the type that its keywords speak of.
 
     Raises:
         UsageError: The schema allows nothing, refers to what is not there, or never ends.

@@ -1,8 +1,9 @@
 """Objects of a schema, as rules.
 
-An object has the properties that the schema names. Others only where the schema allows them by
-name (``additionalProperties``, ``patternProperties``) or names none: read to the letter, every
-object is open, and a small model would go on adding properties.
+JSON Schema leaves every object open that does not close itself, and a small model would go on
+adding properties. So a schema that declares its dialect (``$schema``), as published ones do, is
+read to the letter. In any other, an object has the properties that the schema names, and others
+only where it allows them (``additionalProperties``, ``patternProperties``) or names none.
 """
 
 from __future__ import annotations
@@ -90,7 +91,11 @@ class _Object:
             return not any(schema is False for schema in (more or unevaluated))
         properties = any(mapping_of(part, "properties") for part in self.parts)
         patterns = any(mapping_of(part, "patternProperties") for part in self.parts)
-        return least > len(named) or not (properties or patterns)
+        return (
+            self.converter.document.declares_dialect
+            or least > len(named)
+            or not (properties or patterns)
+        )
 
     def _children(self, key: str) -> list[Part] | None:
         """The schemas that the value of a key must follow; None when it may not be there."""

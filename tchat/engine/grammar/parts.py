@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from tchat.engine.grammar.document import Part, Schema
+from tchat.engine.grammar.document import Document, Part, Schema
 from tchat.engine.grammar.regular import Language, Languages
 from tchat.engine.grammar.rules import Expression, Rules
 
@@ -16,6 +16,7 @@ ABSENT, UNEQUAL, UNLIKE = "\0absent", "\0unequal", "\0unlike"
 class Converter(Protocol):
     """Turns schemas into rules."""
 
+    document: Document
     rules: Rules
     languages: Languages
     texts: dict[tuple[Language, bool], Expression]  # rules of languages, in strings or not

@@ -56,6 +56,17 @@ CASES: list[tuple[Any, list[str], list[str]]] = [
         ["{}", '{"x":1}', '{"a":null,"x":1,"y":2}'],
         ['{"x":"1"}'],
     ),
+    (
+        PERSON | {"$schema": "https://json-schema.org/draft/2020-12/schema"},
+        ['{"name":"Ada","x":[1]}', '{"age":3,"name":"Ada"}', '{"$schema":"s","name":"Ada"}'],
+        ['{"x":1}', '{"name":1,"x":1}', '{"name":"Ada","age":"3"}'],
+    ),
+    (
+        PERSON
+        | {"$schema": "http://json-schema.org/draft-07/schema#", "additionalProperties": False},
+        ['{"name":"Ada"}'],
+        ['{"name":"Ada","x":1}'],
+    ),
     ({"type": "object", "additionalProperties": False}, ["{}"], ['{"a":1}']),
     ({"type": "object", "required": ["a"]}, ['{"a":[1]}', '{"a":1,"b":2}'], ["{}"]),
     (
