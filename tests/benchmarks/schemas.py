@@ -107,15 +107,16 @@ def measure(cases: Iterable[Case], accepts: Acceptor) -> Tally:
 
 
 def _measure(case: Case, accepts: Acceptor, tally: Tally) -> None:
+    kinds: set[str] = set()
     try:
         grammar = to_gbnf(case.schema)
+        kinds = _kinds(case.schema)
     except UsageError as error:
         grammar = None
         tally.refused += 1
         tally.misses.append(f"refused  {case.name}: {error}")
     if grammar is not None:
         require_grammar(grammar.text)
-    kinds = _kinds(case.schema) if grammar is not None else set()
     for data, valid in case.tests:
         if valid and grammar is not None and not kinds & KINDS[type(data)]:
             tally.other += 1

@@ -67,6 +67,8 @@ class _Object:
         pairs = [(self._pair(key), key in required) for key in named]
         extras = self._extras(named, is_open=is_open)
         members = Members(self.converter.rules, self.name, pairs, extras, least, most)
+        if extras and least - len(required) > 1:  # two of them may have the same name
+            self.converter.mark_unchecked("minProperties")
         if not members.counted:
             for keyword in ("minProperties", "maxProperties"):
                 if all_values(self.parts, keyword):

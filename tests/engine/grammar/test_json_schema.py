@@ -603,3 +603,19 @@ def test_a_bound_of_many_digits_is_exact(accepts: Acceptor) -> None:
     assert not accepts(grammar.text, str(bound - 1))
     assert accepts(grammar.text, str(-(10**39) - 1))
     assert not accepts(grammar.text, str(-(10**39)))
+
+
+@pytest.mark.parametrize(
+    ("schema", "unchecked"),
+    [
+        ({"minProperties": 2}, True),
+        ({"minProperties": 1}, False),
+        ({"minProperties": 2, "required": ["a"]}, False),
+        ({"minProperties": 2, "patternProperties": {"^x": {}}}, True),
+        ({"minProperties": 2, "properties": {"a": {}, "b": {}}}, False),
+    ],
+)
+def test_a_count_of_properties_that_may_repeat_is_left_to_the_check(
+    schema: dict[str, Any], unchecked: bool
+) -> None:
+    assert ("minProperties" in to_gbnf(schema).unchecked) is unchecked
