@@ -9,7 +9,7 @@ from textual.app import App
 from textual.events import Key
 from textual.widget import Widget
 
-PATIENCE = 0.25  # seconds that a key waits for those typed before it
+PATIENCE = 2.0  # seconds at most that a key waits for those typed before it
 
 
 async def let_earlier_keys_act(app: App[None], key: str) -> None:

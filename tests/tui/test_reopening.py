@@ -108,7 +108,9 @@ async def test_a_deleted_message_is_not_saved_when_the_chat_is_left(
     assert saved(paths) == 0
 
 
-async def test_a_chat_that_was_stopped_is_saved(settings: Settings, paths: Paths) -> None:
+async def test_a_chat_that_was_stopped_is_saved(
+    settings: Settings, paths: Paths, slowly: None
+) -> None:
     async with opened(replace(settings, sampling=ENDLESS), paths) as shown:
         await shown.type(DOCUMENT)
         await shown.until(lambda: bool(shown.entries) and shown.entries[-1][0] == "assistant")
@@ -121,7 +123,7 @@ async def test_a_chat_that_was_stopped_is_saved(settings: Settings, paths: Paths
     async with opened(settings, paths) as shown:
         await shown.screen.open_session(session)
         await shown.idle()
-        assert "restored " in shown.notices
+        await shown.until(lambda: "restored " in shown.notices)
 
 
 async def test_a_failure_in_the_background_ends_nothing(
