@@ -267,11 +267,11 @@ async def test_a_prompt_stopped_before_its_reply_stays_in_sight(
         stopped.set()
         await shown.idle()
         assert shown.entries == shown.branch == [("user", "stopped")]
-        await shown.until(lambda: "stopped before a reply" in text(shown.pilot.app))
         await shown.ask("second")
         assert [role for role, _ in shown.branch] == ["user", "user", "assistant"]
         assert shown.entries == shown.branch
         assert shown.screen.transcript.entry(shown.messages[0].id).status == "stopped"
+        await shown.until(lambda: "stopped before a reply" in text(shown.pilot.app))
 
 
 async def test_a_stopped_prompt_that_is_answered_after_all_is_no_stopped_one(
