@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.shell import Shell, tchat
+from tests.tiny import write_tiny
 
 
 @pytest.fixture
@@ -17,11 +18,20 @@ def shell(home: Path) -> Shell:
 
 
 @pytest.fixture(scope="session")
-def verdicts(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A ``models.db`` that knows the tiny model, so that not every test probes it again."""
+def endless_model(tiny_models: Path) -> Path:
+    """The tiny model with a context that it does not fill while a test runs."""
+    return write_tiny(tiny_models / "endless.gguf", context=65_536)
+
+
+@pytest.fixture(scope="session")
+def verdicts(
+    tiny_model: Path, endless_model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A ``models.db`` that knows the tiny models, so that not every test probes them again."""
     folder = tmp_path_factory.mktemp("verdicts")
-    env = {"TCHAT_HOME": str(folder), "TCHAT_MODEL": str(tiny_model), "TCHAT_THREADS": "1"}
-    assert tchat("-n", "--max-tokens", "1", "hi", env=env).code == 0
+    env = {"TCHAT_HOME": str(folder), "TCHAT_THREADS": "1"}
+    for model in (tiny_model, endless_model):
+        assert tchat("-n", "-m", str(model), "--max-tokens", "1", "hi", env=env).code == 0
     return folder / "cache" / "models.db"
 
 
@@ -35,3 +45,10 @@ def tiny_home(
     home.chmod(0o700)
     shutil.copy(verdicts, home / "cache" / "models.db")
     return home
+
+
+@pytest.fixture
+def endless_home(tiny_home: Path, endless_model: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home in which ``LONG_REPLY`` is still being written whenever a test ends it."""
+    monkeypatch.setenv("TCHAT_MODEL", str(endless_model))
+    return tiny_home

@@ -31,7 +31,11 @@ from tchat.settings import Settings
 CUT_OFF = "tchat: the reply was cut off: --max-tokens or the context is reached\n"
 COMMAND = (sys.executable, "-m", "tchat")
 # Lets the tiny model write until the context is full or it is stopped.
-LONG_REPLY = ("write", "--logit-bias", "<|im_end|>=-100", "--logit-bias", "<|endoftext|>=-100")
+# With the model of ``endless_home`` half a minute of writing, on a fast machine too.
+LONG_REPLY = (
+    *("write", "--ctx-size", "65536"),
+    *("--logit-bias", "<|im_end|>=-100", "--logit-bias", "<|endoftext|>=-100"),
+)
 
 
 class Ran(NamedTuple):

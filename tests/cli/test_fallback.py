@@ -81,6 +81,7 @@ def test_going_on_in_a_session_on_a_full_disk_keeps_the_session(full: Path) -> N
     assert prompts(full) == [["there before"]]
 
 
+@pytest.mark.usefixtures("endless_home")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_does_not_hide_what_is_not_stored(full: Path, number: int) -> None:
     with subprocess.Popen(

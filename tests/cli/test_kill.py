@@ -54,18 +54,18 @@ def survives(home: Path, seconds: float) -> None:
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_killed_command_leaves_its_reply(
-    tiny_home: Path, seed: int, record: Callable[[str, int], None]
+    endless_home: Path, seed: int, record: Callable[[str, int], None]
 ) -> None:
-    survives(tiny_home, 1.2 + random.Random(seed).random())
+    survives(endless_home, 1.2 + random.Random(seed).random())
     record("kills", 1)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_a_hundred_killed_commands_leave_their_replies(
-    tiny_home: Path, record: Callable[[str, int], None]
+    endless_home: Path, record: Callable[[str, int], None]
 ) -> None:
     draw = random.Random(7)
     for _ in range(100):
-        survives(tiny_home, draw.uniform(0.0, 2.0))
+        survives(endless_home, draw.uniform(0.0, 2.0))
         record("kills", 1)

@@ -312,7 +312,7 @@ def test_binary_lines_are_refused_and_the_chat_goes_on(shell: Shell, home: Path)
 
 
 @pytest.fixture
-def terminal(tiny_home: Path) -> Iterator[pexpect.spawn]:
+def terminal(endless_home: Path) -> Iterator[pexpect.spawn]:
     """A chat of the tiny model on a real terminal, ready for the first message."""
     child = pexpect.spawn(
         sys.executable,

@@ -112,7 +112,7 @@ def test_bytes_that_are_no_text_in_an_argument_do_no_harm(tiny_home: Path) -> No
     assert branch(tiny_home)[0].text == "grün"  # read as Windows-1252, and said
 
 
-def test_a_closed_pipe_ends_the_answer_silently(tiny_home: Path) -> None:
+def test_a_closed_pipe_ends_the_answer_silently(endless_home: Path) -> None:
     with running(*LONG_REPLY) as process:
         assert process.stdout is not None
         assert process.stderr is not None
@@ -120,7 +120,7 @@ def test_a_closed_pipe_ends_the_answer_silently(tiny_home: Path) -> None:
         process.stdout.close()
         assert process.wait(20) == 141
         assert process.stderr.read() == b""
-    assert branch(tiny_home)[-1].status is Status.STOPPED
+    assert branch(endless_home)[-1].status is Status.STOPPED
 
 
 def test_a_full_disk_under_the_answer_is_told_and_the_answer_is_stored(tiny_home: Path) -> None:
@@ -142,7 +142,7 @@ def test_a_full_disk_under_the_answer_is_told_and_the_answer_is_stored(tiny_home
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
-def test_a_signal_stops_the_answer_and_keeps_it(tiny_home: Path, number: int, code: int) -> None:
+def test_a_signal_stops_the_answer_and_keeps_it(endless_home: Path, number: int, code: int) -> None:
     with running(*LONG_REPLY) as process:
         assert process.stdout is not None
         assert process.stderr is not None
@@ -151,13 +151,13 @@ def test_a_signal_stops_the_answer_and_keeps_it(tiny_home: Path, number: int, co
         rest, told = process.communicate(timeout=20)
     assert process.returncode == code
     assert told == b""
-    reply = branch(tiny_home)[-1]
+    reply = branch(endless_home)[-1]
     assert reply.status is Status.STOPPED
     assert (begin + rest).decode().rstrip("\n") == printable(reply.text).rstrip("\n")
 
 
 def test_a_killed_answer_is_interrupted_and_can_be_continued(
-    tiny_home: Path,
+    endless_home: Path,
 ) -> None:
     with running(*LONG_REPLY) as process:
         assert process.stdout is not None
@@ -165,12 +165,12 @@ def test_a_killed_answer_is_interrupted_and_can_be_continued(
         time.sleep(0.5)
         process.kill()
         process.wait(20)
-    kept = branch(tiny_home)[-1]
+    kept = branch(endless_home)[-1]
     assert kept.status is Status.INTERRUPTED
     assert kept.text
     ran = tchat("-c", "--max-tokens", "3")
     assert ran.code == 0
-    assert branch(tiny_home)[-1].text.startswith(kept.text)
+    assert branch(endless_home)[-1].text.startswith(kept.text)
 
 
 def test_without_standard_streams_nothing_breaks(tiny_home: Path) -> None:

@@ -110,13 +110,13 @@ SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 
 @pytest.mark.parametrize(("number", "code"), SIGNALS)
 def test_writing_is_stopped_and_kept(
-    number: int, code: int, open_terminal: Open, tiny_home: Path
+    number: int, code: int, open_terminal: Open, endless_home: Path
 ) -> None:
     terminal = open_terminal("--markdown", "never", *LONG_REPLY)
     terminal.until("[a-z]{3}.{40}")
     terminal.signal(number)
     assert terminal.end() == code
-    question, reply = messages(tiny_home)
+    question, reply = messages(endless_home)
     assert question.status is Status.DONE
     assert reply.status is Status.STOPPED
     assert len(reply.text) > 20
@@ -203,20 +203,20 @@ def test_a_prompt_that_ends_well_leaves_only_itself(open_terminal: Open, tiny_ho
     assert "\x1b" not in last
 
 
-def test_head_ends_a_long_answer_silently(tiny_home: Path) -> None:
+def test_head_ends_a_long_answer_silently(endless_home: Path) -> None:
     quoted = shlex.join([*COMMAND, *LONG_REPLY])
     script = f"{quoted} | head -c 5; code=${{PIPESTATUS[0]}}; echo; echo code $code"
     terminal = Terminal("bash", "-c", script)
     assert terminal.end() == 0
     assert terminal.shown.rstrip().endswith("code 141")
-    assert messages(tiny_home)[-1].status is Status.STOPPED
+    assert messages(endless_home)[-1].status is Status.STOPPED
 
 
 # The chat on plain lines
 
 
 @pytest.fixture
-def plain(open_terminal: Open, tiny_home: Path) -> Terminal:
+def plain(open_terminal: Open, endless_home: Path) -> Terminal:
     terminal = open_terminal("--plain", *LONG_REPLY[1:])
     terminal.until(">>> ")
     return terminal
