@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from tchat.sessions.store import SessionStore
     from tchat.settings import Settings
-    from tchat.tui.opening import Opened
+    from tchat.tui.startup import Opened
 
 UNFIT = ("", "dumb", "unknown")  # values of TERM that promise no cursor movement
 
@@ -55,7 +55,7 @@ def _opened(request: AskRequest, settings: Settings, file: Path | None) -> Opene
         UsageError: The session is not there.
         StorageError: The session to go on with cannot be read.
     """
-    from tchat.tui.opening import Opened
+    from tchat.tui.startup import Opened
 
     store, problem = _store(request, file)
     try:

@@ -22,18 +22,18 @@ from tchat.paths import Paths
 from tchat.plural import counted
 from tchat.settings import Settings
 from tchat.tui.background import background
+from tchat.tui.key_order import let_earlier_keys_act
 from tchat.tui.screens.chat import ChatScreen
 from tchat.tui.terminal import guarded
 from tchat.tui.theme_variables import variable_defaults
 from tchat.tui.themes import DEFAULT, Snapshot, changed, load_theme, load_themes
-from tchat.tui.toasts import Toasted
-from tchat.tui.typed_order import let_earlier_keys_act
+from tchat.tui.toasts import SafeNotification
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tchat.tui.conversation import Conversation
-    from tchat.tui.opening import Open, Opened
+    from tchat.tui.services.conversation import Conversation
+    from tchat.tui.startup import Open, Opened
 
 GIVE_UP = 2.0  # seconds from the second request to quit until the process ends in any case
 THEME_CHECK = 1.0  # seconds between two looks at the user's themes
@@ -95,7 +95,7 @@ class TchatApp(App[None]):
         found = super().get_driver_class()
         if found.__name__ != "LinuxDriver":  # Windows, or one from the environment
             return found
-        from tchat.tui.driver import TerminalDriver
+        from tchat.tui.terminal_driver import TerminalDriver
 
         return TerminalDriver
 
@@ -145,7 +145,7 @@ class TchatApp(App[None]):
             self._handle_exception(error)
 
     def _join(self) -> tuple[Conversation, Opened]:
-        from tchat.tui.conversation import Conversation
+        from tchat.tui.services.conversation import Conversation
 
         self.opened = opened = self._opening()
         return Conversation(opened.settings, self._paths, opened.store), opened
@@ -159,10 +159,10 @@ class TchatApp(App[None]):
     def _take_keys(self) -> list[str]:
         if not self._settings.keys:
             return []
-        from tchat.tui.every_key import EVERY_KEY
+        from tchat.tui.all_bindings import ALL_BINDINGS
         from tchat.tui.keymap import remap
 
-        keymap, warnings = remap(self._settings.keys, EVERY_KEY)
+        keymap, warnings = remap(self._settings.keys, ALL_BINDINGS)
         self.set_keymap(keymap)
         return warnings
 
@@ -173,7 +173,7 @@ class TchatApp(App[None]):
 
     async def action_leave(self) -> None:
         """Quit; the chat asks first when messages would be lost, unless it asks already."""
-        from tchat.tui.screens.confirm import Confirm
+        from tchat.tui.dialogs.confirm import Confirm
 
         chat = self.screen_stack[0]
         if self._leaving or isinstance(self.screen, Confirm) or not isinstance(chat, ChatScreen):
@@ -215,9 +215,11 @@ class TchatApp(App[None]):
         timeout: float | None = None,
         markup: bool = True,
     ) -> None:
-        """Show a toast, as Textual's own `notify` does; see `Toasted`."""
+        """Show a toast, as Textual's own `notify` does; see `SafeNotification`."""
         seconds = self.NOTIFICATION_TIMEOUT if timeout is None else timeout
-        self.post_message(Notify(Toasted(message, title, severity, seconds, markup=markup)))
+        self.post_message(
+            Notify(SafeNotification(message, title, severity, seconds, markup=markup))
+        )
 
     def copy_to_clipboard(self, text: str) -> None:
         """Copy by the system's own tool, else through the terminal; say by what."""

@@ -16,7 +16,7 @@ from textual.dom import DOMNode, NoScreen
 
 from tchat.errors import TchatError
 from tchat.sanitize import single_line
-from tchat.tui.crashes import unexpected
+from tchat.tui.error_report import unexpected_error
 
 if TYPE_CHECKING:
     from textual.worker import Worker
@@ -84,4 +84,4 @@ def explained(node: DOMNode, error: Exception) -> TchatError:
     if isinstance(error, TchatError):
         return error
     log: Path | None = getattr(node.app, "log_file", None)
-    return unexpected(error, log)
+    return unexpected_error(error, log)

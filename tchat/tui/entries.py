@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from tchat.chat.attachments import parted
 from tchat.sessions.records import Message, Role
-from tchat.tui.maker import maker
+from tchat.tui.model_label import short_model_name
 from tchat.tui.widgets.transcript.entry import Entry
 
 
@@ -34,5 +34,5 @@ def entry_of(message: Message, sibling: tuple[int, int] = (1, 1)) -> Entry:
         by_person=message.by_person,
         scores=tuple(message.scores.items()),
         attachments=tuple(files),
-        label=maker(message.model),
+        label=short_model_name(message.model),
     )

@@ -17,7 +17,7 @@ from tchat.models.search import SearchResult
 from tchat.models.walk import gguf_files
 from tchat.models.words import count_text
 from tchat.paths import Paths
-from tchat.tui.screens.models import ModelRow
+from tchat.tui.dialogs.models import ModelRow
 
 FOUND = 20  # repositories that a search brings
 _PART = re.compile(r"-\d{5}-of-\d{5}$")

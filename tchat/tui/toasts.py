@@ -10,7 +10,7 @@ LEAST = 0.01  # seconds
 
 
 @dataclass
-class Toasted(Notification):
+class SafeNotification(Notification):
     """A notification that always has some time left for its toast.
 
     Textual looks whether one has expired and then makes a timer of the time that is left. When

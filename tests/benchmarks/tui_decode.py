@@ -20,8 +20,8 @@ from tchat.paths import user_paths
 from tchat.sessions.store import SessionStore
 from tchat.settings import Sampling, Settings
 from tchat.tui.app import TchatApp
-from tchat.tui.opening import Opened
 from tchat.tui.screens.chat import ChatScreen
+from tchat.tui.startup import Opened
 from tests.benchmarks.rows import Row, ratio
 from tests.terminal import Terminal
 

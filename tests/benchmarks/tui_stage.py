@@ -21,10 +21,10 @@ from tchat.paths import user_paths
 from tchat.sessions.records import Role, Status
 from tchat.sessions.store import SessionStore
 from tchat.settings import Settings
-from tchat.tui import conversation
 from tchat.tui.app import TchatApp
-from tchat.tui.opening import Opened
 from tchat.tui.screens.turns import Turns
+from tchat.tui.services import conversation
+from tchat.tui.startup import Opened
 
 RATE = 200  # tokens a second
 TOKEN = 5  # characters

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from tchat.sessions.records import Hit, Role, Session, Status
 from tchat.sessions.search import excerpt, fold, parse
 from tchat.sessions.store import SessionStore
-from tchat.tui.conversation import Conversation
-from tchat.tui.desk import Desk
+from tchat.tui.services.conversation import Conversation
+from tchat.tui.services.sessions import Desk
 
 CORPUS = [
     "The quick brown fox jumps over the lazy dog",

@@ -15,8 +15,8 @@ from tchat.sessions.records import Message, Session
 from tchat.sessions.store import SessionStore
 from tchat.settings import Sampling, Settings
 from tchat.tui.app import TchatApp
-from tchat.tui.opening import Opened
 from tchat.tui.screens.chat import ChatScreen
+from tchat.tui.startup import Opened
 from tchat.tui.widgets.transcript.entry import Entry
 from tests.tui.stage import PATIENCE
 

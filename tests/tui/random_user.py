@@ -335,7 +335,7 @@ class RandomUser:
         if self._is_long:
             await self._shown.screen.open_session(None)
         self._typed.clear()
-        while self._shown.screen.trying or self._shown.screen.purpose is not None:
+        while self._shown.screen.trying or self._shown.screen.prompt_mode is not None:
             self._shown.screen.prompt.focus()
             await self._press("escape")
             await self.settle()

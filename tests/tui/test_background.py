@@ -20,10 +20,10 @@ from tchat.paths import Paths
 from tchat.sessions.fallbacks import Fallbacks
 from tchat.settings import Settings
 from tchat.tui.app import TchatApp
-from tchat.tui.screens.frame import HintLine
-from tchat.tui.screens.judge import JudgeScreen
-from tchat.tui.screens.models import ModelPicker
-from tchat.tui.toasts import Toasted
+from tchat.tui.dialogs.dialog import HintLine
+from tchat.tui.dialogs.judge import JudgeScreen
+from tchat.tui.dialogs.models import ModelPicker
+from tchat.tui.toasts import SafeNotification
 
 from .chat_stage import Shown, opened
 from .stage import text
@@ -109,8 +109,8 @@ async def test_a_hub_that_breaks_leaves_the_models_usable(
     settings: Settings, paths: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with opened(settings, paths) as shown:
-        monkeypatch.setattr("tchat.tui.model_desk.hub_rows", broken)
-        monkeypatch.setattr("tchat.tui.model_desk.offer_rows", broken)
+        monkeypatch.setattr("tchat.tui.services.models.hub_rows", broken)
+        monkeypatch.setattr("tchat.tui.services.models.offer_rows", broken)
         await shown.pilot.press("f2")
         await shown.until(lambda: isinstance(shown.pilot.app.screen, ModelPicker))
         await shown.until(lambda: "ZeroDivisionError" in shown.toasts)
@@ -145,12 +145,12 @@ async def test_a_toast_whose_time_is_up_as_it_is_shown_does_not_hang(
 ) -> None:
     """Textual's timers never end with a negative delay."""
     async with opened(settings, paths) as shown:
-        monkeypatch.setattr(Toasted, "has_expired", False)
+        monkeypatch.setattr(SafeNotification, "has_expired", False)
         for seconds in (-1.0, 0.0, 1e-9):
             shown.pilot.app.notify("late", timeout=seconds)
         await shown.pilot.pause(0.1)
         monkeypatch.undo()
-        assert Toasted("late", timeout=-1.0).has_expired
+        assert SafeNotification("late", timeout=-1.0).has_expired
         await shown.until(lambda: "late" not in shown.toasts)
         await shown.ask("still there")
 

@@ -11,12 +11,12 @@ from tchat.paths import Paths
 from tchat.sessions.records import Role, Status
 from tchat.sessions.store import SessionStore
 from tchat.settings import Sampling, Settings
-from tchat.tui.screens.models import ModelPicker
-from tchat.tui.screens.picker import Picker
-from tchat.tui.screens.sessions import SessionsScreen
-from tchat.tui.screens.settings import SettingsScreen
+from tchat.tui.dialogs.models import ModelPicker
+from tchat.tui.dialogs.picker import Picker
+from tchat.tui.dialogs.sessions import SessionsScreen
+from tchat.tui.dialogs.settings import SettingsScreen
+from tchat.tui.dialogs.themes import ThemePicker
 from tchat.tui.screens.telling import END
-from tchat.tui.screens.themes import ThemePicker
 from tchat.tui.widgets.prompt_draft import Draft
 
 from .chat_stage import ENDLESS, opened

@@ -18,7 +18,7 @@ from tchat.paths import Paths
 from tchat.sessions.records import Message
 from tchat.sessions.store import SessionStore
 from tchat.settings import Settings
-from tchat.tui.conversation import Conversation
+from tchat.tui.services.conversation import Conversation
 from tchat.tui.widgets.prompt_draft import Draft
 from tchat.tui.widgets.transcript.view import Transcript
 

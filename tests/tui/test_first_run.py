@@ -10,7 +10,7 @@ import pytest
 from tchat.models import check, resolve
 from tchat.paths import Paths
 from tchat.settings import Settings
-from tchat.tui.screens.welcome import Welcome
+from tchat.tui.dialogs.welcome import Welcome
 
 from .chat_stage import Shown, opened
 from .stage import text

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tchat.chat.commands import Surface, commands_for
+from tchat.tui.dialogs.help import HelpScreen, help_items
+from tchat.tui.dialogs.palette import Palette
 from tchat.tui.keys import KEYS, Scope, with_keymap
-from tchat.tui.screens.help import HelpScreen, help_items
-from tchat.tui.screens.palette import Palette
 
 from .stage import SIZES, is_tame, shown, text
 

@@ -11,7 +11,6 @@ from textual.pilot import Pilot
 from textual.widget import Widget
 
 from tchat.tui.theme_variables import variable_defaults
-from tchat.tui.widgets.meter import Meter
 from tchat.tui.widgets.sparkline import sparkline
 from tchat.tui.widgets.status import (
     Idle,
@@ -24,6 +23,7 @@ from tchat.tui.widgets.status import (
     Writing,
     duration,
 )
+from tchat.tui.widgets.token_meter import TokenMeter
 from tests.tui.stage import HOSTILE, is_tame, text
 
 FULL = StatusData(
@@ -74,7 +74,7 @@ def colour(app: Stage, word: str) -> str:
     ],
 )
 async def test_the_meter_warns_by_words_and_by_colour(used: int, word: str, name: str) -> None:
-    meter = Meter()
+    meter = TokenMeter()
     async with staged(meter) as (pilot, app):
         meter.show(12, used, 8_192)
         await pilot.pause()
@@ -84,7 +84,7 @@ async def test_the_meter_warns_by_words_and_by_colour(used: int, word: str, name
 
 
 async def test_the_meter_counts_exactly_and_says_what_is_left() -> None:
-    meter = Meter()
+    meter = TokenMeter()
     async with staged(meter) as (pilot, app):
         meter.show(12, 100, 8_192)
         await pilot.pause()

@@ -14,11 +14,11 @@ from tchat.models.memory import Memory
 from tchat.models.removal import Removal
 from tchat.paths import Paths
 from tchat.settings import Settings, load
-from tchat.tui.model_desk import ModelDesk
-from tchat.tui.pulls import Pulls
-from tchat.tui.screens.confirm import Confirm
-from tchat.tui.screens.model_details import ModelDetails
-from tchat.tui.screens.models import ModelPicker, ModelRow
+from tchat.tui.dialogs.confirm import Confirm
+from tchat.tui.dialogs.model_details import ModelDetails
+from tchat.tui.dialogs.models import ModelPicker, ModelRow
+from tchat.tui.services.downloads import Downloads
+from tchat.tui.services.models import ModelService
 from tests.models.forge import gguf
 from tests.models.hub_server import Fault, HubServer
 from tests.models.shelf import chat_model, hub_file, ollama_model
@@ -281,7 +281,7 @@ async def test_without_files_one_can_only_choose() -> None:
 
 
 @pytest.fixture
-def desk(paths: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelDesk:
+def desk(paths: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelService:
     """A desk over a home folder with models of the hub and of Ollama, beside a file here."""
     user = tmp_path / "user"
     monkeypatch.delenv("HF_HOME")
@@ -290,10 +290,10 @@ def desk(paths: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Model
     (tmp_path / "here").mkdir()
     chat_model(tmp_path / "here", "mine")
     monkeypatch.chdir(tmp_path / "here")
-    return ModelDesk(paths, None, Pulls(paths), lambda _: None)
+    return ModelService(paths, None, Downloads(paths), lambda _: None)
 
 
-async def test_the_rows_are_those_of_the_library_and_of_this_folder(desk: ModelDesk) -> None:
+async def test_the_rows_are_those_of_the_library_and_of_this_folder(desk: ModelService) -> None:
     own = [row.choice for row in await desk.rows(False)]
     assert own[:2] == ["starter", "acme/big-GGUF:Q8_0"]
     assert own[2].endswith("mine.gguf")
@@ -301,7 +301,7 @@ async def test_the_rows_are_those_of_the_library_and_of_this_folder(desk: ModelD
     assert {row.fit for row in await desk.rows(True)} <= {"fits", "tight", "too large"}
 
 
-async def test_the_desk_looks_into_removes_and_sets(desk: ModelDesk, paths: Paths) -> None:
+async def test_the_desk_looks_into_removes_and_sets(desk: ModelService, paths: Paths) -> None:
     assert ("family", "llama") in await desk.details("acme/big-GGUF")
     await desk.remove(await desk.plan_removal("acme/big-GGUF"))
     assert "acme/big-GGUF:Q8_0" not in [row.choice for row in await desk.rows(False)]
@@ -312,7 +312,7 @@ async def test_the_desk_looks_into_removes_and_sets(desk: ModelDesk, paths: Path
 
 
 async def test_the_offers_are_those_of_the_catalogue_that_are_not_here(
-    desk: ModelDesk, tmp_path: Path
+    desk: ModelService, tmp_path: Path
 ) -> None:
     hub_file(tmp_path / "user", "Qwen/Qwen3-4B-GGUF", "Qwen3-4B-Q4_K_M.gguf")
     offers = {row.choice: row for row in await desk.offers()}
@@ -322,7 +322,7 @@ async def test_the_offers_are_those_of_the_catalogue_that_are_not_here(
 
 
 async def test_the_desk_looks_into_what_is_on_the_hub(
-    desk: ModelDesk, hub_server: HubServer, tiny_model: Path
+    desk: ModelService, hub_server: HubServer, tiny_model: Path
 ) -> None:
     hub_server.add(REPO, {FILE: tiny_model.read_bytes()})
     (found,) = await desk.search("tiny")
@@ -430,7 +430,7 @@ async def test_a_new_chat_begins_with_the_model_that_was_made_the_default(
     async with opened(settings, paths) as chat:
         await chat.ask("Hello")
         first = chat.screen.conversation.session
-        desk = ModelDesk(
+        desk = ModelService(
             paths, None, chat.screen.pulls, lambda _: None, chat.screen.conversation.keep
         )
         await desk.make_default(str(tiny_spm))

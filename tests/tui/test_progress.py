@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tchat.engine.events import Reading, Token
-from tchat.tui.progress import Progress
+from tchat.tui.turn_progress import Progress
 from tchat.tui.widgets.status import Writing
 
 

@@ -11,7 +11,7 @@ from tchat.chat.snapshots import snapshot_store
 from tchat.errors import TchatError
 from tchat.paths import Paths
 from tchat.settings import Sampling, Settings
-from tchat.tui.desk import Desk
+from tchat.tui.services.sessions import SessionService
 from tests.tui.chat_stage import ENDLESS, opened
 
 DOCUMENT = "the be to of and in that have it for not on with he as you do at this " * 20
@@ -85,7 +85,7 @@ async def test_what_is_deleted_is_deleted_on_disk_too_and_can_be_undone(
         await shown.until(lambda: saved(paths) > 0)
         session = conversation.session
         assert session is not None
-        desk = Desk(conversation)
+        desk = SessionService(conversation)
         await desk.delete(session.id)
         assert saved(paths) == 0
         await conversation.save()

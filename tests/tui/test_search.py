@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tchat.tui.screens.search import hit_items, safe_snippet
-from tchat.tui.screens.sessions import SessionChoice, SessionsScreen
+from tchat.tui.dialogs.search import hit_items, safe_snippet
+from tchat.tui.dialogs.sessions import SessionChoice, SessionsScreen
+from tests.tui.session_service import DAY, NOW, SessionService, hit, session
 
-from .session_desk import DAY, NOW, Desk, hit, session
 from .stage import HOSTILE, SIZES, UNSAFE, is_tame, lines, shown, text, until
 
 SKY, BREAD = session(1, f"Sky {HOSTILE}", DAY), session(2, "Bread")
@@ -20,7 +20,7 @@ HITS = [
 ]
 
 
-def search(desk: Desk, query: str = "") -> SessionsScreen:
+def search(desk: SessionService, query: str = "") -> SessionsScreen:
     return SessionsScreen([SKY, BREAD], desk, full_text=True, query=query, now=NOW)
 
 
@@ -44,7 +44,7 @@ def test_hits_of_one_session_stand_together() -> None:
 
 @pytest.mark.parametrize("size", SIZES)
 async def test_a_hit_is_found_and_opened_at_its_message(size: tuple[int, int]) -> None:
-    desk = Desk(HITS)
+    desk = SessionService(HITS)
     async with shown(search(desk), size) as (app, pilot):
         assert "Type some words." in text(app)
         await pilot.press(*"sky")
@@ -57,7 +57,7 @@ async def test_a_hit_is_found_and_opened_at_its_message(size: tuple[int, int]) -
 
 
 async def test_typing_fast_searches_once() -> None:
-    desk = Desk(HITS)
+    desk = SessionService(HITS)
     async with shown(search(desk)) as (app, pilot):
         await pilot.press(*"sky")
         await until(pilot, lambda: "in an oven" in text(app))
@@ -65,17 +65,17 @@ async def test_typing_fast_searches_once() -> None:
 
 
 async def test_a_search_may_begin_with_words() -> None:
-    async with shown(search(Desk(HITS), "oven")) as (app, pilot):
+    async with shown(search(SessionService(HITS), "oven")) as (app, pilot):
         await until(pilot, lambda: "in an oven" in text(app))
 
 
 async def test_nothing_found_is_said() -> None:
-    async with shown(search(Desk(HITS), "[/zzz]")) as (app, pilot):
+    async with shown(search(SessionService(HITS), "[/zzz]")) as (app, pilot):
         await until(pilot, lambda: "No message contains “[/zzz]”." in text(app))
 
 
 async def test_tab_changes_between_titles_and_texts_and_keeps_the_words() -> None:
-    desk = Desk(HITS)
+    desk = SessionService(HITS)
     opened = SessionsScreen([SKY, BREAD], desk, now=NOW)
     async with shown(opened) as (app, pilot):
         await pilot.press(*"sky")
@@ -94,7 +94,7 @@ async def test_tab_changes_between_titles_and_texts_and_keeps_the_words() -> Non
 
 
 async def test_a_search_that_fails_is_told() -> None:
-    desk = Desk(HITS)
+    desk = SessionService(HITS)
     desk.broken = True
     async with shown(search(desk, "sky")) as (app, pilot):
         await until(pilot, lambda: "the disk is full [/b]␛" in text(app))

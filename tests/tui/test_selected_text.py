@@ -11,7 +11,7 @@ from textual.widgets.text_area import Selection
 
 from tchat.paths import Paths
 from tchat.settings import Settings
-from tchat.tui.screens.confirm import Confirm
+from tchat.tui.dialogs.confirm import Confirm
 from tchat.tui.theme_variables import READABLE, contrast
 from tchat.tui.themes import shipped_folder
 from tchat.tui.widgets.transcript.entry import Entry

@@ -13,10 +13,10 @@ from textual.events import Resize
 from textual.widgets import Input
 
 from tchat.sessions.records import Session
-from tchat.tui.screens.sessions import SessionChoice, SessionsScreen
+from tchat.tui.dialogs.sessions import SessionChoice, SessionsScreen
 from tchat.tui.widgets.sidebar import Sidebar, day_text, local_time, session_items
+from tests.tui.session_service import DAY, NOW, SessionService, session
 
-from .session_desk import DAY, NOW, Desk, session
 from .stage import HOSTILE, NARROW, SIZES, WIDE, Stage, is_tame, lines, shown, text, until
 
 SESSIONS = [
@@ -29,10 +29,13 @@ SESSIONS = [
 
 
 def screen(
-    desk: Desk | None = None, current: str = "", sessions: list[Session] | None = None
+    desk: SessionService | None = None, current: str = "", sessions: list[Session] | None = None
 ) -> SessionsScreen:
     return SessionsScreen(
-        SESSIONS if sessions is None else sessions, desk or Desk(), current=current, now=NOW
+        SESSIONS if sessions is None else sessions,
+        desk or SessionService(),
+        current=current,
+        now=NOW,
     )
 
 
@@ -107,7 +110,7 @@ async def test_a_title_is_found_and_opened(size: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("size", SIZES)
 async def test_a_session_is_renamed_on_its_line(size: tuple[int, int]) -> None:
-    desk = Desk()
+    desk = SessionService()
     opened = screen(desk, current=SESSIONS[2].id)
     async with shown(opened, size) as (app, pilot):
         row = next(n for n, line in enumerate(lines(app)) if "Sourdough" in line)
@@ -124,7 +127,7 @@ async def test_a_session_is_renamed_on_its_line(size: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("keys", [["escape"], ["enter"], ["ctrl+u", "enter"], ["space", "enter"]])
 async def test_a_title_is_not_changed_by_nothing(keys: list[str]) -> None:
-    desk = Desk()
+    desk = SessionService()
     opened = screen(desk)
     async with shown(opened) as (app, pilot):
         await pilot.press("f2", "x" if keys == ["escape"] else "right", *keys)
@@ -138,7 +141,7 @@ async def test_a_title_is_not_changed_by_nothing(keys: list[str]) -> None:
 
 
 async def test_keys_that_act_on_a_session_rest_while_its_title_is_changed() -> None:
-    desk = Desk()
+    desk = SessionService()
     opened = screen(desk)
     async with shown(opened) as (_, pilot):
         await pilot.press("f2", "ctrl+d", "ctrl+s", "tab", "down", "f2")
@@ -149,7 +152,7 @@ async def test_keys_that_act_on_a_session_rest_while_its_title_is_changed() -> N
 
 
 async def test_a_deletion_can_be_undone() -> None:
-    desk = Desk()
+    desk = SessionService()
     opened = screen(desk)
     before = [each.title for each in SESSIONS]
     async with shown(opened) as (app, pilot):
@@ -175,7 +178,7 @@ async def test_the_last_session_can_be_deleted() -> None:
 
 @pytest.mark.parametrize("size", SIZES)
 async def test_what_the_desk_cannot_do_is_told_and_shown_as_it_is(size: tuple[int, int]) -> None:
-    desk = Desk()
+    desk = SessionService()
     desk.broken = True
     opened = screen(desk)
     async with shown(opened, size) as (app, pilot):
@@ -191,7 +194,7 @@ async def test_what_the_desk_cannot_do_is_told_and_shown_as_it_is(size: tuple[in
 
 
 async def test_an_export_says_where_it_is() -> None:
-    desk = Desk()
+    desk = SessionService()
     async with shown(screen(desk)) as (app, pilot):
         await pilot.press("ctrl+s")
         await until(pilot, lambda: "Written to /tmp/[/x]␛.md" in text(app))
@@ -199,7 +202,7 @@ async def test_an_export_says_where_it_is() -> None:
 
 
 async def test_remapped_keys_work_and_are_shown() -> None:
-    desk = Desk()
+    desk = SessionService()
     async with shown(screen(desk), keys={"sessions.export": "f9"}) as (app, pilot):
         assert "F9 export" in text(app)
         await pilot.press("ctrl+s", "f9")

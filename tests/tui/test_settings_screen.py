@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tchat.errors import StorageError, UsageError
 from tchat.settings import Key, Sampling, Settings, Value, find_key, keys
-from tchat.tui.screens.settings import SettingsScreen, editable, typed
+from tchat.tui.dialogs.settings import SettingsScreen, editable, typed
 
 from .stage import HOSTILE, SIZES, is_tame, shown, text, until
 

@@ -21,18 +21,18 @@ from textual.screen import Screen
 from textual.strip import Strip
 from textual.widgets import TextArea
 
-from tchat.tui.screens.confirm import Confirm
-from tchat.tui.screens.welcome import Welcome
+from tchat.tui.dialogs.confirm import Confirm
+from tchat.tui.dialogs.welcome import Welcome
 from tchat.tui.widgets.candidates.head import Stage
 from tchat.tui.widgets.candidates.view import Candidates
 from tchat.tui.widgets.completion_match import Candidate
-from tchat.tui.widgets.meter import Meter
 from tchat.tui.widgets.prompt import Prompt
 from tchat.tui.widgets.sidebar import Sidebar
 from tchat.tui.widgets.status import Idle, Reading, StatusData, StatusLine, Writing
+from tchat.tui.widgets.token_meter import TokenMeter
 from tchat.tui.widgets.transcript.entry import Entry
 from tchat.tui.widgets.transcript.view import Transcript
-from tests.tui.session_desk import DAY, NOW, session
+from tests.tui.session_service import DAY, NOW, session
 from tests.tui.stage import shown
 
 FOLDER = Path(__file__).parent / "snapshots"
@@ -88,14 +88,14 @@ class Chat(Screen[None]):
             with Vertical(id="main"):
                 yield Transcript()
                 yield Prompt()
-                yield Meter()
+                yield TokenMeter()
         yield StatusLine()
 
     def on_mount(self) -> None:
         self.query_one(TextArea).cursor_blink = False
         self.prompt.offer([Candidate("regen", "another reply"), Candidate("new", "a new session")])
         self.prompt.focus()
-        self.query_one(Meter).show(0, 1_024, 8_192)
+        self.query_one(TokenMeter).show(0, 1_024, 8_192)
         self.query_one(StatusLine).show(status(Idle()))
 
     @property
@@ -154,7 +154,7 @@ async def private(chat: Chat, pilot: Pilot[None]) -> None:
     chat.prompt.private = True
     chat.prompt.mode = "editing an earlier message, Esc leaves it"
     chat.prompt.load("one line\nanother, 名前")
-    chat.query_one(Meter).show(900, 7_900, 8_192)
+    chat.query_one(TokenMeter).show(900, 7_900, 8_192)
     line = status(Reading(1_024, 3_072, 65), private=True, offline=True)
     chat.query_one(StatusLine).show(line)
 

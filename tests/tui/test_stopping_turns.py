@@ -177,12 +177,12 @@ async def test_an_edit_that_was_stopped_before_it_began_goes_on(
     async with opened(settings, paths) as shown:
         await shown.ask("one")
         await shown.type("/edit")
-        await shown.until(lambda: shown.screen.purpose is not None)
+        await shown.until(lambda: shown.screen.prompt_mode is not None)
         shown.screen._count_soon = lambda: None  # type: ignore[method-assign]
         gate.before(turns, "full_prompt", 0)
         await shown.type("one more")
         await stop_at(shown, gate)
-        assert shown.screen.purpose is not None
+        assert shown.screen.prompt_mode is not None
         await shown.pilot.press("enter")
         await shown.until(lambda: len(shown.branch) == 2 and shown.branch[0][1] == "one more")
         await shown.idle()

@@ -13,8 +13,8 @@ from tchat.errors import StorageError
 from tchat.paths import Paths
 from tchat.sessions.store import SessionStore
 from tchat.settings import Settings
-from tchat.tui.screens.help import HelpScreen
-from tchat.tui.screens.sessions import SessionsScreen
+from tchat.tui.dialogs.help import HelpScreen
+from tchat.tui.dialogs.sessions import SessionsScreen
 
 from .chat_stage import Shown, opened
 

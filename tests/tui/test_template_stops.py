@@ -13,7 +13,7 @@ from tchat.engine.events import Event
 from tchat.paths import Paths
 from tchat.sessions.store import SessionStore
 from tchat.settings import Sampling, Settings
-from tchat.tui.conversation import Conversation
+from tchat.tui.services.conversation import Conversation
 from tests.chat.test_template_limits import TRAP
 from tests.tiny import write_tiny
 

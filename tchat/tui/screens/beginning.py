@@ -14,8 +14,8 @@ from tchat.tui.widgets.prompt_draft import Draft
 
 if TYPE_CHECKING:
     from tchat.chat.input_history import InputHistory
-    from tchat.tui.conversation import Conversation
-    from tchat.tui.opening import Opened
+    from tchat.tui.services.conversation import Conversation
+    from tchat.tui.startup import Opened
 
 AT_ONCE = frozenset({"stop", "interrupt", "quit", "suspend_process"})  # need no sessions
 WARM = {"python": "def f(x): return 1", "bash": "ls | wc", "json": "[1]"}
@@ -36,10 +36,10 @@ class Beginning(Drafts):
     def begin(self, conversation: Conversation, opened: Opened) -> None:
         """Go on with the sessions, which are open now."""
         from tchat.chat.input_history import InputHistory
-        from tchat.tui.desk import Desk
+        from tchat.tui.services.sessions import SessionService
 
         self.conversation = conversation
-        self.desk = Desk(conversation)
+        self.desk = SessionService(conversation)
         self._history = InputHistory(self._paths.config)
         self._start_up(opened)
 

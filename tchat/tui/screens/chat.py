@@ -23,17 +23,17 @@ from tchat.paths import Paths
 from tchat.settings import Settings
 from tchat.tui.background import background
 from tchat.tui.keys import KEYS, KeyAction, Scope, bindings, declared, show_key
-from tchat.tui.maker import maker
+from tchat.tui.model_label import short_model_name
 from tchat.tui.screens.beginning import Beginning
 from tchat.tui.screens.dialogs import SCREEN_COMMANDS
 from tchat.tui.screens.trials import TRIALS
 from tchat.tui.widgets.completion_match import Candidate
-from tchat.tui.widgets.greeting import Greeting
-from tchat.tui.widgets.meter import Meter
+from tchat.tui.widgets.empty_state import EmptyState
 from tchat.tui.widgets.prompt import Prompt
 from tchat.tui.widgets.prompt_area import PromptArea
 from tchat.tui.widgets.prompt_draft import Draft
 from tchat.tui.widgets.status import StatusData, StatusLine
+from tchat.tui.widgets.token_meter import TokenMeter
 
 if TYPE_CHECKING:
     from tchat.tui.widgets.transcript.view import Transcript
@@ -81,10 +81,10 @@ class ChatScreen(Beginning):
     def compose(self) -> ComposeResult:
         """The column of the chat, then the status line; the side bar comes when it is wanted."""
         with Horizontal(id="body"), Vertical(id="main"):
-            yield Greeting(greeted(self._first_keys()))
+            yield EmptyState(greeted(self._first_keys()))
             yield Vertical(id="messages")
             yield Prompt()
-            yield Meter()
+            yield TokenMeter()
         yield StatusLine()
 
     def _first_keys(self) -> Iterable[KeyAction]:
@@ -168,7 +168,7 @@ class ChatScreen(Beginning):
         """What the status line says."""
         return replace(
             super().status(),
-            model=self._model_name or maker(self.settings.model),
+            model=self._model_name or short_model_name(self.settings.model),
             quantization=self._quantization,
             device=self.conversation.device if self.begun else "",
             context=self._capacity,
@@ -185,7 +185,7 @@ class ChatScreen(Beginning):
 
             self._model_name, self._quantization = model_label(facts), facts.quantization
         self.show_status()
-        self.query_one(Greeting).show(
+        self.query_one(EmptyState).show(
             self._model_name, self._quantization, self.conversation.device
         )
         self.count_draft()
@@ -232,7 +232,7 @@ class ChatScreen(Beginning):
     @background(group="dialog", exclusive=True)
     async def _ask_to_quit(self) -> None:
         """Store what is in memory only; where that fails, let the user decide."""
-        from tchat.tui.screens.confirm import Confirm
+        from tchat.tui.dialogs.confirm import Confirm
 
         await self._try_to_store()
         if failure := self.conversation.failure:

@@ -14,15 +14,15 @@ from tchat.sanitize import single_line
 from tchat.settings import Settings
 from tchat.tui.background import background, report
 from tchat.tui.keys import KeyAction, Scope, with_keymap
-from tchat.tui.pulls import Pulls
 from tchat.tui.screens.preferences import Preferences
 from tchat.tui.screens.turns import load as load_model
+from tchat.tui.services.downloads import Downloads
 from tchat.tui.widgets.prompt import Prompt
 from tchat.tui.widgets.prompt_draft import Draft
 
 if TYPE_CHECKING:
     from tchat.sessions.records import Session
-    from tchat.tui.desk import Desk
+    from tchat.tui.services.sessions import SessionService
     from tchat.tui.widgets.sidebar import Sidebar
 
 SCREEN_COMMANDS = commands_for(Surface.SCREEN)
@@ -35,11 +35,11 @@ class Dialogs(Preferences):
         desk: All stored sessions, once the chat has `begun`.
     """
 
-    desk: Desk
+    desk: SessionService
 
     def __init__(self, settings: Settings, paths: Paths) -> None:
         super().__init__(settings, paths)
-        self.pulls = Pulls(paths)
+        self.pulls = Downloads(paths)
         self._sidebar: Sidebar | None = None  # until it is first switched on
 
     # Sessions
@@ -60,7 +60,7 @@ class Dialogs(Preferences):
         await self._find_session(full_text=True, query=words)
 
     async def _find_session(self, *, full_text: bool, query: str = "") -> None:
-        from tchat.tui.screens.sessions import SessionsScreen
+        from tchat.tui.dialogs.sessions import SessionsScreen
 
         sessions = await self.desk.sessions()
         open_one = self.conversation.session
@@ -207,7 +207,7 @@ class Dialogs(Preferences):
     @background(group="dialog", exclusive=True)
     async def action_tree(self) -> None:
         """Show all branches of the session."""
-        from tchat.tui.screens.tree import TreePicker
+        from tchat.tui.dialogs.tree import TreePicker
 
         messages = await self.conversation.tree()
         active = {each.id for each in await self.conversation.branch()}
@@ -218,16 +218,16 @@ class Dialogs(Preferences):
     @background(group="dialog", exclusive=True)
     async def action_judge(self) -> None:
         """Show what the judge learnt, train it, play the game."""
-        from tchat.tui.judge_desk import JudgeDesk
-        from tchat.tui.screens.judge import JudgeScreen
+        from tchat.tui.dialogs.judge import JudgeScreen
+        from tchat.tui.services.judge import JudgeService
 
         if not self.refuses():
-            await self.app.push_screen_wait(JudgeScreen(JudgeDesk(self.conversation)))
+            await self.app.push_screen_wait(JudgeScreen(JudgeService(self.conversation)))
 
     @background(group="dialog", exclusive=True)
     async def ask_to_open(self, url: str) -> None:
         """Open a link after showing where it leads."""
-        from tchat.tui.screens.confirm import Confirm
+        from tchat.tui.dialogs.confirm import Confirm
 
         if await self.app.push_screen_wait(Confirm("Open this address?", url, yes="Open")):
             self.app.open_url(url)
@@ -240,11 +240,11 @@ class Dialogs(Preferences):
         await self._choose_model()
 
     async def _choose_model(self) -> None:
-        from tchat.tui.model_desk import ModelDesk
-        from tchat.tui.screens.models import ModelPicker
+        from tchat.tui.dialogs.models import ModelPicker
+        from tchat.tui.services.models import ModelService
 
         facts = self.conversation.facts
-        files = ModelDesk(
+        files = ModelService(
             self._paths,
             facts.path if facts else None,
             self.pulls,
@@ -272,7 +272,7 @@ class Dialogs(Preferences):
         self.notify(told, markup=False)
 
     async def _agree_to_pull(self, objection: str) -> bool:
-        from tchat.tui.screens.confirm import Confirm
+        from tchat.tui.dialogs.confirm import Confirm
 
         ask = Confirm("Pull it all the same?", objection, yes="Pull", danger=True)
         agreed = await self.app.push_screen_wait(ask)
@@ -288,8 +288,8 @@ class Dialogs(Preferences):
 
     async def welcome(self) -> None:
         """On the first run without any model: say how to get one, and go on with it."""
+        from tchat.tui.dialogs.welcome import AGAIN, BROWSE, Welcome
         from tchat.tui.model_rows import model_rows
-        from tchat.tui.screens.welcome import AGAIN, BROWSE, Welcome
 
         rows = await asyncio.to_thread(model_rows, self._paths, None)
         choice = await self.app.push_screen_wait(Welcome(found=len(rows)))
@@ -313,7 +313,7 @@ class Dialogs(Preferences):
     async def action_templates(self) -> None:
         """Insert a prompt template."""
         from tchat.chat.prompts import list_templates
-        from tchat.tui.screens.templates import TemplatePicker
+        from tchat.tui.dialogs.templates import TemplatePicker
 
         templates, broken = await asyncio.to_thread(list_templates, self._paths)
         for problem in broken:
@@ -352,7 +352,7 @@ class Dialogs(Preferences):
     @background(group="dialog", exclusive=True)
     async def action_help(self) -> None:
         """Show keys and commands; a command that is chosen goes into the prompt."""
-        from tchat.tui.screens.help import HelpScreen
+        from tchat.tui.dialogs.help import HelpScreen
 
         chosen = await self.app.push_screen_wait(HelpScreen(self.keys_in_force(), SCREEN_COMMANDS))
         if chosen is not None:
@@ -361,7 +361,7 @@ class Dialogs(Preferences):
     @background(group="dialog", exclusive=True)
     async def action_command_palette(self) -> None:
         """Everything that can be done, by name."""
-        from tchat.tui.screens.palette import Palette
+        from tchat.tui.dialogs.palette import Palette
 
         actions = [each for each in self.keys_in_force() if each.scope is Scope.CHAT]
         chosen = await self.app.push_screen_wait(Palette(actions, SCREEN_COMMANDS))
@@ -375,11 +375,11 @@ class Dialogs(Preferences):
 
     def keys_in_force(self) -> tuple[KeyAction, ...]:
         """Every key as it is after remapping."""
-        from tchat.tui.every_key import EVERY_KEY
+        from tchat.tui.all_bindings import ALL_BINDINGS
         from tchat.tui.keymap import remap
 
-        keymap = remap(self.settings.keys, EVERY_KEY).keymap
-        return with_keymap(keymap, EVERY_KEY)
+        keymap = remap(self.settings.keys, ALL_BINDINGS).keymap
+        return with_keymap(keymap, ALL_BINDINGS)
 
     def _use_command(self, typed: str) -> None:
         """Carry out a command that takes nothing; let the user complete another."""

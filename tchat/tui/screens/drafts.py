@@ -17,9 +17,9 @@ from tchat.tui.screens.commands import Commands
 from tchat.tui.screens.dialogs import SCREEN_COMMANDS
 from tchat.tui.screens.trials import TRIALS
 from tchat.tui.screens.turns import full_prompt
-from tchat.tui.widgets.meter import Meter
 from tchat.tui.widgets.prompt import Prompt
 from tchat.tui.widgets.prompt_draft import Draft
+from tchat.tui.widgets.token_meter import TokenMeter
 
 if TYPE_CHECKING:
     from tchat.chat.outlook import Measure
@@ -76,9 +76,9 @@ class Drafts(Commands):
 
     async def _price_of(self, text: str) -> Price | None:
         """What sending a draft makes the model read again, where anybody would notice."""
-        if self.purpose is not None and self.purpose.follows is None:
+        if self.prompt_mode is not None and self.prompt_mode.follows is None:
             return None
-        after = self.purpose.follows if self.purpose else None
+        after = self.prompt_mode.follows if self.prompt_mode else None
         price = await self.conversation.price(text, after)
         return price if price is not None and price.worth_telling else None
 
@@ -108,13 +108,13 @@ class Drafts(Commands):
         if (measure := self._measure) is not None:
             draft = measure.draft if self.prompt.draft.text else 0
             cost = (str(self._price), self._price.short) if self._price else ("", "")
-            self.query_one(Meter).show(
+            self.query_one(TokenMeter).show(
                 draft, measure.used, measure.context, read=self._read, cost=cost
             )
 
     def _message_of(self, draft: Draft) -> Draft | None:
         """What would go to the model as the next message if the draft were sent now."""
-        if not draft.text.strip() or draft.blanks or self.purpose is not None:
+        if not draft.text.strip() or draft.blanks or self.prompt_mode is not None:
             return None
         from tchat.chat.candidates import parse_try
 

@@ -17,13 +17,13 @@ from tchat.tui.widgets.prompt_draft import Draft
 
 if TYPE_CHECKING:
     from tchat.sessions.records import Deleted, Message, Role
-    from tchat.tui.conversation import Act
+    from tchat.tui.services.conversation import Act
     from tchat.tui.widgets.transcript.view import Transcript
 
 LEAVES = "Esc leaves it"
 
 
-class Purpose(NamedTuple):
+class PromptMode(NamedTuple):
     """What Enter does with the prompt instead of sending it as the next message.
 
     Attributes:
@@ -46,7 +46,7 @@ class Messages(Dialogs):
 
     def __init__(self, settings: Settings, paths: Paths) -> None:
         super().__init__(settings, paths)
-        self._purpose: Purpose | None = None
+        self._prompt_mode: PromptMode | None = None
         self._aside: Draft | None = None  # the draft whose place an edit took
         self._deleted: list[Deleted] = []
 
@@ -109,7 +109,7 @@ class Messages(Dialogs):
         branch = await self.conversation.branch()
         return next((each for each in reversed(branch) if role in (None, each.role)), None)
 
-    # Another purpose of the prompt
+    # Another prompt_mode of the prompt
 
     def begin_edit(self, message: Message) -> None:
         """Put a message into the prompt; what comes of it is a branch beside it."""
@@ -120,7 +120,7 @@ class Messages(Dialogs):
         if message.role is Role.ASSISTANT:
             go_on = next(each for each in self.keys_in_force() if each.id == "chat.continue")
             self._take_up(
-                Purpose(
+                PromptMode(
                     f"editing a reply · Enter keeps it · {go_on.shown} lets the model go on",
                     lambda text: lambda chat: chat.edit(key, text),
                     lambda text: lambda chat: chat.regenerate(key, prefill=text),
@@ -129,7 +129,7 @@ class Messages(Dialogs):
             )
         else:
             self._take_up(
-                Purpose(
+                PromptMode(
                     "editing a message",
                     lambda text: lambda chat: chat.edit(key, text),
                     follows=message.parent_id,
@@ -149,25 +149,25 @@ class Messages(Dialogs):
             act: Callable[[str], Act] = lambda text: lambda chat: chat.edit(key, text)  # noqa: E731
         else:
             act = lambda text: lambda chat: chat.send(text, after=key)  # noqa: E731
-        self._take_up(Purpose("a new branch from here", act, follows=follows, about=key))
+        self._take_up(PromptMode("a new branch from here", act, follows=follows, about=key))
 
-    def _take_up(self, purpose: Purpose) -> None:
-        self._purpose = purpose
-        self.prompt.mode = f"{purpose.told} · {LEAVES}"
+    def _take_up(self, prompt_mode: PromptMode) -> None:
+        self._prompt_mode = prompt_mode
+        self.prompt.mode = f"{prompt_mode.told} · {LEAVES}"
         self.transcript.leave()
         self.prompt.focus()
 
     @property
-    def purpose(self) -> Purpose | None:
+    def prompt_mode(self) -> PromptMode | None:
         """What the prompt is for; None for the next message."""
-        return self._purpose
+        return self._prompt_mode
 
     def leave_purpose(self) -> bool:
         """Let the prompt be for the next message again; whether it was for something else.
 
         The draft whose place an edit took comes back.
         """
-        was, self._purpose = self._purpose, None
+        was, self._prompt_mode = self._prompt_mode, None
         aside, self._aside = self._aside, None
         self.prompt.mode = ""
         if aside is not None and aside.text.strip():
@@ -187,19 +187,19 @@ class Messages(Dialogs):
 
     def send_for_purpose(self, draft: Draft) -> bool:
         """Do what the prompt is for with a draft; False when it is the next message."""
-        if self._purpose is None:
+        if self._prompt_mode is None:
             return False
-        self._submit_for(self._purpose, draft, self._purpose.act)
+        self._submit_for(self._prompt_mode, draft, self._prompt_mode.act)
         return True
 
-    def _submit_for(self, purpose: Purpose, draft: Draft, how: Callable[[str], Act]) -> None:
+    def _submit_for(self, prompt_mode: PromptMode, draft: Draft, how: Callable[[str], Act]) -> None:
         edits = self._aside is not None
 
         def unsent(draft: Draft) -> None:
             if edits and self._aside is None:
                 self._set_aside()
                 self.prompt.load("")
-            self._take_up(purpose)
+            self._take_up(prompt_mode)
             self.prompt.give_back(draft)
 
         if not self.busy:
@@ -208,12 +208,12 @@ class Messages(Dialogs):
 
     def action_go_on(self) -> None:
         """Let the model go on: with the reply being edited, or with the last one."""
-        purpose, draft = self._purpose, self.prompt.draft
-        if purpose is None or purpose.prefill is None:
+        prompt_mode, draft = self._prompt_mode, self.prompt.draft
+        if prompt_mode is None or prompt_mode.prefill is None:
             self.act(lambda chat: chat.continue_reply())
         elif not self.busy and not self.has_blank():
             self.prompt.load("")
-            self._submit_for(purpose, draft, purpose.prefill)
+            self._submit_for(prompt_mode, draft, prompt_mode.prefill)
 
     def prefill(self, text: str) -> None:
         """Write another reply to the last question, which begins with ``text``."""
@@ -232,7 +232,9 @@ class Messages(Dialogs):
             return
         deleted = await self.conversation.delete_message(key)
         self._deleted.append(deleted)
-        if self._purpose is not None and self._purpose.about in {row["id"] for row in deleted.rows}:
+        if self._prompt_mode is not None and self._prompt_mode.about in {
+            row["id"] for row in deleted.rows
+        }:
             self.leave_purpose()
             self.notify("Its message is deleted; the draft is the next prompt now.", markup=False)
         await self.reload()

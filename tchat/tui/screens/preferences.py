@@ -100,7 +100,7 @@ class Preferences(Trials):
     @background(group="dialog", exclusive=True)
     async def action_settings(self) -> None:
         """Show and change the settings."""
-        from tchat.tui.screens.settings import CHANGED, SAVED, SettingsScreen
+        from tchat.tui.dialogs.settings import CHANGED, SAVED, SettingsScreen
 
         now = self.conversation.settings
         stored, _, origins = await asyncio.to_thread(load, self._paths)
@@ -128,7 +128,7 @@ class Preferences(Trials):
     @background(group="dialog", exclusive=True)
     async def action_theme(self) -> None:
         """Choose the colours."""
-        from tchat.tui.screens.themes import ThemePicker
+        from tchat.tui.dialogs.themes import ThemePicker
 
         themes = list(self.app.available_themes.values())
         name = await self.app.push_screen_wait(ThemePicker(themes, self.app.theme))

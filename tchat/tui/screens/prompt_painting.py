@@ -7,7 +7,7 @@ import time
 from textual import events
 from textual.screen import Screen
 
-from tchat.tui.sparing import SparingCompositor
+from tchat.tui.partial_compositor import PartialCompositor
 
 BETWEEN = 0.01  # seconds between two paintings out of turn: a burst of keys is painted together
 
@@ -21,7 +21,7 @@ class PromptPainting(Screen[None]):
 
     def __init__(self) -> None:
         super().__init__()
-        self._compositor = SparingCompositor()
+        self._compositor = PartialCompositor()
         self._painted = 0.0
 
     async def _on_idle(self, event: events.Idle) -> None:

@@ -10,14 +10,14 @@ from tchat.errors import StorageError, TchatError
 from tchat.paths import Paths
 from tchat.settings import Settings
 from tchat.tui.background import background, explained
-from tchat.tui.progress import Progress
 from tchat.tui.screens.prompt_painting import PromptPainting
-from tchat.tui.widgets.greeting import Greeting
+from tchat.tui.turn_progress import Progress
+from tchat.tui.widgets.empty_state import EmptyState
 from tchat.tui.widgets.prompt import Prompt
 from tchat.tui.widgets.status import Loading, Preparing, StatusData, StatusLine
 
 if TYPE_CHECKING:
-    from tchat.tui.conversation import Conversation
+    from tchat.tui.services.conversation import Conversation
     from tchat.tui.widgets.transcript.entry import Entry, Key
     from tchat.tui.widgets.transcript.view import Transcript
 
@@ -159,7 +159,7 @@ class Telling(PromptPainting):
     def _greet(self) -> None:
         """Show how to begin while there is no message."""
         begun = self.transcript.last_message is not None or self.transcript.has(PENDING)
-        self.query_one(Greeting).display = not begun
+        self.query_one(EmptyState).display = not begun
 
     def tell(self, text: str) -> Entry:
         """Say something in the transcript that is no message of the chat."""

@@ -17,8 +17,8 @@ from tchat.tui.widgets.prompt_draft import Draft
 if TYPE_CHECKING:
     from tchat.engine.cancel import Request
     from tchat.engine.events import Candidate, Event
-    from tchat.tui.conversation import Act
-    from tchat.tui.trial import Trial
+    from tchat.tui.candidate_run import CandidateRun
+    from tchat.tui.services.conversation import Act
     from tchat.tui.widgets.candidates.view import Candidates
 
 TRIALS = frozenset({"try", "best"})  # the commands that begin one
@@ -29,7 +29,7 @@ class Trials(Turns):
 
     def __init__(self, settings: Settings, paths: Paths) -> None:
         super().__init__(settings, paths)
-        self._trial: Trial | None = None
+        self._trial: CandidateRun | None = None
 
     @property
     def trying(self) -> bool:
@@ -63,9 +63,9 @@ class Trials(Turns):
         if self.refuses():
             self.prompt.give_back(typed)
             return
-        from tchat.tui.trial import Trial
+        from tchat.tui.candidate_run import CandidateRun
 
-        trial = Trial(count, details=self.conversation.settings.show_details)
+        trial = CandidateRun(count, details=self.conversation.settings.show_details)
 
         def how(text: str) -> Act:
             return lambda chat: chat.candidates(
@@ -104,7 +104,7 @@ class Trials(Turns):
             self._trial.flush()
         await super()._show(batch)
 
-    async def _show_candidate(self, trial: Trial, event: Candidate) -> None:
+    async def _show_candidate(self, trial: CandidateRun, event: Candidate) -> None:
         from tchat.engine.events import Finished, Reasoning, Stored, Token
 
         inner = event.event
@@ -118,7 +118,7 @@ class Trials(Turns):
             self._progress.take(inner)
             trial.hear(event.index, inner)
 
-    async def _open(self, trial: Trial, question: int) -> None:
+    async def _open(self, trial: CandidateRun, question: int) -> None:
         """Put the view in the place of the messages."""
         from tchat.tui.widgets.candidates.view import Candidates
 
@@ -141,7 +141,7 @@ class Trials(Turns):
         else:
             await self._tell_kept(trial)
 
-    async def _tell_kept(self, trial: Trial) -> None:
+    async def _tell_kept(self, trial: CandidateRun) -> None:
         """Say what the chat goes on with when none is taken, which is the active one now."""
         last = await self.conversation.branch(last=1)
         kept = (index for index, key in trial.ids.items() if last and last[0].id == key)
@@ -179,7 +179,7 @@ class Trials(Turns):
         """Copy a reply without what acts on a terminal."""
         self.app.copy_to_clipboard(printable(event.text))
 
-    async def _go_on_with(self, trial: Trial, index: int) -> None:
+    async def _go_on_with(self, trial: CandidateRun, index: int) -> None:
         try:
             await self.conversation.pick(trial.ids[index])
         except TchatError:

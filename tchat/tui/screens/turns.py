@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tchat.chat.chat import Chat
     from tchat.engine.cancel import Request
     from tchat.engine.events import Event
-    from tchat.tui.conversation import Act
+    from tchat.tui.services.conversation import Act
 
 REST = 1.0  # seconds after a turn
 

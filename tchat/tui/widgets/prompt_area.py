@@ -14,12 +14,12 @@ from textual.events import Key, Paste
 from textual.message import Message
 
 from tchat.sanitize import printable
-from tchat.tui.typed_order import carry_out_binding
+from tchat.tui.key_order import carry_out_binding
 from tchat.tui.widgets.completion_flow import Accepted, Completer
 from tchat.tui.widgets.completion_word import word_at
-from tchat.tui.widgets.history import Recall
 from tchat.tui.widgets.prompt_chips import ChipArea
 from tchat.tui.widgets.prompt_draft import Draft, is_large, plain_newlines
+from tchat.tui.widgets.prompt_recall import Recall
 
 
 class PromptArea(ChipArea):

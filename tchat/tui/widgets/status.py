@@ -10,7 +10,7 @@ from typing import TypeAlias
 from textual.content import Content
 
 from tchat.sanitize import single_line
-from tchat.tui.widgets.gauge import bar, gauge, level_of
+from tchat.tui.widgets.context_bar import bar, context_bar, level_of
 from tchat.tui.widgets.row import Part, Row
 from tchat.tui.widgets.sparkline import sparkline
 
@@ -201,7 +201,7 @@ def _context(used: int, context: int) -> list[Part]:
     level = level_of(used, context)
     counts = f"{used:,}/{context:,}"
     signed = f"{counts} {level.sign}".rstrip()
-    bars = gauge(used, context, BAR), gauge(used, context, BAR // 2), Content("")
+    bars = context_bar(used, context, BAR), context_bar(used, context, BAR // 2), Content("")
     return [
         Part((Content.styled(signed, level.colour if level.word else ""),)),
         Part(bars, (1, 2), " "),

@@ -12,7 +12,7 @@ from rich.segment import Segment
 from tchat.plural import counted
 from tchat.sanitize import Printable, single_line
 from tchat.tui.widgets.transcript.entry import Entry
-from tchat.tui.widgets.transcript.foot import FOLD, SEPARATOR, asking, foot
+from tchat.tui.widgets.transcript.footer import FOLD, SEPARATOR, asking, foot
 from tchat.tui.widgets.transcript.lines import Line, cut, filled, line
 from tchat.tui.widgets.transcript.palette import Palette, on
 from tchat.tui.widgets.transcript.plain import PlainText

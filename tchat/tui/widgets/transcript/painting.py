@@ -15,7 +15,7 @@ from textual.strip import Strip
 from tchat.plural import counted
 from tchat.tui.widgets.transcript.drawing import Mark, StripCache, gutter, overlaid
 from tchat.tui.widgets.transcript.entry import Entry, Key
-from tchat.tui.widgets.transcript.foot import action_bar
+from tchat.tui.widgets.transcript.footer import action_bar
 from tchat.tui.widgets.transcript.layout import GUTTER
 from tchat.tui.widgets.transcript.lines import Line, cut, line
 from tchat.tui.widgets.transcript.palette import COMPONENTS, palette_of

@@ -16,7 +16,7 @@ from tchat.sanitize import printable
 from tchat.tui.widgets.transcript.code import CODE
 from tchat.tui.widgets.transcript.drawing import words
 from tchat.tui.widgets.transcript.entry import Entry, Key
-from tchat.tui.widgets.transcript.foot import ACTION, FOLD
+from tchat.tui.widgets.transcript.footer import ACTION, FOLD
 from tchat.tui.widgets.transcript.inline import LINK
 from tchat.tui.widgets.transcript.painting import PILL, PaintedColumn
 from tchat.tui.widgets.transcript.selection import decoded, whole

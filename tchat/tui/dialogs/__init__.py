@@ -1,0 +1,1 @@
+"""Dialogs: one question each, with its answer as the result."""

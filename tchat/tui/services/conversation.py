@@ -1,0 +1,344 @@
+"""The chat as the screen uses it: the engine on its thread, the disk off the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakSet
+
+from tchat.chat.chat import Chat
+from tchat.chat.own_settings import is_own, own_settings
+from tchat.engine.async_runner import EngineThread
+from tchat.engine.cancel import Cancel, Request
+from tchat.engine.events import Event, Reading
+from tchat.errors import StorageError, UsageError
+from tchat.paths import Paths
+from tchat.sessions.fallbacks import Fallbacks
+from tchat.sessions.records import Session
+from tchat.sessions.store import SessionStore
+from tchat.settings import Settings, Value, keys, needs_loading, with_values
+from tchat.tui.services.messages import MessageService
+
+if TYPE_CHECKING:
+    from tchat.chat.outlook import Measure
+    from tchat.chat.prices import Price
+    from tchat.models.facts import ModelFacts
+
+T = TypeVar("T")
+Act = Callable[[Chat], Iterator[Event]]
+
+
+class Conversation(MessageService):
+    """One session joined to one model, for an event loop: every method that may wait is awaited.
+
+    The engine's calls run on one thread. The store's run on others, since it is safe to share and
+    the engine may be busy for minutes.
+
+    Attributes:
+        base: The settings that a new session begins with.
+        settings: Those in force: the base, and over it what the session sets for itself.
+        paths: The user's folders.
+        private: Whether nothing is stored.
+        lasting: The store of all sessions.
+    """
+
+    def __init__(self, settings: Settings, paths: Paths, store: SessionStore) -> None:
+        self.base = self.settings = settings
+        self.paths = paths
+        self.private = store.path is None
+        self.lasting = store
+        self._own: dict[str, Value] = {}
+        self._ground = store  # the lasting one, or that of the private session
+        self._fallbacks = Fallbacks()
+        self._store = self._fallbacks.open(store)
+        self._requests: WeakSet[Request] = WeakSet()  # asked of the engine, and still waited for
+        self._ahead = 0  # how often it was asked to read ahead, or to leave that
+        self._closed = False
+        self._engine = EngineThread()
+        self._cancel = Cancel()
+        self._chat = Chat(settings, paths, self._store, cancel=self._cancel)
+
+    @property
+    def facts(self) -> ModelFacts | None:
+        """What is known of the model's file; None before it was needed."""
+        return self._chat.facts
+
+    @property
+    def device(self) -> str:
+        """Where the model runs."""
+        from tchat.engine.llama import backend
+
+        if self.facts is None:
+            return ""
+        gpu = self.settings.gpu_layers and backend().lib.llama_supports_gpu_offload()
+        return "GPU" if gpu else "CPU"
+
+    async def close(self) -> None:
+        """Stop what is running, store what is only in memory, and free the model."""
+        self._closed = True
+        self.stop()
+        try:
+            await self._engine.run(self._chat.close)
+        finally:
+            self._engine.close()
+            try:
+                await self._try_to_store()
+            finally:
+                self._fallbacks.close()
+                if self._ground is not self.lasting:
+                    self._ground.close()
+
+    # The engine
+
+    def request(self) -> Request:
+        """Ask for a turn: what runs is stopped, and the turn can be stopped from now on."""
+        self.stop()
+        return self._ask()
+
+    def stream(self, act: Act, request: Request) -> AsyncIterator[list[Event]]:
+        """Do something with the chat for ``request``; yields its events in batches."""
+        return self._engine.stream(lambda: act(self._chat), request)
+
+    async def work(
+        self, begin: Callable[[Chat], Iterator[Any]], told: Callable[[Any], object]
+    ) -> None:
+        """Do something long with the model; ``told`` gets each event, on the event loop.
+
+        Raises:
+            InterruptedError: It was stopped, or something else was asked for.
+        """
+        request, loop = self.request(), asyncio.get_running_loop()
+
+        def work() -> None:
+            if request.is_stopped:
+                raise InterruptedError
+            for event in begin(self._chat):
+                loop.call_soon_threadsafe(told, event)
+
+        await self._carry_out(request, work)
+
+    async def save(self) -> None:
+        """Save on disk what the model has read of the session; stops when there is other work."""
+        if not self._closed:
+            self.leave_draft()
+            chat, request = self._chat, self._ask()
+            await self._carry_out(request, lambda: chat.keep(lambda: not request.is_stopped))
+
+    async def read_ahead(self, draft: str, told: Callable[[Reading], object]) -> None:
+        """Read a draft while nothing else is to be done, until another one or nothing is wanted.
+
+        Args:
+            draft: The full text of what would be sent.
+            told: Called on the event loop with how far it is.
+        """
+        self.leave_draft()
+        wanted, request, loop = self._ahead, self._ask(), asyncio.get_running_loop()
+
+        def going() -> bool:
+            return self._ahead == wanted and not request.is_stopped and not self._closed
+
+        def tell(event: Reading) -> None:
+            if going():
+                told(event)
+
+        def read() -> None:
+            if going():
+                for event in self._chat.read_ahead(draft, going):
+                    loop.call_soon_threadsafe(tell, event)
+
+        await self._carry_out(request, read)
+
+    def leave_draft(self) -> None:
+        """Stop reading ahead, soon; what was read is kept for as long as it may be of use."""
+        self._ahead += 1
+
+    def stop(self) -> None:
+        """Stop what the engine does and all that it was asked for, at once."""
+        for request in self._requests:
+            request.stop()
+
+    def _ask(self) -> Request:
+        request = Request(self._cancel)
+        self._requests.add(request)
+        return request
+
+    async def _carry_out(self, request: Request, work: Callable[[], T]) -> T:
+        return await self._engine.run(lambda: request.run(work))
+
+    async def measure(self, draft: str) -> Measure | None:
+        """Exact tokens of a draft; None while the model is not loaded."""
+        return await asyncio.to_thread(self._chat.measure, draft)
+
+    async def price(self, draft: str, after: int | None = None) -> Price | None:
+        """What the next prompt reads again, see `Chat.price`; not while the engine is at work.
+
+        None too where it was stopped, or something else was asked for.
+        """
+        self.leave_draft()
+        request = self._ask()
+
+        def price() -> Price | None:
+            return None if request.is_stopped else self._chat.price(draft, after)
+
+        return await self._carry_out(request, price)
+
+    async def find_model(self, name: str) -> None:
+        """Look for the file of a model.
+
+        Raises:
+            ModelError: It is not there.
+        """
+        import importlib
+
+        from tchat.models.resolve import resolve
+
+        importlib.invalidate_caches()  # the starter model may have been installed a moment ago
+        await asyncio.to_thread(resolve, name, self.paths)
+
+    # Settings
+
+    async def change(self, values: Mapping[str, Value]) -> bool:
+        """Take other settings for this chat; returns whether the model must be loaded anew.
+
+        Sampling, reasoning and the system prompt are the session's own and kept with it.
+        """
+        before = self.settings
+        for name, value in values.items():
+            key = keys()[name]
+            self.settings = key.put(self.settings, value)
+            if is_own(key):
+                self._own[name] = value
+            elif name != "system":
+                self.base = key.put(self.base, value)
+        if any(map(is_own, map(keys().__getitem__, values))):
+            await self._keep_own()
+        if "system" in values:
+            await self._set_system(str(values["system"]))
+        if needs_loading(before, self.settings):
+            await self._rejoin(self.session, keep_model=False)
+            return True
+        self._chat.settings, self._chat.own = self.settings, self._own
+        return False
+
+    def keep(self, values: Mapping[str, Value]) -> None:
+        """Begin new sessions with these settings too."""
+        self.base = with_values(self.base, values)
+
+    async def _keep_own(self) -> None:
+        if self.session is not None:
+            self._chat.session = await asyncio.to_thread(
+                self._store.update, self.session.id, settings=self._own
+            )
+
+    async def _set_system(self, text: str) -> None:
+        if self.session is not None:
+            self._chat.session = await asyncio.to_thread(
+                self._store.update, self.session.id, system=text
+            )
+
+    def _settings_of(self, session: Session | None) -> Settings:
+        """Note what ``session`` sets for itself, and put it over the base."""
+        self._own = own_settings(session.settings) if session else {}
+        settings = self.base
+        for name, value in self._own.items():
+            settings = keys()[name].put(settings, value)
+        return settings
+
+    # The session
+
+    async def open(self, session: Session | None) -> bool:
+        """Go on in a stored ``session``, which ends private mode, or in a new one.
+
+        A stored session goes on with the model in use, a new one begins with the default model.
+        Returns whether that has to be loaded. What cannot be saved of the session before is raised
+        once this one is open.
+        """
+        await self._leave()
+        if session is not None:
+            self.private = self.lasting.path is None
+        before, stored = self._ground, not self.private or self.lasting.path is None
+        self._ground = self.lasting if stored else SessionStore.in_memory()
+        self._store = self._fallbacks.open(self._ground, session.id if session else "")
+        model = self.settings.model
+        self.settings = self._settings_of(session)
+        if session is not None:
+            self.settings = replace(self.settings, model=model)
+        keeps = self.settings.model == model
+        try:
+            await self._rejoin(session, keep_model=keeps)
+        finally:
+            if before is not self.lasting:
+                before.close()
+        return not keeps
+
+    async def set_private(self, private: bool) -> None:
+        """Begin a session that is not stored, or one that is."""
+        if private == self.private:
+            return
+        if self.lasting.path is None:
+            raise UsageError("this chat was opened to store nothing", "open another without -n")
+        self.private = private
+        await self.open(None)
+
+    def discard(self, session_id: str) -> None:
+        """Forget what is only in memory of a session that is deleted."""
+        self._fallbacks.discard(session_id)
+
+    async def _leave(self) -> None:
+        """Stop what runs; try once more to store what could not be stored."""
+        self.stop()
+        await self._engine.run(lambda: None)
+        await self._try_to_store()
+
+    async def _rejoin(self, session: Session | None, *, keep_model: bool) -> None:
+        """Wait until the engine is free, then join the session to the model, or to another."""
+        old = self._chat
+
+        def rejoin() -> None:
+            model = None
+            try:
+                if keep_model:
+                    try:
+                        old.keep()
+                    finally:
+                        model = old.release()
+                old.close()
+            finally:  # whatever could not be saved, the chat goes on in the session
+                # Here, so that what was asked for meanwhile finds it.
+                self._chat = Chat(
+                    self.settings,
+                    self.paths,
+                    self._store,
+                    session=session,
+                    cancel=self._cancel,
+                    model=model,
+                )
+                self._chat.own = self._own
+
+        self.stop()
+        await self._carry_out(self._ask(), rejoin)
+
+    # A disk that cannot be written
+
+    @property
+    def failure(self) -> StorageError | None:
+        """Why something is in memory only; None when all is stored."""
+        return self._fallbacks.failure
+
+    async def store_again(self) -> None:
+        """Store what is only in memory.
+
+        Raises:
+            StorageError: It still cannot be done; what could not be stored stays in memory.
+        """
+        await asyncio.to_thread(self._fallbacks.write_back)
+
+    async def _try_to_store(self) -> None:
+        if self.failure is None:
+            return
+        try:
+            await self.store_again()
+        except StorageError:
+            return  # `failure` tells

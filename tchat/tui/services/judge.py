@@ -1,0 +1,72 @@
+"""What the judge's screen needs of the chat: figures, training and the game, off the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from tchat.tui.services.conversation import Conversation
+
+if TYPE_CHECKING:
+    from tchat.chat.chat import Chat
+    from tchat.chat.judging import Learnt
+    from tchat.judge.game import Played
+    from tchat.judge.rounds import State, Trying
+    from tchat.judge.training import Working
+
+    Told = Callable[["Working | Trying | State | Played"], object]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeService:
+    """The judge of one conversation's model."""
+
+    conversation: Conversation
+
+    async def learnt(self) -> Learnt:
+        """What there is to learn from, and what was learnt."""
+
+        def read() -> Learnt:
+            from tchat.chat.judging import learnt_of
+
+            here = self.conversation
+            return learnt_of(here.settings.model, here.paths, here.lasting)
+
+        return await asyncio.to_thread(read)
+
+    async def train(self, file: Path | None, told: Told) -> None:
+        """Train from use and from a file; ``told`` is called with how far it is."""
+        from tchat.chat.judging import learn
+
+        store = self.conversation.lasting
+        await self.conversation.work(lambda chat: learn(chat, store, file), told)
+
+    async def play(self, file: Path | None, told: Told) -> None:
+        """Play a game; ``told`` is called with each round, and how far it is."""
+
+        def begin(chat: object) -> Iterator[object]:
+            from tchat.chat.judging import play
+
+            return play(chat, file)  # type: ignore[arg-type]
+
+        await self.conversation.work(begin, told)
+
+    async def steer(self, _file: Path | None, told: Told) -> None:
+        """Let the outcome of the game steer the model, or no more."""
+
+        def begin(chat: Chat) -> Iterator[object]:
+            from tchat.chat.judging import steer
+
+            steer(chat)
+            return iter(())
+
+        await self.conversation.work(begin, told)
+
+    def stop(self) -> None:
+        """Stop what runs; it can go on later."""
+        self.conversation.stop()

@@ -1,0 +1,136 @@
+"""The messages of the open session, read and changed off the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TypeVar
+
+from tchat.chat.chat import Chat
+from tchat.errors import StorageError, UsageError
+from tchat.sessions.fallback_store import FallbackStore
+from tchat.sessions.records import Deleted, Message, Session
+from tchat.sessions.store import SessionStore
+from tchat.tui.entries import entries_of, entry_of
+from tchat.tui.widgets.transcript.entry import Entry
+
+T = TypeVar("T")
+
+
+class MessageService:
+    """The part of a `Conversation` that the store alone answers.
+
+    Attributes:
+        lasting: The store of all sessions.
+    """
+
+    lasting: SessionStore
+    _store: FallbackStore
+    _chat: Chat
+
+    @property
+    def session(self) -> Session | None:
+        """The session; None before the first prompt of a new one."""
+        return self._chat.session
+
+    async def entries(self, last: int | None = None) -> list[Entry]:
+        """The active path of the session, or the ``last`` so many of it, for the transcript."""
+        return await self._read(lambda session: self._entries(session, last), [])
+
+    async def find_entry(self, message_id: int) -> Entry | None:
+        """The entry of one message; None when it is not there any more."""
+
+        def read() -> Entry | None:
+            try:
+                message = self._store.message(message_id)
+            except UsageError:
+                return None
+            places = self._store.positions(message.session_id)
+            return entry_of(message, places.get(message.id, (1, 1)))
+
+        return await asyncio.to_thread(read)
+
+    async def message(self, message_id: int) -> Message:
+        """One message."""
+        return await asyncio.to_thread(self._store.message, message_id)
+
+    async def branch(self, last: int | None = None) -> list[Message]:
+        """The active path of the session, or the ``last`` so many of it."""
+        return await self._read(lambda session: self._store.branch(session.id, last), [])
+
+    async def tree(self) -> list[Message]:
+        """All messages of the session."""
+        return await self._read(lambda session: list(self._store.tree(session.id).messages), [])
+
+    async def flip(self, message_id: int, step: int) -> int | None:
+        """Go ``step`` siblings on from a message, to the one returned; None where there is none."""
+
+        def flip() -> int | None:
+            siblings = [each.id for each in self._store.siblings(message_id)]
+            place = siblings.index(message_id) + step
+            if not 0 <= place < len(siblings):
+                return None
+            self._store.activate(siblings[place])
+            return siblings[place]
+
+        return await asyncio.to_thread(flip)
+
+    async def activate(self, message_id: int) -> None:
+        """Put a message on the active path."""
+        await asyncio.to_thread(self._store.activate, message_id)
+
+    async def pick(self, message_id: int) -> None:
+        """Go on with one of several replies; the judge learns from that."""
+        await asyncio.to_thread(self._store.pick, message_id)
+
+    async def pin(self, message_id: int, pinned: bool) -> None:
+        """Keep a message in the context window, or let it leave like others."""
+        await asyncio.to_thread(self._store.pin, message_id, pinned)
+
+    async def rate(self, message_id: int, rating: int) -> None:
+        """Call a reply good (1) or bad (-1), or take that back (0)."""
+        await asyncio.to_thread(self._store.rate, message_id, rating)
+
+    async def delete_message(self, message_id: int) -> Deleted:
+        """Delete a message with all below it, and what is saved of the session."""
+        deleted = await asyncio.to_thread(self._store.delete_message, message_id)
+        await self.forget(deleted.session.id)
+        return deleted
+
+    async def forget(self, session_id: str) -> None:
+        """Remove from disk what the model has read of a session, and what was deleted of it."""
+        await asyncio.to_thread(self._chat.forget, session_id)
+        with suppress(StorageError):  # no room, or another process: then the next deletion does it
+            await asyncio.to_thread(self.lasting.erase)
+
+    async def restore_message(self, deleted: Deleted) -> None:
+        """Undo the deletion of a message."""
+        await asyncio.to_thread(self._store.restore, deleted)
+
+    async def rename(self, session_id: str, title: str) -> None:
+        """Give a session, this one or another, another title."""
+        is_open = self.session is not None and self.session.id == session_id
+        store = self._store if is_open else self.lasting
+        session = await asyncio.to_thread(store.rename, session_id, title)
+        if is_open:
+            self._chat.session = session
+
+    async def markdown(self, session_id: str) -> str:
+        """A session, this one or another, as Markdown."""
+        from tchat.sessions.export import to_markdown
+
+        is_open = self.session is not None and self.session.id == session_id
+        store = self._store if is_open else self.lasting
+
+        def export() -> str:
+            return to_markdown(store.get(session_id), store.branch(session_id))
+
+        return await asyncio.to_thread(export)
+
+    def _entries(self, session: Session, last: int | None) -> list[Entry]:
+        return entries_of(self._store.branch(session.id, last), self._store.positions(session.id))
+
+    async def _read(self, read: Callable[[Session], T], nothing: T) -> T:
+        session = self.session
+        return nothing if session is None else await asyncio.to_thread(read, session)

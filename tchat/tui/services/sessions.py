@@ -1,0 +1,85 @@
+"""All stored sessions, off the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from tchat.chat.attachments import expand_user
+from tchat.errors import StorageError, UsageError
+from tchat.sessions.records import Deleted, Hit, Session
+from tchat.tui.services.conversation import Conversation
+
+
+class SessionService:
+    """The stored sessions as `SessionsScreen` uses them; what was deleted can be brought back.
+
+    Every method raises `StorageError` and `UsageError` as the store does.
+    """
+
+    def __init__(self, conversation: Conversation) -> None:
+        self._conversation = conversation
+        self._deleted: dict[str, Deleted] = {}
+
+    async def sessions(self) -> list[Session]:
+        """The stored sessions, the one used last first."""
+        return await asyncio.to_thread(self._conversation.lasting.sessions)
+
+    async def find(self, piece: str) -> Session:
+        """The stored session whose id begins or ends with ``piece``."""
+        return await asyncio.to_thread(self._conversation.lasting.get, piece)
+
+    async def search(self, query: str) -> Sequence[Hit]:
+        """The messages that contain the words of ``query``; ends when it is cancelled."""
+        stopped = threading.Event()
+        try:
+            return await asyncio.to_thread(
+                self._conversation.lasting.search, query, stopped=stopped.is_set
+            )
+        finally:
+            stopped.set()
+
+    async def rename(self, session_id: str, title: str) -> object:
+        """Give a session another title."""
+        await self._conversation.rename(session_id, title)
+        return None
+
+    async def delete(self, session_id: str) -> object:
+        """Delete a session, so that `restore` can bring it back; an open one is left first."""
+        session = self._conversation.session
+        if session is not None and session.id == session_id:
+            await self._conversation.open(None)
+        self._conversation.discard(session_id)
+        lasting = self._conversation.lasting
+        self._deleted[session_id] = await asyncio.to_thread(lasting.delete, session_id)
+        await self._conversation.forget(session_id)
+        return None
+
+    async def restore(self, session_id: str) -> object:
+        """Bring back a session that `delete` took."""
+        deleted = self._deleted.pop(session_id)
+        return await asyncio.to_thread(self._conversation.lasting.restore, deleted)
+
+    async def export(self, session_id: str, name: str = "") -> str:
+        """Write a session as Markdown into a new file; returns its path.
+
+        Raises:
+            UsageError: The file is there already.
+            StorageError: It cannot be written.
+        """
+        text = await self._conversation.markdown(session_id)
+        path = expand_user(name) if name else Path(f"tchat-{session_id}.md")
+        await asyncio.to_thread(_write, path, text)
+        return str(path)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError as error:
+        raise UsageError(f"{path} is there already", "/export NAME writes another") from error
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror}") from error

@@ -1,0 +1,59 @@
+"""The course of a game on the screen: the rounds stay, and how far the next one is counts down."""
+
+from __future__ import annotations
+
+from tchat.chat.pace import TimeLeft
+from tchat.judge.duel import Duel, Rules
+from tchat.judge.rounds import State, Trying
+from tchat.judge.training import Working
+from tchat.tui.dialogs.game_progress import GameProgress
+from tests.judge.table import Puppet, table
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_time_left_counts_down_while_nothing_is_finished() -> None:
+    clock = Clock()
+    left = TimeLeft(clock)
+    assert left.words("writing", 0, 10) == "writing 0/10"
+    clock.now = 8.0
+    assert left.words("writing", 2, 10) == "writing 2/10 · 32 s left"
+    clock.now = 18.0
+    assert left.words("writing", 2, 10) == "writing 2/10 · 22 s left"
+    assert left.words("writing", 0, 5) == "writing 0/5"  # another stage of the same name
+
+
+def test_rounds_stay_while_the_next_one_is_played() -> None:
+    course = GameProgress()
+    seen = []
+    for event in Duel(Puppet(), table(), Rules((1,), rounds=1, batch=20)).play(State()):
+        course.take(event)
+        seen.append((event, course.plain))
+    states = [event for event, _ in seen if isinstance(event, State)]
+    trying = [text for event, text in seen if isinstance(event, Trying) and event.round == 1]
+    first = states[0].rounds[0]
+    assert trying
+    course.take(Working("writing", 3, 16))
+    assert "verdict: writing 3/16" in course.plain
+    fitting = [text for event, text in seen if event is states[0]]
+    assert fitting[0].endswith("round 1: fitting")  # no figure stands still meanwhile
+    for text in trying:
+        assert f"    0  {'█' * int(16 * first.people)}" in text
+        assert f"{first.generated:.2f}  {first.taken:5.0%}" in text
+        assert "takes for a person's" in text  # what the figures mean
+        assert "round 1, step" in text
+
+
+def test_no_line_is_wider_than_the_dialog() -> None:
+    course = GameProgress()
+    for event in Duel(Puppet(), table(), Rules((1,), rounds=1, batch=20)).play(State()):
+        course.take(event)
+    course.set_rows([("report", "/a/path/" + "long/" * 40), ("", "many words " * 20)])
+    for width in (56, 71, 96):
+        assert max(line.cell_length for line in course.lines(width)) <= width
+    assert course.lines(0)  # before it has a size

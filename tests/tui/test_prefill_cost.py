@@ -1,0 +1,38 @@
+"""What must be read again is told where the prompt is typed, and after it was sent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tchat.paths import Paths
+from tchat.settings import Sampling, Settings
+from tchat.tui.widgets.token_meter import TokenMeter
+from tests.tui.chat_stage import opened
+
+DOCUMENT = "the be to of and in that have it for not on with he as you do at this " * 12
+
+
+async def test_another_system_prompt_has_a_price(
+    tiny_model: Path, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tchat.chat.prices.WORTH_SECONDS", 1e-9)
+    sampling = Sampling(temp=0, max_tokens=3)
+    settings = Settings(
+        model=str(tiny_model), threads=1, read_while_typing=False, sampling=sampling
+    )
+    async with opened(settings, paths) as shown:
+
+        def meter() -> str:
+            return shown.screen.query_one(TokenMeter).render().plain  # type: ignore[attr-defined,no-any-return]
+
+        await shown.ask(DOCUMENT)
+        assert "re-read" not in meter()
+        await shown.type("/system Be brief.")
+        await shown.until(lambda: "re-reads" in meter())
+        assert "the system prompt is another" in meter()
+        await shown.ask("Why?")
+        assert "re-read " in shown.notices
+        assert "re-reads" not in shown.notices
+        await shown.until(lambda: "re-reads" not in meter())

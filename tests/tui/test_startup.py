@@ -1,0 +1,137 @@
+"""How the chat begins: the first picture waits for no disk, and nothing that is typed is lost."""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+
+import pytest
+
+from tchat.errors import UsageError
+from tchat.paths import Paths
+from tchat.sessions.records import Role, Session
+from tchat.sessions.schema import CURRENT
+from tchat.sessions.store import SessionStore
+from tchat.settings import Settings
+from tchat.tui.app import TchatApp
+from tchat.tui.startup import Opened
+from tests.terminal import Terminal
+from tests.tui.chat_stage import Shown, opened
+from tests.tui.stage import PATIENCE
+
+COMMAND = (sys.executable, "-m", "tchat")
+
+
+@asynccontextmanager
+async def waiting(
+    settings: Settings, paths: Paths, session: Session | None = None
+) -> AsyncIterator[tuple[Shown, Callable[[], None]]]:
+    """The app before its sessions are open, and what lets them open."""
+    disk = threading.Event()
+    with SessionStore(paths.sessions_db) as store:
+
+        def opening() -> Opened:
+            assert disk.wait(PATIENCE)
+            return Opened(settings, store, session)
+
+        app = TchatApp(settings, paths, opening)
+        try:
+            async with app.run_test(size=(100, 30)) as pilot:
+                await pilot.pause()
+                yield Shown(pilot, store), disk.set
+                if app.is_running:
+                    await app.action_quit()
+        finally:
+            disk.set()
+
+
+async def test_what_is_typed_and_sent_before_the_sessions_are_open_is_kept(
+    settings: Settings, paths: Paths
+) -> None:
+    async with waiting(settings, paths) as (shown, let_open):
+        await shown.type("Hello")
+        await shown.pilot.press("s", "o", "ctrl+r")
+        assert shown.screen.prompt.queue == ["Hello"]
+        assert shown.pilot.app.screen is shown.screen
+        let_open()
+        await shown.until(lambda: len(shown.branch) == 2)
+        await shown.idle()
+        assert shown.branch[0] == ("user", "Hello")
+        assert shown.entries == shown.branch
+        assert shown.screen.prompt.queue == []
+        assert shown.screen.prompt.draft.text == "so"
+
+
+async def test_a_prompt_sent_early_goes_into_the_session_that_is_opened(
+    settings: Settings, paths: Paths
+) -> None:
+    with SessionStore(paths.sessions_db) as store:
+        session = store.create(title="Before")
+        asked = store.add(session.id, Role.USER, "one", parent_id=None)
+        store.add(session.id, Role.ASSISTANT, "two", parent_id=asked.id)
+    async with waiting(settings, paths, session) as (shown, let_open):
+        await shown.type("three")
+        let_open()
+        await shown.until(lambda: len(shown.branch) == 4)
+        await shown.idle()
+        assert [text for _, text in shown.branch[:3]] == ["one", "two", "three"]
+        assert shown.entries == shown.branch
+
+
+async def test_a_command_sent_early_is_carried_out(settings: Settings, paths: Paths) -> None:
+    async with waiting(settings, paths) as (shown, let_open):
+        await shown.type("/version")
+        let_open()
+        await shown.until(lambda: shown.screen.begun and "tchat" in shown.notices)
+        assert shown.branch == []
+
+
+async def test_it_can_be_left_before_the_sessions_are_open(
+    settings: Settings, paths: Paths
+) -> None:
+    async with waiting(settings, paths) as (shown, _):
+        await shown.pilot.press("ctrl+q")
+        await shown.until(lambda: not shown.pilot.app.is_running)
+        assert shown.pilot.app.return_code == 0
+
+
+async def test_what_the_store_says_of_its_file_is_told(settings: Settings, paths: Paths) -> None:
+    paths.sessions_db.parent.mkdir(parents=True, exist_ok=True)
+    paths.sessions_db.write_text("These are my notes.\n" * 1000)
+    async with opened(settings, paths) as shown:
+        assert shown.store.notices
+        assert shown.store.notices[0] in shown.notices
+
+
+async def test_sessions_that_cannot_be_opened_end_the_app(settings: Settings, paths: Paths) -> None:
+    def opening() -> Opened:
+        raise UsageError("there is no session to continue")
+
+    app = TchatApp(settings, paths, opening)
+    with pytest.raises(Exception, match="there is no session"):
+        async with app.run_test() as pilot:
+            await Shown(pilot, SessionStore.in_memory()).until(lambda: not app.is_running)
+    assert isinstance(app.broken_by, UsageError)
+
+
+def test_a_session_that_is_not_there_is_told_on_the_shell(home: Path) -> None:
+    with Terminal((*COMMAND, "-c")) as terminal:
+        assert terminal.ended() == 2
+        assert "there is no session to continue; begin one" in terminal.text
+        assert terminal.keyboards == 0
+
+
+def test_a_file_of_a_newer_tchat_is_told_in_the_chat(home: Path) -> None:
+    with SessionStore(home / "sessions.db"):
+        pass
+    with closing(sqlite3.connect(home / "sessions.db")) as connection:
+        connection.execute(f"PRAGMA user_version = {CURRENT + 1}")
+    with Terminal((*COMMAND, "-m", "/nowhere/no.gguf")) as terminal:
+        terminal.until("written by a newer tchat")
+        terminal.until("Nothing of this chat is stored")
+        terminal.send("\x11")
+        assert terminal.ended() == 0
