@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from tchat.models.facts import NAMED_BY_HASH, ModelFacts
@@ -17,10 +18,38 @@ from tchat.models.search import SearchResult
 from tchat.models.walk import gguf_files
 from tchat.models.words import count_text
 from tchat.paths import Paths
-from tchat.tui.dialogs.models import ModelRow
 
 FOUND = 20  # repositories that a search brings
 _PART = re.compile(r"-\d{5}-of-\d{5}$")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRow:
+    """A model that can be chosen. Texts are raw.
+
+    Attributes:
+        choice: What goes into the setting ``model``: a name, or a path.
+        name: What it is called.
+        quantization: Such as ``Q4_K_M``; empty when it is not known.
+        size: Bytes; 0 when it is not known.
+        fit: Whether it fits this machine, in a word or two.
+        path: Where its file is; None when it has none yet.
+        purpose: What it is for, of one that has no file yet.
+        about: More of it: architecture, weights, context, verdict.
+        current: Whether it is the one in use.
+        here: Whether it is on this disk; if not, choosing it pulls it.
+    """
+
+    choice: str
+    name: str
+    quantization: str = ""
+    size: int = 0
+    fit: str = ""
+    path: Path | None = None
+    purpose: str = ""
+    about: str = ""
+    current: bool = False
+    here: bool = True
 
 
 def model_rows(paths: Paths, current: Path | None, *, everything: bool = False) -> list[ModelRow]:

@@ -16,7 +16,8 @@ from tchat.paths import Paths
 from tchat.settings import Settings, load
 from tchat.tui.dialogs.confirm import Confirm
 from tchat.tui.dialogs.model_details import ModelDetails
-from tchat.tui.dialogs.models import ModelPicker, ModelRow
+from tchat.tui.dialogs.models import ModelPicker
+from tchat.tui.model_rows import ModelRow
 from tchat.tui.services.downloads import Downloads
 from tchat.tui.services.models import ModelService
 from tests.models.forge import gguf

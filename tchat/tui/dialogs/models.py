@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Protocol, TypeVar
 
@@ -21,6 +20,7 @@ from tchat.tui.dialogs.dialog import CLOSE, Hint
 from tchat.tui.dialogs.model_details import ModelDetails
 from tchat.tui.dialogs.picker import Picker
 from tchat.tui.keys import Scope, bindings
+from tchat.tui.model_rows import ModelRow
 from tchat.tui.widgets.fuzzy_item import Item
 from tchat.tui.widgets.fuzzy_list import FuzzyList
 
@@ -30,35 +30,6 @@ CATALOGUE = "Not here yet: Enter asks, then pulls"
 PULL, STOP, SEARCH = "pull ", "stop the pull", "search "  # keys of lines that do not choose
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelRow:
-    """A model that can be chosen. Texts are raw.
-
-    Attributes:
-        choice: What goes into the setting ``model``: a name, or a path.
-        name: What it is called.
-        quantization: Such as ``Q4_K_M``; empty when it is not known.
-        size: Bytes; 0 when it is not known.
-        fit: Whether it fits this machine, in a word or two.
-        path: Where its file is; None when it has none yet.
-        purpose: What it is for, of one that has no file yet.
-        about: More of it: architecture, weights, context, verdict.
-        current: Whether it is the one in use.
-        here: Whether it is on this disk; if not, choosing it pulls it.
-    """
-
-    choice: str
-    name: str
-    quantization: str = ""
-    size: int = 0
-    fit: str = ""
-    path: Path | None = None
-    purpose: str = ""
-    about: str = ""
-    current: bool = False
-    here: bool = True
 
 
 class Files(Protocol):

@@ -13,8 +13,7 @@ from tchat.models.removal import Removal
 from tchat.paths import Paths
 from tchat.settings import Value, find_key
 from tchat.settings.write import set_value
-from tchat.tui.dialogs.models import ModelRow
-from tchat.tui.model_rows import hub_rows, model_rows, offer_rows, planned_pull
+from tchat.tui.model_rows import ModelRow, hub_rows, model_rows, offer_rows, planned_pull
 from tchat.tui.services.downloads import Downloads
 
 T = TypeVar("T")
