@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tchat.errors import UsageError
-from tchat.judge.dialogues import Data, read_dialogues
+from tchat.judge.dialogues import DialogueSet, read_dialogues
 from tchat.judge.discriminator import Discriminator, load
-from tchat.judge.examples import Use, examples_of
-from tchat.judge.folder import folder_of
-from tchat.judge.lesson import Lesson, Trained, require_enough, use_with
+from tchat.judge.feedback import Feedback, read_feedback
+from tchat.judge.judge_folder import judge_folder
+from tchat.judge.training_run import TrainedHeads, TrainingRun, feedback_on_model, require_enough
 from tchat.models.facts import read_facts
 from tchat.models.own_settings import own_key, set_own, settings_for
 from tchat.models.resolve import resolve
@@ -21,8 +21,8 @@ from tchat.settings import Settings
 
 if TYPE_CHECKING:
     from tchat.chat.chat import Chat
-    from tchat.judge.game import GameEvent
-    from tchat.judge.training import Working
+    from tchat.judge.game.adversarial_game import GameEvent
+    from tchat.judge.training import TrainingProgress
     from tchat.paths import Paths
     from tchat.sessions.store import SessionStore
 
@@ -43,7 +43,7 @@ class Learnt:
     """
 
     model: str
-    use: Use
+    use: Feedback
     human: Discriminator | None
     preference: Discriminator | None
     games: tuple[str, ...]
@@ -60,15 +60,17 @@ def learnt_of(model: str, paths: Paths, store: SessionStore) -> Learnt:
     """
     path = resolve(model, paths)
     facts = read_facts(path)
-    folder = folder_of(facts, paths)
+    folder = judge_folder(facts, paths)
     games = tuple(name for name in folder.games() if folder.vector(name).is_file())
     human, preference = load(folder.human), load(folder.preference)
     vectors = _vectors(model, paths, path)
     steers = next((name for name in games if str(folder.vector(name)) in vectors), "")
-    return Learnt(facts.path.name, examples_of(store), human, preference, games, steers)
+    return Learnt(facts.path.name, read_feedback(store), human, preference, games, steers)
 
 
-def learn(chat: Chat, store: SessionStore, file: Path | None) -> Generator[Working, None, Trained]:
+def learn(
+    chat: Chat, store: SessionStore, file: Path | None
+) -> Generator[TrainingProgress, None, TrainedHeads]:
     """Train the judge of the chat's model, from its use and from a file, on the engine thread.
 
     Raises:
@@ -76,13 +78,13 @@ def learn(chat: Chat, store: SessionStore, file: Path | None) -> Generator[Worki
         InterruptedError: The user stopped it.
     """
     data = read_dialogues([file]) if file else None
-    use = examples_of(store)
+    use = read_feedback(store)
     if data is None:
         require_enough(use.edits, use.choices)
     model = chat.loaded()
-    facts, folder = model.facts, folder_of(model.facts, chat.paths)
-    use = use_with(use, facts, chat.paths)
-    return (yield from Lesson(model.engine, folder, facts.path.name, data, use).run())
+    facts, folder = model.facts, judge_folder(model.facts, chat.paths)
+    use = feedback_on_model(use, facts, chat.paths)
+    return (yield from TrainingRun(model.engine, folder, facts.path.name, data, use).run())
 
 
 def steer(chat: Chat) -> None:
@@ -94,7 +96,7 @@ def steer(chat: Chat) -> None:
     """
     model = chat.settings.model
     path = resolve(model, chat.paths)
-    folder = folder_of(read_facts(path), chat.paths)
+    folder = judge_folder(read_facts(path), chat.paths)
     found = [each for name in folder.games() if (each := folder.vector(name)).is_file()]
     if not found:
         raise UsageError("no game came to a control vector yet", "play the game first")
@@ -117,20 +119,20 @@ def play(chat: Chat, file: Path | None) -> Iterator[GameEvent]:
         UsageError: There are too few replies by people.
         InterruptedError: The user stopped it.
     """
-    from tchat.judge.game import Game, Plan
+    from tchat.judge.game.adversarial_game import AdversarialGame, GameConfig
 
     if file is None:
         raise UsageError(
             "a game needs replies by people", "name a JSONL file with `prompt` and `reply`"
         )
-    data: Data = read_dialogues([file])
+    data: DialogueSet = read_dialogues([file])
     model = chat.loaded()
-    folder, facts = folder_of(model.facts, chat.paths), model.facts
-    game = Game(
+    folder, facts = judge_folder(model.facts, chat.paths), model.facts
+    game = AdversarialGame(
         model.engine,
         folder,
         data,
-        Plan(f"{GAME}-{data.sha256[:8]}"),
+        GameConfig(f"{GAME}-{data.sha256[:8]}"),
         model=facts.path.name,
         architecture=facts.architecture,
     )

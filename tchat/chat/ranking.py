@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from tchat.engine.events import Candidate, Event, Finished, Notice, Ranked, Reason
 from tchat.errors import StorageError, UsageError
-from tchat.judge.folder import folder_of
-from tchat.judge.ranking import LOGPROB, judge_of, order_of
+from tchat.judge.judge_folder import judge_folder
+from tchat.judge.ranking import LOGPROB, best_first, load_ranker
 
 if TYPE_CHECKING:
     from tchat.chat.model import ChatModel
@@ -34,7 +34,7 @@ def judged_reply(
     """
     engine = model.engine
     try:
-        judge = judge_of(settings.judge, folder_of(model.facts, paths), engine)
+        judge = load_ranker(settings.judge, judge_folder(model.facts, paths), engine)
     except UsageError:
         yield from engine.generate(
             asked, settings.sampling, think=think, continue_final=continue_final
@@ -85,7 +85,7 @@ class Ranking:
 
     def __init__(self, model: ChatModel, judge: str, paths: Paths, store: SessionStore) -> None:
         self._store = store
-        self._judge = judge_of(judge, folder_of(model.facts, paths), model.engine)
+        self._judge = load_ranker(judge, judge_folder(model.facts, paths), model.engine)
         self._replies: dict[int, Finished] = {}
 
     @property
@@ -117,7 +117,7 @@ class Ranking:
                 yield Notice("judge", "no reply could be judged: too long, or stopped before")
             return
         order = sorted(
-            order_of(scores), key=lambda index: replies[index].reason is Reason.CANCELLED
+            best_first(scores), key=lambda index: replies[index].reason is Reason.CANCELLED
         )
         try:
             self._store.note_scores({ids[i]: {self._judge.name: scores[i]} for i in order})

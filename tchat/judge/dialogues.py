@@ -18,7 +18,7 @@ from tchat.errors import UsageError
 from tchat.plural import counted
 from tchat.sanitize import single_line
 
-LONGEST_LINE = 1 << 20  # bytes; a dialogue of more does not fit any context
+MAX_LINE_BYTES = 1 << 20  # bytes; a dialogue of more does not fit any context
 _PEOPLE = frozenset({"human", "user", "prompter"})
 _MODELS = frozenset({"gpt", "assistant", "model", "chatgpt", "bot"})
 
@@ -37,7 +37,7 @@ class Dialogue:
 
 
 @dataclass(frozen=True, slots=True)
-class Data:
+class DialogueSet:
     """The dialogues of one or several files.
 
     Args:
@@ -51,7 +51,7 @@ class Data:
     sha256: str
 
 
-def read_dialogues(paths: Iterable[Path]) -> Data:
+def read_dialogues(paths: Iterable[Path]) -> DialogueSet:
     """Read JSONL files of any of the known shapes.
 
     Raises:
@@ -60,7 +60,7 @@ def read_dialogues(paths: Iterable[Path]) -> Data:
     found: dict[Dialogue, None] = {}
     skipped = 0
     for path in paths:
-        here, odd = dialogues_of(read_lines(path))
+        here, odd = parse_dialogue_lines(read_lines(path))
         skipped += odd
         found.update(dict.fromkeys(here))
         if not here:
@@ -72,7 +72,7 @@ def read_dialogues(paths: Iterable[Path]) -> Data:
     digest = hashlib.sha256()
     for each in found:
         digest.update(json.dumps([each.prompt, each.reply]).encode())
-    return Data(tuple(found), skipped, digest.hexdigest())
+    return DialogueSet(tuple(found), skipped, digest.hexdigest())
 
 
 def read_lines(path: Path) -> Iterator[str]:
@@ -89,10 +89,10 @@ def read_lines(path: Path) -> Iterator[str]:
                 f"{single_line(path.name)} cannot be read: it is {what}", "name a JSONL file"
             )
         with path.open("rb") as file:
-            while line := file.readline(LONGEST_LINE + 1):
-                if len(line) > LONGEST_LINE:
+            while line := file.readline(MAX_LINE_BYTES + 1):
+                if len(line) > MAX_LINE_BYTES:
                     raise UsageError(
-                        f"{single_line(path.name)} has a line of over {LONGEST_LINE:,} bytes",
+                        f"{single_line(path.name)} has a line of over {MAX_LINE_BYTES:,} bytes",
                         "write one JSON object to a line (JSONL)",
                     )
                 if line.strip():
@@ -111,13 +111,13 @@ def _decoded(line: bytes) -> str:
         return ""
 
 
-def dialogues_of(lines: Iterable[str]) -> tuple[list[Dialogue], int]:
+def parse_dialogue_lines(lines: Iterable[str]) -> tuple[list[Dialogue], int]:
     """The dialogues of some lines, and how many of the lines hold none."""
     each = [list(parse_dialogues(line)) for line in lines]
     return [dialogue for found in each for dialogue in found], each.count([])
 
 
-def skipped_words(skipped: int) -> str:
+def skipped_notice(skipped: int) -> str:
     """What to tell of lines without a dialogue; empty where there are none."""
     if not skipped:
         return ""

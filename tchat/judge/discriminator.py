@@ -11,9 +11,9 @@ from typing import Any
 import numpy
 
 from tchat.errors import UsageError
-from tchat.judge.features import PLAIN
-from tchat.judge.head import Head, Quality
-from tchat.judge.logistic import Calibration, Linear
+from tchat.judge.features import SCALAR_FEATURES
+from tchat.judge.linear_head import HeldOutQuality, LinearHead
+from tchat.judge.logistic_regression import LinearModel, PlattScaling
 from tchat.judge.npz import read_arrays, write_arrays
 from tchat.sanitize import single_line
 
@@ -24,7 +24,7 @@ _ARRAYS = ("center", "spread", "weights")
 
 
 @dataclass(frozen=True, slots=True)
-class Provenance:
+class TrainingProvenance:
     """Where a head comes from.
 
     Args:
@@ -45,7 +45,7 @@ class Provenance:
     fingerprint: str
     data: str
     examples: tuple[int, int]
-    quality: Quality | None
+    quality: HeldOutQuality | None
     layers: dict[int, float]
     created_at: float
     accuracy: float | None = None
@@ -56,8 +56,8 @@ class Provenance:
 class Discriminator:
     """A head and its provenance."""
 
-    head: Head
-    provenance: Provenance
+    head: LinearHead
+    provenance: TrainingProvenance
 
 
 def save(discriminator: Discriminator, path: Path) -> None:
@@ -96,7 +96,7 @@ def _discriminator(facts: dict[str, Any], arrays: Mapping[str, Any]) -> Discrimi
     center, spread, weights = (numpy.asarray(arrays[name], numpy.float64) for name in _ARRAYS)
     if not (center.ndim == 1 and center.shape == spread.shape == weights.shape):
         raise ValueError("shapes differ")
-    if len(center) <= len(PLAIN) or not all(
+    if len(center) <= len(SCALAR_FEATURES) or not all(
         numpy.isfinite(each).all() for each in (center, spread, weights)
     ):
         raise ValueError("no numbers")
@@ -104,22 +104,22 @@ def _discriminator(facts: dict[str, Any], arrays: Mapping[str, Any]) -> Discrimi
         raise ValueError("no spread")
     if facts["format"] != FORMAT or facts["kind"] not in (HUMAN, READING, PREFERENCE):
         raise ValueError("unknown format")
-    head = Head(
+    head = LinearHead(
         int(facts["layer"]),
         center,
         spread,
-        Linear(weights, _finite(facts["bias"])),
-        Calibration(_finite(facts["slope"]), _finite(facts["offset"])),
+        LinearModel(weights, _finite(facts["bias"])),
+        PlattScaling(_finite(facts["slope"]), _finite(facts["offset"])),
     )
     return Discriminator(head, _provenance(facts))
 
 
-def _provenance(facts: Mapping[str, Any]) -> Provenance:
+def _provenance(facts: Mapping[str, Any]) -> TrainingProvenance:
     yes, no = facts["examples"]
     created_at = _finite(facts["created_at"])
     if not 0 <= created_at < LATEST:
         raise ValueError("no time")
-    return Provenance(
+    return TrainingProvenance(
         model=str(facts["model"]),
         fingerprint=str(facts["fingerprint"]),
         data=str(facts["data"]),
@@ -132,8 +132,8 @@ def _provenance(facts: Mapping[str, Any]) -> Provenance:
     )
 
 
-def _quality(auc: Any, calibration_error: Any, positive: Any, negative: Any) -> Quality:
-    return Quality(_finite(auc), _finite(calibration_error), int(positive), int(negative))
+def _quality(auc: Any, calibration_error: Any, positive: Any, negative: Any) -> HeldOutQuality:
+    return HeldOutQuality(_finite(auc), _finite(calibration_error), int(positive), int(negative))
 
 
 def _finite(value: Any) -> float:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     Floats = numpy.ndarray[Any, numpy.dtype[numpy.float32]]
 
-PLAIN = ("length", "log_probability", "distinct_2")
+SCALAR_FEATURES = ("length", "log_probability", "distinct_2")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Features:
 
     Args:
         states: Layer to its hidden state averaged over the reply's tokens, shape (width,).
-        plain: Values of `PLAIN`: the logarithm of one more than the tokens, the mean natural
+        plain: Values of `SCALAR_FEATURES`: log(1 + tokens), the mean natural
             logarithm of their probability, and the share of token pairs that are different.
     """
 
@@ -53,13 +53,13 @@ class Features:
         return numpy.concatenate([self.states[layer].astype(numpy.float64), self.plain])
 
 
-def features_of(observation: Observation, tokens: Sequence[int]) -> Features:
+def reply_features(observation: Observation, tokens: Sequence[int]) -> Features:
     """The features of an observed reply that consists of ``tokens``."""
-    plain = (math.log1p(len(tokens)), observation.log_probability, distinct(tokens))
+    plain = (math.log1p(len(tokens)), observation.log_probability, distinct_n(tokens))
     return Features(observation.states, plain)
 
 
-def features_of_written(reply: Finished, layer: int) -> Features | None:
+def generated_reply_features(reply: Finished, layer: int) -> Features | None:
     """The features of a reply that came with an `Observed`, of the final ``layer``.
 
     None where nothing came with it, or no numbers.
@@ -71,11 +71,11 @@ def features_of_written(reply: Finished, layer: int) -> Features | None:
     if not numpy.isfinite([reply.log_probability, *reply.observed.state]).all():
         return None
     tokens = reply.observed.tokens
-    plain = (math.log1p(len(tokens)), reply.log_probability, distinct(tokens))
+    plain = (math.log1p(len(tokens)), reply.log_probability, distinct_n(tokens))
     return Features({layer: reply.observed.state}, plain)
 
 
-def distinct(items: Sequence[Hashable], size: int = 2) -> float:
+def distinct_n(items: Sequence[Hashable], size: int = 2) -> float:
     """Share of the runs of ``size`` items that are different; 1 where there is none.
 
     Source: distinct-n of Li et al., "A diversity-promoting objective function", 2016.

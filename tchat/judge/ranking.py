@@ -13,22 +13,22 @@ from tchat.engine.events import Finished
 from tchat.engine.turns import ChatMessage
 from tchat.errors import DoesNotFit, UsageError
 from tchat.judge.discriminator import HUMAN, PREFERENCE, READING, load
-from tchat.judge.features import PLAIN, Features, features_of_written
-from tchat.judge.folder import ModelFolder
-from tchat.judge.head import Head
-from tchat.judge.reader import Reader
+from tchat.judge.feature_extractor import FeatureExtractor
+from tchat.judge.features import SCALAR_FEATURES, Features, generated_reply_features
+from tchat.judge.judge_folder import JudgeFolder
+from tchat.judge.linear_head import LinearHead
 from tchat.sanitize import single_line
 
 LOGPROB = "logprob"
-JUDGES = (HUMAN, PREFERENCE, LOGPROB)
+RANKERS = (HUMAN, PREFERENCE, LOGPROB)
 
 
-class Judge(Protocol):
+class Ranker(Protocol):
     """Gives replies their scores: the higher, the better."""
 
     @property
     def name(self) -> str:
-        """One of `JUDGES`."""
+        """One of `RANKERS`."""
 
     @property
     def states(self) -> bool:
@@ -41,7 +41,7 @@ class Judge(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class ByLikelihood:
+class LikelihoodRanker:
     """The mean log-probability of a reply's tokens, to the model that wrote it."""
 
     name: str = LOGPROB
@@ -50,7 +50,7 @@ class ByLikelihood:
     def scores(
         self, _asked: Sequence[ChatMessage], replies: Mapping[int, Finished], /
     ) -> dict[int, float]:
-        """As of `Judge`."""
+        """As of `Ranker`."""
         found = {index: reply.log_probability for index, reply in replies.items()}
         return {
             index: value
@@ -60,7 +60,7 @@ class ByLikelihood:
 
 
 @dataclass(frozen=True, slots=True)
-class ByHead:
+class HeadRanker:
     """The probability that a trained head gives a reply.
 
     Args:
@@ -72,16 +72,18 @@ class ByHead:
 
     engine: Engine
     name: str
-    head: Head
+    head: LinearHead
     states: bool
 
     def scores(
         self, asked: Sequence[ChatMessage], replies: Mapping[int, Finished], /
     ) -> dict[int, float]:
-        """As of `Judge`."""
+        """As of `Ranker`."""
         if self.states:
             layer = self.head.layer
-            found = {index: features_of_written(reply, layer) for index, reply in replies.items()}
+            found = {
+                index: generated_reply_features(reply, layer) for index, reply in replies.items()
+            }
         else:
             found = _read(self.engine, self.head, asked, replies)
         return {
@@ -89,7 +91,7 @@ class ByHead:
         }
 
 
-def judge_of(name: str, folder: ModelFolder, engine: Engine) -> Judge:
+def load_ranker(name: str, folder: JudgeFolder, engine: Engine) -> Ranker:
     """The judge called ``name``, for the model of ``engine``, which must be loaded.
 
     The states that come with the writing serve a head of the final state, unless the model is
@@ -99,15 +101,15 @@ def judge_of(name: str, folder: ModelFolder, engine: Engine) -> Judge:
         UsageError: There is no such judge, or it was not trained yet.
     """
     if name == LOGPROB:
-        return ByLikelihood()
-    if name not in JUDGES:
-        raise UsageError(f"there is no judge called {name}", f"these are: {', '.join(JUDGES)}")
+        return LikelihoodRanker()
+    if name not in RANKERS:
+        raise UsageError(f"there is no judge called {name}", f"these are: {', '.join(RANKERS)}")
     adapted = bool(engine.options.loras or engine.options.control)
-    head = head_of(READING if name == HUMAN and adapted else name, folder, engine)
-    return ByHead(engine, name, head, head.layer == engine.blocks and not adapted)
+    head = load_head(READING if name == HUMAN and adapted else name, folder, engine)
+    return HeadRanker(engine, name, head, head.layer == engine.blocks and not adapted)
 
 
-def head_of(name: str, folder: ModelFolder, engine: Engine) -> Head:
+def load_head(name: str, folder: JudgeFolder, engine: Engine) -> LinearHead:
     """The head called `HUMAN`, `READING` or `PREFERENCE`, for the model of ``engine``.
 
     The engine must be loaded.
@@ -119,8 +121,8 @@ def head_of(name: str, folder: ModelFolder, engine: Engine) -> Head:
     path = paths[name]
     trained = load(path)
     if trained is None:
-        raise untrained(name)
-    head, width = trained.head, engine.width + len(PLAIN)
+        raise not_trained(name)
+    head, width = trained.head, engine.width + len(SCALAR_FEATURES)
     fits = len(head.center) == width and 1 <= head.layer <= engine.blocks
     if trained.provenance.fingerprint != folder.fingerprint or not fits:
         raise UsageError(
@@ -130,7 +132,7 @@ def head_of(name: str, folder: ModelFolder, engine: Engine) -> Head:
     return head
 
 
-def untrained(name: str) -> UsageError:
+def not_trained(name: str) -> UsageError:
     """What to do where a judge was not trained for the model."""
     if name == PREFERENCE:
         return UsageError(
@@ -144,17 +146,17 @@ def untrained(name: str) -> UsageError:
 
 
 def _read(
-    engine: Engine, head: Head, asked: Sequence[ChatMessage], replies: Mapping[int, Finished]
+    engine: Engine, head: LinearHead, asked: Sequence[ChatMessage], replies: Mapping[int, Finished]
 ) -> dict[int, Features | None]:
     layers = [head.layer] if head.layer < engine.blocks else []
     found: dict[int, Features | None] = {}
     # Without the memory to read them, or stopped meanwhile, replies are still there to be shown.
-    with suppress(DoesNotFit, InterruptedError), Reader(engine, layers) as reader:
+    with suppress(DoesNotFit, InterruptedError), FeatureExtractor(engine, layers) as reader:
         for index, reply in replies.items():
             found[index] = reader.features(asked, reply.text)
     return found
 
 
-def order_of(scores: Mapping[int, float]) -> list[int]:
+def best_first(scores: Mapping[int, float]) -> list[int]:
     """Indexes, the best first; among equals the first written."""
     return sorted(scores, key=lambda index: (-scores[index], index))

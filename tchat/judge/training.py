@@ -14,28 +14,28 @@ import numpy
 from tchat.engine.engine import Engine
 from tchat.engine.mapping import MapOptions
 from tchat.errors import DoesNotFit, UsageError
-from tchat.judge.asking import asking, text_of
 from tchat.judge.dialogues import Dialogue
-from tchat.judge.discriminator import HUMAN, Discriminator, Provenance
-from tchat.judge.examples import Edit
+from tchat.judge.discriminator import HUMAN, Discriminator, TrainingProvenance
+from tchat.judge.feature_extractor import FeatureExtractor
 from tchat.judge.features import Features
-from tchat.judge.generations import Generations
-from tchat.judge.head import OUTER_FOLDS, fit_head, layer_quality, quality
-from tchat.judge.logistic import Labels
-from tchat.judge.matching import Pair, matched
-from tchat.judge.reader import Reader
+from tchat.judge.feedback import EditedReply
+from tchat.judge.generate_replies import reply_task, reply_text
+from tchat.judge.length_matching import ReplyPair, match_lengths
+from tchat.judge.linear_head import OUTER_FOLDS, fit_head, held_out_quality, layer_aucs
+from tchat.judge.logistic_regression import Labels
+from tchat.judge.reply_cache import ReplyCache
 from tchat.settings import Sampling
 
 TEMPERATURE = 0.7
 TRIES = 3  # replies of the generator to a prompt; the one closest to the person's length is taken
 LONGEST = 256  # tokens that the generator writes
-FEWEST = 30  # examples a side, below which no quality is claimed
-FEWEST_TO_FIT = 8  # of two prompts at least, or there is none to hold out
-FEWEST_PROMPTS = OUTER_FOLDS  # different ones, below which no quality is claimed either
+MIN_TO_VALIDATE = 30  # examples a side, below which no quality is claimed
+MIN_TO_FIT = 8  # of two prompts at least, or there is none to hold out
+MIN_PROMPTS_TO_VALIDATE = OUTER_FOLDS  # different ones, below which no quality is claimed either
 
 
 @dataclass(frozen=True, slots=True)
-class Working:
+class TrainingProgress:
     """How far a training is: ``writing``, ``reading``, or ``fitting``, which has no total."""
 
     what: str
@@ -44,7 +44,7 @@ class Working:
 
 
 @dataclass(frozen=True, slots=True)
-class Examples:
+class LabelledReplies:
     """Replies and who wrote them.
 
     Args:
@@ -68,9 +68,9 @@ class Examples:
 def write_pairs(
     engine: Engine,
     dialogues: Sequence[Dialogue],
-    kept: Generations,
-    edits: Sequence[Edit] = (),
-) -> Generator[Working, None, list[Pair]]:
+    kept: ReplyCache,
+    edits: Sequence[EditedReply] = (),
+) -> Generator[TrainingProgress, None, list[ReplyPair]]:
     """Let the generator reply to the prompts, and pair each reply with the person's.
 
     Of several replies the one closest in length is taken, and pairs are left out until length
@@ -87,42 +87,44 @@ def write_pairs(
         InterruptedError: The engine's cancel flag was set.
     """
     given = len(dialogues) + len(edits)
-    if given < FEWEST_TO_FIT:
+    if given < MIN_TO_FIT:
         raise UsageError(
             f"{given} replies by people are too few to learn from",
-            f"give at least {FEWEST_TO_FIT}, better {FEWEST} and more",
+            f"give at least {MIN_TO_FIT}, better {MIN_TO_VALIDATE} and more",
         )
     prompts = [dialogue.prompt for dialogue in dialogues]
     yield from write_replies(engine, prompts, range(TRIES), kept)
-    edited = [pair_of(engine, edit) for edit in edits]
-    return matched([*edited, *pairs_of(engine, dialogues, kept, range(TRIES))])
+    edited = [edit_pair(engine, edit) for edit in edits]
+    return match_lengths([*edited, *pair_replies(engine, dialogues, kept, range(TRIES))])
 
 
-def pairs_of(
-    engine: Engine, dialogues: Sequence[Dialogue], kept: Generations, numbers: Sequence[int]
-) -> list[Pair]:
+def pair_replies(
+    engine: Engine, dialogues: Sequence[Dialogue], kept: ReplyCache, numbers: Sequence[int]
+) -> list[ReplyPair]:
     """Each person's reply with the closest in length of the kept replies of these ``numbers``."""
-    pairs: list[Pair] = []
+    pairs: list[ReplyPair] = []
     for dialogue in dialogues:
         person = len(engine.text_tokens(dialogue.reply))
         tries = [kept.get(dialogue.prompt, number) for number in numbers]
         lengths = {text: len(engine.text_tokens(text)) for text in tries if text}
         if person and lengths:
             text = min(lengths, key=lambda each: abs(math.log(lengths[each] / person)))
-            pairs.append(Pair(dialogue.prompt, dialogue.reply, person, text, lengths[text]))
+            pairs.append(ReplyPair(dialogue.prompt, dialogue.reply, person, text, lengths[text]))
     return pairs
 
 
-def pair_of(engine: Engine, edit: Edit) -> Pair:
+def edit_pair(engine: Engine, edit: EditedReply) -> ReplyPair:
     """What the user wrote, and what the model had written."""
     *before, asked = edit.asked
     lengths = [len(engine.text_tokens(text)) for text in (edit.person, edit.generated)]
-    return Pair(asked.content, edit.person, lengths[0], edit.generated, lengths[1], tuple(before))
+    return ReplyPair(
+        asked.content, edit.person, lengths[0], edit.generated, lengths[1], tuple(before)
+    )
 
 
 def write_replies(
-    engine: Engine, prompts: Sequence[str], numbers: Sequence[int], kept: Generations
-) -> Generator[Working, None, None]:
+    engine: Engine, prompts: Sequence[str], numbers: Sequence[int], kept: ReplyCache
+) -> Generator[TrainingProgress, None, None]:
     """Let the generator reply to each prompt once for each number, several at a time.
 
     It is not steered meanwhile. Prompts that do not fit its context get no reply.
@@ -132,22 +134,26 @@ def write_replies(
     """
     asked = [(prompt, number) for number in numbers for prompt in dict.fromkeys(prompts)]
     missing = [each for each in asked if kept.get(*each) is None]
-    tasks = [asking(index, prompt, number + 1) for index, (prompt, number) in enumerate(missing)]
+    tasks = [
+        reply_task(index, prompt, number + 1) for index, (prompt, number) in enumerate(missing)
+    ]
     options = MapOptions(sampling=Sampling(temp=TEMPERATURE, max_tokens=LONGEST))
     done = len(asked) - len(missing)
-    yield Working("writing", done, len(asked))
+    yield TrainingProgress("writing", done, len(asked))
     with engine.steered(()):
         for outcome in engine.map(tasks, options):
-            text = text_of(outcome)
+            text = reply_text(outcome)
             if not isinstance(outcome.result, DoesNotFit):
                 kept.put(*missing[outcome.index], text)
             done += 1
-            yield Working("writing", done, len(asked))
+            yield TrainingProgress("writing", done, len(asked))
     if done < len(asked):
         raise InterruptedError
 
 
-def read_pairs(reader: Reader, pairs: Sequence[Pair]) -> Generator[Working, None, Examples]:
+def read_pairs(
+    reader: FeatureExtractor, pairs: Sequence[ReplyPair]
+) -> Generator[TrainingProgress, None, LabelledReplies]:
     """The features of both replies of each pair; pairs that are too long are left out.
 
     Raises:
@@ -157,7 +163,7 @@ def read_pairs(reader: Reader, pairs: Sequence[Pair]) -> Generator[Working, None
     prompts: list[str] = []
     digest = hashlib.sha256()
     for index, pair in enumerate(pairs):
-        yield Working("reading", index, len(pairs))
+        yield TrainingProgress("reading", index, len(pairs))
         person = reader.features(pair.asked, pair.person)
         generated = reader.features(pair.asked, pair.generated)
         if person and generated:
@@ -165,16 +171,16 @@ def read_pairs(reader: Reader, pairs: Sequence[Pair]) -> Generator[Working, None
             prompts += [pair.prompt, pair.prompt]
             digest.update(json.dumps([pair.prompt, pair.person, pair.generated]).encode())
     people = numpy.arange(len(features)) % 2 == 0
-    return Examples(tuple(features), people, tuple(prompts), digest.hexdigest())
+    return LabelledReplies(tuple(features), people, tuple(prompts), digest.hexdigest())
 
 
-def enough_to_claim(examples: int, prompts: Iterable[object]) -> bool:
+def can_validate(examples: int, prompts: Iterable[object]) -> bool:
     """Whether so many examples a side, to these prompts, say how good a head is."""
-    return examples >= FEWEST and len(set(prompts)) >= FEWEST_PROMPTS
+    return examples >= MIN_TO_VALIDATE and len(set(prompts)) >= MIN_PROMPTS_TO_VALIDATE
 
 
 def train(
-    examples: Examples,
+    examples: LabelledReplies,
     layers: Sequence[int],
     *,
     model: str,
@@ -185,7 +191,7 @@ def train(
     """Fit the head that tells people's replies from the generator's.
 
     Its quality is that of the same training on four fifths of the examples, measured on the rest;
-    with too few, as of `enough_to_claim`, none is claimed.
+    with too few, as of `can_validate`, none is claimed.
 
     Args:
         examples: Of both kinds.
@@ -199,10 +205,10 @@ def train(
         UsageError: There are too few examples, or prompts, to fit anything.
     """
     people, generated = examples.sides
-    if min(people, generated) < FEWEST_TO_FIT:
+    if min(people, generated) < MIN_TO_FIT:
         raise UsageError(
             f"{people} replies by people and {generated} by the model are too few to learn from",
-            f"give at least {FEWEST_TO_FIT} of each, better {FEWEST}: tchat judge train FILE",
+            f"give at least {MIN_TO_FIT} of each, better {MIN_TO_VALIDATE}: tchat judge train FILE",
         )
     if len(set(examples.prompts)) < 2:
         raise UsageError(
@@ -210,16 +216,16 @@ def train(
             "give replies to several prompts: tchat judge train FILE",
         )
     given = (examples.features, examples.people, examples.prompts)
-    enough = enough_to_claim(min(people, generated), examples.prompts)
+    enough = can_validate(min(people, generated), examples.prompts)
     return Discriminator(
         fit_head(*given, layers, seed=seed),
-        Provenance(
+        TrainingProvenance(
             model=model,
             fingerprint=fingerprint,
             data=examples.sha256,
             examples=(people, generated),
-            quality=quality(*given, layers, seed=seed) if enough else None,
-            layers=dict(layer_quality(*given, layers, seed=seed)),
+            quality=held_out_quality(*given, layers, seed=seed) if enough else None,
+            layers=dict(layer_aucs(*given, layers, seed=seed)),
             created_at=time.time(),
             kind=kind,
         ),

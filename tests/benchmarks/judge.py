@@ -25,14 +25,14 @@ from tchat.engine.events import Candidate, Finished
 from tchat.engine.options import EngineOptions
 from tchat.engine.turns import ChatMessage
 from tchat.judge.dialogues import Dialogue, read_dialogues
+from tchat.judge.feature_extractor import FeatureExtractor, middle_layers
 from tchat.judge.features import Features
-from tchat.judge.generations import Generations
-from tchat.judge.head import Head, fit_head, matrix, quality
-from tchat.judge.matching import Pair, auc_by_length, matched
-from tchat.judge.preference import Preference, fit_preference
-from tchat.judge.ranking import ByHead
-from tchat.judge.reader import Reader, middle_layers
-from tchat.judge.training import TRIES, pairs_of, write_replies
+from tchat.judge.length_matching import ReplyPair, auc_by_length, match_lengths
+from tchat.judge.linear_head import LinearHead, feature_matrix, fit_head, held_out_quality
+from tchat.judge.preference_model import PreferenceFeatures, fit_preference
+from tchat.judge.ranking import HeadRanker
+from tchat.judge.reply_cache import ReplyCache
+from tchat.judge.training import TRIES, pair_replies, write_replies
 from tchat.models.facts import read_facts
 from tchat.models.resolve import resolve
 from tchat.paths import user_paths
@@ -63,10 +63,10 @@ class Bench:
 
     engine: Engine
     dialogues: tuple[Dialogue, ...]
-    kept: Generations
+    kept: ReplyCache
     folder: Path
 
-    def features(self, reader: Reader, prompt: str, reply: str) -> Features:
+    def features(self, reader: FeatureExtractor, prompt: str, reply: str) -> Features:
         """What the model makes of a reply, kept in a file."""
         key = hashlib.sha256(json.dumps([prompt, reply]).encode()).hexdigest()[:32]
         path = self.folder / "states" / f"{key}.npz"
@@ -92,7 +92,7 @@ def opened(folder: Path) -> Bench:
     engine = Engine(EngineOptions(path=model, template=read_facts(model).chat_template))
     list(engine.load())
     bench = Bench(
-        engine, read_dialogues([DATA]).dialogues, Generations(folder / "generations.jsonl"), folder
+        engine, read_dialogues([DATA]).dialogues, ReplyCache(folder / "generations.jsonl"), folder
     )
     prompts = [dialogue.prompt for dialogue in bench.dialogues]
     for _ in write_replies(engine, prompts, range(len(SEEDS)), bench.kept):
@@ -120,13 +120,13 @@ def telling(bench: Bench) -> Iterator[Row]:
     """Held-out AUC and calibration; the generator's replies are others for each seed."""
     aucs, errors, lengths, counts, read = [], [], [], [], []
     last, middle = bench.engine.blocks, middle_layers(bench.engine.blocks)
-    with Reader(bench.engine, middle) as reader:
+    with FeatureExtractor(bench.engine, middle) as reader:
         for seed in SEEDS:
             numbers = [(seed + n) % len(SEEDS) for n in range(TRIES)]
-            pairs = matched(pairs_of(bench.engine, bench.dialogues, bench.kept, numbers))
+            pairs = match_lengths(pair_replies(bench.engine, bench.dialogues, bench.kept, numbers))
             features, labels, groups = examples(bench, reader, pairs)
-            found = quality(features, labels, groups, [last], seed=seed)
-            read.append(quality(features, labels, groups, [*middle, last], seed=seed).auc)
+            found = held_out_quality(features, labels, groups, [last], seed=seed)
+            read.append(held_out_quality(features, labels, groups, [*middle, last], seed=seed).auc)
             aucs.append(found.auc)
             errors.append(found.calibration_error)
             lengths.append(max(by := auc_by_length(pairs), 1 - by))
@@ -150,7 +150,7 @@ def telling(bench: Bench) -> Iterator[Row]:
 
 
 def examples(
-    bench: Bench, reader: Reader, pairs: Sequence[Pair]
+    bench: Bench, reader: FeatureExtractor, pairs: Sequence[ReplyPair]
 ) -> tuple[list[Features], numpy.ndarray, list[str]]:
     texts = [(p.prompt, text) for p in pairs for text in (p.person, p.generated)]
     features = [bench.features(reader, *each) for each in texts]
@@ -163,7 +163,7 @@ def examples(
 def ranking(bench: Bench) -> Iterator[Row]:
     """A head of one half of the data ranks, one of the other half judges, on prompts of neither."""
     single, best = [], []
-    with Reader(bench.engine, middle_layers(bench.engine.blocks)) as reader:
+    with FeatureExtractor(bench.engine, middle_layers(bench.engine.blocks)) as reader:
         for seed in SEEDS:
             rng = numpy.random.default_rng(seed)
             held = set(rng.choice(tested(bench), size=HELD, replace=False).tolist())
@@ -187,21 +187,23 @@ def ranking(bench: Bench) -> Iterator[Row]:
 
 
 def halves(
-    bench: Bench, reader: Reader, held: set[str], rng: numpy.random.Generator
-) -> tuple[Head, Head]:
+    bench: Bench, reader: FeatureExtractor, held: set[str], rng: numpy.random.Generator
+) -> tuple[LinearHead, LinearHead]:
     """Two heads, of two halves of the prompts that are not ``held``."""
     rest = [dialogue for dialogue in bench.dialogues if dialogue.prompt not in held]
     order = rng.permutation(len(rest))
     heads = []
     for part in numpy.array_split(order, 2):
-        pairs = pairs_of(bench.engine, [rest[at] for at in part], bench.kept, range(TRIES))
-        heads.append(fit_head(*examples(bench, reader, matched(pairs)), [bench.engine.blocks]))
+        pairs = pair_replies(bench.engine, [rest[at] for at in part], bench.kept, range(TRIES))
+        heads.append(
+            fit_head(*examples(bench, reader, match_lengths(pairs)), [bench.engine.blocks])
+        )
     return heads[0], heads[1]
 
 
-def share(head: Head, replies: Sequence[Features]) -> float:
+def share(head: LinearHead, replies: Sequence[Features]) -> float:
     """How many a head takes for a person's."""
-    return float((head.scores(matrix(replies, head.layer)) > 0).mean())
+    return float((head.scores(feature_matrix(replies, head.layer)) > 0).mean())
 
 
 def by_seed(values: Sequence[tuple[int, float]]) -> list[float]:
@@ -210,8 +212,8 @@ def by_seed(values: Sequence[tuple[int, float]]) -> list[float]:
 
 def cost(bench: Bench) -> Row:
     """What judging eight candidates adds to writing them; runs with and without alternate."""
-    with Reader(bench.engine, middle_layers(bench.engine.blocks)) as reader:
-        pairs = matched(pairs_of(bench.engine, bench.dialogues, bench.kept, range(TRIES)))
+    with FeatureExtractor(bench.engine, middle_layers(bench.engine.blocks)) as reader:
+        pairs = match_lengths(pair_replies(bench.engine, bench.dialogues, bench.kept, range(TRIES)))
         head = fit_head(*examples(bench, reader, pairs[:40]), [bench.engine.blocks])
     asked = [ChatMessage("user", bench.dialogues[0].prompt)]
     ratios = []
@@ -228,7 +230,7 @@ def cost(bench: Bench) -> Row:
 
 
 def writing(
-    bench: Bench, asked: list[ChatMessage], head: Head, seed: int, *, judged: bool
+    bench: Bench, asked: list[ChatMessage], head: LinearHead, seed: int, *, judged: bool
 ) -> float:
     """Seconds for eight candidates of 96 tokens, and for their scores."""
     sampling = Sampling(temp=0.7, seed=seed, max_tokens=96, logit_bias=("<|im_end|>=-100",))
@@ -240,7 +242,7 @@ def writing(
         if isinstance(event, Candidate) and isinstance(event.event, Finished)
     }
     if judged:
-        scores = ByHead(bench.engine, "human", head, states=True).scores(asked, replies)
+        scores = HeadRanker(bench.engine, "human", head, states=True).scores(asked, replies)
         assert len(scores) == CANDIDATES
     return time.perf_counter() - started
 
@@ -275,14 +277,14 @@ def accuracy(rule: object, seed: int) -> float:
     return statistics.mean(right)
 
 
-def choices(rule: object, count: int, noise: float, seed: int) -> list[Preference]:
+def choices(rule: object, count: int, noise: float, seed: int) -> list[PreferenceFeatures]:
     rng = numpy.random.default_rng(seed)
     found = []
     for group in range(count):
         pair = sorted((made_up(rng), made_up(rng)), key=rule, reverse=True)  # type: ignore[call-overload]
         if rng.random() < noise:
             pair.reverse()
-        found.append(Preference(pair[0], pair[1], group))
+        found.append(PreferenceFeatures(pair[0], pair[1], group))
     return found
 
 

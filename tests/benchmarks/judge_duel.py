@@ -17,9 +17,9 @@ from pathlib import Path
 from tchat.engine.engine import Engine
 from tchat.engine.options import EngineOptions
 from tchat.judge.dialogues import read_dialogues
-from tchat.judge.folder import ModelFolder
-from tchat.judge.game import Game, Plan, Played
-from tchat.judge.report import Verdict
+from tchat.judge.game.adversarial_game import AdversarialGame, GameConfig, GameResult
+from tchat.judge.game.report import IndependentVerdict
+from tchat.judge.judge_folder import JudgeFolder
 from tchat.models.facts import read_facts
 from tchat.models.resolve import resolve
 from tchat.paths import user_paths
@@ -35,7 +35,7 @@ def rows() -> Iterator[Row]:
         yield from summed([played(keep, seed) for seed in range(count)])
 
 
-def summed(verdicts: Sequence[Verdict]) -> Iterator[Row]:
+def summed(verdicts: Sequence[IndependentVerdict]) -> Iterator[Row]:
     """The table's rows for some games."""
     before = [each.before for each in verdicts]
     after = [each.after for each in verdicts]
@@ -56,16 +56,16 @@ def told(values: list[float]) -> str:
     return spread(values) if len(values) > 1 else f"{values[0]:.3f}"
 
 
-def played(keep: Path, seed: int) -> Verdict:
+def played(keep: Path, seed: int) -> IndependentVerdict:
     """One game, from where it was left."""
     model = resolve("starter", user_paths())
     facts = read_facts(model)
-    folder = ModelFolder(keep, facts.sha256 or "starter")
+    folder = JudgeFolder(keep, facts.sha256 or "starter")
     options = EngineOptions(path=model, template=facts.chat_template)
     with Engine(options) as engine:
         list(engine.load())
-        plan = Plan(f"seed-{seed}", seed=seed)
-        game = Game(
+        plan = GameConfig(f"seed-{seed}", seed=seed)
+        game = AdversarialGame(
             engine,
             folder,
             read_dialogues([DATA]),
@@ -74,7 +74,7 @@ def played(keep: Path, seed: int) -> Verdict:
             architecture=facts.architecture,
         )
         for event in game.play():
-            if isinstance(event, Played):
+            if isinstance(event, GameResult):
                 print(event.report, file=sys.stderr)
                 assert event.verdict is not None
                 return event.verdict

@@ -12,11 +12,11 @@ import pytest
 from tchat.chat.chat import Chat
 from tchat.engine.events import Candidate, Event, Finished, Notice, Ranked, Stored
 from tchat.errors import UsageError
-from tchat.judge.discriminator import Discriminator, Provenance, save
-from tchat.judge.features import PLAIN
-from tchat.judge.folder import folder_of
-from tchat.judge.head import Head
-from tchat.judge.logistic import Calibration, Linear
+from tchat.judge.discriminator import Discriminator, TrainingProvenance, save
+from tchat.judge.features import SCALAR_FEATURES
+from tchat.judge.judge_folder import judge_folder
+from tchat.judge.linear_head import LinearHead
+from tchat.judge.logistic_regression import LinearModel, PlattScaling
 from tchat.models.facts import read_facts
 from tchat.paths import Paths
 from tchat.sessions.store import SessionStore
@@ -30,12 +30,12 @@ def taught(
     tiny_model: Path, paths: Paths, layer: int, width: int = WIDTH, fingerprint: str = ""
 ) -> None:
     """A head that likes long replies, and looks at states of ``layer``."""
-    weights = numpy.zeros(width + len(PLAIN))
+    weights = numpy.zeros(width + len(SCALAR_FEATURES))
     weights[width] = 1.0
     zero, one = numpy.zeros_like(weights), numpy.ones_like(weights)
-    head = Head(layer, zero, one, Linear(weights, -3.0), Calibration())
-    folder = folder_of(read_facts(tiny_model), paths)
-    facts = Provenance("m", fingerprint or folder.fingerprint, "d", (40, 40), None, {}, 1.0)
+    head = LinearHead(layer, zero, one, LinearModel(weights, -3.0), PlattScaling())
+    folder = judge_folder(read_facts(tiny_model), paths)
+    facts = TrainingProvenance("m", fingerprint or folder.fingerprint, "d", (40, 40), None, {}, 1.0)
     save(Discriminator(head, facts), folder.human)
 
 

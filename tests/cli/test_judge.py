@@ -152,13 +152,13 @@ def test_a_game_gives_a_report_and_goes_on_where_it_was(
 
 
 def test_a_game_is_the_models_default_until_it_is_off(model: list[str], home: Path) -> None:
-    from tchat.judge.folder import folder_of
-    from tchat.judge.steering import Steering, write_control_vector
+    from tchat.judge.game.steering import Steering, write_control_vector
+    from tchat.judge.judge_folder import judge_folder
     from tchat.models.facts import read_facts
     from tchat.paths import user_paths
 
     facts = read_facts(Path(model[1]))
-    vector = folder_of(facts, user_paths()).vector("warm")
+    vector = judge_folder(facts, user_paths()).vector("warm")
     push = Steering({1: numpy.full(64, 3.0)})
     write_control_vector(push, vector, architecture=facts.architecture)
     asked = ["hello", "-n", "--max-tokens", "8", "--temp", "0", *model]
@@ -231,9 +231,9 @@ def test_what_cannot_be_done_is_one_line(
 
 def test_a_game_takes_as_many_prompts_here_as_on_the_screen() -> None:
     from tchat.cli.judge.duelling import duel
-    from tchat.judge.game import Plan
+    from tchat.judge.game.adversarial_game import GameConfig
 
-    plan, flags = Plan("x"), duel.__kwdefaults__
+    plan, flags = GameConfig("x"), duel.__kwdefaults__
     assert {name: flags[name].default for name in ("rounds", "batch", "seed")} == {
         "rounds": plan.rounds,
         "batch": plan.batch,

@@ -14,17 +14,17 @@ import numpy
 import pytest
 
 from tchat.errors import UsageError
-from tchat.judge.discriminator import Discriminator, Provenance, load, save
-from tchat.judge.head import Quality, fit_head
+from tchat.judge.discriminator import Discriminator, TrainingProvenance, load, save
+from tchat.judge.linear_head import HeldOutQuality, fit_head
 from tests.judge.synthetic import LAYERS, features
-from tests.judge.test_head import examples
+from tests.judge.test_linear_head import examples
 
 
 @pytest.fixture
 def trained() -> Discriminator:
     given = examples(2.0)
-    quality = Quality(0.9, 0.05, 60, 60)
-    facts = Provenance("m.gguf", "abc", "def", (60, 60), quality, {1: 0.9, 2: 0.5}, 1.5)
+    quality = HeldOutQuality(0.9, 0.05, 60, 60)
+    facts = TrainingProvenance("m.gguf", "abc", "def", (60, 60), quality, {1: 0.9, 2: 0.5}, 1.5)
     return Discriminator(fit_head(*given, LAYERS), facts)
 
 

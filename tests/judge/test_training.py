@@ -17,12 +17,12 @@ from tchat.engine.options import EngineOptions
 from tchat.engine.turns import ChatMessage
 from tchat.errors import UsageError
 from tchat.judge.dialogues import Dialogue
-from tchat.judge.examples import Edit, Use
-from tchat.judge.generations import Generations
-from tchat.judge.lesson import use_with
-from tchat.judge.matching import Pair
-from tchat.judge.reader import Reader
-from tchat.judge.training import Examples, read_pairs, train, write_pairs, write_replies
+from tchat.judge.feature_extractor import FeatureExtractor
+from tchat.judge.feedback import EditedReply, Feedback
+from tchat.judge.length_matching import ReplyPair
+from tchat.judge.reply_cache import ReplyCache
+from tchat.judge.training import LabelledReplies, read_pairs, train, write_pairs, write_replies
+from tchat.judge.training_run import feedback_on_model
 from tchat.models.facts import read_facts
 from tchat.paths import user_paths
 from tchat.settings import Sampling
@@ -56,7 +56,7 @@ def engine(tiny_model: Path) -> Iterator[Engine]:
 
 
 def written(engine: Engine, path: Path) -> list[str | None]:
-    kept = Generations(path)
+    kept = ReplyCache(path)
     result(write_replies(engine, PROMPTS, range(1), kept))
     return [kept.get(prompt, 0) for prompt in PROMPTS]
 
@@ -86,7 +86,7 @@ def test_replies_to_learn_from_are_the_unsteered_models(
 def test_what_does_not_fit_is_left_out_and_the_rest_is_learnt_from(
     engine: Engine, tmp_path: Path
 ) -> None:
-    kept = Generations(tmp_path / "kept.jsonl")
+    kept = ReplyCache(tmp_path / "kept.jsonl")
     asked = [*(f"{number}: {PROMPTS[0]}" for number in range(7)), TOO_LONG]
     dialogues = [Dialogue(prompt, "I would ask my aunt. " * 12) for prompt in asked]
     pairs = result(write_pairs(engine, dialogues, kept))
@@ -94,19 +94,19 @@ def test_what_does_not_fit_is_left_out_and_the_rest_is_learnt_from(
     assert {pair.prompt for pair in pairs} <= set(asked[:-1])
     assert pairs
     assert kept.get(TOO_LONG, 0) is None
-    given = [Pair(p, "one two three", 3, "four five six", 3) for p in (*PROMPTS, TOO_LONG)]
-    with Reader(engine) as reader:
+    given = [ReplyPair(p, "one two three", 3, "four five six", 3) for p in (*PROMPTS, TOO_LONG)]
+    with FeatureExtractor(engine) as reader:
         examples = result(read_pairs(reader, given))
-    assert isinstance(examples, Examples)
+    assert isinstance(examples, LabelledReplies)
     assert examples.prompts == (PROMPTS[0], PROMPTS[0], PROMPTS[1], PROMPTS[1])
     assert examples.people.tolist() == [True, False, True, False]
 
 
-def examples_to(prompts: int) -> Examples:
+def examples_to(prompts: int) -> LabelledReplies:
     rng = numpy.random.default_rng(1)
     people = numpy.arange(64) % 2 == 0
     asked = tuple(f"p{index // 2 % prompts}" for index in range(64))
-    return Examples(tuple(features(rng, 2.0 * each) for each in people), people, asked, "")
+    return LabelledReplies(tuple(features(rng, 2.0 * each) for each in people), people, asked, "")
 
 
 def test_replies_to_a_single_prompt_are_refused_and_to_few_claim_no_quality() -> None:
@@ -119,11 +119,11 @@ def test_replies_to_a_single_prompt_are_refused_and_to_few_claim_no_quality() ->
 
 
 def test_only_what_this_model_wrote_is_its_own_to_learn_from(tiny_model: Path) -> None:
-    def edit(model: str, sha256: str = "") -> Edit:
-        return Edit((), "mine", "the model's", model, sha256)
+    def edit(model: str, sha256: str = "") -> EditedReply:
+        return EditedReply((), "mine", "the model's", model, sha256)
 
     given = (edit(str(tiny_model)), edit("starter"), edit("no such model"), edit("x", "5" * 64))
     facts, paths = read_facts(tiny_model), user_paths()
-    assert use_with(Use(edits=given), facts, paths).edits == given[:1]
+    assert feedback_on_model(Feedback(edits=given), facts, paths).edits == given[:1]
     hashed = replace(facts, sha256="5" * 64)
-    assert use_with(Use(edits=given), hashed, paths).edits == given[3:]
+    assert feedback_on_model(Feedback(edits=given), hashed, paths).edits == given[3:]

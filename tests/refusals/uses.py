@@ -17,8 +17,8 @@ from tchat.engine.events import Candidate, Finished
 from tchat.engine.mapping import MapOptions, Task
 from tchat.engine.turns import ChatMessage
 from tchat.errors import TchatError
+from tchat.judge.feature_extractor import FeatureExtractor
 from tchat.judge.ranking import LOGPROB
-from tchat.judge.reader import Reader
 from tchat.paths import Paths
 from tchat.sessions.records import Role
 from tchat.sessions.store import SessionStore
@@ -194,7 +194,7 @@ def _learn(world: World) -> None:
 
 def _score(world: World) -> None:
     engine = world.chat.loaded().engine
-    with Reader(engine, [1]) as reader:
+    with FeatureExtractor(engine, [1]) as reader:
         for reply in ("it is day", "because they want to see"):
             assert reader.read([ChatMessage("user", "why?")], reply) is not None
 

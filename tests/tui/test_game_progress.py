@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from tchat.chat.pace import TimeLeft
-from tchat.judge.duel import Duel, Rules
-from tchat.judge.rounds import State, Trying
-from tchat.judge.training import Working
+from tchat.judge.game.adversarial_loop import AdversarialLoop, GameRules
+from tchat.judge.game.game_state import GameState, StepProgress
+from tchat.judge.training import TrainingProgress
 from tchat.tui.dialogs.game_progress import GameProgress
-from tests.judge.table import Puppet, table
+from tests.judge.game.game_replies import Puppet, table
 
 
 class Clock:
@@ -31,14 +31,16 @@ def test_time_left_counts_down_while_nothing_is_finished() -> None:
 def test_rounds_stay_while_the_next_one_is_played() -> None:
     course = GameProgress()
     seen = []
-    for event in Duel(Puppet(), table(), Rules((1,), rounds=1, batch=20)).play(State()):
+    for event in AdversarialLoop(Puppet(), table(), GameRules((1,), rounds=1, batch=20)).play(
+        GameState()
+    ):
         course.take(event)
         seen.append((event, course.plain))
-    states = [event for event, _ in seen if isinstance(event, State)]
-    trying = [text for event, text in seen if isinstance(event, Trying) and event.round == 1]
+    states = [event for event, _ in seen if isinstance(event, GameState)]
+    trying = [text for event, text in seen if isinstance(event, StepProgress) and event.round == 1]
     first = states[0].rounds[0]
     assert trying
-    course.take(Working("writing", 3, 16))
+    course.take(TrainingProgress("writing", 3, 16))
     assert "verdict: writing 3/16" in course.plain
     fitting = [text for event, text in seen if event is states[0]]
     assert fitting[0].endswith("round 1: fitting")  # no figure stands still meanwhile
@@ -51,7 +53,9 @@ def test_rounds_stay_while_the_next_one_is_played() -> None:
 
 def test_no_line_is_wider_than_the_dialog() -> None:
     course = GameProgress()
-    for event in Duel(Puppet(), table(), Rules((1,), rounds=1, batch=20)).play(State()):
+    for event in AdversarialLoop(Puppet(), table(), GameRules((1,), rounds=1, batch=20)).play(
+        GameState()
+    ):
         course.take(event)
     course.set_rows([("report", "/a/path/" + "long/" * 40), ("", "many words " * 20)])
     for width in (56, 71, 96):

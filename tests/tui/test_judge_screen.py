@@ -15,8 +15,8 @@ from textual.widgets import Input
 
 from tchat.engine.engine import Engine
 from tchat.engine.events import Event
-from tchat.judge.folder import folder_of
-from tchat.judge.steering import Steering, write_control_vector
+from tchat.judge.game.steering import Steering, write_control_vector
+from tchat.judge.judge_folder import judge_folder
 from tchat.paths import Paths
 from tchat.sessions.records import Role
 from tchat.sessions.store import SessionStore
@@ -126,7 +126,7 @@ async def test_the_outcome_of_a_game_steers_the_model_until_it_is_off(
 
         facts = shown.screen.conversation.facts
         assert facts is not None
-        older, vector = map(folder_of(facts, paths).vector, ("duel-9", "duel-1"))
+        older, vector = map(judge_folder(facts, paths).vector, ("duel-9", "duel-1"))
         push = Steering({1: numpy.full(64, 3.0)})
         for each in (older, vector):
             write_control_vector(push, each, architecture=facts.architecture)

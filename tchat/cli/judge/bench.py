@@ -17,8 +17,8 @@ from tchat.settings import load
 if TYPE_CHECKING:
     from tchat.chat.model import ChatModel
     from tchat.engine.engine import Engine
-    from tchat.judge.folder import ModelFolder
-    from tchat.judge.training import Working
+    from tchat.judge.judge_folder import JudgeFolder
+    from tchat.judge.training import TrainingProgress
     from tchat.models.facts import ModelFacts
     from tchat.settings import Settings
 
@@ -34,7 +34,7 @@ class Bench:
 
     engine: Engine
     facts: ModelFacts
-    folder: ModelFolder
+    folder: JudgeFolder
     status: StatusLine
 
 
@@ -46,16 +46,16 @@ def settings_with(console: Console, model: str) -> Settings:
 
 def at_bench(console: Console, model: str, work: Callable[[Bench], T]) -> T:
     """Load the model and do ``work`` with it, as `with_model`."""
-    from tchat.judge.folder import folder_of
+    from tchat.judge.judge_folder import judge_folder
 
     def at(opened: ChatModel, status: StatusLine) -> T:
-        folder = folder_of(opened.facts, console.paths)
+        folder = judge_folder(opened.facts, console.paths)
         return work(Bench(opened.engine, opened.facts, folder, status))
 
     return with_model(console, settings_with(console, model), at)
 
 
-def followed(bench: Bench, shown: TimeLeft, work: Generator[Working, None, T]) -> T:
+def followed(bench: Bench, shown: TimeLeft, work: Generator[TrainingProgress, None, T]) -> T:
     """What ``work`` returns; on the way, its progress is shown."""
     while True:
         try:

@@ -15,9 +15,9 @@ from tchat.errors import UsageError
 from tchat.sanitize import single_line
 
 if TYPE_CHECKING:
-    from tchat.judge.dialogues import Data
-    from tchat.judge.game import Plan, Played
-    from tchat.judge.rounds import State
+    from tchat.judge.dialogues import DialogueSet
+    from tchat.judge.game.adversarial_game import GameConfig, GameResult
+    from tchat.judge.game.game_state import GameState
 
 
 def duel(
@@ -42,26 +42,26 @@ def duel(
     and people's replies; taken, the share of the model's that it takes for a person's; perplexity
     and distinct-2 of the model's; strength of the steering, against the length of the states.
     """
-    from tchat.judge.dialogues import read_dialogues, skipped_words
-    from tchat.judge.game import Plan
+    from tchat.judge.dialogues import read_dialogues, skipped_notice
+    from tchat.judge.game.adversarial_game import GameConfig
 
     console: Console = ctx.obj
     if not data:
         raise UsageError("there are no replies by people to play with", f"--data: {NEEDED}")
     dialogues = read_dialogues(data)
     if dialogues.skipped:
-        console.say(skipped_words(dialogues.skipped))
-    plan = Plan(name, rounds=rounds, batch=batch, seed=seed)
+        console.say(skipped_notice(dialogues.skipped))
+    plan = GameConfig(name, rounds=rounds, batch=batch, seed=seed)
     played = at_bench(console, model, lambda bench: _play(bench, console, dialogues, plan))
     _tell(console, played)
 
 
-def _play(bench: Bench, console: Console, data: Data, plan: Plan) -> Played:
-    from tchat.judge.game import Game, Played
-    from tchat.judge.rounds import State, Trying
-    from tchat.judge.training import Working
+def _play(bench: Bench, console: Console, data: DialogueSet, plan: GameConfig) -> GameResult:
+    from tchat.judge.game.adversarial_game import AdversarialGame, GameResult
+    from tchat.judge.game.game_state import GameState, StepProgress
+    from tchat.judge.training import TrainingProgress
 
-    game = Game(
+    game = AdversarialGame(
         bench.engine,
         bench.folder,
         data,
@@ -71,23 +71,23 @@ def _play(bench: Bench, console: Console, data: Data, plan: Plan) -> Played:
     )
     shown, told = TimeLeft(), 0
     for event in game.play():
-        if isinstance(event, Working):
+        if isinstance(event, TrainingProgress):
             bench.status.show(shown.words(event.what, event.done, event.total))
-        elif isinstance(event, Trying):
+        elif isinstance(event, StepProgress):
             stage = f"round {event.round}, try {event.attempt}: writing"
             bench.status.show(shown.words(stage, event.done, event.total))
-        elif isinstance(event, State):
+        elif isinstance(event, GameState):
             bench.status.erase()
             told = _show_rounds(console, event, told)
             bench.status.show("fitting")
-        elif isinstance(event, Played):
+        elif isinstance(event, GameResult):
             return event
     raise InterruptedError
 
 
-def _show_rounds(console: Console, state: State, told: int) -> int:
+def _show_rounds(console: Console, state: GameState, told: int) -> int:
     """Print the rounds that were not printed yet, and the course of both scores so far."""
-    from tchat.judge.plot import bars
+    from tchat.judge.game.plot import sparkline
 
     if not told:
         console.out("round    AUC  fresh  people  taken  perplexity  distinct-2  strength")
@@ -101,15 +101,15 @@ def _show_rounds(console: Console, state: State, told: int) -> int:
     if console.stdout_is_terminal and len(state.rounds) > 1:
         most = max(each.health.perplexity for each in state.rounds)
         console.out(
-            f"       fresh {bars([each.generated for each in state.rounds])}  "
-            f"people {bars([each.people for each in state.rounds])}  "
-            f"perplexity {bars([each.health.perplexity for each in state.rounds], most)}"
+            f"       fresh {sparkline([each.generated for each in state.rounds])}  "
+            f"people {sparkline([each.people for each in state.rounds])}  "
+            f"perplexity {sparkline([each.health.perplexity for each in state.rounds], most)}"
         )
     console.flush()
     return len(state.rounds)
 
 
-def _tell(console: Console, played: Played) -> None:
+def _tell(console: Console, played: GameResult) -> None:
     console.out(f"ended: {single_line(played.state.over)}")
     if verdict := played.verdict:
         console.out(

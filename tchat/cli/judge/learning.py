@@ -14,9 +14,9 @@ from tchat.cli.judge.listing import described, facts_by_kind
 from tchat.cli.listing import print_json
 
 if TYPE_CHECKING:
-    from tchat.judge.dialogues import Data
-    from tchat.judge.examples import Use
-    from tchat.judge.lesson import Trained
+    from tchat.judge.dialogues import DialogueSet
+    from tchat.judge.feedback import Feedback
+    from tchat.judge.training_run import TrainedHeads
     from tchat.paths import Paths
 
 NEEDED = (
@@ -38,17 +38,17 @@ def train(
     rated, edited. The model replies to the prompts of the files, which takes a while; what it
     wrote is kept, so that a training that was interrupted goes on.
     """
-    from tchat.judge.dialogues import read_dialogues, skipped_words
-    from tchat.judge.examples import Use
-    from tchat.judge.lesson import require_enough
+    from tchat.judge.dialogues import read_dialogues, skipped_notice
+    from tchat.judge.feedback import Feedback
+    from tchat.judge.training_run import require_enough
 
     console: Console = ctx.obj
     data = read_dialogues(files) if files else None
-    learnt = use_of(console) if use else Use()
+    learnt = use_of(console) if use else Feedback()
     if data is None:
         require_enough(learnt.edits, learnt.choices)
     elif data.skipped:
-        console.say(skipped_words(data.skipped))
+        console.say(skipped_notice(data.skipped))
     trained = at_bench(console, model, lambda bench: _train(bench, console.paths, data, learnt))
     if as_json:
         print_json(console, facts_by_kind(trained.human, trained.reading, trained.preference))
@@ -60,7 +60,7 @@ def train(
 
 def examples(ctx: typer.Context, as_json: bool = JSON) -> None:
     """Tell how much your chats hold to learn from; it goes with the sessions it stands in."""
-    from tchat.judge.training import FEWEST, FEWEST_TO_FIT
+    from tchat.judge.training import MIN_TO_FIT, MIN_TO_VALIDATE
 
     console: Console = ctx.obj
     use = use_of(console)
@@ -81,27 +81,27 @@ def examples(ctx: typer.Context, as_json: bool = JSON) -> None:
     console.out(f"choices to learn from what you prefer: {len(use.choices)}")
     console.out(f"pairs to learn to tell people from the model: {len(use.edits)}")
     console.out(
-        f"`tchat judge train` learns from {FEWEST_TO_FIT} of either, and claims a quality from "
-        f"{FEWEST}"
+        f"`tchat judge train` learns from {MIN_TO_FIT} of either, and claims a quality from "
+        f"{MIN_TO_VALIDATE}"
     )
 
 
-def use_of(console: Console) -> Use:
+def use_of(console: Console) -> Feedback:
     """What the user made of replies, in the sessions on disk."""
-    from tchat.judge.examples import Use, examples_of
+    from tchat.judge.feedback import Feedback, read_feedback
     from tchat.sessions.store import SessionStore
 
     if not console.paths.sessions_db.exists():
-        return Use()
+        return Feedback()
     with SessionStore(console.paths.sessions_db) as store:
         for notice in store.notices:
             console.say(notice)
-        return examples_of(store)
+        return read_feedback(store)
 
 
-def _train(bench: Bench, paths: Paths, data: Data | None, use: Use) -> Trained:
-    from tchat.judge.lesson import Lesson, use_with
+def _train(bench: Bench, paths: Paths, data: DialogueSet | None, use: Feedback) -> TrainedHeads:
+    from tchat.judge.training_run import TrainingRun, feedback_on_model
 
-    own = use_with(use, bench.facts, paths)
-    lesson = Lesson(bench.engine, bench.folder, bench.facts.path.name, data, own)
+    own = feedback_on_model(use, bench.facts, paths)
+    lesson = TrainingRun(bench.engine, bench.folder, bench.facts.path.name, data, own)
     return followed(bench, TimeLeft(), lesson.run())

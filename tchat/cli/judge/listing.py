@@ -14,7 +14,7 @@ from tchat.plural import counted
 from tchat.sanitize import single_line
 
 if TYPE_CHECKING:
-    from tchat.judge.discriminator import Discriminator, Provenance
+    from tchat.judge.discriminator import Discriminator, TrainingProvenance
 
 PREFERENCE = "preference"
 KINDS = {
@@ -27,14 +27,14 @@ KINDS = {
 def show(ctx: typer.Context, model: str = MODEL, as_json: bool = JSON) -> None:
     """Show the discriminator of a model, and its games."""
     from tchat.judge.discriminator import load
-    from tchat.judge.folder import folder_of
+    from tchat.judge.judge_folder import judge_folder
     from tchat.models.facts import read_facts
     from tchat.models.resolve import resolve_chosen
 
     console: Console = ctx.obj
     settings = settings_with(console, model)
     facts = read_facts(resolve_chosen(settings, console.paths, console.environ))
-    folder = folder_of(facts, console.paths)
+    folder = judge_folder(facts, console.paths)
     heads = load(folder.human), load(folder.reading), load(folder.preference)
     vectors = {name: folder.vector(name) for name in folder.games()}
     if as_json:
@@ -75,13 +75,13 @@ def described(discriminator: Discriminator) -> Iterator[str]:
     yield f"trained   {when(facts.created_at)}"
 
 
-def _others(facts: Provenance) -> str:
+def _others(facts: TrainingProvenance) -> str:
     """The held-out AUC of each layer that could have served."""
     told = ", ".join(f"{layer}: {auc:.3f}" for layer, auc in sorted(facts.layers.items()))
     return f"  (AUC of {told})" if len(facts.layers) > 1 else ""
 
 
-def _quality(facts: Provenance) -> Iterator[str]:
+def _quality(facts: TrainingProvenance) -> Iterator[str]:
     people, generated = facts.examples
     yield f"examples  {people} by people, {generated} by the model"
     if facts.quality is None:

@@ -17,8 +17,8 @@ from tchat.sanitize import printable_json
 
 if TYPE_CHECKING:
     from tchat.judge.dialogues import Dialogue
-    from tchat.judge.head import Head
-    from tchat.judge.reader import Reader
+    from tchat.judge.feature_extractor import FeatureExtractor
+    from tchat.judge.linear_head import LinearHead
 
 
 def score(
@@ -27,17 +27,17 @@ def score(
     model: str = MODEL,
 ) -> None:
     """Print one JSON object for each dialogue: the probability that a person wrote the reply."""
-    from tchat.judge.dialogues import dialogues_of, skipped_words
+    from tchat.judge.dialogues import parse_dialogue_lines, skipped_notice
 
     console: Console = ctx.obj
-    dialogues, skipped = dialogues_of(_lines(console, file))
+    dialogues, skipped = parse_dialogue_lines(_lines(console, file))
     if not dialogues:
         raise UsageError(
             "there is no dialogue to score",
             'give lines like {"prompt": "…", "reply": "…"} on standard input, or a file',
         )
     if skipped:
-        console.say(skipped_words(skipped))
+        console.say(skipped_notice(skipped))
     at_bench(console, model, lambda bench: _score(bench, console, dialogues))
 
 
@@ -54,13 +54,13 @@ def _lines(console: Console, file: Path | None) -> list[str]:
 
 def _score(bench: Bench, console: Console, dialogues: list[Dialogue]) -> None:
     from tchat.judge.discriminator import READING
-    from tchat.judge.ranking import head_of
-    from tchat.judge.reader import Reader
+    from tchat.judge.feature_extractor import FeatureExtractor
+    from tchat.judge.ranking import load_head
 
-    head = head_of(READING, bench.folder, bench.engine)
+    head = load_head(READING, bench.folder, bench.engine)
     shown = TimeLeft()
     layers = [head.layer] if head.layer < bench.engine.blocks else []
-    with Reader(bench.engine, layers) as reader:
+    with FeatureExtractor(bench.engine, layers) as reader:
         for index, dialogue in enumerate(dialogues):
             bench.status.show(shown.words("reading", index, len(dialogues)))
             row = _scored(reader, head, dialogue)
@@ -69,7 +69,7 @@ def _score(bench: Bench, console: Console, dialogues: list[Dialogue]) -> None:
             console.flush()
 
 
-def _scored(reader: Reader, head: Head, dialogue: Dialogue) -> dict[str, Any]:
+def _scored(reader: FeatureExtractor, head: LinearHead, dialogue: Dialogue) -> dict[str, Any]:
     """The figures of a dialogue; without any where it is too long to be read.
 
     Raises:

@@ -14,7 +14,7 @@ from tchat.errors import UsageError
 from tchat.sanitize import single_line
 
 if TYPE_CHECKING:
-    from tchat.judge.folder import ModelFolder
+    from tchat.judge.judge_folder import JudgeFolder
 
 SETTING = "control_vector"
 
@@ -30,7 +30,7 @@ def use(
 
     It is one of the model's own settings, in models.toml. Without a name: tells what is in force.
     """
-    from tchat.judge.folder import folder_of
+    from tchat.judge.judge_folder import judge_folder
     from tchat.models.facts import read_facts
     from tchat.models.own_settings import own_key, set_own, settings_for
     from tchat.models.resolve import resolve_chosen
@@ -46,7 +46,7 @@ def use(
     if off:
         set_own(console.paths, settings.model, path, key, None)
     elif name:
-        vector = _vector(folder_of(read_facts(path), console.paths), name)
+        vector = _vector(judge_folder(read_facts(path), console.paths), name)
         entry = str(vector) if scale == 1.0 else f"{vector}:{scale:g}"
         set_own(console.paths, settings.model, path, key, entry)
     if name and key.variable in console.environ:
@@ -56,7 +56,7 @@ def use(
     console.out(f"{single_line(path.name)} is steered by {told}")
 
 
-def _vector(folder: ModelFolder, name: str) -> Path:
+def _vector(folder: JudgeFolder, name: str) -> Path:
     """The control vector of a game.
 
     Raises:

@@ -13,8 +13,8 @@ from tchat.sanitize import single_line
 from tchat.tui.widgets.rows import Row, Rows
 
 if TYPE_CHECKING:
-    from tchat.judge.game import Played
-    from tchat.judge.rounds import Round
+    from tchat.judge.game.adversarial_game import GameResult
+    from tchat.judge.game.game_state import GameRound
 
 BAR = 16  # cells of a bar where there is room,
 NARROW, WIDE = 8, 80  # and where the row has fewer than so many
@@ -33,7 +33,7 @@ class GameProgress(Rows):
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
-        self._rounds: tuple[Round, ...] = ()
+        self._rounds: tuple[GameRound, ...] = ()
         self._doing = ("", 0, 0)
         self._before = ""
         self._left = TimeLeft()
@@ -55,20 +55,20 @@ class GameProgress(Rows):
 
     def take(self, event: object) -> None:
         """Show an event of a training or a game."""
-        from tchat.judge.game import Played
-        from tchat.judge.rounds import State, Trying
-        from tchat.judge.training import Working
+        from tchat.judge.game.adversarial_game import GameResult
+        from tchat.judge.game.game_state import GameState, StepProgress
+        from tchat.judge.training import TrainingProgress
 
-        if isinstance(event, Working):
+        if isinstance(event, TrainingProgress):
             stage = "verdict: " if self._rounds else self._before
             self._doing = (stage + event.what, event.done, event.total)
-        elif isinstance(event, Trying):
+        elif isinstance(event, StepProgress):
             what = f"round {event.round}, step {event.attempt}: replies"
             self._doing = (what, event.done, event.total)
-        elif isinstance(event, State):
+        elif isinstance(event, GameState):
             stage = "verdict" if event.over else f"round {len(event.rounds)}"
             self._rounds, self._doing = event.rounds, (f"{stage}: fitting", 0, 0)
-        elif isinstance(event, Played):
+        elif isinstance(event, GameResult):
             self._rounds, self._doing = event.state.rounds, ("", 0, 0)
             self.set_rows(list(_ended(event)))
         self.count_down()
@@ -84,7 +84,7 @@ class GameProgress(Rows):
         return [*_table(self._rounds, width), *super().lines(width)]
 
 
-def _table(rounds: Sequence[Round], width: int) -> list[Content]:
+def _table(rounds: Sequence[GameRound], width: int) -> list[Content]:
     """A line for each round, and what the figures mean."""
     if not rounds:
         return []
@@ -99,21 +99,21 @@ def _table(rounds: Sequence[Round], width: int) -> list[Content]:
     ]
 
 
-def _line(each: Round, bar: int) -> Content:
-    from tchat.judge.plot import bar_of
+def _line(each: GameRound, bar: int) -> Content:
+    from tchat.judge.game.plot import horizontal_bar
 
     return Content.assemble(
         f"{each.number:5}  ",
-        (f"{bar_of(each.people, bar)} ", "$primary"),
+        (f"{horizontal_bar(each.people, bar)} ", "$primary"),
         f"{each.people:.2f}  ",
-        (f"{bar_of(each.generated, bar)} ", "$accent"),
+        (f"{horizontal_bar(each.generated, bar)} ", "$accent"),
         f"{each.generated:.2f}  ",
         f"{each.taken:5.0%}  {each.health.perplexity:5.2f} {each.costs.perplexity.value:.2f}x",
         (f"  {single_line(each.note)}", "$muted"),
     )
 
 
-def _ended(played: Played) -> Iterator[Row]:
+def _ended(played: GameResult) -> Iterator[Row]:
     """What a game came to."""
     yield "ended", played.state.over
     if played.verdict:

@@ -13,11 +13,11 @@ from tchat.tui.services.conversation import Conversation
 if TYPE_CHECKING:
     from tchat.chat.chat import Chat
     from tchat.chat.judging import Learnt
-    from tchat.judge.game import Played
-    from tchat.judge.rounds import State, Trying
-    from tchat.judge.training import Working
+    from tchat.judge.game.adversarial_game import GameResult
+    from tchat.judge.game.game_state import GameState, StepProgress
+    from tchat.judge.training import TrainingProgress
 
-    Told = Callable[["Working | Trying | State | Played"], object]
+    Told = Callable[["TrainingProgress | StepProgress | GameState | GameResult"], object]
 
 T = TypeVar("T")
 

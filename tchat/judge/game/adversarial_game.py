@@ -1,0 +1,364 @@
+"""A whole game for one model: data, rounds, an outsider's verdict, the control vector, a report."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy
+
+from tchat.engine.engine import Engine
+from tchat.errors import UsageError
+from tchat.judge.dialogues import DialogueSet
+from tchat.judge.feature_extractor import FeatureExtractor, middle_layers
+from tchat.judge.game.adversarial_loop import BATCH, AdversarialLoop, GameReplies, GameRules
+from tchat.judge.game.checkpoint import load_state, save_state
+from tchat.judge.game.constraints import GameReply, MetricRatios, ReplyMetrics
+from tchat.judge.game.engine_adapter import EngineGenerator, read_reply
+from tchat.judge.game.game_state import GameState, StepProgress
+from tchat.judge.game.report import GameProvenance, IndependentVerdict, write_report
+from tchat.judge.game.steering import write_control_vector
+from tchat.judge.judge_folder import JudgeFolder
+from tchat.judge.length_matching import ReplyPair
+from tchat.judge.linear_head import LinearHead, feature_matrix, fit_head
+from tchat.judge.reply_cache import ReplyCache
+from tchat.judge.training import (
+    MIN_TO_FIT,
+    MIN_TO_VALIDATE,
+    TEMPERATURE,
+    TrainingProgress,
+    can_validate,
+    write_pairs,
+    write_replies,
+)
+
+MAX_REPLY_TOKENS = 128  # of a reply in a game; training allows twice as many
+UNSTEERED_DRAWS = 5  # per prompt; their spread gives the direction and the cost of a step
+VERDICT_DRAWS = 3  # steered replies to each prompt of the verdict
+
+
+@dataclass(frozen=True, slots=True)
+class GameResult:
+    """The last event of a game.
+
+    Args:
+        state: What it came to.
+        verdict: Of a discriminator from outside; None without data to spare for one.
+        vector: The control vector; None when no step helped.
+        report: Where the report is.
+    """
+
+    state: GameState
+    verdict: IndependentVerdict | None
+    vector: Path | None
+    report: Path
+
+
+GameEvent: TypeAlias = TrainingProgress | StepProgress | GameState | GameResult
+
+
+@dataclass(frozen=True, slots=True)
+class GameConfig:
+    """How a game is played.
+
+    Args:
+        name: Of its folder and its vector.
+        rounds: The most.
+        batch: Prompts that each step is tried on.
+        seed: Of prompts, replies and the division of the data.
+        longest: Tokens of a reply.
+    """
+
+    name: str
+    rounds: int = 6
+    batch: int = BATCH
+    seed: int = 0
+    longest: int = MAX_REPLY_TOKENS
+
+
+@dataclass(frozen=True, slots=True)
+class DataPart:
+    """A part of the data, of which the other parts see nothing.
+
+    Args:
+        pairs: A person's and the generator's reply of like length to some of the prompts.
+        prompts: All of them.
+    """
+
+    pairs: tuple[ReplyPair, ...] = ()
+    prompts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DataSplit:
+    """The data, divided by prompt.
+
+    Args:
+        game: What is played with.
+        outside: What a judge from outside is trained on; may be empty.
+        unseen: What its verdict is about; may be empty.
+    """
+
+    game: DataPart
+    outside: DataPart = DataPart()
+    unseen: DataPart = DataPart()
+
+
+class AdversarialGame:
+    """A game with one engine; close the engine afterwards.
+
+    Args:
+        engine: Loaded.
+        folder: Of its model.
+        data: People's replies.
+        plan: How it is played.
+        model: File name of the model.
+        architecture: Of the model.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        folder: JudgeFolder,
+        data: DialogueSet,
+        plan: GameConfig,
+        *,
+        model: str,
+        architecture: str,
+    ) -> None:
+        self._engine = engine
+        self._folder = folder
+        self._data = data
+        self._plan = plan
+        self._model = model
+        self._architecture = architecture
+        self._layers = tuple(middle_layers(engine.blocks))
+        self._place = folder.game(plan.name)
+        self._kept = ReplyCache(folder.generations)
+        self._known: dict[tuple[str, str], GameReply] = {}
+
+    def play(self) -> Iterator[GameEvent]:
+        """Play, from where an interrupted game of this name and these data was left.
+
+        Raises:
+            UsageError: There are too few replies to play with, or the game of this name was played
+                with others.
+            InterruptedError: The engine's cancel flag was set; playing again goes on.
+        """
+        pairs = yield from write_pairs(self._engine, self._data.dialogues, self._kept)
+        about = len({pair.prompt for pair in pairs})
+        if len(pairs) < MIN_TO_FIT or about < 2:
+            raise UsageError(
+                f"{len(pairs)} pairs of replies of like length, to {about} different prompts, are "
+                "too few for a game",
+                f"give at least {MIN_TO_VALIDATE} replies by people: tchat judge duel --data FILE",
+            )
+        prompts = [dialogue.prompt for dialogue in self._data.dialogues]
+        sides = split_data(pairs, prompts, self._plan.seed)
+        with FeatureExtractor(self._engine, self._layers, longest=self._plan.longest) as reader:
+            player = EngineGenerator(
+                self._engine, reader, temperature=TEMPERATURE, longest=self._plan.longest
+            )
+            table = yield from self._table(reader, sides.game)
+            state = yield from self._rounds(player, table)
+            verdict, samples = yield from self._verdict(player, reader, sides, state)
+        yield self._played(state, sides, verdict, samples)
+
+    def _table(
+        self, reader: FeatureExtractor, part: DataPart
+    ) -> Generator[TrainingProgress, None, GameReplies]:
+        """The replies of the game, read."""
+        people, plain = yield from self._pairs(reader, part)
+        own = yield from self._own(reader, part.prompts)
+        return GameReplies(tuple(people), tuple(plain), tuple(own))
+
+    def _pairs(
+        self, reader: FeatureExtractor, part: DataPart
+    ) -> Generator[TrainingProgress, None, tuple[list[GameReply], list[GameReply]]]:
+        people = yield from self._read(reader, [(p.prompt, p.person) for p in part.pairs])
+        plain = yield from self._read(reader, [(p.prompt, p.generated) for p in part.pairs])
+        return people, plain
+
+    def _own(
+        self, reader: FeatureExtractor, prompts: Sequence[str]
+    ) -> Generator[TrainingProgress, None, list[GameReply]]:
+        """The unsteered replies to some prompts; those that were not kept are written."""
+        yield from write_replies(self._engine, prompts, range(UNSTEERED_DRAWS), self._kept)
+        asked = [(prompt, number) for prompt in prompts for number in range(UNSTEERED_DRAWS)]
+        texts = [(prompt, self._kept.get(prompt, number) or "") for prompt, number in asked]
+        return (yield from self._read(reader, texts))
+
+    def _read(
+        self, reader: FeatureExtractor, texts: Sequence[tuple[str, str]]
+    ) -> Generator[TrainingProgress, None, list[GameReply]]:
+        """Replies with their features; empty ones are left out."""
+        found: list[GameReply] = []
+        for index, (prompt, text) in enumerate(texts):
+            yield TrainingProgress("reading", index, len(texts))
+            reply = self._known.get((prompt, text)) or read_reply(reader, prompt, text)
+            if reader.stopped:
+                raise InterruptedError
+            if reply is not None:
+                self._known[prompt, text] = reply
+                found.append(reply)
+        return found
+
+    def _rounds(
+        self, player: EngineGenerator, table: GameReplies
+    ) -> Generator[GameEvent, None, GameState]:
+        rules = GameRules(
+            self._layers, rounds=self._plan.rounds, batch=self._plan.batch, seed=self._plan.seed
+        )
+        path, key = self._place / "game.npz", self._key()
+        state = load_state(path, key=key) or GameState()
+        if state.rounds:
+            yield state
+        yield TrainingProgress("fitting", 0, 0)
+        for event in AdversarialLoop(player, table, rules).play(state):
+            if isinstance(event, GameState):
+                state = event
+                save_state(state, path, key=key)
+            yield event
+        return state
+
+    def _verdict(
+        self, player: EngineGenerator, reader: FeatureExtractor, sides: DataSplit, state: GameState
+    ) -> Generator[
+        GameEvent, None, tuple[IndependentVerdict | None, list[tuple[GameReply, GameReply]]]
+    ]:
+        """What a judge from outside says, and replies to the same prompts before and after."""
+        prompts = list(sides.unseen.prompts or sides.game.prompts[:4])
+        before = yield from self._own(reader, prompts)
+        after: list[GameReply] = []
+        for draw in range(VERDICT_DRAWS):
+            seed = self._plan.seed + 777_000 + 1000 * draw
+            total = VERDICT_DRAWS * len(prompts)
+            for reply in player.write(prompts, state.steering, seed):
+                after.append(reply)
+                yield TrainingProgress("writing", len(after), total)
+        steered = {reply.prompt: reply for reply in after}
+        samples = {r.prompt: (r, steered[r.prompt]) for r in before if r.prompt in steered}
+        if not sides.outside.pairs:
+            return None, list(samples.values())
+        people, plain = yield from self._pairs(reader, sides.outside)
+        unseen, _ = yield from self._pairs(reader, sides.unseen)
+        outsider = fit_independent_judge(people, plain, [*self._layers, self._engine.blocks])
+        return judge_independently(outsider, before, after, unseen), list(samples.values())
+
+    def _played(
+        self,
+        state: GameState,
+        sides: DataSplit,
+        verdict: IndependentVerdict | None,
+        samples: Sequence[tuple[GameReply, GameReply]],
+    ) -> GameResult:
+        vector = None
+        if state.steering.directions:
+            vector = self._folder.vector(self._plan.name)
+            write_control_vector(state.steering, vector, architecture=self._architecture)
+        report = write_report(self._place, state, verdict, samples, self._provenance(sides))
+        return GameResult(state, verdict, vector, report)
+
+    def _provenance(self, sides: DataSplit) -> GameProvenance:
+        counts = [len(part.pairs) for part in (sides.game, sides.outside, sides.unseen)]
+        return GameProvenance(
+            (
+                ("model", self._model),
+                ("fingerprint", self._folder.fingerprint),
+                ("data", f"{len(self._data.dialogues)} dialogues, SHA-256 {self._data.sha256}"),
+                (
+                    "pairs of like length",
+                    f"{counts[0]} to play, {counts[1]} for the judge from outside, "
+                    f"{counts[2]} for its verdict",
+                ),
+                ("prompts of the verdict", str(len(sides.unseen.prompts))),
+                ("layers", ", ".join(map(str, self._layers))),
+                ("temperature", str(TEMPERATURE)),
+                ("tokens of a reply", str(self._plan.longest)),
+                ("seed", str(self._plan.seed)),
+            )
+        )
+
+    def _key(self) -> str:
+        """What a saved game must have been played with to go on."""
+        plan = self._plan
+        parts = [self._folder.fingerprint, self._data.sha256, self._layers]
+        return hashlib.sha256(
+            json.dumps([*parts, plan.batch, plan.seed, plan.longest]).encode()
+        ).hexdigest()
+
+
+def split_data(pairs: Sequence[ReplyPair], prompts: Sequence[str], seed: int) -> DataSplit:
+    """Divide data by prompt: two fifths to play, two fifths outside, one fifth unseen.
+
+    With too few for an outsider that claims anything, all are played with.
+    """
+    names = sorted(set(prompts))
+    order = numpy.random.default_rng(seed).permutation(len(names))
+    fifth = {names[at]: number * 5 // len(names) for number, at in enumerate(order)}
+    parts = [
+        DataPart(
+            tuple(pair for pair in pairs if fifth[pair.prompt] // 2 == part),
+            tuple(name for name in names if fifth[name] // 2 == part),
+        )
+        for part in range(3)
+    ]
+    spare = all(
+        can_validate(len(part.pairs), (pair.prompt for pair in part.pairs)) for part in parts[:2]
+    )
+    return (
+        DataSplit(*parts)
+        if spare and parts[2].pairs
+        else DataSplit(DataPart(tuple(pairs), tuple(names)))
+    )
+
+
+def fit_independent_judge(
+    people: Sequence[GameReply], plain: Sequence[GameReply], layers: Sequence[int]
+) -> LinearHead:
+    """A discriminator that saw neither the game's prompts nor any steered reply."""
+    known = [*people, *plain]
+    labels = numpy.arange(len(known)) < len(people)
+    prompts = [reply.prompt for reply in known]
+    return fit_head([reply.features for reply in known], labels, prompts, layers)
+
+
+def judge_independently(
+    outsider: LinearHead,
+    before: Sequence[GameReply],
+    after: Sequence[GameReply],
+    people: Sequence[GameReply],
+) -> IndependentVerdict:
+    """What it makes of replies to prompts that nobody has seen."""
+
+    def taken(replies: Sequence[GameReply]) -> float:
+        features = [reply.features for reply in replies]
+        return float((outsider.scores(feature_matrix(features, outsider.layer)) > 0).mean())
+
+    return IndependentVerdict(
+        before=taken(before),
+        after=taken(after),
+        people=taken(people),
+        plain=ReplyMetrics.of(before),
+        steered=ReplyMetrics.of(after),
+        costs=MetricRatios.of(before, after),
+        error=_error_of_gain(outsider, before, after),
+    )
+
+
+def _error_of_gain(
+    outsider: LinearHead, before: Sequence[GameReply], after: Sequence[GameReply]
+) -> float:
+    """Standard error of the gain, by prompt: replies to one prompt are not independent."""
+    gains: dict[str, tuple[list[bool], list[bool]]] = {}
+    for side, replies in enumerate((before, after)):
+        for reply in replies:
+            taken = outsider.score(reply.features) > 0
+            gains.setdefault(reply.prompt, ([], []))[side].append(taken)
+    each = [numpy.mean(new) - numpy.mean(old) for old, new in gains.values() if old and new]
+    return float(numpy.std(each, ddof=1)) / math.sqrt(len(each)) if len(each) > 1 else 1.0

@@ -1,0 +1,317 @@
+"""The game: generator and discriminator improve against each other.
+
+The discriminator learns to tell people's replies from all that the generator has written so far.
+The generator is then steered along the discriminator's gradient in activation space, weighed by
+the spread of its own replies: a control vector on middle layers, the weights untouched. A step is
+as long as a line search allows, whose guard keeps the unsteered model's perplexity, the diversity
+and the length of the replies within bounds: against unsteered replies to the same prompts, and with
+the error of the comparison, since these figures vary more from reply to reply than a step changes
+them. This is adversarial steering of a frozen model at inference time, not the training of a
+generative adversarial network.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import numpy
+
+from tchat.judge.features import SCALAR_FEATURES
+from tchat.judge.game.constraints import Constraints, GameReply, MetricRatios, ReplyMetrics
+from tchat.judge.game.control_direction import control_directions
+from tchat.judge.game.game_state import GameRound, GameState, LoopEvent, StepAttempt, StepProgress
+from tchat.judge.game.line_search import ENOUGH, LineSearch
+from tchat.judge.game.steering import Steering
+from tchat.judge.linear_head import FittedHead, LinearHead, feature_matrix, fit_heads
+from tchat.judge.logistic_regression import Labels, Vector, auc, probability
+
+EXTRA_BATCHES = 1  # batches that are written besides where a bound is too close to tell
+EQUILIBRIUM = 0.55  # AUC on fresh replies at which the discriminator has nothing left to tell
+BATCH = 72  # prompts a round
+CORRECTION = 0.25  # added weight of a figure whose bound a step broke; the score has 1
+
+
+class SteerableGenerator(Protocol):
+    """The generator's side: writes replies under a control vector, and reads them without."""
+
+    def write(self, prompts: Sequence[str], steering: Steering, seed: int) -> Iterator[GameReply]:
+        """A reply to each prompt; the same arguments give the same replies.
+
+        Raises:
+            InterruptedError: The user stopped it.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class GameRules:
+    """What a game is played by.
+
+    Args:
+        layers: Which are steered.
+        rounds: The most.
+        batch: Prompts that each step is tried on.
+        guard: What a step may cost.
+        seed: Of prompts and replies.
+    """
+
+    layers: tuple[int, ...]
+    rounds: int = 6
+    batch: int = BATCH
+    guard: Constraints = field(default_factory=Constraints)
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class GameReplies:
+    """The replies that a game is played with, all read by the unsteered model.
+
+    Args:
+        people: People's.
+        plain: The unsteered generator's to the same prompts, of like length.
+        own: Unsteered replies of any length, several to a prompt: what a step is held against,
+            and whose spread says where to.
+    """
+
+    people: tuple[GameReply, ...]
+    plain: tuple[GameReply, ...]
+    own: tuple[GameReply, ...]
+
+
+class AdversarialLoop:
+    """A game on one table.
+
+    Args:
+        player: Writes and reads.
+        table: What it is played with.
+        rules: What it is played by.
+    """
+
+    def __init__(self, player: SteerableGenerator, table: GameReplies, rules: GameRules) -> None:
+        self._player = player
+        self._table = table
+        self._rules = rules
+        self._norms = {
+            layer: float(
+                numpy.mean([numpy.linalg.norm(r.features.states[layer]) for r in table.people])
+            )
+            for layer in rules.layers
+        }
+        names = sorted({reply.prompt for reply in table.own})
+        order = numpy.random.default_rng(rules.seed).permutation(len(names))
+        self._prompts = [names[at] for at in order[: rules.batch]]
+        asked = set(self._prompts)
+        self._own = [reply for reply in table.own if reply.prompt in asked]
+
+    def play(self, state: GameState) -> Generator[LoopEvent, None, GameState]:
+        """Play from ``state`` on; yields it anew after each round, and returns the last.
+
+        Raises:
+            InterruptedError: The user stopped it; the last state yielded can be resumed.
+        """
+        if state.over == _all_played(len(state.rounds) - 1):
+            state = replace(state, over="")  # more may be wanted by now
+        if not state.rounds:
+            best = _best(self._heads(state))
+            first = self._judged(best, self._before(best, state), self._own, state, 0)
+            state = replace(state, rounds=(first,))
+            yield state
+        while not state.over and len(state.rounds) <= self._rules.rounds:
+            state = yield from self._round(state)
+            yield state
+        if not state.over:
+            state = replace(state, over=_all_played(self._rules.rounds))
+            yield state
+        return state
+
+    # One round
+
+    def _round(self, state: GameState) -> Generator[StepProgress, None, GameState]:
+        """Train the discriminator, and make the step that fools it best within the bounds."""
+        best = _best(self._heads(state))
+        number, before = len(state.rounds), self._before(best, state)
+        steps = yield from self._tried(best, state, number)
+        allowed = [each for each in steps if each.allowed and _helps(before, each.scores)]
+        ended = replace(state, replay=steps[-1].replay)
+        if allowed:
+            made = max(allowed, key=lambda each: _mean(each.scores))
+            ended = replace(
+                ended,
+                steering=made.steering,
+                standing=len(made.replies),
+                end=len(made.replay),
+                step=made.length / 2,
+            )
+            judged = self._judged(best, made.scores, made.replies, ended, number)
+            over = self._ending(judged)
+        else:
+            note = steps[-1].attempt.broken or "no better score"
+            judged = self._judged(best, before, state.current or self._own, state, number)
+            judged = replace(judged, note=note)
+            over = f"no allowed step helps ({note})"
+        judged = replace(judged, tried=tuple(each.attempt for each in steps))
+        return replace(ended, rounds=(*state.rounds, judged), over=over)
+
+    def _tried(
+        self, best: FittedHead, state: GameState, number: int
+    ) -> Generator[StepProgress, None, list[_Step]]:
+        """The steps of a line search; what one breaks, the next holds harder."""
+        guard, own = self._rules.guard, _scores(best.head, self._table.own)
+        # Beyond people's own score there is nothing to gain.
+        enough = _mean(best.held_out[: len(self._table.people)])
+        sought, search = numpy.zeros(len(SCALAR_FEATURES)), LineSearch(state.step)
+        steps: list[_Step] = []
+        while (length := search.next()) is not None:
+            ascent = control_directions(self._table.own, own, self._rules.layers, sought.tolist())
+            steering = state.steering.moved(ascent, self._lengths(length))
+            replies = yield from self._written(number, search.tries, steering)
+            costs, scores = MetricRatios.of(self._own, replies), _scores(best.head, replies)
+            taken = float((scores > 0).mean()) if replies else 0.0
+            attempt = StepAttempt(self._strength(steering), taken, costs, guard.broken(costs))
+            before = steps[-1].replay if steps else state.replay
+            step = _Step(steering, length, attempt, tuple(replies), scores, (*before, *replies))
+            gained = step.allowed and _mean(scores) >= enough
+            search.note(allowed=step.allowed, used=1.0 if gained else guard.used(costs))
+            sought += CORRECTION * guard.pull(costs)
+            steps.append(step)
+        return steps
+
+    def _ending(self, judged: GameRound) -> str:
+        """Why the game is over after a round with a step; empty when it is not."""
+        if judged.auc <= EQUILIBRIUM:
+            return "the discriminator is at chance"
+        if self._rules.guard.used(judged.costs) >= ENOUGH:
+            return "the bounds are used up"
+        return ""
+
+    def _written(
+        self, number: int, attempt: int, steering: Steering
+    ) -> Generator[StepProgress, None, list[GameReply]]:
+        """Replies at one strength; more of them while a bound is too close to tell."""
+        replies: list[GameReply] = []
+        for more in range(1 + EXTRA_BATCHES):
+            seed = self._rules.seed + 10_000 * number + 1000 * more
+            total = len(replies) + len(self._prompts)
+            yield StepProgress(number, attempt, len(replies), total)
+            for reply in self._player.write(self._prompts, steering, seed):
+                replies.append(reply)
+                yield StepProgress(number, attempt, len(replies), total)
+            if not self._rules.guard.unclear(MetricRatios.of(self._own, replies)):
+                break
+        return replies
+
+    # The discriminator
+
+    def _heads(self, state: GameState) -> dict[int, FittedHead]:
+        """A head for each layer, on people's replies against all of the generator's so far.
+
+        However many these are: even chances are where both are as likely.
+        """
+        people = self._table.people
+        replies = [*people, *self._table.plain, *state.replay]
+        labels = numpy.arange(len(replies)) < len(people)
+        groups = [reply.prompt for reply in replies]
+        features = [reply.features for reply in replies]
+        fitted = fit_heads(features, labels, groups, self._rules.layers)
+        return {layer: each.balanced(labels) for layer, each in fitted.items()}
+
+    def _before(self, fitted: FittedHead, state: GameState) -> Vector:
+        """Scores of the replies so far, by a fit that did not see them.
+
+        Those of the steering in force, or the unsteered ones.
+        """
+        if not state.standing:
+            known = {(reply.prompt, reply.text) for reply in self._table.plain}
+            unseen = [r for r in self._own if (r.prompt, r.text) not in known] or self._own
+            return _scores(fitted.head, unseen)
+        end = len(self._table.people) + len(self._table.plain) + state.end
+        return fitted.held_out[end - state.standing : end]
+
+    def _judged(
+        self,
+        fitted: FittedHead,
+        scores: Vector,
+        replies: Sequence[GameReply],
+        state: GameState,
+        number: int,
+    ) -> GameRound:
+        """The round's figures: ``scores`` of the generator's ``replies`` against people's.
+
+        Those of people's replies are by a fit that did not see them either.
+        """
+        people = fitted.held_out[: len(self._table.people)]
+        labels: Labels = numpy.arange(len(people) + len(scores)) < len(people)
+        chances = probability(scores)
+        return GameRound(
+            number=number,
+            auc=auc(numpy.concatenate([people, scores]), labels),
+            generated=float(chances.mean()),
+            people=float(probability(people).mean()),
+            taken=float((chances > 0.5).mean()),
+            health=ReplyMetrics.of(replies),
+            costs=MetricRatios.of(self._own, replies),
+            strength=self._strength(state.steering),
+        )
+
+    # The step
+
+    def _lengths(self, step: float) -> Mapping[int, float]:
+        """How far each layer moves: the layers add up, so they share the step."""
+        share = step / len(self._rules.layers) ** 0.5
+        return {layer: share * norm for layer, norm in self._norms.items()}
+
+    def _strength(self, steering: Steering) -> float:
+        shares = [
+            float(numpy.linalg.norm(direction)) / self._norms[layer]
+            for layer, direction in steering.directions.items()
+        ]
+        return float(numpy.linalg.norm(shares)) if shares else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A step that was tried, with the replies that it led to, also behind all others so far."""
+
+    steering: Steering
+    length: float
+    attempt: StepAttempt
+    replies: tuple[GameReply, ...]
+    scores: Vector
+    replay: tuple[GameReply, ...]
+
+    @property
+    def allowed(self) -> bool:
+        return bool(self.replies) and not self.attempt.broken
+
+
+def _all_played(rounds: int) -> str:
+    return f"all {rounds} rounds are played"
+
+
+def _best(heads: Mapping[int, FittedHead]) -> FittedHead:
+    return min(heads.values(), key=lambda each: each.loss)
+
+
+def _mean(scores: Vector) -> float:
+    """Mean logit; bounded, so that one reply cannot pay for the others."""
+    return float(_bounded(scores).mean())
+
+
+def _helps(before: Vector, after: Vector) -> bool:
+    """Whether scores rose by more than the standard error of the difference; less may be chance."""
+    each = _bounded(before), _bounded(after)
+    error = math.sqrt(sum(float(scores.var()) / len(scores) for scores in each))
+    return _mean(after) - _mean(before) > error
+
+
+def _scores(head: LinearHead, replies: Sequence[GameReply]) -> Vector:
+    """Calibrated logits, shape (replies,)."""
+    if not replies:
+        return numpy.zeros(0)
+    return head.scores(feature_matrix([reply.features for reply in replies], head.layer))
+
+
+def _bounded(scores: Vector) -> Vector:
+    return numpy.clip(scores, -6.0, 6.0)

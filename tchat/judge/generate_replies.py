@@ -1,0 +1,25 @@
+"""Prompts for the generator to answer, many at a time, and the texts that come back."""
+
+from __future__ import annotations
+
+from tchat.engine.events import Finished
+from tchat.engine.mapping import Outcome, Task
+from tchat.engine.turns import ChatMessage
+from tchat.errors import DoesNotFit, TchatError
+
+
+def reply_task(index: int, prompt: str, seed: int) -> Task:
+    """The task of answering a prompt, with a seed of its own."""
+    chat = [ChatMessage("user", prompt)]
+    return Task(index, lambda: chat, seed)
+
+
+def reply_text(outcome: Outcome) -> str:
+    """The reply of such a task; empty where it said nothing, or the prompt does not fit.
+
+    Raises:
+        TchatError: It failed.
+    """
+    if isinstance(outcome.result, TchatError) and not isinstance(outcome.result, DoesNotFit):
+        raise outcome.result
+    return outcome.result.text.strip() if isinstance(outcome.result, Finished) else ""

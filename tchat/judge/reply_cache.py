@@ -1,0 +1,54 @@
+"""Replies of the generator that a head is trained against, kept: they take minutes to write."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+from tchat.paths import private_file
+
+
+class ReplyCache:
+    """An append-only JSONL file of replies by prompt and number.
+
+    A line that a crash has cut is passed over, and its reply written again.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._known: dict[tuple[str, int], str] = {}
+        if path.exists():
+            for line in path.read_bytes().splitlines():
+                self._learn(line)
+
+    def get(self, prompt: str, number: int) -> str | None:
+        """The ``number``-th reply to ``prompt``; None when it was not written yet."""
+        return self._known.get((_key(prompt), number))
+
+    def put(self, prompt: str, number: int, reply: str) -> None:
+        """Keep a reply."""
+        row = {"prompt": _key(prompt), "number": number, "reply": reply}
+        with private_file(self._path).open("ab") as file:
+            if file.tell() and not _ends_in_newline(self._path):
+                file.write(b"\n")
+            file.write(json.dumps(row).encode() + b"\n")
+        self._known[_key(prompt), number] = reply
+
+    def _learn(self, line: bytes) -> None:
+        try:
+            row = json.loads(line)
+            self._known[str(row["prompt"]), int(row["number"])] = str(row["reply"])
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+            return
+
+
+def _key(prompt: str) -> str:
+    return hashlib.sha256(prompt.encode("utf-8", "replace")).hexdigest()[:32]
+
+
+def _ends_in_newline(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) == b"\n"

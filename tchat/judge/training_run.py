@@ -1,0 +1,153 @@
+"""One training of a model's heads, from files, from use, or from both, saved in its folder."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, partial
+
+from tchat.engine.engine import Engine
+from tchat.errors import TchatError, UsageError
+from tchat.judge.dialogues import DialogueSet
+from tchat.judge.discriminator import HUMAN, READING, Discriminator, save
+from tchat.judge.feature_extractor import FeatureExtractor, middle_layers
+from tchat.judge.feedback import EditedReply, Feedback, PreferencePair
+from tchat.judge.judge_folder import JudgeFolder
+from tchat.judge.preference_training import (
+    can_learn_preference,
+    preference_groups,
+    read_choices,
+    train_preference,
+)
+from tchat.judge.reply_cache import ReplyCache
+from tchat.judge.training import (
+    MIN_TO_FIT,
+    MIN_TO_VALIDATE,
+    TrainingProgress,
+    read_pairs,
+    train,
+    write_pairs,
+)
+from tchat.models.facts import ModelFacts
+from tchat.models.resolve import resolve
+from tchat.paths import Paths
+from tchat.plural import counted
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedHeads:
+    """The heads that a training came to.
+
+    Args:
+        human: Tells people's replies from the model's; None without replies to learn it from.
+        reading: The same for texts that are read, of the layer that tells best.
+        preference: Tells what the user prefers; None without choices to learn it from.
+    """
+
+    human: Discriminator | None
+    reading: Discriminator | None
+    preference: Discriminator | None
+
+
+def require_enough(edits: Sequence[EditedReply], choices: Sequence[PreferencePair]) -> None:
+    """Raise UsageError unless there is enough to train on without files.
+
+    Raises:
+        UsageError: There is not.
+    """
+    if len(edits) < MIN_TO_FIT and not can_learn_preference(choices):
+        about = len(set(preference_groups(choices)))
+        raise UsageError(
+            "there is too little to learn from without replies by people in a file: "
+            f"{counted(len(choices), 'choice')} about {counted(about, 'different question')}, and "
+            f"{counted(len(edits), 'reply', 'replies')} by hand, in your chats with this model",
+            f"name a JSONL file of prompts and replies (tchat judge train FILE), or pick, rate "
+            f"and edit replies until there are {MIN_TO_FIT}, better {MIN_TO_VALIDATE}",
+        )
+
+
+def feedback_on_model(use: Feedback, facts: ModelFacts, paths: Paths) -> Feedback:
+    """``use`` without the edits of what other models wrote.
+
+    A model is known by the hash of its file; where that is not known, by where the name that the
+    user called it by leads now.
+    """
+
+    @cache
+    def leads_here(name: str) -> bool:
+        try:
+            return resolve(name, paths) == facts.path
+        except TchatError:
+            return False
+
+    def wrote(edit: EditedReply) -> bool:
+        if edit.model_sha256 or facts.sha256:
+            return edit.model_sha256 == facts.sha256
+        return leads_here(edit.model)
+
+    return replace(use, edits=tuple(filter(wrote, use.edits)))
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRun:
+    """What is learnt from.
+
+    Args:
+        engine: Loaded.
+        folder: Of its model.
+        model: File name of the model.
+        data: Dialogues from files; None for none.
+        use: What the user made of replies of this model, as of `feedback_on_model`.
+    """
+
+    engine: Engine
+    folder: JudgeFolder
+    model: str
+    data: DialogueSet | None
+    use: Feedback
+
+    def run(self) -> Generator[TrainingProgress, None, TrainedHeads]:
+        """Train the heads for which there is enough, and save them.
+
+        Raises:
+            UsageError: There is too little for either.
+            InterruptedError: The engine's cancel flag was set.
+        """
+        edits, choices = self.use.edits, self.use.choices
+        if self.data is None:
+            require_enough(edits, choices)
+        tells = self.data is not None or len(edits) >= MIN_TO_FIT
+        human, reading = (yield from self._human(edits)) if tells else (None, None)
+        preference = (yield from self._preference()) if can_learn_preference(choices) else None
+        return TrainedHeads(human, reading, preference)
+
+    def _human(
+        self, edits: Sequence[EditedReply]
+    ) -> Generator[TrainingProgress, None, tuple[Discriminator, Discriminator]]:
+        """The heads of the layer that comes with the writing, and of the one that tells best."""
+        kept = ReplyCache(self.folder.generations)
+        dialogues = self.data.dialogues if self.data else ()
+        pairs = yield from write_pairs(self.engine, dialogues, kept, edits)
+        last, middle = self.engine.blocks, middle_layers(self.engine.blocks)
+        with FeatureExtractor(self.engine, middle) as reader:
+            examples = yield from read_pairs(reader, pairs)
+        yield TrainingProgress("fitting", 0, 0)
+        fit = partial(train, examples, model=self.model, fingerprint=self.folder.fingerprint)
+        human, reading = fit([last], kind=HUMAN), fit([*middle, last], kind=READING)
+        save(human, self.folder.human)
+        save(reading, self.folder.reading)
+        return human, reading
+
+    def _preference(self) -> Generator[TrainingProgress, None, Discriminator]:
+        with FeatureExtractor(self.engine) as reader:
+            preferences = yield from read_choices(reader, self.use.choices)
+        yield TrainingProgress("fitting", 0, 0)
+        trained = train_preference(
+            preferences,
+            self.use.choices,
+            [self.engine.blocks],
+            model=self.model,
+            fingerprint=self.folder.fingerprint,
+        )
+        save(trained, self.folder.preference)
+        return trained
