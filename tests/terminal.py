@@ -21,7 +21,7 @@ _JOINERS = dict.fromkeys((0x200C, 0x200D, 0xFE0E, 0xFE0F))
 _KEYBOARD = re.compile(rb"\x1b\[([<>])\d*u")
 
 
-class _Screen(pyte.Screen):
+class _Screen(pyte.Screen):  # type: ignore[misc]
     """pyte's screen, which would drop the rest of a text behind a joiner."""
 
     def draw(self, data: str) -> None:

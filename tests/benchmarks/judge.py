@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy
 
@@ -80,8 +81,8 @@ class Bench:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(f".{os.getpid()}")
         with partial.open("wb") as file:
-            states = {str(layer): state for layer, state in found.states.items()}
-            numpy.savez(file, plain=numpy.array(found.plain), **states)
+            arrays: dict[str, Any] = {str(name): state for name, state in found.states.items()}
+            numpy.savez(file, plain=numpy.array(found.plain), **arrays)
         partial.replace(path)
         return found
 

@@ -125,7 +125,7 @@ def measure() -> dict[str, float]:
                 lambda c=choose: one_by_one(c),
                 lambda c=choose: bare(c),
                 lambda c=choose: mapped(c),
-            )  # type: ignore[misc]
+            )
             alternated(1, *runs)
             chats, engines, maps = alternated(3, *runs)
             found |= {

@@ -149,7 +149,7 @@ def shaped() -> dict[str, float]:
             super().draw(context, row)
             return self.script[self.written]
 
-    run.Writing = Scripted  # type: ignore[misc]
+    vars(run)["Writing"] = Scripted
     random = numpy.random.default_rng(1)
     words = " ".join(f"{number}" for number in random.integers(1000, 9999, 60))
     with tempfile.TemporaryDirectory() as folder:
@@ -168,7 +168,7 @@ def shaped() -> dict[str, float]:
         def share(script: list[int]) -> float:
             Scripted.script = tuple(script)
             sampling = Sampling(temp=0.7, seed=1, max_tokens=SHAPE_TOKENS)
-            found = []
+            found: list[float] = []
             for _ in range(3):
                 rates = []
                 for engine in engines:

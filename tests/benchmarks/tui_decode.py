@@ -47,7 +47,7 @@ def rows() -> Iterator[Row]:
 class Played(TchatApp):
     """Plays the turns by itself, and ends."""
 
-    CSS_PATH = Path(inspect.getfile(TchatApp)).with_name("app.tcss")
+    CSS_PATH = str(Path(inspect.getfile(TchatApp)).with_name("app.tcss"))
     rates: dict[str, list[float]]
 
     def on_ready(self) -> None:

@@ -62,7 +62,7 @@ class Scripted(Chat):
 
     def send(self, prompt: str, *, prefill: str = "", after: int | None = None) -> Iterator[Event]:
         """Answer at `RATE` until it is stopped."""
-        question = self._ask(prompt, after)
+        question = yield from self._ask(prompt, after)
         row = self.store.add(
             question.session_id,
             Role.ASSISTANT,
@@ -101,7 +101,7 @@ def timed_flushes(figures: list[float]) -> None:
         last.append(now)
         await show(self, batch)
 
-    Turns._show = noted  # type: ignore[method-assign]
+    setattr(Turns, "_show", noted)  # noqa: B010
 
 
 def main(folder: str, text: str) -> None:

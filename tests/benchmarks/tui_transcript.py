@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from textual.app import App, ComposeResult
 
 from tchat.tui.theme_variables import variable_defaults
-from tchat.tui.widgets.transcript.entry import Entry
+from tchat.tui.widgets.transcript.entry import Entry, Role
 from tchat.tui.widgets.transcript.view import Transcript
 from tests.benchmarks.rows import Row
 
@@ -132,7 +132,7 @@ async def _memory(entries: list[Entry]) -> float:
 
 def _messages(count: int) -> list[Entry]:
     text = PROSE * 5 + "\n\n- one\n- two\n\n```python\nprint(1)\n```\n"
-    roles = ("user", "assistant")
+    roles: tuple[Role, ...] = ("user", "assistant")
     return [Entry(key=n, role=roles[n % 2], text=f"{n} {text}") for n in range(count)]
 
 

@@ -35,7 +35,7 @@ def open_chat(paths: Paths, store: SessionStore, tiny_model: Path) -> Iterator[O
     chats: list[Chat] = []
 
     def make(session: Any = None, **values: Any) -> Chat:
-        sampling = {"temp": 0.0, "max_tokens": 16}
+        sampling: dict[str, Any] = {"temp": 0.0, "max_tokens": 16}
         sampling |= {name: values.pop(name) for name in list(values) if name in Sampling.__slots__}
         settings = Settings(
             **{"model": str(tiny_model), "threads": 1, **values}, sampling=Sampling(**sampling)

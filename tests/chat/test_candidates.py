@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+
 import pytest
 
 from tchat.chat.candidates import parse_try
@@ -88,10 +90,10 @@ def events_of(events: list[Event], index: int) -> Stored:
 
 def test_leaving_early_keeps_what_was_written(open_chat: OpenChat, store: SessionStore) -> None:
     chat = open_chat(temp=1.5, seed=3, max_tokens=30)
-    events, seen = chat.candidates(2, "Hello"), []
-    while len(seen) < 20:
-        seen.append(next(events))  # type: ignore[call-overload]
-    events.close()  # type: ignore[attr-defined]
+    events = chat.candidates(2, "Hello")
+    seen = [next(events) for _ in range(20)]
+    assert isinstance(events, Generator)
+    events.close()
     rows = replies(store, seen)
     assert [row.status for row in rows] == [Status.STOPPED] * 2
     assert all(row.text for row in rows)

@@ -171,7 +171,8 @@ class Shell:
         stdout = Terminal() if terminal else io.StringIO()
         stderr = Terminal() if terminal else io.StringIO()
         source = TypedInput(stdin) if terminal else io.BytesIO(stdin)
-        console = Console(source, stdout, stderr, self.environ, self._open)
+        open_chat: Any = self._open
+        console = Console(source, stdout, stderr, self.environ, open_chat)
         return Ran(program(args, console), stdout.getvalue(), stderr.getvalue())
 
     def _open(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -54,7 +53,7 @@ def test_bench_tells_of_a_context_that_is_too_small(
 
 
 @pytest.fixture
-def batch_128_is_fast(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def batch_128_is_fast(monkeypatch: pytest.MonkeyPatch) -> None:
     """Time by the size of the batch instead of the clock; flash attention cannot be had."""
 
     def seconds(_: Tuner, __: object, context: Context) -> float:
@@ -62,7 +61,6 @@ def batch_128_is_fast(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     monkeypatch.setattr(Tuner, "_seconds", seconds)
     monkeypatch.setattr("tchat.engine.tuning.SECONDS", 0.01)
-    return
 
 
 @pytest.mark.usefixtures("batch_128_is_fast")

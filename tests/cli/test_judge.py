@@ -233,7 +233,7 @@ def test_a_game_takes_as_many_prompts_here_as_on_the_screen() -> None:
     from tchat.cli.judge.duelling import duel
     from tchat.judge.game.adversarial_game import GameConfig
 
-    plan, flags = GameConfig("x"), duel.__kwdefaults__
+    plan, flags = GameConfig("x"), duel.__kwdefaults__ or {}
     assert {name: flags[name].default for name in ("rounds", "batch", "seed")} == {
         "rounds": plan.rounds,
         "batch": plan.batch,

@@ -186,7 +186,7 @@ def test_what_changes_the_result_is_told_in_a_pipe_too_unless_quiet(kind: str) -
 
 
 def test_a_reply_cut_off_is_told_in_a_pipe_too_unless_quiet() -> None:
-    cut_off = [Token("yes"), finished("yes", Reason.LENGTH)]
+    cut_off: list[Event] = [Token("yes"), finished("yes", Reason.LENGTH)]
     assert "the reply was cut off" in World().run(*cut_off).stderr.shown
     assert World(quiet=True).run(*cut_off).stderr.shown == ""
 
@@ -209,7 +209,12 @@ def test_no_stream_gives_the_same_text_at_the_end() -> None:
 
 
 def test_reasoning_to_a_pipe_stands_between_marks_when_asked_for() -> None:
-    events = [Reasoning("hm"), Reasoning("m\n"), Token("yes"), finished("yes", reasoning="hmm\n")]
+    events: list[Event] = [
+        Reasoning("hm"),
+        Reasoning("m\n"),
+        Token("yes"),
+        finished("yes", reasoning="hmm\n"),
+    ]
     world = World().run(*events, show_reasoning=True)
     assert world.stdout.shown == "<think>\nhmm\n</think>\n\nyes\n"
 
@@ -290,7 +295,7 @@ def test_json_holds_the_probability_of_each_label() -> None:
 
 
 def test_json_holds_the_reasoning_only_when_asked_for() -> None:
-    events = [Reasoning("hm"), finished("yes", reasoning="hm")]
+    events: list[Event] = [Reasoning("hm"), finished("yes", reasoning="hm")]
     assert json.loads(World().run(*events, json=True).stdout.shown)["reasoning"] is None
     world = World().run(*events, json=True, show_reasoning=True)
     assert json.loads(world.stdout.shown)["reasoning"] == "hm"
@@ -374,7 +379,7 @@ def test_raw_on_a_terminal_is_unrendered_and_still_safe() -> None:
 
 
 def test_reasoning_on_a_terminal_is_dim_behind_a_bar_and_above_the_answer() -> None:
-    events = [Reasoning("let me\nth"), Reasoning("ink" + " think" * 15), Token("yes")]
+    events: list[Event] = [Reasoning("let me\nth"), Reasoning("ink" + " think" * 15), Token("yes")]
     world = World(terminal=True).run(*events, show_reasoning=True)
     lines = world.screen()
     assert lines[0] == "│ let me"

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,7 +45,7 @@ def reply(open_engine: OpenEngine, path: Path, sampling: Sampling) -> str:
     ids="+".join,
 )
 def test_each_sampler_changes_the_reply_and_repeats_it(
-    open_engine: OpenEngine, tiny_model: Path, change: dict[str, float]
+    open_engine: OpenEngine, tiny_model: Path, change: dict[str, Any]
 ) -> None:
     base = dataclasses.replace(PLAIN, max_tokens=change.get("max_tokens", 30))
     changed = dataclasses.replace(base, **change)
@@ -117,9 +118,10 @@ def test_looking_back_further_than_the_context_costs_nothing(
 ) -> None:
     """llama.cpp makes a buffer of the size asked for: 2**31 tokens took 8 GB and 25 seconds."""
     looks_back = dataclasses.replace(PLAIN, repeat_penalty=1.5, dry_multiplier=2.0)
+    changes: list[dict[str, Any]] = [{name: -1}, {name: 2**31}]
     everything, too_far = (
-        reply(open_engine, tiny_model, dataclasses.replace(looks_back, **{name: last}))
-        for last in (-1, 2**31)
+        reply(open_engine, tiny_model, dataclasses.replace(looks_back, **change))
+        for change in changes
     )
     assert everything == too_far
 

@@ -9,6 +9,7 @@ import pickle
 import random
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy
 import pytest
@@ -51,10 +52,10 @@ def refused(path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
-def rewritten(path: Path, **changed: object) -> None:
+def rewritten(path: Path, **changed: Any) -> None:
     with numpy.load(path) as file:
         arrays = {name: file[name] for name in file.files}
-    numpy.savez(path, **{**arrays, **changed})  # type: ignore[arg-type]
+    numpy.savez(path, **{**arrays, **changed})
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+from typing import Literal
 
 import pytest
 from hypothesis import given, settings
@@ -24,7 +25,7 @@ def blocks(text: str) -> list[Block]:
     return splitter.feed(text) + splitter.close()
 
 
-def draw(text: str, width: int = 60, color: str | None = None) -> str:
+def draw(text: str, width: int = 60, color: Literal["standard", "truecolor"] | None = None) -> str:
     console = Console(
         file=io.StringIO(),
         width=width,

@@ -13,6 +13,7 @@ import pytest
 from tchat.errors import ModelInvalid, ModelNotFound
 from tchat.models.fitness import refusal
 from tchat.models.gguf import read_header
+from tchat.models.header import Array
 from tests.models.forge import F32, I32, array, but, gguf, large_vocabulary
 from tests.models.hostile import DAMAGED, HARMLESS, NOT_GGUF, UNFIT
 from tests.tiny import CHATML, write_tiny
@@ -72,6 +73,8 @@ def test_keeps_short_arrays_and_only_counts_long_ones(tmp_path: Path) -> None:
     keys = but(array("short", I32, [1, 2, 3]), array("long", F32, [0.0] * 600))
     header = read_header(written(tmp_path, gguf(keys)))
     short, long = header.metadata["short"], header.metadata["long"]
+    assert isinstance(short, Array)
+    assert isinstance(long, Array)
     assert short.items == (1, 2, 3)
     assert (long.count, long.items) == (600, ())
 
@@ -79,7 +82,9 @@ def test_keeps_short_arrays_and_only_counts_long_ones(tmp_path: Path) -> None:
 def test_a_vocabulary_is_passed_and_not_read(tmp_path: Path) -> None:
     path = written(tmp_path, large_vocabulary(1000))
     header = read_header(path)
-    assert header.metadata["tokenizer.ggml.merges"].count == 1000
+    merges = header.metadata["tokenizer.ggml.merges"]
+    assert isinstance(merges, Array)
+    assert merges.count == 1000
     assert header.tensors[-1].name == "output.weight"
 
 

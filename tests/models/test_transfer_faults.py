@@ -53,6 +53,11 @@ def pull(kill_at: int | None, server: HubServer) -> int:
     return process.returncode
 
 
+def fault(kind: str, point: int) -> Fault:
+    """A connection that is cut or that stalls at a byte."""
+    return Fault(cut=point) if kind == "cut" else Fault(stall=point)
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("run", range(RUNS))
 def test_a_broken_download_ends_right(
@@ -64,9 +69,9 @@ def test_a_broken_download_ends_right(
     if kind == "kill":
         assert pull(point, server) in (-signal.SIGKILL, 0)  # at its last bytes it may be through
     elif point < HEADER:
-        server.fail("storage", Fault(**{kind: point}))
+        server.fail("storage", fault(kind, point))
     else:
-        server.fail("storage", Fault(), Fault(**{kind: point - HEADER}))
+        server.fail("storage", Fault(), fault(kind, point - HEADER))
     assert pull(None, server) == 0
     assert len(list(named())) == 2
     assert not list(cache_folder().rglob("*.incomplete"))

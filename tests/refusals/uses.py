@@ -108,7 +108,10 @@ def _begun(model: str = "plain", **values: Any) -> Step:
 
 
 def _cold(model: str = "plain", **values: Any) -> Step:
-    return lambda world: world.open(model, **values) and None
+    def prepare(world: World) -> None:
+        world.open(model, **values)
+
+    return prepare
 
 
 def _send(text: str = "who would say that?") -> Step:

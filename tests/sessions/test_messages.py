@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import time
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
@@ -118,7 +119,7 @@ def test_a_message_below_one_of_another_session_is_refused(
 
 
 def test_an_unknown_message_is_refused(store: SessionStore, session: Session) -> None:
-    calls = [
+    calls: list[Callable[[], object]] = [
         lambda: store.message(7),
         lambda: store.siblings(7),
         lambda: store.activate(7),

@@ -104,7 +104,7 @@ def test_a_closed_writers_reply_is_interrupted(file: Path) -> None:
         assert (found.id, found.status) == (number, Status.INTERRUPTED)
         assert (found.text, found.reasoning) == ("so far", "because")
         assert other.recover() == []
-        assert [hit.message.id for hit in other.search("so far")] == [number]
+        assert [hit.message and hit.message.id for hit in other.search("so far")] == [number]
         assert other.resume(number).text == "so far"
     with SessionStore(file) as late:
         assert [message.id for message in late.recovered] == [number]

@@ -75,8 +75,10 @@ def version(path: Path) -> int:
 
 def test_an_old_file_is_brought_up_to_date(version_1: Path) -> None:
     with SessionStore(version_1) as store:
-        assert [hit.message.text for hit in store.search("question")] == ["old question"]
-        assert [hit.message.text for hit in store.search("ans")] == ["ans"]
+        assert [hit.message and hit.message.text for hit in store.search("question")] == [
+            "old question"
+        ]
+        assert [hit.message and hit.message.text for hit in store.search("ans")] == ["ans"]
         session = store.get("0000000abc")
         assert (session.title, session.settings, session.messages) == ("old", {"temp": 1}, 2)
         assert [m.status for m in store.branch(session.id)] == ["done", "interrupted"]

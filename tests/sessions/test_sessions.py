@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -71,7 +72,7 @@ def test_update_sets_what_is_named_and_keeps_the_rest(store: SessionStore) -> No
 
 @pytest.mark.parametrize("change", ["rename", "update", "delete", "branch", "tree", "add"])
 def test_an_unknown_session_is_refused(store: SessionStore, change: str) -> None:
-    calls = {
+    calls: dict[str, Callable[[], object]] = {
         "rename": lambda: store.rename("nope", "x"),
         "update": lambda: store.update("nope", system="x"),
         "delete": lambda: store.delete("nope"),

@@ -218,7 +218,7 @@ async def test_a_narrow_screen_shows_some_and_tells_of_all(
         assert [column.display for column in columns(shown)] == [True, False, False, False]
         await shown.pilot.press("4")
         assert [column.display for column in columns(shown)] == [False, False, False, True]
-        tabs = view(shown).query_one(Tabs).render().plain  # type: ignore[attr-defined]
+        tabs = view(shown).query_one(Tabs).render().plain
         assert tabs.count("■") == 4
         assert "❯4" in tabs
 

@@ -247,13 +247,15 @@ async def test_a_theme_file_of_the_users_is_taken_when_it_is_saved(
 
 
 async def test_a_key_does_not_wait_for_its_turn_to_be_painted(
-    settings: Settings, paths: Paths
+    settings: Settings, paths: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with opened(settings, paths) as shown:
         shown.screen._update_timer.stop()  # from now on there are no turns
         painted: list[str] = []
         app = shown.pilot.app
-        app.post_display_hook = lambda: painted.append(shown.screen.prompt.draft.text)
+        monkeypatch.setattr(
+            app, "post_display_hook", lambda: painted.append(shown.screen.prompt.draft.text)
+        )
         await shown.pilot.press("x")
         assert painted[-1:] == ["x"]
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from textual.app import App
+from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import Input
 
@@ -37,7 +37,7 @@ def test_a_binding_carries_the_id_that_the_keymap_knows() -> None:
 
 
 def test_the_bindings_of_a_widget_become_actions() -> None:
-    own = [
+    own: list[BindingType] = [
         Binding("enter", "send", "Send", id="prompt.send"),
         Binding("x", "hidden", "Has no id"),
         ("y", "short", "Has none either"),
@@ -132,7 +132,7 @@ class Keyed(App[None]):
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Scope.CHAT)]
     called = ""
 
-    def compose(self) -> object:
+    def compose(self) -> ComposeResult:
         yield Input()
 
     def action_sessions(self) -> None:

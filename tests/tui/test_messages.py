@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -166,12 +167,16 @@ async def test_a_pinned_message_says_so_and_stays_pinned(settings: Settings, pat
         await shown.until(lambda: not shown.messages[0].pinned)
 
 
+def is_sibling(shown: Shown, number: int) -> bool:
+    return shown.last.sibling == (number, number)
+
+
 async def test_flipping_stays_on_the_sibling(settings: Settings, paths: Paths) -> None:
     async with opened(replace(settings, sampling=HOT), paths) as shown:
         await shown.ask("one")
         for siblings in (2, 3):
             await shown.pilot.press("alt+r")
-            await shown.until(lambda n=siblings: shown.last.sibling == (n, n))
+            await shown.until(partial(is_sibling, shown, siblings))
             await shown.idle()
         await shown.point_at(1)
         await shown.pilot.press("less_than_sign")
@@ -214,7 +219,7 @@ async def test_nothing_is_changed_under_a_reply_that_is_being_written(
 ) -> None:
     async with opened(replace(settings, sampling=ENDLESS), paths) as shown:
         await shown.type("one")
-        await shown.until(lambda: shown.entries[-1:] and bool(shown.entries[-1][1]))
+        await shown.until(lambda: any(text for _, text in shown.entries[-1:]))
         await shown.point_at(0)
         await shown.pilot.press("d")
         await shown.until(lambda: "Wait for the reply" in shown.toasts)
@@ -245,7 +250,7 @@ async def test_a_session_opened_meanwhile_gets_neither_reply_nor_queue(
 ) -> None:
     async with opened(replace(settings, sampling=ENDLESS), paths) as shown:
         await shown.type("one")
-        await shown.until(lambda: shown.entries[-1:] and bool(shown.entries[-1][1]))
+        await shown.until(lambda: any(text for _, text in shown.entries[-1:]))
         await shown.type("two")
         first = shown.screen.conversation.session
         assert first is not None

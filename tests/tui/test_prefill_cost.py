@@ -25,7 +25,7 @@ async def test_another_system_prompt_has_a_price(
     async with opened(settings, paths) as shown:
 
         def meter() -> str:
-            return shown.screen.query_one(TokenMeter).render().plain  # type: ignore[attr-defined,no-any-return]
+            return shown.screen.query_one(TokenMeter).render().plain
 
         await shown.ask(DOCUMENT)
         assert "re-read" not in meter()

@@ -21,7 +21,7 @@ def settings(tiny_model: Path) -> Settings:
 
 
 def meter(shown: Shown) -> str:
-    return shown.screen.query_one(TokenMeter).render().plain  # type: ignore[attr-defined,no-any-return]
+    return shown.screen.query_one(TokenMeter).render().plain
 
 
 async def test_enter_leaves_only_the_last_tokens(settings: Settings, paths: Paths) -> None:

@@ -54,13 +54,13 @@ class Stage(App[None]):
         prompt.remember([Draft("first"), Draft("second")])
         prompt.focus()
 
-    def on_prompt_submitted(self, message: Prompt.Submitted) -> None:
+    def on_prompt_submitted(self, message: PromptArea.Submitted) -> None:
         self.heard.append(message)
 
-    def on_prompt_editor_requested(self, message: Prompt.EditorRequested) -> None:
+    def on_prompt_editor_requested(self, message: PromptArea.EditorRequested) -> None:
         self.heard.append(message)
 
-    def on_prompt_queue_taken(self, message: Prompt.QueueTaken) -> None:
+    def on_prompt_queue_taken(self, message: PromptArea.QueueTaken) -> None:
         self.heard.append(message)
 
     @property

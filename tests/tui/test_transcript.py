@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from textual import events
 from textual.app import App, ComposeResult
-from textual.message import Message
 from textual.pilot import Pilot
 
 from tchat.tui.theme_variables import variable_defaults
-from tchat.tui.widgets.transcript.entry import Entry
+from tchat.tui.widgets.transcript.entry import Entry, Role
 from tchat.tui.widgets.transcript.view import Transcript
 from tests.growth import growth
 
@@ -25,7 +25,7 @@ class Stage(App[None]):
 
     def __init__(self) -> None:
         super().__init__()
-        self.heard: list[Message] = []
+        self.heard: list[Any] = []
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return variable_defaults(self.current_theme)
@@ -60,7 +60,7 @@ def user(key: int, text: str = "") -> Entry:
     return Entry(key=key, role="user", text=text or f"prompt {key}")
 
 
-def reply(key: int, text: str = "", **fields: object) -> Entry:
+def reply(key: int, text: str = "", **fields: Any) -> Entry:
     return replace(Entry(key=key, role="assistant", text=text or f"reply {key}"), **fields)
 
 
@@ -102,7 +102,7 @@ async def test_a_long_session_is_shown_again_and_read() -> None:
         transcript.show([*path[:150], user(1000), reply(1001)])
         await read_all(transcript, pilot)
         assert rows(transcript)[0] == "▌ prompt 0"
-        transcript.show([replace(each, key=2000 + each.key) for each in path])
+        transcript.show([replace(each, key=2000 + int(each.key)) for each in path])
         transcript.drop(2299)
         transcript.show_details(True)
         await pilot.resize_terminal(40, HEIGHT)
@@ -310,7 +310,9 @@ async def test_a_hit_is_shown_and_marked() -> None:
         await pilot.pause()
         _, y = spot(transcript, "needle")
         assert 0 < y < HEIGHT
-        marked = [part.text for part in transcript.render_line(y) if part.style.underline]
+        marked = [
+            part.text for part in transcript.render_line(y) if part.style and part.style.underline
+        ]
         assert marked == ["needle"]
 
 
@@ -360,6 +362,7 @@ async def test_the_cursor_brings_its_message_into_view() -> None:
         for _step in range(12):
             transcript.move_cursor(-1)
         key = transcript.cursor
+        assert key is not None
         assert any(row.startswith("❯") for row in rows(transcript))
         transcript.drop(key)
         assert transcript.cursor is None
@@ -466,7 +469,7 @@ async def test_hostile_text_changes_nothing_but_its_own_place(width: int) -> Non
     text = (
         "\x1b]52;c;eA==\x07 \u202eabc \x9b31m 日本語👩\u200d👩\u200d👧 e\u0301 שלום [/foo] [bold]"
     )
-    roles = ("user", "assistant", "system", "notice", "error")
+    roles: tuple[Role, ...] = ("user", "assistant", "system", "notice", "error")
     entries = [Entry(key=r, role=r, text=text, reasoning=text, label=text) for r in roles]
     async with staged(*entries, size=(width, 30)) as (transcript, pilot, _):
         transcript.show_details(True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -46,7 +47,7 @@ FRAGMENTS = [
 MARKDOWN = st.lists(st.sampled_from(FRAGMENTS) | st.text(max_size=12), max_size=14).map("".join)
 
 
-def reply(text: str, **fields: object) -> Entry:
+def reply(text: str, **fields: Any) -> Entry:
     return replace(Entry(key=1, role="assistant", text=text), **fields)
 
 
@@ -201,7 +202,7 @@ def test_a_streamed_reply_ends_as_one_that_was_shown_whole(
 
 @settings(max_examples=40, deadline=None)
 @given(MARKDOWN, st.sampled_from(["user", "assistant", "system", "notice", "error"]))
-def test_nothing_is_too_wide_or_dangerous_at_any_width(text: str, role: str) -> None:
+def test_nothing_is_too_wide_or_dangerous_at_any_width(text: str, role: Any) -> None:
     for width in (20, 33, 80, 200):
         entry = replace(reply(text), role=role, reasoning=text, sibling=(2, 4), status="stopped")
         made = layout(entry, width, details=True)

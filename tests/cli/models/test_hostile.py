@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -83,7 +84,7 @@ def test_what_cannot_chat_is_shown_and_refused(
     assert words in ran.out.splitlines()[-1]
 
 
-SPECIAL = {
+SPECIAL: dict[str, Callable[[Path], None]] = {
     "fifo": os.mkfifo,
     "link-to-nothing": lambda path: path.symlink_to("nothing"),
     "link-to-itself": lambda path: path.symlink_to(path.name),

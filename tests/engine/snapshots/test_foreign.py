@@ -58,7 +58,10 @@ def schema(change: str) -> Harm:
 
 
 def written(name: str, content: bytes) -> Harm:
-    return lambda folder: bool((folder / name).write_bytes(content)) and None
+    def harm(folder: Path) -> None:
+        (folder / name).write_bytes(content)
+
+    return harm
 
 
 def cut(share: float) -> Harm:

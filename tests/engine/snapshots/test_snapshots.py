@@ -479,7 +479,8 @@ def test_the_speed_of_reading_is_remembered(open_saved: OpenSaved, tiny_model: P
 
 def _lead(store: SnapshotStore) -> bytes:
     query = "SELECT lead FROM segments LIMIT 1"
-    return store.index._cache.run(lambda database: database.execute(query).fetchone()[0])
+    lead: bytes = store.index._cache.run(lambda database: database.execute(query).fetchone()[0])
+    return lead
 
 
 def test_a_recurrent_model_keeps_the_last_turns_whole(
