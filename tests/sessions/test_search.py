@@ -20,7 +20,7 @@ from tchat.sessions.records import Hit, Role, Session, Status
 from tchat.sessions.search import excerpt, fold, parse
 from tchat.sessions.store import SessionStore
 from tchat.tui.services.conversation import Conversation
-from tchat.tui.services.sessions import Desk
+from tchat.tui.services.sessions import SessionService
 
 CORPUS = [
     "The quick brown fox jumps over the lazy dog",
@@ -366,7 +366,7 @@ async def test_a_search_that_the_screen_gave_up_ends(
         assert free.wait(30)
 
     folds = Folds(monkeypatch, wait)
-    desk = Desk(cast(Conversation, SimpleNamespace(lasting=long)))
+    desk = SessionService(cast(Conversation, SimpleNamespace(lasting=long)))
     task = asyncio.create_task(desk.search("nowhere"))
     await asyncio.to_thread(entered.wait, 10)
     task.cancel()
