@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tchat.chat.attachments import parted
 from tchat.engine.turns import ChatMessage
 from tchat.sanitize import single_line
 from tchat.sessions.records import Message, Role, Status
@@ -48,10 +49,14 @@ def answered(path: Sequence[Message]) -> list[Message]:
 
 
 def title_of(prompt: str) -> str:
-    """A title for a session that begins with ``prompt``: its first line with words in it."""
-    lines = (line.strip("#*>-` \t") for line in prompt.splitlines())
-    first = next((line for line in lines if any(map(str.isalnum, line))), prompt)
-    return single_line(first, limit=TITLE_LENGTH)
+    """A title for a session that begins with ``prompt``: its first line with words in it.
+
+    The files in front of it give the title, by their names, only where it has no words.
+    """
+    files, asked = parted(prompt)
+    lines = (line.strip("#*>-` \t") for line in asked.splitlines())
+    first = next((line for line in lines if any(map(str.isalnum, line))), ", ".join(files))
+    return single_line(first or prompt, limit=TITLE_LENGTH)
 
 
 def left_out(path: Sequence[Message], turns: Sequence[int], context: int) -> str:

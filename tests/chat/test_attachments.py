@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tchat.chat.attachments import Attachment, check_file, parted, with_attachments
+from tchat.chat.history import title_of
 from tchat.errors import UsageError
 
 NAMES = st.text(st.characters(categories=("L", "N")), min_size=1, max_size=12)
@@ -33,6 +34,24 @@ def test_a_prompt_that_only_speaks_of_a_file_is_left_alone() -> None:
         "See File a:\n```\nx\n```",
     ):
         assert parted(prompt) == ([], prompt)
+
+
+@pytest.mark.parametrize(
+    ("files", "prompt", "title"),
+    [
+        ([("notes.md", "# Notes")], "why is it so?", "why is it so?"),
+        ([("a.md", "x"), ("b.md", "```\ny")], "\n# compare\nthem", "compare"),
+        ([("a.md", "x"), ("b.md", "y")], "", "a.md, b.md"),
+        ([("a.md", "x")], "?!", "a.md"),
+        ([], "File a.md: what is it?", "File a.md: what is it?"),
+        ([], "?!", "?!"),
+    ],
+)
+def test_a_session_is_called_by_the_words_of_its_first_prompt(
+    files: list[tuple[str, str]], prompt: str, title: str
+) -> None:
+    whole = with_attachments(prompt, [Attachment(*file) for file in files])
+    assert title_of(whole) == title
 
 
 def socket_at(path: Path) -> None:

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from textual import events
 
+from tchat.chat import journal
 from tchat.chat.journal import Journal
 from tchat.paths import Paths
+from tchat.sessions.fallback_store import FallbackStore
 from tchat.sessions.records import Role, Status
 from tchat.sessions.store import SessionStore
 from tchat.settings import Settings
@@ -267,11 +269,69 @@ async def test_a_prompt_stopped_before_its_reply_stays_in_sight(
         stopped.set()
         await shown.idle()
         assert shown.entries == shown.branch == [("user", "stopped")]
+        assert "stopped before a reply" in text(shown.pilot.app)
         await shown.ask("second")
         assert [role for role, _ in shown.branch] == ["user", "user", "assistant"]
         assert shown.entries == shown.branch
         assert shown.screen.transcript.entry(shown.messages[0].id).status == "stopped"
-        await shown.until(lambda: "stopped before a reply" in text(shown.pilot.app))
+
+
+async def stop_in_two_steps(
+    shown: Shown, monkeypatch: pytest.MonkeyPatch, owner: Any, second: str, begin: str
+) -> None:
+    """Stop what ``begin`` starts before its first token; the screen reads the session again
+    after the row of the reply is deleted, and before ``second`` of ``owner`` is called.
+    """
+    reached, stopped, overtaken = (threading.Event() for _ in range(3))
+    open_journal, write, reload = Journal.open, getattr(owner, second), shown.screen.reload
+
+    def late(*args: Any, **kwargs: Any) -> Journal:
+        reached.set()
+        assert stopped.wait(20)
+        return open_journal(*args, **kwargs)
+
+    def held(*args: Any, **kwargs: Any) -> Any:
+        assert overtaken.wait(20)
+        return write(*args, **kwargs)
+
+    async def reloaded() -> None:
+        await reload()
+        overtaken.set()
+
+    monkeypatch.setattr(Journal, "open", late)
+    monkeypatch.setattr(owner, second, held)
+    monkeypatch.setattr(shown.screen, "reload", reloaded)
+    await shown.type(begin)
+    await shown.until(reached.is_set)
+    await shown.pilot.press("escape")
+    stopped.set()
+    await shown.idle()
+    monkeypatch.undo()
+
+
+async def test_the_mark_of_a_stopped_prompt_is_seen_when_a_reload_overtakes_it(
+    settings: Settings, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(settings, paths) as shown:
+        await stop_in_two_steps(shown, monkeypatch, journal, "note_unanswered", "stopped")
+        assert shown.entries == shown.branch == [("user", "stopped")]
+        assert "stopped before a reply" in text(shown.pilot.app)
+
+
+async def test_the_reply_from_before_is_seen_when_a_reload_overtakes_its_return(
+    settings: Settings, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.ask("Hello")
+        first = shown.messages[1].id
+        await shown.type("/regen")
+        await shown.until(lambda: shown.messages[1].id != first)
+        await shown.idle()
+        await shown.screen.conversation.activate(first)
+        await shown.screen.reload()
+        await stop_in_two_steps(shown, monkeypatch, FallbackStore, "activate", "/regen")
+        assert shown.messages[1].id == first
+        assert [each.key for each in shown.all_entries] == [each.id for each in shown.messages]
 
 
 async def test_a_stopped_prompt_that_is_answered_after_all_is_no_stopped_one(

@@ -118,19 +118,22 @@ class Replies(Telling):
 
     async def _finish(self) -> None:
         """Show the reply as it is stored."""
-        if self._reply is None or not self.transcript.has(self._reply):
+        reply = self._reply
+        if reply is None:
             return
-        entry = await self.conversation.find_entry(self._reply)
-        if not self.transcript.has(self._reply):  # another path is shown meanwhile
-            return
+        begun = self.transcript.has(reply)
+        entry = await self.conversation.find_entry(reply)
         if entry is None:  # stopped before the first token: there is no row
-            self.transcript.drop(self._reply)
-            if self._branched:  # the reply from before is the active one again
+            if self.transcript.has(reply):
+                self.transcript.drop(reply)
+            if self._branched or not begun:  # another reply is the active one, or none is
                 await self.reload()
             else:
                 await self._show_unanswered()
+        elif not self.transcript.has(reply):  # another path is shown meanwhile
+            return
         elif entry.status == "streaming":  # it broke off and could not be stored
-            self.transcript.finish(replace(self.transcript.entry(self._reply), status="stopped"))
+            self.transcript.finish(replace(self.transcript.entry(reply), status="stopped"))
         else:
             self.transcript.finish(entry)
 
