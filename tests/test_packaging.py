@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hatchling.build import build_wheel
 
-from tchat.chat.prompts import BUILTIN
+from tchat.chat.templates import BUILTIN_TEMPLATES
 from tchat.tui.themes import shipped_folder
 
 ROOT = Path(__file__).parent.parent
@@ -44,7 +44,7 @@ def test_a_checkout_has_the_same_themes_beside_the_package() -> None:
 
 def test_prompts_styles_and_the_mark_of_typing_are_there(wheel: zipfile.ZipFile) -> None:
     names = set(wheel.namelist())
-    assert {f"tchat/data/prompts/{path.name}" for path in BUILTIN.iterdir()} <= names
+    assert {f"tchat/data/prompts/{path.name}" for path in BUILTIN_TEMPLATES.iterdir()} <= names
     assert "tchat/py.typed" in names
     styles = {str(path.relative_to(ROOT)) for path in (ROOT / "tchat").rglob("*.tcss")}
     assert styles <= names

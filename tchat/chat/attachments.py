@@ -16,7 +16,7 @@ from tchat.errors import StorageError, UsageError
 from tchat.sanitize import single_line
 
 # No context window holds more; what is larger was given by mistake.
-LARGEST = 64 * 2**20
+MAX_SIZE = 64 * 2**20
 _FENCE = 3
 _MISSING = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
 # A file as `Attachment` writes it, up to the fence of its end and the empty line behind that.
@@ -58,10 +58,10 @@ def with_attachments(prompt: str, attachments: Iterable[Attachment]) -> str:
     The document comes before the question: a second question about the same document then finds
     its beginning in the KV cache.
     """
-    return joined([*map(str, attachments), prompt])
+    return join_parts([*map(str, attachments), prompt])
 
 
-def parted(prompt: str) -> tuple[list[str], str]:
+def split_attachments(prompt: str) -> tuple[list[str], str]:
     """The names of the files in front of a prompt of `with_attachments`, and the rest of it."""
     names: list[str] = []
     at = 0
@@ -71,12 +71,12 @@ def parted(prompt: str) -> tuple[list[str], str]:
     return names, prompt[at:]
 
 
-def joined(parts: Iterable[str]) -> str:
+def join_parts(parts: Iterable[str]) -> str:
     """The parts of a prompt that are not blank, an empty line between them."""
     return "\n\n".join(part for part in parts if part.strip())
 
 
-def expand(patterns: Sequence[str]) -> Iterator[Path]:
+def expand_patterns(patterns: Sequence[str]) -> Iterator[Path]:
     """The files that paths and glob patterns (``**`` too) name, each once, in their order.
 
     Raises:
@@ -105,8 +105,8 @@ def read_file(path: Path, encoding: str = AUTO) -> Decoded:
     name = single_line(str(path))
     try:
         check_file(path)
-        if path.stat().st_size > LARGEST:
-            raise too_large(name)
+        if path.stat().st_size > MAX_SIZE:
+            raise too_large_error(name)
         return decode(path.read_bytes(), name, encoding)
     except OSError as error:
         raise _unreadable(path, error) from error
@@ -143,10 +143,10 @@ def expand_user(name: str) -> Path:
         return Path(name)
 
 
-def too_large(name: str) -> UsageError:
+def too_large_error(name: str) -> UsageError:
     """What is said of an input that no context window holds."""
     return UsageError(
-        f"{name} is larger than {LARGEST // 2**20} MB, more than any context window holds",
+        f"{name} is larger than {MAX_SIZE // 2**20} MB, more than any context window holds",
         "give a part of it",
     )
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, TypeGuard
 
-from tchat.chat.journal import Journal
 from tchat.chat.journal_writer import JournalWriter
 from tchat.chat.model import ChatModel
+from tchat.chat.reply_journal import ReplyJournal
 from tchat.engine.events import Candidate, Event, Finished, Reason, Stored
 from tchat.errors import UsageError
 from tchat.sessions.records import Message
@@ -17,12 +17,12 @@ from tchat.settings import Settings
 if TYPE_CHECKING:
     from tchat.sessions.store import SessionStore
 
-MOST = 16  # replies at a time: more are slower than one after the other on most machines
-USUAL = 4
+MAX_CANDIDATES = 16  # replies at a time: more are slower than one after the other on most machines
+DEFAULT_CANDIDATES = 4
 _STOPPED = Reason.CANCELLED
 
 
-def parse_try(argument: str, command: str = "try") -> tuple[int, str]:
+def parse_candidates(argument: str, command: str = "try") -> tuple[int, str]:
     """Count and prompt of ``/try [N] [TEXT]``; an empty prompt is for the last question.
 
     Raises:
@@ -30,10 +30,12 @@ def parse_try(argument: str, command: str = "try") -> tuple[int, str]:
     """
     first, _, rest = argument.strip().partition(" ")
     if not first.removeprefix("-").isdecimal():
-        return USUAL, argument.strip()
+        return DEFAULT_CANDIDATES, argument.strip()
     count = int(first) if len(first) < 6 else 0
-    if not 2 <= count <= MOST:
-        raise UsageError(f"/{command} writes 2 to {MOST} replies", f"for example /{command} 4")
+    if not 2 <= count <= MAX_CANDIDATES:
+        raise UsageError(
+            f"/{command} writes 2 to {MAX_CANDIDATES} replies", f"for example /{command} 4"
+        )
     return count, rest.strip()
 
 
@@ -69,10 +71,10 @@ class CandidateJournals:
         self._writer = JournalWriter(store)
         self._ended: dict[int, Reason] = {}
         self.before_stays = False
-        self._journals: list[Journal] = []
+        self._journals: list[ReplyJournal] = []
         with ExitStack() as made:  # where one cannot be made, the others go
             for _ in range(count):
-                journal = Journal.open(store, question, model, settings, self._writer)
+                journal = ReplyJournal.open(store, question, model, settings, self._writer)
                 made.callback(journal.close)
                 self._journals.append(journal)
             self._before = before = self._journals[0].before
@@ -95,13 +97,13 @@ class CandidateJournals:
         for index, journal in enumerate(self._journals):
             yield Candidate(index, Stored(self._question.id, journal.message_id))
 
-    def take(self, event: Event) -> Event | None:
+    def record(self, event: Event) -> Event | None:
         """Note an event; returns a notice where the store fails, once for each reply."""
         if not isinstance(event, Candidate) or isinstance(event.event, Stored):
             return None
         if isinstance(event.event, Finished):
             self._ended[event.index] = event.event.reason
-        return self._journals[event.index].take(event.event)
+        return self._journals[event.index].record(event.event)
 
     def close(self) -> None:
         """Close the rows of replies that broke off; those to which nothing was written go.

@@ -9,9 +9,9 @@ from collections.abc import Callable, Container, Generator, Iterator, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from tchat.chat.history import title_of
-from tchat.chat.joined import Joined
-from tchat.chat.prices import paid
+from tchat.chat.prefill_cost import with_prefill_notice
+from tchat.chat.prompt_builder import PromptBuilder
+from tchat.chat.turns import title_for
 from tchat.engine.events import Event, Finished, Notice, Ranked, Stored
 from tchat.engine.turns import ChatMessage
 from tchat.errors import StorageError, UsageError
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Generate = Callable[[ChatModel, Sequence[ChatMessage]], Iterator[Event]]
 
 
-class Chat(Joined):
+class Chat(PromptBuilder):
     """One session, or a new one, joined to one model; use it on the engine thread.
 
     The model is found, checked and loaded by the first call that needs it, unless one is given
@@ -115,20 +115,20 @@ class Chat(Joined):
         asked = None if prompt else self._question_of(self._at(None))
         ranking = None
         if judge:
-            from tchat.chat.ranking import ranking_of
+            from tchat.chat.ranking import open_ranking
 
-            model = yield from self._ready()
+            model = yield from self._load_model()
             if model is not None:
-                ranking = yield from ranking_of(
+                ranking = yield from open_ranking(
                     model, judge, self._paths, self.store, fallback=fallback
                 )
         question = asked or (yield from self._ask(prompt))
-        prepared = yield from self._prepared(question, ())
+        prepared = yield from self._prepare(question, ())
         if prepared is None:
             yield from self._unwritten(question)
             return
         model, messages = prepared
-        self._hold(model)
+        self._bind_session(model)
         journals = CandidateJournals(self.store, question, model, self.settings, count)
         try:
             yield from journals.stored()
@@ -140,11 +140,11 @@ class Chat(Joined):
                 stopped=stopped,
                 states=ranking is not None and ranking.states,
             )
-            for event in paid(self._price, replies):
-                if notice := journals.take(event):
+            for event in with_prefill_notice(self._cost, replies):
+                if notice := journals.record(event):
                     yield notice
                 if ranking is not None:
-                    ranking.take(event)
+                    ranking.record(event)
                 yield event
         finally:
             journals.close()
@@ -196,7 +196,7 @@ class Chat(Joined):
                 yield Notice("storage", f"{error.message}: the chat goes on in a new session")
         system = self._session.system if self._session else self.settings.system
         self._session, question = self.store.begin(
-            prompt, title=title_of(prompt), system=system, settings=self.own
+            prompt, title=title_for(prompt), system=system, settings=self.own
         )
         return question
 
@@ -208,11 +208,11 @@ class Chat(Joined):
 
     def _is_there(self, session: Session) -> bool:
         """Whether a session can still be read, as far as is known."""
-        from tchat.sessions.database import Damaged
+        from tchat.sessions.database import DatabaseDamaged
 
         try:
             self.store.branch(session.id, 1)
-        except (UsageError, Damaged):
+        except (UsageError, DatabaseDamaged):
             return False
         except StorageError:
             pass
@@ -239,9 +239,9 @@ class Chat(Joined):
 
         def generate(model: ChatModel, messages: Sequence[ChatMessage]) -> Iterator[Event]:
             if self.settings.show_scores:
-                from tchat.chat.ranking import judged_reply
+                from tchat.chat.ranking import scored_reply
 
-                return judged_reply(
+                return scored_reply(
                     model,
                     messages,
                     self.settings,
@@ -265,28 +265,28 @@ class Chat(Joined):
 
         ``begun`` is the beginning of the reply, or nothing.
         """
-        prepared = yield from self._prepared(question, begun)
+        prepared = yield from self._prepare(question, begun)
         if prepared is None:
             yield from self._unwritten(question)
             return
-        from tchat.chat.journal import Journal
         from tchat.chat.journal_writer import JournalWriter
-        from tchat.chat.speed import note_speed
+        from tchat.chat.reply_journal import ReplyJournal
+        from tchat.chat.throughput import record_throughput
 
         model, messages = prepared
         text, reasoning = (begun[0].content, begun[0].reasoning) if begun else ("", "")
-        self._hold(model)
+        self._bind_session(model)
         writer = JournalWriter(self.store)
-        journal = Journal.open(
+        journal = ReplyJournal.open(
             self.store, question, model, self.settings, writer, text=text, reasoning=reasoning
         )
         with writer, closing(journal):
             yield Stored(question.id, journal.message_id)
-            for event in paid(self._price, generate(model, messages)):
-                if notice := journal.take(event):
+            for event in with_prefill_notice(self._cost, generate(model, messages)):
+                if notice := journal.record(event):
                     yield notice
                 if isinstance(event, Finished):
-                    note_speed(self._paths, model.facts, event)
+                    record_throughput(self._paths, model.facts, event)
                 if isinstance(event, Ranked):
                     (_, score), *_ = event.scores
                     self.store.note_scores({journal.message_id: {event.judge: score}})
@@ -294,10 +294,10 @@ class Chat(Joined):
 
     def _unwritten(self, question: Message) -> Iterator[Event]:
         """The events of a reply that was stopped before it began."""
-        from tchat.chat.journal import note_unanswered
+        from tchat.chat.reply_journal import mark_unanswered
         from tchat.engine.run import nothing_written
 
-        note_unanswered(self.store, question)
+        mark_unanswered(self.store, question)
         yield nothing_written()
 
 

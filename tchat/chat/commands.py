@@ -53,7 +53,7 @@ class SlashCommand(NamedTuple):
         return f"{', '.join(f'/{name}' for name in self.names)} {self.takes}".strip()
 
 
-class Call(NamedTuple):
+class CommandCall(NamedTuple):
     """A command as it was typed: which one, and the text behind it."""
 
     command: SlashCommand
@@ -105,7 +105,7 @@ def commands_for(surface: Surface) -> tuple[SlashCommand, ...]:
     return tuple(command for command in COMMANDS if command.surface & surface)
 
 
-def parse_input(text: str, commands: Iterable[SlashCommand] = COMMANDS) -> Call | str:
+def parse_input(text: str, commands: Iterable[SlashCommand] = COMMANDS) -> CommandCall | str:
     """A command, or the text of a prompt.
 
     A line that begins with two slashes is text that begins with one. So is a path: no command has
@@ -130,7 +130,7 @@ def parse_input(text: str, commands: Iterable[SlashCommand] = COMMANDS) -> Call 
         raise UsageError(f"there is no command /{shown}", f"{hint} (//{shown} sends it as text)")
     if argument and not command.takes:
         raise UsageError(f"/{name} takes nothing behind it", f"//{name} sends the line as text")
-    return Call(command, argument)
+    return CommandCall(command, argument)
 
 
 def _split(text: str) -> tuple[str, str]:

@@ -7,9 +7,9 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tchat.chat.preload import Preloaded, draft_of, options_of
-from tchat.chat.room import require_room
-from tchat.chat.snapshots import snapshots_of
+from tchat.chat.memory import require_memory
+from tchat.chat.preload import Preloaded, draft_model_facts, engine_options
+from tchat.chat.snapshots import open_snapshots
 from tchat.engine.cancel import Cancel
 from tchat.engine.engine import Engine
 from tchat.engine.events import Event, Notice
@@ -48,9 +48,9 @@ def open_model(
     with ModelStore(paths) as store:
         facts = store.facts(path)
         settings = settings_for(settings, paths, path)
-        draft = draft_of(settings, paths, store)
+        draft = draft_model_facts(settings, paths, store)
         if not facts.refusal:
-            require_room(settings, facts)
+            require_memory(settings, facts)
         for each in filter(None, (facts, draft)):
             if not each.refusal and store.verdict(each, build_name()) is None:
                 text = f"{label(each.path)} is new: checking once that it loads safely"
@@ -58,8 +58,8 @@ def open_model(
             check(each, store, probe_command, build=build_name(), cancelled=cancel.is_set)
         store.note_use(facts)
     backend().log.write_to(paths.log_file)
-    options = options_of(settings, facts, draft)
-    snapshots = snapshots_of(settings, paths, facts, options)
+    options = engine_options(settings, facts, draft)
+    snapshots = open_snapshots(settings, paths, facts, options)
     return ChatModel(Engine(options, cancel, snapshots=snapshots), facts)
 
 
@@ -72,5 +72,5 @@ def preloaded_model(
     begun: Preloaded, settings: Settings, paths: Paths, cancel: Cancel
 ) -> ChatModel:
     """The engine of a model that is being loaded already."""
-    snapshots = snapshots_of(settings, paths, begun.facts, begun.options)
+    snapshots = open_snapshots(settings, paths, begun.facts, begun.options)
     return ChatModel(Engine(begun.options, cancel, begun.opening, snapshots), begun.facts)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tchat.chat.room import require_room
+from tchat.chat.memory import require_memory
 from tchat.engine.adapters import ControlVector, Lora
 from tchat.engine.cancel import Cancel
 from tchat.engine.llama import backend, build_name
@@ -49,14 +49,14 @@ def preload(settings: Settings, paths: Paths, cancel: Cancel) -> Preloaded | Non
     try:
         with ModelStore(paths) as store:
             facts = store.facts(resolve_chosen(settings, paths))
-            if not known_good(facts, store):
+            if not is_known_good(facts, store):
                 return None
             settings = settings_for(settings, paths, facts.path)
-            require_room(settings, facts)
-            draft = draft_of(settings, paths, store)
-            if draft is not None and not known_good(draft, store):
+            require_memory(settings, facts)
+            draft = draft_model_facts(settings, paths, store)
+            if draft is not None and not is_known_good(draft, store):
                 return None
-            options = options_of(settings, facts, draft)
+            options = engine_options(settings, facts, draft)
             backend().log.write_to(paths.log_file)
             begun = Preloaded(facts, options, Opening(options, cancel))
             store.note_use(facts)
@@ -65,7 +65,7 @@ def preload(settings: Settings, paths: Paths, cancel: Cancel) -> Preloaded | Non
     return begun
 
 
-def known_good(facts: ModelFacts, store: ModelStore) -> bool:
+def is_known_good(facts: ModelFacts, store: ModelStore) -> bool:
     """Whether a file can chat, and was seen to load."""
     verdict = store.verdict(facts, build_name())
     return not facts.refusal and verdict is not None and verdict.ok
@@ -83,10 +83,10 @@ def require_valid_options(settings: Settings, paths: Paths) -> None:
         if facts.refusal:
             raise ModelInvalid(f"{label(facts.path)}: {facts.refusal}")
         settings = settings_for(settings, paths, facts.path)
-        options_of(settings, facts, draft_of(settings, paths, store))
+        engine_options(settings, facts, draft_model_facts(settings, paths, store))
 
 
-def draft_of(settings: Settings, paths: Paths, store: ModelStore) -> ModelFacts | None:
+def draft_model_facts(settings: Settings, paths: Paths, store: ModelStore) -> ModelFacts | None:
     """The file of the draft model; None when none is wanted.
 
     Raises:
@@ -95,7 +95,7 @@ def draft_of(settings: Settings, paths: Paths, store: ModelStore) -> ModelFacts 
     return store.facts(resolve(settings.draft, paths)) if settings.draft else None
 
 
-def options_of(
+def engine_options(
     settings: Settings, facts: ModelFacts, draft: ModelFacts | None = None
 ) -> EngineOptions:
     """What the engine for a checked file is made from, with its draft model, checked too.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tchat.settings import Settings
 
 
-def judged_reply(
+def scored_reply(
     model: ChatModel,
     asked: Sequence[ChatMessage],
     settings: Settings,
@@ -53,24 +53,24 @@ def judged_reply(
         yield event.event
 
 
-def ranking_of(
+def open_ranking(
     model: ChatModel, judge: str, paths: Paths, store: SessionStore, *, fallback: bool
-) -> Generator[Notice, None, Ranking]:
+) -> Generator[Notice, None, CandidateRanking]:
     """The judging by ``judge``; with ``fallback`` by likelihood where it was not trained.
 
     Raises:
         UsageError: There is no such judge, or it was not trained and there is no ``fallback``.
     """
     try:
-        return Ranking(model, judge, paths, store)
+        return CandidateRanking(model, judge, paths, store)
     except UsageError as error:
         if not fallback:
             raise
         yield Notice("judge", f"{error.message}: the likelihood of the replies decides")
-        return Ranking(model, LOGPROB, paths, store)
+        return CandidateRanking(model, LOGPROB, paths, store)
 
 
-class Ranking:
+class CandidateRanking:
     """The judging of one set of candidates.
 
     Args:
@@ -93,7 +93,7 @@ class Ranking:
         """Whether the replies have to come with what the model made of them."""
         return self._judge.states
 
-    def take(self, event: Event) -> None:
+    def record(self, event: Event) -> None:
         """Note a reply that is finished."""
         if isinstance(event, Candidate) and isinstance(event.event, Finished):
             self._replies[event.index] = event.event

@@ -32,12 +32,12 @@ _ASIDE = frozenset(
 )
 
 
-def snapshots_of(
+def open_snapshots(
     settings: Settings, paths: Paths, facts: ModelFacts, options: EngineOptions
 ) -> Snapshots:
     """The snapshots of one model, loaded as ``options`` say."""
     limit = settings.snapshot_limit * MEGABYTE
-    key = key_of(facts, options)
+    key = snapshot_key(facts, options)
     return Snapshots(snapshot_store(paths), key, facts.name, limit, _free_memory)
 
 
@@ -60,7 +60,7 @@ def forget_sessions(paths: Paths, sessions: Iterable[str]) -> None:
         store.close()
 
 
-def restoring_told(known: Known) -> str:
+def restore_status(known: Known) -> str:
     """Whether saved states of a model are used, in words."""
     if known.exact:
         return "chats reopen at once"
@@ -72,7 +72,7 @@ def restoring_told(known: Known) -> str:
     return "not checked yet, as no long chat was saved"
 
 
-def key_of(facts: ModelFacts, options: EngineOptions) -> str:
+def snapshot_key(facts: ModelFacts, options: EngineOptions) -> str:
     """Names everything but tokens that a KV state depends on.
 
     A field that `EngineOptions` gains counts, unless it is set aside here.

@@ -42,14 +42,14 @@ def answer(turn: Turn, console: Console, cancel: Cancel, begun: Preloaded | None
 
 
 def _answer(turn: Turn, console: Console, cancel: Cancel, begun: Preloaded | None) -> int:
-    from tchat.sessions.fallbacks import Fallbacks
+    from tchat.sessions.fallbacks import FallbackStores
 
     with ExitStack() as held:
         held.callback(drop, begun, cancel)
         store = held.enter_context(open_store(turn.request, turn.settings, console))
         session = find_session(turn.request, store)
         settings = resumed(turn.request, turn.settings, store, session, console.say)
-        fallbacks = Fallbacks()
+        fallbacks = FallbackStores()
         held.enter_context(stored_at_last(fallbacks, console))
         kept = fallbacks.open(store, session.id if session else "")
         chat = held.enter_context(open_chat(settings, console, kept, session, cancel, begun=begun))

@@ -15,7 +15,7 @@ from tchat.paths import expanded
 from tchat.settings import Settings
 
 if TYPE_CHECKING:
-    from tchat.chat.prompts import PromptTemplate
+    from tchat.chat.templates import PromptTemplate
 
 
 def ask(request: AskRequest, console: Console) -> int:
@@ -59,7 +59,7 @@ def _chat(request: AskRequest, console: Console) -> int:
 def _template(request: AskRequest, console: Console) -> PromptTemplate | None:
     if not request.template:
         return None
-    from tchat.chat.prompts import find_template
+    from tchat.chat.templates import find_template
 
     return find_template(request.template, console.paths)
 

@@ -49,11 +49,11 @@ def ls(ctx: typer.Context, as_json: bool = JSON) -> None:
     if console.stdout_is_terminal:
         used = f"{_size(size)} of {_size(limit)}"
         console.out(f"{used} in {printable(str(console.paths.snapshots))}")
-        from tchat.chat.snapshots import restoring_told
+        from tchat.chat.snapshots import restore_status
 
         for each in models:
             if not each.exact:
-                console.out(printable(single_line(f"{each.name}: {restoring_told(each)}")))
+                console.out(printable(single_line(f"{each.name}: {restore_status(each)}")))
 
 
 @app.command()

@@ -136,7 +136,7 @@ def _sessions(console: Console) -> Iterator[Finding]:
 
 
 def _snapshots(console: Console) -> Iterator[Finding]:
-    from tchat.chat.snapshots import restoring_told, snapshot_store
+    from tchat.chat.snapshots import restore_status, snapshot_store
 
     store = snapshot_store(console.paths)
     try:
@@ -151,7 +151,7 @@ def _snapshots(console: Console) -> Iterator[Finding]:
         size = store.size()
         yield Finding("snapshots", "saved", f"{counted(sessions, 'session')}, {size / 1e6:,.0f} MB")
         for known in store.models():
-            yield Finding("snapshots", single_line(known.name, 80), restoring_told(known))
+            yield Finding("snapshots", single_line(known.name, 80), restore_status(known))
     finally:
         store.close()
 

@@ -10,11 +10,11 @@ from tchat.cli.console import Console
 from tchat.errors import StorageError
 
 if TYPE_CHECKING:
-    from tchat.sessions.fallbacks import Fallbacks
+    from tchat.sessions.fallbacks import FallbackStores
 
 
 @contextmanager
-def stored_at_last(fallbacks: Fallbacks, console: Console) -> Iterator[None]:
+def stored_at_last(fallbacks: FallbackStores, console: Console) -> Iterator[None]:
     """Store at the end of a block what is only in memory.
 
     Raises:
@@ -30,7 +30,7 @@ def stored_at_last(fallbacks: Fallbacks, console: Console) -> Iterator[None]:
         raise error
 
 
-def _lost(fallbacks: Fallbacks) -> StorageError | None:
+def _lost(fallbacks: FallbackStores) -> StorageError | None:
     try:
         fallbacks.write_back()
     except StorageError as error:

@@ -5,7 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from tchat.chat.attachments import LARGEST, Attachment, expand, joined, read_file, too_large
+from tchat.chat.attachments import (
+    MAX_SIZE,
+    Attachment,
+    expand_patterns,
+    join_parts,
+    read_file,
+    too_large_error,
+)
 from tchat.cli.console import Console
 from tchat.decoding import AUTO, Decoded, decode
 
@@ -30,11 +37,11 @@ def gather(
     """
     parts = [
         str(Attachment(str(path), told(console, read_file(path, encoding))))
-        for path in expand(files)
+        for path in expand_patterns(files)
     ]
     if not console.stdin_is_terminal:
         parts.append(read_text(console, encoding).strip("\n"))
-    return joined([*parts, told(console, _typed(words))])
+    return join_parts([*parts, told(console, _typed(words))])
 
 
 def typed(words: Sequence[str]) -> str:
@@ -75,7 +82,7 @@ def read_all(console: Console) -> bytes:
     """
     if console.stdin is None:
         return b""
-    data = console.stdin.read(LARGEST + 1)
-    if len(data) > LARGEST:
-        raise too_large("standard input")
+    data = console.stdin.read(MAX_SIZE + 1)
+    if len(data) > MAX_SIZE:
+        raise too_large_error("standard input")
     return data

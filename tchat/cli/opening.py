@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tchat.chat.chat import Chat
     from tchat.chat.model import ChatModel
     from tchat.chat.preload import Preloaded
-    from tchat.chat.prompts import PromptTemplate
+    from tchat.chat.templates import PromptTemplate
     from tchat.engine.cancel import Cancel
     from tchat.sessions.records import Session
     from tchat.sessions.store import SessionStore
@@ -125,11 +125,11 @@ def resumed(
     """
     if session is None:
         return settings
-    from tchat.chat.own_settings import usable_settings, with_own
+    from tchat.chat.session_settings import usable_settings, with_session_settings
 
     for line in usable_settings(session.settings)[1]:
         notice(line)
-    settings = with_own(settings, session.settings, request.settings)
+    settings = with_session_settings(settings, session.settings, request.settings)
     if "model" in request.settings:
         return settings
     model = store.last_model(session.id)

@@ -39,7 +39,7 @@ from tchat.settings import Settings, Value, keys, needs_loading
 if TYPE_CHECKING:
     from tchat.chat.chat import Chat
     from tchat.sessions.fallback_store import FallbackStore
-    from tchat.sessions.fallbacks import Fallbacks
+    from tchat.sessions.fallbacks import FallbackStores
     from tchat.sessions.records import Session
     from tchat.sessions.store import SessionStore
 
@@ -92,13 +92,13 @@ class LineChat:
     kept: FallbackStore = field(init=False)
     cancel: Cancel = field(default_factory=Cancel)
     _chat: Chat | None = None
-    _fallbacks: Fallbacks = field(init=False)
+    _fallbacks: FallbackStores = field(init=False)
     _told: str = ""  # the failure of the disk that was told last
 
     def __post_init__(self) -> None:
-        from tchat.sessions.fallbacks import Fallbacks
+        from tchat.sessions.fallbacks import FallbackStores
 
-        self._fallbacks = Fallbacks()
+        self._fallbacks = FallbackStores()
         self.kept = self._fallbacks.open(self.store)
 
     @property
@@ -117,7 +117,7 @@ class LineChat:
         settings = settings or self.settings
         model = None
         if self._chat is not None and not needs_loading(self.settings, settings):
-            model = self._chat.release()
+            model = self._chat.release_model()
         self.close()
         self.settings = settings
         self.cancel.clear()
@@ -220,7 +220,7 @@ class LineChat:
             with Renderer(self.console, output) as renderer:
                 for event in events(self.chat):
                     renderer.show(event)
-            self.chat.keep()
+            self.chat.save_snapshot()
 
         self._work(work)
 

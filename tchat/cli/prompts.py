@@ -7,13 +7,13 @@ from pathlib import Path
 import typer
 
 from tchat.chat.editor import edit_file
-from tchat.chat.prompts import (
+from tchat.chat.templates import (
     PromptTemplate,
     find_template,
     list_templates,
-    own_path,
     parse_template,
     read_template,
+    template_path,
 )
 from tchat.cli.console import Console
 from tchat.cli.group import group
@@ -68,7 +68,7 @@ def ls(
     rows = [
         (
             template.name,
-            "tchat" if template.builtin else "yours",
+            "tchat" if template.is_builtin else "yours",
             ", ".join(template.variables),
             template.description,
         )
@@ -100,7 +100,7 @@ def new(
 ) -> None:
     """Make a template: from standard input when something is piped in, else in the editor."""
     console: Console = ctx.obj
-    path = own_path(name, console.paths)
+    path = template_path(name, console.paths)
     if path.exists():
         raise UsageError(f"there is already a prompt `{name}`", f"`tchat prompts edit {name}`")
     if not console.stdin_is_terminal and not source:
@@ -116,7 +116,7 @@ def new(
 def edit(ctx: typer.Context, name: str = NAME) -> None:
     """Open a template in $VISUAL or $EDITOR; editing one of tchat's makes a copy of yours."""
     console: Console = ctx.obj
-    path = own_path(name, console.paths)
+    path = template_path(name, console.paths)
     if path.exists():
         _edit(console, path)
     else:
@@ -127,7 +127,7 @@ def edit(ctx: typer.Context, name: str = NAME) -> None:
 def rm(ctx: typer.Context, name: str = NAME) -> None:
     """Delete one of your templates."""
     console: Console = ctx.obj
-    path = own_path(name, console.paths)
+    path = template_path(name, console.paths)
     if not path.exists():
         template = find_template(name, console.paths)
         raise UsageError(
@@ -157,7 +157,7 @@ def _edit(console: Console, path: Path) -> None:
 def _record(template: PromptTemplate) -> dict[str, object]:
     return {
         "name": template.name,
-        "builtin": template.builtin,
+        "builtin": template.is_builtin,
         "path": str(template.path),
         "description": template.description,
         "system": template.system,

@@ -14,7 +14,7 @@ from tchat.cli.line_input import HISTORY
 from tchat.errors import StorageError
 from tchat.plural import counted
 from tchat.sanitize import single_line
-from tchat.sessions.leftovers import remove_files
+from tchat.sessions.backups import remove_files
 
 if TYPE_CHECKING:
     from tchat.sessions.records import Session
@@ -64,8 +64,8 @@ class Removal:
                 if self.history:
                     rest.callback(remove_files, self._histories())
                 if self.backups:
-                    rest.callback(store.remove_leftovers)
-            copies = store.leftovers()
+                    rest.callback(store.remove_backups)
+            copies = store.backup_files()
         if gone:
             self.console.say(f"deleted {counted(len(gone), 'session')}")
         self._tell(copies)
@@ -75,7 +75,7 @@ class Removal:
             title = single_line(each.title) or "(no title)"
             yield f"{each.id}  {counted(each.messages, 'message')}  {title}"
         if self.backups:
-            yield from (single_line(str(path)) for path in store.leftovers())
+            yield from (single_line(str(path)) for path in store.backup_files())
         if self.history:
             yield from (single_line(str(path)) for path in self._histories())
 
@@ -91,7 +91,7 @@ class Removal:
             )
 
     def _histories(self) -> list[Path]:
-        from tchat.chat.input_history import FILE
+        from tchat.chat.prompt_history import FILE
 
         config = self.console.paths.config
         return [path for name in (FILE, HISTORY) if (path := config / name).is_file()]

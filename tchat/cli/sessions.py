@@ -23,7 +23,7 @@ from tchat.settings.write import write_new
 
 if TYPE_CHECKING:
     from tchat.sessions.imported import Messages
-    from tchat.sessions.records import Hit, Session
+    from tchat.sessions.records import SearchHit, Session
     from tchat.sessions.store import SessionStore
 
 app = group("List, search, show, rename, export, import and delete stored chats.")
@@ -285,7 +285,7 @@ def _usable(
     console: Console, sessions: Iterable[tuple[Session, Messages]]
 ) -> Iterator[tuple[Session, Messages]]:
     """The sessions without settings that cannot be used; tells which those were."""
-    from tchat.chat.own_settings import usable_settings
+    from tchat.chat.session_settings import usable_settings
 
     for session, messages in sessions:
         settings, unusable = usable_settings(session.settings)
@@ -344,15 +344,15 @@ def _record(session: Session) -> dict[str, Any]:
     }
 
 
-def _part(hit: Hit) -> str:
+def _part(hit: SearchHit) -> str:
     return hit.message.role if hit.message else "title"
 
 
-def _written_at(hit: Hit) -> float:
+def _written_at(hit: SearchHit) -> float:
     return hit.message.created_at if hit.message else hit.session.created_at
 
 
-def _hit(hit: Hit) -> dict[str, Any]:
+def _hit(hit: SearchHit) -> dict[str, Any]:
     return {
         "session": hit.session.id,
         "title": hit.session.title,

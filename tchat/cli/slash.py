@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tchat import __version__
 from tchat.chat.commands import Surface, commands_for
-from tchat.chat.own_settings import typed_setting
+from tchat.chat.session_settings import parse_setting
 from tchat.errors import UsageError
 from tchat.paths import expanded
 from tchat.plural import counted
@@ -16,12 +16,12 @@ from tchat.settings import find_key, keys
 from tchat.settings.coerce import parse
 
 if TYPE_CHECKING:
-    from tchat.chat.commands import Call
+    from tchat.chat.commands import CommandCall
     from tchat.cli.plain import LineChat
     from tchat.sessions.records import Message, Session
 
 
-def run_command(chat: LineChat, call: Call) -> None:
+def run_command(chat: LineChat, call: CommandCall) -> None:
     """Carry out a command as it was typed.
 
     Raises:
@@ -50,17 +50,17 @@ def _regenerate(chat: LineChat, _: str) -> None:
 
 
 def _try(chat: LineChat, argument: str) -> None:
-    from tchat.chat.candidates import parse_try
+    from tchat.chat.candidates import parse_candidates
 
-    chat.candidates(*parse_try(argument))
+    chat.candidates(*parse_candidates(argument))
     if len(chat.tries) > 1:
         chat.tell("The chat goes on with the first; /pick N takes another.")
 
 
 def _best(chat: LineChat, argument: str) -> None:
-    from tchat.chat.candidates import parse_try
+    from tchat.chat.candidates import parse_candidates
 
-    chat.best(*parse_try(argument, "best"))
+    chat.best(*parse_candidates(argument, "best"))
     if len(chat.tries) > 1:
         chat.tell("The chat goes on with the best; /pick N takes another.")
 
@@ -129,7 +129,7 @@ def _model(chat: LineChat, name: str) -> None:
 def _set(chat: LineChat, argument: str) -> None:
     if not argument:
         raise UsageError("/set needs a name and a value", "for example /set temp 0.2")
-    chat.change(typed_setting(argument, "/set"))
+    chat.change(parse_setting(argument, "/set"))
 
 
 def _show(chat: LineChat, name: str) -> None:
@@ -145,11 +145,11 @@ def _think(chat: LineChat, text: str) -> None:
 
 
 def _file(chat: LineChat, pattern: str) -> None:
-    from tchat.chat.attachments import expand, read_attachment
+    from tchat.chat.attachments import expand_patterns, read_attachment
 
     if not pattern:
         raise UsageError("/file needs a path")
-    for path in expand([pattern]):
+    for path in expand_patterns([pattern]):
         attached = read_attachment(str(path), encoding=chat.settings.encoding)
         chat.attached.append(str(attached))
         if attached.assumed:

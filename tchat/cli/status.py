@@ -7,7 +7,7 @@ import shutil
 import time
 from collections.abc import Callable
 
-from tchat.chat.prices import restored_text
+from tchat.chat.prefill_cost import restored_text
 from tchat.cli.console import Console
 from tchat.cli.listing import cut
 from tchat.engine.events import Event, Loading, Notice, Reading, Reasoning, Restored, Timings, Token

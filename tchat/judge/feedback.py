@@ -93,7 +93,7 @@ def read_feedback(store: SessionStore) -> Feedback:
     Raises:
         StorageError: The store cannot be read.
     """
-    judged = [message for message in store.judged() if message.role is Role.ASSISTANT]
+    judged = [message for message in store.with_feedback() if message.role is Role.ASSISTANT]
     questions = {each.parent_id: each for each in judged if each.parent_id is not None}
     choices: list[PreferencePair] = []
     edits: list[EditedReply] = []

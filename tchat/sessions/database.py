@@ -19,11 +19,11 @@ SAFE_WAL = (3, 51, 3)
 _PRAGMAS = ("foreign_keys", "secure_delete", "cell_size_check")
 
 
-class Damaged(StorageError):
+class DatabaseDamaged(StorageError):
     """The file is not a sound SQLite database."""
 
 
-class Replaced(StorageError):
+class DatabaseReplaced(StorageError):
     """The file that is open is not the one at its path any more."""
 
 
@@ -54,10 +54,10 @@ class Database:
         self.is_sound = True
         self._lock = threading.RLock()
         with self._translated():
-            self._connection = connected(path)
+            self._connection = connect(path)
         self._connection.row_factory = sqlite3.Row
-        self._place = _place_of(path)
-        self._log_place: tuple[int, int] | None = None
+        self._file = _file_id(path)
+        self._log_file: tuple[int, int] | None = None
 
     def make_durable(self) -> None:
         """Let a commit return when it is on the disk.
@@ -74,14 +74,14 @@ class Database:
                     mode = connection.execute(f"PRAGMA journal_mode = {wanted}").fetchone()[0]
             if mode == "wal" and self.path is not None:
                 connection.execute("SELECT count(*) FROM sqlite_master").fetchone()  # makes the log
-                self._log_place = _place_of(_log_of(self.path))
+                self._log_file = _file_id(_log_of(self.path))
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """The connection, for statements that read.
 
         Raises:
-            StorageError: SQLite failed; `Damaged` when the file is not sound.
+            StorageError: SQLite failed; `DatabaseDamaged` when the file is not sound.
         """
         with self._lock, self._translated():
             yield self._connection
@@ -91,11 +91,11 @@ class Database:
         """The connection inside one transaction: all of it happens, or nothing.
 
         Raises:
-            StorageError: SQLite failed; `Damaged` when the file is not sound, `Replaced` when it
+            StorageError: SQLite failed. `DatabaseDamaged`: not sound. `DatabaseReplaced`: it
                 was deleted or another one put in its place.
         """
         with self._lock, self._translated():
-            self._require_place()
+            self._require_same_file()
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
@@ -105,35 +105,35 @@ class Database:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
 
-    def adopt(self, other: Database) -> None:
+    def replace_connection(self, other: Database) -> None:
         """Go on with the connection of ``other``, which is to the same path, and close this one."""
         with self._lock:
             self._connection.close()
-            self._connection, self._place = other._connection, other._place
-            self._log_place, self.is_sound = other._log_place, other.is_sound
+            self._connection, self._file = other._connection, other._file
+            self._log_file, self.is_sound = other._log_file, other.is_sound
 
-    def leave_log(self) -> None:
+    def discard_log(self) -> None:
         """Let go of a replaced file that has a write-ahead log, and remove the log.
 
         It would be played into the file that is there now: SQLite knows a log by its name only.
-        Until `adopt` every call fails.
+        Until `replace_connection` every call fails.
         """
         with self._lock:
-            if self._log_place is None or self.path is None:
+            if self._log_file is None or self.path is None:
                 return
             self._connection.close()
-            if _place_of(_log_of(self.path)) == self._log_place:
+            if _file_id(_log_of(self.path)) == self._log_file:
                 with suppress(OSError):
                     for ending in ("-wal", "-shm"):
                         self.path.with_name(self.path.name + ending).unlink(missing_ok=True)
-            self._connection = connected(None)
-            self._place, self._log_place = (-1, -1), None  # of no file
+            self._connection = connect(None)
+            self._file, self._log_file = (-1, -1), None  # of no file
 
-    def _require_place(self) -> None:
+    def _require_same_file(self) -> None:
         # SQLite refuses to write to a file that was moved only with the rollback journal, and
         # calls it read-only then; with the write-ahead log the writing would be lost.
-        if self.path is not None and _place_of(self.path) != self._place:
-            raise Replaced(
+        if self.path is not None and _file_id(self.path) != self._file:
+            raise DatabaseReplaced(
                 f"{self.path} was deleted or replaced while tchat was using it",
                 "it is made anew when it can be",
             )
@@ -161,7 +161,7 @@ class Database:
             raise  # a mistake in this package, not a state of the disk
         except sqlite3.DatabaseError as error:
             told = storage_error(error, self.path)
-            self.is_sound = self.is_sound and not isinstance(told, Damaged)
+            self.is_sound = self.is_sound and not isinstance(told, DatabaseDamaged)
             raise told from error
         except OSError as error:
             raise StorageError(
@@ -170,7 +170,7 @@ class Database:
             ) from error
 
 
-def connected(path: Path | None, *, defensive: bool = True) -> sqlite3.Connection:
+def connect(path: Path | None, *, defensive: bool = True) -> sqlite3.Connection:
     """A connection that trusts nothing in the file, and overwrites what it deletes there.
 
     Args:
@@ -197,7 +197,7 @@ def _log_of(path: Path) -> Path:
     return path.with_name(path.name + "-wal")
 
 
-def _place_of(path: Path | None) -> tuple[int, int] | None:
+def _file_id(path: Path | None) -> tuple[int, int] | None:
     """What tells a file from another one that is put in its place; None where there is none."""
     if path is None:
         return None
@@ -215,7 +215,7 @@ def storage_error(error: sqlite3.DatabaseError, path: Path | None) -> StorageErr
     code = getattr(error, "sqlite_errorcode", -1) & 0xFF
     no_text = str(error).startswith("Could not decode to UTF-8")  # of the binding, without a code
     if no_text or code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return Damaged(
+        return DatabaseDamaged(
             f"the session database {name} is damaged",
             "start tchat again: it keeps the file and saves into a new one what can be read",
         )

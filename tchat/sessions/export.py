@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from tchat.sessions.imported import Messages, sessions_of
 from tchat.sessions.records import Message, Role, Session, Status
-from tchat.sessions.rows import json_of, values_of
+from tchat.sessions.serialization import json_of, record_values
 
 FORMAT = "tchat-sessions"
 VERSION = 1
@@ -78,7 +78,7 @@ def json_pieces(sessions: Iterable[tuple[Session, Messages]]) -> Iterator[str]:
     yield f'{{\n "format": "{FORMAT}",\n "version": {VERSION},\n "sessions": ['
     between = ""
     for session, messages in sessions:
-        facts = values_of(session)
+        facts = record_values(session)
         del facts["messages"]
         yield f'{between}\n  {json_of(facts)[:-1]}, "messages": ['
         between, known = "", set()
@@ -86,7 +86,7 @@ def json_pieces(sessions: Iterable[tuple[Session, Messages]]) -> Iterator[str]:
             if message.parent_id is not None and message.parent_id not in known:
                 continue  # deleted by another process, which left its children for a moment
             known.add(message.id)
-            values = values_of(message) | {"active": active}
+            values = record_values(message) | {"active": active}
             del values["session_id"]
             yield f"{between}\n   {json_of(values)}"
             between = ","

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from tchat.errors import StorageError, UsageError
-from tchat.sessions import tree, trees
-from tchat.sessions.database import Damaged, Database, Replaced
+from tchat.sessions import message_tree, session_queries
+from tchat.sessions.database import Database, DatabaseDamaged, DatabaseReplaced
 from tchat.sessions.records import Message, Session
 from tchat.sessions.schema import migrate
 from tchat.sessions.store import SessionStore
@@ -46,21 +46,21 @@ class FallbackStore(SessionStore):
     it when the disk can be written again.
 
     Args:
-        lasting: Stays open when this is closed.
+        persistent: Stays open when this is closed.
         session_id: The session; empty for one that `begin` or `create` will make.
 
     Attributes:
         failure: Why the session is in memory only; None while it is stored.
     """
 
-    def __init__(self, lasting: SessionStore, session_id: str = "") -> None:
+    def __init__(self, persistent: SessionStore, session_id: str = "") -> None:
         self.notices = []
         self.recovered = ()
         self.failure: StorageError | None = None
         self.session_id = session_id
-        self._lasting = lasting
-        self._known: frozenset[int] = frozenset()  # messages that the lasting store has
-        self._database, self._writers = lasting._database, lasting._writers
+        self._persistent = persistent
+        self._known: frozenset[int] = frozenset()  # messages that the persistent store has
+        self._database, self._locks = persistent._database, persistent._locks
         self._left: list[Database] = []  # in memory, and perhaps still being read
         self._moving = threading.RLock()
 
@@ -118,16 +118,16 @@ class FallbackStore(SessionStore):
                 return False
             try:
                 self._merge()
-            except (Replaced, Damaged):
-                self._lasting.reopen()
+            except (DatabaseReplaced, DatabaseDamaged):
+                self._persistent.reopen()
                 self._merge()
             self._left.append(self._database)
-            self._database, self.failure = self._lasting._database, None
+            self._database, self.failure = self._persistent._database, None
             return True
 
     def _merge(self) -> None:
         if self.session_id:
-            self._lasting.merge_tree(self.tree(self.session_id), self._known)
+            self._persistent.merge_tree(self.tree(self.session_id), self._known)
 
     def _fall_back(self, error: StorageError) -> None:
         """Go on in memory; raises ``error`` where that does not help."""
@@ -146,9 +146,11 @@ class FallbackStore(SessionStore):
         self._known = frozenset()
         if not self.session_id:
             return
-        source = self._lasting.tree(self.session_id)
-        with self._lasting._database.reading() as connection:
-            last_id = tree.last_id(connection)
+        source = self._persistent.tree(self.session_id)
+        with self._persistent._database.reading() as connection:
+            last_id = message_tree.last_id(connection)
         with memory.writing() as connection:
-            trees.copy(connection, source, last_id + _FIRST_GAP + secrets.randbelow(_GAPS))
+            session_queries.copy(
+                connection, source, last_id + _FIRST_GAP + secrets.randbelow(_GAPS)
+            )
         self._known = frozenset(message.id for message in source.messages)

@@ -9,7 +9,7 @@ from tchat.sessions.fallback_store import FallbackStore
 from tchat.sessions.store import SessionStore
 
 
-class Fallbacks:
+class FallbackStores:
     """Hands out the store of each session, and keeps what could not be stored of those left.
 
     Threads may share it. Only `write_back` may take long.
@@ -24,17 +24,17 @@ class Fallbacks:
         """Why something is in memory only; None when all is stored."""
         return next((store.failure for store in self._waiting()), None)
 
-    def open(self, lasting: SessionStore, session_id: str = "") -> FallbackStore:
+    def open(self, persistent: SessionStore, session_id: str = "") -> FallbackStore:
         """The store of a session: with what is only in memory of it, where there is something.
 
         Args:
-            lasting: Where it belongs.
+            persistent: Where it belongs.
             session_id: The session; empty for a new one.
         """
         for store in self._waiting():
             if session_id and store.session_id == session_id:
                 return store
-        store = FallbackStore(lasting, session_id)
+        store = FallbackStore(persistent, session_id)
         with self._lock:
             self._stores.append(store)
         return store

@@ -10,7 +10,7 @@ from tchat.errors import UsageError
 from tchat.sessions.integrity import LAST_SECOND
 from tchat.sessions.json_reader import JsonReader
 from tchat.sessions.records import Message, Role, Session, Status
-from tchat.sessions.rows import storable
+from tchat.sessions.serialization import storable
 
 _Wanted = TypeVar("_Wanted")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 
-from tchat.sessions.database import Damaged, Database, connected
+from tchat.sessions.database import Database, DatabaseDamaged, connect
 from tchat.sessions.schema import statements, version_of
 
 LAST_SECOND = 253_402_300_799  # of the year 9999: what can be shown as a date
@@ -37,7 +37,7 @@ def check(database: Database, *, rows: bool) -> None:
         rows: Look at the value of every column too, which takes about as long again.
 
     Raises:
-        Damaged: It is not a sound database, or not tchat's.
+        DatabaseDamaged: It is not a sound database, or not tchat's.
         StorageError: It is another program's or of a newer tchat, or cannot be read at all.
     """
     with database.reading() as connection:
@@ -51,8 +51,8 @@ def check(database: Database, *, rows: bool) -> None:
             raise _damaged(database, problem)
 
 
-def _damaged(database: Database, reason: str) -> Damaged:
-    return Damaged(f"the session database {database.path} is damaged: {reason}")
+def _damaged(database: Database, reason: str) -> DatabaseDamaged:
+    return DatabaseDamaged(f"the session database {database.path} is damaged: {reason}")
 
 
 def _tables(connection: sqlite3.Connection) -> list[tuple[str, ...]]:
@@ -67,7 +67,7 @@ def _tables(connection: sqlite3.Connection) -> list[tuple[str, ...]]:
 
 
 def _expected(version: int) -> list[tuple[str, ...]]:
-    with closing(connected(None)) as own:
+    with closing(connect(None)) as own:
         for statement in statements(0, version):
             own.execute(statement)
         return _tables(own)

@@ -81,7 +81,7 @@ class Message:
     unfinished: str = ""
 
 
-class Provenance(TypedDict, total=False):
+class ReplyProvenance(TypedDict, total=False):
     """The fields of `Message` that say how it came about; all optional."""
 
     model: str
@@ -97,7 +97,7 @@ class Provenance(TypedDict, total=False):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tree:
+class SessionTree:
     """A whole session: what JSON export writes and import reads.
 
     ``messages`` has every parent before its children. ``active`` holds the ids that are the chosen
@@ -110,7 +110,7 @@ class Tree:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hit:
+class SearchHit:
     """A message that a search found, or a session by its title; then ``message`` is None.
 
     ``snippet`` is a piece of the text on one line. ``spans`` are the places of the words in the
@@ -125,7 +125,7 @@ class Hit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Deleted:
+class Deletion:
     """What was deleted, for an undo; ``root`` is None when it was the whole session."""
 
     session: Session

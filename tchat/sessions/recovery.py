@@ -5,18 +5,18 @@ from __future__ import annotations
 import sqlite3
 
 from tchat.sessions.database import Database
+from tchat.sessions.process_locks import ProcessLocks
 from tchat.sessions.records import Message, Status
-from tchat.sessions.rows import to_message
-from tchat.sessions.writers import Writers
+from tchat.sessions.serialization import to_message
 
 
-def recover(database: Database, writers: Writers) -> list[Message]:
+def recover(database: Database, locks: ProcessLocks) -> list[Message]:
     """Mark streaming replies of dead processes as interrupted. Call it inside the gate.
 
     Returns:
         Those replies, with the text that they had last.
     """
-    living = writers.others() | {writers.token}
+    living = locks.live_tokens() | {locks.token}
     with database.reading() as connection:
         streaming = connection.execute(
             "SELECT id, writer FROM messages WHERE status = ?", (Status.STREAMING,)

@@ -12,7 +12,7 @@ from tchat.errors import StorageError
 from tchat.paths import private_file
 from tchat.plural import counted
 from tchat.sessions import salvaged_rows
-from tchat.sessions.database import Database, connected
+from tchat.sessions.database import Database, connect
 from tchat.sessions.schema import migrate
 
 LONGEST = 60.0  # seconds that reading a damaged file may take
@@ -85,7 +85,7 @@ def _readings(damaged: Path, sound: Path) -> Iterator[sqlite3.Connection]:
 
 def _lenient(path: Path) -> sqlite3.Connection:
     """A connection that reads what it can; in a file shorter than its header says, too."""
-    connection = connected(path, defensive=False)
+    connection = connect(path, defensive=False)
     end = time.monotonic() + LONGEST
     connection.set_progress_handler(lambda: time.monotonic() > end, 10_000)
     connection.row_factory = sqlite3.Row

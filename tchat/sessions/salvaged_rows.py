@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from tchat.sessions import tree
+from tchat.sessions import message_tree
 from tchat.sessions.integrity import LAST_ID, LAST_SECOND
 from tchat.sessions.records import Role, Status
-from tchat.sessions.rows import EMPTY_MESSAGE, INSERT_SESSION, to_row
+from tchat.sessions.serialization import EMPTY_MESSAGE, INSERT_SESSION, to_row
 
 _MOST_PROBES = 1_000_000  # some 10 s
 _QUERIES = {
@@ -54,9 +54,9 @@ def copy(source: sqlite3.Connection, target: sqlite3.Connection) -> tuple[int, i
         earlier = known[message["session_id"]]
         if message["parent_id"] is not None and message["parent_id"] not in earlier:
             message["parent_id"] = next(reversed(earlier), None)
-        earlier[tree.insert(target, message)] = None
+        earlier[message_tree.insert(target, message)] = None
     for session_id in known:
-        tree.repair_pointers(target, session_id)
+        message_tree.repair_pointers(target, session_id)
     return len(known), sum(map(len, known.values()))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tchat.errors import StorageError
 from tchat.paths import private_file
-from tchat.sessions.database import Database, connected
+from tchat.sessions.database import Database, connect
 
 APPLICATION_ID = 0x74636874  # "tcht": tells our file from another program's
 
@@ -26,8 +26,8 @@ _TABLES = (
         active_root INTEGER         -- the first message of the active path
     )
     """,
-    # AUTOINCREMENT: the id of a deleted message stays free for its undo. The pointers to active
-    # children are kept by tree.py: a cascade would end at SQLite's trigger depth of 1000.
+    # AUTOINCREMENT: the id of a deleted message stays free for its undo. Pointers to active
+    # children are kept by message_tree.py: a cascade ends at SQLite's trigger depth of 1000.
     """
     CREATE TABLE messages (
         id            INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -48,7 +48,7 @@ _TABLES = (
         usage         TEXT NOT NULL,  -- JSON
         timings       TEXT NOT NULL,  -- JSON
         finish_reason TEXT NOT NULL,
-        writer        TEXT NOT NULL   -- the process that streams it, see writers.py
+        writer        TEXT NOT NULL   -- the process that streams it, see process_locks.py
     )
     """,
     "CREATE INDEX messages_of_session ON messages (session_id)",
@@ -191,7 +191,7 @@ def _back_up(path: Path, version: int) -> Path:
     backup.unlink(missing_ok=True)
     # A second connection: SQLite does not copy from the one that holds the write lock.
     with (
-        closing(connected(path)) as source,
+        closing(connect(path)) as source,
         closing(sqlite3.connect(private_file(backup))) as target,
     ):
         source.backup(target)

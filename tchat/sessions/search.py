@@ -14,9 +14,9 @@ from contextlib import AbstractContextManager, closing, suppress
 from itertools import islice
 
 from tchat.errors import UsageError
-from tchat.sessions import lookup, tree
-from tchat.sessions.records import Hit, Session
-from tchat.sessions.rows import storable, to_message
+from tchat.sessions import message_tree, session_lookup
+from tchat.sessions.records import SearchHit, Session
+from tchat.sessions.serialization import storable, to_message
 
 Reading = Callable[[], AbstractContextManager[sqlite3.Connection]]
 AT_ONCE = 100_000  # characters that are read before others may write
@@ -27,7 +27,7 @@ _ONE_LINE = str.maketrans("\n\r\t\v\f", "     ")
 _JAMO = range(0x1160, 0x1200)  # vowels and finals of Hangul, which join what is before them
 
 
-def parse(query: str) -> list[str]:
+def parse_query(query: str) -> list[str]:
     """The words of a query; what stands in double quotes is one word.
 
     Nothing else has a meaning of its own, so any text can be searched for as it is.
@@ -56,18 +56,18 @@ def _composed(text: str) -> str:
 
 def search(
     reading: Reading, query: str, limit: int, stopped: Callable[[], bool] = lambda: False
-) -> list[Hit]:
+) -> list[SearchHit]:
     """Sessions by their titles, then messages, that contain every word of ``query``.
 
     Those used last and the latest come first. A reply that is still growing is not found.
 
     Args:
         reading: Gives the connection, which others wait for meanwhile.
-        query: See `parse`.
+        query: See `parse_query`.
         limit: Hits at most.
         stopped: Asked between a few texts and the next; ends the search with what was found.
     """
-    words = [fold(word) for word in parse(query)]
+    words = [fold(word) for word in parse_query(query)]
     if not words:
         return []
 
@@ -78,20 +78,20 @@ def search(
     hits = []
     for session in _titled(reading, holds_words, limit):
         snippet, spans = excerpt(session.title, words)
-        hits.append(Hit(session=session, message=None, snippet=snippet, spans=spans))
+        hits.append(SearchHit(session=session, message=None, snippet=snippet, spans=spans))
     sessions: dict[str, Session] = {}
     for message_id in _written(reading, holds_words, stopped):
         if len(hits) >= limit:
             break
         with suppress(UsageError):  # deleted meanwhile
             with reading() as connection:
-                message = to_message(tree.row(connection, message_id))
+                message = to_message(message_tree.row(connection, message_id))
                 if message.session_id not in sessions:
-                    found = lookup.by_id(connection, message.session_id)
+                    found = session_lookup.by_id(connection, message.session_id)
                     sessions[message.session_id] = found
             snippet, spans = excerpt(message.text, words)
             session = sessions[message.session_id]
-            hits.append(Hit(session=session, message=message, snippet=snippet, spans=spans))
+            hits.append(SearchHit(session=session, message=message, snippet=snippet, spans=spans))
     return hits
 
 
@@ -105,7 +105,7 @@ def _titled(reading: Reading, holds_words: Callable[[str], bool], limit: int) ->
     sessions = []
     for session_id in found:
         with suppress(UsageError), reading() as connection:  # deleted meanwhile
-            sessions.append(lookup.by_id(connection, session_id))
+            sessions.append(session_lookup.by_id(connection, session_id))
     return sessions
 
 

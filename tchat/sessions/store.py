@@ -11,23 +11,23 @@ from types import TracebackType
 from typing import Any, Self, Unpack
 
 from tchat.errors import UsageError
-from tchat.sessions import leftovers, lookup, recovery, tree, trees
+from tchat.sessions import backups, message_tree, recovery, session_lookup, session_queries
 from tchat.sessions import search as full_text
 from tchat.sessions.database import Database
+from tchat.sessions.database_file import open_database
 from tchat.sessions.ids import new_id
-from tchat.sessions.opening import open_file
 from tchat.sessions.records import (
-    Deleted,
-    Hit,
+    Deletion,
     Message,
-    Provenance,
+    ReplyProvenance,
     Role,
+    SearchHit,
     Session,
+    SessionTree,
     Status,
-    Tree,
 )
-from tchat.sessions.rows import EMPTY_MESSAGE, INSERT_SESSION, to_message, to_row
 from tchat.sessions.schema import migrate
+from tchat.sessions.serialization import EMPTY_MESSAGE, INSERT_SESSION, to_message, to_row
 
 AT_A_TIME = 200  # messages that an export reads
 
@@ -52,11 +52,11 @@ class SessionStore:
         self.notices: list[str] = []
         self.recovered: tuple[Message, ...] = ()
         if path is None:
-            self._database, self._writers = Database(None), None
+            self._database, self._locks = Database(None), None
             migrate(self._database)
             return
-        opened = open_file(path)
-        self._database, self._writers = opened.database, opened.writers
+        opened = open_database(path)
+        self._database, self._locks = opened.database, opened.locks
         self.notices.extend(opened.notices)
         self.recovered = opened.recovered
 
@@ -78,18 +78,18 @@ class SessionStore:
         """
         if self.path is None:
             return
-        self._database.leave_log()
-        opened = open_file(self.path, self._writers)
-        self._database.adopt(opened.database)
+        self._database.discard_log()
+        opened = open_database(self.path, self._locks)
+        self._database.replace_connection(opened.database)
         self.notices.extend(opened.notices)
 
     def close(self) -> None:
         """Close the file. Replies that are still streaming count as interrupted from then on."""
         self._database.close()
-        if self._writers:
+        if self._locks:
             if self._database.is_sound:
-                self._writers.note_file()
-            self._writers.close()
+                self._locks.record_file()
+            self._locks.close()
 
     def __enter__(self) -> Self:
         return self
@@ -123,24 +123,24 @@ class SessionStore:
         with self._database.writing() as connection:
             made = self._insert_session(connection, title, system, settings or {})
             message = self._insert_message(connection, made.id, Role.USER, prompt, parent_id=None)
-            return lookup.by_id(connection, made.id), message
+            return session_lookup.by_id(connection, made.id), message
 
     def _insert_session(
         self, connection: Connection, title: str, system: str, settings: Mapping[str, Any]
     ) -> Session:
         now = time.time()
         values = {"title": title, "system": system, "settings": settings}
-        session_id = trees.free_id(connection, new_id(now))
+        session_id = session_queries.free_id(connection, new_id(now))
         times = {"created_at": now, "updated_at": now, "used": 0}
         row = to_row({"id": session_id, "active_root": None, **values, **times})
         connection.execute(INSERT_SESSION, row)
-        tree.touch(connection, session_id, now)
-        return lookup.by_id(connection, session_id)
+        message_tree.touch(connection, session_id, now)
+        return session_lookup.by_id(connection, session_id)
 
     def get(self, piece: str) -> Session:
         """The session whose id is ``piece``, or the only one that begins or ends with it."""
         with self._database.reading() as connection:
-            return lookup.by_piece(connection, piece)
+            return session_lookup.by_id_prefix(connection, piece)
 
     def latest(self) -> Session | None:
         """The session that was used last."""
@@ -149,7 +149,7 @@ class SessionStore:
     def sessions(self, limit: int | None = None) -> list[Session]:
         """All sessions, or the first ``limit``, the one used last first."""
         with self._database.reading() as connection:
-            return lookup.listed(connection, limit)
+            return session_lookup.list_sessions(connection, limit)
 
     def rename(self, session_id: str, title: str) -> Session:
         """Give a session another title; this is no use of it, its time stays."""
@@ -168,7 +168,7 @@ class SessionStore:
     def _change(self, session_id: str, values: Mapping[str, Any]) -> Session:
         unchanged = {"title": None, "system": None, "settings": None}
         with self._database.writing() as connection:
-            lookup.by_id(connection, session_id)
+            session_lookup.by_id(connection, session_id)
             connection.execute(
                 """
                 UPDATE sessions SET title = coalesce(:title, title),
@@ -177,21 +177,21 @@ class SessionStore:
                 """,
                 to_row(unchanged | dict(values) | {"id": session_id}),
             )
-            return lookup.by_id(connection, session_id)
+            return session_lookup.by_id(connection, session_id)
 
-    def delete(self, session_id: str) -> Deleted:
+    def delete(self, session_id: str) -> Deletion:
         """Delete a session with all its messages; `restore` undoes it, `erase` makes it last."""
         with self._database.writing() as connection:
-            return trees.delete(connection, session_id)
+            return session_queries.delete(connection, session_id)
 
-    def restore(self, deleted: Deleted) -> Session:
+    def restore(self, deleted: Deletion) -> Session:
         """Undo `delete` or `delete_message`: everything is back under its old id.
 
         Raises:
             UsageError: What it belonged to is gone, or it was restored before.
         """
         with self._database.writing() as connection:
-            return trees.restore(connection, deleted)
+            return session_queries.restore(connection, deleted)
 
     # Messages
 
@@ -204,7 +204,7 @@ class SessionStore:
         parent_id: int | None,
         status: Status = Status.DONE,
         reasoning: str = "",
-        **provenance: Unpack[Provenance],
+        **provenance: Unpack[ReplyProvenance],
     ) -> Message:
         """Store a message below ``parent_id`` and make it the active one among its siblings.
 
@@ -214,9 +214,11 @@ class SessionStore:
         writer = self._token if status == Status.STREAMING else ""
         state = {"status": status, "reasoning": reasoning, "writer": writer}
         with self._database.writing() as connection:
-            lookup.by_id(connection, session_id)
+            session_lookup.by_id(connection, session_id)
             if parent_id is not None:
-                self._check_parent(tree.row(connection, parent_id)["session_id"], session_id)
+                self._check_parent(
+                    message_tree.row(connection, parent_id)["session_id"], session_id
+                )
             return self._insert_message(
                 connection, session_id, role, text, parent_id=parent_id, **state, **provenance
             )
@@ -234,9 +236,11 @@ class SessionStore:
         now = time.time()
         given = {"session_id": session_id, "parent_id": parent_id, "role": role, "text": text}
         defaults = {**EMPTY_MESSAGE, "status": Status.DONE, "created_at": now}
-        row = tree.row(connection, tree.insert(connection, {**defaults, **given, **values}))
-        tree.point_to(connection, row)
-        tree.touch(connection, session_id, now)
+        row = message_tree.row(
+            connection, message_tree.insert(connection, {**defaults, **given, **values})
+        )
+        message_tree.set_active(connection, row)
+        message_tree.touch(connection, session_id, now)
         return to_message(row)
 
     def _check_parent(self, found: str, session_id: str) -> None:
@@ -258,7 +262,7 @@ class SessionStore:
                 to_row({"id": message_id, "text": text, "reasoning": reasoning}),
             ).rowcount
             if not changed:
-                tree.row(connection, message_id)
+                message_tree.row(connection, message_id)
                 raise UsageError(f"message {message_id} is not being written")
 
     def finish(
@@ -268,14 +272,14 @@ class SessionStore:
         status: Status,
         text: str,
         reasoning: str = "",
-        **provenance: Unpack[Provenance],
+        **provenance: Unpack[ReplyProvenance],
     ) -> Message:
         """End a growing reply: its whole text, and how it came about."""
         values = {"text": text, "reasoning": reasoning, "status": status}
         with self._database.writing() as connection:
-            session_id = tree.row(connection, message_id)["session_id"]
-            row = tree.finish(connection, message_id, {**values, **provenance})
-            tree.touch(connection, session_id, time.time())
+            session_id = message_tree.row(connection, message_id)["session_id"]
+            row = message_tree.finish(connection, message_id, {**values, **provenance})
+            message_tree.touch(connection, session_id, time.time())
             return to_message(row)
 
     def resume(self, message_id: int) -> Message:
@@ -285,13 +289,13 @@ class SessionStore:
             UsageError: It is being written, here or in another process.
         """
         with self._database.writing() as connection:
-            if tree.row(connection, message_id)["status"] == Status.STREAMING:
+            if message_tree.row(connection, message_id)["status"] == Status.STREAMING:
                 raise UsageError(f"message {message_id} is being written", "wait for its end")
             connection.execute(
                 "UPDATE messages SET status = 'streaming', writer = ? WHERE id = ?",
                 (self._token, message_id),
             )
-            return to_message(tree.row(connection, message_id))
+            return to_message(message_tree.row(connection, message_id))
 
     def branch(self, session_id: str, last: int | None = None) -> list[Message]:
         """The active path of a session, from the first message to the last.
@@ -301,77 +305,77 @@ class SessionStore:
             last: Only so many at its end.
         """
         with self._database.reading() as connection:
-            lookup.by_id(connection, session_id)
-            return [to_message(row) for row in tree.branch(connection, session_id, last)]
+            session_lookup.by_id(connection, session_id)
+            return [to_message(row) for row in message_tree.branch(connection, session_id, last)]
 
     def last_model(self, session_id: str) -> str:
         """The model that the active path of a session was last written by; empty without any."""
         with self._database.reading() as connection:
-            return tree.last_model(connection, session_id)
+            return message_tree.last_model(connection, session_id)
 
     def path_to(self, message_id: int) -> list[Message]:
         """The messages from the first of the session down to this one, active or not."""
         with self._database.reading() as connection:
-            return [to_message(row) for row in tree.ancestry(connection, message_id)]
+            return [to_message(row) for row in message_tree.ancestry(connection, message_id)]
 
     def message(self, message_id: int) -> Message:
         """One message."""
         with self._database.reading() as connection:
-            return to_message(tree.row(connection, message_id))
+            return to_message(message_tree.row(connection, message_id))
 
     def siblings(self, message_id: int) -> list[Message]:
         """The message and its alternatives (same parent), oldest first."""
         with self._database.reading() as connection:
-            return [to_message(row) for row in tree.siblings(connection, message_id)]
+            return [to_message(row) for row in message_tree.siblings(connection, message_id)]
 
     def positions(self, session_id: str) -> dict[int, tuple[int, int]]:
         """For the messages that have siblings: which of how many each is, from 1."""
         with self._database.reading() as connection:
-            return tree.positions(connection, session_id)
+            return message_tree.positions(connection, session_id)
 
     def activate(self, message_id: int) -> None:
         """Put a message on the active path, with its ancestors; below it the path is as it was."""
         with self._database.writing() as connection:
-            tree.activate(connection, message_id)
+            message_tree.activate(connection, message_id)
 
     def pin(self, message_id: int, pinned: bool) -> Message:
         """Keep a message in the context window, or let it leave like others."""
         with self._database.writing() as connection:
-            tree.mark(connection, message_id, {"pinned": pinned})
-            return to_message(tree.row(connection, message_id))
+            message_tree.mark(connection, message_id, {"pinned": pinned})
+            return to_message(message_tree.row(connection, message_id))
 
     # What the user makes of replies
 
     def rate(self, message_id: int, rating: int) -> Message:
         """Call a reply good (1) or bad (-1), or take that back (0)."""
         with self._database.writing() as connection:
-            tree.mark(connection, message_id, {"rating": rating})
-            return to_message(tree.row(connection, message_id))
+            message_tree.mark(connection, message_id, {"rating": rating})
+            return to_message(message_tree.row(connection, message_id))
 
     def pick(self, message_id: int) -> None:
         """`activate` a message because the user picked it among its siblings, and note that."""
         with self._database.writing() as connection:
-            tree.activate(connection, message_id)
-            tree.pick(connection, message_id, time.time())
+            message_tree.activate(connection, message_id)
+            message_tree.pick(connection, message_id, time.time())
 
     def note_scores(self, scores: Mapping[int, Mapping[str, float]]) -> None:
         """Keep what judges gave to messages, by their ids; ids that are gone are passed over."""
         with self._database.writing() as connection:
             for message_id, values in scores.items():
-                tree.mark(connection, message_id, {"scores": values})
+                message_tree.mark(connection, message_id, {"scores": values})
 
-    def judged(self) -> list[Message]:
+    def with_feedback(self) -> list[Message]:
         """Replies that were rated, picked, or written by a person, of all sessions."""
         with self._database.reading() as connection:
-            return [to_message(row) for row in tree.judged(connection)]
+            return [to_message(row) for row in message_tree.with_feedback(connection)]
 
-    def delete_message(self, message_id: int) -> Deleted:
+    def delete_message(self, message_id: int) -> Deletion:
         """Delete a message with all below it; `restore` undoes it.
 
         Its latest sibling, if there is one, takes its place on the active path.
         """
         with self._database.writing() as connection:
-            return trees.delete_message(connection, message_id)
+            return session_queries.delete_message(connection, message_id)
 
     # All of it
 
@@ -386,21 +390,21 @@ class SessionStore:
         """
         self._database.vacuum()
 
-    def leftovers(self) -> list[Path]:
+    def backup_files(self) -> list[Path]:
         """Copies beside the file that may hold what was deleted: backups, damaged files."""
-        return leftovers.found(self.path) if self.path else []
+        return backups.find_backups(self.path) if self.path else []
 
-    def remove_leftovers(self) -> list[Path]:
+    def remove_backups(self) -> list[Path]:
         """Delete those copies; returns them.
 
         Raises:
             StorageError: One of them cannot be deleted.
         """
-        return leftovers.remove(self.path) if self.path else []
+        return backups.remove_backups(self.path) if self.path else []
 
     def search(
         self, query: str, limit: int = 50, *, stopped: Callable[[], bool] = lambda: False
-    ) -> list[Hit]:
+    ) -> list[SearchHit]:
         """Sessions whose title holds every word of ``query``, then such messages, the latest first.
 
         Upper and lower case are alike, and so are spellings that Unicode calls equal; parts of
@@ -410,10 +414,10 @@ class SessionStore:
         """
         return full_text.search(self._database.reading, query, limit, stopped)
 
-    def tree(self, session_id: str) -> Tree:
+    def tree(self, session_id: str) -> SessionTree:
         """A whole session, for export."""
         with self._database.reading() as connection:
-            return trees.read(connection, session_id)
+            return session_queries.read(connection, session_id)
 
     def messages(self, session_id: str) -> Iterator[tuple[Message, bool]]:
         """All messages of a session by their ids; whether each is the active sibling.
@@ -423,7 +427,7 @@ class SessionStore:
         last = 0
         while True:
             with self._database.reading() as connection:
-                rows = tree.some(connection, session_id, last, AT_A_TIME)
+                rows = message_tree.next_messages(connection, session_id, last, AT_A_TIME)
             yield from ((to_message(row), bool(row["active"])) for row in rows)
             if len(rows) < AT_A_TIME:
                 return
@@ -432,7 +436,7 @@ class SessionStore:
     def walk(self, session_id: str) -> Iterator[Message]:
         """The active path of a session, read a few messages at a time."""
         with self._database.reading() as connection:
-            numbers = tree.branch_ids(connection, session_id)
+            numbers = message_tree.branch_ids(connection, session_id)
         for number in numbers:
             with suppress(UsageError):  # deleted meanwhile
                 yield self.message(number)
@@ -440,7 +444,7 @@ class SessionStore:
     def branch_models(self, session_id: str) -> list[str]:
         """The models that wrote the active path of a session."""
         with self._database.reading() as connection:
-            return tree.branch_models(connection, session_id)
+            return message_tree.branch_models(connection, session_id)
 
     def import_sessions(
         self, sessions: Iterable[tuple[Session, Iterable[tuple[Message, bool]]]]
@@ -450,9 +454,12 @@ class SessionStore:
         One that is here already, by its id and its time, gets the messages that it lacks.
         """
         with self._database.writing() as connection:
-            return [trees.import_session(connection, each, messages) for each, messages in sessions]
+            return [
+                session_queries.import_session(connection, each, messages)
+                for each, messages in sessions
+            ]
 
-    def merge_tree(self, source: Tree, known: Set[int]) -> Session:
+    def merge_tree(self, source: SessionTree, known: Set[int]) -> Session:
         """Store a session that went on elsewhere from a copy of this store's.
 
         Args:
@@ -462,16 +469,16 @@ class SessionStore:
         A reply in it that is being written belongs to this process.
         """
         with self._database.writing() as connection:
-            return trees.merge(connection, source, known, self._token)
+            return session_queries.merge(connection, source, known, self._token)
 
     def recover(self) -> list[Message]:
         """Mark replies as interrupted whose process died while it wrote them; return them.
 
         Opening a store does this; a program that stays open may do it again.
         """
-        with self._writers.gate() if self._writers else nullcontext():
-            return recovery.recover(self._database, self._writers) if self._writers else []
+        with self._locks.gate() if self._locks else nullcontext():
+            return recovery.recover(self._database, self._locks) if self._locks else []
 
     @property
     def _token(self) -> str:
-        return self._writers.token if self._writers else ""
+        return self._locks.token if self._locks else ""

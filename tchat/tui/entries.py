@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from tchat.chat.attachments import parted
+from tchat.chat.attachments import split_attachments
 from tchat.sessions.records import Message, Role
 from tchat.tui.model_label import short_model_name
 from tchat.tui.widgets.transcript.entry import Entry
@@ -18,7 +18,9 @@ def entries_of(branch: Sequence[Message], positions: Mapping[int, tuple[int, int
 def entry_of(message: Message, sibling: tuple[int, int] = (1, 1)) -> Entry:
     """The entry of one message; files that were put in front are named only."""
     usage = message.usage
-    files, text = parted(message.text) if message.role is Role.USER else ([], message.text)
+    files, text = (
+        split_attachments(message.text) if message.role is Role.USER else ([], message.text)
+    )
     return Entry(
         key=message.id,
         role=message.role.value,

@@ -60,7 +60,7 @@ def model_rows(paths: Paths, current: Path | None, *, everything: bool = False) 
         current: The file of the model in use.
         everything: Whether other programs' models are listed too.
     """
-    from tchat.chat.room import this_machine
+    from tchat.chat.memory import this_machine
     from tchat.engine.llama import build_name
 
     machine = this_machine()
@@ -80,7 +80,7 @@ def offer_rows(paths: Paths) -> list[ModelRow]:
 
     May measure the machine, which takes some tenths of a second.
     """
-    from tchat.chat.speed import measured_machine
+    from tchat.chat.throughput import measured_machine
     from tchat.engine.llama import build_name
 
     with Library(paths, build=build_name()) as library:
@@ -107,7 +107,7 @@ def planned_pull(name: str, paths: Paths) -> str:
         ModelError: There is no such model, or it is not usable.
         HubError: The hub cannot be asked, or refuses.
     """
-    from tchat.chat.speed import measured_machine
+    from tchat.chat.throughput import measured_machine
     from tchat.models.absent import remote_name
     from tchat.models.hub import Hub
     from tchat.models.prospect import ask_about, title

@@ -27,7 +27,7 @@ def rows() -> Iterator[Row]:
 
 def taken(path: Path) -> dict[str, int]:
     """Bytes of resident memory that loading ``path`` and reading a batch adds, and the estimate."""
-    from tchat.chat.room import plan_of
+    from tchat.chat.memory import memory_plan
     from tchat.engine.engine import Engine
     from tchat.engine.llama import backend
     from tchat.engine.options import EngineOptions
@@ -37,7 +37,7 @@ def taken(path: Path) -> dict[str, int]:
     from tchat.settings import Sampling, Settings
 
     facts = read_facts(path)
-    expected = need(facts.shape, plan_of(Settings(ctx_size=CONTEXT), facts)).total
+    expected = need(facts.shape, memory_plan(Settings(ctx_size=CONTEXT), facts)).total
     backend()
     before = _resident()
     options = EngineOptions(path=path, template=facts.chat_template, ctx_size=CONTEXT)

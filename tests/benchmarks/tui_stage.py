@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tchat.chat.chat import Chat
-from tchat.chat.outlook import Measure
+from tchat.chat.draft import TokenCount
 from tchat.engine.events import Event, Finished, Reason, Stored, Timings, Token, Usage
 from tchat.paths import user_paths
 from tchat.sessions.records import Role, Status
@@ -56,9 +56,9 @@ class Scripted(Chat):
         """There is nothing to load."""
         return iter(())
 
-    def measure(self, draft: str) -> Measure | None:
+    def measure(self, draft: str) -> TokenCount | None:
         """About as many tokens as there are."""
-        return Measure(len(draft) // TOKEN, len(draft) // TOKEN, 8192)
+        return TokenCount(len(draft) // TOKEN, len(draft) // TOKEN, 8192)
 
     def send(self, prompt: str, *, prefill: str = "", after: int | None = None) -> Iterator[Event]:
         """Answer at `RATE` until it is stopped."""

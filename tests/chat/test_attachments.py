@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tchat.chat.attachments import Attachment, check_file, parted, with_attachments
-from tchat.chat.history import title_of
+from tchat.chat.attachments import Attachment, check_file, split_attachments, with_attachments
+from tchat.chat.turns import title_for
 from tchat.errors import UsageError
 
 NAMES = st.text(st.characters(categories=("L", "N")), min_size=1, max_size=12)
@@ -24,7 +24,7 @@ def test_what_was_put_in_front_is_told_from_the_prompt(
     files: list[tuple[str, str]], prompt: str
 ) -> None:
     whole = with_attachments(prompt, [Attachment(*file) for file in files])
-    assert parted(whole) == ([name for name, _ in files], prompt)
+    assert split_attachments(whole) == ([name for name, _ in files], prompt)
 
 
 def test_a_prompt_that_only_speaks_of_a_file_is_left_alone() -> None:
@@ -33,7 +33,7 @@ def test_a_prompt_that_only_speaks_of_a_file_is_left_alone() -> None:
         "File a.txt:\n```\nno end",
         "See File a:\n```\nx\n```",
     ):
-        assert parted(prompt) == ([], prompt)
+        assert split_attachments(prompt) == ([], prompt)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_a_session_is_called_by_the_words_of_its_first_prompt(
     files: list[tuple[str, str]], prompt: str, title: str
 ) -> None:
     whole = with_attachments(prompt, [Attachment(*file) for file in files])
-    assert title_of(whole) == title
+    assert title_for(whole) == title
 
 
 def socket_at(path: Path) -> None:

@@ -77,7 +77,7 @@ def test_a_head_judges_what_was_written(
         assert lengths == sorted(lengths, reverse=True)
     assert all(0 <= score <= 1 for _, score in ranked.scores)
     # What is not decided yet is nothing to learn from.
-    assert store.judged() == []
+    assert store.with_feedback() == []
 
 
 @pytest.mark.parametrize("other", [{"layer": 9}, {"width": WIDTH + 8}, {"fingerprint": "f"}])

@@ -6,7 +6,7 @@ from collections.abc import Generator
 
 import pytest
 
-from tchat.chat.candidates import parse_try
+from tchat.chat.candidates import parse_candidates
 from tchat.engine.events import Candidate, Event, Finished, Notice, Stored, Token
 from tchat.errors import UsageError
 from tchat.sessions.records import Message, Role, Status
@@ -110,13 +110,13 @@ def test_leaving_early_keeps_what_was_written(open_chat: OpenChat, store: Sessio
     ],
 )
 def test_what_is_typed_behind_try(typed: str, meant: tuple[int, str]) -> None:
-    assert parse_try(typed) == meant
+    assert parse_candidates(typed) == meant
 
 
 @pytest.mark.parametrize("typed", ["1", "0 why", "17", "-1", "-4 why", "99999999999999999999"])
 def test_a_count_out_of_bounds_is_refused(typed: str) -> None:
     with pytest.raises(UsageError, match="2 to 16"):
-        parse_try(typed)
+        parse_candidates(typed)
 
 
 def test_stopped_ones_do_not_hide_a_whole_reply_from_before(

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tchat.chat.outlook import Measure
-from tchat.chat.own_settings import own_settings, with_own
+from tchat.chat.draft import TokenCount
+from tchat.chat.session_settings import session_settings, with_session_settings
 from tchat.engine.engine import Engine
 from tchat.engine.events import Chosen, Event, Finished, Notice, Reason, Stored, Token
 from tchat.engine.turns import ChatMessage
@@ -274,13 +274,13 @@ def test_the_rows_of_a_turn_are_named(open_chat: OpenChat, store: SessionStore) 
 
 def test_a_draft_is_measured_as_it_will_be_read(open_chat: OpenChat) -> None:
     chat = open_chat(system="Be brief.")
-    assert chat.measure("one") is None
+    assert chat.count_draft("one") is None
     list(chat.load())
-    measured = chat.measure("one and two")
+    measured = chat.count_draft("one and two")
     assert measured is not None
     assert measured.used == finished(chat.send("one and two")).usage.prompt
     assert 0 < measured.draft < measured.used < measured.context == 4096
-    after = chat.measure("one and two")
+    after = chat.count_draft("one and two")
     assert after is not None
     assert after.draft == measured.draft
     assert after.used > measured.used
@@ -355,7 +355,7 @@ def test_a_reply_deleted_elsewhere_can_still_be_left(
 def test_a_draft_that_cannot_fit_fills_the_context(open_chat: OpenChat) -> None:
     chat = open_chat()
     list(chat.load())
-    assert chat.measure("words " * 100_000) == Measure(4096, 4096, 4096)
+    assert chat.count_draft("words " * 100_000) == TokenCount(4096, 4096, 4096)
 
 
 def test_a_pinned_turn_stays_when_others_leave(open_chat: OpenChat, store: SessionStore) -> None:
@@ -406,13 +406,13 @@ def test_what_a_session_sets_for_itself_is_kept_with_it(
     chat.own = {"temp": 0.2, "stop": ("END",)}
     finished(chat.send("Hello"))
     assert chat.session is not None
-    assert own_settings(store.get(chat.session.id).settings) == {"temp": 0.2, "stop": ("END",)}
+    assert session_settings(store.get(chat.session.id).settings) == {"temp": 0.2, "stop": ("END",)}
 
 
 def test_only_sampling_and_reasoning_are_a_sessions_own() -> None:
     stored = {"temp": 0.2, "top_k": "many", "threads": 4, "theme": "x", "think": "on", "gone": 1}
-    assert own_settings(stored) == {"temp": 0.2, "think": "on"}
-    settings = with_own(Settings(), stored, typed=("think",))
+    assert session_settings(stored) == {"temp": 0.2, "think": "on"}
+    settings = with_session_settings(Settings(), stored, typed=("think",))
     assert (settings.sampling.temp, settings.think) == (0.2, "auto")
 
 

@@ -133,7 +133,7 @@ def test_what_is_no_file_is_refused(shell: Shell, tmp_path: Path, name: str) -> 
 def test_huge_input_is_refused_before_it_is_all_read(
     shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cli_input, "LARGEST", 2**20)
+    monkeypatch.setattr(cli_input, "MAX_SIZE", 2**20)
     data = b"x" * 2**24
     tracemalloc.start()
     try:
@@ -149,7 +149,7 @@ def test_huge_input_is_refused_before_it_is_all_read(
 def test_a_huge_file_is_refused(
     shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attachments, "LARGEST", 10)
+    monkeypatch.setattr(attachments, "MAX_SIZE", 10)
     (tmp_path / "x.txt").write_text("x" * 11, encoding="utf-8")
     assert "larger than" in shell("-f", str(tmp_path / "x.txt"), "go").err
 

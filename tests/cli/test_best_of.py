@@ -62,7 +62,7 @@ def test_a_chat_on_lines_goes_on_with_the_best(flags: list[str], home: Path) -> 
     assert "goes on with the best" in ran.err
     assert "/best writes 2 to 16 replies" in ran.err
     with SessionStore(home / "sessions.db") as store:
-        [picked] = store.judged()
+        [picked] = store.with_feedback()
         assert ran.out.strip() != picked.text
         assert picked.scores["logprob"] == min(
             each.scores["logprob"] for each in store.siblings(picked.id)

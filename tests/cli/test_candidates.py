@@ -98,7 +98,7 @@ def test_a_chat_on_lines_tries_and_picks(home: Path) -> None:
         lasts = [store.branch(session.id)[-1] for session in store.sessions()]
         tried = next(last for last in lasts if len(store.siblings(last.id)) == 3)
         assert store.siblings(tried.id)[1] == tried
-        assert [message.id for message in store.judged()] == [tried.id]
+        assert [message.id for message in store.with_feedback()] == [tried.id]
 
 
 def test_a_chat_on_lines_rates_and_corrects(home: Path) -> None:
@@ -108,6 +108,6 @@ def test_a_chat_on_lines_rates_and_corrects(home: Path) -> None:
     assert "a good reply" in ran.err
     assert "as you would have written it" in ran.err
     with SessionStore(home / "sessions.db") as store:
-        first, mine = store.judged()
+        first, mine = store.with_feedback()
     assert (first.rating, first.by_person) == (1, False)
     assert (mine.text, mine.rating, mine.by_person) == ("Good morning.", -1, True)

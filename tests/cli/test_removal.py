@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tchat.chat.input_history import Entry, InputHistory
+from tchat.chat.prompt_history import HistoryEntry, PromptHistory
 from tchat.chat.snapshots import snapshot_store
 from tchat.engine.snapshots.store import SnapshotStore
 from tchat.errors import StorageError
@@ -26,7 +26,7 @@ def full(home: Path) -> Path:
             store.begin(f"SECRET {number} " * 50, title=f"chat {number}")
     (home / "sessions.db.backup-v4").write_text("SECRET")
     (home / "sessions.db.corrupt-20260101-000000").write_text("SECRET")
-    InputHistory(home).add(Entry("SECRET"), private=False)
+    PromptHistory(home).add(HistoryEntry("SECRET"), private=False)
     (home / "history").write_text("SECRET")
     return home
 

@@ -32,9 +32,9 @@ finally:
 HELD = """
 import sys, time
 from tchat.cli.main import run
-from tchat.sessions import tree
+from tchat.sessions import message_tree
 
-insert, count = tree.insert, 0
+insert, count = message_tree.insert, 0
 
 def held(connection, values):
     global count

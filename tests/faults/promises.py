@@ -25,7 +25,7 @@ PROMISES = {
         "A kill loses no stored message, and little of the reply being written",
         (
             "tests/sessions/test_processes.py",
-            "tests/chat/test_journal.py",
+            "tests/chat/test_reply_journal.py",
             "tests/cli/test_kill.py",
         ),
     ),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tchat.chat.chat import Chat
-from tchat.chat.judging import learn
+from tchat.chat.judge_service import learn
 from tchat.engine.adapters import ControlVector
 from tchat.engine.events import Candidate, Finished
 from tchat.engine.mapping import MapOptions, Task
@@ -126,7 +126,7 @@ def _tries(judge: str = "") -> Step:
 
 
 def _ahead_and_send(world: World) -> None:
-    for _ in world.chat.read_ahead(DRAFT, lambda: True):
+    for _ in world.chat.prefill_draft(DRAFT, lambda: True):
         pass
     world.do(world.chat.send(DRAFT + "so?"))
 
@@ -137,7 +137,7 @@ def _saved(model: str = "plain") -> Step:
     def prepare(world: World) -> None:
         chat = world.open(model)
         world.do(chat.send(LONG))
-        chat.keep()
+        chat.save_snapshot()
         chat.close()
         world.open(model, session=chat.session)
 
@@ -157,12 +157,12 @@ def _reopen(world: World) -> None:
 
 
 def _save(world: World) -> None:
-    world.chat.keep()
+    world.chat.save_snapshot()
 
 
 def _map(labels: tuple[str, ...] = ()) -> Step:
     def act(world: World) -> None:
-        engine = world.chat.loaded().engine
+        engine = world.chat.require_model().engine
         tasks = [Task(n, _asking(f"why is number {n} the first?")) for n in range(6)]
         sampling = Sampling(temp=0, max_tokens=6)
         options = MapOptions(sampling=sampling, labels=labels, slots=3)
@@ -196,22 +196,22 @@ def _learn(world: World) -> None:
 
 
 def _score(world: World) -> None:
-    engine = world.chat.loaded().engine
+    engine = world.chat.require_model().engine
     with FeatureExtractor(engine, [1]) as reader:
         for reply in ("it is day", "because they want to see"):
             assert reader.read([ChatMessage("user", "why?")], reply) is not None
 
 
 def _steer(world: World) -> None:
-    engine = world.chat.loaded().engine
+    engine = world.chat.require_model().engine
     vector = ControlVector(Path("v"), N_EMBD, {1: [0.5] * N_EMBD})
     with engine.steered((vector,)):
         world.do(engine.generate([ChatMessage("user", "hello")], Sampling(temp=0, max_tokens=4)))
 
 
 def _measure(world: World) -> None:
-    world.chat.measure("what would it be?")
-    world.chat.price("what would it be?")
+    world.chat.count_draft("what would it be?")
+    world.chat.prefill_cost("what would it be?")
 
 
 def _regenerate(world: World) -> None:

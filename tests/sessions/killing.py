@@ -1,4 +1,4 @@
-"""Writers that are killed at random moments: ``python -m tests.sessions.killing``.
+"""ProcessLocks that are killed at random moments: ``python -m tests.sessions.killing``.
 
 Arguments: the file, how many kills, a seed. Each writer is forked, tells through a pipe what the
 store has confirmed, and dies by SIGKILL; then everything confirmed must be in the file. A process

@@ -110,9 +110,9 @@ def test_an_upgrade_erases_what_earlier_versions_left(file: Path) -> None:
     SessionStore(file).close()
     assert left(file.parent, "SECRET") in ([], ["sessions.db.backup-v5"])
     with SessionStore(file) as store:
-        assert store.leftovers() == [file.with_name("sessions.db.backup-v5")]
-        store.remove_leftovers()
-        assert store.leftovers() == []
+        assert store.backup_files() == [file.with_name("sessions.db.backup-v5")]
+        store.remove_backups()
+        assert store.backup_files() == []
     assert left(file.parent, "SECRET") == []
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tchat.errors import UsageError
 from tchat.sessions.export import to_markdown
-from tchat.sessions.records import Role, Session, Status, Tree
+from tchat.sessions.records import Role, Session, SessionTree, Status
 from tchat.sessions.store import SessionStore
 from tests.sessions.trees import from_json, insert_tree, to_json
 
@@ -96,7 +96,7 @@ def test_what_was_streaming_is_interrupted(store: SessionStore) -> None:
     assert store.branch(copied.id)[0].status == Status.INTERRUPTED
 
 
-def shape(tree: Tree) -> tuple[object, ...]:
+def shape(tree: SessionTree) -> tuple[object, ...]:
     """A tree without the ids that an import may change."""
     places = {message.id: place for place, message in enumerate(tree.messages)}
     messages = [

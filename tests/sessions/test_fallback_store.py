@@ -29,19 +29,19 @@ def make_room(store: SessionStore) -> None:
 
 
 @pytest.fixture
-def lasting(file: Path) -> Iterator[SessionStore]:
+def persistent(file: Path) -> Iterator[SessionStore]:
     with SessionStore(file) as opened:
         yield opened
 
 
 @pytest.fixture
-def session(lasting: SessionStore) -> Session:
-    return lasting.create(title="a chat", settings={"temp": 0.5})
+def session(persistent: SessionStore) -> Session:
+    return persistent.create(title="a chat", settings={"temp": 0.5})
 
 
 @pytest.fixture
-def fallback(lasting: SessionStore, session: Session) -> Iterator[FallbackStore]:
-    store = FallbackStore(lasting, session.id)
+def fallback(persistent: SessionStore, session: Session) -> Iterator[FallbackStore]:
+    store = FallbackStore(persistent, session.id)
     yield store
     store.close()
 
@@ -51,118 +51,118 @@ def texts(messages: list[Message]) -> list[str]:
 
 
 def test_while_there_is_room_nothing_is_different(
-    lasting: SessionStore, session: Session, fallback: FallbackStore
+    persistent: SessionStore, session: Session, fallback: FallbackStore
 ) -> None:
     fallback.add(session.id, Role.USER, "one", parent_id=None)
-    assert texts(lasting.branch(session.id)) == ["one"]
+    assert texts(persistent.branch(session.id)) == ["one"]
     assert fallback.failure is None
     assert not fallback.write_back()
 
 
 def test_what_does_not_fit_goes_on_in_memory_and_is_written_back(
-    lasting: SessionStore, session: Session, fallback: FallbackStore
+    persistent: SessionStore, session: Session, fallback: FallbackStore
 ) -> None:
     first = fallback.add(session.id, Role.USER, "one", parent_id=None)
-    fill(lasting)
+    fill(persistent)
     second = fallback.add(session.id, Role.ASSISTANT, LONG, parent_id=first.id)
     assert fallback.failure is not None
     assert "no space left" in fallback.failure.message
     third = fallback.add(session.id, Role.USER, "three", parent_id=second.id)
     fallback.pin(first.id, True)
     assert texts(fallback.branch(session.id)) == ["one", "xxxxx", "three"]
-    assert texts(lasting.branch(session.id)) == ["one"]
+    assert texts(persistent.branch(session.id)) == ["one"]
     with pytest.raises(StorageError, match="no space left"):
         fallback.write_back()
     assert texts(fallback.branch(session.id)) == ["one", "xxxxx", "three"]
 
-    make_room(lasting)
+    make_room(persistent)
     assert fallback.write_back()
     assert fallback.failure is None
-    stored = lasting.branch(session.id)
+    stored = persistent.branch(session.id)
     assert [m.text for m in stored] == ["one", LONG, "three"]
     assert [m.pinned for m in stored] == [True, False, False]
     assert [m.id for m in stored] == [first.id, second.id, third.id]
-    assert lasting.get(session.id).settings == {"temp": 0.5}
+    assert persistent.get(session.id).settings == {"temp": 0.5}
     fallback.add(session.id, Role.ASSISTANT, "four", parent_id=third.id)
-    assert texts(lasting.branch(session.id))[-1] == "four"
+    assert texts(persistent.branch(session.id))[-1] == "four"
 
 
 def test_a_reply_that_grows_past_the_disk_keeps_growing(
-    lasting: SessionStore, session: Session, fallback: FallbackStore
+    persistent: SessionStore, session: Session, fallback: FallbackStore
 ) -> None:
     question = fallback.add(session.id, Role.USER, "one", parent_id=None)
     reply = fallback.add(
         session.id, Role.ASSISTANT, "", parent_id=question.id, status=Status.STREAMING
     )
     fallback.journal(reply.id, "begin")
-    fill(lasting)
+    fill(persistent)
     fallback.journal(reply.id, "begin" + LONG)
     fallback.finish(reply.id, status=Status.DONE, text="begin" + LONG + "end")
-    make_room(lasting)
-    assert lasting.message(reply.id).text == "begin"
+    make_room(persistent)
+    assert persistent.message(reply.id).text == "begin"
     fallback.write_back()
-    stored = lasting.message(reply.id)
+    stored = persistent.message(reply.id)
     assert (stored.text, stored.status) == ("begin" + LONG + "end", Status.DONE)
-    assert [hit.message and hit.message.id for hit in lasting.search("end")] == [reply.id]
+    assert [hit.message and hit.message.id for hit in persistent.search("end")] == [reply.id]
 
 
-def test_a_session_can_begin_in_memory(lasting: SessionStore) -> None:
-    fill(lasting)
-    store = FallbackStore(lasting)
+def test_a_session_can_begin_in_memory(persistent: SessionStore) -> None:
+    fill(persistent)
+    store = FallbackStore(persistent)
     session = store.create(title=LONG)
     store.add(session.id, Role.USER, "one", parent_id=None)
-    assert lasting.sessions() == []
-    make_room(lasting)
+    assert persistent.sessions() == []
+    make_room(persistent)
     store.write_back()
-    assert texts(lasting.branch(session.id)) == ["one"]
+    assert texts(persistent.branch(session.id)) == ["one"]
 
 
 def test_what_others_wrote_meanwhile_stays(
-    lasting: SessionStore, session: Session, fallback: FallbackStore
+    persistent: SessionStore, session: Session, fallback: FallbackStore
 ) -> None:
     first = fallback.add(session.id, Role.USER, "one", parent_id=None)
     gone = fallback.add(session.id, Role.ASSISTANT, "gone", parent_id=first.id)
-    fill(lasting)
+    fill(persistent)
     fallback.delete_message(gone.id)  # small enough for the disk
     second = fallback.add(session.id, Role.ASSISTANT, LONG, parent_id=first.id)
-    make_room(lasting)
-    other = lasting.create(title="another")
-    theirs = lasting.add(other.id, Role.USER, "theirs", parent_id=None)
+    make_room(persistent)
+    other = persistent.create(title="another")
+    theirs = persistent.add(other.id, Role.USER, "theirs", parent_id=None)
     third = fallback.add(session.id, Role.USER, "after", parent_id=second.id)
     fallback.write_back()
-    assert lasting.message(theirs.id).text == "theirs"
-    assert [lasting.message(each.id).text[:5] for each in (second, third)] == ["xxxxx", "after"]
-    assert texts(lasting.branch(session.id)) == ["one", "xxxxx", "after"]
-    assert texts(lasting.branch(other.id)) == ["their"]
-    ids = [message.id for message in lasting.branch(session.id)]
+    assert persistent.message(theirs.id).text == "theirs"
+    assert [persistent.message(each.id).text[:5] for each in (second, third)] == ["xxxxx", "after"]
+    assert texts(persistent.branch(session.id)) == ["one", "xxxxx", "after"]
+    assert texts(persistent.branch(other.id)) == ["their"]
+    ids = [message.id for message in persistent.branch(session.id)]
     assert ids == sorted(ids)
-    assert len(lasting.tree(session.id).messages) == 3
+    assert len(persistent.tree(session.id).messages) == 3
 
 
 def test_a_message_deleted_in_memory_is_deleted(
-    lasting: SessionStore, session: Session, fallback: FallbackStore
+    persistent: SessionStore, session: Session, fallback: FallbackStore
 ) -> None:
     first = fallback.add(session.id, Role.USER, "one", parent_id=None)
     second = fallback.add(session.id, Role.ASSISTANT, "two", parent_id=first.id)
-    fill(lasting)
+    fill(persistent)
     fallback.add(session.id, Role.USER, LONG, parent_id=second.id)
     fallback.delete_message(second.id)
-    make_room(lasting)
+    make_room(persistent)
     fallback.write_back()
-    assert texts(lasting.branch(session.id)) == ["one"]
-    assert len(lasting.tree(session.id).messages) == 1
+    assert texts(persistent.branch(session.id)) == ["one"]
+    assert len(persistent.tree(session.id).messages) == 1
 
 
 def test_a_session_deleted_meanwhile_is_there_again(
-    lasting: SessionStore, session: Session, fallback: FallbackStore
+    persistent: SessionStore, session: Session, fallback: FallbackStore
 ) -> None:
     first = fallback.add(session.id, Role.USER, "one", parent_id=None)
-    fill(lasting)
+    fill(persistent)
     fallback.add(session.id, Role.ASSISTANT, LONG, parent_id=first.id)
-    make_room(lasting)
-    lasting.delete(session.id)
+    make_room(persistent)
+    persistent.delete(session.id)
     fallback.write_back()
-    assert texts(lasting.branch(session.id)) == ["one", "xxxxx"]
+    assert texts(persistent.branch(session.id)) == ["one", "xxxxx"]
 
 
 def test_a_failure_of_the_memory_itself_is_told(session: Session) -> None:
@@ -191,7 +191,7 @@ CHANGES: list[tuple[Change, Callable[[Message], bool]]] = [
 
 @pytest.mark.parametrize(("change", "is_stored"), CHANGES)
 def test_what_is_changed_while_the_session_moves_to_the_disk_is_stored(
-    lasting: SessionStore,
+    persistent: SessionStore,
     session: Session,
     fallback: FallbackStore,
     monkeypatch: pytest.MonkeyPatch,
@@ -199,55 +199,55 @@ def test_what_is_changed_while_the_session_moves_to_the_disk_is_stored(
     is_stored: Callable[[Message], bool],
 ) -> None:
     first = fallback.add(session.id, Role.USER, "one", parent_id=None)
-    fill(lasting)
+    fill(persistent)
     reply = fallback.add(session.id, Role.ASSISTANT, LONG, parent_id=first.id)
-    make_room(lasting)
+    make_room(persistent)
     meanwhile = threading.Thread(target=change, args=(fallback, reply.id))
-    merge = lasting.merge_tree
+    merge = persistent.merge_tree
 
     def slowly(*args: object) -> object:
         meanwhile.start()
         meanwhile.join(0.2)
         return merge(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(lasting, "merge_tree", slowly)
+    monkeypatch.setattr(persistent, "merge_tree", slowly)
     fallback.write_back()
     meanwhile.join()
-    assert is_stored(lasting.message(reply.id))
+    assert is_stored(persistent.message(reply.id))
 
 
 def test_a_reply_that_is_being_written_goes_on_in_the_file(
-    file: Path, lasting: SessionStore, session: Session, fallback: FallbackStore
+    file: Path, persistent: SessionStore, session: Session, fallback: FallbackStore
 ) -> None:
     question = fallback.add(session.id, Role.USER, "one", parent_id=None)
     known = fallback.add(
         session.id, Role.ASSISTANT, "", parent_id=question.id, status=Status.STREAMING
     )
-    fill(lasting)
+    fill(persistent)
     fallback.journal(known.id, LONG)
     new = fallback.add(
         session.id, Role.ASSISTANT, "", parent_id=question.id, status=Status.STREAMING
     )
-    make_room(lasting)
+    make_room(persistent)
     fallback.write_back()
     with SessionStore(file) as other:
         assert other.recovered == ()
     for reply in (known, new):
         fallback.journal(reply.id, "more")
         fallback.finish(reply.id, status=Status.DONE, text="more and all")
-        assert lasting.message(reply.id).text == "more and all"
+        assert persistent.message(reply.id).text == "more and all"
 
 
 def test_a_second_failure_keeps_what_the_first_did(
-    lasting: SessionStore, session: Session, fallback: FallbackStore
+    persistent: SessionStore, session: Session, fallback: FallbackStore
 ) -> None:
     parent: int | None = None
     for _ in range(3):
-        fill(lasting)
+        fill(persistent)
         parent = fallback.add(session.id, Role.USER, LONG, parent_id=parent).id
         parent = fallback.add(session.id, Role.ASSISTANT, LONG, parent_id=parent).id
         with pytest.raises(StorageError):
             fallback.write_back()
-        make_room(lasting)
+        make_room(persistent)
         fallback.write_back()
-    assert [m.text for m in lasting.branch(session.id)] == [LONG] * 6
+    assert [m.text for m in persistent.branch(session.id)] == [LONG] * 6

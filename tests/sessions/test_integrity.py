@@ -12,7 +12,7 @@ import pytest
 
 from tchat.errors import StorageError
 from tchat.sessions import integrity
-from tchat.sessions.database import Damaged
+from tchat.sessions.database import DatabaseDamaged
 from tchat.sessions.records import Role
 from tchat.sessions.store import SessionStore
 from tests.sessions.trees import to_json
@@ -184,7 +184,7 @@ def test_text_that_stops_being_utf8_while_it_is_used_is_damage(file: Path) -> No
     with SessionStore(file) as store:
         session = store.sessions()[0]
         harm(file, "UPDATE messages SET text = CAST(x'ff' AS TEXT)")
-        with pytest.raises(Damaged, match="damaged"):
+        with pytest.raises(DatabaseDamaged, match="damaged"):
             store.branch(session.id)
     with SessionStore(file) as store:
         assert "was damaged" in store.notices[0]

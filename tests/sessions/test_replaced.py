@@ -10,8 +10,8 @@ import pytest
 
 from tchat.errors import StorageError
 from tchat.sessions import database
-from tchat.sessions.database import Damaged, Replaced
-from tchat.sessions.fallbacks import Fallbacks
+from tchat.sessions.database import DatabaseDamaged, DatabaseReplaced
+from tchat.sessions.fallbacks import FallbackStores
 from tchat.sessions.records import Role, Status
 from tchat.sessions.store import SessionStore
 
@@ -66,23 +66,23 @@ def test_a_chat_goes_on_and_is_stored_at_its_old_place(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(database, "SAFE_WAL", safe_wal)
-    fallbacks = Fallbacks()
-    with SessionStore(file) as lasting:
-        session, first = lasting.begin("one", title="title", settings={"temp": 1})
-        store = fallbacks.open(lasting, session.id)
+    fallbacks = FallbackStores()
+    with SessionStore(file) as persistent:
+        session, first = persistent.begin("one", title="title", settings={"temp": 1})
+        store = fallbacks.open(persistent, session.id)
         reply = store.add(
             session.id, Role.ASSISTANT, "", parent_id=first.id, status=Status.STREAMING
         )
         replace(file)
         store.journal(reply.id, "a re")
-        assert isinstance(store.failure, Replaced)
+        assert isinstance(store.failure, DatabaseReplaced)
         store.finish(reply.id, status=Status.DONE, text="a reply")
         fallbacks.write_back()
         assert store.failure is None
         last = store.branch(session.id)[-1]  # its id may have been taken in that file
         store.add(session.id, Role.USER, "three", parent_id=last.id)
         assert store.failure is None
-        assert bool(lasting.notices) == (replace is garbage)
+        assert bool(persistent.notices) == (replace is garbage)
     fallbacks.close()
     with SessionStore(file) as again:
         assert [m.text for m in again.branch(session.id)] == ["one", "a reply", "three"]
@@ -95,10 +95,10 @@ def test_a_folder_in_its_place_is_told_until_it_goes(
     file: Path, safe_wal: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database, "SAFE_WAL", safe_wal)
-    fallbacks = Fallbacks()
-    with SessionStore(file) as lasting:
-        session, first = lasting.begin("one")
-        store = fallbacks.open(lasting, session.id)
+    fallbacks = FallbackStores()
+    with SessionStore(file) as persistent:
+        session, first = persistent.begin("one")
+        store = fallbacks.open(persistent, session.id)
         file.unlink()
         file.mkdir()
         store.add(session.id, Role.ASSISTANT, "two", parent_id=first.id)
@@ -117,7 +117,7 @@ def test_a_write_that_no_fallback_catches_is_refused_in_one_line(file: Path) -> 
     with SessionStore(file) as store:
         session, _ = store.begin("one")
         file.unlink()
-        with pytest.raises(Replaced, match="deleted or replaced") as caught:
+        with pytest.raises(DatabaseReplaced, match="deleted or replaced") as caught:
             store.rename(session.id, "two")
         assert "\n" not in str(caught.value)
         assert not file.exists()
@@ -125,18 +125,18 @@ def test_a_write_that_no_fallback_catches_is_refused_in_one_line(file: Path) -> 
 
 def test_what_is_written_over_while_open_is_set_aside(file: Path) -> None:
     """What is in memory then may be less than the chat; the next message is stored anyway."""
-    fallbacks = Fallbacks()
-    with SessionStore(file) as lasting:
-        session, _ = lasting.begin("one" * 5000)
-        store = fallbacks.open(lasting, session.id)
+    fallbacks = FallbackStores()
+    with SessionStore(file) as persistent:
+        session, _ = persistent.begin("one" * 5000)
+        store = fallbacks.open(persistent, session.id)
         overwritten(file)
-        with lasting._database.reading() as connection:
+        with persistent._database.reading() as connection:
             connection.execute("PRAGMA cache_size = 0")
-        with pytest.raises(Damaged):
+        with pytest.raises(DatabaseDamaged):
             store.branch(session.id)
         made, _ = store.begin("two")
         fallbacks.write_back()
-        assert "was damaged" in lasting.notices[0]
+        assert "was damaged" in persistent.notices[0]
     fallbacks.close()
     with SessionStore(file) as again:
         assert [m.text for m in again.branch(made.id)] == ["two"]

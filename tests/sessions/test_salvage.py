@@ -1,4 +1,4 @@
-"""Damaged files: kept, said, and what can be read is saved."""
+"""DatabaseDamaged files: kept, said, and what can be read is saved."""
 
 from __future__ import annotations
 

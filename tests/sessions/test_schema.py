@@ -14,7 +14,7 @@ from tchat.paths import private_file
 from tchat.sessions import schema
 from tchat.sessions.database import Database
 from tchat.sessions.records import Role, Status
-from tchat.sessions.rows import EMPTY_MESSAGE, to_row
+from tchat.sessions.serialization import EMPTY_MESSAGE, to_row
 from tchat.sessions.store import SessionStore
 
 SESSION = {

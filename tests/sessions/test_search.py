@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tchat.sessions.records import Hit, Role, Session, Status
-from tchat.sessions.search import excerpt, fold, parse
+from tchat.sessions.records import Role, SearchHit, Session, Status
+from tchat.sessions.search import excerpt, fold, parse_query
 from tchat.sessions.store import SessionStore
 from tchat.tui.services.conversation import Conversation
 from tchat.tui.services.sessions import SessionService
@@ -47,12 +47,12 @@ def found(store: SessionStore, query: str) -> list[int]:
     return sorted(CORPUS.index(text_of(hit)) for hit in store.search(query))
 
 
-def text_of(hit: Hit) -> str:
+def text_of(hit: SearchHit) -> str:
     assert hit.message is not None
     return hit.message.text
 
 
-def id_of(hit: Hit) -> int:
+def id_of(hit: SearchHit) -> int:
     assert hit.message is not None
     return hit.message.id
 
@@ -183,9 +183,9 @@ def test_no_query_fails(query: str) -> None:
 
 
 def test_quotes_keep_words_together() -> None:
-    assert parse('a "b c" d') == ["a", "b c", "d"]
-    assert parse('"open') == ['"open']
-    assert parse('a a "" "  "') == ["a", '""']
+    assert parse_query('a "b c" d') == ["a", "b c", "d"]
+    assert parse_query('"open') == ['"open']
+    assert parse_query('a a "" "  "') == ["a", '""']
 
 
 def test_a_snippet_is_one_line_around_the_first_hit() -> None:
@@ -366,7 +366,7 @@ async def test_a_search_that_the_screen_gave_up_ends(
         assert free.wait(30)
 
     folds = Folds(monkeypatch, wait)
-    desk = SessionService(cast(Conversation, SimpleNamespace(lasting=long)))
+    desk = SessionService(cast(Conversation, SimpleNamespace(persistent=long)))
     task = asyncio.create_task(desk.search("nowhere"))
     await asyncio.to_thread(entered.wait, 10)
     task.cancel()

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 from tchat.errors import UsageError
 from tchat.sessions.export import json_pieces, sessions_in
-from tchat.sessions.records import Message, Session, Tree
+from tchat.sessions.records import Message, Session, SessionTree
 from tchat.sessions.store import SessionStore
 
 
-def to_json(trees: Iterable[Tree]) -> str:
+def to_json(trees: Iterable[SessionTree]) -> str:
     """Whole sessions, every branch of them, as one JSON document."""
     return "".join(
         json_pieces(
@@ -21,7 +21,7 @@ def to_json(trees: Iterable[Tree]) -> str:
     )
 
 
-def from_json(text: str) -> list[Tree]:
+def from_json(text: str) -> list[SessionTree]:
     """What `to_json` wrote.
 
     Raises:
@@ -30,15 +30,15 @@ def from_json(text: str) -> list[Tree]:
     return [_tree(session, list(messages)) for session, messages in sessions_in([text])]
 
 
-def _tree(session: Session, messages: Sequence[tuple[Message, bool]]) -> Tree:
-    return Tree(
+def _tree(session: Session, messages: Sequence[tuple[Message, bool]]) -> SessionTree:
+    return SessionTree(
         session=replace(session, messages=len(messages)),
         messages=tuple(message for message, _ in messages),
         active=frozenset(message.id for message, active in messages if active),
     )
 
 
-def insert_tree(store: SessionStore, source: Tree) -> Session:
+def insert_tree(store: SessionStore, source: SessionTree) -> Session:
     """Import a session; under a new id where its own is taken."""
     session = source.session
     try:

@@ -26,7 +26,7 @@ from tchat.engine.run import Run
 from tchat.engine.snapshots.snapshots import Snapshots
 from tchat.errors import StorageError
 from tchat.paths import user_paths
-from tchat.sessions.records import Message, Role, Session, Tree
+from tchat.sessions.records import Message, Role, Session, SessionTree
 from tchat.sessions.store import SessionStore
 from tchat.settings import Sampling, Settings
 from tchat.tui.widgets.prompt_area import PromptArea
@@ -92,8 +92,8 @@ class Faults:
             "delete": (SessionStore, "delete_message", storage),
             "finish": (SessionStore, "finish", storage),
             "activate": (SessionStore, "activate", other),
-            "measure": (Chat, "measure", other),
-            "price": (Chat, "price", other),
+            "measure": (Chat, "count_draft", other),
+            "price": (Chat, "prefill_cost", other),
             "save": (Snapshots, "save", other),
         }
 
@@ -484,7 +484,7 @@ def filled(store: SessionStore, count: int) -> Session:
     active = frozenset(each.id for each in messages)
     if messages:
         messages.append(replace(messages[-1], id=count + 1, text="another"))
-    tree = Tree(session=first.session, messages=tuple(messages), active=active)
+    tree = SessionTree(session=first.session, messages=tuple(messages), active=active)
     store.delete(session.id)
     return insert_tree(store, tree)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from tchat.errors import StorageError
-from tchat.sessions.records import Hit, Message, Role, Session, Status
+from tchat.sessions.records import Message, Role, SearchHit, Session, Status
 
 NOW = datetime(2026, 3, 12, 12, 0, tzinfo=UTC).timestamp()  # a Thursday
 DAY = 86_400.0
@@ -26,7 +26,7 @@ def session(number: int, title: str, age: float = 0.0, messages: int = 2) -> Ses
     )
 
 
-def hit(source: Session, number: int, snippet: str, *words: str) -> Hit:
+def hit(source: Session, number: int, snippet: str, *words: str) -> SearchHit:
     """A hit in ``source`` with the first place of each of ``words`` as a span."""
     message = Message(
         id=number,
@@ -47,18 +47,18 @@ def hit(source: Session, number: int, snippet: str, *words: str) -> Hit:
         finish_reason="",
     )
     spans = sorted((snippet.index(word), snippet.index(word) + len(word)) for word in words)
-    return Hit(session=source, message=message, snippet=snippet, spans=tuple(spans))
+    return SearchHit(session=source, message=message, snippet=snippet, spans=tuple(spans))
 
 
 class SessionService:
     """Does nothing but say that it was done; ``broken`` makes it fail."""
 
-    def __init__(self, hits: Sequence[Hit] = ()) -> None:
+    def __init__(self, hits: Sequence[SearchHit] = ()) -> None:
         self.hits = hits
         self.broken = False
         self.asked: list[tuple[str, ...]] = []
 
-    async def search(self, query: str) -> Sequence[Hit]:
+    async def search(self, query: str) -> Sequence[SearchHit]:
         await self._do("search", query)
         return [hit for hit in self.hits if query in hit.snippet]
 

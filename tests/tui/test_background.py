@@ -17,7 +17,7 @@ from tchat.chat.chat import Chat
 from tchat.engine.snapshots.snapshots import Snapshots
 from tchat.errors import StorageError
 from tchat.paths import Paths
-from tchat.sessions.fallbacks import Fallbacks
+from tchat.sessions.fallbacks import FallbackStores
 from tchat.settings import Settings
 from tchat.tui.app import TchatApp
 from tchat.tui.dialogs.dialog import HintLine
@@ -87,7 +87,7 @@ async def test_the_judge_says_what_broke(
 ) -> None:
     key = {"learn": "ctrl+t", "play": "ctrl+g", "steer": "ctrl+s"}[job]
     async with opened(settings, paths) as shown:
-        monkeypatch.setattr(f"tchat.chat.judging.{job}", broken)
+        monkeypatch.setattr(f"tchat.chat.judge_service.{job}", broken)
         await shown.type("/judge")
         await shown.until(lambda: isinstance(shown.pilot.app.screen, JudgeScreen))
         await shown.pilot.press(key)
@@ -103,7 +103,7 @@ async def test_the_judges_figures_say_what_broke(
     settings: Settings, paths: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with opened(settings, paths) as shown:
-        monkeypatch.setattr("tchat.chat.judging.learnt_of", broken)
+        monkeypatch.setattr("tchat.chat.judge_service.judge_status", broken)
         await shown.type("/judge")
         await shown.until(lambda: "ZeroDivisionError" in text(shown.pilot.app))
         await shown.pilot.press("escape")
@@ -167,7 +167,7 @@ def unstored(*_: Any) -> Any:
     raise StorageError("the disk is full")
 
 
-@pytest.mark.parametrize("step", [(Chat, "close"), (Fallbacks, "close")])
+@pytest.mark.parametrize("step", [(Chat, "close"), (FallbackStores, "close")])
 @pytest.mark.parametrize("way", ["ctrl+q", "SIGTERM", "SIGHUP"])
 async def test_it_ends_also_when_something_cannot_be_closed(
     settings: Settings,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tchat.chat.pace import TimeLeft
+from tchat.chat.eta import Eta
 from tchat.judge.game.adversarial_loop import AdversarialLoop, GameRules
 from tchat.judge.game.game_state import GameState, StepProgress
 from tchat.judge.training import TrainingProgress
@@ -19,7 +19,7 @@ class Clock:
 
 def test_time_left_counts_down_while_nothing_is_finished() -> None:
     clock = Clock()
-    left = TimeLeft(clock)
+    left = Eta(clock)
     assert left.words("writing", 0, 10) == "writing 0/10"
     clock.now = 8.0
     assert left.words("writing", 2, 10) == "writing 2/10 · 32 s left"

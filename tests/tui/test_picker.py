@@ -13,7 +13,7 @@ from textual.events import Key
 from textual.keys import key_to_character
 from textual.widgets import Input
 
-from tchat.chat.prompts import list_templates
+from tchat.chat.templates import list_templates
 from tchat.paths import user_paths
 from tchat.sessions.records import Message, Role, Status
 from tchat.tui.dialogs.confirm import Confirm

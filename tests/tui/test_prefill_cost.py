@@ -17,7 +17,7 @@ DOCUMENT = "the be to of and in that have it for not on with he as you do at thi
 async def test_another_system_prompt_has_a_price(
     tiny_model: Path, paths: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tchat.chat.prices.WORTH_SECONDS", 1e-9)
+    monkeypatch.setattr("tchat.chat.prefill_cost.WORTH_SECONDS", 1e-9)
     sampling = Sampling(temp=0, max_tokens=3)
     settings = Settings(
         model=str(tiny_model), threads=1, read_while_typing=False, sampling=sampling

@@ -13,7 +13,7 @@ from textual.keys import key_to_character
 from textual.message import Message
 from textual.pilot import Pilot
 
-from tchat.chat.file_names import existing
+from tchat.chat.path_completion import existing_files
 from tchat.tui.theme_variables import variable_defaults
 from tchat.tui.widgets.completion import Completion
 from tchat.tui.widgets.completion_match import Candidate
@@ -291,7 +291,7 @@ async def test_a_file_typed_faster_than_files_are_offered_is_attached(
     for name in ("late.md", ".other.md"):
         (tmp_path / name).touch()
     async with staged() as (prompt, pilot, app):
-        prompt.offer(COMMANDS, lambda _: [], existing)
+        prompt.offer(COMMANDS, lambda _: [], existing_files)
         for character in typed.format(tmp_path):
             app.post_message(events.Key(character, character))
         app.post_message(events.Key("enter", "\r"))

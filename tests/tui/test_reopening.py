@@ -91,7 +91,7 @@ async def test_what_is_deleted_is_deleted_on_disk_too_and_can_be_undone(
         await conversation.save()
         assert saved(paths) == 0
         await desk.restore(session.id)
-        await shown.screen.open_session(conversation.lasting.get(session.id))
+        await shown.screen.open_session(conversation.persistent.get(session.id))
         await shown.idle()
         await shown.ask("Why?")
         await shown.until(lambda: saved(paths) > 0)

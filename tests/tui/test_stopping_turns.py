@@ -13,7 +13,7 @@ import pytest
 
 from tchat.chat import attachments
 from tchat.chat.chat import Chat
-from tchat.chat.journal import Journal
+from tchat.chat.reply_journal import ReplyJournal
 from tchat.engine.context import Context
 from tchat.engine.encoder import PromptEncoder
 from tchat.engine.engine import Engine
@@ -105,7 +105,7 @@ async def test_while_a_file_is_read(
         (Chat, "_ask", 0),  # the question is stored
         (Engine, "count", 0),  # windowed
         (PromptEncoder, "for_reply", 0),  # tokenized
-        (Journal, "open", 0),
+        (ReplyJournal, "open", 0),
         (Context, "decode", 0),  # read
         (Writing, "draw", 0),
         (Writing, "draw", 7),  # between tokens

@@ -23,7 +23,7 @@ from .chat_stage import Shown, opened
 def slow(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threading.Event]:
     """Set when the session before is being saved, and what lets that go on."""
     reached, going = threading.Event(), threading.Event()
-    keep = Chat.keep
+    keep = Chat.save_snapshot
 
     def held(chat: Chat, *args: Any, **named: Any) -> int:
         reached.set()
@@ -31,7 +31,7 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threading.Ev
         return keep(chat, *args, **named)
 
     def hold() -> None:
-        monkeypatch.setattr(Chat, "keep", held)
+        monkeypatch.setattr(Chat, "save_snapshot", held)
 
     reached.hold = hold  # type: ignore[attr-defined]
     return reached, going
@@ -148,13 +148,13 @@ async def test_a_question_whose_reply_failed_is_shown_as_it_is_stored(
     settings: Settings, paths: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with opened(settings, paths) as shown:
-        prepared = Chat._prepared
+        prepared = Chat._prepare
 
         def broken(*_: Any) -> Any:
-            monkeypatch.setattr(Chat, "_prepared", prepared)
+            monkeypatch.setattr(Chat, "_prepare", prepared)
             raise StorageError("the disk cannot be read")
 
-        monkeypatch.setattr(Chat, "_prepared", broken)
+        monkeypatch.setattr(Chat, "_prepare", broken)
         await shown.type("one")
         await shown.until(lambda: bool(shown.errors))
         await shown.idle()

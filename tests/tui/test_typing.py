@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from textual import events
 
-from tchat.chat import journal
-from tchat.chat.journal import Journal
+from tchat.chat import reply_journal
+from tchat.chat.reply_journal import ReplyJournal
 from tchat.paths import Paths
 from tchat.sessions.fallback_store import FallbackStore
 from tchat.sessions.records import Role, Status
@@ -254,15 +254,15 @@ async def test_a_prompt_stopped_before_its_reply_stays_in_sight(
     settings: Settings, paths: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reached, stopped = threading.Event(), threading.Event()
-    open_journal = Journal.open
+    open_journal = ReplyJournal.open
 
-    def late(*args: Any, **kwargs: Any) -> Journal:
+    def late(*args: Any, **kwargs: Any) -> ReplyJournal:
         reached.set()
         assert stopped.wait(20)
         return open_journal(*args, **kwargs)
 
     async with opened(settings, paths) as shown:
-        monkeypatch.setattr(Journal, "open", late)
+        monkeypatch.setattr(ReplyJournal, "open", late)
         await shown.type("stopped")
         await shown.until(reached.is_set)
         await shown.pilot.press("escape")
@@ -283,9 +283,9 @@ async def stop_in_two_steps(
     after the row of the reply is deleted, and before ``second`` of ``owner`` is called.
     """
     reached, stopped, overtaken = (threading.Event() for _ in range(3))
-    open_journal, write, reload = Journal.open, getattr(owner, second), shown.screen.reload
+    open_journal, write, reload = ReplyJournal.open, getattr(owner, second), shown.screen.reload
 
-    def late(*args: Any, **kwargs: Any) -> Journal:
+    def late(*args: Any, **kwargs: Any) -> ReplyJournal:
         reached.set()
         assert stopped.wait(20)
         return open_journal(*args, **kwargs)
@@ -298,7 +298,7 @@ async def stop_in_two_steps(
         await reload()
         overtaken.set()
 
-    monkeypatch.setattr(Journal, "open", late)
+    monkeypatch.setattr(ReplyJournal, "open", late)
     monkeypatch.setattr(owner, second, held)
     monkeypatch.setattr(shown.screen, "reload", reloaded)
     await shown.type(begin)
@@ -313,7 +313,7 @@ async def test_the_mark_of_a_stopped_prompt_is_seen_when_a_reload_overtakes_it(
     settings: Settings, paths: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with opened(settings, paths) as shown:
-        await stop_in_two_steps(shown, monkeypatch, journal, "note_unanswered", "stopped")
+        await stop_in_two_steps(shown, monkeypatch, reply_journal, "mark_unanswered", "stopped")
         assert shown.entries == shown.branch == [("user", "stopped")]
         assert "stopped before a reply" in text(shown.pilot.app)
 

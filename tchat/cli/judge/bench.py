@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
-from tchat.chat.pace import TimeLeft
+from tchat.chat.eta import Eta
 from tchat.cli.console import Console
 from tchat.cli.loading import with_model
 from tchat.cli.status import StatusLine
@@ -55,7 +55,7 @@ def at_bench(console: Console, model: str, work: Callable[[Bench], T]) -> T:
     return with_model(console, settings_with(console, model), at)
 
 
-def followed(bench: Bench, shown: TimeLeft, work: Generator[TrainingProgress, None, T]) -> T:
+def followed(bench: Bench, shown: Eta, work: Generator[TrainingProgress, None, T]) -> T:
     """What ``work`` returns; on the way, its progress is shown."""
     while True:
         try:

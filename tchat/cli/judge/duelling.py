@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from tchat.chat.pace import TimeLeft
+from tchat.chat.eta import Eta
 from tchat.cli.console import Console
 from tchat.cli.judge.bench import MODEL, Bench, at_bench
 from tchat.cli.judge.learning import NEEDED
@@ -69,7 +69,7 @@ def _play(bench: Bench, console: Console, data: DialogueSet, plan: GameConfig) -
         model=bench.facts.path.name,
         architecture=bench.facts.architecture,
     )
-    shown, told = TimeLeft(), 0
+    shown, told = Eta(), 0
     for event in game.play():
         if isinstance(event, TrainingProgress):
             bench.status.show(shown.words(event.what, event.done, event.total))

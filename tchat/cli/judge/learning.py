@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from tchat.chat.pace import TimeLeft
+from tchat.chat.eta import Eta
 from tchat.cli.console import Console
 from tchat.cli.judge.bench import JSON, MODEL, Bench, at_bench, followed
 from tchat.cli.judge.listing import described, facts_by_kind
@@ -104,4 +104,4 @@ def _train(bench: Bench, paths: Paths, data: DialogueSet | None, use: Feedback) 
 
     own = feedback_on_model(use, bench.facts, paths)
     lesson = TrainingRun(bench.engine, bench.folder, bench.facts.path.name, data, own)
-    return followed(bench, TimeLeft(), lesson.run())
+    return followed(bench, Eta(), lesson.run())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from tchat.chat.pace import TimeLeft
+from tchat.chat.eta import Eta
 from tchat.cli.console import Console
 from tchat.cli.input import read_text
 from tchat.cli.judge.bench import MODEL, Bench, at_bench
@@ -58,7 +58,7 @@ def _score(bench: Bench, console: Console, dialogues: list[Dialogue]) -> None:
     from tchat.judge.ranking import load_head
 
     head = load_head(READING, bench.folder, bench.engine)
-    shown = TimeLeft()
+    shown = Eta()
     layers = [head.layer] if head.layer < bench.engine.blocks else []
     with FeatureExtractor(bench.engine, layers) as reader:
         for index, dialogue in enumerate(dialogues):

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from tchat.chat.attachments import expand, read_file
+from tchat.chat.attachments import expand_patterns, read_file
 from tchat.cli.console import Console
 from tchat.cli.input import read_all, read_text, told
 from tchat.decoding import AUTO
@@ -122,9 +122,9 @@ def read_rows(
     """
     if files:
         named = inputs or _names(b"" if console.stdin_is_terminal else read_all(console))
-        rows = [Row(index, str(path), True) for index, path in enumerate(expand(named))]
+        rows = [Row(index, str(path), True) for index, path in enumerate(expand_patterns(named))]
     else:
-        texts = [told(console, read_file(path, encoding)) for path in expand(inputs)]
+        texts = [told(console, read_file(path, encoding)) for path in expand_patterns(inputs)]
         texts = texts if inputs else [_piped(console, encoding)]
         rows = list(_lines("\n".join(text.removesuffix("\n") for text in texts)))
     if not rows:

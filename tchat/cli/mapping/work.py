@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tchat.chat.attachments import read_file
-from tchat.chat.pace import TimeLeft
+from tchat.chat.eta import Eta
 from tchat.cli.answer import THRESHOLD, with_labels
 from tchat.cli.ask import formed
 from tchat.cli.console import Console
@@ -136,7 +136,7 @@ class _Map:
             think=self.settings.think,  # type: ignore[arg-type]  # checked by its key
             slots=self.request.parallel,
         )
-        shown, done = TimeLeft(), 0
+        shown, done = Eta(), 0
         status.show(shown.words("mapping", done, len(rows)))
         for outcome in model.engine.map(tasks, options):
             record = self._record(by_index[outcome.index], outcome)

@@ -26,7 +26,7 @@ def catalogue(ctx: typer.Context, as_json: bool = JSON) -> None:
 
     For each the largest quantization that fits; `tchat models pull NAME` gets it.
     """
-    from tchat.chat.speed import measured_machine
+    from tchat.chat.throughput import measured_machine
 
     console: Console = ctx.obj
     with open_library(console) as library:

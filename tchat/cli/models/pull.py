@@ -29,7 +29,7 @@ def pull(
     Without a quantization it is the largest that fits this machine. What does not fit is pulled
     after asking, or with --yes.
     """
-    from tchat.chat.speed import measured_machine
+    from tchat.chat.throughput import measured_machine
     from tchat.cli.models.pull_desk import PullDesk
     from tchat.models.absent import remote_name
     from tchat.models.hub import Hub

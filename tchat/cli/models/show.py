@@ -15,7 +15,7 @@ from tchat.cli.models.listing import record
 from tchat.sanitize import printable
 
 if TYPE_CHECKING:
-    from tchat.chat.model_view import ModelView
+    from tchat.chat.model_info import ModelInfo
     from tchat.models.details import Details
     from tchat.models.header import Value
     from tchat.models.prospect import Prospect
@@ -32,13 +32,13 @@ def show(
     Licence, memory, speed, tokens, tensors, metadata, template. Of a model that is only on the hub
     no more than its header is read.
     """
-    from tchat.chat.model_view import view_model
+    from tchat.chat.model_info import inspect_model
     from tchat.cli.status import StatusLine
 
     console: Console = ctx.obj
     line = StatusLine(console)
     try:
-        view = view_model(
+        view = inspect_model(
             model, console.paths, console.environ, lambda: line.show("asking the hub")
         )
     finally:
@@ -51,7 +51,7 @@ def show(
         print_rows(console, ("WHAT", "VALUE"), list(view.rows()))
 
 
-def _whole(view: ModelView) -> dict[str, Any]:
+def _whole(view: ModelInfo) -> dict[str, Any]:
     from tchat.models.prospect import Prospect
 
     found = view.found

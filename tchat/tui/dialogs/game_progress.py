@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from textual.content import Content
 
-from tchat.chat.pace import TimeLeft
+from tchat.chat.eta import Eta
 from tchat.sanitize import single_line
 from tchat.tui.widgets.rows import Row, Rows
 
@@ -36,7 +36,7 @@ class GameProgress(Rows):
         self._rounds: tuple[GameRound, ...] = ()
         self._doing = ("", 0, 0)
         self._before = ""
-        self._left = TimeLeft()
+        self._left = Eta()
 
     def begin(self, before: str = "") -> None:
         """Something else begins; ``before`` is said of what comes before the first round."""

@@ -20,7 +20,7 @@ from tchat.tui.services.judge import JudgeService
 from tchat.tui.widgets.rows import Row, Rows
 
 if TYPE_CHECKING:
-    from tchat.chat.judging import Learnt
+    from tchat.chat.judge_service import JudgeStatus
 
     Do = Callable[..., Awaitable[None]]
 
@@ -144,7 +144,7 @@ class JudgeScreen(Dialog[None]):
             self.query_one(GameProgress).tell(text)
 
 
-def figures(learnt: Learnt) -> Iterator[Row]:
+def figures(learnt: JudgeStatus) -> Iterator[Row]:
     """What there is to learn from, and what was learnt, as names and values."""
     use = learnt.use
     yield (

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from tchat.sanitize import single_line
-from tchat.sessions.records import Hit
+from tchat.sessions.records import SearchHit
 from tchat.tui.widgets.fuzzy_item import Item, one_line
 from tchat.tui.widgets.sidebar import UNTITLED, clock_text, day_text, local_time
 
@@ -21,7 +21,7 @@ class Snippet(NamedTuple):
     places: tuple[int, ...]
 
 
-def hit_items(hits: Sequence[Hit], now: float = 0) -> Iterator[Item]:
+def hit_items(hits: Sequence[SearchHit], now: float = 0) -> Iterator[Item]:
     """One item for each hit, under the title of its session; ``key`` is its place in ``hits``.
 
     Args:
@@ -60,7 +60,7 @@ def safe_snippet(text: str, spans: Sequence[tuple[int, int]]) -> Snippet:
     return Snippet(shown + one_line(text[at:]), tuple(places))
 
 
-def _first_of_session(hits: Sequence[Hit], at: int) -> int:
+def _first_of_session(hits: Sequence[SearchHit], at: int) -> int:
     """Where the first hit in the same session is."""
     wanted = hits[at].session.id
     return next(place for place, hit in enumerate(hits) if hit.session.id == wanted)

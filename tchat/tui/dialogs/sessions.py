@@ -12,7 +12,7 @@ from textual.binding import BindingType
 from textual.timer import Timer
 
 from tchat.sanitize import single_line
-from tchat.sessions.records import Hit, Session
+from tchat.sessions.records import SearchHit, Session
 from tchat.tui.background import background, report
 from tchat.tui.dialogs.dialog import CLOSE, Dialog, Hint
 from tchat.tui.dialogs.search import hit_items
@@ -27,7 +27,7 @@ Answer = TypeVar("Answer")
 class SessionServices(Protocol):
     """What the screen asks for; each may take its time, and may raise `TchatError`."""
 
-    async def search(self, query: str) -> Sequence[Hit]:
+    async def search(self, query: str) -> Sequence[SearchHit]:
         """The messages that contain the words of ``query``."""
 
     async def rename(self, session_id: str, title: str) -> object:
@@ -96,7 +96,7 @@ class SessionsScreen(Dialog[SessionChoice]):
         self._full_text = full_text
         self._query = query
         self._now = now
-        self._hits: Sequence[Hit] = ()
+        self._hits: Sequence[SearchHit] = ()
         self._deleted: list[tuple[int, Session]] = []
         self._resting: Timer | None = None
         self.list = FuzzyList(empty=EMPTY)

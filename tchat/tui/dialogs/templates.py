@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tchat.chat.prompts import PromptTemplate
+from tchat.chat.templates import PromptTemplate
 from tchat.sanitize import single_line
 from tchat.tui.dialogs.picker import Picker
 from tchat.tui.widgets.fuzzy_item import Item
@@ -24,7 +24,7 @@ def _item(template: PromptTemplate) -> Item:
     return Item(
         key=template.name,
         title=template.name,
-        columns=("" if template.builtin else "yours", single_line(template.description)),
+        columns=("" if template.is_builtin else "yours", single_line(template.description)),
         also=f"{template.description} {' '.join(template.variables)}",
         about=single_line(template.prompt, SHOWN),
     )

@@ -13,7 +13,7 @@ from tchat.tui.screens.turns import load
 from tchat.tui.widgets.prompt_draft import Draft
 
 if TYPE_CHECKING:
-    from tchat.chat.input_history import InputHistory
+    from tchat.chat.prompt_history import PromptHistory
     from tchat.tui.services.conversation import Conversation
     from tchat.tui.startup import Opened
 
@@ -27,7 +27,7 @@ class Beginning(Drafts):
     Until then the user types, and what is sent waits in the queue.
     """
 
-    _history: InputHistory  # once the chat has begun
+    _history: PromptHistory  # once the chat has begun
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
         """Whether a key does what it stands for; most of them need the sessions."""
@@ -35,12 +35,12 @@ class Beginning(Drafts):
 
     def begin(self, conversation: Conversation, opened: Opened) -> None:
         """Go on with the sessions, which are open now."""
-        from tchat.chat.input_history import InputHistory
+        from tchat.chat.prompt_history import PromptHistory
         from tchat.tui.services.sessions import SessionService
 
         self.conversation = conversation
         self.desk = SessionService(conversation)
-        self._history = InputHistory(self._paths.config)
+        self._history = PromptHistory(self._paths.config)
         self._start_up(opened)
 
     @background(group="begin")
@@ -118,9 +118,9 @@ class Beginning(Drafts):
     @background(group="history")
     async def remember(self, draft: Draft) -> None:
         """Let Up find a draft in later sessions, too."""
-        from tchat.chat.input_history import Entry
+        from tchat.chat.prompt_history import HistoryEntry
 
-        entry = Entry(draft.text, draft.pastes, draft.files)
+        entry = HistoryEntry(draft.text, draft.pastes, draft.files)
         private = self.conversation.private
         try:
             await asyncio.to_thread(self._history.add, entry, private=private)

@@ -16,8 +16,8 @@ from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.events import Key, Paste
 
-from tchat.chat.commands import Call, parse_input
-from tchat.chat.file_names import existing, file_names
+from tchat.chat.commands import CommandCall, parse_input
+from tchat.chat.path_completion import complete_paths, existing_files
 from tchat.errors import TchatError, UsageError
 from tchat.paths import Paths
 from tchat.settings import Settings
@@ -97,8 +97,8 @@ class ChatScreen(Beginning):
         """Show at once; `begin` does the rest."""
         self.prompt.offer(
             [Candidate(each.name, each.help, each.aliases) for each in SCREEN_COMMANDS],
-            file_names,
-            existing,
+            complete_paths,
+            existing_files,
         )
         if self._first_draft:
             self.prompt.load(self._first_draft)
@@ -126,7 +126,7 @@ class ChatScreen(Beginning):
         self.remember(draft)
         if not self.busy:
             self.leave_trial()
-        if isinstance(parsed, Call):
+        if isinstance(parsed, CommandCall):
             if parsed.command.name in TRIALS:
                 self.begin_trial(parsed, draft)
             else:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from tchat import __version__
 from tchat.chat.attachments import check_file, expand_user
-from tchat.chat.commands import Call
-from tchat.chat.own_settings import typed_setting
+from tchat.chat.commands import CommandCall
+from tchat.chat.session_settings import parse_setting
 from tchat.errors import ModelNotFound, TchatError, UsageError
 from tchat.plural import counted
 from tchat.sanitize import printable, single_line
@@ -27,7 +27,7 @@ class Commands(Messages):
     """The part of the chat screen that carries out what begins with a slash."""
 
     @background(group="command")
-    async def carry_out(self, call: Call) -> None:
+    async def carry_out(self, call: CommandCall) -> None:
         """Do what was typed; what was mistyped is a passing notice, a failure stays to be read."""
         run: Callable[[str], Awaitable[None]] = getattr(self, f"_slash_{call.command.name}")
         try:
@@ -126,7 +126,7 @@ class Commands(Messages):
     async def _slash_set(self, argument: str) -> None:
         if not argument.partition(" ")[2].strip():
             raise UsageError("/set needs a name and a value", "for example /set temp 0.2")
-        await self.change(typed_setting(argument, "/set"))
+        await self.change(parse_setting(argument, "/set"))
 
     async def _slash_show(self, name: str) -> None:
         shown = [find_key(name)] if name else list(keys().values())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tchat.chat.attachments import expand_user
 from tchat.chat.commands import Surface, commands_for
-from tchat.chat.own_settings import usable_settings
+from tchat.chat.session_settings import usable_settings
 from tchat.errors import TchatError, UsageError
 from tchat.paths import Paths
 from tchat.sanitize import single_line
@@ -312,7 +312,7 @@ class Dialogs(Preferences):
     @background(group="dialog", exclusive=True)
     async def action_templates(self) -> None:
         """Insert a prompt template."""
-        from tchat.chat.prompts import list_templates
+        from tchat.chat.templates import list_templates
         from tchat.tui.dialogs.templates import TemplatePicker
 
         templates, broken = await asyncio.to_thread(list_templates, self._paths)
@@ -330,7 +330,7 @@ class Dialogs(Preferences):
         Raises:
             UsageError: There is none of that name.
         """
-        from tchat.chat.prompts import find_template
+        from tchat.chat.templates import find_template
 
         template = await asyncio.to_thread(find_template, name, self._paths)
         text, blanks, system, missing = template.begin(self.prompt.draft.text)

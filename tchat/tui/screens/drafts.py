@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from textual import on
 from textual.timer import Timer
 
-from tchat.chat.commands import Call, parse_input
+from tchat.chat.commands import CommandCall, parse_input
 from tchat.errors import TchatError, UsageError
 from tchat.paths import Paths
 from tchat.settings import Settings
@@ -22,8 +22,8 @@ from tchat.tui.widgets.prompt_draft import Draft
 from tchat.tui.widgets.token_meter import TokenMeter
 
 if TYPE_CHECKING:
-    from tchat.chat.outlook import Measure
-    from tchat.chat.prices import Price
+    from tchat.chat.draft import TokenCount
+    from tchat.chat.prefill_cost import PrefillCost
     from tchat.engine.events import Reading
 
 COUNT_DELAY = 0.12  # seconds of rest before a draft is counted
@@ -37,9 +37,9 @@ class Drafts(Commands):
         super().__init__(settings, paths)
         self._count_timer: Timer | None = None
         self._capacity = 0
-        self._measure: Measure | None = None
+        self._measure: TokenCount | None = None
         self._read: float | None = None  # the share of the draft that is read
-        self._price: Price | None = None  # what sending it costs beyond reading it
+        self._price: PrefillCost | None = None  # what sending it costs beyond reading it
 
     @on(Prompt.Changed)
     def _count_soon(self) -> None:
@@ -74,13 +74,13 @@ class Drafts(Commands):
         self.show_status()
         await self._read_ahead(message)
 
-    async def _price_of(self, text: str) -> Price | None:
+    async def _price_of(self, text: str) -> PrefillCost | None:
         """What sending a draft makes the model read again, where anybody would notice."""
         if self.prompt_mode is not None and self.prompt_mode.follows is None:
             return None
         after = self.prompt_mode.follows if self.prompt_mode else None
         price = await self.conversation.price(text, after)
-        return price if price is not None and price.worth_telling else None
+        return price if price is not None and price.is_notable else None
 
     async def _read_ahead(self, message: Draft | None) -> None:
         """Let the model read a message that is not sent yet, while it has nothing else to do."""
@@ -116,13 +116,13 @@ class Drafts(Commands):
         """What would go to the model as the next message if the draft were sent now."""
         if not draft.text.strip() or draft.blanks or self.prompt_mode is not None:
             return None
-        from tchat.chat.candidates import parse_try
+        from tchat.chat.candidates import parse_candidates
 
         try:
             parsed = parse_input(draft.full_text, SCREEN_COMMANDS)
-            if isinstance(parsed, Call):
+            if isinstance(parsed, CommandCall):
                 tries = parsed.command.name in TRIALS
-                text = parse_try(parsed.argument)[1] if tries else ""
+                text = parse_candidates(parsed.argument)[1] if tries else ""
                 return Draft(text, files=draft.files) if text else None
         except UsageError:
             return None

@@ -16,7 +16,7 @@ from tchat.tui.screens.dialogs import Dialogs
 from tchat.tui.widgets.prompt_draft import Draft
 
 if TYPE_CHECKING:
-    from tchat.sessions.records import Deleted, Message, Role
+    from tchat.sessions.records import Deletion, Message, Role
     from tchat.tui.services.conversation import Act
     from tchat.tui.widgets.transcript.view import Transcript
 
@@ -48,7 +48,7 @@ class Messages(Dialogs):
         super().__init__(settings, paths)
         self._prompt_mode: PromptMode | None = None
         self._aside: Draft | None = None  # the draft whose place an edit took
-        self._deleted: list[Deleted] = []
+        self._deleted: list[Deletion] = []
 
     @background(group="message")
     async def on_transcript_action_requested(self, event: Transcript.ActionRequested) -> None:

@@ -61,7 +61,7 @@ class Replies(Telling):
         self.show_status()
 
     def _say(self, event: Restored | Notice) -> None:
-        from tchat.chat.prices import restored_text
+        from tchat.chat.prefill_cost import restored_text
         from tchat.engine.events import Notice, Restored
 
         if isinstance(event, Notice) and event.kind == "model":

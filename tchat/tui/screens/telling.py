@@ -238,10 +238,10 @@ class Telling(PromptPainting):
 
     async def _try_to_store(self) -> None:
         """Store what is only in memory, if that is possible now."""
-        from tchat.sessions.database import Replaced
+        from tchat.sessions.database import DatabaseReplaced
 
         failure = self.conversation.failure
-        notices = self.conversation.lasting.notices
+        notices = self.conversation.persistent.notices
         told = len(notices)
         try:
             await self.conversation.store_again()
@@ -252,7 +252,7 @@ class Telling(PromptPainting):
         for notice in notices[told:]:
             self.tell(notice)
         reason = f"{failure.message}. " if failure else ""
-        replaced = isinstance(failure, Replaced)
+        replaced = isinstance(failure, DatabaseReplaced)
         cured = "It was made anew" if replaced else "The disk can be written again"
         self.tell(f"{reason}{cured}: everything is stored.")
         self.show_status()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tchat.chat.commands import Call
+from tchat.chat.commands import CommandCall
 from tchat.errors import TchatError, UsageError
 from tchat.paths import Paths
 from tchat.sanitize import printable
@@ -36,12 +36,12 @@ class Trials(Turns):
         """Whether there are replies to choose from."""
         return self._trial is not None
 
-    def begin_trial(self, call: Call, draft: Draft) -> None:
+    def begin_trial(self, call: CommandCall, draft: Draft) -> None:
         """Carry out ``/try`` or ``/best`` with the files of the draft that it was typed in."""
-        from tchat.chat.candidates import parse_try
+        from tchat.chat.candidates import parse_candidates
 
         try:
-            count, prompt = parse_try(call.argument, call.command.name)
+            count, prompt = parse_candidates(call.argument, call.command.name)
         except UsageError as error:
             self.notify(str(error), severity="error", markup=False)
             self.prompt.give_back(draft)
@@ -51,13 +51,13 @@ class Trials(Turns):
 
     def action_try(self) -> None:
         """Write several replies to the draft, or more of them to the last question."""
-        from tchat.chat.candidates import USUAL
+        from tchat.chat.candidates import DEFAULT_CANDIDATES
 
         if self.has_blank():
             return
         draft = self.prompt.draft
         self.prompt.load("")
-        self._try(USUAL, draft, judge="", typed=draft)
+        self._try(DEFAULT_CANDIDATES, draft, judge="", typed=draft)
 
     def _try(self, count: int, draft: Draft, *, judge: str, typed: Draft) -> None:
         if self.refuses():

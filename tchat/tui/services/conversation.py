@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
 
 from tchat.chat.chat import Chat
-from tchat.chat.own_settings import is_own, own_settings
+from tchat.chat.session_settings import is_session_setting, session_settings
 from tchat.engine.async_runner import EngineThread
 from tchat.engine.cancel import Cancel, Request
 from tchat.engine.events import Event, Reading
 from tchat.errors import StorageError, UsageError
 from tchat.paths import Paths
-from tchat.sessions.fallbacks import Fallbacks
+from tchat.sessions.fallbacks import FallbackStores
 from tchat.sessions.records import Session
 from tchat.sessions.store import SessionStore
 from tchat.settings import Settings, Value, keys, needs_loading, with_values
 from tchat.tui.services.messages import MessageService
 
 if TYPE_CHECKING:
-    from tchat.chat.outlook import Measure
-    from tchat.chat.prices import Price
+    from tchat.chat.draft import TokenCount
+    from tchat.chat.prefill_cost import PrefillCost
     from tchat.models.facts import ModelFacts
 
 T = TypeVar("T")
@@ -41,17 +41,17 @@ class Conversation(MessageService):
         settings: Those in force: the base, and over it what the session sets for itself.
         paths: The user's folders.
         private: Whether nothing is stored.
-        lasting: The store of all sessions.
+        persistent: The store of all sessions.
     """
 
     def __init__(self, settings: Settings, paths: Paths, store: SessionStore) -> None:
         self.base = self.settings = settings
         self.paths = paths
         self.private = store.path is None
-        self.lasting = store
+        self.persistent = store
         self._own: dict[str, Value] = {}
-        self._ground = store  # the lasting one, or that of the private session
-        self._fallbacks = Fallbacks()
+        self._ground = store  # the persistent one, or that of the private session
+        self._fallbacks = FallbackStores()
         self._store = self._fallbacks.open(store)
         self._requests: WeakSet[Request] = WeakSet()  # asked of the engine, and still waited for
         self._ahead = 0  # how often it was asked to read ahead, or to leave that
@@ -87,7 +87,7 @@ class Conversation(MessageService):
                 await self._try_to_store()
             finally:
                 self._fallbacks.close()
-                if self._ground is not self.lasting:
+                if self._ground is not self.persistent:
                     self._ground.close()
 
     # The engine
@@ -124,7 +124,9 @@ class Conversation(MessageService):
         if not self._closed:
             self.leave_draft()
             chat, request = self._chat, self._ask()
-            await self._carry_out(request, lambda: chat.keep(lambda: not request.is_stopped))
+            await self._carry_out(
+                request, lambda: chat.save_snapshot(lambda: not request.is_stopped)
+            )
 
     async def read_ahead(self, draft: str, told: Callable[[Reading], object]) -> None:
         """Read a draft while nothing else is to be done, until another one or nothing is wanted.
@@ -145,7 +147,7 @@ class Conversation(MessageService):
 
         def read() -> None:
             if going():
-                for event in self._chat.read_ahead(draft, going):
+                for event in self._chat.prefill_draft(draft, going):
                     loop.call_soon_threadsafe(tell, event)
 
         await self._carry_out(request, read)
@@ -167,11 +169,11 @@ class Conversation(MessageService):
     async def _carry_out(self, request: Request, work: Callable[[], T]) -> T:
         return await self._engine.run(lambda: request.run(work))
 
-    async def measure(self, draft: str) -> Measure | None:
+    async def measure(self, draft: str) -> TokenCount | None:
         """Exact tokens of a draft; None while the model is not loaded."""
-        return await asyncio.to_thread(self._chat.measure, draft)
+        return await asyncio.to_thread(self._chat.count_draft, draft)
 
-    async def price(self, draft: str, after: int | None = None) -> Price | None:
+    async def price(self, draft: str, after: int | None = None) -> PrefillCost | None:
         """What the next prompt reads again, see `Chat.price`; not while the engine is at work.
 
         None too where it was stopped, or something else was asked for.
@@ -179,8 +181,8 @@ class Conversation(MessageService):
         self.leave_draft()
         request = self._ask()
 
-        def price() -> Price | None:
-            return None if request.is_stopped else self._chat.price(draft, after)
+        def price() -> PrefillCost | None:
+            return None if request.is_stopped else self._chat.prefill_cost(draft, after)
 
         return await self._carry_out(request, price)
 
@@ -208,11 +210,11 @@ class Conversation(MessageService):
         for name, value in values.items():
             key = keys()[name]
             self.settings = key.put(self.settings, value)
-            if is_own(key):
+            if is_session_setting(key):
                 self._own[name] = value
             elif name != "system":
                 self.base = key.put(self.base, value)
-        if any(map(is_own, map(keys().__getitem__, values))):
+        if any(map(is_session_setting, map(keys().__getitem__, values))):
             await self._keep_own()
         if "system" in values:
             await self._set_system(str(values["system"]))
@@ -240,7 +242,7 @@ class Conversation(MessageService):
 
     def _settings_of(self, session: Session | None) -> Settings:
         """Note what ``session`` sets for itself, and put it over the base."""
-        self._own = own_settings(session.settings) if session else {}
+        self._own = session_settings(session.settings) if session else {}
         settings = self.base
         for name, value in self._own.items():
             settings = keys()[name].put(settings, value)
@@ -257,9 +259,9 @@ class Conversation(MessageService):
         """
         await self._leave()
         if session is not None:
-            self.private = self.lasting.path is None
-        before, stored = self._ground, not self.private or self.lasting.path is None
-        self._ground = self.lasting if stored else SessionStore.in_memory()
+            self.private = self.persistent.path is None
+        before, stored = self._ground, not self.private or self.persistent.path is None
+        self._ground = self.persistent if stored else SessionStore.in_memory()
         self._store = self._fallbacks.open(self._ground, session.id if session else "")
         model = self.settings.model
         self.settings = self._settings_of(session)
@@ -269,7 +271,7 @@ class Conversation(MessageService):
         try:
             await self._rejoin(session, keep_model=keeps)
         finally:
-            if before is not self.lasting:
+            if before is not self.persistent:
                 before.close()
         return not keeps
 
@@ -277,7 +279,7 @@ class Conversation(MessageService):
         """Begin a session that is not stored, or one that is."""
         if private == self.private:
             return
-        if self.lasting.path is None:
+        if self.persistent.path is None:
             raise UsageError("this chat was opened to store nothing", "open another without -n")
         self.private = private
         await self.open(None)
@@ -301,9 +303,9 @@ class Conversation(MessageService):
             try:
                 if keep_model:
                     try:
-                        old.keep()
+                        old.save_snapshot()
                     finally:
-                        model = old.release()
+                        model = old.release_model()
                 old.close()
             finally:  # whatever could not be saved, the chat goes on in the session
                 # Here, so that what was asked for meanwhile finds it.

@@ -90,7 +90,7 @@ class Downloads:
         self._stop.set()
 
     def _events(self, name: str) -> Iterator[PullEvent]:
-        from tchat.chat.speed import measured_machine
+        from tchat.chat.throughput import measured_machine
         from tchat.models.absent import remote_name
         from tchat.models.hub import Hub
         from tchat.models.hub_cache import HubCache, cache_folder

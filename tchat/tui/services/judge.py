@@ -12,7 +12,7 @@ from tchat.tui.services.conversation import Conversation
 
 if TYPE_CHECKING:
     from tchat.chat.chat import Chat
-    from tchat.chat.judging import Learnt
+    from tchat.chat.judge_service import JudgeStatus
     from tchat.judge.game.adversarial_game import GameResult
     from tchat.judge.game.game_state import GameState, StepProgress
     from tchat.judge.training import TrainingProgress
@@ -28,29 +28,29 @@ class JudgeService:
 
     conversation: Conversation
 
-    async def learnt(self) -> Learnt:
+    async def learnt(self) -> JudgeStatus:
         """What there is to learn from, and what was learnt."""
 
-        def read() -> Learnt:
-            from tchat.chat.judging import learnt_of
+        def read() -> JudgeStatus:
+            from tchat.chat.judge_service import judge_status
 
             here = self.conversation
-            return learnt_of(here.settings.model, here.paths, here.lasting)
+            return judge_status(here.settings.model, here.paths, here.persistent)
 
         return await asyncio.to_thread(read)
 
     async def train(self, file: Path | None, told: Told) -> None:
         """Train from use and from a file; ``told`` is called with how far it is."""
-        from tchat.chat.judging import learn
+        from tchat.chat.judge_service import learn
 
-        store = self.conversation.lasting
+        store = self.conversation.persistent
         await self.conversation.work(lambda chat: learn(chat, store, file), told)
 
     async def play(self, file: Path | None, told: Told) -> None:
         """Play a game; ``told`` is called with each round, and how far it is."""
 
         def begin(chat: object) -> Iterator[object]:
-            from tchat.chat.judging import play
+            from tchat.chat.judge_service import play
 
             return play(chat, file)  # type: ignore[arg-type]
 
@@ -60,7 +60,7 @@ class JudgeService:
         """Let the outcome of the game steer the model, or no more."""
 
         def begin(chat: Chat) -> Iterator[object]:
-            from tchat.chat.judging import steer
+            from tchat.chat.judge_service import steer
 
             steer(chat)
             return iter(())

@@ -10,7 +10,7 @@ from typing import TypeVar
 from tchat.chat.chat import Chat
 from tchat.errors import StorageError, UsageError
 from tchat.sessions.fallback_store import FallbackStore
-from tchat.sessions.records import Deleted, Message, Session
+from tchat.sessions.records import Deletion, Message, Session
 from tchat.sessions.store import SessionStore
 from tchat.tui.entries import entries_of, entry_of
 from tchat.tui.widgets.transcript.entry import Entry
@@ -22,10 +22,10 @@ class MessageService:
     """The part of a `Conversation` that the store alone answers.
 
     Attributes:
-        lasting: The store of all sessions.
+        persistent: The store of all sessions.
     """
 
-    lasting: SessionStore
+    persistent: SessionStore
     _store: FallbackStore
     _chat: Chat
 
@@ -92,7 +92,7 @@ class MessageService:
         """Call a reply good (1) or bad (-1), or take that back (0)."""
         await asyncio.to_thread(self._store.rate, message_id, rating)
 
-    async def delete_message(self, message_id: int) -> Deleted:
+    async def delete_message(self, message_id: int) -> Deletion:
         """Delete a message with all below it, and what is saved of the session."""
         deleted = await asyncio.to_thread(self._store.delete_message, message_id)
         await self.forget(deleted.session.id)
@@ -100,18 +100,18 @@ class MessageService:
 
     async def forget(self, session_id: str) -> None:
         """Remove from disk what the model has read of a session, and what was deleted of it."""
-        await asyncio.to_thread(self._chat.forget, session_id)
+        await asyncio.to_thread(self._chat.forget_snapshots, session_id)
         with suppress(StorageError):  # no room, or another process: then the next deletion does it
-            await asyncio.to_thread(self.lasting.erase)
+            await asyncio.to_thread(self.persistent.erase)
 
-    async def restore_message(self, deleted: Deleted) -> None:
+    async def restore_message(self, deleted: Deletion) -> None:
         """Undo the deletion of a message."""
         await asyncio.to_thread(self._store.restore, deleted)
 
     async def rename(self, session_id: str, title: str) -> None:
         """Give a session, this one or another, another title."""
         is_open = self.session is not None and self.session.id == session_id
-        store = self._store if is_open else self.lasting
+        store = self._store if is_open else self.persistent
         session = await asyncio.to_thread(store.rename, session_id, title)
         if is_open:
             self._chat.session = session
@@ -121,7 +121,7 @@ class MessageService:
         from tchat.sessions.export import to_markdown
 
         is_open = self.session is not None and self.session.id == session_id
-        store = self._store if is_open else self.lasting
+        store = self._store if is_open else self.persistent
 
         def export() -> str:
             return to_markdown(store.get(session_id), store.branch(session_id))

@@ -79,9 +79,9 @@ class ModelService:
 
     async def details(self, choice: str) -> Sequence[Row]:
         """What a model says about itself, on this disk or on the hub."""
-        from tchat.chat.model_view import view_model
+        from tchat.chat.model_info import inspect_model
 
-        return await asyncio.to_thread(lambda: list(view_model(choice, self._paths).rows()))
+        return await asyncio.to_thread(lambda: list(inspect_model(choice, self._paths).rows()))
 
     async def plan_removal(self, choice: str) -> Removal:
         """What removing a model would do."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tchat.chat.attachments import expand_user
 from tchat.errors import StorageError, UsageError
-from tchat.sessions.records import Deleted, Hit, Session
+from tchat.sessions.records import Deletion, SearchHit, Session
 from tchat.tui.services.conversation import Conversation
 
 
@@ -21,22 +21,22 @@ class SessionService:
 
     def __init__(self, conversation: Conversation) -> None:
         self._conversation = conversation
-        self._deleted: dict[str, Deleted] = {}
+        self._deleted: dict[str, Deletion] = {}
 
     async def sessions(self) -> list[Session]:
         """The stored sessions, the one used last first."""
-        return await asyncio.to_thread(self._conversation.lasting.sessions)
+        return await asyncio.to_thread(self._conversation.persistent.sessions)
 
     async def find(self, piece: str) -> Session:
         """The stored session whose id begins or ends with ``piece``."""
-        return await asyncio.to_thread(self._conversation.lasting.get, piece)
+        return await asyncio.to_thread(self._conversation.persistent.get, piece)
 
-    async def search(self, query: str) -> Sequence[Hit]:
+    async def search(self, query: str) -> Sequence[SearchHit]:
         """The messages that contain the words of ``query``; ends when it is cancelled."""
         stopped = threading.Event()
         try:
             return await asyncio.to_thread(
-                self._conversation.lasting.search, query, stopped=stopped.is_set
+                self._conversation.persistent.search, query, stopped=stopped.is_set
             )
         finally:
             stopped.set()
@@ -52,15 +52,15 @@ class SessionService:
         if session is not None and session.id == session_id:
             await self._conversation.open(None)
         self._conversation.discard(session_id)
-        lasting = self._conversation.lasting
-        self._deleted[session_id] = await asyncio.to_thread(lasting.delete, session_id)
+        persistent = self._conversation.persistent
+        self._deleted[session_id] = await asyncio.to_thread(persistent.delete, session_id)
         await self._conversation.forget(session_id)
         return None
 
     async def restore(self, session_id: str) -> object:
         """Bring back a session that `delete` took."""
         deleted = self._deleted.pop(session_id)
-        return await asyncio.to_thread(self._conversation.lasting.restore, deleted)
+        return await asyncio.to_thread(self._conversation.persistent.restore, deleted)
 
     async def export(self, session_id: str, name: str = "") -> str:
         """Write a session as Markdown into a new file; returns its path.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tchat.chat.speed import machine_name
+from tchat.chat.throughput import machine_name
 from tchat.models.store import ModelStore
 from tchat.paths import user_paths
 

@@ -323,7 +323,7 @@ class Transcript(PaintedColumn, can_focus=True):
         if event.chain > 1:
             # Two clicks would select, and three copy, everything there is.
             event.prevent_default()
-            if event.chain == 3 and (place := self._place_of(meta)) is not None:
+            if event.chain == 3 and (place := self._file_id(meta)) is not None:
                 self._select(place)
         elif PILL in meta:
             self.follow()
@@ -331,7 +331,7 @@ class Transcript(PaintedColumn, can_focus=True):
             self._clicked(meta)
 
     def _clicked(self, meta: dict[str, object]) -> None:
-        if (place := self._place_of(meta)) is None:
+        if (place := self._file_id(meta)) is None:
             return
         key = self._column.entry(place).key
         if LINK in meta:
@@ -343,7 +343,7 @@ class Transcript(PaintedColumn, can_focus=True):
         elif ACTION in meta:
             self.post_message(self.ActionRequested(key, str(meta[ACTION])))
 
-    def _place_of(self, meta: dict[str, object]) -> int | None:
+    def _file_id(self, meta: dict[str, object]) -> int | None:
         """The place of the entry that a character belongs to; None where there is none any more."""
         if not isinstance(offset := meta.get("offset"), tuple):
             return None

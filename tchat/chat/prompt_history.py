@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 FILE = "history.jsonl"
-MOST = 1000
-LONGEST = 256 * 1024  # bytes of one line; a longer prompt is not remembered
-LARGEST = 4 * 2**20  # bytes of the file; then the older half leaves
+MAX_ENTRIES = 1000
+MAX_LINE = 256 * 1024  # bytes of one line; a longer prompt is not remembered
+MAX_FILE = 4 * 2**20  # bytes of the file; then the older half leaves
 LOCK_SECONDS = 2.0
 
 Pairs = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class HistoryEntry:
     """One prompt as it was typed.
 
     Attributes:
@@ -45,7 +45,7 @@ class Entry:
     files: Pairs = ()
 
 
-class InputHistory:
+class PromptHistory:
     """The file of prompts; every call reads or writes the disk.
 
     Args:
@@ -55,7 +55,7 @@ class InputHistory:
     def __init__(self, config: Path) -> None:
         self._path = config / FILE
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[HistoryEntry]:
         """The latest prompts, the oldest first, no two equal in a row.
 
         Raises:
@@ -67,21 +67,21 @@ class InputHistory:
             return []
         except OSError as error:
             raise _cannot("read", self._path, error) from error
-        found: list[Entry] = []
-        for line in data.splitlines()[-MOST:]:
+        found: list[HistoryEntry] = []
+        for line in data.splitlines()[-MAX_ENTRIES:]:
             entry = _parse(line)
             if entry is not None and found[-1:] != [entry]:
                 found.append(entry)
         return found
 
-    def add(self, entry: Entry, *, private: bool) -> None:
+    def add(self, entry: HistoryEntry, *, private: bool) -> None:
         """Remember a prompt, except in private mode; a blank or very long one is not.
 
         Raises:
             StorageError: The file cannot be written.
         """
         line = json.dumps(asdict(entry)).encode() + b"\n"
-        if private or not entry.text.strip() or len(line) > LONGEST:
+        if private or not entry.text.strip() or len(line) > MAX_LINE:
             return
         try:
             with self._locked():
@@ -102,7 +102,7 @@ class InputHistory:
 
     def _append(self, line: bytes) -> None:
         path = private_file(self._path)
-        if path.stat().st_size + len(line) > LARGEST:
+        if path.stat().st_size + len(line) > MAX_FILE:
             data = path.read_bytes()
             write_private(path, data[data.find(b"\n", len(data) // 2) + 1 :])
         with path.open("r+b") as file:
@@ -128,13 +128,13 @@ class InputHistory:
             ) from error
 
 
-def _parse(line: bytes) -> Entry | None:
+def _parse(line: bytes) -> HistoryEntry | None:
     """The entry of a line; None when the line is damaged."""
     try:
         found = json.loads(line)
         if not isinstance(found, dict) or not isinstance(found["text"], str):
             return None
-        return Entry(found["text"], _pairs(found.get("pastes")), _pairs(found.get("files")))
+        return HistoryEntry(found["text"], _pairs(found.get("pastes")), _pairs(found.get("files")))
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
 

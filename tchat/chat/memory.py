@@ -23,7 +23,7 @@ def this_machine() -> Machine:
     return Machine(main_memory(), gpus)
 
 
-def plan_of(settings: Settings, facts: ModelFacts) -> Plan:
+def memory_plan(settings: Settings, facts: ModelFacts) -> Plan:
     """How the engine would load a model by these settings."""
     context = context_size(settings.ctx_size, facts.context_length)
     on_gpu = settings.gpu_layers != 0 and backend().lib.llama_supports_gpu_offload()
@@ -39,7 +39,7 @@ def plan_of(settings: Settings, facts: ModelFacts) -> Plan:
     )
 
 
-def require_room(settings: Settings, facts: ModelFacts) -> None:
+def require_memory(settings: Settings, facts: ModelFacts) -> None:
     """Raise DoesNotFit when the model would make this machine swap and may not.
 
     Raises:
@@ -47,7 +47,7 @@ def require_room(settings: Settings, facts: ModelFacts) -> None:
     """
     if settings.anyway:
         return
-    machine, plan = this_machine(), plan_of(settings, facts)
+    machine, plan = this_machine(), memory_plan(settings, facts)
     if not fits(facts.shape, plan, machine):
         raise _refusal(facts, plan, machine)
 

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tchat.chat.prompts import (
-    BUILTIN,
-    Filled,
+from tchat.chat.templates import (
+    BUILTIN_TEMPLATES,
+    FilledTemplate,
     PromptTemplate,
     find_template,
     list_templates,
-    own_path,
     parse_template,
+    template_path,
 )
 from tchat.errors import UsageError
 from tchat.paths import Paths
@@ -40,7 +40,7 @@ def add(paths: Paths, name: str, text: str) -> None:
 def test_variables_take_values_then_defaults() -> None:
     mine = template('prompt = "{a} {b} {input}"\nsystem = "S {a}"\n[defaults]\na = "1"\nb = "2"\n')
     assert mine.variables == ("a", "b")
-    assert mine.fill("text", {"b": "3"}) == Filled("1 3 text", "S 1")
+    assert mine.fill("text", {"b": "3"}) == FilledTemplate("1 3 text", "S 1")
 
 
 def test_braces_of_json_are_themselves_and_doubled_ones_are_text() -> None:
@@ -104,9 +104,9 @@ def test_a_broken_template_names_the_file_and_the_fault(text: str, told: str) ->
 
 
 def test_the_users_own_template_wins(paths: Paths) -> None:
-    assert find_template("commit", paths).builtin
+    assert find_template("commit", paths).is_builtin
     add(paths, "commit", 'prompt = "mine {input}"')
-    assert not find_template("commit", paths).builtin
+    assert not find_template("commit", paths).is_builtin
     assert [t.name for t in list_templates(paths)[0]].count("commit") == 1
 
 
@@ -120,7 +120,7 @@ def test_a_path_is_a_template_too(tmp_path: Path, paths: Paths) -> None:
 @pytest.mark.parametrize("name", ["../config", "a/b", "", "A", "-x", "é", "a" * 65, "a\x1b[2J"])
 def test_a_name_cannot_leave_the_folder(paths: Paths, name: str) -> None:
     with pytest.raises(UsageError, match="cannot be a prompt's name"):
-        own_path(name, paths)
+        template_path(name, paths)
     with pytest.raises(UsageError, match="there is no prompt"):
         find_template(name, paths)
 
@@ -144,7 +144,9 @@ def test_a_broken_own_file_does_not_silently_uncover_the_one_below(paths: Paths)
         find_template("commit", paths)
 
 
-@pytest.mark.parametrize("path", sorted(BUILTIN.glob("*.toml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted(BUILTIN_TEMPLATES.glob("*.toml")), ids=lambda path: path.stem
+)
 def test_each_packaged_template_works_on_nothing_but_an_input(path: Path, paths: Paths) -> None:
     mine = find_template(path.stem, paths)
     filled = mine.fill("THE-INPUT", {})
@@ -154,7 +156,7 @@ def test_each_packaged_template_works_on_nothing_but_an_input(path: Path, paths:
 
 
 def test_at_least_a_dozen_templates_are_packaged() -> None:
-    names = {path.stem for path in BUILTIN.glob("*.toml")}
+    names = {path.stem for path in BUILTIN_TEMPLATES.glob("*.toml")}
     assert names >= {
         "ad-copy",
         "commit",

@@ -11,7 +11,7 @@ from tchat.chat.journal_writer import JournalWriter
 from tchat.chat.model import ChatModel
 from tchat.engine.events import Event, Finished, Notice, Reason, Reasoning, Token
 from tchat.errors import StorageError, TchatError, UsageError
-from tchat.sessions.records import Message, Provenance, Role, Status
+from tchat.sessions.records import Message, ReplyProvenance, Role, Status
 from tchat.settings import Settings
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 INTERVAL = 0.2  # seconds between two writes: what a kill -9 can cost
 
 
-class Journal:
+class ReplyJournal:
     """Writes one reply to its row, a few times a second, and closes the row at its end.
 
     While the reply grows it is written on another thread: a slow disk delays no token. A store
@@ -45,7 +45,7 @@ class Journal:
         question: Message,
         row: Message,
         *,
-        provenance: Provenance,
+        provenance: ReplyProvenance,
         before: Message | None,
         writer: JournalWriter,
     ) -> None:
@@ -82,7 +82,7 @@ class Journal:
         Raises:
             StorageError: The row cannot be made.
         """
-        provenance = Provenance(
+        provenance = ReplyProvenance(
             model=settings.model,
             model_sha256=model.facts.sha256,
             quantization=model.facts.quantization,
@@ -108,10 +108,10 @@ class Journal:
                 raise
         return journal
 
-    def take(self, event: Event) -> Notice | None:
+    def record(self, event: Event) -> Notice | None:
         """Note an event; returns a notice, once, when the store fails."""
         try:
-            self._take(event)
+            self._record(event)
         except (StorageError, UsageError) as error:
             return self._failed(error)
         error_of_writer = self._writer.failure(self._row.id)
@@ -166,7 +166,7 @@ class Journal:
         self._told = True
         return Notice("storage", f"this reply is not being stored: {error.message}")
 
-    def _take(self, event: Event) -> None:
+    def _record(self, event: Event) -> None:
         if isinstance(event, Token):
             self._text.append(event.text)
         elif isinstance(event, Reasoning):
@@ -187,7 +187,7 @@ class Journal:
             try:
                 self.close()
             finally:
-                note_unanswered(self._store, self._question)
+                mark_unanswered(self._store, self._question)
             return
         text, reasoning = self._joined()
         sampling = {**self._provenance["sampling"], "seed": event.seed}
@@ -218,7 +218,7 @@ def active_reply(store: SessionStore, question: Message) -> Message | None:
     return next((each for each in branch if each.parent_id == question.id), None)
 
 
-def note_unanswered(store: SessionStore, question: Message) -> None:
+def mark_unanswered(store: SessionStore, question: Message) -> None:
     """Mark a question whose only reply was stopped before it began: the chat goes on below it."""
     if active_reply(store, question) is None:
         store.finish(question.id, status=Status.STOPPED, text=question.text)

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tchat.chat.window import reply_room
+from tchat.chat.context_window import reply_reserve
 from tchat.engine.ahead import ReadingAhead
 from tchat.engine.turns import ChatMessage
 from tchat.errors import DoesNotFit
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Measure:
+class TokenCount:
     """Token counts of a draft.
 
     Args:
@@ -34,7 +34,7 @@ class Measure:
     context: int
 
 
-class Outlook:
+class DraftPreview:
     """A draft behind the history that it would be sent with.
 
     Args:
@@ -52,10 +52,10 @@ class Outlook:
         self._think: Think = settings.think  # type: ignore[assignment]  # checked by its choices
         self._max_tokens = settings.sampling.max_tokens
 
-    def measure(self) -> Measure | None:
+    def measure(self) -> TokenCount | None:
         """Exact tokens; None when the model is not there any more. Works on any thread."""
         counts = self._engine.measure(self._messages, self._draft, self._think)
-        return Measure(*counts) if counts else None
+        return TokenCount(*counts) if counts else None
 
     def read(self, going: Callable[[], bool]) -> Iterator[Reading]:
         """Read what is sure of it; nothing where turns would have to leave for it."""
@@ -63,7 +63,7 @@ class Outlook:
         if loaded is None:
             return
         size = loaded.context.size
-        room = size - reply_room(size, self._max_tokens)
+        room = size - reply_reserve(size, self._max_tokens)
         with suppress(DoesNotFit, InterruptedError):
             ahead = ReadingAhead(loaded, self._messages, self._think, room, going)
             yield from ahead.events()

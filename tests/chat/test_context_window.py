@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tchat.chat.window import fit, reply_room
+from tchat.chat.context_window import fit_window, reply_reserve
 from tchat.engine.turns import ChatMessage
 from tchat.errors import DoesNotFit
 
@@ -26,7 +26,7 @@ def count(messages: Sequence[ChatMessage]) -> int:
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=30), st.integers(1, 500))
 def test_system_and_last_turn_stay_and_the_rest_fits(lengths: list[int], room: int) -> None:
     every = turns(lengths)
-    window = fit(SYSTEM, every, room=room, count=count)
+    window = fit_window(SYSTEM, every, room=room, count=count)
     assert window.messages[0] == SYSTEM[0]
     assert window.messages[-1] == every[-1][-1]
     assert list(window.messages[1:]) == [m for turn in every[window.first :] for m in turn]
@@ -40,8 +40,8 @@ def test_system_and_last_turn_stay_and_the_rest_fits(lengths: list[int], room: i
 @given(st.lists(st.integers(1, 50), min_size=2, max_size=30), st.integers(1, 500))
 def test_what_left_stays_out(lengths: list[int], room: int) -> None:
     every = turns(lengths)
-    first = fit(SYSTEM, every, room=room, count=count).first
-    again = fit(SYSTEM, every, room=10_000, count=count, first=first)
+    first = fit_window(SYSTEM, every, room=room, count=count).first
+    again = fit_window(SYSTEM, every, room=10_000, count=count, first=first)
     assert again.first == first
 
 
@@ -51,17 +51,17 @@ def test_a_history_too_long_to_count_is_cut() -> None:
             raise DoesNotFit("too long")
         return count(messages)
 
-    window = fit([], turns([60, 60, 20]), room=90, count=refusing)
+    window = fit_window([], turns([60, 60, 20]), room=90, count=refusing)
     assert window.first == 1 or window.first == 2
     assert count(window.messages) <= 90
 
 
 def test_room_for_the_reply() -> None:
-    assert reply_room(8192, -1) == 1024
-    assert reply_room(1024, -1) == 256
-    assert reply_room(8192, 100) == 100
-    assert reply_room(1024, 5000) == 512
-    assert reply_room(1024, 0) == 1
+    assert reply_reserve(8192, -1) == 1024
+    assert reply_reserve(1024, -1) == 256
+    assert reply_reserve(8192, 100) == 100
+    assert reply_reserve(1024, 5000) == 512
+    assert reply_reserve(1024, 0) == 1
 
 
 @given(
@@ -71,7 +71,7 @@ def test_room_for_the_reply() -> None:
 )
 def test_pinned_turns_stay(lengths: list[int], room: int, pinned: set[int]) -> None:
     every = turns(lengths)
-    window = fit(SYSTEM, every, room=room, count=count, pinned=pinned)
+    window = fit_window(SYSTEM, every, room=room, count=count, pinned=pinned)
     here = [place for place in range(len(every)) if place >= window.first or place in pinned]
     assert list(window.messages[1:]) == [m for place in here for m in every[place]]
     assert sorted([*here, *window.left_out]) == list(range(len(every)))

@@ -20,7 +20,7 @@ REFILL = 0.75  # turns leave until this share of the room is used, so that they 
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class ContextWindow:
     """The messages of one prompt.
 
     Args:
@@ -34,13 +34,13 @@ class Window:
     left_out: tuple[int, ...] = ()
 
 
-def reply_room(context: int, max_tokens: int) -> int:
+def reply_reserve(context: int, max_tokens: int) -> int:
     """Tokens to keep free for the reply in a context of ``context`` tokens; at least one."""
     share = min(REPLY_MOST, context // REPLY_SHARE)
     return max(1, min(max_tokens, context // 2)) if max_tokens >= 0 else share
 
 
-def fit(
+def fit_window(
     system: Sequence[ChatMessage],
     turns: Sequence[Sequence[ChatMessage]],
     *,
@@ -48,7 +48,7 @@ def fit(
     count: Count,
     first: int = 0,
     pinned: Collection[int] = (),
-) -> Window:
+) -> ContextWindow:
     """Leave the oldest whole turns out until the prompt fits.
 
     The system message, the pinned turns and the last one always stay, even where they do not fit:
@@ -65,7 +65,10 @@ def fit(
     """
 
     def messages(first: int) -> tuple[ChatMessage, ...]:
-        return (*system, *(message for turn in kept(turns, first, pinned) for message in turn))
+        return (
+            *system,
+            *(message for turn in window_turns(turns, first, pinned) for message in turn),
+        )
 
     def size(first: int) -> float:
         try:
@@ -79,9 +82,9 @@ def fit(
         # The prompt only gets shorter with each turn that leaves, so the place can be bisected.
         goal = room * REFILL
         first = bisect_left(range(last), -goal, lo=min(first + 1, last), key=lambda n: -size(n))
-    return Window(messages(first), first, tuple(n for n in range(first) if n not in pinned))
+    return ContextWindow(messages(first), first, tuple(n for n in range(first) if n not in pinned))
 
 
-def kept(turns: Sequence[Turn], first: int, pinned: Collection[int]) -> list[Turn]:
+def window_turns(turns: Sequence[Turn], first: int, pinned: Collection[int]) -> list[Turn]:
     """The turns of a window that begins with ``first``."""
     return [turn for place, turn in enumerate(turns) if place >= first or place in pinned]

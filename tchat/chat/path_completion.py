@@ -10,13 +10,13 @@ from pathlib import Path
 from tchat.chat.attachments import expand_user
 
 # A walk from the home folder must end; a project of this size is still listed whole.
-MOST = 4000
+MAX_PATHS = 4000
 # Full of files that nobody wrote by hand.
 _BEHIND = ",;:!?.)]}'\""  # what a sentence puts behind a name
 _SKIPPED = frozenset({"node_modules", "__pycache__", "venv", "target", "site-packages"})
 
 
-def file_names(word: str, folder: Path | None = None) -> list[str]:
+def complete_paths(word: str, folder: Path | None = None) -> list[str]:
     """Files and folders below the folder that ``word`` begins with, nearest first.
 
     ``src/te`` lists everything below ``src``; what comes after the last slash only decides whether
@@ -30,7 +30,7 @@ def file_names(word: str, folder: Path | None = None) -> list[str]:
         folder: What a relative word starts from; the working folder by default.
 
     Returns:
-        At most `MOST` names: a folder's own names in alphabetical order, before those below.
+        At most `MAX_PATHS` names: a folder's own names in alphabetical order, before those below.
     """
     head, slash, rest = word.rpartition("/")
     spelled = head + slash
@@ -39,12 +39,12 @@ def file_names(word: str, folder: Path | None = None) -> list[str]:
     names = []
     for name in _walk(root, hidden):
         names.append(spelled + name)
-        if len(names) == MOST:
+        if len(names) == MAX_PATHS:
             break
     return names
 
 
-def existing(words: Iterable[str]) -> list[str]:
+def existing_files(words: Iterable[str]) -> list[str]:
     """The names of files among ``words``, without what a sentence puts behind a name.
 
     Reads the disk; not for the user interface's thread.

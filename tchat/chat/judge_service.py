@@ -30,7 +30,7 @@ GAME = "duel"  # what the games that are played from the screen are called, with
 
 
 @dataclass(frozen=True, slots=True)
-class Learnt:
+class JudgeStatus:
     """What there is to learn from, and what was learnt.
 
     Args:
@@ -50,7 +50,7 @@ class Learnt:
     steers: str
 
 
-def learnt_of(model: str, paths: Paths, store: SessionStore) -> Learnt:
+def judge_status(model: str, paths: Paths, store: SessionStore) -> JudgeStatus:
     """What is known of the model called ``model``.
 
     Raises:
@@ -65,7 +65,7 @@ def learnt_of(model: str, paths: Paths, store: SessionStore) -> Learnt:
     human, preference = load(folder.human), load(folder.preference)
     vectors = _vectors(model, paths, path)
     steers = next((name for name in games if str(folder.vector(name)) in vectors), "")
-    return Learnt(facts.path.name, read_feedback(store), human, preference, games, steers)
+    return JudgeStatus(facts.path.name, read_feedback(store), human, preference, games, steers)
 
 
 def learn(
@@ -81,7 +81,7 @@ def learn(
     use = read_feedback(store)
     if data is None:
         require_enough(use.edits, use.choices)
-    model = chat.loaded()
+    model = chat.require_model()
     facts, folder = model.facts, judge_folder(model.facts, chat.paths)
     use = feedback_on_model(use, facts, chat.paths)
     return (yield from TrainingRun(model.engine, folder, facts.path.name, data, use).run())
@@ -126,7 +126,7 @@ def play(chat: Chat, file: Path | None) -> Iterator[GameEvent]:
             "a game needs replies by people", "name a JSONL file with `prompt` and `reply`"
         )
     data: DialogueSet = read_dialogues([file])
-    model = chat.loaded()
+    model = chat.require_model()
     folder, facts = judge_folder(model.facts, chat.paths), model.facts
     game = AdversarialGame(
         model.engine,

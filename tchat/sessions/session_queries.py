@@ -11,16 +11,16 @@ from collections.abc import Iterable, Mapping, Set
 from typing import Any
 
 from tchat.errors import UsageError
-from tchat.sessions import lookup, tree
+from tchat.sessions import message_tree, session_lookup
 from tchat.sessions.ids import is_id, new_id
-from tchat.sessions.records import Deleted, Message, Session, Status, Tree
-from tchat.sessions.rows import (
+from tchat.sessions.records import Deletion, Message, Session, SessionTree, Status
+from tchat.sessions.serialization import (
     EMPTY_MESSAGE,
     INSERT_MESSAGE,
     INSERT_SESSION,
+    record_values,
     to_message,
     to_row,
-    values_of,
 )
 
 _INSERT_OR_UPDATE_SESSION = f"""
@@ -40,12 +40,12 @@ def free_id(connection: sqlite3.Connection, wanted: str) -> str:
     return wanted
 
 
-def read(connection: sqlite3.Connection, session_id: str) -> Tree:
+def read(connection: sqlite3.Connection, session_id: str) -> SessionTree:
     """The session with all its messages."""
-    session = lookup.by_id(connection, session_id)
+    session = session_lookup.by_id(connection, session_id)
     rows = _rows(connection, session_id)
-    active = tree.active(connection, session_id)
-    return Tree(session=session, messages=tuple(map(to_message, rows)), active=active)
+    active = message_tree.active(connection, session_id)
+    return SessionTree(session=session, messages=tuple(map(to_message, rows)), active=active)
 
 
 def insert(
@@ -59,16 +59,16 @@ def insert(
         messages: Parents first; with each, whether it is the active one among its siblings.
     """
     session_id = free_id(connection, session.id)
-    row = values_of(session) | {"id": session_id, "active_root": None, "used": 0}
+    row = record_values(session) | {"id": session_id, "active_root": None, "used": 0}
     connection.execute(INSERT_SESSION, to_row(row))
     new_ids: dict[int | None, int | None] = {None: None}
     for message, active in messages:
         values = _insertable(message, session_id, new_ids[message.parent_id])
-        new_ids[message.id] = tree.insert(connection, values)
+        new_ids[message.id] = message_tree.insert(connection, values)
         if active:
-            tree.point_to(connection, values | {"id": new_ids[message.id]})
-    tree.repair_pointers(connection, session_id)
-    return lookup.by_id(connection, session_id)
+            message_tree.set_active(connection, values | {"id": new_ids[message.id]})
+    message_tree.repair_pointers(connection, session_id)
+    return session_lookup.by_id(connection, session_id)
 
 
 def import_session(
@@ -83,9 +83,9 @@ def import_session(
     new_ids: dict[int | None, int | None] = {None: None}
     for message, _ in messages:
         values = _insertable(message, session.id, new_ids[message.parent_id])
-        new_ids[message.id] = _same(connection, values) or tree.insert(connection, values)
-    tree.repair_pointers(connection, session.id)
-    return lookup.by_id(connection, session.id)
+        new_ids[message.id] = _same(connection, values) or message_tree.insert(connection, values)
+    message_tree.repair_pointers(connection, session.id)
+    return session_lookup.by_id(connection, session.id)
 
 
 def _same(connection: sqlite3.Connection, values: Mapping[str, Any]) -> int | None:
@@ -101,19 +101,21 @@ def _same(connection: sqlite3.Connection, values: Mapping[str, Any]) -> int | No
     return row["id"] if row else None
 
 
-def copy(connection: sqlite3.Connection, source: Tree, last_id: int) -> None:
+def copy(connection: sqlite3.Connection, source: SessionTree, last_id: int) -> None:
     """Store ``source`` in an empty database as it is; new messages get ids above ``last_id``."""
-    row = values_of(source.session) | {"active_root": None, "used": 0}
+    row = record_values(source.session) | {"active_root": None, "used": 0}
     connection.execute(INSERT_SESSION, to_row(row))
     for message in source.messages:
-        values = {**EMPTY_MESSAGE, **values_of(message)}
-        tree.insert(connection, values)
+        values = {**EMPTY_MESSAGE, **record_values(message)}
+        message_tree.insert(connection, values)
         if message.id in source.active:
-            tree.point_to(connection, values)
-    tree.begin_after(connection, last_id)
+            message_tree.set_active(connection, values)
+    message_tree.set_last_id(connection, last_id)
 
 
-def merge(connection: sqlite3.Connection, source: Tree, known: Set[int], writer: str) -> Session:
+def merge(
+    connection: sqlite3.Connection, source: SessionTree, known: Set[int], writer: str
+) -> Session:
     """Bring a session to the state of ``source``, which went on from a copy of it.
 
     Args:
@@ -124,7 +126,7 @@ def merge(connection: sqlite3.Connection, source: Tree, known: Set[int], writer:
         writer: The process to which those belong that are being written.
     """
     session_id = source.session.id
-    row = to_row(values_of(source.session) | {"active_root": None, "used": 0})
+    row = to_row(record_values(source.session) | {"active_root": None, "used": 0})
     connection.execute(_INSERT_OR_UPDATE_SESSION, row)
     stored = {each["id"]: to_message(each) for each in _rows(connection, session_id)}
     new_ids: dict[int | None, int | None] = {None: None}
@@ -132,23 +134,25 @@ def merge(connection: sqlite3.Connection, source: Tree, known: Set[int], writer:
         if message.id in known and message.id in stored:
             new_ids[message.id] = message.id
             if message != stored[message.id]:
-                tree.finish(connection, message.id, values_of(message) | _writer(message, writer))
-                tree.mark(connection, message.id, values_of(message))
+                message_tree.finish(
+                    connection, message.id, record_values(message) | _writer(message, writer)
+                )
+                message_tree.mark(connection, message.id, record_values(message))
         else:
             parent_id = new_ids[message.parent_id]
             values = _insertable(message, session_id, parent_id)
             values |= {"status": message.status} | _writer(message, writer)
             if message.id > (parent_id or 0):  # parents come first in the order of ids
-                values["id"] = tree.free_id(connection, message.id)
-            new_ids[message.id] = tree.insert(connection, values)
+                values["id"] = message_tree.free_id(connection, message.id)
+            new_ids[message.id] = message_tree.insert(connection, values)
     for doomed in known & stored.keys() - new_ids.keys():
         if connection.execute("SELECT 1 FROM messages WHERE id = ?", (doomed,)).fetchone():
-            tree.remove(connection, doomed)
+            message_tree.remove(connection, doomed)
     for active in source.active:
-        tree.point_to(connection, tree.row(connection, new_ids[active] or 0))
-    tree.repair_pointers(connection, session_id)
-    tree.touch(connection, session_id, source.session.updated_at)
-    return lookup.by_id(connection, session_id)
+        message_tree.set_active(connection, message_tree.row(connection, new_ids[active] or 0))
+    message_tree.repair_pointers(connection, session_id)
+    message_tree.touch(connection, session_id, source.session.updated_at)
+    return session_lookup.by_id(connection, session_id)
 
 
 def _writer(message: Message, writer: str) -> dict[str, str]:
@@ -159,7 +163,7 @@ def _insertable(message: Message, session_id: str, parent_id: int | None) -> dic
     streaming = message.status == Status.STREAMING
     return {
         **EMPTY_MESSAGE,
-        **values_of(message),
+        **record_values(message),
         "id": None,
         "session_id": session_id,
         "parent_id": parent_id,
@@ -167,9 +171,9 @@ def _insertable(message: Message, session_id: str, parent_id: int | None) -> dic
     }
 
 
-def delete(connection: sqlite3.Connection, session_id: str) -> Deleted:
+def delete(connection: sqlite3.Connection, session_id: str) -> Deletion:
     """Delete a session with its messages."""
-    session = lookup.by_id(connection, session_id)
+    session = session_lookup.by_id(connection, session_id)
     rows = _rows(connection, session_id)
     pointers = connection.execute(
         "SELECT active_root, used FROM sessions WHERE id = ?", (session_id,)
@@ -179,10 +183,12 @@ def delete(connection: sqlite3.Connection, session_id: str) -> Deleted:
     return _deleted(session, None, rows, **dict(pointers))
 
 
-def delete_message(connection: sqlite3.Connection, message_id: int) -> Deleted:
+def delete_message(connection: sqlite3.Connection, message_id: int) -> Deletion:
     """Delete a message with all below it."""
-    session = lookup.by_id(connection, tree.row(connection, message_id)["session_id"])
-    return _deleted(session, message_id, tree.remove(connection, message_id))
+    session = session_lookup.by_id(
+        connection, message_tree.row(connection, message_id)["session_id"]
+    )
+    return _deleted(session, message_id, message_tree.remove(connection, message_id))
 
 
 def _deleted(
@@ -192,21 +198,21 @@ def _deleted(
     *,
     active_root: int | None = None,
     used: int = 0,
-) -> Deleted:
+) -> Deletion:
     kept: tuple[Mapping[str, Any], ...] = tuple(dict(row) for row in rows)
-    return Deleted(session=session, root=root, active_root=active_root, used=used, rows=kept)
+    return Deletion(session=session, root=root, active_root=active_root, used=used, rows=kept)
 
 
-def restore(connection: sqlite3.Connection, deleted: Deleted) -> Session:
+def restore(connection: sqlite3.Connection, deleted: Deletion) -> Session:
     """Put back what was deleted, under its old ids, and on the active path."""
     if deleted.root is None:
-        row = values_of(deleted.session) | {
+        row = record_values(deleted.session) | {
             "active_root": deleted.active_root,
             "used": deleted.used,
         }
         statement = (INSERT_SESSION, to_row(row))
     else:
-        lookup.by_id(connection, deleted.session.id)
+        session_lookup.by_id(connection, deleted.session.id)
         statement = None
     try:
         if statement:
@@ -217,8 +223,8 @@ def restore(connection: sqlite3.Connection, deleted: Deleted) -> Session:
             "this cannot be restored: it is there again, or what it belonged to is gone"
         ) from error
     if deleted.root is not None:
-        tree.point_to(connection, tree.row(connection, deleted.root))
-    return lookup.by_id(connection, deleted.session.id)
+        message_tree.set_active(connection, message_tree.row(connection, deleted.root))
+    return session_lookup.by_id(connection, deleted.session.id)
 
 
 def _rows(connection: sqlite3.Connection, session_id: str) -> list[sqlite3.Row]:

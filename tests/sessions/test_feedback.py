@@ -25,7 +25,7 @@ def replies(store: SessionStore, session: Session) -> list[Message]:
 
 
 def marks(store: SessionStore) -> list[tuple[str, int, bool, bool]]:
-    return [(m.text, m.rating, m.picked_at > 0, m.by_person) for m in store.judged()]
+    return [(m.text, m.rating, m.picked_at > 0, m.by_person) for m in store.with_feedback()]
 
 
 def test_a_rating_is_kept_and_taken_back(store: SessionStore, replies: list[Message]) -> None:
@@ -51,11 +51,11 @@ def test_marks_go_and_come_back_with_the_session(
     store.rate(replies[0].id, 1)
     store.pick(replies[1].id)
     store.note_scores({replies[2].id: {"human": 0.25}})
-    before = store.judged(), store.message(replies[2].id)
+    before = store.with_feedback(), store.message(replies[2].id)
     deleted = store.delete(session.id)
-    assert store.judged() == []
+    assert store.with_feedback() == []
     store.restore(deleted)
-    assert (store.judged(), store.message(replies[2].id)) == before
+    assert (store.with_feedback(), store.message(replies[2].id)) == before
 
 
 def test_marks_are_exported_and_imported(
@@ -69,7 +69,7 @@ def test_marks_are_exported_and_imported(
     store.delete(session.id)
     insert_tree(store, tree)
     assert marks(store) == before == [("reply 0", -1, False, False), ("mine", 0, False, True)]
-    assert store.judged()[0].scores == {"human": 0.25}
+    assert store.with_feedback()[0].scores == {"human": 0.25}
 
 
 def test_an_import_with_another_rating_is_refused(

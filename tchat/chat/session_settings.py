@@ -13,12 +13,12 @@ from tchat.settings.coerce import check, parse
 SHOWN = 80  # characters of a name
 
 
-def is_own(key: Key) -> bool:
+def is_session_setting(key: Key) -> bool:
     """Whether a session can keep this setting. Its system prompt has a place of its own."""
     return key.section == "sampling" or key.name == "think"
 
 
-def own_settings(stored: Mapping[str, Any]) -> dict[str, Value]:
+def session_settings(stored: Mapping[str, Any]) -> dict[str, Value]:
     """The settings in what a session has stored; what this version does not allow is left out."""
     return usable_settings(stored)[0]
 
@@ -37,7 +37,7 @@ def usable_settings(stored: Mapping[str, Any]) -> tuple[dict[str, Value], list[s
 
 def _checked(name: str, value: object) -> Value:
     key = keys().get(name)
-    if key is None or not is_own(key):
+    if key is None or not is_session_setting(key):
         raise UsageError(f"`{single_line(name, SHOWN)}` is none that a session keeps")
     found = check(key, value, "in the session")
     if name == "grammar" and found:
@@ -47,7 +47,7 @@ def _checked(name: str, value: object) -> Value:
     return found
 
 
-def typed_setting(argument: str, where: str) -> dict[str, Value]:
+def parse_setting(argument: str, where: str) -> dict[str, Value]:
     """The setting that ``NAME VALUE`` changes; the value ``""`` empties a text or a list.
 
     Raises:
@@ -67,11 +67,11 @@ def typed_setting(argument: str, where: str) -> dict[str, Value]:
     return {key.name: value}
 
 
-def with_own(
+def with_session_settings(
     settings: Settings, stored: Mapping[str, Any], typed: Collection[str] = ()
 ) -> Settings:
     """``settings`` as a session wants them; those named in ``typed`` stay as they are."""
-    for name, value in own_settings(stored).items():
+    for name, value in session_settings(stored).items():
         if name not in typed:
             settings = keys()[name].put(settings, value)
     return settings

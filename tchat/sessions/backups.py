@@ -10,19 +10,19 @@ from tchat.errors import StorageError
 _ENDINGS = (".backup-v*", ".corrupt-*", ".salvaged", ".salvaged-journal", ".patched")
 
 
-def found(database: Path) -> list[Path]:
+def find_backups(database: Path) -> list[Path]:
     """The copies, by name."""
     beside = (database.parent.glob(database.name + ending) for ending in _ENDINGS)
     return sorted(path for paths in beside for path in paths if path.is_file())
 
 
-def remove(database: Path) -> list[Path]:
+def remove_backups(database: Path) -> list[Path]:
     """Delete the copies; returns them.
 
     Raises:
         StorageError: One of them cannot be deleted; the others are.
     """
-    copies = found(database)
+    copies = find_backups(database)
     remove_files(copies)
     return copies
 

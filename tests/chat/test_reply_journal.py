@@ -10,11 +10,11 @@ from typing import cast
 
 import pytest
 
-from tchat.chat import journal as module
+from tchat.chat import reply_journal as module
 from tchat.chat.candidates import CandidateJournals
-from tchat.chat.journal import Journal
 from tchat.chat.journal_writer import JournalWriter
 from tchat.chat.model import ChatModel
+from tchat.chat.reply_journal import ReplyJournal
 from tchat.engine.events import (
     Candidate,
     Finished,
@@ -69,8 +69,8 @@ class Slow:
         monkeypatch.setattr(store, "journal", slowly)
 
 
-def opened(store: SessionStore, question: Message, writer: JournalWriter) -> Journal:
-    return Journal.open(store, question, MODEL, Settings(), writer)
+def opened(store: SessionStore, question: Message, writer: JournalWriter) -> ReplyJournal:
+    return ReplyJournal.open(store, question, MODEL, Settings(), writer)
 
 
 def test_no_token_waits_for_the_disk(
@@ -80,13 +80,13 @@ def test_no_token_waits_for_the_disk(
     with JournalWriter(store) as writer:
         journal = opened(store, question, writer)
         for number in range(1000):
-            journal.take(Token(f"{number} "))
+            journal.record(Token(f"{number} "))
             if number == 3:
                 assert slow.entered.wait(10)
         # A thousand pieces are here, and the first write has not come back.
         assert slow.written == []
         slow.free.set()
-        journal.take(DONE)
+        journal.record(DONE)
     whole = "".join(f"{number} " for number in range(1000))
     assert store.message(journal.message_id).text == whole
     assert store.message(journal.message_id).status is Status.DONE
@@ -94,20 +94,20 @@ def test_no_token_waits_for_the_disk(
 
 
 @pytest.mark.parametrize(
-    "end", [lambda journal: journal.take(DONE), lambda journal: journal.close()]
+    "end", [lambda journal: journal.record(DONE), lambda journal: journal.close()]
 )
 def test_the_end_comes_after_a_write_that_is_under_way(
     store: SessionStore,
     question: Message,
     monkeypatch: pytest.MonkeyPatch,
-    end: Callable[[Journal], object],
+    end: Callable[[ReplyJournal], object],
 ) -> None:
     slow = Slow(store, monkeypatch)
     with JournalWriter(store) as writer:
         journal = opened(store, question, writer)
         for piece in ("a", "b", "c"):
-            journal.take(Token(piece))
-            journal.take(Reasoning(piece.upper()))
+            journal.record(Token(piece))
+            journal.record(Reasoning(piece.upper()))
         assert slow.entered.wait(10)
         ending = threading.Thread(target=end, args=(journal,))
         ending.start()
@@ -135,11 +135,11 @@ def test_a_failure_of_the_writer_is_told_once_and_the_end_is_tried(
     with JournalWriter(store) as writer:
         journal = opened(store, question, writer)
         for number in range(50):
-            if notice := journal.take(Token("x")):
+            if notice := journal.record(Token("x")):
                 told.append(notice)
             if number == 1:
                 assert failed.wait(10)
-        journal.take(DONE)
+        journal.record(DONE)
     assert [notice.kind for notice in told] == ["storage"]
     assert store.message(journal.message_id).text == "x" * 50  # there was room at the end
 
@@ -157,8 +157,8 @@ def test_an_end_that_fails_is_tried_again_with_all_that_is_known(
     monkeypatch.setattr(store, "finish", sometimes)
     with JournalWriter(store) as writer:
         journal = opened(store, question, writer)
-        journal.take(Token("all of it"))
-        assert isinstance(journal.take(DONE), Notice)
+        journal.record(Token("all of it"))
+        assert isinstance(journal.record(DONE), Notice)
         journal.close()
     message = store.message(journal.message_id)
     assert (message.text, message.status) == ("all of it", Status.DONE)
@@ -180,7 +180,7 @@ def break_writer(store: SessionStore, monkeypatch: pytest.MonkeyPatch) -> thread
 @pytest.mark.parametrize(
     ("end", "status"),
     [
-        (lambda journal: journal.take(DONE), Status.DONE),
+        (lambda journal: journal.record(DONE), Status.DONE),
         (lambda journal: journal.close(), Status.STOPPED),
     ],
 )
@@ -188,15 +188,15 @@ def test_an_unforeseen_error_of_the_writer_is_raised_and_the_reply_kept(
     store: SessionStore,
     question: Message,
     monkeypatch: pytest.MonkeyPatch,
-    end: Callable[[Journal], object],
+    end: Callable[[ReplyJournal], object],
     status: Status,
 ) -> None:
     entered = break_writer(store, monkeypatch)
     with JournalWriter(store) as writer:
         journal = opened(store, question, writer)
-        journal.take(Token("all "))
+        journal.record(Token("all "))
         assert entered.wait(10)
-        journal.take(Token("of it"))
+        journal.record(Token("of it"))
         with pytest.raises(ValueError, match="nobody foresaw"):
             end(journal)
         journal.close()
@@ -210,9 +210,9 @@ def test_an_unforeseen_error_in_one_of_several_replies_keeps_them_all(
     entered = break_writer(store, monkeypatch)
     journals = CandidateJournals(store, question, MODEL, Settings(), 3)
     ids = journals.ids
-    journals.take(Candidate(1, Token("second")))
+    journals.record(Candidate(1, Token("second")))
     assert entered.wait(10)
-    journals.take(Candidate(2, Token("third")))
+    journals.record(Candidate(2, Token("third")))
     with pytest.raises(ValueError, match="nobody foresaw"):
         journals.close()
     kept = [(each.id, each.text, each.status) for each in store.siblings(ids[1])]
@@ -266,6 +266,6 @@ def test_no_thread_is_left(store: SessionStore, question: Message) -> None:
     with JournalWriter(store) as writer:
         journal = opened(store, question, writer)
         for _ in range(20):
-            journal.take(Token("x"))
-        journal.take(DONE)
+            journal.record(Token("x"))
+        journal.record(DONE)
     assert not [thread for thread in threading.enumerate() if thread.name == "journal"]

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from tchat.chat.room import this_machine
+from tchat.chat.memory import this_machine
 from tchat.engine.bandwidth import NEEDED, weights_rate
 from tchat.engine.events import Finished, Timings
 from tchat.engine.llama import build_name
@@ -46,7 +46,7 @@ def machine_name() -> str:
     return f"{platform.node()} {default_threads()} {build_name()}"
 
 
-def note_speed(paths: Paths, facts: ModelFacts, reply: Finished) -> None:
+def record_throughput(paths: Paths, facts: ModelFacts, reply: Finished) -> None:
     """Remember how fast a reply was written, when it was long enough to tell."""
     if reply.usage.completion >= LEAST_REPLY:
         rate = Timings.rate(reply.usage.completion, reply.timings.write)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tchat.errors import UsageError
-from tchat.sessions.rows import EMPTY_MESSAGE, INSERT_MESSAGE, to_row
+from tchat.sessions.serialization import EMPTY_MESSAGE, INSERT_MESSAGE, to_row
 
 _NO_MARKS = dict.fromkeys(("pinned", "rating", "picked_at", "by_person", "scores"))
 
@@ -61,7 +61,7 @@ def last_id(connection: sqlite3.Connection) -> int:
     return connection.execute(query).fetchone()[0] or 0
 
 
-def begin_after(connection: sqlite3.Connection, message_id: int) -> None:
+def set_last_id(connection: sqlite3.Connection, message_id: int) -> None:
     """Give the next message an id above ``message_id``."""
     connection.execute("DELETE FROM sqlite_sequence WHERE name = 'messages'")
     connection.execute("INSERT INTO sqlite_sequence VALUES ('messages', ?)", (message_id,))
@@ -94,7 +94,7 @@ def branch_models(connection: sqlite3.Connection, session_id: str) -> list[str]:
     return [model for (model,) in connection.execute(query, (session_id,))]
 
 
-def some(
+def next_messages(
     connection: sqlite3.Connection, session_id: str, after: int, most: int
 ) -> list[sqlite3.Row]:
     """The next messages of a session by id; ``active`` tells the active one among siblings."""
@@ -159,7 +159,7 @@ def active(connection: sqlite3.Connection, session_id: str) -> frozenset[int]:
     return frozenset(number for (number,) in found)
 
 
-def point_to(connection: sqlite3.Connection, message: Mapping[str, Any] | sqlite3.Row) -> None:
+def set_active(connection: sqlite3.Connection, message: Mapping[str, Any] | sqlite3.Row) -> None:
     """Make ``message`` the active one among its siblings."""
     if message["parent_id"] is None:
         statement = "UPDATE sessions SET active_root = ? WHERE id = ?"
@@ -190,7 +190,7 @@ def ancestry(connection: sqlite3.Connection, message_id: int) -> list[sqlite3.Ro
 def activate(connection: sqlite3.Connection, message_id: int) -> None:
     """Put ``message_id`` on the active path: it and its ancestors become the active ones."""
     for ancestor in ancestry(connection, message_id):
-        point_to(connection, ancestor)
+        set_active(connection, ancestor)
 
 
 def remove(connection: sqlite3.Connection, message_id: int) -> list[sqlite3.Row]:
@@ -285,7 +285,7 @@ def pick(connection: sqlite3.Connection, message_id: int, now: float) -> None:
         mark(connection, sibling["id"], {"picked_at": now if sibling["id"] == message_id else 0.0})
 
 
-def judged(connection: sqlite3.Connection) -> list[sqlite3.Row]:
+def with_feedback(connection: sqlite3.Connection) -> list[sqlite3.Row]:
     """Messages of which the user made something, the oldest first."""
     return connection.execute(
         """

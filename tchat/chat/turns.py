@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tchat.chat.attachments import parted
+from tchat.chat.attachments import split_attachments
 from tchat.engine.turns import ChatMessage
 from tchat.sanitize import single_line
 from tchat.sessions.records import Message, Role, Status
@@ -12,7 +12,7 @@ from tchat.sessions.records import Message, Role, Status
 TITLE_LENGTH = 60  # characters
 
 
-def turns_of(path: Sequence[Message]) -> list[list[ChatMessage]]:
+def group_turns(path: Sequence[Message]) -> list[list[ChatMessage]]:
     """Messages from the root to a question, each question together with its reply."""
     turns: list[list[ChatMessage]] = []
     for message in path:
@@ -22,14 +22,14 @@ def turns_of(path: Sequence[Message]) -> list[list[ChatMessage]]:
     return turns
 
 
-def starts_of(path: Sequence[Message]) -> list[int]:
-    """Ids of the messages that the turns of `turns_of` begin with."""
+def turn_starts(path: Sequence[Message]) -> list[int]:
+    """Ids of the messages that the turns of `group_turns` begin with."""
     return [each.id for place, each in enumerate(path) if each.role is Role.USER or not place]
 
 
 def pinned_turns(path: Sequence[Message]) -> frozenset[int]:
-    """Which turns of `turns_of` have a message in them that is pinned."""
-    places = {start: place for place, start in enumerate(starts_of(path))}
+    """Which turns of `group_turns` have a message in them that is pinned."""
+    places = {start: place for place, start in enumerate(turn_starts(path))}
     turns, turn = set(), 0
     for message in path:
         turn = places.get(message.id, turn)
@@ -38,7 +38,7 @@ def pinned_turns(path: Sequence[Message]) -> frozenset[int]:
     return frozenset(turns)
 
 
-def answered(path: Sequence[Message]) -> list[Message]:
+def drop_unanswered(path: Sequence[Message]) -> list[Message]:
     """``path`` without the prompts that were stopped before any reply: the model reads none."""
     replied = {each.parent_id for each in path if each.role is Role.ASSISTANT}
     return [
@@ -48,20 +48,20 @@ def answered(path: Sequence[Message]) -> list[Message]:
     ]
 
 
-def title_of(prompt: str) -> str:
+def title_for(prompt: str) -> str:
     """A title for a session that begins with ``prompt``: its first line with words in it.
 
     The files in front of it give the title, by their names, only where it has no words.
     """
-    files, asked = parted(prompt)
+    files, asked = split_attachments(prompt)
     lines = (line.strip("#*>-` \t") for line in asked.splitlines())
     first = next((line for line in lines if any(map(str.isalnum, line))), ", ".join(files))
     return single_line(first or prompt, limit=TITLE_LENGTH)
 
 
-def left_out(path: Sequence[Message], turns: Sequence[int], context: int) -> str:
+def left_out_text(path: Sequence[Message], turns: Sequence[int], context: int) -> str:
     """What the user is told when some of the oldest turns no longer go into the prompt."""
-    start = starts_of(path)[turns[0]]
+    start = turn_starts(path)[turns[0]]
     first = next((message.text for message in path if message.id == start), "")
     count = len(turns)
     which = f"the oldest {count:,} turns (from" if count > 1 else "the oldest turn ("

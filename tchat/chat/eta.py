@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 
-class TimeLeft:
+class Eta:
     """Words for how far a stage of work is; asked again meanwhile, they count down.
 
     Args:

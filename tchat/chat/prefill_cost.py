@@ -21,7 +21,7 @@ WORTH_TOKENS = 256  # or tokens, where the speed of reading is not known
 
 
 @dataclass(frozen=True, slots=True)
-class Price:
+class PrefillCost:
     """What a prompt costs beyond its new message.
 
     Attributes:
@@ -35,7 +35,7 @@ class Price:
     why: str
 
     @property
-    def worth_telling(self) -> bool:
+    def is_notable(self) -> bool:
         """Whether anybody would notice."""
         if self.seconds:
             return self.tokens > SEAM and self.seconds >= WORTH_SECONDS
@@ -51,9 +51,9 @@ class Price:
         return f"{self.short}: {self.why}"
 
 
-def price_of(
+def prefill_cost_of(
     engine: Engine, history: Sequence[ChatMessage], think: Think, why: str = ""
-) -> Price | None:
+) -> PrefillCost | None:
     """What reading a chat again costs where neither the KV cache nor the disk holds it.
 
     On the engine's thread, with the model loaded. None for a chat without a reply.
@@ -67,10 +67,10 @@ def price_of(
     tokens = engine.prompt_tokens(history, think)
     saved = engine.snapshots.saved(loaded, tokens) if engine.snapshots else 0
     unread = max(0, len(tokens) - max(saved, loaded.kv.known(tokens)))
-    return Price(unread, engine.reading_time(unread), why)
+    return PrefillCost(unread, engine.reading_time(unread), why)
 
 
-def why_again(
+def prefill_reason(
     before: Sequence[ChatMessage] | None,
     now: Sequence[ChatMessage],
     *,
@@ -98,9 +98,9 @@ def _system(messages: Sequence[ChatMessage]) -> str:
     return messages[0].content if messages and messages[0].role == "system" else ""
 
 
-def paid(price: Price | None, events: Iterator[Event]) -> Iterator[Event]:
+def with_prefill_notice(price: PrefillCost | None, events: Iterator[Event]) -> Iterator[Event]:
     """``events``, with what a price that was told came to, once all is read."""
-    due = price is not None and price.worth_telling
+    due = price is not None and price.is_notable
     started = 0.0
     for event in events:
         yield event

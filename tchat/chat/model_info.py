@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from tchat.chat.speed import measured_machine
+from tchat.chat.throughput import measured_machine
 from tchat.engine.llama import build_name
 from tchat.models.absent import NotOnDisk
 from tchat.models.details import Details
@@ -20,7 +20,7 @@ from tchat.paths import Paths
 
 
 @dataclass(frozen=True, slots=True)
-class ModelView:
+class ModelInfo:
     """A model that was looked into.
 
     Attributes:
@@ -44,12 +44,12 @@ class ModelView:
         yield from inside(self.details)
 
 
-def view_model(
+def inspect_model(
     name: str,
     paths: Paths,
     environ: Mapping[str, str] = os.environ,
     asking: Callable[[], object] = lambda: None,
-) -> ModelView:
+) -> ModelInfo:
     """Look into the model called ``name``; of one on the hub no more than its header is read.
 
     Args:
@@ -70,9 +70,9 @@ def view_model(
             asking()
             prospect = ask_about(absent.remote, Hub(environ), measured_machine(paths))
             judged = None if prospect.refusal else prospect.report
-            return ModelView(prospect, prospect.details, judged)
+            return ModelInfo(prospect, prospect.details, judged)
     facts = row.facts
     if facts is None or facts.refusal:
-        return ModelView(row, details, None)
+        return ModelInfo(row, details, None)
     machine = measured_machine(paths)
-    return ModelView(row, details, report(facts.shape, facts.context_length, machine, row.speed))
+    return ModelInfo(row, details, report(facts.shape, facts.context_length, machine, row.speed))

@@ -22,7 +22,7 @@ GATE_SECONDS = 30.0
 _CHECK = 2  # grows when the rows are looked at more closely: then each file is checked once more
 
 
-class Writers:
+class ProcessLocks:
     """The locks in ``<database>.writers/``; this process's own is named by ``token``."""
 
     def __init__(self, database: Path) -> None:
@@ -71,7 +71,7 @@ class Writers:
             raise self._unusable(error) from error
         self._own = own
 
-    def others(self) -> frozenset[str]:
+    def live_tokens(self) -> frozenset[str]:
         """The tokens of the others that live; locks of the dead are removed.
 
         Call it inside the gate: there nobody is between making a lock and holding it.
@@ -82,15 +82,15 @@ class Writers:
             if path.stem != self.token and not self._remove_if_dead(path)
         )
 
-    def knows_file(self) -> bool:
+    def is_file_known(self) -> bool:
         """Whether the database is as a tchat left it that checked it when it opened it."""
         try:
             return self._seen.read_text("ascii") == self._signature()
         except (OSError, ValueError):
             return False
 
-    def note_file(self) -> None:
-        """Note how the database is left, so that `knows_file` is true until it changes."""
+    def record_file(self) -> None:
+        """Note how the database is left, so that `is_file_known` is true until it changes."""
         with suppress(OSError):
             descriptor = os.open(self._seen, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
             with os.fdopen(descriptor, "w", encoding="ascii") as file:

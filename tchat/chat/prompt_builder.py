@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Self
 
-from tchat.chat.history import answered, left_out, pinned_turns, starts_of, turns_of
-from tchat.chat.window import Window, fit, kept, reply_room
+from tchat.chat.context_window import ContextWindow, fit_window, reply_reserve, window_turns
+from tchat.chat.turns import drop_unanswered, group_turns, left_out_text, pinned_turns, turn_starts
 from tchat.engine.cancel import Cancel
 from tchat.engine.events import Event, Notice
 from tchat.engine.turns import ChatMessage
@@ -15,16 +15,16 @@ from tchat.sessions.records import Message, Role, Session
 from tchat.settings import Settings, Value
 
 if TYPE_CHECKING:
+    from tchat.chat.draft import DraftPreview, TokenCount
     from tchat.chat.model import ChatModel
-    from tchat.chat.outlook import Measure, Outlook
-    from tchat.chat.prices import Price
+    from tchat.chat.prefill_cost import PrefillCost
     from tchat.engine.events import Reading
     from tchat.engine.template import Think
     from tchat.models.facts import ModelFacts
     from tchat.sessions.store import SessionStore
 
 
-class Joined:
+class PromptBuilder:
     """The part of a `Chat` that holds the model and knows what the next prompt consists of."""
 
     def __init__(
@@ -46,7 +46,7 @@ class Joined:
         self._model = model
         self._window_start: int | None = None  # the question that the last prompt began with
         self._prompted: Sequence[ChatMessage] | None = None  # the last prompt
-        self._price: Price | None = None  # of the prompt being read
+        self._cost: PrefillCost | None = None  # of the prompt being read
 
     def __enter__(self) -> Self:
         return self
@@ -59,17 +59,19 @@ class Joined:
         if self._model is not None:
             self.cancel.clear()  # nothing runs any more that it could stop
             try:
-                self.keep(leaving=True)
+                self.save_snapshot(leaving=True)
             finally:
                 self._model.engine.close()
                 self._model = None
 
-    def release(self) -> ChatModel | None:
+    def release_model(self) -> ChatModel | None:
         """Hand the model to another chat; this one has none from then on, and saves nothing."""
         model, self._model = self._model, None
         return model
 
-    def keep(self, wanted: Callable[[], bool] = lambda: True, *, leaving: bool = False) -> int:
+    def save_snapshot(
+        self, wanted: Callable[[], bool] = lambda: True, *, leaving: bool = False
+    ) -> int:
         """Save on disk what the model has read of this session; returns how many tokens.
 
         Only a part of it when it is no longer ``wanted`` or ``cancel`` is set meanwhile, or, at
@@ -81,7 +83,7 @@ class Joined:
             lambda: wanted() and not self.cancel.is_set(), leaving=leaving
         )
 
-    def forget(self, session_id: str) -> None:
+    def forget_snapshots(self, session_id: str) -> None:
         """Remove what is saved of a session that was deleted, or changed in its middle.
 
         May be called from another thread than the engine's.
@@ -115,35 +117,35 @@ class Joined:
         Raises:
             ModelError, DoesNotFit: It cannot be loaded; nothing was stored.
         """
-        yield from self._ready()
+        yield from self._load_model()
 
     def load(self) -> Iterator[Event]:
         """Load the model, and restore what is saved of the session, before the first prompt."""
-        model = yield from self._ready()
+        model = yield from self._load_model()
         if model is not None and self._session is not None:
-            self._hold(model)
+            self._bind_session(model)
             yield from model.engine.prepare(self._history(), self._think)
-            price = self.price()
-            if price is not None and price.worth_telling:
-                yield Notice("price", f"the next prompt {price}")
+            cost = self.prefill_cost()
+            if cost is not None and cost.is_notable:
+                yield Notice("price", f"the next prompt {cost}")
 
-    def measure(self, draft: str) -> Measure | None:
+    def count_draft(self, draft: str) -> TokenCount | None:
         """Exact tokens of a draft; None while the model is not loaded.
 
         May be called from another thread than the engine's.
         """
-        outlook = self._outlook(draft)
-        return outlook.measure() if outlook else None
+        preview = self._preview(draft)
+        return preview.measure() if preview else None
 
-    def read_ahead(self, draft: str, going: Callable[[], bool]) -> Iterator[Reading]:
+    def prefill_draft(self, draft: str, going: Callable[[], bool]) -> Iterator[Reading]:
         """Read what is sure of a prompt while it is being typed, for as long as it is wanted.
 
         Nothing of it is stored, and what was read of the session stays as it is.
         """
-        if outlook := self._outlook(draft):
-            yield from outlook.read(going)
+        if preview := self._preview(draft):
+            yield from preview.read(going)
 
-    def price(self, draft: str = "", after: int | None = None) -> Price | None:
+    def prefill_cost(self, draft: str = "", after: int | None = None) -> PrefillCost | None:
         """What the next prompt reads again of the chat so far.
 
         Args:
@@ -156,31 +158,31 @@ class Joined:
         model = self._model
         if model is None or not model.engine.is_loaded:
             return None
-        path = self._path() if after is None else answered(self.store.path_to(after))
+        path = self._path() if after is None else drop_unanswered(self.store.path_to(after))
         try:
             window = self._fitted(model, path, [ChatMessage("user", draft or "?")])
-            return self._priced(model, path, window)
+            return self._cost_of(model, path, window)
         except InterruptedError:
             return None
 
-    def _outlook(self, draft: str) -> Outlook | None:
+    def _preview(self, draft: str) -> DraftPreview | None:
         model = self._model
         if model is None or not model.engine.is_loaded:
             return None
-        from tchat.chat.outlook import Outlook
+        from tchat.chat.draft import DraftPreview
 
-        return Outlook(model.engine, self._history(), draft, self.settings)
+        return DraftPreview(model.engine, self._history(), draft, self.settings)
 
     def _path(self) -> list[Message]:
         """The messages that the next prompt follows."""
-        path = answered(self.store.branch(self._session.id)) if self._session else []
+        path = drop_unanswered(self.store.branch(self._session.id)) if self._session else []
         # The next prompt stands beside a question that was not answered.
         return path[:-1] if path and path[-1].role is Role.USER else path
 
     def _history(self) -> list[ChatMessage]:
         """What the next prompt begins with."""
         path = self._path()
-        turns = kept(turns_of(path), self._first_turn(path), pinned_turns(path))
+        turns = window_turns(group_turns(path), self._first_turn(path), pinned_turns(path))
         return [*self._system(), *(each for turn in turns for each in turn)]
 
     # For what is sent
@@ -190,14 +192,14 @@ class Joined:
         """The user's folders."""
         return self._paths
 
-    def loaded(self) -> ChatModel:
+    def require_model(self) -> ChatModel:
         """The model, loaded, for something else than a reply.
 
         Raises:
             ModelError, DoesNotFit: It cannot be loaded.
             InterruptedError: ``cancel`` was set.
         """
-        ready = self._ready()
+        ready = self._load_model()
         while True:
             try:
                 next(ready)
@@ -213,7 +215,7 @@ class Joined:
             self._model.engine.close()
             self._model = None
 
-    def _ready(self) -> Generator[Event, None, ChatModel | None]:
+    def _load_model(self) -> Generator[Event, None, ChatModel | None]:
         """The model, loaded; None when the user stopped that."""
         try:
             if self._model is None:
@@ -229,18 +231,18 @@ class Joined:
         if self.cancel.is_set():
             raise InterruptedError
 
-    def _hold(self, model: ChatModel) -> None:
+    def _bind_session(self, model: ChatModel) -> None:
         """Let what the model reads from now on be saved for this session, unless it is private."""
         if self._session is not None and self.store.path is not None:
             model.engine.hold(self._session.id)
         else:
             model.engine.hold("")
 
-    def _prepared(
+    def _prepare(
         self, question: Message, begun: Sequence[ChatMessage]
     ) -> Generator[Event, None, tuple[ChatModel, Sequence[ChatMessage]] | None]:
         """The model, loaded, and the messages of the prompt; None when the user stopped that."""
-        model = yield from self._ready()
+        model = yield from self._load_model()
         if model is None:
             return None
         try:
@@ -257,23 +259,23 @@ class Joined:
             InterruptedError: ``cancel`` was set meanwhile.
         """
         *path, asked_ = self.store.path_to(question.id)
-        path = [*answered(path), asked_]
-        asked = turns_of(path[-1:])[0]
+        path = [*drop_unanswered(path), asked_]
+        asked = group_turns(path[-1:])[0]
         window = self._fitted(model, path[:-1], [*asked, *begun])
         self._refuse_stopped()
         if window.first > self._first_turn(path) and window.left_out:
             size = model.engine.context_size
-            yield Notice("window", left_out(path, window.left_out, size))
-        self._price = self._priced(model, path[:-1], window)
-        if self._price is not None and self._price.worth_telling:
-            yield Notice("price", str(self._price))
-        self._window_start = starts_of(path)[window.first]
+            yield Notice("window", left_out_text(path, window.left_out, size))
+        self._cost = self._cost_of(model, path[:-1], window)
+        if self._cost is not None and self._cost.is_notable:
+            yield Notice("price", str(self._cost))
+        self._window_start = turn_starts(path)[window.first]
         self._prompted = window.messages
         return window.messages
 
     def _fitted(
         self, model: ChatModel, path: Sequence[Message], asked: Sequence[ChatMessage]
-    ) -> Window:
+    ) -> ContextWindow:
         """What goes into a prompt of the turns of ``path`` and the new one, ``asked``."""
         engine = model.engine
         begun = asked[-1].role == "assistant"
@@ -283,36 +285,38 @@ class Joined:
             self._refuse_stopped()
             return engine.count(messages, self._think, continue_final=begun)
 
-        return fit(
+        return fit_window(
             self._system(),
-            [*turns_of(path), asked],
-            room=size - reply_room(size, self.settings.sampling.max_tokens),
+            [*group_turns(path), asked],
+            room=size - reply_reserve(size, self.settings.sampling.max_tokens),
             count=count,
             first=self._first_turn(path),
             pinned=pinned_turns(path),
         )
 
-    def _priced(self, model: ChatModel, path: Sequence[Message], window: Window) -> Price | None:
+    def _cost_of(
+        self, model: ChatModel, path: Sequence[Message], window: ContextWindow
+    ) -> PrefillCost | None:
         """What a prompt costs beyond the last turn of ``window``."""
-        from tchat.chat.prices import price_of, why_again
+        from tchat.chat.prefill_cost import prefill_cost_of, prefill_reason
 
         asked = (place for place, each in enumerate(window.messages) if each.role == "user")
         history = window.messages[: max(asked, default=0)]
         writer = next((each.model for each in reversed(path) if each.model), "")
-        why = why_again(
+        why = prefill_reason(
             self._prompted,
             history,
             other_model=bool(writer) and writer != self.settings.model,
             turns_left=window.first > self._first_turn(path),
         )
-        return price_of(model.engine, history, self._think, why)
+        return prefill_cost_of(model.engine, history, self._think, why)
 
     def _first_turn(self, path: Sequence[Message]) -> int:
         """The turn of ``path`` that the window of the last prompt began with.
 
         The first on another branch, which need not be as long: there the window begins afresh.
         """
-        starts = starts_of(path)
+        starts = turn_starts(path)
         return starts.index(self._window_start) if self._window_start in starts else 0
 
     def _system(self) -> list[ChatMessage]:

@@ -9,41 +9,41 @@ from pathlib import Path
 from tchat.errors import StorageError
 from tchat.paths import private_file
 from tchat.sessions import integrity, recovery, salvage
-from tchat.sessions.database import Damaged, Database
+from tchat.sessions.database import Database, DatabaseDamaged
+from tchat.sessions.process_locks import ProcessLocks
 from tchat.sessions.records import Message
 from tchat.sessions.schema import migrate
-from tchat.sessions.writers import Writers
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class OpenedDatabase:
     """A database that is ready.
 
     ``notices`` are lines for the user, mostly none; ``recovered`` are the replies that were found
-    unfinished, their writers dead.
+    unfinished, their processes dead.
     """
 
     database: Database
-    writers: Writers
+    locks: ProcessLocks
     notices: tuple[str, ...]
     recovered: tuple[Message, ...]
 
 
-def open_file(path: Path, writers: Writers | None = None) -> Opened:
+def open_database(path: Path, locks: ProcessLocks | None = None) -> OpenedDatabase:
     """Open ``path``, making it when absent; what needs care happens one process at a time.
 
     Args:
         path: The file.
-        writers: Of this process, where it had the file open before.
+        locks: Of this process, where it had the file open before.
 
     Raises:
         StorageError: It cannot be used.
     """
     path = private_file(path.absolute()).resolve()
-    writers = writers or Writers(path)
+    locks = locks or ProcessLocks(path)
     try:
-        with writers.gate():
-            database, notices = _sound(path, writers)
+        with locks.gate():
+            database, notices = _sound(path, locks)
             try:
                 database.make_durable()
                 if backup := migrate(database):
@@ -53,25 +53,25 @@ def open_file(path: Path, writers: Writers | None = None) -> Opened:
                     )
                     with suppress(StorageError):  # no room: the next upgrade does it
                         database.vacuum()
-                writers.register()
-                recovered = recovery.recover(database, writers)
+                locks.register()
+                recovered = recovery.recover(database, locks)
             except BaseException:
                 database.close()
                 raise
     except BaseException:
-        writers.close()
+        locks.close()
         raise
-    return Opened(database, writers, tuple(notices), tuple(recovered))
+    return OpenedDatabase(database, locks, tuple(notices), tuple(recovered))
 
 
-def _sound(path: Path, writers: Writers) -> tuple[Database, list[str]]:
+def _sound(path: Path, locks: ProcessLocks) -> tuple[Database, list[str]]:
     """A checked connection and, where the file had to be replaced, the line that says so."""
     database = Database(path)
     try:
-        integrity.check(database, rows=not writers.knows_file())
-    except Damaged as damage:
+        integrity.check(database, rows=not locks.is_file_known())
+    except DatabaseDamaged as damage:
         database.close()
-        if writers.others():
+        if locks.live_tokens():
             raise StorageError(
                 damage.message, "close every other tchat and start again: then it is salvaged"
             ) from damage

@@ -65,7 +65,7 @@ def storable(text: str) -> str:
     return text
 
 
-def values_of(record: Session | Message) -> dict[str, Any]:
+def record_values(record: Session | Message) -> dict[str, Any]:
     """The fields of a record, as they are: unlike `asdict` at any depth of JSON."""
     return {field.name: getattr(record, field.name) for field in fields(record)}
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tchat.chat import room
-from tchat.chat.room import plan_of, require_room
+from tchat.chat import memory
+from tchat.chat.memory import memory_plan, require_memory
 from tchat.errors import DoesNotFit
 from tchat.models.facts import ModelFacts, read_facts
 from tchat.models.fit import Machine, need
@@ -25,25 +25,25 @@ def facts(starter_model: Path) -> ModelFacts:
 
 def free(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     found = Machine(Memory(size, 1 << 40))
-    monkeypatch.setattr(room, "this_machine", lambda: found)
+    monkeypatch.setattr(memory, "this_machine", lambda: found)
 
 
 def test_what_fits_is_loaded(facts: ModelFacts, monkeypatch: pytest.MonkeyPatch) -> None:
-    free(monkeypatch, need(facts.shape, plan_of(Settings(), facts)).peak)
-    require_room(Settings(), facts)
+    free(monkeypatch, need(facts.shape, memory_plan(Settings(), facts)).peak)
+    require_memory(Settings(), facts)
 
 
 def test_what_would_swap_is_not(facts: ModelFacts, monkeypatch: pytest.MonkeyPatch) -> None:
-    free(monkeypatch, need(facts.shape, plan_of(Settings(), facts)).peak - 1)
+    free(monkeypatch, need(facts.shape, memory_plan(Settings(), facts)).peak - 1)
     with pytest.raises(DoesNotFit) as refused:
-        require_room(Settings(), facts)
+        require_memory(Settings(), facts)
     assert "a context of 8,192 tokens needs 0.42 GB of memory (weights 0.10" in str(refused.value)
     assert "0.42 GB are free" in str(refused.value)
     for way in ("--ctx-size 7936 fits", "--kv-type q8_0 fits", "--anyway"):
         assert way in refused.value.hint
-    require_room(Settings(anyway=True), facts)
-    require_room(Settings(kv_type="q8_0"), facts)
-    require_room(Settings(ctx_size=7936), facts)
+    require_memory(Settings(anyway=True), facts)
+    require_memory(Settings(kv_type="q8_0"), facts)
+    require_memory(Settings(ctx_size=7936), facts)
 
 
 def test_where_nothing_fits_no_context_is_promised(
@@ -51,16 +51,16 @@ def test_where_nothing_fits_no_context_is_promised(
 ) -> None:
     free(monkeypatch, 50 << 20)
     with pytest.raises(DoesNotFit) as refused:
-        require_room(Settings(), facts)
+        require_memory(Settings(), facts)
     assert "ctx-size" not in refused.value.hint
     assert "kv-type" not in refused.value.hint
 
 
 def test_settings_change_the_plan(facts: ModelFacts) -> None:
     settings = Settings(ctx_size=1000, kv_type="q4_0", flash_attn="on", swa_full=False)
-    plan = plan_of(replace(settings, batch_size=2048), facts)
+    plan = memory_plan(replace(settings, batch_size=2048), facts)
     assert (plan.context, plan.kv_type, plan.swa_full, plan.batch) == (1024, "q4_0", False, 1024)
-    assert not plan_of(Settings(flash_attn="off"), facts).flash
+    assert not memory_plan(Settings(flash_attn="off"), facts).flash
 
 
 def test_the_command_ends_with_4_and_loads_nothing(tmp_path: Path) -> None:

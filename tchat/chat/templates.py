@@ -29,7 +29,7 @@ from tchat.settings.coerce import check
 from tchat.settings.load import parse_toml, read_text
 from tchat.settings.nearest import did_you_mean
 
-BUILTIN = Path(__file__).parent.parent / "data" / "prompts"
+BUILTIN_TEMPLATES = Path(__file__).parent.parent / "data" / "prompts"
 INPUT = "input"
 BLANK = "⟨{}⟩"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
@@ -37,14 +37,14 @@ _VARIABLE = re.compile(r"\{\{([a-z_][a-z0-9_]*)\}\}|\{([a-z_][a-z0-9_]*)\}")
 _FIELDS = ("description", "system", "prompt", "defaults", "sampling")
 
 
-class Filled(NamedTuple):
+class FilledTemplate(NamedTuple):
     """A template with its variables filled in."""
 
     prompt: str
     system: str
 
 
-class Begun(NamedTuple):
+class StartedTemplate(NamedTuple):
     """A template for a person to go on with.
 
     Attributes:
@@ -73,9 +73,9 @@ class PromptTemplate:
     sampling: Mapping[str, Value]
 
     @property
-    def builtin(self) -> bool:
+    def is_builtin(self) -> bool:
         """Whether it came with tchat."""
-        return self.path.parent == BUILTIN
+        return self.path.parent == BUILTIN_TEMPLATES
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -84,11 +84,11 @@ class PromptTemplate:
         return tuple(dict.fromkeys(name for name in found if name != INPUT))
 
     @property
-    def takes_input(self) -> bool:
+    def accepts_input(self) -> bool:
         """Whether it says where the input goes."""
         return INPUT in (*_variables(self.system), *_variables(self.prompt))
 
-    def fill(self, text: str, values: Mapping[str, str]) -> Filled:
+    def fill(self, text: str, values: Mapping[str, str]) -> FilledTemplate:
         """The prompt for ``text`` (what was piped or typed) and the variables' ``values``.
 
         A template that does not say where the input goes gets it in front, as a pipe does.
@@ -97,7 +97,7 @@ class PromptTemplate:
         Raises:
             UsageError: A variable has no value, a value has no variable, or the input is missing.
         """
-        self._refuse_strangers(values)
+        self._reject_unknown_values(values)
         known = {**self.defaults, **values, INPUT: text}
 
         def refuse(name: str) -> str:
@@ -106,14 +106,14 @@ class PromptTemplate:
                 f"add `-p {name} VALUE`",
             )
 
-        if self.takes_input and not text:
+        if self.accepts_input and not text:
             raise UsageError(
                 f"the prompt `{self.name}` needs a text to work on", "pipe it in or type it"
             )
         prompt = self._with_input(text, _expand(self.prompt, known, refuse))
-        return Filled(prompt, _expand(self.system, known, refuse))
+        return FilledTemplate(prompt, _expand(self.system, known, refuse))
 
-    def begin(self, text: str) -> Begun:
+    def begin(self, text: str) -> StartedTemplate:
         """The prompt for ``text``, which may be empty, with blanks for what has no value."""
         known = {**self.defaults, **({INPUT: text} if text else {})}
         blanks: dict[str, None] = {}
@@ -129,12 +129,12 @@ class PromptTemplate:
 
         prompt = self._with_input(text, _expand(self.prompt, known, leave_blank))
         system = _expand(self.system, known, miss)
-        return Begun(prompt, tuple(blanks), "" if missing else system, tuple(missing))
+        return StartedTemplate(prompt, tuple(blanks), "" if missing else system, tuple(missing))
 
     def _with_input(self, text: str, prompt: str) -> str:
-        return f"{text}\n\n{prompt}" if text and not self.takes_input else prompt
+        return f"{text}\n\n{prompt}" if text and not self.accepts_input else prompt
 
-    def _refuse_strangers(self, values: Mapping[str, str]) -> None:
+    def _reject_unknown_values(self, values: Mapping[str, str]) -> None:
         for name in values:
             if name not in self.variables:
                 listed = ", ".join(self.variables) or "none"
@@ -191,7 +191,7 @@ def list_templates(paths: Paths) -> tuple[list[PromptTemplate], list[str]]:
     return sorted(found.values(), key=lambda template: template.name), broken
 
 
-def own_path(name: str, paths: Paths) -> Path:
+def template_path(name: str, paths: Paths) -> Path:
     """Where the user's own template ``name`` is, or would be.
 
     Raises:
@@ -243,11 +243,11 @@ def parse_template(text: str, path: Path) -> PromptTemplate:
 def _places(name: str, paths: Paths) -> tuple[Path, ...]:
     if not _NAME.fullmatch(name):
         return ()
-    return own_path(name, paths), BUILTIN / f"{name}.toml"
+    return template_path(name, paths), BUILTIN_TEMPLATES / f"{name}.toml"
 
 
 def _files(paths: Paths) -> Iterator[Path]:
-    for folder in (paths.prompts, BUILTIN):
+    for folder in (paths.prompts, BUILTIN_TEMPLATES):
         if folder.is_dir():
             yield from sorted(path for path in folder.glob("*.toml") if _NAME.fullmatch(path.stem))
 

@@ -31,8 +31,8 @@ def test_a_draft_is_never_saved_with_the_session(open_chat: OpenChat) -> None:
     chat = open_chat()
     usage(chat.send(TEXT))
     own = held(chat)
-    assert list(chat.read_ahead(DRAFT, always))
-    assert 0 < chat.keep() <= own
+    assert list(chat.prefill_draft(DRAFT, always))
+    assert 0 < chat.save_snapshot() <= own
     chat.close()
     again = open_chat(chat.session)
     restored = [event for event in again.load() if isinstance(event, Restored)]
@@ -43,7 +43,7 @@ def test_a_draft_is_never_saved_with_the_session(open_chat: OpenChat) -> None:
 def test_the_session_goes_on_with_what_was_read(open_chat: OpenChat) -> None:
     chat = open_chat()
     usage(chat.send(TEXT))
-    read = list(chat.read_ahead(DRAFT, always))[-1]
+    read = list(chat.prefill_draft(DRAFT, always))[-1]
     assert read.done == read.total
     assert usage(chat.send(DRAFT)).usage.read < 20
 
@@ -52,9 +52,9 @@ def test_a_draft_for_which_turns_must_leave_is_not_read(open_chat: OpenChat) -> 
     chat = open_chat(ctx_size=512)
     usage(chat.send(TEXT))
     own = held(chat)
-    assert list(chat.read_ahead(DRAFT * 4, always)) == []
+    assert list(chat.prefill_draft(DRAFT * 4, always)) == []
     assert held(chat) == own
 
 
 def test_nothing_is_read_before_the_model_is_there(open_chat: OpenChat) -> None:
-    assert list(open_chat().read_ahead(DRAFT, always)) == []
+    assert list(open_chat().prefill_draft(DRAFT, always)) == []

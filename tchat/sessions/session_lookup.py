@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 from tchat.errors import UsageError
 from tchat.sessions.records import Session
-from tchat.sessions.rows import storable, to_session
+from tchat.sessions.serialization import storable, to_session
 
 _NAMED = 4  # sessions that an error names
 
 
-def listed(connection: sqlite3.Connection, limit: int | None = None) -> list[Session]:
+def list_sessions(connection: sqlite3.Connection, limit: int | None = None) -> list[Session]:
     """Sessions, the one used last first."""
     rows = connection.execute(
         """
@@ -42,7 +42,7 @@ def by_id(connection: sqlite3.Connection, session_id: str) -> Session:
     return to_session(row)
 
 
-def by_piece(connection: sqlite3.Connection, piece: str) -> Session:
+def by_id_prefix(connection: sqlite3.Connection, piece: str) -> Session:
     """The session whose id is ``piece``, or the only one that begins or ends with it.
 
     Raises:

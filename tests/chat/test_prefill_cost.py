@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tchat.chat.chat import Chat
-from tchat.chat.prices import SEAM, Price
+from tchat.chat.prefill_cost import SEAM, PrefillCost
 from tchat.engine.events import Event, Notice
 from tchat.paths import Paths
 from tchat.sessions.store import SessionStore
@@ -21,7 +21,7 @@ TEXT = "the be to of and in that have it for not on with he as you do at this " 
 @pytest.fixture(autouse=True)
 def any_price(monkeypatch: pytest.MonkeyPatch) -> None:
     """A tiny model reads a chat in no time."""
-    monkeypatch.setattr("tchat.chat.prices.WORTH_SECONDS", 1e-9)
+    monkeypatch.setattr("tchat.chat.prefill_cost.WORTH_SECONDS", 1e-9)
 
 
 def prices(events: Iterable[Event]) -> list[str]:
@@ -34,8 +34,8 @@ def begun(open_chat: OpenChat, **values: object) -> Chat:
     return chat
 
 
-def price(chat: Chat, draft: str = "", after: int | None = None) -> Price:
-    found = chat.price(draft, after)
+def price(chat: Chat, draft: str = "", after: int | None = None) -> PrefillCost:
+    found = chat.prefill_cost(draft, after)
     assert found is not None
     return found
 
@@ -76,7 +76,7 @@ def test_what_is_saved_is_not_read_again(open_chat: OpenChat, paths: Paths) -> N
     assert prices(again.load()) == []
     again.close()
     assert chat.session is not None
-    chat.forget(chat.session.id)
+    chat.forget_snapshots(chat.session.id)
     third = open_chat(chat.session)
     assert [text.rpartition(": ")[2] for text in prices(third.load())] == [
         "it is not in memory any more"
@@ -107,6 +107,6 @@ def test_turns_that_leave_are_told_before(open_chat: OpenChat) -> None:
 
 def test_a_new_chat_has_no_price(open_chat: OpenChat) -> None:
     chat = open_chat()
-    assert chat.price("Why?") is None
+    assert chat.prefill_cost("Why?") is None
     list(chat.load())
-    assert chat.price("Why?") is None
+    assert chat.prefill_cost("Why?") is None
