@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeGuard
 from tchat.chat.journal_writer import JournalWriter
 from tchat.chat.model import ChatModel
 from tchat.chat.reply_journal import ReplyJournal
-from tchat.engine.events import Candidate, Event, Finished, Reason, Stored
+from tchat.engine.events import CandidateEvent, Event, Finished, MessageStored, Reason
 from tchat.errors import UsageError
 from tchat.sessions.records import Message
 from tchat.settings import Settings
@@ -92,14 +92,14 @@ class CandidateJournals:
             if not journal.withdrawn
         }
 
-    def stored(self) -> Iterator[Candidate]:
+    def stored(self) -> Iterator[CandidateEvent]:
         """Where each will be found."""
         for index, journal in enumerate(self._journals):
-            yield Candidate(index, Stored(self._question.id, journal.message_id))
+            yield CandidateEvent(index, MessageStored(self._question.id, journal.message_id))
 
     def record(self, event: Event) -> Event | None:
         """Note an event; returns a notice where the store fails, once for each reply."""
-        if not isinstance(event, Candidate) or isinstance(event.event, Stored):
+        if not isinstance(event, CandidateEvent) or isinstance(event.event, MessageStored):
             return None
         if isinstance(event.event, Finished):
             self._ended[event.index] = event.event.reason

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from tchat.chat.prefill_cost import with_prefill_notice
 from tchat.chat.prompt_builder import PromptBuilder
 from tchat.chat.turns import title_for
-from tchat.engine.events import Event, Finished, Notice, Ranked, Stored
-from tchat.engine.turns import ChatMessage
+from tchat.engine.events import Event, Finished, MessageStored, Notice, Ranked
+from tchat.engine.prompt.messages import ChatMessage
 from tchat.errors import StorageError, UsageError
 from tchat.sessions.records import Message, Role, Session, Status
 
@@ -281,7 +281,7 @@ class Chat(PromptBuilder):
             self.store, question, model, self.settings, writer, text=text, reasoning=reasoning
         )
         with writer, closing(journal):
-            yield Stored(question.id, journal.message_id)
+            yield MessageStored(question.id, journal.message_id)
             for event in with_prefill_notice(self._cost, generate(model, messages)):
                 if notice := journal.record(event):
                     yield notice
@@ -295,10 +295,10 @@ class Chat(PromptBuilder):
     def _unwritten(self, question: Message) -> Iterator[Event]:
         """The events of a reply that was stopped before it began."""
         from tchat.chat.reply_journal import mark_unanswered
-        from tchat.engine.run import nothing_written
+        from tchat.engine.generation import empty_reply
 
         mark_unanswered(self.store, question)
-        yield nothing_written()
+        yield empty_reply()
 
 
 def _prefilled(text: str) -> list[ChatMessage]:

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tchat.chat.context_window import reply_reserve
-from tchat.engine.ahead import ReadingAhead
-from tchat.engine.turns import ChatMessage
+from tchat.engine.draft_prefill import DraftPrefill
+from tchat.engine.prompt.messages import ChatMessage
 from tchat.errors import DoesNotFit
 
 if TYPE_CHECKING:
     from tchat.engine.engine import Engine
-    from tchat.engine.events import Reading
-    from tchat.engine.template import Think
+    from tchat.engine.events import PromptProgress
+    from tchat.engine.prompt.template import Think
     from tchat.settings import Settings
 
 
@@ -57,7 +57,7 @@ class DraftPreview:
         counts = self._engine.measure(self._messages, self._draft, self._think)
         return TokenCount(*counts) if counts else None
 
-    def read(self, going: Callable[[], bool]) -> Iterator[Reading]:
+    def read(self, going: Callable[[], bool]) -> Iterator[PromptProgress]:
         """Read what is sure of it; nothing where turns would have to leave for it."""
         loaded = self._engine.loaded
         if loaded is None:
@@ -65,7 +65,7 @@ class DraftPreview:
         size = loaded.context.size
         room = size - reply_reserve(size, self._max_tokens)
         with suppress(DoesNotFit, InterruptedError):
-            ahead = ReadingAhead(loaded, self._messages, self._think, room, going)
+            ahead = DraftPrefill(loaded, self._messages, self._think, room, going)
             yield from ahead.events()
             snapshots = self._engine.snapshots
             if snapshots is not None and not snapshots.reading:

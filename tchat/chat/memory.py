@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from tchat.engine.background_load import FIRST_ROOM
+from tchat.engine.binding import backend
 from tchat.engine.context import SCRATCH, context_size
 from tchat.engine.devices import devices
-from tchat.engine.llama import backend
-from tchat.engine.opening import FIRST_ROOM
 from tchat.errors import DoesNotFit
 from tchat.models.facts import ModelFacts
 from tchat.models.files import label

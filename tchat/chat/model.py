@@ -10,10 +10,10 @@ from pathlib import Path
 from tchat.chat.memory import require_memory
 from tchat.chat.preload import Preloaded, draft_model_facts, engine_options
 from tchat.chat.snapshots import open_snapshots
+from tchat.engine.binding import backend, build_name
 from tchat.engine.cancel import Cancel
 from tchat.engine.engine import Engine
 from tchat.engine.events import Event, Notice
-from tchat.engine.llama import backend, build_name
 from tchat.models.check import check
 from tchat.models.facts import ModelFacts
 from tchat.models.files import label

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from tchat.chat.throughput import measured_machine
-from tchat.engine.llama import build_name
+from tchat.engine.binding import build_name
 from tchat.models.absent import NotOnDisk
 from tchat.models.details import Details
 from tchat.models.details_rows import Row, about, about_prospect, inside

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tchat.engine.events import Event, Notice, Reading, Restored
+from tchat.engine.events import CacheRestored, Event, Notice, PromptProgress
 from tchat.plural import counted
 
 if TYPE_CHECKING:
     from tchat.engine.engine import Engine
-    from tchat.engine.template import Think
-    from tchat.engine.turns import ChatMessage
+    from tchat.engine.prompt.messages import ChatMessage
+    from tchat.engine.prompt.template import Think
 
 SEAM = 64  # tokens that are read anyway: marks between messages, the end of a reply
 WORTH_SECONDS = 1.0  # of reading again that are worth a word,
@@ -66,8 +66,8 @@ def prefill_cost_of(
         return None
     tokens = engine.prompt_tokens(history, think)
     saved = engine.snapshots.saved(loaded, tokens) if engine.snapshots else 0
-    unread = max(0, len(tokens) - max(saved, loaded.kv.known(tokens)))
-    return PrefillCost(unread, engine.reading_time(unread), why)
+    unread = max(0, len(tokens) - max(saved, loaded.kv.cached_prefix(tokens)))
+    return PrefillCost(unread, engine.prefill_time(unread), why)
 
 
 def prefill_reason(
@@ -104,7 +104,7 @@ def with_prefill_notice(price: PrefillCost | None, events: Iterator[Event]) -> I
     started = 0.0
     for event in events:
         yield event
-        if due and price is not None and isinstance(event, Reading):
+        if due and price is not None and isinstance(event, PromptProgress):
             started = started or time.perf_counter()
             if event.done == event.total:
                 due = False
@@ -114,7 +114,7 @@ def with_prefill_notice(price: PrefillCost | None, events: Iterator[Event]) -> I
                 )
 
 
-def restored_text(event: Restored) -> str:
+def restored_text(event: CacheRestored) -> str:
     """``restored 12,410 tokens in 0.4 s (saved 38 s)``."""
     text = f"restored {counted(event.tokens, 'token')} in {seconds_text(event.seconds)}"
     return f"{text} (saved {seconds_text(event.saved)})" if event.saved else text

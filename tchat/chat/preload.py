@@ -14,9 +14,9 @@ from pathlib import Path
 
 from tchat.chat.memory import require_memory
 from tchat.engine.adapters import ControlVector, Lora
+from tchat.engine.background_load import BackgroundLoad
+from tchat.engine.binding import backend, build_name
 from tchat.engine.cancel import Cancel
-from tchat.engine.llama import backend, build_name
-from tchat.engine.opening import Opening
 from tchat.engine.options import EngineOptions
 from tchat.errors import ModelInvalid, TchatError, UsageError
 from tchat.models.facts import ModelFacts, read_facts
@@ -36,7 +36,7 @@ class Preloaded:
 
     facts: ModelFacts
     options: EngineOptions
-    opening: Opening
+    opening: BackgroundLoad
 
 
 def preload(settings: Settings, paths: Paths, cancel: Cancel) -> Preloaded | None:
@@ -58,7 +58,7 @@ def preload(settings: Settings, paths: Paths, cancel: Cancel) -> Preloaded | Non
                 return None
             options = engine_options(settings, facts, draft)
             backend().log.write_to(paths.log_file)
-            begun = Preloaded(facts, options, Opening(options, cancel))
+            begun = Preloaded(facts, options, BackgroundLoad(options, cancel))
             store.note_use(facts)
     except TchatError:
         return None

@@ -19,11 +19,11 @@ from pathlib import Path
 
 from tchat.engine.cancel import Cancel
 from tchat.engine.engine import Engine
+from tchat.engine.engine_thread import run_on_engine_thread
 from tchat.engine.options import EngineOptions
-from tchat.engine.runner import run_on_engine_thread
-from tchat.engine.template import ChatTemplate
-from tchat.engine.template_doctor import Diagnosis
-from tchat.engine.turns import ChatMessage
+from tchat.engine.prompt.messages import ChatMessage
+from tchat.engine.prompt.template import ChatTemplate
+from tchat.engine.prompt.template_lint import Diagnosis
 from tchat.errors import DoesNotFit, ExitCode, TchatError
 from tchat.models.facts import read_facts
 from tchat.settings import Sampling

@@ -9,7 +9,7 @@ from tchat.chat.context_window import ContextWindow, fit_window, reply_reserve, 
 from tchat.chat.turns import drop_unanswered, group_turns, left_out_text, pinned_turns, turn_starts
 from tchat.engine.cancel import Cancel
 from tchat.engine.events import Event, Notice
-from tchat.engine.turns import ChatMessage
+from tchat.engine.prompt.messages import ChatMessage
 from tchat.paths import Paths
 from tchat.sessions.records import Message, Role, Session
 from tchat.settings import Settings, Value
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from tchat.chat.draft import DraftPreview, TokenCount
     from tchat.chat.model import ChatModel
     from tchat.chat.prefill_cost import PrefillCost
-    from tchat.engine.events import Reading
-    from tchat.engine.template import Think
+    from tchat.engine.events import PromptProgress
+    from tchat.engine.prompt.template import Think
     from tchat.models.facts import ModelFacts
     from tchat.sessions.store import SessionStore
 
@@ -91,7 +91,7 @@ class PromptBuilder:
         from tchat.chat.snapshots import forget_sessions
 
         if self._model is not None:
-            self._model.engine.release_session(session_id)
+            self._model.engine.unbind_session(session_id)
         forget_sessions(self._paths, [session_id])
 
     @property
@@ -137,7 +137,7 @@ class PromptBuilder:
         preview = self._preview(draft)
         return preview.measure() if preview else None
 
-    def prefill_draft(self, draft: str, going: Callable[[], bool]) -> Iterator[Reading]:
+    def prefill_draft(self, draft: str, going: Callable[[], bool]) -> Iterator[PromptProgress]:
         """Read what is sure of a prompt while it is being typed, for as long as it is wanted.
 
         Nothing of it is stored, and what was read of the session stays as it is.
@@ -234,9 +234,9 @@ class PromptBuilder:
     def _bind_session(self, model: ChatModel) -> None:
         """Let what the model reads from now on be saved for this session, unless it is private."""
         if self._session is not None and self.store.path is not None:
-            model.engine.hold(self._session.id)
+            model.engine.bind_session(self._session.id)
         else:
-            model.engine.hold("")
+            model.engine.bind_session("")
 
     def _prepare(
         self, question: Message, begun: Sequence[ChatMessage]

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from tchat.engine.events import Candidate, Event, Finished, Notice, Ranked, Reason
+from tchat.engine.events import CandidateEvent, Event, Finished, Notice, Ranked, Reason
 from tchat.errors import StorageError, UsageError
 from tchat.judge.judge_folder import judge_folder
 from tchat.judge.ranking import LOGPROB, best_first, load_ranker
 
 if TYPE_CHECKING:
     from tchat.chat.model import ChatModel
-    from tchat.engine.template import Think
-    from tchat.engine.turns import ChatMessage
+    from tchat.engine.prompt.messages import ChatMessage
+    from tchat.engine.prompt.template import Think
     from tchat.paths import Paths
     from tchat.sessions.store import SessionStore
     from tchat.settings import Settings
@@ -44,7 +44,7 @@ def scored_reply(
         asked, settings.sampling, 1, think=think, continue_final=continue_final, states=judge.states
     )
     for event in events:
-        if not isinstance(event, Candidate):
+        if not isinstance(event, CandidateEvent):
             yield event
             continue
         if isinstance(event.event, Finished) and event.event.text:
@@ -95,7 +95,7 @@ class CandidateRanking:
 
     def record(self, event: Event) -> None:
         """Note a reply that is finished."""
-        if isinstance(event, Candidate) and isinstance(event.event, Finished):
+        if isinstance(event, CandidateEvent) and isinstance(event.event, Finished):
             self._replies[event.index] = event.event
 
     def ranked(

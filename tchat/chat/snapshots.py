@@ -9,10 +9,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from pathlib import Path
 
+from tchat.engine.binding import build_name
 from tchat.engine.context import context_size
-from tchat.engine.llama import build_name
 from tchat.engine.options import EngineOptions
-from tchat.engine.snapshots.index import AGAIN, Known
+from tchat.engine.snapshots.index import AGAIN, ModelRecord
 from tchat.engine.snapshots.snapshots import Snapshots
 from tchat.engine.snapshots.store import SnapshotStore
 from tchat.models.facts import ModelFacts
@@ -60,7 +60,7 @@ def forget_sessions(paths: Paths, sessions: Iterable[str]) -> None:
         store.close()
 
 
-def restore_status(known: Known) -> str:
+def restore_status(known: ModelRecord) -> str:
     """Whether saved states of a model are used, in words."""
     if known.exact:
         return "chats reopen at once"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tchat.chat.attachments import split_attachments
-from tchat.engine.turns import ChatMessage
+from tchat.engine.prompt.messages import ChatMessage
 from tchat.sanitize import single_line
 from tchat.sessions.records import Message, Role, Status
 

@@ -13,8 +13,8 @@ from tchat.cli.opening import drop, find_session, open_chat, open_store, resumed
 from tchat.cli.render import Output, Renderer
 from tchat.cli.request import AskRequest, Turn
 from tchat.engine.cancel import Cancel
-from tchat.engine.events import Chosen, Event, Finished, Reason, Token
-from tchat.engine.runner import run_on_engine_thread
+from tchat.engine.engine_thread import run_on_engine_thread
+from tchat.engine.events import Event, Finished, LabelScores, Reason, Token
 from tchat.settings import Settings, load
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def _print(turn: Turn, settings: Settings, chat: Chat, console: Console) -> int:
     finished, code = None, YES
     with Renderer(console, _output(turn.request, settings)) as renderer:
         for event in chain(_opened(turn, chat), _events(turn, chat)):
-            if isinstance(event, Chosen) and turn.request.yes_no:
+            if isinstance(event, LabelScores) and turn.request.yes_no:
                 code = _show_yes_no(event, turn.request, renderer)
             else:
                 renderer.show(event)
@@ -114,7 +114,7 @@ def _chose_judge(turn: Turn, settings: Settings, console: Console) -> bool:
     return "judge" in loaded.origins or settings.judge != loaded.settings.judge
 
 
-def _show_yes_no(chosen: Chosen, request: AskRequest, renderer: Renderer) -> int:
+def _show_yes_no(chosen: LabelScores, request: AskRequest, renderer: Renderer) -> int:
     """Show the answer, which is "unsure" below the threshold; returns the exit code."""
     label, probability = chosen.probabilities[0]
     threshold = THRESHOLD if request.threshold is None else request.threshold

@@ -15,7 +15,7 @@ from tchat.settings import load
 if TYPE_CHECKING:
     from tchat.chat.model import ChatModel
     from tchat.cli.status import StatusLine
-    from tchat.engine.bench import Figure
+    from tchat.engine.benchmark import Figure
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -41,11 +41,11 @@ def command(
 
 
 def _measured(model: ChatModel, status: StatusLine) -> tuple[str, list[Figure]]:
-    from tchat.engine.bench import Bench
+    from tchat.engine.benchmark import Benchmark
 
     status.show(f"measuring {model.facts.name}")
     figures = []
-    for figure in Bench(model.engine.options, model.engine.cancel).figures():
+    for figure in Benchmark(model.engine.options, model.engine.cancel).figures():
         figures.append(figure)
         status.show(f"measuring {model.facts.name} · {figure.name} {_amount(figure)}")
     return model.facts.name, figures

@@ -18,7 +18,7 @@ from tchat.sanitize import printable, single_line
 from tchat.settings import load
 
 if TYPE_CHECKING:
-    from tchat.engine.snapshots.index import Held, Known
+    from tchat.engine.snapshots.index import ModelRecord, SessionSnapshot
     from tchat.engine.snapshots.store import SnapshotStore
     from tchat.sessions.store import SessionStore
 
@@ -120,12 +120,12 @@ def _size(size: int) -> str:
     return size_text(size) or "0 B"
 
 
-def _cells(held: Held, title: str) -> tuple[str, ...]:
+def _cells(held: SessionSnapshot, title: str) -> tuple[str, ...]:
     tokens, size = f"{held.tokens:,}", _size(held.size)
     return (held.session, held.model, tokens, size, when(held.used), title)
 
 
-def _model_record(known: Known) -> dict[str, Any]:
+def _model_record(known: ModelRecord) -> dict[str, Any]:
     return {
         "model": known.name,
         "exact": known.restores,
@@ -134,7 +134,7 @@ def _model_record(known: Known) -> dict[str, Any]:
     }
 
 
-def _record(held: Held, title: str) -> dict[str, Any]:
+def _record(held: SessionSnapshot, title: str) -> dict[str, Any]:
     return {
         "session": held.session,
         "title": title,

@@ -16,16 +16,16 @@ from tchat.cli.render import CUT_OFF, NO_CODE, Output, choose_writer
 from tchat.cli.status import Progress, StatusLine, tell_notice
 from tchat.cli.writers import Reply, Writer
 from tchat.engine.events import (
-    Candidate,
+    CacheRestored,
+    CandidateEvent,
     Event,
     Finished,
-    Loading,
+    LoadProgress,
+    MessageStored,
     Notice,
-    Reading,
+    PromptProgress,
     Reason,
     Reasoning,
-    Restored,
-    Stored,
     Timings,
     Token,
 )
@@ -84,21 +84,23 @@ class CandidateRenderer:
 
     def show(self, event: Event) -> None:
         """Show ``event``."""
-        inner = event.event if isinstance(event, Candidate) else event
+        inner = event.event if isinstance(event, CandidateEvent) else event
         self._progress.take(inner)
-        if isinstance(event, Candidate) and isinstance(inner, Token | Reasoning | Finished):
+        if isinstance(event, CandidateEvent) and isinstance(inner, Token | Reasoning | Finished):
             if isinstance(inner, Finished):
                 self.finished[event.index] = inner
             if self._form is not None:
                 self._form.show(event.index, inner)
-        elif isinstance(event, Candidate) and isinstance(inner, Stored):
+        elif isinstance(event, CandidateEvent) and isinstance(inner, MessageStored):
             self.stored[event.index] = inner.reply
         elif isinstance(event, Notice):
             self._notices.append(event)
             tell_notice(self._console, self._status, event)
-        elif isinstance(event, Loading):
+        elif isinstance(event, LoadProgress):
             self._facts.setdefault("model", event.model)
-        waiting = isinstance(event, Loading | Restored | Reading) or self._form is None
+        waiting = (
+            isinstance(event, LoadProgress | CacheRestored | PromptProgress) or self._form is None
+        )
         if waiting and self._status.due:
             self._status.show(self._progress.words())
 

@@ -101,7 +101,7 @@ def _versions() -> Iterator[Finding]:
 
 
 def _engine() -> Iterator[Finding]:
-    from tchat.engine.llama import build_facts
+    from tchat.engine.binding import build_facts
 
     for name, text in build_facts().items():
         yield Finding("engine", name, text)
@@ -158,7 +158,7 @@ def _snapshots(console: Console) -> Iterator[Finding]:
 
 def _model(console: Console, settings: Settings) -> Iterator[Finding]:
     from tchat.chat.model import probe_command
-    from tchat.engine.llama import build_name
+    from tchat.engine.binding import build_name
     from tchat.models.check import check
     from tchat.models.resolve import resolve_chosen
     from tchat.models.store import ModelStore

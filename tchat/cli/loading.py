@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, TypeVar
 from tchat.cli.console import Console
 from tchat.cli.status import StatusLine, tell_notice
 from tchat.engine.cancel import Cancel
+from tchat.engine.engine_thread import run_on_engine_thread
 from tchat.engine.events import Notice
-from tchat.engine.runner import run_on_engine_thread
 from tchat.settings import Settings
 
 if TYPE_CHECKING:

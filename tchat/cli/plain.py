@@ -30,8 +30,8 @@ from tchat.cli.render import Output, Renderer
 from tchat.cli.request import AskRequest
 from tchat.decoding import decode
 from tchat.engine.cancel import Cancel
+from tchat.engine.engine_thread import run_on_engine_thread
 from tchat.engine.events import Event
-from tchat.engine.runner import run_on_engine_thread
 from tchat.errors import Abandoned, Interrupted, StorageError, TchatError, UsageError
 from tchat.sanitize import single_line
 from tchat.settings import Settings, Value, keys, needs_loading

@@ -16,15 +16,15 @@ from tchat.cli.outlet import Outlet
 from tchat.cli.status import Clock, Progress, StatusLine, tell_notice, understands_escapes
 from tchat.cli.writers import JsonWriter, PlainWriter, Reply, WholeWriter, Writer
 from tchat.engine.events import (
-    Chosen,
+    CacheRestored,
     Event,
     Finished,
-    Loading,
+    LabelScores,
+    LoadProgress,
     Notice,
-    Reading,
+    PromptProgress,
     Reason,
     Reasoning,
-    Restored,
     Timings,
     Token,
 )
@@ -100,12 +100,12 @@ class Renderer:
             case Notice():
                 self._reply.notices.append(event)
                 tell_notice(self._console, self._status, event)
-            case Chosen(probabilities):
+            case LabelScores(probabilities):
                 self._reply.chosen = event
                 self._writer.text(probabilities[0][0])
             case Finished():
                 self._reply.finished = event
-            case Loading(model):
+            case LoadProgress(model):
                 self._reply.facts.setdefault("model", model)
         self._show_status(event)
 
@@ -125,7 +125,7 @@ class Renderer:
                 self._console.say(usage_line(finished))
 
     def _show_status(self, event: Event) -> None:
-        waiting = isinstance(event, Loading | Restored | Reading)
+        waiting = isinstance(event, LoadProgress | CacheRestored | PromptProgress)
         unseen = isinstance(event, Token) and not self._writer.live
         hidden = isinstance(event, Reasoning) and not (
             self._writer.live and self._output.show_reasoning

@@ -10,7 +10,16 @@ from collections.abc import Callable
 from tchat.chat.prefill_cost import restored_text
 from tchat.cli.console import Console
 from tchat.cli.listing import cut
-from tchat.engine.events import Event, Loading, Notice, Reading, Reasoning, Restored, Timings, Token
+from tchat.engine.events import (
+    CacheRestored,
+    Event,
+    LoadProgress,
+    Notice,
+    PromptProgress,
+    Reasoning,
+    Timings,
+    Token,
+)
 from tchat.sanitize import single_line
 
 Clock = Callable[[], float]
@@ -87,17 +96,17 @@ class Progress:
         self._pieces = 0
         self._thinking = False
         self._loading = 0.0
-        self._reading: Reading | None = None
-        self._restored: Restored | None = None
+        self._reading: PromptProgress | None = None
+        self._restored: CacheRestored | None = None
 
     def take(self, event: Event) -> None:
         """Note ``event``."""
-        if isinstance(event, Loading):
+        if isinstance(event, LoadProgress):
             self._loading = event.progress
-        elif isinstance(event, Reading):
+        elif isinstance(event, PromptProgress):
             self._reading = event
             self._reading_since = self._reading_since or (self._clock(), event.done)
-        elif isinstance(event, Restored):
+        elif isinstance(event, CacheRestored):
             self._restored = event
         elif isinstance(event, Token | Reasoning):
             self._thinking = isinstance(event, Reasoning)
@@ -114,7 +123,7 @@ class Progress:
             return restored_text(self._restored)
         return f"loading {self._loading * 100:.0f} %"
 
-    def _left_to_read(self, event: Reading) -> str:
+    def _left_to_read(self, event: PromptProgress) -> str:
         words = f"reading {event.done:,}/{event.total:,}"
         since, begun = self._reading_since or (0.0, 0)
         rate = Timings.rate(event.done - begun, self._clock() - since)

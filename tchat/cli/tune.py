@@ -15,7 +15,7 @@ from tchat.settings import load, spell
 if TYPE_CHECKING:
     from tchat.chat.model import ChatModel
     from tchat.cli.status import StatusLine
-    from tchat.engine.tuning import Tried, Tuned
+    from tchat.engine.autotune import TrialResult, TuneResult
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -57,26 +57,26 @@ def command(
     console.out(_told(tuned, saved=not dry_run))
 
 
-def _tuned(model: ChatModel, status: StatusLine) -> tuple[Tuned, list[Tried], Any]:
-    from tchat.engine.tuning import Tuned, Tuner
+def _tuned(model: ChatModel, status: StatusLine) -> tuple[TuneResult, list[TrialResult], Any]:
+    from tchat.engine.autotune import Autotuner, TuneResult
 
     status.show("measuring how it is loaded now")
-    tried: list[Tried] = []
-    for event in Tuner(model.engine.options, model.engine.cancel).run():
-        if isinstance(event, Tuned):
+    tried: list[TrialResult] = []
+    for event in Autotuner(model.engine.options, model.engine.cancel).run():
+        if isinstance(event, TuneResult):
             return event, tried, model.facts.path
         tried.append(event)
         status.show(f"trying · {event.name} {event.value}: {_gain(event)}")
     raise InterruptedError
 
 
-def _gain(trial: Tried) -> str:
+def _gain(trial: TrialResult) -> str:
     if not trial.gain:
         return "not possible"
     return f"{trial.gain:.2f}x" + (", kept" if trial.better else "")
 
 
-def _told(tuned: Tuned, *, saved: bool) -> str:
+def _told(tuned: TuneResult, *, saved: bool) -> str:
     if not tuned.values:
         return "nothing is clearly faster than the settings in force"
     values = ", ".join(f"{name} = {spell(value)}" for name, value in tuned.values.items())

@@ -10,7 +10,7 @@ from typing import Any
 
 from tchat.cli.outlet import Outlet
 from tchat.cli.status import DIM, PLAIN
-from tchat.engine.events import Chosen, Finished, Notice
+from tchat.engine.events import Finished, LabelScores, Notice
 from tchat.markdown import first_code_block
 from tchat.sanitize import Printable, printable_json
 
@@ -21,7 +21,7 @@ class Reply:
 
     facts: dict[str, Any] = field(default_factory=dict)
     notices: list[Notice] = field(default_factory=list)
-    chosen: Chosen | None = None
+    chosen: LabelScores | None = None
     finished: Finished | None = None
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tchat.engine.llama import backend
+from tchat.engine.binding import backend
 from tchat.engine.model import Model
 from tchat.errors import ModelInvalid
 from tchat.sanitize import single_line
@@ -92,10 +92,10 @@ class Adapters:
         return handle
 
     def _set_control(self, context: Any, control: array[float]) -> None:
-        facts = self._model.facts
+        facts = self._model.shape
         buffer = (ctypes.c_float * len(control)).from_buffer(control)
         status = self._lib.llama_set_adapter_cvec(
-            context, buffer, len(control), facts.width, 1, facts.layers
+            context, buffer, len(control), facts.n_embd, 1, facts.n_layer
         )
         if status:
             raise ModelInvalid(
@@ -106,7 +106,7 @@ class Adapters:
 
 def _sum(model: Model, vectors: Sequence[ControlVector]) -> array[float]:
     """The vectors added up, ``width`` floats for each layer from 1 on."""
-    width, layers = model.facts.width, model.facts.layers
+    width, layers = model.shape.n_embd, model.shape.n_layer
     total = array("f", bytes(4 * width * layers))
     for vector in vectors:
         if vector.width != width:

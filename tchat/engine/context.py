@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from tchat.engine.adaptive_threads import AdaptiveThreads
+from tchat.engine.binding import backend
 from tchat.engine.cancel import Cancel
-from tchat.engine.governor import Governor
-from tchat.engine.llama import backend
 from tchat.engine.model import Model
 from tchat.engine.threads import default_threads
 from tchat.errors import DoesNotFit, ModelInvalid, TchatError, UsageError
@@ -26,14 +26,14 @@ KV_TYPES = MappingProxyType({"f16": 1, "q8_0": 8, "q4_0": 2})  # enum ggml_type
 FLASH_ATTN = MappingProxyType({"auto": -1, "off": 0, "on": 1})  # enum llama_flash_attn_type
 MAX_OUTPUTS = 64  # rows of logits with buffers from the start; one each sequence at least
 SCRATCH = 1  # the sequence that a part of sequence 0 passes through, into a buffer and back
-AHEAD = 2  # the sequence of what is read of a prompt before it is sent
-FIRST_SLOT = 3  # sequences from here on are for replies written side by side
+DRAFT_SEQUENCE = 2  # the sequence of what is read of a prompt before it is sent
+FIRST_PARALLEL = 3  # sequences from here on are for replies written side by side
 
 Span = tuple[int, int]  # positions: from the first up to, and without, the second
 
 
 @dataclass(frozen=True, slots=True)
-class Slot:
+class BatchToken:
     """One token for a batch: where it goes and whether its logits are wanted."""
 
     token: int
@@ -65,7 +65,7 @@ class Context:
         size: Tokens that it may hold in the end.
         room: Tokens that it holds at first.
         batch: Tokens decoded at once.
-        threads: For every decode; 0 follows the free cores, see `Governor`.
+        threads: For every decode; 0 follows the free cores, see `AdaptiveThreads`.
         cancel: Seen inside a decode.
         kv_type: Type of the KV cache: ``f16``, ``q8_0`` or ``q4_0``.
         flash_attn: ``auto``, ``on`` or ``off``.
@@ -98,7 +98,7 @@ class Context:
         self._model = model  # keeps the weights alive
         self._cancel = cancel
         self._abort = cancel.callback(self._lib.ggml_abort_callback)
-        self._governor = Governor(threads or default_threads(), pinned=threads > 0)
+        self._governor = AdaptiveThreads(threads or default_threads(), pinned=threads > 0)
         self._kv_type = kv_type
         self._flash_attn = flash_attn
         self._swa_full = swa_full
@@ -183,7 +183,7 @@ class Context:
         Sequence 0 is kept, or ``all_sequences``.
 
         Raises:
-            DoesNotFit: There is not enough memory. What was held may be lost: see `held`.
+            DoesNotFit: There is not enough memory. What was held may be lost: see `cached_tokens`.
         """
         if self._handle is not None and (count <= self._room or self._room == self.size):
             return True
@@ -192,16 +192,16 @@ class Context:
             room = min(2 * room, self.size)
         return self._moved(room, self._sequences, all_sequences=all_sequences)
 
-    def widen(self, slots: int) -> bool:
+    def set_parallel(self, slots: int) -> bool:
         """Have sequences for ``slots`` replies side by side; False when what was held is lost.
 
-        With them, or for 0 slots alone, comes the one for reading `AHEAD`. Until it is called there
-        are none: those of a recurrent model take memory.
+        With them, or for 0 slots alone, comes `DRAFT_SEQUENCE`. Until it is called there are none:
+        those of a recurrent model take memory.
 
         Raises:
-            DoesNotFit: There is not enough memory. What was held may be lost: see `held`.
+            DoesNotFit: There is not enough memory. What was held may be lost: see `cached_tokens`.
         """
-        wanted = FIRST_SLOT + slots
+        wanted = FIRST_PARALLEL + slots
         if self._handle is not None and wanted <= self._sequences:
             return True
         return self._moved(self._room, max(wanted, self._sequences))
@@ -212,7 +212,7 @@ class Context:
         return self._room if self._handle is not None else 0
 
     @property
-    def held(self) -> int:
+    def cached_tokens(self) -> int:
         """Tokens that sequence 0 holds."""
         if self._handle is None:
             return 0
@@ -223,7 +223,7 @@ class Context:
 
         The old one is freed first, since both beside each other would take half as much again.
         Where llama.cpp refuses the new one, the old one is made again. Where it refuses that too,
-        there is no context until a later `reserve` or `widen` makes one.
+        there is no context until a later `reserve` or `set_parallel` makes one.
         """
         if self._handle is None:
             self._begin(room, sequences)
@@ -284,7 +284,7 @@ class Context:
             self._free()
             raise
 
-    def want_states(self, wanted: bool) -> None:
+    def enable_hidden_states(self, wanted: bool) -> None:
         """Have `state` from the next decode on, or no more; then each token has an output."""
         self._states = wanted
         if self._handle is not None:
@@ -324,7 +324,7 @@ class Context:
         finally:
             self._fixed_threads = 0
 
-    def decode(self, slots: Sequence[Slot]) -> bool:
+    def decode(self, slots: Sequence[BatchToken]) -> bool:
         """Decode up to ``batch_size`` tokens; False when the cancel flag stopped it.
 
         `reserve` room for them before. After a stop the cache may hold a part of the batch: trim
@@ -390,7 +390,7 @@ class Context:
             return False
         first = self._lib.llama_memory_seq_pos_min(self._memory, sequence)
         last = self._lib.llama_memory_seq_pos_max(self._memory, sequence)
-        window = self._model.facts.window
+        window = self._model.shape.n_swa
         oldest_needed = max(0, keep - window) if window else 0
         return keep == 0 or (last == keep - 1 and first <= oldest_needed)
 
@@ -473,7 +473,7 @@ class Context:
         """Forget every sequence."""
         if self._handle is not None:
             # A recurrent state is begun by multiplying what was there by zero, and NaN stays NaN.
-            self._lib.llama_memory_clear(self._memory, self._model.facts.recurrent)
+            self._lib.llama_memory_clear(self._memory, self._model.shape.recurrent)
 
     def logits(self, index: int = -1) -> Any:
         """Pointer to ``vocabulary`` floats: the logits of the batch's ``index``-th output row.
@@ -487,13 +487,13 @@ class Context:
         """A copy of `logits`, shape (vocabulary,)."""
         import numpy
 
-        size = self._model.facts.vocabulary
+        size = self._model.shape.n_vocab
         return numpy.ctypeslib.as_array(self.logits(index), shape=(size,)).copy()
 
     def state(self, index: int) -> Any:
         """Pointer to ``width`` floats: the last hidden state of the batch's ``index``-th token.
 
-        Only with `want_states`, or where ``shape`` turned ``embeddings`` on.
+        Only with `enable_hidden_states`, or where ``shape`` turned ``embeddings`` on.
 
         Raises:
             TchatError: llama.cpp has none.

@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from tchat.engine.llama import backend
+from tchat.engine.binding import backend
 
 _GPU, _INTEGRATED = 1, 2  # enum ggml_backend_dev_type
 
@@ -40,7 +40,7 @@ def devices() -> tuple[Device, ...]:
     lib = backend().lib
     if not lib.llama_supports_gpu_offload():
         return ()
-    ggml = _Ggml(lib._lib)
+    ggml = _GgmlDevices(lib._lib)
     return tuple(
         ggml.device(handle)
         for index in range(ggml.count())
@@ -48,7 +48,7 @@ def devices() -> tuple[Device, ...]:
     )
 
 
-class _Ggml:
+class _GgmlDevices:
     """Functions of ggml that the binding does not declare; they lie in libraries beside its own."""
 
     def __init__(self, lib: Any) -> None:

@@ -9,27 +9,27 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
 from tchat.engine.adapters import Adapters, ControlVector
+from tchat.engine.background_load import BackgroundLoad
 from tchat.engine.cancel import Cancel
-from tchat.engine.candidates import Candidates
-from tchat.engine.encoder import PromptEncoder
-from tchat.engine.events import Event, Loading, Notice, Restored
-from tchat.engine.loaded import Loaded, context_notices
-from tchat.engine.loader import Loader
-from tchat.engine.observer import Observer
-from tchat.engine.opening import Opening
+from tchat.engine.candidates import CandidateGeneration
+from tchat.engine.engine_thread import on_large_stack
+from tchat.engine.events import CacheRestored, Event, LoadProgress, Notice
+from tchat.engine.generation import Generation, empty_reply
+from tchat.engine.hidden_states import HiddenStateReader
+from tchat.engine.loader import ModelLoader
+from tchat.engine.loading import LoadedModel, context_notices
 from tchat.engine.options import EngineOptions
-from tchat.engine.run import Run, nothing_written
-from tchat.engine.runner import on_large_stack
+from tchat.engine.prompt.encoder import PromptEncoder
+from tchat.engine.prompt.messages import ChatMessage
+from tchat.engine.prompt.template import ChatTemplate, Think
+from tchat.engine.prompt.template_lint import Diagnosis, diagnose
 from tchat.engine.sampling import fresh_seed, several_seeds
 from tchat.engine.snapshots.snapshots import Snapshots
-from tchat.engine.template import ChatTemplate, Think
-from tchat.engine.template_doctor import Diagnosis, diagnose
-from tchat.engine.turns import ChatMessage
 from tchat.errors import DoesNotFit
 from tchat.settings import Sampling
 
 if TYPE_CHECKING:
-    from tchat.engine.mapping import MapOptions, Outcome, Task
+    from tchat.engine.batch import BatchOptions, BatchResult, BatchTask
 
 OBSERVED = 2048  # tokens of a reply with its prompt that an observer reads at the most
 
@@ -46,14 +46,14 @@ class Engine:
         self,
         options: EngineOptions,
         cancel: Cancel | None = None,
-        opening: Opening | None = None,
+        opening: BackgroundLoad | None = None,
         snapshots: Snapshots | None = None,
     ) -> None:
         self.options = options
         self.snapshots = snapshots
         self.cancel = cancel or Cancel()
-        self._loaded: Loaded | None = None
-        self._loader = Loader(options, self.cancel, opening)
+        self._loaded: LoadedModel | None = None
+        self._loader = ModelLoader(options, self.cancel, opening)
         self._measuring = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -80,7 +80,7 @@ class Engine:
         return self._loaded is not None
 
     @property
-    def loaded(self) -> Loaded | None:
+    def loaded(self) -> LoadedModel | None:
         """The model with its context; None before it is there."""
         return self._loaded
 
@@ -95,7 +95,7 @@ class Engine:
         return self._ready.template
 
     @property
-    def held(self) -> int:
+    def cached_tokens(self) -> int:
         """Tokens in the KV cache."""
         return len(self._loaded.kv.tokens) if self._loaded else 0
 
@@ -145,7 +145,7 @@ class Engine:
 
     # Work
 
-    def load(self) -> Iterator[Loading | Notice]:
+    def load(self) -> Iterator[LoadProgress | Notice]:
         """Load the model, unless it is loaded.
 
         Raises:
@@ -158,7 +158,7 @@ class Engine:
         if self.snapshots is not None:
             self.snapshots.open()
         self._loaded = yield from self._loader.load()
-        yield Loading(self.options.path.name, 1.0)
+        yield LoadProgress(self.options.path.name, 1.0)
         template = self._loaded.template
         yield from (*context_notices(self.options, self._loaded.model), *template.notices)
 
@@ -187,11 +187,11 @@ class Engine:
                 messages, sampling, think, continue_final=continue_final
             )
         except InterruptedError:
-            yield nothing_written(seed)
+            yield empty_reply(seed)
             return
         yield from prompt.notices
         restored = yield from self._restored(prompt.tokens, messages)
-        run = Run(
+        run = Generation(
             self._ready,
             prompt,
             sampling,
@@ -217,7 +217,7 @@ class Engine:
         """Write ``count`` replies side by side, as `generate` writes one.
 
         A seed that is given is the first one's; each other has the next. Ends in one `Finished`
-        within a `Candidate` for each; or in one of its own, when loading was stopped.
+        within a `CandidateEvent` for each; or in one of its own, when loading was stopped.
 
         Args:
             messages: The chat.
@@ -226,7 +226,7 @@ class Engine:
             think: As of `generate`.
             continue_final: As of `generate`.
             stopped: Indexes of those that shall end; may grow meanwhile, from any thread.
-            states: Whether each `Finished` is to have an `Observed`; next to free.
+            states: Whether each `Finished` is to have an `HiddenStates`; next to free.
 
         Raises:
             DoesNotFit, UsageError, ModelError: As of `generate`.
@@ -238,11 +238,11 @@ class Engine:
                 messages, sampling, think, continue_final=continue_final
             )
         except InterruptedError:
-            yield nothing_written(seeds[0])
+            yield empty_reply(seeds[0])
             return
         yield from prompt.notices
         restored = yield from self._restored(prompt.tokens, messages)
-        run = Candidates(
+        run = CandidateGeneration(
             self._ready,
             prompt,
             sampling,
@@ -256,7 +256,7 @@ class Engine:
         yield from run.events(self._loader.taken())
         self._note(run)
 
-    def map(self, tasks: Iterable[Task], options: MapOptions) -> Iterator[Outcome]:
+    def map(self, tasks: Iterable[BatchTask], options: BatchOptions) -> Iterator[BatchResult]:
         """Answer many prompts side by side, what they begin with read once.
 
         Setting ``cancel`` ends it; what is unfinished then has no outcome.
@@ -266,32 +266,32 @@ class Engine:
             UsageError: The sampling cannot be carried out.
             ModelError: The model cannot be loaded.
         """
-        from tchat.engine.mapping import ROOM, Mapping, prepared
+        from tchat.engine.batch import ROOM, BatchRunner, prepare_tasks
 
         with suppress(InterruptedError):
             for _ in self.load():
                 pass
-            head, entries = prepared(self._ready, options, tasks, self.cancel.is_set)
+            head, entries = prepare_tasks(self._ready, options, tasks, self.cancel.is_set)
             for _ in self._restored(head):
                 pass
-            if self._ready.kv.become(head, room=options.slots * ROOM):
-                mapping = Mapping(self._ready, options, self.cancel)
+            if self._ready.kv.ensure_tokens(head, room=options.slots * ROOM):
+                mapping = BatchRunner(self._ready, options, self.cancel)
                 yield from mapping.outcomes(entries)
 
     def choose(self, messages: Sequence[ChatMessage], labels: Sequence[str]) -> Iterator[Event]:
         """Choose one of ``labels`` as the reply, by their exact probabilities.
 
-        Ends in `Chosen`, the likeliest first, and `Finished` with the likeliest as its text.
+        Ends in `LabelScores`, the likeliest first, and `Finished` with the likeliest as its text.
         """
         try:
             yield from self.load()
             prompt = self._encoder.for_answer(messages)
         except InterruptedError:
-            yield nothing_written()
+            yield empty_reply()
             return
         yield from prompt.notices
         restored = yield from self._restored(prompt.tokens, messages)
-        run = Run(
+        run = Generation(
             self._ready,
             prompt,
             Sampling(),
@@ -314,17 +314,17 @@ class Engine:
                 prompt = self._encoder.prompt(messages, think, quiet=True)
                 yield from self._restored(prompt.tokens, messages)
 
-    def hold(self, session: str) -> None:
+    def bind_session(self, session: str) -> None:
         """Let what is read from now on be saved for ``session``; for none, nothing is."""
         if self.snapshots is not None:
-            self.snapshots.hold(session)
+            self.snapshots.bind_session(session)
 
-    def release_session(self, session: str) -> None:
+    def unbind_session(self, session: str) -> None:
         """Save nothing more for ``session``, until it is told to hold it again; from any thread."""
         if self.snapshots is not None:
-            self.snapshots.release_session(session)
+            self.snapshots.unbind_session(session)
 
-    def reading_time(self, tokens: int) -> float:
+    def prefill_time(self, tokens: int) -> float:
         """Seconds that reading ``tokens`` takes, as measured before; 0 when it never was."""
         rate = self.snapshots.reading if self.snapshots else 0.0
         return tokens / rate if rate else 0.0
@@ -341,14 +341,14 @@ class Engine:
     # For who judges replies and steers
 
     @property
-    def blocks(self) -> int:
+    def n_layer(self) -> int:
         """Blocks of the model, which must be loaded."""
-        return self._ready.model.facts.layers
+        return self._ready.model.shape.n_layer
 
     @property
-    def width(self) -> int:
+    def n_embd(self) -> int:
         """Numbers of a hidden state of the model, which must be loaded."""
-        return self._ready.model.facts.width
+        return self._ready.model.shape.n_embd
 
     def prompt_tokens(self, messages: Sequence[ChatMessage], think: Think = "auto") -> list[int]:
         """The tokens that a reply to ``messages`` comes after. The model must be loaded.
@@ -362,10 +362,10 @@ class Engine:
         """The tokens of a text without control tokens. The model must be loaded."""
         return on_large_stack(lambda: self._ready.model.tokenize(text, special=False))
 
-    def observer(self, layers: Sequence[int]) -> Observer:
+    def observer(self, layers: Sequence[int]) -> HiddenStateReader:
         """A reader of replies with this model, unsteered; close it before the engine."""
         ready = self._ready
-        return Observer(
+        return HiddenStateReader(
             ready.model,
             layers=layers,
             size=min(OBSERVED, self.context_size),
@@ -403,9 +403,9 @@ class Engine:
 
     def _restored(
         self, tokens: Sequence[int], messages: Sequence[ChatMessage] = ()
-    ) -> Generator[Event, None, Restored | None]:
+    ) -> Generator[Event, None, CacheRestored | None]:
         """Take from disk what it holds of a prompt, which asks ``messages``."""
-        self._ready.kv.adopt(tokens)
+        self._ready.kv.switch_branch(tokens)
         if self.snapshots is None:
             return None
         return (yield from self.snapshots.restored(self._ready, tokens, messages))
@@ -414,7 +414,7 @@ class Engine:
         if self.snapshots is not None:
             self.snapshots.on_prefill_progress(self._ready, left, lambda: not self.cancel.is_set())
 
-    def _note(self, run: Run | Candidates) -> None:
+    def _note(self, run: Generation | CandidateGeneration) -> None:
         if self.snapshots is not None:
             self.snapshots.measure(*run.reading)
 
@@ -424,7 +424,7 @@ class Engine:
         return replace(self._ready.encoder, stopped=self.cancel.is_set)
 
     @property
-    def _ready(self) -> Loaded:
+    def _ready(self) -> LoadedModel:
         if self._loaded is None:
             raise RuntimeError("the model is not loaded: iterate load() first")
         return self._loaded

@@ -1,7 +1,7 @@
 """What the engine says while it works: frozen events, in this order.
 
-``Loading* → Restored? → Reading+ → (Token | Reasoning)* → Finished``, with a `Notice` anywhere
-between; from a chat, `Stored` before `Restored`.
+``LoadProgress* → CacheRestored? → PromptProgress+ → (Token | Reasoning)* → Finished``, with a
+`Notice` anywhere between; from a chat, `MessageStored` before `CacheRestored`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Reason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Loading:
+class LoadProgress:
     """The model is being loaded; ``progress`` is 0..1."""
 
     model: str
@@ -31,7 +31,7 @@ class Loading:
 
 
 @dataclass(frozen=True, slots=True)
-class Restored:
+class CacheRestored:
     """A part of the prompt was taken from disk instead of reading it.
 
     ``tokens`` took ``seconds`` and saved ``saved`` seconds of reading, 0 where the speed of
@@ -44,7 +44,7 @@ class Restored:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class PromptProgress:
     """The prompt is being read into the KV cache.
 
     ``done`` of ``total`` tokens are in the cache, ``reused`` of them were there before.
@@ -56,7 +56,7 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class MessageStored:
     """The session has a row for the question and one for the reply to come, with these ids."""
 
     question: int
@@ -134,7 +134,7 @@ class Timings:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Observed:
+class HiddenStates:
     """What the model made of a reply while it wrote it.
 
     ``state`` is the one behind the final norm, averaged over the answer's tokens, shape (width,);
@@ -162,16 +162,16 @@ class Finished:
     usage: Usage
     timings: Timings
     log_probability: float | None = None
-    observed: Observed | None = None
+    observed: HiddenStates | None = None
     unfinished: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class CandidateEvent:
     """Something of one of several replies that are written side by side, counted from 0."""
 
     index: int
-    event: Stored | Token | Reasoning | Finished
+    event: MessageStored | Token | Reasoning | Finished
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +186,7 @@ class Ranked:
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class LabelScores:
     """One of fixed replies was chosen.
 
     ``probabilities`` are pairs of label and probability, the likeliest first; they sum to 1.
@@ -196,15 +196,15 @@ class Chosen:
 
 
 Event: TypeAlias = (
-    Loading
-    | Stored
-    | Restored
-    | Reading
+    LoadProgress
+    | MessageStored
+    | CacheRestored
+    | PromptProgress
     | Token
     | Reasoning
     | Notice
-    | Chosen
-    | Candidate
+    | LabelScores
+    | CandidateEvent
     | Ranked
     | Finished
 )

@@ -6,17 +6,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
-from tchat.engine.choice import Choice, log_probabilities
 from tchat.engine.context import Context
 from tchat.engine.events import Reason, Reasoning, Token
+from tchat.engine.label_scoring import LabelScorer, log_probabilities
 from tchat.engine.model import Model
-from tchat.engine.writing import Writing
+from tchat.engine.reply_state import ReplyState
 
 Piece: TypeAlias = Token | Reasoning
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class NextTokens:
     """What a job wants decoded next.
 
     Args:
@@ -48,7 +48,7 @@ class Job(Protocol):
     def take(self, context: Context, rows: Sequence[int]) -> Iterator[Piece]:
         """Take the outputs of the last decode that are its own, by their places in the batch."""
 
-    def wanted(self) -> Wanted:
+    def wanted(self) -> NextTokens:
         """What comes next; asked for when all that was wanted is decoded and it has not ended."""
 
     def stop(self, reason: Reason) -> None:
@@ -58,7 +58,7 @@ class Job(Protocol):
         """Let go of what was held back."""
 
 
-class WritingJob:
+class ReplyJob:
     """A reply.
 
     Args:
@@ -67,7 +67,7 @@ class WritingJob:
         room: As of `Job`.
     """
 
-    def __init__(self, tokens: Sequence[int], writing: Writing, room: int = 0) -> None:
+    def __init__(self, tokens: Sequence[int], writing: ReplyState, room: int = 0) -> None:
         self.tokens, self.writing, self.room = tokens, writing, room
         self._next = -1
 
@@ -81,9 +81,9 @@ class WritingJob:
         self._next = self.writing.draw(context, rows[-1])
         yield from self.writing.take(self._next)
 
-    def wanted(self) -> Wanted:
+    def wanted(self) -> NextTokens:
         """The token drawn last."""
-        return Wanted([self._next])
+        return NextTokens([self._next])
 
     def stop(self, reason: Reason) -> None:
         """End the reply where it is, unless it has ended."""
@@ -94,13 +94,13 @@ class WritingJob:
         yield from self.writing.end()
 
 
-class ChoosingJob:
+class LabelJob:
     """The weighing of labels.
 
     Args:
         tokens: The whole prompt that they answer.
         model: Its vocabulary.
-        labels: As of `Choice`.
+        labels: As of `LabelScorer`.
 
     Attributes:
         choice: What is known so far.
@@ -108,7 +108,7 @@ class ChoosingJob:
 
     def __init__(self, tokens: Sequence[int], model: Model, labels: Sequence[str]) -> None:
         self.tokens = tokens
-        self.choice = Choice(model, labels)
+        self.choice = LabelScorer(model, labels)
         self.room = len(tokens) + self.choice.longest
         self._model = model
         self._stopped = False
@@ -124,9 +124,9 @@ class ChoosingJob:
             self.choice.take(log_probabilities(self._model, context, row))
         yield from ()
 
-    def wanted(self) -> Wanted:
+    def wanted(self) -> NextTokens:
         """The tokens of the next label, behind the prompt."""
-        return Wanted(self.choice.wanted, every=True, anew=True)
+        return NextTokens(self.choice.wanted, every=True, anew=True)
 
     def stop(self, reason: Reason) -> None:  # noqa: ARG002 - a choice is made or not
         """Give it up."""

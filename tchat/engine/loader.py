@@ -5,15 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Generator
 
+from tchat.engine.background_load import BackgroundLoad
 from tchat.engine.cancel import Cancel
-from tchat.engine.events import Loading
-from tchat.engine.loaded import Loaded, assembled, compile_ahead, template_of
+from tchat.engine.events import LoadProgress
+from tchat.engine.loading import LoadedModel, assemble, precompile_template, template_of
 from tchat.engine.model import Model
-from tchat.engine.opening import Opening
 from tchat.engine.options import EngineOptions
 
 
-class Loader:
+class ModelLoader:
     """Loads one model, once or again after it was stopped.
 
     Args:
@@ -22,7 +22,9 @@ class Loader:
         opening: The model in the making already, where there is one.
     """
 
-    def __init__(self, options: EngineOptions, cancel: Cancel, opening: Opening | None) -> None:
+    def __init__(
+        self, options: EngineOptions, cancel: Cancel, opening: BackgroundLoad | None
+    ) -> None:
         self._options = options
         self._cancel = cancel
         self._opening = opening
@@ -38,15 +40,15 @@ class Loader:
         """Begin, beside what the caller does next, unless it has begun."""
         self._begun()
 
-    def load(self) -> Generator[Loading, None, Loaded]:
+    def load(self) -> Generator[LoadProgress, None, LoadedModel]:
         """Wait for what `begin` began; returns it with all that goes with it.
 
         Raises:
             ModelError, DoesNotFit, UsageError: It cannot be loaded.
             InterruptedError: It was stopped.
         """
-        yield Loading(self._options.path.name, 0.0)
-        compile_ahead(self._options)
+        yield LoadProgress(self._options.path.name, 0.0)
+        precompile_template(self._options)
         opening, model = self._opened_model()
         try:
             template = template_of(self._options, model, self._cancel)
@@ -58,18 +60,18 @@ class Loader:
         self._opening = None
         context = opening.context()
         self._seconds = time.perf_counter() - opening.started
-        return assembled(self._options, model, context, template, self._cancel)
+        return assemble(self._options, model, context, template, self._cancel)
 
     def taken(self) -> float:
         """Seconds that it took, for the first reply; 0 for the others."""
         seconds, self._seconds = self._seconds, 0.0
         return seconds
 
-    def _begun(self) -> Opening:
-        self._opening = self._opening or Opening(self._options, self._cancel)
+    def _begun(self) -> BackgroundLoad:
+        self._opening = self._opening or BackgroundLoad(self._options, self._cancel)
         return self._opening
 
-    def _opened_model(self) -> tuple[Opening, Model]:
+    def _opened_model(self) -> tuple[BackgroundLoad, Model]:
         """The model in the making, once it is made.
 
         One that the user does not wait for stays in ``_opening``: `close` frees it, and the next
@@ -89,6 +91,6 @@ class Loader:
                 self._opening = None
                 raise
 
-    def _drop(self, opening: Opening) -> None:
+    def _drop(self, opening: BackgroundLoad) -> None:
         self._opening = None
         opening.abandon()

@@ -12,9 +12,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from tchat.engine.binding import backend
 from tchat.engine.cancel import Cancel
-from tchat.engine.file_pages import copied_pages_dropped
-from tchat.engine.llama import backend
+from tchat.engine.mmap_pages import drop_copied_pages
 from tchat.errors import DoesNotFit, ModelInvalid, UsageError
 from tchat.sanitize import single_line
 
@@ -74,7 +74,7 @@ class Model:
         # Built by GCC 12, llama.cpp's AMX kernels load a tile configuration that was never written
         # and end the process (llama.cpp#20824); the library does not say what built it.
         params.use_extra_bufts = b"AMX_INT8 = 1" not in self._lib.llama_print_system_info()
-        with copied_pages_dropped():
+        with drop_copied_pages():
             self._handle = backend().attempted(
                 lambda: self._lib.llama_model_load_from_file(_encoded(path), params), cancel
             )
@@ -107,15 +107,15 @@ class Model:
         return self._vocab
 
     @cached_property
-    def facts(self) -> ModelShape:
+    def shape(self) -> ModelShape:
         """Sizes and kind, read once."""
         lib, handle = self._lib, self._handle
         return ModelShape(
-            vocabulary=lib.llama_vocab_n_tokens(self._vocab),
-            context=lib.llama_model_n_ctx_train(handle),
-            layers=lib.llama_model_n_layer(handle),
-            width=lib.llama_model_n_embd(handle),
-            window=lib.llama_model_n_swa(handle),
+            n_vocab=lib.llama_vocab_n_tokens(self._vocab),
+            n_ctx_train=lib.llama_model_n_ctx_train(handle),
+            n_layer=lib.llama_model_n_layer(handle),
+            n_embd=lib.llama_model_n_embd(handle),
+            n_swa=lib.llama_model_n_swa(handle),
             recurrent=lib.llama_model_is_recurrent(handle) or lib.llama_model_is_hybrid(handle),
         )
 
@@ -190,7 +190,7 @@ class Model:
     def _fragments(self) -> dict[bytes, int]:
         """Tokens whose text ends or begins inside a character."""
         found: dict[bytes, int] = {}
-        for token in range(self.facts.vocabulary):
+        for token in range(self.shape.n_vocab):
             piece = self.piece(token)
             try:
                 piece.decode()
@@ -222,7 +222,7 @@ class Model:
     @cached_property
     def end_tokens(self) -> tuple[int, ...]:
         """All of the model's end marks."""
-        return tuple(filter(self.ends_reply, range(self.facts.vocabulary)))
+        return tuple(filter(self.ends_reply, range(self.shape.n_vocab)))
 
     @cached_property
     def suppressed(self) -> tuple[int, ...]:
@@ -247,7 +247,7 @@ class Model:
     def _strings(self) -> tuple[frozenset[str], frozenset[str]]:
         # A function of our own without declared types: 7 ms for 50,000 tokens instead of 14.
         attribute = self._lib._lib["llama_vocab_get_attr"]
-        kinds = map(attribute, repeat(ctypes.c_void_p(self._vocab)), range(self.facts.vocabulary))
+        kinds = map(attribute, repeat(ctypes.c_void_p(self._vocab)), range(self.shape.n_vocab))
         texts: tuple[set[str], set[str]] = (set(), set())
         for token, kind in enumerate(kinds):
             if kind & (_CONTROL | _UNKNOWN | _USER_DEFINED):
@@ -287,17 +287,17 @@ class ModelShape:
         recurrent: Whether any layer carries a state from token to token.
     """
 
-    vocabulary: int
-    context: int
-    layers: int
-    width: int
-    window: int
+    n_vocab: int
+    n_ctx_train: int
+    n_layer: int
+    n_embd: int
+    n_swa: int
     recurrent: bool
 
     @property
     def divisible(self) -> bool:
         """Whether each token has its own part of the state, which stays as it is."""
-        return not self.window and not self.recurrent
+        return not self.n_swa and not self.recurrent
 
 
 def _refuse_endless_words(text: str) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from tchat.engine.detokenizer import StopFilter, TextDecoder
 from tchat.engine.events import Reasoning, Token
-from tchat.engine.reasoning import Kind, Marks, Phase, ReasoningSplitter
-from tchat.engine.stream import StopFilter, TextDecoder
+from tchat.engine.prompt.reasoning import PieceKind, ReasoningSplitter, ReplyMarks, ReplyPhase
 
 # Stands for the character that marks begin with, where it is text. No text has it: Unicode keeps
 # it free for a program's own use.
@@ -27,8 +27,8 @@ class ReplyText:
 
     def __init__(
         self,
-        marks: Marks,
-        phase: Phase,
+        marks: ReplyMarks,
+        phase: ReplyPhase,
         stops: Sequence[str],
         unfinished: bytes = b"",
         *,
@@ -38,7 +38,7 @@ class ReplyText:
         self._decoder = TextDecoder(unfinished)
         self._splitter = ReasoningSplitter(marks, phase)
         self._filter = StopFilter(stops)
-        self._pieces: dict[Kind, list[str]] = {Kind.ANSWER: [], Kind.REASONING: []}
+        self._pieces: dict[PieceKind, list[str]] = {PieceKind.ANSWER: [], PieceKind.REASONING: []}
 
     @property
     def stopped(self) -> bool:
@@ -48,12 +48,12 @@ class ReplyText:
     @property
     def text(self) -> str:
         """The answer so far."""
-        return "".join(self._pieces[Kind.ANSWER])
+        return "".join(self._pieces[PieceKind.ANSWER])
 
     @property
     def reasoning(self) -> str:
         """The reasoning so far."""
-        return "".join(self._pieces[Kind.REASONING])
+        return "".join(self._pieces[PieceKind.REASONING])
 
     @property
     def unfinished(self) -> bytes:
@@ -68,7 +68,7 @@ class ReplyText:
     @property
     def in_reasoning(self) -> bool:
         """Whether the model is reasoning at the moment."""
-        return self._splitter.phase is Phase.REASONING
+        return self._splitter.phase is ReplyPhase.REASONING
 
     def feed(self, data: bytes, *, mark: bool = False) -> Iterator[Token | Reasoning]:
         """Take the bytes of the next token, which may be a ``mark``."""
@@ -81,17 +81,17 @@ class ReplyText:
     def close(self) -> Iterator[Token | Reasoning]:
         """Let go of the text that was held back; an unfinished character is none."""
         yield from self._sorted(self._splitter.close())
-        yield from self._emit(Kind.ANSWER, self._filter.close())
+        yield from self._emit(PieceKind.ANSWER, self._filter.close())
 
-    def _sorted(self, pieces: Iterable[tuple[Kind, str]]) -> Iterator[Token | Reasoning]:
+    def _sorted(self, pieces: Iterable[tuple[PieceKind, str]]) -> Iterator[Token | Reasoning]:
         for kind, piece in pieces:
             text = piece.translate(_SHOWN) if self._only_tokens else piece
-            if kind is Kind.ANSWER:
+            if kind is PieceKind.ANSWER:
                 yield from self._emit(kind, self._filter.feed(text))
-            elif kind is Kind.REASONING and not self.stopped:
+            elif kind is PieceKind.REASONING and not self.stopped:
                 yield from self._emit(kind, text)
 
-    def _emit(self, kind: Kind, text: str) -> Iterator[Token | Reasoning]:
+    def _emit(self, kind: PieceKind, text: str) -> Iterator[Token | Reasoning]:
         if text:
             self._pieces[kind].append(text)
-            yield Token(text) if kind is Kind.ANSWER else Reasoning(text)
+            yield Token(text) if kind is PieceKind.ANSWER else Reasoning(text)

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from tchat.engine.binding import backend
 from tchat.engine.context import DEFAULT_CTX, Context
-from tchat.engine.llama import backend
 from tchat.engine.model import Model
 from tchat.errors import TchatError, UsageError
 from tchat.sanitize import single_line
@@ -120,7 +120,7 @@ class Sampler:
 
     def _bounded(self, last: int) -> int:
         """A look-back of no more than the context: llama.cpp makes a buffer of that size."""
-        context = self._model.facts.context or DEFAULT_CTX
+        context = self._model.shape.n_ctx_train or DEFAULT_CTX
         return context if last < 0 else min(last, context)
 
     def _stages(self, seed: int, biases: Sequence[tuple[int, float]]) -> Iterator[Any]:
@@ -128,9 +128,7 @@ class Sampler:
         lib, s = self._lib, self._sampling
         if biases:
             array = (lib.llama_logit_bias * len(biases))(*biases)
-            yield lib.llama_sampler_init_logit_bias(
-                self._model.facts.vocabulary, len(biases), array
-            )
+            yield lib.llama_sampler_init_logit_bias(self._model.shape.n_vocab, len(biases), array)
         yield from self._penalties()
         if is_greedy(s):
             yield lib.llama_sampler_init_greedy()
@@ -156,7 +154,7 @@ class Sampler:
         lib, s = self._lib, self._sampling
         if s.repeat_penalty != 1.0 or s.frequency_penalty or s.presence_penalty:
             yield lib.llama_sampler_init_penalties(
-                self._model.facts.vocabulary,
+                self._model.shape.n_vocab,
                 self._bounded(s.repeat_last_n),
                 s.repeat_penalty,
                 s.frequency_penalty,
@@ -197,7 +195,7 @@ class Sampler:
         """The tokens of a logit bias: one by its number, or those of a text."""
         if not name.isdecimal():
             return self._model.tokenize(name, special=True)
-        last = self._model.facts.vocabulary - 1
+        last = self._model.shape.n_vocab - 1
         if len(name) > len(str(last)) or int(name) > last:
             raise UsageError(
                 f"logit bias names token {single_line(name, limit=20)}, "
@@ -226,7 +224,7 @@ class Sampler:
         return grammar
 
     def _require_token(self, token: TokenName) -> None:
-        vocabulary = self._model.facts.vocabulary
+        vocabulary = self._model.shape.n_vocab
         if token.number is not None:
             known, told = token.number < vocabulary, f"[{str(token.number)[:20]}]"
         else:
@@ -277,7 +275,7 @@ class Sampler:
         """``llama_token_data_array`` over the whole vocabulary with this row's logits."""
         import numpy
 
-        size = self._model.facts.vocabulary
+        size = self._model.shape.n_vocab
         candidates = self._candidates
         candidates["id"] = numpy.arange(size, dtype=numpy.int32)
         candidates["logit"] = numpy.ctypeslib.as_array(context.logits(index), shape=(size,))
@@ -290,7 +288,7 @@ class Sampler:
         import numpy
 
         fields = [("id", numpy.int32), ("logit", numpy.float32), ("p", numpy.float32)]
-        return numpy.zeros(self._model.facts.vocabulary, dtype=fields)
+        return numpy.zeros(self._model.shape.n_vocab, dtype=fields)
 
 
 def _made(sampler: Any) -> Any:

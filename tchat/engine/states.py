@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tchat.engine.context import Context
-from tchat.engine.events import Observed
+from tchat.engine.events import HiddenStates
 
 if TYPE_CHECKING:
     import numpy
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     Floats = numpy.ndarray[Any, numpy.dtype[numpy.float32]]
 
 
-class ReplyStates:
+class FinalStates:
     """The sum of the final states of an answer's tokens, and the tokens.
 
     Args:
@@ -39,11 +39,11 @@ class ReplyStates:
         self._tokens.append(token)
 
     @property
-    def observed(self) -> Observed | None:
+    def observed(self) -> HiddenStates | None:
         """The mean; None while no token was decoded."""
         import numpy
 
         if self._sum is None:
             return None
         mean = (self._sum / self._count).astype(numpy.float32)
-        return Observed(mean, tuple(self._tokens))
+        return HiddenStates(mean, tuple(self._tokens))

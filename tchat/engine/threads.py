@@ -1,6 +1,6 @@
 """How many threads the engine uses at most: physical cores, within what this process may use.
 
-How many of them at a time is for the `Governor` to say.
+How many of them at a time is for the `AdaptiveThreads` to say.
 """
 
 from __future__ import annotations

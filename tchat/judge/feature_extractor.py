@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Self
 
 from tchat.engine.engine import Engine
-from tchat.engine.turns import ChatMessage
+from tchat.engine.prompt.messages import ChatMessage
 from tchat.errors import DoesNotFit
 from tchat.judge.features import Features, reply_features
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy
 
     from tchat.engine.events import Finished
-    from tchat.engine.observer import Observation
+    from tchat.engine.hidden_states import LayerStates
 
     Floats = numpy.ndarray[Any, numpy.dtype[numpy.float32]]
 
@@ -53,7 +53,7 @@ class Features:
         return numpy.concatenate([self.states[layer].astype(numpy.float64), self.plain])
 
 
-def reply_features(observation: Observation, tokens: Sequence[int]) -> Features:
+def reply_features(observation: LayerStates, tokens: Sequence[int]) -> Features:
     """The features of an observed reply that consists of ``tokens``."""
     plain = (math.log1p(len(tokens)), observation.log_probability, distinct_n(tokens))
     return Features(observation.states, plain)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from tchat.engine.batch import BatchResult, BatchTask
 from tchat.engine.events import Finished
-from tchat.engine.mapping import Outcome, Task
-from tchat.engine.turns import ChatMessage
+from tchat.engine.prompt.messages import ChatMessage
 from tchat.errors import DoesNotFit, TchatError
 
 
-def reply_task(index: int, prompt: str, seed: int) -> Task:
+def reply_task(index: int, prompt: str, seed: int) -> BatchTask:
     """The task of answering a prompt, with a seed of its own."""
     chat = [ChatMessage("user", prompt)]
-    return Task(index, lambda: chat, seed)
+    return BatchTask(index, lambda: chat, seed)
 
 
-def reply_text(outcome: Outcome) -> str:
+def reply_text(outcome: BatchResult) -> str:
     """The reply of such a task; empty where it said nothing, or the prompt does not fit.
 
     Raises:

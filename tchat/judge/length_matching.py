@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy
 
-from tchat.engine.turns import ChatMessage
+from tchat.engine.prompt.messages import ChatMessage
 from tchat.judge.logistic_regression import auc
 
 MAX_AUC_BY_LENGTH = 0.58  # AUC of the length alone, either way around

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from tchat.engine.engine import Engine
 from tchat.engine.events import Finished
-from tchat.engine.turns import ChatMessage
+from tchat.engine.prompt.messages import ChatMessage
 from tchat.errors import DoesNotFit, UsageError
 from tchat.judge.discriminator import HUMAN, PREFERENCE, READING, load
 from tchat.judge.feature_extractor import FeatureExtractor
@@ -106,7 +106,7 @@ def load_ranker(name: str, folder: JudgeFolder, engine: Engine) -> Ranker:
         raise UsageError(f"there is no judge called {name}", f"these are: {', '.join(RANKERS)}")
     adapted = bool(engine.options.loras or engine.options.control)
     head = load_head(READING if name == HUMAN and adapted else name, folder, engine)
-    return HeadRanker(engine, name, head, head.layer == engine.blocks and not adapted)
+    return HeadRanker(engine, name, head, head.layer == engine.n_layer and not adapted)
 
 
 def load_head(name: str, folder: JudgeFolder, engine: Engine) -> LinearHead:
@@ -122,8 +122,8 @@ def load_head(name: str, folder: JudgeFolder, engine: Engine) -> LinearHead:
     trained = load(path)
     if trained is None:
         raise not_trained(name)
-    head, width = trained.head, engine.width + len(SCALAR_FEATURES)
-    fits = len(head.center) == width and 1 <= head.layer <= engine.blocks
+    head, width = trained.head, engine.n_embd + len(SCALAR_FEATURES)
+    fits = len(head.center) == width and 1 <= head.layer <= engine.n_layer
     if trained.provenance.fingerprint != folder.fingerprint or not fits:
         raise UsageError(
             f"{single_line(path.name)} is of another model",
@@ -148,7 +148,7 @@ def not_trained(name: str) -> UsageError:
 def _read(
     engine: Engine, head: LinearHead, asked: Sequence[ChatMessage], replies: Mapping[int, Finished]
 ) -> dict[int, Features | None]:
-    layers = [head.layer] if head.layer < engine.blocks else []
+    layers = [head.layer] if head.layer < engine.n_layer else []
     found: dict[int, Features | None] = {}
     # Without the memory to read them, or stopped meanwhile, replies are still there to be shown.
     with suppress(DoesNotFit, InterruptedError), FeatureExtractor(engine, layers) as reader:

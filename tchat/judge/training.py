@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy
 
+from tchat.engine.batch import BatchOptions
 from tchat.engine.engine import Engine
-from tchat.engine.mapping import MapOptions
 from tchat.errors import DoesNotFit, UsageError
 from tchat.judge.dialogues import Dialogue
 from tchat.judge.discriminator import HUMAN, Discriminator, TrainingProvenance
@@ -137,7 +137,7 @@ def write_replies(
     tasks = [
         reply_task(index, prompt, number + 1) for index, (prompt, number) in enumerate(missing)
     ]
-    options = MapOptions(sampling=Sampling(temp=TEMPERATURE, max_tokens=LONGEST))
+    options = BatchOptions(sampling=Sampling(temp=TEMPERATURE, max_tokens=LONGEST))
     done = len(asked) - len(missing)
     yield TrainingProgress("writing", done, len(asked))
     with engine.steered(()):

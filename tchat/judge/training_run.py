@@ -128,7 +128,7 @@ class TrainingRun:
         kept = ReplyCache(self.folder.generations)
         dialogues = self.data.dialogues if self.data else ()
         pairs = yield from write_pairs(self.engine, dialogues, kept, edits)
-        last, middle = self.engine.blocks, middle_layers(self.engine.blocks)
+        last, middle = self.engine.n_layer, middle_layers(self.engine.n_layer)
         with FeatureExtractor(self.engine, middle) as reader:
             examples = yield from read_pairs(reader, pairs)
         yield TrainingProgress("fitting", 0, 0)
@@ -145,7 +145,7 @@ class TrainingRun:
         trained = train_preference(
             preferences,
             self.use.choices,
-            [self.engine.blocks],
+            [self.engine.n_layer],
             model=self.model,
             fingerprint=self.folder.fingerprint,
         )

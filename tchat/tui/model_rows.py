@@ -61,7 +61,7 @@ def model_rows(paths: Paths, current: Path | None, *, everything: bool = False) 
         everything: Whether other programs' models are listed too.
     """
     from tchat.chat.memory import this_machine
-    from tchat.engine.llama import build_name
+    from tchat.engine.binding import build_name
 
     machine = this_machine()
     rows: dict[Path, ModelRow] = {}
@@ -81,7 +81,7 @@ def offer_rows(paths: Paths) -> list[ModelRow]:
     May measure the machine, which takes some tenths of a second.
     """
     from tchat.chat.throughput import measured_machine
-    from tchat.engine.llama import build_name
+    from tchat.engine.binding import build_name
 
     with Library(paths, build=build_name()) as library:
         offers = library.catalogue(measured_machine(paths))

@@ -44,10 +44,10 @@ class Progress:
         """Note one event."""
         from tchat.engine import events
 
-        if isinstance(event, events.Loading):
+        if isinstance(event, events.LoadProgress):
             done = event.progress >= 1
             self.state = status.Preparing() if done else status.Loading(event.progress)
-        elif isinstance(event, events.Reading):
+        elif isinstance(event, events.PromptProgress):
             self._read(event)
         elif isinstance(event, events.Token | events.Reasoning):
             self._write()
@@ -67,7 +67,7 @@ class Progress:
         self.state = status.Idle()
         return stopped
 
-    def _read(self, event: events.Reading) -> None:
+    def _read(self, event: events.PromptProgress) -> None:
         now = self._clock()
         if event.done == event.reused:
             self._began = now

@@ -43,7 +43,7 @@ class Loops:
     def __init__(self, path: Path) -> None:
         from tchat.engine.engine import Engine
         from tchat.engine.options import EngineOptions
-        from tchat.engine.turns import ChatMessage
+        from tchat.engine.prompt.messages import ChatMessage
         from tchat.models.facts import read_facts
         from tchat.settings import Sampling
 
@@ -58,12 +58,12 @@ class Loops:
 
     def engine(self, count: int) -> float:
         """`Engine.candidates`."""
-        from tchat.engine.events import Candidate, Finished
+        from tchat.engine.events import CandidateEvent, Finished
 
         ends = [
             event.event
             for event in self._engine.candidates(self._chat, self._sampling, count)
-            if isinstance(event, Candidate) and isinstance(event.event, Finished)
+            if isinstance(event, CandidateEvent) and isinstance(event.event, Finished)
         ]
         written = sum(end.usage.completion for end in ends)
         assert written == count * STEPS
@@ -71,14 +71,14 @@ class Loops:
 
     def bare(self, count: int) -> float:
         """llama.cpp with the same sampler chains and nothing around it."""
-        from tchat.engine.context import FIRST_SLOT
-        from tchat.engine.llama import backend
+        from tchat.engine.binding import backend
+        from tchat.engine.context import FIRST_PARALLEL
         from tchat.engine.sampling import Sampler
         from tchat.engine.threads import default_threads
 
         lib, model, kv = backend().lib, self._loaded.model, self._loaded.kv
         kv.clear()
-        if not kv.widen(count) or not kv.reserve(256 * (count + 1)):
+        if not kv.set_parallel(count) or not kv.reserve(256 * (count + 1)):
             raise RuntimeError("no room for the sequences")
         context: Any = self._loaded.context.handle
         memory = lib.llama_get_memory(context)
@@ -90,8 +90,8 @@ class Loops:
         batch = lib.llama_batch_init(count, 0, 1)
         batch.n_tokens = count
         for place in range(count):
-            lib.llama_memory_seq_cp(memory, 0, FIRST_SLOT + place, -1, -1)
-            batch.n_seq_id[place], batch.seq_id[place][0] = 1, FIRST_SLOT + place
+            lib.llama_memory_seq_cp(memory, 0, FIRST_PARALLEL + place, -1, -1)
+            batch.n_seq_id[place], batch.seq_id[place][0] = 1, FIRST_PARALLEL + place
             batch.logits[place], batch.token[place] = 1, last
         started = time.perf_counter()
         for written in range(STEPS):

@@ -63,7 +63,7 @@ class Loops:
 
     def bare(self) -> float:
         """llama.cpp with the same sampler chain and nothing around it."""
-        from tchat.engine.llama import backend
+        from tchat.engine.binding import backend
         from tchat.engine.sampling import Sampler
 
         lib, model, kv = backend().lib, self._loaded.model, self._loaded.kv
@@ -89,7 +89,7 @@ class Loops:
 
     def engine(self) -> float:
         """`Engine.generate`."""
-        from tchat.engine.turns import ChatMessage
+        from tchat.engine.prompt.messages import ChatMessage
 
         return _rate(self._engine.generate([ChatMessage("user", PROMPT)], self.sampling))
 

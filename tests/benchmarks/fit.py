@@ -28,10 +28,10 @@ def rows() -> Iterator[Row]:
 def taken(path: Path) -> dict[str, int]:
     """Bytes of resident memory that loading ``path`` and reading a batch adds, and the estimate."""
     from tchat.chat.memory import memory_plan
+    from tchat.engine.binding import backend
     from tchat.engine.engine import Engine
-    from tchat.engine.llama import backend
     from tchat.engine.options import EngineOptions
-    from tchat.engine.turns import ChatMessage
+    from tchat.engine.prompt.messages import ChatMessage
     from tchat.models.facts import read_facts
     from tchat.models.fit import need
     from tchat.settings import Sampling, Settings

@@ -22,9 +22,9 @@ from typing import Any
 import numpy
 
 from tchat.engine.engine import Engine
-from tchat.engine.events import Candidate, Finished
+from tchat.engine.events import CandidateEvent, Finished
 from tchat.engine.options import EngineOptions
-from tchat.engine.turns import ChatMessage
+from tchat.engine.prompt.messages import ChatMessage
 from tchat.judge.dialogues import Dialogue, read_dialogues
 from tchat.judge.feature_extractor import FeatureExtractor, middle_layers
 from tchat.judge.features import Features
@@ -120,7 +120,7 @@ def spread(values: Sequence[float]) -> str:
 def telling(bench: Bench) -> Iterator[Row]:
     """Held-out AUC and calibration; the generator's replies are others for each seed."""
     aucs, errors, lengths, counts, read = [], [], [], [], []
-    last, middle = bench.engine.blocks, middle_layers(bench.engine.blocks)
+    last, middle = bench.engine.n_layer, middle_layers(bench.engine.n_layer)
     with FeatureExtractor(bench.engine, middle) as reader:
         for seed in SEEDS:
             numbers = [(seed + n) % len(SEEDS) for n in range(TRIES)]
@@ -164,7 +164,7 @@ def examples(
 def ranking(bench: Bench) -> Iterator[Row]:
     """A head of one half of the data ranks, one of the other half judges, on prompts of neither."""
     single, best = [], []
-    with FeatureExtractor(bench.engine, middle_layers(bench.engine.blocks)) as reader:
+    with FeatureExtractor(bench.engine, middle_layers(bench.engine.n_layer)) as reader:
         for seed in SEEDS:
             rng = numpy.random.default_rng(seed)
             held = set(rng.choice(tested(bench), size=HELD, replace=False).tolist())
@@ -197,7 +197,7 @@ def halves(
     for part in numpy.array_split(order, 2):
         pairs = pair_replies(bench.engine, [rest[at] for at in part], bench.kept, range(TRIES))
         heads.append(
-            fit_head(*examples(bench, reader, match_lengths(pairs)), [bench.engine.blocks])
+            fit_head(*examples(bench, reader, match_lengths(pairs)), [bench.engine.n_layer])
         )
     return heads[0], heads[1]
 
@@ -213,9 +213,9 @@ def by_seed(values: Sequence[tuple[int, float]]) -> list[float]:
 
 def cost(bench: Bench) -> Row:
     """What judging eight candidates adds to writing them; runs with and without alternate."""
-    with FeatureExtractor(bench.engine, middle_layers(bench.engine.blocks)) as reader:
+    with FeatureExtractor(bench.engine, middle_layers(bench.engine.n_layer)) as reader:
         pairs = match_lengths(pair_replies(bench.engine, bench.dialogues, bench.kept, range(TRIES)))
-        head = fit_head(*examples(bench, reader, pairs[:40]), [bench.engine.blocks])
+        head = fit_head(*examples(bench, reader, pairs[:40]), [bench.engine.n_layer])
     asked = [ChatMessage("user", bench.dialogues[0].prompt)]
     ratios = []
     for turn in range(5):
@@ -240,7 +240,7 @@ def writing(
     replies = {
         event.index: event.event
         for event in events
-        if isinstance(event, Candidate) and isinstance(event.event, Finished)
+        if isinstance(event, CandidateEvent) and isinstance(event.event, Finished)
     }
     if judged:
         scores = HeadRanker(bench.engine, "human", head, states=True).scores(asked, replies)

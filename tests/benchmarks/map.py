@@ -75,9 +75,9 @@ def texts() -> Iterator[str]:
 def measure() -> dict[str, float]:
     """Seconds of a map, and how many times as long the asks take, in turn."""
     from tchat.chat.chat import Chat
+    from tchat.engine.batch import BatchOptions, BatchTask
     from tchat.engine.events import Event
-    from tchat.engine.mapping import MapOptions, Task
-    from tchat.engine.turns import ChatMessage
+    from tchat.engine.prompt.messages import ChatMessage
     from tchat.paths import user_paths
     from tchat.sessions.store import SessionStore
     from tchat.settings import Sampling, Settings
@@ -112,11 +112,11 @@ def measure() -> dict[str, float]:
         def mapped(choose: bool) -> float:
             labels = LABELS if choose else ()
             tasks = [
-                Task(index, lambda prompt=prompt: [ChatMessage("user", prompt)])  # type: ignore[misc]
+                BatchTask(index, lambda prompt=prompt: [ChatMessage("user", prompt)])  # type: ignore[misc]
                 for index, prompt in enumerate(asked)
             ]
             started = time.perf_counter()
-            timed(engine.map(tasks, MapOptions(sampling=sampling, labels=labels, slots=SLOTS)))
+            timed(engine.map(tasks, BatchOptions(sampling=sampling, labels=labels, slots=SLOTS)))
             return time.perf_counter() - started
 
         found = {"load": load, "limit": limit(engine, asked)}
@@ -142,9 +142,9 @@ def limit(engine: Engine, asked: Sequence[str]) -> float:
 
     Nothing but the decodes that weigh labels of one token: what is there to gain by batching.
     """
-    from tchat.engine.context import FIRST_SLOT, Slot
-    from tchat.engine.kv import common_prefix
-    from tchat.engine.turns import ChatMessage
+    from tchat.engine.context import FIRST_PARALLEL, BatchToken
+    from tchat.engine.kv_cache import common_prefix
+    from tchat.engine.prompt.messages import ChatMessage
 
     loaded = engine._loaded
     assert loaded is not None
@@ -152,14 +152,14 @@ def limit(engine: Engine, asked: Sequence[str]) -> float:
     encode = loaded.encoder.for_answer
     prompts = [encode([ChatMessage("user", prompt)]).tokens for prompt in asked]
     head = prompts[0][: min(common_prefix(prompts[0], each) for each in prompts)]
-    kv.become(head, room=context.batch_size)
-    kv.widen(SLOTS)
+    kv.ensure_tokens(head, room=context.batch_size)
+    kv.set_parallel(SLOTS)
     held = len(head)
 
-    def behind(tokens: Sequence[int], sequence: int) -> list[Slot]:
+    def behind(tokens: Sequence[int], sequence: int) -> list[BatchToken]:
         last = len(tokens) - 1
         return [
-            Slot(token, place, sequence, logits=place == last)
+            BatchToken(token, place, sequence, logits=place == last)
             for place, token in enumerate(tokens)
             if place >= held
         ]
@@ -167,13 +167,13 @@ def limit(engine: Engine, asked: Sequence[str]) -> float:
     def batches(size: int) -> float:
         started = time.perf_counter()
         for first in range(0, len(prompts), size):
-            slots: list[Slot] = []
-            for place, tokens in enumerate(prompts[first : first + size], FIRST_SLOT):
+            slots: list[BatchToken] = []
+            for place, tokens in enumerate(prompts[first : first + size], FIRST_PARALLEL):
                 context.copy(0, place)
                 slots += behind(tokens, place)
             context.decode(slots)
             for place in range(size):
-                context.forget(FIRST_SLOT + place)
+                context.forget(FIRST_PARALLEL + place)
         return time.perf_counter() - started
 
     batches(SLOTS)

@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tchat.engine.grammar.document import Document
 from tchat.engine.grammar.gbnf import require_grammar
 from tchat.engine.grammar.json_schema import to_gbnf
+from tchat.engine.grammar.schema_document import SchemaDocument
 from tchat.engine.grammar.types import types_of
 from tchat.errors import UsageError
 from tests.benchmarks.rows import Row
@@ -138,7 +138,7 @@ def _measure(case: Case, accepts: Acceptor, tally: Tally) -> None:
 
 def _kinds(schema: Any) -> set[str]:
     """The types that a schema's keywords speak of: a grammar has no others."""
-    document = Document(schema)
+    document = SchemaDocument(schema)
     parts = {document.root: None}
     waiting = [document.root]
     while waiting:

@@ -53,9 +53,9 @@ def measure() -> dict[str, float]:
     from tchat.engine.engine import Engine
     from tchat.engine.events import Token
     from tchat.engine.options import EngineOptions
+    from tchat.engine.prompt.messages import ChatMessage
     from tchat.engine.snapshots.snapshots import Snapshots
     from tchat.engine.snapshots.store import SnapshotStore
-    from tchat.engine.turns import ChatMessage
     from tchat.models.facts import read_facts
     from tchat.models.resolve import resolve
     from tchat.paths import user_paths
@@ -70,7 +70,7 @@ def measure() -> dict[str, float]:
         store = SnapshotStore(paths.snapshots, paths.snapshot_key)
         snapshots = Snapshots(store, "benchmark", "starter", 1 << 32)
         engine = Engine(EngineOptions(path=model, template=template), snapshots=snapshots)
-        engine.hold("benchmark")
+        engine.bind_session("benchmark")
         list(engine.load())
         return engine
 
@@ -85,7 +85,7 @@ def measure() -> dict[str, float]:
     with opened() as engine:
         read = first_token(engine)
         engine.save()
-        tokens = engine.held
+        tokens = engine.cached_tokens
     reopened = []
     for _ in range(5):
         with opened() as engine:

@@ -70,8 +70,8 @@ def starter() -> dict[str, Any]:
     from tchat.engine.engine import Engine
     from tchat.engine.events import Finished
     from tchat.engine.options import EngineOptions
+    from tchat.engine.prompt.messages import ChatMessage
     from tchat.engine.threads import default_threads
-    from tchat.engine.turns import ChatMessage
     from tchat.models.facts import read_facts
     from tchat.models.resolve import resolve
     from tchat.paths import user_paths
@@ -132,17 +132,17 @@ def shaped() -> dict[str, float]:
     """
     import numpy
 
-    from tchat.engine import run
+    from tchat.engine import generation as run
     from tchat.engine.context import Context
     from tchat.engine.engine import Engine
     from tchat.engine.options import EngineOptions
-    from tchat.engine.turns import ChatMessage
-    from tchat.engine.writing import Writing
+    from tchat.engine.prompt.messages import ChatMessage
+    from tchat.engine.reply_state import ReplyState
     from tchat.models.facts import read_facts
     from tchat.settings import Sampling
     from tests.benchmarks.shapes import RECIPES, write_shape
 
-    class Scripted(Writing):
+    class Scripted(ReplyState):
         script: tuple[int, ...] = ()
 
         def draw(self, context: Context, row: int = -1) -> int:
@@ -172,7 +172,7 @@ def shaped() -> dict[str, float]:
             for _ in range(3):
                 rates = []
                 for engine in engines:
-                    engine._loaded.kv.keep(0)  # type: ignore[union-attr]
+                    engine._loaded.kv.truncate(0)  # type: ignore[union-attr]
                     end: Any = list(engine.generate([ChatMessage("user", words)], sampling))[-1]
                     rates.append(end.usage.completion / end.timings.write)
                 found.append(rates[1] / rates[0])

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from tchat.engine.kv import KVCache
+from tchat.engine.kv_cache import KVCache
 from tests.benchmarks.rows import Row, alternated, child, ratio
 
 TOKENS = 60
@@ -113,7 +113,7 @@ def _steps(cache: KVCache) -> list[float]:
         started = time.perf_counter()
         cache.step(token)
         seconds.append(time.perf_counter() - started)
-    cache.keep(held)
+    cache.truncate(held)
     return seconds
 
 

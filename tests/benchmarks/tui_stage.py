@@ -16,7 +16,7 @@ from typing import Any
 
 from tchat.chat.chat import Chat
 from tchat.chat.draft import TokenCount
-from tchat.engine.events import Event, Finished, Reason, Stored, Timings, Token, Usage
+from tchat.engine.events import Event, Finished, MessageStored, Reason, Timings, Token, Usage
 from tchat.paths import user_paths
 from tchat.sessions.records import Role, Status
 from tchat.sessions.store import SessionStore
@@ -70,7 +70,7 @@ class Scripted(Chat):
             parent_id=question.id,
             status=Status.STREAMING,
         )
-        yield Stored(question.id, row.id)
+        yield MessageStored(question.id, row.id)
         begun = journaled = time.perf_counter()
         written = ""
         while not self.cancel.is_set():

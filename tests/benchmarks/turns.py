@@ -51,9 +51,9 @@ def library_pages() -> float:
 def measure() -> dict[str, float]:
     """Turn, stops and memory on the starter."""
     from tchat.engine.engine import Engine
-    from tchat.engine.events import Event, Finished, Reading, Token
+    from tchat.engine.events import Event, Finished, PromptProgress, Token
     from tchat.engine.options import EngineOptions
-    from tchat.engine.turns import ChatMessage
+    from tchat.engine.prompt.messages import ChatMessage
     from tchat.models.facts import read_facts
     from tchat.models.resolve import resolve
     from tchat.paths import user_paths
@@ -70,7 +70,7 @@ def measure() -> dict[str, float]:
 
     history = [ChatMessage("user", LONG)]
     first = run(history, short)
-    held = engine.held
+    held = engine.cached_tokens
     history += [ChatMessage("assistant", first.text), ChatMessage("user", "And then?")]
     second = run(history, short)
     kv = kv_megabytes(engine)
@@ -96,7 +96,7 @@ def measure() -> dict[str, float]:
     reading = []
     for number in range(STOPS):
         engine._loaded.kv.clear()  # type: ignore[union-attr]
-        reading.append(stop([ChatMessage("user", LONG)], Reading, 0.3 + 0.037 * number))
+        reading.append(stop([ChatMessage("user", LONG)], PromptProgress, 0.3 + 0.037 * number))
     writing = [
         stop([ChatMessage("user", "Tell a long story.")], Token, 0.2 + 0.013 * number)
         for number in range(STOPS)

@@ -10,7 +10,7 @@ import numpy
 import pytest
 
 from tchat.chat.chat import Chat
-from tchat.engine.events import Candidate, Event, Finished, Notice, Ranked, Stored
+from tchat.engine.events import CandidateEvent, Event, Finished, MessageStored, Notice, Ranked
 from tchat.errors import UsageError
 from tchat.judge.discriminator import Discriminator, TrainingProvenance, save
 from tchat.judge.features import SCALAR_FEATURES
@@ -43,9 +43,9 @@ def run(events: Iterable[Event]) -> tuple[dict[int, Finished], dict[int, int], R
     ends: dict[int, Finished] = {}
     ids: dict[int, int] = {}
     for event in events:
-        if isinstance(event, Candidate) and isinstance(event.event, Finished):
+        if isinstance(event, CandidateEvent) and isinstance(event.event, Finished):
             ends[event.index] = event.event
-        elif isinstance(event, Candidate) and isinstance(event.event, Stored):
+        elif isinstance(event, CandidateEvent) and isinstance(event.event, MessageStored):
             ids[event.index] = event.event.reply
     assert isinstance(event, Ranked)
     return ends, ids, event

@@ -7,7 +7,7 @@ from collections.abc import Generator
 import pytest
 
 from tchat.chat.candidates import parse_candidates
-from tchat.engine.events import Candidate, Event, Finished, Notice, Stored, Token
+from tchat.engine.events import CandidateEvent, Event, Finished, MessageStored, Notice, Token
 from tchat.errors import UsageError
 from tchat.sessions.records import Message, Role, Status
 from tchat.sessions.store import SessionStore
@@ -16,14 +16,18 @@ from tests.chat.conftest import OpenChat
 
 def replies(store: SessionStore, events: list[Event]) -> list[Message]:
     """The rows of the replies, in their order."""
-    rows = [e.event for e in events if isinstance(e, Candidate) and isinstance(e.event, Stored)]
+    rows = [
+        e.event
+        for e in events
+        if isinstance(e, CandidateEvent) and isinstance(e.event, MessageStored)
+    ]
     return [store.message(row.reply) for row in rows]
 
 
 def test_all_are_siblings_and_the_first_is_active(open_chat: OpenChat, store: SessionStore) -> None:
     chat = open_chat(temp=1.5, seed=3)
     events = list(chat.candidates(3, "Hello"))
-    ends = {e.index: e.event for e in events if isinstance(e, Candidate)}
+    ends = {e.index: e.event for e in events if isinstance(e, CandidateEvent)}
     rows = replies(store, events)
     assert [row.text for row in rows] == [ends[n].text for n in range(3)]  # type: ignore[union-attr]
     assert [row.sampling["seed"] for row in rows] == [3, 4, 5]
@@ -60,7 +64,7 @@ def test_one_that_is_stopped_keeps_what_it_wrote(open_chat: OpenChat, store: Ses
     chat, stopped, events = open_chat(temp=1.5, seed=3, max_tokens=30), set[int](), []
     for event in chat.candidates(2, "Hello", stopped=stopped):
         events.append(event)
-        if isinstance(event, Candidate) and event.index == 1 and len(events) > 20:
+        if isinstance(event, CandidateEvent) and event.index == 1 and len(events) > 20:
             stopped.add(1)
     first, second = replies(store, events)
     assert (first.status, second.status) == (Status.DONE, Status.STOPPED)
@@ -82,9 +86,9 @@ def test_those_without_a_word_leave_nothing(open_chat: OpenChat, store: SessionS
     assert store.branch(chat.session.id)[-1].id == events_of(events, 1).reply
 
 
-def events_of(events: list[Event], index: int) -> Stored:
-    found = [e.event for e in events if isinstance(e, Candidate) and e.index == index]
-    assert isinstance(found[0], Stored)
+def events_of(events: list[Event], index: int) -> MessageStored:
+    found = [e.event for e in events if isinstance(e, CandidateEvent) and e.index == index]
+    assert isinstance(found[0], MessageStored)
     return found[0]
 
 
@@ -129,7 +133,7 @@ def test_stopped_ones_do_not_hide_a_whole_reply_from_before(
     before = store.branch(chat.session.id)
     stopped: set[int] = set()
     for event in chat.candidates(3, stopped=stopped):
-        inner = event.event if isinstance(event, Candidate) else None
+        inner = event.event if isinstance(event, CandidateEvent) else None
         if isinstance(inner, Token):
             assert store.branch(chat.session.id) == before  # also while they are written
             stopped |= {0, 1, 2}
@@ -145,7 +149,7 @@ def test_a_whole_one_goes_before_stopped_ones(open_chat: OpenChat, store: Sessio
     events: list[Event] = []
     for event in chat.candidates(2, "Hello", stopped=stopped):
         events.append(event)
-        if isinstance(event, Candidate) and event.index == 0 and len(events) > 12:
+        if isinstance(event, CandidateEvent) and event.index == 0 and len(events) > 12:
             stopped.add(0)
     assert chat.session is not None
     assert store.branch(chat.session.id)[-1].id == events_of(events, 1).reply
@@ -178,6 +182,6 @@ def test_stopped_ones_do_not_hide_an_earlier_reply_that_was_stopped_later(
     list(chat.candidates(2, stopped={0, 1}))
     stopped: set[int] = set()
     for event in chat.candidates(2, stopped=stopped):
-        if isinstance(event, Candidate) and isinstance(event.event, Token):
+        if isinstance(event, CandidateEvent) and isinstance(event.event, Token):
             stopped |= {0, 1}
     assert store.branch(chat.session.id) == before

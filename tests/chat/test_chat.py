@@ -11,8 +11,8 @@ import pytest
 from tchat.chat.draft import TokenCount
 from tchat.chat.session_settings import session_settings, with_session_settings
 from tchat.engine.engine import Engine
-from tchat.engine.events import Chosen, Event, Finished, Notice, Reason, Stored, Token
-from tchat.engine.turns import ChatMessage
+from tchat.engine.events import Event, Finished, LabelScores, MessageStored, Notice, Reason, Token
+from tchat.engine.prompt.messages import ChatMessage
 from tchat.errors import DoesNotFit, ModelInvalid, ModelNotFound, UsageError
 from tchat.sessions.records import Message, Role, Status
 from tchat.sessions.store import SessionStore
@@ -217,7 +217,7 @@ def test_old_turns_leave_the_prompt_and_not_the_session(
 def test_a_choice_is_stored_as_the_reply(open_chat: OpenChat, store: SessionStore) -> None:
     chat = open_chat()
     events = list(chat.choose("red or blue?", ["red", "blue"]))
-    assert isinstance(events[-2], Chosen)
+    assert isinstance(events[-2], LabelScores)
     assert branch(chat, store)[-1].text == finished(events).text in {"red", "blue"}
 
 
@@ -268,7 +268,7 @@ def test_a_store_that_fails_does_not_stop_the_reply(
 def test_the_rows_of_a_turn_are_named(open_chat: OpenChat, store: SessionStore) -> None:
     chat = open_chat()
     events = list(chat.send("Hello"))
-    stored = next(event for event in events if isinstance(event, Stored))
+    stored = next(event for event in events if isinstance(event, MessageStored))
     assert [stored.question, stored.reply] == [m.id for m in branch(chat, store)]
 
 

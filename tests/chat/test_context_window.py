@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tchat.chat.context_window import fit_window, reply_reserve
-from tchat.engine.turns import ChatMessage
+from tchat.engine.prompt.messages import ChatMessage
 from tchat.errors import DoesNotFit
 
 SYSTEM = [ChatMessage("system", "s" * 10)]

@@ -9,13 +9,13 @@ import pytest
 
 from tchat.chat.chat import Chat
 from tchat.engine.cancel import Cancel
-from tchat.engine.encoder import PromptEncoder
-from tchat.engine.events import Candidate, Event, Finished, Reason, Reasoning, Token
+from tchat.engine.events import CandidateEvent, Event, Finished, Reason, Reasoning, Token
 from tchat.engine.model import Model
-from tchat.engine.reasoning import Marks, Phase
+from tchat.engine.prompt.encoder import PromptEncoder
+from tchat.engine.prompt.messages import ChatMessage
+from tchat.engine.prompt.reasoning import ReplyMarks, ReplyPhase
+from tchat.engine.prompt.template import ChatTemplate
 from tchat.engine.reply import ReplyText
-from tchat.engine.template import ChatTemplate
-from tchat.engine.turns import ChatMessage
 from tchat.sessions.records import Message, Status
 from tchat.sessions.store import SessionStore
 from tests.chat.conftest import OpenChat
@@ -96,7 +96,7 @@ def test_every_candidate_keeps_its_own(open_chat: OpenChat, store: SessionStore)
     ends = [
         event.event
         for event in chat.candidates(2, "Hello")
-        if isinstance(event, Candidate) and isinstance(event.event, Finished)
+        if isinstance(event, CandidateEvent) and isinstance(event.event, Finished)
     ]
     assert [(end.text, end.unfinished) for end in ends] == [("", BYTES[:2])] * 2
     stored = store.siblings(last(store, chat).id)
@@ -125,9 +125,9 @@ def test_reasoning_that_was_cut_goes_on(tmp_path: Path) -> None:
         cut = ChatMessage("assistant", "", "Hm. ", BYTES[:2])
         prompt = encoder.prompt([ChatMessage("user", "Hi"), cut], continue_final=True)
         assert b"".join(map(model.piece, prompt.tokens)).endswith(b"<think>\nHm. " + BYTES[:2])
-        assert (prompt.phase, prompt.unfinished) == (Phase.REASONING, BYTES[:2])
+        assert (prompt.phase, prompt.unfinished) == (ReplyPhase.REASONING, BYTES[:2])
         answered = encoder.for_answer([ChatMessage("user", "Hi"), cut], continue_final=True)
-        assert (answered.phase, answered.unfinished) == (Phase.ANSWER, b"")
+        assert (answered.phase, answered.unfinished) == (ReplyPhase.ANSWER, b"")
     finally:
         model.close()
 
@@ -145,7 +145,7 @@ def test_bytes_become_the_tokens_that_say_them(tmp_path: Path, vocab: str) -> No
 
 def test_text_goes_on_inside_a_character() -> None:
     for at in range(1, len(BYTES)):
-        reply = ReplyText(Marks(), Phase.ANSWER, (), BYTES[:at])
+        reply = ReplyText(ReplyMarks(), ReplyPhase.ANSWER, (), BYTES[:at])
         assert [event.text for event in reply.feed(BYTES[at:])] == [SMILE]
         assert list(reply.close()) == []
         assert reply.unfinished == b""

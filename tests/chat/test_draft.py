@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tchat.chat.chat import Chat
-from tchat.engine.events import Event, Finished, Restored
+from tchat.engine.events import CacheRestored, Event, Finished
 from tests.chat.conftest import OpenChat
 
 TEXT = "the be to of and in that have it for not on with he as you do at this " * 8
@@ -35,7 +35,7 @@ def test_a_draft_is_never_saved_with_the_session(open_chat: OpenChat) -> None:
     assert 0 < chat.save_snapshot() <= own
     chat.close()
     again = open_chat(chat.session)
-    restored = [event for event in again.load() if isinstance(event, Restored)]
+    restored = [event for event in again.load() if isinstance(event, CacheRestored)]
     assert restored[0].tokens <= own
     assert usage(again.send(DRAFT)).usage.read > 60
 

@@ -16,7 +16,7 @@ from tchat.chat.journal_writer import JournalWriter
 from tchat.chat.model import ChatModel
 from tchat.chat.reply_journal import ReplyJournal
 from tchat.engine.events import (
-    Candidate,
+    CandidateEvent,
     Finished,
     Notice,
     Reason,
@@ -210,9 +210,9 @@ def test_an_unforeseen_error_in_one_of_several_replies_keeps_them_all(
     entered = break_writer(store, monkeypatch)
     journals = CandidateJournals(store, question, MODEL, Settings(), 3)
     ids = journals.ids
-    journals.record(Candidate(1, Token("second")))
+    journals.record(CandidateEvent(1, Token("second")))
     assert entered.wait(10)
-    journals.record(Candidate(2, Token("third")))
+    journals.record(CandidateEvent(2, Token("third")))
     with pytest.raises(ValueError, match="nobody foresaw"):
         journals.close()
     kept = [(each.id, each.text, each.status) for each in store.siblings(ids[1])]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tchat.engine import render_limits
 from tchat.engine.events import Notice, Reason
+from tchat.engine.prompt import sandbox_limits as render_limits
 from tchat.sessions.records import Role
 from tests.chat.conftest import OpenChat
 from tests.chat.test_chat import finished

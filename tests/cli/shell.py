@@ -14,10 +14,10 @@ from tchat.cli.console import Console
 from tchat.cli.main import program
 from tchat.engine.cancel import Cancel
 from tchat.engine.events import (
-    Chosen,
     Event,
     Finished,
-    Reading,
+    LabelScores,
+    PromptProgress,
     Reason,
     Timings,
     Token,
@@ -124,13 +124,13 @@ class FakeChat:
             parent_id=question.id,
             model=self.settings.model,
         )
-        yield Reading(3, 3, 0)
+        yield PromptProgress(3, 3, 0)
         for word in text.split(" "):
             yield Token(word if word == text.split(" ")[0] else f" {word}")
         yield finished(text)
 
     def choose(self, prompt: str, labels: Sequence[str]) -> Iterator[Event]:
-        yield Chosen(self.probabilities)
+        yield LabelScores(self.probabilities)
         yield finished(self.probabilities[0][0])
 
     def continue_reply(self) -> Iterator[Event]:

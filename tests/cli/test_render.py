@@ -23,12 +23,12 @@ from hypothesis import strategies as st
 from tchat.cli.console import Console
 from tchat.cli.render import Output, Renderer
 from tchat.engine.events import (
-    Chosen,
     Event,
     Finished,
-    Loading,
+    LabelScores,
+    LoadProgress,
     Notice,
-    Reading,
+    PromptProgress,
     Reason,
     Reasoning,
     Timings,
@@ -109,9 +109,9 @@ def finished(text: str = "", reason: Reason = Reason.STOP, reasoning: str = "") 
 
 def reply(text: str, size: int = 3) -> Iterator[Event]:
     """What an engine says while it writes ``text``."""
-    yield Loading("tiny", 0.4)
-    yield Reading(0, 200, 0)
-    yield Reading(100, 200, 0)
+    yield LoadProgress("tiny", 0.4)
+    yield PromptProgress(0, 200, 0)
+    yield PromptProgress(100, 200, 0)
     for start in range(0, len(text), size):
         yield Token(text[start : start + size])
     yield finished(text)
@@ -123,7 +123,7 @@ def reply(text: str, size: int = 3) -> Iterator[Event]:
 def test_a_pipe_gets_the_text_as_it_comes_and_a_last_newline() -> None:
     world = World()
     renderer = world.renderer()
-    renderer.show(Loading("tiny", 0.5))
+    renderer.show(LoadProgress("tiny", 0.5))
     renderer.show(Token("**Hel"))
     assert world.stdout.written == b"**Hel"
     renderer.show(Token("lo**"))
@@ -246,7 +246,7 @@ def test_without_a_code_block_all_is_printed_and_that_is_said(text: str) -> None
 
 
 def test_a_choice_is_its_likeliest_label() -> None:
-    chosen = Chosen((("ham", 0.9), ("spam", 0.1)))
+    chosen = LabelScores((("ham", 0.9), ("spam", 0.1)))
     assert World().run(chosen, finished("ham")).stdout.shown == "ham\n"
 
 
@@ -288,7 +288,7 @@ def test_json_is_one_line_with_everything() -> None:
 
 
 def test_json_holds_the_probability_of_each_label() -> None:
-    world = World().run(Chosen((("b", 0.75), ("a", 0.25))), finished("b"), json=True)
+    world = World().run(LabelScores((("b", 0.75), ("a", 0.25))), finished("b"), json=True)
     value = json.loads(world.stdout.shown)
     assert value["reply"] == "b"
     assert list(value["choices"].items()) == [("b", 0.75), ("a", 0.25)]
@@ -433,7 +433,7 @@ def test_the_status_is_one_line_on_a_narrow_terminal(monkeypatch: pytest.MonkeyP
 
 def test_a_notice_stands_on_its_own_line_below_no_status() -> None:
     world = World(terminal=True)
-    world.run(Loading("tiny", 0.4), Notice("model", "a\x1b]0;evil\x07\nb"), *reply("yes"))
+    world.run(LoadProgress("tiny", 0.4), Notice("model", "a\x1b]0;evil\x07\nb"), *reply("yes"))
     assert world.screen()[:2] == ["tchat: a␛]0;evil␇ b", "yes"]
 
 

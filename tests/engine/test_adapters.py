@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tchat.engine.adapters import ControlVector, Lora
-from tchat.engine.turns import ChatMessage
+from tchat.engine.prompt.messages import ChatMessage
 from tchat.errors import ModelInvalid
 from tchat.models.control_vector import read_control_vector
 from tchat.settings import Sampling

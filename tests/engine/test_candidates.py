@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tchat.engine.context import FIRST_SLOT
+from tchat.engine.context import FIRST_PARALLEL
 from tchat.engine.engine import Engine
-from tchat.engine.events import Candidate, Event, Finished, Reading, Reason, Token
-from tchat.engine.turns import ChatMessage
+from tchat.engine.events import CandidateEvent, Event, Finished, PromptProgress, Reason, Token
+from tchat.engine.prompt.messages import ChatMessage
 from tchat.settings import Sampling
 from tests.engine.conftest import OpenEngine, finished
 
@@ -27,7 +27,7 @@ def ends(events: Iterable[Event]) -> list[Finished]:
     found = {
         each.index: each.event
         for each in events
-        if isinstance(each, Candidate) and isinstance(each.event, Finished)
+        if isinstance(each, CandidateEvent) and isinstance(each.event, Finished)
     }
     return [found[index] for index in sorted(found)]
 
@@ -54,7 +54,7 @@ def test_each_is_what_its_seed_writes_alone(open_engine: OpenEngine, path: Path)
 def test_pieces_carry_the_index_of_their_reply(open_engine: OpenEngine, tiny_model: Path) -> None:
     events = list(open_engine(tiny_model).candidates(ASKED, DRAWN, 3))
     for index, reply in enumerate(ends(events)):
-        pieces = [e.event for e in events if isinstance(e, Candidate) and e.index == index]
+        pieces = [e.event for e in events if isinstance(e, CandidateEvent) and e.index == index]
         assert isinstance(pieces[-1], Finished)
         assert "".join(p.text for p in pieces if isinstance(p, Token)) == reply.text
 
@@ -62,7 +62,7 @@ def test_pieces_carry_the_index_of_their_reply(open_engine: OpenEngine, tiny_mod
 def test_the_prompt_is_read_once(open_engine: OpenEngine, path: Path) -> None:
     engine = open_engine(path)
     events = list(engine.candidates(ASKED, DRAWN, 4))
-    reading = [event for event in events if isinstance(event, Reading)]
+    reading = [event for event in events if isinstance(event, PromptProgress)]
     assert reading[-1].done == reading[-1].total == engine.count(ASKED)
     again = list(engine.candidates(ASKED, DRAWN, 4))
     assert ends(again)[0].usage.read == 1
@@ -86,7 +86,7 @@ def test_one_can_be_stopped(open_engine: OpenEngine, path: Path) -> None:
     events = []
     for event in engine.candidates(ASKED, DRAWN, 3, stopped=stopped):
         events.append(event)
-        if isinstance(event, Candidate):
+        if isinstance(event, CandidateEvent):
             stopped.add(1)
     replies = ends(events)
     assert [reply.reason for reply in replies] == [Reason.LENGTH, Reason.CANCELLED, Reason.LENGTH]
@@ -100,7 +100,7 @@ def test_all_are_stopped_by_the_cancel_flag(open_engine: OpenEngine, path: Path)
     events = []
     for event in engine.candidates(ASKED, DRAWN, 3):
         events.append(event)
-        if isinstance(event, Candidate):
+        if isinstance(event, CandidateEvent):
             engine.cancel.set()
     assert [reply.reason for reply in ends(events)] == [Reason.CANCELLED] * 3
     engine.cancel.clear()
@@ -113,7 +113,7 @@ def test_a_stop_while_reading_ends_all(open_engine: OpenEngine, tiny_model: Path
     events = []
     for event in engine.candidates([ChatMessage("user", "words " * 900)], DRAWN, 2):
         events.append(event)
-        if isinstance(event, Reading):
+        if isinstance(event, PromptProgress):
             engine.cancel.set()
     assert [(e.reason, e.text) for e in ends(events)] == [(Reason.CANCELLED, "")] * 2
 
@@ -121,7 +121,7 @@ def test_a_stop_while_reading_ends_all(open_engine: OpenEngine, tiny_model: Path
 def test_leaving_early_leaves_the_engine_fit(open_engine: OpenEngine, path: Path) -> None:
     engine = open_engine(path)
     events = engine.candidates(ASKED, DRAWN, 3)
-    assert any(isinstance(event, Candidate) for event in events)
+    assert any(isinstance(event, CandidateEvent) for event in events)
     events.close()  # type: ignore[attr-defined]
     fresh = finished(open_engine(path).generate(ASKED, GREEDY))
     assert finished(engine.generate(ASKED, GREEDY)).text == fresh.text
@@ -138,7 +138,7 @@ def test_the_cache_grows_under_them(
     path: Path = request.getfixturevalue(kind)
     long = Sampling(seed=5, max_tokens=300, logit_bias=("2=-inf",))
     whole = texts(ends(open_engine(path).candidates(ASKED, long, 3)))
-    monkeypatch.setattr("tchat.engine.opening.FIRST_ROOM", 256)
+    monkeypatch.setattr("tchat.engine.background_load.FIRST_ROOM", 256)
     monkeypatch.setattr("tchat.engine.candidates.ROOM", 0)
     engine = open_engine(path)
     assert texts(ends(engine.candidates(ASKED, long, 3))) == whole
@@ -161,7 +161,7 @@ def test_log_probabilities_are_those_of_the_tokens(
 ) -> None:
     engine = open_engine(tiny_model)
     reply = ends(engine.candidates(ASKED, DRAWN, 2))[1]
-    known = engine._ready.kv.branches[FIRST_SLOT + 1][1:]  # behind the last token of the prompt
+    known = engine._ready.kv.branches[FIRST_PARALLEL + 1][1:]  # behind the last token of the prompt
     observer = open_engine(tiny_model)
     list(observer.load())
     prompt = observer.prompt_tokens(ASKED)

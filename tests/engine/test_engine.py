@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
+from tchat.engine.background_load import BackgroundLoad
 from tchat.engine.cancel import Cancel
 from tchat.engine.engine import Engine
-from tchat.engine.events import Finished, Loading, Notice, Reading, Reason, Token
+from tchat.engine.events import Finished, LoadProgress, Notice, PromptProgress, Reason, Token
 from tchat.engine.model import Model
-from tchat.engine.opening import Opening
 from tchat.engine.options import EngineOptions
-from tchat.engine.template import Think
-from tchat.engine.turns import ChatMessage
+from tchat.engine.prompt.messages import ChatMessage
+from tchat.engine.prompt.template import Think
 from tchat.errors import DoesNotFit, ModelInvalid, UsageError
 from tchat.settings import Sampling
 from tests.engine.conftest import OpenEngine, finished, streamed
@@ -32,11 +32,11 @@ SHORT = Sampling(seed=7, max_tokens=24)
 def test_events_come_in_their_order(open_engine: OpenEngine, tiny_model: Path) -> None:
     events = list(open_engine(tiny_model).generate(HELLO, SHORT))
     kinds = [type(event) for event in events]
-    assert kinds[:2] == [Loading, Loading]
-    assert kinds[2] is Reading
+    assert kinds[:2] == [LoadProgress, LoadProgress]
+    assert kinds[2] is PromptProgress
     assert kinds[-1] is Finished
-    assert set(kinds[3:-1]) <= {Reading, Token}
-    read = [event for event in events if isinstance(event, Reading)]
+    assert set(kinds[3:-1]) <= {PromptProgress, Token}
+    read = [event for event in events if isinstance(event, PromptProgress)]
     assert read[0].done == read[0].reused == 0
     assert read[-1].done == read[-1].total == finished(events).usage.prompt
 
@@ -70,7 +70,7 @@ def test_a_fresh_seed_is_drawn_and_repeats_the_reply(
 def test_a_turn_reads_only_what_is_new(open_engine: OpenEngine, tiny_model: Path) -> None:
     engine = open_engine(tiny_model)
     first = finished(engine.generate(HELLO, SHORT))
-    held = engine.held
+    held = engine.cached_tokens
     history = [*HELLO, ChatMessage("assistant", first.text), ChatMessage("user", "And now?")]
     second = finished(engine.generate(history, SHORT))
     assert second.usage.reused == held
@@ -98,7 +98,7 @@ def test_the_history_need_not_tokenize_as_the_model_wrote_it(
     never_ends = Sampling(temp=2, max_tokens=40, seed=1, logit_bias=specials)
     history = HELLO
     for _ in range(4):
-        held = engine.held
+        held = engine.cached_tokens
         end = finished(engine.generate(history, never_ends))
         assert end.usage.reused >= held - 1
         history = [*history, ChatMessage("assistant", end.text), ChatMessage("user", "Go on.")]
@@ -135,7 +135,7 @@ def test_a_recurrent_model_still_goes_on_without_reading_again(
 ) -> None:
     engine = open_engine(tiny_recurrent)
     first = finished(engine.generate(HELLO, SHORT))
-    held = engine.held
+    held = engine.cached_tokens
     history = [*HELLO, ChatMessage("assistant", first.text), ChatMessage("user", "And now?")]
     second = finished(engine.generate(history, SHORT))
     assert second.usage.reused == held
@@ -225,11 +225,11 @@ def test_a_consumer_that_leaves_while_loading_leaks_no_model(
         made.append(Model(*args, **options))
         return made[-1]
 
-    monkeypatch.setattr("tchat.engine.opening.Model", recorded)
+    monkeypatch.setattr("tchat.engine.background_load.Model", recorded)
     for again in (True, False):
         engine = open_engine(tiny_model)
         events = engine.generate(HELLO, SHORT)
-        assert isinstance(next(events), Loading)
+        assert isinstance(next(events), LoadProgress)
         events.close()  # type: ignore[attr-defined]
         assert not again or finished(engine.generate(HELLO, SHORT)).text
         engine.close()
@@ -243,9 +243,9 @@ def test_a_program_that_ends_while_a_model_loads_ends_well(starter_model: Path) 
         "import sys, time\n"
         "from pathlib import Path\n"
         "from tchat.engine.cancel import Cancel\n"
-        "from tchat.engine.opening import Opening\n"
+        "from tchat.engine.background_load import BackgroundLoad\n"
         "from tchat.engine.options import EngineOptions\n"
-        "opening = Opening(EngineOptions(path=Path(sys.argv[1]), threads=1), Cancel())\n"
+        "opening = BackgroundLoad(EngineOptions(path=Path(sys.argv[1]), threads=1), Cancel())\n"
         "time.sleep(float(sys.argv[2]))\n"
     )
     for delay in ("0", "0.02", "0.06"):
@@ -286,7 +286,7 @@ def test_a_bad_grammar_is_told_before_the_prompt_is_read(
     list(engine.load())
     with pytest.raises(UsageError, match="grammar"):
         list(engine.generate(HELLO, Sampling(grammar="nonsense")))
-    assert engine.held == 0
+    assert engine.cached_tokens == 0
 
 
 def test_max_tokens_zero_reads_and_writes_nothing(
@@ -379,12 +379,12 @@ def test_a_cache_that_grows_changes_nothing(
     greedy = Sampling(temp=0, max_tokens=400, logit_bias=("<|im_end|>=-100", "<|endoftext|>=-100"))
     asked = [ChatMessage("user", "words and " * 15)]
     whole = finished(open_engine(path).generate(asked, greedy))
-    monkeypatch.setattr("tchat.engine.opening.FIRST_ROOM", 256)
+    monkeypatch.setattr("tchat.engine.background_load.FIRST_ROOM", 256)
     engine = open_engine(path)
     grown = finished(engine.generate(asked, greedy))
     assert grown.usage.prompt + grown.usage.completion > 256
     assert grown.text == whole.text
-    assert engine.held > 256
+    assert engine.cached_tokens > 256
     assert finished(engine.generate(asked, greedy)).text == whole.text
 
 
@@ -392,7 +392,7 @@ def test_loading_can_begin_before_the_engine(tiny_model: Path) -> None:
     options = EngineOptions(path=tiny_model, threads=1)
     for used in (True, False):
         cancel = Cancel()
-        with Engine(options, cancel, Opening(options, cancel)) as engine:
+        with Engine(options, cancel, BackgroundLoad(options, cancel)) as engine:
             assert not used or finished(engine.generate(HELLO, SHORT)).text
 
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from tchat.engine.binding import backend
 from tchat.engine.cancel import Cancel
-from tchat.engine.context import Context, Slot
-from tchat.engine.llama import backend
+from tchat.engine.context import BatchToken, Context
 from tchat.engine.model import Model
-from tchat.engine.turns import ChatMessage
+from tchat.engine.prompt.messages import ChatMessage
 from tchat.errors import DoesNotFit, UsageError
 from tchat.settings import Sampling
 from tests.engine.conftest import OpenEngine, finished
@@ -33,7 +33,7 @@ def test_a_quantized_cache_is_smaller_and_still_grows(
     kv_type: str,
     share: float,
 ) -> None:
-    monkeypatch.setattr("tchat.engine.opening.FIRST_ROOM", 256)
+    monkeypatch.setattr("tchat.engine.background_load.FIRST_ROOM", 256)
     asked = [ChatMessage("user", "one two three four five " * 60)]
     sizes = {}
     for each in ("f16", kv_type):
@@ -83,7 +83,7 @@ def test_more_shares_than_devices_are_refused(open_engine: OpenEngine, tiny_mode
 def test_a_window_can_be_kept_alone(
     open_engine: OpenEngine, tiny_sliding: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tchat.engine.opening.FIRST_ROOM", 256)
+    monkeypatch.setattr("tchat.engine.background_load.FIRST_ROOM", 256)
     asked = [ChatMessage("user", "words and " * 200)]
     whole, windowed = (open_engine(tiny_sliding, swa_full=each) for each in (True, False))
     texts = [finished(engine.generate(asked, GREEDY)).text for engine in (whole, windowed)]
@@ -101,7 +101,7 @@ def test_a_cache_that_cannot_grow_stays_as_it_is(tiny_model: Path) -> None:
     model = Model(tiny_model, cancel=Cancel())
     context = Context(model, size=1 << 20, room=256, batch=256, threads=1, cancel=Cancel())
     tokens = list(range(20, 200))
-    context.decode([Slot(token, at, logits=at == 179) for at, token in enumerate(tokens)])
+    context.decode([BatchToken(token, at, logits=at == 179) for at, token in enumerate(tokens)])
     before = context.save_state(None, held := bytearray())
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     pages = int(Path("/proc/self/statm").read_text().split()[0])

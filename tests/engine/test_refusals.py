@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from tchat.engine.binding import backend
 from tchat.engine.context import SCRATCH
 from tchat.engine.engine import Engine
-from tchat.engine.llama import backend
-from tchat.engine.observer import Observer
-from tchat.engine.turns import ChatMessage
+from tchat.engine.hidden_states import HiddenStateReader
+from tchat.engine.prompt.messages import ChatMessage
 from tchat.errors import DoesNotFit, TchatError
 from tchat.settings import Sampling
 from tests.engine.conftest import OpenEngine, finished
@@ -40,7 +40,7 @@ def test_a_context_that_cannot_be_wider_stays_or_comes_back(
 ) -> None:
     engine = open_engine(request.getfixturevalue(name))
     first = finished(engine.generate(HELLO, GREEDY))
-    held = engine.held
+    held = engine.cached_tokens
     # llama.cpp is asked a second time for its reason: only when both are refused there is none.
     refusing.arm(Fault("llama_init_from_model", 1, "lasting" if how == "lasting" else "once"))
     if how == "once":
@@ -48,11 +48,11 @@ def test_a_context_that_cannot_be_wider_stays_or_comes_back(
     else:
         with pytest.raises(DoesNotFit, match=r"no context of [0-9,]+ tokens can be made"):
             list(engine.candidates(HELLO, GREEDY, 4))
-        assert engine.held == engine._ready.context.held == 0
+        assert engine.cached_tokens == engine._ready.context.cached_tokens == 0
     refusing.arm(None)
     again = finished(engine.generate(HELLO, GREEDY))
     assert again.text == first.text
-    assert engine.held == held
+    assert engine.cached_tokens == held
     assert len(list(engine.candidates(HELLO, GREEDY, 4))) > 4
 
 
@@ -72,7 +72,7 @@ def test_the_old_context_is_made_again_when_only_the_wider_one_is_refused(
     context._made = refused  # type: ignore[method-assign]
     with pytest.raises(DoesNotFit, match="no memory"):
         list(engine.candidates(HELLO, GREEDY, 4))
-    assert engine.held == context.held > 20
+    assert engine.cached_tokens == context.cached_tokens > 20
     usage = finished(engine.generate(HELLO, GREEDY)).usage
     assert usage.reused == usage.prompt - 1
 
@@ -85,12 +85,12 @@ def test_no_call_reaches_a_context_that_is_not_there(
     context = engine._ready.context
     refusing.arm(Fault("llama_init_from_model", 1, "lasting"))
     with pytest.raises(DoesNotFit):
-        context.widen(4)
+        context.set_parallel(4)
     context.clear()
     context.forget(0)
     context.copy(0, 3)
-    context.want_states(True)
-    context.want_states(False)
+    context.enable_hidden_states(True)
+    context.enable_hidden_states(False)
     assert (context.trim(0), context.trim(5)) == (True, False)
     assert context.save_state(None, bytearray()) == 0
     assert context.save_state((0, 4), bytearray()) == 0
@@ -103,7 +103,7 @@ def test_no_call_reaches_a_context_that_is_not_there(
         lambda: context.state(0),
         lambda: context.handle,
         lambda: context.reserve(10),
-        lambda: context.widen(2),
+        lambda: context.set_parallel(2),
     ):
         with pytest.raises(DoesNotFit):
             use()
@@ -122,15 +122,15 @@ def test_no_call_reaches_a_context_that_is_closed(
     context.close()
     context.clear()
     context.forget(0)
-    context.want_states(True)
-    assert (context.held, context.capacity, context.state_size) == (0, 0, 0)
+    context.enable_hidden_states(True)
+    assert (context.cached_tokens, context.capacity, context.state_size) == (0, 0, 0)
     assert context.save_state(None, bytearray()) == 0
     for use in (
         lambda: context.step(1, 0),
         lambda: context.decode([]),
         context.logits,
         lambda: context.reserve(10),
-        lambda: context.widen(9),
+        lambda: context.set_parallel(9),
     ):
         with pytest.raises((DoesNotFit, ValueError)):
             use()
@@ -158,7 +158,7 @@ def test_an_observer_forgets_what_a_failed_decode_left(
     engine: Engine = open_engine(tiny_model, ctx_size=1024)
     list(engine.load())
     one, other = (engine.text_tokens(text * 40) for text in ("why is the sky ", "why is the day "))
-    observer: Observer = engine.observer([1])
+    observer: HiddenStateReader = engine.observer([1])
     try:
         refusing.arm(None)
         first = observer.observe(one[:100], one[100:])

@@ -9,13 +9,13 @@ from typing import Any
 import numpy
 import pytest
 
-from tchat.engine.loaded import Loaded
+from tchat.engine.loading import LoadedModel
 from tests.engine.conftest import OpenEngine
 
 WORDS = "the be to of and in that have it for not on with he as you do at this but his by from "
 
 
-def ready(open_engine: OpenEngine, path: Path) -> tuple[Loaded, list[int]]:
+def ready(open_engine: OpenEngine, path: Path) -> tuple[LoadedModel, list[int]]:
     """A model with 200 tokens in its cache."""
     engine = open_engine(path)
     list(engine.load())
@@ -26,9 +26,9 @@ def ready(open_engine: OpenEngine, path: Path) -> tuple[Loaded, list[int]]:
     return loaded, tokens
 
 
-def logits(loaded: Loaded, token: int, position: int) -> Any:
+def logits(loaded: LoadedModel, token: int, position: int) -> Any:
     assert loaded.context.step(token, position)
-    size = loaded.model.facts.vocabulary
+    size = loaded.model.shape.n_vocab
     return numpy.ctypeslib.as_array(loaded.context.logits(), shape=(size,)).copy()
 
 
@@ -50,7 +50,7 @@ def test_a_state_in_parts_comes_back(
     open_engine: OpenEngine, tiny_model: Path, cuts: tuple[int, ...]
 ) -> None:
     loaded, tokens = ready(open_engine, tiny_model)
-    assert loaded.model.facts.divisible
+    assert loaded.model.shape.divisible
     parts = []
     for span in pairwise(cuts):
         buffer = bytearray()
@@ -79,4 +79,4 @@ def test_only_attention_to_all_tokens_is_divisible(
 ) -> None:
     for path in (tiny_recurrent, tiny_sliding):
         loaded, _ = ready(open_engine, path)
-        assert not loaded.model.facts.divisible
+        assert not loaded.model.shape.divisible

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from tchat.engine.background_load import BackgroundLoad
 from tchat.engine.cancel import Cancel
-from tchat.engine.events import Finished, Loading, Reading, Reason, Token
+from tchat.engine.engine_thread import STACK_SIZES, on_large_stack, run_on_engine_thread
+from tchat.engine.events import Finished, LoadProgress, PromptProgress, Reason, Token
 from tchat.engine.model import Model
-from tchat.engine.opening import Opening
-from tchat.engine.runner import STACK_SIZES, on_large_stack, run_on_engine_thread
-from tchat.engine.turns import ChatMessage
+from tchat.engine.prompt.messages import ChatMessage
 from tchat.errors import Interrupted, UsageError
 from tchat.settings import Sampling
 from tests.engine.conftest import OpenEngine, finished
@@ -44,7 +44,9 @@ def test_a_stop_inside_a_decode_is_prompt_and_harmless(
     events = list(engine.generate(LONG, GREEDY))
     timer.join()
     assert finished(events).reason is Reason.CANCELLED
-    assert max(e.done for e in events if isinstance(e, Reading)) == 0  # one batch, broken off
+    assert (
+        max(e.done for e in events if isinstance(e, PromptProgress)) == 0
+    )  # one batch, broken off
     engine.cancel.clear()
     assert finished(engine.generate(SHORT, GREEDY)).text == expected
 
@@ -55,9 +57,9 @@ def test_a_stop_between_batches_keeps_what_was_read(
     engine = open_engine(tiny_model, batch_size=256)
     long = [ChatMessage("user", LONG[0].content[:3000])]
     for event in engine.generate(long, GREEDY):
-        if isinstance(event, Reading) and event.done:
+        if isinstance(event, PromptProgress) and event.done:
             engine.cancel.set()
-    held = engine.held
+    held = engine.cached_tokens
     assert held > 0
     engine.cancel.clear()
     assert finished(engine.generate(long, GREEDY)).usage.reused == held
@@ -89,20 +91,20 @@ def test_a_stop_does_not_wait_for_the_loader(
     open_engine: OpenEngine, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, aborted: bool
 ) -> None:
     """The loader may still be busy with what cannot be stopped; it is used, or begun anew."""
-    held, made = threading.Event(), Opening._open_model
-    began: list[Opening] = []
+    held, made = threading.Event(), BackgroundLoad._open_model
+    began: list[BackgroundLoad] = []
 
-    def late(opening: Opening) -> Model:
+    def late(opening: BackgroundLoad) -> Model:
         began.append(opening)
         held.wait()
         if aborted and len(began) == 1:
             raise InterruptedError  # as llama.cpp does once it sees the flag
         return made(opening)
 
-    monkeypatch.setattr(Opening, "_open_model", late)
+    monkeypatch.setattr(BackgroundLoad, "_open_model", late)
     engine = open_engine(tiny_model)
     events = engine.load()
-    assert isinstance(next(events), Loading)
+    assert isinstance(next(events), LoadProgress)
     engine.cancel.set()
     with pytest.raises(InterruptedError):
         next(events)
@@ -123,7 +125,7 @@ def test_a_signal_reaches_the_engine_thread(
 
     def work() -> None:
         for event in engine.generate(LONG, GREEDY):
-            if isinstance(event, Reading):
+            if isinstance(event, PromptProgress):
                 threading.Timer(0.1, os.kill, (os.getpid(), number)).start()
             if isinstance(event, Finished):
                 seen.append(event)

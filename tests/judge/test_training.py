@@ -14,7 +14,7 @@ from tchat.engine.adapters import ControlVector
 from tchat.engine.engine import Engine
 from tchat.engine.events import Finished
 from tchat.engine.options import EngineOptions
-from tchat.engine.turns import ChatMessage
+from tchat.engine.prompt.messages import ChatMessage
 from tchat.errors import UsageError
 from tchat.judge.dialogues import Dialogue
 from tchat.judge.feature_extractor import FeatureExtractor

@@ -375,7 +375,7 @@ def test_a_model_in_a_folder_called_like_the_starter_is_checked_as_any(
 def test_an_abort_in_this_process_starts_no_debugger(tiny_model: Path) -> None:
     """A debugger would write to stdout, where a reply belongs."""
     code = (
-        "import ctypes; from tchat.engine.llama import backend; lib = backend().lib._lib;"
+        "import ctypes; from tchat.engine.binding import backend; lib = backend().lib._lib;"
         "lib.ggml_abort.argtypes = [ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p];"
         "lib.ggml_abort(b'file', 1, b'a fault')"
     )

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from tchat.engine.binding import Backend, backend
 from tchat.engine.cancel import Cancel
 from tchat.engine.context import SCRATCH, Context
-from tchat.engine.llama import Backend, backend
 from tchat.engine.model import Model
 from tchat.models.facts import read_facts
 from tchat.models.header import Array, Header, Tensor

@@ -1,6 +1,6 @@
 """A llama.cpp that refuses: the Nth call of one function fails as llama.cpp lets it fail.
 
-`Refusing` takes the place of the binding's module in `tchat.engine.llama.backend`, which is the
+`Refusing` takes the place of the binding's module in `tchat.engine.binding.backend`, which is the
 only way that the engine has to it. A refused call does not reach llama.cpp.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tchat.engine.llama import backend
+from tchat.engine.binding import backend
 
 INT32_MIN = -(1 << 31)  # of `llama_tokenize`: more tokens than an int32 holds
 LLAMA_TOKEN_NULL = -1

@@ -13,9 +13,9 @@ from typing import Any
 from tchat.chat.chat import Chat
 from tchat.chat.judge_service import learn
 from tchat.engine.adapters import ControlVector
-from tchat.engine.events import Candidate, Finished
-from tchat.engine.mapping import MapOptions, Task
-from tchat.engine.turns import ChatMessage
+from tchat.engine.batch import BatchOptions, BatchTask
+from tchat.engine.events import CandidateEvent, Finished
+from tchat.engine.prompt.messages import ChatMessage
 from tchat.errors import TchatError
 from tchat.judge.feature_extractor import FeatureExtractor
 from tchat.judge.ranking import LOGPROB
@@ -65,7 +65,7 @@ class World:
     def do(self, events: Iterable[Any]) -> None:
         """Take all events, and keep the ends of replies."""
         for event in events:
-            inner = event.event if isinstance(event, Candidate) else event
+            inner = event.event if isinstance(event, CandidateEvent) else event
             if isinstance(inner, Finished):
                 self.ended.append(inner)
 
@@ -163,9 +163,9 @@ def _save(world: World) -> None:
 def _map(labels: tuple[str, ...] = ()) -> Step:
     def act(world: World) -> None:
         engine = world.chat.require_model().engine
-        tasks = [Task(n, _asking(f"why is number {n} the first?")) for n in range(6)]
+        tasks = [BatchTask(n, _asking(f"why is number {n} the first?")) for n in range(6)]
         sampling = Sampling(temp=0, max_tokens=6)
-        options = MapOptions(sampling=sampling, labels=labels, slots=3)
+        options = BatchOptions(sampling=sampling, labels=labels, slots=3)
         for outcome in engine.map(tasks, options):
             if isinstance(outcome.result, TchatError):
                 raise outcome.result

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tchat.engine.context import Context
-from tchat.engine.writing import Writing
+from tchat.engine.reply_state import ReplyState
 from tchat.paths import Paths, user_paths
 from tchat.settings import Sampling, Settings
 
@@ -27,10 +27,10 @@ def settings(tiny_model: Path) -> Settings:
 @pytest.fixture
 def slowly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the tiny model write as slowly as a large one: it fills its context in half a second."""
-    draw = Writing.draw
+    draw = ReplyState.draw
 
-    def late(self: Writing, context: Context, row: int = -1) -> int:
+    def late(self: ReplyState, context: Context, row: int = -1) -> int:
         time.sleep(0.01)
         return draw(self, context, row)
 
-    monkeypatch.setattr(Writing, "draw", late)
+    monkeypatch.setattr(ReplyState, "draw", late)

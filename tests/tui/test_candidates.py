@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tchat.engine.slots import Slots
+from tchat.engine.parallel import SequencePool
 from tchat.paths import Paths
 from tchat.sessions.records import Message
 from tchat.settings import Sampling, Settings
@@ -37,13 +37,13 @@ def slow(settings: Settings) -> Settings:
 @pytest.fixture
 def brake(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     """Until it is set, a token takes a twentieth of a second."""
-    step, let_go = Slots.step, threading.Event()
+    step, let_go = SequencePool.step, threading.Event()
 
-    def slower(slots: Slots[Any]) -> Iterator[Any]:
+    def slower(slots: SequencePool[Any]) -> Iterator[Any]:
         let_go.wait(0.05)
         yield from step(slots)
 
-    monkeypatch.setattr(Slots, "step", slower)
+    monkeypatch.setattr(SequencePool, "step", slower)
     return let_go
 
 
@@ -141,13 +141,13 @@ async def test_its_question_is_shown_once_and_stays_in_its_session(
 async def test_a_failure_while_replies_are_written_does_not_repeat_the_question(
     settings: Settings, paths: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_: Slots[Any]) -> Iterator[Any]:
+    def fail(_: SequencePool[Any]) -> Iterator[Any]:
         raise RuntimeError("injected")
         yield
 
     async with opened(settings, paths) as shown:
         await shown.ask("Hello")
-        monkeypatch.setattr(Slots, "step", fail)
+        monkeypatch.setattr(SequencePool, "step", fail)
         await shown.type("/try 2 say yes")
         await shown.until(lambda: bool(shown.errors))
         await shown.idle()

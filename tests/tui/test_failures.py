@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tchat.engine.events import Event
-from tchat.engine.run import Run
+from tchat.engine.generation import Generation
 from tchat.errors import StorageError
 from tchat.paths import Paths
 from tchat.sessions.records import Message
@@ -30,16 +30,16 @@ class Breaking:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, error: Exception, after: int = 0) -> None:
         self.left = 1
-        events = Run.events
+        events = Generation.events
 
-        def broken(run: Run, load: float) -> Iterator[Event]:
+        def broken(run: Generation, load: float) -> Iterator[Event]:
             for number, event in enumerate(events(run, load)):
                 if self.left and number >= after:
                     self.left -= 1
                     raise error
                 yield event
 
-        monkeypatch.setattr(Run, "events", broken)
+        monkeypatch.setattr(Generation, "events", broken)
 
 
 async def failed(shown: Shown, text: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tchat.engine.events import Reading, Token
+from tchat.engine.events import PromptProgress, Token
 from tchat.tui.turn_progress import Progress
 from tchat.tui.widgets.status import Writing
 
@@ -10,7 +10,7 @@ from tchat.tui.widgets.status import Writing
 def test_no_speed_is_told_before_there_is_one() -> None:
     now = 0.0
     progress = Progress(lambda: now)
-    progress.take(Reading(10, 10, 0))
+    progress.take(PromptProgress(10, 10, 0))
     rates = []
     for seconds in (0.0, 0.001, 0.4, 0.5, 0.6):
         now = seconds

@@ -132,7 +132,7 @@ async def test_a_failure_in_the_background_ends_nothing(
     def fail(*_: object) -> None:
         raise TchatError("llama.cpp failed while decoding (-3): \x1b[31mno reason given")
 
-    monkeypatch.setattr("tchat.engine.snapshots.exactness._logits_after", fail)
+    monkeypatch.setattr("tchat.engine.snapshots.restore_check._logits_after", fail)
     async with opened(settings, paths) as shown:
         for _ in range(2):
             await shown.ask(DOCUMENT)

@@ -15,9 +15,9 @@ from tchat.chat import attachments
 from tchat.chat.chat import Chat
 from tchat.chat.reply_journal import ReplyJournal
 from tchat.engine.context import Context
-from tchat.engine.encoder import PromptEncoder
 from tchat.engine.engine import Engine
-from tchat.engine.writing import Writing
+from tchat.engine.prompt.encoder import PromptEncoder
+from tchat.engine.reply_state import ReplyState
 from tchat.paths import Paths
 from tchat.settings import Sampling, Settings
 from tchat.tui.screens import turns
@@ -107,8 +107,8 @@ async def test_while_a_file_is_read(
         (PromptEncoder, "for_reply", 0),  # tokenized
         (ReplyJournal, "open", 0),
         (Context, "decode", 0),  # read
-        (Writing, "draw", 0),
-        (Writing, "draw", 7),  # between tokens
+        (ReplyState, "draw", 0),
+        (ReplyState, "draw", 7),  # between tokens
     ],
 )
 async def test_while_it_is_prepared_read_and_written(

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tchat.engine import render_limits
 from tchat.engine.events import Event
+from tchat.engine.prompt import sandbox_limits as render_limits
 from tchat.paths import Paths
 from tchat.sessions.store import SessionStore
 from tchat.settings import Sampling, Settings

@@ -59,7 +59,7 @@ def _score(bench: Bench, console: Console, dialogues: list[Dialogue]) -> None:
 
     head = load_head(READING, bench.folder, bench.engine)
     shown = Eta()
-    layers = [head.layer] if head.layer < bench.engine.blocks else []
+    layers = [head.layer] if head.layer < bench.engine.n_layer else []
     with FeatureExtractor(bench.engine, layers) as reader:
         for index, dialogue in enumerate(dialogues):
             bench.status.show(shown.words("reading", index, len(dialogues)))
@@ -75,7 +75,7 @@ def _scored(reader: FeatureExtractor, head: LinearHead, dialogue: Dialogue) -> d
     Raises:
         InterruptedError: The cancel flag was set.
     """
-    from tchat.engine.turns import ChatMessage
+    from tchat.engine.prompt.messages import ChatMessage
 
     row: dict[str, Any] = {"prompt": dialogue.prompt, "reply": dialogue.reply}
     try:

@@ -23,7 +23,7 @@ from tchat.cli.opening import settings_of
 from tchat.cli.render import CUT_OFF
 from tchat.cli.request import AskRequest, refuse_contradictions
 from tchat.cli.status import StatusLine, tell_notice
-from tchat.engine.turns import ChatMessage
+from tchat.engine.prompt.messages import ChatMessage
 from tchat.errors import ExitCode, TchatError, UsageError
 from tchat.paths import expanded
 from tchat.plural import counted
@@ -33,9 +33,9 @@ LISTED = 5  # files whose encoding was assumed that are named
 
 if TYPE_CHECKING:
     from tchat.chat.model import ChatModel
+    from tchat.engine.batch import BatchResult
     from tchat.engine.events import Finished, Notice
     from tchat.engine.grammar.reply import ReplyValidator
-    from tchat.engine.mapping import Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +126,11 @@ class _Map:
         status: StatusLine,
     ) -> None:
         """Send each row through the model; what becomes of it goes to ``tally``."""
-        from tchat.engine.mapping import MapOptions, Task
+        from tchat.engine.batch import BatchOptions, BatchTask
 
         by_index = {row.index: row for row in rows}
-        tasks = [Task(row.index, partial(self._chat, row, tally)) for row in rows]
-        options = MapOptions(
+        tasks = [BatchTask(row.index, partial(self._chat, row, tally)) for row in rows]
+        options = BatchOptions(
             sampling=self.settings.sampling,
             labels=self.request.ask.labels,
             think=self.settings.think,  # type: ignore[arg-type]  # checked by its key
@@ -165,7 +165,7 @@ class _Map:
         except UsageError:  # its record tells
             return row.text
 
-    def _record(self, row: Row, outcome: Outcome) -> Record:
+    def _record(self, row: Row, outcome: BatchResult) -> Record:
         record: Record = {"index": row.index, "input": self._input(row)}
         result = outcome.result
         if isinstance(result, TchatError):
@@ -223,7 +223,7 @@ class _Tally:
         if assumed:
             self._assumed.append(assumed)
 
-    def take(self, outcome: Outcome, record: Record, status: StatusLine) -> None:
+    def take(self, outcome: BatchResult, record: Record, status: StatusLine) -> None:
         """Note a row; what changed its result is said once for all that it holds of."""
         if "error" in record:
             self.failed[record["index"]] = record["error"]

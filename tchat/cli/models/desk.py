@@ -24,7 +24,7 @@ YES = typer.Option(False, "-y", "--yes", help="Do not ask")
 
 def open_library(console: Console) -> Library:
     """The user's model files."""
-    from tchat.engine.llama import build_name
+    from tchat.engine.binding import build_name
     from tchat.models.library import Library
 
     return Library(console.paths, console.environ, build=build_name())

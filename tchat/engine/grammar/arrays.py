@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tchat.engine.grammar.document import Part, Schema
-from tchat.engine.grammar.json_text import ARRAY, WS, constant
-from tchat.engine.grammar.parts import Converter, all_values, least_of, most_of
+from tchat.engine.grammar.json_rules import ARRAY, WS, constant
+from tchat.engine.grammar.parts import SchemaConverter, all_values, least_of, most_of
 from tchat.engine.grammar.rules import (
     EMPTY,
     IMPOSSIBLE,
@@ -17,6 +16,7 @@ from tchat.engine.grammar.rules import (
     choice,
     repeated,
 )
+from tchat.engine.grammar.schema_document import Schema, Subschema
 
 _SHAPING = (
     *("items", "prefixItems", "additionalItems", "minItems", "maxItems", "contains"),
@@ -26,7 +26,7 @@ _MOST_FIXED = 1000
 _MOST_DIFFERENT = 7  # their rules double with each
 
 
-def array_rule(converter: Converter, parts: Sequence[Part], name: str) -> Expression:
+def array_rule(converter: SchemaConverter, parts: Sequence[Subschema], name: str) -> Expression:
     """The arrays that all of ``parts`` allow.
 
     Like an object, an array that names its first items has no others unless the schema says so.
@@ -55,8 +55,8 @@ def array_rule(converter: Converter, parts: Sequence[Part], name: str) -> Expres
 
 
 def _items(  # noqa: PLR0917  what an array is made of
-    converter: Converter,
-    parts: Sequence[Part],
+    converter: SchemaConverter,
+    parts: Sequence[Subschema],
     name: str,
     fixed: int,
     least: int,
@@ -87,7 +87,7 @@ def _less(count: int | None) -> int | None:
     return None if count is None else max(count - 1, 0)
 
 
-def _first(part: Part) -> Sequence[Schema]:
+def _first(part: Subschema) -> Sequence[Schema]:
     """The schemas of the first items; before 2020-12 they stood in ``items``."""
     items = part.keywords.get("items")
     found: Sequence[Schema] = (
@@ -96,7 +96,7 @@ def _first(part: Part) -> Sequence[Schema]:
     return found
 
 
-def _others(part: Part) -> Schema | None:
+def _others(part: Subschema) -> Schema | None:
     """The schema of the items behind the first; None when none is said."""
     items = part.keywords.get("items")
     key = "additionalItems" if isinstance(items, list) else "items"
@@ -104,9 +104,9 @@ def _others(part: Part) -> Schema | None:
     return found
 
 
-def _children(converter: Converter, parts: Sequence[Part], at: int) -> list[Part]:
+def _children(converter: SchemaConverter, parts: Sequence[Subschema], at: int) -> list[Subschema]:
     """The schemas that an item must follow."""
-    found: list[Part] = []
+    found: list[Subschema] = []
     said = False
     for part in parts:
         first = _first(part)
@@ -124,7 +124,7 @@ def _children(converter: Converter, parts: Sequence[Part], at: int) -> list[Part
 
 
 def _rest(
-    converter: Converter, parts: Sequence[Part], name: str, fixed: int, least: int
+    converter: SchemaConverter, parts: Sequence[Subschema], name: str, fixed: int, least: int
 ) -> Expression:
     """An item behind the first ones, with the space after it."""
     children = _children(converter, parts, fixed)
@@ -137,7 +137,7 @@ def _rest(
 
 
 def _different(
-    converter: Converter, parts: Sequence[Part], name: str, least: int, most: int | None
+    converter: SchemaConverter, parts: Sequence[Subschema], name: str, least: int, most: int | None
 ) -> Expression | None:
     """Arrays of different items, of few that are listed; None where they are not."""
     if any(_first(part) or "contains" in part.keywords for part in parts):
@@ -170,8 +170,8 @@ def _different(
 
 
 def _containing(
-    converter: Converter,
-    parts: Sequence[Part],
+    converter: SchemaConverter,
+    parts: Sequence[Subschema],
     name: str,
     *,
     simple: bool,

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tchat.engine.grammar.document import Part
 from tchat.engine.grammar.equality import key_of
-from tchat.engine.grammar.parts import Converter, all_values, mapping_of
+from tchat.engine.grammar.parts import SchemaConverter, all_values, mapping_of
+from tchat.engine.grammar.schema_document import Subschema
 from tchat.engine.grammar.types import stated_types, types_of
 
 _MOST_PAIRS = 2000
 
 
-def are_exclusive(converter: Converter, members: Sequence[Sequence[Part]]) -> bool:
+def are_exclusive(converter: SchemaConverter, members: Sequence[Sequence[Subschema]]) -> bool:
     """Whether no value of one member, as the grammar writes it, is valid by another too.
 
     Args:
@@ -29,11 +29,15 @@ def are_exclusive(converter: Converter, members: Sequence[Sequence[Part]]) -> bo
     )
 
 
-def _exclude(converter: Converter, one: Sequence[Part], other: Sequence[Part]) -> bool:
+def _exclude(
+    converter: SchemaConverter, one: Sequence[Subschema], other: Sequence[Subschema]
+) -> bool:
     return _outside(converter, one, other) and _outside(converter, other, one)
 
 
-def _outside(converter: Converter, one: Sequence[Part], other: Sequence[Part]) -> bool:
+def _outside(
+    converter: SchemaConverter, one: Sequence[Subschema], other: Sequence[Subschema]
+) -> bool:
     """Whether nothing that is written for ``one`` is valid by ``other``."""
     # A text is of the types that the keywords speak of; without `type`, any other is valid too.
     both = _kinds(one, set(types_of(one))) & _kinds(other, stated_types(other))
@@ -45,7 +49,9 @@ def _outside(converter: Converter, one: Sequence[Part], other: Sequence[Part]) -
     return both == {"object"} and (_told_apart(converter, one, other) or _lacks(one, other))
 
 
-def _told_apart(converter: Converter, one: Sequence[Part], other: Sequence[Part]) -> bool:
+def _told_apart(
+    converter: SchemaConverter, one: Sequence[Subschema], other: Sequence[Subschema]
+) -> bool:
     """Whether a property has other constants in each, and one of them requires it."""
     required = _required(one) | _required(other)
     for name in required:
@@ -56,7 +62,7 @@ def _told_apart(converter: Converter, one: Sequence[Part], other: Sequence[Part]
     return False
 
 
-def _property(converter: Converter, parts: Sequence[Part], name: str) -> set[str] | None:
+def _property(converter: SchemaConverter, parts: Sequence[Subschema], name: str) -> set[str] | None:
     children = [
         converter.child(part, mapping_of(part, "properties")[name])
         for part in parts
@@ -66,7 +72,7 @@ def _property(converter: Converter, parts: Sequence[Part], name: str) -> set[str
     return set() if flat is None else _listed(flat)
 
 
-def _lacks(one: Sequence[Part], other: Sequence[Part]) -> bool:
+def _lacks(one: Sequence[Subschema], other: Sequence[Subschema]) -> bool:
     """Whether ``other`` requires a property that ``one``, as the grammar writes it, never has."""
     closed = any(schema is False for schema in all_values(one, "additionalProperties")) or not any(
         key in part.keywords
@@ -89,11 +95,11 @@ def _lacks(one: Sequence[Part], other: Sequence[Part]) -> bool:
     )
 
 
-def _required(parts: Sequence[Part]) -> set[str]:
+def _required(parts: Sequence[Subschema]) -> set[str]:
     return {str(name) for names in all_values(parts, "required") for name in names}
 
 
-def _listed(parts: Sequence[Part]) -> set[str] | None:
+def _listed(parts: Sequence[Subschema]) -> set[str] | None:
     lists = [*all_values(parts, "enum"), *([value] for value in all_values(parts, "const"))]
     if not lists:
         return None
@@ -101,7 +107,7 @@ def _listed(parts: Sequence[Part]) -> set[str] | None:
     return set.intersection(*sets)
 
 
-def _kinds(parts: Sequence[Part], kinds: set[str]) -> set[str]:
+def _kinds(parts: Sequence[Subschema], kinds: set[str]) -> set[str]:
     """``kinds`` that are among the listed values too, where values are listed."""
     found = kinds | ({"integer"} if "number" in kinds else set())
     for values in [*all_values(parts, "enum"), *([one] for one in all_values(parts, "const"))]:

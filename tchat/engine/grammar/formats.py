@@ -75,7 +75,7 @@ UUID = "[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{
 
 
 @dataclass(frozen=True, slots=True)
-class Format:
+class StringFormat:
     """A format: the pattern of the whole text, and what the pattern cannot say."""
 
     pattern: str
@@ -156,26 +156,26 @@ def _is_moment(text: str) -> bool:
 
 _LEAP_TIME = TIME.replace("[0-5][0-9](", "([0-5][0-9]|60)(", 1)
 
-FORMATS: dict[str, Format] = {
-    "date": Format(DATE),
-    "time": Format(TIME, _is_moment, wider=_LEAP_TIME),
-    "date-time": Format(f"{DATE}[Tt]{TIME}", _is_moment, wider=f"{DATE}[Tt]{_LEAP_TIME}"),
-    "duration": Format(DURATION),
-    "uuid": Format(UUID),
-    "ipv4": Format(IPV4),
-    "ipv6": Format(IPV6),
-    "hostname": Format(HOSTNAME, _is_host),
-    "idn-hostname": Format(r"[^\x00-,/:-@\[-`{-\x9f]+", _is_wide_host),
-    "email": Format(EMAIL),
-    "idn-email": Format(IDN_EMAIL),
-    "uri": Format(_uri("", relative=False)),
-    "uri-reference": Format(_uri("", relative=True)),
-    "iri": Format(_uri(_WIDE, relative=False)),
-    "iri-reference": Format(_uri(_WIDE, relative=True)),
-    "uri-template": Format(URI_TEMPLATE),
-    "json-pointer": Format(_POINTER),
-    "relative-json-pointer": Format(f"(0|[1-9][0-9]*)(#|{_POINTER})"),
-    "regex": Format(r"[\s\S]*", _is_regex),
+FORMATS: dict[str, StringFormat] = {
+    "date": StringFormat(DATE),
+    "time": StringFormat(TIME, _is_moment, wider=_LEAP_TIME),
+    "date-time": StringFormat(f"{DATE}[Tt]{TIME}", _is_moment, wider=f"{DATE}[Tt]{_LEAP_TIME}"),
+    "duration": StringFormat(DURATION),
+    "uuid": StringFormat(UUID),
+    "ipv4": StringFormat(IPV4),
+    "ipv6": StringFormat(IPV6),
+    "hostname": StringFormat(HOSTNAME, _is_host),
+    "idn-hostname": StringFormat(r"[^\x00-,/:-@\[-`{-\x9f]+", _is_wide_host),
+    "email": StringFormat(EMAIL),
+    "idn-email": StringFormat(IDN_EMAIL),
+    "uri": StringFormat(_uri("", relative=False)),
+    "uri-reference": StringFormat(_uri("", relative=True)),
+    "iri": StringFormat(_uri(_WIDE, relative=False)),
+    "iri-reference": StringFormat(_uri(_WIDE, relative=True)),
+    "uri-template": StringFormat(URI_TEMPLATE),
+    "json-pointer": StringFormat(_POINTER),
+    "relative-json-pointer": StringFormat(f"(0|[1-9][0-9]*)(#|{_POINTER})"),
+    "regex": StringFormat(r"[\s\S]*", _is_regex),
 }
 # Other names that schemas use for them.
 FORMATS |= {

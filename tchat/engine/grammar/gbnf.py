@@ -96,7 +96,7 @@ def is_sound(source: str) -> bool:
 @functools.lru_cache(maxsize=4)
 def _checked(source: str) -> Grammar | str:
     """The grammar, or what is wrong with it; a session asks for the same one at every reply."""
-    reader = _Reader(source)
+    reader = _GbnfParser(source)
     try:
         reader.read()
         _refuse_left_recursion(reader)
@@ -110,7 +110,7 @@ def _checked(source: str) -> Grammar | str:
 
 
 @dataclass(slots=True)
-class _Open:
+class _OpenGroup:
     """A group, or a rule, that is being read."""
 
     rule: int
@@ -121,7 +121,7 @@ class _Open:
     made: int = 1  # rules that the last item made
 
 
-class _Reader:
+class _GbnfParser:
     """Reads a grammar into rules, as llama.cpp's parser makes them."""
 
     def __init__(self, source: str) -> None:
@@ -169,7 +169,7 @@ class _Reader:
 
     def _alternatives(self, number: int) -> list[_Sequence]:
         """The alternatives of a rule; those of its groups become rules of their own."""
-        stack = [_Open(number, len(self.rules), self._place)]
+        stack = [_OpenGroup(number, len(self.rules), self._place)]
         while True:
             top, nested = stack[-1], len(stack) > 1
             character = self.source[self._place : self._place + 1]
@@ -184,7 +184,7 @@ class _Reader:
                 begun, place = len(self.rules), self._place
                 self._place += 1
                 self._skip(lines=True)
-                stack.append(_Open(self._new(), begun, place))
+                stack.append(_OpenGroup(self._new(), begun, place))
             elif character == ")" and nested:
                 stack.pop()
                 self.rules[top.rule] = top.alternatives
@@ -198,7 +198,7 @@ class _Reader:
             else:
                 return top.alternatives
 
-    def _atom(self, top: _Open, character: str) -> bool:
+    def _atom(self, top: _OpenGroup, character: str) -> bool:
         """Read an item or a repetition; whether there was one."""
         if character == '"':
             text = self._match(_LITERAL, "a literal does not end, or has an unknown escape")
@@ -225,13 +225,13 @@ class _Reader:
             return False
         return True
 
-    def _item(self, top: _Open, items: _Sequence, made: int = 1) -> None:
+    def _item(self, top: _OpenGroup, items: _Sequence, made: int = 1) -> None:
         sequence = top.alternatives[-1]
         top.last, top.made = len(sequence), made
         self._count(len(items))
         sequence += items
 
-    def _repeat(self, top: _Open) -> None:
+    def _repeat(self, top: _OpenGroup) -> None:
         place = self._place
         times = self._match(_TIMES, "expecting a repetition such as {2}, {2,} or {2,5}")
         sequence = top.alternatives[-1]
@@ -299,7 +299,7 @@ class _Reader:
             self._place = found.end()
 
 
-def _refuse_left_recursion(reader: _Reader) -> None:
+def _refuse_left_recursion(reader: _GbnfParser) -> None:
     """Raise `_Fault` where a rule can begin with itself, or with too many others."""
     rules = [alternatives or [] for alternatives in reader.rules]
     empty = _may_be_empty(rules)

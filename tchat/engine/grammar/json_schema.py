@@ -16,17 +16,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from tchat.engine.grammar.alternatives import Branches, Branching
 from tchat.engine.grammar.arrays import array_rule
-from tchat.engine.grammar.branches import Branches, Branching
-from tchat.engine.grammar.document import Document, Part, Schema
+from tchat.engine.grammar.automata import Language, Languages
 from tchat.engine.grammar.equality import key_of
 from tchat.engine.grammar.exclusive import are_exclusive
 from tchat.engine.grammar.formats import FORMATS, FREE
 from tchat.engine.grammar.gbnf import LONGEST, is_sound
-from tchat.engine.grammar.json_text import PRIMITIVES, VALUE, constants
+from tchat.engine.grammar.json_rules import PRIMITIVES, VALUE, constants
 from tchat.engine.grammar.objects import object_rule
 from tchat.engine.grammar.parts import ABSENT, UNEQUAL, UNLIKE, all_values, mapping_of
-from tchat.engine.grammar.regular import Language, Languages
 from tchat.engine.grammar.rules import (
     IMPOSSIBLE,
     Expression,
@@ -36,6 +35,7 @@ from tchat.engine.grammar.rules import (
     choice,
     with_primitives,
 )
+from tchat.engine.grammar.schema_document import Schema, SchemaDocument, Subschema
 from tchat.engine.grammar.strings import number_rule, string_rule
 from tchat.engine.grammar.types import types_of
 from tchat.engine.grammar.validate import Dialect, Validity, deeply, dialect_of
@@ -60,11 +60,11 @@ class SchemaGrammar:
     ignored: tuple[str, ...] = ()
 
 
-class _State(NamedTuple):
+class _RuleState(NamedTuple):
     """What one rule stands for: schemas that all hold, and the choices already made among them."""
 
-    parts: tuple[Part, ...]
-    made: frozenset[tuple[Part, str]]
+    parts: tuple[Subschema, ...]
+    made: frozenset[tuple[Subschema, str]]
     alone: bool  # whether all of them belong to the first
     width: int  # of the choices made
 
@@ -99,14 +99,16 @@ class _Converter:
     """Writes one rule for each state, from a list of those that wait."""
 
     def __init__(self, schema: Schema, dialect: Dialect, limit: int) -> None:
-        self.document = Document(schema, legacy=dialect.legacy)
+        self.document = SchemaDocument(schema, legacy=dialect.legacy)
         self.rules = Rules(counts=dict.fromkeys(PRIMITIVES, 1))
         self.languages = Languages()
         self.texts: dict[tuple[Language, bool], Expression] = {}
         self._validity = Validity(schema, dialect)
         self._branches = Branches(self.document)
-        self._names: dict[tuple[frozenset[Part], frozenset[tuple[Part, str]], bool], str] = {}
-        self._waiting: deque[tuple[str, _State]] = deque()
+        self._names: dict[
+            tuple[frozenset[Subschema], frozenset[tuple[Subschema, str]], bool], str
+        ] = {}
+        self._waiting: deque[tuple[str, _RuleState]] = deque()
         self._limit = limit
         self._left: dict[str, set[str]] = {}
         self._current = "root"
@@ -152,18 +154,18 @@ class _Converter:
 
     # What the converters of types use
 
-    def value(self, parts: Sequence[Part], name: str) -> Expression:
+    def value(self, parts: Sequence[Subschema], name: str) -> Expression:
         """The values that all of ``parts`` allow, as a reference to their rule."""
         flat = self.flat(parts)
         return (
             IMPOSSIBLE
             if flat is None
-            else self._rule(_State(flat, frozenset(), len(parts) == 1, 1), name)
+            else self._rule(_RuleState(flat, frozenset(), len(parts) == 1, 1), name)
         )
 
-    def flat(self, parts: Sequence[Part]) -> tuple[Part, ...] | None:
+    def flat(self, parts: Sequence[Subschema]) -> tuple[Subschema, ...] | None:
         """``parts`` with what they refer to and what ``allOf`` adds; None when one is false."""
-        found: dict[Part, None] = {}
+        found: dict[Subschema, None] = {}
         waiting = list(reversed(parts))
         while waiting:
             part = waiting.pop()
@@ -182,11 +184,11 @@ class _Converter:
             waiting += reversed([*([target] if target is not None else []), *added])
         return tuple(found)
 
-    def child(self, part: Part, schema: Schema) -> Part:
+    def child(self, part: Subschema, schema: Schema) -> Subschema:
         """A schema that stands inside ``part``; those made here are one object for one text."""
         return self.document.child(part, schema)
 
-    def holds(self, part: Part, instance: Any) -> bool:
+    def holds(self, part: Subschema, instance: Any) -> bool:
         """Whether an instance is valid by a part."""
         for flat in self.flat([part]) or ():
             if any(value == instance for value in flat.keywords.get(UNEQUAL, ())):
@@ -195,7 +197,7 @@ class _Converter:
                 self.mark_unchecked("not")
         return self._validity.holds(part.schema, instance)
 
-    def listed(self, parts: Sequence[Part]) -> list[Any] | None:
+    def listed(self, parts: Sequence[Subschema]) -> list[Any] | None:
         """The values that ``const`` and ``enum`` leave; None where neither is there."""
         lists = [
             *([value] for value in all_values(parts, "const")),
@@ -222,7 +224,7 @@ class _Converter:
 
     # States
 
-    def _rule(self, state: _State, name: str) -> Expression:
+    def _rule(self, state: _RuleState, name: str) -> Expression:
         if not state.parts:
             return VALUE
         key = (frozenset(state.parts), state.made, state.alone)
@@ -234,7 +236,7 @@ class _Converter:
             self._waiting.append((self._names[key], state))
         return Ref(self._names[key])
 
-    def _body(self, state: _State, name: str) -> Expression:
+    def _body(self, state: _RuleState, name: str) -> Expression:
         parts = state.parts
         listed = self.listed(parts)
         if listed is not None:
@@ -250,7 +252,7 @@ class _Converter:
         return self._typed(state, name)
 
     def _chosen(
-        self, state: _State, part: Part, branching: Branching, name: str
+        self, state: _RuleState, part: Subschema, branching: Branching, name: str
     ) -> Expression | None:
         """The choice among the alternatives of a keyword; None when it is left."""
         word = branching.keyword.split()[0]
@@ -271,15 +273,15 @@ class _Converter:
             else:
                 members = self._members(state, part, alternatives)
         return choice(
-            self._rule(_State(flat, made, state.alone, state.width * count), f"{name}-{number}")
+            self._rule(_RuleState(flat, made, state.alone, state.width * count), f"{name}-{number}")
             for number, flat in enumerate(members, 1)
         )
 
     def _members(
-        self, state: _State, part: Part, alternatives: Sequence[Sequence[Schema]]
-    ) -> list[tuple[Part, ...]]:
+        self, state: _RuleState, part: Subschema, alternatives: Sequence[Sequence[Schema]]
+    ) -> list[tuple[Subschema, ...]]:
         """The parts of each alternative that is not impossible, with those beside it."""
-        members: list[tuple[Part, ...]] = []
+        members: list[tuple[Subschema, ...]] = []
         for alternative in alternatives:
             added = [self.child(part, self._interned(schema)) for schema in alternative]
             flat = self.flat([*state.parts, *added])
@@ -293,7 +295,7 @@ class _Converter:
             return schema
         return self._made.setdefault(json.dumps(schema, sort_keys=True, default=str), schema)
 
-    def _typed(self, state: _State, name: str) -> Expression:
+    def _typed(self, state: _RuleState, name: str) -> Expression:
         parts = state.parts
         writers = {
             "object": object_rule,
@@ -322,7 +324,7 @@ class _Converter:
                 self.mark_unchecked("not")
         return choice(branches)
 
-    def _name_unevaluated(self, state: _State, key: str) -> None:
+    def _name_unevaluated(self, state: _RuleState, key: str) -> None:
         """Name a keyword where what counts as evaluated is not what the grammar joins."""
         having = [number for number, part in enumerate(state.parts) if key in part.keywords]
         uneven = any(word in part.keywords for part in state.parts for word in _UNEVEN)

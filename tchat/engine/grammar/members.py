@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from tchat.engine.grammar.json_text import WS
+from tchat.engine.grammar.json_rules import WS
 from tchat.engine.grammar.rules import (
     EMPTY,
     Expression,
@@ -22,7 +22,7 @@ MOST_IN_ANY_ORDER = 7
 _MOST_STATES = 4000
 
 
-class _State(NamedTuple):
+class _MemberState(NamedTuple):
     """A place among the members: what kind of rule, which pairs are left, how many were written."""
 
     kind: str  # first: after {; enter: a pair must follow; take: of the named; rest: a comma or }
@@ -51,8 +51,8 @@ class Members:
     most: int | None = None
     counted: bool = field(init=False)  # whether least and most are held
     _any_order: bool = field(init=False)
-    _known: dict[_State, str] = field(init=False, default_factory=dict)
-    _waiting: list[_State] = field(init=False, default_factory=list)
+    _known: dict[_MemberState, str] = field(init=False, default_factory=dict)
+    _waiting: list[_MemberState] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
         required = sum(needed for _, needed in self.pairs)
@@ -71,19 +71,19 @@ class Members:
     def expression(self) -> Expression:
         """What stands between the braces."""
         everything = (1 << len(self.pairs)) - 1 if self._any_order else 0
-        start = self._rule(_State("first", everything, 0))
+        start = self._rule(_MemberState("first", everything, 0))
         while self._waiting:
             state = self._waiting.pop()
             self.rules.bodies[self._known[state]] = self._body(state)
         return start
 
-    def _rule(self, state: _State) -> Expression:
+    def _rule(self, state: _MemberState) -> Expression:
         if state not in self._known:
             self._known[state] = self.rules.reserve(f"{self.name}-{state.kind}")
             self._waiting.append(state)
         return Ref(self._known[state])
 
-    def _body(self, state: _State) -> Expression:
+    def _body(self, state: _MemberState) -> Expression:
         kind, left, written = state
         if kind == "take":
             return choice(self._taken(left, written))
@@ -99,11 +99,13 @@ class Members:
 
     def _entered(self, left: int, written: int) -> Expression:
         """A pair, from its opening quote on, and what follows it."""
-        following = self._rule(_State("rest", left, self._after(written))) if self.extras else EMPTY
+        following = (
+            self._rule(_MemberState("rest", left, self._after(written))) if self.extras else EMPTY
+        )
         branches = [chain(extra, following) for extra in self.extras]
         if self._left(left):
             taken = self._taken(left, written) if self._any_order else []
-            branches += taken or [self._rule(_State("take", left, written))]
+            branches += taken or [self._rule(_MemberState("take", left, written))]
         return chain(Text('"'), choice(branches))
 
     def _taken(self, left: int, count: int) -> list[Expression]:
@@ -111,15 +113,15 @@ class Members:
         after = self._after(count)
         if self._any_order:
             return [
-                chain(pair, self._rule(_State("rest", left & ~(1 << number), after)))
+                chain(pair, self._rule(_MemberState("rest", left & ~(1 << number), after)))
                 for number, (pair, _) in enumerate(self.pairs)
                 if left & (1 << number)
             ]
         pair, required = self.pairs[left]
-        taken = chain(pair, self._rule(_State("rest", left + 1, after)))
+        taken = chain(pair, self._rule(_MemberState("rest", left + 1, after)))
         if required or left + 1 == len(self.pairs):
             return [taken]
-        return [taken, self._rule(_State("take", left + 1, count))]
+        return [taken, self._rule(_MemberState("take", left + 1, count))]
 
     def _left(self, left: int) -> bool:
         """Whether named pairs are left."""

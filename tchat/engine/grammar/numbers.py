@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
+from tchat.engine.grammar.automata import Language, Languages
 from tchat.engine.grammar.charset import charset
-from tchat.engine.grammar.regular import Language, Languages
 
 _MOST_DIGITS = 64
 _MOST_DECIMALS = 20

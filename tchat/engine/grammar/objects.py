@@ -14,20 +14,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tchat.engine.grammar.document import Part
-from tchat.engine.grammar.json_text import CHAR, OBJECT, WS
-from tchat.engine.grammar.matching import marked, matching
+from tchat.engine.grammar.automata import Language
+from tchat.engine.grammar.json_rules import CHAR, OBJECT, WS
 from tchat.engine.grammar.members import Members
 from tchat.engine.grammar.parts import (
     ABSENT,
-    Converter,
+    SchemaConverter,
     all_values,
     least_of,
     mapping_of,
     most_of,
 )
+from tchat.engine.grammar.patterns import marked, matching
 from tchat.engine.grammar.regex import PatternUnsupported, parse_pattern, python_pattern
-from tchat.engine.grammar.regular import Language
 from tchat.engine.grammar.rules import (
     IMPOSSIBLE,
     Expression,
@@ -36,6 +35,7 @@ from tchat.engine.grammar.rules import (
     chain,
     words,
 )
+from tchat.engine.grammar.schema_document import Subschema
 from tchat.engine.grammar.strings import string_languages, text_rule
 from tchat.engine.grammar.types import types_of
 
@@ -46,7 +46,7 @@ _SHAPING = (
 )
 
 
-def object_rule(converter: Converter, parts: Sequence[Part], name: str) -> Expression:
+def object_rule(converter: SchemaConverter, parts: Sequence[Subschema], name: str) -> Expression:
     """The objects that all of ``parts`` allow."""
     if not any(key in part.keywords for part in parts for key in _SHAPING):
         return OBJECT
@@ -55,8 +55,8 @@ def object_rule(converter: Converter, parts: Sequence[Part], name: str) -> Expre
 
 @dataclass(slots=True)
 class _Object:
-    converter: Converter
-    parts: Sequence[Part]
+    converter: SchemaConverter
+    parts: Sequence[Subschema]
     name: str
 
     def rule(self) -> Expression:
@@ -99,11 +99,11 @@ class _Object:
             or not (properties or patterns)
         )
 
-    def _children(self, key: str) -> list[Part] | None:
+    def _children(self, key: str) -> list[Subschema] | None:
         """The schemas that the value of a key must follow; None when it may not be there."""
         if any(key in keys for keys in all_values(self.parts, ABSENT)):
             return None
-        found: list[Part] = []
+        found: list[Subschema] = []
         unknown = True
         for part in self.parts:
             schemas = [
@@ -126,7 +126,7 @@ class _Object:
                 return None
         return found
 
-    def _unevaluated(self) -> list[Part]:
+    def _unevaluated(self) -> list[Subschema]:
         """What holds for a property that nothing else names."""
         return [
             self.converter.child(part, part.keywords["unevaluatedProperties"])
@@ -175,8 +175,8 @@ class _Object:
                 found.append(self._extra([*names, *sides], children, f"more-{number}"))
         return found
 
-    def _extra_children(self, patterns: Sequence[str]) -> list[Part]:
-        found: list[Part] = []
+    def _extra_children(self, patterns: Sequence[str]) -> list[Subschema]:
+        found: list[Subschema] = []
         for part in self.parts:
             mine = mapping_of(part, "patternProperties")
             schemas = [mine[one] for one in patterns if one in mine]
@@ -199,7 +199,7 @@ class _Object:
             found += self._names_by(flat)
         return found
 
-    def _names_by(self, flat: Sequence[Part]) -> list[Language]:
+    def _names_by(self, flat: Sequence[Subschema]) -> list[Language]:
         make = self.converter.languages
         said = frozenset(["pattern", "format", "minLength", "maxLength", "type", "enum", "const"])
         if any(key not in said and key in _OTHER for part in flat for key in part.keywords):
@@ -219,7 +219,9 @@ class _Object:
             found.append(marked(make, make.choice(texts)))
         return found
 
-    def _extra(self, names: Sequence[Language], children: list[Part], label: str) -> Expression:
+    def _extra(
+        self, names: Sequence[Language], children: list[Subschema], label: str
+    ) -> Expression:
         name = f"{self.name}-{label}"
         make = self.converter.languages
         key: Expression | None = Repeat(CHAR, 0, None)

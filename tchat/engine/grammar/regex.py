@@ -35,7 +35,7 @@ class PatternUnsupported(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Chars:
+class CharNode:
     """One character of a set."""
 
     chars: CharSet
@@ -49,14 +49,14 @@ class Concatenation:
 
 
 @dataclass(frozen=True, slots=True)
-class Either:
+class Alternation:
     """One of several alternatives."""
 
     parts: tuple[Pattern, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Repeated:
+class Repetition:
     """A part several times; ``most`` -1 is without end."""
 
     part: Pattern
@@ -65,7 +65,7 @@ class Repeated:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class CaptureGroup:
     """Parentheses that capture."""
 
     part: Pattern
@@ -80,7 +80,7 @@ class Anchor:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Lookaround:
     """A condition on what follows, or on what is before."""
 
     part: Pattern
@@ -89,13 +89,22 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
-class Back:
+class Backreference:
     """A reference to what a group captured."""
 
     name: str
 
 
-Pattern: TypeAlias = Chars | Concatenation | Either | Repeated | Group | Anchor | Look | Back
+Pattern: TypeAlias = (
+    CharNode
+    | Concatenation
+    | Alternation
+    | Repetition
+    | CaptureGroup
+    | Anchor
+    | Lookaround
+    | Backreference
+)
 
 
 def parse_pattern(pattern: str) -> Pattern:
@@ -104,7 +113,7 @@ def parse_pattern(pattern: str) -> Pattern:
     Raises:
         PatternUnsupported: It is no regular expression.
     """
-    parser = _Parser(pattern)
+    parser = _RegexParser(pattern)
     tree = parser.alternatives(0)
     if parser.place < len(pattern):
         raise PatternUnsupported(f"unmatched ) at {parser.place}")
@@ -135,7 +144,7 @@ def _times(digits: str) -> int:
     return int(digits)
 
 
-class _Parser:
+class _RegexParser:
     """Recursive descent; ``place`` is the next character."""
 
     def __init__(self, pattern: str) -> None:
@@ -149,7 +158,7 @@ class _Parser:
         branches = [self._branch(depth)]
         while self._take("|"):
             branches.append(self._branch(depth))
-        return branches[0] if len(branches) == 1 else Either(tuple(branches))
+        return branches[0] if len(branches) == 1 else Alternation(tuple(branches))
 
     def _branch(self, depth: int) -> Pattern:
         parts: list[Pattern] = []
@@ -161,7 +170,7 @@ class _Parser:
         found = _QUANTIFIER.match(self.pattern, self.place)
         if found is None:
             return part
-        if isinstance(part, Anchor | Look):
+        if isinstance(part, Anchor | Lookaround):
             raise PatternUnsupported(f"nothing to repeat at {self.place}")
         self.place = found.end()
         self._take("?")  # a lazy repetition matches the same texts
@@ -173,12 +182,12 @@ class _Parser:
             most = least if not found[2] else _times(found[3]) if found[3] else -1
             if 0 <= most < least:
                 raise PatternUnsupported(f"a repetition from {least} to {most}")
-        return Repeated(part, least, most)
+        return Repetition(part, least, most)
 
     def _atom(self, depth: int) -> Pattern:
         character = self._advance()
         if character == ".":
-            return Chars(minus(ANY, LINE_ENDS))
+            return CharNode(minus(ANY, LINE_ENDS))
         if character in "^$":
             return Anchor(character)
         if character == "[":
@@ -212,8 +221,8 @@ class _Parser:
         if not self._take(")"):
             raise PatternUnsupported("a group without )")
         if look is not None:
-            return Look(inner, *look)
-        return Group(inner, name) if captures else Concatenation((inner,))
+            return Lookaround(inner, *look)
+        return CaptureGroup(inner, name) if captures else Concatenation((inner,))
 
     def _class(self) -> Pattern:
         negated = self._take("^")
@@ -232,7 +241,7 @@ class _Parser:
             ranges += [(first, first)] if isinstance(first, int) else first
         chars = charset(ranges)
         chars = any_case(chars) if self._any_case else chars
-        return Chars(minus(ANY, chars) if negated else minus(chars, ((0xD800, 0xDFFF),)))
+        return CharNode(minus(ANY, chars) if negated else minus(chars, ((0xD800, 0xDFFF),)))
 
     def _ends_class(self) -> bool:
         return self.pattern[self.place] == "]"
@@ -253,11 +262,11 @@ class _Parser:
             return Anchor("^" if name == "A" else "$")
         if name == "k" and (named := re.compile(r"<(\w+)>").match(self.pattern, self.place)):
             self.place = named.end()
-            return Back(named[1])
+            return Backreference(named[1])
         if name in "123456789":
-            return Back(name)
+            return Backreference(name)
         found = self._escaped(name)
-        return self._plain(found) if isinstance(found, int) else Chars(found)
+        return self._plain(found) if isinstance(found, int) else CharNode(found)
 
     def _escaped(self, name: str) -> int | CharSet:  # noqa: PLR0911  one for each kind
         if name in _CLASSES:
@@ -299,7 +308,7 @@ class _Parser:
 
     def _plain(self, point: int) -> Pattern:
         one = ((point, point),)
-        return Chars(any_case(one) if self._any_case else one)
+        return CharNode(any_case(one) if self._any_case else one)
 
     def _advance(self) -> str:
         if self.place >= len(self.pattern):
@@ -319,27 +328,28 @@ _LOOKS = {"?=": (True, False), "?!": (True, True), "?<=": (False, False), "?<!":
 
 def _python(tree: Pattern) -> str:  # noqa: PLR0911  one for each kind
     match tree:
-        case Chars(chars):
+        case CharNode(chars):
             return _python_class(chars)
         case Concatenation(parts):
             texts = (
-                f"(?:{_python(one)})" if isinstance(one, Either) else _python(one) for one in parts
+                f"(?:{_python(one)})" if isinstance(one, Alternation) else _python(one)
+                for one in parts
             )
             return "".join(texts)
-        case Either(parts):
+        case Alternation(parts):
             return "|".join(map(_python, parts))
-        case Repeated(part, least, most):
+        case Repetition(part, least, most):
             inner = _python(part)
-            single = isinstance(part, Chars | Group)
+            single = isinstance(part, CharNode | CaptureGroup)
             counts = {(0, -1): "*", (1, -1): "+", (0, 1): "?"}.get((least, most))
             times = counts or f"{{{least},{'' if most < 0 else most}}}"
             return (inner if single else f"(?:{inner})") + times
-        case Group(part, name):
+        case CaptureGroup(part, name):
             return f"(?P<{name}>{_python(part)})" if name else f"({_python(part)})"
-        case Look(part, ahead, negative):
+        case Lookaround(part, ahead, negative):
             opening = ("" if ahead else "<") + ("!" if negative else "=")
             return f"(?{opening}{_python(part)})"
-        case Back(name):
+        case Backreference(name):
             return f"(?:\\{name})" if name.isdecimal() else f"(?P={name})"
         case Anchor(kind):
             return _PYTHON_ANCHORS[kind]

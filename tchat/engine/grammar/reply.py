@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from tchat.engine.grammar.document import Document, Schema
+from tchat.engine.grammar.schema_document import Schema, SchemaDocument
 from tchat.engine.grammar.validate import Dialect, Validity, deeply, dialect_of, faults_of
 from tchat.errors import TchatError, UsageError
 from tchat.paths import expanded
@@ -116,7 +116,7 @@ def _check(schema: dict[str, Any], origin: str) -> None:
     try:
         dialect = dialect_of(schema)
         fault = best_match(faults_of(schema, dialect.validator))
-        Document(schema, legacy=dialect.legacy)
+        SchemaDocument(schema, legacy=dialect.legacy)
     except RecursionError as error:
         raise UsageError(f"{origin} is nested too deeply", "flatten it") from error
     if fault is not None:

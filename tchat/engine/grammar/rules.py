@@ -29,7 +29,7 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
-class Chars:
+class CharClass:
     """One character of a set."""
 
     chars: CharSet
@@ -50,7 +50,7 @@ class Chain:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class Alternatives:
     """One of several alternatives; of none, what is impossible."""
 
     parts: tuple[Expression, ...]
@@ -65,10 +65,10 @@ class Repeat:
     most: int | None
 
 
-Expression: TypeAlias = Text | Chars | Ref | Chain | Choice | Repeat
+Expression: TypeAlias = Text | CharClass | Ref | Chain | Alternatives | Repeat
 
 EMPTY = Text("")
-IMPOSSIBLE = Choice(())
+IMPOSSIBLE = Alternatives(())
 
 
 def chain(*parts: Expression) -> Expression:
@@ -88,10 +88,10 @@ def chain(*parts: Expression) -> Expression:
 def choice(parts: Iterable[Expression]) -> Expression:
     """One of ``parts``, each named once."""
     members = (
-        one for part in parts for one in (part.parts if isinstance(part, Choice) else (part,))
+        one for part in parts for one in (part.parts if isinstance(part, Alternatives) else (part,))
     )
     unique = tuple(dict.fromkeys(members))
-    return unique[0] if len(unique) == 1 else Choice(unique)
+    return unique[0] if len(unique) == 1 else Alternatives(unique)
 
 
 def optional(part: Expression) -> Expression:
@@ -109,7 +109,9 @@ def _tree(texts: list[str], at: int, depth: int) -> Expression:
     """``texts`` are sorted and share their first ``at`` characters."""
     if len(texts) == 1 or depth > _DEEPEST_TREE:
         return (
-            Choice(tuple(Text(text[at:]) for text in texts)) if texts[1:] else Text(texts[0][at:])
+            Alternatives(tuple(Text(text[at:]) for text in texts))
+            if texts[1:]
+            else Text(texts[0][at:])
         )
     first, last = texts[0], texts[-1]
     shared = at
@@ -121,7 +123,7 @@ def _tree(texts: list[str], at: int, depth: int) -> Expression:
     for text in texts[ends:]:
         groups.setdefault(text[shared], []).append(text)
     branches = [_tree(group, shared, depth + 1) for group in groups.values()]
-    return chain(prefix, Choice((*([EMPTY] if ends else []), *branches)))
+    return chain(prefix, Alternatives((*([EMPTY] if ends else []), *branches)))
 
 
 @dataclass(slots=True)
@@ -152,7 +154,7 @@ class Rules:
 
     def shared(self, body: Expression) -> Expression:
         """``body``, as a rule of its own where it is large; one for equal ones."""
-        if sum(len(part.chars) for part in _members(body) if isinstance(part, Chars)) < _LARGE:
+        if sum(len(part.chars) for part in _members(body) if isinstance(part, CharClass)) < _LARGE:
             return body
         if body not in self.classes:
             self.classes[body] = self.add("chars", body)
@@ -192,7 +194,7 @@ class Rules:
 
 def _parts(body: Expression) -> tuple[Expression, ...]:
     match body:
-        case Chain(parts) | Choice(parts):
+        case Chain(parts) | Alternatives(parts):
             return parts
         case Repeat(part):
             return (part,)
@@ -201,7 +203,7 @@ def _parts(body: Expression) -> tuple[Expression, ...]:
 
 
 def _members(body: Expression) -> tuple[Expression, ...]:
-    return body.parts if isinstance(body, Choice) else (body,)
+    return body.parts if isinstance(body, Alternatives) else (body,)
 
 
 def _references(body: Expression) -> Iterable[str]:
@@ -219,11 +221,11 @@ def _completes(body: Expression, done: set[str]) -> bool:
             return name in done
         case Chain(parts):
             return all(_completes(part, done) for part in parts)
-        case Choice(parts):
+        case Alternatives(parts):
             return any(_completes(part, done) for part in parts)
         case Repeat(part, least):
             return least == 0 or _completes(part, done)
-        case Chars(chars):
+        case CharClass(chars):
             return bool(chars)
         case Text():
             return True
@@ -234,7 +236,7 @@ def _kept(body: Expression, done: set[str]) -> Expression:
     match body:
         case Chain(parts):
             return chain(*(_kept(part, done) for part in parts))
-        case Choice(parts):
+        case Alternatives(parts):
             return choice(_kept(part, done) for part in parts if _completes(part, done))
         case Repeat(part, least, most):
             return Repeat(_kept(part, done), least, most) if _completes(part, done) else EMPTY
@@ -249,11 +251,11 @@ def is_nullable(body: Expression, empty: Callable[[str], bool]) -> bool:
             return empty(name)
         case Text(text):
             return not text
-        case Chars():
+        case CharClass():
             return False
         case Chain(parts):
             return all(is_nullable(part, empty) for part in parts)
-        case Choice(parts):
+        case Alternatives(parts):
             return any(is_nullable(part, empty) for part in parts)
         case Repeat(part, least):
             return least == 0 or is_nullable(part, empty)
@@ -262,17 +264,18 @@ def is_nullable(body: Expression, empty: Callable[[str], bool]) -> bool:
 def _written(body: Expression) -> str:
     """GBNF; an alternative at the top needs no parentheses."""
     match body:
-        case Choice(parts):
+        case Alternatives(parts):
             return " | ".join(_written(part) for part in parts)
         case Chain(parts):
             return " ".join(
-                _grouped(part) if isinstance(part, Choice) else _written(part) for part in parts
+                _grouped(part) if isinstance(part, Alternatives) else _written(part)
+                for part in parts
             )
         case Repeat(part, least, most):
             return _grouped(part) + _times(least, most)
         case Text(text):
             return literal(text)
-        case Chars(chars):
+        case CharClass(chars):
             return _class(chars)
         case Ref(name):
             return name
@@ -280,7 +283,7 @@ def _written(body: Expression) -> str:
 
 def _grouped(body: Expression) -> str:
     text = _written(body)
-    if isinstance(body, Chars | Ref):
+    if isinstance(body, CharClass | Ref):
         return text
     return text if isinstance(body, Text) and body.text else f"({text})"
 
@@ -360,6 +363,6 @@ def with_primitives(rules: Rules, primitives: Mapping[str, Expression]) -> Rules
     return Rules(bodies)
 
 
-def one_of(text: str) -> Chars:
+def one_of(text: str) -> CharClass:
     """One character of a text."""
-    return Chars(charset((ord(one), ord(one)) for one in text))
+    return CharClass(charset((ord(one), ord(one)) for one in text))

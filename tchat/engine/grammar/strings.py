@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tchat.engine.grammar.document import Part
+from tchat.engine.grammar.automata import Language, TooManyStates
 from tchat.engine.grammar.formats import FORMATS
-from tchat.engine.grammar.json_text import (
+from tchat.engine.grammar.json_rules import (
     CHAR,
     INTEGER,
     NUMBER,
@@ -14,11 +14,17 @@ from tchat.engine.grammar.json_text import (
     automaton_rules,
     json_chars,
 )
-from tchat.engine.grammar.matching import lengths, marked, matching
 from tchat.engine.grammar.numbers import MultipleUnsupported, Numbers, bounds_of
-from tchat.engine.grammar.parts import UNEQUAL, UNLIKE, Converter, all_values, least_of, most_of
+from tchat.engine.grammar.parts import (
+    UNEQUAL,
+    UNLIKE,
+    SchemaConverter,
+    all_values,
+    least_of,
+    most_of,
+)
+from tchat.engine.grammar.patterns import lengths, marked, matching
 from tchat.engine.grammar.regex import PatternUnsupported, parse_pattern
-from tchat.engine.grammar.regular import Language, TooManyStates
 from tchat.engine.grammar.rules import (
     IMPOSSIBLE,
     Expression,
@@ -26,6 +32,7 @@ from tchat.engine.grammar.rules import (
     chain,
     repeated,
 )
+from tchat.engine.grammar.schema_document import Subschema
 from tchat.engine.grammar.structure import structure
 
 _MOST_STATES = 1500
@@ -34,7 +41,7 @@ _LENGTHS = ("minLength", "maxLength")
 _BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 
 
-def string_rule(converter: Converter, parts: Sequence[Part], name: str) -> Expression:
+def string_rule(converter: SchemaConverter, parts: Sequence[Subschema], name: str) -> Expression:
     """The strings, with their quotes, that all of ``parts`` allow."""
     least, most = least_of(parts, "minLength"), most_of(parts, "maxLength")
     languages = string_languages(converter, parts)
@@ -54,7 +61,7 @@ def string_rule(converter: Converter, parts: Sequence[Part], name: str) -> Expre
     return chain(Text('"'), inner, Text('"'))
 
 
-def string_languages(converter: Converter, parts: Sequence[Part]) -> list[Language]:
+def string_languages(converter: SchemaConverter, parts: Sequence[Subschema]) -> list[Language]:
     """What the parts ask of a string beside its length; names what no language says."""
     make = converter.languages
     found: list[Language] = []
@@ -77,7 +84,7 @@ def string_languages(converter: Converter, parts: Sequence[Part]) -> list[Langua
 
 
 def text_rule(
-    converter: Converter, languages: Sequence[Language], name: str, *, in_string: bool = True
+    converter: SchemaConverter, languages: Sequence[Language], name: str, *, in_string: bool = True
 ) -> Expression | None:
     """The texts that are in every language; None when the automaton would be too large."""
     whole = converter.languages.both(languages)
@@ -96,7 +103,7 @@ def text_rule(
     return rule
 
 
-def _structured(converter: Converter, parts: Sequence[Part], name: str) -> Expression:
+def _structured(converter: SchemaConverter, parts: Sequence[Subschema], name: str) -> Expression:
     """The first pattern by its own structure; the others and the lengths are left."""
     anything = chain(repeated(CHAR, 0, None))
     for keyword in (*_LENGTHS, UNLIKE, UNEQUAL):
@@ -117,7 +124,7 @@ def _structured(converter: Converter, parts: Sequence[Part], name: str) -> Expre
 
 
 def number_rule(
-    converter: Converter, parts: Sequence[Part], name: str, *, integer: bool
+    converter: SchemaConverter, parts: Sequence[Subschema], name: str, *, integer: bool
 ) -> Expression:
     """The numbers that all of ``parts`` allow."""
     asked = bounds_of(part.keywords for part in parts)
@@ -150,7 +157,9 @@ def number_rule(
     return rule
 
 
-def _mark_unchecked(converter: Converter, parts: Sequence[Part], keywords: Sequence[str]) -> None:
+def _mark_unchecked(
+    converter: SchemaConverter, parts: Sequence[Subschema], keywords: Sequence[str]
+) -> None:
     """Name those of ``keywords`` that the parts have as unchecked."""
     for keyword in keywords:
         if all_values(parts, keyword):

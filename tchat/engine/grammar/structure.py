@@ -13,8 +13,8 @@ from tchat.engine.grammar.charset import ANY, CharSet
 from tchat.engine.grammar.regex import Pattern, PatternUnsupported
 from tchat.engine.grammar.rules import (
     EMPTY,
+    Alternatives,
     Chain,
-    Choice,
     Expression,
     Ref,
     Repeat,
@@ -41,7 +41,7 @@ def structure(
         PatternUnsupported: It has conditions, back references, or anchors inside.
     """
     filling = repeated(write(ANY), 0, None)
-    branches = tree.parts if isinstance(tree, regex.Either) else (tree,)
+    branches = tree.parts if isinstance(tree, regex.Alternation) else (tree,)
     whole: list[Expression] = []
     for branch in branches:
         parts = branch.parts if isinstance(branch, regex.Concatenation) else (branch,)
@@ -59,15 +59,15 @@ def _expression(
     rules: Rules, name: str, tree: Pattern, write: Callable[[CharSet], Expression]
 ) -> Expression:
     match tree:
-        case regex.Chars(chars):
+        case regex.CharNode(chars):
             return write(chars)
         case regex.Concatenation(parts):
             return chain(*(_expression(rules, name, part, write) for part in parts))
-        case regex.Either(parts):
+        case regex.Alternation(parts):
             return choice(_expression(rules, name, part, write) for part in parts)
-        case regex.Group(part):
+        case regex.CaptureGroup(part):
             return _expression(rules, name, part, write)
-        case regex.Repeated(part, least, most):
+        case regex.Repetition(part, least, most):
             inner = _expression(rules, name, part, write)
             if is_nullable(inner, lambda _: False):  # endless repetition of nothing
                 inner, least = _not_empty(inner), 0
@@ -88,7 +88,7 @@ def _times(rules: Rules, name: str, inner: Expression, least: int, most: int | N
 def _not_empty(body: Expression) -> Expression:
     """``body`` without the empty text."""
     match body:
-        case Choice(parts):
+        case Alternatives(parts):
             return choice(_not_empty(part) for part in parts if part != EMPTY)
         case Repeat(part, least, most):
             if is_nullable(part, lambda _: False):

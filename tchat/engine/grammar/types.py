@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from tchat.engine.grammar.document import Part
 from tchat.engine.grammar.parts import ABSENT, UNLIKE, all_values
+from tchat.engine.grammar.schema_document import Subschema
 
 # Keywords that tell the type where `type` is missing.
 HINTS: Mapping[str, tuple[str, ...]] = {
@@ -24,7 +24,7 @@ HINTS: Mapping[str, tuple[str, ...]] = {
 _ALL = ("object", "array", "string", "number", "integer", "boolean", "null")
 
 
-def types_of(parts: Sequence[Part]) -> list[str]:
+def types_of(parts: Sequence[Subschema]) -> list[str]:
     """The types that all parts allow; ``integer`` only without ``number``."""
     allowed = stated_types(parts)
     if not all_values(parts, "type"):
@@ -39,7 +39,7 @@ def types_of(parts: Sequence[Part]) -> list[str]:
     return [kind for kind in _ALL if kind in allowed]
 
 
-def stated_types(parts: Sequence[Part]) -> set[str]:
+def stated_types(parts: Sequence[Subschema]) -> set[str]:
     """The types that ``type`` leaves, where parts have it."""
     allowed = set(_ALL)
     for value in all_values(parts, "type"):

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, TypeVar
 
-from tchat.engine.grammar.branches import ANNOTATIONS
-from tchat.engine.grammar.document import Schema
+from tchat.engine.grammar.alternatives import ANNOTATIONS
 from tchat.engine.grammar.equality import key_of
 from tchat.engine.grammar.formats import FORMATS, follows
 from tchat.engine.grammar.regex import PatternUnsupported, python_pattern
+from tchat.engine.grammar.schema_document import Schema
 
 T = TypeVar("T")
 
@@ -100,7 +100,7 @@ def deeply(work: Callable[[], T]) -> T:
         pass
     import sys
 
-    from tchat.engine.runner import on_large_stack
+    from tchat.engine.engine_thread import on_large_stack
 
     def raised() -> T:
         limit = sys.getrecursionlimit()

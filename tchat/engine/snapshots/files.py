@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from tchat.engine.snapshots.key import SealKey
+from tchat.engine.snapshots.seal_key import SealKey
 from tchat.paths import private_folder
 
 MAGIC = b"tchatKV2"
@@ -26,7 +26,7 @@ NAME = re.compile(r"[0-9a-f]{16}\.kv")
 PART = re.compile(r"[0-9a-f]{16}\.part")
 
 
-class Refused(Exception):
+class SegmentRefused(Exception):
     """A file is not, or is no longer, what was written."""
 
 
@@ -101,7 +101,7 @@ class SegmentFiles:
         """
         key = self._key.known()
         if not key or not NAME.fullmatch(name):
-            raise Refused(f"{name!r} was not written with this user's key")
+            raise SegmentRefused(f"{name!r} was not written with this user's key")
         seal = _seal(key, about, size)
         flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
         flags |= getattr(os, "O_NONBLOCK", 0)
@@ -109,10 +109,10 @@ class SegmentFiles:
             with open(os.open(self._folder / name, flags), "rb", buffering=0) as file:  # noqa: PTH123
                 status = os.fstat(file.fileno())
                 if not stat.S_ISREG(status.st_mode) or status.st_size != HEADER + size:
-                    raise Refused(f"{name} is not the file that was written")
+                    raise SegmentRefused(f"{name} is not the file that was written")
                 header = file.read(HEADER)
                 if header[:-SEAL] != MAGIC + seal.digest():
-                    raise Refused(f"{name} was written for something else, or not here")
+                    raise SegmentRefused(f"{name} was written for something else, or not here")
                 if len(buffer) < size:
                     buffer.extend(bytes(size - len(buffer)))
                 view = memoryview(buffer)[:size]
@@ -120,13 +120,13 @@ class SegmentFiles:
                 while done < size:
                     count = file.readinto(view[done : done + CHUNK])
                     if not count:
-                        raise Refused(f"{name} became shorter while it was read")
+                        raise SegmentRefused(f"{name} became shorter while it was read")
                     seal.update(view[done : done + count])
                     done += count
         except OSError as error:
-            raise Refused(f"{name}: {error.strerror}") from error
+            raise SegmentRefused(f"{name}: {error.strerror}") from error
         if header[-SEAL:] != seal.digest():
-            raise Refused(f"{name} is damaged")
+            raise SegmentRefused(f"{name} is damaged")
 
     def remove(self, names: Iterable[str]) -> OSError | None:
         """Delete files; returns why one is still there. Those that are gone are no failure."""

@@ -85,7 +85,7 @@ SELECT id FROM below
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class ModelRecord:
     """What is remembered of a model with all that its states depend on.
 
     Attributes:
@@ -117,7 +117,7 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class SessionSnapshot:
     """What there is on disk of one session and one model."""
 
     session: str
@@ -152,13 +152,13 @@ class Index:
 
     # Models
 
-    def known(self, key: str) -> Known | None:
+    def known(self, key: str) -> ModelRecord | None:
         """What is remembered of the model ``key``."""
         query = f"SELECT {KNOWN} FROM models WHERE key = ?"  # noqa: S608 - the names of columns
         row = self._cache.run(lambda database: database.execute(query, (key,)).fetchone())
         return None if row is None else _known(row)
 
-    def models(self) -> list[Known]:
+    def models(self) -> list[ModelRecord]:
         """What is remembered of each model, the one checked last first."""
         query = f"SELECT {KNOWN} FROM models ORDER BY checked DESC, id"  # noqa: S608 - as above
         rows = self._cache.run(lambda database: database.execute(query).fetchall())
@@ -202,7 +202,7 @@ class Index:
         )
         return [Segment(*row) for row in rows]
 
-    def held(self, session: str) -> set[int]:
+    def session_segments(self, session: str) -> set[int]:
         """The segments that ``session`` holds."""
         query = "SELECT segment FROM holders WHERE session = ?"
         rows = self._cache.run(lambda database: database.execute(query, (session,)).fetchall())
@@ -309,7 +309,7 @@ class Index:
 
     # All of it
 
-    def sessions(self) -> list[Held]:
+    def sessions(self) -> list[SessionSnapshot]:
         """What there is, by session and model, the one used last first."""
         query = """
             SELECT h.session, m.name, max(s.stop), sum(s.size), max(s.used)
@@ -317,7 +317,7 @@ class Index:
             GROUP BY h.session, m.id ORDER BY max(s.used) DESC
         """
         return [
-            Held(*row)
+            SessionSnapshot(*row)
             for row in self._cache.run(lambda database: database.execute(query).fetchall())
         ]
 
@@ -346,10 +346,10 @@ class Index:
         return self._cache.run(transaction)
 
 
-def _known(row: tuple[str, float | None, int | None, float | None, str, str]) -> Known:
+def _known(row: tuple[str, float | None, int | None, float | None, str, str]) -> ModelRecord:
     name, reading, exact, checked, version, reason = row
     verdict = None if exact is None else bool(exact)
-    return Known(name, reading or 0.0, verdict, checked or 0.0, version or "", reason or "")
+    return ModelRecord(name, reading or 0.0, verdict, checked or 0.0, version or "", reason or "")
 
 
 def _is_there(database: sqlite3.Connection, segment: int) -> bool:

@@ -24,7 +24,7 @@ def spans(start: int, stop: int, head: int) -> Iterator[tuple[int, int]]:
 
 
 @dataclass(slots=True)
-class Progress:
+class SaveProgress:
     """What was saved of a prompt while it is read, and what that took.
 
     Attributes:

@@ -7,9 +7,10 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 
-from tchat.engine.events import Notice, Restored
-from tchat.engine.kv import common_prefix
-from tchat.engine.loaded import Loaded
+from tchat.engine.events import CacheRestored, Notice
+from tchat.engine.kv_cache import common_prefix
+from tchat.engine.loading import LoadedModel
+from tchat.engine.prompt.messages import ChatMessage
 from tchat.engine.snapshots import pieces
 from tchat.engine.snapshots.chain import (
     LEAD,
@@ -23,12 +24,11 @@ from tchat.engine.snapshots.chain import (
     tokens_of,
     whole_chains,
 )
-from tchat.engine.snapshots.exactness import check_restoring
-from tchat.engine.snapshots.files import Refused
-from tchat.engine.snapshots.index import Known
-from tchat.engine.snapshots.pieces import Progress, spans
+from tchat.engine.snapshots.files import SegmentRefused
+from tchat.engine.snapshots.index import ModelRecord
+from tchat.engine.snapshots.pieces import SaveProgress, spans
+from tchat.engine.snapshots.restore_check import check_restore
 from tchat.engine.snapshots.store import SnapshotStore
-from tchat.engine.turns import ChatMessage
 from tchat.errors import DoesNotFit, TchatError
 from tchat.sanitize import single_line
 
@@ -57,7 +57,7 @@ Going = Callable[[], bool]  # whether to go on
 class Snapshots:
     """What is on disk for one model with all that its states depend on.
 
-    Every method but `release_session` belongs on the engine's thread. Whatever fails, a chat goes
+    Every method but `unbind_session` belongs on the engine's thread. Whatever fails, a chat goes
     on: it is read again, and `problem` tells why.
 
     Args:
@@ -85,12 +85,12 @@ class Snapshots:
         self._key = key
         self._name = name
         self._limit = limit
-        self._known: Known | None = None
+        self._known: ModelRecord | None = None
         self._counts: Counter[str] = Counter()
         self._reading = 0.0
         self._asked: Sequence[ChatMessage] = ()  # the chat that the KV cache holds
         self._owns = False  # whether the KV cache holds nothing but what `session` has read
-        self._progress = Progress()
+        self._progress = SaveProgress()
         self._told: set[str] = set()
         self.session = ""
         self.problem = ""
@@ -111,12 +111,12 @@ class Snapshots:
         self._look_up()
         self._store.key.known()
 
-    def hold(self, session: str) -> None:
+    def bind_session(self, session: str) -> None:
         """Save for ``session`` what is read from now on; for none, nothing is."""
         if session != self.session:
             self.session, self._owns = session, False
 
-    def release_session(self, session: str) -> None:
+    def unbind_session(self, session: str) -> None:
         """Save nothing more for ``session``, until it is told to hold it again.
 
         May be called from any thread. What is being saved meanwhile is removed again.
@@ -142,8 +142,8 @@ class Snapshots:
     # Restoring
 
     def restored(
-        self, loaded: Loaded, prompt: Sequence[int], asked: Sequence[ChatMessage] = ()
-    ) -> Generator[Restored | Notice, None, Restored | None]:
+        self, loaded: LoadedModel, prompt: Sequence[int], asked: Sequence[ChatMessage] = ()
+    ) -> Generator[CacheRestored | Notice, None, CacheRestored | None]:
         """Bring as much of ``prompt`` into the KV cache as is on disk and not in the cache yet.
 
         Yields what that was, if it is worth telling, and what stands in the way of saving; returns
@@ -154,7 +154,7 @@ class Snapshots:
             prompt: What will be read.
             asked: The chat that it is made of.
         """
-        self._asked, self._progress = asked, Progress()
+        self._asked, self._progress = asked, SaveProgress()
         restored = None
         with self._reported():
             restored = self._restore(loaded, prompt)
@@ -184,7 +184,7 @@ class Snapshots:
             self._told.add(text)
             yield Notice("storage", text)
 
-    def _restore(self, loaded: Loaded, prompt: Sequence[int]) -> Restored | None:
+    def _restore(self, loaded: LoadedModel, prompt: Sequence[int]) -> CacheRestored | None:
         if len(prompt) <= GAIN or not self._limit:
             return None
         known = self._look_up()
@@ -192,7 +192,7 @@ class Snapshots:
             return None
         started = time.perf_counter()
         kv = loaded.kv
-        before, _ = kv.matched(kv.tokens, prompt)
+        before, _ = kv.match_prefix(kv.tokens, prompt)
         chain = self._best(loaded, prompt)
         if length(chain) - before < GAIN:
             self._counts["missed"] += bool(self.session and not before)
@@ -204,40 +204,40 @@ class Snapshots:
         if self.session:
             self._store.index.touch([link.segment.id for link in chain], self.session, ())
         seconds = time.perf_counter() - started
-        return Restored(gained, seconds, gained / self.reading if self.reading else 0.0)
+        return CacheRestored(gained, seconds, gained / self.reading if self.reading else 0.0)
 
-    def saved(self, loaded: Loaded, prompt: Sequence[int]) -> int:
+    def saved(self, loaded: LoadedModel, prompt: Sequence[int]) -> int:
         """How many tokens of ``prompt`` `restore` could bring, from the first on."""
         if len(prompt) < GAIN + LEAD or not self._limit:
             return 0
         known = self._look_up()
         return length(self._best(loaded, prompt)) if known and known.restores else 0
 
-    def _best(self, loaded: Loaded, prompt: Sequence[int]) -> Chain:
+    def _best(self, loaded: LoadedModel, prompt: Sequence[int]) -> Chain:
         """The chain that holds most of the prompt.
 
         Of this session's own also those that spell it in other tokens, as a model may.
         """
         segments = self._segments(loaded, prompt)
-        held = self._store.index.held(self.session) if self.session else set()
+        held = self._store.index.session_segments(self.session) if self.session else set()
         found = [longest(segments, prompt)]
         for chain in whole_chains(segments):
             if chain[-1].segment.id in held:
-                same, _ = loaded.kv.matched(tokens_of(chain), prompt)
+                same, _ = loaded.kv.match_prefix(tokens_of(chain), prompt)
                 found.append(cut(chain, same))
-        if not loaded.model.facts.divisible:
+        if not loaded.model.shape.divisible:
             found = [c for c in found if c and c[-1].stop == c[-1].segment.stop < len(prompt)]
         else:  # the last token of the prompt is read in any case, for its logits
             found = [cut(c, len(prompt) - 1) for c in found]
         return max(found, key=length, default=())
 
-    def _load(self, loaded: Loaded, chain: Chain, count: int) -> int:
+    def _load(self, loaded: LoadedModel, chain: Chain, count: int) -> int:
         """Load the chain as far as it is good; returns the tokens in the cache that are its."""
         kv, tokens = loaded.kv, tokens_of(chain)
-        part = loaded.model.facts.divisible
+        part = loaded.model.shape.divisible
         if not part:
             self._require_memory(chain[-1].segment.size)
-        if not kv.keep(common_prefix(kv.tokens, tokens) if part else 0):
+        if not kv.truncate(common_prefix(kv.tokens, tokens) if part else 0):
             kv.clear()
         if count >= loaded.context.size or not kv.reserve(count + 1):
             return len(kv.tokens)
@@ -247,16 +247,18 @@ class Snapshots:
                 continue
             try:
                 size = self._store.read(self._key, chain, place, buffer)
-            except Refused:
+            except SegmentRefused:
                 break
             if not kv.load(tokens[len(kv.tokens) : link.stop], buffer, size, part=part):
-                kv.keep(len(kv.tokens)) if part else kv.clear()
+                kv.truncate(len(kv.tokens)) if part else kv.clear()
                 break
         return len(kv.tokens)
 
     # Saving
 
-    def on_prefill_progress(self, loaded: Loaded, left: int, going: Going = lambda: True) -> None:
+    def on_prefill_progress(
+        self, loaded: LoadedModel, left: int, going: Going = lambda: True
+    ) -> None:
         """Save what was read so far of a prompt, of which ``left`` tokens are still to be read.
 
         To be called before its first batch and after each. What was read is saved meanwhile where
@@ -264,14 +266,14 @@ class Snapshots:
         The cache may hold less afterwards, where a check went wrong.
         """
         self._owns = True
-        if not left or not self._may_save() or not loaded.model.facts.divisible:
+        if not left or not self._may_save() or not loaded.model.shape.divisible:
             return
         progress, tokens = self._progress, loaded.kv.tokens
         if len(tokens) // pieces.PIECE * pieces.PIECE > progress.stop and progress.affordable:
             with self._reported(), progress.timed():
                 self._save_read(loaded, going)
 
-    def _save_read(self, loaded: Loaded, going: Going) -> None:
+    def _save_read(self, loaded: LoadedModel, going: Going) -> None:
         """Save the next piece of a prompt that is being read."""
         if self._restores() is False:
             return
@@ -287,7 +289,9 @@ class Snapshots:
         if chain and self._restores() is None and going():
             self._check(loaded, chain)
 
-    def save(self, loaded: Loaded, going: Going = lambda: True, *, leaving: bool = False) -> int:
+    def save(
+        self, loaded: LoadedModel, going: Going = lambda: True, *, leaving: bool = False
+    ) -> int:
         """Save what the KV cache holds and the disk does not; returns how many tokens.
 
         Of a short chat, only what every chat begins with that has the same system prompt.
@@ -304,13 +308,13 @@ class Snapshots:
             return self._save(loaded, going, leaving=leaving)
         return 0
 
-    def _save(self, loaded: Loaded, going: Going, *, leaving: bool) -> int:
+    def _save(self, loaded: LoadedModel, going: Going, *, leaving: bool) -> int:
         head = _head(loaded, loaded.kv.tokens, self._asked)
         whole = self._is_worth_it(len(loaded.kv.tokens))
         tokens = loaded.kv.tokens if whole else loaded.kv.tokens[:head]
         if not tokens or self._restores() is False:
             return 0
-        if loaded.model.facts.divisible:
+        if loaded.model.shape.divisible:
             before = longest(self._segments(loaded, tokens), tokens)
             late = self._deadline(len(tokens)) if leaving else None
             chain = self._save_parts(loaded, tokens, head, before, going=going, deadline=late)
@@ -321,9 +325,9 @@ class Snapshots:
             self._hold(chain)
         saved = length(chain) - length(before)
         if chain and self._restores() is None and going():
-            if leaving and loaded.model.facts.divisible:
+            if leaving and loaded.model.shape.divisible:
                 chain = chain[:1]
-                loaded.kv.keep(length(chain))
+                loaded.kv.truncate(length(chain))
             self._check(loaded, chain)
         return saved
 
@@ -341,7 +345,7 @@ class Snapshots:
 
     def _save_parts(
         self,
-        loaded: Loaded,
+        loaded: LoadedModel,
         tokens: list[int],
         head: int,
         chain: Chain,
@@ -365,7 +369,7 @@ class Snapshots:
             chain, first = longer, False
         return chain
 
-    def _save_whole(self, loaded: Loaded, segments: Sequence[Segment], going: Going) -> Chain:
+    def _save_whole(self, loaded: LoadedModel, segments: Sequence[Segment], going: Going) -> Chain:
         tokens = loaded.kv.tokens
         before = longest(segments, tokens)
         if before and before[-1].stop == before[-1].segment.stop:
@@ -382,7 +386,7 @@ class Snapshots:
             buffer.extend(bytes(min(TAKEN, size - len(buffer))))
         size = loaded.context.save_state(None, buffer)
         chain = self._add((), tokens, memoryview(buffer)[:size], going) or ()
-        held = self._store.index.held(self.session)
+        held = self._store.index.session_segments(self.session)
         old = [each.id for each in segments if each.id in held][: 1 - WHOLE_KEPT]
         for segment in old if chain else ():
             self._store.drop(segment)
@@ -441,14 +445,14 @@ class Snapshots:
             known = self._look_up()
         return known.restores if known is not None else None
 
-    def _check(self, loaded: Loaded, chain: Chain) -> None:
+    def _check(self, loaded: LoadedModel, chain: Chain) -> None:
         """Find out whether restoring ``chain`` is exact, and remember it.
 
         That it is not takes two such checks.
         """
         if len(loaded.kv.tokens) > CHECKED or self._store.index.failure:
             return
-        found = check_restoring(loaded, self._store, self._key, chain)
+        found = check_restore(loaded, self._store, self._key, chain)
         if found is None:
             return
         known = self._look_up()
@@ -461,13 +465,13 @@ class Snapshots:
             loaded.kv.clear()
             self._store.forget([self.session])
 
-    def _segments(self, loaded: Loaded, tokens: Sequence[int]) -> list[Segment]:
+    def _segments(self, loaded: LoadedModel, tokens: Sequence[int]) -> list[Segment]:
         """The segments that may hold the beginning of ``tokens``."""
         found = self._store.index.segments(self._key, lead_of(tokens), self.session)
-        most = loaded.model.facts.vocabulary
+        most = loaded.model.shape.n_vocab
         return [each for each in found if is_of(each, most)]
 
-    def _look_up(self) -> Known | None:
+    def _look_up(self) -> ModelRecord | None:
         if self._known is None and self._store.is_there:
             with self._reported():
                 self._known = self._store.index.known(self._key)
@@ -482,12 +486,12 @@ class Snapshots:
             self.problem = single_line(str(error), 200) or "out of memory"
 
 
-def _head(loaded: Loaded, tokens: Sequence[int], asked: Sequence[ChatMessage]) -> int:
+def _head(loaded: LoadedModel, tokens: Sequence[int], asked: Sequence[ChatMessage]) -> int:
     """How many of ``tokens`` every chat begins with that has the same system prompt.
 
     0 when they are few, or the model's state cannot be divided.
     """
-    if not asked or not loaded.model.facts.divisible:
+    if not asked or not loaded.model.shape.divisible:
         return 0
     head = common_prefix(tokens, loaded.encoder.before_question(asked))
     return head if head >= pieces.MORE else 0

@@ -9,9 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from tchat.engine.snapshots.chain import Chain, Link, Segment, cut, lead_of, packed, tokens_of
-from tchat.engine.snapshots.files import Refused, SegmentFiles
-from tchat.engine.snapshots.index import Held, Index, Known
-from tchat.engine.snapshots.key import SealKey
+from tchat.engine.snapshots.files import SegmentFiles, SegmentRefused
+from tchat.engine.snapshots.index import Index, ModelRecord, SessionSnapshot
+from tchat.engine.snapshots.seal_key import SealKey
 from tchat.errors import StorageError
 
 
@@ -52,7 +52,7 @@ class SnapshotStore:
         try:
             about = _about(key, cut(chain[:place], segment.start), segment.tokens)
             self._files.read(segment.file, about, segment.size, buffer)
-        except Refused:
+        except SegmentRefused:
             self._files.remove([segment.file, *self.index.drop(segment.id)])
             self.index.count("refused")
             raise
@@ -171,11 +171,11 @@ class SnapshotStore:
                 "make the folder writable, or delete it yourself",
             )
 
-    def sessions(self) -> list[Held]:
+    def sessions(self) -> list[SessionSnapshot]:
         """What there is, by session."""
         return self.index.sessions() if self.is_there else []
 
-    def models(self) -> list[Known]:
+    def models(self) -> list[ModelRecord]:
         """What is known of each model."""
         return self.index.models() if self.is_there else []
 

@@ -137,7 +137,7 @@ class AdversarialGame:
         self._plan = plan
         self._model = model
         self._architecture = architecture
-        self._layers = tuple(middle_layers(engine.blocks))
+        self._layers = tuple(middle_layers(engine.n_layer))
         self._place = folder.game(plan.name)
         self._kept = ReplyCache(folder.generations)
         self._known: dict[tuple[str, str], GameReply] = {}
@@ -247,7 +247,7 @@ class AdversarialGame:
             return None, list(samples.values())
         people, plain = yield from self._pairs(reader, sides.outside)
         unseen, _ = yield from self._pairs(reader, sides.unseen)
-        outsider = fit_independent_judge(people, plain, [*self._layers, self._engine.blocks])
+        outsider = fit_independent_judge(people, plain, [*self._layers, self._engine.n_layer])
         return judge_independently(outsider, before, after, unseen), list(samples.values())
 
     def _played(

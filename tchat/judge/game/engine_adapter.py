@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from tchat.engine.batch import BatchOptions
 from tchat.engine.engine import Engine
-from tchat.engine.mapping import MapOptions
-from tchat.engine.turns import ChatMessage
+from tchat.engine.prompt.messages import ChatMessage
 from tchat.judge.feature_extractor import FeatureExtractor
 from tchat.judge.game.constraints import GameReply
 from tchat.judge.game.steering import Steering
@@ -41,7 +41,7 @@ class EngineGenerator:
         sampling = Sampling(temp=self._temperature, max_tokens=self._longest)
         tasks = [reply_task(index, prompt, seed + index) for index, prompt in enumerate(prompts)]
         with self._engine.steered(steering.vectors()):
-            for outcome in self._engine.map(tasks, MapOptions(sampling=sampling)):
+            for outcome in self._engine.map(tasks, BatchOptions(sampling=sampling)):
                 prompt, text = prompts[outcome.index], reply_text(outcome)
                 if text and (reply := read_reply(self._reader, prompt, text)):
                     yield reply

@@ -24,7 +24,7 @@ from tchat.tui.widgets.token_meter import TokenMeter
 if TYPE_CHECKING:
     from tchat.chat.draft import TokenCount
     from tchat.chat.prefill_cost import PrefillCost
-    from tchat.engine.events import Reading
+    from tchat.engine.events import PromptProgress
 
 COUNT_DELAY = 0.12  # seconds of rest before a draft is counted
 FEW = 24  # tokens that are read too soon to be told of
@@ -96,7 +96,7 @@ class Drafts(Commands):
         if not self.busy:
             await self.conversation.read_ahead(text, self._note_read)
 
-    def _note_read(self, event: Reading) -> None:
+    def _note_read(self, event: PromptProgress) -> None:
         if self.busy or FEW >= event.total - event.done > 0:
             return
         self._read = event.done / event.total

@@ -13,7 +13,7 @@ from tchat.tui.screens.telling import PENDING, Telling
 from tchat.tui.widgets.prompt_draft import Draft
 
 if TYPE_CHECKING:
-    from tchat.engine.events import Event, Notice, Restored, Stored
+    from tchat.engine.events import CacheRestored, Event, MessageStored, Notice
     from tchat.sessions.records import Message
     from tchat.tui.widgets.transcript.entry import Entry
 
@@ -30,12 +30,12 @@ class Replies(Telling):
     async def _show(self, batch: Sequence[Event]) -> None:
         """Show one batch of events; pieces of text are fed to the transcript at once."""
         from tchat.engine.events import (
+            CacheRestored,
             Finished,
+            MessageStored,
             Notice,
             Reason,
             Reasoning,
-            Restored,
-            Stored,
             Token,
         )
 
@@ -47,9 +47,9 @@ class Replies(Telling):
                 text.append(event.text)
             elif isinstance(event, Reasoning):
                 reasoning.append(event.text)
-            elif isinstance(event, Stored):
+            elif isinstance(event, MessageStored):
                 await self._begin(event)
-            elif isinstance(event, Restored | Notice):
+            elif isinstance(event, CacheRestored | Notice):
                 self._say(event)
         if (text or reasoning) and self._reply is not None and self.transcript.has(self._reply):
             self.transcript.feed(self._reply, text="".join(text), reasoning="".join(reasoning))
@@ -60,14 +60,14 @@ class Replies(Telling):
                 self.tell("The reply was cut off at its greatest length: /continue goes on.")
         self.show_status()
 
-    def _say(self, event: Restored | Notice) -> None:
+    def _say(self, event: CacheRestored | Notice) -> None:
         from tchat.chat.prefill_cost import restored_text
-        from tchat.engine.events import Notice, Restored
+        from tchat.engine.events import CacheRestored, Notice
 
         if isinstance(event, Notice) and event.kind == "model":
             self.notify(event.text, markup=False)  # of no interest in a moment
             return
-        text = restored_text(event) if isinstance(event, Restored) else event.text
+        text = restored_text(event) if isinstance(event, CacheRestored) else event.text
         if isinstance(event, Notice) and event.kind == "price":
             self._tell_price(text)
         else:
@@ -82,7 +82,7 @@ class Replies(Telling):
             self._priced = self.tell(text)
             self._said.append(self._priced)
 
-    async def _begin(self, stored: Stored) -> None:
+    async def _begin(self, stored: MessageStored) -> None:
         """The rows are there: show the question where it is new, and stream into the reply."""
         self._reply = stored.reply
         question = await self.conversation.message(stored.question)

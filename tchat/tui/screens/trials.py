@@ -16,7 +16,7 @@ from tchat.tui.widgets.prompt_draft import Draft
 
 if TYPE_CHECKING:
     from tchat.engine.cancel import Request
-    from tchat.engine.events import Candidate, Event
+    from tchat.engine.events import CandidateEvent, Event
     from tchat.tui.candidate_run import CandidateRun
     from tchat.tui.services.conversation import Act
     from tchat.tui.widgets.candidates.view import Candidates
@@ -92,23 +92,23 @@ class Trials(Turns):
 
     async def _show(self, batch: Sequence[Event]) -> None:
         if self._trial is not None:
-            from tchat.engine.events import Candidate, Notice, Ranked
+            from tchat.engine.events import CandidateEvent, Notice, Ranked
 
             for event in batch:
                 if isinstance(event, Notice) and event.kind == "judge":
                     self.notify(event.text, markup=False)  # the transcript is hidden
-                elif isinstance(event, Candidate):
+                elif isinstance(event, CandidateEvent):
                     await self._show_candidate(self._trial, event)
                 elif isinstance(event, Ranked):
                     self._trial.rank(event.judge, event.scores)
             self._trial.flush()
         await super()._show(batch)
 
-    async def _show_candidate(self, trial: CandidateRun, event: Candidate) -> None:
-        from tchat.engine.events import Finished, Reasoning, Stored, Token
+    async def _show_candidate(self, trial: CandidateRun, event: CandidateEvent) -> None:
+        from tchat.engine.events import Finished, MessageStored, Reasoning, Token
 
         inner = event.event
-        if isinstance(inner, Stored):
+        if isinstance(inner, MessageStored):
             trial.ids[event.index] = inner.reply
             if trial.view is None:
                 await self._open(trial, inner.question)

@@ -10,9 +10,9 @@ from weakref import WeakSet
 
 from tchat.chat.chat import Chat
 from tchat.chat.session_settings import is_session_setting, session_settings
-from tchat.engine.async_runner import EngineThread
 from tchat.engine.cancel import Cancel, Request
-from tchat.engine.events import Event, Reading
+from tchat.engine.events import Event, PromptProgress
+from tchat.engine.worker import EngineWorker
 from tchat.errors import StorageError, UsageError
 from tchat.paths import Paths
 from tchat.sessions.fallbacks import FallbackStores
@@ -56,7 +56,7 @@ class Conversation(MessageService):
         self._requests: WeakSet[Request] = WeakSet()  # asked of the engine, and still waited for
         self._ahead = 0  # how often it was asked to read ahead, or to leave that
         self._closed = False
-        self._engine = EngineThread()
+        self._engine = EngineWorker()
         self._cancel = Cancel()
         self._chat = Chat(settings, paths, self._store, cancel=self._cancel)
 
@@ -68,7 +68,7 @@ class Conversation(MessageService):
     @property
     def device(self) -> str:
         """Where the model runs."""
-        from tchat.engine.llama import backend
+        from tchat.engine.binding import backend
 
         if self.facts is None:
             return ""
@@ -128,7 +128,7 @@ class Conversation(MessageService):
                 request, lambda: chat.save_snapshot(lambda: not request.is_stopped)
             )
 
-    async def read_ahead(self, draft: str, told: Callable[[Reading], object]) -> None:
+    async def read_ahead(self, draft: str, told: Callable[[PromptProgress], object]) -> None:
         """Read a draft while nothing else is to be done, until another one or nothing is wanted.
 
         Args:
@@ -141,7 +141,7 @@ class Conversation(MessageService):
         def going() -> bool:
             return self._ahead == wanted and not request.is_stopped and not self._closed
 
-        def tell(event: Reading) -> None:
+        def tell(event: PromptProgress) -> None:
             if going():
                 told(event)
 

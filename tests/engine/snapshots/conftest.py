@@ -10,9 +10,9 @@ import pytest
 
 from tchat.engine.engine import Engine
 from tchat.engine.options import EngineOptions
+from tchat.engine.prompt.messages import ChatMessage
 from tchat.engine.snapshots.snapshots import Snapshots
 from tchat.engine.snapshots.store import SnapshotStore
-from tchat.engine.turns import ChatMessage
 from tchat.models.facts import read_facts
 from tchat.paths import Paths, user_paths
 
@@ -53,7 +53,7 @@ def open_saved(paths: Paths) -> Iterator[OpenSaved]:
         template = read_facts(path).chat_template
         options = {"template": template, "threads": 1, **options}
         engines.append(Engine(EngineOptions(path=path, **options), snapshots=snapshots))
-        engines[-1].hold(session)
+        engines[-1].bind_session(session)
         return engines[-1]
 
     yield make

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from tchat.engine.engine import Engine
 from tchat.engine.options import EngineOptions
+from tchat.engine.prompt.messages import ChatMessage
 from tchat.engine.snapshots import pieces
 from tchat.engine.snapshots import snapshots as module
 from tchat.engine.snapshots.store import SnapshotStore
-from tchat.engine.turns import ChatMessage
 from tchat.models.facts import read_facts
 from tchat.paths import user_paths
 from tchat.settings import Sampling
@@ -35,7 +35,7 @@ def open_engine(path: Path, session: str) -> Engine:
     snapshots = module.Snapshots(store, "key", "Tiny", 1 << 20)
     template = read_facts(path).chat_template
     engine = Engine(EngineOptions(path=path, template=template, threads=1), snapshots=snapshots)
-    engine.hold(session)
+    engine.bind_session(session)
     return engine
 
 

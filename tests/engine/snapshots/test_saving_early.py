@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from tchat.engine.engine import Engine
-from tchat.engine.events import Reading, Token
+from tchat.engine.events import PromptProgress, Token
+from tchat.engine.prompt.messages import ChatMessage
 from tchat.engine.snapshots import files, pieces
 from tchat.engine.snapshots.chain import unpacked
 from tchat.engine.snapshots.files import SegmentFiles
 from tchat.engine.snapshots.store import SnapshotStore
-from tchat.engine.turns import ChatMessage
 from tchat.paths import Paths
 from tchat.settings import Sampling
 from tests.engine.conftest import OpenEngine, finished
@@ -26,7 +26,7 @@ GREEDY = Sampling(temp=0, max_tokens=12)
 @pytest.fixture
 def free(monkeypatch: pytest.MonkeyPatch) -> None:
     """Saving costs nothing, and pieces are small."""
-    monkeypatch.setattr(pieces.Progress, "affordable", True)
+    monkeypatch.setattr(pieces.SaveProgress, "affordable", True)
     monkeypatch.setattr(pieces, "PIECE", 128)
 
 
@@ -34,7 +34,7 @@ def read_until(engine: Engine, messages: list[ChatMessage], tokens: int) -> None
     """Read so many tokens of a prompt, then leave it as a stop does."""
     events = engine.generate(messages, GREEDY)
     for event in events:
-        if isinstance(event, Reading) and event.done >= tokens:
+        if isinstance(event, PromptProgress) and event.done >= tokens:
             break
     events.close()  # type: ignore[attr-defined]  # it is a generator
 
@@ -93,7 +93,7 @@ def test_a_prompt_is_read_again_where_the_check_lost_it(
     free: None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("tchat.engine.snapshots.exactness._distance", lambda *_: 1.0)
+    monkeypatch.setattr("tchat.engine.snapshots.restore_check._distance", lambda *_: 1.0)
     plain = finished(open_engine(tiny_model, batch_size=128).generate(LONG, GREEDY))
     end = finished(open_saved(tiny_model, batch_size=128).generate(LONG, GREEDY))
     assert end.text == plain.text
@@ -105,15 +105,15 @@ def test_a_disk_that_is_slow_is_left_for_the_end(
     monkeypatch.setattr(pieces, "PIECE", 128)
     monkeypatch.setattr(pieces, "GUESS", 3600.0)
     engine = open_saved(tiny_model, batch_size=128)
-    progress = pieces.Progress()
+    progress = pieces.SaveProgress()
     progress._last = 3600.0
     assert not progress.affordable
     monkeypatch.setattr(
-        "tchat.engine.snapshots.snapshots.Progress", lambda: pieces.Progress(_last=3600.0)
+        "tchat.engine.snapshots.snapshots.SaveProgress", lambda: pieces.SaveProgress(_last=3600.0)
     )
     finished(engine.generate(LONG, GREEDY))
     assert store.size() == 0
-    assert engine.save() == engine.held
+    assert engine.save() == engine.cached_tokens
 
 
 def test_a_stop_while_a_piece_is_saved_ends_that_too(
@@ -165,8 +165,8 @@ def test_what_another_chat_left_in_the_cache_is_not_saved_for_this_one(
     """A private chat, or a deleted message: the next prompt was stopped before it was read."""
     engine = open_saved(tiny_model, session="" if then == "two" else "one")
     finished(engine.generate(SECRET, GREEDY))
-    engine.release_session("one")
-    engine.hold(then)
+    engine.unbind_session("one")
+    engine.bind_session(then)
     stopped = engine.generate(LONG, GREEDY)
     engine.cancel.set()
     assert finished(stopped).text == ""
@@ -210,7 +210,7 @@ def test_what_is_deleted_while_it_is_saved_leaves_nothing_on_disk(
     finished(engine.generate(SECRET, GREEDY))
 
     def delete() -> None:
-        engine.release_session("one")
+        engine.unbind_session("one")
         if not late and step == "write":  # within `publish`, the index is held
             store.forget(["one"])
 
@@ -244,7 +244,7 @@ def test_a_stop_within_a_file_leaves_no_half_of_it(
     assert engine.save(going) == 0
     assert asked == 4
     assert not [path for path in paths.snapshots.iterdir() if path.suffix in (".kv", ".part")]
-    assert engine.save() == engine.held
+    assert engine.save() == engine.cached_tokens
 
 
 def test_a_reply_is_streamed_as_ever_while_its_prompt_is_saved(
@@ -252,6 +252,6 @@ def test_a_reply_is_streamed_as_ever_while_its_prompt_is_saved(
 ) -> None:
     engine = open_saved(tiny_model, batch_size=128)
     events = list(engine.generate([ChatMessage("user", WORDS * 20)], GREEDY))
-    reads = [event.done for event in events if isinstance(event, Reading)]
+    reads = [event.done for event in events if isinstance(event, PromptProgress)]
     assert reads == sorted(reads)
     assert any(isinstance(event, Token) for event in events)

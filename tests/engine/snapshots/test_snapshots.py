@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from tchat.engine.engine import Engine
-from tchat.engine.events import Event, Finished, Restored
+from tchat.engine.events import CacheRestored, Event, Finished
+from tchat.engine.prompt.messages import ChatMessage
 from tchat.engine.snapshots import pieces
 from tchat.engine.snapshots import snapshots as module
 from tchat.engine.snapshots.store import SnapshotStore
-from tchat.engine.turns import ChatMessage
 from tchat.settings import Sampling
 from tests.engine.conftest import OpenEngine, finished
 from tests.engine.snapshots.conftest import LONG, WORDS, OpenSaved
@@ -27,7 +27,7 @@ DIVISIBLE = ["tiny_model", "tiny_spm"]
 
 def restored(events: list[Event]) -> int:
     """Tokens that came from disk, by the event and by the usage at the end."""
-    told = [event.tokens for event in events if isinstance(event, Restored)]
+    told = [event.tokens for event in events if isinstance(event, CacheRestored)]
     assert finished(events).usage.restored == sum(told)
     return sum(told)
 
@@ -48,9 +48,9 @@ def test_a_chat_that_is_reopened_is_not_read_again(
     model = request.getfixturevalue(name)
     first = open_saved(model)
     end = finished(first.generate(LONG, PLAIN))
-    held = first.held
+    held = first.cached_tokens
     assert first.save() == held
-    assert first.held == held
+    assert first.cached_tokens == held
     chat = going_on(end)
     reopened = list(open_saved(model).generate(chat, GREEDY))
     never_left = open_engine(model)
@@ -119,7 +119,7 @@ def test_each_turn_adds_only_what_is_new(
     assert all(later - earlier < 0.3 * sizes[0] for earlier, later in pairwise(sizes))
     assert engine.save() == 0
     events = list(open_saved(tiny_model).generate(chat, GREEDY))
-    assert restored(events) == engine.held
+    assert restored(events) == engine.cached_tokens
 
 
 def test_the_branches_of_a_session_are_all_kept(open_saved: OpenSaved, tiny_model: Path) -> None:
@@ -130,7 +130,7 @@ def test_the_branches_of_a_session_are_all_kept(open_saved: OpenSaved, tiny_mode
     for chat in chats:
         finished(engine.generate(chat, GREEDY))
         engine.save()
-        helds.append(engine.held)
+        helds.append(engine.cached_tokens)
     for chat, held in zip(chats, helds, strict=True):
         more = [*chat, ChatMessage("assistant", ""), ChatMessage("user", "go on")]
         events = list(open_saved(tiny_model).generate(more, GREEDY))
@@ -148,7 +148,7 @@ def test_a_reply_in_other_tokens_than_the_tokenizers_is_found(
     own = engine._loaded.model.tokenize(end.text, special=False)  # type: ignore[union-attr]
     assert len(own) != end.usage.completion
     events = list(open_saved(tiny_model).generate(going_on(end), GREEDY))
-    assert restored(events) == engine.held
+    assert restored(events) == engine.cached_tokens
 
 
 def test_a_short_chat_touches_no_disk(open_saved: OpenSaved, tiny_model: Path, paths: Any) -> None:
@@ -176,7 +176,7 @@ def test_short_chats_share_what_all_of_them_begin_with(
     one = open_saved(model)
     finished(one.generate(short("How are you?"), GREEDY))
     head = one.save(leaving=True)
-    assert len(WORDS.split()) <= head < one.held + GREEDY.max_tokens
+    assert len(WORDS.split()) <= head < one.cached_tokens + GREEDY.max_tokens
     chat = short("What is it?")
     two = open_saved(model, session="two")
     end = finished(two.generate(chat, GREEDY))
@@ -195,7 +195,7 @@ def test_a_long_chat_goes_on_from_what_short_ones_left(
     long = short(WORDS * 20)
     two = open_saved(tiny_model, session="two")
     end = finished(two.generate(long, GREEDY))
-    held = two.held
+    held = two.cached_tokens
     assert two.save() == held - head
     chat = [*long, ChatMessage("assistant", end.text), ChatMessage("user", "And?")]
     again = finished(open_saved(tiny_model, session="two").generate(chat, GREEDY))
@@ -222,7 +222,7 @@ def test_a_chat_that_takes_long_to_read_is_saved_however_short(
     assert engine.snapshots is not None
     for _ in range(40):
         engine.snapshots.measure(64, 64 / 20)  # tokens, seconds
-    held = engine.held
+    held = engine.cached_tokens
     assert held < module.LEAST
     assert engine.save() == held
 
@@ -253,7 +253,7 @@ def test_nothing_is_saved_for_a_released_session(
     engine = open_saved(tiny_model)
     finished(engine.generate(LONG, GREEDY))
     engine.save()
-    engine.release_session("one")
+    engine.unbind_session("one")
     store.forget(["one"])
     assert engine.save() == 0
     assert store.size() == 0
@@ -274,11 +274,11 @@ def test_prepare_restores_before_the_question_comes(
     engine.save()
     chat = going_on(end)
     reopened = open_saved(tiny_model)
-    told = [event for event in reopened.prepare(chat[:-1]) if isinstance(event, Restored)]
-    assert [event.tokens for event in told] == [engine.held]
+    told = [event for event in reopened.prepare(chat[:-1]) if isinstance(event, CacheRestored)]
+    assert [event.tokens for event in told] == [engine.cached_tokens]
     events = list(reopened.generate(chat, GREEDY))
     assert restored(events) == 0
-    assert finished(events).usage.reused == engine.held
+    assert finished(events).usage.reused == engine.cached_tokens
 
 
 def test_the_limit_holds_and_the_newest_stays(
@@ -314,7 +314,7 @@ def test_writing_can_be_broken_off_between_two_files(
     finished(engine.generate(LONG, GREEDY))
     assert engine.save(lambda: len(files(paths)) < 3) == 3 * 64
     assert not list(paths.snapshots.glob("*.part"))
-    assert engine.save() == engine.held - 3 * 64
+    assert engine.save() == engine.cached_tokens - 3 * 64
     assert restored(list(open_saved(tiny_model).generate(LONG, GREEDY))) > 3 * 64
 
 
@@ -325,7 +325,7 @@ def test_the_end_of_the_program_saves_and_checks_all_pieces(
     monkeypatch.setattr(module, "LEAVE_AT_ONCE", 60.0)
     engine = open_saved(tiny_model)
     finished(engine.generate(LONG, GREEDY))
-    held = engine.held
+    held = engine.cached_tokens
     assert engine.save(leaving=True) == held
     assert restored(list(open_saved(tiny_model).generate(LONG, GREEDY))) > held - 20
 
@@ -469,12 +469,12 @@ def test_a_damaged_index_is_replaced_and_its_files_go(
 
 def test_the_speed_of_reading_is_remembered(open_saved: OpenSaved, tiny_model: Path) -> None:
     engine = open_saved(tiny_model)
-    assert engine.reading_time(1000) == 0
+    assert engine.prefill_time(1000) == 0
     finished(engine.generate(LONG, GREEDY))
-    measured = engine.reading_time(1000)
+    measured = engine.prefill_time(1000)
     assert measured > 0
     engine.close()
-    assert open_saved(tiny_model).reading_time(1000) == pytest.approx(measured)
+    assert open_saved(tiny_model).prefill_time(1000) == pytest.approx(measured)
 
 
 def _lead(store: SnapshotStore) -> bytes:
@@ -514,7 +514,7 @@ def test_a_state_is_only_copied_whole_where_there_is_memory_for_it(
     assert "takes as much memory again" in poor.snapshots.problem
     rich = open_saved(model, free=1 << 40)
     finished(rich.generate(LONG, GREEDY))
-    assert rich.save() == rich.held
+    assert rich.save() == rich.cached_tokens
     # It is not restored either: it is read again, with the same reply.
     expected = finished(open_engine(model).generate(going_on(end), GREEDY)).text
     again = list(open_saved(model, free=1000).generate(going_on(end), GREEDY))

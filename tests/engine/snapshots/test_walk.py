@@ -9,11 +9,11 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from tchat.engine.kv import KVCache
+from tchat.engine.kv_cache import KVCache
 from tchat.engine.snapshots import pieces
 from tchat.engine.snapshots import snapshots as module
 from tests.engine.snapshots.conftest import OpenSaved
-from tests.engine.test_kv import WORDS, Walk, logits, ready
+from tests.engine.test_kv_cache import WORDS, Walk, logits, ready
 
 ACTS = ["next", "again", "edit", "cut", "stop", "leave", "choose"]
 STEPS = st.lists(
@@ -47,7 +47,7 @@ def test_after_any_walk_the_logits_are_those_of_a_fresh_cache(
             patch.setattr(module, constant, value)
         for constant, value in (("MORE", 1), ("PIECE", 32)):
             patch.setattr(pieces, constant, value)
-        patch.setattr("tchat.engine.opening.FIRST_ROOM", 256)  # so that it has to grow
+        patch.setattr("tchat.engine.background_load.FIRST_ROOM", 256)  # so that it has to grow
         patch.setattr("tchat.engine.snapshots.chain.LEAD", 8)
         fresh = ready(open_saved(path, session=""))
         # The last output of a decode with guesses may be that of one that was cut off.

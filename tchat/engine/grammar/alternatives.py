@@ -1,0 +1,217 @@
+"""Alternatives of a schema: ``anyOf``, ``oneOf``, conditions and negations, as lists of schemas.
+
+Each keyword becomes a choice of schemas that are added to those beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from tchat.engine.grammar.parts import ABSENT, UNEQUAL, UNLIKE
+from tchat.engine.grammar.regex import PatternUnsupported, parse_pattern
+from tchat.engine.grammar.schema_document import Schema, SchemaDocument, Subschema
+
+TYPES = ("object", "array", "string", "number", "integer", "boolean", "null")
+ANNOTATIONS = frozenset(
+    [
+        *("title", "description", "default", "examples", "example", "$comment", "$schema", "$id"),
+        *("id", "$anchor", "$dynamicAnchor", "$defs", "definitions", "deprecated", "readOnly"),
+        *("writeOnly", "$vocabulary", "contentMediaType", "contentEncoding", "contentSchema"),
+        "$recursiveAnchor",
+    ]
+)
+
+_MOST_WAYS = 8  # in which the other alternatives can be false
+
+
+class Branching(NamedTuple):
+    """A keyword as a choice: each alternative is schemas that hold beside the others.
+
+    ``exact`` is false where the alternatives allow more than the keyword.
+    """
+
+    keyword: str
+    alternatives: Sequence[Sequence[Schema]]
+    exact: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Branches:
+    """Finds the choices of schemas; references are looked up in ``document``."""
+
+    document: SchemaDocument
+
+    def of(self, part: Subschema) -> Iterator[Branching]:
+        """The choices of a part, beside its other keywords."""
+        keywords = part.keywords
+        for key in ("anyOf", "oneOf"):
+            if key in keywords:
+                yield Branching(key, [[one] for one in keywords[key]])
+        if "not" in keywords:
+            yield self._negated(part, keywords["not"])
+        if "if" in keywords and ("then" in keywords or "else" in keywords):
+            yield self._condition(part)
+        # The last is of draft 7 and before; schemas of later drafts that have it mean the same.
+        for key in ("dependentRequired", "dependentSchemas", "dependencies"):
+            for name, needed in dict(keywords.get(key, {})).items():
+                yield _dependent(f"{key} {name}", name, needed)
+
+    def disjoint_alternatives(
+        self, part: Subschema, schemas: Sequence[Schema]
+    ) -> list[list[Schema]] | None:
+        """``oneOf`` as alternatives of which one holds: each with the others negated.
+
+        None when a negation cannot be told, or when there would be too many.
+        """
+        opposites = [self.negation(part, schema) for schema in schemas]
+        found: list[list[Schema]] = []
+        for at, schema in enumerate(schemas):
+            ways: list[list[Schema]] = [[schema]]
+            for other, opposite in enumerate(opposites):
+                if opposite is None:
+                    return None
+                if other != at:
+                    ways = [[*way, one] for way in ways for one in opposite]
+                if len(ways) > _MOST_WAYS:
+                    return None
+            found += ways
+        return found
+
+    def _negated(self, part: Subschema, schema: Schema) -> Branching:
+        found = self.negation(part, schema)
+        if found is None:
+            return Branching("not", [[]], exact=False)
+        return Branching("not", [[one] for one in found])
+
+    def _condition(self, part: Subschema) -> Branching:
+        keywords = part.keywords
+        condition = keywords["if"]
+        yes = [condition, *([keywords["then"]] if "then" in keywords else [])]
+        other = [keywords["else"]] if "else" in keywords else []
+        opposite = self.negation(part, condition)
+        if opposite is not None:
+            return Branching("if", [yes, *([one, *other] for one in opposite)])
+        if not other:
+            return Branching("if", [[]], exact=False)
+        return Branching("if", [yes, other], exact=False)
+
+    def negation(self, part: Subschema, schema: Schema) -> list[Schema] | None:
+        """Schemas of which one holds where ``schema`` does not; None when that cannot be told."""
+        if isinstance(schema, bool):
+            return [] if schema else [True]
+        found: list[Schema] = []
+        for key, value in schema.items():
+            if key in ANNOTATIONS:
+                continue
+            negate = _NEGATIONS.get(key)
+            one = negate(self, part, value) if negate else None
+            if one is None:
+                return None
+            found += one
+        return found
+
+
+def _dependent(label: str, name: str, needed: Any) -> Branching:
+    absent: Schema = {ABSENT: [name]}
+    schema = {"required": [name, *needed]} if isinstance(needed, list) else needed
+    return Branching(label, [[absent], [schema]])
+
+
+_Negation = Callable[[Branches, Subschema, Any], "list[Schema] | None"]
+
+
+def _without_types(_: Branches, __: Subschema, value: Any) -> list[Schema]:
+    given = {value} if isinstance(value, str) else set(value)
+    if "number" in given:
+        given.add("integer")
+    left = [kind for kind in TYPES if kind not in given]
+    if "integer" in given and "number" in left:
+        left.remove("number")  # numbers with a fraction: told by no keyword
+    return [{"type": left}] if left else []
+
+
+def _without_required(_: Branches, __: Subschema, value: Any) -> list[Schema]:
+    return [{"type": "object", ABSENT: [name]} for name in value]
+
+
+def _other_properties(self: Branches, part: Subschema, value: Any) -> list[Schema] | None:
+    found: list[Schema] = []
+    for name, schema in value.items():
+        others = self.negation(part, schema)
+        if others is None:
+            return None
+        found += [
+            {"type": "object", "required": [name], "properties": {name: one}} for one in others
+        ]
+    return found
+
+
+def _neither(self: Branches, part: Subschema, value: Any) -> list[Schema] | None:
+    """All of the alternatives are false."""
+    combined: list[Schema] = []
+    for schema in value:
+        others = self.negation(part, schema)
+        if others is None or len(others) > 1:
+            return None
+        if not others:
+            return []
+        combined += others
+    return [{"allOf": combined}]
+
+
+def _any_false(self: Branches, part: Subschema, value: Any) -> list[Schema] | None:
+    found: list[Schema] = []
+    for schema in value:
+        others = self.negation(part, schema)
+        if others is None:
+            return None
+        found += others
+    return found
+
+
+def _referred(self: Branches, part: Subschema, value: Any) -> list[Schema] | None:
+    target = self.document.reference(self.document.child(part, {"$ref": value}))
+    if target is None or target.base != part.base:
+        return None
+    return self.negation(target, target.schema)
+
+
+def _other_pattern(_: Branches, __: Subschema, value: Any) -> list[Schema] | None:
+    try:
+        parse_pattern(value)
+    except PatternUnsupported:
+        return None
+    return [{"type": "string", UNLIKE: value}]
+
+
+def _bound(kind: str, keyword: str, step: int = 0) -> _Negation:
+    def negate(_: Branches, __: Subschema, value: Any) -> list[Schema] | None:
+        if isinstance(value, bool):
+            return None
+        return [{"type": kind, keyword: value + step}] if value + step >= 0 or not step else []
+
+    return negate
+
+
+_NEGATIONS: Mapping[str, _Negation] = {
+    "const": lambda _, __, value: [{UNEQUAL: [value]}],
+    "enum": lambda _, __, value: [{UNEQUAL: value}],
+    "type": _without_types,
+    "required": _without_required,
+    "properties": _other_properties,
+    "not": lambda _, __, value: [value],
+    "anyOf": _neither,
+    "allOf": _any_false,
+    "$ref": _referred,
+    "pattern": _other_pattern,
+    "minimum": _bound("number", "exclusiveMaximum"),
+    "maximum": _bound("number", "exclusiveMinimum"),
+    "exclusiveMinimum": _bound("number", "maximum"),
+    "exclusiveMaximum": _bound("number", "minimum"),
+    "minLength": _bound("string", "maxLength", -1),
+    "maxLength": _bound("string", "minLength", 1),
+    "minItems": _bound("array", "maxItems", -1),
+    "maxItems": _bound("array", "minItems", 1),
+}

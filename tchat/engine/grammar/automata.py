@@ -1,0 +1,291 @@
+"""Regular languages with intersection and complement, and the automata that decide them.
+
+Brzozowski's derivatives: a state of the automaton is the language of what may still follow, so
+that patterns, lengths and exclusions combine by the operators of the algebra.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from tchat.engine.grammar.charset import ANY, CharSet, charset, has, minus
+
+BEGIN, END = 0x110000, 0x110001  # stand before the first and behind the last character
+_MOST_WORK = 250_000  # parts of languages looked at, by one `Languages`
+_WIDE: CharSet = (*ANY[:1], (ANY[1][0], END))
+
+
+class TooManyStates(Exception):
+    """The automaton would be larger than allowed."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Language:
+    """A set of texts; equal ones that are built alike are one object."""
+
+    kind: str
+    parts: tuple[Language, ...] = ()
+    chars: CharSet = ()
+    counts: tuple[int, ...] = ()  # of a repetition: least and most; -1 is without end
+    nullable: bool = False  # whether the empty text is in it
+    number: int = 0
+
+
+class DfaState(NamedTuple):
+    """A state of an automaton: whether a text may end here, and where characters lead."""
+
+    accepts: bool
+    moves: tuple[tuple[CharSet, int], ...]
+
+
+@dataclass(slots=True)
+class Languages:
+    """Builds languages; each operation simplifies what it can."""
+
+    _known: dict[tuple[object, ...], Language] = field(default_factory=dict)
+    _derived: dict[tuple[Language, int], Language] = field(default_factory=dict)
+    _firsts: dict[Language, frozenset[CharSet]] = field(default_factory=dict)
+    _work: int = 0
+
+    @property
+    def nothing(self) -> Language:
+        """No text at all."""
+        return self._made("nothing", nullable=False)
+
+    @property
+    def empty(self) -> Language:
+        """The empty text only."""
+        return self._made("empty", nullable=True)
+
+    @property
+    def everything(self) -> Language:
+        """Every text."""
+        return self.no(self.nothing)
+
+    def of(self, chars: CharSet) -> Language:
+        """The texts of one character of a set."""
+        return self._made("chars", chars=chars, nullable=False) if chars else self.nothing
+
+    def text(self, text: str) -> Language:
+        """One text."""
+        return self.sequence([self.of(((ord(one), ord(one)),)) for one in text])
+
+    def sequence(self, parts: Sequence[Language]) -> Language:
+        """One part after the other."""
+        result = self.empty
+        for part in reversed(parts):
+            result = self._pair(part, result)
+        return result
+
+    def choice(self, parts: Iterable[Language]) -> Language:
+        """What is in any part."""
+        members = self._members("choice", parts, leave_out=self.nothing)
+        if self.everything in members:
+            return self.everything
+        if len(members) < 2:
+            return members[0] if members else self.nothing
+        return self._made("choice", members, nullable=any(one.nullable for one in members))
+
+    def both(self, parts: Iterable[Language]) -> Language:
+        """What is in every part."""
+        members = self._members("both", parts, leave_out=self.everything)
+        if self.nothing in members:
+            return self.nothing
+        if len(members) < 2:
+            return members[0] if members else self.everything
+        return self._made("both", members, nullable=all(one.nullable for one in members))
+
+    def no(self, part: Language) -> Language:
+        """What is not in ``part``."""
+        if part.kind == "no":
+            return part.parts[0]
+        return self._made("no", (part,), nullable=not part.nullable)
+
+    def repeat(self, part: Language, least: int, most: int = -1) -> Language:
+        """``part`` so many times; ``most`` -1 is without end."""
+        if most == 0 or part.kind == "empty":
+            return self.empty
+        if part.kind == "nothing":
+            return self.nothing if least else self.empty
+        if least == most == 1:
+            return part
+        if part.nullable:
+            least = 0
+        if part.kind == "repeat" and part.counts == (0, -1):
+            return part
+        return self._made("repeat", (part,), counts=(least, most), nullable=least == 0)
+
+    def multiple(self, of: int, decimals: int) -> Language:
+        """Decimal numbers that are multiples of ``of`` / 10 ** ``decimals``."""
+        return self._multiple(of, decimals, 0, -1)
+
+    def derived(self, one: Language, point: int) -> Language:
+        """What may follow in ``one`` after a character."""
+        key = (one, point)
+        if key not in self._derived:
+            self._derived[key] = self._derive(one, point)
+        return self._derived[key]
+
+    def automaton(self, marked: Language, limit: int) -> list[DfaState] | None:
+        """The automaton of the texts w with BEGIN w END in ``marked``; None when there are none.
+
+        Raises:
+            TooManyStates: It has more than ``limit`` states, or takes too long to find.
+        """
+        start = self.derived(marked, BEGIN)
+        numbers, waiting = {start: 0}, [start]
+        states: list[DfaState] = []
+        for current in waiting:
+            moves: dict[int, list[tuple[int, int]]] = {}
+            for chars in self._classes(current):
+                if self._work > _MOST_WORK:
+                    raise TooManyStates
+                after = self.derived(current, chars[0][0])
+                if after.kind == "nothing":
+                    continue
+                if after not in numbers:
+                    if len(numbers) >= limit:
+                        raise TooManyStates
+                    numbers[after] = len(numbers)
+                    waiting.append(after)
+                moves.setdefault(numbers[after], []).extend(chars)
+            accepts = self.derived(current, END).nullable
+            found = ((charset(chars), target) for target, chars in moves.items())
+            states.append(DfaState(accepts, tuple(found)))
+        return _alive(states)
+
+    def _multiple(self, of: int, decimals: int, rest: int, place: int) -> Language:
+        """``place`` counts the digits behind the point, from -1 on while there is none."""
+        missing = decimals - max(place, 0)
+        ends = place != 0 and rest * 10 ** max(missing, 0) % of == 0
+        return self._made("multiple", counts=(of, decimals, rest, place), nullable=ends)
+
+    def _pair(self, first: Language, second: Language) -> Language:
+        if "nothing" in (first.kind, second.kind):
+            return self.nothing
+        if first.kind == "empty":
+            return second
+        if second.kind == "empty":
+            return first
+        if first.kind == "pair":
+            return self._pair(first.parts[0], self._pair(first.parts[1], second))
+        nullable = first.nullable and second.nullable
+        return self._made("pair", (first, second), nullable=nullable)
+
+    def _members(
+        self, kind: str, parts: Iterable[Language], leave_out: Language
+    ) -> tuple[Language, ...]:
+        flat = {one for part in parts for one in (part.parts if part.kind == kind else (part,))}
+        self._work += len(flat)
+        return tuple(sorted(flat - {leave_out}, key=lambda one: one.number))
+
+    def _made(
+        self,
+        kind: str,
+        parts: tuple[Language, ...] = (),
+        *,
+        chars: CharSet = (),
+        counts: tuple[int, ...] = (),
+        nullable: bool,
+    ) -> Language:
+        key = (kind, parts, chars, counts)
+        if key not in self._known:
+            number = len(self._known)
+            self._known[key] = Language(kind, parts, chars, counts, nullable, number)
+        return self._known[key]
+
+    def _derive(  # noqa: PLR0911  one for each kind
+        self, one: Language, point: int
+    ) -> Language:
+        match one.kind:
+            case "chars":
+                return self.empty if has(one.chars, point) else self.nothing
+            case "pair":
+                first, second = one.parts
+                after = self._pair(self.derived(first, point), second)
+                if not first.nullable:
+                    return after
+                return self.choice([after, self.derived(second, point)])
+            case "choice":
+                return self.choice([self.derived(part, point) for part in one.parts])
+            case "both":
+                return self.both([self.derived(part, point) for part in one.parts])
+            case "no":
+                return self.no(self.derived(one.parts[0], point))
+            case "repeat":
+                (part,), (least, most) = one.parts, one.counts
+                left = self.repeat(part, max(least - 1, 0), most - 1 if most > 0 else -1)
+                return self._pair(self.derived(part, point), left)
+            case "multiple":
+                return self._next_digit(*one.counts, point=point)
+            case _:
+                return self.nothing
+
+    def _next_digit(self, of: int, decimals: int, rest: int, place: int, *, point: int) -> Language:
+        if point == ord("-") and place == -1 and rest == 0:
+            return self._multiple(of, decimals, rest, place)
+        if point == ord(".") and place == -1:
+            return self._multiple(of, decimals, rest, 0)
+        if not ord("0") <= point <= ord("9"):
+            return self.nothing
+        digit = point - ord("0")
+        if place >= decimals:  # only zeros may follow
+            return self._multiple(of, decimals, rest, max(place, 1)) if not digit else self.nothing
+        after = place + 1 if place >= 0 else place
+        return self._multiple(of, decimals, (rest * 10 + digit) % of, after)
+
+    def _classes(self, one: Language) -> list[CharSet]:
+        """Sets of characters that lead from ``one`` to the same language each."""
+        sets = list(self._first(one))
+        borders = sorted({edge for each in sets for low, high in each for edge in (low, high + 1)})
+        groups: dict[frozenset[int], list[tuple[int, int]]] = {}
+        for low, after in zip([0, *borders], [*borders, END + 1], strict=True):
+            inside = frozenset(index for index, each in enumerate(sets) if has(each, low))
+            if low < after:
+                groups.setdefault(inside, []).append((low, after - 1))
+        outside = minus(_WIDE, ANY)
+        found = (
+            minus(minus(tuple(group), outside), ((0xD800, 0xDFFF),)) for group in groups.values()
+        )
+        return [chars for chars in found if chars]
+
+    def _first(self, one: Language) -> frozenset[CharSet]:
+        if one not in self._firsts:
+            self._firsts[one] = self._first_of(one)
+        return self._firsts[one]
+
+    def _first_of(self, one: Language) -> frozenset[CharSet]:
+        if one.kind == "chars":
+            return frozenset([one.chars])
+        if one.kind == "multiple":
+            points = [*range(ord("0"), ord("9") + 1), ord("."), ord("-")]
+            return frozenset(((point, point),) for point in points)
+        if one.kind == "pair" and not one.parts[0].nullable:
+            return self._first(one.parts[0])
+        return frozenset(chars for part in one.parts for chars in self._first(part))
+
+
+def _alive(states: Sequence[DfaState]) -> list[DfaState] | None:
+    """The states from which a text can end, numbered anew from the first on."""
+    before: list[list[int]] = [[] for _ in states]
+    for number, state in enumerate(states):
+        for _, target in state.moves:
+            before[target].append(number)
+    alive = {number for number, state in enumerate(states) if state.accepts}
+    waiting = list(alive)
+    while waiting:
+        found = set(before[waiting.pop()]) - alive
+        alive |= found
+        waiting += found
+    if 0 not in alive:
+        return None
+    numbers = {old: new for new, old in enumerate(sorted(alive))}
+    return [
+        DfaState(
+            states[old].accepts,
+            tuple((chars, numbers[to]) for chars, to in states[old].moves if to in numbers),
+        )
+        for old in sorted(alive)
+    ]

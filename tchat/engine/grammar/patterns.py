@@ -1,0 +1,191 @@
+"""The language of the texts that a pattern matches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tchat.engine.grammar.automata import BEGIN, END, Language, Languages
+from tchat.engine.grammar.charset import ANY, WORD
+from tchat.engine.grammar.regex import (
+    Alternation,
+    Anchor,
+    Backreference,
+    CaptureGroup,
+    CharNode,
+    Concatenation,
+    Lookaround,
+    Pattern,
+    PatternUnsupported,
+    Repetition,
+)
+
+_MOST_SPLIT = 64  # alternatives that are written out around a condition
+
+
+def marked(languages: Languages, text: Language) -> Language:
+    """``text`` between BEGIN and END."""
+    begin, end = (languages.of(((mark, mark),)) for mark in (BEGIN, END))
+    return languages.sequence([begin, text, end])
+
+
+def matching(languages: Languages, tree: Pattern) -> Language:
+    """The texts, between BEGIN and END, in which a pattern matches somewhere.
+
+    Raises:
+        PatternUnsupported: A back reference, or a condition inside a repetition.
+    """
+    begin, end = (languages.of(((mark, mark),)) for mark in (BEGIN, END))
+    filling = languages.repeat(languages.of(ANY), 0)
+    suffix = languages.choice([languages.empty, languages.sequence([filling, end])])
+    before = languages.choice([languages.empty, languages.sequence([begin, filling])])
+    found = _Matcher(languages, suffix).walk([tree], before)
+    return languages.both([found, marked(languages, filling)])
+
+
+@dataclass(slots=True)
+class _Matcher:
+    """Walks a pattern with the language of what stands before it."""
+
+    languages: Languages
+    suffix: Language
+    split: int = 0
+
+    def walk(  # noqa: PLR0911  one for each kind
+        self, nodes: list[Pattern], before: Language, *, starts: bool = False
+    ) -> Language:
+        """``before``, then ``nodes``, then the rest; ``starts`` right behind a ``^``."""
+        make = self.languages
+        for index, node in enumerate(nodes):
+            rest = nodes[index + 1 :]
+            if not _has_condition(node):
+                before = make.sequence([before, self.plain(node)])
+                starts = node == Anchor("^")
+                continue
+            match node:
+                case CaptureGroup(part):
+                    return self.walk([part, *rest], before, starts=starts)
+                case Concatenation(parts):
+                    return self.walk([*parts, *rest], before, starts=starts)
+                case Alternation(parts):
+                    self.split += len(parts)
+                    if self.split > _MOST_SPLIT:
+                        raise PatternUnsupported("too many alternatives with conditions")
+                    return make.choice(
+                        [self.walk([part, *rest], before, starts=starts) for part in parts]
+                    )
+                case Repetition(part, least, most) if 0 <= most <= 1:
+                    return make.choice(
+                        [
+                            self.walk([part, *rest], before, starts=starts),
+                            *([self.walk(rest, before, starts=starts)] if not least else []),
+                        ]
+                    )
+                case Lookaround():
+                    return self._look(node, rest, before, starts=starts)
+                case Anchor(kind):
+                    return self._boundary(rest, before, inside=kind == "B")
+                case _:
+                    raise PatternUnsupported("a condition inside a repetition")
+        return make.sequence([before, self.suffix])
+
+    def plain(self, node: Pattern) -> Language:
+        """The language of a part without conditions."""
+        make = self.languages
+        match node:
+            case CharNode(chars):
+                return make.of(chars)
+            case Concatenation(parts):
+                return make.sequence([self.plain(part) for part in parts])
+            case Alternation(parts):
+                return make.choice([self.plain(part) for part in parts])
+            case Repetition(part, least, most):
+                return make.repeat(self.plain(part), least, most)
+            case CaptureGroup(part):
+                return self.plain(part)
+            case Anchor(kind) if kind in "^$":
+                mark = BEGIN if kind == "^" else END
+                return make.of(((mark, mark),))
+            case _:
+                raise PatternUnsupported("a back reference")
+
+    def _look(
+        self, node: Lookaround, rest: list[Pattern], before: Language, *, starts: bool
+    ) -> Language:
+        make = self.languages
+        if starts and node.ahead:  # a second ^ says nothing more
+            node = Lookaround(_without_start(node.part), node.ahead, node.negative)
+        if _has_condition(node.part) or _has_anchor(node.part, "^" if node.ahead else "$"):
+            raise PatternUnsupported("a condition inside a condition")
+        if node.ahead:
+            seen = make.sequence([self.plain(node.part), self.suffix])
+            after = self.walk(rest, make.empty, starts=starts)
+            allowed = make.no(seen) if node.negative else seen
+            return make.sequence([before, make.both([allowed, after])])
+        begin = make.of(((BEGIN, BEGIN),))
+        start = make.sequence([begin, make.repeat(make.of(ANY), 0)])
+        seen = make.sequence([make.choice([make.empty, start]), self.plain(node.part)])
+        before = make.both([make.no(seen) if node.negative else seen, before])
+        return self.walk(rest, before, starts=starts)
+
+    def _boundary(self, rest: list[Pattern], before: Language, *, inside: bool) -> Language:
+        make = self.languages
+        everything, word = make.everything, make.of(WORD)
+        ends = make.sequence([everything, word])
+        begins = make.sequence([word, everything])
+        after = self.walk(rest, make.empty)
+        pairs = [(ends, begins), (make.no(ends), make.no(begins))]
+        if not inside:
+            pairs = [(ends, make.no(begins)), (make.no(ends), begins)]
+        return make.choice(
+            [
+                make.sequence([make.both([left, before]), make.both([right, after])])
+                for left, right in pairs
+            ]
+        )
+
+
+def _without_start(node: Pattern) -> Pattern:
+    """``node`` without the ``^`` that it begins with."""
+    match node:
+        case Anchor("^"):
+            return Concatenation(())
+        case Concatenation((first, *others)):
+            return Concatenation((_without_start(first), *others))
+        case CaptureGroup(part):
+            return _without_start(part)
+        case Alternation(parts):
+            return Alternation(tuple(_without_start(part) for part in parts))
+        case _:
+            return node
+
+
+def _has_condition(node: Pattern) -> bool:
+    match node:
+        case Lookaround():
+            return True
+        case Anchor(kind):
+            return kind in "bB"
+        case Concatenation(parts) | Alternation(parts):
+            return any(map(_has_condition, parts))
+        case Repetition(part) | CaptureGroup(part):
+            return _has_condition(part)
+        case CharNode() | Backreference():
+            return False
+
+
+def _has_anchor(node: Pattern, kind: str) -> bool:
+    match node:
+        case Anchor(other):
+            return other == kind
+        case Concatenation(parts) | Alternation(parts):
+            return any(_has_anchor(part, kind) for part in parts)
+        case Repetition(part) | CaptureGroup(part):
+            return _has_anchor(part, kind)
+        case _:
+            return False
+
+
+def lengths(languages: Languages, least: int, most: int | None) -> Language:
+    """Texts of so many characters, between BEGIN and END."""
+    any_char = languages.of(ANY)
+    return marked(languages, languages.repeat(any_char, least, -1 if most is None else most))

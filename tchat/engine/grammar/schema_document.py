@@ -1,0 +1,262 @@
+"""A JSON schema as a document: its parts, and what references name. Nothing is ever fetched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+from urllib.parse import unquote, urljoin
+
+from tchat.errors import UsageError
+from tchat.sanitize import single_line
+
+Schema: TypeAlias = "Mapping[str, Any] | bool"
+
+# Where schemas stand inside a schema.
+_SINGLE = (
+    *("additionalProperties", "propertyNames", "items", "additionalItems", "contains", "not"),
+    *("if", "then", "else", "unevaluatedItems", "unevaluatedProperties"),
+)
+_LISTS = ("allOf", "anyOf", "oneOf", "prefixItems", "items")
+_MAPS = (
+    *("properties", "patternProperties", "dependentSchemas", "dependencies"),
+    *("$defs", "definitions"),
+)
+_DEFINITIONS = frozenset(["$defs", "definitions"])
+# Those that apply to the same instance.
+_IN_PLACE = frozenset(
+    ["allOf", "anyOf", "oneOf", "not", "if", "then", "else", "dependentSchemas", "dependencies"]
+)
+REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Subschema:
+    """A schema inside the document; ``base`` is the URI that references in it begin from."""
+
+    schema: Schema
+    base: str
+
+    @property
+    def keywords(self) -> Mapping[str, Any]:
+        """Its keywords; a boolean has none."""
+        return self.schema if isinstance(self.schema, Mapping) else {}
+
+
+class SchemaDocument:
+    """A whole schema, checked: every reference leads to a part of it, and none in a circle.
+
+    Args:
+        schema: The schema.
+        legacy: Of draft 7 and before, where nothing beside ``$ref`` counts.
+
+    Raises:
+        UsageError: A reference leads outside or to nothing, or the schema is in a circle.
+    """
+
+    def __init__(self, schema: Schema, *, legacy: bool = False) -> None:
+        self.legacy = legacy
+        self._parts: dict[tuple[int, str], Subschema] = {}
+        self._made: list[Schema] = []  # kept alive: parts are known by their identity
+        self._resources: dict[str, Subschema] = {}
+        self._anchors: dict[tuple[str, str], Subschema] = {}
+        self._dynamic: dict[str, int] = {}
+        self._own: set[int] = set()
+        self.root = self.part(schema, "")
+        self.reached = [self.root]  # what an instance can meet
+        self.circular: set[Subschema] = set()  # parts that refer to themselves in one place
+        self._index()
+        self._check()
+
+    @property
+    def declares_dialect(self) -> bool:
+        """Whether the schema says by ``$schema`` which draft it follows."""
+        return "$schema" in self.root.keywords
+
+    def part(self, schema: Schema, base: str) -> Subschema:
+        """The part for a schema that stands in ``base``; one object for one place."""
+        if isinstance(schema, Mapping):
+            name = self._identity(schema)
+            beside = self.legacy and "$ref" in schema
+            if isinstance(name, str) and not beside and not name.startswith("#"):
+                base = _joined(base, name)
+        key = (id(schema), base)
+        if key not in self._parts:
+            self._made.append(schema)
+            self._parts[key] = Subschema(schema, base)
+        return self._parts[key]
+
+    def knows(self, schema: Schema) -> bool:
+        """Whether a schema is one of the document's own."""
+        return id(schema) in self._own
+
+    def child(self, part: Subschema, schema: Schema) -> Subschema:
+        """A schema that stands inside ``part``."""
+        return self.part(schema, part.base)
+
+    def reference(self, part: Subschema) -> Subschema | None:
+        """What a part refers to; None when it does not, or not always to the same.
+
+        Raises:
+            UsageError: It leads outside or to nothing.
+        """
+        keywords = part.keywords
+        if isinstance(reference := keywords.get("$ref"), str):
+            return self._target(part, reference)
+        if isinstance(reference := keywords.get("$dynamicRef"), str):
+            target = self._target(part, reference)
+            name = target.keywords.get("$dynamicAnchor")
+            plain = not isinstance(name, str) or not reference.endswith(f"#{name}")
+            return target if plain or self._dynamic.get(str(name), 0) < 2 else None
+        if isinstance(reference := keywords.get("$recursiveRef"), str):
+            return self._target(part, reference) if "$recursive" not in self._dynamic else None
+        return None
+
+    def is_dynamic(self, part: Subschema) -> bool:
+        """Whether it refers to what depends on where it is used."""
+        return any(key in part.keywords for key in REFERENCES) and self.reference(part) is None
+
+    def children(self, part: Subschema) -> Iterator[tuple[str, Subschema]]:
+        """The schemas right inside a part, with their keyword."""
+        keywords = part.keywords
+        if self.legacy and "$ref" in keywords:
+            return
+        for key in _SINGLE:
+            if isinstance(keywords.get(key), Mapping | bool):
+                yield key, self.child(part, keywords[key])
+        for key in _LISTS:
+            members = keywords.get(key)
+            for member in members if isinstance(members, list) else ():
+                if isinstance(member, Mapping | bool):
+                    yield key, self.child(part, member)
+        for key in _MAPS:
+            named = keywords.get(key)
+            for member in named.values() if isinstance(named, Mapping) else ():
+                if isinstance(member, Mapping | bool):
+                    yield key, self.child(part, member)
+
+    def _identity(self, keywords: Mapping[str, Any]) -> object:
+        return keywords.get("$id", keywords.get("id") if self.legacy else None)
+
+    def _index(self) -> None:
+        self._resources[""] = self.root
+        waiting, seen = [self.root], {self.root}
+        while waiting:
+            part = waiting.pop()
+            keywords = part.keywords
+            self._own.add(id(part.schema))
+            self._resources.setdefault(part.base, part)
+            for key in ("$anchor", "$dynamicAnchor"):
+                if isinstance(keywords.get(key), str):
+                    self._anchors.setdefault((part.base, keywords[key]), part)
+            name = self._identity(keywords)
+            if isinstance(name, str) and name.startswith("#"):
+                self._anchors.setdefault((part.base, name[1:]), part)
+            if isinstance(dynamic := keywords.get("$dynamicAnchor"), str):
+                self._dynamic[dynamic] = self._dynamic.get(dynamic, 0) + 1
+            if keywords.get("$recursiveAnchor"):
+                self._dynamic["$recursive"] = 1
+            found = [child for _, child in self.children(part) if child not in seen]
+            seen.update(found)
+            waiting += found
+
+    def _check(self) -> None:
+        """Follow everything that an instance can meet; raise on circles in one place."""
+        seen = {self.root}
+        for part in self.reached:
+            for child in self._followers(part, in_place=False):
+                if child not in seen:
+                    seen.add(child)
+                    self.reached.append(child)
+        done: set[Subschema] = set()
+        for start in self.reached:
+            self._find_circles(start, done)
+        if self._meets_circle(self.root):
+            raise UsageError(
+                "the JSON schema refers to itself without end",
+                "every loop of $ref needs a property or an item on the way",
+            )
+
+    def _meets_circle(self, part: Subschema) -> bool:
+        """Whether every value that a part is asked about leads into a circle."""
+        waiting, seen = [part], {part}
+        for one in waiting:
+            found = [each for each in self._followers(one, in_place=True) if each not in seen]
+            seen.update(found)
+            waiting += found
+        return not seen.isdisjoint(self.circular)
+
+    def _find_circles(self, start: Subschema, done: set[Subschema]) -> None:
+        path: dict[Subschema, Iterator[Subschema]] = {}
+        current: Subschema | None = start
+        while current is not None or path:
+            if current is not None and current not in done:
+                if current in path:
+                    members = list(path)
+                    self.circular.update(members[members.index(current) :])
+                    done |= self.circular
+                    return  # those before it are looked at again as starts of their own
+                path[current] = self._followers(current, in_place=True)
+            if not path:
+                return
+            last = next(reversed(path))
+            current = next(path[last], None)
+            if current is None:
+                done.add(last)
+                del path[last]
+
+    def _followers(self, part: Subschema, *, in_place: bool) -> Iterator[Subschema]:
+        target = self.reference(part)
+        if target is not None:
+            yield target
+        for key, child in self.children(part):
+            if key in _IN_PLACE or (not in_place and key not in _DEFINITIONS):
+                yield child
+
+    def _target(self, part: Subschema, reference: str) -> Subschema:
+        told = single_line(reference, limit=200)
+        if reference.startswith("#"):
+            address, fragment = part.base, reference[1:]
+        else:
+            address, _, fragment = _joined(part.base, reference).partition("#")
+        resource = self._resources.get(address)
+        if resource is None:
+            raise UsageError(
+                f"the JSON schema refers to {told}, and only its own parts can be used",
+                'put the definition under "$defs" and refer to it as "#/$defs/…"',
+            )
+        fragment = unquote(fragment)
+        if not fragment:
+            return resource
+        if not fragment.startswith("/"):
+            found = self._anchors.get((resource.base, fragment))
+            if found is None:
+                raise UsageError(
+                    f"the JSON schema refers to {told}, which is not in it", "check the $ref"
+                )
+            return found
+        return self._pointed(resource, fragment, told)
+
+    def _pointed(self, resource: Subschema, pointer: str, told: str) -> Subschema:
+        target: Any = resource.schema
+        base = resource.base
+        for step in pointer.split("/")[1:]:
+            if isinstance(target, Mapping):  # a part of its own changes the base
+                base = self.part(target, base).base
+            key = step.replace("~1", "/").replace("~0", "~")
+            try:
+                target = target[int(key) if isinstance(target, list) else key]
+            except (LookupError, TypeError, ValueError) as error:
+                raise UsageError(
+                    f"the JSON schema refers to {told}, which is not in it", "check the $ref"
+                ) from error
+        if not isinstance(target, Mapping | bool):
+            raise UsageError(f"the JSON schema refers to {told}, which is no schema", "")
+        return self.part(target, base)
+
+
+def _joined(base: str, reference: str) -> str:
+    try:
+        return urljoin(base, reference).removesuffix("#")
+    except ValueError:  # brackets that are no address
+        return reference

@@ -1,0 +1,294 @@
+"""Chat templates: the text that a model is to go on from.
+
+A template is the model file's own Jinja program, or a well-known form where the file brings none
+that works. What was used instead, and why, is said in notices. `prompt` turns the text into
+tokens.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal
+
+from tchat.engine.events import Notice
+from tchat.engine.prompt.builtin_templates import PLAIN, BuiltinTemplate, builtin_template_for
+from tchat.engine.prompt.messages import (
+    ChatMessage,
+    merge_same_roles,
+    system_in_user,
+    unused_character,
+)
+from tchat.engine.prompt.reasoning import ReplyMarks, ReplyPhase, marks_for
+from tchat.engine.prompt.template_adapter import (
+    IsStopped,
+    TemplateAdapter,
+    TemplateFailure,
+    TemplateOverrun,
+    adapt_template,
+    never,
+)
+from tchat.errors import DoesNotFit
+
+__all__ = ["ChatMessage", "ChatTemplate", "Rendering", "Think"]
+
+Think = Literal["auto", "on", "off"]
+Messages = Sequence[ChatMessage]
+
+# Names of the switch for reasoning, with its values for on and off.
+_SWITCHES: tuple[tuple[str, object, object], ...] = (
+    ("enable_thinking", True, False),
+    ("thinking", True, False),
+    ("thinking_option", "on", "off"),
+    ("thinking_mode", "enabled", "disabled"),
+    ("thinking_budget", -1, 0),
+)
+_EFFORTS = ("reasoning_effort", "thinking_effort", "reasoning_strength")
+_NO_EFFORT = ("none", "no_think")
+
+_SYSTEM_MOVED = Notice(
+    "system", "this model's template takes no system message: its text joins the user's turn"
+)
+_TURNS_JOINED = Notice(
+    "template", "this model's template wants turns to alternate: neighbouring turns are joined"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Rendering:
+    """The text to go on from.
+
+    Args:
+        text: What the template wrote.
+        phase: Where in a reply it ends.
+        stops: Strings that end the reply, where the form has no token for it.
+        notices: What was done to the chat to get it.
+    """
+
+    text: str
+    phase: ReplyPhase
+    stops: tuple[str, ...]
+    notices: tuple[Notice, ...]
+
+
+class ChatTemplate:
+    """A compiled chat template; make one with `ChatTemplate.compile`.
+
+    Attributes:
+        source: The Jinja source in use.
+        notices: What the user should know about the template itself.
+        marks: The marks that the model's reasoning comes in.
+    """
+
+    def __init__(
+        self,
+        form: TemplateAdapter,
+        *,
+        source: str,
+        specials: frozenset[str],
+        stops: tuple[str, ...] = (),
+        notices: tuple[Notice, ...] = (),
+    ) -> None:
+        self.source = source
+        self.notices = notices
+        self.marks: ReplyMarks = marks_for(source, specials)
+        self._form = form
+        self._specials = specials
+        self._stops = stops
+        self._given_up: ChatTemplate | None = None  # what is used since a rendering overran
+
+    @classmethod
+    def compile(
+        cls,
+        source: str | None,
+        *,
+        bos: str,
+        eos: str,
+        specials: frozenset[str] = frozenset(),
+        stopped: IsStopped = never,
+    ) -> ChatTemplate:
+        """Compile a model's template, or choose a well-known form where that does not work.
+
+        Args:
+            source: The template in the model file; None when it has none.
+            bos: Text of the vocabulary's begin mark, or empty.
+            eos: Text of its end mark, or empty.
+            specials: The vocabulary's special strings, by which a form is chosen.
+            stopped: Whether to give up; asked many times.
+
+        Raises:
+            InterruptedError: ``stopped`` said so.
+        """
+        if source is None or not source.strip():
+            reason = "the model file has no chat template"
+        else:
+            try:
+                form = adapt_template(source, bos=bos, eos=eos, stopped=stopped)
+            except TemplateFailure as failure:
+                reason = f"the model's chat template does not work ({failure})"
+            else:
+                return cls(form, source=source, specials=specials)
+        return cls._fallback(builtin_template_for(specials), reason, bos, eos, specials)
+
+    @classmethod
+    def _fallback(
+        cls, fallback: BuiltinTemplate, reason: str, bos: str, eos: str, specials: frozenset[str]
+    ) -> ChatTemplate:
+        notice = Notice("template", f"{reason}: {fallback.name} is used instead")
+        return cls(
+            adapt_template(fallback.source, bos=bos, eos=eos),
+            source=fallback.source,
+            specials=specials,
+            stops=fallback.stops,
+            notices=(notice,),
+        )
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of the source in use, hex, for a reply's provenance."""
+        return hashlib.sha256(self.source.encode("utf-8", "replace")).hexdigest()
+
+    @cached_property
+    def structure(self) -> frozenset[str]:
+        """The marks like ``<|start|>`` that the template writes.
+
+        Not all of them are control tokens to llama.cpp: it matches some of gpt-oss's in any text.
+        """
+        return frozenset(re.findall(r"<\|[^\s<>|]{1,40}\|>", self.source))
+
+    def switch(self, think: Think) -> tuple[dict[str, object], Notice | None]:
+        """The template's own switch for reasoning.
+
+        Returns:
+            Options for `render`, and a notice where the template cannot do what is asked.
+        """
+        if think == "auto":
+            return {}, None
+        expected = self._form.program.variables()
+        for name, on, off in _SWITCHES:
+            if name in expected:
+                return {name: on if think == "on" else off}, None
+        effort = next((name for name in _EFFORTS if name in expected), None)
+        if effort is None:
+            text = "this model's template has no switch for reasoning"
+            return {}, Notice("think", f"{text}: --think {think} does nothing")
+        return self._effort(effort, think)
+
+    def _effort(self, name: str, think: Think) -> tuple[dict[str, object], Notice | None]:
+        if think == "on":
+            return {name: "high"}, None
+        words = self._form.program.words()
+        none = next((word for word in _NO_EFFORT if word in words), None)
+        if none is not None:
+            return {name: none}, None
+        text = "this model's reasoning cannot be switched off: its effort is set to low"
+        return {name: "low"}, Notice("think", text)
+
+    def render(
+        self,
+        messages: Messages,
+        *,
+        add_generation_prompt: bool = True,
+        continue_final: bool = False,
+        options: Mapping[str, object] | None = None,
+        stopped: IsStopped = never,
+    ) -> Rendering:
+        """The text of a chat.
+
+        Where the template refuses the chat, the system text joins the first user turn, then
+        neighbours of one role are joined, then a well-known form is used; notices say so.
+
+        Args:
+            messages: The turns, oldest first.
+            add_generation_prompt: Whether the text ends with the head of a new reply.
+            continue_final: End inside the last message, a reply, instead: in its content, or in
+                its reasoning when it has no content.
+            options: What `switch` returned.
+            stopped: Whether to give up; asked many times.
+
+        Raises:
+            DoesNotFit: The text would be larger than any context.
+            InterruptedError: ``stopped`` said so.
+        """
+        options = options or {}
+        other, reason, overran = self._given_up, "", False
+        for variant, notices in self._attempts(messages) if other is None else ():
+            try:
+                if continue_final:
+                    text, phase = self._continued(variant, options, stopped)
+                else:
+                    text = self._form.render(
+                        variant, options, prompt=add_generation_prompt, stopped=stopped
+                    )
+                    phase = self.marks.phase_after(text)
+            except TemplateOverrun as overrun:
+                other, overran = self._instead(str(overrun), "is given up"), True
+                break
+            except TemplateFailure as failure:
+                reason = reason or str(failure)
+            else:
+                return Rendering(text, phase, self._stops, notices)
+        other = other or self._instead(reason)
+        rendering = other.render(
+            messages,
+            add_generation_prompt=add_generation_prompt,
+            continue_final=continue_final,
+            stopped=stopped,
+        )
+        if overran:  # and it was not the chat, so it would do so again at every turn
+            self._given_up = other
+        return replace(rendering, notices=(*other.notices, *rendering.notices))
+
+    def _attempts(self, messages: Messages) -> Iterator[tuple[Messages, tuple[Notice, ...]]]:
+        """Ways to put the chat to the template, the plainest first."""
+        has_system = any(message.role == "system" for message in messages)
+        moved = (_SYSTEM_MOVED,) if has_system else ()
+        if self._form.system or not has_system:
+            yield messages, ()
+        if has_system:
+            yield system_in_user(messages), moved
+        yield merge_same_roles(system_in_user(messages)), (*moved, _TURNS_JOINED)
+
+    def _instead(self, reason: str, fate: str = "refuses this chat") -> ChatTemplate:
+        """The form for a chat that this template refuses in every way."""
+        if self.source == PLAIN.source:
+            raise DoesNotFit(f"the chat cannot be laid out: {reason}", "start a new session")
+        best = builtin_template_for(self._specials)
+        return self._fallback(
+            PLAIN if self.source == best.source else best,
+            f"the model's chat template {fate} ({reason})",
+            str(self._form.tokens["bos_token"]),
+            str(self._form.tokens["eos_token"]),
+            self._specials,
+        )
+
+    def _continued(
+        self, messages: Messages, options: Mapping[str, object], stopped: IsStopped
+    ) -> tuple[str, ReplyPhase]:
+        """The text up to the end of the last message, without the template's end mark."""
+        *before, last = messages
+        end = unused_character([self.source, *(m.content + m.reasoning for m in messages)])
+        if last.reasoning and not last.content:
+            phase, ended = ReplyPhase.REASONING, replace(last, reasoning=last.reasoning + end)
+        else:
+            phase, ended = ReplyPhase.ANSWER, replace(last, content=last.content + end)
+        try:
+            text = self._form.render([*before, ended], options, prompt=False, stopped=stopped)
+        except TemplateOverrun:
+            raise
+        except TemplateFailure:
+            text = ""
+        if end in text:
+            text = text[: text.rindex(end)]
+            head = text.removesuffix(last.content)
+            if (
+                phase is ReplyPhase.REASONING
+                or self.marks.phase_after(head) is not ReplyPhase.REASONING
+            ):
+                return text, phase
+        # The template drops the reply or its reasoning: go on from the head of a new reply.
+        head = self._form.render(before, options, stopped=stopped)
+        return head + self.marks.written(last.reasoning, last.content, prompt=head), phase

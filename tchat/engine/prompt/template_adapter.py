@@ -1,0 +1,157 @@
+"""A chat template compiled, and how it wants its messages, found out by trying."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from itertools import product
+from typing import TYPE_CHECKING, TypeAlias
+
+from tchat.engine.prompt.messages import ChatMessage
+
+if TYPE_CHECKING:
+    from tchat.engine.prompt.sandbox import TemplateProgram
+
+# Digits alone, so that no filter of a template changes them.
+_PROBE_SYSTEM = ChatMessage("system", "5830274916")
+_PROBE_USER = ChatMessage("user", "7204918365")
+# Message keys under which templates expect reasoning.
+_REASONING_KEYS = ("reasoning_content", "reasoning", "thinking", "thought")
+# GigaChat's, whose template is the one that asks for them; a GGUF file does not hold the list.
+_ADDITIONAL_SPECIAL_TOKENS = ("<|role_sep|>", "<|message_sep|>", "[", "]")
+
+
+IsStopped: TypeAlias = Callable[[], bool]
+
+
+def never() -> bool:
+    """That nothing was stopped."""
+    return False
+
+
+class TemplateFailure(Exception):
+    """A template does not compile or raises; the message is one line."""
+
+
+class TemplateOverrun(TemplateFailure):
+    """A template takes too long or makes too much; trying it in another way is no use."""
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateAdapter:
+    """A template and how it wants its messages.
+
+    Args:
+        program: The compiled template.
+        tokens: ``bos_token`` and ``eos_token``, and what else the template cannot do without.
+        typed: Whether contents are lists of ``{"type": "text", …}``.
+        system: Whether a system message reaches the text.
+        key: The message key for reasoning; None when the template has none.
+        absent: The value of ``tools`` and ``documents``, of which there are none: Transformers
+            passes None, which some templates for tools cannot iterate over.
+    """
+
+    program: TemplateProgram
+    tokens: Mapping[str, object]
+    typed: bool
+    system: bool
+    key: str | None
+    absent: tuple[()] | None
+
+    def render(
+        self,
+        messages: Sequence[ChatMessage],
+        options: Mapping[str, object] | None = None,
+        *,
+        prompt: bool = True,
+        stopped: IsStopped = never,
+    ) -> str:
+        """The text of a chat; with ``prompt`` it ends with the head of a reply.
+
+        Raises:
+            TemplateFailure: The template refuses the chat.
+            InterruptedError: ``stopped``, which is asked many times, said so.
+        """
+        return self.program.render(
+            {
+                "tools": self.absent,
+                "documents": self.absent,
+                **self.tokens,
+                **(options or {}),
+                "messages": [self._turn(message) for message in messages],
+                "add_generation_prompt": prompt,
+            },
+            stopped=stopped,
+            size=sum(len(message.content) + len(message.reasoning) for message in messages),
+        )
+
+    def _turn(self, message: ChatMessage) -> dict[str, object]:
+        text = message.content
+        content = [{"type": "text", "text": text}] if self.typed else text
+        turn: dict[str, object] = {"role": message.role, "content": content}
+        if message.reasoning and self.key is not None:
+            turn[self.key] = message.reasoning
+        return turn
+
+
+@lru_cache(maxsize=4)
+def compile_program(source: str) -> TemplateProgram:
+    """The program of a template; takes 40 ms the first time, and needs no model for it.
+
+    Raises:
+        TemplateFailure: It does not compile.
+    """
+    from tchat.engine.prompt.sandbox import TemplateProgram
+
+    return TemplateProgram(source)
+
+
+def adapt_template(
+    source: str, *, bos: str, eos: str, stopped: IsStopped = never
+) -> TemplateAdapter:
+    """Compile a template and see what becomes of a system and a user message.
+
+    Raises:
+        TemplateFailure: It does not compile, or refuses or loses a plain user message.
+        InterruptedError: ``stopped``, which is asked many times, said so.
+    """
+    program = compile_program(source)
+    key = next((key for key in _REASONING_KEYS if _mentions(source, key)), None)
+    failure: TemplateFailure | None = None
+    ways = product(_variables(bos, eos), (None, ()), (False, True), (True, False))
+    for tokens, absent, typed, system in ways:
+        form = TemplateAdapter(program, tokens, typed=typed, system=system, key=key, absent=absent)
+        try:
+            if _shows(form, [*([_PROBE_SYSTEM] if system else []), _PROBE_USER], stopped):
+                return form
+        except TemplateOverrun:
+            raise
+        except TemplateFailure as error:
+            failure = failure or error
+    raise failure or TemplateFailure("it loses the user's message")
+
+
+def _variables(bos: str, eos: str) -> tuple[dict[str, object], dict[str, object]]:
+    """What every template gets; and with it, what few templates cannot do without.
+
+    Others would take the second for tools that are there.
+    """
+    usual: dict[str, object] = {"bos_token": bos, "eos_token": eos}
+    rare = {
+        "additional_special_tokens": _ADDITIONAL_SPECIAL_TOKENS,
+        "functions": "[]",  # firefunction: JSON, and the date of the day
+        "datetime": datetime.now().astimezone().strftime("%b %d %Y"),
+    }
+    return usual, {**usual, **rare}
+
+
+def _shows(form: TemplateAdapter, messages: Sequence[ChatMessage], stopped: IsStopped) -> bool:
+    text = form.render(messages, stopped=stopped)
+    return all(message.content in text for message in messages)
+
+
+def _mentions(source: str, key: str) -> bool:
+    return re.search(rf"(?:\.|['\"]){key}\b", source) is not None

@@ -1,0 +1,102 @@
+"""What is wrong, or only worth knowing, about a model's chat template and its vocabulary."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
+
+from tchat.engine.prompt.builtin_templates import builtin_template_for
+from tchat.engine.prompt.messages import ChatMessage
+from tchat.engine.prompt.template_adapter import TemplateAdapter, TemplateFailure, adapt_template
+from tchat.engine.prompt.tokenization import Vocabulary
+
+OK, NOTE, PROBLEM = "ok", "note", "problem"
+
+# Digits alone, so that no filter of a template changes them.
+_QUESTION, _REPLY, _NEXT = "3907146825", "6182530749", "9450718263"
+
+
+class Diagnosis(NamedTuple):
+    """One thing looked at; ``state`` is ``ok``, ``note`` or ``problem``."""
+
+    topic: str
+    state: str
+    text: str
+
+
+class Tokens(Vocabulary, Protocol):
+    """A vocabulary that knows its control tokens and its end marks."""
+
+    def is_control(self, token: int) -> bool:
+        """Whether the token is no text."""
+
+    def ends_reply(self, token: int) -> bool:
+        """Whether a reply ends with the token."""
+
+    @property
+    def eos_text(self) -> str:
+        """Text of the end mark; empty when there is none."""
+
+
+def diagnose(source: str | None, tokens: Tokens) -> Iterator[Diagnosis]:
+    """Look at a template as it would be used. It is a stranger's program: it may run for ever.
+
+    Args:
+        source: Jinja; None or empty when the file has none.
+        tokens: Of the same file.
+    """
+    instead = f"{builtin_template_for(tokens.special_strings()).name} is used instead"
+    if not (source or "").strip():
+        yield Diagnosis("template", PROBLEM, f"the file has none: {instead}")
+        return
+    try:
+        form = adapt_template(source or "", bos=tokens.bos_text, eos=tokens.eos_text)
+        yield Diagnosis("template", OK, "renders a chat")
+        yield _system(form)
+        yield _begin(form, tokens)
+        yield _end(form, tokens)
+        yield _tools(form)
+    except TemplateFailure as failure:
+        yield Diagnosis("template", PROBLEM, f"does not work ({failure}): {instead}")
+
+
+def _system(form: TemplateAdapter) -> Diagnosis:
+    if form.system:
+        return Diagnosis("system", OK, "takes a system message")
+    return Diagnosis("system", NOTE, "takes no system message: its text joins the user's turn")
+
+
+def _begin(form: TemplateAdapter, tokens: Tokens) -> Diagnosis:
+    mark = tokens.bos_text
+    written = bool(mark) and form.render([ChatMessage("user", _QUESTION)]).startswith(mark)
+    if written and tokens.adds_bos:
+        return Diagnosis(
+            "begin", NOTE, f"template and vocabulary both write {mark}: tchat writes it once"
+        )
+    if written or (mark and tokens.adds_bos):
+        return Diagnosis("begin", OK, f"a prompt begins with {mark}")
+    return Diagnosis("begin", OK, "a prompt has no begin mark")
+
+
+def _end(form: TemplateAdapter, tokens: Tokens) -> Diagnosis:
+    # Some templates end a reply only when another turn follows.
+    turns = (("user", _QUESTION), ("assistant", _REPLY), ("user", _NEXT))
+    text = form.render([ChatMessage(role, content) for role, content in turns])
+    tail = text.partition(_REPLY)[2].partition(_NEXT)[0]
+    for token in tokens.tokenize(tail, special=True):
+        if tokens.ends_reply(token):
+            return Diagnosis("end", OK, f"a reply ends with {_text(tokens, token)}")
+        if tokens.is_control(token):
+            told = f"a reply ends with {_text(tokens, token)}, which is no end mark to llama.cpp"
+            return Diagnosis("end", PROBLEM, f"{told}: replies may run on")
+    return Diagnosis("end", PROBLEM, "no end mark follows a reply: replies may run on")
+
+
+def _tools(form: TemplateAdapter) -> Diagnosis:
+    if "tools" in form.program.variables():
+        return Diagnosis("tools", OK, "knows tools")
+    return Diagnosis("tools", NOTE, "knows no tools")
+
+
+def _text(tokens: Tokens, token: int) -> str:
+    return tokens.piece(token).decode("utf-8", "replace").strip() or f"token {token}"

@@ -1,0 +1,1 @@
+"""Speculative decoding: drafted tokens, checked in one decode."""

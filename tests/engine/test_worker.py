@@ -1,0 +1,109 @@
+"""Batches of events for an event loop, from the one engine thread."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tchat.engine.cancel import Cancel, Request
+from tchat.engine.events import Event, LoadProgress, Token
+from tchat.engine.worker import EngineWorker
+from tchat.errors import UsageError
+
+
+def tokens(count: int, pause: float = 0.0) -> Iterator[Event]:
+    yield LoadProgress("m", 1.0)
+    for number in range(count):
+        time.sleep(pause)
+        yield Token(str(number))
+
+
+async def test_all_events_arrive_in_order_and_in_few_batches() -> None:
+    thread = EngineWorker()
+    batches = [
+        batch async for batch in thread.stream(lambda: tokens(500, 0.0005), Request(Cancel()))
+    ]
+    assert [event for batch in batches for event in batch] == list(tokens(500))
+    assert len(batches) < 60
+    thread.close()
+
+
+async def test_the_first_token_does_not_wait_for_the_interval(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tchat.engine.worker.INTERVAL", 30.0)
+    thread = EngineWorker()
+    async for batch in thread.stream(lambda: tokens(3, 0.05), Request(Cancel())):
+        assert any(isinstance(event, Token) for event in batch)
+        break
+    thread.close()
+
+
+async def test_an_error_comes_after_the_events_before_it() -> None:
+    def failing() -> Iterator[Event]:
+        yield Token("a")
+        raise UsageError("no")
+
+    thread = EngineWorker()
+    seen: list[Event] = []
+
+    async def consume() -> None:
+        async for batch in thread.stream(failing, Request(Cancel())):
+            seen.extend(batch)
+
+    with pytest.raises(UsageError, match="no"):
+        await consume()
+    assert seen == [Token("a")]
+    thread.close()
+
+
+async def test_leaving_early_stops_the_generator_before_going_on() -> None:
+    cancel = Cancel()
+    ended = threading.Event()
+
+    def until_cancelled() -> Iterator[Event]:
+        try:
+            while not cancel.is_set():
+                time.sleep(0.001)
+                yield Token("x")
+        finally:
+            ended.set()
+
+    thread = EngineWorker()
+    request = Request(cancel)
+    stream = thread.stream(until_cancelled, request)
+    async for _ in stream:
+        break
+    await stream.aclose()  # type: ignore[attr-defined]
+    assert request.is_stopped
+    assert not cancel.is_set()  # it is over: what comes next is not stopped
+    assert ended.is_set()
+    thread.close()
+
+
+async def test_everything_runs_on_one_thread_in_turn() -> None:
+    thread = EngineWorker()
+    names = await asyncio.gather(
+        *(
+            thread.run(lambda: (threading.get_ident(), threading.current_thread().name))
+            for _ in "ab"
+        )
+    )
+    assert len(set(names)) == 1
+    assert names[0][1] == "engine"
+    thread.close()
+
+
+async def test_the_loop_is_free_meanwhile() -> None:
+    thread = EngineWorker()
+    slow = asyncio.ensure_future(thread.run(lambda: time.sleep(0.2)))
+    ticks = 0
+    while not slow.done():
+        await asyncio.sleep(0.01)
+        ticks += 1
+    assert ticks > 5
+    thread.close()
