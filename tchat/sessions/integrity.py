@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from contextlib import closing
 
@@ -23,6 +24,7 @@ _STRANGERS = """
     WHERE m.session_id <> s.id OR m.parent_id NOTNULL
     LIMIT 1
 """
+_COMMENT = re.compile(r"--[^\n]*")
 _OBJECTS = ("sampling", "usage", "timings", "scores")
 
 
@@ -56,9 +58,12 @@ def _damaged(database: Database, reason: str) -> DatabaseDamaged:
 
 
 def _tables(connection: sqlite3.Connection) -> list[tuple[str, ...]]:
-    """What the file defines, in an order; the spelling of FTS5's own tables is its own affair."""
+    """What the file defines, in an order; the spelling of FTS5's own tables is its own affair.
+
+    Without comments, which SQLite keeps: a word in one makes no other table.
+    """
     return sorted(
-        (kind, name, table, "" if table.startswith("search_index_") else str(sql))
+        (kind, name, table, "" if table.startswith("search_index_") else _COMMENT.sub("", str(sql)))
         for kind, name, table, sql in connection.execute(
             "SELECT type, name, tbl_name, sql FROM sqlite_master"
         )

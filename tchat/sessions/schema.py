@@ -48,7 +48,7 @@ _TABLES = (
         usage         TEXT NOT NULL,  -- JSON
         timings       TEXT NOT NULL,  -- JSON
         finish_reason TEXT NOT NULL,
-        writer        TEXT NOT NULL   -- the process that streams it, see process_locks.py
+        writer        TEXT NOT NULL   -- the process that streams it, see writers.py
     )
     """,
     "CREATE INDEX messages_of_session ON messages (session_id)",

@@ -84,6 +84,13 @@ def test_a_schema_that_is_not_ours_is_set_aside_and_its_rows_saved(
         assert store.notices == []
 
 
+def test_another_comment_in_the_schema_is_no_damage(file: Path) -> None:
+    harm(file, "UPDATE sqlite_master SET sql = replace(sql, '-- JSON', '-- as in writers.py')")
+    with SessionStore(file) as store:
+        assert store.notices == []
+        assert texts(store) == WHOLE
+
+
 @pytest.mark.parametrize("name", ["sessions", "messages"])
 def test_an_endless_view_in_the_place_of_a_table_is_not_read(file: Path, name: str) -> None:
     harm(file, f"ALTER TABLE {name} RENAME TO hidden", VIEW.format(name=name))
