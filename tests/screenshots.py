@@ -48,7 +48,7 @@ async def candidates(pilot: Pilot[None]) -> None:
     screen.prompt.load("/try 3 Name three things to see in Paris, each with one sentence.")
     await pilot.press("enter")
     await pilot.pause(0.5)
-    while screen.busy:
+    while screen.controllers.turn.is_busy:
         await pilot.pause(0.1)
     await pilot.press("right")
     await pilot.pause(0.5)
@@ -75,7 +75,7 @@ async def take(name: str, scene: Scene) -> None:
                 screen.prompt.load(PROMPT)  # type: ignore[attr-defined]
                 await pilot.press("enter")
                 await pilot.pause(0.5)
-                while screen.busy:  # type: ignore[attr-defined]
+                while screen.controllers.turn.is_busy:  # type: ignore[attr-defined]
                     await pilot.pause(0.1)
                 await pilot.pause(0.5)
                 app.clear_notifications()  # that the model was checked is of no interest here

@@ -27,59 +27,39 @@ MOST_ANCESTORS = 2
 
 # Each as the class with its concrete base in brackets.
 INHERITS_FROM_CONCRETE: set[str] = {
-    "Beginning(Drafts)",
     "BestRenderer(CandidateRenderer)",
     "Chat(PromptBuilder)",
-    "ChatScreen(Beginning)",
-    "Commands(Messages)",
     "Confirm(Dialog)",
     "Conversation(MessageService)",
-    "Dialogs(Preferences)",
-    "Drafts(Commands)",
     "FallbackStore(SessionStore)",
     "GameProgress(Rows)",
     "Head(Row)",
     "HelpScreen(Picker)",
     "JudgeScreen(Dialog)",
     "LineEditor(Filter)",
-    "Messages(Dialogs)",
     "ModelDetails(Dialog)",
     "ModelPicker(Picker)",
     "PaintedColumn(ColumnView)",
     "Palette(Picker)",
     "Picker(Dialog)",
-    "Preferences(Trials)",
     "PromptArea(ChipArea)",
     "PromptCommand(SettingsCommand)",
-    "Replies(Telling)",
     "ReplyView(Transcript)",
     "SessionsScreen(Dialog)",
     "SettingsScreen(Dialog)",
     "StatusLine(Row)",
     "Tabs(Row)",
-    "Telling(PromptPainting)",
     "TemplatePicker(Picker)",
     "ThemePicker(Picker)",
     "TokenMeter(Row)",
     "Transcript(PaintedColumn)",
     "TreePicker(Picker)",
-    "Trials(Turns)",
-    "Turns(Replies)",
     "Welcome(Dialog)",
     "_Reply(ReplyJob)",
 }
 
 TOO_MANY_ANCESTORS: set[str] = {
-    "Beginning",
-    "ChatScreen",
-    "Commands",
-    "Dialogs",
-    "Drafts",
-    "Messages",
-    "Preferences",
     "ReplyView",
-    "Trials",
-    "Turns",
 }
 
 # Public class names that stand for several things; a nested class goes by its outer class too.
@@ -134,7 +114,6 @@ RIDDLING_MODULES = (
 )
 RIDDLING_MODULES_LEFT: set[str] = {
     "absent",
-    "beginning",
     "bounded",
     "child",
     "foreign",
@@ -144,7 +123,6 @@ RIDDLING_MODULES_LEFT: set[str] = {
     "outlet",
     "place",
     "prospect",
-    "trials",
     "walk",
 }
 

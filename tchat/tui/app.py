@@ -22,8 +22,8 @@ from tchat.paths import Paths
 from tchat.plural import counted
 from tchat.settings import Settings
 from tchat.tui.background import background
+from tchat.tui.chat_screen import ChatScreen
 from tchat.tui.key_order import let_earlier_keys_act
-from tchat.tui.screens.chat import ChatScreen
 from tchat.tui.terminal import guarded
 from tchat.tui.theme_variables import variable_defaults
 from tchat.tui.themes import DEFAULT, Snapshot, changed, load_theme, load_themes
@@ -140,7 +140,7 @@ class TchatApp(App[None]):
             self.conversation = conversation
             screen = self.screen_stack[0]
             if isinstance(screen, ChatScreen):
-                screen.begin(conversation, opened)
+                screen.start(conversation, opened)
         except Exception as error:  # noqa: BLE001  there is nothing to go on with
             self._handle_exception(error)
 

@@ -9,10 +9,10 @@ import functools
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, runtime_checkable
 
-from textual import work
 from textual.dom import DOMNode, NoScreen
+from textual.screen import Screen
 
 from tchat.errors import TchatError
 from tchat.sanitize import single_line
@@ -22,24 +22,34 @@ if TYPE_CHECKING:
     from textual.worker import Worker
 
 P = ParamSpec("P")
-Node = TypeVar("Node", bound=DOMNode)
+
+
+class OnScreen(Protocol):
+    """A controller, which works for a screen."""
+
+    @property
+    def screen(self) -> Screen[Any]:
+        """The screen."""
+
+
+Owner = TypeVar("Owner", bound=DOMNode | OnScreen)
 
 
 @runtime_checkable
-class TellsErrors(Protocol):
+class ShowsFailures(Protocol):
     """A screen that has a place of its own for failures."""
 
-    def tell_failure(self, error: TchatError) -> bool:
+    def show_failure(self, error: TchatError) -> bool:
         """Show a failure; False when that is not possible now."""
 
 
 def background(
     *, group: str, exclusive: bool = False
 ) -> Callable[
-    [Callable[Concatenate[Node, P], Awaitable[None]]],
-    Callable[Concatenate[Node, P], Worker[None]],
+    [Callable[Concatenate[Owner, P], Awaitable[None]]],
+    Callable[Concatenate[Owner, P], Worker[None]],
 ]:
-    """Run a method of a widget, a screen or the app as a worker that cannot end the program.
+    """Run a method as a worker that cannot end the program: of a widget, the app, or a controller.
 
     Args:
         group: Of workers, to be waited for or cancelled together.
@@ -47,19 +57,27 @@ def background(
     """
 
     def decorate(
-        method: Callable[Concatenate[Node, P], Awaitable[None]],
-    ) -> Callable[Concatenate[Node, P], Worker[None]]:
+        method: Callable[Concatenate[Owner, P], Awaitable[None]],
+    ) -> Callable[Concatenate[Owner, P], Worker[None]]:
         @functools.wraps(method)
-        async def guarded(node: Node, /, *args: P.args, **named: P.kwargs) -> None:
-            try:
-                await method(node, *args, **named)
-            except Exception as error:  # noqa: BLE001  whatever it is, the program goes on
-                report(node, error)
+        def begin(owner: Owner, /, *args: P.args, **named: P.kwargs) -> Worker[None]:
+            node = owner if isinstance(owner, DOMNode) else owner.screen
 
-        worker: Callable[Concatenate[Node, P], Worker[None]] = work(
-            group=group, exclusive=exclusive, exit_on_error=False
-        )(guarded)
-        return worker
+            async def guarded() -> None:
+                try:
+                    await method(owner, *args, **named)
+                except Exception as error:  # noqa: BLE001  whatever it is, the program goes on
+                    report(node, error)
+
+            return node.run_worker(
+                guarded,
+                name=method.__name__,
+                group=group,
+                exclusive=exclusive,
+                exit_on_error=False,
+            )
+
+        return begin
 
     return decorate
 
@@ -74,7 +92,7 @@ def report(node: DOMNode, error: Exception) -> None:
         if not node.is_running:  # it was closed meanwhile
             return
         screen = node.screen
-        if isinstance(screen, TellsErrors) and screen.tell_failure(told) and screen.is_current:
+        if isinstance(screen, ShowsFailures) and screen.show_failure(told) and screen.is_current:
             return
         node.app.notify(single_line(str(told)), severity="error", markup=False)
 

@@ -41,7 +41,7 @@ class CandidateRun:
         self.taken: int | None = None
         self._pieces: defaultdict[int, list[Token | Reasoning]] = defaultdict(list)
 
-    def hear(self, index: int, piece: Token | Reasoning) -> None:
+    def buffer(self, index: int, piece: Token | Reasoning) -> None:
         """Keep a piece until the next `flush`."""
         self._pieces[index].append(piece)
 

@@ -20,7 +20,7 @@ from tchat.paths import user_paths
 from tchat.sessions.store import SessionStore
 from tchat.settings import Sampling, Settings
 from tchat.tui.app import TchatApp
-from tchat.tui.screens.chat import ChatScreen
+from tchat.tui.chat_screen import ChatScreen
 from tchat.tui.startup import Opened
 from tests.benchmarks.rows import Row, ratio
 from tests.terminal import Terminal
@@ -67,13 +67,13 @@ class Played(TchatApp):
         await self.action_quit()
 
     async def _drawn(self, screen: ChatScreen) -> float:
-        await screen.open_session(None)
-        screen.act(lambda chat: chat.send(PROMPT))
+        await screen.controllers.sessions.open(None)
+        screen.controllers.turn.run(lambda chat: chat.send(PROMPT))
         await self._idle(screen)
         return await self._rate(screen)
 
     async def _undrawn(self, screen: ChatScreen) -> float:
-        await screen.open_session(None)
+        await screen.controllers.sessions.open(None)
         conversation = screen.conversation
         await conversation._engine.run(lambda: list(conversation._chat.send(PROMPT)))
         return await self._rate(screen)
@@ -84,7 +84,11 @@ class Played(TchatApp):
         return reply.usage["completion"] / reply.timings["write"]
 
     async def _idle(self, screen: ChatScreen) -> None:
-        while not screen.begun or screen.busy or screen.conversation.facts is None:
+        while (
+            not screen.context.is_ready
+            or screen.controllers.turn.is_busy
+            or screen.conversation.facts is None
+        ):
             await asyncio.sleep(0.1)
 
 

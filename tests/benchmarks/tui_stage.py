@@ -22,7 +22,7 @@ from tchat.sessions.records import Role, Status
 from tchat.sessions.store import SessionStore
 from tchat.settings import Settings
 from tchat.tui.app import TchatApp
-from tchat.tui.screens.turns import Turns
+from tchat.tui.controllers.reply import ReplyController
 from tchat.tui.services import conversation
 from tchat.tui.startup import Opened
 
@@ -91,17 +91,17 @@ class Scripted(Chat):
 
 def timed_flushes(figures: list[float]) -> None:
     """Let the screen note what its thread needs from one batch of text to the next."""
-    show = Turns._show
+    show = ReplyController.show
     last: list[float] = []
 
-    async def noted(self: Turns, batch: Sequence[Event]) -> None:
+    async def noted(self: ReplyController, batch: Sequence[Event]) -> None:
         now = time.thread_time()
         if last:
             figures.append(now - last.pop())
         last.append(now)
         await show(self, batch)
 
-    setattr(Turns, "_show", noted)  # noqa: B010
+    setattr(ReplyController, "show", noted)  # noqa: B010
 
 
 def main(folder: str, text: str) -> None:

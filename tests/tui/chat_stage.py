@@ -15,7 +15,7 @@ from tchat.sessions.records import Message, Session
 from tchat.sessions.store import SessionStore
 from tchat.settings import Sampling, Settings
 from tchat.tui.app import TchatApp
-from tchat.tui.screens.chat import ChatScreen
+from tchat.tui.chat_screen import ChatScreen
 from tchat.tui.startup import Opened
 from tchat.tui.widgets.transcript.entry import Entry
 from tests.tui.stage import PATIENCE
@@ -45,7 +45,7 @@ class Shown:
 
     async def idle(self) -> None:
         """Wait until the engine has nothing to do and the screen has settled."""
-        await self.until(lambda: not self.screen.busy)
+        await self.until(lambda: not self.screen.controllers.turn.is_busy)
         await self.pilot.app.workers.wait_for_complete(
             [w for w in self.pilot.app.workers if w.group in ("turn", "send", "begin")]
         )
@@ -77,7 +77,7 @@ class Shown:
     @property
     def all_entries(self) -> list[Entry]:
         """All that the transcript shows."""
-        column = self.screen.transcript._column
+        column = self.screen.controllers.transcript.view._column
         return [column.entry(place) for place in range(len(column))]
 
     @property
@@ -103,20 +103,20 @@ class Shown:
     @property
     def messages(self) -> list[Message]:
         """The stored messages on the active path."""
-        session = self.screen.conversation.session if self.screen.begun else None
+        session = self.screen.conversation.session if self.screen.context.is_ready else None
         return self.screen.conversation._store.branch(session.id) if session else []
 
     @property
     def cursor(self) -> Entry:
         """The entry that the message cursor is on."""
-        key = self.screen.transcript.cursor
+        key = self.screen.controllers.transcript.view.cursor
         assert key is not None
-        return self.screen.transcript.entry(key)
+        return self.screen.controllers.transcript.view.entry(key)
 
     async def point_at(self, place: int) -> None:
         """Put the message cursor on the message at ``place`` of the active path."""
-        self.screen.transcript.focus()
-        self.screen.transcript.point_at(self.messages[place].id)
+        self.screen.controllers.transcript.view.focus()
+        self.screen.controllers.transcript.view.point_at(self.messages[place].id)
         await self.pilot.pause()
 
 
@@ -137,7 +137,7 @@ async def opened(
         app = TchatApp(settings, paths, lambda: found, **given)
         async with app.run_test(size=size, notifications=True) as pilot:
             shown = Shown(pilot, store)
-            await shown.until(lambda: shown.screen.begun)
+            await shown.until(lambda: shown.screen.context.is_ready)
             if ready:
                 await shown.idle()
             yield shown

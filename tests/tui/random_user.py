@@ -248,10 +248,13 @@ class RandomUser:
         await self._forget_typed()
 
     async def _on_messages(self) -> None:
-        if len(self._shown.pilot.app.screen_stack) > 1 or self._shown.screen.trying:
+        if (
+            len(self._shown.pilot.app.screen_stack) > 1
+            or self._shown.screen.controllers.candidates.is_open
+        ):
             return
         await self._press("alt+up")
-        if self._shown.screen.transcript.has_focus:
+        if self._shown.screen.controllers.transcript.view.has_focus:
             await self._press(self._chance.choice(ON_MESSAGES))
         await self._forget_typed()
 
@@ -314,7 +317,7 @@ class RandomUser:
         session = self._chance.choice(self._sessions)
         self.log.append(f"open {session.title}")
         await self._leave_dialogs()
-        self._shown.screen.carry_out(_call(f"/open {session.id}"))
+        self._shown.screen.controllers.commands.run(_call(f"/open {session.id}"))
         if self._chance.random() < 0.7:
             await self.settle()
 
@@ -333,9 +336,12 @@ class RandomUser:
         self._faults.clear()
         await self._leave_dialogs()
         if self._is_long:
-            await self._shown.screen.open_session(None)
+            await self._shown.screen.controllers.sessions.open(None)
         self._typed.clear()
-        while self._shown.screen.trying or self._shown.screen.prompt_mode is not None:
+        while (
+            self._shown.screen.controllers.candidates.is_open
+            or self._shown.screen.controllers.prompt_mode.mode is not None
+        ):
             self._shown.screen.prompt.focus()
             await self._press("escape")
             await self.settle()
@@ -348,14 +354,14 @@ class RandomUser:
         assert [each.text for each in stored[-2:-1]] == [text], "the question is not stored"
         assert stored[-1].role is Role.ASSISTANT
         assert stored[-1].status.value == "done"
-        assert not self._shown.screen._is_stale
+        assert not self._shown.screen.controllers.transcript.is_stale
 
     # Where the user is
 
     @property
     def _is_long(self) -> bool:
         """Whether a prompt would take seconds to be counted."""
-        return self._shown.screen.transcript._column.height > 5_000
+        return self._shown.screen.controllers.transcript.view._column.height > 5_000
 
     @property
     def _area_has_focus(self) -> bool:
@@ -373,7 +379,7 @@ class RandomUser:
     async def _at_prompt(self) -> bool:
         """Go to the prompt; False where several replies are to choose from."""
         await self._leave_dialogs()
-        if self._shown.screen.trying:
+        if self._shown.screen.controllers.candidates.is_open:
             return False
         if not self._area_has_focus:
             self._shown.screen.prompt.focus()
@@ -387,7 +393,7 @@ class RandomUser:
         await self._rests()
         self._look_for_words()
         self._look_at_status()
-        if not self._shown.screen.trying:
+        if not self._shown.screen.controllers.candidates.is_open:
             self._look_at_messages()
             self._look_at_rows()
 
@@ -401,14 +407,18 @@ class RandomUser:
                 if each.state in (WorkerState.PENDING, WorkerState.RUNNING)
                 and (each.group not in ("dialog", "save") or len(app.screen_stack) == 1)
             ]
-            calm = calm + 1 if not (busy or self._shown.screen.busy) else 0
+            calm = calm + 1 if not (busy or self._shown.screen.controllers.turn.is_busy) else 0
             assert loop.time() < end, f"it does not come to rest: {busy}"
             await self._shown.pilot.pause(0.01)
 
     def _look_at_status(self) -> None:
         screen = self._shown.screen
-        assert isinstance(screen.status().state, Idle), screen.status().state
-        assert screen.trying or not screen._queue, "a prompt waits for nothing"
+        assert isinstance(screen.controllers.status.data().state, Idle), (
+            screen.controllers.status.data().state
+        )
+        assert screen.controllers.candidates.is_open or not screen.controllers.turn.queue, (
+            "a prompt waits for nothing"
+        )
         said = [each.text for each in self._shown.errors] + self._shown.toasts.split("\n")
         for line in said:
             assert "unexpected error" not in line or INJECTED in line, line
@@ -420,7 +430,10 @@ class RandomUser:
 
     def _found_words(self) -> set[str]:
         screen = self._shown.screen
-        places = [screen.prompt.draft.full_text, *(each.full_text for each in screen._queue)]
+        places = [
+            screen.prompt.draft.full_text,
+            *(each.full_text for each in screen.controllers.turn.queue),
+        ]
         places += [each.text for each in self._shown.all_entries]
         places += [each.text for each in screen.prompt._area._recall._entries]
         return {word for word in self._typed for text in places if word in text}
@@ -433,7 +446,9 @@ class RandomUser:
 
     def _look_at_messages(self) -> None:
         """The transcript shows the active path, once and in its order."""
-        if self._shown.screen._is_stale:  # they could not be read; the next turn tries it again
+        if (
+            self._shown.screen.controllers.transcript.is_stale
+        ):  # they could not be read; the next turn tries it again
             return
         shown = [each for each in self._shown.all_entries if isinstance(each.key, int)]
         with self._faults.resting():
@@ -445,7 +460,7 @@ class RandomUser:
 
     def _look_at_rows(self) -> None:
         """What is drawn are the lines of the entries in view."""
-        transcript = self._shown.screen.transcript
+        transcript = self._shown.screen.controllers.transcript.view
         column = transcript._column
         if not len(column) or not transcript.size or column.form.width != transcript._width:
             return
@@ -464,7 +479,7 @@ class RandomUser:
 
 def _call(typed: str) -> Any:
     from tchat.chat.commands import parse_input
-    from tchat.tui.screens.dialogs import SCREEN_COMMANDS
+    from tchat.tui.controllers.help import SCREEN_COMMANDS
 
     return parse_input(typed, SCREEN_COMMANDS)
 

@@ -64,7 +64,7 @@ async def test_a_snapshot_that_cannot_be_saved_or_verified_is_told(
     async with opened(settings, paths) as shown:
         monkeypatch.setattr(Snapshots, "save", broken)
         await shown.ask("one")
-        shown.screen._save()
+        shown.screen.controllers.draft._save()
         await shown.until(lambda: "ZeroDivisionError" in "".join(e.text for e in shown.errors))
         assert "ZeroDivisionError" in paths.log_file.read_text()
         monkeypatch.undo()

@@ -63,7 +63,7 @@ def replies(shown: Shown) -> list[Message]:
 async def tried(shown: Shown, typed: str) -> None:
     await shown.type(typed)
     await shown.until(lambda: bool(shown.screen.query(Candidates)))
-    await shown.until(lambda: view(shown).ended and not shown.screen.busy)
+    await shown.until(lambda: view(shown).ended and not shown.screen.controllers.turn.is_busy)
     await shown.idle()
 
 
@@ -123,7 +123,9 @@ async def test_its_question_is_shown_once_and_stays_in_its_session(
             shown.screen.prompt.load("say yes")
             await shown.pilot.press("alt+t")
             await shown.until(lambda: bool(shown.screen.query(Candidates)))
-            await shown.until(lambda: view(shown).ended and not shown.screen.busy)
+            await shown.until(
+                lambda: view(shown).ended and not shown.screen.controllers.turn.is_busy
+            )
         else:
             await tried(shown, typed)
         await shown.pilot.press(ends)
@@ -180,7 +182,7 @@ async def test_escape_stops_all_and_lets_choose(
         await shown.until(lambda: bool(shown.screen.query(Candidates)))
         await shown.until(lambda: all(column.text for column in columns(shown)))
         await shown.pilot.press("escape")
-        await shown.until(lambda: not shown.screen.busy)
+        await shown.until(lambda: not shown.screen.controllers.turn.is_busy)
         assert [column.standing.stage for column in columns(shown)] == [Stage.STOPPED] * 2
         await shown.pilot.press("right", "enter")
         await shown.until(lambda: not shown.screen.query(Candidates))
@@ -197,7 +199,7 @@ async def test_a_prompt_sent_meanwhile_waits_until_one_is_taken(
         shown.screen.prompt.focus()
         await shown.type("and then?")
         brake.set()
-        await shown.until(lambda: not shown.screen.busy)
+        await shown.until(lambda: not shown.screen.controllers.turn.is_busy)
         assert len(shown.branch) == 2
         second = replies(shown)[1].id
         view(shown).focus()
@@ -214,7 +216,7 @@ async def test_a_narrow_screen_shows_some_and_tells_of_all(
         shown.screen.prompt.load("Hello")
         await shown.pilot.press("alt+t")
         await shown.until(lambda: bool(shown.screen.query(Candidates)))
-        await shown.until(lambda: view(shown).ended and not shown.screen.busy)
+        await shown.until(lambda: view(shown).ended and not shown.screen.controllers.turn.is_busy)
         assert [column.display for column in columns(shown)] == [True, False, False, False]
         await shown.pilot.press("4")
         assert [column.display for column in columns(shown)] == [False, False, False, True]
@@ -310,7 +312,7 @@ async def test_escape_holds_a_prompt_that_waits_for_the_choice(
         shown.screen.prompt.focus()
         await shown.type("and?")
         brake.set()
-        await shown.until(lambda: view(shown).ended and not shown.screen.busy)
+        await shown.until(lambda: view(shown).ended and not shown.screen.controllers.turn.is_busy)
         await shown.pilot.press("escape")
         await shown.idle()
         assert not shown.screen.query(Candidates)

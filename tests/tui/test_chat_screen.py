@@ -11,12 +11,12 @@ from tchat.paths import Paths
 from tchat.sessions.records import Role, Status
 from tchat.sessions.store import SessionStore
 from tchat.settings import Sampling, Settings
+from tchat.tui.controllers.transcript import LAST
 from tchat.tui.dialogs.models import ModelPicker
 from tchat.tui.dialogs.picker import Picker
 from tchat.tui.dialogs.sessions import SessionsScreen
 from tchat.tui.dialogs.settings import SettingsScreen
 from tchat.tui.dialogs.themes import ThemePicker
-from tchat.tui.screens.telling import END
 from tchat.tui.widgets.prompt_draft import Draft
 
 from .chat_stage import ENDLESS, opened
@@ -37,14 +37,14 @@ async def test_a_long_session_is_there_from_its_first_message_to_its_last(
     with SessionStore(paths.sessions_db) as store:
         session = store.create(title="Long")
         parent: int | None = None
-        for number in range(2 * END + 50):
+        for number in range(2 * LAST + 50):
             role = Role.ASSISTANT if number % 2 else Role.USER
             parent = store.add(session.id, role, f"message {number}", parent_id=parent).id
     async with opened(settings, paths, session=session) as shown:
-        await shown.until(lambda: len(shown.entries) == 2 * END + 50)
+        await shown.until(lambda: len(shown.entries) == 2 * LAST + 50)
         assert shown.entries == shown.branch
         await shown.pilot.press("ctrl+home")
-        assert "message 0" in shown.screen.transcript.render_line(0).text
+        assert "message 0" in shown.screen.controllers.transcript.view.render_line(0).text
 
 
 @pytest.mark.usefixtures("slowly")

@@ -33,7 +33,7 @@ async def test_a_chat_goes_on_and_is_stored_when_there_is_room(
         fill(shown.store)
         await shown.ask(LONG)
         await lost(shown)
-        assert shown.screen.status().unstored
+        assert shown.screen.controllers.status.data().unstored
         await shown.ask("three")
         assert [text for role, text in shown.branch if role == "user"] == ["one", LONG, "three"]
         session = shown.screen.conversation.session
@@ -47,8 +47,8 @@ async def test_a_chat_goes_on_and_is_stored_when_there_is_room(
         assert shown.store.branch(session.id)[2].text == LONG
         assert len(shown.store.branch(session.id)) == 6
         assert shown.errors == []
-        assert not shown.screen.status().unstored
-        assert not shown.screen.transcript.has(block.key)
+        assert not shown.screen.controllers.status.data().unstored
+        assert not shown.screen.controllers.transcript.view.has(block.key)
         await shown.ask("four")
         assert shown.store.branch(session.id)[-2].text == "four"
 
@@ -181,7 +181,7 @@ async def test_going_back_to_a_session_finds_what_is_only_in_memory(
         await shown.pilot.press("ctrl+n")
         await shown.until(lambda: shown.screen.conversation.session is None)
         await shown.ask("another " + LONG)
-        await shown.screen.go_on_in(session)
+        await shown.screen.controllers.sessions.go_on_in(session)
         await shown.until(lambda: shown.screen.conversation.session is not None)
         assert [text for role, text in shown.branch if role == "user"] == ["one", LONG]
         make_room(shown.store)

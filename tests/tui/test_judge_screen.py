@@ -152,7 +152,7 @@ async def test_it_waits_until_the_model_is_loaded_and_says_so(
 
     monkeypatch.setattr(Engine, "load", late)
     async with opened(settings, paths, ready=False) as shown:
-        await shown.until(lambda: shown.screen.busy)
+        await shown.until(lambda: shown.screen.controllers.turn.is_busy)
         await shown.pilot.press("alt+j")
         await shown.until(lambda: "Wait until the model is ready" in shown.toasts)
         opened_gate.set()

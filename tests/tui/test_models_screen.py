@@ -341,14 +341,14 @@ async def test_a_model_is_pulled_while_the_chat_goes_on(
     hub_server.add(REPO, {FILE: gguf(data=4 << 20)})
     hub_server.pace = 0.2
     async with opened(settings, paths) as chat:
-        chat.screen.pull_model(REPO)
-        await chat.until(lambda: "%" in chat.screen.status().pulling)
+        chat.screen.controllers.models.pull(REPO)
+        await chat.until(lambda: "%" in chat.screen.controllers.status.data().pulling)
         await chat.type("Hello")
-        await chat.until(lambda: len(chat.branch) == 2 and not chat.screen.busy)
-        assert chat.screen.status().pulling
+        await chat.until(lambda: len(chat.branch) == 2 and not chat.screen.controllers.turn.is_busy)
+        assert chat.screen.controllers.status.data().pulling
         hub_server.pace = 0.0
         await chat.until(lambda: "is here" in chat.toasts)
-        assert chat.screen.status().pulling == ""
+        assert chat.screen.controllers.status.data().pulling == ""
 
 
 async def test_a_pull_is_stopped_and_what_came_is_kept(
@@ -357,9 +357,9 @@ async def test_a_pull_is_stopped_and_what_came_is_kept(
     hub_server.add(REPO, {FILE: gguf(data=1 << 20)})
     hub_server.fail("storage", Fault(), Fault(stall=1 << 16))
     async with opened(settings, paths) as chat:
-        chat.screen.pull_model(REPO)
-        await chat.until(lambda: "%" in chat.screen.status().pulling)
-        chat.screen.pulls.stop()
+        chat.screen.controllers.models.pull(REPO)
+        await chat.until(lambda: "%" in chat.screen.controllers.status.data().pulling)
+        chat.screen.controllers.downloads.stop()
         await chat.until(lambda: "goes on later" in chat.toasts)
         assert list(tmp_path.rglob("*.incomplete"))
 
@@ -377,7 +377,7 @@ async def test_what_does_not_fit_is_pulled_after_asking(
     monkeypatch.setattr("tchat.chat.throughput.this_machine", lambda: tight)
     hub_server.add(REPO, {FILE: gguf(data=1 << 20)})
     async with opened(settings, paths) as chat:
-        chat.screen.pull_model(REPO)
+        chat.screen.controllers.models.pull(REPO)
         await chat.until(lambda: isinstance(chat.pilot.app.screen, Confirm))
         await chat.pilot.press(key)
         await chat.until(lambda: told in chat.toasts)
@@ -388,7 +388,7 @@ async def test_what_cannot_be_pulled_is_told_and_stays_to_be_read(
     settings: Settings, paths: Paths, hub_server: HubServer, name: str, told: str
 ) -> None:
     async with opened(settings, paths) as chat:
-        chat.screen.pull_model(name)
+        chat.screen.controllers.models.pull(name)
         await chat.until(lambda: told in chat.toasts)
         [error] = chat.errors
         assert f"{name} was not pulled: " in error.text
@@ -399,7 +399,7 @@ async def test_a_failed_pull_is_not_begun_again_by_the_key_for_another_reply(
     settings: Settings, paths: Paths, hub_server: HubServer
 ) -> None:
     async with opened(settings, paths) as chat:
-        chat.screen.pull_model("acme/none")
+        chat.screen.controllers.models.pull("acme/none")
         await chat.until(lambda: bool(chat.errors))
         asked = len(hub_server.seen)
         await chat.pilot.press("alt+r")
@@ -420,7 +420,7 @@ async def test_the_size_on_the_hub_is_told_before_a_pull(
         await chat.pilot.press("enter")
         await chat.until(lambda: isinstance(app.screen, Confirm))
         assert "4.2 MB" in text(app)
-        assert chat.screen.status().pulling == ""
+        assert chat.screen.controllers.status.data().pulling == ""
         await chat.pilot.press("y")
         await chat.until(lambda: "is here" in chat.toasts)
 
@@ -432,7 +432,11 @@ async def test_a_new_chat_begins_with_the_model_that_was_made_the_default(
         await chat.ask("Hello")
         first = chat.screen.conversation.session
         desk = ModelService(
-            paths, None, chat.screen.pulls, lambda _: None, chat.screen.conversation.keep
+            paths,
+            None,
+            chat.screen.controllers.downloads,
+            lambda _: None,
+            chat.screen.conversation.keep,
         )
         await desk.make_default(str(tiny_spm))
         await chat.ask("still the model in use")
@@ -440,14 +444,14 @@ async def test_a_new_chat_begins_with_the_model_that_was_made_the_default(
         await chat.pilot.press("ctrl+n")
         await chat.until(lambda: chat.screen.conversation.session is None)
         await chat.idle()
-        await chat.until(lambda: chat.screen.status().model == "tiny-spm")
+        await chat.until(lambda: chat.screen.controllers.status.data().model == "tiny-spm")
         await chat.ask("Hello again")
         assert chat.messages[-1].model == str(tiny_spm)
         assert first is not None
         await chat.type(f"/open {first.id}")
         await chat.until(lambda: getattr(chat.screen.conversation.session, "id", "") == first.id)
         await chat.idle()
-        assert chat.screen.settings.model == str(tiny_spm)  # the one in use stays
+        assert chat.screen.context.settings.model == str(tiny_spm)  # the one in use stays
 
 
 async def test_the_key_in_the_list_makes_the_default_of_new_chats(
@@ -471,8 +475,8 @@ async def test_leaving_does_not_wait_for_a_pull(
     hub_server.add(REPO, {FILE: gguf(data=1 << 20)})
     hub_server.fail("storage", Fault(), Fault(stall=1 << 16))
     async with opened(settings, paths) as chat:
-        chat.screen.pull_model(REPO)
-        await chat.until(lambda: "%" in chat.screen.status().pulling)
+        chat.screen.controllers.models.pull(REPO)
+        await chat.until(lambda: "%" in chat.screen.controllers.status.data().pulling)
 
 
 async def test_another_model_keeps_the_session_and_says_what_is_read_again(

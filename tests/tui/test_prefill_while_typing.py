@@ -69,7 +69,7 @@ async def test_it_can_be_switched_off(settings: Settings, paths: Paths) -> None:
     async with opened(replace(settings, read_while_typing=False), paths) as shown:
         shown.screen.prompt.load(DOCUMENT)
         await shown.until(lambda: "draft" in meter(shown))
-        await shown.screen.count_draft().wait()
+        await shown.screen.controllers.draft.count().wait()
         assert "read" not in meter(shown)
         await shown.pilot.press("enter")
         await shown.until(lambda: len(shown.branch) == 2)
@@ -81,7 +81,7 @@ async def test_it_can_be_switched_off(settings: Settings, paths: Paths) -> None:
 async def test_what_is_no_message_is_not_read(settings: Settings, paths: Paths, typed: str) -> None:
     async with opened(settings, paths) as shown:
         shown.screen.prompt.load(typed)
-        await shown.screen.count_draft().wait()
+        await shown.screen.controllers.draft.count().wait()
         assert "draft" in meter(shown)
         assert "read" not in meter(shown)
 

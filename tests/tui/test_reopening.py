@@ -20,7 +20,7 @@ DOCUMENT = "the be to of and in that have it for not on with he as you do at thi
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """The user rests at once."""
-    monkeypatch.setattr("tchat.tui.screens.turns.REST", 0.05)
+    monkeypatch.setattr("tchat.tui.controllers.draft.SAVE_DELAY", 0.05)
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ async def test_a_session_that_is_opened_again_is_restored(settings: Settings, pa
         await shown.until(lambda: saved(paths) > 0)
         session = shown.screen.conversation.session
     async with opened(settings, paths) as shown:
-        await shown.screen.open_session(session)
+        await shown.screen.controllers.sessions.open(session)
         await shown.idle()
         assert "restored " in shown.notices
         await shown.ask("Why?")
@@ -52,7 +52,7 @@ async def test_a_session_that_is_opened_again_is_restored(settings: Settings, pa
 async def test_leaving_saves(
     settings: Settings, paths: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tchat.tui.screens.turns.REST", 3600.0)
+    monkeypatch.setattr("tchat.tui.controllers.draft.SAVE_DELAY", 3600.0)
     async with opened(settings, paths) as shown:
         await shown.ask(DOCUMENT)
         assert saved(paths) == 0
@@ -62,16 +62,16 @@ async def test_leaving_saves(
 async def test_going_to_another_session_saves(
     settings: Settings, paths: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tchat.tui.screens.turns.REST", 3600.0)
+    monkeypatch.setattr("tchat.tui.controllers.draft.SAVE_DELAY", 3600.0)
     async with opened(settings, paths) as shown:
         await shown.ask(DOCUMENT)
-        await shown.screen.open_session(None)
+        await shown.screen.controllers.sessions.open(None)
         assert saved(paths) > 0
 
 
 async def test_a_private_chat_saves_nothing(settings: Settings, paths: Paths) -> None:
     async with opened(settings, paths) as shown:
-        await shown.screen.toggle_private()
+        await shown.screen.controllers.sessions.toggle_private()
         await shown.ask(DOCUMENT)
     assert not paths.snapshots.exists()
 
@@ -91,7 +91,7 @@ async def test_what_is_deleted_is_deleted_on_disk_too_and_can_be_undone(
         await conversation.save()
         assert saved(paths) == 0
         await desk.restore(session.id)
-        await shown.screen.open_session(conversation.persistent.get(session.id))
+        await shown.screen.controllers.sessions.open(conversation.persistent.get(session.id))
         await shown.idle()
         await shown.ask("Why?")
         await shown.until(lambda: saved(paths) > 0)
@@ -115,13 +115,13 @@ async def test_a_chat_that_was_stopped_is_saved(
         await shown.type(DOCUMENT)
         await shown.until(lambda: bool(shown.entries) and shown.entries[-1][0] == "assistant")
         await shown.until(lambda: bool(shown.last.text))
-        assert shown.screen.busy
+        assert shown.screen.controllers.turn.is_busy
         await shown.pilot.press("escape")
         await shown.idle()
         await shown.until(lambda: saved(paths) > 0)
         session = shown.screen.conversation.session
     async with opened(settings, paths) as shown:
-        await shown.screen.open_session(session)
+        await shown.screen.controllers.sessions.open(session)
         await shown.idle()
         await shown.until(lambda: "restored " in shown.notices)
 

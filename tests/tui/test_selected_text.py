@@ -60,7 +60,7 @@ async def dress(shown: Shown, theme: str) -> None:
 
 
 def fill(shown: Shown) -> None:
-    shown.screen.transcript.show(
+    shown.screen.controllers.transcript.view.show(
         [
             Entry(key=1, role="user", text="userword"),
             Entry(key=2, role="assistant", text=CODE),
@@ -78,7 +78,7 @@ async def test_selected_text_of_the_transcript_can_be_read_in_every_theme(
         for theme in THEMES:
             await dress(shown, theme)
             before = {word: looks(app, word) for word in WORDS}
-            shown.screen.transcript.text_select_all()
+            shown.screen.controllers.transcript.view.text_select_all()
             await shown.pilot.pause()
             for word in WORDS:
                 assert_seen(app, word, before[word])

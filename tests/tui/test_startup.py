@@ -86,7 +86,7 @@ async def test_a_command_sent_early_is_carried_out(settings: Settings, paths: Pa
     async with waiting(settings, paths) as (shown, let_open):
         await shown.type("/version")
         let_open()
-        await shown.until(lambda: shown.screen.begun and "tchat" in shown.notices)
+        await shown.until(lambda: shown.screen.context.is_ready and "tchat" in shown.notices)
         assert shown.branch == []
 
 

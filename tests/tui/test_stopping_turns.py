@@ -20,7 +20,7 @@ from tchat.engine.prompt.encoder import PromptEncoder
 from tchat.engine.reply_state import ReplyState
 from tchat.paths import Paths
 from tchat.settings import Sampling, Settings
-from tchat.tui.screens import turns
+from tchat.tui.services import prompt_files
 
 from .chat_stage import ENDLESS, Shown, opened
 
@@ -116,7 +116,7 @@ async def test_while_it_is_prepared_read_and_written(
 ) -> None:
     async with opened(replace(endless, read_while_typing=False), paths) as shown:
         if owner is Engine:  # the draft is counted too
-            shown.screen._count_soon = lambda: None  # type: ignore[method-assign]
+            shown.screen.controllers.draft.count_soon = lambda: None  # type: ignore[method-assign]
         gate.before(owner, name, skip)
         await shown.type("Hello")
         await stop_at(shown, gate)
@@ -149,8 +149,8 @@ async def test_after_the_end_it_does_not_reach_the_next_turn(
         whole = shown.messages[-1]
         for _ in range(3):
             await shown.pilot.press("escape", "escape")
-            shown.screen.stop()
-            shown.screen._request.stop()  # type: ignore[union-attr]
+            shown.screen.controllers.turn.stop()
+            shown.screen.controllers.turn.state.request.stop()  # type: ignore[union-attr]
             await shown.type("/regen")
             await shown.idle()
             assert shown.messages[-1].text == whole.text
@@ -161,13 +161,13 @@ async def test_a_trial_that_was_stopped_before_it_began_is_left(
     endless: Settings, paths: Paths, gate: Gate
 ) -> None:
     async with opened(endless, paths) as shown:
-        gate.before(turns, "full_prompt", 0)
-        shown.screen._count_soon = lambda: None  # type: ignore[method-assign]
+        gate.before(prompt_files, "_read", 0)
+        shown.screen.controllers.draft.count_soon = lambda: None  # type: ignore[method-assign]
         await shown.type("/try 2 Hello")
         await stop_at(shown, gate)
         assert shown.branch == []
         assert shown.screen.prompt.draft.text == "/try 2 Hello"
-        assert not shown.screen.trying
+        assert not shown.screen.controllers.candidates.is_open
         await goes_on(shown)
 
 
@@ -177,12 +177,12 @@ async def test_an_edit_that_was_stopped_before_it_began_goes_on(
     async with opened(settings, paths) as shown:
         await shown.ask("one")
         await shown.type("/edit")
-        await shown.until(lambda: shown.screen.prompt_mode is not None)
-        shown.screen._count_soon = lambda: None  # type: ignore[method-assign]
-        gate.before(turns, "full_prompt", 0)
+        await shown.until(lambda: shown.screen.controllers.prompt_mode.mode is not None)
+        shown.screen.controllers.draft.count_soon = lambda: None  # type: ignore[method-assign]
+        gate.before(prompt_files, "_read", 0)
         await shown.type("one more")
         await stop_at(shown, gate)
-        assert shown.screen.prompt_mode is not None
+        assert shown.screen.controllers.prompt_mode.mode is not None
         await shown.pilot.press("enter")
         await shown.until(lambda: len(shown.branch) == 2 and shown.branch[0][1] == "one more")
         await shown.idle()

@@ -90,7 +90,7 @@ async def test_what_cannot_be_saved_before_is_told(
         monkeypatch.setattr(Snapshots, "save", broken)
         await shown.pilot.press(key)
         await shown.until(lambda: shown.screen.conversation.session is None)
-        await shown.until(lambda: not shown.screen.busy)
+        await shown.until(lambda: not shown.screen.controllers.turn.is_busy)
         told = shown.toasts + "".join(each.text for each in shown.errors)
         assert "ZeroDivisionError" in told
         monkeypatch.undo()
@@ -136,7 +136,7 @@ async def test_a_session_that_cannot_be_read_does_not_show_the_one_before(
         assert session.id == first.id
         assert [each for each in shown.entries if each[0] != "error"] == []
         assert "the disk cannot be read" in shown.errors[0].text
-        assert shown.screen._is_stale
+        assert shown.screen.controllers.transcript.is_stale
         fails.clear()
         await shown.pilot.press("alt+r")
         await shown.until(lambda: shown.entries == branch)

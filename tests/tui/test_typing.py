@@ -72,7 +72,7 @@ async def test_letters_typed_over_the_messages_go_to_the_prompt(
 ) -> None:
     async with opened(settings, paths) as shown:
         await shown.ask("Hello")
-        shown.screen.transcript.focus()
+        shown.screen.controllers.transcript.view.focus()
         before = shown.branch
         for character in typed:
             key = events.Key(character, character)
@@ -104,7 +104,7 @@ async def test_letters_typed_beside_candidates_go_to_the_prompt(
     async with opened(settings, paths) as shown:
         await shown.type("/try 2 Hello")
         await shown.until(lambda: bool(shown.screen.query(Candidates)))
-        await shown.until(lambda: not shown.screen.busy)
+        await shown.until(lambda: not shown.screen.controllers.turn.is_busy)
         await shown.pilot.press("w", "c", "2")
         assert shown.screen.prompt.draft.text == "wc2"
 
@@ -114,7 +114,7 @@ async def test_what_is_pasted_over_the_messages_goes_to_the_prompt(
 ) -> None:
     async with opened(settings, paths) as shown:
         await shown.ask("Hello")
-        shown.screen.transcript.focus()
+        shown.screen.controllers.transcript.view.focus()
         shown.pilot.app.post_message(events.Paste("pasted\ntext"))
         await shown.until(lambda: shown.screen.prompt.draft.text == "pasted\ntext")
 
@@ -133,7 +133,7 @@ async def test_undo_never_leaves_for_the_shell(
         assert shown.screen.prompt.draft.text == ""
         assert left == []
         await shown.ask("Hello")
-        shown.screen.transcript.focus()
+        shown.screen.controllers.transcript.view.focus()
         await shown.pilot.press("ctrl+z")
         assert left == [True]
 
@@ -179,7 +179,7 @@ async def test_what_is_typed_is_the_input_of_a_template(settings: Settings, path
     write_template(paths, "two", TWO)
     async with opened(settings, paths) as shown:
         shown.screen.prompt.load("ave")
-        await shown.screen.insert_template("two")
+        await shown.screen.controllers.help.insert_template("two")
         assert shown.screen.prompt.draft.text == "⟨greeting⟩, say ave in Latin."
         await shown.pilot.press(*"Salve", "enter")
         await shown.until(lambda: len(shown.branch) == 2)
@@ -189,7 +189,7 @@ async def test_a_blank_can_be_deleted_and_its_look_alike_typed(
     settings: Settings, paths: Paths
 ) -> None:
     async with opened(settings, paths) as shown:
-        await shown.screen.insert_template("translate")
+        await shown.screen.controllers.help.insert_template("translate")
         await shown.pilot.press("backspace", *"{input}", "enter")
         await shown.until(lambda: len(shown.branch) == 2)
         assert shown.branch[0][1].startswith("{input}")
@@ -198,9 +198,9 @@ async def test_a_blank_can_be_deleted_and_its_look_alike_typed(
 async def test_a_system_prompt_with_a_blank_is_never_set(settings: Settings, paths: Paths) -> None:
     write_template(paths, "system", SYSTEM)
     async with opened(settings, paths) as shown:
-        await shown.screen.insert_template("system")
+        await shown.screen.controllers.help.insert_template("system")
         await shown.until(lambda: "needs tongue" in shown.toasts)
-        assert shown.screen.settings.system == settings.system
+        assert shown.screen.context.settings.system == settings.system
 
 
 # The queue
@@ -273,7 +273,9 @@ async def test_a_prompt_stopped_before_its_reply_stays_in_sight(
         await shown.ask("second")
         assert [role for role, _ in shown.branch] == ["user", "user", "assistant"]
         assert shown.entries == shown.branch
-        assert shown.screen.transcript.entry(shown.messages[0].id).status == "stopped"
+        assert (
+            shown.screen.controllers.transcript.view.entry(shown.messages[0].id).status == "stopped"
+        )
 
 
 async def stop_in_two_steps(
@@ -283,7 +285,11 @@ async def stop_in_two_steps(
     after the row of the reply is deleted, and before ``second`` of ``owner`` is called.
     """
     reached, stopped, overtaken = (threading.Event() for _ in range(3))
-    open_journal, write, reload = ReplyJournal.open, getattr(owner, second), shown.screen.reload
+    open_journal, write, reload = (
+        ReplyJournal.open,
+        getattr(owner, second),
+        shown.screen.controllers.transcript.reload,
+    )
 
     def late(*args: Any, **kwargs: Any) -> ReplyJournal:
         reached.set()
@@ -300,7 +306,7 @@ async def stop_in_two_steps(
 
     monkeypatch.setattr(ReplyJournal, "open", late)
     monkeypatch.setattr(owner, second, held)
-    monkeypatch.setattr(shown.screen, "reload", reloaded)
+    monkeypatch.setattr(shown.screen.controllers.transcript, "reload", reloaded)
     await shown.type(begin)
     await shown.until(reached.is_set)
     await shown.pilot.press("escape")
@@ -328,7 +334,7 @@ async def test_the_reply_from_before_is_seen_when_a_reload_overtakes_its_return(
         await shown.until(lambda: shown.messages[1].id != first)
         await shown.idle()
         await shown.screen.conversation.activate(first)
-        await shown.screen.reload()
+        await shown.screen.controllers.transcript.reload()
         await stop_in_two_steps(shown, monkeypatch, FallbackStore, "activate", "/regen")
         assert shown.messages[1].id == first
         assert [each.key for each in shown.all_entries] == [each.id for each in shown.messages]
@@ -346,7 +352,7 @@ async def test_a_stopped_prompt_that_is_answered_after_all_is_no_stopped_one(
         await shown.until(lambda: len(shown.branch) == 2)
         await shown.idle()
         assert shown.messages[0].status == "done"
-        assert shown.screen.transcript.entry(asked.id).status == "done"
+        assert shown.screen.controllers.transcript.view.entry(asked.id).status == "done"
 
 
 # What has nothing to act on

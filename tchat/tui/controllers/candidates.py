@@ -1,0 +1,226 @@
+"""Several replies side by side: begun, shown, stopped, and one of them chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING
+
+from tchat.chat.commands import CommandCall
+from tchat.errors import TchatError, UsageError
+from tchat.tui.background import background
+from tchat.tui.controllers.context import ChatContext
+from tchat.tui.controllers.transcript import TranscriptController
+from tchat.tui.controllers.turn import TurnController
+from tchat.tui.widgets.prompt_draft import Draft
+
+if TYPE_CHECKING:
+    from tchat.engine.events import CandidateEvent, Event
+    from tchat.tui.candidate_run import CandidateRun
+    from tchat.tui.services.conversation import Act
+
+CANDIDATE_COMMANDS = frozenset({"try", "best"})
+
+
+class CandidatesController:
+    """Lets the model write several replies to choose from; follows the turn that writes them.
+
+    Args:
+        context: The open chat.
+        turn: Runs the turn.
+        transcript: The messages, hidden meanwhile.
+        settle: Called when a reply is chosen.
+    """
+
+    def __init__(
+        self,
+        context: ChatContext,
+        *,
+        turn: TurnController,
+        transcript: TranscriptController,
+        settle: Callable[[], Awaitable[None]],
+    ) -> None:
+        self.screen = context.screen
+        self._context = context
+        self._turn = turn
+        self._transcript = transcript
+        self._settle = settle
+        self._run: CandidateRun | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there are replies to choose from."""
+        return self._run is not None
+
+    def run_command(self, call: CommandCall, draft: Draft) -> None:
+        """Carry out ``/try`` or ``/best`` with the files of the draft that it was typed in."""
+        from tchat.chat.candidates import parse_candidates
+
+        try:
+            count, prompt = parse_candidates(call.argument, call.command.name)
+        except UsageError as error:
+            self._context.notify(str(error), severity="error")
+            self._context.prompt.give_back(draft)
+            return
+        judge = self._context.settings.judge if call.command.name == "best" else ""
+        self._begin(count, Draft(prompt, files=draft.files), judge=judge, typed=draft)
+
+    def begin(self) -> None:
+        """Write several replies to the draft, or more of them to the last question."""
+        from tchat.chat.candidates import DEFAULT_CANDIDATES
+
+        if self._context.select_blank():
+            return
+        prompt = self._context.prompt
+        draft = prompt.draft
+        prompt.load("")
+        self._begin(DEFAULT_CANDIDATES, draft, judge="", typed=draft)
+
+    def _begin(self, count: int, draft: Draft, *, judge: str, typed: Draft) -> None:
+        if self._turn.reject_if_busy():
+            self._context.prompt.give_back(typed)
+            return
+        from tchat.tui.candidate_run import CandidateRun
+
+        run = CandidateRun(count, details=self._context.settings.show_details)
+
+        def how(text: str) -> Act:
+            return lambda chat: chat.candidates(
+                count, text, stopped=run.stopped, judge=judge, fallback=True
+            )
+
+        def unsent(_: Draft) -> None:
+            self.close()
+            self._context.prompt.give_back(typed)
+
+        if draft.text.strip():
+            self._turn.submit(draft, how, shown=True, unsent=unsent)
+        else:
+            self._turn.run(how(""))
+        self._run = run
+
+    # While they are written
+
+    @property
+    def holds_queue(self) -> bool:
+        """Prompts wait until a reply is chosen."""
+        return self._run is not None
+
+    def on_start(self) -> None:
+        """Another turn begins."""
+        self.close()
+
+    async def on_events(self, batch: Sequence[Event]) -> None:
+        """Show what came of each reply."""
+        if self._run is None:
+            return
+        from tchat.engine.events import CandidateEvent, Notice, Ranked
+
+        for event in batch:
+            if isinstance(event, Notice) and event.kind == "judge":
+                self._context.notify(event.text)  # the transcript is hidden
+            elif isinstance(event, CandidateEvent):
+                await self._show(self._run, event)
+            elif isinstance(event, Ranked):
+                self._run.rank(event.judge, event.scores)
+        self._run.flush()
+
+    async def _show(self, run: CandidateRun, event: CandidateEvent) -> None:
+        from tchat.engine.events import Finished, MessageStored, Reasoning, Token
+
+        inner = event.event
+        if isinstance(inner, MessageStored):
+            run.ids[event.index] = inner.reply
+            if run.view is None:
+                await self._open(run, inner.question)
+        elif isinstance(inner, Finished):
+            run.finish(event.index, inner)
+        elif isinstance(inner, Token | Reasoning):
+            self._turn.state.progress.take(inner)
+            run.buffer(event.index, inner)
+
+    async def _open(self, run: CandidateRun, question: int) -> None:
+        """Put the candidates in the place of the messages."""
+        from tchat.tui.widgets.candidates.view import Candidates
+
+        asked = await self._context.conversation.message(question)
+        self._transcript.drop_pending()  # the messages are read again at the end
+        run.view = Candidates(asked.text, run.count)
+        self._transcript.view.display = False
+        await self.screen.query_one("#messages").mount(run.view)
+        run.view.focus()
+
+    async def on_failure(self) -> None:
+        """Read what was written of them."""
+        if self._run is not None and self._run.view is not None:
+            await self._transcript.reload()
+
+    async def on_end(self, failure: TchatError | None) -> None:
+        """Let the user choose, or go on with what was chosen meanwhile."""
+        run = self._run
+        if run is None:
+            return
+        if run.view is None or failure is not None:
+            self.close()
+        elif run.taken is not None:
+            await self._go_on_with(run, run.taken)
+        else:
+            await self._mark_active(run)
+
+    async def _mark_active(self, run: CandidateRun) -> None:
+        """Mark the reply that the chat goes on with when none is chosen: the active one."""
+        last = await self._context.conversation.branch(last=1)
+        active = (index for index, key in run.ids.items() if last and last[0].id == key)
+        if run.view is not None:
+            run.view.keep(next(active, None))
+
+    def on_leave(self) -> None:
+        """Leave replies to choose from as they are."""
+        self.close()
+
+    # Choosing
+
+    @background(group="message")
+    async def choose(self, index: int) -> None:
+        """Go on with a reply; the others stop, if they are still being written."""
+        run = self._run
+        if run is None or run.view is None:
+            return
+        if self._turn.is_busy:
+            run.take(index)
+        else:
+            await self._go_on_with(run, index)
+
+    def stop_one(self, index: int) -> None:
+        """Write no more of one reply."""
+        if self._run is not None:
+            self._run.stopped.add(index)
+
+    async def _go_on_with(self, run: CandidateRun, index: int) -> None:
+        try:
+            await self._context.conversation.pick(run.ids[index])
+        except TchatError:
+            self._context.notify("Nothing was written there; another one can be taken.")
+            run.taken = None
+            return
+        self.close()
+        await self._transcript.reload()
+        await self._settle()
+
+    def close(self) -> bool:
+        """Show the messages again; whether there were replies to choose from."""
+        run, self._run = self._run, None
+        if run is None or run.view is None:
+            return False
+        run.view.remove()
+        self._transcript.view.display = True
+        self._transcript.view.follow()
+        self._context.prompt.focus()
+        self._turn.advance_queue()
+        return True
+
+    def scroll(self, pages: int) -> bool:
+        """Scroll the current one of several replies; False when there are none."""
+        if self._run is None or self._run.view is None:
+            return False
+        self._run.view.action_scroll(pages)
+        return True

@@ -1,0 +1,111 @@
+"""Keys, commands and prompt templates: shown, and put into the prompt."""
+
+from __future__ import annotations
+
+import asyncio
+
+from tchat.chat.commands import Surface, commands_for
+from tchat.tui.background import background
+from tchat.tui.controllers.context import ChatContext
+from tchat.tui.keys import KeyAction, Scope, with_keymap
+from tchat.tui.widgets.prompt import Prompt
+from tchat.tui.widgets.prompt_draft import Draft
+
+SCREEN_COMMANDS = commands_for(Surface.SCREEN)
+
+
+class HelpController:
+    """Shows what can be done, and lets the user begin it."""
+
+    def __init__(self, context: ChatContext) -> None:
+        self.screen = context.screen
+        self._context = context
+
+    def keys_in_force(self) -> tuple[KeyAction, ...]:
+        """Every key as it is after remapping."""
+        from tchat.tui.all_bindings import ALL_BINDINGS
+        from tchat.tui.keymap import remap
+
+        keymap = remap(self._context.settings.keys, ALL_BINDINGS).keymap
+        return with_keymap(keymap, ALL_BINDINGS)
+
+    def key_name(self, action: str) -> str:
+        """The key that does an action, as it is shown; by the id of the action."""
+        return next(each for each in self.keys_in_force() if each.id == action).shown
+
+    @background(group="dialog", exclusive=True)
+    async def show_help(self) -> None:
+        """Show keys and commands; a command that is chosen goes into the prompt."""
+        from tchat.tui.dialogs.help import HelpScreen
+
+        chosen = await self.screen.app.push_screen_wait(
+            HelpScreen(self.keys_in_force(), SCREEN_COMMANDS)
+        )
+        if chosen is not None:
+            self._use_command(chosen)
+
+    @background(group="dialog", exclusive=True)
+    async def show_palette(self) -> None:
+        """Everything that can be done, by name."""
+        from tchat.tui.dialogs.palette import Palette
+
+        actions = [each for each in self.keys_in_force() if each.scope is Scope.CHAT]
+        chosen = await self.screen.app.push_screen_wait(Palette(actions, SCREEN_COMMANDS))
+        if chosen is None:
+            return
+        if chosen.startswith("/"):
+            self._use_command(chosen)
+        else:
+            action = next(each.action for each in actions if each.id == chosen)
+            self.screen.call_later(self.screen.run_action, action)
+
+    def _use_command(self, typed: str) -> None:
+        """Carry out a command that takes nothing; let the user complete another."""
+        command = next(each for each in SCREEN_COMMANDS if f"/{each.name}" == typed)
+        prompt = self._context.prompt
+        if command.takes:
+            prompt.load(f"{typed} ")
+            prompt.focus()
+        else:
+            prompt.post_message(Prompt.Submitted(Draft(typed)))
+
+    @background(group="dialog", exclusive=True)
+    async def show_templates(self) -> None:
+        """Insert a prompt template."""
+        from tchat.chat.templates import list_templates
+        from tchat.tui.dialogs.templates import TemplatePicker
+
+        templates, broken = await asyncio.to_thread(list_templates, self._context.paths)
+        for problem in broken:
+            self._context.notify(problem, severity="warning")
+        name = await self.screen.app.push_screen_wait(TemplatePicker(templates))
+        if name is not None:
+            await self.insert_template(name)
+
+    async def insert_template(self, name: str) -> None:
+        """Put a template into the prompt, with what is typed as its input.
+
+        Its system prompt and sampling hold for a session that has not begun.
+
+        Raises:
+            UsageError: There is none of that name.
+        """
+        from tchat.chat.templates import find_template
+
+        context, prompt = self._context, self._context.prompt
+        template = await asyncio.to_thread(find_template, name, context.paths)
+        text, blanks, system, missing = template.begin(prompt.draft.text)
+        prompt.load(Draft(text, blanks=blanks))
+        prompt.select_blank()
+        prompt.focus()
+        if missing:
+            needed = ", ".join(missing)
+            context.notify(f"Its system prompt needs {needed}: /system sets one.")
+        own = {**template.sampling, **({"system": system} if system else {})}
+        if not own:
+            return
+        if context.conversation.session is None:
+            await context.conversation.change(own)
+            context.notify(f"Set for this session: {', '.join(own)}.")
+        else:
+            context.notify("Its system prompt and sampling hold in a new session only.")

@@ -1,0 +1,218 @@
+"""What is done with one message: copied, edited, deleted, pinned, flipped."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from tchat.errors import TchatError, UsageError
+from tchat.plural import counted
+from tchat.sanitize import printable
+from tchat.tui.background import background
+from tchat.tui.controllers.context import ChatContext
+from tchat.tui.controllers.judge import JudgeController
+from tchat.tui.controllers.prompt_mode import PromptModeController
+from tchat.tui.controllers.transcript import TranscriptController
+from tchat.tui.controllers.turn import TurnController
+
+if TYPE_CHECKING:
+    from tchat.sessions.records import Deletion, Message, Role
+
+
+class MessagesController:
+    """Acts on the messages of the session.
+
+    Args:
+        context: The open chat.
+        turn: Writes other replies.
+        prompt_mode: Edits and branches.
+        judge: Takes ratings.
+        transcript: The messages.
+        key_name: From the id of an action to the key that does it.
+        settle: Called when the session has changed.
+    """
+
+    def __init__(
+        self,
+        context: ChatContext,
+        *,
+        turn: TurnController,
+        prompt_mode: PromptModeController,
+        judge: JudgeController,
+        transcript: TranscriptController,
+        key_name: Callable[[str], str],
+        settle: Callable[[], Awaitable[None]],
+    ) -> None:
+        self.screen = context.screen
+        self._context = context
+        self._turn = turn
+        self._prompt_mode = prompt_mode
+        self._judge = judge
+        self._transcript = transcript
+        self._key_name = key_name
+        self._settle = settle
+        self._deleted: list[Deletion] = []
+
+    @background(group="message")
+    async def act_on(self, key: int | str, action: str) -> None:
+        """Do what is asked for with an entry of the transcript."""
+        if action == "retry":
+            self._transcript.retry(key)
+        elif action == "copy":
+            await self._copy(key)
+        elif isinstance(key, int):
+            try:
+                await self._act_on_message(key, action)
+            except TchatError as error:
+                self._context.notify(str(error), severity="error")
+
+    async def _act_on_message(self, key: int, action: str) -> None:
+        conversation = self._context.conversation
+        match action:
+            case "edit":
+                self._prompt_mode.edit(await conversation.message(key))
+            case "branch":
+                self._prompt_mode.branch(await conversation.message(key))
+            case "regenerate":
+                self._turn.run(lambda chat: chat.regenerate(key))
+            case "continue":
+                self._turn.run(lambda chat: chat.continue_reply(key))
+            case "delete":
+                await self._delete(key)
+            case "pin":
+                await self._pin(key)
+            case "good" | "bad":
+                await self._judge.rate(key, 1 if action == "good" else -1)
+            case "previous" | "next":
+                await self._flip(key, -1 if action == "previous" else 1)
+
+    async def _last(self, role: Role | None = None) -> Message | None:
+        """The last message on the active path, or the last of one role."""
+        branch = await self._context.conversation.branch()
+        return next((each for each in reversed(branch) if role in (None, each.role)), None)
+
+    # Copying
+
+    async def _copy(self, key: int | str) -> None:
+        """Copy a message as it is stored, without what acts on a terminal."""
+        if isinstance(key, int):
+            text = (await self._context.conversation.message(key)).text
+        elif self._transcript.view.has(key):
+            text = self._transcript.view.entry(key).text
+        else:  # it is gone meanwhile
+            return
+        self.screen.app.copy_to_clipboard(printable(text))
+
+    async def copy_last_reply(self) -> None:
+        """Copy the last reply."""
+        from tchat.sessions.records import Role
+
+        reply = await self._last(Role.ASSISTANT)
+        if reply is None:
+            self._context.notify("There is no reply yet.")
+        else:
+            self.screen.app.copy_to_clipboard(printable(reply.text))
+
+    # Editing
+
+    async def edit_last(self, text: str) -> None:
+        """Edit the last prompt: to ``text``, or in the prompt when that is empty.
+
+        Raises:
+            UsageError: There is none.
+        """
+        from tchat.sessions.records import Role
+
+        asked = await self._last(Role.USER)
+        if asked is None:
+            raise UsageError("there is no message to edit yet", "send a prompt first")
+        if text:
+            self._turn.run(lambda chat: chat.edit(asked.id, text))
+        else:
+            self._prompt_mode.edit(asked)
+
+    # Deleting
+
+    async def _delete(self, key: int) -> None:
+        """Delete a message with all that follows; it can be undone."""
+        if self._turn.reject_if_busy():
+            return
+        deleted = await self._context.conversation.delete_message(key)
+        self._deleted.append(deleted)
+        self._prompt_mode.leave_deleted({row["id"] for row in deleted.rows})
+        await self._transcript.reload()
+        said, undo = counted(len(deleted.rows), "message"), self._key_name("chat.undo")
+        self._context.notify(f"Deleted {said}. {undo} or /undo brings it back.")
+        await self._settle()
+
+    async def delete_last(self) -> None:
+        """Delete the last message.
+
+        Raises:
+            UsageError: There is none.
+        """
+        last = await self._last()
+        if last is None:
+            raise UsageError("this session has no message yet", "send a prompt first")
+        await self._delete(last.id)
+
+    async def undo_delete(self) -> None:
+        """Bring back what was deleted last."""
+        if not self._deleted:
+            self._context.notify("Nothing was deleted here.")
+            return
+        if self._turn.reject_if_busy():
+            return
+        deleted = self._deleted.pop()
+        await self._context.conversation.restore_message(deleted)
+        await self._transcript.reload()
+        await self._settle()
+
+    def forget_deleted(self) -> None:
+        """Another session is open: what was deleted in the one before stays so."""
+        self._deleted.clear()
+
+    # Pinning
+
+    async def _pin(self, key: int) -> None:
+        """Keep a message, with its turn, in the context window; or let it leave like others."""
+        pinned = not (await self._context.conversation.message(key)).pinned
+        await self._context.conversation.pin(key, pinned)
+        if self._transcript.view.has(key):
+            entry = self._transcript.view.entry(key)
+            self._transcript.view.update(replace(entry, pinned=pinned))
+        await self._settle()
+
+    async def pin_last_question(self) -> None:
+        """Pin the last prompt, or take its pin away.
+
+        Raises:
+            UsageError: There is none.
+        """
+        from tchat.sessions.records import Role
+
+        asked = await self._last(Role.USER)
+        if asked is None:
+            raise UsageError("there is no message to pin yet", "send a prompt first")
+        await self._pin(asked.id)
+
+    # Looking
+
+    async def _flip(self, key: int, step: int) -> None:
+        """Go to another sibling, and stay on it."""
+        if self._turn.reject_if_busy():
+            return
+        sibling = await self._context.conversation.flip(key, step)
+        if sibling is not None:
+            await self._transcript.reload()
+            if self._transcript.view.has(sibling):
+                self._transcript.view.point_at(sibling)
+            await self._settle()
+
+    async def toggle_reasoning(self) -> None:
+        """Fold or unfold the reasoning of the last reply that has any."""
+        branch = await self._context.conversation.branch()
+        last = next((each for each in reversed(branch) if each.reasoning), None)
+        if last is not None and self._transcript.view.has(last.id):
+            self._transcript.view.toggle_reasoning(last.id)

@@ -1,0 +1,142 @@
+"""Models: chosen, pulled while the chat goes on, and found on the first run."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from tchat.chat.attachments import expand_user
+from tchat.errors import ModelNotFound, TchatError, UsageError
+from tchat.sanitize import single_line
+from tchat.tui.background import background
+from tchat.tui.controllers.context import ChatContext
+from tchat.tui.controllers.settings import SettingsController
+from tchat.tui.controllers.status import StatusController
+from tchat.tui.controllers.transcript import TranscriptController
+from tchat.tui.controllers.turn import TurnController, load
+
+if TYPE_CHECKING:
+    from tchat.tui.services.downloads import Downloads
+
+
+class ModelsController:
+    """Chooses, loads and pulls models.
+
+    Args:
+        context: The open chat.
+        turn: Loads the model.
+        settings: Changes the model of the chat.
+        transcript: Where a failed download is told.
+        status: The status line, which tells how far a download is.
+        downloads: What is being pulled.
+    """
+
+    def __init__(
+        self,
+        context: ChatContext,
+        *,
+        turn: TurnController,
+        settings: SettingsController,
+        transcript: TranscriptController,
+        status: StatusController,
+        downloads: Downloads,
+    ) -> None:
+        self.screen = context.screen
+        self._context = context
+        self._turn = turn
+        self._settings = settings
+        self._transcript = transcript
+        self._status = status
+        self._downloads = downloads
+
+    @background(group="dialog", exclusive=True)
+    async def show_picker(self) -> None:
+        """Choose the model."""
+        await self._pick()
+
+    async def _pick(self) -> None:
+        from tchat.tui.dialogs.models import ModelPicker
+        from tchat.tui.services.models import ModelService
+
+        facts = self._context.conversation.facts
+        files = ModelService(
+            self._context.paths,
+            facts.path if facts else None,
+            self._downloads,
+            self.pull,
+            self._context.conversation.keep,
+        )
+        choice = await self.screen.app.push_screen_wait(ModelPicker(await files.rows(False), files))
+        if choice is not None:
+            model = str(expand_user(choice)) if "/" in choice else choice
+            await self._settings.change({"model": model})
+
+    # Downloads
+
+    @background(group="pull")
+    async def pull(self, name: str) -> None:
+        """Pull a model while the chat goes on; the status line tells how far it is."""
+        shown = single_line(name)
+        try:
+            pulled = await self._downloads.run(name, self._show_progress, self._agree)
+        except UsageError as error:  # the user did not want it, or not now
+            self._context.notify(single_line(str(error)), severity="error")
+            return
+        except TchatError as error:
+            self._context.notify(single_line(str(error)), severity="error")
+            self._transcript.show_error(
+                TchatError(f"{shown} was not pulled: {error.message}", error.hint)
+            )
+            return
+        told = f"{shown} is here: F2 chooses it." if pulled else f"Stopped; {shown} goes on later."
+        self._context.notify(told)
+
+    async def _agree(self, objection: str) -> bool:
+        from tchat.tui.dialogs.confirm import Confirm
+
+        ask = Confirm("Pull it all the same?", objection, yes="Pull", danger=True)
+        return await self.screen.app.push_screen_wait(ask) is True
+
+    def _show_progress(self) -> None:
+        if self.screen.is_attached:
+            self._status.refresh()
+
+    def stop_downloads(self) -> None:
+        """Leave no download behind; what came is kept."""
+        self._downloads.stop()
+
+    # The first model
+
+    async def load_or_welcome(self) -> None:
+        """Load the model; on the first run without one, say how to get it."""
+        from tchat.models.resolve import STARTER
+
+        if self._turn.is_busy:  # a prompt was sent already, which loads it
+            return
+        if self._context.settings.model == STARTER:
+            try:
+                await self._context.conversation.find_model(STARTER)
+            except ModelNotFound:
+                await self._welcome()
+                return
+        self._turn.run(load)
+
+    async def _welcome(self) -> None:
+        from tchat.tui.dialogs.welcome import AGAIN, BROWSE, Welcome
+        from tchat.tui.model_rows import model_rows
+
+        rows = await asyncio.to_thread(model_rows, self._context.paths, None)
+        choice = await self.screen.app.push_screen_wait(Welcome(found=len(rows)))
+        if choice is None:
+            self._transcript.show_notice("There is no model yet: F2 chooses one.")
+            return
+        known = self._context.settings.model
+        try:
+            if choice == BROWSE:
+                await self._pick()
+            else:
+                model = known if choice == AGAIN else str(expand_user(choice))
+                await self._settings.change({"model": model}, reload=True)
+        except TchatError as error:
+            self._context.notify(str(error), severity="error")
+            await self._welcome()

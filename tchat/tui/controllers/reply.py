@@ -1,0 +1,168 @@
+"""A reply while it is written: the events of a turn, shown in the transcript."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from tchat.tui.controllers.context import ChatContext
+from tchat.tui.controllers.status import StatusController
+from tchat.tui.controllers.storage import StorageController
+from tchat.tui.controllers.transcript import PENDING, TranscriptController
+from tchat.tui.controllers.turn_state import TurnState
+
+if TYPE_CHECKING:
+    from tchat.engine.events import CacheRestored, Event, MessageStored, Notice
+    from tchat.sessions.records import Message
+    from tchat.tui.widgets.transcript.entry import Entry
+
+
+class ReplyController:
+    """Shows the question, the reply and what is said of both."""
+
+    def __init__(
+        self,
+        context: ChatContext,
+        *,
+        turn: TurnState,
+        transcript: TranscriptController,
+        storage: StorageController,
+        status: StatusController,
+    ) -> None:
+        self._context = context
+        self._turn = turn
+        self._transcript = transcript
+        self._storage = storage
+        self._status = status
+        self._branched = False  # whether the turn began another path
+        self._notices: list[Entry] = []  # of the turn before its messages were stored
+        self._cost: Entry | None = None  # the one of them that tells what is read again
+
+    def start(self) -> None:
+        """A turn begins: what was said belongs to the one before."""
+        self._turn.reply = None
+        self._notices.clear()
+        self._cost = None
+
+    async def show(self, batch: Sequence[Event]) -> None:
+        """Show one batch of events; pieces of text are fed to the transcript at once."""
+        from tchat.engine.events import (
+            CacheRestored,
+            Finished,
+            MessageStored,
+            Notice,
+            Reason,
+            Reasoning,
+            Token,
+        )
+
+        text: list[str] = []
+        reasoning: list[str] = []
+        for event in batch:
+            self._turn.progress.take(event)
+            if isinstance(event, Token):
+                text.append(event.text)
+            elif isinstance(event, Reasoning):
+                reasoning.append(event.text)
+            elif isinstance(event, MessageStored):
+                await self._show_question(event)
+            elif isinstance(event, CacheRestored | Notice):
+                self._show_notice(event)
+        reply, view = self._turn.reply, self._transcript.view
+        if (text or reasoning) and reply is not None and view.has(reply):
+            view.feed(reply, text="".join(text), reasoning="".join(reasoning))
+        last = batch[-1]
+        if isinstance(last, Finished):
+            await self.finish()
+            if last.reason is Reason.LENGTH:
+                self._transcript.show_notice(
+                    "The reply was cut off at its greatest length: /continue goes on."
+                )
+        self._status.refresh()
+
+    def _show_notice(self, event: CacheRestored | Notice) -> None:
+        from tchat.chat.prefill_cost import restored_text
+        from tchat.engine.events import CacheRestored, Notice
+
+        if isinstance(event, Notice) and event.kind == "model":
+            self._context.notify(event.text)  # of no interest in a moment
+            return
+        text = restored_text(event) if isinstance(event, CacheRestored) else event.text
+        if isinstance(event, Notice) and event.kind == "price":
+            self._show_cost(text)
+        else:
+            self._notices.append(self._transcript.show_notice(text))
+
+    def _show_cost(self, text: str) -> None:
+        """Say what is read again; what it came to in the end takes the place of that."""
+        if self._cost is not None and self._transcript.view.has(self._cost.key):
+            self._transcript.view.update(replace(self._cost, text=text))
+            self._cost = None
+        else:
+            self._cost = self._transcript.show_notice(text)
+            self._notices.append(self._cost)
+
+    async def _show_question(self, stored: MessageStored) -> None:
+        """The messages are stored: show the question if it is new, and stream into the reply."""
+        self._turn.reply = stored.reply
+        conversation, view = self._context.conversation, self._transcript.view
+        question = await conversation.message(stored.question)
+        asked = await conversation.find_entry(stored.question)
+        reply = await conversation.find_entry(stored.reply)
+        if asked is None or reply is None:  # it broke off meanwhile, and its row is gone
+            await self._transcript.reload()
+            return
+        self._branched = not self._follows(question, asked)
+        if self._branched:
+            self._transcript.drop_pending()
+            await self._transcript.reload()
+            if not view.has(stored.reply):  # another path is shown meanwhile
+                return
+            for notice in self._notices:
+                view.append(notice)
+        view.begin(reply)
+        self._transcript.update_empty_state()
+        self._storage.show_failure()
+
+    def _follows(self, question: Message, entry: Entry) -> bool:
+        """Whether the question is the last message shown, or was made so here."""
+        view = self._transcript.view
+        last = view.last_message
+        if last == question.id:
+            if view.entry(last).status != entry.status:
+                view.update(entry)  # it was stopped before, and gets its reply now
+            self._transcript.drop_pending()
+            return True
+        if last != question.parent_id or not self._transcript.has_pending:
+            return False
+        view.replace(PENDING, entry)
+        return True
+
+    async def finish(self) -> None:
+        """Show the reply as it is stored."""
+        reply, view = self._turn.reply, self._transcript.view
+        if reply is None:
+            return
+        begun = view.has(reply)
+        entry = await self._context.conversation.find_entry(reply)
+        if entry is None:  # stopped before the first token: there is no row
+            if view.has(reply):
+                view.drop(reply)
+            if self._branched or not begun:  # another reply is the active one, or none is
+                await self._transcript.reload()
+            else:
+                await self._show_unanswered()
+        elif not view.has(reply):  # another path is shown meanwhile
+            return
+        elif entry.status == "streaming":  # it broke off and could not be stored
+            view.finish(replace(view.entry(reply), status="stopped"))
+        else:
+            view.finish(entry)
+
+    async def _show_unanswered(self) -> None:
+        """Show that the last prompt was stopped before its reply."""
+        last = self._transcript.view.last_message
+        entry = await self._context.conversation.find_entry(last) if last is not None else None
+        if entry is not None:
+            self._transcript.view.update(entry)

@@ -1,0 +1,223 @@
+"""Sessions: found, opened, kept private, shown at the side, and their branches."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from tchat.chat.session_settings import usable_settings
+from tchat.tui.background import background, report
+from tchat.tui.controllers.context import ChatContext
+from tchat.tui.controllers.storage import StorageController
+from tchat.tui.controllers.transcript import TranscriptController
+from tchat.tui.controllers.turn import TurnController, load
+
+if TYPE_CHECKING:
+    from tchat.sessions.records import Session
+    from tchat.tui.widgets.sidebar import Sidebar
+
+
+class SessionsController:
+    """Opens sessions, and goes on in them.
+
+    Args:
+        context: The open chat.
+        turn: Ends before another session is opened.
+        transcript: Shows the session.
+        storage: Tells what could not be stored.
+        on_switch: Called when another session is open: what belonged to the one before is over.
+        settle: Called when another session is shown.
+    """
+
+    def __init__(
+        self,
+        context: ChatContext,
+        *,
+        turn: TurnController,
+        transcript: TranscriptController,
+        storage: StorageController,
+        on_switch: Callable[[], None],
+        settle: Callable[[], Awaitable[None]],
+    ) -> None:
+        self.screen = context.screen
+        self._context = context
+        self._turn = turn
+        self._transcript = transcript
+        self._storage = storage
+        self._on_switch = on_switch
+        self._settle = settle
+        self._sidebar: Sidebar | None = None  # until it is first switched on
+
+    # Finding
+
+    @background(group="dialog", exclusive=True)
+    async def find(self, *, full_text: bool = False, query: str = "") -> None:
+        """Find a session, by its title or in all messages."""
+        from tchat.tui.dialogs.sessions import SessionsScreen
+
+        sessions, conversation = self._context.sessions, self._context.conversation
+        current = conversation.session
+        choice = await self.screen.app.push_screen_wait(
+            SessionsScreen(
+                await sessions.sessions(),
+                sessions,
+                current=current.id if current else "",
+                full_text=full_text,
+                query=query,
+            )
+        )
+        if choice is not None:
+            await self.open(await sessions.find(choice.session_id))
+            if choice.message_id is not None:
+                await self.show_message(choice.message_id, choice.words)
+        elif current is not None and conversation.session is None:  # it was deleted
+            again = (each for each in await sessions.sessions() if each.id == current.id)
+            await self.open(next(again, None))
+        await self.refresh_sidebar()
+
+    async def show_message(self, message_id: int, words: str = "") -> None:
+        """Go to a message of this session, with ``words`` marked in it."""
+        await self._context.conversation.activate(message_id)
+        await self._transcript.reload()
+        if self._transcript.view.has(message_id):  # it may have been deleted meanwhile
+            self._transcript.view.reveal(message_id, words)
+
+    # Opening
+
+    @background(group="dialog", exclusive=True)
+    async def open_new(self) -> None:
+        """Begin a new session."""
+        await self.open(None)
+
+    async def open(self, session: Session | None) -> None:
+        """Go on in ``session``, or in a new one, whatever is asked for meanwhile."""
+        await self._turn.complete(self._switch_to(session))
+
+    async def _switch_to(self, session: Session | None) -> None:
+        async with self._turn.between_turns():
+            loads = await self.go_on_in(session)
+        if loads and not self._turn.is_busy:
+            self._turn.run(load)
+
+    async def go_on_in(self, session: Session | None) -> bool:
+        """Open ``session``, or a new one, while no turn runs; whether the model has to load for it.
+
+        It loads another model, or restores what is saved of the session.
+        """
+        conversation = self._context.conversation
+        other_model, failure = False, None
+        try:
+            other_model = await conversation.open(session)
+        except Exception as error:  # noqa: BLE001  told once the session is shown that is open now
+            failure = error
+        self._on_switch()
+        await self._transcript.show_session()
+        if failure is not None:
+            report(self.screen, failure)
+        for line in usable_settings(session.settings)[1] if session else ():
+            self._transcript.show_notice(line)
+        await self._tell_unanswered()
+        self._context.prompt.private = conversation.private
+        self._context.prompt.focus()
+        self._storage.show_failure()
+        await self._settle()
+        restores = session is not None and conversation.facts is not None
+        return restores or other_model
+
+    async def _tell_unanswered(self) -> None:
+        from tchat.sessions.records import Role
+
+        branch = await self._context.conversation.branch(last=1)
+        if branch and branch[-1].role is Role.USER:
+            self._transcript.show_notice("The last message has no reply yet: /continue writes one.")
+
+    @background(group="dialog", exclusive=True)
+    async def switch_private(self) -> None:
+        """As `toggle_private`, from a key."""
+        await self.toggle_private()
+
+    async def toggle_private(self) -> None:
+        """Begin a session that leaves nothing behind, or one that is stored."""
+        await self._turn.complete(self._toggle_private())
+
+    async def _toggle_private(self) -> None:
+        conversation, failure = self._context.conversation, None
+        async with self._turn.between_turns():
+            try:
+                await conversation.set_private(not conversation.private)
+            except Exception as error:  # noqa: BLE001  as in `go_on_in`
+                failure = error
+            self._on_switch()
+            self._context.prompt.private = conversation.private
+            await self._transcript.show_session()
+        if failure is not None:
+            report(self.screen, failure)
+        self._transcript.show_notice(
+            "Private: nothing of this session is stored."
+            if conversation.private
+            else "Sessions are stored again."
+        )
+        await self._settle()
+
+    # Branches
+
+    @background(group="dialog", exclusive=True)
+    async def show_tree(self) -> None:
+        """Show all branches of the session, and go to a message of one."""
+        from tchat.tui.dialogs.tree import TreePicker
+
+        messages = await self._context.conversation.tree()
+        active = {each.id for each in await self._context.conversation.branch()}
+        chosen = await self.screen.app.push_screen_wait(TreePicker(messages, active))
+        if chosen is not None:
+            await self.show_message(int(chosen))
+
+    # At the side
+
+    async def refresh_sidebar(self) -> None:
+        """Show the sessions at the side as they are stored."""
+        if self._sidebar is not None and self._sidebar.display:
+            session = self._context.conversation.session
+            sessions = await self._context.sessions.sessions()
+            self._sidebar.show(sessions, session.id if session else "")
+
+    @property
+    def is_in_sidebar(self) -> bool:
+        """Whether the focus is in the sessions at the side."""
+        return self._sidebar is not None and self._sidebar.has_focus_within
+
+    @background(group="dialog", exclusive=True)
+    async def open_from_sidebar(self, session_id: str) -> None:
+        """Open the session that was chosen at the side."""
+        await self.open(await self._context.sessions.find(session_id))
+
+    @background(group="side", exclusive=True)
+    async def toggle_sidebar(self) -> None:
+        """Show or fold the sessions at the side."""
+        sidebar = self._sidebar or await self._make_sidebar()
+        if sidebar.toggle():
+            sidebar.focus()
+            await self.refresh_sidebar()
+        elif sidebar.wanted:
+            self._context.notify("There is no room for it here; Ctrl+R finds sessions.")
+
+    async def _make_sidebar(self) -> Sidebar:
+        from tchat.tui.widgets.sidebar import Sidebar
+
+        self._sidebar = Sidebar()
+        self._sidebar.fit(self.screen.size.width)
+        await self.screen.query_one("#body").mount(self._sidebar, before="#main")
+        return self._sidebar
+
+    def fit_sidebar(self) -> None:
+        """Fold the sessions away where there is no room; show them again where there is."""
+        sidebar = self._sidebar
+        if sidebar is None:
+            return
+        before = sidebar.display
+        if sidebar.fit(self.screen.size.width) and not before:
+            self._fill_sidebar()
+
+    @background(group="side", exclusive=True)
+    async def _fill_sidebar(self) -> None:
+        await self.refresh_sidebar()

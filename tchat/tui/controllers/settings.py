@@ -1,0 +1,191 @@
+"""Settings and themes: changed for this chat, or saved for new ones."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+
+from tchat.errors import TchatError, UsageError
+from tchat.plural import counted
+from tchat.sanitize import single_line
+from tchat.settings import (
+    Key,
+    Settings,
+    Value,
+    find_key,
+    keys,
+    load,
+    needs_loading,
+    spell,
+    with_values,
+)
+from tchat.tui.background import background
+from tchat.tui.controllers.context import ChatContext
+from tchat.tui.controllers.status import StatusController
+from tchat.tui.controllers.transcript import TranscriptController
+from tchat.tui.controllers.turn import TurnController
+from tchat.tui.controllers.turn import load as load_model
+
+
+class SettingsController:
+    """Changes what holds for the chat.
+
+    Args:
+        context: The open chat.
+        turn: Loads the model anew.
+        transcript: Where loading is told.
+        status: The status line.
+        count_draft: Called when the draft may count otherwise.
+    """
+
+    def __init__(
+        self,
+        context: ChatContext,
+        *,
+        turn: TurnController,
+        transcript: TranscriptController,
+        status: StatusController,
+        count_draft: Callable[[], object],
+    ) -> None:
+        self.screen = context.screen
+        self._context = context
+        self._turn = turn
+        self._transcript = transcript
+        self._status = status
+        self._count_draft = count_draft
+
+    async def change(self, values: Mapping[str, Value], *, reload: bool = False) -> None:
+        """Change settings for this chat; the model is loaded anew when it must be.
+
+        Args:
+            values: By name.
+            reload: Load the model also where it stays the same.
+
+        Raises:
+            ModelError: A model or an adapter is not there, or is none; nothing is changed.
+            UsageError: There is no such theme, or settings exclude each other; nothing is changed.
+        """
+        await self._check(values)
+        await self._turn.complete(self._change(values, reload=reload))
+
+    async def _change(self, values: Mapping[str, Value], *, reload: bool) -> None:
+        conversation = self._context.conversation
+        before = conversation.settings
+        loads = reload or needs_loading(before, with_values(before, values))
+        async with self._turn.between_turns() if loads else nullcontext():
+            loads = await conversation.change(values) or reload
+            if loads:
+                await self._tell_loading()
+        if loads:
+            if not self._turn.is_busy:  # else a prompt that was sent meanwhile loads it
+                self._turn.run(load_model)
+        else:
+            changed = (f"{name} = {spell(value) or '(empty)'}" for name, value in values.items())
+            self._context.notify(", ".join(changed))
+            self._count_draft()
+        self.apply_look(conversation.settings)
+        self._status.refresh()
+
+    async def _tell_loading(self) -> None:
+        conversation = self._context.conversation
+        self._transcript.show_notice(
+            f"The model is opened anew: {single_line(conversation.settings.model)}."
+        )
+        if messages := len(await conversation.branch()):
+            what = counted(messages, "message is", "messages are")
+            self._transcript.show_notice(f"This session stays; its {what} read again.")
+
+    async def _check(self, values: Mapping[str, Value]) -> None:
+        if "theme" in values and values["theme"] not in self.screen.app.available_themes:
+            name = single_line(str(values["theme"]))
+            raise UsageError(f"there is no theme {name}", "/theme lists them")
+        if "model" in values:
+            await self._context.conversation.find_model(str(values["model"]))
+        before = self._context.conversation.settings
+        after = with_values(before, values)
+        if needs_loading(before, after):
+            await asyncio.to_thread(self._require_loadable, before, after)
+
+    def _require_loadable(self, before: Settings, after: Settings) -> None:
+        """Raise the error of ``after``, unless ``before`` cannot be loaded either."""
+        from tchat.chat.preload import require_valid_options
+
+        try:
+            require_valid_options(after, self._context.paths)
+        except TchatError as error:
+            try:
+                require_valid_options(before, self._context.paths)
+            except TchatError as older:
+                if str(older) == str(error):  # what is wrong was so before: let it be mended
+                    return
+            raise
+
+    def apply_look(self, settings: Settings) -> None:
+        """Apply what changes the look: the theme, times and token counts."""
+        app = self.screen.app
+        if app.theme != settings.theme and settings.theme in app.available_themes:
+            app.theme = settings.theme
+        self._transcript.view.show_details(settings.show_details)
+        self._transcript.view.show_scores(settings.show_scores)
+
+    async def toggle_details(self) -> None:
+        """Show or hide times, models and token counts."""
+        shown = not self._context.settings.show_details
+        await self._context.conversation.change({"show_details": shown})
+        self.apply_look(self._context.settings)
+
+    @background(group="dialog", exclusive=True)
+    async def show_dialog(self) -> None:
+        """Show and change the settings."""
+        from tchat.tui.dialogs.settings import CHANGED, SAVED, SettingsScreen
+
+        now = self._context.settings
+        stored, _, origins = await asyncio.to_thread(load, self._context.paths)
+        known = keys().values()
+        saved = {key.name: key.value_in(stored) for key in known if origins.get(key.name) == SAVED}
+        changed = (key.name for key in known if key.value_in(now) != key.value_in(stored))
+        origins = {**origins, **dict.fromkeys(changed, CHANGED)}
+        await self.screen.app.push_screen_wait(SettingsScreen(now, origins, self._apply, saved))
+
+    async def _apply(self, key: Key, value: Value, save: bool) -> None:
+        """Use a value in this chat, and save it when asked to."""
+        if save:
+            await self._save(key, value)
+        if key.value_in(self._context.settings) != value:
+            await self.change({key.name: value})
+
+    async def _save(self, key: Key, value: Value) -> None:
+        """Write a setting into config.toml; new sessions begin with it."""
+        from tchat.settings.write import set_value
+
+        await asyncio.to_thread(set_value, self._context.paths.config_file, key, spell(value))
+        self._context.conversation.keep({key.name: value})
+
+    # Themes
+
+    @background(group="dialog", exclusive=True)
+    async def show_themes(self) -> None:
+        """Choose the colours."""
+        from tchat.tui.dialogs.themes import ThemePicker
+
+        app = self.screen.app
+        name = await app.push_screen_wait(
+            ThemePicker(list(app.available_themes.values()), app.theme)
+        )
+        if name is not None:
+            await self.set_theme(name)
+
+    async def set_theme(self, name: str) -> None:
+        """Use a theme from now on.
+
+        Raises:
+            UsageError: There is none of that name.
+        """
+        await self._check({"theme": name})
+        self.screen.app.theme = name
+        await self._context.conversation.change({"theme": name})
+        try:
+            await self._save(find_key("theme"), name)
+        except TchatError as error:
+            self._context.notify(str(error), severity="warning")

@@ -1,0 +1,133 @@
+"""From the first picture to the chat: sessions, prompts of earlier sessions, the model."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from tchat.errors import TchatError
+from tchat.tui.background import background
+from tchat.tui.controllers.context import ChatContext
+from tchat.tui.controllers.models import ModelsController
+from tchat.tui.controllers.pending_prompts import PendingPrompts
+from tchat.tui.controllers.sessions import SessionsController
+from tchat.tui.controllers.status import StatusController
+from tchat.tui.controllers.transcript import TranscriptController
+from tchat.tui.controllers.turn_state import TurnState
+from tchat.tui.widgets.prompt_draft import Draft
+
+if TYPE_CHECKING:
+    from tchat.chat.prompt_history import PromptHistory
+    from tchat.tui.services.conversation import Conversation
+    from tchat.tui.startup import Opened
+
+WARM_UP = {"python": "def f(x): return 1", "bash": "ls | wc", "json": "[1]"}
+
+
+class StartupController:
+    """Goes on from the first picture; until then the user types, and what is sent waits.
+
+    Args:
+        context: The open chat.
+        turn: Whether the engine works.
+        queue: Where what is sent waits until the sessions are open.
+        sessions: Opens the session to begin with.
+        models: Loads the model.
+        transcript: The messages.
+        status: The status line.
+        submit: Called with what was sent before the sessions were open.
+    """
+
+    _history: PromptHistory
+
+    def __init__(
+        self,
+        context: ChatContext,
+        *,
+        turn: TurnState,
+        queue: PendingPrompts,
+        sessions: SessionsController,
+        models: ModelsController,
+        transcript: TranscriptController,
+        status: StatusController,
+        submit: Callable[[Draft], None],
+    ) -> None:
+        self.screen = context.screen
+        self._context = context
+        self._turn = turn
+        self._queue = queue
+        self._sessions = sessions
+        self._models = models
+        self._transcript = transcript
+        self._status = status
+        self._submit = submit
+
+    def start(self, conversation: Conversation, opened: Opened) -> None:
+        """Go on with the sessions, which are open now."""
+        from tchat.chat.prompt_history import PromptHistory
+        from tchat.tui.services.sessions import SessionService
+
+        self._context.conversation = conversation
+        self._context.sessions = SessionService(conversation)
+        self._history = PromptHistory(self._context.paths.config)
+        self._start(opened)
+
+    @background(group="begin")
+    async def _start(self, opened: Opened) -> None:
+        """What the first picture did not need: the messages, the session, the model."""
+        await asyncio.to_thread(importlib.import_module, "tchat.tui.widgets.transcript.view")
+        self._transcript.view.show_details(opened.settings.show_details)
+        self._transcript.view.show_scores(opened.settings.show_scores)
+        for notice in opened.store.notices:
+            self._transcript.show_notice(notice)
+        if opened.problem is not None:
+            self._transcript.show_error(opened.problem)
+        try:
+            if opened.session is not None:
+                await self._sessions.go_on_in(opened.session)
+        finally:
+            self._set_ready()
+        await self._load_history()
+        await self._models.load_or_welcome()
+        await self._turn.idle.wait()  # the model needs the processor
+        await asyncio.to_thread(warm_up)
+
+    def _set_ready(self) -> None:
+        """From now on keys do what they stand for, and what was sent before is carried out."""
+        self._context.is_ready = True
+        self._context.prompt.private = self._context.conversation.private
+        self._status.refresh()
+        for draft in self._queue.clear():
+            self._submit(draft)
+
+    async def _load_history(self) -> None:
+        """Let Up go back through the prompts of earlier sessions."""
+        try:
+            typed = await asyncio.to_thread(self._history.entries)
+        except TchatError as error:
+            self._context.notify(str(error), severity="warning")
+            return
+        self._context.prompt.remember(Draft(each.text, each.pastes, each.files) for each in typed)
+
+    @background(group="history")
+    async def remember(self, draft: Draft) -> None:
+        """Let Up find a draft in later sessions, too."""
+        from tchat.chat.prompt_history import HistoryEntry
+
+        entry = HistoryEntry(draft.text, draft.pastes, draft.files)
+        private = self._context.conversation.private
+        try:
+            await asyncio.to_thread(self._history.add, entry, private=private)
+        except TchatError as error:
+            self._context.notify(str(error), severity="warning")
+
+
+def warm_up() -> None:
+    """Import and compile what the first block of code needs: it would stutter otherwise."""
+    from tchat.markdown.highlight import Highlighter
+    from tchat.tui.widgets.transcript.palette import DARK_CODE
+
+    for language, line in WARM_UP.items():
+        Highlighter(language, DARK_CODE).line(line)

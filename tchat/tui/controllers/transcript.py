@@ -1,0 +1,198 @@
+"""The messages on the screen: the active path of the session, notices, errors with a retry."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from tchat.errors import TchatError
+from tchat.tui.background import background, explained
+from tchat.tui.controllers.context import ChatContext
+from tchat.tui.controllers.turn_state import TurnState
+from tchat.tui.widgets.empty_state import EmptyState
+from tchat.tui.widgets.prompt_draft import Draft
+
+if TYPE_CHECKING:
+    from tchat.tui.widgets.transcript.entry import Entry, Key
+    from tchat.tui.widgets.transcript.view import Transcript
+
+LAST = 100  # messages that are shown before the rest of a session is read
+PENDING = "pending"  # key of a prompt until the store has given it an id
+Retry = Callable[[], object]
+
+
+class TranscriptController:
+    """Shows what is stored, and what is said beside it.
+
+    Attributes:
+        screen: The chat screen.
+        is_stale: Whether the messages could not be read again, and are old.
+    """
+
+    def __init__(self, context: ChatContext, turn: TurnState) -> None:
+        self.screen = context.screen
+        self.is_stale = False
+        self._context = context
+        self._turn = turn
+        self._view: Transcript | None = None
+        self._retries: dict[Key, Retry] = {}  # of the error blocks
+        self._notices = 0
+        self._reloading = asyncio.Lock()
+
+    @property
+    def view(self) -> Transcript:
+        """The widget; made when it is first asked for, which is after the first picture."""
+        if self._view is None:
+            from tchat.tui.widgets.transcript.view import Transcript
+
+            self._view = Transcript()
+            self.screen.query_one("#messages").mount(self._view)
+        return self._view
+
+    def has_focus_without_cursor(self) -> bool:
+        """Whether the messages have the focus and none of them is chosen."""
+        return (
+            self._view is not None
+            and self.screen.focused is self._view
+            and self._view.cursor is None
+        )
+
+    def move_cursor(self, step: int) -> None:
+        """Move the message cursor ``step`` messages down."""
+        self.view.focus()
+        self.view.move_cursor(step)
+
+    # The session
+
+    async def show_session(self) -> None:
+        """Show the session that is open now; nothing of the one before where it cannot be read."""
+        try:
+            await self.reload()
+        except Exception as error:  # noqa: BLE001  whatever it is, it can be tried again
+            self._replace(())
+            failure = explained(self.screen, error)
+            self.show_error(
+                TchatError(
+                    f"the messages of this session cannot be read: {failure.message}", failure.hint
+                ),
+                self._show_session_again,
+            )
+
+    @background(group="message")
+    async def _show_session_again(self) -> None:
+        await self.show_session()
+
+    async def reload(self) -> None:
+        """Show the active path of the session as it is stored: its end at once.
+
+        When it returns, all of the path is shown that was stored when it was called.
+        """
+        async with self._reloading:
+            self.is_stale = True
+            end = await self._path(last=LAST)
+            self._replace(end)
+            if len(end) == LAST:
+                first = end[0].key
+                path = await self._path()
+                keys = [each.key for each in path]
+                if first in keys and self.view.has(first):  # else it is another path now
+                    self.view.prepend(path[: keys.index(first)])
+            self.is_stale = False
+
+    async def _path(self, last: int | None = None) -> list[Entry]:
+        """The active path, read again where a reply began meanwhile."""
+        while True:
+            reply = self._turn.reply
+            entries = await self._context.conversation.entries(last)
+            if reply == self._turn.reply:
+                return entries
+
+    def _replace(self, entries: Sequence[Entry]) -> None:
+        """Show ``entries`` instead of all, with what a turn under way has added meanwhile."""
+        shown = self.view
+        waits = shown.has(PENDING) and self._turn.is_running
+        stored = bool(entries) and entries[-1].role == "user"
+        pending = [shown.entry(PENDING)] if waits and not stored else []
+        # What came of a reply is here before it is stored.
+        current = [
+            shown.entry(each.key) if each.status == "streaming" and shown.has(each.key) else each
+            for each in entries
+        ]
+        shown.show([*current, *pending])
+        self.update_empty_state()
+
+    def update_empty_state(self) -> None:
+        """Show how to begin while there is no message."""
+        self.screen.query_one(EmptyState).display = (
+            self.view.last_message is None and not self.has_pending
+        )
+
+    # A prompt that has no id yet
+
+    @property
+    def has_pending(self) -> bool:
+        """Whether a prompt is shown that is not stored yet."""
+        return self.view.has(PENDING)
+
+    def show_pending(self, draft: Draft) -> None:
+        """Show a prompt before it is stored."""
+        from tchat.tui.widgets.transcript.entry import Entry
+
+        self.drop_pending()  # one that failed and was not tried again
+        self.view.append(
+            Entry(
+                key=PENDING,
+                role="user",
+                text=draft.full_text,
+                attachments=draft.attachments,
+                created_at=time.time(),
+            )
+        )
+        self.view.follow()
+        self.update_empty_state()
+
+    def drop_pending(self) -> None:
+        """Take out the prompt that is not stored yet, where there is one."""
+        if self.has_pending:
+            self.view.drop(PENDING)
+
+    # Notices and errors
+
+    def show_notice(self, text: str) -> Entry:
+        """Say something in the transcript that is no message of the chat."""
+        from tchat.tui.widgets.transcript.entry import Entry
+
+        self._notices += 1
+        entry = Entry(key=f"notice-{self._notices}", role="notice", text=text)
+        self.view.append(entry)
+        return entry
+
+    def show_error(self, error: TchatError, retry: Retry | None = None) -> Key:
+        """Show a failure where it happened; ``retry`` is what its block offers to do again."""
+        from tchat.tui.widgets.transcript.entry import Entry
+
+        self._notices += 1
+        key = f"error-{self._notices}"
+        if retry is not None:
+            self._retries[key] = retry
+        self.view.append(Entry(key=key, role="error", text=str(error), retry=retry is not None))
+        return key
+
+    def retry(self, key: Key) -> None:
+        """Do again what an error block is about."""
+        retry = self._retries.get(key)
+        if retry is None or self._turn.is_busy:
+            return
+        del self._retries[key]
+        self.view.drop(key)
+        retry()
+
+    def retry_last(self) -> bool:
+        """Do again what failed last; whether there was anything."""
+        for key in reversed(self._retries):
+            if self.view.has(key):
+                self.retry(key)
+                return True
+        return False

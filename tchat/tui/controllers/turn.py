@@ -1,0 +1,326 @@
+"""Turns of the chat: a prompt goes to the engine, and others wait meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tchat.errors import TchatError, UsageError
+from tchat.sanitize import printable
+from tchat.tui.background import background, explained, report
+from tchat.tui.controllers.context import ChatContext
+from tchat.tui.controllers.pending_prompts import PendingPrompts
+from tchat.tui.controllers.reply import ReplyController
+from tchat.tui.controllers.status import StatusController
+from tchat.tui.controllers.storage import StorageController
+from tchat.tui.controllers.transcript import TranscriptController
+from tchat.tui.controllers.turn_state import TurnState
+from tchat.tui.services.prompt_files import read_prompt
+from tchat.tui.widgets.prompt_draft import Draft
+from tchat.tui.widgets.status import Loading, Preparing
+
+if TYPE_CHECKING:
+    from tchat.chat.chat import Chat
+    from tchat.engine.cancel import Request
+    from tchat.engine.events import Event
+    from tchat.tui.services.conversation import Act
+
+LONG = 8.0  # seconds that a notice of a mistake is shown
+
+
+def load(chat: Chat) -> Iterator[Event]:
+    """Load the model, so that the first prompt does not wait for it."""
+    return chat.load()
+
+
+class TurnObserver(Protocol):
+    """Who shows more of a turn than the reply."""
+
+    @property
+    def holds_queue(self) -> bool:
+        """Whether no prompt that waits is to be sent now."""
+
+    def on_start(self) -> None:
+        """A turn begins."""
+
+    async def on_events(self, batch: Sequence[Event]) -> None:
+        """Events came; called before they are shown in the transcript."""
+
+    async def on_failure(self) -> None:
+        """The turn failed; called before that is told."""
+
+    async def on_end(self, failure: TchatError | None) -> None:
+        """The turn is over, and shown as it is stored."""
+
+    def on_leave(self) -> None:
+        """The turn was ended because another session or model is being opened."""
+
+
+class TurnController:
+    """Sends prompts, stops turns, and lets prompts wait.
+
+    Args:
+        context: The open chat.
+        state: Of the turn; shared with what shows it.
+        queue: The prompts that wait.
+        reply: Shows what the turn writes.
+        transcript: The messages.
+        storage: Tells what could not be stored.
+        status: The status line.
+        settle: Called when a turn is over.
+    """
+
+    def __init__(
+        self,
+        context: ChatContext,
+        *,
+        state: TurnState,
+        queue: PendingPrompts,
+        reply: ReplyController,
+        transcript: TranscriptController,
+        storage: StorageController,
+        status: StatusController,
+        settle: Callable[[], Awaitable[None]],
+    ) -> None:
+        self.screen = context.screen
+        self.state = state
+        self.queue = queue
+        self._context = context
+        self._reply = reply
+        self._transcript = transcript
+        self._storage = storage
+        self._status = status
+        self._settle = settle
+        self._observers: list[TurnObserver] = []
+        self._switch_lock = asyncio.Lock()
+        self._uncancelled: set[asyncio.Task[None]] = set()
+
+    def observe(self, observer: TurnObserver) -> None:
+        """Let ``observer`` follow every turn from now on."""
+        self._observers.append(observer)
+
+    # Sending
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether no turn can begin: one runs, or another session is being opened."""
+        return self.state.is_busy
+
+    def reject_if_busy(self) -> bool:
+        """Whether the engine is at work, so that something cannot be done now; says so."""
+        if self.is_busy:
+            loading = isinstance(self.state.progress.state, Preparing | Loading)
+            what = "until the model is ready" if loading else "for the reply"
+            self._context.notify(f"Wait {what}, or stop it with Esc.")
+        return self.is_busy
+
+    def send(self, draft: Draft) -> None:
+        """Send a prompt, or let it wait for the reply under way."""
+        if self.is_busy:
+            self.queue.append(draft)
+        else:
+            self.submit(draft, lambda text: lambda chat: chat.send(text), shown=True)
+
+    def submit(
+        self,
+        draft: Draft,
+        how: Callable[[str], Act],
+        *,
+        shown: bool = False,
+        unsent: Callable[[Draft], object] | None = None,
+    ) -> None:
+        """Do with the full text of a draft, its files read, what ``how`` makes of it.
+
+        Args:
+            draft: What was typed.
+            how: From the text to what the engine shall do.
+            shown: Whether it is the next message, to be seen at once.
+            unsent: Gets the draft when it cannot be sent; without it, it goes back to the prompt.
+        """
+        unsent = unsent or self._context.prompt.give_back
+        request = self._start()
+        if request is None:
+            unsent(draft)
+        else:
+            self._run_draft(request, draft, how, shown, unsent)
+
+    def run(self, act: Act) -> None:
+        """Let the engine do something for this session, when it does nothing else."""
+        if (request := self._start()) is not None:
+            self._run_act(request, act)
+
+    def _start(self) -> Request | None:
+        """Take the engine for a turn; None, and a toast, when it is at work."""
+        if self.reject_if_busy():
+            return None
+        self.state.idle.clear()
+        self.state.request = request = self._context.conversation.request()
+        self.state.progress.begin()
+        self._status.refresh()
+        for observer in self._observers:
+            observer.on_start()
+        return request
+
+    @background(group="turn")
+    async def _run_act(self, request: Request, act: Act) -> None:
+        async with self._turn():
+            await self._stream(request, act)
+
+    @background(group="turn")
+    async def _run_draft(
+        self,
+        request: Request,
+        draft: Draft,
+        how: Callable[[str], Act],
+        shown: bool,
+        unsent: Callable[[Draft], object],
+    ) -> None:
+        """As `_run_act`, once the draft's files are read; stopped before that it comes back."""
+        async with self._turn():
+            try:
+                text, assumed = await read_prompt(draft, self._context.settings.encoding)
+            except Exception:
+                unsent(draft)
+                raise
+            if request.is_stopped:
+                unsent(draft)
+                return
+            for each in assumed:
+                self._transcript.show_notice(each)
+            if shown:
+                self._transcript.show_pending(draft)
+            await self._stream(request, how(text))
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """A turn from its begin to its end, whatever that is; then the next one is sent."""
+        self.state.act = None
+        self._reply.start()
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001  whatever broke, the chat goes on
+            report(self.screen, error)
+        finally:
+            stopped = self.state.progress.end()
+            self.state.idle.set()
+        if not self.screen.is_running:  # it was closed meanwhile
+            return
+        self._status.refresh()
+        if stopped and self.state.act is load and self.queue:
+            self._take_next(dropped=True)
+        self.advance_queue()
+        await self._settle()
+
+    async def _stream(self, request: Request, act: Act) -> None:
+        """Let the engine act, and show what comes of it."""
+        self.state.act = act
+        failure: TchatError | None = None
+        try:
+            async for batch in self._context.conversation.stream(act, request):
+                for observer in self._observers:
+                    await observer.on_events(batch)
+                await self._reply.show(batch)
+        except Exception as error:  # noqa: BLE001  whatever broke the engine, the chat goes on
+            failure = explained(self.screen, error)
+        if self.screen.is_running:
+            await self._show_end(act, failure)
+
+    async def _show_end(self, act: Act, failure: TchatError | None) -> None:
+        """Show what became of the turn."""
+        if failure is not None:
+            for observer in self._observers:
+                await observer.on_failure()
+            await self._show_failure(act, failure)
+        elif self.state.reply is None and act is not load:
+            self._transcript.drop_pending()
+            await self._transcript.reload()  # it made no reply: one was edited, or it was stopped
+        if self._context.conversation.failure is not None:
+            await self._storage.store_again()
+        if self._transcript.is_stale:
+            await self._transcript.reload()
+        self._storage.show_failure()
+        for observer in self._observers:
+            await observer.on_end(failure)
+
+    async def _show_failure(self, act: Act, error: TchatError) -> None:
+        """Tell a failure with a retry that does what is left to do."""
+        from tchat.sessions.records import Role
+
+        try:
+            await self._reply.finish()
+            branch = [] if act is load else await self._context.conversation.branch(last=1)
+            unanswered = bool(branch) and branch[-1].role is Role.USER
+            if unanswered and self._transcript.has_pending:
+                await self._transcript.reload()  # it is stored: it is shown with its id
+        except Exception:
+            self._transcript.show_error(error)  # what failed first is told first
+            raise
+        if isinstance(error, UsageError) and not unanswered and not self._transcript.has_pending:
+            self._context.notify(printable(str(error)), severity="error", timeout=LONG)
+            return
+        # The question is stored, whatever failed after that: asking again would double it.
+        left: Act = (lambda chat: chat.continue_reply()) if unanswered else act
+        self._transcript.show_error(error, lambda: self.run(left))
+
+    # Stopping
+
+    def stop(self) -> None:
+        """Stop what the engine does; what was written stays."""
+        if self.is_busy and self.state.request is not None:
+            self.state.request.stop()
+            self.state.progress.stop()
+            self._status.refresh()
+
+    async def end(self) -> None:
+        """Stop what the engine does, and wait for that."""
+        self.stop()
+        await self.state.idle.wait()
+        for observer in self._observers:
+            observer.on_leave()
+
+    @asynccontextmanager
+    async def between_turns(self) -> AsyncIterator[None]:
+        """Stop what the engine does, and let no turn begin in here.
+
+        Prompts that wait come back; one that is sent in here is sent at the end.
+        """
+        self.state.switching += 1
+        try:
+            async with self._switch_lock:
+                self._context.prompt.give_back(*self.queue.clear())
+                await self.end()
+                yield
+        finally:
+            self.state.switching -= 1
+            self.advance_queue()
+
+    async def complete(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do ``work`` to its end, also where what waits for it is cancelled by another dialog."""
+        task = asyncio.ensure_future(work)
+        self._uncancelled.add(task)  # the loop itself holds it weakly
+        task.add_done_callback(self._uncancelled.discard)
+        await asyncio.shield(task)
+
+    # The queue
+
+    def advance_queue(self) -> None:
+        """Send the next prompt that waits, unless the engine is busy or the queue is held."""
+        if self.queue and not self.queue.is_held and not self.is_busy:
+            self._take_next(dropped=False)
+
+    def release_queue(self) -> None:
+        """Hold the queue no more: the user wants the next prompt."""
+        self.queue.release()
+        self.advance_queue()
+
+    def _take_next(self, *, dropped: bool) -> None:
+        """Send the prompt that waits; it comes back when the user stopped what it waited for."""
+        if any(observer.holds_queue for observer in self._observers):
+            return
+        draft = self.queue.pop_first()
+        if dropped:
+            self._context.prompt.give_back(draft)
+        else:
+            self.send(draft)

@@ -1,1 +1,0 @@
-"""Screens: they join widgets to the chat."""
