@@ -13,7 +13,7 @@ import click
 import typer
 
 from tchat.cli.commands import COMMANDS
-from tchat.cli.options import SettingOption
+from tchat.cli.setting_options import SettingOption
 from tchat.settings import Key, keys
 
 README = Path(__file__).parent.parent / "README.md"

@@ -48,7 +48,7 @@ def test_every_setting_is_documented(readme: str) -> None:
 
 
 def test_every_flag_of_a_prompt_is_documented(readme: str) -> None:
-    command = typer.main.get_command(importlib.import_module("tchat.cli.ask_command").app)
+    command = typer.main.get_command(importlib.import_module("tchat.cli.ask_options").app)
     for param in command.params:
         for flag in param.opts if isinstance(param, click.Option) else ():
             assert re.search(rf"`{re.escape(flag)}`", readme), flag

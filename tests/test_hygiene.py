@@ -35,7 +35,7 @@ def test_the_version_loads_nothing_heavy() -> None:
 
 
 def test_a_plain_prompt_waits_for_neither_typer_nor_rich() -> None:
-    code = "import tchat.cli.main, tchat.cli.ask, tchat.cli.render, tchat.settings"
+    code = "import tchat.cli.main, tchat.cli.ask, tchat.cli.output.reply, tchat.settings"
     assert loaded_after(code) <= {"dataclasses", "typing"}
 
 

@@ -7,11 +7,17 @@ from contextlib import ExitStack
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from tchat.cli.ask_request import AskRequest, AskTurn
+from tchat.cli.chat_setup import (
+    abandon_loading,
+    find_session,
+    open_chat,
+    open_store,
+    resume_settings,
+)
 from tchat.cli.console import Console
-from tchat.cli.fallback import stored_at_last
-from tchat.cli.opening import drop, find_session, open_chat, open_store, resumed
-from tchat.cli.render import Output, Renderer
-from tchat.cli.request import AskRequest, Turn
+from tchat.cli.output.reply import OutputOptions, ReplyOutput
+from tchat.cli.store_fallback import write_back_at_end
 from tchat.engine.cancel import Cancel
 from tchat.engine.engine_thread import run_on_engine_thread
 from tchat.engine.events import Event, Finished, LabelScores, Reason, Token
@@ -25,7 +31,7 @@ YES, NO, UNSURE = 0, 1, 2  # exit codes of --yes-no
 THRESHOLD = 0.6  # below this probability, --yes-no is unsure
 
 
-def answer(turn: Turn, console: Console, cancel: Cancel, begun: Preloaded | None) -> int:
+def answer(turn: AskTurn, console: Console, cancel: Cancel, begun: Preloaded | None) -> int:
     """Send ``turn``, print the reply, and return the exit code.
 
     Args:
@@ -41,27 +47,27 @@ def answer(turn: Turn, console: Console, cancel: Cancel, begun: Preloaded | None
     return run_on_engine_thread(lambda: _answer(turn, console, cancel, begun), cancel)
 
 
-def _answer(turn: Turn, console: Console, cancel: Cancel, begun: Preloaded | None) -> int:
+def _answer(turn: AskTurn, console: Console, cancel: Cancel, begun: Preloaded | None) -> int:
     from tchat.sessions.fallbacks import FallbackStores
 
     with ExitStack() as held:
-        held.callback(drop, begun, cancel)
+        held.callback(abandon_loading, begun, cancel)
         store = held.enter_context(open_store(turn.request, turn.settings, console))
         session = find_session(turn.request, store)
-        settings = resumed(turn.request, turn.settings, store, session, console.say)
+        settings = resume_settings(turn.request, turn.settings, store, session, console.say)
         fallbacks = FallbackStores()
-        held.enter_context(stored_at_last(fallbacks, console))
+        held.enter_context(write_back_at_end(fallbacks, console))
         kept = fallbacks.open(store, session.id if session else "")
         chat = held.enter_context(open_chat(settings, console, kept, session, cancel, begun=begun))
         return _print(turn, settings, chat, console)
 
 
-def _print(turn: Turn, settings: Settings, chat: Chat, console: Console) -> int:
+def _print(turn: AskTurn, settings: Settings, chat: Chat, console: Console) -> int:
     """Iterate the reply, show it, check it, and return the exit code."""
     if turn.request.candidates or turn.request.best_of:
         return _print_candidates(turn, settings, chat, console)
     finished, code = None, YES
-    with Renderer(console, _output(turn.request, settings)) as renderer:
+    with ReplyOutput(console, _output(turn.request, settings)) as renderer:
         for event in chain(_opened(turn, chat), _events(turn, chat)):
             if isinstance(event, LabelScores) and turn.request.yes_no:
                 code = _show_yes_no(event, turn.request, renderer)
@@ -82,21 +88,21 @@ def _stored(chat: Chat) -> str | None:
     return chat.session.id if chat.session and chat.store.path is not None else None
 
 
-def _print_candidates(turn: Turn, settings: Settings, chat: Chat, console: Console) -> int:
+def _print_candidates(turn: AskTurn, settings: Settings, chat: Chat, console: Console) -> int:
     """Show several replies beside each other, or the best of them, and check what is shown."""
-    from tchat.cli.best import BestRenderer
-    from tchat.cli.candidates import CandidateRenderer
+    from tchat.cli.output.best_of import BestOfOutput
+    from tchat.cli.output.candidates import CandidateOutput
 
     best = turn.request.best_of
     count, judge = (best, settings.judge) if best else (turn.request.candidates, "")
-    kind = BestRenderer if best else CandidateRenderer
+    kind = BestOfOutput if best else CandidateOutput
     with kind(console, _output(turn.request, settings), count) as renderer:
         fallback = not _chose_judge(turn, settings, console)
         replies = chat.candidates(count, turn.prompt, judge=judge, fallback=fallback)
         for event in chain(_opened(turn, chat), replies):
             renderer.show(event)
         renderer.describe(session=_stored(chat))
-    if isinstance(renderer, BestRenderer) and (turn.request.usage or console.stderr_is_terminal):
+    if isinstance(renderer, BestOfOutput) and (turn.request.usage or console.stderr_is_terminal):
         console.say(renderer.summary())
     shown = renderer.order[:1] if best and not turn.request.as_json else renderer.order
     if turn.schema is not None:
@@ -108,13 +114,13 @@ def _print_candidates(turn: Turn, settings: Settings, chat: Chat, console: Conso
     return YES
 
 
-def _chose_judge(turn: Turn, settings: Settings, console: Console) -> bool:
+def _chose_judge(turn: AskTurn, settings: Settings, console: Console) -> bool:
     """Whether a flag, the environment, config.toml or the session names the judge."""
     loaded = load(console.paths, console.environ, turn.request.settings)
     return "judge" in loaded.origins or settings.judge != loaded.settings.judge
 
 
-def _show_yes_no(chosen: LabelScores, request: AskRequest, renderer: Renderer) -> int:
+def _show_yes_no(chosen: LabelScores, request: AskRequest, renderer: ReplyOutput) -> int:
     """Show the answer, which is "unsure" below the threshold; returns the exit code."""
     label, probability = chosen.probabilities[0]
     threshold = THRESHOLD if request.threshold is None else request.threshold
@@ -126,29 +132,29 @@ def _show_yes_no(chosen: LabelScores, request: AskRequest, renderer: Renderer) -
     return YES if label == "yes" else NO
 
 
-def _opened(turn: Turn, chat: Chat) -> Iterator[Event]:
+def _opened(turn: AskTurn, chat: Chat) -> Iterator[Event]:
     """Load the model, so that nothing is stored where it cannot be; then take a new system text."""
     yield from chat.open()
     if chat.session is not None and "system" in turn.request.settings:
         chat.session = chat.store.update(chat.session.id, system=chat.settings.system)
 
 
-def _events(turn: Turn, chat: Chat) -> Iterator[Event]:
+def _events(turn: AskTurn, chat: Chat) -> Iterator[Event]:
     if turn.request.labels:
         labels = turn.request.labels
-        return chat.choose(with_labels(turn.prompt, labels), labels)
+        return chat.choose(prompt_with_labels(turn.prompt, labels), labels)
     if not turn.prompt:
         return chat.continue_reply()
     return chat.send(turn.prompt)
 
 
-def with_labels(prompt: str, labels: Sequence[str]) -> str:
+def prompt_with_labels(prompt: str, labels: Sequence[str]) -> str:
     """A prompt that tells what to choose from, where there is something."""
     return f"{prompt}\n\nAnswer with one of: {', '.join(labels)}." if labels else prompt
 
 
-def _output(request: AskRequest, settings: Settings) -> Output:
-    return Output(
+def _output(request: AskRequest, settings: Settings) -> OutputOptions:
+    return OutputOptions(
         markdown=settings.markdown,
         json=request.as_json,
         raw=request.raw,

@@ -10,7 +10,7 @@ import click
 import typer
 from typer.core import TyperGroup
 
-from tchat.cli.commands import COMMANDS, from_elsewhere, help_wanted, mistyped
+from tchat.cli.commands import COMMANDS, foreign_command, help_arguments, likely_command
 from tchat.cli.console import Console
 from tchat.errors import ExitCode, UsageError
 from tchat.settings.nearest import nearest
@@ -30,7 +30,7 @@ that looks like a command.
 """
 
 
-class Root(TyperGroup):
+class RootGroup(TyperGroup):
     """The commands by name; what names none of them is a prompt for ``ask``."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
@@ -51,14 +51,14 @@ class Root(TyperGroup):
         Raises:
             UsageError: The first word looks like a mistyped command, or one of another program.
         """
-        args = help_wanted(args) or args
+        args = help_arguments(args) or args
         if args and args[0] not in COMMANDS and args[0].split("=")[0] not in ROOT_OPTIONS:
-            if not ctx.resilient_parsing and (name := mistyped(args)):
+            if not ctx.resilient_parsing and (name := likely_command(args)):
                 raise UsageError(
                     f"there is no command `{args[0]}`",
                     f"did you mean `{name}`? `tchat -- {args[0]}` sends it as a prompt",
                 )
-            if not ctx.resilient_parsing and (name := from_elsewhere(args)):
+            if not ctx.resilient_parsing and (name := foreign_command(args)):
                 raise UsageError(
                     f"there is no command `{args[0]}`",
                     f"did you mean `{name}`? `tchat -- {' '.join(args)}` sends it as a prompt",
@@ -110,7 +110,7 @@ def call(argv: Sequence[str], console: Console) -> int:
 
 def _application() -> typer.Typer:
     app = typer.Typer(
-        cls=Root,
+        cls=RootGroup,
         help="Chat with local language models. Without a prompt, `tchat` opens a chat.",
         epilog=EPILOG,
         rich_markup_mode=None,

@@ -6,10 +6,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tchat.chat.attachments import read_file
+from tchat.cli.ask_request import AskRequest, AskTurn, require_compatible_flags
+from tchat.cli.chat_setup import abandon_loading, resolve_settings, start_loading
 from tchat.cli.console import Console
-from tchat.cli.input import gather, told, typed
-from tchat.cli.opening import begin_loading, drop, settings_of
-from tchat.cli.request import AskRequest, Turn, refuse_contradictions
+from tchat.cli.prompt_input import decode_words, read_prompt, report_decoding
 from tchat.errors import UsageError
 from tchat.paths import expanded
 from tchat.settings import Settings
@@ -24,36 +24,36 @@ def ask(request: AskRequest, console: Console) -> int:
     Raises:
         TchatError: It cannot be carried out.
     """
-    refuse_contradictions(request)
+    require_compatible_flags(request)
     console = replace(console, quiet=request.quiet)
     if request.plain or (not request.brings_text and console.stdin_is_terminal):
         return _chat(request, console)
     from tchat.engine.cancel import Cancel
 
     template = _template(request, console)
-    settings = settings_of(request, console, template)
+    settings = resolve_settings(request, console, template)
     cancel = Cancel()
     # The model loads while standard input is read and the modules that answer are imported.
     known = not request.resumes or "model" in request.settings
-    begun = begin_loading(settings, console, cancel) if known else None
+    begun = start_loading(settings, console, cancel) if known else None
     try:
         turn = _prepare(request, settings, template, console)
         from tchat.cli.answer import answer
     except BaseException:
-        drop(begun, cancel)
+        abandon_loading(begun, cancel)
         raise
     return answer(turn, console, cancel, begun)
 
 
 def _chat(request: AskRequest, console: Console) -> int:
     """The chat on the screen, or on plain lines where that is asked for or nothing else fits."""
-    from tchat.cli.screen import fits, open_screen
+    from tchat.cli.screen import can_draw_screen, open_screen
 
-    if not request.plain and fits(console):
+    if not request.plain and can_draw_screen(console):
         return open_screen(request, console)
-    from tchat.cli.plain import line_chat
+    from tchat.cli.repl import run_repl
 
-    return line_chat(request, console)
+    return run_repl(request, console)
 
 
 def _template(request: AskRequest, console: Console) -> PromptTemplate | None:
@@ -66,11 +66,11 @@ def _template(request: AskRequest, console: Console) -> PromptTemplate | None:
 
 def _prepare(
     request: AskRequest, settings: Settings, template: PromptTemplate | None, console: Console
-) -> Turn:
-    schema, settings = formed(request, settings, console)
-    prompt = gather(console, request.words, request.files, settings.encoding)
+) -> AskTurn:
+    schema, settings = apply_reply_format(request, settings, console)
+    prompt = read_prompt(console, request.words, request.files, settings.encoding)
     if template is not None:
-        values = {name: typed([text]) for name, text in request.values.items()}
+        values = {name: decode_words([text]) for name, text in request.values.items()}
         prompt, system = template.fill(prompt, values)
         if system and "system" not in request.settings:
             settings = replace(settings, system=system)
@@ -78,10 +78,10 @@ def _prepare(
         raise UsageError(
             "there is no prompt", "type one, pipe one in, or run `tchat` in a terminal to chat"
         )
-    return Turn(request, settings, prompt, schema)
+    return AskTurn(request, settings, prompt, schema)
 
 
-def formed(
+def apply_reply_format(
     request: AskRequest, settings: Settings, console: Console
 ) -> tuple[dict[str, Any] | None, Settings]:
     """The schema that the reply must follow, and the settings with its grammar."""
@@ -102,7 +102,7 @@ def formed(
         from tchat.engine.grammar.gbnf import require_grammar
 
         path = expanded(request.grammar)
-        grammar = told(console, read_file(path, settings.encoding))
+        grammar = report_decoding(console, read_file(path, settings.encoding))
         if not grammar.strip():
             raise UsageError(f"the grammar {request.grammar} is empty", "GBNF needs a rule `root`")
         require_grammar(grammar, f"the grammar {request.grammar}")

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from tchat.cli.console import Console
-from tchat.cli.listing import print_json, print_rows
-from tchat.cli.loading import with_checked_model
+from tchat.cli.model_loading import with_checked_model
+from tchat.cli.output.listing import print_json, print_rows
 from tchat.settings import load
 
 if TYPE_CHECKING:
     from tchat.chat.model import ChatModel
-    from tchat.cli.status import StatusLine
+    from tchat.cli.output.status import TerminalStatus
     from tchat.engine.benchmark import Figure
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -40,7 +40,7 @@ def command(
         print_rows(console, HEADER, [_cells(figure) for figure in figures])
 
 
-def _measured(model: ChatModel, status: StatusLine) -> tuple[str, list[Figure]]:
+def _measured(model: ChatModel, status: TerminalStatus) -> tuple[str, list[Figure]]:
     from tchat.engine.benchmark import Benchmark
 
     status.show(f"measuring {model.facts.name}")

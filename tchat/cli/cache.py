@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from tchat.cli.command_group import command_group
 from tchat.cli.console import Console
-from tchat.cli.group import group
-from tchat.cli.listing import iso, print_json, print_rows, when
+from tchat.cli.output.listing import iso, print_json, print_rows, when
 from tchat.cli.sessions import open_sessions
 from tchat.errors import UsageError
 from tchat.models.words import size_text
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tchat.engine.snapshots.store import SnapshotStore
     from tchat.sessions.store import SessionStore
 
-app = group("Show and remove what is kept of chats so that it need not be read again.")
+app = command_group("Show and remove what is kept of chats so that it need not be read again.")
 
 JSON = typer.Option(False, "--json", help="Print JSON")
 HEADER = ("SESSION", "MODEL", "TOKENS", "SIZE", "USED", "TITLE")

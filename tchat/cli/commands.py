@@ -5,12 +5,12 @@ from __future__ import annotations
 # name: (module that holds the Typer app, one line of help, its subcommands)
 COMMANDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "ask": (
-        "tchat.cli.ask_command",
+        "tchat.cli.ask_options",
         "Answer one prompt; `tchat PROMPT` means the same",
         (),
     ),
     "map": (
-        "tchat.cli.mapping",
+        "tchat.cli.map",
         "Send many rows through one prompt, several at a time",
         (),
     ),
@@ -66,7 +66,7 @@ COMMANDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
 
 
 # Words of other programs of this kind, and what they are called here.
-ELSEWHERE = {
+FOREIGN_COMMANDS = {
     "list": "models ls",
     "ls": "models ls",
     "pull": "models pull",
@@ -79,7 +79,7 @@ ELSEWHERE = {
 MODEL_SIGNS = frozenset(":/.0123456789")  # what names of models hold, and few words of prompts
 
 
-def help_wanted(words: list[str]) -> list[str] | None:
+def help_arguments(words: list[str]) -> list[str] | None:
     """The arguments that ``help``, ``help COMMAND`` or ``help COMMAND SUBCOMMAND`` stands for.
 
     None where ``words`` are anything else, such as a prompt that begins with "help".
@@ -93,18 +93,18 @@ def help_wanted(words: list[str]) -> list[str] | None:
     return [*words[1:], "--help"]
 
 
-def from_elsewhere(words: list[str]) -> str:
+def foreign_command(words: list[str]) -> str:
     """What a command of another program is called here; empty for anything else.
 
     Alone, or before one word that looks like a model's name: ``pull qwen3:4b``.
     """
-    name = ELSEWHERE.get(words[0], "")
+    name = FOREIGN_COMMANDS.get(words[0], "")
     rest = words[1:]
     fits = not rest or (len(rest) == 1 and bool(MODEL_SIGNS & set(rest[0])))
     return " ".join(["tchat", name, *rest]) if name and fits else ""
 
 
-def mistyped(words: list[str]) -> str:
+def likely_command(words: list[str]) -> str:
     """The command that ``words`` most likely meant, or the empty string for a prompt.
 
     Only what looks like a command counts: one short lower-case word, alone or before a

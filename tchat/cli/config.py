@@ -5,16 +5,18 @@ from __future__ import annotations
 import typer
 
 from tchat.chat.editor import edit_file
+from tchat.cli.command_group import command_group
 from tchat.cli.console import Console
-from tchat.cli.group import group
-from tchat.cli.listing import print_json, print_rows
+from tchat.cli.output.listing import print_json, print_rows
 from tchat.paths import private_file
 from tchat.sanitize import printable
 from tchat.settings import Key, Value, find_key, keys, load, spell
 from tchat.settings.load import check_document, parse_toml, read_text
 from tchat.settings.write import set_value, unset_value
 
-app = group("Show and change the settings: config.toml under the variables TCHAT_* and the flags.")
+app = command_group(
+    "Show and change the settings: config.toml under the variables TCHAT_* and the flags."
+)
 
 
 def _complete(incomplete: str) -> list[str]:

@@ -95,8 +95,8 @@ def process_console() -> Console:
             stream.reconfigure(errors="replace")
     return Console(
         stdin=None if sys.stdin is None else sys.stdin.buffer,
-        stdout=sys.stdout if sys.stdout is not None else _Closed(),
-        stderr=sys.stderr if sys.stderr is not None else _nowhere(),
+        stdout=sys.stdout if sys.stdout is not None else _ClosedOutput(),
+        stderr=sys.stderr if sys.stderr is not None else _discard(),
         environ=os.environ,
     )
 
@@ -110,7 +110,7 @@ def _occupy_standard_descriptors() -> None:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
 
 
-class _Closed(io.StringIO):
+class _ClosedOutput(io.StringIO):
     """Standard output that was closed before the start: what is written would be lost."""
 
     def write(self, text: str, /) -> int:  # noqa: ARG002
@@ -125,6 +125,6 @@ class _Closed(io.StringIO):
         )
 
 
-def _nowhere() -> TextIO:
+def _discard() -> TextIO:
     """A stream for a standard error that was closed before the start."""
     return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123 - lives as long as we do

@@ -19,7 +19,7 @@ HISTORY_LENGTH = 1000
 
 
 @contextmanager
-def ended_by_signals() -> Iterator[None]:
+def exit_on_signals() -> Iterator[None]:
     """Let SIGTERM and SIGHUP unwind: the line editor then gives the terminal back as it was.
 
     Raises:
@@ -40,7 +40,7 @@ def ended_by_signals() -> Iterator[None]:
 
 
 @contextmanager
-def history(console: Console, *, private: bool = False) -> Iterator[None]:
+def line_history(console: Console, *, private: bool = False) -> Iterator[None]:
     """Line editing, with the lines of earlier chats; without it where Python has no readline.
 
     What is typed in a ``private`` chat is not kept.
@@ -95,7 +95,7 @@ def _tell_failure(console: Console, work: Callable[[], None]) -> None:
         console.say(f"typed lines are not kept for later chats: {error.strerror or error}")
 
 
-def typed_line(console: Console, prompt: str) -> str:
+def read_line(console: Console, prompt: str) -> str:
     """One line that is typed; its prompt is shown on the terminal wherever the output goes.
 
     Raises:

@@ -46,14 +46,14 @@ def program(argv: Sequence[str], console: Console | None = None) -> int:
     if list(argv) in (["--version"], ["-V"]):
         return _version(console)
     from tchat.cli.console import process_console
-    from tchat.cli.failures import told
+    from tchat.cli.error_output import report_error
 
     console = console or process_console()
     try:
         code = _dispatch(list(argv), console)
         console.flush()
     except BaseException as error:  # noqa: BLE001 - this is the one place where all failures end
-        return told(error, console)
+        return report_error(error, console)
     return code
 
 
@@ -64,7 +64,7 @@ def _dispatch(argv: list[str], console: Console) -> int:
 
         return call(argv, console)
     from tchat.cli.ask import ask
-    from tchat.cli.request import AskRequest
+    from tchat.cli.ask_request import AskRequest
 
     return ask(AskRequest(words=tuple(words)), console)
 
@@ -75,9 +75,11 @@ def _plain_words(argv: list[str]) -> list[str] | None:
         return []
     if any(word.startswith("-") for word in argv):
         return None
-    from tchat.cli.commands import COMMANDS, from_elsewhere, help_wanted, mistyped
+    from tchat.cli.commands import COMMANDS, foreign_command, help_arguments, likely_command
 
-    is_command = argv[0] in COMMANDS or help_wanted(argv) or from_elsewhere(argv) or mistyped(argv)
+    is_command = (
+        argv[0] in COMMANDS or help_arguments(argv) or foreign_command(argv) or likely_command(argv)
+    )
     return None if is_command else argv
 
 
@@ -98,7 +100,7 @@ def _version(console: Console | None) -> int:
         stream.flush()
     except OSError as error:
         from tchat.cli.console import process_console
-        from tchat.cli.failures import told
+        from tchat.cli.error_output import report_error
 
-        return told(error, console or process_console())
+        return report_error(error, console or process_console())
     return 0

@@ -15,17 +15,17 @@ from tchat.chat.templates import (
     read_template,
     template_path,
 )
+from tchat.cli.command_group import command_group
 from tchat.cli.console import Console
-from tchat.cli.group import group
-from tchat.cli.input import read_text
-from tchat.cli.listing import print_json, print_rows
+from tchat.cli.output.listing import print_json, print_rows
+from tchat.cli.prompt_input import read_text
 from tchat.errors import UsageError
 from tchat.paths import user_paths
 from tchat.sanitize import printable
 from tchat.settings.load import read_text as read_toml
 from tchat.settings.write import write_private
 
-app = group("Manage named prompt templates, for `tchat -t NAME`.")
+app = command_group("Manage named prompt templates, for `tchat -t NAME`.")
 
 SKELETON = '''\
 description = ""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import gc
 from typing import TYPE_CHECKING
 
+from tchat.cli.ask_request import AskRequest
+from tchat.cli.chat_setup import find_session, resolve_settings, resume_settings, sessions_file
 from tchat.cli.console import Console
-from tchat.cli.opening import find_session, resumed, sessions_file, settings_of
-from tchat.cli.request import AskRequest
 from tchat.errors import StorageError
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 UNFIT = ("", "dumb", "unknown")  # values of TERM that promise no cursor movement
 
 
-def fits(console: Console) -> bool:
-    """Whether the screen can be drawn here; `tchat.cli.plain` is for the rest."""
+def can_draw_screen(console: Console) -> bool:
+    """Whether the screen can be drawn here; `tchat.cli.repl` is for the rest."""
     terminal = console.stdout_is_terminal and console.stderr_is_terminal  # it paints on the latter
     return terminal and console.environ.get("TERM", "") not in UNFIT
 
@@ -33,7 +33,7 @@ def open_screen(request: AskRequest, console: Console) -> int:
         TchatError: The session is not there, or a setting is wrong.
         Interrupted: A signal ended it.
     """
-    settings = settings_of(request, console)
+    settings = resolve_settings(request, console)
     file = sessions_file(request, settings, console)
     # A tenth of the time to the first picture: modules make many objects and hardly any garbage.
     # The screen switches it on again once it is drawn.
@@ -60,7 +60,7 @@ def _opened(request: AskRequest, settings: Settings, file: Path | None) -> Opene
     store, problem = _store(request, file)
     try:
         session = find_session(request, store)
-        settings = resumed(request, settings, store, session, _told_on_screen)
+        settings = resume_settings(request, settings, store, session, _told_on_screen)
         return Opened(settings, store, session, problem)
     except BaseException:
         store.close()

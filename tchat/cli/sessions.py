@@ -13,10 +13,10 @@ from typing import IO, TYPE_CHECKING, Any
 
 import typer
 
+from tchat.cli.command_group import command_group
 from tchat.cli.console import Console
-from tchat.cli.group import group
-from tchat.cli.input import typed
-from tchat.cli.listing import iso, print_json, print_rows, when
+from tchat.cli.output.listing import iso, print_json, print_rows, when
+from tchat.cli.prompt_input import decode_words
 from tchat.errors import StorageError, UsageError
 from tchat.sanitize import printable, printable_json, single_line
 from tchat.settings.write import write_new
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tchat.sessions.records import SearchHit, Session
     from tchat.sessions.store import SessionStore
 
-app = group("List, search, show, rename, export, import and delete stored chats.")
+app = command_group("List, search, show, rename, export, import and delete stored chats.")
 
 CHUNK = 1 << 16  # bytes copied at a time
 SHOWN = 40  # characters of an id that was imported
@@ -74,7 +74,7 @@ def search(
 ) -> None:
     """Find messages that hold every word, the latest first; sessions by their title before."""
     console: Console = ctx.obj
-    if not typed(words).strip():
+    if not decode_words(words).strip():
         raise UsageError("there is nothing to search for", "type a word")
     query = " ".join(f'"{word}"' if " " in word else word for word in words)
     with open_sessions(console) as store:
@@ -94,7 +94,7 @@ def rename(
 ) -> None:
     """Give a session another title."""
     console: Console = ctx.obj
-    text = single_line(typed(title))
+    text = single_line(decode_words(title))
     if not text:
         raise UsageError("the new title is empty", "type one")
     with open_sessions(console) as store:
@@ -116,9 +116,9 @@ def rm(
     """Delete sessions with all their messages; tells what holds pieces of them still."""
     if not (sessions or everything or history or backups):
         raise UsageError("there is nothing to delete", "name sessions, or give --all")
-    from tchat.cli.removal import Removal
+    from tchat.cli.session_removal import SessionRemoval
 
-    Removal(ctx.obj, history=history, backups=backups).remove(
+    SessionRemoval(ctx.obj, history=history, backups=backups).remove(
         lambda store: store.sessions() if everything else [_find(store, n) for n in sessions or ()],
         ask=not yes,
     )

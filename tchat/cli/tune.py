@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from tchat.cli.console import Console
-from tchat.cli.listing import print_json
-from tchat.cli.loading import with_checked_model
+from tchat.cli.model_loading import with_checked_model
+from tchat.cli.output.listing import print_json
 from tchat.settings import load, spell
 
 if TYPE_CHECKING:
     from tchat.chat.model import ChatModel
-    from tchat.cli.status import StatusLine
+    from tchat.cli.output.status import TerminalStatus
     from tchat.engine.autotune import TrialResult, TuneResult
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -57,7 +57,7 @@ def command(
     console.out(_told(tuned, saved=not dry_run))
 
 
-def _tuned(model: ChatModel, status: StatusLine) -> tuple[TuneResult, list[TrialResult], Any]:
+def _tuned(model: ChatModel, status: TerminalStatus) -> tuple[TuneResult, list[TrialResult], Any]:
     from tchat.engine.autotune import Autotuner, TuneResult
 
     status.show("measuring how it is loaded now")

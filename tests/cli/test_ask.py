@@ -13,7 +13,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from tchat.chat import attachments
-from tchat.cli import input as cli_input
+from tchat.cli import prompt_input as cli_input
 from tchat.sessions.store import SessionStore
 from tests.cli.shell import Shell, tchat
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tchat.cli.listing import aligned, cells, cut
+from tchat.cli.output.listing import align_columns, cell_width, truncate
 from tchat.sessions.records import Role
 from tchat.sessions.store import SessionStore
 from tchat.settings import keys
@@ -363,7 +363,7 @@ def test_doctor_tells_a_missing_model(shell: Shell) -> None:
 
 
 def test_columns_are_aligned_by_what_characters_take() -> None:
-    lines = aligned([["日本", "x"], ["a", "y"], ["e\u0301", "z"]], 80)
+    lines = align_columns([["日本", "x"], ["a", "y"], ["e\u0301", "z"]], 80)
     assert lines == ["日本  x", "a     y", "e\u0301     z"]
 
 
@@ -378,5 +378,5 @@ def test_columns_are_aligned_by_what_characters_take() -> None:
     ],
 )
 def test_text_is_cut_at_its_width(text: str, width: int, shown: str) -> None:
-    assert cut(text, width) == shown
-    assert cells(shown) <= width
+    assert truncate(text, width) == shown
+    assert cell_width(shown) <= width

@@ -230,7 +230,7 @@ def test_what_cannot_be_done_is_one_line(
 
 
 def test_a_game_takes_as_many_prompts_here_as_on_the_screen() -> None:
-    from tchat.cli.judge.duelling import duel
+    from tchat.cli.judge.duel import duel
     from tchat.judge.game.adversarial_game import GameConfig
 
     plan, flags = GameConfig("x"), duel.__kwdefaults__ or {}

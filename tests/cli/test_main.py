@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tchat import __version__
-from tchat.cli.commands import COMMANDS, mistyped
+from tchat.cli.commands import COMMANDS, likely_command
 from tests.cli.shell import COMMAND, Shell, tchat
 
 
@@ -53,7 +53,7 @@ def test_the_table_of_commands_is_what_the_groups_hold(name: str) -> None:
     ],
 )
 def test_only_what_looks_like_a_command_is_taken_for_one(words: list[str], meant: str) -> None:
-    assert mistyped(words) == meant
+    assert likely_command(words) == meant
 
 
 def test_a_mistyped_command_is_told_with_the_way_around_it(shell: Shell) -> None:

@@ -15,8 +15,8 @@ import pytest
 
 from tchat.cli.console import Console
 from tchat.cli.main import program
-from tchat.cli.mapping.results import open_results
-from tchat.cli.mapping.rows import Row, RowPrompt
+from tchat.cli.map.results import open_results
+from tchat.cli.map.rows import MapRow, RowPrompt
 from tchat.errors import StorageError
 from tests.cli.shell import COMMAND, Ran
 
@@ -485,7 +485,7 @@ PEOPLE = (
     ],
 )
 def test_any_field_has_a_place(prompt: str, filled: str) -> None:
-    row = Row(0, PEOPLE.strip())
+    row = MapRow(0, PEOPLE.strip())
     assert RowPrompt(prompt, [row]).filled(row, row.text) == filled
 
 

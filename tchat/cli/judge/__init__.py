@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from tchat.cli.group import group
-from tchat.cli.judge.duelling import duel
-from tchat.cli.judge.learning import examples, train
-from tchat.cli.judge.listing import show
-from tchat.cli.judge.scoring import score
-from tchat.cli.judge.using import use
+from tchat.cli.command_group import command_group
+from tchat.cli.judge.duel import duel
+from tchat.cli.judge.score import score
+from tchat.cli.judge.show import show
+from tchat.cli.judge.train import examples, train
+from tchat.cli.judge.use import use
 
-app = group("Tell whether replies read as written by a person, and learn from it.")
+app = command_group("Tell whether replies read as written by a person, and learn from it.")
 for command in (show, examples, train, score, duel, use):
     app.command()(command)

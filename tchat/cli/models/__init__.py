@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from tchat.cli.group import group
+from tchat.cli.command_group import command_group
+from tchat.cli.models.aliases import alias, default, register
 from tchat.cli.models.catalogue import catalogue
 from tchat.cli.models.check import check
+from tchat.cli.models.config import set_
 from tchat.cli.models.disk import du, dupes, rm
-from tchat.cli.models.listing import ls
-from tchat.cli.models.naming import alias, default, register
+from tchat.cli.models.ls import ls
 from tchat.cli.models.pull import pull
 from tchat.cli.models.search import search
-from tchat.cli.models.setting import set_
 from tchat.cli.models.show import show
 
-app = group("Find, get, judge, keep and remove model files.")
+app = command_group("Find, get, judge, keep and remove model files.")
 for command in (ls, catalogue, search, show, pull, check, rm, dupes, du, default, register):
     app.command()(command)
 app.command("set", context_settings={"ignore_unknown_options": True})(set_)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from tchat.cli.console import Console
-from tchat.cli.listing import print_json, print_rows
-from tchat.cli.models.desk import JSON, open_library
+from tchat.cli.models.library import JSON, open_library
+from tchat.cli.output.listing import print_json, print_rows
 from tchat.models.words import size_text
 
 if TYPE_CHECKING:

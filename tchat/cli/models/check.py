@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import typer
 
 from tchat.cli.console import Console
-from tchat.cli.listing import print_json, print_rows
-from tchat.cli.models.desk import JSON, open_library
-from tchat.cli.status import StatusLine
+from tchat.cli.models.library import JSON, open_library
+from tchat.cli.output.listing import print_json, print_rows
+from tchat.cli.output.status import TerminalStatus
 from tchat.models.words import size_text
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def check(
     console: Console = ctx.obj
     with open_library(console) as library:
         events = library.check(model, probe_command, content=not quick)
-        findings = list(_followed(events, console))
+        findings = list(_show_progress(events, console))
     if as_json:
         fields = ("topic", "state", "text")
         print_json(console, [{name: getattr(each, name) for name in fields} for each in findings])
@@ -42,12 +42,12 @@ def check(
     return next((int(each.code) for each in findings if each.code), 0)
 
 
-def _followed(events: Iterator[Progress], console: Console) -> Iterator[Finding]:
+def _show_progress(events: Iterator[Progress], console: Console) -> Iterator[Finding]:
     """The findings among ``events``; the others are shown on a terminal."""
     from tchat.models.examination import Finding
     from tchat.models.hashing import Hashing
 
-    line = StatusLine(console)
+    line = TerminalStatus(console)
     try:
         for event in events:
             if isinstance(event, Finding):

@@ -9,9 +9,9 @@ import typer
 
 from tchat.cli.confirm import confirm
 from tchat.cli.console import Console
-from tchat.cli.listing import print_json, print_rows
-from tchat.cli.models.desk import JSON, YES, open_library, told_of_default
-from tchat.cli.status import StatusLine
+from tchat.cli.models.library import JSON, YES, open_library, report_default_change
+from tchat.cli.output.listing import print_json, print_rows
+from tchat.cli.output.status import TerminalStatus
 from tchat.models.words import size_text
 from tchat.sanitize import single_line
 
@@ -36,7 +36,7 @@ def rm(
         if not yes:
             lines = [line for plan in plans for line in _planned(plan)]
             confirm(console, lines, f"Remove, and free {_total(plans)}?")
-        with told_of_default(console):
+        with report_default_change(console):
             for plan in plans:
                 library.remove(plan)
             if as_json:
@@ -56,7 +56,7 @@ def dupes(
 
     console: Console = ctx.obj
     with open_library(console) as library:
-        found = _looked_for(library, console)
+        found = _find_duplicates(library, console)
     if as_json:
         print_json(console, [_copies(copies) for copies in found])
     else:
@@ -113,8 +113,8 @@ def _saved(found: Iterable[Copies]) -> str:
     return size_text(sum(copies.saved for copies in found)) or NOTHING
 
 
-def _looked_for(library: Library, console: Console) -> list[Copies]:
-    line = StatusLine(console)
+def _find_duplicates(library: Library, console: Console) -> list[Copies]:
+    line = TerminalStatus(console)
     events = library.duplicates()
     try:
         while True:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from tchat.cli.console import Console
-from tchat.cli.listing import print_json
-from tchat.cli.models.desk import JSON
+from tchat.cli.models.library import JSON
+from tchat.cli.output.listing import print_json
 from tchat.models.words import size_text
 from tchat.sanitize import single_line
 
@@ -30,7 +30,7 @@ def pull(
     after asking, or with --yes.
     """
     from tchat.chat.throughput import measured_machine
-    from tchat.cli.models.pull_desk import PullDesk
+    from tchat.cli.models.pull_output import PullOutput
     from tchat.models.absent import remote_name
     from tchat.models.hub import Hub
     from tchat.models.hub_cache import HubCache, cache_folder
@@ -41,7 +41,7 @@ def pull(
     named = remote_name(name, console.paths, console.environ)
     cache = HubCache(cache_folder(console.environ))
     hub = Hub(console.environ)
-    desk = PullDesk(name, console, yes=yes)
+    desk = PullOutput(name, console, yes=yes)
     with ModelStore(console.paths) as store:
         events = begin(
             named, hub, cache, hashes=store, machine=lambda: measured_machine(console.paths)

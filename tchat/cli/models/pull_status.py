@@ -18,7 +18,7 @@ BAR = 24  # cells
 FULL, EMPTY = "━", "─"
 
 
-def in_words(event: PullEvent) -> str:
+def pull_progress_text(event: PullEvent) -> str:
     """The status line for ``event``; empty for one that needs none."""
     words = ""
     match event:

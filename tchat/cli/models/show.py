@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from tchat.cli.console import Console
-from tchat.cli.listing import print_json, print_rows
-from tchat.cli.models.desk import JSON
-from tchat.cli.models.fit_record import fit_record
-from tchat.cli.models.listing import record
+from tchat.cli.models.fit_json import fit_record
+from tchat.cli.models.library import JSON
+from tchat.cli.models.ls import record
+from tchat.cli.output.listing import print_json, print_rows
 from tchat.sanitize import printable
 
 if TYPE_CHECKING:
@@ -33,10 +33,10 @@ def show(
     no more than its header is read.
     """
     from tchat.chat.model_info import inspect_model
-    from tchat.cli.status import StatusLine
+    from tchat.cli.output.status import TerminalStatus
 
     console: Console = ctx.obj
-    line = StatusLine(console)
+    line = TerminalStatus(console)
     try:
         view = inspect_model(
             model, console.paths, console.environ, lambda: line.show("asking the hub")

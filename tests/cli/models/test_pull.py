@@ -15,7 +15,7 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from tchat.cli.models.pull_status import duration, in_words
+from tchat.cli.models.pull_status import duration, pull_progress_text
 from tchat.models.hub_cache import cache_folder
 from tchat.models.pull_events import Checking, Pulling, Retrying, Stalled, Waiting
 from tests.cli.shell import COMMAND, tchat
@@ -274,7 +274,7 @@ def test_hostile_names_reach_the_terminal_tamed(server: HubServer) -> None:
     ],
 )
 def test_each_event_has_its_words(event: Pulling, words: str) -> None:
-    assert in_words(event).endswith(words)
+    assert pull_progress_text(event).endswith(words)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,178 @@
+"""What one prompt and a whole chat open alike: settings, store, session, chat."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from tchat.cli.ask_request import AskRequest
+from tchat.cli.console import Console
+from tchat.cli.prompt_input import decode_words
+from tchat.errors import UsageError
+from tchat.paths import expanded
+from tchat.settings import Settings, load
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tchat.chat.chat import Chat
+    from tchat.chat.model import ChatModel
+    from tchat.chat.preload import Preloaded
+    from tchat.chat.templates import PromptTemplate
+    from tchat.engine.cancel import Cancel
+    from tchat.sessions.records import Session
+    from tchat.sessions.store import SessionStore
+
+
+def resolve_settings(
+    request: AskRequest, console: Console, template: PromptTemplate | None = None
+) -> Settings:
+    """The settings in force; tells on standard error what is odd about them.
+
+    A template's sampling wins over the configuration, a flag wins over both.
+
+    Raises:
+        UsageError: One of them is wrong.
+    """
+    values = {**(template.sampling if template else {}), **request.settings}
+    settings, warnings, _ = load(console.paths, console.environ, values)
+    for warning in warnings:
+        console.notice(f"warning: {warning}")
+    return check_settings(settings)
+
+
+def check_settings(settings: Settings) -> Settings:
+    """``settings`` with texts and paths as they are kept.
+
+    Raises:
+        UsageError: The grammar is none.
+    """
+    if settings.sampling.grammar:
+        from tchat.engine.grammar.gbnf import require_grammar
+
+        require_grammar(settings.sampling.grammar)
+    return replace(
+        settings, model=_absolute_model_path(settings.model), system=decode_words([settings.system])
+    )
+
+
+def require_loadable(settings: Settings, console: Console) -> None:
+    """Raise an error unless the model of ``settings`` can be loaded with them.
+
+    Raises:
+        ModelError: It is not there, cannot chat, or an adapter is none.
+        UsageError: The settings exclude each other.
+    """
+    if console.open_chat is None:
+        from tchat.chat.preload import require_valid_options
+
+        require_valid_options(settings, console.paths)
+
+
+def abandon_loading(begun: Preloaded | None, cancel: Cancel) -> None:
+    """Free a model that was begun to load, when nothing else did."""
+    if begun is not None:
+        cancel.set()
+        begun.opening.abandon()
+
+
+def open_store(request: AskRequest, settings: Settings, console: Console) -> SessionStore:
+    """The store that the session goes to: the user's, or one in memory.
+
+    Raises:
+        StorageError: The user's cannot be opened.
+    """
+    from tchat.sessions.store import SessionStore
+
+    store = SessionStore(sessions_file(request, settings, console))
+    for notice in store.notices:
+        console.say(notice)
+    return store
+
+
+def sessions_file(request: AskRequest, settings: Settings, console: Console) -> Path | None:
+    """The file that the session goes to; None for one that is kept in memory."""
+    wanted = settings.log_chats if request.log is None else request.log
+    return console.paths.sessions_db if wanted or request.resumes else None
+
+
+def find_session(request: AskRequest, store: SessionStore) -> Session | None:
+    """The session to go on with; `None` for a new one.
+
+    Raises:
+        UsageError: It is not there.
+    """
+    if request.cid:
+        return store.get(request.cid)
+    if not request.resume:
+        return None
+    session = store.latest()
+    if session is None:
+        raise UsageError("there is no session to continue", "begin one: tchat PROMPT")
+    return session
+
+
+def resume_settings(
+    request: AskRequest,
+    settings: Settings,
+    store: SessionStore,
+    session: Session | None,
+    notice: Callable[[str], None],
+) -> Settings:
+    """``settings`` as ``session`` was held, its model too, apart from those typed.
+
+    ``notice`` is told which of its own cannot be used.
+    """
+    if session is None:
+        return settings
+    from tchat.chat.session_settings import usable_settings, with_session_settings
+
+    for line in usable_settings(session.settings)[1]:
+        notice(line)
+    settings = with_session_settings(settings, session.settings, request.settings)
+    if "model" in request.settings:
+        return settings
+    model = store.last_model(session.id)
+    return replace(settings, model=model) if model else settings
+
+
+def start_loading(settings: Settings, console: Console, cancel: Cancel) -> Preloaded | None:
+    """Let the model load beside what comes next; `None` where that is not possible."""
+    if console.open_chat is not None:
+        return None
+    from tchat.chat.preload import preload
+
+    return preload(settings, console.paths, cancel)
+
+
+def open_chat(
+    settings: Settings,
+    console: Console,
+    store: SessionStore,
+    session: Session | None,
+    cancel: Cancel,
+    *,
+    begun: Preloaded | None = None,
+    model: ChatModel | None = None,
+) -> Chat:
+    """Join session and model: the real thing, or what a test put in its place.
+
+    The model is a given one, or one that was ``begun`` to load, or is loaded when it is needed.
+    """
+    if console.open_chat is not None:
+        return console.open_chat(settings, console.paths, store, session=session, cancel=cancel)
+    from tchat.chat.chat import Chat
+    from tchat.chat.model import preloaded_model
+
+    if model is None and begun is not None:
+        model = preloaded_model(begun, settings, console.paths, cancel)
+    return Chat(settings, console.paths, store, session=session, cancel=cancel, model=model)
+
+
+def _absolute_model_path(model: str) -> str:
+    """``model`` as a path that holds in every folder, when it is a path; a session keeps it."""
+    path = expanded(model)
+    # Unlike Path's, it never raises: a name can be longer than any file system allows.
+    return str(path.absolute()) if os.path.isfile(path) else model  # noqa: PTH113

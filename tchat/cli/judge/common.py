@@ -1,0 +1,66 @@
+"""What the commands share: a loaded model, its folder, and progress on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeVar
+
+import typer
+
+from tchat.chat.eta import Eta
+from tchat.cli.console import Console
+from tchat.cli.model_loading import with_model
+from tchat.cli.output.status import TerminalStatus
+from tchat.settings import load
+
+if TYPE_CHECKING:
+    from tchat.chat.model import ChatModel
+    from tchat.engine.engine import Engine
+    from tchat.judge.judge_folder import JudgeFolder
+    from tchat.judge.training import TrainingProgress
+    from tchat.models.facts import ModelFacts
+    from tchat.settings import Settings
+
+T = TypeVar("T")
+
+MODEL = typer.Option("", "-m", "--model", help="The model that is judged; the default one if not")
+JSON = typer.Option(False, "--json", help="Print JSON")
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeContext:
+    """A loaded model and what belongs to it."""
+
+    engine: Engine
+    facts: ModelFacts
+    folder: JudgeFolder
+    status: TerminalStatus
+
+
+def settings_for_model(console: Console, model: str) -> Settings:
+    """The user's settings, with another model where one is named."""
+    settings = load(console.paths, console.environ).settings
+    return replace(settings, model=model) if model else settings
+
+
+def run_with_judge(console: Console, model: str, work: Callable[[JudgeContext], T]) -> T:
+    """Load the model and do ``work`` with it, as `with_model`."""
+    from tchat.judge.judge_folder import judge_folder
+
+    def at(opened: ChatModel, status: TerminalStatus) -> T:
+        folder = judge_folder(opened.facts, console.paths)
+        return work(JudgeContext(opened.engine, opened.facts, folder, status))
+
+    return with_model(console, settings_for_model(console, model), at)
+
+
+def show_progress(bench: JudgeContext, shown: Eta, work: Generator[TrainingProgress, None, T]) -> T:
+    """What ``work`` returns; on the way, its progress is shown."""
+    while True:
+        try:
+            event = next(work)
+        except StopIteration as ended:
+            result: T = ended.value
+            return result
+        bench.status.show(shown.words(event.what, event.done, event.total))

@@ -1,0 +1,124 @@
+"""``tchat judge duel``: generator and discriminator improve against each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from tchat.chat.eta import Eta
+from tchat.cli.console import Console
+from tchat.cli.judge.common import MODEL, JudgeContext, run_with_judge
+from tchat.cli.judge.train import NEEDED
+from tchat.errors import UsageError
+from tchat.sanitize import single_line
+
+if TYPE_CHECKING:
+    from tchat.judge.dialogues import DialogueSet
+    from tchat.judge.game.adversarial_game import GameConfig, GameResult
+    from tchat.judge.game.game_state import GameState
+
+
+def duel(
+    ctx: typer.Context,
+    *,
+    data: list[Path] = typer.Option(None, "--data", help="JSONL of dialogues; repeatable"),
+    rounds: int = typer.Option(6, "--rounds", min=1, max=100, help="Rounds at the most"),
+    batch: int = typer.Option(
+        72, "--batch", min=2, max=512, help="Prompts that each step is tried on"
+    ),
+    name: str = typer.Option("duel", "--name", help="What the game and its vector are called"),
+    seed: int = typer.Option(0, "--seed", min=0, help="Of prompts, replies and divisions"),
+    model: str = MODEL,
+) -> None:
+    """Steer the model towards replies that read as written by a person.
+
+    The result is a control vector; the weights stay as they are. A game that was interrupted goes
+    on where it was.
+
+    Of each round it tells: AUC, how well the discriminator tells people's replies from the model's
+    (0.5: not at all); fresh and people, how sure it is on average that a person wrote the model's
+    and people's replies; taken, the share of the model's that it takes for a person's; perplexity
+    and distinct-2 of the model's; strength of the steering, against the length of the states.
+    """
+    from tchat.judge.dialogues import read_dialogues, skipped_notice
+    from tchat.judge.game.adversarial_game import GameConfig
+
+    console: Console = ctx.obj
+    if not data:
+        raise UsageError("there are no replies by people to play with", f"--data: {NEEDED}")
+    dialogues = read_dialogues(data)
+    if dialogues.skipped:
+        console.say(skipped_notice(dialogues.skipped))
+    plan = GameConfig(name, rounds=rounds, batch=batch, seed=seed)
+    played = run_with_judge(console, model, lambda bench: _play(bench, console, dialogues, plan))
+    _print_result(console, played)
+
+
+def _play(bench: JudgeContext, console: Console, data: DialogueSet, plan: GameConfig) -> GameResult:
+    from tchat.judge.game.adversarial_game import AdversarialGame, GameResult
+    from tchat.judge.game.game_state import GameState, StepProgress
+    from tchat.judge.training import TrainingProgress
+
+    game = AdversarialGame(
+        bench.engine,
+        bench.folder,
+        data,
+        plan,
+        model=bench.facts.path.name,
+        architecture=bench.facts.architecture,
+    )
+    shown, told = Eta(), 0
+    for event in game.play():
+        if isinstance(event, TrainingProgress):
+            bench.status.show(shown.words(event.what, event.done, event.total))
+        elif isinstance(event, StepProgress):
+            stage = f"round {event.round}, try {event.attempt}: writing"
+            bench.status.show(shown.words(stage, event.done, event.total))
+        elif isinstance(event, GameState):
+            bench.status.erase()
+            told = _show_rounds(console, event, told)
+            bench.status.show("fitting")
+        elif isinstance(event, GameResult):
+            return event
+    raise InterruptedError
+
+
+def _show_rounds(console: Console, state: GameState, told: int) -> int:
+    """Print the rounds that were not printed yet, and the course of both scores so far."""
+    from tchat.judge.game.plot import sparkline
+
+    if not told:
+        console.out("round    AUC  fresh  people  taken  perplexity  distinct-2  strength")
+    for each in state.rounds[told:]:
+        health = each.health
+        console.out(
+            f"{each.number:5}  {each.auc:5.3f}  {each.generated:5.3f}  {each.people:6.3f}  "
+            f"{each.taken:5.0%}  {health.perplexity:10.2f}  {health.distinct_2:10.3f}  "
+            f"{each.strength:8.3f}  {single_line(each.note)}".rstrip()
+        )
+    if console.stdout_is_terminal and len(state.rounds) > 1:
+        most = max(each.health.perplexity for each in state.rounds)
+        console.out(
+            f"       fresh {sparkline([each.generated for each in state.rounds])}  "
+            f"people {sparkline([each.people for each in state.rounds])}  "
+            f"perplexity {sparkline([each.health.perplexity for each in state.rounds], most)}"
+        )
+    console.flush()
+    return len(state.rounds)
+
+
+def _print_result(console: Console, played: GameResult) -> None:
+    console.out(f"ended: {single_line(played.state.over)}")
+    if verdict := played.verdict:
+        console.out(
+            f"a judge from outside takes for a person's: {verdict.words}, "
+            f"{verdict.people:.0%} of people's own; at "
+            f"{verdict.costs.perplexity.value:.2f}x perplexity and "
+            f"{verdict.costs.distinct_2.value:.2f}x distinct-2"
+        )
+    if played.vector:
+        console.out(f"vector  {played.vector}")
+        console.out(f"use it  tchat judge use {played.vector.stem}")
+    console.out(f"report  {played.report}")

@@ -1,0 +1,130 @@
+"""``tchat judge show``: what was learnt about a model, and how good it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from tchat.cli.console import Console
+from tchat.cli.judge.common import JSON, MODEL, settings_for_model
+from tchat.cli.output.listing import iso, print_json, when
+from tchat.plural import counted
+from tchat.sanitize import single_line
+
+if TYPE_CHECKING:
+    from tchat.judge.discriminator import Discriminator, TrainingProvenance
+
+PREFERENCE = "preference"
+KINDS = {
+    "human": "does a reply read as written by a person, while it is written here",
+    "reading": "the same for texts that are read: `judge score`",
+    PREFERENCE: "what you prefer",
+}
+
+
+def show(ctx: typer.Context, model: str = MODEL, as_json: bool = JSON) -> None:
+    """Show the discriminator of a model, and its games."""
+    from tchat.judge.discriminator import load
+    from tchat.judge.judge_folder import judge_folder
+    from tchat.models.facts import read_facts
+    from tchat.models.resolve import resolve_chosen
+
+    console: Console = ctx.obj
+    settings = settings_for_model(console, model)
+    facts = read_facts(resolve_chosen(settings, console.paths, console.environ))
+    folder = judge_folder(facts, console.paths)
+    heads = load(folder.human), load(folder.reading), load(folder.preference)
+    vectors = {name: folder.vector(name) for name in folder.games()}
+    if as_json:
+        games = {name: str(path) if path.exists() else None for name, path in vectors.items()}
+        print_json(
+            console,
+            {
+                "model": facts.path.name,
+                **heads_json(*heads),
+                "games": games,
+            },
+        )
+        return
+    if not any(heads):
+        console.out(f"{single_line(facts.path.name)}: nothing was learnt yet")
+        console.out("learn from replies by people: tchat judge train FILE.jsonl")
+    for head in heads:
+        for line in describe_head(head) if head else ():
+            console.out(line)
+    for name, path in vectors.items():
+        console.out(f"game {name}: {path if path.exists() else 'no control vector yet'}")
+
+
+def describe_head(discriminator: Discriminator) -> Iterator[str]:
+    """A few lines for a person."""
+    facts = discriminator.provenance
+    yield f"judge     {KINDS[facts.kind]}"
+    yield f"model     {single_line(facts.model)}"
+    if facts.kind == PREFERENCE:
+        yield f"examples  {counted(facts.examples[0], 'choice')}"
+        told = "not claimed: it takes 30 choices about five different questions"
+        if facts.accuracy is not None:
+            told = f"{facts.accuracy:.0%} right: on choices that training never saw"
+        yield f"quality   {told}"
+    else:
+        yield from _quality(facts)
+    yield f"layer     {discriminator.head.layer}{_others(facts)}"
+    yield f"trained   {when(facts.created_at)}"
+
+
+def _others(facts: TrainingProvenance) -> str:
+    """The held-out AUC of each layer that could have served."""
+    told = ", ".join(f"{layer}: {auc:.3f}" for layer, auc in sorted(facts.layers.items()))
+    return f"  (AUC of {told})" if len(facts.layers) > 1 else ""
+
+
+def _quality(facts: TrainingProvenance) -> Iterator[str]:
+    people, generated = facts.examples
+    yield f"examples  {people} by people, {generated} by the model"
+    if facts.quality is None:
+        yield "quality   not claimed: it takes 30 examples of each, to five different prompts"
+    else:
+        quality = facts.quality
+        yield f"AUC       {quality.auc:.3f} on examples that training never saw"
+        yield f"ECE       {quality.calibration_error:.3f} (expected calibration error)"
+
+
+def heads_json(
+    human: Discriminator | None, reading: Discriminator | None, preference: Discriminator | None
+) -> dict[str, Any]:
+    """Each head for a program, None for what was not trained."""
+    heads = {"human": human, "reading": reading, "preference": preference}
+    return {name: head_json(head) if head else None for name, head in heads.items()}
+
+
+def head_json(discriminator: Discriminator) -> dict[str, Any]:
+    """The same for a program."""
+    facts = discriminator.provenance
+    quality = facts.quality
+    if facts.kind == PREFERENCE:
+        return {
+            "kind": facts.kind,
+            "model": facts.model,
+            "fingerprint": facts.fingerprint,
+            "data": facts.data,
+            "choices": facts.examples[0],
+            "accuracy": facts.accuracy,
+            "layer": discriminator.head.layer,
+            "created_at": iso(facts.created_at),
+        }
+    return {
+        "kind": facts.kind,
+        "model": facts.model,
+        "fingerprint": facts.fingerprint,
+        "data": facts.data,
+        "people": facts.examples[0],
+        "generated": facts.examples[1],
+        "auc": quality.auc if quality else None,
+        "calibration_error": quality.calibration_error if quality else None,
+        "layer": discriminator.head.layer,
+        "layers": {str(layer): value for layer, value in facts.layers.items()},
+        "created_at": iso(facts.created_at),
+    }

@@ -1,0 +1,111 @@
+"""``tchat judge train`` and ``examples``: what is learnt, and from what."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from tchat.chat.eta import Eta
+from tchat.cli.console import Console
+from tchat.cli.judge.common import JSON, MODEL, JudgeContext, run_with_judge, show_progress
+from tchat.cli.judge.show import describe_head, heads_json
+from tchat.cli.output.listing import print_json
+
+if TYPE_CHECKING:
+    from tchat.judge.dialogues import DialogueSet
+    from tchat.judge.feedback import Feedback
+    from tchat.judge.training_run import TrainedHeads
+    from tchat.paths import Paths
+
+NEEDED = (
+    "name JSONL files of dialogues, one object a line with `prompt` and `reply`, or in the shape "
+    "of Alpaca, ShareGPT or self-instruct"
+)
+
+
+def train(
+    ctx: typer.Context,
+    files: list[Path] = typer.Argument(None, metavar="[FILE...]", help="JSONL of dialogues"),
+    use: bool = typer.Option(True, "--use/--no-use", help="Learn from your chats too, or not"),
+    model: str = MODEL,
+    as_json: bool = JSON,
+) -> None:
+    """Learn to tell people's replies from the model's own, and what you prefer.
+
+    From replies by people in files, and from what you made of replies in your chats: picked,
+    rated, edited. The model replies to the prompts of the files, which takes a while; what it
+    wrote is kept, so that a training that was interrupted goes on.
+    """
+    from tchat.judge.dialogues import read_dialogues, skipped_notice
+    from tchat.judge.feedback import Feedback
+    from tchat.judge.training_run import require_enough
+
+    console: Console = ctx.obj
+    data = read_dialogues(files) if files else None
+    learnt = load_feedback(console) if use else Feedback()
+    if data is None:
+        require_enough(learnt.edits, learnt.choices)
+    elif data.skipped:
+        console.say(skipped_notice(data.skipped))
+    trained = run_with_judge(
+        console, model, lambda bench: _train(bench, console.paths, data, learnt)
+    )
+    if as_json:
+        print_json(console, heads_json(trained.human, trained.reading, trained.preference))
+        return
+    for head in (trained.human, trained.reading, trained.preference):
+        for line in describe_head(head) if head else ():
+            console.out(line)
+
+
+def examples(ctx: typer.Context, as_json: bool = JSON) -> None:
+    """Tell how much your chats hold to learn from; it goes with the sessions it stands in."""
+    from tchat.judge.training import MIN_TO_FIT, MIN_TO_VALIDATE
+
+    console: Console = ctx.obj
+    use = load_feedback(console)
+    counts = {
+        "picked": use.picked,
+        "good": use.liked,
+        "bad": use.disliked,
+        "by_hand": use.written,
+        "choices": len(use.choices),
+        "edits": len(use.edits),
+    }
+    if as_json:
+        print_json(console, counts)
+        return
+    console.out(f"picked among others  {use.picked}")
+    console.out(f"rated good, bad      {use.liked}, {use.disliked}")
+    console.out(f"written by hand      {use.written}")
+    console.out(f"choices to learn from what you prefer: {len(use.choices)}")
+    console.out(f"pairs to learn to tell people from the model: {len(use.edits)}")
+    console.out(
+        f"`tchat judge train` learns from {MIN_TO_FIT} of either, and claims a quality from "
+        f"{MIN_TO_VALIDATE}"
+    )
+
+
+def load_feedback(console: Console) -> Feedback:
+    """What the user made of replies, in the sessions on disk."""
+    from tchat.judge.feedback import Feedback, read_feedback
+    from tchat.sessions.store import SessionStore
+
+    if not console.paths.sessions_db.exists():
+        return Feedback()
+    with SessionStore(console.paths.sessions_db) as store:
+        for notice in store.notices:
+            console.say(notice)
+        return read_feedback(store)
+
+
+def _train(
+    bench: JudgeContext, paths: Paths, data: DialogueSet | None, use: Feedback
+) -> TrainedHeads:
+    from tchat.judge.training_run import TrainingRun, feedback_on_model
+
+    own = feedback_on_model(use, bench.facts, paths)
+    lesson = TrainingRun(bench.engine, bench.folder, bench.facts.path.name, data, own)
+    return show_progress(bench, Eta(), lesson.run())

@@ -1,0 +1,416 @@
+"""Where the results of a map go: standard output, or a file that a later call resumes."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import io
+import json
+import os
+import re
+import stat
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from tchat.cli.console import Console
+from tchat.errors import StorageError, UsageError
+from tchat.sanitize import printable_json, single_line
+
+Record = dict[str, Any]
+
+_CALL = re.compile(r"[0-9a-f]{12}")
+_FIRST = '{"index": '
+_ROW = re.compile(r'\{"index": (\d{1,18}), ')
+_CUT = re.compile(r'\{"index": \d*,?')
+_NAME_ANOTHER = "name another file with -o"
+
+
+class Results(Protocol):
+    """Takes the record of each row."""
+
+    @property
+    def done(self) -> frozenset[int]:
+        """Rows that have theirs already."""
+
+    @property
+    def failed(self) -> Mapping[int, str]:
+        """The errors of rows among those that an earlier call left."""
+
+    def add(self, record: Record) -> None:
+        """Take the record of one more row."""
+
+
+class PrintedResults:
+    """Records on standard output.
+
+    Args:
+        console: Where to.
+        order: The rows in their order, which is kept; empty to print them as they come.
+    """
+
+    done: frozenset[int] = frozenset()
+    failed: Mapping[int, str] = {}
+
+    def __init__(self, console: Console, order: Sequence[int] = ()) -> None:
+        self._console = console
+        self._order = list(reversed(order))
+        self._held: dict[int, Record] = {}
+
+    def add(self, record: Record) -> None:
+        """Print the record, or hold it until those before it are there."""
+        if not self._order:
+            self._print(record)
+            return
+        self._held[record["index"]] = record
+        while self._order and self._order[-1] in self._held:
+            self._print(self._held.pop(self._order.pop()))
+
+    def _print(self, record: Record) -> None:
+        self._console.out(_line(record))
+        self._console.flush()
+
+
+class _Line(NamedTuple):
+    """Where in the file a record is; ``length`` counts its newline, also where that is missing."""
+
+    at: int
+    length: int
+
+
+class _Found(NamedTuple):
+    """What a file of results holds.
+
+    Attributes:
+        lines: The last record of each row.
+        failed: The error of each row whose record is one.
+        size: Bytes of whole lines.
+        total: Bytes of the file; what is behind the whole lines is half a record.
+    """
+
+    lines: Mapping[int, _Line]
+    failed: Mapping[int, str]
+    size: int
+    total: int
+
+
+class ResultFile:
+    """Records in a file, each written as soon as it is there: an end at any time loses no row.
+
+    The file is locked while it is open. Nothing is changed before the first record is added, or
+    all rows are there.
+
+    Args:
+        path: Where it is, links followed.
+        file: Open for reading and appending, and locked.
+        call: Names the call that they are results of; it is a part of each record.
+        found: What the file has.
+    """
+
+    def __init__(self, path: Path, file: io.FileIO, call: str, found: _Found) -> None:
+        self._path, self._file, self._call = path, file, call
+        self._lines = dict(found.lines)
+        self._size = found.size
+        self._total = found.total
+        self._tidied = False
+        self.failed: Mapping[int, str] = dict(found.failed)
+
+    @property
+    def done(self) -> frozenset[int]:
+        """Rows whose records the file has."""
+        return frozenset(self._lines)
+
+    def retry(self) -> None:
+        """Take failed rows for undone; their records stay until the first new one comes."""
+        for index in self.failed:
+            del self._lines[index]
+        self.failed = {}
+
+    def add(self, record: Record) -> None:
+        """Append the record.
+
+        Raises:
+            StorageError: It cannot be written, or another program wrote into the file.
+        """
+        index = record["index"]
+        line = _line({"index": index, "call": self._call, **record}).encode() + b"\n"
+        with _written(self._path):
+            self._tidy()
+            try:
+                _write(self._file, line)
+            except OSError:
+                with suppress(OSError):
+                    self._file.truncate(self._size)
+                raise
+        self._lines[index] = _Line(self._size, len(line))
+        self._size = self._total = self._size + len(line)
+
+    def close(self, rows: Sequence[int], *, ordered: bool) -> None:
+        """Release the file; where all ``rows`` are there, put it into their order if wanted.
+
+        Raises:
+            StorageError: It cannot be written.
+        """
+        try:
+            if self._lines.keys() >= set(rows):
+                with _written(self._path):
+                    self._tidy()
+                    if ordered and list(self._lines) != list(rows):
+                        self._replace(rows)
+        finally:
+            self._file.close()
+
+    def _tidy(self) -> None:
+        """Make the file what `_lines` says, once: without failed records or half a one."""
+        self._require_unchanged()
+        if self._tidied:
+            return
+        if sum(line.length for line in self._lines.values()) != self._size:
+            self._replace(list(self._lines))
+        elif self._total > self._size:
+            self._file.truncate(self._size)
+            self._total = self._size
+        self._tidied = True
+
+    def _require_unchanged(self) -> None:
+        if os.fstat(self._file.fileno()).st_size != self._total:
+            raise StorageError(
+                f"{single_line(str(self._path))} was changed by another program meanwhile",
+                f"look at it; {_NAME_ANOTHER}",
+            )
+
+    def _replace(self, rows: Iterable[int]) -> None:
+        """Put the records of ``rows`` in the place of the file, whole or not at all."""
+        part = _part_of(self._path)
+        part.unlink(missing_ok=True)
+        flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_APPEND
+        file = io.FileIO(os.open(part, flags, 0o600), "r+")
+        lines: dict[int, _Line] = {}
+        size = 0
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with suppress(PermissionError):
+                os.fchmod(file.fileno(), stat.S_IMODE(os.fstat(self._file.fileno()).st_mode))
+            for index in rows:
+                at, length = self._lines[index]
+                line = os.pread(self._file.fileno(), length, at).removesuffix(b"\n") + b"\n"
+                _write(file, line)
+                lines[index] = _Line(size, len(line))
+                size += len(line)
+            os.fsync(file.fileno())
+            part.replace(self._path)
+        except BaseException:
+            file.close()
+            part.unlink(missing_ok=True)
+            raise
+        self._file.close()
+        self._file, self._lines = file, lines
+        self._size = self._total = size
+
+
+@contextmanager
+def open_results(
+    path: Path, call: str, inputs: Mapping[int, Any], *, ordered: bool, keep_errors: bool = False
+) -> Iterator[ResultFile]:
+    """The file at ``path``, with what an earlier call like this one has written.
+
+    A file is resumed only when each of its lines is a record that ``tchat map`` wrote for this
+    call and these inputs; an incomplete last line may be the beginning of one. Any other file is
+    refused before a byte of it is changed.
+
+    Args:
+        path: Made with mode 0600 when there is none.
+        call: Names the call.
+        inputs: Of each row.
+        ordered: Whether to put the file into their order once it has every row.
+        keep_errors: Whether rows that failed count as done; else they are tried again.
+
+    Raises:
+        UsageError: It holds something else, is no regular file, or another call is writing it.
+        StorageError: It cannot be read or written.
+    """
+    shown = single_line(str(path))
+    with _written(path):
+        new = not path.exists()
+        place = _checked(path)
+        file = _opened(place, shown)
+        try:
+            results = ResultFile(place, file, call, _found(file, call, inputs, shown))
+        except BaseException:
+            file.close()
+            raise
+    if not keep_errors:
+        results.retry()
+    try:
+        yield results
+    finally:
+        results.close(list(inputs), ordered=ordered)
+        with suppress(OSError):
+            if new and not place.stat().st_size:
+                place.unlink()
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[None]:
+    """Tell a failure of the disk.
+
+    Raises:
+        StorageError: There was one.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"cannot write {single_line(str(path))}: {error.strerror or error}",
+            f"free some space, check its permissions, or {_NAME_ANOTHER}",
+        ) from error
+
+
+def _write(file: io.FileIO, line: bytes) -> None:
+    left = memoryview(line)
+    while left:
+        left = left[file.write(left) or 0 :]
+
+
+def _checked(path: Path) -> Path:
+    """``path`` with its links followed.
+
+    Raises:
+        UsageError: It is there and no regular file.
+    """
+    with suppress(FileNotFoundError):
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):
+            what = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
+            raise UsageError(
+                f"{single_line(str(path))} is {what}, not a file",
+                "without -o the results go to standard output",
+            )
+    return Path(os.path.realpath(path))
+
+
+def _opened(path: Path, shown: str) -> io.FileIO:
+    """The file, made where there is none, and locked.
+
+    Raises:
+        UsageError: Another call has it.
+    """
+    # Not to wait for a reader if a pipe takes the file's place now.
+    flags = os.O_CREAT | os.O_RDWR | os.O_APPEND | os.O_NONBLOCK
+    file = io.FileIO(os.open(path, flags, 0o600), "r+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            return file
+    except BlockingIOError:
+        pass
+    except BaseException:
+        file.close()
+        raise
+    file.close()
+    raise UsageError(f"another call is writing {shown}", "wait for it, or stop it")
+
+
+def _found(file: io.FileIO, call: str, inputs: Mapping[int, Any], shown: str) -> _Found:
+    """What the file holds; nothing of it is changed.
+
+    Raises:
+        UsageError: It holds something else than records of this call.
+    """
+    lines: dict[int, _Line] = {}
+    failed: dict[int, str] = {}
+    size = 0
+    with open(file.fileno(), "rb", closefd=False) as reader:
+        for line in _lines(reader, shown):
+            record = _record(line)
+            if record is None:
+                if line.endswith(b"\n") or not _begins(line, call, inputs, alone=not size):
+                    raise _foreign(shown)
+                break
+            _require_same(record, call, inputs, shown)
+            index = record["index"]
+            lines.pop(index, None)
+            failed.pop(index, None)
+            # A row that failed and was mended since has no result.
+            if "error" not in record or inputs[index] == record["input"]:
+                lines[index] = _Line(size, len(line.removesuffix(b"\n")) + 1)
+                if "error" in record:
+                    failed[index] = str(record["error"])
+            size += len(line)
+    return _Found(lines, failed, size, os.fstat(file.fileno()).st_size)
+
+
+def _lines(file: io.BufferedReader, shown: str) -> Iterator[bytes]:
+    """The lines of a file, unless it begins unlike any with results: it may be of any size."""
+    begin = file.peek(1)[: len(_FIRST)].decode("latin-1")
+    if not "".join(_FIRST.split()).startswith("".join(begin.split())[: len(_FIRST) - 1]):
+        raise _foreign(shown)
+    yield from file
+
+
+def _record(line: bytes) -> Record | None:
+    """The record that ``line`` is, or `None`."""
+    try:
+        value = json.loads(line.decode())
+    except (ValueError, RecursionError):
+        return None
+    whole = isinstance(value, dict) and {"index", "call", "input"} <= value.keys()
+    if not whole or not ("output" in value or "error" in value):
+        return None
+    own = type(value["index"]) is int and _CALL.fullmatch(str(value["call"]))
+    return value if own else None
+
+
+def _require_same(record: Record, call: str, inputs: Mapping[int, Any], shown: str) -> None:
+    """Refuse a record of another call, or of a row that is another now."""
+    index = record["index"]
+    if record["call"] != call:
+        fault, hint = "results of another call", "or remove it"
+    elif index not in inputs:
+        fault = f"a result of row {index}, and there is no such row now"
+        hint = "or give the rows as they were; more may follow them"
+    elif "error" not in record and inputs[index] != record["input"]:
+        fault = f"a result of row {index} for another input than it has now"
+        hint = "or give the rows as they were; more may follow them"
+    else:
+        return
+    raise UsageError(f"{shown} holds {fault}", f"{_NAME_ANOTHER}, {hint}")
+
+
+def _begins(line: bytes, call: str, inputs: Mapping[int, Any], *, alone: bool) -> bool:
+    """Whether an incomplete ``line`` is the beginning of a record of this call.
+
+    Behind whole records any beginning of one counts; ``alone`` it must be so long that it names
+    the call.
+    """
+    text = line.decode("utf-8", "ignore")
+    match = _ROW.match(text)
+    if match is None:
+        return not alone and (_FIRST.startswith(text) or bool(_CUT.fullmatch(text)))
+    index, rest = int(match[1]), text[match.end() :]
+    if index not in inputs:
+        return False
+    named = f'"call": "{call}", '
+    given = _line({"input": inputs[index]})[1:-1]
+    whole = (named + given,) if alone else (named + given, given)  # the second was written before
+    return (not alone or rest.startswith(named)) and any(
+        each.startswith(rest) or rest.startswith(each) for each in whole
+    )
+
+
+def _foreign(shown: str) -> UsageError:
+    return UsageError(
+        f"{shown} holds something else than results of `tchat map`; it is left as it is",
+        _NAME_ANOTHER,
+    )
+
+
+def _part_of(path: Path) -> Path:
+    """Where a new form of ``path`` is written; never longer than a name may be."""
+    digest = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:12]
+    return path.with_name(f".tchat-map-{digest}.part")
+
+
+def _line(record: Record) -> str:
+    return printable_json(json.dumps(record, ensure_ascii=False))

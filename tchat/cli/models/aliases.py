@@ -1,0 +1,90 @@
+"""``tchat models default``, ``register`` and ``alias``: what models are called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from tchat.cli.command_group import command_group
+from tchat.cli.console import Console
+from tchat.cli.models.library import JSON, report_default_change
+from tchat.cli.output.listing import print_json, print_rows
+from tchat.errors import UsageError
+from tchat.sanitize import single_line
+from tchat.settings import find_key
+from tchat.settings.nearest import did_you_mean
+from tchat.settings.write import set_value
+
+MODEL = typer.Argument(..., metavar="MODEL", help="A model, as `-m` takes it")
+ALIAS = typer.Argument(..., metavar="NAME", help="What you call it")
+
+alias = command_group("Names of your own for models: ls, set, rm.")
+
+
+def default(ctx: typer.Context, model: str = MODEL) -> None:
+    """Make a model the one that is used without -m."""
+    from tchat.models.resolve import resolve
+
+    console: Console = ctx.obj
+    path = resolve(model, console.paths, console.environ)
+    key = find_key("model")
+    # A relative path would mean something else in another folder.
+    set_value(
+        console.paths.config_file, key, str(path.absolute()) if path == Path(model) else model
+    )
+    console.say(f"the default model is now {single_line(model)}")
+    if key.variable in console.environ:
+        console.say(f"warning: the environment variable {key.variable} still wins over it")
+
+
+def register(
+    ctx: typer.Context,
+    places: list[Path] = typer.Argument(..., metavar="PATH...", help="GGUF files, or folders"),
+    forget: bool = typer.Option(False, "--forget", help="Take them out of the list again"),
+) -> None:
+    """Keep GGUF files or folders of them in the list; they stay where they lie."""
+    from tchat.models import models_file
+
+    console: Console = ctx.obj
+    change = models_file.forget if forget else models_file.register
+    with report_default_change(console):
+        change(console.paths, places)
+
+
+@alias.command("ls")
+def alias_ls(ctx: typer.Context, as_json: bool = JSON) -> None:
+    """List your names and what they stand for."""
+    from tchat.models.models_file import aliases
+
+    console: Console = ctx.obj
+    known = aliases(console.paths)
+    if as_json:
+        print_json(console, known)
+        return
+    print_rows(console, ("NAME", "MODEL"), sorted(known.items()))
+
+
+@alias.command("set")
+def alias_set(ctx: typer.Context, name: str = ALIAS, model: str = MODEL) -> None:
+    """Give a model a name of your own."""
+    from tchat.models.models_file import require_alias, set_alias
+    from tchat.models.resolve import resolve
+
+    console: Console = ctx.obj
+    require_alias(name)
+    path = resolve(model, console.paths, console.environ)
+    set_alias(console.paths, name, str(path.absolute()) if path == Path(model) else model)
+
+
+@alias.command("rm")
+def alias_rm(ctx: typer.Context, name: str = ALIAS) -> None:
+    """Forget one of your names; the model stays."""
+    from tchat.models.models_file import aliases, set_alias
+
+    console: Console = ctx.obj
+    known = aliases(console.paths)
+    if name not in known:
+        raise UsageError(f"there is no alias `{name}`", did_you_mean(name, known))
+    with report_default_change(console):
+        set_alias(console.paths, name, None)

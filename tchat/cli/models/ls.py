@@ -1,0 +1,83 @@
+"""``tchat models ls``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from tchat.cli.console import Console
+from tchat.cli.models.library import JSON, default_path, open_library
+from tchat.cli.output.listing import iso, print_json, print_rows, when
+from tchat.models.words import count_text, size_text
+
+if TYPE_CHECKING:
+    from tchat.models.library import ModelRow
+
+HEADER = ("FAMILY", "WEIGHTS", "QUANT", "CONTEXT", "SIZE", "LAST USED", "DEFAULT", "VERDICT")
+
+
+def ls(
+    ctx: typer.Context,
+    everything: bool = typer.Option(False, "-a", "--all", help="What other programs keep too"),
+    as_json: bool = JSON,
+) -> None:
+    """List the models; with --all also those that Ollama, LM Studio and others keep.
+
+    The one that is used without -m is marked as the default.
+    """
+    console: Console = ctx.obj
+    with open_library(console) as library:
+        rows = library.models(all=everything)
+    default = _default_of(rows, console)
+    if as_json:
+        print_json(console, [{**record(row), "default": row is default} for row in rows])
+        return
+    lead = ("NAME", "OWNER") if everything else ("NAME",)
+    cells = [_cells(row, owner=everything, default=row is default) for row in rows]
+    print_rows(console, (*lead, *HEADER), cells)
+
+
+def _default_of(rows: Sequence[ModelRow], console: Console) -> ModelRow | None:
+    """The row of the default model; None where it is in none."""
+    path = default_path(console)
+    if path is None:
+        return None
+    at = next((row for row in rows if row.path == path), None)
+    return at or next((row for row in rows if row.path.resolve() == path.resolve()), None)
+
+
+def _cells(row: ModelRow, *, owner: bool, default: bool) -> Sequence[str]:
+    facts = row.facts
+    return (
+        row.name,
+        *([row.owner] if owner else []),
+        facts.architecture if facts else "",
+        count_text(facts.parameters) if facts else "",
+        facts.quantization if facts else "",
+        f"{facts.context_length:,}" if facts and facts.context_length else "",
+        size_text(facts.size) if facts else "",
+        when(row.last_used) if row.last_used else "",
+        "default" if default else "",
+        row.verdict,
+    )
+
+
+def record(row: ModelRow) -> dict[str, Any]:
+    """A row for a program."""
+    facts = row.facts
+    return {
+        "name": row.name,
+        "path": str(row.path),
+        "owner": row.owner,
+        "kind": facts.kind if facts else None,
+        "family": facts.architecture if facts else None,
+        "parameters": facts.parameters if facts else None,
+        "quantization": facts.quantization if facts else None,
+        "context": facts.context_length if facts else None,
+        "size": facts.size if facts else None,
+        "parts": [str(part) for part in facts.parts] if facts else [],
+        "last_used": iso(row.last_used) if row.last_used else None,
+        "verdict": row.verdict,
+    }

@@ -1,0 +1,98 @@
+"""Where a pull is watched: what is told of the model before it comes, then how far it is."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from tchat.cli.confirm import confirm
+from tchat.cli.console import Console
+from tchat.cli.models.fit_json import fit_record
+from tchat.cli.models.pull_status import pull_progress_text
+from tchat.cli.output.listing import align_columns
+from tchat.cli.output.status import TerminalStatus
+from tchat.errors import Interrupted
+from tchat.models.fit_rows import fit_rows
+from tchat.models.prospect import Prospect, objection_to, title
+from tchat.models.pull_events import Found, Pulled, PullEvent, Pulling, Unasked
+from tchat.models.words import size_text
+from tchat.sanitize import single_line
+
+
+class PullOutput:
+    """Where a pull is watched.
+
+    Args:
+        name: As it was asked for.
+        console: Of this call.
+        yes: Do not ask.
+
+    Attributes:
+        judgement: For a program: how the model would do here, and why it is this one.
+    """
+
+    def __init__(self, name: str, console: Console, *, yes: bool) -> None:
+        self.judgement: dict[str, Any] = {}
+        self._name = single_line(name)
+        self._console = console
+        self._yes = yes
+        self._line = TerminalStatus(console)
+
+    def follow(self, events: Iterator[PullEvent]) -> Pulled:
+        """Show ``events`` on a terminal and return the last one.
+
+        Raises:
+            Interrupted: Ctrl-C was pressed; what came is kept.
+            DoesNotFit: It does not, and nobody said that it is wanted all the same.
+            UsageError: Somebody said that it is not.
+        """
+        done = 0
+        try:
+            for event in events:
+                if isinstance(event, Pulled):
+                    return event
+                done = event.done if isinstance(event, Pulling) else done
+                self._show(event)
+        except KeyboardInterrupt:
+            self._line.erase()
+            kept = f"{size_text(done)} are kept; " if done else ""
+            again = f"`tchat models pull {self._name}` goes on from there"
+            self._console.say(f"stopped; {kept}{again}")
+            raise Interrupted(signal.SIGINT) from None
+        finally:
+            self._line.erase()
+        raise AssertionError("a pull ends with Pulled or raises")
+
+    def _show(self, event: PullEvent) -> None:
+        if isinstance(event, Found) and event.prospect is not None:
+            self._line.erase()
+            self._judge(event.prospect)
+        if isinstance(event, Unasked) and self._console.stderr_is_terminal:
+            self._console.say(f"{event.reason}; what is here is complete")
+        elif self._line.due:
+            self._line.show(pull_progress_text(event))
+
+    def _judge(self, prospect: Prospect) -> None:
+        """Tell how the model would do here, and ask where it would not."""
+        report = prospect.report
+        self.judgement = {"chosen": prospect.why or None}
+        lines = [title(prospect)]
+        if not prospect.refusal:
+            self.judgement["fit"] = fit_record(report)
+            lines += align_columns([*fit_rows(report)], shutil.get_terminal_size().columns)
+        objection = objection_to(prospect)
+        if objection is None or self._yes:
+            self._print(lines)
+        elif not self._console.stdin_is_terminal:
+            raise objection
+        else:
+            question = f"{objection.message}. Pull {size_text(prospect.size)} all the same?"
+            confirm(self._console, lines[1:], question)
+
+    def _print(self, lines: Sequence[str]) -> None:
+        if self._console.stderr_is_terminal:
+            self._console.say(lines[0])
+            for line in lines[1:]:
+                self._console.stderr.write(f"  {line}\n")

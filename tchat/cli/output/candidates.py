@@ -1,0 +1,232 @@
+"""Several replies to one prompt: columns on a terminal, blocks in a pipe, or JSON."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import asdict
+from typing import Any, Protocol, Self
+
+from tchat.cli.console import Console
+from tchat.cli.output.columns import TextColumns
+from tchat.cli.output.reply import CUT_OFF, NO_CODE, OutputOptions, choose_writer
+from tchat.cli.output.status import ReplyProgress, TerminalStatus, print_notice
+from tchat.cli.output.stdout import StdoutWriter
+from tchat.cli.output.writers import ReplyRecord, Writer
+from tchat.engine.events import (
+    CacheRestored,
+    CandidateEvent,
+    Event,
+    Finished,
+    LoadProgress,
+    MessageStored,
+    Notice,
+    PromptProgress,
+    Reason,
+    Reasoning,
+    Timings,
+    Token,
+)
+from tchat.markdown import first_code_block
+from tchat.plural import counted
+from tchat.sanitize import printable_json
+
+NARROWEST = 24  # cells of a column; replies in narrower ones are printed one below the other
+
+
+class CandidateLayout(Protocol):
+    """How the replies are shown."""
+
+    def show(self, index: int, piece: Token | Reasoning | Finished) -> None:
+        """Show ``piece`` of a reply."""
+
+
+class CandidateOutput:
+    """Shows the events of several replies; use it as a context manager.
+
+    Args:
+        console: Where to.
+        output: What the flags ask for.
+        count: Replies.
+    """
+
+    def __init__(self, console: Console, output: OutputOptions, count: int) -> None:
+        self._console, self._output, self._count = console, output, count
+        self._status, self._progress = TerminalStatus(console), ReplyProgress()
+        self._outlet = StdoutWriter(console, self._status.erase)
+        self._facts: dict[str, Any] = {}
+        self._notices: list[Notice] = []
+        self._form = self._chosen_form()
+        self.finished: dict[int, Finished] = {}
+        self.stored: dict[int, int] = {}  # ids of the messages
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with ExitStack() as last:
+            last.callback(self._status.erase)
+            if self._output.json and self.finished:
+                self._print_json()
+        cut_off = sum(reply.reason is Reason.LENGTH for reply in self.finished.values())
+        if cut_off:
+            total = counted(len(self.finished), "reply", "replies")
+            told = counted(cut_off, f"of {total} was", f"of {total} were")
+            self._console.notice(f"{told} {CUT_OFF}")
+        if self._output.usage and self.finished:
+            self._console.say(usage_line(self.finished))
+
+    def describe(self, **facts: Any) -> None:
+        """Add ``facts`` to the JSON object, for example ``session``."""
+        self._facts |= facts
+
+    def show(self, event: Event) -> None:
+        """Show ``event``."""
+        inner = event.event if isinstance(event, CandidateEvent) else event
+        self._progress.take(inner)
+        if isinstance(event, CandidateEvent) and isinstance(inner, Token | Reasoning | Finished):
+            if isinstance(inner, Finished):
+                self.finished[event.index] = inner
+            if self._form is not None:
+                self._form.show(event.index, inner)
+        elif isinstance(event, CandidateEvent) and isinstance(inner, MessageStored):
+            self.stored[event.index] = inner.reply
+        elif isinstance(event, Notice):
+            self._notices.append(event)
+            print_notice(self._console, self._status, event)
+        elif isinstance(event, LoadProgress):
+            self._facts.setdefault("model", event.model)
+        waiting = (
+            isinstance(event, LoadProgress | CacheRestored | PromptProgress) or self._form is None
+        )
+        if waiting and self._status.due:
+            self._status.show(self._progress.words())
+
+    @property
+    def order(self) -> list[int]:
+        """Indexes of the replies that are finished, in the order in which they are shown."""
+        return sorted(self.finished)
+
+    def _chosen_form(self) -> CandidateLayout | None:
+        if self._output.json:
+            return None
+        width = shutil.get_terminal_size().columns
+        whole = self._output.extract or self._output.raw or not self._output.stream
+        if self._console.stdout_is_terminal and not whole:
+            columns = TextColumns(self._count, width)
+            if columns.width >= NARROWEST:
+                return _SideBySide(columns, self._outlet, self._count)
+        return _Stacked(self._outlet, self._writer)
+
+    def _writer(self) -> Writer:
+        return choose_writer(self._output, self._console, self._outlet, self._tell_no_code)
+
+    def _tell_no_code(self) -> None:
+        self._status.erase()
+        self._console.notice(NO_CODE)
+
+    def _print_json(self) -> None:
+        value = {
+            "candidates": [self._object(index) for index in self.order],
+            "notices": [asdict(notice) for notice in self._notices],
+            **self._facts,
+        }
+        indent = 2 if self._console.stdout_is_terminal else None
+        text = json.dumps(value, ensure_ascii=False, indent=indent)
+        self._outlet.write(printable_json(text) + "\n")
+
+    def _object(self, index: int) -> dict[str, Any]:
+        finished = self.finished[index]
+        value: dict[str, Any] = {"reply": finished.text}
+        if self._output.extract:
+            value["extracted"] = first_code_block(finished.text)
+        return value | {
+            "log_probability": finished.log_probability,
+            "reasoning": finished.reasoning or None,
+            "finish_reason": finished.reason.value,
+            "usage": asdict(finished.usage),
+            "timings": asdict(finished.timings),
+            "seed": finished.seed,
+        }
+
+
+class _SideBySide:
+    """The replies in columns, row by row, with what is to be said of each at its foot."""
+
+    def __init__(self, columns: TextColumns, outlet: StdoutWriter, count: int) -> None:
+        self._columns, self._outlet = columns, outlet
+        self._feet = [""] * count
+        self._left = count
+        self._headed = False
+
+    def show(self, index: int, piece: Token | Reasoning | Finished) -> None:
+        if not self._headed:
+            self._headed = True
+            numbers = range(1, len(self._feet) + 1)
+            self._print([self._columns.row([f"[{number}]" for number in numbers])])
+        if isinstance(piece, Token):
+            self._columns.feed(index, piece.text)
+        elif isinstance(piece, Finished):
+            self._columns.close(index)
+            self._feet[index] = candidate_footer(piece)
+            self._left -= 1
+        self._print(self._columns.rows())
+        if not self._left:
+            self._print([self._columns.row(self._feet)])
+            self._left = -1
+
+    def _print(self, rows: Iterator[str] | list[str]) -> None:
+        self._outlet.write("".join(f"{row}\n" for row in rows))
+
+
+class _Stacked:
+    """The replies one below the other: the first as it comes, each other when its turn comes."""
+
+    def __init__(self, outlet: StdoutWriter, writer: Callable[[], Writer]) -> None:
+        self._outlet, self._make = outlet, writer
+        self._writer: Writer | None = None
+        self._now = 0
+        self._held: dict[int, list[Token | Reasoning | Finished]] = {}
+
+    def show(self, index: int, piece: Token | Reasoning | Finished) -> None:
+        self._held.setdefault(index, []).append(piece)
+        while held := self._held.pop(self._now, None):
+            for each in held:
+                self._write(each)
+            if not isinstance(held[-1], Finished):
+                break
+            self._now += 1
+
+    def _write(self, piece: Token | Reasoning | Finished) -> None:
+        if self._writer is None:
+            gap = "\n" if self._now else ""
+            self._outlet.write(f"{gap}[{self._now + 1}]\n")
+            self._writer = self._make()
+        if isinstance(piece, Token):
+            self._writer.text(piece.text)
+        elif isinstance(piece, Finished):
+            self._writer.close(ReplyRecord(finished=piece))
+            self._writer = None
+
+
+def candidate_footer(finished: Finished) -> str:
+    """How likely a reply is, how long, and why it ended where that is not its own end."""
+    told = "" if finished.reason is Reason.STOP else f" · {finished.reason}"
+    words = f"{counted(finished.usage.completion, 'token')}{told}"
+    if finished.log_probability is None:
+        return words
+    return f"{finished.log_probability:.2f} · {words}"
+
+
+def usage_line(replies: dict[int, Finished]) -> str:
+    """Token counts and speed of all replies on one line."""
+    written = sum(reply.usage.completion for reply in replies.values())
+    seconds = max(reply.timings.write for reply in replies.values())
+    first = next(iter(replies.values()))
+    prompt, count = counted(first.usage.prompt, "token"), counted(len(replies), "reply", "replies")
+    words = f"{prompt} of prompt, read once · {count}"
+    rate = Timings.rate(written, seconds)
+    words = f"{words}, {counted(written, 'token')} written"
+    return f"{words}, {rate:.0f} tok/s in all" if rate else words

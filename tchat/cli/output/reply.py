@@ -1,0 +1,205 @@
+"""Events of a reply to standard output and standard error.
+
+Standard output carries the answer and nothing else. Status, notices and statistics go to standard
+error: progress only to a terminal, what changes the result always.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Self
+
+from tchat.cli.console import Console
+from tchat.cli.output.status import (
+    Clock,
+    ReplyProgress,
+    TerminalStatus,
+    print_notice,
+    supports_escapes,
+)
+from tchat.cli.output.stdout import StdoutWriter
+from tchat.cli.output.writers import JsonWriter, PlainWriter, ReplyRecord, WholeWriter, Writer
+from tchat.engine.events import (
+    CacheRestored,
+    Event,
+    Finished,
+    LabelScores,
+    LoadProgress,
+    Notice,
+    PromptProgress,
+    Reason,
+    Reasoning,
+    Timings,
+    Token,
+)
+from tchat.markdown import first_code_block
+from tchat.plural import counted
+
+NO_CODE = "the reply has no code block; all of it is printed"
+CUT_OFF = "cut off: --max-tokens or the context is reached"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputOptions:
+    """What the flags ask of the output.
+
+    Attributes:
+        markdown: ``auto`` (on a terminal), ``always`` or ``never``.
+        json: One object at the end.
+        raw: Byte-exact text. A terminal gets text that is safe all the same.
+        stream: Print while the reply is written.
+        extract: Print the first code block only; all of the reply where there is none.
+        usage: Say token counts and times at the end.
+        show_reasoning: Print the reasoning too.
+    """
+
+    markdown: str = "auto"
+    json: bool = False
+    raw: bool = False
+    stream: bool = True
+    extract: bool = False
+    usage: bool = False
+    show_reasoning: bool = False
+
+
+class ReplyOutput:
+    """Shows the events of one reply; use it as a context manager, or close it.
+
+    Raises, from every method:
+        BrokenPipeError: The reader of standard output is gone: `tchat.cli.error_output` ends the
+            command silently with 141.
+        StorageError: Standard output cannot be written.
+    """
+
+    def __init__(
+        self, console: Console, output: OutputOptions, clock: Clock = time.monotonic
+    ) -> None:
+        self._console = console
+        self._output = output
+        self._status = TerminalStatus(console, clock)
+        self._progress = ReplyProgress(clock)
+        self._writer = choose_writer(
+            output, console, StdoutWriter(console, self._status.erase), self._tell_no_code
+        )
+        self._reply = ReplyRecord()
+        self._closed = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def describe(self, **facts: Any) -> None:
+        """Add ``facts`` to the JSON object, for example ``model`` and ``session``."""
+        self._reply.facts |= facts
+
+    def show(self, event: Event) -> None:
+        """Show ``event``."""
+        self._progress.take(event)
+        match event:
+            case Token(text):
+                self._writer.text(text)
+            case Reasoning(text):
+                if self._output.show_reasoning:
+                    self._writer.reasoning(text)
+            case Notice():
+                self._reply.notices.append(event)
+                print_notice(self._console, self._status, event)
+            case LabelScores(probabilities):
+                self._reply.chosen = event
+                self._writer.text(probabilities[0][0])
+            case Finished():
+                self._reply.finished = event
+            case LoadProgress(model):
+                self._reply.facts.setdefault("model", model)
+        self._show_status(event)
+
+    def close(self) -> None:
+        """Print what is left; doing it twice changes nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            self._writer.close(self._reply)
+        finally:
+            self._status.erase()
+        if finished := self._reply.finished:
+            if finished.reason is Reason.LENGTH:
+                self._console.notice(f"the reply was {CUT_OFF}")
+            if self._output.usage:
+                self._console.say(usage_line(finished))
+
+    def _show_status(self, event: Event) -> None:
+        waiting = isinstance(event, LoadProgress | CacheRestored | PromptProgress)
+        unseen = isinstance(event, Token) and not self._writer.live
+        hidden = isinstance(event, Reasoning) and not (
+            self._writer.live and self._output.show_reasoning
+        )
+        if (waiting or unseen or hidden) and self._status.due:
+            self._status.show(self._progress.words(self._writer.preview))
+
+    def _tell_no_code(self) -> None:
+        self._status.erase()
+        self._console.notice(NO_CODE)
+
+
+def choose_writer(
+    output: OutputOptions, console: Console, outlet: StdoutWriter, no_code: Callable[[], None]
+) -> Writer:
+    """Where an answer goes, by the flags and by what standard output is.
+
+    Args:
+        output: The flags.
+        console: Its standard output is written to,
+        outlet: through this.
+        no_code: Called when a code block was asked for and there is none.
+    """
+    terminal = console.stdout_is_terminal
+    if output.json:
+        return JsonWriter(outlet, indent=2 if terminal else None, extract=output.extract)
+    styled = terminal and supports_escapes(console)
+    plain = PlainWriter(outlet, raw=output.raw and not terminal, tidy=terminal, dim=styled)
+    if output.extract:
+        return WholeWriter(plain, lambda text: _extracted(text, no_code))
+    wanted = {"always": True, "never": False}.get(output.markdown, styled)
+    answer: Writer = plain
+    if wanted and not output.raw:
+        from tchat.cli.output.markdown import MarkdownWriter
+
+        answer = MarkdownWriter(outlet, console, styled=styled)
+    return answer if output.stream else WholeWriter(answer)
+
+
+def _extracted(text: str, no_code: Callable[[], None]) -> str:
+    code = first_code_block(text)
+    if code is None:
+        no_code()
+    return text if code is None else code
+
+
+def _from_cache(finished: Finished) -> str:
+    usage = finished.usage
+    words = f"{usage.reused:,} from the cache"
+    if not usage.restored:
+        return words
+    return f"{words}, {usage.restored:,} of them restored in {finished.timings.restore:.2f} s"
+
+
+def usage_line(finished: Finished) -> str:
+    """Token counts and times of a reply on one line."""
+    usage, timings = finished.usage, finished.timings
+    read = f"{counted(usage.prompt, 'token')} of prompt ({_from_cache(finished)})"
+    if rate := Timings.rate(usage.read, timings.read):
+        read += f", {rate:.0f} tok/s"
+    written = f"{counted(usage.completion, 'token')} written"
+    if usage.reasoning:
+        written += f" ({usage.reasoning:,} of reasoning)"
+    if usage.guessed:
+        written += f" ({usage.right:,} of {usage.guessed:,} guesses right)"
+    if rate := Timings.rate(usage.completion, timings.write):
+        written += f", {rate:.0f} tok/s"
+    seconds = timings.load + timings.restore + timings.read + timings.write
+    return f"{read} · {written} · {seconds:.2f} s, {timings.load:.2f} of them loading"

@@ -1,0 +1,149 @@
+"""The status line: what is going on, on a terminal's standard error, gone before anything else."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import time
+from collections.abc import Callable
+
+from tchat.chat.prefill_cost import restored_text
+from tchat.cli.console import Console
+from tchat.cli.output.listing import truncate
+from tchat.engine.events import (
+    CacheRestored,
+    Event,
+    LoadProgress,
+    Notice,
+    PromptProgress,
+    Reasoning,
+    Timings,
+    Token,
+)
+from tchat.sanitize import single_line
+
+Clock = Callable[[], float]
+
+REFRESH = 0.1  # seconds between two drawings
+ERASE = "\r\x1b[K"
+DIM, PLAIN = "\x1b[2m", "\x1b[0m"
+BAR = 12
+FILLED, EMPTY = "━", "╌"
+PREVIEW = 300  # characters of unfinished text, more than a line shows
+
+
+def supports_escapes(console: Console) -> bool:
+    """Whether a terminal there is can do more than print characters."""
+    return console.environ.get("TERM") not in ("dumb", "unknown")
+
+
+class TerminalStatus:
+    """One dim line that is drawn over itself.
+
+    It stays empty where standard error is no terminal or a dumb one.
+    """
+
+    def __init__(self, console: Console, clock: Clock = time.monotonic) -> None:
+        self._console = console
+        self._clock = clock
+        self._enabled = console.stderr_is_terminal and supports_escapes(console)
+        self._drawn = False
+        self._next = 0.0
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to draw again; what to draw need not be made before."""
+        return self._enabled and self._clock() >= self._next
+
+    def show(self, text: str) -> None:
+        """Draw ``text``, cut at the terminal's edge."""
+        if not self._enabled:
+            return
+        self._next = self._clock() + REFRESH
+        width = shutil.get_terminal_size().columns - 1
+        self._write(f"{ERASE}{DIM}{truncate(single_line(text), width)}{PLAIN}")
+        self._drawn = True
+
+    def erase(self) -> None:
+        """Leave the line as if nothing had been there."""
+        if self._drawn:
+            self._write(ERASE)
+            self._drawn = False
+            self._next = 0.0
+
+    def _write(self, text: str) -> None:
+        # Losing sight of the progress is no reason to lose the answer.
+        with contextlib.suppress(OSError, ValueError):
+            self._console.stderr.write(text)
+            self._console.stderr.flush()
+
+
+def print_notice(console: Console, status: TerminalStatus, notice: Notice) -> None:
+    """Say what a notice says: of time on a terminal, of the result everywhere."""
+    if notice.is_about_time and not console.stderr_is_terminal:
+        return
+    status.erase()
+    (console.say if notice.is_failure else console.notice)(notice.text)
+
+
+class ReplyProgress:
+    """How far a reply is, in words; counts and times what it is shown."""
+
+    def __init__(self, clock: Clock = time.monotonic) -> None:
+        self._clock = clock
+        self._reading_since: tuple[float, int] | None = None
+        self._writing_since = 0.0
+        self._pieces = 0
+        self._thinking = False
+        self._loading = 0.0
+        self._reading: PromptProgress | None = None
+        self._restored: CacheRestored | None = None
+
+    def take(self, event: Event) -> None:
+        """Note ``event``."""
+        if isinstance(event, LoadProgress):
+            self._loading = event.progress
+        elif isinstance(event, PromptProgress):
+            self._reading = event
+            self._reading_since = self._reading_since or (self._clock(), event.done)
+        elif isinstance(event, CacheRestored):
+            self._restored = event
+        elif isinstance(event, Token | Reasoning):
+            self._thinking = isinstance(event, Reasoning)
+            self._writing_since = self._writing_since or self._clock()
+            self._pieces += 1
+
+    def words(self, preview: str = "") -> str:
+        """The status, with the last of ``preview``, text that is written and not printed yet."""
+        if self._pieces:
+            return self._writing(preview)
+        if self._reading:
+            return self._left_to_read(self._reading)
+        if self._restored:
+            return restored_text(self._restored)
+        return f"loading {self._loading * 100:.0f} %"
+
+    def _left_to_read(self, event: PromptProgress) -> str:
+        words = f"reading {event.done:,}/{event.total:,}"
+        since, begun = self._reading_since or (0.0, 0)
+        rate = Timings.rate(event.done - begun, self._clock() - since)
+        left = (event.total - event.done) / rate if rate else 0.0
+        if left < 1:
+            return words
+        filled = round(BAR * event.done / event.total)
+        return f"{words} · {FILLED * filled}{EMPTY * (BAR - filled)} · {left:.0f} s left"
+
+    def _writing(self, preview: str) -> str:
+        words = "thinking" if self._thinking else "writing"
+        # The first piece began the count, so it took no part of the time.
+        rate = Timings.rate(self._pieces - 1, self._clock() - self._writing_since)
+        if rate:
+            words += f" {rate:.0f} tok/s" if rate >= 10 else f" {rate:.1f} tok/s"
+        tail = preview[-PREVIEW:].rstrip("\n").rpartition("\n")[2]
+        room = shutil.get_terminal_size().columns - len(words) - 6
+        return f"{words} · {_end(tail, room)}" if tail.strip() and room > 0 else words
+
+
+def _end(text: str, width: int) -> str:
+    """The last ``width`` cells of ``text``."""
+    return truncate(single_line(text)[::-1], width)[::-1]

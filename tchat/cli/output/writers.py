@@ -1,0 +1,201 @@
+"""What becomes of an answer on standard output: plain text, one whole, or JSON."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from tchat.cli.output.status import DIM, PLAIN
+from tchat.cli.output.stdout import StdoutWriter
+from tchat.engine.events import Finished, LabelScores, Notice
+from tchat.markdown import first_code_block
+from tchat.sanitize import Printable, printable_json
+
+
+@dataclass(slots=True)
+class ReplyRecord:
+    """What is known of a reply besides its text."""
+
+    facts: dict[str, Any] = field(default_factory=dict)
+    notices: list[Notice] = field(default_factory=list)
+    chosen: LabelScores | None = None
+    finished: Finished | None = None
+
+
+class Writer(ABC):
+    """Takes the answer piece by piece.
+
+    Attributes:
+        live: Each piece is seen at once, so that no status has to stand in for it.
+    """
+
+    live = False
+
+    @abstractmethod
+    def text(self, piece: str) -> None:
+        """A piece of the answer, raw."""
+
+    @abstractmethod
+    def reasoning(self, piece: str) -> None:
+        """A piece of the reasoning, raw; only called when it is to be shown."""
+
+    @abstractmethod
+    def close(self, reply: ReplyRecord) -> None:
+        """The end, also when it came early."""
+
+    @property
+    def preview(self) -> str:
+        """Text that was taken and not printed yet."""
+        return ""
+
+
+class PlainWriter(Writer):
+    """The text as it comes, made safe unless ``raw``.
+
+    The reasoning stands between ``<think>`` and ``</think>``. A terminal gets exactly one newline
+    at the end; a pipe gets one where the text has none, unless ``raw``; no text, no newline.
+
+    Args:
+        outlet: Where to write.
+        raw: Change nothing, add nothing.
+        tidy: Print no newlines before the first text and one after the last: for a terminal.
+        dim: Show the reasoning dim, by escape sequences.
+    """
+
+    live = True
+
+    def __init__(
+        self, outlet: StdoutWriter, *, raw: bool = False, tidy: bool = False, dim: bool = False
+    ) -> None:
+        self._outlet = outlet
+        self._raw = raw
+        self._tidy = tidy
+        begin, end = (DIM, PLAIN) if dim else ("", "")
+        self._marks = (f"{begin}<think>\n", f"\n</think>{end}\n\n")
+        self._printable = Printable()
+        self._thinking = False
+        self._newlines = ""  # held back until text follows
+        self._last = ""
+
+    def text(self, piece: str) -> None:
+        """Print ``piece`` now."""
+        self._end_thinking()
+        self._write(piece)
+
+    def reasoning(self, piece: str) -> None:
+        """Print ``piece`` now, after the opening mark if it is the first."""
+        if not self._thinking:
+            self._thinking = True
+            self._outlet.write(self._marks[0])
+        self._write(piece)
+
+    def close(self, reply: ReplyRecord) -> None:  # noqa: ARG002
+        """Print the last newline."""
+        self._end_thinking()
+        if self._last and not self._raw and (self._tidy or self._last != "\n"):
+            self._outlet.write("\n")
+
+    def _end_thinking(self) -> None:
+        if self._thinking:
+            self._thinking = False
+            self._outlet.write(self._marks[1])
+            self._newlines = self._last = ""
+            self._printable = Printable()
+
+    def _write(self, piece: str) -> None:
+        text = piece if self._raw else self._printable.feed(piece)
+        if self._tidy or self._thinking:
+            text = self._newlines + text
+            if not self._last:
+                text = text.lstrip("\n")
+            kept = text.rstrip("\n")
+            self._newlines = text[len(kept) :]
+            text = kept
+        if text:
+            self._outlet.write(text)
+            self._last = text[-1]
+
+
+class WholeWriter(Writer):
+    """The answer in one piece when it is complete, through another `Writer`.
+
+    Args:
+        inner: Prints it.
+        change: What is done to the whole text before.
+    """
+
+    def __init__(self, inner: Writer, change: Callable[[str], str] = str) -> None:
+        self._inner = inner
+        self._change = change
+        self._text: list[str] = []
+
+    @property
+    def preview(self) -> str:
+        """The last that was written."""
+        return "".join(self._text[-50:])
+
+    def text(self, piece: str) -> None:
+        """Keep ``piece``."""
+        self._text.append(piece)
+
+    def reasoning(self, piece: str) -> None:
+        """Hand ``piece`` on."""
+        self._inner.reasoning(piece)
+
+    def close(self, reply: ReplyRecord) -> None:
+        """Print the whole."""
+        if self._text:
+            self._inner.text(self._change("".join(self._text)))
+        self._inner.close(reply)
+
+
+class JsonWriter(Writer):
+    """One JSON object when the reply is finished; nothing when it never was.
+
+    Strings are raw values; characters that could act on a terminal are written as escapes.
+
+    Args:
+        outlet: Where to write.
+        indent: Spaces of indentation, ``None`` for one line.
+        extract: Add the first code block as ``extracted``.
+    """
+
+    def __init__(self, outlet: StdoutWriter, *, indent: int | None, extract: bool) -> None:
+        self._outlet = outlet
+        self._indent = indent
+        self._extract = extract
+        self._reasoning: list[str] = []
+
+    def text(self, piece: str) -> None:
+        """Nothing: the end event holds the whole text."""
+
+    def reasoning(self, piece: str) -> None:
+        """Keep ``piece``."""
+        self._reasoning.append(piece)
+
+    def close(self, reply: ReplyRecord) -> None:
+        """Print the object."""
+        if reply.finished is None:
+            return
+        value = self._object(reply, reply.finished)
+        text = json.dumps(value, ensure_ascii=False, indent=self._indent)
+        self._outlet.write(printable_json(text) + "\n")
+
+    def _object(self, reply: ReplyRecord, finished: Finished) -> dict[str, Any]:
+        value: dict[str, Any] = {"reply": finished.text}
+        if self._extract:
+            value["extracted"] = first_code_block(finished.text)
+        if reply.chosen:
+            value["choices"] = dict(reply.chosen.probabilities)
+        return value | {
+            "reasoning": "".join(self._reasoning) or None,
+            "finish_reason": finished.reason.value,
+            "usage": asdict(finished.usage),
+            "timings": asdict(finished.timings),
+            "seed": finished.seed,
+            "notices": [asdict(notice) for notice in reply.notices],
+            **reply.facts,
+        }

@@ -1,0 +1,88 @@
+"""What a prompt is made of: files, then standard input, then the words typed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from tchat.chat.attachments import (
+    MAX_SIZE,
+    Attachment,
+    expand_patterns,
+    join_parts,
+    read_file,
+    too_large_error,
+)
+from tchat.cli.console import Console
+from tchat.decoding import AUTO, Decoded, decode
+
+
+def read_prompt(
+    console: Console, words: Sequence[str], files: Sequence[str], encoding: str = AUTO
+) -> str:
+    """The whole text of a prompt, its parts with an empty line between them.
+
+    The document comes before the question: a second question about the same document then finds
+    its beginning in the KV cache.
+
+    Args:
+        console: Standard input is read when it is not a terminal.
+        words: The prompt as the shell split it.
+        files: Paths and glob patterns.
+        encoding: Of files and standard input; what is assumed of it is told.
+
+    Raises:
+        UsageError: A file is missing or is not text, or there is too much.
+        StorageError: A file cannot be read.
+    """
+    parts = [
+        str(Attachment(str(path), report_decoding(console, read_file(path, encoding))))
+        for path in expand_patterns(files)
+    ]
+    if not console.stdin_is_terminal:
+        parts.append(read_text(console, encoding).strip("\n"))
+    return join_parts([*parts, report_decoding(console, _decoded_words(words))])
+
+
+def decode_words(words: Sequence[str]) -> str:
+    """The words of the command line as text; bytes that Python could not decode are read anew."""
+    return _decoded_words(words).text
+
+
+def _decoded_words(words: Sequence[str]) -> Decoded:
+    text = " ".join(words)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return decode(os.fsencode(text), "the prompt")
+    return Decoded(text, "")
+
+
+def read_text(console: Console, encoding: str = AUTO) -> str:
+    """All of standard input as text; what is assumed of its encoding is told.
+
+    Raises:
+        UsageError: It is no text, too large, or in another encoding.
+    """
+    return report_decoding(console, decode(read_all(console), "standard input", encoding))
+
+
+def report_decoding(console: Console, decoded: Decoded) -> str:
+    """The text; what was assumed to get it is told."""
+    if decoded.assumed:
+        console.notice(decoded.assumed)
+    return decoded.text
+
+
+def read_all(console: Console) -> bytes:
+    """All of standard input; empty when there is none.
+
+    Raises:
+        UsageError: It is larger than any context window.
+    """
+    if console.stdin is None:
+        return b""
+    data = console.stdin.read(MAX_SIZE + 1)
+    if len(data) > MAX_SIZE:
+        raise too_large_error("standard input")
+    return data

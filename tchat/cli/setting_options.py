@@ -1,0 +1,200 @@
+"""A flag for each setting, made from its declaration: a new field gets a flag without code here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import click
+import typer
+from typer.core import TyperCommand
+
+from tchat.errors import UsageError
+from tchat.settings import Key, Value, find_key, keys
+from tchat.settings.coerce import parse
+
+TYPED = "tchat.typed-settings"
+VALUES = "tchat.template-values"
+SECTIONS = (("Model and context", ""), ("Sampling", "sampling"))
+METAVARS = {int: "N", float: "X", str: "TEXT", tuple: "TEXT"}
+
+
+class SettingsCommand(TyperCommand):
+    """A command with a flag for each setting."""
+
+    def __init__(
+        self, *args: Any, params: list[click.Parameter] | None = None, **kwargs: Any
+    ) -> None:
+        generated = [SettingOption(key) for key in keys().values() if key.flags]
+        super().__init__(*args, params=[*(params or []), *generated], **kwargs)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the help in sections: what the call itself takes, then the settings' options."""
+        arguments = [param for param in self.get_params(ctx) if isinstance(param, click.Argument)]
+        _write_section(ctx, formatter, "Arguments", arguments)
+        own = [
+            param
+            for param in self.get_params(ctx)
+            if isinstance(param, click.Option) and not isinstance(param, SettingOption)
+        ]
+        _write_section(ctx, formatter, "Options", own)
+        for title, section in SECTIONS:
+            generated = [
+                param
+                for param in self.params
+                if isinstance(param, SettingOption) and param.key.section == section
+            ]
+            _write_section(ctx, formatter, title, generated)
+
+
+class PromptCommand(SettingsCommand):
+    """The same with ``-o NAME VALUE`` for all settings, and ``-p NAME VALUE``."""
+
+    def __init__(
+        self, *args: Any, params: list[click.Parameter] | None = None, **kwargs: Any
+    ) -> None:
+        pairs = [_template_value(), _any_setting()]
+        super().__init__(*args, params=[*(params or []), *pairs], **kwargs)
+
+
+class SettingOption(click.Option):
+    """The flag of one setting. Its value goes into the context, not to the command's function."""
+
+    def __init__(self, key: Key) -> None:
+        self.key = key
+        switch = key.kind is bool
+        names = [f"{flag}/--no-{flag[2:]}" for flag in key.flags] if switch else list(key.flags)
+        super().__init__(
+            [key.name, *names],
+            is_flag=switch,
+            default=None,
+            multiple=key.kind is tuple,
+            type=None if switch else str,
+            metavar=None if switch else "|".join(key.choices) or METAVARS[key.kind],
+            help=_help(key),
+            expose_value=False,
+            callback=_remember,
+            shell_complete=lambda ctx, param, incomplete: [  # noqa: ARG005 - click names them
+                choice for choice in key.choices if choice.startswith(incomplete)
+            ],
+        )
+
+
+def typed_settings(ctx: click.Context) -> dict[str, Value]:
+    """The settings typed as flags in this call, by name, checked."""
+    typed: dict[str, Value] = ctx.meta.setdefault(TYPED, {})
+    return typed
+
+
+def template_values(ctx: click.Context) -> dict[str, str]:
+    """The variables of a template typed with ``-p`` in this call, by name."""
+    values: dict[str, str] = ctx.meta.setdefault(VALUES, {})
+    return values
+
+
+def require_value(param: typer.CallbackParam, value: str | None) -> str:
+    """The value of a flag that was typed, empty for one that was not.
+
+    An empty one is most likely a shell variable that is not set: left out in silence, it would
+    begin a new session or write without the form that was asked for.
+
+    Raises:
+        UsageError: It was typed and is empty.
+    """
+    if value is not None and not value.strip():
+        raise UsageError(f"{param.opts[-1]} is empty", "give it a value, or leave it out")
+    return value or ""
+
+
+def require_finite(param: typer.CallbackParam, value: float | None) -> float | None:
+    """The number of a flag; a range alone lets NaN through, which no comparison excludes.
+
+    Raises:
+        UsageError: It is no number.
+    """
+    if value is not None and not math.isfinite(value):
+        raise UsageError(f"{param.opts[-1]} must be a number, not `{value}`", "for example 0.6")
+    return value
+
+
+QUIET = typer.Option(
+    False, "-q", "--quiet", help="No notices of what changes the result; failures are told"
+)
+
+
+def _any_setting() -> click.Option:
+    return _pair(
+        ["any_setting", "-o", "--option"],
+        "Any setting by its name in `tchat config show`; repeatable",
+        lambda ctx, name, text: _keep(ctx, find_key(name), (text,), "-o"),
+    )
+
+
+def _template_value() -> click.Option:
+    return _pair(
+        ["template_value", "-p", "--param"],
+        "A variable of the template; repeatable",
+        lambda ctx, name, text: template_values(ctx).__setitem__(name, text),
+    )
+
+
+def _pair(
+    names: list[str],
+    help: str,  # noqa: A002
+    keep: Callable[[click.Context, str, str], None],
+) -> click.Option:
+    """A repeatable option that takes a name and a value; Typer has none for this."""
+
+    def remember(ctx: click.Context, param: click.Parameter, value: Any) -> None:  # noqa: ARG001
+        for name, text in () if ctx.resilient_parsing else value or ():
+            keep(ctx, name, text)
+
+    return click.Option(
+        names,
+        nargs=2,
+        multiple=True,
+        type=str,
+        metavar="NAME VALUE",
+        help=help,
+        expose_value=False,
+        callback=remember,
+    )
+
+
+def _help(key: Key) -> str:
+    if key.kind is bool or key.default in ("", ()):
+        return key.help
+    return f"{key.help}  [default: {key.default}]"
+
+
+def _remember(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+    assert isinstance(param, SettingOption)  # noqa: S101 - it is given to no other
+    if value is None or value == () or ctx.resilient_parsing:
+        return
+    place = param.key.flags[-1]
+    if isinstance(value, bool):
+        typed_settings(ctx)[param.key.name] = value
+        return
+    _keep(ctx, param.key, value if isinstance(value, tuple) else (value,), place)
+
+
+def _keep(ctx: click.Context, key: Key, texts: Iterable[str], place: str) -> None:
+    typed = typed_settings(ctx)
+    for text in texts:
+        value = parse(key, text, place)
+        before = typed.get(key.name)
+        both = isinstance(before, tuple) and isinstance(value, tuple)
+        typed[key.name] = (*before, *value) if both else value  # type: ignore[misc]
+
+
+def _write_section(
+    ctx: click.Context,
+    formatter: click.HelpFormatter,
+    title: str,
+    params: Iterable[click.Parameter],
+) -> None:
+    records = [record for param in params if (record := param.get_help_record(ctx))]
+    if records:
+        with formatter.section(title):
+            formatter.write_dl(records)

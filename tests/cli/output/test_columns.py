@@ -1,0 +1,53 @@
+"""Texts side by side, row by row."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tchat.cli.output.columns import GAP, TextColumn, TextColumns
+from tchat.cli.output.listing import cell_width
+
+
+def wrapped(text: str, width: int, *, piece: int = 1000) -> list[str]:
+    column = TextColumn(width)
+    for start in range(0, len(text), piece):
+        column.feed(text[start : start + piece])
+    column.close()
+    return column.lines
+
+
+def test_lines_break_at_words() -> None:
+    assert wrapped("one two three four", 9) == ["one two", "three", "four"]
+    assert wrapped("a\n\nb\n\n", 9) == ["a", "", "b"]
+    assert wrapped("\n\nabcdefgh", 3) == ["abc", "def", "gh"]
+    assert wrapped("日本語 x", 4) == ["日本", "語 x"]
+
+
+@given(st.text(st.sampled_from("ab \n日é"), max_size=80), st.integers(2, 12), st.integers(1, 7))
+def test_pieces_make_no_difference_and_nothing_is_too_wide(
+    text: str, width: int, piece: int
+) -> None:
+    lines = wrapped(text, width, piece=piece)
+    assert lines == wrapped(text, width)
+    assert all(cell_width(line) <= width for line in lines)
+    assert "".join("".join(lines).split()) == "".join(text.split())
+
+
+def test_a_row_comes_when_every_open_column_has_its_line() -> None:
+    columns = TextColumns(2, 23)
+    assert columns.width == 10
+    columns.feed(0, "one two three ")
+    assert list(columns.rows()) == []
+    columns.feed(1, "1\n2\n")
+    assert list(columns.rows()) == [f"one two   {GAP}1"]
+    columns.close(0)
+    assert list(columns.rows()) == [f"three     {GAP}2"]
+    columns.feed(1, "3\n")
+    assert list(columns.rows()) == [f"{' ' * 10}{GAP}3"]
+    columns.close(1)
+    assert list(columns.rows()) == []
+
+
+def test_control_characters_are_made_visible() -> None:
+    assert wrapped("\x1b[31mred", 20) == ["␛[31mred"]
