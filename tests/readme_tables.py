@@ -99,6 +99,8 @@ def _command_rows(name: str) -> Iterable[str]:
         yield _row(f"`tchat {name}`", COMMANDS[name][1])
         return
     for child, subcommand in command.commands.items():
+        if subcommand.hidden:  # a former name
+            continue
         yield _row(f"`tchat {name} {child}`", subcommand.get_short_help_str(200).rstrip("."))
 
 

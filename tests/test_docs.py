@@ -29,8 +29,8 @@ def test_the_tables_are_those_of_the_code(readme: str, title: str, text: str) ->
 def test_every_command_is_documented(readme: str) -> None:
     for name, (module, _, _) in COMMANDS.items():
         command = typer.main.get_command(importlib.import_module(module).app)
-        for child in getattr(command, "commands", {"": None}):
-            assert f"`tchat {name} {child}".rstrip() in readme
+        for child, subcommand in getattr(command, "commands", {"": command}).items():
+            assert subcommand.hidden or f"`tchat {name} {child}".rstrip() in readme
 
 
 @pytest.mark.parametrize("name", list(COMMANDS))
@@ -50,7 +50,7 @@ def test_every_setting_is_documented(readme: str) -> None:
 def test_every_flag_of_a_prompt_is_documented(readme: str) -> None:
     command = typer.main.get_command(importlib.import_module("tchat.cli.ask_options").app)
     for param in command.params:
-        for flag in param.opts if isinstance(param, click.Option) else ():
+        for flag in param.opts if isinstance(param, click.Option) and not param.hidden else ():
             assert re.search(rf"`{re.escape(flag)}`", readme), flag
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tchat.errors import StorageError, TchatError, UsageError
 from tchat.paths import Paths
-from tchat.settings import Sampling, Settings, find_key, keys, load
+from tchat.settings import Sampling, Settings, find_key, keys, load, renamed
 from tchat.settings.coerce import check, parse
 from tchat.settings.load import parse_toml
 from tchat.settings.write import set_value, unset_value, write_private
@@ -326,3 +326,69 @@ def test_pieces_that_cannot_be_had_leave_the_file_as_it_was(tmp_path: Path) -> N
         write_private(target, pieces())
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert target.read_bytes() == b"old"
+
+
+FORMER = {
+    "anyway": ("force", "true", True),
+    "draft": ("draft_model", "small", "small"),
+    "kv_type": ("cache_type", "q8_0", "q8_0"),
+    "snapshot_limit": ("kv_cache_disk_mb", "7", 7),
+    "read_while_typing": ("prefill_while_typing", "false", False),
+    "judge": ("ranker", "logprob", "logprob"),
+    "log_chats": ("save_oneshots", "false", False),
+}
+
+
+@pytest.mark.parametrize("former", FORMER)
+def test_a_former_name_goes_on_working_with_a_notice(paths: Paths, former: str) -> None:
+    name, text, value = FORMER[former]
+    assert find_key(former).name == name
+    quoted = text if isinstance(value, bool | int) else f'"{text}"'
+    paths.config_file.write_text(f"{former} = {quoted}\n")
+    loaded = load(paths, {})
+    assert getattr(loaded.settings, name) == value
+    assert loaded.origins[name] == "config.toml"
+    notice = f"`{former}` is now called `{name}`; the old name still works"
+    assert loaded.warnings == (f"config.toml: {notice}",)
+    paths.config_file.write_text("")
+    loaded = load(paths, {f"TCHAT_{former.upper()}": text})
+    assert getattr(loaded.settings, name) == value
+    [warning] = loaded.warnings
+    assert f"`TCHAT_{name.upper()}`" in warning
+
+
+def test_the_name_of_today_beats_the_former_one_of_the_same_place(paths: Paths) -> None:
+    paths.config_file.write_text('cache_type = "q4_0"\nkv_type = "q8_0"\n')
+    assert load(paths, {}).settings.cache_type == "q4_0"
+    environ = {"TCHAT_CACHE_TYPE": "f16", "TCHAT_KV_TYPE": "q8_0"}
+    assert load(paths, environ).settings.cache_type == "f16"
+    environ = {"TCHAT_KV_TYPE": "q8_0"}  # the environment beats the file by either name
+    assert load(paths, environ).settings.cache_type == "q8_0"
+
+
+def test_writing_a_setting_takes_its_former_name_out_of_the_file(paths: Paths) -> None:
+    paths.config_file.write_text('# mine\nkv_type = "q8_0"\n')
+    set_value(paths.config_file, find_key("kv_type"), "q4_0")
+    assert paths.config_file.read_text() == '# mine\ncache_type = "q4_0"\n'
+    paths.config_file.write_text('kv_type = "q8_0"\n')
+    unset_value(paths.config_file, find_key("cache_type"))
+    assert load(paths, {}).settings.cache_type == "f16"
+
+
+@pytest.mark.parametrize(
+    ("typed", "now"),
+    [
+        ("anyway", "`force`"),
+        ("--anyway", "`--force`"),
+        ("--kv-type", "`--cache-type`"),
+        ("TCHAT_JUDGE", "`TCHAT_RANKER`"),
+        ("kv-type", "`cache_type`"),
+    ],
+)
+def test_a_notice_tells_the_new_name_as_it_is_typed(typed: str, now: str) -> None:
+    assert renamed(typed) == f"`{typed}` is now called {now}; the old name still works"
+
+
+@pytest.mark.parametrize("name", ["temp", "force", "--model", "TCHAT_TEMP", "TCHAT_HOME", ""])
+def test_a_name_of_today_gives_no_notice(name: str) -> None:
+    assert renamed(name) == ""

@@ -29,7 +29,7 @@ def memory_plan(settings: Settings, facts: ModelFacts) -> Plan:
     on_gpu = settings.gpu_layers != 0 and backend().lib.llama_supports_gpu_offload()
     return Plan(
         context=context,
-        kv_type=settings.kv_type,
+        kv_type=settings.cache_type,
         flash=settings.flash_attn != "off",
         swa_full=settings.swa_full,
         batch=min(settings.batch_size, context),
@@ -45,7 +45,7 @@ def require_memory(settings: Settings, facts: ModelFacts) -> None:
     Raises:
         DoesNotFit: With what it needs, what is free, and what would fit.
     """
-    if settings.anyway:
+    if settings.force:
         return
     machine, plan = this_machine(), memory_plan(settings, facts)
     if not fits(facts.shape, plan, machine):
@@ -75,12 +75,12 @@ def _ways_out(facts: ModelFacts, plan: Plan, machine: Machine) -> Iterator[str]:
     for kv_type in ("q8_0", "q4_0"):
         smaller = replace(plan, kv_type=kv_type)
         if plan.kv_type == "f16" and plan.flash and fits(shape, smaller, machine):
-            yield f"--kv-type {kv_type} fits"
+            yield f"--cache-type {kv_type} fits"
             break
     if plan.gpu_layers and (layers := most_layers(shape, plan, machine)):
         yield f"--gpu-layers {layers} fits"
     yield "close other programs, or choose a smaller quantization"
-    yield "--anyway loads it all the same"
+    yield "--force loads it all the same"
 
 
 def _gb(size: int) -> str:

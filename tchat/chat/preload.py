@@ -92,7 +92,7 @@ def draft_model_facts(settings: Settings, paths: Paths, store: ModelStore) -> Mo
     Raises:
         ModelError: There is none of this name, or it is no model.
     """
-    return store.facts(resolve(settings.draft, paths)) if settings.draft else None
+    return store.facts(resolve(settings.draft_model, paths)) if settings.draft_model else None
 
 
 def engine_options(
@@ -104,10 +104,10 @@ def engine_options(
         ModelError: An adapter is missing, or is none.
         UsageError: Settings exclude each other.
     """
-    if settings.kv_type != "f16" and settings.flash_attn == "off":
+    if settings.cache_type != "f16" and settings.flash_attn == "off":
         raise UsageError(
-            f"a KV cache of type {settings.kv_type} needs flash attention",
-            "leave flash_attn at auto, or kv_type at f16",
+            f"a KV cache of type {settings.cache_type} needs flash attention",
+            "leave flash_attn at auto, or cache_type at f16",
         )
     return EngineOptions(
         path=facts.path,
@@ -117,7 +117,7 @@ def engine_options(
         gpu_layers=settings.gpu_layers,
         tensor_split=parse_shares(settings.tensor_split),
         batch_size=settings.batch_size,
-        kv_type=settings.kv_type,
+        kv_type=settings.cache_type,
         flash_attn=settings.flash_attn,
         swa_full=settings.swa_full,
         mmap=settings.mmap,

@@ -34,7 +34,7 @@ def scored_reply(
     """
     engine = model.engine
     try:
-        judge = load_ranker(settings.judge, judge_folder(model.facts, paths), engine)
+        judge = load_ranker(settings.ranker, judge_folder(model.facts, paths), engine)
     except UsageError:
         yield from engine.generate(
             asked, settings.sampling, think=think, continue_final=continue_final

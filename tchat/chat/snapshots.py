@@ -36,7 +36,7 @@ def open_snapshots(
     settings: Settings, paths: Paths, facts: ModelFacts, options: EngineOptions
 ) -> Snapshots:
     """The snapshots of one model, loaded as ``options`` say."""
-    limit = settings.snapshot_limit * MEGABYTE
+    limit = settings.kv_cache_disk_mb * MEGABYTE
     key = snapshot_key(facts, options)
     return Snapshots(snapshot_store(paths), key, facts.name, limit, _free_memory)
 

@@ -94,7 +94,7 @@ def _print_candidates(turn: AskTurn, settings: Settings, chat: Chat, console: Co
     from tchat.cli.output.candidates import CandidateOutput
 
     best = turn.request.best_of
-    count, judge = (best, settings.judge) if best else (turn.request.candidates, "")
+    count, judge = (best, settings.ranker) if best else (turn.request.candidates, "")
     kind = BestOfOutput if best else CandidateOutput
     with kind(console, _output(turn.request, settings), count) as renderer:
         fallback = not _chose_judge(turn, settings, console)
@@ -117,7 +117,7 @@ def _print_candidates(turn: AskTurn, settings: Settings, chat: Chat, console: Co
 def _chose_judge(turn: AskTurn, settings: Settings, console: Console) -> bool:
     """Whether a flag, the environment, config.toml or the session names the judge."""
     loaded = load(console.paths, console.environ, turn.request.settings)
-    return "judge" in loaded.origins or settings.judge != loaded.settings.judge
+    return "ranker" in loaded.origins or settings.ranker != loaded.settings.ranker
 
 
 def _show_yes_no(chosen: LabelScores, request: AskRequest, renderer: ReplyOutput) -> int:

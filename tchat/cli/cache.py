@@ -95,7 +95,7 @@ def _snapshots(console: Console) -> Iterator[SnapshotStore]:
 def _limit(console: Console) -> int:
     from tchat.chat.snapshots import MEGABYTE
 
-    return load(console.paths, console.environ)[0].snapshot_limit * MEGABYTE
+    return load(console.paths, console.environ)[0].kv_cache_disk_mb * MEGABYTE
 
 
 def _is_there(sessions: SessionStore, session: str) -> bool:

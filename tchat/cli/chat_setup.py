@@ -94,7 +94,7 @@ def open_store(request: AskRequest, settings: Settings, console: Console) -> Ses
 
 def sessions_file(request: AskRequest, settings: Settings, console: Console) -> Path | None:
     """The file that the session goes to; None for one that is kept in memory."""
-    wanted = settings.log_chats if request.log is None else request.log
+    wanted = settings.save_oneshots if request.log is None else request.log
     return console.paths.sessions_db if wanted or request.resumes else None
 
 

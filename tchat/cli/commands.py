@@ -19,7 +19,7 @@ COMMANDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
         "Find, get, judge, keep and remove model files",
         (
             *("ls", "catalogue", "search", "show", "pull", "check", "rm", "dupes", "du"),
-            *("default", "register", "set", "alias"),
+            *("default", "add", "register", "set", "alias"),
         ),
     ),
     "sessions": (

@@ -10,7 +10,7 @@ from tchat.cli.console import Console
 from tchat.cli.output.listing import print_json, print_rows
 from tchat.paths import private_file
 from tchat.sanitize import printable
-from tchat.settings import Key, Value, find_key, keys, load, spell
+from tchat.settings import Key, Value, find_key, keys, load, renamed, spell
 from tchat.settings.load import check_document, parse_toml, read_text
 from tchat.settings.write import set_value, unset_value
 
@@ -51,7 +51,7 @@ def show(
 def get(ctx: typer.Context, name: str = NAME) -> None:
     """Print one setting's value."""
     console: Console = ctx.obj
-    key = find_key(name)
+    key = _key(console, name)
     settings = load(console.paths, console.environ).settings
     console.out(printable(spell(key.value_in(settings))))
 
@@ -64,7 +64,7 @@ def set_(
 ) -> None:
     """Write one setting into config.toml; comments stay."""
     console: Console = ctx.obj
-    key = find_key(name)
+    key = _key(console, name)
     if key.name == "theme":
         from tchat.tui.themes import require_theme
 
@@ -78,7 +78,7 @@ def set_(
 def unset(ctx: typer.Context, name: str = NAME) -> None:
     """Take one setting out of config.toml, so that its default holds again."""
     console: Console = ctx.obj
-    unset_value(console.paths.config_file, find_key(name))
+    unset_value(console.paths.config_file, _key(console, name))
 
 
 @app.command()
@@ -102,6 +102,18 @@ def path_(
         print_json(console, {name: str(place) for name, place in console.paths})
         return
     console.out(printable(str(console.paths.config_file)))
+
+
+def _key(console: Console, name: str) -> Key:
+    """The setting called ``name``; a notice tells the new name of one that was renamed.
+
+    Raises:
+        UsageError: There is none.
+    """
+    key = find_key(name)
+    if notice := renamed(name):
+        console.notice(notice)
+    return key
 
 
 def _record(key: Key, value: Value, origin: str) -> dict[str, object]:

@@ -246,7 +246,7 @@ class Repl:
 
         def work() -> None:
             with BestOfOutput(self.console, output, count) as renderer:
-                judge = self.settings.judge
+                judge = self.settings.ranker
                 for event in self.chat.candidates(count, prompt, judge=judge, fallback=True):
                     renderer.show(event)
             self.tries = [renderer.stored[index] for index in renderer.order]

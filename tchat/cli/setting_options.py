@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperCommand
 
 from tchat.errors import UsageError
-from tchat.settings import Key, Value, find_key, keys
+from tchat.settings import Key, Value, find_key, keys, renamed
 from tchat.settings.coerce import parse
 
 TYPED = "tchat.typed-settings"
@@ -27,7 +27,8 @@ class SettingsCommand(TyperCommand):
         self, *args: Any, params: list[click.Parameter] | None = None, **kwargs: Any
     ) -> None:
         generated = [SettingOption(key) for key in keys().values() if key.flags]
-        super().__init__(*args, params=[*(params or []), *generated], **kwargs)
+        former = [SettingOption(key, former=True) for key in keys().values() if _has_former(key)]
+        super().__init__(*args, params=[*(params or []), *generated, *former], **kwargs)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the help in sections: what the call itself takes, then the settings' options."""
@@ -59,14 +60,23 @@ class PromptCommand(SettingsCommand):
 
 
 class SettingOption(click.Option):
-    """The flag of one setting. Its value goes into the context, not to the command's function."""
+    """The flag of one setting. Its value goes into the context, not to the command's function.
 
-    def __init__(self, key: Key) -> None:
+    Args:
+        key: The setting.
+        former: Make the hidden flag of the name that it had before, which gives a notice.
+    """
+
+    def __init__(self, key: Key, *, former: bool = False) -> None:
         self.key = key
+        self.former = former
+        name = key.former if former else key.name
+        flags = [f"--{name.replace('_', '-')}"] if former else key.flags
         switch = key.kind is bool
-        names = [f"{flag}/--no-{flag[2:]}" for flag in key.flags] if switch else list(key.flags)
+        names = [f"{flag}/--no-{flag[2:]}" for flag in flags] if switch else list(flags)
         super().__init__(
-            [key.name, *names],
+            [name, *names],
+            hidden=former,
             is_flag=switch,
             default=None,
             multiple=key.kind is tuple,
@@ -127,8 +137,19 @@ def _any_setting() -> click.Option:
     return _pair(
         ["any_setting", "-o", "--option"],
         "Any setting by its name in `tchat config show`; repeatable",
-        lambda ctx, name, text: _keep(ctx, find_key(name), (text,), "-o"),
+        _keep_any,
     )
+
+
+def _keep_any(ctx: click.Context, name: str, text: str) -> None:
+    _keep(ctx, find_key(name), (text,), "-o")
+    _notify_renamed(ctx, name)
+
+
+def _notify_renamed(ctx: click.Context, name: str) -> None:
+    """Tell the new name of a setting or flag that was typed by its former one."""
+    if (notice := renamed(name)) and ctx.obj is not None:
+        ctx.obj.notice(notice)
 
 
 def _template_value() -> click.Option:
@@ -162,6 +183,10 @@ def _pair(
     )
 
 
+def _has_former(key: Key) -> bool:
+    return bool(key.former and key.flags)
+
+
 def _help(key: Key) -> str:
     if key.kind is bool or key.default in ("", ()):
         return key.help
@@ -172,7 +197,9 @@ def _remember(ctx: click.Context, param: click.Parameter, value: Any) -> None:
     assert isinstance(param, SettingOption)  # noqa: S101 - it is given to no other
     if value is None or value == () or ctx.resilient_parsing:
         return
-    place = param.key.flags[-1]
+    place = param.opts[-1]
+    if param.former:
+        _notify_renamed(ctx, place)
     if isinstance(value, bool):
         typed_settings(ctx)[param.key.name] = value
         return

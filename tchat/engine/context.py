@@ -170,7 +170,7 @@ class Context:
         if self._kv_type != "f16" and "cache" in reason and "allocate" not in reason:
             return UsageError(
                 f"this model cannot have a KV cache of type {self._kv_type}: {reason}",
-                "leave kv_type at f16",
+                "leave cache_type at f16",
             )
         return DoesNotFit(
             f"no context of {room:,} tokens can be made: {reason}",

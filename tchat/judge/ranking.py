@@ -137,11 +137,11 @@ def not_trained(name: str) -> UsageError:
     if name == PREFERENCE:
         return UsageError(
             "what you prefer was not learnt for this model yet",
-            "pick and rate replies, then: tchat judge train; or take --judge logprob",
+            "pick and rate replies, then: tchat judge train; or take --ranker logprob",
         )
     return UsageError(
         "no discriminator was trained for this model",
-        "train one: tchat judge train FILE.jsonl; or take --judge logprob, which needs none",
+        "train one: tchat judge train FILE.jsonl; or take --ranker logprob, which needs none",
     )
 
 

@@ -4,7 +4,7 @@
 
     [settings.starter]
     file = "/srv/models/SmolLM2-135M-Instruct.Q4_1.gguf"
-    kv_type = "q8_0"
+    cache_type = "q8_0"
 
 They win over ``config.toml``; the environment and flags win over them.
 """
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from tchat.errors import UsageError
 from tchat.models.models_file import change, read, table
 from tchat.paths import Paths, expanded
-from tchat.settings import Key, Settings, Value, find_key, keys
+from tchat.settings import Key, Settings, Value, find_key, former_names, keys
 from tchat.settings.coerce import check, parse
 from tchat.settings.load import EDIT_HINT
 
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 TABLE, FILE = "settings", "file"
 OWN = (
-    *("ctx_size", "threads", "batch_size", "gpu_layers", "tensor_split", "kv_type"),
-    *("flash_attn", "swa_full", "mmap", "mlock", "anyway", "control_vector"),
-    *("prompt_lookup", "draft"),
+    *("ctx_size", "threads", "batch_size", "gpu_layers", "tensor_split", "cache_type"),
+    *("flash_attn", "swa_full", "mmap", "mlock", "force", "control_vector"),
+    *("prompt_lookup", "draft_model"),
 )
 
 
@@ -85,6 +85,7 @@ def set_own(paths: Paths, model: str, path: Path, key: Key, text: str | None) ->
             own.pop(key.name, None)
         else:
             own[key.name] = value
+        own.pop(key.former, None)
 
     if value is not None or found is not None:
         change(paths, edit)
@@ -96,16 +97,19 @@ def _own(document: Mapping[str, Any], model: str, path: Path, paths: Paths) -> M
     if name is None:
         return {}
     values: dict[str, Value] = {}
-    for key, value in document[TABLE][name].items():
-        if key == FILE:
+    former: dict[str, Value] = {}
+    for written, value in document[TABLE][name].items():
+        if written == FILE:
             continue
-        if key not in OWN:
+        key = former_names().get(written) or keys().get(written)
+        if key is None or key.name not in OWN:
             raise UsageError(
-                f"`{TABLE}.{name}.{key}` (in {paths.models_file}) is no setting of a model",
+                f"`{TABLE}.{name}.{written}` (in {paths.models_file}) is no setting of a model",
                 f"these are: {', '.join(OWN)}",
             )
-        values[key] = check(keys()[key], value, f"{name}, in {paths.models_file}")
-    return values
+        found = values if written == key.name else former
+        found[key.name] = check(key, value, f"{name}, in {paths.models_file}")
+    return former | values
 
 
 def _name_of(document: Mapping[str, Any], model: str, path: Path, paths: Paths) -> str | None:

@@ -196,5 +196,5 @@ def _keeper(found: Found, paths: Paths) -> tuple[str, str]:
         return f"it belongs to {found.owner}", "remove it there"
     folder = next((each for each in registered(paths) if found.path.is_relative_to(each)), None)
     if folder is not None:
-        return "its folder is registered", f"run: tchat models register --forget {folder}"
+        return "its folder is registered", f"run: tchat models add --forget {folder}"
     return "it is a file of yours", f"delete it yourself: {found.path}"

@@ -13,7 +13,17 @@ sections, so ``tchat config set temp 0.2``, ``-o temp 0.2`` and ``--temp 0.2`` m
     write.py    one value into config.toml; comments stay
 """
 
-from tchat.settings.keys import Key, Value, find_key, keys, needs_loading, spell, with_values
+from tchat.settings.keys import (
+    Key,
+    Value,
+    find_key,
+    former_names,
+    keys,
+    needs_loading,
+    renamed,
+    spell,
+    with_values,
+)
 from tchat.settings.load import Loaded, load
 from tchat.settings.schema import Sampling, Settings, setting
 
@@ -24,9 +34,11 @@ __all__ = [
     "Settings",
     "Value",
     "find_key",
+    "former_names",
     "keys",
     "load",
     "needs_loading",
+    "renamed",
     "setting",
     "spell",
     "with_values",

@@ -33,8 +33,8 @@ class Key:
 
     ``section`` is the table of ``config.toml``, empty for the top level. ``kind`` is `bool`,
     `int`, `float`, `str`, or `tuple` for a list of texts. ``flags`` is empty for a setting that
-    no flag sets. ``live`` ones need no loading anew; ``require`` raises for a text
-    that is not allowed.
+    no flag sets. ``former`` is the name it had before, or empty. ``live`` ones need no loading
+    anew; ``require`` raises for a text that is not allowed.
     """
 
     name: str
@@ -46,6 +46,7 @@ class Key:
     high: float | None
     choices: tuple[str, ...]
     flags: tuple[str, ...]
+    former: str
     live: bool
     require: Callable[[str], object] | None
 
@@ -57,7 +58,7 @@ class Key:
     @property
     def variable(self) -> str:
         """The environment variable that sets it."""
-        return f"TCHAT_{self.name.upper()}"
+        return variable_of(self.name)
 
     @property
     def allowed(self) -> str:
@@ -83,6 +84,11 @@ class Key:
         return replace(settings, fixed=fixed, **{self.name: value})  # type: ignore[arg-type]
 
 
+def variable_of(name: str) -> str:
+    """The environment variable of the setting called ``name``."""
+    return f"TCHAT_{name.upper()}"
+
+
 def spell(value: Value) -> str:
     """``value`` as `tchat config set` and ``/set`` take it."""
     if isinstance(value, bool):
@@ -103,6 +109,26 @@ def keys() -> dict[str, Key]:
     }
 
 
+@functools.cache
+def former_names() -> dict[str, Key]:
+    """The renamed settings by the names that they had before."""
+    return {key.former: key for key in keys().values() if key.former}
+
+
+def renamed(name: str) -> str:
+    """A notice for the former name of a setting, flag or variable; empty for any other name."""
+    plain = name.removeprefix("TCHAT_").removeprefix("--").lower()
+    key = former_names().get(plain.replace("-", "_"))
+    if key is None:
+        return ""
+    now = key.name
+    if name.startswith("TCHAT_"):
+        now = key.variable
+    elif name.startswith("--"):
+        now = key.flags[-1]
+    return f"`{name}` is now called `{now}`; the old name still works"
+
+
 def needs_loading(before: Settings, after: Settings) -> bool:
     """Whether a model that was loaded by ``before`` must be loaded anew for ``after``."""
     return any(
@@ -120,11 +146,13 @@ def with_values(settings: Settings, values: Mapping[str, Value]) -> Settings:
 def find_key(name: str) -> Key:
     """The setting called ``name``: ``temp``, ``sampling.temp``, ``top-p`` and ``top_p`` all work.
 
+    So does a name that it had before.
+
     Raises:
         UsageError: There is none; the hint names the nearest.
     """
     plain = name.removeprefix("sampling.").replace("-", "_")
-    key = keys().get(plain)
+    key = keys().get(plain) or former_names().get(plain)
     if key is None or (plain != name.replace("-", "_") and key.section != "sampling"):
         raise UsageError(
             f"there is no setting `{name}`",
@@ -147,6 +175,7 @@ def _key(field: Field[Any], section: str) -> Key:
         high=LARGEST_INT if told["high"] is None and kind is int else told["high"],
         choices=told["choices"],
         flags=() if flag == "-" else tuple(flag.split("/")),
+        former=told["former"],
         live=bool(section) or told["live"],
         require=told["require"],
     )

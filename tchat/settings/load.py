@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from tchat.errors import StorageError, UsageError
 from tchat.paths import Paths
 from tchat.settings.coerce import check, parse
-from tchat.settings.keys import Key, Value, keys
+from tchat.settings.keys import Key, Value, former_names, keys, renamed, variable_of
 from tchat.settings.nearest import did_you_mean
 from tchat.settings.schema import Sampling, Settings
 
@@ -140,13 +140,18 @@ def check_document(document: Mapping[str, Any], path: Path) -> tuple[dict[str, V
         if not isinstance(document.get(section, {}), dict):
             raise UsageError(f"`{section}` (in {path}) must be a table, written [{section}]")
     _key_bindings(document, path)
+    former: dict[str, Value] = {}
     for section, name, value in _walk(document):
         key = keys().get(name)
-        if key is None or key.section != section:
+        if key is None and not section and name in former_names():
+            key = former_names()[name]
+            warnings.append(f"{path.name}: {renamed(name)}")
+            former[key.name] = check(key, value, f"in {path}")
+        elif key is None or key.section != section:
             warnings.append(f"{path.name}: {_stranger(section, name, key)}")
         else:
             values[name] = check(key, value, f"in {path}")
-    return values, warnings
+    return former | values, warnings
 
 
 def _position(fault: str, text: str) -> str:
@@ -181,16 +186,21 @@ def _key_bindings(document: Mapping[str, Any], path: Path) -> dict[str, str]:
 
 def _from_environment(environ: Mapping[str, str], warnings: list[str]) -> dict[str, Value]:
     known = {key.variable: key for key in keys().values()}
+    renames = {variable_of(name): key for name, key in former_names().items()}
     values: dict[str, Value] = {}
+    former: dict[str, Value] = {}
     for variable, text in environ.items():
         if not variable.startswith("TCHAT_") or variable in NOT_SETTINGS:
             continue
         if key := known.get(variable):
             values[key.name] = parse(key, text, f"environment variable {variable}")
+        elif key := renames.get(variable):
+            former[key.name] = parse(key, text, f"environment variable {variable}")
+            warnings.append(f"environment variable {renamed(variable)}")
         else:
             hint = did_you_mean(variable, known)
             warnings.append(f"unknown environment variable {variable}{hint and '; ' + hint}")
-    return values
+    return former | values
 
 
 def _walk(document: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:

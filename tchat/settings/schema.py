@@ -15,6 +15,7 @@ def setting(
     high: float | None = None,
     choices: tuple[str, ...] = (),
     flag: str = "",
+    former: str = "",
     live: bool = False,
     require: Callable[[str], object] | None = None,
 ) -> Any:
@@ -28,6 +29,7 @@ def setting(
         choices: The only values allowed, for text.
         flag: Flags on the command line, separated by a slash, when they are not ``--name``;
             ``-`` for a setting that has no flag.
+        former: The name it had before; it is still accepted, with a notice.
         live: Whether a loaded model goes on with another value; sampling always is.
         require: Raises `UsageError` for a text that is not allowed.
     """
@@ -37,6 +39,7 @@ def setting(
         "high": high,
         "choices": choices,
         "flag": flag,
+        "former": former,
         "live": live,
         "require": require,
     }
@@ -134,9 +137,10 @@ class Settings:
     )
     tensor_split: str = setting("", "Share of the model for each GPU, like `3,1`; empty: by memory")
     batch_size: int = setting(512, "Tokens read in one step", low=32, high=8192, flag="-")
-    kv_type: str = setting(
+    cache_type: str = setting(
         "f16",
         "Type of the KV cache; q8_0 takes half the memory, q4_0 a quarter",
+        former="kv_type",
         choices=("f16", "q8_0", "q4_0"),
     )
     flash_attn: str = setting(
@@ -151,20 +155,25 @@ class Settings:
     )
     mmap: bool = setting(True, "Map the model's file into memory instead of reading it")
     mlock: bool = setting(False, "Lock the weights in memory, so that they are never swapped out")
-    anyway: bool = setting(False, "Load a model that does not fit into the free memory too")
+    force: bool = setting(
+        False, "Load a model that does not fit into the free memory too", former="anyway"
+    )
     prompt_lookup: bool = setting(
         True,
         "Guess ahead from the text so far where that is faster; replies stay the same",
     )
-    draft: str = setting(
-        "", "Smaller model with the same vocabulary that guesses ahead; replies stay the same"
+    draft_model: str = setting(
+        "",
+        "Smaller model with the same vocabulary that guesses ahead; replies stay the same",
+        former="draft",
     )
     lora: tuple[str, ...] = setting((), "LoRA adapter, PATH or PATH:SCALE; repeatable")
     control_vector: tuple[str, ...] = setting((), "Control vector, PATH or PATH:SCALE; repeatable")
-    judge: str = setting(
+    ranker: str = setting(
         "human",
         "What --best-of and /best go by: reads as written by a person, what you prefer, likelihood",
         choices=("human", "preference", "logprob"),
+        former="judge",
         live=True,
     )
     think: str = setting(
@@ -195,17 +204,21 @@ class Settings:
         live=True,
         require=_encoding,
     )
-    log_chats: bool = setting(True, "Store one-shot prompts as sessions", flag="-", live=True)
-    snapshot_limit: int = setting(
+    save_oneshots: bool = setting(
+        True, "Store one-shot prompts as sessions", flag="-", former="log_chats", live=True
+    )
+    kv_cache_disk_mb: int = setting(
         4096,
         "Megabytes on disk for what chats have read, so that it is not read again",
         low=0,
         flag="-",
+        former="snapshot_limit",
     )
-    read_while_typing: bool = setting(
+    prefill_while_typing: bool = setting(
         True,
         "Let the model read a prompt while it is typed in the chat screen",
         flag="-",
+        former="read_while_typing",
         live=True,
     )
     theme: str = setting("tchat-dark", "Colour theme of the chat screen", flag="-", live=True)

@@ -28,7 +28,9 @@ def set_value(path: Path, key: Key, text: str) -> Value:
     value = parse(key, text, "config set")
 
     def change(document: TOMLDocument) -> None:
-        _table(document, key)[key.name] = list(value) if isinstance(value, tuple) else value
+        table = _table(document, key)
+        table[key.name] = list(value) if isinstance(value, tuple) else value
+        table.pop(key.former, None)
 
     _rewrite(path, change)
     return value
@@ -41,7 +43,12 @@ def unset_value(path: Path, key: Key) -> None:
         UsageError: The file is broken; it is left as it is.
         StorageError: The file cannot be written; it is left as it is.
     """
-    _rewrite(path, lambda document: _table(document, key).pop(key.name, None))
+
+    def change(document: TOMLDocument) -> None:
+        for name in (key.name, key.former):
+            _table(document, key).pop(name, None)
+
+    _rewrite(path, change)
 
 
 def write_private(path: Path, data: bytes | Iterable[bytes]) -> None:

@@ -120,7 +120,7 @@ def test_without_a_training_it_says_what_to_do_and_stores_nothing(
 ) -> None:
     with pytest.raises(UsageError, match="no discriminator was trained") as caught:
         list(open_chat(**DRAWN).candidates(2, "hello", judge="human"))
-    assert "--judge logprob" in str(caught.value)
+    assert "--ranker logprob" in str(caught.value)
     with pytest.raises(UsageError, match="what you prefer was not learnt"):
         list(open_chat(**DRAWN).candidates(2, "hello", judge="preference"))
     assert store.sessions() == []

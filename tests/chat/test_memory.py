@@ -39,10 +39,10 @@ def test_what_would_swap_is_not(facts: ModelFacts, monkeypatch: pytest.MonkeyPat
         require_memory(Settings(), facts)
     assert "a context of 8,192 tokens needs 0.42 GB of memory (weights 0.10" in str(refused.value)
     assert "0.42 GB are free" in str(refused.value)
-    for way in ("--ctx-size 7936 fits", "--kv-type q8_0 fits", "--anyway"):
+    for way in ("--ctx-size 7936 fits", "--cache-type q8_0 fits", "--force"):
         assert way in refused.value.hint
-    require_memory(Settings(anyway=True), facts)
-    require_memory(Settings(kv_type="q8_0"), facts)
+    require_memory(Settings(force=True), facts)
+    require_memory(Settings(cache_type="q8_0"), facts)
     require_memory(Settings(ctx_size=7936), facts)
 
 
@@ -53,11 +53,11 @@ def test_where_nothing_fits_no_context_is_promised(
     with pytest.raises(DoesNotFit) as refused:
         require_memory(Settings(), facts)
     assert "ctx-size" not in refused.value.hint
-    assert "kv-type" not in refused.value.hint
+    assert "cache-type" not in refused.value.hint
 
 
 def test_settings_change_the_plan(facts: ModelFacts) -> None:
-    settings = Settings(ctx_size=1000, kv_type="q4_0", flash_attn="on", swa_full=False)
+    settings = Settings(ctx_size=1000, cache_type="q4_0", flash_attn="on", swa_full=False)
     plan = memory_plan(replace(settings, batch_size=2048), facts)
     assert (plan.context, plan.kv_type, plan.swa_full, plan.batch) == (1024, "q4_0", False, 1024)
     assert not memory_plan(Settings(flash_attn="off"), facts).flash
@@ -69,5 +69,5 @@ def test_the_command_ends_with_4_and_loads_nothing(tmp_path: Path) -> None:
     ended = tchat("-m", str(path), "Hello")
     assert ended.code == 4, ended.err
     assert "wide.gguf with a context of 4,096 tokens needs" in ended.err
-    assert "--anyway" in ended.err
+    assert "--force" in ended.err
     assert "Traceback" not in ended.err

@@ -15,7 +15,7 @@ from tchat.settings import Settings
 
 def test_the_settings_reach_the_engine(tiny_model: Path) -> None:
     settings = Settings(
-        kv_type="q8_0", flash_attn="on", mmap=False, mlock=True, tensor_split="3,1", threads=3
+        cache_type="q8_0", flash_attn="on", mmap=False, mlock=True, tensor_split="3,1", threads=3
     )
     options = engine_options(settings, read_facts(tiny_model))
     assert (options.kv_type, options.flash_attn) == ("q8_0", "on")
@@ -24,10 +24,10 @@ def test_the_settings_reach_the_engine(tiny_model: Path) -> None:
 
 
 def test_a_quantized_cache_without_flash_attention_is_refused(tiny_model: Path) -> None:
-    settings = Settings(kv_type="q4_0", flash_attn="off")
+    settings = Settings(cache_type="q4_0", flash_attn="off")
     with pytest.raises(UsageError, match="needs flash attention"):
         engine_options(settings, read_facts(tiny_model))
-    engine_options(replace(settings, kv_type="f16"), read_facts(tiny_model))
+    engine_options(replace(settings, cache_type="f16"), read_facts(tiny_model))
 
 
 @pytest.mark.parametrize("text", ["a", "1,", "0,0", "-1,2", "nan", "inf,1", "1;2"])

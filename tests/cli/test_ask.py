@@ -318,7 +318,7 @@ def test_what_does_not_go_together_is_refused_before_a_model_is_asked(
 # What is printed
 
 
-@pytest.mark.parametrize("flags", [["-n"], ["-n", "-N", "2"], ["-o", "log_chats", "off"]])
+@pytest.mark.parametrize("flags", [["-n"], ["-n", "-N", "2"], ["-o", "save_oneshots", "off"]])
 def test_json_names_no_session_that_is_not_stored(tiny_home: Path, flags: list[str]) -> None:
     ran = tchat("--json", "-q", "--max-tokens", "2", *flags, "hi")
     assert json.loads(ran.out)["session"] is None

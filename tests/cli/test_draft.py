@@ -1,4 +1,4 @@
-"""``--draft``: another model guesses ahead, by its name or its file."""
+"""``--draft-model``: another model guesses ahead, by its name or its file."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ def tchat(*args: str) -> Ran:
 def test_the_reply_is_the_same(tiny_model: Path) -> None:
     plain = json.loads(tchat("-n", "why", "--json", *FLAGS).out)
     for _ in range(2):  # the second time the model is known, and loads beside the imports
-        drafted = tchat("-n", "why", "--draft", str(tiny_model), "--json", *FLAGS)
+        drafted = tchat("-n", "why", "--draft-model", str(tiny_model), "--json", *FLAGS)
         value = json.loads(drafted.out)
         assert value["reply"] == plain["reply"]
         assert value["usage"]["guessed"] >= value["usage"]["right"] >= 0
 
 
 def test_it_can_be_set_for_one_model(tiny_model: Path, tiny_spm: Path) -> None:
-    assert tchat("models", "set", str(tiny_model), "draft", str(tiny_spm)).code == 0
+    assert tchat("models", "set", str(tiny_model), "draft_model", str(tiny_spm)).code == 0
     ran = tchat("-n", "why", *FLAGS)
     assert (ran.code, "their vocabularies differ" in ran.err) == (2, True)
-    assert tchat("-n", "why", "--draft", str(tiny_model), *FLAGS).code == 0
+    assert tchat("-n", "why", "--draft-model", str(tiny_model), *FLAGS).code == 0
 
 
 def test_a_draft_model_that_is_not_there_is_told(tmp_path: Path) -> None:
-    ran = tchat("-n", "why", "--draft", str(tmp_path / "nowhere.gguf"))
+    ran = tchat("-n", "why", "--draft-model", str(tmp_path / "nowhere.gguf"))
     assert ran.code == 3
     assert "nowhere.gguf" in ran.err

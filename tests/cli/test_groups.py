@@ -380,3 +380,27 @@ def test_columns_are_aligned_by_what_characters_take() -> None:
 def test_text_is_cut_at_its_width(text: str, width: int, shown: str) -> None:
     assert truncate(text, width) == shown
     assert cell_width(shown) <= width
+
+
+@pytest.mark.parametrize(
+    ("words", "notice"),
+    [
+        (("--kv-type", "q8_0"), "`--kv-type` is now called `--cache-type`"),
+        (("--no-anyway",), "`--anyway` is now called `--force`"),
+        (("-o", "log_chats", "off"), "`log_chats` is now called `save_oneshots`"),
+    ],
+)
+def test_a_former_flag_goes_on_working_with_one_notice(
+    shell: Shell, words: tuple[str, ...], notice: str
+) -> None:
+    ran = shell("ask", *words, "hello")
+    assert ran.code == 0
+    assert ran.err.count(notice) == 1
+    assert words[0] not in shell("ask", "--help").out or words[0] == "-o"
+
+
+def test_a_former_setting_goes_on_working_in_config(shell: Shell) -> None:
+    assert "`judge` is now called `ranker`" in shell("config", "set", "judge", "logprob").err
+    got = shell("config", "get", "judge")
+    assert (got.out, "`judge` is now called `ranker`" in got.err) == ("logprob\n", True)
+    assert shell("config", "get", "ranker").err == ""

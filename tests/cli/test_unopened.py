@@ -30,7 +30,7 @@ FAILING = {
     "no such model": (["-m", "nosuch"], 3),
     "no file": (["-m", "./nosuch.gguf"], 3),
     "no model": (["-m", "{junk}"], 3),
-    "no draft model": (["--draft", "nosuch"], 3),
+    "no draft model": (["--draft-model", "nosuch"], 3),
     "no adapter": (["--lora", "./nosuch.gguf"], 3),
 }
 

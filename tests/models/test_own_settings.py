@@ -27,25 +27,25 @@ def test_without_a_file_nothing_changes(paths: Paths, tiny_model: Path) -> None:
 
 
 def test_a_model_is_known_by_its_name_and_by_its_file(paths: Paths, tiny_model: Path) -> None:
-    set_own(paths, "small", tiny_model, own_key("kv_type"), "q8_0")
+    set_own(paths, "small", tiny_model, own_key("cache_type"), "q8_0")
     set_own(paths, str(tiny_model), tiny_model, own_key("ctx-size"), "512")
     for name in ("small", "another name"):
         own = settings_for(Settings(model=name), paths, tiny_model)
-        assert (own.kv_type, own.ctx_size) == ("q8_0", 512)
+        assert (own.cache_type, own.ctx_size) == ("q8_0", 512)
     other = settings_for(Settings(model="other"), paths, tiny_model.with_name("other.gguf"))
     assert other == Settings(model="other")
 
 
 def test_the_environment_flags_and_the_chat_win(paths: Paths, tiny_model: Path) -> None:
-    paths.config_file.write_text('kv_type = "q4_0"\nbatch_size = 64\n')
-    set_own(paths, "small", tiny_model, own_key("kv_type"), "q8_0")
+    paths.config_file.write_text('cache_type = "q4_0"\nbatch_size = 64\n')
+    set_own(paths, "small", tiny_model, own_key("cache_type"), "q8_0")
     set_own(paths, "small", tiny_model, own_key("threads"), "3")
     set_own(paths, "small", tiny_model, own_key("ctx_size"), "512")
     set_own(paths, "small", tiny_model, own_key("mlock"), "true")
     settings = load(paths, {"TCHAT_THREADS": "2"}, {"ctx_size": 1024}).settings
     settings = find_key("mlock").put(replace(settings, model="small"), False)
     own = settings_for(settings, paths, tiny_model)
-    assert (own.kv_type, own.batch_size) == ("q8_0", 64)
+    assert (own.cache_type, own.batch_size) == ("q8_0", 64)
     assert (own.threads, own.ctx_size, own.mlock) == (2, 1024, False)
 
 
@@ -91,4 +91,15 @@ def test_the_command(paths: Paths, tiny_model: Path) -> None:
     assert tchat("models", "set", str(tiny_model), "ctx_size").code == 0
     assert "ctx_size" not in paths.models_file.read_text()
     assert tchat("models", "set", "no-such-model", "ctx_size", "256").code == 3
-    assert tchat("models", "set", str(tiny_model), "kv_type", "f64").code == 2
+    assert tchat("models", "set", str(tiny_model), "cache_type", "f64").code == 2
+
+
+def test_former_names_are_read_and_replaced_when_written(paths: Paths, tiny_model: Path) -> None:
+    set_own(paths, "small", tiny_model, own_key("cache_type"), "q8_0")
+    text = paths.models_file.read_text()
+    paths.models_file.write_text(text.replace("cache_type", "kv_type"))
+    settings = Settings(model="small")
+    assert settings_for(settings, paths, tiny_model).cache_type == "q8_0"
+    set_own(paths, "small", tiny_model, own_key("kv_type"), "q4_0")
+    assert settings_for(settings, paths, tiny_model).cache_type == "q4_0"
+    assert "kv_type" not in paths.models_file.read_text()

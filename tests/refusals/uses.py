@@ -55,7 +55,7 @@ class World:
         sampling |= {name: values.pop(name) for name in list(values) if name in Sampling.__slots__}
         values = {"threads": 1, "ctx_size": 2048, **values}
         if "draft" in values:
-            values["draft"] = str(self.models[values["draft"]])
+            values["draft_model"] = str(self.models[values.pop("draft")])
         if "lora" in values:
             values["lora"] = tuple(str(self.models[name]) for name in values["lora"])
         settings = Settings(model=str(self.models[model]), sampling=Sampling(**sampling), **values)

@@ -140,13 +140,13 @@ async def test_a_list_is_emptied_by_two_quotes(settings: Settings, paths: Paths)
 
 
 async def test_a_broken_setting_can_be_mended_one_by_one(settings: Settings, paths: Paths) -> None:
-    broken = replace(settings, draft="nosuch")
+    broken = replace(settings, draft_model="nosuch")
     async with opened(broken, paths) as shown:
         await shown.type("/set ctx_size 300")
         await shown.until(lambda: shown.screen.conversation.settings.ctx_size == 300)
         await shown.idle()
         await shown.type('/set draft ""')
-        await shown.until(lambda: shown.screen.conversation.settings.draft == "")
+        await shown.until(lambda: shown.screen.conversation.settings.draft_model == "")
         await shown.idle()
         await shown.ask("Hello")
 

@@ -289,7 +289,7 @@ async def test_a_reply_is_rated_and_says_so(settings: Settings, paths: Paths) ->
 
 
 async def test_a_judged_reply_shows_its_score(settings: Settings, paths: Paths) -> None:
-    async with opened(replace(settings, show_scores=True, judge="logprob"), paths) as shown:
+    async with opened(replace(settings, show_scores=True, ranker="logprob"), paths) as shown:
         await shown.ask("one")
         await shown.until(lambda: bool(shown.last.scores))
         [(name, score)] = shown.last.scores

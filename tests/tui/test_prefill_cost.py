@@ -20,7 +20,7 @@ async def test_another_system_prompt_has_a_price(
     monkeypatch.setattr("tchat.chat.prefill_cost.WORTH_SECONDS", 1e-9)
     sampling = Sampling(temp=0, max_tokens=3)
     settings = Settings(
-        model=str(tiny_model), threads=1, read_while_typing=False, sampling=sampling
+        model=str(tiny_model), threads=1, prefill_while_typing=False, sampling=sampling
     )
     async with opened(settings, paths) as shown:
 

@@ -66,7 +66,7 @@ async def test_sending_does_not_wait_until_the_draft_is_read(
 
 
 async def test_it_can_be_switched_off(settings: Settings, paths: Paths) -> None:
-    async with opened(replace(settings, read_while_typing=False), paths) as shown:
+    async with opened(replace(settings, prefill_while_typing=False), paths) as shown:
         shown.screen.prompt.load(DOCUMENT)
         await shown.until(lambda: "draft" in meter(shown))
         await shown.screen.controllers.draft.count().wait()

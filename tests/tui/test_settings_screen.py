@@ -151,7 +151,7 @@ async def test_esc_leaves_the_value_and_then_the_screen(changes: Changes) -> Non
 
 @pytest.mark.parametrize(
     ("name", "values"),
-    [("think", ["on", "off", "auto"]), ("log_chats", [False, True])],
+    [("think", ["on", "off", "auto"]), ("save_oneshots", [False, True])],
 )
 async def test_what_has_few_values_goes_to_the_next_one(
     changes: Changes, name: str, values: list[Value]

@@ -114,7 +114,7 @@ async def test_while_a_file_is_read(
 async def test_while_it_is_prepared_read_and_written(
     endless: Settings, paths: Paths, gate: Gate, owner: type, name: str, skip: int
 ) -> None:
-    async with opened(replace(endless, read_while_typing=False), paths) as shown:
+    async with opened(replace(endless, prefill_while_typing=False), paths) as shown:
         if owner is Engine:  # the draft is counted too
             shown.screen.controllers.draft.count_soon = lambda: None  # type: ignore[method-assign]
         gate.before(owner, name, skip)

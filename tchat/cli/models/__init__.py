@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tchat.cli.command_group import command_group
-from tchat.cli.models.aliases import alias, default, register
+from tchat.cli.models.aliases import add, alias, default, register
 from tchat.cli.models.catalogue import catalogue
 from tchat.cli.models.check import check
 from tchat.cli.models.config import set_
@@ -14,7 +14,8 @@ from tchat.cli.models.search import search
 from tchat.cli.models.show import show
 
 app = command_group("Find, get, judge, keep and remove model files.")
-for command in (ls, catalogue, search, show, pull, check, rm, dupes, du, default, register):
+for command in (ls, catalogue, search, show, pull, check, rm, dupes, du, default, add):
     app.command()(command)
+app.command(hidden=True)(register)
 app.command("set", context_settings={"ignore_unknown_options": True})(set_)
 app.add_typer(alias, name="alias")

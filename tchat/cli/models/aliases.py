@@ -1,4 +1,4 @@
-"""``tchat models default``, ``register`` and ``alias``: what models are called."""
+"""``tchat models default``, ``add`` and ``alias``: which models there are, and their names."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def default(ctx: typer.Context, model: str = MODEL) -> None:
         console.say(f"warning: the environment variable {key.variable} still wins over it")
 
 
-def register(
+def add(
     ctx: typer.Context,
     places: list[Path] = typer.Argument(..., metavar="PATH...", help="GGUF files, or folders"),
     forget: bool = typer.Option(False, "--forget", help="Take them out of the list again"),
@@ -50,6 +50,17 @@ def register(
     change = models_file.forget if forget else models_file.register
     with report_default_change(console):
         change(console.paths, places)
+
+
+def register(
+    ctx: typer.Context,
+    places: list[Path] = typer.Argument(..., metavar="PATH...", help="GGUF files, or folders"),
+    forget: bool = typer.Option(False, "--forget", help="Take them out of the list again"),
+) -> None:
+    """The former name of `tchat models add`."""
+    console: Console = ctx.obj
+    console.notice("`models register` is now called `models add`; the old name still works")
+    add(ctx, places, forget)
 
 
 @alias.command("ls")

@@ -6,6 +6,7 @@ import typer
 
 from tchat.cli.console import Console
 from tchat.models.own_settings import OWN
+from tchat.settings import renamed
 
 MODEL = typer.Argument(..., metavar="MODEL", help="A model, as `-m` takes it")
 
@@ -18,7 +19,7 @@ def set_(
     ctx: typer.Context,
     model: str = MODEL,
     name: str = typer.Argument(
-        ..., help="A setting of a model, such as kv_type", autocompletion=_complete
+        ..., help="A setting of a model, such as cache_type", autocompletion=_complete
     ),
     value: str = typer.Argument("", help="The value; without one, all models' value holds again"),
 ) -> None:
@@ -28,6 +29,8 @@ def set_(
 
     console: Console = ctx.obj
     key = own_key(name)
+    if notice := renamed(name):
+        console.notice(notice)
     path = resolve(model, console.paths, console.environ)
     set_own(console.paths, model, path, key, value or None)
     if key.variable in console.environ:

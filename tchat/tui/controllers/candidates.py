@@ -61,7 +61,7 @@ class CandidatesController:
             self._context.notify(str(error), severity="error")
             self._context.prompt.give_back(draft)
             return
-        judge = self._context.settings.judge if call.command.name == "best" else ""
+        judge = self._context.settings.ranker if call.command.name == "best" else ""
         self._begin(count, Draft(prompt, files=draft.files), judge=judge, typed=draft)
 
     def begin(self) -> None:

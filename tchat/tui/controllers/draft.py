@@ -85,7 +85,7 @@ class DraftController:
         if not text and not self._turn.is_busy:
             stored = self._context.conversation.session is not None
             self._turn.state.progress.hold(measure.used if stored else 0)
-        message = self._next_message(draft) if settings.read_while_typing else None
+        message = self._next_message(draft) if settings.prefill_while_typing else None
         if message is None:
             self._prefilled = None
         if not self._turn.is_busy:

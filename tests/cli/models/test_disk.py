@@ -153,11 +153,11 @@ def test_other_programs_files_are_never_removed(shell: Shell, user: Path, tmp_pa
 
 def test_a_registered_file_only_leaves_the_list(shell: Shell, tmp_path: Path) -> None:
     file = chat_model(tmp_path, "mine")
-    shell("models", "register", str(file))
+    shell("models", "add", str(file))
     assert shell("models", "rm", "-y", "mine").code == 0
     assert file.exists()
     assert names(shell) == ["starter"]
-    shell("models", "register", str(tmp_path))
+    shell("models", "add", str(tmp_path))
     ran = shell("models", "rm", "-y", "mine")
     assert (ran.code, "register --forget" in ran.err) == (2, True)
 
@@ -194,7 +194,7 @@ def test_copies_are_found_by_their_content(
 ) -> None:
     almost = bytearray(gguf())
     almost[-1] ^= 1
-    shell("models", "register", str(chat_model(tmp_path, "almost", bytes(almost))))
+    shell("models", "add", str(chat_model(tmp_path, "almost", bytes(almost))))
     (copies,) = json.loads(shell("models", "dupes", "--json").out)
     assert copies["sha256"] == twins[0].name
     assert copies["saved_by_links"] == twins[0].stat().st_size

@@ -46,7 +46,7 @@ def test_each_is_listed_on_one_line_with_its_reason(shell: Shell, tmp_path: Path
         chat_model(tmp_path / "files", name, data)
     for name, make in SPECIAL.items():
         make(tmp_path / "files" / f"{name}.gguf")
-    assert shell("models", "register", str(tmp_path / "files")).code == 0
+    assert shell("models", "add", str(tmp_path / "files")).code == 0
     for _ in range(2):  # from the files, then from what was remembered
         ran = shell("models", "ls")
         listed = {line.split("\t")[0]: line.split("\t")[-1] for line in ran.out.splitlines()}

@@ -35,7 +35,7 @@ def test_the_starter_is_listed_with_what_it_is(shell: Shell) -> None:
 
 def test_what_was_used_says_when_and_that_it_works(tiny_home: Path, tiny_model: Path) -> None:
     shell = Shell({"TCHAT_HOME": str(tiny_home)})
-    shell("models", "register", str(tiny_model))
+    shell("models", "add", str(tiny_model))
     record = json.loads(shell("models", "ls", "--json").out)[1]
     assert record["name"] == tiny_model.stem
     assert record["verdict"] == "loads and answers"
@@ -93,7 +93,7 @@ def test_a_broken_manifest_is_passed_over(shell: Shell, user: Path, manifest: by
 def test_files_that_cannot_chat_are_listed_as_what_they_are(shell: Shell, tmp_path: Path) -> None:
     for name, (data, _) in UNFIT.items():
         chat_model(tmp_path / "files", name, data)
-    assert shell("models", "register", str(tmp_path / "files")).code == 0
+    assert shell("models", "add", str(tmp_path / "files")).code == 0
     listed = {row[0]: row[-1] for row in rows(shell("models", "ls").out)}
     assert set(listed) == {"starter", *UNFIT}
     for name, (_, words) in UNFIT.items():
@@ -103,7 +103,7 @@ def test_files_that_cannot_chat_are_listed_as_what_they_are(shell: Shell, tmp_pa
 def test_hostile_names_stay_on_their_line(shell: Shell, tmp_path: Path) -> None:
     evil = "x\x1b]52;c;eA==\x07\n\u202e"
     chat_model(tmp_path, evil, gguf(but(key("general.architecture", STRING, evil))))
-    shell("models", "register", str(tmp_path / f"{evil}.gguf"))
+    shell("models", "add", str(tmp_path / f"{evil}.gguf"))
     ran = shell("models", "ls")
     assert len(ran.out.splitlines()) == 2
     assert "\x1b" not in ran.out
@@ -117,7 +117,7 @@ def test_a_split_model_is_one_model_and_a_missing_part_is_named(
     for number in (1, 2, 3):
         keys = but(key("split.count", U16, 3), key("split.no", U16, number - 1))
         parts[number] = chat_model(tmp_path, f"big-0000{number}-of-00003", gguf(keys))
-    shell("models", "register", str(tmp_path))
+    shell("models", "add", str(tmp_path))
     (_, row) = rows(shell("models", "ls").out)
     assert (row[0], row[-1]) == ("big", "not checked yet")
     for missing in (3, 1):
@@ -129,12 +129,12 @@ def test_a_split_model_is_one_model_and_a_missing_part_is_named(
 
 def test_registered_files_are_forgotten_and_stay(shell: Shell, tmp_path: Path) -> None:
     file = chat_model(tmp_path, "mine")
-    assert shell("models", "register", str(file), str(file)).code == 0
+    assert shell("models", "add", str(file), str(file)).code == 0
     assert [row[0] for row in rows(shell("models", "ls").out)] == ["starter", "mine"]
-    assert shell("models", "register", "--forget", str(file)).code == 0
+    assert shell("models", "add", "--forget", str(file)).code == 0
     assert [row[0] for row in rows(shell("models", "ls").out)] == ["starter"]
     assert file.exists()
-    ran = shell("models", "register", "--forget", str(file))
+    ran = shell("models", "add", "--forget", str(file))
     assert ran.code == 2
     assert "is not registered" in ran.err
 
@@ -142,7 +142,7 @@ def test_registered_files_are_forgotten_and_stay(shell: Shell, tmp_path: Path) -
 def test_what_is_no_model_is_not_registered(shell: Shell, tmp_path: Path, home: Path) -> None:
     (tmp_path / "page.gguf").write_bytes(b"<!DOCTYPE html>")
     for place in ("page.gguf", "nothing.gguf"):
-        ran = shell("models", "register", str(tmp_path / place))
+        ran = shell("models", "add", str(tmp_path / place))
         assert ran.code == 3
         assert place in ran.err
     assert not (home / "models.toml").exists()
@@ -150,13 +150,13 @@ def test_what_is_no_model_is_not_registered(shell: Shell, tmp_path: Path, home: 
 
 def test_two_of_one_name_are_told_apart(shell: Shell, tmp_path: Path) -> None:
     one, two = (chat_model(tmp_path / folder, "same") for folder in ("a", "b"))
-    shell("models", "register", str(one), str(two))
+    shell("models", "add", str(one), str(two))
     assert [row[0] for row in rows(shell("models", "ls").out)] == ["starter", "same", str(two)]
 
 
 def test_a_file_that_is_gone_is_told_in_its_row(shell: Shell, tmp_path: Path) -> None:
     file = chat_model(tmp_path, "mine")
-    shell("models", "register", str(file))
+    shell("models", "add", str(file))
     file.unlink()
     ran = shell("models", "ls")
     assert ran.code == 0
@@ -208,7 +208,7 @@ def test_the_default_is_a_model_that_is_there(shell: Shell, tmp_path: Path) -> N
 
 def test_the_default_is_marked(shell: Shell, user: Path, tmp_path: Path) -> None:
     ollama_model(user, "qwen3", "0.6b", gguf())
-    shell("models", "register", str(chat_model(tmp_path, "mine")))
+    shell("models", "add", str(chat_model(tmp_path, "mine")))
     ran = shell("models", "default", "mine")
     assert (ran.code, ran.out, ran.err) == (0, "", "tchat: the default model is now mine\n")
     assert [(row[0], row[-2]) for row in rows(shell("models", "ls").out)] == [
@@ -234,10 +234,10 @@ def test_what_takes_the_name_of_the_default_away_says_so(shell: Shell, tmp_path:
     shell("models", "alias", "set", "small", str(file))
     shell("models", "default", "small")
     assert gone.format("small") in shell("models", "alias", "rm", "small").err
-    shell("models", "register", str(file))
+    shell("models", "add", str(file))
     shell("models", "default", "mine")
-    assert gone.format("mine") in shell("models", "register", "--forget", str(file)).err
-    shell("models", "register", str(file))
+    assert gone.format("mine") in shell("models", "add", "--forget", str(file)).err
+    shell("models", "add", str(file))
     shell("models", "default", str(file))
     assert "default" not in shell("models", "rm", "-y", "mine").err  # the file is still there
 
@@ -264,10 +264,18 @@ def test_models_toml_keeps_what_was_written_by_hand(shell: Shell, home: Path, us
     text = "# mine\n[alias]\nold = 'starter'  # why\n[other]\nx = 1\n"
     (home / "models.toml").write_text(text, encoding="utf-8")
     shell("models", "alias", "set", "new", "starter")
-    shell("models", "register", str(chat_model(user, "mine")))
+    shell("models", "add", str(chat_model(user, "mine")))
     written = (home / "models.toml").read_text(encoding="utf-8")
     assert "# mine" in written
     assert "old = 'starter'  # why" in written
     assert "x = 1" in written
     assert {row[0] for row in rows(shell("models", "alias", "ls").out)} == {"old", "new"}
     assert [row[0] for row in rows(shell("models", "ls").out)] == ["starter", "mine"]
+
+
+def test_register_goes_on_working_as_add(shell: Shell, tiny_model: Path) -> None:
+    ran = shell("models", "register", str(tiny_model))
+    assert (ran.code, "`models register` is now called `models add`" in ran.err) == (0, True)
+    assert tiny_model.stem in shell("models", "ls").out
+    assert "register" not in shell("models", "--help").out
+    assert "now called" not in shell("models", "add", "--forget", str(tiny_model)).err

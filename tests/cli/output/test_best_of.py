@@ -14,13 +14,13 @@ from tests.cli.shell import tchat
 @pytest.fixture
 def flags(tiny_model: Path) -> list[str]:
     drawn = ["--temp", "1.5", "--seed", "3", "--max-tokens", "12"]
-    return ["-m", str(tiny_model), *drawn, "--judge", "logprob"]
+    return ["-m", str(tiny_model), *drawn, "--ranker", "logprob"]
 
 
 def test_without_a_chosen_judge_an_untrained_one_gives_way_to_likelihood(
     flags: list[str], home: Path
 ) -> None:
-    unchosen = flags[: flags.index("--judge")]
+    unchosen = flags[: flags.index("--ranker")]
     ran = tchat("--best-of", "2", "hello", *unchosen)
     assert ran.code == 0
     assert ran.out.strip()
@@ -31,10 +31,10 @@ def test_without_a_chosen_judge_an_untrained_one_gives_way_to_likelihood(
 
 
 def test_a_configured_judge_that_was_not_trained_is_refused(flags: list[str], home: Path) -> None:
-    unchosen = flags[: flags.index("--judge")]
-    ran = tchat("--best-of", "2", "hello", *unchosen, env={"TCHAT_JUDGE": "human"})
+    unchosen = flags[: flags.index("--ranker")]
+    ran = tchat("--best-of", "2", "hello", *unchosen, env={"TCHAT_RANKER": "human"})
     assert (ran.code, ran.out) == (2, "")
-    assert tchat("config", "set", "judge", "human").code == 0
+    assert tchat("config", "set", "ranker", "human").code == 0
     ran = tchat("--best-of", "2", "hello", *unchosen)
     assert (ran.code, ran.out) == (2, "")
     assert "no discriminator was trained" in ran.err
@@ -72,11 +72,11 @@ def test_a_chat_on_lines_goes_on_with_the_best(flags: list[str], home: Path) -> 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--best-of", "4", "--judge", "human"], "tchat judge train FILE.jsonl"),
-        (["--best-of", "4", "--judge", "preference"], "what you prefer was not learnt"),
+        (["--best-of", "4", "--ranker", "human"], "tchat judge train FILE.jsonl"),
+        (["--best-of", "4", "--ranker", "preference"], "what you prefer was not learnt"),
         (["--best-of", "1"], "the best of one reply"),
         (["--best-of", "2", "-N", "2"], "leave one out"),
-        (["--best-of", "2", "--judge", "taste"], "judge"),
+        (["--best-of", "2", "--ranker", "taste"], "ranker"),
     ],
 )
 def test_what_cannot_be_done_is_one_line(
