@@ -100,14 +100,14 @@ class FakeChat:
     def close(self) -> None:
         """Nothing is held."""
 
-    def release(self) -> None:
+    def release_model(self) -> None:
         """There is no model."""
 
     def open(self) -> Iterator[Event]:
         """There is no model."""
         yield from ()
 
-    def keep(self) -> int:
+    def save_snapshot(self) -> int:
         """Nothing was read."""
         return 0
 
