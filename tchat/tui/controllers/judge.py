@@ -37,7 +37,7 @@ class JudgeController:
         self._settle = settle
 
     async def rate(self, key: int, rating: int) -> None:
-        """CommandCall a reply good (1) or bad (-1); the same again takes it back."""
+        """Call a reply good (1) or bad (-1); the same again takes it back."""
         from tchat.sessions.records import Role
 
         conversation, view = self._context.conversation, self._transcript.view
@@ -52,7 +52,7 @@ class JudgeController:
         await self._settle()
 
     async def rate_last(self, rating: int) -> None:
-        """CommandCall the last reply good (1) or bad (-1).
+        """Call the last reply good (1) or bad (-1).
 
         Raises:
             UsageError: There is none.
