@@ -6,6 +6,7 @@ What fails in one is told on the screen and logged; none of it can end the progr
 from __future__ import annotations
 
 import functools
+import traceback
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -14,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 from textual.dom import DOMNode, NoScreen
 from textual.screen import Screen
 
-from tchat.errors import TchatError
+from tchat.errors import DoesNotFit, TchatError
+from tchat.paths import private_file
 from tchat.sanitize import single_line
-from tchat.tui.error_report import unexpected_error
 
 if TYPE_CHECKING:
     from textual.worker import Worker
@@ -103,3 +104,21 @@ def explained(node: DOMNode, error: Exception) -> TchatError:
         return error
     log: Path | None = getattr(node.app, "log_file", None)
     return unexpected_error(error, log)
+
+
+SHOWN = 200  # characters of a reason
+
+
+def unexpected_error(error: BaseException, log_file: Path | None) -> TchatError:
+    """Write what is known of ``error`` into the log, if there is one, and what to say about it."""
+    if isinstance(error, MemoryError):
+        return DoesNotFit("out of memory", "use a smaller model or a smaller ctx_size")
+    reason = single_line(f"{type(error).__name__}: {error}", SHOWN)
+    if log_file is None:
+        return TchatError(f"unexpected error: {reason}")
+    report = "".join(traceback.format_exception(error))
+    with suppress(OSError, TchatError):
+        log = private_file(log_file)
+        with log.open("a", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(report)
+    return TchatError(f"unexpected error: {reason}", f"please report it with the log at {log_file}")

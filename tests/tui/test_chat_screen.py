@@ -12,8 +12,8 @@ from tchat.sessions.records import Role, Status
 from tchat.sessions.store import SessionStore
 from tchat.settings import Sampling, Settings
 from tchat.tui.controllers.transcript import LAST
+from tchat.tui.dialogs.dialog import Picker
 from tchat.tui.dialogs.models import ModelPicker
-from tchat.tui.dialogs.picker import Picker
 from tchat.tui.dialogs.sessions import SessionsScreen
 from tchat.tui.dialogs.settings import SettingsScreen
 from tchat.tui.dialogs.themes import ThemePicker

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tchat.chat.commands import Surface, commands_for
-from tchat.tui.dialogs.help import HelpScreen, help_items
-from tchat.tui.dialogs.palette import Palette
+from tchat.tui.dialogs.help import HelpScreen, Palette, help_items
 from tchat.tui.keys import KEYS, Scope, with_keymap
 
 from .stage import SIZES, is_tame, shown, text

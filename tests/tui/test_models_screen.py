@@ -15,8 +15,7 @@ from tchat.models.removal import Removal
 from tchat.paths import Paths
 from tchat.settings import Settings, load
 from tchat.tui.dialogs.confirm import Confirm
-from tchat.tui.dialogs.model_details import ModelDetails
-from tchat.tui.dialogs.models import ModelPicker
+from tchat.tui.dialogs.models import ModelDetails, ModelPicker
 from tchat.tui.model_rows import ModelRow
 from tchat.tui.services.downloads import Downloads
 from tchat.tui.services.models import ModelService

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from textual import events
 
-from tchat.tui.paste_parser import PasteParser
+from tchat.tui.terminal_driver import PasteParser
 
 START, END = "\x1b[200~", "\x1b[201~"
 

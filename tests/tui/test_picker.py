@@ -17,15 +17,14 @@ from tchat.chat.templates import list_templates
 from tchat.paths import user_paths
 from tchat.sessions.records import Message, Role, Status
 from tchat.tui.dialogs.confirm import Confirm
+from tchat.tui.dialogs.dialog import Picker
+from tchat.tui.dialogs.help import TemplatePicker
 from tchat.tui.dialogs.models import ModelPicker
-from tchat.tui.dialogs.picker import Picker
-from tchat.tui.dialogs.templates import TemplatePicker
 from tchat.tui.dialogs.tree import TreePicker, tree_items
 from tchat.tui.dialogs.welcome import AGAIN, BROWSE, Welcome
 from tchat.tui.model_rows import ModelRow
-from tchat.tui.widgets.fuzzy_item import Item, arrange, fit, safe
+from tchat.tui.widgets.fuzzy_item import Item, arrange, fit, match, safe
 from tchat.tui.widgets.fuzzy_list import FuzzyList, ranked
-from tchat.tui.widgets.fuzzy_match import match
 
 from .stage import HOSTILE, NARROW, SIZES, is_tame, lines, shown, text
 

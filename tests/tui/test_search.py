@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tchat.tui.dialogs.search import hit_items, safe_snippet
-from tchat.tui.dialogs.sessions import SessionChoice, SessionsScreen
+from tchat.tui.dialogs.sessions import SessionChoice, SessionsScreen, hit_items, safe_snippet
 from tests.tui.session_service import DAY, NOW, SessionService, hit, session
 
 from .stage import HOSTILE, SIZES, UNSAFE, is_tame, lines, shown, text, until

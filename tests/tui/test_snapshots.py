@@ -23,7 +23,7 @@ from textual.widgets import TextArea
 
 from tchat.tui.dialogs.confirm import Confirm
 from tchat.tui.dialogs.welcome import Welcome
-from tchat.tui.widgets.candidates.head import Stage
+from tchat.tui.widgets.candidates.column import Stage
 from tchat.tui.widgets.candidates.view import Candidates
 from tchat.tui.widgets.completion_match import Candidate
 from tchat.tui.widgets.prompt import Prompt

@@ -8,8 +8,8 @@ from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 
+from tchat.tui.widgets.transcript.column import Heights
 from tchat.tui.widgets.transcript.flow import PIECE, Flow
-from tchat.tui.widgets.transcript.heights import Heights
 from tchat.tui.widgets.transcript.lines import cut, fold, line, prefixed, width, wrap
 
 TEXTS = st.text(

@@ -47,7 +47,7 @@ class HelpController:
     @background(group="dialog", exclusive=True)
     async def show_palette(self) -> None:
         """Everything that can be done, by name."""
-        from tchat.tui.dialogs.palette import Palette
+        from tchat.tui.dialogs.help import Palette
 
         actions = [each for each in self.keys_in_force() if each.scope is Scope.CHAT]
         chosen = await self.screen.app.push_screen_wait(Palette(actions, SCREEN_COMMANDS))
@@ -73,7 +73,7 @@ class HelpController:
     async def show_templates(self) -> None:
         """Insert a prompt template."""
         from tchat.chat.templates import list_templates
-        from tchat.tui.dialogs.templates import TemplatePicker
+        from tchat.tui.dialogs.help import TemplatePicker
 
         templates, broken = await asyncio.to_thread(list_templates, self._context.paths)
         for problem in broken:

@@ -6,7 +6,7 @@ import os
 
 from tchat.tui.controllers.context import ChatContext
 from tchat.tui.controllers.turn_state import TurnState
-from tchat.tui.model_label import short_model_name
+from tchat.tui.entries import short_model_name
 from tchat.tui.services.downloads import Downloads
 from tchat.tui.widgets.empty_state import EmptyState
 from tchat.tui.widgets.status import StatusData, StatusLine

@@ -1,13 +1,17 @@
-"""Which turn runs, and what it writes."""
+"""Which turn runs, what it writes, and how far it is."""
 
 from __future__ import annotations
 
 import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from tchat.tui.turn_progress import Progress
+from tchat.tui.widgets import status
 
 if TYPE_CHECKING:
+    from tchat.engine import events
     from tchat.engine.cancel import Request
     from tchat.tui.services.conversation import Act
 
@@ -42,3 +46,85 @@ class TurnState:
     def is_busy(self) -> bool:
         """Whether no turn can begin: one runs, or another session is being opened."""
         return self.is_running or self.switching > 0
+
+
+SAMPLES = 12  # columns of the sparkline
+SAMPLE = 0.5  # seconds that a column stands for
+
+
+class Progress:
+    """What the engine is doing, by its events.
+
+    Args:
+        clock: Seconds, for tests.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._began = clock()
+        self._sampled = (self._began, 0)
+        self._rates: deque[float] = deque(maxlen=SAMPLES)
+        self._pieces = 0
+        self.used = 0
+        self.state: status.State = status.Idle()
+
+    def begin(self) -> None:
+        """Something begins of which there is no event yet."""
+        self.state = status.Preparing()
+
+    def hold(self, tokens: int) -> None:
+        """The context holds so many tokens."""
+        self.used = tokens
+
+    def take(self, event: events.Event) -> None:
+        """Note one event."""
+        from tchat.engine import events
+
+        if isinstance(event, events.LoadProgress):
+            done = event.progress >= 1
+            self.state = status.Preparing() if done else status.Loading(event.progress)
+        elif isinstance(event, events.PromptProgress):
+            self._read(event)
+        elif isinstance(event, events.Token | events.Reasoning):
+            self._write()
+        elif isinstance(event, events.Finished):
+            usage = event.usage
+            self.used = usage.prompt + usage.completion
+            self.state = status.Idle()
+
+    def stop(self) -> None:
+        """The user asked to stop."""
+        if not isinstance(self.state, status.Idle):
+            self.state = status.Stopping()
+
+    def end(self) -> bool:
+        """Nothing is being done any more, however it ended; whether the user stopped it."""
+        stopped = isinstance(self.state, status.Stopping)
+        self.state = status.Idle()
+        return stopped
+
+    def _read(self, event: events.PromptProgress) -> None:
+        now = self._clock()
+        if event.done == event.reused:
+            self._began = now
+        read, left = event.done - event.reused, event.total - event.done
+        seconds = left * (now - self._began) / read if read else None
+        self.used = event.done
+        self.state = status.Reading(event.done, event.total, seconds)
+        if not left:
+            self._began, self._pieces = now, 0
+            self._sampled = (now, 0)
+            self._rates.clear()
+
+    def _write(self) -> None:
+        self._pieces += 1
+        self.used += 1
+        now = self._clock()
+        since, before = self._sampled
+        if now - since >= SAMPLE:
+            self._rates.append((self._pieces - before) / (now - since))
+            self._sampled = (now, self._pieces)
+        # The first ones come at once, whatever time the model takes for one.
+        rate = self._rates[-1] if self._rates else 0.0
+        if not isinstance(self.state, status.Stopping):
+            self.state = status.Writing(rate, tuple(self._rates))

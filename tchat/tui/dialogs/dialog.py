@@ -1,10 +1,11 @@
-"""The frame of every dialog: a titled box over the chat, with its keys on the last line."""
+"""The base of every dialog: a titled box over the chat with its keys; and of every picker."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from typing import ClassVar, Generic, NamedTuple, TypeVar
 
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
@@ -16,6 +17,8 @@ from textual.widget import Widget
 
 from tchat.sanitize import single_line
 from tchat.tui.keys import show_key
+from tchat.tui.widgets.fuzzy_item import Item
+from tchat.tui.widgets.fuzzy_list import FuzzyList
 
 Result = TypeVar("Result")
 GAP = 2  # cells between two hints
@@ -154,3 +157,46 @@ class Dialog(ModalScreen[Result | None], Generic[Result]):
         """Close with ``result``; the second key of a double press finds it closed already."""
         if self.is_current:
             self.dismiss(result)
+
+
+class Picker(Dialog[str]):
+    """A list with a filter. It ends with the key of the item chosen, or None.
+
+    Args:
+        heading: The title of the box.
+        items: What can be chosen.
+        cursor: The key of the item to begin at.
+        empty: What is said when there is nothing to choose from.
+    """
+
+    HINTS: ClassVar[tuple[Hint, ...]] = (Hint("enter", "choose"), CLOSE)
+
+    def __init__(
+        self,
+        heading: str,
+        items: Iterable[Item],
+        *,
+        cursor: str = "",
+        empty: str = "There is nothing to choose from.",
+        placeholder: str = "Type to filter",
+    ) -> None:
+        super().__init__()
+        self._heading = heading
+        self.list = FuzzyList(items, cursor=cursor, empty=empty, placeholder=placeholder)
+
+    def body(self) -> ComposeResult:
+        """The list."""
+        yield self.list
+
+    def opened(self) -> None:
+        """Begin to type at once."""
+        self.set_heading(self._heading)
+        self.list.focus()
+
+    def choose(self, key: str) -> None:
+        """End with the item of this key."""
+        self.finish(key)
+
+    @on(FuzzyList.Chosen)
+    def _choose(self, event: FuzzyList.Chosen) -> None:
+        self.choose(event.item.key)

@@ -1,4 +1,4 @@
-"""The help: all keys and commands, as they are declared."""
+"""Pickers of what can be done: keys and commands, the command palette, prompt templates."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from tchat.chat.commands import SlashCommand
-from tchat.tui.dialogs.dialog import CLOSE, Hint
-from tchat.tui.dialogs.picker import Picker
+from tchat.chat.templates import PromptTemplate
+from tchat.sanitize import single_line
+from tchat.tui.dialogs.dialog import CLOSE, Hint, Picker
 from tchat.tui.keys import KeyAction, Scope
 from tchat.tui.widgets.fuzzy_item import Item
 
@@ -54,3 +55,55 @@ def help_items(actions: Sequence[KeyAction], commands: Sequence[SlashCommand]) -
             also=command.help,
             group="Commands",
         )
+
+
+class Palette(Picker):
+    """What can be done; it ends with the ``id`` of an action, or a command such as ``/regen``.
+
+    Args:
+        actions: The keys in force that work from the chat, see `with_keymap`.
+        commands: The commands of the screen.
+    """
+
+    HINTS: ClassVar[tuple[Hint, ...]] = (Hint("enter", "do it"), CLOSE)
+
+    def __init__(self, actions: Sequence[KeyAction], commands: Sequence[SlashCommand]) -> None:
+        super().__init__(
+            "Commands",
+            palette_items(actions, commands),
+            placeholder="What do you want to do?",
+        )
+
+
+def palette_items(actions: Sequence[KeyAction], commands: Sequence[SlashCommand]) -> Iterator[Item]:
+    """One item for each action and command, by its help, with the way to get it without this."""
+    for action in actions:
+        yield Item(key=action.id, title=action.help, columns=(action.shown,), also=action.id)
+    for command in commands:
+        yield Item(
+            key=f"/{command.name}",
+            title=command.help,
+            columns=(command.usage,),
+            also=" ".join(command.names),
+        )
+
+
+SHOWN = 240  # characters of a template that are shown below the list
+NOTHING = "There is no prompt template; `tchat prompts new NAME` makes one."
+
+
+class TemplatePicker(Picker):
+    """Prompt templates; it ends with the name of the one chosen."""
+
+    def __init__(self, templates: Sequence[PromptTemplate]) -> None:
+        super().__init__("Prompt templates", [_item(each) for each in templates], empty=NOTHING)
+
+
+def _item(template: PromptTemplate) -> Item:
+    return Item(
+        key=template.name,
+        title=template.name,
+        columns=("" if template.is_builtin else "yours", single_line(template.description)),
+        also=f"{template.description} {' '.join(template.variables)}",
+        about=single_line(template.prompt, SHOWN),
+    )

@@ -1,4 +1,4 @@
-"""The models: choosing, looking into, getting and removing them."""
+"""The models: chosen, looked into, pulled and removed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ from pathlib import Path
 from typing import ClassVar, Protocol, TypeVar
 
 from textual import on
+from textual.app import ComposeResult
 from textual.binding import BindingType
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.widgets import Static
 
 from tchat.models.files import has_gguf_ending
 from tchat.models.hub_name import parse_hub_name
@@ -16,9 +20,7 @@ from tchat.models.words import size_text
 from tchat.sanitize import single_line
 from tchat.tui.background import background, report
 from tchat.tui.dialogs.confirm import Confirm
-from tchat.tui.dialogs.dialog import CLOSE, Hint
-from tchat.tui.dialogs.model_details import ModelDetails
-from tchat.tui.dialogs.picker import Picker
+from tchat.tui.dialogs.dialog import CLOSE, Dialog, Hint, Picker
 from tchat.tui.keys import Scope, bindings
 from tchat.tui.model_rows import ModelRow
 from tchat.tui.widgets.fuzzy_item import Item
@@ -285,3 +287,40 @@ def _short(path: Path) -> str:
         return f"~/{path.relative_to(Path.home())}"
     except (ValueError, RuntimeError):
         return str(path)
+
+
+LONGEST = 1000  # characters of a line
+
+
+class ModelDetails(Dialog[None]):
+    """Lines of a name and a value, to be scrolled through.
+
+    Args:
+        heading: The model; raw.
+        rows: Names and values; raw.
+    """
+
+    HINTS: ClassVar[tuple[Hint, ...]] = (Hint("up", "up"), Hint("down", "down"), CLOSE)
+    DEFAULT_CSS = """
+    ModelDetails VerticalScroll { height: 1fr; }
+    """
+
+    def __init__(self, heading: str, rows: Sequence[tuple[str, str]]) -> None:
+        super().__init__()
+        self._title = heading
+        self._rows = rows
+
+    def body(self) -> ComposeResult:
+        """The lines."""
+        with VerticalScroll():
+            yield Static(Content("\n").join(map(_line, self._rows)), markup=False)
+
+    def opened(self) -> None:
+        """Scroll at once."""
+        self.set_heading(self._title)
+        self.query_one(VerticalScroll).focus()
+
+
+def _line(row: tuple[str, str]) -> Content:
+    name, value = (single_line(text, LONGEST) for text in row)
+    return Content.assemble((f"{name}  ", "$muted"), value)

@@ -12,8 +12,7 @@ from textual.theme import Theme
 from textual.timer import Timer
 from textual.widgets import Static
 
-from tchat.tui.dialogs.dialog import Hint
-from tchat.tui.dialogs.picker import Picker
+from tchat.tui.dialogs.dialog import Hint, Picker
 from tchat.tui.widgets.fuzzy_item import Item
 from tchat.tui.widgets.fuzzy_list import FuzzyList
 

@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterator, Sequence
 
 from tchat.sanitize import single_line
 from tchat.sessions.records import Message, Status
-from tchat.tui.dialogs.picker import Picker
-from tchat.tui.dialogs.search import SPEAKERS
+from tchat.tui.dialogs.dialog import Picker
+from tchat.tui.dialogs.sessions import SPEAKERS
 from tchat.tui.widgets.fuzzy_item import Item
 from tchat.tui.widgets.sidebar import clock_text, local_time
 

@@ -8,8 +8,7 @@ from functools import partial
 from typing import NamedTuple
 
 from tchat.tui.widgets.completion import Completion
-from tchat.tui.widgets.completion_match import Candidate, rank
-from tchat.tui.widgets.completion_word import Kind, Word
+from tchat.tui.widgets.completion_match import Candidate, Kind, Word, rank
 
 FileNames = Callable[[str], Sequence[str]]
 """Names that the word behind an ``@`` could become; may read the disk, is called in a thread."""

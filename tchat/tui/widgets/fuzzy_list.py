@@ -14,8 +14,7 @@ from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from tchat.tui.key_order import carry_out_binding
-from tchat.tui.widgets.fuzzy_item import Heading, Item, one_line, safe
-from tchat.tui.widgets.fuzzy_match import match
+from tchat.tui.widgets.fuzzy_item import Heading, Item, match, one_line, safe
 from tchat.tui.widgets.fuzzy_view import ItemView, Line
 
 ELSEWHERE = 20  # distance of a match in what is not the title

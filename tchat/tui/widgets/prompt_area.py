@@ -16,10 +16,8 @@ from textual.message import Message
 from tchat.sanitize import printable
 from tchat.tui.key_order import carry_out_binding
 from tchat.tui.widgets.completion_flow import Accepted, Completer
-from tchat.tui.widgets.completion_word import word_at
-from tchat.tui.widgets.prompt_chips import ChipArea
-from tchat.tui.widgets.prompt_draft import Draft, is_large, plain_newlines
-from tchat.tui.widgets.prompt_recall import Recall
+from tchat.tui.widgets.completion_match import word_at
+from tchat.tui.widgets.prompt_draft import ChipArea, Draft, Recall, is_large, plain_newlines
 
 
 class PromptArea(ChipArea):

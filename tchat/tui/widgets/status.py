@@ -10,9 +10,8 @@ from typing import TypeAlias
 from textual.content import Content
 
 from tchat.sanitize import single_line
-from tchat.tui.widgets.context_bar import bar, context_bar, level_of
+from tchat.tui.widgets.bars import bar, context_bar, level_of, sparkline
 from tchat.tui.widgets.row import Part, Row
-from tchat.tui.widgets.sparkline import sparkline
 
 SPARKS = 12
 BAR = 12

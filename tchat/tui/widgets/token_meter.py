@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from textual.content import Content
 
-from tchat.tui.widgets.context_bar import Level, bar, context_bar, level_of
+from tchat.tui.widgets.bars import Level, bar, context_bar, level_of
 from tchat.tui.widgets.row import Part, Row
 
 COUNTING = "…"

@@ -15,8 +15,7 @@ from textual.message import Message
 from textual.widget import Widget
 
 from tchat.sanitize import single_line
-from tchat.tui.widgets.candidates.column import ReplyColumn
-from tchat.tui.widgets.candidates.head import Stage, Tabs
+from tchat.tui.widgets.candidates.column import ReplyColumn, Stage, Tabs
 from tchat.tui.widgets.row import Part, Row
 
 NARROWEST = 26  # cells of a column where all of them fit,

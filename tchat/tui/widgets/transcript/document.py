@@ -1,4 +1,4 @@
-"""Markdown as lines, finished block by block while it streams in."""
+"""Markdown, code and plain text as lines, finished block by block while they stream in."""
 
 from __future__ import annotations
 
@@ -6,17 +6,29 @@ import copy
 import re
 from collections.abc import Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from rich.segment import Segment
 from rich.style import Style
 
 from tchat.markdown import Block, BlockSplitter, Kind
-from tchat.tui.widgets.transcript.code import Fence
 from tchat.tui.widgets.transcript.flow import Flow
-from tchat.tui.widgets.transcript.inline import inline
-from tchat.tui.widgets.transcript.lines import Line, line, prefixed
-from tchat.tui.widgets.transcript.palette import Palette
+from tchat.tui.widgets.transcript.lines import (
+    Line,
+    cut,
+    filled,
+    fold,
+    inline,
+    line,
+    linked,
+    prefixed,
+    width,
+)
+from tchat.tui.widgets.transcript.palette import Palette, on
 from tchat.tui.widgets.transcript.table import Table
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 _DEEPEST = 4  # quotes in quotes
 _NARROWEST = 8  # cells that text keeps beside its quote marks and list markers
@@ -227,3 +239,144 @@ class Quote:
 
 def _level_style(level: int) -> Style:
     return Style(bold=True, underline=level == 1 or None, italic=level > 2 or None)
+
+
+CODE = "code"  # the key of the block's number in a style's meta data
+
+_TAB = 4
+_EDGE = "▎"
+_COPY = "copy"
+
+
+class Fence:
+    """One block of code, line by line.
+
+    Args:
+        info: What stands behind the marks of the fence.
+        number: The block's place among those of its message.
+        cells: Width of its ground.
+    """
+
+    def __init__(self, info: str, number: int, palette: Palette, cells: int) -> None:
+        from tchat.markdown.highlight import Highlighter, language
+
+        self._language = language(info)
+        self._number = number
+        self._palette = palette
+        self._cells = cells
+        self._highlighter = Highlighter(self._language, palette.code_theme)
+        self.source: list[str] = []
+
+    def header(self) -> Line:
+        """The line with the language and the copy action."""
+        style = self._palette.code_header
+        click = style + Style(meta={CODE: self._number})
+        copy = [Segment(_COPY, on(click, self._palette.action)), Segment(" ", click)]
+        room = max(1, self._cells - width(copy) - 2)
+        name = cut([Segment(self._language or "text", click)], room)
+        space = Segment(" " * (room - width(name)), click)
+        start = [Segment(_EDGE, on(self._palette.code, self._palette.rule)), Segment(" ", click)]
+        shown = line([*start, *name, space, *copy])
+        return line(shown.segments, lead=len(shown.text))
+
+    def lines(self, text: str, *, finished: bool = True) -> list[Line]:
+        """One line of the code, folded where it is too wide.
+
+        Args:
+            text: The line without its end.
+            finished: Whether the line is whole; else it may come again with more in it.
+        """
+        if finished:
+            self.source.append(text)
+        shown = text.expandtabs(_TAB)
+        highlight = self._highlighter.line if finished else self._highlighter.preview
+        rows = fold(self._on_ground(highlight(shown)), max(1, self._cells - 3))
+        drawn = [line(row, joint="" if number else "\n") for number, row in enumerate(rows)]
+        edge = Segment(_EDGE, on(self._palette.code, self._palette.rule))
+        before = [edge, Segment(" ", self._palette.code)]
+        return [
+            filled(row, self._cells, self._palette.code) for row in prefixed(drawn, before, before)
+        ]
+
+    def _on_ground(self, text: Text) -> list[Segment]:
+        """The segments of ``text`` in its colours, but on the ground of the palette."""
+        ground = self._palette.code
+        flat = Style.from_color(bgcolor=ground.bgcolor)
+        segments: list[Segment] = []
+        done = 0
+        for start, end, style in text.spans:
+            color = ground + style + flat if isinstance(style, Style) else ground
+            segments.append(Segment(text.plain[done:start], ground))
+            segments.append(Segment(text.plain[start:end], color))
+            done = end
+        segments.append(Segment(text.plain[done:], ground))
+        return [segment for segment in segments if segment.text]
+
+
+class PlainText:
+    """Text as it was typed, in one style; empty lines at its begin and its end are left out.
+
+    Attributes:
+        lines: What is final; it only gets more.
+        tail: The line that has no end yet.
+
+    Args:
+        style: Of all of it.
+        cells: Width of the lines.
+        first: What stands before the first line.
+        rest: What stands before each other line; as wide as ``first``.
+        band: Whether the ground reaches to the end of each line.
+    """
+
+    def __init__(
+        self,
+        style: Style,
+        palette: Palette,
+        cells: int,
+        *,
+        first: Sequence[Segment] = (),
+        rest: Sequence[Segment] = (),
+        band: bool = False,
+    ) -> None:
+        self._style = style
+        self._palette = palette
+        self._cells = cells
+        self._first, self._others = first, rest
+        self._band = band
+        self._flow = Flow(self._read, cells - width(first))
+        self._rest: list[str] = []
+        self._blanks = 0
+        self.lines: list[Line] = []
+        self.tail: list[Line] = []
+
+    def _read(self, text: str) -> list[Segment]:
+        return list(linked(text, self._style, self._palette))
+
+    def feed(self, text: str) -> None:
+        """Take more text, which is safe to print."""
+        *ended, rest = text.split("\n")
+        for piece in ended:
+            self._end_line("".join([*self._rest, piece]))
+            self._rest.clear()
+        self._rest.append(rest)
+        self._rest = ["".join(self._rest)]
+        self.tail = self._drawn(self._rest[0]) if self._rest[0].strip() else []
+
+    def close(self) -> None:
+        """No more text comes."""
+        self.lines += self.tail
+        self._rest, self.tail = [], []
+
+    def _end_line(self, text: str) -> None:
+        if text.strip():
+            self.lines += self._drawn(text)
+            self._blanks = 0
+        else:
+            self._blanks += 1
+
+    def _drawn(self, text: str) -> list[Line]:
+        """The rows of ``text`` below the empty lines above it."""
+        blanks = self._blanks if self.lines else 0
+        rows = [Line()] * blanks + [line(row) for row in self._flow.rows(text)]
+        drawn = prefixed(rows, self._others if self.lines else self._first, self._others)
+        return [filled(row, self._cells, self._style) for row in drawn] if self._band else drawn

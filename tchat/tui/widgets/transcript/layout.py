@@ -11,15 +11,14 @@ from rich.segment import Segment
 
 from tchat.plural import counted
 from tchat.sanitize import Printable, single_line
+from tchat.tui.widgets.transcript.document import PlainText
 from tchat.tui.widgets.transcript.entry import Entry
 from tchat.tui.widgets.transcript.footer import FOLD, SEPARATOR, asking, foot
 from tchat.tui.widgets.transcript.lines import Line, cut, filled, line
 from tchat.tui.widgets.transcript.palette import Palette, on
-from tchat.tui.widgets.transcript.plain import PlainText
 
 if TYPE_CHECKING:
-    from tchat.tui.widgets.transcript.code import Fence
-    from tchat.tui.widgets.transcript.document import Document
+    from tchat.tui.widgets.transcript.document import Document, Fence
 
 GUTTER = 2  # cells on the left, for the bars and the cursor
 MARGIN = 1  # cells on the right

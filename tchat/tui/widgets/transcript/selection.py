@@ -11,9 +11,8 @@ from textual.selection import Selection
 
 from tchat.sanitize import printable
 from tchat.tui.widgets.transcript.column import Column
-from tchat.tui.widgets.transcript.inline import FORMULA
 from tchat.tui.widgets.transcript.layout import GUTTER
-from tchat.tui.widgets.transcript.lines import Line
+from tchat.tui.widgets.transcript.lines import FORMULA, Line
 
 _LINE_BITS = 24
 _ALL = (1 << _LINE_BITS) - 1  # beyond the last line, and the last character

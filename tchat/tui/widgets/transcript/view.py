@@ -13,11 +13,11 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 
 from tchat.sanitize import printable
-from tchat.tui.widgets.transcript.code import CODE
+from tchat.tui.widgets.transcript.document import CODE
 from tchat.tui.widgets.transcript.drawing import words
 from tchat.tui.widgets.transcript.entry import Entry, Key
 from tchat.tui.widgets.transcript.footer import ACTION, FOLD
-from tchat.tui.widgets.transcript.inline import LINK
+from tchat.tui.widgets.transcript.lines import LINK
 from tchat.tui.widgets.transcript.painting import PILL, PaintedColumn
 from tchat.tui.widgets.transcript.selection import decoded, whole
 

@@ -1,7 +1,9 @@
-"""How full the context is: a bar, and a word for it, so that the colour is never alone."""
+"""Bars: how full the context is, with a word beside the colour, and a sparkline of speeds."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from enum import Enum
 
 from textual.content import Content
@@ -63,3 +65,20 @@ def context_bar(used: int, context: int, width: int) -> Content:
     share = share_of(used, context)
     colour = level_of(used, context).colour
     return Content.assemble((bar(share, width), colour), f" {share:.0%}")
+
+
+BARS = "▁▂▃▄▅▆▇█"
+
+
+def sparkline(values: Sequence[float], width: int) -> str:
+    """The last ``width`` of ``values``, one character each, from zero to the largest of them.
+
+    What is negative or no number is drawn as zero.
+    """
+    shown = [value if math.isfinite(value) and value > 0 else 0.0 for value in values[-width:]]
+    if width <= 0 or not shown:
+        return ""
+    top = max(shown)
+    if top == 0:
+        return BARS[0] * len(shown)
+    return "".join(BARS[round(value / top * (len(BARS) - 1))] for value in shown)
