@@ -6,14 +6,36 @@ import importlib.util
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tchat.models import check
+from tchat.models.facts import ModelFacts
+from tchat.models.files import FileKey
+from tchat.models.store import Verdict
 from tests.models.hub_server import HubServer, serving
 from tests.tiny import write_tiny
 
 FOREIGN = ("TCHAT_", "HF_", "HUGGINGFACE_", "LLAMA_", "OLLAMA_", "XDG_")
 FOREIGN_NAMES = ("NO_COLOR", "FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "COLUMNS", "LINES")
+USUAL_MARKS = "not long and not benchmark"  # of pyproject.toml
+MOST_WORKERS = 8
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Spread the whole suite over worker processes; a part of it runs in this one.
+
+    Every worker makes the session's fixtures for itself, which does not pay for a few files, and
+    measurements and long fault runs want the machine for themselves. ``-n`` overrides it.
+    """
+    option = config.option
+    whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS and not option.keyword
+    usual = option.markexpr == USUAL_MARKS and not (option.usepdb or option.collectonly)
+    if whole and usual and getattr(option, "numprocesses", 0) is None:
+        option.numprocesses = min(len(os.sched_getaffinity(0)) + 1, MOST_WORKERS)
+        option.dist = "worksteal"
 
 
 @pytest.fixture(autouse=True)
@@ -37,6 +59,25 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def record(record_property: Callable[[str, object], None]) -> Callable[[str, int], None]:
     """Record a figure of this test under a name; ``python -m tests.faults`` sums them."""
     return record_property
+
+
+@pytest.fixture(scope="session")
+def verdicts_of_probes() -> dict[FileKey, Verdict]:
+    """What probes said of the model files of this session."""
+    return {}
+
+
+@pytest.fixture
+def probe_once(monkeypatch: pytest.MonkeyPatch, verdicts_of_probes: dict[FileKey, Verdict]) -> None:
+    """Let a child probe each model file once a session, not once for every new home."""
+    original = check.probe
+
+    def probe(facts: ModelFacts, *args: Any, **options: Any) -> Verdict:
+        if facts.key not in verdicts_of_probes:
+            verdicts_of_probes[facts.key] = original(facts, *args, **options)
+        return verdicts_of_probes[facts.key]
+
+    monkeypatch.setattr(check, "probe", probe)
 
 
 @pytest.fixture

@@ -16,6 +16,11 @@ from tchat.settings import Sampling, Settings
 OpenChat = Callable[..., Chat]
 
 
+@pytest.fixture(autouse=True)
+def _probe_once(probe_once: None) -> None:
+    """A probe takes longer than most of these tests."""
+
+
 @pytest.fixture
 def paths() -> Paths:
     """The folders of this test."""

@@ -46,9 +46,8 @@ class Shown:
     async def idle(self) -> None:
         """Wait until the engine has nothing to do and the screen has settled."""
         await self.until(lambda: not self.screen.controllers.turn.is_busy)
-        await self.pilot.app.workers.wait_for_complete(
-            [w for w in self.pilot.app.workers if w.group in ("turn", "send", "begin")]
-        )
+        workers = [w for w in self.pilot.app.workers if w.group in ("turn", "send", "begin")]
+        await self.until(lambda: all(worker.is_finished for worker in workers))  # or cancelled
         await self.pilot.pause()
 
     async def type(self, text: str) -> None:

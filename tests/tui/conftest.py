@@ -12,6 +12,20 @@ from tchat.engine.reply_state import ReplyState
 from tchat.paths import Paths, user_paths
 from tchat.settings import Sampling, Settings
 
+from .stage import wait_for_idle
+
+
+@pytest.fixture(autouse=True)
+def _probe_once(probe_once: None) -> None:
+    """A probe takes longer than most of these tests."""
+
+
+@pytest.fixture(autouse=True)
+def _idle_beside_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Textual waits up to a second after a key until the process idles; models keep it busy."""
+    for module in ("app", "pilot"):
+        monkeypatch.setattr(f"textual.{module}.wait_for_idle", wait_for_idle)
+
 
 @pytest.fixture
 def paths() -> Paths:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -17,6 +18,8 @@ from tchat.tui.keymap import remap
 from tchat.tui.theme_variables import variable_defaults
 from tchat.tui.themes import DEFAULT, load_themes
 
+STEP = 0.02  # seconds: longer than a turn of the screen's painting
+KEEPS_UP_AFTER = 0.1  # seconds
 PATIENCE = 90.0  # seconds for anything to happen, on a loaded machine too
 
 NARROW, WIDE = (60, 16), (120, 40)
@@ -73,6 +76,22 @@ def text(app: App[Any]) -> str:
 def is_tame(app: App[Any]) -> bool:
     """Whether nothing on the screen acts on a terminal, and every line fits."""
     return all(not UNSAFE & set(line) and cell_len(line) <= app.size.width for line in lines(app))
+
+
+async def wait_for_idle(min_sleep: float = STEP, max_sleep: float = 1.0) -> None:
+    """Wait until the process does little, or until the event loop keeps up beside other threads.
+
+    In place of Textual's, which has no second condition.
+    """
+    begun = time.monotonic()
+    while True:
+        slept, worked = time.monotonic(), time.process_time()
+        await asyncio.sleep(STEP)
+        worked = time.process_time() - worked
+        now = time.monotonic()
+        keeps_up = now - begun > KEEPS_UP_AFTER and now - slept < STEP * 1.5
+        if now - begun > min_sleep and (worked < STEP / 20 or keeps_up or now - begun > max_sleep):
+            return
 
 
 async def until(pilot: Pilot[Any], happened: Callable[[], bool]) -> None:
