@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
 from hatchling.build import build_wheel
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from tchat.chat.templates import BUILTIN_TEMPLATES
 from tchat.tui.themes import shipped_folder
@@ -55,3 +58,13 @@ def test_the_command_is_declared_and_nothing_else_is_packed(wheel: zipfile.ZipFi
     assert b"tchat = tchat.cli.main:run" in wheel.read(entry)
     tops = {name.split("/")[0] for name in wheel.namelist()}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"tchat"}
+
+
+def test_the_pinned_versions_of_ci_are_in_the_declared_bounds() -> None:
+    lines = (ROOT / ".ci" / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = dict(line.split("==") for line in lines if not line.startswith("#"))
+    versions = {canonicalize_name(name): version for name, version in pins.items()}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"].values()
+    for declared in map(Requirement, (*project["dependencies"], *(d for e in extras for d in e))):
+        assert versions[canonicalize_name(declared.name)] in declared.specifier, declared
