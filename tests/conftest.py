@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tchat.engine.threads import usable_cpus
 from tchat.models import check
 from tchat.models.facts import ModelFacts
 from tchat.models.files import FileKey
@@ -31,10 +32,12 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     measurements and long fault runs want the machine for themselves. ``-n`` overrides it.
     """
     option = config.option
+    if hasattr(config, "workerinput"):
+        return
     whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS and not option.keyword
     usual = option.markexpr == USUAL_MARKS and not (option.usepdb or option.collectonly)
     if whole and usual and getattr(option, "numprocesses", 0) is None:
-        option.numprocesses = min(len(os.sched_getaffinity(0)) + 1, MOST_WORKERS)
+        option.numprocesses = min(len(usable_cpus()) + 1, MOST_WORKERS)
         option.dist = "worksteal"
 
 
