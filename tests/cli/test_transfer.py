@@ -44,7 +44,7 @@ def held(connection, values):
         time.sleep(100)
     return insert(connection, values)
 
-tree.insert = held
+message_tree.insert = held
 sys.argv[0] = "tchat"
 run()
 """

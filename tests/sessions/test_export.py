@@ -244,7 +244,7 @@ def deep(levels: int) -> list[Any]:
     "change",
     [
         in_message("usage", {"a": deep(800), "n": 1}),
-        in_message("timings", {"a": deep(950)}),
+        in_message("timings", {"a": deep(900)}),
         in_message("sampling", {"a": deep(800)}),
         in_message("scores", {"a": deep(800)}),
         in_session("settings", {"a": deep(800)}),
