@@ -175,7 +175,7 @@ class Chat(PromptBuilder):
         """
         question = yield from self._ask(prompt)
         yield from self._stored(
-            question, (), lambda model, messages: model.engine.choose(messages, labels)
+            question, (), lambda model, messages: model.engine.score_labels(messages, labels)
         )
 
     # How it is done

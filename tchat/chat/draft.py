@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tchat.chat.context_window import reply_reserve
-from tchat.engine.draft_prefill import DraftPrefill
+from tchat.engine.prefill import DraftPrefill
 from tchat.engine.prompt.messages import ChatMessage
 from tchat.errors import DoesNotFit
 
@@ -68,5 +68,5 @@ class DraftPreview:
             ahead = DraftPrefill(loaded, self._messages, self._think, room, going)
             yield from ahead.events()
             snapshots = self._engine.snapshots
-            if snapshots is not None and not snapshots.reading:
-                snapshots.measure(ahead.read, ahead.seconds)
+            if snapshots is not None and not snapshots.prefill_rate:
+                snapshots.record_prefill(ahead.prefilled, ahead.seconds)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from tchat.engine.background_load import FIRST_ROOM
 from tchat.engine.binding import backend
 from tchat.engine.context import SCRATCH, context_size
 from tchat.engine.devices import devices
+from tchat.engine.loading import INITIAL_CAPACITY
 from tchat.errors import DoesNotFit
 from tchat.models.facts import ModelFacts
 from tchat.models.files import label
@@ -35,7 +35,7 @@ def memory_plan(settings: Settings, facts: ModelFacts) -> Plan:
         batch=min(settings.batch_size, context),
         sequences=SCRATCH + 1,
         gpu_layers=settings.gpu_layers if on_gpu else 0,
-        first=0 if on_gpu else FIRST_ROOM,
+        first=0 if on_gpu else INITIAL_CAPACITY,
     )
 
 

@@ -65,7 +65,7 @@ def prefill_cost_of(
     if loaded is None or all(message.role != "assistant" for message in history):
         return None
     tokens = engine.prompt_tokens(history, think)
-    saved = engine.snapshots.saved(loaded, tokens) if engine.snapshots else 0
+    saved = engine.snapshots.count_saved(loaded, tokens) if engine.snapshots else 0
     unread = max(0, len(tokens) - max(saved, loaded.kv.cached_prefix(tokens)))
     return PrefillCost(unread, engine.prefill_time(unread), why)
 

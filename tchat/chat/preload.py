@@ -14,10 +14,9 @@ from pathlib import Path
 
 from tchat.chat.memory import require_memory
 from tchat.engine.adapters import ControlVector, Lora
-from tchat.engine.background_load import BackgroundLoad
 from tchat.engine.binding import backend, build_name
 from tchat.engine.cancel import Cancel
-from tchat.engine.options import EngineOptions
+from tchat.engine.loading import BackgroundLoad, EngineOptions
 from tchat.errors import ModelInvalid, TchatError, UsageError
 from tchat.models.facts import ModelFacts, read_facts
 from tchat.models.files import label

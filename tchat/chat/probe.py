@@ -20,7 +20,7 @@ from pathlib import Path
 from tchat.engine.cancel import Cancel
 from tchat.engine.engine import Engine
 from tchat.engine.engine_thread import run_on_engine_thread
-from tchat.engine.options import EngineOptions
+from tchat.engine.loading import EngineOptions
 from tchat.engine.prompt.messages import ChatMessage
 from tchat.engine.prompt.template import ChatTemplate
 from tchat.engine.prompt.template_lint import Diagnosis

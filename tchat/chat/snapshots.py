@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tchat.engine.binding import build_name
 from tchat.engine.context import context_size
-from tchat.engine.options import EngineOptions
+from tchat.engine.loading import EngineOptions
 from tchat.engine.snapshots.index import AGAIN, ModelRecord
 from tchat.engine.snapshots.snapshots import Snapshots
 from tchat.engine.snapshots.store import SnapshotStore

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 from tchat.chat.memory import this_machine
 from tchat.engine.binding import build_name
+from tchat.engine.devices import NEEDED, weights_rate
 from tchat.engine.events import Finished, Timings
-from tchat.engine.memory_bandwidth import NEEDED, weights_rate
 from tchat.engine.threads import default_threads
 from tchat.models.facts import ModelFacts
 from tchat.models.fit import Machine

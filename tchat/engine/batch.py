@@ -1,4 +1,4 @@
-"""Many prompts with one beginning, answered side by side, each on its own."""
+"""Batch inference: many prompts with a common prefix, decoded in parallel, each on its own."""
 
 from __future__ import annotations
 
@@ -12,22 +12,20 @@ from typing import TypeAlias
 from tchat.engine.cancel import Cancel
 from tchat.engine.context import Context
 from tchat.engine.events import Finished, Notice, Reason, Timings, Usage
-from tchat.engine.jobs import LabelJob, NextTokens, Piece, ReplyJob
 from tchat.engine.kv_cache import common_prefix
 from tchat.engine.loading import LoadedModel
-from tchat.engine.parallel import SequencePool
-from tchat.engine.prompt.encoder import refuse_unfit, too_long
+from tchat.engine.parallel import LabelJob, NextTokens, Piece, ReplyJob, SequencePool
+from tchat.engine.prompt.encoder import EncodedPrompt, refuse_unfit, too_long
 from tchat.engine.prompt.messages import ChatMessage
 from tchat.engine.prompt.template import Think
-from tchat.engine.prompt.template_adapter import IsStopped
-from tchat.engine.prompt.tokenization import EncodedPrompt
+from tchat.engine.prompt.template_errors import IsStopped
 from tchat.engine.reply_state import ReplyState
 from tchat.engine.sampling import fresh_seed, seed_after
 from tchat.errors import TchatError
 from tchat.settings import Sampling
 
-AHEAD = 32  # prompts whose common beginning becomes the head
-ROOM = 256  # tokens of a reply without a limit that the KV cache makes room for at once
+LOOKAHEAD = 32  # prompts whose common prefix is prefilled once
+REPLY_CAPACITY = 256  # tokens that the KV cache reserves for a reply without a limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +33,8 @@ class BatchTask:
     """One prompt.
 
     Args:
-        index: Names it in its `BatchResult`, and is added to a seed that the sampling has.
-        ask: Its chat, made when its turn comes; a `TchatError` that it raises fails this task.
+        index: Identifies its `BatchResult`, and is added to the sampling's seed.
+        ask: Makes its chat when its turn comes; a `TchatError` from it fails this task only.
         seed: Of its reply; None for the sampling's.
     """
 
@@ -50,7 +48,7 @@ TaskResult: TypeAlias = Finished | tuple[tuple[str, float], ...] | TchatError
 
 @dataclass(frozen=True, slots=True)
 class BatchResult:
-    """What became of a task: a reply, the probabilities of the labels, or an error.
+    """The result of a task: a reply, the probabilities of the labels, or an error.
 
     ``notices`` say what was done to its chat to fit the template.
     """
@@ -65,8 +63,8 @@ class BatchOptions:
     """How the tasks are answered.
 
     Args:
-        sampling: How replies are drawn.
-        labels: Weighed instead of writing replies.
+        sampling: How tokens are drawn.
+        labels: Score these instead of writing replies.
         think: Reasoning of models that have a switch for it.
         slots: Tasks at a time.
     """
@@ -79,7 +77,7 @@ class BatchOptions:
 
 @dataclass(frozen=True, slots=True)
 class PreparedTask:
-    """A task whose prompt is made."""
+    """A task with its encoded prompt."""
 
     task: BatchTask
     prompt: EncodedPrompt
@@ -91,27 +89,31 @@ Entry: TypeAlias = PreparedTask | BatchResult
 def prepare_tasks(
     loaded: LoadedModel, options: BatchOptions, tasks: Iterable[BatchTask], stopped: IsStopped
 ) -> tuple[Sequence[int], Iterator[Entry]]:
-    """What the first prompts begin with; and all of them, or what is wrong with them.
-
-    Each is made when it is asked for, but for the first ones.
-    """
-    entries = _entries(loaded, options, tasks, stopped)
-    first = list(islice(entries, AHEAD))
-    return _head_of(first), chain(first, entries)
+    """The common prefix of the first prompts; and all tasks, encoded as they are iterated."""
+    entries = _encode(loaded, options, tasks, stopped)
+    first = list(islice(entries, LOOKAHEAD))
+    return _shared_prefix(first), chain(first, entries)
 
 
-def _entries(
+def _encode(
     loaded: LoadedModel, options: BatchOptions, tasks: Iterable[BatchTask], stopped: IsStopped
 ) -> Iterator[Entry]:
+    encoder = replace(loaded.encoder, stopped=stopped)
     for task in tasks:
         try:
-            yield PreparedTask(task, _prompt(loaded, options, task.ask(), stopped))
+            messages = task.ask()
+            if options.labels:
+                prompt = encoder.for_answer(messages)
+            else:
+                prompt = encoder.for_reply(messages, options.sampling, options.think)
+            refuse_unfit(prompt.tokens, encoder.size)
+            yield PreparedTask(task, prompt)
         except TchatError as error:
             yield BatchResult(task.index, error)
 
 
-def _head_of(entries: Iterable[Entry]) -> Sequence[int]:
-    """What all prompts begin with, so that each has a token behind it."""
+def _shared_prefix(entries: Iterable[Entry]) -> Sequence[int]:
+    """The common prefix of all prompts; each has at least one token behind it."""
     prompts = [entry.prompt.tokens for entry in entries if isinstance(entry, PreparedTask)]
     if not prompts:
         return ()
@@ -120,48 +122,48 @@ def _head_of(entries: Iterable[Entry]) -> Sequence[int]:
 
 
 class BatchRunner:
-    """Answers tasks in slots behind the head that the KV cache holds.
+    """Answers tasks in parallel sequences behind the prefix that the KV cache holds.
 
     Args:
         loaded: The model.
         options: How.
-        cancel: Ends it; what is unfinished then has no outcome.
+        cancel: Ends it; unfinished tasks then have no result.
     """
 
     def __init__(self, loaded: LoadedModel, options: BatchOptions, cancel: Cancel) -> None:
         self._loaded, self._options, self._cancel = loaded, options, cancel
-        self._waiting: _TaskJob | None = None  # for a slot
+        self._waiting: _TaskJob | None = None  # for a sequence
         self._open: set[_TaskJob] = set()
 
-    def outcomes(self, entries: Iterable[Entry]) -> Iterator[BatchResult]:
-        """Answer all of them; each outcome comes as soon as it is there.
+    def results(self, entries: Iterable[Entry]) -> Iterator[BatchResult]:
+        """Answer all of them; each result comes as soon as it is there.
 
         Raises:
-            DoesNotFit: There is not enough memory for the slots.
+            DoesNotFit: There is not enough memory for the sequences.
             UsageError: The sampling cannot be carried out, whatever the task.
         """
         entries = iter(entries)
         count = min(self._options.slots, self._loaded.context.batch_size)
         with suppress(InterruptedError):
-            slots: SequencePool[_TaskJob] = SequencePool(self._loaded, count)
+            pool: SequencePool[_TaskJob] = SequencePool(self._loaded, count)
             try:
                 while not self._cancel.is_set():
-                    yield from self._fill(slots, entries)
-                    if not slots.busy:
+                    yield from self._fill(pool, entries)
+                    if not pool.running:
                         return
-                    for work, piece in slots.step():
+                    for job, piece in pool.step():
                         if piece is None:
-                            self._open.discard(work)
-                            yield work.outcome()
+                            self._open.discard(job)
+                            yield job.result()
             finally:
-                slots.close()
-                for work in self._open:
-                    work.close()
+                pool.close()
+                for job in self._open:
+                    job.close()
 
     def _fill(
-        self, slots: SequencePool[_TaskJob], entries: Iterator[Entry]
+        self, pool: SequencePool[_TaskJob], entries: Iterator[Entry]
     ) -> Iterator[BatchResult]:
-        """Give every free slot work; yields the outcomes of what never gets one."""
+        """Start jobs in all free sequences; yields the results of tasks that cannot start."""
         while True:
             if self._waiting is None:
                 entry = next(entries, None)
@@ -172,14 +174,14 @@ class BatchRunner:
                     continue
                 self._waiting = _TaskJob(self._loaded, self._options, entry)
                 self._open.add(self._waiting)
-            if not slots.takes(self._waiting):
+            if not pool.has_room(self._waiting):
                 return
-            slots.start(self._waiting)
+            pool.start(self._waiting)
             self._waiting = None
 
 
 class _TaskJob:
-    """A task as a `Job`. What fails in it is its own outcome, and no other task's."""
+    """A task as a `Job`. An error in it is its own result, and no other task's."""
 
     def __init__(self, loaded: LoadedModel, options: BatchOptions, entry: PreparedTask) -> None:
         self.tokens = entry.prompt.tokens
@@ -190,69 +192,61 @@ class _TaskJob:
         self._job: LabelJob | ReplyJob
         if options.labels:
             self._job = LabelJob(self.tokens, loaded.model, options.labels)
-            return
-        sampling, seed = options.sampling, entry.task.seed
-        if seed is None:
-            drawn = sampling.seed < 0
-            seed = fresh_seed() if drawn else seed_after(sampling.seed, self._index)
-        writing = ReplyState(loaded, entry.prompt, self.tokens, sampling, seed)
-        reply = min(sampling.max_tokens, ROOM) if sampling.max_tokens >= 0 else ROOM
-        self._job = ReplyJob(self.tokens, writing, len(self.tokens) + reply)
-
-    @property
-    def room(self) -> int:
-        return self._job.room
+        else:
+            self._job = _reply_job(loaded, options.sampling, entry)
+        self.reserve = self._job.reserve
 
     @property
     def ended(self) -> bool:
         return self._error is not None or self._job.ended
 
-    def take(self, context: Context, rows: Sequence[int]) -> Iterator[Piece]:
+    def take(self, context: Context, rows: Sequence[int]) -> Sequence[Piece]:
         try:
-            yield from self._job.take(context, rows)
+            return self._job.take(context, rows)
         except TchatError as error:
             self._error = error
+            return ()
 
-    def wanted(self) -> NextTokens:
-        return self._job.wanted()
+    def next_tokens(self) -> NextTokens:
+        return self._job.next_tokens()
 
     def stop(self, reason: Reason) -> None:
         self._job.stop(reason)
 
-    def end(self) -> Iterator[Piece]:
-        yield from self._job.end()
+    def flush(self) -> Sequence[Piece]:
+        return self._job.flush()
 
     def close(self) -> None:
         if isinstance(self._job, ReplyJob):
-            self._job.writing.close()
+            self._job.reply.close()
 
-    def outcome(self) -> BatchResult:
+    def result(self) -> BatchResult:
         self.close()
-        return BatchResult(self._index, self._error or self._result(self._job), self._notices)
+        return BatchResult(self._index, self._error or self._task_result(), self._notices)
 
-    def _result(self, job: LabelJob | ReplyJob) -> TaskResult:
+    def _task_result(self) -> TaskResult:
+        job = self._job
         if isinstance(job, LabelJob):
-            # Nothing but a full context ends a choice before it is made.
-            full = too_long(job.room, self._size)
-            return job.choice.probabilities if job.choice.done else full
-        writing, read = job.writing, len(self.tokens)
+            # Only a full context ends the scoring early.
+            full = too_long(job.reserve, self._size)
+            return job.scorer.probabilities if job.scorer.done else full
+        reply, prompt = job.reply, len(self.tokens)
         return Finished(
-            writing.reason or Reason.CANCELLED,
-            writing.text,
-            writing.reasoning,
-            writing.seed,
-            Usage(read, 0, read, writing.written, writing.reasoned),
+            reply.reason or Reason.CANCELLED,
+            reply.text,
+            reply.reasoning,
+            reply.seed,
+            Usage(prompt, 0, prompt, reply.written, reply.reasoned),
             Timings(0.0, 0.0, time.perf_counter() - self._started),
         )
 
 
-def _prompt(
-    loaded: LoadedModel, options: BatchOptions, messages: Sequence[ChatMessage], stopped: IsStopped
-) -> EncodedPrompt:
-    encoder = replace(loaded.encoder, stopped=stopped)
-    if options.labels:
-        prompt = encoder.for_answer(messages)
-    else:
-        prompt = encoder.for_reply(messages, options.sampling, options.think)
-    refuse_unfit(prompt.tokens, encoder.size)
-    return prompt
+def _reply_job(loaded: LoadedModel, sampling: Sampling, entry: PreparedTask) -> ReplyJob:
+    tokens, seed = entry.prompt.tokens, entry.task.seed
+    if seed is None:
+        fixed = sampling.seed >= 0
+        seed = seed_after(sampling.seed, entry.task.index) if fixed else fresh_seed()
+    reply = ReplyState(loaded, entry.prompt, tokens, sampling, seed)
+    limit = sampling.max_tokens
+    length = min(limit, REPLY_CAPACITY) if limit >= 0 else REPLY_CAPACITY
+    return ReplyJob(tokens, reply, len(tokens) + length)

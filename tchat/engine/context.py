@@ -1,4 +1,4 @@
-"""The KV cache of one model and the decoding into it."""
+"""One ``llama_context``: the KV cache of a model, and decoding into it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from tchat.engine.adaptive_threads import AdaptiveThreads
 from tchat.engine.binding import backend
 from tchat.engine.cancel import Cancel
 from tchat.engine.model import Model
-from tchat.engine.threads import default_threads
+from tchat.engine.threads import AdaptiveThreads, default_threads
 from tchat.errors import DoesNotFit, ModelInvalid, TchatError, UsageError
 
 if TYPE_CHECKING:
@@ -24,17 +23,18 @@ CTX_STEP = 256  # llama.cpp's padding of the KV cache; other sizes break
 DEFAULT_CTX = 8192
 KV_TYPES = MappingProxyType({"f16": 1, "q8_0": 8, "q4_0": 2})  # enum ggml_type
 FLASH_ATTN = MappingProxyType({"auto": -1, "off": 0, "on": 1})  # enum llama_flash_attn_type
-MAX_OUTPUTS = 64  # rows of logits with buffers from the start; one each sequence at least
-SCRATCH = 1  # the sequence that a part of sequence 0 passes through, into a buffer and back
-DRAFT_SEQUENCE = 2  # the sequence of what is read of a prompt before it is sent
-FIRST_PARALLEL = 3  # sequences from here on are for replies written side by side
+MAX_OUTPUTS = 64  # rows of logits with buffers from the start; at least one a sequence
+# Sequences: 0 holds the chat.
+SCRATCH = 1  # a part of sequence 0 passes through it, into a buffer and back
+DRAFT_SEQUENCE = 2  # the part of a draft that is prefilled before it is sent
+FIRST_PARALLEL = 3  # from here on, replies decoded in one batch
 
-Span = tuple[int, int]  # positions: from the first up to, and without, the second
+Span = tuple[int, int]  # positions: the first is included, the second is not
 
 
 @dataclass(frozen=True, slots=True)
 class BatchToken:
-    """One token for a batch: where it goes and whether its logits are wanted."""
+    """A token of a batch: where it goes, and whether its logits are wanted."""
 
     token: int
     position: int
@@ -43,10 +43,11 @@ class BatchToken:
 
 
 def context_size(wanted: int, trained: int) -> int:
-    """Tokens of context to ask for.
+    """Tokens of context to ask for, a multiple of 256.
 
-    ``wanted`` 0 takes the training length up to 8192. The training length is the ceiling, and the
-    result a multiple of 256.
+    Args:
+        wanted: What the user asks for; 0 for the training length up to 8192.
+        trained: The training length, which is the ceiling; 0 where it is unknown.
     """
     ceiling = trained if trained > 0 else DEFAULT_CTX
     size = min(wanted or DEFAULT_CTX, ceiling)
@@ -54,25 +55,25 @@ def context_size(wanted: int, trained: int) -> int:
 
 
 class Context:
-    """One ``llama_context``: a KV cache of up to ``size`` tokens.
+    """A KV cache of up to ``size`` tokens, and decoding into it.
 
-    llama.cpp clears all of a KV cache when it makes one: 12 ms and 23 MB for every 1,000 tokens of
-    the starter model. So the cache begins with ``room`` tokens and grows as the chat does. Not
-    thread-safe. Close it before its model.
+    llama.cpp clears a new KV cache: 12 ms and 23 MB for every 1,000 tokens of the starter model. So
+    the cache begins with ``capacity`` tokens and grows with the chat. Not thread-safe. Close it
+    before its model.
 
     Args:
         model: Whose weights it decodes with.
-        size: Tokens that it may hold in the end.
-        room: Tokens that it holds at first.
+        size: Tokens that it can hold in the end.
+        capacity: Tokens that it can hold at first; 0 for ``size``.
         batch: Tokens decoded at once.
-        threads: For every decode; 0 follows the free cores, see `AdaptiveThreads`.
-        cancel: Seen inside a decode.
+        threads: For every decode; 0 adapts to idle cores, see `AdaptiveThreads`.
+        cancel: Stops a decode.
         kv_type: Type of the KV cache: ``f16``, ``q8_0`` or ``q4_0``.
         flash_attn: ``auto``, ``on`` or ``off``.
-        swa_full: Keep all of the context in layers with a sliding window too, so that every
-            `trim` is possible.
-        adapt: Called with each ``llama_context *`` that is made, to set its adapters.
-        shape: Called with the ``llama_context_params`` of each, to change them.
+        swa_full: Keep all of the context in sliding-window layers too, so that every `trim` is
+            possible.
+        adapt: Sets the adapters of each ``llama_context *`` that is made.
+        set_params: Changes the ``llama_context_params`` of each.
 
     Raises:
         DoesNotFit: There is not enough memory for the KV cache.
@@ -87,39 +88,39 @@ class Context:
         batch: int,
         threads: int,
         cancel: Cancel,
-        room: int = 0,
+        capacity: int = 0,
         kv_type: str = "f16",
         flash_attn: str = "auto",
         swa_full: bool = True,
         adapt: Callable[[Any], None] | None = None,
-        shape: Callable[[Any], None] | None = None,
+        set_params: Callable[[Any], None] | None = None,
     ) -> None:
         self._lib, self._log = backend().lib, backend().log
         self._model = model  # keeps the weights alive
         self._cancel = cancel
         self._abort = cancel.callback(self._lib.ggml_abort_callback)
-        self._governor = AdaptiveThreads(threads or default_threads(), pinned=threads > 0)
+        self._adaptive = AdaptiveThreads(threads or default_threads(), pinned=threads > 0)
         self._kv_type = kv_type
         self._flash_attn = flash_attn
         self._swa_full = swa_full
-        self._adapts = [adapt, None]  # what it was made with, and over that what was set later
-        self._shape = shape
+        self._adapts = [adapt, None]  # what it was made with, and what was set later
+        self._set_params = set_params
         self.size = size
         self.batch_size = batch
         self._handle: Any = None
         self._memory: Any = None
-        self._room = min(room or size, size)
+        self._capacity = min(capacity or size, size)
         self._sequences = SCRATCH + 1
-        self._fixed_threads = 0  # 0 to follow the governor
+        self._fixed_threads = 0  # 0 to adapt
         self._states = False
         self._batches: list[Any] = []
         self._closed = False
-        self._begin(self._room, self._sequences)
+        self._open(self._capacity, self._sequences)
         self._batch, self._single = self._new_batch(batch), self._new_batch(1)
         single = self._single
         single.n_tokens = single.n_seq_id[0] = single.logits[0] = 1
         single.seq_id[0][0] = 0
-        # Looked up once: for each token, ctypes would make these pointers anew.
+        # Looked up once: ctypes makes new pointer objects at each access.
         self._next_token, self._next_position = single.token, single.pos
 
     def _new_batch(self, size: int) -> Any:
@@ -134,12 +135,12 @@ class Context:
         self._batches.append(batch)
         return batch
 
-    def _made(self, room: int, sequences: int) -> Any:
-        """A new ``llama_context *`` that holds ``room`` tokens of ``sequences`` sequences."""
+    def _new_handle(self, capacity: int, sequences: int) -> Any:
+        """A new ``llama_context *`` for ``capacity`` tokens of ``sequences`` sequences."""
         params = self._lib.llama_context_default_params()
-        params.n_ctx = room
+        params.n_ctx = capacity
         params.n_batch = params.n_ubatch = self.batch_size
-        self._threads = self._governor.most
+        self._threads = self._adaptive.maximum
         params.n_threads = params.n_threads_batch = self._threads
         params.n_seq_max, params.kv_unified = sequences, True
         params.type_k = params.type_v = KV_TYPES[self._kv_type]
@@ -150,13 +151,13 @@ class Context:
         params.no_perf = True
         params.abort_callback = self._abort
         params.abort_callback_data = self._cancel.address
-        if self._shape is not None:
-            self._shape(params)
+        if self._set_params is not None:
+            self._set_params(params)
         handle = backend().attempted(
             lambda: self._lib.llama_init_from_model(self._model.handle, params), self._cancel
         )
         if not handle:
-            raise self._refused(room, backend().log.reason())
+            raise self._refusal(capacity, backend().log.reason())
         try:
             for adapt in filter(None, self._adapts):
                 adapt(handle)
@@ -165,105 +166,105 @@ class Context:
             raise
         return handle
 
-    def _refused(self, room: int, reason: str) -> TchatError:
-        """Why llama.cpp made no context: for want of memory, or of kernels for the KV cache."""
+    def _refusal(self, capacity: int, reason: str) -> TchatError:
+        """Why llama.cpp made no context: it lacks memory, or kernels for the KV cache's type."""
         if self._kv_type != "f16" and "cache" in reason and "allocate" not in reason:
             return UsageError(
                 f"this model cannot have a KV cache of type {self._kv_type}: {reason}",
                 "leave cache_type at f16",
             )
         return DoesNotFit(
-            f"no context of {room:,} tokens can be made: {reason}",
+            f"no context of {capacity:,} tokens can be made: {reason}",
             "ask for a smaller one with --ctx-size",
         )
 
     def reserve(self, count: int, *, all_sequences: bool = False) -> bool:
-        """Make room for ``count`` tokens, up to ``size``; False when what was held is lost.
+        """Have capacity for ``count`` tokens, up to ``size``; False when the cache was lost.
 
-        Sequence 0 is kept, or ``all_sequences``.
+        Keeps sequence 0, or ``all_sequences``.
 
         Raises:
-            DoesNotFit: There is not enough memory. What was held may be lost: see `cached_tokens`.
+            DoesNotFit: There is not enough memory. The cache may be lost: see `cached_tokens`.
         """
-        if self._handle is not None and (count <= self._room or self._room == self.size):
+        if self._handle is not None and (count <= self._capacity or self._capacity == self.size):
             return True
-        room = max(self._room, CTX_STEP)
-        while room < min(count, self.size):
-            room = min(2 * room, self.size)
-        return self._moved(room, self._sequences, all_sequences=all_sequences)
+        capacity = max(self._capacity, CTX_STEP)
+        while capacity < min(count, self.size):
+            capacity = min(2 * capacity, self.size)
+        return self._move(capacity, self._sequences, all_sequences=all_sequences)
 
-    def set_parallel(self, slots: int) -> bool:
-        """Have sequences for ``slots`` replies side by side; False when what was held is lost.
+    def set_parallel(self, count: int) -> bool:
+        """Have sequences for ``count`` parallel replies; False when the cache was lost.
 
-        With them, or for 0 slots alone, comes `DRAFT_SEQUENCE`. Until it is called there are none:
-        those of a recurrent model take memory.
+        With them, or for 0 alone, comes `DRAFT_SEQUENCE`. Until it is called there are none: those
+        of a recurrent model take memory.
 
         Raises:
-            DoesNotFit: There is not enough memory. What was held may be lost: see `cached_tokens`.
+            DoesNotFit: There is not enough memory. The cache may be lost: see `cached_tokens`.
         """
-        wanted = FIRST_PARALLEL + slots
+        wanted = FIRST_PARALLEL + count
         if self._handle is not None and wanted <= self._sequences:
             return True
-        return self._moved(self._room, max(wanted, self._sequences))
+        return self._move(self._capacity, max(wanted, self._sequences))
 
     @property
     def capacity(self) -> int:
-        """Tokens that it has room for now; 0 while there is no context."""
-        return self._room if self._handle is not None else 0
+        """Tokens that it can hold now; 0 while there is no context."""
+        return self._capacity if self._handle is not None else 0
 
     @property
     def cached_tokens(self) -> int:
-        """Tokens that sequence 0 holds."""
+        """Tokens in sequence 0."""
         if self._handle is None:
             return 0
         return int(self._lib.llama_memory_seq_pos_max(self._memory, 0)) + 1
 
-    def _moved(self, room: int, sequences: int, *, all_sequences: bool = False) -> bool:
-        """Go over to a cache of ``room`` tokens; False when what was held is lost.
+    def _move(self, capacity: int, sequences: int, *, all_sequences: bool = False) -> bool:
+        """Move to a cache of ``capacity`` tokens; False when the content was lost.
 
-        The old one is freed first, since both beside each other would take half as much again.
-        Where llama.cpp refuses the new one, the old one is made again. Where it refuses that too,
-        there is no context until a later `reserve` or `set_parallel` makes one.
+        The old one is freed first, since both together would take half as much memory again. Where
+        llama.cpp refuses the new one, the old one is made again. Where it refuses that too, there
+        is no context until a later `reserve` or `set_parallel` makes one.
         """
         if self._handle is None:
-            self._begin(room, sequences)
+            self._open(capacity, sequences)
             return False
         if all_sequences:
-            return self._all_moved(room, sequences)
+            return self._move_all(capacity, sequences)
         state = bytearray()
         length = self.save_state(None, state)
         self._free()
-        before = self._room, self._sequences
+        before = self._capacity, self._sequences
         try:
-            self._begin(room, sequences)
+            self._open(capacity, sequences)
         except TchatError:
-            with suppress(TchatError):  # the first reason is told
-                self._begin(*before)
+            with suppress(TchatError):  # the first error is reported
+                self._open(*before)
                 self.load_state(None, state, length)
             raise
         return self.load_state(None, state, length)
 
-    def _all_moved(self, room: int, sequences: int) -> bool:
-        """`_moved` with every sequence, which takes the state of the whole context."""
+    def _move_all(self, capacity: int, sequences: int) -> bool:
+        """`_move` with every sequence, which takes the state of the whole context."""
         size = self._lib.llama_state_get_size(self._handle)
         data = (ctypes.c_uint8 * size)()
         length = size and self._lib.llama_state_get_data(self._handle, data, size)
         old = self._handle
-        self._begin(room, sequences)  # where it raises, the old one is still there
+        self._open(capacity, sequences)  # where it raises, the old one is still there
         self._lib.llama_free(old)
         return bool(length and self._lib.llama_state_set_data(self._handle, data, length))
 
-    def _begin(self, room: int, sequences: int) -> None:
-        """Have a new, empty cache of ``room`` tokens of ``sequences`` sequences."""
+    def _open(self, capacity: int, sequences: int) -> None:
+        """Make an empty cache of ``capacity`` tokens of ``sequences`` sequences."""
         if self._closed:
             raise ValueError("the context is closed")
-        handle = self._made(room, sequences)
+        handle = self._new_handle(capacity, sequences)
         memory = self._lib.llama_get_memory(handle)
         if not memory:
             self._lib.llama_free(handle)
             raise ModelInvalid("this model keeps no KV cache", "choose a model that can chat")
         self._handle, self._memory = handle, memory
-        self._room, self._sequences = room, sequences
+        self._capacity, self._sequences = capacity, sequences
 
     def _free(self) -> None:
         if self._handle is not None:
@@ -271,7 +272,7 @@ class Context:
             self._handle = self._memory = None
 
     def adapt(self, apply: Callable[[Any], None]) -> None:
-        """Set more adapters, now and whenever the cache grows; what is held is stale: `clear`.
+        """Set more adapters, now and whenever the cache grows; the cache is stale then: `clear`.
 
         Where llama.cpp refuses them, there is no context until `reserve` makes one with them.
         """
@@ -284,11 +285,11 @@ class Context:
             self._free()
             raise
 
-    def enable_hidden_states(self, wanted: bool) -> None:
-        """Have `state` from the next decode on, or no more; then each token has an output."""
-        self._states = wanted
+    def enable_hidden_states(self, enabled: bool) -> None:
+        """Compute hidden states from the next decode on, or stop; each token has logits then."""
+        self._states = enabled
         if self._handle is not None:
-            self._lib.llama_set_embeddings(self._handle, wanted)
+            self._lib.llama_set_embeddings(self._handle, enabled)
 
     def close(self) -> None:
         """Free the KV cache. Closing twice is harmless."""
@@ -313,50 +314,50 @@ class Context:
 
     def threads(self, tokens: int) -> int:
         """Threads that a decode of ``tokens`` tokens takes now."""
-        return self._governor.threads(tokens)
+        return self._adaptive.threads(tokens)
 
     @contextmanager
     def fixed_threads(self) -> Iterator[None]:
-        """Take the same count of threads for all decodes meanwhile, so that they round alike."""
+        """Use the same number of threads for all decodes in the block, so that they round alike."""
         self._fixed_threads = self._threads
         try:
             yield
         finally:
             self._fixed_threads = 0
 
-    def decode(self, slots: Sequence[BatchToken]) -> bool:
+    def decode(self, tokens: Sequence[BatchToken]) -> bool:
         """Decode up to ``batch_size`` tokens; False when the cancel flag stopped it.
 
-        `reserve` room for them before. After a stop the cache may hold a part of the batch: trim
-        or clear it before the next call.
+        Call `reserve` first. After a stop the cache may hold a part of the batch: trim or clear it
+        before the next call.
 
         Raises:
             DoesNotFit: The KV cache is full.
             TchatError: llama.cpp failed.
             ValueError: There are more tokens than a batch has.
         """
-        if len(slots) > self.batch_size:  # llama.cpp's arrays end there
-            raise ValueError(f"{len(slots)} tokens for a batch of {self.batch_size}")
+        if len(tokens) > self.batch_size:  # llama.cpp's arrays end there
+            raise ValueError(f"{len(tokens)} tokens for a batch of {self.batch_size}")
         handle, batch = self.handle, self._batch
-        batch.n_tokens = len(slots)
+        batch.n_tokens = len(tokens)
         token, position, count = batch.token, batch.pos, batch.n_seq_id
         sequence, logits = batch.seq_id, batch.logits
-        for index, slot in enumerate(slots):
-            token[index] = slot.token
-            position[index] = slot.position
+        for index, each in enumerate(tokens):
+            token[index] = each.token
+            position[index] = each.position
             count[index] = 1
-            sequence[index][0] = slot.sequence
-            logits[index] = slot.logits
-        return self._run(handle, batch, len(slots))
+            sequence[index][0] = each.sequence
+            logits[index] = each.logits
+        return self._run(handle, batch, len(tokens))
 
     def step(self, token: int, position: int) -> bool:
-        """`decode` of one token of sequence 0 with logits: the hot path of a reply."""
+        """`decode` of one token of sequence 0, with logits: the hot path of a reply."""
         handle = self.handle
         self._next_token[0], self._next_position[0] = token, position
         return self._run(handle, self._single, 1)
 
     def _run(self, handle: Any, batch: Any, tokens: int) -> bool:
-        threads = self._fixed_threads or self._governor.threads(tokens)
+        threads = self._fixed_threads or self._adaptive.threads(tokens)
         if threads != self._threads:
             self._threads = threads
             self._lib.llama_set_n_threads(handle, threads, threads)
@@ -365,7 +366,7 @@ class Context:
         status = self._lib.llama_decode(handle, batch)
         if status == 0:
             if not self._fixed_threads:
-                self._governor.took(tokens, time.perf_counter() - started)
+                self._adaptive.record(tokens, time.perf_counter() - started)
             return True
         if self._cancel.is_set():
             return False
@@ -382,7 +383,7 @@ class Context:
     def trim(self, keep: int, sequence: int = 0) -> bool:
         """Cut a sequence down to its first ``keep`` tokens; False when its model cannot.
 
-        After False the sequence holds no usable state: `clear` it.
+        After False the sequence has no usable state: `clear` it.
         """
         if self._handle is None:
             return keep == 0
@@ -432,11 +433,11 @@ class Context:
                 self.forget(SCRATCH)
 
     def load_state(self, span: Span | None, buffer: bytearray, size: int) -> bool:
-        """Take back what `save_state` wrote: append the part ``span``, or replace sequence 0.
+        """Load what `save_state` wrote: append the part ``span``, or replace sequence 0.
 
-        `reserve` room for it before. Of a part that was longer, the tokens outside of ``span`` are
-        left out. The buffer's content is trusted by llama.cpp: give it only what `save_state` of
-        the same model, build and parameters wrote.
+        Call `reserve` first. Tokens of a longer part outside ``span`` are left out. llama.cpp
+        trusts the buffer: give it only what `save_state` of the same model, build and parameters
+        wrote.
 
         Returns:
             Whether llama.cpp took it; if not, nothing was added.
@@ -453,26 +454,26 @@ class Context:
         return done
 
     def copy(self, source: int, target: int, keep: int = -1) -> None:
-        """Let sequence ``target`` hold what ``source`` holds; they share its cells.
+        """Make sequence ``target`` a copy of ``source`` that shares its cells.
 
         Args:
             source: What is copied.
-            target: Where to; what it held is given back.
-            keep: The first so many tokens, of a model whose state is divisible; -1 for all.
+            target: Where to; its own cells are freed first.
+            keep: Tokens to copy, of a model whose state is divisible; -1 for all.
         """
         self.forget(target)
         if self._handle is not None:
             self._lib.llama_memory_seq_cp(self._memory, source, target, -1, keep)
 
     def forget(self, sequence: int) -> None:
-        """Give back the cells that only ``sequence`` holds."""
+        """Free the cells that only ``sequence`` holds."""
         if self._handle is not None and sequence < self._sequences:
             self._lib.llama_memory_seq_rm(self._memory, sequence, -1, -1)
 
     def clear(self) -> None:
         """Forget every sequence."""
         if self._handle is not None:
-            # A recurrent state is begun by multiplying what was there by zero, and NaN stays NaN.
+            # A recurrent state starts as the old one times zero, and NaN stays NaN.
             self._lib.llama_memory_clear(self._memory, self._model.shape.recurrent)
 
     def logits(self, index: int = -1) -> Any:
@@ -481,7 +482,7 @@ class Context:
         Raises:
             TchatError: llama.cpp has none.
         """
-        return _present(self._lib.llama_get_logits_ith(self.handle, index), "logits")
+        return _require(self._lib.llama_get_logits_ith(self.handle, index), "logits")
 
     def output(self, index: int = -1) -> numpy.ndarray[Any, numpy.dtype[numpy.float32]]:
         """A copy of `logits`, shape (vocabulary,)."""
@@ -493,15 +494,15 @@ class Context:
     def state(self, index: int) -> Any:
         """Pointer to ``width`` floats: the last hidden state of the batch's ``index``-th token.
 
-        Only with `enable_hidden_states`, or where ``shape`` turned ``embeddings`` on.
+        Only with `enable_hidden_states`, or where ``set_params`` turned ``embeddings`` on.
 
         Raises:
             TchatError: llama.cpp has none.
         """
-        return _present(self._lib.llama_get_embeddings_ith(self.handle, index), "hidden states")
+        return _require(self._lib.llama_get_embeddings_ith(self.handle, index), "hidden states")
 
 
-def _present(pointer: Any, what: str) -> Any:
+def _require(pointer: Any, what: str) -> Any:
     if not pointer:
         raise TchatError(
             f"llama.cpp gives no {what} of the last decode: {backend().log.reason()}",

@@ -1,13 +1,19 @@
-"""The GPUs that this build of llama.cpp can use, with their memory (``ggml-backend.h``)."""
+"""What ggml computes on: GPUs with their memory, and the bandwidth of the CPU's memory.
+
+The functions are declared here, since the binding leaves them out (``ggml.h``, ``ggml-backend.h``).
+"""
 
 from __future__ import annotations
 
 import ctypes
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from tchat.engine.binding import backend
+from tchat.engine.threads import default_threads
 
 _GPU, _INTEGRATED = 1, 2  # enum ggml_backend_dev_type
 
@@ -76,3 +82,105 @@ class _GgmlDevices:
 def _declared(function: Any, result: Any, *arguments: Any) -> Any:
     function.restype, function.argtypes = result, list(arguments)
     return function
+
+
+WIDTH, MATRICES = 4096, 14  # values; 132 MB in all
+ROUNDS = 12
+SPARE = 16 << 20  # bytes for what ggml computes in
+NEEDED = 160 << 20  # bytes that are taken for the time of the measurement
+_F32, _Q4_K = 0, 12  # enum ggml_type
+
+Clock = Callable[[], float]
+
+
+def weights_rate(clock: Clock = time.perf_counter) -> float:
+    """Bytes of weights that one token's computing gets through in a second; takes some 0.2 s.
+
+    The best of some rounds, with all threads and with one: a thread too many on a busy machine
+    costs most of the speed.
+
+    Returns:
+        0 for a build whose arithmetic lies in libraries of its own.
+
+    Raises:
+        ModelError: llama.cpp cannot be loaded.
+    """
+    try:
+        ggml = _GgmlCompute(backend().lib._lib)
+    except AttributeError:
+        return 0.0
+    return ggml.rate({default_threads(), 1}, clock)
+
+
+class _Params(ctypes.Structure):
+    """``ggml_init_params``."""
+
+    _fields_ = (
+        ("mem_size", ctypes.c_size_t),
+        ("mem_buffer", ctypes.c_void_p),
+        ("no_alloc", ctypes.c_bool),
+    )
+
+
+class _GgmlCompute:
+    """Functions of ggml that the binding does not declare; its library exports them too.
+
+    Raises:
+        AttributeError: It does not.
+    """
+
+    def __init__(self, lib: Any) -> None:
+        pointer, integer = ctypes.c_void_p, ctypes.c_int64
+        self._lib = lib
+        self._init = self._function("ggml_init", pointer, _Params)
+        self._free = self._function("ggml_free", None, pointer)
+        self._tensor = self._function(
+            "ggml_new_tensor_2d", pointer, pointer, ctypes.c_int, integer, integer
+        )
+        self._data = self._function("ggml_get_data", pointer, pointer)
+        self._size = self._function("ggml_nbytes", ctypes.c_size_t, pointer)
+        self._multiply = self._function("ggml_mul_mat", pointer, pointer, pointer, pointer)
+        self._graph = self._function("ggml_new_graph", pointer, pointer)
+        self._add = self._function("ggml_build_forward_expand", None, pointer, pointer)
+        self._compute = self._function(
+            "ggml_graph_compute_with_ctx", ctypes.c_int, pointer, pointer, ctypes.c_int
+        )
+
+    def rate(self, threads: set[int], clock: Clock) -> float:
+        context = self._init(_Params(NEEDED, None, False))
+        if not context:
+            return 0.0
+        try:
+            graph, size = self._work(context)
+            return size / min(
+                self._seconds(context, graph, count, clock)
+                for count in threads
+                for _ in range(ROUNDS)
+            )
+        finally:
+            self._free(context)
+
+    def _work(self, context: int) -> tuple[int, int]:
+        """A graph that multiplies all matrices, and their bytes."""
+        graph, size = self._graph(context), 0
+        vector, _ = self._zeros(context, _F32, 1)
+        for _ in range(MATRICES):
+            matrix, bytes_ = self._zeros(context, _Q4_K, WIDTH)
+            self._add(graph, self._multiply(context, matrix, vector))
+            size += bytes_
+        return graph, size
+
+    def _zeros(self, context: int, kind: int, rows: int) -> tuple[int, int]:
+        """A tensor, written once: pages that never were are all one, and that is in the cache."""
+        tensor = self._tensor(context, kind, WIDTH, rows)
+        size = self._size(tensor)
+        ctypes.memset(self._data(tensor), 0, size)
+        return tensor, size
+
+    def _seconds(self, context: int, graph: int, threads: int, clock: Clock) -> float:
+        started = clock()
+        self._compute(context, graph, threads)
+        return clock() - started
+
+    def _function(self, name: str, result: Any, *arguments: Any) -> Any:
+        return ctypes.CFUNCTYPE(result, *arguments)((name, self._lib))

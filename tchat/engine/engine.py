@@ -1,4 +1,4 @@
-"""The generator: messages in, frozen events out."""
+"""The engine: one model in this process; messages in, frozen events out."""
 
 from __future__ import annotations
 
@@ -9,17 +9,25 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
 from tchat.engine.adapters import Adapters, ControlVector
-from tchat.engine.background_load import BackgroundLoad
 from tchat.engine.cancel import Cancel
-from tchat.engine.candidates import CandidateGeneration
 from tchat.engine.engine_thread import on_large_stack
 from tchat.engine.events import CacheRestored, Event, LoadProgress, Notice
-from tchat.engine.generation import Generation, empty_reply
+from tchat.engine.generation import (
+    empty_reply,
+    generate_candidates,
+    generate_label,
+    generate_reply,
+)
 from tchat.engine.hidden_states import HiddenStateReader
-from tchat.engine.loader import ModelLoader
-from tchat.engine.loading import LoadedModel, context_notices
-from tchat.engine.options import EngineOptions
-from tchat.engine.prompt.encoder import PromptEncoder
+from tchat.engine.loading import (
+    BackgroundLoad,
+    EngineOptions,
+    LoadedModel,
+    ModelLoader,
+    context_notices,
+)
+from tchat.engine.prefill import Prefill
+from tchat.engine.prompt.encoder import EncodedPrompt, PromptEncoder
 from tchat.engine.prompt.messages import ChatMessage
 from tchat.engine.prompt.template import ChatTemplate, Think
 from tchat.engine.prompt.template_lint import Diagnosis, diagnose
@@ -31,29 +39,28 @@ from tchat.settings import Sampling
 if TYPE_CHECKING:
     from tchat.engine.batch import BatchOptions, BatchResult, BatchTask
 
-OBSERVED = 2048  # tokens of a reply with its prompt that an observer reads at the most
+READER_CONTEXT = 2048  # tokens of a reply with its prompt whose hidden states can be read
 
 
 class Engine:
     """One model with one context. All calls but `measure` belong on one thread.
 
-    The model is loaded by the first call that needs it, unless ``opening`` loads it already.
-    Setting ``cancel`` ends the call in progress early, with the state kept; clear it before the
-    next.
+    The first call that needs the model loads it, unless ``background`` already does. Setting
+    ``cancel`` ends the call in progress early and keeps the state; clear it before the next call.
     """
 
     def __init__(
         self,
         options: EngineOptions,
         cancel: Cancel | None = None,
-        opening: BackgroundLoad | None = None,
+        background: BackgroundLoad | None = None,
         snapshots: Snapshots | None = None,
     ) -> None:
         self.options = options
         self.snapshots = snapshots
         self.cancel = cancel or Cancel()
         self._loaded: LoadedModel | None = None
-        self._loader = ModelLoader(options, self.cancel, opening)
+        self._loader = ModelLoader(options, self.cancel, background)
         self._measuring = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -76,17 +83,17 @@ class Engine:
 
     @property
     def is_loaded(self) -> bool:
-        """Whether the model is there."""
+        """Whether the model is loaded."""
         return self._loaded is not None
 
     @property
     def loaded(self) -> LoadedModel | None:
-        """The model with its context; None before it is there."""
+        """The model with its context; None before it is loaded."""
         return self._loaded
 
     @property
     def context_size(self) -> int:
-        """Tokens that the context holds. The model must be loaded."""
+        """Tokens of context. The model must be loaded."""
         return self._ready.context.size
 
     @property
@@ -99,6 +106,16 @@ class Engine:
         """Tokens in the KV cache."""
         return len(self._loaded.kv.tokens) if self._loaded else 0
 
+    @property
+    def n_layer(self) -> int:
+        """Layers of the model, which must be loaded."""
+        return self._ready.model.shape.n_layer
+
+    @property
+    def n_embd(self) -> int:
+        """Length of a hidden state of the model, which must be loaded."""
+        return self._ready.model.shape.n_embd
+
     def count(
         self,
         messages: Sequence[ChatMessage],
@@ -106,7 +123,7 @@ class Engine:
         *,
         continue_final: bool = False,
     ) -> int:
-        """Exact number of tokens in the prompt of `generate`, called alike, with an empty cache.
+        """Exact tokens of the prompt that `generate` makes of ``messages``.
 
         Raises:
             DoesNotFit: The text is so long that it cannot fit; it is not tokenized.
@@ -118,10 +135,10 @@ class Engine:
     def measure(
         self, messages: Sequence[ChatMessage], draft: str, think: Think = "auto"
     ) -> tuple[int, int, int] | None:
-        """Tokens of ``draft``, of ``messages``, and of the context; the last is the most.
+        """Tokens of ``draft``, of ``messages``, and of the context, which is the maximum of each.
 
-        May be called from any thread, also while a reply is written: it needs only the
-        vocabulary. None when the model is not loaded.
+        Works on any thread, also while a reply is written: it needs only the vocabulary. None when
+        the model is not loaded.
         """
         with self._measuring:
             if self._loaded is None:
@@ -139,11 +156,23 @@ class Engine:
                 return size, size, size
             return tokens, counted(lambda: len(encoder.prompt(messages, think).tokens)), size
 
+    def prompt_tokens(self, messages: Sequence[ChatMessage], think: Think = "auto") -> list[int]:
+        """The tokens of the prompt of ``messages``. The model must be loaded.
+
+        Raises:
+            InterruptedError: ``cancel`` was set while the template rendered.
+        """
+        return self._encoder.prompt(messages, think, quiet=True).tokens
+
+    def text_tokens(self, text: str) -> list[int]:
+        """The tokens of a text without control tokens. The model must be loaded."""
+        return on_large_stack(lambda: self._ready.model.tokenize(text, special=False))
+
     def diagnose(self) -> Iterator[Diagnosis]:
-        """What is to be known about the chat template. The model must be loaded."""
+        """Check the chat template. The model must be loaded."""
         return diagnose(self.options.template, self._ready.model)
 
-    # Work
+    # Loading and generating
 
     def load(self) -> Iterator[LoadProgress | Notice]:
         """Load the model, unless it is loaded.
@@ -154,13 +183,24 @@ class Engine:
         """
         if self._loaded is not None:
             return
-        self._loader.begin()
+        self._loader.start()
         if self.snapshots is not None:
             self.snapshots.open()
         self._loaded = yield from self._loader.load()
         yield LoadProgress(self.options.path.name, 1.0)
         template = self._loaded.template
         yield from (*context_notices(self.options, self._loaded.model), *template.notices)
+
+    def prepare(self, messages: Sequence[ChatMessage], think: Think = "auto") -> Iterator[Event]:
+        """Load the model and restore the chat from disk, before its next prompt comes.
+
+        Setting ``cancel`` ends it; once the model is loaded, without an error.
+        """
+        yield from self.load()
+        if messages and self.snapshots is not None:
+            with suppress(DoesNotFit, InterruptedError):
+                prompt = self._encoder.prompt(messages, think, quiet=True)
+                yield from self._restore(prompt.tokens, messages)
 
     def generate(
         self,
@@ -170,10 +210,10 @@ class Engine:
         think: Think = "auto",
         continue_final: bool = False,
     ) -> Iterator[Event]:
-        """Write the next reply, or go on with the last message when ``continue_final``.
+        """Write the next reply, or continue the last message when ``continue_final``.
 
-        Only the tokens that the KV cache does not hold are read. The generator may be closed at
-        any event.
+        Only the tokens that the KV cache does not hold are prefilled. The generator may be closed
+        at any event.
 
         Raises:
             DoesNotFit: The prompt and one token of reply exceed the context.
@@ -181,27 +221,18 @@ class Engine:
             ModelError: The model cannot be loaded.
         """
         seed = sampling.seed if sampling.seed >= 0 else fresh_seed()
-        try:
-            yield from self.load()
-            prompt = self._encoder.for_reply(
+        prefill = yield from self._start(
+            messages,
+            lambda encoder: encoder.for_reply(
                 messages, sampling, think, continue_final=continue_final
-            )
-        except InterruptedError:
+            ),
+        )
+        if prefill is None:
             yield empty_reply(seed)
             return
-        yield from prompt.notices
-        restored = yield from self._restored(prompt.tokens, messages)
-        run = Generation(
-            self._ready,
-            prompt,
-            sampling,
-            seed,
-            self.cancel,
-            restored=restored,
-            note=self._on_prefill_progress,
-        )
-        yield from run.events(self._loader.taken())
-        self._note(run)
+        load = self._loader.take_seconds()
+        yield from generate_reply(self._ready, prefill, sampling, seed, self.cancel, load)
+        self._record(prefill)
 
     def candidates(
         self,
@@ -214,10 +245,10 @@ class Engine:
         stopped: Container[int] = (),
         states: bool = False,
     ) -> Iterator[Event]:
-        """Write ``count`` replies side by side, as `generate` writes one.
+        """Write ``count`` replies in one batch, each as `generate` does.
 
-        A seed that is given is the first one's; each other has the next. Ends in one `Finished`
-        within a `CandidateEvent` for each; or in one of its own, when loading was stopped.
+        The sampling's seed is the first one's; each other has the next. Ends in one `Finished` in
+        a `CandidateEvent` for each; or in a plain `Finished` when loading was stopped.
 
         Args:
             messages: The chat.
@@ -225,198 +256,90 @@ class Engine:
             count: Replies.
             think: As of `generate`.
             continue_final: As of `generate`.
-            stopped: Indexes of those that shall end; may grow meanwhile, from any thread.
-            states: Whether each `Finished` is to have an `HiddenStates`; next to free.
+            stopped: Indexes of replies to end early; may grow meanwhile, from any thread.
+            states: Whether each `Finished` is to have `HiddenStates`; next to free.
 
         Raises:
             DoesNotFit, UsageError, ModelError: As of `generate`.
         """
         seeds = several_seeds(sampling.seed, count)
-        try:
-            yield from self.load()
-            prompt = self._encoder.for_reply(
+        prefill = yield from self._start(
+            messages,
+            lambda encoder: encoder.for_reply(
                 messages, sampling, think, continue_final=continue_final
-            )
-        except InterruptedError:
+            ),
+        )
+        if prefill is None:
             yield empty_reply(seeds[0])
             return
-        yield from prompt.notices
-        restored = yield from self._restored(prompt.tokens, messages)
-        run = CandidateGeneration(
+        yield from generate_candidates(
             self._ready,
-            prompt,
+            prefill,
             sampling,
             seeds,
             self.cancel,
+            self._loader.take_seconds(),
             stopped=stopped,
-            restored=restored,
-            note=self._on_prefill_progress,
             states=states,
         )
-        yield from run.events(self._loader.taken())
-        self._note(run)
+        self._record(prefill)
 
-    def map(self, tasks: Iterable[BatchTask], options: BatchOptions) -> Iterator[BatchResult]:
-        """Answer many prompts side by side, what they begin with read once.
-
-        Setting ``cancel`` ends it; what is unfinished then has no outcome.
-
-        Raises:
-            DoesNotFit: There is not enough memory for the slots.
-            UsageError: The sampling cannot be carried out.
-            ModelError: The model cannot be loaded.
-        """
-        from tchat.engine.batch import ROOM, BatchRunner, prepare_tasks
-
-        with suppress(InterruptedError):
-            for _ in self.load():
-                pass
-            head, entries = prepare_tasks(self._ready, options, tasks, self.cancel.is_set)
-            for _ in self._restored(head):
-                pass
-            if self._ready.kv.ensure_tokens(head, room=options.slots * ROOM):
-                mapping = BatchRunner(self._ready, options, self.cancel)
-                yield from mapping.outcomes(entries)
-
-    def choose(self, messages: Sequence[ChatMessage], labels: Sequence[str]) -> Iterator[Event]:
+    def score_labels(
+        self, messages: Sequence[ChatMessage], labels: Sequence[str]
+    ) -> Iterator[Event]:
         """Choose one of ``labels`` as the reply, by their exact probabilities.
 
         Ends in `LabelScores`, the likeliest first, and `Finished` with the likeliest as its text.
         """
-        try:
-            yield from self.load()
-            prompt = self._encoder.for_answer(messages)
-        except InterruptedError:
+        prefill = yield from self._start(messages, lambda encoder: encoder.for_answer(messages))
+        if prefill is None:
             yield empty_reply()
             return
-        yield from prompt.notices
-        restored = yield from self._restored(prompt.tokens, messages)
-        run = Generation(
-            self._ready,
-            prompt,
-            Sampling(),
-            0,
-            self.cancel,
-            restored=restored,
-            note=self._on_prefill_progress,
-        )
-        yield from run.choice(labels, self._loader.taken())
-        self._note(run)
+        yield from generate_label(self._ready, prefill, labels, self._loader.take_seconds())
+        self._record(prefill)
 
-    def prepare(self, messages: Sequence[ChatMessage], think: Think = "auto") -> Iterator[Event]:
-        """Load the model, and restore what is on disk of a chat, before its next prompt comes.
+    def map(self, tasks: Iterable[BatchTask], options: BatchOptions) -> Iterator[BatchResult]:
+        """Answer many prompts in parallel; their common prefix is prefilled once.
 
-        Setting ``cancel`` ends it; once the model is loaded, without an error.
-        """
-        yield from self.load()
-        if messages and self.snapshots is not None:
-            with suppress(DoesNotFit, InterruptedError):
-                prompt = self._encoder.prompt(messages, think, quiet=True)
-                yield from self._restored(prompt.tokens, messages)
-
-    def bind_session(self, session: str) -> None:
-        """Let what is read from now on be saved for ``session``; for none, nothing is."""
-        if self.snapshots is not None:
-            self.snapshots.bind_session(session)
-
-    def unbind_session(self, session: str) -> None:
-        """Save nothing more for ``session``, until it is told to hold it again; from any thread."""
-        if self.snapshots is not None:
-            self.snapshots.unbind_session(session)
-
-    def prefill_time(self, tokens: int) -> float:
-        """Seconds that reading ``tokens`` takes, as measured before; 0 when it never was."""
-        rate = self.snapshots.reading if self.snapshots else 0.0
-        return tokens / rate if rate else 0.0
-
-    def save(self, going: Callable[[], bool] = lambda: True, *, leaving: bool = False) -> int:
-        """Save on disk what the KV cache holds, as `Snapshots.save` does; returns its tokens.
-
-        Does nothing when no model is loaded, and no harm when it fails.
-        """
-        if self._loaded is None or self.snapshots is None:
-            return 0
-        return self.snapshots.save(self._loaded, going, leaving=leaving)
-
-    # For who judges replies and steers
-
-    @property
-    def n_layer(self) -> int:
-        """Blocks of the model, which must be loaded."""
-        return self._ready.model.shape.n_layer
-
-    @property
-    def n_embd(self) -> int:
-        """Numbers of a hidden state of the model, which must be loaded."""
-        return self._ready.model.shape.n_embd
-
-    def prompt_tokens(self, messages: Sequence[ChatMessage], think: Think = "auto") -> list[int]:
-        """The tokens that a reply to ``messages`` comes after. The model must be loaded.
+        Setting ``cancel`` ends it; unfinished tasks then have no result.
 
         Raises:
-            InterruptedError: ``cancel`` was set while the template rendered.
+            DoesNotFit: There is not enough memory for the sequences.
+            UsageError: The sampling cannot be carried out.
+            ModelError: The model cannot be loaded.
         """
-        return self._encoder.prompt(messages, think, quiet=True).tokens
+        from tchat.engine.batch import REPLY_CAPACITY, BatchRunner, prepare_tasks
 
-    def text_tokens(self, text: str) -> list[int]:
-        """The tokens of a text without control tokens. The model must be loaded."""
-        return on_large_stack(lambda: self._ready.model.tokenize(text, special=False))
+        with suppress(InterruptedError):
+            for _ in self.load():
+                pass
+            prefix, entries = prepare_tasks(self._ready, options, tasks, self.cancel.is_set)
+            for _ in self._restore(prefix):
+                pass
+            if self._ready.kv.ensure_tokens(prefix, reserve=options.slots * REPLY_CAPACITY):
+                yield from BatchRunner(self._ready, options, self.cancel).results(entries)
 
-    def observer(self, layers: Sequence[int]) -> HiddenStateReader:
-        """A reader of replies with this model, unsteered; close it before the engine."""
-        ready = self._ready
-        return HiddenStateReader(
-            ready.model,
-            layers=layers,
-            size=min(OBSERVED, self.context_size),
-            threads=self.options.threads,
-            cancel=self.cancel,
-        )
-
-    def steer(self, control: Sequence[ControlVector]) -> None:
-        """Put other control vectors in place of those in force. The model must be loaded."""
-        ready = self._ready
-        # LoRA adapters stay on the context; loading them once more would keep them twice.
-        adapters = Adapters(ready.model, (), control)
-        if self.snapshots is not None:  # they are of the model as it was
-            self.snapshots.close()
-            self.snapshots = None
+    def _start(
+        self, messages: Sequence[ChatMessage], encode: Callable[[PromptEncoder], EncodedPrompt]
+    ) -> Generator[Event, None, Prefill | None]:
+        """Load the model, encode the prompt, restore from disk; returns None when stopped."""
         try:
-            ready.context.adapt(adapters.apply)
-        finally:
-            ready.kv.clear()
+            yield from self.load()
+            prompt = encode(self._encoder)
+        except InterruptedError:
+            return None
+        yield from prompt.notices
+        restored = yield from self._restore(prompt.tokens, messages)
+        return Prefill(self._ready, prompt, self.cancel, restored, self._on_prefill_progress)
 
-    @contextmanager
-    def steered(self, control: Sequence[ControlVector]) -> Iterator[None]:
-        """Other control vectors for a while, then those of the options again."""
-        if tuple(control) == tuple(self.options.control):
-            yield
-            return
-        try:
-            self.steer(control)
-            yield
-        finally:
-            if self.is_loaded:
-                self.steer(self.options.control)
-
-    # Parts
-
-    def _restored(
+    def _restore(
         self, tokens: Sequence[int], messages: Sequence[ChatMessage] = ()
     ) -> Generator[Event, None, CacheRestored | None]:
-        """Take from disk what it holds of a prompt, which asks ``messages``."""
+        """Restore from disk what it holds of the prompt of ``messages``."""
         self._ready.kv.switch_branch(tokens)
         if self.snapshots is None:
             return None
-        return (yield from self.snapshots.restored(self._ready, tokens, messages))
-
-    def _on_prefill_progress(self, left: int) -> None:
-        if self.snapshots is not None:
-            self.snapshots.on_prefill_progress(self._ready, left, lambda: not self.cancel.is_set())
-
-    def _note(self, run: Generation | CandidateGeneration) -> None:
-        if self.snapshots is not None:
-            self.snapshots.measure(*run.reading)
+        return (yield from self.snapshots.restore(self._ready, tokens, messages))
 
     @property
     def _encoder(self) -> PromptEncoder:
@@ -428,3 +351,78 @@ class Engine:
         if self._loaded is None:
             raise RuntimeError("the model is not loaded: iterate load() first")
         return self._loaded
+
+    # Snapshots
+
+    def bind_session(self, session: str) -> None:
+        """Save what is prefilled from now on for ``session``; for an empty one, save nothing."""
+        if self.snapshots is not None:
+            self.snapshots.bind_session(session)
+
+    def unbind_session(self, session: str) -> None:
+        """Save nothing more for ``session`` until it is bound again; from any thread."""
+        if self.snapshots is not None:
+            self.snapshots.unbind_session(session)
+
+    def prefill_time(self, tokens: int) -> float:
+        """Seconds that prefilling ``tokens`` takes, as measured before; 0 when unknown."""
+        rate = self.snapshots.prefill_rate if self.snapshots else 0.0
+        return tokens / rate if rate else 0.0
+
+    def save(
+        self, should_continue: Callable[[], bool] = lambda: True, *, leaving: bool = False
+    ) -> int:
+        """Save the KV cache on disk, as `Snapshots.save` does; returns the saved tokens.
+
+        Does nothing when no model is loaded, and no harm when it fails.
+        """
+        if self._loaded is None or self.snapshots is None:
+            return 0
+        return self.snapshots.save(self._loaded, should_continue, leaving=leaving)
+
+    def _on_prefill_progress(self, left: int) -> None:
+        if self.snapshots is not None:
+            self.snapshots.on_prefill_progress(self._ready, left, lambda: not self.cancel.is_set())
+
+    def _record(self, prefill: Prefill) -> None:
+        if self.snapshots is not None:
+            self.snapshots.record_prefill(*prefill.measured)
+
+    # Hidden states and control vectors
+
+    def hidden_state_reader(self, layers: Sequence[int]) -> HiddenStateReader:
+        """Reads hidden states of this model without control vectors; close it before the engine."""
+        ready = self._ready
+        return HiddenStateReader(
+            ready.model,
+            layers=layers,
+            size=min(READER_CONTEXT, self.context_size),
+            threads=self.options.threads,
+            cancel=self.cancel,
+        )
+
+    def steer(self, control: Sequence[ControlVector]) -> None:
+        """Replace the control vectors. The model must be loaded."""
+        ready = self._ready
+        # LoRA adapters stay on the context; loading them once more would keep them twice.
+        adapters = Adapters(ready.model, (), control)
+        if self.snapshots is not None:  # they belong to the model as it was
+            self.snapshots.close()
+            self.snapshots = None
+        try:
+            ready.context.adapt(adapters.apply)
+        finally:
+            ready.kv.clear()
+
+    @contextmanager
+    def steered(self, control: Sequence[ControlVector]) -> Iterator[None]:
+        """Use other control vectors in the block, then those of the options again."""
+        if tuple(control) == tuple(self.options.control):
+            yield
+            return
+        try:
+            self.steer(control)
+            yield
+        finally:
+            if self.is_loaded:
+                self.steer(self.options.control)

@@ -1,8 +1,9 @@
-"""What the layers of a model make of a reply: hidden states, averaged over its tokens.
+"""Hidden states of replies, averaged over their tokens.
 
 The states of middle layers come through llama.cpp's evaluation callback (``cb_eval`` of
-``llama_context_params``), which calls Python some 600 times a decode: fine for reading a reply,
-too dear for writing one. So this is a context of its own beside the one that chats.
+``llama_context_params``), which calls Python some 600 times a decode: fine for scoring a reply, too
+slow for writing one. So `HiddenStateReader` has a context of its own beside the one that chats. The
+final state comes along with the logits; `FinalStates` collects it while a reply is written.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 from tchat.engine.binding import Tensors, backend
 from tchat.engine.cancel import Cancel
 from tchat.engine.context import BatchToken, Context
+from tchat.engine.events import HiddenStates
 from tchat.engine.kv_cache import common_prefix
+from tchat.engine.label_scoring import log_probability
 from tchat.engine.model import Model
 from tchat.errors import DoesNotFit, ModelInvalid
 
@@ -24,19 +27,19 @@ if TYPE_CHECKING:
 
     Floats = numpy.ndarray[Any, numpy.dtype[numpy.float32]]
 
-BATCH = 128  # tokens at once; each takes a row of logits, 4 bytes for each word of the vocabulary
+BATCH = 128  # tokens at once; each takes a row of logits, 4 bytes for each token of the vocabulary
 _NAME = "l_out-"  # llama.cpp's name of a block's output, with its control vector added
 
 
 @dataclass(frozen=True, slots=True)
 class LayerStates:
-    """What a model made of one reply.
+    """The hidden states of one reply by layer, and its log-probability.
 
     Args:
-        states: Layer to its hidden state averaged over the reply's tokens, shape (width,). Layer
+        states: Layer to its hidden state averaged over the reply's tokens, shape (n_embd,). Layer
             N from 1 on is the output of block N, counted from 0, as in a control vector; the one
             after the last is the state behind the final norm, which comes with the logits.
-        log_probability: Mean natural logarithm of the probability of the reply's tokens.
+        log_probability: Mean log-probability (natural) of the reply's tokens.
         tokens: Tokens of the reply.
     """
 
@@ -46,14 +49,14 @@ class LayerStates:
 
 
 class HiddenStateReader:
-    """Reads replies and reports hidden states. Not thread-safe; close it before its model.
+    """Reads the hidden states of replies. Not thread-safe; close it before its model.
 
     Args:
-        model: Whose layers are watched.
-        layers: Which, from 1 to the number of blocks less one; the final state always comes.
+        model: The model.
+        layers: Which, from 1 to ``n_layer - 1``; the final state always comes.
         size: Tokens of the longest prompt with its reply.
-        threads: For reading.
-        cancel: Seen inside a decode.
+        threads: As of `Context`.
+        cancel: Stops a decode.
 
     Raises:
         DoesNotFit: There is not enough memory for the context.
@@ -69,44 +72,44 @@ class HiddenStateReader:
         cancel: Cancel,
     ) -> None:
         self._model = model
-        self._watch = _Watch(layers, model.shape.n_embd) if layers else None
+        self._hook = _LayerHook(layers, model.shape.n_embd) if layers else None
         self._context = Context(
             model,
             size=size,
             batch=min(BATCH, size),
             threads=threads,
             cancel=cancel,
-            shape=self._shape,
+            set_params=self._set_params,
         )
-        self._held: list[int] = []
+        self._cached: list[int] = []
 
-    def _shape(self, params: Any) -> None:
+    def _set_params(self, params: Any) -> None:
         params.embeddings = True
         params.n_outputs_max = params.n_batch
         params.pooling_type = 0  # LLAMA_POOLING_TYPE_NONE: a state for each token
-        if self._watch is not None:
-            params.cb_eval = self._watch.callback
+        if self._hook is not None:
+            params.cb_eval = self._hook.callback
 
     @property
     def size(self) -> int:
-        """Tokens of a prompt with its reply that are read at the most."""
+        """The most tokens of a prompt with its reply."""
         return self._context.size
 
     def close(self) -> None:
         """Free the context. Closing twice is harmless."""
         self._context.close()
 
-    def observe(self, prompt: Sequence[int], reply: Sequence[int]) -> LayerStates | None:
-        """Read ``reply`` behind ``prompt``; both are tokens, neither empty.
+    def read(self, prompt: Sequence[int], reply: Sequence[int]) -> LayerStates | None:
+        """The states of ``reply`` behind ``prompt``; both are tokens, neither empty.
 
-        What the last call's prompt had in common is not read again.
+        The prefix shared with the last call is not decoded again.
 
         Returns:
             None when the cancel flag was set meanwhile.
 
         Raises:
             DoesNotFit: They exceed the context.
-            ModelInvalid: The model makes no numbers of them, or does not tell of a layer.
+            ModelInvalid: The states are no finite numbers, or llama.cpp has none of a layer.
         """
         import numpy
 
@@ -117,35 +120,38 @@ class HiddenStateReader:
                 f"the {self._context.size:,} that are read at once",
                 "leave it out, or shorten it",
             )
-        first = len(prompt) - 1  # its logits are those of the reply's first token
-        start = self._kept(tokens, first)
-        self._held = tokens[:start]
+        n_vocab = self._model.shape.n_vocab
+        first = len(prompt) - 1  # its logits belong to the reply's first token
+        start = self._reuse(tokens, first)
+        self._cached = tokens[:start]
         sums: dict[int, Floats] = {}
         total = 0.0
         for begin in range(start, len(tokens), self._context.batch_size):
             end = min(begin + self._context.batch_size, len(tokens))
-            slots = [BatchToken(tokens[at], at, logits=at >= first) for at in range(begin, end)]
-            if not self._context.decode(slots):
-                return None  # what it left in the cache is cut off before the next
-            self._held = tokens[:end]
+            batch = [BatchToken(tokens[at], at, logits=at >= first) for at in range(begin, end)]
+            if not self._context.decode(batch):
+                return None  # the next call cuts off what this one left
+            self._cached = tokens[:end]
             rows = range(max(first, begin), min(end, len(tokens) - 1))
-            total += sum(self._log_probability(at - begin, tokens[at + 1]) for at in rows)
+            total += sum(
+                log_probability(self._context, at - begin, tokens[at + 1], n_vocab) for at in rows
+            )
             self._add(sums, begin, end, first + 1)
         count = len(reply)
         states = {layer: (state / count).astype(numpy.float32) for layer, state in sums.items()}
-        _require_numbers(total, states)
+        _require_finite(total, states)
         return LayerStates(states, total / count, count)
 
-    def _kept(self, tokens: Sequence[int], most: int) -> int:
-        """Cut the cache down to what it shares with ``tokens``, ``most`` tokens at the most."""
-        shared = min(common_prefix(self._held, tokens), most)
+    def _reuse(self, tokens: Sequence[int], most: int) -> int:
+        """Cut the cache down to what it shares with ``tokens``, at most ``most`` tokens."""
+        shared = min(common_prefix(self._cached, tokens), most)
         if not self._context.trim(shared):
             self._context.clear()
             return 0
         return shared
 
     def _add(self, sums: dict[int, Floats], begin: int, end: int, reply: int) -> None:
-        """Add the states of the reply's tokens within ``begin``..``end`` of the prompt."""
+        """Add the states of the reply's tokens among the tokens ``begin`` to ``end``."""
         import numpy
 
         inside = range(max(reply, begin), end)
@@ -156,39 +162,31 @@ class HiddenStateReader:
             numpy.ctypeslib.as_array(self._context.state(at - begin), shape=shape) for at in inside
         ]
         found = {self._model.shape.n_layer: numpy.sum(last, axis=0)}
-        if self._watch is not None:
-            for layer in self._watch.layers:
-                found[layer] = self._watch.rows_of(layer)[inside.start - begin :].sum(axis=0)
+        if self._hook is not None:
+            for layer in self._hook.layers:
+                found[layer] = self._hook.rows_of(layer)[inside.start - begin :].sum(axis=0)
         for layer, state in found.items():
             sums[layer] = sums[layer] + state if layer in sums else state
 
-    def _log_probability(self, row: int, token: int) -> float:
-        import numpy
 
-        logits = self._context.logits(row)
-        values = numpy.ctypeslib.as_array(logits, shape=(self._model.shape.n_vocab,))
-        highest = values.max()
-        return float(values[token] - highest - numpy.log(numpy.exp(values - highest).sum()))
-
-
-def _require_numbers(total: float, states: Mapping[int, Floats]) -> None:
+def _require_finite(total: float, states: Mapping[int, Floats]) -> None:
     import numpy
 
     if not numpy.isfinite(numpy.concatenate([[total], *states.values()])).all():
         raise ModelInvalid(
-            "what this model makes of a reply are no numbers",
+            "the hidden states of this model are no finite numbers",
             "its file may be damaged: tchat models check",
         )
 
 
-class _Watch:
-    """The evaluation callback: copies the outputs of some blocks, of the last decode."""
+class _LayerHook:
+    """The evaluation callback: copies the outputs of some layers in each decode."""
 
-    def __init__(self, layers: Sequence[int], width: int) -> None:
+    def __init__(self, layers: Sequence[int], n_embd: int) -> None:
         self.layers = layers
         self._rows: dict[int, Floats] = {}
         self._wanted = {f"{_NAME}{layer}".encode(): layer for layer in layers}
-        self._width = width
+        self._n_embd = n_embd
         self._tensors = Tensors()
         self.callback = backend().lib.ggml_backend_sched_eval_callback(self._called)
 
@@ -197,8 +195,8 @@ class _Watch:
         rows = self._rows.get(layer)
         if rows is None:
             raise ModelInvalid(
-                f"llama.cpp does not tell what layer {layer} of this model makes",
-                "take a model of another architecture",
+                f"llama.cpp has no hidden states of layer {layer} of this model",
+                "choose a model of another architecture",
             )
         return rows
 
@@ -209,7 +207,43 @@ class _Watch:
         import numpy
 
         size = self._tensors.size(tensor)
-        rows = numpy.empty((size // 4 // self._width, self._width), dtype=numpy.float32)
+        rows = numpy.empty((size // 4 // self._n_embd, self._n_embd), dtype=numpy.float32)
         self._tensors.get(tensor, rows.ctypes.data_as(ctypes.c_void_p), 0, size)
         self._rows[layer] = rows
         return True
+
+
+class FinalStates:
+    """Collects the final states of an answer's tokens, which come with the logits.
+
+    Args:
+        n_embd: Length of a state.
+    """
+
+    def __init__(self, n_embd: int) -> None:
+        self._n_embd = n_embd
+        self._sum: Floats | None = None
+        self._count = 0
+        self._tokens: list[int] = []
+
+    def add(self, context: Context, row: int) -> None:
+        """Add the state of the answer's last token, from the ``row``-th row of the last decode."""
+        import numpy
+
+        state = numpy.ctypeslib.as_array(context.state(row), shape=(self._n_embd,))
+        self._sum = state.copy() if self._sum is None else self._sum + state
+        self._count += 1
+
+    def add_token(self, token: int) -> None:
+        """Add a token of the answer; its state comes when it is decoded."""
+        self._tokens.append(token)
+
+    @property
+    def mean(self) -> HiddenStates | None:
+        """The mean state; None while no token was decoded."""
+        import numpy
+
+        if self._sum is None:
+            return None
+        mean = (self._sum / self._count).astype(numpy.float32)
+        return HiddenStates(mean, tuple(self._tokens))

@@ -1,4 +1,4 @@
-"""Choosing among fixed replies by their exact probabilities."""
+"""Score labels: the exact probability of each of some fixed replies."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 class LabelScorer:
-    """The weighing of labels as the reply to a prompt, output by output.
+    """Scores labels as the reply to a prompt, output row by output row.
 
-    A label's weight is the product of its tokens' probabilities under the unmodified distribution
-    (no temperature, no truncation); the weights are scaled to sum to 1. Where one label is the
-    beginning of another, each is weighed with the end of the reply after it, since otherwise the
-    shorter could never lose.
+    A label's score is the product of its tokens' probabilities under the unmodified distribution
+    (no temperature, no truncation); the scores are normalized to sum to 1. Where one label is a
+    prefix of another, each is scored with the end of the reply after it, since the shorter could
+    never lose otherwise.
 
     Args:
         model: Tokenizes the labels.
@@ -32,67 +32,66 @@ class LabelScorer:
 
     def __init__(self, model: Model, labels: Sequence[str]) -> None:
         self._model, self._labels = model, labels
-        self._spelled = [tuple(model.tokenize(label, special=False)) for label in labels]
-        ordered = sorted(self._spelled)
+        self._tokens = [tuple(model.tokenize(label, special=False)) for label in labels]
+        ordered = sorted(self._tokens)
         self._ended = any(a != b and b[: len(a)] == a for a, b in pairwise(ordered))
         self._scores = [0.0] * len(labels)
-        # The labels share beginnings: an output is taken once for all that go on from it.
-        self._behind: dict[tuple[int, ...], list[int]] = {}
-        for place, tokens in enumerate(self._spelled):
+        # Labels share prefixes: a row serves all labels that continue the prefix before it.
+        self._by_prefix: dict[tuple[int, ...], list[int]] = {}
+        for place, tokens in enumerate(self._tokens):
             for count in range(len(tokens) + self._ended or 1):
-                self._behind.setdefault(tokens[:count], []).append(place)
-        starts = sorted(self._behind)
+                self._by_prefix.setdefault(tokens[:count], []).append(place)
+        starts = sorted(self._by_prefix)
         ends = (
             start
             for start, following in zip(starts, [*starts[1:], ()], strict=True)
             if following[: len(start)] != start
         )
         self._runs = deque(start for start in ends if start)
-        self._taken = -1  # outputs after tokens of this run; before the first, the prompt's is due
+        self._taken = -1  # rows of this run so far; at first, the row after the prompt is due
 
     @property
     def longest(self) -> int:
         """Tokens of the longest label."""
-        return max(map(len, self._spelled))
+        return max(map(len, self._tokens))
 
     @property
     def done(self) -> bool:
-        """Whether every label is weighed."""
+        """Whether every label is scored."""
         return self._taken >= 0 and not self._runs
 
     @property
-    def wanted(self) -> tuple[int, ...]:
-        """The tokens to decode next, behind the prompt; the outputs after each are wanted."""
+    def next_tokens(self) -> tuple[int, ...]:
+        """The tokens to decode next, behind the prompt; `take` the row after each."""
         return self._runs[0] if self._runs else ()
 
     @property
     def is_known(self) -> bool:
-        """Whether the output after the next token of `wanted` was taken before."""
-        return self.wanted[: self._taken + 1] not in self._behind
+        """Whether the row after the next token of `next_tokens` was taken before."""
+        return self.next_tokens[: self._taken + 1] not in self._by_prefix
 
     def take(self, row: Row | None) -> None:
-        """Take the output after the prompt, and then those after each token of `wanted`.
+        """Take the row after the prompt, and then those after each token of `next_tokens`.
 
         Args:
-            row: Natural logarithms of probabilities, as of `log_probabilities`; None for one
-                that `is_known`.
+            row: As of `log_probabilities`; None for one that `is_known`.
         """
         self._taken += 1
-        start = self.wanted[: self._taken]
-        for place in self._behind.pop(start, ()):
+        start = self.next_tokens[: self._taken]
+        for place in self._by_prefix.pop(start, ()):
             if row is not None:
-                tokens = self._spelled[place]
+                tokens = self._tokens[place]
                 ends = len(start) == len(tokens)
                 self._scores[place] += (
                     _end(self._model, row) if ends else float(row[tokens[len(start)]])
                 )
-        if self._runs and self._taken == len(self.wanted):
+        if self._runs and self._taken == len(self.next_tokens):
             self._runs.popleft()
             self._taken = 0
 
     @property
     def probabilities(self) -> tuple[tuple[str, float], ...]:
-        """Probability of each label, the likeliest first; only when it is `done`."""
+        """Each label with its probability, the likeliest first; only when `done`."""
         import numpy
 
         weights = numpy.exp(numpy.array(self._scores) - max(self._scores))
@@ -104,7 +103,7 @@ class LabelScorer:
 def score_labels(
     model: Model, context: Context, kv: KVCache, labels: Sequence[str]
 ) -> tuple[tuple[str, float], ...] | None:
-    """Probability of each label as the reply to the prompt in the cache, the likeliest first.
+    """Each label with its probability as the reply to the prompt in the cache, likeliest first.
 
     Args:
         model: Tokenizes the labels.
@@ -115,23 +114,23 @@ def score_labels(
     Returns:
         None when the cancel flag was set meanwhile.
     """
-    prompt, choice = list(kv.tokens), LabelScorer(model, labels)
-    choice.take(log_probabilities(model, context, -1))
-    while not choice.done:
-        tokens = choice.wanted
+    prompt, scorer = list(kv.tokens), LabelScorer(model, labels)
+    scorer.take(log_probabilities(model, context, -1))
+    while not scorer.done:
+        tokens = scorer.next_tokens
         for count in range(1, len(tokens) + 1):
-            if choice.is_known:
-                choice.take(None)
+            if scorer.is_known:
+                scorer.take(None)
                 continue
             whole = [*prompt, *tokens[:count]]
-            if not all(kv.read(whole[kv.reuse(whole) :])):
+            if not all(kv.prefill(whole[kv.reuse(whole) :])):
                 return None
-            choice.take(log_probabilities(model, context, -1))
-    return choice.probabilities
+            scorer.take(log_probabilities(model, context, -1))
+    return scorer.probabilities
 
 
 def log_probabilities(model: Model, context: Context, index: int) -> Row:
-    """The ``index``-th output row as natural logarithms of probabilities, shape (vocabulary,)."""
+    """The ``index``-th output row as natural log-probabilities, shape (n_vocab,)."""
     import numpy
 
     logits = numpy.ctypeslib.as_array(context.logits(index), shape=(model.shape.n_vocab,))
@@ -146,3 +145,13 @@ def _end(model: Model, row: Row) -> float:
     import numpy
 
     return float(numpy.logaddexp.reduce(row[list(model.end_tokens)]))
+
+
+def log_probability(context: Context, row: int, token: int, n_vocab: int) -> float:
+    """Log-probability (natural) of a token by the ``row``-th output row of the last decode."""
+    import numpy
+
+    logits = numpy.ctypeslib.as_array(context.logits(row), shape=(n_vocab,))
+    shifted = logits - logits.max()
+    own = shifted[token]
+    return float(own - numpy.log(numpy.exp(shifted, out=shifted).sum()))

@@ -1,33 +1,89 @@
-"""A model, loaded, with what it needs to chat."""
+"""Load a model: its options, the background thread, and the model with all that it needs to chat.
+
+Loading begins before most of the program is imported, so this module imports little at the top.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import atexit
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from tchat.engine.adapters import Adapters, ControlVector, Lora
+from tchat.engine.binding import backend
 from tchat.engine.cancel import Cancel
-from tchat.engine.context import Context
-from tchat.engine.events import Notice
-from tchat.engine.kv_cache import KVCache
+from tchat.engine.context import Context, context_size
+from tchat.engine.events import LoadProgress, Notice
 from tchat.engine.model import Model
-from tchat.engine.options import EngineOptions
-from tchat.engine.prompt.encoder import PromptEncoder
-from tchat.engine.prompt.template import ChatTemplate
-from tchat.engine.prompt.template_adapter import TemplateFailure, compile_program
-from tchat.engine.speculative.decoding import Speculation
+
+if TYPE_CHECKING:
+    from tchat.engine.kv_cache import KVCache
+    from tchat.engine.prompt.encoder import PromptEncoder
+    from tchat.engine.prompt.template import ChatTemplate
+    from tchat.engine.speculative.decoding import Speculation
+
+POLL_SECONDS = 0.02  # between two looks at the cancel flag
+INITIAL_CAPACITY = 512  # tokens of KV cache at first, on the CPU: each 1,000 take 12 ms to clear
+
+T = TypeVar("T", Model, Context)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineOptions:
+    """How a model is loaded.
+
+    Args:
+        path: The model file, already verified.
+        template: The chat template in its header; None or empty when it has none.
+        ctx_size: Context size in tokens; 0 for the model's own, up to 8192.
+        threads: CPU threads; 0 adapts to idle cores.
+        gpu_layers: Layers on the GPU; -1 for all.
+        tensor_split: Share of the model for each GPU; empty to split by free memory.
+        batch_size: Tokens prefilled in one decode; stops and progress come between two.
+        kv_type: Type of the KV cache: ``f16``, ``q8_0`` or ``q4_0``.
+        flash_attn: ``auto``, ``on`` or ``off``; a quantized KV cache needs it.
+        swa_full: Whether layers with a sliding window keep all of the context.
+        mmap: Whether the file is memory-mapped instead of read.
+        mlock: Whether the weights are locked in memory.
+        prompt_lookup: Whether to draft tokens from the text so far, where it pays.
+        draft: A draft model, which has the same vocabulary.
+        loras: LoRA adapters.
+        control: Control vectors.
+    """
+
+    path: Path
+    template: str | None = None
+    ctx_size: int = 0
+    threads: int = 0
+    gpu_layers: int = -1
+    tensor_split: tuple[float, ...] = ()
+    batch_size: int = 512
+    kv_type: str = "f16"
+    flash_attn: str = "auto"
+    swa_full: bool = True
+    mmap: bool = True
+    mlock: bool = False
+    prompt_lookup: bool = True
+    draft: Path | None = None
+    loras: tuple[Lora, ...] = ()
+    control: tuple[ControlVector, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """A model with its context, ready to read and write.
+    """A model with its context, ready to prefill and decode.
 
     Args:
-        model: The weights and the vocabulary.
+        model: Weights and vocabulary.
         context: Where they decode.
         kv: What sequence 0 of the context holds.
         template: How a chat becomes a prompt.
-        speculation: Guesses ahead; None to decode token by token.
+        speculation: Speculative decoding; None to decode token by token.
     """
 
     model: Model
@@ -46,12 +102,252 @@ class LoadedModel:
     @property
     def encoder(self) -> PromptEncoder:
         """Makes prompts of chats."""
+        from tchat.engine.prompt.encoder import PromptEncoder
+
         return PromptEncoder(self.model, self.template, self.context.size)
 
 
-def precompile_template(options: EngineOptions) -> None:
-    """Compile the chat template of ``options``, while the model is still being loaded."""
-    with suppress(TemplateFailure):  # `template_of` will say it
+def open_model(options: EngineOptions, cancel: Cancel) -> Model:
+    """Load the weights.
+
+    Raises:
+        ModelError, InterruptedError: As of `Model`.
+    """
+    return Model(
+        options.path,
+        gpu_layers=options.gpu_layers,
+        tensor_split=options.tensor_split,
+        mmap=options.mmap,
+        mlock=options.mlock,
+        cancel=cancel,
+    )
+
+
+def open_context(
+    options: EngineOptions,
+    model: Model,
+    cancel: Cancel,
+    *,
+    size: int,
+    capacity: int,
+    adapt: Callable[[Any], None] | None = None,
+) -> Context:
+    """Make a context of ``size`` tokens; ``capacity`` and ``adapt`` as of `Context`.
+
+    Raises:
+        DoesNotFit, UsageError: As of `Context`.
+    """
+    return Context(
+        model,
+        size=size,
+        capacity=capacity,
+        batch=min(options.batch_size, size),
+        threads=options.threads,
+        cancel=cancel,
+        kv_type=options.kv_type,
+        flash_attn=options.flash_attn,
+        swa_full=options.swa_full,
+        adapt=adapt,
+    )
+
+
+class _Future(Generic[T]):
+    """The outcome of work on another thread. (``concurrent.futures`` takes 5 ms to import.)"""
+
+    def __init__(self) -> None:
+        self.made: list[T] = []
+        self._done = threading.Event()
+        self._error: BaseException | None = None
+
+    def run(self, work: Callable[[], T]) -> None:
+        try:
+            self.made.append(work())
+        except BaseException as error:  # noqa: BLE001  raised again where it is waited for
+            self._error = error
+        self._done.set()
+
+    def wait(self, cancel: Cancel) -> bool:
+        """Wait for the outcome; False when ``cancel`` was set before."""
+        while not self._done.wait(POLL_SECONDS):
+            if cancel.is_set():
+                return False
+        return True
+
+    def result(self) -> T:
+        self._done.wait()
+        if self._error is not None:
+            raise self._error
+        return self.made[0]
+
+
+class BackgroundLoad:
+    """Loads a model and its context on a thread: llama.cpp needs a core for it, but not the GIL.
+
+    The model is ready before its context, so work that needs only the vocabulary can begin.
+
+    Attributes:
+        started: When it began, on the clock of `time.perf_counter`.
+    """
+
+    def __init__(self, options: EngineOptions, cancel: Cancel) -> None:
+        self.started = time.perf_counter()
+        self._options = options
+        self._cancel = cancel
+        self._model: _Future[Model] = _Future()
+        self._context: _Future[Context] = _Future()
+        self._thread = threading.Thread(target=self._run, name="loader", daemon=True)
+        # While it loads, llama.cpp calls back into Python, which must not have ended.
+        atexit.register(self._stop)
+        self._thread.start()
+
+    def wait_for_model(self) -> bool:
+        """Wait until `model` answers at once; False when the cancel flag was set before.
+
+        llama.cpp sees the flag between tensors only: reading the vocabulary takes half a second.
+        """
+        return self._model.wait(self._cancel)
+
+    def wait_for_context(self) -> bool:
+        """As `wait_for_model`, for `context`."""
+        return self._context.wait(self._cancel)
+
+    def model(self) -> Model:
+        """Wait for the model.
+
+        Raises:
+            ModelError: It cannot be loaded.
+            InterruptedError: The cancel flag was set.
+        """
+        return self._model.result()
+
+    def context(self) -> Context:
+        """Wait for the context; the model is freed when there is none.
+
+        Raises:
+            ModelError, DoesNotFit, InterruptedError: As of `model`, or there is no memory for it.
+        """
+        model = self.model()
+        try:
+            return self._context.result()
+        except BaseException:
+            model.close()
+            raise
+
+    def abandon(self) -> None:
+        """Wait for the end, and free what was made."""
+        self._thread.join()
+        for context in self._context.made:
+            context.close()
+        for model in self._model.made:
+            model.close()
+
+    def _stop(self) -> None:
+        self._cancel.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        self._model.run(lambda: open_model(self._options, self._cancel))
+        self._context.run(self._open_context)
+        atexit.unregister(self._stop)
+
+    def _open_context(self) -> Context:
+        model, options = self._model.result(), self._options
+        size = context_size(options.ctx_size, model.shape.n_ctx_train)
+        adapters = Adapters(model, options.loras, options.control or None)
+        # A GPU clears its memory in no time, and growing would need twice as much of it.
+        on_gpu = options.gpu_layers and backend().lib.llama_supports_gpu_offload()
+        capacity = size if on_gpu else INITIAL_CAPACITY
+        return open_context(
+            options, model, self._cancel, size=size, capacity=capacity, adapt=adapters.apply
+        )
+
+
+class ModelLoader:
+    """Loads one model; a load that was stopped can be repeated.
+
+    Args:
+        options: What is loaded, and how.
+        cancel: Stops it.
+        background: A load of it that is already running, if any.
+    """
+
+    def __init__(
+        self, options: EngineOptions, cancel: Cancel, background: BackgroundLoad | None
+    ) -> None:
+        self._options = options
+        self._cancel = cancel
+        self._background = background
+        self._seconds = 0.0
+
+    def close(self) -> None:
+        """Stop and free a load that is running."""
+        if self._background is not None:
+            self._cancel.set()
+            self._abandon(self._background)
+
+    def start(self) -> BackgroundLoad:
+        """Begin to load, unless it has begun."""
+        self._background = self._background or BackgroundLoad(self._options, self._cancel)
+        return self._background
+
+    def load(self) -> Generator[LoadProgress, None, LoadedModel]:
+        """Wait for the load; returns the model with all that goes with it.
+
+        Raises:
+            ModelError, DoesNotFit, UsageError: It cannot be loaded.
+            InterruptedError: It was stopped.
+        """
+        yield LoadProgress(self._options.path.name, 0.0)
+        _precompile_template(self._options)
+        background, model = self._wait_for_model()
+        try:
+            template = template_of(self._options, model, self._cancel)
+        except BaseException:
+            self._abandon(background)
+            raise
+        if not background.wait_for_context():
+            raise InterruptedError
+        self._background = None
+        context = background.context()
+        self._seconds = time.perf_counter() - background.started
+        return assemble(self._options, model, context, template, self._cancel)
+
+    def take_seconds(self) -> float:
+        """Seconds that loading took, at the first call; then 0."""
+        seconds, self._seconds = self._seconds, 0.0
+        return seconds
+
+    def _wait_for_model(self) -> tuple[BackgroundLoad, Model]:
+        """The running load, once its model is there.
+
+        When the user stops the wait, the load stays in ``_background``: `close` frees it, and the
+        next `load` finds it done, or begins again if the stop had reached it.
+        """
+        while True:
+            background = self.start()
+            if not background.wait_for_model():
+                raise InterruptedError
+            try:
+                return background, background.model()
+            except InterruptedError:
+                self._background = None
+                if self._cancel.is_set():
+                    raise
+            except BaseException:
+                self._background = None
+                raise
+
+    def _abandon(self, background: BackgroundLoad) -> None:
+        self._background = None
+        background.abandon()
+
+
+def _precompile_template(options: EngineOptions) -> None:
+    """Compile the chat template while the model is still loading."""
+    from tchat.engine.prompt.template_adapter import compile_program
+    from tchat.engine.prompt.template_errors import TemplateFailure
+
+    with suppress(TemplateFailure):  # `template_of` reports it
         compile_program(options.template or "")
 
 
@@ -67,8 +363,11 @@ def assemble(
     Raises:
         UsageError, ModelError, DoesNotFit, InterruptedError: As of `DraftModel`.
     """
+    from tchat.engine.kv_cache import KVCache
+    from tchat.engine.speculative.decoding import Speculation
+
     loaded = LoadedModel(model, context, KVCache(context, model), template)
-    if not _trims(options, model) or not (options.prompt_lookup or options.draft):
+    if not _can_trim(options, model) or not (options.prompt_lookup or options.draft):
         return loaded
     draft = None
     if options.draft is not None:
@@ -85,17 +384,19 @@ def assemble(
     )
 
 
-def _trims(options: EngineOptions, model: Model) -> bool:
+def _can_trim(options: EngineOptions, model: Model) -> bool:
     """Whether the KV cache can be cut back by any number of tokens."""
     return not model.shape.recurrent and (options.swa_full or not model.shape.n_swa)
 
 
 def template_of(options: EngineOptions, model: Model, cancel: Cancel) -> ChatTemplate:
-    """The chat template that ``options`` name for a model.
+    """The chat template of a model.
 
     Raises:
         InterruptedError: ``cancel`` was set while it was tried.
     """
+    from tchat.engine.prompt.template import ChatTemplate
+
     return ChatTemplate.compile(
         options.template or None,
         bos=model.bos_text,
@@ -106,7 +407,7 @@ def template_of(options: EngineOptions, model: Model, cancel: Cancel) -> ChatTem
 
 
 def context_notices(options: EngineOptions, model: Model) -> Iterator[Notice]:
-    """What is to be said of a context as ``options`` ask for it."""
+    """What the user should know about the context that ``options`` ask for."""
     asked, trained = options.ctx_size, model.shape.n_ctx_train
     if asked > trained > 0:
         text = (
@@ -114,5 +415,7 @@ def context_notices(options: EngineOptions, model: Model) -> Iterator[Notice]:
             f"this model was trained for {trained:,}, which is used"
         )
         yield Notice("context", text)
-    if options.draft is not None and not _trims(options, model):
-        yield Notice("model", "this model's cache cannot be cut back, so nothing is guessed ahead")
+    if options.draft is not None and not _can_trim(options, model):
+        yield Notice(
+            "model", "this model's cache cannot be cut back, so the draft model is not used"
+        )

@@ -1,41 +1,171 @@
-"""Several replies decoded in one batch: each in a sequence of its own, behind a shared head.
+"""Decode several jobs in one batch: each in a sequence of its own behind a shared prefix.
 
-The head, which sequence 0 holds, is read once: the cells of the KV cache that hold it belong to
-every sequence (``llama_memory_seq_cp``). A slot whose job ended is given to the next job at once;
-that one's prompt is read in the same batches in which the others go on writing.
+The prefix, which sequence 0 holds, is prefilled once: its cells in the KV cache belong to every
+sequence (``llama_memory_seq_cp``). When a job ends, the next one takes its sequence; its prompt is
+prefilled in the same batches in which the others decode.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeAlias, TypeVar
 
-from tchat.engine.context import FIRST_PARALLEL, BatchToken
-from tchat.engine.events import Reason
-from tchat.engine.jobs import Job, Piece
+from tchat.engine.context import FIRST_PARALLEL, BatchToken, Context
+from tchat.engine.events import Reason, Reasoning, Token
 from tchat.engine.kv_cache import common_prefix
+from tchat.engine.label_scoring import LabelScorer, log_probabilities
 from tchat.engine.loading import LoadedModel
+from tchat.engine.model import Model
+from tchat.engine.reply_state import ReplyState
+
+Piece: TypeAlias = Token | Reasoning
+
+
+@dataclass(frozen=True, slots=True)
+class NextTokens:
+    """What a job wants decoded next.
+
+    Args:
+        tokens: At least one.
+        every: Whether the logits of each of them are wanted, and not only of the last.
+        restart: Whether they follow its prompt, and what was decoded since is dropped.
+    """
+
+    tokens: Sequence[int]
+    every: bool = False
+    restart: bool = False
+
+
+class Job(Protocol):
+    """Something to decode in a sequence of its own, behind a prompt."""
+
+    @property
+    def tokens(self) -> Sequence[int]:
+        """Its whole prompt."""
+
+    @property
+    def reserve(self) -> int:
+        """Tokens of the KV cache that must be free before it starts, prompt included."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether there is nothing more to decode."""
+
+    def take(self, context: Context, rows: Sequence[int]) -> Sequence[Piece]:
+        """Take its output rows of the last decode; returns the text that they bring."""
+
+    def next_tokens(self) -> NextTokens:
+        """What comes next; called when everything before is decoded and it has not ended."""
+
+    def stop(self, reason: Reason) -> None:
+        """End it where it is, unless it has ended."""
+
+    def flush(self) -> Sequence[Piece]:
+        """Release the text held back, at the end."""
+
+
+class ReplyJob:
+    """A reply.
+
+    Args:
+        tokens: Its whole prompt.
+        reply: Its state; whoever made it closes it.
+        reserve: As of `Job`.
+        index: Which candidate it is.
+    """
+
+    def __init__(
+        self, tokens: Sequence[int], reply: ReplyState, reserve: int = 0, index: int = 0
+    ) -> None:
+        self.tokens, self.reply, self.reserve, self.index = tokens, reply, reserve, index
+        self._next = -1
+
+    @property
+    def ended(self) -> bool:
+        """Whether the reply has ended."""
+        return self.reply.reason is not None
+
+    def take(self, context: Context, rows: Sequence[int]) -> Sequence[Piece]:
+        """Draw a token and add it to the reply."""
+        self._next = self.reply.draw(context, rows[-1])
+        return self.reply.append(self._next)
+
+    def next_tokens(self) -> NextTokens:
+        """The token drawn last."""
+        return NextTokens([self._next])
+
+    def stop(self, reason: Reason) -> None:
+        """End the reply where it is, unless it has ended."""
+        self.reply.stop(reason)
+
+    def flush(self) -> Sequence[Piece]:
+        """Release the text held back."""
+        return self.reply.flush()
+
+
+class LabelJob:
+    """The scoring of labels.
+
+    Args:
+        tokens: The whole prompt that they answer.
+        model: Its vocabulary.
+        labels: As of `LabelScorer`.
+
+    Attributes:
+        scorer: The scores so far.
+    """
+
+    def __init__(self, tokens: Sequence[int], model: Model, labels: Sequence[str]) -> None:
+        self.tokens = tokens
+        self.scorer = LabelScorer(model, labels)
+        self.reserve = len(tokens) + self.scorer.longest
+        self._model = model
+        self._stopped = False
+
+    @property
+    def ended(self) -> bool:
+        """Whether all labels are scored, or it was stopped."""
+        return self._stopped or self.scorer.done
+
+    def take(self, context: Context, rows: Sequence[int]) -> Sequence[Piece]:
+        """Score by these output rows, which bring no text."""
+        for row in rows:
+            self.scorer.take(log_probabilities(self._model, context, row))
+        return ()
+
+    def next_tokens(self) -> NextTokens:
+        """The tokens of the next label, behind the prompt."""
+        return NextTokens(self.scorer.next_tokens, every=True, restart=True)
+
+    def stop(self, reason: Reason) -> None:  # noqa: ARG002 - scores are complete or worth nothing
+        """Give up."""
+        self._stopped = True
+
+    def flush(self) -> Sequence[Piece]:
+        """No text is held back."""
+        return ()
+
 
 J = TypeVar("J", bound=Job)
 
 
 @dataclass(slots=True)
 class _Sequence(Generic[J]):
-    """A slot with its job.
+    """A sequence and the job that it decodes.
 
     Args:
-        job: What is decoded in it.
-        sequence: Where.
-        shared: Tokens of the head that its prompt begins with.
+        job: What is decoded.
+        id: Number of the sequence.
+        shared: Tokens of the prefix that its prompt begins with.
         pending: Tokens to decode.
-        outputs: Of how many of these, the last ones, the outputs are wanted.
-        tokens: Tokens in the cache behind those shared.
-        rows: Of the last batch, the places of the outputs that are its own.
+        outputs: How many of these, from the end, need logits.
+        tokens: Tokens in the cache behind the shared ones.
+        rows: Its output rows of the last batch.
     """
 
     job: J
-    sequence: int
+    id: int
     shared: int
     pending: list[int]
     outputs: int = 1
@@ -44,18 +174,18 @@ class _Sequence(Generic[J]):
 
     @property
     def cached_tokens(self) -> int:
-        """Tokens in its sequence."""
+        """Tokens in the sequence."""
         return self.shared + len(self.tokens)
 
 
 class SequencePool(Generic[J]):
-    """``count`` slots over the head that sequence 0 holds. Close them.
+    """``count`` sequences behind the prefix that sequence 0 holds. Close it.
 
     Args:
-        loaded: The model; its KV cache holds the head.
-        count: Replies written at a time, no more than the tokens of a batch.
-        keep: Leave the sequences of jobs that ended in the cache, as `KVCache.branches`; their
-            slots are not used again.
+        loaded: The model; its KV cache holds the prefix.
+        count: Jobs at a time, no more than the tokens of a batch.
+        keep: Leave the sequences of ended jobs in the cache, as `KVCache.branches`; they are not
+            used again.
 
     Raises:
         DoesNotFit: There is not enough memory for the sequences.
@@ -66,39 +196,39 @@ class SequencePool(Generic[J]):
         self._context, self._kv, self._keep = loaded.context, loaded.kv, keep
         if not self._kv.set_parallel(count):
             raise InterruptedError
-        self._head = len(self._kv.tokens)
-        self._used = self._head  # cells of the cache
+        self._prefix = len(self._kv.tokens)
+        self._used = self._prefix  # cells of the cache
         self._free = [FIRST_PARALLEL + number for number in range(count)]
-        self._busy: list[_Sequence[J]] = []
+        self._running: list[_Sequence[J]] = []
 
     @property
-    def busy(self) -> int:
-        """Jobs in the making."""
-        return len(self._busy)
+    def running(self) -> int:
+        """Jobs that have not ended."""
+        return len(self._running)
 
-    def takes(self, job: J) -> bool:
-        """Whether there is a slot for ``job``, and room in the KV cache for what it asks for.
+    def has_room(self, job: J) -> bool:
+        """Whether there is a sequence for ``job``, and capacity for what it reserves.
 
-        A job alone is taken even when it asks for more room than there is.
+        A job alone is taken even when it reserves more than there is.
         """
-        if not self._busy:
+        if not self._running:
             return bool(self._free)
-        asked = [max(each.job.room - each.shared, len(each.tokens) + 1) for each in self._busy]
-        asked.append(job.room - self._shared(job))
-        return bool(self._free) and self._head + sum(asked) <= self._context.size
+        asked = [max(s.job.reserve - s.shared, len(s.tokens) + 1) for s in self._running]
+        asked.append(job.reserve - self._shared(job))
+        return bool(self._free) and self._prefix + sum(asked) <= self._context.size
 
     def start(self, job: J) -> None:
-        """Give a free slot to ``job``."""
+        """Give a free sequence to ``job``."""
         sequence, shared = self._free.pop(0), self._shared(job)
         if shared:
             self._context.copy(0, sequence)
-        if 0 < shared < self._head and not self._context.trim(shared, sequence):
+        if 0 < shared < self._prefix and not self._context.trim(shared, sequence):
             self._context.forget(sequence)
             shared = 0
-        self._busy.append(_Sequence(job, sequence, shared, list(job.tokens[shared:])))
+        self._running.append(_Sequence(job, sequence, shared, list(job.tokens[shared:])))
 
     def _shared(self, job: J) -> int:
-        """Tokens that the prompt of ``job`` has in common with the head; one at least is left."""
+        """Tokens that the prompt of ``job`` shares with the prefix; at least one is left over."""
         return min(common_prefix(self._kv.tokens, job.tokens), len(job.tokens) - 1)
 
     def step(self) -> Iterator[tuple[J, Piece | None]]:
@@ -107,97 +237,97 @@ class SequencePool(Generic[J]):
         Raises:
             InterruptedError: The cancel flag was set.
         """
-        self._end_the_longest()
+        self._stop_longest()
         yield from self._release()
-        if not self._busy:
+        if not self._running:
             return
         self._decode()
-        for busy in self._busy:
-            if busy.rows:
-                for piece in busy.job.take(self._context, busy.rows):
-                    yield busy.job, piece
-                if not busy.pending and not busy.job.ended:
-                    self._go_on(busy)
+        for sequence in self._running:
+            job = sequence.job
+            if sequence.rows:
+                for piece in job.take(self._context, sequence.rows):
+                    yield job, piece
+                if not sequence.pending and not job.ended:
+                    self._continue(sequence)
         yield from self._release()
 
-    def _go_on(self, busy: _Sequence[J]) -> None:
-        """Let ``busy`` decode what its job wants next."""
-        wanted = busy.job.wanted()
-        busy.pending = list(wanted.tokens)
-        busy.outputs = len(wanted.tokens) if wanted.every else 1
-        if wanted.anew:
-            self._cut_to_prompt(busy)
+    def _continue(self, sequence: _Sequence[J]) -> None:
+        """Let a sequence decode what its job wants next."""
+        wanted = sequence.job.next_tokens()
+        sequence.pending = list(wanted.tokens)
+        sequence.outputs = len(wanted.tokens) if wanted.every else 1
+        if wanted.restart:
+            self._cut_to_prompt(sequence)
 
-    def _cut_to_prompt(self, busy: _Sequence[J]) -> None:
-        keep = len(busy.job.tokens) - busy.shared
-        dropped = busy.tokens[keep:]
-        if dropped and not self._context.trim(busy.shared + keep, busy.sequence):
-            self._context.forget(busy.sequence)
-            busy.pending[:0] = busy.job.tokens
-            dropped, busy.shared, keep = busy.tokens, 0, 0
+    def _cut_to_prompt(self, sequence: _Sequence[J]) -> None:
+        keep = len(sequence.job.tokens) - sequence.shared
+        dropped = sequence.tokens[keep:]
+        if dropped and not self._context.trim(sequence.shared + keep, sequence.id):
+            self._context.forget(sequence.id)
+            sequence.pending[:0] = sequence.job.tokens
+            dropped, sequence.shared, keep = sequence.tokens, 0, 0
         self._used -= len(dropped)
-        del busy.tokens[keep:]
+        del sequence.tokens[keep:]
 
     def stop(self) -> Iterator[tuple[J, Piece | None]]:
         """Stop every job; yields as `step` does."""
-        for busy in self._busy:
-            busy.job.stop(Reason.CANCELLED)
+        for sequence in self._running:
+            sequence.job.stop(Reason.CANCELLED)
         yield from self._release()
 
     def close(self) -> None:
-        """Give back what the sequences of unfinished jobs hold."""
-        for busy in self._busy:
-            self._context.forget(busy.sequence)
-        self._busy.clear()
+        """Free the sequences of jobs that have not ended."""
+        for sequence in self._running:
+            self._context.forget(sequence.id)
+        self._running.clear()
 
     def _release(self) -> Iterator[tuple[J, Piece | None]]:
-        """Take the jobs that have ended out of their slots."""
-        ended = [busy for busy in self._busy if busy.job.ended]
-        self._busy = [busy for busy in self._busy if not busy.job.ended]
-        for busy in ended:
+        """Take ended jobs out of their sequences."""
+        ended = [sequence for sequence in self._running if sequence.job.ended]
+        self._running = [sequence for sequence in self._running if not sequence.job.ended]
+        for sequence in ended:
             if self._keep:
-                self._kv.branches[busy.sequence] = busy.tokens
+                self._kv.branches[sequence.id] = sequence.tokens
             else:
-                self._context.forget(busy.sequence)
-                self._used -= len(busy.tokens)
-                self._free.append(busy.sequence)
-        for busy in ended:
-            for piece in busy.job.end():
-                yield busy.job, piece
-            yield busy.job, None
+                self._context.forget(sequence.id)
+                self._used -= len(sequence.tokens)
+                self._free.append(sequence.id)
+        for sequence in ended:
+            for piece in sequence.job.flush():
+                yield sequence.job, piece
+            yield sequence.job, None
 
-    def _end_the_longest(self) -> None:
-        """Where the KV cache has no cell left for each slot, the longest replies end."""
-        going = sorted((each for each in self._busy if not each.job.ended), key=_length)
+    def _stop_longest(self) -> None:
+        """Where the KV cache has no cell left for each sequence, end the longest ones."""
+        going = sorted((s for s in self._running if not s.job.ended), key=_length)
         while going and self._used + len(going) > self._context.size:
             going.pop().job.stop(Reason.LENGTH)
 
     def _decode(self) -> None:
-        """Decode one token of each slot that writes, and of those that read what else fits."""
+        """Decode one token of each sequence in its reply; prompts get the rest of the batch."""
         room = min(self._context.batch_size, self._context.size - self._used)
-        slots: list[BatchToken] = []
+        batch: list[BatchToken] = []
         counts: list[int] = []
-        by_need = sorted(self._busy, key=lambda each: len(each.pending))
-        for place, busy in enumerate(by_need):
-            waiting = len(by_need) - place - 1  # each of them gets one at least
-            count = min(len(busy.pending), room - len(slots) - waiting)
-            unwanted = len(busy.pending) - busy.outputs
-            busy.rows = [len(slots) + offset for offset in range(max(unwanted, 0), count)]
-            slots += [
-                BatchToken(
-                    token, busy.cached_tokens + offset, busy.sequence, logits=offset >= unwanted
-                )
-                for offset, token in enumerate(busy.pending[:count])
+        by_need = sorted(self._running, key=lambda each: len(each.pending))
+        for place, sequence in enumerate(by_need):
+            waiting = len(by_need) - place - 1  # each of them gets at least one
+            count = min(len(sequence.pending), room - len(batch) - waiting)
+            without = len(sequence.pending) - sequence.outputs
+            sequence.rows = [len(batch) + offset for offset in range(max(without, 0), count)]
+            start = sequence.cached_tokens
+            batch += [
+                BatchToken(token, start + offset, sequence.id, logits=offset >= without)
+                for offset, token in enumerate(sequence.pending[:count])
             ]
             counts.append(count)
-        self._kv.extend(self._used + len(slots))
-        self._guarded(slots)
-        for busy, count in zip(by_need, counts, strict=True):
-            busy.tokens += busy.pending[:count]
-            del busy.pending[:count]
-        self._used += len(slots)
+        self._kv.reserve_all(self._used + len(batch))
+        self._decode_or_undo(batch)
+        for sequence, count in zip(by_need, counts, strict=True):
+            sequence.tokens += sequence.pending[:count]
+            del sequence.pending[:count]
+        self._used += len(batch)
 
-    def _guarded(self, slots: Sequence[BatchToken]) -> None:
+    def _decode_or_undo(self, batch: Sequence[BatchToken]) -> None:
         """Decode, or leave the sequences as they were.
 
         Raises:
@@ -205,15 +335,15 @@ class SequencePool(Generic[J]):
         """
         done = False
         try:
-            done = self._context.decode(slots)
+            done = self._context.decode(batch)
         finally:
-            for busy in () if done else self._busy:  # a part of the batch may be in the cache
-                if not self._context.trim(busy.cached_tokens, busy.sequence):
-                    self._context.forget(busy.sequence)
-                    busy.tokens.clear()
+            for sequence in () if done else self._running:  # a part may be in the cache
+                if not self._context.trim(sequence.cached_tokens, sequence.id):
+                    self._context.forget(sequence.id)
+                    sequence.tokens.clear()
         if not done:
             raise InterruptedError
 
 
-def _length(busy: _Sequence[J]) -> int:
-    return len(busy.tokens)
+def _length(sequence: _Sequence[J]) -> int:
+    return len(sequence.tokens)

@@ -1,19 +1,26 @@
-"""How many threads the engine uses at most: physical cores, within what this process may use.
+"""How many threads a decode uses: physical cores at most, fewer while others use the cores.
 
-How many of them at a time is for the `AdaptiveThreads` to say.
+llama.cpp's threads wait for each other by spinning. One thread more than there are idle cores costs
+most of the speed: 2 threads beside one busy core of two decoded 10-27 tokens a second, 1 thread 54,
+and 2 threads 92 with both cores idle (starter model). A fixed number is wrong in one of the two. So
+the CPU load proposes another number, a trial of some decodes measures it, and the faster one stays.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 
 def default_threads() -> int:
     """Physical cores within this process's affinity mask and cgroup quota, at least 1."""
     usable = usable_cpus()
-    cores = _physical_cores(usable)
+    cores = _count_cores(usable)
     quota = _cgroup_quota()
     return max(1, min(cores, quota) if quota else cores)
 
@@ -25,7 +32,7 @@ def usable_cpus() -> frozenset[int]:
     return frozenset(range(os.cpu_count() or 1))
 
 
-def _physical_cores(cpus: frozenset[int]) -> int:
+def _count_cores(cpus: frozenset[int]) -> int:
     if sys.platform == "darwin":
         return _darwin_performance_cores() or len(cpus)
     siblings = {_core_of(cpu) for cpu in cpus}
@@ -33,7 +40,7 @@ def _physical_cores(cpus: frozenset[int]) -> int:
 
 
 def _core_of(cpu: int) -> str:
-    """Name of the physical core of a logical CPU; CPUs of unknown place count as cores."""
+    """Name of the physical core of a logical CPU; where it is unknown, the CPU counts as a core."""
     topology = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology")
     try:
         return (topology / "thread_siblings_list").read_text().strip()
@@ -42,7 +49,7 @@ def _core_of(cpu: int) -> str:
 
 
 def _darwin_performance_cores() -> int:
-    """Efficiency cores slow every thread down to their pace, so they are left out."""
+    """Efficiency cores would slow down all threads, so they are left out."""
     import subprocess  # 9 ms, which only macOS needs
 
     command = ["/usr/sbin/sysctl", "-n", "hw.perflevel0.physicalcpu"]
@@ -55,7 +62,7 @@ def _darwin_performance_cores() -> int:
 def _cgroup_quota(
     root: Path = Path("/sys/fs/cgroup"), proc: Path = Path("/proc/self/cgroup")
 ) -> int:
-    """CPUs that the cgroup grants, rounded up; 0 when it sets no quota (cgroup v2, then v1)."""
+    """CPUs of the cgroup's quota, rounded up; 0 without a quota (cgroup v2, then v1)."""
     shares = [_quota_v2(folder / "cpu.max") for folder in _own_groups(root, proc)]
     shares.append(_quota_v1(root / "cpu"))
     granted = [share for share in shares if share > 0]
@@ -63,7 +70,7 @@ def _cgroup_quota(
 
 
 def _own_groups(root: Path, proc: Path) -> list[Path]:
-    """The cgroup v2 folder of this process and its ancestors; a quota may sit on any of them."""
+    """The cgroup v2 folder of this process and its ancestors; any of them may have a quota."""
     try:
         lines = proc.read_text().splitlines()
     except OSError:
@@ -87,3 +94,282 @@ def _quota_v1(folder: Path) -> float:
         return max(0.0, quota / int((folder / "cpu.cfs_period_us").read_text()))
     except (OSError, ValueError, ZeroDivisionError):
         return 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class LoadSample:
+    """CPU load over a period, in cores.
+
+    Args:
+        busy: Cores that ran anything, this process included; also what a hypervisor took.
+        idle: Cores that ran nothing.
+    """
+
+    busy: float
+    idle: float
+
+
+class CpuLoad:
+    """The load of the CPUs that this process may use (Linux: ``/proc/stat``).
+
+    Args:
+        stat: The kernel's counters.
+
+    Attributes:
+        cost: Seconds that reading took, which grows with the machine's CPUs.
+    """
+
+    def __init__(self, stat: Path = Path("/proc/stat")) -> None:
+        self._stat = stat
+        self._cpus = {f"cpu{cpu}" for cpu in usable_cpus()}
+        self._available = sys.platform == "linux" and stat.exists()
+        self._last = self._read()
+        self.cost = 0.0
+
+    def since_last(self) -> LoadSample | None:
+        """The load since the last call; None on systems without these counters."""
+        if not self._available:
+            return None
+        started = time.perf_counter()
+        (busy, idle, at), before = self._read(), self._last
+        self._last = busy, idle, at
+        self.cost = time.perf_counter() - started
+        seconds = max(at - before[2], 1e-3)
+        return LoadSample((busy - before[0]) / seconds, (idle - before[1]) / seconds)
+
+    def _read(self) -> tuple[float, float, float]:
+        """Busy and idle seconds of the usable CPUs since boot, and the time."""
+        busy = idle = 0
+        try:
+            text = self._stat.read_text() if self._available else ""
+        except OSError:
+            self._available, text = False, ""
+        for line in text.splitlines():
+            name, *counts = line.split()
+            if name in self._cpus:
+                ticks = [int(count) for count in counts[:8]]  # guest time is in user time
+                idle += ticks[3] + ticks[4]
+                busy += sum(ticks) - ticks[3] - ticks[4]
+            elif not name.startswith("cpu"):
+                break
+        tick = os.sysconf("SC_CLK_TCK") if self._available else 1
+        return busy / tick, idle / tick, time.perf_counter()
+
+
+FEW = 16  # tokens; a decode of one is bound by memory, one of more than these by arithmetic
+WINDOW = 0.1  # seconds between two looks at the load; the kernel counts in hundredths
+OTHERS = 0.25  # cores used by others from which fewer threads are worth a trial
+IDLE = 0.6  # idle cores from which more threads are
+SLOWER = 1.3  # times the best time, from which fewer are, where the load is unknown too
+GAIN = 0.95  # a trial must get below this share of the time
+WASTE = 1.5  # mean decodes that a trial may lose; beside a busy core, one decode loses more
+PAUSE = 0.5  # seconds between two decodes after which the load is measured anew
+BACKOFF = (0.3, 10.0)  # seconds of decodes after a trial that failed: at first, and at most
+BLIND = 5.0  # seconds of decodes after a trial, one of more threads is due whatever the load
+TRIAL = 0.1  # seconds of decodes of a trial: at least one decode, at most 8
+
+Clock = Callable[[], float]
+
+
+class AdaptiveThreads:
+    """Chooses the number of threads of each decode.
+
+    Args:
+        maximum: Threads at first and at most.
+        pinned: Always use ``maximum``.
+        load: The CPU load.
+        clock: Seconds.
+        thread_clock: Seconds of CPU time of this thread.
+    """
+
+    def __init__(
+        self,
+        maximum: int,
+        *,
+        pinned: bool = False,
+        load: CpuLoad | None = None,
+        clock: Clock = time.perf_counter,
+        thread_clock: Clock = time.thread_time,
+    ) -> None:
+        self.maximum = maximum
+        self._load = None if pinned or maximum == 1 else load or CpuLoad()
+        self._clock, self._thread_clock = clock, thread_clock
+        self._decode, self._few, self._prefill = (ThreadCount(maximum) for _ in range(3))
+        self._window: tuple[float, float] | None = None
+        self._ended = 0.0  # when the last decode ended
+        self._spent = 0.0  # seconds in decodes: the clock of trials
+
+    def threads(self, tokens: int) -> int:
+        """Threads for the next decode, of ``tokens`` tokens."""
+        return self.maximum if self._load is None else self._count(tokens).threads
+
+    def record(self, tokens: int, seconds: float) -> None:
+        """Record the seconds of the last decode, with the threads of `threads`."""
+        if self._load is None:
+            return
+        count, now = self._count(tokens), self._clock()
+        self._spent += seconds
+        count.record(tokens, seconds, self._spent)
+        paused, self._ended = now - seconds - self._ended > PAUSE, now
+        if self._window is None or paused:  # what ran meanwhile says nothing about the decodes
+            self._load.since_last()
+            self._window = now, self._thread_clock()
+        elif not count.in_trial and now - self._window[0] >= max(WINDOW, 200 * self._load.cost):
+            self._end_window(count, self._load, now)
+
+    def _end_window(self, count: ThreadCount, cpus: CpuLoad, now: float) -> None:
+        """Measure the load of a window, and let ``count`` start a trial by it."""
+        assert self._window is not None  # noqa: S101  `record` saw it
+        (started, before), used = self._window, self._thread_clock()
+        self._window = now, used
+        load = cpus.since_last()
+        if load is None:
+            count.consider(0, 1, self._spent)
+            return
+        # All threads of a decode spin alike, so each uses as much CPU time as this one.
+        own = count.threads * max(0.0, used - before) / (now - started)
+        others, usable = load.busy - own, load.busy + load.idle
+        # What shares cores gets less than it wants, in proportion to the threads on either side.
+        wanted = count.threads * others / max(usable - others, 1)
+        fewer = max(1, round(count.threads + wanted - usable)) if others >= OTHERS else 0
+        more = max(1, round(load.idle - 0.2)) if load.idle >= IDLE else 0
+        count.consider(fewer, more, self._spent)
+
+    def _count(self, tokens: int) -> ThreadCount:
+        if tokens == 1:
+            return self._decode
+        return self._few if tokens <= FEW else self._prefill
+
+
+class ThreadCount:
+    """The number of threads for one kind of decode, and the times of its decodes.
+
+    Attributes:
+        threads: The number for the next decode.
+    """
+
+    def __init__(self, maximum: int) -> None:
+        self.threads = self._kept = self._maximum = maximum
+        self._window: list[tuple[int, float]] = []  # decodes: tokens, seconds
+        self._best: dict[tuple[int, int], float] = {}  # (threads, tokens): best window's mean
+        self._trial: _ThreadTrial | None = None
+        self._backoffs = {-1: _Backoff(), 1: _Backoff()}
+        self._blind = 0.0  # when more threads are tried even without idle cores
+
+    @property
+    def in_trial(self) -> bool:
+        """Whether a trial is on."""
+        return self._trial is not None
+
+    def record(self, tokens: int, seconds: float, now: float) -> None:
+        """Record the seconds of a decode of ``tokens`` tokens."""
+        if self._trial is None:
+            self._window.append((tokens, seconds))
+            return
+        self._trial.record(tokens, seconds)
+        if self._trial.over:
+            self._end_trial(self._trial, now)
+
+    def consider(self, fewer: int, more: int, now: float) -> None:
+        """End a window; start a trial where there is a reason for one.
+
+        Args:
+            fewer: Threads too many by the CPU load; 0 for none.
+            more: Threads for which there are idle cores.
+            now: Seconds in decodes so far.
+        """
+        if not self._window:
+            return
+        means, slowness = self._means()
+        # No idle cores are needed: programs of low priority fill them, and give way.
+        if self._kept < self._maximum and (more or now >= self._blind):
+            way, step = 1, max(more, 1)
+        elif self._kept > 1 and (fewer or slowness > SLOWER):
+            way, step = -1, max(fewer, 1)
+        else:
+            return
+        backoff = self._backoffs[way]
+        if now < backoff.until and slowness < SLOWER * backoff.slowness:
+            return
+        step = 1 if backoff.failures % 2 else step  # the load may mislead
+        self.threads = min(max(self._kept + way * step, 1), self._maximum)
+        self._trial = _ThreadTrial(self.threads, means, slowness)
+
+    def _means(self) -> tuple[dict[int, float], float]:
+        """Mean seconds by tokens of a decode in the window, and their ratio to the best ones."""
+        times: dict[int, list[float]] = {}
+        for tokens, seconds in self._window:
+            times.setdefault(tokens, []).append(seconds)
+        self._window.clear()
+        means = {tokens: sum(each) / len(each) for tokens, each in times.items()}
+        best = 0.0
+        for tokens, mean in means.items():
+            key = self._kept, tokens
+            self._best[key] = min(mean, self._best.get(key, mean))
+            best += self._best[key] * len(times[tokens])
+        return means, sum(map(sum, times.values())) / best
+
+    def _end_trial(self, trial: _ThreadTrial, now: float) -> None:
+        """End a trial and keep the faster number."""
+        backoff = self._backoffs[1 if trial.threads > self._kept else -1]
+        if trial.share < GAIN:
+            self._kept = trial.threads
+            self._backoffs = {-1: _Backoff(), 1: _Backoff()}
+        else:
+            backoff.fail(now, trial.slowness)
+        self._trial, self.threads = None, self._kept
+        self._blind = now + BLIND
+
+
+class _ThreadTrial:
+    """Decodes with another number of threads, compared with the times before.
+
+    Args:
+        threads: The other number.
+        means: Mean seconds by tokens of a decode.
+        slowness: Their ratio to the best ones.
+    """
+
+    def __init__(self, threads: int, means: dict[int, float], slowness: float) -> None:
+        self.threads = threads
+        self.slowness = slowness
+        self._means = means
+        self._needed = min(max(round(TRIAL / max(means.values())), 1), 8)
+        self._times: list[float] = []
+        self._expected: list[float] = []
+        self._other_sizes = 0  # decodes of a size that the window did not have
+
+    def record(self, tokens: int, seconds: float) -> None:
+        """Record the seconds of a decode of ``tokens`` tokens."""
+        if tokens in self._means:
+            self._times.append(seconds)
+            self._expected.append(self._means[tokens])
+        else:
+            self._other_sizes += 1
+
+    @property
+    def over(self) -> bool:
+        """Whether it has run long enough, or lost enough."""
+        lost = sum(self._times) - sum(self._expected)
+        if lost > WASTE * max(self._means.values()):
+            return True
+        return len(self._times) + self._other_sizes >= self._needed
+
+    @property
+    def share(self) -> float:
+        """The time that it took as a share of the expected time; infinite when unknown."""
+        return sum(self._times) / sum(self._expected) if self._times else math.inf
+
+
+@dataclass(slots=True)
+class _Backoff:
+    """How long no trial is made after some that failed."""
+
+    failures: int = 0
+    until: float = 0.0
+    slowness: float = 0.0
+
+    def fail(self, now: float, slowness: float) -> None:
+        self.until = now + min(BACKOFF[0] * 2**self.failures, BACKOFF[1])
+        self.slowness = slowness
+        self.failures += 1

@@ -33,7 +33,7 @@ class FeatureExtractor:
     ) -> None:
         self._engine = engine
         self._longest = longest
-        self._observer = engine.observer(layers)
+        self._reader = engine.hidden_state_reader(layers)
 
     def __enter__(self) -> Self:
         return self
@@ -43,7 +43,7 @@ class FeatureExtractor:
 
     def close(self) -> None:
         """Free the context."""
-        self._observer.close()
+        self._reader.close()
 
     @property
     def stopped(self) -> bool:
@@ -65,13 +65,13 @@ class FeatureExtractor:
         tokens = self.tokens(reply)
         try:
             prompt = self._engine.prompt_tokens(messages)
-            if len(prompt) + len(tokens) > self._observer.size and len(messages) > 1:
+            if len(prompt) + len(tokens) > self._reader.size and len(messages) > 1:
                 prompt = self._engine.prompt_tokens(messages[-1:])
         except InterruptedError:
             return None
         if not tokens or not prompt:
             return None
-        observation = self._observer.observe(prompt, tokens)
+        observation = self._reader.read(prompt, tokens)
         return reply_features(observation, tokens) if observation else None
 
     def features(self, messages: Sequence[ChatMessage], reply: str) -> Features | None:

@@ -42,7 +42,7 @@ class Loops:
 
     def __init__(self, path: Path) -> None:
         from tchat.engine.engine import Engine
-        from tchat.engine.options import EngineOptions
+        from tchat.engine.loading import EngineOptions
         from tchat.engine.prompt.messages import ChatMessage
         from tchat.models.facts import read_facts
         from tchat.settings import Sampling
@@ -85,7 +85,7 @@ class Loops:
         threads = self._loaded.context._threads = default_threads()  # a trial may be going on
         lib.llama_set_n_threads(context, threads, threads)
         *head, last = self._engine.prompt_tokens(self._chat)
-        deque(kv.read(head), maxlen=0)
+        deque(kv.prefill(head), maxlen=0)
         chains = [Sampler(model, self._sampling, seed=n, prompt=head) for n in range(count)]
         batch = lib.llama_batch_init(count, 0, 1)
         batch.n_tokens = count

@@ -70,7 +70,7 @@ class Loops:
         context: Any = self._loaded.context.handle
         kv.clear()
         text = f"<|im_start|>user\n{PROMPT}<|im_end|>\n<|im_start|>assistant\n"
-        list(kv.read(model.tokenize(text, special=True)))
+        list(kv.prefill(model.tokenize(text, special=True)))
         held = len(kv.tokens)
         batch = lib.llama_batch_init(1, 0, 1)
         batch.n_tokens, batch.n_seq_id[0], batch.seq_id[0][0], batch.logits[0] = 1, 1, 0, 1

@@ -30,7 +30,7 @@ def taken(path: Path) -> dict[str, int]:
     from tchat.chat.memory import memory_plan
     from tchat.engine.binding import backend
     from tchat.engine.engine import Engine
-    from tchat.engine.options import EngineOptions
+    from tchat.engine.loading import EngineOptions
     from tchat.engine.prompt.messages import ChatMessage
     from tchat.models.facts import read_facts
     from tchat.models.fit import need

@@ -23,7 +23,7 @@ import numpy
 
 from tchat.engine.engine import Engine
 from tchat.engine.events import CandidateEvent, Finished
-from tchat.engine.options import EngineOptions
+from tchat.engine.loading import EngineOptions
 from tchat.engine.prompt.messages import ChatMessage
 from tchat.judge.dialogues import Dialogue, read_dialogues
 from tchat.judge.feature_extractor import FeatureExtractor, middle_layers

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tchat.engine.engine import Engine
-from tchat.engine.options import EngineOptions
+from tchat.engine.loading import EngineOptions
 from tchat.judge.dialogues import read_dialogues
 from tchat.judge.game.adversarial_game import AdversarialGame, GameConfig, GameResult
 from tchat.judge.game.report import IndependentVerdict

@@ -106,7 +106,11 @@ def measure() -> dict[str, float]:
             started = time.perf_counter()
             for prompt in asked:
                 chats = [ChatMessage("user", prompt)]
-                timed(engine.choose(chats, LABELS) if choose else engine.generate(chats, sampling))
+                timed(
+                    engine.score_labels(chats, LABELS)
+                    if choose
+                    else engine.generate(chats, sampling)
+                )
             return time.perf_counter() - started
 
         def mapped(choose: bool) -> float:
@@ -152,7 +156,7 @@ def limit(engine: Engine, asked: Sequence[str]) -> float:
     encode = loaded.encoder.for_answer
     prompts = [encode([ChatMessage("user", prompt)]).tokens for prompt in asked]
     head = prompts[0][: min(common_prefix(prompts[0], each) for each in prompts)]
-    kv.ensure_tokens(head, room=context.batch_size)
+    kv.ensure_tokens(head, reserve=context.batch_size)
     kv.set_parallel(SLOTS)
     held = len(head)
 

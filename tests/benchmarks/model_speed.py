@@ -37,10 +37,10 @@ def speeds(path: Path) -> dict[str, float]:
     from dataclasses import replace
 
     from tchat.chat.memory import this_machine
+    from tchat.engine.devices import weights_rate
     from tchat.engine.engine import Engine
     from tchat.engine.events import Finished
-    from tchat.engine.memory_bandwidth import weights_rate
-    from tchat.engine.options import EngineOptions
+    from tchat.engine.loading import EngineOptions
     from tchat.engine.prompt.messages import ChatMessage
     from tchat.models.facts import read_facts
     from tchat.models.fit import Plan, tokens_per_second

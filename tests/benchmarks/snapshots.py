@@ -52,7 +52,7 @@ def measure() -> dict[str, float]:
     """Seconds from the question to its first token: read, and restored in another engine."""
     from tchat.engine.engine import Engine
     from tchat.engine.events import Token
-    from tchat.engine.options import EngineOptions
+    from tchat.engine.loading import EngineOptions
     from tchat.engine.prompt.messages import ChatMessage
     from tchat.engine.snapshots.snapshots import Snapshots
     from tchat.engine.snapshots.store import SnapshotStore

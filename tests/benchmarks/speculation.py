@@ -69,7 +69,7 @@ def starter() -> dict[str, Any]:
     """Median ratios of the speeds of both, reply by reply, in turn."""
     from tchat.engine.engine import Engine
     from tchat.engine.events import Finished
-    from tchat.engine.options import EngineOptions
+    from tchat.engine.loading import EngineOptions
     from tchat.engine.prompt.messages import ChatMessage
     from tchat.engine.threads import default_threads
     from tchat.models.facts import read_facts
@@ -135,7 +135,7 @@ def shaped() -> dict[str, float]:
     from tchat.engine import generation as run
     from tchat.engine.context import Context
     from tchat.engine.engine import Engine
-    from tchat.engine.options import EngineOptions
+    from tchat.engine.loading import EngineOptions
     from tchat.engine.prompt.messages import ChatMessage
     from tchat.engine.reply_state import ReplyState
     from tchat.models.facts import read_facts

@@ -102,7 +102,7 @@ def _opened(threads: int) -> KVCache:
     model = Model(resolve("starter", user_paths()), cancel=cancel)
     context = Context(model, size=512, batch=512, threads=threads, cancel=cancel)
     cache = KVCache(context, model)
-    list(cache.read(model.tokenize(PROMPT, special=False)))
+    list(cache.prefill(model.tokenize(PROMPT, special=False)))
     return cache
 
 
@@ -126,7 +126,7 @@ def _read(cache: KVCache) -> float:
     text = list(cache.tokens)
     cache.clear()
     started = time.perf_counter()
-    list(cache.read(text))
+    list(cache.prefill(text))
     return len(text) / (time.perf_counter() - started)
 
 

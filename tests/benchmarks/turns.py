@@ -52,7 +52,7 @@ def measure() -> dict[str, float]:
     """Turn, stops and memory on the starter."""
     from tchat.engine.engine import Engine
     from tchat.engine.events import Event, Finished, PromptProgress, Token
-    from tchat.engine.options import EngineOptions
+    from tchat.engine.loading import EngineOptions
     from tchat.engine.prompt.messages import ChatMessage
     from tchat.models.facts import read_facts
     from tchat.models.resolve import resolve

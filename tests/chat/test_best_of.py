@@ -103,7 +103,7 @@ def test_replies_that_cannot_be_read_have_no_score_and_are_not_lost(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What is read again for a head of a middle layer may be longer than is read at once."""
-    monkeypatch.setattr("tchat.engine.engine.OBSERVED", 256)
+    monkeypatch.setattr("tchat.engine.engine.READER_CONTEXT", 256)
     taught(tiny_model, paths, layer=1)
     chat = open_chat(**DRAWN)
     events = list(chat.candidates(2, "hello " * 400, judge="human"))

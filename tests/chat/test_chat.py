@@ -18,6 +18,7 @@ from tchat.sessions.records import Message, Role, Status
 from tchat.sessions.store import SessionStore
 from tchat.settings import Settings
 from tests.chat.conftest import OpenChat
+from tests.engine.conftest import frames_of_a_token
 
 
 def finished(events: Iterable[Event]) -> Finished:
@@ -51,6 +52,10 @@ def test_a_prompt_and_its_reply_are_stored_with_their_provenance(
     assert reply.finish_reason == "length"
     assert chat.session is not None
     assert (chat.session.title, chat.session.system) == ("Hello", "Be brief.")
+
+
+def test_a_token_passes_few_generator_frames(open_chat: OpenChat) -> None:
+    assert frames_of_a_token(open_chat().send("Hello")) <= 5
 
 
 def test_the_drawn_seed_is_recorded(open_chat: OpenChat, store: SessionStore) -> None:

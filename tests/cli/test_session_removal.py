@@ -100,7 +100,7 @@ def ids(full: Path) -> list[str]:
     with SessionStore(full / "sessions.db") as store:
         found = [session.id for session in store.sessions()]
     with states() as saved:
-        saved.index.note_reading("model", "Tiny")
+        saved.index.record_prefill_rate("model", "Tiny")
         for number, session_id in enumerate(found):
             assert saved.add("model", (), [number + 1] * 64, memoryview(b"state"), session_id)
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import pytest
 
 from tchat.engine.engine import Engine
 from tchat.engine.events import Event, Finished, Token
-from tchat.engine.options import EngineOptions
+from tchat.engine.loading import EngineOptions
 from tchat.models.facts import read_facts
 
 OpenEngine = Callable[..., Engine]
@@ -30,6 +30,15 @@ def open_engine() -> Iterator[OpenEngine]:
     yield make
     for engine in engines:
         engine.close()
+
+
+def frames_of_a_token(events: Iterator[Event]) -> int:
+    """Generators that a token passes, from the decode loop to whoever iterates ``events``."""
+    next(event for event in events if isinstance(event, Token))
+    frames, inner = 0, events
+    while isinstance(inner, Generator):
+        frames, inner = frames + 1, inner.gi_yieldfrom  # type: ignore[attr-defined]
+    return frames
 
 
 def finished(events: Iterable[Event]) -> Finished:

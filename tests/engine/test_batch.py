@@ -80,7 +80,7 @@ def test_labels_are_weighed_as_one_by_one(open_engine: OpenEngine, path: Path) -
     options = BatchOptions(sampling=Sampling(), labels=LABELS, slots=3)
     found = results(engine.map(tasks(), options))
     for probabilities, chat in zip(found, CHATS, strict=True):
-        alone = next(e for e in engine.choose(chat, LABELS) if isinstance(e, LabelScores))
+        alone = next(e for e in engine.score_labels(chat, LABELS) if isinstance(e, LabelScores))
         assert isinstance(probabilities, tuple)
         assert dict(probabilities) == pytest.approx(dict(alone.probabilities), abs=0.01)
 

@@ -138,11 +138,11 @@ def test_the_cache_grows_under_them(
     path: Path = request.getfixturevalue(kind)
     long = Sampling(seed=5, max_tokens=300, logit_bias=("2=-inf",))
     whole = texts(ends(open_engine(path).candidates(ASKED, long, 3)))
-    monkeypatch.setattr("tchat.engine.background_load.FIRST_ROOM", 256)
-    monkeypatch.setattr("tchat.engine.candidates.ROOM", 0)
+    monkeypatch.setattr("tchat.engine.loading.INITIAL_CAPACITY", 256)
+    monkeypatch.setattr("tchat.engine.generation.CANDIDATE_CAPACITY", 0)
     engine = open_engine(path)
     assert texts(ends(engine.candidates(ASKED, long, 3))) == whole
-    assert engine._ready.context._room > 256
+    assert engine._ready.context.capacity > 256
 
 
 def test_a_full_context_ends_the_longest(open_engine: OpenEngine, tiny_model: Path) -> None:
@@ -162,11 +162,11 @@ def test_log_probabilities_are_those_of_the_tokens(
     engine = open_engine(tiny_model)
     reply = ends(engine.candidates(ASKED, DRAWN, 2))[1]
     known = engine._ready.kv.branches[FIRST_PARALLEL + 1][1:]  # behind the last token of the prompt
-    observer = open_engine(tiny_model)
-    list(observer.load())
-    prompt = observer.prompt_tokens(ASKED)
+    reader = open_engine(tiny_model)
+    list(reader.load())
+    prompt = reader.prompt_tokens(ASKED)
     with_last = _last_token(engine, reply, known)
-    seen = observer.observer([]).observe(prompt, with_last)
+    seen = reader.hidden_state_reader([]).read(prompt, with_last)
     assert seen is not None
     assert reply.log_probability == pytest.approx(seen.log_probability, abs=1e-3)
     assert not np.isnan(seen.log_probability)
@@ -201,15 +201,15 @@ def test_the_states_that_come_with_a_reply_are_those_of_reading_it(
     """So that a reply need not be read to be judged; the cache grows on the way."""
     engine = open_engine(request.getfixturevalue(kind), flash_attn="off")
     replies = ends(engine.candidates(ASKED, replace(DRAWN, max_tokens=300), 3, states=True))
-    observer = engine.observer([])
+    reader = engine.hidden_state_reader([])
     for reply in replies:
         assert reply.observed is not None
         tokens = list(reply.observed.tokens)
         assert len(tokens) == reply.usage.completion
         # The last token is not decoded any more, since nothing comes after it.
-        seen = observer.observe(engine.prompt_tokens(ASKED), tokens[:-1])
+        seen = reader.read(engine.prompt_tokens(ASKED), tokens[:-1])
         assert seen is not None
         [state] = seen.states.values()
         assert np.allclose(reply.observed.state, state, atol=2e-2 * np.abs(state).max())
-    observer.close()
+    reader.close()
     assert ends(engine.candidates(ASKED, DRAWN, 2))[0].observed is None

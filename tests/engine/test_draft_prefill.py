@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tchat.engine.draft_prefill import DraftPrefill, ShouldContinue, stable_prefix
 from tchat.engine.engine import Engine
 from tchat.engine.events import Event, PromptProgress
+from tchat.engine.prefill import DraftPrefill, ShouldContinue, stable_prefix
 from tchat.engine.prompt.messages import ChatMessage
 from tchat.settings import Sampling
 from tests.engine.conftest import OpenEngine, finished
@@ -144,7 +144,7 @@ def test_another_chat_makes_way_for_a_draft(open_engine: OpenEngine, tiny_model:
 def test_the_cache_grows_under_it(
     open_engine: OpenEngine, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tchat.engine.background_load.FIRST_ROOM", 256)
+    monkeypatch.setattr("tchat.engine.loading.INITIAL_CAPACITY", 256)
     engine = begun(open_engine, path)
     ahead = read(read_ahead(engine, asked(DRAFT * 7)))
     assert ahead.done == ahead.total > 256

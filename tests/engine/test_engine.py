@@ -12,17 +12,16 @@ from typing import Any
 
 import pytest
 
-from tchat.engine.background_load import BackgroundLoad
 from tchat.engine.cancel import Cancel
 from tchat.engine.engine import Engine
 from tchat.engine.events import Finished, LoadProgress, Notice, PromptProgress, Reason, Token
+from tchat.engine.loading import BackgroundLoad, EngineOptions
 from tchat.engine.model import Model
-from tchat.engine.options import EngineOptions
 from tchat.engine.prompt.messages import ChatMessage
 from tchat.engine.prompt.template import Think
 from tchat.errors import DoesNotFit, ModelInvalid, UsageError
 from tchat.settings import Sampling
-from tests.engine.conftest import OpenEngine, finished, streamed
+from tests.engine.conftest import OpenEngine, finished, frames_of_a_token, streamed
 from tests.tiny import BROKEN, CHATML, THINKING, write_tiny
 
 HELLO = [ChatMessage("user", "Hello, who are you?")]
@@ -44,6 +43,10 @@ def test_events_come_in_their_order(open_engine: OpenEngine, tiny_model: Path) -
 def test_streamed_text_is_the_finished_text(open_engine: OpenEngine, tiny_model: Path) -> None:
     events = list(open_engine(tiny_model).generate(HELLO, Sampling(seed=3, max_tokens=200)))
     assert streamed(events) == finished(events).text != ""
+
+
+def test_a_token_passes_few_generator_frames(open_engine: OpenEngine, tiny_model: Path) -> None:
+    assert frames_of_a_token(open_engine(tiny_model).generate(HELLO, SHORT)) == 2
 
 
 def test_same_seed_same_text_another_seed_another(
@@ -225,7 +228,7 @@ def test_a_consumer_that_leaves_while_loading_leaks_no_model(
         made.append(Model(*args, **options))
         return made[-1]
 
-    monkeypatch.setattr("tchat.engine.background_load.Model", recorded)
+    monkeypatch.setattr("tchat.engine.loading.Model", recorded)
     for again in (True, False):
         engine = open_engine(tiny_model)
         events = engine.generate(HELLO, SHORT)
@@ -243,8 +246,8 @@ def test_a_program_that_ends_while_a_model_loads_ends_well(starter_model: Path) 
         "import sys, time\n"
         "from pathlib import Path\n"
         "from tchat.engine.cancel import Cancel\n"
-        "from tchat.engine.background_load import BackgroundLoad\n"
-        "from tchat.engine.options import EngineOptions\n"
+        "from tchat.engine.loading import BackgroundLoad\n"
+        "from tchat.engine.loading import EngineOptions\n"
         "opening = BackgroundLoad(EngineOptions(path=Path(sys.argv[1]), threads=1), Cancel())\n"
         "time.sleep(float(sys.argv[2]))\n"
     )
@@ -261,7 +264,7 @@ def test_an_empty_prompt_is_refused(open_engine: OpenEngine, tmp_path: Path) -> 
     with pytest.raises(UsageError, match="the prompt is empty"):
         list(engine.generate([ChatMessage("user", "")], SHORT))
     with pytest.raises(UsageError, match="the prompt is empty"):
-        list(engine.choose([ChatMessage("user", "")], ["a", "b"]))
+        list(engine.score_labels([ChatMessage("user", "")], ["a", "b"]))
     assert finished(engine.generate(HELLO, SHORT)).text
 
 
@@ -379,7 +382,7 @@ def test_a_cache_that_grows_changes_nothing(
     greedy = Sampling(temp=0, max_tokens=400, logit_bias=("<|im_end|>=-100", "<|endoftext|>=-100"))
     asked = [ChatMessage("user", "words and " * 15)]
     whole = finished(open_engine(path).generate(asked, greedy))
-    monkeypatch.setattr("tchat.engine.background_load.FIRST_ROOM", 256)
+    monkeypatch.setattr("tchat.engine.loading.INITIAL_CAPACITY", 256)
     engine = open_engine(path)
     grown = finished(engine.generate(asked, greedy))
     assert grown.usage.prompt + grown.usage.completion > 256
@@ -435,7 +438,7 @@ def test_an_answer_that_must_begin_at_once_follows_closed_reasoning(
     closed = finished(engine.generate(HELLO, Sampling(seed=1, grammar='root ::= "yes"')))
     assert (closed.text, closed.reasoning) == ("yes", "")
     assert closed.usage.prompt > free.usage.prompt
-    chosen = finished(engine.choose(HELLO, ["yes", "no"]))
+    chosen = finished(engine.score_labels(HELLO, ["yes", "no"]))
     assert chosen.usage.prompt == closed.usage.prompt
     model = engine._loaded.model  # type: ignore[union-attr]
     held = engine._loaded.kv.tokens[: chosen.usage.prompt]  # type: ignore[union-attr]
@@ -461,7 +464,7 @@ def test_structured_output_of_a_channel_model_is_in_the_final_channel(
     assert (finished(events).text, finished(events).reasoning) == ("yes", "")
     told = [event.text for event in events if isinstance(event, Notice)]
     assert any("without reasoning" in text for text in told) == (think == "on")
-    chosen = finished(engine.choose(HELLO, ["yes", "no"]))
+    chosen = finished(engine.score_labels(HELLO, ["yes", "no"]))
     assert chosen.usage.prompt == finished(events).usage.prompt
     final = "<|start|>assistant<|channel|>final<|message|>"
     assert held_text(engine, chosen.usage.prompt).endswith(final)

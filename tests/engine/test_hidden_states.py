@@ -27,9 +27,9 @@ def loaded(open_engine: OpenEngine, path: Path, **options: object) -> Engine:
     return engine
 
 
-def observed(observer: HiddenStateReader, engine: Engine, reply: str = REPLY) -> LayerStates:
+def observed(reader: HiddenStateReader, engine: Engine, reply: str = REPLY) -> LayerStates:
     prompt, tokens = engine.prompt_tokens(ASKED), engine.text_tokens(reply)
-    found = observer.observe(prompt, tokens)
+    found = reader.read(prompt, tokens)
     assert found is not None
     return found
 
@@ -47,15 +47,15 @@ def test_every_layer_gives_one_averaged_state(
     open_engine: OpenEngine, request: pytest.FixtureRequest, fixture: str, layers: tuple[int, ...]
 ) -> None:
     engine = loaded(open_engine, request.getfixturevalue(fixture))
-    observer = engine.observer(layers)
-    found = observed(observer, engine)
+    reader = engine.hidden_state_reader(layers)
+    found = observed(reader, engine)
     last = max(found.states)
     assert sorted(found.states) == sorted({*layers, last})
     widths = {state.shape for state in found.states.values()}
     assert len(widths) == 1
     assert all(numpy.isfinite(state).all() and state.any() for state in found.states.values())
     assert found.tokens == len(engine.text_tokens(REPLY))
-    observer.close()
+    reader.close()
 
 
 @pytest.mark.parametrize("fixture", ["tiny_model", "tiny_sliding", "tiny_recurrent"])
@@ -63,7 +63,7 @@ def test_what_was_read_before_changes_nothing(
     open_engine: OpenEngine, request: pytest.FixtureRequest, fixture: str
 ) -> None:
     engine = loaded(open_engine, request.getfixturevalue(fixture))
-    fresh, used = engine.observer((1,)), engine.observer((1,))
+    fresh, used = engine.hidden_state_reader((1,)), engine.hidden_state_reader((1,))
     observed(used, engine, "Something else altogether, and rather longer than the other one.")
     one, other = observed(fresh, engine), observed(used, engine)
     for layer, state in one.states.items():
@@ -78,13 +78,13 @@ def test_a_reply_over_several_batches_is_averaged_whole(
 ) -> None:
     """The mean over a whole equals the weighted mean over its halves, where they are told apart."""
     engine = loaded(open_engine, tiny_model, ctx_size=1024)
-    observer = engine.observer((1,))
+    reader = engine.hidden_state_reader((1,))
     prompt = engine.prompt_tokens(ASKED)
     tokens = engine.text_tokens("wide and deep " * 60)[: 2 * BATCH + 7]
     assert len(tokens) > 2 * BATCH
-    whole = observer.observe(prompt, tokens)
-    first = observer.observe(prompt, tokens[:100])
-    rest = observer.observe([*prompt, *tokens[:100]], tokens[100:])
+    whole = reader.read(prompt, tokens)
+    first = reader.read(prompt, tokens[:100])
+    rest = reader.read([*prompt, *tokens[:100]], tokens[100:])
     assert whole
     assert first
     assert rest
@@ -94,22 +94,22 @@ def test_a_reply_over_several_batches_is_averaged_whole(
         assert joined == pytest.approx(state, rel=1e-2, abs=1e-3)
     joined_lp = share * first.log_probability + (1 - share) * rest.log_probability
     assert joined_lp == pytest.approx(whole.log_probability, rel=1e-3)
-    observer.close()
+    reader.close()
 
 
 def test_the_probability_of_a_reply_is_that_of_choosing_it(
     open_engine: OpenEngine, tiny_model: Path
 ) -> None:
     engine = loaded(open_engine, tiny_model)
-    events = list(engine.choose(ASKED, ["a", "b"]))
+    events = list(engine.score_labels(ASKED, ["a", "b"]))
     shares = dict(next(e for e in events if isinstance(e, LabelScores)).probabilities)
-    observer = engine.observer(())
+    reader = engine.hidden_state_reader(())
     odds = (
-        observed(observer, engine, "a").log_probability
-        - observed(observer, engine, "b").log_probability
+        observed(reader, engine, "a").log_probability
+        - observed(reader, engine, "b").log_probability
     )
     assert math.exp(odds) == pytest.approx(shares["a"] / shares["b"], rel=1e-2)
-    observer.close()
+    reader.close()
 
 
 def test_a_control_vector_steers_what_is_written_and_not_what_is_observed(
@@ -117,46 +117,46 @@ def test_a_control_vector_steers_what_is_written_and_not_what_is_observed(
 ) -> None:
     engine = loaded(open_engine, tiny_model)
     greedy = Sampling(temp=0, max_tokens=24)
-    observer = engine.observer((1,))
-    plain, before = finished(engine.generate(ASKED, greedy)).text, observed(observer, engine)
+    reader = engine.hidden_state_reader((1,))
+    plain, before = finished(engine.generate(ASKED, greedy)).text, observed(reader, engine)
     width = len(before.states[1])
     rng = numpy.random.default_rng(0)
     vector = ControlVector(Path("v"), width, {1: (50 * rng.normal(size=width)).tolist()})
     engine.steer([vector])
     assert finished(engine.generate(ASKED, greedy)).text != plain
-    after = observed(observer, engine)
+    after = observed(reader, engine)
     assert after.states[1] == pytest.approx(before.states[1], rel=1e-4, abs=1e-5)
     engine.steer([])
     assert finished(engine.generate(ASKED, greedy)).text == plain
-    observer.close()
+    reader.close()
 
 
 def test_a_layer_that_llama_does_not_tell_of_is_named(
     open_engine: OpenEngine, tiny_model: Path
 ) -> None:
     engine = loaded(open_engine, tiny_model)
-    observer = engine.observer((99,))
-    with pytest.raises(ModelInvalid, match="does not tell what layer 99"):
-        observed(observer, engine)
-    observer.close()
+    reader = engine.hidden_state_reader((99,))
+    with pytest.raises(ModelInvalid, match="has no hidden states of layer 99"):
+        observed(reader, engine)
+    reader.close()
 
 
 def test_a_stop_ends_the_reading(open_engine: OpenEngine, starter_model: Path) -> None:
     engine = loaded(open_engine, starter_model)
-    observer = engine.observer(())
+    reader = engine.hidden_state_reader(())
     engine.cancel.set()
     prompt, tokens = engine.prompt_tokens(ASKED), engine.text_tokens(REPLY)
-    assert observer.observe(prompt, tokens) is None
+    assert reader.read(prompt, tokens) is None
     engine.cancel.clear()
-    assert observer.observe(prompt, tokens) is not None
-    observer.close()
+    assert reader.read(prompt, tokens) is not None
+    reader.close()
 
 
 def test_what_does_not_fit_is_refused_with_both_numbers(
     open_engine: OpenEngine, tiny_model: Path
 ) -> None:
     engine = loaded(open_engine, tiny_model, ctx_size=256)
-    observer = engine.observer(())
+    reader = engine.hidden_state_reader(())
     with pytest.raises(DoesNotFit, match=r"\d+ tokens exceeds the 256"):
-        observer.observe(engine.prompt_tokens(ASKED), engine.text_tokens("wide " * 300))
-    observer.close()
+        reader.read(engine.prompt_tokens(ASKED), engine.text_tokens("wide " * 300))
+    reader.close()

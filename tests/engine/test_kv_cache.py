@@ -53,7 +53,7 @@ class Walk:
             list(islice(events, number))
             events.close()  # type: ignore[attr-defined]
         elif act == "choose":
-            list(self.engine.choose(self.history, ["the", "the word", "other"]))
+            list(self.engine.score_labels(self.history, ["the", "the word", "other"]))
         end = finished(self._reply(number))
         assert end.usage.prompt == end.usage.reused + end.usage.read
         if act != "again":
@@ -97,7 +97,7 @@ def test_after_any_walk_the_logits_are_those_of_a_fresh_cache(
 ) -> None:
     path: Path = request.getfixturevalue(name)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tchat.engine.background_load.FIRST_ROOM", 256)  # so that it has to grow
+        patch.setattr("tchat.engine.loading.INITIAL_CAPACITY", 256)  # so that it has to grow
         # The last output of a decode with guesses may be that of one that was cut off.
         engine = open_engine(path, batch_size=batch, prompt_lookup=False)
         fresh = ready(open_engine(path))
@@ -108,7 +108,7 @@ def test_after_any_walk_the_logits_are_those_of_a_fresh_cache(
         cold = KVCache(fresh.context, fresh.model)
         cold.clear()
         assert cold.reserve(len(walked.kv.tokens))
-        assert all(cold.read(walked.kv.tokens))
+        assert all(cold.prefill(walked.kv.tokens))
         expected = logits(fresh)
         assume(numpy.isfinite(expected).all())  # random weights may overflow
         # Batches of other sizes add up in another order.
@@ -120,7 +120,7 @@ def test_a_sliding_window_that_moved_to_a_larger_cache_is_read_again(
     open_engine: OpenEngine, tiny_sliding: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """llama.cpp copies only the tokens inside the window, so there is nothing to cut back to."""
-    monkeypatch.setattr("tchat.engine.background_load.FIRST_ROOM", 256)
+    monkeypatch.setattr("tchat.engine.loading.INITIAL_CAPACITY", 256)
     engine = open_engine(tiny_sliding)
     one = Sampling(temp=0, max_tokens=1)
     grows = Sampling(temp=0, max_tokens=200, logit_bias=("<|im_end|>=-inf", "<|endoftext|>=-inf"))

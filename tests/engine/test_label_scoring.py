@@ -20,7 +20,7 @@ ASKED = [ChatMessage("user", "Pick one.")]
 
 
 def shares(engine: object, labels: list[str]) -> dict[str, float]:
-    events = list(engine.choose(ASKED, labels))  # type: ignore[attr-defined]
+    events = list(engine.score_labels(ASKED, labels))  # type: ignore[attr-defined]
     chosen = next(event for event in events if isinstance(event, LabelScores))
     assert finished(events).text == chosen.probabilities[0][0]
     return dict(chosen.probabilities)
@@ -80,7 +80,7 @@ def test_the_greedy_token_is_the_likeliest_label(open_engine: OpenEngine, tiny_m
 def test_a_label_that_begins_another_can_lose(open_engine: OpenEngine, starter_model: Path) -> None:
     engine = open_engine(starter_model, ctx_size=512)
     asked = [ChatMessage("user", "Which city is called the Big Apple? Answer in two words.")]
-    events = list(engine.choose(asked, ["New", "New York"]))
+    events = list(engine.score_labels(asked, ["New", "New York"]))
     assert finished(events).text == "New York"
 
 

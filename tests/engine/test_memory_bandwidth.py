@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tchat.engine import memory_bandwidth as bandwidth
+from tchat.engine import devices as bandwidth
 from tchat.engine.binding import backend
-from tchat.engine.memory_bandwidth import weights_rate
+from tchat.engine.devices import weights_rate
 
 
 def test_llama_cpp_multiplies_gigabytes_a_second() -> None:

@@ -33,7 +33,7 @@ def test_a_quantized_cache_is_smaller_and_still_grows(
     kv_type: str,
     share: float,
 ) -> None:
-    monkeypatch.setattr("tchat.engine.background_load.FIRST_ROOM", 256)
+    monkeypatch.setattr("tchat.engine.loading.INITIAL_CAPACITY", 256)
     asked = [ChatMessage("user", "one two three four five " * 60)]
     sizes = {}
     for each in ("f16", kv_type):
@@ -83,7 +83,7 @@ def test_more_shares_than_devices_are_refused(open_engine: OpenEngine, tiny_mode
 def test_a_window_can_be_kept_alone(
     open_engine: OpenEngine, tiny_sliding: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tchat.engine.background_load.FIRST_ROOM", 256)
+    monkeypatch.setattr("tchat.engine.loading.INITIAL_CAPACITY", 256)
     asked = [ChatMessage("user", "words and " * 200)]
     whole, windowed = (open_engine(tiny_sliding, swa_full=each) for each in (True, False))
     texts = [finished(engine.generate(asked, GREEDY)).text for engine in (whole, windowed)]
@@ -99,7 +99,7 @@ def test_a_window_can_be_kept_alone(
 
 def test_a_cache_that_cannot_grow_stays_as_it_is(tiny_model: Path) -> None:
     model = Model(tiny_model, cancel=Cancel())
-    context = Context(model, size=1 << 20, room=256, batch=256, threads=1, cancel=Cancel())
+    context = Context(model, size=1 << 20, capacity=256, batch=256, threads=1, cancel=Cancel())
     tokens = list(range(20, 200))
     context.decode([BatchToken(token, at, logits=at == 179) for at, token in enumerate(tokens)])
     before = context.save_state(None, held := bytearray())

@@ -62,14 +62,14 @@ def test_the_old_context_is_made_again_when_only_the_wider_one_is_refused(
     engine = open_engine(tiny_model)
     finished(engine.generate(HELLO, GREEDY))
     context = engine._ready.context
-    make = context._made
+    make = context._new_handle
 
-    def refused(room: int, sequences: int) -> object:
+    def refused(capacity: int, sequences: int) -> object:
         if sequences > SCRATCH + 1:
             raise DoesNotFit("no memory")
-        return make(room, sequences)
+        return make(capacity, sequences)
 
-    context._made = refused  # type: ignore[method-assign]
+    context._new_handle = refused  # type: ignore[method-assign]
     with pytest.raises(DoesNotFit, match="no memory"):
         list(engine.candidates(HELLO, GREEDY, 4))
     assert engine.cached_tokens == context.cached_tokens > 20
@@ -145,33 +145,33 @@ def test_a_reply_goes_on_without_a_draft_model_that_fails(
     list(engine.load())
     speculation = engine._ready.speculation
     assert speculation is not None
-    assert speculation.draft is not None
-    speculation.draft.kv.read = lambda _: (_ for _ in ()).throw(TchatError("no"))  # type: ignore
-    assert speculation.draft.guess([1, 2, 3], 4) == []
-    assert speculation.draft.gain(8, speculation.times) == 0
+    assert speculation.draft_model is not None
+    speculation.draft_model.kv.prefill = lambda _: (_ for _ in ()).throw(TchatError("no"))  # type: ignore
+    assert speculation.draft_model.draft([1, 2, 3], 4) == []
+    assert speculation.draft_model.gain(8, speculation.times) == 0
     assert finished(engine.generate(HELLO, sampling)).text == expected
 
 
-def test_an_observer_forgets_what_a_failed_decode_left(
+def test_a_reader_forgets_what_a_failed_decode_left(
     refusing: Refusing, open_engine: OpenEngine, tiny_model: Path
 ) -> None:
     engine: Engine = open_engine(tiny_model, ctx_size=1024)
     list(engine.load())
     one, other = (engine.text_tokens(text * 40) for text in ("why is the sky ", "why is the day "))
-    observer: HiddenStateReader = engine.observer([1])
+    reader: HiddenStateReader = engine.hidden_state_reader([1])
     try:
         refusing.arm(None)
-        first = observer.observe(one[:100], one[100:])
-        fresh = observer.observe(other[:100], other[100:])
+        first = reader.read(one[:100], one[100:])
+        fresh = reader.read(other[:100], other[100:])
         assert first is not None
         assert fresh is not None
-        observer.observe(one[:100], one[100:])
+        reader.read(one[:100], one[100:])
         refusing.arm(Fault("llama_decode", 2))
         with pytest.raises(TchatError, match="failed while decoding"):
-            observer.observe(other[:100], other[100:])
+            reader.read(other[:100], other[100:])
         refusing.arm(None)
-        again = observer.observe(one[:100], one[100:])
+        again = reader.read(one[:100], one[100:])
         assert again is not None
         assert again.log_probability == pytest.approx(first.log_probability, rel=1e-3)
     finally:
-        observer.close()
+        reader.close()

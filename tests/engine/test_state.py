@@ -22,7 +22,7 @@ def ready(open_engine: OpenEngine, path: Path) -> tuple[LoadedModel, list[int]]:
     loaded = engine._loaded
     assert loaded is not None
     tokens = loaded.model.tokenize(WORDS * 10, special=False)[:200]
-    assert all(loaded.kv.read(tokens))
+    assert all(loaded.kv.prefill(tokens))
     return loaded, tokens
 
 

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from tchat.engine.background_load import BackgroundLoad
+from tchat.engine import loading
 from tchat.engine.cancel import Cancel
 from tchat.engine.engine_thread import STACK_SIZES, on_large_stack, run_on_engine_thread
 from tchat.engine.events import Finished, LoadProgress, PromptProgress, Reason, Token
+from tchat.engine.loading import EngineOptions
 from tchat.engine.model import Model
 from tchat.engine.prompt.messages import ChatMessage
 from tchat.errors import Interrupted, UsageError
@@ -91,17 +92,17 @@ def test_a_stop_does_not_wait_for_the_loader(
     open_engine: OpenEngine, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, aborted: bool
 ) -> None:
     """The loader may still be busy with what cannot be stopped; it is used, or begun anew."""
-    held, made = threading.Event(), BackgroundLoad._open_model
-    began: list[BackgroundLoad] = []
+    held, made = threading.Event(), loading.open_model
+    began: list[EngineOptions] = []
 
-    def late(opening: BackgroundLoad) -> Model:
-        began.append(opening)
+    def late(options: EngineOptions, cancel: Cancel) -> Model:
+        began.append(options)
         held.wait()
         if aborted and len(began) == 1:
             raise InterruptedError  # as llama.cpp does once it sees the flag
-        return made(opening)
+        return made(options, cancel)
 
-    monkeypatch.setattr(BackgroundLoad, "_open_model", late)
+    monkeypatch.setattr(loading, "open_model", late)
     engine = open_engine(tiny_model)
     events = engine.load()
     assert isinstance(next(events), LoadProgress)

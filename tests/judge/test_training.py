@@ -13,7 +13,7 @@ import pytest
 from tchat.engine.adapters import ControlVector
 from tchat.engine.engine import Engine
 from tchat.engine.events import Finished
-from tchat.engine.options import EngineOptions
+from tchat.engine.loading import EngineOptions
 from tchat.engine.prompt.messages import ChatMessage
 from tchat.errors import UsageError
 from tchat.judge.dialogues import Dialogue

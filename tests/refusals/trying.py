@@ -18,7 +18,7 @@ from typing import Any
 from tchat.chat.chat import Chat
 from tchat.engine.engine import Engine
 from tchat.engine.events import Finished, Reason
-from tchat.engine.options import EngineOptions
+from tchat.engine.loading import EngineOptions
 from tchat.errors import TchatError
 from tchat.paths import user_paths
 from tchat.sessions.store import SessionStore
@@ -111,7 +111,7 @@ class Trier:
             return f"the next prompt is wrong: {asked!r} instead of {expected!r}"
         kv.clear()
         kv.reserve(len(held) + 1)
-        all(kv.read(held[:prompt]))
+        all(kv.prefill(held[:prompt]))
         for place, token in enumerate(held[prompt:]):
             logits = context.output()
             logits[list(model.end_tokens)] = logits.min()

@@ -22,7 +22,7 @@ from textual import events
 from textual.worker import WorkerState
 
 from tchat.chat.chat import Chat
-from tchat.engine.generation import Generation
+from tchat.engine import engine
 from tchat.engine.snapshots.snapshots import Snapshots
 from tchat.errors import StorageError
 from tchat.paths import user_paths
@@ -83,8 +83,8 @@ class Faults:
         self._armed: dict[str, Exception] = {}
         storage, other = StorageError(INJECTED), RuntimeError(INJECTED)
         self._parts: dict[str, tuple[Any, str, Exception]] = {
-            "engine": (Generation, "events", other),
-            "memory": (Generation, "events", MemoryError(INJECTED)),
+            "engine": (engine, "generate_reply", other),
+            "memory": (engine, "generate_reply", MemoryError(INJECTED)),
             "store": (SessionStore, "add", storage),
             "branch": (SessionStore, "branch", storage),
             "search": (SessionStore, "search", other),

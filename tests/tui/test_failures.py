@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from tchat.engine import engine
 from tchat.engine.events import Event
-from tchat.engine.generation import Generation
+from tchat.engine.generation import generate_reply
 from tchat.errors import StorageError
 from tchat.paths import Paths
 from tchat.sessions.records import Message
@@ -30,16 +31,16 @@ class Breaking:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, error: Exception, after: int = 0) -> None:
         self.left = 1
-        events = Generation.events
+        generate = generate_reply
 
-        def broken(run: Generation, load: float) -> Iterator[Event]:
-            for number, event in enumerate(events(run, load)):
+        def broken(*given: Any) -> Iterator[Event]:
+            for number, event in enumerate(generate(*given)):
                 if self.left and number >= after:
                     self.left -= 1
                     raise error
                 yield event
 
-        monkeypatch.setattr(Generation, "events", broken)
+        monkeypatch.setattr(engine, "generate_reply", broken)
 
 
 async def failed(shown: Shown, text: str) -> None:

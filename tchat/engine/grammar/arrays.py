@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tchat.engine.grammar.json_rules import ARRAY, WS, constant
-from tchat.engine.grammar.parts import SchemaConverter, all_values, least_of, most_of
+from tchat.engine.grammar.keywords import SchemaConverter, all_values, least_of, most_of
 from tchat.engine.grammar.rules import (
     EMPTY,
     IMPOSSIBLE,

@@ -7,8 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tchat.engine.grammar.automata import DfaState
-from tchat.engine.grammar.charset import ANY, CharSet, common, minus, of_text
+from tchat.engine.grammar.automata import ANY, CharSet, DfaState, common, minus, of_text
 from tchat.engine.grammar.rules import (
     EMPTY,
     CharClass,

@@ -16,16 +16,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from tchat.engine.grammar.alternatives import Branches, Branching
+from tchat.engine.grammar.alternatives import Branches, Branching, are_exclusive
 from tchat.engine.grammar.arrays import array_rule
 from tchat.engine.grammar.automata import Language, Languages
-from tchat.engine.grammar.equality import key_of
-from tchat.engine.grammar.exclusive import are_exclusive
 from tchat.engine.grammar.formats import FORMATS, FREE
 from tchat.engine.grammar.gbnf import LONGEST, is_sound
 from tchat.engine.grammar.json_rules import PRIMITIVES, VALUE, constants
+from tchat.engine.grammar.keywords import (
+    ABSENT,
+    UNEQUAL,
+    UNLIKE,
+    all_values,
+    key_of,
+    mapping_of,
+    types_of,
+)
+from tchat.engine.grammar.numbers import number_rule, string_rule
 from tchat.engine.grammar.objects import object_rule
-from tchat.engine.grammar.parts import ABSENT, UNEQUAL, UNLIKE, all_values, mapping_of
 from tchat.engine.grammar.rules import (
     IMPOSSIBLE,
     Expression,
@@ -36,8 +43,6 @@ from tchat.engine.grammar.rules import (
     with_primitives,
 )
 from tchat.engine.grammar.schema_document import Schema, SchemaDocument, Subschema
-from tchat.engine.grammar.strings import number_rule, string_rule
-from tchat.engine.grammar.types import types_of
 from tchat.engine.grammar.validate import Dialect, Validity, deeply, dialect_of
 from tchat.errors import UsageError
 from tchat.sanitize import single_line

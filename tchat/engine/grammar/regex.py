@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from tchat.engine.grammar.charset import (
+from tchat.engine.grammar.automata import (
     ANY,
     DIGITS,
     LINE_ENDS,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from tchat.engine.grammar.charset import ANY, CharSet, charset, minus
+from tchat.engine.grammar.automata import ANY, CharSet, charset, minus
 
 # llama.cpp's parser refuses repetitions from 2,000 rules on.
 _MOST_REPEATED = 1000

@@ -9,8 +9,8 @@ from decimal import Decimal
 from typing import Any, TypeVar
 
 from tchat.engine.grammar.alternatives import ANNOTATIONS
-from tchat.engine.grammar.equality import key_of
 from tchat.engine.grammar.formats import FORMATS, follows
+from tchat.engine.grammar.keywords import key_of
 from tchat.engine.grammar.regex import PatternUnsupported, python_pattern
 from tchat.engine.grammar.schema_document import Schema
 

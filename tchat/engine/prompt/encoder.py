@@ -1,19 +1,314 @@
-"""Chats as prompts of one model: encoded, counted, refused when they cannot fit."""
+"""Encode chats as prompts, in which no text that anyone wrote becomes a control token.
+
+A rendered prompt is text with control tokens written out: a user who types ``<|im_end|>`` could end
+a turn. So the chat is rendered a second time with a private character inside every content, between
+the characters that special strings are made of. A special string without that character is the
+template's own. When there are no others, which is nearly always, the plain rendering is tokenized
+whole. Otherwise it is cut at the template's own special strings, and the rest is tokenized as text.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import pairwise
+from typing import Protocol
+from unicodedata import category
 
 from tchat.engine.events import Notice
 from tchat.engine.model import Model
-from tchat.engine.prompt.messages import ChatMessage
-from tchat.engine.prompt.reasoning import ReplyPhase
-from tchat.engine.prompt.template import ChatTemplate, Think
-from tchat.engine.prompt.template_adapter import IsStopped, never
-from tchat.engine.prompt.tokenization import EncodedPrompt, encode
+from tchat.engine.prompt.messages import ChatMessage, unused_character
+from tchat.engine.prompt.reasoning import ALL_MARKS, ReplyPhase
+from tchat.engine.prompt.template import ChatTemplate, Rendering, Think
+from tchat.engine.prompt.template_errors import IsStopped, never
 from tchat.errors import DoesNotFit, UsageError
 from tchat.settings import Sampling
+
+Span = tuple[int, int]  # start and end in a text
+
+
+class Vocabulary(Protocol):
+    """What a prompt needs of a model's vocabulary."""
+
+    def tokenize(self, text: str, *, special: bool) -> list[int]:
+        """Tokens of ``text``; with ``special``, special strings become their tokens."""
+
+    def special_strings(self) -> frozenset[str]:
+        """Texts of all tokens that are matched only with ``special`` (control and unknown)."""
+
+    def user_defined_strings(self) -> frozenset[str]:
+        """Texts that become one token in any text, ``special`` or not."""
+
+    def piece(self, token: int) -> bytes:
+        """Text of a token, control tokens written out."""
+
+    @property
+    def bos_text(self) -> str:
+        """Text of the begin mark; empty when there is none."""
+
+    @property
+    def adds_bos(self) -> bool:
+        """Whether prompts begin with the begin mark."""
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedPrompt:
+    """A chat, ready to be read by the model.
+
+    Args:
+        tokens: What to decode.
+        text: What they say, control tokens written out.
+        phase: Where in a reply the text ends: the `ReasoningSplitter`'s start.
+        stops: Strings that end the reply, where the template has no token for it.
+        notices: What was done to the chat to fit the template.
+        unfinished: The first bytes of a character that the tokens end in; ``text`` lacks them.
+    """
+
+    tokens: list[int]
+    text: str
+    phase: ReplyPhase
+    stops: tuple[str, ...]
+    notices: tuple[Notice, ...]
+    unfinished: bytes = b""
+
+
+def encode(
+    template: ChatTemplate,
+    vocabulary: Vocabulary,
+    messages: Sequence[ChatMessage],
+    *,
+    add_generation_prompt: bool = True,
+    continue_final: bool = False,
+    options: Mapping[str, object] | None = None,
+    stopped: IsStopped = never,
+) -> EncodedPrompt:
+    """The tokens of a chat: as many control tokens as the template writes, whatever was typed.
+
+    A chat without special strings is tokenized exactly as its plain rendering. The begin mark is
+    added where the vocabulary wants it and the template does not write it.
+
+    Args: As of `ChatTemplate.render`.
+    """
+
+    def render(turns: Sequence[ChatMessage]) -> Rendering:
+        return template.render(
+            turns,
+            add_generation_prompt=add_generation_prompt,
+            continue_final=continue_final,
+            options=options,
+            stopped=stopped,
+        )
+
+    specials = _protected(
+        vocabulary.special_strings() | template.structure,
+        vocabulary.user_defined_strings(),
+        template.source,
+    )
+    marker = unused_character([template.source, *(m.content + m.reasoning for m in messages)])
+    strewn = render([specials.strewn(message, marker) for message in messages])
+    text, own, foreign = specials.sorted_by_author(strewn.text, marker)
+    if not foreign:
+        plain = render(messages)
+        # A difference means that the template looked into a content: what it made of it may be
+        # a special string.
+        if plain.notices == strewn.notices and len(specials.spans(plain.text)) == len(own):
+            tokens = vocabulary.tokenize(plain.text, special=True)
+            begun = plain.text.startswith(vocabulary.bos_text)
+            return _prompt(plain, plain.text, _with_bos(vocabulary, tokens, begun=begun))
+    tokens = _cut_and_tokenized(vocabulary, specials, text, own)
+    begun = any(text[start:end] == vocabulary.bos_text for start, end in own if start == 0)
+    return _prompt(strewn, text, _with_bos(vocabulary, tokens, begun=begun))
+
+
+def _prompt(rendering: Rendering, text: str, tokens: list[int]) -> EncodedPrompt:
+    return EncodedPrompt(tokens, text, rendering.phase, rendering.stops, rendering.notices)
+
+
+def _with_bos(vocabulary: Vocabulary, tokens: list[int], *, begun: bool) -> list[int]:
+    if begun or not vocabulary.adds_bos:
+        return tokens
+    return vocabulary.tokenize(vocabulary.bos_text, special=True) + tokens
+
+
+class SpecialStrings:
+    """The texts that become control tokens, and where another text contains them."""
+
+    def __init__(self, strings: frozenset[str]) -> None:
+        self._strings = frozenset(filter(None, strings))
+        self._pieces = frozenset(string.encode("utf-8", "replace") for string in self._strings)
+        self._lengths: dict[str, list[int]] = {}  # by the first character
+        for first, length in sorted({(string[0], len(string)) for string in self._strings}):
+            self._lengths.setdefault(first, []).append(length)
+        self._first = re.compile(_any_of(self._lengths))
+        # A mark on either side of each of these characters breaks every special string.
+        signs = {sign for string in self._strings for sign in string if _is_sign(sign)}
+        words = {string for string in self._strings if not any(map(_is_sign, string))}
+        self._breakable = re.compile(f"(?:{_any_of(signs)})+|(?={_any_of(words)}).", re.DOTALL)
+
+    def contains(self, piece: bytes) -> bool:
+        """Whether a token's text is a special string."""
+        return piece in self._pieces
+
+    def spans(self, text: str) -> list[Span]:
+        """Every occurrence of every special string, overlapping ones too, by their start."""
+        found: list[Span] = []
+        for match in self._first.finditer(text):
+            start = match.start()
+            ends = (start + length for length in self._lengths[match[0]])
+            found += [(start, end) for end in ends if text[start:end] in self._strings]
+        # A slice that runs over the end repeats a shorter one.
+        return [(start, end) for start, end in found if end <= len(text)]
+
+    def strewn(self, message: ChatMessage, marker: str) -> ChatMessage:
+        """The message with ``marker`` inside everything that could be part of a special string."""
+        return replace(
+            message,
+            content=self._strew(message.content, marker),
+            reasoning=self._strew(message.reasoning, marker),
+        )
+
+    def _strew(self, text: str, marker: str) -> str:
+        core = text.strip()
+        if not core:
+            return text
+        # Beyond the outer whitespace, so that a template's trim does what it always does.
+        start = text.index(core)
+        broken = self._breakable.sub(lambda m: marker + marker.join(m[0]) + marker, core)
+        return f"{text[:start]}{marker}{broken}{marker}{text[start + len(core) :]}"
+
+    def sorted_by_author(self, strewn: str, marker: str) -> tuple[str, list[Span], list[Span]]:
+        """The text without its markers, the template's own special strings, and the others."""
+        pieces = strewn.split(marker)
+        text = "".join(pieces)
+        seams: list[int] = []
+        for piece in pieces[:-1]:
+            seams.append((seams[-1] if seams else 0) + len(piece))
+        own: list[Span] = []
+        foreign: list[Span] = []
+        for span in self.spans(text):
+            (foreign if _is_broken(span, seams) else own).append(span)
+        return text, own, foreign
+
+
+@lru_cache(maxsize=2)
+def _protected(
+    control: frozenset[str], user_defined: frozenset[str], source: str
+) -> SpecialStrings:
+    """What may become a token by its text where the template writes it, and nowhere else.
+
+    Of the tokens that a vocabulary defines in any text, those are left alone that are only text:
+    runs of blanks, HTML.
+    """
+    marks = {text for text in user_defined if _is_mark(text) or _is_written(text, source)}
+    return SpecialStrings(control | marks | (user_defined & ALL_MARKS))
+
+
+_HTML = re.compile(
+    r"</?(?:a|b|blockquote|body|br|caption|code|div|em|h[1-6]|head|hr|html|i|img|li|ol|p|pre|span"
+    r"|strong|sub|sup|table|tbody|td|tfoot|th|thead|tr|u|ul)/?>"
+)
+
+
+def _is_mark(text: str) -> bool:
+    """Whether a token's text looks like a mark: between brackets or bars, and no HTML."""
+    enclosed = len(text) > 2 and {category(text[0]), category(text[-1])} <= {"Ps", "Pe", "Sm"}
+    named = any(letter.isalpha() or letter in "|｜" for letter in text)
+    return enclosed and named and not _HTML.fullmatch(text)
+
+
+def _is_written(text: str, source: str) -> bool:
+    """Whether a token is one that the template writes, and no word or blank."""
+    return len(text) > 2 and any(map(_is_sign, text)) and text in source
+
+
+def _is_sign(character: str) -> bool:
+    return not (character.isalnum() or character.isspace())
+
+
+def _any_of(strings: Iterable[str]) -> str:
+    """A pattern for one of ``strings``; one that never matches when there are none."""
+    return "|".join(map(re.escape, strings)) or r"(?!)"
+
+
+def _is_broken(span: Span, seams: list[int]) -> bool:
+    """Whether a marker stood inside the span, or on both sides of a single character."""
+    start, end = span
+    inside = bisect_right(seams, start) < bisect_left(seams, end)
+    return inside or (end - start == 1 and _has(seams, start) and _has(seams, end))
+
+
+def _has(numbers: list[int], number: int) -> bool:
+    place = bisect_left(numbers, number)
+    return place < len(numbers) and numbers[place] == number
+
+
+def _cut_and_tokenized(
+    vocabulary: Vocabulary, specials: SpecialStrings, text: str, own: list[Span]
+) -> list[int]:
+    """Tokens of ``text`` in which only the spans ``own`` are control tokens.
+
+    llama.cpp cuts a text at its special strings itself before it tokenizes what lies between, so
+    cutting there changes nothing for the other pieces.
+    """
+    tokens: list[int] = []
+    done, strips = 0, False
+    for start, end in [*_partition(own), (len(text), len(text))]:
+        between = text[done:start]
+        tokens += _as_text(vocabulary, specials, between.lstrip() if strips else between)
+        tokens += vocabulary.tokenize(text[start:end], special=True)
+        strips = _strips_after(vocabulary, text[start:end])
+        done = end
+    return tokens
+
+
+def _partition(spans: list[Span]) -> list[Span]:
+    """Spans without overlaps, by their start: the longest win, as in llama.cpp."""
+    chosen: list[Span] = []
+    for start, end in sorted(spans, key=lambda span: (span[0] - span[1], span[0])):
+        place = bisect_left(chosen, (start, end))
+        clear_before = place == 0 or chosen[place - 1][1] <= start
+        clear_after = place == len(chosen) or end <= chosen[place][0]
+        if clear_before and clear_after:
+            chosen.insert(place, (start, end))
+    return chosen
+
+
+def _strips_after(vocabulary: Vocabulary, special: str) -> bool:
+    """Whether the vocabulary drops whitespace after this special string, as Phi-3 does."""
+    alone = vocabulary.tokenize(special, special=True)
+    return alone == vocabulary.tokenize(special + " ", special=True)
+
+
+def _as_text(vocabulary: Vocabulary, specials: SpecialStrings, text: str) -> list[int]:
+    """Tokens of ``text``, none of them the token of a special string."""
+
+    def is_special(token: int) -> bool:
+        return specials.contains(vocabulary.piece(token))
+
+    tokens = vocabulary.tokenize(text, special=False)
+    if not any(map(is_special, tokens)):
+        return tokens
+    # Either a user-defined token, or SentencePiece merged "<s" and ">": tokenize in two parts.
+    cuts = sorted({start + 1 for start, end in specials.spans(text) if end - start > 1})
+    parts = [text[start:end] for start, end in pairwise([0, *cuts, len(text)])]
+    tokens = vocabulary.tokenize(parts[0], special=False)
+    for part in parts[1:]:
+        tokens += _going_on(vocabulary, part)
+    # What is left are special strings of a single character, which no cut can keep apart.
+    return [token for token in tokens if not is_special(token)]
+
+
+def _going_on(vocabulary: Vocabulary, text: str) -> list[int]:
+    """Tokens of ``text`` inside a longer one: without the space that some vocabularies prepend."""
+    guard = vocabulary.tokenize("\n", special=False)
+    tokens = vocabulary.tokenize("\n" + text, special=False)
+    if tokens[: len(guard)] == guard:
+        return tokens[len(guard) :]
+    return vocabulary.tokenize(text, special=False)
+
 
 OTHER_QUESTION = "0"
 BYTES_PER_TOKEN = 32  # no tokenizer packs more; longer input is refused before tokenizing

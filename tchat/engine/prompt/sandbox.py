@@ -39,7 +39,7 @@ from tchat.engine.prompt.sandbox_limits import (
     require_text,
     weigh,
 )
-from tchat.engine.prompt.template_adapter import TemplateFailure, TemplateOverrun
+from tchat.engine.prompt.template_errors import TemplateFailure, TemplateOverrun
 
 MAX_SOURCE = 128 << 10  # characters; the longest template in circulation has 18,000
 

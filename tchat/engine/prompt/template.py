@@ -23,14 +23,8 @@ from tchat.engine.prompt.messages import (
     unused_character,
 )
 from tchat.engine.prompt.reasoning import ReplyMarks, ReplyPhase, marks_for
-from tchat.engine.prompt.template_adapter import (
-    IsStopped,
-    TemplateAdapter,
-    TemplateFailure,
-    TemplateOverrun,
-    adapt_template,
-    never,
-)
+from tchat.engine.prompt.template_adapter import TemplateAdapter, adapt_template
+from tchat.engine.prompt.template_errors import IsStopped, TemplateFailure, TemplateOverrun, never
 from tchat.errors import DoesNotFit
 
 __all__ = ["ChatMessage", "ChatTemplate", "Rendering", "Think"]

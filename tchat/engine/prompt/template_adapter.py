@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from itertools import product
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from tchat.engine.prompt.messages import ChatMessage
+from tchat.engine.prompt.template_errors import (
+    IsStopped,
+    TemplateFailure,
+    TemplateOverrun,
+    never,
+)
 
 if TYPE_CHECKING:
     from tchat.engine.prompt.sandbox import TemplateProgram
@@ -22,22 +28,6 @@ _PROBE_USER = ChatMessage("user", "7204918365")
 _REASONING_KEYS = ("reasoning_content", "reasoning", "thinking", "thought")
 # GigaChat's, whose template is the one that asks for them; a GGUF file does not hold the list.
 _ADDITIONAL_SPECIAL_TOKENS = ("<|role_sep|>", "<|message_sep|>", "[", "]")
-
-
-IsStopped: TypeAlias = Callable[[], bool]
-
-
-def never() -> bool:
-    """That nothing was stopped."""
-    return False
-
-
-class TemplateFailure(Exception):
-    """A template does not compile or raises; the message is one line."""
-
-
-class TemplateOverrun(TemplateFailure):
-    """A template takes too long or makes too much; trying it in another way is no use."""
 
 
 @dataclass(frozen=True, slots=True)

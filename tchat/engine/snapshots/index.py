@@ -86,19 +86,19 @@ SELECT id FROM below
 
 @dataclass(frozen=True, slots=True)
 class ModelRecord:
-    """What is remembered of a model with all that its states depend on.
+    """What is known of a model with all that its states depend on.
 
     Attributes:
-        name: The model's.
-        reading: Tokens read in a second; 0 when never measured.
-        exact: Whether a restored state gave the logits of a read one; None when never tried.
-        checked: When that was found out, in seconds since the epoch.
-        version: The version of tchat that found it out.
-        reason: Why not.
+        name: The model's name.
+        prefill_rate: Tokens prefilled in a second; 0 when unknown.
+        exact: Whether a restored state gave the same logits; None when never checked.
+        checked: When that was checked, in seconds since the epoch.
+        version: The version of tchat that checked it.
+        reason: Why it is not exact.
     """
 
     name: str
-    reading: float = 0.0
+    prefill_rate: float = 0.0
     exact: bool | None = None
     checked: float = 0.0
     version: str = ""
@@ -106,9 +106,9 @@ class ModelRecord:
 
     @property
     def restores(self) -> bool | None:
-        """`exact` as far as it still counts; None where it is to be found out, once more or first.
+        """`exact` as far as it still counts; None where it must be checked (again).
 
-        That it was not counts for a day, and for the version of tchat that found it.
+        A failed check counts for a day, and for the version of tchat that made it.
         """
         if self.exact is False:
             old = self.version != __version__ or abs(time.time() - self.checked) > AGAIN
@@ -118,7 +118,7 @@ class ModelRecord:
 
 @dataclass(frozen=True, slots=True)
 class SessionSnapshot:
-    """What there is on disk of one session and one model."""
+    """The snapshots of one session and one model."""
 
     session: str
     model: str
@@ -138,45 +138,47 @@ class Index:
 
     @property
     def failure(self) -> str:
-        """Why the rows are in memory only, since the last call; empty where they are on disk."""
+        """Why the rows are in memory only; empty where they are on disk."""
         return self._cache.failure
 
     @property
     def is_known(self) -> bool:
-        """Whether the rows are those of the file, which may not be written, or there is none."""
+        """Whether the rows are those of the file, even if it cannot be written."""
         return not self._cache.failure or self._cache.is_copy
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._cache.close()
 
     # Models
 
     def known(self, key: str) -> ModelRecord | None:
-        """What is remembered of the model ``key``."""
+        """What is known of the model ``key``."""
         query = f"SELECT {KNOWN} FROM models WHERE key = ?"  # noqa: S608 - the names of columns
         row = self._cache.run(lambda database: database.execute(query, (key,)).fetchone())
         return None if row is None else _known(row)
 
     def models(self) -> list[ModelRecord]:
-        """What is remembered of each model, the one checked last first."""
+        """What is known of each model, the one checked last first."""
         query = f"SELECT {KNOWN} FROM models ORDER BY checked DESC, id"  # noqa: S608 - as above
         rows = self._cache.run(lambda database: database.execute(query).fetchall())
         return [_known(row) for row in rows]
 
-    def note_reading(self, key: str, name: str, reading: float = 0.0) -> None:
-        """Remember how many tokens the model ``key`` reads in a second; 0 for not known."""
+    def record_prefill_rate(self, key: str, name: str, rate: float = 0.0) -> None:
+        """Store how many tokens the model ``key`` prefills in a second; 0 for unknown."""
         statement = """
             INSERT INTO models (key, name, reading) VALUES (?, ?, nullif(?, 0.0))
             ON CONFLICT (key) DO UPDATE SET
             name = excluded.name, reading = coalesce(excluded.reading, reading)
         """
-        self._write(lambda database: database.execute(statement, (key, name[:NAME], reading)))
+        self._write(lambda database: database.execute(statement, (key, name[:NAME], rate)))
 
-    def note_exactness(self, key: str, name: str, *, exact: bool | None, reason: str = "") -> None:
-        """Remember whether restored states of the model ``key`` are exact, and why not.
+    def record_exactness(
+        self, key: str, name: str, *, exact: bool | None, reason: str = ""
+    ) -> None:
+        """Store whether restored states of the model ``key`` are exact, and why not.
 
-        None, with a reason, for one that was not, and is to be checked once more.
+        None with a reason: it was not, and must be checked once more.
         """
         statement = """
             INSERT INTO models (key, name, exact, checked, version, reason)
@@ -213,8 +215,8 @@ class Index:
     ) -> Segment | None:
         """Store a segment that ``session`` holds; None when its parent or model is gone.
 
-        Its id and file are found here.
-        ``publish`` names the file, inside of the transaction: a file without a row is nobody's.
+        Sets its id and file. ``publish`` names the file inside the transaction, since a file
+        without a row is deleted.
         """
 
         def add(database: sqlite3.Connection) -> Segment | None:
@@ -237,7 +239,7 @@ class Index:
         return self._write(add)
 
     def touch(self, segments: Iterable[int], session: str, held: Iterable[int]) -> None:
-        """Note that ``segments`` were used just now, and that ``session`` consists of ``held``."""
+        """Record that ``segments`` were used now, and that ``session`` holds ``held``."""
         now = time.time()
 
         def touch(database: sqlite3.Connection) -> None:
@@ -252,11 +254,11 @@ class Index:
         self._write(touch)
 
     def drop(self, segment: int) -> list[str]:
-        """Forget a segment and all that go on from it; returns their files."""
+        """Delete a segment and all that continue it; returns their files."""
         return self._write(lambda database: _drop(database, segment))
 
     def forget(self, sessions: Sequence[str]) -> list[str]:
-        """Forget what only these sessions hold; returns the files."""
+        """Delete what only these sessions hold; returns the files."""
 
         def forget(database: sqlite3.Connection) -> list[str]:
             database.executemany("DELETE FROM holders WHERE session = ?", [(s,) for s in sessions])
@@ -265,11 +267,11 @@ class Index:
         return self._write(forget)
 
     def shrink(self, limit: int, keep: Iterable[int] = ()) -> list[str]:
-        """Forget what was used longest ago until ``limit`` bytes are left; returns the files."""
+        """Delete the least recently used segments down to ``limit`` bytes; returns the files."""
         kept = set(keep)
 
         def shrink(database: sqlite3.Connection) -> list[str]:
-            # A segment was used whenever one that goes on from it was.
+            # A segment was used whenever one that continues it was.
             query = "SELECT id FROM segments ORDER BY used, id DESC"
             rows = [row[0] for row in database.execute(query) if row[0] not in kept]
             files: list[str] = []
@@ -282,7 +284,7 @@ class Index:
         return self._write(shrink)
 
     def clear(self) -> list[str]:
-        """Forget all segments; returns the files."""
+        """Delete all segments; returns the files."""
 
         def clear(database: sqlite3.Connection) -> list[str]:
             files = [row[0] for row in database.execute("SELECT file FROM segments")]
@@ -310,7 +312,7 @@ class Index:
     # All of it
 
     def sessions(self) -> list[SessionSnapshot]:
-        """What there is, by session and model, the one used last first."""
+        """The snapshots by session and model, the one used last first."""
         query = """
             SELECT h.session, m.name, max(s.stop), sum(s.size), max(s.used)
             FROM holders h JOIN segments s ON s.id = h.segment JOIN models m ON m.id = s.model
@@ -326,14 +328,14 @@ class Index:
         return self._cache.run(_size)
 
     def count(self, name: str, by: int = 1) -> None:
-        """Count something that happened."""
+        """Increase a counter."""
         statement = """
             INSERT INTO counts VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET count = count + ?
         """
         self._write(lambda database: database.execute(statement, (name, by, by)))
 
     def counts(self) -> dict[str, int]:
-        """What was counted."""
+        """All counters."""
         query = "SELECT name, count FROM counts ORDER BY name"
         return dict(self._cache.run(lambda database: database.execute(query).fetchall()))
 
@@ -347,9 +349,9 @@ class Index:
 
 
 def _known(row: tuple[str, float | None, int | None, float | None, str, str]) -> ModelRecord:
-    name, reading, exact, checked, version, reason = row
+    name, rate, exact, checked, version, reason = row
     verdict = None if exact is None else bool(exact)
-    return ModelRecord(name, reading or 0.0, verdict, checked or 0.0, version or "", reason or "")
+    return ModelRecord(name, rate or 0.0, verdict, checked or 0.0, version or "", reason or "")
 
 
 def _is_there(database: sqlite3.Connection, segment: int) -> bool:

@@ -1,4 +1,4 @@
-"""The snapshots of one model: what it read before is restored, what it holds is saved."""
+"""The KV snapshots of one model: restore what it prefilled before, save what its cache holds."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 from tchat.engine.events import CacheRestored, Notice
 from tchat.engine.kv_cache import common_prefix
 from tchat.engine.loading import LoadedModel
 from tchat.engine.prompt.messages import ChatMessage
-from tchat.engine.snapshots import pieces
 from tchat.engine.snapshots.chain import (
     LEAD,
     Chain,
@@ -26,51 +26,95 @@ from tchat.engine.snapshots.chain import (
 )
 from tchat.engine.snapshots.files import SegmentRefused
 from tchat.engine.snapshots.index import ModelRecord
-from tchat.engine.snapshots.pieces import SaveProgress, spans
 from tchat.engine.snapshots.restore_check import check_restore
 from tchat.engine.snapshots.store import SnapshotStore
 from tchat.errors import DoesNotFit, TchatError
 from tchat.sanitize import single_line
 
-LEAST = 256  # tokens; to read fewer takes no time worth a file,
-SLOW = 1.0  # unless it takes so many seconds
-GAIN = 16  # tokens; for fewer, no file is read
-WORTH_TELLING = 64  # tokens; fewer are the head of a template
-MEASURED = 64  # tokens; how fast fewer were read says little
+SEGMENT_TOKENS = 512  # of a segment; writing can stop between two of them
+MIN_NEW_TOKENS = 16  # for fewer, no file is added
+PREFILL_SHARE = 0.05  # of the time of a prefill, for saving meanwhile
+FIRST_ESTIMATE = 0.1  # seconds that saving a segment takes, until one was saved
+
+MIN_TOKENS = 256  # fewer are not worth a file,
+MIN_SECONDS = 1.0  # unless their prefill takes so long
+MIN_GAIN = 16  # tokens; for fewer, no file is read
+MIN_REPORTED = 64  # tokens; fewer are the head of a template
+MIN_MEASURED = 64  # tokens; the speed of fewer says little
 WEIGHT = 0.3  # of a new measurement in the mean
 
 # A state that cannot be divided is written anew each time.
-WHOLE_SMALL = 32 << 20  # bytes that are written after every turn
-WHOLE_MORE = 256  # tokens for which a larger one is written
-TAKEN = 16 << 20  # bytes of memory for it that are taken at once: 10 ms
-WHOLE_KEPT = 4  # states of a session, so that a turn can be taken back
+SMALL_STATE = 32 << 20  # bytes that are written after every turn
+LARGE_STATE_TOKENS = 256  # new tokens for which a larger one is written
+ALLOCATION = 16 << 20  # bytes of memory for it that are allocated at once: 10 ms
+KEPT_STATES = 4  # of a session, so that a turn can be taken back
 
-# Saving at the end of the program, after the first file of it.
-LEAVE_AT_ONCE = 0.3  # seconds that it may take,
+# Saving at the end of the program, after its first file.
+LEAVE_SECONDS = 0.3  # that it may take,
 LEAVE_SHARE = 0.02  # and this share of the time that it saves
 
-CHECKED = 2048  # tokens that are cleared and restored at the most to check that it is exact
+MAX_CHECKED = 2048  # tokens that are cleared and restored to check that restoring is exact
 
-Going = Callable[[], bool]  # whether to go on
+ShouldContinue = Callable[[], bool]
+
+
+def spans(start: int, stop: int, head: int) -> Iterator[tuple[int, int]]:
+    """Spans from ``start`` to ``stop``, cut at multiples of `SEGMENT_TOKENS` and at ``head``."""
+    while start < stop:
+        end = min(stop, (start // SEGMENT_TOKENS + 1) * SEGMENT_TOKENS)
+        if start + MIN_NEW_TOKENS <= head < end:
+            end = head
+        yield start, end
+        start = end
+
+
+@dataclass(slots=True)
+class SaveProgress:
+    """What was saved of a prompt during its prefill, and the time that took.
+
+    Attributes:
+        stop: Tokens for which saving was done or tried.
+    """
+
+    stop: int = 0
+    _started: float = field(default_factory=time.perf_counter)
+    _spent: float = 0.0
+    _last: float = FIRST_ESTIMATE
+
+    @property
+    def affordable(self) -> bool:
+        """Whether saving one more segment takes little of the time so far."""
+        prefill = time.perf_counter() - self._started - self._spent
+        return self._spent + self._last <= PREFILL_SHARE * prefill
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Measure the time that saving a segment takes."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._last = time.perf_counter() - started
+            self._spent += self._last
 
 
 class Snapshots:
-    """What is on disk for one model with all that its states depend on.
+    """The snapshots on disk of one model, with all that its states depend on.
 
     Every method but `unbind_session` belongs on the engine's thread. Whatever fails, a chat goes
-    on: it is read again, and `problem` tells why.
+    on: it is prefilled again, and `problem` says why.
 
     Args:
         store: Where they are.
-        key: Names the model, the build of llama.cpp and the parameters: everything but tokens
+        key: Identifies the model, the build of llama.cpp and the parameters: everything but tokens
             that a state depends on.
         name: The model's name, for listings.
         limit: Bytes on disk; 0 switches everything off but the measuring.
-        free: Tells the bytes of memory that can be taken; None where that is not known.
+        free: Bytes of free memory; None where that is unknown.
 
     Attributes:
-        session: Who holds what is saved. While it is empty, nothing is written.
-        problem: Why what is read is not saved or restored; empty when nothing stands in the way.
+        session: The session that snapshots are saved for. While it is empty, nothing is saved.
+        problem: Why nothing is saved or restored; empty when nothing stands in the way.
     """
 
     def __init__(
@@ -87,19 +131,19 @@ class Snapshots:
         self._limit = limit
         self._known: ModelRecord | None = None
         self._counts: Counter[str] = Counter()
-        self._reading = 0.0
-        self._asked: Sequence[ChatMessage] = ()  # the chat that the KV cache holds
-        self._owns = False  # whether the KV cache holds nothing but what `session` has read
+        self._prefill_rate = 0.0
+        self._messages: Sequence[ChatMessage] = ()  # the chat in the KV cache
+        self._owns = False  # whether the KV cache holds only what `session` has prefilled
         self._progress = SaveProgress()
-        self._told: set[str] = set()
+        self._reported_texts: set[str] = set()
         self.session = ""
         self.problem = ""
 
     def close(self) -> None:
-        """Write down what was measured and counted."""
-        with self._reported():
-            if self.session and (self._counts or self._reading):
-                self._store.index.note_reading(self._key, self._name, self._reading)
+        """Store what was measured and counted."""
+        with self._errors_reported():
+            if self.session and (self._counts or self._prefill_rate):
+                self._store.index.record_prefill_rate(self._key, self._name, self._prefill_rate)
                 for name, count in self._counts.items():
                     self._store.index.count(name, count)
                 self._store.tidy()
@@ -107,65 +151,65 @@ class Snapshots:
         self._store.close()
 
     def open(self) -> None:
-        """Find out what is known of the model, before there is a prompt to restore."""
+        """Read what is known of the model, before there is a prompt to restore."""
         self._look_up()
         self._store.key.known()
 
     def bind_session(self, session: str) -> None:
-        """Save for ``session`` what is read from now on; for none, nothing is."""
+        """Save what is prefilled from now on for ``session``; for an empty one, save nothing."""
         if session != self.session:
             self.session, self._owns = session, False
 
     def unbind_session(self, session: str) -> None:
-        """Save nothing more for ``session``, until it is told to hold it again.
+        """Save nothing more for ``session`` until it is bound again.
 
-        May be called from any thread. What is being saved meanwhile is removed again.
+        Works on any thread. What is being saved meanwhile is removed again.
         """
         if self.session == session:
             self.session = ""
 
-    # Reading speed
+    # Prefill speed
 
     @property
-    def reading(self) -> float:
-        """Tokens that this model reads in a second on this machine; 0 when never measured."""
-        if not self._reading and (known := self._look_up()):
-            self._reading = known.reading
-        return self._reading
+    def prefill_rate(self) -> float:
+        """Tokens that this model prefills in a second on this machine; 0 when unknown."""
+        if not self._prefill_rate and (known := self._look_up()):
+            self._prefill_rate = known.prefill_rate
+        return self._prefill_rate
 
-    def measure(self, tokens: int, seconds: float) -> None:
-        """Take note of how long it took to read ``tokens``."""
-        if tokens >= MEASURED and seconds > 0:
-            rate, before = tokens / seconds, self.reading
-            self._reading = before + WEIGHT * (rate - before) if before else rate
+    def record_prefill(self, tokens: int, seconds: float) -> None:
+        """Record how long prefilling ``tokens`` took."""
+        if tokens >= MIN_MEASURED and seconds > 0:
+            rate, before = tokens / seconds, self.prefill_rate
+            self._prefill_rate = before + WEIGHT * (rate - before) if before else rate
 
     # Restoring
 
-    def restored(
-        self, loaded: LoadedModel, prompt: Sequence[int], asked: Sequence[ChatMessage] = ()
+    def restore(
+        self, loaded: LoadedModel, prompt: Sequence[int], messages: Sequence[ChatMessage] = ()
     ) -> Generator[CacheRestored | Notice, None, CacheRestored | None]:
-        """Bring as much of ``prompt`` into the KV cache as is on disk and not in the cache yet.
+        """Load into the KV cache what the disk holds of ``prompt`` and the cache does not.
 
-        Yields what that was, if it is worth telling, and what stands in the way of saving; returns
-        None when it was not worth doing.
+        Yields what that was, if it is worth reporting, and what stands in the way of saving;
+        returns None when nothing was restored.
 
         Args:
             loaded: The model.
-            prompt: What will be read.
-            asked: The chat that it is made of.
+            prompt: The tokens that will be prefilled.
+            messages: The chat that they are made of.
         """
-        self._asked, self._progress = asked, SaveProgress()
+        self._messages, self._progress = messages, SaveProgress()
         restored = None
-        with self._reported():
+        with self._errors_reported():
             restored = self._restore(loaded, prompt)
-        if restored is not None and restored.tokens >= WORTH_TELLING:
+        if restored is not None and restored.tokens >= MIN_REPORTED:
             yield restored
-        if self.session and self._limit and len(prompt) >= LEAST:
+        if self.session and self._limit and len(prompt) >= MIN_TOKENS:
             yield from self._notices()
         return restored
 
     def _notices(self) -> Iterator[Notice]:
-        """What stands in the way of saving, once."""
+        """What stands in the way of saving, each said once."""
         if self._store.key.fault:
             key = self._store.key
             remedy = "it is replaced, and saved chats are read once more"
@@ -180,12 +224,12 @@ class Snapshots:
             yield from self._once(f"this chat may be read again: {self.problem}")
 
     def _once(self, text: str) -> Iterator[Notice]:
-        if text not in self._told:
-            self._told.add(text)
+        if text not in self._reported_texts:
+            self._reported_texts.add(text)
             yield Notice("storage", text)
 
     def _restore(self, loaded: LoadedModel, prompt: Sequence[int]) -> CacheRestored | None:
-        if len(prompt) <= GAIN or not self._limit:
+        if len(prompt) <= MIN_GAIN or not self._limit:
             return None
         known = self._look_up()
         if known is None or not known.restores:
@@ -194,7 +238,7 @@ class Snapshots:
         kv = loaded.kv
         before, _ = kv.match_prefix(kv.tokens, prompt)
         chain = self._best(loaded, prompt)
-        if length(chain) - before < GAIN:
+        if length(chain) - before < MIN_GAIN:
             self._counts["missed"] += bool(self.session and not before)
             return None
         gained = self._load(loaded, chain, len(prompt)) - before
@@ -204,11 +248,13 @@ class Snapshots:
         if self.session:
             self._store.index.touch([link.segment.id for link in chain], self.session, ())
         seconds = time.perf_counter() - started
-        return CacheRestored(gained, seconds, gained / self.reading if self.reading else 0.0)
+        return CacheRestored(
+            gained, seconds, gained / self.prefill_rate if self.prefill_rate else 0.0
+        )
 
-    def saved(self, loaded: LoadedModel, prompt: Sequence[int]) -> int:
-        """How many tokens of ``prompt`` `restore` could bring, from the first on."""
-        if len(prompt) < GAIN + LEAD or not self._limit:
+    def count_saved(self, loaded: LoadedModel, prompt: Sequence[int]) -> int:
+        """How many tokens of ``prompt``, from the first on, `restore` could load."""
+        if len(prompt) < MIN_GAIN + LEAD or not self._limit:
             return 0
         known = self._look_up()
         return length(self._best(loaded, prompt)) if known and known.restores else 0
@@ -216,7 +262,7 @@ class Snapshots:
     def _best(self, loaded: LoadedModel, prompt: Sequence[int]) -> Chain:
         """The chain that holds most of the prompt.
 
-        Of this session's own also those that spell it in other tokens, as a model may.
+        This session's own chains may also spell it in other tokens, as a model may.
         """
         segments = self._segments(loaded, prompt)
         held = self._store.index.session_segments(self.session) if self.session else set()
@@ -227,12 +273,12 @@ class Snapshots:
                 found.append(cut(chain, same))
         if not loaded.model.shape.divisible:
             found = [c for c in found if c and c[-1].stop == c[-1].segment.stop < len(prompt)]
-        else:  # the last token of the prompt is read in any case, for its logits
+        else:  # the last token of the prompt is decoded in any case, for its logits
             found = [cut(c, len(prompt) - 1) for c in found]
         return max(found, key=length, default=())
 
     def _load(self, loaded: LoadedModel, chain: Chain, count: int) -> int:
-        """Load the chain as far as it is good; returns the tokens in the cache that are its."""
+        """Load the chain as far as it is intact; returns its tokens in the cache."""
         kv, tokens = loaded.kv, tokens_of(chain)
         part = loaded.model.shape.divisible
         if not part:
@@ -257,59 +303,64 @@ class Snapshots:
     # Saving
 
     def on_prefill_progress(
-        self, loaded: LoadedModel, left: int, going: Going = lambda: True
+        self, loaded: LoadedModel, left: int, should_continue: ShouldContinue = lambda: True
     ) -> None:
-        """Save what was read so far of a prompt, of which ``left`` tokens are still to be read.
+        """Save a part of a prompt that is being prefilled, with ``left`` tokens to go.
 
-        To be called before its first batch and after each. What was read is saved meanwhile where
-        that costs little of the time, so that little is left for the end; ``going`` as of `save`.
-        The cache may hold less afterwards, where a check went wrong.
+        Call it before the first batch and after each. It saves where that takes little of the time,
+        so that little is left for the end; ``should_continue`` as of `save`. The cache may hold
+        less afterwards, where a check failed.
         """
         self._owns = True
         if not left or not self._may_save() or not loaded.model.shape.divisible:
             return
         progress, tokens = self._progress, loaded.kv.tokens
-        if len(tokens) // pieces.PIECE * pieces.PIECE > progress.stop and progress.affordable:
-            with self._reported(), progress.timed():
-                self._save_read(loaded, going)
+        if len(tokens) // SEGMENT_TOKENS * SEGMENT_TOKENS > progress.stop and progress.affordable:
+            with self._errors_reported(), progress.timed():
+                self._save_segment(loaded, should_continue)
 
-    def _save_read(self, loaded: LoadedModel, going: Going) -> None:
-        """Save the next piece of a prompt that is being read."""
+    def _save_segment(self, loaded: LoadedModel, should_continue: ShouldContinue) -> None:
+        """Save the next segment of a prompt that is being prefilled."""
         if self._restores() is False:
             return
         tokens, progress = loaded.kv.tokens, self._progress
         before = longest(self._segments(loaded, tokens), tokens)
-        size = pieces.PIECE
+        size = SEGMENT_TOKENS
         stop = min(len(tokens), length(before) + size) // size * size
         progress.stop = max(stop, progress.stop + size)
         tokens = tokens[:stop]
-        head = _head(loaded, tokens, self._asked)
-        chain = self._save_parts(loaded, tokens, head, before, going=going)
-        self._hold(chain)
-        if chain and self._restores() is None and going():
+        head = _head(loaded, tokens, self._messages)
+        chain = self._save_parts(loaded, tokens, head, before, should_continue=should_continue)
+        self._mark_used(chain)
+        if chain and self._restores() is None and should_continue():
             self._check(loaded, chain)
 
     def save(
-        self, loaded: LoadedModel, going: Going = lambda: True, *, leaving: bool = False
+        self,
+        loaded: LoadedModel,
+        should_continue: ShouldContinue = lambda: True,
+        *,
+        leaving: bool = False,
     ) -> int:
         """Save what the KV cache holds and the disk does not; returns how many tokens.
 
-        Of a short chat, only what every chat begins with that has the same system prompt.
+        Of a short chat, saves only the head that it shares with every chat of its system prompt.
 
         Args:
             loaded: The model.
-            going: Asked every few milliseconds: what was written until it says no is good.
-            leaving: Whether the program ends: the KV cache may be cut, and no file is begun after
-                0.3 seconds and a fiftieth of the time that reading took.
+            should_continue: Asked every few milliseconds; what was written before it says no is
+                kept.
+            leaving: Whether the program ends: the KV cache may be cut, and no file is started after
+                0.3 seconds and a fiftieth of the time of the prefill.
         """
-        if not self._may_save() or len(loaded.kv.tokens) < pieces.MORE:
+        if not self._may_save() or len(loaded.kv.tokens) < MIN_NEW_TOKENS:
             return 0
-        with self._reported():
-            return self._save(loaded, going, leaving=leaving)
+        with self._errors_reported():
+            return self._save(loaded, should_continue, leaving=leaving)
         return 0
 
-    def _save(self, loaded: LoadedModel, going: Going, *, leaving: bool) -> int:
-        head = _head(loaded, loaded.kv.tokens, self._asked)
+    def _save(self, loaded: LoadedModel, should_continue: ShouldContinue, *, leaving: bool) -> int:
+        head = _head(loaded, loaded.kv.tokens, self._messages)
         whole = self._is_worth_it(len(loaded.kv.tokens))
         tokens = loaded.kv.tokens if whole else loaded.kv.tokens[:head]
         if not tokens or self._restores() is False:
@@ -317,14 +368,16 @@ class Snapshots:
         if loaded.model.shape.divisible:
             before = longest(self._segments(loaded, tokens), tokens)
             late = self._deadline(len(tokens)) if leaving else None
-            chain = self._save_parts(loaded, tokens, head, before, going=going, deadline=late)
+            chain = self._save_parts(
+                loaded, tokens, head, before, should_continue=should_continue, deadline=late
+            )
         else:
             before = ()
-            chain = self._save_whole(loaded, self._segments(loaded, tokens), going)
+            chain = self._save_whole(loaded, self._segments(loaded, tokens), should_continue)
         if whole:
-            self._hold(chain)
+            self._mark_used(chain)
         saved = length(chain) - length(before)
-        if chain and self._restores() is None and going():
+        if chain and self._restores() is None and should_continue():
             if leaving and loaded.model.shape.divisible:
                 chain = chain[:1]
                 loaded.kv.truncate(length(chain))
@@ -335,13 +388,15 @@ class Snapshots:
         return bool(self.session and self._owns and self._limit)
 
     def _is_worth_it(self, tokens: int) -> bool:
-        """Whether reading so many takes so long that all of them are saved."""
-        return tokens >= LEAST or bool(self.reading and tokens / self.reading >= SLOW)
+        """Whether the prefill of so many takes so long that all of them are saved."""
+        return tokens >= MIN_TOKENS or bool(
+            self.prefill_rate and tokens / self.prefill_rate >= MIN_SECONDS
+        )
 
     def _deadline(self, tokens: int) -> float:
-        """When no further file is begun at the end of the program."""
-        read = tokens / self.reading if self.reading else 0.0
-        return time.monotonic() + LEAVE_AT_ONCE + LEAVE_SHARE * read
+        """When no further file is started at the end of the program."""
+        prefill = tokens / self.prefill_rate if self.prefill_rate else 0.0
+        return time.monotonic() + LEAVE_SECONDS + LEAVE_SHARE * prefill
 
     def _save_parts(
         self,
@@ -350,53 +405,59 @@ class Snapshots:
         head: int,
         chain: Chain,
         *,
-        going: Going,
+        should_continue: ShouldContinue,
         deadline: float | None = None,
     ) -> Chain:
         if length(chain) < LEAD and chain and chain[-1].segment.stop >= LEAD:
-            chain = ()  # other chats would not find what goes on from there
-        if len(tokens) - length(chain) < pieces.MORE:
+            chain = ()  # other chats would not find what continues it
+        if len(tokens) - length(chain) < MIN_NEW_TOKENS:
             return chain
         buffer, first = bytearray(), True
         for start, stop in spans(length(chain), len(tokens), head):
             late = deadline is not None and not first and time.monotonic() > deadline
-            if late or not going():
+            if late or not should_continue():
                 break
             size = loaded.context.save_state((start, stop), buffer)
-            longer = self._add(chain, tokens[start:stop], memoryview(buffer)[:size], going)
+            longer = self._add(
+                chain, tokens[start:stop], memoryview(buffer)[:size], should_continue
+            )
             if longer is None:
                 break
             chain, first = longer, False
         return chain
 
-    def _save_whole(self, loaded: LoadedModel, segments: Sequence[Segment], going: Going) -> Chain:
+    def _save_whole(
+        self, loaded: LoadedModel, segments: Sequence[Segment], should_continue: ShouldContinue
+    ) -> Chain:
         tokens = loaded.kv.tokens
         before = longest(segments, tokens)
         if before and before[-1].stop == before[-1].segment.stop:
             more = len(tokens) - length(before)
-            if more < (pieces.MORE if before[-1].segment.size <= WHOLE_SMALL else WHOLE_MORE):
+            if more < (
+                MIN_NEW_TOKENS if before[-1].segment.size <= SMALL_STATE else LARGE_STATE_TOKENS
+            ):
                 return before
         size = loaded.context.state_size
         self._require_memory(size)
         buffer = bytearray()
-        # Taking the memory takes ten times as long as copying into it, which cannot be stopped.
+        # Allocating takes ten times as long as copying, which cannot be stopped.
         while len(buffer) < size:
-            if not going():
+            if not should_continue():
                 return before
-            buffer.extend(bytes(min(TAKEN, size - len(buffer))))
+            buffer.extend(bytes(min(ALLOCATION, size - len(buffer))))
         size = loaded.context.save_state(None, buffer)
-        chain = self._add((), tokens, memoryview(buffer)[:size], going) or ()
+        chain = self._add((), tokens, memoryview(buffer)[:size], should_continue) or ()
         held = self._store.index.session_segments(self.session)
-        old = [each.id for each in segments if each.id in held][: 1 - WHOLE_KEPT]
+        old = [each.id for each in segments if each.id in held][: 1 - KEPT_STATES]
         for segment in old if chain else ():
             self._store.drop(segment)
         return chain
 
     def _require_memory(self, size: int) -> None:
-        """Raise DoesNotFit unless a whole state can be copied with as much left for others.
+        """Require memory for a copy of a whole state, and as much again for others.
 
-        It is as large as the KV cache, and no memory check before loading counts it: a chat goes
-        on without being saved.
+        The state is as large as the KV cache, and no check before loading counts it; without the
+        memory, a chat is not saved.
 
         Raises:
             DoesNotFit: There is less memory.
@@ -410,47 +471,49 @@ class Snapshots:
             )
 
     def _add(
-        self, chain: Chain, tokens: list[int], state: memoryview, going: Going
+        self, chain: Chain, tokens: list[int], state: memoryview, should_continue: ShouldContinue
     ) -> Chain | None:
-        """Store a state behind ``chain``, after making room for it, and let go of it."""
+        """Store a state behind ``chain``, after deleting old ones for it; releases the view."""
         with state:
             session, size = self.session, len(state)
-            if not size or size > self._limit or not session:  # released meanwhile
+            if not size or size > self._limit or not session:  # unbound meanwhile
                 return None
             self._store.shrink(self._limit - size, [link.segment.id for link in chain])
             if self._store.size() + size > self._limit:
                 return None
-            wanted: Going = lambda: going() and self.session == session  # noqa: E731
-            longer = self._store.add(self._key, chain, tokens, state, session, going=wanted)
-        if self.session != session:  # whoever released it may have looked before it was there
+            wanted: ShouldContinue = lambda: should_continue() and self.session == session  # noqa: E731
+            longer = self._store.add(
+                self._key, chain, tokens, state, session, should_continue=wanted
+            )
+        if self.session != session:  # who unbound it may have looked too early
             self._store.forget([session])
             return None
         return longer
 
-    def _hold(self, chain: Chain) -> None:
-        """Note that the session consists of the chain: of those segments that it holds whole."""
+    def _mark_used(self, chain: Chain) -> None:
+        """Record that the session uses the chain, and holds its whole segments."""
         if not self.session:
             return
         ids = [link.segment.id for link in chain]
         whole = [link.segment.id for link in chain if link.stop == link.segment.stop]
         self._store.index.touch(ids, self.session, whole)
 
-    # Checking that restoring is exact
+    # Is restoring exact?
 
     def _restores(self) -> bool | None:
         """Whether restoring is exact; None where that is to be checked."""
         known = self._look_up()
         if known is None:
-            self._store.index.note_reading(self._key, self._name)
+            self._store.index.record_prefill_rate(self._key, self._name)
             known = self._look_up()
         return known.restores if known is not None else None
 
     def _check(self, loaded: LoadedModel, chain: Chain) -> None:
-        """Find out whether restoring ``chain`` is exact, and remember it.
+        """Check whether restoring ``chain`` is exact, and store the result.
 
-        That it is not takes two such checks.
+        Only two failed checks make a model inexact.
         """
-        if len(loaded.kv.tokens) > CHECKED or self._store.index.failure:
+        if len(loaded.kv.tokens) > MAX_CHECKED or self._store.index.failure:
             return
         found = check_restore(loaded, self._store, self._key, chain)
         if found is None:
@@ -458,7 +521,7 @@ class Snapshots:
         known = self._look_up()
         doubted = known is not None and bool(known.reason)
         exact = found.exact or (False if doubted else None)
-        self._store.index.note_exactness(self._key, self._name, exact=exact, reason=found.reason)
+        self._store.index.record_exactness(self._key, self._name, exact=exact, reason=found.reason)
         self._known = None
         if not found.exact:
             self.problem = single_line(found.reason, 200)
@@ -473,25 +536,25 @@ class Snapshots:
 
     def _look_up(self) -> ModelRecord | None:
         if self._known is None and self._store.is_there:
-            with self._reported():
+            with self._errors_reported():
                 self._known = self._store.index.known(self._key)
         return self._known
 
     @contextmanager
-    def _reported(self) -> Iterator[None]:
-        """Do without what fails: it is a cache."""
+    def _errors_reported(self) -> Iterator[None]:
+        """Report errors in ``problem`` and go on: snapshots are a cache."""
         try:
             yield
         except (TchatError, OSError, MemoryError) as error:
             self.problem = single_line(str(error), 200) or "out of memory"
 
 
-def _head(loaded: LoadedModel, tokens: Sequence[int], asked: Sequence[ChatMessage]) -> int:
-    """How many of ``tokens`` every chat begins with that has the same system prompt.
+def _head(loaded: LoadedModel, tokens: Sequence[int], messages: Sequence[ChatMessage]) -> int:
+    """How many of ``tokens`` every chat with the same system prompt begins with.
 
     0 when they are few, or the model's state cannot be divided.
     """
-    if not asked or not loaded.model.shape.divisible:
+    if not messages or not loaded.model.shape.divisible:
         return 0
-    head = common_prefix(tokens, loaded.encoder.before_question(asked))
-    return head if head >= pieces.MORE else 0
+    head = common_prefix(tokens, loaded.encoder.before_question(messages))
+    return head if head >= MIN_NEW_TOKENS else 0

@@ -9,9 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from tchat.engine.snapshots.chain import Chain, Link, Segment, cut, lead_of, packed, tokens_of
-from tchat.engine.snapshots.files import SegmentFiles, SegmentRefused
+from tchat.engine.snapshots.files import SealKey, SegmentFiles, SegmentRefused
 from tchat.engine.snapshots.index import Index, ModelRecord, SessionSnapshot
-from tchat.engine.snapshots.seal_key import SealKey
 from tchat.errors import StorageError
 
 
@@ -66,18 +65,18 @@ class SnapshotStore:
         state: memoryview,
         session: str,
         *,
-        going: Callable[[], bool] = lambda: True,
+        should_continue: Callable[[], bool] = lambda: True,
     ) -> Chain | None:
         """Store the state of ``tokens``, which follow ``chain``; returns the longer chain.
 
-        None when it cannot be stored, or ``going`` said no meanwhile; then nothing of it is left.
+        None when it cannot be stored, or ``should_continue`` said no; then nothing of it is left.
         """
         start = chain[-1].stop if chain else 0
         parent = chain[-1].segment.id if chain else None
         data = packed(tokens)
         segment = Segment(0, parent, start, start + len(tokens), data, "", len(state))
         with suppress(OSError, StorageError):  # a full disk; gone meanwhile
-            part = self._files.write(_about(key, chain, data), state, going)
+            part = self._files.write(_about(key, chain, data), state, should_continue)
             if part is None:
                 return None
             try:

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from tchat.engine.cancel import Cancel
 from tchat.engine.model import Model
+from tchat.engine.prompt.encoder import EncodedPrompt, encode
 from tchat.engine.prompt.reasoning import ALL_MARKS
 from tchat.engine.prompt.template import ChatMessage, ChatTemplate
-from tchat.engine.prompt.tokenization import EncodedPrompt, encode
 from tests.tiny import CHATML, REASONING, bpe_vocabulary, spm_vocabulary, write_tiny
 
 MISTRAL = (

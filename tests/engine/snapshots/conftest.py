@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tchat.engine.engine import Engine
-from tchat.engine.options import EngineOptions
+from tchat.engine.loading import EngineOptions
 from tchat.engine.prompt.messages import ChatMessage
 from tchat.engine.snapshots.snapshots import Snapshots
 from tchat.engine.snapshots.store import SnapshotStore

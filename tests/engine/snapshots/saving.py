@@ -10,10 +10,10 @@ from collections import deque
 from pathlib import Path
 
 from tchat.engine.engine import Engine
-from tchat.engine.options import EngineOptions
+from tchat.engine.loading import EngineOptions
 from tchat.engine.prompt.messages import ChatMessage
-from tchat.engine.snapshots import pieces
 from tchat.engine.snapshots import snapshots as module
+from tchat.engine.snapshots import snapshots as pieces
 from tchat.engine.snapshots.store import SnapshotStore
 from tchat.models.facts import read_facts
 from tchat.paths import user_paths
@@ -41,7 +41,7 @@ def open_engine(path: Path, session: str) -> Engine:
 
 def main(path: Path, name: str, rounds: int) -> None:
     """Read, save, forget."""
-    pieces.PIECE = 64
+    pieces.SEGMENT_TOKENS = 64
     for number in range(rounds):
         print(number, flush=True)
         engine = open_engine(path, f"{name}-{number % CHATS}")

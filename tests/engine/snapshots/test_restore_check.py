@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from tchat.engine.adaptive_threads import AdaptiveThreads
 from tchat.engine.events import CacheRestored, Event, Notice
 from tchat.engine.prompt.messages import ChatMessage
 from tchat.engine.snapshots import restore_check as exactness
 from tchat.engine.snapshots.store import SnapshotStore
+from tchat.engine.threads import AdaptiveThreads
 from tchat.errors import DoesNotFit, TchatError
 from tests.engine.conftest import OpenEngine, finished
 from tests.engine.snapshots.conftest import LONG, WORDS, OpenSaved
@@ -66,10 +66,10 @@ def test_the_check_passes_where_the_cells_are_scattered(
     loaded.kv.clear()
     assert loaded.kv.set_parallel(0)
     assert loaded.kv.reserve(3 * len(tokens))
-    assert all(loaded.kv.read([*tokens[:500], *tokens[:77]]))
+    assert all(loaded.kv.prefill([*tokens[:500], *tokens[:77]]))
     loaded.context.copy(0, 2)
     loaded.kv.truncate(500)
-    assert all(loaded.kv.read(tokens[500:]))
+    assert all(loaded.kv.prefill(tokens[500:]))
     loaded.context.forget(2)
     engine.save()
     assert verdict(store) is True
@@ -135,7 +135,7 @@ def test_where_restoring_is_not_exact_nothing_is_saved_and_that_is_told_until_an
 def test_another_version_of_tchat_checks_again(
     open_saved: OpenSaved, tiny_model: Path, store: SnapshotStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store.index.note_exactness("key", "Tiny", exact=False, reason="it differs")
+    store.index.record_exactness("key", "Tiny", exact=False, reason="it differs")
     assert verdict(store) is False
     monkeypatch.setattr("tchat.engine.snapshots.index.__version__", "99")
     engine = open_saved(tiny_model)

@@ -11,7 +11,8 @@ import pytest
 from tchat.engine.engine import Engine
 from tchat.engine.events import PromptProgress, Token
 from tchat.engine.prompt.messages import ChatMessage
-from tchat.engine.snapshots import files, pieces
+from tchat.engine.snapshots import files
+from tchat.engine.snapshots import snapshots as pieces
 from tchat.engine.snapshots.chain import unpacked
 from tchat.engine.snapshots.files import SegmentFiles
 from tchat.engine.snapshots.store import SnapshotStore
@@ -27,7 +28,7 @@ GREEDY = Sampling(temp=0, max_tokens=12)
 def free(monkeypatch: pytest.MonkeyPatch) -> None:
     """Saving costs nothing, and pieces are small."""
     monkeypatch.setattr(pieces.SaveProgress, "affordable", True)
-    monkeypatch.setattr(pieces, "PIECE", 128)
+    monkeypatch.setattr(pieces, "SEGMENT_TOKENS", 128)
 
 
 def read_until(engine: Engine, messages: list[ChatMessage], tokens: int) -> None:
@@ -102,8 +103,8 @@ def test_a_prompt_is_read_again_where_the_check_lost_it(
 def test_a_disk_that_is_slow_is_left_for_the_end(
     open_saved: OpenSaved, tiny_model: Path, store: SnapshotStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pieces, "PIECE", 128)
-    monkeypatch.setattr(pieces, "GUESS", 3600.0)
+    monkeypatch.setattr(pieces, "SEGMENT_TOKENS", 128)
+    monkeypatch.setattr(pieces, "FIRST_ESTIMATE", 3600.0)
     engine = open_saved(tiny_model, batch_size=128)
     progress = pieces.SaveProgress()
     progress._last = 3600.0

@@ -12,8 +12,8 @@ import pytest
 from tchat.engine.engine import Engine
 from tchat.engine.events import CacheRestored, Event, Finished
 from tchat.engine.prompt.messages import ChatMessage
-from tchat.engine.snapshots import pieces
 from tchat.engine.snapshots import snapshots as module
+from tchat.engine.snapshots import snapshots as pieces
 from tchat.engine.snapshots.store import SnapshotStore
 from tchat.settings import Sampling
 from tests.engine.conftest import OpenEngine, finished
@@ -221,9 +221,9 @@ def test_a_chat_that_takes_long_to_read_is_saved_however_short(
     finished(engine.generate(short("How are you?"), GREEDY))
     assert engine.snapshots is not None
     for _ in range(40):
-        engine.snapshots.measure(64, 64 / 20)  # tokens, seconds
+        engine.snapshots.record_prefill(64, 64 / 20)  # tokens, seconds
     held = engine.cached_tokens
-    assert held < module.LEAST
+    assert held < module.MIN_TOKENS
     assert engine.save() == held
 
 
@@ -309,7 +309,7 @@ def test_without_room_nothing_is_kept(
 def test_writing_can_be_broken_off_between_two_files(
     open_saved: OpenSaved, tiny_model: Path, paths: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pieces, "PIECE", 64)
+    monkeypatch.setattr(pieces, "SEGMENT_TOKENS", 64)
     engine = open_saved(tiny_model)
     finished(engine.generate(LONG, GREEDY))
     assert engine.save(lambda: len(files(paths)) < 3) == 3 * 64
@@ -321,8 +321,8 @@ def test_writing_can_be_broken_off_between_two_files(
 def test_the_end_of_the_program_saves_and_checks_all_pieces(
     open_saved: OpenSaved, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pieces, "PIECE", 64)
-    monkeypatch.setattr(module, "LEAVE_AT_ONCE", 60.0)
+    monkeypatch.setattr(pieces, "SEGMENT_TOKENS", 64)
+    monkeypatch.setattr(module, "LEAVE_SECONDS", 60.0)
     engine = open_saved(tiny_model)
     finished(engine.generate(LONG, GREEDY))
     held = engine.cached_tokens
@@ -333,8 +333,8 @@ def test_the_end_of_the_program_saves_and_checks_all_pieces(
 def test_a_disk_that_is_slow_at_the_end_takes_one_file(
     open_saved: OpenSaved, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pieces, "PIECE", 64)
-    monkeypatch.setattr(module, "LEAVE_AT_ONCE", -60.0)
+    monkeypatch.setattr(pieces, "SEGMENT_TOKENS", 64)
+    monkeypatch.setattr(module, "LEAVE_SECONDS", -60.0)
     engine = open_saved(tiny_model)
     finished(engine.generate(LONG, GREEDY))
     assert engine.save(leaving=True) == 64
@@ -395,7 +395,7 @@ def test_a_file_that_is_not_what_was_written_is_refused_and_removed(
     monkeypatch: pytest.MonkeyPatch,
     harm: Callable[[Path], None],
 ) -> None:
-    monkeypatch.setattr(pieces, "PIECE", 128)
+    monkeypatch.setattr(pieces, "SEGMENT_TOKENS", 128)
     engine = open_saved(tiny_model)
     expected = finished(engine.generate(LONG, GREEDY)).text
     engine.save()
@@ -494,7 +494,7 @@ def test_a_recurrent_model_keeps_the_last_turns_whole(
         engine.save()
         ends.append((list(chat), end))
         chat += [ChatMessage("assistant", end.text), ChatMessage("user", f"And {turn}? " * 6)]
-    assert len(files(paths)) == module.WHOLE_KEPT
+    assert len(files(paths)) == module.KEPT_STATES
     # Another reply to the last question: its chat is the one saved a turn before.
     chat, end = ends[-1]
     events = list(open_saved(tiny_recurrent).generate(chat, GREEDY))
@@ -528,7 +528,7 @@ def test_copying_a_whole_state_can_be_stopped(
     engine = open_saved(tiny_recurrent)
     finished(engine.generate(LONG, GREEDY))
     context = engine._ready.context
-    monkeypatch.setattr(module, "TAKEN", context.state_size // 8)
+    monkeypatch.setattr(module, "ALLOCATION", context.state_size // 8)
     copied: list[int] = []
     monkeypatch.setattr(context, "save_state", lambda *_: copied.append(1))
     asked = iter([True, True, False])

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from tchat.engine.kv_cache import KVCache
-from tchat.engine.snapshots import pieces
 from tchat.engine.snapshots import snapshots as module
+from tchat.engine.snapshots import snapshots as pieces
 from tests.engine.snapshots.conftest import OpenSaved
 from tests.engine.test_kv_cache import WORDS, Walk, logits, ready
 
@@ -43,11 +43,11 @@ def test_after_any_walk_the_logits_are_those_of_a_fresh_cache(
 ) -> None:
     path: Path = request.getfixturevalue(name)
     with pytest.MonkeyPatch.context() as patch:
-        for constant, value in (("LEAST", 16), ("GAIN", 1)):
+        for constant, value in (("MIN_TOKENS", 16), ("MIN_GAIN", 1)):
             patch.setattr(module, constant, value)
-        for constant, value in (("MORE", 1), ("PIECE", 32)):
+        for constant, value in (("MIN_NEW_TOKENS", 1), ("SEGMENT_TOKENS", 32)):
             patch.setattr(pieces, constant, value)
-        patch.setattr("tchat.engine.background_load.FIRST_ROOM", 256)  # so that it has to grow
+        patch.setattr("tchat.engine.loading.INITIAL_CAPACITY", 256)  # so that it has to grow
         patch.setattr("tchat.engine.snapshots.chain.LEAD", 8)
         fresh = ready(open_saved(path, session=""))
         # The last output of a decode with guesses may be that of one that was cut off.
@@ -58,7 +58,7 @@ def test_after_any_walk_the_logits_are_those_of_a_fresh_cache(
             cold = KVCache(fresh.context, fresh.model)
             cold.clear()
             assert cold.reserve(len(walked.kv.tokens))
-            assert all(cold.read(walked.kv.tokens))
+            assert all(cold.prefill(walked.kv.tokens))
             expected = logits(fresh)
             assume(numpy.isfinite(expected).all())  # random weights may overflow
             # Batches of other sizes add up in another order.

@@ -12,9 +12,10 @@ import pytest
 from tchat.engine.engine import Engine
 from tchat.engine.events import Finished, Notice, Reason
 from tchat.engine.prompt.messages import ChatMessage
+from tchat.engine.speculative.acceptance import AcceptanceStats, DecodeTimes
 from tchat.engine.speculative.batch_exactness import ExactnessTrial
-from tchat.engine.speculative.decoding import LOSS, DecodeTimes
-from tchat.engine.speculative.prompt_lookup import AcceptanceStats, PromptLookup
+from tchat.engine.speculative.decoding import MAX_LOSS
+from tchat.engine.speculative.prompt_lookup import PromptLookup
 from tchat.errors import UsageError
 from tchat.settings import Sampling
 from tests.engine.conftest import OpenEngine, finished, streamed
@@ -61,8 +62,8 @@ def tiny_spm(tiny_models: Path) -> Path:
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     """Guess whatever it costs, from the first token on."""
     monkeypatch.setattr(DecodeTimes, "of", lambda _, size: 1.0 + size / 100)
-    monkeypatch.setattr("tchat.engine.speculative.decoding.LOSS", 1e9)
-    monkeypatch.setattr("tchat.engine.speculative.decoding.GAIN", 0.01)
+    monkeypatch.setattr("tchat.engine.speculative.decoding.MAX_LOSS", 1e9)
+    monkeypatch.setattr("tchat.engine.speculative.decoding.MIN_GAIN", 0.01)
 
 
 @pytest.fixture
@@ -160,13 +161,13 @@ def test_nothing_is_guessed_for_a_greedy_reply_where_outputs_differ(
     two: tuple[Engine, Engine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, guessing = two
-    settle = ExactnessTrial.settle
+    run = ExactnessTrial.run
 
     def differs(trial: ExactnessTrial) -> bool:
         trial._rows[0] = trial._rows[0] + 1e-6
-        return settle(trial)
+        return run(trial)
 
-    monkeypatch.setattr(ExactnessTrial, "settle", differs)
+    monkeypatch.setattr(ExactnessTrial, "run", differs)
     one, other = (finished(engine.generate(asked(PROMPTS[2]), GREEDY)) for engine in two)
     assert facts(one) == facts(other)
     assert other.usage.guessed == 0
@@ -180,7 +181,7 @@ def test_it_stops_where_it_does_not_pay(
     monkeypatch.setattr(DecodeTimes, "of", lambda _, size: float(size))
     end = finished(open_engine(tiny_model).generate(asked(PROMPTS[2]), GREEDY))
     assert (end.usage.guessed, end.usage.right) == (0, 0)
-    assert LOSS <= 0.03
+    assert MAX_LOSS <= 0.03
 
 
 # A draft model
@@ -205,7 +206,7 @@ def test_a_draft_model_changes_no_reply(
     draft: str,
     sampling: Sampling,
 ) -> None:
-    monkeypatch.setattr("tchat.engine.speculative.draft_model.SURE", 0.0)
+    monkeypatch.setattr("tchat.engine.speculative.draft_model.MIN_PROBABILITY", 0.0)
     path = request.getfixturevalue(draft)
     plain = open_engine(tiny_model, prompt_lookup=False)
     drafted = open_engine(tiny_model, prompt_lookup=False, draft=path)
@@ -245,7 +246,7 @@ def test_a_model_that_cannot_be_cut_back_says_so(
     open_engine: OpenEngine, tiny_model: Path, tiny_recurrent: Path
 ) -> None:
     events = list(open_engine(tiny_recurrent, draft=tiny_model).load())
-    assert any(isinstance(e, Notice) and "nothing is guessed ahead" in e.text for e in events)
+    assert any(isinstance(e, Notice) and "the draft model is not used" in e.text for e in events)
 
 
 # Lookup
@@ -255,42 +256,42 @@ def test_a_run_is_found_and_followed() -> None:
     lookup = PromptLookup([1, 2, 3, 4, 5, 6], AcceptanceStats())
     for token in (9, 2, 3):
         lookup.append(token)
-    assert lookup.guess(3) == []
+    assert lookup.draft(3) == []
     lookup.append(4)
-    assert (lookup.run, lookup.guess(2)) == (3, [5, 6])
+    assert (lookup.match, lookup.draft(2)) == (3, [5, 6])
     lookup.append(5)
-    assert (lookup.run, lookup.guess(1)) == (4, [6])
+    assert (lookup.match, lookup.draft(1)) == (4, [6])
     lookup.append(7)
-    assert (lookup.run, lookup.guess(1)) == (0, [])
+    assert (lookup.match, lookup.draft(1)) == (0, [])
 
 
 def test_a_run_that_caught_up_with_the_end_goes_round() -> None:
     lookup = PromptLookup([7], AcceptanceStats())
     for token in (1, 2, 1, 2, 1):
         lookup.append(token)
-    assert lookup.guess(5) == [2, 1, 2, 1, 2]
+    assert lookup.draft(5) == [2, 1, 2, 1, 2]
 
 
 def test_odds_are_learnt_by_the_length_of_the_run() -> None:
-    odds = AcceptanceStats()
-    before = odds.of(40)
+    stats = AcceptanceStats()
+    before = stats.rate(40)
     for _ in range(50):
-        odds.note(3, right=False)
-    assert odds.of(3) < 0.1
-    assert odds.of(40) == before
-    assert odds.expected(3, 4) < 0.1
-    assert odds.expected(40, 4) == pytest.approx(sum(before**n for n in range(1, 5)))
+        stats.record(3, accepted=False)
+    assert stats.rate(3) < 0.1
+    assert stats.rate(40) == before
+    assert stats.expected(3, 4) < 0.1
+    assert stats.expected(40, 4) == pytest.approx(sum(before**n for n in range(1, 5)))
 
 
 def test_times_are_estimated_until_they_are_measured() -> None:
     times = DecodeTimes()
     assert times.of(8) == 0
-    times.note(1, 0.010)
-    times.note_reading(100, 0.3)
+    times.record(1, 0.010)
+    times.record_prefill(100, 0.3)
     assert times.of(8) == pytest.approx(0.010 + 7 * 0.003)
     for _ in range(20):
-        times.note(8, 0.020)
+        times.record(8, 0.020)
     assert times.of(8) == pytest.approx(0.020, rel=0.05)
     for _ in range(2000):
-        times.note(1, 0.010)
+        times.record(1, 0.010)
     assert times.of(8) == pytest.approx(0.010 + 7 * 0.003, rel=0.05)
