@@ -1,4 +1,4 @@
-"""LoRA adapters and control vectors: loaded once, set on each context that is made."""
+"""LoRA adapters and control vectors: loaded once, applied to each context."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tchat.sanitize import single_line
 
 @dataclass(frozen=True, slots=True)
 class Lora:
-    """A LoRA adapter file, checked to be one, and how strongly it acts."""
+    """A LoRA adapter file, already verified, and its scale."""
 
     path: Path
     scale: float = 1.0
@@ -26,11 +26,11 @@ class Lora:
 
 @dataclass(frozen=True, slots=True)
 class ControlVector:
-    """A direction for each of some layers, added to the hidden states after them.
+    """A control vector: directions added to the hidden states after some layers.
 
     Args:
-        path: Where it came from.
-        width: Length of a direction; the model's hidden size.
+        path: The file.
+        width: Length of a direction; the model's ``n_embd``.
         directions: Layer (from 1 on) to ``width`` floats.
         scale: Factor on every direction.
     """
@@ -42,12 +42,12 @@ class ControlVector:
 
 
 class Adapters:
-    """The adapters of one model, loaded once and set on each of its contexts.
+    """The adapters of one model, loaded once and applied to each of its contexts.
 
     Args:
         model: What they adapt.
         loras: LoRA adapters.
-        vectors: Control vectors; none at all take away what a context had, None leaves it.
+        vectors: Control vectors; an empty sequence removes those of a context, None keeps them.
 
     Raises:
         ModelInvalid: llama.cpp refuses one, for example because it was made for another model.
@@ -63,7 +63,7 @@ class Adapters:
         self._control = None if vectors is None else _sum(model, vectors)
 
     def apply(self, context: Any) -> None:
-        """Set the adapters on a ``llama_context *``.
+        """Apply the adapters to a ``llama_context *``.
 
         Raises:
             ModelInvalid: llama.cpp refuses them.

@@ -1,6 +1,6 @@
-"""The binding of llama.cpp: loaded once, quiet, with its log kept.
+"""The binding of llama.cpp: loaded once, with its log in a file.
 
-This is the only importer of ``llama_cpp``; the other rooms of the engine ask `backend` for it.
+This is the only importer of ``llama_cpp``; other modules get it from `backend`.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from tchat.errors import ModelError, StorageError
 from tchat.paths import private_file
 from tchat.sanitize import single_line
 
-LOG_LIMIT = 1 << 20  # bytes; an older log is started over
+LOG_LIMIT = 1 << 20  # bytes; a larger log is truncated
 _ERROR, _CONT = 4, 5  # enum ggml_log_level; 1 is DEBUG, 2 INFO, 3 WARN
 
 
 class LlamaLog:
-    """llama.cpp's log: written to a file, its last errors kept for the user's message."""
+    """llama.cpp's log: written to a file; the last errors are kept for error messages."""
 
     def __init__(self) -> None:
         self._errors: deque[str] = deque(maxlen=8)
@@ -36,9 +36,9 @@ class LlamaLog:
         self._path: Path | None = None
 
     def write_to(self, path: Path) -> None:
-        """Send what follows to ``path``, which is started over when it has grown large.
+        """Write to ``path``, which is truncated when it is large.
 
-        Nothing is kept where it cannot be written: a log is no reason to refuse an answer.
+        Where it cannot be written there is no log: that is no reason to refuse an answer.
         """
         try:
             self._path = private_file(path)
@@ -48,7 +48,7 @@ class LlamaLog:
             self._path = None
 
     def receive(self, level: int, text: bytes) -> None:
-        """Take one piece of log; the binding's ``llama_log_callback``."""
+        """Add a piece of log; the binding's ``llama_log_callback``."""
         line = text.decode("utf-8", "replace")
         self._level = self._level if level == _CONT else level
         if self._level == _ERROR and line.strip():
@@ -64,11 +64,11 @@ class LlamaLog:
             self._path = None
 
     def clear(self) -> None:
-        """Forget the errors so far, before a call whose failure will be reported."""
+        """Forget the errors, before a call whose failure will be reported."""
         self._errors.clear()
 
     def reason(self) -> str:
-        """The first error since `clear`, which names the cause; later ones only repeat it."""
+        """The first error since `clear`: it names the cause, and later ones repeat it."""
         return single_line(self._errors[0], limit=300) if self._errors else "no reason given"
 
 
@@ -77,36 +77,36 @@ class Backend:
 
     def __init__(self) -> None:
         self.log = LlamaLog()
-        # Else llama.cpp starts a debugger when it aborts, whose output reaches stdout.
+        # Otherwise llama.cpp starts a debugger when it aborts, which writes to stdout.
         os.environ.setdefault("GGML_NO_BACKTRACE", "1")
         with _short_spins():
             self.lib = _binding()
-        # The C side keeps the pointer for ever: so must we.
+        # The C side keeps the pointer, so keep a reference.
         self._callback = self.lib.llama_log_callback(
             lambda level, text, _: self.log.receive(level, text)
         )
-        self._nothing = ctypes.cast(libc().abs, self.lib.llama_log_callback)
-        self._listen(self._callback)
+        self._no_log = ctypes.cast(libc().abs, self.lib.llama_log_callback)
+        self._set_log(self._callback)
         self.lib.llama_backend_init()
 
     def attempted(self, make: Callable[[], Any], cancel: Cancel) -> Any:
-        """What ``make`` returns; where that is nothing, it is called again for llama.cpp's reason.
+        """Call ``make`` without the log; if it returns nothing, call it again with the log.
 
-        At first the log is off. Making a model or a context writes a thousand lines of it, nearly
-        all for llama.cpp's own developers, and each would wait for the GIL: 25 ms on a quiet
-        machine, ten times that beside a busy thread.
+        Making a model or a context writes a thousand lines of log, nearly all for llama.cpp's own
+        developers, and each waits for the GIL: 25 ms on a quiet machine, ten times that beside a
+        busy thread.
         """
-        self._listen(self._nothing)
+        self._set_log(self._no_log)
         try:
             made = make()
         finally:
-            self._listen(self._callback)
+            self._set_log(self._callback)
         if made or cancel.is_set():
             return made
         self.log.clear()
         return make()
 
-    def _listen(self, callback: Any) -> None:
+    def _set_log(self, callback: Any) -> None:
         self.lib.llama_log_set(callback, ctypes.c_void_p(0))
 
 
@@ -127,7 +127,7 @@ def backend() -> Backend:
 
 
 class Tensors:
-    """Reading ggml's tensors inside an evaluation callback; the binding leaves these out."""
+    """Functions that read ggml's tensors in an evaluation callback; the binding lacks them."""
 
     def __init__(self) -> None:
         library = backend().lib._lib  # it exports ggml's functions too
@@ -142,12 +142,11 @@ class Tensors:
 
 @contextmanager
 def _short_spins() -> Iterator[None]:
-    """Let a thread that waits for the others give its core up after 0.3 ms, while libgomp loads.
+    """Make libgomp's threads yield their core after 0.3 ms of waiting; it reads this on loading.
 
-    It reads the variables once. By default its threads spin for 16 ms; beside one busy core of
-    two, single tokens then took up to 0.7 s and, beside two, up to 6 s. With 6,000 rounds it was
-    0.08 s, and a quiet machine as fast as before; with 500 that lost a quarter. 10,000 is on the
-    safe side of the former.
+    By default its threads spin for 16 ms: beside one busy core of two, single tokens then took up
+    to 0.7 s, and beside two up to 6 s. With 6,000 rounds it was 0.08 s, and a quiet machine as fast
+    as before; 500 rounds lost a quarter of its speed. 10,000 is on the safe side.
     """
     names = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
     if any(name in os.environ for name in names):
@@ -178,7 +177,7 @@ def _binding() -> Any:
 
 
 def build_facts() -> dict[str, str]:
-    """What this build of llama.cpp is and can do, for ``tchat doctor`` and for cache keys."""
+    """Version and features of this build of llama.cpp, for ``tchat doctor`` and cache keys."""
     from importlib.metadata import version
 
     lib = backend().lib
@@ -193,9 +192,9 @@ def build_facts() -> dict[str, str]:
 
 
 def build_name() -> str:
-    """What tells this build of llama.cpp from others; does not load it, takes under 1 ms.
+    """Identifies this build of llama.cpp without loading it, in under 1 ms.
 
-    The version would not tell a rebuild, and asking for it imports ``email`` (15 ms).
+    The version would miss a rebuild, and reading it imports ``email`` (15 ms).
     """
     spec = importlib.util.find_spec("llama_cpp")
     folders = spec.submodule_search_locations if spec else None

@@ -1,4 +1,4 @@
-"""The one stop flag: seen between tokens by Python, and inside a decode by llama.cpp."""
+"""The cancel flag: seen by Python between tokens, and by llama.cpp inside a decode."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ T = TypeVar("T")
 class Cancel:
     """A flag that any thread may set and that llama.cpp polls without the GIL.
 
-    llama.cpp calls its abort callback some 600 times a token. A Python callback would fight for
-    the GIL each time, so the callback is libc's ``strlen`` itself, over a two-byte buffer: the
-    empty string reads as 0, go on; ``"\\x01"`` reads as 1, abort. While a model is loaded it asks
-    the other way round, whether to go on: a second buffer holds the opposite.
+    llama.cpp calls its abort callback some 600 times a token. A Python callback would take the GIL
+    each time, so the callback is libc's ``strlen`` over a two-byte buffer: 0 for the empty string
+    means continue, 1 for ``"\\x01"`` abort. While a model loads, the callback means the opposite,
+    whether to continue: a second buffer holds that.
     """
 
     def __init__(self) -> None:
         self._text = ctypes.create_string_buffer(2)
-        self._going = ctypes.create_string_buffer(b"\x01")
+        self._continue = ctypes.create_string_buffer(b"\x01")
 
     def set(self) -> None:
-        """Ask the work in progress to stop."""
-        self._text[0], self._going[0] = b"\x01", b"\x00"
+        """Stop the work in progress."""
+        self._text[0], self._continue[0] = b"\x01", b"\x00"
 
     def clear(self) -> None:
         """Let new work begin."""
-        self._text[0], self._going[0] = b"\x00", b"\x01"
+        self._text[0], self._continue[0] = b"\x00", b"\x01"
 
     def is_set(self) -> bool:
-        """Whether a stop was asked for and not yet cleared."""
+        """Whether it is set."""
         return self._text[0] != b"\x00"
 
     @property
@@ -43,9 +43,9 @@ class Cancel:
         return ctypes.addressof(self._text)
 
     @property
-    def going_address(self) -> int:
+    def continue_address(self) -> int:
         """As `address`, for ``progress_callback_user_data``."""
-        return ctypes.addressof(self._going)
+        return ctypes.addressof(self._continue)
 
     @staticmethod
     def callback(prototype: Any) -> Any:
@@ -55,19 +55,19 @@ class Cancel:
     def progress_callback(self, prototype: Any) -> Any:
         """As `callback`, for ``llama_progress_callback``; keep it while the model is loaded.
 
-        The progress comes in a register for floats, which leaves the address to be the first
-        argument. Windows counts the registers together.
+        The progress is passed in a float register, so the address is the first argument for
+        ``strlen``. On Windows, both kinds of registers are counted together.
         """
         if sys.platform == "win32":
-            return prototype(lambda _share, _going: not self.is_set())
+            return prototype(lambda _share, _data: not self.is_set())
         return self.callback(prototype)
 
 
 class Request:
-    """One thing asked of the engine: a stop of it holds until its end, and stops nothing else.
+    """One request to the engine. Stopping it stops nothing else.
 
-    It may be stopped from any thread, also while it waits for the engine: then ``cancel`` is set
-    when it begins. Once it is over, a stop does nothing, and ``cancel`` is clear.
+    It can be stopped from any thread, also while it waits for the engine: then ``cancel`` is set
+    when it begins. After its end, a stop does nothing, and ``cancel`` is clear.
 
     Args:
         cancel: The engine's flag, which serves one request after the other.
@@ -85,7 +85,7 @@ class Request:
         return self._is_stopped
 
     def stop(self) -> None:
-        """End it as soon as possible, or as soon as it begins."""
+        """End it as soon as possible, or when it begins."""
         with self._lock:
             self._is_stopped = True
             if self._is_running:
@@ -93,7 +93,7 @@ class Request:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """It is the one that the engine works for; on the engine's thread."""
+        """The engine works for it in this block; on the engine's thread."""
         with self._lock:
             self._is_running = True
             if self._is_stopped:

@@ -24,10 +24,10 @@ class Device:
 
     Attributes:
         name: For example ``CUDA0``.
-        description: What its maker calls it.
-        free: Bytes of its memory that are free.
+        description: The vendor's name of it.
+        free: Free bytes of its memory.
         total: Bytes of its memory.
-        shared: Whether that memory is the machine's own.
+        shared: Whether it shares the machine's memory.
     """
 
     name: str
@@ -55,7 +55,7 @@ def devices() -> tuple[Device, ...]:
 
 
 class _GgmlDevices:
-    """Functions of ggml that the binding does not declare; they lie in libraries beside its own."""
+    """Functions of ``ggml-backend.h``."""
 
     def __init__(self, lib: Any) -> None:
         pointer = ctypes.c_void_p
@@ -86,21 +86,22 @@ def _declared(function: Any, result: Any, *arguments: Any) -> Any:
 
 WIDTH, MATRICES = 4096, 14  # values; 132 MB in all
 ROUNDS = 12
-SPARE = 16 << 20  # bytes for what ggml computes in
-NEEDED = 160 << 20  # bytes that are taken for the time of the measurement
+NEEDED = 160 << 20  # bytes of memory during the measurement
 _F32, _Q4_K = 0, 12  # enum ggml_type
 
 Clock = Callable[[], float]
 
 
 def weights_rate(clock: Clock = time.perf_counter) -> float:
-    """Bytes of weights that one token's computing gets through in a second; takes some 0.2 s.
+    """Bytes of weights that decoding processes in a second; takes some 0.2 s to measure.
 
-    The best of some rounds, with all threads and with one: a thread too many on a busy machine
-    costs most of the speed.
+    It limits decoding, and is measured with llama.cpp's own arithmetic: matrices in Q4_K, larger
+    than any cache, times a vector. The bandwidth of memory alone would say too much: on two cores
+    of a server it is 63 GB/s, of which 35 GB/s can be multiplied. The best of some rounds, with all
+    threads and with one, since one thread too many on a busy machine costs most of the speed.
 
     Returns:
-        0 for a build whose arithmetic lies in libraries of its own.
+        0 for a build whose arithmetic is in separate libraries.
 
     Raises:
         ModelError: llama.cpp cannot be loaded.

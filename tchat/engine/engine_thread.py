@@ -1,4 +1,4 @@
-"""The engine thread: a large stack for llama.cpp, and signals that reach it within a decode."""
+"""The engine thread: a large stack for llama.cpp, and signals that stop a decode."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from tchat.errors import Abandoned, Interrupted, StorageError
 
 T = TypeVar("T")
 
-# llama.cpp's tokenizers recurse through std::regex: 100 kB of one letter overflow 8 MB. Pages of
-# the stack that are not touched cost nothing.
+# llama.cpp's tokenizers recurse through std::regex: 100 kB of one letter overflow a stack of 8 MB.
+# Untouched pages of a stack take no memory.
 STACK_SIZES = (512 << 20, 64 << 20, 0)
 _STARTING = threading.Lock()
 _STOPPING = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
 class _Call(Generic[T]):
-    """A call whose outcome is kept."""
+    """A call that keeps its outcome."""
 
     def __init__(self, work: Callable[[], T]) -> None:
         self._work = work
@@ -41,7 +41,7 @@ class _Call(Generic[T]):
 
     @property
     def storage_error(self) -> StorageError | None:
-        """What the disk refused, which a signal must not hide."""
+        """A storage error, which a signal must not hide."""
         return self._error if isinstance(self._error, StorageError) else None
 
     def outcome(self) -> T:
@@ -51,16 +51,16 @@ class _Call(Generic[T]):
 
 
 def run_on_engine_thread(work: Callable[[], T], cancel: Cancel) -> T:
-    """Run ``work``, a whole consumption loop, on a thread with a large stack.
+    """Run ``work``, a whole loop over events, on a thread with a large stack.
 
-    The main thread only waits, so a signal is handled at once, even while the engine is inside a
-    decode: SIGINT, SIGTERM and SIGHUP set ``cancel``, and the work ends by itself, its partial
+    The main thread only waits, so it handles signals at once, even while the engine is inside a
+    decode: SIGINT, SIGTERM and SIGHUP set ``cancel``, and the work ends by itself with its partial
     reply stored. A second signal does not wait for that.
 
     Raises:
         Interrupted: A signal came; raised after the work has ended.
-        StorageError: The work ended with it; also when a signal came: something is lost.
-        Abandoned: A second signal came; the work goes on.
+        StorageError: The work raised it, with or without a signal: something is lost.
+        Abandoned: A second signal came; the work continues.
     """
     outcome = _Call(work)
     with _signals(cancel) as seen:
@@ -73,17 +73,17 @@ def run_on_engine_thread(work: Callable[[], T], cancel: Cancel) -> T:
 
 
 def on_large_stack(work: Callable[[], T]) -> T:
-    """The result of ``work``, done on a thread with a large stack; raises what it raises."""
+    """Run ``work`` on a thread with a large stack; returns or raises what it does."""
     outcome = _Call(work)
     LargeStackThread(outcome).join()
     return outcome.outcome()
 
 
 class LargeStackThread:
-    """A daemon thread running ``work``, with the largest stack that the system grants.
+    """A daemon thread that runs ``work`` with the largest stack that the system grants.
 
     Args:
-        work: Raises nothing.
+        work: Must not raise.
 
     Raises:
         MemoryError: No thread can be started.
@@ -93,14 +93,14 @@ class LargeStackThread:
         self._work = work
         self._ended = threading.Event()
         for size in STACK_SIZES:
-            # The system grants no such stack, or Python takes no such number.
+            # The system grants no such stack, or Python refuses the number.
             with suppress(RuntimeError, ValueError):
                 _start(self._run, size)
                 return
         raise MemoryError("no thread can be started")
 
     def is_alive(self) -> bool:
-        """Whether it works."""
+        """Whether it is running."""
         return not self._ended.is_set()
 
     def join(self, timeout: float | None = None) -> None:
@@ -116,10 +116,10 @@ class LargeStackThread:
 
 
 def _start(run: Callable[[], None], size: int) -> None:
-    """Start a thread with a stack of ``size`` bytes; threads that others start keep theirs.
+    """Start a thread with a stack of ``size`` bytes; other new threads keep the default.
 
-    The size is the process's own. So it is set, used and set back by one loop in C, which keeps
-    the GIL, where other threads could start one in between if it were Python's.
+    The size is global to the process. So one loop in C, which keeps the GIL, sets it, starts the
+    thread and resets it; in a Python loop, other threads could start one in between.
     """
     with _STARTING:
         before = threading.stack_size()
@@ -136,7 +136,7 @@ def _start(run: Callable[[], None], size: int) -> None:
 
 @contextmanager
 def _signals(cancel: Cancel) -> Iterator[list[int]]:
-    """Collect stopping signals; each sets ``cancel``, the second raises `Abandoned` at once."""
+    """Handle stopping signals: each sets ``cancel``, the second raises `Abandoned` at once."""
     seen: list[int] = []
 
     def receive(number: int, _: FrameType | None) -> None:

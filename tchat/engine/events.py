@@ -1,4 +1,4 @@
-"""What the engine says while it works: frozen events, in this order.
+"""The engine's events: frozen, in this order.
 
 ``LoadProgress* → CacheRestored? → PromptProgress+ → (Token | Reasoning)* → Finished``, with a
 `Notice` anywhere between; from a chat, `MessageStored` before `CacheRestored`.
@@ -24,7 +24,7 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LoadProgress:
-    """The model is being loaded; ``progress`` is 0..1."""
+    """The model is being loaded; ``progress`` is from 0 to 1."""
 
     model: str
     progress: float
@@ -32,10 +32,9 @@ class LoadProgress:
 
 @dataclass(frozen=True, slots=True)
 class CacheRestored:
-    """A part of the prompt was taken from disk instead of reading it.
+    """A part of the prompt was restored from disk instead of prefilled.
 
-    ``tokens`` took ``seconds`` and saved ``saved`` seconds of reading, 0 where the speed of
-    reading is not known yet.
+    ``tokens`` took ``seconds`` and saved ``saved`` seconds of prefill; 0 where that is unknown.
     """
 
     tokens: int
@@ -45,9 +44,9 @@ class CacheRestored:
 
 @dataclass(frozen=True, slots=True)
 class PromptProgress:
-    """The prompt is being read into the KV cache.
+    """The prompt is being prefilled.
 
-    ``done`` of ``total`` tokens are in the cache, ``reused`` of them were there before.
+    ``done`` of ``total`` tokens are in the KV cache, ``reused`` of them were there before.
     """
 
     done: int
@@ -57,7 +56,7 @@ class PromptProgress:
 
 @dataclass(frozen=True, slots=True)
 class MessageStored:
-    """The session has a row for the question and one for the reply to come, with these ids."""
+    """The session has rows for the question and for the reply to come, with these ids."""
 
     question: int
     reply: int
@@ -65,25 +64,25 @@ class MessageStored:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A piece of the answer: whole characters of one or more tokens. ``text`` is raw."""
+    """A piece of the answer: whole characters of one or more tokens, not sanitized."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Reasoning:
-    """A piece of the model's reasoning, which is not part of the answer. ``text`` is raw."""
+    """A piece of the model's reasoning, which is no part of the answer, not sanitized."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something the user should know and that is no failure.
+    """Something the user should know, and no error.
 
     ``kind`` is one of ``template``, ``system``, ``think``, ``context``, ``window``, ``tool``,
-    ``judge``: the result is another than was asked for; ``model``, ``reread``, ``price``: it takes
-    longer; ``storage``: it is not kept.
+    ``judge``: the result is not what was asked for; ``model``, ``reread``, ``price``: it takes
+    longer; ``storage``: it is not saved.
     """
 
     kind: str
@@ -91,7 +90,7 @@ class Notice:
 
     @property
     def is_about_time(self) -> bool:
-        """Whether the result is the same, and only later."""
+        """Whether only the time differs, and not the result."""
         return self.kind in ("model", "reread", "price")
 
     @property
@@ -102,10 +101,17 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Token counts of one reply.
+    """Token counts of one reply. The field names are keys in stored sessions and JSON output.
 
-    ``prompt`` counts all of the prompt, reused and read; ``restored`` are those reused that came
-    from disk. ``right`` of ``guessed`` tokens were decoded ahead of their turn and stayed.
+    Args:
+        prompt: All of the prompt, cached and prefilled.
+        reused: Tokens that were cached.
+        read: Tokens that were prefilled.
+        completion: Tokens of the reply.
+        reasoning: How many of these are reasoning.
+        restored: How many of ``reused`` came from disk.
+        guessed: Tokens drafted by speculative decoding.
+        right: How many of these were accepted.
     """
 
     prompt: int
@@ -120,7 +126,10 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """Wall-clock seconds of one reply."""
+    """Wall-clock seconds of one reply: load, prefill (``read``), decode (``write``), restore.
+
+    The field names are keys in stored sessions and JSON output.
+    """
 
     load: float
     read: float
@@ -129,16 +138,16 @@ class Timings:
 
     @staticmethod
     def rate(tokens: int, seconds: float) -> float:
-        """Tokens a second; 0 when nothing was measured."""
+        """Tokens per second; 0 when nothing was measured."""
         return tokens / seconds if seconds > 0 else 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HiddenStates:
-    """What the model made of a reply while it wrote it.
+    """The hidden states of a reply.
 
-    ``state`` is the one behind the final norm, averaged over the answer's tokens, shape (width,);
-    ``tokens`` are these.
+    ``state`` is the state behind the final norm, averaged over the answer's tokens, shape
+    (n_embd,); ``tokens`` are these.
     """
 
     state: numpy.ndarray[Any, numpy.dtype[numpy.float32]]
@@ -147,12 +156,19 @@ class HiddenStates:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The reply is complete; always the last event.
+    """The end of the reply; always the last event.
 
-    ``text`` and ``reasoning`` are the whole of the pieces streamed before, ``seed`` the one drawn
-    or given. ``log_probability`` is the mean over the reply's tokens, of a candidate; ``observed``
-    comes where it was asked for. ``unfinished`` are the first bytes of a character that the reply
-    was cut in: no text holds them, and a reply that is continued goes on behind them.
+    Args:
+        reason: Why it ended.
+        text: The whole answer.
+        reasoning: The whole reasoning.
+        seed: The seed given, or the one drawn.
+        usage: Token counts.
+        timings: Seconds.
+        log_probability: Of a candidate, the mean over its tokens.
+        hidden_states: Where they were asked for.
+        unfinished: The first bytes of a character that the reply was cut in. No text contains
+            them; a continued reply starts behind them.
     """
 
     reason: Reason
@@ -162,13 +178,13 @@ class Finished:
     usage: Usage
     timings: Timings
     log_probability: float | None = None
-    observed: HiddenStates | None = None
+    hidden_states: HiddenStates | None = None
     unfinished: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
 class CandidateEvent:
-    """Something of one of several replies that are written side by side, counted from 0."""
+    """An event of one of several candidates, counted from 0."""
 
     index: int
     event: MessageStored | Token | Reasoning | Finished
@@ -176,9 +192,9 @@ class CandidateEvent:
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """Candidates were put into order.
+    """The candidates are ranked.
 
-    ``scores`` are pairs of index and score, the best first; ``judge`` says what gave them.
+    ``scores`` are pairs of index and score, the best first; ``judge`` names their origin.
     """
 
     judge: str
@@ -187,7 +203,7 @@ class Ranked:
 
 @dataclass(frozen=True, slots=True)
 class LabelScores:
-    """One of fixed replies was chosen.
+    """The labels are scored.
 
     ``probabilities`` are pairs of label and probability, the likeliest first; they sum to 1.
     """

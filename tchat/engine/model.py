@@ -33,10 +33,10 @@ _TAKEN = re.compile(r"^RssAnon:\s+(\d+) kB", re.MULTILINE)
 
 @contextmanager
 def drop_copied_pages() -> Iterator[None]:
-    """Drop the resident pages of files that the block maps, if it copies what is in them.
+    """Drop the resident pages of files that the block maps, if it copies their content.
 
-    Whether it does shows in the memory that it takes. Nothing is lost where that errs because of
-    other threads: dropped pages are read again. What is locked stays; outside Linux all does.
+    Whether it does shows in the memory that it takes. A wrong guess, by the work of other threads,
+    loses nothing: dropped pages are read again. Locked pages stay; outside Linux, all.
     """
     mapped, taken = _mapped(), _taken()
     yield
@@ -75,14 +75,14 @@ _LOAD_MODES = MappingProxyType(  # enum llama_load_mode by (mmap, mlock); -1 map
 
 
 class Model:
-    """Weights and vocabulary of one GGUF file, over ``llama_model`` and ``llama_vocab``.
+    """Weights and vocabulary of one GGUF file (``llama_model``, ``llama_vocab``).
 
     Not thread-safe; close it after every context made from it.
 
     Args:
-        path: The file, or the first part of a split one. Check it before: a hostile file can end
-            the process.
-        gpu_layers: Layers to put on the GPU, -1 for all; ignored by a build without one.
+        path: The file, or the first part of a split one. Verify it before: a hostile file can
+            crash the process.
+        gpu_layers: Layers on the GPU, -1 for all; ignored by a build without GPU support.
         tensor_split: Share of the model for each GPU; empty for shares by free memory.
         mmap: Map the file into memory instead of reading it.
         mlock: Lock the weights in memory.
@@ -105,7 +105,7 @@ class Model:
     ) -> None:
         self.path = path
         self._lib = backend().lib
-        # What was asked of tokens; a call costs more than the look-up.
+        # Facts about tokens: a call into llama.cpp costs more than a look-up.
         self._pieces: dict[int, bytes] = {}
         self._control: dict[int, bool] = {}
         self._ending: dict[int, bool] = {}
@@ -116,7 +116,7 @@ class Model:
         params.tensor_split = _shares(tensor_split, self._lib.llama_max_devices())
         progress = cancel.progress_callback(self._lib.llama_progress_callback)
         params.progress_callback = progress
-        params.progress_callback_user_data = cancel.going_address
+        params.progress_callback_user_data = cancel.continue_address
         # Built by GCC 12, llama.cpp's AMX kernels load a tile configuration that was never written
         # and end the process (llama.cpp#20824); the library does not say what built it.
         params.use_extra_bufts = b"AMX_INT8 = 1" not in self._lib.llama_print_system_info()
@@ -154,7 +154,7 @@ class Model:
 
     @cached_property
     def shape(self) -> ModelShape:
-        """Sizes and kind, read once."""
+        """Sizes and kind of the model."""
         lib, handle = self._lib, self._handle
         return ModelShape(
             n_vocab=lib.llama_vocab_n_tokens(self._vocab),
@@ -168,7 +168,7 @@ class Model:
     # The vocabulary
 
     def tokenize(self, text: str, *, special: bool) -> list[int]:
-        """Tokens of ``text``, without the begin and end marks that a vocabulary may add.
+        """Tokens of ``text``, without the BOS and EOS that a vocabulary may add.
 
         Args:
             text: Any text; lone surrogates become U+FFFD.
@@ -221,7 +221,7 @@ class Model:
             size = -length
 
     def tokens_of(self, data: bytes) -> list[int]:
-        """Tokens that say exactly ``data``, which is no UTF-8; empty when there are none."""
+        """Tokens for exactly ``data``, which is no UTF-8; empty when there are none."""
         tokens: list[int] = []
         while data:
             sizes = range(min(len(data), self._longest_fragment), 0, -1)
@@ -234,7 +234,7 @@ class Model:
 
     @cached_property
     def _fragments(self) -> dict[bytes, int]:
-        """Tokens whose text ends or begins inside a character."""
+        """Tokens whose text begins or ends inside a character."""
         found: dict[bytes, int] = {}
         for token in range(self.shape.n_vocab):
             piece = self.piece(token)
@@ -258,7 +258,7 @@ class Model:
         return known
 
     def ends_reply(self, token: int) -> bool:
-        """Whether the token is one of the model's end marks (EOS, EOT, end of message)."""
+        """Whether the token ends a reply (EOS, EOT, end of message)."""
         known = self._ending.get(token)
         if known is None:
             known = bool(self._lib.llama_vocab_is_eog(self._vocab, token))
@@ -267,13 +267,13 @@ class Model:
 
     @cached_property
     def end_tokens(self) -> tuple[int, ...]:
-        """All of the model's end marks."""
+        """All tokens that end a reply."""
         return tuple(filter(self.ends_reply, range(self.shape.n_vocab)))
 
     @cached_property
     def suppressed(self) -> tuple[int, ...]:
-        """Tokens that the file says must never be written (``tokenizer.ggml.suppress_tokens``)."""
-        # The binding declares no such function yet, so it is asked of the library itself.
+        """Tokens that must never be drawn (``tokenizer.ggml.suppress_tokens``)."""
+        # The binding does not declare this function yet.
         read = getattr(self._lib._lib, "llama_vocab_get_suppress_tokens", None)
         if read is None:
             return ()
@@ -286,12 +286,12 @@ class Model:
         return self._strings[0]
 
     def user_defined_strings(self) -> frozenset[str]:
-        """Texts that llama.cpp finds as one token in any text, special tokens parsed or not."""
+        """Texts that become one token in any text, special tokens parsed or not."""
         return self._strings[1]
 
     @cached_property
     def _strings(self) -> tuple[frozenset[str], frozenset[str]]:
-        # A function of our own without declared types: 7 ms for 50,000 tokens instead of 14.
+        # Without declared types: 7 ms for 50,000 tokens instead of 14.
         attribute = self._lib._lib["llama_vocab_get_attr"]
         kinds = map(attribute, repeat(ctypes.c_void_p(self._vocab)), range(self.shape.n_vocab))
         texts: tuple[set[str], set[str]] = (set(), set())
@@ -303,17 +303,17 @@ class Model:
 
     @cached_property
     def bos_text(self) -> str:
-        """Text of the begin mark; empty when the vocabulary has none."""
+        """Text of the BOS token; empty when there is none."""
         return self._text(self._lib.llama_vocab_bos(self._vocab))
 
     @cached_property
     def eos_text(self) -> str:
-        """Text of the end mark; empty when the vocabulary has none."""
+        """Text of the EOS token; empty when there is none."""
         return self._text(self._lib.llama_vocab_eos(self._vocab))
 
     @cached_property
     def adds_bos(self) -> bool:
-        """Whether prompts of this vocabulary begin with the begin mark."""
+        """Whether prompts begin with the BOS token."""
         return bool(self._lib.llama_vocab_get_add_bos(self._vocab))
 
     def _text(self, token: int) -> str:
@@ -330,7 +330,7 @@ class ModelShape:
         layers: Layers.
         width: Length of a hidden state (``n_embd``).
         window: Sliding attention window in tokens; 0 when it has none.
-        recurrent: Whether any layer carries a state from token to token.
+        recurrent: Whether any layer has a recurrent state.
     """
 
     n_vocab: int
@@ -342,12 +342,12 @@ class ModelShape:
 
     @property
     def divisible(self) -> bool:
-        """Whether each token has its own part of the state, which stays as it is."""
+        """Whether each token has its own part of the state, which never changes."""
         return not self.n_swa and not self.recurrent
 
 
 def _refuse_endless_words(text: str) -> None:
-    """llama.cpp's tokenizers recurse for each character of a word; see `runner.STACK_SIZES`."""
+    """llama.cpp's tokenizers recurse for each character of a word; see `STACK_SIZES`."""
     if len(text) <= _LONGEST_WORD:
         return
     longest = max(match.end() - match.start() for match in re.finditer(r"\s+|\S+", text))

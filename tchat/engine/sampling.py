@@ -1,4 +1,4 @@
-"""A `Sampling` as a llama.cpp sampler chain, and the drawing of one token with it."""
+"""The sampler: a `Sampling` as a llama.cpp sampler chain, and drawing a token with it."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from tchat.engine.grammar.gbnf import TokenName
 
 DRY_BREAKERS = (b"\n", b":", b'"', b"*")
-_RANDOM = 0xFFFFFFFF  # LLAMA_DEFAULT_SEED: llama.cpp would draw a seed and not tell
-_COLDEST = 1e-6  # below it logits divided by the temperature overflow; it is greedy long before
+_RANDOM = 0xFFFFFFFF  # LLAMA_DEFAULT_SEED: llama.cpp would draw an unknown seed
+_COLDEST = 1e-6  # below it, logits divided by the temperature overflow; greedy long before
 _MOST_BIAS = 1e6  # far over any logit, and far from overflowing
 
 
 def fresh_seed() -> int:
-    """A seed for one reply, drawn from the system's entropy."""
+    """A random seed for one reply."""
     return secrets.randbelow(_RANDOM)
 
 
@@ -38,7 +38,7 @@ def is_greedy(sampling: Sampling) -> bool:
 
 
 def several_seeds(first: int, count: int) -> list[int]:
-    """``first`` and those after it; drawn ones where ``first`` is negative."""
+    """``first`` and those after it; random ones where ``first`` is negative."""
     return [seed_after(first, n) if first >= 0 else fresh_seed() for n in range(count)]
 
 
@@ -48,12 +48,12 @@ def seed_after(first: int, count: int) -> int:
 
 
 class Sampler:
-    """One ``llama_sampler_chain`` for one reply. Close it when the reply has ended.
+    """One ``llama_sampler_chain`` for one reply. Close it.
 
     Args:
         model: Whose vocabulary is sampled.
-        sampling: What to build the chain from.
-        seed: Seed of the draw, and of XTC.
+        sampling: The parameters.
+        seed: Seed of the draws, and of XTC.
         prompt: The prompt's tokens; the penalties look back on them.
 
     Raises:
@@ -72,11 +72,11 @@ class Sampler:
         try:
             if sampling.grammar:
                 self._grammar = self._open_grammar(sampling.grammar)
-            self._chain = _made(
+            self._chain = _require(
                 self._lib.llama_sampler_chain_init(self._lib.llama_sampler_chain_default_params())
             )
             for stage in self._stages(seed, biases):
-                self._lib.llama_sampler_chain_add(self._chain, _made(stage))
+                self._lib.llama_sampler_chain_add(self._chain, _require(stage))
         except BaseException:
             self.close()
             raise
@@ -109,7 +109,7 @@ class Sampler:
 
     @property
     def _looks_back(self) -> int:
-        """How many tokens of the prompt the penalties need."""
+        """How many tokens of the prompt the penalties look at."""
         s = self._sampling
         last = []
         if s.repeat_penalty != 1.0 or s.frequency_penalty or s.presence_penalty:
@@ -119,12 +119,12 @@ class Sampler:
         return max(last, default=0)
 
     def _bounded(self, last: int) -> int:
-        """A look-back of no more than the context: llama.cpp makes a buffer of that size."""
+        """At most the context size: llama.cpp allocates a buffer of this size."""
         context = self._model.shape.n_ctx_train or DEFAULT_CTX
         return context if last < 0 else min(last, context)
 
     def _stages(self, seed: int, biases: Sequence[tuple[int, float]]) -> Iterator[Any]:
-        """Samplers in llama.cpp's default order; one that would change nothing is left out."""
+        """Samplers in llama.cpp's default order, without those that would change nothing."""
         lib, s = self._lib, self._sampling
         if biases:
             array = (lib.llama_logit_bias * len(biases))(*biases)
@@ -172,7 +172,7 @@ class Sampler:
             )
 
     def _biases(self) -> list[tuple[int, float]]:
-        """The biases asked for, and those of tokens that the model must never write."""
+        """The biases asked for, and those of tokens that must never be drawn."""
         asked = [pair for entry in self._sampling.logit_bias for pair in self._bias(entry)]
         return [*asked, *((token, -math.inf) for token in self._model.suppressed)]
 
@@ -207,7 +207,7 @@ class Sampler:
     # The grammar
 
     def _open_grammar(self, source: str) -> Any:
-        """Every grammar comes by here, however it was given."""
+        """Check and parse a grammar, wherever it came from."""
         from tchat.engine.grammar.gbnf import HINT, require_grammar  # 3 ms
 
         for token in require_grammar(source).tokens:
@@ -237,10 +237,10 @@ class Sampler:
             )
 
     def _sample_by_grammar(self, context: Context, index: int) -> int:
-        """Draw freely first and test that one token; only a refused one costs the whole vocabulary.
+        """Draw freely and test that token; filter the whole vocabulary only if it is refused.
 
-        Testing one token takes microseconds, filtering 50,000 takes milliseconds (as llama.cpp's
-        own ``common_sampler_sample``).
+        Testing one token takes microseconds, filtering 50,000 milliseconds; llama.cpp's own
+        ``common_sampler_sample`` does the same.
         """
         token = self._draw(context, index, constrained=False)
         if not self._allows(token):
@@ -291,8 +291,8 @@ class Sampler:
         return numpy.zeros(self._model.shape.n_vocab, dtype=fields)
 
 
-def _made(sampler: Any) -> Any:
-    """A ``llama_sampler *`` that is there."""
+def _require(sampler: Any) -> Any:
+    """Refuse a null ``llama_sampler *``."""
     if not sampler:
         raise TchatError("llama.cpp makes no sampler", "free some memory and try again")
     return sampler

@@ -1,4 +1,4 @@
-"""The engine for an event loop: one thread does all the work and hands events over in batches."""
+"""The engine for an event loop: one thread does the work and hands events over in batches."""
 
 from __future__ import annotations
 
@@ -15,18 +15,16 @@ from tchat.engine.events import Event, PromptProgress, Reasoning, Token
 
 T = TypeVar("T")
 
-# Seconds between two batches. Drawing costs the decode: 2 ms of Python every 33 ms beside two
-# spinning threads take a tenth of its speed. At 15 batches a second text still flows for the eye,
-# and the decode keeps 0.91 of its speed; at 20 it kept 0.87 (starter model, 2 cores).
+# Seconds between two batches. Drawing slows the decode: 2 ms of Python every 33 ms beside two
+# spinning threads take a tenth of its speed. At 15 batches a second text still looks fluid, and the
+# decode keeps 0.91 of its speed; at 20 it kept 0.87 (starter model, 2 cores).
 INTERVAL = 1 / 15
 
 
 class EngineWorker:
-    """All calls of an engine, one after the other, on one thread with a large stack.
+    """Runs all calls of an engine, one after the other, on one thread with a large stack.
 
-    A context is not thread-safe; one thread makes loading, reading, writing and closing serial
-    without locks. The thread starts with the first call.
-
+    A context is not thread-safe; one thread needs no locks. It starts with the first call.
     """
 
     def __init__(self) -> None:
@@ -34,7 +32,7 @@ class EngineWorker:
         self._running = False
 
     async def run(self, work: Callable[[], T]) -> T:
-        """Wait until the thread has done ``work``; returns or raises what it does."""
+        """Run ``work`` on the thread; returns or raises what it does."""
         loop = asyncio.get_running_loop()
         done: asyncio.Future[T] = loop.create_future()
 
@@ -64,8 +62,8 @@ class EngineWorker:
     ) -> AsyncIterator[list[Event]]:
         """Iterate ``generate()`` on the thread; yields its events in batches.
 
-        The first piece of text and the end come at once, the rest some 15 times a second. Leaving
-        early stops ``request``; what the generator raises is raised here, after the last batch.
+        The first piece of text and the end come at once, the rest some 15 times a second. Closing
+        it early stops ``request``; an error of the generator is raised here, after the last batch.
         """
         events: deque[Event] = deque()
         hurry = asyncio.Event()
@@ -99,7 +97,7 @@ class EngineWorker:
                     await job
 
     def close(self) -> None:
-        """Let the thread end after the work that it has."""
+        """Let the thread end after its pending work."""
         if self._running:
             self._jobs.put(None)
             self._running = False

@@ -66,13 +66,13 @@ def generated_reply_features(reply: Finished, layer: int) -> Features | None:
     """
     import numpy
 
-    if reply.observed is None or reply.log_probability is None:
+    if reply.hidden_states is None or reply.log_probability is None:
         return None
-    if not numpy.isfinite([reply.log_probability, *reply.observed.state]).all():
+    if not numpy.isfinite([reply.log_probability, *reply.hidden_states.state]).all():
         return None
-    tokens = reply.observed.tokens
+    tokens = reply.hidden_states.tokens
     plain = (math.log1p(len(tokens)), reply.log_probability, distinct_n(tokens))
-    return Features({layer: reply.observed.state}, plain)
+    return Features({layer: reply.hidden_states.state}, plain)
 
 
 def distinct_n(items: Sequence[Hashable], size: int = 2) -> float:

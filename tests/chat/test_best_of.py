@@ -71,7 +71,7 @@ def test_a_head_judges_what_was_written(
     """The final state comes with the writing; for another layer the replies are read."""
     taught(tiny_model, paths, layer)
     ends, _, ranked = run(open_chat(**DRAWN).candidates(4, "hello", judge="human"))
-    assert all((end.observed is not None) == (layer == 2) for end in ends.values())
+    assert all((end.hidden_states is not None) == (layer == 2) for end in ends.values())
     lengths = [ends[index].usage.completion for index, _ in ranked.scores]
     if layer == 2:
         assert lengths == sorted(lengths, reverse=True)

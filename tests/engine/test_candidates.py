@@ -203,13 +203,13 @@ def test_the_states_that_come_with_a_reply_are_those_of_reading_it(
     replies = ends(engine.candidates(ASKED, replace(DRAWN, max_tokens=300), 3, states=True))
     reader = engine.hidden_state_reader([])
     for reply in replies:
-        assert reply.observed is not None
-        tokens = list(reply.observed.tokens)
+        assert reply.hidden_states is not None
+        tokens = list(reply.hidden_states.tokens)
         assert len(tokens) == reply.usage.completion
         # The last token is not decoded any more, since nothing comes after it.
         seen = reader.read(engine.prompt_tokens(ASKED), tokens[:-1])
         assert seen is not None
         [state] = seen.states.values()
-        assert np.allclose(reply.observed.state, state, atol=2e-2 * np.abs(state).max())
+        assert np.allclose(reply.hidden_states.state, state, atol=2e-2 * np.abs(state).max())
     reader.close()
-    assert ends(engine.candidates(ASKED, DRAWN, 2))[0].observed is None
+    assert ends(engine.candidates(ASKED, DRAWN, 2))[0].hidden_states is None

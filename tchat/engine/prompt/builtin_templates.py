@@ -1,4 +1,4 @@
-"""Prompt forms for models that bring no usable chat template, chosen by their special tokens."""
+"""Built-in chat templates for models without a usable one, chosen by their special tokens."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class BuiltinTemplate:
-    """A well-known prompt form.
+    """A well-known chat template.
 
     Args:
-        name: What the user is told.
-        needs: Special tokens without which the form means nothing to the model.
-        source: Jinja. The begin mark is left to the vocabulary.
+        name: Its name in notices.
+        needs: Special tokens that the model must have.
+        source: Jinja, without the BOS token.
         stops: Strings that end a reply where the model has no token for it.
     """
 
@@ -135,5 +135,5 @@ _BY_PREFERENCE = (CHATML, LLAMA_3, GEMMA_4, GEMMA, HARMONY, PHI, ZEPHYR, COMMAND
 
 
 def builtin_template_for(specials: frozenset[str]) -> BuiltinTemplate:
-    """The form whose tokens the vocabulary has; `PLAIN` when it has none of them."""
+    """The template whose tokens the vocabulary has; `PLAIN` when it has none of them."""
     return next(form for form in _BY_PREFERENCE if specials.issuperset(form.needs))

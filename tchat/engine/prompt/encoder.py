@@ -31,7 +31,7 @@ Span = tuple[int, int]  # start and end in a text
 
 
 class Vocabulary(Protocol):
-    """What a prompt needs of a model's vocabulary."""
+    """What encoding needs of a model's vocabulary."""
 
     def tokenize(self, text: str, *, special: bool) -> list[int]:
         """Tokens of ``text``; with ``special``, special strings become their tokens."""
@@ -47,23 +47,23 @@ class Vocabulary(Protocol):
 
     @property
     def bos_text(self) -> str:
-        """Text of the begin mark; empty when there is none."""
+        """Text of the BOS token; empty when there is none."""
 
     @property
     def adds_bos(self) -> bool:
-        """Whether prompts begin with the begin mark."""
+        """Whether prompts begin with the BOS token."""
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedPrompt:
-    """A chat, ready to be read by the model.
+    """A chat, ready for prefill.
 
     Args:
         tokens: What to decode.
-        text: What they say, control tokens written out.
-        phase: Where in a reply the text ends: the `ReasoningSplitter`'s start.
+        text: Their text, control tokens written out.
+        phase: Where in a reply the text ends.
         stops: Strings that end the reply, where the template has no token for it.
-        notices: What was done to the chat to fit the template.
+        notices: How the chat was changed to fit the template.
         unfinished: The first bytes of a character that the tokens end in; ``text`` lacks them.
     """
 
@@ -85,9 +85,9 @@ def encode(
     options: Mapping[str, object] | None = None,
     stopped: IsStopped = never,
 ) -> EncodedPrompt:
-    """The tokens of a chat: as many control tokens as the template writes, whatever was typed.
+    """Encode a chat: only the template writes control tokens, whatever was typed.
 
-    A chat without special strings is tokenized exactly as its plain rendering. The begin mark is
+    A chat without special strings is tokenized exactly as its plain rendering. The BOS token is
     added where the vocabulary wants it and the template does not write it.
 
     Args: As of `ChatTemplate.render`.
@@ -112,8 +112,8 @@ def encode(
     text, own, foreign = specials.sorted_by_author(strewn.text, marker)
     if not foreign:
         plain = render(messages)
-        # A difference means that the template looked into a content: what it made of it may be
-        # a special string.
+        # If they differ, the template used a content: what it made of it may be a special
+        # string.
         if plain.notices == strewn.notices and len(specials.spans(plain.text)) == len(own):
             tokens = vocabulary.tokenize(plain.text, special=True)
             begun = plain.text.startswith(vocabulary.bos_text)
@@ -143,7 +143,7 @@ class SpecialStrings:
         for first, length in sorted({(string[0], len(string)) for string in self._strings}):
             self._lengths.setdefault(first, []).append(length)
         self._first = re.compile(_any_of(self._lengths))
-        # A mark on either side of each of these characters breaks every special string.
+        # A marker on either side of each of these characters breaks every special string.
         signs = {sign for string in self._strings for sign in string if _is_sign(sign)}
         words = {string for string in self._strings if not any(map(_is_sign, string))}
         self._breakable = re.compile(f"(?:{_any_of(signs)})+|(?={_any_of(words)}).", re.DOTALL)
@@ -197,10 +197,10 @@ class SpecialStrings:
 def _protected(
     control: frozenset[str], user_defined: frozenset[str], source: str
 ) -> SpecialStrings:
-    """What may become a token by its text where the template writes it, and nowhere else.
+    """The strings that become a token where the template writes them, and nowhere else.
 
-    Of the tokens that a vocabulary defines in any text, those are left alone that are only text:
-    runs of blanks, HTML.
+    Of the tokens that a vocabulary matches in any text, those that are only text (runs of blanks,
+    HTML) are left alone.
     """
     marks = {text for text in user_defined if _is_mark(text) or _is_written(text, source)}
     return SpecialStrings(control | marks | (user_defined & ALL_MARKS))
@@ -291,18 +291,18 @@ def _as_text(vocabulary: Vocabulary, specials: SpecialStrings, text: str) -> lis
     tokens = vocabulary.tokenize(text, special=False)
     if not any(map(is_special, tokens)):
         return tokens
-    # Either a user-defined token, or SentencePiece merged "<s" and ">": tokenize in two parts.
+    # A user-defined token, or SentencePiece merged "<s" and ">": tokenize in two parts.
     cuts = sorted({start + 1 for start, end in specials.spans(text) if end - start > 1})
     parts = [text[start:end] for start, end in pairwise([0, *cuts, len(text)])]
     tokens = vocabulary.tokenize(parts[0], special=False)
     for part in parts[1:]:
         tokens += _going_on(vocabulary, part)
-    # What is left are special strings of a single character, which no cut can keep apart.
+    # Special strings of a single character remain, which no cut can break.
     return [token for token in tokens if not is_special(token)]
 
 
 def _going_on(vocabulary: Vocabulary, text: str) -> list[int]:
-    """Tokens of ``text`` inside a longer one: without the space that some vocabularies prepend."""
+    """Tokens of ``text`` inside a longer one, without the space that some vocabularies prepend."""
     guard = vocabulary.tokenize("\n", special=False)
     tokens = vocabulary.tokenize("\n" + text, special=False)
     if tokens[: len(guard)] == guard:
@@ -316,19 +316,19 @@ BYTES_PER_TOKEN = 32  # no tokenizer packs more; longer input is refused before 
 
 @dataclass(frozen=True, slots=True)
 class PromptEncoder:
-    """Makes prompts of chats. Needs only the vocabulary: may be used beside a decode.
+    """Encodes chats as prompts. Needs only the vocabulary: works during a decode.
 
-    Every method refuses a text that is so long that it cannot fit, before it is tokenized.
+    Every method refuses a text that is so long that it cannot fit, before tokenizing it.
 
     Args:
-        model: Whose vocabulary.
-        template: How a chat becomes a prompt.
-        size: Tokens that the context holds.
-        stopped: Whether to give up while a template renders; asked many times.
+        model: The vocabulary.
+        template: The chat template.
+        size: Context size in tokens.
+        stopped: Whether to give up while a template renders; called often.
 
     Raises:
         DoesNotFit: A text cannot fit.
-        InterruptedError: ``stopped`` said so.
+        InterruptedError: ``stopped`` was True.
     """
 
     model: Model
@@ -344,7 +344,7 @@ class PromptEncoder:
         continue_final: bool = False,
         quiet: bool = False,
     ) -> EncodedPrompt:
-        """The prompt of a chat; ``quiet`` leaves out what is to be told about ``think``."""
+        """The prompt of a chat; ``quiet`` leaves out the notice about ``think``."""
         prompt = self._encoded(messages, think, continue_final=continue_final, quiet=quiet)
         return self._in_character(prompt, messages[-1]) if continue_final else prompt
 
@@ -353,8 +353,7 @@ class PromptEncoder:
     ) -> EncodedPrompt:
         """The prompt of a reply that is an answer from its first token on.
 
-        Reasoning that the template opens is closed at once, and the answer is opened where the
-        model marks it.
+        Closes reasoning that the template opens, and opens the answer where the model marks it.
         """
         prompt = self._encoded(messages, "off", continue_final=continue_final, quiet=True)
         prompt = self._in_answer(prompt)
@@ -374,7 +373,7 @@ class PromptEncoder:
             stopped=self.stopped,
         )
         if think == "off" and prompt.phase is ReplyPhase.REASONING:
-            return self._in_answer(prompt)  # no switch is needed
+            return self._in_answer(prompt)  # works without a switch
         if notice is None or quiet:
             return prompt
         return replace(prompt, notices=(notice, *prompt.notices))
@@ -396,7 +395,7 @@ class PromptEncoder:
         left = reply.reasoning and not reply.content and prompt.phase is not ReplyPhase.REASONING
         if not data or not prompt.tokens or left:
             return prompt
-        # The model may have written them as one token with what is before, like a space.
+        # The model may have written them as one token with the text before, like a space.
         *before, last = prompt.tokens
         joined = self.model.tokens_of(self.model.piece(last) + data)
         tokens = self.model.tokens_of(data)
@@ -414,7 +413,7 @@ class PromptEncoder:
         *,
         continue_final: bool = False,
     ) -> EncodedPrompt:
-        """The prompt of a reply that is drawn by ``sampling``: a grammar describes an answer."""
+        """The prompt of a reply by ``sampling``; a grammar describes only the answer."""
         if not sampling.grammar:
             return self.prompt(messages, think, continue_final=continue_final)
         prompt = self.for_answer(messages, continue_final=continue_final)
@@ -424,10 +423,10 @@ class PromptEncoder:
         return replace(prompt, notices=(Notice("think", text), *prompt.notices))
 
     def before_question(self, messages: Sequence[ChatMessage]) -> list[int]:
-        """The prompt of the chat as it would be with another first question.
+        """The prompt of the chat with another first question.
 
-        What it has in common with the chat's own is the same for every chat that begins alike:
-        the template's own text and the system prompt.
+        Its common prefix with the chat's own prompt is shared by every chat with this template and
+        system prompt.
         """
         places = (at for at, message in enumerate(messages) if message.role == "user")
         other = ChatMessage("user", OTHER_QUESTION)
@@ -444,19 +443,19 @@ class PromptEncoder:
 
 
 def refuse_unfit(tokens: Sequence[int], size: int, more: int = 0) -> None:
-    """Refuse an empty prompt, and one that leaves no room for ``more`` tokens and one.
+    """Refuse an empty prompt, and one that leaves no room for ``more`` tokens and one more.
 
     Raises:
         UsageError, DoesNotFit: It is refused.
     """
     if not tokens:
-        raise UsageError("the prompt is empty, so there is nothing to go on from", "write one")
+        raise UsageError("the prompt is empty, so there is nothing to continue", "write one")
     if len(tokens) + more >= size:
         raise too_long(len(tokens) + more, size)
 
 
 def too_long(tokens: int, size: int, *, about: bool = False) -> DoesNotFit:
-    """The refusal of a prompt of ``tokens`` tokens by a context of ``size``, with both numbers."""
+    """The error for a prompt of ``tokens`` tokens in a context of ``size``."""
     count = f"about {tokens:,}" if about else f"{tokens:,}"
     return DoesNotFit(
         f"the prompt has {count} tokens and the context holds {size:,}, reply included",

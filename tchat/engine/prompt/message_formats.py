@@ -1,9 +1,8 @@
-"""Replies made of messages, each with a header that says what it is.
+"""Replies that consist of messages with headers.
 
 OpenAI's harmony format (``<|start|>assistant<|channel|>analysis<|message|>…<|end|>``) and its
-relatives write control tokens and short texts in turn. A header is parsed by its parts, in
-whatever order a model writes them; a header that goes wrong is given up where its text stops
-making sense, and what follows is the message.
+relatives alternate control tokens and short texts. The parts of a header may come in any order; an
+invalid header ends where its text stops making sense, and the message follows.
 """
 
 from __future__ import annotations
@@ -19,28 +18,28 @@ _LONGEST_HEADER = 160  # characters between two marks of a header
 
 
 class PieceKind(StrEnum):
-    """What a piece of a reply is."""
+    """The kind of a piece of a reply."""
 
     ANSWER = "answer"
     REASONING = "reasoning"
-    MARK = "mark"  # neither: a mark, the whitespace after it, a call of a tool that is not there
+    MARK = "mark"  # a mark, the white space after it, or a call of a tool that does not exist
 
 
 class ReplyPhase(Enum):
-    """Where in a reply the text goes on."""
+    """Where in a reply the text is."""
 
     START = "start"
     REASONING = "reasoning"
     ANSWER = "answer"
     HEADER = "header"  # between the marks of a header
-    CALL = "call"  # a message that is for nobody here
+    CALL = "call"  # a message for a tool
 
 
 class MarkFinder:
-    """Finds marks in a text that is still being written; made once for a set of them."""
+    """Finds marks in a text that is still being written."""
 
     def __init__(self, marks: Iterable[str]) -> None:
-        # Of several marks at one place, the longest counts.
+        # Of several marks at one place, the longest wins.
         self._marks = sorted({mark for mark in marks if mark}, key=len, reverse=True)
         self._any = re.compile("|".join(map(re.escape, self._marks)) or r"(?!)")
         self._beginnings = frozenset(
@@ -51,12 +50,12 @@ class MarkFinder:
         self._longest = max(map(len, self._marks), default=1) - 1
 
     def first(self, text: str) -> tuple[int, str]:
-        """Place of the first mark and that mark; the length of the text, and none."""
+        """Position and text of the first mark; without one, the length of the text and \"\"."""
         found = self._any.search(text)
         return (found.start(), found[0]) if found else (len(text), "")
 
     def unfinished(self, text: str) -> int:
-        """Length of the longest end of ``text`` that a mark could begin with."""
+        """Length of the longest suffix of ``text`` that may begin a mark."""
         for found in self._first.finditer(text, max(0, len(text) - self._longest)):
             if text[found.start() :] in self._beginnings:
                 return len(text) - found.start()
@@ -65,22 +64,22 @@ class MarkFinder:
 
 @lru_cache(maxsize=64)
 def finder_of(marks: tuple[str, ...]) -> MarkFinder:
-    """The finder of some marks, which is not made again for each reply."""
+    """The finder of some marks, cached between replies."""
     return MarkFinder(marks)
 
 
 @dataclass(frozen=True)
 class MessageFormat:
-    """How one family lays out the messages of a reply.
+    """The format of messages in one model family.
 
     Args:
         starts: Marks that begin a new header.
         parts: Marks inside a header.
         bodies: Marks that end a header.
         ends: Marks that end a message.
-        classify: The phase that a header, marks and all, leads to; None for no header at all.
-        header_end: Where in a text between marks the header is over; None while it is not.
-        lead: What may stand before the first mark of a reply, as a pattern for whole texts.
+        classify: The phase after a header, given with its marks; None for no header.
+        header_end: Where the header ends in a text between marks; None while it goes on.
+        lead: Pattern of the text before the first mark of a reply.
         opening: Written to open reasoning.
         closing: Written to end reasoning and get to the next header.
         answer: Written to open an answer.
@@ -124,7 +123,7 @@ class MessageFormat:
 
 
 class MessageReader:
-    """Walks through the messages of one reply. `ReasoningSplitter` holds the text.
+    """Reads the messages of one reply. `ReasoningSplitter` has the text.
 
     Attributes:
         called: Whether a message called a tool.
@@ -139,7 +138,7 @@ class MessageReader:
 
     @property
     def phase(self) -> ReplyPhase:
-        """Where it is."""
+        """Where in the reply it is."""
         return self._phase
 
     @phase.setter
@@ -148,12 +147,12 @@ class MessageReader:
         self.called = self.called or phase is ReplyPhase.CALL
 
     def step(self, held: str, *, last: bool) -> tuple[PieceKind, int] | None:
-        """What the beginning of ``held`` is, and its length; None when more text must come."""
+        """The kind of the beginning of ``held`` and its length; None when more text must come."""
         place, mark = self._form.finder.first(held)
         if place == 0:
             self._pass(mark)
             return PieceKind.MARK, len(mark)
-        whole = bool(mark) or last  # whether the text before the mark is all there
+        whole = bool(mark) or last  # whether the text before the mark is complete
         text = held[: place if whole else len(held) - self._form.finder.unfinished(held)]
         if self.phase is ReplyPhase.START:
             return self._start(text, marked=bool(mark), last=last)
@@ -212,7 +211,7 @@ _WORD = r"[\w.:/-]"
 _HARMONY_TEXT = re.compile(rf"[^\S\n]*{_WORD}*([^\S\n]+to={_WORD}*)?([^\S\n]+{_WORD}*)?[^\S\n]*")
 _HARMONY_NAME = re.compile(rf"[^\S\n]*{_WORD}*([^\S\n]+to={_WORD}*)?")
 _HARMONY_LEAD = rf"\s{{0,{LONGEST_LEAD}}}(t|to|to={_WORD}*[^\S\n]*)?"
-_HEARD = frozenset({"", "user", "assistant", "all"})  # recipients of what is meant for the user
+_FOR_USER = frozenset({"", "user", "assistant", "all"})  # recipients of messages for the user
 
 
 def _harmony_end(text: str) -> int | None:
@@ -230,13 +229,13 @@ def _harmony_phase(header: str) -> ReplyPhase | None:
     words = role.removeprefix("<|start|>").partition("<|")[0].split()
     name, recipient = "", _recipient(words)
     if role.startswith("<|start|>") and words and words[0] != "assistant":
-        return ReplyPhase.CALL  # another turn, which the model made up
+        return ReplyPhase.CALL  # a turn of the user that the model made up
     if channels:  # those before were begun and left
         words = channels[-1].partition("<|")[0].split()
         name, recipient = words[0] if words else "", recipient or _recipient(words)
     if recipient == "self":
         return ReplyPhase.REASONING
-    if recipient not in _HEARD:
+    if recipient not in _FOR_USER:
         return ReplyPhase.CALL
     return ReplyPhase.REASONING if name == "analysis" else ReplyPhase.ANSWER
 
@@ -271,7 +270,7 @@ MUSE = MessageFormat(
 )
 
 
-# Solar: the mark that ends a header says what the message is.
+# Solar: the mark that ends a header names the kind of message.
 
 
 def _solar_phase(header: str) -> ReplyPhase | None:

@@ -1,4 +1,4 @@
-"""The turns of a chat, and ways to reshape them for templates that refuse some."""
+"""Chat messages, and ways to reshape a chat for templates that refuse it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True, slots=True)
 class ChatMessage:
-    """One turn. ``role`` is ``system``, ``user`` or ``assistant``; only a reply has reasoning.
+    """One message.
 
-    ``unfinished`` are the first bytes of a character that a reply was cut in, for going on.
+    Args:
+        role: ``system``, ``user`` or ``assistant``.
+        content: The text.
+        reasoning: Of a reply.
+        unfinished: The first bytes of a character that a reply was cut in, to continue it.
     """
 
     role: str
@@ -20,7 +24,7 @@ class ChatMessage:
 
 
 def system_in_user(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
-    """The chat with each system text at the head of the user turn after it."""
+    """The chat with each system text at the head of the next user message."""
     turns: list[ChatMessage] = []
     waiting: list[str] = []
     for message in messages:
@@ -37,7 +41,7 @@ def system_in_user(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
 
 
 def merge_same_roles(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
-    """The chat with neighbours of one role joined, and a user turn first, empty if need be."""
+    """The chat with neighbours of one role merged, and a user message first, empty if need be."""
     turns: list[ChatMessage] = []
     for message in messages:
         if not turns and message.role != "user":
@@ -53,8 +57,8 @@ def merge_same_roles(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
 def unused_character(texts: Iterable[str]) -> str:
     """A private-use character that none of ``texts`` contains.
 
-    No filter of a template changes it: it has no case, is no whitespace, and JSON and HTML leave
-    it as it is.
+    No filter of a template changes it: it has no case, is no white space, and JSON and HTML keep
+    it.
 
     Raises:
         ValueError: The texts contain all 65,534 candidates.

@@ -1,9 +1,9 @@
-"""Telling a model's reasoning from its answer, while the reply streams.
+"""Split a streaming reply into reasoning and answer.
 
-Most families put marks around their reasoning. A mark counts only where the model would write it:
-an opening one at the head of the reply (a model that explains ``<think>`` is not thinking), a
-closing one inside the block that it closes. Families whose replies are messages with headers are
-in `reply_headers`.
+Most model families put marks around their reasoning. A mark counts only where the model would write
+it: an opening one at the head of the reply (a model that explains ``<think>`` is not thinking), a
+closing one inside its block. Families whose replies are messages with headers are in
+`message_formats`.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def _is_thinking(name: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class MarkPair:
-    """Marks around a part of a reply."""
+    """The marks around a part of a reply."""
 
     opening: str
     closing: str
@@ -59,10 +59,9 @@ class ReplyMarks:
         blocks: Marks around reasoning, besides tags like ``<think>``, the model's own first.
         answers: Marks around an answer.
         header: Text that begins an answer and has no end: ``all`` and a line break.
-        tag: Name of the model's own tag around reasoning; any like ``think`` counts, too. Empty
+        tag: Name of the model's own tag around reasoning; tags like ``think`` count too. Empty
             where no tags count.
-        messages: How the reply's messages are laid out, where it has such; then there are no
-            blocks.
+        messages: The format of the reply's messages, where it has such; then without blocks.
     """
 
     blocks: tuple[MarkPair, ...] = ()
@@ -72,7 +71,7 @@ class ReplyMarks:
     messages: MessageFormat | None = None
 
     def phase_after(self, prompt: str) -> ReplyPhase:
-        """Where in a reply a prompt ends: a template may open the reasoning, or the answer."""
+        """Where in a reply a prompt ends: it may open the reasoning, or the answer."""
         if self.messages is not None:
             return self.messages.phase_after(prompt)
         if self._opened(prompt):
@@ -82,7 +81,7 @@ class ReplyMarks:
         return ReplyPhase.ANSWER if opened else ReplyPhase.START
 
     def answer_after(self, prompt: str, phase: ReplyPhase) -> str:
-        """What opens an answer behind ``prompt``, its reasoning closed where it ends inside."""
+        """What opens an answer behind ``prompt``, closing reasoning that it ends in."""
         if phase is ReplyPhase.ANSWER:
             return ""
         if self.messages is not None:
@@ -92,7 +91,7 @@ class ReplyMarks:
         return closing + (self.answers[0].opening if self._answers_are_marked else self.header)
 
     def written(self, reasoning: str, content: str, *, prompt: str) -> str:
-        """A reply as the model would have written it so far, behind ``prompt``.
+        """A reply as the model would have written it behind ``prompt``.
 
         It ends inside the reasoning when there is no ``content``.
         """
@@ -113,12 +112,12 @@ class ReplyMarks:
         return frozenset((*messages, *(text for b in pairs for text in (b.opening, b.closing))))
 
     def controls(self, specials: frozenset[str]) -> frozenset[str]:
-        """Those of ``specials`` that marks are made of: the reply's text must keep them."""
+        """The ``specials`` that marks consist of: the reply's text must keep them."""
         texts = "\0".join(self.strings)
         return frozenset(s for s in specials if s and (s in texts or self._is_tag(s)))
 
     def are_tokens(self, specials: frozenset[str]) -> bool:
-        """Whether all marks that matter are among ``specials``, so that no text is a mark."""
+        """Whether all marks that matter are ``specials``, so that no text is a mark."""
         form = self.messages
         return form is not None and specials.issuperset((*form.starts, *form.bodies[:1]))
 
@@ -161,13 +160,13 @@ class ReplyMarks:
         return block.closing + ("\n" if block.closing.startswith("[BEGIN") else "")
 
     def reader(self, phase: ReplyPhase) -> MessageReader | _BlockReader:
-        """What walks through a reply that goes on in ``phase``."""
+        """A reader of a reply that starts in ``phase``."""
         if self.messages is not None:
             return MessageReader(self.messages, phase)
         return _BlockReader(self, phase)
 
 
-# These count only where template or vocabulary knows them.
+# These count only where the template or the vocabulary has them.
 _RARE = (
     MarkPair("[THINK]", "[/THINK]"),  # Magistral, Ministral
     MarkPair("<|START_THINKING|>", "<|END_THINKING|>"),  # Command
@@ -219,7 +218,7 @@ def marks_for(source: str, specials: frozenset[str]) -> ReplyMarks:
 
 
 class _BlockReader:
-    """Walks through a reply with marks around its reasoning."""
+    """Reads a reply with marks around its reasoning."""
 
     called = False
 
@@ -234,7 +233,7 @@ class _BlockReader:
         self._header = marks.header
 
     def step(self, held: str, *, last: bool) -> tuple[PieceKind, int] | None:
-        """What the beginning of ``held`` is, and its length; None when more text must come."""
+        """The kind of the beginning of ``held`` and its length; None when more text must come."""
         if self.phase is ReplyPhase.START:
             return self._start(held, last=last)
         return self._inside(held, last=last)
@@ -252,7 +251,7 @@ class _BlockReader:
         return PieceKind.MARK, 0
 
     def _mark_at_start(self, rest: str) -> int:
-        """Length of the mark that ``rest`` begins with; 0 for none. Enters what it opens."""
+        """Length of the mark at the start of ``rest``, or 0; enters what it opens."""
         marks = self._marks
         openings = {block.opening: block for block in (*marks.answers, *marks.blocks)}
         fixed = filter(None, (*openings, *self._closings, self._header))
@@ -318,15 +317,15 @@ class _BlockReader:
 
 
 class ReasoningSplitter:
-    """Sorts the text of one reply into answer, reasoning and marks as it comes.
+    """Splits the text of one reply into answer, reasoning and marks as it comes.
 
-    The pieces of all `feed` calls and `close`, joined, are the input; cut differently, the same
-    text gives the same answer and the same reasoning. At most one mark's length is held back.
+    The pieces of all `feed` calls and `close`, joined, are the input. However the text is cut, the
+    answer and the reasoning are the same. At most one mark's length is held back.
 
     Args:
         marks: The model's marks.
-        phase: Where the reply goes on: `ReplyPhase.REASONING` when the prompt opened the block
-            already, `ReplyPhase.ANSWER` when an answer is continued.
+        phase: Where the reply starts: `ReplyPhase.REASONING` when the prompt opened the block,
+            `ReplyPhase.ANSWER` when an answer is continued.
     """
 
     def __init__(self, marks: ReplyMarks, phase: ReplyPhase = ReplyPhase.START) -> None:
@@ -345,15 +344,15 @@ class ReasoningSplitter:
         return self._reader.called
 
     def feed(self, text: str) -> list[tuple[PieceKind, str]]:
-        """Take more text; return the pieces that are settled by it."""
+        """Add text; returns the pieces that are decided."""
         self._held += text
-        return self._settled(last=False)
+        return self._pieces(last=False)
 
     def close(self) -> list[tuple[PieceKind, str]]:
-        """The reply is over: return what was held back."""
-        return self._settled(last=True)
+        """End the reply; returns the pieces held back."""
+        return self._pieces(last=True)
 
-    def _settled(self, *, last: bool) -> list[tuple[PieceKind, str]]:
+    def _pieces(self, *, last: bool) -> list[tuple[PieceKind, str]]:
         pieces: list[tuple[PieceKind, str]] = []
         while self._held:
             if self._after_mark:

@@ -1,10 +1,10 @@
-"""Running a chat template, which is a stranger's Jinja program, as Transformers would.
+"""Run a chat template, an untrusted Jinja program, as Transformers would.
 
-Imported only by `form`, inside a function: jinja2 takes 80 ms to import.
+`template_adapter` imports it inside a function: jinja2 takes 80 ms to import.
 
-The sandbox keeps a template from reaching Python's internals. Time and memory are limited by
-`render_limits`: the compiled program counts each round of a loop and each call, and every
-operator, filter and method that can grow a value is asked first.
+The sandbox keeps a template from Python's internals. `sandbox_limits` limits time and memory: the
+compiled program counts each iteration of a loop and each call, and checks every operator, filter
+and method that can grow a value before it runs.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ from tchat.engine.prompt.sandbox_limits import (
 )
 from tchat.engine.prompt.template_errors import TemplateFailure, TemplateOverrun
 
-MAX_SOURCE = 128 << 10  # characters; the longest template in circulation has 18,000
+MAX_SOURCE = 128 << 10  # characters; the longest known template has 18,000
 
-# What a program in the sandbox can raise. Exception itself would hide our own mistakes.
+# What a program in the sandbox can raise. `Exception` would hide our own bugs.
 _FAILURES = (
     TemplateError,
     ArithmeticError,
@@ -86,17 +86,17 @@ class TemplateProgram:
         stopped: Callable[[], bool] = lambda: False,
         size: int = 0,
     ) -> str:
-        """The text of one rendering.
+        """Render the template.
 
         Args:
-            variables: What the template gets.
-            stopped: Whether to end it; asked many times.
+            variables: The template's variables.
+            stopped: Whether to end it; called often.
             size: Characters in the chat.
 
         Raises:
             TemplateFailure: The template raised; `TemplateOverrun` where it took too long or made
                 too much.
-            InterruptedError: ``stopped`` said so.
+            InterruptedError: ``stopped`` was True.
         """
         pieces: list[str] = []
         length = 0
@@ -114,7 +114,7 @@ class TemplateProgram:
         return "".join(pieces)
 
     def variables(self) -> frozenset[str]:
-        """Names that the template expects from outside."""
+        """Names of the variables that the template uses."""
         tree = self._environment.parse(self._source)
         return frozenset(meta.find_undeclared_variables(tree))
 
@@ -146,7 +146,7 @@ _COMPARABLE, _SEARCHABLE = ".comparable", ".searchable"
 
 
 class _Counting(NodeTransformer):
-    """Puts the counting into a template's tree."""
+    """Adds counting to a template's syntax tree."""
 
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
@@ -192,7 +192,7 @@ class _Counting(NodeTransformer):
         return node
 
     def _counted(self, node: Any) -> Any:
-        """Count each round through a body, and the text that stands in it."""
+        """Count each iteration of a body, and its literal text."""
         self.generic_visit(node)
         made = sum(len(data.data) for data in node.find_all(nodes.TemplateData))
         tick = self._filter(nodes.Const(made), _TICK, node)
@@ -205,7 +205,7 @@ class _Counting(NodeTransformer):
 
 
 class _Compiler(CodeGenerator):
-    """Jinja's, of a tree with the counting in it."""
+    """Jinja's compiler, of a tree with counting."""
 
     def visit_Template(self, node: nodes.Template, frame: Frame | None = None) -> None:  # noqa: N802
         super().visit_Template(_Counting(self.environment).visit(node), frame)
@@ -251,7 +251,7 @@ class _Sandbox(ImmutableSandboxedEnvironment):
 
 
 class _Generation(Extension):
-    """``{% generation %}``: Transformers marks a reply's tokens with it; the text is the body."""
+    """``{% generation %}``, which marks a reply's tokens in Transformers; renders its body."""
 
     tags = {"generation"}  # noqa: RUF012 - jinja2 declares it as a plain set
 
@@ -315,7 +315,7 @@ def _comparable(context: Context, value: Any) -> Any:
 
 @pass_context
 def _searchable(context: Context, value: Any) -> Any:
-    """``value``, whose items are counted while something is looked for among them."""
+    """``value``, whose items are counted while it is searched."""
     limits = _limits(context)
     if isinstance(value, Iterator):
         return (_comparable(context, item) for item in limits.counted(value))
@@ -325,9 +325,7 @@ def _searchable(context: Context, value: Any) -> Any:
 
 
 def _bounded(name: str, run: Callable[..., Any]) -> Callable[..., Any]:
-    """The filter ``name`` with limits. It must get the context, so that it is never run while a
-    template is compiled.
-    """
+    """The filter ``name`` with limits. With the context, it is never run at compile time."""
     wanted = getattr(getattr(run, "jinja_pass_arg", None), "name", "")
 
     def bounded(context: Context, *args: Any, **kwargs: Any) -> Any:
@@ -343,14 +341,14 @@ def _bounded(name: str, run: Callable[..., Any]) -> Callable[..., Any]:
             "environment": (context.environment,),
         }
         made = run(*passed.get(wanted, ()), *args, **kwargs)
-        if name == "unique":  # lazy, and what it compares may have grown by then
+        if name == "unique":  # lazy, and its items may have grown by then
             made = iter(list(made))
         return limits.keep(made)
 
     return pass_context(bounded)
 
 
-# The tests that compare, hash or write out what they get.
+# The tests that compare, hash or write out their arguments.
 _DEEP_TESTS = (
     "==", "eq", "equalto", "!=", "ne", ">", "gt", "greaterthan", ">=", "ge", "<", "lt",
     "lessthan", "<=", "le", "in", "lower", "upper", "filter", "test", "odd", "even", "divisibleby",
@@ -358,7 +356,7 @@ _DEEP_TESTS = (
 
 
 def _bounded_test(name: str, run: Any) -> Callable[..., Any]:
-    """The test ``name`` with limits; as with filters, it must get the context."""
+    """The test ``name`` with limits, with the context like a filter."""
     passed = getattr(getattr(run, "jinja_pass_arg", None), "name", "") == "environment"
 
     def bounded(context: Context, *args: Any, **kwargs: Any) -> Any:
@@ -373,7 +371,7 @@ def _bounded_test(name: str, run: Any) -> Callable[..., Any]:
 
 @pass_context
 def _join(context: Context, value: Any, d: str = "", attribute: Any = None) -> str:
-    """Jinja's own, of items that are not too many."""
+    """Jinja's filter, with a limit on the items."""
     items = list(value)
     require_text(sum(map(weigh, items)) + len(items) * len(str(d)))
     return FILTERS["join"](context.eval_ctx, items, d, attribute)  # type: ignore[no-any-return]
@@ -381,7 +379,7 @@ def _join(context: Context, value: Any, d: str = "", attribute: Any = None) -> s
 
 @pass_context
 def _sum(context: Context, iterable: Any, attribute: Any = None, start: Any = 0) -> Any:
-    """Jinja's own, adding as ``+`` does."""
+    """Jinja's filter, adding with the limits of ``+``."""
     items = (
         iterable if attribute is None else FILTERS["map"](context, iterable, attribute=attribute)
     )

@@ -1,7 +1,7 @@
-"""Limits of one rendering of a chat template: time, text, and what a single step may make.
+"""Limits of rendering a chat template: time, memory, and the size of each value.
 
-Jinja's sandbox keeps a template from Python's internals and limits nothing else. `sandbox` asks
-here before every step that can grow a value, and after it.
+Jinja's sandbox keeps a template from Python's internals and limits nothing else. `sandbox` calls
+these checks before every step that can grow a value, and after it.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from typing import Any
 from jinja2.runtime import LoopContext
 from jinja2.utils import Cycler, Joiner, Namespace
 
-MAX_TEXT = 16 << 20  # characters of a rendering, or of one string made on the way
-MAX_ITEMS = 1 << 18  # of a list made on the way, or in one with all that is in it
-_MAX_SLOW = 1 << 16  # characters for a filter that takes its time
+MAX_TEXT = 16 << 20  # characters of a rendering, or of one string on the way
+MAX_ITEMS = 1 << 18  # of a list, or in a list with everything nested in it
+_MAX_SLOW = 1 << 16  # characters for a slow filter
 _MAX_SPLIT = 1 << 21  # characters split at blanks, of which each word becomes a string
 _MAX_BITS = 4096  # of an integer
 _MAX_DIGITS = 400  # to round to
 _MAX_WIDTH = 4096  # of a field in a format
 _MAX_PATH = 1024  # characters of an attribute's path, which is followed for each item
 _SECONDS = 2.0  # of processor time, and more for a long chat
-_SECONDS_OF_CHARACTER = 2e-6  # the slowest template in circulation takes a fifth of it
+_SECONDS_OF_CHARACTER = 2e-6  # the slowest known template takes a fifth of it
 _ALLOCATED = 256 << 20  # bytes of all strings and lists, together
-_TICKS = 64  # between two looks at the clock
-_LARGE = 64 << 10  # bytes that are worth a look at it, together
+_TICKS = 64  # steps between two looks at the clock
+_LARGE = 64 << 10  # bytes between two looks at the clock
 
 _VIEWS: tuple[type, ...] = (type({}.keys()), type({}.values()), type({}.items()))
-_OBJECTS = (Namespace, Cycler, Joiner, LoopContext)  # a template's own
+_OBJECTS = (Namespace, Cycler, Joiner, LoopContext)  # Jinja's
 _CONTAINERS = (list, tuple, dict, set, frozenset, *_OBJECTS, *_VIEWS)
 _TEXTS = (str, bytes)
 _ENCODINGS = ("utf-8", "utf8", "ascii", "latin-1")
@@ -44,11 +44,11 @@ class Overrun(RuntimeError):
 
 
 class RenderLimits:
-    """What one rendering has left.
+    """The time and memory that one rendering has left.
 
     Args:
-        stopped: Whether to end it; asked many times.
-        size: Characters that go into it: long chats may make more.
+        stopped: Whether to end it; called often.
+        size: Characters of the chat: long chats may take more.
     """
 
     def __init__(self, stopped: Callable[[], bool] = lambda: False, size: int = 0) -> None:
@@ -58,10 +58,10 @@ class RenderLimits:
         self._ticks = self._seen = 0  # since the clock was last looked at
 
     def tick(self, made: int = 0, seen: int = 0) -> None:
-        """Count a step, the bytes that it made, and the characters that it goes through.
+        """Count a step, the bytes that it allocates, and the characters that it reads.
 
         Raises:
-            Overrun: The time is over, or too much was made.
+            Overrun: The time is over, or too much was allocated.
             InterruptedError: It was stopped.
         """
         self._ticks += 1
@@ -77,7 +77,7 @@ class RenderLimits:
                 raise Overrun("it takes too long")
 
     def keep(self, value: Any) -> Any:
-        """Count what a step made; returns it."""
+        """Count a value that a step made; returns it."""
         kind = type(value)
         if kind is str or isinstance(value, _TEXTS):
             require_text(len(value))
@@ -88,19 +88,19 @@ class RenderLimits:
         return value
 
     def counted(self, items: Iterable[Any]) -> Iterator[Any]:
-        """The items, each counted as a step when it is taken."""
+        """The items; each counts as a step."""
         for item in items:
             self.tick()
             yield item
 
     def listed(self, items: Iterator[Any]) -> list[Any]:
-        """A list of the items, of which there may not be too many."""
+        """A list of the items, limited in length."""
         values = list(islice(self.counted(items), MAX_ITEMS + 1))
         require_items(len(values))
         return values
 
     def show(self, value: Any) -> Any:
-        """Count what a template writes out; returns it."""
+        """Count a value that the template outputs; returns it."""
         if isinstance(value, str):
             self.tick(len(value))
         elif isinstance(value, _CONTAINERS):
@@ -109,21 +109,21 @@ class RenderLimits:
 
 
 def require_text(size: float) -> None:
-    """Refuse a text of so many characters, unless it is short enough."""
+    """Refuse a text of more than `MAX_TEXT` characters."""
     if size > MAX_TEXT:
         raise Overrun(f"it makes a text of more than {MAX_TEXT:,} characters")
 
 
 def require_items(count: float) -> None:
-    """Refuse a list of so many items, unless it is short enough."""
+    """Refuse a list of more than `MAX_ITEMS` items."""
     if count > MAX_ITEMS:
         raise Overrun(f"it makes a list of more than {MAX_ITEMS:,} items")
 
 
 def weigh(value: Any) -> int:
-    """About how many characters a value is written in, with all that is in it.
+    """About how many characters a value takes when written out, with everything in it.
 
-    What occurs twice counts twice: nested lists that share their items can be exponential.
+    What occurs twice counts twice: nested lists that share items can be exponential.
 
     Raises:
         Overrun: They are too many.
@@ -148,7 +148,7 @@ def weigh(value: Any) -> int:
 
 
 def _contents(value: Any) -> Any:
-    """What can be reached through a template's object; any other value itself."""
+    """The contents of one of Jinja's objects; any other value itself."""
     match value:
         case Namespace():
             return value._Namespace__attrs
@@ -166,14 +166,14 @@ def _weight(value: Any) -> int:
 
 
 def comparable(value: Any) -> Any:
-    """``value``, if comparing and hashing it takes no time to speak of."""
+    """``value``, if comparing and hashing it is fast."""
     if isinstance(value, _CONTAINERS):
         weigh(value)
     return value
 
 
 def check_test(name: str, args: tuple[Any, ...]) -> int:
-    """Refuse a test that would take too long; returns about how many characters it gets.
+    """Refuse a test that would take too long; returns about how many characters it reads.
 
     Raises:
         Overrun: It would.
@@ -231,7 +231,7 @@ _PERCENT = re.compile(
 
 
 def check_percent(text: str | bytes, values: Any) -> None:
-    """Refuse ``text % values`` that pads without end, or repeats what is long."""
+    """Refuse ``text % values`` that pads too much, or repeats long values."""
     plain = text if isinstance(text, str) else text.decode("latin-1")
     size, fields = len(plain), 0
     for field in _PERCENT.finditer(plain):
@@ -247,7 +247,7 @@ def check_percent(text: str | bytes, values: Any) -> None:
 
 
 def check_format(text: str, values: Iterable[Any]) -> None:
-    """Refuse ``text.format(…)`` that pads without end, or repeats what is long."""
+    """Refuse ``text.format(…)`` that pads too much, or repeats long values."""
     longest = max(map(weigh, values), default=0)
     size = len(text)
     for _, field, spec, _ in string.Formatter().parse(text):
@@ -274,7 +274,7 @@ def check_method(name: str, owner: Any, args: tuple[Any, ...], kwargs: Mapping[s
     """Refuse a call of a method whose result would be too large.
 
     Returns:
-        About how many characters it goes through.
+        About how many characters it reads.
 
     Raises:
         Overrun: It would be.
@@ -292,7 +292,7 @@ def check_filter(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) ->
     """Refuse a filter whose result would be too large, or that would take too long.
 
     Returns:
-        About how many characters it gets.
+        About how many characters it reads.
 
     Raises:
         Overrun: It would.
@@ -400,8 +400,7 @@ def _listed(given: Given) -> None:
 
 
 def _json(given: Given) -> None:
-    # An indentation is written as often as a value is deep, and there are fewer values than
-    # characters.
+    # An indentation is repeated by the depth of a value, and a value has at least one character.
     indent = _argument(given, 2, "indent")
     separators: Any = _argument(given, 3, "separators")
     around = len(indent) if isinstance(indent, str) else _count(indent)
@@ -411,7 +410,7 @@ def _json(given: Given) -> None:
 
 def _encoded(given: Given) -> None:
     encoding = _argument(given, 1, "encoding", "utf-8")
-    if str(encoding).lower() not in _ENCODINGS:  # some take time by the square of the length
+    if str(encoding).lower() not in _ENCODINGS:  # some take quadratic time
         raise Overrun(f"it encodes text as something else than {', '.join(_ENCODINGS)}")
     written_out = _argument(given, 2, "errors", "strict") not in ("strict", "ignore", "replace")
     require_text(len(given[0][0]) * (10 if written_out else 1))
@@ -446,15 +445,15 @@ _FILTERS: dict[str, Callable[[Given], None]] = {
     "tojson": _json,
     **dict.fromkeys(("sort", "unique", "min", "max", "groupby"), _listed),
 }
-# Where these take the path of an attribute, if not by its name.
+# Position of the argument with an attribute path, by filter.
 _PATHS = {"sort": 3, "unique": 2, "min": 2, "max": 2, "join": 2} | dict.fromkeys(
     ("groupby", "sum", "selectattr", "rejectattr"), 1
 )
-# These compare or hash the items of what they get.
+# These compare or hash items.
 COMPARING = frozenset({"sort", "unique", "min", "max", "groupby"})
-# These do something with each item.
+# These process each item.
 WALKING = frozenset({"map", "select", "reject", "selectattr", "rejectattr", "sum", "join"})
-# These look at the items of a list, and not into them.
+# These look at the items of a list, but not into them.
 _SHALLOW = frozenset(
     {"length", "count", "first", "last", "list", "reverse", "map", "select", "reject", "d", "sum"}
     | {"selectattr", "rejectattr", "batch", "slice", "default", "items", "attr", "random", "join"}

@@ -1,8 +1,7 @@
-"""Chat templates: the text that a model is to go on from.
+"""Chat templates: render a chat as the text that the model continues.
 
-A template is the model file's own Jinja program, or a well-known form where the file brings none
-that works. What was used instead, and why, is said in notices. `prompt` turns the text into
-tokens.
+A template is the model file's own Jinja program, or a built-in one where the file has none that
+works. Notices say what was used instead, and why. `encoder` turns the text into tokens.
 """
 
 from __future__ import annotations
@@ -53,13 +52,13 @@ _TURNS_JOINED = Notice(
 
 @dataclass(frozen=True, slots=True)
 class Rendering:
-    """The text to go on from.
+    """A rendered chat.
 
     Args:
         text: What the template wrote.
         phase: Where in a reply it ends.
-        stops: Strings that end the reply, where the form has no token for it.
-        notices: What was done to the chat to get it.
+        stops: Strings that end the reply, where there is no token for it.
+        notices: How the chat was changed to fit the template.
     """
 
     text: str
@@ -79,7 +78,7 @@ class ChatTemplate:
 
     def __init__(
         self,
-        form: TemplateAdapter,
+        adapter: TemplateAdapter,
         *,
         source: str,
         specials: frozenset[str],
@@ -89,7 +88,7 @@ class ChatTemplate:
         self.source = source
         self.notices = notices
         self.marks: ReplyMarks = marks_for(source, specials)
-        self._form = form
+        self._adapter = adapter
         self._specials = specials
         self._stops = stops
         self._given_up: ChatTemplate | None = None  # what is used since a rendering overran
@@ -104,27 +103,27 @@ class ChatTemplate:
         specials: frozenset[str] = frozenset(),
         stopped: IsStopped = never,
     ) -> ChatTemplate:
-        """Compile a model's template, or choose a well-known form where that does not work.
+        """Compile a model's template, or choose a built-in one where that does not work.
 
         Args:
             source: The template in the model file; None when it has none.
-            bos: Text of the vocabulary's begin mark, or empty.
-            eos: Text of its end mark, or empty.
-            specials: The vocabulary's special strings, by which a form is chosen.
-            stopped: Whether to give up; asked many times.
+            bos: Text of the BOS token, or empty.
+            eos: Text of the EOS token, or empty.
+            specials: The vocabulary's special strings, by which a built-in template is chosen.
+            stopped: Whether to give up; called often.
 
         Raises:
-            InterruptedError: ``stopped`` said so.
+            InterruptedError: ``stopped`` was True.
         """
         if source is None or not source.strip():
             reason = "the model file has no chat template"
         else:
             try:
-                form = adapt_template(source, bos=bos, eos=eos, stopped=stopped)
+                adapter = adapt_template(source, bos=bos, eos=eos, stopped=stopped)
             except TemplateFailure as failure:
                 reason = f"the model's chat template does not work ({failure})"
             else:
-                return cls(form, source=source, specials=specials)
+                return cls(adapter, source=source, specials=specials)
         return cls._fallback(builtin_template_for(specials), reason, bos, eos, specials)
 
     @classmethod
@@ -142,26 +141,22 @@ class ChatTemplate:
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of the source in use, hex, for a reply's provenance."""
+        """SHA-256 of the source in use, hex, for a reply's provenance."""
         return hashlib.sha256(self.source.encode("utf-8", "replace")).hexdigest()
 
     @cached_property
     def structure(self) -> frozenset[str]:
-        """The marks like ``<|start|>`` that the template writes.
+        """The marks like ``<|start|>`` in the template.
 
-        Not all of them are control tokens to llama.cpp: it matches some of gpt-oss's in any text.
+        Not all are control tokens to llama.cpp: some of gpt-oss match in any text.
         """
         return frozenset(re.findall(r"<\|[^\s<>|]{1,40}\|>", self.source))
 
     def switch(self, think: Think) -> tuple[dict[str, object], Notice | None]:
-        """The template's own switch for reasoning.
-
-        Returns:
-            Options for `render`, and a notice where the template cannot do what is asked.
-        """
+        """Options for `render` that switch reasoning, and a notice where there is no switch."""
         if think == "auto":
             return {}, None
-        expected = self._form.program.variables()
+        expected = self._adapter.program.variables()
         for name, on, off in _SWITCHES:
             if name in expected:
                 return {name: on if think == "on" else off}, None
@@ -174,7 +169,7 @@ class ChatTemplate:
     def _effort(self, name: str, think: Think) -> tuple[dict[str, object], Notice | None]:
         if think == "on":
             return {name: "high"}, None
-        words = self._form.program.words()
+        words = self._adapter.program.words()
         none = next((word for word in _NO_EFFORT if word in words), None)
         if none is not None:
             return {name: none}, None
@@ -190,22 +185,22 @@ class ChatTemplate:
         options: Mapping[str, object] | None = None,
         stopped: IsStopped = never,
     ) -> Rendering:
-        """The text of a chat.
+        """Render a chat.
 
-        Where the template refuses the chat, the system text joins the first user turn, then
-        neighbours of one role are joined, then a well-known form is used; notices say so.
+        Where the template refuses the chat, the system text is moved to the first user message,
+        then neighbours of one role are merged, then a built-in template is used; notices say so.
 
         Args:
-            messages: The turns, oldest first.
+            messages: The chat, oldest first.
             add_generation_prompt: Whether the text ends with the head of a new reply.
             continue_final: End inside the last message, a reply, instead: in its content, or in
                 its reasoning when it has no content.
             options: What `switch` returned.
-            stopped: Whether to give up; asked many times.
+            stopped: Whether to give up; called often.
 
         Raises:
             DoesNotFit: The text would be larger than any context.
-            InterruptedError: ``stopped`` said so.
+            InterruptedError: ``stopped`` was True.
         """
         options = options or {}
         other, reason, overran = self._given_up, "", False
@@ -214,7 +209,7 @@ class ChatTemplate:
                 if continue_final:
                     text, phase = self._continued(variant, options, stopped)
                 else:
-                    text = self._form.render(
+                    text = self._adapter.render(
                         variant, options, prompt=add_generation_prompt, stopped=stopped
                     )
                     phase = self.marks.phase_after(text)
@@ -237,32 +232,32 @@ class ChatTemplate:
         return replace(rendering, notices=(*other.notices, *rendering.notices))
 
     def _attempts(self, messages: Messages) -> Iterator[tuple[Messages, tuple[Notice, ...]]]:
-        """Ways to put the chat to the template, the plainest first."""
+        """Variants of the chat for the template, the plainest first."""
         has_system = any(message.role == "system" for message in messages)
         moved = (_SYSTEM_MOVED,) if has_system else ()
-        if self._form.system or not has_system:
+        if self._adapter.system or not has_system:
             yield messages, ()
         if has_system:
             yield system_in_user(messages), moved
         yield merge_same_roles(system_in_user(messages)), (*moved, _TURNS_JOINED)
 
     def _instead(self, reason: str, fate: str = "refuses this chat") -> ChatTemplate:
-        """The form for a chat that this template refuses in every way."""
+        """The built-in template for a chat that this one refuses in every way."""
         if self.source == PLAIN.source:
             raise DoesNotFit(f"the chat cannot be laid out: {reason}", "start a new session")
         best = builtin_template_for(self._specials)
         return self._fallback(
             PLAIN if self.source == best.source else best,
             f"the model's chat template {fate} ({reason})",
-            str(self._form.tokens["bos_token"]),
-            str(self._form.tokens["eos_token"]),
+            str(self._adapter.tokens["bos_token"]),
+            str(self._adapter.tokens["eos_token"]),
             self._specials,
         )
 
     def _continued(
         self, messages: Messages, options: Mapping[str, object], stopped: IsStopped
     ) -> tuple[str, ReplyPhase]:
-        """The text up to the end of the last message, without the template's end mark."""
+        """The text up to the end of the last message, without what the template puts behind it."""
         *before, last = messages
         end = unused_character([self.source, *(m.content + m.reasoning for m in messages)])
         if last.reasoning and not last.content:
@@ -270,7 +265,7 @@ class ChatTemplate:
         else:
             phase, ended = ReplyPhase.ANSWER, replace(last, content=last.content + end)
         try:
-            text = self._form.render([*before, ended], options, prompt=False, stopped=stopped)
+            text = self._adapter.render([*before, ended], options, prompt=False, stopped=stopped)
         except TemplateOverrun:
             raise
         except TemplateFailure:
@@ -283,6 +278,6 @@ class ChatTemplate:
                 or self.marks.phase_after(head) is not ReplyPhase.REASONING
             ):
                 return text, phase
-        # The template drops the reply or its reasoning: go on from the head of a new reply.
-        head = self._form.render(before, options, stopped=stopped)
+        # The template drops the reply or its reasoning: continue from the head of a new reply.
+        head = self._adapter.render(before, options, stopped=stopped)
         return head + self.marks.written(last.reasoning, last.content, prompt=head), phase

@@ -1,4 +1,4 @@
-"""A chat template compiled, and how it wants its messages, found out by trying."""
+"""Call a chat template the way it expects: found out by rendering a probe."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ from tchat.engine.prompt.template_errors import (
 if TYPE_CHECKING:
     from tchat.engine.prompt.sandbox import TemplateProgram
 
-# Digits alone, so that no filter of a template changes them.
+# Only digits, so that no filter of a template changes them.
 _PROBE_SYSTEM = ChatMessage("system", "5830274916")
 _PROBE_USER = ChatMessage("user", "7204918365")
 # Message keys under which templates expect reasoning.
 _REASONING_KEYS = ("reasoning_content", "reasoning", "thinking", "thought")
-# GigaChat's, whose template is the one that asks for them; a GGUF file does not hold the list.
+# Of GigaChat, the only template that uses them; a GGUF file does not contain the list.
 _ADDITIONAL_SPECIAL_TOKENS = ("<|role_sep|>", "<|message_sep|>", "[", "]")
 
 
 @dataclass(frozen=True, slots=True)
 class TemplateAdapter:
-    """A template and how it wants its messages.
+    """A compiled template, and how it expects its variables.
 
     Args:
         program: The compiled template.
-        tokens: ``bos_token`` and ``eos_token``, and what else the template cannot do without.
+        tokens: ``bos_token`` and ``eos_token``, and what else the template requires.
         typed: Whether contents are lists of ``{"type": "text", …}``.
-        system: Whether a system message reaches the text.
+        system: Whether it takes a system message.
         key: The message key for reasoning; None when the template has none.
-        absent: The value of ``tools`` and ``documents``, of which there are none: Transformers
-            passes None, which some templates for tools cannot iterate over.
+        absent: The value of ``tools`` and ``documents``: Transformers passes None, which some
+            templates for tools cannot iterate over.
     """
 
     program: TemplateProgram
@@ -59,11 +59,11 @@ class TemplateAdapter:
         prompt: bool = True,
         stopped: IsStopped = never,
     ) -> str:
-        """The text of a chat; with ``prompt`` it ends with the head of a reply.
+        """Render a chat; with ``prompt`` the text ends with the head of a reply.
 
         Raises:
             TemplateFailure: The template refuses the chat.
-            InterruptedError: ``stopped``, which is asked many times, said so.
+            InterruptedError: ``stopped``, which is called often, was True.
         """
         return self.program.render(
             {
@@ -89,7 +89,7 @@ class TemplateAdapter:
 
 @lru_cache(maxsize=4)
 def compile_program(source: str) -> TemplateProgram:
-    """The program of a template; takes 40 ms the first time, and needs no model for it.
+    """Compile a template; takes 40 ms the first time, and needs no model.
 
     Raises:
         TemplateFailure: It does not compile.
@@ -102,11 +102,11 @@ def compile_program(source: str) -> TemplateProgram:
 def adapt_template(
     source: str, *, bos: str, eos: str, stopped: IsStopped = never
 ) -> TemplateAdapter:
-    """Compile a template and see what becomes of a system and a user message.
+    """Compile a template and find out how it expects its variables.
 
     Raises:
         TemplateFailure: It does not compile, or refuses or loses a plain user message.
-        InterruptedError: ``stopped``, which is asked many times, said so.
+        InterruptedError: ``stopped``, which is called often, was True.
     """
     program = compile_program(source)
     key = next((key for key in _REASONING_KEYS if _mentions(source, key)), None)
@@ -125,9 +125,9 @@ def adapt_template(
 
 
 def _variables(bos: str, eos: str) -> tuple[dict[str, object], dict[str, object]]:
-    """What every template gets; and with it, what few templates cannot do without.
+    """The variables of every template; and those with what few templates require.
 
-    Others would take the second for tools that are there.
+    Others would take the latter for tools that exist.
     """
     usual: dict[str, object] = {"bos_token": bos, "eos_token": eos}
     rare = {

@@ -1,4 +1,4 @@
-"""What is wrong, or only worth knowing, about a model's chat template and its vocabulary."""
+"""Check a model's chat template and vocabulary for what is wrong or worth knowing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _QUESTION, _REPLY, _NEXT = "3907146825", "6182530749", "9450718263"
 
 
 class Diagnosis(NamedTuple):
-    """One thing looked at; ``state`` is ``ok``, ``note`` or ``problem``."""
+    """The result of one check; ``state`` is ``ok``, ``note`` or ``problem``."""
 
     topic: str
     state: str
@@ -26,25 +26,25 @@ class Diagnosis(NamedTuple):
 
 
 class Tokens(Vocabulary, Protocol):
-    """A vocabulary that knows its control tokens and its end marks."""
+    """A vocabulary with its control tokens and end tokens."""
 
     def is_control(self, token: int) -> bool:
-        """Whether the token is no text."""
+        """Whether it is a control token."""
 
     def ends_reply(self, token: int) -> bool:
-        """Whether a reply ends with the token."""
+        """Whether it ends a reply."""
 
     @property
     def eos_text(self) -> str:
-        """Text of the end mark; empty when there is none."""
+        """Text of the EOS token; empty when there is none."""
 
 
 def diagnose(source: str | None, tokens: Tokens) -> Iterator[Diagnosis]:
-    """Look at a template as it would be used. It is a stranger's program: it may run for ever.
+    """Check a template as it would be used. It is untrusted: it may run for ever.
 
     Args:
         source: Jinja; None or empty when the file has none.
-        tokens: Of the same file.
+        tokens: The vocabulary of the same file.
     """
     instead = f"{builtin_template_for(tokens.special_strings()).name} is used instead"
     if not (source or "").strip():
