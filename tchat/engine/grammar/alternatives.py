@@ -38,9 +38,9 @@ _MOST_WAYS = 8  # in which the other alternatives can be false
 
 
 class Branching(NamedTuple):
-    """A keyword as a choice: each alternative is schemas that hold beside the others.
+    """A keyword as a choice: each alternative is a list of schemas that all hold.
 
-    ``exact`` is false where the alternatives allow more than the keyword.
+    ``exact`` is False where the alternatives allow more than the keyword.
     """
 
     keyword: str
@@ -50,12 +50,12 @@ class Branching(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Branches:
-    """Finds the choices of schemas; references are looked up in ``document``."""
+    """Finds the choices of schemas in ``document``."""
 
     document: SchemaDocument
 
     def of(self, part: Subschema) -> Iterator[Branching]:
-        """The choices of a part, beside its other keywords."""
+        """The choices of a part."""
         keywords = part.keywords
         for key in ("anyOf", "oneOf"):
             if key in keywords:
@@ -64,7 +64,7 @@ class Branches:
             yield self._negated(part, keywords["not"])
         if "if" in keywords and ("then" in keywords or "else" in keywords):
             yield self._condition(part)
-        # The last is of draft 7 and before; schemas of later drafts that have it mean the same.
+        # `dependencies` is of draft 7 and before; in later drafts it is meant the same way.
         for key in ("dependentRequired", "dependentSchemas", "dependencies"):
             for name, needed in dict(keywords.get(key, {})).items():
                 yield _dependent(f"{key} {name}", name, needed)
@@ -72,9 +72,9 @@ class Branches:
     def disjoint_alternatives(
         self, part: Subschema, schemas: Sequence[Schema]
     ) -> list[list[Schema]] | None:
-        """``oneOf`` as alternatives of which one holds: each with the others negated.
+        """``oneOf`` as exclusive alternatives: each with the others negated.
 
-        None when a negation cannot be told, or when there would be too many.
+        None when a negation cannot be expressed, or when there would be too many.
         """
         opposites = [self.negation(part, schema) for schema in schemas]
         found: list[list[Schema]] = []
@@ -109,7 +109,7 @@ class Branches:
         return Branching("if", [yes, other], exact=False)
 
     def negation(self, part: Subschema, schema: Schema) -> list[Schema] | None:
-        """Schemas of which one holds where ``schema`` does not; None when that cannot be told."""
+        """Schemas of which one holds where ``schema`` does not; None if inexpressible."""
         if isinstance(schema, bool):
             return [] if schema else [True]
         found: list[Schema] = []
@@ -139,7 +139,7 @@ def _without_types(_: Branches, __: Subschema, value: Any) -> list[Schema]:
         given.add("integer")
     left = [kind for kind in TYPES if kind not in given]
     if "integer" in given and "number" in left:
-        left.remove("number")  # numbers with a fraction: told by no keyword
+        left.remove("number")  # no keyword says "with a fraction"
     return [{"type": left}] if left else []
 
 
@@ -232,11 +232,11 @@ _MOST_PAIRS = 2000
 
 
 def are_exclusive(converter: SchemaConverter, members: Sequence[Sequence[Subschema]]) -> bool:
-    """Whether no value of one member, as the grammar writes it, is valid by another too.
+    """Whether no value that the grammar writes for one member is valid by another too.
 
     Args:
         converter: Resolves references.
-        members: Each alternative with the parts beside it.
+        members: The parts of each alternative.
     """
     if len(members) * (len(members) - 1) > 2 * _MOST_PAIRS:
         return False
@@ -256,21 +256,23 @@ def _exclude(
 def _outside(
     converter: SchemaConverter, one: Sequence[Subschema], other: Sequence[Subschema]
 ) -> bool:
-    """Whether nothing that is written for ``one`` is valid by ``other``."""
-    # A text is of the types that the keywords speak of; without `type`, any other is valid too.
+    """Whether nothing that the grammar writes for ``one`` is valid by ``other``."""
+    # The grammar writes the types that keywords imply; without `type`, others are valid too.
     both = _kinds(one, set(types_of(one))) & _kinds(other, stated_types(other))
     if not both:
         return True
     values, others = _listed(one), _listed(other)
     if values is not None and others is not None:
         return not values & others
-    return both == {"object"} and (_told_apart(converter, one, other) or _lacks(one, other))
+    return both == {"object"} and (
+        _have_distinct_constant(converter, one, other) or _lacks(one, other)
+    )
 
 
-def _told_apart(
+def _have_distinct_constant(
     converter: SchemaConverter, one: Sequence[Subschema], other: Sequence[Subschema]
 ) -> bool:
-    """Whether a property has other constants in each, and one of them requires it."""
+    """Whether a property that one of them requires has different constants in each."""
     required = _required(one) | _required(other)
     for name in required:
         values = _property(converter, one, name)
@@ -291,7 +293,7 @@ def _property(converter: SchemaConverter, parts: Sequence[Subschema], name: str)
 
 
 def _lacks(one: Sequence[Subschema], other: Sequence[Subschema]) -> bool:
-    """Whether ``other`` requires a property that ``one``, as the grammar writes it, never has."""
+    """Whether ``other`` requires a property that the grammar never writes for ``one``."""
     closed = any(schema is False for schema in all_values(one, "additionalProperties")) or not any(
         key in part.keywords
         for part in one
@@ -326,7 +328,7 @@ def _listed(parts: Sequence[Subschema]) -> set[str] | None:
 
 
 def _kinds(parts: Sequence[Subschema], kinds: set[str]) -> set[str]:
-    """``kinds`` that are among the listed values too, where values are listed."""
+    """``kinds``, limited to those of the listed values."""
     found = kinds | ({"integer"} if "number" in kinds else set())
     for values in [*all_values(parts, "enum"), *([one] for one in all_values(parts, "const"))]:
         found &= {_KINDS[type(value)] for value in values} | _wider(values)

@@ -23,13 +23,13 @@ _SHAPING = (
     *("unevaluatedItems", "uniqueItems"),
 )
 _MOST_FIXED = 1000
-_MOST_DIFFERENT = 7  # their rules double with each
+_MOST_DIFFERENT = 7  # each doubles the rules
 
 
 def array_rule(converter: SchemaConverter, parts: Sequence[Subschema], name: str) -> Expression:
     """The arrays that all of ``parts`` allow.
 
-    Like an object, an array that names its first items has no others unless the schema says so.
+    An array with schemas for its first items has no others unless the schema says so.
     """
     if not any(key in part.keywords for part in parts for key in _SHAPING):
         return ARRAY
@@ -54,7 +54,7 @@ def array_rule(converter: SchemaConverter, parts: Sequence[Subschema], name: str
     return chain(Text("["), WS, body, Text("]"))
 
 
-def _items(  # noqa: PLR0917  what an array is made of
+def _items(  # noqa: PLR0917  the parameters of an array
     converter: SchemaConverter,
     parts: Sequence[Subschema],
     name: str,
@@ -62,7 +62,7 @@ def _items(  # noqa: PLR0917  what an array is made of
     least: int,
     most: int | None,
 ) -> Expression:
-    """``fixed`` items of their own schemas, and then others."""
+    """``fixed`` items with schemas of their own, then others."""
     items = [
         chain(converter.value(_children(converter, parts, at), f"{name}-{at + 1}"), WS)
         for at in range(fixed)
@@ -88,7 +88,7 @@ def _less(count: int | None) -> int | None:
 
 
 def _first(part: Subschema) -> Sequence[Schema]:
-    """The schemas of the first items; before 2020-12 they stood in ``items``."""
+    """The schemas of the first items; before 2020-12 in ``items``."""
     items = part.keywords.get("items")
     found: Sequence[Schema] = (
         items if isinstance(items, list) else part.keywords.get("prefixItems", [])
@@ -97,7 +97,7 @@ def _first(part: Subschema) -> Sequence[Schema]:
 
 
 def _others(part: Subschema) -> Schema | None:
-    """The schema of the items behind the first; None when none is said."""
+    """The schema of the items behind the first; None without one."""
     items = part.keywords.get("items")
     key = "additionalItems" if isinstance(items, list) else "items"
     found: Schema | None = part.keywords.get(key)
@@ -105,7 +105,7 @@ def _others(part: Subschema) -> Schema | None:
 
 
 def _children(converter: SchemaConverter, parts: Sequence[Subschema], at: int) -> list[Subschema]:
-    """The schemas that an item must follow."""
+    """The schemas of an item."""
     found: list[Subschema] = []
     said = False
     for part in parts:
@@ -126,7 +126,7 @@ def _children(converter: SchemaConverter, parts: Sequence[Subschema], at: int) -
 def _rest(
     converter: SchemaConverter, parts: Sequence[Subschema], name: str, fixed: int, least: int
 ) -> Expression:
-    """An item behind the first ones, with the space after it."""
+    """An item behind the first ones, with white space."""
     children = _children(converter, parts, fixed)
     explicit = any(_others(part) is not None for part in parts)
     explicit = explicit or any("unevaluatedItems" in part.keywords for part in parts)
@@ -139,7 +139,7 @@ def _rest(
 def _different(
     converter: SchemaConverter, parts: Sequence[Subschema], name: str, least: int, most: int | None
 ) -> Expression | None:
-    """Arrays of different items, of few that are listed; None where they are not."""
+    """Arrays of unique items out of a few listed values; None where they are not listed."""
     if any(_first(part) or "contains" in part.keywords for part in parts):
         return None
     flat = converter.flat(_children(converter, parts, 0))
@@ -176,7 +176,7 @@ def _containing(
     *,
     simple: bool,
 ) -> Expression | None:
-    """Arrays with one item at least that follows ``contains``; None where that is not said."""
+    """Arrays with at least one item by ``contains``; None where that cannot be expressed."""
     having = [part for part in parts if "contains" in part.keywords]
     asking = [part for part in having if part.keywords.get("minContains", 1) > 0]
     limited = any("maxContains" in part.keywords for part in having)

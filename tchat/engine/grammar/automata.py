@@ -27,7 +27,7 @@ LINE_ENDS: CharSet = ((0x0A, 0x0A), (0x0D, 0x0D), (0x2028, 0x2029))
 
 
 def charset(ranges: Iterable[tuple[int, int]]) -> CharSet:
-    """The set of all code points in ``ranges``, which may overlap."""
+    """The set of the code points in ``ranges``, which may overlap."""
     merged: list[tuple[int, int]] = []
     for low, high in sorted(ranges):
         if merged and low <= merged[-1][1] + 1:
@@ -43,7 +43,7 @@ def of_text(characters: str) -> CharSet:
 
 
 def minus(one: CharSet, other: CharSet) -> CharSet:
-    """What is in ``one`` and not in ``other``."""
+    """The difference."""
     left: list[tuple[int, int]] = []
     for low, high in one:
         start = low
@@ -59,7 +59,7 @@ def minus(one: CharSet, other: CharSet) -> CharSet:
 
 
 def common(one: CharSet, other: CharSet) -> CharSet:
-    """What is in both."""
+    """The intersection."""
     return minus(one, minus(one, other))
 
 
@@ -69,7 +69,7 @@ def has(one: CharSet, point: int) -> bool:
 
 
 def any_case(one: CharSet) -> CharSet:
-    """The set with the other case of each of its letters; of large sets only ASCII's."""
+    """The set with both cases of its letters; of large sets only ASCII letters."""
     small = sum(high - low + 1 for low, high in one) <= 1000
     part = one if small else common(one, ((0, 0x7F),))
     texts = (chr(point) for low, high in part for point in range(low, high + 1))
@@ -94,7 +94,7 @@ _CATEGORIES = frozenset([
 
 
 def category(name: str) -> CharSet | None:
-    """The characters of a Unicode general category; None for a name that is none."""
+    """The characters of a Unicode general category; None for an unknown name."""
     name = name.removeprefix("General_Category=").removeprefix("gc=")
     if name == "ASCII":
         return ((0, 0x7F),)
@@ -107,7 +107,7 @@ def category(name: str) -> CharSet | None:
 
 @functools.cache
 def _category(short: str) -> CharSet:
-    """0.1 s, since the standard library has no table by category."""
+    """Takes 0.1 s, since the standard library has no table by category."""
     ranges: list[tuple[int, int]] = []
     start = -1
     for point in range(sys.maxunicode + 2):
@@ -120,8 +120,8 @@ def _category(short: str) -> CharSet:
     return common(tuple(ranges), ANY)
 
 
-BEGIN, END = 0x110000, 0x110001  # stand before the first and behind the last character
-_MOST_WORK = 250_000  # parts of languages looked at, by one `Languages`
+BEGIN, END = 0x110000, 0x110001  # before the first and behind the last character
+_MOST_WORK = 250_000  # parts of languages processed by one `Languages`
 _WIDE: CharSet = (*ANY[:1], (ANY[1][0], END))
 
 
@@ -131,7 +131,7 @@ class TooManyStates(Exception):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Language:
-    """A set of texts; equal ones that are built alike are one object."""
+    """A set of texts; languages that are built alike are one object."""
 
     kind: str
     parts: tuple[Language, ...] = ()
@@ -142,7 +142,7 @@ class Language:
 
 
 class DfaState(NamedTuple):
-    """A state of an automaton: whether a text may end here, and where characters lead."""
+    """A state of an automaton: whether a text may end here, and its transitions."""
 
     accepts: bool
     moves: tuple[tuple[CharSet, int], ...]
@@ -150,7 +150,7 @@ class DfaState(NamedTuple):
 
 @dataclass(slots=True)
 class Languages:
-    """Builds languages; each operation simplifies what it can."""
+    """Builds languages; each operation simplifies."""
 
     _known: dict[tuple[object, ...], Language] = field(default_factory=dict)
     _derived: dict[tuple[Language, int], Language] = field(default_factory=dict)
@@ -173,7 +173,7 @@ class Languages:
         return self.no(self.nothing)
 
     def of(self, chars: CharSet) -> Language:
-        """The texts of one character of a set."""
+        """One character of a set."""
         return self._made("chars", chars=chars, nullable=False) if chars else self.nothing
 
     def text(self, text: str) -> Language:
@@ -181,14 +181,14 @@ class Languages:
         return self.sequence([self.of(((ord(one), ord(one)),)) for one in text])
 
     def sequence(self, parts: Sequence[Language]) -> Language:
-        """One part after the other."""
+        """A concatenation."""
         result = self.empty
         for part in reversed(parts):
             result = self._pair(part, result)
         return result
 
     def choice(self, parts: Iterable[Language]) -> Language:
-        """What is in any part."""
+        """The union."""
         members = self._members("choice", parts, leave_out=self.nothing)
         if self.everything in members:
             return self.everything
@@ -197,7 +197,7 @@ class Languages:
         return self._made("choice", members, nullable=any(one.nullable for one in members))
 
     def both(self, parts: Iterable[Language]) -> Language:
-        """What is in every part."""
+        """The intersection."""
         members = self._members("both", parts, leave_out=self.everything)
         if self.nothing in members:
             return self.nothing
@@ -206,13 +206,13 @@ class Languages:
         return self._made("both", members, nullable=all(one.nullable for one in members))
 
     def no(self, part: Language) -> Language:
-        """What is not in ``part``."""
+        """The complement."""
         if part.kind == "no":
             return part.parts[0]
         return self._made("no", (part,), nullable=not part.nullable)
 
     def repeat(self, part: Language, least: int, most: int = -1) -> Language:
-        """``part`` so many times; ``most`` -1 is without end."""
+        """A repetition; ``most`` -1 is without limit."""
         if most == 0 or part.kind == "empty":
             return self.empty
         if part.kind == "nothing":
@@ -230,14 +230,14 @@ class Languages:
         return self._multiple(of, decimals, 0, -1)
 
     def derived(self, one: Language, point: int) -> Language:
-        """What may follow in ``one`` after a character."""
+        """The derivative: what may follow in ``one`` after a character."""
         key = (one, point)
         if key not in self._derived:
             self._derived[key] = self._derive(one, point)
         return self._derived[key]
 
     def automaton(self, marked: Language, limit: int) -> list[DfaState] | None:
-        """The automaton of the texts w with BEGIN w END in ``marked``; None when there are none.
+        """The automaton of the texts t with BEGIN t END in ``marked``; None when there are none.
 
         Raises:
             TooManyStates: It has more than ``limit`` states, or takes too long to find.
@@ -265,7 +265,7 @@ class Languages:
         return _alive(states)
 
     def _multiple(self, of: int, decimals: int, rest: int, place: int) -> Language:
-        """``place`` counts the digits behind the point, from -1 on while there is none."""
+        """``place`` counts the digits behind the point; -1 without a point."""
         missing = decimals - max(place, 0)
         ends = place != 0 and rest * 10 ** max(missing, 0) % of == 0
         return self._made("multiple", counts=(of, decimals, rest, place), nullable=ends)
@@ -345,7 +345,7 @@ class Languages:
         return self._multiple(of, decimals, (rest * 10 + digit) % of, after)
 
     def _classes(self, one: Language) -> list[CharSet]:
-        """Sets of characters that lead from ``one`` to the same language each."""
+        """Sets of characters, each with one derivative of ``one``."""
         sets = list(self._first(one))
         borders = sorted({edge for each in sets for low, high in each for edge in (low, high + 1)})
         groups: dict[frozenset[int], list[tuple[int, int]]] = {}
@@ -376,7 +376,7 @@ class Languages:
 
 
 def _alive(states: Sequence[DfaState]) -> list[DfaState] | None:
-    """The states from which a text can end, numbered anew from the first on."""
+    """The states from which a text can end, renumbered."""
     before: list[list[int]] = [[] for _ in states]
     for number, state in enumerate(states):
         for _, target in state.moves:

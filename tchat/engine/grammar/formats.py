@@ -1,6 +1,6 @@
-"""String formats of JSON Schema: each a pattern, which the grammar and the check share.
+"""String formats of JSON Schema: each a pattern, for the grammar and for validation.
 
-Where a format is no regular language, a check in Python comes after the pattern.
+Where a format is no regular language, a check in Python follows.
 """
 
 from __future__ import annotations
@@ -76,11 +76,11 @@ UUID = "[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{
 
 @dataclass(frozen=True, slots=True)
 class StringFormat:
-    """A format: the pattern of the whole text, and what the pattern cannot say."""
+    """A format: the pattern of the whole text, and a check of what it cannot express."""
 
     pattern: str
     holds: Callable[[str], bool] | None = None
-    wider: str = ""  # what the check accepts beside the pattern
+    wider: str = ""  # the pattern of validation, where it allows more
 
     @property
     def anchored(self) -> str:
@@ -89,7 +89,7 @@ class StringFormat:
 
     @property
     def is_regular(self) -> bool:
-        """Whether every text of the pattern has the format."""
+        """Whether the pattern is exact."""
         return self.holds is None or bool(self.wider)
 
 
@@ -177,18 +177,18 @@ FORMATS: dict[str, StringFormat] = {
     "relative-json-pointer": StringFormat(f"(0|[1-9][0-9]*)(#|{_POINTER})"),
     "regex": StringFormat(r"[\s\S]*", _is_regex),
 }
-# Other names that schemas use for them.
+# Other names in use.
 FORMATS |= {
     "ip-address": FORMATS["ipv4"],
     "host-name": FORMATS["hostname"],
     "guid": FORMATS["uuid"],
 }
-# They say how a text is meant, and every text is one.
+# Every text has these formats.
 FREE = frozenset(["password", "binary", "byte", "markdown", "html", "textarea", "text", "string"])
 
 
 def follows(name: str, text: str) -> bool:
-    """Whether a text has a format; of an unknown one every text does."""
+    """Whether a text has a format; every text has an unknown one."""
     form = FORMATS.get(name)
     if form is None:
         return True
@@ -199,5 +199,5 @@ def follows(name: str, text: str) -> bool:
 
 @cache
 def _compiled(pattern: str) -> re.Pattern[str]:
-    """One of the patterns above, which are few, for whole texts."""
+    """One of the patterns above, for whole texts."""
     return re.compile(python_pattern(f"^({pattern})$"))

@@ -1,8 +1,8 @@
-"""Whether a GBNF grammar is sound, decided before llama.cpp sees it.
+"""Check GBNF grammars before llama.cpp sees them.
 
-Own code, since llama.cpp's parser writes what is wrong with a grammar to standard error and tells
-its caller nothing, never ends on ``{5,2}``, takes ``{0,3000}`` for no limit, and recurses into
-groups and rules until the process crashes. What passes here, it takes.
+Own code, since llama.cpp's parser reports errors only on standard error, never ends on ``{5,2}``,
+takes ``{0,3000}`` for no limit, and recurses into groups and rules until the process crashes. It
+accepts every grammar that passes here.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _TIMES = re.compile(r"\{[ \t\r\n]*(\d+)[ \t\r\n]*(?:(,)[ \t\r\n]*(\d*)[ \t\r\n]*
 
 
 class _Fault(Exception):
-    """What is wrong, and where."""
+    """An error in the grammar, and its position."""
 
     def __init__(self, reason: str, place: int = -1) -> None:
         super().__init__(reason)
@@ -49,33 +49,33 @@ class _Refer(NamedTuple):
     rule: int
 
 
-# A sequence holds references and, for what takes a character or a token, None.
+# References, and None for an item that takes a character or a token.
 _Sequence: TypeAlias = "list[_Refer | None]"
 
 
 class TokenName(NamedTuple):
-    """A token that a grammar names: by its number, or by its text."""
+    """A token in a grammar: by its number, or by its text."""
 
     number: int | None
     text: str
 
 
 class Grammar(NamedTuple):
-    """What is known of a sound grammar."""
+    """A valid grammar."""
 
     tokens: tuple[TokenName, ...]
 
 
 def require_grammar(source: str, name: str = "the grammar") -> Grammar:
-    """What ``source`` is, when llama.cpp can sample by it.
+    """Check a grammar.
 
     Args:
         source: GBNF with a rule ``root``.
-        name: What the message calls it.
+        name: Its name in the error message.
 
     Raises:
-        UsageError: It does not parse, with line and column; or it repeats, nests or recurses in a
-            way that would keep llama.cpp busy or crash it.
+        UsageError: It does not parse, with line and column; or its repetitions, nesting or
+            recursion would hang or crash llama.cpp.
     """
     if len(source) > LONGEST:
         raise UsageError(
@@ -88,14 +88,14 @@ def require_grammar(source: str, name: str = "the grammar") -> Grammar:
     return found
 
 
-def is_sound(source: str) -> bool:
-    """Whether `require_grammar` takes a grammar."""
+def is_valid(source: str) -> bool:
+    """Whether `require_grammar` accepts a grammar."""
     return len(source) <= LONGEST and not isinstance(_checked(source), str)
 
 
 @functools.lru_cache(maxsize=4)
 def _checked(source: str) -> Grammar | str:
-    """The grammar, or what is wrong with it; a session asks for the same one at every reply."""
+    """The grammar, or its error; cached, since every reply of a session has the same one."""
     reader = _GbnfParser(source)
     try:
         reader.read()
@@ -111,10 +111,10 @@ def _checked(source: str) -> Grammar | str:
 
 @dataclass(slots=True)
 class _OpenGroup:
-    """A group, or a rule, that is being read."""
+    """A group, or a rule, that is being parsed."""
 
     rule: int
-    begun: int  # rules that there were before
+    begun: int  # number of rules before it
     place: int
     alternatives: list[_Sequence] = field(default_factory=lambda: [[]])
     last: int = 0  # where the last item of the sequence begins
@@ -122,7 +122,7 @@ class _OpenGroup:
 
 
 class _GbnfParser:
-    """Reads a grammar into rules, as llama.cpp's parser makes them."""
+    """Parses a grammar into the rules that llama.cpp's parser makes."""
 
     def __init__(self, source: str) -> None:
         self.source = source
@@ -134,7 +134,7 @@ class _GbnfParser:
         self._elements = 0
 
     def read(self) -> None:
-        """Read all rules; raises `_Fault`."""
+        """Parse all rules; raises `_Fault`."""
         if "\0" in self.source:
             raise _Fault("it holds a NUL character", self.source.index("\0"))
         self._skip(lines=True)
@@ -199,7 +199,7 @@ class _GbnfParser:
                 return top.alternatives
 
     def _atom(self, top: _OpenGroup, character: str) -> bool:
-        """Read an item or a repetition; whether there was one."""
+        """Parse an item or a repetition; returns whether there was one."""
         if character == '"':
             text = self._match(_LITERAL, "a literal does not end, or has an unknown escape")
             self._item(top, [None] * len(_CHARACTER.findall(text[1])))

@@ -1,4 +1,4 @@
-"""JSON as rules: what stands in every grammar of a schema, constants, and strings of a language."""
+"""JSON as rules: primitives, constants, and strings of an automaton."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tchat.engine.grammar.rules import (
 WS, VALUE, STRING, CHAR = Ref("ws"), Ref("value"), Ref("string"), Ref("char")
 OBJECT, ARRAY, NUMBER, INTEGER = Ref("object"), Ref("array"), Ref("number"), Ref("integer")
 PAIR = Ref("pair")
-_MOST_DIGITS = 64  # of one number; a small model would write digits without end
+_MOST_DIGITS = 64  # of one number; a small model would write endless digits
 _DEEPEST_CONSTANT = 40
 
 _DIGIT = one_of("0123456789")
@@ -35,7 +35,7 @@ _HEX = one_of("0123456789abcdefABCDEF")
 _PLAIN: CharSet = minus(ANY, (*((0, 0x1F), (0x22, 0x22), (0x5C, 0x5C), (0x7F, 0x7F)),))
 _CONTROLS: CharSet = ((0, 0x1F),)
 _WIDE: CharSet = minus(ANY, ((0, 0x7F),))
-# Sets that hold all of these, which most do, share the rule of their escapes.
+# Sets that contain all of these, as most do, share a rule for the escapes.
 _ESCAPABLE: CharSet = (*_CONTROLS, (0x22, 0x22), (0x2F, 0x2F), (0x5C, 0x5C), *_WIDE)
 _SHORT = {'"': '"', "\\": "\\", "/": "/", "\b": "b", "\f": "f", "\n": "n", "\r": "r", "\t": "t"}
 
@@ -44,7 +44,7 @@ def _natural() -> Expression:
     return choice([Text("0"), chain(one_of("123456789"), Repeat(_DIGIT, 0, _MOST_DIGITS - 1))])
 
 
-# Surrogates only in pairs: alone they are no text.
+# Surrogates only in pairs: alone they are invalid.
 _PAIRED = chain(
     one_of("dD"), one_of("89abAB"), Repeat(_HEX, 2, 2),
     Text("\\u"), one_of("dD"), one_of("cdefCDEF"), Repeat(_HEX, 2, 2),
@@ -57,7 +57,7 @@ _ALONE = choice(
 )
 
 PRIMITIVES: dict[str, Expression] = {
-    # At most one line break at a time, or a small model writes nothing else.
+    # At most one line break, or a small model writes nothing else.
     "ws": choice([EMPTY, Text(" "), chain(Text("\n"), Repeat(one_of(" \t"), 0, 20))]),
     "char": choice(
         [
@@ -66,7 +66,7 @@ PRIMITIVES: dict[str, Expression] = {
             chain(Text("\\u"), choice([_ALONE, _PAIRED])),
         ]
     ),
-    # The escape of a character that is not ASCII, behind the backslash.
+    # The escape of a non-ASCII character, behind the backslash.
     "wide": chain(
         Text("u"),
         choice(
@@ -112,12 +112,12 @@ PRIMITIVES: dict[str, Expression] = {
 
 
 def constant(value: Any) -> Expression:
-    """A JSON value, with the usual white space between its parts."""
+    """A JSON value, with optional white space between its parts."""
     return _constant(value, 0)
 
 
 def constants(values: Sequence[Any]) -> Expression:
-    """One of several values; those without parts as one prefix tree."""
+    """One of several values; scalars as one prefix tree."""
     flat = [one for one in values if not isinstance(one, dict | list) or not one]
     texts = [spelled for one in flat for spelled in _spellings(one)]
     nested = [constant(one) for one in values if isinstance(one, dict | list) and one]
@@ -146,7 +146,7 @@ def _constant(value: Any, depth: int) -> Expression:
 
 
 def json_chars(chars: CharSet) -> Expression:
-    """A character of a set as it may stand inside a JSON string."""
+    """A character of a set, as JSON strings may write it."""
     plain = common(chars, _PLAIN)
     if not minus(_ESCAPABLE, chars):
         return choice([CharClass(plain), Ref("escape")])
@@ -176,7 +176,7 @@ def _hex(point: int) -> Expression:
 def automaton_rules(
     rules: Rules, name: str, states: Sequence[DfaState], *, in_string: bool
 ) -> Expression:
-    """The texts of an automaton, as rules: one for each state that several others lead to."""
+    """The texts of an automaton, with a rule for each state that several others lead to."""
     spell = json_chars if in_string else CharClass
 
     def write(chars: CharSet) -> Expression:
@@ -202,7 +202,7 @@ class _Automaton:
                 self._entered[target] += 1
 
     def expression(self) -> Expression:
-        """What stands for the first state; the others become rules as they are met."""
+        """The expression of the first state; other states become rules as needed."""
         whole = self._after(0)
         while self._waiting:
             number = self._waiting.pop()
@@ -210,7 +210,7 @@ class _Automaton:
         return whole
 
     def _after(self, number: int) -> Expression:
-        """What may follow in a state; states that only one other leads to are no rules."""
+        """What may follow in a state; states that only one other leads to are inlined."""
         parts: list[Expression] = []
         while True:
             accepts, moves = self.states[number]
@@ -235,7 +235,7 @@ class _Automaton:
         return choice([*([EMPTY] if accepts else []), *branches])
 
     def _run(self, number: int) -> Expression | None:
-        """A state from which one set of characters may come several times, and nothing else."""
+        """The repetition of a state with only one set of characters; None for other states."""
         chars: CharSet = ()
         for count in range(len(self.states)):
             accepts, moves = self.states[number]

@@ -1,11 +1,11 @@
-"""JSON Schema as GBNF, the grammar that llama.cpp samples by.
+"""Convert a JSON schema to GBNF, the grammar that llama.cpp samples by.
 
-Own code, since llama-cpp-python's converter lets raw newlines into strings (no JSON), spells
-constants in \\u escapes, mixes up definitions of the same name and drops keywords without a word.
+Own code, since llama-cpp-python's converter allows raw newlines in strings (invalid JSON), writes
+constants in \\u escapes, mixes up definitions of the same name and drops keywords silently.
 
-Every set of schemas that hold for one value becomes one rule, so that recursion ends and nothing
-is written out twice. A grammar narrows what a model may write; it need not say all. Keywords that
-it does not say are named as unchecked: the reply is validated against the schema afterwards.
+Every set of schemas that hold for one value becomes one rule, so recursion ends and nothing is
+written twice. The grammar need not enforce everything: other keywords are reported as unchecked,
+and the reply is validated against the schema afterwards.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tchat.engine.grammar.alternatives import Branches, Branching, are_exclusive
 from tchat.engine.grammar.arrays import array_rule
 from tchat.engine.grammar.automata import Language, Languages
 from tchat.engine.grammar.formats import FORMATS, FREE
-from tchat.engine.grammar.gbnf import LONGEST, is_sound
+from tchat.engine.grammar.gbnf import LONGEST, is_valid
 from tchat.engine.grammar.json_rules import PRIMITIVES, VALUE, constants
 from tchat.engine.grammar.keywords import (
     ABSENT,
@@ -47,9 +47,9 @@ from tchat.engine.grammar.validate import Dialect, Validity, deeply, dialect_of
 from tchat.errors import UsageError
 from tchat.sanitize import single_line
 
-# States that become rules of their own. Of a schema with more, the deepest are left to validation.
+# Limits on rules. In a larger schema, validation alone checks the deepest parts.
 _MOST_STATES = (10_000, 1500, 200, 1)
-_MOST_RULES = 30_000  # of a grammar that could be written in LONGEST characters
+_MOST_RULES = 30_000  # of a grammar of LONGEST characters
 _MOST_BRANCHES = 300  # products of several choices for one value
 
 
@@ -66,7 +66,7 @@ class SchemaGrammar:
 
 
 class _RuleState(NamedTuple):
-    """What one rule stands for: schemas that all hold, and the choices already made among them."""
+    """What one rule stands for: schemas that all hold, and the choices made among them."""
 
     parts: tuple[Subschema, ...]
     made: frozenset[tuple[Subschema, str]]
@@ -75,15 +75,15 @@ class _RuleState(NamedTuple):
 
 
 def to_gbnf(schema: Schema) -> SchemaGrammar:
-    """The grammar of JSON texts that a schema allows.
+    """The grammar of the JSON texts that a schema allows.
 
-    Objects have the properties that the schema names, up to seven in any order and more in its own.
-    Others come behind them where the schema allows them: by ``additionalProperties`` or
-    ``patternProperties``, or by saying nothing in a schema that declares ``$schema``. A part
-    without ``type`` is of the type that its keywords speak of.
+    Objects have the properties that the schema names, up to seven in any order, more in its order.
+    Others follow where the schema allows them: by ``additionalProperties`` or
+    ``patternProperties``, or by default in a schema that declares ``$schema``. A part without
+    ``type`` is of the type that its keywords imply.
 
     Raises:
-        UsageError: The schema allows nothing, refers to what is not there, or never ends.
+        UsageError: The schema allows nothing, has a broken reference, or never ends.
     """
     return deeply(lambda: _to_gbnf(schema))
 
@@ -92,7 +92,7 @@ def _to_gbnf(schema: Schema) -> SchemaGrammar:
     dialect = dialect_of(schema)
     for limit in _MOST_STATES:
         grammar = _Converter(schema, dialect, limit).grammar()
-        if grammar is not None and is_sound(grammar.text):
+        if grammar is not None and is_valid(grammar.text):
             return grammar
     raise UsageError(
         f"the JSON schema makes a grammar of more than {LONGEST:,} characters",
@@ -101,7 +101,7 @@ def _to_gbnf(schema: Schema) -> SchemaGrammar:
 
 
 class _Converter:
-    """Writes one rule for each state, from a list of those that wait."""
+    """Writes one rule for each state, from a queue."""
 
     def __init__(self, schema: Schema, dialect: Dialect, limit: int) -> None:
         self.document = SchemaDocument(schema, legacy=dialect.legacy)
@@ -115,7 +115,7 @@ class _Converter:
         ] = {}
         self._waiting: deque[tuple[str, _RuleState]] = deque()
         self._limit = limit
-        self._left: dict[str, set[str]] = {}
+        self._unchecked: dict[str, set[str]] = {}
         self._current = "root"
         self._made: dict[str, Schema] = {}
 
@@ -137,12 +137,15 @@ class _Converter:
         if len(text) > LONGEST:
             return None
         left = {
-            word for name, words in self._left.items() if name in whole.bodies for word in words
+            word
+            for name, words in self._unchecked.items()
+            if name in whole.bodies
+            for word in words
         }
         return SchemaGrammar(text, tuple(sorted(left)), self._ignored())
 
     def _ignored(self) -> tuple[str, ...]:
-        """What nothing ever checks: unknown formats, and patterns of no known dialect."""
+        """What is never checked: unknown formats, and invalid patterns."""
         found: set[str] = set()
         for part in self.document.reached:
             form, pattern = part.keywords.get("format"), part.keywords.get("pattern")
@@ -169,7 +172,7 @@ class _Converter:
         )
 
     def flat(self, parts: Sequence[Subschema]) -> tuple[Subschema, ...] | None:
-        """``parts`` with what they refer to and what ``allOf`` adds; None when one is false."""
+        """``parts`` with references and ``allOf`` resolved; None when one is false."""
         found: dict[Subschema, None] = {}
         waiting = list(reversed(parts))
         while waiting:
@@ -190,7 +193,7 @@ class _Converter:
         return tuple(found)
 
     def child(self, part: Subschema, schema: Schema) -> Subschema:
-        """A schema that stands inside ``part``; those made here are one object for one text."""
+        """A schema inside ``part``."""
         return self.document.child(part, schema)
 
     def holds(self, part: Subschema, instance: Any) -> bool:
@@ -203,7 +206,7 @@ class _Converter:
         return self._validity.holds(part.schema, instance)
 
     def listed(self, parts: Sequence[Subschema]) -> list[Any] | None:
-        """The values that ``const`` and ``enum`` leave; None where neither is there."""
+        """The values that ``const`` and ``enum`` allow; None without either."""
         lists = [
             *([value] for value in all_values(parts, "const")),
             *(list(values) for values in all_values(parts, "enum")),
@@ -224,8 +227,8 @@ class _Converter:
         return found
 
     def mark_unchecked(self, keyword: str) -> None:
-        """Name a keyword that the grammar does not hold."""
-        self._left.setdefault(self._current, set()).add(keyword)
+        """Report a keyword that the grammar does not enforce."""
+        self._unchecked.setdefault(self._current, set()).add(keyword)
 
     # States
 
@@ -259,7 +262,7 @@ class _Converter:
     def _chosen(
         self, state: _RuleState, part: Subschema, branching: Branching, name: str
     ) -> Expression | None:
-        """The choice among the alternatives of a keyword; None when it is left."""
+        """The choice among the alternatives of a keyword; None when it is unchecked."""
         word = branching.keyword.split()[0]
         if not branching.exact:
             self.mark_unchecked(word)
@@ -285,7 +288,7 @@ class _Converter:
     def _members(
         self, state: _RuleState, part: Subschema, alternatives: Sequence[Sequence[Schema]]
     ) -> list[tuple[Subschema, ...]]:
-        """The parts of each alternative that is not impossible, with those beside it."""
+        """The parts of each possible alternative, with those beside it."""
         members: list[tuple[Subschema, ...]] = []
         for alternative in alternatives:
             added = [self.child(part, self._interned(schema)) for schema in alternative]
@@ -295,7 +298,7 @@ class _Converter:
         return members
 
     def _interned(self, schema: Schema) -> Schema:
-        """The same object for schemas of the same text that stand for negations."""
+        """One object for equal negations."""
         if isinstance(schema, bool) or self.document.knows(schema):
             return schema
         return self._made.setdefault(json.dumps(schema, sort_keys=True, default=str), schema)
@@ -330,7 +333,7 @@ class _Converter:
         return choice(branches)
 
     def _name_unevaluated(self, state: _RuleState, key: str) -> None:
-        """Name a keyword where what counts as evaluated is not what the grammar joins."""
+        """Report a keyword where the evaluated properties are not those of the grammar."""
         having = [number for number, part in enumerate(state.parts) if key in part.keywords]
         uneven = any(word in part.keywords for part in state.parts for word in _UNEVEN)
         if having and (not state.alone or uneven or max(having) > 0):
@@ -338,5 +341,5 @@ class _Converter:
 
 
 _UNEVALUATED = {"object": "unevaluatedProperties", "array": "unevaluatedItems"}
-# They choose or look at properties without evaluating them.
+# They use properties without evaluating them.
 _UNEVEN = ("not", "if", "dependentSchemas", "dependencies", "contains")

@@ -10,59 +10,59 @@ from tchat.engine.grammar.automata import Language, Languages
 from tchat.engine.grammar.rules import Expression, Rules
 from tchat.engine.grammar.schema_document import Schema, SchemaDocument, Subschema
 
-# Keywords of our own, in parts that stand for the negation of others.
+# Own keywords, in schemas that stand for negations.
 ABSENT, UNEQUAL, UNLIKE = "\0absent", "\0unequal", "\0unlike"
 
 
 class SchemaConverter(Protocol):
-    """Turns schemas into rules."""
+    """Converts schemas to rules. ``parts`` are schemas that all hold for one value."""
 
     document: SchemaDocument
     rules: Rules
     languages: Languages
-    texts: dict[tuple[Language, bool], Expression]  # rules of languages, in strings or not
+    texts: dict[tuple[Language, bool], Expression]  # rules by language and whether in a string
 
     def value(self, parts: Sequence[Subschema], name: str) -> Expression:
         """The values that all of ``parts`` allow."""
 
     def flat(self, parts: Sequence[Subschema]) -> tuple[Subschema, ...] | None:
-        """``parts`` with what they refer to and what ``allOf`` adds; None when one is false."""
+        """``parts`` with references and ``allOf`` resolved; None when one is false."""
 
     def child(self, part: Subschema, schema: Schema) -> Subschema:
-        """A schema that stands inside ``part``."""
+        """A schema inside ``part``."""
 
     def holds(self, part: Subschema, instance: Any) -> bool:
-        """Whether an instance is valid by a part."""
+        """Whether an instance is valid by ``part``."""
 
     def listed(self, parts: Sequence[Subschema]) -> list[Any] | None:
-        """The values that ``const`` and ``enum`` leave; None where neither is there."""
+        """The values that ``const`` and ``enum`` allow; None without either."""
 
     def mark_unchecked(self, keyword: str) -> None:
-        """Name a keyword that the grammar does not hold."""
+        """Report a keyword that the grammar does not enforce."""
 
 
 def all_values(parts: Sequence[Subschema], keyword: str) -> list[Any]:
-    """The values of a keyword in those parts that have it."""
+    """The values of a keyword in the parts that have it."""
     return [part.keywords[keyword] for part in parts if keyword in part.keywords]
 
 
 def least_of(parts: Sequence[Subschema], keyword: str) -> int:
-    """The largest of the counts of a keyword like ``minItems``."""
+    """The strictest value of a keyword like ``minItems``."""
     return max((int(count) for count in all_values(parts, keyword)), default=0)
 
 
 def most_of(parts: Sequence[Subschema], keyword: str) -> int | None:
-    """The smallest of the counts of a keyword like ``maxItems``."""
+    """The strictest value of a keyword like ``maxItems``."""
     return min((int(count) for count in all_values(parts, keyword)), default=None)
 
 
 def mapping_of(part: Subschema, keyword: str) -> Mapping[str, Any]:
-    """The value of a keyword that holds schemas by name."""
+    """The value of a keyword with schemas by name; empty without it."""
     found = part.keywords.get(keyword)
     return found if isinstance(found, Mapping) else {}
 
 
-# Keywords that tell the type where `type` is missing.
+# Keywords that imply the type where `type` is missing.
 HINTS: Mapping[str, tuple[str, ...]] = {
     "object": (
         *("properties", "required", "additionalProperties", "patternProperties", ABSENT),
@@ -95,7 +95,7 @@ def types_of(parts: Sequence[Subschema]) -> list[str]:
 
 
 def stated_types(parts: Sequence[Subschema]) -> set[str]:
-    """The types that ``type`` leaves, where parts have it."""
+    """The types that ``type`` allows, where parts have it."""
     allowed = set(_ALL)
     for value in all_values(parts, "type"):
         given = {value} if isinstance(value, str) else set(value)
@@ -104,11 +104,11 @@ def stated_types(parts: Sequence[Subschema]) -> set[str]:
 
 
 def key_of(value: Any) -> str:
-    """Equal for values that JSON Schema takes as equal: 1 and 1.0, but not 1 and true."""
+    """A key that is equal for values that JSON Schema calls equal: 1 and 1.0, not 1 and true."""
     if not isinstance(value, dict | list):
         return _scalar(value)
     written: list[str] = []
-    waiting: list[tuple[Any, str]] = [(value, "")]  # values, and what stands behind them
+    waiting: list[tuple[Any, str]] = [(value, "")]  # values, and the text behind them
     while waiting:
         one, behind = waiting.pop()
         if isinstance(one, dict):
@@ -125,7 +125,7 @@ def key_of(value: Any) -> str:
     return "".join(written)
 
 
-_END = object()  # no value: only what stands behind it
+_END = object()  # no value: only the text behind it
 
 
 def _scalar(value: Any) -> str:

@@ -43,12 +43,12 @@ _EXACT_DIGITS = 15  # of a 64-bit float; with more a number could round to an ex
 
 
 class MultipleUnsupported(ValueError):
-    """The multiple has too many digits for an automaton."""
+    """The divisor has too many digits for an automaton."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Inclusive or exclusive ends of a range, and what numbers must be multiples of."""
+    """Inclusive or exclusive bounds, and divisors."""
 
     lows: tuple[tuple[Decimal, bool], ...] = ()  # bound, whether it is excluded
     highs: tuple[tuple[Decimal, bool], ...] = ()
@@ -61,12 +61,12 @@ class Bounds:
 
     @property
     def keeps_sign_only(self) -> bool:
-        """Whether nothing but the sign is bound, so that exponents change nothing."""
+        """Whether only the sign is bounded, so that exponents change nothing."""
         return not self.multiples and all(bound == 0 for bound, _ in (*self.lows, *self.highs))
 
     @property
     def within_reach(self) -> Bounds:
-        """Without the ends that have more digits than a number is written with here."""
+        """Without the bounds that have more digits than the grammar writes."""
         lows, highs = (
             tuple(end for end in ends if end[0].adjusted() < _MOST_DIGITS)
             for ends in (self.lows, self.highs)
@@ -75,12 +75,12 @@ class Bounds:
 
     @property
     def without_multiples(self) -> Bounds:
-        """The range alone."""
+        """Without the divisors."""
         return replace(self, multiples=())
 
 
 def bounds_of(schemas: Iterable[Mapping[str, Any]]) -> Bounds:
-    """What the schemas together ask of a number."""
+    """The bounds of a number by all of the schemas."""
     lows: list[tuple[Decimal, bool]] = []
     highs: list[tuple[Decimal, bool]] = []
     multiples: list[Decimal] = []
@@ -98,7 +98,7 @@ def bounds_of(schemas: Iterable[Mapping[str, Any]]) -> Bounds:
 
 
 def decimal(number: float) -> Decimal:
-    """A JSON number as it was written."""
+    """A JSON number, exactly as written."""
     return Decimal(repr(number))
 
 
@@ -257,13 +257,13 @@ def _digits_of(bound: Decimal) -> tuple[str, str]:
 
 
 _MOST_STATES = 1500
-_SMALL = 3  # states that are written out wherever they are used
+_SMALL = 3  # states of an automaton that gets no shared rule
 _LENGTHS = ("minLength", "maxLength")
 _BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 
 
 def string_rule(converter: SchemaConverter, parts: Sequence[Subschema], name: str) -> Expression:
-    """The strings, with their quotes, that all of ``parts`` allow."""
+    """The strings that all of ``parts`` allow, with their quotes."""
     least, most = least_of(parts, "minLength"), most_of(parts, "maxLength")
     languages = string_languages(converter, parts)
     if not languages:
@@ -283,7 +283,7 @@ def string_rule(converter: SchemaConverter, parts: Sequence[Subschema], name: st
 
 
 def string_languages(converter: SchemaConverter, parts: Sequence[Subschema]) -> list[Language]:
-    """What the parts ask of a string beside its length; names what no language says."""
+    """The languages of a string by all but its length; reports what no language expresses."""
     make = converter.languages
     found: list[Language] = []
     for pattern in all_values(parts, "pattern"):
@@ -307,7 +307,7 @@ def string_languages(converter: SchemaConverter, parts: Sequence[Subschema]) -> 
 def text_rule(
     converter: SchemaConverter, languages: Sequence[Language], name: str, *, in_string: bool = True
 ) -> Expression | None:
-    """The texts that are in every language; None when the automaton would be too large."""
+    """The texts of the intersection; None when the automaton would be too large."""
     whole = converter.languages.both(languages)
     if (whole, in_string) in converter.texts:
         return converter.texts[whole, in_string]
@@ -325,7 +325,7 @@ def text_rule(
 
 
 def _structured(converter: SchemaConverter, parts: Sequence[Subschema], name: str) -> Expression:
-    """The first pattern by its own structure; the others and the lengths are left."""
+    """The only pattern by its own structure, without lengths."""
     anything = chain(repeated(CHAR, 0, None))
     for keyword in (*_LENGTHS, UNLIKE, UNEQUAL):
         if all_values(parts, keyword):
@@ -381,7 +381,7 @@ def number_rule(
 def _mark_unchecked(
     converter: SchemaConverter, parts: Sequence[Subschema], keywords: Sequence[str]
 ) -> None:
-    """Name those of ``keywords`` that the parts have as unchecked."""
+    """Report those ``keywords`` that the parts have."""
     for keyword in keywords:
         if all_values(parts, keyword):
             converter.mark_unchecked(keyword)

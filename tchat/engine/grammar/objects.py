@@ -79,17 +79,17 @@ class _Object:
         return chain(Text("{"), WS, members.expression(), Text("}"))
 
     def _named(self, required: set[str]) -> list[str]:
-        """The names of properties in the order of the schema."""
+        """The property names, in the order of the schema."""
         named = dict.fromkeys(key for part in self.parts for key in mapping_of(part, "properties"))
         for keys in all_values(self.parts, "required"):
             named |= dict.fromkeys(map(str, keys))
         absent = dict.fromkeys(key for keys in all_values(self.parts, ABSENT) for key in keys)
         kept = [key for key in named if key in required or key not in absent]
-        # An absent name must not come in as another property either.
+        # An absent name must not appear as an additional property either.
         return [*kept, *(key for key in absent if key not in kept)]
 
     def _is_open(self, named: Sequence[str], least: int) -> bool:
-        """Whether properties that no keyword names may stand in the object."""
+        """Whether the object may have properties that no keyword names."""
         more = all_values(self.parts, "additionalProperties")
         unevaluated = all_values(self.parts, "unevaluatedProperties")
         if more or unevaluated:  # what additionalProperties allows is evaluated
@@ -103,7 +103,7 @@ class _Object:
         )
 
     def _children(self, key: str) -> list[Subschema] | None:
-        """The schemas that the value of a key must follow; None when it may not be there."""
+        """The schemas of the value of a key; None when the key is not allowed."""
         if any(key in keys for keys in all_values(self.parts, ABSENT)):
             return None
         found: list[Subschema] = []
@@ -130,7 +130,7 @@ class _Object:
         return found
 
     def _unevaluated(self) -> list[Subschema]:
-        """What holds for a property that nothing else names."""
+        """The schemas of a property that no keyword names."""
         return [
             self.converter.child(part, part.keywords["unevaluatedProperties"])
             for part in self.parts
@@ -139,7 +139,7 @@ class _Object:
         ]
 
     def _pair(self, key: str) -> Expression:
-        """A named pair, without the opening quote of its key."""
+        """A named pair, from behind the opening quote of its key."""
         children = self._children(key)
         if children is None:
             return IMPOSSIBLE
@@ -149,7 +149,7 @@ class _Object:
         return self.converter.rules.add(f"{self.name}-{key}-pair", pair)
 
     def _extras(self, named: Sequence[str], *, is_open: bool) -> list[Expression]:
-        """Pairs whose names the schema does not list, without the opening quote."""
+        """Pairs whose names the schema does not list, from behind the opening quote."""
         patterns = list(
             dict.fromkeys(
                 pattern for part in self.parts for pattern in mapping_of(part, "patternProperties")
@@ -189,7 +189,7 @@ class _Object:
         return found if patterns else [*found, *self._unevaluated()]
 
     def _name_languages(self, named: Sequence[str]) -> list[Language]:
-        """What the names of other properties must be, beside not listed."""
+        """The languages of the names of other properties."""
         make = self.converter.languages
         found = [make.no(marked(make, make.text(key))) for key in named]
         for part in self.parts:
@@ -262,23 +262,23 @@ def _anything(make: Any) -> Language:
 
 
 def _combinations(patterns: Sequence[str]) -> list[tuple[str, ...]]:
-    """Sets of patterns that a name may match at once; of many, each alone."""
+    """Sets of patterns that a name may match together; of many, each alone."""
     if len(patterns) > _MOST_PATTERNS:
         return [(), *((one,) for one in patterns)]
     masks = range(1 << len(patterns))
     return [tuple(p for at, p in enumerate(patterns) if mask & (1 << at)) for mask in masks]
 
 
-# As many properties may stand in any order: their rules double with each.
+# Up to so many properties may come in any order: each doubles the rules.
 MOST_IN_ANY_ORDER = 7
 _MOST_STATES = 4000
 
 
 class _MemberState(NamedTuple):
-    """A place among the members: what kind of rule, which pairs are left, how many were written."""
+    """A position among the members: kind of rule, pairs left, number of pairs written."""
 
-    kind: str  # first: after {; enter: a pair must follow; take: of the named; rest: a comma or }
-    left: int  # in order, the next pair; in any order, the bits of those not yet written
+    kind: str  # first: after {; enter: a pair follows; take: a named pair; rest: a comma or }
+    left: int  # in order, the next pair; in any order, a bit for each pair not yet written
     written: int
 
 
@@ -287,12 +287,12 @@ class Members:
     """Writes the rules of one object's members.
 
     Args:
-        rules: Gets the rules.
-        name: What the rules are called.
+        rules: The rules are added to these.
+        name: Prefix of their names.
         pairs: Rules of the named pairs without the opening quote, and whether each is required.
         extras: Rules of other pairs.
         least: Fewest pairs.
-        most: Most pairs; None is without end.
+        most: Most pairs; None is without limit.
     """
 
     rules: Rules
@@ -301,7 +301,7 @@ class Members:
     extras: Sequence[Expression]
     least: int = 0
     most: int | None = None
-    counted: bool = field(init=False)  # whether least and most are held
+    counted: bool = field(init=False)  # whether least and most are enforced
     _any_order: bool = field(init=False)
     _known: dict[_MemberState, str] = field(init=False, default_factory=dict)
     _waiting: list[_MemberState] = field(init=False, default_factory=list)
@@ -321,7 +321,7 @@ class Members:
             self.least, self.most = 0, None
 
     def expression(self) -> Expression:
-        """What stands between the braces."""
+        """The expression between the braces."""
         everything = (1 << len(self.pairs)) - 1 if self._any_order else 0
         start = self._rule(_MemberState("first", everything, 0))
         while self._waiting:
@@ -344,13 +344,13 @@ class Members:
         ends = [EMPTY] if self._may_end(left, written) else []
         if self._is_full(written) or not (self.extras or self._left(left)):
             return choice(ends)
-        # Extras make what follows long, and two rules go on with it.
+        # With extras, what follows is long, and two rules continue with it.
         enter = state._replace(kind="enter")
         pair = self._rule(enter) if self.extras else self._entered(left, written)
         return choice([*ends, chain(Text(","), WS, pair) if kind == "rest" else pair])
 
     def _entered(self, left: int, written: int) -> Expression:
-        """A pair, from its opening quote on, and what follows it."""
+        """A pair, from its opening quote on, and what follows."""
         following = (
             self._rule(_MemberState("rest", left, self._after(written))) if self.extras else EMPTY
         )
@@ -361,7 +361,7 @@ class Members:
         return chain(Text('"'), choice(branches))
 
     def _taken(self, left: int, count: int) -> list[Expression]:
-        """The next named pair and what follows it, or in order a later one."""
+        """The next named pair and what follows; in order, or a later one."""
         after = self._after(count)
         if self._any_order:
             return [

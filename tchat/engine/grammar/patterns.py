@@ -47,10 +47,10 @@ def marked(languages: Languages, text: Language) -> Language:
 
 
 def matching(languages: Languages, tree: Pattern) -> Language:
-    """The texts, between BEGIN and END, in which a pattern matches somewhere.
+    """The texts, between BEGIN and END, that a pattern matches anywhere.
 
     Raises:
-        PatternUnsupported: A back reference, or a condition inside a repetition.
+        PatternUnsupported: A backreference, or a condition inside a repetition.
     """
     begin, end = (languages.of(((mark, mark),)) for mark in (BEGIN, END))
     filling = languages.repeat(languages.of(ANY), 0)
@@ -62,7 +62,7 @@ def matching(languages: Languages, tree: Pattern) -> Language:
 
 @dataclass(slots=True)
 class _Matcher:
-    """Walks a pattern with the language of what stands before it."""
+    """Walks a pattern, with the language of the text before it."""
 
     languages: Languages
     suffix: Language
@@ -71,7 +71,7 @@ class _Matcher:
     def walk(  # noqa: PLR0911  one for each kind
         self, nodes: list[Pattern], before: Language, *, starts: bool = False
     ) -> Language:
-        """``before``, then ``nodes``, then the rest; ``starts`` right behind a ``^``."""
+        """``before``, then ``nodes``, then the suffix; ``starts`` is right behind a ``^``."""
         make = self.languages
         for index, node in enumerate(nodes):
             rest = nodes[index + 1 :]
@@ -130,7 +130,7 @@ class _Matcher:
         self, node: Lookaround, rest: list[Pattern], before: Language, *, starts: bool
     ) -> Language:
         make = self.languages
-        if starts and node.ahead:  # a second ^ says nothing more
+        if starts and node.ahead:  # a second ^ adds nothing
             node = Lookaround(_without_start(node.part), node.ahead, node.negative)
         if _has_condition(node.part) or _has_anchor(node.part, "^" if node.ahead else "$"):
             raise PatternUnsupported("a condition inside a condition")
@@ -163,7 +163,7 @@ class _Matcher:
 
 
 def _without_start(node: Pattern) -> Pattern:
-    """``node`` without the ``^`` that it begins with."""
+    """``node`` without ``^`` at its start."""
     match node:
         case Anchor("^"):
             return Concatenation(())
@@ -204,7 +204,7 @@ def _has_anchor(node: Pattern, kind: str) -> bool:
 
 
 def lengths(languages: Languages, least: int, most: int | None) -> Language:
-    """Texts of so many characters, between BEGIN and END."""
+    """Texts with a length in these limits, between BEGIN and END."""
     any_char = languages.of(ANY)
     return marked(languages, languages.repeat(any_char, least, -1 if most is None else most))
 
@@ -212,16 +212,16 @@ def lengths(languages: Languages, least: int, most: int | None) -> Language:
 def structure(
     rules: Rules, name: str, tree: Pattern, write: Callable[[CharSet], Expression]
 ) -> Expression:
-    """The texts in which a pattern matches somewhere.
+    """The texts that a pattern matches anywhere, by rules for its groups.
 
     Args:
-        rules: Gets the rules of groups.
-        name: What they are called.
+        rules: The rules are added to these.
+        name: Prefix of their names.
         tree: The pattern.
-        write: How a character stands in the text.
+        write: Makes the expression of a character set.
 
     Raises:
-        PatternUnsupported: It has conditions, back references, or anchors inside.
+        PatternUnsupported: It has conditions, backreferences, or anchors inside.
     """
     filling = repeated(write(ANY), 0, None)
     branches = tree.parts if isinstance(tree, regex.Alternation) else (tree,)
@@ -263,7 +263,7 @@ def _expression(
 
 def _times(rules: Rules, name: str, inner: Expression, least: int, most: int | None) -> Expression:
     times = repeated(inner, least, most)
-    # Named, or it would be written out once more for every repetition around it.
+    # A rule, or it would be repeated in the text for every repetition around it.
     nullable = least == 0
     return times if nullable else rules.add(name, times)
 

@@ -1,7 +1,6 @@
-"""Regular expressions of JSON schemas (ECMA-262), read into a tree.
+"""Parse the regular expressions of JSON schemas (ECMA-262).
 
-From the tree come the language of the texts that match, for the grammar, and the same pattern for
-Python's ``re``, for validation.
+The tree becomes a language, for the grammar, and a pattern of Python's ``re``, for validation.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ _QUANTIFIER = re.compile(r"[*+?]|\{(\d+)(?:(,)(\d*))?\}")
 
 
 class PatternUnsupported(ValueError):
-    """The pattern is no regular expression of ECMA-262, or uses what a language cannot say."""
+    """The pattern is no regular expression of ECMA-262, or describes no regular language."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +42,7 @@ class CharNode:
 
 @dataclass(frozen=True, slots=True)
 class Concatenation:
-    """Parts, one after the other."""
+    """A sequence of parts."""
 
     parts: tuple[Pattern, ...]
 
@@ -57,7 +56,7 @@ class Alternation:
 
 @dataclass(frozen=True, slots=True)
 class Repetition:
-    """A part several times; ``most`` -1 is without end."""
+    """A repetition; ``most`` -1 is without limit."""
 
     part: Pattern
     least: int
@@ -74,14 +73,14 @@ class CaptureGroup:
 
 @dataclass(frozen=True, slots=True)
 class Anchor:
-    """A place: ``^``, ``$``, ``b`` or ``B``."""
+    """``^``, ``$``, ``b`` or ``B``."""
 
     kind: str
 
 
 @dataclass(frozen=True, slots=True)
 class Lookaround:
-    """A condition on what follows, or on what is before."""
+    """A lookahead or lookbehind."""
 
     part: Pattern
     ahead: bool
@@ -90,7 +89,7 @@ class Lookaround:
 
 @dataclass(frozen=True, slots=True)
 class Backreference:
-    """A reference to what a group captured."""
+    """A backreference to a group."""
 
     name: str
 
@@ -108,7 +107,7 @@ Pattern: TypeAlias = (
 
 
 def parse_pattern(pattern: str) -> Pattern:
-    """The tree of a pattern.
+    """Parse a pattern.
 
     Raises:
         PatternUnsupported: It is no regular expression.
@@ -124,7 +123,7 @@ def python_pattern(pattern: str) -> str:
     """The same pattern for Python's ``re``.
 
     Raises:
-        PatternUnsupported: Neither dialect reads it.
+        PatternUnsupported: It is valid in neither dialect.
     """
     try:
         text = _python(parse_pattern(pattern))
@@ -145,7 +144,7 @@ def _times(digits: str) -> int:
 
 
 class _RegexParser:
-    """Recursive descent; ``place`` is the next character."""
+    """A recursive descent parser; ``place`` is the next character."""
 
     def __init__(self, pattern: str) -> None:
         self.pattern = pattern

@@ -1,4 +1,4 @@
-"""Replies that are JSON by a schema: the schema's file, and the check of a reply."""
+"""Read a JSON schema, and validate replies against it."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _LONGEST_MESSAGE = 200  # characters
 
 
 class ReplyMismatch(TchatError):
-    """The reply is no JSON, or not of the schema's form."""
+    """The reply is no JSON, or invalid by the schema."""
 
 
 class _NoJson(ValueError):
-    """The text is JSON by its grammar, and holds what JSON cannot say."""
+    """The text parses as JSON, but has values that JSON does not allow."""
 
 
 def parse_schema(text_or_path: str) -> dict[str, Any]:
-    """A JSON schema given inline, or as the path of a file.
+    """Parse a JSON schema, given inline or as the path of a file.
 
     Raises:
         UsageError: It cannot be read, is no JSON (with line and column), is no schema, or refers
@@ -57,9 +57,9 @@ def parse_schema(text_or_path: str) -> dict[str, Any]:
 
 
 def _loaded(text: str) -> Any:
-    """JSON as the standard has it: without NaN, numbers beyond floats, and lone surrogates."""
+    """Parse standard JSON: no NaN, no numbers beyond floats, no lone surrogates."""
     value = json.loads(text, parse_constant=_refuse, parse_float=_finite, parse_int=_whole)
-    # What is escaped as half a character is no text, and could not be written anywhere.
+    # A lone surrogate is no text, and could not be written anywhere.
     if re.search(r"\\u[dD][89a-fA-F]", text) or not text.isascii():
         try:
             json.dumps(value, ensure_ascii=False).encode()
@@ -129,7 +129,7 @@ def _check(schema: dict[str, Any], origin: str) -> None:
 
 @dataclass(slots=True)
 class ReplyValidator:
-    """Checks replies against a schema; made once for many replies.
+    """Validates replies against a schema; make one for many replies.
 
     Args:
         schema: As of `parse_schema`.
@@ -143,7 +143,7 @@ class ReplyValidator:
         self._validity = Validity(self.schema, dialect)
 
     def value(self, reply: str) -> Any:
-        """The value that a reply says, checked against the schema.
+        """The value of a reply, validated against the schema.
 
         Raises:
             ReplyMismatch: The reply is no JSON, or does not follow the schema.
@@ -181,7 +181,7 @@ class ReplyValidator:
 
 
 def validate(reply: str, schema: Schema) -> Any:
-    """The value that one reply says, checked against the schema.
+    """The value of one reply, validated against the schema.
 
     Raises:
         ReplyMismatch: As `ReplyValidator.value`.

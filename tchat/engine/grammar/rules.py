@@ -1,7 +1,6 @@
 """Grammar rules as expressions, and their text in GBNF.
 
-What no text can complete is taken out before the rules are written: an alternative that is
-impossible disappears, and a grammar without any text is told as such.
+Alternatives that no text can match are removed before the rules are written.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Characters as they stand."""
+    """Literal text."""
 
     text: str
 
@@ -37,7 +36,7 @@ class CharClass:
 
 @dataclass(frozen=True, slots=True)
 class Ref:
-    """Another rule."""
+    """A reference to a rule."""
 
     name: str
 
@@ -51,7 +50,7 @@ class Chain:
 
 @dataclass(frozen=True, slots=True)
 class Alternatives:
-    """One of several alternatives; of none, what is impossible."""
+    """One of several alternatives; none at all match nothing."""
 
     parts: tuple[Expression, ...]
 
@@ -72,7 +71,7 @@ IMPOSSIBLE = Alternatives(())
 
 
 def chain(*parts: Expression) -> Expression:
-    """``parts`` one after the other."""
+    """A sequence of ``parts``."""
     flat: list[Expression] = []
     for part in parts:
         members = part.parts if isinstance(part, Chain) else (part,)
@@ -86,7 +85,7 @@ def chain(*parts: Expression) -> Expression:
 
 
 def choice(parts: Iterable[Expression]) -> Expression:
-    """One of ``parts``, each named once."""
+    """One of ``parts``, without duplicates."""
     members = (
         one for part in parts for one in (part.parts if isinstance(part, Alternatives) else (part,))
     )
@@ -100,7 +99,7 @@ def optional(part: Expression) -> Expression:
 
 
 def words(texts: Iterable[str]) -> Expression:
-    """One of many texts, as a prefix tree: its cost at a token does not grow with their number."""
+    """One of many texts, as a prefix tree: its cost per token does not grow with their number."""
     ordered = sorted(set(texts))
     return _tree(ordered, 0, 0) if ordered else IMPOSSIBLE
 
@@ -133,10 +132,10 @@ class Rules:
     bodies: dict[str, Expression] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)  # of the names given out
     classes: dict[Expression, Ref] = field(default_factory=dict)
-    sets: int = 2000  # of properties that may still be told apart for any order
+    sets: int = 2000  # of properties that can still be distinguished for any order
 
     def reserve(self, wanted: str) -> str:
-        """A free name like ``wanted``; its rule is impossible until it is set."""
+        """A free name like ``wanted``; its rule matches nothing until it is set."""
         name = re.sub(r"[^A-Za-z0-9]+", "-", wanted).strip("-")[:24] or "rule"
         number = self.counts.get(name, 0)
         self.counts[name] = number + 1
@@ -153,7 +152,7 @@ class Rules:
         return Ref(name)
 
     def shared(self, body: Expression) -> Expression:
-        """``body``, as a rule of its own where it is large; one for equal ones."""
+        """``body``, as a shared rule of its own where it is large."""
         if sum(len(part.chars) for part in _members(body) if isinstance(part, CharClass)) < _LARGE:
             return body
         if body not in self.classes:
@@ -161,7 +160,7 @@ class Rules:
         return self.classes[body]
 
     def possible(self) -> set[str]:
-        """The names of the rules that a text can complete."""
+        """The names of the rules that some text matches."""
         users: dict[str, list[str]] = {}
         for name, body in self.bodies.items():
             for used in set(_references(body)):
@@ -170,26 +169,26 @@ class Rules:
         waiting = list(self.bodies)
         while waiting:
             name = waiting.pop()
-            if name not in done and _completes(self.bodies[name], done):
+            if name not in done and _can_match(self.bodies[name], done):
                 done.add(name)
                 waiting += users.get(name, ())
         return done
 
     def pruned(self) -> Rules:
-        """The rules that can be reached from ``root`` and completed."""
+        """The rules that are reachable from ``root`` and match some text."""
         done = self.possible()
         bodies: dict[str, Expression] = {}
         waiting = ["root"]
         while waiting:
             name = waiting.pop()
             if name in done and name not in bodies:
-                bodies[name] = _kept(self.bodies[name], done)
+                bodies[name] = _prune(self.bodies[name], done)
                 waiting += reversed(list(_references(bodies[name])))
         return Rules(bodies)
 
     def text(self) -> str:
         """The grammar in GBNF, the root first."""
-        return "".join(f"{name} ::= {_written(body)}\n" for name, body in self.bodies.items())
+        return "".join(f"{name} ::= {_gbnf(body)}\n" for name, body in self.bodies.items())
 
 
 def _parts(body: Expression) -> tuple[Expression, ...]:
@@ -215,37 +214,37 @@ def _references(body: Expression) -> Iterable[str]:
         waiting += reversed(_parts(one))
 
 
-def _completes(body: Expression, done: set[str]) -> bool:
+def _can_match(body: Expression, done: set[str]) -> bool:
     match body:
         case Ref(name):
             return name in done
         case Chain(parts):
-            return all(_completes(part, done) for part in parts)
+            return all(_can_match(part, done) for part in parts)
         case Alternatives(parts):
-            return any(_completes(part, done) for part in parts)
+            return any(_can_match(part, done) for part in parts)
         case Repeat(part, least):
-            return least == 0 or _completes(part, done)
+            return least == 0 or _can_match(part, done)
         case CharClass(chars):
             return bool(chars)
         case Text():
             return True
 
 
-def _kept(body: Expression, done: set[str]) -> Expression:
-    """``body``, which can be completed, without what cannot."""
+def _prune(body: Expression, done: set[str]) -> Expression:
+    """``body`` without the parts that match no text."""
     match body:
         case Chain(parts):
-            return chain(*(_kept(part, done) for part in parts))
+            return chain(*(_prune(part, done) for part in parts))
         case Alternatives(parts):
-            return choice(_kept(part, done) for part in parts if _completes(part, done))
+            return choice(_prune(part, done) for part in parts if _can_match(part, done))
         case Repeat(part, least, most):
-            return Repeat(_kept(part, done), least, most) if _completes(part, done) else EMPTY
+            return Repeat(_prune(part, done), least, most) if _can_match(part, done) else EMPTY
         case _:
             return body
 
 
 def is_nullable(body: Expression, empty: Callable[[str], bool]) -> bool:
-    """Whether the empty text is one of ``body``; ``empty`` knows it of the rules."""
+    """Whether ``body`` matches the empty text; ``empty`` says so of rules."""
     match body:
         case Ref(name):
             return empty(name)
@@ -261,15 +260,14 @@ def is_nullable(body: Expression, empty: Callable[[str], bool]) -> bool:
             return least == 0 or is_nullable(part, empty)
 
 
-def _written(body: Expression) -> str:
-    """GBNF; an alternative at the top needs no parentheses."""
+def _gbnf(body: Expression) -> str:
+    """As GBNF, without parentheses around alternatives at the top."""
     match body:
         case Alternatives(parts):
-            return " | ".join(_written(part) for part in parts)
+            return " | ".join(_gbnf(part) for part in parts)
         case Chain(parts):
             return " ".join(
-                _grouped(part) if isinstance(part, Alternatives) else _written(part)
-                for part in parts
+                _grouped(part) if isinstance(part, Alternatives) else _gbnf(part) for part in parts
             )
         case Repeat(part, least, most):
             return _grouped(part) + _times(least, most)
@@ -282,7 +280,7 @@ def _written(body: Expression) -> str:
 
 
 def _grouped(body: Expression) -> str:
-    text = _written(body)
+    text = _gbnf(body)
     if isinstance(body, CharClass | Ref):
         return text
     return text if isinstance(body, Text) and body.text else f"({text})"
@@ -297,7 +295,7 @@ def _times(least: int, most: int | None) -> str:
 
 
 def repeated(part: Expression, least: int, most: int | None) -> Expression:
-    """``part`` so many times, as repetitions that llama.cpp's parser takes."""
+    """``part`` repeated, in repetitions that llama.cpp's parser accepts."""
     if most is not None and most < least:
         return IMPOSSIBLE
     least, most = min(least, _MOST_TIMES), None if most is None or most > _MOST_TIMES else most
@@ -335,7 +333,7 @@ def _class(chars: CharSet) -> str:
     outside = minus(ANY, chars)
     if not outside:
         return "."
-    # Of a negated class with other than ASCII, llama.cpp refuses characters that tokens split.
+    # In negated classes beyond ASCII, llama.cpp refuses characters split between tokens.
     negated = len(outside) < len(chars) and outside[-1][1] < 0x80
     members = "".join(
         _code(low) if low == high else f"{_code(low)}-{_code(high)}"
@@ -352,7 +350,7 @@ def _code(point: int) -> str:
 
 
 def with_primitives(rules: Rules, primitives: Mapping[str, Expression]) -> Rules:
-    """``rules`` and those of ``primitives`` that they use."""
+    """``rules`` with the ``primitives`` that they use."""
     bodies = dict(rules.bodies)
     waiting = list(rules.bodies.values())
     while waiting:

@@ -1,4 +1,4 @@
-"""A JSON schema as a document: its parts, and what references name. Nothing is ever fetched."""
+"""A JSON schema as a document: its subschemas and references. Nothing is ever fetched."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tchat.sanitize import single_line
 
 Schema: TypeAlias = "Mapping[str, Any] | bool"
 
-# Where schemas stand inside a schema.
+# Keywords with schemas.
 _SINGLE = (
     *("additionalProperties", "propertyNames", "items", "additionalItems", "contains", "not"),
     *("if", "then", "else", "unevaluatedItems", "unevaluatedProperties"),
@@ -23,7 +23,7 @@ _MAPS = (
     *("$defs", "definitions"),
 )
 _DEFINITIONS = frozenset(["$defs", "definitions"])
-# Those that apply to the same instance.
+# Keywords whose schemas apply to the same instance.
 _IN_PLACE = frozenset(
     ["allOf", "anyOf", "oneOf", "not", "if", "then", "else", "dependentSchemas", "dependencies"]
 )
@@ -32,7 +32,7 @@ REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Subschema:
-    """A schema inside the document; ``base`` is the URI that references in it begin from."""
+    """A schema inside the document; ``base`` is the base URI of its references."""
 
     schema: Schema
     base: str
@@ -44,20 +44,20 @@ class Subschema:
 
 
 class SchemaDocument:
-    """A whole schema, checked: every reference leads to a part of it, and none in a circle.
+    """A whole schema, checked: references lead to its own parts, and not in a circle.
 
     Args:
         schema: The schema.
         legacy: Of draft 7 and before, where nothing beside ``$ref`` counts.
 
     Raises:
-        UsageError: A reference leads outside or to nothing, or the schema is in a circle.
+        UsageError: A reference leads outside or nowhere, or the schema refers to itself endlessly.
     """
 
     def __init__(self, schema: Schema, *, legacy: bool = False) -> None:
         self.legacy = legacy
         self._parts: dict[tuple[int, str], Subschema] = {}
-        self._made: list[Schema] = []  # kept alive: parts are known by their identity
+        self._made: list[Schema] = []  # kept alive: parts are identified by id()
         self._resources: dict[str, Subschema] = {}
         self._anchors: dict[tuple[str, str], Subschema] = {}
         self._dynamic: dict[str, int] = {}
@@ -70,11 +70,11 @@ class SchemaDocument:
 
     @property
     def declares_dialect(self) -> bool:
-        """Whether the schema says by ``$schema`` which draft it follows."""
+        """Whether the schema states its draft by ``$schema``."""
         return "$schema" in self.root.keywords
 
     def part(self, schema: Schema, base: str) -> Subschema:
-        """The part for a schema that stands in ``base``; one object for one place."""
+        """The part of a schema with this ``base``; one object for one place."""
         if isinstance(schema, Mapping):
             name = self._identity(schema)
             beside = self.legacy and "$ref" in schema
@@ -95,10 +95,10 @@ class SchemaDocument:
         return self.part(schema, part.base)
 
     def reference(self, part: Subschema) -> Subschema | None:
-        """What a part refers to; None when it does not, or not always to the same.
+        """What a part refers to; None without a reference, or when it is dynamic.
 
         Raises:
-            UsageError: It leads outside or to nothing.
+            UsageError: It leads outside or nowhere.
         """
         keywords = part.keywords
         if isinstance(reference := keywords.get("$ref"), str):
@@ -113,11 +113,11 @@ class SchemaDocument:
         return None
 
     def is_dynamic(self, part: Subschema) -> bool:
-        """Whether it refers to what depends on where it is used."""
+        """Whether its reference depends on where it is used."""
         return any(key in part.keywords for key in REFERENCES) and self.reference(part) is None
 
     def children(self, part: Subschema) -> Iterator[tuple[str, Subschema]]:
-        """The schemas right inside a part, with their keyword."""
+        """The schemas directly inside a part, with their keyword."""
         keywords = part.keywords
         if self.legacy and "$ref" in keywords:
             return
@@ -161,7 +161,7 @@ class SchemaDocument:
             waiting += found
 
     def _check(self) -> None:
-        """Follow everything that an instance can meet; raise on circles in one place."""
+        """Follow all that can apply to an instance; refuse endless references."""
         seen = {self.root}
         for part in self.reached:
             for child in self._followers(part, in_place=False):
@@ -178,7 +178,7 @@ class SchemaDocument:
             )
 
     def _meets_circle(self, part: Subschema) -> bool:
-        """Whether every value that a part is asked about leads into a circle."""
+        """Whether validating any value by a part never ends."""
         waiting, seen = [part], {part}
         for one in waiting:
             found = [each for each in self._followers(one, in_place=True) if each not in seen]
@@ -195,7 +195,7 @@ class SchemaDocument:
                     members = list(path)
                     self.circular.update(members[members.index(current) :])
                     done |= self.circular
-                    return  # those before it are looked at again as starts of their own
+                    return  # those before it are checked again as starts of their own
                 path[current] = self._followers(current, in_place=True)
             if not path:
                 return
@@ -241,7 +241,7 @@ class SchemaDocument:
         target: Any = resource.schema
         base = resource.base
         for step in pointer.split("/")[1:]:
-            if isinstance(target, Mapping):  # a part of its own changes the base
+            if isinstance(target, Mapping):  # a schema with an id changes the base
                 base = self.part(target, base).base
             key = step.replace("~1", "/").replace("~0", "~")
             try:
@@ -258,5 +258,5 @@ class SchemaDocument:
 def _joined(base: str, reference: str) -> str:
     try:
         return urljoin(base, reference).removesuffix("#")
-    except ValueError:  # brackets that are no address
+    except ValueError:  # invalid brackets
         return reference

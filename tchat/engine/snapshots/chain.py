@@ -1,4 +1,4 @@
-"""Segments of KV state, and which of them hold the beginning of a prompt."""
+"""Segments of KV state, and the chains of them that hold a prefix of a prompt."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-LEAD = 64  # tokens that two chats must begin with in common to be looked at
+LEAD = 64  # tokens that two chats must share to be compared
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """The state of some tokens of a chat, in a file.
+    """The KV state of some tokens of a chat, in a file.
 
     Attributes:
         id: Its row.
-        parent: The segment that holds what comes before ``start``; None at the beginning.
-        start: Position of its first token. The parent may go on beyond it, in another branch.
+        parent: The segment with the tokens before ``start``; None at the beginning.
+        start: Position of its first token. The parent may be longer, in another branch.
         stop: Position behind its last token.
         tokens: Its tokens, 4 bytes each.
         file: Name of the file.
@@ -35,7 +35,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A segment of a chain, of which the tokens up to position ``stop`` are meant."""
+    """A segment of a chain, used up to position ``stop``."""
 
     segment: Segment
     stop: int
@@ -50,30 +50,30 @@ def packed(tokens: Sequence[int]) -> bytes:
 
 
 def unpacked(data: bytes) -> list[int]:
-    """Tokens of bytes."""
+    """Bytes as tokens."""
     return list(array("i", data))
 
 
 def is_of(segment: Segment, vocabulary: int) -> bool:
-    """Whether the tokens of a segment are of a vocabulary of so many."""
+    """Whether a vocabulary of this size has the tokens of a segment."""
     tokens = unpacked(segment.tokens)
     return min(tokens) >= 0 and max(tokens) < vocabulary
 
 
 def lead_of(tokens: Sequence[int]) -> bytes:
-    """What tells whether two chats begin alike; nothing of what is shorter, which all look at."""
+    """A key that is equal for chats with the same first tokens; empty for short chats."""
     if len(tokens) < LEAD:
         return b""
     return hashlib.blake2b(packed(tokens[:LEAD]), digest_size=8).digest()
 
 
 def length(chain: Chain) -> int:
-    """Tokens that a chain holds."""
+    """Number of tokens of a chain."""
     return chain[-1].stop if chain else 0
 
 
 def tokens_of(chain: Chain) -> list[int]:
-    """The tokens that a chain holds."""
+    """The tokens of a chain."""
     data = bytearray()
     for link in chain:
         segment = link.segment
@@ -82,14 +82,14 @@ def tokens_of(chain: Chain) -> list[int]:
 
 
 def cut(chain: Chain, stop: int) -> Chain:
-    """The chain without what comes behind position ``stop``."""
+    """The chain up to position ``stop``."""
     return tuple(
         Link(link.segment, min(link.stop, stop)) for link in chain if link.segment.start < stop
     )
 
 
 def longest(segments: Sequence[Segment], prompt: Sequence[int]) -> Chain:
-    """The chain that holds most of what ``prompt`` begins with."""
+    """The chain with the longest prefix of ``prompt``."""
     wanted = packed(prompt)
     best: Chain = ()
     for chain in _chains(segments, wanted):
@@ -99,7 +99,7 @@ def longest(segments: Sequence[Segment], prompt: Sequence[int]) -> Chain:
 
 
 def whole_chains(segments: Sequence[Segment]) -> Iterator[Chain]:
-    """The chains of all segments that no other goes on from at their end."""
+    """The chains of all segments that no other continues at their end."""
     by_id = {segment.id: segment for segment in segments}
     continued = {(segment.parent, segment.start) for segment in segments}
     for segment in segments:
@@ -116,7 +116,7 @@ def whole_chains(segments: Sequence[Segment]) -> Iterator[Chain]:
 
 
 def _chains(segments: Sequence[Segment], wanted: bytes) -> Iterator[Chain]:
-    """Chains that begin as ``wanted`` does, each as far as it does."""
+    """Chains that share a prefix with ``wanted``, each cut to that."""
     below: dict[int | None, list[Segment]] = {}
     for segment in segments:
         below.setdefault(segment.parent, []).append(segment)
@@ -136,7 +136,7 @@ def _chains(segments: Sequence[Segment], wanted: bytes) -> Iterator[Chain]:
 
 
 def _in_common(tokens: bytes, wanted: bytes) -> int:
-    """How many tokens two begin with in common."""
+    """Length of the common prefix, in tokens."""
     if wanted.startswith(tokens):
         return len(tokens) // 4
     most = min(len(tokens), len(wanted)) // 4

@@ -22,16 +22,16 @@ IS_FOLDER = "is a folder"
 
 
 class SealKey:
-    """A random key, made at the first need.
+    """A random key in a file that nobody else may read, made when it is first needed.
 
-    Whoever knows it can make states that llama.cpp trusts. So a key that others could read or
-    replace is not used any more: a new one is made, and states sealed with the old one are refused.
+    Who knows it can forge states that llama.cpp trusts. So a key that others could read or replace
+    is replaced, and states sealed with it are refused.
 
     Args:
-        file: Where it lies.
+        file: The file of the key.
 
     Attributes:
-        fault: What was wrong with the file when it was read last; empty when nothing was.
+        fault: What was wrong with the file at the last read; empty when nothing was.
     """
 
     def __init__(self, file: Path) -> None:
@@ -41,18 +41,18 @@ class SealKey:
 
     @property
     def is_replaceable(self) -> bool:
-        """Whether `made` puts a new key in the place of one at fault; a folder is left alone."""
+        """Whether `require` replaces a key with a fault; a folder is left alone."""
         return self.fault != IS_FOLDER
 
     def known(self) -> bytes:
-        """The key; empty where there is none that can be trusted."""
+        """The key; empty where there is none that is safe."""
         self._key = self._key or self._read()
         return self._key
 
-    def made(self) -> bytes:
-        """The key, made where there is none that can be trusted.
+    def require(self) -> bytes:
+        """The key; a new one where there is none that is safe.
 
-        Where two processes make one at the same time, the states of one of them will be refused.
+        When two processes make one at the same time, the states of one of them are refused later.
 
         Raises:
             StorageError: It cannot be written.
@@ -91,7 +91,7 @@ class SealKey:
 
 
 def _fault(status: os.stat_result) -> str:
-    """Why a key in a file of this status is not to be trusted."""
+    """Why a key in a file of this status is not safe."""
     mode = stat.S_IMODE(status.st_mode)
     if stat.S_ISDIR(status.st_mode):
         return IS_FOLDER
@@ -108,27 +108,27 @@ MAGIC = b"tchatKV2"
 SEAL = 32  # bytes of keyed BLAKE2b
 HEADER = len(MAGIC) + 2 * SEAL
 CHUNK = 1 << 20  # bytes hashed while they are warm in the cache
-SPARE = 1 << 30  # bytes that a disk keeps free for others
-STALE = 3600.0  # seconds after which a half-written file is nobody's any more
+SPARE = 1 << 30  # bytes to leave free on the disk
+STALE = 3600.0  # seconds after which a partial file is abandoned
 NAME = re.compile(r"[0-9a-f]{16}\.kv")
 PART = re.compile(r"[0-9a-f]{16}\.part")
 
 
 class SegmentRefused(Exception):
-    """A file is not, or is no longer, what was written."""
+    """A file is missing, damaged, or not from this user."""
 
 
 class SegmentFiles:
-    """Files in one folder, each a header, two seals, and a state.
+    """Files in one folder, each with a header, two seals, and a state.
 
-    llama.cpp trusts a state: a hostile one could write anywhere. The seals are made with a key of
-    this user's, so a file that was damaged, exchanged or brought along is refused. The first one
-    covers what the state is for and its size, so that no memory is taken for what was not written
-    here; the second one the state too. Names are the folder's own: none leads out of it.
+    llama.cpp trusts a state: a hostile one could write to any memory. The seals are keyed hashes
+    with a key of this user, so damaged, swapped or foreign files are refused. The first covers the
+    purpose and the size, so that no memory is allocated for foreign files; the second the state
+    too. File names cannot lead out of the folder.
 
     Args:
-        folder: Where they lie; made at the first writing.
-        key: What they are sealed with.
+        folder: The folder; made at the first write.
+        key: The key of the seals.
     """
 
     def __init__(self, folder: Path, key: SealKey) -> None:
@@ -138,10 +138,10 @@ class SegmentFiles:
     def write(
         self, about: bytes, state: memoryview, should_continue: Callable[[], bool]
     ) -> Path | None:
-        """Write a state to a file without a name yet; `publish` gives it one.
+        """Write a state to a temporary file; `publish` gives it its name.
 
         Args:
-            about: What the state is for; `read` must give the same.
+            about: The purpose of the state; `read` must be given the same.
             state: Its bytes.
             should_continue: Asked every few milliseconds; when it says no, the file is removed.
 
@@ -155,7 +155,7 @@ class SegmentFiles:
         private_folder(self._folder)
         if shutil.disk_usage(self._folder).free < len(state) + SPARE:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        purpose = _seal(self._key.made(), about, len(state))
+        purpose = _seal(self._key.require(), about, len(state))
         seal = purpose.copy()
         path = self._folder / f"{os.urandom(8).hex()}.part"
         flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
@@ -178,7 +178,7 @@ class SegmentFiles:
         return path
 
     def publish(self, part: Path) -> str:
-        """Give a written file its name, and return that."""
+        """Give a written file its name; returns that."""
         path = part.with_suffix(".kv")
         part.replace(path)
         return path.name
@@ -187,7 +187,7 @@ class SegmentFiles:
         """Read a state of ``size`` bytes into ``buffer``, which grows.
 
         Raises:
-            Refused: The file is not what was written for this purpose, or is gone.
+            Refused: The file is missing, or was not written for this purpose.
         """
         key = self._key.known()
         if not key or not NAME.fullmatch(name):
@@ -219,7 +219,7 @@ class SegmentFiles:
             raise SegmentRefused(f"{name} is damaged")
 
     def remove(self, names: Iterable[str]) -> OSError | None:
-        """Delete files; returns why one is still there. Those that are gone are no failure."""
+        """Delete files; returns an error that kept one. Missing files are no error."""
         failure = None
         for name in names:
             if not NAME.fullmatch(name):
@@ -233,7 +233,7 @@ class SegmentFiles:
         return failure
 
     def sizes(self) -> dict[str, int]:
-        """The published files with the bytes of the state in each."""
+        """The published files, with the bytes of their states."""
         found = {}
         for entry in self._all(NAME):
             with suppress(OSError):  # another process removed it
@@ -241,7 +241,7 @@ class SegmentFiles:
         return found
 
     def remove_stale(self) -> None:
-        """Delete files that a process left half-written."""
+        """Delete abandoned partial files."""
         for entry in self._all(PART):
             with suppress(OSError):
                 if time.time() - entry.stat(follow_symlinks=False).st_mtime > STALE:

@@ -1,4 +1,4 @@
-"""Whether a restored state is as good as the one that was saved."""
+"""Check whether a restored KV state equals the saved one."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from tchat.engine.snapshots.files import SegmentRefused
 from tchat.engine.snapshots.store import SnapshotStore
 from tchat.errors import DoesNotFit, TchatError
 
-CLOSE = 1e-4  # of the range of the logits: a device that adds up in another order
-# Of the range too: the same tokens in other cells or read in other batches. With the starter model
-# that was 0.013 to 0.022, and as much after another count of threads. A token lost does no more,
-# so beyond `CLOSE` the saved bytes decide too.
+CLOSE = 1e-4  # of the range of the logits: a device that adds in another order
+# The same tokens in other cells, or in other batches: 0.013 to 0.022 with the starter model, and as
+# much with another number of threads. A lost token does no more, so beyond `CLOSE` the saved bytes
+# decide too.
 ROUNDED = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class RestoreCheck:
-    """What was found out; ``reason`` says why a restored state is not exact."""
+    """The result; ``reason`` says why a restored state is not exact."""
 
     exact: bool
     reason: str = ""
@@ -33,22 +33,21 @@ def check_restore(
 ) -> RestoreCheck | None:
     """Compare the logits after a saved state with those after the same state restored.
 
-    The KV cache must begin with what was saved, and holds what it held afterwards, unless it is
-    damaged. Every decode takes the same threads: attention adds up in another order with another
-    count of them.
+    The KV cache must begin with what was saved; its content is the same afterwards, unless a file
+    is damaged. Every decode uses the same number of threads, which changes the order of additions.
 
     Args:
         loaded: The model.
         store: Where it was saved.
-        key: Of the model, as of `Snapshots`.
-        chain: The segments of it.
+        key: As of `Snapshots`.
+        chain: Its segments.
 
     Returns:
-        None when it could not be tried: a part of a segment is meant, a file or the room in the
-        context is missing, or the user stopped it.
+        None when it cannot be checked: the chain uses a part of a segment, a file is missing, the
+        context is full, or the user stopped it.
 
     Raises:
-        DoesNotFit: The memory is missing.
+        DoesNotFit: There is not enough memory.
     """
     trial = _RestoreTrial(loaded, store, key, chain)
     if not trial.possible:
@@ -82,12 +81,10 @@ def _compared(loaded: LoadedModel, trial: _RestoreTrial) -> RestoreCheck | None:
 
 
 class _RestoreTrial:
-    """A saved chain that is restored to see whether it comes back as it was.
-
-    What the KV cache holds beyond the chain is put aside in memory.
+    """Restores a saved chain; keeps in memory what the KV cache holds beyond it.
 
     Attributes:
-        refused: Whether a file is gone or damaged, so that nothing is found out.
+        refused: Whether a file is missing or damaged, so that there is no result.
     """
 
     def __init__(self, loaded: LoadedModel, store: SnapshotStore, key: str, chain: Chain) -> None:
@@ -101,13 +98,13 @@ class _RestoreTrial:
 
     @property
     def possible(self) -> bool:
-        """Whether the chain can be tried."""
+        """Whether the chain can be checked."""
         whole = all(link.stop == link.segment.stop for link in self._chain)
         room = len(self._tokens) < self._loaded.context.size
         return whole and room and (self._part or self._end == len(self._tokens))
 
     def restore(self) -> bool:
-        """Bring everything into the KV cache again, emptied first."""
+        """Clear the KV cache and restore everything."""
         kv, part = self._loaded.kv, self._part
         beyond = self._tokens[self._end :]
         if beyond and not self._size:
@@ -123,7 +120,7 @@ class _RestoreTrial:
         return kv.tokens == self._tokens
 
     def is_saved(self) -> bool:
-        """Whether saving the KV cache now gives the bytes that were saved."""
+        """Whether the KV cache saved now has the same bytes."""
         for link, size in self._links():
             span = (link.segment.start, link.stop) if self._part else None
             now = self._loaded.context.save_state(span, self._now)
@@ -132,7 +129,7 @@ class _RestoreTrial:
         return not self.refused
 
     def repair(self) -> None:
-        """Take back what the decodes of the trial added or lost."""
+        """Restore the KV cache as it was before the check."""
         kv = self._loaded.kv
         kv.truncate(len(self._tokens))
         if kv.tokens != self._tokens:
@@ -156,7 +153,7 @@ def _logits_after(loaded: LoadedModel, token: int) -> array[float] | None:
 
 
 def _distance(expected: array[float], found: array[float]) -> float:
-    """How far the furthest logit is off, as a share of the range of the expected ones."""
+    """The largest difference of logits, as a share of the range of the expected ones."""
     if expected == found:
         return 0.0
     furthest = max(abs(a - b) for a, b in zip(expected, found, strict=True))

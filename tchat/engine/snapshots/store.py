@@ -1,4 +1,4 @@
-"""The snapshots of one user: the index and the files together."""
+"""The snapshot store of one user: index and files."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from tchat.errors import StorageError
 
 
 class SnapshotStore:
-    """Segments of all models and sessions. A cache: what fails here is done without.
+    """Segments of all models and sessions. It is a cache: the chat goes on when it fails.
 
-    What lies in its folder may have been written by anybody: see `Index` and `SegmentFiles`.
+    Anybody may have written the files in its folder: see `Index` and `SegmentFiles`.
     Several processes may use it, each from one thread at a time.
 
     Args:
@@ -38,14 +38,14 @@ class SnapshotStore:
         return os.path.lexists(self._file)
 
     def close(self) -> None:
-        """Let go of the index."""
+        """Close the index."""
         self.index.close()
 
     def read(self, key: str, chain: Chain, place: int, buffer: bytearray) -> int:
         """Read the state of a chain's link into ``buffer``; returns its length in bytes.
 
         Raises:
-            Refused: Its file is not what was written; it is removed, with all that go on from it.
+            Refused: Its file is damaged; it is removed with all that continue it.
         """
         segment = chain[place].segment
         try:
@@ -96,11 +96,11 @@ class SnapshotStore:
         return None
 
     def drop(self, segment: int) -> None:
-        """Remove a segment, with all that go on from it."""
+        """Remove a segment with all that continue it."""
         self._files.remove(self.index.drop(segment))
 
     def forget(self, sessions: Iterable[str]) -> None:
-        """Remove what only these sessions hold, and files that are in no index.
+        """Remove what only these sessions hold, and files that the index does not list.
 
         Raises:
             StorageError: They cannot be removed.
@@ -110,7 +110,7 @@ class SnapshotStore:
             self._remove([*files, *self._strays()])
 
     def shrink(self, limit: int, keep: Iterable[int] = ()) -> int:
-        """Remove what was used longest ago until ``limit`` bytes are left; returns those gone.
+        """Remove the least recently used down to ``limit`` bytes; returns the bytes removed.
 
         Raises:
             StorageError: It cannot be removed.
@@ -122,10 +122,10 @@ class SnapshotStore:
         return before - self.index.size()
 
     def sweep(self, exists: Callable[[str], bool]) -> None:
-        """Remove what no session holds any more, and `tidy`.
+        """Remove what no existing session holds, and `tidy`.
 
         Args:
-            exists: Whether there is a session of this id.
+            exists: Whether a session exists.
 
         Raises:
             StorageError: It cannot be removed.
@@ -135,12 +135,12 @@ class SnapshotStore:
             self.tidy()
 
     def tidy(self) -> None:
-        """Remove files that are in no index, as a process leaves them that was killed."""
+        """Remove files that the index does not list, as a killed process leaves them."""
         self._files.remove(self._strays())
         self._files.remove_stale()
 
     def clear(self) -> int:
-        """Remove all states; returns their bytes. What was measured is kept.
+        """Remove all states; returns their bytes. Keeps the measurements.
 
         Raises:
             StorageError: They cannot be removed.
@@ -155,12 +155,12 @@ class SnapshotStore:
         return sum(size for name, size in before.items() if name not in after)
 
     def _strays(self) -> list[str]:
-        """Files that are in no index; none while the index cannot be used."""
+        """Files that the index does not list; none while the index is unusable."""
         strays = self.index.strays(list(self._files.sizes())) if self.is_there else []
         return [] if self.index.failure else strays
 
     def _remove(self, names: Iterable[str]) -> None:
-        """Remove files that hold what users deleted, and say so where they stay."""
+        """Remove files with deleted chats; raise where that fails."""
         wanted = list(names)
         failure = self._files.remove(wanted)
         reason = failure.strerror if failure else self.index.failure
@@ -171,7 +171,7 @@ class SnapshotStore:
             )
 
     def sessions(self) -> list[SessionSnapshot]:
-        """What there is, by session."""
+        """The snapshots, by session."""
         return self.index.sessions() if self.is_there else []
 
     def models(self) -> list[ModelRecord]:
@@ -188,7 +188,7 @@ class SnapshotStore:
 
 
 def _about(key: str, before: Chain, tokens: bytes) -> bytes:
-    """What a state depends on: the model with everything else, and the tokens up to its end."""
+    """A hash of what a state depends on: the model with its parameters, and all tokens."""
     about = hashlib.blake2b(key.encode(), digest_size=32)
     about.update(packed(tokens_of(before)))
     about.update(b"|")
