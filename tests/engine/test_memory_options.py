@@ -69,7 +69,7 @@ def test_a_model_that_cannot_have_a_quantized_cache_says_so(
 ) -> None:
     with pytest.raises(UsageError, match="cannot have a KV cache of type q8_0") as refused:
         list(open_engine(tiny_model, kv_type="q8_0").load())
-    assert "kv_type" in refused.value.hint
+    assert "cache_type" in refused.value.hint
 
 
 def test_more_shares_than_devices_are_refused(open_engine: OpenEngine, tiny_model: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -106,12 +107,10 @@ def test_a_disk_that_is_slow_is_left_for_the_end(
     monkeypatch.setattr(pieces, "SEGMENT_TOKENS", 128)
     monkeypatch.setattr(pieces, "FIRST_ESTIMATE", 3600.0)
     engine = open_saved(tiny_model, batch_size=128)
-    progress = pieces.SaveProgress()
-    progress._last = 3600.0
+    slow = partial(pieces.SaveProgress, _last=3600.0)
+    progress = slow()
     assert not progress.affordable
-    monkeypatch.setattr(
-        "tchat.engine.snapshots.snapshots.SaveProgress", lambda: pieces.SaveProgress(_last=3600.0)
-    )
+    monkeypatch.setattr(pieces, "SaveProgress", slow)
     finished(engine.generate(LONG, GREEDY))
     assert store.size() == 0
     assert engine.save() == engine.cached_tokens
