@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from tchat.engine.threads import usable_cpus
-from tchat.models import check
-from tchat.models.facts import ModelFacts
+from tchat.models import verify
 from tchat.models.files import FileKey
-from tchat.models.store import Verdict
+from tchat.models.metadata import ModelMetadata
+from tchat.models.metadata_cache import ProbeVerdict
 from tests.models.hub_server import HubServer, serving
 from tests.tiny import write_tiny
 
@@ -65,22 +65,24 @@ def record(record_property: Callable[[str, object], None]) -> Callable[[str, int
 
 
 @pytest.fixture(scope="session")
-def verdicts_of_probes() -> dict[FileKey, Verdict]:
+def verdicts_of_probes() -> dict[FileKey, ProbeVerdict]:
     """What probes said of the model files of this session."""
     return {}
 
 
 @pytest.fixture
-def probe_once(monkeypatch: pytest.MonkeyPatch, verdicts_of_probes: dict[FileKey, Verdict]) -> None:
+def probe_once(
+    monkeypatch: pytest.MonkeyPatch, verdicts_of_probes: dict[FileKey, ProbeVerdict]
+) -> None:
     """Let a child probe each model file once a session, not once for every new home."""
-    original = check.probe
+    original = verify.probe
 
-    def probe(facts: ModelFacts, *args: Any, **options: Any) -> Verdict:
+    def probe(facts: ModelMetadata, *args: Any, **options: Any) -> ProbeVerdict:
         if facts.key not in verdicts_of_probes:
             verdicts_of_probes[facts.key] = original(facts, *args, **options)
         return verdicts_of_probes[facts.key]
 
-    monkeypatch.setattr(check, "probe", probe)
+    monkeypatch.setattr(verify, "probe", probe)
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from tchat.judge.discriminator import Discriminator, load
 from tchat.judge.feedback import Feedback, read_feedback
 from tchat.judge.judge_folder import judge_folder
 from tchat.judge.training_run import TrainedHeads, TrainingRun, feedback_on_model, require_enough
-from tchat.models.facts import read_facts
-from tchat.models.own_settings import own_key, set_own, settings_for
+from tchat.models.metadata import read_metadata
+from tchat.models.model_settings import model_setting, set_model_setting, settings_for
 from tchat.models.resolve import resolve
 from tchat.settings import Settings
 
@@ -59,7 +59,7 @@ def judge_status(model: str, paths: Paths, store: SessionStore) -> JudgeStatus:
         StorageError: The sessions cannot be read.
     """
     path = resolve(model, paths)
-    facts = read_facts(path)
+    facts = read_metadata(path)
     folder = judge_folder(facts, paths)
     games = tuple(name for name in folder.games() if folder.vector(name).is_file())
     human, preference = load(folder.human), load(folder.preference)
@@ -96,13 +96,15 @@ def steer(chat: Chat) -> None:
     """
     model = chat.settings.model
     path = resolve(model, chat.paths)
-    folder = judge_folder(read_facts(path), chat.paths)
+    folder = judge_folder(read_metadata(path), chat.paths)
     found = [each for name in folder.games() if (each := folder.vector(name)).is_file()]
     if not found:
         raise UsageError("no game came to a control vector yet", "play the game first")
     off = {str(each) for each in found} & set(_vectors(model, chat.paths, path))
     last = max(found, key=lambda each: each.stat().st_mtime)
-    set_own(chat.paths, model, path, own_key("control_vector"), None if off else str(last))
+    set_model_setting(
+        chat.paths, model, path, model_setting("control_vector"), None if off else str(last)
+    )
     chat.unload()
 
 

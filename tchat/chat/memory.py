@@ -10,10 +10,17 @@ from tchat.engine.context import SCRATCH, context_size
 from tchat.engine.devices import devices
 from tchat.engine.loading import INITIAL_CAPACITY
 from tchat.errors import DoesNotFit
-from tchat.models.facts import ModelFacts
 from tchat.models.files import label
-from tchat.models.fit import Machine, Plan, fits, largest_context, most_layers, placed
 from tchat.models.memory import Memory, main_memory
+from tchat.models.memory_estimate import (
+    LoadPlan,
+    Machine,
+    fits,
+    largest_context,
+    max_gpu_layers,
+    split_by_device,
+)
+from tchat.models.metadata import ModelMetadata
 from tchat.settings import Settings
 
 
@@ -23,11 +30,11 @@ def this_machine() -> Machine:
     return Machine(main_memory(), gpus)
 
 
-def memory_plan(settings: Settings, facts: ModelFacts) -> Plan:
+def memory_plan(settings: Settings, facts: ModelMetadata) -> LoadPlan:
     """How the engine would load a model by these settings."""
     context = context_size(settings.ctx_size, facts.context_length)
     on_gpu = settings.gpu_layers != 0 and backend().lib.llama_supports_gpu_offload()
-    return Plan(
+    return LoadPlan(
         context=context,
         kv_type=settings.cache_type,
         flash=settings.flash_attn != "off",
@@ -39,7 +46,7 @@ def memory_plan(settings: Settings, facts: ModelFacts) -> Plan:
     )
 
 
-def require_memory(settings: Settings, facts: ModelFacts) -> None:
+def require_memory(settings: Settings, facts: ModelMetadata) -> None:
     """Raise DoesNotFit when the model would make this machine swap and may not.
 
     Raises:
@@ -52,8 +59,8 @@ def require_memory(settings: Settings, facts: ModelFacts) -> None:
         raise _refusal(facts, plan, machine)
 
 
-def _refusal(facts: ModelFacts, plan: Plan, machine: Machine) -> DoesNotFit:
-    here, there = placed(facts.shape, plan, machine)
+def _refusal(facts: ModelMetadata, plan: LoadPlan, machine: Machine) -> DoesNotFit:
+    here, there = split_by_device(facts.shape, plan, machine)
     parts = f"weights {_gb(here.weights)}, context {_gb(here.context)}, buffers {_gb(here.buffers)}"
     if here.growth:
         parts += f", and {_gb(here.growth)} while the context grows"
@@ -63,12 +70,12 @@ def _refusal(facts: ModelFacts, plan: Plan, machine: Machine) -> DoesNotFit:
         f"of memory ({parts}), and {free} GB are free"
     )
     if there.total:
-        room = sum(gpu.free for gpu in machine.own_gpus)
+        room = sum(gpu.free for gpu in machine.dedicated_gpus)
         message += f"; on the GPU it needs {_gb(there.total)} GB, and {_gb(room)} GB are free"
     return DoesNotFit(message, "; ".join(_ways_out(facts, plan, machine)))
 
 
-def _ways_out(facts: ModelFacts, plan: Plan, machine: Machine) -> Iterator[str]:
+def _ways_out(facts: ModelMetadata, plan: LoadPlan, machine: Machine) -> Iterator[str]:
     shape = facts.shape
     if context := largest_context(shape, plan, machine, plan.context):
         yield f"--ctx-size {context} fits"
@@ -77,7 +84,7 @@ def _ways_out(facts: ModelFacts, plan: Plan, machine: Machine) -> Iterator[str]:
         if plan.kv_type == "f16" and plan.flash and fits(shape, smaller, machine):
             yield f"--cache-type {kv_type} fits"
             break
-    if plan.gpu_layers and (layers := most_layers(shape, plan, machine)):
+    if plan.gpu_layers and (layers := max_gpu_layers(shape, plan, machine)):
         yield f"--gpu-layers {layers} fits"
     yield "close other programs, or choose a smaller quantization"
     yield "--force loads it all the same"

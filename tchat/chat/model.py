@@ -14,12 +14,12 @@ from tchat.engine.binding import backend, build_name
 from tchat.engine.cancel import Cancel
 from tchat.engine.engine import Engine
 from tchat.engine.events import Event, Notice
-from tchat.models.check import check
-from tchat.models.facts import ModelFacts
 from tchat.models.files import label
-from tchat.models.own_settings import settings_for
+from tchat.models.metadata import ModelMetadata
+from tchat.models.metadata_cache import MetadataCache
+from tchat.models.model_settings import settings_for
 from tchat.models.resolve import resolve_chosen
-from tchat.models.store import ModelStore
+from tchat.models.verify import require_loadable
 from tchat.paths import Paths
 from tchat.settings import Settings
 
@@ -29,7 +29,7 @@ class ChatModel:
     """An engine and what is known of its file."""
 
     engine: Engine
-    facts: ModelFacts
+    facts: ModelMetadata
 
 
 def open_model(
@@ -45,8 +45,8 @@ def open_model(
         DoesNotFit: There is no memory for it.
     """
     path = resolve_chosen(settings, paths)
-    with ModelStore(paths) as store:
-        facts = store.facts(path)
+    with MetadataCache(paths) as store:
+        facts = store.metadata(path)
         settings = settings_for(settings, paths, path)
         draft = draft_model_facts(settings, paths, store)
         if not facts.refusal:
@@ -55,8 +55,10 @@ def open_model(
             if not each.refusal and store.verdict(each, build_name()) is None:
                 text = f"{label(each.path)} is new: checking once that it loads safely"
                 yield Notice("model", text)
-            check(each, store, probe_command, build=build_name(), cancelled=cancel.is_set)
-        store.note_use(facts)
+            require_loadable(
+                each, store, probe_command, build=build_name(), cancelled=cancel.is_set
+            )
+        store.record_use(facts)
     backend().log.write_to(paths.log_file)
     options = engine_options(settings, facts, draft)
     snapshots = open_snapshots(settings, paths, facts, options)

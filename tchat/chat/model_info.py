@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 from tchat.chat.throughput import measured_machine
 from tchat.engine.binding import build_name
-from tchat.models.absent import NotOnDisk
-from tchat.models.details import Details
-from tchat.models.details_rows import Row, about, about_prospect, inside
-from tchat.models.fit_report import Report, report
+from tchat.models.fit_report import FitReport, report_fit
 from tchat.models.fit_rows import fit_rows
-from tchat.models.hub import Hub
-from tchat.models.library import Library, ModelRow
-from tchat.models.prospect import Prospect, ask_about
+from tchat.models.gguf.details import HeaderDetails
+from tchat.models.hub.api import HubApi
+from tchat.models.hub.remote_model import RemoteModel, inspect_remote
+from tchat.models.library import Library, LibraryModel
+from tchat.models.model_rows import InfoRow, header_rows, model_rows, remote_model_rows
+from tchat.models.remote_names import ModelNotDownloaded
 from tchat.paths import Paths
 
 
@@ -29,19 +29,19 @@ class ModelInfo:
         report: How it does or would do here; None for what cannot chat.
     """
 
-    found: ModelRow | Prospect
-    details: Details
-    report: Report | None
+    found: LibraryModel | RemoteModel
+    details: HeaderDetails
+    report: FitReport | None
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self) -> Iterator[InfoRow]:
         """Lines of a name and a value; raw."""
-        if isinstance(self.found, Prospect):
-            yield from about_prospect(self.found)
+        if isinstance(self.found, RemoteModel):
+            yield from remote_model_rows(self.found)
         else:
-            yield from about(self.found, self.details)
+            yield from model_rows(self.found, self.details)
         if self.report is not None:
             yield from fit_rows(self.report)
-        yield from inside(self.details)
+        yield from header_rows(self.details)
 
 
 def inspect_model(
@@ -66,13 +66,15 @@ def inspect_model(
     with Library(paths, environ, build=build_name()) as library:
         try:
             row, details = library.show(name)
-        except NotOnDisk as absent:
+        except ModelNotDownloaded as absent:
             asking()
-            prospect = ask_about(absent.remote, Hub(environ), measured_machine(paths))
-            judged = None if prospect.refusal else prospect.report
-            return ModelInfo(prospect, prospect.details, judged)
-    facts = row.facts
+            remote_model = inspect_remote(absent.remote, HubApi(environ), measured_machine(paths))
+            judged = None if remote_model.refusal else remote_model.report
+            return ModelInfo(remote_model, remote_model.details, judged)
+    facts = row.metadata
     if facts is None or facts.refusal:
         return ModelInfo(row, details, None)
     machine = measured_machine(paths)
-    return ModelInfo(row, details, report(facts.shape, facts.context_length, machine, row.speed))
+    return ModelInfo(
+        row, details, report_fit(facts.shape, facts.context_length, machine, row.speed)
+    )

@@ -18,12 +18,12 @@ from tchat.engine.binding import backend, build_name
 from tchat.engine.cancel import Cancel
 from tchat.engine.loading import BackgroundLoad, EngineOptions
 from tchat.errors import ModelInvalid, TchatError, UsageError
-from tchat.models.facts import ModelFacts, read_facts
 from tchat.models.files import label
-from tchat.models.kinds import Kind
-from tchat.models.own_settings import settings_for
+from tchat.models.gguf.model_kind import ModelKind
+from tchat.models.metadata import ModelMetadata, read_metadata
+from tchat.models.metadata_cache import MetadataCache
+from tchat.models.model_settings import settings_for
 from tchat.models.resolve import resolve, resolve_chosen
-from tchat.models.store import ModelStore
 from tchat.paths import Paths, expanded
 from tchat.sanitize import single_line
 from tchat.settings import Settings
@@ -33,7 +33,7 @@ from tchat.settings import Settings
 class Preloaded:
     """A model that is being loaded."""
 
-    facts: ModelFacts
+    facts: ModelMetadata
     options: EngineOptions
     opening: BackgroundLoad
 
@@ -46,8 +46,8 @@ def preload(settings: Settings, paths: Paths, cancel: Cancel) -> Preloaded | Non
         is said when the model is needed.
     """
     try:
-        with ModelStore(paths) as store:
-            facts = store.facts(resolve_chosen(settings, paths))
+        with MetadataCache(paths) as store:
+            facts = store.metadata(resolve_chosen(settings, paths))
             if not is_known_good(facts, store):
                 return None
             settings = settings_for(settings, paths, facts.path)
@@ -58,13 +58,13 @@ def preload(settings: Settings, paths: Paths, cancel: Cancel) -> Preloaded | Non
             options = engine_options(settings, facts, draft)
             backend().log.write_to(paths.log_file)
             begun = Preloaded(facts, options, BackgroundLoad(options, cancel))
-            store.note_use(facts)
+            store.record_use(facts)
     except TchatError:
         return None
     return begun
 
 
-def is_known_good(facts: ModelFacts, store: ModelStore) -> bool:
+def is_known_good(facts: ModelMetadata, store: MetadataCache) -> bool:
     """Whether a file can chat, and was seen to load."""
     verdict = store.verdict(facts, build_name())
     return not facts.refusal and verdict is not None and verdict.ok
@@ -77,25 +77,27 @@ def require_valid_options(settings: Settings, paths: Paths) -> None:
         ModelError: The model or its draft model is missing or cannot chat, or an adapter is none.
         UsageError: Settings exclude each other.
     """
-    with ModelStore(paths) as store:
-        facts = store.facts(resolve_chosen(settings, paths))
+    with MetadataCache(paths) as store:
+        facts = store.metadata(resolve_chosen(settings, paths))
         if facts.refusal:
             raise ModelInvalid(f"{label(facts.path)}: {facts.refusal}")
         settings = settings_for(settings, paths, facts.path)
         engine_options(settings, facts, draft_model_facts(settings, paths, store))
 
 
-def draft_model_facts(settings: Settings, paths: Paths, store: ModelStore) -> ModelFacts | None:
+def draft_model_facts(
+    settings: Settings, paths: Paths, store: MetadataCache
+) -> ModelMetadata | None:
     """The file of the draft model; None when none is wanted.
 
     Raises:
         ModelError: There is none of this name, or it is no model.
     """
-    return store.facts(resolve(settings.draft_model, paths)) if settings.draft_model else None
+    return store.metadata(resolve(settings.draft_model, paths)) if settings.draft_model else None
 
 
 def engine_options(
-    settings: Settings, facts: ModelFacts, draft: ModelFacts | None = None
+    settings: Settings, facts: ModelMetadata, draft: ModelMetadata | None = None
 ) -> EngineOptions:
     """What the engine for a checked file is made from, with its draft model, checked too.
 
@@ -176,22 +178,22 @@ def parse_shares(text: str) -> tuple[float, ...]:
 def _loras(entries: Sequence[str]) -> Iterator[Lora]:
     for entry in entries:
         path, scale = parse_scaled(entry)
-        _require(path, Kind.LORA, "--lora")
+        _require(path, ModelKind.LORA, "--lora")
         yield Lora(path, scale)
 
 
 def _control_vectors(entries: Sequence[str]) -> Iterator[ControlVector]:
     for entry in entries:
         path, scale = parse_scaled(entry)
-        _require(path, Kind.CONTROL_VECTOR, "--control-vector")
-        from tchat.models.control_vector import read_control_vector
+        _require(path, ModelKind.CONTROL_VECTOR, "--control-vector")
+        from tchat.models.gguf.control_vector import read_control_vector
 
         directions = read_control_vector(path)
         yield ControlVector(path, directions.width, directions.by_layer, scale)
 
 
-def _require(path: Path, kind: Kind, flag: str) -> None:
+def _require(path: Path, kind: ModelKind, flag: str) -> None:
     """llama.cpp would crash on a missing adapter, and take a model for one."""
-    found = read_facts(path).kind
+    found = read_metadata(path).kind
     if found is not kind:
         raise ModelInvalid(f"{label(path)} is a {found}", f"{flag} takes a {kind}")

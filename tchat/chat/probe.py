@@ -25,7 +25,7 @@ from tchat.engine.prompt.messages import ChatMessage
 from tchat.engine.prompt.template import ChatTemplate
 from tchat.engine.prompt.template_lint import Diagnosis
 from tchat.errors import DoesNotFit, ExitCode, TchatError
-from tchat.models.facts import read_facts
+from tchat.models.metadata import read_metadata
 from tchat.settings import Sampling
 
 MESSAGES = (ChatMessage("system", "Be brief."), ChatMessage("user", "Hello!"))
@@ -39,7 +39,7 @@ def probe(path: Path) -> list[Diagnosis]:
     Raises:
         TchatError: It cannot be done.
     """
-    template = read_facts(path).chat_template or None
+    template = read_metadata(path).chat_template or None
     _render(template)
     options = EngineOptions(
         path=path,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tchat.chat.prefill_cost import PrefillCost
     from tchat.engine.events import PromptProgress
     from tchat.engine.prompt.template import Think
-    from tchat.models.facts import ModelFacts
+    from tchat.models.metadata import ModelMetadata
     from tchat.sessions.store import SessionStore
 
 
@@ -107,7 +107,7 @@ class PromptBuilder:
         self._session = session
 
     @property
-    def facts(self) -> ModelFacts | None:
+    def facts(self) -> ModelMetadata | None:
         """What is known of the model's file; None before it was needed."""
         return self._model.facts if self._model else None
 

@@ -15,9 +15,9 @@ from tchat.engine.loading import EngineOptions
 from tchat.engine.snapshots.index import AGAIN, ModelRecord
 from tchat.engine.snapshots.snapshots import Snapshots
 from tchat.engine.snapshots.store import SnapshotStore
-from tchat.models.facts import ModelFacts
 from tchat.models.files import file_key
 from tchat.models.memory import main_memory
+from tchat.models.metadata import ModelMetadata
 from tchat.paths import Paths
 from tchat.settings import Settings
 
@@ -33,7 +33,7 @@ _ASIDE = frozenset(
 
 
 def open_snapshots(
-    settings: Settings, paths: Paths, facts: ModelFacts, options: EngineOptions
+    settings: Settings, paths: Paths, facts: ModelMetadata, options: EngineOptions
 ) -> Snapshots:
     """The snapshots of one model, loaded as ``options`` say."""
     limit = settings.kv_cache_disk_mb * MEGABYTE
@@ -72,7 +72,7 @@ def restore_status(known: ModelRecord) -> str:
     return "not checked yet, as no long chat was saved"
 
 
-def snapshot_key(facts: ModelFacts, options: EngineOptions) -> str:
+def snapshot_key(facts: ModelMetadata, options: EngineOptions) -> str:
     """Names everything but tokens that a KV state depends on.
 
     A field that `EngineOptions` gains counts, unless it is set aside here.

@@ -12,9 +12,9 @@ from tchat.engine.binding import build_name
 from tchat.engine.devices import NEEDED, weights_rate
 from tchat.engine.events import Finished, Timings
 from tchat.engine.threads import default_threads
-from tchat.models.facts import ModelFacts
-from tchat.models.fit import Machine
-from tchat.models.store import ModelStore
+from tchat.models.memory_estimate import Machine
+from tchat.models.metadata import ModelMetadata
+from tchat.models.metadata_cache import MetadataCache
 from tchat.paths import Paths
 
 LEAST_REPLY = 32  # tokens that tell how fast a model writes
@@ -32,12 +32,12 @@ def measured_machine(paths: Paths, clock: Callable[[], float] = time.time) -> Ma
     """
     machine, now = this_machine(), clock()
     name = machine_name()
-    with ModelStore(paths) as store:
+    with MetadataCache(paths) as store:
         rate, at = store.machine_rate(name)
         room = machine.memory is None or machine.memory.free > 2 * NEEDED
         if room and not 0 <= now - at < AGAIN:
             rate = max(rate, weights_rate())
-            store.note_machine_rate(name, rate, now)
+            store.record_machine_rate(name, rate, now)
     return replace(machine, speed=rate)
 
 
@@ -46,9 +46,9 @@ def machine_name() -> str:
     return f"{platform.node()} {default_threads()} {build_name()}"
 
 
-def record_throughput(paths: Paths, facts: ModelFacts, reply: Finished) -> None:
+def record_throughput(paths: Paths, facts: ModelMetadata, reply: Finished) -> None:
     """Remember how fast a reply was written, when it was long enough to tell."""
     if reply.usage.completion >= LEAST_REPLY:
         rate = Timings.rate(reply.usage.completion, reply.timings.write)
-        with ModelStore(paths) as store:
-            store.note_speed(facts, rate)
+        with MetadataCache(paths) as store:
+            store.record_speed(facts, rate)

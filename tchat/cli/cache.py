@@ -13,7 +13,7 @@ from tchat.cli.console import Console
 from tchat.cli.output.listing import iso, print_json, print_rows, when
 from tchat.cli.sessions import open_sessions
 from tchat.errors import UsageError
-from tchat.models.words import size_text
+from tchat.humanize import size_text
 from tchat.sanitize import printable, single_line
 from tchat.settings import load
 

@@ -159,16 +159,16 @@ def _snapshots(console: Console) -> Iterator[Finding]:
 def _model(console: Console, settings: Settings) -> Iterator[Finding]:
     from tchat.chat.model import probe_command
     from tchat.engine.binding import build_name
-    from tchat.models.check import check
+    from tchat.models.metadata_cache import MetadataCache
     from tchat.models.resolve import resolve_chosen
-    from tchat.models.store import ModelStore
+    from tchat.models.verify import require_loadable
 
     path = resolve_chosen(settings, console.paths, console.environ)
     yield Finding("model", "file", str(path))
-    with ModelStore(console.paths) as store:
-        facts = store.facts(path)
+    with MetadataCache(console.paths) as store:
+        facts = store.metadata(path)
         size = f"{facts.size / 1e6:,.0f} MB"
         told = f"{facts.name}, {facts.architecture}, {facts.quantization}, {size}"
         yield Finding("model", "header", f"{told}, {facts.context_length:,} tokens")
-        check(facts, store, probe_command, build=build_name())
+        require_loadable(facts, store, probe_command, build=build_name())
     yield Finding("model", "verdict", "loads and answers")

@@ -39,10 +39,10 @@ def command(
     settings = replace(load(console.paths, console.environ).settings, model=model)
     tuned, tried, path = with_checked_model(console, settings, _tuned)
     if tuned.values and not dry_run:
-        from tchat.models.own_settings import own_key, set_own
+        from tchat.models.model_settings import model_setting, set_model_setting
 
         for name, value in tuned.values.items():
-            set_own(console.paths, model, path, own_key(name), spell(value))
+            set_model_setting(console.paths, model, path, model_setting(name), spell(value))
     if as_json:
         values: dict[str, Any] = dict(tuned.values)
         trials = [{"name": t.name, "value": t.value, "gain": round(t.gain, 3)} for t in tried]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tchat.errors import UsageError
-from tchat.models.facts import ModelFacts
+from tchat.models.metadata import ModelMetadata
 from tchat.paths import Paths
 
 _SAMPLES, _SAMPLE = 64, 64 << 10  # blocks of a file that are hashed, and their size in bytes
@@ -71,7 +71,7 @@ class JudgeFolder:
         return sorted(each.name for each in found if _NAME.fullmatch(each.name) and each.is_dir())
 
 
-def judge_folder(facts: ModelFacts, paths: Paths) -> JudgeFolder:
+def judge_folder(facts: ModelMetadata, paths: Paths) -> JudgeFolder:
     """The folder of a model, by the content of its file.
 
     A copy elsewhere has the same, unless only one of both is named by its hash.

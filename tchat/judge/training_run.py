@@ -28,7 +28,7 @@ from tchat.judge.training import (
     train,
     write_pairs,
 )
-from tchat.models.facts import ModelFacts
+from tchat.models.metadata import ModelMetadata
 from tchat.models.resolve import resolve
 from tchat.paths import Paths
 from tchat.plural import counted
@@ -66,7 +66,7 @@ def require_enough(edits: Sequence[EditedReply], choices: Sequence[PreferencePai
         )
 
 
-def feedback_on_model(use: Feedback, facts: ModelFacts, paths: Paths) -> Feedback:
+def feedback_on_model(use: Feedback, facts: ModelMetadata, paths: Paths) -> Feedback:
     """``use`` without the edits of what other models wrote.
 
     A model is known by the hash of its file; where that is not known, by where the name that the

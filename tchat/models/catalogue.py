@@ -9,9 +9,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from tchat.models.hub_name import HubName
-from tchat.models.shape import Shape
-from tchat.models.words import count_text
+from tchat.humanize import count_text
+from tchat.models.gguf.dimensions import ModelDimensions
+from tchat.models.hub.names import HubName
 
 FILE = Path(__file__).with_name("catalogue.toml")
 TOKEN_STRING = 40  # bytes of one entry of the vocabulary in a file
@@ -40,7 +40,7 @@ BITS = MappingProxyType(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class CatalogueEntry:
     """A model of the catalogue.
 
     Attributes:
@@ -57,7 +57,7 @@ class Entry:
         context: Tokens that it was trained for.
         starter: Whether it is the model that comes with tchat.
 
-    The others are as in the file, and as in `Shape`.
+    The others are as in the file, and as in `ModelDimensions`.
     """
 
     family: str
@@ -104,21 +104,21 @@ class Entry:
         return count_text(self.parameters) + active
 
     @property
-    def files(self) -> tuple[Quantized, ...]:
+    def files(self) -> tuple[QuantizedFile, ...]:
         """Its quantizations with the sizes of their files, within some per cent."""
         return tuple(
-            Quantized(each, self.shape(each).weights + self.vocabulary * TOKEN_STRING)
+            QuantizedFile(each, self.shape(each).weights + self.vocabulary * TOKEN_STRING)
             for each in self.quantizations
         )
 
-    def shape(self, quantization: str) -> Shape:
+    def shape(self, quantization: str) -> ModelDimensions:
         """What decides its memory and its speed, in one of `BITS`."""
         bits = BITS[quantization]
         embedding = self.vocabulary * self.width
         whole = self.layers // self.whole_every
         kv_width = 2 * self.kv_heads * self.head
         blocks = self.parameters - embedding * (1 if self.tied else 2)
-        return Shape(
+        return ModelDimensions(
             layers=self.layers,
             width=self.width,
             feed_forward=self.feed_forward or self.experts_used * self.expert_width,
@@ -140,7 +140,7 @@ class Entry:
         return self.layers * self.experts * 3 * self.width * self.expert_width
 
 
-class Quantized(NamedTuple):
+class QuantizedFile(NamedTuple):
     """A file of a model: its quantization, and its size in bytes."""
 
     quantization: str
@@ -148,13 +148,13 @@ class Quantized(NamedTuple):
 
 
 @cache
-def catalogue() -> Mapping[str, Entry]:
+def load_catalogue() -> Mapping[str, CatalogueEntry]:
     """All models by name, the smallest first. Read at the first call, some 3 ms."""
     import tomllib
 
     families = tomllib.loads(FILE.read_text(encoding="utf-8"))
     entries = [
-        Entry(family=family, **_merged(facts, size))
+        CatalogueEntry(family=family, **_merged(facts, size))
         for family, facts in families.items()
         for size in facts["sizes"]
     ]
@@ -162,17 +162,17 @@ def catalogue() -> Mapping[str, Entry]:
     return MappingProxyType({entry.name: entry for entry in ordered})
 
 
-def catalogued(name: str) -> tuple[Entry, HubName] | None:
+def find_entry(name: str) -> tuple[CatalogueEntry, HubName] | None:
     """The model that ``FAMILY:SIZE`` or ``FAMILY:SIZE:QUANT`` names, and where the hub has it."""
     family, _, rest = name.partition(":")
     tag, _, quantization = rest.partition(":")
-    entry = catalogue().get(f"{family}:{tag}".lower())
+    entry = load_catalogue().get(f"{family}:{tag}".lower())
     return (entry, HubName(entry.repo, quantization=quantization)) if entry else None
 
 
 def sizes_of(family: str) -> list[str]:
     """The names of all sizes of a family; none for an unknown one."""
-    return [each.name for each in catalogue().values() if each.family == family.lower()]
+    return [each.name for each in load_catalogue().values() if each.family == family.lower()]
 
 
 def _merged(family: Mapping[str, Any], size: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,16 +10,16 @@ from pathlib import Path
 
 from tchat.errors import ModelError, StorageError
 from tchat.models.files import FileKey, file_key
-from tchat.models.hashing import Hashing, known_hash
-from tchat.models.place import Found, Owner
-from tchat.models.store import ModelStore
+from tchat.models.hashing import HashProgress, cached_sha256
+from tchat.models.metadata_cache import MetadataCache
+from tchat.models.sources.source import LocalModel, Owner
 
 SAMPLE = 1 << 16  # bytes compared at either end before a file is read whole
 CHANGEABLE = frozenset({Owner.HUB, Owner.USER})
 
 
 @dataclass(frozen=True, slots=True)
-class Copy:
+class DuplicateFile:
     """One file of several alike; ``name`` is the model's, raw."""
 
     name: str
@@ -29,7 +29,7 @@ class Copy:
 
 
 @dataclass(frozen=True, slots=True)
-class Copies:
+class DuplicateSet:
     """Files of one content, that which would stay first.
 
     Attributes:
@@ -40,7 +40,7 @@ class Copies:
 
     sha256: str
     size: int
-    files: tuple[Copy, ...]
+    files: tuple[DuplicateFile, ...]
 
     @property
     def wasted(self) -> int:
@@ -48,7 +48,7 @@ class Copies:
         return self.size * (len(self.files) - 1)
 
     @property
-    def replaceable(self) -> tuple[Copy, ...]:
+    def replaceable(self) -> tuple[DuplicateFile, ...]:
         """Those that a hard link can stand in for: not another program's, on the same disk."""
         first = self.files[0]
         return tuple(
@@ -63,28 +63,28 @@ class Copies:
         return self.size * len(self.replaceable)
 
 
-def duplicates(
-    places: Iterable[Found], store: ModelStore
-) -> Generator[Hashing, None, list[Copies]]:
+def find_duplicates(
+    places: Iterable[LocalModel], store: MetadataCache
+) -> Generator[HashProgress, None, list[DuplicateSet]]:
     """Find files of the same content, the largest first: by size, then by both ends, then by hash.
 
     Nothing is taken from a file's name: what is alike was read. A file that was read before and
     has not changed since is not read again.
     """
-    found: list[Copies] = []
+    found: list[DuplicateSet] = []
     for group in _alike(_distinct(places, store)):
-        by_hash: dict[str, list[Copy]] = defaultdict(list)
+        by_hash: dict[str, list[DuplicateFile]] = defaultdict(list)
         for copy in group:
             try:
-                by_hash[(yield from known_hash(copy.path, store))].append(copy)
+                by_hash[(yield from cached_sha256(copy.path, store))].append(copy)
             except ModelError:
                 continue
         found += [_copies(sha256, files) for sha256, files in by_hash.items() if len(files) > 1]
     return sorted(found, key=lambda copies: -copies.wasted)
 
 
-def link(copies: Copies) -> int:
-    """Put hard links to the first file in the place of those that are `Copies.replaceable`.
+def replace_with_links(copies: DuplicateSet) -> int:
+    """Put hard links to the first file in the place of those that are `DuplicateSet.replaceable`.
 
     Returns:
         Bytes freed.
@@ -111,7 +111,7 @@ def link(copies: Copies) -> int:
     return copies.saved
 
 
-def _distinct(places: Iterable[Found], store: ModelStore) -> Iterator[Copy]:
+def _distinct(places: Iterable[LocalModel], store: MetadataCache) -> Iterator[DuplicateFile]:
     """Each file once, however many names lead to it."""
     seen: set[tuple[int, int]] = set()
     for found in places:
@@ -122,22 +122,22 @@ def _distinct(places: Iterable[Found], store: ModelStore) -> Iterator[Copy]:
                 continue
             if (key.device, key.inode) not in seen:
                 seen.add((key.device, key.inode))
-                yield Copy(found.name, path, found.owner, key)
+                yield DuplicateFile(found.name, path, found.owner, key)
 
 
-def _files(found: Found, store: ModelStore) -> Iterator[Path]:
+def _files(found: LocalModel, store: MetadataCache) -> Iterator[Path]:
     """Where the content of a model lies, behind all links."""
     try:
-        facts = store.facts(found.path)
+        metadata = store.metadata(found.path)
     except ModelError:
         return
-    yield from (Path(os.path.realpath(path)) for path in (facts.path, *facts.parts))
+    yield from (Path(os.path.realpath(path)) for path in (metadata.path, *metadata.parts))
 
 
-def _alike(copies: Iterable[Copy]) -> Iterator[list[Copy]]:
+def _alike(copies: Iterable[DuplicateFile]) -> Iterator[list[DuplicateFile]]:
     """Those of one size whose ends are the same."""
-    groups: dict[tuple[int, bytes], list[Copy]] = defaultdict(list)
-    sizes: dict[int, list[Copy]] = defaultdict(list)
+    groups: dict[tuple[int, bytes], list[DuplicateFile]] = defaultdict(list)
+    sizes: dict[int, list[DuplicateFile]] = defaultdict(list)
     for copy in copies:
         sizes[copy.key.size].append(copy)
     for size, group in sizes.items():
@@ -156,7 +156,7 @@ def _ends(path: Path, size: int) -> bytes:
         return str(path).encode("utf-8", "replace")  # like no other
 
 
-def _copies(sha256: str, files: list[Copy]) -> Copies:
+def _copies(sha256: str, files: list[DuplicateFile]) -> DuplicateSet:
     """That stays which may not be changed."""
     kept_first = sorted(files, key=lambda copy: copy.owner in CHANGEABLE)
-    return Copies(sha256, files[0].key.size, tuple(kept_first))
+    return DuplicateSet(sha256, files[0].key.size, tuple(kept_first))

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from tchat.models.fit import (
+from tchat.models.gguf.dimensions import ModelDimensions
+from tchat.models.memory_estimate import (
+    LoadPlan,
     Machine,
-    Need,
-    Plan,
+    MemoryNeed,
+    estimate_memory,
     fits,
     largest_context,
-    most_layers,
-    need,
-    placed,
+    max_gpu_layers,
+    split_by_device,
     tokens_per_second,
 )
-from tchat.models.shape import Shape
 
 USUAL_CONTEXT = 8192
 LEAST_CONTEXT = 2048
@@ -24,18 +24,18 @@ SHOWN_TYPES = ("f16", "q8_0", "q4_0")
 
 
 @dataclass(frozen=True, slots=True)
-class Fit:
+class FitVerdict:
     """How well a model fits.
 
     Attributes:
         good: With a usual context, in its plain type.
         usable: At least with a small context.
-        words: To be read after the model's name.
+        summary: To be read after the model's name.
     """
 
     good: bool
     usable: bool
-    words: str
+    summary: str
 
     @property
     def short(self) -> str:
@@ -44,17 +44,17 @@ class Fit:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ContextFit:
     """What one context takes: ``fits`` tells whether it is there."""
 
     context: int
     kv_type: str
-    need: Need
+    need: MemoryNeed
     fits: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class FitReport:
     """All that is told of a model's fit.
 
     Attributes:
@@ -68,15 +68,17 @@ class Report:
     """
 
     machine: Machine
-    plan: Plan
-    fit: Fit
+    plan: LoadPlan
+    fit: FitVerdict
     largest: dict[str, int]
-    rows: tuple[Row, ...]
+    rows: tuple[ContextFit, ...]
     speed: float
     known: bool = False
 
 
-def report(shape: Shape, trained: int, machine: Machine, known_speed: float = 0.0) -> Report:
+def report_fit(
+    shape: ModelDimensions, trained: int, machine: Machine, known_speed: float = 0.0
+) -> FitReport:
     """Judge a model.
 
     Args:
@@ -86,23 +88,25 @@ def report(shape: Shape, trained: int, machine: Machine, known_speed: float = 0.
         known_speed: Tokens a second that it wrote here; 0 when it was not used yet.
     """
     most = trained or USUAL_CONTEXT
-    plan = usual_plan(shape, trained, machine)
+    plan = default_plan(shape, trained, machine)
     contexts = sorted({min(each, most) for each in (*SHOWN_CONTEXTS, most)})
     plans = [
         replace(plan, context=context, kv_type=kv_type)
         for context in contexts
         for kv_type in SHOWN_TYPES
     ]
-    return Report(
+    return FitReport(
         machine=machine,
         plan=plan,
-        fit=judge(shape, trained, machine),
+        fit=assess_fit(shape, trained, machine),
         largest={
             kv_type: largest_context(shape, replace(plan, kv_type=kv_type), machine, most)
             for kv_type in SHOWN_TYPES
         },
         rows=tuple(
-            Row(each.context, each.kv_type, need(shape, each), fits(shape, each, machine))
+            ContextFit(
+                each.context, each.kv_type, estimate_memory(shape, each), fits(shape, each, machine)
+            )
             for each in plans
         ),
         speed=known_speed or expected_speed(shape, plan, machine),
@@ -110,7 +114,7 @@ def report(shape: Shape, trained: int, machine: Machine, known_speed: float = 0.
     )
 
 
-def expected_speed(shape: Shape, plan: Plan, machine: Machine) -> float:
+def expected_speed(shape: ModelDimensions, plan: LoadPlan, machine: Machine) -> float:
     """Tokens a second with a short context; 0 when that is not known."""
     return tokens_per_second(shape, replace(plan, context=LEAST_CONTEXT), machine)
 
@@ -122,35 +126,35 @@ def speed_text(rate: float) -> str:
     return f"{rate:.0f}" if rate >= 9.95 else f"{rate:.1f}"
 
 
-def usual_plan(shape: Shape, trained: int, machine: Machine) -> Plan:
+def default_plan(shape: ModelDimensions, trained: int, machine: Machine) -> LoadPlan:
     """How a model would be loaded without a word: on the GPUs as far as they have room."""
-    plan = Plan(context=min(USUAL_CONTEXT, trained or USUAL_CONTEXT))
-    if not machine.own_gpus:
+    plan = LoadPlan(context=min(USUAL_CONTEXT, trained or USUAL_CONTEXT))
+    if not machine.dedicated_gpus:
         return plan
     on_gpu = replace(plan, gpu_layers=-1)
     if fits(shape, on_gpu, machine):
         return on_gpu
-    return replace(plan, gpu_layers=most_layers(shape, plan, machine))
+    return replace(plan, gpu_layers=max_gpu_layers(shape, plan, machine))
 
 
-def judge(shape: Shape, trained: int, machine: Machine) -> Fit:
+def assess_fit(shape: ModelDimensions, trained: int, machine: Machine) -> FitVerdict:
     """Whether a model fits: with a usual context, a smaller cache, a small context, or not."""
-    plan = usual_plan(shape, trained, machine)
+    plan = default_plan(shape, trained, machine)
     most, usual = trained or USUAL_CONTEXT, plan.context
     if machine.memory is None:
-        return Fit(True, True, "may fit: the free memory of this machine is not known")
+        return FitVerdict(True, True, "may fit: the free memory of this machine is not known")
     largest = largest_context(shape, plan, machine, most)
     where = _where(shape, plan)
     if largest >= usual:
         whole = "its whole context of " if largest >= most else "a context of up to "
-        return Fit(True, True, f"fits, with {whole}{min(largest, most):,} tokens{where}")
+        return FitVerdict(True, True, f"fits, with {whole}{min(largest, most):,} tokens{where}")
     for kv_type in SHOWN_TYPES[1:]:
         if fits(shape, replace(plan, kv_type=kv_type), machine):
             words = f"fits with {usual:,} tokens when its cache is {kv_type}{where}"
-            return Fit(False, True, words)
+            return FitVerdict(False, True, words)
     if largest >= min(LEAST_CONTEXT, most):
-        return Fit(False, True, f"is tight: fits with up to {largest:,} tokens{where}")
-    return Fit(False, False, _too_large(shape, plan, machine))
+        return FitVerdict(False, True, f"is tight: fits with up to {largest:,} tokens{where}")
+    return FitVerdict(False, False, _too_large(shape, plan, machine))
 
 
 def gigabytes(size: int) -> str:
@@ -158,7 +162,7 @@ def gigabytes(size: int) -> str:
     return f"{size / 10**9:.2f} GB"
 
 
-def _where(shape: Shape, plan: Plan) -> str:
+def _where(shape: ModelDimensions, plan: LoadPlan) -> str:
     if not plan.gpu_layers:
         return ""
     if plan.gpu_layers < 0:
@@ -166,10 +170,10 @@ def _where(shape: Shape, plan: Plan) -> str:
     return f", {min(plan.gpu_layers, shape.layers):,} of {shape.layers:,} layers on the GPU"
 
 
-def _too_large(shape: Shape, plan: Plan, machine: Machine) -> str:
+def _too_large(shape: ModelDimensions, plan: LoadPlan, machine: Machine) -> str:
     small = replace(plan, context=min(LEAST_CONTEXT, plan.context))
-    here, there = placed(shape, small, machine)
+    here, there = split_by_device(shape, small, machine)
     free = machine.memory.free if machine.memory else 0
     words = f"does not fit: {small.context:,} tokens need {gigabytes(here.peak + there.total)}"
-    gpus = f", on the GPU {gigabytes(sum(gpu.free for gpu in machine.own_gpus))}"
-    return f"{words}, free are {gigabytes(free)}{gpus if machine.own_gpus else ''}"
+    gpus = f", on the GPU {gigabytes(sum(gpu.free for gpu in machine.dedicated_gpus))}"
+    return f"{words}, free are {gigabytes(free)}{gpus if machine.dedicated_gpus else ''}"

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tchat.models.fit_report import Report, gigabytes, speed_text
+from tchat.models.fit_report import FitReport, gigabytes, speed_text
 
 SHOWN = ("f16", "q8_0")  # types of the KV cache
 
 
-def fit_rows(report: Report) -> Iterator[tuple[str, str]]:
+def fit_rows(report: FitReport) -> Iterator[tuple[str, str]]:
     """The verdict, the speed, then what each context needs with an f16 and a q8_0 cache."""
-    yield "fit", f"it {report.fit.words}"
+    yield "fit", f"it {report.fit.summary}"
     if report.speed:
         told = "measured here" if report.known else "expected, with a short context"
         yield "speed", f"{speed_text(report.speed)} tokens/s {told}"

@@ -16,24 +16,24 @@ PIECE = 1 << 22  # bytes read at once
 
 
 @dataclass(frozen=True, slots=True)
-class Hashing:
+class HashProgress:
     """``done`` of ``total`` bytes are hashed."""
 
     done: int
     total: int
 
 
-class HashMemory(Protocol):
+class HashCache(Protocol):
     """Remembers the SHA-256 of files; a `ModelStore` is one."""
 
     def sha256(self, key: FileKey) -> str:
         """What is remembered; empty when nothing is."""
 
-    def remember_sha256(self, key: FileKey, sha256: str) -> None:
+    def store_sha256(self, key: FileKey, sha256: str) -> None:
         """Store the SHA-256 of a file's content."""
 
 
-def hashed(path: Path, memory: HashMemory) -> Generator[Hashing, None, str]:
+def compute_sha256(path: Path, memory: HashCache) -> Generator[HashProgress, None, str]:
     """Read the whole file; returns its SHA-256, in hexadecimal digits, and remembers it.
 
     Raises:
@@ -41,23 +41,23 @@ def hashed(path: Path, memory: HashMemory) -> Generator[Hashing, None, str]:
         ModelInvalid: It is no file, cannot be read, or changes meanwhile.
     """
     key = file_key(path)
-    digest = yield from read_hash(path, hashlib.sha256())
-    memory.remember_sha256(key, digest)
+    digest = yield from hash_file(path, hashlib.sha256())
+    memory.store_sha256(key, digest)
     return digest
 
 
-def known_hash(path: Path, memory: HashMemory) -> Generator[Hashing, None, str]:
-    """As `hashed`, without reading a file whose SHA-256 is remembered.
+def cached_sha256(path: Path, memory: HashCache) -> Generator[HashProgress, None, str]:
+    """As `compute_sha256`, without reading a file whose SHA-256 is remembered.
 
     Raises:
-        ModelNotFound, ModelInvalid: As `hashed`.
+        ModelNotFound, ModelInvalid: As `compute_sha256`.
     """
-    return memory.sha256(file_key(path)) or (yield from hashed(path, memory))
+    return memory.sha256(file_key(path)) or (yield from compute_sha256(path, memory))
 
 
-def sha256_of(path: Path, memory: HashMemory) -> str:
-    """As `known_hash`, without telling its progress."""
-    hashing = known_hash(path, memory)
+def sha256_of(path: Path, memory: HashCache) -> str:
+    """As `cached_sha256`, without telling its progress."""
+    hashing = cached_sha256(path, memory)
     while True:
         try:
             next(hashing)
@@ -65,11 +65,11 @@ def sha256_of(path: Path, memory: HashMemory) -> str:
             return str(end.value)
 
 
-def read_hash(path: Path, digest: hashlib._Hash) -> Generator[Hashing, None, str]:
+def hash_file(path: Path, digest: hashlib._Hash) -> Generator[HashProgress, None, str]:
     """Read the whole file into ``digest``; returns its hexadecimal digits.
 
     Raises:
-        ModelNotFound, ModelInvalid: As `hashed`.
+        ModelNotFound, ModelInvalid: As `compute_sha256`.
     """
     key = file_key(path)
     done = 0
@@ -78,7 +78,7 @@ def read_hash(path: Path, digest: hashlib._Hash) -> Generator[Hashing, None, str
             while piece := file.read(PIECE):
                 digest.update(piece)
                 done += len(piece)
-                yield Hashing(done, key.size)
+                yield HashProgress(done, key.size)
     except OSError as error:
         reason = error.strerror or "the disk gave an error"
         raise ModelInvalid(f"{label(path)} cannot be read: {reason}", "check the disk") from error

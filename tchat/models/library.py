@@ -10,37 +10,37 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from tchat.errors import ModelError
-from tchat.models.check import Command
-from tchat.models.details import Details, read_details
-from tchat.models.duplicates import Copies, duplicates
-from tchat.models.examination import Progress, examine
-from tchat.models.facts import ModelFacts
-from tchat.models.hashing import Hashing
-from tchat.models.hub_cache import HubCache, cache_folder
-from tchat.models.place import Found, Owner, stem
-from tchat.models.places import all_places, own_places
-from tchat.models.removal import Removal, plan_removal, remove
+from tchat.models.disk_usage import DiskUsage, disk_usage
+from tchat.models.duplicates import DuplicateSet, find_duplicates
+from tchat.models.gguf.details import HeaderDetails, read_details
+from tchat.models.hashing import HashProgress
+from tchat.models.hub.cache import HubCache, cache_folder
+from tchat.models.metadata import ModelMetadata
+from tchat.models.metadata_cache import MetadataCache
+from tchat.models.removal import RemovalPlan, plan_removal, remove
 from tchat.models.resolve import resolve
-from tchat.models.store import ModelStore
-from tchat.models.usage import Usage, usage
+from tchat.models.sources.registry import all_models, own_models
+from tchat.models.sources.source import LocalModel, Owner, model_stem
+from tchat.models.verification import VerifyProgress, verify_model
+from tchat.models.verify import ProbeCommand
 from tchat.paths import Paths
 
 if TYPE_CHECKING:
-    from tchat.models.fit import Machine
-    from tchat.models.offers import Offer
+    from tchat.models.memory_estimate import Machine
+    from tchat.models.recommendations import Recommendation
 
 GOOD, UNKNOWN = "loads and answers", "not checked yet"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelRow:
+class LibraryModel:
     """One model of the library. Texts are raw: sanitize them before printing.
 
     Attributes:
         name: What it is called by: `resolve` finds its file by this name.
         path: Its file; of a split model, the first part.
         owner: Who keeps it.
-        facts: By its header; None when the file is damaged or gone.
+        metadata: By its header; None when the file is damaged or gone.
         last_used: When it was loaded last, in seconds since the epoch; None when it never was.
         verdict: In words: what is known of whether it can chat here.
         speed: Tokens a second that it wrote here; 0 when it was not used yet.
@@ -49,7 +49,7 @@ class ModelRow:
     name: str
     path: Path
     owner: Owner
-    facts: ModelFacts | None
+    metadata: ModelMetadata | None
     last_used: float | None
     verdict: str
     speed: float = 0.0
@@ -70,7 +70,7 @@ class Library:
         self._paths = paths
         self._environ = environ
         self._build = build
-        self._store = ModelStore(paths)
+        self._store = MetadataCache(paths)
 
     def __enter__(self) -> Self:
         return self
@@ -82,24 +82,24 @@ class Library:
         """Let go of the database."""
         self._store.close()
 
-    def models(self, *, all: bool = False) -> list[ModelRow]:  # noqa: A002
+    def models(self, *, all: bool = False) -> list[LibraryModel]:  # noqa: A002
         """The models, by name; with ``all``, those that other programs keep too.
 
         Raises:
             TchatError: models.toml is broken.
         """
         places = (
-            all_places(self._paths, self._environ)
+            all_models(self._paths, self._environ)
             if all
-            else own_places(self._paths, self._environ)
+            else own_models(self._paths, self._environ)
         )
         return [self._row(found) for found in places]
 
-    def look(self, path: Path) -> ModelRow:
+    def inspect(self, path: Path) -> LibraryModel:
         """A file that need not be in any list."""
-        return self._row(Found(stem(path), path, Owner.USER))
+        return self._row(LocalModel(model_stem(path), path, Owner.USER))
 
-    def find(self, name: str) -> ModelRow:
+    def find(self, name: str) -> LibraryModel:
         """The model that ``name`` means anywhere in tchat.
 
         Raises:
@@ -108,13 +108,13 @@ class Library:
         """
         return self._row(self._found(name))
 
-    def catalogue(self, machine: Machine) -> list[Offer]:
+    def catalogue(self, machine: Machine) -> list[Recommendation]:
         """The models of the catalogue on ``machine``, the smallest first."""
-        from tchat.models.offers import offers
+        from tchat.models.recommendations import recommend
 
-        return offers(machine, self._store, self._environ)
+        return recommend(machine, self._store, self._environ)
 
-    def show(self, name: str) -> tuple[ModelRow, Details]:
+    def show(self, name: str) -> tuple[LibraryModel, HeaderDetails]:
         """What the file of the model called ``name`` says about itself.
 
         Raises:
@@ -125,8 +125,8 @@ class Library:
         return row, read_details(row.path)
 
     def check(
-        self, name: str, probe_command: Command, *, content: bool = True
-    ) -> Iterator[Progress]:
+        self, name: str, probe_command: ProbeCommand, *, content: bool = True
+    ) -> Iterator[VerifyProgress]:
         """Examine the file of the model called ``name``; the last verdict is made anew.
 
         Args:
@@ -139,9 +139,9 @@ class Library:
             UsageError: models.toml is broken.
         """
         found = self._found(name)
-        return examine(found, self._store, probe_command, build=self._build, content=content)
+        return verify_model(found, self._store, probe_command, build=self._build, content=content)
 
-    def plan_removal(self, name: str) -> Removal:
+    def plan_removal(self, name: str) -> RemovalPlan:
         """What removing the model called ``name`` would do. Nothing is changed.
 
         Raises:
@@ -150,7 +150,7 @@ class Library:
         """
         return plan_removal(self._found(name), self._cache, self._paths)
 
-    def remove(self, removal: Removal) -> None:
+    def remove(self, removal: RemovalPlan) -> None:
         """Carry out what `plan_removal` told.
 
         Raises:
@@ -159,48 +159,48 @@ class Library:
         """
         remove(removal, self._cache, self._paths)
 
-    def duplicates(self) -> Generator[Hashing, None, list[Copies]]:
+    def duplicates(self) -> Generator[HashProgress, None, list[DuplicateSet]]:
         """Files of the same content, other programs' too; see `tchat.models.duplicates`.
 
         Raises:
             TchatError: models.toml is broken.
         """
-        return duplicates(all_places(self._paths, self._environ), self._store)
+        return find_duplicates(all_models(self._paths, self._environ), self._store)
 
-    def usage(self) -> list[Usage]:
+    def usage(self) -> list[DiskUsage]:
         """What the models of each owner take of the disk.
 
         Raises:
             TchatError: models.toml is broken.
         """
-        return usage(all_places(self._paths, self._environ), self._store, self._cache)
+        return disk_usage(all_models(self._paths, self._environ), self._store, self._cache)
 
     @cached_property
     def _cache(self) -> HubCache:
         return HubCache(cache_folder(self._environ))
 
-    def _found(self, name: str) -> Found:
+    def _found(self, name: str) -> LocalModel:
         """The file that ``name`` means, and who keeps it."""
         path = resolve(name, self._paths, self._environ)
-        places = all_places(self._paths, self._environ)
+        places = all_models(self._paths, self._environ)
         for alike in (lambda other: other == path, lambda other: _same(other, path)):
             for found in places:
                 if alike(found.path):
                     return found
-        return Found(stem(path), path, Owner.USER)
+        return LocalModel(model_stem(path), path, Owner.USER)
 
-    def _row(self, found: Found) -> ModelRow:
+    def _row(self, found: LocalModel) -> LibraryModel:
         try:
-            facts = self._store.facts(found.path)
+            metadata = self._store.metadata(found.path)
         except ModelError as error:
             return _row(found, None, None, error.message)
-        last_used, speed = self._store.last_use(facts), self._store.speed(facts)
-        return _row(found, facts, last_used, self._verdict(facts), speed)
+        last_used, speed = self._store.last_use(metadata), self._store.speed(metadata)
+        return _row(found, metadata, last_used, self._verdict(metadata), speed)
 
-    def _verdict(self, facts: ModelFacts) -> str:
-        if facts.refusal:
-            return facts.refusal
-        verdict = self._store.verdict(facts, self._build)
+    def _verdict(self, metadata: ModelMetadata) -> str:
+        if metadata.refusal:
+            return metadata.refusal
+        verdict = self._store.verdict(metadata, self._build)
         if verdict is None:
             return UNKNOWN
         return verdict.problem or GOOD
@@ -212,17 +212,17 @@ def _same(one: Path, other: Path) -> bool:
 
 
 def _row(
-    found: Found,
-    facts: ModelFacts | None,
+    found: LocalModel,
+    metadata: ModelMetadata | None,
     last_used: float | None,
     verdict: str,
     speed: float = 0.0,
-) -> ModelRow:
-    return ModelRow(
+) -> LibraryModel:
+    return LibraryModel(
         name=found.name,
         path=found.path,
         owner=found.owner,
-        facts=facts,
+        metadata=metadata,
         last_used=last_used,
         verdict=verdict,
         speed=speed,

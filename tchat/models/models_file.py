@@ -110,11 +110,11 @@ def register(paths: Paths, places: Sequence[Path]) -> None:
         UsageError: models.toml is broken.
         StorageError: It cannot be written.
     """
-    from tchat.models.facts import read_facts
+    from tchat.models.metadata import read_metadata
 
     for place in places:
         if not place.is_dir():
-            read_facts(place)
+            read_metadata(place)
     _set_registered(paths, [*registered(paths), *(place.absolute() for place in places)])
 
 

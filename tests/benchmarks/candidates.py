@@ -44,10 +44,12 @@ class Loops:
         from tchat.engine.engine import Engine
         from tchat.engine.loading import EngineOptions
         from tchat.engine.prompt.messages import ChatMessage
-        from tchat.models.facts import read_facts
+        from tchat.models.metadata import read_metadata
         from tchat.settings import Sampling
 
-        options = EngineOptions(path=path, template=read_facts(path).chat_template, ctx_size=2048)
+        options = EngineOptions(
+            path=path, template=read_metadata(path).chat_template, ctx_size=2048
+        )
         self._engine = Engine(options)
         deque(self._engine.load(), maxlen=0)
         assert self._engine._loaded is not None

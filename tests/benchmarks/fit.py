@@ -32,12 +32,12 @@ def taken(path: Path) -> dict[str, int]:
     from tchat.engine.engine import Engine
     from tchat.engine.loading import EngineOptions
     from tchat.engine.prompt.messages import ChatMessage
-    from tchat.models.facts import read_facts
-    from tchat.models.fit import need
+    from tchat.models.memory_estimate import estimate_memory
+    from tchat.models.metadata import read_metadata
     from tchat.settings import Sampling, Settings
 
-    facts = read_facts(path)
-    expected = need(facts.shape, memory_plan(Settings(ctx_size=CONTEXT), facts)).total
+    facts = read_metadata(path)
+    expected = estimate_memory(facts.shape, memory_plan(Settings(ctx_size=CONTEXT), facts)).total
     backend()
     before = _resident()
     options = EngineOptions(path=path, template=facts.chat_template, ctx_size=CONTEXT)

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tchat.errors import ModelError
-from tchat.models.facts import read_facts
-from tchat.models.gguf import read_header
+from tchat.models.gguf.parser import read_header
+from tchat.models.metadata import read_metadata
 from tests.benchmarks.rows import Row
 from tests.models.forge import large_vocabulary
+from tests.models.gguf.test_parser import mutated
 from tests.models.hostile import DAMAGED, NOT_GGUF, UNFIT
-from tests.models.test_gguf import mutated
 from tests.tiny import write_tiny
 
 MUTATIONS = 2000
@@ -52,6 +52,6 @@ def _seconds(path: Path, data: bytes) -> float:
     while len(took) < 3 and (not took or took[-1] > LIMIT):
         started = time.perf_counter()
         with contextlib.suppress(ModelError):
-            read_facts(path)
+            read_metadata(path)
         took.append(time.perf_counter() - started)
     return min(took)

@@ -34,7 +34,7 @@ from tchat.judge.preference_model import PreferenceFeatures, fit_preference
 from tchat.judge.ranking import HeadRanker
 from tchat.judge.reply_cache import ReplyCache
 from tchat.judge.training import TRIES, pair_replies, write_replies
-from tchat.models.facts import read_facts
+from tchat.models.metadata import read_metadata
 from tchat.models.resolve import resolve
 from tchat.paths import user_paths
 from tchat.settings import Sampling
@@ -90,7 +90,7 @@ class Bench:
 def opened(folder: Path) -> Bench:
     """Load the model, and let it write what it has not written yet."""
     model = resolve("starter", user_paths())
-    engine = Engine(EngineOptions(path=model, template=read_facts(model).chat_template))
+    engine = Engine(EngineOptions(path=model, template=read_metadata(model).chat_template))
     list(engine.load())
     bench = Bench(
         engine, read_dialogues([DATA]).dialogues, ReplyCache(folder / "generations.jsonl"), folder

@@ -20,7 +20,7 @@ from tchat.judge.dialogues import read_dialogues
 from tchat.judge.game.adversarial_game import AdversarialGame, GameConfig, GameResult
 from tchat.judge.game.report import IndependentVerdict
 from tchat.judge.judge_folder import JudgeFolder
-from tchat.models.facts import read_facts
+from tchat.models.metadata import read_metadata
 from tchat.models.resolve import resolve
 from tchat.paths import user_paths
 from tests.benchmarks.judge import DATA, KEEP, spread
@@ -59,7 +59,7 @@ def told(values: list[float]) -> str:
 def played(keep: Path, seed: int) -> IndependentVerdict:
     """One game, from where it was left."""
     model = resolve("starter", user_paths())
-    facts = read_facts(model)
+    facts = read_metadata(model)
     folder = JudgeFolder(keep, facts.sha256 or "starter")
     options = EngineOptions(path=model, template=facts.chat_template)
     with Engine(options) as engine:

@@ -16,10 +16,10 @@ TOKENS = 64
 
 def rows() -> Iterator[Row]:
     """Each shape in a process of its own, and the starter model, which is really trained."""
-    from tchat.models.resolve import STARTER, Starter
+    from tchat.models.resolve import STARTER, StarterSource
 
     with tempfile.TemporaryDirectory() as folder:
-        yield _row("starter", Starter().find(STARTER) or Path())
+        yield _row("starter", StarterSource().find(STARTER) or Path())
         for name, recipe in RECIPES.items():
             yield _row(name, write_shape(Path(folder) / "shape.gguf", recipe))
 
@@ -42,13 +42,13 @@ def speeds(path: Path) -> dict[str, float]:
     from tchat.engine.events import Finished
     from tchat.engine.loading import EngineOptions
     from tchat.engine.prompt.messages import ChatMessage
-    from tchat.models.facts import read_facts
-    from tchat.models.fit import Plan, tokens_per_second
+    from tchat.models.memory_estimate import LoadPlan, tokens_per_second
+    from tchat.models.metadata import read_metadata
     from tchat.settings import Sampling
 
-    facts = read_facts(path)
+    facts = read_metadata(path)
     machine = replace(this_machine(), speed=max(weights_rate() for _ in range(3)))
-    expected = tokens_per_second(facts.shape, Plan(context=256), machine)
+    expected = tokens_per_second(facts.shape, LoadPlan(context=256), machine)
     sampling = Sampling(max_tokens=TOKENS, seed=1)
     options = EngineOptions(path=path, template=facts.chat_template, ctx_size=512)
     written = 0.0

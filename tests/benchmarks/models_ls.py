@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.benchmarks.rows import Row, wall
 from tests.models.forge import STRING, array, but, gguf, key
-from tests.models.shelf import chat_model, hub_file, ollama_model
+from tests.models.model_folders import chat_model, hub_file, ollama_model
 
 TEMPLATE = "{% for message in messages %}{{ message.content }}{% endfor %}" * 100  # 6 kB
 LIMIT = 0.3  # seconds

@@ -56,14 +56,14 @@ def measure() -> dict[str, float]:
     from tchat.engine.prompt.messages import ChatMessage
     from tchat.engine.snapshots.snapshots import Snapshots
     from tchat.engine.snapshots.store import SnapshotStore
-    from tchat.models.facts import read_facts
+    from tchat.models.metadata import read_metadata
     from tchat.models.resolve import resolve
     from tchat.paths import user_paths
     from tchat.settings import Sampling
 
     paths = user_paths()
     model = resolve("starter", paths)
-    template = read_facts(model).chat_template
+    template = read_metadata(model).chat_template
     chat = [ChatMessage("user", SENTENCE * 140)]
 
     def opened() -> Engine:

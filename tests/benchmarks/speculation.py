@@ -72,13 +72,13 @@ def starter() -> dict[str, Any]:
     from tchat.engine.loading import EngineOptions
     from tchat.engine.prompt.messages import ChatMessage
     from tchat.engine.threads import default_threads
-    from tchat.models.facts import read_facts
+    from tchat.models.metadata import read_metadata
     from tchat.models.resolve import resolve
     from tchat.paths import user_paths
     from tchat.settings import Sampling
 
     path = resolve("starter", user_paths())
-    template = read_facts(path).chat_template
+    template = read_metadata(path).chat_template
 
     def opened(lookup: bool, threads: int = 0) -> Engine:
         options = EngineOptions(path=path, template=template, prompt_lookup=lookup, threads=threads)
@@ -138,7 +138,7 @@ def shaped() -> dict[str, float]:
     from tchat.engine.loading import EngineOptions
     from tchat.engine.prompt.messages import ChatMessage
     from tchat.engine.reply_state import ReplyState
-    from tchat.models.facts import read_facts
+    from tchat.models.metadata import read_metadata
     from tchat.settings import Sampling
     from tests.benchmarks.shapes import RECIPES, write_shape
 
@@ -154,7 +154,7 @@ def shaped() -> dict[str, float]:
     words = " ".join(f"{number}" for number in random.integers(1000, 9999, 60))
     with tempfile.TemporaryDirectory() as folder:
         path = write_shape(Path(folder, "shape.gguf"), RECIPES["dense 1.1B"], context=2048)
-        template = read_facts(path).chat_template
+        template = read_metadata(path).chat_template
         engines = [
             Engine(EngineOptions(path=path, template=template, prompt_lookup=lookup))
             for lookup in (False, True)

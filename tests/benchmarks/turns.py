@@ -54,13 +54,13 @@ def measure() -> dict[str, float]:
     from tchat.engine.events import Event, Finished, PromptProgress, Token
     from tchat.engine.loading import EngineOptions
     from tchat.engine.prompt.messages import ChatMessage
-    from tchat.models.facts import read_facts
+    from tchat.models.metadata import read_metadata
     from tchat.models.resolve import resolve
     from tchat.paths import user_paths
     from tchat.settings import Sampling
 
     path = resolve("starter", user_paths())
-    engine = Engine(EngineOptions(path=path, template=read_facts(path).chat_template))
+    engine = Engine(EngineOptions(path=path, template=read_metadata(path).chat_template))
     short = Sampling(temp=0, max_tokens=24)
 
     def run(messages: list[ChatMessage], sampling: Sampling) -> Finished:

@@ -17,7 +17,7 @@ from tchat.judge.features import SCALAR_FEATURES
 from tchat.judge.judge_folder import judge_folder
 from tchat.judge.linear_head import LinearHead
 from tchat.judge.logistic_regression import LinearModel, PlattScaling
-from tchat.models.facts import read_facts
+from tchat.models.metadata import read_metadata
 from tchat.paths import Paths
 from tchat.sessions.store import SessionStore
 from tests.chat.conftest import OpenChat
@@ -34,7 +34,7 @@ def taught(
     weights[width] = 1.0
     zero, one = numpy.zeros_like(weights), numpy.ones_like(weights)
     head = LinearHead(layer, zero, one, LinearModel(weights, -3.0), PlattScaling())
-    folder = judge_folder(read_facts(tiny_model), paths)
+    folder = judge_folder(read_metadata(tiny_model), paths)
     facts = TrainingProvenance("m", fingerprint or folder.fingerprint, "d", (40, 40), None, {}, 1.0)
     save(Discriminator(head, facts), folder.human)
 

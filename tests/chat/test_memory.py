@@ -10,17 +10,17 @@ import pytest
 from tchat.chat import memory
 from tchat.chat.memory import memory_plan, require_memory
 from tchat.errors import DoesNotFit
-from tchat.models.facts import ModelFacts, read_facts
-from tchat.models.fit import Machine, need
 from tchat.models.memory import Memory
+from tchat.models.memory_estimate import Machine, estimate_memory
+from tchat.models.metadata import ModelMetadata, read_metadata
 from tchat.settings import Settings
 from tests.cli.shell import tchat
 from tests.tiny import write_tiny
 
 
 @pytest.fixture
-def facts(starter_model: Path) -> ModelFacts:
-    return read_facts(starter_model)
+def facts(starter_model: Path) -> ModelMetadata:
+    return read_metadata(starter_model)
 
 
 def free(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
@@ -28,13 +28,13 @@ def free(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     monkeypatch.setattr(memory, "this_machine", lambda: found)
 
 
-def test_what_fits_is_loaded(facts: ModelFacts, monkeypatch: pytest.MonkeyPatch) -> None:
-    free(monkeypatch, need(facts.shape, memory_plan(Settings(), facts)).peak)
+def test_what_fits_is_loaded(facts: ModelMetadata, monkeypatch: pytest.MonkeyPatch) -> None:
+    free(monkeypatch, estimate_memory(facts.shape, memory_plan(Settings(), facts)).peak)
     require_memory(Settings(), facts)
 
 
-def test_what_would_swap_is_not(facts: ModelFacts, monkeypatch: pytest.MonkeyPatch) -> None:
-    free(monkeypatch, need(facts.shape, memory_plan(Settings(), facts)).peak - 1)
+def test_what_would_swap_is_not(facts: ModelMetadata, monkeypatch: pytest.MonkeyPatch) -> None:
+    free(monkeypatch, estimate_memory(facts.shape, memory_plan(Settings(), facts)).peak - 1)
     with pytest.raises(DoesNotFit) as refused:
         require_memory(Settings(), facts)
     assert "a context of 8,192 tokens needs 0.42 GB of memory (weights 0.10" in str(refused.value)
@@ -47,7 +47,7 @@ def test_what_would_swap_is_not(facts: ModelFacts, monkeypatch: pytest.MonkeyPat
 
 
 def test_where_nothing_fits_no_context_is_promised(
-    facts: ModelFacts, monkeypatch: pytest.MonkeyPatch
+    facts: ModelMetadata, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     free(monkeypatch, 50 << 20)
     with pytest.raises(DoesNotFit) as refused:
@@ -56,7 +56,7 @@ def test_where_nothing_fits_no_context_is_promised(
     assert "cache-type" not in refused.value.hint
 
 
-def test_settings_change_the_plan(facts: ModelFacts) -> None:
+def test_settings_change_the_plan(facts: ModelMetadata) -> None:
     settings = Settings(ctx_size=1000, cache_type="q4_0", flash_attn="on", swa_full=False)
     plan = memory_plan(replace(settings, batch_size=2048), facts)
     assert (plan.context, plan.kv_type, plan.swa_full, plan.batch) == (1024, "q4_0", False, 1024)

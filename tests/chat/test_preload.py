@@ -9,7 +9,7 @@ import pytest
 
 from tchat.chat.preload import engine_options, parse_scaled, parse_shares
 from tchat.errors import UsageError
-from tchat.models.facts import read_facts
+from tchat.models.metadata import read_metadata
 from tchat.settings import Settings
 
 
@@ -17,7 +17,7 @@ def test_the_settings_reach_the_engine(tiny_model: Path) -> None:
     settings = Settings(
         cache_type="q8_0", flash_attn="on", mmap=False, mlock=True, tensor_split="3,1", threads=3
     )
-    options = engine_options(settings, read_facts(tiny_model))
+    options = engine_options(settings, read_metadata(tiny_model))
     assert (options.kv_type, options.flash_attn) == ("q8_0", "on")
     assert (options.mmap, options.mlock, options.tensor_split) == (False, True, (3.0, 1.0))
     assert options.threads == 3
@@ -26,8 +26,8 @@ def test_the_settings_reach_the_engine(tiny_model: Path) -> None:
 def test_a_quantized_cache_without_flash_attention_is_refused(tiny_model: Path) -> None:
     settings = Settings(cache_type="q4_0", flash_attn="off")
     with pytest.raises(UsageError, match="needs flash attention"):
-        engine_options(settings, read_facts(tiny_model))
-    engine_options(replace(settings, cache_type="f16"), read_facts(tiny_model))
+        engine_options(settings, read_metadata(tiny_model))
+    engine_options(replace(settings, cache_type="f16"), read_metadata(tiny_model))
 
 
 @pytest.mark.parametrize("text", ["a", "1,", "0,0", "-1,2", "nan", "inf,1", "1;2"])

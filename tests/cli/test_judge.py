@@ -154,10 +154,10 @@ def test_a_game_gives_a_report_and_goes_on_where_it_was(
 def test_a_game_is_the_models_default_until_it_is_off(model: list[str], home: Path) -> None:
     from tchat.judge.game.steering import Steering, write_control_vector
     from tchat.judge.judge_folder import judge_folder
-    from tchat.models.facts import read_facts
+    from tchat.models.metadata import read_metadata
     from tchat.paths import user_paths
 
-    facts = read_facts(Path(model[1]))
+    facts = read_metadata(Path(model[1]))
     vector = judge_folder(facts, user_paths()).vector("warm")
     push = Steering({1: numpy.full(64, 3.0)})
     write_control_vector(push, vector, architecture=facts.architecture)

@@ -11,7 +11,7 @@ import pytest
 from tchat.engine.engine import Engine
 from tchat.engine.events import Event, Finished, Token
 from tchat.engine.loading import EngineOptions
-from tchat.models.facts import read_facts
+from tchat.models.metadata import read_metadata
 
 OpenEngine = Callable[..., Engine]
 
@@ -22,7 +22,7 @@ def open_engine() -> Iterator[OpenEngine]:
     engines: list[Engine] = []
 
     def make(path: Path, **options: Any) -> Engine:
-        template = read_facts(path).chat_template
+        template = read_metadata(path).chat_template
         options = {"template": template, "threads": 1, **options}
         engines.append(Engine(EngineOptions(path=path, **options)))
         return engines[-1]

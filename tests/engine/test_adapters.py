@@ -12,7 +12,7 @@ import pytest
 from tchat.engine.adapters import ControlVector, Lora
 from tchat.engine.prompt.messages import ChatMessage
 from tchat.errors import ModelInvalid
-from tchat.models.control_vector import read_control_vector
+from tchat.models.gguf.control_vector import read_control_vector
 from tchat.settings import Sampling
 from tests.engine.conftest import OpenEngine, finished
 from tests.tiny import N_EMBD

@@ -45,18 +45,18 @@ PROMISES = {
     "files": Promise(
         "A damaged or hostile model file is refused before it is trusted",
         (
-            "tests/models/test_gguf.py",
+            "tests/models/gguf/test_parser.py",
             "tests/models/test_mutations.py",
-            "tests/models/test_check.py",
+            "tests/models/test_verify.py",
         ),
     ),
     "downloads": Promise(
         "A download is whole and verified, or not there, however it is broken off",
         (
-            "tests/models/test_transfer.py",
-            "tests/models/test_transfer_faults.py",
-            "tests/models/test_shared_cache.py",
-            "tests/models/test_hub_limits.py",
+            "tests/models/hub/test_download.py",
+            "tests/models/hub/test_download_faults.py",
+            "tests/models/hub/test_shared_cache.py",
+            "tests/models/hub/test_limits.py",
         ),
     ),
     "stops": Promise(
@@ -92,6 +92,6 @@ PROMISES = {
     ),
     "inputs": Promise(
         "Bad input ends in one line and the documented exit code",
-        ("tests/cli/test_bad_inputs.py", "tests/models/test_hub.py"),
+        ("tests/cli/test_bad_inputs.py", "tests/models/hub/test_api.py"),
     ),
 }

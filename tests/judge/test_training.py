@@ -23,7 +23,7 @@ from tchat.judge.length_matching import ReplyPair
 from tchat.judge.reply_cache import ReplyCache
 from tchat.judge.training import LabelledReplies, read_pairs, train, write_pairs, write_replies
 from tchat.judge.training_run import feedback_on_model
-from tchat.models.facts import read_facts
+from tchat.models.metadata import read_metadata
 from tchat.paths import user_paths
 from tchat.settings import Sampling
 from tests.judge.synthetic import LAYERS, features
@@ -42,7 +42,7 @@ def result(work: Iterator[object]) -> object:
 
 
 def engine_of(path: Path, control: tuple[ControlVector, ...] = ()) -> Engine:
-    options = EngineOptions(path=path, template=read_facts(path).chat_template, threads=1)
+    options = EngineOptions(path=path, template=read_metadata(path).chat_template, threads=1)
     engine = Engine(replace(options, control=control, ctx_size=1024))
     list(engine.load())
     return engine
@@ -123,7 +123,7 @@ def test_only_what_this_model_wrote_is_its_own_to_learn_from(tiny_model: Path) -
         return EditedReply((), "mine", "the model's", model, sha256)
 
     given = (edit(str(tiny_model)), edit("starter"), edit("no such model"), edit("x", "5" * 64))
-    facts, paths = read_facts(tiny_model), user_paths()
+    facts, paths = read_metadata(tiny_model), user_paths()
     assert feedback_on_model(Feedback(edits=given), facts, paths).edits == given[:1]
     hashed = replace(facts, sha256="5" * 64)
     assert feedback_on_model(Feedback(edits=given), hashed, paths).edits == given[3:]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tchat.models.hub_cache import HubCache, cache_folder
+from tchat.models.hub.cache import HubCache, cache_folder
 from tests.models.hub_server import HubServer
 from tests.models.pulling import DATA, FILE, PARTS, Desk
 

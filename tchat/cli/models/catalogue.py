@@ -10,10 +10,10 @@ import typer
 from tchat.cli.console import Console
 from tchat.cli.models.library import JSON, open_library
 from tchat.cli.output.listing import print_json, print_rows
-from tchat.models.words import size_text
+from tchat.humanize import size_text
 
 if TYPE_CHECKING:
-    from tchat.models.offers import Offer
+    from tchat.models.recommendations import Recommendation
 
 HEADER = (
     *("NAME", "WEIGHTS", "QUANT", "SIZE", "FIT", "TOKENS/S", "HERE", "LICENCE", "FOR"),
@@ -37,7 +37,7 @@ def catalogue(ctx: typer.Context, as_json: bool = JSON) -> None:
         print_rows(console, HEADER, [_cells(each) for each in found])
 
 
-def _cells(offer: Offer) -> Sequence[str]:
+def _cells(offer: Recommendation) -> Sequence[str]:
     from tchat.models.fit_report import speed_text
 
     entry = offer.entry
@@ -55,7 +55,7 @@ def _cells(offer: Offer) -> Sequence[str]:
     )
 
 
-def _record(offer: Offer) -> dict[str, Any]:
+def _record(offer: Recommendation) -> dict[str, Any]:
     entry, fit = offer.entry, offer.fit
     return {
         "name": entry.name,
@@ -71,7 +71,7 @@ def _record(offer: Offer) -> dict[str, Any]:
         "quantization": offer.file.quantization,
         "size": offer.file.size,
         "quantizations": [{"name": name, "size": size} for name, size in entry.files],
-        "fit": {"good": fit.good, "usable": fit.usable, "words": fit.words},
+        "fit": {"good": fit.good, "usable": fit.usable, "words": fit.summary},
         "speed": round(offer.speed, 2) or None,
         "speed_measured": offer.known,
         "path": str(offer.path) if offer.path else None,

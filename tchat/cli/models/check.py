@@ -11,10 +11,10 @@ from tchat.cli.console import Console
 from tchat.cli.models.library import JSON, open_library
 from tchat.cli.output.listing import print_json, print_rows
 from tchat.cli.output.status import TerminalStatus
-from tchat.models.words import size_text
+from tchat.humanize import size_text
 
 if TYPE_CHECKING:
-    from tchat.models.examination import Finding, Progress
+    from tchat.models.verification import VerifyProgress, VerifyResult
 
 
 def check(
@@ -42,17 +42,17 @@ def check(
     return next((int(each.code) for each in findings if each.code), 0)
 
 
-def _show_progress(events: Iterator[Progress], console: Console) -> Iterator[Finding]:
+def _show_progress(events: Iterator[VerifyProgress], console: Console) -> Iterator[VerifyResult]:
     """The findings among ``events``; the others are shown on a terminal."""
-    from tchat.models.examination import Finding
-    from tchat.models.hashing import Hashing
+    from tchat.models.hashing import HashProgress
+    from tchat.models.verification import VerifyResult
 
     line = TerminalStatus(console)
     try:
         for event in events:
-            if isinstance(event, Finding):
+            if isinstance(event, VerifyResult):
                 yield event
-            elif isinstance(event, Hashing):
+            elif isinstance(event, HashProgress):
                 if line.due:
                     line.show(f"reading {size_text(event.done)} of {size_text(event.total)}")
             else:

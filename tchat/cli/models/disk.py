@@ -12,13 +12,13 @@ from tchat.cli.console import Console
 from tchat.cli.models.library import JSON, YES, open_library, report_default_change
 from tchat.cli.output.listing import print_json, print_rows
 from tchat.cli.output.status import TerminalStatus
-from tchat.models.words import size_text
+from tchat.humanize import size_text
 from tchat.sanitize import single_line
 
 if TYPE_CHECKING:
-    from tchat.models.duplicates import Copies
+    from tchat.models.duplicates import DuplicateSet
     from tchat.models.library import Library
-    from tchat.models.removal import Removal
+    from tchat.models.removal import RemovalPlan
 
 NOTHING = "nothing"
 
@@ -52,7 +52,7 @@ def dupes(
     as_json: bool = JSON,
 ) -> None:
     """Find model files of the same content, and what hard links would save."""
-    from tchat.models.duplicates import link as put_links
+    from tchat.models.duplicates import replace_with_links as put_links
 
     console: Console = ctx.obj
     with open_library(console) as library:
@@ -94,7 +94,7 @@ def du(ctx: typer.Context, as_json: bool = JSON) -> None:
     print_rows(console, ("OWNER", "MODELS", "SIZE", "UNFINISHED"), rows)
 
 
-def _planned(plan: Removal) -> Iterator[str]:
+def _planned(plan: RemovalPlan) -> Iterator[str]:
     name = single_line(plan.name)
     if plan.registered is not None:
         place = single_line(str(plan.registered))
@@ -105,15 +105,15 @@ def _planned(plan: Removal) -> Iterator[str]:
         yield f"  {single_line(blob.name)} stays: other names lead to it"
 
 
-def _total(plans: Iterable[Removal]) -> str:
+def _total(plans: Iterable[RemovalPlan]) -> str:
     return size_text(sum(plan.freed for plan in plans)) or NOTHING
 
 
-def _saved(found: Iterable[Copies]) -> str:
+def _saved(found: Iterable[DuplicateSet]) -> str:
     return size_text(sum(copies.saved for copies in found)) or NOTHING
 
 
-def _find_duplicates(library: Library, console: Console) -> list[Copies]:
+def _find_duplicates(library: Library, console: Console) -> list[DuplicateSet]:
     line = TerminalStatus(console)
     events = library.duplicates()
     try:
@@ -122,19 +122,19 @@ def _find_duplicates(library: Library, console: Console) -> list[Copies]:
             if line.due:
                 line.show(f"reading {size_text(event.done)} of {size_text(event.total)}")
     except StopIteration as ended:
-        found: list[Copies] = ended.value
+        found: list[DuplicateSet] = ended.value
         return found
     finally:
         line.erase()
 
 
-def _listed(found: Sequence[Copies]) -> Iterator[Sequence[str]]:
+def _listed(found: Sequence[DuplicateSet]) -> Iterator[Sequence[str]]:
     for copies in found:
         for copy in copies.files:
             yield size_text(copies.size), copy.owner, copy.name, str(copy.path)
 
 
-def _removal(plan: Removal) -> dict[str, Any]:
+def _removal(plan: RemovalPlan) -> dict[str, Any]:
     return {
         "name": plan.name,
         "freed": plan.freed,
@@ -144,7 +144,7 @@ def _removal(plan: Removal) -> dict[str, Any]:
     }
 
 
-def _copies(copies: Copies) -> dict[str, Any]:
+def _copies(copies: DuplicateSet) -> dict[str, Any]:
     return {
         "sha256": copies.sha256,
         "size": copies.size,

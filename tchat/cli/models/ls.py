@@ -10,10 +10,10 @@ import typer
 from tchat.cli.console import Console
 from tchat.cli.models.library import JSON, default_path, open_library
 from tchat.cli.output.listing import iso, print_json, print_rows, when
-from tchat.models.words import count_text, size_text
+from tchat.humanize import count_text, size_text
 
 if TYPE_CHECKING:
-    from tchat.models.library import ModelRow
+    from tchat.models.library import LibraryModel
 
 HEADER = ("FAMILY", "WEIGHTS", "QUANT", "CONTEXT", "SIZE", "LAST USED", "DEFAULT", "VERDICT")
 
@@ -39,7 +39,7 @@ def ls(
     print_rows(console, (*lead, *HEADER), cells)
 
 
-def _default_of(rows: Sequence[ModelRow], console: Console) -> ModelRow | None:
+def _default_of(rows: Sequence[LibraryModel], console: Console) -> LibraryModel | None:
     """The row of the default model; None where it is in none."""
     path = default_path(console)
     if path is None:
@@ -48,8 +48,8 @@ def _default_of(rows: Sequence[ModelRow], console: Console) -> ModelRow | None:
     return at or next((row for row in rows if row.path.resolve() == path.resolve()), None)
 
 
-def _cells(row: ModelRow, *, owner: bool, default: bool) -> Sequence[str]:
-    facts = row.facts
+def _cells(row: LibraryModel, *, owner: bool, default: bool) -> Sequence[str]:
+    facts = row.metadata
     return (
         row.name,
         *([row.owner] if owner else []),
@@ -64,9 +64,9 @@ def _cells(row: ModelRow, *, owner: bool, default: bool) -> Sequence[str]:
     )
 
 
-def record(row: ModelRow) -> dict[str, Any]:
+def record(row: LibraryModel) -> dict[str, Any]:
     """A row for a program."""
-    facts = row.facts
+    facts = row.metadata
     return {
         "name": row.name,
         "path": str(row.path),

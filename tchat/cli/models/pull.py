@@ -9,11 +9,11 @@ import typer
 from tchat.cli.console import Console
 from tchat.cli.models.library import JSON
 from tchat.cli.output.listing import print_json
-from tchat.models.words import size_text
+from tchat.humanize import size_text
 from tchat.sanitize import single_line
 
 if TYPE_CHECKING:
-    from tchat.models.pull_events import Pulled
+    from tchat.models.hub.pull_events import Pulled
 
 
 def pull(
@@ -31,18 +31,18 @@ def pull(
     """
     from tchat.chat.throughput import measured_machine
     from tchat.cli.models.pull_output import PullOutput
-    from tchat.models.absent import remote_name
-    from tchat.models.hub import Hub
-    from tchat.models.hub_cache import HubCache, cache_folder
-    from tchat.models.pull import pull as begin
-    from tchat.models.store import ModelStore
+    from tchat.models.hub.api import HubApi
+    from tchat.models.hub.cache import HubCache, cache_folder
+    from tchat.models.hub.pull import pull as begin
+    from tchat.models.metadata_cache import MetadataCache
+    from tchat.models.remote_names import resolve_remote
 
     console: Console = ctx.obj
-    named = remote_name(name, console.paths, console.environ)
+    named = resolve_remote(name, console.paths, console.environ)
     cache = HubCache(cache_folder(console.environ))
-    hub = Hub(console.environ)
+    hub = HubApi(console.environ)
     desk = PullOutput(name, console, yes=yes)
-    with ModelStore(console.paths) as store:
+    with MetadataCache(console.paths) as store:
         events = begin(
             named, hub, cache, hashes=store, machine=lambda: measured_machine(console.paths)
         )

@@ -14,10 +14,16 @@ from tchat.cli.models.pull_status import pull_progress_text
 from tchat.cli.output.listing import align_columns
 from tchat.cli.output.status import TerminalStatus
 from tchat.errors import Interrupted
+from tchat.humanize import size_text
 from tchat.models.fit_rows import fit_rows
-from tchat.models.prospect import Prospect, objection_to, title
-from tchat.models.pull_events import Found, Pulled, PullEvent, Pulling, Unasked
-from tchat.models.words import size_text
+from tchat.models.hub.pull_events import (
+    Downloading,
+    HubUnavailable,
+    ModelSelected,
+    Pulled,
+    PullEvent,
+)
+from tchat.models.hub.remote_model import RemoteModel, describe, pull_objection
 from tchat.sanitize import single_line
 
 
@@ -53,7 +59,7 @@ class PullOutput:
             for event in events:
                 if isinstance(event, Pulled):
                     return event
-                done = event.done if isinstance(event, Pulling) else done
+                done = event.done if isinstance(event, Downloading) else done
                 self._show(event)
         except KeyboardInterrupt:
             self._line.erase()
@@ -66,29 +72,29 @@ class PullOutput:
         raise AssertionError("a pull ends with Pulled or raises")
 
     def _show(self, event: PullEvent) -> None:
-        if isinstance(event, Found) and event.prospect is not None:
+        if isinstance(event, ModelSelected) and event.remote_model is not None:
             self._line.erase()
-            self._judge(event.prospect)
-        if isinstance(event, Unasked) and self._console.stderr_is_terminal:
+            self._judge(event.remote_model)
+        if isinstance(event, HubUnavailable) and self._console.stderr_is_terminal:
             self._console.say(f"{event.reason}; what is here is complete")
         elif self._line.due:
             self._line.show(pull_progress_text(event))
 
-    def _judge(self, prospect: Prospect) -> None:
+    def _judge(self, remote_model: RemoteModel) -> None:
         """Tell how the model would do here, and ask where it would not."""
-        report = prospect.report
-        self.judgement = {"chosen": prospect.why or None}
-        lines = [title(prospect)]
-        if not prospect.refusal:
+        report = remote_model.report
+        self.judgement = {"chosen": remote_model.reason or None}
+        lines = [describe(remote_model)]
+        if not remote_model.refusal:
             self.judgement["fit"] = fit_record(report)
             lines += align_columns([*fit_rows(report)], shutil.get_terminal_size().columns)
-        objection = objection_to(prospect)
+        objection = pull_objection(remote_model)
         if objection is None or self._yes:
             self._print(lines)
         elif not self._console.stdin_is_terminal:
             raise objection
         else:
-            question = f"{objection.message}. Pull {size_text(prospect.size)} all the same?"
+            question = f"{objection.message}. Pull {size_text(remote_model.size)} all the same?"
             confirm(self._console, lines[1:], question)
 
     def _print(self, lines: Sequence[str]) -> None:

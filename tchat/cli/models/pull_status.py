@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from tchat.models.pull_events import (
-    Checking,
-    Found,
-    Looking,
+from tchat.humanize import size_text
+from tchat.models.hub.pull_events import (
+    CheckingFile,
+    Downloading,
+    DownloadStalled,
+    ModelSelected,
     PullEvent,
-    Pulling,
-    Retrying,
-    Stalled,
-    Waiting,
+    ReadingHeader,
+    RetryingDownload,
+    WaitingForLock,
 )
-from tchat.models.words import size_text
 
 BAR = 24  # cells
 FULL, EMPTY = "━", "─"
@@ -22,24 +22,24 @@ def pull_progress_text(event: PullEvent) -> str:
     """The status line for ``event``; empty for one that needs none."""
     words = ""
     match event:
-        case Looking(file):
+        case ReadingHeader(file):
             words = f"reading the header of {file}"
-        case Found(model=model):
+        case ModelSelected(model=model):
             words = f"found {model.name}, {size_text(model.size)}"
-        case Checking(done, total):
+        case CheckingFile(done, total):
             words = f"{_bar(done, total)} checking what came earlier"
-        case Pulling():
+        case Downloading():
             words = _pulling(event)
-        case Waiting(done, total):
+        case WaitingForLock(done, total):
             words = f"{_bar(done, total)} another process pulls it"
-        case Stalled(seconds, timeout):
+        case DownloadStalled(seconds, timeout):
             words = f"nothing came for {seconds:.0f} s · a new attempt after {timeout:.0f} s"
-        case Retrying(reason, wait):
+        case RetryingDownload(reason, wait):
             words = f"{reason} · a new attempt" + (f" in {wait:.0f} s" if wait >= 1 else "")
     return words
 
 
-def _pulling(event: Pulling) -> str:
+def _pulling(event: Downloading) -> str:
     words = f"{_bar(event.done, event.total)} of {size_text(event.total)}"
     if event.rate < 1:
         return words

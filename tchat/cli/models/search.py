@@ -10,10 +10,10 @@ import typer
 from tchat.cli.console import Console
 from tchat.cli.models.library import JSON
 from tchat.cli.output.listing import print_json, print_rows
-from tchat.models.words import count_text, size_text
+from tchat.humanize import count_text, size_text
 
 if TYPE_CHECKING:
-    from tchat.models.search import SearchResult
+    from tchat.models.hub.search import SearchResult
 
 HEADER = ("NAME", "DOWNLOADS", "LICENCE", "WEIGHTS", "UPDATED", "SIZES")
 
@@ -25,11 +25,11 @@ def search(
     as_json: bool = JSON,
 ) -> None:
     """Find models on the hub, the most downloaded first."""
-    from tchat.models.hub import Hub
-    from tchat.models.search import search as ask
+    from tchat.models.hub.api import HubApi
+    from tchat.models.hub.search import search_models as ask
 
     console: Console = ctx.obj
-    results = ask(Hub(console.environ), " ".join(words), limit)
+    results = ask(HubApi(console.environ), " ".join(words), limit)
     if as_json:
         print_json(console, [_record(result) for result in results])
         return
@@ -52,12 +52,12 @@ def _cells(result: SearchResult) -> Sequence[str]:
 
 def _sizes(result: SearchResult) -> str:
     """The default model and the range of all: ``Q4_K_M 397 MB, of 12: 250 MB to 1.2 GB``."""
-    from tchat.models.hub_files import default
+    from tchat.models.hub.repo_files import default_model
 
     models = result.listing.models if result.listing else ()
     if not models:
         return ""
-    chosen, sizes = default(models), sorted(model.size for model in models)
+    chosen, sizes = default_model(models), sorted(model.size for model in models)
     words = f"{chosen.quantization} {size_text(chosen.size)}".strip()
     if len(models) == 1:
         return words

@@ -16,9 +16,9 @@ from tchat.sanitize import printable
 
 if TYPE_CHECKING:
     from tchat.chat.model_info import ModelInfo
-    from tchat.models.details import Details
-    from tchat.models.header import Value
-    from tchat.models.prospect import Prospect
+    from tchat.models.gguf.details import HeaderDetails
+    from tchat.models.gguf.header import Value
+    from tchat.models.hub.remote_model import RemoteModel
 
 
 def show(
@@ -52,39 +52,39 @@ def show(
 
 
 def _whole(view: ModelInfo) -> dict[str, Any]:
-    from tchat.models.prospect import Prospect
+    from tchat.models.hub.remote_model import RemoteModel
 
     found = view.found
-    known = _remote(found) if isinstance(found, Prospect) else record(found)
+    known = _remote(found) if isinstance(found, RemoteModel) else record(found)
     fit = {"fit": fit_record(view.report)} if view.report else {}
     return {**known, **_record(view.details), **fit}
 
 
-def _remote(prospect: Prospect) -> dict[str, Any]:
+def _remote(remote_model: RemoteModel) -> dict[str, Any]:
     return {
-        "name": prospect.model.name,
+        "name": remote_model.model.name,
         "path": None,
         "owner": None,
-        "repo": prospect.listing.repo,
-        "commit": prospect.listing.commit,
-        "chosen": prospect.why or None,
+        "repo": remote_model.listing.repo,
+        "commit": remote_model.listing.commit,
+        "chosen": remote_model.reason or None,
         "files": [
             {"name": file.name, "size": file.size, "sha256": file.sha256 or None}
-            for file in prospect.model.files
+            for file in remote_model.model.files
         ],
-        "kind": prospect.kind,
-        "family": prospect.architecture,
-        "parameters": prospect.parameters,
-        "quantization": prospect.quantization,
-        "context": prospect.context_length,
-        "size": prospect.size,
-        "downloads": prospect.listing.downloads,
-        "gated": prospect.listing.gated,
-        "verdict": prospect.refusal or "not on this disk",
+        "kind": remote_model.kind,
+        "family": remote_model.architecture,
+        "parameters": remote_model.parameters,
+        "quantization": remote_model.quantization,
+        "context": remote_model.context_length,
+        "size": remote_model.size,
+        "downloads": remote_model.listing.downloads,
+        "gated": remote_model.listing.gated,
+        "verdict": remote_model.refusal or "not on this disk",
     }
 
 
-def _record(details: Details) -> dict[str, Any]:
+def _record(details: HeaderDetails) -> dict[str, Any]:
     return {
         "licence": details.licence,
         "template": details.template,

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from tchat import __version__
-from tchat.cache import Cache
 from tchat.engine.snapshots.chain import Segment
+from tchat.sqlite_cache import SqliteCache
 
 if TYPE_CHECKING:
     import sqlite3
@@ -134,7 +134,7 @@ class Index:
     """
 
     def __init__(self, file: Path) -> None:
-        self._cache = Cache(file, VERSION, SCHEMA, PRAGMAS, FOREIGN)
+        self._cache = SqliteCache(file, VERSION, SCHEMA, PRAGMAS, FOREIGN)
 
     @property
     def failure(self) -> str:

@@ -13,10 +13,10 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
+from tchat.humanize import size_text
 from tchat.models.files import has_gguf_ending
-from tchat.models.hub_name import parse_hub_name
-from tchat.models.removal import Removal
-from tchat.models.words import size_text
+from tchat.models.hub.names import parse_hub_name
+from tchat.models.removal import RemovalPlan
 from tchat.sanitize import single_line
 from tchat.tui.background import background, report
 from tchat.tui.dialogs.confirm import Confirm
@@ -49,10 +49,10 @@ class Files(Protocol):
     async def details(self, choice: str) -> Sequence[tuple[str, str]]:
         """What a model's file says about itself."""
 
-    async def plan_removal(self, choice: str) -> Removal:
+    async def plan_removal(self, choice: str) -> RemovalPlan:
         """What removing a model would do."""
 
-    async def remove(self, removal: Removal) -> None:
+    async def remove(self, removal: RemovalPlan) -> None:
         """Remove a model."""
 
     async def make_default(self, choice: str) -> None:
@@ -248,7 +248,7 @@ class ModelPicker(Picker):
             return None
 
 
-def _planned(plan: Removal) -> str:
+def _planned(plan: RemovalPlan) -> str:
     if plan.registered is not None:
         return f"{plan.name}\nis taken out of the list; the file stays at {plan.registered}"
     return f"{plan.name}\nfrees {size_text(plan.freed) or 'nothing: other names lead to it'}"

@@ -24,7 +24,7 @@ from tchat.tui.services.messages import MessageService
 if TYPE_CHECKING:
     from tchat.chat.draft import TokenCount
     from tchat.chat.prefill_cost import PrefillCost
-    from tchat.models.facts import ModelFacts
+    from tchat.models.metadata import ModelMetadata
 
 T = TypeVar("T")
 Act = Callable[[Chat], Iterator[Event]]
@@ -61,7 +61,7 @@ class Conversation(MessageService):
         self._chat = Chat(settings, paths, self._store, cancel=self._cancel)
 
     @property
-    def facts(self) -> ModelFacts | None:
+    def facts(self) -> ModelMetadata | None:
         """What is known of the model's file; None before it was needed."""
         return self._chat.facts
 

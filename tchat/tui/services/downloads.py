@@ -12,7 +12,7 @@ from tchat.errors import UsageError
 from tchat.sanitize import single_line
 
 if TYPE_CHECKING:
-    from tchat.models.pull_events import Pulled, PullEvent
+    from tchat.models.hub.pull_events import Pulled, PullEvent
     from tchat.paths import Paths
 
 STOP_SEEN = 0.2  # seconds until a stop is seen while a person is asked
@@ -48,14 +48,14 @@ class Downloads:
         Raises:
             ModelNotFound: It is no such name.
             UsageError: Another download is under way, or the user does not agree.
-            TchatError: As `tchat.models.pull.pull`.
+            TchatError: As `tchat.models.hub.pull.pull`.
         """
         if self.name:
             raise UsageError(
                 f"{single_line(self.name, 80)} is being pulled", "wait for it, or stop it first"
             )
-        from tchat.models.prospect import objection_to
-        from tchat.models.pull_events import Found, Pulled
+        from tchat.models.hub.pull_events import ModelSelected, Pulled
+        from tchat.models.hub.remote_model import pull_objection
 
         loop = asyncio.get_running_loop()
         self.name, self.words = name, "↓ asking the hub"
@@ -71,8 +71,8 @@ class Downloads:
                 if isinstance(event, Pulled):
                     return event
                 loop.call_soon_threadsafe(take, event)
-                if isinstance(event, Found) and event.prospect is not None:
-                    objection = objection_to(event.prospect)
+                if isinstance(event, ModelSelected) and event.remote_model is not None:
+                    objection = pull_objection(event.remote_model)
                     if objection and not self._wait(agree(objection.message), loop):
                         raise UsageError(f"{single_line(name, 80)} is not pulled")
             return None
@@ -91,16 +91,16 @@ class Downloads:
 
     def _events(self, name: str) -> Iterator[PullEvent]:
         from tchat.chat.throughput import measured_machine
-        from tchat.models.absent import remote_name
-        from tchat.models.hub import Hub
-        from tchat.models.hub_cache import HubCache, cache_folder
-        from tchat.models.pull import pull
-        from tchat.models.store import ModelStore
+        from tchat.models.hub.api import HubApi
+        from tchat.models.hub.cache import HubCache, cache_folder
+        from tchat.models.hub.pull import pull
+        from tchat.models.metadata_cache import MetadataCache
+        from tchat.models.remote_names import resolve_remote
 
-        with ModelStore(self._paths) as store:
+        with MetadataCache(self._paths) as store:
             yield from pull(
-                remote_name(name, self._paths, self._environ),
-                Hub(self._environ),
+                resolve_remote(name, self._paths, self._environ),
+                HubApi(self._environ),
                 HubCache(cache_folder(self._environ)),
                 hashes=store,
                 machine=lambda: measured_machine(self._paths),
@@ -122,29 +122,29 @@ class Downloads:
 
 def in_words(event: PullEvent) -> str:
     """A few words for the status line; empty where there is nothing new to say."""
-    from tchat.models.pull_events import (
-        Checking,
-        Looking,
-        Pulling,
-        Retrying,
-        Stalled,
-        Waiting,
+    from tchat.humanize import size_text
+    from tchat.models.hub.pull_events import (
+        CheckingFile,
+        Downloading,
+        DownloadStalled,
+        ReadingHeader,
+        RetryingDownload,
+        WaitingForLock,
     )
-    from tchat.models.words import size_text
 
     words = ""
     match event:
-        case Looking():
+        case ReadingHeader():
             words = "reading the header"
-        case Pulling(done, total, rate) if total:
+        case Downloading(done, total, rate) if total:
             speed = f" · {size_text(round(rate))}/s" if rate >= 1 else ""
             words = f"{done * 100 // total} % of {size_text(total)}{speed}"
-        case Checking(done, total) if total:
+        case CheckingFile(done, total) if total:
             words = f"checking {done * 100 // total} %"
-        case Waiting(done, total) if total:
+        case WaitingForLock(done, total) if total:
             words = f"{done * 100 // total} % by another process"
-        case Stalled(seconds):
+        case DownloadStalled(seconds):
             words = f"nothing came for {seconds:.0f} s"
-        case Retrying():
+        case RetryingDownload():
             words = "trying again"
     return words and f"↓ {words}"

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from tchat.models.details_rows import Row
 from tchat.models.library import Library
-from tchat.models.removal import Removal
+from tchat.models.model_rows import InfoRow
+from tchat.models.removal import RemovalPlan
 from tchat.paths import Paths
 from tchat.settings import Value, find_key
 from tchat.settings.write import set_value
@@ -77,17 +77,17 @@ class ModelService:
         """Models on the hub."""
         return await asyncio.to_thread(hub_rows, words)
 
-    async def details(self, choice: str) -> Sequence[Row]:
+    async def details(self, choice: str) -> Sequence[InfoRow]:
         """What a model says about itself, on this disk or on the hub."""
         from tchat.chat.model_info import inspect_model
 
         return await asyncio.to_thread(lambda: list(inspect_model(choice, self._paths).rows()))
 
-    async def plan_removal(self, choice: str) -> Removal:
+    async def plan_removal(self, choice: str) -> RemovalPlan:
         """What removing a model would do."""
         return await self._with_library(lambda library: library.plan_removal(choice))
 
-    async def remove(self, removal: Removal) -> None:
+    async def remove(self, removal: RemovalPlan) -> None:
         """Remove a model."""
         await self._with_library(lambda library: library.remove(removal))
 

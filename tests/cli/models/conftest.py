@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tchat.chat.throughput import machine_name
-from tchat.models.store import ModelStore
+from tchat.models.metadata_cache import MetadataCache
 from tchat.paths import user_paths
 
 RATE = 20e9  # bytes a second
@@ -17,5 +17,5 @@ RATE = 20e9  # bytes a second
 @pytest.fixture
 def measured(home: Path) -> None:
     """A machine that was measured just now, so that not every test does it again."""
-    with ModelStore(user_paths()) as store:
-        store.note_machine_rate(machine_name(), RATE, time.time())
+    with MetadataCache(user_paths()) as store:
+        store.record_machine_rate(machine_name(), RATE, time.time())

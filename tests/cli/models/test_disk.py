@@ -11,7 +11,7 @@ from filelock import FileLock
 
 from tests.cli.shell import Shell
 from tests.models.forge import U16, but, gguf, key
-from tests.models.shelf import chat_model, hub_file, ollama_model
+from tests.models.model_folders import chat_model, hub_file, ollama_model
 
 REPO = "Qwen/Qwen3-GGUF"
 NAME = "Qwen3-Q8_0.gguf"

@@ -14,7 +14,7 @@ from tchat.cli.console import Console
 from tchat.cli.main import program
 from tests.cli.shell import Ran, Shell
 from tests.models.hostile import DAMAGED, NOT_GGUF, UNFIT
-from tests.models.shelf import chat_model
+from tests.models.model_folders import chat_model
 
 UNREADABLE = NOT_GGUF | DAMAGED
 ALL = UNREADABLE | UNFIT

@@ -10,7 +10,7 @@ import pytest
 from tests.cli.shell import Shell, tchat
 from tests.models.forge import STRING, U16, but, gguf, key
 from tests.models.hostile import UNFIT
-from tests.models.shelf import chat_model, ollama_model
+from tests.models.model_folders import chat_model, ollama_model
 
 
 @pytest.fixture

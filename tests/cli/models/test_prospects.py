@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 
 from tchat.chat import throughput
-from tchat.models.fit import Machine
 from tchat.models.memory import Memory
-from tchat.models.store import ModelStore
+from tchat.models.memory_estimate import Machine
+from tchat.models.metadata_cache import MetadataCache
 from tchat.paths import user_paths
 from tests.cli.models.conftest import RATE
 from tests.cli.shell import Ran, Shell, tchat
 from tests.models.forge import STRING, but, gguf, key
 from tests.models.hub_server import HubServer
-from tests.models.shelf import hub_file
+from tests.models.model_folders import hub_file
 
 REPO = "acme/Tiny-GGUF"
 SMALL, LARGE = "Tiny-Q4_K_M.gguf", "Tiny-Q8_0.gguf"
@@ -194,11 +194,11 @@ def test_the_machine_is_measured_once_an_hour(home: Path, monkeypatch: pytest.Mo
 
 
 def test_speeds_are_told_by_the_last_replies(home: Path, tiny_model: Path) -> None:
-    with ModelStore(user_paths()) as store:
-        facts = store.facts(tiny_model)
+    with MetadataCache(user_paths()) as store:
+        facts = store.metadata(tiny_model)
         assert store.speed(facts) == 0
-        store.note_speed(facts, 10.0)
-        store.note_speed(facts, 20.0)
+        store.record_speed(facts, 10.0)
+        store.record_speed(facts, 20.0)
         assert 10 < store.speed(facts) < 20
 
 

@@ -16,8 +16,14 @@ import pexpect
 import pytest
 
 from tchat.cli.models.pull_status import duration, pull_progress_text
-from tchat.models.hub_cache import cache_folder
-from tchat.models.pull_events import Checking, Pulling, Retrying, Stalled, Waiting
+from tchat.models.hub.cache import cache_folder
+from tchat.models.hub.pull_events import (
+    CheckingFile,
+    Downloading,
+    DownloadStalled,
+    RetryingDownload,
+    WaitingForLock,
+)
 from tests.cli.shell import COMMAND, tchat
 from tests.models.forge import gguf
 from tests.models.hub_server import PORTAL, SIGNATURE, Fault, HubServer, limited, sha256
@@ -264,16 +270,19 @@ def test_hostile_names_reach_the_terminal_tamed(server: HubServer) -> None:
 @pytest.mark.parametrize(
     ("event", "words"),
     [
-        (Checking(1, 4), "25 % checking what came earlier"),
-        (Pulling(50, 100, 0.0, 0.0), "50 % of 100 B"),
-        (Pulling(1_000_000, 4_000_000, 1e5, 30.0), "25 % of 4.0 MB · 100 kB/s · 30 s left"),
-        (Waiting(3, 4), "75 % another process pulls it"),
-        (Stalled(7.2, 20.0), "nothing came for 7 s · a new attempt after 20 s"),
-        (Retrying("the hub has a problem", 4.0), "the hub has a problem · a new attempt in 4 s"),
-        (Retrying("it was cut", 0.0), "it was cut · a new attempt"),
+        (CheckingFile(1, 4), "25 % checking what came earlier"),
+        (Downloading(50, 100, 0.0, 0.0), "50 % of 100 B"),
+        (Downloading(1_000_000, 4_000_000, 1e5, 30.0), "25 % of 4.0 MB · 100 kB/s · 30 s left"),
+        (WaitingForLock(3, 4), "75 % another process pulls it"),
+        (DownloadStalled(7.2, 20.0), "nothing came for 7 s · a new attempt after 20 s"),
+        (
+            RetryingDownload("the hub has a problem", 4.0),
+            "the hub has a problem · a new attempt in 4 s",
+        ),
+        (RetryingDownload("it was cut", 0.0), "it was cut · a new attempt"),
     ],
 )
-def test_each_event_has_its_words(event: Pulling, words: str) -> None:
+def test_each_event_has_its_words(event: Downloading, words: str) -> None:
     assert pull_progress_text(event).endswith(words)
 
 

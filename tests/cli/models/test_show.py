@@ -10,7 +10,7 @@ import pytest
 from tests.cli.shell import Ran, Shell, tchat
 from tests.models.forge import F32, STRING, but, gguf, key
 from tests.models.hostile import DAMAGED, NOT_GGUF
-from tests.models.shelf import chat_model, hub_file
+from tests.models.model_folders import chat_model, hub_file
 from tests.tiny import BROKEN, NO_SYSTEM, write_tiny
 
 EVIL = "x\x1b]52;c;eA==\x07\u202e"

@@ -13,7 +13,7 @@ from tchat.engine.loading import EngineOptions
 from tchat.engine.prompt.messages import ChatMessage
 from tchat.engine.snapshots.snapshots import Snapshots
 from tchat.engine.snapshots.store import SnapshotStore
-from tchat.models.facts import read_facts
+from tchat.models.metadata import read_metadata
 from tchat.paths import Paths, user_paths
 
 WORDS = "the be to of and in that have it for not on with he as you do at this but his by from "
@@ -50,7 +50,7 @@ def open_saved(paths: Paths) -> Iterator[OpenSaved]:
     ) -> Engine:
         store = SnapshotStore(paths.snapshots, paths.snapshot_key)
         snapshots = Snapshots(store, key, "Tiny", limit, lambda: free)
-        template = read_facts(path).chat_template
+        template = read_metadata(path).chat_template
         options = {"template": template, "threads": 1, **options}
         engines.append(Engine(EngineOptions(path=path, **options), snapshots=snapshots))
         engines[-1].bind_session(session)

@@ -15,7 +15,7 @@ from tchat.engine.prompt.messages import ChatMessage
 from tchat.engine.snapshots import snapshots as module
 from tchat.engine.snapshots import snapshots as pieces
 from tchat.engine.snapshots.store import SnapshotStore
-from tchat.models.facts import read_facts
+from tchat.models.metadata import read_metadata
 from tchat.paths import user_paths
 from tchat.settings import Sampling
 
@@ -33,7 +33,7 @@ def open_engine(path: Path, session: str) -> Engine:
     paths = user_paths()
     store = SnapshotStore(paths.snapshots, paths.snapshot_key)
     snapshots = module.Snapshots(store, "key", "Tiny", 1 << 20)
-    template = read_facts(path).chat_template
+    template = read_metadata(path).chat_template
     engine = Engine(EngineOptions(path=path, template=template, threads=1), snapshots=snapshots)
     engine.bind_session(session)
     return engine

@@ -273,7 +273,7 @@ def test_an_index_in_memory_deletes_no_files(
     """Another process holds it: to this one, all files seem to be nobody's."""
     saved(open_saved, tiny_model)
     before = sorted(paths.snapshots.glob("*.kv"))
-    monkeypatch.setattr("tchat.cache.BUSY_TIMEOUT", 0.05)
+    monkeypatch.setattr("tchat.sqlite_cache.BUSY_TIMEOUT", 0.05)
     blocker = sqlite3.connect(paths.snapshots / "index.db", isolation_level=None)
     blocker.execute("BEGIN EXCLUSIVE")
     engine = open_saved(tiny_model, session="two")

@@ -1,0 +1,1 @@
+"""GGUF files: headers that are checked before llama.cpp reads them."""

@@ -1,0 +1,257 @@
+"""The header of a GGUF file, read in Python before llama.cpp may see the file.
+
+llama.cpp aborts the process on some damaged files, so every count, length, type and offset is
+checked here against the file's size and against what is sane. Format: ggml's docs/gguf.md;
+versions 2 and 3, little endian.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from tchat.errors import ModelInvalid
+from tchat.models.files import label, open_regular
+from tchat.models.gguf.file_signatures import identify_format
+from tchat.models.gguf.header import (
+    KEPT_ARRAY,
+    Array,
+    Header,
+    Scalar,
+    Tensor,
+    Value,
+    element_count,
+    is_integer,
+)
+from tchat.models.gguf.reader import BoundedReader, OutOfBounds
+from tchat.models.gguf.tensor_types import REMOVED_TENSOR_TYPES, TENSOR_TYPES
+
+MAX_KEYS = 1 << 14
+MAX_KEY = 1 << 16  # bytes, by the specification
+MAX_TENSORS = 1 << 15
+MAX_TENSOR_NAME = 63  # bytes, by ggml
+MAX_DIMENSIONS = 4
+MAX_ELEMENTS = 2**63 - 1
+DEFAULT_ALIGNMENT = 32
+STRING, ARRAY = 8, 9
+SCALARS = MappingProxyType(
+    {
+        number: struct.Struct("<" + code)
+        for number, code in zip((0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 12), "BbHhIif?Qqd", strict=True)
+    }
+)
+DOWNLOAD_AGAIN = "the file is damaged or incomplete: download it again"
+
+
+def read_header(path: Path) -> Header:
+    """Read and check the header of a GGUF file; well under 100 ms, whatever the file.
+
+    Raises:
+        ModelNotFound: There is no such file.
+        ModelInvalid: It is no GGUF file, or one that is damaged or hostile.
+    """
+    with os.fdopen(open_regular(path), "rb", buffering=0) as file:
+        try:
+            return parse_header(BoundedReader(file, os.fstat(file.fileno()).st_size), label(path))
+        except OSError as error:
+            reason = error.strerror or "the disk gave an error"
+            raise ModelInvalid(f"{label(path)} cannot be read: {reason}", DOWNLOAD_AGAIN) from error
+
+
+def read_strings(path: Path, array: Array, wanted: Iterable[int]) -> dict[int, str]:
+    """Elements of a long array of strings by their places; those out of range are left out.
+
+    Args:
+        path: The file that the header was read from.
+        array: As the header tells of it.
+        wanted: Places, from 0 on.
+
+    Raises:
+        ModelNotFound, ModelInvalid: The file is not what it was when its header was read.
+    """
+    with os.fdopen(open_regular(path), "rb", buffering=0) as file:
+        reader = BoundedReader(file, os.fstat(file.fileno()).st_size)
+        try:
+            return strings_in(reader, array, wanted)
+        except (OutOfBounds, OSError) as problem:
+            raise ModelInvalid(f"{label(path)} is not usable: {problem}", DOWNLOAD_AGAIN) from None
+
+
+def strings_in(reader: BoundedReader, array: Array, wanted: Iterable[int]) -> dict[int, str]:
+    """As `read_strings`, from a reader at the start of a file.
+
+    Raises:
+        OutOfBounds: The file is not what it was when its header was read.
+    """
+    found: dict[int, str] = {}
+    reader.skip(array.offset)
+    at = 0
+    for place in sorted({each for each in wanted if 0 <= each < array.count}):
+        reader.skip_strings(place - at)
+        found[place] = reader.string().decode("utf-8", "replace")
+        at = place + 1
+    return found
+
+
+def parse_header(reader: BoundedReader, name: str) -> Header:
+    """Check the header that ``reader`` is at the start of; ``name`` is for the message.
+
+    Raises:
+        ModelInvalid: It is no GGUF file, or one that is damaged or hostile.
+    """
+    try:
+        start = reader.peek(512)
+        if start[:4] != b"GGUF":
+            raise ModelInvalid(
+                f"{name} is not a GGUF file: it is {identify_format(start)}",
+                "name a model file in GGUF format",
+            )
+        return _HeaderParser(reader).header()
+    except OutOfBounds as problem:
+        raise ModelInvalid(f"{name} is not usable: {problem}", DOWNLOAD_AGAIN) from None
+
+
+class _HeaderParser:
+    """One pass over a header. Raises `OutOfBounds` for everything that is wrong."""
+
+    def __init__(self, reader: BoundedReader) -> None:
+        self._reader = reader
+        self._size = reader.left
+        self._undecodable: set[str] = set()
+
+    def header(self) -> Header:
+        self._reader.skip(4)
+        version = self._version()
+        tensor_count, key_count = self._reader.u64(), self._reader.u64()
+        self._bound(key_count, MAX_KEYS, "metadata keys", least_bytes=13)
+        self._bound(tensor_count, MAX_TENSORS, "tensors", least_bytes=24)
+        metadata = self._metadata(key_count)
+        alignment = self._alignment(metadata)
+        tensors = self._tensors(tensor_count, alignment)
+        data_offset = _padded(self._reader.position, alignment)
+        if tensors:
+            end = data_offset + tensors[-1].offset + tensors[-1].size
+            if end > self._size:
+                raise OutOfBounds(f"it has {self._size:,} bytes, its tensors need {end:,}")
+        return Header(
+            version=version,
+            metadata=MappingProxyType(metadata),
+            undecodable=frozenset(self._undecodable),
+            tensors=tensors,
+            data_offset=data_offset,
+            file_size=self._size,
+        )
+
+    def _version(self) -> int:
+        version = self._u32()
+        if version in (2, 3):
+            return version
+        if version & 0xFFFF == 0 and version:
+            raise OutOfBounds("it was written for big-endian machines")
+        if version == 1:
+            raise OutOfBounds("GGUF version 1 is no longer read by llama.cpp")
+        raise OutOfBounds(f"GGUF version {version} is not known")
+
+    def _metadata(self, count: int) -> dict[str, Value]:
+        metadata: dict[str, Value] = {}
+        for _ in range(count):
+            key = self._reader.string(MAX_KEY).decode("utf-8", "replace")
+            if not key:
+                raise OutOfBounds("a metadata key is empty")
+            if key in metadata:
+                raise OutOfBounds(f"the metadata key {key[:60]!r} occurs twice")
+            metadata[key] = self._value(key, self._u32())
+        return metadata
+
+    def _value(self, key: str, kind: int) -> Value:
+        if kind == ARRAY:
+            return self._array(key, self._u32(), self._reader.u64())
+        return self._scalar(key, kind)
+
+    def _scalar(self, key: str, kind: int) -> Scalar:
+        if kind == STRING:
+            return self._text(key)
+        if kind not in SCALARS:
+            raise OutOfBounds(f"the metadata key {key[:60]!r} has the unknown type {kind}")
+        return self._reader.unpack(SCALARS[kind])[0]
+
+    def _array(self, key: str, kind: int, count: int) -> Array:
+        if kind != STRING and kind not in SCALARS:
+            raise OutOfBounds(f"the metadata key {key[:60]!r} is an array of unknown type {kind}")
+        width = 8 if kind == STRING else SCALARS[kind].size
+        if count * width > self._reader.left:
+            raise OutOfBounds(f"the array {key[:60]!r} runs past the end of the file")
+        offset = self._reader.position
+        if count <= KEPT_ARRAY:
+            items = tuple(self._scalar(key, kind) for _ in range(count))
+            return Array(kind, count, items, offset)
+        if kind == STRING:
+            self._reader.skip_strings(count)
+        else:
+            self._reader.skip(count * width)
+        return Array(kind, count, (), offset)
+
+    def _text(self, key: str) -> str:
+        raw = self._reader.string()
+        try:
+            return raw.decode("utf-8")
+        except UnicodeDecodeError:
+            self._undecodable.add(key)
+            return raw.decode("utf-8", "replace")
+
+    def _alignment(self, metadata: Mapping[str, Value]) -> int:
+        alignment = metadata.get("general.alignment", DEFAULT_ALIGNMENT)
+        if not is_integer(alignment) or alignment <= 0 or alignment & (alignment - 1):
+            raise OutOfBounds("its alignment is no power of two")
+        return alignment
+
+    def _tensors(self, count: int, alignment: int) -> tuple[Tensor, ...]:
+        tensors: list[Tensor] = []
+        names: set[bytes] = set()
+        expected = 0
+        for _ in range(count):
+            raw = self._reader.string(MAX_TENSOR_NAME)
+            if raw in names:
+                raise OutOfBounds(f"the tensor {raw.decode('utf-8', 'replace')!r} occurs twice")
+            names.add(raw)
+            tensor = self._tensor(raw.decode("utf-8", "replace"))
+            if tensor.offset != expected:
+                how = "overlaps another one" if tensor.offset < expected else "is out of place"
+                raise OutOfBounds(f"the data of the tensor {tensor.name!r} {how}")
+            expected = _padded(expected + tensor.size, alignment)
+            tensors.append(tensor)
+        return tuple(tensors)
+
+    def _tensor(self, name: str) -> Tensor:
+        dimensions = self._u32()
+        if dimensions > MAX_DIMENSIONS:
+            raise OutOfBounds(f"the tensor {name!r} has {dimensions:,} dimensions")
+        shape = tuple(self._reader.u64() for _ in range(dimensions))
+        if 0 in shape:
+            raise OutOfBounds(f"the tensor {name!r} is empty")
+        elements = element_count(shape)
+        if elements > MAX_ELEMENTS:
+            raise OutOfBounds(f"the tensor {name!r} has an absurd shape")
+        number = self._u32()
+        kind = TENSOR_TYPES.get(number)
+        if kind is None:
+            age = "old, removed" if number in REMOVED_TENSOR_TYPES else "unknown"
+            raise OutOfBounds(f"the tensor {name!r} has the {age} type {number}")
+        if (shape[0] if shape else 1) % kind.block:
+            raise OutOfBounds(f"the rows of the tensor {name!r} are no whole blocks of {kind.name}")
+        size = elements // kind.block * kind.size
+        return Tensor(name, shape, kind.name, self._reader.u64(), size)
+
+    def _u32(self) -> int:
+        return int(self._reader.unpack(SCALARS[4])[0])
+
+    def _bound(self, count: int, limit: int, what: str, *, least_bytes: int) -> None:
+        if count > limit or count * least_bytes > self._reader.left:
+            raise OutOfBounds(f"it claims {count:,} {what}")
+
+
+def _padded(count: int, alignment: int) -> int:
+    return (count + alignment - 1) // alignment * alignment

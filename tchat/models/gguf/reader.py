@@ -1,0 +1,158 @@
+"""Reading forward through a file that may lie about every length in it."""
+
+from __future__ import annotations
+
+import struct
+from typing import Protocol
+
+MAX_READ = 64 << 20  # bytes of one header; the largest vocabularies in use take 13 MB
+MAX_STRINGS = 1 << 20  # strings walked in one header; the largest vocabularies in use have 777,000
+MAX_STRING = 4 << 20  # bytes of one string that is kept
+FIRST_CHUNK, LARGEST_CHUNK = 1 << 16, 1 << 20
+
+_U64 = struct.Struct("<Q")
+
+
+class OutOfBounds(Exception):
+    """The file asks for more than it holds, or than is sane. The message says what."""
+
+
+class ByteSource(Protocol):
+    """Where bytes come from; as much of a file as is needed here."""
+
+    def seek(self, offset: int, /) -> object:
+        """Go to ``offset`` bytes from the start."""
+
+    def read(self, size: int, /) -> bytes:
+        """The next bytes, up to ``size`` of them."""
+
+
+class BoundedReader:
+    """A cursor that moves forward through ``size`` bytes of ``file``, in few system calls.
+
+    The file is read, not mapped: a file that is truncated meanwhile is an error, not a SIGBUS.
+
+    Args:
+        file: Opened unbuffered.
+        size: Bytes of the file.
+        chunk: Bytes of the first read, and of the largest; between them they double.
+    """
+
+    def __init__(
+        self, file: ByteSource, size: int, chunk: tuple[int, int] = (FIRST_CHUNK, LARGEST_CHUNK)
+    ) -> None:
+        self._file = file
+        self._size = size
+        self._first_chunk, self._largest_chunk = chunk
+        self._buffer = b""
+        self._start = 0  # of the buffer, in the file
+        self._at = 0  # the cursor, in the buffer; past its end after a skip
+        self._read = 0
+        self._strings = 0
+
+    @property
+    def position(self) -> int:
+        """Bytes from the start of the file."""
+        return self._start + self._at
+
+    @property
+    def left(self) -> int:
+        """Bytes from here to the end of the file."""
+        return self._size - self.position
+
+    def peek(self, count: int) -> bytes:
+        """The next ``count`` bytes, fewer at the end of the file, without moving on."""
+        self._fill(min(count, self.left))
+        return self._buffer[self._at : self._at + count]
+
+    def read(self, count: int) -> bytes:
+        """The next ``count`` bytes.
+
+        Raises:
+            OutOfBounds: The file ends before.
+        """
+        self._fill(count)
+        at, self._at = self._at, self._at + count
+        return self._buffer[at : self._at]
+
+    def unpack(self, layout: struct.Struct) -> tuple[int | float | bool, ...]:
+        """The next values, by ``layout``.
+
+        Raises:
+            OutOfBounds: The file ends before.
+        """
+        self._fill(layout.size)
+        at, self._at = self._at, self._at + layout.size
+        return layout.unpack_from(self._buffer, at)
+
+    def u64(self) -> int:
+        """The next eight bytes as an unsigned integer.
+
+        Raises:
+            OutOfBounds: The file ends before.
+        """
+        self._fill(8)
+        at, self._at = self._at, self._at + 8
+        value: int = _U64.unpack_from(self._buffer, at)[0]
+        return value
+
+    def string(self, limit: int = MAX_STRING) -> bytes:
+        """The next string: a length in eight bytes, then its bytes.
+
+        Raises:
+            OutOfBounds: It is longer than ``limit`` or than the rest of the file.
+        """
+        length = self.u64()
+        if length > self.left:
+            raise OutOfBounds(f"a string of {length:,} bytes runs past the end of the file")
+        if length > limit:
+            raise OutOfBounds(f"a string of {length:,} bytes is longer than {limit:,}")
+        return self.read(length)
+
+    def skip(self, count: int) -> None:
+        """Pass over ``count`` bytes without reading them.
+
+        Raises:
+            OutOfBounds: The file ends before.
+        """
+        if count > self.left:
+            raise OutOfBounds("an array runs past the end of the file")
+        self._at += count
+
+    def skip_strings(self, count: int) -> None:
+        """Pass over ``count`` strings; some 75 ns each.
+
+        Raises:
+            OutOfBounds: They run past the end of the file, or the header's strings are too many.
+        """
+        self._strings += count
+        if self._strings > MAX_STRINGS:
+            raise OutOfBounds(f"more than {MAX_STRINGS:,} strings in its arrays")
+        unpack, buffer, at, last = _U64.unpack_from, self._buffer, self._at, len(self._buffer) - 8
+        for _ in range(count):
+            if at > last:
+                self._at = at
+                self._fill(8)
+                buffer, at, last = self._buffer, self._at, len(self._buffer) - 8
+            at += 8 + unpack(buffer, at)[0]
+        self._at = at
+        if self.left < 0:
+            raise OutOfBounds("an array runs past the end of the file")
+
+    def _fill(self, count: int) -> None:
+        """Have ``count`` bytes at the cursor in the buffer."""
+        if self._at + count <= len(self._buffer):
+            return
+        if count > self.left:
+            raise OutOfBounds("it ends in the middle of the header")
+        kept = self._buffer[self._at :]
+        if not kept:
+            self._file.seek(self.position)
+        chunk = min(max(self._first_chunk, self._read), self._largest_chunk)
+        fresh = self._file.read(max(count - len(kept), chunk))
+        self._start, self._at, self._buffer = self.position, 0, kept + fresh
+        self._read += len(fresh)
+        if len(self._buffer) < count:
+            raise OutOfBounds("it became shorter while it was read")
+        if self._read > MAX_READ:
+            raise OutOfBounds(f"its header is larger than {MAX_READ >> 20} MiB")

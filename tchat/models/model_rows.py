@@ -1,0 +1,96 @@
+"""What a model file says about itself, as lines of two texts. Texts are raw, and bounded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from tchat.humanize import count_text, size_text
+from tchat.models.gguf.details import HeaderDetails
+from tchat.models.gguf.header import Value
+from tchat.models.library import LibraryModel
+from tchat.models.metadata import ModelMetadata
+
+if TYPE_CHECKING:
+    from tchat.models.hub.remote_model import RemoteModel
+
+NOT_DECLARED = "not declared"
+LONGEST_VALUE = 200  # characters of a metadata value
+MOST_KEYS = 400
+LONGEST_TEMPLATE = 20_000  # characters; the longest in circulation has 18,000
+
+InfoRow = tuple[str, str]
+
+
+def model_rows(row: LibraryModel, details: HeaderDetails) -> Iterator[InfoRow]:
+    """What a model on this disk is."""
+    yield "name", row.name
+    yield "file", str(row.path)
+    yield "owner", row.owner
+    if (metadata := row.metadata) is not None:
+        yield from (("part", str(part)) for part in metadata.parts)
+        yield from _told_by_header(metadata)
+    yield "licence", details.licence or NOT_DECLARED
+    yield "verdict", row.verdict
+    yield "GGUF", f"version {details.version}"
+
+
+def remote_model_rows(remote_model: RemoteModel) -> Iterator[InfoRow]:
+    """What a model on the hub is."""
+    listing = remote_model.listing
+    yield "name", remote_model.model.name
+    yield "owner", "not on this disk"
+    if remote_model.reason:
+        yield "chosen", remote_model.reason
+    yield "repository", listing.repo
+    for file in remote_model.model.files:
+        yield "file", file.name
+    yield from _told_by_header(remote_model)
+    yield "downloads", f"{listing.downloads:,} in the last month"
+    gated = " (gated: accept its terms on the hub first)" if listing.gated else ""
+    licence = listing.licence or remote_model.details.licence or NOT_DECLARED
+    yield "licence", licence + gated
+    if remote_model.refusal:
+        yield "verdict", remote_model.refusal
+    yield "GGUF", f"version {remote_model.details.version}"
+
+
+def header_rows(details: HeaderDetails) -> Iterator[InfoRow]:
+    """What the file holds: tokens with a role, tensors, metadata, the chat template."""
+    for token in details.special:
+        text = "(no such token)" if token.text is None else token.text
+        yield f"token {token.role}", f"{token.id:,} {text}"
+    for mark, added in details.adds.items():
+        if added is not None:
+            yield f"adds {mark}", "yes" if added else "no"
+    for group in details.tensors:
+        told = f"{group.tensors:,} tensors, {count_text(group.weights)} weights"
+        yield f"tensors {group.type}", f"{told}, {size_text(group.size)}"
+    for key, value in list(details.metadata.items())[:MOST_KEYS]:
+        yield key, _told(value)
+    if len(details.metadata) > MOST_KEYS:
+        yield "…", f"and {len(details.metadata) - MOST_KEYS:,} more keys"
+    if not details.template:
+        yield "template", "none"
+    for line in details.template[:LONGEST_TEMPLATE].splitlines():
+        yield "template", line
+
+
+def _told_by_header(metadata: ModelMetadata | RemoteModel) -> Iterator[InfoRow]:
+    yield "title", metadata.title
+    yield "kind", metadata.kind
+    yield "family", metadata.architecture
+    yield "weights", count_text(metadata.parameters)
+    yield "quantization", metadata.quantization
+    yield "context", f"{metadata.context_length:,}"
+    yield "size", size_text(metadata.size)
+
+
+def _told(value: Value) -> str:
+    """A metadata value in words; of a long array only what it is."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int | float | str):
+        return str(value)[:LONGEST_VALUE]
+    items = ", ".join(str(item) for item in value.items[:8])[:LONGEST_VALUE]
+    return f"{value.count:,} values" + (f": {items}" if items else "")

@@ -1,0 +1,86 @@
+"""How the models of the catalogue would do on a machine, or do on this one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tchat.errors import ModelError
+from tchat.models.catalogue import CatalogueEntry, QuantizedFile, load_catalogue
+from tchat.models.fit_report import FitVerdict, assess_fit, default_plan, expected_speed
+from tchat.models.gguf.dimensions import ModelDimensions
+from tchat.models.memory_estimate import Machine
+from tchat.models.metadata_cache import MetadataCache
+from tchat.models.quantization import choose_quantization
+from tchat.models.remote_names import CatalogueLookup
+from tchat.models.sources.hub_cache import HubCacheSource
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """A model of the catalogue on a machine.
+
+    Attributes:
+        entry: The model.
+        file: The quantization that is here, else the best for the machine, and its bytes.
+        fit: How well it fits.
+        speed: Tokens a second, with a short context; 0 when not known.
+        known: Whether the speed was measured while the model was in use.
+        path: Its file; None when it is not on this disk.
+    """
+
+    entry: CatalogueEntry
+    file: QuantizedFile
+    fit: FitVerdict
+    speed: float
+    known: bool = False
+    path: Path | None = None
+
+
+def recommend(
+    machine: Machine, store: MetadataCache, environ: Mapping[str, str] = os.environ
+) -> list[Recommendation]:
+    """All models of the catalogue, the smallest first.
+
+    Args:
+        machine: That they are judged for.
+        store: Knows the files that are here.
+        environ: Tells where the hub's cache is.
+    """
+    source = CatalogueLookup(HubCacheSource(environ))
+    return [
+        _here(entry, source, machine, store) or _elsewhere(entry, machine)
+        for entry in load_catalogue().values()
+    ]
+
+
+def _here(
+    entry: CatalogueEntry, source: CatalogueLookup, machine: Machine, store: MetadataCache
+) -> Recommendation | None:
+    try:
+        path = source.find(entry.name)
+        metadata = store.metadata(path) if path else None
+    except ModelError:
+        return None
+    if metadata is None:
+        return None
+    fit, speed = _judged(metadata.shape, metadata.context_length, machine)
+    known = store.speed(metadata)
+    file = QuantizedFile(metadata.quantization, metadata.size)
+    return Recommendation(entry, file, fit, known or speed, known > 0, path)
+
+
+def _elsewhere(entry: CatalogueEntry, machine: Machine) -> Recommendation:
+    files = entry.files
+    shape = entry.shape(files[0].quantization)
+    best, _ = choose_quantization(files, shape, files[0], entry.context, machine)
+    return Recommendation(
+        entry, best, *_judged(entry.shape(best.quantization), entry.context, machine)
+    )
+
+
+def _judged(shape: ModelDimensions, context: int, machine: Machine) -> tuple[FitVerdict, float]:
+    plan = default_plan(shape, context, machine)
+    return assess_fit(shape, context, machine), expected_speed(shape, plan, machine)

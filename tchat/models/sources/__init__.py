@@ -1,0 +1,1 @@
+"""Places that keep model files, one module each."""

@@ -1,0 +1,114 @@
+"""What of the hub is on this disk, under the names that the hub gives it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+
+from tchat.errors import ModelNotFound
+from tchat.models.gguf.split_files import PART_NAME
+from tchat.models.hub.cache import HubCache, cache_folder
+from tchat.models.hub.names import DEFAULT_REVISION, HubName, parse_hub_name
+from tchat.models.hub.repo_files import RepoFile, RepoModel, default_model, group_models
+from tchat.models.sources.source import LocalModel, Owner
+from tchat.sanitize import single_line
+
+
+class HubCacheSource:
+    """The Hugging Face cache as a place of models, and as a source of names."""
+
+    def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
+        self.cache = HubCache(cache_folder(environ))
+        self._endpoint = environ.get("HF_ENDPOINT", "")
+
+    def places(self) -> Iterator[LocalModel]:
+        """All models, those of ``main`` before those of other revisions."""
+        for repo in self._repositories.values():
+            seen: set[str] = set()
+            for files in self._revisions(repo):
+                fresh = [file for file in files if file.blob not in seen]
+                seen.update(file.blob for file in fresh)
+                for model in list_repo_models(fresh):
+                    yield LocalModel(model.name, self.cache.snapshot(model.first), Owner.HUB)
+
+    def find(self, name: str) -> Path | None:
+        """The file that a name of the hub means, when it is here.
+
+        Raises:
+            ModelNotFound: It means several that are here.
+        """
+        asked = parse_hub_name(name, self._endpoint)
+        repo = self._repositories.get(asked.repo.casefold()) if asked else None
+        if asked is None or repo is None:
+            return None
+        model = _chosen(list_repo_models(self._files(repo, asked.revision)), asked)
+        return self.cache.snapshot(model.first) if model else None
+
+    def suggestions(self, near: str) -> Iterable[str]:  # noqa: ARG002
+        """None of its own: they are among all names on the disk."""
+        return ()
+
+    @cached_property
+    def _repositories(self) -> dict[str, str]:
+        """By their names in small letters: the hub does not tell capitals apart."""
+        return {repo.casefold(): repo for repo in self.cache.repositories()}
+
+    def _files(self, repo: str, revision: str) -> list[RepoFile]:
+        files = self.cache.files(repo, revision)
+        if not files and revision == DEFAULT_REVISION:  # only a tag or a commit was pulled
+            return next(iter(self._revisions(repo)), [])
+        return files
+
+    def _revisions(self, repo: str) -> Iterator[list[RepoFile]]:
+        """The files of each commit that is here, that of ``main`` first."""
+        main = self.cache.commit(repo)
+        try:
+            commits = sorted(
+                each.name for each in (self.cache.folder(repo) / "snapshots").iterdir()
+            )
+        except OSError:
+            commits = []
+        for commit in sorted(commits, key=lambda each: each != main):
+            if files := self.cache.files(repo, commit):
+                yield files
+
+
+def list_repo_models(files: Iterable[RepoFile]) -> list[RepoModel]:
+    """The models, then what accompanies them, then parts whose model is not whole."""
+    listed = list(files)
+    models, companions = group_models(listed)
+    alone = [_alone(file) for file in companions]
+    known = {file.name for model in (*models, *alone) for file in model.files}
+    broken: dict[str, RepoModel] = {}
+    for file in sorted(listed, key=lambda each: each.name):
+        match = PART_NAME.fullmatch(file.name.rpartition("/")[2])
+        if file.name not in known and match is not None:
+            broken.setdefault(match["stem"] + match["count"], _alone(file))
+    return [*models, *alone, *broken.values()]
+
+
+def _alone(file: RepoFile) -> RepoModel:
+    return RepoModel("", (file,), f"{file.repo}:{file.name}")
+
+
+def _chosen(models: list[RepoModel], asked: HubName) -> RepoModel | None:
+    """The one among those here that was asked for; None when it is not here.
+
+    Raises:
+        ModelNotFound: Several are meant.
+    """
+    if asked.file:
+        named = (m for m in models if any(file.name == asked.file for file in m.files))
+        return next(named, None)
+    if not asked.quantization:
+        whole = [model for model in models if model.quantization] or models
+        return default_model(whole) if whole else None
+    found = [model for model in models if model.quantization == asked.quantization.upper()]
+    if len(found) > 1:
+        names = ", ".join(single_line(model.name) for model in found[:5])
+        raise ModelNotFound(
+            f"{single_line(str(asked))} could mean several models", f"name one: {names}"
+        )
+    return found[0] if found else None

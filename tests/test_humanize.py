@@ -1,0 +1,32 @@
+"""Sizes and counts for people."""
+
+from __future__ import annotations
+
+import pytest
+
+from tchat.humanize import count_text, size_text
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (0, ""),
+        (999, "999 B"),
+        (999_600, "1.0 MB"),
+        (1000, "1.0 kB"),
+        (98_362_432, "98 MB"),
+        (4_920_000_000, "4.9 GB"),
+        (9_960_000_000, "10 GB"),
+        (2**62, "4611686 TB"),
+    ],
+)
+def test_sizes_are_in_the_units_of_disks(size: int, text: str) -> None:
+    assert size_text(size) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, ""), (12, "12"), (134_515_008, "135M"), (999_885_952, "1.0B"), (70_553_706_496, "71B")],
+)
+def test_weights_are_counted_as_models_are_named(count: int, text: str) -> None:
+    assert count_text(count) == text
