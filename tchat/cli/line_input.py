@@ -109,6 +109,16 @@ def read_line(console: Console, prompt: str) -> str:
         return input()
 
 
+def forget_last_line() -> None:
+    """Take the line that was typed last out of the history: it belongs to a private session."""
+    try:
+        import readline
+    except ImportError:
+        return
+    if length := readline.get_current_history_length():
+        readline.remove_history_item(length - 1)
+
+
 @contextmanager
 def _terminal(console: Console) -> Iterator[TextIO]:
     """The terminal that a person reads while standard output goes elsewhere."""

@@ -16,17 +16,15 @@ from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.screen import Screen
 
-from tchat.chat.commands import CommandCall, parse_input
+from tchat.chat.commands import CommandCall, Surface, commands_for, parse_input
 from tchat.chat.path_completion import complete_paths, existing_files
 from tchat.errors import TchatError, UsageError
 from tchat.paths import Paths
 from tchat.sanitize import printable
 from tchat.settings import Settings
 from tchat.tui.background import background
-from tchat.tui.controllers.candidates import CANDIDATE_COMMANDS
 from tchat.tui.controllers.context import ChatContext
 from tchat.tui.controllers.controllers import Controllers
-from tchat.tui.controllers.help import SCREEN_COMMANDS
 from tchat.tui.keys import KEYS, KeyAction, Scope, bindings, declared, show_key
 from tchat.tui.partial_compositor import FocusPainter, PartialCompositor
 from tchat.tui.widgets.completion_match import Candidate
@@ -103,7 +101,10 @@ class ChatScreen(Screen[None]):
         """Show at once; `start` does the rest."""
         prompt = self.prompt
         prompt.offer(
-            [Candidate(each.name, each.help, each.aliases) for each in SCREEN_COMMANDS],
+            [
+                Candidate(each.name, each.help, each.aliases)
+                for each in commands_for(Surface.SCREEN)
+            ],
             complete_paths,
             existing_files,
         )
@@ -171,7 +172,7 @@ class ChatScreen(Screen[None]):
     def submit(self, draft: Draft) -> None:
         """Carry out a command, or send a prompt."""
         try:
-            parsed = parse_input(draft.full_text, SCREEN_COMMANDS)
+            parsed = parse_input(draft.full_text, commands_for(Surface.SCREEN))
         except UsageError as error:
             self.context.notify(str(error), severity="error")
             self.prompt.give_back(draft)
@@ -180,10 +181,7 @@ class ChatScreen(Screen[None]):
         if not self.controllers.turn.is_busy:
             self.controllers.candidates.close()
         if isinstance(parsed, CommandCall):
-            if parsed.command.name in CANDIDATE_COMMANDS:
-                self.controllers.candidates.run_command(parsed, draft)
-            else:
-                self.controllers.commands.run(parsed)
+            self.controllers.commands.run(parsed, draft)
             return
         draft = draft if parsed == draft.full_text else Draft(parsed, files=draft.files)
         if not self.controllers.prompt_mode.submit(draft):

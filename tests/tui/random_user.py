@@ -478,10 +478,9 @@ class RandomUser:
 
 
 def _call(typed: str) -> Any:
-    from tchat.chat.commands import parse_input
-    from tchat.tui.controllers.help import SCREEN_COMMANDS
+    from tchat.chat.commands import Surface, commands_for, parse_input
 
-    return parse_input(typed, SCREEN_COMMANDS)
+    return parse_input(typed, commands_for(Surface.SCREEN))
 
 
 def filled(store: SessionStore, count: int) -> Session:

@@ -6,9 +6,8 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
-from tchat.chat.commands import CommandCall
 from tchat.engine.events import Finished, Reason, Reasoning, Token
-from tchat.errors import TchatError, UsageError
+from tchat.errors import TchatError
 from tchat.tui.background import background
 from tchat.tui.controllers.context import ChatContext
 from tchat.tui.controllers.transcript import TranscriptController
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
     from tchat.engine.events import CandidateEvent, Event
     from tchat.tui.services.conversation import Act
     from tchat.tui.widgets.candidates.view import Candidates
-
-CANDIDATE_COMMANDS = frozenset({"try", "best"})
 
 
 class CandidatesController:
@@ -54,18 +51,9 @@ class CandidatesController:
         """Whether there are replies to choose from."""
         return self._run is not None
 
-    def run_command(self, call: CommandCall, draft: Draft) -> None:
-        """Carry out ``/try`` or ``/best`` with the files of the draft that it was typed in."""
-        from tchat.chat.candidates import parse_candidates
-
-        try:
-            count, prompt = parse_candidates(call.argument, call.command.name)
-        except UsageError as error:
-            self._context.notify(str(error), severity="error")
-            self._context.prompt.give_back(draft)
-            return
-        judge = self._context.settings.ranker if call.command.name == "best" else ""
-        self._begin(count, Draft(prompt, files=draft.files), judge=judge, typed=draft)
+    def write(self, count: int, prompt: str, ranker: str, typed: Draft) -> None:
+        """Write several replies to ``prompt`` with the files of the draft it was ``typed`` in."""
+        self._begin(count, Draft(prompt, files=typed.files), judge=ranker, typed=typed)
 
     def begin(self) -> None:
         """Write several replies to the draft, or more of them to the last question."""

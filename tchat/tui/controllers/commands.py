@@ -1,35 +1,44 @@
-"""What the slash commands do on the screen."""
+"""The screen as the host of the slash commands."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
-from tchat import __version__
 from tchat.chat.attachments import check_file, expand_user
-from tchat.chat.commands import CommandCall
-from tchat.chat.session_settings import parse_setting
+from tchat.chat.chat import Chat
+from tchat.chat.commands import CommandCall, CommandDialog, Surface
+from tchat.engine.events import Event
 from tchat.errors import ModelNotFound, TchatError, UsageError
-from tchat.plural import counted
+from tchat.paths import Paths
 from tchat.sanitize import printable, single_line
-from tchat.settings import find_key, keys, spell
-from tchat.settings.coerce import parse
+from tchat.sessions.records import Message, Session
+from tchat.sessions.store import SessionStore
+from tchat.settings import Settings, Value
 from tchat.tui.background import background
+from tchat.tui.controllers.candidates import CandidatesController
 from tchat.tui.controllers.context import ChatContext
 from tchat.tui.controllers.draft import DraftController
 from tchat.tui.controllers.help import HelpController
 from tchat.tui.controllers.judge import JudgeController
 from tchat.tui.controllers.messages import MessagesController
 from tchat.tui.controllers.models import ModelsController
+from tchat.tui.controllers.prompt_mode import PromptModeController
 from tchat.tui.controllers.sessions import SessionsController
 from tchat.tui.controllers.settings import SettingsController
 from tchat.tui.controllers.transcript import TranscriptController
 from tchat.tui.controllers.turn import LONG, TurnController
+from tchat.tui.widgets.prompt_draft import Draft
+
+T = TypeVar("T")
 
 
 class CommandController:
-    """Carries out what begins with a slash; each command has the method ``_slash_NAME``."""
+    """The `CommandHost` of the screen: each command becomes what another controller does."""
+
+    surface = Surface.SCREEN
 
     def __init__(
         self,
@@ -42,6 +51,8 @@ class CommandController:
         models: ModelsController,
         settings: SettingsController,
         draft: DraftController,
+        candidates: CandidatesController,
+        prompt_mode: PromptModeController,
         help: HelpController,  # noqa: A002  as the screen calls it
         transcript: TranscriptController,
     ) -> None:
@@ -51,177 +62,181 @@ class CommandController:
         self._messages = messages
         self._judge = judge
         self._sessions = sessions
-        self._models = models
         self._settings = settings
         self._draft = draft
+        self._candidates = candidates
+        self._prompt_mode = prompt_mode
         self._help = help
         self._transcript = transcript
+        self._typed = Draft("")
+        self._dialogs: Mapping[CommandDialog, Callable[[], object]] = {
+            CommandDialog.HELP: help.show_help,
+            CommandDialog.SESSIONS: sessions.find,
+            CommandDialog.BRANCHES: sessions.show_tree,
+            CommandDialog.MODELS: models.show_picker,
+            CommandDialog.TEMPLATES: help.show_templates,
+            CommandDialog.THEMES: settings.show_themes,
+            CommandDialog.JUDGE: judge.show_dialog,
+        }
+
+    def run(self, call: CommandCall, draft: Draft | None = None) -> None:
+        """Carry out a command that was typed in ``draft``.
+
+        What begins a turn does so now, before what is typed behind it.
+        """
+        if not call.command.takes_prompt:
+            self._run(call)
+            return
+        self._typed = draft or Draft("")
+        try:
+            call.run_now(self)
+        except UsageError as error:
+            self._context.notify(str(error), severity="error")
+            self._context.prompt.give_back(self._typed)
 
     @background(group="command")
-    async def run(self, call: CommandCall) -> None:
-        """Do what was typed; what was mistyped is a passing notice, a failure stays to be read."""
-        run: Callable[[str], Awaitable[None]] = getattr(self, f"_slash_{call.command.name}")
+    async def _run(self, call: CommandCall) -> None:
+        """Show what was mistyped as a passing notice; a failure stays to be read."""
         try:
-            await run(call.argument)
+            await call.run(self)
         except (UsageError, ModelNotFound) as error:
             self._context.notify(printable(str(error)), severity="error", timeout=LONG)
         except TchatError as error:
             self._transcript.show_error(error)
 
-    async def _slash_help(self, _: str) -> None:
-        self._help.show_help()
+    # What the commands see
 
-    async def _slash_new(self, _: str) -> None:
-        await self._sessions.open(None)
+    @property
+    def settings(self) -> Settings:
+        """Those in force."""
+        return self._context.settings
 
-    async def _slash_regen(self, _: str) -> None:
-        self._turn.run(lambda chat: chat.regenerate())
+    @property
+    def session(self) -> Session | None:
+        """The open session."""
+        return self._context.conversation.session
 
-    async def _slash_good(self, _: str) -> None:
-        await self._judge.rate_last(1)
+    @property
+    def paths(self) -> Paths:
+        """The user's folders."""
+        return self._context.paths
 
-    async def _slash_bad(self, _: str) -> None:
-        await self._judge.rate_last(-1)
+    @property
+    def candidate_ids(self) -> Sequence[int]:
+        """None: candidates are chosen where they are shown."""
+        return ()
 
-    async def _slash_continue(self, _: str) -> None:
-        self._turn.run(lambda chat: chat.continue_reply())
+    def show(self, text: str) -> None:
+        """Show a notice in the transcript."""
+        self._transcript.show_notice(text)
 
-    async def _slash_edit(self, text: str) -> None:
-        await self._messages.edit_last(text)
+    def acknowledge(self, text: str) -> None:
+        """Nothing: the screen shows what is done."""
 
-    async def _slash_prefill(self, text: str) -> None:
-        if not text:
-            raise UsageError("/prefill needs the begin of a reply", "for example /prefill Sure,")
-        self._turn.run(lambda chat: chat.regenerate(prefill=text))
+    def open_dialog(self, dialog: CommandDialog, query: str = "") -> bool:
+        """Open a dialog."""
+        if dialog is CommandDialog.SEARCH:
+            self._sessions.find(full_text=True, query=query)
+        else:
+            self._dialogs[dialog]()
+        return True
 
-    async def _slash_pin(self, _: str) -> None:
-        await self._messages.pin_last_question()
+    async def copy(self, text: str) -> None:
+        """Copy ``text`` without what acts on a terminal."""
+        self.screen.app.copy_to_clipboard(printable(text))
 
-    async def _slash_delete(self, _: str) -> None:
-        await self._messages.delete_last()
+    # Stored data
 
-    async def _slash_undo(self, _: str) -> None:
+    async def read(self, work: Callable[[SessionStore], T]) -> T:
+        """Read from the store of the open session, off the event loop."""
+        return await self._context.conversation.with_store(work)
+
+    async def read_all(self, work: Callable[[SessionStore], T]) -> T:
+        """Read from the store of all sessions, off the event loop."""
+        return await asyncio.to_thread(work, self._context.conversation.persistent)
+
+    async def rename(self, title: str) -> None:
+        """Give the session another title, also at the side."""
+        if self.session is not None:
+            await self._context.conversation.rename(self.session.id, title)
+            await self._sessions.refresh_sidebar()
+
+    async def rate(self, message_id: int, rating: int) -> None:
+        """Rate a reply."""
+        await self._judge.set_rating(message_id, rating)
+
+    async def pin(self, message_id: int, pinned: bool) -> None:
+        """Pin a message, or take its pin away."""
+        await self._messages.set_pin(message_id, pinned)
+
+    async def delete(self, message_id: int) -> None:
+        """Delete a message."""
+        await self._messages.delete(message_id)
+
+    async def undo_delete(self) -> None:
+        """Bring back what was deleted."""
         await self._messages.undo_delete()
 
-    async def _slash_branches(self, _: str) -> None:
-        self._sessions.show_tree()
+    async def pick(self, message_id: int) -> None:
+        """Go on with a reply."""
+        await self._context.conversation.pick(message_id)
+        await self._sessions.show_message(message_id)
 
-    async def _slash_judge(self, _: str) -> None:
-        self._judge.show_dialog()
+    async def go_to(self, message_id: int) -> None:
+        """Show the branch of a message."""
+        await self._sessions.show_message(message_id)
 
-    async def _slash_details(self, _: str) -> None:
-        await self._settings.toggle_details()
+    async def open_session(self, session: Session | None) -> None:
+        """Open a session, or a new one."""
+        await self._sessions.open(session)
 
-    async def _slash_copy(self, _: str) -> None:
-        await self._messages.copy_last_reply()
-
-    async def _slash_file(self, name: str) -> None:
-        if not name:
-            raise UsageError("/file needs a path", "for example /file notes.md")
-        await asyncio.to_thread(check_file, expand_user(name))
-        draft = self._context.prompt.draft
-        label = f"@{single_line(name)}"
-        text = f"{draft.text} {label} ".lstrip()
-        files = (*draft.files, (label, name))
-        self._context.prompt.load(replace(draft, text=text, files=files))
-
-    async def _slash_prompt(self, name: str) -> None:
-        if name:
-            await self._help.insert_template(name)
-        else:
-            self._help.show_templates()
-
-    async def _slash_system(self, text: str) -> None:
-        conversation = self._context.conversation
-        if text:
-            await conversation.change({"system": text})
-            self._transcript.show_notice("The system prompt is set; what follows it is read again.")
-            self._draft.count()
-            return
-        session = conversation.session
-        system = session.system if session else conversation.settings.system
-        self._transcript.show_notice(system or "There is no system prompt.")
-
-    async def _slash_model(self, name: str) -> None:
-        if name:
-            await self._settings.change({"model": name})
-        else:
-            self._models.show_picker()
-
-    async def _slash_set(self, argument: str) -> None:
-        if not argument.partition(" ")[2].strip():
-            raise UsageError("/set needs a name and a value", "for example /set temp 0.2")
-        await self._settings.change(parse_setting(argument, "/set"))
-
-    async def _slash_show(self, name: str) -> None:
-        shown = [find_key(name)] if name else list(keys().values())
-        settings = self._context.settings
-        self._transcript.show_notice(
-            "\n".join(f"{key.name} = {spell(key.value_in(settings))}" for key in shown)
-        )
-
-    async def _slash_think(self, text: str) -> None:
-        value = parse(find_key("think"), text or "on", "/think")
-        await self._settings.change({"think": value})
-
-    async def _slash_title(self, title: str) -> None:
-        session = self._context.conversation.session
-        if session is None:
-            raise UsageError("this session has no message yet", "send a prompt first")
-        if title:
-            await self._context.conversation.rename(session.id, single_line(title))
-            await self._sessions.refresh_sidebar()
-        else:
-            self._transcript.show_notice(session.title)
-
-    async def _slash_sessions(self, _: str) -> None:
-        self._sessions.find()
-
-    async def _slash_open(self, name: str) -> None:
-        if name:
-            await self._sessions.open(await self._context.sessions.find(name))
-        else:
-            self._sessions.find()
-
-    async def _slash_search(self, words: str) -> None:
-        self._sessions.find(full_text=True, query=words)
-
-    async def _slash_export(self, name: str) -> None:
-        session = self._context.conversation.session
-        if session is None:
-            raise UsageError("this session has no message yet", "send a prompt first")
-        written = await self._context.sessions.export(session.id, name)
-        self._transcript.show_notice(f"Written to {written}.")
-
-    async def _slash_stats(self, _: str) -> None:
-        from tchat.sessions.records import Role
-
-        branch = await self._context.conversation.branch()
-        replies = [each for each in branch if each.role is Role.ASSISTANT]
-        if not replies:
-            raise UsageError("there is no reply yet", "send a prompt first")
-        written = sum(each.usage.get("completion", 0) for each in replies)
-        seconds = sum(each.timings.get("write", 0.0) for each in replies)
-        read = sum(each.usage.get("read", 0) for each in replies)
-        reused = sum(each.usage.get("reused", 0) for each in replies)
-        rate = f", {counted(round(written / seconds), 'token')} a second" if seconds else ""
-        count = counted(len(replies), "reply", "replies")
-        self._transcript.show_notice(
-            f"{count}: {counted(written, 'token')} written in {seconds:.1f} s{rate}; "
-            f"{counted(read, 'token')} read, {reused:,} found in the KV cache"
-        )
-
-    async def _slash_private(self, _: str) -> None:
+    async def toggle_private(self) -> None:
+        """Begin a private session, or one that is stored."""
         await self._sessions.toggle_private()
 
-    async def _slash_theme(self, name: str) -> None:
-        if name:
-            await self._settings.set_theme(name)
+    # The chat
+
+    async def change(self, values: Mapping[str, Value]) -> None:
+        """Change settings for this chat."""
+        if set(values) == {"system"}:
+            await self._context.conversation.change(values)
+            self._draft.count()
         else:
-            self._settings.show_themes()
+            await self._settings.change(values)
 
-    async def _slash_version(self, _: str) -> None:
-        self._transcript.show_notice(f"tchat {__version__}")
+    async def toggle_details(self) -> None:
+        """Show or hide times and token counts."""
+        await self._settings.toggle_details()
 
-    async def _slash_quit(self, _: str) -> None:
+    async def set_theme(self, name: str) -> None:
+        """Use a theme from now on."""
+        await self._settings.set_theme(name)
+
+    async def reply(self, act: Callable[[Chat], Iterator[Event]]) -> None:
+        """Begin a turn."""
+        self._turn.run(act)
+
+    async def write_candidates(self, count: int, prompt: str, ranker: str = "") -> None:
+        """Begin several replies, with the files of the draft that the command was typed in."""
+        self._candidates.write(count, prompt, ranker, self._typed)
+
+    async def edit(self, message: Message) -> None:
+        """Put a message into the prompt."""
+        self._prompt_mode.edit(message)
+
+    async def attach(self, path: str) -> None:
+        """Name a file in the draft."""
+        await asyncio.to_thread(check_file, expand_user(path))
+        draft = self._context.prompt.draft
+        label = f"@{single_line(path)}"
+        text = f"{draft.text} {label} ".lstrip()
+        files = (*draft.files, (label, path))
+        self._context.prompt.load(replace(draft, text=text, files=files))
+
+    async def insert_template(self, name: str, text: str) -> None:
+        """Put a prompt template into the prompt."""
+        await self._help.insert_template(name, text)
+
+    async def quit(self) -> None:
+        """End the chat, as its key does."""
         await self.screen.run_action("quit")

@@ -128,6 +128,8 @@ class Controllers:
             models=models,
             settings=changed,
             draft=counted,
+            candidates=candidates,
+            prompt_mode=prompt_mode,
             help=shown_help,
             transcript=transcript,
         )

@@ -9,7 +9,7 @@ from textual.timer import Timer
 from tchat.chat.commands import CommandCall, Surface, commands_for, parse_input
 from tchat.errors import TchatError, UsageError
 from tchat.tui.background import background
-from tchat.tui.controllers.candidates import CANDIDATE_COMMANDS, CandidatesController
+from tchat.tui.controllers.candidates import CandidatesController
 from tchat.tui.controllers.context import ChatContext
 from tchat.tui.controllers.prompt_mode import PromptModeController
 from tchat.tui.controllers.status import StatusController
@@ -121,8 +121,8 @@ class DraftController:
         try:
             parsed = parse_input(draft.full_text, commands_for(Surface.SCREEN))
             if isinstance(parsed, CommandCall):
-                candidates = parsed.command.name in CANDIDATE_COMMANDS
-                text = parse_candidates(parsed.argument)[1] if candidates else ""
+                prompted = parsed.command.takes_prompt
+                text = parse_candidates(parsed.argument)[1] if prompted else ""
                 return Draft(text, files=draft.files) if text else None
         except UsageError:
             return None

@@ -11,8 +11,6 @@ from tchat.tui.keys import KeyAction, Scope, with_keymap
 from tchat.tui.widgets.prompt import Prompt
 from tchat.tui.widgets.prompt_draft import Draft
 
-SCREEN_COMMANDS = commands_for(Surface.SCREEN)
-
 
 class HelpController:
     """Shows what can be done, and lets the user begin it."""
@@ -39,7 +37,7 @@ class HelpController:
         from tchat.tui.dialogs.help import HelpScreen
 
         chosen = await self.screen.app.push_screen_wait(
-            HelpScreen(self.keys_in_force(), SCREEN_COMMANDS)
+            HelpScreen(self.keys_in_force(), commands_for(Surface.SCREEN))
         )
         if chosen is not None:
             self._use_command(chosen)
@@ -50,7 +48,9 @@ class HelpController:
         from tchat.tui.dialogs.help import Palette
 
         actions = [each for each in self.keys_in_force() if each.scope is Scope.CHAT]
-        chosen = await self.screen.app.push_screen_wait(Palette(actions, SCREEN_COMMANDS))
+        chosen = await self.screen.app.push_screen_wait(
+            Palette(actions, commands_for(Surface.SCREEN))
+        )
         if chosen is None:
             return
         if chosen.startswith("/"):
@@ -61,7 +61,8 @@ class HelpController:
 
     def _use_command(self, typed: str) -> None:
         """Carry out a command that takes nothing; let the user complete another."""
-        command = next(each for each in SCREEN_COMMANDS if f"/{each.name}" == typed)
+        commands = commands_for(Surface.SCREEN)
+        command = next(each for each in commands if f"/{each.name}" == typed)
         prompt = self._context.prompt
         if command.takes:
             prompt.load(f"{typed} ")
@@ -82,8 +83,8 @@ class HelpController:
         if name is not None:
             await self.insert_template(name)
 
-    async def insert_template(self, name: str) -> None:
-        """Put a template into the prompt, with what is typed as its input.
+    async def insert_template(self, name: str, text: str = "") -> None:
+        """Put a template into the prompt, with ``text``, or what is typed, as its input.
 
         Its system prompt and sampling hold for a session that has not begun.
 
@@ -94,7 +95,7 @@ class HelpController:
 
         context, prompt = self._context, self._context.prompt
         template = await asyncio.to_thread(find_template, name, context.paths)
-        text, blanks, system, missing = template.begin(prompt.draft.text)
+        text, blanks, system, missing = template.begin(text or prompt.draft.text)
         prompt.load(Draft(text, blanks=blanks))
         prompt.select_blank()
         prompt.focus()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-from tchat.errors import UsageError
 from tchat.tui.background import background
 from tchat.tui.controllers.context import ChatContext
 from tchat.tui.controllers.transcript import TranscriptController
@@ -40,30 +39,19 @@ class JudgeController:
         """Call a reply good (1) or bad (-1); the same again takes it back."""
         from tchat.sessions.records import Role
 
-        conversation, view = self._context.conversation, self._transcript.view
-        message = await conversation.message(key)
+        message = await self._context.conversation.message(key)
         if message.role is not Role.ASSISTANT:
             self._context.notify("Replies are rated, not prompts.")
             return
-        rating = 0 if message.rating == rating else rating
-        await conversation.rate(key, rating)
+        await self.set_rating(key, 0 if message.rating == rating else rating)
+
+    async def set_rating(self, key: int, rating: int) -> None:
+        """Call a reply good (1) or bad (-1), or neither (0)."""
+        view = self._transcript.view
+        await self._context.conversation.rate(key, rating)
         if view.has(key):
             view.update(replace(view.entry(key), rating=rating))
         await self._settle()
-
-    async def rate_last(self, rating: int) -> None:
-        """Call the last reply good (1) or bad (-1).
-
-        Raises:
-            UsageError: There is none.
-        """
-        from tchat.sessions.records import Role
-
-        branch = await self._context.conversation.branch()
-        reply = next((each for each in reversed(branch) if each.role is Role.ASSISTANT), None)
-        if reply is None:
-            raise UsageError("there is no reply to rate yet", "send a prompt first")
-        await self.rate(reply.id, rating)
 
     @background(group="dialog", exclusive=True)
     async def show_dialog(self) -> None:

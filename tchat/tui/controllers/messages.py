@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tchat.errors import TchatError, UsageError
+from tchat.errors import TchatError
 from tchat.plural import counted
 from tchat.sanitize import printable
 from tchat.tui.background import background
@@ -17,7 +17,7 @@ from tchat.tui.controllers.transcript import TranscriptController
 from tchat.tui.controllers.turn import TurnController
 
 if TYPE_CHECKING:
-    from tchat.sessions.records import Deletion, Message, Role
+    from tchat.sessions.records import Deletion
 
 
 class MessagesController:
@@ -79,18 +79,13 @@ class MessagesController:
             case "continue":
                 self._turn.run(lambda chat: chat.continue_reply(key))
             case "delete":
-                await self._delete(key)
+                await self.delete(key)
             case "pin":
                 await self._pin(key)
             case "good" | "bad":
                 await self._judge.rate(key, 1 if action == "good" else -1)
             case "previous" | "next":
                 await self._flip(key, -1 if action == "previous" else 1)
-
-    async def _last(self, role: Role | None = None) -> Message | None:
-        """The last message on the active path, or the last of one role."""
-        branch = await self._context.conversation.branch()
-        return next((each for each in reversed(branch) if role in (None, each.role)), None)
 
     # Copying
 
@@ -108,33 +103,16 @@ class MessagesController:
         """Copy the last reply."""
         from tchat.sessions.records import Role
 
-        reply = await self._last(Role.ASSISTANT)
+        branch = await self._context.conversation.branch()
+        reply = next((each for each in reversed(branch) if each.role is Role.ASSISTANT), None)
         if reply is None:
             self._context.notify("There is no reply yet.")
         else:
             self.screen.app.copy_to_clipboard(printable(reply.text))
 
-    # Editing
-
-    async def edit_last(self, text: str) -> None:
-        """Edit the last prompt: to ``text``, or in the prompt when that is empty.
-
-        Raises:
-            UsageError: There is none.
-        """
-        from tchat.sessions.records import Role
-
-        asked = await self._last(Role.USER)
-        if asked is None:
-            raise UsageError("there is no message to edit yet", "send a prompt first")
-        if text:
-            self._turn.run(lambda chat: chat.edit(asked.id, text))
-        else:
-            self._prompt_mode.edit(asked)
-
     # Deleting
 
-    async def _delete(self, key: int) -> None:
+    async def delete(self, key: int) -> None:
         """Delete a message with all that follows; it can be undone."""
         if self._turn.reject_if_busy():
             return
@@ -145,17 +123,6 @@ class MessagesController:
         said, undo = counted(len(deleted.rows), "message"), self._key_name("chat.undo")
         self._context.notify(f"Deleted {said}. {undo} or /undo brings it back.")
         await self._settle()
-
-    async def delete_last(self) -> None:
-        """Delete the last message.
-
-        Raises:
-            UsageError: There is none.
-        """
-        last = await self._last()
-        if last is None:
-            raise UsageError("this session has no message yet", "send a prompt first")
-        await self._delete(last.id)
 
     async def undo_delete(self) -> None:
         """Bring back what was deleted last."""
@@ -176,26 +143,16 @@ class MessagesController:
     # Pinning
 
     async def _pin(self, key: int) -> None:
-        """Keep a message, with its turn, in the context window; or let it leave like others."""
-        pinned = not (await self._context.conversation.message(key)).pinned
+        """Pin a message, or take its pin away."""
+        await self.set_pin(key, not (await self._context.conversation.message(key)).pinned)
+
+    async def set_pin(self, key: int, pinned: bool) -> None:
+        """Keep a message, with its turn, in the context window, or let it leave like others."""
         await self._context.conversation.pin(key, pinned)
         if self._transcript.view.has(key):
             entry = self._transcript.view.entry(key)
             self._transcript.view.update(replace(entry, pinned=pinned))
         await self._settle()
-
-    async def pin_last_question(self) -> None:
-        """Pin the last prompt, or take its pin away.
-
-        Raises:
-            UsageError: There is none.
-        """
-        from tchat.sessions.records import Role
-
-        asked = await self._last(Role.USER)
-        if asked is None:
-            raise UsageError("there is no message to pin yet", "send a prompt first")
-        await self._pin(asked.id)
 
     # Looking
 

@@ -116,20 +116,12 @@ class MessageService:
         if is_open:
             self._chat.session = session
 
-    async def markdown(self, session_id: str) -> str:
-        """A session, this one or another, as Markdown."""
-        from tchat.sessions.export import to_markdown
-
-        is_open = self.session is not None and self.session.id == session_id
-        store = self._store if is_open else self.persistent
-
-        def export() -> str:
-            return to_markdown(store.get(session_id), store.branch(session_id))
-
-        return await asyncio.to_thread(export)
-
     def _entries(self, session: Session, last: int | None) -> list[Entry]:
         return entries_of(self._store.branch(session.id, last), self._store.positions(session.id))
+
+    async def with_store(self, work: Callable[[SessionStore], T]) -> T:
+        """The result of ``work`` with the store of the open session."""
+        return await asyncio.to_thread(work, self._store)
 
     async def _read(self, read: Callable[[Session], T], nothing: T) -> T:
         session = self.session

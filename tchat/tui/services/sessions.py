@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Sequence
-from pathlib import Path
 
-from tchat.chat.attachments import expand_user
-from tchat.errors import StorageError, UsageError
+from tchat.chat.session_export import write_session
 from tchat.sessions.records import Deletion, SearchHit, Session
 from tchat.tui.services.conversation import Conversation
 
@@ -63,23 +61,17 @@ class SessionService:
         return await asyncio.to_thread(self._conversation.persistent.restore, deleted)
 
     async def export(self, session_id: str, name: str = "") -> str:
-        """Write a session as Markdown into a new file; returns its path.
+        """Write a session into a new file, see `write_session`; returns its path.
 
         Raises:
             UsageError: The file is there already.
             StorageError: It cannot be written.
         """
-        text = await self._conversation.markdown(session_id)
-        path = expand_user(name) if name else Path(f"tchat-{session_id}.md")
-        await asyncio.to_thread(_write, path, text)
+        conversation = self._conversation
+        if conversation.session is not None and conversation.session.id == session_id:
+            path = await conversation.with_store(
+                lambda store: write_session(store, session_id, name)
+            )
+        else:
+            path = await asyncio.to_thread(write_session, conversation.persistent, session_id, name)
         return str(path)
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError as error:
-        raise UsageError(f"{path} is there already", "/export NAME writes another") from error
-    except OSError as error:
-        raise StorageError(f"cannot write {path}: {error.strerror}") from error

@@ -104,7 +104,7 @@ def test_a_chat_on_lines_tries_and_picks(home: Path) -> None:
 def test_a_chat_on_lines_rates_and_corrects(home: Path) -> None:
     lines = b"/good\nHello\n/good\n/mine\n/mine Good morning.\n/bad\n"
     ran = tchat("--plain", *FLAGS, stdin=lines)
-    assert "no message yet" in ran.err
+    assert "no reply yet" in ran.err
     assert "a good reply" in ran.err
     assert "as you would have written it" in ran.err
     with SessionStore(home / "sessions.db") as store:

@@ -1,0 +1,455 @@
+"""The commands: what each is called, and what it does, in terms of `CommandHost`.
+
+Raises, from every handler:
+    UsageError: The argument is wrong, or there is nothing to act on.
+    TchatError: It cannot be carried out.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tchat.chat.commands.host import CommandDialog, CommandHost, Surface
+from tchat.chat.commands.parsing import SlashCommand
+from tchat.errors import UsageError
+from tchat.plural import counted
+from tchat.sanitize import single_line
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tchat.sessions.records import Message, Role, SearchHit, Session
+
+LATEST = 20  # sessions that are listed
+HITS = 20  # messages that a search lists
+PREVIEW = 60  # characters of a message in a list
+
+# The chat as a whole
+
+
+async def _show_help(host: CommandHost, _: str) -> None:
+    if not host.open_dialog(CommandDialog.HELP):
+        host.show(
+            "\n".join(f"  {each.usage:<34}{each.help}" for each in commands_for(host.surface))
+        )
+
+
+async def _quit_chat(host: CommandHost, _: str) -> None:
+    await host.quit()
+
+
+async def _show_version(host: CommandHost, _: str) -> None:
+    from tchat import __version__
+
+    host.show(f"tchat {__version__}")
+
+
+async def _toggle_details(host: CommandHost, _: str) -> None:
+    await host.toggle_details()
+
+
+async def _choose_theme(host: CommandHost, name: str) -> None:
+    if name:
+        await host.set_theme(name)
+    else:
+        host.open_dialog(CommandDialog.THEMES)
+
+
+# Replies
+
+
+async def _regenerate(host: CommandHost, _: str) -> None:
+    await host.reply(lambda chat: chat.regenerate())
+
+
+async def _prefill(host: CommandHost, text: str) -> None:
+    if not text:
+        raise UsageError("/prefill needs the begin of a reply", "for example /prefill Sure,")
+    await host.reply(lambda chat: chat.regenerate(prefill=text))
+
+
+async def _continue_reply(host: CommandHost, _: str) -> None:
+    await host.reply(lambda chat: chat.continue_reply())
+
+
+async def _write_several(host: CommandHost, argument: str) -> None:
+    from tchat.chat.candidates import parse_candidates
+
+    await host.write_candidates(*parse_candidates(argument))
+
+
+async def _write_best(host: CommandHost, argument: str) -> None:
+    from tchat.chat.candidates import parse_candidates
+
+    await host.write_candidates(*parse_candidates(argument, "best"), host.settings.ranker)
+
+
+async def _pick_candidate(host: CommandHost, number: str) -> None:
+    ids = host.candidate_ids
+    if not ids:
+        raise UsageError("there is nothing to pick from", "/try writes several replies")
+    await host.pick(ids[_index(number, len(ids), "pick")])
+    host.acknowledge(f"The chat goes on with reply {int(number)}.")
+
+
+async def _rate_good(host: CommandHost, _: str) -> None:
+    await _rate(host, 1, "good")
+
+
+async def _rate_bad(host: CommandHost, _: str) -> None:
+    await _rate(host, -1, "bad")
+
+
+async def _rate(host: CommandHost, rating: int, word: str) -> None:
+    reply = await _last_reply(host)
+    if reply.rating == rating:
+        await host.rate(reply.id, 0)
+        host.acknowledge("The rating is taken back.")
+    else:
+        await host.rate(reply.id, rating)
+        host.acknowledge(f"Rated as a {word} reply. `tchat judge train` learns from it.")
+
+
+async def _replace_reply(host: CommandHost, text: str) -> None:
+    if not text:
+        raise UsageError("/mine needs the reply as you would have written it")
+    reply = await _last_reply(host)
+    await host.reply(lambda chat: chat.edit(reply.id, text))
+    host.acknowledge("The chat goes on with your reply.")
+
+
+async def _copy_reply(host: CommandHost, _: str) -> None:
+    await host.copy((await _last_reply(host)).text)
+
+
+async def _show_judge(host: CommandHost, _: str) -> None:
+    if host.open_dialog(CommandDialog.JUDGE):
+        return
+    from tchat.chat.judge_service import judge_status
+
+    model, paths = host.settings.model, host.paths
+    status = await host.read_all(lambda store: judge_status(model, paths, store))
+    use = status.use
+    host.show(
+        f"Your replies: {use.picked} picked, {use.liked} rated good, {use.disliked} rated bad, "
+        f"{use.written} written by you.\n"
+        f"Reads as written by a person: {'trained' if status.human else 'not trained'}; "
+        f"what you prefer: {'trained' if status.preference else 'not trained'}.\n"
+        "`tchat judge train` trains both; `tchat judge show` tells how good they are."
+    )
+
+
+# Messages
+
+
+async def _edit_prompt(host: CommandHost, text: str) -> None:
+    asked = await _last_prompt(host, "edit")
+    if text:
+        await host.reply(lambda chat: chat.edit(asked.id, text))
+    else:
+        await host.edit(asked)
+
+
+async def _toggle_pin(host: CommandHost, _: str) -> None:
+    asked = await _last_prompt(host, "pin")
+    await host.pin(asked.id, not asked.pinned)
+    stays = "may leave the context again" if asked.pinned else "stays in the context"
+    host.acknowledge(f"Your last message {stays}.")
+
+
+async def _delete_last(host: CommandHost, _: str) -> None:
+    branch = await _branch(host, last=1)
+    if not branch:
+        raise _no_message()
+    await host.delete(branch[-1].id)
+
+
+async def _undo_delete(host: CommandHost, _: str) -> None:
+    await host.undo_delete()
+
+
+async def _show_branches(host: CommandHost, number: str) -> None:
+    if not number and host.open_dialog(CommandDialog.BRANCHES):
+        return
+    session = _open_session(host)
+    tree = await host.read(lambda store: list(store.tree(session.id).messages))
+    ends = branch_ends(tree)
+    if number:
+        await host.go_to(ends[_index(number, len(ends), "branches")].id)
+        host.acknowledge(f"The chat goes on in branch {int(number)}.")
+        return
+    last = {each.id for each in await _branch(host, last=1)}
+    host.show(
+        "\n".join(
+            f"{'*' if each.id in last else ' '} {place:>2}  {each.role}: "
+            f"{single_line(each.text, PREVIEW)}"
+            for place, each in enumerate(ends, 1)
+        )
+    )
+
+
+def branch_ends(messages: Sequence[Message]) -> list[Message]:
+    """The last message of each branch, in the order in which they were written."""
+    parents = {each.parent_id for each in messages}
+    return [each for each in messages if each.id not in parents]
+
+
+async def _attach_file(host: CommandHost, path: str) -> None:
+    if not path:
+        raise UsageError("/file needs a path", "for example /file notes.md")
+    await host.attach(path)
+
+
+async def _insert_template(host: CommandHost, argument: str) -> None:
+    name, _, text = argument.partition(" ")
+    if name:
+        await host.insert_template(name, text.strip())
+    elif not host.open_dialog(CommandDialog.TEMPLATES):
+        from tchat.chat.templates import list_templates
+
+        templates, broken = list_templates(host.paths)
+        lines = [f"  {each.name:<14}{single_line(each.description)}" for each in templates]
+        host.show("\n".join([*lines, *broken]))
+
+
+# Settings
+
+
+async def _system_prompt(host: CommandHost, text: str) -> None:
+    if text:
+        await host.change({"system": text})
+        host.show("The system prompt is set; the messages below it are processed again.")
+        return
+    system = host.session.system if host.session else host.settings.system
+    host.show(system or "There is no system prompt.")
+
+
+async def _choose_model(host: CommandHost, name: str) -> None:
+    if name:
+        await host.change({"model": name})
+        host.acknowledge(f"Model: {single_line(name)}")
+    elif not host.open_dialog(CommandDialog.MODELS):
+        host.show(f"Model: {single_line(host.settings.model)}")
+
+
+async def _change_setting(host: CommandHost, argument: str) -> None:
+    from tchat.chat.session_settings import parse_setting
+    from tchat.settings import renamed
+
+    name, _, text = argument.partition(" ")
+    if not text.strip():
+        raise UsageError("/set needs a name and a value", "for example /set temp 0.2")
+    values = parse_setting(argument, "/set")
+    if notice := renamed(name):
+        host.show(notice)
+    await host.change(values)
+
+
+async def _show_settings(host: CommandHost, name: str) -> None:
+    from tchat.settings import find_key, keys, spell
+
+    shown = [find_key(name)] if name else list(keys().values())
+    settings = host.settings
+    host.show("\n".join(f"{key.name} = {spell(key.value_in(settings))}" for key in shown))
+
+
+async def _set_reasoning(host: CommandHost, text: str) -> None:
+    from tchat.settings import find_key
+    from tchat.settings.coerce import parse
+
+    await host.change({"think": parse(find_key("think"), text or "on", "/think")})
+
+
+# Sessions
+
+
+async def _new_session(host: CommandHost, _: str) -> None:
+    await host.open_session(None)
+    host.acknowledge("A new session.")
+
+
+async def _session_title(host: CommandHost, title: str) -> None:
+    session = _open_session(host)
+    if title:
+        await host.rename(single_line(title))
+        host.acknowledge(single_line(title))
+    else:
+        current = await host.read(lambda store: store.get(session.id))
+        host.show(single_line(current.title))
+
+
+async def _list_sessions(host: CommandHost, _: str) -> None:
+    if not host.open_dialog(CommandDialog.SESSIONS):
+        sessions = await host.read_all(lambda store: store.sessions(LATEST))
+        host.show("\n".join(map(describe_session, sessions)) or "There is no session yet.")
+
+
+async def _open_stored(host: CommandHost, name: str) -> None:
+    if not name and host.open_dialog(CommandDialog.SESSIONS):
+        return
+    session = await host.read_all(lambda store: store.get(name) if name else store.latest())
+    if session is None:
+        raise UsageError("there is no session yet", "send a prompt first")
+    await host.open_session(session)
+
+
+async def _search_messages(host: CommandHost, words: str) -> None:
+    if host.open_dialog(CommandDialog.SEARCH, words):
+        return
+    if not words:
+        raise UsageError("/search needs words", "for example /search whale song")
+    hits = await host.read_all(lambda store: list(store.search(words))[:HITS])
+    host.show("\n".join(map(_describe_hit, hits)) or "Nothing was found.")
+
+
+async def _export_session(host: CommandHost, name: str) -> None:
+    from tchat.chat.session_export import write_session
+
+    session = _open_session(host)
+    written = await host.read(lambda store: write_session(store, session.id, name))
+    host.show(f"Written to {single_line(str(written))}.")
+
+
+async def _show_statistics(host: CommandHost, _: str) -> None:
+    from tchat.sessions.records import Role
+
+    replies = [each for each in await _branch(host) if each.role is Role.ASSISTANT]
+    if not replies:
+        raise UsageError("there is no reply yet", "send a prompt first")
+    written = sum(each.usage.get("completion", 0) for each in replies)
+    seconds = sum(each.timings.get("write", 0.0) for each in replies)
+    read = sum(each.usage.get("read", 0) for each in replies)
+    reused = sum(each.usage.get("reused", 0) for each in replies)
+    rate = f", {counted(round(written / seconds), 'token')} a second" if seconds else ""
+    count = counted(len(replies), "reply", "replies")
+    host.show(
+        f"{count}: {counted(written, 'token')} written in {seconds:.1f} s{rate}; "
+        f"{counted(read, 'token')} read, {reused:,} found in the KV cache"
+    )
+
+
+async def _toggle_private(host: CommandHost, _: str) -> None:
+    await host.toggle_private()
+
+
+# What they share
+
+
+def describe_session(session: Session) -> str:
+    """A session on one line: its id and title."""
+    return f"{session.id}  {single_line(session.title)}"
+
+
+def _describe_hit(hit: SearchHit) -> str:
+    text = hit.snippet if hit.message else hit.session.title
+    return f"{hit.session.id}  {single_line(text, 2 * PREVIEW)}"
+
+
+def _open_session(host: CommandHost) -> Session:
+    if host.session is None:
+        raise _no_message()
+    return host.session
+
+
+def _no_message() -> UsageError:
+    return UsageError("this session has no message yet", "send a prompt first")
+
+
+async def _branch(host: CommandHost, last: int | None = None) -> list[Message]:
+    """The active path of the session, or the ``last`` so many of it."""
+    session = host.session
+    if session is None:
+        return []
+    return await host.read(lambda store: store.branch(session.id, last))
+
+
+async def _last_reply(host: CommandHost) -> Message:
+    from tchat.sessions.records import Role
+
+    return await _last(host, Role.ASSISTANT, "there is no reply yet")
+
+
+async def _last_prompt(host: CommandHost, verb: str) -> Message:
+    from tchat.sessions.records import Role
+
+    return await _last(host, Role.USER, f"there is no message to {verb} yet")
+
+
+async def _last(host: CommandHost, role: Role, refusal: str) -> Message:
+    branch = await _branch(host)
+    found = next((each for each in reversed(branch) if each.role is role), None)
+    if found is None:
+        raise UsageError(refusal, "send a prompt first")
+    return found
+
+
+def _index(number: str, count: int, command: str) -> int:
+    """The place that a number from 1 on names."""
+    if not number.isdecimal() or not 1 <= int(number[:6]) <= count:
+        raise UsageError(f"/{command} takes a number from 1 to {count}")
+    return int(number) - 1
+
+
+_LINES, _SCREEN = Surface.LINES, Surface.SCREEN
+
+COMMANDS = (
+    SlashCommand("help", "", "This list", _show_help, ("?",)),
+    SlashCommand("new", "", "Begin a new session", _new_session, ("clear",)),
+    SlashCommand("regen", "", "Another reply to the last message", _regenerate, ("retry",)),
+    SlashCommand(
+        "try", "[N] [TEXT]", "Several replies side by side", _write_several, takes_prompt=True
+    ),
+    SlashCommand(
+        "best", "[N] [TEXT]", "The best of several replies", _write_best, takes_prompt=True
+    ),
+    SlashCommand(
+        "pick", "N", "Go on with another of several replies", _pick_candidate, surface=_LINES
+    ),
+    SlashCommand("good", "", "Rate the last reply good; the judge learns from it", _rate_good),
+    SlashCommand("bad", "", "Rate the last reply bad", _rate_bad),
+    SlashCommand("mine", "TEXT", "Your own reply in place of the last", _replace_reply),
+    SlashCommand("continue", "", "Continue a reply that was stopped", _continue_reply),
+    SlashCommand("edit", "[TEXT]", "Replace your last message", _edit_prompt),
+    SlashCommand("prefill", "TEXT", "Another reply, which begins with TEXT", _prefill),
+    SlashCommand("pin", "", "Keep your last message in the context, or not", _toggle_pin),
+    SlashCommand("delete", "", "Delete the last message", _delete_last),
+    SlashCommand("undo", "", "Bring back what was deleted", _undo_delete),
+    SlashCommand(
+        "branches",
+        "[N]",
+        "Show the branches of the session, or go to one",
+        _show_branches,
+        ("tree",),
+    ),
+    SlashCommand("copy", "", "Copy the last reply", _copy_reply),
+    SlashCommand("file", "PATH", "Put a file before the next message", _attach_file, ("read",)),
+    SlashCommand("prompt", "[NAME] [TEXT]", "Insert a prompt template", _insert_template),
+    SlashCommand("system", "[TEXT]", "Show or set the system prompt", _system_prompt),
+    SlashCommand("model", "[NAME]", "Show or change the model", _choose_model),
+    SlashCommand("set", "NAME VALUE", "Change a setting for this chat", _change_setting),
+    SlashCommand("show", "[NAME]", "Show the settings", _show_settings),
+    SlashCommand("think", "[auto|on|off]", "Reasoning", _set_reasoning),
+    SlashCommand("title", "[TEXT]", "Show or set the session's title", _session_title),
+    SlashCommand("sessions", "", "List the latest sessions", _list_sessions),
+    SlashCommand("open", "[ID]", "Open another session", _open_stored),
+    SlashCommand("search", "[WORDS]", "Find messages in all sessions", _search_messages),
+    SlashCommand(
+        "export",
+        "[FILE]",
+        "Write the session as Markdown, or FILE.json as JSON",
+        _export_session,
+        ("save",),
+    ),
+    SlashCommand("stats", "", "Tokens and times", _show_statistics),
+    SlashCommand("details", "", "Times and token counts, on and off", _toggle_details),
+    SlashCommand("judge", "", "What the judge learnt; training, the game", _show_judge),
+    SlashCommand("private", "", "Store nothing from here on, or again", _toggle_private),
+    SlashCommand("theme", "[NAME]", "Choose the colours", _choose_theme, surface=_SCREEN),
+    SlashCommand("version", "", "Version of tchat", _show_version),
+    SlashCommand("quit", "", "End the chat", _quit_chat, ("exit", "bye")),
+)
+
+
+def commands_for(surface: Surface) -> tuple[SlashCommand, ...]:
+    """The commands served by ``surface``, in the order in which they are listed."""
+    return tuple(command for command in COMMANDS if command.surface & surface)

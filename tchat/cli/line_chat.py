@@ -1,0 +1,421 @@
+"""A chat whose replies are printed as lines: its session, its model, and what commands do to it."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, TypeVar
+
+from tchat.chat.commands import CommandDialog, Surface
+from tchat.cli.ask_request import AskRequest
+from tchat.cli.chat_setup import check_settings, open_chat, require_loadable, start_loading
+from tchat.cli.console import Console
+from tchat.cli.output.reply import OutputOptions, ReplyOutput
+from tchat.engine.cancel import Cancel
+from tchat.engine.engine_thread import run_on_engine_thread
+from tchat.engine.events import Event
+from tchat.errors import Abandoned, Interrupted, StorageError, UsageError
+from tchat.paths import Paths
+from tchat.plural import counted
+from tchat.sanitize import printable, single_line
+from tchat.settings import Settings, Value, keys, needs_loading
+
+if TYPE_CHECKING:
+    from tchat.chat.chat import Chat
+    from tchat.sessions.fallback_store import FallbackStore
+    from tchat.sessions.fallbacks import FallbackStores
+    from tchat.sessions.records import Deletion, Message, Session
+    from tchat.sessions.store import SessionStore
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class LineChat:
+    """A chat on lines, the `CommandHost` of the command line; none of its methods suspends.
+
+    Attributes:
+        console: Its streams.
+        request: The call it came from, with the flags typed.
+        store: Where all sessions are kept.
+        settings: Those in force.
+        fallbacks: The stores that go on in memory where the disk fails.
+        private: Whether nothing of the session is stored.
+        candidate_ids: The replies that were written side by side last, in the order printed.
+        ended: Whether the user asked to end the chat.
+    """
+
+    console: Console
+    request: AskRequest
+    store: SessionStore
+    settings: Settings
+    private: bool = False
+    candidate_ids: list[int] = field(default_factory=list)
+    ended: bool = False
+    fallbacks: FallbackStores = field(init=False)
+    cancel: Cancel = field(default_factory=Cancel)
+    _base: Settings = field(init=False)  # what a new session begins with
+    _own: dict[str, Value] = field(default_factory=dict)  # what the session sets for itself
+    _attached: list[str] = field(default_factory=list)
+    _deleted: list[Deletion] = field(default_factory=list)
+    _details: bool = False
+    _chat: Chat | None = None
+    _ground: SessionStore = field(init=False)  # the user's store, or that of a private session
+    _kept: FallbackStore = field(init=False)
+
+    surface = Surface.LINES
+
+    def __post_init__(self) -> None:
+        from tchat.sessions.fallbacks import FallbackStores
+
+        self._base = self.settings
+        self._details = self.request.usage
+        self._ground = self.store
+        self.private = self.store.path is None
+        self.fallbacks = FallbackStores()
+        self._kept = self.fallbacks.open(self.store)
+
+    # The session and the model
+
+    @property
+    def paths(self) -> Paths:
+        """The user's folders."""
+        return self.console.paths
+
+    @property
+    def session(self) -> Session | None:
+        """The open session."""
+        return self._open_chat.session
+
+    @property
+    def _open_chat(self) -> Chat:
+        if self._chat is None:
+            self.join(None)
+        assert self._chat is not None  # noqa: S101 - `join` made it
+        return self._chat
+
+    def join(self, session: Session | None, settings: Settings | None = None) -> None:
+        """Go on in ``session``, or in a new one, with ``settings`` when they changed.
+
+        The model stays loaded unless the settings want it otherwise.
+        """
+        from tchat.chat.session_settings import session_settings
+
+        settings = settings or self.settings
+        model = None
+        if self._chat is not None and not needs_loading(self.settings, settings):
+            model = self._chat.release_model()
+        self.close()
+        self.settings = settings
+        self.cancel.clear()
+        # The model loads while the first message is typed.
+        begun = None if model else start_loading(settings, self.console, self.cancel)
+        self._kept = self.fallbacks.open(self._ground, session.id if session else "")
+        self._chat = open_chat(
+            settings, self.console, self._kept, session, self.cancel, begun=begun, model=model
+        )
+        self._own = session_settings(session.settings) if session else {}
+        self._chat.own = self._own
+        self.candidate_ids.clear()
+        self._deleted.clear()
+        if session is not None:
+            self._show_unfinished(session)
+
+    def close(self) -> None:
+        """Free the model."""
+        if self._chat is not None:
+            self._chat.close()
+            self._chat = None
+
+    def _show_unfinished(self, session: Session) -> None:
+        branch = self._kept.branch(session.id, 1)
+        if branch and branch[-1].status in ("stopped", "interrupted"):
+            self.show(f"The last reply was {branch[-1].status}; /continue goes on with it.")
+
+    async def open_session(self, session: Session | None) -> None:
+        """Go on in a session with its own settings, or in a new one without any."""
+        from tchat.chat.session_settings import usable_settings, with_session_settings
+
+        settings = replace(self._base, model=self.settings.model)
+        if session is not None:
+            for line in usable_settings(session.settings)[1]:
+                self.show(line)
+            settings = with_session_settings(settings, session.settings)
+            self._leave_private()
+        self.join(session, settings)
+        if session is not None:
+            for message in self._kept.branch(session.id, 2):
+                self.show(f"{message.role}: {single_line(message.text)}")
+
+    async def toggle_private(self) -> None:
+        """Begin a session that is not stored, or one that is."""
+        from tchat.sessions.store import SessionStore
+
+        if self.store.path is None:
+            raise UsageError("this chat was opened to store nothing", "open another without -n")
+        if self.private:
+            self._leave_private()
+        else:
+            self.private, self._ground = True, SessionStore.in_memory()
+        await self.open_session(None)
+        self.show(
+            "Private: nothing of this session is stored."
+            if self.private
+            else "Sessions are stored again."
+        )
+
+    def _leave_private(self) -> None:
+        if self._ground is not self.store:
+            self.close()
+            self._ground.close()
+            self.private, self._ground = False, self.store
+
+    # Output
+
+    def show(self, text: str = "") -> None:
+        """Write lines for the user: on a terminal beside the chat, else to standard error."""
+        stream = self.console.stdout if self.console.stdout_is_terminal else self.console.stderr
+        stream.write(printable(text) + "\n")
+        stream.flush()
+
+    def acknowledge(self, text: str) -> None:
+        """Write what was done."""
+        self.show(text)
+
+    def open_dialog(self, dialog: CommandDialog, query: str = "") -> bool:  # noqa: ARG002
+        """There are no dialogs."""
+        return False
+
+    async def copy(self, text: str) -> None:
+        """Copy ``text`` by the system's tool, or through the terminal."""
+        from tchat.tui.clipboard import copy
+
+        if not self.console.stdout_is_terminal:
+            raise UsageError("/copy needs a terminal", "/export writes the chat to a file")
+        used = copy(printable(text), self._write_osc52, self.console.environ)
+        if not used:
+            raise UsageError("the reply is too long to copy", "/export writes the chat to a file")
+        self.show(f"Copied with {used}.")
+
+    def _write_osc52(self, text: str) -> None:
+        import base64
+
+        encoded = base64.b64encode(text.encode("utf-8", "replace")).decode()
+        self.console.stdout.write(f"\x1b]52;c;{encoded}\a")
+        self.console.stdout.flush()
+
+    # Stored data
+
+    async def read(self, work: Callable[[SessionStore], T]) -> T:
+        """Read from the store of the open session."""
+        return work(self._kept)
+
+    async def read_all(self, work: Callable[[SessionStore], T]) -> T:
+        """Read from the store of all sessions."""
+        return work(self.store)
+
+    async def rename(self, title: str) -> None:
+        """Give the session another title."""
+        chat = self._open_chat
+        if chat.session is not None:
+            chat.session = self._kept.rename(chat.session.id, title)
+
+    async def rate(self, message_id: int, rating: int) -> None:
+        """Rate a reply."""
+        self._kept.rate(message_id, rating)
+
+    async def pin(self, message_id: int, pinned: bool) -> None:
+        """Pin a message, or take its pin away."""
+        self._kept.pin(message_id, pinned)
+
+    async def delete(self, message_id: int) -> None:
+        """Delete a message with all below it, and what is saved of the session."""
+        deleted = self._kept.delete_message(message_id)
+        self._open_chat.forget_snapshots(deleted.session.id)
+        with suppress(StorageError):  # no room, or another process: then the next deletion does it
+            self.store.erase()
+        self._deleted.append(deleted)
+        self.show(f"Deleted {counted(len(deleted.rows), 'message')}. /undo brings it back.")
+
+    async def undo_delete(self) -> None:
+        """Bring back what was deleted last."""
+        if not self._deleted:
+            raise UsageError("nothing was deleted in this session")
+        self._kept.restore(self._deleted.pop())
+        self.show("What was deleted is back.")
+
+    async def pick(self, message_id: int) -> None:
+        """Go on with one of several replies."""
+        self._open_chat.pick(message_id)
+
+    async def go_to(self, message_id: int) -> None:
+        """Go on in the branch of a message."""
+        self._kept.activate(message_id)
+
+    # The chat
+
+    async def change(self, values: Mapping[str, Value]) -> None:
+        """Change settings for this chat; the model is loaded anew when it must be.
+
+        Sampling and reasoning are the session's own and kept with it.
+        """
+        from tchat.chat.session_settings import is_session_setting
+
+        settings = self.settings
+        for name, value in values.items():
+            settings = keys()[name].put(settings, value)
+        settings = check_settings(settings)
+        session, own = self.session, dict(self._own)
+        if needs_loading(self.settings, settings):
+            require_loadable(settings, self.console)
+            self.join(session, settings)
+        for name in values:
+            key = keys()[name]
+            if is_session_setting(key):
+                own[name] = key.value_in(settings)
+            elif name != "system":
+                self._base = key.put(self._base, key.value_in(settings))
+        chat = self._open_chat
+        self.settings = chat.settings = settings
+        self._own = chat.own = own
+        if session is not None:
+            system = settings.system if "system" in values else session.system
+            chat.session = self._kept.update(session.id, system=system, settings=own)
+
+    async def toggle_details(self) -> None:
+        """Print token counts and times after each reply, or do not."""
+        self._details = not self._details
+        self.show("Details are on." if self._details else "Details are off.")
+
+    async def set_theme(self, name: str) -> None:
+        """There are no colours to choose.
+
+        Raises:
+            UsageError: Always.
+        """
+        raise UsageError("themes are for the screen", f"tchat config set theme {name}")
+
+    async def quit(self) -> None:
+        """End the chat after this line."""
+        self.ended = True
+
+    # Replies
+
+    def send(self, text: str) -> None:
+        """Send a prompt with the files attached, and print the reply."""
+        if text.strip():
+            prompt = "\n\n".join([*self._attached, text])
+            self._attached.clear()
+            self._print_reply(lambda chat: chat.send(prompt))
+
+    async def reply(self, act: Callable[[Chat], Iterator[Event]]) -> None:
+        """Print one reply. Ctrl-C stops it; the chat goes on."""
+        self._print_reply(act)
+
+    def _print_reply(self, act: Callable[[Chat], Iterator[Event]]) -> None:
+        output = OutputOptions(
+            markdown=self.settings.markdown,
+            usage=self._details,
+            show_reasoning=self.settings.show_reasoning,
+        )
+
+        def work() -> None:
+            with ReplyOutput(self.console, output) as renderer:
+                for event in act(self._open_chat):
+                    renderer.show(event)
+            self._open_chat.save_snapshot()
+
+        self._work(work)
+
+    async def write_candidates(self, count: int, prompt: str, ranker: str = "") -> None:
+        """Print several replies, or the best of them and what the others got."""
+        if ranker:
+            self._print_best(count, prompt, ranker)
+        else:
+            self._print_candidates(count, prompt)
+        if len(self.candidate_ids) > 1:
+            first = "best" if ranker else "first"
+            self.show(f"The chat goes on with the {first}; /pick N takes another.")
+
+    def _print_candidates(self, count: int, prompt: str) -> None:
+        from tchat.cli.output.candidates import CandidateOutput
+
+        output = OutputOptions(markdown=self.settings.markdown, usage=self._details)
+
+        def work() -> None:
+            with CandidateOutput(self.console, output, count) as renderer:
+                for event in self._open_chat.candidates(count, prompt):
+                    renderer.show(event)
+            self.candidate_ids = [renderer.stored[index] for index in sorted(renderer.finished)]
+
+        self._work(work)
+
+    def _print_best(self, count: int, prompt: str, ranker: str) -> None:
+        from tchat.cli.output.best_of import BestOfOutput
+
+        output = OutputOptions(markdown=self.settings.markdown, usage=self._details)
+
+        def work() -> None:
+            with BestOfOutput(self.console, output, count) as renderer:
+                replies = self._open_chat.candidates(count, prompt, judge=ranker, fallback=True)
+                for event in replies:
+                    renderer.show(event)
+            self.candidate_ids = [renderer.stored[index] for index in renderer.order]
+            for line in (*renderer.others(), renderer.summary()):
+                self.show(line)
+
+        self._work(work)
+
+    def _work(self, work: Callable[[], None]) -> None:
+        """Do it on the engine's thread; Ctrl-C ends it, and the chat goes on."""
+        self.cancel.clear()
+        try:
+            run_on_engine_thread(work, self.cancel)
+        except Abandoned:
+            self._chat = None  # the model is still in use
+            raise
+        except Interrupted as interrupted:
+            if interrupted.exit_code != 128 + signal.SIGINT:
+                raise
+            self.show()
+
+    async def edit(self, message: Message) -> None:  # noqa: ARG002
+        """A line holds the new text.
+
+        Raises:
+            UsageError: Always.
+        """
+        raise UsageError("/edit needs the new text of your last message")
+
+    async def attach(self, path: str) -> None:
+        """Put files before the next message; patterns are expanded."""
+        from tchat.chat.attachments import expand_patterns, read_attachment
+
+        for each in expand_patterns([path]):
+            attached = read_attachment(str(each), encoding=self.settings.encoding)
+            self._attached.append(str(attached))
+            if attached.assumed:
+                self.console.notice(attached.assumed)
+            self.show(f"{single_line(str(each))} goes with your next message.")
+
+    async def insert_template(self, name: str, text: str) -> None:
+        """Send a prompt template filled with ``text``.
+
+        Its system prompt and sampling hold for a session that has not begun.
+        """
+        from tchat.chat.templates import find_template
+
+        template = find_template(name, self.paths)
+        try:
+            prompt, system = template.fill(text, {})
+        except UsageError as error:
+            hint = f"/prompt {template.name} TEXT; `tchat -t {template.name}` takes variables too"
+            raise UsageError(error.message, hint) from None
+        own = {**template.sampling, **({"system": system} if system else {})}
+        if own and self.session is None:
+            await self.change(own)
+        elif own:
+            self.show("Its system prompt and sampling hold in a new session only.")
+        self.send(prompt)
