@@ -1,0 +1,195 @@
+"""The slash commands in a chat on lines; `tests.tui` has those of the screen."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from tchat.chat.commands import CommandHost, SlashCommand, Surface, commands_for, parse_input
+from tchat.cli.console import Console
+from tchat.cli.main import program
+from tchat.errors import UsageError
+from tchat.sessions.records import Message
+from tchat.sessions.store import SessionStore
+
+
+def said(*lines: str, flags: tuple[str, ...] = ()) -> list[str]:
+    """What a chat of these lines with the tiny model says beside its replies."""
+    out, err = io.StringIO(), io.StringIO()
+    stdin = io.BytesIO("".join(f"{line}\n" for line in lines).encode())
+    options = ["--plain", "--max-tokens", "2", "-q", *flags]
+    assert program(options, Console(stdin, out, err, os.environ)) == 0
+    return err.getvalue().splitlines()
+
+
+@pytest.fixture
+def store(tiny_home: Path) -> Path:
+    return tiny_home / "sessions.db"
+
+
+def branch(path: Path, number: int = 0) -> list[Message]:
+    """The messages of the ``number``-th session, the one used last first."""
+    with SessionStore(path) as store:
+        return store.branch(store.sessions()[number].id)
+
+
+def test_a_search_lists_messages_of_all_sessions(store: Path) -> None:
+    told = said("about whales", "/new", "about bread", "/search whales", "/search", "/search zzz")
+    assert [line for line in told if "about whales" in line]
+    assert not [line for line in told if "about bread" in line]
+    assert [line for line in told if "/search needs words" in line]
+    assert told[-1] == "Nothing was found."
+
+
+def test_branches_are_listed_and_gone_to(store: Path) -> None:
+    told = said("one", "/edit two", "/branches", "/branches 1", "/branches", "/branches 9", "three")
+    listed = [line for line in told if "assistant:" in line]
+    assert [line[0] for line in listed] == [" ", "*", "*", " "]
+    assert "The chat goes on in branch 1." in told
+    assert [line for line in told if "a number from 1 to 2" in line]
+    assert [each.text for each in branch(store) if each.role == "user"] == ["one", "three"]
+
+
+def test_a_message_is_pinned_and_not(store: Path) -> None:
+    told = said("/pin", "one", "/pin")
+    assert "no message to pin yet" in told[0]
+    assert told[1] == "Your last message stays in the context."
+    assert branch(store)[0].pinned
+    assert said("/pin", flags=("-c",)) == ["Your last message may leave the context again."]
+    assert not branch(store)[0].pinned
+
+
+def test_a_deleted_message_comes_back(store: Path) -> None:
+    told = said("/undo", "one", "/delete", "/undo", "/delete", "/delete", "/delete")
+    assert "nothing was deleted" in told[0]
+    assert told[1] == "Deleted 1 message. /undo brings it back."
+    assert told[2] == "What was deleted is back."
+    assert "this session has no message yet" in told[-1]
+    assert branch(store) == []
+
+
+@pytest.mark.parametrize(("word", "rating"), [("good", 1), ("bad", -1)])
+def test_a_rating_is_given_and_taken_back(store: Path, word: str, rating: int) -> None:
+    told = said("one", f"/{word}")
+    assert f"Rated as a {word} reply" in told[0]
+    assert branch(store)[-1].rating == rating
+    assert said(f"/{word}", flags=("-c",)) == ["The rating is taken back."]
+    assert branch(store)[-1].rating == 0
+
+
+def test_what_the_judge_can_learn_from_is_told(store: Path) -> None:
+    told = said("one", "/good", "/judge")
+    assert "0 picked, 1 rated good, 0 rated bad, 0 written by you" in told[1]
+    assert "not trained" in told[2]
+
+
+def test_a_session_is_exported_by_the_name_of_the_file(store: Path, tmp_path: Path) -> None:
+    markdown, whole = tmp_path / "a.md", tmp_path / "b.json"
+    said("one", "/edit two", f"/export {markdown}", f"/export {whole}", f"/export {whole}")
+    assert "## User\n\ntwo" in markdown.read_text(encoding="utf-8")
+    [session] = json.loads(whole.read_text(encoding="utf-8"))["sessions"]
+    assert [each["text"] for each in session["messages"] if each["role"] == "user"] == [
+        "one",
+        "two",
+    ]
+
+
+def test_an_export_never_replaces_a_file(store: Path, tmp_path: Path) -> None:
+    path = tmp_path / "kept.md"
+    path.write_text("mine")
+    told = said("one", f"/export {path}", f"/export {tmp_path}/absent/x.md")
+    assert "is already there" in told[0]
+    assert "there is no folder" in told[1]
+    assert path.read_text() == "mine"
+
+
+def test_a_private_session_leaves_nothing(store: Path) -> None:
+    told = said("one", "/private", "secret words", "/private", "two")
+    assert "Private: nothing of this session is stored." in told
+    assert "Sessions are stored again." in told
+    with SessionStore(store) as found:
+        titles = {session.title for session in found.sessions()}
+    assert titles == {"one", "two"}
+    assert "secret words" not in "\n".join(sqlite3.connect(store).iterdump())
+
+
+def test_opening_a_stored_session_ends_the_private_one(store: Path) -> None:
+    said("one", "/private", "secret words", "/open", "two")
+    assert [each.text for each in branch(store) if each.role == "user"] == ["one", "two"]
+
+
+def test_a_session_keeps_what_was_set_in_it(store: Path) -> None:
+    told = said("one", "/set temp 0.25", "/new", "/show temp", "/open", "/show temp")
+    shown = [line for line in told if line.startswith("temp = ")]
+    assert shown == ["temp = 0.7", "temp = 0.25"]
+    assert "temp = 0.25" in said("/show temp", flags=("-c",))
+
+
+def test_a_new_session_goes_on_with_the_model_that_was_chosen(
+    store: Path, tiny_spm: Path, tiny_model: Path
+) -> None:
+    said("one", f"/model {tiny_spm}", "two", "/new", "three")
+    models = [each.model for each in branch(store) if each.role == "assistant"]
+    assert models == [str(tiny_spm)]
+
+
+def test_a_former_setting_is_changed_with_a_notice(store: Path) -> None:
+    told = said("/set judge logprob", "/show ranker")
+    assert told == ["`judge` is now called `ranker`; the old name still works", "ranker = logprob"]
+
+
+def test_a_template_is_filled_and_sent(store: Path) -> None:
+    told = said("/prompt", "/prompt translate", "/prompt summarise whales sing", "/prompt none")
+    assert [line for line in told if line.split()[:1] == ["summarise"]]
+    assert "whales sing" in branch(store)[0].text
+    assert [line for line in told if "/prompt translate TEXT" in line]
+    assert [line for line in told if "none" in line and line.startswith("tchat: ")]
+
+
+def test_details_are_switched(store: Path) -> None:
+    told = said("one", "/details", "two", "/details", "three")
+    assert (told[0], told[-1]) == ("Details are on.", "Details are off.")
+    assert len([line for line in told if "of prompt" in line]) == 1
+
+
+@pytest.mark.parametrize("line", ["/copy", "/theme nord"])
+def test_what_lines_cannot_do_is_refused_in_one_line(store: Path, line: str) -> None:
+    told = said("one", line)
+    assert len(told) == 1
+    assert told[0].startswith("tchat: ")
+
+
+@pytest.mark.parametrize("surface", [Surface.LINES, Surface.SCREEN])
+def test_no_two_commands_share_a_name(surface: Surface) -> None:
+    names = [name for command in commands_for(surface) for name in command.names]
+    assert len(names) == len(set(names))
+
+
+async def _wait(host: CommandHost, _: str) -> None:
+    import asyncio
+
+    await asyncio.sleep(0)
+
+
+async def _refuse(host: CommandHost, argument: str) -> None:
+    raise UsageError(f"no {argument}")
+
+
+def test_a_host_without_an_event_loop_is_told_of_a_command_that_needs_one() -> None:
+    calls = [
+        parse_input(f"/{each.name} x", (each,))
+        for each in (SlashCommand("wait", "X", "", _wait), SlashCommand("refuse", "X", "", _refuse))
+    ]
+    wait, refuse = calls
+    assert not isinstance(wait, str)
+    assert not isinstance(refuse, str)
+    host: CommandHost = None  # type: ignore[assignment]  # neither looks at it
+    with pytest.raises(RuntimeError, match="/wait"):
+        wait.run_now(host)
+    with pytest.raises(UsageError, match="no x"):
+        refuse.run_now(host)
