@@ -15,7 +15,7 @@ from tchat.models.hub.api import HubApi
 from tchat.models.hub.remote_model import RemoteModel, inspect_remote
 from tchat.models.library import Library, LibraryModel
 from tchat.models.model_rows import InfoRow, header_rows, model_rows, remote_model_rows
-from tchat.models.remote_names import ModelNotDownloaded
+from tchat.models.name_lookup import ModelNotDownloaded
 from tchat.paths import Paths
 
 

@@ -175,6 +175,13 @@ def sizes_of(family: str) -> list[str]:
     return [each.name for each in load_catalogue().values() if each.family == family.lower()]
 
 
+def similar_in_catalogue(name: str) -> list[str]:
+    """Names of the catalogue that could have been meant: those of a family, or alike."""
+    from difflib import get_close_matches
+
+    return sizes_of(name)[:3] or get_close_matches(name.lower(), list(load_catalogue()), cutoff=0.7)
+
+
 def _merged(family: Mapping[str, Any], size: Mapping[str, Any]) -> dict[str, Any]:
     """The keys of a size and those that it has from its family."""
     facts = {**family, **size, "quantizations": tuple({**family, **size}["quantizations"])}

@@ -12,7 +12,7 @@ from tchat.errors import ModelError
 from tchat.models.files import FileKey, file_key
 from tchat.models.hub.cache import HubCache
 from tchat.models.metadata_cache import MetadataCache
-from tchat.models.sources.source import LocalModel, Owner
+from tchat.models.sources.source import HUB, LocalModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class DiskUsage:
         unfinished: Bytes of downloads that were interrupted; `tchat models pull` goes on there.
     """
 
-    owner: Owner
+    owner: str
     models: int
     size: int
     unfinished: int = 0
@@ -36,8 +36,8 @@ def disk_usage(
     places: Iterable[LocalModel], store: MetadataCache, cache: HubCache
 ) -> list[DiskUsage]:
     """Bytes by owner, in the order in which they are found."""
-    models: Counter[Owner] = Counter()
-    sizes: Counter[Owner] = Counter()
+    models: Counter[str] = Counter()
+    sizes: Counter[str] = Counter()
     seen: set[tuple[int, int]] = set()
     for found in places:
         models[found.owner] += 1
@@ -52,9 +52,9 @@ def disk_usage(
                 sizes[found.owner] += key.size
     unfinished = _unfinished(cache)
     if unfinished:
-        models[Owner.HUB] += 0
+        models[HUB] += 0
     return [
-        DiskUsage(owner, count, sizes[owner], unfinished if owner is Owner.HUB else 0)
+        DiskUsage(owner, count, sizes[owner], unfinished if owner == HUB else 0)
         for owner, count in models.items()
     ]
 

@@ -12,10 +12,9 @@ from tchat.errors import ModelError, StorageError
 from tchat.models.files import FileKey, file_key
 from tchat.models.hashing import HashProgress, cached_sha256
 from tchat.models.metadata_cache import MetadataCache
-from tchat.models.sources.source import LocalModel, Owner
+from tchat.models.sources.source import LocalModel
 
 SAMPLE = 1 << 16  # bytes compared at either end before a file is read whole
-CHANGEABLE = frozenset({Owner.HUB, Owner.USER})
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +23,8 @@ class DuplicateFile:
 
     name: str
     path: Path
-    owner: Owner
+    owner: str
+    can_relink: bool
     key: FileKey
 
 
@@ -54,7 +54,7 @@ class DuplicateSet:
         return tuple(
             copy
             for copy in self.files[1:]
-            if copy.owner in CHANGEABLE and copy.key.device == first.key.device
+            if copy.can_relink and copy.key.device == first.key.device
         )
 
     @property
@@ -122,7 +122,7 @@ def _distinct(places: Iterable[LocalModel], store: MetadataCache) -> Iterator[Du
                 continue
             if (key.device, key.inode) not in seen:
                 seen.add((key.device, key.inode))
-                yield DuplicateFile(found.name, path, found.owner, key)
+                yield DuplicateFile(found.name, path, found.owner, found.can_relink, key)
 
 
 def _files(found: LocalModel, store: MetadataCache) -> Iterator[Path]:
@@ -158,5 +158,5 @@ def _ends(path: Path, size: int) -> bytes:
 
 def _copies(sha256: str, files: list[DuplicateFile]) -> DuplicateSet:
     """That stays which may not be changed."""
-    kept_first = sorted(files, key=lambda copy: copy.owner in CHANGEABLE)
+    kept_first = sorted(files, key=lambda copy: copy.can_relink)
     return DuplicateSet(sha256, files[0].key.size, tuple(kept_first))

@@ -7,6 +7,7 @@ of a path is settled by ``stat`` before anything is opened.
 from __future__ import annotations
 
 import os
+import re
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,9 @@ from tchat.errors import ModelInvalid, ModelNotFound
 from tchat.sanitize import single_line
 
 GGUF_ENDING = ".gguf"
+# Part of a split model, as llama.cpp names them: NAME-00001-of-00003.gguf.
+PART_NAME = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf")
+MAX_PARTS = 1000
 NAMES_OF_KINDS = (
     (stat.S_ISFIFO, "a FIFO"),
     (stat.S_ISSOCK, "a socket"),

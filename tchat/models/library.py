@@ -19,8 +19,8 @@ from tchat.models.metadata import ModelMetadata
 from tchat.models.metadata_cache import MetadataCache
 from tchat.models.removal import RemovalPlan, plan_removal, remove
 from tchat.models.resolve import resolve
-from tchat.models.sources.registry import all_models, own_models
-from tchat.models.sources.source import LocalModel, Owner, model_stem
+from tchat.models.sources.registry import local_models
+from tchat.models.sources.source import USER, LocalModel, model_stem
 from tchat.models.verification import VerifyProgress, verify_model
 from tchat.models.verify import ProbeCommand
 from tchat.paths import Paths
@@ -48,7 +48,7 @@ class LibraryModel:
 
     name: str
     path: Path
-    owner: Owner
+    owner: str
     metadata: ModelMetadata | None
     last_used: float | None
     verdict: str
@@ -88,16 +88,12 @@ class Library:
         Raises:
             TchatError: models.toml is broken.
         """
-        places = (
-            all_models(self._paths, self._environ)
-            if all
-            else own_models(self._paths, self._environ)
-        )
+        places = local_models(self._paths, self._environ, own_only=not all)
         return [self._row(found) for found in places]
 
     def inspect(self, path: Path) -> LibraryModel:
         """A file that need not be in any list."""
-        return self._row(LocalModel(model_stem(path), path, Owner.USER))
+        return self._row(LocalModel(model_stem(path), path, USER))
 
     def find(self, name: str) -> LibraryModel:
         """The model that ``name`` means anywhere in tchat.
@@ -112,7 +108,7 @@ class Library:
         """The models of the catalogue on ``machine``, the smallest first."""
         from tchat.models.recommendations import recommend
 
-        return recommend(machine, self._store, self._environ)
+        return recommend(machine, self._store, self._paths, self._environ)
 
     def show(self, name: str) -> tuple[LibraryModel, HeaderDetails]:
         """What the file of the model called ``name`` says about itself.
@@ -165,7 +161,7 @@ class Library:
         Raises:
             TchatError: models.toml is broken.
         """
-        return find_duplicates(all_models(self._paths, self._environ), self._store)
+        return find_duplicates(local_models(self._paths, self._environ), self._store)
 
     def usage(self) -> list[DiskUsage]:
         """What the models of each owner take of the disk.
@@ -173,7 +169,7 @@ class Library:
         Raises:
             TchatError: models.toml is broken.
         """
-        return disk_usage(all_models(self._paths, self._environ), self._store, self._cache)
+        return disk_usage(local_models(self._paths, self._environ), self._store, self._cache)
 
     @cached_property
     def _cache(self) -> HubCache:
@@ -182,12 +178,12 @@ class Library:
     def _found(self, name: str) -> LocalModel:
         """The file that ``name`` means, and who keeps it."""
         path = resolve(name, self._paths, self._environ)
-        places = all_models(self._paths, self._environ)
+        places = local_models(self._paths, self._environ)
         for alike in (lambda other: other == path, lambda other: _same(other, path)):
             for found in places:
                 if alike(found.path):
                     return found
-        return LocalModel(model_stem(path), path, Owner.USER)
+        return LocalModel(model_stem(path), path, USER)
 
     def _row(self, found: LocalModel) -> LibraryModel:
         try:

@@ -7,20 +7,17 @@
     [alias]
     small = "qwen3:0.6b"
 
-What a module keeps in a table of its own is read with `table` and written with `change`.
+Other modules read their table with `table` and write it with `change`.
 """
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tchat.errors import UsageError
-from tchat.models.files import has_gguf_ending
-from tchat.models.resolve import STARTER
 from tchat.paths import Paths, expanded
 from tchat.settings.load import EDIT_HINT, parse_toml, read_text
 from tchat.settings.nearest import did_you_mean
@@ -29,7 +26,6 @@ if TYPE_CHECKING:
     from tomlkit import TOMLDocument
 
 ALIAS, REGISTERED = "alias", "registered"
-ALIAS_NAME = re.compile(r"\w[\w.:-]{0,79}")
 
 
 def read(paths: Paths) -> Mapping[str, Any]:
@@ -138,19 +134,6 @@ def forget(paths: Paths, places: Sequence[Path]) -> None:
 def _set_registered(paths: Paths, places: Sequence[Path]) -> None:
     listed = list(dict.fromkeys(map(str, places)))
     change(paths, lambda document: document.update({REGISTERED: listed}))
-
-
-def require_alias(name: str) -> None:
-    """Raise UsageError unless ``name`` can be an alias.
-
-    Raises:
-        UsageError: It means something else already, or is hard to type.
-    """
-    if not ALIAS_NAME.fullmatch(name) or name == STARTER or has_gguf_ending(name):
-        raise UsageError(
-            f"`{name}` cannot be an alias",
-            "take letters, digits and . _ - : but no slash, and not the name of a file",
-        )
 
 
 def set_alias(paths: Paths, name: str, target: str | None) -> None:

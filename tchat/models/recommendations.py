@@ -13,9 +13,10 @@ from tchat.models.fit_report import FitVerdict, assess_fit, default_plan, expect
 from tchat.models.gguf.dimensions import ModelDimensions
 from tchat.models.memory_estimate import Machine
 from tchat.models.metadata_cache import MetadataCache
+from tchat.models.name_lookup import CatalogueLookup
 from tchat.models.quantization import choose_quantization
-from tchat.models.remote_names import CatalogueLookup
 from tchat.models.sources.hub_cache import HubCacheSource
+from tchat.paths import Paths
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +41,20 @@ class Recommendation:
 
 
 def recommend(
-    machine: Machine, store: MetadataCache, environ: Mapping[str, str] = os.environ
+    machine: Machine,
+    store: MetadataCache,
+    paths: Paths,
+    environ: Mapping[str, str] = os.environ,
 ) -> list[Recommendation]:
     """All models of the catalogue, the smallest first.
 
     Args:
         machine: That they are judged for.
-        store: Knows the files that are here.
+        store: Knows the files on this disk.
+        paths: The user's folders.
         environ: Tells where the hub's cache is.
     """
-    source = CatalogueLookup(HubCacheSource(environ))
+    source = CatalogueLookup(HubCacheSource(paths, environ))
     return [
         _here(entry, source, machine, store) or _elsewhere(entry, machine)
         for entry in load_catalogue().values()

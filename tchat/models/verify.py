@@ -18,7 +18,7 @@ from tchat.models.files import file_key, label
 from tchat.models.gguf.model_kind import ModelKind
 from tchat.models.metadata import ModelMetadata
 from tchat.models.metadata_cache import MetadataCache, ProbeVerdict
-from tchat.models.resolve import STARTER, STARTER_SHA256, StarterSource
+from tchat.models.sources.starter import STARTER_SHA256, starter_file
 from tchat.sanitize import single_line
 
 if TYPE_CHECKING:
@@ -103,8 +103,7 @@ def _require_published(metadata: ModelMetadata, store: MetadataCache) -> None:
 def _is_starter(path: Path) -> bool:
     """Whether ``path`` is the file that the starter model is loaded from, by whatever path."""
     try:
-        starter = StarterSource().find(STARTER)
-        return starter is not None and starter.samefile(path)
+        return starter_file().samefile(path)
     except (ModelNotFound, OSError):  # it is not installed, or a file is gone
         return False
 

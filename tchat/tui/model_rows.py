@@ -110,7 +110,7 @@ def planned_pull(name: str, paths: Paths) -> str:
     from tchat.chat.throughput import measured_machine
     from tchat.models.hub.api import HubApi
     from tchat.models.hub.remote_model import describe, inspect_remote
-    from tchat.models.remote_names import resolve_remote
+    from tchat.models.name_lookup import resolve_remote
 
     return describe(inspect_remote(resolve_remote(name, paths), HubApi(), measured_machine(paths)))
 

@@ -16,10 +16,10 @@ TOKENS = 64
 
 def rows() -> Iterator[Row]:
     """Each shape in a process of its own, and the starter model, which is really trained."""
-    from tchat.models.resolve import STARTER, StarterSource
+    from tchat.models.sources.starter import starter_file
 
     with tempfile.TemporaryDirectory() as folder:
-        yield _row("starter", StarterSource().find(STARTER) or Path())
+        yield _row("starter", starter_file())
         for name, recipe in RECIPES.items():
             yield _row(name, write_shape(Path(folder) / "shape.gguf", recipe))
 

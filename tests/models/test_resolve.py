@@ -13,8 +13,8 @@ import pytest
 from tchat.errors import ModelError, ModelInvalid, ModelNotFound, UsageError
 from tchat.models import models_file
 from tchat.models import resolve as names
-from tchat.models.resolve import PathLookup, StarterSource, find_first
-from tchat.models.sources.registry import own_models
+from tchat.models.resolve import PathLookup, StarterLookup, find_first
+from tchat.models.sources.registry import local_models
 from tchat.paths import Paths, user_paths
 from tests.models.forge import gguf
 from tests.models.hostile import UNFIT
@@ -126,7 +126,7 @@ def test_more_sources_can_be_added(folder: Path) -> None:
         def suggestions(self, near: str) -> Iterable[str]:
             return ["small"]
 
-    asked = (StarterSource(), PathLookup(), Aliases())
+    asked = (StarterLookup(), PathLookup(), Aliases())
     assert find_first("small", asked) == folder / "gemma.gguf"
     with pytest.raises(ModelNotFound) as caught:
         find_first("smal", asked)
@@ -286,7 +286,7 @@ def test_an_older_revision_is_a_model_of_its_own(hub: Path) -> None:
     hub_file(hub, "Qwen/Qwen3-GGUF", "Qwen3-Q8_0.gguf", gguf(data=200), commit="b" * 40)
     current = resolve("Qwen/Qwen3-GGUF:Q8_0")
     assert "b" * 40 in str(current)
-    names = [found.name for found in own_models(user_paths())]
+    names = [found.name for found in local_models(user_paths(), own_only=True)]
     assert str(current).replace("b" * 40, "a" * 40) in names
 
 

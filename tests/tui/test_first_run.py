@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tchat.models import resolve, verify
+from tchat.models import verify
+from tchat.models.sources import starter
 from tchat.paths import Paths
 from tchat.settings import Settings
 from tchat.tui.dialogs.welcome import Welcome
@@ -21,7 +22,7 @@ NO_STARTER = Settings(threads=1)
 @pytest.fixture(autouse=True)
 def no_starter(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """As if the starter model were not installed."""
-    monkeypatch.setattr(resolve, "STARTER_PACKAGE", "tchat_no_such_package")
+    monkeypatch.setattr(starter, "STARTER_PACKAGE", "tchat_no_such_package")
     monkeypatch.chdir(tmp_path)
 
 
@@ -55,7 +56,7 @@ async def test_a_model_installed_meanwhile_is_found(
         (package / "__init__.py").touch()
         (package / "model.gguf").write_bytes(tiny_model.read_bytes())
         monkeypatch.syspath_prepend(tmp_path)
-        monkeypatch.setattr(resolve, "STARTER_PACKAGE", "tchat_late_package")
+        monkeypatch.setattr(starter, "STARTER_PACKAGE", "tchat_late_package")
         published = hashlib.sha256(tiny_model.read_bytes()).hexdigest()
         monkeypatch.setattr(verify, "STARTER_SHA256", published)
         await shown.until(lambda: "Look again" in text(shown.pilot.app))

@@ -79,7 +79,8 @@ def alias_ls(ctx: typer.Context, as_json: bool = JSON) -> None:
 @alias.command("set")
 def alias_set(ctx: typer.Context, name: str = ALIAS, model: str = MODEL) -> None:
     """Give a model a name of your own."""
-    from tchat.models.models_file import require_alias, set_alias
+    from tchat.models.models_file import set_alias
+    from tchat.models.name_lookup import require_alias
     from tchat.models.resolve import resolve
 
     console: Console = ctx.obj

@@ -35,7 +35,7 @@ def pull(
     from tchat.models.hub.cache import HubCache, cache_folder
     from tchat.models.hub.pull import pull as begin
     from tchat.models.metadata_cache import MetadataCache
-    from tchat.models.remote_names import resolve_remote
+    from tchat.models.name_lookup import resolve_remote
 
     console: Console = ctx.obj
     named = resolve_remote(name, console.paths, console.environ)

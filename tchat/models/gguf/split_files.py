@@ -5,17 +5,13 @@ llama.cpp finds the parts by their names and starts from the first, so the names
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from tchat.errors import ModelInvalid, ModelNotFound
-from tchat.models.files import label
+from tchat.models.files import MAX_PARTS, PART_NAME, label
 from tchat.models.gguf.header import Header
 from tchat.models.gguf.parser import read_header
-
-PART_NAME = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf")
-MAX_PARTS = 1000
 
 
 def further_parts(path: Path, header: Header) -> tuple[Path, ...]:

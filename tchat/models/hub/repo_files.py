@@ -14,8 +14,7 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 from tchat.errors import ModelNotFound
-from tchat.models.files import has_gguf_ending, without_gguf_ending
-from tchat.models.gguf.split_files import MAX_PARTS, PART_NAME
+from tchat.models.files import MAX_PARTS, PART_NAME, has_gguf_ending, without_gguf_ending
 from tchat.models.hub.names import HubName
 from tchat.sanitize import single_line
 
@@ -132,6 +131,24 @@ def group_models(files: Iterable[RepoFile]) -> tuple[tuple[RepoModel, ...], tupl
     models = [model for name in by_name if (model := _model(name, by_name))]
     shared = Counter(model.quantization for model in models)
     return tuple(_named(model, shared[model.quantization] == 1) for model in models), companions
+
+
+def list_repo_models(files: Iterable[RepoFile]) -> list[RepoModel]:
+    """The models, then what accompanies them, then parts whose model is not whole."""
+    listed = list(files)
+    models, companions = group_models(listed)
+    alone = [_alone(file) for file in companions]
+    known = {file.name for model in (*models, *alone) for file in model.files}
+    broken: dict[str, RepoModel] = {}
+    for file in sorted(listed, key=lambda each: each.name):
+        match = PART_NAME.fullmatch(file.name.rpartition("/")[2])
+        if file.name not in known and match is not None:
+            broken.setdefault(match["stem"] + match["count"], _alone(file))
+    return [*models, *alone, *broken.values()]
+
+
+def _alone(file: RepoFile) -> RepoModel:
+    return RepoModel("", (file,), f"{file.repo}:{file.name}")
 
 
 def choose_model(listing: RepoListing, name: HubName) -> RepoModel:

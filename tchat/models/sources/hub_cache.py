@@ -1,4 +1,4 @@
-"""What of the hub is on this disk, under the names that the hub gives it."""
+"""The Hugging Face cache: models that were pulled, under their names on the hub."""
 
 from __future__ import annotations
 
@@ -8,22 +8,24 @@ from functools import cached_property
 from pathlib import Path
 
 from tchat.errors import ModelNotFound
-from tchat.models.gguf.split_files import PART_NAME
 from tchat.models.hub.cache import HubCache, cache_folder
 from tchat.models.hub.names import DEFAULT_REVISION, HubName, parse_hub_name
-from tchat.models.hub.repo_files import RepoFile, RepoModel, default_model, group_models
-from tchat.models.sources.source import LocalModel, Owner
+from tchat.models.hub.repo_files import RepoFile, RepoModel, default_model, list_repo_models
+from tchat.models.sources.source import HUB, LocalModel
+from tchat.paths import Paths
 from tchat.sanitize import single_line
 
 
 class HubCacheSource:
-    """The Hugging Face cache as a place of models, and as a source of names."""
+    """The cache as a source of models, and as a lookup of the hub's names."""
 
-    def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
+    is_own = True
+
+    def __init__(self, paths: Paths, environ: Mapping[str, str] = os.environ) -> None:  # noqa: ARG002
         self.cache = HubCache(cache_folder(environ))
         self._endpoint = environ.get("HF_ENDPOINT", "")
 
-    def places(self) -> Iterator[LocalModel]:
+    def models(self) -> Iterator[LocalModel]:
         """All models, those of ``main`` before those of other revisions."""
         for repo in self._repositories.values():
             seen: set[str] = set()
@@ -31,13 +33,14 @@ class HubCacheSource:
                 fresh = [file for file in files if file.blob not in seen]
                 seen.update(file.blob for file in fresh)
                 for model in list_repo_models(fresh):
-                    yield LocalModel(model.name, self.cache.snapshot(model.first), Owner.HUB)
+                    path = self.cache.snapshot(model.first)
+                    yield LocalModel(model.name, path, HUB, can_relink=True)
 
     def find(self, name: str) -> Path | None:
-        """The file that a name of the hub means, when it is here.
+        """The cached file that a name on the hub means; None when it is not cached.
 
         Raises:
-            ModelNotFound: It means several that are here.
+            ModelNotFound: The name means several cached models.
         """
         asked = parse_hub_name(name, self._endpoint)
         repo = self._repositories.get(asked.repo.casefold()) if asked else None
@@ -47,7 +50,7 @@ class HubCacheSource:
         return self.cache.snapshot(model.first) if model else None
 
     def suggestions(self, near: str) -> Iterable[str]:  # noqa: ARG002
-        """None of its own: they are among all names on the disk."""
+        """None: its names are among all names on the disk."""
         return ()
 
     @cached_property
@@ -73,24 +76,6 @@ class HubCacheSource:
         for commit in sorted(commits, key=lambda each: each != main):
             if files := self.cache.files(repo, commit):
                 yield files
-
-
-def list_repo_models(files: Iterable[RepoFile]) -> list[RepoModel]:
-    """The models, then what accompanies them, then parts whose model is not whole."""
-    listed = list(files)
-    models, companions = group_models(listed)
-    alone = [_alone(file) for file in companions]
-    known = {file.name for model in (*models, *alone) for file in model.files}
-    broken: dict[str, RepoModel] = {}
-    for file in sorted(listed, key=lambda each: each.name):
-        match = PART_NAME.fullmatch(file.name.rpartition("/")[2])
-        if file.name not in known and match is not None:
-            broken.setdefault(match["stem"] + match["count"], _alone(file))
-    return [*models, *alone, *broken.values()]
-
-
-def _alone(file: RepoFile) -> RepoModel:
-    return RepoModel("", (file,), f"{file.repo}:{file.name}")
 
 
 def _chosen(models: list[RepoModel], asked: HubName) -> RepoModel | None:

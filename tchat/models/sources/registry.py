@@ -1,67 +1,51 @@
-"""All model files within reach, each under a name of its own."""
+"""The registry of model sources, and all models on this disk with unique names."""
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from pathlib import Path
 
-from tchat.errors import ModelError
-from tchat.models.models_file import registered
-from tchat.models.resolve import STARTER, StarterSource
-from tchat.models.sources.scan import gguf_files
-from tchat.models.sources.source import LocalModel, Owner, model_stem
+from tchat.models.sources.gpt4all import Gpt4AllSource
+from tchat.models.sources.hub_cache import HubCacheSource
+from tchat.models.sources.llama_cpp import LlamaCppSource
+from tchat.models.sources.lm_studio import LmStudioSource
+from tchat.models.sources.ollama import OllamaSource
+from tchat.models.sources.registered import RegisteredSource
+from tchat.models.sources.source import LocalModel, ModelSource
+from tchat.models.sources.starter import StarterSource
 from tchat.paths import Paths
 
-REGISTERED_DEPTH = 3  # levels of a registered folder
+# In the order of listings: where two models share a name, the first keeps it.
+SOURCES: tuple[Callable[[Paths, Mapping[str, str]], ModelSource], ...] = (
+    StarterSource,
+    RegisteredSource,
+    HubCacheSource,
+    LlamaCppSource,
+    OllamaSource,
+    LmStudioSource,
+    Gpt4AllSource,
+)
 
 
-def own_models(paths: Paths, environ: Mapping[str, str] = os.environ) -> list[LocalModel]:
-    """The starter, what the user registered, and what is in the Hugging Face cache.
+def local_models(
+    paths: Paths, environ: Mapping[str, str] = os.environ, *, own_only: bool = False
+) -> list[LocalModel]:
+    """The models of all sources; a model whose name is taken is called by its path.
+
+    Args:
+        paths: The user's folders.
+        environ: The environment; tells where other programs keep their files.
+        own_only: Leave out what other programs keep.
 
     Raises:
         UsageError: models.toml is broken.
         StorageError: It cannot be read.
     """
-    from tchat.models.sources.hub_cache import HubCacheSource
-
-    return _named([*_starter(), *_registered(paths), *HubCacheSource(environ).places()])
-
-
-def all_models(paths: Paths, environ: Mapping[str, str] = os.environ) -> list[LocalModel]:
-    """Those of `own_models`, then what other programs keep.
-
-    Raises:
-        UsageError: models.toml is broken.
-        StorageError: It cannot be read.
-    """
-    from tchat.models.sources.other_programs import other_models
-
-    return _named([*own_models(paths, environ), *other_models(environ)])
-
-
-def _starter() -> Iterator[LocalModel]:
-    with contextlib.suppress(ModelError):
-        path = StarterSource().find(STARTER)
-        if path is not None:
-            yield LocalModel(STARTER, path, Owner.TCHAT)
-
-
-def _registered(paths: Paths) -> Iterator[LocalModel]:
-    for place in registered(paths):
-        files: Iterable[Path] = (place,)
-        if place.is_dir():
-            files = gguf_files(place, REGISTERED_DEPTH)
-        for path in files:
-            yield LocalModel(model_stem(path), path, Owner.USER)
-
-
-def _named(places: Iterable[LocalModel]) -> list[LocalModel]:
-    """Each name once: of two alike the later one goes by its path."""
     named: dict[str, LocalModel] = {}
-    for found in places:
-        name = found.name if found.name not in named else str(found.path)
-        named.setdefault(name, replace(found, name=name))
+    for make in SOURCES:
+        source = make(paths, environ)
+        for model in source.models() if source.is_own or not own_only else ():
+            name = model.name if model.name not in named else str(model.path)
+            named.setdefault(name, replace(model, name=name))
     return list(named.values())

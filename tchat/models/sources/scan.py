@@ -1,13 +1,17 @@
-"""GGUF files below a folder that may be huge, circular, or somebody else's."""
+"""GGUF files below a folder, and the folders where programs keep their data.
+
+A folder may be huge, hold circular links, or belong to another user.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from tchat.models.files import GGUF_ENDING
-from tchat.models.gguf.split_files import PART_NAME
+from tchat.models.files import GGUF_ENDING, PART_NAME
+from tchat.paths import expanded
 
 MAX_ENTRIES = 20_000  # looked at below one folder; a home folder registered by mistake ends there
 
@@ -15,7 +19,7 @@ MAX_ENTRIES = 20_000  # looked at below one folder; a home folder registered by 
 def gguf_files(folder: Path, depth: int = 1) -> Iterator[Path]:
     """The models below ``folder``, by name; of a split model the first part that is there.
 
-    Links are followed. What cannot be read is passed over.
+    Links are followed; what cannot be read is left out.
 
     Args:
         folder: May be missing.
@@ -33,7 +37,7 @@ def gguf_files(folder: Path, depth: int = 1) -> Iterator[Path]:
 
 
 def files_below(folder: Path, depth: int) -> Iterator[Path]:
-    """Whatever is no folder below ``folder``, by name; as `gguf_files`."""
+    """All files below ``folder``, by name; arguments as for `gguf_files`."""
     return map(Path, sorted(_below(str(folder), depth, "", [MAX_ENTRIES])))
 
 
@@ -58,3 +62,26 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:
         return False
+
+
+def home(environ: Mapping[str, str]) -> Path:
+    """The home folder."""
+    return Path(environ.get("HOME") or expanded("~"))
+
+
+def user_cache(environ: Mapping[str, str]) -> Path:
+    """The folder of caches, by the platform's rules."""
+    if sys.platform == "darwin":
+        return home(environ) / "Library" / "Caches"
+    if sys.platform == "win32":
+        return Path(environ.get("LOCALAPPDATA") or home(environ) / "AppData" / "Local")
+    return Path(environ.get("XDG_CACHE_HOME") or home(environ) / ".cache")
+
+
+def user_data(environ: Mapping[str, str]) -> Path:
+    """The folder of programs' data, by the platform's rules."""
+    if sys.platform == "darwin":
+        return home(environ) / "Library" / "Application Support"
+    if sys.platform == "win32":
+        return user_cache(environ)
+    return Path(environ.get("XDG_DATA_HOME") or home(environ) / ".local" / "share")

@@ -109,7 +109,7 @@ class ModelsController:
 
     async def load_or_welcome(self) -> None:
         """Load the model; on the first run without one, say how to get it."""
-        from tchat.models.resolve import STARTER
+        from tchat.models.sources.starter import STARTER
 
         if self._turn.is_busy:  # a prompt was sent already, which loads it
             return

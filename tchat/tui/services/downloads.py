@@ -95,7 +95,7 @@ class Downloads:
         from tchat.models.hub.cache import HubCache, cache_folder
         from tchat.models.hub.pull import pull
         from tchat.models.metadata_cache import MetadataCache
-        from tchat.models.remote_names import resolve_remote
+        from tchat.models.name_lookup import resolve_remote
 
         with MetadataCache(self._paths) as store:
             yield from pull(

@@ -159,7 +159,7 @@ def test_a_registered_file_only_leaves_the_list(shell: Shell, tmp_path: Path) ->
     assert names(shell) == ["starter"]
     shell("models", "add", str(tmp_path))
     ran = shell("models", "rm", "-y", "mine")
-    assert (ran.code, "register --forget" in ran.err) == (2, True)
+    assert (ran.code, "models add --forget" in ran.err) == (2, True)
 
 
 def test_removing_asks_and_tells_what_is_freed(shell: Shell, user: Path) -> None:
