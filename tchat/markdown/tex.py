@@ -43,6 +43,8 @@ _ACCENTS = {
     "hat": "\u0302", "bar": "\u0304", "vec": "\u20d7", "dot": "\u0307", "ddot": "\u0308",
     "tilde": "\u0303", "overline": "\u0305",
 }  # fmt: skip
+_BOLD = frozenset(["mathbf", "boldsymbol", "bm"])
+_STYLES = _TEXTS | _BOLD | set(_ACCENTS) | {"mathbb", "mathcal"}
 _DOUBLE = dict(zip("CHNPQRZ", "ℂℍℕℙℚℝℤ", strict=True))
 _SUPER = dict(zip(
     "0123456789+-=()abcdefghijklmnoprstuvwxyzABDEGHIJKLMNOPRTUVWαβγδεθφχ′∗ ",
@@ -54,8 +56,28 @@ _SUB = dict(zip(
     "₀₁₂₃₄₅₆₇₈₉₊₋₌₍₎ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛₜᵤᵥₓᵦᵧᵨᵩᵪ ",
     strict=True,
 ))  # fmt: skip
+_ROOTS = {"2": "√", "3": "∛", "4": "∜"}
+# What a fraction beside it cannot be mistaken for a part of.
+_RELATION_NAMES = (
+    "leq le geq ge neq ne ll gg approx equiv sim simeq cong propto prec succ preceq succeq asymp "
+    "doteq in notin ni to rightarrow leftarrow leftrightarrow Rightarrow implies Leftarrow "
+    "impliedby Leftrightarrow iff mapsto longrightarrow Longrightarrow longleftarrow pm mp "
+    "quad qquad therefore because land lor"
+)
+_RELATIONS = frozenset(_RELATION_NAMES.split())
 _TOKEN = re.compile(r"\\([A-Za-z]+)|\\([\s\S])|([{}^_&~'])|(\s+)|([^\\{}^_&~'\s])")
 _CALLIGRAPHIC = dict(zip("BEFHILMR", "ℬℰℱℋℐℒℳℛ", strict=True))
+
+
+_MARKS = re.escape("".join({*_SUPER.values(), *_SUB.values()} - {" ", "*"})) + "′°!"
+# One operand: a letter or a number with what stands above and below it, or a root.
+_ATOM = (
+    r"(?:[√∛∜]\([^()]*\)|[√∛∜]?(?:\d+(?:\.\d+)?|[^\W\d_]|[∞∂∇ℏ∅⋯…]))"
+    rf"[\u0302-\u0308\u20d7{_MARKS}]*(?:[\^_](?:[^\W_]|\([^()]*\)))*"
+)
+_ONE = re.compile(_ATOM)
+_PRODUCT = re.compile(f"(?:{_ATOM})+")
+_DIFFERENTIAL = re.compile(f"[d∂]{_ATOM}")
 
 
 class _Unknown(Exception):
@@ -63,22 +85,30 @@ class _Unknown(Exception):
 
 
 def readable(tex: str) -> str | None:
-    """``tex`` in Unicode; None where something would be lost."""
+    """``tex`` in Unicode; commands without one stay as they are, with what belongs to them.
+
+    None where something would be lost, or nothing is gained.
+    """
     if len(tex) > LONGEST:
         return None
     try:
-        return _Reader(tex).read()
+        shown = _Reader(tex).read()
     except _Unknown:
         return None
+    return None if "\\" in shown and shown.split() == tex.split() else shown
 
 
 class _Reader:
     """Reads one formula from left to right."""
 
     def __init__(self, tex: str) -> None:
-        self._tokens = [match.groups() for match in _TOKEN.finditer(tex)]
+        matches = list(_TOKEN.finditer(tex))
+        self._tex = tex
+        self._tokens = [match.groups() for match in matches]
+        self._starts = [*(match.start() for match in matches), len(tex)]
         self._at = 0
         self._depth = 0
+        self._is_argument = False  # whether the group around is, which gets brackets where needed
 
     def read(self) -> str:
         """All of it."""
@@ -107,7 +137,7 @@ class _Reader:
         shown = self._atom()
         return _operand(shown) if is_group and self._next() in ("^", "_") else shown
 
-    def _atom(self) -> str:
+    def _atom(self, *, is_argument: bool = False) -> str:
         if self._at >= len(self._tokens):
             raise _Unknown
         command, escaped, mark, space, plain = self._tokens[self._at]
@@ -120,7 +150,9 @@ class _Reader:
             self._depth += 1
             if self._depth > DEEPEST:
                 raise _Unknown
+            outer, self._is_argument = self._is_argument, is_argument
             shown = self._group(end="}")
+            self._is_argument = outer
             self._depth -= 1
             return shown
         if mark == "'":
@@ -138,7 +170,7 @@ class _Reader:
             raise _Unknown
         while self._at < len(self._tokens) and self._tokens[self._at][3]:
             self._at += 1
-        shown = self._atom()
+        shown = self._atom(is_argument=True)
         self._depth -= 1
         return shown
 
@@ -157,6 +189,8 @@ class _Reader:
 
     def _command(self, name: str) -> str:
         if (known := _SYMBOLS.get(name, _SPACES.get(name))) is not None:
+            if name in ("partial", "nabla"):
+                self._skip_space()
             return known
         if name in _FUNCTIONS:
             return self._function(name)
@@ -166,9 +200,61 @@ class _Reader:
             return ""
         if name in ("frac", "dfrac", "tfrac"):
             return self._fraction()
-        return self._root() if name == "sqrt" else self._styled(name)
+        if name == "sqrt":
+            return self._root()
+        return self._styled(name) if name in _STYLES else self._verbatim(name)
+
+    def _verbatim(self, name: str) -> str:
+        """The source of the command just read, with its arguments or its environment."""
+        start = self._at - 1
+        if name == "end":
+            raise _Unknown
+        while self._at < len(self._tokens):
+            _, _, mark, _, plain = self._tokens[self._at]
+            if mark == "{":
+                self._skip("{", "}")
+            elif plain == "[":
+                self._skip("[", "]")
+            elif plain == "*" and self._at == start + 1:
+                self._at += 1
+            else:
+                break
+        if name == "begin":
+            self._skip_environment()
+        return self._source(start)
+
+    def _source(self, start: int) -> str:
+        """What is written from the token ``start`` up to here, apart from a letter behind it."""
+        source = self._tex[self._starts[start] : self._starts[self._at]]
+        behind = self._tokens[self._at] if self._at < len(self._tokens) else None
+        return f"{source} " if source[-1].isalpha() and behind and not behind[3] else source
+
+    def _skip(self, opening: str, closing: str) -> None:
+        """Behind the bracket that ``opening``, which comes now, is closed by."""
+        depth = 0
+        while self._at < len(self._tokens):
+            _, _, mark, _, plain = self._tokens[self._at]
+            depth += ((mark or plain) == opening) - ((mark or plain) == closing)
+            self._at += 1
+            if not depth:
+                return
+        raise _Unknown
+
+    def _skip_environment(self) -> None:
+        """Behind the ``\\end`` of the environment that has begun."""
+        depth = 1
+        while self._at < len(self._tokens):
+            command = self._tokens[self._at][0]
+            depth += (command == "begin") - (command == "end")
+            self._at += 1
+            if not depth:
+                if self._at < len(self._tokens) and self._tokens[self._at][2] == "{":
+                    self._skip("{", "}")
+                return
+        raise _Unknown
 
     def _styled(self, name: str) -> str:
+        start = self._at - 1
         if name == "operatorname" and self._next() == "*":
             self._at += 1
         text = self._argument()
@@ -178,25 +264,67 @@ class _Reader:
             return text + _ACCENTS[name]
         if name == "mathbb" and text in _DOUBLE:
             return _DOUBLE[text]
-        if name in ("mathbf", "boldsymbol", "bm"):
+        if name in _BOLD and all(map(_bold, text)):
             return "".join(map(_bold, text))
         if name == "mathcal" and len(text) == 1 and "A" <= text <= "Z":
             return _CALLIGRAPHIC.get(text, chr(0x1D49C + ord(text) - ord("A")))
-        raise _Unknown
+        return self._source(start)
 
     def _fraction(self) -> str:
         """One operand over another; in brackets beside what would belong to either of them."""
-        alone = self._is_free(self._before(1))
-        shown = f"{_operand(self._argument())}/{_operand(self._argument())}"
-        return shown if alone and self._is_free(self._next()) else f"({shown})"
+        alone = self._ends_before(self._at - 1)
+        above, below = self._argument().strip(), self._argument().strip()
+        if not (_DIFFERENTIAL.fullmatch(below) and above[:1] in ("d", "∂")):
+            below = below if _ONE.fullmatch(below) else _operand(below)
+        shown = f"{above if _PRODUCT.fullmatch(above) else _operand(above)}/{below}"
+        return shown if alone and self._begins_behind() else f"({shown})"
 
     def _root(self) -> str:
+        sign = "√"
         if self._next() == "[":
-            raise _Unknown
+            index = self._at
+            self._skip_space()
+            self._skip("[", "]")
+            inside = self._tex[self._starts[index] : self._starts[self._at]].strip(" []")
+            if inside not in _ROOTS:
+                self._at = index
+                return self._verbatim("sqrt")
+            sign = _ROOTS[inside]
         text = self._argument().strip()
-        if len(text) == 1 and self._is_free(self._next()):
-            return f"√{text}"
-        return f"√{_operand(f'({text})')}" if text else "√()"
+        if not text or "\n" in text:
+            raise _Unknown
+        if len(text) == 1 and self._begins_behind():
+            return f"{sign}{text}"
+        return f"{sign}({text})"
+
+    def _skip_space(self) -> None:
+        while self._at < len(self._tokens) and self._tokens[self._at][3]:
+            self._at += 1
+
+    def _ends_before(self, at: int) -> bool:
+        """Whether nothing that a fraction could belong to stands before the token ``at``."""
+        at -= 1
+        while at >= 0 and self._tokens[at][3]:
+            at -= 1
+        if at < 0:
+            return True
+        command, escaped, mark, _, plain = self._tokens[at]
+        if mark == "{":
+            return self._is_argument
+        return command in _RELATIONS or escaped in ("\\", "{") or (plain or "x") in "+-=<>,.;:(["
+
+    def _begins_behind(self) -> bool:
+        """Whether nothing that belongs to a fraction comes next."""
+        at = self._at
+        while at < len(self._tokens) and self._tokens[at][3]:
+            at += 1
+        if at == len(self._tokens):
+            return True
+        command, escaped, mark, _, plain = self._tokens[at]
+        if mark == "}":
+            return self._is_argument
+        ends = command in _RELATIONS or command == "right" or escaped in ("\\", "}")
+        return ends or (plain or "x") in "+-=<>,.;:)]"
 
     def _before(self, count: int) -> str:
         """What stands before the last ``count`` tokens, white space aside; empty at the begin."""
@@ -211,11 +339,6 @@ class _Reader:
         while at < len(self._tokens) and self._tokens[at][3]:
             at += 1
         return _text(self._tokens[at]) if at < len(self._tokens) else ""
-
-    @staticmethod
-    def _is_free(token: str) -> bool:
-        """Whether an operand beside this is one by itself."""
-        return token in ("", "+", "-", "=", "<", ">", ",", ".", ";", ":")
 
     def _function(self, name: str) -> str:
         """The name of a function, apart from letters beside it."""
@@ -262,11 +385,12 @@ def _is_one(text: str) -> bool:
 
 
 def _bold(character: str) -> str:
+    """A letter or a digit in bold; empty where there is none."""
     for first, bold in (("A", 0x1D400), ("a", 0x1D41A), ("0", 0x1D7CE)):
         count = 10 if first == "0" else 26
         if ord(first) <= ord(character) < ord(first) + count:
             return chr(bold + ord(character) - ord(first))
-    raise _Unknown
+    return ""
 
 
 def _text(token: Sequence[str | None]) -> str:

@@ -83,6 +83,24 @@ def test_code_is_no_formula() -> None:
         ("p_{a}*q", "pₐ*q"),
         (r"\frac{1}{2}", "1/2"),
         (r"\frac{a+b}{c}", "(a+b)/c"),
+        (r"\frac{a_1}{b^2}", "a₁/b²"),
+        (r"\frac{2a}{b} + \frac{a}{2b}", "2a/b + a/(2b)"),
+        (r"\frac{dy}{dx} = \frac{\partial f}{\partial x}", "dy/dx = ∂f/∂x"),
+        (r"\frac{a}{dx}", "a/(dx)"),
+        (r"\frac{\sqrt{2}}{2}", "√2/2"),
+        (r"\frac{1}{\sqrt{2\pi}}", "1/√(2π)"),
+        (r"\frac{-1}{2}", "(-1)/2"),
+        (r"\frac{\sin x}{x}", "(sin x)/x"),
+        (r"\frac{n!}{k!(n-k)!}", "n!/(k!(n-k)!)"),
+        (r"\frac{\frac{1}{2}}{3}", "(1/2)/3"),
+        (r"\left(\frac{1}{2}\right)^2", "(1/2)²"),
+        (r"\{\frac12\}", "{1/2}"),
+        (r"a \leq \frac{1}{2} \pm b", "a ≤ 1/2 ± b"),
+        (r"e^{\frac{1}{2}}", "e^(1/2)"),
+        (r"{\frac{1}{2}}x", "(1/2)x"),
+        (r"\frac{1}{2}\,x", "(1/2) x"),
+        (r"{x^2}^3", "(x²)³"),
+        (r"\sqrt[3]{x} + \sqrt[4]{ab}", "∛x + ∜(ab)"),
         (r"2\frac{1}{2}x", "2(1/2)x"),
         (r"\frac{a}{b}^2", "(a/b)²"),
         (r"{a+b}^2", "(a+b)²"),
@@ -113,7 +131,14 @@ def test_tex_is_shown_readably(tex: str, shown: str) -> None:
     [
         r"\begin{pmatrix} a & b \end{pmatrix}",
         r"\unknown{x}",
-        r"\sqrt[3]{x}",
+        r"\sqrt[n]{x}",
+        r"\unknown{x^2} + y",
+        r"\begin{cases} x^2 & x > 0 \\ 0 & x < 0 \end{cases}",
+        r"x^2 + \unknown{y",
+        r"x^2 + \begin{a} \begin{b} \end{b}",
+        r"x^2 \end{a}",
+        r"\unknown[" * 300,
+        r"\begin{a}" * 300,
         r"a \\[2pt] b",
         r"a & b",
         "x^",
@@ -128,6 +153,34 @@ def test_tex_is_shown_readably(tex: str, shown: str) -> None:
 )
 def test_tex_that_would_lose_something_stays_as_it_is(tex: str) -> None:
     assert readable(tex) is None
+
+
+@pytest.mark.parametrize(
+    ("tex", "shown"),
+    [
+        (r"x^2 + \unknown{y_1}", r"x² + \unknown{y_1}"),
+        (r"\unknown*[a]{b}{c}^2", r"\unknown*[a]{b}{c}²"),
+        (r"\foo\alpha\foo x", r"\foo α\foo x"),
+        (r"\frac{\foo{a}}{\foo}", r"(\foo{a})/(\foo)"),
+        (r"\hat{xy} + \mathbf{x+1}^2", r"\hat{xy} + \mathbf{x+1}²"),
+        (r"\sqrt[n]{x} + x^2", r"\sqrt[n]{x} + x²"),
+        (
+            r"x_1 = \begin{matrix} a & b \\ c & d \end{matrix} y_1",
+            r"x₁ = \begin{matrix} a & b \\ c & d \end{matrix} y₁",
+        ),
+        (r"\binom{n}{k} = \frac{n!}{k!}", r"\binom{n}{k} = n!/k!"),
+    ],
+)
+def test_what_has_no_unicode_stays_and_the_rest_is_drawn(tex: str, shown: str) -> None:
+    assert readable(tex) == shown
+
+
+def test_every_command_is_drawn_or_kept() -> None:
+    source = r"\frac{\one{a}}{\two} + \three[b]{c} \begin{four} & \end{four}"
+    shown = readable(source + r" x^2")
+    assert shown is not None
+    for kept in (r"\one{a}", r"\two", r"\three[b]{c}", r"\begin{four} & \end{four}", "x²"):
+        assert kept in shown
 
 
 def test_markdown_does_not_touch_formulas() -> None:
