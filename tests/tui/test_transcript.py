@@ -481,6 +481,19 @@ async def test_hostile_text_changes_nothing_but_its_own_place(width: int) -> Non
         assert any("[/foo]" in row for row in rows(transcript))
 
 
+async def test_a_key_copies_the_code_blocks_of_a_message_one_after_the_other() -> None:
+    code = "```py\na = 1\n```\ntext\n\n~~~\n\x1b[31m\n  b\n~~~\n"
+    entries = [user(1, "```\nasked\n```"), reply(2, code), reply(3, "none")]
+    async with staged(*entries) as (transcript, pilot, app):
+        for key, presses in ((2, 3), (1, 1), (2, 1), (3, 1)):
+            transcript.point_at(key)
+            await pilot.press(*"C" * presses)
+        await pilot.pause()
+        copied = [each.text for each in app.heard]
+        assert copied == ["a = 1", "␛[31m\n  b", "a = 1", "asked", "a = 1"]
+        assert "There is no code block" in next(iter(app._notifications)).message
+
+
 async def test_formulas_are_drawn_readably_and_copied_as_they_were_written() -> None:
     source = r"So \( x^2 \) and $p_{a}*q$, and $\unknown{*a*}$ too."
     async with staged(reply(1, source)) as (transcript, pilot, app):

@@ -34,6 +34,7 @@ class Transcript(PaintedColumn, can_focus=True):
         Binding("up,k", "step(-1)", "The message above", id="transcript.previous"),
         Binding("down,j", "step(1)", "The message below", id="transcript.next"),
         Binding("c", "ask('copy')", "Copy the message", id="transcript.copy"),
+        Binding("C", "copy_code", "Copy its code, again the next", id="transcript.copy-code"),
         Binding("e,enter", "ask('edit')", "Edit it, as a branch", id="transcript.edit"),
         Binding("r", "ask('regenerate')", "Another reply", id="transcript.regenerate"),
         Binding("g", "ask('continue')", "Let the model go on with it", id="transcript.continue"),
@@ -96,6 +97,7 @@ class Transcript(PaintedColumn, can_focus=True):
             classes: The widget's CSS classes.
         """
         super().__init__(code_theme=code_theme, name=name, id=id, classes=classes)
+        self._copied: tuple[Key | None, int] = (None, 0)  # message and block copied by key last
 
     # Entries.
 
@@ -302,6 +304,21 @@ class Transcript(PaintedColumn, can_focus=True):
         if self._cursor is None:
             raise SkipAction
         self.ask(action)
+
+    def action_copy_code(self) -> None:
+        """Copy the first code block of the message that the cursor is on; again, the next one."""
+        if self._cursor is None:
+            raise SkipAction
+        from tchat.markdown.code_blocks import code_blocks
+
+        blocks = code_blocks(printable(self.entry(self._cursor).text))
+        if not blocks:
+            self.notify("There is no code block in this message.", markup=False)
+            return
+        key, number = self._copied
+        number = (number + 1) % len(blocks) if key == self._cursor else 0
+        self._copied = (self._cursor, number)
+        self.post_message(self.CodeCopyRequested(blocks[number].code))
 
     def action_reasoning(self) -> None:
         """Fold or show the reasoning of the message that the cursor is on."""
