@@ -165,12 +165,41 @@ async def test_each_can_be_stopped_and_one_taken_while_it_is_written(
         await shown.pilot.press("2", "s")
         await shown.until(lambda: columns(shown)[1].standing.stage is Stage.STOPPED)
         await shown.pilot.press("3", "enter")
-        brake.set()
         await shown.until(lambda: not shown.screen.query(Candidates))
+        taken = shown.last
+        assert taken.key == replies(shown)[2].id
+        assert taken.status == "streaming"
+        assert shown.screen.prompt.has_focus_within
+        await shown.until(lambda: len(shown.last.text) > len(taken.text))
+        brake.set()
         await shown.idle()
         statuses = [reply.status for reply in replies(shown)]
         assert statuses == ["stopped", "stopped", "done"]
-        assert shown.messages[-1].id == replies(shown)[2].id
+        assert shown.messages[-1].id == taken.key
+        assert shown.entries == shown.branch
+
+
+async def test_one_that_has_ended_is_taken_while_others_are_written(
+    slow: Settings, paths: Paths, brake: threading.Event
+) -> None:
+    async with opened(slow, paths, size=(120, 30)) as shown:
+        await shown.type("/try 2 Hello")
+        await shown.until(lambda: bool(shown.screen.query(Candidates)))
+        await shown.until(lambda: all(column.text for column in columns(shown)))
+        await shown.pilot.press("2", "s")
+        await shown.until(lambda: columns(shown)[1].standing.stage is Stage.STOPPED)
+        wanted = columns(shown)[1].text
+        await shown.pilot.press("enter", *"and?", "enter")
+        await shown.until(lambda: not shown.screen.query(Candidates))
+        brake.set()
+        await shown.until(lambda: len(shown.branch) == 4)
+        await shown.idle()
+        assert shown.branch[1] == ("assistant", wanted)
+        assert [reply.status for reply in shown.store.siblings(shown.messages[1].id)] == [
+            "stopped",
+            "stopped",
+        ]
+        assert shown.entries == shown.branch
 
 
 async def test_escape_stops_all_and_lets_choose(

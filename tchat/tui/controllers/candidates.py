@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tchat.engine.events import Finished, Reason, Reasoning, Token
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from tchat.engine.events import CandidateEvent, Event
     from tchat.tui.services.conversation import Act
     from tchat.tui.widgets.candidates.view import Candidates
+
+NOTHING = "Nothing was written there; another one can be taken."
 
 
 class CandidatesController:
@@ -112,7 +115,17 @@ class CandidatesController:
                 await self._show(self._run, event)
             elif isinstance(event, Ranked):
                 self._run.rank(event.judge, event.scores)
+        self._feed_taken(self._run)
         self._run.flush()
+
+    def _feed_taken(self, run: CandidateRun) -> None:
+        """Let the reply that was chosen go on among the messages."""
+        if run.taken is None or run.view is not None:
+            return
+        reply, view = run.ids[run.taken], self._transcript.view
+        text, reasoning, _ = run.drain(run.taken)
+        if (text or reasoning) and view.has(reply):
+            view.feed(reply, text, reasoning)
 
     async def _show(self, run: CandidateRun, event: CandidateEvent) -> None:
         from tchat.engine.events import Finished, MessageStored, Reasoning, Token
@@ -149,10 +162,10 @@ class CandidatesController:
         run = self._run
         if run is None:
             return
-        if run.view is None or failure is not None:
-            self.close()
-        elif run.taken is not None:
+        if failure is None and run.taken is not None:
             await self._go_on_with(run, run.taken)
+        elif run.view is None or failure is not None:
+            self.close()
         else:
             await self._mark_active(run)
 
@@ -176,9 +189,29 @@ class CandidatesController:
         if run is None or run.view is None:
             return
         if self._turn.is_busy:
-            run.take(index)
+            await self._choose_early(run, index)
         else:
             await self._go_on_with(run, index)
+
+    async def _choose_early(self, run: CandidateRun, index: int) -> None:
+        """Go on with a reply while others, or itself, are still being written."""
+        reply, messages = run.ids[index], self._transcript.view
+        try:
+            await self._context.conversation.activate(reply)
+        except TchatError:
+            self._context.notify(NOTHING)
+            return
+        run.take(index)
+        await self._transcript.reload()
+        if self._run is not run or run.view is None or not messages.has(reply):
+            return  # all of them have ended meanwhile, or another session is open
+        run.flush()
+        shown = messages.entry(reply)
+        if shown.status == "streaming":  # more has come than is stored
+            text, reasoning = run.view.written(index)
+            messages.update(replace(shown, text=text, reasoning=reasoning))
+        self._turn.state.reply = reply
+        self._close_view(run)
 
     def stop_one(self, index: int) -> None:
         """Write no more of one reply."""
@@ -189,9 +222,10 @@ class CandidatesController:
         try:
             await self._context.conversation.pick(run.ids[index])
         except TchatError:
-            self._context.notify("Nothing was written there; another one can be taken.")
+            self._context.notify(NOTHING)
             run.taken = None
-            return
+            if run.view is not None:
+                return
         self.close()
         await self._transcript.reload()
         await self._settle()
@@ -201,12 +235,17 @@ class CandidatesController:
         run, self._run = self._run, None
         if run is None or run.view is None:
             return False
-        run.view.remove()
+        self._close_view(run)
+        self._turn.advance_queue()
+        return True
+
+    def _close_view(self, run: CandidateRun) -> None:
+        if run.view is not None:
+            run.view.remove()
+            run.view = None
         self._transcript.view.display = True
         self._transcript.view.follow()
         self._context.prompt.focus()
-        self._turn.advance_queue()
-        return True
 
     def scroll(self, pages: int) -> bool:
         """Scroll the current one of several replies; False when there are none."""
@@ -253,11 +292,16 @@ class CandidateRun:
     def flush(self) -> None:
         """Show what came since the last time."""
         if self.view is not None:
-            for index, pieces in self._pieces.items():
-                text = "".join(each.text for each in pieces if isinstance(each, Token))
-                thought = "".join(each.text for each in pieces if isinstance(each, Reasoning))
-                self.view.feed(index, text, thought, len(pieces))
+            for index in list(self._pieces):
+                self.view.feed(index, *self.drain(index))
         self._pieces.clear()
+
+    def drain(self, index: int) -> tuple[str, str, int]:
+        """Text, reasoning and tokens of one that came since the last `flush`; takes them away."""
+        pieces = self._pieces.pop(index, [])
+        text = "".join(each.text for each in pieces if isinstance(each, Token))
+        thought = "".join(each.text for each in pieces if isinstance(each, Reasoning))
+        return text, thought, len(pieces)
 
     def finish(self, index: int, end: Finished) -> None:
         """Show the end of one."""
@@ -282,5 +326,3 @@ class CandidateRun:
         """Go on with one: the others shall end, also while they are being written."""
         self.taken = index
         self.stopped |= set(range(self.count)) - {index}
-        if self.view is not None:
-            self.view.mark_taken(index)

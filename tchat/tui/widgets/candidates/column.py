@@ -60,6 +60,11 @@ class ReplyColumn(Vertical):
         """What is written, raw."""
         return self._reply.entry(REPLY).text
 
+    @property
+    def reasoning(self) -> str:
+        """What it thought, raw."""
+        return self._reply.entry(REPLY).reasoning
+
     def feed(self, text: str, reasoning: str, tokens: int) -> None:
         """Add what was written since; ``tokens`` are those of it."""
         self._reply.feed(REPLY, text, reasoning)
@@ -126,21 +131,19 @@ class Standing:
         stage: How far it is.
         tokens: Written so far.
         label: A short word on it, such as a judge's score, raw; empty for none.
-        taken: Whether it is the one that the chat goes on with.
     """
 
     number: int
     stage: Stage = Stage.WAITING
     tokens: int = 0
     label: str = ""
-    taken: bool = False
 
     def parts(self, *, current: bool) -> list[Part]:
         """The facts from the left, for a row of any width."""
         sign, word = self.stage.value
         name = f"{'❯' if current else ' '} {self.number} {sign}"
         count = counted(self.tokens, "token") if self.tokens else ""
-        told = " · ".join(filter(None, ["taken" * self.taken, word, count]))
+        told = " · ".join(filter(None, [word, count]))
         short = f"{self.tokens:,}" if self.tokens else ""
         return [
             Part((Content.styled(name, "bold"),)),

@@ -123,10 +123,9 @@ class Candidates(Widget, can_focus=True):
             self._current = index
             self._arrange()
 
-    def mark_taken(self, index: int) -> None:
-        """One is taken, and still being written."""
-        column = self._columns[index]
-        column.tell(replace(column.standing, taken=True))
+    def written(self, index: int) -> tuple[str, str]:
+        """Text and reasoning of a reply as far as they came, raw."""
+        return self._columns[index].text, self._columns[index].reasoning
 
     @property
     def ended(self) -> bool:
