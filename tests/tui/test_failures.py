@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from textual.widgets import Input
 
 from tchat.engine import engine
 from tchat.engine.events import Event
@@ -19,9 +20,11 @@ from tchat.paths import Paths
 from tchat.sessions.records import Message
 from tchat.sessions.store import SessionStore
 from tchat.settings import Settings
+from tchat.tui.dialogs.settings import SettingsScreen
 from tchat.tui.services.conversation import Conversation
 from tchat.tui.widgets.prompt_draft import Draft
 from tchat.tui.widgets.transcript.view import Transcript
+from tests.engine.test_adapters import write_control_vector, write_lora
 
 from .chat_stage import Shown, opened
 
@@ -129,6 +132,50 @@ async def test_what_cannot_be_loaded_is_refused_before_the_model_is_closed(
         assert shown.screen.conversation.settings == settings
         assert shown.screen.conversation.facts is facts
         await shown.ask("Hello")
+        assert shown.messages[-1].status == "done"
+
+
+async def type_into_focused(shown: Shown, text: str) -> None:
+    field = shown.pilot.app.focused
+    assert isinstance(field, Input)
+    field.value = text
+    await shown.pilot.pause()
+
+
+@pytest.mark.parametrize("name", ["draft_model", "lora", "control_vector"])
+async def test_what_belongs_to_another_model_is_told_and_the_old_value_comes_back(
+    settings: Settings, paths: Paths, tmp_path: Path, tiny_spm: Path, name: str
+) -> None:
+    made = {
+        "draft_model": lambda: tiny_spm,
+        "lora": lambda: write_lora(tmp_path / "other.gguf", 48),
+        "control_vector": lambda: write_control_vector(tmp_path / "other.gguf", 48),
+    }
+    value = str(made[name]())
+    async with opened(settings, paths) as shown:
+        await shown.ask("Hello")
+        before = shown.branch
+        await shown.pilot.press("f3")
+        await shown.until(lambda: isinstance(shown.pilot.app.screen, SettingsScreen))
+        dialog = shown.pilot.app.screen
+        assert isinstance(dialog, SettingsScreen)
+        await shown.until(lambda: isinstance(shown.pilot.app.focused, Input))
+        await type_into_focused(shown, name)
+        await shown.until(lambda: dialog.list.item is not None and dialog.list.item.key == name)
+        await shown.pilot.press("enter")
+        await shown.until(lambda: dialog.list.editing)
+        await type_into_focused(shown, value)
+        await shown.pilot.press("enter")
+        await shown.until(lambda: f"{name} not changed: " in shown.toasts)
+        await shown.idle()
+        item = dialog.list.item
+        assert item is not None
+        assert item.columns[0] == "–"
+        await shown.pilot.press("escape")
+        assert shown.screen.conversation.settings == settings
+        assert [each.text.count("not changed") for each in shown.errors] == [1]
+        assert shown.branch == before
+        await shown.ask("and now")
         assert shown.messages[-1].status == "done"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from functools import partial
 
 from tchat.errors import TchatError, UsageError
 from tchat.plural import counted
@@ -79,13 +80,27 @@ class SettingsController:
                 await self._tell_loading()
         if loads:
             if not self._turn.is_busy:  # else a prompt that was sent meanwhile loads it
-                self._turn.run(load_model)
+                old = {name: find_key(name).value_in(before) for name in values}
+                undo = None if "model" in values else partial(self._restore, old)
+                self._turn.run(load_model, undo=undo)
         else:
             changed = (f"{name} = {spell(value) or '(empty)'}" for name, value in values.items())
             self._context.notify(", ".join(changed))
             self._count_draft()
         self.apply_look(conversation.settings)
         self._status.refresh()
+
+    async def _restore(self, old: Mapping[str, Value], failure: TchatError) -> None:
+        """The model did not load with other values: say so, and go back to the ``old`` ones."""
+        from tchat.tui.dialogs.settings import SettingsScreen
+
+        await self._context.conversation.change(old)
+        told = TchatError(f"{', '.join(old)} not changed: {failure.message}", failure.hint)
+        self._transcript.show_error(told)
+        for screen in self.screen.app.screen_stack:
+            if isinstance(screen, SettingsScreen):
+                screen.put_back(old)
+                self._context.notify(single_line(str(told)), severity="error")
 
     async def _tell_loading(self) -> None:
         conversation = self._context.conversation

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tchat.engine.events import Event
     from tchat.tui.services.conversation import Act
 
+Undo = Callable[[TchatError], Awaitable[None]]
 LONG = 8.0  # seconds that a notice of a mistake is shown
 
 
@@ -146,10 +147,15 @@ class TurnController:
         else:
             self._run_draft(request, draft, how, shown, unsent)
 
-    def run(self, act: Act) -> None:
-        """Let the engine do something for this session, when it does nothing else."""
+    def run(self, act: Act, *, undo: Undo | None = None) -> None:
+        """Let the engine do something for this session, when it does nothing else.
+
+        Args:
+            act: What to do.
+            undo: Called with a failure, which it tells; then the act is tried once more.
+        """
         if (request := self._start()) is not None:
-            self._run_act(request, act)
+            self._run_act(request, act, undo)
 
     def _start(self) -> Request | None:
         """Take the engine for a turn; None, and a toast, when it is at work."""
@@ -164,9 +170,9 @@ class TurnController:
         return request
 
     @background(group="turn")
-    async def _run_act(self, request: Request, act: Act) -> None:
+    async def _run_act(self, request: Request, act: Act, undo: Undo | None) -> None:
         async with self._turn():
-            await self._stream(request, act)
+            await self._stream(request, act, undo)
 
     @background(group="turn")
     async def _run_draft(
@@ -177,14 +183,18 @@ class TurnController:
         shown: bool,
         unsent: Callable[[Draft], object],
     ) -> None:
-        """As `_run_act`, once the draft's files are read; stopped before that it comes back."""
+        """As `_run_act`, once the draft's files are read.
+
+        Stopped before that it comes back. When another session is opened, it is stored in the one
+        that it was sent in, as a prompt stopped before its reply.
+        """
         async with self._turn():
             try:
                 text, assumed = await read_prompt(draft, self._context.settings.encoding)
             except Exception:
                 unsent(draft)
                 raise
-            if request.is_stopped:
+            if request.is_stopped and not self.state.leaving:
                 unsent(draft)
                 return
             for each in assumed:
@@ -213,7 +223,7 @@ class TurnController:
         self.advance_queue()
         await self._settle()
 
-    async def _stream(self, request: Request, act: Act) -> None:
+    async def _stream(self, request: Request, act: Act, undo: Undo | None = None) -> None:
         """Let the engine act, and show what comes of it."""
         self.state.act = act
         failure: TchatError | None = None
@@ -224,7 +234,13 @@ class TurnController:
                 await self._reply.show(batch)
         except Exception as error:  # noqa: BLE001  whatever broke the engine, the chat goes on
             failure = explained(self.screen, error)
-        if self.screen.is_running:
+        if not self.screen.is_running:
+            return
+        if failure is not None and undo is not None:
+            await undo(failure)
+            self.state.request = self._context.conversation.request()
+            await self._stream(self.state.request, act)
+        else:
             await self._show_end(act, failure)
 
     async def _show_end(self, act: Act, failure: TchatError | None) -> None:
@@ -281,12 +297,16 @@ class TurnController:
             observer.on_leave()
 
     @asynccontextmanager
-    async def between_turns(self) -> AsyncIterator[None]:
+    async def between_turns(self, *, leaving: bool = False) -> AsyncIterator[None]:
         """Stop what the engine does, and let no turn begin in here.
 
         Prompts that wait come back; one that is sent in here is sent at the end.
+
+        Args:
+            leaving: Another session is opened in here.
         """
         self.state.switching += 1
+        self.state.leaving += leaving
         try:
             async with self._switch_lock:
                 self._context.prompt.give_back(*self.queue.clear())
@@ -294,6 +314,7 @@ class TurnController:
                 yield
         finally:
             self.state.switching -= 1
+            self.state.leaving -= leaving
             self.advance_queue()
 
     async def complete(self, work: Coroutine[Any, Any, None]) -> None:

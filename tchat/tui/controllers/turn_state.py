@@ -26,6 +26,7 @@ class TurnState:
         act: What the turn does.
         reply: The id of the reply that it writes; None before there is one.
         switching: How many are opening another session or model, or wait to do so.
+        leaving: How many of them open another session.
     """
 
     def __init__(self) -> None:
@@ -36,6 +37,7 @@ class TurnState:
         self.act: Act | None = None
         self.reply: int | None = None
         self.switching = 0
+        self.leaving = 0
 
     @property
     def is_running(self) -> bool:

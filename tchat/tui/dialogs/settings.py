@@ -127,6 +127,15 @@ class SettingsScreen(Dialog[None]):
             self._origins[key.name] = SAVED if self._saved.get(key.name) == value else CHANGED
             self.list.set_items(self._items())
 
+    def put_back(self, values: Mapping[str, Value]) -> None:
+        """Show values that are in force again: the model did not load with others."""
+        for name, value in values.items():
+            self._values[name] = value
+            kept = self._saved.get(name, keys()[name].default) == value
+            where = SAVED if name in self._saved else DEFAULT
+            self._origins[name] = where if kept else CHANGED
+        self.list.set_items(self._items())
+
     @background(group="settings")
     async def _save(self, key: Key) -> None:
         """Keep the value in force, after what was asked for before."""
