@@ -12,6 +12,7 @@ from tchat.sessions.records import Role, Status
 from tchat.sessions.store import SessionStore
 from tchat.settings import Sampling, Settings
 from tchat.tui.controllers.transcript import LAST
+from tchat.tui.dialogs.confirm import Confirm
 from tchat.tui.dialogs.dialog import Picker
 from tchat.tui.dialogs.models import ModelPicker
 from tchat.tui.dialogs.sessions import SessionsScreen
@@ -20,6 +21,7 @@ from tchat.tui.dialogs.themes import ThemePicker
 from tchat.tui.widgets.prompt_draft import Draft
 
 from .chat_stage import ENDLESS, opened
+from .stage import text
 
 
 async def test_a_prompt_is_answered_and_stored(settings: Settings, paths: Paths) -> None:
@@ -168,6 +170,46 @@ async def test_private_mode_stores_nothing(settings: Settings, paths: Paths) -> 
         assert shown.store.sessions() == []
         assert shown.screen.prompt.private
         assert not (paths.config / "history.jsonl").exists()
+
+
+@pytest.mark.parametrize("leave", ["f8", "ctrl+n", "/new", "/private", "/open {id}"])
+async def test_a_private_session_is_not_thrown_away_unasked(
+    settings: Settings, paths: Paths, leave: str
+) -> None:
+    async with opened(settings, paths) as shown:
+        other = shown.store.create(title="other")
+        await shown.pilot.press("f8")
+        await shown.until(lambda: shown.screen.conversation.private)
+        await shown.ask("a secret")
+        secret = shown.branch
+
+        async def try_to_leave(answer: str) -> None:
+            if leave.startswith("/"):
+                await shown.type(leave.format(id=other.id))
+            else:
+                await shown.pilot.press(leave)
+            await shown.until(lambda: isinstance(shown.pilot.app.screen, Confirm))
+            await shown.until(lambda: "2 messages, stored nowhere" in text(shown.pilot.app))
+            await shown.pilot.press(answer)
+            await shown.until(lambda: shown.pilot.app.screen is shown.screen)
+
+        for answer in ("enter", "escape", "n"):
+            await try_to_leave(answer)
+            await shown.idle()
+            assert shown.entries == shown.branch == secret
+        await try_to_leave("y")
+        await shown.until(lambda: shown.branch == [] and shown.entries == [])
+
+
+async def test_a_private_session_without_messages_is_left_at_once(
+    settings: Settings, paths: Paths
+) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.pilot.press("f8")
+        await shown.until(lambda: shown.screen.conversation.private)
+        await shown.idle()
+        await shown.pilot.press("f8")
+        await shown.until(lambda: not shown.screen.conversation.private)
 
 
 async def test_settings_and_model_can_be_changed_while_chatting(

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from tchat.chat.session_settings import usable_settings
+from tchat.plural import counted
 from tchat.tui.background import background, report
 from tchat.tui.controllers.context import ChatContext
 from tchat.tui.controllers.storage import StorageController
@@ -84,17 +85,35 @@ class SessionsController:
 
     # Opening
 
-    @background(group="dialog", exclusive=True)
+    @background(group="session", exclusive=True)
     async def open_new(self) -> None:
         """Begin a new session."""
         await self.open(None)
 
     async def open(self, session: Session | None) -> None:
         """Go on in ``session``, or in a new one, whatever is asked for meanwhile."""
-        await self._turn.complete(self._switch_to(session))
+        if await self._may_leave():
+            await self._turn.complete(self._switch_to(session))
+
+    async def _may_leave(self) -> bool:
+        """Ask before a private session with messages is left: it is gone then."""
+        from tchat.tui.dialogs.confirm import Confirm
+
+        conversation = self._context.conversation
+        if not conversation.is_lost_when_left:
+            return True
+        count = counted(len(await conversation.branch()), "message")
+        ask = Confirm(
+            "Leave this private session?",
+            f"{count}, stored nowhere: what is left is gone.",
+            yes="Leave it",
+            no="Stay",
+            danger=True,
+        )
+        return await self.screen.app.push_screen_wait(ask) is True
 
     async def _switch_to(self, session: Session | None) -> None:
-        async with self._turn.between_turns():
+        async with self._turn.between_turns(leaving=True):
             loads = await self.go_on_in(session)
         if loads and not self._turn.is_busy:
             self._turn.run(load)
@@ -131,18 +150,19 @@ class SessionsController:
         if branch and branch[-1].role is Role.USER:
             self._transcript.show_notice("The last message has no reply yet: /continue writes one.")
 
-    @background(group="dialog", exclusive=True)
+    @background(group="session", exclusive=True)
     async def switch_private(self) -> None:
         """As `toggle_private`, from a key."""
         await self.toggle_private()
 
     async def toggle_private(self) -> None:
         """Begin a session that leaves nothing behind, or one that is stored."""
-        await self._turn.complete(self._toggle_private())
+        if await self._may_leave():
+            await self._turn.complete(self._toggle_private())
 
     async def _toggle_private(self) -> None:
         conversation, failure = self._context.conversation, None
-        async with self._turn.between_turns():
+        async with self._turn.between_turns(leaving=True):
             try:
                 await conversation.set_private(not conversation.private)
             except Exception as error:  # noqa: BLE001  as in `go_on_in`
@@ -186,7 +206,7 @@ class SessionsController:
         """Whether the focus is in the sessions at the side."""
         return self._sidebar is not None and self._sidebar.has_focus_within
 
-    @background(group="dialog", exclusive=True)
+    @background(group="session", exclusive=True)
     async def open_from_sidebar(self, session_id: str) -> None:
         """Open the session that was chosen at the side."""
         await self.open(await self._context.sessions.find(session_id))

@@ -75,6 +75,11 @@ class Conversation(MessageService):
         gpu = self.settings.gpu_layers and backend().lib.llama_supports_gpu_offload()
         return "GPU" if gpu else "CPU"
 
+    @property
+    def is_lost_when_left(self) -> bool:
+        """Whether the open session is private and has begun: it ends when another is opened."""
+        return self._ground is not self.persistent and self.session is not None
+
     async def close(self) -> None:
         """Stop what is running, store what is only in memory, and free the model."""
         self._closed = True
