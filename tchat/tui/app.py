@@ -23,11 +23,11 @@ from tchat.plural import counted
 from tchat.settings import Settings
 from tchat.tui.background import background
 from tchat.tui.chat_screen import ChatScreen
-from tchat.tui.key_order import let_earlier_keys_act
+from tchat.tui.key_order import OpeningDialog, let_earlier_keys_act
 from tchat.tui.terminal import guarded
 from tchat.tui.theme_variables import variable_defaults
 from tchat.tui.themes import DEFAULT, Snapshot, changed, load_theme, load_themes
-from tchat.tui.toasts import SafeNotification
+from tchat.tui.toasts import SafeNotification, kind_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -82,7 +82,8 @@ class TchatApp(App[None]):
         self._opening = opening
         self._private = private
         self._draft = draft
-        self._early: list[Event] | None = []  # typed before the prompt is there
+        self._early: list[Event] | None = []  # typed before the prompt, or a dialog, is there
+        self._dialog = OpeningDialog(self)
         self._theme_files: Snapshot = {}
         self.opened: Opened | None = None
         self.conversation: Conversation | None = None
@@ -108,19 +109,33 @@ class TchatApp(App[None]):
         return variable_defaults(self.current_theme)
 
     async def on_event(self, event: Event) -> None:
-        """Handle an event; what is typed before the prompt is there waits for it."""
-        typed = isinstance(event, Key | Paste) and not event.is_forwarded
-        if typed and self._early is not None:
-            self._early.append(event)
-        else:
-            if typed and isinstance(event, Key):
-                await let_earlier_keys_act(self, event.key)
+        """Handle an event; what is typed before the prompt or a dialog is there waits for it."""
+        if not isinstance(event, Key | Paste) or event.is_forwarded:
             await super().on_event(event)
+        elif self._early is not None:
+            self._early.append(event)
+        elif self._dialog.is_awaited:
+            self._early = [event]
+            self._hold_keys()
+        else:
+            if isinstance(event, Key):
+                await let_earlier_keys_act(self, event.key)
+            with self._dialog.noted():
+                await super().on_event(event)
 
-    async def _first_picture_drawn(self, warnings: list[str]) -> None:
+    @background(group="keys")
+    async def _hold_keys(self) -> None:
+        """Let what is typed wait for the dialog that opens, and for its focus."""
+        await self._dialog.wait()
+        self.call_later(self._release_keys)
+
+    async def _release_keys(self) -> None:
         early, self._early = self._early or [], None
         for event in early:
             await self.on_event(event)
+
+    async def _first_picture_drawn(self, warnings: list[str]) -> None:
+        await self._release_keys()
         gc.freeze()  # modules stay: no collection looks at them again while the user types
         gc.enable()
         self._open()
@@ -220,6 +235,13 @@ class TchatApp(App[None]):
         self.post_message(
             Notify(SafeNotification(message, title, severity, seconds, markup=markup))
         )
+
+    def on_notify(self, event: Notify) -> None:
+        """Take away what a new toast takes the place of, before Textual shows it."""
+        new = event.notification
+        for old in list(self._notifications):
+            if kind_of(old) == kind_of(new):
+                self._unnotify(old, refresh=False)
 
     def copy_to_clipboard(self, text: str) -> None:
         """Copy by the system's own tool, else through the terminal; say by what."""

@@ -15,6 +15,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.screen import Screen
+from textual.widgets._toast import ToastRack
 
 from tchat.chat.commands import CommandCall, Surface, commands_for, parse_input
 from tchat.chat.path_completion import complete_paths, existing_files
@@ -191,6 +192,13 @@ class ChatScreen(Screen[None]):
     def _on_draft_changed(self) -> None:
         self.controllers.draft.count_soon()
 
+    @on(Prompt.Resized)
+    def _lift_toasts(self) -> None:
+        """Keep toasts above what is typed, and above the keys of candidates."""
+        below = self.size.height - self.prompt.region.y + 1
+        for rack in self.query(ToastRack):  # none where notifications are off
+            rack.styles.margin = (0, 0, below, 0)
+
     @on(Prompt.QueueTaken)
     def _on_queue_taken(self) -> None:
         self.controllers.turn.queue.give_back_last()
@@ -353,7 +361,7 @@ class ChatScreen(Screen[None]):
         else:
             await self.app.action_quit()
 
-    @background(group="dialog", exclusive=True)
+    @background(group="quit", exclusive=True)
     async def _ask_to_quit(self) -> None:
         if await self.controllers.storage.may_quit():
             await self.app.action_quit()

@@ -3,13 +3,58 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
 
 from textual.app import App
 from textual.events import Key
 from textual.widget import Widget
+from textual.worker import Worker
 
 PATIENCE = 2.0  # seconds at most that a key waits for those typed before it
+LOOK = 0.005  # seconds between two looks at a dialog that opens
+
+
+class OpeningDialog:
+    """The dialog that the last key opens: what is typed behind that key belongs to it.
+
+    A dialog is opened by a worker of the group ``dialog``, which may read files first.
+    """
+
+    def __init__(self, app: App[None]) -> None:
+        self._app = app
+        self._begun: frozenset[Worker[Any]] = frozenset()
+        self._depth = 0
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Around what a key does: note which dialog it opens."""
+        before, self._depth = self._workers(), len(self._app.screen_stack)
+        yield
+        self._begun = self._workers() - before
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether it takes no keys yet."""
+        if not self._app.screen.is_mounted:
+            return True
+        if len(self._app.screen_stack) > self._depth:
+            return False
+        return any(not worker.is_finished for worker in self._begun)
+
+    async def wait(self) -> None:
+        """Wait until it takes keys, or does not open after all."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                while self.is_awaited:
+                    await asyncio.sleep(LOOK)
+        self._begun = frozenset()
+
+    def _workers(self) -> frozenset[Worker[Any]]:
+        return frozenset(
+            each for each in self._app.workers if each.group == "dialog" and not each.is_finished
+        )
 
 
 async def let_earlier_keys_act(app: App[None], key: str) -> None:

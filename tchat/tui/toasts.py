@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from textual.notifications import Notification
@@ -27,3 +28,8 @@ class SafeNotification(Notification):
     def has_expired(self) -> bool:
         """Whether it is to be shown no more."""
         return super().time_left <= 0
+
+
+def kind_of(notification: Notification) -> str:
+    """What it says, whatever the numbers in it: of one kind only the latest is shown."""
+    return re.sub(r"\d[\d,.]*", "0", f"{notification.severity} {notification.message}")

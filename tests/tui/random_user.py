@@ -405,7 +405,10 @@ class RandomUser:
                 each.name
                 for each in app.workers
                 if each.state in (WorkerState.PENDING, WorkerState.RUNNING)
-                and (each.group not in ("dialog", "save") or len(app.screen_stack) == 1)
+                and (
+                    each.group not in ("dialog", "session", "quit", "save")
+                    or len(app.screen_stack) == 1
+                )
             ]
             calm = calm + 1 if not (busy or self._shown.screen.controllers.turn.is_busy) else 0
             assert loop.time() < end, f"it does not come to rest: {busy}"

@@ -16,7 +16,10 @@ from tchat.sessions.fallback_store import FallbackStore
 from tchat.sessions.records import Role, Status
 from tchat.sessions.store import SessionStore
 from tchat.settings import Settings
+from tchat.tui.dialogs.models import ModelPicker
+from tchat.tui.dialogs.sessions import SessionsScreen
 from tchat.tui.widgets.candidates.view import Candidates
+from tchat.tui.widgets.fuzzy_list import Filter
 
 from .chat_stage import ENDLESS, Shown, opened
 from .stage import text
@@ -36,6 +39,9 @@ def write_template(paths: Paths, name: str, content: str) -> None:
 @pytest.mark.parametrize(
     ("typed", "key", "sent", "left"),
     [
+        ("Hello\r", "ctrl+n", ["Hello"], "x"),
+        ("Hello\rmore", "ctrl+n", ["Hello"], "morex"),
+        ("Hello\r/new\r", "end", ["Hello"], "x"),
         ("say yes", "alt+t", ["say yes"], "x"),
         ("draft", "f9", [], "draftx"),
     ],
@@ -44,16 +50,70 @@ async def test_a_key_of_the_screen_acts_after_what_was_typed_before_it(
     settings: Settings, paths: Paths, typed: str, key: str, sent: list[str], left: str
 ) -> None:
     async with opened(settings, paths) as shown:
-        app = shown.pilot.app
-        for character in typed:
-            app.post_message(events.Key("enter" if character == "\r" else character, character))
-        app.post_message(events.Key(key, None))
-        app.post_message(events.Key("x", "x"))
+        burst(shown, *typed, key, "x")
         await shown.idle()
         await shown.until(lambda: shown.screen.prompt.draft.text == left)
-        stored = [shown.store.branch(each.id) for each in shown.store.sessions()]
-        asked = [each.text for path in stored for each in path if each.role is Role.USER]
-        assert asked == sent
+        await shown.idle()
+        assert asked(shown) == sent
+
+
+def burst(shown: Shown, *keys: str) -> None:
+    """Type keys faster than any of them is acted on; a character is the key of that name."""
+    for key in keys:
+        name, character = ("enter", None) if key == "\r" else (key, key if len(key) == 1 else None)
+        shown.pilot.app.post_message(events.Key(name, character))
+
+
+def asked(shown: Shown) -> list[str]:
+    """The stored prompts of all sessions."""
+    stored = [shown.store.branch(each.id) for each in shown.store.sessions()]
+    return [each.text for path in stored for each in path if each.role is Role.USER]
+
+
+async def test_the_new_session_begins_empty_while_the_prompt_stays_in_its_own(
+    settings: Settings, paths: Paths
+) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.ask("first")
+        burst(shown, *"second\r", "ctrl+n", *"third\r")
+        await shown.until(
+            lambda: [text for role, text in shown.branch if role == "user"] == ["third"]
+        )
+        await shown.idle()
+        assert shown.entries == shown.branch
+        _, old = shown.store.sessions()
+        assert [each.text for each in shown.store.branch(old.id) if each.role is Role.USER] == [
+            "first",
+            "second",
+        ]
+
+
+async def test_a_prompt_stopped_as_soon_as_it_is_sent_is_nowhere_twice(
+    settings: Settings, paths: Paths
+) -> None:
+    async with opened(settings, paths) as shown:
+        burst(shown, *"Hello\r", "escape", "x")
+        await shown.until(lambda: "x" in shown.screen.prompt.draft.text)
+        await shown.idle()
+        kept = "\n".join([*asked(shown), shown.screen.prompt.draft.text])
+        assert kept.count("Hello") == kept.count("x") == 1
+
+
+@pytest.mark.parametrize(("key", "dialog"), [("ctrl+r", SessionsScreen), ("f2", ModelPicker)])
+async def test_what_is_typed_behind_the_key_of_a_dialog_goes_there(
+    settings: Settings, paths: Paths, key: str, dialog: type[SessionsScreen | ModelPicker]
+) -> None:
+    async with opened(settings, paths) as shown:
+        burst(shown, *"Hello\r", key, *"zqx")
+        await shown.until(lambda: isinstance(shown.pilot.app.screen, dialog))
+        await shown.until(
+            lambda: [each.value for each in shown.pilot.app.screen.query(Filter)] == ["zqx"]
+        )
+        await shown.pilot.press("escape")
+        await shown.idle()
+        assert asked(shown) == ["Hello"]
+        assert len(shown.branch) == 2
+        assert shown.screen.prompt.draft.text == ""
 
 
 async def test_tab_keeps_the_focus_in_the_prompt(settings: Settings, paths: Paths) -> None:
@@ -156,6 +216,32 @@ async def test_a_blank_of_a_template_is_selected_and_typed_over(
         await shown.idle()
         assert shown.branch[0][1].startswith("Bonjour\n")
         assert "{" not in shown.branch[0][1]
+
+
+@pytest.mark.parametrize("keys", [(), ("B", "ctrl+z"), ("B", "ctrl+z", "ctrl+y", "ctrl+z")])
+async def test_ctrl_c_on_a_blank_clears_the_prompt(
+    settings: Settings, paths: Paths, keys: tuple[str, ...]
+) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.screen.controllers.help.insert_template("translate")
+        await shown.pilot.press(*keys)
+        await shown.until(lambda: "⟨input⟩" in shown.screen.prompt.draft.text)
+        await shown.pilot.press("ctrl+c")
+        assert shown.screen.prompt.draft.text == ""
+        assert shown.pilot.app.clipboard == ""
+        await shown.pilot.press("ctrl+z")
+        assert "⟨input⟩" in shown.screen.prompt.draft.text
+
+
+async def test_ctrl_c_copies_what_the_user_selected_around_a_blank(
+    settings: Settings, paths: Paths
+) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.screen.controllers.help.insert_template("translate")
+        before = shown.screen.prompt.draft
+        await shown.pilot.press("shift+down", "ctrl+c")
+        assert shown.screen.prompt.draft == before
+        assert "⟨input⟩" in shown.pilot.app.clipboard
 
 
 async def test_every_blank_has_to_be_filled_in_before_it_is_sent(

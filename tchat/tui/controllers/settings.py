@@ -74,6 +74,7 @@ class SettingsController:
         conversation = self._context.conversation
         before = conversation.settings
         loads = reload or needs_loading(before, with_values(before, values))
+        was_loaded = loads and await conversation.measure("") is not None
         async with self._turn.between_turns() if loads else nullcontext():
             loads = await conversation.change(values) or reload
             if loads:
@@ -81,7 +82,8 @@ class SettingsController:
         if loads:
             if not self._turn.is_busy:  # else a prompt that was sent meanwhile loads it
                 old = {name: find_key(name).value_in(before) for name in values}
-                undo = None if "model" in values else partial(self._restore, old)
+                can_undo = was_loaded and "model" not in values
+                undo = partial(self._restore, old) if can_undo else None
                 self._turn.run(load_model, undo=undo)
         else:
             changed = (f"{name} = {spell(value) or '(empty)'}" for name, value in values.items())

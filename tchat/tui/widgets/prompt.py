@@ -68,7 +68,8 @@ class Prompt(Vertical):
     """Text area, waiting prompts above it, completions over it.
 
     Posts `Prompt.Submitted` (text and attachments), `Prompt.Changed` (the draft, for the meter),
-    `Prompt.EditorRequested`, `Prompt.BlankLeft`, `Prompt.QueueTaken` and `Prompt.QueueReleased`.
+    `Prompt.Resized`, `Prompt.EditorRequested`, `Prompt.BlankLeft`, `Prompt.QueueTaken` and
+    `Prompt.QueueReleased`.
     The screen sets what it knows:
 
     Attributes:
@@ -102,6 +103,10 @@ class Prompt(Vertical):
         """The draft is another now."""
 
         draft: Draft
+
+    @dataclass
+    class Resized(Message):
+        """It takes other lines of the screen now."""
 
     mode: reactive[str] = reactive("")
     private: reactive[bool] = reactive(False)
@@ -165,6 +170,10 @@ class Prompt(Vertical):
         """Put the cursor into the text."""
         self._area.focus(scroll_visible)
         return self
+
+    def on_resize(self) -> None:
+        """Tell the screen."""
+        self.post_message(self.Resized())
 
     def watch_mode(self) -> None:
         """Show it in the border."""

@@ -224,8 +224,12 @@ class PromptArea(ChipArea):
             self.action_cursor_down()
 
     def action_copy_or_clear(self) -> None:
-        """Copy the selection, else clear the prompt; from an empty one the key is the screen's."""
-        if not self.selection.is_empty:
+        """Copy the selection, else clear the prompt; from an empty one the key is the screen's.
+
+        A blank is selected to be typed over: it is not what the user wants to copy.
+        """
+        selected = self.selected_text
+        if selected and selected not in self.draft.blanks:
             self.action_copy()
         elif self.text:
             self.clear()

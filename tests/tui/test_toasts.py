@@ -1,0 +1,64 @@
+"""Toasts hide no text that is being typed, and repeat nothing."""
+
+from __future__ import annotations
+
+import pytest
+from textual.widget import Widget
+from textual.widgets import Input
+from textual.widgets._toast import Toast
+
+from tchat.paths import Paths
+from tchat.settings import Settings
+from tchat.tui.widgets.prompt import Prompt
+
+from .chat_stage import Shown, opened
+from .stage import SIZES
+
+WORDS = "a notice of several words " * 4
+
+
+def toasts(shown: Shown) -> list[Toast]:
+    return [each for each in shown.pilot.app.screen.query(Toast) if each.region]
+
+
+def hidden(shown: Shown, kind: type[Widget]) -> list[Widget]:
+    """The fields of this kind that a toast lies over."""
+    fields = [each for each in shown.pilot.app.screen.query(kind) if each.region]
+    assert fields
+    return [f for f in fields if any(f.region.overlaps(toast.region) for toast in toasts(shown))]
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_a_toast_lies_above_the_prompt_however_tall_that_is(
+    settings: Settings, paths: Paths, size: tuple[int, int]
+) -> None:
+    async with opened(settings, paths, size) as shown:
+        shown.pilot.app.notify(WORDS, markup=False)
+        await shown.until(lambda: bool(toasts(shown)))
+        for typed in ("", "one\ntwo\nthree\nfour", "one"):
+            shown.screen.prompt.load(typed)
+            await shown.pilot.pause(0.05)
+            await shown.until(lambda: not hidden(shown, Prompt))
+            assert all(toast.region.y > 0 for toast in toasts(shown))
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("key", ["f2", "f3", "f5", "ctrl+r", "ctrl+p"])
+async def test_a_toast_lies_over_no_field_of_a_dialog(
+    settings: Settings, paths: Paths, key: str, size: tuple[int, int]
+) -> None:
+    async with opened(settings, paths, size) as shown:
+        await shown.pilot.press(key)
+        await shown.until(lambda: bool(shown.pilot.app.screen.query(Input)))
+        shown.pilot.app.notify(WORDS, markup=False)
+        await shown.until(lambda: bool(toasts(shown)))
+        assert not hidden(shown, Input)
+
+
+async def test_of_one_kind_only_the_latest_is_shown(settings: Settings, paths: Paths) -> None:
+    async with opened(settings, paths) as shown:
+        shown.pilot.app.clear_notifications()
+        for told in ("Copied 12 characters.", "Wait.", "Copied 1,340 characters.", "Wait."):
+            shown.pilot.app.notify(told, markup=False)
+        await shown.until(lambda: shown.toasts == "Copied 1,340 characters.\nWait.")
+        await shown.until(lambda: len(toasts(shown)) == 2)
