@@ -299,7 +299,7 @@ class SequencePool(Generic[J]):
 
     def _stop_longest(self) -> None:
         """Where the KV cache has no cell left for each sequence, end the longest ones."""
-        going = sorted((s for s in self._running if not s.job.ended), key=_length)
+        going = sorted((s for s in self._running if not s.job.ended), key=lambda s: len(s.tokens))
         while going and self._used + len(going) > self._context.size:
             going.pop().job.stop(Reason.LENGTH)
 
@@ -343,7 +343,3 @@ class SequencePool(Generic[J]):
                     sequence.tokens.clear()
         if not done:
             raise InterruptedError
-
-
-def _length(sequence: _Sequence[J]) -> int:
-    return len(sequence.tokens)

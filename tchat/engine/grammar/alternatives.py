@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from tchat.engine.grammar.keywords import (
     ABSENT,
+    TYPES,
     UNEQUAL,
     UNLIKE,
     SchemaConverter,
@@ -24,7 +25,6 @@ from tchat.engine.grammar.keywords import (
 from tchat.engine.grammar.regex import PatternUnsupported, parse_pattern
 from tchat.engine.grammar.schema_document import Schema, SchemaDocument, Subschema
 
-TYPES = ("object", "array", "string", "number", "integer", "boolean", "null")
 ANNOTATIONS = frozenset(
     [
         *("title", "description", "default", "examples", "example", "$comment", "$schema", "$id"),
@@ -143,10 +143,6 @@ def _without_types(_: Branches, __: Subschema, value: Any) -> list[Schema]:
     return [{"type": left}] if left else []
 
 
-def _without_required(_: Branches, __: Subschema, value: Any) -> list[Schema]:
-    return [{"type": "object", ABSENT: [name]} for name in value]
-
-
 def _other_properties(self: Branches, part: Subschema, value: Any) -> list[Schema] | None:
     found: list[Schema] = []
     for name, schema in value.items():
@@ -210,7 +206,7 @@ _NEGATIONS: Mapping[str, _Negation] = {
     "const": lambda _, __, value: [{UNEQUAL: [value]}],
     "enum": lambda _, __, value: [{UNEQUAL: value}],
     "type": _without_types,
-    "required": _without_required,
+    "required": lambda _, __, value: [{"type": "object", ABSENT: [name]} for name in value],
     "properties": _other_properties,
     "not": lambda _, __, value: [value],
     "anyOf": _neither,
@@ -241,16 +237,10 @@ def are_exclusive(converter: SchemaConverter, members: Sequence[Sequence[Subsche
     if len(members) * (len(members) - 1) > 2 * _MOST_PAIRS:
         return False
     return all(
-        _exclude(converter, one, other)
+        _outside(converter, one, other) and _outside(converter, other, one)
         for at, one in enumerate(members)
         for other in members[at + 1 :]
     )
-
-
-def _exclude(
-    converter: SchemaConverter, one: Sequence[Subschema], other: Sequence[Subschema]
-) -> bool:
-    return _outside(converter, one, other) and _outside(converter, other, one)
 
 
 def _outside(
@@ -331,12 +321,11 @@ def _kinds(parts: Sequence[Subschema], kinds: set[str]) -> set[str]:
     """``kinds``, limited to those of the listed values."""
     found = kinds | ({"integer"} if "number" in kinds else set())
     for values in [*all_values(parts, "enum"), *([one] for one in all_values(parts, "const"))]:
-        found &= {_KINDS[type(value)] for value in values} | _wider(values)
+        allowed = {_KINDS[type(value)] for value in values}
+        if any(isinstance(one, int | float) for one in values):
+            allowed |= {"number", "integer"}
+        found &= allowed
     return found
-
-
-def _wider(values: Sequence[Any]) -> set[str]:
-    return {"number", "integer"} if any(isinstance(one, int | float) for one in values) else set()
 
 
 _KINDS = {

@@ -71,7 +71,8 @@ def _items(  # noqa: PLR0917  the parameters of an array
     comma = chain(Text(","), WS)
     further = None if most is None else most - fixed
     if fixed == 0:
-        some = chain(rest, repeated(chain(comma, rest), max(least - 1, 0), _less(further)))
+        most_more = None if further is None else max(further - 1, 0)
+        some = chain(rest, repeated(chain(comma, rest), max(least - 1, 0), most_more))
         return some if least else EMPTY if further == 0 else choice([EMPTY, some])
     more = converter.rules.add(f"{name}-more", chain(comma, rest)) if further != 0 else EMPTY
     after = repeated(more, max(least - fixed, 0), further) if further != 0 else EMPTY
@@ -81,10 +82,6 @@ def _items(  # noqa: PLR0917  the parameters of an array
         after = converter.rules.add(f"{name}-from-{at}", body)
     whole = chain(items[0], after)
     return whole if least else choice([EMPTY, whole])
-
-
-def _less(count: int | None) -> int | None:
-    return None if count is None else max(count - 1, 0)
 
 
 def _first(part: Subschema) -> Sequence[Schema]:

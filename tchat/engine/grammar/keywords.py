@@ -76,7 +76,7 @@ HINTS: Mapping[str, tuple[str, ...]] = {
     "string": ("pattern", "format", "minLength", "maxLength", UNLIKE),
     "number": ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
 }
-_ALL = ("object", "array", "string", "number", "integer", "boolean", "null")
+TYPES = ("object", "array", "string", "number", "integer", "boolean", "null")
 
 
 def types_of(parts: Sequence[Subschema]) -> list[str]:
@@ -91,12 +91,12 @@ def types_of(parts: Sequence[Subschema]) -> list[str]:
         allowed = (hinted or allowed) | ({"integer"} if "number" in hinted else set())
     if "number" in allowed:
         allowed.discard("integer")
-    return [kind for kind in _ALL if kind in allowed]
+    return [kind for kind in TYPES if kind in allowed]
 
 
 def stated_types(parts: Sequence[Subschema]) -> set[str]:
     """The types that ``type`` allows, where parts have it."""
-    allowed = set(_ALL)
+    allowed = set(TYPES)
     for value in all_values(parts, "type"):
         given = {value} if isinstance(value, str) else set(value)
         allowed &= given | ({"integer"} if "number" in given else set())

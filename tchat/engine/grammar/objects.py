@@ -12,9 +12,9 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from tchat.engine.grammar.automata import Language
+from tchat.engine.grammar.automata import ANY, Language
 from tchat.engine.grammar.json_rules import CHAR, OBJECT, WS
 from tchat.engine.grammar.keywords import (
     ABSENT,
@@ -26,7 +26,7 @@ from tchat.engine.grammar.keywords import (
     types_of,
 )
 from tchat.engine.grammar.numbers import string_languages, text_rule
-from tchat.engine.grammar.patterns import marked, matching
+from tchat.engine.grammar.patterns import lengths, marked, matching
 from tchat.engine.grammar.regex import PatternUnsupported, parse_pattern, python_pattern
 from tchat.engine.grammar.rules import (
     EMPTY,
@@ -210,9 +210,7 @@ class _Object:
         found = string_languages(self.converter, flat)
         least, most = least_of(flat, "minLength"), most_of(flat, "maxLength")
         if least or most is not None:
-            any_char = make.of(((0, 0xD7FF), (0xE000, 0x10FFFF)))
-            length = make.repeat(any_char, least, -1 if most is None else most)
-            found.append(marked(make, length))
+            found.append(lengths(make, least, most))
         listed = [
             *all_values(flat, "enum"),
             *([value] for value in all_values(flat, "const")),
@@ -229,11 +227,12 @@ class _Object:
         make = self.converter.languages
         key: Expression | None = Repeat(CHAR, 0, None)
         if names:
-            key = text_rule(self.converter, [*names, marked(make, _anything(make))], f"{name}-key")
-        if key is None:
-            self.converter.mark_unchecked(
-                "patternProperties" if self._has_patterns() else "properties"
+            key = text_rule(
+                self.converter, [*names, marked(make, make.repeat(make.of(ANY), 0))], f"{name}-key"
             )
+        if key is None:
+            patterns = all_values(self.parts, "patternProperties")
+            self.converter.mark_unchecked("patternProperties" if patterns else "properties")
             key = Repeat(CHAR, 0, None)
         if key == IMPOSSIBLE:
             return IMPOSSIBLE
@@ -241,9 +240,6 @@ class _Object:
         return self.converter.rules.add(
             f"{name}-pair", chain(key, Text('"'), WS, Text(":"), WS, value, WS)
         )
-
-    def _has_patterns(self) -> bool:
-        return bool(all_values(self.parts, "patternProperties"))
 
     def _matches(self, pattern: str, key: str) -> bool:
         try:
@@ -254,11 +250,6 @@ class _Object:
 
 
 _OTHER = frozenset([*("anyOf", "oneOf", "not", "if", "$ref", "$dynamicRef", "dependentSchemas")])
-
-
-def _anything(make: Any) -> Language:
-    found: Language = make.repeat(make.of(((0, 0xD7FF), (0xE000, 0x10FFFF))), 0)
-    return found
 
 
 def _combinations(patterns: Sequence[str]) -> list[tuple[str, ...]]:
@@ -342,7 +333,8 @@ class Members:
         if kind == "enter":
             return self._entered(left, written)
         ends = [EMPTY] if self._may_end(left, written) else []
-        if self._is_full(written) or not (self.extras or self._left(left)):
+        is_full = self.most is not None and written >= self.most
+        if is_full or not (self.extras or self._left(left)):
             return choice(ends)
         # With extras, what follows is long, and two rules continue with it.
         enter = state._replace(kind="enter")
@@ -387,9 +379,6 @@ class Members:
         else:
             missing = any(needed for _, needed in self.pairs[left:])
         return not missing and count >= self.least
-
-    def _is_full(self, count: int) -> bool:
-        return self.most is not None and count >= self.most
 
     def _after(self, count: int) -> int:
         if self.most is not None:

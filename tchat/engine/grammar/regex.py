@@ -229,7 +229,7 @@ class _RegexParser:
         while not self._take("]"):
             first = self._member()
             before = self.place
-            if self._take("-") and self.place < len(self.pattern) and not self._ends_class():
+            if self._take("-") and self.pattern[self.place : self.place + 1] not in ("", "]"):
                 last = self._member()
                 if isinstance(first, int) and isinstance(last, int):
                     if last < first:
@@ -241,9 +241,6 @@ class _RegexParser:
         chars = charset(ranges)
         chars = any_case(chars) if self._any_case else chars
         return CharNode(minus(ANY, chars) if negated else minus(chars, ((0xD800, 0xDFFF),)))
-
-    def _ends_class(self) -> bool:
-        return self.pattern[self.place] == "]"
 
     def _member(self) -> int | CharSet:
         character = self._advance()

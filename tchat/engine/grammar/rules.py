@@ -153,7 +153,8 @@ class Rules:
 
     def shared(self, body: Expression) -> Expression:
         """``body``, as a shared rule of its own where it is large."""
-        if sum(len(part.chars) for part in _members(body) if isinstance(part, CharClass)) < _LARGE:
+        members = body.parts if isinstance(body, Alternatives) else (body,)
+        if sum(len(part.chars) for part in members if isinstance(part, CharClass)) < _LARGE:
             return body
         if body not in self.classes:
             self.classes[body] = self.add("chars", body)
@@ -199,10 +200,6 @@ def _parts(body: Expression) -> tuple[Expression, ...]:
             return (part,)
         case _:
             return ()
-
-
-def _members(body: Expression) -> tuple[Expression, ...]:
-    return body.parts if isinstance(body, Alternatives) else (body,)
 
 
 def _references(body: Expression) -> Iterable[str]:

@@ -50,7 +50,7 @@ class MarkFinder:
         self._longest = max(map(len, self._marks), default=1) - 1
 
     def first(self, text: str) -> tuple[int, str]:
-        """Position and text of the first mark; without one, the length of the text and \"\"."""
+        """Position and text of the first mark; or the length of the text and an empty string."""
         found = self._any.search(text)
         return (found.start(), found[0]) if found else (len(text), "")
 

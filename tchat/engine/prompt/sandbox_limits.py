@@ -380,12 +380,8 @@ def _rounded(given: Given) -> None:
         raise Overrun("it rounds to more digits than it may")
 
 
-def _batched(given: Given) -> None:
-    require_items(_count(_argument(given, 1, "linecount")))
-
-
-def _slices(given: Given) -> None:
-    require_items(_count(_argument(given, 1, "slices")))
+def _parted(given: Given) -> None:
+    require_items(_count(_argument(given, 1, "linecount", given[1].get("slices"))))
 
 
 def _wrapped(given: Given) -> None:
@@ -438,8 +434,8 @@ _FILTERS: dict[str, Callable[[Given], None]] = {
     "replace": _replaced,
     "format": _formatted,
     "round": _rounded,
-    "batch": _batched,
-    "slice": _slices,
+    "batch": _parted,
+    "slice": _parted,
     "wordwrap": _wrapped,
     "list": _listed,
     "tojson": _json,

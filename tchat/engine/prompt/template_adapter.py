@@ -109,14 +109,19 @@ def adapt_template(
         InterruptedError: ``stopped``, which is called often, was True.
     """
     program = compile_program(source)
-    key = next((key for key in _REASONING_KEYS if _mentions(source, key)), None)
+    used = re.compile(rf"(?:\.|['\"])({'|'.join(_REASONING_KEYS)})\b").findall(source)
+    key = next((key for key in _REASONING_KEYS if key in used), None)
     failure: TemplateFailure | None = None
     ways = product(_variables(bos, eos), (None, ()), (False, True), (True, False))
     for tokens, absent, typed, system in ways:
-        form = TemplateAdapter(program, tokens, typed=typed, system=system, key=key, absent=absent)
+        adapter = TemplateAdapter(
+            program, tokens, typed=typed, system=system, key=key, absent=absent
+        )
         try:
-            if _shows(form, [*([_PROBE_SYSTEM] if system else []), _PROBE_USER], stopped):
-                return form
+            messages = [*([_PROBE_SYSTEM] if system else []), _PROBE_USER]
+            text = adapter.render(messages, stopped=stopped)
+            if all(message.content in text for message in messages):
+                return adapter
         except TemplateOverrun:
             raise
         except TemplateFailure as error:
@@ -136,12 +141,3 @@ def _variables(bos: str, eos: str) -> tuple[dict[str, object], dict[str, object]
         "datetime": datetime.now().astimezone().strftime("%b %d %Y"),
     }
     return usual, {**usual, **rare}
-
-
-def _shows(form: TemplateAdapter, messages: Sequence[ChatMessage], stopped: IsStopped) -> bool:
-    text = form.render(messages, stopped=stopped)
-    return all(message.content in text for message in messages)
-
-
-def _mentions(source: str, key: str) -> bool:
-    return re.search(rf"(?:\.|['\"]){key}\b", source) is not None

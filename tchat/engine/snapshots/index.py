@@ -220,7 +220,9 @@ class Index:
         """
 
         def add(database: sqlite3.Connection) -> Segment | None:
-            if segment.parent is not None and not _is_there(database, segment.parent):
+            query = "SELECT 1 FROM segments WHERE id = ?"
+            parent = segment.parent
+            if parent is not None and not database.execute(query, (parent,)).fetchone():
                 return None
             model = database.execute("SELECT id FROM models WHERE key = ?", (key,)).fetchone()
             if model is None:
@@ -352,11 +354,6 @@ def _known(row: tuple[str, float | None, int | None, float | None, str, str]) ->
     name, rate, exact, checked, version, reason = row
     verdict = None if exact is None else bool(exact)
     return ModelRecord(name, rate or 0.0, verdict, checked or 0.0, version or "", reason or "")
-
-
-def _is_there(database: sqlite3.Connection, segment: int) -> bool:
-    query = "SELECT 1 FROM segments WHERE id = ?"
-    return database.execute(query, (segment,)).fetchone() is not None
 
 
 def _size(database: sqlite3.Connection) -> int:
