@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tchat.engine.events import Notice, Reason
-from tchat.engine.prompt import sandbox_limits as render_limits
+from tchat.engine.prompt import sandbox_limits
 from tchat.sessions.records import Role
 from tests.chat.conftest import OpenChat
 from tests.chat.test_chat import finished
@@ -29,7 +29,7 @@ def trap(tmp_path: Path) -> str:
 def test_a_stop_ends_the_rendering_and_the_next_prompt_is_answered(
     open_chat: OpenChat, trap: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(render_limits, "_SECONDS", 100.0)
+    monkeypatch.setattr(sandbox_limits, "_SECONDS", 100.0)
     chat = open_chat(model=trap, max_tokens=4)
     assert finished(chat.send("Hello")).text
     stop = threading.Timer(0.3, chat.cancel.set)
@@ -49,7 +49,7 @@ def test_a_stop_ends_the_rendering_while_a_session_opens(
     last = first.store.branch(first.session.id)[-1]
     asked = first.store.add(first.session.id, Role.USER, "What?", parent_id=last.id)
     first.store.add(first.session.id, Role.ASSISTANT, "boom", parent_id=asked.id)
-    monkeypatch.setattr(render_limits, "_SECONDS", 20.0)
+    monkeypatch.setattr(sandbox_limits, "_SECONDS", 20.0)
     chat = open_chat(model=trap, max_tokens=4, session=first.store.get(first.session.id))
     stop = threading.Timer(0.5, chat.cancel.set)
     stop.start()
@@ -58,14 +58,14 @@ def test_a_stop_ends_the_rendering_while_a_session_opens(
     assert time.thread_time() - began < 10
     stop.join()
     chat.cancel.clear()
-    monkeypatch.setattr(render_limits, "_SECONDS", 0.1)
+    monkeypatch.setattr(sandbox_limits, "_SECONDS", 0.1)
     assert finished(chat.send("Hello again")).text
 
 
 def test_an_overrun_is_said_and_another_form_is_used(
     open_chat: OpenChat, trap: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(render_limits, "_SECONDS", 0.1)
+    monkeypatch.setattr(sandbox_limits, "_SECONDS", 0.1)
     chat = open_chat(model=trap, max_tokens=4)
     events = list(chat.send("boom"))
     assert finished(events).text

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tchat.engine.events import Event
-from tchat.engine.prompt import sandbox_limits as render_limits
+from tchat.engine.prompt import sandbox_limits
 from tchat.paths import Paths
 from tchat.sessions.store import SessionStore
 from tchat.settings import Sampling, Settings
@@ -29,7 +29,7 @@ async def conversation(
     with SessionStore(paths.sessions_db) as store:
         made = Conversation(Settings(model=str(model), threads=1, sampling=sampling), paths, store)
         await answered(made, "Hello")
-        monkeypatch.setattr(render_limits, "_SECONDS", 60.0)
+        monkeypatch.setattr(sandbox_limits, "_SECONDS", 60.0)
         yield made
         await made.close()
 

@@ -7,7 +7,7 @@ from itertools import count
 
 import pytest
 
-from tchat.engine.prompt import sandbox_limits as render_limits
+from tchat.engine.prompt import sandbox_limits
 from tchat.engine.prompt.sandbox import TemplateProgram
 from tchat.engine.prompt.template import ChatMessage, ChatTemplate
 from tchat.engine.prompt.template_adapter import TemplateAdapter, compile_program
@@ -191,7 +191,7 @@ def test_no_step_makes_much(source: str) -> None:
 
 @pytest.mark.parametrize("source", ENDLESS.values(), ids=ENDLESS)
 def test_no_rendering_takes_long(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(render_limits, "_SECONDS", 0.1)
+    monkeypatch.setattr(sandbox_limits, "_SECONDS", 0.1)
     with pytest.raises(TemplateOverrun, match="takes too long"):
         rendered(source)
 
@@ -200,7 +200,7 @@ def test_no_rendering_takes_long(source: str, monkeypatch: pytest.MonkeyPatch) -
 def test_no_walk_through_large_values_takes_long(
     source: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(render_limits, "_SECONDS", 0.1)
+    monkeypatch.setattr(sandbox_limits, "_SECONDS", 0.1)
     with pytest.raises(TemplateOverrun, match=r"takes too long|of more than|too much"):
         rendered(source)
 
@@ -277,7 +277,7 @@ TRAP = CHATML + (
 def test_a_template_that_explodes_for_one_word_is_given_up_once_and_said(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(render_limits, "_SECONDS", 0.1)
+    monkeypatch.setattr(sandbox_limits, "_SECONDS", 0.1)
     template = ChatTemplate.compile(TRAP, bos="", eos="")
     assert template.render([USER]).notices == ()
     boom = template.render([ChatMessage("user", "boom")])

@@ -13,7 +13,6 @@ from tchat.engine.engine import Engine
 from tchat.engine.loading import EngineOptions
 from tchat.engine.prompt.messages import ChatMessage
 from tchat.engine.snapshots import snapshots as module
-from tchat.engine.snapshots import snapshots as pieces
 from tchat.engine.snapshots.store import SnapshotStore
 from tchat.models.metadata import read_metadata
 from tchat.paths import user_paths
@@ -41,7 +40,7 @@ def open_engine(path: Path, session: str) -> Engine:
 
 def main(path: Path, name: str, rounds: int) -> None:
     """Read, save, forget."""
-    pieces.SEGMENT_TOKENS = 64
+    module.SEGMENT_TOKENS = 64
     for number in range(rounds):
         print(number, flush=True)
         engine = open_engine(path, f"{name}-{number % CHATS}")

@@ -12,7 +12,7 @@ import pytest
 
 from tchat.engine.events import CacheRestored, Event, Notice
 from tchat.engine.prompt.messages import ChatMessage
-from tchat.engine.snapshots import restore_check as exactness
+from tchat.engine.snapshots import restore_check
 from tchat.engine.snapshots.store import SnapshotStore
 from tchat.engine.threads import AdaptiveThreads
 from tchat.errors import DoesNotFit, TchatError
@@ -92,7 +92,7 @@ def test_after_the_check_the_chat_goes_on_as_if_it_had_not_been(
 def test_a_check_is_repeated_before_it_is_believed_that_restoring_is_not_exact(
     open_saved: OpenSaved, tiny_model: Path, store: SnapshotStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exactness, "_distance", lambda *_: 1.0)
+    monkeypatch.setattr(restore_check, "_distance", lambda *_: 1.0)
     engine = open_saved(tiny_model)
     finished(engine.generate(LONG, GREEDY))
     engine.save()
@@ -110,7 +110,7 @@ def test_where_restoring_is_not_exact_nothing_is_saved_and_that_is_told_until_an
     store: SnapshotStore,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(exactness, "_distance", lambda *_: 0.123)
+    monkeypatch.setattr(restore_check, "_distance", lambda *_: 0.123)
     right = finished(open_engine(tiny_model).generate(LONG, GREEDY)).text
     engine = open_saved(tiny_model)
     for _ in range(2):
@@ -157,7 +157,7 @@ def test_a_check_that_fails_is_told_and_the_chat_goes_on(
 
     engine = open_saved(tiny_model)
     end = finished(engine.generate(LONG, PLAIN))
-    monkeypatch.setattr(exactness, "_logits_after", fail)
+    monkeypatch.setattr(restore_check, "_logits_after", fail)
     engine.save()
     monkeypatch.undo()
     events = list(engine.generate(going_on(end), GREEDY))
@@ -173,13 +173,13 @@ def test_a_stop_ends_the_check_and_it_is_made_another_time(
 ) -> None:
     engine = open_saved(tiny_model)
     finished(engine.generate(LONG, GREEDY))
-    held, real = engine.cached_tokens, exactness._logits_after
+    held, real = engine.cached_tokens, restore_check._logits_after
 
     def stopped(*args: Any) -> Any:
         engine.cancel.set()
         return real(*args)
 
-    monkeypatch.setattr(exactness, "_logits_after", stopped)
+    monkeypatch.setattr(restore_check, "_logits_after", stopped)
     engine.save()
     monkeypatch.undo()
     assert (engine.cached_tokens, verdict(store)) == (held, None)

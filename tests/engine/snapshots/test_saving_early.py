@@ -13,7 +13,7 @@ from tchat.engine.engine import Engine
 from tchat.engine.events import PromptProgress, Token
 from tchat.engine.prompt.messages import ChatMessage
 from tchat.engine.snapshots import files
-from tchat.engine.snapshots import snapshots as pieces
+from tchat.engine.snapshots import snapshots as module
 from tchat.engine.snapshots.chain import unpacked
 from tchat.engine.snapshots.files import SegmentFiles
 from tchat.engine.snapshots.store import SnapshotStore
@@ -28,8 +28,8 @@ GREEDY = Sampling(temp=0, max_tokens=12)
 @pytest.fixture
 def free(monkeypatch: pytest.MonkeyPatch) -> None:
     """Saving costs nothing, and pieces are small."""
-    monkeypatch.setattr(pieces.SaveProgress, "affordable", True)
-    monkeypatch.setattr(pieces, "SEGMENT_TOKENS", 128)
+    monkeypatch.setattr(module.SaveProgress, "affordable", True)
+    monkeypatch.setattr(module, "SEGMENT_TOKENS", 128)
 
 
 def read_until(engine: Engine, messages: list[ChatMessage], tokens: int) -> None:
@@ -104,13 +104,13 @@ def test_a_prompt_is_read_again_where_the_check_lost_it(
 def test_a_disk_that_is_slow_is_left_for_the_end(
     open_saved: OpenSaved, tiny_model: Path, store: SnapshotStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pieces, "SEGMENT_TOKENS", 128)
-    monkeypatch.setattr(pieces, "FIRST_ESTIMATE", 3600.0)
+    monkeypatch.setattr(module, "SEGMENT_TOKENS", 128)
+    monkeypatch.setattr(module, "FIRST_ESTIMATE", 3600.0)
     engine = open_saved(tiny_model, batch_size=128)
-    slow = partial(pieces.SaveProgress, _last=3600.0)
+    slow = partial(module.SaveProgress, _last=3600.0)
     progress = slow()
     assert not progress.affordable
-    monkeypatch.setattr(pieces, "SaveProgress", slow)
+    monkeypatch.setattr(module, "SaveProgress", slow)
     finished(engine.generate(LONG, GREEDY))
     assert store.size() == 0
     assert engine.save() == engine.cached_tokens

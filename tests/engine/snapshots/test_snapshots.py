@@ -13,7 +13,6 @@ from tchat.engine.engine import Engine
 from tchat.engine.events import CacheRestored, Event, Finished
 from tchat.engine.prompt.messages import ChatMessage
 from tchat.engine.snapshots import snapshots as module
-from tchat.engine.snapshots import snapshots as pieces
 from tchat.engine.snapshots.store import SnapshotStore
 from tchat.settings import Sampling
 from tests.engine.conftest import OpenEngine, finished
@@ -309,7 +308,7 @@ def test_without_room_nothing_is_kept(
 def test_writing_can_be_broken_off_between_two_files(
     open_saved: OpenSaved, tiny_model: Path, paths: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pieces, "SEGMENT_TOKENS", 64)
+    monkeypatch.setattr(module, "SEGMENT_TOKENS", 64)
     engine = open_saved(tiny_model)
     finished(engine.generate(LONG, GREEDY))
     assert engine.save(lambda: len(files(paths)) < 3) == 3 * 64
@@ -321,7 +320,7 @@ def test_writing_can_be_broken_off_between_two_files(
 def test_the_end_of_the_program_saves_and_checks_all_pieces(
     open_saved: OpenSaved, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pieces, "SEGMENT_TOKENS", 64)
+    monkeypatch.setattr(module, "SEGMENT_TOKENS", 64)
     monkeypatch.setattr(module, "LEAVE_SECONDS", 60.0)
     engine = open_saved(tiny_model)
     finished(engine.generate(LONG, GREEDY))
@@ -333,7 +332,7 @@ def test_the_end_of_the_program_saves_and_checks_all_pieces(
 def test_a_disk_that_is_slow_at_the_end_takes_one_file(
     open_saved: OpenSaved, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pieces, "SEGMENT_TOKENS", 64)
+    monkeypatch.setattr(module, "SEGMENT_TOKENS", 64)
     monkeypatch.setattr(module, "LEAVE_SECONDS", -60.0)
     engine = open_saved(tiny_model)
     finished(engine.generate(LONG, GREEDY))
@@ -395,7 +394,7 @@ def test_a_file_that_is_not_what_was_written_is_refused_and_removed(
     monkeypatch: pytest.MonkeyPatch,
     harm: Callable[[Path], None],
 ) -> None:
-    monkeypatch.setattr(pieces, "SEGMENT_TOKENS", 128)
+    monkeypatch.setattr(module, "SEGMENT_TOKENS", 128)
     engine = open_saved(tiny_model)
     expected = finished(engine.generate(LONG, GREEDY)).text
     engine.save()

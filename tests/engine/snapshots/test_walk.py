@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from tchat.engine.kv_cache import KVCache
 from tchat.engine.snapshots import snapshots as module
-from tchat.engine.snapshots import snapshots as pieces
 from tests.engine.snapshots.conftest import OpenSaved
 from tests.engine.test_kv_cache import WORDS, Walk, logits, ready
 
@@ -46,7 +45,7 @@ def test_after_any_walk_the_logits_are_those_of_a_fresh_cache(
         for constant, value in (("MIN_TOKENS", 16), ("MIN_GAIN", 1)):
             patch.setattr(module, constant, value)
         for constant, value in (("MIN_NEW_TOKENS", 1), ("SEGMENT_TOKENS", 32)):
-            patch.setattr(pieces, constant, value)
+            patch.setattr(module, constant, value)
         patch.setattr("tchat.engine.loading.INITIAL_CAPACITY", 256)  # so that it has to grow
         patch.setattr("tchat.engine.snapshots.chain.LEAD", 8)
         fresh = ready(open_saved(path, session=""))
