@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from tchat.engine.cancel import Cancel
 from tchat.engine.context import Context
-from tchat.engine.events import Finished, Notice, Reason, Timings, Usage
+from tchat.engine.events import Finished, Notice, Reason, Timings, TokenUsage
 from tchat.engine.kv_cache import common_prefix
 from tchat.engine.loading import LoadedModel
 from tchat.engine.parallel import LabelJob, NextTokens, Piece, ReplyJob, SequencePool
@@ -236,7 +236,7 @@ class _TaskJob:
             reply.text,
             reply.reasoning,
             reply.seed,
-            Usage(prompt, 0, prompt, reply.written, reply.reasoned),
+            TokenUsage(prompt, 0, prompt, reply.written, reply.reasoned),
             Timings(0.0, 0.0, time.perf_counter() - self._started),
         )
 

@@ -100,7 +100,7 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
+class TokenUsage:
     """Token counts of one reply. The field names are keys in stored sessions and JSON output.
 
     Args:
@@ -175,7 +175,7 @@ class Finished:
     text: str
     reasoning: str
     seed: int
-    usage: Usage
+    usage: TokenUsage
     timings: Timings
     log_probability: float | None = None
     hidden_states: HiddenStates | None = None

@@ -18,7 +18,7 @@ from tchat.engine.events import (
     LabelScores,
     Reason,
     Timings,
-    Usage,
+    TokenUsage,
 )
 from tchat.engine.label_scoring import score_labels
 from tchat.engine.loading import LoadedModel
@@ -144,7 +144,7 @@ def generate_candidates(  # noqa: PLR0917  as `generate_reply`
 
 def empty_reply(seed: int = 0) -> Finished:
     """The end of a reply that was stopped before it began."""
-    return Finished(Reason.CANCELLED, "", "", seed, Usage(0, 0, 0, 0), Timings(0.0, 0.0, 0.0))
+    return Finished(Reason.CANCELLED, "", "", seed, TokenUsage(0, 0, 0, 0), Timings(0.0, 0.0, 0.0))
 
 
 def _timings(load_seconds: float, prefill: Prefill, started: float) -> Timings:

@@ -48,16 +48,16 @@ def drop_copied_pages() -> Iterator[None]:
 
 def _mapped() -> set[tuple[int, int]]:
     """From where to where files are mapped to be read only, by proc_pid_maps(5)."""
-    return {(int(start, 16), int(end, 16)) for start, end in _MAPPED.findall(_told("maps"))}
+    return {(int(start, 16), int(end, 16)) for start, end in _MAPPED.findall(_proc_file("maps"))}
 
 
 def _taken() -> int:
     """Bytes in memory that are of no file, by proc_pid_status(5)."""
-    kib = _TAKEN.search(_told("status"))
+    kib = _TAKEN.search(_proc_file("status"))
     return int(kib[1]) << 10 if kib else 0
 
 
-def _told(name: str) -> str:
+def _proc_file(name: str) -> str:
     try:
         return Path("/proc/self", name).read_text(encoding="utf-8", errors="replace")
     except OSError:

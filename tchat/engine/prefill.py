@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 
 from tchat.engine.cancel import Cancel
-from tchat.engine.events import CacheRestored, Event, Notice, PromptProgress, Usage
+from tchat.engine.events import CacheRestored, Event, Notice, PromptProgress, TokenUsage
 from tchat.engine.kv_cache import common_prefix
 from tchat.engine.loading import LoadedModel
 from tchat.engine.prompt.encoder import EncodedPrompt, refuse_unfit
@@ -76,10 +76,10 @@ class Prefill:
         """As `encoder.refuse_unfit`, for this prompt and context."""
         refuse_unfit(self.tokens, self._context.size, more)
 
-    def usage(self, written: int, reasoned: int) -> Usage:
+    def usage(self, written: int, reasoned: int) -> TokenUsage:
         """The counts of a reply of ``written`` tokens, ``reasoned`` of them reasoning."""
         restored = self._restored.tokens if self._restored else 0
-        return Usage(
+        return TokenUsage(
             prompt=len(self.tokens),
             reused=self.reused,
             read=len(self.tokens) - self.reused,

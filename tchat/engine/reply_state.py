@@ -141,7 +141,7 @@ class ReplyState:
 
     @property
     def log_probability(self) -> float | None:
-        """Mean log-probability of its tokens without the end mark; None without tokens.
+        """Mean log-probability of its tokens without the end token; None without tokens.
 
         By the model's own distribution, whatever the sampling.
         """

@@ -226,13 +226,13 @@ class Sampler:
     def _require_token(self, token: TokenName) -> None:
         vocabulary = self._model.shape.n_vocab
         if token.number is not None:
-            known, told = token.number < vocabulary, f"[{str(token.number)[:20]}]"
+            known, shown = token.number < vocabulary, f"[{str(token.number)[:20]}]"
         else:
             known = len(self._model.tokenize(f"<{token.text}>", special=True)) == 1
-            told = single_line(token.text, limit=40)
+            shown = single_line(token.text, limit=40)
         if not known:
             raise UsageError(
-                f"the grammar names <{told}>, which is no token of this model",
+                f"the grammar names <{shown}>, which is no token of this model",
                 "choose a token of this model, or write the text in quotes",
             )
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from tchat.chat.chat import Chat
 from tchat.chat.draft import TokenCount
-from tchat.engine.events import Event, Finished, MessageStored, Reason, Timings, Token, Usage
+from tchat.engine.events import Event, Finished, MessageStored, Reason, Timings, Token, TokenUsage
 from tchat.paths import user_paths
 from tchat.sessions.records import Role, Status
 from tchat.sessions.store import SessionStore
@@ -85,7 +85,7 @@ class Scripted(Chat):
                 self.store.journal(row.id, written)
                 journaled = time.perf_counter()
         self.store.finish(row.id, status=Status.STOPPED, text=written)
-        usage = Usage(3, 0, 3, len(written) // TOKEN)
+        usage = TokenUsage(3, 0, 3, len(written) // TOKEN)
         yield Finished(Reason.CANCELLED, written, "", 1, usage, Timings(0.0, 0.1, 1.0))
 
 

@@ -23,7 +23,7 @@ from tchat.engine.events import (
     Reasoning,
     Timings,
     Token,
-    Usage,
+    TokenUsage,
 )
 from tchat.errors import StorageError
 from tchat.sessions.records import Message, Role, Status
@@ -37,7 +37,7 @@ MODEL = cast(
         engine=SimpleNamespace(template=SimpleNamespace(sha256="7")),
     ),
 )
-DONE = Finished(Reason.STOP, "", "", 1, Usage(1, 0, 1, 1), Timings(0, 0, 0))
+DONE = Finished(Reason.STOP, "", "", 1, TokenUsage(1, 0, 1, 1), Timings(0, 0, 0))
 
 
 @pytest.fixture

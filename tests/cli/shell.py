@@ -21,7 +21,7 @@ from tchat.engine.events import (
     Reason,
     Timings,
     Token,
-    Usage,
+    TokenUsage,
 )
 from tchat.paths import Paths
 from tchat.sessions.records import Role, Session
@@ -148,7 +148,7 @@ class FakeChat:
 
 def finished(text: str, reason: Reason = Reason.STOP) -> Finished:
     """The end of a reply of three tokens."""
-    return Finished(reason, text, "", 7, Usage(3, 0, 3, 3), Timings(0.1, 0.2, 0.3))
+    return Finished(reason, text, "", 7, TokenUsage(3, 0, 3, 3), Timings(0.1, 0.2, 0.3))
 
 
 @dataclass

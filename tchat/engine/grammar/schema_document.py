@@ -214,7 +214,7 @@ class SchemaDocument:
                 yield child
 
     def _target(self, part: Subschema, reference: str) -> Subschema:
-        told = single_line(reference, limit=200)
+        shown = single_line(reference, limit=200)
         if reference.startswith("#"):
             address, fragment = part.base, reference[1:]
         else:
@@ -222,7 +222,7 @@ class SchemaDocument:
         resource = self._resources.get(address)
         if resource is None:
             raise UsageError(
-                f"the JSON schema refers to {told}, and only its own parts can be used",
+                f"the JSON schema refers to {shown}, and only its own parts can be used",
                 'put the definition under "$defs" and refer to it as "#/$defs/…"',
             )
         fragment = unquote(fragment)
@@ -232,12 +232,12 @@ class SchemaDocument:
             found = self._anchors.get((resource.base, fragment))
             if found is None:
                 raise UsageError(
-                    f"the JSON schema refers to {told}, which is not in it", "check the $ref"
+                    f"the JSON schema refers to {shown}, which is not in it", "check the $ref"
                 )
             return found
-        return self._pointed(resource, fragment, told)
+        return self._resolve_pointer(resource, fragment, shown)
 
-    def _pointed(self, resource: Subschema, pointer: str, told: str) -> Subschema:
+    def _resolve_pointer(self, resource: Subschema, pointer: str, shown: str) -> Subschema:
         target: Any = resource.schema
         base = resource.base
         for step in pointer.split("/")[1:]:
@@ -248,10 +248,10 @@ class SchemaDocument:
                 target = target[int(key) if isinstance(target, list) else key]
             except (LookupError, TypeError, ValueError) as error:
                 raise UsageError(
-                    f"the JSON schema refers to {told}, which is not in it", "check the $ref"
+                    f"the JSON schema refers to {shown}, which is not in it", "check the $ref"
                 ) from error
         if not isinstance(target, Mapping | bool):
-            raise UsageError(f"the JSON schema refers to {told}, which is no schema", "")
+            raise UsageError(f"the JSON schema refers to {shown}, which is no schema", "")
         return self.part(target, base)
 
 

@@ -108,27 +108,27 @@ def encode(
         template.source,
     )
     marker = unused_character([template.source, *(m.content + m.reasoning for m in messages)])
-    strewn = render([specials.strewn(message, marker) for message in messages])
-    text, own, foreign = specials.sorted_by_author(strewn.text, marker)
+    marked = render([specials.add_markers(message, marker) for message in messages])
+    text, own, foreign = specials.split_by_author(marked.text, marker)
     if not foreign:
         plain = render(messages)
         # If they differ, the template used a content: what it made of it may be a special
         # string.
-        if plain.notices == strewn.notices and len(specials.spans(plain.text)) == len(own):
+        if plain.notices == marked.notices and len(specials.spans(plain.text)) == len(own):
             tokens = vocabulary.tokenize(plain.text, special=True)
-            begun = plain.text.startswith(vocabulary.bos_text)
-            return _prompt(plain, plain.text, _with_bos(vocabulary, tokens, begun=begun))
+            has_bos = plain.text.startswith(vocabulary.bos_text)
+            return _prompt(plain, plain.text, _with_bos(vocabulary, tokens, has_bos=has_bos))
     tokens = _cut_and_tokenized(vocabulary, specials, text, own)
-    begun = any(text[start:end] == vocabulary.bos_text for start, end in own if start == 0)
-    return _prompt(strewn, text, _with_bos(vocabulary, tokens, begun=begun))
+    has_bos = any(text[start:end] == vocabulary.bos_text for start, end in own if start == 0)
+    return _prompt(marked, text, _with_bos(vocabulary, tokens, has_bos=has_bos))
 
 
 def _prompt(rendering: Rendering, text: str, tokens: list[int]) -> EncodedPrompt:
     return EncodedPrompt(tokens, text, rendering.phase, rendering.stops, rendering.notices)
 
 
-def _with_bos(vocabulary: Vocabulary, tokens: list[int], *, begun: bool) -> list[int]:
-    if begun or not vocabulary.adds_bos:
+def _with_bos(vocabulary: Vocabulary, tokens: list[int], *, has_bos: bool) -> list[int]:
+    if has_bos or not vocabulary.adds_bos:
         return tokens
     return vocabulary.tokenize(vocabulary.bos_text, special=True) + tokens
 
@@ -162,15 +162,15 @@ class SpecialStrings:
         # A slice that runs over the end repeats a shorter one.
         return [(start, end) for start, end in found if end <= len(text)]
 
-    def strewn(self, message: ChatMessage, marker: str) -> ChatMessage:
+    def add_markers(self, message: ChatMessage, marker: str) -> ChatMessage:
         """The message with ``marker`` inside everything that could be part of a special string."""
         return replace(
             message,
-            content=self._strew(message.content, marker),
-            reasoning=self._strew(message.reasoning, marker),
+            content=self._insert_marker(message.content, marker),
+            reasoning=self._insert_marker(message.reasoning, marker),
         )
 
-    def _strew(self, text: str, marker: str) -> str:
+    def _insert_marker(self, text: str, marker: str) -> str:
         core = text.strip()
         if not core:
             return text
@@ -179,9 +179,9 @@ class SpecialStrings:
         broken = self._breakable.sub(lambda m: marker + marker.join(m[0]) + marker, core)
         return f"{text[:start]}{marker}{broken}{marker}{text[start + len(core) :]}"
 
-    def sorted_by_author(self, strewn: str, marker: str) -> tuple[str, list[Span], list[Span]]:
+    def split_by_author(self, marked: str, marker: str) -> tuple[str, list[Span], list[Span]]:
         """The text without its markers, the template's own special strings, and the others."""
-        pieces = strewn.split(marker)
+        pieces = marked.split(marker)
         text = "".join(pieces)
         seams: list[int] = []
         for piece in pieces[:-1]:
@@ -296,12 +296,12 @@ def _as_text(vocabulary: Vocabulary, specials: SpecialStrings, text: str) -> lis
     parts = [text[start:end] for start, end in pairwise([0, *cuts, len(text)])]
     tokens = vocabulary.tokenize(parts[0], special=False)
     for part in parts[1:]:
-        tokens += _going_on(vocabulary, part)
+        tokens += _continue_text(vocabulary, part)
     # Special strings of a single character remain, which no cut can break.
     return [token for token in tokens if not is_special(token)]
 
 
-def _going_on(vocabulary: Vocabulary, text: str) -> list[int]:
+def _continue_text(vocabulary: Vocabulary, text: str) -> list[int]:
     """Tokens of ``text`` inside a longer one, without the space that some vocabularies prepend."""
     guard = vocabulary.tokenize("\n", special=False)
     tokens = vocabulary.tokenize("\n" + text, special=False)

@@ -51,50 +51,50 @@ def diagnose(source: str | None, tokens: Tokens) -> Iterator[Diagnosis]:
         yield Diagnosis("template", PROBLEM, f"the file has none: {instead}")
         return
     try:
-        form = adapt_template(source or "", bos=tokens.bos_text, eos=tokens.eos_text)
+        adapter = adapt_template(source or "", bos=tokens.bos_text, eos=tokens.eos_text)
         yield Diagnosis("template", OK, "renders a chat")
-        yield _system(form)
-        yield _begin(form, tokens)
-        yield _end(form, tokens)
-        yield _tools(form)
+        yield _system(adapter)
+        yield _begin(adapter, tokens)
+        yield _end(adapter, tokens)
+        yield _tools(adapter)
     except TemplateFailure as failure:
         yield Diagnosis("template", PROBLEM, f"does not work ({failure}): {instead}")
 
 
-def _system(form: TemplateAdapter) -> Diagnosis:
-    if form.system:
+def _system(adapter: TemplateAdapter) -> Diagnosis:
+    if adapter.system:
         return Diagnosis("system", OK, "takes a system message")
     return Diagnosis("system", NOTE, "takes no system message: its text joins the user's turn")
 
 
-def _begin(form: TemplateAdapter, tokens: Tokens) -> Diagnosis:
+def _begin(adapter: TemplateAdapter, tokens: Tokens) -> Diagnosis:
     mark = tokens.bos_text
-    written = bool(mark) and form.render([ChatMessage("user", _QUESTION)]).startswith(mark)
+    written = bool(mark) and adapter.render([ChatMessage("user", _QUESTION)]).startswith(mark)
     if written and tokens.adds_bos:
         return Diagnosis(
             "begin", NOTE, f"template and vocabulary both write {mark}: tchat writes it once"
         )
     if written or (mark and tokens.adds_bos):
         return Diagnosis("begin", OK, f"a prompt begins with {mark}")
-    return Diagnosis("begin", OK, "a prompt has no begin mark")
+    return Diagnosis("begin", OK, "a prompt has no BOS token")
 
 
-def _end(form: TemplateAdapter, tokens: Tokens) -> Diagnosis:
+def _end(adapter: TemplateAdapter, tokens: Tokens) -> Diagnosis:
     # Some templates end a reply only when another turn follows.
     turns = (("user", _QUESTION), ("assistant", _REPLY), ("user", _NEXT))
-    text = form.render([ChatMessage(role, content) for role, content in turns])
+    text = adapter.render([ChatMessage(role, content) for role, content in turns])
     tail = text.partition(_REPLY)[2].partition(_NEXT)[0]
     for token in tokens.tokenize(tail, special=True):
         if tokens.ends_reply(token):
             return Diagnosis("end", OK, f"a reply ends with {_text(tokens, token)}")
         if tokens.is_control(token):
-            told = f"a reply ends with {_text(tokens, token)}, which is no end mark to llama.cpp"
-            return Diagnosis("end", PROBLEM, f"{told}: replies may run on")
-    return Diagnosis("end", PROBLEM, "no end mark follows a reply: replies may run on")
+            text = f"a reply ends with {_text(tokens, token)}, which is no end token to llama.cpp"
+            return Diagnosis("end", PROBLEM, f"{text}: replies may run on")
+    return Diagnosis("end", PROBLEM, "no end token follows a reply: replies may run on")
 
 
-def _tools(form: TemplateAdapter) -> Diagnosis:
-    if "tools" in form.program.variables():
+def _tools(adapter: TemplateAdapter) -> Diagnosis:
+    if "tools" in adapter.program.variables():
         return Diagnosis("tools", OK, "knows tools")
     return Diagnosis("tools", NOTE, "knows no tools")
 

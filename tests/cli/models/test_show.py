@@ -115,7 +115,7 @@ def test_content_is_compared_with_the_hash_that_was_published(shell: Shell, tmp_
             {"template": "{% for m in messages %}{{ m.content }}\n{% endfor %}"},
             "end",
             "problem",
-            "no end mark",
+            "no end token",
         ),
         (
             {"template": "{% for m in messages %}{{ m.content + '<|im_start|>' }}{% endfor %}"},

@@ -33,7 +33,7 @@ from tchat.engine.events import (
     Reasoning,
     Timings,
     Token,
-    Usage,
+    TokenUsage,
 )
 from tchat.errors import StorageError
 from tchat.sanitize import printable
@@ -103,7 +103,7 @@ class World:
 
 
 def finished(text: str = "", reason: Reason = Reason.STOP, reasoning: str = "") -> Finished:
-    usage = Usage(prompt=1200, reused=1000, read=200, completion=50, reasoning=len(reasoning))
+    usage = TokenUsage(prompt=1200, reused=1000, read=200, completion=50, reasoning=len(reasoning))
     return Finished(reason, text, reasoning, 42, usage, Timings(0.5, 2.0, 1.0))
 
 

@@ -106,7 +106,7 @@ def written(vocabulary: Model, tokens: list[int]) -> str:
 
 
 def whole(vocabulary: Model, template: ChatTemplate, messages: list[ChatMessage]) -> list[int]:
-    """The tokens of the plain rendering, with the begin mark where it is missing."""
+    """The tokens of the plain rendering, with the BOS token where it is missing."""
     text = template.render(messages).text
     tokens = vocabulary.tokenize(text, special=True)
     if vocabulary.adds_bos and not text.startswith(vocabulary.bos_text):
