@@ -1,4 +1,4 @@
-"""Many prompts answered side by side."""
+"""Batch inference: many prompts answered in parallel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several replies to one prompt, side by side."""
+"""Several candidates for one prompt, decoded in one batch."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_all_are_stopped_by_the_cancel_flag(open_engine: OpenEngine, path: Path)
     assert finished(engine.generate(ASKED, GREEDY)).text == fresh.text
 
 
-def test_a_stop_while_reading_ends_all(open_engine: OpenEngine, tiny_model: Path) -> None:
+def test_a_stop_during_the_prefill_ends_all(open_engine: OpenEngine, tiny_model: Path) -> None:
     engine = open_engine(tiny_model)
     events = []
     for event in engine.candidates([ChatMessage("user", "words " * 900)], DRAWN, 2):
@@ -195,7 +195,7 @@ def test_unused_it_costs_no_sequences(open_engine: OpenEngine, tiny_recurrent: P
 
 
 @pytest.mark.parametrize("kind", ["tiny_model", "tiny_recurrent"])
-def test_the_states_that_come_with_a_reply_are_those_of_reading_it(
+def test_the_states_of_a_written_reply_are_those_of_reading_it(
     open_engine: OpenEngine, request: pytest.FixtureRequest, kind: str
 ) -> None:
     """So that a reply need not be read to be judged; the cache grows on the way."""

@@ -1,4 +1,4 @@
-"""How fast weights are gone through."""
+"""The bandwidth of weights on this CPU."""
 
 from __future__ import annotations
 

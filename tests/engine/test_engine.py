@@ -282,7 +282,7 @@ def test_a_history_that_fits_is_not_refused_for_how_the_model_spelled_it(
     assert end.usage.prompt == engine.count(history)
 
 
-def test_a_bad_grammar_is_told_before_the_prompt_is_read(
+def test_a_bad_grammar_is_refused_before_the_prefill(
     open_engine: OpenEngine, tiny_model: Path
 ) -> None:
     engine = open_engine(tiny_model)

@@ -141,7 +141,7 @@ def test_a_layer_that_llama_does_not_tell_of_is_named(
     reader.close()
 
 
-def test_a_stop_ends_the_reading(open_engine: OpenEngine, starter_model: Path) -> None:
+def test_a_stop_ends_the_prefill(open_engine: OpenEngine, starter_model: Path) -> None:
     engine = loaded(open_engine, starter_model)
     reader = engine.hidden_state_reader(())
     engine.cancel.set()

@@ -1,4 +1,4 @@
-"""The cache after any walk of edits, stops and choices holds what a fresh one would."""
+"""After any walk of edits, stops and choices, the KV cache holds what a fresh one would."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_after_any_walk_the_logits_are_those_of_a_fresh_cache(
     path: Path = request.getfixturevalue(name)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tchat.engine.loading.INITIAL_CAPACITY", 256)  # so that it has to grow
-        # The last output of a decode with guesses may be that of one that was cut off.
+        # The last output of a decode with a draft may be that of one that was cut off.
         engine = open_engine(path, batch_size=batch, prompt_lookup=False)
         fresh = ready(open_engine(path))
         walked = ready(engine)

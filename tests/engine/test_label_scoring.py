@@ -1,4 +1,4 @@
-"""Exact probabilities of fixed replies."""
+"""Exact probabilities of labels."""
 
 from __future__ import annotations
 

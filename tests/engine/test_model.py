@@ -1,4 +1,4 @@
-"""A model takes the memory of its weights once, however llama.cpp reads them."""
+"""A model takes the memory of its weights once, however llama.cpp loads them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading a prompt while it is typed."""
+"""Prefill of a draft while it is typed."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def begun(open_engine: OpenEngine, path: Path, **options: int) -> Engine:
     return engine
 
 
-def read_ahead(
+def prefill_draft(
     engine: Engine,
     messages: list[ChatMessage],
     room: int = ROOM,
@@ -58,9 +58,9 @@ def read(events: Iterable[Event]) -> PromptProgress:
     return last
 
 
-def test_what_was_read_ahead_is_not_read_again(open_engine: OpenEngine, path: Path) -> None:
+def test_a_prefilled_draft_is_not_prefilled_again(open_engine: OpenEngine, path: Path) -> None:
     engine = begun(open_engine, path)
-    ahead = read(read_ahead(engine, asked(DRAFT)))
+    ahead = read(prefill_draft(engine, asked(DRAFT)))
     assert ahead.done == ahead.total > 40
     reply = finished(engine.generate(asked(DRAFT), GREEDY))
     assert reply.usage.reused >= ahead.done
@@ -70,16 +70,16 @@ def test_what_was_read_ahead_is_not_read_again(open_engine: OpenEngine, path: Pa
 
 def test_typing_on_reads_only_what_is_new(open_engine: OpenEngine, path: Path) -> None:
     engine = begun(open_engine, path)
-    first = read(read_ahead(engine, asked(DRAFT)))
-    second = read(read_ahead(engine, asked(f"{DRAFT} and the day")))
+    first = read(prefill_draft(engine, asked(DRAFT)))
+    second = read(prefill_draft(engine, asked(f"{DRAFT} and the day")))
     assert second.reused == first.done < second.done
 
 
 def test_an_edit_keeps_what_is_before_it(open_engine: OpenEngine, tiny_model: Path) -> None:
     engine = begun(open_engine, tiny_model)
-    whole = read(read_ahead(engine, asked(DRAFT)))
+    whole = read(prefill_draft(engine, asked(DRAFT)))
     edited = DRAFT[:100] + "UP" + DRAFT[100:]
-    again = read(read_ahead(engine, asked(edited)))
+    again = read(prefill_draft(engine, asked(edited)))
     assert whole.reused < again.reused < again.done
     fresh = begun(open_engine, tiny_model)
     reply = finished(engine.generate(asked(edited), GREEDY))
@@ -91,8 +91,8 @@ def test_the_chat_itself_stays_whatever_becomes_of_the_draft(
 ) -> None:
     engine = begun(open_engine, path)
     before, held = list(engine._ready.kv.tokens), engine.cached_tokens
-    read(read_ahead(engine, asked(DRAFT)))
-    read(read_ahead(engine, asked("my " + DRAFT)))
+    read(prefill_draft(engine, asked(DRAFT)))
+    read(prefill_draft(engine, asked("my " + DRAFT)))
     assert (engine._ready.kv.tokens, engine.cached_tokens) == (before, held)
     again = [*asked("and"), ChatMessage("assistant", "so"), ChatMessage("user", "why?")]
     fresh = begun(open_engine, path)
@@ -101,21 +101,21 @@ def test_the_chat_itself_stays_whatever_becomes_of_the_draft(
     )
 
 
-def test_reading_ends_when_it_is_no_longer_wanted(
+def test_a_draft_prefill_ends_when_it_should_not_continue(
     open_engine: OpenEngine, tiny_model: Path
 ) -> None:
     engine = begun(open_engine, tiny_model)
     wanted = [True, True, False]
-    part = read(read_ahead(engine, asked(DRAFT * 3), going=lambda: wanted.pop(0)))
+    part = read(prefill_draft(engine, asked(DRAFT * 3), going=lambda: wanted.pop(0)))
     assert 0 < part.done < part.total
-    rest = read(read_ahead(engine, asked(DRAFT * 3)))
+    rest = read(prefill_draft(engine, asked(DRAFT * 3)))
     assert rest.reused == part.done
     assert rest.done == rest.total
 
 
 def test_a_stop_leaves_the_engine_fit(open_engine: OpenEngine, path: Path) -> None:
     engine = begun(open_engine, path)
-    for event in read_ahead(engine, asked(DRAFT)):
+    for event in prefill_draft(engine, asked(DRAFT)):
         if isinstance(event, PromptProgress) and event.done > event.reused:
             engine.cancel.set()
     engine.cancel.clear()
@@ -128,7 +128,7 @@ def test_a_draft_for_which_there_is_no_room_is_left_alone(
 ) -> None:
     engine = begun(open_engine, tiny_model, ctx_size=256)
     before = list(engine._ready.kv.tokens)
-    assert list(read_ahead(engine, asked(DRAFT), room=60)) == []
+    assert list(prefill_draft(engine, asked(DRAFT), room=60)) == []
     assert engine._ready.kv.tokens == before
 
 
@@ -136,7 +136,7 @@ def test_another_chat_makes_way_for_a_draft(open_engine: OpenEngine, tiny_model:
     engine = open_engine(tiny_model, ctx_size=256)
     finished(engine.generate([ChatMessage("user", "the day " * 60)], GREEDY))
     draft = [ChatMessage("user", DRAFT * 2)]
-    ahead = read(read_ahead(engine, draft, room=250))
+    ahead = read(prefill_draft(engine, draft, room=250))
     assert ahead.done == ahead.total > 100
     assert finished(engine.generate(draft, GREEDY)).usage.reused >= ahead.done
 
@@ -146,7 +146,7 @@ def test_the_cache_grows_under_it(
 ) -> None:
     monkeypatch.setattr("tchat.engine.loading.INITIAL_CAPACITY", 256)
     engine = begun(open_engine, path)
-    ahead = read(read_ahead(engine, asked(DRAFT * 7)))
+    ahead = read(prefill_draft(engine, asked(DRAFT * 7)))
     assert ahead.done == ahead.total > 256
     assert finished(engine.generate(asked(DRAFT * 7), GREEDY)).usage.reused >= ahead.done
 
@@ -169,5 +169,5 @@ def test_the_last_word_is_not_settled(typed: str, sure: str) -> None:
 def test_a_piece_is_never_larger_than_a_batch(open_engine: OpenEngine, tiny_model: Path) -> None:
     # llama.cpp's arrays end where the batch does; pieces of 128 tokens were written behind them.
     engine = begun(open_engine, tiny_model, batch_size=32)
-    last = read(read_ahead(engine, asked(DRAFT * 4)))
+    last = read(prefill_draft(engine, asked(DRAFT * 4)))
     assert last.done == last.total > 128

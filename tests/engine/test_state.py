@@ -1,4 +1,4 @@
-"""The KV state as bytes: what comes back decodes to the same logits, bit by bit."""
+"""KV states as bytes: a restored one decodes to the same logits, bit by bit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one flag stops loading, reading and writing, and the next answer does not suffer."""
+"""The cancel flag stops loading, prefill and decode, and leaves the next reply intact."""
 
 from __future__ import annotations
 

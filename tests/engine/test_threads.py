@@ -190,7 +190,7 @@ def test_a_pause_between_replies_is_no_reason_for_a_trial() -> None:
     assert set(counts) == {1}
 
 
-def test_reading_and_writing_have_counts_of_their_own() -> None:
+def test_prefill_and_decode_have_thread_counts_of_their_own() -> None:
     class Reader(Machine):
         def seconds(self, threads: int, tokens: int = 1) -> float:
             return 1.0 / threads if tokens > 1 else super().seconds(threads)

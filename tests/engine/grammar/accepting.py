@@ -1,4 +1,4 @@
-"""Whether llama.cpp, sampling by a grammar, could write a text: asked of its own sampler."""
+"""Ask llama.cpp's own sampler whether a grammar allows a text."""
 
 from __future__ import annotations
 

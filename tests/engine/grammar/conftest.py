@@ -1,4 +1,4 @@
-"""What tests of grammars share: llama.cpp's own verdict on a text."""
+"""llama.cpp's own verdict on texts, for tests of grammars."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Realistic schemas, as public collections hold them, with valid and invalid instances."""
+"""Realistic schemas, like those of public collections, with valid and invalid instances."""
 
 from __future__ import annotations
 

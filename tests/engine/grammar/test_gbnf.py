@@ -1,4 +1,4 @@
-"""A grammar is checked before llama.cpp sees it: what passes, it takes; what does not, is told."""
+"""Grammars are checked before llama.cpp sees them: it accepts what passes, errors say why not."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_tokens_are_named() -> None:
         ),
     ],
 )
-def test_a_broken_grammar_is_told_on_one_line_at_once(source: str, told: str) -> None:
+def test_a_broken_grammar_is_reported_on_one_line_at_once(source: str, told: str) -> None:
     with pytest.raises(UsageError) as caught:
         require_grammar(source, "the grammar g.gbnf")
     assert str(caught.value).startswith("the grammar g.gbnf ")

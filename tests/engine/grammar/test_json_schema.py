@@ -1,4 +1,4 @@
-"""JSON schemas as grammars: they allow what they should, and say what they do not hold."""
+"""JSON schemas as grammars: what they allow, and which keywords they report as unchecked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Grammars against validation: what a grammar allows is valid, or its keyword was named."""
+"""Grammars against validation: what a grammar allows is valid, or its keyword was reported."""
 
 from __future__ import annotations
 

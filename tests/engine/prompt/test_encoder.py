@@ -1,4 +1,4 @@
-"""Prompts: what anyone typed never becomes a control token, and ordinary text is left alone."""
+"""Encoded prompts: typed text never becomes a control token, and ordinary text is left alone."""
 
 from __future__ import annotations
 

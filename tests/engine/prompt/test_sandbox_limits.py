@@ -1,4 +1,4 @@
-"""No rendering of a template takes long or makes much, whatever is written in it."""
+"""No rendering of a template takes long or much memory, whatever the template does."""
 
 from __future__ import annotations
 

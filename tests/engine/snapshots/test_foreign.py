@@ -1,4 +1,4 @@
-"""A cache folder that was damaged or crafted: nothing else is read or deleted, and chats go on."""
+"""A damaged or crafted cache folder: nothing else is read or deleted, and chats go on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several processes at once, and processes that are killed: never a wrong reply, nothing left."""
+"""Several processes, and killed ones: never a wrong reply, and no files left over."""
 
 from __future__ import annotations
 

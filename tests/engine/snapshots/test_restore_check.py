@@ -1,4 +1,4 @@
-"""Restoring is checked once for a model: right on a busy machine, and never given up for ever."""
+"""The check that restoring is exact: right on a busy machine, and repeated after a failure."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_a_check_is_repeated_before_it_is_believed_that_restoring_is_not_exact(
     assert verdict(store) is True
 
 
-def test_where_restoring_is_not_exact_nothing_is_saved_and_that_is_told_until_another_day(
+def test_where_restoring_is_not_exact_nothing_is_saved_and_a_notice_says_so_until_another_day(
     open_saved: OpenSaved,
     open_engine: OpenEngine,
     tiny_model: Path,
@@ -145,7 +145,7 @@ def test_another_version_of_tchat_checks_again(
 
 
 @pytest.mark.parametrize("error", [TchatError("llama.cpp failed"), DoesNotFit("no memory")])
-def test_a_check_that_fails_is_told_and_the_chat_goes_on(
+def test_a_check_that_fails_is_reported_and_the_chat_goes_on(
     open_saved: OpenSaved,
     open_engine: OpenEngine,
     tiny_model: Path,

@@ -1,4 +1,4 @@
-"""What is saved while a prompt is read, what a stop leaves, and what never reaches the disk."""
+"""Saving during a prefill, what a stop leaves, and what never reaches the disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one engine read and saved, another restores: with the same reply, and with no harm."""
+"""One engine restores what another prefilled and saved, with the same reply."""
 
 from __future__ import annotations
 
@@ -466,7 +466,7 @@ def test_a_damaged_index_is_replaced_and_its_files_go(
     assert len(files(paths)) == len(store.index.segments("key", _lead(store), "one"))
 
 
-def test_the_speed_of_reading_is_remembered(open_saved: OpenSaved, tiny_model: Path) -> None:
+def test_the_prefill_rate_is_stored(open_saved: OpenSaved, tiny_model: Path) -> None:
     engine = open_saved(tiny_model)
     assert engine.prefill_time(1000) == 0
     finished(engine.generate(LONG, GREEDY))

@@ -1,4 +1,4 @@
-"""After any walk, with saves and reopenings, the cache holds what a fresh one would."""
+"""After any walk with saves and restores, the KV cache holds what a fresh one would."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_after_any_walk_the_logits_are_those_of_a_fresh_cache(
         patch.setattr("tchat.engine.loading.INITIAL_CAPACITY", 256)  # so that it has to grow
         patch.setattr("tchat.engine.snapshots.chain.LEAD", 8)
         fresh = ready(open_saved(path, session=""))
-        # The last output of a decode with guesses may be that of one that was cut off.
+        # The last output of a decode with a draft may be that of one that was cut off.
         walk = Walk(open_saved(path, prompt_lookup=False))
         for act, text, number, then in steps:
             walk.step(act, text, number)

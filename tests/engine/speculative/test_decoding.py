@@ -1,4 +1,4 @@
-"""Guessing ahead: the same replies in fewer decodes."""
+"""Speculative decoding: the same replies in fewer decodes."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def tiny_spm(tiny_models: Path) -> Path:
 
 @pytest.fixture
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Guess whatever it costs, from the first token on."""
+    """Draft whatever it costs, from the first token on."""
     monkeypatch.setattr(DecodeTimes, "of", lambda _, size: 1.0 + size / 100)
     monkeypatch.setattr("tchat.engine.speculative.decoding.MAX_LOSS", 1e9)
     monkeypatch.setattr("tchat.engine.speculative.decoding.MIN_GAIN", 0.01)
@@ -68,7 +68,7 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def two(open_engine: OpenEngine, tiny_model: Path, eager: None) -> tuple[Engine, Engine]:
-    """An engine without guesses and one with."""
+    """An engine without drafts and one with."""
     return open_engine(tiny_model, prompt_lookup=False), open_engine(tiny_model)
 
 
@@ -77,12 +77,12 @@ def facts(end: Finished) -> tuple[Any, ...]:
 
 
 def test_greedy_replies_are_the_same(two: tuple[Engine, Engine]) -> None:
-    plain, guessing = two
+    plain, drafting = two
     guessed = right = 0
     for prompt in PROMPTS:
         one, other = (finished(engine.generate(asked(prompt), GREEDY)) for engine in two)
         assert facts(one) == facts(other)
-        assert plain._loaded.kv.tokens == guessing._loaded.kv.tokens  # type: ignore[union-attr]
+        assert plain._loaded.kv.tokens == drafting._loaded.kv.tokens  # type: ignore[union-attr]
         guessed, right = guessed + other.usage.guessed, right + other.usage.right
     assert 0 < right <= guessed
 
@@ -142,25 +142,25 @@ def test_the_distribution_is_the_same(two: tuple[Engine, Engine]) -> None:
     assert square < len(common) + 4 * (2 * len(common)) ** 0.5
 
 
-def test_a_stop_within_guesses_leaves_the_cache_in_step(two: tuple[Engine, Engine]) -> None:
-    _, guessing = two
-    events = guessing.generate(asked(PROMPTS[2]), GREEDY)
+def test_a_stop_within_a_draft_leaves_the_cache_in_step(two: tuple[Engine, Engine]) -> None:
+    _, drafting = two
+    events = drafting.generate(asked(PROMPTS[2]), GREEDY)
     for seen, event in enumerate(events):
         if seen == 30:
-            guessing.cancel.set()
+            drafting.cancel.set()
         if isinstance(event, Finished):
             assert event.reason is Reason.CANCELLED
             assert event.usage.completion < 80
-    guessing.cancel.clear()
+    drafting.cancel.clear()
     for prompt in PROMPTS[:3]:
         one, other = (finished(engine.generate(asked(prompt), GREEDY)) for engine in two)
         assert facts(one) == facts(other)
 
 
-def test_nothing_is_guessed_for_a_greedy_reply_where_outputs_differ(
+def test_nothing_is_drafted_for_a_greedy_reply_where_logits_differ(
     two: tuple[Engine, Engine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, guessing = two
+    _, drafting = two
     run = ExactnessTrial.run
 
     def differs(trial: ExactnessTrial) -> bool:
@@ -172,7 +172,7 @@ def test_nothing_is_guessed_for_a_greedy_reply_where_outputs_differ(
     assert facts(one) == facts(other)
     assert other.usage.guessed == 0
     drawn = replace(LOOPING, seed=3)
-    assert finished(guessing.generate(asked(PROMPTS[2]), drawn)).usage.guessed > 0
+    assert finished(drafting.generate(asked(PROMPTS[2]), drawn)).usage.guessed > 0
 
 
 def test_it_stops_where_it_does_not_pay(
@@ -189,7 +189,7 @@ def test_it_stops_where_it_does_not_pay(
 
 @pytest.fixture(scope="session")
 def other_tiny(tiny_models: Path) -> Path:
-    """The tiny model's vocabulary with other weights: its guesses are seldom right."""
+    """The tiny model's vocabulary with other weights: its drafts are seldom accepted."""
     return write_tiny(tiny_models / "tiny-other.gguf", dtype="Q8_0", seed=9)
 
 
@@ -272,7 +272,7 @@ def test_a_run_that_caught_up_with_the_end_goes_round() -> None:
     assert lookup.draft(5) == [2, 1, 2, 1, 2]
 
 
-def test_odds_are_learnt_by_the_length_of_the_run() -> None:
+def test_acceptance_is_learnt_by_the_length_of_the_match() -> None:
     stats = AcceptanceStats()
     before = stats.rate(40)
     for _ in range(50):
