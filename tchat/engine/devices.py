@@ -16,6 +16,13 @@ from tchat.engine.binding import backend
 from tchat.engine.threads import default_threads
 
 _GPU, _INTEGRATED = 1, 2  # enum ggml_backend_dev_type
+# The bandwidth is measured with these.
+WIDTH, MATRICES = 4096, 14  # values; 132 MB in all
+ROUNDS = 12
+NEEDED = 160 << 20  # bytes of memory during the measurement
+_F32, _Q4_K = 0, 12  # enum ggml_type
+
+Clock = Callable[[], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +65,14 @@ class _GgmlDevices:
     """Functions of ``ggml-backend.h``."""
 
     def __init__(self, lib: Any) -> None:
-        pointer = ctypes.c_void_p
-        self.count = _declared(lib.ggml_backend_dev_count, ctypes.c_size_t)
-        self.get = _declared(lib.ggml_backend_dev_get, pointer, ctypes.c_size_t)
-        self.kind = _declared(lib.ggml_backend_dev_type, ctypes.c_int, pointer)
-        self._name = _declared(lib.ggml_backend_dev_name, ctypes.c_char_p, pointer)
-        self._description = _declared(lib.ggml_backend_dev_description, ctypes.c_char_p, pointer)
+        pointer, text = ctypes.c_void_p, ctypes.c_char_p
         size = ctypes.POINTER(ctypes.c_size_t)
-        self._memory = _declared(lib.ggml_backend_dev_memory, None, pointer, size, size)
+        self.count = _function(lib, "ggml_backend_dev_count", ctypes.c_size_t)
+        self.get = _function(lib, "ggml_backend_dev_get", pointer, ctypes.c_size_t)
+        self.kind = _function(lib, "ggml_backend_dev_type", ctypes.c_int, pointer)
+        self._name = _function(lib, "ggml_backend_dev_name", text, pointer)
+        self._description = _function(lib, "ggml_backend_dev_description", text, pointer)
+        self._memory = _function(lib, "ggml_backend_dev_memory", None, pointer, size, size)
 
     def device(self, handle: Any) -> Device:
         free, total = ctypes.c_size_t(), ctypes.c_size_t()
@@ -79,17 +86,13 @@ class _GgmlDevices:
         )
 
 
-def _declared(function: Any, result: Any, *arguments: Any) -> Any:
-    function.restype, function.argtypes = result, list(arguments)
-    return function
+def _function(lib: Any, name: str, result: Any, *arguments: Any) -> Any:
+    """A function of ``lib`` with declared types.
 
-
-WIDTH, MATRICES = 4096, 14  # values; 132 MB in all
-ROUNDS = 12
-NEEDED = 160 << 20  # bytes of memory during the measurement
-_F32, _Q4_K = 0, 12  # enum ggml_type
-
-Clock = Callable[[], float]
+    Raises:
+        AttributeError: The library does not export it.
+    """
+    return ctypes.CFUNCTYPE(result, *arguments)((name, lib))
 
 
 def weights_rate(clock: Clock = time.perf_counter) -> float:
@@ -124,27 +127,27 @@ class _Params(ctypes.Structure):
 
 
 class _GgmlCompute:
-    """Functions of ggml that the binding does not declare; its library exports them too.
+    """Functions of ``ggml.h``.
 
     Raises:
-        AttributeError: It does not.
+        AttributeError: The library does not export them.
     """
 
     def __init__(self, lib: Any) -> None:
-        pointer, integer = ctypes.c_void_p, ctypes.c_int64
-        self._lib = lib
-        self._init = self._function("ggml_init", pointer, _Params)
-        self._free = self._function("ggml_free", None, pointer)
-        self._tensor = self._function(
-            "ggml_new_tensor_2d", pointer, pointer, ctypes.c_int, integer, integer
+        pointer, integer, size = ctypes.c_void_p, ctypes.c_int64, ctypes.c_size_t
+        number = ctypes.c_int
+        self._init = _function(lib, "ggml_init", pointer, _Params)
+        self._free = _function(lib, "ggml_free", None, pointer)
+        self._tensor = _function(
+            lib, "ggml_new_tensor_2d", pointer, pointer, number, integer, integer
         )
-        self._data = self._function("ggml_get_data", pointer, pointer)
-        self._size = self._function("ggml_nbytes", ctypes.c_size_t, pointer)
-        self._multiply = self._function("ggml_mul_mat", pointer, pointer, pointer, pointer)
-        self._graph = self._function("ggml_new_graph", pointer, pointer)
-        self._add = self._function("ggml_build_forward_expand", None, pointer, pointer)
-        self._compute = self._function(
-            "ggml_graph_compute_with_ctx", ctypes.c_int, pointer, pointer, ctypes.c_int
+        self._data = _function(lib, "ggml_get_data", pointer, pointer)
+        self._size = _function(lib, "ggml_nbytes", size, pointer)
+        self._multiply = _function(lib, "ggml_mul_mat", pointer, pointer, pointer, pointer)
+        self._graph = _function(lib, "ggml_new_graph", pointer, pointer)
+        self._add = _function(lib, "ggml_build_forward_expand", None, pointer, pointer)
+        self._compute = _function(
+            lib, "ggml_graph_compute_with_ctx", number, pointer, pointer, number
         )
 
     def rate(self, threads: set[int], clock: Clock) -> float:
@@ -182,6 +185,3 @@ class _GgmlCompute:
         started = clock()
         self._compute(context, graph, threads)
         return clock() - started
-
-    def _function(self, name: str, result: Any, *arguments: Any) -> Any:
-        return ctypes.CFUNCTYPE(result, *arguments)((name, self._lib))

@@ -151,15 +151,6 @@ class _Counting(NodeTransformer):
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
 
-    def visit_For(self, node: nodes.For) -> Any:  # noqa: N802 - the visitor's name
-        return self._counted(node)
-
-    def visit_Macro(self, node: nodes.Macro) -> Any:  # noqa: N802 - the visitor's name
-        return self._counted(node)
-
-    def visit_CallBlock(self, node: nodes.CallBlock) -> Any:  # noqa: N802 - the visitor's name
-        return self._counted(node)
-
     def visit_Concat(self, node: nodes.Concat) -> Any:  # noqa: N802 - the visitor's name
         self.generic_visit(node)
         return self._filter(nodes.List(node.nodes), _CONCAT, node)
@@ -198,6 +189,8 @@ class _Counting(NodeTransformer):
         tick = self._filter(nodes.Const(made), _TICK, node)
         node.body.insert(0, nodes.ExprStmt(tick, lineno=node.lineno))
         return node
+
+    visit_For = visit_Macro = visit_CallBlock = _counted  # noqa: N815 - the visitor's names
 
     def _filter(self, value: nodes.Expr, name: str, at: nodes.Node, *args: nodes.Expr) -> Any:
         made = nodes.Filter(value, name, list(args), [], None, None)
