@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,14 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     if whole and usual and getattr(option, "numprocesses", 0) is None:
         option.numprocesses = min(len(usable_cpus()) + 1, MOST_WORKERS)
         option.dist = "worksteal"
+
+
+def pytest_configure() -> None:
+    """Hear the signals that the tests send also where the suite runs in the background."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            default = signal.default_int_handler if number is signal.SIGINT else signal.SIG_DFL
+            signal.signal(number, default)
 
 
 @pytest.fixture(autouse=True)
