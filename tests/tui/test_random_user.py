@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tchat.models import resolve
+
 from .random_user import LIMITS, let_loose, tiny_settings
 
 SHORT = LIMITS[:-1]  # to count a draft behind 2,000 messages takes seconds
@@ -14,7 +16,11 @@ LONGEST = (*LIMITS, 10_000)
 
 @pytest.fixture(autouse=True)
 def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No hub is asked, and what is exported goes into a folder of the test's."""
+    """No hub is asked, and what is exported goes into a folder of the test's.
+
+    No starter model is installed: whoever chooses it waits a minute for a long session to be read.
+    """
+    monkeypatch.setattr(resolve, "STARTER_PACKAGE", "tchat_no_such_package")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.chdir(tmp_path)
 
