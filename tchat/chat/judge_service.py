@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 
 from tchat.errors import UsageError
 from tchat.judge.dialogues import DialogueSet, read_dialogues
-from tchat.judge.discriminator import Discriminator, load
+from tchat.judge.discriminator import Discriminator, judge_folder, load
 from tchat.judge.feedback import Feedback, read_feedback
-from tchat.judge.judge_folder import judge_folder
 from tchat.judge.training_run import TrainedHeads, TrainingRun, feedback_on_model, require_enough
 from tchat.models.metadata import read_metadata
 from tchat.models.model_settings import model_setting, set_model_setting, settings_for
@@ -21,7 +20,7 @@ from tchat.settings import Settings
 
 if TYPE_CHECKING:
     from tchat.chat.chat import Chat
-    from tchat.judge.game.adversarial_game import GameEvent
+    from tchat.judge.game import GameEvent
     from tchat.judge.training import TrainingProgress
     from tchat.paths import Paths
     from tchat.sessions.store import SessionStore
@@ -121,7 +120,7 @@ def play(chat: Chat, file: Path | None) -> Iterator[GameEvent]:
         UsageError: There are too few replies by people.
         InterruptedError: The user stopped it.
     """
-    from tchat.judge.game.adversarial_game import AdversarialGame, GameConfig
+    from tchat.judge.game import AdversarialGame, GameConfig
 
     if file is None:
         raise UsageError(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tchat.engine.events import CandidateEvent, Event, Finished, Notice, Ranked, Reason
 from tchat.errors import StorageError, UsageError
-from tchat.judge.judge_folder import judge_folder
+from tchat.judge.discriminator import judge_folder
 from tchat.judge.ranking import LOGPROB, best_first, load_ranker
 
 if TYPE_CHECKING:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
+from pathlib import Path
+
 from tchat.engine.batch import BatchResult, BatchTask
 from tchat.engine.events import Finished
 from tchat.engine.prompt.messages import ChatMessage
 from tchat.errors import DoesNotFit, TchatError
+from tchat.paths import private_file
 
 
 def reply_task(index: int, prompt: str, seed: int) -> BatchTask:
@@ -23,3 +29,47 @@ def reply_text(outcome: BatchResult) -> str:
     if isinstance(outcome.result, TchatError) and not isinstance(outcome.result, DoesNotFit):
         raise outcome.result
     return outcome.result.text.strip() if isinstance(outcome.result, Finished) else ""
+
+
+class ReplyCache:
+    """An append-only JSONL file of replies by prompt and number.
+
+    A line that a crash has cut is passed over, and its reply written again.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._known: dict[tuple[str, int], str] = {}
+        if path.exists():
+            for line in path.read_bytes().splitlines():
+                self._learn(line)
+
+    def get(self, prompt: str, number: int) -> str | None:
+        """The ``number``-th reply to ``prompt``; None when it was not written yet."""
+        return self._known.get((_key(prompt), number))
+
+    def put(self, prompt: str, number: int, reply: str) -> None:
+        """Keep a reply."""
+        row = {"prompt": _key(prompt), "number": number, "reply": reply}
+        with private_file(self._path).open("ab") as file:
+            if file.tell() and not _ends_in_newline(self._path):
+                file.write(b"\n")
+            file.write(json.dumps(row).encode() + b"\n")
+        self._known[_key(prompt), number] = reply
+
+    def _learn(self, line: bytes) -> None:
+        try:
+            row = json.loads(line)
+            self._known[str(row["prompt"]), int(row["number"])] = str(row["reply"])
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+            return
+
+
+def _key(prompt: str) -> str:
+    return hashlib.sha256(prompt.encode("utf-8", "replace")).hexdigest()[:32]
+
+
+def _ends_in_newline(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) == b"\n"

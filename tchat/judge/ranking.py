@@ -12,10 +12,13 @@ from tchat.engine.engine import Engine
 from tchat.engine.events import Finished
 from tchat.engine.prompt.messages import ChatMessage
 from tchat.errors import DoesNotFit, UsageError
-from tchat.judge.discriminator import HUMAN, PREFERENCE, READING, load
-from tchat.judge.feature_extractor import FeatureExtractor
-from tchat.judge.features import SCALAR_FEATURES, Features, generated_reply_features
-from tchat.judge.judge_folder import JudgeFolder
+from tchat.judge.discriminator import HUMAN, PREFERENCE, READING, JudgeFolder, load
+from tchat.judge.features import (
+    SCALAR_FEATURES,
+    FeatureExtractor,
+    Features,
+    generated_reply_features,
+)
 from tchat.judge.linear_head import LinearHead
 from tchat.sanitize import single_line
 

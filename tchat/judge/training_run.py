@@ -9,17 +9,16 @@ from functools import cache, partial
 from tchat.engine.engine import Engine
 from tchat.errors import TchatError, UsageError
 from tchat.judge.dialogues import DialogueSet
-from tchat.judge.discriminator import HUMAN, READING, Discriminator, save
-from tchat.judge.feature_extractor import FeatureExtractor, middle_layers
+from tchat.judge.discriminator import HUMAN, READING, Discriminator, JudgeFolder, save
+from tchat.judge.features import FeatureExtractor, middle_layers
 from tchat.judge.feedback import EditedReply, Feedback, PreferencePair
-from tchat.judge.judge_folder import JudgeFolder
-from tchat.judge.preference_training import (
+from tchat.judge.generate_replies import ReplyCache
+from tchat.judge.preference_model import (
     can_learn_preference,
     preference_groups,
     read_choices,
     train_preference,
 )
-from tchat.judge.reply_cache import ReplyCache
 from tchat.judge.training import (
     MIN_TO_FIT,
     MIN_TO_VALIDATE,

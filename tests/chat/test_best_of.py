@@ -12,9 +12,8 @@ import pytest
 from tchat.chat.chat import Chat
 from tchat.engine.events import CandidateEvent, Event, Finished, MessageStored, Notice, Ranked
 from tchat.errors import UsageError
-from tchat.judge.discriminator import Discriminator, TrainingProvenance, save
+from tchat.judge.discriminator import Discriminator, TrainingProvenance, judge_folder, save
 from tchat.judge.features import SCALAR_FEATURES
-from tchat.judge.judge_folder import judge_folder
 from tchat.judge.linear_head import LinearHead
 from tchat.judge.logistic_regression import LinearModel, PlattScaling
 from tchat.models.metadata import read_metadata

@@ -152,8 +152,8 @@ def test_a_game_gives_a_report_and_goes_on_where_it_was(
 
 
 def test_a_game_is_the_models_default_until_it_is_off(model: list[str], home: Path) -> None:
+    from tchat.judge.discriminator import judge_folder
     from tchat.judge.game.steering import Steering, write_control_vector
-    from tchat.judge.judge_folder import judge_folder
     from tchat.models.metadata import read_metadata
     from tchat.paths import user_paths
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tchat.errors import StorageError
-from tchat.judge.judge_folder import JudgeFolder
+from tchat.judge.discriminator import JudgeFolder
+from tchat.judge.generate_replies import ReplyCache
 from tchat.judge.npz import read_arrays, write_arrays
-from tchat.judge.reply_cache import ReplyCache
 
 
 def test_what_is_no_game_among_the_games_is_passed_over(tmp_path: Path) -> None:
@@ -46,7 +46,7 @@ def test_a_damaged_line_costs_its_reply_only(tmp_path: Path, line: bytes) -> Non
 ADD = """
 import sys
 from pathlib import Path
-from tchat.judge.reply_cache import ReplyCache
+from tchat.judge.generate_replies import ReplyCache
 kept = ReplyCache(Path(sys.argv[1]))
 for number in range(100):
     kept.put(sys.argv[2], number, sys.argv[2] * 20_000)

@@ -8,8 +8,8 @@ import pytest
 from tchat.engine.prompt.messages import ChatMessage
 from tchat.errors import UsageError
 from tchat.judge.feedback import PreferencePair, PromptedReply
-from tchat.judge.preference_model import PreferenceFeatures
-from tchat.judge.preference_training import (
+from tchat.judge.preference_model import (
+    PreferenceFeatures,
     can_learn_preference,
     preference_groups,
     train_preference,

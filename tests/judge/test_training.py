@@ -17,11 +17,17 @@ from tchat.engine.loading import EngineOptions
 from tchat.engine.prompt.messages import ChatMessage
 from tchat.errors import UsageError
 from tchat.judge.dialogues import Dialogue
-from tchat.judge.feature_extractor import FeatureExtractor
+from tchat.judge.features import FeatureExtractor
 from tchat.judge.feedback import EditedReply, Feedback
-from tchat.judge.length_matching import ReplyPair
-from tchat.judge.reply_cache import ReplyCache
-from tchat.judge.training import LabelledReplies, read_pairs, train, write_pairs, write_replies
+from tchat.judge.generate_replies import ReplyCache
+from tchat.judge.training import (
+    LabelledReplies,
+    ReplyPair,
+    read_pairs,
+    train,
+    write_pairs,
+    write_replies,
+)
 from tchat.judge.training_run import feedback_on_model
 from tchat.models.metadata import read_metadata
 from tchat.paths import user_paths

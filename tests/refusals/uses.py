@@ -17,7 +17,7 @@ from tchat.engine.batch import BatchOptions, BatchTask
 from tchat.engine.events import CandidateEvent, Finished
 from tchat.engine.prompt.messages import ChatMessage
 from tchat.errors import TchatError
-from tchat.judge.feature_extractor import FeatureExtractor
+from tchat.judge.features import FeatureExtractor
 from tchat.judge.ranking import LOGPROB
 from tchat.paths import Paths
 from tchat.sessions.records import Role

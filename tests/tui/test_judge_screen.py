@@ -15,8 +15,8 @@ from textual.widgets import Input
 
 from tchat.engine.engine import Engine
 from tchat.engine.events import Event
+from tchat.judge.discriminator import judge_folder
 from tchat.judge.game.steering import Steering, write_control_vector
-from tchat.judge.judge_folder import judge_folder
 from tchat.paths import Paths
 from tchat.sessions.records import Role
 from tchat.sessions.store import SessionStore

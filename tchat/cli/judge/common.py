@@ -17,7 +17,7 @@ from tchat.settings import load
 if TYPE_CHECKING:
     from tchat.chat.model import ChatModel
     from tchat.engine.engine import Engine
-    from tchat.judge.judge_folder import JudgeFolder
+    from tchat.judge.discriminator import JudgeFolder
     from tchat.judge.training import TrainingProgress
     from tchat.models.metadata import ModelMetadata
     from tchat.settings import Settings
@@ -46,7 +46,7 @@ def settings_for_model(console: Console, model: str) -> Settings:
 
 def run_with_judge(console: Console, model: str, work: Callable[[JudgeContext], T]) -> T:
     """Load the model and do ``work`` with it, as `with_model`."""
-    from tchat.judge.judge_folder import judge_folder
+    from tchat.judge.discriminator import judge_folder
 
     def at(opened: ChatModel, status: TerminalStatus) -> T:
         folder = judge_folder(opened.facts, console.paths)

@@ -16,8 +16,7 @@ from tchat.sanitize import single_line
 
 if TYPE_CHECKING:
     from tchat.judge.dialogues import DialogueSet
-    from tchat.judge.game.adversarial_game import GameConfig, GameResult
-    from tchat.judge.game.game_state import GameState
+    from tchat.judge.game import GameConfig, GameResult, GameState
 
 
 def duel(
@@ -43,7 +42,7 @@ def duel(
     and distinct-2 of the model's; strength of the steering, against the length of the states.
     """
     from tchat.judge.dialogues import read_dialogues, skipped_notice
-    from tchat.judge.game.adversarial_game import GameConfig
+    from tchat.judge.game import GameConfig
 
     console: Console = ctx.obj
     if not data:
@@ -57,8 +56,7 @@ def duel(
 
 
 def _play(bench: JudgeContext, console: Console, data: DialogueSet, plan: GameConfig) -> GameResult:
-    from tchat.judge.game.adversarial_game import AdversarialGame, GameResult
-    from tchat.judge.game.game_state import GameState, StepProgress
+    from tchat.judge.game import AdversarialGame, GameResult, GameState, StepProgress
     from tchat.judge.training import TrainingProgress
 
     game = AdversarialGame(
@@ -87,7 +85,7 @@ def _play(bench: JudgeContext, console: Console, data: DialogueSet, plan: GameCo
 
 def _show_rounds(console: Console, state: GameState, told: int) -> int:
     """Print the rounds that were not printed yet, and the course of both scores so far."""
-    from tchat.judge.game.plot import sparkline
+    from tchat.judge.game import sparkline
 
     if not told:
         console.out("round    AUC  fresh  people  taken  perplexity  distinct-2  strength")

@@ -17,7 +17,7 @@ from tchat.sanitize import printable_json
 
 if TYPE_CHECKING:
     from tchat.judge.dialogues import Dialogue
-    from tchat.judge.feature_extractor import FeatureExtractor
+    from tchat.judge.features import FeatureExtractor
     from tchat.judge.linear_head import LinearHead
 
 
@@ -54,7 +54,7 @@ def _lines(console: Console, file: Path | None) -> list[str]:
 
 def _score(bench: JudgeContext, console: Console, dialogues: list[Dialogue]) -> None:
     from tchat.judge.discriminator import READING
-    from tchat.judge.feature_extractor import FeatureExtractor
+    from tchat.judge.features import FeatureExtractor
     from tchat.judge.ranking import load_head
 
     head = load_head(READING, bench.folder, bench.engine)

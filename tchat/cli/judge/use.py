@@ -14,7 +14,7 @@ from tchat.errors import UsageError
 from tchat.sanitize import single_line
 
 if TYPE_CHECKING:
-    from tchat.judge.judge_folder import JudgeFolder
+    from tchat.judge.discriminator import JudgeFolder
 
 SETTING = "control_vector"
 
@@ -30,7 +30,7 @@ def use(
 
     It is one of the model's own settings, in models.toml. Without a name: tells what is in force.
     """
-    from tchat.judge.judge_folder import judge_folder
+    from tchat.judge.discriminator import judge_folder
     from tchat.models.metadata import read_metadata
     from tchat.models.model_settings import model_setting, set_model_setting, settings_for
     from tchat.models.resolve import resolve_chosen

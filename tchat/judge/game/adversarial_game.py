@@ -12,30 +12,31 @@ from typing import TypeAlias
 
 import numpy
 
+from tchat.engine.batch import BatchOptions
 from tchat.engine.engine import Engine
+from tchat.engine.prompt.messages import ChatMessage
 from tchat.errors import UsageError
 from tchat.judge.dialogues import DialogueSet
-from tchat.judge.feature_extractor import FeatureExtractor, middle_layers
+from tchat.judge.discriminator import JudgeFolder
+from tchat.judge.features import FeatureExtractor, middle_layers
 from tchat.judge.game.adversarial_loop import BATCH, AdversarialLoop, GameReplies, GameRules
-from tchat.judge.game.checkpoint import load_state, save_state
 from tchat.judge.game.constraints import GameReply, MetricRatios, ReplyMetrics
-from tchat.judge.game.engine_adapter import EngineGenerator, read_reply
-from tchat.judge.game.game_state import GameState, StepProgress
+from tchat.judge.game.game_state import GameState, StepProgress, load_state, save_state
 from tchat.judge.game.report import GameProvenance, IndependentVerdict, write_report
-from tchat.judge.game.steering import write_control_vector
-from tchat.judge.judge_folder import JudgeFolder
-from tchat.judge.length_matching import ReplyPair
+from tchat.judge.game.steering import Steering, write_control_vector
+from tchat.judge.generate_replies import ReplyCache, reply_task, reply_text
 from tchat.judge.linear_head import LinearHead, feature_matrix, fit_head
-from tchat.judge.reply_cache import ReplyCache
 from tchat.judge.training import (
     MIN_TO_FIT,
     MIN_TO_VALIDATE,
     TEMPERATURE,
+    ReplyPair,
     TrainingProgress,
     can_validate,
     write_pairs,
     write_replies,
 )
+from tchat.settings import Sampling
 
 MAX_REPLY_TOKENS = 128  # of a reply in a game; training allows twice as many
 UNSTEERED_DRAWS = 5  # per prompt; their spread gives the direction and the cost of a step
@@ -362,3 +363,48 @@ def _error_of_gain(
             gains.setdefault(reply.prompt, ([], []))[side].append(taken)
     each = [numpy.mean(new) - numpy.mean(old) for old, new in gains.values() if old and new]
     return float(numpy.std(each, ddof=1)) / math.sqrt(len(each)) if len(each) > 1 else 1.0
+
+
+class EngineGenerator:
+    """A `SteerableGenerator` of the game.
+
+    Args:
+        engine: Writes; it must be loaded. Its own control vector is out of force meanwhile.
+        reader: Reads what it wrote.
+        temperature: Of the draws.
+        longest: Tokens of a reply at the most.
+    """
+
+    def __init__(
+        self, engine: Engine, reader: FeatureExtractor, *, temperature: float, longest: int
+    ) -> None:
+        self._engine = engine
+        self._reader = reader
+        self._temperature = temperature
+        self._longest = longest
+
+    def write(self, prompts: Sequence[str], steering: Steering, seed: int) -> Iterator[GameReply]:
+        """A reply to each prompt, as they are finished; empty ones are left out.
+
+        Raises:
+            InterruptedError: The engine's cancel flag was set.
+        """
+        sampling = Sampling(temp=self._temperature, max_tokens=self._longest)
+        tasks = [reply_task(index, prompt, seed + index) for index, prompt in enumerate(prompts)]
+        with self._engine.steered(steering.vectors()):
+            for outcome in self._engine.map(tasks, BatchOptions(sampling=sampling)):
+                prompt, text = prompts[outcome.index], reply_text(outcome)
+                if text and (reply := read_reply(self._reader, prompt, text)):
+                    yield reply
+            if self._engine.cancel.is_set():
+                raise InterruptedError
+
+
+def read_reply(reader: FeatureExtractor, prompt: str, text: str) -> GameReply | None:
+    """A reply with its features; None where there are none.
+
+    Raises:
+        InterruptedError: The cancel flag was set.
+    """
+    features = reader.features([ChatMessage("user", prompt)], text)
+    return GameReply(prompt, text, features) if features else None

@@ -21,10 +21,8 @@ import numpy
 
 from tchat.judge.features import SCALAR_FEATURES
 from tchat.judge.game.constraints import Constraints, GameReply, MetricRatios, ReplyMetrics
-from tchat.judge.game.control_direction import control_directions
 from tchat.judge.game.game_state import GameRound, GameState, LoopEvent, StepAttempt, StepProgress
-from tchat.judge.game.line_search import ENOUGH, LineSearch
-from tchat.judge.game.steering import Steering
+from tchat.judge.game.steering import Steering, control_directions
 from tchat.judge.linear_head import FittedHead, LinearHead, feature_matrix, fit_heads
 from tchat.judge.logistic_regression import Labels, Vector, auc, probability
 
@@ -315,3 +313,44 @@ def _scores(head: LinearHead, replies: Sequence[GameReply]) -> Vector:
 
 def _bounded(scores: Vector) -> Vector:
     return numpy.clip(scores, -6.0, 6.0)
+
+
+TRIES = 3  # lengths of a step that are tried: finer ones differ by less than replies do
+GROWTH = 1.5  # from an allowed length to the next one, while none was refused
+ENOUGH = 0.8  # share of the bounds that is used up: a longer step is not tried
+
+
+class LineSearch:
+    """Lengths to try one after the other: longer until one is refused, then between.
+
+    Args:
+        first: The length that it begins with.
+
+    Attributes:
+        tries: How many were asked for.
+    """
+
+    def __init__(self, first: float) -> None:
+        self._now = first
+        self._allowed, self._refused = 0.0, 0.0  # the longest and the shortest; 0 for none
+        self._enough = False
+        self.tries = 0
+
+    def next(self) -> float | None:
+        """The next length; None when it is found, or there were `TRIES`."""
+        if self.tries == TRIES or self._enough:
+            return None
+        self.tries += 1
+        return self._now
+
+    def note(self, *, allowed: bool, used: float) -> None:
+        """Note what became of it: whether it was ``allowed``, and its share of the bounds."""
+        if allowed:
+            self._allowed = self._now
+            self._enough = used >= ENOUGH
+        else:
+            self._refused = self._now
+        if not self._refused:
+            self._now = GROWTH * self._allowed
+        else:
+            self._now = (self._allowed + self._refused) / 2

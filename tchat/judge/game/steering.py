@@ -6,7 +6,7 @@ llama.cpp's ``llama-cvector-generator``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ from typing import Any
 import numpy
 
 from tchat.engine.adapters import ControlVector
-from tchat.judge.logistic_regression import Vector
+from tchat.judge.game.constraints import GameReply
+from tchat.judge.logistic_regression import Matrix, Vector
 from tchat.judge.npz import whole
 from tchat.paths import private_folder
 
@@ -76,3 +77,68 @@ def write_control_vector(steering: Steering, path: Path, *, architecture: str) -
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()
         writer.close()
+
+
+MASSIVE_ACTIVATION = 5.0  # times the median size of a state's numbers
+
+
+def control_directions(
+    replies: Sequence[GameReply],
+    scores: Vector,
+    layers: Sequence[int],
+    sought: Sequence[float] = (0.0, 0.0, 0.0),
+) -> dict[int, Vector]:
+    """The direction of each layer; zero where no prompt has several replies.
+
+    The few numbers of a state that are many times as large as the others are left alone, since a
+    model breaks when they move (Sun et al., "Massive activations in large language models",
+    arXiv 2402.17762).
+
+    Args:
+        replies: Unsteered, several to a prompt.
+        scores: The discriminator's, shape (replies,).
+        layers: Which are steered.
+        sought: Weight of each of `SCALAR_FEATURES` against 1 for the score; both are counted
+            in standard deviations of what the other figures do not explain.
+    """
+    prompts = [reply.prompt for reply in replies]
+    bounded = numpy.clip(scores, -6.0, 6.0)[:, None]  # one reply must not decide for all
+    score = _within(bounded, prompts)[:, 0]
+    kept = _within(numpy.array([reply.features.plain for reply in replies]), prompts)
+    wanted = _standardize(_unexplained(score, kept))
+    for at, weight in enumerate(sought):
+        wanted += weight * _standardize(_unexplained(kept[:, at], numpy.delete(kept, at, axis=1)))
+    return {layer: _tilt(replies, prompts, wanted, layer) for layer in layers}
+
+
+def _tilt(
+    replies: Sequence[GameReply], prompts: Sequence[str], wanted: Vector, layer: int
+) -> Vector:
+    states = numpy.stack([r.features.states[layer] for r in replies]).astype(numpy.float64)
+    sizes = numpy.abs(states).mean(axis=0)
+    covariance = _within(states, prompts).T @ wanted / len(replies)
+    direction: Vector = numpy.where(
+        sizes < MASSIVE_ACTIVATION * numpy.median(sizes), covariance, 0.0
+    )
+    return direction
+
+
+def _within(rows: Matrix, prompts: Sequence[str]) -> Matrix:
+    """What is left of each row without the mean of its prompt's rows; shape as ``rows``."""
+    _, places, counts = numpy.unique(prompts, return_inverse=True, return_counts=True)
+    sums = numpy.zeros((len(counts), rows.shape[1]))
+    numpy.add.at(sums, places, rows)
+    centred: Matrix = rows - (sums / counts[:, None])[places]
+    return centred
+
+
+def _unexplained(values: Vector, by: Matrix) -> Vector:
+    """What no line of the columns of ``by`` explains; shape as ``values``."""
+    rest: Vector = values - by @ numpy.linalg.lstsq(by, values, rcond=None)[0]
+    return rest
+
+
+def _standardize(values: Vector) -> Vector:
+    """In standard deviations; as they are where they do not differ."""
+    spread = values.std()
+    return values / spread if spread > 1e-9 else values

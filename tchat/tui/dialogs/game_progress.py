@@ -13,8 +13,7 @@ from tchat.sanitize import single_line
 from tchat.tui.widgets.rows import Row, Rows
 
 if TYPE_CHECKING:
-    from tchat.judge.game.adversarial_game import GameResult
-    from tchat.judge.game.game_state import GameRound
+    from tchat.judge.game import GameResult, GameRound
 
 BAR = 16  # cells of a bar where there is room,
 NARROW, WIDE = 8, 80  # and where the row has fewer than so many
@@ -55,8 +54,7 @@ class GameProgress(Rows):
 
     def take(self, event: object) -> None:
         """Show an event of a training or a game."""
-        from tchat.judge.game.adversarial_game import GameResult
-        from tchat.judge.game.game_state import GameState, StepProgress
+        from tchat.judge.game import GameResult, GameState, StepProgress
         from tchat.judge.training import TrainingProgress
 
         if isinstance(event, TrainingProgress):
@@ -100,7 +98,7 @@ def _table(rounds: Sequence[GameRound], width: int) -> list[Content]:
 
 
 def _line(each: GameRound, bar: int) -> Content:
-    from tchat.judge.game.plot import horizontal_bar
+    from tchat.judge.game import horizontal_bar
 
     return Content.assemble(
         f"{each.number:5}  ",

@@ -13,8 +13,7 @@ from tchat.tui.services.conversation import Conversation
 if TYPE_CHECKING:
     from tchat.chat.chat import Chat
     from tchat.chat.judge_service import JudgeStatus
-    from tchat.judge.game.adversarial_game import GameResult
-    from tchat.judge.game.game_state import GameState, StepProgress
+    from tchat.judge.game import GameResult, GameState, StepProgress
     from tchat.judge.training import TrainingProgress
 
     Told = Callable[["TrainingProgress | StepProgress | GameState | GameResult"], object]

@@ -11,8 +11,7 @@ import pytest
 
 from tchat.errors import UsageError
 from tchat.judge.features import Features
-from tchat.judge.game.adversarial_loop import AdversarialLoop, GameRules
-from tchat.judge.game.checkpoint import load_state, save_state
+from tchat.judge.game.adversarial_loop import ENOUGH, TRIES, AdversarialLoop, GameRules, LineSearch
 from tchat.judge.game.constraints import (
     Constraints,
     GameReply,
@@ -20,8 +19,7 @@ from tchat.judge.game.constraints import (
     MetricRatios,
     ReplyMetrics,
 )
-from tchat.judge.game.game_state import GameState, StepProgress
-from tchat.judge.game.line_search import ENOUGH, TRIES, LineSearch
+from tchat.judge.game.game_state import GameState, StepProgress, load_state, save_state
 from tchat.judge.game.report import GameProvenance, write_report
 from tchat.judge.game.steering import Steering
 from tests.judge.game.game_replies import Puppet, plain, table

@@ -7,7 +7,7 @@ import pytest
 
 from tchat.judge.features import Features
 from tchat.judge.game.constraints import GameReply
-from tchat.judge.game.control_direction import control_directions
+from tchat.judge.game.steering import control_directions
 
 WIDTH = 6
 
