@@ -21,8 +21,8 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 HELP = """\
 Answer one prompt.
 
-The prompt is what is piped in, then the words typed. Without either, and on a terminal, a chat
-begins with the flags given. The answer goes to standard output and nothing else does.
+The prompt is standard input followed by the words. Without either, on a terminal, opens a chat
+with the given flags. Only the answer goes to standard output.
 """
 
 
@@ -39,11 +39,11 @@ def command(
         None,
         metavar="[PROMPT]...",
         show_default=False,
-        help="Words; they come behind what is piped in",
+        help="Prompt; follows piped input",
     ),
-    resume: bool = typer.Option(False, "-c", "--continue", help="Go on with the last session"),
+    resume: bool = typer.Option(False, "-c", "--continue", help="Continue the last session"),
     cid: str = typer.Option(
-        None, metavar="ID", help="Go on with this session", callback=require_value
+        None, metavar="ID", help="Continue this session", callback=require_value
     ),
     template: str = typer.Option(
         None,
@@ -55,46 +55,60 @@ def command(
         callback=require_value,
     ),
     file: list[str] = typer.Option(
-        None, "-f", "--file", metavar="PATH", help="Put a text file in front; patterns; repeatable"
+        None, "-f", "--file", metavar="PATH", help="Prepend a file; accepts globs; repeatable"
     ),
     extract: bool = typer.Option(
-        False, "-x", "--extract", help="Print only the first code block, or all where there is none"
+        False,
+        "-x",
+        "--extract",
+        help="Print only the first code block, or everything if there is none",
     ),
     log: bool = typer.Option(
-        None, "--log/--no-log", " /-n", help="Store the session, or not", show_default=False
+        None, "--log/--no-log", " /-n", help="Save, or don't save, this session", show_default=False
     ),
-    usage: bool = typer.Option(False, "-u", "--usage", help="Tell tokens and speed on stderr"),
-    as_json: bool = typer.Option(False, "--json", help="Print the reply and its facts as JSON"),
+    usage: bool = typer.Option(
+        False, "-u", "--usage", help="Print token counts and speed to stderr"
+    ),
+    as_json: bool = typer.Option(False, "--json", help="Print the reply and its metadata as JSON"),
     schema: str = typer.Option(
         None,
         metavar="FILE|JSON",
-        help="Answer with JSON of this JSON schema, validated",
+        help="Constrain the reply to a JSON schema, and validate it",
         callback=require_value,
     ),
     grammar: str = typer.Option(
-        None, metavar="FILE", help="Answer by this GBNF grammar", callback=require_value
+        None, metavar="FILE", help="Constrain the reply to a GBNF grammar", callback=require_value
     ),
     choose: str = typer.Option(
-        None, metavar="A,B,C", help="Answer with one of these labels", callback=require_value
+        None, metavar="A,B,C", help="Choose one of these labels", callback=require_value
     ),
-    yes_no: bool = typer.Option(False, "--yes-no", help="Exit with 0 for yes, 1 for no, 2 unsure"),
+    yes_no: bool = typer.Option(
+        False, "--yes-no", help="Answer yes or no; exit code 0 yes, 1 no, 2 unsure"
+    ),
     threshold: float = typer.Option(
         None,
         metavar="P",
         min=0.5,
         max=1.0,
-        help="Surer than this, or --yes-no is unsure  [0.6]",
+        help="Minimum probability for yes or no; below it the answer is unsure  [0.6]",
         callback=require_finite,
     ),
     candidates: int = typer.Option(
-        0, "-N", "--candidates", metavar="N", min=0, max=16, help="Write N replies side by side"
+        0, "-N", "--candidates", metavar="N", min=0, max=16, help="Write N candidate replies"
     ),
     best_of: int = typer.Option(
-        0, "--best-of", metavar="N", min=0, max=16, help="Write N replies, print the best"
+        0,
+        "--best-of",
+        metavar="N",
+        min=0,
+        max=16,
+        help="Write N replies and print the best, see --ranker",
     ),
-    stream: bool = typer.Option(True, "--stream/--no-stream", help="Print while it is written"),
-    raw: bool = typer.Option(False, "--raw", help="Change nothing in a pipe, byte for byte"),
-    plain: bool = typer.Option(False, "--plain", help="Chat on plain lines, without a screen"),
+    stream: bool = typer.Option(
+        True, "--stream/--no-stream", help="Print tokens as they are generated"
+    ),
+    raw: bool = typer.Option(False, "--raw", help="Do not sanitize piped output"),
+    plain: bool = typer.Option(False, "--plain", help="Chat line by line, without the screen"),
     quiet: bool = QUIET,
 ) -> int:
     """Make a request of the flags and carry it out."""

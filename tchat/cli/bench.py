@@ -23,10 +23,10 @@ HEADER = ("WHAT", "FIGURE", "AGAINST")
 AGAINST = {"write": "of a bare llama.cpp loop", "restore": "of reading them"}
 
 
-@app.command(help="Measure load, read, write, first token, candidates and restore of a model.")
+@app.command(help="Measure load, prefill, decode, first token, candidates and restore of a model.")
 def command(
     ctx: typer.Context,
-    model: str = typer.Argument("", metavar="[MODEL]", help="A model as `-m` takes it"),
+    model: str = typer.Argument("", metavar="[MODEL]", help="Model name or path, as for -m"),
     as_json: bool = typer.Option(False, "--json", help="Print JSON"),
 ) -> None:
     """Measure, and print the figures."""

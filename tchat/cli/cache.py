@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tchat.engine.snapshots.store import SnapshotStore
     from tchat.sessions.store import SessionStore
 
-app = command_group("Show and remove what is kept of chats so that it need not be read again.")
+app = command_group("Show and remove KV cache snapshots, which reopen sessions at once.")
 
 JSON = typer.Option(False, "--json", help="Print JSON")
 HEADER = ("SESSION", "MODEL", "TOKENS", "SIZE", "USED", "TITLE")
@@ -30,9 +30,9 @@ HEADER = ("SESSION", "MODEL", "TOKENS", "SIZE", "USED", "TITLE")
 
 @app.command()
 def ls(ctx: typer.Context, as_json: bool = JSON) -> None:
-    """List the sessions of which the KV state is kept, the one used last first.
+    """List sessions with a KV cache snapshot, most recently used first.
 
-    What sessions share is told for each of them. Models whose chats are read again are named.
+    A prefix that sessions share counts for each. Names models whose sessions are processed again.
     """
     console: Console = ctx.obj
     with _snapshots(console) as store, open_sessions(console) as sessions:
@@ -58,7 +58,7 @@ def ls(ctx: typer.Context, as_json: bool = JSON) -> None:
 
 @app.command()
 def prune(ctx: typer.Context, as_json: bool = JSON) -> None:
-    """Remove what belongs to deleted sessions, and what is above the limit."""
+    """Remove snapshots of deleted sessions, and what exceeds kv_cache_disk_mb."""
     console: Console = ctx.obj
     with _snapshots(console) as store, open_sessions(console) as sessions:
         before = store.size()
@@ -71,10 +71,10 @@ def prune(ctx: typer.Context, as_json: bool = JSON) -> None:
 @app.command()
 def clear(
     ctx: typer.Context,
-    yes: bool = typer.Option(False, "-y", "--yes", help="It never asks"),  # noqa: ARG001
+    yes: bool = typer.Option(False, "-y", "--yes", help="Accepted; clear never asks"),  # noqa: ARG001
     as_json: bool = JSON,
 ) -> None:
-    """Remove everything; chats stay, and are read again when they go on."""
+    """Remove all snapshots; sessions are kept, and processed again when continued."""
     console: Console = ctx.obj
     with _snapshots(console) as store:
         freed = store.clear()

@@ -6,17 +6,17 @@ from __future__ import annotations
 COMMANDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "ask": (
         "tchat.cli.ask_options",
-        "Answer one prompt; `tchat PROMPT` means the same",
+        "Answer one prompt; same as `tchat PROMPT`",
         (),
     ),
     "map": (
         "tchat.cli.map",
-        "Send many rows through one prompt, several at a time",
+        "Run one prompt over many rows, several at a time",
         (),
     ),
     "models": (
         "tchat.cli.models",
-        "Find, get, judge, keep and remove model files",
+        "Find, download, check and remove model files",
         (
             *("ls", "catalogue", "search", "show", "pull", "check", "rm", "dupes", "du"),
             *("default", "add", "register", "set", "alias"),
@@ -24,12 +24,12 @@ COMMANDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     ),
     "sessions": (
         "tchat.cli.sessions",
-        "List, search, show, rename, export, import and delete stored chats",
+        "List, search, show, rename, export, import and delete saved sessions",
         ("ls", "show", "search", "rename", "rm", "export", "import", "path"),
     ),
     "cache": (
         "tchat.cli.cache",
-        "Show and remove what is kept of chats to reopen them at once",
+        "Show and remove KV cache snapshots of sessions",
         ("ls", "prune", "clear"),
     ),
     "config": (
@@ -44,22 +44,22 @@ COMMANDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     ),
     "judge": (
         "tchat.cli.judge",
-        "Tell whether replies read as a person's, and learn from it",
+        "Detect human-written replies, learn your preferences, steer the model",
         ("show", "examples", "train", "score", "duel", "use"),
     ),
     "bench": (
         "tchat.cli.bench",
-        "Measure what a model does on this machine",
+        "Benchmark a model on this machine",
         (),
     ),
     "tune": (
         "tchat.cli.tune",
-        "Find out how a model is loaded best here, and keep that for it",
+        "Find and save the fastest settings of a model",
         (),
     ),
     "doctor": (
         "tchat.cli.doctor",
-        "Tell what this installation can do, and what stands in its way",
+        "Check this installation",
         (),
     ),
 }

@@ -15,7 +15,7 @@ from tchat.settings.load import check_document, parse_toml, read_text
 from tchat.settings.write import set_value, unset_value
 
 app = command_group(
-    "Show and change the settings: config.toml under the variables TCHAT_* and the flags."
+    "Show and change settings in config.toml; TCHAT_* variables and flags override them."
 )
 
 
@@ -23,7 +23,7 @@ def _complete(incomplete: str) -> list[str]:
     return [name for name in keys() if name.startswith(incomplete)]
 
 
-NAME = typer.Argument(..., help="A setting, as in `tchat config show`", autocompletion=_complete)
+NAME = typer.Argument(..., help="Setting name, see `tchat config show`", autocompletion=_complete)
 
 
 @app.command()
@@ -31,7 +31,7 @@ def show(
     ctx: typer.Context,
     as_json: bool = typer.Option(False, "--json", help="Print JSON"),
 ) -> None:
-    """List every setting with its value and where the value comes from."""
+    """List all settings with their values and where each comes from."""
     console: Console = ctx.obj
     loaded = load(console.paths, console.environ)
     for warning in loaded.warnings:
@@ -49,7 +49,7 @@ def show(
 
 @app.command()
 def get(ctx: typer.Context, name: str = NAME) -> None:
-    """Print one setting's value."""
+    """Print the value of a setting."""
     console: Console = ctx.obj
     key = _key(console, name)
     settings = load(console.paths, console.environ).settings
@@ -60,9 +60,9 @@ def get(ctx: typer.Context, name: str = NAME) -> None:
 def set_(
     ctx: typer.Context,
     name: str = NAME,
-    value: str = typer.Argument(..., help='The value; a list is one text or JSON: \'["a", "b"]\''),
+    value: str = typer.Argument(..., help='Value; a list is one text or JSON: \'["a", "b"]\''),
 ) -> None:
-    """Write one setting into config.toml; comments stay."""
+    """Save a setting in config.toml; comments are kept."""
     console: Console = ctx.obj
     key = _key(console, name)
     if key.name == "theme":
@@ -76,14 +76,14 @@ def set_(
 
 @app.command()
 def unset(ctx: typer.Context, name: str = NAME) -> None:
-    """Take one setting out of config.toml, so that its default holds again."""
+    """Remove a setting from config.toml, which restores its default."""
     console: Console = ctx.obj
     unset_value(console.paths.config_file, _key(console, name))
 
 
 @app.command()
 def edit(ctx: typer.Context) -> None:
-    """Open config.toml in $VISUAL or $EDITOR, and check it afterwards."""
+    """Edit config.toml in $VISUAL or $EDITOR, then check it."""
     console: Console = ctx.obj
     path = private_file(console.paths.config_file)
     edit_file(path, console.environ)
@@ -94,9 +94,9 @@ def edit(ctx: typer.Context) -> None:
 @app.command("path")
 def path_(
     ctx: typer.Context,
-    as_json: bool = typer.Option(False, "--json", help="Print all of tchat's places as JSON"),
+    as_json: bool = typer.Option(False, "--json", help="Print all paths of tchat as JSON"),
 ) -> None:
-    """Print where config.toml is."""
+    """Print the path of config.toml."""
     console: Console = ctx.obj
     if as_json:
         print_json(console, {name: str(place) for name, place in console.paths})

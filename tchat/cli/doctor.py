@@ -38,9 +38,9 @@ def doctor(
     ctx: typer.Context,
     as_json: bool = typer.Option(False, "--json", help="Print JSON"),
 ) -> int:
-    """Tell what this installation can do, and what stands in its way.
+    """Check this installation: engine, memory, models, storage, terminal.
 
-    The exit code is that of the first problem found, or 0.
+    Exits with the code of the first problem, or 0.
     """
     console: Console = ctx.obj
     findings = list(examine(console))

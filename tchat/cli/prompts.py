@@ -50,14 +50,14 @@ def complete_name(incomplete: str) -> list[str]:
     return [name for name in names if name.startswith(incomplete)]
 
 
-NAME = typer.Argument(..., help="A template's name", autocompletion=complete_name)
+NAME = typer.Argument(..., help="Template name", autocompletion=complete_name)
 
 
 @app.command()
 def ls(
     ctx: typer.Context, as_json: bool = typer.Option(False, "--json", help="Print JSON")
 ) -> None:
-    """List the templates: tchat's own and yours."""
+    """List the built-in templates and yours."""
     console: Console = ctx.obj
     templates, broken = list_templates(console.paths)
     for line in broken:
@@ -83,7 +83,7 @@ def show(
     name: str = NAME,
     as_json: bool = typer.Option(False, "--json", help="Print JSON"),
 ) -> None:
-    """Print one template's file."""
+    """Print the file of a template."""
     console: Console = ctx.obj
     template = find_template(name, console.paths)
     if as_json:
@@ -95,10 +95,10 @@ def show(
 @app.command()
 def new(
     ctx: typer.Context,
-    name: str = typer.Argument(..., help="The new template's name"),
-    source: str = typer.Option("", "--from", help="Begin with a copy of this template"),
+    name: str = typer.Argument(..., help="Name of the new template"),
+    source: str = typer.Option("", "--from", help="Start from a copy of this template"),
 ) -> None:
-    """Make a template: from standard input when something is piped in, else in the editor."""
+    """Create a template from standard input, or in the editor."""
     console: Console = ctx.obj
     path = template_path(name, console.paths)
     if path.exists():
@@ -114,7 +114,7 @@ def new(
 
 @app.command()
 def edit(ctx: typer.Context, name: str = NAME) -> None:
-    """Open a template in $VISUAL or $EDITOR; editing one of tchat's makes a copy of yours."""
+    """Edit a template in $VISUAL or $EDITOR; editing a built-in one copies it first."""
     console: Console = ctx.obj
     path = template_path(name, console.paths)
     if path.exists():

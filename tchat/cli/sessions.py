@@ -26,22 +26,22 @@ if TYPE_CHECKING:
     from tchat.sessions.records import SearchHit, Session
     from tchat.sessions.store import SessionStore
 
-app = command_group("List, search, show, rename, export, import and delete stored chats.")
+app = command_group("List, search, show, rename, export, import and delete saved sessions.")
 
 CHUNK = 1 << 16  # bytes copied at a time
 SHOWN = 40  # characters of an id that was imported
 LAST = "last"
-ID = typer.Argument(..., help="A session's id, the beginning or end of it, or `last`")
+ID = typer.Argument(..., help="Session id, its beginning or end, or `last`")
 JSON = typer.Option(False, "--json", help="Print JSON")
 
 
 @app.command()
 def ls(
     ctx: typer.Context,
-    limit: int = typer.Option(0, "-l", "--limit", min=0, help="At most this many; 0 is all"),
+    limit: int = typer.Option(0, "-l", "--limit", min=0, help="Maximum number; 0 is all"),
     as_json: bool = JSON,
 ) -> None:
-    """List the sessions, the one used last first."""
+    """List the sessions, most recently used first."""
     console: Console = ctx.obj
     with open_sessions(console) as store:
         sessions = store.sessions(limit or None)
@@ -56,7 +56,7 @@ def ls(
 def show(
     ctx: typer.Context,
     session: str = ID,
-    reasoning: bool = typer.Option(False, "--show-reasoning", help="Show the reasoning too"),
+    reasoning: bool = typer.Option(False, "--show-reasoning", help="Include the reasoning"),
     as_json: bool = JSON,
 ) -> None:
     """Print a session as Markdown."""
@@ -68,11 +68,11 @@ def show(
 @app.command()
 def search(
     ctx: typer.Context,
-    words: list[str] = typer.Argument(..., help='Words; "several words" in quotes stay together'),
-    limit: int = typer.Option(50, "-l", "--limit", min=1, help="At most this many"),
+    words: list[str] = typer.Argument(..., help='Words to find; quote a phrase: "several words"'),
+    limit: int = typer.Option(50, "-l", "--limit", min=1, help="Maximum number"),
     as_json: bool = JSON,
 ) -> None:
-    """Find messages that hold every word, the latest first; sessions by their title before."""
+    """Find sessions by title and messages that contain all words, latest first."""
     console: Console = ctx.obj
     if not decode_words(words).strip():
         raise UsageError("there is nothing to search for", "type a word")
@@ -92,7 +92,7 @@ def rename(
     session: str = ID,
     title: list[str] = typer.Argument(..., help="The new title"),
 ) -> None:
-    """Give a session another title."""
+    """Change the title of a session."""
     console: Console = ctx.obj
     text = single_line(decode_words(title))
     if not text:
@@ -105,15 +105,15 @@ def rename(
 def rm(
     ctx: typer.Context,
     *,
-    sessions: list[str] = typer.Argument(None, metavar="[ID]...", help="Sessions, as in `rename`"),
+    sessions: list[str] = typer.Argument(None, metavar="[ID]...", help="Session ids, or `last`"),
     everything: bool = typer.Option(False, "--all", help="All sessions"),
-    history: bool = typer.Option(False, "--history", help="The prompts that Up recalls, too"),
+    history: bool = typer.Option(False, "--history", help="Also delete the prompt history (Up)"),
     backups: bool = typer.Option(
-        False, "--backups", help="Copies of the database that upgrades and damage left, too"
+        False, "--backups", help="Also delete copies of the database left by upgrades and repairs"
     ),
-    yes: bool = typer.Option(False, "-y", "--yes", help="Do not ask"),
+    yes: bool = typer.Option(False, "-y", "--yes", help="Do not ask for confirmation"),
 ) -> None:
-    """Delete sessions with all their messages; tells what holds pieces of them still."""
+    """Delete sessions, and tell where copies of them remain."""
     if not (sessions or everything or history or backups):
         raise UsageError("there is nothing to delete", "name sessions, or give --all")
     from tchat.cli.session_removal import SessionRemoval
@@ -127,12 +127,16 @@ def rm(
 @app.command()
 def export(
     ctx: typer.Context,
-    sessions: list[str] = typer.Argument(None, metavar="[ID]...", help="Sessions; none is all"),
-    output: Path = typer.Option(None, "-o", "--output", help="Write to this file, not to stdout"),
-    form: str = typer.Option("", "--format", help="md or json; the file's ending decides, or json"),
-    reasoning: bool = typer.Option(False, "--show-reasoning", help="Write the reasoning too (md)"),
+    sessions: list[str] = typer.Argument(None, metavar="[ID]...", help="Session ids; default: all"),
+    output: Path = typer.Option(
+        None, "-o", "--output", help="Output file (default: standard output)"
+    ),
+    form: str = typer.Option(
+        "", "--format", help="md or json (default: by the file name, else json)"
+    ),
+    reasoning: bool = typer.Option(False, "--show-reasoning", help="Include the reasoning (md)"),
 ) -> None:
-    """Write sessions as Markdown, to read, or as JSON, to import."""
+    """Export sessions as Markdown, or as JSON that `import` reads."""
     console: Console = ctx.obj
     chosen = _format(form, output)
     pieces = _exported(console, sessions or [], chosen, reasoning, raw=output is not None)
@@ -146,11 +150,13 @@ def export(
 @app.command("import")
 def import_(
     ctx: typer.Context,
-    files: list[Path] = typer.Argument(None, metavar="[FILE]...", help="None reads stdin"),
+    files: list[Path] = typer.Argument(
+        None, metavar="[FILE]...", help="JSON files (default: standard input)"
+    ),
 ) -> None:
-    """Read sessions from JSON that `export` wrote; prints their ids.
+    """Import sessions from JSON written by `export`; prints their ids.
 
-    All of them are stored, or none. A session that is here already gets what it lacks.
+    Imports all of them or none. An existing session gets the messages that it lacks.
     """
     from tchat.sessions.store import SessionStore
 

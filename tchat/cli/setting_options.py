@@ -128,15 +128,13 @@ def require_finite(param: typer.CallbackParam, value: float | None) -> float | N
     return value
 
 
-QUIET = typer.Option(
-    False, "-q", "--quiet", help="No notices of what changes the result; failures are told"
-)
+QUIET = typer.Option(False, "-q", "--quiet", help="Suppress notices; errors are still printed")
 
 
 def _any_setting() -> click.Option:
     return _pair(
         ["any_setting", "-o", "--option"],
-        "Any setting by its name in `tchat config show`; repeatable",
+        "Set any setting by name, see `tchat config show`; repeatable",
         _keep_any,
     )
 
@@ -155,7 +153,7 @@ def _notify_renamed(ctx: click.Context, name: str) -> None:
 def _template_value() -> click.Option:
     return _pair(
         ["template_value", "-p", "--param"],
-        "A variable of the template; repeatable",
+        "Set a variable of the template; repeatable",
         lambda ctx, name, text: template_values(ctx).__setitem__(name, text),
     )
 

@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 HELP = """\
-Try threads, batch size, flash attention and the type of the KV cache for a model.
+Benchmark threads, batch size, flash attention and KV cache type of a model.
 
-It takes a minute or so, on an otherwise idle machine. What is clearly faster than the settings in
-force is saved for this model, as by `tchat models set`, and told.
+Takes about a minute on an idle machine. Settings that are clearly faster are saved for the model,
+like `tchat models set` does.
 """
 
 
 @app.command(help=HELP)
 def command(
     ctx: typer.Context,
-    model: str = typer.Argument(..., metavar="MODEL", help="A model as `-m` takes it"),
-    dry_run: bool = typer.Option(False, "--dry-run", help="Save nothing"),
+    model: str = typer.Argument(..., metavar="MODEL", help="Model name or path, as for -m"),
+    dry_run: bool = typer.Option(False, "--dry-run", help="Do not save the result"),
     as_json: bool = typer.Option(False, "--json", help="Print JSON"),
 ) -> None:
     """Try, save, and tell."""

@@ -323,9 +323,9 @@ def test_sessions_path(shell: Shell, home: Path) -> None:
 def test_a_group_lists_its_commands_in_whole_sentences(
     shell: Shell, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shell("judge", "--help")
+    shell("prompts", "--help")
     told = " ".join(capsys.readouterr().out.partition("Commands:")[2].split())
-    assert "how much your chats hold to learn from; it goes with the sessions it stands in." in told
+    assert "in $VISUAL or $EDITOR; editing a built-in one copies it first." in told
     assert "..." not in told
 
 

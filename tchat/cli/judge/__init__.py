@@ -9,6 +9,6 @@ from tchat.cli.judge.show import show
 from tchat.cli.judge.train import examples, train
 from tchat.cli.judge.use import use
 
-app = command_group("Tell whether replies read as written by a person, and learn from it.")
+app = command_group("Detect human-written replies, learn your preferences, and steer the model.")
 for command in (show, examples, train, score, duel, use):
     app.command()(command)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-MODEL = typer.Option("", "-m", "--model", help="The model that is judged; the default one if not")
+MODEL = typer.Option("", "-m", "--model", help="Model (default: the default model)")
 JSON = typer.Option(False, "--json", help="Print JSON")
 
 

@@ -22,24 +22,22 @@ if TYPE_CHECKING:
 def duel(
     ctx: typer.Context,
     *,
-    data: list[Path] = typer.Option(None, "--data", help="JSONL of dialogues; repeatable"),
-    rounds: int = typer.Option(6, "--rounds", min=1, max=100, help="Rounds at the most"),
-    batch: int = typer.Option(
-        72, "--batch", min=2, max=512, help="Prompts that each step is tried on"
-    ),
-    name: str = typer.Option("duel", "--name", help="What the game and its vector are called"),
-    seed: int = typer.Option(0, "--seed", min=0, help="Of prompts, replies and divisions"),
+    data: list[Path] = typer.Option(None, "--data", help="JSONL file of dialogues; repeatable"),
+    rounds: int = typer.Option(6, "--rounds", min=1, max=100, help="Maximum rounds"),
+    batch: int = typer.Option(72, "--batch", min=2, max=512, help="Prompts per step"),
+    name: str = typer.Option("duel", "--name", help="Name of the game and its control vector"),
+    seed: int = typer.Option(0, "--seed", min=0, help="Random seed"),
     model: str = MODEL,
 ) -> None:
-    """Steer the model towards replies that read as written by a person.
+    """Train a control vector towards replies that read as human-written.
 
-    The result is a control vector; the weights stay as they are. A game that was interrupted goes
-    on where it was.
+    An adversarial game between the model and a discriminator; the weights are not changed. An
+    interrupted game resumes.
 
-    Of each round it tells: AUC, how well the discriminator tells people's replies from the model's
-    (0.5: not at all); fresh and people, how sure it is on average that a person wrote the model's
-    and people's replies; taken, the share of the model's that it takes for a person's; perplexity
-    and distinct-2 of the model's; strength of the steering, against the length of the states.
+    Columns: AUC of the discriminator, human replies against the model's (0.5 is chance); fresh and
+    people, its mean probability of "human" for the model's and for human replies; taken, share of
+    the model's replies classified as human; perplexity and distinct-2 of the model's replies;
+    strength, norm of the control vector over the norm of the hidden states.
     """
     from tchat.judge.dialogues import read_dialogues, skipped_notice
     from tchat.judge.game import GameConfig

@@ -23,10 +23,12 @@ if TYPE_CHECKING:
 
 def score(
     ctx: typer.Context,
-    file: Path = typer.Argument(None, metavar="[FILE]", help="JSONL; standard input if not"),
+    file: Path = typer.Argument(
+        None, metavar="[FILE]", help="JSONL file (default: standard input)"
+    ),
     model: str = MODEL,
 ) -> None:
-    """Print one JSON object for each dialogue: the probability that a person wrote the reply."""
+    """Print the probability that a person wrote each reply, as JSON lines."""
     from tchat.judge.dialogues import parse_dialogue_lines, skipped_notice
 
     console: Console = ctx.obj

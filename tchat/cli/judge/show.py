@@ -25,7 +25,7 @@ KINDS = {
 
 
 def show(ctx: typer.Context, model: str = MODEL, as_json: bool = JSON) -> None:
-    """Show the discriminator of a model, and its games."""
+    """Show what was trained for a model, and its games."""
     from tchat.judge.discriminator import judge_folder, load
     from tchat.models.metadata import read_metadata
     from tchat.models.resolve import resolve_chosen

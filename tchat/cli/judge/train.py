@@ -27,16 +27,16 @@ NEEDED = (
 
 def train(
     ctx: typer.Context,
-    files: list[Path] = typer.Argument(None, metavar="[FILE...]", help="JSONL of dialogues"),
-    use: bool = typer.Option(True, "--use/--no-use", help="Learn from your chats too, or not"),
+    files: list[Path] = typer.Argument(None, metavar="[FILE...]", help="JSONL files of dialogues"),
+    use: bool = typer.Option(True, "--use/--no-use", help="Learn, or don't learn, from your chats"),
     model: str = MODEL,
     as_json: bool = JSON,
 ) -> None:
-    """Learn to tell people's replies from the model's own, and what you prefer.
+    """Train the discriminator of human-written replies, and your preference model.
 
-    From replies by people in files, and from what you made of replies in your chats: picked,
-    rated, edited. The model replies to the prompts of the files, which takes a while; what it
-    wrote is kept, so that a training that was interrupted goes on.
+    Learns from human replies in files, and from replies that you picked, rated or edited in chats.
+    The model also replies to the prompts of the files, which takes a while; its replies are saved,
+    so an interrupted training resumes.
     """
     from tchat.judge.dialogues import read_dialogues, skipped_notice
     from tchat.judge.feedback import Feedback
@@ -61,7 +61,7 @@ def train(
 
 
 def examples(ctx: typer.Context, as_json: bool = JSON) -> None:
-    """Tell how much your chats hold to learn from; it goes with the sessions it stands in."""
+    """Count the training examples in your sessions."""
     from tchat.judge.training import MIN_TO_FIT, MIN_TO_VALIDATE
 
     console: Console = ctx.obj

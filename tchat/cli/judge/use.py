@@ -21,14 +21,16 @@ SETTING = "control_vector"
 
 def use(
     ctx: typer.Context,
-    name: str = typer.Argument("", metavar="[NAME]", help="A game, see `tchat judge show`"),
-    off: bool = typer.Option(False, "--off", help="Steer the model no more"),
-    scale: float = typer.Option(1.0, "--scale", min=-10, max=10, help="Factor on the vector"),
+    name: str = typer.Argument("", metavar="[NAME]", help="Name of a game, see `tchat judge show`"),
+    off: bool = typer.Option(False, "--off", help="Stop steering the model"),
+    scale: float = typer.Option(
+        1.0, "--scale", min=-10, max=10, help="Scale of the control vector"
+    ),
     model: str = MODEL,
 ) -> None:
-    """Steer a model by the control vector of a game, from now on; --off takes it away.
+    """Steer a model by the control vector of a game; --off stops it.
 
-    It is one of the model's own settings, in models.toml. Without a name: tells what is in force.
+    Saved as a setting of the model in models.toml. Without a name, shows what is in force.
     """
     from tchat.judge.discriminator import judge_folder
     from tchat.models.metadata import read_metadata

@@ -16,14 +16,14 @@ from tchat.cli.setting_options import (
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 HELP = """\
-Send many rows through one prompt, several at a time.
+Run one prompt over many rows, several at a time.
 
-A row is a line of standard input or of the files named; with --files, a file. {} in the prompt
-stands for the row, {name} for a field of a row in JSON, {{}} and {{name}} for the braces
-themselves; without any, the row comes behind the prompt. Each row becomes a line of JSON. What
-all prompts begin with is read once. No session is stored.
+A row is a line of standard input or of the files; with --files, a whole file. In the prompt, {}
+is replaced by the row and {name} by a field of a JSON row; {{}} and {{name}} are literal braces.
+Without a placeholder the row follows the prompt. Prints one line of JSON per row. A common
+beginning of the prompts is processed once. No session is saved.
 
-Exit code: 0 every row has a result, 1 some rows failed, 2 and above as for a prompt.
+Exit code: 0 all rows have a result, 1 some rows failed, 2 and above as for a prompt.
 """
 
 
@@ -36,51 +36,56 @@ Exit code: 0 every row has a result, 1 some rows failed, 2 and above as for a pr
 def command(
     ctx: typer.Context,
     *,
-    prompt: str = typer.Argument(..., metavar="PROMPT", help="Said to each row"),
+    prompt: str = typer.Argument(
+        ..., metavar="PROMPT", help="Prompt, with placeholders for the row"
+    ),
     inputs: list[str] = typer.Argument(
-        None, metavar="[FILE]...", show_default=False, help="Rows; standard input if none"
+        None,
+        metavar="[FILE]...",
+        show_default=False,
+        help="Files of rows (default: standard input)",
     ),
     files: bool = typer.Option(
         False,
         "--files",
-        help="A row is a whole file; names and patterns, or names on stdin (also with -print0)",
+        help="Each file is one row: names, globs, or names on stdin (also -print0)",
     ),
     output: str = typer.Option(
         None,
         "-o",
         "--output",
         metavar="FILE",
-        help="Write there; called again, only rows without a result are done",
+        help="Output file; run again to process only rows without a result",
         callback=require_value,
     ),
     keep_errors: bool = typer.Option(
-        False, "--keep-errors", help="With -o: do not try rows again that failed before"
+        False, "--keep-errors", help="With -o: do not retry rows that failed"
     ),
     unordered: bool = typer.Option(
-        False, "--unordered", help="Give the results as they come, not in the order of the rows"
+        False, "--unordered", help="Print results as they finish, not in row order"
     ),
     parallel: int = typer.Option(
-        16, "--parallel", metavar="N", min=1, max=64, help="Rows at a time"
+        16, "--parallel", metavar="N", min=1, max=64, help="Rows processed in parallel"
     ),
     schema: str = typer.Option(
         None,
         metavar="FILE|JSON",
-        help="Answer with JSON of this JSON schema",
+        help="Constrain replies to a JSON schema",
         callback=require_value,
     ),
     grammar: str = typer.Option(
-        None, metavar="FILE", help="Answer by this GBNF grammar", callback=require_value
+        None, metavar="FILE", help="Constrain replies to a GBNF grammar", callback=require_value
     ),
     choose: str = typer.Option(
-        None, metavar="A,B,C", help="Answer with one of these labels", callback=require_value
+        None, metavar="A,B,C", help="Choose one of these labels", callback=require_value
     ),
-    yes_no: bool = typer.Option(False, "--yes-no", help="Answer with yes, no, or unsure"),
+    yes_no: bool = typer.Option(False, "--yes-no", help="Answer yes, no, or unsure"),
     threshold: float = typer.Option(
         None,
         metavar="P",
         min=0.5,
         max=1.0,
-        help="Surer than this, or --yes-no is unsure  [0.6]",
+        help="Minimum probability for yes or no; below it the answer is unsure  [0.6]",
         callback=require_finite,
     ),
     quiet: bool = QUIET,

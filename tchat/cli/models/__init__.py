@@ -13,7 +13,7 @@ from tchat.cli.models.pull import pull
 from tchat.cli.models.search import search
 from tchat.cli.models.show import show
 
-app = command_group("Find, get, judge, keep and remove model files.")
+app = command_group("Find, download, check and remove model files.")
 for command in (ls, catalogue, search, show, pull, check, rm, dupes, du, default, add):
     app.command()(command)
 app.command(hidden=True)(register)

@@ -16,14 +16,14 @@ from tchat.settings import find_key
 from tchat.settings.nearest import did_you_mean
 from tchat.settings.write import set_value
 
-MODEL = typer.Argument(..., metavar="MODEL", help="A model, as `-m` takes it")
-ALIAS = typer.Argument(..., metavar="NAME", help="What you call it")
+MODEL = typer.Argument(..., metavar="MODEL", help="Model name or path, as for -m")
+ALIAS = typer.Argument(..., metavar="NAME", help="Alias")
 
-alias = command_group("Names of your own for models: ls, set, rm.")
+alias = command_group("Manage aliases of models: ls, set, rm.")
 
 
 def default(ctx: typer.Context, model: str = MODEL) -> None:
-    """Make a model the one that is used without -m."""
+    """Set the default model."""
     from tchat.models.resolve import resolve
 
     console: Console = ctx.obj
@@ -40,10 +40,10 @@ def default(ctx: typer.Context, model: str = MODEL) -> None:
 
 def add(
     ctx: typer.Context,
-    places: list[Path] = typer.Argument(..., metavar="PATH...", help="GGUF files, or folders"),
-    forget: bool = typer.Option(False, "--forget", help="Take them out of the list again"),
+    places: list[Path] = typer.Argument(..., metavar="PATH...", help="GGUF files or folders"),
+    forget: bool = typer.Option(False, "--forget", help="Remove them from the list"),
 ) -> None:
-    """Keep GGUF files or folders of them in the list; they stay where they lie."""
+    """Add GGUF files or folders to the list; the files are not moved."""
     from tchat.models import models_file
 
     console: Console = ctx.obj
@@ -54,8 +54,8 @@ def add(
 
 def register(
     ctx: typer.Context,
-    places: list[Path] = typer.Argument(..., metavar="PATH...", help="GGUF files, or folders"),
-    forget: bool = typer.Option(False, "--forget", help="Take them out of the list again"),
+    places: list[Path] = typer.Argument(..., metavar="PATH...", help="GGUF files or folders"),
+    forget: bool = typer.Option(False, "--forget", help="Remove them from the list"),
 ) -> None:
     """The former name of `tchat models add`."""
     console: Console = ctx.obj
@@ -65,7 +65,7 @@ def register(
 
 @alias.command("ls")
 def alias_ls(ctx: typer.Context, as_json: bool = JSON) -> None:
-    """List your names and what they stand for."""
+    """List the aliases."""
     from tchat.models.models_file import aliases
 
     console: Console = ctx.obj
@@ -78,7 +78,7 @@ def alias_ls(ctx: typer.Context, as_json: bool = JSON) -> None:
 
 @alias.command("set")
 def alias_set(ctx: typer.Context, name: str = ALIAS, model: str = MODEL) -> None:
-    """Give a model a name of your own."""
+    """Set an alias of a model."""
     from tchat.models.models_file import set_alias
     from tchat.models.name_lookup import require_alias
     from tchat.models.resolve import resolve
@@ -91,7 +91,7 @@ def alias_set(ctx: typer.Context, name: str = ALIAS, model: str = MODEL) -> None
 
 @alias.command("rm")
 def alias_rm(ctx: typer.Context, name: str = ALIAS) -> None:
-    """Forget one of your names; the model stays."""
+    """Remove an alias; the model is kept."""
     from tchat.models.models_file import aliases, set_alias
 
     console: Console = ctx.obj

@@ -22,9 +22,9 @@ HEADER = (
 
 
 def catalogue(ctx: typer.Context, as_json: bool = JSON) -> None:
-    """List models that are worth trying, and how they would do on this machine.
+    """List recommended models, with their expected speed on this machine.
 
-    For each the largest quantization that fits; `tchat models pull NAME` gets it.
+    Shows the largest quantization that fits; `tchat models pull NAME` downloads it.
     """
     from tchat.chat.throughput import measured_machine
 

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 def check(
     ctx: typer.Context,
-    model: str = typer.Argument(..., metavar="MODEL", help="A model, as `-m` takes it"),
-    quick: bool = typer.Option(False, "--quick", help="Do not read the whole file for its hash"),
+    model: str = typer.Argument(..., metavar="MODEL", help="Model name or path, as for -m"),
+    quick: bool = typer.Option(False, "--quick", help="Skip the hash of the whole file"),
     as_json: bool = JSON,
 ) -> int:
-    """Examine a model file: header, content, how it loads, its chat template.
+    """Check a model file: header, hash, loading, chat template.
 
-    The exit code is that of the first problem found, or 0.
+    Exits with the code of the first problem, or 0.
     """
     from tchat.chat.model import probe_command
 

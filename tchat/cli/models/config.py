@@ -8,7 +8,7 @@ from tchat.cli.console import Console
 from tchat.models.model_settings import MODEL_SETTINGS
 from tchat.settings import renamed
 
-MODEL = typer.Argument(..., metavar="MODEL", help="A model, as `-m` takes it")
+MODEL = typer.Argument(..., metavar="MODEL", help="Model name or path, as for -m")
 
 
 def _complete(incomplete: str) -> list[str]:
@@ -19,11 +19,11 @@ def set_(
     ctx: typer.Context,
     model: str = MODEL,
     name: str = typer.Argument(
-        ..., help="A setting of a model, such as cache_type", autocompletion=_complete
+        ..., help="Setting name, such as cache_type", autocompletion=_complete
     ),
-    value: str = typer.Argument("", help="The value; without one, all models' value holds again"),
+    value: str = typer.Argument("", help="Value; without one, removes the setting"),
 ) -> None:
-    """Write a setting of one model into models.toml; comments stay."""
+    """Save a setting of one model in models.toml; comments are kept."""
     from tchat.models.model_settings import model_setting, set_model_setting
     from tchat.models.resolve import resolve
 

@@ -25,11 +25,13 @@ NOTHING = "nothing"
 
 def rm(
     ctx: typer.Context,
-    models: list[str] = typer.Argument(..., metavar="MODEL...", help="Models, as `-m` takes them"),
+    models: list[str] = typer.Argument(
+        ..., metavar="MODEL...", help="Model names or paths, as for -m"
+    ),
     yes: bool = YES,
     as_json: bool = JSON,
 ) -> None:
-    """Delete models that were pulled; take registered files out of the list."""
+    """Delete downloaded models; remove added files from the list."""
     console: Console = ctx.obj
     with open_library(console) as library:
         plans = [library.plan_removal(name) for name in dict.fromkeys(models)]
@@ -47,11 +49,11 @@ def rm(
 
 def dupes(
     ctx: typer.Context,
-    link: bool = typer.Option(False, "--link", help="Put hard links in the place of copies"),
+    link: bool = typer.Option(False, "--link", help="Replace copies by hard links"),
     yes: bool = YES,
     as_json: bool = JSON,
 ) -> None:
-    """Find model files of the same content, and what hard links would save."""
+    """Find duplicate model files, and what hard links would save."""
     from tchat.models.duplicates import replace_with_links as put_links
 
     console: Console = ctx.obj
@@ -77,7 +79,7 @@ def dupes(
 
 
 def du(ctx: typer.Context, as_json: bool = JSON) -> None:
-    """Tell what model files take of the disk, by who keeps them."""
+    """Show disk usage of model files, by owner."""
     console: Console = ctx.obj
     with open_library(console) as library:
         parts = library.usage()

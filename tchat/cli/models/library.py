@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tchat.models.library import Library
 
 JSON = typer.Option(False, "--json", help="Print JSON")
-YES = typer.Option(False, "-y", "--yes", help="Do not ask")
+YES = typer.Option(False, "-y", "--yes", help="Do not ask for confirmation")
 
 
 def open_library(console: Console) -> Library:

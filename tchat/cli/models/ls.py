@@ -20,12 +20,12 @@ HEADER = ("FAMILY", "WEIGHTS", "QUANT", "CONTEXT", "SIZE", "LAST USED", "DEFAULT
 
 def ls(
     ctx: typer.Context,
-    everything: bool = typer.Option(False, "-a", "--all", help="What other programs keep too"),
+    everything: bool = typer.Option(False, "-a", "--all", help="Include models of other programs"),
     as_json: bool = JSON,
 ) -> None:
-    """List the models; with --all also those that Ollama, LM Studio and others keep.
+    """List the models; --all includes those of Ollama, LM Studio and others.
 
-    The one that is used without -m is marked as the default.
+    Marks the default model.
     """
     console: Console = ctx.obj
     with open_library(console) as library:

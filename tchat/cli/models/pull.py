@@ -19,15 +19,17 @@ if TYPE_CHECKING:
 def pull(
     ctx: typer.Context,
     name: str = typer.Argument(
-        ..., help="user/repo, user/repo:QUANT, a file's URL on the hub, or a name of the catalogue"
+        ..., help="user/repo, user/repo:QUANT, the URL of a file on the hub, or a catalogue name"
     ),
-    yes: bool = typer.Option(False, "-y", "--yes", help="Pull what does not fit without asking"),
+    yes: bool = typer.Option(
+        False, "-y", "--yes", help="Download without asking, even if it does not fit"
+    ),
     as_json: bool = JSON,
 ) -> None:
-    """Download a model from the hub; an interrupted download goes on where it was.
+    """Download a model from the hub; resumes an interrupted download.
 
-    Without a quantization it is the largest that fits this machine. What does not fit is pulled
-    after asking, or with --yes.
+    Default quantization: the largest that fits this machine. Asks before downloading one that does
+    not fit, unless --yes.
     """
     from tchat.chat.throughput import measured_machine
     from tchat.cli.models.pull_output import PullOutput

@@ -20,11 +20,11 @@ HEADER = ("NAME", "DOWNLOADS", "LICENCE", "WEIGHTS", "UPDATED", "SIZES")
 
 def search(
     ctx: typer.Context,
-    words: list[str] = typer.Argument(..., help="Words in the name"),
-    limit: int = typer.Option(10, "-l", "--limit", min=1, max=100, help="At most this many"),
+    words: list[str] = typer.Argument(..., help="Words in the model name"),
+    limit: int = typer.Option(10, "-l", "--limit", min=1, max=100, help="Maximum number"),
     as_json: bool = JSON,
 ) -> None:
-    """Find models on the hub, the most downloaded first."""
+    """Search the Hugging Face Hub for models, most downloaded first."""
     from tchat.models.hub.api import HubApi
     from tchat.models.hub.search import search_models as ask
 

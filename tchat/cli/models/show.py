@@ -23,14 +23,16 @@ if TYPE_CHECKING:
 
 def show(
     ctx: typer.Context,
-    model: str = typer.Argument(..., metavar="MODEL", help="As `-m` takes it, or on the hub"),
-    template: bool = typer.Option(False, "--template", help="Print its chat template only"),
+    model: str = typer.Argument(
+        ..., metavar="MODEL", help="Model name or path, as for -m, or a name on the hub"
+    ),
+    template: bool = typer.Option(False, "--template", help="Print only the chat template"),
     as_json: bool = JSON,
 ) -> None:
-    """Show what a model says about itself, and whether it fits; also before it is pulled.
+    """Show the metadata of a model, and whether it fits; also before downloading.
 
-    Licence, memory, speed, tokens, tensors, metadata, template. Of a model that is only on the hub
-    no more than its header is read.
+    Licence, memory, speed, tokens, tensors, metadata, chat template. Of a model on the hub only the
+    header is downloaded.
     """
     from tchat.chat.model_info import inspect_model
     from tchat.cli.output.status import TerminalStatus
