@@ -77,7 +77,7 @@ def _print(turn: AskTurn, settings: Settings, chat: Chat, console: Console) -> i
                 finished = event
         renderer.describe(session=_stored(chat))
     if turn.schema is not None and finished and finished.reason is not Reason.CANCELLED:
-        from tchat.engine.grammar.reply import validate
+        from tchat.engine.grammar.validate import validate
 
         validate(finished.text, turn.schema)
     return code
@@ -106,7 +106,7 @@ def _print_candidates(turn: AskTurn, settings: Settings, chat: Chat, console: Co
         console.say(renderer.summary())
     shown = renderer.order[:1] if best and not turn.request.as_json else renderer.order
     if turn.schema is not None:
-        from tchat.engine.grammar.reply import validate
+        from tchat.engine.grammar.validate import validate
 
         for finished in (renderer.finished[index] for index in shown):
             if finished.reason is not Reason.CANCELLED:

@@ -88,7 +88,7 @@ def apply_reply_format(
     grammar, schema = "", None
     if request.schema:
         from tchat.engine.grammar.json_schema import to_gbnf
-        from tchat.engine.grammar.reply import parse_schema
+        from tchat.engine.grammar.validate import parse_schema
 
         schema = parse_schema(request.schema)
         converted = to_gbnf(schema)

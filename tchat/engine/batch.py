@@ -15,10 +15,10 @@ from tchat.engine.events import Finished, Notice, Reason, Timings, TokenUsage
 from tchat.engine.kv_cache import common_prefix
 from tchat.engine.loading import LoadedModel
 from tchat.engine.parallel import LabelJob, NextTokens, Piece, ReplyJob, SequencePool
+from tchat.engine.prompt import IsStopped
 from tchat.engine.prompt.encoder import EncodedPrompt, refuse_unfit, too_long
 from tchat.engine.prompt.messages import ChatMessage
 from tchat.engine.prompt.template import Think
-from tchat.engine.prompt.template_errors import IsStopped
 from tchat.engine.reply_state import ReplyState
 from tchat.engine.sampling import fresh_seed, seed_after
 from tchat.errors import TchatError

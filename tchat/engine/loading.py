@@ -344,8 +344,8 @@ class ModelLoader:
 
 def _precompile_template(options: EngineOptions) -> None:
     """Compile the chat template while the model is still loading."""
+    from tchat.engine.prompt import TemplateFailure
     from tchat.engine.prompt.template_adapter import compile_program
-    from tchat.engine.prompt.template_errors import TemplateFailure
 
     with suppress(TemplateFailure):  # `template_of` reports it
         compile_program(options.template or "")

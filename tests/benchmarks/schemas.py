@@ -18,8 +18,7 @@ from typing import Any, NamedTuple
 
 from tchat.engine.grammar.gbnf import require_grammar
 from tchat.engine.grammar.json_schema import to_gbnf
-from tchat.engine.grammar.keywords import types_of
-from tchat.engine.grammar.schema_document import SchemaDocument
+from tchat.engine.grammar.schema import SchemaDocument, types_of
 from tchat.errors import UsageError
 from tests.benchmarks.rows import Row
 from tests.engine.grammar.accepting import Acceptor

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from tchat.chat.model import ChatModel
     from tchat.engine.batch import BatchResult
     from tchat.engine.events import Finished, Notice
-    from tchat.engine.grammar.reply import ReplyValidator
+    from tchat.engine.grammar.validate import ReplyValidator
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ def run_map(request: MapRequest, console: Console) -> int:
 def _validator(schema: dict[str, Any] | None) -> ReplyValidator | None:
     if schema is None:
         return None
-    from tchat.engine.grammar.reply import ReplyValidator
+    from tchat.engine.grammar.validate import ReplyValidator
 
     return ReplyValidator(schema)
 

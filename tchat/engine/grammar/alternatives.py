@@ -10,20 +10,22 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from tchat.engine.grammar.keywords import (
+from tchat.engine.grammar.regex import PatternUnsupported, parse_pattern
+from tchat.engine.grammar.schema import (
     ABSENT,
     TYPES,
     UNEQUAL,
     UNLIKE,
+    Schema,
     SchemaConverter,
+    SchemaDocument,
+    Subschema,
     all_values,
     key_of,
     mapping_of,
     stated_types,
     types_of,
 )
-from tchat.engine.grammar.regex import PatternUnsupported, parse_pattern
-from tchat.engine.grammar.schema_document import Schema, SchemaDocument, Subschema
 
 ANNOTATIONS = frozenset(
     [

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tchat.engine.grammar.json_rules import ARRAY, WS, constant
-from tchat.engine.grammar.keywords import SchemaConverter, all_values, least_of, most_of
 from tchat.engine.grammar.rules import (
     EMPTY,
     IMPOSSIBLE,
@@ -16,7 +15,14 @@ from tchat.engine.grammar.rules import (
     choice,
     repeated,
 )
-from tchat.engine.grammar.schema_document import Schema, Subschema
+from tchat.engine.grammar.schema import (
+    Schema,
+    SchemaConverter,
+    Subschema,
+    all_values,
+    least_of,
+    most_of,
+)
 
 _SHAPING = (
     *("items", "prefixItems", "additionalItems", "minItems", "maxItems", "contains"),

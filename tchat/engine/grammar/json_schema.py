@@ -22,15 +22,6 @@ from tchat.engine.grammar.automata import Language, Languages
 from tchat.engine.grammar.formats import FORMATS, FREE
 from tchat.engine.grammar.gbnf import LONGEST, is_valid
 from tchat.engine.grammar.json_rules import PRIMITIVES, VALUE, constants
-from tchat.engine.grammar.keywords import (
-    ABSENT,
-    UNEQUAL,
-    UNLIKE,
-    all_values,
-    key_of,
-    mapping_of,
-    types_of,
-)
 from tchat.engine.grammar.numbers import number_rule, string_rule
 from tchat.engine.grammar.objects import object_rule
 from tchat.engine.grammar.rules import (
@@ -42,7 +33,18 @@ from tchat.engine.grammar.rules import (
     choice,
     with_primitives,
 )
-from tchat.engine.grammar.schema_document import Schema, SchemaDocument, Subschema
+from tchat.engine.grammar.schema import (
+    ABSENT,
+    UNEQUAL,
+    UNLIKE,
+    Schema,
+    SchemaDocument,
+    Subschema,
+    all_values,
+    key_of,
+    mapping_of,
+    types_of,
+)
 from tchat.engine.grammar.validate import Dialect, Validity, deeply, dialect_of
 from tchat.errors import UsageError
 from tchat.sanitize import single_line

@@ -17,14 +17,6 @@ from tchat.engine.grammar.json_rules import (
     automaton_rules,
     json_chars,
 )
-from tchat.engine.grammar.keywords import (
-    UNEQUAL,
-    UNLIKE,
-    SchemaConverter,
-    all_values,
-    least_of,
-    most_of,
-)
 from tchat.engine.grammar.patterns import lengths, marked, matching, structure
 from tchat.engine.grammar.regex import PatternUnsupported, parse_pattern
 from tchat.engine.grammar.rules import (
@@ -34,7 +26,15 @@ from tchat.engine.grammar.rules import (
     chain,
     repeated,
 )
-from tchat.engine.grammar.schema_document import Subschema
+from tchat.engine.grammar.schema import (
+    UNEQUAL,
+    UNLIKE,
+    SchemaConverter,
+    Subschema,
+    all_values,
+    least_of,
+    most_of,
+)
 
 _MOST_DIGITS = 64
 _MOST_DECIMALS = 20

@@ -16,15 +16,6 @@ from typing import NamedTuple
 
 from tchat.engine.grammar.automata import ANY, Language
 from tchat.engine.grammar.json_rules import CHAR, OBJECT, WS
-from tchat.engine.grammar.keywords import (
-    ABSENT,
-    SchemaConverter,
-    all_values,
-    least_of,
-    mapping_of,
-    most_of,
-    types_of,
-)
 from tchat.engine.grammar.numbers import string_languages, text_rule
 from tchat.engine.grammar.patterns import lengths, marked, matching
 from tchat.engine.grammar.regex import PatternUnsupported, parse_pattern, python_pattern
@@ -40,7 +31,16 @@ from tchat.engine.grammar.rules import (
     choice,
     words,
 )
-from tchat.engine.grammar.schema_document import Subschema
+from tchat.engine.grammar.schema import (
+    ABSENT,
+    SchemaConverter,
+    Subschema,
+    all_values,
+    least_of,
+    mapping_of,
+    most_of,
+    types_of,
+)
 
 _MOST_PATTERNS = 3  # whose overlaps are told apart
 _SHAPING = (

@@ -20,10 +20,10 @@ from unicodedata import category
 
 from tchat.engine.events import Notice
 from tchat.engine.model import Model
+from tchat.engine.prompt import IsStopped, never
 from tchat.engine.prompt.messages import ChatMessage, unused_character
 from tchat.engine.prompt.reasoning import ALL_MARKS, ReplyPhase
 from tchat.engine.prompt.template import ChatTemplate, Rendering, Think
-from tchat.engine.prompt.template_errors import IsStopped, never
 from tchat.errors import DoesNotFit, UsageError
 from tchat.settings import Sampling
 

@@ -25,6 +25,7 @@ from jinja2.runtime import Context, Macro, markup_join, str_join
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
+from tchat.engine.prompt import TemplateFailure, TemplateOverrun
 from tchat.engine.prompt.sandbox_limits import (
     COMPARING,
     WALKING,
@@ -39,7 +40,6 @@ from tchat.engine.prompt.sandbox_limits import (
     require_text,
     weigh,
 )
-from tchat.engine.prompt.template_errors import TemplateFailure, TemplateOverrun
 
 MAX_SOURCE = 128 << 10  # characters; the longest known template has 18,000
 

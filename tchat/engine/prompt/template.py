@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Literal
 
 from tchat.engine.events import Notice
+from tchat.engine.prompt import IsStopped, TemplateFailure, TemplateOverrun, never
 from tchat.engine.prompt.builtin_templates import PLAIN, BuiltinTemplate, builtin_template_for
 from tchat.engine.prompt.messages import (
     ChatMessage,
@@ -23,7 +24,6 @@ from tchat.engine.prompt.messages import (
 )
 from tchat.engine.prompt.reasoning import ReplyMarks, ReplyPhase, marks_for
 from tchat.engine.prompt.template_adapter import TemplateAdapter, adapt_template
-from tchat.engine.prompt.template_errors import IsStopped, TemplateFailure, TemplateOverrun, never
 from tchat.errors import DoesNotFit
 
 __all__ = ["ChatMessage", "ChatTemplate", "Rendering", "Think"]

@@ -10,13 +10,13 @@ from functools import lru_cache
 from itertools import product
 from typing import TYPE_CHECKING
 
-from tchat.engine.prompt.messages import ChatMessage
-from tchat.engine.prompt.template_errors import (
+from tchat.engine.prompt import (
     IsStopped,
     TemplateFailure,
     TemplateOverrun,
     never,
 )
+from tchat.engine.prompt.messages import ChatMessage
 
 if TYPE_CHECKING:
     from tchat.engine.prompt.sandbox import TemplateProgram

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
+from tchat.engine.prompt import TemplateFailure
 from tchat.engine.prompt.builtin_templates import builtin_template_for
 from tchat.engine.prompt.encoder import Vocabulary
 from tchat.engine.prompt.messages import ChatMessage
 from tchat.engine.prompt.template_adapter import TemplateAdapter, adapt_template
-from tchat.engine.prompt.template_errors import TemplateFailure
 
 OK, NOTE, PROBLEM = "ok", "note", "problem"
 

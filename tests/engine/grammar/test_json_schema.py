@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tchat.engine.grammar.json_schema import to_gbnf
-from tchat.engine.grammar.reply import validate
+from tchat.engine.grammar.validate import validate
 from tchat.errors import UsageError
 from tests.engine.grammar.accepting import Acceptor
 

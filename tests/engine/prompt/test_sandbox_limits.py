@@ -7,11 +7,10 @@ from itertools import count
 
 import pytest
 
-from tchat.engine.prompt import sandbox_limits
+from tchat.engine.prompt import TemplateFailure, TemplateOverrun, sandbox_limits
 from tchat.engine.prompt.sandbox import TemplateProgram
 from tchat.engine.prompt.template import ChatMessage, ChatTemplate
 from tchat.engine.prompt.template_adapter import TemplateAdapter, compile_program
-from tchat.engine.prompt.template_errors import TemplateFailure, TemplateOverrun
 from tests.tiny import CHATML
 
 USER = ChatMessage("user", "Why is the sky blue?")

@@ -13,8 +13,7 @@ from tchat.engine.engine import Engine
 from tchat.engine.events import Finished, Notice, Reason
 from tchat.engine.prompt.messages import ChatMessage
 from tchat.engine.speculative.acceptance import AcceptanceStats, DecodeTimes
-from tchat.engine.speculative.batch_exactness import ExactnessTrial
-from tchat.engine.speculative.decoding import MAX_LOSS
+from tchat.engine.speculative.decoding import MAX_LOSS, ExactnessTrial
 from tchat.engine.speculative.prompt_lookup import PromptLookup
 from tchat.errors import UsageError
 from tchat.settings import Sampling

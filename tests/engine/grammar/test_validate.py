@@ -11,7 +11,7 @@ import pytest
 from tchat.engine.grammar import formats
 from tchat.engine.grammar.formats import follows
 from tchat.engine.grammar.json_schema import to_gbnf
-from tchat.engine.grammar.reply import ReplyMismatch, ReplyValidator, parse_schema, validate
+from tchat.engine.grammar.validate import ReplyMismatch, ReplyValidator, parse_schema, validate
 from tchat.errors import UsageError
 from tests.engine.grammar.test_json_schema import PERSON
 
