@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import queue
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import TypeVar
 
 from tchat.engine.cancel import Request
@@ -59,7 +59,7 @@ class EngineWorker:
 
     async def stream(
         self, generate: Callable[[], Iterator[Event]], request: Request
-    ) -> AsyncIterator[list[Event]]:
+    ) -> AsyncGenerator[list[Event], None]:
         """Iterate ``generate()`` on the thread; yields its events in batches.
 
         The first piece of text and the end come at once, the rest some 15 times a second. Closing

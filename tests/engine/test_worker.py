@@ -78,7 +78,7 @@ async def test_leaving_early_stops_the_generator_before_going_on() -> None:
     stream = thread.stream(until_cancelled, request)
     async for _ in stream:
         break
-    await stream.aclose()  # type: ignore[attr-defined]
+    await stream.aclose()
     assert request.is_stopped
     assert not cancel.is_set()  # it is over: what comes next is not stopped
     assert ended.is_set()

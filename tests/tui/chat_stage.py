@@ -136,9 +136,11 @@ async def opened(
         app = TchatApp(settings, paths, lambda: found, **given)
         async with app.run_test(size=size, notifications=True) as pilot:
             shown = Shown(pilot, store)
-            await shown.until(lambda: shown.screen.context.is_ready)
-            if ready:
-                await shown.idle()
-            yield shown
-            if app.is_running:
-                await app.action_quit()
+            try:
+                await shown.until(lambda: shown.screen.context.is_ready)
+                if ready:
+                    await shown.idle()
+                yield shown
+            finally:  # what goes on would be waited for, and hide why a test failed
+                if app.is_running:
+                    await app.action_quit()

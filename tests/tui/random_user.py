@@ -26,6 +26,7 @@ from tchat.engine import engine
 from tchat.engine.snapshots.snapshots import Snapshots
 from tchat.errors import StorageError
 from tchat.paths import user_paths
+from tchat.sessions.database import Database
 from tchat.sessions.records import Message, Role, Session, SessionTree
 from tchat.sessions.store import SessionStore
 from tchat.settings import Sampling, Settings
@@ -85,13 +86,11 @@ class Faults:
         self._parts: dict[str, tuple[Any, str, Exception]] = {
             "engine": (engine, "generate_reply", other),
             "memory": (engine, "generate_reply", MemoryError(INJECTED)),
-            "store": (SessionStore, "add", storage),
+            "write": (Database, "writing", storage),
+            "read": (Database, "reading", storage),
             "branch": (SessionStore, "branch", storage),
             "search": (SessionStore, "search", other),
             "sessions": (SessionStore, "sessions", other),
-            "delete": (SessionStore, "delete_message", storage),
-            "finish": (SessionStore, "finish", storage),
-            "activate": (SessionStore, "activate", other),
             "measure": (Chat, "count_draft", other),
             "price": (Chat, "prefill_cost", other),
             "save": (Snapshots, "save", other),
@@ -135,6 +134,8 @@ class Faults:
 
     def _failing(self, part: str, original: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **named: Any) -> Any:
+            if args and isinstance(args[0], Database) and args[0].path is None:
+                return original(*args, **named)  # what is in memory does not fail
             for name in (part, "memory") if part == "engine" else (part,):
                 if error := self._armed.pop(name, None):
                     raise error

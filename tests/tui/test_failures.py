@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
+from sqlite3 import Connection
 from typing import Any
 
 import pytest
@@ -14,9 +16,9 @@ from textual.widgets import Input
 
 from tchat.engine import engine
 from tchat.engine.events import Event
-from tchat.engine.generation import generate_reply
 from tchat.errors import StorageError
 from tchat.paths import Paths
+from tchat.sessions.database import Database
 from tchat.sessions.records import Message
 from tchat.sessions.store import SessionStore
 from tchat.settings import Settings
@@ -34,16 +36,18 @@ class Breaking:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, error: Exception, after: int = 0) -> None:
         self.left = 1
-        generate = generate_reply
+        for name in ("generate_reply", "generate_candidates"):
+            monkeypatch.setattr(engine, name, self._broken(getattr(engine, name), error, after))
 
-        def broken(*given: Any) -> Iterator[Event]:
-            for number, event in enumerate(generate(*given)):
+    def _broken(self, generate: Callable[..., Any], error: Exception, after: int) -> Any:
+        def broken(*given: Any, **named: Any) -> Iterator[Event]:
+            for number, event in enumerate(generate(*given, **named)):
                 if self.left and number >= after:
                     self.left -= 1
                     raise error
                 yield event
 
-        monkeypatch.setattr(engine, "generate_reply", broken)
+        return broken
 
 
 async def failed(shown: Shown, text: str) -> None:
@@ -256,6 +260,66 @@ async def test_messages_that_could_not_be_read_again_are_with_the_next_turn(
         await shown.ask("three")
         assert shown.entries == shown.branch
         assert [text for role, text in shown.branch if role == "user"] == ["one", "three"]
+
+
+class FailingReads:
+    """Lets one read of the sessions fail."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.left: int | None = None  # reads until one fails
+        reading = Database.reading
+
+        def failing(database: Database) -> AbstractContextManager[Connection]:
+            if self.left is not None:
+                self.left -= 1
+                if self.left < 0:
+                    self.left = None
+                    raise StorageError("the disk is slow")
+            return reading(database)
+
+        monkeypatch.setattr(Database, "reading", failing)
+
+
+async def test_whichever_read_of_a_turn_fails_the_messages_are_shown_as_they_are_stored(
+    settings: Settings, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.ask("first")
+        reads, number, failed = FailingReads(monkeypatch), 0, True
+        while failed:  # until a turn needs fewer reads than that
+            reads.left = number
+            await shown.type(f"question {number}")
+            await shown.idle()
+            failed, reads.left = reads.left is None, None
+            seen = [
+                (each.key, each.text, each.status)
+                for each in shown.all_entries
+                if isinstance(each.key, int)
+            ]
+            stored = [(each.id, each.text, each.status.value) for each in shown.messages]
+            assert seen == stored, number
+            number += 1
+        assert number > 5
+        await shown.ask("last")
+        assert shown.messages[-1].status == "done"
+        questions = [text for role, text in shown.branch if role == "user"]
+        assert len(questions) == len(set(questions))
+
+
+@pytest.mark.parametrize("typed", ["Hello", "/try 2 Hello"])
+async def test_a_retry_goes_on_with_what_was_written_before_the_failure(
+    settings: Settings, paths: Paths, monkeypatch: pytest.MonkeyPatch, typed: str
+) -> None:
+    async with opened(settings, paths) as shown:
+        Breaking(monkeypatch, RuntimeError("boom"), after=6)
+        await shown.type(typed)
+        await failed(shown, "boom")
+        assert [role for role, _ in shown.branch] == ["user", "assistant"]
+        await shown.pilot.press("alt+r")
+        await shown.until(lambda: shown.messages[-1].status == "done")
+        await shown.idle()
+        assert [role for role, _ in shown.branch] == ["user", "assistant"]
+        assert shown.entries == shown.branch
 
 
 CRASH = """

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tchat.chat.chat import Chat
+from tchat.chat.draft import TokenCount
 from tchat.paths import Paths
 from tchat.settings import Sampling, Settings
+from tchat.tui.controllers.draft import COUNT_DELAY
 from tchat.tui.widgets.token_meter import TokenMeter
 from tests.tui.chat_stage import ENDLESS, Shown, opened
 
@@ -93,3 +97,27 @@ async def test_a_draft_is_read_once_the_reply_is_there(settings: Settings, paths
         shown.screen.prompt.load(DOCUMENT)
         await shown.until(lambda: "✓ read" in meter(shown))
         assert [message.status for message in shown.messages] == ["done", "done"]
+
+
+async def test_one_draft_is_counted_at_a_time(
+    settings: Settings, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counting, most, counted = 0, 0, [""]
+    count_draft = Chat.count_draft
+
+    def slow(chat: Chat, draft: str) -> TokenCount | None:
+        nonlocal counting, most
+        counting += 1
+        most = max(most, counting)
+        counted.append(draft)
+        time.sleep(0.5)
+        counting -= 1
+        return count_draft(chat, draft)
+
+    async with opened(replace(settings, prefill_while_typing=False), paths) as shown:
+        monkeypatch.setattr(Chat, "count_draft", slow)
+        for letter in "abcdef":
+            await shown.pilot.press(letter)
+            await shown.pilot.pause(COUNT_DELAY + 0.03)
+        await shown.until(lambda: counted[-1] == "abcdef")
+        assert most == 1

@@ -133,6 +133,7 @@ class CandidatesController:
         inner = event.event
         if isinstance(inner, MessageStored):
             run.ids[event.index] = inner.reply
+            self._turn.state.replies.add(inner.reply)
             if run.view is None:
                 await self._open(run, inner.question)
         elif isinstance(inner, Finished):

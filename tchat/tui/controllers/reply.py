@@ -42,6 +42,7 @@ class ReplyController:
     def start(self) -> None:
         """A turn begins: what was said belongs to the one before."""
         self._turn.reply = None
+        self._turn.replies.clear()
         self._notices.clear()
         self._cost = None
 
@@ -106,6 +107,7 @@ class ReplyController:
     async def _show_question(self, stored: MessageStored) -> None:
         """The messages are stored: show the question if it is new, and stream into the reply."""
         self._turn.reply = stored.reply
+        self._turn.replies.add(stored.reply)
         conversation, view = self._context.conversation, self._transcript.view
         question = await conversation.message(stored.question)
         asked = await conversation.find_entry(stored.question)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tchat.errors import TchatError
@@ -28,7 +29,8 @@ class TranscriptController:
 
     Attributes:
         screen: The chat screen.
-        is_stale: Whether the messages could not be read again, and are old.
+        is_stale: Whether the messages shown may not be the stored ones, since they could not be
+            read; the end of the next turn reads them again.
     """
 
     def __init__(self, context: ChatContext, turn: TurnState) -> None:
@@ -100,6 +102,15 @@ class TranscriptController:
                 if first in keys and self.view.has(first):  # else it is another path now
                     self.view.prepend(path[: keys.index(first)])
             self.is_stale = False
+
+    @contextmanager
+    def updating(self) -> Iterator[None]:
+        """Show in here what a turn does; where that fails, the messages are stale."""
+        try:
+            yield
+        except Exception:
+            self.is_stale = True
+            raise
 
     async def _path(self, last: int | None = None) -> list[Entry]:
         """The active path, read again where a reply began meanwhile."""

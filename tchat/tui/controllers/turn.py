@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tchat.errors import TchatError, UsageError
@@ -228,10 +228,12 @@ class TurnController:
         self.state.act = act
         failure: TchatError | None = None
         try:
-            async for batch in self._context.conversation.stream(act, request):
-                for observer in self._observers:
-                    await observer.on_events(batch)
-                await self._reply.show(batch)
+            async with aclosing(self._context.conversation.stream(act, request)) as batches:
+                async for batch in batches:
+                    with self._transcript.updating():
+                        for observer in self._observers:
+                            await observer.on_events(batch)
+                        await self._reply.show(batch)
         except Exception as error:  # noqa: BLE001  whatever broke the engine, the chat goes on
             failure = explained(self.screen, error)
         if not self.screen.is_running:
@@ -241,7 +243,8 @@ class TurnController:
             self.state.request = self._context.conversation.request()
             await self._stream(self.state.request, act)
         else:
-            await self._show_end(act, failure)
+            with self._transcript.updating():
+                await self._show_end(act, failure)
 
     async def _show_end(self, act: Act, failure: TchatError | None) -> None:
         """Show what became of the turn."""
@@ -262,14 +265,15 @@ class TurnController:
 
     async def _show_failure(self, act: Act, error: TchatError) -> None:
         """Tell a failure with a retry that does what is left to do."""
-        from tchat.sessions.records import Role
+        from tchat.sessions.records import Role, Status
 
         try:
             await self._reply.finish()
             branch = [] if act is load else await self._context.conversation.branch(last=1)
             unanswered = bool(branch) and branch[-1].role is Role.USER
-            if unanswered and self._transcript.has_pending:
-                await self._transcript.reload()  # it is stored: it is shown with its id
+            reply = branch[-1] if branch and branch[-1].id in self.state.replies else None
+            if self._transcript.is_stale or (unanswered and self._transcript.has_pending):
+                await self._transcript.reload()  # what is stored is shown with its id
         except Exception:
             self._transcript.show_error(error)  # what failed first is told first
             raise
@@ -277,8 +281,9 @@ class TurnController:
             self._context.notify(printable(str(error)), severity="error", timeout=LONG)
             return
         # The question is stored, whatever failed after that: asking again would double it.
-        left: Act = (lambda chat: chat.continue_reply()) if unanswered else act
-        self._transcript.show_error(error, lambda: self.run(left))
+        left: Act = (lambda chat: chat.continue_reply()) if unanswered or reply else act
+        is_done = reply is not None and reply.status is Status.DONE
+        self._transcript.show_error(error, None if is_done else lambda: self.run(left))
 
     # Stopping
 

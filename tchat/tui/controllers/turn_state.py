@@ -25,6 +25,7 @@ class TurnState:
         request: Stops the turn.
         act: What the turn does.
         reply: The id of the reply that it writes; None before there is one.
+        replies: The ids of all replies that it writes, side by side too.
         switching: How many are opening another session or model, or wait to do so.
         leaving: How many of them open another session.
     """
@@ -36,6 +37,7 @@ class TurnState:
         self.request: Request | None = None
         self.act: Act | None = None
         self.reply: int | None = None
+        self.replies: set[int] = set()
         self.switching = 0
         self.leaving = 0
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
@@ -54,6 +54,7 @@ class Conversation(MessageService):
         self._fallbacks = FallbackStores()
         self._store = self._fallbacks.open(store)
         self._requests: WeakSet[Request] = WeakSet()  # asked of the engine, and still waited for
+        self._measuring: asyncio.Future[TokenCount | None] | None = None
         self._ahead = 0  # how often it was asked to read ahead, or to leave that
         self._closed = False
         self._engine = EngineWorker()
@@ -102,7 +103,7 @@ class Conversation(MessageService):
         self.stop()
         return self._ask()
 
-    def stream(self, act: Act, request: Request) -> AsyncIterator[list[Event]]:
+    def stream(self, act: Act, request: Request) -> AsyncGenerator[list[Event], None]:
         """Do something with the chat for ``request``; yields its events in batches."""
         return self._engine.stream(lambda: act(self._chat), request)
 
@@ -175,8 +176,16 @@ class Conversation(MessageService):
         return await self._engine.run(lambda: request.run(work))
 
     async def measure(self, draft: str) -> TokenCount | None:
-        """Exact tokens of a draft; None while the model is not loaded."""
-        return await asyncio.to_thread(self._chat.count_draft, draft)
+        """Exact tokens of a draft; None while the model is not loaded.
+
+        One draft is counted at a time. A thread cannot be cancelled, and counting behind a long
+        session takes longer than typing the next word.
+        """
+        while self._measuring is not None and not self._measuring.done():
+            await asyncio.wait([self._measuring])
+        counting = asyncio.to_thread(self._chat.count_draft, draft)
+        self._measuring = asyncio.ensure_future(counting)
+        return await asyncio.shield(self._measuring)
 
     async def price(self, draft: str, after: int | None = None) -> PrefillCost | None:
         """What the next prompt reads again, see `Chat.price`; not while the engine is at work.
