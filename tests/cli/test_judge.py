@@ -39,7 +39,7 @@ def data(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def model(tiny_model: Path) -> list[str]:
+def model(tiny_home: Path, tiny_model: Path) -> list[str]:
     return ["-m", str(tiny_model)]
 
 

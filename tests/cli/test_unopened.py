@@ -7,15 +7,18 @@ from typing import Any
 
 import pytest
 
+from tchat.sessions.records import Role
 from tchat.sessions.store import SessionStore
 from tests.cli.shell import tchat
 
 
 @pytest.fixture
-def flags(tiny_model: Path, home: Path) -> list[str]:
-    flags = ["-m", str(tiny_model), "--max-tokens", "4"]
-    assert tchat("say hi", *flags).code == 0
-    return flags
+def flags(tiny_model: Path, tiny_home: Path) -> list[str]:
+    with SessionStore(tiny_home / "sessions.db") as store:
+        session = store.create(title="say hi")
+        asked = store.add(session.id, Role.USER, "say hi", parent_id=None)
+        store.add(session.id, Role.ASSISTANT, "hi", parent_id=asked.id, model=tiny_model.name)
+    return ["-m", str(tiny_model), "--max-tokens", "4"]
 
 
 def stored(home: Path) -> list[tuple[Any, ...]]:
