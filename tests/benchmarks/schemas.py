@@ -22,7 +22,8 @@ from tchat.engine.grammar.schema import SchemaDocument, types_of
 from tchat.errors import UsageError
 from tests.benchmarks.rows import Row
 from tests.engine.grammar.accepting import Acceptor
-from tests.engine.grammar.realistic import REALISTIC
+from tests.engine.grammar.realistic import TYPICAL
+from tests.engine.grammar.realistic_constructs import COMBINED
 from tests.tiny import write_tiny
 
 SUITE = Path(__file__).parents[2].parent / "shared/data/json-schema-test-suite/tests/draft2020-12"
@@ -93,7 +94,7 @@ def realistic_cases() -> list[Case]:
             one.schema,
             [*((data, True) for data in one.valid), *((data, False) for data in one.invalid)],
         )
-        for one in REALISTIC
+        for one in (*TYPICAL, *COMBINED)
     ]
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.bad_inputs import ALL, Bad, Make, newer_schema, unreadable
+from tests.cli.bad_input import Bad, Make, newer_schema, unreadable
+from tests.cli.bad_inputs import ALL
 from tests.cli.shell import COMMAND, CUT_OFF, Ran, Shell, tchat
 from tests.tiny import BROKEN, NO_SYSTEM, write_tiny
 
