@@ -75,11 +75,11 @@ class Played(TchatApp):
     async def _undrawn(self, screen: ChatScreen) -> float:
         await screen.controllers.sessions.open(None)
         conversation = screen.conversation
-        await conversation._engine.run(lambda: list(conversation._chat.send(PROMPT)))
+        await conversation._engine.run(lambda: list(conversation.chat.send(PROMPT)))
         return await self._rate(screen)
 
     async def _rate(self, screen: ChatScreen) -> float:
-        reply = (await screen.conversation.branch())[-1]
+        reply = (await screen.conversation.messages.branch())[-1]
         assert reply.usage["completion"] == TOKENS
         return reply.usage["completion"] / reply.timings["write"]
 

@@ -76,7 +76,7 @@ class Shown:
     @property
     def all_entries(self) -> list[Entry]:
         """All that the transcript shows."""
-        column = self.screen.controllers.transcript.view._column
+        column = self.screen.controllers.transcript.view.column
         return [column.entry(place) for place in range(len(column))]
 
     @property
@@ -103,7 +103,7 @@ class Shown:
     def messages(self) -> list[Message]:
         """The stored messages on the active path."""
         session = self.screen.conversation.session if self.screen.context.is_ready else None
-        return self.screen.conversation._store.branch(session.id) if session else []
+        return self.screen.conversation.store.branch(session.id) if session else []
 
     @property
     def cursor(self) -> Entry:

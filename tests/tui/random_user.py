@@ -362,7 +362,7 @@ class RandomUser:
     @property
     def _is_long(self) -> bool:
         """Whether a prompt would take seconds to be counted."""
-        return self._shown.screen.controllers.transcript.view._column.height > 5_000
+        return self._shown.screen.controllers.transcript.view.column.height > 5_000
 
     @property
     def _area_has_focus(self) -> bool:
@@ -465,7 +465,7 @@ class RandomUser:
     def _look_at_rows(self) -> None:
         """What is drawn are the lines of the entries in view."""
         transcript = self._shown.screen.controllers.transcript.view
-        column = transcript._column
+        column = transcript.column
         if not len(column) or not transcript.size or column.form.width != transcript._width:
             return
         place, number = column.find(transcript._top)

@@ -23,7 +23,7 @@ from tchat.sessions.records import Message
 from tchat.sessions.store import SessionStore
 from tchat.settings import Settings
 from tchat.tui.dialogs.settings import SettingsScreen
-from tchat.tui.services.conversation import Conversation
+from tchat.tui.services.messages import MessageService
 from tchat.tui.widgets.prompt_draft import Draft
 from tchat.tui.widgets.transcript.view import Transcript
 from tests.engine.test_adapters import write_control_vector, write_lora
@@ -247,13 +247,13 @@ async def test_messages_that_could_not_be_read_again_are_with_the_next_turn(
             return branch(*args, **named)
 
         deleted = shown.messages[2].id
-        forget = Conversation.forget
+        forget = MessageService.forget
 
-        async def broken_after(here: Conversation, session_id: str) -> None:
+        async def broken_after(here: MessageService, session_id: str) -> None:
             await forget(here, session_id)
             monkeypatch.setattr(SessionStore, "branch", failing)
 
-        monkeypatch.setattr(Conversation, "forget", broken_after)
+        monkeypatch.setattr(MessageService, "forget", broken_after)
         shown.screen.post_message(Transcript.ActionRequested(deleted, "delete"))
         await shown.until(lambda: "the disk is slow" in shown.toasts)
         assert len(shown.entries) == 4  # as they were

@@ -29,19 +29,19 @@ def test_time_left_counts_down_while_nothing_is_finished() -> None:
 
 
 def test_rounds_stay_while_the_next_one_is_played() -> None:
-    course = GameProgress()
+    progress = GameProgress()
     seen = []
     for event in AdversarialLoop(Puppet(), table(), GameRules((1,), rounds=1, batch=20)).play(
         GameState()
     ):
-        course.take(event)
-        seen.append((event, course.plain))
+        progress.show_event(event)
+        seen.append((event, progress.plain))
     states = [event for event, _ in seen if isinstance(event, GameState)]
     trying = [text for event, text in seen if isinstance(event, StepProgress) and event.round == 1]
     first = states[0].rounds[0]
     assert trying
-    course.take(TrainingProgress("writing", 3, 16))
-    assert "verdict: writing 3/16" in course.plain
+    progress.show_event(TrainingProgress("writing", 3, 16))
+    assert "verdict: writing 3/16" in progress.plain
     fitting = [text for event, text in seen if event is states[0]]
     assert fitting[0].endswith("round 1: fitting")  # no figure stands still meanwhile
     for text in trying:
@@ -52,12 +52,12 @@ def test_rounds_stay_while_the_next_one_is_played() -> None:
 
 
 def test_no_line_is_wider_than_the_dialog() -> None:
-    course = GameProgress()
+    progress = GameProgress()
     for event in AdversarialLoop(Puppet(), table(), GameRules((1,), rounds=1, batch=20)).play(
         GameState()
     ):
-        course.take(event)
-    course.set_rows([("report", "/a/path/" + "long/" * 40), ("", "many words " * 20)])
+        progress.show_event(event)
+    progress._show([("report", "/a/path/" + "long/" * 40), ("", "many words " * 20)])
     for width in (56, 71, 96):
-        assert max(line.cell_length for line in course.lines(width)) <= width
-    assert course.lines(0)  # before it has a size
+        assert max(line.cell_length for line in progress.lines(width)) <= width
+    assert progress.lines(0)  # before it has a size

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tchat.chat.commands import Surface, commands_for
-from tchat.tui.dialogs.help import HelpScreen, Palette, help_items
+from tchat.tui.dialogs.help import HelpScreen, command_palette, help_items
 from tchat.tui.keys import KEYS, Scope, with_keymap
 
 from .stage import SIZES, is_tame, shown, text
@@ -61,7 +61,7 @@ async def test_the_palette_ends_with_what_to_do(
     size: tuple[int, int], typed: str, result: str
 ) -> None:
     actions = [action for action in KEYS if action.scope == Scope.CHAT]
-    async with shown(Palette(actions, COMMANDS), size) as (app, pilot):
+    async with shown(command_palette(actions, COMMANDS), size) as (app, pilot):
         await pilot.press(*typed)
         await pilot.pause()
         assert is_tame(app)

@@ -1,4 +1,4 @@
-"""The judge's screen: figures, training, and the course of a game."""
+"""The judge's screen: figures, training, and the progress of a game."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tchat.sessions.store import SessionStore
 from tchat.settings import Settings
 from tchat.tui.dialogs.judge import JudgeScreen
 from tchat.tui.services.judge import JudgeService
-from tchat.tui.widgets.rows import Rows
+from tchat.tui.widgets.property_list import Lines
 
 from .chat_stage import Shown, opened
 
@@ -40,7 +40,7 @@ def pick(store: SessionStore, count: int) -> None:
 
 def told(shown: Shown, name: str) -> str:
     top = shown.pilot.app.screen
-    return top.query_one(f"#{name}", Rows).plain if isinstance(top, JudgeScreen) else ""
+    return top.query_one(f"#{name}", Lines).plain if isinstance(top, JudgeScreen) else ""
 
 
 async def test_it_trains_from_use_and_shows_what_was_learnt(
@@ -51,10 +51,10 @@ async def test_it_trains_from_use_and_shows_what_was_learnt(
         await shown.type("/judge")
         await shown.until(lambda: "9 picked" in told(shown, "learnt"))
         assert "not trained" in told(shown, "learnt")
-        assert "from a file of people's replies" in " ".join(told(shown, "course").split())
+        assert "from a file of people's replies" in " ".join(told(shown, "progress").split())
         await shown.pilot.press("ctrl+t")
         await shown.until(lambda: "9 choices" in told(shown, "learnt"))
-        assert "/best 4" in told(shown, "course")  # what to do with it
+        assert "/best 4" in told(shown, "progress")  # what to do with it
         assert "no quality claimed" in told(shown, "learnt")
         await shown.pilot.press("escape")
         await shown.until(lambda: not isinstance(shown.pilot.app.screen, JudgeScreen))
@@ -68,12 +68,12 @@ async def test_what_is_missing_is_said(settings: Settings, paths: Paths, tmp_pat
         await shown.pilot.press("alt+j")
         await shown.until(lambda: "0 picked" in told(shown, "learnt"))
         await shown.pilot.press("ctrl+t")
-        await shown.until(lambda: "too little to learn from" in told(shown, "course"))
+        await shown.until(lambda: "too little to learn from" in told(shown, "progress"))
         await shown.pilot.press("ctrl+g")
-        await shown.until(lambda: "a game needs replies by people" in told(shown, "course"))
+        await shown.until(lambda: "a game needs replies by people" in told(shown, "progress"))
         shown.pilot.app.screen.query_one(Input).value = str(few)
         await shown.pilot.press("ctrl+g")
-        await shown.until(lambda: "too few to learn from" in told(shown, "course"))
+        await shown.until(lambda: "too few to learn from" in told(shown, "progress"))
 
 
 async def test_a_stop_before_the_work_began_is_no_training(
@@ -111,7 +111,7 @@ async def test_a_failure_of_the_disk_is_told(
         await shown.until(lambda: "9 picked" in told(shown, "learnt"))
         monkeypatch.setattr("tchat.judge.npz.os.fsync", full)
         await shown.pilot.press("ctrl+t")
-        await shown.until(lambda: "No space left on device" in told(shown, "course"))
+        await shown.until(lambda: "No space left on device" in told(shown, "progress"))
         monkeypatch.undo()
 
 
@@ -122,7 +122,7 @@ async def test_the_outcome_of_a_game_steers_the_model_until_it_is_off(
         await shown.pilot.press("alt+j")
         await shown.until(lambda: "0 picked" in told(shown, "learnt"))
         await shown.pilot.press("ctrl+s")
-        await shown.until(lambda: "play the game first" in told(shown, "course"))
+        await shown.until(lambda: "play the game first" in told(shown, "progress"))
 
         facts = shown.screen.conversation.facts
         assert facts is not None

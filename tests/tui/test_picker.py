@@ -17,10 +17,10 @@ from tchat.chat.templates import list_templates
 from tchat.paths import user_paths
 from tchat.sessions.records import Message, Role, Status
 from tchat.tui.dialogs.confirm import Confirm
-from tchat.tui.dialogs.dialog import Picker
-from tchat.tui.dialogs.help import TemplatePicker
+from tchat.tui.dialogs.dialog import ListDialog, Picker
+from tchat.tui.dialogs.help import template_picker
 from tchat.tui.dialogs.models import ModelPicker
-from tchat.tui.dialogs.tree import TreePicker, tree_items
+from tchat.tui.dialogs.tree import tree_items, tree_picker
 from tchat.tui.dialogs.welcome import AGAIN, BROWSE, Welcome
 from tchat.tui.model_rows import ModelRow
 from tchat.tui.widgets.fuzzy_item import Item, arrange, fit, match, safe
@@ -31,7 +31,7 @@ from .stage import HOSTILE, NARROW, SIZES, is_tame, lines, shown, text
 FRUIT = [Item(key=name, title=name) for name in ("apple", "banana", "blood orange", "orange")]
 
 
-def names(picker: Picker) -> list[str]:
+def names(picker: ListDialog) -> list[str]:
     return [item.key for item in picker.list.shown]
 
 
@@ -288,7 +288,7 @@ async def test_a_path_that_was_typed_can_be_chosen() -> None:
 
 async def test_templates_show_what_they_are_for() -> None:
     templates, _ = list_templates(user_paths())
-    async with shown(TemplatePicker(templates)) as (app, pilot):
+    async with shown(template_picker(templates)) as (app, pilot):
         assert "Translate a text" in text(app)
         await pilot.press(*"translate", "enter")
         await pilot.pause()
@@ -356,7 +356,7 @@ def test_many_forks_in_one_another_stay_on_the_screen() -> None:
 @pytest.mark.parametrize("size", SIZES)
 async def test_the_tree_begins_at_the_end_of_the_active_path(size: tuple[int, int]) -> None:
     tree = [*TREE, message(6, 5, HOSTILE)]
-    async with shown(TreePicker(tree, {1, 4, 5, 6}), size) as (app, pilot):
+    async with shown(tree_picker(tree, {1, 4, 5, 6}), size) as (app, pilot):
         assert is_tame(app)
         await pilot.press("up", "enter")
         await pilot.pause()

@@ -45,7 +45,7 @@ async def test_a_session_that_is_opened_again_is_restored(settings: Settings, pa
         await shown.idle()
         assert "restored " in shown.notices
         await shown.ask("Why?")
-        branch = await shown.screen.conversation.branch()
+        branch = await shown.screen.conversation.messages.branch()
         assert branch[-1].usage["read"] < 40
 
 
@@ -103,8 +103,8 @@ async def test_a_deleted_message_is_not_saved_when_the_chat_is_left(
     async with opened(settings, paths) as shown:
         await shown.ask(DOCUMENT)
         await shown.until(lambda: saved(paths) > 0)
-        branch = await shown.screen.conversation.branch()
-        await shown.screen.conversation.delete_message(branch[0].id)
+        branch = await shown.screen.conversation.messages.branch()
+        await shown.screen.conversation.messages.delete_message(branch[0].id)
     assert saved(paths) == 0
 
 

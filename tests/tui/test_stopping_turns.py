@@ -67,7 +67,7 @@ async def stop_at(shown: Shown, gate: Gate) -> None:
 
 async def goes_on(shown: Shown) -> None:
     """The next turn is not stopped."""
-    shown.screen.conversation._chat.settings = replace(
+    shown.screen.conversation.chat.settings = replace(
         shown.screen.conversation.settings, sampling=Sampling(temp=0, max_tokens=3)
     )
     shown.screen.prompt.load("")

@@ -122,8 +122,8 @@ async def test_taking_an_entry_out_moves_nothing_that_was_measured() -> None:
         transcript.reveal(20)
         await pilot.pause()
         assert rows(transcript)[0] == "▌ prompt 20"
-        assert transcript._column.height == sum(
-            transcript._column.layout(place).height for place in range(299)
+        assert transcript.column.height == sum(
+            transcript.column.layout(place).height for place in range(299)
         )
 
 

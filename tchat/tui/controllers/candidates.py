@@ -146,7 +146,7 @@ class CandidatesController:
         """Put the candidates in the place of the messages."""
         from tchat.tui.widgets.candidates.view import Candidates
 
-        asked = await self._context.conversation.message(question)
+        asked = await self._context.conversation.messages.message(question)
         self._transcript.drop_pending()  # the messages are read again at the end
         run.view = Candidates(asked.text, run.count)
         self._transcript.view.display = False
@@ -172,7 +172,7 @@ class CandidatesController:
 
     async def _mark_active(self, run: CandidateRun) -> None:
         """Mark the reply that the chat goes on with when none is chosen: the active one."""
-        last = await self._context.conversation.branch(last=1)
+        last = await self._context.conversation.messages.branch(last=1)
         active = (index for index, key in run.ids.items() if last and last[0].id == key)
         if run.view is not None:
             run.view.keep(next(active, None))
@@ -198,7 +198,7 @@ class CandidatesController:
         """Go on with a reply while others, or itself, are still being written."""
         reply, messages = run.ids[index], self._transcript.view
         try:
-            await self._context.conversation.activate(reply)
+            await self._context.conversation.messages.activate(reply)
         except TchatError:
             self._context.notify(NOTHING)
             return
@@ -221,7 +221,7 @@ class CandidatesController:
 
     async def _go_on_with(self, run: CandidateRun, index: int) -> None:
         try:
-            await self._context.conversation.pick(run.ids[index])
+            await self._context.conversation.messages.pick(run.ids[index])
         except TchatError:
             self._context.notify(NOTHING)
             run.taken = None

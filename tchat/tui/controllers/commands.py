@@ -149,7 +149,7 @@ class CommandController:
 
     async def read(self, work: Callable[[SessionStore], T]) -> T:
         """Read from the store of the open session, off the event loop."""
-        return await self._context.conversation.with_store(work)
+        return await self._context.conversation.messages.with_store(work)
 
     async def read_all(self, work: Callable[[SessionStore], T]) -> T:
         """Read from the store of all sessions, off the event loop."""
@@ -158,7 +158,7 @@ class CommandController:
     async def rename(self, title: str) -> None:
         """Give the session another title, also at the side."""
         if self.session is not None:
-            await self._context.conversation.rename(self.session.id, title)
+            await self._context.conversation.messages.rename(self.session.id, title)
             await self._sessions.refresh_sidebar()
 
     async def rate(self, message_id: int, rating: int) -> None:
@@ -179,7 +179,7 @@ class CommandController:
 
     async def pick(self, message_id: int) -> None:
         """Go on with a reply."""
-        await self._context.conversation.pick(message_id)
+        await self._context.conversation.messages.pick(message_id)
         await self._sessions.show_message(message_id)
 
     async def go_to(self, message_id: int) -> None:

@@ -45,11 +45,11 @@ class HelpController:
     @background(group="dialog", exclusive=True)
     async def show_palette(self) -> None:
         """Everything that can be done, by name."""
-        from tchat.tui.dialogs.help import Palette
+        from tchat.tui.dialogs.help import command_palette
 
         actions = [each for each in self.keys_in_force() if each.scope is Scope.CHAT]
         chosen = await self.screen.app.push_screen_wait(
-            Palette(actions, commands_for(Surface.SCREEN))
+            command_palette(actions, commands_for(Surface.SCREEN))
         )
         if chosen is None:
             return
@@ -74,12 +74,12 @@ class HelpController:
     async def show_templates(self) -> None:
         """Insert a prompt template."""
         from tchat.chat.templates import list_templates
-        from tchat.tui.dialogs.help import TemplatePicker
+        from tchat.tui.dialogs.help import template_picker
 
         templates, broken = await asyncio.to_thread(list_templates, self._context.paths)
         for problem in broken:
             self._context.notify(problem, severity="warning")
-        name = await self.screen.app.push_screen_wait(TemplatePicker(templates))
+        name = await self.screen.app.push_screen_wait(template_picker(templates))
         if name is not None:
             await self.insert_template(name)
 

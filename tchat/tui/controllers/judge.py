@@ -39,7 +39,7 @@ class JudgeController:
         """Call a reply good (1) or bad (-1); the same again takes it back."""
         from tchat.sessions.records import Role
 
-        message = await self._context.conversation.message(key)
+        message = await self._context.conversation.messages.message(key)
         if message.role is not Role.ASSISTANT:
             self._context.notify("Replies are rated, not prompts.")
             return
@@ -48,7 +48,7 @@ class JudgeController:
     async def set_rating(self, key: int, rating: int) -> None:
         """Call a reply good (1) or bad (-1), or neither (0)."""
         view = self._transcript.view
-        await self._context.conversation.rate(key, rating)
+        await self._context.conversation.messages.rate(key, rating)
         if view.has(key):
             view.update(replace(view.entry(key), rating=rating))
         await self._settle()

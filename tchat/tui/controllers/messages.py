@@ -71,9 +71,9 @@ class MessagesController:
         conversation = self._context.conversation
         match action:
             case "edit":
-                self._prompt_mode.edit(await conversation.message(key))
+                self._prompt_mode.edit(await conversation.messages.message(key))
             case "branch":
-                self._prompt_mode.branch(await conversation.message(key))
+                self._prompt_mode.branch(await conversation.messages.message(key))
             case "regenerate":
                 self._turn.run(lambda chat: chat.regenerate(key))
             case "continue":
@@ -92,7 +92,7 @@ class MessagesController:
     async def _copy(self, key: int | str) -> None:
         """Copy a message as it is stored, without what acts on a terminal."""
         if isinstance(key, int):
-            text = (await self._context.conversation.message(key)).text
+            text = (await self._context.conversation.messages.message(key)).text
         elif self._transcript.view.has(key):
             text = self._transcript.view.entry(key).text
         else:  # it is gone meanwhile
@@ -103,7 +103,7 @@ class MessagesController:
         """Copy the last reply."""
         from tchat.sessions.records import Role
 
-        branch = await self._context.conversation.branch()
+        branch = await self._context.conversation.messages.branch()
         reply = next((each for each in reversed(branch) if each.role is Role.ASSISTANT), None)
         if reply is None:
             self._context.notify("There is no reply yet.")
@@ -116,7 +116,7 @@ class MessagesController:
         """Delete a message with all that follows; it can be undone."""
         if self._turn.reject_if_busy():
             return
-        deleted = await self._context.conversation.delete_message(key)
+        deleted = await self._context.conversation.messages.delete_message(key)
         self._deleted.append(deleted)
         self._prompt_mode.leave_deleted({row["id"] for row in deleted.rows})
         await self._transcript.reload()
@@ -132,7 +132,7 @@ class MessagesController:
         if self._turn.reject_if_busy():
             return
         deleted = self._deleted.pop()
-        await self._context.conversation.restore_message(deleted)
+        await self._context.conversation.messages.restore_message(deleted)
         await self._transcript.reload()
         await self._settle()
 
@@ -144,11 +144,11 @@ class MessagesController:
 
     async def _pin(self, key: int) -> None:
         """Pin a message, or take its pin away."""
-        await self.set_pin(key, not (await self._context.conversation.message(key)).pinned)
+        await self.set_pin(key, not (await self._context.conversation.messages.message(key)).pinned)
 
     async def set_pin(self, key: int, pinned: bool) -> None:
         """Keep a message, with its turn, in the context window, or let it leave like others."""
-        await self._context.conversation.pin(key, pinned)
+        await self._context.conversation.messages.pin(key, pinned)
         if self._transcript.view.has(key):
             entry = self._transcript.view.entry(key)
             self._transcript.view.update(replace(entry, pinned=pinned))
@@ -160,7 +160,7 @@ class MessagesController:
         """Go to another sibling, and stay on it."""
         if self._turn.reject_if_busy():
             return
-        sibling = await self._context.conversation.flip(key, step)
+        sibling = await self._context.conversation.messages.flip(key, step)
         if sibling is not None:
             await self._transcript.reload()
             if self._transcript.view.has(sibling):
@@ -169,7 +169,7 @@ class MessagesController:
 
     async def toggle_reasoning(self) -> None:
         """Fold or unfold the reasoning of the last reply that has any."""
-        branch = await self._context.conversation.branch()
+        branch = await self._context.conversation.messages.branch()
         last = next((each for each in reversed(branch) if each.reasoning), None)
         if last is not None and self._transcript.view.has(last.id):
             self._transcript.view.toggle_reasoning(last.id)

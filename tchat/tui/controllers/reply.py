@@ -109,9 +109,9 @@ class ReplyController:
         self._turn.reply = stored.reply
         self._turn.replies.add(stored.reply)
         conversation, view = self._context.conversation, self._transcript.view
-        question = await conversation.message(stored.question)
-        asked = await conversation.find_entry(stored.question)
-        reply = await conversation.find_entry(stored.reply)
+        question = await conversation.messages.message(stored.question)
+        asked = await conversation.messages.find_entry(stored.question)
+        reply = await conversation.messages.find_entry(stored.reply)
         if asked is None or reply is None:  # it broke off meanwhile, and its row is gone
             await self._transcript.reload()
             return
@@ -147,7 +147,7 @@ class ReplyController:
         if reply is None:
             return
         begun = view.has(reply)
-        entry = await self._context.conversation.find_entry(reply)
+        entry = await self._context.conversation.messages.find_entry(reply)
         if entry is None:  # stopped before the first token: there is no row
             if view.has(reply):
                 view.drop(reply)
@@ -165,6 +165,8 @@ class ReplyController:
     async def _show_unanswered(self) -> None:
         """Show that the last prompt was stopped before its reply."""
         last = self._transcript.view.last_message
-        entry = await self._context.conversation.find_entry(last) if last is not None else None
+        entry = (
+            await self._context.conversation.messages.find_entry(last) if last is not None else None
+        )
         if entry is not None:
             self._transcript.view.update(entry)

@@ -78,7 +78,7 @@ class SessionsController:
 
     async def show_message(self, message_id: int, words: str = "") -> None:
         """Go to a message of this session, with ``words`` marked in it."""
-        await self._context.conversation.activate(message_id)
+        await self._context.conversation.messages.activate(message_id)
         await self._transcript.reload()
         if self._transcript.view.has(message_id):  # it may have been deleted meanwhile
             self._transcript.view.reveal(message_id, words)
@@ -102,7 +102,7 @@ class SessionsController:
         conversation = self._context.conversation
         if not conversation.is_lost_when_left:
             return True
-        count = counted(len(await conversation.branch()), "message")
+        count = counted(len(await conversation.messages.branch()), "message")
         ask = Confirm(
             "Leave this private session?",
             f"{count}, stored nowhere: what is left is gone.",
@@ -146,7 +146,7 @@ class SessionsController:
     async def _tell_unanswered(self) -> None:
         from tchat.sessions.records import Role
 
-        branch = await self._context.conversation.branch(last=1)
+        branch = await self._context.conversation.messages.branch(last=1)
         if branch and branch[-1].role is Role.USER:
             self._transcript.show_notice("The last message has no reply yet: /continue writes one.")
 
@@ -184,11 +184,11 @@ class SessionsController:
     @background(group="dialog", exclusive=True)
     async def show_tree(self) -> None:
         """Show all branches of the session, and go to a message of one."""
-        from tchat.tui.dialogs.tree import TreePicker
+        from tchat.tui.dialogs.tree import tree_picker
 
-        messages = await self._context.conversation.tree()
-        active = {each.id for each in await self._context.conversation.branch()}
-        chosen = await self.screen.app.push_screen_wait(TreePicker(messages, active))
+        messages = await self._context.conversation.messages.tree()
+        active = {each.id for each in await self._context.conversation.messages.branch()}
+        chosen = await self.screen.app.push_screen_wait(tree_picker(messages, active))
         if chosen is not None:
             await self.show_message(int(chosen))
 

@@ -109,7 +109,7 @@ class SettingsController:
         self._transcript.show_notice(
             f"The model is opened anew: {single_line(conversation.settings.model)}."
         )
-        if messages := len(await conversation.branch()):
+        if messages := len(await conversation.messages.branch()):
             what = counted(messages, "message is", "messages are")
             self._transcript.show_notice(f"This session stays; its {what} read again.")
 

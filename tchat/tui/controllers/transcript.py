@@ -116,7 +116,7 @@ class TranscriptController:
         """The active path, read again where a reply began meanwhile."""
         while True:
             reply = self._turn.reply
-            entries = await self._context.conversation.entries(last)
+            entries = await self._context.conversation.messages.entries(last)
             if reply == self._turn.reply:
                 return entries
 

@@ -269,7 +269,7 @@ class TurnController:
 
         try:
             await self._reply.finish()
-            branch = [] if act is load else await self._context.conversation.branch(last=1)
+            branch = [] if act is load else await self._context.conversation.messages.branch(last=1)
             unanswered = bool(branch) and branch[-1].role is Role.USER
             reply = branch[-1] if branch and branch[-1].id in self.state.replies else None
             if self._transcript.is_stale or (unanswered and self._transcript.has_pending):

@@ -117,7 +117,7 @@ class Dialog(ModalScreen[Result | None], Generic[Result]):
 
     def body(self) -> ComposeResult:
         """The widgets between title and keys."""
-        yield from ()
+        raise NotImplementedError
 
     def on_mount(self) -> None:
         """Tell the keys."""
@@ -159,14 +159,15 @@ class Dialog(ModalScreen[Result | None], Generic[Result]):
             self.dismiss(result)
 
 
-class Picker(Dialog[str]):
-    """A list with a filter. It ends with the key of the item chosen, or None.
+class ListDialog(Dialog[str]):
+    """A list with a filter; a subclass says what choosing an item does.
 
     Args:
         heading: The title of the box.
         items: What can be chosen.
         cursor: The key of the item to begin at.
         empty: What is said when there is nothing to choose from.
+        placeholder: What stands in the empty filter.
     """
 
     HINTS: ClassVar[tuple[Hint, ...]] = (Hint("enter", "choose"), CLOSE)
@@ -194,9 +195,17 @@ class Picker(Dialog[str]):
         self.list.focus()
 
     def choose(self, key: str) -> None:
-        """End with the item of this key."""
-        self.finish(key)
+        """Called with the key of the item chosen."""
+        raise NotImplementedError
 
     @on(FuzzyList.Chosen)
     def _choose(self, event: FuzzyList.Chosen) -> None:
         self.choose(event.item.key)
+
+
+class Picker(ListDialog):
+    """A list with a filter that ends with the key of the item chosen, or None."""
+
+    def choose(self, key: str) -> None:
+        """End with the item of this key."""
+        self.finish(key)

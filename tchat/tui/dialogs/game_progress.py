@@ -10,7 +10,7 @@ from textual.content import Content
 
 from tchat.chat.eta import Eta
 from tchat.sanitize import single_line
-from tchat.tui.widgets.rows import Row, Rows
+from tchat.tui.widgets.property_list import Lines, Property, property_lines
 
 if TYPE_CHECKING:
     from tchat.judge.game import GameResult, GameRound
@@ -24,7 +24,7 @@ EXPLAINED = (
 )
 
 
-class GameProgress(Rows):
+class GameProgress(Lines):
     """The rounds of a game with both scores, and beneath them what is being done.
 
     The rounds stay while the next one is played.
@@ -33,6 +33,7 @@ class GameProgress(Rows):
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
         self._rounds: tuple[GameRound, ...] = ()
+        self._properties: Sequence[Property] = ()
         self._doing = ("", 0, 0)
         self._before = ""
         self._left = Eta()
@@ -40,19 +41,19 @@ class GameProgress(Rows):
     def begin(self, before: str = "") -> None:
         """Something else begins; ``before`` is said of what comes before the first round."""
         self._rounds, self._doing, self._before = (), ("", 0, 0), before
-        self.set_rows([("", "loading the model")])
+        self._show([("", "loading the model")])
 
-    def tell(self, text: str) -> None:
+    def show_text(self, text: str) -> None:
         """Say something, raw, when nothing goes on."""
         self._doing = ("", 0, 0)
-        self.set_rows([("", text)])
+        self._show([("", text)])
 
     def stop(self) -> None:
         """It was asked to stop, and will when the step under way is done."""
         self._doing = ("", 0, 0)
-        self.set_rows([("", "stopping")])
+        self._show([("", "stopping")])
 
-    def take(self, event: object) -> None:
+    def show_event(self, event: object) -> None:
         """Show an event of a training or a game."""
         from tchat.judge.game import GameResult, GameState, StepProgress
         from tchat.judge.training import TrainingProgress
@@ -68,18 +69,22 @@ class GameProgress(Rows):
             self._rounds, self._doing = event.rounds, (f"{stage}: fitting", 0, 0)
         elif isinstance(event, GameResult):
             self._rounds, self._doing = event.state.rounds, ("", 0, 0)
-            self.set_rows(list(_ended(event)))
+            self._show(list(_ended(event)))
         self.count_down()
 
     def count_down(self) -> None:
         """Tell how far it is, and how long it may take from now on."""
         what, done, total = self._doing
         if what:
-            self.set_rows([("", self._left.words(what, done, total))])
+            self._show([("", self._left.words(what, done, total))])
 
     def lines(self, width: int) -> list[Content]:
-        """The rounds, and the rows."""
-        return [*_table(self._rounds, width), *super().lines(width)]
+        """The rounds, and what is being done."""
+        return [*_table(self._rounds, width), *property_lines(self._properties, width)]
+
+    def _show(self, properties: Sequence[Property]) -> None:
+        self._properties = properties
+        self.refresh(layout=True)
 
 
 def _table(rounds: Sequence[GameRound], width: int) -> list[Content]:
@@ -111,7 +116,7 @@ def _line(each: GameRound, bar: int) -> Content:
     )
 
 
-def _ended(played: GameResult) -> Iterator[Row]:
+def _ended(played: GameResult) -> Iterator[Property]:
     """What a game came to."""
     yield "ended", played.state.over
     if played.verdict:

@@ -8,14 +8,14 @@ from typing import ClassVar
 from tchat.chat.commands import SlashCommand
 from tchat.chat.templates import PromptTemplate
 from tchat.sanitize import single_line
-from tchat.tui.dialogs.dialog import CLOSE, Hint, Picker
+from tchat.tui.dialogs.dialog import CLOSE, Hint, ListDialog, Picker
 from tchat.tui.keys import KeyAction, Scope
 from tchat.tui.widgets.fuzzy_item import Item
 
 MOST_KEYS = 2  # of one action on its line; the line below the list has all
 
 
-class HelpScreen(Picker):
+class HelpScreen(ListDialog):
     """Keys and commands with a filter.
 
     It ends with a command such as ``/regen`` when one was chosen, for the prompt.
@@ -57,22 +57,16 @@ def help_items(actions: Sequence[KeyAction], commands: Sequence[SlashCommand]) -
         )
 
 
-class Palette(Picker):
+def command_palette(actions: Sequence[KeyAction], commands: Sequence[SlashCommand]) -> Picker:
     """What can be done; it ends with the ``id`` of an action, or a command such as ``/regen``.
 
     Args:
         actions: The keys in force that work from the chat, see `with_keymap`.
         commands: The commands of the screen.
     """
-
-    HINTS: ClassVar[tuple[Hint, ...]] = (Hint("enter", "do it"), CLOSE)
-
-    def __init__(self, actions: Sequence[KeyAction], commands: Sequence[SlashCommand]) -> None:
-        super().__init__(
-            "Commands",
-            palette_items(actions, commands),
-            placeholder="What do you want to do?",
-        )
+    return Picker(
+        "Commands", palette_items(actions, commands), placeholder="What do you want to do?"
+    )
 
 
 def palette_items(actions: Sequence[KeyAction], commands: Sequence[SlashCommand]) -> Iterator[Item]:
@@ -92,11 +86,9 @@ SHOWN = 240  # characters of a template that are shown below the list
 NOTHING = "There is no prompt template; `tchat prompts new NAME` makes one."
 
 
-class TemplatePicker(Picker):
+def template_picker(templates: Sequence[PromptTemplate]) -> Picker:
     """Prompt templates; it ends with the name of the one chosen."""
-
-    def __init__(self, templates: Sequence[PromptTemplate]) -> None:
-        super().__init__("Prompt templates", [_item(each) for each in templates], empty=NOTHING)
+    return Picker("Prompt templates", [_item(each) for each in templates], empty=NOTHING)
 
 
 def _item(template: PromptTemplate) -> Item:

@@ -1,4 +1,4 @@
-"""The judge: what it learnt, how good it is, training it, and the game with its course."""
+"""The judge: what it learnt, how good it is, training it, and the game with its progress."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tchat.tui.dialogs.dialog import CLOSE, Dialog, Hint
 from tchat.tui.dialogs.game_progress import GameProgress
 from tchat.tui.keys import Scope, bindings
 from tchat.tui.services.judge import JudgeService
-from tchat.tui.widgets.rows import Row, Rows
+from tchat.tui.widgets.property_list import Property, PropertyList
 
 if TYPE_CHECKING:
     from tchat.chat.judge_service import JudgeStatus
@@ -63,8 +63,8 @@ class JudgeScreen(Dialog[None]):
         self._at_work = False
 
     def body(self) -> ComposeResult:
-        """Figures, the file, the course."""
-        yield Rows(id="learnt")
+        """Figures, the file, the progress."""
+        yield PropertyList(id="learnt")
         yield Input(
             placeholder="JSONL of replies by people; empty: what your chats hold",
             id="data",
@@ -72,12 +72,12 @@ class JudgeScreen(Dialog[None]):
         )
         with VerticalScroll(can_focus=False) as scroll:
             scroll.anchor()
-            yield GameProgress(id="course")
+            yield GameProgress(id="progress")
 
     def opened(self) -> None:
         """Read the figures."""
         self.query_one(Input).focus()
-        self.query_one(GameProgress).tell(ABOUT)
+        self.query_one(GameProgress).show_text(ABOUT)
         self._read()
 
     @background(group="judge-figures", exclusive=True)
@@ -88,7 +88,7 @@ class JudgeScreen(Dialog[None]):
             self._tell(str(explained(self, error)))
             return
         self.set_heading(f"Judge of {learnt.model}")
-        self.query_one("#learnt", Rows).set_rows(list(figures(learnt)))
+        self.query_one("#learnt", PropertyList).show(list(figures(learnt)))
 
     def action_train(self) -> None:
         """Train the judge from use, and from the file that is named."""
@@ -117,13 +117,13 @@ class JudgeScreen(Dialog[None]):
 
     @background(group="judge")
     async def _do(self, do: Do, before: str, after: str) -> None:
-        name, course = self.query_one(Input).value.strip(), self.query_one(GameProgress)
+        name, progress = self.query_one(Input).value.strip(), self.query_one(GameProgress)
         file = expanded(name) if name else None
         self.show_hints(self.AT_WORK)
-        course.begin(before)
-        beat = self.set_interval(BEAT, course.count_down)
+        progress.begin(before)
+        beat = self.set_interval(BEAT, progress.count_down)
         try:
-            await do(file, course.take)
+            await do(file, progress.show_event)
             self._read()
             if after:
                 self._tell(after)
@@ -141,10 +141,10 @@ class JudgeScreen(Dialog[None]):
 
     def _tell(self, text: str) -> None:
         if self.is_mounted:
-            self.query_one(GameProgress).tell(text)
+            self.query_one(GameProgress).show_text(text)
 
 
-def figures(learnt: JudgeStatus) -> Iterator[Row]:
+def figures(learnt: JudgeStatus) -> Iterator[Property]:
     """What there is to learn from, and what was learnt, as names and values."""
     use = learnt.use
     yield (

@@ -20,7 +20,7 @@ from tchat.models.removal import RemovalPlan
 from tchat.sanitize import single_line
 from tchat.tui.background import background, report
 from tchat.tui.dialogs.confirm import Confirm
-from tchat.tui.dialogs.dialog import CLOSE, Dialog, Hint, Picker
+from tchat.tui.dialogs.dialog import CLOSE, Dialog, Hint, ListDialog
 from tchat.tui.keys import Scope, bindings
 from tchat.tui.model_rows import ModelRow
 from tchat.tui.widgets.fuzzy_item import Item
@@ -72,7 +72,7 @@ class Files(Protocol):
         """End it; what came is kept."""
 
 
-class ModelPicker(Picker):
+class ModelPicker(ListDialog):
     """Models by name; it ends with the ``choice`` of a row, or with a path that was typed.
 
     Args:

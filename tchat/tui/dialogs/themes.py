@@ -12,7 +12,7 @@ from textual.theme import Theme
 from textual.timer import Timer
 from textual.widgets import Static
 
-from tchat.tui.dialogs.dialog import Hint, Picker
+from tchat.tui.dialogs.dialog import Hint, ListDialog
 from tchat.tui.widgets.fuzzy_item import Item
 from tchat.tui.widgets.fuzzy_list import FuzzyList
 
@@ -31,7 +31,7 @@ SAMPLE = Content("\n").join(
 )
 
 
-class ThemePicker(Picker):
+class ThemePicker(ListDialog):
     """Themes by name; it ends with the theme chosen, and has put it on already.
 
     Esc takes the theme from before. The box stands aside, so that the chat shows the colours.

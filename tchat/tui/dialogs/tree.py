@@ -17,7 +17,7 @@ WIDEST_GUIDE = 24  # cells; deeper branches lose the lines on the left
 FORK, LAST_FORK, PASSING, NOTHING = "├─ ", "╰─ ", "│  ", "   "
 
 
-class TreePicker(Picker):
+def tree_picker(messages: Sequence[Message], active: Collection[int], now: float = 0) -> Picker:
     """The messages of a session as a tree; it ends with the id of the one to go to, as text.
 
     Args:
@@ -25,16 +25,12 @@ class TreePicker(Picker):
         active: The ids on the path that is shown now.
         now: Seconds since the epoch; 0 is the clock's.
     """
-
-    def __init__(
-        self, messages: Sequence[Message], active: Collection[int], now: float = 0
-    ) -> None:
-        super().__init__(
-            "Branches of this session",
-            tree_items(messages, active, now),
-            cursor=str(max(active, default="")),
-            empty="This session has no message yet.",
-        )
+    return Picker(
+        "Branches of this session",
+        tree_items(messages, active, now),
+        cursor=str(max(active, default="")),
+        empty="This session has no message yet.",
+    )
 
 
 def tree_items(

@@ -30,7 +30,7 @@ T = TypeVar("T")
 Act = Callable[[Chat], Iterator[Event]]
 
 
-class Conversation(MessageService):
+class Conversation:
     """One session joined to one model, for an event loop: every method that may wait is awaited.
 
     The engine's calls run on one thread. The store's run on others, since it is safe to share and
@@ -42,6 +42,9 @@ class Conversation(MessageService):
         paths: The user's folders.
         private: Whether nothing is stored.
         persistent: The store of all sessions.
+        store: Where the open session is stored.
+        chat: The open session joined to the model.
+        messages: Those of the open session.
     """
 
     def __init__(self, settings: Settings, paths: Paths, store: SessionStore) -> None:
@@ -52,19 +55,25 @@ class Conversation(MessageService):
         self._own: dict[str, Value] = {}
         self._ground = store  # the persistent one, or that of the private session
         self._fallbacks = FallbackStores()
-        self._store = self._fallbacks.open(store)
+        self.store = self._fallbacks.open(store)
         self._requests: WeakSet[Request] = WeakSet()  # asked of the engine, and still waited for
         self._measuring: asyncio.Future[TokenCount | None] | None = None
         self._ahead = 0  # how often it was asked to read ahead, or to leave that
         self._closed = False
         self._engine = EngineWorker()
         self._cancel = Cancel()
-        self._chat = Chat(settings, paths, self._store, cancel=self._cancel)
+        self.chat = Chat(settings, paths, self.store, cancel=self._cancel)
+        self.messages = MessageService(self)
+
+    @property
+    def session(self) -> Session | None:
+        """The session; None before the first prompt of a new one."""
+        return self.chat.session
 
     @property
     def facts(self) -> ModelMetadata | None:
         """What is known of the model's file; None before it was needed."""
-        return self._chat.facts
+        return self.chat.facts
 
     @property
     def device(self) -> str:
@@ -86,7 +95,7 @@ class Conversation(MessageService):
         self._closed = True
         self.stop()
         try:
-            await self._engine.run(self._chat.close)
+            await self._engine.run(self.chat.close)
         finally:
             self._engine.close()
             try:
@@ -105,7 +114,7 @@ class Conversation(MessageService):
 
     def stream(self, act: Act, request: Request) -> AsyncGenerator[list[Event], None]:
         """Do something with the chat for ``request``; yields its events in batches."""
-        return self._engine.stream(lambda: act(self._chat), request)
+        return self._engine.stream(lambda: act(self.chat), request)
 
     async def work(
         self, begin: Callable[[Chat], Iterator[Any]], told: Callable[[Any], object]
@@ -120,7 +129,7 @@ class Conversation(MessageService):
         def work() -> None:
             if request.is_stopped:
                 raise InterruptedError
-            for event in begin(self._chat):
+            for event in begin(self.chat):
                 loop.call_soon_threadsafe(told, event)
 
         await self._carry_out(request, work)
@@ -129,7 +138,7 @@ class Conversation(MessageService):
         """Save on disk what the model has read of the session; stops when there is other work."""
         if not self._closed:
             self.leave_draft()
-            chat, request = self._chat, self._ask()
+            chat, request = self.chat, self._ask()
             await self._carry_out(
                 request, lambda: chat.save_snapshot(lambda: not request.is_stopped)
             )
@@ -153,7 +162,7 @@ class Conversation(MessageService):
 
         def read() -> None:
             if going():
-                for event in self._chat.prefill_draft(draft, going):
+                for event in self.chat.prefill_draft(draft, going):
                     loop.call_soon_threadsafe(tell, event)
 
         await self._carry_out(request, read)
@@ -183,7 +192,7 @@ class Conversation(MessageService):
         """
         while self._measuring is not None and not self._measuring.done():
             await asyncio.wait([self._measuring])
-        counting = asyncio.to_thread(self._chat.count_draft, draft)
+        counting = asyncio.to_thread(self.chat.count_draft, draft)
         self._measuring = asyncio.ensure_future(counting)
         return await asyncio.shield(self._measuring)
 
@@ -196,7 +205,7 @@ class Conversation(MessageService):
         request = self._ask()
 
         def price() -> PrefillCost | None:
-            return None if request.is_stopped else self._chat.prefill_cost(draft, after)
+            return None if request.is_stopped else self.chat.prefill_cost(draft, after)
 
         return await self._carry_out(request, price)
 
@@ -235,7 +244,7 @@ class Conversation(MessageService):
         if needs_loading(before, self.settings):
             await self._rejoin(self.session, keep_model=False)
             return True
-        self._chat.settings, self._chat.own = self.settings, self._own
+        self.chat.settings, self.chat.own = self.settings, self._own
         return False
 
     def keep(self, values: Mapping[str, Value]) -> None:
@@ -244,14 +253,14 @@ class Conversation(MessageService):
 
     async def _keep_own(self) -> None:
         if self.session is not None:
-            self._chat.session = await asyncio.to_thread(
-                self._store.update, self.session.id, settings=self._own
+            self.chat.session = await asyncio.to_thread(
+                self.store.update, self.session.id, settings=self._own
             )
 
     async def _set_system(self, text: str) -> None:
         if self.session is not None:
-            self._chat.session = await asyncio.to_thread(
-                self._store.update, self.session.id, system=text
+            self.chat.session = await asyncio.to_thread(
+                self.store.update, self.session.id, system=text
             )
 
     def _settings_of(self, session: Session | None) -> Settings:
@@ -276,7 +285,7 @@ class Conversation(MessageService):
             self.private = self.persistent.path is None
         before, stored = self._ground, not self.private or self.persistent.path is None
         self._ground = self.persistent if stored else SessionStore.in_memory()
-        self._store = self._fallbacks.open(self._ground, session.id if session else "")
+        self.store = self._fallbacks.open(self._ground, session.id if session else "")
         model = self.settings.model
         self.settings = self._settings_of(session)
         if session is not None:
@@ -310,7 +319,7 @@ class Conversation(MessageService):
 
     async def _rejoin(self, session: Session | None, *, keep_model: bool) -> None:
         """Wait until the engine is free, then join the session to the model, or to another."""
-        old = self._chat
+        old = self.chat
 
         def rejoin() -> None:
             model = None
@@ -323,15 +332,15 @@ class Conversation(MessageService):
                 old.close()
             finally:  # whatever could not be saved, the chat goes on in the session
                 # Here, so that what was asked for meanwhile finds it.
-                self._chat = Chat(
+                self.chat = Chat(
                     self.settings,
                     self.paths,
-                    self._store,
+                    self.store,
                     session=session,
                     cancel=self._cancel,
                     model=model,
                 )
-                self._chat.own = self._own
+                self.chat.own = self._own
 
         self.stop()
         await self._carry_out(self._ask(), rejoin)

@@ -41,7 +41,7 @@ class SessionService:
 
     async def rename(self, session_id: str, title: str) -> object:
         """Give a session another title."""
-        await self._conversation.rename(session_id, title)
+        await self._conversation.messages.rename(session_id, title)
         return None
 
     async def delete(self, session_id: str) -> object:
@@ -52,7 +52,7 @@ class SessionService:
         self._conversation.discard(session_id)
         persistent = self._conversation.persistent
         self._deleted[session_id] = await asyncio.to_thread(persistent.delete, session_id)
-        await self._conversation.forget(session_id)
+        await self._conversation.messages.forget(session_id)
         return None
 
     async def restore(self, session_id: str) -> object:
@@ -69,7 +69,7 @@ class SessionService:
         """
         conversation = self._conversation
         if conversation.session is not None and conversation.session.id == session_id:
-            path = await conversation.with_store(
+            path = await conversation.messages.with_store(
                 lambda store: write_session(store, session_id, name)
             )
         else:

@@ -7,21 +7,30 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
+from rich.text import Text
 from textual.actions import SkipAction
 from textual.binding import Binding, BindingType
-from textual.document._document import Location, Selection
+from textual.document._document import EditResult, Location, Selection
+from textual.document._edit import Edit
 from textual.events import Key, Paste
 from textual.message import Message
+from textual.widgets import TextArea
 
 from tchat.sanitize import printable
 from tchat.tui.key_order import carry_out_binding
 from tchat.tui.widgets.completion_flow import Accepted, Completer
 from tchat.tui.widgets.completion_match import word_at
-from tchat.tui.widgets.prompt_draft import ChipArea, Draft, Recall, is_large, plain_newlines
+from tchat.tui.widgets.prompt_draft import CHIP, Chips, Draft, Recall, is_large, plain_newlines
 
 
-class PromptArea(ChipArea):
-    """A text area that sends on Enter. It belongs to a `Prompt`, which shows it."""
+class PromptArea(TextArea):
+    """A text area that sends on Enter. It belongs to a `Prompt`, which shows it.
+
+    Its text holds the labels of chips. They need no bookkeeping of places: the labels are looked
+    up in the lines that are drawn or edited, so undo, redo and wrapping stay those of `TextArea`.
+    """
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {CHIP}
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "submit", "Send", id="prompt.send", show=False),
@@ -78,7 +87,8 @@ class PromptArea(ChipArea):
         """The user wants the next queued prompt to be sent; the prompt is empty."""
 
     def __init__(self, completer: Completer, *, id: str | None = None) -> None:  # noqa: A002
-        super().__init__(id=id)
+        self._chips = Chips()
+        super().__init__(id=id, tab_behavior="focus", highlight_cursor_line=False)
         self._completer = completer
         self._recall = Recall()
         self._mentions: dict[str, None] = {}  # files that may be there, in the order typed
@@ -295,3 +305,53 @@ class PromptArea(ChipArea):
     def _end_of_first_row(self) -> Location:
         wraps = self.wrapped_document.get_offsets(0)
         return 0, wraps[0] - 1 if wraps else len(self.document[0])
+
+    # Chips
+
+    @property
+    def selected_text(self) -> str:
+        """The text selected, large pastes put back, for the clipboard."""
+        return self._chips.draft(super().selected_text).full_text
+
+    def get_line(self, line_index: int) -> Text:
+        """A line with its chips marked."""
+        line = super().get_line(line_index)
+        for start, end in self._chips.spans(line.plain):
+            line.stylize(self.get_component_rich_style(CHIP, partial=True), start, end)
+        return line
+
+    def edit(self, edit: Edit) -> EditResult:
+        """Edit, but never a part of a chip: all of it goes."""
+        top, bottom = edit.top, edit.bottom
+        edit.from_location = self._edge(top, after=False)
+        edit.to_location = self._edge(bottom, after=True) if bottom != top else edit.from_location
+        rows = self.virtual_size.height
+        result = super().edit(edit)
+        if self.virtual_size.height != rows:
+            self.scroll_cursor_visible()  # TextArea scrolled before it knew of the new row
+        return result
+
+    def _validate_selection(self, selection: Selection) -> Selection:
+        start, end = super()._validate_selection(selection)
+        return Selection(self._beside_chip(start, self.selection.start),
+                         self._beside_chip(end, self.selection.end))  # fmt: skip
+
+    def _beside_chip(self, location: Location, before: Location) -> Location:
+        """``location``, or the end of the chip around it, onwards from where the cursor was."""
+        row, column = location
+        for start, end in self._chips.spans(self.document[row]):
+            if start < column < end:
+                if before == (row, start):
+                    return row, end
+                nearer_start = column - start <= end - column
+                return row, start if before == (row, end) or nearer_start else end
+        return location
+
+    def _edge(self, location: Location, *, after: bool) -> Location:
+        """``location``, or the edge of the chip that it is inside of."""
+        row, column = location
+        if row < self.document.line_count:
+            for start, end in self._chips.spans(self.document[row]):
+                if start < column < end:
+                    return row, end if after else start
+        return location

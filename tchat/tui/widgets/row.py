@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from textual.content import Content
 from textual.events import Resize
@@ -24,6 +24,9 @@ class Part(NamedTuple):
     forms: tuple[Content, ...]
     keep: tuple[int, ...] = ()
     lead: str = " · "
+
+
+Ends: TypeAlias = tuple[Sequence[Part], Sequence[Part]]
 
 
 def fit(left: Sequence[Part], right: Sequence[Part], width: int) -> Content:
@@ -57,7 +60,7 @@ def _joined(parts: Sequence[Part], chosen: Sequence[int]) -> Content:
 
 
 class Row(Widget):
-    """A widget of one row; give it parts with `set_parts`."""
+    """A widget of one row; a subclass says what is in it."""
 
     DEFAULT_CSS = """
     Row { height: 1; padding: 0 1; }
@@ -65,12 +68,16 @@ class Row(Widget):
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
-        self._ends: tuple[Sequence[Part], Sequence[Part]] = ((), ())
+        self._ends: Ends = ((), ())
         self._row = Content("")
 
-    def set_parts(self, left: Sequence[Part], right: Sequence[Part] = ()) -> None:
-        """Show these facts; draws only when the row looks different."""
-        self._ends = (left, right)
+    def parts(self) -> Ends:
+        """What stands at the left end and at the right end."""
+        raise NotImplementedError
+
+    def update_parts(self) -> None:
+        """Show `parts` as they are now; draws only when the row looks different."""
+        self._ends = self.parts()
         self._fit()
 
     def render(self) -> Content:
@@ -86,3 +93,21 @@ class Row(Widget):
         if not row.is_same(self._row):
             self._row = row
             self.refresh()
+
+
+class PartsRow(Row):
+    """A row of the parts that it is given."""
+
+    def __init__(self, parts: Sequence[Part] = (), *, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self._parts = parts
+        self.update_parts()
+
+    def show(self, parts: Sequence[Part]) -> None:
+        """Show these at the left end."""
+        self._parts = parts
+        self.update_parts()
+
+    def parts(self) -> Ends:
+        """Those it was given."""
+        return self._parts, ()

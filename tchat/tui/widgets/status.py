@@ -11,7 +11,7 @@ from textual.content import Content
 
 from tchat.sanitize import single_line
 from tchat.tui.widgets.bars import bar, context_bar, level_of, sparkline
-from tchat.tui.widgets.row import Part, Row
+from tchat.tui.widgets.row import Ends, Part, Row
 
 SPARKS = 12
 BAR = 12
@@ -109,6 +109,7 @@ class StatusLine(Row):
     ) -> None:
         super().__init__(id=id)
         self._clock = clock
+        self._data = StatusData()
         self._written = -CALM  # when the numbers of a reply were drawn
 
     def show(self, data: StatusData) -> None:
@@ -124,10 +125,13 @@ class StatusLine(Row):
             return
         else:
             self._written = now
-        self._draw(data)
+        self._data = data
+        self.update_parts()
 
-    def _draw(self, data: StatusData) -> None:
-        self.set_parts(
+    def parts(self) -> Ends:
+        """The state; the model and the context."""
+        data = self._data
+        return (
             [_private(data.private), _unstored(data.unstored), *_state(data.state)],
             [
                 *_model(data.model),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from textual.content import Content
 
 from tchat.tui.widgets.bars import Level, bar, context_bar, level_of
-from tchat.tui.widgets.row import Part, Row
+from tchat.tui.widgets.row import Ends, Part, Row
 
 COUNTING = "…"
 BAR = 16
@@ -21,6 +21,10 @@ class TokenMeter(Row):
     DEFAULT_CSS = """
     TokenMeter { color: $text-muted; }
     """
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self._shown: Ends = ((), ())
 
     def show(
         self,
@@ -41,17 +45,21 @@ class TokenMeter(Row):
             cost: What sending it makes the model read again, at length and briefly.
         """
         if context <= 0:
-            self.set_parts([])
+            self._shown = (), ()
         elif used is None:
-            self.set_parts(_counting(draft, context))
+            self._shown = _counting(draft, context), ()
         elif draft is not None and draft >= context:  # counted no further
-            self.set_parts(_too_long(context), _context_bar(context + 1, context))
+            self._shown = _too_long(context), _context_bar(context + 1, context)
         elif draft == 0 and not level_of(used, context).word:
-            self.set_parts([_cost(cost), _room(used, context)])
+            self._shown = [_cost(cost), _room(used, context)], ()
         else:
-            self.set_parts(
-                [_cost(cost), *_text(draft, used, context, read)], _context_bar(used, context)
-            )
+            text = _text(draft, used, context, read)
+            self._shown = [_cost(cost), *text], _context_bar(used, context)
+        self.update_parts()
+
+    def parts(self) -> Ends:
+        """The counts, and the bar of the context."""
+        return self._shown
 
 
 def _counting(draft: int | None, context: int) -> list[Part]:

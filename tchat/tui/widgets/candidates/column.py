@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from textual.content import Content
 
 from tchat.plural import counted
 from tchat.sanitize import single_line
-from tchat.tui.widgets.row import Part, Row
+from tchat.tui.widgets.row import Ends, Part, Row
 from tchat.tui.widgets.transcript.entry import Entry
 from tchat.tui.widgets.transcript.view import Transcript
 
@@ -20,10 +21,6 @@ if TYPE_CHECKING:
     from tchat.tui.widgets.transcript.entry import Status
 
 REPLY = "reply"  # its key in the column
-
-
-class ReplyView(Transcript, can_focus=False):
-    """A transcript of one reply; the keys go to the view around it."""
 
 
 class ReplyColumn(Vertical):
@@ -42,7 +39,8 @@ class ReplyColumn(Vertical):
         super().__init__()
         self.standing = Standing(number)
         self._head = Head()
-        self._reply = ReplyView()
+        self._reply = Transcript()
+        self._reply.can_focus = False  # the keys go to the view around it
         self._reply.begin(Entry(key=REPLY, role="assistant"))
         self._current = False
 
@@ -165,10 +163,19 @@ class Head(Row):
     Head.-current { background: $primary; color: $background; }
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._shown: Ends = ((), ())
+
     def show(self, standing: Standing, *, current: bool) -> None:
         """Show what is to be said of the reply; ``current`` is the one that keys act on."""
         self.set_class(current, "-current")
-        self.set_parts(standing.parts(current=current), [standing.note])
+        self._shown = standing.parts(current=current), [standing.note]
+        self.update_parts()
+
+    def parts(self) -> Ends:
+        """How far the reply is, and what is said of it."""
+        return self._shown
 
 
 class Tabs(Row):
@@ -178,10 +185,20 @@ class Tabs(Row):
     Tabs { background: $panel; color: $foreground; }
     """
 
-    def show(self, standings: list[Standing], current: int) -> None:
+    def __init__(self) -> None:
+        super().__init__()
+        self._standings: Sequence[Standing] = ()
+        self._current = 0
+
+    def show(self, standings: Sequence[Standing], current: int) -> None:
         """Show how far each is; ``current`` counts from 0."""
-        parts = []
-        for place, each in enumerate(standings):
+        self._standings, self._current = standings, current
+        self.update_parts()
+
+    def parts(self) -> Ends:
+        """A tab for each reply."""
+        parts, current = [], self._current
+        for place, each in enumerate(self._standings):
             style = "bold reverse" if place == current else ""
             words = f"{'❯' if place == current else ' '}{each.number} {each.stage.value[0]}"
             told = single_line(each.label, LABEL) or (f"{each.tokens:,}" if each.tokens else "")
@@ -189,4 +206,4 @@ class Tabs(Row):
             contents = tuple(Content.styled(form, style) for form in forms)
             keep = (1 + (place == current),) if told else ()
             parts.append(Part(contents, keep, " "))
-        self.set_parts(parts)
+        return parts, ()

@@ -16,7 +16,7 @@ from textual.widget import Widget
 
 from tchat.sanitize import single_line
 from tchat.tui.widgets.candidates.column import ReplyColumn, Stage, Tabs
-from tchat.tui.widgets.row import Part, Row
+from tchat.tui.widgets.row import Part, PartsRow
 
 NARROWEST = 26  # cells of a column where all of them fit,
 EASY = 38  # and where some must be left out anyway
@@ -74,16 +74,15 @@ class Candidates(Widget, can_focus=True):
         self._question = question
         self._columns = [ReplyColumn(number) for number in range(1, count + 1)]
         self._tabs = Tabs()
-        self._hints = Row(id="hints")
+        self._hints = PartsRow(id="hints")
         self._current = 0
         self._moved = False  # whether the user put the cursor somewhere
         self._kept: int | None = 0
 
     def compose(self) -> ComposeResult:
         """Question, tabs, columns, hints."""
-        asked = Row(id="asked")
-        asked.set_parts([Part((Content(f"▌ {single_line(self._question, 500)}"),))])
-        yield asked
+        question = Content(f"▌ {single_line(self._question, 500)}")
+        yield PartsRow([Part((question,))], id="asked")
         yield self._tabs
         with Horizontal(id="columns"):
             yield from self._columns
@@ -210,7 +209,7 @@ class Candidates(Widget, can_focus=True):
         else:
             leaves = "keeps the first" if self._kept == 0 else f"keeps reply {self._kept + 1}"
         hints = WRITTEN if self.ended else WRITING
-        self._hints.set_parts(
+        self._hints.show(
             [
                 Part((Content(words.format(leaves=leaves)), Content("")), (keep,))
                 for words, keep in hints

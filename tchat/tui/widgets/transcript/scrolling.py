@@ -38,7 +38,7 @@ class ColumnView(ScrollView):
         classes: str | None = None,
     ) -> None:
         super().__init__(name=name, id=id, classes=classes)
-        self._column = Column(Format(Palette(), 0))
+        self.column = Column(Format(Palette(), 0))
         self._following = True
         self._unseen = 0
         self._placing = False
@@ -52,6 +52,10 @@ class ColumnView(ScrollView):
             self._vertical_scrollbar.display = False
             self.app._start_widget(self, self._vertical_scrollbar)
         return self._vertical_scrollbar
+
+    def render_line(self, y: int) -> Strip:
+        """The strip of row ``y`` of the view."""
+        raise NotImplementedError
 
     @property
     def following(self) -> bool:
@@ -88,13 +92,13 @@ class ColumnView(ScrollView):
         if not self.size:
             return
         if self._following:
-            self._place(self._column.settle_end(self._rows))
+            self._place(self.column.settle_end(self._rows))
         else:
-            self._place(self._column.settle(self._top, self._rows))
+            self._place(self.column.settle(self._top, self._rows))
 
     def _place(self, top: int) -> None:
         """Let ``top`` be the position of the first row, and tell the scrollbar."""
-        size = Size(self._width, self._column.height)
+        size = Size(self._width, self.column.height)
         with self._own_move():
             if size != self.virtual_size:
                 # Assigning it would lay out and paint the whole screen, for each new line.
@@ -120,7 +124,7 @@ class ColumnView(ScrollView):
     def _lifted(self, lines: int) -> None:
         """Note that ``lines`` were added in front, and show what was in view."""
         if self.size and not self._following:
-            self._place(self._column.settle(self._top + lines, self._rows))
+            self._place(self.column.settle(self._top + lines, self._rows))
         else:
             self._arrange()
 
@@ -137,8 +141,8 @@ class ColumnView(ScrollView):
             self._following = True
             self._unseen = 0
         top = round(new_value)
-        settled = self._column.settle(top, self._rows)
-        if settled != top or self._column.height != self.virtual_size.height:
+        settled = self.column.settle(top, self._rows)
+        if settled != top or self.column.height != self.virtual_size.height:
             self._place(settled)
             self.refresh()
 
@@ -171,14 +175,14 @@ class ColumnView(ScrollView):
 
     def _jump(self, place: int, number: int = 0, above: int = 0) -> None:
         """Show line ``number`` of the entry at ``place``, with ``above`` rows above it."""
-        if not len(self._column):
+        if not len(self.column):
             return
         self._following = False
-        self._column.measure(place)
-        top = max(0, self._column.top(place) + number - above)
+        self.column.measure(place)
+        top = max(0, self.column.top(place) + number - above)
         for _ in range(3):  # entries that come into view can move the line
-            self._column.settle(top, self._rows)
-            wanted = max(0, self._column.top(place) + number - above)
+            self.column.settle(top, self._rows)
+            wanted = max(0, self.column.top(place) + number - above)
             if wanted == top:
                 break
             top = wanted
@@ -192,64 +196,64 @@ class ColumnView(ScrollView):
     ) -> bool:
         with self._own_move():  # a larger view can end above the position it had
             changed = super()._size_updated(size, virtual_size, container_size, layout)
-        if size and not self._column.form.width:  # it was filled before it had a size
+        if size and not self.column.form.width:  # it was filled before it had a size
             self.call_next(self.on_resize)
         return changed
 
     def on_resize(self) -> None:
         """Break lines anew: now when it costs little, else when the size is at rest."""
         width = self._width
-        if width == self._column.form.width:
+        if width == self.column.form.width:
             self._arrange()
             return
-        if self._column.form.width == 0:
-            self._reformat(replace(self._column.form, width=width))
-            self._column.estimate_again()
+        if self.column.form.width == 0:
+            self.reformat(replace(self.column.form, width=width))
+            self.column.estimate_again()
             self._arrange()
             return
         if self._late:
             self._late.stop()
         if self._in_view() <= _DEAR:
-            self._reformat(replace(self._column.form, width=width))
+            self.reformat(replace(self.column.form, width=width))
         self._late = self.set_timer(_QUIET, self._at_rest)
 
     def _at_rest(self) -> None:
         """Break the lines in view for the size as it is now, and estimate the others again."""
         self._late = None
-        if self._width != self._column.form.width:
-            self._reformat(replace(self._column.form, width=self._width))
+        if self._width != self.column.form.width:
+            self.reformat(replace(self.column.form, width=self._width))
         with self._held():
-            self._column.estimate_again()
+            self.column.estimate_again()
 
     def _in_view(self) -> int:
         """Lines of the entries that are in view."""
-        if not len(self._column):
+        if not len(self.column):
             return 0
-        first, _ = self._column.find(self._top)
-        last, _ = self._column.find(self._top + self._rows - 1)
-        return self._column.top(last + 1) - self._column.top(first)
+        first, _ = self.column.find(self._top)
+        last, _ = self.column.find(self._top + self._rows - 1)
+        return self.column.top(last + 1) - self.column.top(first)
 
-    def _reformat(self, form: Format) -> None:
+    def reformat(self, form: Format) -> None:
         """Lay out in another format; the line on top stays about where it is."""
         with self._held():
-            self._column.reformat(form)
+            self.column.reformat(form)
 
     @contextmanager
     def _held(self) -> Iterator[None]:
         """Heights change in here, and the line on top stays about where it is."""
-        if not len(self._column):
+        if not len(self.column):
             yield
             return
-        place, number = self._column.find(self._top)
-        key = self._column.entry(place).key
-        before = max(1, self._column.top(place + 1) - self._column.top(place))
+        place, number = self.column.find(self._top)
+        key = self.column.entry(place).key
+        before = max(1, self.column.top(place + 1) - self.column.top(place))
         yield
         if not self._following and self.size:
-            if key in self._column:
-                place = self._column.place(key)
-            place = min(place, len(self._column) - 1)
-            number = number * self._column.measure(place) // before
-            self._place(self._column.settle(self._column.top(place) + number, self._rows))
+            if key in self.column:
+                place = self.column.place(key)
+            place = min(place, len(self.column) - 1)
+            number = number * self.column.measure(place) // before
+            self._place(self.column.settle(self.column.top(place) + number, self._rows))
         self._arrange()
         self.refresh()
 

@@ -10,7 +10,10 @@ from typing import ClassVar
 from textual import events
 from textual.actions import SkipAction
 from textual.binding import Binding, BindingType
+from textual.geometry import Region
 from textual.message import Message
+from textual.selection import Selection
+from textual.strip import Strip
 
 from tchat.sanitize import printable
 from tchat.tui.widgets.transcript.document import CODE
@@ -18,17 +21,50 @@ from tchat.tui.widgets.transcript.drawing import words
 from tchat.tui.widgets.transcript.entry import Entry, Key
 from tchat.tui.widgets.transcript.footer import ACTION, FOLD
 from tchat.tui.widgets.transcript.lines import LINK
-from tchat.tui.widgets.transcript.painting import PILL, PaintedColumn
-from tchat.tui.widgets.transcript.selection import decoded, whole
+from tchat.tui.widgets.transcript.painting import PILL, Painter
+from tchat.tui.widgets.transcript.palette import COMPONENTS
+from tchat.tui.widgets.transcript.scrolling import ColumnView
+from tchat.tui.widgets.transcript.selection import decoded, selected_text, whole
 
 
-class Transcript(PaintedColumn, can_focus=True):
+class Transcript(ColumnView, can_focus=True):
     """A conversation: prompts, replies in Markdown, reasoning, notices and errors.
 
     It gets entries, text is fed to the one that streams in, and it tells by messages what the user
     asks for. Text is raw; it is made safe to print here.
     """
 
+    COMPONENT_CLASSES: ClassVar[set[str]] = set(COMPONENTS)
+    DEFAULT_CSS = """
+    Transcript {
+        height: 1fr;
+        background: $background;
+        color: $assistant;
+        overflow: hidden auto;
+        scrollbar-gutter: stable;
+        scrollbar-size-vertical: 1;
+        & > .transcript--user { color: $foreground; background: $user-background; }
+        & > .transcript--user-bar { color: $user; background: $user-background; text-style: bold; }
+        & > .transcript--system { color: $muted; text-style: italic; }
+        & > .transcript--reasoning { color: $reasoning; text-style: italic; }
+        & > .transcript--muted { color: $muted; }
+        & > .transcript--notice { color: $notice; }
+        & > .transcript--error { color: $text-error; }
+        & > .transcript--heading { color: $primary; text-style: bold; }
+        & > .transcript--bullet { color: $primary; }
+        & > .transcript--link { color: $link; text-style: underline; }
+        & > .transcript--quote { color: $muted; }
+        & > .transcript--rule { color: $muted 60%; }
+        & > .transcript--inline-code { color: $code; background: $code-background; }
+        & > .transcript--code { color: $code; background: $code-background; }
+        & > .transcript--code-header { color: $muted; background: $code-background; }
+        & > .transcript--action { color: $link; text-style: underline; }
+        & > .transcript--cursor { color: $accent; text-style: bold; }
+        & > .transcript--hit { color: $background; background: $match; text-style: bold underline; }
+        & > .transcript--pill { color: $background; background: $accent; text-style: bold; }
+        & > .transcript--selection { color: $selection; background: $selection-background; }
+    }
+    """
     FOCUS_ON_CLICK = False  # a click leaves the typing where it is
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "step(-1)", "The message above", id="transcript.previous"),
@@ -96,30 +132,66 @@ class Transcript(PaintedColumn, can_focus=True):
             id: The widget's id.
             classes: The widget's CSS classes.
         """
-        super().__init__(code_theme=code_theme, name=name, id=id, classes=classes)
+        super().__init__(name=name, id=id, classes=classes)
+        self._painter = Painter(self, code_theme)
         self._copied: tuple[Key | None, int] = (None, 0)  # message and block copied by key last
+
+    # Painting.
+
+    def on_mount(self) -> None:
+        """Take the colours of the style sheet."""
+        self._painter.update_palette()
+
+    def notify_style_update(self) -> None:
+        """The style sheet changed: take its colours once the parts have theirs, which is next."""
+        super().notify_style_update()
+        if self.is_mounted:
+            self.call_next(self._painter.update_palette)
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """The strips of the rows in ``crop``."""
+        if any(self.styles.gutter) or self.opacity < 1:
+            return super().render_lines(crop)
+        return self._painter.paint(crop)
+
+    def render_line(self, y: int) -> Strip:
+        """The strip of row ``y`` of the view."""
+        return next(self._painter.strips(y, 1))
+
+    def get_selection(self, selection: Selection) -> tuple[str, str] | None:
+        """The text under ``selection``."""
+        return selected_text(self.column, selection), "\n"
+
+    def selection_updated(self, selection: Selection | None) -> None:  # noqa: ARG002
+        """Draw what is selected, or is no more."""
+        self.refresh()
+
+    def _refresh_from(self, position: int) -> None:
+        """Draw the rows from ``position`` to the last again."""
+        first = max(position, self._top)
+        self.refresh_lines(first, max(1, self._top + self._rows - first))
 
     # Entries.
 
     def show(self, entries: Iterable[Entry]) -> None:
         """Show ``entries`` instead of all, and go to the end."""
-        self._cursor, self._found = None, None
+        self._painter.cursor, self._painter.found = None, None
         if self.is_attached:
             self.screen.clear_selection()
-        self._column.show(entries)
+        self.column.show(entries)
         self.follow()
 
     def prepend(self, entries: Iterable[Entry]) -> None:
         """Add entries in front of all; what is in view stays where it is."""
         if self.text_selection is not None:  # it is told by places, which are others now
             self.screen.clear_selection()
-        self._lifted(self._column.prepend(entries))
+        self._lifted(self.column.prepend(entries))
         self.refresh()
 
     def append(self, entry: Entry) -> None:
         """Add an entry at the end."""
-        self._column.append(entry)
-        self._grown(self._column.measure(len(self._column) - 1))
+        self.column.append(entry)
+        self._grown(self.column.measure(len(self.column) - 1))
         self.refresh()
 
     def begin(self, entry: Entry) -> None:
@@ -132,12 +204,12 @@ class Transcript(PaintedColumn, can_focus=True):
         Raises:
             KeyError: There is no such entry.
         """
-        place = self._column.place(key)
-        before = self._column.layout(place)
+        place = self.column.place(key)
+        before = self.column.layout(place)
         height, first = before.height, before.settled
-        self._column.feed(key, text, reasoning)
-        self._grown(self._column.layout(place).height - height)
-        self._refresh_from(self._column.top(place) + first)
+        self.column.feed(key, text, reasoning)
+        self._grown(self.column.layout(place).height - height)
+        self._refresh_from(self.column.top(place) + first)
 
     def finish(self, entry: Entry) -> None:
         """Show ``entry``, whose text is complete, in the place of the reply that streamed in."""
@@ -150,7 +222,7 @@ class Transcript(PaintedColumn, can_focus=True):
             KeyError: There is no such entry.
         """
         with self._held():
-            self._column.update(entry)
+            self.column.update(entry)
 
     def drop(self, key: Key) -> None:
         """Take an entry out. (`remove` is the widget's own.)
@@ -158,10 +230,10 @@ class Transcript(PaintedColumn, can_focus=True):
         Raises:
             KeyError: There is no such entry.
         """
-        if self._cursor == key:
+        if self._painter.cursor == key:
             self._put_cursor(None)
         self.screen.clear_selection()
-        self._column.remove(key)
+        self.column.remove(key)
         self._arrange()
         self.refresh()
 
@@ -171,17 +243,17 @@ class Transcript(PaintedColumn, can_focus=True):
         Raises:
             KeyError: There is no such entry.
         """
-        place = self._column.place(key)
+        place = self.column.place(key)
         pattern = words(printable(query))
-        self._found = (key, pattern) if pattern else None
+        self._painter.found = (key, pattern) if pattern else None
         number = self._first_hit(place, pattern) if pattern else 0
         self._jump(place, number, above=self._rows // 3 if number else 0)
 
     def _first_hit(self, place: int, pattern: re.Pattern[str]) -> int:
-        layout = self._column.layout(place)
-        entry = self._column.entry(place)
+        layout = self.column.layout(place)
+        entry = self.column.entry(place)
         if layout.folded and not pattern.search(entry.text) and pattern.search(entry.reasoning):
-            self._column.fold(entry.key, folded=False)
+            self.column.fold(entry.key, folded=False)
         hits = (n for n, row in enumerate(layout.lines()) if pattern.search(row.text))
         return next(hits, 0)
 
@@ -191,17 +263,17 @@ class Transcript(PaintedColumn, can_focus=True):
         Raises:
             KeyError: There is no such entry.
         """
-        folded = self._column.layout(self._column.place(key)).folded
+        folded = self.column.layout(self.column.place(key)).folded
         with self._held():
-            self._column.fold(key, folded=not folded)
+            self.column.fold(key, folded=not folded)
 
     def show_details(self, shown: bool) -> None:
         """Show or hide models, times and token counts."""
-        self._reformat(replace(self._column.form, details=shown))
+        self.reformat(replace(self.column.form, details=shown))
 
     def show_scores(self, shown: bool) -> None:
         """Show or hide what judges gave to replies."""
-        self._reformat(replace(self._column.form, scores=shown))
+        self.reformat(replace(self.column.form, scores=shown))
 
     def replace(self, key: Key, entry: Entry) -> None:
         """Show ``entry``, which has a key of its own, in the place of the entry ``key``.
@@ -210,18 +282,18 @@ class Transcript(PaintedColumn, can_focus=True):
             KeyError: There is no such entry.
         """
         with self._held():
-            self._column.replace(key, entry)
-        if self._cursor == key:
+            self.column.replace(key, entry)
+        if self._painter.cursor == key:
             self._put_cursor(entry.key)
 
     def has(self, key: Key) -> bool:
         """Whether there is an entry ``key``."""
-        return key in self._column
+        return key in self.column
 
     @property
     def last_message(self) -> int | None:
         """The key of the last message, not of what tchat says; None when there is none."""
-        return next((key for key in self._column.backwards() if isinstance(key, int)), None)
+        return next((key for key in self.column.backwards() if isinstance(key, int)), None)
 
     def entry(self, key: Key) -> Entry:
         """The entry ``key`` with the text that came so far.
@@ -229,29 +301,27 @@ class Transcript(PaintedColumn, can_focus=True):
         Raises:
             KeyError: There is no such entry.
         """
-        return self._column.entry(self._column.place(key))
+        return self.column.entry(self.column.place(key))
 
     # The message cursor.
 
     @property
     def cursor(self) -> Key | None:
         """The key of the message that the cursor is on."""
-        return self._cursor
+        return self._painter.cursor
 
     def move_cursor(self, step: int) -> None:
         """Move the message cursor to the next message below, or above; from nowhere to the last.
 
         What tchat itself says is no message: it is passed over.
         """
-        if self._cursor is None:
-            place, _ = (
-                self._column.find(self._top + self._rows - 1) if len(self._column) else (0, 0)
-            )
+        if self._painter.cursor is None:
+            place, _ = self.column.find(self._top + self._rows - 1) if len(self.column) else (0, 0)
         else:
-            place = self._column.place(self._cursor) + step
-        direction = -1 if self._cursor is None or step < 0 else 1
-        while 0 <= place < len(self._column):
-            entry = self._column.entry(place)
+            place = self.column.place(self._painter.cursor) + step
+        direction = -1 if self._painter.cursor is None or step < 0 else 1
+        while 0 <= place < len(self.column):
+            entry = self.column.entry(place)
             if entry.role not in ("notice", "error"):
                 self._put_cursor(entry.key)
                 self._show_entry(place)
@@ -264,7 +334,7 @@ class Transcript(PaintedColumn, can_focus=True):
         Raises:
             KeyError: There is no such entry.
         """
-        place = self._column.place(key)
+        place = self.column.place(key)
         self._put_cursor(key)
         self._show_entry(place)
 
@@ -274,19 +344,19 @@ class Transcript(PaintedColumn, can_focus=True):
 
     def ask(self, action: str) -> None:
         """Ask for ``action`` on the message that the cursor is on; nothing without one."""
-        if self._cursor is not None:
-            self.post_message(self.ActionRequested(self._cursor, action))
+        if self._painter.cursor is not None:
+            self.post_message(self.ActionRequested(self._painter.cursor, action))
 
     def _put_cursor(self, key: Key | None) -> None:
-        if key != self._cursor:
-            self._cursor = key
+        if key != self._painter.cursor:
+            self._painter.cursor = key
             self.post_message(self.CursorMoved(key))
             self.refresh()
 
     def _show_entry(self, place: int) -> None:
         """Bring the entry at ``place`` into view, its begin if it is too tall."""
-        height = self._column.measure(place)
-        top = self._column.top(place)
+        height = self.column.measure(place)
+        top = self.column.top(place)
         if top < self._top or height > self._rows:
             self._jump(place)
         elif top + height > self._top + self._rows:
@@ -294,41 +364,41 @@ class Transcript(PaintedColumn, can_focus=True):
 
     def action_step(self, step: int) -> None:
         """Move the message cursor; without one, scroll a line."""
-        if self._cursor is not None:
+        if self._painter.cursor is not None:
             self.move_cursor(step)
         else:
             self._scroll_by(step)
 
     def action_ask(self, action: str) -> None:
         """Ask for something on the message that the cursor is on."""
-        if self._cursor is None:
+        if self._painter.cursor is None:
             raise SkipAction
         self.ask(action)
 
     def action_copy_code(self) -> None:
         """Copy the first code block of the message that the cursor is on; again, the next one."""
-        if self._cursor is None:
+        if self._painter.cursor is None:
             raise SkipAction
         from tchat.markdown.code_blocks import code_blocks
 
-        blocks = code_blocks(printable(self.entry(self._cursor).text))
+        blocks = code_blocks(printable(self.entry(self._painter.cursor).text))
         if not blocks:
             self.notify("There is no code block in this message.", markup=False)
             return
         key, number = self._copied
-        number = (number + 1) % len(blocks) if key == self._cursor else 0
-        self._copied = (self._cursor, number)
+        number = (number + 1) % len(blocks) if key == self._painter.cursor else 0
+        self._copied = (self._painter.cursor, number)
         self.post_message(self.CodeCopyRequested(blocks[number].code))
 
     def action_reasoning(self) -> None:
         """Fold or show the reasoning of the message that the cursor is on."""
-        if self._cursor is None:
+        if self._painter.cursor is None:
             raise SkipAction
-        self.toggle_reasoning(self._cursor)
+        self.toggle_reasoning(self._painter.cursor)
 
     def action_leave(self) -> None:
         """Take the cursor off the messages."""
-        if self._cursor is None:
+        if self._painter.cursor is None:
             raise SkipAction
         self.leave()
 
@@ -340,7 +410,7 @@ class Transcript(PaintedColumn, can_focus=True):
         if event.chain > 1:
             # Two clicks would select, and three copy, everything there is.
             event.prevent_default()
-            if event.chain == 3 and (place := self._file_id(meta)) is not None:
+            if event.chain == 3 and (place := self._entry_place(meta)) is not None:
                 self._select(place)
         elif PILL in meta:
             self.follow()
@@ -348,9 +418,9 @@ class Transcript(PaintedColumn, can_focus=True):
             self._clicked(meta)
 
     def _clicked(self, meta: dict[str, object]) -> None:
-        if (place := self._file_id(meta)) is None:
+        if (place := self._entry_place(meta)) is None:
             return
-        key = self._column.entry(place).key
+        key = self.column.entry(place).key
         if LINK in meta:
             self.post_message(self.LinkClicked(str(meta[LINK])))
         elif isinstance(number := meta.get(CODE), int):
@@ -360,17 +430,17 @@ class Transcript(PaintedColumn, can_focus=True):
         elif ACTION in meta:
             self.post_message(self.ActionRequested(key, str(meta[ACTION])))
 
-    def _file_id(self, meta: dict[str, object]) -> int | None:
+    def _entry_place(self, meta: dict[str, object]) -> int | None:
         """The place of the entry that a character belongs to; None where there is none any more."""
         if not isinstance(offset := meta.get("offset"), tuple):
             return None
         place, _ = decoded(offset[1])
-        return place if place < len(self._column) else None
+        return place if place < len(self.column) else None
 
     def _copy_code(self, place: int, number: int) -> None:
-        fences = self._column.layout(place).fences
+        fences = self.column.layout(place).fences
         if 0 <= number < len(fences):
             self.post_message(self.CodeCopyRequested("\n".join(fences[number].source)))
 
     def _select(self, place: int) -> None:
-        self.screen.selections = {self: whole(place, self._column.measure(place))}
+        self.screen.selections = {self: whole(place, self.column.measure(place))}
