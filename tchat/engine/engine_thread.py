@@ -72,10 +72,14 @@ def run_on_engine_thread(work: Callable[[], T], cancel: Cancel) -> T:
     return outcome.outcome()
 
 
-def on_large_stack(work: Callable[[], T]) -> T:
-    """Run ``work`` on a thread with a large stack; returns or raises what it does."""
+def on_large_stack(work: Callable[[], T], *, least: int = 0) -> T:
+    """Run ``work`` on a thread with a large stack; returns or raises what it does.
+
+    Raises:
+        MemoryError: The system grants no stack of ``least`` bytes.
+    """
     outcome = _Call(work)
-    LargeStackThread(outcome).join()
+    LargeStackThread(outcome, least=least).join()
     return outcome.outcome()
 
 
@@ -84,15 +88,18 @@ class LargeStackThread:
 
     Args:
         work: Must not raise.
+        least: Bytes that its stack must have.
 
     Raises:
-        MemoryError: No thread can be started.
+        MemoryError: No thread can be started, or none with such a stack.
     """
 
-    def __init__(self, work: Callable[[], None]) -> None:
+    def __init__(self, work: Callable[[], None], *, least: int = 0) -> None:
         self._work = work
         self._ended = threading.Event()
         for size in STACK_SIZES:
+            if size < least:
+                continue
             # The system grants no such stack, or Python refuses the number.
             with suppress(RuntimeError, ValueError):
                 _start(self._run, size)

@@ -6,7 +6,11 @@ import json
 import math
 import os
 import re
+import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -210,7 +214,12 @@ _DRAFTS = (
 _SHARED = ("const", "contains", "propertyNames", "if", "dependencies")
 _WERE_BOOLEAN = ("exclusiveMinimum", "exclusiveMaximum", "required")
 _LEGACY = re.compile(r"draft-0[3467]")
-_DEEPEST = 100_000  # frames of a validation on its own stack
+# The limit of frames is the process's own. Raised to this, it still guards the other threads: a
+# stack of 8 MB holds some 25,000 frames of a validation.
+_DEEPEST = 10_000
+_DEEP_STACK = 32 << 20  # bytes
+_RAISING = threading.Lock()  # held while the limit is raised
+_raised = ContextVar("raised", default=False)  # whether this thread raised it
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,25 +284,30 @@ def deeply(work: Callable[[], T]) -> T:
     """The outcome of ``work``, which has no effects; again on a large stack where it nests deeply.
 
     Raises:
-        RecursionError: It nests more deeply than the large stack holds.
+        RecursionError: It nests more deeply than the large stack holds, or there is none.
     """
     try:
         return work()
-    except RecursionError:
-        pass
-    import sys
+    except RecursionError as error:
+        if _raised.get():
+            raise
+        from tchat.engine.engine_thread import on_large_stack
 
-    from tchat.engine.engine_thread import on_large_stack
+        with suppress(MemoryError):
+            return on_large_stack(lambda: _with_frames(work), least=_DEEP_STACK)
+        raise RecursionError from error
 
-    def raised() -> T:
+
+def _with_frames(work: Callable[[], T]) -> T:
+    """The outcome of ``work``, on this thread's large stack, with a raised limit of frames."""
+    with _RAISING:
+        _raised.set(True)
         limit = sys.getrecursionlimit()
         sys.setrecursionlimit(max(limit, _DEEPEST))
         try:
             return work()
         finally:
             sys.setrecursionlimit(limit)
-
-    return on_large_stack(raised)
 
 
 @dataclass(slots=True)
