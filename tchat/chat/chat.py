@@ -131,6 +131,7 @@ class Chat(PromptBuilder):
         self._bind_session(model)
         journals = CandidateJournals(self.store, question, model, self.settings, count)
         try:
+            self._note_replies(*journals.ids.values())
             yield from journals.stored()
             replies = model.engine.candidates(
                 messages,
@@ -280,6 +281,7 @@ class Chat(PromptBuilder):
         journal = ReplyJournal.open(
             self.store, question, model, self.settings, writer, text=text, reasoning=reasoning
         )
+        self._note_replies(journal.message_id)
         with writer, closing(journal):
             yield MessageStored(question.id, journal.message_id)
             for event in with_prefill_notice(self._cost, generate(model, messages)):

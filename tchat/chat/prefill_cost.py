@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tchat.engine.events import CacheRestored, Event, Notice, PromptProgress
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tchat.engine.prompt.template import Think
 
 SEAM = 64  # tokens that are read anyway: marks between messages, the end of a reply
+NOT_IN_MEMORY = "it is not in memory any more"
 WORTH_SECONDS = 1.0  # of reading again that are worth a word,
 WORTH_TOKENS = 256  # or tokens, where the speed of reading is not known
 
@@ -27,7 +28,7 @@ class PrefillCost:
     Attributes:
         tokens: Of the chat so far, to be read again.
         seconds: That takes, by what was measured with this model here; 0 where it never was.
-        why: Why it must be.
+        why: Why it must be; empty where that is not known.
     """
 
     tokens: int
@@ -48,7 +49,31 @@ class PrefillCost:
         return f"re-reads {counted(self.tokens, 'token')}{about}"
 
     def __str__(self) -> str:
-        return f"{self.short}: {self.why}"
+        return self.with_reason(self.short)
+
+    def with_reason(self, text: str) -> str:
+        """``text``, and why, where that is known."""
+        return f"{text}: {self.why}" if self.why else text
+
+
+@dataclass(slots=True)
+class PromptRead:
+    """The last prompt that the model read.
+
+    Attributes:
+        messages: The prompt.
+        path: Ids of the session's messages up to its question.
+        replies: Ids of the replies that were written to it.
+    """
+
+    messages: Sequence[ChatMessage]
+    path: list[int]
+    replies: set[int] = field(default_factory=set)
+
+    def leads_to(self, path: Sequence[int]) -> bool:
+        """Whether ``path`` goes on from one of the replies."""
+        asked = len(self.path)
+        return [*path[:asked]] == self.path and not self.replies.isdisjoint(path[asked:])
 
 
 def prefill_cost_of(
@@ -67,30 +92,40 @@ def prefill_cost_of(
     tokens = engine.prompt_tokens(history, think)
     saved = engine.snapshots.count_saved(loaded, tokens) if engine.snapshots else 0
     unread = max(0, len(tokens) - max(saved, loaded.kv.cached_prefix(tokens)))
+    if not why and not loaded.kv.tokens:
+        why = NOT_IN_MEMORY
+    elif not why and not loaded.model.shape.divisible:
+        why = "this model keeps no state from before the place where the prompt differs"
     return PrefillCost(unread, engine.prefill_time(unread), why)
 
 
 def prefill_reason(
-    before: Sequence[ChatMessage] | None,
+    before: PromptRead | None,
     now: Sequence[ChatMessage],
+    path: Sequence[int],
     *,
     other_model: bool,
     turns_left: bool,
 ) -> str:
-    """Why a chat must be read again.
+    """Why a chat must be read again, as far as the session tells; empty where it does not.
 
     Args:
         before: The last prompt that was read here; None when there was none.
         now: The chat as it goes into the next one.
+        path: Ids of the messages that the next prompt follows.
         other_model: Whether another model wrote its last reply.
         turns_left: Whether old turns leave the context.
     """
     if before is None:
-        return "the model is another" if other_model else "it is not in memory any more"
-    if _system(before) != _system(now):
+        return "the model is another" if other_model else NOT_IN_MEMORY
+    if _system(before.messages) != _system(now):
         return "the system prompt is another"
     if turns_left:
         return "the context is full, and old turns leave it"
+    if [*path] == before.path[: len(path)]:
+        return "the chat goes on from an earlier message"
+    if before.leads_to(path):
+        return ""
     return "the chat goes on from another branch"
 
 
@@ -109,9 +144,8 @@ def with_prefill_notice(price: PrefillCost | None, events: Iterator[Event]) -> I
             if event.done == event.total:
                 due = False
                 took = seconds_text(time.perf_counter() - started)
-                yield Notice(
-                    "price", f"re-read {counted(price.tokens, 'token')} in {took}: {price.why}"
-                )
+                text = f"re-read {counted(price.tokens, 'token')} in {took}"
+                yield Notice("price", price.with_reason(text))
 
 
 def restored_text(event: CacheRestored) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Self
 
 from tchat.chat.context_window import ContextWindow, fit_window, reply_reserve, window_turns
+from tchat.chat.prefill_cost import PrefillCost, PromptRead, prefill_cost_of, prefill_reason
 from tchat.chat.turns import drop_unanswered, group_turns, left_out_text, pinned_turns, turn_starts
 from tchat.engine.cancel import Cancel
 from tchat.engine.events import Event, Notice
@@ -17,7 +18,6 @@ from tchat.settings import Settings, Value
 if TYPE_CHECKING:
     from tchat.chat.draft import DraftPreview, TokenCount
     from tchat.chat.model import ChatModel
-    from tchat.chat.prefill_cost import PrefillCost
     from tchat.engine.events import PromptProgress
     from tchat.engine.prompt.template import Think
     from tchat.models.metadata import ModelMetadata
@@ -45,7 +45,7 @@ class PromptBuilder:
         self._session = session
         self._model = model
         self._window_start: int | None = None  # the question that the last prompt began with
-        self._prompted: Sequence[ChatMessage] | None = None  # the last prompt
+        self._read: PromptRead | None = None  # the last prompt
         self._cost: PrefillCost | None = None  # of the prompt being read
 
     def __enter__(self) -> Self:
@@ -270,7 +270,7 @@ class PromptBuilder:
         if self._cost is not None and self._cost.is_notable:
             yield Notice("price", str(self._cost))
         self._window_start = turn_starts(path)[window.first]
-        self._prompted = window.messages
+        self._read = PromptRead(window.messages, [message.id for message in path])
         return window.messages
 
     def _fitted(
@@ -298,18 +298,22 @@ class PromptBuilder:
         self, model: ChatModel, path: Sequence[Message], window: ContextWindow
     ) -> PrefillCost | None:
         """What a prompt costs beyond the last turn of ``window``."""
-        from tchat.chat.prefill_cost import prefill_cost_of, prefill_reason
-
         asked = (place for place, each in enumerate(window.messages) if each.role == "user")
         history = window.messages[: max(asked, default=0)]
         writer = next((each.model for each in reversed(path) if each.model), "")
         why = prefill_reason(
-            self._prompted,
+            self._read,
             history,
+            [message.id for message in path],
             other_model=bool(writer) and writer != self.settings.model,
             turns_left=window.first > self._first_turn(path),
         )
         return prefill_cost_of(model.engine, history, self._think, why)
+
+    def _note_replies(self, *message_ids: int) -> None:
+        """Note which messages are replies to the last prompt."""
+        if self._read is not None:
+            self._read.replies.update(message_ids)
 
     def _first_turn(self, path: Sequence[Message]) -> int:
         """The turn of ``path`` that the window of the last prompt began with.

@@ -10,7 +10,7 @@ import pytest
 
 from tchat.chat.chat import Chat
 from tchat.chat.prefill_cost import SEAM, PrefillCost
-from tchat.engine.events import Event, Notice
+from tchat.engine.events import CandidateEvent, Event, MessageStored, Notice
 from tchat.paths import Paths
 from tchat.sessions.store import SessionStore
 from tests.chat.conftest import OpenChat
@@ -67,6 +67,62 @@ def test_an_edit_costs_nothing_but_itself(open_chat: OpenChat, store: SessionSto
     path = store.branch(chat.session.id)
     assert price(chat, "And?", after=path[2].parent_id).tokens < SEAM
     assert prices(chat.edit(path[2].id, "And?")) == []
+
+
+@pytest.mark.parametrize(
+    ("model", "why"),
+    [
+        ("tiny_model", ""),
+        ("tiny_recurrent", "this model keeps no state from before the place where"),
+    ],
+)
+def test_a_reply_of_other_tokens_than_its_text_is_no_branch(
+    open_chat: OpenChat, request: pytest.FixtureRequest, model: str, why: str
+) -> None:
+    path = request.getfixturevalue(model)
+    chat = begun(open_chat, model=str(path), temp=0.9, seed=300, max_tokens=300)
+    costs = price(chat)
+    assert costs.tokens > 0
+    assert costs.why.startswith(why)
+    assert str(costs).startswith(f"{costs.short}: {why}" if why else costs.short)
+    assert "branch" not in str(costs)
+
+
+def test_another_reply_to_a_question_is_another_branch(
+    open_chat: OpenChat, store: SessionStore
+) -> None:
+    chat = begun(open_chat, temp=0.9)
+    assert chat.session is not None
+    first = store.branch(chat.session.id)[-1]
+    list(chat.regenerate())
+    assert price(chat).why == ""
+    store.activate(first.id)
+    assert price(chat).why == "the chat goes on from another branch"
+    list(chat.send("Why?"))
+    assert price(chat, after=first.id).why == "the chat goes on from an earlier message"
+
+
+def test_any_of_several_replies_is_no_other_branch(
+    open_chat: OpenChat, store: SessionStore
+) -> None:
+    chat = begun(open_chat, temp=0.9)
+    events = list(chat.candidates(3, "Why?"))
+    stored = [
+        e.event.reply
+        for e in events
+        if isinstance(e, CandidateEvent) and isinstance(e.event, MessageStored)
+    ]
+    chat.pick(stored[2])
+    assert price(chat).why == ""
+
+
+def test_a_cleared_cache_is_told_as_what_it_is(open_chat: OpenChat) -> None:
+    chat = begun(open_chat)
+    loaded = chat.require_model().engine.loaded
+    assert loaded is not None
+    loaded.kv.clear()
+    chat.require_model().engine.snapshots = None
+    assert str(price(chat)).endswith(": it is not in memory any more")
 
 
 def test_what_is_saved_is_not_read_again(open_chat: OpenChat, paths: Paths) -> None:
