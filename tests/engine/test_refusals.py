@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -137,8 +138,14 @@ def test_no_call_reaches_a_context_that_is_closed(
 
 
 def test_a_reply_goes_on_without_a_draft_model_that_fails(
-    refusing: Refusing, open_engine: OpenEngine, tiny_model: Path
+    refusing: Refusing,
+    open_engine: OpenEngine,
+    tiny_model: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    def refused(_: object) -> NoReturn:
+        raise TchatError("no")
+
     sampling = Sampling(temp=0, max_tokens=40)
     expected = finished(open_engine(tiny_model).generate(HELLO, sampling)).text
     engine = open_engine(tiny_model, draft=tiny_model)
@@ -146,7 +153,7 @@ def test_a_reply_goes_on_without_a_draft_model_that_fails(
     speculation = engine._ready.speculation
     assert speculation is not None
     assert speculation.draft_model is not None
-    speculation.draft_model.kv.prefill = lambda _: (_ for _ in ()).throw(TchatError("no"))  # type: ignore
+    monkeypatch.setattr(speculation.draft_model.kv, "prefill", refused)
     assert speculation.draft_model.draft([1, 2, 3], 4) == []
     assert speculation.draft_model.gain(8, speculation.times) == 0
     assert finished(engine.generate(HELLO, sampling)).text == expected
