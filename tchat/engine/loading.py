@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from tchat.engine.adapters import Adapters, ControlVector, Lora
 from tchat.engine.binding import backend
 from tchat.engine.cancel import Cancel
-from tchat.engine.context import Context, context_size
+from tchat.engine.context import CTX_STEP, Context, context_size
 from tchat.engine.events import LoadProgress, Notice
 from tchat.engine.model import Model
 
@@ -409,10 +409,17 @@ def template_of(options: EngineOptions, model: Model, cancel: Cancel) -> ChatTem
 def context_notices(options: EngineOptions, model: Model) -> Iterator[Notice]:
     """What the user should know about the context that ``options`` ask for."""
     asked, trained = options.ctx_size, model.shape.n_ctx_train
+    size = context_size(asked, trained)
     if asked > trained > 0:
         text = (
             f"a context of {asked:,} tokens was asked for; "
             f"this model was trained for {trained:,}, which is used"
+        )
+        yield Notice("context", text)
+    elif asked and size != asked:
+        text = (
+            f"a context of {asked:,} tokens was asked for; "
+            f"its size is a multiple of {CTX_STEP}, so {size:,} are used"
         )
         yield Notice("context", text)
     if options.draft is not None and not _can_trim(options, model):

@@ -181,9 +181,12 @@ def test_a_huge_prompt_is_refused_before_it_is_tokenized(
 def test_the_context_is_rounded_and_bounded_by_the_training_length(
     open_engine: OpenEngine, tiny_model: Path
 ) -> None:
-    rounded = open_engine(tiny_model, ctx_size=1000)
-    list(rounded.load())
-    assert rounded.context_size == 1024
+    for asked, used in ((100, 256), (1000, 1024), (1024, 1024), (0, 4096)):
+        rounded = open_engine(tiny_model, ctx_size=asked)
+        notices = [event for event in rounded.load() if isinstance(event, Notice)]
+        assert rounded.context_size == used
+        told = [f"{asked:,}" in each.text and f"{used:,}" in each.text for each in notices]
+        assert told == ([True] if asked not in (0, used) else [])
     bounded = open_engine(tiny_model, ctx_size=1_000_000)
     notices = [event for event in bounded.load() if isinstance(event, Notice)]
     assert bounded.context_size == 4096
