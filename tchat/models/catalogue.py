@@ -176,10 +176,12 @@ def sizes_of(family: str) -> list[str]:
 
 
 def similar_in_catalogue(name: str) -> list[str]:
-    """Names of the catalogue that could have been meant: those of a family, or alike."""
+    """Names of the catalogue that could have been meant: of a family, alike, or longer."""
     from difflib import get_close_matches
 
-    return sizes_of(name)[:3] or get_close_matches(name.lower(), list(load_catalogue()), cutoff=0.7)
+    wanted, known = name.lower(), list(load_catalogue())
+    begun = [each for each in known if each.startswith(wanted)] if len(wanted) > 2 else []
+    return (sizes_of(name) or get_close_matches(wanted, known, cutoff=0.7) or begun)[:3]
 
 
 def _merged(family: Mapping[str, Any], size: Mapping[str, Any]) -> dict[str, Any]:

@@ -129,10 +129,16 @@ def _existing(path: Path, name: str, seen: Sequence[NameLookup]) -> Path:
 
 
 def _suggestion(name: str, seen: Sequence[NameLookup]) -> str:
-    from tchat.models.catalogue import similar_in_catalogue
+    from tchat.models.catalogue import similar_in_catalogue, sizes_of
+    from tchat.models.name_lookup import pull_hint
 
-    near = _nearest(name, seen) or similar_in_catalogue(name)
-    return _did_you_mean(near) if near else "`tchat models ls --all` lists what there is"
+    near = [] if sizes_of(name) else _nearest(name, seen)
+    if near:
+        return _did_you_mean(near)
+    remote = similar_in_catalogue(name)
+    if remote:
+        return pull_hint(*remote)
+    return "`tchat models ls --all` lists what there is, `tchat models catalogue` what to pull"
 
 
 def _nearest(name: str, seen: Sequence[NameLookup]) -> list[str]:

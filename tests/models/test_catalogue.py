@@ -88,7 +88,31 @@ def test_the_starter_is_one_of_them(paths: Paths, starter_model: Path) -> None:
 def test_a_family_brings_its_sizes(paths: Paths) -> None:
     with pytest.raises(ModelNotFound) as unknown:
         resolve("llama3.2", paths)
-    assert unknown.value.hint == "did you mean llama3.2:1b or llama3.2:3b?"
+    assert unknown.value.hint == "get it: tchat models pull llama3.2:1b (or llama3.2:3b)"
+
+
+@pytest.mark.parametrize(
+    ("name", "pulled"),
+    [
+        ("Qwen3", "qwen3:0.6b (or qwen3:1.7b, qwen3:4b)"),  # a family
+        ("qwen3-0.6b", "qwen3:0.6b (or "),  # nearly a name
+        ("gwen3:0.6b", "qwen3:0.6b"),
+        ("phi", "phi4-mini:3.8b (or phi4:14b)"),  # the beginning of several
+        ("unsloth/Some-GGUF:Q8_0", "unsloth/Some-GGUF:Q8_0"),  # a name of the hub
+    ],
+)
+def test_the_command_that_gets_a_model_is_told(paths: Paths, name: str, pulled: str) -> None:
+    with pytest.raises(ModelNotFound) as unknown:
+        resolve(name, paths)
+    assert unknown.value.hint.startswith(f"get it: tchat models pull {pulled}")
+
+
+@pytest.mark.parametrize("name", ["nope", "zz", ""])
+def test_a_name_like_none_leads_to_both_lists(paths: Paths, name: str) -> None:
+    with pytest.raises(ModelNotFound) as unknown:
+        resolve(name, paths)
+    assert "tchat models ls --all" in unknown.value.hint
+    assert "tchat models catalogue" in unknown.value.hint
 
 
 def test_a_name_leads_to_the_hub(paths: Paths) -> None:
