@@ -391,16 +391,39 @@ def test_what_is_stopped_goes_on_without_repeating(tmp_path: Path, stop: signal.
         while output.read_text().count("\n") < 3 and child.poll() is None:
             time.sleep(0.01)
         child.send_signal(stop)
-        code = child.wait()
-    assert code == (130 if stop is signal.SIGINT else -signal.SIGKILL)
+        told = child.communicate()[1].decode()
     text = output.read_text()
     finished = records(text[: text.rfind("\n") + 1])
     assert 3 <= len(finished) < 40
+    kept = f"tchat: stopped: {len(finished)} of 40 rows in {output}; the same call goes on"
+    if stop is signal.SIGINT:
+        assert (child.returncode, told.count("\n"), told[: len(kept)]) == (130, 1, kept)
+    else:
+        assert (child.returncode, told) == (-signal.SIGKILL, "")
     call[call.index("200")] = "2"
     assert tchat_map(*call[1:]).code == 0
     after = records(output.read_text())
     assert [record["index"] for record in after] == list(range(40))
     assert all(record in after for record in finished)
+
+
+def test_what_is_stopped_without_a_file_tells_how_to_keep_it(tmp_path: Path) -> None:
+    rows = tmp_path / "rows.txt"
+    rows.write_text("say it\n" * 40)
+    call = ["map", "why {}", str(rows), "--parallel", "2", "--max-tokens", "200", *BIAS]
+    with subprocess.Popen(
+        [*COMMAND, *call], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdout is not None
+        first = child.stdout.readline()
+        child.send_signal(signal.SIGTERM)
+        others, told = child.communicate()
+    printed = len(records(first + others))
+    assert child.returncode == 143
+    assert told == (
+        f"tchat: stopped: {printed} of 40 rows printed; "
+        "with -o FILE the same call goes on where it was stopped\n"
+    )
 
 
 def test_a_kill_while_failed_rows_are_tried_again_doubles_none(tmp_path: Path) -> None:

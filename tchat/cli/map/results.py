@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Protocol
 
 from tchat.cli.console import Console
 from tchat.errors import StorageError, UsageError
+from tchat.plural import counted
 from tchat.sanitize import printable_json, single_line
 
 Record = dict[str, Any]
@@ -38,6 +39,9 @@ class Results(Protocol):
     def failed(self) -> Mapping[int, str]:
         """The errors of rows among those that an earlier call left."""
 
+    def kept(self, rows: int) -> str:
+        """What a call that was stopped leaves of ``rows`` rows, and how to go on."""
+
     def add(self, record: Record) -> None:
         """Take the record of one more row."""
 
@@ -57,6 +61,14 @@ class PrintedResults:
         self._console = console
         self._order = list(reversed(order))
         self._held: dict[int, Record] = {}
+        self._printed = 0
+
+    def kept(self, rows: int) -> str:
+        """What was printed."""
+        return (
+            f"stopped: {self._printed:,} of {counted(rows, 'row')} printed; "
+            "with -o FILE the same call goes on where it was stopped"
+        )
 
     def add(self, record: Record) -> None:
         """Print the record, or hold it until those before it are there."""
@@ -70,6 +82,7 @@ class PrintedResults:
     def _print(self, record: Record) -> None:
         self._console.out(_line(record))
         self._console.flush()
+        self._printed += 1
 
 
 class _Line(NamedTuple):
@@ -120,6 +133,13 @@ class ResultFile:
     def done(self) -> frozenset[int]:
         """Rows whose records the file has."""
         return frozenset(self._lines)
+
+    def kept(self, rows: int) -> str:
+        """What is in the file."""
+        return (
+            f"stopped: {len(self._lines):,} of {counted(rows, 'row')} in "
+            f"{single_line(str(self._path))}; the same call goes on with the others"
+        )
 
     def retry(self) -> None:
         """Take failed rows for undone; their records stay until the first new one comes."""

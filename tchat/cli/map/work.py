@@ -24,7 +24,7 @@ from tchat.cli.model_loading import with_model
 from tchat.cli.output.reply import CUT_OFF
 from tchat.cli.output.status import TerminalStatus, print_notice
 from tchat.engine.prompt.messages import ChatMessage
-from tchat.errors import ExitCode, TchatError, UsageError
+from tchat.errors import ExitCode, Interrupted, TchatError, UsageError
 from tchat.paths import expanded
 from tchat.plural import counted
 from tchat.settings import Settings
@@ -80,8 +80,12 @@ def run_map(request: MapRequest, console: Console) -> int:
             total = counted(len(rows), "row")
             told = counted(there, f"of {total} is", f"of {total} are")
             console.notice(f"{told} there already")
-        if todo:
-            with_model(console, settings, partial(work.carry_out, todo, results, tally))
+        try:
+            if todo:
+                with_model(console, settings, partial(work.carry_out, todo, results, tally))
+        except Interrupted:
+            console.notice(results.kept(len(rows)))
+            raise
     return tally.exit_code(len(rows), len(todo))
 
 
