@@ -8,6 +8,7 @@
     │   ├── ModelNotFound
     │   └── ModelInvalid
     ├── DoesNotFit            4  memory or context
+    │   └── PromptTooLong
     ├── NetworkError          5
     ├── StorageError          6  disk, database, permissions
     └── Interrupted     128 + n  signal n ended the work: 130 for Ctrl-C, 143 for SIGTERM
@@ -77,6 +78,10 @@ class DoesNotFit(TchatError):
     """The request is larger than the context window or the memory."""
 
     exit_code = ExitCode.FIT
+
+
+class PromptTooLong(DoesNotFit):
+    """The prompt exceeds the context window; a chat does not store it."""
 
 
 class NetworkError(TchatError):

@@ -6,19 +6,20 @@ The command line and the screen are two equal consumers of `Chat`.
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Generator, Iterator, Sequence
-from contextlib import closing
-from typing import TYPE_CHECKING
+from contextlib import closing, suppress
+from typing import TYPE_CHECKING, NamedTuple
 
 from tchat.chat.prefill_cost import with_prefill_notice
 from tchat.chat.prompt_builder import PromptBuilder
 from tchat.chat.turns import title_for
 from tchat.engine.events import Event, Finished, MessageStored, Notice, Ranked
 from tchat.engine.prompt.messages import ChatMessage
-from tchat.errors import StorageError, UsageError
+from tchat.errors import PromptTooLong, StorageError, UsageError
 from tchat.sessions.records import Message, Role, Session, Status
 
 if TYPE_CHECKING:
     from tchat.chat.model import ChatModel
+    from tchat.chat.ranking import CandidateRanking
 
     Generate = Callable[[ChatModel, Sequence[ChatMessage]], Iterator[Event]]
 
@@ -33,7 +34,7 @@ class Chat(PromptBuilder):
 
     Raises, from every generator:
         ModelError: The model is missing, unusable, or refused.
-        DoesNotFit: The prompt exceeds the context.
+        PromptTooLong: The prompt exceeds the context; it is not stored.
         UsageError: The sampling cannot be carried out.
     """
 
@@ -44,8 +45,9 @@ class Chat(PromptBuilder):
 
         The prompt follows the message ``after``, or the last reply.
         """
-        question = yield from self._ask(prompt, after)
-        yield from self._reply(question, *_prefilled(prefill))
+        yield from self._answer(
+            prompt, lambda question: self._reply(question, *_prefilled(prefill)), after=after
+        )
 
     def regenerate(self, message_id: int | None = None, *, prefill: str = "") -> Iterator[Event]:
         """Write another reply, as a sibling: to the last question, or to that of a message.
@@ -75,6 +77,7 @@ class Chat(PromptBuilder):
         A reply is a person's from then on, which the judge learns from.
         """
         message = self.store.message(message_id)
+        before = self._state()
         edited = self.store.add(
             message.session_id,
             message.role,
@@ -83,7 +86,7 @@ class Chat(PromptBuilder):
             by_person=message.role is Role.ASSISTANT,
         )
         if edited.role is Role.USER:
-            yield from self._reply(edited)
+            yield from self._unless_too_long(edited, before, self._reply(edited))
 
     def candidates(
         self,
@@ -110,8 +113,6 @@ class Chat(PromptBuilder):
         Raises:
             UsageError: The judge was not trained yet; nothing is stored.
         """
-        from tchat.chat.candidates import CandidateJournals
-
         asked = None if prompt else self._question_of(self._at(None))
         ranking = None
         if judge:
@@ -122,7 +123,21 @@ class Chat(PromptBuilder):
                 ranking = yield from open_ranking(
                     model, judge, self._paths, self.store, fallback=fallback
                 )
-        question = asked or (yield from self._ask(prompt))
+
+        def write(question: Message) -> Iterator[Event]:
+            return self._candidates(question, count, stopped, ranking)
+
+        yield from write(asked) if asked else self._answer(prompt, write)
+
+    def _candidates(
+        self,
+        question: Message,
+        count: int,
+        stopped: Container[int],
+        ranking: CandidateRanking | None,
+    ) -> Iterator[Event]:
+        from tchat.chat.candidates import CandidateJournals
+
         prepared = yield from self._prepare(question, ())
         if prepared is None:
             yield from self._unwritten(question)
@@ -174,12 +189,53 @@ class Chat(PromptBuilder):
 
         Ends in `Chosen`, with each label's probability, and `Finished`.
         """
-        question = yield from self._ask(prompt)
-        yield from self._stored(
-            question, (), lambda model, messages: model.engine.score_labels(messages, labels)
-        )
+
+        def choice(model: ChatModel, messages: Sequence[ChatMessage]) -> Iterator[Event]:
+            return model.engine.score_labels(messages, labels)
+
+        yield from self._answer(prompt, lambda question: self._stored(question, (), choice))
 
     # How it is done
+
+    def _answer(
+        self, prompt: str, answer: Callable[[Message], Iterator[Event]], *, after: int | None = None
+    ) -> Iterator[Event]:
+        """Store a prompt and ``answer`` it; nothing is stored of one that exceeds the context."""
+        before = self._state()
+        question = yield from self._ask(prompt, after)
+        yield from self._unless_too_long(question, before, answer(question))
+
+    def _unless_too_long(
+        self, question: Message, before: _State, events: Iterator[Event]
+    ) -> Iterator[Event]:
+        """``events``; when the prompt exceeds the context, all is as ``before`` the question."""
+        try:
+            yield from events
+        except PromptTooLong:
+            with suppress(StorageError, UsageError):  # then it stays, unanswered
+                self._withdraw(question, before)
+            raise
+
+    def _state(self) -> _State:
+        last: list[Message] = []
+        if self._session is not None:
+            with suppress(StorageError, UsageError):  # `_ask` tells
+                last = self.store.branch(self._session.id, 1)
+        return _State(self._session, last[0].id if last else None)
+
+    def _withdraw(self, question: Message, before: _State) -> None:
+        """Delete a question that has no reply, and the session that was begun for it."""
+        from tchat.chat.reply_journal import active_reply
+
+        if active_reply(self.store, question) is not None:
+            return
+        if before.session is None or before.session.id != question.session_id:
+            self.store.delete(question.session_id)
+            self._session = before.session
+            return
+        self.store.delete_message(question.id)
+        if before.last is not None:
+            self.store.activate(before.last)
 
     def _ask(self, prompt: str, after: int | None = None) -> Generator[Event, None, Message]:
         """Store the user's message, below the last reply or a prompt whose reply was stopped.
@@ -301,6 +357,13 @@ class Chat(PromptBuilder):
 
         mark_unanswered(self.store, question)
         yield empty_reply()
+
+
+class _State(NamedTuple):
+    """A chat before a question: its session, and the last message of that."""
+
+    session: Session | None
+    last: int | None
 
 
 def _prefilled(text: str) -> list[ChatMessage]:

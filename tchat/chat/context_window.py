@@ -27,11 +27,13 @@ class ContextWindow:
         messages: System message and the turns kept, oldest first.
         first: The turn that the window begins with; of those before it only pinned ones are in.
         left_out: The turns that are not in it.
+        tokens: Of the prompt; infinite where it is too long to be counted.
     """
 
     messages: tuple[ChatMessage, ...]
     first: int
     left_out: tuple[int, ...] = ()
+    tokens: float = 0
 
 
 def reply_reserve(context: int, max_tokens: int) -> int:
@@ -51,8 +53,8 @@ def fit_window(
 ) -> ContextWindow:
     """Leave the oldest whole turns out until the prompt fits.
 
-    The system message, the pinned turns and the last one always stay, even where they do not fit:
-    the engine refuses them with the numbers. Once turns must leave, a quarter of the room is freed
+    The system message, the pinned turns and the last one always stay, even where they do not fit.
+    Once turns must leave, a quarter of the room is freed
     at once: each time they do, the KV cache is read again from there.
 
     Args:
@@ -78,11 +80,14 @@ def fit_window(
 
     last = len(turns) - 1
     first = min(first, last)
-    if size(first) > room:
+    tokens = size(first)
+    if tokens > room:
         # The prompt only gets shorter with each turn that leaves, so the place can be bisected.
         goal = room * REFILL
         first = bisect_left(range(last), -goal, lo=min(first + 1, last), key=lambda n: -size(n))
-    return ContextWindow(messages(first), first, tuple(n for n in range(first) if n not in pinned))
+        tokens = size(first)
+    left_out = tuple(n for n in range(first) if n not in pinned)
+    return ContextWindow(messages(first), first, left_out, tokens)
 
 
 def window_turns(turns: Sequence[Turn], first: int, pinned: Collection[int]) -> list[Turn]:

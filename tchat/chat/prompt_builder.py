@@ -257,12 +257,14 @@ class PromptBuilder:
 
         Raises:
             InterruptedError: ``cancel`` was set meanwhile.
+            PromptTooLong: It exceeds the context.
         """
         *path, asked_ = self.store.path_to(question.id)
         path = [*drop_unanswered(path), asked_]
         asked = group_turns(path[-1:])[0]
         window = self._fitted(model, path[:-1], [*asked, *begun])
         self._refuse_stopped()
+        self._require_fit(model, window, continue_final=bool(begun))
         if window.first > self._first_turn(path) and window.left_out:
             size = model.engine.context_size
             yield Notice("window", left_out_text(path, window.left_out, size))
@@ -293,6 +295,18 @@ class PromptBuilder:
             first=self._first_turn(path),
             pinned=pinned_turns(path),
         )
+
+    def _require_fit(
+        self, model: ChatModel, window: ContextWindow, *, continue_final: bool
+    ) -> None:
+        """Refuse a prompt that leaves the reply no token, before anything of a reply is stored."""
+        from tchat.engine.prompt.encoder import too_long
+
+        size = model.engine.context_size
+        if window.tokens >= size:
+            # One that was not counted is refused by this, with a number that is about right.
+            tokens = model.engine.count(window.messages, self._think, continue_final=continue_final)
+            raise too_long(tokens, size)
 
     def _cost_of(
         self, model: ChatModel, path: Sequence[Message], window: ContextWindow

@@ -47,6 +47,12 @@ class NameLookup(Protocol):
         """Names that the user may have meant by ``near``."""
 
 
+def pull_hint(name: str, *others: str) -> str:
+    """The command that pulls a model, and the names of others that could have been meant."""
+    more = f" (or {', '.join(others)})" if others else ""
+    return f"get it: tchat models pull {name}{more}"
+
+
 class ModelNotDownloaded(ModelNotFound):
     """The model is not on this disk, but can be pulled.
 
@@ -57,7 +63,7 @@ class ModelNotDownloaded(ModelNotFound):
 
     def __init__(self, name: str, remote: HubName) -> None:
         shown = single_line(name)
-        super().__init__(f"{shown} is not on this disk", f"get it: tchat models pull {shown}")
+        super().__init__(f"{shown} is not on this disk", pull_hint(shown))
         self.remote = remote
 
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tchat.chat.chat import Chat
 from tchat.chat.draft import TokenCount
 from tchat.chat.session_settings import session_settings, with_session_settings
 from tchat.engine.engine import Engine
 from tchat.engine.events import Event, Finished, LabelScores, MessageStored, Notice, Reason, Token
 from tchat.engine.prompt.messages import ChatMessage
-from tchat.errors import DoesNotFit, ModelInvalid, ModelNotFound, UsageError
+from tchat.errors import ModelInvalid, ModelNotFound, PromptTooLong, UsageError
 from tchat.sessions.records import Message, Role, Status
 from tchat.sessions.store import SessionStore
 from tchat.settings import Settings
@@ -192,17 +193,53 @@ def test_a_prefill_begins_the_reply(open_chat: OpenChat, store: SessionStore) ->
     assert branch(chat, store)[-1].text == "Dear reader," + end.text
 
 
-def test_a_prompt_that_does_not_fit_is_stored_and_the_next_one_works(
-    open_chat: OpenChat, store: SessionStore
+TOO_LONG = "some words " * 300
+OVERSIZE = "word " * 10_000  # not even counted
+PROMPTS: dict[str, Callable[[Chat, str], Iterator[Event]]] = {
+    "send": lambda chat, text: chat.send(text),
+    "prefill": lambda chat, text: chat.send("why?", prefill=text),
+    "choose": lambda chat, text: chat.choose(text, ["red", "blue"]),
+    "candidates": lambda chat, text: chat.candidates(2, text),
+}
+
+
+@pytest.mark.parametrize("way", PROMPTS)
+@pytest.mark.parametrize("text", [TOO_LONG, OVERSIZE])
+def test_a_prompt_that_is_too_long_begins_no_session(
+    open_chat: OpenChat, store: SessionStore, way: str, text: str
 ) -> None:
     chat = open_chat(ctx_size=256)
-    with pytest.raises(DoesNotFit):
-        finished(chat.send("some words " * 300))
-    assert branch(chat, store)[-1].role is Role.USER
+    with pytest.raises(PromptTooLong, match="the context holds 256"):
+        list(PROMPTS[way](chat, text))
+    assert (chat.session, store.sessions()) == (None, [])
     finished(chat.send("short"))
-    path = branch(chat, store)
-    assert next(m.text for m in path) == "short"
-    assert len(store.siblings(path[0].id)) == 2
+    assert [m.text for m in branch(chat, store)][:1] == ["short"]
+
+
+@pytest.mark.parametrize("way", PROMPTS)
+def test_a_prompt_that_is_too_long_leaves_the_session_as_it_was(
+    open_chat: OpenChat, store: SessionStore, way: str
+) -> None:
+    chat = open_chat(ctx_size=512, temp=0.9)
+    finished(chat.send("one"))
+    first = branch(chat, store)
+    finished(chat.send("two"))
+    finished(chat.regenerate())
+    path, count = branch(chat, store), store.get(path_session(chat)).messages
+    with pytest.raises(PromptTooLong):
+        list(PROMPTS[way](chat, TOO_LONG))
+    with pytest.raises(PromptTooLong):
+        list(chat.edit(path[2].id, TOO_LONG))
+    with pytest.raises(PromptTooLong):
+        list(chat.send(TOO_LONG, after=first[-1].id))
+    assert branch(chat, store) == path
+    assert store.get(path_session(chat)).messages == count
+    assert notices(list(chat.send("three")), "window") == []
+
+
+def path_session(chat: Chat) -> str:
+    assert chat.session is not None
+    return chat.session.id
 
 
 def test_old_turns_leave_the_prompt_and_not_the_session(

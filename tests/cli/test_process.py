@@ -238,6 +238,8 @@ def test_a_prompt_larger_than_the_context_is_exit_code_4_with_both_numbers(
     assert ran.code == 4
     assert ran.err.count("\n") == 1
     assert "256" in ran.err
+    with SessionStore(tiny_home / "sessions.db") as store:
+        assert store.sessions() == []
 
 
 def test_a_damaged_configuration_is_told_and_kept(tiny_home: Path) -> None:

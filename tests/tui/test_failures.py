@@ -322,6 +322,22 @@ async def test_a_retry_goes_on_with_what_was_written_before_the_failure(
         assert shown.entries == shown.branch
 
 
+async def test_a_prompt_that_is_too_long_comes_back(settings: Settings, paths: Paths) -> None:
+    """It is not stored; what was typed is, where it can be shortened."""
+    text = "why " * 400
+    async with opened(replace(settings, ctx_size=256), paths) as shown:
+        shown.screen.prompt.load(text)
+        await shown.pilot.press("enter")
+        await failed(shown, "the context holds 256")
+        assert shown.screen.prompt.draft.full_text == text
+        assert [role for role, _ in shown.entries] == ["error"]
+        assert shown.store.sessions() == []
+        shown.screen.prompt.load("")
+        await shown.ask("short")
+        assert [each for each in shown.entries if each[0] != "error"] == shown.branch
+        assert shown.branch[0] == ("user", "short")
+
+
 CRASH = """
 import os, signal, sys, tty
 from pathlib import Path

@@ -24,7 +24,7 @@ from tchat.engine.prompt import IsStopped, never
 from tchat.engine.prompt.messages import ChatMessage, unused_character
 from tchat.engine.prompt.reasoning import ALL_MARKS, ReplyPhase
 from tchat.engine.prompt.template import ChatTemplate, Rendering, Think
-from tchat.errors import DoesNotFit, UsageError
+from tchat.errors import PromptTooLong, UsageError
 from tchat.settings import Sampling
 
 Span = tuple[int, int]  # start and end in a text
@@ -327,7 +327,7 @@ class PromptEncoder:
         stopped: Whether to give up while a template renders; called often.
 
     Raises:
-        DoesNotFit: A text cannot fit.
+        PromptTooLong: A text cannot fit.
         InterruptedError: ``stopped`` was True.
     """
 
@@ -446,7 +446,7 @@ def refuse_unfit(tokens: Sequence[int], size: int, more: int = 0) -> None:
     """Refuse an empty prompt, and one that leaves no room for ``more`` tokens and one more.
 
     Raises:
-        UsageError, DoesNotFit: It is refused.
+        UsageError, PromptTooLong: It is refused.
     """
     if not tokens:
         raise UsageError("the prompt is empty, so there is nothing to continue", "write one")
@@ -454,10 +454,10 @@ def refuse_unfit(tokens: Sequence[int], size: int, more: int = 0) -> None:
         raise too_long(len(tokens) + more, size)
 
 
-def too_long(tokens: int, size: int, *, about: bool = False) -> DoesNotFit:
+def too_long(tokens: int, size: int, *, about: bool = False) -> PromptTooLong:
     """The error for a prompt of ``tokens`` tokens in a context of ``size``."""
     count = f"about {tokens:,}" if about else f"{tokens:,}"
-    return DoesNotFit(
+    return PromptTooLong(
         f"the prompt has {count} tokens and the context holds {size:,}, reply included",
         "shorten it, or ask for a larger context with --ctx-size",
     )

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Itera
 from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tchat.errors import TchatError, UsageError
+from tchat.errors import PromptTooLong, TchatError, UsageError
 from tchat.sanitize import printable
 from tchat.tui.background import background, explained, report
 from tchat.tui.controllers.context import ChatContext
@@ -201,7 +201,9 @@ class TurnController:
                 self._transcript.show_notice(each)
             if shown:
                 self._transcript.show_pending(draft)
-            await self._stream(request, how(text))
+            failure = await self._stream(request, how(text), returns=True)
+            if isinstance(failure, PromptTooLong):
+                unsent(draft)
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
@@ -223,8 +225,13 @@ class TurnController:
         self.advance_queue()
         await self._settle()
 
-    async def _stream(self, request: Request, act: Act, undo: Undo | None = None) -> None:
-        """Let the engine act, and show what comes of it."""
+    async def _stream(
+        self, request: Request, act: Act, undo: Undo | None = None, *, returns: bool = False
+    ) -> TchatError | None:
+        """Let the engine act, and show what comes of it; returns how it failed.
+
+        ``returns`` says that a prompt which is too long goes back to where it is typed.
+        """
         self.state.act = act
         failure: TchatError | None = None
         try:
@@ -237,21 +244,26 @@ class TurnController:
         except Exception as error:  # noqa: BLE001  whatever broke the engine, the chat goes on
             failure = explained(self.screen, error)
         if not self.screen.is_running:
-            return
+            return failure
         if failure is not None and undo is not None:
             await undo(failure)
             self.state.request = self._context.conversation.request()
-            await self._stream(self.state.request, act)
-        else:
-            with self._transcript.updating():
-                await self._show_end(act, failure)
+            return await self._stream(self.state.request, act)
+        with self._transcript.updating():
+            await self._show_end(act, failure, returns=returns)
+        return failure
 
-    async def _show_end(self, act: Act, failure: TchatError | None) -> None:
+    async def _show_end(self, act: Act, failure: TchatError | None, *, returns: bool) -> None:
         """Show what became of the turn."""
         if failure is not None:
             for observer in self._observers:
                 await observer.on_failure()
-            await self._show_failure(act, failure)
+            if returns and isinstance(failure, PromptTooLong):  # nothing of it is stored
+                self._transcript.drop_pending()
+                await self._transcript.reload()
+                self._transcript.show_error(failure)
+            else:
+                await self._show_failure(act, failure)
         elif self.state.reply is None and act is not load:
             self._transcript.drop_pending()
             await self._transcript.reload()  # it made no reply: one was edited, or it was stopped
