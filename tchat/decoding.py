@@ -59,6 +59,20 @@ _SPELLED = (
 )
 _CONTROLS = "".join(chr(code) for code in range(32) if chr(code) not in "\t\n\r")
 _ESCAPED = re.compile(rb"\x1b\$[@B]|\x1b\([JI]")  # ISO-2022-JP turns to kanji or kana
+_FEW = 24  # bytes that are not ASCII; a guess from fewer may be wrong
+_CYRILLIC = ("windows-1251", "koi8-r", "koi8-u", "cp866", "iso8859-5")
+# What languages that are not Western are written in, by the system's locale; usual ones first.
+_LOCAL = {
+    "ja": ("cp932", "euc-jp"),
+    "ko": ("cp949",),
+    "zh": ("gb18030",),
+    **dict.fromkeys(("zh_TW", "zh_HK"), ("big5",)),
+    **dict.fromkeys(("be", "bg", "mk", "ru", "sr", "uk"), _CYRILLIC),
+    "el": ("windows-1253", "iso8859-7"),
+    **dict.fromkeys(("cs", "hr", "hu", "pl", "ro", "sk", "sl"), ("windows-1250", "iso8859-2")),
+}
+_SIGNS = re.compile("[\u00ab\u00bb\u2010-\u2027\u2030\u20ac\u2116\u3000-\u303f\uff00-\uff65]")
+_TWO_SCRIPTS = re.compile(r"[A-Za-z][\u0370-\u04ff]|[\u0370-\u04ff][A-Za-z]")
 _LATE_CONTROLS = re.compile("[\x80-\x84\x86-\x9f]")
 # Characters of Western languages in Windows-1252, and what no text has: signs within words.
 _WESTERN_TEXT = re.compile(
@@ -110,9 +124,14 @@ def decode(data: bytes, name: str = "the input", encoding: str = AUTO) -> Decode
         if b"\0" not in data and (damaged := _damaged_utf8(data, name)):
             return _checked(damaged, name)
     found = found or _detected(data)
+    wide = b"\0" in data or found.lower().startswith("utf")
+    few = not wide and len(data) - len(data.decode("ascii", "ignore")) < _FEW
+    if few:
+        found = _local(data, found)
     if not found:
         raise _binary(name)
-    hint = f"{name} is not UTF-8: read as {spelled(found)}; --encoding names another"
+    guess = ", a guess from few bytes" if few else ""
+    hint = f"{name} is not UTF-8: read as {spelled(found)}{guess}; --encoding names another"
     return _checked(Decoded(data.decode(found, "replace"), hint), name)
 
 
@@ -177,6 +196,23 @@ def _detected(data: bytes) -> str:
     if found in _MULTIBYTE and _UPPER_PAIR.search(data):
         return found
     return _WESTERN if (unsure or hardly_sure) and _reads_western(data, usual=not unsure) else found
+
+
+def _local(data: bytes, found: str) -> str:
+    """``found``, or the old encoding of the locale's language in which the bytes are letters."""
+    import locale
+
+    place = locale.getlocale()[0] or ""
+    encodings = _LOCAL.get(place, _LOCAL.get(place[:2], ()))
+    for encoding in encodings[:2] if found.lower() not in encodings else ():
+        if not _decodes(data, encoding):
+            continue
+        if encoding in _MULTIBYTE and not _UPPER_PAIR.search(data):
+            continue
+        text = data.decode(encoding)
+        if all(map(_is_written, _SIGNS.sub("", text))) and not _TWO_SCRIPTS.search(text):
+            return encoding
+    return found
 
 
 def _short_utf16(data: bytes) -> str:

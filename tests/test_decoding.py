@@ -88,7 +88,35 @@ def test_utf16_and_utf32_need_no_mark(text: str, encoding: str) -> None:
 def test_short_western_text_is_windows_1252(text: str) -> None:
     found, assumed = decode(text.encode("cp1252"))
     assert found == text
-    assert "read as Windows-1252;" in assumed
+    assert "read as Windows-1252, a guess from few bytes; --encoding names another" in assumed
+
+
+@pytest.mark.parametrize(
+    ("place", "text", "encoding"),
+    [
+        ("pl_PL", "źle", "cp1250"),
+        ("pl_PL", "o święto is", "iso8859-2"),
+        ("cs_CZ", "šest", "cp1250"),
+        ("ru_RU", "the мир is", "cp1251"),
+        ("ru_RU", "мир", "koi8-r"),
+        ("ru_RU", "a café", "cp1252"),
+        ("el_GR", "in φως to", "cp1253"),
+        ("ja_JP", "です 答え テスト", "cp932"),
+        ("zh_CN", "问题 我们", "gb18030"),
+        ("zh_TW", "to 學習 is", "big5"),
+        ("ko_KR", "to 세계", "cp949"),
+        ("en_US", "źle", ""),
+        ("C", "für", "cp1252"),
+        (None, "für", "cp1252"),
+    ],
+)
+def test_short_text_is_read_as_the_locale_writes_it(
+    monkeypatch: pytest.MonkeyPatch, place: str | None, text: str, encoding: str
+) -> None:
+    monkeypatch.setattr("locale.getlocale", lambda *_: (place, "UTF-8"))
+    found, assumed = decode(text.encode(encoding or "cp1250"))
+    assert (found == text) is bool(encoding)
+    assert "a guess from few bytes" in assumed
 
 
 @pytest.mark.parametrize(
