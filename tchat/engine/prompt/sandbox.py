@@ -41,7 +41,9 @@ from tchat.engine.prompt.sandbox_limits import (
     weigh,
 )
 
-MAX_SOURCE = 128 << 10  # characters; the longest known template has 18,000
+# Compiling cannot be interrupted: at these limits it takes up to a second and a half.
+MAX_SOURCE = 64 << 10  # characters; the longest known template has 18,000
+MAX_CODE = 1 << 20  # characters of the Python that it compiles to
 
 # What a program in the sandbox can raise. `Exception` would hide our own bugs.
 _FAILURES = (
@@ -210,6 +212,12 @@ class _Sandbox(ImmutableSandboxedEnvironment):
     code_generator_class = _Compiler
     context_class = _Context
     intercepted_binops = frozenset({"**", "*", "+", "%"})
+
+    def _generate(self, *args: Any, **kwargs: Any) -> str:
+        code: str = super()._generate(*args, **kwargs)
+        if len(code) > MAX_CODE:
+            raise TemplateFailure(f"it compiles to more than {MAX_CODE:,} characters of code")
+        return code
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         check_operator(operator, left, right)

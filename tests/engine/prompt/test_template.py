@@ -141,7 +141,8 @@ def test_a_missing_template_is_said(source: str | None) -> None:
          "{% endfor %}", "more than"),
         ("{% for i in range(99999) %}{{ messages[0].content * 100 }}{% endfor %}", "more than"),
         ("{% for i in range(100001) %}{% endfor %}", "too big"),
-        ("{# " + "x" * (256 << 10) + " #}" + CHATML, "longer than"),
+        ("{# " + "x" * (64 << 10) + " #}" + CHATML, "longer than"),
+        (CHATML + "{{a+b}}" * 8000, "more than 1,048,576 characters of code"),
         ("{% if true %}" * 200 + "{% endif %}" * 200, ""),
     ],
 )  # fmt: skip
