@@ -408,20 +408,20 @@ def test_what_is_stopped_goes_on_without_repeating(tmp_path: Path, stop: signal.
 
 
 def test_what_is_stopped_without_a_file_tells_how_to_keep_it(tmp_path: Path) -> None:
-    rows = tmp_path / "rows.txt"
+    rows, output = tmp_path / "rows.txt", tmp_path / "out.jsonl"
     rows.write_text("say it\n" * 40)
     call = ["map", "why {}", str(rows), "--parallel", "2", "--max-tokens", "200", *BIAS]
-    with subprocess.Popen(
-        [*COMMAND, *call], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as child:
-        assert child.stdout is not None
-        first = child.stdout.readline()
+    with (
+        output.open("w") as stdout,
+        subprocess.Popen([*COMMAND, *call], stdout=stdout, stderr=subprocess.PIPE) as child,
+    ):
+        while not output.stat().st_size and child.poll() is None:
+            time.sleep(0.01)
         child.send_signal(signal.SIGTERM)
-        others, told = child.communicate()
-    printed = len(records(first + others))
+        told = child.communicate()[1].decode()
     assert child.returncode == 143
     assert told == (
-        f"tchat: stopped: {printed} of 40 rows printed; "
+        f"tchat: stopped: {len(records(output.read_text()))} of 40 rows printed; "
         "with -o FILE the same call goes on where it was stopped\n"
     )
 
