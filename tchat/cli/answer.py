@@ -14,10 +14,10 @@ from tchat.cli.chat_setup import (
     open_chat,
     open_store,
     resume_settings,
+    write_back_at_end,
 )
 from tchat.cli.console import Console
 from tchat.cli.output.reply import OutputOptions, ReplyOutput
-from tchat.cli.store_fallback import write_back_at_end
 from tchat.engine.cancel import Cancel
 from tchat.engine.engine_thread import run_on_engine_thread
 from tchat.engine.events import Event, Finished, LabelScores, Reason, Token
@@ -90,8 +90,7 @@ def _stored(chat: Chat) -> str | None:
 
 def _print_candidates(turn: AskTurn, settings: Settings, chat: Chat, console: Console) -> int:
     """Show several replies beside each other, or the best of them, and check what is shown."""
-    from tchat.cli.output.best_of import BestOfOutput
-    from tchat.cli.output.candidates import CandidateOutput
+    from tchat.cli.output.candidates import BestOfOutput, CandidateOutput
 
     best = turn.request.best_of
     count, judge = (best, settings.ranker) if best else (turn.request.candidates, "")

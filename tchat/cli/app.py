@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 from tchat.cli.commands import COMMANDS, foreign_command, help_arguments, likely_command
 from tchat.cli.console import Console
 from tchat.errors import ExitCode, UsageError
-from tchat.settings.nearest import nearest
+from tchat.settings.nearest import did_you_mean, nearest
 
 ROOT_OPTIONS = frozenset({"--help", "-h", "--version", "--install-completion", "--show-completion"})
 EPILOG = """\
@@ -150,3 +150,47 @@ def _nearest_option(name: str, ctx: Any) -> str:
     names = [opt for param in params for opt in (*param.opts, *param.secondary_opts)]
     best = nearest(name, names, cutoff=0.6)
     return f"did you mean {best}?" if best else ""
+
+
+SENTENCE = 1000  # characters, more than any has
+
+
+class CommandGroup(TyperGroup):
+    """A command group that answers a mistyped subcommand with the nearest one."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The subcommand that ``args`` begin with.
+
+        Raises:
+            UsageError: There is none.
+        """
+        if args and not args[0].startswith("-") and args[0] not in self.commands:
+            names = ", ".join(self.commands)
+            raise UsageError(
+                f"`{ctx.command_path}` has no command `{args[0]}`",
+                did_you_mean(args[0], self.commands) or f"it has {names}",
+            )
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the subcommands with their whole first sentences; click cuts them to a line."""
+        commands = {name: self.get_command(ctx, name) for name in self.list_commands(ctx)}
+        told = [
+            (n, c.get_short_help_str(SENTENCE)) for n, c in commands.items() if c and not c.hidden
+        ]
+        with formatter.section("Commands"):
+            formatter.write_dl(told)
+
+
+def command_group(help: str) -> typer.Typer:  # noqa: A002
+    """A Typer application for one command group."""
+    return typer.Typer(
+        cls=CommandGroup,
+        help=help,
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+    )

@@ -9,7 +9,7 @@ import typer
 
 from tchat.cli.console import Console
 from tchat.cli.model_loading import with_checked_model
-from tchat.cli.output.listing import print_json, print_rows
+from tchat.cli.output.columns import print_json, print_rows
 from tchat.settings import load
 
 if TYPE_CHECKING:

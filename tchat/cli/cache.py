@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from tchat.cli.command_group import command_group
+from tchat.cli.app import command_group
 from tchat.cli.console import Console
-from tchat.cli.output.listing import iso, print_json, print_rows, when
+from tchat.cli.output.columns import iso, print_json, print_rows, when
 from tchat.cli.sessions import open_sessions
 from tchat.errors import UsageError
 from tchat.humanize import size_text

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tchat.cli.ask_request import AskRequest
 from tchat.cli.console import Console
 from tchat.cli.prompt_input import decode_words
-from tchat.errors import UsageError
+from tchat.errors import StorageError, UsageError
 from tchat.paths import expanded
 from tchat.settings import Settings, load
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from tchat.chat.preload import Preloaded
     from tchat.chat.templates import PromptTemplate
     from tchat.engine.cancel import Cancel
+    from tchat.sessions.fallbacks import FallbackStores
     from tchat.sessions.records import Session
     from tchat.sessions.store import SessionStore
 
@@ -176,3 +179,30 @@ def _absolute_model_path(model: str) -> str:
     path = expanded(model)
     # Unlike Path's, it never raises: a name can be longer than any file system allows.
     return str(path.absolute()) if os.path.isfile(path) else model  # noqa: PTH113
+
+
+@contextmanager
+def write_back_at_end(fallbacks: FallbackStores, console: Console) -> Iterator[None]:
+    """Store at the end of a block what is only in memory.
+
+    Raises:
+        StorageError: The disk still refuses it; beside another error this is only told.
+    """
+    try:
+        yield
+    except BaseException:
+        if error := _lost(fallbacks):
+            console.say(str(error))
+        raise
+    if error := _lost(fallbacks):
+        raise error
+
+
+def _lost(fallbacks: FallbackStores) -> StorageError | None:
+    try:
+        fallbacks.write_back()
+    except StorageError as error:
+        return StorageError(f"{error.message}; the last messages are not stored", error.hint)
+    finally:
+        fallbacks.close()
+    return None

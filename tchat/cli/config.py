@@ -5,9 +5,9 @@ from __future__ import annotations
 import typer
 
 from tchat.chat.editor import edit_file
-from tchat.cli.command_group import command_group
+from tchat.cli.app import command_group
 from tchat.cli.console import Console
-from tchat.cli.output.listing import print_json, print_rows
+from tchat.cli.output.columns import print_json, print_rows
 from tchat.paths import private_file
 from tchat.sanitize import printable
 from tchat.settings import Key, Value, find_key, keys, load, renamed, spell

@@ -6,11 +6,11 @@ import contextlib
 import io
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, TextIO
 
-from tchat.errors import StorageError
+from tchat.errors import StorageError, UsageError
 from tchat.paths import Paths, user_paths
 from tchat.sanitize import single_line
 
@@ -128,3 +128,20 @@ class _ClosedOutput(io.StringIO):
 def _discard() -> TextIO:
     """A stream for a standard error that was closed before the start."""
     return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123 - lives as long as we do
+
+
+def confirm(console: Console, lines: Iterable[str], question: str) -> None:
+    """Ask ``question`` below ``lines``, which are safe to print; raise UsageError unless it is yes.
+
+    Raises:
+        UsageError: Nobody can be asked, or the answer is no.
+    """
+    if not console.stdin_is_terminal:
+        raise UsageError("this needs a confirmation", "add --yes")
+    for line in lines:
+        console.stderr.write(f"{line}\n")
+    console.stderr.write(f"{question} [y/N] ")
+    console.stderr.flush()
+    answer = console.stdin.readline() if console.stdin else b""
+    if answer.strip().lower() not in (b"y", b"yes"):
+        raise UsageError("nothing was changed")

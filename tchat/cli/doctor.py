@@ -12,7 +12,7 @@ from pathlib import Path
 import typer
 
 from tchat.cli.console import Console
-from tchat.cli.output.listing import print_json, print_rows
+from tchat.cli.output.columns import print_json, print_rows
 from tchat.errors import ExitCode, TchatError
 from tchat.plural import counted
 from tchat.sanitize import single_line

@@ -353,7 +353,7 @@ class LineChat:
         self._work(work)
 
     def _print_best(self, count: int, prompt: str, ranker: str) -> None:
-        from tchat.cli.output.best_of import BestOfOutput
+        from tchat.cli.output.candidates import BestOfOutput
 
         output = OutputOptions(markdown=self.settings.markdown, usage=self._details)
 

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+from typing import TextIO
 
 from tchat.chat.attachments import (
     MAX_SIZE,
@@ -15,6 +20,8 @@ from tchat.chat.attachments import (
 )
 from tchat.cli.console import Console
 from tchat.decoding import AUTO, Decoded, decode
+from tchat.errors import Interrupted, StorageError
+from tchat.paths import private_file
 
 
 def read_prompt(
@@ -86,3 +93,122 @@ def read_all(console: Console) -> bytes:
     if len(data) > MAX_SIZE:
         raise too_large_error("standard input")
     return data
+
+
+HISTORY = "history"
+HISTORY_LENGTH = 1000
+
+
+@contextmanager
+def exit_on_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP unwind: the line editor then gives the terminal back as it was.
+
+    Raises:
+        Interrupted: One of them came.
+    """
+
+    def receive(number: int, _: FrameType | None) -> None:
+        raise Interrupted(number)
+
+    names = ("SIGTERM", "SIGHUP")  # Windows has no SIGHUP
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    before = {number: signal.signal(number, receive) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def line_history(console: Console, *, private: bool = False) -> Iterator[None]:
+    """Line editing, with the lines of earlier chats; without it where Python has no readline.
+
+    What is typed in a ``private`` chat is not kept.
+    """
+    try:
+        import readline  # noqa: F401
+    except ImportError:
+        yield
+        return
+    if not console.stdin_is_terminal:
+        yield
+        return
+    path = console.paths.config / HISTORY
+    _tell_failure(console, lambda: _read(path, private=private))
+    try:
+        yield
+    finally:
+        if not private:
+            _tell_failure(console, lambda: _write(path))
+
+
+def _read(path: Path, *, private: bool) -> None:
+    import readline
+
+    readline.clear_history()
+    if path.exists() and not path.is_file():  # readline would wait for the writer of a pipe
+        raise StorageError(f"{path} is not a file", "move it away")
+    if not private:
+        private_file(path)
+    with suppress(OSError):  # there is none; an empty one is an error to libedit
+        readline.read_history_file(path)
+
+
+def _write(path: Path) -> None:
+    import readline
+
+    if path.exists() and not path.is_file():
+        return  # told by `_read`
+    private_file(path)
+    readline.set_history_length(HISTORY_LENGTH)
+    readline.write_history_file(path)
+    private_file(path)
+
+
+def _tell_failure(console: Console, work: Callable[[], None]) -> None:
+    """Do without lines of other chats where the disk refuses ``work``; tell it."""
+    try:
+        work()
+    except StorageError as error:
+        console.say(f"typed lines are not kept for later chats: {error}")
+    except OSError as error:  # readline's names no file
+        console.say(f"typed lines are not kept for later chats: {error.strerror or error}")
+
+
+def read_line(console: Console, prompt: str) -> str:
+    """One line that is typed; its prompt is shown on the terminal wherever the output goes.
+
+    Raises:
+        EOFError: The input has ended.
+    """
+    if console.stdout_is_terminal:
+        return input(prompt)
+    with _terminal(console) as terminal:
+        terminal.write(prompt)
+        terminal.flush()
+        return input()
+
+
+def forget_last_line() -> None:
+    """Take the line that was typed last out of the history: it belongs to a private session."""
+    try:
+        import readline
+    except ImportError:
+        return
+    if length := readline.get_current_history_length():
+        readline.remove_history_item(length - 1)
+
+
+@contextmanager
+def _terminal(console: Console) -> Iterator[TextIO]:
+    """The terminal that a person reads while standard output goes elsewhere."""
+    if console.stderr_is_terminal:
+        yield console.stderr
+        return
+    try:
+        terminal = open("/dev/tty", "w", encoding="utf-8")  # noqa: PTH123, SIM115
+    except OSError:
+        terminal = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
+    with terminal:
+        yield terminal

@@ -15,9 +15,9 @@ from tchat.chat.templates import (
     read_template,
     template_path,
 )
-from tchat.cli.command_group import command_group
+from tchat.cli.app import command_group
 from tchat.cli.console import Console
-from tchat.cli.output.listing import print_json, print_rows
+from tchat.cli.output.columns import print_json, print_rows
 from tchat.cli.prompt_input import read_text
 from tchat.errors import UsageError
 from tchat.paths import user_paths

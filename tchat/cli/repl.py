@@ -8,12 +8,22 @@ from __future__ import annotations
 
 from tchat.chat.commands import Surface, commands_for, parse_input
 from tchat.cli.ask_request import AskRequest
-from tchat.cli.chat_setup import find_session, open_store, resolve_settings, resume_settings
+from tchat.cli.chat_setup import (
+    find_session,
+    open_store,
+    resolve_settings,
+    resume_settings,
+    write_back_at_end,
+)
 from tchat.cli.console import Console
 from tchat.cli.line_chat import LineChat
-from tchat.cli.line_input import exit_on_signals, forget_last_line, line_history, read_line
-from tchat.cli.prompt_input import report_decoding
-from tchat.cli.store_fallback import write_back_at_end
+from tchat.cli.prompt_input import (
+    exit_on_signals,
+    forget_last_line,
+    line_history,
+    read_line,
+    report_decoding,
+)
 from tchat.decoding import decode
 from tchat.errors import Interrupted, StorageError, TchatError, UsageError
 

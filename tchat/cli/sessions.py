@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import typer
 
-from tchat.cli.command_group import command_group
-from tchat.cli.console import Console
-from tchat.cli.output.listing import iso, print_json, print_rows, when
-from tchat.cli.prompt_input import decode_words
+from tchat.cli.app import command_group
+from tchat.cli.console import Console, confirm
+from tchat.cli.output.columns import iso, print_json, print_rows, when
+from tchat.cli.prompt_input import HISTORY, decode_words
 from tchat.errors import StorageError, UsageError
+from tchat.plural import counted
 from tchat.sanitize import printable, printable_json, single_line
+from tchat.sessions.backups import remove_files
 from tchat.settings.write import write_new
 
 if TYPE_CHECKING:
     from tchat.sessions.imported import Messages
     from tchat.sessions.records import SearchHit, Session
     from tchat.sessions.store import SessionStore
+
 
 app = command_group("List, search, show, rename, export, import and delete saved sessions.")
 
@@ -116,7 +119,7 @@ def rm(
     """Delete sessions, and tell where copies of them remain."""
     if not (sessions or everything or history or backups):
         raise UsageError("there is nothing to delete", "name sessions, or give --all")
-    from tchat.cli.session_removal import SessionRemoval
+    from tchat.cli.sessions import SessionRemoval
 
     SessionRemoval(ctx.obj, history=history, backups=backups).remove(
         lambda store: store.sessions() if everything else [_find(store, n) for n in sessions or ()],
@@ -368,3 +371,94 @@ def _hit(hit: SearchHit) -> dict[str, Any]:
         "snippet": hit.snippet,
         "spans": [list(span) for span in hit.spans],
     }
+
+
+COMMAND = "tchat sessions rm"
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRemoval:
+    """Deletes sessions and, where wanted, what outlives them.
+
+    Attributes:
+        console: Where it is asked and told.
+        history: Whether to delete the input history too.
+        backups: Whether to delete copies of the database too.
+    """
+
+    console: Console
+    history: bool
+    backups: bool
+
+    def remove(
+        self, find: Callable[[SessionStore], Sequence[Session]], *, ask: bool = True
+    ) -> None:
+        """Delete the sessions that ``find`` names, after asking.
+
+        Raises:
+            UsageError: One of them is not there, or the answer is no.
+            StorageError: Something cannot be deleted.
+        """
+        from tchat.chat.snapshots import forget_sessions
+        from tchat.cli.sessions import open_sessions
+
+        with open_sessions(self.console) as store:
+            found = find(store)
+            if ask:
+                confirm(self.console, list(self._lines(found, store)), "Delete?")
+            gone: set[str] = set()
+            with ExitStack() as rest:  # what fails holds up nothing else
+                rest.callback(self._erase, store, gone)
+                rest.callback(forget_sessions, self.console.paths, gone)
+                for session in found:
+                    if session.id not in gone:
+                        gone.add(session.id)
+                        store.delete(session.id)
+                if self.history:
+                    rest.callback(remove_files, self._histories())
+                if self.backups:
+                    rest.callback(store.remove_backups)
+            copies = store.backup_files()
+        if gone:
+            self.console.say(f"deleted {counted(len(gone), 'session')}")
+        self._tell(copies)
+
+    def _lines(self, found: Sequence[Session], store: SessionStore) -> Iterator[str]:
+        for each in found:
+            title = single_line(each.title) or "(no title)"
+            yield f"{each.id}  {counted(each.messages, 'message')}  {title}"
+        if self.backups:
+            yield from (single_line(str(path)) for path in store.backup_files())
+        if self.history:
+            yield from (single_line(str(path)) for path in self._histories())
+
+    def _erase(self, store: SessionStore, gone: Collection[str]) -> None:
+        if not gone:
+            return
+        try:
+            store.erase()
+        except StorageError as error:
+            self.console.say(
+                f"deleted, but pieces may still be in the file: {error.message}; "
+                "delete another session later, which erases them"
+            )
+
+    def _histories(self) -> list[Path]:
+        from tchat.chat.prompt_history import FILE
+
+        config = self.console.paths.config
+        return [path for name in (FILE, HISTORY) if (path := config / name).is_file()]
+
+    def _tell(self, copies: Sequence[Path]) -> None:
+        """Name what may still hold pieces of what was deleted."""
+        if copies:
+            names = ", ".join(single_line(path.name) for path in copies)
+            self.console.say(
+                f"copies of the database are still there: {names}; delete them: {COMMAND} --backups"
+            )
+        if histories := self._histories():
+            names = ", ".join(single_line(path.name) for path in histories)
+            self.console.say(
+                f"typed prompts are still in the input history: {names}; "
+                f"delete them: {COMMAND} --history"
+            )

@@ -9,7 +9,7 @@ import typer
 
 from tchat.cli.console import Console
 from tchat.cli.model_loading import with_checked_model
-from tchat.cli.output.listing import print_json
+from tchat.cli.output.columns import print_json
 from tchat.settings import load, spell
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tchat.cli.output.listing import align_columns, cell_width, truncate
+from tchat.cli.output.columns import align_columns, cell_width, truncate
 from tchat.sessions.records import Role
 from tchat.sessions.store import SessionStore
 from tchat.settings import keys

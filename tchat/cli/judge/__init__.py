@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from tchat.cli.command_group import command_group
-from tchat.cli.judge.duel import duel
-from tchat.cli.judge.score import score
+from tchat.cli.app import command_group
+from tchat.cli.judge.duel import duel, use
 from tchat.cli.judge.show import show
-from tchat.cli.judge.train import examples, train
-from tchat.cli.judge.use import use
+from tchat.cli.judge.train import examples, score, train
 
 app = command_group("Detect human-written replies, learn your preferences, and steer the model.")
 for command in (show, examples, train, score, duel, use):

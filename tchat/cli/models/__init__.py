@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from tchat.cli.command_group import command_group
-from tchat.cli.models.aliases import add, alias, default, register
+from tchat.cli.app import command_group
+from tchat.cli.models.aliases import add, alias, default, register, set_
 from tchat.cli.models.catalogue import catalogue
 from tchat.cli.models.check import check
-from tchat.cli.models.config import set_
 from tchat.cli.models.disk import du, dupes, rm
 from tchat.cli.models.ls import ls
 from tchat.cli.models.pull import pull

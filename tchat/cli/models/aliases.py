@@ -1,4 +1,4 @@
-"""``tchat models default``, ``add`` and ``alias``: which models there are, and their names."""
+"""``tchat models default``, ``add``, ``alias`` and ``set``: what you chose for models."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from pathlib import Path
 
 import typer
 
-from tchat.cli.command_group import command_group
+from tchat.cli.app import command_group
 from tchat.cli.console import Console
 from tchat.cli.models.library import JSON, report_default_change
-from tchat.cli.output.listing import print_json, print_rows
+from tchat.cli.output.columns import print_json, print_rows
 from tchat.errors import UsageError
+from tchat.models.model_settings import MODEL_SETTINGS
 from tchat.sanitize import single_line
-from tchat.settings import find_key
+from tchat.settings import find_key, renamed
 from tchat.settings.nearest import did_you_mean
 from tchat.settings.write import set_value
 
@@ -100,3 +101,29 @@ def alias_rm(ctx: typer.Context, name: str = ALIAS) -> None:
         raise UsageError(f"there is no alias `{name}`", did_you_mean(name, known))
     with report_default_change(console):
         set_alias(console.paths, name, None)
+
+
+def _complete(incomplete: str) -> list[str]:
+    return [name for name in MODEL_SETTINGS if name.startswith(incomplete)]
+
+
+def set_(
+    ctx: typer.Context,
+    model: str = MODEL,
+    name: str = typer.Argument(
+        ..., help="Setting name, such as cache_type", autocompletion=_complete
+    ),
+    value: str = typer.Argument("", help="Value; without one, removes the setting"),
+) -> None:
+    """Save a setting of one model in models.toml; comments are kept."""
+    from tchat.models.model_settings import model_setting, set_model_setting
+    from tchat.models.resolve import resolve
+
+    console: Console = ctx.obj
+    key = model_setting(name)
+    if notice := renamed(name):
+        console.notice(notice)
+    path = resolve(model, console.paths, console.environ)
+    set_model_setting(console.paths, model, path, key, value or None)
+    if key.variable in console.environ:
+        console.say(f"warning: the environment variable {key.variable} still wins over it")

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from tchat.cli.confirm import confirm
-from tchat.cli.console import Console
+from tchat.cli.console import Console, confirm
 from tchat.cli.models.library import JSON, YES, open_library, report_default_change
-from tchat.cli.output.listing import print_json, print_rows
+from tchat.cli.output.columns import print_json, print_rows
 from tchat.cli.output.status import TerminalStatus
 from tchat.humanize import size_text
 from tchat.sanitize import single_line

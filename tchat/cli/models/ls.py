@@ -9,7 +9,7 @@ import typer
 
 from tchat.cli.console import Console
 from tchat.cli.models.library import JSON, default_path, open_library
-from tchat.cli.output.listing import iso, print_json, print_rows, when
+from tchat.cli.output.columns import iso, print_json, print_rows, when
 from tchat.humanize import count_text, size_text
 
 if TYPE_CHECKING:

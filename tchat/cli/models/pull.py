@@ -8,7 +8,7 @@ import typer
 
 from tchat.cli.console import Console
 from tchat.cli.models.library import JSON
-from tchat.cli.output.listing import print_json
+from tchat.cli.output.columns import print_json
 from tchat.humanize import size_text
 from tchat.sanitize import single_line
 

@@ -7,21 +7,24 @@ import signal
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tchat.cli.confirm import confirm
-from tchat.cli.console import Console
-from tchat.cli.models.fit_json import fit_record
-from tchat.cli.models.pull_status import pull_progress_text
-from tchat.cli.output.listing import align_columns
+from tchat.cli.console import Console, confirm
+from tchat.cli.models.show import fit_record
+from tchat.cli.output.columns import align_columns
 from tchat.cli.output.status import TerminalStatus
 from tchat.errors import Interrupted
 from tchat.humanize import size_text
 from tchat.models.fit_rows import fit_rows
 from tchat.models.hub.pull_events import (
+    CheckingFile,
     Downloading,
+    DownloadStalled,
     HubUnavailable,
     ModelSelected,
     Pulled,
     PullEvent,
+    ReadingHeader,
+    RetryingDownload,
+    WaitingForLock,
 )
 from tchat.models.hub.remote_model import RemoteModel, describe, pull_objection
 from tchat.sanitize import single_line
@@ -102,3 +105,50 @@ class PullOutput:
             self._console.say(lines[0])
             for line in lines[1:]:
                 self._console.stderr.write(f"  {line}\n")
+
+
+BAR = 24  # cells
+FULL, EMPTY = "━", "─"
+
+
+def pull_progress_text(event: PullEvent) -> str:
+    """The status line for ``event``; empty for one that needs none."""
+    words = ""
+    match event:
+        case ReadingHeader(file):
+            words = f"reading the header of {file}"
+        case ModelSelected(model=model):
+            words = f"found {model.name}, {size_text(model.size)}"
+        case CheckingFile(done, total):
+            words = f"{_bar(done, total)} checking what came earlier"
+        case Downloading():
+            words = _pulling(event)
+        case WaitingForLock(done, total):
+            words = f"{_bar(done, total)} another process pulls it"
+        case DownloadStalled(seconds, timeout):
+            words = f"nothing came for {seconds:.0f} s · a new attempt after {timeout:.0f} s"
+        case RetryingDownload(reason, wait):
+            words = f"{reason} · a new attempt" + (f" in {wait:.0f} s" if wait >= 1 else "")
+    return words
+
+
+def _pulling(event: Downloading) -> str:
+    words = f"{_bar(event.done, event.total)} of {size_text(event.total)}"
+    if event.rate < 1:
+        return words
+    return f"{words} · {size_text(round(event.rate))}/s · {duration(event.left)} left"
+
+
+def _bar(done: int, total: int) -> str:
+    share = done / total if total else 0.0
+    full = int(share * BAR)
+    return f"{FULL * full}{EMPTY * (BAR - full)} {int(share * 100)} %"
+
+
+def duration(seconds: float) -> str:
+    """``9 s``, ``2 min 5 s``, ``1 h 20 min``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

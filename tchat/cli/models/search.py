@@ -9,7 +9,7 @@ import typer
 
 from tchat.cli.console import Console
 from tchat.cli.models.library import JSON
-from tchat.cli.output.listing import print_json, print_rows
+from tchat.cli.output.columns import print_json, print_rows
 from tchat.humanize import count_text, size_text
 
 if TYPE_CHECKING:

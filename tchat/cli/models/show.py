@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from tchat.cli.console import Console
-from tchat.cli.models.fit_json import fit_record
 from tchat.cli.models.library import JSON
 from tchat.cli.models.ls import record
-from tchat.cli.output.listing import print_json, print_rows
+from tchat.cli.output.columns import print_json, print_rows
 from tchat.sanitize import printable
 
 if TYPE_CHECKING:
     from tchat.chat.model_info import ModelInfo
+    from tchat.models.fit_report import FitReport
     from tchat.models.gguf.details import HeaderDetails
     from tchat.models.gguf.header import Value
     from tchat.models.hub.remote_model import RemoteModel
@@ -106,3 +106,30 @@ def _plain(value: Value) -> Any:
     if isinstance(value, bool | int | str):
         return value
     return {"count": value.count, "items": [_plain(item) for item in value.items]}
+
+
+def fit_record(report: FitReport) -> dict[str, Any]:
+    """What `fit_rows` tells a person; sizes are bytes, speeds tokens a second."""
+    memory = report.machine.memory
+    return {
+        "good": report.fit.good,
+        "usable": report.fit.usable,
+        "words": report.fit.summary,
+        "free": memory.free if memory else None,
+        "gpus": [{"name": gpu.name, "free": gpu.free} for gpu in report.machine.gpus],
+        "speed": round(report.speed, 2) or None,
+        "speed_measured": report.known,
+        "largest_context": report.largest,
+        "needs": [
+            {
+                "context": row.context,
+                "kv_type": row.kv_type,
+                "weights": row.need.weights,
+                "cache": row.need.context,
+                "buffers": row.need.buffers,
+                "total": row.need.total,
+                "fits": row.fits,
+            }
+            for row in report.rows
+        ],
+    }

@@ -1,13 +1,18 @@
-"""Texts that grow side by side, as rows of lines that never change once they are printed."""
+"""Columns: listings for a person, a pipe or a program, and texts that grow side by side."""
 
 from __future__ import annotations
 
+import json
+import shutil
+import unicodedata
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
 
-from tchat.cli.output.listing import cell_width, fitting_length, truncate
-from tchat.sanitize import Printable
+from tchat.cli.console import Console
+from tchat.sanitize import Printable, printable_json, single_line
 
-GAP = " │ "
+COLUMN_RULE = " │ "
 
 
 class TextColumn:
@@ -57,7 +62,7 @@ class TextColumns:
     """Columns that are printed row by row, each row as soon as every open column has its line."""
 
     def __init__(self, count: int, width: int) -> None:
-        each = (width - len(GAP) * (count - 1)) // count
+        each = (width - len(COLUMN_RULE) * (count - 1)) // count
         self.width = each
         self._columns = [TextColumn(each) for _ in range(count)]
         self._printed = 0
@@ -85,4 +90,80 @@ class TextColumns:
         """``texts`` beside each other, cut and padded to the columns."""
         cut_texts = (truncate(text, self.width) for text in texts)
         padded = (text + " " * (self.width - cell_width(text)) for text in cut_texts)
-        return GAP.join(padded).rstrip()
+        return COLUMN_RULE.join(padded).rstrip()
+
+
+GAP = "  "
+
+
+def print_rows(console: Console, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print ``rows`` under ``header``; each cell is made safe and put on one line.
+
+    On a terminal the columns are aligned and the last one is cut at the edge. In a pipe there is
+    no header, one tab between the cells, and nothing is cut.
+    """
+    safe = [[single_line(cell, 10_000) for cell in row] for row in rows]
+    if not console.stdout_is_terminal:
+        for row in safe:
+            console.out("\t".join(row))
+        return
+    if safe:
+        for line in align_columns([header, *safe], shutil.get_terminal_size().columns):
+            console.out(line)
+
+
+def print_json(console: Console, value: Any) -> None:
+    """Print ``value`` as JSON that is safe on a terminal and reads back as the same value."""
+    console.out(printable_json(json.dumps(value, indent=2, ensure_ascii=False)))
+
+
+def when(seconds: float) -> str:
+    """A time in the local zone, to the minute."""
+    return datetime.fromtimestamp(seconds, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def iso(seconds: float) -> str:
+    """A time for a program, to the second."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+
+
+def align_columns(rows: Sequence[Sequence[str]], width: int) -> list[str]:
+    """Lines of at most ``width`` cells with all columns but the last padded to the same width."""
+    widths = [max(map(cell_width, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        padded = [
+            cell + " " * (wide - cell_width(cell)) for cell, wide in zip(row, widths, strict=True)
+        ]
+        lines.append(truncate(GAP.join(padded).rstrip(), width))
+    return lines
+
+
+def cell_width(text: str) -> int:
+    """Terminal cells of a line: CJK and emoji take two, combining marks none."""
+    if text.isascii():
+        return len(text)
+    return sum(map(_cells_of, text))
+
+
+def truncate(text: str, width: int) -> str:
+    """``text`` within ``width`` cells; what is cut off is marked with ``…``."""
+    return text if cell_width(text) <= width else text[: fitting_length(text, width - 1)] + "…"
+
+
+def fitting_length(text: str, width: int) -> int:
+    """How many characters of ``text`` fit into ``width`` cells."""
+    if text.isascii():
+        return min(len(text), max(width, 0))
+    used = 0
+    for count, character in enumerate(text):
+        used += _cells_of(character)
+        if used > width:
+            return count
+    return len(text)
+
+
+def _cells_of(character: str) -> int:
+    if unicodedata.combining(character) or unicodedata.category(character) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1

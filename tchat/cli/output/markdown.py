@@ -7,8 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from tchat.cli.console import Console
-from tchat.cli.output.stdout import StdoutWriter
-from tchat.cli.output.writers import ReplyRecord, Writer
+from tchat.cli.output.writers import ReplyRecord, StdoutWriter, Writer
 from tchat.markdown import BlockSplitter
 from tchat.sanitize import Printable
 

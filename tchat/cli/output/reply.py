@@ -19,8 +19,14 @@ from tchat.cli.output.status import (
     print_notice,
     supports_escapes,
 )
-from tchat.cli.output.stdout import StdoutWriter
-from tchat.cli.output.writers import JsonWriter, PlainWriter, ReplyRecord, WholeWriter, Writer
+from tchat.cli.output.writers import (
+    JsonWriter,
+    PlainWriter,
+    ReplyRecord,
+    StdoutWriter,
+    WholeWriter,
+    Writer,
+)
 from tchat.engine.events import (
     CacheRestored,
     Event,

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from tchat.chat.prefill_cost import restored_text
 from tchat.cli.console import Console
-from tchat.cli.output.listing import truncate
+from tchat.cli.output.columns import truncate
 from tchat.engine.events import (
     CacheRestored,
     Event,

@@ -5,8 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tchat.cli.output.columns import GAP, TextColumn, TextColumns
-from tchat.cli.output.listing import cell_width
+from tchat.cli.output.columns import COLUMN_RULE, TextColumn, TextColumns, cell_width
 
 
 def wrapped(text: str, width: int, *, piece: int = 1000) -> list[str]:
@@ -40,11 +39,11 @@ def test_a_row_comes_when_every_open_column_has_its_line() -> None:
     columns.feed(0, "one two three ")
     assert list(columns.rows()) == []
     columns.feed(1, "1\n2\n")
-    assert list(columns.rows()) == [f"one two   {GAP}1"]
+    assert list(columns.rows()) == [f"one two   {COLUMN_RULE}1"]
     columns.close(0)
-    assert list(columns.rows()) == [f"three     {GAP}2"]
+    assert list(columns.rows()) == [f"three     {COLUMN_RULE}2"]
     columns.feed(1, "3\n")
-    assert list(columns.rows()) == [f"{' ' * 10}{GAP}3"]
+    assert list(columns.rows()) == [f"{' ' * 10}{COLUMN_RULE}3"]
     columns.close(1)
     assert list(columns.rows()) == []
 
