@@ -16,7 +16,7 @@ import unicodedata
 from typing import NamedTuple
 
 from tchat.errors import UsageError
-from tchat.plural import counted
+from tchat.humanize import counted
 from tchat.sanitize import single_line
 
 AUTO = "auto"

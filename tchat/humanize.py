@@ -1,4 +1,4 @@
-"""Sizes and numbers of weights for people."""
+"""Sizes, numbers of weights, and counts with their noun, as text."""
 
 from __future__ import annotations
 
@@ -24,3 +24,14 @@ def _short(number: int, units: tuple[tuple[str, int], ...], smallest: str, gap: 
             value = number / factor
             return f"{value:.1f}{gap}{unit}" if value < 9.95 else f"{value:.0f}{gap}{unit}"
     return f"{number}{gap}{smallest}"
+
+
+def counted(count: int, one: str, more: str = "") -> str:
+    """A count with its noun: ``1 reply``, ``1,200 replies``.
+
+    Args:
+        count: How many.
+        one: The noun for one of them, with its verb where one follows: ``row is``.
+        more: For any other count; empty adds an s.
+    """
+    return f"{count:,} {one if count == 1 else more or one + 's'}"

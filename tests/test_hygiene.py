@@ -46,5 +46,5 @@ def test_the_help_loads_no_group_and_no_engine() -> None:
 
 
 def test_the_model_commands_wait_with_the_hub_until_it_is_asked() -> None:
-    code = "import tchat.cli.models, tchat.models.hub.pull, tchat.models.hub.search"
+    code = "import tchat.cli.models, tchat.models.hub.pull, tchat.models.hub.api"
     assert not loaded_after(code) & {"httpx2", "huggingface_hub", "llama_cpp", "numpy"}

@@ -14,7 +14,7 @@ from tchat.judge.discriminator import Discriminator, judge_folder, load
 from tchat.judge.feedback import Feedback, read_feedback
 from tchat.judge.training_run import TrainedHeads, TrainingRun, feedback_on_model, require_enough
 from tchat.models.metadata import read_metadata
-from tchat.models.model_settings import model_setting, set_model_setting, settings_for
+from tchat.models.models_file import model_setting, set_model_setting, settings_for
 from tchat.models.resolve import resolve
 from tchat.settings import Settings
 

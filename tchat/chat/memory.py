@@ -11,12 +11,13 @@ from tchat.engine.devices import devices
 from tchat.engine.loading import INITIAL_CAPACITY
 from tchat.errors import DoesNotFit
 from tchat.models.files import label
-from tchat.models.memory import Memory, main_memory
-from tchat.models.memory_estimate import (
+from tchat.models.memory import (
     LoadPlan,
     Machine,
+    Memory,
     fits,
     largest_context,
+    main_memory,
     max_gpu_layers,
     split_by_device,
 )

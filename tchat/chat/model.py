@@ -17,7 +17,7 @@ from tchat.engine.events import Event, Notice
 from tchat.models.files import label
 from tchat.models.metadata import ModelMetadata
 from tchat.models.metadata_cache import MetadataCache
-from tchat.models.model_settings import settings_for
+from tchat.models.models_file import settings_for
 from tchat.models.resolve import resolve_chosen
 from tchat.models.verify import require_loadable
 from tchat.paths import Paths

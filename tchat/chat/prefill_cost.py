@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tchat.engine.events import CacheRestored, Event, Notice, PromptProgress
-from tchat.plural import counted
+from tchat.humanize import counted
 
 if TYPE_CHECKING:
     from tchat.engine.engine import Engine

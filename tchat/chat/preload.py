@@ -19,10 +19,10 @@ from tchat.engine.cancel import Cancel
 from tchat.engine.loading import BackgroundLoad, EngineOptions
 from tchat.errors import ModelInvalid, TchatError, UsageError
 from tchat.models.files import label
-from tchat.models.gguf.model_kind import ModelKind
+from tchat.models.gguf.compatibility import ModelKind
 from tchat.models.metadata import ModelMetadata, read_metadata
 from tchat.models.metadata_cache import MetadataCache
-from tchat.models.model_settings import settings_for
+from tchat.models.models_file import settings_for
 from tchat.models.resolve import resolve, resolve_chosen
 from tchat.paths import Paths, expanded
 from tchat.sanitize import single_line

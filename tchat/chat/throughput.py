@@ -12,7 +12,7 @@ from tchat.engine.binding import build_name
 from tchat.engine.devices import NEEDED, weights_rate
 from tchat.engine.events import Finished, Timings
 from tchat.engine.threads import default_threads
-from tchat.models.memory_estimate import Machine
+from tchat.models.memory import Machine
 from tchat.models.metadata import ModelMetadata
 from tchat.models.metadata_cache import MetadataCache
 from tchat.paths import Paths

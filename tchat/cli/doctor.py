@@ -14,7 +14,7 @@ import typer
 from tchat.cli.console import Console
 from tchat.cli.output.columns import print_json, print_rows
 from tchat.errors import ExitCode, TchatError
-from tchat.plural import counted
+from tchat.humanize import counted
 from tchat.sanitize import single_line
 from tchat.settings import Settings, load
 

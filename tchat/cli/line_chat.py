@@ -17,8 +17,8 @@ from tchat.engine.cancel import Cancel
 from tchat.engine.engine_thread import run_on_engine_thread
 from tchat.engine.events import Event
 from tchat.errors import Abandoned, Interrupted, StorageError, UsageError
+from tchat.humanize import counted
 from tchat.paths import Paths
-from tchat.plural import counted
 from tchat.sanitize import printable, single_line
 from tchat.settings import Settings, Value, keys, needs_loading
 

@@ -18,7 +18,7 @@ from tchat.cli.console import Console, confirm
 from tchat.cli.output.columns import iso, print_json, print_rows, when
 from tchat.cli.prompt_input import HISTORY, decode_words
 from tchat.errors import StorageError, UsageError
-from tchat.plural import counted
+from tchat.humanize import counted
 from tchat.sanitize import printable, printable_json, single_line
 from tchat.sessions.backups import remove_files
 from tchat.settings.write import write_new

@@ -39,7 +39,7 @@ def command(
     settings = replace(load(console.paths, console.environ).settings, model=model)
     tuned, tried, path = with_checked_model(console, settings, _tuned)
     if tuned.values and not dry_run:
-        from tchat.models.model_settings import model_setting, set_model_setting
+        from tchat.models.models_file import model_setting, set_model_setting
 
         for name, value in tuned.values.items():
             set_model_setting(console.paths, model, path, model_setting(name), spell(value))

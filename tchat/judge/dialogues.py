@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tchat.errors import UsageError
-from tchat.plural import counted
+from tchat.humanize import counted
 from tchat.sanitize import single_line
 
 MAX_LINE_BYTES = 1 << 20  # bytes; a dialogue of more does not fit any context

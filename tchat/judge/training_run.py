@@ -8,6 +8,7 @@ from functools import cache, partial
 
 from tchat.engine.engine import Engine
 from tchat.errors import TchatError, UsageError
+from tchat.humanize import counted
 from tchat.judge.dialogues import DialogueSet
 from tchat.judge.discriminator import HUMAN, READING, Discriminator, JudgeFolder, save
 from tchat.judge.features import FeatureExtractor, middle_layers
@@ -30,7 +31,6 @@ from tchat.judge.training import (
 from tchat.models.metadata import ModelMetadata
 from tchat.models.resolve import resolve
 from tchat.paths import Paths
-from tchat.plural import counted
 
 
 @dataclass(frozen=True, slots=True)

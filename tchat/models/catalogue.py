@@ -10,8 +10,8 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from tchat.humanize import count_text
-from tchat.models.gguf.dimensions import ModelDimensions
 from tchat.models.hub.names import HubName
+from tchat.models.memory import ModelDimensions
 
 FILE = Path(__file__).with_name("catalogue.toml")
 TOKEN_STRING = 40  # bytes of one entry of the vocabulary in a file

@@ -1,16 +1,19 @@
-"""The file itself, before its content: is it there, is it a file, may it be read.
+"""Model files before their content is parsed: identity, safe opening, SHA-256.
 
-A FIFO as a model path hangs its reader for ever and a device may do anything at all, so the kind
-of a path is settled by ``stat`` before anything is opened.
+Reading a FIFO would block for ever and a device may do anything, so ``stat`` decides what a path
+is before it is opened.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import stat
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from tchat.errors import ModelInvalid, ModelNotFound
 from tchat.sanitize import single_line
@@ -139,3 +142,78 @@ def _unreachable(path: Path, error: OSError) -> ModelNotFound | ModelInvalid:
         return ModelNotFound(f"there is no file {label(path)}", f"looked for {path.absolute()}")
     reason = error.strerror or type(error).__name__
     return ModelInvalid(f"{label(path)} cannot be read: {reason}", f"looked for {path}")
+
+
+PIECE = 1 << 22  # bytes read at once
+
+
+@dataclass(frozen=True, slots=True)
+class HashProgress:
+    """``done`` of ``total`` bytes are hashed."""
+
+    done: int
+    total: int
+
+
+class HashCache(Protocol):
+    """Remembers the SHA-256 of files; a `ModelStore` is one."""
+
+    def sha256(self, key: FileKey) -> str:
+        """What is remembered; empty when nothing is."""
+
+    def store_sha256(self, key: FileKey, sha256: str) -> None:
+        """Store the SHA-256 of a file's content."""
+
+
+def compute_sha256(path: Path, memory: HashCache) -> Generator[HashProgress, None, str]:
+    """Read the whole file; returns its SHA-256, in hexadecimal digits, and remembers it.
+
+    Raises:
+        ModelNotFound: It is not there.
+        ModelInvalid: It is no file, cannot be read, or changes meanwhile.
+    """
+    key = file_key(path)
+    digest = yield from hash_file(path, hashlib.sha256())
+    memory.store_sha256(key, digest)
+    return digest
+
+
+def cached_sha256(path: Path, memory: HashCache) -> Generator[HashProgress, None, str]:
+    """As `compute_sha256`, without reading a file whose SHA-256 is remembered.
+
+    Raises:
+        ModelNotFound, ModelInvalid: As `compute_sha256`.
+    """
+    return memory.sha256(file_key(path)) or (yield from compute_sha256(path, memory))
+
+
+def sha256_of(path: Path, memory: HashCache) -> str:
+    """As `cached_sha256`, without telling its progress."""
+    hashing = cached_sha256(path, memory)
+    while True:
+        try:
+            next(hashing)
+        except StopIteration as end:
+            return str(end.value)
+
+
+def hash_file(path: Path, digest: hashlib._Hash) -> Generator[HashProgress, None, str]:
+    """Read the whole file into ``digest``; returns its hexadecimal digits.
+
+    Raises:
+        ModelNotFound, ModelInvalid: As `compute_sha256`.
+    """
+    key = file_key(path)
+    done = 0
+    try:
+        with os.fdopen(open_regular(path), "rb", buffering=0) as file:
+            while piece := file.read(PIECE):
+                digest.update(piece)
+                done += len(piece)
+                yield HashProgress(done, key.size)
+    except OSError as error:
+        reason = error.strerror or "the disk gave an error"
+        raise ModelInvalid(f"{label(path)} cannot be read: {reason}", "check the disk") from error
+    if file_key(path) != key:
+        raise ModelInvalid(f"{label(path)} changed while it was read", "try again")
+    return digest.hexdigest()

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from tchat.errors import ModelError
-from tchat.models.disk_usage import DiskUsage, disk_usage
-from tchat.models.duplicates import DuplicateSet, find_duplicates
+from tchat.models.disk_usage import DiskUsage, DuplicateSet, disk_usage, find_duplicates
+from tchat.models.files import HashProgress
 from tchat.models.gguf.details import HeaderDetails, read_details
-from tchat.models.hashing import HashProgress
 from tchat.models.hub.cache import HubCache, cache_folder
 from tchat.models.metadata import ModelMetadata
 from tchat.models.metadata_cache import MetadataCache
@@ -21,12 +20,11 @@ from tchat.models.removal import RemovalPlan, plan_removal, remove
 from tchat.models.resolve import resolve
 from tchat.models.sources.registry import local_models
 from tchat.models.sources.source import USER, LocalModel, model_stem
-from tchat.models.verification import VerifyProgress, verify_model
-from tchat.models.verify import ProbeCommand
+from tchat.models.verify import ProbeCommand, VerifyProgress, verify_model
 from tchat.paths import Paths
 
 if TYPE_CHECKING:
-    from tchat.models.memory_estimate import Machine
+    from tchat.models.memory import Machine
     from tchat.models.recommendations import Recommendation
 
 GOOD, UNKNOWN = "loads and answers", "not checked yet"
@@ -156,7 +154,7 @@ class Library:
         remove(removal, self._cache, self._paths)
 
     def duplicates(self) -> Generator[HashProgress, None, list[DuplicateSet]]:
-        """Files of the same content, other programs' too; see `tchat.models.duplicates`.
+        """Files of the same content, other programs' too; see `tchat.models.disk_usage`.
 
         Raises:
             TchatError: models.toml is broken.

@@ -1,7 +1,12 @@
-"""The memory that this process may still take, in the machine and in its container.
+"""Memory: what is free, what a model needs, and which context fits.
 
-Sources: ``/proc/meminfo`` (proc(5)), the memory controllers of cgroup v2 and v1, ``vm_stat`` of
-macOS. Page cache counts as free: a mapped model file that lies in it is not read again.
+Free memory is that of the machine or its container: ``/proc/meminfo`` (proc(5)), the memory
+controllers of cgroup v2 and v1, ``vm_stat`` of macOS. Page cache counts as free: a mapped model
+file that lies in it is not read again.
+
+KV cache and recurrent state are computed to the byte, as llama.cpp allocates them. The compute
+buffers follow what its scheduler reserves for a batch (measured with llama-cpp-python 0.3.36 over
+five models, contexts of 1,024 to 32,768, batches of 128 and 512).
 """
 
 from __future__ import annotations
@@ -9,9 +14,10 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 
 CACHED = ("inactive_file", "active_file", "total_inactive_file", "total_active_file")
 VM_STAT = re.compile(r"Pages (free|inactive|speculative|purgeable):\s+(\d+)")
@@ -113,3 +119,257 @@ def _darwin() -> Memory | None:
     match = re.search(r"page size of (\d+) bytes", told)
     counted = sum(int(count) for _, count in VM_STAT.findall(told))
     return Memory(counted * (int(match[1]) if match else page), page * pages)
+
+
+KV_BYTES = MappingProxyType({"f16": 2.0, "q8_0": 34 / 32, "q4_0": 18 / 32})  # of one value
+STEP = 256  # tokens; llama.cpp's padding of the KV cache
+FLOAT, HALF = 4, 2  # bytes
+PER_TOKEN_STRING = 150  # bytes of a token or a merge in the vocabulary's tables
+FIXED = 4 << 20  # bytes of tables and code, whatever the model
+GPU_OUTPUTS = 64  # rows of logits that a GPU reserves memory for
+EFFICIENCY = 0.9  # of the rate that one matrix after another gets, whatever else a token needs
+HANDOVER = 8e-5  # seconds a layer: some ten operations, after each of which threads wait
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadPlan:
+    """How a model would be loaded.
+
+    Attributes:
+        context: Tokens.
+        kv_type: Of the KV cache: ``f16``, ``q8_0`` or ``q4_0``.
+        flash: Whether flash attention is used.
+        swa_full: Whether layers with a sliding window keep all of the context.
+        batch: Tokens read at once.
+        sequences: That the context is made for.
+        gpu_layers: On GPUs; -1 for all.
+        first: Tokens that the KV cache begins with before it grows; 0 when it does not.
+    """
+
+    context: int
+    kv_type: str = "f16"
+    flash: bool = True
+    swa_full: bool = True
+    batch: int = 512
+    sequences: int = 2
+    gpu_layers: int = 0
+    first: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryNeed:
+    """Bytes that a loaded model takes.
+
+    Attributes:
+        weights: Of the file's tensors.
+        context: KV cache and recurrent state.
+        buffers: For computing, and the vocabulary.
+        growth: More, for a moment, when the KV cache grows to its full size.
+    """
+
+    weights: int
+    context: int
+    buffers: int
+    growth: int = 0
+
+    @property
+    def total(self) -> int:
+        """Bytes once it is loaded and its context is full."""
+        return self.weights + self.context + self.buffers
+
+    @property
+    def peak(self) -> int:
+        """Bytes at the worst moment."""
+        return self.total + self.growth
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What a model can be loaded into.
+
+    Attributes:
+        memory: The main memory; None when it is not known.
+        gpus: The GPUs of this build.
+        speed: Bytes of weights that are gone through in a second; 0 when not measured.
+    """
+
+    memory: Memory | None = None
+    gpus: Sequence[Memory] = field(default=())
+    speed: float = 0.0
+
+    @property
+    def dedicated_gpus(self) -> tuple[Memory, ...]:
+        """GPUs with a memory of their own."""
+        return tuple(gpu for gpu in self.gpus if not gpu.shared)
+
+
+def estimate_memory(shape: ModelDimensions, plan: LoadPlan) -> MemoryNeed:
+    """The memory that a model of this shape takes, in main memory and GPUs together."""
+    cache = kv_bytes(shape, plan)
+    return MemoryNeed(
+        weights=shape.weights,
+        context=cache + shape.state * plan.sequences,
+        buffers=buffer_bytes(shape, plan) + vocabulary_bytes(shape),
+        # The smaller cache is copied out before the larger one is made.
+        growth=cache // 2 if 0 < plan.first < plan.context else 0,
+    )
+
+
+def kv_bytes(shape: ModelDimensions, plan: LoadPlan) -> int:
+    """Bytes of the KV cache."""
+    whole = _padded(plan.context)
+    window = whole
+    if not plan.swa_full:
+        window = min(whole, _padded(shape.window * plan.sequences + plan.batch))
+    values = shape.kv_width * whole + shape.window_width * window
+    return int(values * KV_BYTES[plan.kv_type])
+
+
+def buffer_bytes(shape: ModelDimensions, plan: LoadPlan) -> int:
+    """Bytes that llama.cpp computes in."""
+    batch, context = min(plan.batch, plan.context), _padded(plan.context)
+    masks = (shape.kv_width > 0) + (shape.window_width > 0)
+    hidden = 5 if shape.experts else 4
+    feeding = (3 * shape.feed_forward + hidden * shape.width) * FLOAT * batch
+    outputs = shape.vocabulary * FLOAT * plan.sequences
+    if plan.gpu_layers:
+        feeding = max(feeding, shape.vocabulary * FLOAT * GPU_OUTPUTS)
+    if plan.flash:
+        return feeding + masks * HALF * context * batch + outputs
+    scores = (shape.heads if masks else 0) + masks
+    attending = (scores * context + 6 * shape.width) * FLOAT * batch
+    return max(feeding, attending) + outputs
+
+
+def vocabulary_bytes(shape: ModelDimensions) -> int:
+    """Bytes of the vocabulary's tables, and of what does not depend on the model."""
+    return (shape.vocabulary + shape.merges) * PER_TOKEN_STRING + FIXED
+
+
+def split_by_device(
+    shape: ModelDimensions, plan: LoadPlan, machine: Machine
+) -> tuple[MemoryNeed, MemoryNeed]:
+    """What of a model's need falls on the main memory, and what on GPUs with a memory of their own.
+
+    The embedding stays in the main memory; the layers go to the GPUs from the last one on, the
+    output before them, each with its part of the KV cache.
+    """
+    whole = estimate_memory(shape, plan)
+    nothing = MemoryNeed(0, 0, 0)
+    if not machine.dedicated_gpus or not plan.gpu_layers:
+        return whole, nothing
+    share = gpu_share(shape, plan, machine)
+    blocks, cache = int(shape.blocks * share), int(whole.context * share)
+    buffers = buffer_bytes(shape, plan)
+    on_gpu = MemoryNeed(blocks + (shape.output or shape.input), cache, buffers)
+    kept = whole.weights - blocks - shape.output
+    # Computed here too, unless every layer is on a GPU.
+    own = whole.buffers if share < 1 else whole.buffers - buffers
+    return MemoryNeed(kept, whole.context - cache, own), on_gpu
+
+
+def gpu_share(shape: ModelDimensions, plan: LoadPlan, machine: Machine) -> float:
+    """Which part of the layers goes to GPUs with a memory of their own, 0..1."""
+    if not machine.dedicated_gpus:
+        return 0.0
+    layers = shape.layers if plan.gpu_layers < 0 else min(plan.gpu_layers - 1, shape.layers)
+    return max(layers, 0) / max(shape.layers, 1)
+
+
+def fits(shape: ModelDimensions, plan: LoadPlan, machine: Machine) -> bool:
+    """Whether there is memory enough, as far as that is known."""
+    here, there = split_by_device(shape, plan, machine)
+    if there.total > sum(gpu.free for gpu in machine.dedicated_gpus):
+        return False
+    return machine.memory is None or here.peak <= machine.memory.free
+
+
+def largest_context(shape: ModelDimensions, plan: LoadPlan, machine: Machine, most: int) -> int:
+    """The largest context up to ``most`` that fits, in steps of 256 tokens; 0 when none does."""
+    low, high = 0, max(most, STEP) // STEP
+    while low < high:
+        middle = (low + high + 1) // 2
+        if fits(shape, replace(plan, context=middle * STEP), machine):
+            low = middle
+        else:
+            high = middle - 1
+    return low * STEP
+
+
+def max_gpu_layers(shape: ModelDimensions, plan: LoadPlan, machine: Machine) -> int:
+    """The largest ``gpu_layers`` with which the model fits; 0 when none does."""
+    for layers in range(shape.layers + 1, 0, -1):
+        if fits(shape, replace(plan, gpu_layers=layers), machine):
+            return layers
+    return 0
+
+
+def tokens_per_second(shape: ModelDimensions, plan: LoadPlan, machine: Machine) -> float:
+    """The speed of writing to be expected with a filled context.
+
+    Of a model that is on GPUs in part, what the processor does; that takes nearly all of the time.
+
+    Returns:
+        0 when it cannot be told: nothing was measured, or all is on GPUs.
+    """
+    share = 1 - gpu_share(shape, plan, machine)
+    read = (shape.read_per_token + kv_bytes(shape, plan) + shape.state) * share
+    if not read or not machine.speed:
+        return 0.0
+    return 1 / (read / (EFFICIENCY * machine.speed) + HANDOVER * shape.layers * share)
+
+
+def _padded(tokens: int) -> int:
+    return -(-tokens // STEP) * STEP
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelDimensions:
+    """The sizes of a model that decide its memory and its speed; 0 where the file says nothing.
+
+    Attributes:
+        layers: Blocks.
+        width: Values of a hidden state.
+        feed_forward: Values that a token widens to in one layer, its experts together.
+        heads: Query heads.
+        kv_width: Values of one token in the KV cache, in layers that see the whole context.
+        window_width: The same, in layers that see a window of it.
+        window: Tokens that such a layer sees.
+        state: Bytes of the recurrent state of one sequence.
+        vocabulary: Tokens.
+        merges: Of the tokenizer.
+        input: Bytes of the token embedding.
+        lookup: Bytes of further tables of which a token needs one row.
+        output: Bytes of the output matrix; 0 when the embedding serves for it.
+        blocks: Bytes of the layers and of everything else.
+        experts: Bytes of the experts, a part of ``blocks``.
+        expert_share: Of the experts, those that one token goes through.
+    """
+
+    layers: int = 0
+    width: int = 0
+    feed_forward: int = 0
+    heads: int = 0
+    kv_width: int = 0
+    window_width: int = 0
+    window: int = 0
+    state: int = 0
+    vocabulary: int = 0
+    merges: int = 0
+    input: int = 0
+    lookup: int = 0
+    output: int = 0
+    blocks: int = 0
+    experts: int = 0
+    expert_share: float = 0.0
+
+    @property
+    def weights(self) -> int:
+        """Bytes of all weights."""
+        return self.input + self.lookup + self.output + self.blocks
+
+    @property
+    def read_per_token(self) -> int:
+        """Bytes of weights that are read to write one token."""
+        idle = int(self.experts * (1 - self.expert_share))
+        return self.blocks - idle + (self.output or self.input)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tchat.models.files import FileKey, file_key
-from tchat.models.gguf.dimensions import ModelDimensions
-from tchat.models.gguf.model_kind import ModelKind, detect_kind
+from tchat.models.gguf.compatibility import ModelKind, detect_kind
+from tchat.models.memory import ModelDimensions
 
 # The hub's cache and Ollama name a file by the SHA-256 of its content.
 NAMED_BY_HASH = re.compile(r"(?:sha256-)?([0-9a-f]{64})")

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from tchat.errors import ModelError
 from tchat.models.files import FileKey, file_key
-from tchat.models.gguf.dimensions import ModelDimensions
-from tchat.models.gguf.model_kind import ModelKind
+from tchat.models.gguf.compatibility import ModelKind
+from tchat.models.memory import ModelDimensions
 from tchat.models.metadata import NAMED_BY_HASH, ModelMetadata, read_metadata
 from tchat.paths import Paths
 from tchat.sqlite_cache import SqliteCache

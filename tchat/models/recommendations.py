@@ -9,12 +9,16 @@ from pathlib import Path
 
 from tchat.errors import ModelError
 from tchat.models.catalogue import CatalogueEntry, QuantizedFile, load_catalogue
-from tchat.models.fit_report import FitVerdict, assess_fit, default_plan, expected_speed
-from tchat.models.gguf.dimensions import ModelDimensions
-from tchat.models.memory_estimate import Machine
+from tchat.models.fit_report import (
+    FitVerdict,
+    assess_fit,
+    choose_quantization,
+    default_plan,
+    expected_speed,
+)
+from tchat.models.memory import Machine, ModelDimensions
 from tchat.models.metadata_cache import MetadataCache
 from tchat.models.name_lookup import CatalogueLookup
-from tchat.models.quantization import choose_quantization
 from tchat.models.sources.hub_cache import HubCacheSource
 from tchat.paths import Paths
 

@@ -1,7 +1,7 @@
-"""A file is checked before it is trusted: by its header, then once by a probe in a child.
+"""Verify a model file: by its header, by its hash, and by a probe in a child process.
 
-The probe loads the model, renders its template and decodes one token; what it says is remembered
-for the file as it is and the build of llama.cpp.
+The probe loads the model, renders its template and decodes one token. Its verdict is cached for
+the file as it is and for the build of llama.cpp.
 """
 
 from __future__ import annotations
@@ -9,19 +9,22 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
-from tchat.errors import DoesNotFit, ExitCode, ModelError, ModelInvalid, ModelNotFound
-from tchat.models.files import file_key, label
-from tchat.models.gguf.model_kind import ModelKind
-from tchat.models.metadata import ModelMetadata
+from tchat.errors import DoesNotFit, ExitCode, ModelError, ModelInvalid, ModelNotFound, TchatError
+from tchat.humanize import count_text, size_text
+from tchat.models.files import HashProgress, compute_sha256, file_key, label
+from tchat.models.gguf.compatibility import ModelKind
+from tchat.models.metadata import ModelMetadata, hash_in_name
 from tchat.models.metadata_cache import MetadataCache, ProbeVerdict
 from tchat.models.sources.starter import STARTER_SHA256, starter_file
 from tchat.sanitize import single_line
 
 if TYPE_CHECKING:
+    from tchat.models.sources.source import LocalModel
     from tchat.models.subprocess_runner import ProcessResult
 
 BASE_LIMIT = 60.0  # seconds
@@ -91,7 +94,7 @@ def _require_published(metadata: ModelMetadata, store: MetadataCache) -> None:
     """
     if not _is_starter(metadata.path):
         return
-    from tchat.models.hashing import sha256_of
+    from tchat.models.files import sha256_of
 
     if sha256_of(metadata.path, store) != STARTER_SHA256:
         raise ModelInvalid(
@@ -228,3 +231,113 @@ def _refusal_hint(kind: ModelKind) -> str:
     if kind is ModelKind.CHAT:
         return "get another copy of the file, or choose another model"
     return "choose a language model"
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyResult:
+    """One thing that was looked at. The text is raw.
+
+    Attributes:
+        topic: ``header``, ``content``, ``load``, or a topic of the chat template.
+        state: ``ok``, ``note`` or ``problem``.
+        text: What was found.
+        code: Exit code of the failure that a problem leads to.
+    """
+
+    topic: str
+    state: str
+    text: str
+    code: int = ExitCode.OK
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeRunning:
+    """The file is being loaded in a child, for at most ``limit`` seconds."""
+
+    limit: float
+
+
+VerifyProgress: TypeAlias = VerifyResult | HashProgress | ProbeRunning
+
+
+def verify_model(
+    found: LocalModel,
+    store: MetadataCache,
+    probe_command: ProbeCommand,
+    *,
+    build: str,
+    content: bool = True,
+) -> Iterator[VerifyProgress]:
+    """Look at the header, the content, how it loads, and its chat template.
+
+    The verdict of the loading is remembered, whatever was remembered before.
+
+    Args:
+        found: The file.
+        store: Remembers verdict and hash.
+        probe_command: As for `check`.
+        build: Names the build of llama.cpp.
+        content: Whether to read the whole file.
+    """
+    try:
+        metadata = store.metadata(found.path)
+    except ModelError as error:
+        yield _problem("header", error)
+        return
+    told = (
+        f"{metadata.architecture or 'no architecture'}, {count_text(metadata.parameters)} weights"
+    )
+    yield VerifyResult(
+        "header", "ok", f"{told}, {metadata.quantization}, {size_text(metadata.size)}"
+    )
+    if content:
+        yield from _content(metadata, store)
+    if metadata.refusal:
+        yield VerifyResult(
+            "kind", "problem", f"{label(metadata.path)} {metadata.refusal}", ExitCode.MODEL
+        )
+        return
+    yield from _load(metadata, store, probe_command, build)
+
+
+def _content(metadata: ModelMetadata, store: MetadataCache) -> Iterator[VerifyProgress]:
+    for path in (metadata.path, *metadata.parts):
+        try:
+            sha256 = yield from compute_sha256(path, store)
+        except ModelError as error:
+            yield _problem("content", error)
+            continue
+        expected = hash_in_name(path)
+        if not expected:
+            yield VerifyResult("content", "note", f"{label(path)} has the SHA-256 {sha256}")
+        elif sha256 == expected:
+            yield VerifyResult("content", "ok", f"is what was published: SHA-256 {sha256}")
+        else:
+            told = f"its SHA-256 is {sha256}, not {expected}: remove it and get it again"
+            yield VerifyResult("content", "problem", told, ExitCode.MODEL)
+
+
+def _load(
+    metadata: ModelMetadata, store: MetadataCache, probe_command: ProbeCommand, build: str
+) -> Iterator[VerifyProgress]:
+    limit = probe_limit(metadata)
+    yield ProbeRunning(limit)
+    try:
+        verdict = probe(metadata, probe_command, limit=limit)
+        require_unchanged(metadata)
+    except (ModelError, DoesNotFit) as error:
+        yield _problem("load", error)
+        return
+    store.store_verdict(metadata, build, verdict)
+    if not verdict.ok:
+        yield VerifyResult(
+            "load", "problem", f"{label(metadata.path)} {verdict.problem}", ExitCode.MODEL
+        )
+        return
+    yield VerifyResult("load", "ok", "loads and answers")
+    for topic, state, text in verdict.template:
+        yield VerifyResult(topic, state, text)
+
+
+def _problem(topic: str, error: TchatError) -> VerifyResult:
+    return VerifyResult(topic, "problem", str(error), error.exit_code)

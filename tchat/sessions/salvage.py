@@ -9,8 +9,8 @@ from contextlib import closing
 from pathlib import Path
 
 from tchat.errors import StorageError
+from tchat.humanize import counted
 from tchat.paths import private_file
-from tchat.plural import counted
 from tchat.sessions import salvaged_rows
 from tchat.sessions.database import Database, connect
 from tchat.sessions.schema import migrate

@@ -18,8 +18,8 @@ from textual.notifications import Notify, SeverityLevel
 from textual.worker import WorkerFailed
 
 from tchat.errors import Interrupted, StorageError
+from tchat.humanize import counted
 from tchat.paths import Paths
-from tchat.plural import counted
 from tchat.settings import Settings
 from tchat.tui.background import background
 from tchat.tui.chat_screen import ChatScreen

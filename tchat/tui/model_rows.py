@@ -9,11 +9,11 @@ from pathlib import Path
 
 from tchat.humanize import count_text
 from tchat.models.fit_report import FitVerdict, assess_fit, speed_text
+from tchat.models.hub.api import SearchResult
 from tchat.models.hub.repo_files import default_model
-from tchat.models.hub.search import SearchResult
 from tchat.models.library import Library
 from tchat.models.library import LibraryModel as Known
-from tchat.models.memory_estimate import Machine
+from tchat.models.memory import Machine
 from tchat.models.metadata import NAMED_BY_HASH, ModelMetadata
 from tchat.models.recommendations import Recommendation
 from tchat.models.sources.scan import gguf_files
@@ -94,8 +94,7 @@ def hub_rows(words: str) -> list[ModelRow]:
     Raises:
         HubError: The hub cannot be asked, or refuses.
     """
-    from tchat.models.hub.api import HubApi
-    from tchat.models.hub.search import search_models
+    from tchat.models.hub.api import HubApi, search_models
 
     return [_hit(result) for result in search_models(HubApi(), words, FOUND) if result.listing]
 

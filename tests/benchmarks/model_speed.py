@@ -42,7 +42,7 @@ def speeds(path: Path) -> dict[str, float]:
     from tchat.engine.events import Finished
     from tchat.engine.loading import EngineOptions
     from tchat.engine.prompt.messages import ChatMessage
-    from tchat.models.memory_estimate import LoadPlan, tokens_per_second
+    from tchat.models.memory import LoadPlan, tokens_per_second
     from tchat.models.metadata import read_metadata
     from tchat.settings import Sampling
 

@@ -10,8 +10,7 @@ import pytest
 from tchat.chat import memory
 from tchat.chat.memory import memory_plan, require_memory
 from tchat.errors import DoesNotFit
-from tchat.models.memory import Memory
-from tchat.models.memory_estimate import Machine, estimate_memory
+from tchat.models.memory import Machine, Memory, estimate_memory
 from tchat.models.metadata import ModelMetadata, read_metadata
 from tchat.settings import Settings
 from tests.cli.shell import tchat

@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from tchat.models.fit_report import assess_fit, report_fit, speed_text
-from tchat.models.gguf.dimensions import ModelDimensions
-from tchat.models.memory import Memory
-from tchat.models.memory_estimate import (
+from tchat.models.fit_report import assess_fit, choose_quantization, report_fit, speed_text
+from tchat.models.memory import (
     EFFICIENCY,
     HANDOVER,
     LoadPlan,
     Machine,
+    Memory,
+    ModelDimensions,
     estimate_memory,
     fits,
     kv_bytes,
@@ -22,7 +22,6 @@ from tchat.models.memory_estimate import (
     split_by_device,
     tokens_per_second,
 )
-from tchat.models.quantization import choose_quantization
 
 GB = 10**9
 QWEN3_8B = ModelDimensions(  # in Q4_K_M

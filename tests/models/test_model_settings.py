@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tchat.errors import UsageError
-from tchat.models.model_settings import model_setting, set_model_setting, settings_for
+from tchat.models.models_file import model_setting, set_model_setting, settings_for
 from tchat.paths import Paths
 from tchat.settings import Settings, find_key, load
 from tests.cli.shell import tchat

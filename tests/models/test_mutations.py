@@ -14,7 +14,7 @@ from tchat.models.gguf.details import read_details
 from tchat.models.gguf.parser import read_header
 from tchat.models.library import Library, LibraryModel
 from tchat.models.models_file import register
-from tchat.models.verification import VerifyResult
+from tchat.models.verify import VerifyResult
 from tchat.paths import user_paths
 from tests.models.gguf.test_parser import mutated
 from tests.tiny import write_tiny

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tchat.errors import StorageError
-from tchat.plural import counted
+from tchat.humanize import counted
 from tchat.sessions.records import Role, Status
 from tchat.sessions.store import SessionStore
 

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from tchat.errors import UsageError
-from tchat.models.memory import Memory
-from tchat.models.memory_estimate import Machine
+from tchat.models.memory import Machine, Memory
 from tchat.models.removal import RemovalPlan
 from tchat.paths import Paths
 from tchat.settings import Settings, load

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from tchat.chat.commands.host import CommandDialog, CommandHost, Surface
 from tchat.chat.commands.parsing import SlashCommand
 from tchat.errors import UsageError
-from tchat.plural import counted
+from tchat.humanize import counted
 from tchat.sanitize import single_line
 
 if TYPE_CHECKING:

@@ -140,7 +140,7 @@ def use(
     """
     from tchat.judge.discriminator import judge_folder
     from tchat.models.metadata import read_metadata
-    from tchat.models.model_settings import model_setting, set_model_setting, settings_for
+    from tchat.models.models_file import model_setting, set_model_setting, settings_for
     from tchat.models.resolve import resolve_chosen
 
     console: Console = ctx.obj

@@ -10,7 +10,7 @@ import typer
 from tchat.cli.console import Console
 from tchat.cli.judge.common import JSON, MODEL, settings_for_model
 from tchat.cli.output.columns import iso, print_json, when
-from tchat.plural import counted
+from tchat.humanize import counted
 from tchat.sanitize import single_line
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol
 
 from tchat.cli.console import Console
 from tchat.errors import StorageError, UsageError
-from tchat.plural import counted
+from tchat.humanize import counted
 from tchat.sanitize import printable_json, single_line
 
 Record = dict[str, Any]

@@ -26,7 +26,6 @@ from tchat.cli.output.status import TerminalStatus, print_notice
 from tchat.engine.prompt.messages import ChatMessage
 from tchat.errors import ExitCode, Interrupted, TchatError, UsageError
 from tchat.paths import expanded
-from tchat.plural import counted
 from tchat.settings import Settings
 
 LISTED = 5  # files whose encoding was assumed that are named

@@ -11,7 +11,7 @@ from tchat.cli.console import Console
 from tchat.cli.models.library import JSON, report_default_change
 from tchat.cli.output.columns import print_json, print_rows
 from tchat.errors import UsageError
-from tchat.models.model_settings import MODEL_SETTINGS
+from tchat.models.models_file import MODEL_SETTINGS
 from tchat.sanitize import single_line
 from tchat.settings import find_key, renamed
 from tchat.settings.nearest import did_you_mean
@@ -116,7 +116,7 @@ def set_(
     value: str = typer.Argument("", help="Value; without one, removes the setting"),
 ) -> None:
     """Save a setting of one model in models.toml; comments are kept."""
-    from tchat.models.model_settings import model_setting, set_model_setting
+    from tchat.models.models_file import model_setting, set_model_setting
     from tchat.models.resolve import resolve
 
     console: Console = ctx.obj

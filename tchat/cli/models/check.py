@@ -14,7 +14,7 @@ from tchat.cli.output.status import TerminalStatus
 from tchat.humanize import size_text
 
 if TYPE_CHECKING:
-    from tchat.models.verification import VerifyProgress, VerifyResult
+    from tchat.models.verify import VerifyProgress, VerifyResult
 
 
 def check(
@@ -44,8 +44,8 @@ def check(
 
 def _show_progress(events: Iterator[VerifyProgress], console: Console) -> Iterator[VerifyResult]:
     """The findings among ``events``; the others are shown on a terminal."""
-    from tchat.models.hashing import HashProgress
-    from tchat.models.verification import VerifyResult
+    from tchat.models.files import HashProgress
+    from tchat.models.verify import VerifyResult
 
     line = TerminalStatus(console)
     try:

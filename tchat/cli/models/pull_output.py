@@ -13,7 +13,6 @@ from tchat.cli.output.columns import align_columns
 from tchat.cli.output.status import TerminalStatus
 from tchat.errors import Interrupted
 from tchat.humanize import size_text
-from tchat.models.fit_rows import fit_rows
 from tchat.models.hub.pull_events import (
     CheckingFile,
     Downloading,
@@ -27,6 +26,7 @@ from tchat.models.hub.pull_events import (
     WaitingForLock,
 )
 from tchat.models.hub.remote_model import RemoteModel, describe, pull_objection
+from tchat.models.model_rows import fit_rows
 from tchat.sanitize import single_line
 
 

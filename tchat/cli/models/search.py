@@ -13,7 +13,7 @@ from tchat.cli.output.columns import print_json, print_rows
 from tchat.humanize import count_text, size_text
 
 if TYPE_CHECKING:
-    from tchat.models.hub.search import SearchResult
+    from tchat.models.hub.api import SearchResult
 
 HEADER = ("NAME", "DOWNLOADS", "LICENCE", "WEIGHTS", "UPDATED", "SIZES")
 
@@ -26,7 +26,7 @@ def search(
 ) -> None:
     """Search the Hugging Face Hub for models, most downloaded first."""
     from tchat.models.hub.api import HubApi
-    from tchat.models.hub.search import search_models as ask
+    from tchat.models.hub.api import search_models as ask
 
     console: Console = ctx.obj
     results = ask(HubApi(console.environ), " ".join(words), limit)

@@ -29,8 +29,8 @@ from tchat.engine.events import (
     Timings,
     Token,
 )
+from tchat.humanize import counted
 from tchat.markdown import first_code_block
-from tchat.plural import counted
 from tchat.sanitize import printable_json, single_line
 
 NARROWEST = 24  # cells of a column; replies in narrower ones are printed one below the other

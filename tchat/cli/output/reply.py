@@ -40,8 +40,8 @@ from tchat.engine.events import (
     Timings,
     Token,
 )
+from tchat.humanize import counted
 from tchat.markdown import first_code_block
-from tchat.plural import counted
 
 NO_CODE = "the reply has no code block; all of it is printed"
 CUT_OFF = "cut off: --max-tokens or the context is reached"

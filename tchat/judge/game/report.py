@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tchat.humanize import counted
 from tchat.judge.game.constraints import GameReply, MetricRatio, MetricRatios, ReplyMetrics
 from tchat.judge.game.game_state import GameRound, GameState
 from tchat.paths import private_file
-from tchat.plural import counted
 from tchat.sanitize import printable, single_line
 
 WHAT_THIS_IS = """\

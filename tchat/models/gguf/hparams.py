@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 from tchat.models.gguf.compatibility import MAX_LAYERS
-from tchat.models.gguf.dimensions import ModelDimensions
 from tchat.models.gguf.header import Array, Header, Tensor, Value, is_integer
+from tchat.models.memory import ModelDimensions
 
 BLOCK = re.compile(r"blk\.(\d+)\.(.+)")
 ATTENTION = ("attn_k.", "attn_qkv.", "attn_kv_a_mqa.", "attn_kv.")

@@ -8,19 +8,20 @@ reads answers of any size. Nothing is decompressed: a small answer could become 
 from __future__ import annotations
 
 import os
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from tchat import __version__
 from tchat.errors import UsageError
 from tchat.models.hub.errors import HubError, not_a_hub_answer
-from tchat.models.hub.token import token
 from tchat.sanitize import single_line
 
 if TYPE_CHECKING:
@@ -373,3 +374,50 @@ def _unconnected(reason: str, where: str) -> tuple[str, str, bool]:
     if "SSL" in reason or "TLS" in reason:
         return f"no safe connection to {where}: TLS fails", "check HF_ENDPOINT", False
     return f"cannot reach {where}", "check the network connection and the proxy", True
+
+
+HINT = "check HF_TOKEN_PATH and HF_HOME, or set HF_TOKEN to your token"
+
+
+def token() -> str | None:
+    """The token that is sent with each request; None for none.
+
+    Raises:
+        HubError: It cannot be read or sent.
+    """
+    from huggingface_hub import constants, get_token
+
+    if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN:
+        return None
+    if not (os.environ.get("HF_TOKEN") or os.environ.get("HUGGING_FACE_HUB_TOKEN")):
+        _require_file(Path(constants.HF_TOKEN_PATH))
+    try:
+        found = get_token()
+    except OSError as error:
+        raise _unreadable(error.strerror or "the disk fails") from None
+    except UnicodeError:
+        raise _unreadable("its file holds no text") from None
+    if found and not found.isascii():
+        raise HubError("your token is no ASCII text", "set HF_TOKEN to it as the hub shows it")
+    return found
+
+
+def _require_file(path: Path) -> None:
+    """Refuse a pipe or a device in the place of the token's file: reading it may never end.
+
+    Raises:
+        HubError: It is one.
+    """
+    try:
+        status = path.stat()
+        mode = status.st_mode
+        regular = stat.S_ISREG(mode) or stat.S_ISDIR(mode)
+        if regular or os.path.samestat(status, os.stat(os.devnull)):  # noqa: PTH116
+            return
+    except OSError:
+        return  # reading tells
+    raise _unreadable("its file is a pipe or a device")
+
+
+def _unreadable(reason: str) -> HubError:
+    return HubError(f"the token for the hub cannot be read: {reason}", HINT)

@@ -1,24 +1,23 @@
 """The download of one file: resumed across processes, verified, and complete or not there.
 
-huggingface_hub's own starts from zero after a kill and does not verify; FIELD-NOTES has the facts.
+huggingface_hub's own download starts from zero after a kill, and does not verify the content.
 """
 
 from __future__ import annotations
 
+import queue
+import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Self, TypeAlias, TypeVar
 
 from tchat.errors import ModelError, StorageError
-from tchat.models.files import file_key
-from tchat.models.hashing import HashCache, cached_sha256, hash_file
+from tchat.models.files import HashCache, cached_sha256, file_key, hash_file
 from tchat.models.hub.api import HubApi
 from tchat.models.hub.cache import HubCache, unwritable
-from tchat.models.hub.chunk_stream import TICK, ChunkStream
 from tchat.models.hub.errors import HubError
-from tchat.models.hub.header_cache import HeaderCache
 from tchat.models.hub.partial_file import PartialFile, new_hash
 from tchat.models.hub.pull_events import (
     CheckingFile,
@@ -27,6 +26,7 @@ from tchat.models.hub.pull_events import (
     PullEvent,
     RetryingDownload,
 )
+from tchat.models.hub.remote_model import HeaderCache
 from tchat.models.hub.repo_files import RepoFile
 from tchat.sanitize import single_line
 
@@ -264,3 +264,68 @@ def _acquired(lock: BaseFileLock) -> bool:
             "set HF_HUB_CACHE to a folder that you may write to",
         ) from error
     return True
+
+
+TICK = 0.25  # seconds without a chunk after which the reader hears of it
+AHEAD = 4  # chunks of up to 64 KiB that are in memory only: a kill loses them
+
+# A chunk, where the body begins, or how it ended: None, or the failure.
+Item: TypeAlias = bytes | int | BaseException | None
+
+
+class ChunkStream:
+    """The bytes of ``file`` from ``start`` on. Leaving the block ends it without waiting."""
+
+    def __init__(self, hub: HubApi, file: RepoFile, start: int) -> None:
+        self._items: queue.Queue[Item] = queue.Queue(AHEAD)
+        self._left = threading.Event()
+        self._thread = threading.Thread(
+            target=self._read, args=(hub, file, start), name="pull", daemon=True
+        )
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._left.set()
+
+    def __iter__(self) -> Iterator[bytes | int]:
+        """Where the answer begins, then its chunks; an empty one when none came for `TICK`.
+
+        Raises:
+            TchatError: As `HubApi.open`.
+        """
+        while True:
+            try:
+                item = self._items.get(timeout=TICK)
+            except queue.Empty:
+                yield b""
+                continue
+            if item is None:
+                return
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+
+    def _read(self, hub: HubApi, file: RepoFile, start: int) -> None:
+        try:
+            with hub.open(file, start) as body:
+                self._put(body.start)
+                for chunk in body.chunks:
+                    if not self._put(chunk):
+                        return
+        except BaseException as error:  # noqa: BLE001 - raised again by the reader
+            self._put(error)
+        else:
+            self._put(None)
+
+    def _put(self, item: Item) -> bool:
+        """Hand ``item`` on; False when nobody waits for it any more."""
+        while not self._left.is_set():
+            try:
+                self._items.put(item, timeout=TICK)
+            except queue.Full:
+                continue
+            return True
+        return False

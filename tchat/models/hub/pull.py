@@ -9,12 +9,11 @@ from pathlib import Path
 
 from tchat.errors import ModelNotFound, StorageError
 from tchat.humanize import size_text
-from tchat.models.hashing import HashCache
+from tchat.models.files import HashCache
 from tchat.models.hub.api import HubApi
 from tchat.models.hub.cache import HubCache
 from tchat.models.hub.download import DownloadCancelled, Downloader, RetryPolicy
 from tchat.models.hub.errors import HubError, RepositoryNotFound
-from tchat.models.hub.header_cache import HeaderCache
 from tchat.models.hub.names import HubName
 from tchat.models.hub.pull_events import (
     DownloadMeter,
@@ -24,9 +23,9 @@ from tchat.models.hub.pull_events import (
     PullEvent,
     ReadingHeader,
 )
-from tchat.models.hub.remote_model import RemoteModel, inspect_listing
+from tchat.models.hub.remote_model import HeaderCache, RemoteModel, inspect_listing
 from tchat.models.hub.repo_files import RepoListing, RepoModel, choose_model, group_models
-from tchat.models.memory_estimate import Machine
+from tchat.models.memory import Machine
 
 SPARE = 64 << 20  # bytes that stay free on the disk
 

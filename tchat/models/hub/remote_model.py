@@ -1,24 +1,26 @@
-"""A model on the hub before it is pulled: which quantization, and how it would do here."""
+"""A model on the hub before it is pulled: its header, which quantization, and how it would run.
+
+The header is read by ranges of bytes, and what came of the file is kept for its download.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from tchat.errors import DoesNotFit, ModelInvalid, TchatError
 from tchat.humanize import size_text
-from tchat.models.fit_report import FitReport, report_fit
-from tchat.models.gguf.compatibility import refusal
+from tchat.models.fit_report import FitReport, choose_quantization, report_fit, resized
+from tchat.models.gguf.compatibility import ModelKind, detect_kind, refusal
 from tchat.models.gguf.details import HeaderDetails, extract_details
-from tchat.models.gguf.dimensions import ModelDimensions
+from tchat.models.gguf.header import Array, Header
 from tchat.models.gguf.hparams import shape_of
-from tchat.models.gguf.model_kind import ModelKind, detect_kind
+from tchat.models.gguf.parser import parse_header, strings_in
+from tchat.models.gguf.reader import BoundedReader, OutOfBounds
 from tchat.models.hub.api import HubApi
-from tchat.models.hub.header_cache import HeaderCache
 from tchat.models.hub.names import HubName
-from tchat.models.hub.remote_header import ReadRange, RemoteHeader
-from tchat.models.hub.repo_files import RepoListing, RepoModel, base_name, choose_model
-from tchat.models.memory_estimate import Machine
-from tchat.models.quantization import choose_quantization, resized
+from tchat.models.hub.repo_files import RepoFile, RepoListing, RepoModel, base_name, choose_model
+from tchat.models.memory import Machine, ModelDimensions
 from tchat.sanitize import single_line
 
 ADAPTERS = frozenset({ModelKind.LORA, ModelKind.CONTROL_VECTOR})  # of use without chatting
@@ -153,3 +155,93 @@ def pull_objection(remote_model: RemoteModel) -> TchatError | None:
     if not remote_model.refusal and not remote_model.report.fit.usable:
         return DoesNotFit(f"{describe(remote_model)} {remote_model.report.fit.summary}", ANYWAY)
     return None
+
+
+class HeaderCache:
+    """The first bytes of files on ``hub``, kept in memory as they come.
+
+    To be used by one thread.
+    """
+
+    def __init__(self, hub: HubApi) -> None:
+        self._hub = hub
+        self._begun: dict[RepoFile, bytearray] = {}
+
+    def read_range(self, file: RepoFile, start: int, length: int) -> bytes:
+        """As `HubApi.read_range`; no byte of the beginning is requested twice.
+
+        Raises:
+            ModelNotFound: The file is gone.
+            HubError: The hub cannot be asked, or refuses.
+        """
+        begun = self._begun.setdefault(file, bytearray())
+        if start > len(begun):  # what was skipped may be larger than memory
+            return self._hub.read_range(file, start, length)
+        end = min(start + length, file.size)
+        for chunk in self._hub.chunks(file, len(begun), end):
+            begun += chunk
+        return bytes(begun[start:end])
+
+    def pop(self, file: RepoFile) -> bytes:
+        """What came of ``file``, from its first byte on; it is not kept any longer."""
+        return bytes(self._begun.pop(file, b""))
+
+
+# Each read is a request, which takes a while; most headers are of 2 to 13 MB.
+CHUNK = (1 << 18, 1 << 22)
+ReadRange = Callable[[RepoFile, int, int], bytes]
+
+
+class RemoteHeader:
+    """The header of a model on the hub.
+
+    Args:
+        model: On the hub.
+        read_range: So many bytes of a file, from a place on: `Beginnings.read_range` asks for
+            none of them twice, where the header is gone through more than once.
+
+    Raises, also from its methods:
+        ModelInvalid: It is no GGUF file, or one that is damaged or hostile.
+        ModelNotFound: The file is gone.
+        HubError: The hub cannot be asked, or refuses.
+    """
+
+    def __init__(self, model: RepoModel, read_range: ReadRange) -> None:
+        self._parts = [_Ranges(file, read_range) for file in model.files]
+
+    def read(self) -> Header:
+        """The header of the first part, with the tensors of all of them."""
+        headers = [parse_header(part.reader(), part.name) for part in self._parts]
+        tensors = tuple(tensor for header in headers for tensor in header.tensors)
+        return replace(headers[0], tensors=tensors)
+
+    def strings(self, array: Array, wanted: Iterable[int]) -> dict[int, str]:
+        """Elements of a long array of strings by their places; those out of range are left out."""
+        first = self._parts[0]
+        try:
+            return strings_in(first.reader(), array, wanted)
+        except OutOfBounds as problem:
+            raise ModelInvalid(f"{first.name} is not usable: {problem}", "try again") from None
+
+
+class _Ranges:
+    """A file on the hub as one that can be read from."""
+
+    def __init__(self, file: RepoFile, read_range: ReadRange) -> None:
+        self.name = single_line(file.name.rpartition("/")[2])
+        self._file = file
+        self._read_range = read_range
+        self._at = 0
+
+    def reader(self) -> BoundedReader:
+        """From the start."""
+        self._at = 0
+        return BoundedReader(self, self._file.size, CHUNK)
+
+    def seek(self, offset: int) -> None:
+        self._at = offset
+
+    def read(self, size: int) -> bytes:
+        data = self._read_range(self._file, self._at, size)
+        self._at += len(data)
+        return data

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tchat.errors import TchatError
-from tchat.plural import counted
+from tchat.humanize import counted
 from tchat.sanitize import printable
 from tchat.tui.background import background
 from tchat.tui.controllers.context import ChatContext

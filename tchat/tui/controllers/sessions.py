@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from tchat.chat.session_settings import usable_settings
-from tchat.plural import counted
+from tchat.humanize import counted
 from tchat.tui.background import background, report
 from tchat.tui.controllers.context import ChatContext
 from tchat.tui.controllers.storage import StorageController

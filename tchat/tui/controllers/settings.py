@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from functools import partial
 
 from tchat.errors import TchatError, UsageError
-from tchat.plural import counted
+from tchat.humanize import counted
 from tchat.sanitize import single_line
 from tchat.settings import (
     Key,

@@ -10,8 +10,8 @@ from textual.binding import BindingType
 from textual.containers import VerticalScroll
 from textual.widgets import Input
 
+from tchat.humanize import counted
 from tchat.paths import expanded
-from tchat.plural import counted
 from tchat.tui.background import background, explained
 from tchat.tui.dialogs.dialog import CLOSE, Dialog, Hint
 from tchat.tui.dialogs.game_progress import GameProgress

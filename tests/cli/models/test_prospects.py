@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from tchat.chat import throughput
-from tchat.models.memory import Memory
-from tchat.models.memory_estimate import Machine
+from tchat.models.memory import Machine, Memory
 from tchat.models.metadata_cache import MetadataCache
 from tchat.paths import user_paths
 from tests.cli.models.conftest import RATE

@@ -12,7 +12,7 @@ from tchat.models.gguf.parser import read_header
 from tchat.models.hub.api import HubApi
 from tchat.models.hub.errors import HubError
 from tchat.models.hub.names import HubName
-from tchat.models.hub.remote_header import CHUNK, RemoteHeader
+from tchat.models.hub.remote_model import CHUNK, RemoteHeader
 from tchat.models.hub.repo_files import RepoModel, choose_model
 from tchat.models.metadata import read_metadata
 from tests.models.forge import STRING, array, but, gguf

@@ -21,8 +21,7 @@ from tchat.models.hub.pull_events import (
 )
 from tchat.models.hub.remote_model import inspect_listing
 from tchat.models.hub.repo_files import base_name
-from tchat.models.memory import Memory
-from tchat.models.memory_estimate import Machine
+from tchat.models.memory import Machine, Memory
 from tchat.models.metadata_cache import MetadataCache
 from tchat.paths import user_paths
 from tests.models.hub_server import Fault, HubServer

@@ -11,7 +11,7 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
 
-from tchat.plural import counted
+from tchat.humanize import counted
 from tchat.sanitize import single_line
 from tchat.tui.widgets.row import Ends, Part, Row
 from tchat.tui.widgets.transcript.entry import Entry

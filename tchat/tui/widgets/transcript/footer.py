@@ -7,7 +7,7 @@ import time
 from rich.segment import Segment
 from rich.style import Style
 
-from tchat.plural import counted
+from tchat.humanize import counted
 from tchat.sanitize import single_line
 from tchat.tui.widgets.transcript.entry import Entry
 from tchat.tui.widgets.transcript.palette import Palette, on

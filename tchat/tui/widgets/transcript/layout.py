@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rich.segment import Segment
 
-from tchat.plural import counted
+from tchat.humanize import counted
 from tchat.sanitize import Printable, single_line
 from tchat.tui.widgets.transcript.document import PlainText
 from tchat.tui.widgets.transcript.entry import Entry

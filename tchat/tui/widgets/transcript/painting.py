@@ -10,7 +10,7 @@ from rich.style import Style
 from textual.geometry import Region
 from textual.strip import Strip
 
-from tchat.plural import counted
+from tchat.humanize import counted
 from tchat.tui.widgets.transcript.drawing import Mark, StripCache, gutter, overlaid
 from tchat.tui.widgets.transcript.entry import Entry, Key
 from tchat.tui.widgets.transcript.footer import action_bar
