@@ -1,1 +1,1 @@
-"""Model files: what is on disk, and whether it can be trusted."""
+"""Model files: where they are, what they hold, whether they load and fit, and downloads."""

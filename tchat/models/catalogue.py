@@ -1,4 +1,4 @@
-"""Some twenty well-chosen models, known by short names: ``qwen3:0.6b``, ``llama3.3:70b``."""
+"""The catalogue: some twenty recommended models with short names such as ``qwen3:0.6b``."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ TOKEN_STRING = 40  # bytes of one entry of the vocabulary in a file
 
 
 class Bits(NamedTuple):
-    """Bits of one weight, by the tensor it is in."""
+    """Bits per weight, by the tensor."""
 
     blocks: float
     output: float
     input: float
 
 
-# The mixtures of llama.cpp's quantizations, as files of the hub come out by their sizes.
+# Bits per weight of llama.cpp's quantizations, measured from file sizes on the hub.
 BITS = MappingProxyType(
     {
         "Q8_0": Bits(8.5, 8.5, 8.5),
@@ -49,15 +49,15 @@ class CatalogueEntry:
         title: What its maker calls it.
         maker: Who made it.
         licence: Of its weights.
-        languages: That it was trained for.
+        languages: It was trained for these.
         purpose: What it is for.
         repo: On the hub.
         quantizations: In that repository, the largest first.
         parameters: Weights.
-        context: Tokens that it was trained for.
+        context: Context length it was trained for, in tokens.
         starter: Whether it is the model that comes with tchat.
 
-    The others are as in the file, and as in `ModelDimensions`.
+    The other fields are those of ``catalogue.toml``; see `ModelDimensions`.
     """
 
     family: str
@@ -88,31 +88,31 @@ class CatalogueEntry:
 
     @property
     def name(self) -> str:
-        """What it is called by: ``qwen3:0.6b``."""
+        """Its short name: ``qwen3:0.6b``."""
         return f"{self.family}:{self.tag}"
 
     @property
     def active(self) -> int:
-        """Weights that one token goes through."""
+        """Weights used for one token: all, less the idle experts."""
         idle = self.experts - self.experts_used
         return self.parameters - self._expert_weights * idle // max(self.experts, 1)
 
     @property
     def weights(self) -> str:
-        """How many there are, in words: ``8.2B``, ``31B, 3.4B active``."""
+        """The number of weights as text: ``8.2B``, ``31B, 3.4B active``."""
         active = f", {count_text(self.active)} active" if self.experts else ""
         return count_text(self.parameters) + active
 
     @property
     def files(self) -> tuple[QuantizedFile, ...]:
-        """Its quantizations with the sizes of their files, within some per cent."""
+        """Its quantizations with their estimated file sizes, right within a few per cent."""
         return tuple(
             QuantizedFile(each, self.shape(each).weights + self.vocabulary * TOKEN_STRING)
             for each in self.quantizations
         )
 
     def shape(self, quantization: str) -> ModelDimensions:
-        """What decides its memory and its speed, in one of `BITS`."""
+        """Its dimensions in a quantization of `BITS`."""
         bits = BITS[quantization]
         embedding = self.vocabulary * self.width
         whole = self.layers // self.whole_every
@@ -163,7 +163,7 @@ def load_catalogue() -> Mapping[str, CatalogueEntry]:
 
 
 def find_entry(name: str) -> tuple[CatalogueEntry, HubName] | None:
-    """The model that ``FAMILY:SIZE`` or ``FAMILY:SIZE:QUANT`` names, and where the hub has it."""
+    """The entry named ``FAMILY:SIZE`` or ``FAMILY:SIZE:QUANT``, and its name on the hub."""
     family, _, rest = name.partition(":")
     tag, _, quantization = rest.partition(":")
     entry = load_catalogue().get(f"{family}:{tag}".lower())
@@ -171,12 +171,12 @@ def find_entry(name: str) -> tuple[CatalogueEntry, HubName] | None:
 
 
 def sizes_of(family: str) -> list[str]:
-    """The names of all sizes of a family; none for an unknown one."""
+    """The names of all sizes of a family; empty for an unknown family."""
     return [each.name for each in load_catalogue().values() if each.family == family.lower()]
 
 
 def similar_in_catalogue(name: str) -> list[str]:
-    """Names of the catalogue that could have been meant: of a family, alike, or longer."""
+    """Catalogue names close to ``name``: the sizes of a family, similar or longer names."""
     from difflib import get_close_matches
 
     wanted, known = name.lower(), list(load_catalogue())
@@ -185,7 +185,7 @@ def similar_in_catalogue(name: str) -> list[str]:
 
 
 def _merged(family: Mapping[str, Any], size: Mapping[str, Any]) -> dict[str, Any]:
-    """The keys of a size and those that it has from its family."""
+    """The keys of a size, completed by those of its family."""
     facts = {**family, **size, "quantizations": tuple({**family, **size}["quantizations"])}
     del facts["sizes"]
     return facts

@@ -18,13 +18,13 @@ from tchat.models.sources.source import HUB, LocalModel
 
 @dataclass(frozen=True, slots=True)
 class DiskUsage:
-    """What the models of one owner take.
+    """Disk space that the models of one owner take.
 
     Attributes:
         owner: Who keeps them.
-        models: How many there are.
-        size: Bytes; a file with several names counts once, for whom it was found at first.
-        unfinished: Bytes of downloads that were interrupted; `tchat models pull` goes on there.
+        models: Number of models.
+        size: Bytes; a file with several names counts once, for its first owner in the listing.
+        unfinished: Bytes of interrupted downloads; `tchat models pull` resumes them.
     """
 
     owner: str
@@ -36,7 +36,7 @@ class DiskUsage:
 def disk_usage(
     places: Iterable[LocalModel], store: MetadataCache, cache: HubCache
 ) -> list[DiskUsage]:
-    """Bytes by owner, in the order in which they are found."""
+    """Bytes by owner, in the order of the listing."""
     models: Counter[str] = Counter()
     sizes: Counter[str] = Counter()
     seen: set[tuple[int, int]] = set()
@@ -76,12 +76,12 @@ def _unfinished(cache: HubCache) -> int:
     return total
 
 
-SAMPLE = 1 << 16  # bytes compared at either end before a file is read whole
+SAMPLE = 1 << 16  # bytes compared at both ends before a file is hashed
 
 
 @dataclass(frozen=True, slots=True)
 class DuplicateFile:
-    """One file of several alike; ``name`` is the model's, raw."""
+    """One of several files with the same content; ``name`` is the model's, raw."""
 
     name: str
     path: Path
@@ -92,7 +92,7 @@ class DuplicateFile:
 
 @dataclass(frozen=True, slots=True)
 class DuplicateSet:
-    """Files of one content, that which would stay first.
+    """Files with the same content; the first one would be kept.
 
     Attributes:
         sha256: Of the content.
@@ -106,12 +106,12 @@ class DuplicateSet:
 
     @property
     def wasted(self) -> int:
-        """Bytes that all copies but one take."""
+        """Bytes taken by all copies but one."""
         return self.size * (len(self.files) - 1)
 
     @property
     def replaceable(self) -> tuple[DuplicateFile, ...]:
-        """Those that a hard link can stand in for: not another program's, on the same disk."""
+        """Files that a hard link can replace: not another program's, and on the same disk."""
         first = self.files[0]
         return tuple(
             copy
@@ -128,10 +128,12 @@ class DuplicateSet:
 def find_duplicates(
     places: Iterable[LocalModel], store: MetadataCache
 ) -> Generator[HashProgress, None, list[DuplicateSet]]:
-    """Find files of the same content, the largest first: by size, then by both ends, then by hash.
+    """Find files with the same content: by size, then by both ends, then by SHA-256.
 
-    Nothing is taken from a file's name: what is alike was read. A file that was read before and
-    has not changed since is not read again.
+    File names are not trusted; cached hashes of unchanged files are.
+
+    Returns:
+        The sets of duplicates, the most wasted bytes first.
     """
     found: list[DuplicateSet] = []
     for group in _alike(_distinct(places, store)):
@@ -146,14 +148,13 @@ def find_duplicates(
 
 
 def replace_with_links(copies: DuplicateSet) -> int:
-    """Put hard links to the first file in the place of those that are `DuplicateSet.replaceable`.
+    """Replace the files in `DuplicateSet.replaceable` by hard links to the first file.
 
     Returns:
         Bytes freed.
 
     Raises:
-        StorageError: A file changed, or the disk or its permissions stand in the way; each file
-            is still whole.
+        StorageError: A file changed, or cannot be replaced; every file is still complete.
     """
     first = copies.files[0]
     for copy in copies.replaceable:
@@ -174,7 +175,7 @@ def replace_with_links(copies: DuplicateSet) -> int:
 
 
 def _distinct(places: Iterable[LocalModel], store: MetadataCache) -> Iterator[DuplicateFile]:
-    """Each file once, however many names lead to it."""
+    """Each file once, whatever number of names it has."""
     seen: set[tuple[int, int]] = set()
     for found in places:
         for path in _files(found, store):
@@ -188,7 +189,7 @@ def _distinct(places: Iterable[LocalModel], store: MetadataCache) -> Iterator[Du
 
 
 def _files(found: LocalModel, store: MetadataCache) -> Iterator[Path]:
-    """Where the content of a model lies, behind all links."""
+    """The real paths of a model's files, links resolved."""
     try:
         metadata = store.metadata(found.path)
     except ModelError:
@@ -197,7 +198,7 @@ def _files(found: LocalModel, store: MetadataCache) -> Iterator[Path]:
 
 
 def _alike(copies: Iterable[DuplicateFile]) -> Iterator[list[DuplicateFile]]:
-    """Those of one size whose ends are the same."""
+    """Groups of files with the same size and the same bytes at both ends."""
     groups: dict[tuple[int, bytes], list[DuplicateFile]] = defaultdict(list)
     sizes: dict[int, list[DuplicateFile]] = defaultdict(list)
     for copy in copies:
@@ -215,10 +216,10 @@ def _ends(path: Path, size: int) -> bytes:
             file.seek(max(0, size - SAMPLE))
             return start + file.read(SAMPLE)
     except OSError:
-        return str(path).encode("utf-8", "replace")  # like no other
+        return str(path).encode("utf-8", "replace")  # equal to no other file
 
 
 def _copies(sha256: str, files: list[DuplicateFile]) -> DuplicateSet:
-    """That stays which may not be changed."""
+    """The set, with a file that may not be replaced in front."""
     kept_first = sorted(files, key=lambda copy: copy.can_relink)
     return DuplicateSet(sha256, files[0].key.size, tuple(kept_first))

@@ -32,7 +32,7 @@ NAMES_OF_KINDS = (
 
 @dataclass(frozen=True, slots=True)
 class FileKey:
-    """What a file is known by: as long as these stay the same, so does its content.
+    """Identity of a file's content: it is unchanged as long as these are.
 
     Attributes:
         device: Of the file system.
@@ -53,12 +53,12 @@ class FileKey:
 
     @property
     def identity(self) -> str:
-        """The key without ``ctime_ns``: a new link or new permissions do not change it."""
+        """The key without ``ctime_ns``, which a new link or new permissions change."""
         return f"{self.device:x}-{self.inode:x}-{self.size}-{self.mtime_ns}"
 
 
 def has_gguf_ending(name: str) -> bool:
-    """Whether a file name ends in ``.gguf``, in any case: ``MODEL.GGUF`` is published too."""
+    """Whether a file name ends in ``.gguf``; case is ignored."""
     return name.lower().endswith(GGUF_ENDING)
 
 
@@ -68,16 +68,16 @@ def without_gguf_ending(name: str) -> str:
 
 
 def label(path: Path) -> str:
-    """The file's name as it appears inside a message: on one line."""
+    """The file's name for messages, on one line."""
     return single_line(path.name or str(path))
 
 
 def file_key(path: Path) -> FileKey:
-    """Settle with one ``stat`` that ``path`` is a regular file, and how it is known.
+    """Check with one ``stat`` that ``path`` is a regular file, and return its key.
 
     Raises:
         ModelNotFound: There is no such file.
-        ModelInvalid: It is something else than a file, or it may not be looked at.
+        ModelInvalid: It is not a regular file, or permissions forbid to look.
     """
     try:
         status = path.stat()
@@ -92,11 +92,11 @@ def file_key(path: Path) -> FileKey:
 
 
 def open_regular(path: Path) -> int:
-    """A file descriptor to read ``path`` with; never waits for a writer of a FIFO.
+    """Open ``path`` for reading; never blocks on a FIFO.
 
     Raises:
         ModelNotFound: There is no such file.
-        ModelInvalid: It is something else than a file, or it may not be read.
+        ModelInvalid: It is not a regular file, or may not be read.
     """
     file_key(path)
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
@@ -105,7 +105,7 @@ def open_regular(path: Path) -> int:
     except OSError as error:
         raise _unreachable(path, error) from error
     try:
-        # Between the two calls the name may have been given to something else.
+        # The path may have been replaced between the two calls.
         _require_regular(path, os.fstat(descriptor).st_mode)
     except BaseException:
         os.close(descriptor)
@@ -156,21 +156,21 @@ class HashProgress:
 
 
 class HashCache(Protocol):
-    """Remembers the SHA-256 of files; a `ModelStore` is one."""
+    """Stores the SHA-256 of files; a `ModelStore` is one."""
 
     def sha256(self, key: FileKey) -> str:
-        """What is remembered; empty when nothing is."""
+        """The stored hash; empty when there is none."""
 
     def store_sha256(self, key: FileKey, sha256: str) -> None:
         """Store the SHA-256 of a file's content."""
 
 
 def compute_sha256(path: Path, memory: HashCache) -> Generator[HashProgress, None, str]:
-    """Read the whole file; returns its SHA-256, in hexadecimal digits, and remembers it.
+    """Hash the whole file and store its SHA-256; returns hexadecimal digits.
 
     Raises:
         ModelNotFound: It is not there.
-        ModelInvalid: It is no file, cannot be read, or changes meanwhile.
+        ModelInvalid: It is not a file, cannot be read, or changes while it is read.
     """
     key = file_key(path)
     digest = yield from hash_file(path, hashlib.sha256())
@@ -179,7 +179,7 @@ def compute_sha256(path: Path, memory: HashCache) -> Generator[HashProgress, Non
 
 
 def cached_sha256(path: Path, memory: HashCache) -> Generator[HashProgress, None, str]:
-    """As `compute_sha256`, without reading a file whose SHA-256 is remembered.
+    """The stored SHA-256, else that of `compute_sha256`.
 
     Raises:
         ModelNotFound, ModelInvalid: As `compute_sha256`.
@@ -188,7 +188,7 @@ def cached_sha256(path: Path, memory: HashCache) -> Generator[HashProgress, None
 
 
 def sha256_of(path: Path, memory: HashCache) -> str:
-    """As `cached_sha256`, without telling its progress."""
+    """As `cached_sha256`, without progress."""
     hashing = cached_sha256(path, memory)
     while True:
         try:
@@ -198,7 +198,7 @@ def sha256_of(path: Path, memory: HashCache) -> str:
 
 
 def hash_file(path: Path, digest: hashlib._Hash) -> Generator[HashProgress, None, str]:
-    """Read the whole file into ``digest``; returns its hexadecimal digits.
+    """Update ``digest`` with the whole file; returns its hexadecimal digits.
 
     Raises:
         ModelNotFound, ModelInvalid: As `compute_sha256`.

@@ -30,8 +30,8 @@ class FitVerdict:
     """How well a model fits.
 
     Attributes:
-        good: With a usual context, in its plain type.
-        usable: At least with a small context.
+        good: It fits with the default context and an f16 cache.
+        usable: It fits at least with a small context.
         summary: To be read after the model's name.
     """
 
@@ -41,13 +41,13 @@ class FitVerdict:
 
     @property
     def short(self) -> str:
-        """For a column: ``fits``, ``tight`` or ``too large``."""
+        """One word for a table: ``fits``, ``tight`` or ``too large``."""
         return "fits" if self.good else "tight" if self.usable else "too large"
 
 
 @dataclass(frozen=True, slots=True)
 class ContextFit:
-    """What one context takes: ``fits`` tells whether it is there."""
+    """Memory that one context length needs, and whether it fits."""
 
     context: int
     kv_type: str
@@ -57,16 +57,16 @@ class ContextFit:
 
 @dataclass(frozen=True, slots=True)
 class FitReport:
-    """All that is told of a model's fit.
+    """How a model fits a machine.
 
     Attributes:
-        machine: That it was judged for.
-        plan: As it would be loaded here, with a usual context.
-        fit: In words.
+        machine: The machine.
+        plan: How it would be loaded with the default context.
+        fit: The verdict.
         largest: Largest context that fits, by the type of the KV cache.
-        rows: What the usual contexts and the largest one take.
-        speed: Tokens a second to be expected, with a short context; 0 when that is not known.
-        known: Whether it was written at that speed here, so that nothing is guessed.
+        rows: Memory at several context lengths.
+        speed: Decode speed in tokens per second with a short context; 0 when unknown.
+        known: Whether the speed was measured here, not estimated.
     """
 
     machine: Machine
@@ -81,13 +81,13 @@ class FitReport:
 def report_fit(
     shape: ModelDimensions, trained: int, machine: Machine, known_speed: float = 0.0
 ) -> FitReport:
-    """Judge a model.
+    """Report how a model fits a machine.
 
     Args:
         shape: Of the model.
-        trained: Tokens that it was trained for; 0 when it does not say.
-        machine: That it shall fit.
-        known_speed: Tokens a second that it wrote here; 0 when it was not used yet.
+        trained: Context length that it was trained for, in tokens; 0 when unknown.
+        machine: The machine.
+        known_speed: Measured decode speed in tokens per second; 0 when it was not used yet.
     """
     most = trained or USUAL_CONTEXT
     plan = default_plan(shape, trained, machine)
@@ -117,19 +117,19 @@ def report_fit(
 
 
 def expected_speed(shape: ModelDimensions, plan: LoadPlan, machine: Machine) -> float:
-    """Tokens a second with a short context; 0 when that is not known."""
+    """Estimated decode speed with a short context in tokens per second; 0 when unknown."""
     return tokens_per_second(shape, replace(plan, context=LEAST_CONTEXT), machine)
 
 
 def speed_text(rate: float) -> str:
-    """Tokens a second: ``0.4``, ``3.1``, ``34``; empty for none."""
+    """Tokens per second as text: ``0.4``, ``3.1``, ``34``; empty for 0."""
     if rate <= 0:
         return ""
     return f"{rate:.0f}" if rate >= 9.95 else f"{rate:.1f}"
 
 
 def default_plan(shape: ModelDimensions, trained: int, machine: Machine) -> LoadPlan:
-    """How a model would be loaded without a word: on the GPUs as far as they have room."""
+    """How a model is loaded by default: on the GPUs, as far as their memory allows."""
     plan = LoadPlan(context=min(USUAL_CONTEXT, trained or USUAL_CONTEXT))
     if not machine.dedicated_gpus:
         return plan
@@ -140,7 +140,7 @@ def default_plan(shape: ModelDimensions, trained: int, machine: Machine) -> Load
 
 
 def assess_fit(shape: ModelDimensions, trained: int, machine: Machine) -> FitVerdict:
-    """Whether a model fits: with a usual context, a smaller cache, a small context, or not."""
+    """Whether a model fits: by default, with a smaller cache type, with a small context, or not."""
     plan = default_plan(shape, trained, machine)
     most, usual = trained or USUAL_CONTEXT, plan.context
     if machine.memory is None:
@@ -160,7 +160,7 @@ def assess_fit(shape: ModelDimensions, trained: int, machine: Machine) -> FitVer
 
 
 def gigabytes(size: int) -> str:
-    """Bytes of memory, fine enough to be compared: ``5.47 GB``."""
+    """Bytes of memory with two decimals: ``5.47 GB``."""
     return f"{size / 10**9:.2f} GB"
 
 
@@ -187,7 +187,7 @@ WEIGHTS = ("input", "lookup", "output", "blocks", "experts")  # sizes of a shape
 
 
 class QuantizationChoice(Protocol):
-    """One of several files of the same model."""
+    """One quantization of a model."""
 
     @property
     def quantization(self) -> str:
@@ -204,17 +204,17 @@ Q = TypeVar("Q", bound=QuantizationChoice)
 def choose_quantization(
     models: Sequence[Q], shape: ModelDimensions, measured: Q, trained: int, machine: Machine
 ) -> tuple[Q, str]:
-    """The largest quantization that fits with a usual context, else Q4_K_M; and why.
+    """Choose the largest quantization that fits with the default context, else Q4_K_M; and why.
 
-    Unquantized weights are twice as large and half as fast as Q8_0, and no better to read: they
-    are taken only where there is nothing else.
+    Unquantized weights are twice as large and half as fast as Q8_0 without better replies, so they
+    are chosen only when there is nothing else.
 
     Args:
         models: The same model in different quantizations; at least one.
-        shape: Of one of them.
-        measured: That one.
-        trained: Tokens that it was trained for.
-        machine: That it shall fit.
+        shape: Dimensions of ``measured``.
+        measured: One of ``models``.
+        trained: Context length that it was trained for, in tokens.
+        machine: The machine.
     """
     quantized = [model for model in models if model.quantization not in UNQUANTIZED]
     by_size = sorted(quantized or models, key=lambda model: -model.size)
@@ -229,6 +229,6 @@ def choose_quantization(
 
 
 def resized(shape: ModelDimensions, factor: float) -> ModelDimensions:
-    """The shape of the same model in another quantization, ``factor`` times as large."""
+    """The dimensions of the same model in a quantization ``factor`` times as large."""
     sizes = {name: int(getattr(shape, name) * factor) for name in WEIGHTS}
     return replace(shape, **sizes)

@@ -1,4 +1,4 @@
-"""The use cases of model files; the command and the screen are two consumers of them."""
+"""The library of model files, for the command line and the screen: list, show, verify, remove."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ class LibraryModel:
     """One model of the library. Texts are raw: sanitize them before printing.
 
     Attributes:
-        name: What it is called by: `resolve` finds its file by this name.
+        name: Its name; `resolve` finds the file by it.
         path: Its file; of a split model, the first part.
         owner: Who keeps it.
-        metadata: By its header; None when the file is damaged or gone.
-        last_used: When it was loaded last, in seconds since the epoch; None when it never was.
-        verdict: In words: what is known of whether it can chat here.
-        speed: Tokens a second that it wrote here; 0 when it was not used yet.
+        metadata: From its header; None when the file is damaged or gone.
+        last_used: When it was loaded last, in seconds since the epoch; None for never.
+        verdict: Whether it can chat here, as far as that is known, as text.
+        speed: Decode speed measured here in tokens per second; 0 when it was not used yet.
     """
 
     name: str
@@ -59,7 +59,7 @@ class Library:
     Args:
         paths: The user's folders.
         environ: The environment; tells where other programs keep their files.
-        build: Names the build of llama.cpp that verdicts are asked for.
+        build: Name of the llama.cpp build that verdicts are for.
     """
 
     def __init__(
@@ -77,11 +77,11 @@ class Library:
         self.close()
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Close the database."""
         self._store.close()
 
     def models(self, *, all: bool = False) -> list[LibraryModel]:  # noqa: A002
-        """The models, by name; with ``all``, those that other programs keep too.
+        """The models; with ``all``, also those that other programs keep.
 
         Raises:
             TchatError: models.toml is broken.
@@ -90,11 +90,11 @@ class Library:
         return [self._row(found) for found in places]
 
     def inspect(self, path: Path) -> LibraryModel:
-        """A file that need not be in any list."""
+        """The row of any file, listed or not."""
         return self._row(LocalModel(model_stem(path), path, USER))
 
     def find(self, name: str) -> LibraryModel:
-        """The model that ``name`` means anywhere in tchat.
+        """The model that ``name`` resolves to.
 
         Raises:
             ModelError: None has the name, several have, or the file is not there.
@@ -109,7 +109,7 @@ class Library:
         return recommend(machine, self._store, self._paths, self._environ)
 
     def show(self, name: str) -> tuple[LibraryModel, HeaderDetails]:
-        """What the file of the model called ``name`` says about itself.
+        """The model called ``name``, and the details of its header.
 
         Raises:
             ModelError: None has the name, several have, or the file is damaged.
@@ -121,12 +121,12 @@ class Library:
     def check(
         self, name: str, probe_command: ProbeCommand, *, content: bool = True
     ) -> Iterator[VerifyProgress]:
-        """Examine the file of the model called ``name``; the last verdict is made anew.
+        """Verify the file of the model called ``name``; a cached verdict is not used.
 
         Args:
             name: Of the model.
-            probe_command: The command that loads a path in a process of its own.
-            content: Whether to read the whole file for its hash.
+            probe_command: Makes the command that loads a path in a child process.
+            content: Whether to hash the whole file.
 
         Raises:
             ModelError: None has the name, several have, or the file is not there.
@@ -136,25 +136,25 @@ class Library:
         return verify_model(found, self._store, probe_command, build=self._build, content=content)
 
     def plan_removal(self, name: str) -> RemovalPlan:
-        """What removing the model called ``name`` would do. Nothing is changed.
+        """What removing the model called ``name`` would delete; nothing is changed.
 
         Raises:
             ModelError: None has the name, several have, or the file is not there.
-            UsageError: It is not tchat's to remove, or models.toml is broken.
+            UsageError: tchat may not remove it, or models.toml is broken.
         """
         return plan_removal(self._found(name), self._cache, self._paths)
 
     def remove(self, removal: RemovalPlan) -> None:
-        """Carry out what `plan_removal` told.
+        """Carry out a plan of `plan_removal`.
 
         Raises:
             StorageError: A file cannot be deleted, or models.toml not written.
-            UsageError: It is being pulled at this moment.
+            UsageError: It is being downloaded at this moment.
         """
         remove(removal, self._cache, self._paths)
 
     def duplicates(self) -> Generator[HashProgress, None, list[DuplicateSet]]:
-        """Files of the same content, other programs' too; see `tchat.models.disk_usage`.
+        """Files with the same content, other programs' too; see `disk_usage.find_duplicates`.
 
         Raises:
             TchatError: models.toml is broken.
@@ -162,7 +162,7 @@ class Library:
         return find_duplicates(local_models(self._paths, self._environ), self._store)
 
     def usage(self) -> list[DiskUsage]:
-        """What the models of each owner take of the disk.
+        """Disk space by owner.
 
         Raises:
             TchatError: models.toml is broken.
@@ -174,7 +174,7 @@ class Library:
         return HubCache(cache_folder(self._environ))
 
     def _found(self, name: str) -> LocalModel:
-        """The file that ``name`` means, and who keeps it."""
+        """The model that ``name`` resolves to, with its owner."""
         path = resolve(name, self._paths, self._environ)
         places = local_models(self._paths, self._environ)
         for alike in (lambda other: other == path, lambda other: _same(other, path)):
@@ -201,7 +201,7 @@ class Library:
 
 
 def _same(one: Path, other: Path) -> bool:
-    """Whether both paths lead to one place; a hard link is another one."""
+    """Whether both paths resolve to the same path; hard links do not."""
     return os.path.realpath(one) == os.path.realpath(other)
 
 

@@ -28,10 +28,10 @@ class Memory:
     """Bytes of memory.
 
     Attributes:
-        free: What can be taken without swapping.
-        total: What there is.
-        name: Whose it is: ``memory``, or the name of a GPU.
-        shared: Whether a GPU takes it from the machine's own memory.
+        free: Bytes available without swapping.
+        total: Bytes installed, or the container's limit.
+        name: ``memory`` for main memory, else the name of a GPU.
+        shared: Whether the GPU uses main memory.
     """
 
     free: int
@@ -41,7 +41,7 @@ class Memory:
 
 
 def main_memory(root: Path = Path("/")) -> Memory | None:
-    """The machine's memory, or what its container allows of it; None when that is not known.
+    """Main memory, or the container's limit where that is lower; None when unknown.
 
     Takes well under a millisecond on Linux.
 
@@ -65,7 +65,7 @@ def _meminfo(path: Path) -> Memory | None:
 
 
 def _cgroup_limits(root: Path) -> Iterator[Memory]:
-    """What each group around this process may still take; those without a limit are left out."""
+    """What the cgroups of this process allow; those without a limit are left out."""
     for folder, limit, usage in _groups(root):
         try:
             total = int((folder / limit).read_text())  # "max" where there is no limit
@@ -77,7 +77,7 @@ def _cgroup_limits(root: Path) -> Iterator[Memory]:
 
 
 def _groups(root: Path) -> Iterator[tuple[Path, str, str]]:
-    """The folders of the memory controller, with the names of its limit and its usage."""
+    """Folders of the memory controller, with the names of their limit and usage files."""
     try:
         lines = (root / "proc/self/cgroup").read_text().splitlines()
     except OSError:
@@ -91,7 +91,7 @@ def _groups(root: Path) -> Iterator[tuple[Path, str, str]]:
             files = ("memory.limit_in_bytes", "memory.usage_in_bytes")
         else:
             continue
-        # In a container the name is often that of the host's tree, and only the top is there.
+        # In a container the name is often that of the host, and only the top folder exists.
         group = top / name.lstrip("/")
         for folder in (group, *group.parents):
             if folder.is_relative_to(top):
@@ -99,7 +99,7 @@ def _groups(root: Path) -> Iterator[tuple[Path, str, str]]:
 
 
 def _cached(path: Path) -> int:
-    """Bytes of files in memory, which make room when they must."""
+    """Bytes of page cache, which the kernel can reclaim."""
     fields = dict(line.split() for line in path.read_text().splitlines())
     told = {key: int(fields[key]) for key in CACHED if key in fields}
     whole = {key: size for key, size in told.items() if key.startswith("total_")}
@@ -107,7 +107,7 @@ def _cached(path: Path) -> int:
 
 
 def _darwin() -> Memory | None:
-    import subprocess  # 3 ms, which only macOS needs
+    import subprocess  # 3 ms, needed on macOS only
 
     try:
         page, pages = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_PHYS_PAGES")
@@ -127,23 +127,23 @@ FLOAT, HALF = 4, 2  # bytes
 PER_TOKEN_STRING = 150  # bytes of a token or a merge in the vocabulary's tables
 FIXED = 4 << 20  # bytes of tables and code, whatever the model
 GPU_OUTPUTS = 64  # rows of logits that a GPU reserves memory for
-EFFICIENCY = 0.9  # of the rate that one matrix after another gets, whatever else a token needs
-HANDOVER = 8e-5  # seconds a layer: some ten operations, after each of which threads wait
+EFFICIENCY = 0.9  # of the measured rate of matrix products alone
+SYNC_SECONDS = 8e-5  # per layer: threads wait for each other after each of some ten operations
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadPlan:
-    """How a model would be loaded.
+    """How a model is to be loaded.
 
     Attributes:
-        context: Tokens.
+        context: Context length in tokens.
         kv_type: Of the KV cache: ``f16``, ``q8_0`` or ``q4_0``.
         flash: Whether flash attention is used.
-        swa_full: Whether layers with a sliding window keep all of the context.
-        batch: Tokens read at once.
-        sequences: That the context is made for.
-        gpu_layers: On GPUs; -1 for all.
-        first: Tokens that the KV cache begins with before it grows; 0 when it does not.
+        swa_full: Whether layers with a sliding window cache the whole context.
+        batch: Tokens of a prefill batch.
+        sequences: Parallel sequences.
+        gpu_layers: Layers on GPUs; -1 for all.
+        first: Initial size of a KV cache that grows, in tokens; 0 when it does not grow.
     """
 
     context: int
@@ -158,13 +158,13 @@ class LoadPlan:
 
 @dataclass(frozen=True, slots=True)
 class MemoryNeed:
-    """Bytes that a loaded model takes.
+    """Bytes that a loaded model needs.
 
     Attributes:
         weights: Of the file's tensors.
         context: KV cache and recurrent state.
-        buffers: For computing, and the vocabulary.
-        growth: More, for a moment, when the KV cache grows to its full size.
+        buffers: Compute buffers and the vocabulary.
+        growth: Needed for a moment while the KV cache grows to its full size.
     """
 
     weights: int
@@ -174,23 +174,23 @@ class MemoryNeed:
 
     @property
     def total(self) -> int:
-        """Bytes once it is loaded and its context is full."""
+        """Bytes with a full context."""
         return self.weights + self.context + self.buffers
 
     @property
     def peak(self) -> int:
-        """Bytes at the worst moment."""
+        """Bytes at the peak."""
         return self.total + self.growth
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What a model can be loaded into.
+    """Memory and speed of a machine.
 
     Attributes:
-        memory: The main memory; None when it is not known.
-        gpus: The GPUs of this build.
-        speed: Bytes of weights that are gone through in a second; 0 when not measured.
+        memory: Main memory; None when unknown.
+        gpus: The GPUs that this build can use.
+        speed: Bytes of weights processed per second; 0 when not measured.
     """
 
     memory: Memory | None = None
@@ -199,12 +199,12 @@ class Machine:
 
     @property
     def dedicated_gpus(self) -> tuple[Memory, ...]:
-        """GPUs with a memory of their own."""
+        """GPUs with memory of their own."""
         return tuple(gpu for gpu in self.gpus if not gpu.shared)
 
 
 def estimate_memory(shape: ModelDimensions, plan: LoadPlan) -> MemoryNeed:
-    """The memory that a model of this shape takes, in main memory and GPUs together."""
+    """Memory that a model needs, main memory and GPUs together."""
     cache = kv_bytes(shape, plan)
     return MemoryNeed(
         weights=shape.weights,
@@ -226,7 +226,7 @@ def kv_bytes(shape: ModelDimensions, plan: LoadPlan) -> int:
 
 
 def buffer_bytes(shape: ModelDimensions, plan: LoadPlan) -> int:
-    """Bytes that llama.cpp computes in."""
+    """Bytes of llama.cpp's compute buffers."""
     batch, context = min(plan.batch, plan.context), _padded(plan.context)
     masks = (shape.kv_width > 0) + (shape.window_width > 0)
     hidden = 5 if shape.experts else 4
@@ -242,17 +242,17 @@ def buffer_bytes(shape: ModelDimensions, plan: LoadPlan) -> int:
 
 
 def vocabulary_bytes(shape: ModelDimensions) -> int:
-    """Bytes of the vocabulary's tables, and of what does not depend on the model."""
+    """Bytes of the vocabulary, and of what does not depend on the model."""
     return (shape.vocabulary + shape.merges) * PER_TOKEN_STRING + FIXED
 
 
 def split_by_device(
     shape: ModelDimensions, plan: LoadPlan, machine: Machine
 ) -> tuple[MemoryNeed, MemoryNeed]:
-    """What of a model's need falls on the main memory, and what on GPUs with a memory of their own.
+    """The need of a model in main memory, and on GPUs with memory of their own.
 
-    The embedding stays in the main memory; the layers go to the GPUs from the last one on, the
-    output before them, each with its part of the KV cache.
+    The token embedding stays in main memory. The output matrix goes to the GPUs first, then the
+    layers from the last one on, each with its part of the KV cache.
     """
     whole = estimate_memory(shape, plan)
     nothing = MemoryNeed(0, 0, 0)
@@ -263,13 +263,13 @@ def split_by_device(
     buffers = buffer_bytes(shape, plan)
     on_gpu = MemoryNeed(blocks + (shape.output or shape.input), cache, buffers)
     kept = whole.weights - blocks - shape.output
-    # Computed here too, unless every layer is on a GPU.
+    # The CPU has compute buffers too, unless every layer is on a GPU.
     own = whole.buffers if share < 1 else whole.buffers - buffers
     return MemoryNeed(kept, whole.context - cache, own), on_gpu
 
 
 def gpu_share(shape: ModelDimensions, plan: LoadPlan, machine: Machine) -> float:
-    """Which part of the layers goes to GPUs with a memory of their own, 0..1."""
+    """Share of the layers on GPUs with memory of their own, 0 to 1."""
     if not machine.dedicated_gpus:
         return 0.0
     layers = shape.layers if plan.gpu_layers < 0 else min(plan.gpu_layers - 1, shape.layers)
@@ -277,7 +277,7 @@ def gpu_share(shape: ModelDimensions, plan: LoadPlan, machine: Machine) -> float
 
 
 def fits(shape: ModelDimensions, plan: LoadPlan, machine: Machine) -> bool:
-    """Whether there is memory enough, as far as that is known."""
+    """Whether there is enough memory, as far as is known."""
     here, there = split_by_device(shape, plan, machine)
     if there.total > sum(gpu.free for gpu in machine.dedicated_gpus):
         return False
@@ -285,7 +285,7 @@ def fits(shape: ModelDimensions, plan: LoadPlan, machine: Machine) -> bool:
 
 
 def largest_context(shape: ModelDimensions, plan: LoadPlan, machine: Machine, most: int) -> int:
-    """The largest context up to ``most`` that fits, in steps of 256 tokens; 0 when none does."""
+    """The largest context up to ``most`` that fits, in steps of 256 tokens; 0 when none fits."""
     low, high = 0, max(most, STEP) // STEP
     while low < high:
         middle = (low + high + 1) // 2
@@ -297,7 +297,7 @@ def largest_context(shape: ModelDimensions, plan: LoadPlan, machine: Machine, mo
 
 
 def max_gpu_layers(shape: ModelDimensions, plan: LoadPlan, machine: Machine) -> int:
-    """The largest ``gpu_layers`` with which the model fits; 0 when none does."""
+    """The largest ``gpu_layers`` that fits; 0 when none fits."""
     for layers in range(shape.layers + 1, 0, -1):
         if fits(shape, replace(plan, gpu_layers=layers), machine):
             return layers
@@ -305,18 +305,18 @@ def max_gpu_layers(shape: ModelDimensions, plan: LoadPlan, machine: Machine) -> 
 
 
 def tokens_per_second(shape: ModelDimensions, plan: LoadPlan, machine: Machine) -> float:
-    """The speed of writing to be expected with a filled context.
+    """Estimated decode speed with a full context, in tokens per second.
 
-    Of a model that is on GPUs in part, what the processor does; that takes nearly all of the time.
+    Of a model that is partly on GPUs, only the CPU's part counts: it takes nearly all of the time.
 
     Returns:
-        0 when it cannot be told: nothing was measured, or all is on GPUs.
+        0 when unknown: the machine was not measured, or all layers are on GPUs.
     """
     share = 1 - gpu_share(shape, plan, machine)
     read = (shape.read_per_token + kv_bytes(shape, plan) + shape.state) * share
     if not read or not machine.speed:
         return 0.0
-    return 1 / (read / (EFFICIENCY * machine.speed) + HANDOVER * shape.layers * share)
+    return 1 / (read / (EFFICIENCY * machine.speed) + SYNC_SECONDS * shape.layers * share)
 
 
 def _padded(tokens: int) -> int:
@@ -325,25 +325,25 @@ def _padded(tokens: int) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelDimensions:
-    """The sizes of a model that decide its memory and its speed; 0 where the file says nothing.
+    """Sizes of a model that decide its memory and speed; 0 where the header gives none.
 
     Attributes:
-        layers: Blocks.
-        width: Values of a hidden state.
-        feed_forward: Values that a token widens to in one layer, its experts together.
-        heads: Query heads.
-        kv_width: Values of one token in the KV cache, in layers that see the whole context.
-        window_width: The same, in layers that see a window of it.
-        window: Tokens that such a layer sees.
+        layers: Number of layers (``n_layer``).
+        width: Size of a hidden state (``n_embd``).
+        feed_forward: Size of a feed-forward layer (``n_ff``), all active experts together.
+        heads: Query heads (``n_head``).
+        kv_width: Values per token in the KV cache, over all layers with full attention.
+        window_width: The same, over all layers with a sliding window.
+        window: Tokens of the sliding window (``n_swa``).
         state: Bytes of the recurrent state of one sequence.
-        vocabulary: Tokens.
-        merges: Of the tokenizer.
+        vocabulary: Tokens in the vocabulary (``n_vocab``).
+        merges: Merges of the tokenizer.
         input: Bytes of the token embedding.
         lookup: Bytes of further tables of which a token needs one row.
-        output: Bytes of the output matrix; 0 when the embedding serves for it.
+        output: Bytes of the output matrix; 0 when it is tied to the embedding.
         blocks: Bytes of the layers and of everything else.
         experts: Bytes of the experts, a part of ``blocks``.
-        expert_share: Of the experts, those that one token goes through.
+        expert_share: Share of the experts that are active for one token.
     """
 
     layers: int = 0
@@ -370,6 +370,6 @@ class ModelDimensions:
 
     @property
     def read_per_token(self) -> int:
-        """Bytes of weights that are read to write one token."""
+        """Bytes of weights read from memory to decode one token."""
         idle = int(self.experts * (1 - self.expert_share))
         return self.blocks - idle + (self.output or self.input)

@@ -1,4 +1,4 @@
-"""What is known about a model file without loading it."""
+"""Metadata of a model file, read from its GGUF header without loading it."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ NAMED_BY_HASH = re.compile(r"(?:sha256-)?([0-9a-f]{64})")
 
 @dataclass(frozen=True, slots=True)
 class ModelMetadata:
-    """A model file, by its header. Texts are raw: sanitize them before printing.
+    """Metadata of a model file. Texts are raw: sanitize them before printing.
 
     Attributes:
-        path: Where it lies; of a split model, the first part.
-        key: What its verdicts are remembered by.
+        path: The file; of a split model, the first part.
+        key: Identity of the file; verdicts are cached by it.
         parts: Further files of a split model.
-        title: What its maker calls it; may be empty.
+        title: ``general.name``; may be empty.
         kind: What it is for.
         refusal: Why it cannot chat, to be read after its name; empty when it can.
         architecture: For example ``llama``.
         quantization: For example ``Q4_K_M``.
-        parameters: Weights, of all parts.
-        context_length: Tokens that it was trained for; 0 when it does not say.
-        chat_template: Jinja; empty when it has none.
-        size: Bytes, of all parts.
-        sha256: When it is known without reading the file, else empty.
-        shape: What decides its memory and its speed.
+        parameters: Number of weights, all parts together.
+        context_length: Tokens that it was trained for; 0 when the header gives none.
+        chat_template: Jinja source; empty when it has none.
+        size: Bytes, all parts together.
+        sha256: Where the file's name tells it, else empty.
+        shape: Dimensions that decide its memory and speed.
     """
 
     path: Path
@@ -52,18 +52,18 @@ class ModelMetadata:
 
     @property
     def name(self) -> str:
-        """What its maker calls it, else the file's name without ending."""
+        """``general.name``, else the file's name without its ending."""
         return self.title or self.path.stem
 
 
 def read_metadata(path: Path) -> ModelMetadata:
-    """Read the facts from the header of ``path``, and of its further parts.
+    """Read the metadata from the headers of ``path`` and its further parts.
 
     Raises:
         ModelNotFound: The file, or a part of it, is not there.
-        ModelInvalid: It is no GGUF file, a damaged one, or not the first of its parts.
+        ModelInvalid: It is not a GGUF file, is damaged, or is not the first part.
     """
-    # A known file needs none of these: 9 ms less at start-up.
+    # Not needed for a cached file, which saves 9 ms at start-up.
     from tchat.models.gguf.compatibility import refusal
     from tchat.models.gguf.hparams import shape_of
     from tchat.models.gguf.parser import read_header
@@ -94,6 +94,6 @@ def read_metadata(path: Path) -> ModelMetadata:
 
 
 def hash_in_name(path: Path) -> str:
-    """The SHA-256 that the name tells, of the link's target; empty when it tells none."""
+    """The SHA-256 in the name of the file, links resolved; empty when there is none."""
     match = NAMED_BY_HASH.fullmatch(path.resolve().name)
     return match[1] if match else ""

@@ -1,4 +1,4 @@
-"""What was found out about files, remembered: a known one costs a ``stat`` and a ``SELECT``."""
+"""The cache of what is known about model files; a known file costs a ``stat`` and a ``SELECT``."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ CREATE TABLE speeds (file TEXT PRIMARY KEY, rate REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE machines (name TEXT PRIMARY KEY, rate REAL NOT NULL, at REAL NOT NULL) WITHOUT ROWID
 """
 NEWEST = 0.3  # weight of the newest speed
-LAST_SECOND = 253_402_300_799  # of the year 9999: what can be shown as a date
-FASTEST = 1e18  # tokens or bytes in a second; above is no measurement
+LAST_SECOND = 253_402_300_799  # of the year 9999, the last that can be shown as a date
+FASTEST = 1e18  # tokens or bytes per second; more is not a measurement
 _TEXTS = ("title", "refusal", "architecture", "quantization", "chat_template", "sha256")
 _COUNTS = ("parameters", "context_length", "size")
 _MOST = 2**63
@@ -39,12 +39,12 @@ _MOST = 2**63
 
 @dataclass(frozen=True, slots=True)
 class ProbeVerdict:
-    """What a probe found out.
+    """The verdict of a probe.
 
     Attributes:
-        problem: To be read after the file's name; empty when well.
-        template: What is to be known about the chat template: topic, state (``ok``, ``note``,
-            ``problem``) and text. Not remembered.
+        problem: A sentence whose subject is the file's name; empty when it loads.
+        template: Findings about the chat template: topic, state (``ok``, ``note``, ``problem``)
+            and text. Not stored.
     """
 
     problem: str = ""
@@ -57,11 +57,10 @@ class ProbeVerdict:
 
 
 class MetadataCache:
-    """Facts, verdicts, last uses, speeds and hashes, by file.
+    """Metadata, verdicts, last uses, speeds and hashes of model files.
 
-    Facts, verdicts and hashes follow the whole `FileKey`; uses and speeds its `identity`.
-
-    A value that cannot have been stored here counts as unknown.
+    Metadata, verdicts and hashes are stored by the whole `FileKey`, uses and speeds by its
+    `identity`. A value that cannot have been stored here counts as unknown.
 
     Safe to use from several processes, and from one thread at a time.
     """
@@ -76,104 +75,101 @@ class MetadataCache:
         self.close()
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Close the database."""
         self._cache.close()
 
     def metadata(self, path: Path) -> ModelMetadata:
-        """The facts of a model file, from the cache or from its header.
+        """The metadata of a model file, cached or read from its header.
 
         Raises:
             ModelNotFound: The file, or a part of it, is not there.
-            ModelInvalid: It is no GGUF file, a damaged one, or not the first of its parts.
+            ModelInvalid: It is not a GGUF file, is damaged, or is not the first part.
         """
         key = file_key(path)
-        known = self._cache.run(lambda database: _select_facts(database, path, key))
+        known = self._cache.run(lambda database: _select_metadata(database, path, key))
         if known is not None:
             return known
-        facts = read_metadata(path)
-        self._cache.run(lambda database: _insert_facts(database, facts))
-        return facts
+        metadata = read_metadata(path)
+        self._cache.run(lambda database: _insert_metadata(database, metadata))
+        return metadata
 
-    def verdict(self, facts: ModelMetadata, build: str) -> ProbeVerdict | None:
-        """What a probe by this build of llama.cpp said about the file; None when none was made."""
+    def verdict(self, metadata: ModelMetadata, build: str) -> ProbeVerdict | None:
+        """The verdict of a probe by this build of llama.cpp; None when there was none."""
         query = "SELECT problem FROM verdicts WHERE file = ? AND build = ?"
-        key = (_fingerprint(facts.key, facts.parts), build)
-        row = self._cache.run(lambda database: database.execute(query, key).fetchone())
+        row = self._select(query, _fingerprint(metadata.key, metadata.parts), build)
         return ProbeVerdict(row[0]) if row and isinstance(row[0], str) else None
 
-    def store_verdict(self, facts: ModelMetadata, build: str, verdict: ProbeVerdict) -> None:
-        """Store what a probe said."""
-        row = (_fingerprint(facts.key, facts.parts), build, verdict.problem)
-        self._cache.run(
-            lambda database: database.execute("REPLACE INTO verdicts VALUES (?, ?, ?)", row)
-        )
+    def store_verdict(self, metadata: ModelMetadata, build: str, verdict: ProbeVerdict) -> None:
+        """Store the verdict of a probe."""
+        file = _fingerprint(metadata.key, metadata.parts)
+        self._store("REPLACE INTO verdicts VALUES (?, ?, ?)", file, build, verdict.problem)
 
-    def record_use(self, facts: ModelMetadata) -> None:
-        """Remember that the model is being loaded now."""
-        row = (facts.key.identity, time.time())
-        self._cache.run(lambda database: database.execute("REPLACE INTO uses VALUES (?, ?)", row))
+    def record_use(self, metadata: ModelMetadata) -> None:
+        """Store that the model is loaded now."""
+        self._store("REPLACE INTO uses VALUES (?, ?)", metadata.key.identity, time.time())
 
-    def last_use(self, facts: ModelMetadata) -> float | None:
-        """When the model was loaded last, in seconds since the epoch; None when it never was."""
-        query = "SELECT at FROM uses WHERE file = ?"
-        key = (facts.key.identity,)
-        row = self._cache.run(lambda database: database.execute(query, key).fetchone())
+    def last_use(self, metadata: ModelMetadata) -> float | None:
+        """When the model was loaded last, in seconds since the epoch; None for never."""
+        row = self._select("SELECT at FROM uses WHERE file = ?", metadata.key.identity)
         return _number(row[0], LAST_SECOND) if row else None
 
-    def speed(self, facts: ModelMetadata) -> float:
-        """Tokens a second that the model wrote here, the last replies most; 0 when unknown."""
-        query = "SELECT rate FROM speeds WHERE file = ?"
-        key = (facts.key.identity,)
-        row = self._cache.run(lambda database: database.execute(query, key).fetchone())
+    def speed(self, metadata: ModelMetadata) -> float:
+        """Decode speed in tokens per second, recent replies weighing most; 0 when unknown."""
+        row = self._select("SELECT rate FROM speeds WHERE file = ?", metadata.key.identity)
         return (_number(row[0], FASTEST) or 0.0) if row else 0.0
 
-    def record_speed(self, facts: ModelMetadata, rate: float) -> None:
-        """Remember that the model wrote ``rate`` tokens a second."""
-        before = self.speed(facts)
-        row = (facts.key.identity, before + NEWEST * (rate - before) if before else rate)
-        self._cache.run(lambda database: database.execute("REPLACE INTO speeds VALUES (?, ?)", row))
+    def record_speed(self, metadata: ModelMetadata, rate: float) -> None:
+        """Store that the model decoded ``rate`` tokens per second."""
+        before = self.speed(metadata)
+        rate = before + NEWEST * (rate - before) if before else rate
+        self._store("REPLACE INTO speeds VALUES (?, ?)", metadata.key.identity, rate)
 
     def machine_rate(self, machine: str) -> tuple[float, float]:
-        """What `record_machine_rate` was told last, and when; zeros when nothing."""
-        query = "SELECT rate, at FROM machines WHERE name = ?"
-        row = self._cache.run(lambda database: database.execute(query, (machine,)).fetchone())
+        """The rate stored by `record_machine_rate`, and when it was measured; zeros for none."""
+        row = self._select("SELECT rate, at FROM machines WHERE name = ?", machine)
         rate, at = (_number(row[0], FASTEST), _number(row[1], LAST_SECOND)) if row else (0.0, 0.0)
         return (0.0, 0.0) if rate is None or at is None else (rate, at)
 
     def record_machine_rate(self, machine: str, rate: float, at: float) -> None:
-        """Remember how many bytes of weights a machine gets through in a second."""
-        row = (machine, rate, at)
-        self._cache.run(
-            lambda database: database.execute("REPLACE INTO machines VALUES (?, ?, ?)", row)
-        )
+        """Store how many bytes of weights a machine processes per second."""
+        self._store("REPLACE INTO machines VALUES (?, ?, ?)", machine, rate, at)
 
     def sha256(self, key: FileKey) -> str:
-        """The SHA-256 of a file's content as `store_sha256` was told; empty when unknown."""
-        query = "SELECT sha256 FROM hashes WHERE file = ?"
-        row = self._cache.run(lambda database: database.execute(query, (str(key),)).fetchone())
+        """The stored SHA-256 of a file; empty when unknown."""
+        row = self._select("SELECT sha256 FROM hashes WHERE file = ?", str(key))
         found = row[0] if row and isinstance(row[0], str) else ""
         return found if NAMED_BY_HASH.fullmatch(found) else ""
 
     def store_sha256(self, key: FileKey, sha256: str) -> None:
-        """Store the SHA-256 of a file's content."""
-        row = (str(key), sha256)
-        self._cache.run(lambda database: database.execute("REPLACE INTO hashes VALUES (?, ?)", row))
+        """Store the SHA-256 of a file."""
+        self._store("REPLACE INTO hashes VALUES (?, ?)", str(key), sha256)
+
+    def _select(self, query: str, *key: str) -> tuple[object, ...] | None:
+        row: tuple[object, ...] | None = self._cache.run(
+            lambda database: database.execute(query, key).fetchone()
+        )
+        return row
+
+    def _store(self, statement: str, *values: str | float) -> None:
+        self._cache.run(lambda database: database.execute(statement, values))
 
 
 def _fingerprint(key: FileKey, parts: tuple[Path, ...]) -> str:
-    """The key of a model in one or several files; asks the disk for the further ones."""
+    """The key of a model in one or several files; calls ``stat`` on further parts."""
     return " ".join(map(str, (key, *map(file_key, parts))))
 
 
-def _insert_facts(database: sqlite3.Connection, facts: ModelMetadata) -> None:
-    stored = asdict(facts)
+def _insert_metadata(database: sqlite3.Connection, metadata: ModelMetadata) -> None:
+    stored = asdict(metadata)
     del stored["path"], stored["key"]
-    stored["parts"] = [part.name for part in facts.parts]
-    row = (str(facts.key), _fingerprint(facts.key, facts.parts), json.dumps(stored))
+    stored["parts"] = [part.name for part in metadata.parts]
+    row = (str(metadata.key), _fingerprint(metadata.key, metadata.parts), json.dumps(stored))
     database.execute("REPLACE INTO facts VALUES (?, ?, ?)", row)
 
 
-def _select_facts(database: sqlite3.Connection, path: Path, key: FileKey) -> ModelMetadata | None:
+def _select_metadata(
+    database: sqlite3.Connection, path: Path, key: FileKey
+) -> ModelMetadata | None:
     query = "SELECT parts, facts FROM facts WHERE file = ?"
     row = database.execute(query, (str(key),)).fetchone()
     if row is None:
@@ -191,11 +187,11 @@ def _select_facts(database: sqlite3.Connection, path: Path, key: FileKey) -> Mod
             return None
         return ModelMetadata(path=path, key=key, parts=parts, **stored)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, ModelError):
-        return None  # a damaged row, or a part that is gone: the header tells
+        return None  # a damaged row, or a part that is gone: read the header
 
 
 def _shape(stored: dict[str, Any]) -> ModelDimensions:
-    """The shape in a row.
+    """The dimensions in a row.
 
     Raises:
         TypeError: It cannot have been stored here.
@@ -211,7 +207,7 @@ def _shape(stored: dict[str, Any]) -> ModelDimensions:
 
 
 def _is_text(value: object) -> bool:
-    """Whether it is a text that UTF-8 can hold: a header's was decoded."""
+    """Whether it is a text that UTF-8 can encode, as all texts of a header are."""
     return isinstance(value, str) and value == value.encode("utf-8", "replace").decode()
 
 
@@ -220,5 +216,5 @@ def _is_count(value: object) -> bool:
 
 
 def _number(value: object, most: float) -> float | None:
-    """The number in a row; None where it cannot have been stored here."""
+    """The number in a row; None when it cannot have been stored here."""
     return float(value) if isinstance(value, (int, float)) and 0 <= value <= most else None

@@ -24,7 +24,7 @@ InfoRow = tuple[str, str]
 
 
 def model_rows(row: LibraryModel, details: HeaderDetails) -> Iterator[InfoRow]:
-    """What a model on this disk is."""
+    """Rows about a model on this disk."""
     yield "name", row.name
     yield "file", str(row.path)
     yield "owner", row.owner
@@ -37,7 +37,7 @@ def model_rows(row: LibraryModel, details: HeaderDetails) -> Iterator[InfoRow]:
 
 
 def remote_model_rows(remote_model: RemoteModel) -> Iterator[InfoRow]:
-    """What a model on the hub is."""
+    """Rows about a model on the hub."""
     listing = remote_model.listing
     yield "name", remote_model.model.name
     yield "owner", "not on this disk"
@@ -57,7 +57,7 @@ def remote_model_rows(remote_model: RemoteModel) -> Iterator[InfoRow]:
 
 
 def header_rows(details: HeaderDetails) -> Iterator[InfoRow]:
-    """What the file holds: tokens with a role, tensors, metadata, the chat template."""
+    """Rows about the header: special tokens, tensors, metadata, the chat template."""
     for token in details.special:
         text = "(no such token)" if token.text is None else token.text
         yield f"token {token.role}", f"{token.id:,} {text}"
@@ -88,7 +88,7 @@ def _told_by_header(metadata: ModelMetadata | RemoteModel) -> Iterator[InfoRow]:
 
 
 def _told(value: Value) -> str:
-    """A metadata value in words; of a long array only what it is."""
+    """A metadata value as text; of a long array only the number of its values."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int | float | str):
@@ -101,7 +101,7 @@ SHOWN = ("f16", "q8_0")  # types of the KV cache
 
 
 def fit_rows(report: FitReport) -> Iterator[tuple[str, str]]:
-    """The verdict, the speed, then what each context needs with an f16 and a q8_0 cache."""
+    """Rows about the fit: verdict, speed, memory by context length with an f16 and a q8_0 cache."""
     yield "fit", f"it {report.fit.summary}"
     if report.speed:
         told = "measured here" if report.known else "expected, with a short context"

@@ -36,13 +36,13 @@ ALIAS, REGISTERED = "alias", "registered"
 
 
 def read(paths: Paths) -> Mapping[str, Any]:
-    """All of the file; empty when there is none.
+    """The parsed file; empty when there is none.
 
     Raises:
         UsageError: It is not TOML; names the line.
         StorageError: It cannot be read.
     """
-    # Most users have none: one `stat` then is all that it costs at start-up.
+    # Without the file, which is the usual case, this costs one `stat` at start-up.
     if not os.path.lexists(paths.models_file):
         return {}
     return parse_toml(read_text(paths.models_file), paths.models_file)
@@ -52,7 +52,7 @@ def table(document: Mapping[str, Any], name: str, paths: Paths) -> Mapping[str, 
     """The table ``[name]``; empty when there is none.
 
     Raises:
-        UsageError: It is no table.
+        UsageError: It is not a table.
     """
     value = document.get(name, {})
     if not isinstance(value, dict):
@@ -61,7 +61,7 @@ def table(document: Mapping[str, Any], name: str, paths: Paths) -> Mapping[str, 
 
 
 def aliases(paths: Paths) -> dict[str, str]:
-    """What the user calls models, and what each name stands for.
+    """The aliases and what each stands for.
 
     Raises:
         UsageError: The file is broken.
@@ -75,7 +75,7 @@ def aliases(paths: Paths) -> dict[str, str]:
 
 
 def registered(paths: Paths) -> tuple[Path, ...]:
-    """Files that the user registered where they lie.
+    """The registered files and folders.
 
     Raises:
         UsageError: The file is broken.
@@ -89,11 +89,11 @@ def registered(paths: Paths) -> tuple[Path, ...]:
 
 
 def change(paths: Paths, edit: Callable[[TOMLDocument], object]) -> None:
-    """Let ``edit`` change the file; comments and order stay, and it is never half written.
+    """Edit the file with ``edit`` and replace it atomically; comments and order stay.
 
     Raises:
-        UsageError: The file is broken; it is left as it is.
-        StorageError: It cannot be written; it is left as it is.
+        UsageError: The file is broken; it is left unchanged.
+        StorageError: It cannot be written; it is left unchanged.
     """
     import tomlkit
 
@@ -106,10 +106,10 @@ def change(paths: Paths, edit: Callable[[TOMLDocument], object]) -> None:
 
 
 def register(paths: Paths, places: Sequence[Path]) -> None:
-    """Add model files, or folders of them, to the registered ones, by their absolute paths.
+    """Register model files or folders by their absolute paths.
 
     Raises:
-        ModelError: One is not there, or no model.
+        ModelError: A file is not there, or is not a model.
         UsageError: models.toml is broken.
         StorageError: It cannot be written.
     """
@@ -122,7 +122,7 @@ def register(paths: Paths, places: Sequence[Path]) -> None:
 
 
 def forget(paths: Paths, places: Sequence[Path]) -> None:
-    """Take files or folders out of the registered ones; they stay where they are.
+    """Unregister files or folders; nothing is deleted.
 
     Raises:
         UsageError: One is not registered, or models.toml is broken.
@@ -144,7 +144,7 @@ def _set_registered(paths: Paths, places: Sequence[Path]) -> None:
 
 
 def set_alias(paths: Paths, name: str, target: str | None) -> None:
-    """Let ``name`` stand for ``target`` from now on; None forgets it.
+    """Set the alias ``name`` to ``target``; None removes it.
 
     Raises:
         UsageError: models.toml is broken.
@@ -172,7 +172,7 @@ MODEL_SETTINGS = (
 
 
 def settings_for(settings: Settings, paths: Paths, path: Path) -> Settings:
-    """``settings`` as the model in ``path`` wants them.
+    """``settings`` with the overrides of the model in ``path``.
 
     Raises:
         UsageError: models.toml is broken, or a value in it is not allowed.
@@ -187,10 +187,10 @@ def settings_for(settings: Settings, paths: Paths, path: Path) -> Settings:
 
 
 def model_setting(name: str) -> Key:
-    """The setting called ``name``, which a model may have for itself.
+    """The key of a setting that single models may override.
 
     Raises:
-        UsageError: There is none, or it belongs to all models.
+        UsageError: There is no such setting, or it applies to all models.
     """
     key = find_key(name)
     if key.name not in MODEL_SETTINGS:
@@ -203,10 +203,10 @@ def model_setting(name: str) -> Key:
 def set_model_setting(
     paths: Paths, model: str, path: Path, key: Key, text: str | None
 ) -> Value | None:
-    """Give the model in ``path``, called ``model``, a value of its own; None takes it away.
+    """Override a setting for the model in ``path``, called ``model``; None removes the override.
 
     Raises:
-        UsageError: ``text`` spells no allowed value, or models.toml is broken.
+        UsageError: ``text`` is not an allowed value, or models.toml is broken.
         StorageError: It cannot be written.
     """
     value = None if text is None else parse(key, text, "models set")
@@ -252,7 +252,7 @@ def _own(document: Mapping[str, Any], model: str, path: Path, paths: Paths) -> M
 
 
 def _name_of(document: Mapping[str, Any], model: str, path: Path, paths: Paths) -> str | None:
-    """The table of the model: by its name, else by its file."""
+    """The name of the model's table: its own name, else the one with its file."""
     tables = table(document, TABLE, paths)
     for name, own in tables.items():
         if not isinstance(own, dict):

@@ -1,4 +1,4 @@
-"""How the models of the catalogue would do on a machine, or do on this one."""
+"""The models of the catalogue on a machine: which quantization, how it fits, how fast."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from tchat.paths import Paths
 
 @dataclass(frozen=True, slots=True)
 class Recommendation:
-    """A model of the catalogue on a machine.
+    """How a model of the catalogue runs on a machine.
 
     Attributes:
         entry: The model.
-        file: The quantization that is here, else the best for the machine, and its bytes.
-        fit: How well it fits.
-        speed: Tokens a second, with a short context; 0 when not known.
-        known: Whether the speed was measured while the model was in use.
+        file: The quantization on this disk, else the best for the machine, with its size.
+        fit: Whether it fits.
+        speed: Decode speed with a short context in tokens per second; 0 when unknown.
+        known: Whether the speed was measured in use.
         path: Its file; None when it is not on this disk.
     """
 
@@ -53,19 +53,19 @@ def recommend(
     """All models of the catalogue, the smallest first.
 
     Args:
-        machine: That they are judged for.
+        machine: The machine.
         store: Knows the files on this disk.
         paths: The user's folders.
         environ: Tells where the hub's cache is.
     """
     source = CatalogueLookup(HubCacheSource(paths, environ))
     return [
-        _here(entry, source, machine, store) or _elsewhere(entry, machine)
+        _downloaded(entry, source, machine, store) or _not_downloaded(entry, machine)
         for entry in load_catalogue().values()
     ]
 
 
-def _here(
+def _downloaded(
     entry: CatalogueEntry, source: CatalogueLookup, machine: Machine, store: MetadataCache
 ) -> Recommendation | None:
     try:
@@ -81,7 +81,7 @@ def _here(
     return Recommendation(entry, file, fit, known or speed, known > 0, path)
 
 
-def _elsewhere(entry: CatalogueEntry, machine: Machine) -> Recommendation:
+def _not_downloaded(entry: CatalogueEntry, machine: Machine) -> Recommendation:
     files = entry.files
     shape = entry.shape(files[0].quantization)
     best, _ = choose_quantization(files, shape, files[0], entry.context, machine)

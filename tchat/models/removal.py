@@ -1,4 +1,9 @@
-"""Removing models: those that tchat pulled, never what somebody else keeps."""
+"""Remove models that were pulled from the hub; files of other owners are never deleted.
+
+huggingface_hub can delete files of its cache too (`HFCacheInfo.delete_files`), but takes no lock
+against a running download, follows links out of the cache, hides a deletion that fails, and gives
+up on a repository with one broken link, such as an interrupted removal leaves.
+"""
 
 from __future__ import annotations
 
@@ -20,15 +25,15 @@ from tchat.sanitize import single_line
 
 @dataclass(frozen=True, slots=True)
 class RemovalPlan:
-    """What removing a model would do.
+    """What removing a model deletes.
 
     Attributes:
         name: Of the model; raw.
-        links: Names in the Hugging Face cache that go.
-        blobs: Content that goes, because no other name leads to it.
-        shared: Content that stays, because other names lead to it.
-        freed: Bytes of the disk.
-        registered: The file that is only taken out of the list.
+        links: Links in the snapshots of the Hugging Face cache to delete.
+        blobs: Blobs to delete: no other link leads to them.
+        shared: Blobs to keep: other links lead to them.
+        freed: Bytes freed on the disk.
+        registered: A registered file that is only unregistered.
     """
 
     name: str
@@ -40,16 +45,16 @@ class RemovalPlan:
 
 
 def plan_removal(found: LocalModel, cache: HubCache, paths: Paths) -> RemovalPlan:
-    """What would go with a model. Nothing is changed.
+    """Plan the removal of a model; nothing is changed.
 
     Raises:
-        UsageError: It is not tchat's to remove; says who can.
+        UsageError: tchat may not remove it; says who can.
     """
     if found.owner == HUB:
         return _plan_hub(found, cache)
     if found.owner == USER and found.path.absolute() in registered(paths):
         return RemovalPlan(found.name, registered=found.path.absolute())
-    why, hint = _keeper(found, paths)
+    why, hint = _reason_to_keep(found, paths)
     raise UsageError(f"{single_line(found.name, 100)} is not removed: {why}", hint)
 
 
@@ -58,7 +63,7 @@ def remove(removal: RemovalPlan, cache: HubCache, paths: Paths) -> None:
 
     Raises:
         StorageError: A file cannot be deleted.
-        UsageError: It is being pulled at this moment.
+        UsageError: It is being downloaded at this moment.
     """
     if removal.registered is not None:
         forget(paths, [removal.registered])
@@ -66,7 +71,7 @@ def remove(removal: RemovalPlan, cache: HubCache, paths: Paths) -> None:
     with contextlib.ExitStack() as locks:
         for blob in removal.blobs:
             locks.enter_context(_locked(blob, cache))
-        # Content first: what an interruption leaves are names of nothing, which a pull repairs.
+        # Blobs first: an interruption leaves broken links, which a pull repairs.
         for path in (*removal.blobs, *removal.links):
             _delete(path)
         for folder in {_repository(link, cache) for link in removal.links}:
@@ -93,7 +98,7 @@ def _plan_hub(found: LocalModel, cache: HubCache) -> RemovalPlan:
 
 
 def _names_of_model(path: Path, snapshot: Path, cache: HubCache) -> set[Path]:
-    """The names, below a snapshot, of all files of the model that ``path`` begins."""
+    """The paths in the snapshot of all files of the model whose first file is ``path``."""
     repo = snapshot.parent.parent.name.removeprefix("models--").replace("--", "/", 1)
     for model in list_repo_models(cache.files(repo, snapshot.name)):
         if snapshot / model.first.name == path:
@@ -102,17 +107,17 @@ def _names_of_model(path: Path, snapshot: Path, cache: HubCache) -> set[Path]:
 
 
 def _repository(path: Path, cache: HubCache) -> Path:
-    """``models--USER--REPO`` above a name in the cache."""
+    """The folder ``models--USER--REPO`` of a path in the cache."""
     return cache.root / path.relative_to(cache.root).parts[0]
 
 
 def _snapshot(path: Path, folder: Path) -> Path:
-    """``snapshots/COMMIT`` of a repository above a name in it."""
+    """The folder ``snapshots/COMMIT`` of a path in a repository."""
     return folder / "snapshots" / path.relative_to(folder / "snapshots").parts[0]
 
 
 def _links(folder: Path) -> Iterator[Path]:
-    """All names in all revisions of a repository."""
+    """All links and files in all snapshots of a repository."""
     for path in sorted((folder / "snapshots").rglob("*")):
         if path.is_symlink() or path.is_file():
             yield path
@@ -123,7 +128,7 @@ def _target(link: Path) -> Path:
 
 
 def _freed(path: Path) -> int:
-    """Bytes that go with a name of a file: none when it has further hard links."""
+    """Bytes freed by deleting a file: 0 when it has further hard links."""
     try:
         status = path.stat()
     except OSError:
@@ -133,10 +138,10 @@ def _freed(path: Path) -> int:
 
 @contextlib.contextmanager
 def _locked(blob: Path, cache: HubCache) -> Iterator[None]:
-    """Keep pulls of this content away, in huggingface_hub too.
+    """Lock a blob against downloads, those of huggingface_hub too.
 
     Raises:
-        UsageError: One is under way.
+        UsageError: It is being downloaded.
     """
     from filelock import FileLock, Timeout
 
@@ -163,7 +168,7 @@ def _delete(path: Path) -> None:
 
 
 def _tidy(folder: Path) -> None:
-    """Delete folders that became empty; the whole repository when nothing is left of it."""
+    """Delete empty folders, and the whole repository when no file is left."""
     for path in sorted((folder / "snapshots").rglob("*"), reverse=True):
         if path.is_dir() and not path.is_symlink():
             _remove_empty(path)
@@ -176,7 +181,7 @@ def _files(folder: Path) -> Iterable[Path]:
 
 
 def _remove_empty(folder: Path) -> None:
-    with contextlib.suppress(OSError):  # it holds something
+    with contextlib.suppress(OSError):  # not empty
         folder.rmdir()
 
 
@@ -186,8 +191,8 @@ def _unremovable(path: Path, error: OSError) -> StorageError:
     )
 
 
-def _keeper(found: LocalModel, paths: Paths) -> tuple[str, str]:
-    """Why it stays, and who can remove it."""
+def _reason_to_keep(found: LocalModel, paths: Paths) -> tuple[str, str]:
+    """Why the model is kept, and how to remove it."""
     if found.owner != USER:
         return f"it belongs to {found.owner}", found.removal_hint
     folder = next((each for each in registered(paths) if found.path.is_relative_to(each)), None)

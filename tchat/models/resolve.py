@@ -37,18 +37,18 @@ class StarterLookup:
 
 
 class PathLookup:
-    """Paths, with ``~`` for the home folder."""
+    """Paths; ``~`` is the home folder."""
 
     def find(self, name: str) -> Path | None:
-        """The path, when a file is there or when it is written as a path."""
+        """The path, when a file is there or the name is written as a path."""
         path = expanded(name)
         if _is_written_as_path(name):
             return path
-        # A folder in the current one may happen to be called like a model.
+        # A folder may happen to have the name of a model.
         return path if os.path.lexists(path) and not os.path.isdir(path) else None  # noqa: PTH112
 
     def suggestions(self, near: str) -> Iterable[str]:
-        """GGUF files in the folder that the name points into."""
+        """GGUF files in the folder of the path."""
         folder = expanded(near).parent
         prefix = near[: len(near) - len(os.path.basename(near))]  # noqa: PTH119
         try:
@@ -66,7 +66,7 @@ def resolve(name: str, paths: Paths, environ: Mapping[str, str] = os.environ) ->
 
     Raises:
         ModelNotFound: Nothing has the name, several have, or the file is not there.
-        ModelInvalid: The name leads to a folder, a FIFO, or something else that is no file.
+        ModelInvalid: The name leads to a folder, a FIFO, or anything else than a file.
         UsageError: models.toml is broken.
     """
     return find_first(name, name_lookups(paths, environ))
@@ -78,8 +78,8 @@ def resolve_chosen(
     """The file of the model of ``settings``; see `resolve`.
 
     Raises:
-        ModelNotFound: As `resolve` does; of the configured default it says how to set another.
-        ModelInvalid, UsageError: As `resolve` does.
+        ModelNotFound: As `resolve`; for the configured default, says how to choose another.
+        ModelInvalid, UsageError: As `resolve`.
     """
     try:
         return resolve(settings.model, paths, environ)
@@ -108,7 +108,7 @@ def find_first(name: str, asked: Iterable[NameLookup]) -> Path:
 
     Raises:
         ModelNotFound: No lookup knows the name, or its file is not there.
-        ModelInvalid: The name leads to something that is no file.
+        ModelInvalid: The name leads to something that is not a file.
     """
     seen: list[NameLookup] = []
     for lookup in asked if name and "\0" not in name else ():

@@ -1,4 +1,4 @@
-"""Run one command that may crash, hang or flood, and leave nothing of it behind."""
+"""Run a command that may crash, hang or write without end, and leave no process behind."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from typing import IO
 SHELL = Path("/bin/sh")
 MAX_OUTPUT = 1 << 16  # bytes of stdout; a child that writes more is stopped
 KEPT_LOG = 1 << 13  # last bytes of stderr
-GLANCE = 0.1  # seconds between two looks at `cancelled`
+POLL_SECONDS = 0.1  # between two calls of `cancelled`
 PIPE_GRACE = 1.0  # seconds for the pipes to close after the child ended
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessResult:
-    """How a child ended.
+    """How a child process ended.
 
     Attributes:
         exit_code: Its exit status; None when a signal or the limit ended it.
         signal: The name of the signal that ended it, such as ``SIGABRT``; else empty.
         timed_out: It ran past the limit and was killed.
-        flooded: It wrote more than `MAX_OUTPUT` and was killed.
+        flooded: It wrote more than `MAX_OUTPUT` bytes and was killed.
         stdout: What it wrote, up to `MAX_OUTPUT` bytes.
         stderr: The last of what it wrote.
     """
@@ -50,12 +50,12 @@ def run_process(
 ) -> ProcessResult:
     """Run ``command`` for at most ``limit`` seconds in a process group of its own.
 
-    However this returns, by an exception too, the child and its children are gone. On POSIX it
-    leaves no core file.
+    When this returns or raises, the child and its children have ended. On POSIX no core file is
+    written.
 
     Raises:
         OSError: It cannot be started.
-        InterruptedError: ``cancelled`` said so.
+        InterruptedError: ``cancelled`` returned True.
     """
     process = subprocess.Popen(
         _without_core(command),
@@ -76,7 +76,7 @@ def run_process(
 
 
 def _without_core(command: Sequence[str]) -> list[str]:
-    """Let a shell set the limit: a ``preexec_fn`` is unsafe in a process with threads."""
+    """Set the core limit through a shell: a ``preexec_fn`` is unsafe with threads."""
     if os.name != "posix" or not SHELL.exists():
         return list(command)
     return [str(SHELL), "-c", 'ulimit -c 0; exec "$@"', "sh", *command]
@@ -119,11 +119,11 @@ def _watch(
 
 
 def _ended(process: subprocess.Popen[bytes], limit: float, cancelled: Callable[[], bool]) -> bool:
-    """Wait for the child; False when it runs longer than ``limit`` seconds."""
+    """Wait for the child; False when it is still running after ``limit`` seconds."""
     end = time.monotonic() + limit
     while (left := end - time.monotonic()) > 0:
         try:
-            process.wait(min(left, GLANCE))
+            process.wait(min(left, POLL_SECONDS))
         except subprocess.TimeoutExpired:
             if cancelled():
                 raise InterruptedError from None

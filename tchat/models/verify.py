@@ -46,25 +46,25 @@ def require_loadable(
     on_probe: Callable[[], None] | None = None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Raise ModelInvalid unless the file can be loaded in-process.
+    """Raise ModelInvalid unless the file can be loaded in this process.
 
     Args:
         metadata: Of the file.
-        store: Remembers the verdict, good or bad.
-        probe_command: The command that probes a path. It prints ``{"ok": true}`` or
+        store: Caches the verdict.
+        probe_command: Makes the command that probes a path. It prints ``{"ok": true}`` or
             ``{"ok": false, "error": "...", "exit_code": N}`` on one line; exit code 4 says that
-            the file does not fit now.
-        build: Names the build of llama.cpp.
-        limit: Seconds that the probe may take; grows with the file's size when None.
+            the model does not fit now.
+        build: Name of the llama.cpp build.
+        limit: Seconds that the probe may take; by the file's size when None.
         on_probe: Called before a probe starts, which can take seconds.
-        cancelled: Asked ten times a second during a probe whether to give up.
+        cancelled: Polled ten times a second during the probe.
 
     Raises:
         ModelInvalid: It cannot chat, or llama.cpp refuses it, crashes or hangs, or it changed
             meanwhile.
-        DoesNotFit: There is no memory for it now. Not remembered.
-        ModelError: The probe itself failed. Not remembered.
-        InterruptedError: ``cancelled`` said so; no child and no verdict is left.
+        DoesNotFit: There is not enough memory now; not cached.
+        ModelError: The probe itself failed; not cached.
+        InterruptedError: ``cancelled`` returned True; no child process and no verdict is left.
     """
     if metadata.refusal:
         raise ModelInvalid(
@@ -81,16 +81,16 @@ def require_loadable(
         require_unchanged(metadata)
         store.store_verdict(metadata, build, verdict)
     else:
-        hint = "found by an earlier check; when the file's time of change is new, it is made again"
+        hint = "cached from an earlier check; `tchat models check` checks it again"
     if not verdict.ok:
         raise ModelInvalid(f"the model file {label(metadata.path)} {verdict.problem}", hint)
 
 
 def _require_published(metadata: ModelMetadata, store: MetadataCache) -> None:
-    """Check that the starter model is the file that was published; read once.
+    """Check that the starter model is the published file; it is hashed once.
 
     Raises:
-        ModelInvalid: It is another one.
+        ModelInvalid: It is another file.
     """
     if not _is_starter(metadata.path):
         return
@@ -104,10 +104,10 @@ def _require_published(metadata: ModelMetadata, store: MetadataCache) -> None:
 
 
 def _is_starter(path: Path) -> bool:
-    """Whether ``path`` is the file that the starter model is loaded from, by whatever path."""
+    """Whether ``path`` leads to the file of the starter model."""
     try:
         return starter_file().samefile(path)
-    except (ModelNotFound, OSError):  # it is not installed, or a file is gone
+    except (ModelNotFound, OSError):  # not installed, or a file is gone
         return False
 
 
@@ -123,7 +123,7 @@ def require_unchanged(metadata: ModelMetadata) -> None:
 
 
 def probe_limit(metadata: ModelMetadata) -> float:
-    """Seconds that a probe may take: a slow disk is no fault of the file."""
+    """Seconds that a probe may take; a slow disk must not fail a file."""
     return BASE_LIMIT + metadata.size / SLOWEST_DISK
 
 
@@ -134,19 +134,19 @@ def probe(
     limit: float,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> ProbeVerdict:
-    """Run the probe and judge how it ended.
+    """Run the probe; its verdict follows from how it ended.
 
     Raises:
-        DoesNotFit: There is no memory for it now.
-        ModelError: The probe failed in a way that says nothing about the file.
-        InterruptedError: ``cancelled`` said so.
+        DoesNotFit: There is not enough memory now.
+        ModelError: The probe failed for a reason outside the file.
+        InterruptedError: ``cancelled`` returned True.
     """
     from tchat.models.subprocess_runner import run_process
 
     environment = {
         **os.environ,
         "GGML_NO_BACKTRACE": "1",  # else llama.cpp starts a debugger when it aborts
-        "PYTHONSAFEPATH": "1",  # else `python -m` imports from the folder one happens to be in
+        "PYTHONSAFEPATH": "1",  # else `python -m` imports from the current folder
     }
     command = probe_command(metadata.path.absolute())
     try:
@@ -195,12 +195,12 @@ def _after_exit(metadata: ModelMetadata, outcome: ProcessResult) -> ProbeVerdict
     reason = single_line(str(said.get("error") or "no reason given"), LONGEST_REASON)
     if said.get("exit_code") == ExitCode.FIT:
         raise DoesNotFit(reason, "close other programs, or choose a smaller model or quantization")
-    # What stands before the file's own name is said by the message already.
+    # The caller's message names the file already.
     return ProbeVerdict(f"cannot be used: {reason.split(f'{label(metadata.path)}: ', 1)[-1]}")
 
 
 def _parse(output: bytes) -> dict[str, object] | None:
-    """The JSON object on the last line, if that is what it is."""
+    """The JSON object on the last line; None when there is none."""
     lines = output.strip().splitlines()
     try:
         said = json.loads(lines[-1]) if lines else None
@@ -210,7 +210,7 @@ def _parse(output: bytes) -> dict[str, object] | None:
 
 
 def _template_notes(said: object) -> tuple[tuple[str, str, str], ...]:
-    """The lines of the template's examination, as far as they have the form of such lines."""
+    """The probe's findings about the chat template; malformed ones are left out."""
     lines = said if isinstance(said, list) else []
     texts = [[str(part) for part in line] for line in lines if isinstance(line, list)]
     return tuple((line[0], line[1], line[2]) for line in texts if len(line) == 3)
@@ -235,13 +235,13 @@ def _refusal_hint(kind: ModelKind) -> str:
 
 @dataclass(frozen=True, slots=True)
 class VerifyResult:
-    """One thing that was looked at. The text is raw.
+    """The result of one check. The text is raw.
 
     Attributes:
         topic: ``header``, ``content``, ``load``, or a topic of the chat template.
         state: ``ok``, ``note`` or ``problem``.
         text: What was found.
-        code: Exit code of the failure that a problem leads to.
+        code: Exit code that a problem leads to.
     """
 
     topic: str
@@ -252,7 +252,7 @@ class VerifyResult:
 
 @dataclass(frozen=True, slots=True)
 class ProbeRunning:
-    """The file is being loaded in a child, for at most ``limit`` seconds."""
+    """The file is being loaded in a child process, for at most ``limit`` seconds."""
 
     limit: float
 
@@ -268,16 +268,14 @@ def verify_model(
     build: str,
     content: bool = True,
 ) -> Iterator[VerifyProgress]:
-    """Look at the header, the content, how it loads, and its chat template.
-
-    The verdict of the loading is remembered, whatever was remembered before.
+    """Check header, content, loading and chat template; the probe's verdict is cached anew.
 
     Args:
-        found: The file.
-        store: Remembers verdict and hash.
-        probe_command: As for `check`.
-        build: Names the build of llama.cpp.
-        content: Whether to read the whole file.
+        found: The model.
+        store: Caches verdict and hash.
+        probe_command: As for `require_loadable`.
+        build: Name of the llama.cpp build.
+        content: Whether to hash the whole file.
     """
     try:
         metadata = store.metadata(found.path)

@@ -9,7 +9,7 @@ import pytest
 from tchat.models.fit_report import assess_fit, choose_quantization, report_fit, speed_text
 from tchat.models.memory import (
     EFFICIENCY,
-    HANDOVER,
+    SYNC_SECONDS,
     LoadPlan,
     Machine,
     Memory,
@@ -160,7 +160,7 @@ def test_the_report_shows_the_usual_contexts_and_the_largest() -> None:
 
 def test_a_token_takes_the_reading_and_the_handing_over() -> None:
     quick, plan = machine(64, speed=50 * GB), LoadPlan(context=2048)
-    seconds = (4.67 * GB + 2048 * 147456) / (EFFICIENCY * 50 * GB) + 36 * HANDOVER
+    seconds = (4.67 * GB + 2048 * 147456) / (EFFICIENCY * 50 * GB) + 36 * SYNC_SECONDS
     assert tokens_per_second(QWEN3_8B, plan, quick) == pytest.approx(1 / seconds, rel=0.01)
     assert report_fit(QWEN3_8B, TRAINED, quick).speed == pytest.approx(1 / seconds, rel=0.01)
     assert tokens_per_second(QWEN3_8B, plan, machine(64)) == 0

@@ -25,6 +25,7 @@ from tchat.cli.output.reply import CUT_OFF
 from tchat.cli.output.status import TerminalStatus, print_notice
 from tchat.engine.prompt.messages import ChatMessage
 from tchat.errors import ExitCode, Interrupted, TchatError, UsageError
+from tchat.humanize import counted
 from tchat.paths import expanded
 from tchat.settings import Settings
 

@@ -21,7 +21,7 @@ NO_VOCABULARY = frozenset({"", "no_vocab", "none"})
 
 
 def refusal(header: Header) -> str:
-    """Why this file cannot chat, to be read after "it" or the file's name; empty when it can."""
+    """Why the file cannot chat, as a sentence without its subject; empty when it can."""
     kind = detect_kind(header)
     if kind is not ModelKind.CHAT:
         article = "an" if kind[0] in "aeiou" else "a"
@@ -70,7 +70,7 @@ POOLING_RANK = 4  # enum llama_pooling_type in llama.h; 0 is none, 1 to 3 make e
 
 
 class ModelKind(StrEnum):
-    """What a GGUF file is, in the words that a user is told."""
+    """What a GGUF file is, as shown to users."""
 
     CHAT = "language model"
     MMPROJ = "multimodal projector (mmproj)"
@@ -135,7 +135,7 @@ ARCHITECTURES: tuple[tuple[ModelKind, frozenset[str]], ...] = (
 
 
 def detect_kind(header: Header) -> ModelKind:
-    """What the file is, by its type, its architecture, its pooling and its tensors."""
+    """The kind of a file, by its type, architecture, pooling and tensors."""
     return (
         _by_type(header)
         or _by_architecture(header.architecture)

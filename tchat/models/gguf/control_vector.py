@@ -1,4 +1,4 @@
-"""Control vector files: one direction a layer, as llama.cpp's ``llama-cvector-generator`` writes.
+"""Control vector files: one direction per layer, as ``llama-cvector-generator`` writes them.
 
 Format: a GGUF file with tensors ``direction.N`` (F32, shape (n_embd,)), N from 1 on; see
 ``common_control_vector_load`` in llama.cpp.
@@ -21,7 +21,7 @@ MAX_LAYERS = 4096
 
 
 class Directions(NamedTuple):
-    """``width`` floats for each layer."""
+    """``width`` floats per layer."""
 
     width: int
     by_layer: Mapping[int, array[float]]
@@ -32,7 +32,7 @@ def read_control_vector(path: Path) -> Directions:
 
     Raises:
         ModelNotFound: The file is not there.
-        ModelInvalid: It is no GGUF file, or holds no control vector.
+        ModelInvalid: It is not a GGUF file, or holds no control vector.
     """
     header = read_header(path)
     tensors = [tensor for tensor in header.tensors if tensor.name.startswith(PREFIX)]

@@ -1,4 +1,4 @@
-"""Everything that a model file says about itself, for `tchat models show`. Texts are raw."""
+"""The details of a GGUF header, for `tchat models show`. Texts are raw."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ReadStrings = Callable[[Array, Iterable[int]], Mapping[int, str]]
 
 
 class SpecialToken(NamedTuple):
-    """A token with a role: ``bos``, ``eos``, ``padding``; ``text`` is None for a wrong number."""
+    """A special token: ``bos``, ``eos``, ``padding``; ``text`` is None for an invalid id."""
 
     role: str
     id: int
@@ -29,7 +29,7 @@ class SpecialToken(NamedTuple):
 
 
 class TensorGroup(NamedTuple):
-    """All tensors of one type."""
+    """The tensors of one type."""
 
     type: str
     tensors: int
@@ -39,18 +39,18 @@ class TensorGroup(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class HeaderDetails:
-    """What the header of a model file holds.
+    """The details of a header.
 
     Attributes:
-        version: Of GGUF.
-        licence: As its maker declares it; empty when not declared.
-        template: Its chat template; empty when it has none.
+        version: GGUF version.
+        licence: As declared; empty when not declared.
+        template: Chat template; empty when there is none.
         templates: Names of further templates, such as ``tool_use``.
-        special: Tokens with a role.
-        adds: Whether a prompt begins with ``bos`` and ends with ``eos`` by itself; None when the
-            file does not say.
+        special: Special tokens.
+        adds: Whether the tokenizer adds ``bos`` before and ``eos`` behind a prompt; None when the
+            header does not say.
         tensors: By type, the most bytes first.
-        metadata: All keys but the template's, in the order of the file.
+        metadata: All keys except the template, in the order of the file.
     """
 
     version: int
@@ -68,7 +68,7 @@ def read_details(path: Path) -> HeaderDetails:
 
     Raises:
         ModelNotFound: The file, or a part of it, is not there.
-        ModelInvalid: It is no GGUF file, or a damaged one.
+        ModelInvalid: It is not a GGUF file, or is damaged.
     """
     header = read_header(path)
     headers = (header, *read_parts(further_parts(path, header)))
@@ -77,11 +77,11 @@ def read_details(path: Path) -> HeaderDetails:
 
 
 def extract_details(header: Header, strings: ReadStrings) -> HeaderDetails:
-    """The details that a header tells, with the tensors of all parts.
+    """The details of a header.
 
     Args:
-        header: Of the model.
-        strings: Reads elements of a long array of strings by their places.
+        header: Of the model, with the tensors of all parts.
+        strings: Reads elements of a long array of strings by index.
     """
     return HeaderDetails(
         version=header.version,

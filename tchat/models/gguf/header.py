@@ -19,9 +19,9 @@ class Array:
     """An array in the metadata.
 
     Attributes:
-        type: Of its elements, as GGUF numbers them.
-        count: Elements.
-        items: Empty when there are more than `KEPT_ARRAY`.
+        type: GGUF's number of the element type.
+        count: Number of elements.
+        items: The elements; empty when there are more than `KEPT_ARRAY`.
         offset: Of the first element, in bytes from the start of the file.
     """
 
@@ -47,18 +47,18 @@ class Tensor:
 
     @property
     def elements(self) -> int:
-        """How many weights it has."""
+        """Number of weights."""
         return element_count(self.shape)
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a GGUF file says about itself. Texts are raw: sanitize them before printing.
+    """A parsed GGUF header. Texts are raw: sanitize them before printing.
 
     Attributes:
         version: 2 or 3.
-        metadata: Values by key; bytes that are no UTF-8 are replaced by U+FFFD.
-        undecodable: Keys whose value was no UTF-8.
+        metadata: Values by key; invalid UTF-8 is replaced by U+FFFD.
+        undecodable: Keys whose value was not valid UTF-8.
         tensors: In the order of the file.
         data_offset: Bytes from the start of the file to the tensors' data.
         file_size: Bytes.
@@ -88,7 +88,7 @@ class Header:
 
     @property
     def name(self) -> str:
-        """The name that its maker gave it; empty when there is none."""
+        """``general.name``; empty when there is none."""
         return self.text("general.name")
 
     @property
@@ -104,27 +104,27 @@ class Header:
 
     @property
     def parameters(self) -> int:
-        """How many weights there are."""
+        """Number of weights."""
         return sum(tensor.elements for tensor in self.tensors)
 
     @property
     def context_length(self) -> int:
-        """The length it was trained for, in tokens; 0 when it does not say."""
+        """Context length it was trained for, in tokens; 0 when there is none."""
         return self.integer(f"{self.architecture}.context_length") or 0
 
     @property
     def chat_template(self) -> str:
-        """Its Jinja template; empty when it has none. Read here since the binding loses some."""
+        """Its Jinja template; empty when it has none. llama-cpp-python's own reading loses some."""
         return self.text("tokenizer.chat_template")
 
 
 def is_integer(value: Value | None) -> TypeGuard[int]:
-    """Whether ``value`` is a whole number; a truth value is none."""
+    """Whether ``value`` is an integer and not a bool."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def element_count(shape: tuple[int, ...]) -> int:
-    """How many weights a tensor of this shape has."""
+    """Number of weights of a tensor of this shape."""
     product = 1
     for length in shape:
         product *= length

@@ -1,4 +1,4 @@
-"""The shape of a model, by the header of its file.
+"""The dimensions of a model, by its header.
 
 Sources: ``llama_hparams`` (``n_embd_k_gqa``, ``n_embd_r``, ``n_embd_s``, ``has_kv``) and
 ``llama_model::create_memory`` in llama.cpp.
@@ -27,7 +27,7 @@ PLACES = MappingProxyType(
     }
 )
 FLOAT = 4  # bytes; llama.cpp keeps the recurrent state in F32
-# Every n-th layer sees the whole context, where the file does not say which ones do.
+# Every n-th layer has full attention, for architectures whose header does not say which.
 WHOLE_EVERY = MappingProxyType(
     {
         "afmoe": 4,
@@ -47,11 +47,11 @@ WHOLE_EVERY = MappingProxyType(
 
 
 def shape_of(header: Header) -> ModelDimensions:
-    """The shape that a header tells; of a split model, one with the tensors of all its parts."""
+    """The dimensions by a header; for a split model, pass one with the tensors of all parts."""
     keys = _Keys(header)
     sizes = _sizes(header.tensors)
     inside = _blocks(header.tensors)
-    # A hostile count must not be walked over; `fitness` refuses the file for it.
+    # A hostile count must not be looped over; `compatibility.refusal` refuses the file.
     layers = min(keys.number("block_count"), MAX_LAYERS)
     trunk = max(layers - keys.number("nextn_predict_layers"), 0)
     recurrent = [layer for layer in range(trunk) if _has(inside[layer], RECURRENCE)]
@@ -80,7 +80,7 @@ def shape_of(header: Header) -> ModelDimensions:
 
 
 class _Keys:
-    """The numbers under ``<architecture>.``; what is absent or no number is 0."""
+    """The numbers under ``<architecture>.``; 0 for what is absent or not a number."""
 
     def __init__(self, header: Header) -> None:
         self._metadata: Mapping[str, Value] = header.metadata
@@ -128,12 +128,12 @@ def _has(names: Iterable[str], prefixes: tuple[str, ...]) -> bool:
 
 
 def _first_without_kv(keys: _Keys, trunk: int) -> int:
-    """Layers from here on use the keys and values of earlier ones (Gemma 3n, Gemma 4)."""
+    """The first layer that uses the KV cache of an earlier one (Gemma 3n, Gemma 4)."""
     return max(trunk - keys.number("attention.shared_kv_layers"), 0)
 
 
 def _windowed(keys: _Keys, trunk: int) -> set[int]:
-    """Layers that see a window of the context only."""
+    """The layers with a sliding window."""
     if not keys.number("attention.sliding_window"):
         return set()
     told = keys.value("attention.sliding_window_pattern")
@@ -144,7 +144,7 @@ def _windowed(keys: _Keys, trunk: int) -> set[int]:
 
 
 def _kv_width(keys: _Keys, layer: int, trunk: int, *, windowed: bool) -> int:
-    """Values that a layer keeps of one token: keys and values, or the latent of both (MLA)."""
+    """Values per token that a layer caches: keys and values, or the latent of both (MLA)."""
     heads = keys.each("attention.head_count", trunk)[layer]
     kv_heads = heads
     if keys.value("attention.head_count_kv") is not None:
@@ -176,7 +176,7 @@ def _state_width(keys: _Keys) -> int:
 
 
 def _feed_forward(keys: _Keys) -> int:
-    """Values that a token widens to in the widest layer."""
+    """Size of the widest feed-forward layer."""
     dense = keys.number("feed_forward_length")
     used = keys.number("expert_used_count")
     mixed = used * (keys.number("expert_feed_forward_length") or dense)

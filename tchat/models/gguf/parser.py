@@ -1,8 +1,8 @@
-"""The header of a GGUF file, read in Python before llama.cpp may see the file.
+"""Parse and check the header of a GGUF file before llama.cpp opens the file.
 
 llama.cpp aborts the process on some damaged files, so every count, length, type and offset is
-checked here against the file's size and against what is sane. Format: ggml's docs/gguf.md;
-versions 2 and 3, little endian.
+checked against the file's size and fixed limits. Format: ggml's docs/gguf.md; versions 2 and 3,
+little endian.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ DOWNLOAD_AGAIN = "the file is damaged or incomplete: download it again"
 
 
 def read_header(path: Path) -> Header:
-    """Read and check the header of a GGUF file; well under 100 ms, whatever the file.
+    """Read and check the header of a GGUF file; takes well under 100 ms for any file.
 
     Raises:
         ModelNotFound: There is no such file.
-        ModelInvalid: It is no GGUF file, or one that is damaged or hostile.
+        ModelInvalid: It is not a GGUF file, or is damaged or hostile.
     """
     with os.fdopen(open_regular(path), "rb", buffering=0) as file:
         try:
@@ -63,15 +63,15 @@ def read_header(path: Path) -> Header:
 
 
 def read_strings(path: Path, array: Array, wanted: Iterable[int]) -> dict[int, str]:
-    """Elements of a long array of strings by their places; those out of range are left out.
+    """Elements of a long array of strings by index; indexes out of range are left out.
 
     Args:
-        path: The file that the header was read from.
-        array: As the header tells of it.
-        wanted: Places, from 0 on.
+        path: The file of the header.
+        array: From the header's metadata.
+        wanted: Indexes, from 0 on.
 
     Raises:
-        ModelNotFound, ModelInvalid: The file is not what it was when its header was read.
+        ModelNotFound, ModelInvalid: The file changed since its header was read.
     """
     with os.fdopen(open_regular(path), "rb", buffering=0) as file:
         reader = BoundedReader(file, os.fstat(file.fileno()).st_size)
@@ -85,7 +85,7 @@ def strings_in(reader: BoundedReader, array: Array, wanted: Iterable[int]) -> di
     """As `read_strings`, from a reader at the start of a file.
 
     Raises:
-        OutOfBounds: The file is not what it was when its header was read.
+        OutOfBounds: The file changed since its header was read.
     """
     found: dict[int, str] = {}
     reader.skip(array.offset)
@@ -98,10 +98,10 @@ def strings_in(reader: BoundedReader, array: Array, wanted: Iterable[int]) -> di
 
 
 def parse_header(reader: BoundedReader, name: str) -> Header:
-    """Check the header that ``reader`` is at the start of; ``name`` is for the message.
+    """Parse and check the header at the start of ``reader``; messages use ``name``.
 
     Raises:
-        ModelInvalid: It is no GGUF file, or one that is damaged or hostile.
+        ModelInvalid: It is not a GGUF file, or is damaged or hostile.
     """
     try:
         start = reader.peek(512)
@@ -116,7 +116,7 @@ def parse_header(reader: BoundedReader, name: str) -> Header:
 
 
 class _HeaderParser:
-    """One pass over a header. Raises `OutOfBounds` for everything that is wrong."""
+    """One pass over a header; raises `OutOfBounds` for any defect."""
 
     def __init__(self, reader: BoundedReader) -> None:
         self._reader = reader
@@ -293,7 +293,7 @@ TEXTS: tuple[tuple[bytes, str], ...] = (
 
 
 def identify_format(start: bytes) -> str:
-    """A few words on what a file is that starts with these (up to 512) bytes."""
+    """What a file is, by its first (up to 512) bytes."""
     if not start:
         return "empty"
     if not start.strip(b"\0"):

@@ -1,4 +1,4 @@
-"""Reading forward through a file that may lie about every length in it."""
+"""A forward reader with limits, for files whose lengths cannot be trusted."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import struct
 from typing import Protocol
 
 MAX_READ = 64 << 20  # bytes of one header; the largest vocabularies in use take 13 MB
-MAX_STRINGS = 1 << 20  # strings walked in one header; the largest vocabularies in use have 777,000
+MAX_STRINGS = 1 << 20  # in the arrays of one header; the largest vocabularies have 777,000
 MAX_STRING = 4 << 20  # bytes of one string that is kept
 FIRST_CHUNK, LARGEST_CHUNK = 1 << 16, 1 << 20
 
@@ -14,28 +14,28 @@ _U64 = struct.Struct("<Q")
 
 
 class OutOfBounds(Exception):
-    """The file asks for more than it holds, or than is sane. The message says what."""
+    """The file claims more than it holds or than the limits allow; the message says what."""
 
 
 class ByteSource(Protocol):
-    """Where bytes come from; as much of a file as is needed here."""
+    """What is read from: the part of a binary file that `BoundedReader` needs."""
 
     def seek(self, offset: int, /) -> object:
-        """Go to ``offset`` bytes from the start."""
+        """Move to ``offset`` bytes from the start."""
 
     def read(self, size: int, /) -> bytes:
         """The next bytes, up to ``size`` of them."""
 
 
 class BoundedReader:
-    """A cursor that moves forward through ``size`` bytes of ``file``, in few system calls.
+    """Reads forward through ``size`` bytes of ``file`` in few system calls.
 
-    The file is read, not mapped: a file that is truncated meanwhile is an error, not a SIGBUS.
+    The file is not mapped: truncating it meanwhile is an error, not a SIGBUS.
 
     Args:
         file: Opened unbuffered.
         size: Bytes of the file.
-        chunk: Bytes of the first read, and of the largest; between them they double.
+        chunk: Bytes of the first and of the largest read; reads double in size between them.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class BoundedReader:
         return self._size - self.position
 
     def peek(self, count: int) -> bytes:
-        """The next ``count`` bytes, fewer at the end of the file, without moving on."""
+        """The next ``count`` bytes, fewer at the end of the file, without moving."""
         self._fill(min(count, self.left))
         return self._buffer[self._at : self._at + count]
 
@@ -110,7 +110,7 @@ class BoundedReader:
         return self.read(length)
 
     def skip(self, count: int) -> None:
-        """Pass over ``count`` bytes without reading them.
+        """Skip ``count`` bytes without reading them.
 
         Raises:
             OutOfBounds: The file ends before.
@@ -120,10 +120,10 @@ class BoundedReader:
         self._at += count
 
     def skip_strings(self, count: int) -> None:
-        """Pass over ``count`` strings; some 75 ns each.
+        """Skip ``count`` strings; about 75 ns each.
 
         Raises:
-            OutOfBounds: They run past the end of the file, or the header's strings are too many.
+            OutOfBounds: They run past the end of the file, or exceed `MAX_STRINGS`.
         """
         self._strings += count
         if self._strings > MAX_STRINGS:
@@ -140,7 +140,7 @@ class BoundedReader:
             raise OutOfBounds("an array runs past the end of the file")
 
     def _fill(self, count: int) -> None:
-        """Have ``count`` bytes at the cursor in the buffer."""
+        """Make the buffer hold ``count`` bytes from the cursor on."""
         if self._at + count <= len(self._buffer):
             return
         if count > self.left:

@@ -1,6 +1,6 @@
-"""Models in several files: ``NAME-00001-of-00003.gguf`` and its siblings belong together.
+"""Split models: files such as ``NAME-00001-of-00003.gguf``.
 
-llama.cpp finds the parts by their names and starts from the first, so the names must fit.
+llama.cpp opens the first part and finds the others by their names.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def further_parts(path: Path, header: Header) -> tuple[Path, ...]:
     """The files that continue ``path``, in order; empty for a model in one file.
 
     Raises:
-        ModelInvalid: ``path`` is not the first part, or it was renamed, or it claims too many.
+        ModelInvalid: ``path`` is not the first part, was renamed, or claims too many parts.
         ModelNotFound: The first part is missing.
     """
     count = header.integer("split.count") or 1
