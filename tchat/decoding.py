@@ -202,7 +202,10 @@ def _local(data: bytes, found: str) -> str:
     """``found``, or the old encoding of the locale's language in which the bytes are letters."""
     import locale
 
-    place = locale.getlocale()[0] or ""
+    try:
+        place = locale.getlocale()[0] or ""
+    except ValueError:  # one that Python does not know, such as macOS's "UTF-8"
+        place = ""
     encodings = _LOCAL.get(place, _LOCAL.get(place[:2], ()))
     for encoding in encodings[:2] if found.lower() not in encodings else ():
         if not _decodes(data, encoding):

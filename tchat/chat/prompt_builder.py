@@ -314,12 +314,14 @@ class PromptBuilder:
         """What a prompt costs beyond the last turn of ``window``."""
         asked = (place for place, each in enumerate(window.messages) if each.role == "user")
         history = window.messages[: max(asked, default=0)]
-        writer = next((each.model for each in reversed(path) if each.model), "")
+        last = next((each for each in reversed(path) if each.model), None)
+        # The same file may go by two names.
+        same = {self.settings.model, model.facts.sha256 or self.settings.model}
         why = prefill_reason(
             self._read,
             history,
             [message.id for message in path],
-            other_model=bool(writer) and writer != self.settings.model,
+            other_model=last is not None and same.isdisjoint({last.model, last.model_sha256}),
             turns_left=window.first > self._first_turn(path),
         )
         return prefill_cost_of(model.engine, history, self._think, why)

@@ -152,6 +152,23 @@ def test_another_model_reads_all_of_it(
     assert told.endswith(": the model is another")
 
 
+def test_the_same_model_by_another_name_is_not_another(
+    open_chat: OpenChat, tiny_model: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / ("a" * 64)  # as the hub's cache names it
+    shutil.copy(tiny_model, file)
+    names = [tmp_path / "one.gguf", tmp_path / "two.gguf"]
+    for name in names:
+        name.symlink_to(file)
+    chat = begun(open_chat, model=str(names[0]))
+    assert chat.session is not None
+    chat.forget_snapshots(chat.session.id)
+    again = open_chat(chat.session, model=str(names[1]))
+    assert [text.rpartition(": ")[2] for text in prices(again.load())] == [
+        "it is not in memory any more"
+    ]
+
+
 def test_turns_that_leave_are_told_before(open_chat: OpenChat) -> None:
     chat = open_chat(ctx_size=512)
     for _ in range(4):

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Generator, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ import pytest
 from tchat.errors import ModelNotFound, StorageError
 from tchat.models.hub.api import HubApi
 from tchat.models.hub.cache import HubCache, cache_folder
-from tchat.models.hub.client import ResponseLimits
+from tchat.models.hub.client import ResponseLimits, _give_up
 from tchat.models.hub.download import RetryPolicy
 from tchat.models.hub.errors import HubError
 from tchat.models.hub.names import HubName
@@ -30,6 +31,7 @@ from tchat.models.hub.pull_events import (
     HubUnavailable,
     ModelSelected,
     Pulled,
+    PullEvent,
     PullStopped,
     RetryingDownload,
     WaitingForLock,
@@ -116,6 +118,19 @@ def test_a_cut_download_goes_on_where_it_was_cut(desk: Desk) -> None:
         "the connection to 127.0.0.1 was cut"
     ] * 3
     assert desk.server.sent() == SIZE
+
+
+def test_another_request_that_is_given_up_cuts_a_download_which_goes_on(desk: Desk) -> None:
+    """The client's connections are closed together."""
+    desk.server.pace = 0.02  # 16 KiB each
+    events: list[PullEvent] = []
+    for event in pull(NAME, desk.hub, desk.cache, hashes=desk.hashes, retry_policy=HASTY):
+        if isinstance(event, Downloading) and event.done and not of(Downloading, events):
+            _give_up(Future())
+        events.append(event)
+    assert desk.blob().read_bytes() == DATA
+    assert len(of(RetryingDownload, events)) == 1
+    assert desk.fetched()[1].headers["range"].startswith("bytes=")
 
 
 def test_what_an_earlier_process_left_is_checked_and_used(desk: Desk) -> None:
