@@ -126,18 +126,14 @@ def backend() -> Backend:
         ) from error
 
 
-class Tensors:
-    """Functions that read ggml's tensors in an evaluation callback; the binding lacks them."""
+def ggml_function(name: str, result: Any, *arguments: Any) -> Any:
+    """A function of ggml that the binding leaves out; its library exports them too.
 
-    def __init__(self) -> None:
-        library = backend().lib._lib  # it exports ggml's functions too
-        self.name = library.ggml_get_name
-        self.name.argtypes, self.name.restype = [ctypes.c_void_p], ctypes.c_char_p
-        self.size = library.ggml_nbytes
-        self.size.argtypes, self.size.restype = [ctypes.c_void_p], ctypes.c_size_t
-        self.get = library.ggml_backend_tensor_get
-        self.get.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t]
-        self.get.restype = None
+    Raises:
+        AttributeError: The library does not export it.
+        ModelError: llama.cpp cannot be loaded.
+    """
+    return ctypes.CFUNCTYPE(result, *arguments)((name, backend().lib._lib))
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tchat.engine.binding import backend
+from tchat.engine.binding import backend, ggml_function
 from tchat.engine.threads import default_threads
 
 _GPU, _INTEGRATED = 1, 2  # enum ggml_backend_dev_type
@@ -53,7 +53,7 @@ def devices() -> tuple[Device, ...]:
     lib = backend().lib
     if not lib.llama_supports_gpu_offload():
         return ()
-    ggml = _GgmlDevices(lib._lib)
+    ggml = _GgmlDevices()
     return tuple(
         ggml.device(handle)
         for index in range(ggml.count())
@@ -64,15 +64,15 @@ def devices() -> tuple[Device, ...]:
 class _GgmlDevices:
     """Functions of ``ggml-backend.h``."""
 
-    def __init__(self, lib: Any) -> None:
+    def __init__(self) -> None:
         pointer, text = ctypes.c_void_p, ctypes.c_char_p
         size = ctypes.POINTER(ctypes.c_size_t)
-        self.count = _function(lib, "ggml_backend_dev_count", ctypes.c_size_t)
-        self.get = _function(lib, "ggml_backend_dev_get", pointer, ctypes.c_size_t)
-        self.kind = _function(lib, "ggml_backend_dev_type", ctypes.c_int, pointer)
-        self._name = _function(lib, "ggml_backend_dev_name", text, pointer)
-        self._description = _function(lib, "ggml_backend_dev_description", text, pointer)
-        self._memory = _function(lib, "ggml_backend_dev_memory", None, pointer, size, size)
+        self.count = ggml_function("ggml_backend_dev_count", ctypes.c_size_t)
+        self.get = ggml_function("ggml_backend_dev_get", pointer, ctypes.c_size_t)
+        self.kind = ggml_function("ggml_backend_dev_type", ctypes.c_int, pointer)
+        self._name = ggml_function("ggml_backend_dev_name", text, pointer)
+        self._description = ggml_function("ggml_backend_dev_description", text, pointer)
+        self._memory = ggml_function("ggml_backend_dev_memory", None, pointer, size, size)
 
     def device(self, handle: Any) -> Device:
         free, total = ctypes.c_size_t(), ctypes.c_size_t()
@@ -84,15 +84,6 @@ class _GgmlDevices:
             total=total.value,
             shared=self.kind(handle) == _INTEGRATED or sys.platform == "darwin",
         )
-
-
-def _function(lib: Any, name: str, result: Any, *arguments: Any) -> Any:
-    """A function of ``lib`` with declared types.
-
-    Raises:
-        AttributeError: The library does not export it.
-    """
-    return ctypes.CFUNCTYPE(result, *arguments)((name, lib))
 
 
 def weights_rate(clock: Clock = time.perf_counter) -> float:
@@ -110,7 +101,7 @@ def weights_rate(clock: Clock = time.perf_counter) -> float:
         ModelError: llama.cpp cannot be loaded.
     """
     try:
-        ggml = _GgmlCompute(backend().lib._lib)
+        ggml = _GgmlCompute()
     except AttributeError:
         return 0.0
     return ggml.rate({default_threads(), 1}, clock)
@@ -133,21 +124,21 @@ class _GgmlCompute:
         AttributeError: The library does not export them.
     """
 
-    def __init__(self, lib: Any) -> None:
+    def __init__(self) -> None:
         pointer, integer, size = ctypes.c_void_p, ctypes.c_int64, ctypes.c_size_t
         number = ctypes.c_int
-        self._init = _function(lib, "ggml_init", pointer, _Params)
-        self._free = _function(lib, "ggml_free", None, pointer)
-        self._tensor = _function(
-            lib, "ggml_new_tensor_2d", pointer, pointer, number, integer, integer
+        self._init = ggml_function("ggml_init", pointer, _Params)
+        self._free = ggml_function("ggml_free", None, pointer)
+        self._tensor = ggml_function(
+            "ggml_new_tensor_2d", pointer, pointer, number, integer, integer
         )
-        self._data = _function(lib, "ggml_get_data", pointer, pointer)
-        self._size = _function(lib, "ggml_nbytes", size, pointer)
-        self._multiply = _function(lib, "ggml_mul_mat", pointer, pointer, pointer, pointer)
-        self._graph = _function(lib, "ggml_new_graph", pointer, pointer)
-        self._add = _function(lib, "ggml_build_forward_expand", None, pointer, pointer)
-        self._compute = _function(
-            lib, "ggml_graph_compute_with_ctx", number, pointer, pointer, number
+        self._data = ggml_function("ggml_get_data", pointer, pointer)
+        self._size = ggml_function("ggml_nbytes", size, pointer)
+        self._multiply = ggml_function("ggml_mul_mat", pointer, pointer, pointer, pointer)
+        self._graph = ggml_function("ggml_new_graph", pointer, pointer)
+        self._add = ggml_function("ggml_build_forward_expand", None, pointer, pointer)
+        self._compute = ggml_function(
+            "ggml_graph_compute_with_ctx", number, pointer, pointer, number
         )
 
     def rate(self, threads: set[int], clock: Clock) -> float:

@@ -25,29 +25,41 @@ _STARTING = threading.Lock()
 _STOPPING = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
-class _Call(Generic[T]):
-    """A call that keeps its outcome."""
+class Call(Generic[T]):
+    """A call that keeps its outcome for another thread.
+
+    (``concurrent.futures`` takes 5 ms to import.)
+
+    Attributes:
+        made: What the call returned, if it did.
+        error: What it raised, if it did.
+    """
 
     def __init__(self, work: Callable[[], T]) -> None:
         self._work = work
-        self._result: list[T] = []
-        self._error: BaseException | None = None
+        self._done = threading.Event()
+        self.made: list[T] = []
+        self.error: BaseException | None = None
 
     def __call__(self) -> None:
+        """Do the work; never raises."""
         try:
-            self._result.append(self._work())
-        except BaseException as error:  # noqa: BLE001  it is raised again by the waiting thread
-            self._error = error
+            self.made.append(self._work())
+        except BaseException as error:  # noqa: BLE001  `result` raises it again
+            self.error = error
+        finally:
+            self._done.set()
 
-    @property
-    def storage_error(self) -> StorageError | None:
-        """A storage error, which a signal must not hide."""
-        return self._error if isinstance(self._error, StorageError) else None
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait for the outcome; False when there is none after ``seconds``."""
+        return self._done.wait(seconds)
 
-    def outcome(self) -> T:
-        if self._error is not None:
-            raise self._error
-        return self._result[0]
+    def result(self) -> T:
+        """Wait for the outcome; returns or raises what the work did."""
+        self._done.wait()
+        if self.error is not None:
+            raise self.error
+        return self.made[0]
 
 
 def run_on_engine_thread(work: Callable[[], T], cancel: Cancel) -> T:
@@ -62,64 +74,50 @@ def run_on_engine_thread(work: Callable[[], T], cancel: Cancel) -> T:
         StorageError: The work raised it, with or without a signal: something is lost.
         Abandoned: A second signal came; the work continues.
     """
-    outcome = _Call(work)
+    call = Call(work)
     with _signals(cancel) as seen:
-        thread = LargeStackThread(outcome)
-        while thread.is_alive():
-            thread.join(0.5)
-    if seen and outcome.storage_error is None:
+        start_on_large_stack(call)
+        while not call.wait(0.5):
+            pass
+    if seen and not isinstance(call.error, StorageError):
         raise Interrupted(seen[0])
-    return outcome.outcome()
+    return call.result()
 
 
 def on_large_stack(work: Callable[[], T], *, least: int = 0) -> T:
     """Run ``work`` on a thread with a large stack; returns or raises what it does.
 
     Raises:
-        MemoryError: The system grants no stack of ``least`` bytes.
+        MemoryError: As of `start_on_large_stack`.
     """
-    outcome = _Call(work)
-    LargeStackThread(outcome, least=least).join()
-    return outcome.outcome()
+    call = Call(work)
+    start_on_large_stack(call, least=least)
+    return call.result()
 
 
-class LargeStackThread:
-    """A daemon thread that runs ``work`` with the largest stack that the system grants.
+def start_on_large_stack(work: Callable[[], None], *, least: int = 0) -> None:
+    """Run ``work``, which must not raise, on a daemon thread with the largest stack granted.
 
     Args:
-        work: Must not raise.
-        least: Bytes that its stack must have.
+        work: What is run.
+        least: Bytes that the stack must have.
 
     Raises:
         MemoryError: No thread can be started, or none with such a stack.
     """
 
-    def __init__(self, work: Callable[[], None], *, least: int = 0) -> None:
-        self._work = work
-        self._ended = threading.Event()
-        for size in STACK_SIZES:
-            if size < least:
-                continue
-            # The system grants no such stack, or Python refuses the number.
-            with suppress(RuntimeError, ValueError):
-                _start(self._run, size)
-                return
-        raise MemoryError("no thread can be started")
-
-    def is_alive(self) -> bool:
-        """Whether it is running."""
-        return not self._ended.is_set()
-
-    def join(self, timeout: float | None = None) -> None:
-        """Wait for its end, ``timeout`` seconds at most."""
-        self._ended.wait(timeout)
-
-    def _run(self) -> None:
+    def run() -> None:
         threading.current_thread().name = "engine"
-        try:
-            self._work()
-        finally:
-            self._ended.set()
+        work()
+
+    for size in STACK_SIZES:
+        if size < least:
+            continue
+        # The system grants no such stack, or Python refuses the number.
+        with suppress(RuntimeError, ValueError):
+            _start(run, size)
+            return
+    raise MemoryError("no thread can be started")
 
 
 def _start(run: Callable[[], None], size: int) -> None:

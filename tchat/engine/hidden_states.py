@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tchat.engine.binding import Tensors, backend
+from tchat.engine.binding import backend, ggml_function
 from tchat.engine.cancel import Cancel
 from tchat.engine.context import BatchToken, Context
 from tchat.engine.events import HiddenStates
@@ -187,7 +187,10 @@ class _LayerHook:
         self._rows: dict[int, Floats] = {}
         self._wanted = {f"{_NAME}{layer}".encode(): layer for layer in layers}
         self._n_embd = n_embd
-        self._tensors = Tensors()
+        pointer, size = ctypes.c_void_p, ctypes.c_size_t
+        self._name_of = ggml_function("ggml_get_name", ctypes.c_char_p, pointer)
+        self._size_of = ggml_function("ggml_nbytes", size, pointer)
+        self._read = ggml_function("ggml_backend_tensor_get", None, pointer, pointer, size, size)
         self.callback = backend().lib.ggml_backend_sched_eval_callback(self._called)
 
     def rows_of(self, layer: int) -> Floats:
@@ -201,14 +204,14 @@ class _LayerHook:
         return rows
 
     def _called(self, tensor: int, asked: bool, _: object) -> bool:
-        layer = self._wanted.get(self._tensors.name(tensor))
+        layer = self._wanted.get(self._name_of(tensor))
         if asked or layer is None:
             return layer is not None or not asked
         import numpy
 
-        size = self._tensors.size(tensor)
+        size = self._size_of(tensor)
         rows = numpy.empty((size // 4 // self._n_embd, self._n_embd), dtype=numpy.float32)
-        self._tensors.get(tensor, rows.ctypes.data_as(ctypes.c_void_p), 0, size)
+        self._read(tensor, rows.ctypes.data_as(ctypes.c_void_p), 0, size)
         self._rows[layer] = rows
         return True
 

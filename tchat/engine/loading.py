@@ -12,12 +12,13 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from tchat.engine.adapters import Adapters, ControlVector, Lora
 from tchat.engine.binding import backend
 from tchat.engine.cancel import Cancel
 from tchat.engine.context import CTX_STEP, Context, context_size
+from tchat.engine.engine_thread import Call
 from tchat.engine.events import LoadProgress, Notice
 from tchat.engine.model import Model
 
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.02  # between two looks at the cancel flag
 INITIAL_CAPACITY = 512  # tokens of KV cache at first, on the CPU: each 1,000 take 12 ms to clear
-
-T = TypeVar("T", Model, Context)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,35 +150,6 @@ def open_context(
     )
 
 
-class _Future(Generic[T]):
-    """The outcome of work on another thread. (``concurrent.futures`` takes 5 ms to import.)"""
-
-    def __init__(self) -> None:
-        self.made: list[T] = []
-        self._done = threading.Event()
-        self._error: BaseException | None = None
-
-    def run(self, work: Callable[[], T]) -> None:
-        try:
-            self.made.append(work())
-        except BaseException as error:  # noqa: BLE001  raised again where it is waited for
-            self._error = error
-        self._done.set()
-
-    def wait(self, cancel: Cancel) -> bool:
-        """Wait for the outcome; False when ``cancel`` was set before."""
-        while not self._done.wait(POLL_SECONDS):
-            if cancel.is_set():
-                return False
-        return True
-
-    def result(self) -> T:
-        self._done.wait()
-        if self._error is not None:
-            raise self._error
-        return self.made[0]
-
-
 class BackgroundLoad:
     """Loads a model and its context on a thread: llama.cpp needs a core for it, but not the GIL.
 
@@ -193,8 +163,8 @@ class BackgroundLoad:
         self.started = time.perf_counter()
         self._options = options
         self._cancel = cancel
-        self._model: _Future[Model] = _Future()
-        self._context: _Future[Context] = _Future()
+        self._model = Call(lambda: open_model(options, cancel))
+        self._context = Call(self._open_context)
         self._thread = threading.Thread(target=self._run, name="loader", daemon=True)
         # While it loads, llama.cpp calls back into Python, which must not have ended.
         atexit.register(self._stop)
@@ -205,11 +175,11 @@ class BackgroundLoad:
 
         llama.cpp sees the flag between tensors only: reading the vocabulary takes half a second.
         """
-        return self._model.wait(self._cancel)
+        return self._wait(self._model)
 
     def wait_for_context(self) -> bool:
         """As `wait_for_model`, for `context`."""
-        return self._context.wait(self._cancel)
+        return self._wait(self._context)
 
     def model(self) -> Model:
         """Wait for the model.
@@ -241,13 +211,19 @@ class BackgroundLoad:
         for model in self._model.made:
             model.close()
 
+    def _wait(self, call: Call[Any]) -> bool:
+        while not call.wait(POLL_SECONDS):
+            if self._cancel.is_set():
+                return False
+        return True
+
     def _stop(self) -> None:
         self._cancel.set()
         self._thread.join()
 
     def _run(self) -> None:
-        self._model.run(lambda: open_model(self._options, self._cancel))
-        self._context.run(self._open_context)
+        self._model()
+        self._context()
         atexit.unregister(self._stop)
 
     def _open_context(self) -> Context:

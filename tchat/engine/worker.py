@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import TypeVar
 
 from tchat.engine.cancel import Request
-from tchat.engine.engine_thread import LargeStackThread
+from tchat.engine.engine_thread import start_on_large_stack
 from tchat.engine.events import Event, PromptProgress, Reasoning, Token
 
 T = TypeVar("T")
@@ -105,7 +105,7 @@ class EngineWorker:
     def _submit(self, job: Callable[[], None]) -> None:
         if not self._running:
             self._running = True
-            LargeStackThread(self._work)
+            start_on_large_stack(self._work)
         self._jobs.put(job)
 
     def _work(self) -> None:
