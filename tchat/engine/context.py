@@ -19,6 +19,8 @@ from tchat.errors import DoesNotFit, ModelInvalid, TchatError, UsageError
 if TYPE_CHECKING:
     import numpy
 
+    Floats = numpy.ndarray[Any, numpy.dtype[numpy.float32]]
+
 CTX_STEP = 256  # llama.cpp's padding of the KV cache; other sizes break
 DEFAULT_CTX = 8192
 KV_TYPES = MappingProxyType({"f16": 1, "q8_0": 8, "q4_0": 2})  # enum ggml_type
@@ -477,29 +479,34 @@ class Context:
             self._lib.llama_memory_clear(self._memory, self._model.shape.recurrent)
 
     def logits(self, index: int = -1) -> Any:
-        """Pointer to ``vocabulary`` floats: the logits of the batch's ``index``-th output row.
+        """``float *``: the ``n_vocab`` logits of the last batch's ``index``-th output row.
 
         Raises:
             TchatError: llama.cpp has none.
         """
         return _require(self._lib.llama_get_logits_ith(self.handle, index), "logits")
 
-    def output(self, index: int = -1) -> numpy.ndarray[Any, numpy.dtype[numpy.float32]]:
-        """A copy of `logits`, shape (vocabulary,)."""
+    def logits_array(self, index: int = -1) -> Floats:
+        """`logits` as an array, shape (n_vocab,), valid until the next decode."""
         import numpy
 
-        size = self._model.shape.n_vocab
-        return numpy.ctypeslib.as_array(self.logits(index), shape=(size,)).copy()
+        return numpy.ctypeslib.as_array(self.logits(index), shape=(self._model.shape.n_vocab,))
 
-    def state(self, index: int) -> Any:
-        """Pointer to ``width`` floats: the last hidden state of the batch's ``index``-th token.
+    def state(self, index: int) -> Floats:
+        """The final hidden state of the last batch's ``index``-th token, until the next decode.
+
+        Shape (n_embd,).
 
         Only with `enable_hidden_states`, or where ``set_params`` turned ``embeddings`` on.
 
         Raises:
             TchatError: llama.cpp has none.
         """
-        return _require(self._lib.llama_get_embeddings_ith(self.handle, index), "hidden states")
+        import numpy
+
+        pointer = self._lib.llama_get_embeddings_ith(self.handle, index)
+        shape = (self._model.shape.n_embd,)
+        return numpy.ctypeslib.as_array(_require(pointer, "hidden states"), shape=shape)
 
 
 def _require(pointer: Any, what: str) -> Any:

@@ -120,7 +120,6 @@ class HiddenStateReader:
                 f"the {self._context.size:,} that are read at once",
                 "leave it out, or shorten it",
             )
-        n_vocab = self._model.shape.n_vocab
         first = len(prompt) - 1  # its logits belong to the reply's first token
         start = self._reuse(tokens, first)
         self._cached = tokens[:start]
@@ -133,9 +132,7 @@ class HiddenStateReader:
                 return None  # the next call cuts off what this one left
             self._cached = tokens[:end]
             rows = range(max(first, begin), min(end, len(tokens) - 1))
-            total += sum(
-                log_probability(self._context, at - begin, tokens[at + 1], n_vocab) for at in rows
-            )
+            total += sum(log_probability(self._context, at - begin, tokens[at + 1]) for at in rows)
             self._add(sums, begin, end, first + 1)
         count = len(reply)
         states = {layer: (state / count).astype(numpy.float32) for layer, state in sums.items()}
@@ -157,10 +154,7 @@ class HiddenStateReader:
         inside = range(max(reply, begin), end)
         if not inside:
             return
-        shape = (self._model.shape.n_embd,)
-        last = [
-            numpy.ctypeslib.as_array(self._context.state(at - begin), shape=shape) for at in inside
-        ]
+        last = [self._context.state(at - begin) for at in inside]
         found = {self._model.shape.n_layer: numpy.sum(last, axis=0)}
         if self._hook is not None:
             for layer in self._hook.layers:
@@ -217,23 +211,16 @@ class _LayerHook:
 
 
 class FinalStates:
-    """Collects the final states of an answer's tokens, which come with the logits.
+    """Collects the final states of an answer's tokens, which come with the logits."""
 
-    Args:
-        n_embd: Length of a state.
-    """
-
-    def __init__(self, n_embd: int) -> None:
-        self._n_embd = n_embd
+    def __init__(self) -> None:
         self._sum: Floats | None = None
         self._count = 0
         self._tokens: list[int] = []
 
     def add(self, context: Context, row: int) -> None:
         """Add the state of the answer's last token, from the ``row``-th row of the last decode."""
-        import numpy
-
-        state = numpy.ctypeslib.as_array(context.state(row), shape=(self._n_embd,))
+        state = context.state(row)
         self._sum = state.copy() if self._sum is None else self._sum + state
         self._count += 1
 

@@ -115,7 +115,7 @@ def score_labels(
         None when the cancel flag was set meanwhile.
     """
     prompt, scorer = list(kv.tokens), LabelScorer(model, labels)
-    scorer.take(log_probabilities(model, context, -1))
+    scorer.take(log_probabilities(context))
     while not scorer.done:
         tokens = scorer.next_tokens
         for count in range(1, len(tokens) + 1):
@@ -125,16 +125,15 @@ def score_labels(
             whole = [*prompt, *tokens[:count]]
             if not all(kv.prefill(whole[kv.reuse(whole) :])):
                 return None
-            scorer.take(log_probabilities(model, context, -1))
+            scorer.take(log_probabilities(context))
     return scorer.probabilities
 
 
-def log_probabilities(model: Model, context: Context, index: int) -> Row:
+def log_probabilities(context: Context, index: int = -1) -> Row:
     """The ``index``-th output row as natural log-probabilities, shape (n_vocab,)."""
     import numpy
 
-    logits = numpy.ctypeslib.as_array(context.logits(index), shape=(model.shape.n_vocab,))
-    row = logits.astype(numpy.float64)
+    row = context.logits_array(index).astype(numpy.float64)
     row -= row.max()
     result: Row = row - numpy.log(numpy.exp(row).sum())
     return result
@@ -147,11 +146,11 @@ def _end(model: Model, row: Row) -> float:
     return float(numpy.logaddexp.reduce(row[list(model.end_tokens)]))
 
 
-def log_probability(context: Context, row: int, token: int, n_vocab: int) -> float:
+def log_probability(context: Context, row: int, token: int) -> float:
     """Log-probability (natural) of a token by the ``row``-th output row of the last decode."""
     import numpy
 
-    logits = numpy.ctypeslib.as_array(context.logits(row), shape=(n_vocab,))
+    logits = context.logits_array(row)
     shifted = logits - logits.max()
     own = shifted[token]
     return float(own - numpy.log(numpy.exp(shifted, out=shifted).sum()))

@@ -120,7 +120,6 @@ class LabelJob:
         self.tokens = tokens
         self.scorer = LabelScorer(model, labels)
         self.reserve = len(tokens) + self.scorer.longest
-        self._model = model
         self._stopped = False
 
     @property
@@ -131,7 +130,7 @@ class LabelJob:
     def take(self, context: Context, rows: Sequence[int]) -> Sequence[Piece]:
         """Score by these output rows, which bring no text."""
         for row in rows:
-            self.scorer.take(log_probabilities(self._model, context, row))
+            self.scorer.take(log_probabilities(context, row))
         return ()
 
     def next_tokens(self) -> NextTokens:

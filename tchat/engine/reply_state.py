@@ -50,7 +50,7 @@ class ReplyState:
         scored: bool = False,
         states: bool = False,
     ) -> None:
-        self._states = FinalStates(loaded.model.shape.n_embd) if states else None
+        self._states = FinalStates() if states else None
         self._scores: list[float] | None = [] if scored else None
         self._score = 0.0  # of the token drawn last
         self._model = loaded.model
@@ -109,7 +109,7 @@ class ReplyState:
             self._states.add(context, row)
         token = self._sampler.sample(context, row)
         if self._scores is not None:
-            self._score = log_probability(context, row, token, self._model.shape.n_vocab)
+            self._score = log_probability(context, row, token)
         return token
 
     def append(self, token: int) -> list[Token | Reasoning]:

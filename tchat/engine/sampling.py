@@ -278,7 +278,7 @@ class Sampler:
         size = self._model.shape.n_vocab
         candidates = self._candidates
         candidates["id"] = numpy.arange(size, dtype=numpy.int32)
-        candidates["logit"] = numpy.ctypeslib.as_array(context.logits(index), shape=(size,))
+        candidates["logit"] = context.logits_array(index)
         candidates["p"] = 0
         data = candidates.ctypes.data_as(ctypes.POINTER(self._lib.llama_token_data))
         return self._lib.llama_token_data_array(data, size, -1, False)

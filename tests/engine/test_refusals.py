@@ -100,7 +100,7 @@ def test_no_call_reaches_a_context_that_is_not_there(
         lambda: context.step(1, 0),
         lambda: context.decode([]),
         context.logits,
-        context.output,
+        context.logits_array,
         lambda: context.state(0),
         lambda: context.handle,
         lambda: context.reserve(10),

@@ -6,7 +6,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy
 import pytest
 
 from tchat.engine.loading import LoadedModel
@@ -28,8 +27,7 @@ def ready(open_engine: OpenEngine, path: Path) -> tuple[LoadedModel, list[int]]:
 
 def logits(loaded: LoadedModel, token: int, position: int) -> Any:
     assert loaded.context.step(token, position)
-    size = loaded.model.shape.n_vocab
-    return numpy.ctypeslib.as_array(loaded.context.logits(), shape=(size,)).copy()
+    return loaded.context.logits_array().copy()
 
 
 @pytest.mark.parametrize("name", ["tiny_model", "tiny_recurrent", "tiny_sliding", "tiny_spm"])

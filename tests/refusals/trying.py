@@ -113,7 +113,7 @@ class Trier:
         kv.reserve(len(held) + 1)
         all(kv.prefill(held[:prompt]))
         for place, token in enumerate(held[prompt:]):
-            logits = context.output()
+            logits = context.logits_array().copy()
             logits[list(model.end_tokens)] = logits.min()
             if logits.max() - logits[token] > CLOSE * (logits.max() - logits.min()):
                 return f"token {place} of the next reply is wrong: the cache is not what it seems"

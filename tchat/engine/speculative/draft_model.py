@@ -127,7 +127,7 @@ class DraftModel:
         """The likeliest next token, and its probability."""
         import numpy
 
-        logits = self.context.output()
+        logits = self.context.logits_array()
         token = int(logits.argmax())
         return token, 1 / float(numpy.exp(logits - logits[token]).sum())
 
