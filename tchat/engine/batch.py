@@ -200,9 +200,9 @@ class _TaskJob:
     def ended(self) -> bool:
         return self._error is not None or self._job.ended
 
-    def take(self, context: Context, rows: Sequence[int]) -> Sequence[Piece]:
+    def consume(self, context: Context, rows: Sequence[int]) -> Sequence[Piece]:
         try:
-            return self._job.take(context, rows)
+            return self._job.consume(context, rows)
         except TchatError as error:
             self._error = error
             return ()

@@ -62,7 +62,7 @@ class LabelScorer:
 
     @property
     def next_tokens(self) -> tuple[int, ...]:
-        """The tokens to decode next, behind the prompt; `take` the row after each."""
+        """The tokens to decode next, behind the prompt; `add_row` the row after each."""
         return self._runs[0] if self._runs else ()
 
     @property
@@ -70,7 +70,7 @@ class LabelScorer:
         """Whether the row after the next token of `next_tokens` was taken before."""
         return self.next_tokens[: self._taken + 1] not in self._by_prefix
 
-    def take(self, row: Row | None) -> None:
+    def add_row(self, row: Row | None) -> None:
         """Take the row after the prompt, and then those after each token of `next_tokens`.
 
         Args:
@@ -115,17 +115,17 @@ def score_labels(
         None when the cancel flag was set meanwhile.
     """
     prompt, scorer = list(kv.tokens), LabelScorer(model, labels)
-    scorer.take(log_probabilities(context))
+    scorer.add_row(log_probabilities(context))
     while not scorer.done:
         tokens = scorer.next_tokens
         for count in range(1, len(tokens) + 1):
             if scorer.is_known:
-                scorer.take(None)
+                scorer.add_row(None)
                 continue
             whole = [*prompt, *tokens[:count]]
             if not all(kv.prefill(whole[kv.reuse(whole) :])):
                 return None
-            scorer.take(log_probabilities(context))
+            scorer.add_row(log_probabilities(context))
     return scorer.probabilities
 
 

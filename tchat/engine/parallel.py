@@ -52,7 +52,7 @@ class Job(Protocol):
     def ended(self) -> bool:
         """Whether there is nothing more to decode."""
 
-    def take(self, context: Context, rows: Sequence[int]) -> Sequence[Piece]:
+    def consume(self, context: Context, rows: Sequence[int]) -> Sequence[Piece]:
         """Take its output rows of the last decode; returns the text that they bring."""
 
     def next_tokens(self) -> NextTokens:
@@ -86,7 +86,7 @@ class ReplyJob:
         """Whether the reply has ended."""
         return self.reply.reason is not None
 
-    def take(self, context: Context, rows: Sequence[int]) -> Sequence[Piece]:
+    def consume(self, context: Context, rows: Sequence[int]) -> Sequence[Piece]:
         """Draw a token and add it to the reply."""
         self._next = self.reply.draw(context, rows[-1])
         return self.reply.append(self._next)
@@ -127,10 +127,10 @@ class LabelJob:
         """Whether all labels are scored, or it was stopped."""
         return self._stopped or self.scorer.done
 
-    def take(self, context: Context, rows: Sequence[int]) -> Sequence[Piece]:
+    def consume(self, context: Context, rows: Sequence[int]) -> Sequence[Piece]:
         """Score by these output rows, which bring no text."""
         for row in rows:
-            self.scorer.take(log_probabilities(context, row))
+            self.scorer.add_row(log_probabilities(context, row))
         return ()
 
     def next_tokens(self) -> NextTokens:
@@ -244,7 +244,7 @@ class SequencePool(Generic[J]):
         for sequence in self._running:
             job = sequence.job
             if sequence.rows:
-                for piece in job.take(self._context, sequence.rows):
+                for piece in job.consume(self._context, sequence.rows):
                     yield job, piece
                 if not sequence.pending and not job.ended:
                     self._continue(sequence)

@@ -64,7 +64,7 @@ def test_many_labels_are_decoded_by_their_beginnings(tiny_model: Path) -> None:
     taken = 0
     while not choice.done:
         known = taken and choice.is_known
-        choice.take(None if known else row)
+        choice.add_row(None if known else row)
         taken += not known
     assert taken == len(starts) < sum(map(len, spelled)) / 5
     assert len(choice.probabilities) == 2000

@@ -280,7 +280,7 @@ def _property(converter: SchemaConverter, parts: Sequence[Subschema], name: str)
         for part in parts
         if name in mapping_of(part, "properties")
     ]
-    flat = converter.flat(children)
+    flat = converter.flatten(children)
     return set() if flat is None else _listed(flat)
 
 

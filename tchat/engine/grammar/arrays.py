@@ -145,8 +145,8 @@ def _different(
     """Arrays of unique items out of a few listed values; None where they are not listed."""
     if any(_first(part) or "contains" in part.keywords for part in parts):
         return None
-    flat = converter.flat(_children(converter, parts, 0))
-    values = converter.listed(flat) if flat else None
+    flat = converter.flatten(_children(converter, parts, 0))
+    values = converter.listed_values(flat) if flat else None
     if values is None or not 0 < len(values) <= _MOST_DIFFERENT:
         return None
     limit = len(values) if most is None else min(most, len(values))

@@ -170,15 +170,15 @@ class Languages:
     @property
     def everything(self) -> Language:
         """Every text."""
-        return self.no(self.nothing)
+        return self.complement(self.nothing)
 
-    def of(self, chars: CharSet) -> Language:
+    def char(self, chars: CharSet) -> Language:
         """One character of a set."""
         return self._made("chars", chars=chars, nullable=False) if chars else self.nothing
 
     def text(self, text: str) -> Language:
         """One text."""
-        return self.sequence([self.of(((ord(one), ord(one)),)) for one in text])
+        return self.sequence([self.char(((ord(one), ord(one)),)) for one in text])
 
     def sequence(self, parts: Sequence[Language]) -> Language:
         """A concatenation."""
@@ -187,7 +187,7 @@ class Languages:
             result = self._pair(part, result)
         return result
 
-    def choice(self, parts: Iterable[Language]) -> Language:
+    def union(self, parts: Iterable[Language]) -> Language:
         """The union."""
         members = self._members("choice", parts, leave_out=self.nothing)
         if self.everything in members:
@@ -196,7 +196,7 @@ class Languages:
             return members[0] if members else self.nothing
         return self._made("choice", members, nullable=any(one.nullable for one in members))
 
-    def both(self, parts: Iterable[Language]) -> Language:
+    def intersection(self, parts: Iterable[Language]) -> Language:
         """The intersection."""
         members = self._members("both", parts, leave_out=self.everything)
         if self.nothing in members:
@@ -205,7 +205,7 @@ class Languages:
             return members[0] if members else self.everything
         return self._made("both", members, nullable=all(one.nullable for one in members))
 
-    def no(self, part: Language) -> Language:
+    def complement(self, part: Language) -> Language:
         """The complement."""
         if part.kind == "no":
             return part.parts[0]
@@ -226,7 +226,7 @@ class Languages:
         return self._made("repeat", (part,), counts=(least, most), nullable=least == 0)
 
     def multiple(self, of: int, decimals: int) -> Language:
-        """Decimal numbers that are multiples of ``of`` / 10 ** ``decimals``."""
+        """Decimal numbers that are multiples of ``char`` / 10 ** ``decimals``."""
         return self._multiple(of, decimals, 0, -1)
 
     def derived(self, one: Language, point: int) -> Language:
@@ -315,13 +315,13 @@ class Languages:
                 after = self._pair(self.derived(first, point), second)
                 if not first.nullable:
                     return after
-                return self.choice([after, self.derived(second, point)])
+                return self.union([after, self.derived(second, point)])
             case "choice":
-                return self.choice([self.derived(part, point) for part in one.parts])
+                return self.union([self.derived(part, point) for part in one.parts])
             case "both":
-                return self.both([self.derived(part, point) for part in one.parts])
+                return self.intersection([self.derived(part, point) for part in one.parts])
             case "no":
-                return self.no(self.derived(one.parts[0], point))
+                return self.complement(self.derived(one.parts[0], point))
             case "repeat":
                 (part,), (least, most) = one.parts, one.counts
                 left = self.repeat(part, max(least - 1, 0), most - 1 if most > 0 else -1)

@@ -79,7 +79,7 @@ class StringFormat:
     """A format: the pattern of the whole text, and a check of what it cannot express."""
 
     pattern: str
-    holds: Callable[[str], bool] | None = None
+    check: Callable[[str], bool] | None = None
     wider: str = ""  # the pattern of validation, where it allows more
 
     @property
@@ -90,7 +90,7 @@ class StringFormat:
     @property
     def is_regular(self) -> bool:
         """Whether the pattern is exact."""
-        return self.holds is None or bool(self.wider)
+        return self.check is None or bool(self.wider)
 
 
 def _short_labels(text: str) -> bool:
@@ -194,7 +194,7 @@ def follows(name: str, text: str) -> bool:
         return True
     if _compiled(form.wider or form.pattern).search(text) is None:
         return False
-    return form.holds is None or form.holds(text)
+    return form.check is None or form.check(text)
 
 
 @cache

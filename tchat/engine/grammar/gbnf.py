@@ -88,7 +88,7 @@ def require_grammar(source: str, name: str = "the grammar") -> Grammar:
     return found
 
 
-def is_valid(source: str) -> bool:
+def is_valid_grammar(source: str) -> bool:
     """Whether `require_grammar` accepts a grammar."""
     return len(source) <= LONGEST and not isinstance(_checked(source), str)
 

@@ -20,7 +20,7 @@ from tchat.engine.grammar.alternatives import Branches, Branching, are_exclusive
 from tchat.engine.grammar.arrays import array_rule
 from tchat.engine.grammar.automata import Language, Languages
 from tchat.engine.grammar.formats import FORMATS, FREE
-from tchat.engine.grammar.gbnf import LONGEST, is_valid
+from tchat.engine.grammar.gbnf import LONGEST, is_valid_grammar
 from tchat.engine.grammar.json_rules import PRIMITIVES, VALUE, constants
 from tchat.engine.grammar.numbers import number_rule, string_rule
 from tchat.engine.grammar.objects import object_rule
@@ -94,7 +94,7 @@ def _to_gbnf(schema: Schema) -> SchemaGrammar:
     dialect = dialect_of(schema)
     for limit in _MOST_STATES:
         grammar = _Converter(schema, dialect, limit).grammar()
-        if grammar is not None and is_valid(grammar.text):
+        if grammar is not None and is_valid_grammar(grammar.text):
             return grammar
     raise UsageError(
         f"the JSON schema makes a grammar of more than {LONGEST:,} characters",
@@ -166,14 +166,14 @@ class _Converter:
 
     def value(self, parts: Sequence[Subschema], name: str) -> Expression:
         """The values that all of ``parts`` allow, as a reference to their rule."""
-        flat = self.flat(parts)
+        flat = self.flatten(parts)
         return (
             IMPOSSIBLE
             if flat is None
             else self._rule(_RuleState(flat, frozenset(), len(parts) == 1, 1), name)
         )
 
-    def flat(self, parts: Sequence[Subschema]) -> tuple[Subschema, ...] | None:
+    def flatten(self, parts: Sequence[Subschema]) -> tuple[Subschema, ...] | None:
         """``parts`` with references and ``allOf`` resolved; None when one is false."""
         found: dict[Subschema, None] = {}
         waiting = list(reversed(parts))
@@ -198,16 +198,16 @@ class _Converter:
         """A schema inside ``part``."""
         return self.document.child(part, schema)
 
-    def holds(self, part: Subschema, instance: Any) -> bool:
+    def is_valid(self, part: Subschema, instance: Any) -> bool:
         """Whether an instance is valid by a part."""
-        for flat in self.flat([part]) or ():
+        for flat in self.flatten([part]) or ():
             if any(value == instance for value in flat.keywords.get(UNEQUAL, ())):
                 return False
             if ABSENT in flat.keywords or UNLIKE in flat.keywords:
                 self.mark_unchecked("not")
-        return self._validity.holds(part.schema, instance)
+        return self._validity.is_valid(part.schema, instance)
 
-    def listed(self, parts: Sequence[Subschema]) -> list[Any] | None:
+    def listed_values(self, parts: Sequence[Subschema]) -> list[Any] | None:
         """The values that ``const`` and ``enum`` allow; None without either."""
         lists = [
             *([value] for value in all_values(parts, "const")),
@@ -221,11 +221,11 @@ class _Converter:
             kept = {key: value for key, value in kept.items() if key in allowed}
         found = list(kept.values())
         for part in parts:
-            found = self._validity.kept(part.schema, found)
+            found = self._validity.filter_valid(part.schema, found)
             for other in part.keywords.get(UNEQUAL, ()):
                 found = [value for value in found if key_of(value) != key_of(other)]
             if UNLIKE in part.keywords or ABSENT in part.keywords:
-                found = [value for value in found if self.holds(part, value)]
+                found = [value for value in found if self.is_valid(part, value)]
         return found
 
     def mark_unchecked(self, keyword: str) -> None:
@@ -248,7 +248,7 @@ class _Converter:
 
     def _body(self, state: _RuleState, name: str) -> Expression:
         parts = state.parts
-        listed = self.listed(parts)
+        listed = self.listed_values(parts)
         if listed is not None:
             return constants(listed) if listed else IMPOSSIBLE
         for part in parts:
@@ -294,7 +294,7 @@ class _Converter:
         members: list[tuple[Subschema, ...]] = []
         for alternative in alternatives:
             added = [self.child(part, self._interned(schema)) for schema in alternative]
-            flat = self.flat([*state.parts, *added])
+            flat = self.flatten([*state.parts, *added])
             if flat is not None:
                 members.append(flat)
         return members

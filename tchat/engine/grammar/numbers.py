@@ -118,7 +118,7 @@ class Numbers:
         parts += [self._over(bound, excluded=out) for bound, out in bounds.lows]
         parts += [self._under(bound, excluded=out) for bound, out in bounds.highs]
         parts += [self._multiple(one) for one in bounds.multiples]
-        return self.make.both(parts)
+        return self.make.intersection(parts)
 
     def with_exponent(self, bounds: Bounds) -> Language:
         """As `within`, with an exponent behind; only where that keeps the sign only."""
@@ -126,21 +126,21 @@ class Numbers:
         exponent = make.sequence(
             [
                 self._one("eE"),
-                make.choice([make.empty, self._one("+-")]),
+                make.union([make.empty, self._one("+-")]),
                 digits(1, 2),
             ]
         )
         return make.sequence(
-            [self.within(bounds, integer=False), make.choice([make.empty, exponent])]
+            [self.within(bounds, integer=False), make.union([make.empty, exponent])]
         )
 
     def _syntax(self, bounds: Bounds, *, integer: bool) -> Language:
         make = self.make
         longest = _MOST_DIGITS if not bounds.multiples else _EXACT_DIGITS
-        natural = make.choice(
+        natural = make.union(
             [self._one("0"), make.sequence([self._one("123456789"), self._digits(0, longest - 1)])]
         )
-        sign = make.choice([make.empty, self._one("-")])
+        sign = make.union([make.empty, self._one("-")])
         if integer:
             return make.sequence([sign, natural])
         decimals = _MOST_DECIMALS
@@ -159,13 +159,13 @@ class Numbers:
         negative = make.sequence(
             [self._one("-"), self._most(bound.copy_negate(), excluded=excluded)]
         )
-        return make.choice([negative, self._unsigned()])
+        return make.union([negative, self._unsigned()])
 
     def _under(self, bound: Decimal, *, excluded: bool) -> Language:
         make = self.make
         if bound > 0 or (bound == 0 and not excluded):
             anything = make.sequence([self._one("-"), self._unsigned()])
-            return make.choice([anything, self._most(bound, excluded=excluded)])
+            return make.union([anything, self._most(bound, excluded=excluded)])
         return make.sequence([self._one("-"), self._least(bound.copy_negate(), excluded=excluded)])
 
     def _multiple(self, of: Decimal) -> Language:
@@ -195,11 +195,11 @@ class Numbers:
             for place, d in enumerate(rest)
         ]
         more.append(make.sequence([exact, some if excluded else self._digits(0, -1)]))
-        behind = make.sequence([self._one("."), make.choice(more)])
+        behind = make.sequence([self._one("."), make.union(more)])
         if not rest and not excluded:
-            behind = make.choice([make.empty, behind])
+            behind = make.union([make.empty, behind])
         branches.append(make.sequence([make.text(whole), behind]))
-        return make.choice(branches)
+        return make.union(branches)
 
     def _most(self, bound: Decimal, *, excluded: bool) -> Language:
         """Unsigned numbers up to ``bound``."""
@@ -208,7 +208,7 @@ class Numbers:
         branches = []
         if len(whole) > 1:
             shorter = make.sequence([self._one("123456789"), self._digits(0, len(whole) - 2)])
-            branches.append(make.sequence([make.choice([self._one("0"), shorter]), fraction]))
+            branches.append(make.sequence([make.union([self._one("0"), shorter]), fraction]))
         for place, digit in enumerate(whole):
             lowest = 1 if place == 0 and len(whole) > 1 else 0
             below = self._between(lowest, int(digit) - 1)
@@ -222,18 +222,18 @@ class Numbers:
         less += [make.text(rest[:place]) for place in range(1, len(rest))]
         if not excluded:
             less.append(make.sequence([make.text(rest), zeros]))
-        behind = make.sequence([self._one("."), make.choice(less)])
+        behind = make.sequence([self._one("."), make.union(less)])
         if rest or not excluded:
-            behind = make.choice([make.empty, behind])
+            behind = make.union([make.empty, behind])
         branches.append(make.sequence([make.text(whole), behind]))
-        return make.choice(branches)
+        return make.union(branches)
 
     def _unsigned(self) -> Language:
         return self.make.sequence([self._one("0123456789"), self.make.everything])
 
     def _fraction(self, digits: Language) -> Language:
         make = self.make
-        return make.choice([make.empty, make.sequence([self._one("."), digits])])
+        return make.union([make.empty, make.sequence([self._one("."), digits])])
 
     def _digits(self, least: int, most: int) -> Language:
         return self.make.repeat(self._one("0123456789"), least, most)
@@ -242,7 +242,7 @@ class Numbers:
         return self._one("0123456789"[low : high + 1])
 
     def _one(self, characters: str) -> Language:
-        return self.make.of(charset((ord(one), ord(one)) for one in characters))
+        return self.make.char(charset((ord(one), ord(one)) for one in characters))
 
 
 def _exponent(number: Decimal) -> int:
@@ -298,9 +298,9 @@ def string_languages(converter: SchemaConverter, parts: Sequence[Subschema]) -> 
             converter.mark_unchecked(f"format ({name})")
     for values in all_values(parts, UNEQUAL):
         texts = [value for value in values if isinstance(value, str)]
-        found += [make.no(marked(make, make.text(text))) for text in texts]
+        found += [make.complement(marked(make, make.text(text))) for text in texts]
     for pattern in all_values(parts, UNLIKE):
-        found.append(make.no(matching(make, parse_pattern(pattern))))
+        found.append(make.complement(matching(make, parse_pattern(pattern))))
     return found
 
 
@@ -308,7 +308,7 @@ def text_rule(
     converter: SchemaConverter, languages: Sequence[Language], name: str, *, in_string: bool = True
 ) -> Expression | None:
     """The texts of the intersection; None when the automaton would be too large."""
-    whole = converter.languages.both(languages)
+    whole = converter.languages.intersection(languages)
     if (whole, in_string) in converter.texts:
         return converter.texts[whole, in_string]
     try:
@@ -370,8 +370,10 @@ def number_rule(
     whole = [int(value) for value in numbers if value == int(value)] if integer else []
     texts = [text for value in whole for text in (str(value), *(["-0"] if not value else []))]
     languages = converter.languages
-    wanted = [language, *(languages.no(languages.text(text)) for text in texts)]
-    rule = text_rule(converter, [marked(languages, languages.both(wanted))], name, in_string=False)
+    wanted = [language, *(languages.complement(languages.text(text)) for text in texts)]
+    rule = text_rule(
+        converter, [marked(languages, languages.intersection(wanted))], name, in_string=False
+    )
     if rule is None:
         _mark_unchecked(converter, parts, (*_BOUNDS, "multipleOf"))
         return INTEGER if integer else NUMBER

@@ -123,7 +123,7 @@ class _Object:
         if unknown:
             found += self._unevaluated()
         for part in self.parts:
-            if "propertyNames" in part.keywords and not self.converter.holds(
+            if "propertyNames" in part.keywords and not self.converter.is_valid(
                 self.converter.child(part, part.keywords["propertyNames"]), key
             ):
                 return None
@@ -169,7 +169,7 @@ class _Object:
             if not chosen and not is_open:
                 continue
             sides = [
-                kinds[one] if one in chosen else make.no(kinds[one])
+                kinds[one] if one in chosen else make.complement(kinds[one])
                 for one in patterns
                 if len(patterns) <= _MOST_PATTERNS or one in chosen or not chosen
             ]
@@ -191,12 +191,12 @@ class _Object:
     def _name_languages(self, named: Sequence[str]) -> list[Language]:
         """The languages of the names of other properties."""
         make = self.converter.languages
-        found = [make.no(marked(make, make.text(key))) for key in named]
+        found = [make.complement(marked(make, make.text(key))) for key in named]
         for part in self.parts:
             if "propertyNames" not in part.keywords:
                 continue
             child = self.converter.child(part, part.keywords["propertyNames"])
-            flat = self.converter.flat([child])
+            flat = self.converter.flatten([child])
             if flat is None or "string" not in types_of(flat):
                 return [make.nothing]
             found += self._names_by(flat)
@@ -217,7 +217,7 @@ class _Object:
         ]
         for values in listed:
             texts = [make.text(value) for value in values if isinstance(value, str)]
-            found.append(marked(make, make.choice(texts)))
+            found.append(marked(make, make.union(texts)))
         return found
 
     def _extra(
@@ -228,7 +228,9 @@ class _Object:
         key: Expression | None = Repeat(CHAR, 0, None)
         if names:
             key = text_rule(
-                self.converter, [*names, marked(make, make.repeat(make.of(ANY), 0))], f"{name}-key"
+                self.converter,
+                [*names, marked(make, make.repeat(make.char(ANY), 0))],
+                f"{name}-key",
             )
         if key is None:
             patterns = all_values(self.parts, "patternProperties")

@@ -42,7 +42,7 @@ _MOST_SPLIT = 64  # alternatives that are written out around a condition
 
 def marked(languages: Languages, text: Language) -> Language:
     """``text`` between BEGIN and END."""
-    begin, end = (languages.of(((mark, mark),)) for mark in (BEGIN, END))
+    begin, end = (languages.char(((mark, mark),)) for mark in (BEGIN, END))
     return languages.sequence([begin, text, end])
 
 
@@ -52,12 +52,12 @@ def matching(languages: Languages, tree: Pattern) -> Language:
     Raises:
         PatternUnsupported: A backreference, or a condition inside a repetition.
     """
-    begin, end = (languages.of(((mark, mark),)) for mark in (BEGIN, END))
-    filling = languages.repeat(languages.of(ANY), 0)
-    suffix = languages.choice([languages.empty, languages.sequence([filling, end])])
-    before = languages.choice([languages.empty, languages.sequence([begin, filling])])
+    begin, end = (languages.char(((mark, mark),)) for mark in (BEGIN, END))
+    filling = languages.repeat(languages.char(ANY), 0)
+    suffix = languages.union([languages.empty, languages.sequence([filling, end])])
+    before = languages.union([languages.empty, languages.sequence([begin, filling])])
     found = _Matcher(languages, suffix).walk([tree], before)
-    return languages.both([found, marked(languages, filling)])
+    return languages.intersection([found, marked(languages, filling)])
 
 
 @dataclass(slots=True)
@@ -88,11 +88,11 @@ class _Matcher:
                     self.split += len(parts)
                     if self.split > _MOST_SPLIT:
                         raise PatternUnsupported("too many alternatives with conditions")
-                    return make.choice(
+                    return make.union(
                         [self.walk([part, *rest], before, starts=starts) for part in parts]
                     )
                 case Repetition(part, least, most) if 0 <= most <= 1:
-                    return make.choice(
+                    return make.union(
                         [
                             self.walk([part, *rest], before, starts=starts),
                             *([self.walk(rest, before, starts=starts)] if not least else []),
@@ -111,18 +111,18 @@ class _Matcher:
         make = self.languages
         match node:
             case CharNode(chars):
-                return make.of(chars)
+                return make.char(chars)
             case Concatenation(parts):
                 return make.sequence([self.plain(part) for part in parts])
             case Alternation(parts):
-                return make.choice([self.plain(part) for part in parts])
+                return make.union([self.plain(part) for part in parts])
             case Repetition(part, least, most):
                 return make.repeat(self.plain(part), least, most)
             case CaptureGroup(part):
                 return self.plain(part)
             case Anchor(kind) if kind in "^$":
                 mark = BEGIN if kind == "^" else END
-                return make.of(((mark, mark),))
+                return make.char(((mark, mark),))
             case _:
                 raise PatternUnsupported("a back reference")
 
@@ -137,26 +137,28 @@ class _Matcher:
         if node.ahead:
             seen = make.sequence([self.plain(node.part), self.suffix])
             after = self.walk(rest, make.empty, starts=starts)
-            allowed = make.no(seen) if node.negative else seen
-            return make.sequence([before, make.both([allowed, after])])
-        begin = make.of(((BEGIN, BEGIN),))
-        start = make.sequence([begin, make.repeat(make.of(ANY), 0)])
-        seen = make.sequence([make.choice([make.empty, start]), self.plain(node.part)])
-        before = make.both([make.no(seen) if node.negative else seen, before])
+            allowed = make.complement(seen) if node.negative else seen
+            return make.sequence([before, make.intersection([allowed, after])])
+        begin = make.char(((BEGIN, BEGIN),))
+        start = make.sequence([begin, make.repeat(make.char(ANY), 0)])
+        seen = make.sequence([make.union([make.empty, start]), self.plain(node.part)])
+        before = make.intersection([make.complement(seen) if node.negative else seen, before])
         return self.walk(rest, before, starts=starts)
 
     def _boundary(self, rest: list[Pattern], before: Language, *, inside: bool) -> Language:
         make = self.languages
-        everything, word = make.everything, make.of(WORD)
+        everything, word = make.everything, make.char(WORD)
         ends = make.sequence([everything, word])
         begins = make.sequence([word, everything])
         after = self.walk(rest, make.empty)
-        pairs = [(ends, begins), (make.no(ends), make.no(begins))]
+        pairs = [(ends, begins), (make.complement(ends), make.complement(begins))]
         if not inside:
-            pairs = [(ends, make.no(begins)), (make.no(ends), begins)]
-        return make.choice(
+            pairs = [(ends, make.complement(begins)), (make.complement(ends), begins)]
+        return make.union(
             [
-                make.sequence([make.both([left, before]), make.both([right, after])])
+                make.sequence(
+                    [make.intersection([left, before]), make.intersection([right, after])]
+                )
                 for left, right in pairs
             ]
         )
@@ -205,7 +207,7 @@ def _has_anchor(node: Pattern, kind: str) -> bool:
 
 def lengths(languages: Languages, least: int, most: int | None) -> Language:
     """Texts with a length in these limits, between BEGIN and END."""
-    any_char = languages.of(ANY)
+    any_char = languages.char(ANY)
     return marked(languages, languages.repeat(any_char, least, -1 if most is None else most))
 
 

@@ -285,16 +285,16 @@ class SchemaConverter(Protocol):
     def value(self, parts: Sequence[Subschema], name: str) -> Expression:
         """The values that all of ``parts`` allow."""
 
-    def flat(self, parts: Sequence[Subschema]) -> tuple[Subschema, ...] | None:
+    def flatten(self, parts: Sequence[Subschema]) -> tuple[Subschema, ...] | None:
         """``parts`` with references and ``allOf`` resolved; None when one is false."""
 
     def child(self, part: Subschema, schema: Schema) -> Subschema:
         """A schema inside ``part``."""
 
-    def holds(self, part: Subschema, instance: Any) -> bool:
+    def is_valid(self, part: Subschema, instance: Any) -> bool:
         """Whether an instance is valid by ``part``."""
 
-    def listed(self, parts: Sequence[Subschema]) -> list[Any] | None:
+    def listed_values(self, parts: Sequence[Subschema]) -> list[Any] | None:
         """The values that ``const`` and ``enum`` allow; None without either."""
 
     def mark_unchecked(self, keyword: str) -> None:

@@ -352,7 +352,7 @@ class Validity:
         found: list[Any] = deeply(lambda: list(self._validator.iter_errors(value)))
         return found
 
-    def holds(self, schema: Schema, value: Any) -> bool:
+    def is_valid(self, schema: Schema, value: Any) -> bool:
         """Whether a value is valid by a part of the schema; True where that cannot be decided."""
         from referencing.exceptions import Unresolvable
 
@@ -362,7 +362,7 @@ class Validity:
         except (Unresolvable, re.error, RecursionError):
             return True
 
-    def kept(self, schema: Schema, values: Sequence[Any]) -> list[Any]:
+    def filter_valid(self, schema: Schema, values: Sequence[Any]) -> list[Any]:
         """Those of ``values`` that are valid by a part of the schema."""
         if isinstance(schema, bool):
             return list(values) if schema else []
@@ -379,7 +379,7 @@ class Validity:
             value
             for value in values
             if all(key_of(value) in keys for keys in allowed)
-            and (not rest or self.holds(rest, value))
+            and (not rest or self.is_valid(rest, value))
         ]
 
     def is_checked(self, pattern: str) -> bool:

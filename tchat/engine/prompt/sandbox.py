@@ -221,7 +221,7 @@ class _Sandbox(ImmutableSandboxedEnvironment):
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         check_operator(operator, left, right)
-        return _limits(context).keep(super().call_binop(context, operator, left, right))
+        return _limits(context).count_value(super().call_binop(context, operator, left, right))
 
     def call(self, context: Context, obj: Any, *args: Any, **kwargs: Any) -> Any:
         limits = _limits(context)
@@ -232,7 +232,7 @@ class _Sandbox(ImmutableSandboxedEnvironment):
             limits.tick(seen=check_method(obj.__name__, obj.__self__, args, kwargs))
         elif not isinstance(obj, Macro):
             limits.tick(seen=sum(map(weigh, args)))
-        return limits.keep(super().call(context, obj, *args, **kwargs))
+        return limits.count_value(super().call(context, obj, *args, **kwargs))
 
     def getitem(self, obj: Any, argument: Any) -> Any:
         return super().getitem(obj, comparable(argument))
@@ -288,7 +288,7 @@ def _environment() -> _Sandbox:
 
 @pass_context
 def _written(context: Context, value: Any) -> Any:
-    return _limits(context).show(value)
+    return _limits(context).count_output(value)
 
 
 @pass_context
@@ -300,12 +300,12 @@ def _tick(context: Context, made: int) -> None:
 def _concat(context: Context, parts: list[Any]) -> str:
     require_text(sum(map(weigh, parts)))
     join = markup_join if context.eval_ctx.autoescape else str_join
-    return _limits(context).keep(join(parts))  # type: ignore[no-any-return]
+    return _limits(context).count_value(join(parts))  # type: ignore[no-any-return]
 
 
 @pass_context
 def _sliced(context: Context, value: Any, start: Any, stop: Any, step: Any) -> Any:
-    return _limits(context).keep(value[start:stop:step])
+    return _limits(context).count_value(value[start:stop:step])
 
 
 @pass_context
@@ -319,7 +319,7 @@ def _searchable(context: Context, value: Any) -> Any:
     """``value``, whose items are counted while it is searched."""
     limits = _limits(context)
     if isinstance(value, Iterator):
-        return (_comparable(context, item) for item in limits.counted(value))
+        return (_comparable(context, item) for item in limits.count_items(value))
     if isinstance(value, Sized) and not isinstance(value, Mapping):
         limits.tick(seen=len(value))
     return value
@@ -332,10 +332,10 @@ def _bounded(name: str, run: Callable[..., Any]) -> Callable[..., Any]:
     def bounded(context: Context, *args: Any, **kwargs: Any) -> Any:
         limits = _limits(context)
         if args and name in COMPARING and isinstance(args[0], Iterator):
-            args = (limits.listed(args[0]), *args[1:])
+            args = (limits.limited_list(args[0]), *args[1:])
         limits.tick(seen=check_filter(name, args, kwargs))
         if args and name in WALKING and isinstance(args[0], Iterable) and args[0]:
-            args = (limits.counted(args[0]), *args[1:])
+            args = (limits.count_items(args[0]), *args[1:])
         passed = {
             "context": (context,),
             "eval_context": (context.eval_ctx,),
@@ -344,7 +344,7 @@ def _bounded(name: str, run: Callable[..., Any]) -> Callable[..., Any]:
         made = run(*passed.get(wanted, ()), *args, **kwargs)
         if name == "unique":  # lazy, and its items may have grown by then
             made = iter(list(made))
-        return limits.keep(made)
+        return limits.count_value(made)
 
     return pass_context(bounded)
 

@@ -76,7 +76,7 @@ class RenderLimits:
             if time.thread_time() > self._until:
                 raise Overrun("it takes too long")
 
-    def keep(self, value: Any) -> Any:
+    def count_value(self, value: Any) -> Any:
         """Count a value that a step made; returns it."""
         kind = type(value)
         if kind is str or isinstance(value, _TEXTS):
@@ -87,19 +87,19 @@ class RenderLimits:
             self.tick(getsizeof(value))
         return value
 
-    def counted(self, items: Iterable[Any]) -> Iterator[Any]:
+    def count_items(self, items: Iterable[Any]) -> Iterator[Any]:
         """The items; each counts as a step."""
         for item in items:
             self.tick()
             yield item
 
-    def listed(self, items: Iterator[Any]) -> list[Any]:
+    def limited_list(self, items: Iterator[Any]) -> list[Any]:
         """A list of the items, limited in length."""
-        values = list(islice(self.counted(items), MAX_ITEMS + 1))
+        values = list(islice(self.count_items(items), MAX_ITEMS + 1))
         require_items(len(values))
         return values
 
-    def show(self, value: Any) -> Any:
+    def count_output(self, value: Any) -> Any:
         """Count a value that the template outputs; returns it."""
         if isinstance(value, str):
             self.tick(len(value))

@@ -75,7 +75,7 @@ class ExactnessTrial:
         """Whether there are enough tokens to compare."""
         return len(self._tokens) == COMPARED
 
-    def take(self, token: int) -> None:
+    def add_token(self, token: int) -> None:
         """Add a token that was just decoded singly."""
         self._tokens.append(token)
         self._rows.append(self._context.logits_array().copy())
@@ -203,7 +203,7 @@ class SpeculativeSteps:
         self._spent += self._last
         known.times.record(1 + len(draft), ended - started)
         if self._trial is not None:
-            self._trial.take(token)
+            self._trial.add_token(token)
             if self._trial.full and not self._end_trial(known, self._trial):
                 return None
         return draft
