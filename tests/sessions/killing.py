@@ -17,12 +17,14 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
 
 from tchat.sessions.records import Role, Status
 from tchat.sessions.store import SessionStore
 
-LONGEST_LIFE = 0.04  # seconds; a reply takes some 15 ms
+MOST_STEPS = 24  # confirmed writes of one writer: two replies
+LONGEST_DELAY = 0.002  # seconds after that, within the next write
 PIECE = "some words 日本 🦊 "
 PIECES = 10
 
@@ -58,8 +60,8 @@ class Confirmed:
     growing: dict[int, str] = field(default_factory=dict)
 
 
-def kill_one(path: Path, life: float) -> Confirmed:
-    """Let a writer live for ``life`` seconds."""
+def kill_one(path: Path, steps: int, delay: float) -> Confirmed:
+    """Let a writer live for so many confirmed writes, and ``delay`` seconds more."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -69,12 +71,13 @@ def kill_one(path: Path, life: float) -> Confirmed:
         finally:
             os._exit(1)
     os.close(writing)
-    time.sleep(life)
-    os.kill(child, signal.SIGKILL)
-    _, ending = os.waitpid(child, 0)
-    assert os.WTERMSIG(ending) == signal.SIGKILL, "the writer failed before it was killed"
     with os.fdopen(reading) as pipe:
-        return collect(pipe)
+        before = list(islice(pipe, steps))
+        time.sleep(delay)
+        os.kill(child, signal.SIGKILL)
+        _, ending = os.waitpid(child, 0)
+        assert os.WTERMSIG(ending) == signal.SIGKILL, "the writer failed before it was killed"
+        return collect(chain(before, pipe))
 
 
 def collect(lines: Iterator[str]) -> Confirmed:
@@ -112,7 +115,8 @@ def run(path: Path, kills: int, seed: int) -> dict[str, int]:
     chance = random.Random(seed)
     done = growing = 0
     for _ in range(kills):
-        confirmed = kill_one(path, chance.uniform(0, LONGEST_LIFE))
+        steps, delay = chance.randint(0, MOST_STEPS), chance.uniform(0, LONGEST_DELAY)
+        confirmed = kill_one(path, steps, delay)
         check(path, confirmed)
         done += len(confirmed.done)
         growing += len(confirmed.growing)
