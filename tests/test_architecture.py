@@ -27,11 +27,9 @@ MOST_ANCESTORS = 2
 
 # Each as the class with its concrete base in brackets.
 INHERITS_FROM_CONCRETE: set[str] = {
-    "BestOfOutput(CandidateOutput)",
     "Chat(PromptBuilder)",
     "FallbackStore(SessionStore)",
     "LineEditor(Filter)",
-    "PromptCommand(SettingsCommand)",
 }
 
 TOO_MANY_ANCESTORS: set[str] = set()

@@ -90,18 +90,18 @@ def _stored(chat: Chat) -> str | None:
 
 def _print_candidates(turn: AskTurn, settings: Settings, chat: Chat, console: Console) -> int:
     """Show several replies beside each other, or the best of them, and check what is shown."""
-    from tchat.cli.output.candidates import BestOfOutput, CandidateOutput
+    from tchat.cli.output.candidates import CandidateOutput
 
     best = turn.request.best_of
     count, judge = (best, settings.ranker) if best else (turn.request.candidates, "")
-    kind = BestOfOutput if best else CandidateOutput
-    with kind(console, _output(turn.request, settings), count) as renderer:
+    options = _output(turn.request, settings)
+    with CandidateOutput(console, options, count, best=bool(best)) as renderer:
         fallback = not _chose_judge(turn, settings, console)
         replies = chat.candidates(count, turn.prompt, judge=judge, fallback=fallback)
         for event in chain(_opened(turn, chat), replies):
             renderer.show(event)
         renderer.describe(session=_stored(chat))
-    if isinstance(renderer, BestOfOutput) and (turn.request.usage or console.stderr_is_terminal):
+    if best and (turn.request.usage or console.stderr_is_terminal):
         console.say(renderer.summary())
     shown = renderer.order[:1] if best and not turn.request.as_json else renderer.order
     if turn.schema is not None:

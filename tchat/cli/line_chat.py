@@ -353,12 +353,12 @@ class LineChat:
         self._work(work)
 
     def _print_best(self, count: int, prompt: str, ranker: str) -> None:
-        from tchat.cli.output.candidates import BestOfOutput
+        from tchat.cli.output.candidates import CandidateOutput
 
         output = OutputOptions(markdown=self.settings.markdown, usage=self._details)
 
         def work() -> None:
-            with BestOfOutput(self.console, output, count) as renderer:
+            with CandidateOutput(self.console, output, count, best=True) as renderer:
                 replies = self._open_chat.candidates(count, prompt, judge=ranker, fallback=True)
                 for event in replies:
                     renderer.show(event)

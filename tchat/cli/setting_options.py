@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -20,7 +21,7 @@ SECTIONS = (("Model and context", ""), ("Sampling", "sampling"))
 METAVARS = {int: "N", float: "X", str: "TEXT", tuple: "TEXT"}
 
 
-class SettingsCommand(TyperCommand):
+class SettingsCommand(TyperCommand, ABC):
     """A command with a flag for each setting."""
 
     def __init__(
@@ -28,7 +29,12 @@ class SettingsCommand(TyperCommand):
     ) -> None:
         generated = [SettingOption(key) for key in keys().values() if key.flags]
         former = [SettingOption(key, former=True) for key in keys().values() if _has_former(key)]
-        super().__init__(*args, params=[*(params or []), *generated, *former], **kwargs)
+        own = [*(params or []), *self.pairs()]
+        super().__init__(*args, params=[*own, *generated, *former], **kwargs)
+
+    @abstractmethod
+    def pairs(self) -> list[click.Parameter]:
+        """Options of a name and a value."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the help in sections: what the call itself takes, then the settings' options."""
@@ -50,13 +56,19 @@ class SettingsCommand(TyperCommand):
 
 
 class PromptCommand(SettingsCommand):
-    """The same with ``-o NAME VALUE`` for all settings, and ``-p NAME VALUE``."""
+    """``tchat ask``: ``-o NAME VALUE`` for all settings, and ``-p NAME VALUE``."""
 
-    def __init__(
-        self, *args: Any, params: list[click.Parameter] | None = None, **kwargs: Any
-    ) -> None:
-        pairs = [_template_value(), _any_setting()]
-        super().__init__(*args, params=[*(params or []), *pairs], **kwargs)
+    def pairs(self) -> list[click.Parameter]:
+        """``-p`` and ``-o``."""
+        return [_template_value(), _any_setting()]
+
+
+class MapCommand(SettingsCommand):
+    """``tchat map``, where ``-o`` is the output file."""
+
+    def pairs(self) -> list[click.Parameter]:
+        """None."""
+        return []
 
 
 class SettingOption(click.Option):

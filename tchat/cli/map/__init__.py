@@ -7,7 +7,7 @@ import typer
 from tchat.cli.ask_request import AskRequest
 from tchat.cli.setting_options import (
     QUIET,
-    SettingsCommand,
+    MapCommand,
     require_finite,
     require_value,
     typed_settings,
@@ -28,7 +28,7 @@ Exit code: 0 all rows have a result, 1 some rows failed, 2 and above as for a pr
 
 
 @app.command(
-    cls=SettingsCommand,
+    cls=MapCommand,
     help=HELP,
     options_metavar="[OPTIONS]",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},

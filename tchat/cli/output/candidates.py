@@ -50,10 +50,19 @@ class CandidateOutput:
         console: Where to.
         output: What the flags ask for.
         count: Replies.
+        best: Show only progress until the replies are ranked, then the best one; the first where
+            none can be ranked.
+
+    Attributes:
+        finished: The replies, by their index.
+        stored: Where each is stored.
+        ranked: The scores, once they are there.
     """
 
-    def __init__(self, console: Console, output: OutputOptions, count: int) -> None:
-        self._console, self._output, self._count = console, output, count
+    def __init__(
+        self, console: Console, output: OutputOptions, count: int, *, best: bool = False
+    ) -> None:
+        self._console, self._output, self._count, self._best = console, output, count, best
         self._status, self._progress = TerminalStatus(console), ReplyProgress()
         self._outlet = StdoutWriter(console, self._status.erase)
         self._facts: dict[str, Any] = {}
@@ -61,11 +70,15 @@ class CandidateOutput:
         self._form = self._chosen_form()
         self.finished: dict[int, Finished] = {}
         self.stored: dict[int, int] = {}  # ids of the messages
+        self.ranked: Ranked | None = None
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, failure: object = None, *_: object) -> None:
+        if self._best and failure is None and self.ranked is None:
+            unseen = [index for index in self.order if self.finished[index].text]
+            self._print_best(unseen[:1])
         with ExitStack() as last:
             last.callback(self._status.erase)
             if self._output.json and self.finished:
@@ -98,6 +111,11 @@ class CandidateOutput:
             print_notice(self._console, self._status, event)
         elif isinstance(event, LoadProgress):
             self._facts.setdefault("model", event.model)
+        elif isinstance(event, Ranked) and self._best:
+            self.ranked = event
+            self.describe(judge=event.judge, reply=self.finished[event.scores[0][0]].text)
+            self._print_best([event.scores[0][0]])
+            return
         waiting = (
             isinstance(event, LoadProgress | CacheRestored | PromptProgress) or self._form is None
         )
@@ -106,11 +124,28 @@ class CandidateOutput:
 
     @property
     def order(self) -> list[int]:
-        """Indexes of the replies that are finished, in the order in which they are shown."""
-        return sorted(self.finished)
+        """Indexes of the replies that are finished: the best first, then as they were begun."""
+        ranked = [index for index, _ in self.ranked.scores] if self.ranked else []
+        return [*ranked, *(index for index in sorted(self.finished) if index not in ranked)]
+
+    def others(self) -> list[str]:
+        """A line for each reply but the best: its number in the order, score and beginning."""
+        scores = self.ranked.scores if self.ranked else ()
+        return [
+            f"[{place}] {score:.2f}  {single_line(self.finished[index].text, _SHOWN)}"
+            for place, (index, score) in enumerate(scores, 1)
+            if place > 1
+        ]
+
+    def summary(self) -> str:
+        """The scores on one line."""
+        if self.ranked is None:
+            return "no reply was judged"
+        told = ", ".join(f"{score:.2f}" for _, score in self.ranked.scores)
+        return f"best of {len(self.ranked.scores)} by {self.ranked.judge}: {told}"
 
     def _chosen_form(self) -> CandidateLayout | None:
-        if self._output.json:
+        if self._output.json or self._best:
             return None
         width = shutil.get_terminal_size().columns
         whole = self._output.extract or self._output.raw or not self._output.stream
@@ -126,6 +161,13 @@ class CandidateOutput:
     def _tell_no_code(self) -> None:
         self._status.erase()
         self._console.notice(NO_CODE)
+
+    def _print_best(self, indexes: list[int]) -> None:
+        for index in () if self._output.json else indexes:
+            self._status.erase()
+            writer = self._writer()
+            writer.text(self.finished[index].text)
+            writer.close(ReplyRecord(finished=self.finished[index]))
 
     def _print_json(self) -> None:
         value = {
@@ -149,7 +191,11 @@ class CandidateOutput:
             "usage": asdict(finished.usage),
             "timings": asdict(finished.timings),
             "seed": finished.seed,
+            **({"score": self._score(index)} if self._best else {}),
         }
+
+    def _score(self, index: int) -> float | None:
+        return dict(self.ranked.scores).get(index) if self.ranked else None
 
 
 class _SideBySide:
@@ -233,68 +279,3 @@ def usage_line(replies: dict[int, Finished]) -> str:
 
 
 _SHOWN = 60  # characters of the others that are shown in a chat
-
-
-class BestOfOutput(CandidateOutput):
-    """Shows nothing but progress until the replies are ranked, then the best of them.
-
-    Where none can be judged, the first is shown.
-
-    Attributes:
-        ranked: The order, once it is there.
-    """
-
-    ranked: Ranked | None = None
-
-    def __exit__(self, failure: object = None, *rest: object) -> None:
-        unseen = [index for index in self.order if self.finished[index].text]
-        if failure is None and self.ranked is None and unseen and not self._output.json:
-            self._print(self.finished[unseen[0]])
-        super().__exit__(failure, *rest)
-
-    def show(self, event: Event) -> None:
-        """Show ``event``."""
-        if isinstance(event, Ranked):
-            self.ranked = event
-            self.describe(judge=event.judge, reply=self.finished[event.scores[0][0]].text)
-            if not self._output.json:
-                self._print(self.finished[event.scores[0][0]])
-        else:
-            super().show(event)
-
-    @property
-    def order(self) -> list[int]:
-        """Indexes of the replies, the best first; as they were written where none was ranked."""
-        if self.ranked is None:
-            return super().order
-        ranked = [index for index, _ in self.ranked.scores]
-        return [*ranked, *(index for index in super().order if index not in ranked)]
-
-    def others(self) -> list[str]:
-        """A line for each reply but the best: its number in the order, score and beginning."""
-        scores = self.ranked.scores if self.ranked else ()
-        return [
-            f"[{place}] {score:.2f}  {single_line(self.finished[index].text, _SHOWN)}"
-            for place, (index, score) in enumerate(scores, 1)
-            if place > 1
-        ]
-
-    def summary(self) -> str:
-        """The scores on one line."""
-        if self.ranked is None:
-            return "no reply was judged"
-        told = ", ".join(f"{score:.2f}" for _, score in self.ranked.scores)
-        return f"best of {len(self.ranked.scores)} by {self.ranked.judge}: {told}"
-
-    def _chosen_form(self) -> CandidateLayout | None:
-        return None
-
-    def _print(self, best: Finished) -> None:
-        self._status.erase()
-        writer = self._writer()
-        writer.text(best.text)
-        writer.close(ReplyRecord(finished=best))
-
-    def _object(self, index: int) -> dict[str, Any]:
-        scores = dict(self.ranked.scores) if self.ranked else {}
-        return super()._object(index) | {"score": scores.get(index)}
