@@ -15,7 +15,7 @@ from tchat.cli.console import Console
 from tchat.cli.output.reply import OutputOptions, ReplyOutput
 from tchat.engine.cancel import Cancel
 from tchat.engine.engine_thread import run_on_engine_thread
-from tchat.engine.events import Event
+from tchat.engine.events import Event, Ranked
 from tchat.errors import Abandoned, Interrupted, StorageError, UsageError
 from tchat.humanize import counted
 from tchat.paths import Paths
@@ -320,53 +320,39 @@ class LineChat:
             usage=self._details,
             show_reasoning=self.settings.show_reasoning,
         )
+        scores: dict[str, float] = {}  # of a reply that is scored, see `show_scores`
 
         def work() -> None:
             with ReplyOutput(self.console, output) as renderer:
                 for event in act(self._open_chat):
                     renderer.show(event)
+                    if isinstance(event, Ranked):
+                        scores[event.judge] = event.scores[0][1]
             self._open_chat.save_snapshot()
 
         self._work(work)
+        for name, score in scores.items():
+            self.show(f"Score: {score:.2f} ({name})")
 
     async def write_candidates(self, count: int, prompt: str, ranker: str = "") -> None:
         """Print several replies, or the best of them and what the others got."""
-        if ranker:
-            self._print_best(count, prompt, ranker)
-        else:
-            self._print_candidates(count, prompt)
-        if len(self.candidate_ids) > 1:
-            first = "best" if ranker else "first"
-            self.show(f"The chat goes on with the {first}; /pick N takes another.")
-
-    def _print_candidates(self, count: int, prompt: str) -> None:
         from tchat.cli.output.candidates import CandidateOutput
 
         output = OutputOptions(markdown=self.settings.markdown, usage=self._details)
 
         def work() -> None:
-            with CandidateOutput(self.console, output, count) as renderer:
-                for event in self._open_chat.candidates(count, prompt):
-                    renderer.show(event)
-            self.candidate_ids = [renderer.stored[index] for index in sorted(renderer.finished)]
-
-        self._work(work)
-
-    def _print_best(self, count: int, prompt: str, ranker: str) -> None:
-        from tchat.cli.output.candidates import CandidateOutput
-
-        output = OutputOptions(markdown=self.settings.markdown, usage=self._details)
-
-        def work() -> None:
-            with CandidateOutput(self.console, output, count, best=True) as renderer:
+            with CandidateOutput(self.console, output, count, best=bool(ranker)) as renderer:
                 replies = self._open_chat.candidates(count, prompt, judge=ranker, fallback=True)
                 for event in replies:
                     renderer.show(event)
             self.candidate_ids = [renderer.stored[index] for index in renderer.order]
-            for line in (*renderer.others(), renderer.summary()):
+            for line in (*renderer.others(), renderer.summary()) if ranker else ():
                 self.show(line)
 
         self._work(work)
+        if len(self.candidate_ids) > 1:
+            first = "best" if ranker else "first"
+            self.show(f"The chat goes on with the {first}; /pick N takes another.")
 
     def _work(self, work: Callable[[], None]) -> None:
         """Do it on the engine's thread; Ctrl-C ends it, and the chat goes on."""

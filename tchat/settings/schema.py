@@ -190,7 +190,7 @@ class Settings:
     )
     show_scores: bool = setting(
         False,
-        "Score replies with the ranker, and show the scores in the chat screen",
+        "Score replies with the ranker, and show the scores in a chat",
         flag="-",
         live=True,
     )

@@ -157,6 +157,13 @@ def test_details_are_switched(store: Path) -> None:
     assert len([line for line in told if "of prompt" in line]) == 1
 
 
+def test_the_score_of_a_reply_is_told_where_it_is_wanted(store: Path) -> None:
+    told = said("one", "/set ranker logprob", "/set show_scores on", "two", flags=("--temp", "0"))
+    [score] = [line for line in told if line.startswith("Score: ")]
+    assert score.endswith(" (logprob)")
+    assert float(score.split()[1]) == pytest.approx(branch(store)[-1].scores["logprob"], abs=0.01)
+
+
 @pytest.mark.parametrize("line", ["/copy", "/theme nord"])
 def test_what_lines_cannot_do_is_refused_in_one_line(store: Path, line: str) -> None:
     told = said("one", line)
