@@ -21,8 +21,8 @@ from tchat.engine.grammar.schema import (
     SchemaDocument,
     Subschema,
     all_values,
-    key_of,
-    mapping_of,
+    equality_key,
+    schemas_by_name,
     stated_types,
     types_of,
 )
@@ -276,9 +276,9 @@ def _have_distinct_constant(
 
 def _property(converter: SchemaConverter, parts: Sequence[Subschema], name: str) -> set[str] | None:
     children = [
-        converter.child(part, mapping_of(part, "properties")[name])
+        converter.child(part, schemas_by_name(part, "properties")[name])
         for part in parts
-        if name in mapping_of(part, "properties")
+        if name in schemas_by_name(part, "properties")
     ]
     flat = converter.flatten(children)
     return set() if flat is None else _listed(flat)
@@ -297,7 +297,7 @@ def _lacks(one: Sequence[Subschema], other: Sequence[Subschema]) -> bool:
         for part in one
         for key in ("anyOf", "oneOf", "if", "dependentSchemas", "dependencies", "not")
     )
-    named = {name for part in one for name in mapping_of(part, "properties")} | _required(one)
+    named = {name for part in one for name in schemas_by_name(part, "properties")} | _required(one)
     return (
         closed
         and bool(named)
@@ -315,7 +315,7 @@ def _listed(parts: Sequence[Subschema]) -> set[str] | None:
     lists = [*all_values(parts, "enum"), *([value] for value in all_values(parts, "const"))]
     if not lists:
         return None
-    sets: list[set[Any]] = [set(map(key_of, values)) for values in lists]
+    sets: list[set[Any]] = [set(map(equality_key, values)) for values in lists]
     return set.intersection(*sets)
 
 

@@ -20,8 +20,8 @@ from tchat.engine.grammar.schema import (
     SchemaConverter,
     Subschema,
     all_values,
-    least_of,
-    most_of,
+    lower_limit,
+    upper_limit,
 )
 
 _SHAPING = (
@@ -39,7 +39,7 @@ def array_rule(converter: SchemaConverter, parts: Sequence[Subschema], name: str
     """
     if not any(key in part.keywords for part in parts for key in _SHAPING):
         return ARRAY
-    least, most = least_of(parts, "minItems"), most_of(parts, "maxItems")
+    least, most = lower_limit(parts, "minItems"), upper_limit(parts, "maxItems")
     if most is not None and most < least:
         return IMPOSSIBLE
     fixed = max(len(_first(part)) for part in parts)

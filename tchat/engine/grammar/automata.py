@@ -42,7 +42,7 @@ def of_text(characters: str) -> CharSet:
     return charset((ord(one), ord(one)) for one in characters)
 
 
-def minus(one: CharSet, other: CharSet) -> CharSet:
+def difference(one: CharSet, other: CharSet) -> CharSet:
     """The difference."""
     left: list[tuple[int, int]] = []
     for low, high in one:
@@ -58,12 +58,12 @@ def minus(one: CharSet, other: CharSet) -> CharSet:
     return tuple(left)
 
 
-def common(one: CharSet, other: CharSet) -> CharSet:
+def intersect(one: CharSet, other: CharSet) -> CharSet:
     """The intersection."""
-    return minus(one, minus(one, other))
+    return difference(one, difference(one, other))
 
 
-def has(one: CharSet, point: int) -> bool:
+def contains(one: CharSet, point: int) -> bool:
     """Whether a code point is in the set."""
     return any(low <= point <= high for low, high in one)
 
@@ -71,7 +71,7 @@ def has(one: CharSet, point: int) -> bool:
 def any_case(one: CharSet) -> CharSet:
     """The set with both cases of its letters; of large sets only ASCII letters."""
     small = sum(high - low + 1 for low, high in one) <= 1000
-    part = one if small else common(one, ((0, 0x7F),))
+    part = one if small else intersect(one, ((0, 0x7F),))
     texts = (chr(point) for low, high in part for point in range(low, high + 1))
     cased = (form for text in texts for form in (text.lower(), text.upper()) if len(form) == 1)
     return charset([*one, *of_text("".join(cased))])
@@ -99,7 +99,7 @@ def category(name: str) -> CharSet | None:
     if name == "ASCII":
         return ((0, 0x7F),)
     if name in ("Any", "Assigned"):
-        return ANY if name == "Any" else minus(ANY, _category("Cn"))
+        return ANY if name == "Any" else difference(ANY, _category("Cn"))
     short = _LONG.get(name, name)
     known = short in _CATEGORIES or any(one[0] == short for one in _CATEGORIES)
     return _category(short) if known else None
@@ -117,7 +117,7 @@ def _category(short: str) -> CharSet:
         elif not inside and start >= 0:
             ranges.append((start, point - 1))
             start = -1
-    return common(tuple(ranges), ANY)
+    return intersect(tuple(ranges), ANY)
 
 
 BEGIN, END = 0x110000, 0x110001  # before the first and behind the last character
@@ -309,7 +309,7 @@ class Languages:
     ) -> Language:
         match one.kind:
             case "chars":
-                return self.empty if has(one.chars, point) else self.nothing
+                return self.empty if contains(one.chars, point) else self.nothing
             case "pair":
                 first, second = one.parts
                 after = self._pair(self.derived(first, point), second)
@@ -350,12 +350,13 @@ class Languages:
         borders = sorted({edge for each in sets for low, high in each for edge in (low, high + 1)})
         groups: dict[frozenset[int], list[tuple[int, int]]] = {}
         for low, after in zip([0, *borders], [*borders, END + 1], strict=True):
-            inside = frozenset(index for index, each in enumerate(sets) if has(each, low))
+            inside = frozenset(index for index, each in enumerate(sets) if contains(each, low))
             if low < after:
                 groups.setdefault(inside, []).append((low, after - 1))
-        outside = minus(_WIDE, ANY)
+        outside = difference(_WIDE, ANY)
         found = (
-            minus(minus(tuple(group), outside), ((0xD800, 0xDFFF),)) for group in groups.values()
+            difference(difference(tuple(group), outside), ((0xD800, 0xDFFF),))
+            for group in groups.values()
         )
         return [chars for chars in found if chars]
 

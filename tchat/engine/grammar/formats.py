@@ -187,7 +187,7 @@ FORMATS |= {
 FREE = frozenset(["password", "binary", "byte", "markdown", "html", "textarea", "text", "string"])
 
 
-def follows(name: str, text: str) -> bool:
+def has_format(name: str, text: str) -> bool:
     """Whether a text has a format; every text has an unknown one."""
     form = FORMATS.get(name)
     if form is None:

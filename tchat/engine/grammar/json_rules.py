@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tchat.engine.grammar.automata import ANY, CharSet, DfaState, common, minus, of_text
+from tchat.engine.grammar.automata import ANY, CharSet, DfaState, difference, intersect, of_text
 from tchat.engine.grammar.rules import (
     EMPTY,
     CharClass,
@@ -20,8 +20,8 @@ from tchat.engine.grammar.rules import (
     choice,
     one_of,
     optional,
+    prefix_tree,
     repeated,
-    words,
 )
 
 WS, VALUE, STRING, CHAR = Ref("ws"), Ref("value"), Ref("string"), Ref("char")
@@ -32,9 +32,9 @@ _DEEPEST_CONSTANT = 40
 
 _DIGIT = one_of("0123456789")
 _HEX = one_of("0123456789abcdefABCDEF")
-_PLAIN: CharSet = minus(ANY, (*((0, 0x1F), (0x22, 0x22), (0x5C, 0x5C), (0x7F, 0x7F)),))
+_PLAIN: CharSet = difference(ANY, (*((0, 0x1F), (0x22, 0x22), (0x5C, 0x5C), (0x7F, 0x7F)),))
 _CONTROLS: CharSet = ((0, 0x1F),)
-_WIDE: CharSet = minus(ANY, ((0, 0x7F),))
+_WIDE: CharSet = difference(ANY, ((0, 0x7F),))
 # Sets that contain all of these, as most do, share a rule for the escapes.
 _ESCAPABLE: CharSet = (*_CONTROLS, (0x22, 0x22), (0x2F, 0x2F), (0x5C, 0x5C), *_WIDE)
 _SHORT = {'"': '"', "\\": "\\", "/": "/", "\b": "b", "\f": "f", "\n": "n", "\r": "r", "\t": "t"}
@@ -121,7 +121,7 @@ def constants(values: Sequence[Any]) -> Expression:
     flat = [one for one in values if not isinstance(one, dict | list) or not one]
     texts = [spelled for one in flat for spelled in _spellings(one)]
     nested = [constant(one) for one in values if isinstance(one, dict | list) and one]
-    return choice([*([words(texts)] if texts else []), *nested])
+    return choice([*([prefix_tree(texts)] if texts else []), *nested])
 
 
 def _spellings(value: Any) -> list[str]:
@@ -133,32 +133,32 @@ def _spellings(value: Any) -> list[str]:
 
 def _constant(value: Any, depth: int) -> Expression:
     if not isinstance(value, dict | list) or not value or depth > _DEEPEST_CONSTANT:
-        return words(_spellings(value))
+        return prefix_tree(_spellings(value))
     parts: list[Expression] = []
     opening, closing = ("{", "}") if isinstance(value, dict) else ("[", "]")
     members = value.items() if isinstance(value, dict) else [(None, one) for one in value]
     for key, member in members:
         parts += [Text(","), WS] if parts else [Text(opening), WS]
         if key is not None:
-            parts += [words(_spellings(key)), WS, Text(":"), WS]
+            parts += [prefix_tree(_spellings(key)), WS, Text(":"), WS]
         parts += [_constant(member, depth + 1), WS]
     return chain(*parts, Text(closing))
 
 
 def json_chars(chars: CharSet) -> Expression:
     """A character of a set, as JSON strings may write it."""
-    plain = common(chars, _PLAIN)
-    if not minus(_ESCAPABLE, chars):
+    plain = intersect(chars, _PLAIN)
+    if not difference(_ESCAPABLE, chars):
         return choice([CharClass(plain), Ref("escape")])
-    escaped = [letter for one, letter in _SHORT.items() if common(chars, of_text(one))]
-    controls = not minus(_CONTROLS, chars)
-    rare = minus(chars, (*_PLAIN, *of_text("".join(_SHORT)), *(_CONTROLS if controls else ())))
+    escaped = [letter for one, letter in _SHORT.items() if intersect(chars, of_text(one))]
+    controls = not difference(_CONTROLS, chars)
+    rare = difference(chars, (*_PLAIN, *of_text("".join(_SHORT)), *(_CONTROLS if controls else ())))
     codes = (point for low, high in rare for point in range(low, high + 1))
     behind: list[Expression] = [
         *([one_of("".join(escaped))] if escaped else []),
         *([chain(Text("u00"), one_of("01"), _HEX)] if controls else []),
         *(chain(Text("u"), _hex(point)) for point in codes),
-        *([Ref("wide")] if not minus(_WIDE, chars) else []),
+        *([Ref("wide")] if not difference(_WIDE, chars) else []),
     ]
     return choice(
         [

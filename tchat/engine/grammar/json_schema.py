@@ -41,11 +41,11 @@ from tchat.engine.grammar.schema import (
     SchemaDocument,
     Subschema,
     all_values,
-    key_of,
-    mapping_of,
+    equality_key,
+    schemas_by_name,
     types_of,
 )
-from tchat.engine.grammar.validate import Dialect, Validity, deeply, dialect_of
+from tchat.engine.grammar.validate import Dialect, SchemaValidator, dialect_of, with_deep_stack
 from tchat.errors import UsageError
 from tchat.sanitize import single_line
 
@@ -87,7 +87,7 @@ def to_gbnf(schema: Schema) -> SchemaGrammar:
     Raises:
         UsageError: The schema allows nothing, has a broken reference, or never ends.
     """
-    return deeply(lambda: _to_gbnf(schema))
+    return with_deep_stack(lambda: _to_gbnf(schema))
 
 
 def _to_gbnf(schema: Schema) -> SchemaGrammar:
@@ -110,7 +110,7 @@ class _Converter:
         self.rules = Rules(counts=dict.fromkeys(PRIMITIVES, 1))
         self.languages = Languages()
         self.texts: dict[tuple[Language, bool], Expression] = {}
-        self._validity = Validity(schema, dialect)
+        self._validator = SchemaValidator(schema, dialect)
         self._branches = Branches(self.document)
         self._names: dict[
             tuple[frozenset[Subschema], frozenset[tuple[Subschema, str]], bool], str
@@ -153,12 +153,12 @@ class _Converter:
             form, pattern = part.keywords.get("format"), part.keywords.get("pattern")
             if isinstance(form, str) and form not in FORMATS and form not in FREE:
                 found.add(f"format ({form})")
-            if isinstance(pattern, str) and not self._validity.is_checked(pattern):
+            if isinstance(pattern, str) and not self._validator.is_checked(pattern):
                 found.add(f"pattern ({pattern})")
             found |= {
                 f"patternProperties ({one})"
-                for one in mapping_of(part, "patternProperties")
-                if not self._validity.is_checked(one)
+                for one in schemas_by_name(part, "patternProperties")
+                if not self._validator.is_checked(one)
             }
         return tuple(sorted(single_line(one, 60) for one in found))
 
@@ -205,7 +205,7 @@ class _Converter:
                 return False
             if ABSENT in flat.keywords or UNLIKE in flat.keywords:
                 self.mark_unchecked("not")
-        return self._validity.is_valid(part.schema, instance)
+        return self._validator.is_valid(part.schema, instance)
 
     def listed_values(self, parts: Sequence[Subschema]) -> list[Any] | None:
         """The values that ``const`` and ``enum`` allow; None without either."""
@@ -215,15 +215,15 @@ class _Converter:
         ]
         if not lists:
             return None
-        kept = {key_of(value): value for value in lists[0]}
+        kept = {equality_key(value): value for value in lists[0]}
         for values in lists[1:]:
-            allowed = set(map(key_of, values))
+            allowed = set(map(equality_key, values))
             kept = {key: value for key, value in kept.items() if key in allowed}
         found = list(kept.values())
         for part in parts:
-            found = self._validity.filter_valid(part.schema, found)
+            found = self._validator.filter_valid(part.schema, found)
             for other in part.keywords.get(UNEQUAL, ()):
-                found = [value for value in found if key_of(value) != key_of(other)]
+                found = [value for value in found if equality_key(value) != equality_key(other)]
             if UNLIKE in part.keywords or ABSENT in part.keywords:
                 found = [value for value in found if self.is_valid(part, value)]
         return found
@@ -322,9 +322,11 @@ class _Converter:
                 branches.append(number_rule(self, parts, name, integer=kind == "integer"))
             else:
                 texts = ["true", "false"] if kind == "boolean" else ["null"]
-                unequal = [key_of(one) for values in all_values(parts, UNEQUAL) for one in values]
+                unequal = [
+                    equality_key(one) for values in all_values(parts, UNEQUAL) for one in values
+                ]
                 branches += [
-                    Text(text) for text in texts if key_of(json.loads(text)) not in unequal
+                    Text(text) for text in texts if equality_key(json.loads(text)) not in unequal
                 ]
             if kind in ("object", "array") and any(
                 isinstance(one, dict | list)

@@ -17,7 +17,7 @@ from tchat.engine.grammar.json_rules import (
     automaton_rules,
     json_chars,
 )
-from tchat.engine.grammar.patterns import lengths, marked, matching, structure
+from tchat.engine.grammar.patterns import lengths, marked, match_language, structural_rule
 from tchat.engine.grammar.regex import PatternUnsupported, parse_pattern
 from tchat.engine.grammar.rules import (
     IMPOSSIBLE,
@@ -32,8 +32,8 @@ from tchat.engine.grammar.schema import (
     SchemaConverter,
     Subschema,
     all_values,
-    least_of,
-    most_of,
+    lower_limit,
+    upper_limit,
 )
 
 _MOST_DIGITS = 64
@@ -264,7 +264,7 @@ _BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 
 def string_rule(converter: SchemaConverter, parts: Sequence[Subschema], name: str) -> Expression:
     """The strings that all of ``parts`` allow, with their quotes."""
-    least, most = least_of(parts, "minLength"), most_of(parts, "maxLength")
+    least, most = lower_limit(parts, "minLength"), upper_limit(parts, "maxLength")
     languages = string_languages(converter, parts)
     if not languages:
         if not least and most is None:
@@ -288,19 +288,19 @@ def string_languages(converter: SchemaConverter, parts: Sequence[Subschema]) -> 
     found: list[Language] = []
     for pattern in all_values(parts, "pattern"):
         try:
-            found.append(matching(make, parse_pattern(pattern)))
+            found.append(match_language(make, parse_pattern(pattern)))
         except (PatternUnsupported, RecursionError):
             converter.mark_unchecked("pattern")
     for name in all_values(parts, "format"):
         if name in FORMATS and name != "regex":
-            found.append(matching(make, parse_pattern(FORMATS[name].anchored)))
+            found.append(match_language(make, parse_pattern(FORMATS[name].anchored)))
         if name in FORMATS and not FORMATS[name].is_regular:
             converter.mark_unchecked(f"format ({name})")
     for values in all_values(parts, UNEQUAL):
         texts = [value for value in values if isinstance(value, str)]
         found += [make.complement(marked(make, make.text(text))) for text in texts]
     for pattern in all_values(parts, UNLIKE):
-        found.append(make.complement(matching(make, parse_pattern(pattern))))
+        found.append(make.complement(match_language(make, parse_pattern(pattern))))
     return found
 
 
@@ -336,7 +336,7 @@ def _structured(converter: SchemaConverter, parts: Sequence[Subschema], name: st
     patterns = all_values(parts, "pattern")
     if len(patterns) == 1:
         try:
-            return structure(converter.rules, name, parse_pattern(patterns[0]), json_chars)
+            return structural_rule(converter.rules, name, parse_pattern(patterns[0]), json_chars)
         except PatternUnsupported:
             pass
     if patterns:

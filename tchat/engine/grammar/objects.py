@@ -17,7 +17,7 @@ from typing import NamedTuple
 from tchat.engine.grammar.automata import ANY, Language
 from tchat.engine.grammar.json_rules import CHAR, OBJECT, WS
 from tchat.engine.grammar.numbers import string_languages, text_rule
-from tchat.engine.grammar.patterns import lengths, marked, matching
+from tchat.engine.grammar.patterns import lengths, marked, match_language
 from tchat.engine.grammar.regex import PatternUnsupported, parse_pattern, python_pattern
 from tchat.engine.grammar.rules import (
     EMPTY,
@@ -29,17 +29,17 @@ from tchat.engine.grammar.rules import (
     Text,
     chain,
     choice,
-    words,
+    prefix_tree,
 )
 from tchat.engine.grammar.schema import (
     ABSENT,
     SchemaConverter,
     Subschema,
     all_values,
-    least_of,
-    mapping_of,
-    most_of,
+    lower_limit,
+    schemas_by_name,
     types_of,
+    upper_limit,
 )
 
 _MOST_PATTERNS = 3  # whose overlaps are told apart
@@ -63,7 +63,10 @@ class _Object:
     name: str
 
     def rule(self) -> Expression:
-        least, most = least_of(self.parts, "minProperties"), most_of(self.parts, "maxProperties")
+        least, most = (
+            lower_limit(self.parts, "minProperties"),
+            upper_limit(self.parts, "maxProperties"),
+        )
         required = {str(key) for keys in all_values(self.parts, "required") for key in keys}
         named = self._named(required)
         is_open = self._is_open(named, least)
@@ -80,7 +83,9 @@ class _Object:
 
     def _named(self, required: set[str]) -> list[str]:
         """The property names, in the order of the schema."""
-        named = dict.fromkeys(key for part in self.parts for key in mapping_of(part, "properties"))
+        named = dict.fromkeys(
+            key for part in self.parts for key in schemas_by_name(part, "properties")
+        )
         for keys in all_values(self.parts, "required"):
             named |= dict.fromkeys(map(str, keys))
         absent = dict.fromkeys(key for keys in all_values(self.parts, ABSENT) for key in keys)
@@ -94,8 +99,8 @@ class _Object:
         unevaluated = all_values(self.parts, "unevaluatedProperties")
         if more or unevaluated:  # what additionalProperties allows is evaluated
             return not any(schema is False for schema in (more or unevaluated))
-        properties = any(mapping_of(part, "properties") for part in self.parts)
-        patterns = any(mapping_of(part, "patternProperties") for part in self.parts)
+        properties = any(schemas_by_name(part, "properties") for part in self.parts)
+        patterns = any(schemas_by_name(part, "patternProperties") for part in self.parts)
         return (
             self.converter.document.declares_dialect
             or least > len(named)
@@ -111,10 +116,10 @@ class _Object:
         for part in self.parts:
             schemas = [
                 schema
-                for pattern, schema in mapping_of(part, "patternProperties").items()
+                for pattern, schema in schemas_by_name(part, "patternProperties").items()
                 if self._matches(pattern, key)
             ]
-            if key in mapping_of(part, "properties"):
+            if key in schemas_by_name(part, "properties"):
                 schemas.append(part.keywords["properties"][key])
             unknown = unknown and not schemas
             if not schemas and "additionalProperties" in part.keywords:
@@ -145,20 +150,22 @@ class _Object:
             return IMPOSSIBLE
         value = self.converter.value(children, f"{self.name}-{key}")
         spelled = {json.dumps(key, ensure_ascii=False)[1:], json.dumps(key)[1:]}
-        pair = chain(words(spelled), WS, Text(":"), WS, value, WS)
+        pair = chain(prefix_tree(spelled), WS, Text(":"), WS, value, WS)
         return self.converter.rules.add(f"{self.name}-{key}-pair", pair)
 
     def _extras(self, named: Sequence[str], *, is_open: bool) -> list[Expression]:
         """Pairs whose names the schema does not list, from behind the opening quote."""
         patterns = list(
             dict.fromkeys(
-                pattern for part in self.parts for pattern in mapping_of(part, "patternProperties")
+                pattern
+                for part in self.parts
+                for pattern in schemas_by_name(part, "patternProperties")
             )
         )
         make = self.converter.languages
         names = self._name_languages(named)
         try:
-            kinds = {one: matching(make, parse_pattern(one)) for one in patterns}
+            kinds = {one: match_language(make, parse_pattern(one)) for one in patterns}
         except (PatternUnsupported, RecursionError):
             self.converter.mark_unchecked("patternProperties")
             return [self._extra(names, [], "any")]
@@ -181,7 +188,7 @@ class _Object:
     def _extra_children(self, patterns: Sequence[str]) -> list[Subschema]:
         found: list[Subschema] = []
         for part in self.parts:
-            mine = mapping_of(part, "patternProperties")
+            mine = schemas_by_name(part, "patternProperties")
             schemas = [mine[one] for one in patterns if one in mine]
             if not schemas and "additionalProperties" in part.keywords:
                 schemas.append(part.keywords["additionalProperties"])
@@ -208,7 +215,7 @@ class _Object:
         if any(key not in said and key in _OTHER for part in flat for key in part.keywords):
             self.converter.mark_unchecked("propertyNames")
         found = string_languages(self.converter, flat)
-        least, most = least_of(flat, "minLength"), most_of(flat, "maxLength")
+        least, most = lower_limit(flat, "minLength"), upper_limit(flat, "maxLength")
         if least or most is not None:
             found.append(lengths(make, least, most))
         listed = [

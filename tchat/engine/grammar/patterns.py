@@ -46,7 +46,7 @@ def marked(languages: Languages, text: Language) -> Language:
     return languages.sequence([begin, text, end])
 
 
-def matching(languages: Languages, tree: Pattern) -> Language:
+def match_language(languages: Languages, tree: Pattern) -> Language:
     """The texts, between BEGIN and END, that a pattern matches anywhere.
 
     Raises:
@@ -211,7 +211,7 @@ def lengths(languages: Languages, least: int, most: int | None) -> Language:
     return marked(languages, languages.repeat(any_char, least, -1 if most is None else most))
 
 
-def structure(
+def structural_rule(
     rules: Rules, name: str, tree: Pattern, write: Callable[[CharSet], Expression]
 ) -> Expression:
     """The texts that a pattern matches anywhere, by rules for its groups.

@@ -19,7 +19,7 @@ from tchat.engine.grammar.automata import (
     any_case,
     category,
     charset,
-    minus,
+    difference,
 )
 
 _DEEPEST = 100  # nested groups
@@ -186,7 +186,7 @@ class _RegexParser:
     def _atom(self, depth: int) -> Pattern:
         character = self._advance()
         if character == ".":
-            return CharNode(minus(ANY, LINE_ENDS))
+            return CharNode(difference(ANY, LINE_ENDS))
         if character in "^$":
             return Anchor(character)
         if character == "[":
@@ -240,7 +240,9 @@ class _RegexParser:
             ranges += [(first, first)] if isinstance(first, int) else first
         chars = charset(ranges)
         chars = any_case(chars) if self._any_case else chars
-        return CharNode(minus(ANY, chars) if negated else minus(chars, ((0xD800, 0xDFFF),)))
+        return CharNode(
+            difference(ANY, chars) if negated else difference(chars, ((0xD800, 0xDFFF),))
+        )
 
     def _member(self) -> int | CharSet:
         character = self._advance()
@@ -268,7 +270,7 @@ class _RegexParser:
         if name in _CLASSES:
             return _CLASSES[name]
         if name.lower() in _CLASSES:
-            return minus(ANY, _CLASSES[name.lower()])
+            return difference(ANY, _CLASSES[name.lower()])
         if name in "pP":
             return self._category(negated=name == "P")
         if name in _CONTROLS:
@@ -285,7 +287,7 @@ class _RegexParser:
         if found is None or chars is None:
             raise PatternUnsupported("an unknown Unicode property")
         self.place = found.end()
-        return minus(ANY, chars) if negated != ("^" in found[0]) else chars
+        return difference(ANY, chars) if negated != ("^" in found[0]) else chars
 
     def _code_point(self, kind: str) -> int:
         digits = r"([0-9a-fA-F]{2})" if kind == "x" else r"([0-9a-fA-F]{4})|\{([0-9a-fA-F]{1,6})\}"
@@ -359,7 +361,7 @@ def _python_class(chars: CharSet) -> str:
         return re.escape(chr(chars[0][0]))
     if not chars:
         return r"(?!)"
-    names = {DIGITS: "[0-9]", minus(ANY, LINE_ENDS): r"[^\n\r\u2028\u2029]", ANY: r"[\s\S]"}
+    names = {DIGITS: "[0-9]", difference(ANY, LINE_ENDS): r"[^\n\r\u2028\u2029]", ANY: r"[\s\S]"}
     inside = "".join(f"{_python_code(low)}-{_python_code(high)}" for low, high in chars)
     return names.get(chars) or f"[{inside}]"
 

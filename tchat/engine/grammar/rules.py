@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from tchat.engine.grammar.automata import ANY, CharSet, charset, minus
+from tchat.engine.grammar.automata import ANY, CharSet, charset, difference
 
 # llama.cpp's parser refuses repetitions from 2,000 rules on.
 _MOST_REPEATED = 1000
@@ -98,7 +98,7 @@ def optional(part: Expression) -> Expression:
     return Repeat(part, 0, 1)
 
 
-def words(texts: Iterable[str]) -> Expression:
+def prefix_tree(texts: Iterable[str]) -> Expression:
     """One of many texts, as a prefix tree: its cost per token does not grow with their number."""
     ordered = sorted(set(texts))
     return _tree(ordered, 0, 0) if ordered else IMPOSSIBLE
@@ -327,7 +327,7 @@ def _printable(character: str) -> str:
 
 
 def _class(chars: CharSet) -> str:
-    outside = minus(ANY, chars)
+    outside = difference(ANY, chars)
     if not outside:
         return "."
     # In negated classes beyond ASCII, llama.cpp refuses characters split between tokens.

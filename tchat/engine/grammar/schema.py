@@ -306,17 +306,17 @@ def all_values(parts: Sequence[Subschema], keyword: str) -> list[Any]:
     return [part.keywords[keyword] for part in parts if keyword in part.keywords]
 
 
-def least_of(parts: Sequence[Subschema], keyword: str) -> int:
+def lower_limit(parts: Sequence[Subschema], keyword: str) -> int:
     """The strictest value of a keyword like ``minItems``."""
     return max((int(count) for count in all_values(parts, keyword)), default=0)
 
 
-def most_of(parts: Sequence[Subschema], keyword: str) -> int | None:
+def upper_limit(parts: Sequence[Subschema], keyword: str) -> int | None:
     """The strictest value of a keyword like ``maxItems``."""
     return min((int(count) for count in all_values(parts, keyword)), default=None)
 
 
-def mapping_of(part: Subschema, keyword: str) -> Mapping[str, Any]:
+def schemas_by_name(part: Subschema, keyword: str) -> Mapping[str, Any]:
     """The value of a keyword with schemas by name; empty without it."""
     found = part.keywords.get(keyword)
     return found if isinstance(found, Mapping) else {}
@@ -363,7 +363,7 @@ def stated_types(parts: Sequence[Subschema]) -> set[str]:
     return allowed
 
 
-def key_of(value: Any) -> str:
+def equality_key(value: Any) -> str:
     """A key that is equal for values that JSON Schema calls equal: 1 and 1.0, not 1 and true."""
     if not isinstance(value, dict | list):
         return _scalar(value)

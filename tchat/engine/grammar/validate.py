@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from tchat.engine.grammar.alternatives import ANNOTATIONS
-from tchat.engine.grammar.formats import FORMATS, follows
+from tchat.engine.grammar.formats import FORMATS, has_format
 from tchat.engine.grammar.regex import PatternUnsupported, python_pattern
-from tchat.engine.grammar.schema import Schema, SchemaDocument, key_of
+from tchat.engine.grammar.schema import Schema, SchemaDocument, equality_key
 from tchat.errors import TchatError, UsageError
 from tchat.paths import expanded
 from tchat.sanitize import single_line
@@ -123,7 +123,7 @@ def _check(schema: dict[str, Any], origin: str) -> None:
 
     try:
         dialect = dialect_of(schema)
-        fault = best_match(faults_of(schema, dialect.validator))
+        fault = best_match(schema_errors(schema, dialect.validator))
         SchemaDocument(schema, legacy=dialect.legacy)
     except RecursionError as error:
         raise UsageError(f"{origin} is nested too deeply", "flatten it") from error
@@ -144,11 +144,11 @@ class ReplyValidator:
     """
 
     schema: Schema
-    _validity: Validity = field(init=False)
+    _validity: SchemaValidator = field(init=False)
 
     def __post_init__(self) -> None:
         dialect: Dialect = dialect_of(self.schema)
-        self._validity = Validity(self.schema, dialect)
+        self._validity = SchemaValidator(self.schema, dialect)
 
     def value(self, reply: str) -> Any:
         """The value of a reply, validated against the schema.
@@ -160,8 +160,8 @@ class ReplyValidator:
         from referencing.exceptions import Unresolvable
 
         try:
-            value = deeply(lambda: _loaded(reply))
-            fault = best_match(self._validity.faults(value))
+            value = with_deep_stack(lambda: _loaded(reply))
+            fault = best_match(self._validity.errors(value))
         except json.JSONDecodeError as error:
             raise ReplyMismatch(
                 f"the model's reply is no JSON: {_one_line(str(error))}",
@@ -242,7 +242,7 @@ def dialect_of(schema: Schema) -> Dialect:
     first = stated or Draft202012Validator
     if _looks_old(schema):
         drafts = [first, *(validator_for({"$schema": draft}) for draft in _DRAFTS)]
-        fitting = (one for one in drafts if next(faults_of(schema, one), None) is None)
+        fitting = (one for one in drafts if next(schema_errors(schema, one), None) is None)
         first = next(fitting, first)
     return Dialect(first, bool(_LEGACY.search(str(first.META_SCHEMA.get("$schema", "")))))
 
@@ -272,15 +272,15 @@ def _looks_old(schema: Schema) -> bool:
     return False
 
 
-def faults_of(schema: Schema, validator: Any) -> Iterator[Any]:
-    """What is wrong with a schema by a draft; its patterns and formats are not looked at."""
+def schema_errors(schema: Schema, validator: Any) -> Iterator[Any]:
+    """The errors in a schema by a draft; patterns and formats are not checked."""
     from jsonschema import FormatChecker
 
     plain = validator(validator.META_SCHEMA, format_checker=FormatChecker(formats=()))
-    return deeply(lambda: iter(list(plain.iter_errors(schema))))
+    return with_deep_stack(lambda: iter(list(plain.iter_errors(schema))))
 
 
-def deeply(work: Callable[[], T]) -> T:
+def with_deep_stack(work: Callable[[], T]) -> T:
     """The outcome of ``work``, which has no effects; again on a large stack where it nests deeply.
 
     Raises:
@@ -311,8 +311,8 @@ def _with_frames(work: Callable[[], T]) -> T:
 
 
 @dataclass(slots=True)
-class Validity:
-    """Decides whether values follow a schema and its parts.
+class SchemaValidator:
+    """Validates values by a schema and its parts.
 
     Args:
         schema: The whole schema.
@@ -347,29 +347,29 @@ class Validity:
             _undeclared(self.schema), registry=Registry(), format_checker=checker
         )
 
-    def faults(self, value: Any) -> Iterable[Any]:
-        """What is wrong with a value, as jsonschema's errors."""
-        found: list[Any] = deeply(lambda: list(self._validator.iter_errors(value)))
+    def errors(self, value: Any) -> Iterable[Any]:
+        """The errors in a value, as jsonschema's."""
+        found: list[Any] = with_deep_stack(lambda: list(self._validator.iter_errors(value)))
         return found
 
     def is_valid(self, schema: Schema, value: Any) -> bool:
-        """Whether a value is valid by a part of the schema; True where that cannot be decided."""
+        """Whether a value is valid by a part of the schema; True where that is undecidable."""
         from referencing.exceptions import Unresolvable
 
         part = self._validator.evolve(schema=_undeclared(schema))
         try:
-            return bool(deeply(lambda: part.is_valid(value)))
+            return bool(with_deep_stack(lambda: part.is_valid(value)))
         except (Unresolvable, re.error, RecursionError):
             return True
 
     def filter_valid(self, schema: Schema, values: Sequence[Any]) -> list[Any]:
-        """Those of ``values`` that are valid by a part of the schema."""
+        """The ``values`` that are valid by a part of the schema."""
         if isinstance(schema, bool):
             return list(values) if schema else []
         # Looked up, since jsonschema compares with each value of an enum in turn.
         listed = [*([[schema["const"]]] if "const" in schema else [])]
         listed += [schema["enum"]] if "enum" in schema else []
-        allowed = [set(map(key_of, one)) for one in listed]
+        allowed = [set(map(equality_key, one)) for one in listed]
         rest = {
             key: value
             for key, value in schema.items()
@@ -378,7 +378,7 @@ class Validity:
         return [
             value
             for value in values
-            if all(key_of(value) in keys for keys in allowed)
+            if all(equality_key(value) in keys for keys in allowed)
             and (not rest or self.is_valid(rest, value))
         ]
 
@@ -486,4 +486,4 @@ _BOUNDS = {
 
 
 def _format(name: str) -> Callable[[object], bool]:
-    return lambda value: not isinstance(value, str) or follows(name, value)
+    return lambda value: not isinstance(value, str) or has_format(name, value)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tchat.engine.grammar.validate import deeply
+from tchat.engine.grammar.validate import with_deep_stack
 
 FRAMES_OF_8_MB = 20_000  # that other threads hold, whose guard the limit is too
 
@@ -31,11 +31,11 @@ def _depth(levels: int) -> int:
 
 
 def test_deep_work_is_done_again_with_more_frames() -> None:
-    assert deeply(lambda: _depth(5_000)) == 5_000
+    assert with_deep_stack(lambda: _depth(5_000)) == 5_000
 
 
 def test_the_limit_of_frames_still_guards_other_threads() -> None:
-    assert sys.getrecursionlimit() < deeply(nested(sys.getrecursionlimit)) < FRAMES_OF_8_MB
+    assert sys.getrecursionlimit() < with_deep_stack(nested(sys.getrecursionlimit)) < FRAMES_OF_8_MB
 
 
 def test_overlapping_work_leaves_the_limit_as_it_was() -> None:
@@ -50,26 +50,26 @@ def test_overlapping_work_leaves_the_limit_as_it_was() -> None:
         return first_ended.wait(5)
 
     def run_first() -> None:
-        deeply(nested(first))
+        with_deep_stack(nested(first))
         first_ended.set()
 
     other = threading.Thread(target=run_first)
     other.start()
     assert first_runs.wait(5)
-    assert deeply(nested(second))
+    assert with_deep_stack(nested(second))
     other.join(5)
     assert sys.getrecursionlimit() == before
 
 
 def test_deep_work_within_deep_work_ends() -> None:
     def within() -> int:
-        return deeply(nested(lambda: 1))
+        return with_deep_stack(nested(lambda: 1))
 
     with pytest.raises(RecursionError):
-        deeply(nested(within))
+        with_deep_stack(nested(within))
 
 
 def test_without_a_large_stack_the_limit_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tchat.engine.engine_thread.STACK_SIZES", (0,))
     with pytest.raises(RecursionError):
-        deeply(lambda: _depth(5_000))
+        with_deep_stack(lambda: _depth(5_000))
