@@ -160,7 +160,9 @@ def replace_with_links(copies: DuplicateSet) -> int:
     for copy in copies.replaceable:
         for each in (first, copy):
             if file_key(each.path) != each.key:
-                raise StorageError(f"{each.path} changed meanwhile", "look for copies again")
+                raise StorageError(
+                    f"{each.path} changed since the scan", "run `tchat models dupes` again"
+                )
         fresh = copy.path.with_name(f".{copy.path.name}.{os.getpid()}.tmp")
         try:
             fresh.hardlink_to(first.path)

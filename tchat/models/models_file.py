@@ -243,7 +243,7 @@ def _own(document: Mapping[str, Any], model: str, path: Path, paths: Paths) -> M
         key = former_names().get(written) or keys().get(written)
         if key is None or key.name not in MODEL_SETTINGS:
             raise UsageError(
-                f"`{TABLE}.{name}.{written}` (in {paths.models_file}) is no setting of a model",
+                f"`{TABLE}.{name}.{written}` (in {paths.models_file}) is not a setting for models",
                 f"these are: {', '.join(MODEL_SETTINGS)}",
             )
         found = values if written == key.name else former

@@ -144,7 +144,7 @@ class AliasLookup:
         except ModelNotDownloaded as error:
             raise ModelNotDownloaded(name, error.remote) from error
         except ModelError as error:
-            message = f"the alias {single_line(name, 40)} leads nowhere: {error.message}"
+            message = f"the alias {single_line(name, 40)} cannot be resolved: {error.message}"
             raise ModelNotFound(message, error.hint) from error
 
     def suggestions(self, near: str) -> Iterable[str]:  # noqa: ARG002
@@ -277,7 +277,7 @@ def resolve_remote(name: str, paths: Paths, environ: Mapping[str, str] = os.envi
     if sizes := sizes_of(name):
         raise ModelNotFound(f"{shown} comes in several sizes: {', '.join(sizes)}", CATALOGUE)
     raise ModelNotFound(
-        f"{shown!r} is no name on the hub, nor in the catalogue",
+        f"{shown!r} is neither a name on the hub nor in the catalogue",
         "name a model as user/repo or user/repo:QUANT; `tchat models search WORDS` finds some, "
         + CATALOGUE,
     )

@@ -173,7 +173,7 @@ def _after_signal(metadata: ModelMetadata, outcome: ProcessResult) -> ProbeVerdi
     if outcome.signal == "SIGKILL":
         raise DoesNotFit(
             f"the system killed the check of {label(metadata.path)}, "
-            "most likely for want of memory",
+            "most likely for lack of memory",
             "close other programs, or choose a smaller model or quantization",
         )
     raise ModelError(

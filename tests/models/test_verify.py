@@ -173,7 +173,7 @@ def test_a_long_log_does_not_block_the_probe(facts: ModelMetadata, store: Metada
 def test_a_kill_by_the_system_is_about_memory_and_is_not_remembered(
     facts: ModelMetadata, store: MetadataCache
 ) -> None:
-    with pytest.raises(DoesNotFit, match="want of memory"):
+    with pytest.raises(DoesNotFit, match="lack of memory"):
         require_loadable(facts, store, Probe("import os; os.kill(os.getpid(), 9)"), build=BUILD)
     require_loadable(facts, store, Probe(GOOD), build=BUILD)
 

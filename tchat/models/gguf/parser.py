@@ -206,7 +206,7 @@ class _HeaderParser:
     def _alignment(self, metadata: Mapping[str, Value]) -> int:
         alignment = metadata.get("general.alignment", DEFAULT_ALIGNMENT)
         if not is_integer(alignment) or alignment <= 0 or alignment & (alignment - 1):
-            raise OutOfBounds("its alignment is no power of two")
+            raise OutOfBounds("its alignment is not a power of two")
         return alignment
 
     def _tensors(self, count: int, alignment: int) -> tuple[Tensor, ...]:
@@ -242,7 +242,9 @@ class _HeaderParser:
             age = "old, removed" if number in REMOVED_TENSOR_TYPES else "unknown"
             raise OutOfBounds(f"the tensor {name!r} has the {age} type {number}")
         if (shape[0] if shape else 1) % kind.block:
-            raise OutOfBounds(f"the rows of the tensor {name!r} are no whole blocks of {kind.name}")
+            raise OutOfBounds(
+                f"the rows of the tensor {name!r} are not whole blocks of {kind.name}"
+            )
         size = elements // kind.block * kind.size
         return Tensor(name, shape, kind.name, self._reader.u64(), size)
 

@@ -1,6 +1,10 @@
-"""The hub: what it lists, and the bytes of its files.
+"""The hub's API: listings, search, and the bytes of files.
 
-What fails ends here as `HubError` or `ModelNotFound`, without the addresses that it names.
+Failures are raised as `HubError` or `ModelNotFound`; their messages hold no URL, which may be
+signed. Answers are not trusted: any value may be missing, wrong or hostile.
+
+API: ``/api/models`` and ``/api/models/<repo>/revision/<revision>?blobs=true``, as requested by
+`HfApi.list_models` and `HfApi.model_info`.
 """
 
 from __future__ import annotations
@@ -30,24 +34,24 @@ RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 
 @dataclass(frozen=True, slots=True)
 class FileBody:
-    """The bytes of a file: ``chunks`` from byte ``start`` on."""
+    """Bytes of a file: ``chunks`` from byte ``start`` on."""
 
     start: int
     chunks: Iterator[bytes]
 
 
 class HubApi:
-    """One hub. Nothing is imported and nothing is asked before the first call.
+    """The API of one hub; safe to use from several threads.
 
-    Its calls are safe from several threads.
+    Nothing is imported or requested before the first call.
 
     Args:
-        environ: Read for ``HF_ENDPOINT`` and ``HF_HUB_DOWNLOAD_TIMEOUT``; the library reads its
+        environ: For ``HF_ENDPOINT`` and ``HF_HUB_DOWNLOAD_TIMEOUT``; huggingface_hub reads its
             other variables itself.
         limits: Of each answer.
 
     Attributes:
-        endpoint: The hub's address.
+        endpoint: The hub's URL.
         limits: Of each answer.
     """
 
@@ -62,49 +66,49 @@ class HubApi:
 
     @property
     def timeout(self) -> float:
-        """Seconds without a byte after which a request is given up."""
+        """Seconds without a byte after which a request fails."""
         return self.limits.silence
 
     def listing(self, repo: str, revision: str = DEFAULT_REVISION) -> RepoListing:
         """The models of a repository, with sizes and hashes.
 
         Raises:
-            RepositoryNotFound: There is none of this name.
+            RepositoryNotFound: There is no such repository.
             ModelNotFound: There is no such revision.
-            HubError: The hub cannot be asked, or refuses.
+            HubError: The request failed.
         """
         path = f"/api/models/{repo}/revision/{quote(revision, safe='')}"
         return listing(self._json(path, {"blobs": "true"}, repo), repo, revision)
 
     def search(self, words: str, limit: int = 10) -> list[RepoSummary]:
-        """Repositories with GGUF files whose names hold ``words``; most downloaded first.
+        """Repositories with GGUF files whose names contain ``words``; most downloaded first.
 
         Raises:
-            HubError: The hub cannot be asked, or refuses.
+            HubError: The request failed.
         """
         query = {"search": words, "filter": "gguf", "sort": "downloads", "limit": str(limit)}
         return hits(self._json("/api/models", {**query, "expand": list(EXPANDED)}, ""))
 
     def read_range(self, file: RepoFile, start: int, length: int) -> bytes:
-        """``length`` bytes from ``start`` on, fewer at the end of the file; for reading headers.
+        """``length`` bytes from ``start`` on, fewer at the end of the file.
 
         Raises:
             ModelNotFound: The file is gone.
-            HubError: The hub cannot be asked, or refuses.
+            HubError: The request failed.
         """
         return b"".join(self.chunks(file, start, min(start + length, file.size)))
 
     def chunks(self, file: RepoFile, start: int, end: int) -> Iterator[bytes]:
-        """The bytes of ``file`` from ``start`` up to ``end``, as they come.
+        """The bytes of ``file`` from ``start`` up to ``end``, in chunks as received.
 
         Raises:
             ModelNotFound: The file is gone.
-            HubError: The hub cannot be asked, or refuses.
+            HubError: The request failed.
         """
         if end <= start:
             return
         with self.open(file, start, end) as body:
-            at = body.start  # 0 where the server does not know ranges
+            at = body.start  # 0 where the server does not support ranges
             for chunk in body.chunks:
                 yield chunk[max(0, start - at) : end - at]
                 at += len(chunk)
@@ -113,14 +117,14 @@ class HubApi:
 
     @contextmanager
     def open(self, file: RepoFile, start: int = 0, end: int | None = None) -> Iterator[FileBody]:
-        """Ask for the bytes of ``file`` from ``start`` up to ``end``, or to its end.
+        """Request the bytes of ``file`` from ``start`` up to ``end``, or to its end.
 
-        The body starts at 0 when the server does not know ranges. The authorization header goes
-        to the hub only: a redirect to another host drops it.
+        The body starts at 0 when the server does not support ranges. The authorization header is
+        sent to the hub only: a redirect to another host drops it.
 
         Raises:
             ModelNotFound: The file is gone.
-            HubError: The hub cannot be asked, or refuses, or answers with something else.
+            HubError: The request failed, or the answer is not the file.
         """
         path = f"/{file.repo}/resolve/{file.commit}/{quote(file.name)}"
         headers = {}
@@ -146,7 +150,7 @@ class HubApi:
         headers: Mapping[str, str],
         repo: str,
     ) -> Iterator[httpx2.Response]:
-        """The answer to a GET, when it is a success; reading it may fail in the same ways."""
+        """The successful answer to a GET; reading its body may raise the same errors."""
         with get(self.endpoint + path, params, headers, self.limits) as response:
             if response.status_code >= 400:
                 raise self._refusal(response, repo)
@@ -165,10 +169,10 @@ class HubApi:
 
 
 def _start(response: httpx2.Response, file: RepoFile, wanted: int) -> int:
-    """The first byte that the answer brings.
+    """The position of the answer's first byte in the file.
 
     Raises:
-        HubError: It is no part of this file.
+        HubError: The answer is not a part of this file.
     """
     if response.headers.get("content-type", "").startswith("text/html"):
         raise not_a_hub_answer()
@@ -186,24 +190,24 @@ def _start(response: httpx2.Response, file: RepoFile, wanted: int) -> int:
 
 SHA256, OID = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{40}")
 DAY = re.compile(r"\d{4}-\d\d-\d\d")
-SIZE_LIMIT = 1 << 50  # bytes; a larger size is a lie
-COUNT_LIMIT = 1 << 63  # so is one of downloads, weights or tokens
+SIZE_LIMIT = 1 << 50  # bytes; a larger size is wrong
+COUNT_LIMIT = 1 << 63  # of downloads, weights or tokens
 LICENCE = "license:"
 
 
 @dataclass(frozen=True, slots=True)
 class RepoSummary:
-    """A repository that a search found. Texts come from the hub: sanitize before printing.
+    """A repository found by a search. Texts come from the hub: sanitize before printing.
 
     Attributes:
         repo: ``user/repo``.
         downloads: In the last month.
-        likes: By users of the hub.
-        licence: As its maker declares it; empty when not declared.
+        likes: Likes.
+        licence: As declared; empty when not declared.
         gated: Its terms must be accepted before a download.
         updated: Day of the last change, ``2025-04-28``; empty when unknown.
         architecture: For example ``qwen3``; empty when unknown.
-        parameters: Weights; 0 when unknown.
+        parameters: Number of weights; 0 when unknown.
         context_length: Tokens; 0 when unknown.
     """
 
@@ -219,10 +223,10 @@ class RepoSummary:
 
 
 def listing(value: Any, repo: str, revision: str) -> RepoListing:
-    """A repository's models, from what the API tells about it.
+    """A repository's models, from the API's answer.
 
     Raises:
-        HubError: It is no such answer.
+        HubError: It is not such an answer.
     """
     commit = _text(_get(value, "sha"))
     entries = _get(value, "siblings")
@@ -245,7 +249,7 @@ def hits(value: Any) -> list[RepoSummary]:
     """The repositories in the answer to a search, in its order.
 
     Raises:
-        HubError: It is no such answer.
+        HubError: It is not such an answer.
     """
     if not isinstance(value, list):
         raise not_a_hub_answer()
@@ -253,7 +257,7 @@ def hits(value: Any) -> list[RepoSummary]:
 
 
 def _file(entry: Any, repo: str, commit: str, revision: str) -> RepoFile | None:
-    """A file of the listing; None for a name, a size or a hash that cannot be used."""
+    """A file of the listing; None when its name, size or hash is not usable."""
     name, stored = _text(_get(entry, "rfilename")), _get(entry, "lfs")
     sha256 = _text(_get(stored, "sha256"))
     size = _count(_get(stored, "size") if sha256 else _get(entry, "size"))
@@ -299,27 +303,27 @@ def _count(value: Any) -> int:
     return value if type(value) is int and 0 < value < COUNT_LIMIT else 0
 
 
-AT_ONCE = 8  # requests
+MAX_REQUESTS = 8  # at the same time
 
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """A repository that was found, and its models; None when it would not tell them."""
+    """A repository that was found, with its models; None when they could not be listed."""
 
     hit: RepoSummary
     listing: RepoListing | None
 
 
 def search_models(hub: HubApi, words: str, limit: int = 10) -> list[SearchResult]:
-    """Repositories with GGUF files whose names hold ``words``; most downloaded first.
+    """Search repositories with GGUF files, and list their models for the sizes of the files.
 
     Raises:
-        HubError: The hub cannot be asked, or refuses.
+        HubError: The search failed.
     """
     from concurrent.futures import ThreadPoolExecutor
 
     hits = hub.search(words, limit)
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    with ThreadPoolExecutor(MAX_REQUESTS) as pool:
         listings = list(pool.map(lambda hit: _listing(hub, hit.repo), hits))
     return [SearchResult(hit, listing) for hit, listing in zip(hits, listings, strict=True)]
 

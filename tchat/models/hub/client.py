@@ -1,7 +1,7 @@
-"""Requests to the hub, each bounded in time and size, over huggingface_hub's HTTP client.
+"""HTTP requests to the hub, limited in time and size, over huggingface_hub's client.
 
-The library brings the client (proxies, certificates), the token and offline mode. The requests are
-made here, because `HfApi` waits between its attempts without a word, warns on standard error, and
+The library provides the client (proxies, certificates), the token and offline mode. The requests
+are made here because `HfApi` sleeps between attempts without notice, warns on standard error, and
 reads answers of any size. Nothing is decompressed: a small answer could become gigabytes.
 """
 
@@ -36,14 +36,14 @@ ENCODE_HINT = "write special characters of user and password as %XX, for example
 
 @dataclass(frozen=True, slots=True)
 class ResponseLimits:
-    """What an answer of the hub may cost.
+    """Limits of an answer of the hub.
 
     Attributes:
         silence: Seconds without a byte.
-        headers: Seconds until the headers of an answer are complete.
+        headers: Seconds until the headers are complete.
         body: Bytes of a JSON answer; the longest real listings have about 2 MB.
-        seconds: For the whole of a JSON answer.
-        slow_bytes: A download that brings fewer bytes than these in ``slow_seconds`` is given up.
+        seconds: For a whole JSON answer.
+        slow_bytes: A download with fewer bytes in ``slow_seconds`` fails.
         slow_seconds: The window of ``slow_bytes``.
     """
 
@@ -59,7 +59,7 @@ def read_body(response: httpx2.Response, limits: ResponseLimits, host: str) -> b
     """The whole body of a JSON answer.
 
     Raises:
-        HubError: It is too long, too slow, or compressed although that was not asked for.
+        HubError: It is too long, too slow, or compressed without request.
     """
     body, end = bytearray(), time.monotonic() + limits.seconds
     for chunk in _raw_chunks(response):
@@ -74,10 +74,10 @@ def read_body(response: httpx2.Response, limits: ResponseLimits, host: str) -> b
 def download_chunks(
     response: httpx2.Response, limits: ResponseLimits, host: str
 ) -> Iterator[bytes]:
-    """The body of a download as it comes.
+    """The body of a download in chunks as received.
 
     Raises:
-        HubError: It comes too slowly, or compressed.
+        HubError: It is too slow, or compressed.
     """
     window, came = time.monotonic() + limits.slow_seconds, 0
     for chunk in _raw_chunks(response):
@@ -104,12 +104,12 @@ def get(
 ) -> Iterator[httpx2.Response]:
     """GET ``url`` and follow redirects; the body is not read yet.
 
-    The authorization header goes to the host of ``url`` only: a redirect to another drops it.
+    The authorization header is sent to the host of ``url`` only.
 
     Raises:
-        HubError: The hub cannot be reached, or does not answer in time; reading the body inside
-            the block may fail in the same ways.
-        UsageError: ``params`` hold text that is no Unicode.
+        HubError: The hub cannot be reached, or does not answer in time; also raised when reading
+            the body inside the block fails.
+        UsageError: ``params`` hold lone surrogates.
     """
     require_address(url)
     host = host_of(url)
@@ -138,11 +138,13 @@ def get(
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         raise _unreachable(error, host) from None
     except UnicodeError:
-        raise UsageError("the request holds text that is no Unicode", "type other words") from None
+        raise UsageError(
+            "the request holds text that is not valid Unicode", "type other words"
+        ) from None
 
 
 def host_of(url: str) -> str:
-    """The host of ``url`` for messages: the rest may hold a password."""
+    """The host of ``url``, for messages; the rest may hold a password."""
     try:
         return single_line(urlsplit(url).hostname or "the hub", 100)
     except ValueError:
@@ -150,14 +152,14 @@ def host_of(url: str) -> str:
 
 
 def require_address(url: str) -> None:
-    """Check an address before the library reads it: what it raises shows parts of passwords.
+    """Check a URL before the library parses it: its errors show parts of passwords.
 
     Raises:
-        HubError: It is no ``http://`` or ``https://`` address.
+        HubError: It is not an ``http://`` or ``https://`` URL.
     """
     if not _is_address(url, ("http", "https")):
         raise HubError(
-            "HF_ENDPOINT is no address that can be asked",
+            "HF_ENDPOINT is not a usable URL",
             f"it is {PUBLIC} if not set; {ENCODE_HINT}",
         )
 
@@ -172,15 +174,19 @@ def _is_address(url: str, schemes: tuple[str, ...]) -> bool:
 
 
 def _is_host(name: str | None) -> bool:
-    """Whether ``name`` may be that of a host; for a wrong label the codec raises `ValueError`."""
+    """Whether ``name`` can be a host name.
+
+    Raises:
+        ValueError: A label cannot be encoded.
+    """
     return bool(name) and len((name or "").encode("idna").removesuffix(b".")) <= LONGEST_HOST
 
 
 def _require_proxies() -> None:
-    """Check the addresses of proxies in the environment, for the same reason.
+    """Check the proxy URLs in the environment, for the same reason.
 
     Raises:
-        HubError: One is no address; names its variable.
+        HubError: One is not a URL; names its variable.
     """
     from urllib.request import getproxies
 
@@ -190,7 +196,7 @@ def _require_proxies() -> None:
         url = address if "://" in address else f"http://{address}"
         if not _is_address(url, ("http", "https", "socks4", "socks5", "socks5h")):
             raise HubError(
-                f"{scheme.upper()}_PROXY is no address of a proxy",
+                f"{scheme.upper()}_PROXY is not the URL of a proxy",
                 f"it has the form http://user:password@host:port; {ENCODE_HINT}",
             )
 
@@ -199,7 +205,7 @@ def _send(session: httpx2.Client, request: httpx2.Request) -> httpx2.Response:
     """Send ``request`` and follow redirects without reading their bodies.
 
     Raises:
-        HubError: One leads to no address.
+        HubError: A redirect has no usable URL.
     """
     import httpx2
 
@@ -209,7 +215,7 @@ def _send(session: httpx2.Client, request: httpx2.Request) -> httpx2.Response:
         except RuntimeError as error:
             if not session.is_closed:
                 raise
-            # Another request was given up meanwhile.
+            # Another request timed out and closed the session.
             raise httpx2.ReadError("the session was closed", request=request) from error
         except httpx2.RemoteProtocolError as error:
             if "location header" not in str(error):
@@ -226,17 +232,17 @@ def _send(session: httpx2.Client, request: httpx2.Request) -> httpx2.Response:
 
 def _lost(host: str) -> HubError:
     return HubError(
-        f"{single_line(host, 100)} redirects to no address that can be asked",
+        f"{single_line(host, 100)} redirects to no usable URL",
         "check HF_ENDPOINT and the proxy",
     )
 
 
 def _within(seconds: float, send: Callable[[], httpx2.Response], host: str) -> httpx2.Response:
-    """What ``send`` returns; it runs on a thread, because headers may come a byte at a time.
+    """The result of ``send``, run on a thread: headers may arrive a byte at a time.
 
     Raises:
-        HubError: It takes longer than ``seconds``; the connections are closed, which ends the
-            thread, and what comes later is closed.
+        HubError: It takes longer than ``seconds``. All connections are closed, which ends the
+            thread; a late response is closed.
     """
     future: Future[httpx2.Response] = Future()
 
@@ -250,18 +256,18 @@ def _within(seconds: float, send: Callable[[], httpx2.Response], host: str) -> h
     try:
         return future.result(seconds)
     except TimeoutError:
-        _give_up(future)
+        _abort(future)
         raise too_slow(host) from None
     except KeyboardInterrupt:
-        _give_up(future)
+        _abort(future)
         raise
 
 
-def _give_up(future: Future[httpx2.Response]) -> None:
-    """End a request that runs on its thread: its next read fails.
+def _abort(future: Future[httpx2.Response]) -> None:
+    """Abort a request on its thread: its next read fails.
 
-    The client tells nobody which connection a request uses, so all are closed: a download on
-    another thread is cut too, and goes on with its next attempt.
+    The client does not tell which connection a request uses, so all are closed. A download on
+    another thread is cut too, and resumes with its next attempt.
     """
     from huggingface_hub import close_session
 
@@ -275,16 +281,16 @@ def _close(future: Future[httpx2.Response]) -> None:
 
 
 def too_slow(host: str) -> HubError:
-    """The failure of an answer that comes, but not in any useful time."""
+    """The error for an answer that takes too long."""
     return HubError(f"{host} answers too slowly", "try again later", transient=True)
 
 
 @contextmanager
 def _library_errors() -> Iterator[None]:
-    """What huggingface_hub raises while it is imported: it reads its variables then.
+    """Translate errors of importing huggingface_hub, which reads its variables then.
 
     Raises:
-        HubError: A variable has a value that it cannot use.
+        HubError: A variable has an invalid value.
     """
     try:
         yield
@@ -296,10 +302,10 @@ def _library_errors() -> Iterator[None]:
 
 
 def _session() -> httpx2.Client:
-    """The library's session, made at the first call by proxy and certificate variables.
+    """The library's session, created at the first call by proxy and certificate variables.
 
     Raises:
-        HubError: One of them cannot be used.
+        HubError: One of the variables is invalid.
     """
     import httpx2
     from huggingface_hub import get_session
@@ -329,9 +335,9 @@ def _session() -> httpx2.Client:
 
 
 def _own_headers() -> dict[str, str]:
-    """The token, when there is one, and who asks: no more than name and version.
+    """The headers: the token, when there is one, and a user agent with name and version only.
 
-    `build_hf_headers` would tell more, and ask the hub for a table of callers to do so.
+    `build_hf_headers` would send more, and request a table of agents from the hub for it.
 
     Raises:
         HubError: The token cannot be read or sent.
@@ -342,32 +348,32 @@ def _own_headers() -> dict[str, str]:
 
 
 def _unreachable(error: Exception, where: str) -> HubError:
-    """The failure behind an error of the HTTP client."""
+    """Translate an error of the HTTP client."""
     import httpx2
 
-    message, hint = f"the connection to {where} was cut", "try again: a pull goes on"
-    passing = isinstance(error, httpx2.TransportError)
+    message, hint = f"the connection to {where} was cut", "try again: the pull resumes"
+    transient = isinstance(error, httpx2.TransportError)
     match error:
         case httpx2.TimeoutException():
             message, hint = f"{where} does not answer in time", "try again later"
         case httpx2.ConnectError():
-            message, hint, passing = _unconnected(str(error), where)
+            message, hint, transient = _unconnected(str(error), where)
         case httpx2.ProxyError():
             message, hint = f"the proxy refuses to reach {where}", "check HTTPS_PROXY and NO_PROXY"
-            passing = False
+            transient = False
         case httpx2.UnsupportedProtocol() | httpx2.InvalidURL():
-            message = "HF_ENDPOINT is no address that can be asked"
-            hint, passing = f"it is {PUBLIC} if not set", False
+            message = "HF_ENDPOINT is not a usable URL"
+            hint, transient = f"it is {PUBLIC} if not set", False
         case httpx2.LocalProtocolError():
             message, hint = "the request cannot be sent", "check HF_TOKEN and HF_ENDPOINT"
-            passing = False
+            transient = False
         case httpx2.TooManyRedirects():
             message, hint = f"{where} redirects in a circle", "check HF_ENDPOINT and the proxy"
-    return HubError(message, hint, transient=passing)
+    return HubError(message, hint, transient=transient)
 
 
 def _unconnected(reason: str, where: str) -> tuple[str, str, bool]:
-    """Message, hint, and whether it may pass, for a connection that was not made."""
+    """Message, hint, and whether it is transient, for a failed connection."""
     if "CERTIFICATE_VERIFY_FAILED" in reason:
         hint = "a proxy may stand in between: set SSL_CERT_FILE to its certificate; check the clock"
         return f"the certificate of {where} cannot be verified", hint, False
@@ -380,7 +386,7 @@ HINT = "check HF_TOKEN_PATH and HF_HOME, or set HF_TOKEN to your token"
 
 
 def token() -> str | None:
-    """The token that is sent with each request; None for none.
+    """The token sent with each request; None when there is none.
 
     Raises:
         HubError: It cannot be read or sent.
@@ -398,15 +404,15 @@ def token() -> str | None:
     except UnicodeError:
         raise _unreadable("its file holds no text") from None
     if found and not found.isascii():
-        raise HubError("your token is no ASCII text", "set HF_TOKEN to it as the hub shows it")
+        raise HubError("your token is not ASCII text", "set HF_TOKEN to it as the hub shows it")
     return found
 
 
 def _require_file(path: Path) -> None:
-    """Refuse a pipe or a device in the place of the token's file: reading it may never end.
+    """Check that the token's file is not a pipe or a device: reading it may never end.
 
     Raises:
-        HubError: It is one.
+        HubError: It is a pipe or a device.
     """
     try:
         status = path.stat()
@@ -415,7 +421,7 @@ def _require_file(path: Path) -> None:
         if regular or os.path.samestat(status, os.stat(os.devnull)):  # noqa: PTH116
             return
     except OSError:
-        return  # reading tells
+        return  # reading it reports the error
     raise _unreadable("its file is a pipe or a device")
 
 

@@ -35,20 +35,20 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-DRAWN = 0.1  # seconds between two events of progress
-PROGRESS = 64 << 10  # bytes more than at the last failure that set the count of failures back
+REPORT_SECONDS = 0.1  # between two events of progress
+PROGRESS = 64 << 10  # bytes since the last failure that reset the count of failures
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How long a download waits for the hub.
+    """How often a request is retried, and after how long.
 
     Attributes:
-        asking: Failures to list the repository that are borne.
-        attempts: Failures of a download that are borne in a row, without a byte between them.
-        first_wait: Seconds after the first of them; twice as long after each further one.
-        longest_wait: Seconds; a hub that asks for more is not waited for.
-        warn: Seconds without a byte after which it is said.
+        asking: Failures of the listing before it is given up.
+        attempts: Failures of a download in a row, without progress, before it is given up.
+        first_wait: Seconds after the first failure; doubled after each further one.
+        longest_wait: Seconds; when the hub asks for more, the download fails.
+        warn: Seconds without a byte after which `DownloadStalled` is reported.
     """
 
     asking: int = 2
@@ -58,28 +58,28 @@ class RetryPolicy:
     warn: float = 5.0
 
     def wait(self, failures: int, error: HubError) -> float:
-        """Seconds to wait after so many failures, the last of which was ``error``."""
+        """Seconds to wait after ``failures`` failures, the last of which was ``error``."""
         if error.retry_after is not None:
             return error.retry_after
         return min(self.first_wait * (1 << failures - 1), self.longest_wait)
 
 
 class DownloadCancelled(Exception):
-    """The caller's flag is set."""
+    """The caller cancelled the download."""
 
 
 @dataclass(frozen=True, slots=True)
 class Downloader:
-    """What the downloads of one model share.
+    """Downloads the files of one model.
 
     Attributes:
-        hub: Where the files come from.
-        cache: Where they go to.
-        meter: Counts.
-        retry_policy: With the hub.
-        cancelled: Asked several times a second whether to stop.
-        header_cache: What was read of the files already; a download begins with it.
-        hashes: Remembers the SHA-256 of files that were read.
+        hub: Source of the files.
+        cache: Target of the files.
+        meter: Counts bytes.
+        retry_policy: For failed requests.
+        cancelled: Polled several times a second.
+        header_cache: Bytes that were read already; a download begins with them.
+        hashes: Stores the SHA-256 of files.
     """
 
     hub: HubApi
@@ -91,13 +91,13 @@ class Downloader:
     hashes: HashCache
 
     def fetch(self, file: RepoFile) -> Iterator[PullEvent]:
-        """Have the verified content of ``file`` in the cache.
+        """Download ``file`` into the cache, unless its verified content is there.
 
         Raises:
-            HubError: The hub cannot be asked, refuses, or sends something else.
+            HubError: A request failed, or the content is wrong.
             ModelNotFound: The file is gone.
-            StorageError: The disk stands in the way.
-            Cancelled: The caller's flag is set; what came is kept.
+            StorageError: It cannot be written.
+            DownloadCancelled: The caller cancelled; what was downloaded is kept.
         """
         lock = _file_lock(self.cache.lock(file))
         while not _acquired(lock):
@@ -114,20 +114,20 @@ class Downloader:
         self.meter.finish(file.size)
 
     def verified(self, file: RepoFile) -> Generator[PullEvent, None, bool]:
-        """Whether the content is in the cache and has the hash that the hub names.
+        """Whether the cache holds the content with the hash that the hub lists.
 
-        The cache is shared: what another program put there is read once before it is trusted. A
-        wrong content under a name of its own, where the file system knows no links, is deleted.
+        The cache is shared: content written by other programs is hashed once before it is trusted.
+        Wrong content is discarded.
         """
         path = self.cache.find_content(file)
         if path is None:
             return False
         try:
             right = (yield from self._hash(path, file)) == file.blob
-        except ModelError:  # it went away, changes, or cannot be read
+        except ModelError:  # it is gone, changed, or cannot be read
             right = False
         if not right:
-            yield RetryingDownload("what is here is damaged", 0.0)
+            yield RetryingDownload("the cached file is damaged", 0.0)
             self.cache.discard(file)
         return right
 
@@ -150,12 +150,12 @@ class Downloader:
         limit: int,
         progress: Callable[[], int] = int,
     ) -> Generator[PullEvent, None, T]:
-        """``attempt`` until it succeeds, or its failure is no passing one, or one too many.
+        """Repeat ``attempt`` until it succeeds, fails for good, or exceeds ``limit``.
 
         Args:
-            attempt: Makes the attempt.
-            limit: Failures in a row that are borne.
-            progress: Bytes that are there; `PROGRESS` more of them set the count back.
+            attempt: Makes one attempt.
+            limit: Transient failures in a row before the last one is raised.
+            progress: Bytes downloaded; `PROGRESS` more of them reset the count of failures.
 
         Raises:
             TchatError: The last failure.
@@ -181,22 +181,22 @@ class Downloader:
                 yield CheckingFile(done, left)
             if not partial.size:
                 self.meter.fetched += partial.append(self.header_cache.pop(file))
-            doubtful = partial.size > 0
+            resumed = partial.size > 0
             yield from self._receive(file, partial)
-            if not partial.is_valid() and doubtful:
-                # The earlier part may be at fault: a power failure, or another program.
-                yield RetryingDownload("what came earlier is damaged", 0.0)
+            if not partial.is_valid() and resumed:
+                # The part of an earlier attempt may be damaged by a power failure or a program.
+                yield RetryingDownload("the earlier part is damaged", 0.0)
                 partial.reset()
                 yield from self._receive(file, partial)
             if not partial.is_valid():
                 partial.reset()
                 raise HubError(
-                    f"what came of {single_line(file.name)} has not the hash that the hub names",
-                    "it was thrown away; try again later, or check the proxy",
+                    f"{single_line(file.name)} has not the hash that the hub lists",
+                    "it was discarded; try again later, or check the proxy",
                 )
 
     def _receive(self, file: RepoFile, partial: PartialFile) -> Iterator[PullEvent]:
-        """All that is missing of ``file``."""
+        """Download what is missing of ``file``, with retries."""
         yield from self.with_retries(
             lambda: self._request(file, partial),
             limit=self.retry_policy.attempts,
@@ -204,10 +204,10 @@ class Downloader:
         )
 
     def _request(self, file: RepoFile, partial: PartialFile) -> Generator[PullEvent, None, None]:
-        """What one request brings; none is made when all is there."""
+        """Make one request for what is missing; none when the file is complete."""
         if partial.is_complete:
             return
-        heard = drawn = time.monotonic()
+        received = reported = time.monotonic()
         with ChunkStream(self.hub, file, partial.size) as stream:
             for item in stream:
                 self._check_cancelled()
@@ -217,16 +217,16 @@ class Downloader:
                         partial.reset()
                 elif item:
                     self.meter.fetched += partial.append(item)
-                    heard = now
-                elif now - heard >= self.retry_policy.warn:
-                    yield DownloadStalled(now - heard, self.hub.timeout)
-                if now - drawn >= DRAWN:
-                    drawn = now
+                    received = now
+                elif now - received >= self.retry_policy.warn:
+                    yield DownloadStalled(now - received, self.hub.timeout)
+                if now - reported >= REPORT_SECONDS:
+                    reported = now
                     yield self.meter.pulling(partial.size)
                 if partial.is_complete:
                     return
         if not partial.is_complete:
-            raise HubError("the connection was cut", "try again: a pull goes on", transient=True)
+            raise HubError("the connection was cut", "try again: the pull resumes", transient=True)
 
     def _pause(self, seconds: float) -> None:
         end = time.monotonic() + seconds
@@ -241,7 +241,7 @@ class Downloader:
 
 
 def _file_lock(path: Path) -> BaseFileLock:
-    """The lock that huggingface_hub takes too, so that it waits for us and we for it."""
+    """The lock of a download, shared with huggingface_hub."""
     from filelock import FileLock
 
     try:
@@ -266,19 +266,22 @@ def _acquired(lock: BaseFileLock) -> bool:
     return True
 
 
-TICK = 0.25  # seconds without a chunk after which the reader hears of it
-AHEAD = 4  # chunks of up to 64 KiB that are in memory only: a kill loses them
+TICK = 0.25  # seconds without a chunk after which the reader gets an empty one
+QUEUED_CHUNKS = 4  # of up to 64 KiB, in memory only: a kill loses them
 
-# A chunk, where the body begins, or how it ended: None, or the failure.
+# A chunk, the position of the body's first byte, or its end: None, or the error.
 Item: TypeAlias = bytes | int | BaseException | None
 
 
 class ChunkStream:
-    """The bytes of ``file`` from ``start`` on. Leaving the block ends it without waiting."""
+    """The bytes of ``file`` from ``start`` on, received on a thread.
+
+    The reader notices a silent connection, and can leave the block without waiting.
+    """
 
     def __init__(self, hub: HubApi, file: RepoFile, start: int) -> None:
-        self._items: queue.Queue[Item] = queue.Queue(AHEAD)
-        self._left = threading.Event()
+        self._items: queue.Queue[Item] = queue.Queue(QUEUED_CHUNKS)
+        self._closed = threading.Event()
         self._thread = threading.Thread(
             target=self._read, args=(hub, file, start), name="pull", daemon=True
         )
@@ -288,10 +291,10 @@ class ChunkStream:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._left.set()
+        self._closed.set()
 
     def __iter__(self) -> Iterator[bytes | int]:
-        """Where the answer begins, then its chunks; an empty one when none came for `TICK`.
+        """The position of the first byte, then chunks; an empty one when none came for `TICK`.
 
         Raises:
             TchatError: As `HubApi.open`.
@@ -321,8 +324,8 @@ class ChunkStream:
             self._put(None)
 
     def _put(self, item: Item) -> bool:
-        """Hand ``item`` on; False when nobody waits for it any more."""
-        while not self._left.is_set():
+        """Queue ``item``; False when the reader has left."""
+        while not self._closed.is_set():
             try:
                 self._items.put(item, timeout=TICK)
             except queue.Full:

@@ -1,7 +1,7 @@
-"""What an answer of the hub that is no success means: one line, and whether to try again.
+"""Errors of the hub: the message for each failed answer, and whether to try again.
 
-Nothing that the server wrote goes into a message, and no address but that of a repository: an
-answer may hold a signed link, and a request a token.
+Messages contain nothing that the server wrote, and no URL but a repository's: an answer may hold a
+signed link, and a request a token.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ TOKENS = "https://huggingface.co/settings/tokens"
 
 
 class HubError(NetworkError):
-    """The hub did not give what was asked for.
+    """A request to the hub failed.
 
     Attributes:
-        transient: The same request may succeed later.
-        retry_after: Seconds that the server asked to wait; None when it named none.
+        transient: Whether the same request may succeed later.
+        retry_after: Seconds to wait, as the server asked; None when it did not.
     """
 
     def __init__(
@@ -40,18 +40,18 @@ class HubError(NetworkError):
 
 
 class RepositoryNotFound(ModelNotFound):
-    """The hub knows no such repository, or hides it."""
+    """The hub has no such repository, or hides it."""
 
 
 def error_for_status(
     status: int, headers: Mapping[str, str], repo: str, *, signed: bool
 ) -> TchatError:
-    """The failure that an answer with this status stands for.
+    """The error for an answer with this status.
 
     Args:
         status: From 400 on.
         headers: Of the answer, names in lower case or case-insensitive.
-        repo: What was asked about; empty for a search.
+        repo: The repository of the request; empty for a search.
         signed: It came from the storage that the hub redirects to, not from the hub.
     """
     if status == 429:
@@ -59,7 +59,7 @@ def error_for_status(
     if status in TRANSIENT:
         return HubError(f"the hub has a problem (HTTP {status})", "try again later", transient=True)
     if signed:
-        # Links to the storage expire; the hub makes a new one for each request.
+        # Links to the storage expire; the hub signs a new one for each request.
         return HubError(f"the hub's storage refuses the download (HTTP {status})", transient=True)
     if headers.get(MESSAGE, "").startswith("Invalid credentials"):
         return HubError("the hub refuses your token", f"set HF_TOKEN to a valid one: {TOKENS}")
@@ -69,7 +69,7 @@ def error_for_status(
 
 
 def _by_code(headers: Mapping[str, str], repo: str) -> TchatError | None:
-    """The failure that the hub names by a code or by its usual words; None for no such one."""
+    """The error by the hub's error code or message; None when it sent neither."""
     code, message = headers.get(CODE, ""), headers.get(MESSAGE, "")
     if code == "GatedRepo":
         return HubError(
@@ -86,7 +86,7 @@ def _by_code(headers: Mapping[str, str], repo: str) -> TchatError | None:
 
 
 def _no_search(status: int) -> HubError:
-    """The failure of a search: it is about the hub itself, as no repository was named."""
+    """The error of a search, which names no repository."""
     hint = "check HF_ENDPOINT, if it is set"
     if status in (401, 403):
         hint = f"{hint}, and the rights of your token: {TOKENS}"
@@ -109,7 +109,7 @@ def _rate_limited(headers: Mapping[str, str]) -> HubError:
     seconds = seconds_asked(headers)
     when = f"try again in {seconds:.0f} s" if seconds else "try again later"
     return HubError(
-        "the hub limits how often it may be asked (HTTP 429)",
+        "the hub limits the rate of requests (HTTP 429)",
         f"{when}, or set HF_TOKEN to your token for a higher limit",
         transient=True,
         retry_after=seconds,
@@ -117,10 +117,7 @@ def _rate_limited(headers: Mapping[str, str]) -> HubError:
 
 
 def seconds_asked(headers: Mapping[str, str]) -> float | None:
-    """How long the server asks to wait, in seconds; None when it does not say.
-
-    By ``Retry-After``, else by the hub's ``RateLimit: "api";r=0;t=55``.
-    """
+    """Seconds to wait by ``Retry-After`` or ``RateLimit: "api";r=0;t=55``; None for neither."""
     text = headers.get("retry-after", "").strip()
     reset = RESET.search(headers.get("ratelimit", ""))
     if text.isascii() and text.isdigit():
@@ -129,7 +126,7 @@ def seconds_asked(headers: Mapping[str, str]) -> float | None:
 
 
 def not_a_hub_answer() -> HubError:
-    """A web page where the hub's answer should be: a sign-in page of a network, mostly."""
+    """The error for a web page in place of the hub's answer, mostly a network's sign-in page."""
     return HubError(
         "a web page came instead of the hub's answer",
         "sign in to this network in a browser, or check HF_ENDPOINT and the proxy settings",

@@ -17,12 +17,12 @@ FILE_VIEWS = frozenset({"resolve", "blob", "raw"})
 
 @dataclass(frozen=True, slots=True)
 class HubName:
-    """What was asked for.
+    """A parsed name on the hub.
 
     Attributes:
         repo: ``user/repo``.
-        quantization: As typed, for example ``q4_k_m``; empty for the default one.
-        file: A file's path in the repository; empty when none was named.
+        quantization: As typed, for example ``q4_k_m``; empty for the default.
+        file: Path of a file in the repository; empty for none.
         revision: Branch, tag or commit.
     """
 
@@ -37,11 +37,11 @@ class HubName:
 
 
 def parse_hub_name(text: str, endpoint: str = "") -> HubName | None:
-    """What ``text`` names on the hub, or None when it is no such name.
+    """Parse a name on the hub; None when ``text`` is not one.
 
     Args:
         text: As typed.
-        endpoint: The hub's address, when it is not the public one.
+        endpoint: The hub's URL, when it is not the public one.
     """
     scheme, separator, rest = text.strip().partition("://")
     if separator:
@@ -51,7 +51,7 @@ def parse_hub_name(text: str, endpoint: str = "") -> HubName | None:
 
 
 def is_safe_path(name: str) -> bool:
-    """Whether a file's name from the hub may become a path below a folder."""
+    """Whether a file name from the hub is safe to join to a folder."""
     if not name or len(name) > 1000 or not name.isprintable() or "\\" in name:
         return False
     return all(part not in ("", ".", "..") for part in name.split("/"))
@@ -93,5 +93,5 @@ def _of_file(repo: str, revision: str, file: str) -> HubName | None:
 
 
 def _is_reserved(repo: str) -> bool:
-    """The hub and its cache use these; no repository has them in its name."""
+    """Whether the hub or its cache reserves this form; no repository is called so."""
     return "--" in repo or ".." in repo or repo.lower().endswith((".git", ".gguf"))

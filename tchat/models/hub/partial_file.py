@@ -1,4 +1,4 @@
-"""The file that a download grows in: it outlives the process, and its hash is made as it grows."""
+"""The incomplete file of a download: kept across processes, hashed as it is written."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class PartialFile:
-    """What has come of ``file``, at ``path``. Each chunk is handed to the system at once.
+    """The incomplete content of ``file``, at ``path``; writes are not buffered.
 
-    To be used by one process at a time.
+    Not safe to use from several processes.
 
     Attributes:
-        size: Bytes that are there and hashed.
+        size: Bytes written and hashed.
 
-    Raises:
-        StorageError: The disk stands in the way; so do all methods.
+    Raises, also from its methods:
+        StorageError: It cannot be written.
     """
 
     def __init__(self, path: Path, file: RepoFile) -> None:
@@ -48,11 +48,11 @@ class PartialFile:
 
     @property
     def is_complete(self) -> bool:
-        """Whether all bytes are there."""
+        """Whether all bytes are written."""
         return self.size >= self._file.size
 
     def resume(self) -> Iterator[tuple[int, int]]:
-        """Hash what an earlier attempt left; yields the bytes done and to do."""
+        """Hash what an earlier attempt left; yields the bytes hashed and their total."""
         try:
             left = os.fstat(self._descriptor).st_size
             if left > self._file.size:
@@ -66,7 +66,7 @@ class PartialFile:
             raise _failed(self._path, error) from error
 
     def append(self, chunk: bytes) -> int:
-        """Write as much of ``chunk`` as belongs to the file, and return how much that is."""
+        """Write the part of ``chunk`` that belongs to the file; returns its size."""
         view = memoryview(chunk)[: self._file.size - self.size]
         try:
             written = 0
@@ -79,7 +79,7 @@ class PartialFile:
         return len(view)
 
     def reset(self) -> None:
-        """Begin at the first byte again."""
+        """Empty the file, to begin again."""
         try:
             os.lseek(self._descriptor, 0, os.SEEK_SET)
             os.ftruncate(self._descriptor, 0)
@@ -89,7 +89,7 @@ class PartialFile:
         self._hash = new_hash(self._file)
 
     def is_valid(self) -> bool:
-        """Whether the content is the one that the hub names; if so, it is safe on the disk."""
+        """Whether the content has the hash that the hub lists; if so, it is synced to disk."""
         if not self.is_complete or self._hash.hexdigest() != self._file.blob:
             return False
         try:
@@ -100,9 +100,9 @@ class PartialFile:
 
 
 def new_hash(file: RepoFile) -> hashlib._Hash:
-    """The hash that names the content of ``file``, before its first byte.
+    """The hash of the content of ``file``, before its first byte.
 
-    SHA-256; git's SHA-1 of a blob for a file that is not in the large file storage.
+    SHA-256, or git's SHA-1 of a blob for a file that is not in the large file storage.
     """
     if file.sha256:
         return hashlib.sha256()
@@ -110,13 +110,13 @@ def new_hash(file: RepoFile) -> hashlib._Hash:
 
 
 def _open_own(path: Path) -> int:
-    """Open a file for writing that this user alone can have meant.
+    """Open a regular file with a single name for writing.
 
-    The cache may be shared: a link, a FIFO or a second name of another file that lies there would
-    let a download overwrite that file. Such a name is removed, and a new file is made.
+    The cache may be shared: through a link, or a hard link to another file, a download would
+    overwrite that file. Such a name is removed, and a new file is created.
 
     Raises:
-        OSError: It cannot be removed, or the file cannot be made.
+        OSError: It cannot be removed or created.
     """
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
     flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
@@ -138,7 +138,7 @@ def _failed(path: Path, error: OSError) -> StorageError:
     if error.errno in FULL:
         return StorageError(
             f"the disk is full: no room for {path}",
-            "free some space and pull again, it goes on from here; or set HF_HUB_CACHE",
+            "free some space and pull again, which resumes; or set HF_HUB_CACHE",
         )
     return StorageError(
         f"cannot write {path}: {error.strerror or error}",

@@ -1,4 +1,4 @@
-"""Pulling a model: from its name on the hub to its files in the cache."""
+"""Pull a model: from its name on the hub to its files in the cache."""
 
 from __future__ import annotations
 
@@ -40,26 +40,25 @@ def pull(
     retry_policy: RetryPolicy | None = None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Iterator[PullEvent]:
-    """Have the model called ``name`` in ``cache``; ends with `Pulled` or `Stopped`.
+    """Download the model called ``name`` into ``cache``; ends with `Pulled` or `PullStopped`.
 
-    Everything happens in the thread that iterates. What came is kept, however it ends: calling it
-    again goes on from there. A model appears under its names when all of its files are complete.
+    The work is done in the thread that iterates. However it ends, what was downloaded is kept, and
+    the next call resumes. The model appears in the cache when all its files are complete.
 
     Args:
-        name: What to pull.
-        hub: Where from.
-        cache: Where to.
-        hashes: Remembers the SHA-256 of what is in the cache, which is read once.
-        machine: Tells what it is judged for, and a quantization is chosen for where none is
-            named; asked only for what is not here yet. Without it nothing is judged, and the
-            usual quantization is taken.
-        retry_policy: With the hub.
-        cancelled: Asked several times a second whether to stop; from any thread.
+        name: Of the model.
+        hub: Source.
+        cache: Target.
+        hashes: Stores the SHA-256 of cached files, so that each is hashed once.
+        machine: The machine that a quantization is chosen for; called only for a model that is
+            not cached. Without it the default quantization is taken, and the fit is not checked.
+        retry_policy: For failed requests.
+        cancelled: Polled several times a second.
 
     Raises:
-        ModelNotFound: The hub does not have it; with the nearest names.
-        HubError: The hub cannot be asked, or refuses, or sends something else.
-        StorageError: The disk stands in the way.
+        ModelNotFound: The hub does not have it; suggests similar names.
+        HubError: A request failed, or the content is wrong.
+        StorageError: It cannot be written.
     """
     retry_policy = retry_policy or RetryPolicy()
     transfer = Downloader(
@@ -88,7 +87,7 @@ def _ask(hub: HubApi, name: HubName) -> Generator[PullEvent, None, RepoListing]:
 def _chosen(
     listing: RepoListing, name: HubName, machine: Callable[[], Machine] | None, transfer: Downloader
 ) -> Generator[PullEvent, None, ModelSelected]:
-    """Which model is meant; one that was begun or is here needs no second judgement."""
+    """Choose the model; one that is here, or whose download was begun, needs no fit check."""
     begun = _begun(listing, name, transfer.cache)
     model = begun or choose_model(listing, name)
     remote_model = None
@@ -111,7 +110,7 @@ def _chosen(
 
 
 def _begun(listing: RepoListing, name: HubName, cache: HubCache) -> RepoModel | None:
-    """The model that ``name`` may mean and of which the most is here; None when nothing is."""
+    """The model that ``name`` may mean with the most bytes cached; None when none has any."""
     if name.file or name.quantization:
         meant: Sequence[RepoModel] = (choose_model(listing, name),)
     else:
@@ -128,17 +127,17 @@ def _fetch_all(found: ModelSelected, transfer: Downloader) -> Iterator[PullEvent
     meter.begin(model.size)
     for file in model.files:
         yield from transfer.fetch(file)
-    # The first part is what a model is found by, so it appears last.
+    # A model is found by its first part, so that is linked last.
     paths = [cache.link(file) for file in reversed(model.files)]
     cache.write_ref(model.first)
     yield Pulled(model, tuple(reversed(paths)), meter.fetched, meter.seconds)
 
 
 def _without_the_hub(name: HubName, transfer: Downloader, error: HubError) -> Iterator[PullEvent]:
-    """The model as it is in the cache, where the hub cannot be asked.
+    """Use the cached model, when the hub cannot be reached.
 
     Raises:
-        HubError: It is not there, or damaged.
+        HubError: It is not cached, or damaged.
     """
     cache = transfer.cache
     models, companions = group_models(cache.files(name.repo, name.revision))
@@ -155,7 +154,7 @@ def _without_the_hub(name: HubName, transfer: Downloader, error: HubError) -> It
 
 
 def _with_near_names(error: RepositoryNotFound, name: HubName, hub: HubApi) -> ModelNotFound:
-    """``error`` with repositories of the hub that could have been meant."""
+    """``error`` with similar repositories in its hint."""
     from difflib import get_close_matches
 
     words = name.repo.partition("/")[2]
@@ -168,12 +167,12 @@ def _with_near_names(error: RepositoryNotFound, name: HubName, hub: HubApi) -> M
 
 
 def _require_space(folder: Path, missing: int) -> None:
-    """Raise `StorageError` when ``missing`` more bytes do not fit on the disk."""
+    """Raise `StorageError` when the disk has not enough space for ``missing`` more bytes."""
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free
     if missing and free < missing + SPARE:
         raise StorageError(
-            f"{size_text(missing)} are still to come, and {size_text(free)} are free in {folder}",
+            f"{size_text(missing)} are missing, but only {size_text(free)} are free in {folder}",
             "free some space, choose a smaller quantization, or set HF_HUB_CACHE to another disk",
         )

@@ -1,4 +1,4 @@
-"""What happens while a model is pulled. Bytes are counted over all files of the model."""
+"""Events of a pull. Bytes are counted over all files of the model."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tchat.models.hub.repo_files import RepoListing, RepoModel
 if TYPE_CHECKING:
     from tchat.models.hub.remote_model import RemoteModel
 
-WINDOW = 5.0  # seconds that the rate is measured over
+WINDOW = 5.0  # seconds over which the rate is measured
 
 
 @dataclass(frozen=True, slots=True)
 class ModelSelected:
-    """The hub knows the model; ``missing`` bytes of it are not here yet.
+    """The model was chosen; ``missing`` bytes of it are not downloaded yet.
 
     ``remote_model`` says how it would run here; None where its pull was begun earlier, or no
     machine was given. A caller that does not want it stops here: nothing was downloaded yet.
@@ -33,14 +33,14 @@ class ModelSelected:
 
 @dataclass(frozen=True, slots=True)
 class ReadingHeader:
-    """The header of a file is being read, to tell how the model would do here."""
+    """The header of ``file`` is being read, to check how the model would run here."""
 
     file: str
 
 
 @dataclass(frozen=True, slots=True)
 class CheckingFile:
-    """What an earlier attempt left is read again for its hash: ``done`` of ``total`` bytes."""
+    """``done`` of ``total`` bytes of an existing file are hashed."""
 
     done: int
     total: int
@@ -48,9 +48,9 @@ class CheckingFile:
 
 @dataclass(frozen=True, slots=True)
 class Downloading:
-    """``done`` of ``total`` bytes are here; ``rate`` in bytes a second, ``left`` in seconds.
+    """``done`` of ``total`` bytes are downloaded.
 
-    Both are 0 until they are known.
+    ``rate`` is in bytes per second, ``left`` in seconds; both are 0 until they are known.
     """
 
     done: int
@@ -61,7 +61,7 @@ class Downloading:
 
 @dataclass(frozen=True, slots=True)
 class WaitingForLock:
-    """Another process pulls the same file, and has ``done`` of ``total`` bytes."""
+    """Another process downloads the same file; ``done`` of ``total`` bytes are there."""
 
     done: int
     total: int
@@ -69,7 +69,7 @@ class WaitingForLock:
 
 @dataclass(frozen=True, slots=True)
 class DownloadStalled:
-    """Nothing came for ``seconds``; after ``timeout`` the connection is made anew."""
+    """No byte came for ``seconds``; after ``timeout`` the request is repeated."""
 
     seconds: float
     timeout: float
@@ -77,7 +77,7 @@ class DownloadStalled:
 
 @dataclass(frozen=True, slots=True)
 class RetryingDownload:
-    """It failed for ``reason`` and is tried again after ``wait`` seconds."""
+    """A request failed for ``reason``; it is repeated after ``wait`` seconds."""
 
     reason: str
     wait: float
@@ -85,20 +85,20 @@ class RetryingDownload:
 
 @dataclass(frozen=True, slots=True)
 class HubUnavailable:
-    """The hub could not be asked, and the model is complete: ``reason`` says why."""
+    """The hub cannot be reached for ``reason``, but the cached model is complete."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Pulled:
-    """The end: the model's files, the first part first.
+    """The pull is complete.
 
     Attributes:
-        model: What was pulled.
-        paths: In the cache, below ``snapshots``.
-        fetched: Bytes that came over the network; 0 when everything was there.
-        seconds: It took.
+        model: The model.
+        paths: Its files in the snapshot, the first part first.
+        fetched: Bytes downloaded; 0 when everything was cached.
+        seconds: Duration.
     """
 
     model: RepoModel
@@ -109,7 +109,7 @@ class Pulled:
 
 @dataclass(frozen=True, slots=True)
 class PullStopped:
-    """The end, because it was cancelled: ``done`` of ``total`` bytes are kept."""
+    """The pull was cancelled; ``done`` of ``total`` bytes are kept."""
 
     done: int
     total: int
@@ -130,11 +130,11 @@ PullEvent: TypeAlias = (
 
 
 class DownloadMeter:
-    """Counts the bytes of a model, and how fast they come.
+    """Counts the bytes of a pull, and their rate.
 
     Attributes:
-        fetched: Bytes that came over the network.
-        header_seconds: Seconds that the header took, which the download begins with.
+        fetched: Bytes downloaded.
+        header_seconds: Seconds spent on reading the header.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -148,13 +148,13 @@ class DownloadMeter:
         self._marks: deque[tuple[float, int]] = deque()
 
     def begin(self, total: int) -> None:
-        """All files together have ``total`` bytes."""
+        """Start to count; all files together have ``total`` bytes."""
         self._total = total
         self._begun = self._clock()
 
     @property
     def seconds(self) -> float:
-        """Since the begin, and those of the header."""
+        """Seconds since `begin`, and those of the header."""
         return self.header_seconds + self._clock() - self._begun
 
     def finish(self, size: int) -> None:
@@ -163,15 +163,15 @@ class DownloadMeter:
         self._position = 0
 
     def waiting(self, position: int) -> WaitingForLock:
-        """The other process is at ``position`` in the current file."""
+        """The event for another process at ``position`` in the current file."""
         return WaitingForLock(self._finished + position, self._total)
 
     def stopped(self) -> PullStopped:
-        """It ends where it is."""
+        """The event for a cancelled pull."""
         return PullStopped(self._finished + self._position, self._total)
 
     def pulling(self, position: int) -> Downloading:
-        """The current file is at ``position``."""
+        """The event for ``position`` in the current file."""
         self._position = position
         now, done = self._clock(), self._finished + position
         self._marks.append((now, self.fetched))

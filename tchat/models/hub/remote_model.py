@@ -29,21 +29,21 @@ ANYWAY = "name a smaller one, or pull it all the same with --yes"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteModel:
-    """A model on the hub, by its header. Texts are raw: sanitize them before printing.
+    """A model on the hub. Texts are raw: sanitize them before printing.
 
     Attributes:
         listing: Of its repository.
-        model: Which of the repository's models it is.
-        reason: Why this one, to be read after its name; empty when it was named.
-        title: What its maker calls it; may be empty.
+        model: The chosen model.
+        reason: Why it was chosen; empty when it was named.
+        title: ``general.name``; may be empty.
         kind: What it is for.
-        refusal: Why it cannot chat, to be read after its name; empty when it can.
+        refusal: Why it cannot chat, as a sentence without its subject; empty when it can.
         architecture: For example ``llama``.
-        parameters: Weights, of all parts.
-        context_length: Tokens that it was trained for; 0 when it does not say.
-        shape: What decides its memory and its speed.
-        report: How it would do on the machine that it was looked into for.
-        details: What else its header says; of another quantization where that was looked into.
+        parameters: Number of weights, all parts together.
+        context_length: Tokens that it was trained for; 0 when unknown.
+        shape: Dimensions that decide its memory and speed.
+        report: How it would run on the machine.
+        details: Further details of the header that was read, which may be another quantization's.
     """
 
     listing: RepoListing
@@ -66,16 +66,16 @@ class RemoteModel:
 
     @property
     def size(self) -> int:
-        """Bytes, of all parts."""
+        """Bytes, all parts together."""
         return self.model.size
 
 
 def inspect_remote(name: HubName, hub: HubApi, machine: Machine) -> RemoteModel:
-    """Ask the hub for the model that ``name`` means, and look into it closely.
+    """Choose the model of ``name`` for ``machine``, and read its header.
 
     Raises:
         ModelError: There is none, or it is not usable.
-        HubError: The hub cannot be asked, or refuses.
+        HubError: A request failed.
     """
     listing = hub.listing(name.repo, name.revision)
     return inspect_listing(listing, name, HeaderCache(hub).read_range, machine, closely=True)
@@ -89,23 +89,23 @@ def inspect_listing(
     *,
     closely: bool = False,
 ) -> RemoteModel:
-    """Look into the model that ``name`` means; without a quantization, the best for ``machine``.
+    """Choose the model of ``name``; without a quantization, the best for ``machine``.
 
     Args:
         listing: Of its repository.
-        name: What was asked for.
+        name: As parsed.
         read_range: As of `RemoteHeader`.
-        machine: That it shall fit.
-        closely: Read the header of the best one too. Otherwise one header of the repository is
-            read, of some megabytes, and other quantizations are judged by the sizes of their files.
+        machine: The machine.
+        closely: Read the header of the chosen quantization too. Otherwise one header is read, of
+            some megabytes, and the other quantizations are estimated by their file sizes.
 
     Raises:
         ModelNotFound: There is no such model, or its file is gone.
-        ModelInvalid: It is no GGUF file, or one that is damaged or hostile.
-        HubError: The hub cannot be asked, or refuses.
+        ModelInvalid: It is not a GGUF file, or is damaged or hostile.
+        HubError: A request failed.
     """
     seen = choose_model(listing, name)
-    remote_model = _looked_into(listing, seen, read_range, machine)
+    remote_model = _inspect(listing, seen, read_range, machine)
     alike = [model for model in listing.models if base_name(model) == base_name(seen)]
     if name.file or name.quantization or remote_model.refusal or len(alike) < 2:
         return remote_model
@@ -115,13 +115,13 @@ def inspect_listing(
     if best is seen:
         return replace(remote_model, reason=why)
     if closely:
-        return replace(_looked_into(listing, best, read_range, machine), reason=why)
+        return replace(_inspect(listing, best, read_range, machine), reason=why)
     shape = resized(remote_model.shape, best.size / max(seen.size, 1))
     judged = report_fit(shape, remote_model.context_length, machine)
     return replace(remote_model, model=best, reason=why, shape=shape, report=judged)
 
 
-def _looked_into(
+def _inspect(
     listing: RepoListing, model: RepoModel, read_range: ReadRange, machine: Machine
 ) -> RemoteModel:
     remote = RemoteHeader(model, read_range)
@@ -143,13 +143,13 @@ def _looked_into(
 
 
 def describe(remote_model: RemoteModel) -> str:
-    """The model, its size, and why it is this one; safe to print."""
+    """The model, its size, and why it was chosen; safe to print."""
     name, size = single_line(remote_model.model.name), size_text(remote_model.size)
     return f"{name} ({size}{': ' + remote_model.reason if remote_model.reason else ''})"
 
 
 def pull_objection(remote_model: RemoteModel) -> TchatError | None:
-    """Why pulling it should be asked about first: it is of no use here; None when it is."""
+    """Why the user should confirm the pull: the model cannot be used here; None when it can."""
     if remote_model.refusal and remote_model.kind not in ADAPTERS:
         return ModelInvalid(f"{describe(remote_model)} {remote_model.refusal}", ANYWAY)
     if not remote_model.refusal and not remote_model.report.fit.usable:
@@ -158,9 +158,9 @@ def pull_objection(remote_model: RemoteModel) -> TchatError | None:
 
 
 class HeaderCache:
-    """The first bytes of files on ``hub``, kept in memory as they come.
+    """The first bytes of files on ``hub``, kept in memory for their download.
 
-    To be used by one thread.
+    Not safe to use from several threads.
     """
 
     def __init__(self, hub: HubApi) -> None:
@@ -172,10 +172,10 @@ class HeaderCache:
 
         Raises:
             ModelNotFound: The file is gone.
-            HubError: The hub cannot be asked, or refuses.
+            HubError: The request failed.
         """
         begun = self._begun.setdefault(file, bytearray())
-        if start > len(begun):  # what was skipped may be larger than memory
+        if start > len(begun):  # the gap may be larger than memory
             return self._hub.read_range(file, start, length)
         end = min(start + length, file.size)
         for chunk in self._hub.chunks(file, len(begun), end):
@@ -183,11 +183,11 @@ class HeaderCache:
         return bytes(begun[start:end])
 
     def pop(self, file: RepoFile) -> bytes:
-        """What came of ``file``, from its first byte on; it is not kept any longer."""
+        """The bytes read from the start of ``file``; they are no longer kept."""
         return bytes(self._begun.pop(file, b""))
 
 
-# Each read is a request, which takes a while; most headers are of 2 to 13 MB.
+# Each read is a request; most headers have 2 to 13 MB.
 CHUNK = (1 << 18, 1 << 22)
 ReadRange = Callable[[RepoFile, int, int], bytes]
 
@@ -201,9 +201,9 @@ class RemoteHeader:
             none of them twice, where the header is gone through more than once.
 
     Raises, also from its methods:
-        ModelInvalid: It is no GGUF file, or one that is damaged or hostile.
+        ModelInvalid: It is not a GGUF file, or is damaged or hostile.
         ModelNotFound: The file is gone.
-        HubError: The hub cannot be asked, or refuses.
+        HubError: A request failed.
     """
 
     def __init__(self, model: RepoModel, read_range: ReadRange) -> None:
@@ -216,7 +216,7 @@ class RemoteHeader:
         return replace(headers[0], tensors=tensors)
 
     def strings(self, array: Array, wanted: Iterable[int]) -> dict[int, str]:
-        """Elements of a long array of strings by their places; those out of range are left out."""
+        """Elements of a long array of strings by index; indexes out of range are left out."""
         first = self._parts[0]
         try:
             return strings_in(first.reader(), array, wanted)
@@ -225,7 +225,7 @@ class RemoteHeader:
 
 
 class _Ranges:
-    """A file on the hub as one that can be read from."""
+    """A file on the hub as a `ByteSource`."""
 
     def __init__(self, file: RepoFile, read_range: ReadRange) -> None:
         self.name = single_line(file.name.rpartition("/")[2])
@@ -234,7 +234,7 @@ class _Ranges:
         self._at = 0
 
     def reader(self) -> BoundedReader:
-        """From the start."""
+        """A reader from the start of the file."""
         self._at = 0
         return BoundedReader(self, self._file.size, CHUNK)
 

@@ -1,8 +1,8 @@
-"""The models in a repository of the hub: which files belong together, and which one is meant.
+"""The models in a repository of the hub: files grouped into models, and the choice of one.
 
-Files that accompany a model (projectors, importance matrices, draft models, bare vocabularies) are
-set apart by their names, as llama.cpp does (``common_download_…`` in common/download.cpp); so is
-the default: Q4_K_M, then Q8_0, then the first.
+Companions of a model (projectors, importance matrices, draft models, vocabularies) are recognized
+by their names, as in llama.cpp (``common_download_…`` in common/download.cpp), which also sets the
+default: Q4_K_M, then Q8_0, then the first.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ LISTED = 12  # names in a message
 
 @dataclass(frozen=True, slots=True)
 class RepoFile:
-    """One file on the hub, pinned to a commit. Texts come from the hub: sanitize before printing.
+    """A file on the hub at one commit. Texts come from the hub: sanitize before printing.
 
     Attributes:
         repo: ``user/repo``.
-        commit: The commit that was looked at, 40 hexadecimal digits.
-        revision: What led to the commit, for example ``main``.
-        name: Path in the repository; safe to be joined to a folder.
+        commit: 40 hexadecimal digits.
+        revision: The revision that led to the commit, for example ``main``.
+        name: Path in the repository; safe to join to a folder.
         size: Bytes.
         sha256: Of the content; empty for a small file that is not in the large file storage.
-        blob: What the cache calls the content: ``sha256``, else git's SHA-1 of the blob.
+        blob: Name of the blob in the cache: ``sha256``, else git's SHA-1 of the blob.
     """
 
     repo: str
@@ -54,12 +54,12 @@ class RepoFile:
 
 @dataclass(frozen=True, slots=True)
 class RepoModel:
-    """One model in one or several files, the first part first.
+    """A model in one or several files.
 
     Attributes:
-        quantization: By the file's name, in capitals, for example ``Q4_K_M``; may be empty.
+        quantization: By the file's name, in upper case, for example ``Q4_K_M``; may be empty.
         files: In the order of the parts.
-        name: What `pull` understands: ``user/repo:QUANT``, else ``user/repo:FILE``.
+        name: Its name for `pull`: ``user/repo:QUANT``, else ``user/repo:FILE``.
     """
 
     quantization: str
@@ -68,7 +68,7 @@ class RepoModel:
 
     @property
     def first(self) -> RepoFile:
-        """The file that is loaded, and whose header tells about the model."""
+        """The file that is loaded, and whose header holds the metadata."""
         return self.files[0]
 
     @property
@@ -79,16 +79,16 @@ class RepoModel:
 
 @dataclass(frozen=True, slots=True)
 class RepoListing:
-    """What a repository holds at one commit. Texts come from the hub: sanitize before printing.
+    """The content of a repository at one commit. Texts come from the hub: sanitize before printing.
 
     Attributes:
         repo: ``user/repo``.
         commit: 40 hexadecimal digits.
-        licence: As its maker declares it; empty when not declared.
+        licence: As declared; empty when not declared.
         gated: Its terms must be accepted before a download.
         downloads: In the last month.
-        models: By name; language models as far as the names tell.
-        companions: GGUF files that accompany a model.
+        models: Sorted by name; language models, as far as names tell.
+        companions: Other GGUF files, such as projectors.
     """
 
     repo: str
@@ -101,14 +101,14 @@ class RepoListing:
 
 
 def quantization_in(name: str) -> str:
-    """The quantization that a file's name tells, in capitals; empty when it tells none."""
+    """The quantization in a file's name, in upper case; empty when there is none."""
     stem = f"{without_gguf_ending(name)}."
     found = QUANTIZATION.findall(stem.rpartition("/")[2]) or QUANTIZATION.findall(stem)
     return found[-1].upper() if found else ""
 
 
 def base_name(model: RepoModel) -> str:
-    """What the files of one model in several quantizations share, in small letters."""
+    """A model's file name without its quantization, in lower case."""
     file = model.first.name.rpartition("/")[2]
     match = PART_NAME.fullmatch(file)
     stem = match["stem"] if match else without_gguf_ending(file)
@@ -116,14 +116,14 @@ def base_name(model: RepoModel) -> str:
 
 
 def is_companion(name: str) -> bool:
-    """Whether a file's name says that it accompanies a model instead of being one."""
+    """Whether a file is a companion of a model, by its name."""
     return COMPANION.search(name) is not None
 
 
 def group_models(files: Iterable[RepoFile]) -> tuple[tuple[RepoModel, ...], tuple[RepoFile, ...]]:
-    """The models among ``files``, and the GGUF files that accompany them; both by name.
+    """The models among ``files``, and their companions, both sorted by name.
 
-    A model of which parts are missing is left out.
+    A model with missing parts is left out.
     """
     ggufs = sorted((f for f in files if has_gguf_ending(f.name)), key=lambda f: f.name)
     companions = tuple(file for file in ggufs if is_companion(file.name))
@@ -134,7 +134,7 @@ def group_models(files: Iterable[RepoFile]) -> tuple[tuple[RepoModel, ...], tupl
 
 
 def list_repo_models(files: Iterable[RepoFile]) -> list[RepoModel]:
-    """The models, then what accompanies them, then parts whose model is not whole."""
+    """The models, then companions, then incomplete models by their first part."""
     listed = list(files)
     models, companions = group_models(listed)
     alone = [_alone(file) for file in companions]
@@ -152,10 +152,10 @@ def _alone(file: RepoFile) -> RepoModel:
 
 
 def choose_model(listing: RepoListing, name: HubName) -> RepoModel:
-    """The model that ``name`` means in its repository; without a quantization the default one.
+    """Choose the model of ``name``; without a quantization the default.
 
     Raises:
-        ModelNotFound: There is none, or the quantization has several.
+        ModelNotFound: There is none, or several have the quantization.
     """
     if name.file:
         return _by_file(listing, name.file)
@@ -179,7 +179,7 @@ def default_model(models: Sequence[RepoModel]) -> RepoModel:
 
 
 def _model(name: str, by_name: dict[str, RepoFile]) -> RepoModel | None:
-    """The model that begins with the file ``name``; None for further parts and broken sets."""
+    """The model whose first file is ``name``; None for further parts and incomplete models."""
     folder, slash, base = name.rpartition("/")
     match = PART_NAME.fullmatch(base)
     names = [name]

@@ -148,10 +148,13 @@ def test_each_failure_is_one_line_and_leaves_nothing(
     [
         ("someone/Tinny-GGUF", "did you mean"),
         (f"{REPO}:Q4_K_S", "did you mean Q4_K_M"),
-        ("./tiny.gguf", "is no name on the hub, nor in the catalogue; name a model as user/repo"),
+        (
+            "./tiny.gguf",
+            "is neither a name on the hub nor in the catalogue; name a model as user/repo",
+        ),
         ("qwen3", "comes in several sizes: qwen3:0.6b, qwen3:1.7b"),
         ("qwen3:0.6b", "the hub has no model Qwen/Qwen3-0.6B-GGUF"),
-        ("starter", "is no name on the hub"),
+        ("starter", "is neither a name on the hub"),
     ],
 )
 def test_unknown_names_end_with_3_and_the_nearest(server: HubServer, name: str, said: str) -> None:
@@ -201,7 +204,7 @@ def test_a_proxy_is_used(server: HubServer, monkeypatch: pytest.MonkeyPatch) -> 
     ("variable", "value", "said"),
     [
         ("ALL_PROXY", "socks5://127.0.0.1:9", "a SOCKS proxy needs one more package; run: pip"),
-        ("HTTP_PROXY", "gopher://127.0.0.1:9", "HTTP_PROXY is no address of a proxy; it has"),
+        ("HTTP_PROXY", "gopher://127.0.0.1:9", "HTTP_PROXY is not the URL of a proxy; it has"),
         ("SSL_CERT_FILE", "/nowhere/ca.pem", "the certificates cannot be read: No such file"),
     ],
 )

@@ -259,7 +259,7 @@ def test_a_search_is_sorted_by_downloads(hub: HubApi, server: HubServer) -> None
 
 REFUSALS = [
     (PORTAL, "a web page came instead of the hub's answer; sign in to this network", False),
-    (limited(), "the hub limits how often it may be asked .*; try again later", True),
+    (limited(), "the hub limits the rate of requests .*; try again later", True),
     (limited(17), "try again in 17 s, or set HF_TOKEN", True),
     (Fault(429, {"RateLimit": '"api";r=0;t=55'}), "try again in 55 s", True),
     (Fault(500), r"the hub has a problem \(HTTP 500\)", True),
@@ -354,7 +354,7 @@ def test_no_server_is_told_by_its_host() -> None:
 
 @pytest.mark.parametrize("endpoint", ["huggingface.co", "http://", "http://[::1", "ftp://x", "//"])
 def test_an_endpoint_that_is_no_address_is_told(endpoint: str) -> None:
-    with pytest.raises(HubError, match="HF_ENDPOINT is no address"):
+    with pytest.raises(HubError, match="HF_ENDPOINT is not a usable URL"):
         HubApi({"HF_ENDPOINT": endpoint}).listing(REPO)
 
 

@@ -19,7 +19,7 @@ import pytest
 from tchat.errors import ModelNotFound, StorageError
 from tchat.models.hub.api import HubApi
 from tchat.models.hub.cache import HubCache, cache_folder
-from tchat.models.hub.client import ResponseLimits, _give_up
+from tchat.models.hub.client import ResponseLimits, _abort
 from tchat.models.hub.download import RetryPolicy
 from tchat.models.hub.errors import HubError
 from tchat.models.hub.names import HubName
@@ -126,7 +126,7 @@ def test_another_request_that_is_given_up_cuts_a_download_which_goes_on(desk: De
     events: list[PullEvent] = []
     for event in pull(NAME, desk.hub, desk.cache, hashes=desk.hashes, retry_policy=HASTY):
         if isinstance(event, Downloading) and event.done and not of(Downloading, events):
-            _give_up(Future())
+            _abort(Future())
         events.append(event)
     assert desk.blob().read_bytes() == DATA
     assert len(of(RetryingDownload, events)) == 1
@@ -175,7 +175,7 @@ def test_a_server_that_never_gets_further_is_given_up(desk: Desk) -> None:
 
 def test_wrong_bytes_never_get_a_final_name(desk: Desk) -> None:
     desk.server.fail("storage", Fault(flip=123_456))
-    with pytest.raises(HubError, match=rf"what came of {FILE} has not the hash .* thrown away"):
+    with pytest.raises(HubError, match=rf"{FILE} has not the hash .* discarded"):
         desk.pull()
     assert desk.names() == []
     assert desk.incomplete().stat().st_size == 0
@@ -299,7 +299,7 @@ def test_the_disk_is_looked_at_first(desk: Desk, monkeypatch: pytest.MonkeyPatch
         free: int
 
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(1000))
-    with pytest.raises(StorageError, match=r"300 kB are still to come, and 1\.0 kB are free"):
+    with pytest.raises(StorageError, match=r"300 kB are missing, but only 1\.0 kB are free"):
         desk.pull()
     assert desk.fetched() == []
 
@@ -315,7 +315,7 @@ def small_files() -> Iterator[None]:
 
 @pytest.mark.usefixtures("small_files")
 def test_a_full_disk_keeps_what_came(desk: Desk) -> None:
-    with pytest.raises(StorageError, match=r"the disk is full: .* it goes on from here"):
+    with pytest.raises(StorageError, match=r"the disk is full: .* which resumes"):
         desk.pull()
     assert desk.incomplete().read_bytes() == DATA[: desk.incomplete().stat().st_size]
     assert desk.incomplete().stat().st_size == 150_000

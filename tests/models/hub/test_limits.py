@@ -167,7 +167,7 @@ def test_a_download_that_drips_is_given_up_and_kept(hub_server: HubServer) -> No
 
 @pytest.mark.parametrize("address", BAD_ADDRESSES)
 def test_a_bad_endpoint_is_named_without_its_password(address: str) -> None:
-    with pytest.raises(HubError, match="HF_ENDPOINT is no address") as raised:
+    with pytest.raises(HubError, match="HF_ENDPOINT is not a usable URL") as raised:
         HubApi({"HF_ENDPOINT": address}).search("tiny")
     assert not any(part in str(raised.value) for part in PASSWORD_PARTS)
 
@@ -178,7 +178,7 @@ def test_a_bad_proxy_is_named_without_its_password(
     name: str, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(name, address)
-    with pytest.raises(HubError, match=rf"{name.upper()} is no address of a proxy") as raised:
+    with pytest.raises(HubError, match=rf"{name.upper()} is not the URL of a proxy") as raised:
         HubApi({"HF_ENDPOINT": "https://127.0.0.1:9"}).search("tiny")
     assert not any(part in str(raised.value) for part in PASSWORD_PARTS)
 
@@ -187,10 +187,10 @@ def test_a_bad_proxy_is_named_without_its_password(
 def test_a_host_that_cannot_be_is_told_of_its_variable(
     host: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(HubError, match=r"^HF_ENDPOINT is no address"):
+    with pytest.raises(HubError, match=r"^HF_ENDPOINT is not a usable URL"):
         HubApi({"HF_ENDPOINT": f"http://user:s3cr3t@{host}/"}).search("tiny")
     monkeypatch.setenv("HTTP_PROXY", f"http://user:s3cr3t@{host}")
-    with pytest.raises(HubError, match=r"^HTTP_PROXY is no address of a proxy") as raised:
+    with pytest.raises(HubError, match=r"^HTTP_PROXY is not the URL of a proxy") as raised:
         HubApi({"HF_ENDPOINT": "http://127.0.0.1:9"}).search("tiny")
     assert "s3cr3t" not in str(raised.value)
 
@@ -212,7 +212,7 @@ def test_a_host_that_may_be_is_asked(host: str) -> None:
 )
 def test_a_redirect_to_no_address_is_told(hub_server: HubServer, address: str) -> None:
     hub_server.fail("api", Fault(302, {"Location": address}))
-    with pytest.raises(HubError, match=r"^127\.0\.0\.1 redirects to no address") as raised:
+    with pytest.raises(HubError, match=r"^127\.0\.0\.1 redirects to no usable URL") as raised:
         HubApi().search("tiny")
     assert not raised.value.transient
 
