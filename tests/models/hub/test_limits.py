@@ -196,7 +196,7 @@ def test_a_host_that_cannot_be_is_told_of_its_variable(
 
 
 def test_words_that_are_no_unicode_are_told(hub_server: HubServer) -> None:
-    with pytest.raises(UsageError, match="no Unicode"):
+    with pytest.raises(UsageError, match="not valid Unicode"):
         HubApi().search("x\udcff")
 
 
