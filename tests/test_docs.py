@@ -66,3 +66,11 @@ def test_every_flag_that_the_readme_shows_exists(readme: str) -> None:
         unquoted = re.sub(r"\"[^\"]*\"|'[^']*'", "", call)
         for flag in re.findall(r"(?<!\S)--?[a-z][a-z-]*", unquoted):
             assert flag in known, call
+
+
+def test_every_path_that_contributors_are_told_exists() -> None:
+    root = README.parent
+    text = (root / ".github" / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    told = set(re.findall(r"`((?:tchat|tests|themes|\.ci)/[\w./]*)`", text))
+    assert len(told) > 15
+    assert {path for path in told if not (root / path).exists()} == set()
