@@ -64,7 +64,7 @@ class TchatApp(App[None]):
         # In the place of Textual's; remapped with the chat's own.
         Binding("ctrl+q", "leave", "Quit", id="chat.quit", show=False, priority=True)
     ]
-    _dressed = False  # whether it is known which theme to wear
+    _is_themed = False  # whether it is known which theme to wear
     _leaving = False  # whether it was asked to quit
 
     def __init__(
@@ -89,7 +89,7 @@ class TchatApp(App[None]):
         self.conversation: Conversation | None = None
         self.ended_by = 0
         self.broken_by: BaseException | None = None
-        self._wear_first()
+        self._apply_first_theme()
 
     def get_driver_class(self) -> type[Driver]:
         """Textual's driver of this system, made fit for terminals that go away."""
@@ -102,7 +102,7 @@ class TchatApp(App[None]):
 
     def get_css_variables(self) -> dict[str, str]:
         """The colours; none while Textual, in its own beginning, asks for them too early."""
-        return super().get_css_variables() if self._dressed else {}
+        return super().get_css_variables() if self._is_themed else {}
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """tchat's own colours, in themes that do not set them."""
@@ -261,7 +261,7 @@ class TchatApp(App[None]):
 
     # Themes
 
-    def _wear_first(self) -> None:
+    def _apply_first_theme(self) -> None:
         """Take the one theme in use; the others are read when the screen is there."""
         for name in (self._settings.theme, DEFAULT):
             if theme := load_theme(self._paths, name):
@@ -270,7 +270,7 @@ class TchatApp(App[None]):
                 # Not by assignment, which would parse the style sheets twice.
                 self.set_reactive(App.theme, name)
                 break
-        self._dressed = True
+        self._is_themed = True
         self.stylesheet.set_variables(self.get_css_variables())
 
     @background(group="themes")

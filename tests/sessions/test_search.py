@@ -366,8 +366,8 @@ async def test_a_search_that_the_screen_gave_up_ends(
         assert free.wait(30)
 
     folds = Folds(monkeypatch, wait)
-    desk = SessionService(cast(Conversation, SimpleNamespace(persistent=long)))
-    task = asyncio.create_task(desk.search("nowhere"))
+    services = SessionService(cast(Conversation, SimpleNamespace(persistent=long)))
+    task = asyncio.create_task(services.search("nowhere"))
     await asyncio.to_thread(entered.wait, 10)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

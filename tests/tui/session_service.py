@@ -1,4 +1,4 @@
-"""Sessions for tests, and a desk that keeps account of what it was asked."""
+"""Sessions for tests, and a services that keeps account of what it was asked."""
 
 from __future__ import annotations
 

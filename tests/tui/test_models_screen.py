@@ -280,8 +280,8 @@ async def test_without_files_one_can_only_choose() -> None:
 
 
 @pytest.fixture
-def desk(paths: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelService:
-    """A desk over a home folder with models of the hub and of Ollama, beside a file here."""
+def service(paths: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelService:
+    """A service over a home folder with models of the hub and of Ollama, beside a file here."""
     user = tmp_path / "user"
     monkeypatch.delenv("HF_HOME")
     hub_file(user, "acme/big-GGUF", "big-Q8_0.gguf")
@@ -292,41 +292,41 @@ def desk(paths: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Model
     return ModelService(paths, None, Downloads(paths), lambda _: None)
 
 
-async def test_the_rows_are_those_of_the_library_and_of_this_folder(desk: ModelService) -> None:
-    own = [row.choice for row in await desk.rows(False)]
+async def test_the_rows_are_those_of_the_library_and_of_this_folder(service: ModelService) -> None:
+    own = [row.choice for row in await service.rows(False)]
     assert own[:2] == ["starter", "acme/big-GGUF:Q8_0"]
     assert own[2].endswith("mine.gguf")
-    assert {row.choice for row in await desk.rows(True)} == {*own, "gemma3:270m"}
-    assert {row.fit for row in await desk.rows(True)} <= {"fits", "tight", "too large"}
+    assert {row.choice for row in await service.rows(True)} == {*own, "gemma3:270m"}
+    assert {row.fit for row in await service.rows(True)} <= {"fits", "tight", "too large"}
 
 
-async def test_the_desk_looks_into_removes_and_sets(desk: ModelService, paths: Paths) -> None:
-    assert ("family", "llama") in await desk.details("acme/big-GGUF")
-    await desk.remove(await desk.plan_removal("acme/big-GGUF"))
-    assert "acme/big-GGUF:Q8_0" not in [row.choice for row in await desk.rows(False)]
+async def test_the_service_looks_into_removes_and_sets(service: ModelService, paths: Paths) -> None:
+    assert ("family", "llama") in await service.details("acme/big-GGUF")
+    await service.remove(await service.plan_removal("acme/big-GGUF"))
+    assert "acme/big-GGUF:Q8_0" not in [row.choice for row in await service.rows(False)]
     with pytest.raises(UsageError, match="belongs to Ollama"):
-        await desk.plan_removal("gemma3:270m")
-    await desk.make_default("gemma3:270m")
+        await service.plan_removal("gemma3:270m")
+    await service.make_default("gemma3:270m")
     assert load(paths).settings.model == "gemma3:270m"
 
 
 async def test_the_offers_are_those_of_the_catalogue_that_are_not_here(
-    desk: ModelService, tmp_path: Path
+    service: ModelService, tmp_path: Path
 ) -> None:
     hub_file(tmp_path / "user", "Qwen/Qwen3-4B-GGUF", "Qwen3-4B-Q4_K_M.gguf")
-    offers = {row.choice: row for row in await desk.offers()}
+    offers = {row.choice: row for row in await service.offers()}
     assert {"qwen3:0.6b", "llama3.3:70b"} <= set(offers)
     assert not {"qwen3:4b", "smollm2:135m"} & set(offers)
     assert offers["qwen3:0.6b"].fit.endswith("tok/s")
 
 
-async def test_the_desk_looks_into_what_is_on_the_hub(
-    desk: ModelService, hub_server: HubServer, tiny_model: Path
+async def test_the_service_looks_into_what_is_on_the_hub(
+    service: ModelService, hub_server: HubServer, tiny_model: Path
 ) -> None:
     hub_server.add(REPO, {FILE: tiny_model.read_bytes()})
-    (found,) = await desk.search("tiny")
+    (found,) = await service.search("tiny")
     assert (found.choice, found.quantization, found.here) == (REPO, "Q4_K_M", False)
-    rows = dict(await desk.details(REPO))
+    rows = dict(await service.details(REPO))
     assert (rows["owner"], rows["fit"][:7]) == ("not on this disk", "it fits")
 
 
@@ -429,14 +429,14 @@ async def test_a_new_chat_begins_with_the_model_that_was_made_the_default(
     async with opened(settings, paths) as chat:
         await chat.ask("Hello")
         first = chat.screen.conversation.session
-        desk = ModelService(
+        service = ModelService(
             paths,
             None,
             chat.screen.controllers.downloads,
             lambda _: None,
             chat.screen.conversation.keep,
         )
-        await desk.make_default(str(tiny_spm))
+        await service.make_default(str(tiny_spm))
         await chat.ask("still the model in use")
         assert chat.messages[-1].model == settings.model
         await chat.pilot.press("ctrl+n")

@@ -85,12 +85,12 @@ async def test_what_is_deleted_is_deleted_on_disk_too_and_can_be_undone(
         await shown.until(lambda: saved(paths) > 0)
         session = conversation.session
         assert session is not None
-        desk = SessionService(conversation)
-        await desk.delete(session.id)
+        service = SessionService(conversation)
+        await service.delete(session.id)
         assert saved(paths) == 0
         await conversation.save()
         assert saved(paths) == 0
-        await desk.restore(session.id)
+        await service.restore(session.id)
         await shown.screen.controllers.sessions.open(conversation.persistent.get(session.id))
         await shown.idle()
         await shown.ask("Why?")

@@ -19,8 +19,8 @@ HITS = [
 ]
 
 
-def search(desk: SessionService, query: str = "") -> SessionsScreen:
-    return SessionsScreen([SKY, BREAD], desk, full_text=True, query=query, now=NOW)
+def search(services: SessionService, query: str = "") -> SessionsScreen:
+    return SessionsScreen([SKY, BREAD], services, full_text=True, query=query, now=NOW)
 
 
 @given(st.text(max_size=40), st.lists(st.integers(0, 40), max_size=6, unique=True))
@@ -43,8 +43,8 @@ def test_hits_of_one_session_stand_together() -> None:
 
 @pytest.mark.parametrize("size", SIZES)
 async def test_a_hit_is_found_and_opened_at_its_message(size: tuple[int, int]) -> None:
-    desk = SessionService(HITS)
-    async with shown(search(desk), size) as (app, pilot):
+    services = SessionService(HITS)
+    async with shown(search(services), size) as (app, pilot):
         assert "Type some words." in text(app)
         await pilot.press(*"sky")
         await until(pilot, lambda: "in an oven" in text(app))
@@ -56,11 +56,11 @@ async def test_a_hit_is_found_and_opened_at_its_message(size: tuple[int, int]) -
 
 
 async def test_typing_fast_searches_once() -> None:
-    desk = SessionService(HITS)
-    async with shown(search(desk)) as (app, pilot):
+    services = SessionService(HITS)
+    async with shown(search(services)) as (app, pilot):
         await pilot.press(*"sky")
         await until(pilot, lambda: "in an oven" in text(app))
-        assert [query for what, query in desk.asked if what == "search"] == ["sky"]
+        assert [query for what, query in services.asked if what == "search"] == ["sky"]
 
 
 async def test_a_search_may_begin_with_words() -> None:
@@ -74,8 +74,8 @@ async def test_nothing_found_is_said() -> None:
 
 
 async def test_tab_changes_between_titles_and_texts_and_keeps_the_words() -> None:
-    desk = SessionService(HITS)
-    opened = SessionsScreen([SKY, BREAD], desk, now=NOW)
+    services = SessionService(HITS)
+    opened = SessionsScreen([SKY, BREAD], services, now=NOW)
     async with shown(opened) as (app, pilot):
         await pilot.press(*"sky")
         await pilot.pause()
@@ -85,7 +85,7 @@ async def test_tab_changes_between_titles_and_texts_and_keeps_the_words() -> Non
         assert "Search in all messages" in text(app)
         await pilot.press("ctrl+d", "f2", "ctrl+s", "tab")
         await pilot.pause()
-        assert {what for what, *_ in desk.asked} == {"search"}
+        assert {what for what, *_ in services.asked} == {"search"}
         assert [item.key for item in opened.list.shown] == [SKY.id]
         await pilot.press("enter")
         await pilot.pause()
@@ -93,10 +93,10 @@ async def test_tab_changes_between_titles_and_texts_and_keeps_the_words() -> Non
 
 
 async def test_a_search_that_fails_is_told() -> None:
-    desk = SessionService(HITS)
-    desk.broken = True
-    async with shown(search(desk, "sky")) as (app, pilot):
+    services = SessionService(HITS)
+    services.broken = True
+    async with shown(search(services, "sky")) as (app, pilot):
         await until(pilot, lambda: "the disk is full [/b]␛" in text(app))
-        desk.broken = False
+        services.broken = False
         await pilot.press("backspace", "y")
         await until(pilot, lambda: "in an oven" in text(app))

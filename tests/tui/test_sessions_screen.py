@@ -29,11 +29,11 @@ SESSIONS = [
 
 
 def screen(
-    desk: SessionService | None = None, current: str = "", sessions: list[Session] | None = None
+    services: SessionService | None = None, current: str = "", sessions: list[Session] | None = None
 ) -> SessionsScreen:
     return SessionsScreen(
         SESSIONS if sessions is None else sessions,
-        desk or SessionService(),
+        services or SessionService(),
         current=current,
         now=NOW,
     )
@@ -110,8 +110,8 @@ async def test_a_title_is_found_and_opened(size: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("size", SIZES)
 async def test_a_session_is_renamed_on_its_line(size: tuple[int, int]) -> None:
-    desk = SessionService()
-    opened = screen(desk, current=SESSIONS[2].id)
+    services = SessionService()
+    opened = screen(services, current=SESSIONS[2].id)
     async with shown(opened, size) as (app, pilot):
         row = next(n for n, line in enumerate(lines(app)) if "Sourdough" in line)
         await pilot.press("f2")
@@ -119,7 +119,7 @@ async def test_a_session_is_renamed_on_its_line(size: tuple[int, int]) -> None:
         assert lines(app)[row].count("Sourdough timing") == 1
         await pilot.press(*"Bread", "enter")
         await until(pilot, lambda: "Bread" in titles(opened))
-        assert desk.asked == [("rename", SESSIONS[2].id, "Bread")]
+        assert services.asked == [("rename", SESSIONS[2].id, "Bread")]
         assert "Bread" in lines(app)[row]
         assert opened.list.item is not None
         assert opened.list.item.title == "Bread"
@@ -127,12 +127,12 @@ async def test_a_session_is_renamed_on_its_line(size: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("keys", [["escape"], ["enter"], ["ctrl+u", "enter"], ["space", "enter"]])
 async def test_a_title_is_not_changed_by_nothing(keys: list[str]) -> None:
-    desk = SessionService()
-    opened = screen(desk)
+    services = SessionService()
+    opened = screen(services)
     async with shown(opened) as (app, pilot):
         await pilot.press("f2", "x" if keys == ["escape"] else "right", *keys)
         await pilot.pause()
-        assert desk.asked == []
+        assert services.asked == []
         assert not opened.list.editing
         assert app.ended_with == "not ended"
         await pilot.press(*"sour")
@@ -141,19 +141,19 @@ async def test_a_title_is_not_changed_by_nothing(keys: list[str]) -> None:
 
 
 async def test_keys_that_act_on_a_session_rest_while_its_title_is_changed() -> None:
-    desk = SessionService()
-    opened = screen(desk)
+    services = SessionService()
+    opened = screen(services)
     async with shown(opened) as (_, pilot):
         await pilot.press("f2", "ctrl+d", "ctrl+s", "tab", "down", "f2")
         await pilot.pause()
-        assert desk.asked == []
+        assert services.asked == []
         assert opened.list.item is not None
         assert opened.list.item.key == SESSIONS[0].id
 
 
 async def test_a_deletion_can_be_undone() -> None:
-    desk = SessionService()
-    opened = screen(desk)
+    services = SessionService()
+    opened = screen(services)
     before = [each.title for each in SESSIONS]
     async with shown(opened) as (app, pilot):
         await pilot.press("down", "down", "ctrl+d")
@@ -164,7 +164,7 @@ async def test_a_deletion_can_be_undone() -> None:
         await pilot.press("ctrl+z", "ctrl+z", "ctrl+z")
         await until(pilot, lambda: len(titles(opened)) == 5)
         assert [item.key for item in opened.list.shown] == [each.id for each in SESSIONS]
-        assert [what for what, *_ in desk.asked] == ["delete", "delete", "restore", "restore"]
+        assert [what for what, *_ in services.asked] == ["delete", "delete", "restore", "restore"]
     assert [each.title for each in SESSIONS] == before
 
 
@@ -177,15 +177,15 @@ async def test_the_last_session_can_be_deleted() -> None:
 
 
 @pytest.mark.parametrize("size", SIZES)
-async def test_what_the_desk_cannot_do_is_told_and_shown_as_it_is(size: tuple[int, int]) -> None:
-    desk = SessionService()
-    desk.broken = True
-    opened = screen(desk)
+async def test_what_cannot_be_done_is_told_and_shown_as_it_is(size: tuple[int, int]) -> None:
+    services = SessionService()
+    services.broken = True
+    opened = screen(services)
     async with shown(opened, size) as (app, pilot):
         await pilot.press("ctrl+d")
         await pilot.press("f2", *"new", "enter")
         await pilot.press("ctrl+s")
-        await until(pilot, lambda: len(desk.asked) == 3)
+        await until(pilot, lambda: len(services.asked) == 3)
         await pilot.pause(0.1)
         assert titles(opened)[0] == SESSIONS[0].title
         assert len(titles(opened)) == 5
@@ -194,20 +194,20 @@ async def test_what_the_desk_cannot_do_is_told_and_shown_as_it_is(size: tuple[in
 
 
 async def test_an_export_says_where_it_is() -> None:
-    desk = SessionService()
-    async with shown(screen(desk)) as (app, pilot):
+    services = SessionService()
+    async with shown(screen(services)) as (app, pilot):
         await pilot.press("ctrl+s")
         await until(pilot, lambda: "Written to /tmp/[/x]␛.md" in text(app))
-        assert desk.asked == [("export", SESSIONS[0].id)]
+        assert services.asked == [("export", SESSIONS[0].id)]
 
 
 async def test_remapped_keys_work_and_are_shown() -> None:
-    desk = SessionService()
-    async with shown(screen(desk), keys={"sessions.export": "f9"}) as (app, pilot):
+    services = SessionService()
+    async with shown(screen(services), keys={"sessions.export": "f9"}) as (app, pilot):
         assert "F9 export" in text(app)
         await pilot.press("ctrl+s", "f9")
-        await until(pilot, lambda: bool(desk.asked))
-        assert desk.asked == [("export", SESSIONS[0].id)]
+        await until(pilot, lambda: bool(services.asked))
+        assert services.asked == [("export", SESSIONS[0].id)]
 
 
 # At the side

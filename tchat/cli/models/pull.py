@@ -43,14 +43,14 @@ def pull(
     named = resolve_remote(name, console.paths, console.environ)
     cache = HubCache(cache_folder(console.environ))
     hub = HubApi(console.environ)
-    desk = PullOutput(name, console, yes=yes)
+    output = PullOutput(name, console, yes=yes)
     with MetadataCache(console.paths) as store:
         events = begin(
             named, hub, cache, hashes=store, machine=lambda: measured_machine(console.paths)
         )
-        pulled = desk.follow(events)
+        pulled = output.follow(events)
     if as_json:
-        print_json(console, {**_record(pulled), **desk.judgement})
+        print_json(console, {**_record(pulled), **output.judgement})
         return
     if console.stderr_is_terminal:
         console.say(_summary(pulled))

@@ -22,7 +22,7 @@ _MOST_REPEATED = 1999  # rules that one repetition may make
 _MOST_ELEMENTS = 1_000_000
 _DEEPEST_GROUP = 200
 _DEEPEST_RULE = 10_000  # rules that begin with each other
-_MOST_BEGINNINGS = 1_000_000
+_MOST_FIRST_RULES = 1_000_000
 
 _SPACE = re.compile(r"(?:[ \t]|#[^\r\n]*)*")
 _SPACE_AND_LINES = re.compile(r"(?:[ \t\r\n]|#[^\r\n]*)*")
@@ -303,7 +303,7 @@ def _refuse_left_recursion(reader: _GbnfParser) -> None:
     """Raise `_Fault` where a rule can begin with itself, or with too many others."""
     rules = [alternatives or [] for alternatives in reader.rules]
     empty = _may_be_empty(rules)
-    beginnings = [list(_begins_with(alternatives, empty)) for alternatives in rules]
+    first_rules = [list(_begins_with(alternatives, empty)) for alternatives in rules]
     counts: dict[int, int] = {}
     for start in range(len(rules)):
         path: dict[int, Iterator[int]] = {}
@@ -318,14 +318,14 @@ def _refuse_left_recursion(reader: _GbnfParser) -> None:
                     )
                 if len(path) > _DEEPEST_RULE:
                     raise _Fault("too many rules begin with each other")
-                path[current] = iter(beginnings[current])
+                path[current] = iter(first_rules[current])
             if not path:
                 break
             last = next(reversed(path))
             current = next(path[last], None)
             if current is None:
-                counts[last] = 1 + sum(counts[one] for one in beginnings[last])
-                if counts[last] > _MOST_BEGINNINGS:
+                counts[last] = 1 + sum(counts[one] for one in first_rules[last])
+                if counts[last] > _MOST_FIRST_RULES:
                     raise _Fault("its rules can begin in too many ways")
                 del path[last]
 

@@ -42,7 +42,7 @@ class MarkFinder:
         # Of several marks at one place, the longest wins.
         self._marks = sorted({mark for mark in marks if mark}, key=len, reverse=True)
         self._any = re.compile("|".join(map(re.escape, self._marks)) or r"(?!)")
-        self._beginnings = frozenset(
+        self._prefixes = frozenset(
             mark[:length] for mark in self._marks for length in range(1, len(mark) + 1)
         )
         firsts = "".join(sorted({re.escape(mark[0]) for mark in self._marks}))
@@ -57,7 +57,7 @@ class MarkFinder:
     def unfinished(self, text: str) -> int:
         """Length of the longest suffix of ``text`` that may begin a mark."""
         for found in self._first.finditer(text, max(0, len(text) - self._longest)):
-            if text[found.start() :] in self._beginnings:
+            if text[found.start() :] in self._prefixes:
                 return len(text) - found.start()
         return 0
 

@@ -108,10 +108,10 @@ def control_directions(
     wanted = _standardize(_unexplained(score, kept))
     for at, weight in enumerate(sought):
         wanted += weight * _standardize(_unexplained(kept[:, at], numpy.delete(kept, at, axis=1)))
-    return {layer: _tilt(replies, prompts, wanted, layer) for layer in layers}
+    return {layer: _control_direction(replies, prompts, wanted, layer) for layer in layers}
 
 
-def _tilt(
+def _control_direction(
     replies: Sequence[GameReply], prompts: Sequence[str], wanted: Vector, layer: int
 ) -> Vector:
     states = numpy.stack([r.features.states[layer] for r in replies]).astype(numpy.float64)

@@ -57,9 +57,9 @@ class JudgeScreen(Dialog[None]):
     JudgeScreen VerticalScroll { height: 1fr; }
     """
 
-    def __init__(self, desk: JudgeService) -> None:
+    def __init__(self, service: JudgeService) -> None:
         super().__init__()
-        self._desk = desk
+        self._service = service
         self._at_work = False
 
     def body(self) -> ComposeResult:
@@ -83,7 +83,7 @@ class JudgeScreen(Dialog[None]):
     @background(group="judge-figures", exclusive=True)
     async def _read(self) -> None:
         try:
-            learnt = await self._desk.learnt()
+            learnt = await self._service.learnt()
         except Exception as error:  # noqa: BLE001  told in the place of the figures
             self._tell(str(explained(self, error)))
             return
@@ -92,20 +92,20 @@ class JudgeScreen(Dialog[None]):
 
     def action_train(self) -> None:
         """Train the judge from use, and from the file that is named."""
-        self._begin(self._desk.train, after=LEARNT)
+        self._begin(self._service.train, after=LEARNT)
 
     def action_duel(self) -> None:
         """Play the game on the replies in the file."""
-        self._begin(self._desk.play, before="before the first round: ")
+        self._begin(self._service.play, before="before the first round: ")
 
     def action_steer(self) -> None:
         """Steer the model by what the game came to, or no more."""
-        self._begin(self._desk.steer, after=STEERED)
+        self._begin(self._service.steer, after=STEERED)
 
     def action_close(self) -> None:
         """Stop what runs; when nothing does, close."""
         if self._at_work:
-            self._desk.stop()
+            self._service.stop()
             self.query_one(GameProgress).stop()
         else:
             super().action_close()

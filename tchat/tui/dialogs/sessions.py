@@ -64,7 +64,7 @@ class SessionsScreen(Dialog[SessionChoice]):
 
     Args:
         sessions: The latest first.
-        desk: Does what the keys ask for.
+        services: Does what the keys ask for.
         current: The id of the open session.
         full_text: Whether to begin with a search.
         query: What to begin the filter or the search with.
@@ -90,7 +90,7 @@ class SessionsScreen(Dialog[SessionChoice]):
     def __init__(
         self,
         sessions: Sequence[Session],
-        desk: SessionServices,
+        services: SessionServices,
         *,
         current: str = "",
         full_text: bool = False,
@@ -99,7 +99,7 @@ class SessionsScreen(Dialog[SessionChoice]):
     ) -> None:
         super().__init__()
         self._sessions = list(sessions)
-        self._desk = desk
+        self._services = services
         self._current = current
         self._full_text = full_text
         self._query = query
@@ -207,7 +207,7 @@ class SessionsScreen(Dialog[SessionChoice]):
     @background(group="search", exclusive=True)
     async def _search(self) -> None:
         query = self.list.query_text.strip()
-        hits = await self._answer(self._desk.search(query)) if query else ()
+        hits = await self._answer(self._services.search(query)) if query else ()
         if not self._full_text or hits is None:
             return
         self._hits = hits
@@ -215,16 +215,16 @@ class SessionsScreen(Dialog[SessionChoice]):
         self.list.set_items(hit_items(hits, self._now), empty=empty)
         self.set_heading("Search in all messages", f"{len(hits):,}" if query else "")
 
-    @background(group="desk")
+    @background(group="services")
     async def _rename(self, session_id: str, title: str) -> None:
-        if await self._done(self._desk.rename(session_id, title)):
+        if await self._done(self._services.rename(session_id, title)):
             at = self._place(session_id)
             self._sessions[at] = replace(self._sessions[at], title=title)
             self._show_sessions()
 
-    @background(group="desk")
+    @background(group="services")
     async def _delete(self, session_id: str) -> None:
-        if not await self._done(self._desk.delete(session_id)):
+        if not await self._done(self._services.delete(session_id)):
             return
         at = self._place(session_id)
         session = self._sessions.pop(at)
@@ -233,16 +233,16 @@ class SessionsScreen(Dialog[SessionChoice]):
         self._show_sessions(follower)
         self.set_heading("Sessions", f"deleted “{single_line(session.title, 30)}”")
 
-    @background(group="desk")
+    @background(group="services")
     async def _restore(self, at: int, session: Session) -> None:
-        if await self._done(self._desk.restore(session.id)):
+        if await self._done(self._services.restore(session.id)):
             self._sessions.insert(at, session)
             self._show_sessions(session.id)
             self.set_heading("Sessions", f"{len(self._sessions):,}")
 
-    @background(group="desk")
+    @background(group="services")
     async def _export(self, session_id: str) -> None:
-        place = await self._answer(self._desk.export(session_id))
+        place = await self._answer(self._services.export(session_id))
         if place is not None:
             self.notify(f"Written to {single_line(place)}.", markup=False)
 
@@ -250,7 +250,7 @@ class SessionsScreen(Dialog[SessionChoice]):
         return [each.id for each in self._sessions].index(session_id)
 
     async def _answer(self, asked: Awaitable[Answer]) -> Answer | None:
-        """What the desk says; None, and a toast, when it cannot."""
+        """What the services says; None, and a toast, when it cannot."""
         try:
             return await asked
         except Exception as error:  # noqa: BLE001  whatever it is, the list stays usable
@@ -258,7 +258,7 @@ class SessionsScreen(Dialog[SessionChoice]):
             return None
 
     async def _done(self, asked: Awaitable[object]) -> bool:
-        """Whether the desk did it; a toast tells when it could not."""
+        """Whether the services did it; a toast tells when it could not."""
 
         async def finished() -> bool:
             await asked

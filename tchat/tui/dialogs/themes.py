@@ -86,9 +86,9 @@ class ThemePicker(ListDialog):
         self._wanted = event.item.key
         if self._resting is not None:
             self._resting.stop()
-        self._resting = self.set_timer(REST, self._wear)
+        self._resting = self.set_timer(REST, self._apply_theme)
 
-    def _wear(self) -> None:
+    def _apply_theme(self) -> None:
         if self.app.theme != self._wanted:
             self.app.theme = self._wanted
 
@@ -104,5 +104,5 @@ class ThemePicker(ListDialog):
         if self._resting is not None:
             self._resting.stop()
         self._wanted = theme
-        self._wear()
+        self._apply_theme()
         self.finish(result)
