@@ -10,11 +10,10 @@ from itertools import chain, islice
 from typing import TypeAlias
 
 from tchat.engine.cancel import Cancel
-from tchat.engine.context import Context
 from tchat.engine.events import Finished, Notice, Reason, Timings, TokenUsage
 from tchat.engine.kv_cache import common_prefix
 from tchat.engine.loading import LoadedModel
-from tchat.engine.parallel import LabelJob, NextTokens, Piece, ReplyJob, SequencePool
+from tchat.engine.parallel import LabelJob, ReplyJob, SequencePool
 from tchat.engine.prompt import IsStopped
 from tchat.engine.prompt.encoder import EncodedPrompt, refuse_unfit, too_long
 from tchat.engine.prompt.messages import ChatMessage
@@ -84,6 +83,7 @@ class PreparedTask:
 
 
 Entry: TypeAlias = PreparedTask | BatchResult
+_TaskJob: TypeAlias = LabelJob | ReplyJob
 
 
 def prepare_tasks(
@@ -124,6 +124,8 @@ def _shared_prefix(entries: Iterable[Entry]) -> Sequence[int]:
 class BatchRunner:
     """Answers tasks in parallel sequences behind the prefix that the KV cache holds.
 
+    An error in a task is its own result, and no other task's.
+
     Args:
         loaded: The model.
         options: How.
@@ -133,7 +135,8 @@ class BatchRunner:
     def __init__(self, loaded: LoadedModel, options: BatchOptions, cancel: Cancel) -> None:
         self._loaded, self._options, self._cancel = loaded, options, cancel
         self._waiting: _TaskJob | None = None  # for a sequence
-        self._open: set[_TaskJob] = set()
+        self._open: dict[_TaskJob, tuple[PreparedTask, float]] = {}  # with the time of its start
+        self._errors: dict[_TaskJob, TchatError] = {}
 
     def results(self, entries: Iterable[Entry]) -> Iterator[BatchResult]:
         """Answer all of them; each result comes as soon as it is there.
@@ -145,7 +148,9 @@ class BatchRunner:
         entries = iter(entries)
         count = min(self._options.slots, self._loaded.context.batch_size)
         with suppress(InterruptedError):
-            pool: SequencePool[_TaskJob] = SequencePool(self._loaded, count)
+            pool: SequencePool[_TaskJob] = SequencePool(
+                self._loaded, count, on_error=self._errors.__setitem__
+            )
             try:
                 while not self._cancel.is_set():
                     yield from self._fill(pool, entries)
@@ -153,8 +158,7 @@ class BatchRunner:
                         return
                     for job, piece in pool.step():
                         if piece is None:
-                            self._open.discard(job)
-                            yield job.result()
+                            yield self._result(job)
             finally:
                 pool.close()
                 for job in self._open:
@@ -172,81 +176,44 @@ class BatchRunner:
                 if isinstance(entry, BatchResult):
                     yield entry
                     continue
-                self._waiting = _TaskJob(self._loaded, self._options, entry)
-                self._open.add(self._waiting)
+                self._waiting = self._job(entry)
+                self._open[self._waiting] = entry, time.perf_counter()
             if not pool.has_room(self._waiting):
                 return
             pool.start(self._waiting)
             self._waiting = None
 
+    def _job(self, entry: PreparedTask) -> _TaskJob:
+        loaded, sampling = self._loaded, self._options.sampling
+        tokens, seed = entry.prompt.tokens, entry.task.seed
+        if self._options.labels:
+            return LabelJob(tokens, loaded.model, self._options.labels)
+        if seed is None:
+            fixed = sampling.seed >= 0
+            seed = seed_after(sampling.seed, entry.task.index) if fixed else fresh_seed()
+        reply = ReplyState(loaded, entry.prompt, tokens, sampling, seed)
+        limit = sampling.max_tokens
+        length = min(limit, REPLY_CAPACITY) if limit >= 0 else REPLY_CAPACITY
+        return ReplyJob(tokens, reply, len(tokens) + length)
 
-class _TaskJob:
-    """A task as a `Job`. An error in it is its own result, and no other task's."""
+    def _result(self, job: _TaskJob) -> BatchResult:
+        entry, started = self._open.pop(job)
+        job.close()
+        error = self._errors.pop(job, None)
+        result = error or self._answer(job, time.perf_counter() - started)
+        return BatchResult(entry.task.index, result, entry.prompt.notices)
 
-    def __init__(self, loaded: LoadedModel, options: BatchOptions, entry: PreparedTask) -> None:
-        self.tokens = entry.prompt.tokens
-        self._index, self._size = entry.task.index, loaded.context.size
-        self._notices = entry.prompt.notices
-        self._started = time.perf_counter()
-        self._error: TchatError | None = None
-        self._job: LabelJob | ReplyJob
-        if options.labels:
-            self._job = LabelJob(self.tokens, loaded.model, options.labels)
-        else:
-            self._job = _reply_job(loaded, options.sampling, entry)
-        self.reserve = self._job.reserve
-
-    @property
-    def ended(self) -> bool:
-        return self._error is not None or self._job.ended
-
-    def consume(self, context: Context, rows: Sequence[int]) -> Sequence[Piece]:
-        try:
-            return self._job.consume(context, rows)
-        except TchatError as error:
-            self._error = error
-            return ()
-
-    def next_tokens(self) -> NextTokens:
-        return self._job.next_tokens()
-
-    def stop(self, reason: Reason) -> None:
-        self._job.stop(reason)
-
-    def flush(self) -> Sequence[Piece]:
-        return self._job.flush()
-
-    def close(self) -> None:
-        if isinstance(self._job, ReplyJob):
-            self._job.reply.close()
-
-    def result(self) -> BatchResult:
-        self.close()
-        return BatchResult(self._index, self._error or self._task_result(), self._notices)
-
-    def _task_result(self) -> TaskResult:
-        job = self._job
+    def _answer(self, job: _TaskJob, seconds: float) -> TaskResult:
         if isinstance(job, LabelJob):
             # Only a full context ends the scoring early.
-            full = too_long(job.reserve, self._size)
+            full = too_long(job.reserve, self._loaded.context.size)
             return job.scorer.probabilities if job.scorer.done else full
-        reply, prompt = job.reply, len(self.tokens)
+        reply, prompt = job.reply, len(job.tokens)
         return Finished(
             reply.reason or Reason.CANCELLED,
             reply.text,
             reply.reasoning,
             reply.seed,
             TokenUsage(prompt, 0, prompt, reply.written, reply.reasoned),
-            Timings(0.0, 0.0, time.perf_counter() - self._started),
+            Timings(0.0, 0.0, seconds),
         )
-
-
-def _reply_job(loaded: LoadedModel, sampling: Sampling, entry: PreparedTask) -> ReplyJob:
-    tokens, seed = entry.prompt.tokens, entry.task.seed
-    if seed is None:
-        fixed = sampling.seed >= 0
-        seed = seed_after(sampling.seed, entry.task.index) if fixed else fresh_seed()
-    reply = ReplyState(loaded, entry.prompt, tokens, sampling, seed)
-    limit = sampling.max_tokens
-    length = min(limit, REPLY_CAPACITY) if limit >= 0 else REPLY_CAPACITY
-    return ReplyJob(tokens, reply, len(tokens) + length)

@@ -139,7 +139,7 @@ def generate_candidates(  # noqa: PLR0917  as `generate_reply`
     finally:
         loaded.context.enable_hidden_states(False)
         for job in jobs:
-            job.reply.close()
+            job.close()
 
 
 def empty_reply(seed: int = 0) -> Finished:

@@ -7,7 +7,7 @@ prefilled in the same batches in which the others decode.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
@@ -18,6 +18,7 @@ from tchat.engine.label_scoring import LabelScorer, log_probabilities
 from tchat.engine.loading import LoadedModel
 from tchat.engine.model import Model
 from tchat.engine.reply_state import ReplyState
+from tchat.errors import TchatError
 
 Piece: TypeAlias = Token | Reasoning
 
@@ -70,7 +71,7 @@ class ReplyJob:
 
     Args:
         tokens: Its whole prompt.
-        reply: Its state; whoever made it closes it.
+        reply: Its state, closed with the job.
         reserve: As of `Job`.
         index: Which candidate it is.
     """
@@ -102,6 +103,10 @@ class ReplyJob:
     def flush(self) -> Sequence[Piece]:
         """Release the text held back."""
         return self.reply.flush()
+
+    def close(self) -> None:
+        """Free the sampler."""
+        self.reply.close()
 
 
 class LabelJob:
@@ -145,6 +150,9 @@ class LabelJob:
         """No text is held back."""
         return ()
 
+    def close(self) -> None:
+        """There is nothing to free."""
+
 
 J = TypeVar("J", bound=Job)
 
@@ -185,14 +193,24 @@ class SequencePool(Generic[J]):
         count: Jobs at a time, no more than the tokens of a batch.
         keep: Leave the sequences of ended jobs in the cache, as `KVCache.branches`; they are not
             used again.
+        on_error: Called with a job and its error, which ends only that job; without it, the error
+            is raised.
 
     Raises:
         DoesNotFit: There is not enough memory for the sequences.
         InterruptedError: The cancel flag was set.
     """
 
-    def __init__(self, loaded: LoadedModel, count: int, *, keep: bool = False) -> None:
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        count: int,
+        *,
+        keep: bool = False,
+        on_error: Callable[[J, TchatError], None] | None = None,
+    ) -> None:
         self._context, self._kv, self._keep = loaded.context, loaded.kv, keep
+        self._on_error = on_error
         if not self._kv.set_parallel(count):
             raise InterruptedError
         self._prefix = len(self._kv.tokens)
@@ -244,11 +262,21 @@ class SequencePool(Generic[J]):
         for sequence in self._running:
             job = sequence.job
             if sequence.rows:
-                for piece in job.consume(self._context, sequence.rows):
+                for piece in self._consume(sequence):
                     yield job, piece
                 if not sequence.pending and not job.ended:
                     self._continue(sequence)
         yield from self._release()
+
+    def _consume(self, sequence: _Sequence[J]) -> Sequence[Piece]:
+        try:
+            return sequence.job.consume(self._context, sequence.rows)
+        except TchatError as error:
+            if self._on_error is None:
+                raise
+            self._on_error(sequence.job, error)
+            sequence.job.stop(Reason.CANCELLED)
+            return ()
 
     def _continue(self, sequence: _Sequence[J]) -> None:
         """Let a sequence decode what its job wants next."""
