@@ -12,7 +12,7 @@ from textual.widget import Widget
 
 from tchat.sanitize import single_line
 from tchat.tui.background import background
-from tchat.tui.widgets.completion_match import Match
+from tchat.tui.widgets.completion_match import CompletionMatch
 
 ROWS = 8
 LEAST_ROWS = 3
@@ -43,7 +43,7 @@ class Completion(Widget, can_focus=False):
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
-        self._matches: Sequence[Match] = ()
+        self._matches: Sequence[CompletionMatch] = ()
         self._rows: Sequence[Content] = ()
         self._at = 0
         self._shown = 0
@@ -56,7 +56,7 @@ class Completion(Widget, can_focus=False):
         return bool(self._matches)
 
     @property
-    def chosen(self) -> Match | None:
+    def chosen(self) -> CompletionMatch | None:
         """The candidate that would be taken now; None while closed."""
         return self._matches[self._at] if self._matches else None
 
@@ -66,7 +66,7 @@ class Completion(Widget, can_focus=False):
         return self._was_moved
 
     @property
-    def matches(self) -> Sequence[Match]:
+    def matches(self) -> Sequence[CompletionMatch]:
         """What it shows."""
         return self._matches
 
@@ -75,7 +75,7 @@ class Completion(Widget, can_focus=False):
         """Wait for the names of files, instead of those that were asked for before."""
         await names()
 
-    def show(self, matches: Sequence[Match], column: int, sign: str = "") -> None:
+    def show(self, matches: Sequence[CompletionMatch], column: int, sign: str = "") -> None:
         """Show ``matches``, the first one chosen; none close it.
 
         Args:
@@ -146,7 +146,7 @@ class Completion(Widget, can_focus=False):
         self.refresh()
 
 
-def _rows(matches: Sequence[Match], sign: str, widest: int) -> list[Content]:
+def _rows(matches: Sequence[CompletionMatch], sign: str, widest: int) -> list[Content]:
     """A row for each match, all of one width, with room for the mark of the chosen one."""
     names = [_name(match, sign) for match in matches]
     details = [single_line(match.candidate.detail) for match in matches]
@@ -162,7 +162,7 @@ def _rows(matches: Sequence[Match], sign: str, widest: int) -> list[Content]:
     return [row.truncate(full, pad=True) for row in rows]
 
 
-def _name(match: Match, sign: str) -> Content:
+def _name(match: CompletionMatch, sign: str) -> Content:
     """The name with the characters found in bold."""
     name = single_line(match.name)
     content = Content(sign + name)

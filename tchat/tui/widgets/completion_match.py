@@ -27,7 +27,7 @@ class Candidate(NamedTuple):
         return (self.text, *self.aliases)
 
 
-class Match(NamedTuple):
+class CompletionMatch(NamedTuple):
     """A candidate, the name that the word was found in, and where in it (character positions)."""
 
     candidate: Candidate
@@ -35,7 +35,7 @@ class Match(NamedTuple):
     positions: tuple[int, ...] = ()
 
 
-def rank(word: str, candidates: Iterable[Candidate], limit: int = 50) -> list[Match]:
+def rank(word: str, candidates: Iterable[Candidate], limit: int = 50) -> list[CompletionMatch]:
     """The candidates that hold the characters of ``word`` in their order, the best first.
 
     Best is the whole name, then its beginning, the beginning of its last path part, of any part of
@@ -55,7 +55,7 @@ def rank(word: str, candidates: Iterable[Candidate], limit: int = 50) -> list[Ma
         ]
         if found:
             tier, positions, alias, name = min(found)
-            scored.append((tier, bool(alias), Match(candidate, name, positions)))
+            scored.append((tier, bool(alias), CompletionMatch(candidate, name, positions)))
     scored.sort(key=lambda each: each[:2])
     return [match for *_, match in scored[:limit]]
 

@@ -33,7 +33,7 @@ class Filter(Input):
         await carry_out_binding(self, event, only_own=True)
 
 
-class LineEditor(Filter):
+class LineEditor(Input):
     """A text of an item while it is being changed, on the very line of the item."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -43,6 +43,14 @@ class LineEditor(Filter):
     @dataclass
     class Left(Message):
         """The user is done without a change."""
+
+    def validate_value(self, value: str) -> str:
+        """As in `Filter`."""
+        return one_line(value)
+
+    async def _on_key(self, event: Key) -> None:
+        """As in `Filter`."""
+        await carry_out_binding(self, event, only_own=True)
 
     def action_leave(self) -> None:
         """Change nothing."""
