@@ -19,40 +19,41 @@ from tchat.settings import Key, keys
 README = Path(__file__).parent.parent / "README.md"
 
 COMMANDS_TEXT = """\
-| Call | What it does |
+| Command | What it does |
 |---|---|
-| `tchat "prompt"` | Answers one prompt; words need no quotes |
-| `cmd \\| tchat "prompt"`, `tchat < file` | Standard input comes first, then the words |
-| `tchat` | Opens a chat, on a terminal |
-| `tchat -- word` | Sends a prompt that looks like a command |
-| `tchat --version`, `tchat --help` | Tells the version; lists the commands |
-| `tchat --install-completion`, `tchat --show-completion` | Completion for bash, zsh, fish |
+| `tchat "prompt"` | Answer one prompt; words need no quotes |
+| `cmd \\| tchat "prompt"`, `tchat < file` | Answer piped input, followed by the prompt |
+| `tchat` | Open the chat screen |
+| `tchat -- word` | Send a prompt that looks like a command |
+| `tchat --version`, `tchat --help`, `tchat help COMMAND` | Print the version or help |
+| `tchat --install-completion`, `tchat --show-completion` | Completion for bash, zsh and fish |
 {commands}
 
-Listings are aligned columns on a terminal, tab-separated lines in a pipe, and JSON with `--json`.
+Lists are printed as columns on a terminal, tab-separated in a pipe, and as JSON with `--json`.
 
-Flags of a prompt, besides those of the [settings](#settings):
+Flags of a prompt, in addition to those of the [settings](#settings):
 
 | Flag | Meaning |
 |---|---|
 {flags}
 
-Exit codes: 0 done, 1 unexpected failure, 2 wrong call, 3 model missing or invalid, 4 does not fit
-(memory, context), 5 network, 6 storage, 130 Ctrl-C, 141 closed pipe, 143 terminated. `--yes-no`
+Exit codes: 0 success, 1 unexpected error, 2 usage, 3 model missing or invalid, 4 does not fit
+(memory or context), 5 network, 6 storage, 130 Ctrl-C, 141 closed pipe, 143 terminated. `--yes-no`
 exits with 0 for yes, 1 for no, 2 for unsure.
 """
 
 SETTINGS_TEXT = """\
-A setting comes from the first of these that names it: the flag, the environment variable
-`TCHAT_<NAME>` (as in `TCHAT_TEMP=0.2`), `config.toml`, the default. `tchat config show` lists all
-of them with their origin, `tchat config set temp 0.2` writes one and keeps your comments, and
-`-o name value` sets any of them for one call. `TCHAT_HOME` moves everything that tchat stores.
+A flag overrides the environment variable `TCHAT_<NAME>` (for example `TCHAT_TEMP=0.2`), which
+overrides `config.toml`, which overrides the default. `tchat config show` lists all settings and
+where each value comes from; `tchat config set temp 0.2` saves one and keeps your comments;
+`-o NAME VALUE` sets any of them for one call. `tchat models set MODEL NAME VALUE` saves a setting
+of one model. `TCHAT_HOME` moves everything that tchat stores.
 
 At the top of `config.toml`:
 
 {plain}
 
-In its table `[sampling]`:
+In the table `[sampling]`:
 
 {sampling}
 """
