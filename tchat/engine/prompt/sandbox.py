@@ -25,11 +25,10 @@ from jinja2.runtime import Context, Macro, markup_join, str_join
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
-from tchat.engine.prompt import TemplateFailure, TemplateOverrun
+from tchat.engine.prompt import TemplateFailure
 from tchat.engine.prompt.sandbox_limits import (
     COMPARING,
     WALKING,
-    Overrun,
     RenderLimits,
     check_filter,
     check_format,
@@ -109,8 +108,6 @@ class TemplateProgram:
                 pieces.append(piece)
                 length += len(piece)
                 require_text(length)
-        except Overrun as error:
-            raise TemplateOverrun(str(error)) from error
         except _FAILURES as error:
             raise _failure(error) from error
         return "".join(pieces)

@@ -17,6 +17,8 @@ from typing import Any
 from jinja2.runtime import LoopContext
 from jinja2.utils import Cycler, Joiner, Namespace
 
+from tchat.engine.prompt import TemplateOverrun
+
 MAX_TEXT = 16 << 20  # characters of a rendering, or of one string on the way
 MAX_ITEMS = 1 << 18  # of a list, or in a list with everything nested in it
 _MAX_SLOW = 1 << 16  # characters for a slow filter
@@ -39,10 +41,6 @@ _ENCODINGS = ("utf-8", "utf8", "ascii", "latin-1")
 _LINE_ENDS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
 
 
-class Overrun(RuntimeError):
-    """A template takes too long or makes too much."""
-
-
 class RenderLimits:
     """The time and memory that one rendering has left.
 
@@ -61,20 +59,20 @@ class RenderLimits:
         """Count a step, the bytes that it allocates, and the characters that it reads.
 
         Raises:
-            Overrun: The time is over, or too much was allocated.
+            TemplateOverrun: The time is over, or too much was allocated.
             InterruptedError: It was stopped.
         """
         self._ticks += 1
         self._seen += made + seen
         self._left -= made
         if self._left < 0:
-            raise Overrun("it makes too much text")
+            raise TemplateOverrun("it makes too much text")
         if self._seen > _LARGE or self._ticks >= _TICKS:
             self._ticks = self._seen = 0
             if self._stopped():
                 raise InterruptedError
             if time.thread_time() > self._until:
-                raise Overrun("it takes too long")
+                raise TemplateOverrun("it takes too long")
 
     def count_value(self, value: Any) -> Any:
         """Count a value that a step made; returns it."""
@@ -111,13 +109,13 @@ class RenderLimits:
 def require_text(size: float) -> None:
     """Refuse a text of more than `MAX_TEXT` characters."""
     if size > MAX_TEXT:
-        raise Overrun(f"it makes a text of more than {MAX_TEXT:,} characters")
+        raise TemplateOverrun(f"it makes a text of more than {MAX_TEXT:,} characters")
 
 
 def require_items(count: float) -> None:
     """Refuse a list of more than `MAX_ITEMS` items."""
     if count > MAX_ITEMS:
-        raise Overrun(f"it makes a list of more than {MAX_ITEMS:,} items")
+        raise TemplateOverrun(f"it makes a list of more than {MAX_ITEMS:,} items")
 
 
 def weigh(value: Any) -> int:
@@ -126,7 +124,7 @@ def weigh(value: Any) -> int:
     What occurs twice counts twice: nested lists that share items can be exponential.
 
     Raises:
-        Overrun: They are too many.
+        TemplateOverrun: They are too many.
     """
     if not isinstance(value, _CONTAINERS):
         return _weight(value)
@@ -176,7 +174,7 @@ def check_test(name: str, args: tuple[Any, ...]) -> int:
     """Refuse a test that would take too long; returns about how many characters it reads.
 
     Raises:
-        Overrun: It would.
+        TemplateOverrun: It would.
     """
     divisor = 2 if name in ("odd", "even") else args[1:] and args[1]
     if name in ("odd", "even", "divisibleby"):
@@ -191,16 +189,16 @@ def check_operator(operator: str, left: Any, right: Any) -> None:
     """Refuse an operation whose result would be too large.
 
     Raises:
-        Overrun: It would be.
+        TemplateOverrun: It would be.
     """
     if operator == "%":
         if isinstance(left, _TEXTS):
             check_percent(left, right)
     elif isinstance(left, int) and isinstance(right, int):
         if operator == "**" and left.bit_length() * abs(right) > _MAX_BITS:
-            raise Overrun("it computes a number that is too large")
+            raise TemplateOverrun("it computes a number that is too large")
         if operator == "*" and left.bit_length() + right.bit_length() > _MAX_BITS:
-            raise Overrun("it computes a number that is too large")
+            raise TemplateOverrun("it computes a number that is too large")
     elif operator == "*":
         _require_like(left, _length(left) * _count(right))
         _require_like(right, _length(right) * _count(left))
@@ -254,14 +252,14 @@ def check_format(text: str, values: Iterable[Any]) -> None:
         if field is None:
             continue
         if spec and "{" in spec:
-            raise Overrun("it computes the width of a field")
+            raise TemplateOverrun("it computes the width of a field")
         size += longest + sum(_width(number) for number in re.findall(r"\d+", spec or ""))
     require_text(size)
 
 
 def _width(number: str) -> int:
     if number == "*" or len(number) > len(str(_MAX_WIDTH)) or int(number or 0) > _MAX_WIDTH:
-        raise Overrun("it pads a field to more than it may")
+        raise TemplateOverrun("it pads a field to more than it may")
     return int(number or 0)
 
 
@@ -277,7 +275,7 @@ def check_method(name: str, owner: Any, args: tuple[Any, ...], kwargs: Mapping[s
         About how many characters it reads.
 
     Raises:
-        Overrun: It would be.
+        TemplateOverrun: It would be.
     """
     check = _METHODS.get(name)
     if check is not None and isinstance(owner, (*_TEXTS, int)):
@@ -295,19 +293,19 @@ def check_filter(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) ->
         About how many characters it reads.
 
     Raises:
-        Overrun: It would.
+        TemplateOverrun: It would.
     """
     check = _FILTERS.get(name)
     if check is not None:
         check((args, kwargs))
     path = _argument((args, kwargs), _PATHS.get(name, len(args)), "attribute")
     if isinstance(path, str) and len(path) > _MAX_PATH:
-        raise Overrun(f"it follows an attribute of more than {_MAX_PATH:,} characters")
+        raise TemplateOverrun(f"it follows an attribute of more than {_MAX_PATH:,} characters")
     if name in _SHALLOW:
         return len(args[0]) if args and isinstance(args[0], Sized) else 0
     size = sum(map(weigh, (*args, *kwargs.values())))
     if name in _SLOW and size > _MAX_SLOW:
-        raise Overrun(f"the filter {name} gets more than {_MAX_SLOW:,} characters")
+        raise TemplateOverrun(f"the filter {name} gets more than {_MAX_SLOW:,} characters")
     return size
 
 
@@ -359,7 +357,7 @@ def _split(given: Given) -> None:
     if isinstance(separator, type(owner)) and separator:
         require_items(owner.count(separator))
     elif len(owner) > _MAX_SPLIT:
-        raise Overrun(f"it splits a text of more than {_MAX_SPLIT:,} characters")
+        raise TemplateOverrun(f"it splits a text of more than {_MAX_SPLIT:,} characters")
 
 
 def _indented(given: Given) -> None:
@@ -377,7 +375,7 @@ def _formatted(given: Given) -> None:
 def _rounded(given: Given) -> None:
     digits = _argument(given, 1, "precision", 0)
     if isinstance(digits, int) and abs(digits) > _MAX_DIGITS:
-        raise Overrun("it rounds to more digits than it may")
+        raise TemplateOverrun("it rounds to more digits than it may")
 
 
 def _parted(given: Given) -> None:
@@ -407,7 +405,7 @@ def _json(given: Given) -> None:
 def _encoded(given: Given) -> None:
     encoding = _argument(given, 1, "encoding", "utf-8")
     if str(encoding).lower() not in _ENCODINGS:  # some take quadratic time
-        raise Overrun(f"it encodes text as something else than {', '.join(_ENCODINGS)}")
+        raise TemplateOverrun(f"it encodes text as something else than {', '.join(_ENCODINGS)}")
     written_out = _argument(given, 2, "errors", "strict") not in ("strict", "ignore", "replace")
     require_text(len(given[0][0]) * (10 if written_out else 1))
 
