@@ -5,16 +5,16 @@ from __future__ import annotations
 _BYTES = (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3))
 _WEIGHTS = (("T", 10**12), ("B", 10**9), ("M", 10**6), ("k", 10**3))
 
-ROUNDED_UP = 0.9995  # of a unit: what would be written as a thousand of the smaller one
+ROUNDED_UP = 0.9995  # of a unit: else 999.6 kB would be written as 1000 kB
 
 
 def size_text(size: int) -> str:
-    """Bytes in the units of disks: ``98 MB``, ``4.9 GB``; empty for none."""
+    """Bytes in decimal units: ``98 MB``, ``4.9 GB``; empty for 0."""
     return f"{_short(size, _BYTES, 'B', ' ')}" if size > 0 else ""
 
 
 def count_text(count: int) -> str:
-    """A number of weights as models are named by: ``135M``, ``1.5B``; empty for none."""
+    """A number of weights as in model names: ``135M``, ``1.5B``; empty for 0."""
     return _short(count, _WEIGHTS, "", "") if count > 0 else ""
 
 

@@ -1,4 +1,4 @@
-"""Where everything lives. Nothing is created at import, nor by asking for a path."""
+"""The user's folders and files. Asking for a path creates nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tchat.errors import StorageError
 
-BESIDE = ("", "-journal", "-wal", "-shm")  # what SQLite names after a database
+BESIDE = ("", "-journal", "-wal", "-shm")  # suffixes of SQLite's files for one database
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +61,12 @@ class Paths:
 
     @property
     def snapshots(self) -> Path:
-        """KV states of chats, in a folder; can be deleted at any time."""
+        """KV cache snapshots of chats, a folder; can be deleted at any time."""
         return self.cache / "snapshots"
 
     @property
     def snapshot_key(self) -> Path:
-        """What the snapshots of this user are sealed with."""
+        """The key that authenticates this user's snapshots."""
         return self.config / "snapshot.key"
 
     @property
@@ -75,7 +75,7 @@ class Paths:
         return self.cache / "tchat.log"
 
     def __iter__(self) -> Iterator[tuple[str, Path]]:
-        """Names and places, for ``config path`` and ``doctor``."""
+        """Names and paths, for ``config path`` and ``doctor``."""
         yield "config", self.config_file
         yield "sessions", self.sessions_db
         yield "prompts", self.prompts
@@ -100,26 +100,26 @@ def user_paths(environ: Mapping[str, str] = os.environ) -> Paths:
 
 
 def expanded(name: str) -> Path:
-    """The path that a user named, with ``~`` for the home folder.
+    """The path ``name``, with ``~`` expanded.
 
-    Unlike `Path.expanduser` this never raises: a ``~`` that stands for no known user is a name.
+    Unlike `Path.expanduser` this never raises: a ``~`` of an unknown user is kept.
     """
     return Path(os.path.expanduser(name))  # noqa: PTH111
 
 
 def private_folder(path: Path) -> Path:
-    """Make ``path`` and what is missing above it with mode 0700, whatever the umask.
+    """Create ``path`` and its missing parents with mode 0700, whatever the umask.
 
-    Folders that are there keep their mode: they may be somebody else's.
+    Existing folders keep their mode: they may belong to other programs.
 
     Raises:
-        StorageError: The folder cannot be made.
+        StorageError: The folder cannot be created.
     """
     try:
         missing = [folder for folder in (path, *path.parents) if not folder.exists()]
         for folder in reversed(missing):
             folder.mkdir(exist_ok=True, mode=0o700)
-        path.mkdir(exist_ok=True)  # says so when it is a file
+        path.mkdir(exist_ok=True)  # raises when it is a file
     except OSError as error:
         raise StorageError(
             f"cannot make the folder {path}: {error.strerror}",
@@ -129,10 +129,10 @@ def private_folder(path: Path) -> Path:
 
 
 def private_file(path: Path) -> Path:
-    """Make ``path``, when absent, with mode 0600 in a private folder, and return it.
+    """Create ``path``, if missing, with mode 0600 in a private folder, and return it.
 
     Raises:
-        StorageError: The file cannot be made.
+        StorageError: The file cannot be created.
     """
     private_folder(path.parent)
     try:
@@ -149,9 +149,9 @@ def private_file(path: Path) -> Path:
 
 
 def special_file(database: Path) -> Path | None:
-    """The first of a database's files that is there and no regular file, its links followed.
+    """The first file of a database that exists but is not regular, links followed.
 
-    SQLite would wait for ever for the other end of a pipe.
+    SQLite would block for ever on a pipe.
     """
     for suffix in BESIDE:
         file = database.with_name(database.name + suffix)
@@ -159,5 +159,5 @@ def special_file(database: Path) -> Path | None:
             if not stat.S_ISREG(file.stat().st_mode):
                 return file
         except OSError:
-            continue  # SQLite says what is wrong with it
+            continue  # SQLite reports the error
     return None

@@ -1,8 +1,8 @@
-"""Untrusted text to text that is safe to print.
+"""Make untrusted text safe to print.
 
-A model, a file name or a chat template can hold escape sequences that write the clipboard, move
-the cursor or reverse the reading order. No sequence is parsed here: each character is judged on
-its own, so nothing can hide in the seam between two chunks.
+Replies, file names and chat templates can hold escape sequences that write the clipboard, move the
+cursor or reverse the reading order. No sequence is parsed: each character is replaced on its own,
+so a sequence cannot be hidden across two chunks.
 
 ==========================================  =========================================
 C0 except newline and tab                   its picture, ESC → ``␛``
@@ -14,7 +14,7 @@ ZWJ, ZWNJ, variation selectors              kept: emoji and Persian need them
 lone surrogates                             U+FFFD
 ==========================================  =========================================
 
-Text is stored raw and passes through here when it is shown.
+Text is stored raw, and sanitized when it is shown.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _LINE_LIMIT = 200
 
 
 def _c0() -> Iterable[int]:
-    """Controls that have a picture, less newline and tab."""
+    """C0 controls except newline and tab."""
     return (code for code in range(0x20) if chr(code) not in "\n\t")
 
 
 def _named() -> Iterable[int]:
-    """C1, then the characters that turn the reading order or the shaping of others."""
+    """C1 controls, then characters that control reading order or shaping."""
     yield from range(0x80, 0xA0)
     yield from (0x061C, 0x200E, 0x200F)
     yield from range(0x202A, 0x202F)
@@ -39,7 +39,7 @@ def _named() -> Iterable[int]:
 
 
 def _invisible() -> Iterable[int]:
-    """Characters that show nothing and can carry text nobody sees."""
+    """Invisible characters, which can carry hidden text."""
     yield from (0x180E, 0x200B, 0xFEFF)
     yield from range(0x2060, 0x2065)
     yield from range(0xFFF9, 0xFFFC)
@@ -48,7 +48,7 @@ def _invisible() -> Iterable[int]:
 
 @functools.cache
 def _table() -> dict[int, str | None]:
-    """What `str.translate` puts in the place of each unsafe character."""
+    """The `str.translate` table of unsafe characters."""
     table: dict[int, str | None] = dict.fromkeys(_invisible())
     table.update((code, f"⟦U+{code:04X}⟧") for code in _named())
     table.update(dict.fromkeys(range(0xD800, 0xE000), "\ufffd"))
@@ -71,23 +71,23 @@ def _json_table() -> dict[int, str]:
 def printable(text: str) -> str:
     """Replace or drop every character of ``text`` that could act on a terminal.
 
-    The result holds no control but newline and tab, and no bidirectional control; doing it twice
-    changes nothing more.
+    The result holds no controls except newline and tab, and no bidirectional controls. The function
+    is idempotent.
     """
     return text.replace("\r\n", "\n").translate(_table())
 
 
-class Printable:
-    """`printable` for a stream: the chunks' results joined equal the result of the whole."""
+class PrintableStream:
+    """`printable` for a stream; chunking does not change the result."""
 
     def __init__(self) -> None:
         self._after_return = False
 
     def feed(self, chunk: str) -> str:
-        """The safe form of ``chunk``; nothing is held back."""
+        """The safe form of ``chunk``; nothing is buffered."""
         if not chunk:
             return ""
-        # The CR already became the newline, so the LF that completes it adds none.
+        # The CR of a CRLF across two chunks became a newline already.
         rest = chunk[1:] if self._after_return and chunk[0] == "\n" else chunk
         self._after_return = chunk[-1] == "\r"
         return printable(rest)
@@ -96,7 +96,7 @@ class Printable:
 def single_line(text: str, limit: int = _LINE_LIMIT) -> str:
     """``text`` on one line of at most ``limit`` characters: for titles, names, error lines.
 
-    Runs of white space become one space; what is cut off is marked with ``…``.
+    Runs of white space become one space; a cut is marked with ``…``.
     """
     line = " ".join(printable(text).split())
     return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
@@ -105,7 +105,7 @@ def single_line(text: str, limit: int = _LINE_LIMIT) -> str:
 def printable_json(json: str) -> str:
     """``json`` with every unsafe character as its ``\\u`` escape: the same value, safe to print.
 
-    In valid JSON such characters stand inside strings only, where an escape means the same.
+    In valid JSON such characters occur only inside strings, where an escape is equivalent.
     Newlines and tabs of the layout stay.
     """
     return json.translate(_json_table())

@@ -1,4 +1,4 @@
-"""A SQLite file that may be lost: replaced when damaged, in memory where none can be written."""
+"""A SQLite cache: replaced when damaged, in memory when the file cannot be written."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import sqlite3
 
 BUSY_TIMEOUT = 5.0  # seconds to wait for another process
-# The file may have been written by anybody: its schema is compared before it is used.
+# The file is not trusted: its schema is compared before it is used.
 GUARDS = ("PRAGMA trusted_schema = OFF", "PRAGMA cell_size_check = ON")
 SEQUENCE = ("table", "sqlite_sequence", "CREATE TABLE sqlite_sequence(name,seq)")
 
@@ -22,19 +22,19 @@ T = TypeVar("T")
 
 
 class SqliteCache:
-    """One database whose content can all be found out again. Opened at the first use.
+    """A database whose content can be recomputed. Opened at the first use.
 
     Args:
-        file: Where it lies; made with mode 0600. A link in its place is removed, not followed.
-        version: Of the schema; a database with another one is replaced.
-        schema: Statements, separated by semicolons; a database with any other is replaced.
+        file: Its path; created with mode 0600. A link in its place is removed, not followed.
+        version: Of the schema; a database with another version is replaced.
+        schema: Statements, separated by semicolons; a database with another schema is replaced.
         pragmas: Statements for every connection, such as ``PRAGMA secure_delete = ON``.
-        foreign: A query for rows that were not written here; where it finds any, the database is
+        foreign: A query for rows that this program never writes; a database with such rows is
             replaced.
 
     Attributes:
-        failure: Why the database is in memory only; empty where it is the file.
-        is_copy: Whether that began with what the file holds.
+        failure: Why the database is in memory; empty when it is the file.
+        is_copy: Whether the database in memory started as a copy of the file.
     """
 
     def __init__(
@@ -55,12 +55,12 @@ class SqliteCache:
         self.is_copy = False
 
     def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Do ``work``; when the database fails, do it again on a new one.
+        """Run ``work``; when the database fails, again on a new one.
 
-        Where none can be written, that is in memory: see `failure`.
+        When the file cannot be written, the new one is in memory: see `failure`.
 
         Raises:
-            StorageError: It fails on a new one too.
+            StorageError: It fails on the new database too.
         """
         import sqlite3
 
@@ -78,7 +78,7 @@ class SqliteCache:
             raise StorageError(f"cannot use {self._file}: {error}") from error
 
     def close(self) -> None:
-        """Let go of the database; the next use opens it again."""
+        """Close the database; the next use opens it again."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -93,7 +93,7 @@ class SqliteCache:
             return self._in_memory(getattr(error, "message", "") or str(error))
         connection = self._connected(self._file)
         try:
-            # What a power failure takes can be found out again; waiting for the disk costs 10 ms.
+            # The content can be recomputed after a power failure; a sync takes 10 ms.
             connection.execute("PRAGMA synchronous = OFF")
             self._prepare(connection)
         except BaseException:
@@ -115,7 +115,7 @@ class SqliteCache:
         return [self._file.with_name(self._file.name + suffix) for suffix in BESIDE]
 
     def _in_memory(self, reason: str) -> sqlite3.Connection:
-        """A database in memory, with what the file holds where that can be read."""
+        """A database in memory, copied from the file when it can be read."""
         import sqlite3
 
         self.failure, self.is_copy = reason, False
@@ -131,7 +131,7 @@ class SqliteCache:
         return connection
 
     def _copy(self, target: sqlite3.Connection) -> bool:
-        """Whether there was a file to copy."""
+        """Copy the file into ``target``; False when there is none."""
         import sqlite3
 
         if not stat.S_ISREG(self._file.lstat().st_mode) or special_file(self._file):
@@ -140,7 +140,7 @@ class SqliteCache:
         source = sqlite3.connect(place, uri=True, timeout=0, isolation_level=None)
         try:
             source.execute("BEGIN")
-            _user_version(source)  # takes the lock; `backup` would wait for it without an end
+            _user_version(source)  # takes the lock; `backup` would wait for it without limit
             source.backup(target)
         finally:
             source.close()
@@ -149,13 +149,13 @@ class SqliteCache:
     def _connected(self, place: Path | str) -> sqlite3.Connection:
         import sqlite3
 
-        # Used by one thread at a time, but not always by the one that opened it.
+        # Used by one thread at a time, not always by the one that opened it.
         return sqlite3.connect(
             place, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
         )
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
-        """Make the tables in a new database; raise `sqlite3.Error` for one that is not ours."""
+        """Create the tables of a new database; raise `sqlite3.Error` for a foreign one."""
         for pragma in self._pragmas:
             connection.execute(pragma)
         if _user_version(connection) != self._version:
@@ -168,7 +168,7 @@ class SqliteCache:
         import sqlite3
 
         found = _user_version(connection)
-        if found == self._version:  # another process was first
+        if found == self._version:  # another process created them
             return
         if found != 0 or _objects(connection):
             raise sqlite3.DatabaseError(f"schema {found}")
@@ -177,7 +177,7 @@ class SqliteCache:
         connection.execute(f"PRAGMA user_version = {self._version}")
 
     def _refuse_foreign(self, connection: sqlite3.Connection) -> None:
-        """Raise `sqlite3.Error` for a schema or for rows that were not written here."""
+        """Raise `sqlite3.Error` for a schema or rows of another program."""
         import sqlite3
 
         if sorted(_objects(connection)) != sorted(self._schema):
@@ -187,7 +187,7 @@ class SqliteCache:
 
 
 def _objects(connection: sqlite3.Connection) -> list[str]:
-    """The statements that a database's tables, indexes, views and triggers were made with."""
+    """The statements that created a database's tables, indexes, views and triggers."""
     rows = connection.execute("SELECT type, name, sql FROM sqlite_master").fetchall()
     return [
         str(sql)
@@ -197,7 +197,7 @@ def _objects(connection: sqlite3.Connection) -> list[str]:
 
 
 def _remove_if_special(file: Path) -> None:
-    """Remove a link, a pipe or the like in the place of ``file``."""
+    """Remove ``file`` when it is a link, a pipe or the like."""
     try:
         mode = file.lstat().st_mode
     except FileNotFoundError:
@@ -211,7 +211,7 @@ def _user_version(connection: sqlite3.Connection) -> int:
 
 
 def _is_damage(error: sqlite3.Error) -> bool:
-    """Whether the content is at fault, and not the disk, a lock or a permission."""
+    """Whether the content is damaged, as opposed to a failing disk, lock or permission."""
     import sqlite3
 
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)

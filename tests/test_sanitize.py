@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tchat.sanitize import Printable, printable, printable_json, single_line
+from tchat.sanitize import PrintableStream, printable, printable_json, single_line
 
 BIDI = {0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)}
 HIDDEN = {0x200B, 0x2060, 0xFEFF, *range(0xE0000, 0xE0080)}
@@ -36,7 +36,7 @@ def test_doing_it_twice_changes_nothing(text: str) -> None:
 
 @given(st.lists(anything | hostile))
 def test_chunks_give_what_the_whole_gives(chunks: list[str]) -> None:
-    stream = Printable()
+    stream = PrintableStream()
     assert "".join(map(stream.feed, chunks)) == printable("".join(chunks))
 
 
@@ -78,7 +78,7 @@ def test_what_each_kind_becomes(text: str, shown: str) -> None:
 
 
 def test_the_seam_inside_crlf_makes_one_newline() -> None:
-    stream = Printable()
+    stream = PrintableStream()
     assert [stream.feed(part) for part in ("a\r", "", "\nb\r", "c")] == ["a\n", "", "b\n", "c"]
 
 

@@ -1,11 +1,11 @@
-"""Markdown as it streams in: finished blocks, one at a time, for the command and the screen.
+"""Streaming Markdown: text is split into finished blocks, which are rendered one by one.
 
-`BlockSplitter` cuts text into `Block`s and needs nothing heavy. `BlockRenderer` in
-`tchat.markdown.renderer` draws them and imports Rich: import it where you are about to draw.
+`BlockSplitter` splits text into `Block`s and is cheap to import. `BlockRenderer` in
+`tchat.markdown.renderer` imports Rich: import it only to render.
 """
 
-from tchat.markdown.blocks import Block, Kind
+from tchat.markdown.blocks import Block, BlockKind
 from tchat.markdown.code_blocks import CodeBlock, code_blocks, first_code_block
 from tchat.markdown.splitter import BlockSplitter
 
-__all__ = ["Block", "BlockSplitter", "CodeBlock", "Kind", "code_blocks", "first_code_block"]
+__all__ = ["Block", "BlockKind", "BlockSplitter", "CodeBlock", "code_blocks", "first_code_block"]

@@ -1,7 +1,7 @@
-"""What a block is, and how the first characters of a line tell which kind begins there.
+"""Markdown blocks, and the rules by which the start of a line tells the kind of its block.
 
 The rules are CommonMark's (https://spec.commonmark.org/0.31.2/#container-blocks-and-leaf-blocks)
-with GitHub's tables, as far as a line can be judged when it ends. Inline marks are left alone.
+with GitHub's tables, as far as one line at a time allows. Inline markup is not parsed here.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ _RUN = re.compile("`{3,}")
 _HTML = re.compile(r"<(?:[!?]|/?[A-Za-z][A-Za-z0-9-]*(?=[\s/>]))")
 
 
-class Kind(StrEnum):
-    """What a block is."""
+class BlockKind(StrEnum):
+    """The kind of a block."""
 
     BLANK = "blank"
     HEADING = "heading"
@@ -38,19 +38,19 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A finished piece of Markdown; it never changes.
+    """A finished block of Markdown.
 
     Attributes:
-        kind: What it is.
-        source: Exactly the input it came from; all blocks' sources joined are the input.
-        text: What to draw: the source without the indentation and marker of the list items around
-            it and without its last newline. For an item, what follows the marker.
-        info: What follows the marks of an opening fence, for example ``python``.
-        indent: Columns that the block stands in from the left, for an item of its marker.
-        number: The number of an ordered item, counted from the list's first; ``None`` for a bullet.
+        kind: Its kind.
+        source: Its exact source; the sources of all blocks, joined, are the input.
+        text: The text to render: the source without the indentation and marker of list items
+            around it, and without its last newline. For an item, the text behind its marker.
+        info: Info string of an opening fence, for example ``python``.
+        indent: Columns of indentation; for an item, those of its marker.
+        number: Number of an ordered item, counted from the list's first; ``None`` for a bullet.
     """
 
-    kind: Kind
+    kind: BlockKind
     source: str
     text: str = ""
     info: str = ""
@@ -59,8 +59,8 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
-class Fence:
-    """An opening code fence: its character, length and column, and what follows it.
+class CodeFence:
+    """An opening code fence: its character, length, column and info string.
 
     ``base`` is the content column of the list item that it stands in, 0 without one.
     """
@@ -74,8 +74,8 @@ class Fence:
     def closes(self, line: str) -> bool:
         """Whether ``line`` ends this fence.
 
-        It may be indented by three columns; more of them belong to the code, such as that of a
-        docstring. Fewer than the fence itself are no fault.
+        It may be indented by up to three columns; with more it is code, for example in a
+        docstring. It may be indented less than the opening fence.
         """
         marks = line.strip()
         if len(marks) < self.length or marks.strip(self.char):
@@ -84,14 +84,14 @@ class Fence:
 
 
 @dataclass(frozen=True, slots=True)
-class Marker:
+class ListMarker:
     """A list marker.
 
     Attributes:
-        type: What the items of one list share: ``-``, ``*``, ``+``, ``.`` or ``)``.
+        type: Character that the items of one list share: ``-``, ``*``, ``+``, ``.`` or ``)``.
         number: The number as written; ``None`` for a bullet.
-        content: The column that the item's content begins in.
-        text: What follows the marker on its line.
+        content: Column of the item's content.
+        text: Rest of the line behind the marker.
     """
 
     type: str
@@ -101,7 +101,7 @@ class Marker:
 
 
 def columns(text: str, start: int = 0) -> int:
-    """Columns of white space that ``text`` begins with, when it begins in column ``start``.
+    """Columns of leading white space of ``text``, which begins in column ``start``.
 
     A tab reaches to the next multiple of 4.
     """
@@ -122,25 +122,25 @@ def dedent(line: str, width: int) -> str:
     return " " * max(0, have - width) + line.lstrip(" \t") if have and width else line
 
 
-def fence(text: str, column: int = 0, base: int = 0) -> Fence | None:
+def fence(text: str, column: int = 0, base: int = 0) -> CodeFence | None:
     """The code fence that ``text``, which begins in ``column``, opens in an item at ``base``."""
     if not (match := _FENCE.match(text)):
         return None
     marks, info = match[1], match[2].strip()
     if marks[0] == "`" and "`" in info:
-        return None  # code in a sentence, not a fence
-    return Fence(marks[0], len(marks), column, info, base)
+        return None  # inline code, not a fence
+    return CodeFence(marks[0], len(marks), column, info, base)
 
 
-def fence_behind(text: str, base: int = 0) -> tuple[str, Fence] | None:
-    """The code fence at the end of ``text``, as in ``Sure: ```python``, and what is before it."""
+def fence_behind(text: str, base: int = 0) -> tuple[str, CodeFence] | None:
+    """The code fence at the end of ``text``, as in ``Sure: ```python``, and the text before it."""
     match = _FENCE_BEHIND.fullmatch(text)
     if match is None or len(_RUN.findall(match[1])) % 2:
-        return None  # it ends code in a sentence
-    return match[1], Fence("`", len(match[2]), base, match[3], base)
+        return None  # it closes inline code
+    return match[1], CodeFence("`", len(match[2]), base, match[3], base)
 
 
-def marker(text: str, column: int = 0) -> Marker | None:
+def marker(text: str, column: int = 0) -> ListMarker | None:
     """The list marker that ``text``, which begins in ``column``, begins with."""
     if is_rule(text) or not (match := _MARKER.match(text)):
         return None
@@ -148,9 +148,9 @@ def marker(text: str, column: int = 0) -> Marker | None:
     content = rest.lstrip(" \t")
     gap = columns(rest, column + match.end())
     if gap > TAB_STOP or not content.strip():
-        gap = 1  # more than that is the content's own indentation
+        gap = 1  # more columns belong to the content
     number = int(match[2]) if match[2] else None
-    return Marker(match[3] or match[1], number, column + match.end() + gap, content)
+    return ListMarker(match[3] or match[1], number, column + match.end() + gap, content)
 
 
 def is_heading(text: str) -> bool:
@@ -159,25 +159,25 @@ def is_heading(text: str) -> bool:
 
 
 def is_rule(text: str) -> bool:
-    """Whether ``text`` is three or more of one of ``-*_`` and nothing else but white space."""
+    """Whether ``text`` is a thematic break: three or more of one of ``-*_`` and white space."""
     marks = "".join(text.split())
     return len(marks) >= 3 and marks[0] in "-*_" and not marks.strip(marks[0])
 
 
 def is_underline(text: str) -> bool:
-    """Whether ``text`` makes a heading of the paragraph above it."""
+    """Whether ``text`` is the underline of a setext heading."""
     marks = text.strip()
     return bool(marks) and marks[0] in "=-" and not marks.strip(marks[0])
 
 
 def is_html(text: str) -> bool:
-    """Whether ``text`` is a line of HTML: begins with a tag and ends with one, or a comment."""
+    """Whether ``text`` is a line of HTML: a comment, or text between two tags."""
     match = _HTML.match(text)
     return bool(match) and (text[1] in "!?" or text.rstrip().endswith(">"))
 
 
 def cells(row: str) -> int:
-    """Cells of a table's row; 0 without a ``|``."""
+    """Number of cells of a table row; 0 without a ``|``."""
     bars = row.count("|") - row.count("\\|")
     if not bars:
         return 0
@@ -186,7 +186,7 @@ def cells(row: str) -> int:
 
 
 def is_delimiter(row: str, header: str) -> bool:
-    """Whether ``row`` makes a table of the line ``header`` above it."""
+    """Whether ``row`` is the delimiter row of a table with the line ``header`` above it."""
     parts = row.strip().strip("|").split("|")
     return cells(row) == cells(header) > 0 and all(_is_dashes(part.strip()) for part in parts)
 

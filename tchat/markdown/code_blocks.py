@@ -1,9 +1,9 @@
-"""The code in a complete reply: fences by CommonMark's rules, and as models really write them.
+"""Code blocks of a complete reply: CommonMark's fences, and fences as models write them.
 
-A fence is closed by CommonMark's rule: the same character, at least as many, indented by at most
-three columns, nothing behind. Models open fences in more ways than CommonMark knows: behind text
-(``Sure: ```python``), or not at all, so that only the closing one is there. With the whole reply
-at hand these can be told apart, which `tchat.markdown.BlockSplitter` cannot do line by line.
+A closing fence follows CommonMark: the same character, at least as many, indented by at most three
+columns, nothing behind. Models also open fences behind text (``Sure: ```python``), or leave the
+opening fence out. These are recognized with the whole reply at hand, which
+`tchat.markdown.BlockSplitter` cannot do line by line.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from tchat.markdown.blocks import TAB_STOP, Fence, columns, dedent, fence, fence_behind, marker
+from tchat.markdown.blocks import TAB_STOP, CodeFence, columns, dedent, fence, fence_behind, marker
 
 _QUOTE = re.compile(r" {0,3}> ?")
 _FENCE_LIKE = re.compile(r"[ \t>]*(?:`{3}|~{3})")
@@ -27,7 +27,7 @@ class CodeBlock(NamedTuple):
     """One block of code.
 
     Attributes:
-        info: What stands behind the opening fence, for example ``python``.
+        info: Info string of the fence, for example ``python``.
         code: The code without its last newline.
     """
 
@@ -36,47 +36,47 @@ class CodeBlock(NamedTuple):
 
 
 def code_blocks(text: str) -> list[CodeBlock]:
-    """The code blocks of ``text`` that are not blank, in their order."""
-    found = _Scan(text.split("\n")).blocks()
+    """The code blocks of ``text``, without blank ones."""
+    found = _CodeScanner(text.split("\n")).blocks()
     if not found and (match := _IN_ONE_LINE.fullmatch(text.strip())):
         found = [CodeBlock("", match[1].strip())]
     return [block for block in found if block.code.strip()]
 
 
 def first_code_block(text: str) -> str | None:
-    """The code of the first block in ``text`` that is not blank; ``None`` where there is none."""
+    """The code of the first non-blank block in ``text``; ``None`` when there is none."""
     blocks = code_blocks(text)
     return blocks[0].code if blocks else None
 
 
 @dataclass(frozen=True, slots=True)
 class _Opening:
-    """An opening fence, and what its lines have in front.
+    """An opening fence and the prefix of its lines.
 
     Attributes:
-        fence: Its marks.
-        quotes: How many quotes it stands in.
-        dedent: Columns that its lines are freed of.
+        fence: The fence.
+        quotes: Depth of block quotes around it.
+        dedent: Columns of indentation to remove from its lines.
         behind: Whether it stands behind text.
     """
 
-    fence: Fence
+    fence: CodeFence
     quotes: int
     dedent: int
     behind: bool = False
 
 
-class _Scan:
+class _CodeScanner:
     """One pass over the lines of a reply."""
 
     def __init__(self, lines: Sequence[str]) -> None:
         self._lines = lines
         self._fences = [at for at, line in enumerate(lines) if _FENCE_LIKE.match(line)]
-        self._items: list[int] = []  # content columns of the list items around
+        self._items: list[int] = []  # content columns of the enclosing list items
         self._after = 0  # the first line behind the last block
 
     def blocks(self) -> list[CodeBlock]:
-        """The blocks, blank ones too."""
+        """All blocks, also blank ones."""
         found: list[CodeBlock] = []
         at = 0
         while at < len(self._lines):
@@ -102,10 +102,10 @@ class _Scan:
             text, column = found.text, found.content
             base = column
             self._items.append(column)
-        # In four columns it would be indented code; no model means that.
+        # With four columns it would be indented code, which models do not mean.
         opened = fence(text.rstrip(), column, base if column - base < TAB_STOP else column)
         if opened is None and (ticked := _TICKED.fullmatch(text.rstrip())):
-            opened = Fence("`", len(ticked[1]), column, ticked[2], base)
+            opened = CodeFence("`", len(ticked[1]), column, ticked[2], base)
         if opened:
             return _Opening(opened, quotes, column)
         if behind := fence_behind(text.rstrip(), base):
@@ -125,7 +125,7 @@ class _Scan:
             self._items = [column for column in self._items if column <= have]
         return self._items[-1] if self._items else 0
 
-    def _next_fence(self, at: int, opening: _Opening, *, closing: bool = False) -> Fence | None:
+    def _next_fence(self, at: int, opening: _Opening, *, closing: bool = False) -> CodeFence | None:
         """The next line behind ``at`` that could close the fence, or opens another like it.
 
         With ``closing`` only one that could close it.
@@ -141,7 +141,7 @@ class _Scan:
         return None
 
     def _is_closing(self, at: int, opening: _Opening) -> bool:
-        """Whether a fence without a word behind it closes code whose opening was left out."""
+        """Whether a fence without info string closes code whose opening fence is missing."""
         before = self._lines[self._after : at]
         if opening.fence.info or not "".join(before).strip():
             return False
@@ -155,7 +155,7 @@ class _Scan:
         return bool(last) and not last.endswith(":") and not behind[0].strip()
 
     def _unopened(self, at: int) -> str:
-        """The code before the closing fence in ``at``, whose opening is left out or is no fence."""
+        """The code before the closing fence in line ``at``, whose opening fence is missing."""
         before = bisect_left(self._fences, at)
         last = self._fences[before - 1] if before else -1
         return _code(self._lines[max(last + 1, self._after) : at])
@@ -165,7 +165,7 @@ class _Scan:
         code: list[str] = []
         for number in range(at + 1, len(self._lines)):
             line, quotes = _unquoted(self._lines[number], opening.quotes)
-            if quotes < opening.quotes:  # the quote ends, and its code with it
+            if quotes < opening.quotes:  # the end of the quote ends its code
                 return CodeBlock(opening.fence.info, "\n".join(code)), number
             if opening.fence.closes(line.rstrip("\r")):
                 return CodeBlock(opening.fence.info, "\n".join(code)), number + 1
@@ -174,7 +174,7 @@ class _Scan:
 
 
 def _unquoted(line: str, most: int = TAB_STOP * TAB_STOP) -> tuple[str, int]:
-    """``line`` without the marks of at most so many quotes, and how many there were."""
+    """``line`` without at most ``most`` quote markers, and their number."""
     quotes = 0
     while quotes < most and (match := _QUOTE.match(line)):
         line = line[match.end() :]
@@ -183,9 +183,9 @@ def _unquoted(line: str, most: int = TAB_STOP * TAB_STOP) -> tuple[str, int]:
 
 
 def _unclosed(code: Sequence[str], opening: _Opening) -> str:
-    """Code without a closing fence of its own: one may stand behind its last line.
+    """Code without a closing fence line: a fence may stand behind its last line.
 
-    Of an opening behind text, one with text behind it closes too.
+    When the opening fence stands behind text, a fence with text behind it closes too.
     """
     opened = opening.fence
     for number, line in enumerate(code if opening.behind else ()):
@@ -198,5 +198,5 @@ def _unclosed(code: Sequence[str], opening: _Opening) -> str:
 
 
 def _code(lines: Sequence[str]) -> str:
-    """Code that no fence opens: the lines without blank ones around them."""
+    """Code without an opening fence: the lines, blank ones around them removed."""
     return "\n".join(lines).strip("\r\n")

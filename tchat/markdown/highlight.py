@@ -1,7 +1,6 @@
-"""Colours for code that arrives line by line: a Pygments lexer that keeps its state between lines.
+"""Syntax highlighting line by line: a Pygments lexer that keeps its state between lines.
 
-Lexing a fence anew for each of its lines costs the square of its length. Here each line is lexed
-once, from the state that the line before left.
+Lexing the whole block again for each new line would take quadratic time.
 """
 
 from __future__ import annotations
@@ -29,11 +28,11 @@ BLOCK_COMMENTS = (("/*", "*/"), ("<!--", "-->"))
 
 
 class Highlighter:
-    """The lines of one fence in colour.
+    """Highlights the lines of one code block.
 
     Args:
-        language: What the fence names, for example ``python``; nothing is guessed when it is empty
-            or unknown.
+        language: Of the fence, for example ``python``; no highlighting when it is empty or
+            unknown.
         theme: A theme of Rich or Pygments.
     """
 
@@ -45,17 +44,17 @@ class Highlighter:
         self._comment_end = ""
 
     def line(self, text: str) -> RichText:
-        """``text``, one line without its end, in colour."""
+        """``text``, one line without its newline, highlighted."""
         shown = RichText(no_wrap=True, overflow="ignore", end="\n")
         for kind, piece in self._tokens(text):
             shown.append(piece, self._style(kind))
         return shown
 
     def preview(self, text: str) -> RichText:
-        """``text``, the begin of a line that is not finished: the state stays as it is."""
-        twin = copy.copy(self)
-        twin._context = copy.deepcopy(self._context)
-        return twin.line(text)
+        """``text``, the start of an unfinished line, highlighted; the state does not change."""
+        clone = copy.copy(self)
+        clone._context = copy.deepcopy(self._context)
+        return clone.line(text)
 
     def _style(self, kind: Any) -> Style:
         return self._theme.get_style_for_token(kind)
@@ -66,7 +65,7 @@ class Highlighter:
         try:
             tokens = list(self._with_comments(text, self._lexer))
         except (TypeError, LookupError, ValueError, AttributeError, AssertionError):
-            # Some lexers cannot be stopped at a line's end, and none was written for broken code.
+            # Some lexers cannot stop at the end of a line, or fail on broken code.
             tokens = []
         if "".join(piece for _, piece in tokens) != text:
             self._lexer = None
@@ -76,8 +75,7 @@ class Highlighter:
     def _with_comments(self, text: str, lexer: Lexer) -> Iterator[Token]:
         """Tokens of ``text``, which may begin or end inside a block comment.
 
-        Most lexers know such a comment by one pattern from its begin to its end, so its lines are
-        followed here.
+        Most lexers match such a comment by one pattern over several lines, so it is tracked here.
         """
         if self._comment_end:
             inside, end, text = text.partition(self._comment_end)
@@ -107,13 +105,13 @@ class Highlighter:
             return plain(line)
         context = self._context
         context.text, context.pos, context.end = line, 0, len(line)
-        # This loop keeps its stack of states in the context, and runs every lexer made of patterns.
+        # This loop keeps the stack of states in the context, and works for every RegexLexer.
         loop: Loop = ExtendedRegexLexer.get_tokens_unprocessed
         return loop(lexer, context=context)
 
 
 def language(info: str) -> str:
-    """The language that ``python title=x`` or ``{.python}`` names behind the marks of a fence."""
+    """The language of an info string such as ``python title=x`` or ``{.python}``."""
     return (info.split() or [""])[0].strip("{}.")
 
 

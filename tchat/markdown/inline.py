@@ -1,4 +1,4 @@
-"""Markdown of one block as tokens for Rich, with what would hide text or act on its own undone."""
+"""The inline Markdown of a block as tokens; all text stays visible and safe to print."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from tchat.markdown.math import formulas, is_prose
-from tchat.markdown.tex import readable
+from tchat.markdown.tex import tex_to_unicode
 from tchat.sanitize import printable
 
 MATH = "math"
 _BEGIN, _END = "\ue000", "\ue001"  # around the number of a formula; for private use
 _QUOTE_MARK = re.compile(r"\n {0,3}> ?")
-_SHIELD = re.compile(f"{_BEGIN}(\\d+){_END}")
+_PLACEHOLDER = re.compile(f"{_BEGIN}(\\d+){_END}")
 
 
-class Shield(NamedTuple):
-    """A formula: its source with its marks, and what is drawn for it."""
+class ProtectedFormula(NamedTuple):
+    """A formula: its source with delimiters, and the text to show for it."""
 
     source: str
     shown: str
@@ -29,18 +29,15 @@ class Shield(NamedTuple):
 
 @functools.cache
 def _parser() -> MarkdownIt:
-    """CommonMark and tables; HTML is text, and so is the definition of a link's address."""
+    """CommonMark with tables; HTML and link reference definitions are text."""
     parser = MarkdownIt("commonmark", {"html": False})
     return parser.enable(["strikethrough", "table"]).disable("reference")
 
 
 def parse(text: str) -> list[Token]:
-    """The tokens of ``text``: each is safe to print, and nothing that was written is missing.
-
-    A formula is text.
-    """
-    shielded, shields = _shield(text)
-    tokens = list(_tame(_parser().parse(shielded), shields))
+    """The block tokens of ``text``, safe to print and complete; formulas are text tokens."""
+    without_formulas, protected = _protect_formulas(text)
+    tokens = list(_sanitize_tokens(_parser().parse(without_formulas), protected))
     for token in tokens:
         for child in token.children or ():
             child.type = "text" if child.type == MATH else child.type
@@ -48,64 +45,68 @@ def parse(text: str) -> list[Token]:
 
 
 def parse_inline(text: str) -> list[Token]:
-    """The tokens of ``text``, in which nothing begins a block: the text of an item, a cell.
+    """The inline tokens of ``text``, such as that of an item or a cell.
 
-    A formula is a token of the type `MATH`; its markup is its source.
+    A formula is a token of the type `MATH`, with its source as markup.
     """
-    shielded, shields = _shield(text)
-    return list(_tame(_parser().parseInline(shielded)[0].children or [], shields))
+    without_formulas, protected = _protect_formulas(text)
+    return list(
+        _sanitize_tokens(_parser().parseInline(without_formulas)[0].children or [], protected)
+    )
 
 
-def _shield(text: str) -> tuple[str, list[Shield]]:
-    """``text`` with a mark in the place of each formula, so that its source is not parsed."""
+def _protect_formulas(text: str) -> tuple[str, list[ProtectedFormula]]:
+    """``text`` with a placeholder for each formula, so that its source is not parsed."""
     if _BEGIN in text or _END in text:
         return text, []
     quoted = text.startswith(">")
     pieces: list[str] = []
-    shields: list[Shield] = []
+    protected: list[ProtectedFormula] = []
     done = 0
     for formula in formulas(text):
         source, tex = text[formula.start : formula.end], formula.tex
         if quoted:
             source = _QUOTE_MARK.sub("\n", source)
             tex = _QUOTE_MARK.sub("\n", tex) if tex is not None else None
-        shown = _drawn(tex) if tex is not None else None
-        pieces += [text[done : formula.start], f"{_BEGIN}{len(shields)}{_END}"]
-        shields.append(Shield(source, shown or source))
+        shown = _render_formula(tex) if tex is not None else None
+        pieces += [text[done : formula.start], f"{_BEGIN}{len(protected)}{_END}"]
+        protected.append(ProtectedFormula(source, shown or source))
         done = formula.end
-    return "".join([*pieces, text[done:]]), shields
+    return "".join([*pieces, text[done:]]), protected
 
 
-def _drawn(tex: str) -> str | None:
-    """What is drawn for a formula; None for its source."""
-    return None if is_prose(tex) else readable(tex)
+def _render_formula(tex: str) -> str | None:
+    """The text to show for a formula; None to show its source."""
+    return None if is_prose(tex) else tex_to_unicode(tex)
 
 
-def _restored(text: str, shields: Sequence[Shield]) -> str:
-    """``text`` with the sources of its formulas."""
-    return _SHIELD.sub(lambda match: shields[int(match[1])].source, text) if shields else text
+def _restore_formulas(text: str, protected: Sequence[ProtectedFormula]) -> str:
+    """``text`` with placeholders replaced by the sources of formulas."""
+    return (
+        _PLACEHOLDER.sub(lambda match: protected[int(match[1])].source, text) if protected else text
+    )
 
 
-def _parted(token: Token, shields: Sequence[Shield]) -> Iterator[Token]:
-    """A token of text as text and formulas."""
-    pieces = _SHIELD.split(token.content)
+def _split_formulas(token: Token, protected: Sequence[ProtectedFormula]) -> Iterator[Token]:
+    """A text token split into text and formulas."""
+    pieces = _PLACEHOLDER.split(token.content)
     for place, piece in enumerate(pieces):
         if place % 2:
-            source, shown = shields[int(piece)]
+            source, shown = protected[int(piece)]
             yield Token(MATH, "", 0, content=printable(shown), markup=printable(source))
         elif piece:
             yield Token("text", "", 0, content=piece)
 
 
-def _tame(tokens: list[Token], shields: Sequence[Shield]) -> Iterator[Token]:
+def _sanitize_tokens(tokens: list[Token], protected: Sequence[ProtectedFormula]) -> Iterator[Token]:
     spelled_out = ""
     for position, token in enumerate(tokens):
-        if shields:
+        if protected:
             if token.type == "text" and _BEGIN in token.content:
                 token.content = printable(token.content)
-                yield from _parted(token, shields)
+                yield from _split_formulas(token, protected)
                 continue
-            token.content = _restored(token.content, shields)
+            token.content = _restore_formulas(token.content, protected)
         # An entity such as &#x202E; becomes its character while parsing.
         token.content = printable(token.content)
         if token.type == "image":
@@ -116,9 +117,9 @@ def _tame(tokens: list[Token], shields: Sequence[Shield]) -> Iterator[Token]:
             spelled_out = ""
         else:
             if token.type == "softbreak":
-                token.type = "hardbreak"  # the lines of a poem stay lines
+                token.type = "hardbreak"  # line breaks are kept
             if token.children:
-                token.children = list(_tame(token.children, shields))
+                token.children = list(_sanitize_tokens(token.children, protected))
             yield token
 
 

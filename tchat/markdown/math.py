@@ -1,8 +1,8 @@
 """Formulas in Markdown: TeX between ``$``, ``$$``, ``\\( \\)`` and ``\\[ \\]``.
 
-What is between these marks is no Markdown: its stars, underscores and backslashes stay. A formula
-never contains a blank line. Prices such as $5 and $10 are no formulas, and neither is code, nor
-what is in brackets that Markdown wants escaped, ``\\[1\\]``.
+Between these delimiters nothing is Markdown: stars, underscores and backslashes stay. A formula
+never contains a blank line. Prices such as $5 and $10, code, and escaped brackets such as
+``\\[1\\]`` are not formulas.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ class Formula(NamedTuple):
     """A formula in a text.
 
     Attributes:
-        start: Where its marks begin, in characters.
-        end: Where they end.
-        tex: What is between them; None where they are not closed: its end is still to come.
+        start: Position of its opening delimiter.
+        end: Position behind its closing delimiter.
+        tex: The TeX between them; None when it is not closed yet.
     """
 
     start: int
@@ -69,7 +69,7 @@ def formulas(text: str) -> Iterator[Formula]:
 
 
 def _is_formula(tex: str, after: str) -> bool:
-    """Whether what is between two dollars is no price and no name of a shell's variable."""
+    """Whether the text between two dollars is a formula, not a price or a shell variable."""
     if _SURELY.search(tex) or _ONE.fullmatch(tex):
         return True
     if after.isalpha():
@@ -82,12 +82,12 @@ def _is_open(mark: str, rest: str) -> bool:
 
 
 def is_prose(tex: str) -> bool:
-    """Whether there are words and no mathematics: Markdown's own ``\\( and \\)``, most likely."""
+    """Whether it holds words and no mathematics: most likely Markdown's escaped brackets."""
     return _MATHS.search(tex) is None and _WORD.search(tex) is not None
 
 
 def is_open(text: str) -> bool:
-    """Whether ``text`` ends inside what may become a formula."""
+    """Whether ``text`` may end inside a formula."""
     end = 0
     for formula in formulas(text):
         if formula.tex is None:
@@ -96,13 +96,13 @@ def is_open(text: str) -> bool:
     return _LAST_DOLLAR.search(text, end) is not None
 
 
-def awaited(mark: str, line: str) -> str:
-    """What ends the formula over several lines that is open behind ``line``; empty without one.
+def awaited_end(mark: str, line: str) -> str:
+    """The closing mark of the formula that is open behind ``line``; empty for none.
 
-    Only one that begins a line may reach over lines that would begin another block.
+    Only a formula at the start of a line may span lines that would begin another block.
 
     Args:
-        mark: The same before the line.
+        mark: The closing mark of a formula that is open before the line; empty for none.
     """
     if not mark and not line.startswith(tuple(_ENDS)):
         return ""

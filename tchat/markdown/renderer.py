@@ -1,4 +1,4 @@
-"""Finished blocks as Rich renderables, drawn one below the other. Imports Rich."""
+"""Render finished blocks with Rich. Imports Rich."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from rich.style import StyleType
 from rich.table import Table
 from rich.text import Text
 
-from tchat.markdown.blocks import Block, Kind
+from tchat.markdown.blocks import Block, BlockKind
 from tchat.markdown.highlight import Highlighter, language
 from tchat.markdown.inline import parse
 
-# Rich's own put a black ground behind code, which a light terminal shows as a bar.
+# Rich's own styles have a black background for code, a dark bar on a light terminal.
 STYLES = {
     "markdown.code": "bold cyan",
     "markdown.h1": "bold underline",
@@ -35,34 +35,46 @@ STYLES = {
     "markdown.table.header": "bold",
 }
 
-# Nobody writes a paragraph of this length; parsing one made against the parser is slow.
+# Longer paragraphs are not parsed: a hostile one takes too long.
 LONGEST_TEXT = 20_000
 
-_FENCED = (Kind.CODE, Kind.FENCE_CLOSE)
-_APART = (Kind.HEADING, Kind.FENCE_OPEN, Kind.TABLE, Kind.QUOTE, Kind.RULE, Kind.HTML)
-_APART_BELOW = (Kind.FENCE_CLOSE, Kind.TABLE, Kind.QUOTE, Kind.RULE, Kind.HTML)
+_FENCED = (BlockKind.CODE, BlockKind.FENCE_CLOSE)
+_APART = (
+    BlockKind.HEADING,
+    BlockKind.FENCE_OPEN,
+    BlockKind.TABLE,
+    BlockKind.QUOTE,
+    BlockKind.RULE,
+    BlockKind.HTML,
+)
+_APART_BELOW = (
+    BlockKind.FENCE_CLOSE,
+    BlockKind.TABLE,
+    BlockKind.QUOTE,
+    BlockKind.RULE,
+    BlockKind.HTML,
+)
 
 
 class BlockRenderer:
-    """Draws the blocks of one reply in their order.
+    """Renders the blocks of one reply in their order.
 
-    Blank lines go between blocks, never before the first or after the last. The blocks' text is
-    expected to be safe to print (`tchat.sanitize.printable`).
+    Blank lines stand between blocks, never before the first or after the last. The text of blocks
+    must be safe to print (`tchat.sanitize.printable`).
 
     Args:
-        code_theme: Colours of code, a theme of Rich or Pygments; ``ansi_dark`` takes the
-            terminal's own.
+        code_theme: Theme of Rich or Pygments for code; ``ansi_dark`` uses the terminal's colours.
     """
 
     def __init__(self, code_theme: str = "ansi_dark") -> None:
         self._code_theme = code_theme
         self._highlighter: Highlighter | None = None
-        self._above: Kind | None = None
+        self._above: BlockKind | None = None
         self._blank = False
 
     def render(self, block: Block) -> RenderableType | None:
-        """The renderable of ``block`` with the gap above it; ``None`` for a blank line."""
-        if block.kind is Kind.BLANK:
+        """The renderable of ``block`` with the blank line above it; ``None`` for a blank line."""
+        if block.kind is BlockKind.BLANK:
             self._blank = True
             return None
         gap = self._gap(block)
@@ -71,31 +83,31 @@ class BlockRenderer:
         return Group(Text(), drawn) if gap else drawn
 
     def _gap(self, block: Block) -> bool:
-        """Whether an empty line stands above ``block``."""
+        """Whether a blank line stands above ``block``."""
         if self._above is None or self._inside_fence(block):
             return False
         if self._blank:
             return True
-        listed = block.kind is Kind.ITEM or block.indent > 0
+        listed = block.kind is BlockKind.ITEM or block.indent > 0
         return not listed and (block.kind in _APART or self._above in _APART_BELOW)
 
     def _inside_fence(self, block: Block) -> bool:
         return self._highlighter is not None and block.kind in _FENCED
 
     def _draw(self, block: Block) -> RenderableType:
-        if block.kind in (Kind.FENCE_OPEN, Kind.CODE, Kind.FENCE_CLOSE):
+        if block.kind in (BlockKind.FENCE_OPEN, BlockKind.CODE, BlockKind.FENCE_CLOSE):
             return _code(block, self._code_text(block))
-        if block.kind is Kind.RULE:
+        if block.kind is BlockKind.RULE:
             return Rule(characters="─", style="markdown.hr")
-        if block.kind is Kind.ITEM:
+        if block.kind is BlockKind.ITEM:
             return self._item(block)
-        body = Text(block.text) if block.kind is Kind.HTML else self._text(block.text)
+        body = Text(block.text) if block.kind is BlockKind.HTML else self._text(block.text)
         return Prefixed(" " * block.indent, body) if block.indent else body
 
     def _code_text(self, block: Block) -> Text:
-        if block.kind is Kind.CODE:
+        if block.kind is BlockKind.CODE:
             return self._highlighter.line(block.text) if self._highlighter else Text(block.text)
-        opens = block.kind is Kind.FENCE_OPEN
+        opens = block.kind is BlockKind.FENCE_OPEN
         self._highlighter = Highlighter(language(block.info), self._code_theme) if opens else None
         return Text(block.text, "dim")
 
@@ -112,13 +124,13 @@ class BlockRenderer:
 
 
 class Prefixed:
-    """A renderable with ``first`` before its first line and as much space before the others.
+    """A renderable with a prefix on each line.
 
     Args:
-        first: What stands before the first line.
+        first: Prefix of the first line.
         body: The renderable.
         style: Style of the prefix.
-        rest: What stands before the other lines, when it is not space.
+        rest: Prefix of the other lines; spaces of the same width when None.
     """
 
     def __init__(
@@ -131,7 +143,7 @@ class Prefixed:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         width = cell_len(self._first)
-        # Deep lists on a narrow terminal keep at least half of it for their text.
+        # At least half of the width is left for the text of deep lists.
         cut = max(0, width - options.max_width // 2)
         first = self._first[cut:]
         rest = " " * (width - cut) if self._rest is None else self._rest
@@ -145,7 +157,7 @@ class Prefixed:
 
 
 def trimmed(segments: Iterable[Segment]) -> Segments:
-    """``segments`` without the white space that lines end in, which a copied text would hold."""
+    """``segments`` without trailing white space, which would be copied with the text."""
     kept: list[Segment] = []
     for line in Segment.split_lines(segments):
         while line and not line[-1].text.strip():
@@ -158,20 +170,20 @@ def trimmed(segments: Iterable[Segment]) -> Segments:
 
 
 def _code(block: Block, text: Text) -> Text:
-    """A line of code as it was written: it runs over the edge, so that it can be copied whole."""
+    """A line of code, not wrapped, so that it is copied as one line."""
     line = Text(" " * block.indent, no_wrap=True, overflow="ignore")
     return line.append_text(text)
 
 
 class _Heading(markdown.Heading):
-    """Rich's heading, on the left."""
+    """Rich's heading, left-aligned."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield self.text
 
 
 class _TableElement(markdown.TableElement):
-    """Rich's table without the empty lines that its frame puts above and below."""
+    """Rich's table without the blank lines above and below."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         table = Table(
@@ -187,7 +199,7 @@ class _TableElement(markdown.TableElement):
 
 
 class _Markdown(markdown.Markdown):
-    """Rich's Markdown over tokens that were parsed, and tamed, before."""
+    """Rich's Markdown over parsed and sanitized tokens."""
 
     elements: ClassVar[dict[str, type[markdown.MarkdownElement]]] = {
         **markdown.Markdown.elements,
@@ -201,5 +213,5 @@ class _Markdown(markdown.Markdown):
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         drawn = super().__rich_console__(console, options)
-        # Rich puts an empty line above a container even where nothing stands above it.
+        # Rich puts a blank line above a container even when nothing stands above it.
         yield from itertools.dropwhile(Segment.line().__eq__, drawn)

@@ -1,14 +1,14 @@
-"""TeX formulas as readable Unicode, where nothing is lost by it."""
+"""Convert TeX formulas to Unicode, unless information would be lost."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
-LONGEST = 2_000  # characters; a longer formula is left as it is
-DEEPEST = 40  # groups and arguments in each other
+MAX_LENGTH = 2_000  # characters; a longer formula is not converted
+MAX_DEPTH = 40  # of nested groups and arguments
 
-# Commands and what they are; capital Greek letters that look like Latin ones have no command.
+# Commands and their characters; Greek capitals that look like Latin ones have no command.
 _PAIRS = r"""
 alpha α beta β gamma γ delta δ epsilon ϵ varepsilon ε zeta ζ eta η theta θ vartheta ϑ iota ι
 kappa κ lambda λ mu μ nu ν xi ξ pi π varpi ϖ rho ρ varrho ϱ sigma σ varsigma ς tau τ upsilon υ
@@ -80,26 +80,26 @@ _PRODUCT = re.compile(f"(?:{_ATOM})+")
 _DIFFERENTIAL = re.compile(f"[d∂]{_ATOM}")
 
 
-class _Unknown(Exception):
-    """Something in a formula has no Unicode that means the same."""
+class _Untranslatable(Exception):
+    """A part of the formula has no equivalent in Unicode."""
 
 
-def readable(tex: str) -> str | None:
+def tex_to_unicode(tex: str) -> str | None:
     """``tex`` in Unicode; commands without one stay as they are, with what belongs to them.
 
     None where something would be lost, or nothing is gained.
     """
-    if len(tex) > LONGEST:
+    if len(tex) > MAX_LENGTH:
         return None
     try:
-        shown = _Reader(tex).read()
-    except _Unknown:
+        shown = _TexReader(tex).read()
+    except _Untranslatable:
         return None
     return None if "\\" in shown and shown.split() == tex.split() else shown
 
 
-class _Reader:
-    """Reads one formula from left to right."""
+class _TexReader:
+    """A parser of one formula, from left to right."""
 
     def __init__(self, tex: str) -> None:
         matches = list(_TOKEN.finditer(tex))
@@ -111,14 +111,14 @@ class _Reader:
         self._is_argument = False  # whether the group around is, which gets brackets where needed
 
     def read(self) -> str:
-        """All of it."""
+        """The whole formula."""
         shown = self._group(end="")
         if self._at < len(self._tokens):
-            raise _Unknown
+            raise _Untranslatable
         return "\n".join(" ".join(row.split()) for row in shown.split("\n")).strip()
 
     def _group(self, end: str) -> str:
-        """Up to the mark ``end``, which is taken too."""
+        """A group up to and including the mark ``end``."""
         parts: list[str] = []
         while self._at < len(self._tokens):
             mark = self._tokens[self._at][2]
@@ -127,19 +127,19 @@ class _Reader:
             parts.append(self._script(parts) if mark in ("^", "_") else self._base())
         if end:
             if self._at >= len(self._tokens):
-                raise _Unknown
+                raise _Untranslatable
             self._at += 1
         return "".join(parts)
 
     def _base(self) -> str:
-        """What may have something above or below it: then a group is in brackets."""
+        """The base of a script; a group is put in brackets when a script follows."""
         is_group = self._next() == "{"
         shown = self._atom()
         return _operand(shown) if is_group and self._next() in ("^", "_") else shown
 
     def _atom(self, *, is_argument: bool = False) -> str:
         if self._at >= len(self._tokens):
-            raise _Unknown
+            raise _Untranslatable
         command, escaped, mark, space, plain = self._tokens[self._at]
         self._at += 1
         if command:
@@ -148,8 +148,8 @@ class _Reader:
             return self._escaped(escaped)
         if mark == "{":
             self._depth += 1
-            if self._depth > DEEPEST:
-                raise _Unknown
+            if self._depth > MAX_DEPTH:
+                raise _Untranslatable
             outer, self._is_argument = self._is_argument, is_argument
             shown = self._group(end="}")
             self._is_argument = outer
@@ -160,14 +160,14 @@ class _Reader:
         if mark == "~" or space:
             return " "
         if mark or plain in (None, "%", "#", "$"):
-            raise _Unknown
+            raise _Untranslatable
         return plain
 
     def _argument(self) -> str:
-        """The group or the character behind a command."""
+        """The argument of a command: a group or a character."""
         self._depth += 1
-        if self._depth > DEEPEST:
-            raise _Unknown
+        if self._depth > MAX_DEPTH:
+            raise _Untranslatable
         while self._at < len(self._tokens) and self._tokens[self._at][3]:
             self._at += 1
         shown = self._atom(is_argument=True)
@@ -177,14 +177,14 @@ class _Reader:
     def _escaped(self, character: str) -> str:
         if character == "\\":
             if self._next() == "[":  # a distance between rows
-                raise _Unknown
+                raise _Untranslatable
             return "\n"
         if character == "|":
             return "‖"
         if character in _LITERAL:
             return character
         if character not in _SPACES:
-            raise _Unknown
+            raise _Untranslatable
         return _SPACES[character]
 
     def _command(self, name: str) -> str:
@@ -205,10 +205,10 @@ class _Reader:
         return self._styled(name) if name in _STYLES else self._verbatim(name)
 
     def _verbatim(self, name: str) -> str:
-        """The source of the command just read, with its arguments or its environment."""
+        """The source of the current command, with its arguments or environment."""
         start = self._at - 1
         if name == "end":
-            raise _Unknown
+            raise _Untranslatable
         while self._at < len(self._tokens):
             _, _, mark, _, plain = self._tokens[self._at]
             if mark == "{":
@@ -224,13 +224,13 @@ class _Reader:
         return self._source(start)
 
     def _source(self, start: int) -> str:
-        """What is written from the token ``start`` up to here, apart from a letter behind it."""
+        """The source from the token ``start`` up to here, separated from a following letter."""
         source = self._tex[self._starts[start] : self._starts[self._at]]
         behind = self._tokens[self._at] if self._at < len(self._tokens) else None
         return f"{source} " if source[-1].isalpha() and behind and not behind[3] else source
 
     def _skip(self, opening: str, closing: str) -> None:
-        """Behind the bracket that ``opening``, which comes now, is closed by."""
+        """Skip the bracketed part that begins here."""
         depth = 0
         while self._at < len(self._tokens):
             _, _, mark, _, plain = self._tokens[self._at]
@@ -238,10 +238,10 @@ class _Reader:
             self._at += 1
             if not depth:
                 return
-        raise _Unknown
+        raise _Untranslatable
 
     def _skip_environment(self) -> None:
-        """Behind the ``\\end`` of the environment that has begun."""
+        """Skip to behind the ``\\end`` of the current environment."""
         depth = 1
         while self._at < len(self._tokens):
             command = self._tokens[self._at][0]
@@ -251,7 +251,7 @@ class _Reader:
                 if self._at < len(self._tokens) and self._tokens[self._at][2] == "{":
                     self._skip("{", "}")
                 return
-        raise _Unknown
+        raise _Untranslatable
 
     def _styled(self, name: str) -> str:
         start = self._at - 1
@@ -292,7 +292,7 @@ class _Reader:
             sign = _ROOTS[inside]
         text = self._argument().strip()
         if not text or "\n" in text:
-            raise _Unknown
+            raise _Untranslatable
         if len(text) == 1 and self._begins_behind():
             return f"{sign}{text}"
         return f"{sign}({text})"
@@ -352,7 +352,7 @@ class _Reader:
         mark = self._tokens[self._at][2]
         self._at += 1
         if not before or not before[-1].strip():
-            raise _Unknown
+            raise _Untranslatable
         text = self._argument().strip()
         small = _SUPER if mark == "^" else _SUB
         if text and all(character in small for character in text):
@@ -360,7 +360,7 @@ class _Reader:
         if mark == "^" and text == "∘":
             return "°"
         if not text or "\n" in text:
-            raise _Unknown
+            raise _Untranslatable
         apart = self._at >= len(self._tokens) or not _text(self._tokens[self._at]).isalnum()
         return f"{mark}{text}" if len(text) == 1 and apart else f"{mark}({text})"
 
@@ -369,7 +369,7 @@ def _operand(text: str) -> str:
     """``text`` as one operand: in brackets, unless it is one already."""
     text = text.strip()
     if not text or "\n" in text:
-        raise _Unknown
+        raise _Untranslatable
     return text if _is_one(text) else f"({text})"
 
 

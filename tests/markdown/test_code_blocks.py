@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from tchat.markdown import Kind, code_blocks, first_code_block
+from tchat.markdown import BlockKind, code_blocks, first_code_block
 from tests.markdown.test_splitter import split
 
 DOCSTRING = 'def f():\n    """Example:\n\n    ```\n    f()\n    ```\n    """\n    return 1'
@@ -136,8 +136,8 @@ def test_any_text_is_read(text: str) -> None:
 def test_the_screen_draws_and_copies_the_same_code() -> None:
     text = f"Sure: ```python\n{DOCSTRING}\n```\nDone.\n"
     blocks = split(text)
-    assert "\n".join(b.text for b in blocks if b.kind is Kind.CODE) == DOCSTRING
-    assert [b.kind for b in blocks if b.kind is not Kind.CODE] == [
-        Kind.PARAGRAPH, Kind.FENCE_OPEN, Kind.FENCE_CLOSE, Kind.PARAGRAPH,
+    assert "\n".join(b.text for b in blocks if b.kind is BlockKind.CODE) == DOCSTRING
+    assert [b.kind for b in blocks if b.kind is not BlockKind.CODE] == [
+        BlockKind.PARAGRAPH, BlockKind.FENCE_OPEN, BlockKind.FENCE_CLOSE, BlockKind.PARAGRAPH,
     ]  # fmt: skip
     assert "".join(b.source for b in blocks) == text

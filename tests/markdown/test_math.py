@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from tchat.markdown import BlockSplitter, Kind
+from tchat.markdown import BlockKind, BlockSplitter
 from tchat.markdown.inline import MATH, parse_inline
 from tchat.markdown.math import formulas
 from tchat.markdown.renderer import BlockRenderer
-from tchat.markdown.tex import readable
+from tchat.markdown.tex import tex_to_unicode
 from tchat.sanitize import printable
 
 
@@ -123,7 +123,7 @@ def test_code_is_no_formula() -> None:
     ],
 )
 def test_tex_is_shown_readably(tex: str, shown: str) -> None:
-    assert readable(tex) == shown
+    assert tex_to_unicode(tex) == shown
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_tex_is_shown_readably(tex: str, shown: str) -> None:
     ],
 )
 def test_tex_that_would_lose_something_stays_as_it_is(tex: str) -> None:
-    assert readable(tex) is None
+    assert tex_to_unicode(tex) is None
 
 
 @pytest.mark.parametrize(
@@ -172,12 +172,12 @@ def test_tex_that_would_lose_something_stays_as_it_is(tex: str) -> None:
     ],
 )
 def test_what_has_no_unicode_stays_and_the_rest_is_drawn(tex: str, shown: str) -> None:
-    assert readable(tex) == shown
+    assert tex_to_unicode(tex) == shown
 
 
 def test_every_command_is_drawn_or_kept() -> None:
     source = r"\frac{\one{a}}{\two} + \three[b]{c} \begin{four} & \end{four}"
-    shown = readable(source + r" x^2")
+    shown = tex_to_unicode(source + r" x^2")
     assert shown is not None
     for kept in (r"\one{a}", r"\two", r"\three[b]{c}", r"\begin{four} & \end{four}", "x²"):
         assert kept in shown
@@ -205,17 +205,25 @@ def test_the_marks_of_a_quote_are_no_part_of_its_formula() -> None:
 
 def test_a_formula_over_several_lines_begins_no_other_block() -> None:
     source = "Now\n\n$$\nf = a\n- b\n+ c\n# d\n$$\n\n- one\n- two\n"
-    kinds = [block.kind for block in BlockSplitter().feed(source) if block.kind is not Kind.BLANK]
-    assert kinds == [Kind.PARAGRAPH, Kind.PARAGRAPH, Kind.ITEM]
+    kinds = [
+        block.kind for block in BlockSplitter().feed(source) if block.kind is not BlockKind.BLANK
+    ]
+    assert kinds == [BlockKind.PARAGRAPH, BlockKind.PARAGRAPH, BlockKind.ITEM]
     assert "f = a - b + c" in drawn("\\[\nf = a\n- b\n+ c\n\\]\n")
 
 
 def test_a_mark_that_is_never_closed_ends_with_its_paragraph() -> None:
     source = "$$\nno end\n\n- one\n- two\n"
-    kinds = [block.kind for block in BlockSplitter().feed(source) if block.kind is not Kind.BLANK]
-    assert kinds == [Kind.PARAGRAPH, Kind.ITEM]
+    kinds = [
+        block.kind for block in BlockSplitter().feed(source) if block.kind is not BlockKind.BLANK
+    ]
+    assert kinds == [BlockKind.PARAGRAPH, BlockKind.ITEM]
     fence = BlockSplitter().feed("$$\n```python\nx\n```\n")
-    assert [block.kind for block in fence][1:] == [Kind.FENCE_OPEN, Kind.CODE, Kind.FENCE_CLOSE]
+    assert [block.kind for block in fence][1:] == [
+        BlockKind.FENCE_OPEN,
+        BlockKind.CODE,
+        BlockKind.FENCE_CLOSE,
+    ]
 
 
 def test_an_unfinished_formula_is_shown_as_it_is_written_so_far() -> None:
@@ -254,4 +262,4 @@ PIECES = [*"{}^_x\\2 [&", r"\frac", r"\sqrt", r"\sin", r"\left", r"\text", r"\ha
 
 @given(st.lists(st.sampled_from(PIECES)).map("".join))
 def test_no_tex_breaks_the_reader(tex: str) -> None:
-    readable(tex)
+    tex_to_unicode(tex)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tchat.markdown import Block, BlockSplitter, Kind, first_code_block
+from tchat.markdown import Block, BlockKind, BlockSplitter, first_code_block
 from tests.growth import growth
 
 MARKS = [
@@ -21,12 +21,12 @@ def split(text: str) -> list[Block]:
     return splitter.feed(text) + splitter.close()
 
 
-def kinds(text: str) -> list[Kind]:
+def kinds(text: str) -> list[BlockKind]:
     return [block.kind for block in split(text)]
 
 
 def items(text: str) -> list[tuple[int, int | None, str]]:
-    return [(b.indent, b.number, b.text) for b in split(text) if b.kind is Kind.ITEM]
+    return [(b.indent, b.number, b.text) for b in split(text) if b.kind is BlockKind.ITEM]
 
 
 @given(markdown | st.text())
@@ -102,15 +102,16 @@ def test_a_block_is_given_when_the_line_that_ends_it_is_complete() -> None:
     assert splitter.feed("- item") == []
     assert [b.text for b in splitter.feed("\n- next\n")] == ["item"]
     assert splitter.pending == "- next\n"
-    assert [b.kind for b in splitter.feed("```\n")] == [Kind.ITEM, Kind.FENCE_OPEN]
+    assert [b.kind for b in splitter.feed("```\n")] == [BlockKind.ITEM, BlockKind.FENCE_OPEN]
     assert [b.text for b in splitter.feed("code\n")] == ["code"]
 
 
 def test_every_kind_is_told_by_its_first_lines() -> None:
     text = "# h\nsetext\n===\np\n- i\n\n***\n> q\n\n<div>\n\n| a |\n|---|\n\n```\nc\n```\n"
-    assert [kind for kind in kinds(text) if kind is not Kind.BLANK] == [
-        Kind.HEADING, Kind.HEADING, Kind.PARAGRAPH, Kind.ITEM, Kind.RULE, Kind.QUOTE, Kind.HTML,
-        Kind.TABLE, Kind.FENCE_OPEN, Kind.CODE, Kind.FENCE_CLOSE,
+    assert [kind for kind in kinds(text) if kind is not BlockKind.BLANK] == [
+        BlockKind.HEADING, BlockKind.HEADING, BlockKind.PARAGRAPH, BlockKind.ITEM, BlockKind.RULE,
+        BlockKind.QUOTE, BlockKind.HTML, BlockKind.TABLE, BlockKind.FENCE_OPEN, BlockKind.CODE,
+        BlockKind.FENCE_CLOSE,
     ]  # fmt: skip
 
 
@@ -132,44 +133,44 @@ def test_nested_items_stand_in_the_column_of_their_marker() -> None:
 
 def test_what_belongs_to_an_item_loses_its_indentation() -> None:
     text = "1. a\nlazy\n\n   more\n\n   ```sh\n   ls\n     -l\n   ```\n2. b\n"
-    shown = [(b.kind, b.indent, b.text) for b in split(text) if b.kind is not Kind.BLANK]
+    shown = [(b.kind, b.indent, b.text) for b in split(text) if b.kind is not BlockKind.BLANK]
     assert shown == [
-        (Kind.ITEM, 0, "a\nlazy"),
-        (Kind.PARAGRAPH, 3, "more"),
-        (Kind.FENCE_OPEN, 3, "```sh"),
-        (Kind.CODE, 3, "ls"),
-        (Kind.CODE, 3, "  -l"),
-        (Kind.FENCE_CLOSE, 3, "```"),
-        (Kind.ITEM, 0, "b"),
+        (BlockKind.ITEM, 0, "a\nlazy"),
+        (BlockKind.PARAGRAPH, 3, "more"),
+        (BlockKind.FENCE_OPEN, 3, "```sh"),
+        (BlockKind.CODE, 3, "ls"),
+        (BlockKind.CODE, 3, "  -l"),
+        (BlockKind.FENCE_CLOSE, 3, "```"),
+        (BlockKind.ITEM, 0, "b"),
     ]
 
 
 def test_a_sentence_that_goes_on_with_a_number_or_a_dash_stays_one() -> None:
-    assert kinds("It was in\n1986. A great year\n") == [Kind.PARAGRAPH]
-    assert kinds("5\n-\n") == [Kind.HEADING]
-    assert kinds("**bold** and\n*emphasis*\n") == [Kind.PARAGRAPH]
+    assert kinds("It was in\n1986. A great year\n") == [BlockKind.PARAGRAPH]
+    assert kinds("5\n-\n") == [BlockKind.HEADING]
+    assert kinds("**bold** and\n*emphasis*\n") == [BlockKind.PARAGRAPH]
 
 
 def test_marks_inside_a_fence_are_code() -> None:
     text = "````md\n# no\n\n- no\n```\n~~~\n````\n"
-    assert kinds(text) == [Kind.FENCE_OPEN, *[Kind.CODE] * 5, Kind.FENCE_CLOSE]
+    assert kinds(text) == [BlockKind.FENCE_OPEN, *[BlockKind.CODE] * 5, BlockKind.FENCE_CLOSE]
 
 
 def test_a_closing_fence_is_known_at_any_indentation() -> None:
-    assert kinds("1. a\n   ```\n   x\n```\n2. b\n")[-2:] == [Kind.FENCE_CLOSE, Kind.ITEM]
+    assert kinds("1. a\n   ```\n   x\n```\n2. b\n")[-2:] == [BlockKind.FENCE_CLOSE, BlockKind.ITEM]
 
 
 def test_the_line_above_a_delimiter_row_is_the_tables_header() -> None:
     blocks = split("Here:\n| a | b |\n|:--|--:|\n| 1 | 2 |\nafter\n")
     assert [(b.kind, b.text) for b in blocks] == [
-        (Kind.PARAGRAPH, "Here:"),
-        (Kind.TABLE, "| a | b |\n|:--|--:|\n| 1 | 2 |"),
-        (Kind.PARAGRAPH, "after"),
+        (BlockKind.PARAGRAPH, "Here:"),
+        (BlockKind.TABLE, "| a | b |\n|:--|--:|\n| 1 | 2 |"),
+        (BlockKind.PARAGRAPH, "after"),
     ]
 
 
 def test_a_row_of_dashes_with_other_cells_makes_no_table() -> None:
-    assert kinds("a | b\n|---|\n") == [Kind.PARAGRAPH]
+    assert kinds("a | b\n|---|\n") == [BlockKind.PARAGRAPH]
 
 
 @pytest.mark.parametrize(

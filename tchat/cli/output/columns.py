@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tchat.cli.console import Console
-from tchat.sanitize import Printable, printable_json, single_line
+from tchat.sanitize import PrintableStream, printable_json, single_line
 
 COLUMN_RULE = " │ "
 
@@ -24,7 +24,7 @@ class TextColumn:
 
     def __init__(self, width: int) -> None:
         self._width = width
-        self._printable = Printable()
+        self._printable = PrintableStream()
         self._open = ""  # the line that may still grow
         self._goes_on = False  # it is the rest of a line that was too long
         self.lines: list[str] = []

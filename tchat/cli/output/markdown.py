@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tchat.cli.console import Console
 from tchat.cli.output.writers import ReplyRecord, StdoutWriter, Writer
 from tchat.markdown import BlockSplitter
-from tchat.sanitize import Printable
+from tchat.sanitize import PrintableStream
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -30,7 +30,7 @@ class MarkdownWriter(Writer):
         self._outlet = outlet
         self._console = console
         self._styled = styled
-        self._printable = Printable()
+        self._printable = PrintableStream()
         self._splitter = BlockSplitter()
         self._thought = ""  # the line of reasoning that has no end yet
         self._thinking = False
@@ -64,7 +64,7 @@ class MarkdownWriter(Writer):
         if self._thought:
             self._print_thought(self._thought)
         self._thinking, self._thought = False, ""
-        self._printable = Printable()
+        self._printable = PrintableStream()
 
     def _print_thought(self, line: str) -> None:
         from rich.text import Text

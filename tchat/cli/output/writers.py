@@ -13,7 +13,7 @@ from tchat.cli.output.status import DIM, PLAIN
 from tchat.engine.events import Finished, LabelScores, Notice
 from tchat.errors import StorageError
 from tchat.markdown import first_code_block
-from tchat.sanitize import Printable, printable_json
+from tchat.sanitize import PrintableStream, printable_json
 
 
 @dataclass(slots=True)
@@ -76,7 +76,7 @@ class PlainWriter(Writer):
         self._tidy = tidy
         begin, end = (DIM, PLAIN) if dim else ("", "")
         self._marks = (f"{begin}<think>\n", f"\n</think>{end}\n\n")
-        self._printable = Printable()
+        self._printable = PrintableStream()
         self._thinking = False
         self._newlines = ""  # held back until text follows
         self._last = ""
@@ -104,7 +104,7 @@ class PlainWriter(Writer):
             self._thinking = False
             self._outlet.write(self._marks[1])
             self._newlines = self._last = ""
-            self._printable = Printable()
+            self._printable = PrintableStream()
 
     def _write(self, piece: str) -> None:
         text = piece if self._raw else self._printable.feed(piece)

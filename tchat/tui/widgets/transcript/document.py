@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from rich.segment import Segment
 from rich.style import Style
 
-from tchat.markdown import Block, BlockSplitter, Kind
+from tchat.markdown import Block, BlockKind, BlockSplitter
 from tchat.tui.widgets.transcript.flow import Flow
 from tchat.tui.widgets.transcript.lines import (
     Line,
@@ -33,9 +33,22 @@ if TYPE_CHECKING:
 _DEEPEST = 4  # quotes in quotes
 _NARROWEST = 8  # cells that text keeps beside its quote marks and list markers
 
-_FENCED = (Kind.FENCE_OPEN, Kind.CODE, Kind.FENCE_CLOSE)
-_APART = (Kind.HEADING, Kind.FENCE_OPEN, Kind.TABLE, Kind.QUOTE, Kind.RULE, Kind.HTML)
-_APART_BELOW = (Kind.FENCE_CLOSE, Kind.TABLE, Kind.QUOTE, Kind.RULE, Kind.HTML)
+_FENCED = (BlockKind.FENCE_OPEN, BlockKind.CODE, BlockKind.FENCE_CLOSE)
+_APART = (
+    BlockKind.HEADING,
+    BlockKind.FENCE_OPEN,
+    BlockKind.TABLE,
+    BlockKind.QUOTE,
+    BlockKind.RULE,
+    BlockKind.HTML,
+)
+_APART_BELOW = (
+    BlockKind.FENCE_CLOSE,
+    BlockKind.TABLE,
+    BlockKind.QUOTE,
+    BlockKind.RULE,
+    BlockKind.HTML,
+)
 
 _BULLETS = "•◦▪"
 _BOXES = {"[ ]": "☐", "[x]": "☑", "[X]": "☑"}
@@ -89,7 +102,7 @@ class _Drawing:
         self._fences = fences
         self._depth = depth
         self._fence: Fence | None = None
-        self._above: Kind | None = None
+        self._above: BlockKind | None = None
         self._blank = False
         self._final = True
         # What an unfinished block has in it already is kept here from one preview to the next.
@@ -99,7 +112,7 @@ class _Drawing:
 
     def draw(self, block: Block) -> list[Line]:
         """The lines of ``block`` with the gap above it."""
-        if block.kind is Kind.BLANK:
+        if block.kind is BlockKind.BLANK:
             self._blank = True
             return []
         gap = [Line()] if self._gap(block) else []
@@ -113,11 +126,13 @@ class _Drawing:
         return [row for block in blocks for row in twin.draw(block)]
 
     def _gap(self, block: Block) -> bool:
-        if self._above is None or (self._fence and block.kind in (Kind.CODE, Kind.FENCE_CLOSE)):
+        if self._above is None or (
+            self._fence and block.kind in (BlockKind.CODE, BlockKind.FENCE_CLOSE)
+        ):
             return False
         if self._blank:
             return True
-        listed = block.kind is Kind.ITEM or block.indent > 0
+        listed = block.kind is BlockKind.ITEM or block.indent > 0
         return not listed and (block.kind in _APART or self._above in _APART_BELOW)
 
     def _lines(self, block: Block) -> list[Line]:
@@ -126,20 +141,20 @@ class _Drawing:
         cells = self._cells - indent
         if block.kind in _FENCED:
             return prefixed(self._code(block, cells), space)
-        if block.kind is Kind.ITEM:
+        if block.kind is BlockKind.ITEM:
             return self._item(block, space)
-        if block.kind is Kind.TABLE:
+        if block.kind is BlockKind.TABLE:
             return prefixed(self._table(cells).lines(block.text, final=self._final), space)
-        if block.kind is Kind.QUOTE:
+        if block.kind is BlockKind.QUOTE:
             return prefixed(self._quote(block.text, cells), space)
         return prefixed(self._text(block, cells), space)
 
     def _text(self, block: Block, cells: int) -> list[Line]:
-        if block.kind is Kind.RULE:
+        if block.kind is BlockKind.RULE:
             return [line([Segment("─" * cells, self._palette.rule)])]
-        if block.kind is Kind.HEADING:
+        if block.kind is BlockKind.HEADING:
             return self._heading(block.text, cells)
-        if block.kind is Kind.HTML:
+        if block.kind is BlockKind.HTML:
             literal = Flow(lambda text: [Segment(text, self._palette.base)], cells)
             return [line(row) for row in literal.rows(block.text)]
         return self._paragraph(block.text, cells)
@@ -187,12 +202,12 @@ class _Drawing:
         return self._quotes[cells].lines(text, final=self._final)
 
     def _code(self, block: Block, cells: int) -> list[Line]:
-        if block.kind is Kind.FENCE_OPEN:
+        if block.kind is BlockKind.FENCE_OPEN:
             self._fence = Fence(block.info, len(self._fences), self._palette, cells)
             if self._final:
                 self._fences.append(self._fence)
             return [self._fence.header()]
-        if block.kind is Kind.FENCE_CLOSE:
+        if block.kind is BlockKind.FENCE_CLOSE:
             self._fence = None
             return []
         fence = self._fence or Fence("", -1, self._palette, cells)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rich.segment import Segment
 
 from tchat.humanize import counted
-from tchat.sanitize import Printable, single_line
+from tchat.sanitize import PrintableStream, single_line
 from tchat.tui.widgets.transcript.document import PlainText
 from tchat.tui.widgets.transcript.entry import Entry
 from tchat.tui.widgets.transcript.footer import FOLD, SEPARATOR, asking, foot
@@ -62,7 +62,7 @@ class EntryLayout:
         self._closed = False
         self._said: list[str] = []
         self._thought: list[str] = []
-        self._printable, self._thought_printable = Printable(), Printable()
+        self._printable, self._thought_printable = PrintableStream(), PrintableStream()
         self._body = _body(entry, form)
         self._reasoning: PlainText | None = None  # only while it is not folded
         self._take(entry.text, entry.reasoning)
@@ -179,7 +179,7 @@ class EntryLayout:
             self._reasoning = PlainText(
                 self._palette.reasoning, self._palette, self._form.cells, first=bar, rest=bar
             )
-            self._thought_printable = Printable()
+            self._thought_printable = PrintableStream()
             self._reasoning.feed(self._thought_printable.feed("".join(self._thought)))
 
     def _foot(self) -> list[Line]:
