@@ -65,7 +65,7 @@ class TchatApp(App[None]):
         Binding("ctrl+q", "leave", "Quit", id="chat.quit", show=False, priority=True)
     ]
     _is_themed = False  # whether it is known which theme to wear
-    _leaving = False  # whether it was asked to quit
+    _is_quitting = False  # whether it was asked to quit
 
     def __init__(
         self,
@@ -82,7 +82,9 @@ class TchatApp(App[None]):
         self._opening = opening
         self._private = private
         self._draft = draft
-        self._early: list[Event] | None = []  # typed before the prompt, or a dialog, is there
+        self._delayed_input: (
+            list[Event] | None
+        ) = []  # typed before the prompt, or a dialog, is there
         self._dialog = OpeningDialog(self)
         self._theme_files: Snapshot = {}
         self.opened: Opened | None = None
@@ -112,11 +114,11 @@ class TchatApp(App[None]):
         """Handle an event; what is typed before the prompt or a dialog is there waits for it."""
         if not isinstance(event, Key | Paste) or event.is_forwarded:
             await super().on_event(event)
-        elif self._early is not None:
-            self._early.append(event)
+        elif self._delayed_input is not None:
+            self._delayed_input.append(event)
         elif self._dialog.is_awaited:
-            self._early = [event]
-            self._hold_keys()
+            self._delayed_input = [event]
+            self._delay_keys()
         else:
             if isinstance(event, Key):
                 await let_earlier_keys_act(self, event.key)
@@ -124,13 +126,13 @@ class TchatApp(App[None]):
                 await super().on_event(event)
 
     @background(group="keys")
-    async def _hold_keys(self) -> None:
+    async def _delay_keys(self) -> None:
         """Let what is typed wait for the dialog that opens, and for its focus."""
         await self._dialog.wait()
         self.call_later(self._release_keys)
 
     async def _release_keys(self) -> None:
-        early, self._early = self._early or [], None
+        early, self._delayed_input = self._delayed_input or [], None
         for event in early:
             await self.on_event(event)
 
@@ -168,10 +170,10 @@ class TchatApp(App[None]):
     def on_mount(self) -> None:
         """Take the user's keys; what the first picture does not need waits for it."""
         self._handle_signals()
-        warnings = self._take_keys()
+        warnings = self._apply_keymap()
         self.call_after_refresh(self._first_picture_drawn, warnings)
 
-    def _take_keys(self) -> list[str]:
+    def _apply_keymap(self) -> list[str]:
         if not self._settings.keys:
             return []
         from tchat.tui.all_bindings import ALL_BINDINGS
@@ -191,17 +193,21 @@ class TchatApp(App[None]):
         from tchat.tui.dialogs.confirm import Confirm
 
         chat = self.screen_stack[0]
-        if self._leaving or isinstance(self.screen, Confirm) or not isinstance(chat, ChatScreen):
+        if (
+            self._is_quitting
+            or isinstance(self.screen, Confirm)
+            or not isinstance(chat, ChatScreen)
+        ):
             await self.action_quit()
         else:
             await chat.action_quit()
 
     async def action_quit(self) -> None:
         """Stop what runs, keep what was written, and leave; asked again, leave at once."""
-        if self._leaving:
+        if self._is_quitting:
             self._leave_now()
             return
-        self._leaving = True
+        self._is_quitting = True
         try:
             for screen in self.screen_stack:
                 self.workers.cancel_group(screen, "turn")  # it would draw on what is taken down
@@ -276,14 +282,14 @@ class TchatApp(App[None]):
     @background(group="themes")
     async def _load_themes(self, warnings: list[str]) -> None:
         files = await asyncio.to_thread(changed, self._paths.themes, {})
-        problems = await self._take_themes()
+        problems = await self._register_themes()
         if self._settings.theme not in self.available_themes:
             problems.append(f"there is no theme {self._settings.theme}; {DEFAULT} is used")
         self._warn([*problems, *warnings])
         self._theme_files = files or {}
         self.set_interval(THEME_CHECK, self._watch_themes)
 
-    async def _take_themes(self) -> list[str]:
+    async def _register_themes(self) -> list[str]:
         loaded = await asyncio.to_thread(load_themes, self._paths)
         for theme in loaded.themes:
             self.register_theme(theme)
@@ -296,7 +302,7 @@ class TchatApp(App[None]):
         if files is None:
             return
         self._theme_files = files
-        problems = await self._take_themes()
+        problems = await self._register_themes()
         self._invalidate_css()
         self.refresh_css(animate=False)
         self._warn(problems)

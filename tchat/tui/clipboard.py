@@ -22,7 +22,7 @@ def copy(
     """
     data = text.encode("utf-8", "replace")
     for name, command in _tools(environ):
-        if _taken(command, data):
+        if _accepted(command, data):
             return name
     if len(data) > OSC52_LIMIT:
         return ""
@@ -44,7 +44,7 @@ def _tools(environ: Mapping[str, str]) -> Iterator[tuple[str, list[str]]]:
         yield "xsel", ["xsel", "--clipboard", "--input"]
 
 
-def _taken(command: list[str], data: bytes) -> bool:
+def _accepted(command: list[str], data: bytes) -> bool:
     if shutil.which(command[0]) is None:
         return False
     try:

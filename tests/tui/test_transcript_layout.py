@@ -148,11 +148,11 @@ def test_reasoning_is_shown_while_it_streams_and_folded_at_the_answer() -> None:
 
 def test_the_foot_says_what_became_of_it() -> None:
     entry = reply("x", status="interrupted", sibling=(2, 4), pinned=True, tokens=1200, label="M")
-    foot = "◇ interrupted — /continue · ‹ 2/4 › · ▲ pinned"
-    assert [row.text for row in layout(entry).lines()] == ["x", foot, ""]
+    footer_line = "◇ interrupted — /continue · ‹ 2/4 › · ▲ pinned"
+    assert [row.text for row in layout(entry).lines()] == ["x", footer_line, ""]
     assert clicks(list(layout(entry).lines()), "action") == ["continue", "previous", "next"]
     details = [row.text for row in layout(entry, 100, details=True).lines()][1]
-    assert details == foot + " · M · 1,200 tokens"
+    assert details == footer_line + " · M · 1,200 tokens"
 
 
 def test_what_was_made_of_a_reply_is_told_below_it() -> None:

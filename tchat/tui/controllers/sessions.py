@@ -135,7 +135,7 @@ class SessionsController:
             report(self.screen, failure)
         for line in usable_settings(session.settings)[1] if session else ():
             self._transcript.show_notice(line)
-        await self._tell_unanswered()
+        await self._show_unanswered()
         self._context.prompt.private = conversation.private
         self._context.prompt.focus()
         self._storage.show_failure()
@@ -143,7 +143,7 @@ class SessionsController:
         restores = session is not None and conversation.facts is not None
         return restores or other_model
 
-    async def _tell_unanswered(self) -> None:
+    async def _show_unanswered(self) -> None:
         from tchat.sessions.records import Role
 
         branch = await self._context.conversation.messages.branch(last=1)

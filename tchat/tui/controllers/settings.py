@@ -78,7 +78,7 @@ class SettingsController:
         async with self._turn.between_turns() if loads else nullcontext():
             loads = await conversation.change(values) or reload
             if loads:
-                await self._tell_loading()
+                await self._show_loading()
         if loads:
             if not self._turn.is_busy:  # else a prompt that was sent meanwhile loads it
                 old = {name: find_key(name).value_in(before) for name in values}
@@ -104,7 +104,7 @@ class SettingsController:
                 screen.put_back(old)
                 self._context.notify(single_line(str(told)), severity="error")
 
-    async def _tell_loading(self) -> None:
+    async def _show_loading(self) -> None:
         conversation = self._context.conversation
         self._transcript.show_notice(
             f"The model is opened anew: {single_line(conversation.settings.model)}."

@@ -221,7 +221,7 @@ class TurnController:
             return
         self._status.refresh()
         if stopped and self.state.act is load and self.queue:
-            self._take_next(dropped=True)
+            self._send_next(dropped=True)
         self.advance_queue()
         await self._settle()
 
@@ -346,14 +346,14 @@ class TurnController:
     def advance_queue(self) -> None:
         """Send the next prompt that waits, unless the engine is busy or the queue is held."""
         if self.queue and not self.queue.is_held and not self.is_busy:
-            self._take_next(dropped=False)
+            self._send_next(dropped=False)
 
     def release_queue(self) -> None:
         """Hold the queue no more: the user wants the next prompt."""
         self.queue.release()
         self.advance_queue()
 
-    def _take_next(self, *, dropped: bool) -> None:
+    def _send_next(self, *, dropped: bool) -> None:
         """Send the prompt that waits; it comes back when the user stopped what it waited for."""
         if any(observer.holds_queue for observer in self._observers):
             return

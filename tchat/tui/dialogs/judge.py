@@ -85,7 +85,7 @@ class JudgeScreen(Dialog[None]):
         try:
             learnt = await self._service.learnt()
         except Exception as error:  # noqa: BLE001  told in the place of the figures
-            self._tell(str(explained(self, error)))
+            self._show_text(str(explained(self, error)))
             return
         self.set_heading(f"Judge of {learnt.model}")
         self.query_one("#learnt", PropertyList).show(list(figures(learnt)))
@@ -126,20 +126,20 @@ class JudgeScreen(Dialog[None]):
             await do(file, progress.show_event)
             self._read()
             if after:
-                self._tell(after)
+                self._show_text(after)
         except InterruptedError:
-            self._tell("Stopped; what was written is kept, and the next time goes on.")
+            self._show_text("Stopped; what was written is kept, and the next time goes on.")
         except OSError as error:
-            self._tell(str(error))
+            self._show_text(str(error))
         except Exception as error:  # noqa: BLE001  else it would be loading for ever
-            self._tell(str(explained(self, error)))
+            self._show_text(str(explained(self, error)))
         finally:
             beat.stop()
             self._at_work = False
             if self.is_mounted:
                 self.show_hints(self.HINTS)
 
-    def _tell(self, text: str) -> None:
+    def _show_text(self, text: str) -> None:
         if self.is_mounted:
             self.query_one(GameProgress).show_text(text)
 

@@ -218,7 +218,7 @@ class SessionsScreen(Dialog[SessionChoice]):
     @background(group="services")
     async def _rename(self, session_id: str, title: str) -> None:
         if await self._done(self._services.rename(session_id, title)):
-            at = self._place(session_id)
+            at = self._show_row(session_id)
             self._sessions[at] = replace(self._sessions[at], title=title)
             self._show_sessions()
 
@@ -226,7 +226,7 @@ class SessionsScreen(Dialog[SessionChoice]):
     async def _delete(self, session_id: str) -> None:
         if not await self._done(self._services.delete(session_id)):
             return
-        at = self._place(session_id)
+        at = self._show_row(session_id)
         session = self._sessions.pop(at)
         self._deleted.append((at, session))
         follower = self._sessions[min(at, len(self._sessions) - 1)].id if self._sessions else ""
@@ -246,7 +246,7 @@ class SessionsScreen(Dialog[SessionChoice]):
         if place is not None:
             self.notify(f"Written to {single_line(place)}.", markup=False)
 
-    def _place(self, session_id: str) -> int:
+    def _show_row(self, session_id: str) -> int:
         return [each.id for each in self._sessions].index(session_id)
 
     async def _answer(self, asked: Awaitable[Answer]) -> Answer | None:

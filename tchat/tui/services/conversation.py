@@ -52,13 +52,13 @@ class Conversation:
         self.paths = paths
         self.private = store.path is None
         self.persistent = store
-        self._own: dict[str, Value] = {}
-        self._ground = store  # the persistent one, or that of the private session
+        self._session_settings: dict[str, Value] = {}
+        self._session_store = store  # the persistent one, or that of the private session
         self._fallbacks = FallbackStores()
         self.store = self._fallbacks.open(store)
         self._requests: WeakSet[Request] = WeakSet()  # asked of the engine, and still waited for
         self._measuring: asyncio.Future[TokenCount | None] | None = None
-        self._ahead = 0  # how often it was asked to read ahead, or to leave that
+        self._draft_generation = 0  # how often it was asked to read ahead, or to leave that
         self._closed = False
         self._engine = EngineWorker()
         self._cancel = Cancel()
@@ -88,7 +88,7 @@ class Conversation:
     @property
     def is_lost_when_left(self) -> bool:
         """Whether the open session is private and has begun: it ends when another is opened."""
-        return self._ground is not self.persistent and self.session is not None
+        return self._session_store is not self.persistent and self.session is not None
 
     async def close(self) -> None:
         """Stop what is running, store what is only in memory, and free the model."""
@@ -102,8 +102,8 @@ class Conversation:
                 await self._try_to_store()
             finally:
                 self._fallbacks.close()
-                if self._ground is not self.persistent:
-                    self._ground.close()
+                if self._session_store is not self.persistent:
+                    self._session_store.close()
 
     # The engine
 
@@ -151,10 +151,10 @@ class Conversation:
             told: Called on the event loop with how far it is.
         """
         self.leave_draft()
-        wanted, request, loop = self._ahead, self._ask(), asyncio.get_running_loop()
+        wanted, request, loop = self._draft_generation, self._ask(), asyncio.get_running_loop()
 
         def going() -> bool:
-            return self._ahead == wanted and not request.is_stopped and not self._closed
+            return self._draft_generation == wanted and not request.is_stopped and not self._closed
 
         def tell(event: PromptProgress) -> None:
             if going():
@@ -169,7 +169,7 @@ class Conversation:
 
     def leave_draft(self) -> None:
         """Stop reading ahead, soon; what was read is kept for as long as it may be of use."""
-        self._ahead += 1
+        self._draft_generation += 1
 
     def stop(self) -> None:
         """Stop what the engine does and all that it was asked for, at once."""
@@ -234,27 +234,27 @@ class Conversation:
             key = keys()[name]
             self.settings = key.put(self.settings, value)
             if is_session_setting(key):
-                self._own[name] = value
+                self._session_settings[name] = value
             elif name != "system":
                 self.base = key.put(self.base, value)
         if any(map(is_session_setting, map(keys().__getitem__, values))):
-            await self._keep_own()
+            await self._save_session_settings()
         if "system" in values:
             await self._set_system(str(values["system"]))
         if needs_loading(before, self.settings):
             await self._rejoin(self.session, keep_model=False)
             return True
-        self.chat.settings, self.chat.own = self.settings, self._own
+        self.chat.settings, self.chat.own = self.settings, self._session_settings
         return False
 
     def keep(self, values: Mapping[str, Value]) -> None:
         """Begin new sessions with these settings too."""
         self.base = with_values(self.base, values)
 
-    async def _keep_own(self) -> None:
+    async def _save_session_settings(self) -> None:
         if self.session is not None:
             self.chat.session = await asyncio.to_thread(
-                self.store.update, self.session.id, settings=self._own
+                self.store.update, self.session.id, settings=self._session_settings
             )
 
     async def _set_system(self, text: str) -> None:
@@ -265,9 +265,9 @@ class Conversation:
 
     def _settings_of(self, session: Session | None) -> Settings:
         """Note what ``session`` sets for itself, and put it over the base."""
-        self._own = session_settings(session.settings) if session else {}
+        self._session_settings = session_settings(session.settings) if session else {}
         settings = self.base
-        for name, value in self._own.items():
+        for name, value in self._session_settings.items():
             settings = keys()[name].put(settings, value)
         return settings
 
@@ -283,9 +283,9 @@ class Conversation:
         await self._leave()
         if session is not None:
             self.private = self.persistent.path is None
-        before, stored = self._ground, not self.private or self.persistent.path is None
-        self._ground = self.persistent if stored else SessionStore.in_memory()
-        self.store = self._fallbacks.open(self._ground, session.id if session else "")
+        before, stored = self._session_store, not self.private or self.persistent.path is None
+        self._session_store = self.persistent if stored else SessionStore.in_memory()
+        self.store = self._fallbacks.open(self._session_store, session.id if session else "")
         model = self.settings.model
         self.settings = self._settings_of(session)
         if session is not None:
@@ -340,7 +340,7 @@ class Conversation:
                     cancel=self._cancel,
                     model=model,
                 )
-                self.chat.own = self._own
+                self.chat.own = self._session_settings
 
         self.stop()
         await self._carry_out(self._ask(), rejoin)

@@ -198,18 +198,18 @@ class Prompt(Vertical):
         self._area.set_class(self.private, "-private")
 
     @on(TextArea.Changed)
-    def _tell_change(self, event: TextArea.Changed) -> None:
+    def _post_change(self, event: TextArea.Changed) -> None:
         event.stop()
         self.post_message(self.Changed(self._area.draft))
 
     @on(Completion.Picked)
-    def _take_picked(self, event: Completion.Picked) -> None:
+    def _on_picked(self, event: Completion.Picked) -> None:
         event.stop()
         self._area.action_complete()
         self._area.focus()
 
     @on(PromptQueue.Clicked)
-    def _take_queued(self, event: PromptQueue.Clicked) -> None:
+    def _on_queue_clicked(self, event: PromptQueue.Clicked) -> None:
         event.stop()
         if not self._area.text:
             self.post_message(self.QueueTaken())

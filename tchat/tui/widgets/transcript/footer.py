@@ -30,12 +30,12 @@ _ACTIONS = {
 _NAMES = {"regenerate": "regen", "good": "+", "bad": "-"}
 
 
-def asking(action: str) -> Style:
+def action_style(action: str) -> Style:
     """The style without looks that makes text ask for ``action`` when it is clicked."""
     return Style(meta={ACTION: action})
 
 
-def foot(
+def footer_line(
     entry: Entry, ground: Style, palette: Palette, *, details: bool, scores: bool = False
 ) -> list[Segment]:
     """The segments of the line below ``entry``; empty when there is nothing to say."""
@@ -53,24 +53,24 @@ def action_bar(entry: Entry, palette: Palette) -> list[Segment]:
     for action in _ACTIONS[entry.role]:
         name = "unpin" if action == "pin" and entry.pinned else _NAMES.get(action, action)
         segments.append(Segment("  ", palette.base))
-        segments.append(Segment(name, palette.action + asking(action)))
+        segments.append(Segment(name, palette.action + action_style(action)))
     return segments[1:]
 
 
 def _marks(entry: Entry, style: Style, action: Style) -> list[list[Segment]]:
     marks: list[list[Segment]] = []
     if entry.role == "error" and entry.retry:
-        marks.append([Segment("↻ retry", action + asking("retry"))])
+        marks.append([Segment("↻ retry", action + action_style("retry"))])
     if entry.status == "stopped":
         before = " before a reply" if entry.role == "user" else ""
         marks.append([Segment(f"■ stopped{before}", style)])
     if entry.status == "interrupted":
-        resume = Segment("/continue", action + asking("continue"))
+        resume = Segment("/continue", action + action_style("continue"))
         marks.append([Segment("◇ interrupted — ", style), resume])
     index, count = entry.sibling
     if count > 1:
-        left = Segment("‹", style + asking("previous"))
-        right = Segment("›", style + asking("next"))
+        left = Segment("‹", style + action_style("previous"))
+        right = Segment("›", style + action_style("next"))
         marks.append([left, Segment(f" {index}/{count} ", style), right])
     if entry.pinned:
         marks.append([Segment("▲ pinned", style)])

@@ -13,7 +13,7 @@ from tchat.humanize import counted
 from tchat.sanitize import PrintableStream, single_line
 from tchat.tui.widgets.transcript.document import PlainText
 from tchat.tui.widgets.transcript.entry import Entry
-from tchat.tui.widgets.transcript.footer import FOLD, SEPARATOR, asking, foot
+from tchat.tui.widgets.transcript.footer import FOLD, SEPARATOR, action_style, footer_line
 from tchat.tui.widgets.transcript.lines import Line, cut, filled, line
 from tchat.tui.widgets.transcript.palette import Palette, on
 
@@ -149,7 +149,7 @@ class EntryLayout:
             [Line()] if head and (self._body.lines or self._body.tail) else [],
             self._body.lines,
             self._body.tail or ([line([Segment("▍", self._palette.muted)])] if waiting else []),
-            self._foot(),
+            self._footer_line(),
             [Line()],
         ]
 
@@ -165,7 +165,7 @@ class EntryLayout:
         count = counted(sum(map(len, self._thought)), "character")
         if self.entry.reasoning_tokens is not None:
             count = counted(self.entry.reasoning_tokens, "token")
-        style = self._palette.reasoning + asking(FOLD)
+        style = self._palette.reasoning + action_style(FOLD)
         label = f"{'▸' if self.folded else '▾'} reasoning{SEPARATOR}{count}"
         if self.folded:
             label += SEPARATOR + single_line("".join(self._thought[:50])[:500])
@@ -182,14 +182,14 @@ class EntryLayout:
             self._thought_printable = PrintableStream()
             self._reasoning.feed(self._thought_printable.feed("".join(self._thought)))
 
-    def _foot(self) -> list[Line]:
+    def _footer_line(self) -> list[Line]:
         user = self.entry.role == "user"
         ground = self._palette.user if user else self._palette.base
         style = on(ground, self._palette.muted)
         rows = [[Segment(f"+ {single_line(name)}", style)] for name in self.entry.attachments]
         form = self._form
         rows.append(
-            foot(self.entry, ground, self._palette, details=form.details, scores=form.scores)
+            footer_line(self.entry, ground, self._palette, details=form.details, scores=form.scores)
         )
         drawn = [line(cut(row, self._form.cells)) for row in rows if row]
         return [filled(row, self._form.cells, ground) for row in drawn] if user else drawn

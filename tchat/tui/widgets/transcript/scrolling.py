@@ -115,13 +115,13 @@ class ColumnView(ScrollView):
         finally:
             self._placing = before
 
-    def _grown(self, lines: int) -> None:
+    def _on_appended(self, lines: int) -> None:
         """Note that ``lines`` were added at the end, and bring the view in order."""
         if not self._following:
             self._unseen += max(0, lines)
         self._arrange()
 
-    def _lifted(self, lines: int) -> None:
+    def _on_prepended(self, lines: int) -> None:
         """Note that ``lines`` were added in front, and show what was in view."""
         if self.size and not self._following:
             self._place(self.column.settle(self._top + lines, self._rows))
@@ -222,7 +222,7 @@ class ColumnView(ScrollView):
         self._late = None
         if self._width != self.column.form.width:
             self.reformat(replace(self.column.form, width=self._width))
-        with self._held():
+        with self._keep_top_line():
             self.column.estimate_again()
 
     def _in_view(self) -> int:
@@ -235,11 +235,11 @@ class ColumnView(ScrollView):
 
     def reformat(self, form: Format) -> None:
         """Lay out in another format; the line on top stays about where it is."""
-        with self._held():
+        with self._keep_top_line():
             self.column.reformat(form)
 
     @contextmanager
-    def _held(self) -> Iterator[None]:
+    def _keep_top_line(self) -> Iterator[None]:
         """Heights change in here, and the line on top stays about where it is."""
         if not len(self.column):
             yield

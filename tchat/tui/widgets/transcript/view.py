@@ -185,13 +185,13 @@ class Transcript(ColumnView, can_focus=True):
         """Add entries in front of all; what is in view stays where it is."""
         if self.text_selection is not None:  # it is told by places, which are others now
             self.screen.clear_selection()
-        self._lifted(self.column.prepend(entries))
+        self._on_prepended(self.column.prepend(entries))
         self.refresh()
 
     def append(self, entry: Entry) -> None:
         """Add an entry at the end."""
         self.column.append(entry)
-        self._grown(self.column.measure(len(self.column) - 1))
+        self._on_appended(self.column.measure(len(self.column) - 1))
         self.refresh()
 
     def begin(self, entry: Entry) -> None:
@@ -208,7 +208,7 @@ class Transcript(ColumnView, can_focus=True):
         before = self.column.layout(place)
         height, first = before.height, before.settled
         self.column.feed(key, text, reasoning)
-        self._grown(self.column.layout(place).height - height)
+        self._on_appended(self.column.layout(place).height - height)
         self._refresh_from(self.column.top(place) + first)
 
     def finish(self, entry: Entry) -> None:
@@ -221,7 +221,7 @@ class Transcript(ColumnView, can_focus=True):
         Raises:
             KeyError: There is no such entry.
         """
-        with self._held():
+        with self._keep_top_line():
             self.column.update(entry)
 
     def drop(self, key: Key) -> None:
@@ -264,7 +264,7 @@ class Transcript(ColumnView, can_focus=True):
             KeyError: There is no such entry.
         """
         folded = self.column.layout(self.column.place(key)).folded
-        with self._held():
+        with self._keep_top_line():
             self.column.fold(key, folded=not folded)
 
     def show_details(self, shown: bool) -> None:
@@ -281,7 +281,7 @@ class Transcript(ColumnView, can_focus=True):
         Raises:
             KeyError: There is no such entry.
         """
-        with self._held():
+        with self._keep_top_line():
             self.column.replace(key, entry)
         if self._painter.cursor == key:
             self._put_cursor(entry.key)
