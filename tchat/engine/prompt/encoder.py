@@ -15,7 +15,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
-from typing import Protocol
 from unicodedata import category
 
 from tchat.engine.events import Notice
@@ -28,30 +27,6 @@ from tchat.errors import PromptTooLong, UsageError
 from tchat.settings import Sampling
 
 Span = tuple[int, int]  # start and end in a text
-
-
-class Vocabulary(Protocol):
-    """What encoding needs of a model's vocabulary."""
-
-    def tokenize(self, text: str, *, special: bool) -> list[int]:
-        """Tokens of ``text``; with ``special``, special strings become their tokens."""
-
-    def special_strings(self) -> frozenset[str]:
-        """Texts of all tokens that are matched only with ``special`` (control and unknown)."""
-
-    def user_defined_strings(self) -> frozenset[str]:
-        """Texts that become one token in any text, ``special`` or not."""
-
-    def piece(self, token: int) -> bytes:
-        """Text of a token, control tokens written out."""
-
-    @property
-    def bos_text(self) -> str:
-        """Text of the BOS token; empty when there is none."""
-
-    @property
-    def adds_bos(self) -> bool:
-        """Whether prompts begin with the BOS token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +52,9 @@ class EncodedPrompt:
 
 def encode(
     template: ChatTemplate,
-    vocabulary: Vocabulary,
+    vocabulary: Model,
     messages: Sequence[ChatMessage],
     *,
-    add_generation_prompt: bool = True,
     continue_final: bool = False,
     options: Mapping[str, object] | None = None,
     stopped: IsStopped = never,
@@ -96,7 +70,6 @@ def encode(
     def render(turns: Sequence[ChatMessage]) -> Rendering:
         return template.render(
             turns,
-            add_generation_prompt=add_generation_prompt,
             continue_final=continue_final,
             options=options,
             stopped=stopped,
@@ -127,7 +100,7 @@ def _prompt(rendering: Rendering, text: str, tokens: list[int]) -> EncodedPrompt
     return EncodedPrompt(tokens, text, rendering.phase, rendering.stops, rendering.notices)
 
 
-def _with_bos(vocabulary: Vocabulary, tokens: list[int], *, has_bos: bool) -> list[int]:
+def _with_bos(vocabulary: Model, tokens: list[int], *, has_bos: bool) -> list[int]:
     if has_bos or not vocabulary.adds_bos:
         return tokens
     return vocabulary.tokenize(vocabulary.bos_text, special=True) + tokens
@@ -246,7 +219,7 @@ def _has(numbers: list[int], number: int) -> bool:
 
 
 def _cut_and_tokenized(
-    vocabulary: Vocabulary, specials: SpecialStrings, text: str, own: list[Span]
+    vocabulary: Model, specials: SpecialStrings, text: str, own: list[Span]
 ) -> list[int]:
     """Tokens of ``text`` in which only the spans ``own`` are control tokens.
 
@@ -276,13 +249,13 @@ def _partition(spans: list[Span]) -> list[Span]:
     return chosen
 
 
-def _strips_after(vocabulary: Vocabulary, special: str) -> bool:
+def _strips_after(vocabulary: Model, special: str) -> bool:
     """Whether the vocabulary drops whitespace after this special string, as Phi-3 does."""
     alone = vocabulary.tokenize(special, special=True)
     return alone == vocabulary.tokenize(special + " ", special=True)
 
 
-def _as_text(vocabulary: Vocabulary, specials: SpecialStrings, text: str) -> list[int]:
+def _as_text(vocabulary: Model, specials: SpecialStrings, text: str) -> list[int]:
     """Tokens of ``text``, none of them the token of a special string."""
 
     def is_special(token: int) -> bool:
@@ -301,7 +274,7 @@ def _as_text(vocabulary: Vocabulary, specials: SpecialStrings, text: str) -> lis
     return [token for token in tokens if not is_special(token)]
 
 
-def _continue_text(vocabulary: Vocabulary, text: str) -> list[int]:
+def _continue_text(vocabulary: Model, text: str) -> list[int]:
     """Tokens of ``text`` inside a longer one, without the space that some vocabularies prepend."""
     guard = vocabulary.tokenize("\n", special=False)
     tokens = vocabulary.tokenize("\n" + text, special=False)

@@ -180,7 +180,6 @@ class ChatTemplate:
         self,
         messages: Messages,
         *,
-        add_generation_prompt: bool = True,
         continue_final: bool = False,
         options: Mapping[str, object] | None = None,
         stopped: IsStopped = never,
@@ -192,9 +191,8 @@ class ChatTemplate:
 
         Args:
             messages: The chat, oldest first.
-            add_generation_prompt: Whether the text ends with the head of a new reply.
-            continue_final: End inside the last message, a reply, instead: in its content, or in
-                its reasoning when it has no content.
+            continue_final: End inside the last message, a reply, instead of at the head of a new
+                reply: in its content, or in its reasoning when it has no content.
             options: What `switch` returned.
             stopped: Whether to give up; called often.
 
@@ -209,9 +207,7 @@ class ChatTemplate:
                 if continue_final:
                     text, phase = self._continued(variant, options, stopped)
                 else:
-                    text = self._adapter.render(
-                        variant, options, prompt=add_generation_prompt, stopped=stopped
-                    )
+                    text = self._adapter.render(variant, options, stopped=stopped)
                     phase = self.marks.phase_after(text)
             except TemplateOverrun as overrun:
                 other, overran = self._instead(str(overrun), "is given up"), True
@@ -223,7 +219,6 @@ class ChatTemplate:
         other = other or self._instead(reason)
         rendering = other.render(
             messages,
-            add_generation_prompt=add_generation_prompt,
             continue_final=continue_final,
             stopped=stopped,
         )

@@ -63,12 +63,6 @@ def test_a_chat_is_rendered_by_the_models_own_template() -> None:
     assert rendering.phase is ReplyPhase.START
 
 
-def test_without_a_generation_prompt_the_text_ends_with_the_last_turn() -> None:
-    rendering = compiled(CHATML).render([USER], add_generation_prompt=False)
-
-    assert rendering.text.endswith("blue?<|im_end|>\n")
-
-
 def test_blocks_leave_no_blank_lines() -> None:
     assert text("  {% if true %}\nx\n  {% endif %}\n") == "x\n" + USER.content
 
@@ -321,7 +315,7 @@ def test_an_empty_reply_is_continued_from_its_head() -> None:
 def test_the_template_decides_what_becomes_of_reasoning() -> None:
     thought = ChatMessage("assistant", "Yes.", reasoning="Hm.")
 
-    kept = compiled(QWEN).render([USER, thought], add_generation_prompt=False).text
+    kept = compiled(QWEN).render([USER, thought]).text
     dropped = compiled(QWEN).render([USER, thought, USER]).text
     assert "<think>\nHm.\n</think>\n\nYes." in kept
     assert "Hm." not in dropped
