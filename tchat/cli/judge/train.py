@@ -114,8 +114,8 @@ def _train(
     from tchat.judge.training_run import TrainingRun, feedback_on_model
 
     own = feedback_on_model(use, bench.facts, paths)
-    lesson = TrainingRun(bench.engine, bench.folder, bench.facts.path.name, data, own)
-    return show_progress(bench, Eta(), lesson.run())
+    training = TrainingRun(bench.engine, bench.folder, bench.facts.path.name, data, own)
+    return show_progress(bench, Eta(), training.run())
 
 
 def score(

@@ -64,7 +64,7 @@ class CandidateOutput:
     ) -> None:
         self._console, self._output, self._count, self._best = console, output, count, best
         self._status, self._progress = TerminalStatus(console), ReplyProgress()
-        self._outlet = StdoutWriter(console, self._status.erase)
+        self._stdout = StdoutWriter(console, self._status.erase)
         self._facts: dict[str, Any] = {}
         self._notices: list[Notice] = []
         self._form = self._chosen_form()
@@ -152,11 +152,11 @@ class CandidateOutput:
         if self._console.stdout_is_terminal and not whole:
             columns = TextColumns(self._count, width)
             if columns.width >= NARROWEST:
-                return _SideBySide(columns, self._outlet, self._count)
-        return _Stacked(self._outlet, self._writer)
+                return _SideBySide(columns, self._stdout, self._count)
+        return _Stacked(self._stdout, self._writer)
 
     def _writer(self) -> Writer:
-        return choose_writer(self._output, self._console, self._outlet, self._tell_no_code)
+        return choose_writer(self._output, self._console, self._stdout, self._tell_no_code)
 
     def _tell_no_code(self) -> None:
         self._status.erase()
@@ -177,7 +177,7 @@ class CandidateOutput:
         }
         indent = 2 if self._console.stdout_is_terminal else None
         text = json.dumps(value, ensure_ascii=False, indent=indent)
-        self._outlet.write(printable_json(text) + "\n")
+        self._stdout.write(printable_json(text) + "\n")
 
     def _object(self, index: int) -> dict[str, Any]:
         finished = self.finished[index]
@@ -201,8 +201,8 @@ class CandidateOutput:
 class _SideBySide:
     """The replies in columns, row by row, with what is to be said of each at its foot."""
 
-    def __init__(self, columns: TextColumns, outlet: StdoutWriter, count: int) -> None:
-        self._columns, self._outlet = columns, outlet
+    def __init__(self, columns: TextColumns, stdout: StdoutWriter, count: int) -> None:
+        self._columns, self._stdout = columns, stdout
         self._feet = [""] * count
         self._left = count
         self._headed = False
@@ -224,14 +224,14 @@ class _SideBySide:
             self._left = -1
 
     def _print(self, rows: Iterator[str] | list[str]) -> None:
-        self._outlet.write("".join(f"{row}\n" for row in rows))
+        self._stdout.write("".join(f"{row}\n" for row in rows))
 
 
 class _Stacked:
     """The replies one below the other: the first as it comes, each other when its turn comes."""
 
-    def __init__(self, outlet: StdoutWriter, writer: Callable[[], Writer]) -> None:
-        self._outlet, self._make = outlet, writer
+    def __init__(self, stdout: StdoutWriter, writer: Callable[[], Writer]) -> None:
+        self._stdout, self._make = stdout, writer
         self._writer: Writer | None = None
         self._now = 0
         self._held: dict[int, list[Token | Reasoning | Finished]] = {}
@@ -248,7 +248,7 @@ class _Stacked:
     def _write(self, piece: Token | Reasoning | Finished) -> None:
         if self._writer is None:
             gap = "\n" if self._now else ""
-            self._outlet.write(f"{gap}[{self._now + 1}]\n")
+            self._stdout.write(f"{gap}[{self._now + 1}]\n")
             self._writer = self._make()
         if isinstance(piece, Token):
             self._writer.text(piece.text)

@@ -21,13 +21,13 @@ class MarkdownWriter(Writer):
     The reasoning is printed line by line, dim, behind a bar.
 
     Args:
-        outlet: Where to write.
+        stdout: Where to write.
         console: Its environment says which colours there are (``NO_COLOR``, ``COLORTERM``).
         styled: Whether escape sequences are wanted; without them the layout is the same.
     """
 
-    def __init__(self, outlet: StdoutWriter, console: Console, *, styled: bool) -> None:
-        self._outlet = outlet
+    def __init__(self, stdout: StdoutWriter, console: Console, *, styled: bool) -> None:
+        self._stdout = stdout
         self._console = console
         self._styled = styled
         self._printable = PrintableStream()
@@ -44,7 +44,7 @@ class MarkdownWriter(Writer):
         """Print the blocks that ``piece`` finishes."""
         if self._thinking:
             self._end_thinking()
-            self._outlet.write("\n")
+            self._stdout.write("\n")
         self._print_blocks(piece, end=False)
 
     def reasoning(self, piece: str) -> None:
@@ -88,7 +88,7 @@ class MarkdownWriter(Writer):
         self._rich.width = shutil.get_terminal_size().columns
         with self._rich.capture() as capture:
             self._rich.print(trimmed(self._rich.render(renderable)), crop=False)
-        self._outlet.write(capture.get())
+        self._stdout.write(capture.get())
 
     @cached_property
     def _block_renderer(self) -> Any:

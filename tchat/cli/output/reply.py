@@ -153,21 +153,21 @@ class ReplyOutput:
 
 
 def choose_writer(
-    output: OutputOptions, console: Console, outlet: StdoutWriter, no_code: Callable[[], None]
+    output: OutputOptions, console: Console, stdout: StdoutWriter, no_code: Callable[[], None]
 ) -> Writer:
     """Where an answer goes, by the flags and by what standard output is.
 
     Args:
         output: The flags.
         console: Its standard output is written to,
-        outlet: through this.
+        stdout: through this.
         no_code: Called when a code block was asked for and there is none.
     """
     terminal = console.stdout_is_terminal
     if output.json:
-        return JsonWriter(outlet, indent=2 if terminal else None, extract=output.extract)
+        return JsonWriter(stdout, indent=2 if terminal else None, extract=output.extract)
     styled = terminal and supports_escapes(console)
-    plain = PlainWriter(outlet, raw=output.raw and not terminal, tidy=terminal, dim=styled)
+    plain = PlainWriter(stdout, raw=output.raw and not terminal, tidy=terminal, dim=styled)
     if output.extract:
         return WholeWriter(plain, lambda text: _extracted(text, no_code))
     wanted = {"always": True, "never": False}.get(output.markdown, styled)
@@ -175,7 +175,7 @@ def choose_writer(
     if wanted and not output.raw:
         from tchat.cli.output.markdown import MarkdownWriter
 
-        answer = MarkdownWriter(outlet, console, styled=styled)
+        answer = MarkdownWriter(stdout, console, styled=styled)
     return answer if output.stream else WholeWriter(answer)
 
 

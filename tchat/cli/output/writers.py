@@ -60,7 +60,7 @@ class PlainWriter(Writer):
     at the end; a pipe gets one where the text has none, unless ``raw``; no text, no newline.
 
     Args:
-        outlet: Where to write.
+        stdout: Where to write.
         raw: Change nothing, add nothing.
         tidy: Print no newlines before the first text and one after the last: for a terminal.
         dim: Show the reasoning dim, by escape sequences.
@@ -69,9 +69,9 @@ class PlainWriter(Writer):
     live = True
 
     def __init__(
-        self, outlet: StdoutWriter, *, raw: bool = False, tidy: bool = False, dim: bool = False
+        self, stdout: StdoutWriter, *, raw: bool = False, tidy: bool = False, dim: bool = False
     ) -> None:
-        self._outlet = outlet
+        self._stdout = stdout
         self._raw = raw
         self._tidy = tidy
         begin, end = (DIM, PLAIN) if dim else ("", "")
@@ -90,19 +90,19 @@ class PlainWriter(Writer):
         """Print ``piece`` now, after the opening mark if it is the first."""
         if not self._thinking:
             self._thinking = True
-            self._outlet.write(self._marks[0])
+            self._stdout.write(self._marks[0])
         self._write(piece)
 
     def close(self, reply: ReplyRecord) -> None:  # noqa: ARG002
         """Print the last newline."""
         self._end_thinking()
         if self._last and not self._raw and (self._tidy or self._last != "\n"):
-            self._outlet.write("\n")
+            self._stdout.write("\n")
 
     def _end_thinking(self) -> None:
         if self._thinking:
             self._thinking = False
-            self._outlet.write(self._marks[1])
+            self._stdout.write(self._marks[1])
             self._newlines = self._last = ""
             self._printable = PrintableStream()
 
@@ -116,7 +116,7 @@ class PlainWriter(Writer):
             self._newlines = text[len(kept) :]
             text = kept
         if text:
-            self._outlet.write(text)
+            self._stdout.write(text)
             self._last = text[-1]
 
 
@@ -159,13 +159,13 @@ class JsonWriter(Writer):
     Strings are raw values; characters that could act on a terminal are written as escapes.
 
     Args:
-        outlet: Where to write.
+        stdout: Where to write.
         indent: Spaces of indentation, ``None`` for one line.
         extract: Add the first code block as ``extracted``.
     """
 
-    def __init__(self, outlet: StdoutWriter, *, indent: int | None, extract: bool) -> None:
-        self._outlet = outlet
+    def __init__(self, stdout: StdoutWriter, *, indent: int | None, extract: bool) -> None:
+        self._stdout = stdout
         self._indent = indent
         self._extract = extract
         self._reasoning: list[str] = []
@@ -183,7 +183,7 @@ class JsonWriter(Writer):
             return
         value = self._object(reply, reply.finished)
         text = json.dumps(value, ensure_ascii=False, indent=self._indent)
-        self._outlet.write(printable_json(text) + "\n")
+        self._stdout.write(printable_json(text) + "\n")
 
     def _object(self, reply: ReplyRecord, finished: Finished) -> dict[str, Any]:
         value: dict[str, Any] = {"reply": finished.text}
