@@ -341,8 +341,9 @@ def describe_session(session: Session) -> str:
 
 
 def _describe_hit(hit: SearchHit) -> str:
-    text = hit.snippet if hit.message else hit.session.title
-    return f"{hit.session.id}  {single_line(text, 2 * PREVIEW)}"
+    if hit.message is None:
+        return f"{hit.session.id}  title: {single_line(hit.session.title, PREVIEW)}"
+    return f"{hit.session.id}  {hit.message.role}: {single_line(hit.snippet, 2 * PREVIEW)}"
 
 
 def _open_session(host: CommandHost) -> Session:
