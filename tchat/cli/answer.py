@@ -1,4 +1,4 @@
-"""One prompt to the model, and its reply to standard output."""
+"""Sending one prompt and printing its reply."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def answer(turn: AskTurn, console: Console, cancel: Cancel, begun: Preloaded | N
     """Send ``turn``, print the reply, and return the exit code.
 
     Args:
-        turn: What to send.
-        console: Where to print.
+        turn: The prompt and its settings.
+        console: Streams.
         cancel: Stops the reply; signals set it.
-        begun: The model, when it is being loaded already; it is freed in any case.
+        begun: The model, if it is loading already; always freed.
 
     Raises:
         TchatError: There is no reply, or it is not of the form asked for.
@@ -84,19 +84,19 @@ def _print(turn: AskTurn, settings: Settings, chat: Chat, console: Console) -> i
 
 
 def _stored(chat: Chat) -> str | None:
-    """The id of the session, where it can be found again."""
+    """The id of the session if it is saved, else None."""
     return chat.session.id if chat.session and chat.store.path is not None else None
 
 
 def _print_candidates(turn: AskTurn, settings: Settings, chat: Chat, console: Console) -> int:
-    """Show several replies beside each other, or the best of them, and check what is shown."""
+    """Print candidates, or the best of them, and validate what is printed."""
     from tchat.cli.output.candidates import CandidateOutput
 
     best = turn.request.best_of
     count, judge = (best, settings.ranker) if best else (turn.request.candidates, "")
     options = _output(turn.request, settings)
     with CandidateOutput(console, options, count, best=bool(best)) as renderer:
-        fallback = not _chose_judge(turn, settings, console)
+        fallback = not _is_ranker_set(turn, settings, console)
         replies = chat.candidates(count, turn.prompt, judge=judge, fallback=fallback)
         for event in chain(_opened(turn, chat), replies):
             renderer.show(event)
@@ -113,8 +113,8 @@ def _print_candidates(turn: AskTurn, settings: Settings, chat: Chat, console: Co
     return YES
 
 
-def _chose_judge(turn: AskTurn, settings: Settings, console: Console) -> bool:
-    """Whether a flag, the environment, config.toml or the session names the judge."""
+def _is_ranker_set(turn: AskTurn, settings: Settings, console: Console) -> bool:
+    """Whether a flag, the environment, config.toml or the session sets the ranker."""
     loaded = load(console.paths, console.environ, turn.request.settings)
     return "ranker" in loaded.origins or settings.ranker != loaded.settings.ranker
 
@@ -132,7 +132,7 @@ def _show_yes_no(chosen: LabelScores, request: AskRequest, renderer: ReplyOutput
 
 
 def _opened(turn: AskTurn, chat: Chat) -> Iterator[Event]:
-    """Load the model, so that nothing is stored where it cannot be; then take a new system text."""
+    """Load the model before anything is saved; then set a new system prompt."""
     yield from chat.open()
     if chat.session is not None and "system" in turn.request.settings:
         chat.session = chat.store.update(chat.session.id, system=chat.settings.system)
@@ -148,7 +148,7 @@ def _events(turn: AskTurn, chat: Chat) -> Iterator[Event]:
 
 
 def prompt_with_labels(prompt: str, labels: Sequence[str]) -> str:
-    """A prompt that tells what to choose from, where there is something."""
+    """The prompt with the labels to choose from, if any."""
     return f"{prompt}\n\nAnswer with one of: {', '.join(labels)}." if labels else prompt
 
 

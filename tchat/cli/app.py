@@ -1,4 +1,4 @@
-"""The Typer application: command groups that load when they are called, and prompts without one."""
+"""The Typer application: command groups imported on demand; anything else is a prompt."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ that looks like a command.
 
 
 class RootGroup(TyperGroup):
-    """The commands by name; what names none of them is a prompt for ``ask``."""
+    """The root group; arguments that name no command go to ``ask``."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """Names of the commands, in the order of the help."""
@@ -46,7 +46,7 @@ class RootGroup(TyperGroup):
         return command
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Put ``ask`` in front of what is neither a command nor an option of the root.
+        """Prepend ``ask`` unless the first argument is a command or a root option.
 
         Raises:
             UsageError: The first word looks like a mistyped command, or one of another program.
@@ -85,10 +85,10 @@ class RootGroup(TyperGroup):
 
 
 def call(argv: Sequence[str], console: Console) -> int:
-    """Carry out ``argv`` through Typer and return the exit code.
+    """Run ``argv`` through Typer and return the exit code.
 
     Raises:
-        UsageError: The call cannot be understood; names the nearest option or command.
+        UsageError: The arguments are wrong; names the nearest option or command.
         KeyboardInterrupt: A question was answered with Ctrl-C.
     """
     root = typer.main.get_command(_application())
@@ -134,7 +134,7 @@ def _root(
 
 
 def _usage(error: click.ClickException) -> UsageError:
-    """A click error as one line, with the nearest name and where the help is."""
+    """A click error as a UsageError, with the nearest name or a pointer to the help."""
     ctx = getattr(error, "ctx", None)
     command = ctx.command_path if ctx else "tchat"
     hint = f"`{command} --help` tells more"
@@ -156,7 +156,7 @@ SENTENCE = 1000  # characters, more than any has
 
 
 class CommandGroup(TyperGroup):
-    """A command group that answers a mistyped subcommand with the nearest one."""
+    """A command group that suggests the nearest subcommand."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -175,7 +175,7 @@ class CommandGroup(TyperGroup):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the subcommands with their whole first sentences; click cuts them to a line."""
+        """List the subcommands with full first sentences, which click would cut."""
         commands = {name: self.get_command(ctx, name) for name in self.list_commands(ctx)}
         told = [
             (n, c.get_short_help_str(SENTENCE)) for n, c in commands.items() if c and not c.hidden

@@ -1,4 +1,4 @@
-"""One prompt from the shell: decides whether it is one, and makes it ready to be answered."""
+"""``tchat ask``: runs one prompt, or opens a chat."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 def ask(request: AskRequest, console: Console) -> int:
-    """Carry out ``request`` and return the exit code.
+    """Run ``request`` and return the exit code.
 
     Raises:
-        TchatError: It cannot be carried out.
+        TchatError: It failed.
     """
     require_compatible_flags(request)
     console = replace(console, quiet=request.quiet)
@@ -46,7 +46,7 @@ def ask(request: AskRequest, console: Console) -> int:
 
 
 def _chat(request: AskRequest, console: Console) -> int:
-    """The chat on the screen, or on plain lines where that is asked for or nothing else fits."""
+    """Open the chat screen, or the line chat if asked for or without a capable terminal."""
     from tchat.cli.screen import can_draw_screen, open_screen
 
     if not request.plain and can_draw_screen(console):
@@ -84,7 +84,7 @@ def _prepare(
 def apply_reply_format(
     request: AskRequest, settings: Settings, console: Console
 ) -> tuple[dict[str, Any] | None, Settings]:
-    """The schema that the reply must follow, and the settings with its grammar."""
+    """The JSON schema of the reply, and the settings with its grammar."""
     grammar, schema = "", None
     if request.schema:
         from tchat.engine.grammar.json_schema import to_gbnf

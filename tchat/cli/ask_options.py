@@ -1,4 +1,4 @@
-"""``tchat ask``: the flags of one prompt. What is done with them is in `tchat.cli.ask`."""
+"""The flags of ``tchat ask``; `tchat.cli.ask` carries it out."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def command(
     plain: bool = typer.Option(False, "--plain", help="Chat line by line, without the screen"),
     quiet: bool = QUIET,
 ) -> int:
-    """Make a request of the flags and carry it out."""
+    """Make an `AskRequest` of the flags and run it."""
     request = AskRequest(
         words=tuple(words or ()),
         settings=typed_settings(ctx),

@@ -1,4 +1,4 @@
-"""What a call of ``tchat ask`` asked for, and which flags go together."""
+"""The request of ``tchat ask``, and which of its flags exclude each other."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from tchat.settings import Settings, Value
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AskRequest:
-    """What a call of ``tchat ask`` asked for; each field is the flag of its name.
+    """The flags of ``tchat ask``, each a field of its name.
 
-    ``settings`` are those typed as flags, ``values`` the variables of the template. ``log`` and
-    ``threshold`` are `None` when they were not typed.
+    ``settings`` are the setting flags, ``values`` the template variables. ``log`` and ``threshold``
+    are `None` if not given.
     """
 
     words: tuple[str, ...] = ()
@@ -43,26 +43,26 @@ class AskRequest:
 
     @property
     def resumes(self) -> bool:
-        """Whether it goes on with a stored session."""
+        """Whether it continues a saved session."""
         return self.resume or bool(self.cid)
 
     @property
     def brings_text(self) -> bool:
-        """Whether the command line itself says what to ask."""
+        """Whether the command line holds a prompt."""
         return bool(self.words or self.files or self.template)
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The labels to choose from; empty for a reply in free form."""
+        """The labels to choose from; empty for free text."""
         if self.yes_no:
             return ("yes", "no")
         return tuple(label.strip() for label in self.choose.split(",")) if self.choose else ()
 
 
 class AskTurn(NamedTuple):
-    """A request made ready: settings in force, the prompt's text, and the form of the reply.
+    """A request with its settings, prompt and JSON schema.
 
-    An empty ``prompt`` goes on with the last reply of ``session``.
+    An empty ``prompt`` continues the last reply of the session.
     """
 
     request: AskRequest
@@ -72,10 +72,10 @@ class AskTurn(NamedTuple):
 
 
 def require_compatible_flags(request: AskRequest) -> None:
-    """Raise UsageError when flags of ``request`` exclude each other.
+    """Check that the flags of ``request`` go together.
 
     Raises:
-        UsageError: They do not; names them.
+        UsageError: Some exclude each other; names them.
     """
     forms = {
         "--schema": request.schema,

@@ -1,4 +1,4 @@
-"""``tchat bench``: what a model does on this machine."""
+"""``tchat bench``: benchmark a model on this machine."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def command(
     model: str = typer.Argument("", metavar="[MODEL]", help="Model name or path, as for -m"),
     as_json: bool = typer.Option(False, "--json", help="Print JSON"),
 ) -> None:
-    """Measure, and print the figures."""
+    """Run the benchmarks and print the results."""
     console: Console = ctx.obj
     settings = load(console.paths, console.environ).settings
     settings = replace(settings, model=model or settings.model)

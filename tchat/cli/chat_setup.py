@@ -1,4 +1,4 @@
-"""What one prompt and a whole chat open alike: settings, store, session, chat."""
+"""Opening settings, store, session and chat, for one prompt and for a whole chat."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 def resolve_settings(
     request: AskRequest, console: Console, template: PromptTemplate | None = None
 ) -> Settings:
-    """The settings in force; tells on standard error what is odd about them.
+    """Load the settings, with warnings on standard error.
 
-    A template's sampling wins over the configuration, a flag wins over both.
+    The sampling of a template overrides the configuration; flags override both.
 
     Raises:
-        UsageError: One of them is wrong.
+        UsageError: A setting is invalid.
     """
     values = {**(template.sampling if template else {}), **request.settings}
     settings, warnings, _ = load(console.paths, console.environ, values)
@@ -47,10 +47,10 @@ def resolve_settings(
 
 
 def check_settings(settings: Settings) -> Settings:
-    """``settings`` with texts and paths as they are kept.
+    """Normalize texts and paths, and check the grammar.
 
     Raises:
-        UsageError: The grammar is none.
+        UsageError: The grammar is invalid.
     """
     if settings.sampling.grammar:
         from tchat.engine.grammar.gbnf import require_grammar
@@ -62,10 +62,10 @@ def check_settings(settings: Settings) -> Settings:
 
 
 def require_loadable(settings: Settings, console: Console) -> None:
-    """Raise an error unless the model of ``settings`` can be loaded with them.
+    """Check that the model of ``settings`` can be loaded with them.
 
     Raises:
-        ModelError: It is not there, cannot chat, or an adapter is none.
+        ModelError: It is missing, is no chat model, or an adapter is invalid.
         UsageError: The settings exclude each other.
     """
     if console.open_chat is None:
@@ -75,17 +75,17 @@ def require_loadable(settings: Settings, console: Console) -> None:
 
 
 def abandon_loading(begun: Preloaded | None, cancel: Cancel) -> None:
-    """Free a model that was begun to load, when nothing else did."""
+    """Free a model that started to load, if nothing else did."""
     if begun is not None:
         cancel.set()
         begun.opening.abandon()
 
 
 def open_store(request: AskRequest, settings: Settings, console: Console) -> SessionStore:
-    """The store that the session goes to: the user's, or one in memory.
+    """Open the session store: the user's, or one in memory.
 
     Raises:
-        StorageError: The user's cannot be opened.
+        StorageError: It cannot be opened.
     """
     from tchat.sessions.store import SessionStore
 
@@ -96,16 +96,16 @@ def open_store(request: AskRequest, settings: Settings, console: Console) -> Ses
 
 
 def sessions_file(request: AskRequest, settings: Settings, console: Console) -> Path | None:
-    """The file that the session goes to; None for one that is kept in memory."""
+    """The file of the session store; None for one in memory."""
     wanted = settings.save_oneshots if request.log is None else request.log
     return console.paths.sessions_db if wanted or request.resumes else None
 
 
 def find_session(request: AskRequest, store: SessionStore) -> Session | None:
-    """The session to go on with; `None` for a new one.
+    """The session to continue; `None` for a new one.
 
     Raises:
-        UsageError: It is not there.
+        UsageError: There is none.
     """
     if request.cid:
         return store.get(request.cid)
@@ -124,9 +124,9 @@ def resume_settings(
     session: Session | None,
     notice: Callable[[str], None],
 ) -> Settings:
-    """``settings`` as ``session`` was held, its model too, apart from those typed.
+    """``settings`` with those saved in ``session``, including its model; flags override them.
 
-    ``notice`` is told which of its own cannot be used.
+    ``notice`` gets a line for each that cannot be used.
     """
     if session is None:
         return settings
@@ -142,7 +142,7 @@ def resume_settings(
 
 
 def start_loading(settings: Settings, console: Console, cancel: Cancel) -> Preloaded | None:
-    """Let the model load beside what comes next; `None` where that is not possible."""
+    """Start loading the model in the background; `None` if that is not possible."""
     if console.open_chat is not None:
         return None
     from tchat.chat.preload import preload
@@ -160,9 +160,9 @@ def open_chat(
     begun: Preloaded | None = None,
     model: ChatModel | None = None,
 ) -> Chat:
-    """Join session and model: the real thing, or what a test put in its place.
+    """Open a chat, or the stand-in of a test.
 
-    The model is a given one, or one that was ``begun`` to load, or is loaded when it is needed.
+    Uses ``model``, or the one ``begun`` to load; else loads it on demand.
     """
     if console.open_chat is not None:
         return console.open_chat(settings, console.paths, store, session=session, cancel=cancel)
@@ -175,7 +175,7 @@ def open_chat(
 
 
 def _absolute_model_path(model: str) -> str:
-    """``model`` as a path that holds in every folder, when it is a path; a session keeps it."""
+    """Make ``model`` absolute if it is a path, since sessions save it."""
     path = expanded(model)
     # Unlike Path's, it never raises: a name can be longer than any file system allows.
     return str(path.absolute()) if os.path.isfile(path) else model  # noqa: PTH113
@@ -183,10 +183,10 @@ def _absolute_model_path(model: str) -> str:
 
 @contextmanager
 def write_back_at_end(fallbacks: FallbackStores, console: Console) -> Iterator[None]:
-    """Store at the end of a block what is only in memory.
+    """At the end of a block, save what is only in memory.
 
     Raises:
-        StorageError: The disk still refuses it; beside another error this is only told.
+        StorageError: It still cannot be saved; only reported if another error ends the block.
     """
     try:
         yield

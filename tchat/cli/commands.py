@@ -1,4 +1,4 @@
-"""The command groups by name, as data: reading this must cost nothing at start-up."""
+"""The table of commands; importing it must not slow start-up."""
 
 from __future__ import annotations
 
@@ -80,9 +80,9 @@ MODEL_SIGNS = frozenset(":/.0123456789")  # what names of models hold, and few w
 
 
 def help_arguments(words: list[str]) -> list[str] | None:
-    """The arguments that ``help``, ``help COMMAND`` or ``help COMMAND SUBCOMMAND`` stands for.
+    """The arguments meant by ``help``, ``help COMMAND`` or ``help COMMAND SUBCOMMAND``.
 
-    None where ``words`` are anything else, such as a prompt that begins with "help".
+    None if ``words`` are anything else, such as a prompt that begins with "help".
     """
     if not words or words[0] != "help" or len(words) > 3:
         return None
@@ -94,9 +94,9 @@ def help_arguments(words: list[str]) -> list[str] | None:
 
 
 def foreign_command(words: list[str]) -> str:
-    """What a command of another program is called here; empty for anything else.
+    """The equivalent of a command of another program; empty if there is none.
 
-    Alone, or before one word that looks like a model's name: ``pull qwen3:4b``.
+    Matches it alone, or before one word that looks like a model name: ``pull qwen3:4b``.
     """
     name = FOREIGN_COMMANDS.get(words[0], "")
     rest = words[1:]
@@ -105,10 +105,9 @@ def foreign_command(words: list[str]) -> str:
 
 
 def likely_command(words: list[str]) -> str:
-    """The command that ``words`` most likely meant, or the empty string for a prompt.
+    """The command that ``words`` most likely mean; empty for a prompt.
 
-    Only what looks like a command counts: one short lower-case word, alone or before a
-    subcommand of the command it resembles.
+    Matches one short lower-case word, alone or before a subcommand of the command it resembles.
     """
     first = words[0]
     if first in COMMANDS or not (first.isascii() and first.isalpha() and first.islower()):

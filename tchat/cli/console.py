@@ -1,4 +1,4 @@
-"""The outside world as a command sees it: streams, environment, folders, and how to open a chat."""
+"""The console of a command: streams, environment, folders."""
 
 from __future__ import annotations
 
@@ -25,11 +25,10 @@ LONGEST_LINE = 2000
 
 @dataclass(frozen=True, slots=True)
 class Console:
-    """Streams, environment and folders of one call; a test makes its own.
+    """Streams, environment and folders of one call; tests make their own.
 
-    ``stdin`` is bytes, because what a pipe brings is decoded by `tchat.sanitize`; `None` when
-    there is none. ``open_chat`` stands in for `Chat.open`. ``quiet`` silences notices,
-    not failures.
+    ``stdin`` is binary, because its encoding is detected; `None` if it is closed. ``open_chat``
+    replaces `Chat` in tests. ``quiet`` suppresses notices, not errors.
     """
 
     stdin: BinaryIO | None
@@ -46,48 +45,47 @@ class Console:
 
     @property
     def stdin_is_terminal(self) -> bool:
-        """Whether a person types the input."""
+        """Whether standard input is a terminal."""
         return self.stdin is not None and self.stdin.isatty()
 
     @property
     def stdout_is_terminal(self) -> bool:
-        """Whether a person reads the output."""
+        """Whether standard output is a terminal."""
         return self.stdout.isatty()
 
     @property
     def stderr_is_terminal(self) -> bool:
-        """Whether a person reads the notices."""
+        """Whether standard error is a terminal."""
         return self.stderr.isatty()
 
     def out(self, text: str = "") -> None:
-        """Write ``text``, which is safe to print, and a newline to standard output."""
+        """Write sanitized ``text`` and a newline to standard output."""
         self.stdout.write(text + "\n")
 
     def say(self, text: str) -> None:
-        """Write one line to standard error: a failure, or what was asked for."""
+        """Write one line to standard error: an error, or requested information."""
         # A message that cannot be shown must not hide the exit code.
         with contextlib.suppress(OSError, ValueError):
             self.stderr.write(f"tchat: {single_line(text, LONGEST_LINE)}\n")
             self.stderr.flush()
 
     def notice(self, text: str) -> None:
-        """Write one line to standard error on what changes the result, unless ``quiet``.
+        """Write one line to standard error about something that affects the result.
 
-        A script is told too: what it counts on may not be so.
+        ``quiet`` suppresses it; a pipe does not.
         """
         if not self.quiet:
             self.say(text)
 
     def flush(self) -> None:
-        """Hand all output to the system now, where a failure can still be told."""
+        """Flush standard output now, while a failure can still be reported."""
         self.stdout.flush()
 
 
 def process_console() -> Console:
     """The console of this process.
 
-    Bad bytes and missing characters become ``?`` instead of failing: under ``LC_ALL=C`` or an
-    8-bit locale an answer may hold characters that the terminal's encoding lacks.
+    Characters that the encoding of the terminal lacks are printed as ``?``.
     """
     _occupy_standard_descriptors()
     for stream in (sys.stdout, sys.stderr):
@@ -102,7 +100,7 @@ def process_console() -> Console:
 
 
 def _occupy_standard_descriptors() -> None:
-    """Keep a database from becoming the standard output of a process started without one."""
+    """Open descriptors 0 to 2 if closed, so that no database file gets one of them."""
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)
@@ -111,7 +109,7 @@ def _occupy_standard_descriptors() -> None:
 
 
 class _ClosedOutput(io.StringIO):
-    """Standard output that was closed before the start: what is written would be lost."""
+    """Standard output that was closed before the start."""
 
     def write(self, text: str, /) -> int:  # noqa: ARG002
         """Refuse ``text``.
@@ -126,15 +124,15 @@ class _ClosedOutput(io.StringIO):
 
 
 def _discard() -> TextIO:
-    """A stream for a standard error that was closed before the start."""
+    """A null stream for standard error that was closed before the start."""
     return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123 - lives as long as we do
 
 
 def confirm(console: Console, lines: Iterable[str], question: str) -> None:
-    """Ask ``question`` below ``lines``, which are safe to print; raise UsageError unless it is yes.
+    """Ask for confirmation of ``question``, below sanitized ``lines``.
 
     Raises:
-        UsageError: Nobody can be asked, or the answer is no.
+        UsageError: There is no terminal, or the answer is no.
     """
     if not console.stdin_is_terminal:
         raise UsageError("this needs a confirmation", "add --yes")

@@ -1,4 +1,4 @@
-"""``tchat doctor``: what this installation can do, and what stands in its way."""
+"""``tchat doctor``: check this installation."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the report. A problem has the exit code of the failure it would cause."""
+    """One line of the report; a problem has the exit code of its error."""
 
     area: str
     name: str

@@ -1,4 +1,4 @@
-"""Every failure as one line on standard error and an exit code."""
+"""Errors as one line on standard error and an exit code."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CLOSED_PIPE = frozenset({errno.EPIPE, errno.ESHUTDOWN})
 
 
 def report_error(error: BaseException, console: Console) -> int:
-    """Tell ``error`` on standard error and return the exit code it stands for."""
+    """Print ``error`` to standard error and return its exit code."""
     if isinstance(error, SystemExit):
         return _system_exit(error, console)
     if isinstance(error, Abandoned):
@@ -28,7 +28,7 @@ def report_error(error: BaseException, console: Console) -> int:
 
 
 def _exit_code_and_line(error: BaseException, console: Console) -> tuple[int, str]:
-    """The exit code, and the line to say; an empty one says nothing."""
+    """The exit code, and the line to print; empty for none."""
     match error:
         case Interrupted():
             return error.exit_code, ""
@@ -82,7 +82,7 @@ def _system_exit(error: SystemExit, console: Console) -> int:
 
 
 def _drop_unwritten(console: Console) -> None:
-    """Let the interpreter's own flush at exit find nothing that could fail once more."""
+    """Drop unwritten output, so that the flush at exit cannot fail again."""
     try:
         console.stdout.flush()
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""A chat whose replies are printed as lines: its session, its model, and what commands do to it."""
+"""The chat of the REPL: its session, its model, and its side of the slash commands."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class LineChat:
-    """A chat on lines, the `CommandHost` of the command line; none of its methods suspends.
+    """The `CommandHost` of the REPL; none of its methods suspends.
 
     Attributes:
         console: Its streams.
@@ -231,7 +231,7 @@ class LineChat:
         self._kept.pin(message_id, pinned)
 
     async def delete(self, message_id: int) -> None:
-        """Delete a message with all below it, and what is saved of the session."""
+        """Delete a message with its descendants, and the KV cache snapshots of the session."""
         deleted = self._kept.delete_message(message_id)
         self._open_chat.forget_snapshots(deleted.session.id)
         with suppress(StorageError):  # no room, or another process: then the next deletion does it
@@ -355,7 +355,7 @@ class LineChat:
             self.show(f"The chat goes on with the {first}; /pick N takes another.")
 
     def _work(self, work: Callable[[], None]) -> None:
-        """Do it on the engine's thread; Ctrl-C ends it, and the chat goes on."""
+        """Run on the engine thread; Ctrl-C stops it, and the chat goes on."""
         self.cancel.clear()
         try:
             run_on_engine_thread(work, self.cancel)

@@ -1,4 +1,4 @@
-"""A loaded model for a command that works with it, and progress on a terminal meanwhile."""
+"""Running work with a loaded model, with progress on a terminal."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ T = TypeVar("T")
 def with_model(
     console: Console, settings: Settings, work: Callable[[ChatModel, TerminalStatus], T]
 ) -> T:
-    """Load the model of ``settings`` and do ``work`` with it, on the engine thread.
+    """Load the model of ``settings`` and run ``work`` with it, on the engine thread.
 
     Raises:
         ModelError, DoesNotFit: The model cannot be loaded.
-        Interrupted: A signal ended it; what was written is kept.
+        Interrupted: A signal stopped it.
     """
 
     def loaded(model: ChatModel, status: TerminalStatus) -> T:
@@ -43,7 +43,7 @@ def with_model(
 def with_checked_model(
     console: Console, settings: Settings, work: Callable[[ChatModel, TerminalStatus], T]
 ) -> T:
-    """The same with the model found and checked, and not loaded."""
+    """As `with_model`, with the model resolved and checked but not loaded."""
     cancel = Cancel()
     return run_on_engine_thread(lambda: _worked(console, settings, cancel, work), cancel)
 

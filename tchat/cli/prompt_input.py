@@ -1,4 +1,4 @@
-"""What a prompt is made of: files, then standard input, then the words typed."""
+"""Input of a prompt: files, standard input and words; and lines typed on a terminal."""
 
 from __future__ import annotations
 
@@ -27,10 +27,9 @@ from tchat.paths import private_file
 def read_prompt(
     console: Console, words: Sequence[str], files: Sequence[str], encoding: str = AUTO
 ) -> str:
-    """The whole text of a prompt, its parts with an empty line between them.
+    """Read a prompt: files, standard input and words, separated by blank lines.
 
-    The document comes before the question: a second question about the same document then finds
-    its beginning in the KV cache.
+    The document precedes the question, so that a second question reuses its KV cache.
 
     Args:
         console: Standard input is read when it is not a terminal.
@@ -52,7 +51,7 @@ def read_prompt(
 
 
 def decode_words(words: Sequence[str]) -> str:
-    """The words of the command line as text; bytes that Python could not decode are read anew."""
+    """The words as text; decodes bytes that Python could not."""
     return _decoded_words(words).text
 
 
@@ -66,7 +65,7 @@ def _decoded_words(words: Sequence[str]) -> Decoded:
 
 
 def read_text(console: Console, encoding: str = AUTO) -> str:
-    """All of standard input as text; what is assumed of its encoding is told.
+    """Read standard input as text; reports an assumed encoding.
 
     Raises:
         UsageError: It is no text, too large, or in another encoding.
@@ -75,14 +74,14 @@ def read_text(console: Console, encoding: str = AUTO) -> str:
 
 
 def report_decoding(console: Console, decoded: Decoded) -> str:
-    """The text; what was assumed to get it is told."""
+    """The decoded text; prints a notice if its encoding was assumed."""
     if decoded.assumed:
         console.notice(decoded.assumed)
     return decoded.text
 
 
 def read_all(console: Console) -> bytes:
-    """All of standard input; empty when there is none.
+    """Read standard input as bytes; empty if it is closed.
 
     Raises:
         UsageError: It is larger than any context window.
@@ -101,7 +100,7 @@ HISTORY_LENGTH = 1000
 
 @contextmanager
 def exit_on_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP unwind: the line editor then gives the terminal back as it was.
+    """Raise `Interrupted` on SIGTERM and SIGHUP, so that the terminal is restored.
 
     Raises:
         Interrupted: One of them came.
@@ -122,9 +121,9 @@ def exit_on_signals() -> Iterator[None]:
 
 @contextmanager
 def line_history(console: Console, *, private: bool = False) -> Iterator[None]:
-    """Line editing, with the lines of earlier chats; without it where Python has no readline.
+    """Enable line editing with history, if Python has readline.
 
-    What is typed in a ``private`` chat is not kept.
+    A ``private`` chat neither reads nor writes the history.
     """
     try:
         import readline  # noqa: F401
@@ -167,7 +166,7 @@ def _write(path: Path) -> None:
 
 
 def _tell_failure(console: Console, work: Callable[[], None]) -> None:
-    """Do without lines of other chats where the disk refuses ``work``; tell it."""
+    """Report an error of ``work``, and go on without history."""
     try:
         work()
     except StorageError as error:
@@ -177,7 +176,7 @@ def _tell_failure(console: Console, work: Callable[[], None]) -> None:
 
 
 def read_line(console: Console, prompt: str) -> str:
-    """One line that is typed; its prompt is shown on the terminal wherever the output goes.
+    """Read a line; the prompt is printed on the terminal even if standard output is redirected.
 
     Raises:
         EOFError: The input has ended.
@@ -191,7 +190,7 @@ def read_line(console: Console, prompt: str) -> str:
 
 
 def forget_last_line() -> None:
-    """Take the line that was typed last out of the history: it belongs to a private session."""
+    """Remove the last line from the history, for a private session."""
     try:
         import readline
     except ImportError:
@@ -202,7 +201,7 @@ def forget_last_line() -> None:
 
 @contextmanager
 def _terminal(console: Console) -> Iterator[TextIO]:
-    """The terminal that a person reads while standard output goes elsewhere."""
+    """The terminal, while standard output is redirected."""
     if console.stderr_is_terminal:
         yield console.stderr
         return

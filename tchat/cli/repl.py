@@ -1,7 +1,7 @@
-"""A chat on plain lines: for ``--plain``, ``TERM=dumb``, screen readers and scripts.
+"""The line chat: for ``--plain``, ``TERM=dumb``, screen readers and scripts.
 
-Each line is a prompt; a line that begins with ``/`` is a command, see `tchat.chat.commands`. Three
-quotes begin and end a prompt of several lines, which is never a command; Ctrl-C discards it.
+Each line is a prompt, or a command if it begins with ``/``, see `tchat.chat.commands`. Triple
+quotes enclose a prompt of several lines, which is never a command; Ctrl-C discards it.
 """
 
 from __future__ import annotations
@@ -53,10 +53,10 @@ def run_repl(request: AskRequest, console: Console) -> int:
 
 
 class Repl:
-    """Reads lines and carries them out.
+    """Reads lines, and sends prompts or runs commands.
 
     Args:
-        chat: What they are said to; closed at the end.
+        chat: The chat; closed at the end.
     """
 
     def __init__(self, chat: LineChat) -> None:
@@ -65,7 +65,7 @@ class Repl:
         self._told = ""  # the failure of the disk that was told last
 
     def run(self) -> int:
-        """Read and carry out lines until the input ends."""
+        """Run until the input ends, and return the exit code."""
         chat, console = self._chat, self._console
         try:
             if console.stdin_is_terminal:
@@ -82,7 +82,7 @@ class Repl:
         return 0
 
     def _step(self) -> None:
-        """Read one line and carry it out; a failure is told, and the chat goes on."""
+        """Process one line; an error is printed, and the chat goes on."""
         try:
             line = self._line(PROMPT)
             if line is None:
@@ -109,7 +109,7 @@ class Repl:
             self._chat.show(QUOTES_HELP)
 
     def _store_again(self) -> None:
-        """Try again to store what the disk refused; tell once that it does, and when it is over."""
+        """Retry to save what the disk refused; reports the failure and its end once."""
         chat = self._chat
         failure = chat.fallbacks.failure
         if failure is None:

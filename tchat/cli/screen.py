@@ -1,4 +1,4 @@
-"""The chat screen from the shell."""
+"""Opening the chat screen."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def open_screen(request: AskRequest, console: Console) -> int:
 
 
 def _opened(request: AskRequest, settings: Settings, file: Path | None) -> Opened:
-    """The store, and the session to go on with.
+    """Open the store and the session to continue.
 
     Raises:
         UsageError: The session is not there.
@@ -68,7 +68,7 @@ def _opened(request: AskRequest, settings: Settings, file: Path | None) -> Opene
 
 
 def _store(request: AskRequest, file: Path | None) -> tuple[SessionStore, StorageError | None]:
-    """The store; one in memory, and why, where the disk refuses a new session."""
+    """The store; if the disk refuses a new session, one in memory, and the error."""
     from tchat.sessions.store import SessionStore
 
     try:
@@ -81,4 +81,4 @@ def _store(request: AskRequest, file: Path | None) -> tuple[SessionStore, Storag
 
 
 def _told_on_screen(_: str) -> None:
-    """The screen tells it when it opens the session."""
+    """Nothing: the screen shows it when it opens the session."""

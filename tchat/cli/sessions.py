@@ -181,7 +181,7 @@ def path(ctx: typer.Context) -> None:
 
 
 def open_sessions(console: Console) -> SessionStore:
-    """The user's sessions; an empty store in memory when there are none yet.
+    """Open the user's sessions; an empty store in memory if there are none yet.
 
     Raises:
         StorageError: They cannot be opened.
@@ -207,7 +207,7 @@ def _find(store: SessionStore, name: str) -> Session:
 def _exported(
     console: Console, names: Sequence[str], form: str, reasoning: bool, *, raw: bool = False
 ) -> Iterator[str]:
-    """The sessions as text in pieces; safe to print unless ``raw``."""
+    """Yield the sessions as text; sanitized unless ``raw``."""
     from tchat.sessions.export import json_pieces, markdown_pieces
 
     with open_sessions(console) as store:
@@ -230,9 +230,9 @@ def _exported(
 def _spooled(
     sources: Sequence[Path | None], stdin: IO[bytes] | None
 ) -> Iterator[Mapping[Path | None, IO[bytes]]]:
-    """Temporary copies of the ``sources`` that are no regular files; None is stdin.
+    """Copy ``sources`` that are no regular files to temporary files; None is stdin.
 
-    Whoever writes into a pipe slowly must not hold up the database.
+    A slow pipe must not lock the database.
     """
     with ExitStack() as stack:
         spools: dict[Path | None, IO[bytes]] = {}
@@ -252,7 +252,7 @@ def _spooled(
 
 
 def _pieces(source: Path) -> Iterator[bytes]:
-    """What a pipe or a device holds; a pipe without a writer is not waited for.
+    """Yield the content of a pipe or a device; does not wait for a writer.
 
     Raises:
         UsageError: Nobody has it open for writing.
@@ -293,7 +293,7 @@ def _imported(
 def _usable(
     console: Console, sessions: Iterable[tuple[Session, Messages]]
 ) -> Iterator[tuple[Session, Messages]]:
-    """The sessions without settings that cannot be used; tells which those were."""
+    """Remove unusable settings from the sessions, with a notice for each."""
     from tchat.chat.session_settings import usable_settings
 
     for session, messages in sessions:
@@ -305,7 +305,7 @@ def _usable(
 
 @contextmanager
 def _reading(source: Path | None) -> Iterator[None]:
-    """Say what is wrong with a source that cannot be read."""
+    """Translate errors of reading a source."""
     name = _name(source)
     try:
         yield
@@ -378,12 +378,12 @@ COMMAND = "tchat sessions rm"
 
 @dataclass(frozen=True, slots=True)
 class SessionRemoval:
-    """Deletes sessions and, where wanted, what outlives them.
+    """Deletes sessions and, if wanted, histories and backups.
 
     Attributes:
-        console: Where it is asked and told.
-        history: Whether to delete the input history too.
-        backups: Whether to delete copies of the database too.
+        console: Streams.
+        history: Also delete the prompt history.
+        backups: Also delete copies of the database.
     """
 
     console: Console
@@ -450,7 +450,7 @@ class SessionRemoval:
         return [path for name in (FILE, HISTORY) if (path := config / name).is_file()]
 
     def _tell(self, copies: Sequence[Path]) -> None:
-        """Name what may still hold pieces of what was deleted."""
+        """Report files that may still contain deleted text."""
         if copies:
             names = ", ".join(single_line(path.name) for path in copies)
             self.console.say(

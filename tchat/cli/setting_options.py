@@ -1,4 +1,4 @@
-"""A flag for each setting, made from its declaration: a new field gets a flag without code here."""
+"""Command-line flags generated from the declarations of the settings."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class SettingsCommand(TyperCommand, ABC):
         """Options of a name and a value."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the help in sections: what the call itself takes, then the settings' options."""
+        """Write the help in sections: arguments and options, then the settings."""
         arguments = [param for param in self.get_params(ctx) if isinstance(param, click.Argument)]
         _write_section(ctx, formatter, "Arguments", arguments)
         own = [
@@ -72,7 +72,7 @@ class MapCommand(SettingsCommand):
 
 
 class SettingOption(click.Option):
-    """The flag of one setting. Its value goes into the context, not to the command's function.
+    """The flag of a setting; its value is stored in the context, see `typed_settings`.
 
     Args:
         key: The setting.
@@ -116,13 +116,12 @@ def template_values(ctx: click.Context) -> dict[str, str]:
 
 
 def require_value(param: typer.CallbackParam, value: str | None) -> str:
-    """The value of a flag that was typed, empty for one that was not.
+    """The value of a flag; empty if it was not given.
 
-    An empty one is most likely a shell variable that is not set: left out in silence, it would
-    begin a new session or write without the form that was asked for.
+    An empty value is most likely an unset shell variable, and must not be ignored.
 
     Raises:
-        UsageError: It was typed and is empty.
+        UsageError: It was given and is empty.
     """
     if value is not None and not value.strip():
         raise UsageError(f"{param.opts[-1]} is empty", "give it a value, or leave it out")
@@ -130,10 +129,10 @@ def require_value(param: typer.CallbackParam, value: str | None) -> str:
 
 
 def require_finite(param: typer.CallbackParam, value: float | None) -> float | None:
-    """The number of a flag; a range alone lets NaN through, which no comparison excludes.
+    """The number of a flag; rejects NaN, which ranges let through.
 
     Raises:
-        UsageError: It is no number.
+        UsageError: It is NaN or infinite.
     """
     if value is not None and not math.isfinite(value):
         raise UsageError(f"{param.opts[-1]} must be a number, not `{value}`", "for example 0.6")

@@ -1,4 +1,4 @@
-"""``tchat tune``: how a model is loaded best on this machine."""
+"""``tchat tune``: find the fastest settings of a model."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def command(
     dry_run: bool = typer.Option(False, "--dry-run", help="Do not save the result"),
     as_json: bool = typer.Option(False, "--json", help="Print JSON"),
 ) -> None:
-    """Try, save, and tell."""
+    """Run the trials, save and print the result."""
     console: Console = ctx.obj
     settings = replace(load(console.paths, console.environ).settings, model=model)
     tuned, tried, path = with_checked_model(console, settings, _tuned)

@@ -1,1 +1,1 @@
-"""The discriminator: does a reply read as written by a person, and the game that trains it."""
+"""Classifiers of replies: human-written or not, preferred or not; steering towards them."""

@@ -1,8 +1,8 @@
-"""Dialogues from JSONL files: what people asked, and what people replied.
+"""Reading dialogues, a prompt and a human reply each, from JSONL files.
 
-Shapes, told apart by their keys: ``prompt`` and ``reply``; Alpaca (``instruction``, ``input``,
+Shapes, recognized by their keys: ``prompt`` and ``reply``; Alpaca (``instruction``, ``input``,
 ``output``); self-instruct (``instruction`` and ``instances`` of ``input`` and ``output``);
-ShareGPT (``conversations`` of ``from`` and ``value``) and its younger form (``messages`` of
+ShareGPT (``conversations`` of ``from`` and ``value``) and its newer form (``messages`` of
 ``role`` and ``content``).
 """
 
@@ -28,8 +28,8 @@ class Dialogue:
     """A prompt and a reply to it. Texts are raw.
 
     Args:
-        prompt: What was asked.
-        reply: What was answered.
+        prompt: The prompt.
+        reply: The human reply.
     """
 
     prompt: str
@@ -42,8 +42,8 @@ class DialogueSet:
 
     Args:
         dialogues: Without duplicates, in the order of the files.
-        skipped: Lines that held none.
-        sha256: Of the dialogues, to tell what a head was trained on.
+        skipped: Number of lines without a dialogue.
+        sha256: Hash of the dialogues; names the training data.
     """
 
     dialogues: tuple[Dialogue, ...]
@@ -76,7 +76,7 @@ def read_dialogues(paths: Iterable[Path]) -> DialogueSet:
 
 
 def read_lines(path: Path) -> Iterator[str]:
-    """The lines of a file that are not blank.
+    """Yield the lines of a file that are not blank.
 
     Raises:
         UsageError: It cannot be read, or a line has no end.
@@ -104,7 +104,7 @@ def read_lines(path: Path) -> Iterator[str]:
 
 
 def _decoded(line: bytes) -> str:
-    """The text of a line; empty, and no dialogue, where it is not UTF-8 as JSON has to be."""
+    """Decode a line; empty, which is no dialogue, if it is not UTF-8."""
     try:
         return line.decode().removeprefix("\ufeff")
     except UnicodeDecodeError:
@@ -112,20 +112,20 @@ def _decoded(line: bytes) -> str:
 
 
 def parse_dialogue_lines(lines: Iterable[str]) -> tuple[list[Dialogue], int]:
-    """The dialogues of some lines, and how many of the lines hold none."""
+    """The dialogues of some lines, and the number of lines without one."""
     each = [list(parse_dialogues(line)) for line in lines]
     return [dialogue for found in each for dialogue in found], each.count([])
 
 
 def skipped_notice(skipped: int) -> str:
-    """What to tell of lines without a dialogue; empty where there are none."""
+    """A notice about lines without a dialogue; empty if there are none."""
     if not skipped:
         return ""
-    return f"{counted(skipped, 'line holds', 'lines hold')} no dialogue and had no part in this"
+    return f"{counted(skipped, 'line holds', 'lines hold')} no dialogue and had no effect"
 
 
 def parse_dialogues(line: str) -> Iterator[Dialogue]:
-    """The dialogues of one line; none where it has no known shape."""
+    """Yield the dialogues of one line; none if its shape is unknown."""
     try:
         row = json.loads(line)
     except (ValueError, RecursionError):
@@ -152,7 +152,7 @@ def _alpaca(instruction: object, row: Mapping[str, object]) -> Iterator[Dialogue
 
 
 def _turns(turns: object) -> Iterator[Dialogue]:
-    """The first exchange: what came later leans on it."""
+    """Yield the first exchange; later ones depend on it."""
     if not isinstance(turns, list):
         return
     spoken = (

@@ -1,4 +1,4 @@
-"""A trained head with its provenance, as a file: NumPy's npz without pickles."""
+"""The judge of one model on disk: its folder, and its trained heads with their provenance."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ _ARRAYS = ("center", "spread", "weights")
 
 @dataclass(frozen=True, slots=True)
 class TrainingProvenance:
-    """Where a head comes from.
+    """How a head was trained.
 
     Args:
         model: File name of the generator.
-        fingerprint: Of its content; a head fits no other model.
+        fingerprint: Hash of the model; a head fits no other model.
         data: SHA-256 of the examples.
-        examples: Of the one kind and of the other.
-        quality: On examples that training never saw; None when there were too few to tell.
-        layers: The held-out AUC of each layer.
+        examples: Number of examples of each class.
+        quality: Quality on held-out examples; None if there were too few.
+        layers: Held-out AUC of each layer.
         created_at: Seconds since the epoch.
         accuracy: Of a head of the user's preferences: the share of held-out choices that it gets
             right; None when there were too few to tell.
@@ -65,7 +65,7 @@ class Discriminator:
 
 
 def save(discriminator: Discriminator, path: Path) -> None:
-    """Write the file whole or not at all, for the user's eyes only."""
+    """Write the file atomically, with mode 0600."""
     head = discriminator.head
     facts = {
         "format": FORMAT,
@@ -80,10 +80,10 @@ def save(discriminator: Discriminator, path: Path) -> None:
 
 
 def load(path: Path) -> Discriminator | None:
-    """Read a file of `save`; None when there is none.
+    """Read a file written by `save`; None if there is none.
 
     Raises:
-        UsageError: The file is damaged, or not one of ours.
+        UsageError: The file is damaged, or was not written by `save`.
     """
     try:
         return _discriminator(*read_arrays(path))
@@ -153,11 +153,11 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 @dataclass(frozen=True, slots=True)
 class JudgeFolder:
-    """The folder of one model in the configuration directory; nothing is made by asking.
+    """The folder of one model in the configuration directory; it is created by writing into it.
 
     Args:
-        path: Where it is.
-        fingerprint: Of the model.
+        path: Its path.
+        fingerprint: Hash of the model.
     """
 
     path: Path
@@ -165,29 +165,29 @@ class JudgeFolder:
 
     @property
     def human(self) -> Path:
-        """The head that tells people's replies from the model's."""
+        """The discriminator for replies as they are generated."""
         return self.path / "human.npz"
 
     @property
     def reading(self) -> Path:
-        """The same for texts that are read: of the layer that tells best."""
+        """The discriminator for given texts: of the best layer."""
         return self.path / "reading.npz"
 
     @property
     def preference(self) -> Path:
-        """The head of what the user prefers."""
+        """The preference model."""
         return self.path / "preference.npz"
 
     @property
     def generations(self) -> Path:
-        """Replies of the model that the head was trained on."""
+        """The model's own replies for training."""
         return self.path / "generations.jsonl"
 
     def game(self, name: str) -> Path:
         """The folder of a game.
 
         Raises:
-            UsageError: That is no name.
+            UsageError: The name is not allowed.
         """
         if not _NAME.fullmatch(name):
             raise UsageError(
@@ -197,20 +197,20 @@ class JudgeFolder:
         return self.path / "games" / name
 
     def vector(self, name: str) -> Path:
-        """The control vector that a game came to."""
+        """The control vector of a game."""
         return self.game(name) / f"{name}.gguf"
 
     def games(self) -> list[str]:
-        """Names of the games that were begun; what else lies there is passed over."""
+        """Names of the games that were started; ignores other files."""
         folder = self.path / "games"
         found = folder.iterdir() if folder.is_dir() else ()
         return sorted(each.name for each in found if _NAME.fullmatch(each.name) and each.is_dir())
 
 
 def judge_folder(facts: ModelMetadata, paths: Paths) -> JudgeFolder:
-    """The folder of a model, by the content of its file.
+    """The folder of a model, by a hash of its file.
 
-    A copy elsewhere has the same, unless only one of both is named by its hash.
+    A copy of the file has the same folder, unless only one of the two is named by its hash.
     """
     fingerprint = facts.sha256 or _sampled((facts.path, *facts.parts))
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", facts.path.stem).strip(".-")[:48] or "model"
@@ -218,7 +218,7 @@ def judge_folder(facts: ModelMetadata, paths: Paths) -> JudgeFolder:
 
 
 def _sampled(files: tuple[Path, ...]) -> str:
-    """A hash of the sizes and of blocks spread over the files: 4 MB of a file of any size."""
+    """Hash the sizes and 64 blocks of the files: 4 MB of a file of any size."""
     digest = hashlib.sha256()
     for path in files:
         size = path.stat().st_size

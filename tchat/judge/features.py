@@ -1,4 +1,4 @@
-"""What the discriminator sees of a reply: averaged hidden states and a few plain figures."""
+"""Features of a reply: averaged hidden states and three scalars, and how they are extracted."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SCALAR_FEATURES = ("length", "log_probability", "distinct_2")
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """One reply, as a discriminator sees it.
+    """The features of one reply.
 
     Args:
         states: Layer to its hidden state averaged over the reply's tokens, shape (width,).
@@ -37,28 +37,28 @@ class Features:
 
     @property
     def tokens(self) -> int:
-        """How many tokens the reply has."""
+        """Number of tokens of the reply."""
         return round(math.expm1(self.plain[0]))
 
     @property
     def log_probability(self) -> float:
-        """Mean natural logarithm of its tokens' probability, to the unsteered model."""
+        """Mean natural log-probability of its tokens under the unsteered model."""
         return self.plain[1]
 
     @property
     def distinct_2(self) -> float:
-        """Share of its token pairs that are different."""
+        """Share of distinct token pairs (distinct-2)."""
         return self.plain[2]
 
     def vector(self, layer: int) -> numpy.ndarray[Any, numpy.dtype[numpy.float64]]:
-        """The state of ``layer`` and the plain figures behind it, shape (width + 3,)."""
+        """The hidden state of ``layer`` followed by the scalars, shape (n_embd + 3,)."""
         import numpy
 
         return numpy.concatenate([self.states[layer].astype(numpy.float64), self.plain])
 
 
 def reply_features(observation: LayerStates, tokens: Sequence[int]) -> Features:
-    """The features of an observed reply that consists of ``tokens``."""
+    """The features of a reply of ``tokens`` from its hidden states."""
     plain = (math.log1p(len(tokens)), observation.log_probability, distinct_n(tokens))
     return Features(observation.states, plain)
 
@@ -66,7 +66,7 @@ def reply_features(observation: LayerStates, tokens: Sequence[int]) -> Features:
 def generated_reply_features(reply: Finished, layer: int) -> Features | None:
     """The features of a reply that came with an `Observed`, of the final ``layer``.
 
-    None where nothing came with it, or no numbers.
+    None if it has none, or not finite ones.
     """
     import numpy
 
@@ -80,7 +80,7 @@ def generated_reply_features(reply: Finished, layer: int) -> Features | None:
 
 
 def distinct_n(items: Sequence[Hashable], size: int = 2) -> float:
-    """Share of the runs of ``size`` items that are different; 1 where there is none.
+    """Share of distinct n-grams of ``size`` items; 1 if there is none.
 
     Source: distinct-n of Li et al., "A diversity-promoting objective function", 2016.
     """
@@ -93,17 +93,17 @@ STEERED = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)  # places of the watched layers within 
 
 
 def middle_layers(blocks: int) -> list[int]:
-    """Layers to watch for steering, of a model of ``blocks`` blocks."""
+    """Layers to steer, of a model with ``blocks`` layers."""
     return sorted({min(max(1, round(share * blocks)), blocks - 1) for share in STEERED})
 
 
 class FeatureExtractor:
-    """Reads replies with a loaded engine's model; close it before the engine.
+    """Extracts features with the model of a loaded engine; close it before the engine.
 
     Args:
-        engine: Whose model reads; it must be loaded.
-        layers: Watched besides the final state, from 1 on; reading costs a tenth more with them.
-        longest: Tokens of a reply that are judged.
+        engine: Must be loaded.
+        layers: Layers to record besides the last, from 1 on; they add about 10 % of time.
+        longest: Tokens of a reply to use; the rest is ignored.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class FeatureExtractor:
         self.close()
 
     def close(self) -> None:
-        """Free the context."""
+        """Free the llama.cpp context."""
         self._reader.close()
 
     @property
@@ -129,16 +129,16 @@ class FeatureExtractor:
         return self._engine.cancel.is_set()
 
     def tokens(self, reply: str) -> list[int]:
-        """The tokens of a reply that are judged."""
+        """The tokens of a reply that are used."""
         return self._engine.text_tokens(reply)[: self._longest]
 
     def read(self, messages: Sequence[ChatMessage], reply: str) -> Features | None:
         """The features of ``reply``; None when it is empty, or the cancel flag was set.
 
-        Where all messages exceed what is read at once, only the last is read.
+        If the messages do not fit the context, only the last is used.
 
         Raises:
-            DoesNotFit: That one and the reply exceed it too.
+            DoesNotFit: Not even the last message and the reply fit.
         """
         tokens = self.tokens(reply)
         try:
@@ -153,7 +153,7 @@ class FeatureExtractor:
         return reply_features(observation, tokens) if observation else None
 
     def features(self, messages: Sequence[ChatMessage], reply: str) -> Features | None:
-        """As `read`, for one reply of many: None when it is empty or too long.
+        """As `read`, for one of many replies: None also if it is too long.
 
         Raises:
             InterruptedError: The cancel flag was set.

@@ -1,8 +1,8 @@
-"""What the user made of replies, as examples to learn from: read from the session store.
+"""Training examples from the user's feedback on replies, read from the session store.
 
-Within the replies to one question, what was picked or written by hand stands above what was liked,
-that above what nothing was said of, and what was disliked below. Each that stands above another
-was preferred to it. What was liked or disliked alone is held against another question's.
+Replies to one question rank: picked or written by the user, rated good, not rated, rated bad. Each
+higher one is preferred to each lower one. A rated reply without a counterpart is paired with one of
+the opposite rating to another question.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _BY_HAND, _LIKED, _UNSAID, _DISLIKED = 2, 1, 0, -1
 
 @dataclass(frozen=True, slots=True)
 class PromptedReply:
-    """A reply with the chat that it answers.
+    """A reply with its prompt.
 
     Args:
         asked: System prompt and messages, the question last.
@@ -34,12 +34,12 @@ class PromptedReply:
 
 @dataclass(frozen=True, slots=True)
 class PreferencePair:
-    """One reply was preferred to another.
+    """A chosen and a rejected reply.
 
     Args:
-        chosen: The one.
-        rejected: The other, mostly to the same question.
-        question: What tells the question from others.
+        chosen: The preferred reply.
+        rejected: The other one, usually to the same question.
+        question: Id of the question.
     """
 
     chosen: PromptedReply
@@ -49,14 +49,14 @@ class PreferencePair:
 
 @dataclass(frozen=True, slots=True)
 class EditedReply:
-    """A person wrote a reply where a model had written one.
+    """A reply that the user rewrote.
 
     Args:
-        asked: What both answer.
-        person: The person's.
-        generated: The model's.
-        model: What the user called the model.
-        model_sha256: Of its file; empty where that was not known.
+        asked: The prompt of both.
+        person: The user's reply.
+        generated: The model's reply.
+        model: Name of the model, as the user called it.
+        model_sha256: Hash of its file; empty if unknown.
     """
 
     asked: tuple[ChatMessage, ...]
@@ -68,15 +68,15 @@ class EditedReply:
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
-    """All that there is to learn from use.
+    """All feedback of the user.
 
     Args:
-        choices: For the head of what the user prefers.
-        edits: For the head that tells people from models.
-        picked: Replies that were picked among others.
-        liked: Called good.
-        disliked: Called bad.
-        written: Written by the user.
+        choices: Examples for the preference model.
+        edits: Examples for the discriminator.
+        picked: Number of replies picked among candidates.
+        liked: Number rated good.
+        disliked: Number rated bad.
+        written: Number written by the user.
     """
 
     choices: tuple[PreferencePair, ...] = ()
@@ -88,7 +88,7 @@ class Feedback:
 
 
 def read_feedback(store: SessionStore) -> Feedback:
-    """What the user made of replies so far, in all sessions.
+    """Read the feedback of all sessions.
 
     Raises:
         StorageError: The store cannot be read.
@@ -115,7 +115,7 @@ def read_feedback(store: SessionStore) -> Feedback:
 
 
 def _replies(store: SessionStore, one: Message) -> list[Message]:
-    """The replies beside ``one``, and itself."""
+    """``one`` and its siblings."""
     return [
         each
         for each in store.siblings(one.id)
@@ -124,7 +124,7 @@ def _replies(store: SessionStore, one: Message) -> list[Message]:
 
 
 def _asked(store: SessionStore, question: int) -> tuple[ChatMessage, ...]:
-    """The chat up to a question; nothing when it was deleted meanwhile."""
+    """The messages up to a question; none if it was deleted meanwhile."""
     try:
         path = store.path_to(question)
         system = store.get(path[-1].session_id).system
@@ -145,7 +145,7 @@ def _standing(message: Message) -> int:
 def _choices(
     question: int, asked: tuple[ChatMessage, ...], replies: Sequence[Message]
 ) -> Iterable[PreferencePair]:
-    """Of each two replies that stand apart, which was preferred."""
+    """Yield a pair for every two replies of different rank."""
     for above in replies:
         for below in replies:
             apart = above.text != below.text and _standing(above) > _standing(below)
@@ -156,14 +156,14 @@ def _choices(
 
 
 def _known(above: Message, below: Message) -> bool:
-    """Whether ``below`` was there when ``above`` was picked, where nothing else tells of it."""
+    """Whether ``below`` existed when ``above`` was picked, unless a rating decides."""
     rated = above.rating != 0 or below.rating != 0
     picked_only = above.picked_at > 0 and not above.by_person and not rated
     return not picked_only or below.created_at <= above.picked_at
 
 
 def _edits(asked: tuple[ChatMessage, ...], replies: Sequence[Message]) -> Iterable[EditedReply]:
-    """Each reply by hand with the model's that is closest in length: mostly the one edited."""
+    """Yield each reply by the user with the model's closest in length, usually the one edited."""
     generated = [each for each in replies if not each.by_person and each.model]
     by_hand = [each for each in replies if each.by_person]
     for mine in by_hand:
@@ -176,7 +176,7 @@ def _edits(asked: tuple[ChatMessage, ...], replies: Sequence[Message]) -> Iterab
 def _across(
     store: SessionStore, judged: Sequence[Message], paired: set[int]
 ) -> Iterable[PreferencePair]:
-    """Replies liked and disliked that have no counterpart beside them, held against each other."""
+    """Pair rated replies that have no counterpart with ones of the opposite rating."""
     alone = [each for each in judged if each.parent_id not in paired and each.text.strip()]
     liked = [each for each in alone if each.rating > 0]
     disliked = [each for each in alone if each.rating < 0]

@@ -1,4 +1,4 @@
-"""Prompts for the generator to answer, many at a time, and the texts that come back."""
+"""Batch tasks that generate replies to prompts, and a cache of the replies on disk."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from tchat.paths import private_file
 
 
 def reply_task(index: int, prompt: str, seed: int) -> BatchTask:
-    """The task of answering a prompt, with a seed of its own."""
+    """A batch task that answers a prompt with its own seed."""
     chat = [ChatMessage("user", prompt)]
     return BatchTask(index, lambda: chat, seed)
 
 
 def reply_text(outcome: BatchResult) -> str:
-    """The reply of such a task; empty where it said nothing, or the prompt does not fit.
+    """The reply of a task; empty if there is none, or the prompt does not fit.
 
     Raises:
         TchatError: It failed.
@@ -34,7 +34,7 @@ def reply_text(outcome: BatchResult) -> str:
 class ReplyCache:
     """An append-only JSONL file of replies by prompt and number.
 
-    A line that a crash has cut is passed over, and its reply written again.
+    Skips a line truncated by a crash.
     """
 
     def __init__(self, path: Path) -> None:
@@ -45,11 +45,11 @@ class ReplyCache:
                 self._learn(line)
 
     def get(self, prompt: str, number: int) -> str | None:
-        """The ``number``-th reply to ``prompt``; None when it was not written yet."""
+        """The ``number``-th reply to ``prompt``; None if it is not cached."""
         return self._known.get((_key(prompt), number))
 
     def put(self, prompt: str, number: int, reply: str) -> None:
-        """Keep a reply."""
+        """Cache a reply."""
         row = {"prompt": _key(prompt), "number": number, "reply": reply}
         with private_file(self._path).open("ab") as file:
             if file.tell() and not _ends_in_newline(self._path):

@@ -1,4 +1,4 @@
-"""One calibrated head over the features of one layer, and how it is chosen."""
+"""A calibrated linear classifier over the features of one layer, and its model selection."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class LinearHead:
     """A calibrated linear classifier of replies.
 
     Args:
-        layer: Whose states it looks at.
-        center: Subtracted from the features, shape (width + 3,).
-        spread: Then split_data by, same shape.
-        line: Scores the result.
-        calibration: From a score to a probability.
+        layer: The layer of its hidden states.
+        center: Mean of the features, shape (n_embd + 3,).
+        spread: Scale of the features, same shape.
+        line: Linear model of the standardized features.
+        calibration: From score to probability.
     """
 
     layer: int
@@ -66,13 +66,13 @@ class LinearHead:
 
 @dataclass(frozen=True, slots=True)
 class HeldOutQuality:
-    """How good a head is on examples that its training never saw.
+    """Quality of a head on held-out examples.
 
     Args:
         auc: Area under the ROC curve.
         calibration_error: Expected calibration error over ten bins.
-        positive: LabelledReplies of the one kind.
-        negative: Of the other.
+        positive: Number of positive examples.
+        negative: Number of negative examples.
     """
 
     auc: float
@@ -82,7 +82,7 @@ class HeldOutQuality:
 
 
 def feature_matrix(features: Sequence[Features], layer: int) -> Matrix:
-    """Shape (examples, width + 3)."""
+    """The features of ``layer`` as a matrix, shape (examples, n_embd + 3)."""
     return numpy.stack([each.vector(layer) for each in features])
 
 
@@ -94,14 +94,14 @@ def fit_head(
     *,
     seed: int = 0,
 ) -> LinearHead:
-    """Fit a head; layer, penalty and emphasis have the least loss on held-out groups."""
+    """Fit a head; selects layer, penalty and emphasis by the loss on held-out groups."""
     heads = fit_heads(features, labels, groups, layers, seed=seed)
     return min(heads.values(), key=lambda each: each.loss).head
 
 
 @dataclass(frozen=True, slots=True)
 class FittedHead:
-    """A head, and what its like made of the examples when they did not see them.
+    """A head with its cross-validated scores.
 
     Args:
         head: Fitted on all examples.
@@ -114,7 +114,7 @@ class FittedHead:
     held_out: Vector
 
     def balanced(self, labels: Labels) -> FittedHead:
-        """As if there had been as many examples of both kinds, which moves all logits alike.
+        """The head corrected to balanced classes, which shifts all logits.
 
         Source: King and Zeng, "Logistic regression in rare events data", 2001, prior correction.
         """
@@ -153,10 +153,7 @@ def held_out_quality(
     *,
     seed: int = 0,
 ) -> HeldOutQuality:
-    """The quality of `fit_head` on examples like these, by nested cross-validation.
-
-    All that `fit_head` chooses is chosen anew within the training part of each fold.
-    """
+    """The quality of `fit_head`, by nested cross-validation."""
     chances = numpy.zeros(len(labels))
     for train, test in group_folds(groups, OUTER_FOLDS, seed + 1):
         head = fit_head(
@@ -184,7 +181,7 @@ def layer_aucs(
     *,
     seed: int = 0,
 ) -> Mapping[int, float]:
-    """The held-out AUC that each layer reaches by itself."""
+    """The held-out AUC of each layer."""
     best = _best_by_layer(features, labels, groups, layers, seed)
     return {layer: auc(each.scores, labels) for layer, each in best.items()}
 
@@ -229,9 +226,9 @@ def _candidates(
 
 
 def standardize(data: Matrix, emphasis: float) -> tuple[Vector, Vector]:
-    """Mean and spread of each feature; that of the plain figures is ``emphasis`` times less.
+    """Mean and scale of each feature; scalars are scaled up by ``emphasis``.
 
-    A feature that never changes is left as it is.
+    Constant features are not scaled.
     """
     spread = data.std(axis=0)
     spread = numpy.where(spread > 1e-9, spread, 1.0)

@@ -1,4 +1,4 @@
-"""Logistic regression with an L2 penalty, its choice by cross-validation, and its calibration.
+"""Logistic regression with an L2 penalty, cross-validation and calibration.
 
 Plain numpy: a few hundred examples of a few hundred features take milliseconds.
 """
@@ -66,9 +66,9 @@ def fit(
 
     Args:
         features: Shape (examples, features), each of about unit spread.
-        labels: Shape (examples,); shares between 0 and 1 will do as well.
+        labels: Shape (examples,); soft labels are allowed.
         penalty: Of half the squared weights, per example; above 0, so that there is one optimum.
-        start: Where to begin.
+        start: Initial solution.
         intercept: Whether there is a bias; it is not penalized.
     """
     count, width = features.shape
@@ -98,7 +98,7 @@ def fit(
 
 
 def _step(full: Matrix, labels: Labels | Vector, ridge: Vector, solution: Vector) -> Vector:
-    """What Newton's method subtracts."""
+    """The Newton step."""
     chances = probability(full @ solution)
     slope = full.T @ (chances - labels) + ridge * solution
     curve = (full * (chances * (1 - chances))[:, None]).T @ full + numpy.diag(ridge)
@@ -117,9 +117,8 @@ def fit_sparse(
 ) -> LinearModel:
     """`fit`, then again ``rounds`` times with each feature scaled by the weight it got.
 
-    What got little weight is penalized more each time, so that few features are left where few
-    matter. Source: the adaptive ridge of Grandvalet, "Least absolute shrinkage is equivalent to
-    quadratic penalization", 1998.
+    Small weights are penalized more each time, which gives a sparse model. Source: the adaptive
+    ridge of Grandvalet, "Least absolute shrinkage is equivalent to quadratic penalization", 1998.
     """
     line = fit(features, labels, penalty, start=start, intercept=intercept)
     for _ in range(rounds):
@@ -139,12 +138,12 @@ def _loss(full: Matrix, labels: Labels | Vector, ridge: Vector, solution: Vector
 
 
 def group_folds(groups: Sequence[object], count: int, seed: int) -> Iterator[tuple[Labels, Labels]]:
-    """Masks of ``count`` divisions into training and held-out examples.
+    """Yield masks of training and held-out examples for ``count`` folds.
 
-    Examples of one group, for instance of one prompt, are always on the same side.
+    Examples of one group, for instance of one prompt, are never split.
 
     Raises:
-        ValueError: There is one group only, and nothing would be left to train on.
+        ValueError: There is only one group.
     """
     names = sorted(set(groups), key=str)
     if len(names) < 2:

@@ -1,6 +1,6 @@
-"""Arrays and facts in one file: NumPy's npz, never with pickles, whole or not at all.
+"""Arrays and JSON metadata in one npz file, without pickles, written atomically.
 
-The arrays are stored as they are, so that a file unpacks to no more than its own size.
+Arrays are not compressed, so a file never unpacks to more than its own size.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ _FAILURES = (
 
 
 class DamagedError(ValueError):
-    """A file that is not what was written."""
+    """A file that `write_arrays` did not write."""
 
 
 def write_arrays(path: Path, facts: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
     """Write a file with mode 0600 in a private folder; ``facts`` become JSON.
 
     Raises:
-        StorageError: It cannot be written; what was there before is as it was.
+        StorageError: It cannot be written; an existing file is unchanged.
     """
     encoded = numpy.frombuffer(json.dumps(facts).encode(), dtype=numpy.uint8)
     private_folder(path.parent)
@@ -57,10 +57,10 @@ def write_arrays(path: Path, facts: Mapping[str, Any], arrays: Mapping[str, Any]
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """Another path to write to, which takes the place of ``path`` when all is written.
+    """A temporary path that replaces ``path`` at the end of the block.
 
     Raises:
-        StorageError: It cannot be written; what was there before is as it was.
+        StorageError: It cannot be written; an existing file is unchanged.
     """
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
@@ -77,7 +77,7 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 def read_arrays(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The facts and the arrays of a file.
+    """Read the metadata and the arrays of a file.
 
     Raises:
         FileNotFoundError: There is no such file.

@@ -1,7 +1,7 @@
-"""What the user prefers, learnt from what was chosen over what.
+"""The preference model: a Bradley-Terry model over chosen and rejected replies.
 
-Source: Bradley and Terry, "Rank analysis of incomplete block designs", 1952: the chance that one
-reply is chosen over another is the logistic function of the difference of their scores.
+Source: Bradley and Terry, "Rank analysis of incomplete block designs", 1952: the probability that
+one reply is chosen over another is the logistic function of the difference of their scores.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ ROUNDS = (0, 2, 4)  # of `fit_sparse`: from all features mattering to a few
 
 @dataclass(frozen=True, slots=True)
 class PreferenceFeatures:
-    """One choice.
+    """The features of a preference pair.
 
     Args:
-        chosen: The reply that was picked.
-        rejected: One that was not, to the same prompt.
-        group: What tells the prompt from others.
+        chosen: The preferred reply.
+        rejected: The other reply.
+        group: Pairs of one group are held out together.
     """
 
     chosen: Features
@@ -51,18 +51,14 @@ class PreferenceFeatures:
 
 @dataclass(frozen=True, slots=True)
 class PreferenceFit:
-    """A preference head, and the share of held-out choices that it gets right."""
+    """A preference model and its held-out accuracy."""
 
     head: LinearHead
     accuracy: float
 
 
 def fit_preference(choices: Sequence[PreferenceFeatures], layers: Sequence[int]) -> PreferenceFit:
-    """Fit the model; what is chosen by cross-validation has the least loss on held-out prompts.
-
-    That is the layer, the penalty, how much the plain figures count, and how few numbers matter:
-    a taste may hang on two of hundreds.
-    """
+    """Fit the model; cross-validation selects layer, penalty, emphasis and sparsity."""
     found = [each for layer in layers for each in _candidates(choices, layer)]
     best = min(found, key=lambda each: each.loss)
     return PreferenceFit(best.head(choices), best.accuracy)
@@ -71,10 +67,9 @@ def fit_preference(choices: Sequence[PreferenceFeatures], layers: Sequence[int])
 def held_out_accuracy(
     choices: Sequence[PreferenceFeatures], layers: Sequence[int], *, seed: int = 0
 ) -> float:
-    """The share of choices that `fit_preference` gets right on prompts that it never saw.
+    """The accuracy of `fit_preference` on held-out prompts, by nested cross-validation.
 
-    By nested cross-validation: all that it chooses is chosen anew within each part. Where both
-    replies score the same, half of the choice is right.
+    A tie counts as half right.
     """
     right = 0.0
     for train, test in group_folds([each.group for each in choices], OUTER_FOLDS, seed + 1):
@@ -123,7 +118,7 @@ def _candidates(choices: Sequence[PreferenceFeatures], layer: int) -> Iterator[_
 def _standardized(
     choices: Sequence[PreferenceFeatures], layer: int, emphasis: float
 ) -> tuple[Vector, Vector, Matrix]:
-    """Mean and spread of the features, and the differences of the choices in that spread."""
+    """Mean and scale of the features, and the scaled differences of the pairs."""
     chosen = feature_matrix([each.chosen for each in choices], layer)
     rejected = feature_matrix([each.rejected for each in choices], layer)
     center, spread = standardize(numpy.vstack([chosen, rejected]), emphasis)
@@ -131,7 +126,7 @@ def _standardized(
 
 
 def _mirrored(difference: Matrix) -> tuple[Matrix, Labels]:
-    """Each choice seen from both sides, so that both labels are there."""
+    """Each pair in both orders, so that both labels occur."""
     count = len(difference)
     labels = numpy.arange(2 * count) < count
     return numpy.vstack([difference, -difference]), labels
@@ -144,7 +139,7 @@ def _chosen(choices: Sequence[PreferenceFeatures], mask: Labels) -> list[Prefere
 def read_choices(
     reader: FeatureExtractor, choices: Sequence[PreferencePair]
 ) -> Generator[TrainingProgress, None, list[PreferenceFeatures]]:
-    """The features of both replies of each choice; those that are too long are left out.
+    """Extract the features of each pair; skips replies that are too long.
 
     Raises:
         InterruptedError: The engine's cancel flag was set.
@@ -164,15 +159,15 @@ def read_choices(
 
 
 def can_learn_preference(choices: Sequence[PreferencePair]) -> bool:
-    """Whether there are enough, about several questions, to fit anything."""
+    """Whether there are enough pairs, about several questions, to fit a model."""
     return len(choices) >= MIN_TO_FIT and len(set(preference_groups(choices))) > 1
 
 
 def preference_groups(choices: Sequence[PreferencePair]) -> list[str]:
-    """What tells each choice from those that have nothing in common with it.
+    """The cross-validation group of each pair.
 
-    Choices about one question, or joined by others about the same, are held out together: a reply
-    must not be learnt from and judged.
+    Pairs that share a question, directly or through other pairs, are in one group, so that no reply
+    is both in the training and the test set.
     """
     leads: dict[str, str] = {}
 
@@ -198,16 +193,16 @@ def train_preference(
     model: str,
     fingerprint: str,
 ) -> Discriminator:
-    """Fit the head of what the user prefers.
+    """Train the preference model.
 
-    With too few, as of `can_validate`, no quality is claimed.
+    Its accuracy is None with too few pairs, see `can_validate`.
 
     Args:
-        preferences: What was read.
-        choices: What it was read from.
-        layers: Which may serve; the best by cross-validation does.
-        model: File name of the model that read.
-        fingerprint: Of its content.
+        preferences: Features of the pairs.
+        choices: The pairs.
+        layers: Layers to select from, by cross-validation.
+        model: File name of the model.
+        fingerprint: Hash of the model.
 
     Raises:
         UsageError: There are too few, or about one question, to fit anything.

@@ -1,4 +1,4 @@
-"""Several replies to one prompt, put into order by a judge."""
+"""Ranking candidate replies to one prompt."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ RANKERS = (HUMAN, PREFERENCE, LOGPROB)
 
 
 class Ranker(Protocol):
-    """Gives replies their scores: the higher, the better."""
+    """Scores replies; higher is better."""
 
     @property
     def name(self) -> str:
@@ -35,17 +35,17 @@ class Ranker(Protocol):
 
     @property
     def states(self) -> bool:
-        """Whether replies have to come with an `Observed`."""
+        """Whether it needs the hidden states recorded while generating."""
 
     def scores(
         self, asked: Sequence[ChatMessage], replies: Mapping[int, Finished], /
     ) -> dict[int, float]:
-        """The score of each reply to ``asked``; none of what cannot be judged."""
+        """The score of each reply to ``asked``; leaves out replies that cannot be scored."""
 
 
 @dataclass(frozen=True, slots=True)
 class LikelihoodRanker:
-    """The mean log-probability of a reply's tokens, to the model that wrote it."""
+    """Ranks by the mean log-probability of the tokens."""
 
     name: str = LOGPROB
     states: bool = False
@@ -64,13 +64,14 @@ class LikelihoodRanker:
 
 @dataclass(frozen=True, slots=True)
 class HeadRanker:
-    """The probability that a trained head gives a reply.
+    """Ranks by the probability of a trained head.
 
     Args:
-        engine: Its model reads where that is needed.
+        engine: Extracts features where needed.
         name: `HUMAN` or `PREFERENCE`.
-        head: Of this model.
-        states: Whether what comes with the writing serves it; else each reply is read.
+        head: Trained for this model.
+        states: Whether it uses the hidden states recorded while generating; else each reply is
+            processed again.
     """
 
     engine: Engine
@@ -95,18 +96,20 @@ class HeadRanker:
 
 
 def load_ranker(name: str, folder: JudgeFolder, engine: Engine) -> Ranker:
-    """The judge called ``name``, for the model of ``engine``, which must be loaded.
+    """The ranker called ``name``, for the model of ``engine``, which must be loaded.
 
-    The states that come with the writing serve a head of the final state, unless the model is
-    adapted: a head is trained on what the model itself makes of replies.
+    A head of the last layer uses the hidden states recorded while generating, unless the model runs
+    with an adapter: heads are trained on the plain model.
 
     Raises:
-        UsageError: There is no such judge, or it was not trained yet.
+        UsageError: There is no such ranker, or it is not trained.
     """
     if name == LOGPROB:
         return LikelihoodRanker()
     if name not in RANKERS:
-        raise UsageError(f"there is no judge called {name}", f"these are: {', '.join(RANKERS)}")
+        raise UsageError(
+            f"there is no ranker called {name}", f"choose one of: {', '.join(RANKERS)}"
+        )
     adapted = bool(engine.options.loras or engine.options.control)
     head = load_head(READING if name == HUMAN and adapted else name, folder, engine)
     return HeadRanker(engine, name, head, head.layer == engine.n_layer and not adapted)
@@ -118,7 +121,7 @@ def load_head(name: str, folder: JudgeFolder, engine: Engine) -> LinearHead:
     The engine must be loaded.
 
     Raises:
-        UsageError: It was not trained yet, its file is damaged, or it is another model's.
+        UsageError: It is not trained, its file is damaged, or it belongs to another model.
     """
     paths = {HUMAN: folder.human, READING: folder.reading, PREFERENCE: folder.preference}
     path = paths[name]
@@ -129,22 +132,22 @@ def load_head(name: str, folder: JudgeFolder, engine: Engine) -> LinearHead:
     fits = len(head.center) == width and 1 <= head.layer <= engine.n_layer
     if trained.provenance.fingerprint != folder.fingerprint or not fits:
         raise UsageError(
-            f"{single_line(path.name)} is of another model",
+            f"{single_line(path.name)} belongs to another model",
             f"train it for this one: tchat judge train; or remove {single_line(str(path))}",
         )
     return head
 
 
 def not_trained(name: str) -> UsageError:
-    """What to do where a judge was not trained for the model."""
+    """The error for a ranker that is not trained for the model."""
     if name == PREFERENCE:
         return UsageError(
-            "what you prefer was not learnt for this model yet",
-            "pick and rate replies, then: tchat judge train; or take --ranker logprob",
+            "the preference model is not trained for this model",
+            "pick and rate replies, then run: tchat judge train; or use --ranker logprob",
         )
     return UsageError(
-        "no discriminator was trained for this model",
-        "train one: tchat judge train FILE.jsonl; or take --ranker logprob, which needs none",
+        "the discriminator is not trained for this model",
+        "train it: tchat judge train FILE.jsonl; or use --ranker logprob, which needs no training",
     )
 
 
@@ -161,5 +164,5 @@ def _read(
 
 
 def best_first(scores: Mapping[int, float]) -> list[int]:
-    """Indexes, the best first; among equals the first written."""
+    """Indexes, best first; ties in order of index."""
     return sorted(scores, key=lambda index: (-scores[index], index))

@@ -1,4 +1,4 @@
-"""Training a discriminator: people's replies against the generator's own."""
+"""Training the discriminator: human replies against the model's own, matched in length."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ MIN_PROMPTS_TO_VALIDATE = OUTER_FOLDS  # different ones, below which no quality 
 
 @dataclass(frozen=True, slots=True)
 class TrainingProgress:
-    """How far a training is: ``writing``, ``reading``, or ``fitting``, which has no total."""
+    """Progress of ``writing``, ``reading``, or ``fitting``, which has no total."""
 
     what: str
     done: int
@@ -43,13 +43,13 @@ class TrainingProgress:
 
 @dataclass(frozen=True, slots=True)
 class LabelledReplies:
-    """Replies and who wrote them.
+    """Training examples.
 
     Args:
-        features: One for each reply.
-        people: Whether a person wrote it, shape (replies,).
-        prompts: What each replies to; replies to one prompt are held out together.
-        sha256: Of prompts, replies and writers.
+        features: Features of each reply.
+        people: Labels: whether a person wrote it, shape (replies,).
+        prompts: Prompt of each reply; replies to one prompt are held out together.
+        sha256: Hash of the data.
     """
 
     features: tuple[Features, ...]
@@ -59,7 +59,7 @@ class LabelledReplies:
 
     @property
     def sides(self) -> tuple[int, int]:
-        """How many replies people wrote, and how many the generator."""
+        """Number of human replies, and of generated ones."""
         return int(self.people.sum()), int((~self.people).sum())
 
 
@@ -69,19 +69,19 @@ def write_pairs(
     kept: ReplyCache,
     edits: Sequence[EditedReply] = (),
 ) -> Generator[TrainingProgress, None, list[ReplyPair]]:
-    """Let the generator reply to the prompts, and pair each reply with the person's.
+    """Generate replies to the prompts, and pair each human reply with a generated one.
 
-    Of several replies the one closest in length is taken, and pairs are left out until length
-    tells next to nothing. What ``kept`` holds is not written again.
+    Takes the generated reply closest in length, and drops pairs until length alone predicts next to
+    nothing. Cached replies are not generated again.
 
     Args:
-        engine: Loaded.
-        dialogues: Replies by people.
-        kept: Replies of the generator.
-        edits: Pairs that are there already: what the user wrote instead of a reply.
+        engine: Must be loaded.
+        dialogues: Human replies.
+        kept: Cache of generated replies.
+        edits: Pairs from replies that the user rewrote.
 
     Raises:
-        UsageError: There are too few to learn anything from.
+        UsageError: There are too few examples.
         InterruptedError: The engine's cancel flag was set.
     """
     given = len(dialogues) + len(edits)
@@ -99,7 +99,7 @@ def write_pairs(
 def pair_replies(
     engine: Engine, dialogues: Sequence[Dialogue], kept: ReplyCache, numbers: Sequence[int]
 ) -> list[ReplyPair]:
-    """Each person's reply with the closest in length of the kept replies of these ``numbers``."""
+    """Pair each human reply with the cached reply of these ``numbers`` closest in length."""
     pairs: list[ReplyPair] = []
     for dialogue in dialogues:
         person = len(engine.text_tokens(dialogue.reply))
@@ -112,7 +112,7 @@ def pair_replies(
 
 
 def edit_pair(engine: Engine, edit: EditedReply) -> ReplyPair:
-    """What the user wrote, and what the model had written."""
+    """The pair of a rewritten reply."""
     *before, asked = edit.asked
     lengths = [len(engine.text_tokens(text)) for text in (edit.person, edit.generated)]
     return ReplyPair(
@@ -123,9 +123,9 @@ def edit_pair(engine: Engine, edit: EditedReply) -> ReplyPair:
 def write_replies(
     engine: Engine, prompts: Sequence[str], numbers: Sequence[int], kept: ReplyCache
 ) -> Generator[TrainingProgress, None, None]:
-    """Let the generator reply to each prompt once for each number, several at a time.
+    """Generate one reply per prompt and number, in batches, without steering.
 
-    It is not steered meanwhile. Prompts that do not fit its context get no reply.
+    Prompts that do not fit the context get no reply.
 
     Raises:
         InterruptedError: The engine's cancel flag was set.
@@ -152,7 +152,7 @@ def write_replies(
 def read_pairs(
     reader: FeatureExtractor, pairs: Sequence[ReplyPair]
 ) -> Generator[TrainingProgress, None, LabelledReplies]:
-    """The features of both replies of each pair; pairs that are too long are left out.
+    """Extract the features of each pair; skips pairs that are too long.
 
     Raises:
         InterruptedError: The engine's cancel flag was set.
@@ -173,7 +173,7 @@ def read_pairs(
 
 
 def can_validate(examples: int, prompts: Iterable[object]) -> bool:
-    """Whether so many examples a side, to these prompts, say how good a head is."""
+    """Whether there are enough examples per class and prompts to estimate quality."""
     return examples >= MIN_TO_VALIDATE and len(set(prompts)) >= MIN_PROMPTS_TO_VALIDATE
 
 
@@ -186,18 +186,17 @@ def train(
     kind: str = HUMAN,
     seed: int = 0,
 ) -> Discriminator:
-    """Fit the head that tells people's replies from the generator's.
+    """Train the discriminator.
 
-    Its quality is that of the same training on four fifths of the examples, measured on the rest;
-    with too few, as of `can_validate`, none is claimed.
+    Its quality is cross-validated; None with too few examples, see `can_validate`.
 
     Args:
-        examples: Of both kinds.
-        layers: Which may serve; the best by cross-validation does.
-        model: File name of the generator.
-        fingerprint: Of its content.
+        examples: Examples of both classes.
+        layers: Layers to select from, by cross-validation.
+        model: File name of the model.
+        fingerprint: Hash of the model.
         kind: `HUMAN` or `READING`.
-        seed: Of the divisions.
+        seed: Random seed of the folds.
 
     Raises:
         UsageError: There are too few examples, or prompts, to fit anything.
@@ -236,14 +235,14 @@ MIN_TOKENS = 8  # tokens; less says nothing about who wrote it
 
 @dataclass(frozen=True, slots=True)
 class ReplyPair:
-    """Two replies to one prompt.
+    """A human and a generated reply to one prompt.
 
     Args:
-        prompt: What was asked.
-        person: What a person replied.
-        person_tokens: How many tokens that is.
-        generated: What the generator replied.
-        generated_tokens: How many tokens that is.
+        prompt: The prompt.
+        person: The human reply.
+        person_tokens: Its number of tokens.
+        generated: The generated reply.
+        generated_tokens: Its number of tokens.
         before: System prompt and messages before the prompt.
     """
 
@@ -256,20 +255,17 @@ class ReplyPair:
 
     @property
     def asked(self) -> tuple[ChatMessage, ...]:
-        """What both reply to, the prompt last."""
+        """The messages, the prompt last."""
         return (*self.before, ChatMessage("user", self.prompt))
 
     @property
     def ratio(self) -> float:
-        """Logarithm of the generated length over the person's."""
+        """Log ratio of the generated to the human length."""
         return math.log(self.generated_tokens / self.person_tokens)
 
 
 def match_lengths(pairs: Sequence[ReplyPair]) -> list[ReplyPair]:
-    """The pairs with the most unequal lengths left out, until length alone tells little.
-
-    The rest may keep a length that is a weak sign: AUC of at most `MAX_AUC_BY_LENGTH`.
-    """
+    """Drop the most unequal pairs until the AUC of length alone is at most `MAX_AUC_BY_LENGTH`."""
     kept = [p for p in pairs if min(p.person_tokens, p.generated_tokens) >= MIN_TOKENS]
     while len(kept) > 2:
         value = auc_by_length(kept)
@@ -281,7 +277,7 @@ def match_lengths(pairs: Sequence[ReplyPair]) -> list[ReplyPair]:
 
 
 def auc_by_length(pairs: Sequence[ReplyPair]) -> float:
-    """How well length alone tells a person's reply: AUC, 0.5 is not at all."""
+    """AUC of length alone as a predictor of human replies; 0.5 is chance."""
     lengths = [p.person_tokens for p in pairs] + [p.generated_tokens for p in pairs]
     labels = numpy.arange(2 * len(pairs)) < len(pairs)
     return auc(numpy.array(lengths, dtype=float), labels)

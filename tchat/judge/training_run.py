@@ -1,4 +1,4 @@
-"""One training of a model's heads, from files, from use, or from both, saved in its folder."""
+"""Training the heads of a model from files and feedback, and saving them in its folder."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ from tchat.paths import Paths
 
 @dataclass(frozen=True, slots=True)
 class TrainedHeads:
-    """The heads that a training came to.
+    """The heads that were trained.
 
     Args:
-        human: Tells people's replies from the model's; None without replies to learn it from.
-        reading: The same for texts that are read, of the layer that tells best.
-        preference: Tells what the user prefers; None without choices to learn it from.
+        human: Discriminator for replies as they are generated; None without examples.
+        reading: Discriminator for given texts, of the best layer.
+        preference: Preference model; None without pairs.
     """
 
     human: Discriminator | None
@@ -66,10 +66,9 @@ def require_enough(edits: Sequence[EditedReply], choices: Sequence[PreferencePai
 
 
 def feedback_on_model(use: Feedback, facts: ModelMetadata, paths: Paths) -> Feedback:
-    """``use`` without the edits of what other models wrote.
+    """``use`` without the edits of replies by other models.
 
-    A model is known by the hash of its file; where that is not known, by where the name that the
-    user called it by leads now.
+    A model is recognized by the hash of its file, else by its name.
     """
 
     @cache
@@ -89,14 +88,14 @@ def feedback_on_model(use: Feedback, facts: ModelMetadata, paths: Paths) -> Feed
 
 @dataclass(frozen=True, slots=True)
 class TrainingRun:
-    """What is learnt from.
+    """One training.
 
     Args:
-        engine: Loaded.
-        folder: Of its model.
+        engine: Must be loaded.
+        folder: Folder of its model.
         model: File name of the model.
-        data: Dialogues from files; None for none.
-        use: What the user made of replies of this model, as of `feedback_on_model`.
+        data: Dialogues from files, or None.
+        use: Feedback on replies of this model, see `feedback_on_model`.
     """
 
     engine: Engine
@@ -106,10 +105,10 @@ class TrainingRun:
     use: Feedback
 
     def run(self) -> Generator[TrainingProgress, None, TrainedHeads]:
-        """Train the heads for which there is enough, and save them.
+        """Train the heads that have enough examples, and save them.
 
         Raises:
-            UsageError: There is too little for either.
+            UsageError: There are too few examples for any.
             InterruptedError: The engine's cancel flag was set.
         """
         edits, choices = self.use.edits, self.use.choices
@@ -123,7 +122,7 @@ class TrainingRun:
     def _human(
         self, edits: Sequence[EditedReply]
     ) -> Generator[TrainingProgress, None, tuple[Discriminator, Discriminator]]:
-        """The heads of the layer that comes with the writing, and of the one that tells best."""
+        """The discriminators of the last layer, and of the best layer."""
         kept = ReplyCache(self.folder.generations)
         dialogues = self.data.dialogues if self.data else ()
         pairs = yield from write_pairs(self.engine, dialogues, kept, edits)

@@ -1,4 +1,4 @@
-"""Text or a TOML value -> a setting's value of the right kind, within its bounds."""
+"""Parsing and checking values of settings, from text and from TOML."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SHOWN = 60  # characters of a refused value that are quoted back
 
 
 def parse(key: Key, text: str, place: str) -> Value:
-    """The value of ``key`` that ``text`` spells: from a flag, the environment or ``config set``.
+    """Parse the value of ``key`` from text: a flag, a variable or ``config set``.
 
     A list of texts is either one text, or a JSON array of texts.
 
@@ -25,7 +25,7 @@ def parse(key: Key, text: str, place: str) -> Value:
         place: Where it was typed, as the message names it: ``--temp``, ``TCHAT_TEMP``.
 
     Raises:
-        UsageError: The text spells no allowed value; names the key, the place and what is allowed.
+        UsageError: The value is not allowed; names the key, the place and what is allowed.
     """
     try:
         value = _spelled(key, text)
@@ -37,7 +37,7 @@ def parse(key: Key, text: str, place: str) -> Value:
 
 
 def check(key: Key, value: object, place: str) -> Value:
-    """``value`` as TOML or JSON gave it, when ``key`` may hold it.
+    """Check ``value`` from TOML or JSON.
 
     Raises:
         UsageError: Wrong type or out of bounds; names the key, the place and what is allowed.

@@ -1,4 +1,4 @@
-"""One setting as a value: what `schema` declares, in a form that code can walk over."""
+"""The settings as data: one `Key` for each field that `schema` declares."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LARGEST_INT = 2**31 - 1  # llama.cpp counts in 32 bits
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One setting: where it lives, what it may hold, how it is typed.
+    """A setting: its name, type, bounds and flags.
 
     ``section`` is the table of ``config.toml``, empty for the top level. ``kind`` is `bool`,
     `int`, `float`, `str`, or `tuple` for a list of texts. ``flags`` is empty for a setting that
@@ -130,7 +130,7 @@ def renamed(name: str) -> str:
 
 
 def needs_loading(before: Settings, after: Settings) -> bool:
-    """Whether a model that was loaded by ``before`` must be loaded anew for ``after``."""
+    """Whether the model must be reloaded when ``before`` becomes ``after``."""
     return any(
         not key.live and key.value_in(before) != key.value_in(after) for key in keys().values()
     )

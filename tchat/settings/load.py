@@ -1,4 +1,4 @@
-"""Defaults < config.toml < ``TCHAT_*`` < what was typed."""
+"""Loading settings: defaults < config.toml < ``TCHAT_*`` < flags."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ EDIT_HINT = "correct it with an editor; nothing was changed"
 
 
 class Loaded(NamedTuple):
-    """The settings in force, what to tell the user about them, and where each came from."""
+    """Settings, warnings for the user, and the origin of each value."""
 
     settings: Settings
     warnings: tuple[str, ...]
@@ -120,7 +120,7 @@ def parse_toml(text: str, path: Path) -> dict[str, Any]:
 
 
 def _holds_long(value: object) -> bool:
-    """Whether an integer is in it that could not be shown: written in hexadecimal, say."""
+    """Whether it contains an integer too long to print, as hexadecimal allows."""
     if isinstance(value, dict):
         return any(map(_holds_long, value.values()))
     if isinstance(value, list):

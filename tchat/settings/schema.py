@@ -1,4 +1,4 @@
-"""The declarations: what can be set, with its default, bounds, flags and help text."""
+"""The declarations of all settings: default, bounds, flags, help text."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _encoding(name: str) -> object:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
-    """How the next token is drawn. Names and defaults follow llama.cpp's sampler flags.
+    """Sampling of the next token. Names and defaults follow llama.cpp.
 
     The order in which llama.cpp applies them: logit bias, grammar, penalties, DRY, top-k,
     typical, top-p, min-p, XTC, temperature, draw; mirostat replaces everything from top-k on.

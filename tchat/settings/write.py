@@ -1,4 +1,4 @@
-"""One value into ``config.toml``: comments and order stay, and the file is never half written."""
+"""Writing ``config.toml`` and other files atomically; comments and order are kept."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def set_value(path: Path, key: Key, text: str) -> Value:
 
 
 def unset_value(path: Path, key: Key) -> None:
-    """Take ``key`` out of the file at ``path``, so that its default holds again.
+    """Remove ``key`` from the file at ``path``, which restores its default.
 
     Raises:
         UsageError: The file is broken; it is left as it is.
@@ -52,10 +52,9 @@ def unset_value(path: Path, key: Key) -> None:
 
 
 def write_private(path: Path, data: bytes | Iterable[bytes]) -> None:
-    """Put ``data`` at ``path`` with mode 0600, whole or not at all.
+    """Write ``data`` to ``path`` atomically, with mode 0600.
 
-    A link is followed: a configuration kept elsewhere stays there. What a process that was killed
-    had begun to write there is removed.
+    Follows a symbolic link. Removes what a killed process left of an earlier write.
 
     Args:
         path: The file.
@@ -109,10 +108,10 @@ def _lives(process: int) -> bool:
 
 
 def write_new(path: Path, data: bytes | Iterable[bytes]) -> None:
-    """Put ``data`` at ``path``, which the user named for it, with mode 0600.
+    """Write ``data`` to a new file at ``path``, with mode 0600.
 
     Raises:
-        UsageError: Something is there already, or its folder is not.
+        UsageError: The file exists, or its folder does not.
         StorageError: It cannot be written.
     """
     if os.path.lexists(path):

@@ -88,7 +88,7 @@ def test_a_head_of_another_model_is_refused_before_anything_is_written(
     other: dict[str, Any],
 ) -> None:
     taught(tiny_model, paths, **({"layer": 2} | other))
-    with pytest.raises(UsageError, match=r"human\.npz is of another model") as caught:
+    with pytest.raises(UsageError, match=r"human\.npz belongs to another model") as caught:
         list(open_chat(**DRAWN).candidates(2, "hello", judge="human"))
     assert "train it for this one" in str(caught.value)
     assert store.sessions() == []
@@ -117,10 +117,10 @@ def test_replies_that_cannot_be_read_have_no_score_and_are_not_lost(
 def test_without_a_training_it_says_what_to_do_and_stores_nothing(
     open_chat: OpenChat, store: SessionStore
 ) -> None:
-    with pytest.raises(UsageError, match="no discriminator was trained") as caught:
+    with pytest.raises(UsageError, match="the discriminator is not trained") as caught:
         list(open_chat(**DRAWN).candidates(2, "hello", judge="human"))
     assert "--ranker logprob" in str(caught.value)
-    with pytest.raises(UsageError, match="what you prefer was not learnt"):
+    with pytest.raises(UsageError, match="the preference model is not trained"):
         list(open_chat(**DRAWN).candidates(2, "hello", judge="preference"))
     assert store.sessions() == []
 

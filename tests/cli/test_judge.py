@@ -45,7 +45,7 @@ def model(tiny_home: Path, tiny_model: Path) -> list[str]:
 
 def test_from_training_to_scores(data: Path, model: list[str]) -> None:
     shown = tchat("judge", "show", *model)
-    assert (shown.code, "nothing was learnt yet" in shown.out) == (0, True)
+    assert (shown.code, "nothing is trained yet" in shown.out) == (0, True)
 
     trained = tchat("judge", "train", str(data), "--json", *model)
     assert (trained.code, trained.err) == (0, "")
@@ -103,8 +103,8 @@ def test_use_is_learnt_from_and_goes_with_its_session(model: list[str], home: Pa
     assert facts["preference"]["choices"] == 9
     assert facts["preference"]["accuracy"] is None  # too few to claim any
     shown = tchat("judge", "show", *model)
-    assert "what you prefer" in shown.out
-    assert "not claimed" in shown.out
+    assert "preference model" in shown.out
+    assert "unknown; needs" in shown.out
 
     with SessionStore(home / "sessions.db") as store:
         for session in store.sessions():
@@ -144,10 +144,10 @@ def test_a_game_gives_a_report_and_goes_on_where_it_was(
     data.write_text(json.dumps({"prompt": "odd", "answer": "row"}) + "\n" + data.read_text())
     odd = tchat(*words, "--rounds", "1")  # the same dialogues, so the same game
     assert (odd.code, odd.out) == (0, again.out)
-    assert odd.err == "tchat: 1 line holds no dialogue and had no part in this\n"
+    assert odd.err == "tchat: 1 line holds no dialogue and had no effect\n"
     kept = report.read_bytes()
     other = tchat(*words, "--rounds", "1", "--seed", "7")
-    assert (other.code, "the game duel was played with other" in other.err) == (2, True)
+    assert (other.code, "the game duel has other data or rules" in other.err) == (2, True)
     assert report.read_bytes() == kept
 
 
@@ -244,7 +244,7 @@ def test_a_game_takes_as_many_prompts_here_as_on_the_screen() -> None:
 def test_scores_need_a_training(model: list[str]) -> None:
     ran = tchat("judge", "score", *model, stdin=b'{"prompt": "a", "reply": "b c d"}\n')
     assert (ran.code, ran.out) == (2, "")
-    assert "no discriminator was trained" in ran.err
+    assert "the discriminator is not trained" in ran.err
 
 
 def test_a_damaged_discriminator_is_one_line(data: Path, model: list[str], home: Path) -> None:

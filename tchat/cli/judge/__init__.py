@@ -1,4 +1,4 @@
-"""``tchat judge``: the discriminator of a model, and the game that steers it."""
+"""``tchat judge``: train, apply and steer by classifiers of replies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the commands share: a loaded model, its folder, and progress on a terminal."""
+"""Shared by the commands: loading a model, and progress."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ JSON = typer.Option(False, "--json", help="Print JSON")
 
 @dataclass(frozen=True, slots=True)
 class JudgeContext:
-    """A loaded model and what belongs to it."""
+    """A loaded model with its judge folder."""
 
     engine: Engine
     facts: ModelMetadata
@@ -39,7 +39,7 @@ class JudgeContext:
 
 
 def settings_for_model(console: Console, model: str) -> Settings:
-    """The user's settings, with another model where one is named."""
+    """The settings, with ``model`` if it is given."""
     settings = load(console.paths, console.environ).settings
     return replace(settings, model=model) if model else settings
 
@@ -56,7 +56,7 @@ def run_with_judge(console: Console, model: str, work: Callable[[JudgeContext], 
 
 
 def show_progress(bench: JudgeContext, shown: Eta, work: Generator[TrainingProgress, None, T]) -> T:
-    """What ``work`` returns; on the way, its progress is shown."""
+    """Run ``work``, show its progress, and return its result."""
     while True:
         try:
             event = next(work)

@@ -84,7 +84,7 @@ def _play(bench: JudgeContext, console: Console, data: DialogueSet, plan: GameCo
 
 
 def _show_rounds(console: Console, state: GameState, told: int) -> int:
-    """Print the rounds that were not printed yet, and the course of both scores so far."""
+    """Print new rounds, and charts of the scores so far."""
     from tchat.judge.game import sparkline
 
     if not told:

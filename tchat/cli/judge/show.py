@@ -1,4 +1,4 @@
-"""``tchat judge show``: what was learnt about a model, and how good it is."""
+"""``tchat judge show``: what was trained for a model, and its quality."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 PREFERENCE = "preference"
 KINDS = {
-    "human": "does a reply read as written by a person, while it is written here",
-    "reading": "the same for texts that are read: `judge score`",
-    PREFERENCE: "what you prefer",
+    "human": "discriminator: human-written or not, for replies as they are generated",
+    "reading": "discriminator for given texts: `judge score`",
+    PREFERENCE: "preference model",
 }
 
 
@@ -48,8 +48,8 @@ def show(ctx: typer.Context, model: str = MODEL, as_json: bool = JSON) -> None:
         )
         return
     if not any(heads):
-        console.out(f"{single_line(facts.path.name)}: nothing was learnt yet")
-        console.out("learn from replies by people: tchat judge train FILE.jsonl")
+        console.out(f"{single_line(facts.path.name)}: nothing is trained yet")
+        console.out("train on human replies: tchat judge train FILE.jsonl")
     for head in heads:
         for line in describe_head(head) if head else ():
             console.out(line)
@@ -58,15 +58,15 @@ def show(ctx: typer.Context, model: str = MODEL, as_json: bool = JSON) -> None:
 
 
 def describe_head(discriminator: Discriminator) -> Iterator[str]:
-    """A few lines for a person."""
+    """Describe a head in lines of text."""
     facts = discriminator.provenance
     yield f"judge     {KINDS[facts.kind]}"
     yield f"model     {single_line(facts.model)}"
     if facts.kind == PREFERENCE:
         yield f"examples  {counted(facts.examples[0], 'choice')}"
-        told = "not claimed: it takes 30 choices about five different questions"
+        told = "unknown; needs 30 choices about five different questions"
         if facts.accuracy is not None:
-            told = f"{facts.accuracy:.0%} right: on choices that training never saw"
+            told = f"{facts.accuracy:.0%} right on held-out choices"
         yield f"quality   {told}"
     else:
         yield from _quality(facts)
@@ -75,7 +75,7 @@ def describe_head(discriminator: Discriminator) -> Iterator[str]:
 
 
 def _others(facts: TrainingProvenance) -> str:
-    """The held-out AUC of each layer that could have served."""
+    """The held-out AUC of each candidate layer."""
     told = ", ".join(f"{layer}: {auc:.3f}" for layer, auc in sorted(facts.layers.items()))
     return f"  (AUC of {told})" if len(facts.layers) > 1 else ""
 
@@ -84,23 +84,23 @@ def _quality(facts: TrainingProvenance) -> Iterator[str]:
     people, generated = facts.examples
     yield f"examples  {people} by people, {generated} by the model"
     if facts.quality is None:
-        yield "quality   not claimed: it takes 30 examples of each, to five different prompts"
+        yield "quality   unknown; needs 30 examples of each class, to five different prompts"
     else:
         quality = facts.quality
-        yield f"AUC       {quality.auc:.3f} on examples that training never saw"
+        yield f"AUC       {quality.auc:.3f} on held-out examples"
         yield f"ECE       {quality.calibration_error:.3f} (expected calibration error)"
 
 
 def heads_json(
     human: Discriminator | None, reading: Discriminator | None, preference: Discriminator | None
 ) -> dict[str, Any]:
-    """Each head for a program, None for what was not trained."""
+    """The heads as JSON; None for untrained ones."""
     heads = {"human": human, "reading": reading, "preference": preference}
     return {name: head_json(head) if head else None for name, head in heads.items()}
 
 
 def head_json(discriminator: Discriminator) -> dict[str, Any]:
-    """The same for a program."""
+    """A head as JSON."""
     facts = discriminator.provenance
     quality = facts.quality
     if facts.kind == PREFERENCE:

@@ -84,19 +84,19 @@ def examples(ctx: typer.Context, as_json: bool = JSON) -> None:
     if as_json:
         print_json(console, counts)
         return
-    console.out(f"picked among others  {use.picked}")
-    console.out(f"rated good, bad      {use.liked}, {use.disliked}")
-    console.out(f"written by hand      {use.written}")
-    console.out(f"choices to learn from what you prefer: {len(use.choices)}")
-    console.out(f"pairs to learn to tell people from the model: {len(use.edits)}")
+    console.out(f"picked among candidates  {use.picked}")
+    console.out(f"rated good, bad          {use.liked}, {use.disliked}")
+    console.out(f"written by you           {use.written}")
+    console.out(f"pairs for the preference model: {len(use.choices)}")
+    console.out(f"pairs for the discriminator: {len(use.edits)}")
     console.out(
-        f"`tchat judge train` learns from {MIN_TO_FIT} of either, and claims a quality from "
+        f"`tchat judge train` needs {MIN_TO_FIT} of either, and reports quality from "
         f"{MIN_TO_VALIDATE}"
     )
 
 
 def load_feedback(console: Console) -> Feedback:
-    """What the user made of replies, in the sessions on disk."""
+    """Read the user's feedback from the sessions on disk."""
     from tchat.judge.feedback import Feedback, read_feedback
     from tchat.sessions.store import SessionStore
 
@@ -169,7 +169,7 @@ def _score(bench: JudgeContext, console: Console, dialogues: list[Dialogue]) -> 
 
 
 def _scored(reader: FeatureExtractor, head: LinearHead, dialogue: Dialogue) -> dict[str, Any]:
-    """The figures of a dialogue; without any where it is too long to be read.
+    """The scores of a dialogue; an error if it is too long.
 
     Raises:
         InterruptedError: The cancel flag was set.

@@ -1,4 +1,4 @@
-"""``tchat map``: the flags. What is done with them is in `tchat.cli.map.work`."""
+"""The flags of ``tchat map``; `tchat.cli.map.work` carries it out."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def command(
     ),
     quiet: bool = QUIET,
 ) -> int:
-    """Make a request of the flags and carry it out."""
+    """Make a `MapRequest` of the flags and run it."""
     from tchat.cli.map.work import MapRequest, run_map
 
     ask = AskRequest(

@@ -1,4 +1,4 @@
-"""Where the results of a map go: standard output, or a file that a later call resumes."""
+"""Output of a map: standard output, or a file that can be resumed."""
 
 from __future__ import annotations
 
@@ -29,29 +29,29 @@ _NAME_ANOTHER = "name another file with -o"
 
 
 class Results(Protocol):
-    """Takes the record of each row."""
+    """A sink for the records of the rows."""
 
     @property
     def done(self) -> frozenset[int]:
-        """Rows that have theirs already."""
+        """Rows that have a record."""
 
     @property
     def failed(self) -> Mapping[int, str]:
-        """The errors of rows among those that an earlier call left."""
+        """Errors of rows from an earlier call."""
 
     def kept(self, rows: int) -> str:
-        """What a call that was stopped leaves of ``rows`` rows, and how to go on."""
+        """A message about what an interrupted call saved of ``rows`` rows, and how to resume."""
 
     def add(self, record: Record) -> None:
-        """Take the record of one more row."""
+        """Add the record of a row."""
 
 
 class PrintedResults:
     """Records on standard output.
 
     Args:
-        console: Where to.
-        order: The rows in their order, which is kept; empty to print them as they come.
+        console: Streams.
+        order: Indexes of the rows in output order; empty to print records as they finish.
     """
 
     done: frozenset[int] = frozenset()
@@ -71,7 +71,7 @@ class PrintedResults:
         )
 
     def add(self, record: Record) -> None:
-        """Print the record, or hold it until those before it are there."""
+        """Print the record, after those before it."""
         if not self._order:
             self._print(record)
             return
@@ -86,20 +86,20 @@ class PrintedResults:
 
 
 class _Line(NamedTuple):
-    """Where in the file a record is; ``length`` counts its newline, also where that is missing."""
+    """Position of a record in the file; ``length`` includes the newline, even if missing."""
 
     at: int
     length: int
 
 
 class _Found(NamedTuple):
-    """What a file of results holds.
+    """The content of a result file.
 
     Attributes:
         lines: The last record of each row.
-        failed: The error of each row whose record is one.
-        size: Bytes of whole lines.
-        total: Bytes of the file; what is behind the whole lines is half a record.
+        failed: The error of each failed row.
+        size: Bytes of complete lines.
+        total: Bytes of the file, including an incomplete last record.
     """
 
     lines: Mapping[int, _Line]
@@ -109,7 +109,7 @@ class _Found(NamedTuple):
 
 
 class ResultFile:
-    """Records in a file, each written as soon as it is there: an end at any time loses no row.
+    """Records in a file, each appended at once, so that no row is lost at any interruption.
 
     The file is locked while it is open. Nothing is changed before the first record is added, or
     all rows are there.
@@ -142,7 +142,7 @@ class ResultFile:
         )
 
     def retry(self) -> None:
-        """Take failed rows for undone; their records stay until the first new one comes."""
+        """Process failed rows again; their records are kept until the first new one."""
         for index in self.failed:
             del self._lines[index]
         self.failed = {}
@@ -167,7 +167,7 @@ class ResultFile:
         self._size = self._total = self._size + len(line)
 
     def close(self, rows: Sequence[int], *, ordered: bool) -> None:
-        """Release the file; where all ``rows`` are there, put it into their order if wanted.
+        """Close the file; once all ``rows`` are done, sort it if wanted.
 
         Raises:
             StorageError: It cannot be written.
@@ -182,7 +182,7 @@ class ResultFile:
             self._file.close()
 
     def _tidy(self) -> None:
-        """Make the file what `_lines` says, once: without failed records or half a one."""
+        """Remove failed and incomplete records from the file, once."""
         self._require_unchanged()
         if self._tidied:
             return
@@ -201,7 +201,7 @@ class ResultFile:
             )
 
     def _replace(self, rows: Iterable[int]) -> None:
-        """Put the records of ``rows`` in the place of the file, whole or not at all."""
+        """Replace the file by the records of ``rows``, atomically."""
         part = _part_of(self._path)
         part.unlink(missing_ok=True)
         flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_APPEND
@@ -233,7 +233,7 @@ class ResultFile:
 def open_results(
     path: Path, call: str, inputs: Mapping[int, Any], *, ordered: bool, keep_errors: bool = False
 ) -> Iterator[ResultFile]:
-    """The file at ``path``, with what an earlier call like this one has written.
+    """Open the file at ``path``, and resume what an earlier identical call wrote.
 
     A file is resumed only when each of its lines is a record that ``tchat map`` wrote for this
     call and these inputs; an incomplete last line may be the beginning of one. Any other file is
@@ -273,7 +273,7 @@ def open_results(
 
 @contextmanager
 def _written(path: Path) -> Iterator[None]:
-    """Tell a failure of the disk.
+    """Translate disk errors.
 
     Raises:
         StorageError: There was one.
@@ -333,7 +333,7 @@ def _opened(path: Path, shown: str) -> io.FileIO:
 
 
 def _found(file: io.FileIO, call: str, inputs: Mapping[int, Any], shown: str) -> _Found:
-    """What the file holds; nothing of it is changed.
+    """Read the file without changing it.
 
     Raises:
         UsageError: It holds something else than records of this call.
@@ -383,7 +383,7 @@ def _record(line: bytes) -> Record | None:
 
 
 def _require_same(record: Record, call: str, inputs: Mapping[int, Any], shown: str) -> None:
-    """Refuse a record of another call, or of a row that is another now."""
+    """Reject a record of another call, or of a changed row."""
     index = record["index"]
     if record["call"] != call:
         fault, hint = "results of another call", "or remove it"
@@ -427,7 +427,7 @@ def _foreign(shown: str) -> UsageError:
 
 
 def _part_of(path: Path) -> Path:
-    """Where a new form of ``path`` is written; never longer than a name may be."""
+    """A temporary path beside ``path``, within the limit of file names."""
     digest = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:12]
     return path.with_name(f".tchat-map-{digest}.part")
 

@@ -1,4 +1,4 @@
-"""The rows of a map: what they are read from, and how each becomes a prompt."""
+"""The rows of a map, and the prompt template that is filled with them."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ _LISTED = 12  # field names in an error
 
 @dataclass(frozen=True, slots=True)
 class MapRow:
-    """One line, or one file.
+    """A line, or a file.
 
     Args:
-        index: Its number, from 0; blank lines are counted too.
+        index: Its number from 0, counting blank lines.
         text: The line, or the file's path.
         is_file: Whether it is a file.
     """
@@ -44,14 +44,14 @@ class MapRow:
 
 
 class RowPrompt:
-    """A prompt with places for parts of a row. Without a place, the row comes behind it.
+    """A prompt with placeholders for a row; without one, the row is appended.
 
     ``{}`` is the row and ``{name}`` a field of it. Braces around words always name a field; around
-    anything else they do where the rows have such a field, so that a prompt may hold JSON or code.
+    other text only if a row has such a field, so that a prompt may contain JSON or code.
 
     Args:
         text: The prompt.
-        rows: What it will be filled with.
+        rows: All rows.
 
     Raises:
         UsageError: It names a field that no row has.
@@ -70,7 +70,7 @@ class RowPrompt:
 
     @property
     def has_fields(self) -> bool:
-        """Whether a place has a name, so that lines must be JSON objects."""
+        """Whether a placeholder is named, so that lines must be JSON objects."""
         return bool(self._named)
 
     def input_of(self, row: MapRow) -> Any:
@@ -82,11 +82,11 @@ class RowPrompt:
         return row.text if row.is_file or not self.has_fields else _object(row)
 
     def filled(self, row: MapRow, whole: str) -> str:
-        """The prompt with the row in it.
+        """Fill the prompt with a row.
 
         Args:
-            row: Which.
-            whole: Its text, of a file the content.
+            row: The row.
+            whole: Its text, or the content of its file.
 
         Raises:
             UsageError: It lacks a field.
@@ -177,7 +177,7 @@ def _no_number(name: str) -> NoReturn:
 
 
 def _fields(row: MapRow) -> dict[str, Any]:
-    """What names in braces can stand for.
+    """The fields of a row.
 
     Raises:
         UsageError: The line is no JSON object.
@@ -208,7 +208,7 @@ def _has(fields: dict[str, Any], name: str, row: MapRow) -> bool:
 
 
 def _field(fields: dict[str, Any], name: str, row: MapRow) -> Any:
-    """The field ``name``; a name with points in it may lead through objects."""
+    """The field ``name``; dots lead into nested objects."""
     if name in fields:
         return fields[name]
     value: Any = fields
@@ -223,7 +223,7 @@ def _field(fields: dict[str, Any], name: str, row: MapRow) -> Any:
 
 
 def _no_field(name: str, rows: Sequence[MapRow]) -> UsageError:
-    """What is said of a field that no row has."""
+    """The error for a field that no row has."""
     shown = single_line(name, 80)
     literal = f"write {{{{{shown}}}}} where the text itself is meant"
     fields: dict[str, None] = {}

@@ -1,4 +1,4 @@
-"""Carrying a map out: each row through the model, its record to the results."""
+"""Running a map: each row through the model, its record to the output."""
 
 from __future__ import annotations
 
@@ -40,10 +40,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class MapRequest:
-    """What a call of ``tchat map`` asked for; each field is the flag of its name.
-
-    ``ask`` are those that a prompt has too.
-    """
+    """The flags of ``tchat map``, each a field of its name; ``ask`` are those of a prompt too."""
 
     ask: AskRequest
     prompt: str
@@ -56,7 +53,7 @@ class MapRequest:
 
 
 def run_map(request: MapRequest, console: Console) -> int:
-    """Carry out ``request`` and return the exit code: 0 when every row has a result, 1 when not.
+    """Run ``request`` and return the exit code: 0 if all rows have a result, else 1.
 
     Raises:
         TchatError: It cannot be carried out at all.
@@ -131,7 +128,7 @@ class _Map:
         model: ChatModel,
         status: TerminalStatus,
     ) -> None:
-        """Send each row through the model; what becomes of it goes to ``tally``."""
+        """Run all rows through the model."""
         from tchat.engine.batch import BatchOptions, BatchTask
 
         by_index = {row.index: row for row in rows}
@@ -201,7 +198,7 @@ class _Map:
             return record | {"error": str(error)}
 
     def _call(self) -> str:
-        """Names what makes the results what they are, apart from the rows and the draw."""
+        """A hash of the call: all that determines results, except rows and seed."""
         ask, settings = self.request.ask, self.settings
         parts = (
             *(self.prompt.text, settings.system, Path(settings.model).name, self.schema),
@@ -211,7 +208,7 @@ class _Map:
 
 
 class _Tally:
-    """What became of the rows, and what is said of it on standard error.
+    """Counts failures and notices, and reports them on standard error.
 
     Attributes:
         failed: The error of each row that has no result.
@@ -230,7 +227,7 @@ class _Tally:
             self._assumed.append(assumed)
 
     def take(self, outcome: BatchResult, record: Record, status: TerminalStatus) -> None:
-        """Note a row; what changed its result is said once for all that it holds of."""
+        """Count a row; prints each different notice once."""
         if "error" in record:
             self.failed[record["index"]] = record["error"]
         self._cut_off += record.get("finish_reason") == "length"
@@ -240,7 +237,7 @@ class _Tally:
                 print_notice(self._console, status, notice)
 
     def exit_code(self, rows: int, done: int) -> int:
-        """Say how it ended: of ``rows``, ``done`` were carried out now."""
+        """Report the result, and return the exit code; ``done`` of ``rows`` were processed now."""
         for assumed in self._assumed[:LISTED]:
             self._console.notice(assumed)
         if len(self._assumed) > LISTED:

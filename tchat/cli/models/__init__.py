@@ -1,4 +1,4 @@
-"""``tchat models``: one file a command, or a small family of them."""
+"""``tchat models``."""
 
 from __future__ import annotations
 

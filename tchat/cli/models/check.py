@@ -1,4 +1,4 @@
-"""``tchat models check``: whether a model file is sound, and what its template does."""
+"""``tchat models check``."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def check(
 
 
 def _show_progress(events: Iterator[VerifyProgress], console: Console) -> Iterator[VerifyResult]:
-    """The findings among ``events``; the others are shown on a terminal."""
+    """Yield the findings; show progress on a terminal."""
     from tchat.models.files import HashProgress
     from tchat.models.verify import VerifyResult
 

@@ -1,4 +1,4 @@
-"""``tchat models rm``, ``dupes`` and ``du``: what model files take of the disk."""
+"""``tchat models rm``, ``dupes`` and ``du``: disk space of model files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the commands share: the library of this user."""
+"""Shared by the commands: the model library, and the default model."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ YES = typer.Option(False, "-y", "--yes", help="Do not ask for confirmation")
 
 
 def open_library(console: Console) -> Library:
-    """The user's model files."""
+    """Open the model library."""
     from tchat.engine.binding import build_name
     from tchat.models.library import Library
 
@@ -31,7 +31,7 @@ def open_library(console: Console) -> Library:
 
 
 def default_path(console: Console) -> Path | None:
-    """The file of the model that is used without -m; None where there is none."""
+    """The file of the default model; None if there is none."""
     from tchat.models.resolve import resolve
 
     try:
@@ -43,7 +43,7 @@ def default_path(console: Console) -> Path | None:
 
 @contextmanager
 def report_default_change(console: Console) -> Iterator[None]:
-    """Say at the end of a block what became of the default model, where it was changed."""
+    """At the end of a block, report a change of the default model."""
     before = default_path(console)
     yield
     after = default_path(console)

@@ -1,4 +1,4 @@
-"""Where a pull is watched: what is told of the model before it comes, then how far it is."""
+"""Output of a download: whether the model fits, then progress."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ from tchat.sanitize import single_line
 
 
 class PullOutput:
-    """Where a pull is watched.
+    """Follows a download.
 
     Args:
-        name: As it was asked for.
-        console: Of this call.
-        yes: Do not ask.
+        name: The name as typed.
+        console: Streams.
+        yes: Do not ask for confirmation.
 
     Attributes:
-        judgement: For a program: how the model would do here, and why it is this one.
+        judgement: Whether the model fits, and why it was chosen, as JSON.
     """
 
     def __init__(self, name: str, console: Console, *, yes: bool) -> None:
@@ -54,8 +54,8 @@ class PullOutput:
 
         Raises:
             Interrupted: Ctrl-C was pressed; what came is kept.
-            DoesNotFit: It does not, and nobody said that it is wanted all the same.
-            UsageError: Somebody said that it is not.
+            DoesNotFit: It does not fit, and nobody confirmed.
+            UsageError: The user declined.
         """
         done = 0
         try:
@@ -84,7 +84,7 @@ class PullOutput:
             self._line.show(pull_progress_text(event))
 
     def _judge(self, remote_model: RemoteModel) -> None:
-        """Tell how the model would do here, and ask where it would not."""
+        """Print whether the model fits, and ask if it does not."""
         report = remote_model.report
         self.judgement = {"chosen": remote_model.reason or None}
         lines = [describe(remote_model)]

@@ -1,4 +1,4 @@
-"""``tchat models show``: what a model says about itself, on this disk or on the hub."""
+"""``tchat models show``: metadata and fit of a model, local or on the hub."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def _plain(value: Value) -> Any:
 
 
 def fit_record(report: FitReport) -> dict[str, Any]:
-    """What `fit_rows` tells a person; sizes are bytes, speeds tokens a second."""
+    """The fit report as JSON; sizes in bytes, speeds in tokens per second."""
     memory = report.machine.memory
     return {
         "good": report.fit.good,

@@ -44,12 +44,12 @@ class CandidateLayout(Protocol):
 
 
 class CandidateOutput:
-    """Shows the events of several replies; use it as a context manager.
+    """Prints the events of several replies; use it as a context manager.
 
     Args:
-        console: Where to.
-        output: What the flags ask for.
-        count: Replies.
+        console: Streams.
+        output: Options of the flags.
+        count: Number of replies.
         best: Show only progress until the replies are ranked, then the best one; the first where
             none can be ranked.
 
@@ -199,7 +199,7 @@ class CandidateOutput:
 
 
 class _SideBySide:
-    """The replies in columns, row by row, with what is to be said of each at its foot."""
+    """Candidates in columns, with a footer each."""
 
     def __init__(self, columns: TextColumns, stdout: StdoutWriter, count: int) -> None:
         self._columns, self._stdout = columns, stdout
@@ -228,7 +228,7 @@ class _SideBySide:
 
 
 class _Stacked:
-    """The replies one below the other: the first as it comes, each other when its turn comes."""
+    """Candidates one after the other; the first is streamed, later ones are held back."""
 
     def __init__(self, stdout: StdoutWriter, writer: Callable[[], Writer]) -> None:
         self._stdout, self._make = stdout, writer
@@ -258,7 +258,7 @@ class _Stacked:
 
 
 def candidate_footer(finished: Finished) -> str:
-    """How likely a reply is, how long, and why it ended where that is not its own end."""
+    """Log-probability, token count and finish reason of a candidate."""
     told = "" if finished.reason is Reason.STOP else f" · {finished.reason}"
     words = f"{counted(finished.usage.completion, 'token')}{told}"
     if finished.log_probability is None:

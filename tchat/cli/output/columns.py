@@ -16,7 +16,7 @@ COLUMN_RULE = " │ "
 
 
 class TextColumn:
-    """One text, wrapped at words; its lines come when nothing can change them any more.
+    """A growing text wrapped at words; a line is emitted once it is final.
 
     Args:
         width: Terminal cells.
@@ -31,7 +31,7 @@ class TextColumn:
         self.closed = False
 
     def feed(self, text: str) -> None:
-        """Take a piece, raw."""
+        """Append raw text."""
         *whole, self._open = (self._open + self._printable.feed(text)).expandtabs(4).split("\n")
         for line in whole:
             if line.strip() or self.lines:  # no empty lines at the top
@@ -40,7 +40,7 @@ class TextColumn:
         self._open = self._broken(self._open)
 
     def close(self) -> None:
-        """Let go of the last line."""
+        """Emit the last line."""
         if self._open:
             self.lines.append(self._open)
         while self.lines and not self.lines[-1].strip():
@@ -59,7 +59,7 @@ class TextColumn:
 
 
 class TextColumns:
-    """Columns that are printed row by row, each row as soon as every open column has its line."""
+    """Columns printed row by row; a row is emitted once every open column has its line."""
 
     def __init__(self, count: int, width: int) -> None:
         each = (width - len(COLUMN_RULE) * (count - 1)) // count
@@ -123,7 +123,7 @@ def when(seconds: float) -> str:
 
 
 def iso(seconds: float) -> str:
-    """A time for a program, to the second."""
+    """A time in ISO 8601, to the second."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
 
 

@@ -1,4 +1,4 @@
-"""An answer as Markdown on a terminal, block by block. Rich is imported with the first of them."""
+"""Markdown on a terminal, block by block; imports Rich with the first block."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class MarkdownWriter(Writer):
-    """Finished blocks, each below the one before; nothing that was printed changes.
+    """Prints each block when it is complete; printed text never changes.
 
     The reasoning is printed line by line, dim, behind a bar.
 

@@ -1,7 +1,7 @@
-"""Events of a reply to standard output and standard error.
+"""Printing the events of a reply.
 
-Standard output carries the answer and nothing else. Status, notices and statistics go to standard
-error: progress only to a terminal, what changes the result always.
+Standard output carries only the answer. Status, notices and statistics go to standard error;
+progress only if that is a terminal.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class OutputOptions:
 
 
 class ReplyOutput:
-    """Shows the events of one reply; use it as a context manager, or close it.
+    """Prints the events of one reply; use it as a context manager, or close it.
 
     Raises, from every method:
         BrokenPipeError: The reader of standard output is gone: `tchat.cli.error_output` ends the
@@ -155,7 +155,7 @@ class ReplyOutput:
 def choose_writer(
     output: OutputOptions, console: Console, stdout: StdoutWriter, no_code: Callable[[], None]
 ) -> Writer:
-    """Where an answer goes, by the flags and by what standard output is.
+    """Choose the writer for the flags and the kind of standard output.
 
     Args:
         output: The flags.

@@ -1,4 +1,4 @@
-"""The status line: what is going on, on a terminal's standard error, gone before anything else."""
+"""The status line on the terminal of standard error, and the progress of a reply."""
 
 from __future__ import annotations
 
@@ -33,15 +33,12 @@ PREVIEW = 300  # characters of unfinished text, more than a line shows
 
 
 def supports_escapes(console: Console) -> bool:
-    """Whether a terminal there is can do more than print characters."""
+    """Whether the terminal understands escape sequences."""
     return console.environ.get("TERM") not in ("dumb", "unknown")
 
 
 class TerminalStatus:
-    """One dim line that is drawn over itself.
-
-    It stays empty where standard error is no terminal or a dumb one.
-    """
+    """One dim line that is redrawn in place; disabled without a capable terminal."""
 
     def __init__(self, console: Console, clock: Clock = time.monotonic) -> None:
         self._console = console
@@ -52,7 +49,7 @@ class TerminalStatus:
 
     @property
     def due(self) -> bool:
-        """Whether it is time to draw again; what to draw need not be made before."""
+        """Whether it is time to redraw."""
         return self._enabled and self._clock() >= self._next
 
     def show(self, text: str) -> None:
@@ -65,7 +62,7 @@ class TerminalStatus:
         self._drawn = True
 
     def erase(self) -> None:
-        """Leave the line as if nothing had been there."""
+        """Erase the line."""
         if self._drawn:
             self._write(ERASE)
             self._drawn = False
@@ -79,7 +76,7 @@ class TerminalStatus:
 
 
 def print_notice(console: Console, status: TerminalStatus, notice: Notice) -> None:
-    """Say what a notice says: of time on a terminal, of the result everywhere."""
+    """Print a notice; one about time only to a terminal."""
     if notice.is_about_time and not console.stderr_is_terminal:
         return
     status.erase()
@@ -87,7 +84,7 @@ def print_notice(console: Console, status: TerminalStatus, notice: Notice) -> No
 
 
 class ReplyProgress:
-    """How far a reply is, in words; counts and times what it is shown."""
+    """Progress of a reply as text, from its events."""
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
         self._clock = clock
@@ -100,7 +97,7 @@ class ReplyProgress:
         self._restored: CacheRestored | None = None
 
     def take(self, event: Event) -> None:
-        """Note ``event``."""
+        """Record ``event``."""
         if isinstance(event, LoadProgress):
             self._loading = event.progress
         elif isinstance(event, PromptProgress):

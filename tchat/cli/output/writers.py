@@ -1,4 +1,4 @@
-"""What becomes of an answer on standard output: plain text, one whole, or JSON."""
+"""Writers of an answer to standard output: streamed, whole, or JSON."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tchat.sanitize import PrintableStream, printable_json
 
 @dataclass(slots=True)
 class ReplyRecord:
-    """What is known of a reply besides its text."""
+    """Metadata of a reply."""
 
     facts: dict[str, Any] = field(default_factory=dict)
     notices: list[Notice] = field(default_factory=list)
@@ -27,10 +27,10 @@ class ReplyRecord:
 
 
 class Writer(ABC):
-    """Takes the answer piece by piece.
+    """Writes an answer piece by piece.
 
     Attributes:
-        live: Each piece is seen at once, so that no status has to stand in for it.
+        live: Whether each piece is visible at once, so that no status line is needed.
     """
 
     live = False
@@ -45,19 +45,19 @@ class Writer(ABC):
 
     @abstractmethod
     def close(self, reply: ReplyRecord) -> None:
-        """The end, also when it came early."""
+        """The end of the reply, also if it was cut short."""
 
     @property
     def preview(self) -> str:
-        """Text that was taken and not printed yet."""
+        """Text that is not printed yet."""
         return ""
 
 
 class PlainWriter(Writer):
-    """The text as it comes, made safe unless ``raw``.
+    """Streams the text, sanitized unless ``raw``.
 
-    The reasoning stands between ``<think>`` and ``</think>``. A terminal gets exactly one newline
-    at the end; a pipe gets one where the text has none, unless ``raw``; no text, no newline.
+    Reasoning is printed between ``<think>`` and ``</think>``. A terminal gets exactly one newline
+    at the end; a pipe gets one if the text has none, unless ``raw``. Empty text gets no newline.
 
     Args:
         stdout: Where to write.
@@ -121,11 +121,11 @@ class PlainWriter(Writer):
 
 
 class WholeWriter(Writer):
-    """The answer in one piece when it is complete, through another `Writer`.
+    """Writes the complete answer through another `Writer`.
 
     Args:
-        inner: Prints it.
-        change: What is done to the whole text before.
+        inner: The other writer.
+        change: Transforms the text first.
     """
 
     def __init__(self, inner: Writer, change: Callable[[str], str] = str) -> None:
@@ -154,9 +154,9 @@ class WholeWriter(Writer):
 
 
 class JsonWriter(Writer):
-    """One JSON object when the reply is finished; nothing when it never was.
+    """Writes one JSON object at the end of the reply; nothing without an end.
 
-    Strings are raw values; characters that could act on a terminal are written as escapes.
+    Control characters are written as JSON escapes.
 
     Args:
         stdout: Where to write.
@@ -203,13 +203,13 @@ class JsonWriter(Writer):
 
 
 class StdoutWriter:
-    """Standard output, with each piece handed to the system at once.
+    """Standard output, flushed after each piece.
 
     A pipe gets UTF-8 whatever the locale; a terminal gets its own encoding.
 
     Args:
         console: Its ``stdout`` is written to.
-        before: Called before each writing, so that the status line is out of the way.
+        before: Called before each write, to erase the status line.
     """
 
     def __init__(self, console: Console, before: Callable[[], None]) -> None:

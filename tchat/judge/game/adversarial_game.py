@@ -1,4 +1,4 @@
-"""A whole game for one model: data, rounds, an outsider's verdict, the control vector, a report."""
+"""One adversarial game: data split, rounds, independent evaluation, control vector, report."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ class GameResult:
     """The last event of a game.
 
     Args:
-        state: What it came to.
-        verdict: Of a discriminator from outside; None without data to spare for one.
-        vector: The control vector; None when no step helped.
-        report: Where the report is.
+        state: The final state.
+        verdict: Evaluation by an independent discriminator; None if there is too little data.
+        vector: Path of the control vector; None if no step helped.
+        report: Path of the report.
     """
 
     state: GameState
@@ -65,14 +65,14 @@ GameEvent: TypeAlias = TrainingProgress | StepProgress | GameState | GameResult
 
 @dataclass(frozen=True, slots=True)
 class GameConfig:
-    """How a game is played.
+    """Configuration of a game.
 
     Args:
-        name: Of its folder and its vector.
-        rounds: The most.
-        batch: Prompts that each step is tried on.
-        seed: Of prompts, replies and the division of the data.
-        longest: Tokens of a reply.
+        name: Name of its folder and its control vector.
+        rounds: Maximum number of rounds.
+        batch: Prompts per step.
+        seed: Random seed.
+        longest: Maximum tokens of a reply.
     """
 
     name: str
@@ -84,11 +84,11 @@ class GameConfig:
 
 @dataclass(frozen=True, slots=True)
 class DataPart:
-    """A part of the data, of which the other parts see nothing.
+    """One part of the split data.
 
     Args:
-        pairs: A person's and the generator's reply of like length to some of the prompts.
-        prompts: All of them.
+        pairs: A human and a generated reply of similar length, to some of the prompts.
+        prompts: All prompts of the part.
     """
 
     pairs: tuple[ReplyPair, ...] = ()
@@ -97,12 +97,12 @@ class DataPart:
 
 @dataclass(frozen=True, slots=True)
 class DataSplit:
-    """The data, divided by prompt.
+    """The data, split by prompt.
 
     Args:
-        game: What is played with.
-        outside: What a judge from outside is trained on; may be empty.
-        unseen: What its verdict is about; may be empty.
+        game: Training data of the game.
+        outside: Training data of the independent discriminator; may be empty.
+        unseen: Test data of its evaluation; may be empty.
     """
 
     game: DataPart
@@ -114,12 +114,12 @@ class AdversarialGame:
     """A game with one engine; close the engine afterwards.
 
     Args:
-        engine: Loaded.
-        folder: Of its model.
-        data: People's replies.
-        plan: How it is played.
+        engine: Must be loaded.
+        folder: Folder of its model.
+        data: Human replies.
+        plan: The configuration.
         model: File name of the model.
-        architecture: Of the model.
+        architecture: GGUF architecture of the model.
     """
 
     def __init__(
@@ -144,12 +144,11 @@ class AdversarialGame:
         self._known: dict[tuple[str, str], GameReply] = {}
 
     def play(self) -> Iterator[GameEvent]:
-        """Play, from where an interrupted game of this name and these data was left.
+        """Play the game, or resume an interrupted one of the same name and data.
 
         Raises:
-            UsageError: There are too few replies to play with, or the game of this name was played
-                with others.
-            InterruptedError: The engine's cancel flag was set; playing again goes on.
+            UsageError: There are too few replies, or a game of this name used other data.
+            InterruptedError: The engine's cancel flag was set; playing again resumes.
         """
         pairs = yield from write_pairs(self._engine, self._data.dialogues, self._kept)
         about = len({pair.prompt for pair in pairs})
@@ -173,7 +172,7 @@ class AdversarialGame:
     def _table(
         self, reader: FeatureExtractor, part: DataPart
     ) -> Generator[TrainingProgress, None, GameReplies]:
-        """The replies of the game, read."""
+        """Extract the features of the game's replies."""
         people, plain = yield from self._pairs(reader, part)
         own = yield from self._own(reader, part.prompts)
         return GameReplies(tuple(people), tuple(plain), tuple(own))
@@ -188,7 +187,7 @@ class AdversarialGame:
     def _own(
         self, reader: FeatureExtractor, prompts: Sequence[str]
     ) -> Generator[TrainingProgress, None, list[GameReply]]:
-        """The unsteered replies to some prompts; those that were not kept are written."""
+        """The unsteered replies to some prompts; generates the ones that are missing."""
         yield from write_replies(self._engine, prompts, range(UNSTEERED_DRAWS), self._kept)
         asked = [(prompt, number) for prompt in prompts for number in range(UNSTEERED_DRAWS)]
         texts = [(prompt, self._kept.get(prompt, number) or "") for prompt, number in asked]
@@ -197,7 +196,7 @@ class AdversarialGame:
     def _read(
         self, reader: FeatureExtractor, texts: Sequence[tuple[str, str]]
     ) -> Generator[TrainingProgress, None, list[GameReply]]:
-        """Replies with their features; empty ones are left out."""
+        """Extract features; skips empty replies."""
         found: list[GameReply] = []
         for index, (prompt, text) in enumerate(texts):
             yield TrainingProgress("reading", index, len(texts))
@@ -232,7 +231,7 @@ class AdversarialGame:
     ) -> Generator[
         GameEvent, None, tuple[IndependentVerdict | None, list[tuple[GameReply, GameReply]]]
     ]:
-        """What a judge from outside says, and replies to the same prompts before and after."""
+        """The independent evaluation, and sample replies before and after."""
         prompts = list(sides.unseen.prompts or sides.game.prompts[:4])
         before = yield from self._own(reader, prompts)
         after: list[GameReply] = []
@@ -286,7 +285,7 @@ class AdversarialGame:
         )
 
     def _key(self) -> str:
-        """What a saved game must have been played with to go on."""
+        """A hash of all that a saved game must match to be resumed."""
         plan = self._plan
         parts = [self._folder.fingerprint, self._data.sha256, self._layers]
         return hashlib.sha256(
@@ -295,9 +294,9 @@ class AdversarialGame:
 
 
 def split_data(pairs: Sequence[ReplyPair], prompts: Sequence[str], seed: int) -> DataSplit:
-    """Divide data by prompt: two fifths to play, two fifths outside, one fifth unseen.
+    """Split data by prompt: 40 % game, 40 % independent discriminator, 20 % test.
 
-    With too few for an outsider that claims anything, all are played with.
+    With too few examples for an independent discriminator, all go to the game.
     """
     names = sorted(set(prompts))
     order = numpy.random.default_rng(seed).permutation(len(names))
@@ -322,7 +321,7 @@ def split_data(pairs: Sequence[ReplyPair], prompts: Sequence[str], seed: int) ->
 def fit_independent_judge(
     people: Sequence[GameReply], plain: Sequence[GameReply], layers: Sequence[int]
 ) -> LinearHead:
-    """A discriminator that saw neither the game's prompts nor any steered reply."""
+    """Fit a discriminator that saw neither the prompts of the game nor steered replies."""
     known = [*people, *plain]
     labels = numpy.arange(len(known)) < len(people)
     prompts = [reply.prompt for reply in known]
@@ -335,7 +334,7 @@ def judge_independently(
     after: Sequence[GameReply],
     people: Sequence[GameReply],
 ) -> IndependentVerdict:
-    """What it makes of replies to prompts that nobody has seen."""
+    """Evaluate replies to held-out prompts."""
 
     def taken(replies: Sequence[GameReply]) -> float:
         features = [reply.features for reply in replies]
@@ -355,7 +354,7 @@ def judge_independently(
 def _error_of_gain(
     outsider: LinearHead, before: Sequence[GameReply], after: Sequence[GameReply]
 ) -> float:
-    """Standard error of the gain, by prompt: replies to one prompt are not independent."""
+    """Standard error of the gain, clustered by prompt."""
     gains: dict[str, tuple[list[bool], list[bool]]] = {}
     for side, replies in enumerate((before, after)):
         for reply in replies:
@@ -366,13 +365,13 @@ def _error_of_gain(
 
 
 class EngineGenerator:
-    """A `SteerableGenerator` of the game.
+    """A `SteerableGenerator` over a loaded engine.
 
     Args:
-        engine: Writes; it must be loaded. Its own control vector is out of force meanwhile.
-        reader: Reads what it wrote.
-        temperature: Of the draws.
-        longest: Tokens of a reply at the most.
+        engine: Must be loaded. Its own control vector is disabled meanwhile.
+        reader: Extracts the features of the replies.
+        temperature: Sampling temperature.
+        longest: Maximum tokens of a reply.
     """
 
     def __init__(
@@ -384,7 +383,7 @@ class EngineGenerator:
         self._longest = longest
 
     def write(self, prompts: Sequence[str], steering: Steering, seed: int) -> Iterator[GameReply]:
-        """A reply to each prompt, as they are finished; empty ones are left out.
+        """Yield a reply to each prompt as it finishes; skips empty ones.
 
         Raises:
             InterruptedError: The engine's cancel flag was set.
@@ -401,7 +400,7 @@ class EngineGenerator:
 
 
 def read_reply(reader: FeatureExtractor, prompt: str, text: str) -> GameReply | None:
-    """A reply with its features; None where there are none.
+    """A reply with its features; None if there are none.
 
     Raises:
         InterruptedError: The cancel flag was set.

@@ -1,13 +1,11 @@
-"""The game: generator and discriminator improve against each other.
+"""The rounds of the adversarial game.
 
-The discriminator learns to tell people's replies from all that the generator has written so far.
-The generator is then steered along the discriminator's gradient in activation space, weighed by
-the spread of its own replies: a control vector on middle layers, the weights untouched. A step is
-as long as a line search allows, whose guard keeps the unsteered model's perplexity, the diversity
-and the length of the replies within bounds: against unsteered replies to the same prompts, and with
-the error of the comparison, since these figures vary more from reply to reply than a step changes
-them. This is adversarial steering of a frozen model at inference time, not the training of a
-generative adversarial network.
+In each round the discriminator is trained on human replies against all replies generated so far.
+Then the generator is steered towards replies with a higher score: by a control vector on middle
+layers, whose direction is the covariance of its own hidden states with the score. A line search
+finds the longest step within the constraints: perplexity under the unsteered model, diversity and
+length, compared with unsteered replies to the same prompts, with standard errors. The weights are
+frozen: this is steering at inference time, not the training of a generative adversarial network.
 """
 
 from __future__ import annotations
@@ -33,10 +31,10 @@ CORRECTION = 0.25  # added weight of a figure whose bound a step broke; the scor
 
 
 class SteerableGenerator(Protocol):
-    """The generator's side: writes replies under a control vector, and reads them without."""
+    """Generates replies under a control vector, and extracts features without it."""
 
     def write(self, prompts: Sequence[str], steering: Steering, seed: int) -> Iterator[GameReply]:
-        """A reply to each prompt; the same arguments give the same replies.
+        """Yield a reply to each prompt; equal arguments give equal replies.
 
         Raises:
             InterruptedError: The user stopped it.
@@ -45,14 +43,14 @@ class SteerableGenerator(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class GameRules:
-    """What a game is played by.
+    """The rules of a game.
 
     Args:
-        layers: Which are steered.
-        rounds: The most.
-        batch: Prompts that each step is tried on.
-        guard: What a step may cost.
-        seed: Of prompts and replies.
+        layers: Steered layers.
+        rounds: Maximum number of rounds.
+        batch: Prompts per step.
+        guard: Constraints of a step.
+        seed: Random seed.
     """
 
     layers: tuple[int, ...]
@@ -64,13 +62,13 @@ class GameRules:
 
 @dataclass(frozen=True, slots=True)
 class GameReplies:
-    """The replies that a game is played with, all read by the unsteered model.
+    """The replies of a game, with features from the unsteered model.
 
     Args:
-        people: People's.
-        plain: The unsteered generator's to the same prompts, of like length.
-        own: Unsteered replies of any length, several to a prompt: what a step is held against,
-            and whose spread says where to.
+        people: Human replies.
+        plain: Unsteered replies to the same prompts, of similar length.
+        own: Unsteered replies of any length, several per prompt: the baseline of each step; the
+            direction is computed from them.
     """
 
     people: tuple[GameReply, ...]
@@ -79,12 +77,12 @@ class GameReplies:
 
 
 class AdversarialLoop:
-    """A game on one table.
+    """The rounds of one game.
 
     Args:
-        player: Writes and reads.
-        table: What it is played with.
-        rules: What it is played by.
+        player: The generator.
+        table: The replies.
+        rules: The rules.
     """
 
     def __init__(self, player: SteerableGenerator, table: GameReplies, rules: GameRules) -> None:
@@ -104,7 +102,7 @@ class AdversarialLoop:
         self._own = [reply for reply in table.own if reply.prompt in asked]
 
     def play(self, state: GameState) -> Generator[LoopEvent, None, GameState]:
-        """Play from ``state`` on; yields it anew after each round, and returns the last.
+        """Play from ``state`` on; yields the new state after each round, and returns the last.
 
         Raises:
             InterruptedError: The user stopped it; the last state yielded can be resumed.
@@ -127,7 +125,7 @@ class AdversarialLoop:
     # One round
 
     def _round(self, state: GameState) -> Generator[StepProgress, None, GameState]:
-        """Train the discriminator, and make the step that fools it best within the bounds."""
+        """Train the discriminator, and take the allowed step with the highest score."""
         best = _best(self._heads(state))
         number, before = len(state.rounds), self._before(best, state)
         steps = yield from self._tried(best, state, number)
@@ -155,7 +153,7 @@ class AdversarialLoop:
     def _tried(
         self, best: FittedHead, state: GameState, number: int
     ) -> Generator[StepProgress, None, list[_Step]]:
-        """The steps of a line search; what one breaks, the next holds harder."""
+        """Run a line search; a violated constraint gets more weight in the next step."""
         guard, own = self._rules.guard, _scores(best.head, self._table.own)
         # Beyond people's own score there is nothing to gain.
         enough = _mean(best.held_out[: len(self._table.people)])
@@ -177,7 +175,7 @@ class AdversarialLoop:
         return steps
 
     def _ending(self, judged: GameRound) -> str:
-        """Why the game is over after a round with a step; empty when it is not."""
+        """Why the game ends after this round; empty if it goes on."""
         if judged.auc <= EQUILIBRIUM:
             return "the discriminator is at chance"
         if self._rules.guard.used(judged.costs) >= ENOUGH:
@@ -187,7 +185,7 @@ class AdversarialLoop:
     def _written(
         self, number: int, attempt: int, steering: Steering
     ) -> Generator[StepProgress, None, list[GameReply]]:
-        """Replies at one strength; more of them while a bound is too close to tell."""
+        """Generate replies at one strength; more if a constraint is undecided."""
         replies: list[GameReply] = []
         for more in range(1 + EXTRA_BATCHES):
             seed = self._rules.seed + 10_000 * number + 1000 * more
@@ -203,9 +201,9 @@ class AdversarialLoop:
     # The discriminator
 
     def _heads(self, state: GameState) -> dict[int, FittedHead]:
-        """A head for each layer, on people's replies against all of the generator's so far.
+        """Fit a head per layer, on human replies against all generated ones so far.
 
-        However many these are: even chances are where both are as likely.
+        The classes are balanced, whatever their sizes.
         """
         people = self._table.people
         replies = [*people, *self._table.plain, *state.replay]
@@ -270,7 +268,7 @@ class AdversarialLoop:
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """A step that was tried, with the replies that it led to, also behind all others so far."""
+    """A step of the line search with its replies."""
 
     steering: Steering
     length: float
@@ -293,12 +291,12 @@ def _best(heads: Mapping[int, FittedHead]) -> FittedHead:
 
 
 def _mean(scores: Vector) -> float:
-    """Mean logit; bounded, so that one reply cannot pay for the others."""
+    """Mean of the clipped logits, so that no single reply dominates."""
     return float(_bounded(scores).mean())
 
 
 def _helps(before: Vector, after: Vector) -> bool:
-    """Whether scores rose by more than the standard error of the difference; less may be chance."""
+    """Whether scores rose by more than the standard error of the difference."""
     each = _bounded(before), _bounded(after)
     error = math.sqrt(sum(float(scores.var()) / len(scores) for scores in each))
     return _mean(after) - _mean(before) > error
@@ -321,13 +319,13 @@ ENOUGH = 0.8  # share of the bounds that is used up: a longer step is not tried
 
 
 class LineSearch:
-    """Lengths to try one after the other: longer until one is refused, then between.
+    """Step lengths to try: growing until one is refused, then bisecting.
 
     Args:
-        first: The length that it begins with.
+        first: The first length.
 
     Attributes:
-        tries: How many were asked for.
+        tries: Number of lengths tried.
     """
 
     def __init__(self, first: float) -> None:

@@ -1,4 +1,4 @@
-"""What a step of the game may cost: the bounds within which steered replies must stay."""
+"""The constraints of the game: bounds on perplexity, diversity and length of steered replies."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _RESAMPLES = 400  # of the bootstrap
 
 @dataclass(frozen=True, slots=True)
 class GameReply:
-    """One reply of the generator, read by the unsteered model.
+    """One reply, with features from the unsteered model.
 
     Args:
-        prompt: What it replies to.
-        text: What it says.
-        features: As the discriminator sees it.
+        prompt: The prompt.
+        text: The reply.
+        features: Its features.
     """
 
     prompt: str
@@ -31,12 +31,12 @@ class GameReply:
 
 @dataclass(frozen=True, slots=True)
 class ReplyMetrics:
-    """Figures of some replies.
+    """Metrics of a set of replies.
 
     Args:
-        perplexity: The unsteered model's, over all their tokens.
-        distinct_2: Mean share of different token pairs.
-        length: Mean tokens.
+        perplexity: Under the unsteered model, over all tokens.
+        distinct_2: Mean share of distinct token pairs.
+        length: Mean number of tokens.
     """
 
     perplexity: float
@@ -45,7 +45,7 @@ class ReplyMetrics:
 
     @classmethod
     def of(cls, replies: Sequence[GameReply]) -> ReplyMetrics:
-        """The figures of at least one reply."""
+        """Compute the metrics of at least one reply."""
         features = [reply.features for reply in replies]
         tokens = sum(each.tokens for each in features)
         total = sum(each.tokens * each.log_probability for each in features)
@@ -58,11 +58,11 @@ class ReplyMetrics:
 
 @dataclass(frozen=True, slots=True)
 class MetricRatio:
-    """A figure of steered replies over the same of unsteered ones.
+    """A metric of steered replies divided by that of unsteered ones.
 
     Args:
         value: The ratio.
-        error: Its standard error, by resampling the prompts.
+        error: Its standard error, by bootstrap over prompts.
     """
 
     value: float = 1.0
@@ -71,7 +71,7 @@ class MetricRatio:
 
 @dataclass(frozen=True, slots=True)
 class MetricRatios:
-    """The figures of `ReplyMetrics`, against those of unsteered replies to the same prompts."""
+    """The metrics of `ReplyMetrics` relative to unsteered replies to the same prompts."""
 
     perplexity: MetricRatio = MetricRatio()
     distinct_2: MetricRatio = MetricRatio()
@@ -79,10 +79,9 @@ class MetricRatios:
 
     @classmethod
     def of(cls, own: Sequence[GameReply], steered: Sequence[GameReply]) -> MetricRatios:
-        """Compare all replies to the prompts that both answer, prompt by prompt.
+        """Compare replies to the prompts that both sets answer, prompt by prompt.
 
-        Prompts differ more than steering does, so the same ones are compared, and the error is
-        that of having drawn just these. Where there is no such prompt, nothing was written.
+        The comparison is paired, because prompts differ more than steering does.
         """
         both = {reply.prompt for reply in own} & {reply.prompt for reply in steered}
         prompts = sorted(both)
@@ -98,7 +97,7 @@ class MetricRatios:
 
 
 def _by_prompt(replies: Iterable[GameReply], prompts: Sequence[str]) -> Matrix:
-    """Surprise, tokens and distinct-2, the mean over a prompt's replies; shape (prompts, 3)."""
+    """Surprisal, tokens and distinct-2, averaged by prompt; shape (prompts, 3)."""
     found: dict[str, list[tuple[float, float, float]]] = {prompt: [] for prompt in prompts}
     for reply in replies:
         if reply.prompt in found:
@@ -117,12 +116,12 @@ def _ratios(before: Matrix, after: Matrix) -> Vector:
 
 @dataclass(frozen=True, slots=True)
 class Constraints:
-    """Bounds, as shares of the unsteered replies' own figures.
+    """Bounds relative to unsteered replies.
 
     Args:
-        perplexity: The most.
-        distinct_2: The least.
-        length: The least, and its inverse the most.
+        perplexity: Maximum ratio.
+        distinct_2: Minimum ratio.
+        length: Minimum ratio; its inverse is the maximum.
     """
 
     perplexity: float = 1.15
@@ -130,7 +129,7 @@ class Constraints:
     length: float = 0.67
 
     def broken(self, costs: MetricRatios) -> str:
-        """Which bound is broken, in words; empty when none is."""
+        """The violated bound, for a person; empty if none is."""
         for name, ratio, room in self._rooms(costs):
             if room < 0:
                 return f"{name} {ratio.value:.2f}x"
@@ -146,16 +145,16 @@ class Constraints:
         )
 
     def unclear(self, costs: MetricRatios) -> bool:
-        """Whether a bound is closer than the standard error, and more replies would tell."""
+        """Whether a bound is within the standard error, so that more replies are needed."""
         return any(abs(room) < ratio.error for _, ratio, room in self._rooms(costs))
 
     def used(self, costs: MetricRatios) -> float:
-        """How much of its bounds is used up: 1 is all of that which is used most."""
+        """Share of the tightest bound that is used; 1 is all of it."""
         distinct = (1 - costs.distinct_2.value) / (1 - self.distinct_2)
         return max(math.log(costs.perplexity.value) / math.log(self.perplexity), distinct, 0.0)
 
     def _rooms(self, costs: MetricRatios) -> Iterator[tuple[str, MetricRatio, float]]:
-        """How far each figure is within its bound."""
+        """Yield the distance of each metric from its bound."""
         perplexity, distinct, length = costs.perplexity, costs.distinct_2, costs.length
         yield "perplexity", perplexity, self.perplexity - perplexity.value
         yield "diversity", distinct, distinct.value - self.distinct_2

@@ -1,4 +1,4 @@
-"""What a game is told in: the steps that were tried, the rounds, and the state that goes on."""
+"""The state of a game: steps, rounds, and the checkpoint on disk."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ FIRST_STEP = 0.1  # of the mean norm of a layer's states, over all layers togeth
 
 @dataclass(frozen=True, slots=True)
 class StepAttempt:
-    """A step that a line search tried, whether or not it was made.
+    """A step that the line search tried.
 
     Args:
-        strength: Of the whole control vector with it, as a share of the states' norm.
-        taken: Share of the replies that the discriminator takes for a person's.
-        costs: Of the replies, against unsteered ones.
-        broken: Which bound of the guard they break; empty when none.
+        strength: Norm of the control vector over the norm of the hidden states.
+        taken: Share of the replies that the discriminator classifies as human.
+        costs: Metrics relative to unsteered replies.
+        broken: The violated bound; empty if none.
     """
 
     strength: float
@@ -38,19 +38,19 @@ class StepAttempt:
 
 @dataclass(frozen=True, slots=True)
 class GameRound:
-    """What a round came to.
+    """The result of a round.
 
     Args:
-        number: From 0, the unsteered replies, on.
-        auc: How well the discriminator of before tells this round's fresh replies from people's.
-        generated: Mean probability that it gives the fresh replies to be a person's.
-        people: The same for people's replies.
-        taken: Share of fresh replies that it takes for a person's.
-        health: Of the fresh replies.
-        costs: Of the fresh replies, against unsteered ones.
-        strength: Length of the control vector, as a share of the states' norm.
-        note: Why no step was made.
-        tried: All steps of the line search, made or not: what strength brings, and costs.
+        number: Number of the round; 0 is without steering.
+        auc: AUC of the discriminator, human against new replies.
+        generated: Its mean probability of "human" for the new replies.
+        people: The same for human replies.
+        taken: Share of the new replies that it classifies as human.
+        health: Metrics of the new replies.
+        costs: Metrics relative to unsteered replies.
+        strength: Norm of the control vector over the norm of the hidden states.
+        note: Why no step was taken; empty if one was.
+        tried: All steps of the line search.
     """
 
     number: int
@@ -67,17 +67,16 @@ class GameRound:
 
 @dataclass(frozen=True, slots=True)
 class GameState:
-    """All that goes on into the next round; enough to resume.
+    """All that the next round needs; enough to resume.
 
     Args:
         steering: The control vector so far.
-        replay: All steered replies so far, so that the discriminator forgets none.
-        standing: How many of them, the last ones of the last accepted step, are those of
-            ``steering``; where it stands in ``replay`` is told by ``end``.
-        end: Behind the last of these.
-        rounds: What happened.
-        step: Length that the next line search begins with.
-        over: Why the game has ended; empty while it has not.
+        replay: All steered replies so far, the replay buffer of the discriminator.
+        standing: Number of replies in ``replay`` from the current ``steering``.
+        end: Index after the last of them.
+        rounds: Finished rounds.
+        step: First step length of the next line search.
+        over: Why the game ended; empty while it goes on.
     """
 
     steering: Steering = field(default_factory=lambda: Steering({}))
@@ -90,13 +89,13 @@ class GameState:
 
     @property
     def current(self) -> tuple[GameReply, ...]:
-        """The replies of ``steering``; none while nothing is steered."""
+        """The replies of the current ``steering``; none without steering."""
         return self.replay[self.end - self.standing : self.end]
 
 
 @dataclass(frozen=True, slots=True)
 class StepProgress:
-    """A step of the line search is being tried: ``done`` of ``total`` replies are written."""
+    """Progress of a step of the line search: ``done`` of ``total`` replies."""
 
     round: int
     attempt: int
@@ -111,7 +110,7 @@ FORMAT = 3
 
 
 def save_state(state: GameState, path: Path, *, key: str) -> None:
-    """Write the state of a game; ``key`` names all that it was played with."""
+    """Write a checkpoint; ``key`` identifies data and rules."""
     facts = {
         "format": FORMAT,
         "key": key,
@@ -133,16 +132,16 @@ def save_state(state: GameState, path: Path, *, key: str) -> None:
 
 
 def load_state(path: Path, *, key: str) -> GameState | None:
-    """The state of a game that was played with the same ``key``; None when there is none.
+    """Read a checkpoint with the same ``key``; None if there is none.
 
     Raises:
-        UsageError: The file is damaged, or of a game that was played with something else.
+        UsageError: The file is damaged, or belongs to a game with other data or rules.
     """
     try:
         facts, arrays = read_arrays(path)
         if facts["format"] != FORMAT or facts["key"] != key:
             raise UsageError(
-                f"the game {single_line(path.parent.name)} was played with other replies or rules",
+                f"the game {single_line(path.parent.name)} has other data or rules",
                 f"choose another --name, or remove {single_line(str(path.parent))}",
             )
         return _state(facts, arrays)
@@ -150,8 +149,8 @@ def load_state(path: Path, *, key: str) -> GameState | None:
         return None
     except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
         raise UsageError(
-            f"{single_line(path.name)} is no game of tchat, or damaged",
-            "begin anew with another --name, or remove it",
+            f"{single_line(path.name)} is damaged, or not a checkpoint of tchat",
+            "choose another --name, or remove the file",
         ) from error
 
 

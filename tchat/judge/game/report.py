@@ -33,16 +33,16 @@ _SAMPLES, _SHOWN = 4, 600  # replies, and characters of each
 
 @dataclass(frozen=True, slots=True)
 class IndependentVerdict:
-    """How a discriminator that took no part in the game judges replies to prompts it never saw.
+    """Evaluation by a discriminator that took no part in the game, on held-out prompts.
 
     Args:
-        before: Share of unsteered replies that it takes for a person's.
-        after: The same of steered replies.
-        people: The same of people's replies.
-        plain: Figures of the unsteered replies.
-        steered: Of the steered ones.
-        costs: Both compared.
-        error: Standard error of the difference of ``after`` and ``before``.
+        before: Share of unsteered replies classified as human.
+        after: Share of steered replies.
+        people: Share of human replies.
+        plain: Metrics of the unsteered replies.
+        steered: Metrics of the steered replies.
+        costs: Metrics of the steered relative to the unsteered replies.
+        error: Standard error of ``after`` - ``before``.
     """
 
     before: float
@@ -55,7 +55,7 @@ class IndependentVerdict:
 
     @property
     def words(self) -> str:
-        """Both shares, and whether their difference says anything."""
+        """Both shares, and whether their difference is significant."""
         gained = 100 * (self.after - self.before)
         told = f"{self.before:.0%} before, {self.after:.0%} after"
         told += f" ({gained:+.0f} ± {100 * self.error:.0f} points"
@@ -65,7 +65,7 @@ class IndependentVerdict:
 
 @dataclass(frozen=True, slots=True)
 class GameProvenance:
-    """What a game was played with, as pairs of a name and a value."""
+    """Data and settings of a game, as pairs of a name and a value."""
 
     entries: tuple[tuple[str, str], ...]
 
@@ -80,11 +80,11 @@ def write_report(
     """Write ``report.md`` and ``report.svg`` into ``folder``; returns the former.
 
     Args:
-        folder: Of the game.
-        state: What it came to.
-        verdict: Of an outsider; None when there was no data to spare for one.
+        folder: Folder of the game.
+        state: The final state.
+        verdict: The independent evaluation; None if there is none.
         samples: Replies to the same prompts, before and after.
-        provenance: What it was played with.
+        provenance: Data and settings of the game.
     """
     rounds = counted(len(state.rounds) - 1, "round")
     parts = [
@@ -128,7 +128,7 @@ def _table(rounds: Sequence[GameRound]) -> str:
 
 
 def _tried(rounds: Sequence[GameRound]) -> str:
-    """What strength brings and costs, by every step that was tried."""
+    """The table of all steps that were tried."""
     lines = [
         "## Steps that were tried\n",
         "| round | strength | taken for a person's | perplexity | distinct-2 | tokens | broken |",
@@ -182,7 +182,7 @@ def _quoted(text: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    """``text`` so that Markdown shows it as it is: no link, picture, heading or HTML of its own."""
+    """``text`` escaped for Markdown: no link, image, heading or HTML of its own."""
     return _SPECIAL.sub(r"\1\\\2\3", text)
 
 
@@ -230,13 +230,13 @@ def plot_svg(rounds: Sequence[GameRound]) -> str:
 
 
 def sparkline(values: Sequence[float], most: float = 1.0) -> str:
-    """One block for each value between 0 and ``most``, as high as the value."""
+    """A bar chart of values between 0 and ``most``, one character each."""
     top = len(_BLOCKS) - 1
     return "".join(_BLOCKS[min(top, max(0, round(top * value / most)))] for value in values)
 
 
 def horizontal_bar(value: float, width: int) -> str:
-    """A bar of at most ``width`` cells for a value between 0 and 1, filled up with blanks."""
+    """A bar for a value between 0 and 1, padded to ``width`` cells."""
     eighths = round(8 * width * min(1.0, max(0.0, value)))
     whole, rest = divmod(eighths, 8)
     return ("█" * whole + _EIGHTHS[rest] * (rest > 0)).ljust(width)

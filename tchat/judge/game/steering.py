@@ -1,4 +1,4 @@
-"""A control vector in the making: a direction for each of some layers, added to hidden states.
+"""Control vectors: a direction per layer, added to hidden states, and how it is computed.
 
 Source: Zou et al., "Representation engineering", arXiv 2310.01405; the file is the one of
 llama.cpp's ``llama-cvector-generator``.
@@ -24,16 +24,16 @@ ARCHITECTURE = "controlvector"
 
 @dataclass(frozen=True, slots=True)
 class Steering:
-    """What is added to hidden states.
+    """A control vector.
 
     Args:
-        directions: Layer, from 1 on, to what is added behind it, shape (width,).
+        directions: From the layer, from 1 on, to the vector added to its output, shape (n_embd,).
     """
 
     directions: Mapping[int, Vector]
 
     def moved(self, gradients: Mapping[int, Vector], step: Mapping[int, float]) -> Steering:
-        """A step along ``gradients``, each as long as ``step`` says for its layer."""
+        """Move by ``gradients``, scaled to the length in ``step`` for each layer."""
         moved = dict(self.directions)
         for layer, gradient in gradients.items():
             length = float(numpy.linalg.norm(gradient))
@@ -43,7 +43,7 @@ class Steering:
         return Steering(moved)
 
     def vectors(self) -> tuple[ControlVector, ...]:
-        """For `Engine.steer`; nothing when nothing is added."""
+        """For `Engine.steered`; empty without directions."""
         if not self.directions:
             return ()
         width = len(next(iter(self.directions.values())))
@@ -54,12 +54,12 @@ class Steering:
 def write_control_vector(steering: Steering, path: Path, *, architecture: str) -> None:
     """Write a GGUF file that tchat and llama.cpp load with ``--control-vector``.
 
-    The file is there whole or not at all.
+    The file is written atomically.
 
     Args:
         steering: At least one direction.
-        path: Where to.
-        architecture: Of the model that it is for, for example ``llama``.
+        path: The file.
+        architecture: GGUF architecture of the model, for example ``llama``.
 
     Raises:
         StorageError: It cannot be written.
@@ -88,16 +88,18 @@ def control_directions(
     layers: Sequence[int],
     sought: Sequence[float] = (0.0, 0.0, 0.0),
 ) -> dict[int, Vector]:
-    """The direction of each layer; zero where no prompt has several replies.
+    """Compute the direction of each layer: the covariance of hidden states with the score.
 
-    The few numbers of a state that are many times as large as the others are left alone, since a
-    model breaks when they move (Sun et al., "Massive activations in large language models",
-    arXiv 2402.17762).
+    To first order this moves the mean state like sampling replies with a probability that grows
+    with the score (exponential tilting), which is where best-of-n leads. Only the part of the score
+    counts that perplexity, diversity and length do not explain. Massive activations are not moved,
+    since that breaks the model (Sun et al., "Massive activations in large language models",
+    arXiv 2402.17762). The direction is zero where no prompt has several replies.
 
     Args:
-        replies: Unsteered, several to a prompt.
-        scores: The discriminator's, shape (replies,).
-        layers: Which are steered.
+        replies: Unsteered, several per prompt.
+        scores: Scores of the discriminator, shape (replies,).
+        layers: Steered layers.
         sought: Weight of each of `SCALAR_FEATURES` against 1 for the score; both are counted
             in standard deviations of what the other figures do not explain.
     """
@@ -124,7 +126,7 @@ def _control_direction(
 
 
 def _within(rows: Matrix, prompts: Sequence[str]) -> Matrix:
-    """What is left of each row without the mean of its prompt's rows; shape as ``rows``."""
+    """Subtract from each row the mean of its prompt; shape as ``rows``."""
     _, places, counts = numpy.unique(prompts, return_inverse=True, return_counts=True)
     sums = numpy.zeros((len(counts), rows.shape[1]))
     numpy.add.at(sums, places, rows)
@@ -133,12 +135,12 @@ def _within(rows: Matrix, prompts: Sequence[str]) -> Matrix:
 
 
 def _unexplained(values: Vector, by: Matrix) -> Vector:
-    """What no line of the columns of ``by`` explains; shape as ``values``."""
+    """The residual of a regression on the columns of ``by``; shape as ``values``."""
     rest: Vector = values - by @ numpy.linalg.lstsq(by, values, rcond=None)[0]
     return rest
 
 
 def _standardize(values: Vector) -> Vector:
-    """In standard deviations; as they are where they do not differ."""
+    """Divide by the standard deviation, unless it is zero."""
     spread = values.std()
     return values / spread if spread > 1e-9 else values

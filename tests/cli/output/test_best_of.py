@@ -24,7 +24,7 @@ def test_without_a_chosen_judge_an_untrained_one_gives_way_to_likelihood(
     ran = tchat("--best-of", "2", "hello", *unchosen)
     assert ran.code == 0
     assert ran.out.strip()
-    assert "no discriminator was trained for this model: the likelihood" in ran.err
+    assert "the discriminator is not trained for this model: the likelihood" in ran.err
     told = json.loads(tchat("--best-of", "2", "--json", "hello", *unchosen).out)
     assert told["judge"] == "logprob"
     assert [notice["kind"] for notice in told["notices"]] == ["judge"]
@@ -37,7 +37,7 @@ def test_a_configured_judge_that_was_not_trained_is_refused(flags: list[str], ho
     assert tchat("config", "set", "ranker", "human").code == 0
     ran = tchat("--best-of", "2", "hello", *unchosen)
     assert (ran.code, ran.out) == (2, "")
-    assert "no discriminator was trained" in ran.err
+    assert "the discriminator is not trained" in ran.err
 
 
 def test_the_best_is_printed_and_all_are_kept(flags: list[str], home: Path) -> None:
@@ -73,7 +73,7 @@ def test_a_chat_on_lines_goes_on_with_the_best(flags: list[str], home: Path) -> 
     ("words", "said"),
     [
         (["--best-of", "4", "--ranker", "human"], "tchat judge train FILE.jsonl"),
-        (["--best-of", "4", "--ranker", "preference"], "what you prefer was not learnt"),
+        (["--best-of", "4", "--ranker", "preference"], "the preference model is not trained"),
         (["--best-of", "1"], "the best of one reply"),
         (["--best-of", "2", "-N", "2"], "leave one out"),
         (["--best-of", "2", "--ranker", "taste"], "ranker"),
