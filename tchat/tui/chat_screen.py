@@ -14,7 +14,9 @@ from textual.actions import SkipAction
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
+from textual.geometry import Offset
 from textual.screen import Screen
+from textual.widget import Widget
 from textual.widgets._toast import ToastRack
 
 from tchat.chat.commands import CommandCall, Surface, commands_for, parse_input
@@ -27,7 +29,7 @@ from tchat.tui.background import background
 from tchat.tui.controllers.context import ChatContext
 from tchat.tui.controllers.controllers import Controllers
 from tchat.tui.keys import KEYS, KeyAction, Scope, bindings, declared, show_key
-from tchat.tui.partial_compositor import FocusPainter, PartialCompositor
+from tchat.tui.partial_compositor import FocusPainter, PartialCompositor, attached
 from tchat.tui.widgets.completion_match import Candidate
 from tchat.tui.widgets.empty_state import EmptyState
 from tchat.tui.widgets.prompt import Prompt
@@ -97,6 +99,10 @@ class ChatScreen(Screen[None]):
         if self.context.settings.keys:
             return self.controllers.help.keys_in_force()
         return (*KEYS, *declared(PromptArea.BINDINGS, Scope.PROMPT))
+
+    def get_widget_and_offset_at(self, x: int, y: int) -> tuple[Widget | None, Offset | None]:
+        """The widget at a cell and the offset in its content; none that was removed."""
+        return attached(super().get_widget_and_offset_at(x, y))
 
     def on_mount(self) -> None:
         """Show at once; `start` does the rest."""

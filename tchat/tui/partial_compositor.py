@@ -1,6 +1,6 @@
 """Painting: a compositor that renders what is painted, and a key that is seen at once.
 
-Both replace private parts of Textual 8.2.
+Both replace private parts of Textual 8.2. And what is painted still, but removed already.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import cast
 
 from textual._compositor import Compositor
-from textual.geometry import Region
+from textual.geometry import Offset, Region
 from textual.screen import Screen
 from textual.strip import Strip
 from textual.widget import Widget
@@ -64,6 +64,16 @@ def _render(widget: Widget, whole: Region, region: Region, rows: range) -> Seque
     return widget.render_lines(
         Region(region.x - whole.x, rows.start - whole.y, region.width, len(rows))
     )
+
+
+def attached(found: tuple[Widget | None, Offset | None]) -> tuple[Widget | None, Offset | None]:
+    """The widget and offset under the mouse; none where the widget was removed since the layout.
+
+    A second click on a toast comes before the next layout. Textual begins a selection in the
+    parent of what is clicked, which a removed widget lacks, and the program ends.
+    """
+    widget, _ = found
+    return found if widget is None or widget.is_attached else (None, None)
 
 
 class FocusPainter:

@@ -40,6 +40,7 @@ from .chat_stage import Shown, opened
 
 LIMITS = (0, 2, 198, 202, 2_000)  # messages: around what is shown at once and kept laid out
 INJECTED = "injected fault"
+WAIT_FOR_DIALOGS = ("dialog", "session", "quit", "save", "command")  # groups of workers
 PATIENCE = 30.0  # seconds for everything to come to rest
 REMEMBERED = 25  # steps that are told when one fails
 SIZES = ((100, 30), (60, 16), (40, 10), (160, 50), (20, 6))
@@ -406,10 +407,7 @@ class RandomUser:
                 each.name
                 for each in app.workers
                 if each.state in (WorkerState.PENDING, WorkerState.RUNNING)
-                and (
-                    each.group not in ("dialog", "session", "quit", "save")
-                    or len(app.screen_stack) == 1
-                )
+                and (each.group not in WAIT_FOR_DIALOGS or len(app.screen_stack) == 1)
             ]
             calm = calm + 1 if not (busy or self._shown.screen.controllers.turn.is_busy) else 0
             assert loop.time() < end, f"it does not come to rest: {busy}"

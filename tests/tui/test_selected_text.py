@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import pytest
+from textual import events
 from textual.app import App
 from textual.color import Color
 from textual.theme import BUILTIN_THEMES
 from textual.widgets import Input, TextArea
+from textual.widgets._toast import Toast
 from textual.widgets.input import Selection as Span
 from textual.widgets.text_area import Selection
 
 from tchat.paths import Paths
 from tchat.settings import Settings
 from tchat.tui.dialogs.confirm import Confirm
+from tchat.tui.dialogs.dialog import Dialog
 from tchat.tui.theme_variables import READABLE, contrast
 from tchat.tui.themes import shipped_folder
 from tchat.tui.widgets.transcript.entry import Entry
@@ -144,3 +148,23 @@ async def test_what_is_dragged_over_with_the_mouse_can_be_read(
         await shown.pilot.pause()
         assert "plainword" in (app.screen.get_selected_text() or "")
         assert_seen(app, "plainword", before)
+
+
+@pytest.mark.parametrize("where", ["chat", "dialog"])
+async def test_a_click_on_a_toast_that_is_gone_does_no_harm(
+    settings: Settings, paths: Paths, where: str
+) -> None:
+    async with opened(settings, paths) as shown:
+        pilot = shown.pilot
+        if where == "dialog":
+            await pilot.press("f1")
+            await shown.until(lambda: isinstance(pilot.app.screen, Dialog))
+        pilot.app.notify("a toast", timeout=60)
+        await shown.until(lambda: any(each.region for each in pilot.app.screen.query(Toast)))
+        toast = pilot.app.screen.query(Toast).last()
+        x, y = toast.region.offset
+        await toast.remove()  # as the first of two clicks does; the layout is still the old one
+        no_key = (False, False, False)
+        pilot.app.screen._forward_event(events.MouseDown(None, x, y, 0, 0, 1, *no_key, x, y))
+        await pilot.pause()
+        assert pilot.app.is_running

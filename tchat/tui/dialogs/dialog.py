@@ -11,12 +11,13 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.events import Click
-from textual.geometry import Size
+from textual.geometry import Offset, Size
 from textual.screen import ModalScreen
 from textual.widget import Widget
 
 from tchat.sanitize import single_line
 from tchat.tui.keys import show_key
+from tchat.tui.partial_compositor import attached
 from tchat.tui.widgets.fuzzy_item import Item
 from tchat.tui.widgets.fuzzy_list import FuzzyList
 
@@ -118,6 +119,10 @@ class Dialog(ModalScreen[Result | None], Generic[Result]):
     def body(self) -> ComposeResult:
         """The widgets between title and keys."""
         raise NotImplementedError
+
+    def get_widget_and_offset_at(self, x: int, y: int) -> tuple[Widget | None, Offset | None]:
+        """The widget at a cell and the offset in its content; none that was removed."""
+        return attached(super().get_widget_and_offset_at(x, y))
 
     def on_mount(self) -> None:
         """Tell the keys."""
