@@ -56,12 +56,12 @@ def require_memory(settings: Settings, facts: ModelMetadata) -> None:
     if settings.force:
         return
     machine, plan = this_machine(), memory_plan(settings, facts)
-    if not fits(facts.shape, plan, machine):
+    if not fits(facts.dimensions, plan, machine):
         raise _refusal(facts, plan, machine)
 
 
 def _refusal(facts: ModelMetadata, plan: LoadPlan, machine: Machine) -> DoesNotFit:
-    here, there = split_by_device(facts.shape, plan, machine)
+    here, there = split_by_device(facts.dimensions, plan, machine)
     parts = f"weights {_gb(here.weights)}, context {_gb(here.context)}, buffers {_gb(here.buffers)}"
     if here.growth:
         parts += f", and {_gb(here.growth)} while the context grows"
@@ -77,15 +77,15 @@ def _refusal(facts: ModelMetadata, plan: LoadPlan, machine: Machine) -> DoesNotF
 
 
 def _ways_out(facts: ModelMetadata, plan: LoadPlan, machine: Machine) -> Iterator[str]:
-    shape = facts.shape
-    if context := largest_context(shape, plan, machine, plan.context):
+    dimensions = facts.dimensions
+    if context := largest_context(dimensions, plan, machine, plan.context):
         yield f"--ctx-size {context} fits"
     for kv_type in ("q8_0", "q4_0"):
         smaller = replace(plan, kv_type=kv_type)
-        if plan.kv_type == "f16" and plan.flash and fits(shape, smaller, machine):
+        if plan.kv_type == "f16" and plan.flash and fits(dimensions, smaller, machine):
             yield f"--cache-type {kv_type} fits"
             break
-    if plan.gpu_layers and (layers := max_gpu_layers(shape, plan, machine)):
+    if plan.gpu_layers and (layers := max_gpu_layers(dimensions, plan, machine)):
         yield f"--gpu-layers {layers} fits"
     yield "close other programs, or choose a smaller quantization"
     yield "--force loads it all the same"

@@ -75,5 +75,5 @@ def inspect_model(
         return ModelInfo(row, details, None)
     machine = measured_machine(paths)
     return ModelInfo(
-        row, details, report_fit(facts.shape, facts.context_length, machine, row.speed)
+        row, details, report_fit(facts.dimensions, facts.context_length, machine, row.speed)
     )

@@ -107,11 +107,11 @@ class CatalogueEntry:
     def files(self) -> tuple[QuantizedFile, ...]:
         """Its quantizations with their estimated file sizes, right within a few per cent."""
         return tuple(
-            QuantizedFile(each, self.shape(each).weights + self.vocabulary * TOKEN_STRING)
+            QuantizedFile(each, self.dimensions(each).weights + self.vocabulary * TOKEN_STRING)
             for each in self.quantizations
         )
 
-    def shape(self, quantization: str) -> ModelDimensions:
+    def dimensions(self, quantization: str) -> ModelDimensions:
         """Its dimensions in a quantization of `BITS`."""
         bits = BITS[quantization]
         embedding = self.vocabulary * self.width

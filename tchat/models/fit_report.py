@@ -79,18 +79,18 @@ class FitReport:
 
 
 def report_fit(
-    shape: ModelDimensions, trained: int, machine: Machine, known_speed: float = 0.0
+    dimensions: ModelDimensions, trained: int, machine: Machine, known_speed: float = 0.0
 ) -> FitReport:
     """Report how a model fits a machine.
 
     Args:
-        shape: Of the model.
+        dimensions: Of the model.
         trained: Context length that it was trained for, in tokens; 0 when unknown.
         machine: The machine.
         known_speed: Measured decode speed in tokens per second; 0 when it was not used yet.
     """
     most = trained or USUAL_CONTEXT
-    plan = default_plan(shape, trained, machine)
+    plan = default_plan(dimensions, trained, machine)
     contexts = sorted({min(each, most) for each in (*SHOWN_CONTEXTS, most)})
     plans = [
         replace(plan, context=context, kv_type=kv_type)
@@ -100,25 +100,28 @@ def report_fit(
     return FitReport(
         machine=machine,
         plan=plan,
-        fit=assess_fit(shape, trained, machine),
+        fit=assess_fit(dimensions, trained, machine),
         largest={
-            kv_type: largest_context(shape, replace(plan, kv_type=kv_type), machine, most)
+            kv_type: largest_context(dimensions, replace(plan, kv_type=kv_type), machine, most)
             for kv_type in SHOWN_TYPES
         },
         rows=tuple(
             ContextFit(
-                each.context, each.kv_type, estimate_memory(shape, each), fits(shape, each, machine)
+                each.context,
+                each.kv_type,
+                estimate_memory(dimensions, each),
+                fits(dimensions, each, machine),
             )
             for each in plans
         ),
-        speed=known_speed or expected_speed(shape, plan, machine),
+        speed=known_speed or expected_speed(dimensions, plan, machine),
         known=known_speed > 0,
     )
 
 
-def expected_speed(shape: ModelDimensions, plan: LoadPlan, machine: Machine) -> float:
+def expected_speed(dimensions: ModelDimensions, plan: LoadPlan, machine: Machine) -> float:
     """Estimated decode speed with a short context in tokens per second; 0 when unknown."""
-    return tokens_per_second(shape, replace(plan, context=LEAST_CONTEXT), machine)
+    return tokens_per_second(dimensions, replace(plan, context=LEAST_CONTEXT), machine)
 
 
 def speed_text(rate: float) -> str:
@@ -128,35 +131,35 @@ def speed_text(rate: float) -> str:
     return f"{rate:.0f}" if rate >= 9.95 else f"{rate:.1f}"
 
 
-def default_plan(shape: ModelDimensions, trained: int, machine: Machine) -> LoadPlan:
+def default_plan(dimensions: ModelDimensions, trained: int, machine: Machine) -> LoadPlan:
     """How a model is loaded by default: on the GPUs, as far as their memory allows."""
     plan = LoadPlan(context=min(USUAL_CONTEXT, trained or USUAL_CONTEXT))
     if not machine.dedicated_gpus:
         return plan
     on_gpu = replace(plan, gpu_layers=-1)
-    if fits(shape, on_gpu, machine):
+    if fits(dimensions, on_gpu, machine):
         return on_gpu
-    return replace(plan, gpu_layers=max_gpu_layers(shape, plan, machine))
+    return replace(plan, gpu_layers=max_gpu_layers(dimensions, plan, machine))
 
 
-def assess_fit(shape: ModelDimensions, trained: int, machine: Machine) -> FitVerdict:
+def assess_fit(dimensions: ModelDimensions, trained: int, machine: Machine) -> FitVerdict:
     """Whether a model fits: by default, with a smaller cache type, with a small context, or not."""
-    plan = default_plan(shape, trained, machine)
+    plan = default_plan(dimensions, trained, machine)
     most, usual = trained or USUAL_CONTEXT, plan.context
     if machine.memory is None:
         return FitVerdict(True, True, "may fit: the free memory of this machine is not known")
-    largest = largest_context(shape, plan, machine, most)
-    where = _where(shape, plan)
+    largest = largest_context(dimensions, plan, machine, most)
+    where = _where(dimensions, plan)
     if largest >= usual:
         whole = "its whole context of " if largest >= most else "a context of up to "
         return FitVerdict(True, True, f"fits, with {whole}{min(largest, most):,} tokens{where}")
     for kv_type in SHOWN_TYPES[1:]:
-        if fits(shape, replace(plan, kv_type=kv_type), machine):
+        if fits(dimensions, replace(plan, kv_type=kv_type), machine):
             words = f"fits with {usual:,} tokens when its cache is {kv_type}{where}"
             return FitVerdict(False, True, words)
     if largest >= min(LEAST_CONTEXT, most):
         return FitVerdict(False, True, f"is tight: fits with up to {largest:,} tokens{where}")
-    return FitVerdict(False, False, _too_large(shape, plan, machine))
+    return FitVerdict(False, False, _too_large(dimensions, plan, machine))
 
 
 def gigabytes(size: int) -> str:
@@ -164,17 +167,19 @@ def gigabytes(size: int) -> str:
     return f"{size / 10**9:.2f} GB"
 
 
-def _where(shape: ModelDimensions, plan: LoadPlan) -> str:
+def _where(dimensions: ModelDimensions, plan: LoadPlan) -> str:
     if not plan.gpu_layers:
         return ""
     if plan.gpu_layers < 0:
         return ", on the GPU"
-    return f", {min(plan.gpu_layers, shape.layers):,} of {shape.layers:,} layers on the GPU"
+    return (
+        f", {min(plan.gpu_layers, dimensions.layers):,} of {dimensions.layers:,} layers on the GPU"
+    )
 
 
-def _too_large(shape: ModelDimensions, plan: LoadPlan, machine: Machine) -> str:
+def _too_large(dimensions: ModelDimensions, plan: LoadPlan, machine: Machine) -> str:
     small = replace(plan, context=min(LEAST_CONTEXT, plan.context))
-    here, there = split_by_device(shape, small, machine)
+    here, there = split_by_device(dimensions, small, machine)
     free = machine.memory.free if machine.memory else 0
     words = f"does not fit: {small.context:,} tokens need {gigabytes(here.peak + there.total)}"
     gpus = f", on the GPU {gigabytes(sum(gpu.free for gpu in machine.dedicated_gpus))}"
@@ -183,7 +188,7 @@ def _too_large(shape: ModelDimensions, plan: LoadPlan, machine: Machine) -> str:
 
 UNQUANTIZED = frozenset({"F32", "FP32", "F16", "FP16", "BF16"})
 FALLBACK = "Q4_K_M"
-WEIGHTS = ("input", "lookup", "output", "blocks", "experts")  # sizes of a shape, in bytes
+WEIGHTS = ("input", "lookup", "output", "blocks", "experts")  # sizes of a dimensions, in bytes
 
 
 class QuantizationChoice(Protocol):
@@ -202,7 +207,7 @@ Q = TypeVar("Q", bound=QuantizationChoice)
 
 
 def choose_quantization(
-    models: Sequence[Q], shape: ModelDimensions, measured: Q, trained: int, machine: Machine
+    models: Sequence[Q], dimensions: ModelDimensions, measured: Q, trained: int, machine: Machine
 ) -> tuple[Q, str]:
     """Choose the largest quantization that fits with the default context, else Q4_K_M; and why.
 
@@ -211,7 +216,7 @@ def choose_quantization(
 
     Args:
         models: The same model in different quantizations; at least one.
-        shape: Dimensions of ``measured``.
+        dimensions: Dimensions of ``measured``.
         measured: One of ``models``.
         trained: Context length that it was trained for, in tokens.
         machine: The machine.
@@ -220,7 +225,7 @@ def choose_quantization(
     by_size = sorted(quantized or models, key=lambda model: -model.size)
     context = min(USUAL_CONTEXT, trained or USUAL_CONTEXT)
     for model in by_size:
-        scaled = resized(shape, model.size / max(measured.size, 1))
+        scaled = resized(dimensions, model.size / max(measured.size, 1))
         if fits(scaled, default_plan(scaled, trained, machine), machine):
             return model, f"it is the largest that fits with {context:,} tokens of context"
     fallback = next((each for each in by_size if each.quantization == FALLBACK), by_size[-1])
@@ -228,7 +233,7 @@ def choose_quantization(
     return fallback, f"none fits with {context:,} tokens of context, and it is {what}"
 
 
-def resized(shape: ModelDimensions, factor: float) -> ModelDimensions:
+def resized(dimensions: ModelDimensions, factor: float) -> ModelDimensions:
     """The dimensions of the same model in a quantization ``factor`` times as large."""
-    sizes = {name: int(getattr(shape, name) * factor) for name in WEIGHTS}
-    return replace(shape, **sizes)
+    sizes = {name: int(getattr(dimensions, name) * factor) for name in WEIGHTS}
+    return replace(dimensions, **sizes)

@@ -203,108 +203,112 @@ class Machine:
         return tuple(gpu for gpu in self.gpus if not gpu.shared)
 
 
-def estimate_memory(shape: ModelDimensions, plan: LoadPlan) -> MemoryNeed:
+def estimate_memory(dimensions: ModelDimensions, plan: LoadPlan) -> MemoryNeed:
     """Memory that a model needs, main memory and GPUs together."""
-    cache = kv_bytes(shape, plan)
+    cache = kv_bytes(dimensions, plan)
     return MemoryNeed(
-        weights=shape.weights,
-        context=cache + shape.state * plan.sequences,
-        buffers=buffer_bytes(shape, plan) + vocabulary_bytes(shape),
+        weights=dimensions.weights,
+        context=cache + dimensions.state * plan.sequences,
+        buffers=buffer_bytes(dimensions, plan) + vocabulary_bytes(dimensions),
         # The smaller cache is copied out before the larger one is made.
         growth=cache // 2 if 0 < plan.first < plan.context else 0,
     )
 
 
-def kv_bytes(shape: ModelDimensions, plan: LoadPlan) -> int:
+def kv_bytes(dimensions: ModelDimensions, plan: LoadPlan) -> int:
     """Bytes of the KV cache."""
     whole = _padded(plan.context)
     window = whole
     if not plan.swa_full:
-        window = min(whole, _padded(shape.window * plan.sequences + plan.batch))
-    values = shape.kv_width * whole + shape.window_width * window
+        window = min(whole, _padded(dimensions.window * plan.sequences + plan.batch))
+    values = dimensions.kv_width * whole + dimensions.window_width * window
     return int(values * KV_BYTES[plan.kv_type])
 
 
-def buffer_bytes(shape: ModelDimensions, plan: LoadPlan) -> int:
+def buffer_bytes(dimensions: ModelDimensions, plan: LoadPlan) -> int:
     """Bytes of llama.cpp's compute buffers."""
     batch, context = min(plan.batch, plan.context), _padded(plan.context)
-    masks = (shape.kv_width > 0) + (shape.window_width > 0)
-    hidden = 5 if shape.experts else 4
-    feeding = (3 * shape.feed_forward + hidden * shape.width) * FLOAT * batch
-    outputs = shape.vocabulary * FLOAT * plan.sequences
+    masks = (dimensions.kv_width > 0) + (dimensions.window_width > 0)
+    hidden = 5 if dimensions.experts else 4
+    feeding = (3 * dimensions.feed_forward + hidden * dimensions.width) * FLOAT * batch
+    outputs = dimensions.vocabulary * FLOAT * plan.sequences
     if plan.gpu_layers:
-        feeding = max(feeding, shape.vocabulary * FLOAT * GPU_OUTPUTS)
+        feeding = max(feeding, dimensions.vocabulary * FLOAT * GPU_OUTPUTS)
     if plan.flash:
         return feeding + masks * HALF * context * batch + outputs
-    scores = (shape.heads if masks else 0) + masks
-    attending = (scores * context + 6 * shape.width) * FLOAT * batch
+    scores = (dimensions.heads if masks else 0) + masks
+    attending = (scores * context + 6 * dimensions.width) * FLOAT * batch
     return max(feeding, attending) + outputs
 
 
-def vocabulary_bytes(shape: ModelDimensions) -> int:
+def vocabulary_bytes(dimensions: ModelDimensions) -> int:
     """Bytes of the vocabulary, and of what does not depend on the model."""
-    return (shape.vocabulary + shape.merges) * PER_TOKEN_STRING + FIXED
+    return (dimensions.vocabulary + dimensions.merges) * PER_TOKEN_STRING + FIXED
 
 
 def split_by_device(
-    shape: ModelDimensions, plan: LoadPlan, machine: Machine
+    dimensions: ModelDimensions, plan: LoadPlan, machine: Machine
 ) -> tuple[MemoryNeed, MemoryNeed]:
     """The need of a model in main memory, and on GPUs with memory of their own.
 
     The token embedding stays in main memory. The output matrix goes to the GPUs first, then the
     layers from the last one on, each with its part of the KV cache.
     """
-    whole = estimate_memory(shape, plan)
+    whole = estimate_memory(dimensions, plan)
     nothing = MemoryNeed(0, 0, 0)
     if not machine.dedicated_gpus or not plan.gpu_layers:
         return whole, nothing
-    share = gpu_share(shape, plan, machine)
-    blocks, cache = int(shape.blocks * share), int(whole.context * share)
-    buffers = buffer_bytes(shape, plan)
-    on_gpu = MemoryNeed(blocks + (shape.output or shape.input), cache, buffers)
-    kept = whole.weights - blocks - shape.output
+    share = gpu_share(dimensions, plan, machine)
+    blocks, cache = int(dimensions.blocks * share), int(whole.context * share)
+    buffers = buffer_bytes(dimensions, plan)
+    on_gpu = MemoryNeed(blocks + (dimensions.output or dimensions.input), cache, buffers)
+    kept = whole.weights - blocks - dimensions.output
     # The CPU has compute buffers too, unless every layer is on a GPU.
     own = whole.buffers if share < 1 else whole.buffers - buffers
     return MemoryNeed(kept, whole.context - cache, own), on_gpu
 
 
-def gpu_share(shape: ModelDimensions, plan: LoadPlan, machine: Machine) -> float:
+def gpu_share(dimensions: ModelDimensions, plan: LoadPlan, machine: Machine) -> float:
     """Share of the layers on GPUs with memory of their own, 0 to 1."""
     if not machine.dedicated_gpus:
         return 0.0
-    layers = shape.layers if plan.gpu_layers < 0 else min(plan.gpu_layers - 1, shape.layers)
-    return max(layers, 0) / max(shape.layers, 1)
+    layers = (
+        dimensions.layers if plan.gpu_layers < 0 else min(plan.gpu_layers - 1, dimensions.layers)
+    )
+    return max(layers, 0) / max(dimensions.layers, 1)
 
 
-def fits(shape: ModelDimensions, plan: LoadPlan, machine: Machine) -> bool:
+def fits(dimensions: ModelDimensions, plan: LoadPlan, machine: Machine) -> bool:
     """Whether there is enough memory, as far as is known."""
-    here, there = split_by_device(shape, plan, machine)
+    here, there = split_by_device(dimensions, plan, machine)
     if there.total > sum(gpu.free for gpu in machine.dedicated_gpus):
         return False
     return machine.memory is None or here.peak <= machine.memory.free
 
 
-def largest_context(shape: ModelDimensions, plan: LoadPlan, machine: Machine, most: int) -> int:
+def largest_context(
+    dimensions: ModelDimensions, plan: LoadPlan, machine: Machine, most: int
+) -> int:
     """The largest context up to ``most`` that fits, in steps of 256 tokens; 0 when none fits."""
     low, high = 0, max(most, STEP) // STEP
     while low < high:
         middle = (low + high + 1) // 2
-        if fits(shape, replace(plan, context=middle * STEP), machine):
+        if fits(dimensions, replace(plan, context=middle * STEP), machine):
             low = middle
         else:
             high = middle - 1
     return low * STEP
 
 
-def max_gpu_layers(shape: ModelDimensions, plan: LoadPlan, machine: Machine) -> int:
+def max_gpu_layers(dimensions: ModelDimensions, plan: LoadPlan, machine: Machine) -> int:
     """The largest ``gpu_layers`` that fits; 0 when none fits."""
-    for layers in range(shape.layers + 1, 0, -1):
-        if fits(shape, replace(plan, gpu_layers=layers), machine):
+    for layers in range(dimensions.layers + 1, 0, -1):
+        if fits(dimensions, replace(plan, gpu_layers=layers), machine):
             return layers
     return 0
 
 
-def tokens_per_second(shape: ModelDimensions, plan: LoadPlan, machine: Machine) -> float:
+def tokens_per_second(dimensions: ModelDimensions, plan: LoadPlan, machine: Machine) -> float:
     """Estimated decode speed with a full context, in tokens per second.
 
     Of a model that is partly on GPUs, only the CPU's part counts: it takes nearly all of the time.
@@ -312,11 +316,11 @@ def tokens_per_second(shape: ModelDimensions, plan: LoadPlan, machine: Machine) 
     Returns:
         0 when unknown: the machine was not measured, or all layers are on GPUs.
     """
-    share = 1 - gpu_share(shape, plan, machine)
-    read = (shape.read_per_token + kv_bytes(shape, plan) + shape.state) * share
+    share = 1 - gpu_share(dimensions, plan, machine)
+    read = (dimensions.read_per_token + kv_bytes(dimensions, plan) + dimensions.state) * share
     if not read or not machine.speed:
         return 0.0
-    return 1 / (read / (EFFICIENCY * machine.speed) + SYNC_SECONDS * shape.layers * share)
+    return 1 / (read / (EFFICIENCY * machine.speed) + SYNC_SECONDS * dimensions.layers * share)
 
 
 def _padded(tokens: int) -> int:

@@ -32,7 +32,7 @@ class ModelMetadata:
         chat_template: Jinja source; empty when it has none.
         size: Bytes, all parts together.
         sha256: Where the file's name tells it, else empty.
-        shape: Dimensions that decide its memory and speed.
+        dimensions: Dimensions that decide its memory and speed.
     """
 
     path: Path
@@ -48,7 +48,7 @@ class ModelMetadata:
     chat_template: str
     size: int
     sha256: str
-    shape: ModelDimensions
+    dimensions: ModelDimensions
 
     @property
     def name(self) -> str:
@@ -65,7 +65,7 @@ def read_metadata(path: Path) -> ModelMetadata:
     """
     # Not needed for a cached file, which saves 9 ms at start-up.
     from tchat.models.gguf.compatibility import refusal
-    from tchat.models.gguf.hparams import shape_of
+    from tchat.models.gguf.hparams import read_dimensions
     from tchat.models.gguf.parser import read_header
     from tchat.models.gguf.split_files import further_parts, read_parts
 
@@ -89,7 +89,7 @@ def read_metadata(path: Path) -> ModelMetadata:
         chat_template=whole.chat_template,
         size=sum(each.file_size for each in headers),
         sha256="" if parts else hash_in_name(path),
-        shape=shape_of(whole),
+        dimensions=read_dimensions(whole),
     )
 
 

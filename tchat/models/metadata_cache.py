@@ -162,6 +162,7 @@ def _fingerprint(key: FileKey, parts: tuple[Path, ...]) -> str:
 def _insert_metadata(database: sqlite3.Connection, metadata: ModelMetadata) -> None:
     stored = asdict(metadata)
     del stored["path"], stored["key"]
+    stored["shape"] = stored.pop("dimensions")  # the name that is stored
     stored["parts"] = [part.name for part in metadata.parts]
     row = (str(metadata.key), _fingerprint(metadata.key, metadata.parts), json.dumps(stored))
     database.execute("REPLACE INTO facts VALUES (?, ?, ?)", row)
@@ -180,7 +181,7 @@ def _select_metadata(
         if parts and _fingerprint(key, parts) != row[0]:
             return None
         stored["kind"] = ModelKind(stored["kind"])
-        stored["shape"] = _shape(stored["shape"])
+        stored["dimensions"] = _dimensions(stored.pop("shape"))
         if not all(_is_text(stored[name]) for name in _TEXTS):
             return None
         if not all(_is_count(stored[name]) for name in _COUNTS):
@@ -190,20 +191,20 @@ def _select_metadata(
         return None  # a damaged row, or a part that is gone: read the header
 
 
-def _shape(stored: dict[str, Any]) -> ModelDimensions:
+def _dimensions(stored: dict[str, Any]) -> ModelDimensions:
     """The dimensions in a row.
 
     Raises:
         TypeError: It cannot have been stored here.
     """
-    shape = ModelDimensions(**stored)
-    names = [field.name for field in fields(shape) if field.name != "expert_share"]
+    dimensions = ModelDimensions(**stored)
+    names = [field.name for field in fields(dimensions) if field.name != "expert_share"]
     if (
-        not all(_is_count(getattr(shape, name)) for name in names)
-        or _number(shape.expert_share, 1) is None
+        not all(_is_count(getattr(dimensions, name)) for name in names)
+        or _number(dimensions.expert_share, 1) is None
     ):
         raise TypeError("sizes")
-    return shape
+    return dimensions
 
 
 def _is_text(value: object) -> bool:

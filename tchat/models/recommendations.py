@@ -75,7 +75,7 @@ def _downloaded(
         return None
     if metadata is None:
         return None
-    fit, speed = _judged(metadata.shape, metadata.context_length, machine)
+    fit, speed = _judged(metadata.dimensions, metadata.context_length, machine)
     known = store.speed(metadata)
     file = QuantizedFile(metadata.quantization, metadata.size)
     return Recommendation(entry, file, fit, known or speed, known > 0, path)
@@ -83,13 +83,15 @@ def _downloaded(
 
 def _not_downloaded(entry: CatalogueEntry, machine: Machine) -> Recommendation:
     files = entry.files
-    shape = entry.shape(files[0].quantization)
-    best, _ = choose_quantization(files, shape, files[0], entry.context, machine)
+    dimensions = entry.dimensions(files[0].quantization)
+    best, _ = choose_quantization(files, dimensions, files[0], entry.context, machine)
     return Recommendation(
-        entry, best, *_judged(entry.shape(best.quantization), entry.context, machine)
+        entry, best, *_judged(entry.dimensions(best.quantization), entry.context, machine)
     )
 
 
-def _judged(shape: ModelDimensions, context: int, machine: Machine) -> tuple[FitVerdict, float]:
-    plan = default_plan(shape, context, machine)
-    return assess_fit(shape, context, machine), expected_speed(shape, plan, machine)
+def _judged(
+    dimensions: ModelDimensions, context: int, machine: Machine
+) -> tuple[FitVerdict, float]:
+    plan = default_plan(dimensions, context, machine)
+    return assess_fit(dimensions, context, machine), expected_speed(dimensions, plan, machine)

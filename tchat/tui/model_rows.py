@@ -136,7 +136,7 @@ def _here(current: Path | None) -> Iterator[Path]:
 def _row(
     choice: str, known: Known, facts: ModelMetadata, current: Path | None, machine: Machine
 ) -> ModelRow:
-    fit = assess_fit(facts.shape, facts.context_length, machine)
+    fit = assess_fit(facts.dimensions, facts.context_length, machine)
     what = f"{facts.architecture}, {count_text(facts.parameters)} weights"
     return ModelRow(
         choice=choice,

@@ -15,10 +15,10 @@ CONTEXT = 8192
 
 
 def rows() -> Iterator[Row]:
-    """Each shape in a process of its own, its KV cache cleared whole and a batch decoded."""
+    """Each dimensions in a process of its own, its KV cache cleared whole and a batch decoded."""
     with tempfile.TemporaryDirectory() as folder:
         for name, recipe in RECIPES.items():
-            path = write_shape(Path(folder) / "shape.gguf", recipe)
+            path = write_shape(Path(folder) / "dimensions.gguf", recipe)
             found = child("tests.benchmarks.fit", str(path))
             share = found["estimate"] / found["taken"]
             what = f"memory estimated against taken, {name} ({found['taken'] / 1e6:.0f} MB)"
@@ -37,7 +37,9 @@ def taken(path: Path) -> dict[str, int]:
     from tchat.settings import Sampling, Settings
 
     facts = read_metadata(path)
-    expected = estimate_memory(facts.shape, memory_plan(Settings(ctx_size=CONTEXT), facts)).total
+    expected = estimate_memory(
+        facts.dimensions, memory_plan(Settings(ctx_size=CONTEXT), facts)
+    ).total
     backend()
     before = _resident()
     options = EngineOptions(path=path, template=facts.chat_template, ctx_size=CONTEXT)

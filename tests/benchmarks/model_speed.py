@@ -15,13 +15,13 @@ TOKENS = 64
 
 
 def rows() -> Iterator[Row]:
-    """Each shape in a process of its own, and the starter model, which is really trained."""
+    """Each dimensions in a process of its own, and the starter model, which is really trained."""
     from tchat.models.sources.starter import starter_file
 
     with tempfile.TemporaryDirectory() as folder:
         yield _row("starter", starter_file())
         for name, recipe in RECIPES.items():
-            yield _row(name, write_shape(Path(folder) / "shape.gguf", recipe))
+            yield _row(name, write_shape(Path(folder) / "dimensions.gguf", recipe))
 
 
 def _row(name: str, path: Path) -> Row:
@@ -48,7 +48,7 @@ def speeds(path: Path) -> dict[str, float]:
 
     facts = read_metadata(path)
     machine = replace(this_machine(), speed=max(weights_rate() for _ in range(3)))
-    expected = tokens_per_second(facts.shape, LoadPlan(context=256), machine)
+    expected = tokens_per_second(facts.dimensions, LoadPlan(context=256), machine)
     sampling = Sampling(max_tokens=TOKENS, seed=1)
     options = EngineOptions(path=path, template=facts.chat_template, ctx_size=512)
     written = 0.0

@@ -28,12 +28,12 @@ def free(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
 
 
 def test_what_fits_is_loaded(facts: ModelMetadata, monkeypatch: pytest.MonkeyPatch) -> None:
-    free(monkeypatch, estimate_memory(facts.shape, memory_plan(Settings(), facts)).peak)
+    free(monkeypatch, estimate_memory(facts.dimensions, memory_plan(Settings(), facts)).peak)
     require_memory(Settings(), facts)
 
 
 def test_what_would_swap_is_not(facts: ModelMetadata, monkeypatch: pytest.MonkeyPatch) -> None:
-    free(monkeypatch, estimate_memory(facts.shape, memory_plan(Settings(), facts)).peak - 1)
+    free(monkeypatch, estimate_memory(facts.dimensions, memory_plan(Settings(), facts)).peak - 1)
     with pytest.raises(DoesNotFit) as refused:
         require_memory(Settings(), facts)
     assert "a context of 8,192 tokens needs 0.42 GB of memory (weights 0.10" in str(refused.value)

@@ -65,8 +65,8 @@ def test_each_entry_is_whole(entry: CatalogueEntry) -> None:
 def test_a_mixture_has_few_active_weights() -> None:
     mixture = load_catalogue()["qwen3:30b"]
     assert mixture.active == pytest.approx(3.3e9, rel=0.02)
-    shape = mixture.shape("Q8_0")
-    assert shape.read_per_token < shape.weights / 8
+    dimensions = mixture.dimensions("Q8_0")
+    assert dimensions.read_per_token < dimensions.weights / 8
 
 
 def test_what_is_on_the_disk_is_found(paths: Paths, tmp_path: Path) -> None:
@@ -120,5 +120,5 @@ def test_a_name_leads_to_the_hub(paths: Paths) -> None:
     set_alias(paths, "big", "llama3.3:70b")
     assert resolve_remote("big", paths).repo == "bartowski/Llama-3.3-70B-Instruct-GGUF"
     assert find_entry("phi4") is None
-    with pytest.raises(ModelNotFound, match="no name on the hub, nor in the catalogue"):
+    with pytest.raises(ModelNotFound, match="neither a name on the hub nor in the catalogue"):
         resolve_remote("nothing", paths)

@@ -381,7 +381,7 @@ async def test_what_does_not_fit_is_pulled_after_asking(
         await chat.until(lambda: told in chat.toasts)
 
 
-@pytest.mark.parametrize(("name", "told"), [("acme/none", "acme/none"), ("nonsense", "no name")])
+@pytest.mark.parametrize(("name", "told"), [("acme/none", "acme/none"), ("nonsense", "neither")])
 async def test_what_cannot_be_pulled_is_told_and_stays_to_be_read(
     settings: Settings, paths: Paths, hub_server: HubServer, name: str, told: str
 ) -> None:

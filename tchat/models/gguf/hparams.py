@@ -46,7 +46,7 @@ WHOLE_EVERY = MappingProxyType(
 )
 
 
-def shape_of(header: Header) -> ModelDimensions:
+def read_dimensions(header: Header) -> ModelDimensions:
     """The dimensions by a header; for a split model, pass one with the tensors of all parts."""
     keys = _Keys(header)
     sizes = _sizes(header.tensors)

@@ -14,7 +14,7 @@ from tchat.models.fit_report import FitReport, choose_quantization, report_fit, 
 from tchat.models.gguf.compatibility import ModelKind, detect_kind, refusal
 from tchat.models.gguf.details import HeaderDetails, extract_details
 from tchat.models.gguf.header import Array, Header
-from tchat.models.gguf.hparams import shape_of
+from tchat.models.gguf.hparams import read_dimensions
 from tchat.models.gguf.parser import parse_header, strings_in
 from tchat.models.gguf.reader import BoundedReader, OutOfBounds
 from tchat.models.hub.api import HubApi
@@ -41,7 +41,7 @@ class RemoteModel:
         architecture: For example ``llama``.
         parameters: Number of weights, all parts together.
         context_length: Tokens that it was trained for; 0 when unknown.
-        shape: Dimensions that decide its memory and speed.
+        dimensions: Dimensions that decide its memory and speed.
         report: How it would run on the machine.
         details: Further details of the header that was read, which may be another quantization's.
     """
@@ -55,7 +55,7 @@ class RemoteModel:
     architecture: str
     parameters: int
     context_length: int
-    shape: ModelDimensions
+    dimensions: ModelDimensions
     report: FitReport
     details: HeaderDetails
 
@@ -110,15 +110,15 @@ def inspect_listing(
     if name.file or name.quantization or remote_model.refusal or len(alike) < 2:
         return remote_model
     best, why = choose_quantization(
-        alike, remote_model.shape, seen, remote_model.context_length, machine
+        alike, remote_model.dimensions, seen, remote_model.context_length, machine
     )
     if best is seen:
         return replace(remote_model, reason=why)
     if closely:
         return replace(_inspect(listing, best, read_range, machine), reason=why)
-    shape = resized(remote_model.shape, best.size / max(seen.size, 1))
-    judged = report_fit(shape, remote_model.context_length, machine)
-    return replace(remote_model, model=best, reason=why, shape=shape, report=judged)
+    dimensions = resized(remote_model.dimensions, best.size / max(seen.size, 1))
+    judged = report_fit(dimensions, remote_model.context_length, machine)
+    return replace(remote_model, model=best, reason=why, dimensions=dimensions, report=judged)
 
 
 def _inspect(
@@ -126,7 +126,7 @@ def _inspect(
 ) -> RemoteModel:
     remote = RemoteHeader(model, read_range)
     header = remote.read()
-    shape = shape_of(header)
+    dimensions = read_dimensions(header)
     return RemoteModel(
         listing=listing,
         model=model,
@@ -136,8 +136,8 @@ def _inspect(
         architecture=header.architecture,
         parameters=header.parameters,
         context_length=header.context_length,
-        shape=shape,
-        report=report_fit(shape, header.context_length, machine),
+        dimensions=dimensions,
+        report=report_fit(dimensions, header.context_length, machine),
         details=extract_details(header, remote.strings),
     )
 

@@ -14,7 +14,7 @@ from tchat.engine.cancel import Cancel
 from tchat.engine.context import SCRATCH, Context
 from tchat.engine.model import Model
 from tchat.models.gguf.header import Array, Header, Tensor
-from tchat.models.gguf.hparams import shape_of
+from tchat.models.gguf.hparams import read_dimensions
 from tchat.models.metadata import read_metadata
 from tchat.models.metadata_cache import MetadataCache
 from tchat.paths import Paths
@@ -28,7 +28,7 @@ def test_the_cache_is_as_large_as_llama_makes_it(
     request: pytest.FixtureRequest, fixture: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path: Path = request.getfixturevalue(fixture)
-    shape = read_metadata(path).shape
+    dimensions = read_metadata(path).dimensions
     # With llama.cpp's log on, which tells the sizes.
     monkeypatch.setattr(Backend, "attempted", lambda self, make, cancel: make())
     backend().log.write_to(tmp_path / "log")
@@ -36,15 +36,17 @@ def test_the_cache_is_as_large_as_llama_makes_it(
     Context(model, size=4096, batch=256, threads=1, cancel=Cancel()).close()
     model.close()
     made = sum(map(float, BUFFER.findall((tmp_path / "log").read_text()))) * MIB
-    expected = 2 * 4096 * (shape.kv_width + shape.window_width) + shape.state * (SCRATCH + 1)
+    expected = 2 * 4096 * (dimensions.kv_width + dimensions.window_width) + dimensions.state * (
+        SCRATCH + 1
+    )
     assert expected == pytest.approx(made, abs=0.02 * MIB)
     assert expected > 0
 
 
 def test_the_weights_are_the_tensors(tiny_model: Path) -> None:
     facts = read_metadata(tiny_model)
-    assert facts.shape.weights == pytest.approx(facts.size, rel=0.1)
-    assert facts.shape.vocabulary == 731
+    assert facts.dimensions.weights == pytest.approx(facts.size, rel=0.1)
+    assert facts.dimensions.vocabulary == 731
 
 
 def header(arch: str, names: list[str], **keys: Any) -> Header:
@@ -82,7 +84,7 @@ def test_grouped_queries() -> None:
         attention__key_length=128,
         attention__value_length=128,
     )
-    assert shape_of(qwen3_8b).kv_width * 2 == 144 * 1024  # bytes of a token in f16
+    assert read_dimensions(qwen3_8b).kv_width * 2 == 144 * 1024  # bytes of a token in f16
 
 
 def test_heads_without_a_length_share_the_width() -> None:
@@ -93,7 +95,7 @@ def test_heads_without_a_length_share_the_width() -> None:
         embedding_length=4096,
         attention__head_count=32,
     )
-    assert shape_of(llama_2_7b).kv_width == 32 * 2 * 4096
+    assert read_dimensions(llama_2_7b).kv_width == 32 * 2 * 4096
 
 
 def test_latent_attention_keeps_one_vector() -> None:
@@ -109,7 +111,7 @@ def test_latent_attention_keeps_one_vector() -> None:
         attention__key_length_mla=192,
         attention__value_length_mla=128,
     )
-    assert shape_of(deepseek_v2_lite).kv_width == 27 * 576
+    assert read_dimensions(deepseek_v2_lite).kv_width == 27 * 576
 
 
 def test_layers_with_a_window_are_counted_apart() -> None:
@@ -124,9 +126,9 @@ def test_layers_with_a_window_are_counted_apart() -> None:
         attention__value_length=256,
         attention__sliding_window=1024,
     )
-    shape = shape_of(gemma_3_4b)
-    assert (shape.kv_width, shape.window_width) == (5 * 2048, 29 * 2048)
-    assert shape.window == 1024
+    dimensions = read_dimensions(gemma_3_4b)
+    assert (dimensions.kv_width, dimensions.window_width) == (5 * 2048, 29 * 2048)
+    assert dimensions.window == 1024
 
 
 def test_a_pattern_in_the_file_wins_and_phi_has_no_window() -> None:
@@ -140,9 +142,9 @@ def test_a_pattern_in_the_file_wins_and_phi_has_no_window() -> None:
         attention__key_length_swa=2,
         attention__value_length_swa=2,
     )
-    assert (shape_of(told).kv_width, shape_of(told).window_width) == (16, 3 * 4)
+    assert (read_dimensions(told).kv_width, read_dimensions(told).window_width) == (16, 3 * 4)
     phi = header("phi3", ["blk.{}.attn_qkv.weight"], **keys, attention__sliding_window=16)
-    assert (shape_of(phi).kv_width, shape_of(phi).window_width) == (64, 0)
+    assert (read_dimensions(phi).kv_width, read_dimensions(phi).window_width) == (64, 0)
 
 
 def test_shared_layers_keep_nothing() -> None:
@@ -158,9 +160,9 @@ def test_shared_layers_keep_nothing() -> None:
         attention__shared_kv_layers=10,
         attention__sliding_window=512,
     )
-    shape = shape_of(gemma_3n)
-    assert shape.kv_width + shape.window_width == 20 * 1024
-    assert shape.read_per_token == shape.weights - shape.lookup
+    dimensions = read_dimensions(gemma_3n)
+    assert dimensions.kv_width + dimensions.window_width == 20 * 1024
+    assert dimensions.read_per_token == dimensions.weights - dimensions.lookup
 
 
 def test_hybrids_have_layers_of_both_kinds() -> None:
@@ -177,9 +179,9 @@ def test_hybrids_have_layers_of_both_kinds() -> None:
     tensors = tuple(
         Tensor(f"blk.{n}.{name}.weight", (2,), "F32", 0, 8) for n, name in enumerate(names)
     )
-    shape = shape_of(Header(3, lfm2.metadata, frozenset(), tensors, 0, 0))
-    assert shape.kv_width == 2 * 2 * 8 * 64
-    assert shape.state == 2 * 4 * 2048 * 2
+    dimensions = read_dimensions(Header(3, lfm2.metadata, frozenset(), tensors, 0, 0))
+    assert dimensions.kv_width == 2 * 2 * 8 * 64
+    assert dimensions.state == 2 * 4 * 2048 * 2
 
 
 def test_every_layer_of_a_falcon_is_both() -> None:
@@ -194,9 +196,9 @@ def test_every_layer_of_a_falcon_is_both() -> None:
         ssm__state_size=16,
         ssm__group_count=1,
     )
-    shape = shape_of(falcon)
-    assert shape.kv_width == 2 * 2 * 64
-    assert shape.state == 2 * 4 * (3 * (128 + 32) + 16 * 128)
+    dimensions = read_dimensions(falcon)
+    assert dimensions.kv_width == 2 * 2 * 64
+    assert dimensions.state == 2 * 4 * (3 * (128 + 32) + 16 * 128)
 
 
 def test_a_token_goes_through_some_of_the_experts() -> None:
@@ -209,9 +211,9 @@ def test_a_token_goes_through_some_of_the_experts() -> None:
         expert_used_count=2,
         expert_feed_forward_length=96,
     )
-    shape = shape_of(mixture)
-    assert (shape.experts, shape.expert_share, shape.feed_forward) == (32, 0.25, 192)
-    assert shape.read_per_token == shape.weights - 16 - 24
+    dimensions = read_dimensions(mixture)
+    assert (dimensions.experts, dimensions.expert_share, dimensions.feed_forward) == (32, 0.25, 192)
+    assert dimensions.read_per_token == dimensions.weights - 16 - 24
 
 
 def test_odd_values_are_no_sizes() -> None:
@@ -224,7 +226,7 @@ def test_odd_values_are_no_sizes() -> None:
         attention__head_count_kv=-1,
         attention__key_length=64,
     )
-    assert shape_of(odd).kv_width == 0
+    assert read_dimensions(odd).kv_width == 0
 
 
 def test_the_store_remembers_the_shape(tiny_sliding: Path, home: Path) -> None:
@@ -233,5 +235,7 @@ def test_the_store_remembers_the_shape(tiny_sliding: Path, home: Path) -> None:
         first = store.metadata(tiny_sliding)
     with MetadataCache(paths) as store:
         assert (
-            store.metadata(tiny_sliding).shape == first.shape == read_metadata(tiny_sliding).shape
+            store.metadata(tiny_sliding).dimensions
+            == first.dimensions
+            == read_metadata(tiny_sliding).dimensions
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tchat.errors import ModelInvalid
-from tchat.models.gguf.hparams import shape_of
+from tchat.models.gguf.hparams import read_dimensions
 from tchat.models.gguf.parser import read_header
 from tchat.models.hub.api import HubApi
 from tchat.models.hub.errors import HubError
@@ -32,7 +32,7 @@ def test_it_is_that_of_the_file(hub_server: HubServer, tiny_model: Path) -> None
     hub, remote = model(hub_server, {"tiny-Q8_0.gguf": tiny_model.read_bytes()})
     header = RemoteHeader(remote, hub.read_range).read()
     assert header == read_header(tiny_model)
-    assert shape_of(header) == read_metadata(tiny_model).shape
+    assert read_dimensions(header) == read_metadata(tiny_model).dimensions
 
 
 def test_no_more_is_read_than_the_header(hub_server: HubServer, tiny_model: Path) -> None:
@@ -52,7 +52,7 @@ def test_a_large_vocabulary_takes_a_few_requests(hub_server: HubServer) -> None:
         )
     )
     hub, remote = model(hub_server, {"tiny-Q8_0.gguf": content})
-    assert shape_of(RemoteHeader(remote, hub.read_range).read()).merges == 250_000
+    assert read_dimensions(RemoteHeader(remote, hub.read_range).read()).merges == 250_000
     assert len(content) > 12_000_000
     assert len(hub_server.requests("storage")) <= 8
 

@@ -69,7 +69,9 @@ def test_only_quantizations_of_the_same_model_are_chosen_from(server: HubServer)
     assert remote_model.reason == "it is the largest that fits with 4,096 tokens of context"
     assert len({request.path for request in server.requests("storage")}) == 1
     closer = inspect_listing(hub.listing(REPO), HubName(REPO), hub.read_range, ROOMY, closely=True)
-    assert closer.shape.weights < remote_model.shape.weights  # of its own header, not by its size
+    assert (
+        closer.dimensions.weights < remote_model.dimensions.weights
+    )  # of its own header, not by its size
     named = inspect_listing(hub.listing(REPO), HubName(REPO, "q4_k_m"), hub.read_range, ROOMY)
     assert (named.model.quantization, named.reason) == ("Q4_K_M", "")
 
