@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 
-from tchat.models.sources.scan import gguf_files, user_data
+from tchat.models.sources.scan import gguf_files
 from tchat.models.sources.source import LocalModel, model_stem
 from tchat.paths import Paths
 
@@ -16,7 +16,9 @@ class Gpt4AllSource:
     is_own = False
 
     def __init__(self, paths: Paths, environ: Mapping[str, str] = os.environ) -> None:  # noqa: ARG002
-        self._folder = user_data(environ) / "nomic.ai" / "GPT4All"
+        import platformdirs
+
+        self._folder = platformdirs.user_data_path() / "nomic.ai" / "GPT4All"
 
     def models(self) -> Iterator[LocalModel]:
         """The GGUF files in the folder."""

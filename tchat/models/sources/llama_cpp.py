@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 
-from tchat.models.sources.scan import gguf_files, user_cache
+from tchat.models.sources.scan import gguf_files
 from tchat.models.sources.source import LocalModel, model_stem
 from tchat.paths import Paths, expanded
 
@@ -16,8 +16,10 @@ class LlamaCppSource:
     is_own = False
 
     def __init__(self, paths: Paths, environ: Mapping[str, str] = os.environ) -> None:  # noqa: ARG002
+        import platformdirs
+
         named = environ.get("LLAMA_CACHE")
-        self._folder = expanded(named) if named else user_cache(environ) / "llama.cpp"
+        self._folder = expanded(named) if named else platformdirs.user_cache_path() / "llama.cpp"
 
     def models(self) -> Iterator[LocalModel]:
         """The GGUF files in the folder."""

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 
 from tchat.models.files import has_gguf_ending
 from tchat.models.hub.repo_files import RepoFile, list_repo_models
-from tchat.models.sources.scan import files_below, home
+from tchat.models.sources.scan import files_below
 from tchat.models.sources.source import LocalModel
-from tchat.paths import Paths
+from tchat.paths import Paths, expanded
 
-FOLDERS = (".lmstudio/models", ".cache/lm-studio/models")
+FOLDERS = ("~/.lmstudio/models", "~/.cache/lm-studio/models")
 
 
 class LmStudioSource:
@@ -23,7 +23,7 @@ class LmStudioSource:
     is_own = False
 
     def __init__(self, paths: Paths, environ: Mapping[str, str] = os.environ) -> None:  # noqa: ARG002
-        self._folders = [home(environ) / folder for folder in FOLDERS]
+        self._folders = [expanded(folder) for folder in FOLDERS]
 
     def models(self) -> Iterator[LocalModel]:
         """The models of each repository."""

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tchat.models.sources.scan import files_below, home
+from tchat.models.sources.scan import files_below
 from tchat.models.sources.source import LocalModel
 from tchat.paths import Paths, expanded
 from tchat.sanitize import single_line
@@ -22,7 +22,11 @@ MAX_MANIFEST = 1 << 20  # bytes
 REGISTRY_HOST = "registry.ollama.ai"
 MODEL_LAYER = "application/vnd.ollama.image.model"
 DIGEST = re.compile(r"sha256[:-]([0-9a-f]{64})")
-SERVICE_FOLDERS = ("/usr/share/ollama/.ollama/models", "/var/lib/ollama/.ollama/models")
+FOLDERS = (
+    "~/.ollama/models",
+    "/usr/share/ollama/.ollama/models",  # of its service
+    "/var/lib/ollama/.ollama/models",
+)
 
 
 class OllamaSource:
@@ -32,8 +36,7 @@ class OllamaSource:
 
     def __init__(self, paths: Paths, environ: Mapping[str, str] = os.environ) -> None:  # noqa: ARG002
         named = environ.get("OLLAMA_MODELS")
-        usual = (home(environ) / ".ollama" / "models", *map(Path, SERVICE_FOLDERS))
-        self._folders = dict.fromkeys([*([expanded(named)] if named else []), *usual])
+        self._folders = dict.fromkeys(map(expanded, (*([named] if named else ()), *FOLDERS)))
 
     def models(self) -> Iterator[LocalModel]:
         """One for each manifest that names a file of weights."""

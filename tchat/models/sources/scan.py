@@ -1,4 +1,4 @@
-"""GGUF files below a folder, and the folders where programs keep their data.
+"""Find GGUF files below a folder.
 
 A folder may be huge, hold circular links, or belong to another user.
 """
@@ -6,12 +6,10 @@ A folder may be huge, hold circular links, or belong to another user.
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 from tchat.models.files import GGUF_ENDING, PART_NAME
-from tchat.paths import expanded
 
 MAX_ENTRIES = 20_000  # looked at below one folder; a home folder registered by mistake ends there
 
@@ -62,26 +60,3 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:
         return False
-
-
-def home(environ: Mapping[str, str]) -> Path:
-    """The home folder."""
-    return Path(environ.get("HOME") or expanded("~"))
-
-
-def user_cache(environ: Mapping[str, str]) -> Path:
-    """The folder of caches, by the platform's rules."""
-    if sys.platform == "darwin":
-        return home(environ) / "Library" / "Caches"
-    if sys.platform == "win32":
-        return Path(environ.get("LOCALAPPDATA") or home(environ) / "AppData" / "Local")
-    return Path(environ.get("XDG_CACHE_HOME") or home(environ) / ".cache")
-
-
-def user_data(environ: Mapping[str, str]) -> Path:
-    """The folder of programs' data, by the platform's rules."""
-    if sys.platform == "darwin":
-        return home(environ) / "Library" / "Application Support"
-    if sys.platform == "win32":
-        return user_cache(environ)
-    return Path(environ.get("XDG_DATA_HOME") or home(environ) / ".local" / "share")

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tchat.models.sources import registry
-from tchat.models.sources.scan import gguf_files, home
+from tchat.models.sources.scan import gguf_files
 from tchat.models.sources.source import LocalModel, model_stem
-from tchat.paths import Paths
+from tchat.paths import Paths, expanded
 from tests.cli.shell import Shell
 from tests.models.forge import gguf
 from tests.models.model_folders import chat_model
@@ -23,7 +23,7 @@ class JanSource:
     is_own = False
 
     def __init__(self, paths: Paths, environ: Mapping[str, str]) -> None:
-        self._folder = home(environ) / "jan"
+        self._folder = expanded("~/jan")
 
     def models(self) -> Iterator[LocalModel]:
         for path in gguf_files(self._folder):
