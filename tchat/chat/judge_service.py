@@ -73,7 +73,7 @@ def learn(
     """Train the judge of the chat's model, from its use and from a file, on the engine thread.
 
     Raises:
-        UsageError: There is too little to learn from.
+        UsageError: There are too few training examples.
         InterruptedError: The user stopped it.
     """
     data = read_dialogues([file]) if file else None

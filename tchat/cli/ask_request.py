@@ -86,23 +86,20 @@ def require_compatible_flags(request: AskRequest) -> None:
     _require_at_most_one(*(flag for flag, given in forms.items() if given))
     _require_at_most_one(*(["--continue"] * request.resume), *(["--cid"] * bool(request.cid)))
     if request.log is False and request.resumes:
-        raise UsageError("--no-log and a session to continue exclude each other", "leave one out")
+        raise UsageError("--no-log excludes --continue and --cid", "leave one out")
     if request.values and not request.template:
-        raise UsageError("-p sets a variable of a template", "name the template with -t")
+        raise UsageError("-p needs a template", "name the template with -t")
     if request.candidates and request.labels:
-        raise UsageError(
-            "--candidates writes replies, --choose and --yes-no choose", "leave one out"
-        )
+        raise UsageError("--candidates excludes --choose and --yes-no", "leave one out")
     if request.best_of and (request.labels or request.candidates):
         raise UsageError(
-            "--best-of writes several replies and prints the best: no --choose, --yes-no or "
-            "--candidates beside it",
+            "--best-of excludes --choose, --yes-no and --candidates",
             "leave one out",
         )
     if request.best_of == 1:
-        raise UsageError("the best of one reply is that reply", "for example --best-of 4")
+        raise UsageError("--best-of needs at least 2", "for example --best-of 4")
     if request.threshold is not None and not request.yes_no:
-        raise UsageError("--threshold belongs to --yes-no", "add --yes-no")
+        raise UsageError("--threshold needs --yes-no", "add --yes-no")
     if request.choose and (len(request.labels) < 2 or "" in request.labels):
         fault = "has an empty label" if any(request.labels[1:]) else "takes two or more labels"
         raise UsageError(f"--choose {fault}", "for example --choose red,green,blue")

@@ -71,7 +71,7 @@ def set_(
         require_theme(console.paths, value)
     set_value(console.paths.config_file, key, value)
     if key.variable in console.environ:
-        console.say(f"warning: the environment variable {key.variable} still wins over it")
+        console.say(f"warning: the environment variable {key.variable} overrides it")
 
 
 @app.command()

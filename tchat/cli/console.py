@@ -118,7 +118,7 @@ class _ClosedOutput(io.StringIO):
             StorageError: Always.
         """
         raise StorageError(
-            "standard output is closed, and what belongs there is lost",
+            "standard output is closed, so the output is lost",
             "send it somewhere: to a file, or to /dev/null",
         )
 

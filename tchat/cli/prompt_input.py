@@ -170,9 +170,9 @@ def _tell_failure(console: Console, work: Callable[[], None]) -> None:
     try:
         work()
     except StorageError as error:
-        console.say(f"typed lines are not kept for later chats: {error}")
+        console.say(f"typed lines are not saved for later chats: {error}")
     except OSError as error:  # readline's names no file
-        console.say(f"typed lines are not kept for later chats: {error.strerror or error}")
+        console.say(f"typed lines are not saved for later chats: {error.strerror or error}")
 
 
 def read_line(console: Console, prompt: str) -> str:

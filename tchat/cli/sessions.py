@@ -439,7 +439,7 @@ class SessionRemoval:
             store.erase()
         except StorageError as error:
             self.console.say(
-                f"deleted, but pieces may still be in the file: {error.message}; "
+                f"deleted, but fragments may remain in the file: {error.message}; "
                 "delete another session later, which erases them"
             )
 

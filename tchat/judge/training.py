@@ -87,7 +87,7 @@ def write_pairs(
     given = len(dialogues) + len(edits)
     if given < MIN_TO_FIT:
         raise UsageError(
-            f"{given} replies by people are too few to learn from",
+            f"{given} human replies are too few to train on",
             f"give at least {MIN_TO_FIT}, better {MIN_TO_VALIDATE} and more",
         )
     prompts = [dialogue.prompt for dialogue in dialogues]
@@ -204,7 +204,7 @@ def train(
     people, generated = examples.sides
     if min(people, generated) < MIN_TO_FIT:
         raise UsageError(
-            f"{people} replies by people and {generated} by the model are too few to learn from",
+            f"{people} replies by people and {generated} by the model are too few to train on",
             f"give at least {MIN_TO_FIT} of each, better {MIN_TO_VALIDATE}: tchat judge train FILE",
         )
     if len(set(examples.prompts)) < 2:

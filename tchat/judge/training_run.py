@@ -57,7 +57,7 @@ def require_enough(edits: Sequence[EditedReply], choices: Sequence[PreferencePai
     if len(edits) < MIN_TO_FIT and not can_learn_preference(choices):
         about = len(set(preference_groups(choices)))
         raise UsageError(
-            "there is too little to learn from without replies by people in a file: "
+            "there are too few training examples without human replies in a file: "
             f"{counted(len(choices), 'choice')} about {counted(about, 'different question')}, and "
             f"{counted(len(edits), 'reply', 'replies')} by hand, in your chats with this model",
             f"name a JSONL file of prompts and replies (tchat judge train FILE), or pick, rate "

@@ -292,7 +292,7 @@ def test_the_setting_says_whether_to_store_and_the_flag_wins(shell: Shell, home:
         (["--yes-no", "--choose", "a,b", "hi"], "--choose and --yes-no exclude each other"),
         (["--schema", "{}", "--grammar", "x", "hi"], "--schema and --grammar exclude"),
         (["-p", "a", "b", "hi"], "name the template with -t"),
-        (["--threshold", "0.7", "hi"], "--threshold belongs to --yes-no"),
+        (["--threshold", "0.7", "hi"], "--threshold needs --yes-no"),
         (["--choose", "a", "hi"], "two or more labels"),
         (["--choose", "a,,b", "hi"], "has an empty label"),
         (["--choose", "a,b,a", "hi"], "names a label twice"),

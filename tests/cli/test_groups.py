@@ -91,7 +91,7 @@ def test_what_is_unset_is_the_default_again(shell: Shell) -> None:
 
 def test_a_variable_that_hides_what_is_set_is_told(shell: Shell) -> None:
     shell.environ["TCHAT_TEMP"] = "1"
-    assert "TCHAT_TEMP still wins" in shell("config", "set", "temp", "0.5").err
+    assert "TCHAT_TEMP overrides it" in shell("config", "set", "temp", "0.5").err
 
 
 @pytest.mark.parametrize(

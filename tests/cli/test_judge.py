@@ -83,7 +83,7 @@ def test_from_training_to_scores(data: Path, model: list[str]) -> None:
 
 def test_use_is_learnt_from_and_goes_with_its_session(model: list[str], home: Path) -> None:
     """Chats in which short replies were picked, and each was followed by one by hand."""
-    assert "too little to learn from" in tchat("judge", "train", *model).err
+    assert "too few training examples" in tchat("judge", "train", *model).err
     with SessionStore(home / "sessions.db") as store:
         for number, row in enumerate(dialogues(9)):
             session = store.create(title=row["prompt"])
@@ -192,13 +192,13 @@ def test_ctrl_c_keeps_what_was_written(data: Path, model: list[str], home: Path)
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["judge", "train"], 2, "too little to learn from"),
-        (["judge", "duel"], 2, "no replies by people to play with"),
+        (["judge", "train"], 2, "too few training examples"),
+        (["judge", "duel"], 2, "a game needs human replies"),
         (["judge", "train", "none.jsonl"], 2, "none.jsonl cannot be read"),
         (["judge", "train", sys.executable], 2, "holds no dialogue"),
         (["judge", "score"], 2, "no dialogue to score"),
-        (["judge", "train", "{few}"], 2, "too few to learn from"),
-        (["judge", "duel", "--data", "{few}"], 2, "too few to learn from"),
+        (["judge", "train", "{few}"], 2, "too few to train on"),
+        (["judge", "duel", "--data", "{few}"], 2, "too few to train on"),
         (["judge", "duel", "--data", "none.jsonl"], 2, "none.jsonl cannot be read"),
         (["judge", "duel", "--data", "{here}"], 2, "cannot be read"),
         (["judge", "duel", "--data", "{here}/same.jsonl"], 2, "to 1 different prompts"),

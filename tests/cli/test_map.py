@@ -212,7 +212,7 @@ def test_a_file_of_something_else_stays_as_it_is(rows: Path, tmp_path: Path, bef
     os.utime(output, (1, 1))
     ran = tchat_map("why {}", str(rows), "-o", str(output), *FLAGS)
     assert (ran.code, ran.err.count("\n")) == (2, 1)
-    assert "holds something else than results" in ran.err
+    assert "contains something other than results" in ran.err
     assert (output.read_bytes(), output.stat().st_mtime) == (before, 1)
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == [
         "out.jsonl",
@@ -377,7 +377,7 @@ def test_a_row_that_failed_may_be_mended(tmp_path: Path, flags: tuple[str, ...])
 
 def test_keep_errors_needs_a_file(rows: Path) -> None:
     ran = tchat_map("why {}", str(rows), "--keep-errors")
-    assert (ran.code, "belongs to -o" in ran.err) == (2, True)
+    assert (ran.code, "needs -o" in ran.err) == (2, True)
 
 
 @pytest.mark.parametrize("stop", STOPS)

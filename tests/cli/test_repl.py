@@ -76,7 +76,7 @@ def test_three_quotes_never_hold_a_command(shell: Shell, home: Path, text: str) 
 
 def test_what_takes_no_argument_says_so(shell: Shell, home: Path) -> None:
     _, err = chat(shell, "one", "/new something", "two")
-    assert "/new takes nothing behind it" in err[0]
+    assert "/new takes no argument" in err[0]
     assert questions(home) == [["one", "two"]]
 
 

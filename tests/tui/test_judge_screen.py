@@ -68,12 +68,12 @@ async def test_what_is_missing_is_said(settings: Settings, paths: Paths, tmp_pat
         await shown.pilot.press("alt+j")
         await shown.until(lambda: "0 picked" in told(shown, "learnt"))
         await shown.pilot.press("ctrl+t")
-        await shown.until(lambda: "too little to learn from" in told(shown, "progress"))
+        await shown.until(lambda: "too few training examples" in told(shown, "progress"))
         await shown.pilot.press("ctrl+g")
         await shown.until(lambda: "a game needs replies by people" in told(shown, "progress"))
         shown.pilot.app.screen.query_one(Input).value = str(few)
         await shown.pilot.press("ctrl+g")
-        await shown.until(lambda: "too few to learn from" in told(shown, "progress"))
+        await shown.until(lambda: "too few to train on" in told(shown, "progress"))
 
 
 async def test_a_stop_before_the_work_began_is_no_training(

@@ -64,7 +64,7 @@ async def _regenerate(host: CommandHost, _: str) -> None:
 
 async def _prefill(host: CommandHost, text: str) -> None:
     if not text:
-        raise UsageError("/prefill needs the begin of a reply", "for example /prefill Sure,")
+        raise UsageError("/prefill needs the beginning of a reply", "for example /prefill Sure,")
     await host.reply(lambda chat: chat.regenerate(prefill=text))
 
 
@@ -112,7 +112,7 @@ async def _rate(host: CommandHost, rating: int, word: str) -> None:
 
 async def _replace_reply(host: CommandHost, text: str) -> None:
     if not text:
-        raise UsageError("/mine needs the reply as you would have written it")
+        raise UsageError("/mine needs your own reply")
     reply = await _last_reply(host)
     await host.reply(lambda chat: chat.edit(reply.id, text))
     host.acknowledge("The chat goes on with your reply.")

@@ -97,7 +97,7 @@ def parse_input(text: str, commands: Iterable[SlashCommand]) -> CommandCall | st
         hint = did_you_mean(f"/{name.lower()}", names) or "/help lists the commands"
         raise UsageError(f"there is no command /{shown}", f"{hint} (//{shown} sends it as text)")
     if argument and not command.takes:
-        raise UsageError(f"/{name} takes nothing behind it", f"//{name} sends the line as text")
+        raise UsageError(f"/{name} takes no argument", f"//{name} sends the line as text")
     return CommandCall(command, argument)
 
 

@@ -46,7 +46,7 @@ def duel(
 
     console: Console = ctx.obj
     if not data:
-        raise UsageError("there are no replies by people to play with", f"--data: {NEEDED}")
+        raise UsageError("a game needs human replies", f"--data: {NEEDED}")
     dialogues = read_dialogues(data)
     if dialogues.skipped:
         console.say(skipped_notice(dialogues.skipped))
@@ -158,7 +158,7 @@ def use(
         entry = str(vector) if scale == 1.0 else f"{vector}:{scale:g}"
         set_model_setting(console.paths, settings.model, path, key, entry)
     if name and key.variable in console.environ:
-        console.say(f"warning: the environment variable {key.variable} still wins over it")
+        console.say(f"warning: the environment variable {key.variable} overrides it")
     steered = settings_for(settings, console.paths, path).control_vector
     told = ", ".join(map(single_line, steered)) or "nothing; games: tchat judge show"
     console.out(f"{single_line(path.name)} is steered by {told}")

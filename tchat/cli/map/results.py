@@ -421,7 +421,7 @@ def _begins(line: bytes, call: str, inputs: Mapping[int, Any], *, alone: bool) -
 
 def _foreign(shown: str) -> UsageError:
     return UsageError(
-        f"{shown} holds something else than results of `tchat map`; it is left as it is",
+        f"{shown} contains something other than results of `tchat map`; it is not changed",
         _NAME_ANOTHER,
     )
 

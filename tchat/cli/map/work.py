@@ -61,7 +61,7 @@ def run_map(request: MapRequest, console: Console) -> int:
     require_compatible_flags(request.ask)
     console = replace(console, quiet=request.ask.quiet)
     if request.keep_errors and not request.output:
-        raise UsageError("--keep-errors belongs to -o", "name a file with -o")
+        raise UsageError("--keep-errors needs -o", "name a file with -o")
     if not request.prompt.strip():
         raise UsageError("the prompt is empty", "for example: tchat map 'Classify: {}' FILE")
     settings = resolve_settings(request.ask, console)

@@ -36,7 +36,7 @@ def default(ctx: typer.Context, model: str = MODEL) -> None:
     )
     console.say(f"the default model is now {single_line(model)}")
     if key.variable in console.environ:
-        console.say(f"warning: the environment variable {key.variable} still wins over it")
+        console.say(f"warning: the environment variable {key.variable} overrides it")
 
 
 def add(
@@ -126,4 +126,4 @@ def set_(
     path = resolve(model, console.paths, console.environ)
     set_model_setting(console.paths, model, path, key, value or None)
     if key.variable in console.environ:
-        console.say(f"warning: the environment variable {key.variable} still wins over it")
+        console.say(f"warning: the environment variable {key.variable} overrides it")

@@ -68,7 +68,7 @@ def dupes(
             console.say(f"`tchat models dupes --link` would free {_saved(linkable)}")
         return
     if not linkable:
-        console.say("there is nothing that a hard link could stand in for")
+        console.say("there are no duplicates that hard links could replace")
         return
     if not yes:
         confirm(console, [], f"Replace copies by hard links, and free {_saved(linkable)}?")

@@ -215,7 +215,7 @@ def test_a_hard_link_takes_the_place_of_a_copy(shell: Shell, twins: tuple[Path, 
         other.st_mtime_ns,
     )
     assert json.loads(shell("models", "dupes", "--json").out) == []
-    assert "nothing" in shell("models", "dupes", "--link", "-y").err
+    assert "no duplicates" in shell("models", "dupes", "--link", "-y").err
 
 
 def test_two_copies_of_other_programs_stay(shell: Shell, user: Path) -> None:

@@ -74,7 +74,7 @@ def test_a_chat_on_lines_goes_on_with_the_best(flags: list[str], home: Path) -> 
     [
         (["--best-of", "4", "--ranker", "human"], "tchat judge train FILE.jsonl"),
         (["--best-of", "4", "--ranker", "preference"], "the preference model is not trained"),
-        (["--best-of", "1"], "the best of one reply"),
+        (["--best-of", "1"], "--best-of needs at least 2"),
         (["--best-of", "2", "-N", "2"], "leave one out"),
         (["--best-of", "2", "--ranker", "taste"], "ranker"),
     ],

@@ -106,7 +106,7 @@ def test_a_chat_on_lines_rates_and_corrects(home: Path) -> None:
     ran = tchat("--plain", *FLAGS, stdin=lines)
     assert "no reply yet" in ran.err
     assert "a good reply" in ran.err
-    assert "as you would have written it" in ran.err
+    assert "needs your own reply" in ran.err
     with SessionStore(home / "sessions.db") as store:
         first, mine = store.with_feedback()
     assert (first.rating, first.by_person) == (1, False)
