@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from tchat.engine.threads import usable_cpus
@@ -43,11 +44,13 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 
 
 def pytest_configure() -> None:
-    """Hear the signals that the tests send also where the suite runs in the background."""
+    """Hear the signals that tests send in the background too, and let examples take their time."""
     for number in (signal.SIGINT, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_IGN:
             default = signal.default_int_handler if number is signal.SIGINT else signal.SIG_DFL
             signal.signal(number, default)
+    hypothesis.settings.register_profile("loaded machine", deadline=None)
+    hypothesis.settings.load_profile("loaded machine")
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tchat.models import resolve
+from tchat.models.sources import starter
 
 from .random_user import LIMITS, let_loose, tiny_settings
 
@@ -20,7 +20,7 @@ def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
     No starter model is installed: whoever chooses it waits a minute for a long session to be read.
     """
-    monkeypatch.setattr(resolve, "STARTER_PACKAGE", "tchat_no_such_package")
+    monkeypatch.setattr(starter, "STARTER_PACKAGE", "tchat_no_such_package")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.chdir(tmp_path)
 
