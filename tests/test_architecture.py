@@ -27,7 +27,6 @@ MOST_ANCESTORS = 2
 
 # Each as the class with its concrete base in brackets.
 INHERITS_FROM_CONCRETE: set[str] = {
-    "Chat(PromptBuilder)",
     "FallbackStore(SessionStore)",
 }
 

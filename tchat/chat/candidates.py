@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, TypeGuard
 
-from tchat.chat.journal_writer import JournalWriter
 from tchat.chat.model import ChatModel
-from tchat.chat.reply_journal import ReplyJournal
+from tchat.chat.reply_journal import JournalWriter, ReplyJournal
 from tchat.engine.events import CandidateEvent, Event, Finished, MessageStored, Reason
 from tchat.errors import UsageError
 from tchat.sessions.records import Message

@@ -5,32 +5,57 @@ The command line and the screen are two equal consumers of `Chat`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Generator, Iterator, Sequence
-from contextlib import closing, suppress
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Container, Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
+from functools import partial
+from typing import TYPE_CHECKING, Self, TypeAlias
 
-from tchat.chat.prefill_cost import with_prefill_notice
-from tchat.chat.prompt_builder import PromptBuilder
-from tchat.chat.turns import title_for
-from tchat.engine.events import Event, Finished, MessageStored, Notice, Ranked
+from tchat.chat.branch import left_out_text
+from tchat.chat.model_handle import ModelHandle
+from tchat.chat.prefill_cost import PrefillReport
+from tchat.chat.prompt_builder import PreparedPrompt, PromptBuilder
+from tchat.chat.questions import Asked, Questions
+from tchat.engine.cancel import Cancel
+from tchat.engine.events import Event, Finished, MessageStored, Notice, PromptProgress, Ranked
 from tchat.engine.prompt.messages import ChatMessage
 from tchat.errors import PromptTooLong, StorageError, UsageError
-from tchat.sessions.records import Message, Role, Session, Status
+from tchat.paths import Paths
+from tchat.sessions.records import Message, Role, Session
+from tchat.settings import Settings, Value
 
 if TYPE_CHECKING:
+    from tchat.chat.draft import TokenCount
     from tchat.chat.model import ChatModel
+    from tchat.chat.prefill_cost import PrefillCost
     from tchat.chat.ranking import CandidateRanking
+    from tchat.engine.engine import Engine
+    from tchat.engine.prompt.encoder import PromptEncoder
+    from tchat.engine.prompt.template import Think
+    from tchat.models.metadata import ModelMetadata
+    from tchat.sessions.store import SessionStore
 
-    Generate = Callable[[ChatModel, Sequence[ChatMessage]], Iterator[Event]]
+    _Ready: TypeAlias = tuple[ChatModel, PreparedPrompt, PrefillReport]
+    Generate = Callable[[ChatModel, PreparedPrompt], Iterator[Event]]
 
 
-class Chat(PromptBuilder):
-    """One session, or a new one, joined to one model; use it on the engine thread.
+class Chat:
+    """One session, or a new one, with one model; use it on the engine thread.
 
     The model is found, checked and loaded by the first call that needs it, unless one is given
     that is being loaded already, and the session is made by the first prompt. Every generator
     stores what it yields, also when it is closed early. To stop one, set ``cancel``; clear it
     before the next.
+
+    Args:
+        settings: In force.
+        paths: The user's folders.
+        store: Where the sessions are; it stays open when the chat is closed.
+        session: One to go on with.
+        cancel: Stops what runs.
+        model: An open model.
+
+    Attributes:
+        own: What a new session sets for itself.
 
     Raises, from every generator:
         ModelError: The model is missing, unusable, or refused.
@@ -38,55 +63,232 @@ class Chat(PromptBuilder):
         UsageError: The sampling cannot be carried out.
     """
 
-    # What a user does
+    def __init__(
+        self,
+        settings: Settings,
+        paths: Paths,
+        store: SessionStore,
+        *,
+        session: Session | None = None,
+        cancel: Cancel | None = None,
+        model: ChatModel | None = None,
+    ) -> None:
+        self.settings = settings
+        self.cancel = cancel or Cancel()
+        self.store = store
+        self.own: Mapping[str, Value] = {}
+        self._paths = paths
+        self._handle = ModelHandle(paths, self.cancel, model)
+        self._builder = PromptBuilder(store)
+        self._questions = Questions(store, self._builder.branches, session)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Save what was read, and free the model."""
+        if self.model is not None:
+            self.cancel.clear()  # nothing runs any more that it could stop
+            try:
+                self.save_snapshot(leaving=True)
+            finally:
+                self._handle.close()
+
+    # What it is made of
+
+    @property
+    def session(self) -> Session | None:
+        """The session; None before the first prompt of a new one.
+
+        It may be replaced by what it is after a change, such as of its title or system prompt.
+        """
+        return self._questions.session
+
+    @session.setter
+    def session(self, session: Session | None) -> None:
+        self._questions.session = session
+
+    @property
+    def model(self) -> ChatModel | None:
+        """The open model; None before it was needed."""
+        return self._handle.model
+
+    @property
+    def facts(self) -> ModelMetadata | None:
+        """What is known of the model's file; None before it was needed."""
+        return self.model.facts if self.model else None
+
+    @property
+    def paths(self) -> Paths:
+        """The user's folders."""
+        return self._paths
+
+    # The model
+
+    def open(self) -> Iterator[Event]:
+        """Load the model before a prompt is stored; ends early when ``cancel`` is set.
+
+        Raises:
+            ModelError, DoesNotFit: It cannot be loaded; nothing was stored.
+        """
+        yield from self._handle.load(self.settings)
+
+    def load(self) -> Iterator[Event]:
+        """Load the model, and restore what is saved of the session, before the first prompt."""
+        model = yield from self._handle.load(self.settings)
+        if model is not None and self.session is not None:
+            self._bind_session(model)
+            try:
+                history = self._prepare_draft("?", None, model.engine.encoder).history
+            except InterruptedError:
+                return
+            yield from model.engine.prepare(history, self._think)
+            cost = self.prefill_cost()
+            if cost is not None and cost.is_notable:
+                yield Notice("price", f"the next prompt {cost}")
+
+    def require_model(self) -> ChatModel:
+        """The model, loaded, for something else than a reply.
+
+        Raises:
+            ModelError, DoesNotFit: It cannot be loaded.
+            InterruptedError: ``cancel`` was set.
+        """
+        return self._handle.require(self.settings)
+
+    def release_model(self) -> ChatModel | None:
+        """Hand the model to another chat; this one has none from then on, and saves nothing."""
+        return self._handle.release()
+
+    def unload(self) -> None:
+        """Free the model, which is loaded anew when it is needed; nothing of it is saved."""
+        self._handle.close()
+
+    def save_snapshot(
+        self, wanted: Callable[[], bool] = lambda: True, *, leaving: bool = False
+    ) -> int:
+        """Save on disk what the model has read of this session; returns how many tokens.
+
+        Only a part of it when it is no longer ``wanted`` or ``cancel`` is set meanwhile, or, at
+        the end of the program (``leaving``), when it takes long: see `Snapshots.save`.
+        """
+        if self.model is None or self.session is None or self.store.path is None:
+            return 0
+        return self.model.engine.save(
+            lambda: wanted() and not self.cancel.is_set(), leaving=leaving
+        )
+
+    def forget_snapshots(self, session_id: str) -> None:
+        """Remove what is saved of a session that was deleted, or changed in its middle.
+
+        May be called from another thread than the engine's.
+        """
+        from tchat.chat.snapshots import forget_sessions
+
+        if self.model is not None:
+            self.model.engine.unbind_session(session_id)
+        forget_sessions(self._paths, [session_id])
+
+    # A draft
+
+    def count_draft(self, draft: str) -> TokenCount | None:
+        """Exact tokens of a draft; None while the model is not loaded.
+
+        May be called from another thread than the engine's.
+        """
+        model = self._handle.loaded
+        if model is None:
+            return None
+        from tchat.chat.draft import count_draft
+
+        return count_draft(model.engine, draft, partial(self._prepare_draft, draft, None))
+
+    def prefill_draft(self, draft: str, going: Callable[[], bool]) -> Iterator[PromptProgress]:
+        """Read what is sure of a prompt while it is being typed, for as long as it is wanted.
+
+        Nothing of it is stored, and what was read of the session stays as it is.
+        """
+        model = self._handle.loaded
+        if model is not None:
+            from tchat.chat.draft import prefill_draft
+
+            prepare = partial(self._prepare_draft, draft, None)
+            yield from prefill_draft(model.engine, prepare, self.settings, going)
+
+    def prefill_cost(self, draft: str = "", after: int | None = None) -> PrefillCost | None:
+        """What the next prompt reads again of the chat so far.
+
+        Args:
+            draft: Its text: when it is long, old turns may have to leave for it.
+            after: The message that it will follow; None for the end of the session.
+
+        Returns:
+            None where no model is loaded, the chat has no reply yet, or ``cancel`` is set.
+        """
+        model = self._handle.loaded
+        if model is None:
+            return None
+        engine = model.engine
+        try:
+            self._refuse_stopped()
+            prepared = self._prepare_draft(draft or "?", after, engine.encoder)
+        except InterruptedError:
+            return None
+        return self._builder.cost(model, prepared, self.settings.model)
+
+    def _prepare_draft(
+        self, draft: str, after: int | None, encoder: PromptEncoder
+    ) -> PreparedPrompt:
+        branch = self._builder.branches.next(self.session, after)
+        return self._builder.prepare_draft(
+            encoder, branch, draft, system=self._system, settings=self.settings
+        )
+
+    # A turn
 
     def send(self, prompt: str, *, prefill: str = "", after: int | None = None) -> Iterator[Event]:
         """Store a prompt and write the reply to it, which begins with ``prefill``.
 
         The prompt follows the message ``after``, or the last reply.
         """
-        yield from self._answer(
-            prompt, lambda question: self._reply(question, *_prefilled(prefill)), after=after
-        )
+        return self._turn(partial(self._ask, prompt, after, prefill))
 
     def regenerate(self, message_id: int | None = None, *, prefill: str = "") -> Iterator[Event]:
         """Write another reply, as a sibling: to the last question, or to that of a message.
 
         It begins with ``prefill``.
         """
-        question = self._question_of(self._at(message_id))
-        yield from self._reply(question, *_prefilled(prefill))
+        return self._turn(partial(self._questions.again, message_id, prefill))
 
     def continue_reply(self, message_id: int | None = None) -> Iterator[Event]:
         """Go on with a reply, the last one or another, in a sibling of it.
 
         A question that was left unanswered is answered.
         """
-        last = self._at(message_id)
-        if last.role is Role.USER:
-            yield from self._reply(last)
-        else:
-            yield from self._reply(
-                self._question_of(last),
-                ChatMessage("assistant", last.text, last.reasoning, bytes.fromhex(last.unfinished)),
-            )
+        return self._turn(partial(self._questions.going_on, message_id))
 
     def edit(self, message_id: int, text: str) -> Iterator[Event]:
         """Put ``text`` beside an earlier message, as its sibling; a question is answered anew.
 
         A reply is a person's from then on, which the judge learns from.
         """
-        message = self.store.message(message_id)
-        before = self._state()
-        edited = self.store.add(
-            message.session_id,
-            message.role,
-            text,
-            parent_id=message.parent_id,
-            by_person=message.role is Role.ASSISTANT,
-        )
-        if edited.role is Role.USER:
-            yield from self._unless_too_long(edited, before, self._reply(edited))
+        asked = self._questions.edit(message_id, text)
+        if asked.question.role is Role.USER:
+            yield from self._turn(lambda: asked)
+
+    def choose(self, prompt: str, labels: Sequence[str]) -> Iterator[Event]:
+        """Store a prompt and let the model answer with one of ``labels``.
+
+        Ends in `LabelScores`, with each label's probability, and `Finished`.
+        """
+
+        def generate(model: ChatModel, prepared: PreparedPrompt) -> Iterator[Event]:
+            return model.engine.score_labels(prepared.messages, labels, prepared.prompt)
+
+        return self._turn(partial(self._ask, prompt), generate=generate, labels=True)
 
     def candidates(
         self,
@@ -113,59 +315,60 @@ class Chat(PromptBuilder):
         Raises:
             UsageError: The judge was not trained yet; nothing is stored.
         """
-        asked = None if prompt else self._question_of(self._at(None))
+        asked = None if prompt else self._questions.again(None)
         ranking = None
         if judge:
             from tchat.chat.ranking import open_ranking
 
-            model = yield from self._load_model()
+            model = yield from self._handle.load(self.settings)
             if model is not None:
                 ranking = yield from open_ranking(
                     model, judge, self._paths, self.store, fallback=fallback
                 )
-
-        def write(question: Message) -> Iterator[Event]:
-            return self._candidates(question, count, stopped, ranking)
-
-        yield from write(asked) if asked else self._answer(prompt, write)
+        asked = asked or self._ask(prompt)
+        with self._withdrawing(asked):
+            ready = yield from self._prepare(asked)
+            if ready is not None:
+                yield from self._candidates(asked.question, ready, count, stopped, ranking)
 
     def _candidates(
         self,
         question: Message,
+        ready: _Ready,
         count: int,
         stopped: Container[int],
         ranking: CandidateRanking | None,
     ) -> Iterator[Event]:
         from tchat.chat.candidates import CandidateJournals
 
-        prepared = yield from self._prepare(question, ())
-        if prepared is None:
-            yield from self._unwritten(question)
-            return
-        model, messages = prepared
-        self._bind_session(model)
+        model, prepared, report = ready
         journals = CandidateJournals(self.store, question, model, self.settings, count)
         try:
-            self._note_replies(*journals.ids.values())
+            self._builder.note_replies(*journals.ids.values())
             yield from journals.stored()
             replies = model.engine.candidates(
-                messages,
+                prepared.messages,
                 self.settings.sampling,
                 count,
                 think=self._think,
                 stopped=stopped,
                 states=ranking is not None and ranking.states,
+                prompt=prepared.prompt,
             )
-            for event in with_prefill_notice(self._cost, replies):
-                if notice := journals.record(event):
-                    yield notice
+            for event in replies:
+                if failure := journals.record(event):
+                    yield failure
                 if ranking is not None:
                     ranking.record(event)
                 yield event
+                if notice := report.record(event):
+                    yield notice
         finally:
             journals.close()
         if ranking is not None:
-            yield from ranking.ranked(messages, journals.ids, activate=not journals.before_stays)
+            yield from ranking.ranked(
+                prepared.messages, journals.ids, activate=not journals.before_stays
+            )
 
     def pick(self, message_id: int) -> None:
         """Make a reply the one that the session goes on with; the judge learns from that."""
@@ -179,192 +382,171 @@ class Chat(PromptBuilder):
         Raises:
             UsageError: There is no reply yet.
         """
-        message = self._at(message_id)
+        message, _ = self._questions.at(message_id)
         if message.role is not Role.ASSISTANT:
             raise UsageError("there is no reply to rate", "rate one when it is there")
         return self.store.rate(message.id, rating)
 
-    def choose(self, prompt: str, labels: Sequence[str]) -> Iterator[Event]:
-        """Store a prompt and let the model answer with one of ``labels``.
-
-        Ends in `Chosen`, with each label's probability, and `Finished`.
-        """
-
-        def choice(model: ChatModel, messages: Sequence[ChatMessage]) -> Iterator[Event]:
-            return model.engine.score_labels(messages, labels)
-
-        yield from self._answer(prompt, lambda question: self._stored(question, (), choice))
-
     # How it is done
 
-    def _answer(
-        self, prompt: str, answer: Callable[[Message], Iterator[Event]], *, after: int | None = None
+    def _turn(
+        self,
+        ask: Callable[[], Asked],
+        *,
+        generate: Generate | None = None,
+        labels: bool = False,
     ) -> Iterator[Event]:
-        """Store a prompt and ``answer`` it; nothing is stored of one that exceeds the context."""
-        before = self._state()
-        question = yield from self._ask(prompt, after)
-        yield from self._unless_too_long(question, before, answer(question))
+        """Generate a reply and store it: the one generator here that its tokens pass.
 
-    def _unless_too_long(
-        self, question: Message, before: _State, events: Iterator[Event]
-    ) -> Iterator[Event]:
-        """``events``; when the prompt exceeds the context, all is as ``before`` the question."""
-        try:
-            yield from events
-        except PromptTooLong:
-            with suppress(StorageError, UsageError):  # then it stays, unanswered
-                self._withdraw(question, before)
-            raise
-
-    def _state(self) -> _State:
-        last: list[Message] = []
-        if self._session is not None:
-            with suppress(StorageError, UsageError):  # `_ask` tells
-                last = self.store.branch(self._session.id, 1)
-        return _State(self._session, last[0].id if last else None)
-
-    def _withdraw(self, question: Message, before: _State) -> None:
-        """Delete a question that has no reply, and the session that was begun for it."""
-        from tchat.chat.reply_journal import active_reply
-
-        if active_reply(self.store, question) is not None:
-            return
-        if before.session is None or before.session.id != question.session_id:
-            self.store.delete(question.session_id)
-            self._session = before.session
-            return
-        self.store.delete_message(question.id)
-        if before.last is not None:
-            self.store.activate(before.last)
-
-    def _ask(self, prompt: str, after: int | None = None) -> Generator[Event, None, Message]:
-        """Store the user's message, below the last reply or a prompt whose reply was stopped.
-
-        One that failed, and never got a reply, becomes its sibling.
-        A session that is gone, deleted by another process or with its file, is begun anew.
+        Args:
+            ask: Stores the question.
+            generate: What generates the reply.
+            labels: Whether one of some labels is the reply.
         """
-        if self._session is not None:
-            try:
-                parent = after or self._last_end(self._session)
-                return self.store.add(self._session.id, Role.USER, prompt, parent_id=parent)
-            except (UsageError, StorageError) as error:
-                if self._is_there(self._session):
-                    raise
-                yield Notice("storage", f"{error.message}: the chat goes on in a new session")
-        system = self._session.system if self._session else self.settings.system
-        self._session, question = self.store.begin(
-            prompt, title=title_for(prompt), system=system, settings=self.own
-        )
-        return question
-
-    def _last_end(self, session: Session) -> int | None:
-        branch = self.store.branch(session.id)
-        stopped = Status.STOPPED
-        ends = (m.id for m in reversed(branch) if m.role is Role.ASSISTANT or m.status is stopped)
-        return next(ends, None)
-
-    def _is_there(self, session: Session) -> bool:
-        """Whether a session can still be read, as far as is known."""
-        from tchat.sessions.database import DatabaseDamaged
-
-        try:
-            self.store.branch(session.id, 1)
-        except (UsageError, DatabaseDamaged):
-            return False
-        except StorageError:
-            pass
-        return True
-
-    def _at(self, message_id: int | None) -> Message:
-        """A message, or the last one on the active path."""
-        if message_id is not None:
-            return self.store.message(message_id)
-        branch = self.store.branch(self._session.id) if self._session else []
-        if not branch:
-            raise UsageError("this session has no message yet", "send a prompt first")
-        return branch[-1]
-
-    def _question_of(self, message: Message) -> Message:
-        if message.role is Role.USER:
-            return message
-        if message.parent_id is None:
-            raise UsageError("this reply has no question before it", "send a prompt first")
-        return self.store.message(message.parent_id)
-
-    def _reply(self, question: Message, *begun: ChatMessage) -> Iterator[Event]:
-        """Generate a reply, or go on with one that has ``begun``."""
-
-        def generate(model: ChatModel, messages: Sequence[ChatMessage]) -> Iterator[Event]:
-            if self.settings.show_scores:
-                from tchat.chat.ranking import scored_reply
-
-                return scored_reply(
-                    model,
-                    messages,
-                    self.settings,
-                    self._paths,
-                    think=self._think,
-                    continue_final=bool(begun),
-                )
-            return model.engine.generate(
-                messages,
-                self.settings.sampling,
-                think=self._think,
-                continue_final=bool(begun),
-            )
-
-        yield from self._stored(question, begun, generate)
-
-    def _stored(
-        self, question: Message, begun: Sequence[ChatMessage], generate: Generate
-    ) -> Iterator[Event]:
-        """Iterate ``generate`` with the history up to ``question``, and journal its reply.
-
-        ``begun`` is the beginning of the reply, or nothing.
-        """
-        prepared = yield from self._prepare(question, begun)
-        if prepared is None:
-            yield from self._unwritten(question)
-            return
-        from tchat.chat.journal_writer import JournalWriter
-        from tchat.chat.reply_journal import ReplyJournal
+        from tchat.chat.reply_journal import JournalWriter, ReplyJournal
         from tchat.chat.throughput import record_throughput
 
-        model, messages = prepared
-        text, reasoning = (begun[0].content, begun[0].reasoning) if begun else ("", "")
-        self._bind_session(model)
-        writer = JournalWriter(self.store)
-        journal = ReplyJournal.open(
-            self.store, question, model, self.settings, writer, text=text, reasoning=reasoning
-        )
-        self._note_replies(journal.message_id)
-        with writer, closing(journal):
+        asked = ask()
+        with self._withdrawing(asked), ExitStack() as opened:
+            ready = yield from self._prepare(asked, labels=labels)
+            if ready is None:
+                return
+            model, prepared, report = ready
+            question, begun = asked.question, asked.begun
+            text, reasoning = (begun[0].content, begun[0].reasoning) if begun else ("", "")
+            writer = JournalWriter(self.store)
+            journal = ReplyJournal.open(
+                self.store, question, model, self.settings, writer, text=text, reasoning=reasoning
+            )
+            opened.enter_context(writer)
+            opened.enter_context(closing(journal))
+            self._builder.note_replies(journal.message_id)
             yield MessageStored(question.id, journal.message_id)
-            for event in with_prefill_notice(self._cost, generate(model, messages)):
-                if notice := journal.record(event):
-                    yield notice
+            for event in (generate or self._generate)(model, prepared):
+                if failure := journal.record(event):
+                    yield failure
                 if isinstance(event, Finished):
                     record_throughput(self._paths, model.facts, event)
                 if isinstance(event, Ranked):
                     (_, score), *_ = event.scores
                     self.store.note_scores({journal.message_id: {event.judge: score}})
                 yield event
+                if notice := report.record(event):
+                    yield notice
 
-    def _unwritten(self, question: Message) -> Iterator[Event]:
-        """The events of a reply that was stopped before it began."""
-        from tchat.chat.reply_journal import mark_unanswered
-        from tchat.engine.generation import empty_reply
+    def _generate(self, model: ChatModel, prepared: PreparedPrompt) -> Iterator[Event]:
+        begun = prepared.new[-1].role == "assistant"
+        if self.settings.show_scores:
+            from tchat.chat.ranking import scored_reply
 
-        mark_unanswered(self.store, question)
-        yield empty_reply()
+            return scored_reply(
+                model,
+                prepared,
+                self.settings,
+                self._paths,
+                think=self._think,
+                continue_final=begun,
+            )
+        return model.engine.generate(
+            prepared.messages,
+            self.settings.sampling,
+            think=self._think,
+            continue_final=begun,
+            prompt=prepared.prompt,
+        )
 
+    def _prepare(
+        self, asked: Asked, *, labels: bool = False
+    ) -> Generator[Event, None, _Ready | None]:
+        """The model, loaded, the prompt, and what tells its cost.
 
-class _State(NamedTuple):
-    """A chat before a question: its session, and the last message of that."""
+        None when the user stopped that: then the reply has ended.
+        """
+        if asked.notice is not None:
+            yield asked.notice
+        ready = yield from self._prepared(asked, labels=labels)
+        if ready is None:
+            from tchat.chat.reply_journal import mark_unanswered
+            from tchat.engine.generation import empty_reply
 
-    session: Session | None
-    last: int | None
+            mark_unanswered(self.store, asked.question)
+            yield empty_reply()
+        return ready
 
+    def _prepared(self, asked: Asked, *, labels: bool) -> Generator[Event, None, _Ready | None]:
+        model = yield from self._handle.load(self.settings)
+        if model is None:
+            return None
+        question = asked.question
+        engine = model.engine
+        branch = self._builder.branches.before(question, asked.branch)
+        try:
+            self._refuse_stopped()
+            prepared = self._builder.prepare(
+                engine.encoder,
+                branch,
+                (ChatMessage("user", question.text), *asked.begun),
+                system=self._system,
+                settings=self.settings,
+                labels=labels,
+            )
+            self._refuse_stopped()
+            self._require_fit(engine, prepared)
+        except InterruptedError:
+            return None
+        if prepared.turns_left and prepared.window.left_out:
+            text = left_out_text(branch.messages, prepared.window.left_out, engine.context_size)
+            yield Notice("window", text)
+        cost = self._builder.cost(model, prepared, self.settings.model)
+        if cost is not None and cost.is_notable:
+            yield Notice("price", str(cost))
+        self._builder.note_sent(prepared, question.id)
+        self._bind_session(model)
+        return model, prepared, PrefillReport(cost)
 
-def _prefilled(text: str) -> list[ChatMessage]:
-    return [ChatMessage("assistant", text)] if text else []
+    def _ask(self, prompt: str, after: int | None = None, prefill: str = "") -> Asked:
+        return self._questions.ask(
+            prompt, after, prefill, system=self.settings.system, settings=self.own
+        )
+
+    def _require_fit(self, engine: Engine, prepared: PreparedPrompt) -> None:
+        """Refuse a prompt that leaves the reply no token, before anything of a reply is stored.
+
+        Raises:
+            PromptTooLong: It exceeds the context.
+        """
+        from tchat.engine.prompt.encoder import too_long
+
+        prompt, size = prepared.prompt, engine.context_size
+        # One that was not encoded is refused by counting it, with a number that is about right.
+        count = engine.count(prepared.messages) if prompt is None else len(prompt.tokens)
+        if count >= size:
+            raise too_long(count, size)
+
+    @contextmanager
+    def _withdrawing(self, asked: Asked) -> Iterator[None]:
+        """Store nothing of a prompt that exceeds the context: all is as it was before."""
+        try:
+            yield
+        except PromptTooLong:
+            with suppress(StorageError, UsageError):  # then it stays, unanswered
+                self._questions.withdraw(asked)
+            raise
+
+    def _refuse_stopped(self) -> None:
+        if self.cancel.is_set():
+            raise InterruptedError
+
+    def _bind_session(self, model: ChatModel) -> None:
+        """Let what the model reads from now on be saved for this session, unless it is private."""
+        stored = self.session is not None and self.store.path is not None
+        model.engine.bind_session(self.session.id if stored and self.session else "")
+
+    @property
+    def _system(self) -> str:
+        return self.session.system if self.session else self.settings.system
+
+    @property
+    def _think(self) -> Think:
+        think: Think = self.settings.think  # type: ignore[assignment]  # checked by its choices
+        return think

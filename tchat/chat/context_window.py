@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
-from collections.abc import Callable, Collection, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeAlias
 
+from tchat.engine.prompt.encoder import EncodedPrompt
 from tchat.engine.prompt.messages import ChatMessage
 from tchat.errors import DoesNotFit
 
 Turn: TypeAlias = Sequence[ChatMessage]
-Count = Callable[[Sequence[ChatMessage]], int]
+Encode = Callable[[Sequence[ChatMessage]], EncodedPrompt]
+Count = Callable[[ChatMessage], int]
 
 REPLY_SHARE = 4  # a quarter of the context is kept free for the reply,
 REPLY_MOST = 1024  # up to this many tokens
 REFILL = 0.75  # turns leave until this share of the room is used, so that they leave rarely
+MARGIN = 1.25  # how far beyond the room an estimate looks for turns that do not fit
+SLACK = 16  # tokens that the marks around a new turn, and its seams, may be more or fewer
+CHARACTERS = 8  # to a token of the room, up to which a prompt is encoded without an estimate
+GUESSES = 6  # by estimate, before the place of the first turn is bisected
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +34,13 @@ class ContextWindow:
         messages: System message and the turns kept, oldest first.
         first: The turn that the window begins with; of those before it only pinned ones are in.
         left_out: The turns that are not in it.
-        tokens: Of the prompt; infinite where it is too long to be counted.
+        prompt: The messages, encoded; None where they are too many to be.
     """
 
     messages: tuple[ChatMessage, ...]
     first: int
-    left_out: tuple[int, ...] = ()
-    tokens: float = 0
+    left_out: tuple[int, ...]
+    prompt: EncodedPrompt | None
 
 
 def reply_reserve(context: int, max_tokens: int) -> int:
@@ -42,54 +49,177 @@ def reply_reserve(context: int, max_tokens: int) -> int:
     return max(1, min(max_tokens, context // 2)) if max_tokens >= 0 else share
 
 
-def fit_window(
-    system: Sequence[ChatMessage],
-    turns: Sequence[Sequence[ChatMessage]],
-    *,
-    room: int,
-    count: Count,
-    first: int = 0,
-    pinned: Collection[int] = (),
-) -> ContextWindow:
-    """Leave the oldest whole turns out until the prompt fits.
+class WindowFitter:
+    """Leaves the oldest whole turns out until a prompt fits; for prompts behind the same turns.
 
-    The system message, the pinned turns and the last one always stay, even where they do not fit.
-    Once turns must leave, a quarter of the room is freed
+    The system message, the pinned turns and the new one always stay, even where they do not fit:
+    the engine refuses them with the numbers. Once turns must leave, a quarter of the room is freed
     at once: each time they do, the KV cache is read again from there.
+
+    What is told apart is told by the exact size of a prompt. Where to look is told by the tokens
+    of single messages, so that no prompt is encoded that is much longer than the room.
 
     Args:
         system: The system message, or nothing.
-        turns: Each a question with its reply; the last is the new one.
-        room: Tokens that the prompt may have.
-        count: Exact tokens of a prompt.
+        turns: Each a question with its reply, before the new one.
+        room: Tokens that a prompt may have.
+        count: About how many tokens a message has in a prompt.
         first: The turn that the window began with the last time; those before it stay out.
         pinned: Turns that stay, as places in ``turns``.
     """
 
-    def messages(first: int) -> tuple[ChatMessage, ...]:
-        return (
-            *system,
-            *(message for turn in window_turns(turns, first, pinned) for message in turn),
-        )
+    def __init__(
+        self,
+        system: Sequence[ChatMessage],
+        turns: Sequence[Turn],
+        *,
+        room: int,
+        count: Count,
+        first: int = 0,
+        pinned: Collection[int] = (),
+    ) -> None:
+        self._system, self._turns, self._pinned = system, turns, sorted(pinned)
+        self._room, self._goal = room, room * REFILL
+        self._count = count
+        self._first = min(first, len(turns))
+        self._tail: tuple[int, ...] = (0,)  # about how many tokens the last so many turns have
+        self._rest: dict[
+            int, float
+        ] = {}  # sizes of prompts without their new turns, by their first
 
-    def size(first: int) -> float:
-        try:
-            return count(messages(first))
-        except DoesNotFit:
-            return math.inf
+    def fit(self, new: Turn, encode: Encode) -> ContextWindow:
+        """The window of the prompt that ends with the turn ``new``.
 
-    last = len(turns) - 1
-    first = min(first, last)
-    tokens = size(first)
-    if tokens > room:
-        # The prompt only gets shorter with each turn that leaves, so the place can be bisected.
-        goal = room * REFILL
-        first = bisect_left(range(last), -goal, lo=min(first + 1, last), key=lambda n: -size(n))
-        tokens = size(first)
-    left_out = tuple(n for n in range(first) if n not in pinned)
-    return ContextWindow(messages(first), first, left_out, tokens)
+        The second takes one encoding, unless more turns have to leave for it than for the first.
+
+        Raises:
+            InterruptedError: From ``encode``.
+        """
+        known = self._rest
+        own = sum(map(self._count, new)) if known else 0
+        sizes = _Sizes(new, self, encode, {n: own + rest - SLACK for n, rest in known.items()})
+        first = self._place(sizes)
+        if sizes.guessed and not self._is_as_before(first, sizes, own):
+            known = {}  # the template makes more of a new turn than its text
+            sizes = _Sizes(new, self, encode, {})
+            first = self._place(sizes)
+        prompt = sizes.prompt(first)
+        if first > self._first:
+            own = own or sum(map(self._count, new))
+            known = known | {n: size - own for n, size in sizes.found.items()}
+        self._rest = known
+        left_out = tuple(n for n in range(first) if n not in self._pinned)
+        return ContextWindow(self.messages(first, new), first, left_out, prompt)
+
+    def _is_as_before(self, first: int, sizes: _Sizes, own: int) -> bool:
+        """Whether a prompt differs from an earlier one by no more than what is new of it."""
+        rest = self._rest.get(first, math.inf)
+        return abs(sizes.found.get(first, math.inf) - own - rest) <= SLACK
+
+    def messages(self, first: int, new: Turn) -> tuple[ChatMessage, ...]:
+        """The messages of the prompt of a window that begins with ``first``."""
+        pinned = (self._turns[n] for n in self._pinned if n < first)
+        turns = (*pinned, *self._turns[first:], new)
+        return (*self._system, *(message for turn in turns for message in turn))
+
+    def _place(self, sizes: _Sizes) -> int:
+        """The turn that the window begins with."""
+        first, last = self._first, len(self._turns)
+        reach = self._room * MARGIN
+        while True:
+            # A prompt only gets shorter with each turn that leaves: what does not fit without
+            # the oldest turns does not fit with them.
+            start = max(first, self._start_of(reach)) if self._is_long else first
+            if sizes.exceeds(start, self._room):
+                return self._refilled(start, last, sizes)
+            if start == first:
+                return first
+            reach *= 2
+
+    @cached_property
+    def _is_long(self) -> bool:
+        """Whether the turns are too long to be all encoded, just to see that they do not fit."""
+        turns = self._turns[self._first :]
+        length = sum(len(message.content) for turn in turns for message in turn)
+        return length > self._room * CHARACTERS
+
+    def _refilled(self, low: int, high: int, sizes: _Sizes) -> int:
+        """The first turn in (``low``, ``high``] from which on the goal is kept; else ``high``."""
+        target, guesses = self._goal, 0
+        while high - low > 1:
+            place = self._start_of(target) if guesses < GUESSES else (low + high) // 2
+            place = min(max(place, low + 1), high - 1)
+            if sizes.exceeds(place, self._goal):
+                low = place
+            else:
+                high = place
+            guesses += 1
+            # The estimate is as wrong elsewhere as it was here.
+            if 0 < (known := sizes.known(place)) < math.inf:
+                target = self._estimate(place) * self._goal / known
+            else:
+                guesses = GUESSES
+        return high
+
+    def _start_of(self, tokens: float) -> int:
+        """The first turn from which on the turns have at most ``tokens`` tokens, by estimate."""
+        tail = self._tail
+        if tail[-1] <= tokens and len(tail) <= len(self._turns):
+            tail = self._tail = (*tail, *self._longer(tail, tokens))
+        return len(self._turns) - max(0, bisect_right(tail, tokens) - 1)
+
+    def _longer(self, tail: Sequence[int], tokens: float) -> Iterator[int]:
+        total = tail[-1]
+        for turn in reversed(self._turns[: len(self._turns) - len(tail) + 1]):
+            if total > tokens:
+                return
+            total += sum(map(self._count, turn))
+            yield total
+
+    def _estimate(self, first: int) -> int:
+        return self._tail[min(len(self._turns) - first, len(self._tail) - 1)]
 
 
-def window_turns(turns: Sequence[Turn], first: int, pinned: Collection[int]) -> list[Turn]:
-    """The turns of a window that begins with ``first``."""
-    return [turn for place, turn in enumerate(turns) if place >= first or place in pinned]
+class _Sizes:
+    """Sizes of the prompts of one new turn, by the turn that their window begins with.
+
+    Attributes:
+        guessed: Whether a prompt was taken to be too long that was not encoded.
+    """
+
+    def __init__(
+        self, new: Turn, fitter: WindowFitter, encode: Encode, least: Mapping[int, float]
+    ) -> None:
+        self._new, self._fitter, self._encode = new, fitter, encode
+        self._least = least
+        self._prompts: dict[int, EncodedPrompt | None] = {}
+        self.guessed = False
+
+    def exceeds(self, first: int, limit: float) -> bool:
+        """Whether the prompt has more than ``limit`` tokens."""
+        if first not in self._prompts and self._least.get(first, 0) > limit:
+            self.guessed = True
+            return True
+        return self._size(first) > limit
+
+    def known(self, first: int) -> float:
+        """The size of a prompt that was asked about; at least about that."""
+        return self._size(first) if first in self._prompts else self._least[first]
+
+    def prompt(self, first: int) -> EncodedPrompt | None:
+        """The prompt; None where it is too long to be encoded."""
+        if first not in self._prompts:
+            try:
+                self._prompts[first] = self._encode(self._fitter.messages(first, self._new))
+            except DoesNotFit:
+                self._prompts[first] = None
+        return self._prompts[first]
+
+    @property
+    def found(self) -> dict[int, float]:
+        """The sizes of the prompts that were encoded."""
+        return {n: len(each.tokens) for n, each in self._prompts.items() if each is not None}
+
+    def _size(self, first: int) -> float:
+        prompt = self.prompt(first)
+        return math.inf if prompt is None else len(prompt.tokens)

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tchat.chat.context_window import reply_reserve
+from tchat.engine.engine_thread import on_large_stack
 from tchat.engine.prefill import DraftPrefill
-from tchat.engine.prompt.messages import ChatMessage
 from tchat.errors import DoesNotFit
 
 if TYPE_CHECKING:
+    from tchat.chat.prompt_builder import PreparedPrompt
     from tchat.engine.engine import Engine
     from tchat.engine.events import PromptProgress
+    from tchat.engine.prompt.encoder import PromptEncoder
     from tchat.engine.prompt.template import Think
     from tchat.settings import Settings
+
+    Prepare = Callable[[PromptEncoder], PreparedPrompt]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,39 +39,55 @@ class TokenCount:
     context: int
 
 
-class DraftPreview:
-    """A draft behind the history that it would be sent with.
+def count_draft(engine: Engine, draft: str, prepare: Prepare) -> TokenCount | None:
+    """Exact tokens of a draft; None where the model is not loaded. Works on any thread.
 
     Args:
-        engine: With its model loaded.
-        history: What the prompt begins with.
-        draft: The text of the next message.
-        settings: In force.
+        engine: The model.
+        draft: The text.
+        prepare: Makes the prompt that it would be.
     """
+    with engine.counting() as encoder:
+        if encoder is None:
+            return None
+        return on_large_stack(partial(_count, encoder, draft, prepare))
 
-    def __init__(
-        self, engine: Engine, history: Sequence[ChatMessage], draft: str, settings: Settings
-    ) -> None:
-        self._engine, self._draft = engine, draft
-        self._messages = [*history, ChatMessage("user", draft)]
-        self._think: Think = settings.think  # type: ignore[assignment]  # checked by its choices
-        self._max_tokens = settings.sampling.max_tokens
 
-    def measure(self) -> TokenCount | None:
-        """Exact tokens; None when the model is not there any more. Works on any thread."""
-        counts = self._engine.measure(self._messages, self._draft, self._think)
-        return TokenCount(*counts) if counts else None
+def _count(encoder: PromptEncoder, draft: str, prepare: Prepare) -> TokenCount:
+    size = encoder.size
+    try:
+        tokens = encoder.count(draft)
+    except DoesNotFit:
+        tokens = size
+    if tokens >= size:
+        return TokenCount(size, size, size)
+    prompt = prepare(encoder).prompt
+    return TokenCount(tokens, size if prompt is None else min(len(prompt.tokens), size), size)
 
-    def read(self, going: Callable[[], bool]) -> Iterator[PromptProgress]:
-        """Read what is sure of it; nothing where turns would have to leave for it."""
-        loaded = self._engine.loaded
-        if loaded is None:
+
+def prefill_draft(
+    engine: Engine, prepare: Prepare, settings: Settings, going: Callable[[], bool]
+) -> Iterator[PromptProgress]:
+    """Read what is sure of a draft; nothing where turns would have to leave for it.
+
+    Args:
+        engine: The model; nothing is read where it is not loaded.
+        prepare: Makes the prompt that it would be.
+        settings: In force.
+        going: Whether to go on; asked many times.
+    """
+    loaded = engine.loaded
+    if loaded is None:
+        return
+    size = loaded.context.size
+    room = size - reply_reserve(size, settings.sampling.max_tokens)
+    think: Think = settings.think  # type: ignore[assignment]  # checked by its choices
+    with suppress(DoesNotFit, InterruptedError):
+        prepared = prepare(replace(loaded.encoder, stopped=lambda: not going()))
+        if prepared.turns_left:
             return
-        size = loaded.context.size
-        room = size - reply_reserve(size, self._max_tokens)
-        with suppress(DoesNotFit, InterruptedError):
-            ahead = DraftPrefill(loaded, self._messages, self._think, room, going)
-            yield from ahead.events()
-            snapshots = self._engine.snapshots
-            if snapshots is not None and not snapshots.prefill_rate:
-                snapshots.record_prefill(ahead.prefilled, ahead.seconds)
+        ahead = DraftPrefill(loaded, prepared.messages, think, room, going)
+        yield from ahead.events()
+        snapshots = engine.snapshots
+        if snapshots is not None and not snapshots.prefill_rate:
+            snapshots.record_prefill(ahead.prefilled, ahead.seconds)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -12,8 +12,8 @@ from tchat.humanize import counted
 
 if TYPE_CHECKING:
     from tchat.engine.engine import Engine
+    from tchat.engine.prompt.encoder import EncodedPrompt
     from tchat.engine.prompt.messages import ChatMessage
-    from tchat.engine.prompt.template import Think
 
 SEAM = 64  # tokens that are read anyway: marks between messages, the end of a reply
 NOT_IN_MEMORY = "it is not in memory any more"
@@ -77,26 +77,47 @@ class PromptRead:
 
 
 def prefill_cost_of(
-    engine: Engine, history: Sequence[ChatMessage], think: Think, why: str = ""
+    engine: Engine, prompt: EncodedPrompt, new: Sequence[ChatMessage], why: str
 ) -> PrefillCost | None:
     """What reading a chat again costs where neither the KV cache nor the disk holds it.
 
-    On the engine's thread, with the model loaded. None for a chat without a reply.
+    On the engine's thread; None without a model.
 
-    Raises:
-        InterruptedError: The engine's ``cancel`` was set.
+    Args:
+        engine: With the model.
+        prompt: Of the chat with its new turn.
+        new: That turn, which is not counted.
+        why: Why it must be read again, as far as the session tells.
     """
     loaded = engine.loaded
-    if loaded is None or all(message.role != "assistant" for message in history):
+    if loaded is None:
         return None
-    tokens = engine.prompt_tokens(history, think)
+    tokens = prompt.tokens
     saved = engine.snapshots.count_saved(loaded, tokens) if engine.snapshots else 0
-    unread = max(0, len(tokens) - max(saved, loaded.kv.cached_prefix(tokens)))
+    cached = max(saved, loaded.kv.cached_prefix(tokens))
+    unread = max(0, _history_tokens(prompt, new, loaded.model.piece) - cached)
     if not why and not loaded.kv.tokens:
         why = NOT_IN_MEMORY
     elif not why and not loaded.model.shape.divisible:
         why = "this model keeps no state from before the place where the prompt differs"
     return PrefillCost(unread, engine.prefill_time(unread), why)
+
+
+def _history_tokens(
+    prompt: EncodedPrompt, new: Sequence[ChatMessage], piece: Callable[[int], bytes]
+) -> int:
+    """How many tokens of a prompt come before the text of its new turn."""
+    end = len(prompt.text)
+    for message in reversed(new):
+        end = prompt.text.rfind(message.content.strip(), 0, end)
+        if end < 0:  # the template writes it in another way
+            return len(prompt.tokens)
+    left = len(prompt.text[end:].encode("utf-8", "replace")) + len(prompt.unfinished)
+    count = len(prompt.tokens)
+    while left > 0 and count:
+        count -= 1
+        left -= len(piece(prompt.tokens[count]))
+    return count
 
 
 def prefill_reason(
@@ -133,19 +154,29 @@ def _system(messages: Sequence[ChatMessage]) -> str:
     return messages[0].content if messages and messages[0].role == "system" else ""
 
 
-def with_prefill_notice(price: PrefillCost | None, events: Iterator[Event]) -> Iterator[Event]:
-    """``events``, with what a price that was told came to, once all is read."""
-    due = price is not None and price.is_notable
-    started = 0.0
-    for event in events:
-        yield event
-        if due and price is not None and isinstance(event, PromptProgress):
-            started = started or time.perf_counter()
-            if event.done == event.total:
-                due = False
-                took = seconds_text(time.perf_counter() - started)
-                text = f"re-read {counted(price.tokens, 'token')} in {took}"
-                yield Notice("price", price.with_reason(text))
+class PrefillReport:
+    """Tells what a cost that was told came to, once the prompt is read.
+
+    Args:
+        cost: What was told; None where nothing was.
+    """
+
+    def __init__(self, cost: PrefillCost | None) -> None:
+        self._due = cost if cost is not None and cost.is_notable else None
+        self._started = 0.0
+
+    def record(self, event: Event) -> Notice | None:
+        """Note an event of the turn; returns what there is to tell."""
+        if self._due is None or not isinstance(event, PromptProgress):
+            return None
+        self._started = self._started or time.perf_counter()
+        if event.done < event.total:
+            return None
+        cost, self._due = self._due, None
+        took = seconds_text(time.perf_counter() - self._started)
+        return Notice(
+            "price", cost.with_reason(f"re-read {counted(cost.tokens, 'token')} in {took}")
+        )
 
 
 def restored_text(event: CacheRestored) -> str:

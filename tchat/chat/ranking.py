@@ -12,6 +12,7 @@ from tchat.judge.ranking import LOGPROB, best_first, load_ranker
 
 if TYPE_CHECKING:
     from tchat.chat.model import ChatModel
+    from tchat.chat.prompt_builder import PreparedPrompt
     from tchat.engine.prompt.messages import ChatMessage
     from tchat.engine.prompt.template import Think
     from tchat.paths import Paths
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 def scored_reply(
     model: ChatModel,
-    asked: Sequence[ChatMessage],
+    prepared: PreparedPrompt,
     settings: Settings,
     paths: Paths,
     *,
@@ -32,16 +33,26 @@ def scored_reply(
 
     Where the judge was not trained, or cannot judge the reply, there is none.
     """
-    engine = model.engine
+    engine, asked = model.engine, prepared.messages
     try:
         judge = load_ranker(settings.ranker, judge_folder(model.facts, paths), engine)
     except UsageError:
         yield from engine.generate(
-            asked, settings.sampling, think=think, continue_final=continue_final
+            asked,
+            settings.sampling,
+            think=think,
+            continue_final=continue_final,
+            prompt=prepared.prompt,
         )
         return
     events = engine.candidates(
-        asked, settings.sampling, 1, think=think, continue_final=continue_final, states=judge.states
+        asked,
+        settings.sampling,
+        1,
+        think=think,
+        continue_final=continue_final,
+        states=judge.states,
+        prompt=prepared.prompt,
     )
     for event in events:
         if not isinstance(event, CandidateEvent):

@@ -48,7 +48,7 @@ def answer(turn: AskTurn, console: Console, cancel: Cancel, begun: Preloaded | N
 
 
 def _answer(turn: AskTurn, console: Console, cancel: Cancel, begun: Preloaded | None) -> int:
-    from tchat.sessions.fallbacks import FallbackStores
+    from tchat.sessions.fallback_store import FallbackStores
 
     with ExitStack() as held:
         held.callback(abandon_loading, begun, cancel)

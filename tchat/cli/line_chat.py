@@ -24,8 +24,7 @@ from tchat.settings import Settings, Value, keys, needs_loading
 
 if TYPE_CHECKING:
     from tchat.chat.chat import Chat
-    from tchat.sessions.fallback_store import FallbackStore
-    from tchat.sessions.fallbacks import FallbackStores
+    from tchat.sessions.fallback_store import FallbackStore, FallbackStores
     from tchat.sessions.records import Deletion, Message, Session
     from tchat.sessions.store import SessionStore
 
@@ -68,7 +67,7 @@ class LineChat:
     surface = Surface.LINES
 
     def __post_init__(self) -> None:
-        from tchat.sessions.fallbacks import FallbackStores
+        from tchat.sessions.fallback_store import FallbackStores
 
         self._base = self.settings
         self._details = self.request.usage

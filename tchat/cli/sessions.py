@@ -21,10 +21,11 @@ from tchat.errors import StorageError, UsageError
 from tchat.humanize import counted
 from tchat.sanitize import printable, printable_json, single_line
 from tchat.sessions.backups import remove_files
+from tchat.sessions.export import MARKDOWN, TCHAT_JSON, ExportFormat, export_format, format_names
 from tchat.settings.write import write_new
 
 if TYPE_CHECKING:
-    from tchat.sessions.imported import Messages
+    from tchat.sessions.importers import Messages
     from tchat.sessions.records import SearchHit, Session
     from tchat.sessions.store import SessionStore
 
@@ -64,7 +65,7 @@ def show(
 ) -> None:
     """Print a session as Markdown."""
     console: Console = ctx.obj
-    for piece in _exported(console, [session], "json" if as_json else "md", reasoning):
+    for piece in _exported(console, [session], TCHAT_JSON if as_json else MARKDOWN, reasoning):
         console.stdout.write(piece)
 
 
@@ -135,13 +136,13 @@ def export(
         None, "-o", "--output", help="Output file (default: standard output)"
     ),
     form: str = typer.Option(
-        "", "--format", help="md or json (default: by the file name, else json)"
+        "", "--format", help=f"{format_names()} (default: by the file name, else json)"
     ),
     reasoning: bool = typer.Option(False, "--show-reasoning", help="Include the reasoning (md)"),
 ) -> None:
     """Export sessions as Markdown, or as JSON that `import` reads."""
     console: Console = ctx.obj
-    chosen = _format(form, output)
+    chosen = export_format(form, output, TCHAT_JSON)
     pieces = _exported(console, sessions or [], chosen, reasoning, raw=output is not None)
     if output is None:
         for piece in pieces:
@@ -205,25 +206,19 @@ def _find(store: SessionStore, name: str) -> Session:
 
 
 def _exported(
-    console: Console, names: Sequence[str], form: str, reasoning: bool, *, raw: bool = False
+    console: Console,
+    names: Sequence[str],
+    form: ExportFormat,
+    reasoning: bool,
+    *,
+    raw: bool = False,
 ) -> Iterator[str]:
     """Yield the sessions as text; sanitized unless ``raw``."""
-    from tchat.sessions.export import json_pieces, markdown_pieces
-
     with open_sessions(console) as store:
         found = [_find(store, name) for name in names] or store.sessions()
-        if form == "json":
-            pieces = json_pieces((each, store.messages(each.id)) for each in found)
-            yield from (piece if raw else printable_json(piece) for piece in pieces)
-            return
-        for number, each in enumerate(found):
-            if number:
-                yield "\n"
-            models = store.branch_models(each.id)
-            for piece in markdown_pieces(
-                each, models, store.walk(each.id), show_reasoning=reasoning
-            ):
-                yield piece if raw else printable(piece)
+        printed = printable_json if form.is_json else printable
+        for piece in form.export(store, found, show_reasoning=reasoning):
+            yield piece if raw else printed(piece)
 
 
 @contextmanager
@@ -277,7 +272,7 @@ def _imported(
     sources: Sequence[Path | None], spools: Mapping[Path | None, IO[bytes]]
 ) -> Iterator[tuple[Session, Messages]]:
     """The sessions in ``sources``, as they are read."""
-    from tchat.sessions.export import sessions_in
+    from tchat.sessions.importers import read_sessions
     from tchat.sessions.json_reader import texts_of
 
     for source in sources:
@@ -287,7 +282,7 @@ def _imported(
                 file.seek(0)
             else:
                 file = opened.enter_context(source.open("rb"))
-            yield from sessions_in(texts_of(file))
+            yield from read_sessions(texts_of(file))
 
 
 def _usable(
@@ -332,14 +327,6 @@ def _writing_spool(source: Path | None) -> Iterator[None]:
 
 def _name(source: Path | None) -> str:
     return "stdin" if source is None else single_line(str(source))
-
-
-def _format(form: str, output: Path | None) -> str:
-    ending = output.suffix.lower() if output else ""
-    chosen = form.lower() or ("md" if ending in (".md", ".markdown") else "json")
-    if chosen not in ("md", "json"):
-        raise UsageError(f"--format must be md or json, not `{form}`")
-    return chosen
 
 
 def _record(session: Session) -> dict[str, Any]:

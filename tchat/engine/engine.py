@@ -43,7 +43,7 @@ READER_CONTEXT = 2048  # tokens of a reply with its prompt whose hidden states c
 
 
 class Engine:
-    """One model with one context. All calls but `measure` belong on one thread.
+    """One model with one context. All calls but `counting` belong on one thread.
 
     The first call that needs the model loads it, unless ``background`` already does. Setting
     ``cancel`` ends the call in progress early and keeps the state; clear it before the next call.
@@ -61,7 +61,7 @@ class Engine:
         self.cancel = cancel or Cancel()
         self._loaded: LoadedModel | None = None
         self._loader = ModelLoader(options, self.cancel, background)
-        self._measuring = threading.Lock()
+        self._counting = threading.Lock()
 
     def __enter__(self) -> Self:
         return self
@@ -74,7 +74,7 @@ class Engine:
         self._loader.close()
         if self.snapshots is not None:
             self.snapshots.close()
-        with self._measuring:
+        with self._counting:
             if self._loaded is not None:
                 self._loaded.close()
                 self._loaded = None
@@ -116,6 +116,11 @@ class Engine:
         """Length of a hidden state of the model, which must be loaded."""
         return self._ready.model.shape.n_embd
 
+    @property
+    def encoder(self) -> PromptEncoder:
+        """Encodes prompts until ``cancel`` is set. The model must be loaded."""
+        return replace(self._ready.encoder, stopped=self.cancel.is_set)
+
     def count(
         self,
         messages: Sequence[ChatMessage],
@@ -129,32 +134,17 @@ class Engine:
             DoesNotFit: The text is so long that it cannot fit; it is not tokenized.
             InterruptedError: ``cancel`` was set while the template rendered.
         """
-        encoder = self._encoder
-        return len(encoder.prompt(messages, think, continue_final=continue_final).tokens)
+        prompt = self.encoder.prompt(messages, think, continue_final=continue_final)
+        return len(prompt.tokens)
 
-    def measure(
-        self, messages: Sequence[ChatMessage], draft: str, think: Think = "auto"
-    ) -> tuple[int, int, int] | None:
-        """Tokens of ``draft``, of ``messages``, and of the context, which is the maximum of each.
+    @contextmanager
+    def counting(self) -> Iterator[PromptEncoder | None]:
+        """Encode prompts on any thread, to count them, also while a reply is written.
 
-        Works on any thread, also while a reply is written: it needs only the vocabulary. None when
-        the model is not loaded.
+        None when the model is not loaded. It is not freed meanwhile.
         """
-        with self._measuring:
-            if self._loaded is None:
-                return None
-            size, encoder = self.context_size, self._ready.encoder
-
-            def counted(count: Callable[[], int]) -> int:
-                try:
-                    return min(on_large_stack(count), size)
-                except DoesNotFit:
-                    return size
-
-            tokens = counted(lambda: encoder.count(draft))
-            if tokens == size:
-                return size, size, size
-            return tokens, counted(lambda: len(encoder.prompt(messages, think).tokens)), size
+        with self._counting:
+            yield self._loaded.encoder if self._loaded is not None else None
 
     def prompt_tokens(self, messages: Sequence[ChatMessage], think: Think = "auto") -> list[int]:
         """The tokens of the prompt of ``messages``. The model must be loaded.
@@ -162,7 +152,7 @@ class Engine:
         Raises:
             InterruptedError: ``cancel`` was set while the template rendered.
         """
-        return self._encoder.prompt(messages, think, quiet=True).tokens
+        return self.encoder.prompt(messages, think, quiet=True).tokens
 
     def text_tokens(self, text: str) -> list[int]:
         """The tokens of a text without control tokens. The model must be loaded."""
@@ -199,7 +189,7 @@ class Engine:
         yield from self.load()
         if messages and self.snapshots is not None:
             with suppress(DoesNotFit, InterruptedError):
-                prompt = self._encoder.prompt(messages, think, quiet=True)
+                prompt = self.encoder.prompt(messages, think, quiet=True)
                 yield from self._restore(prompt.tokens, messages)
 
     def generate(
@@ -209,11 +199,13 @@ class Engine:
         *,
         think: Think = "auto",
         continue_final: bool = False,
+        prompt: EncodedPrompt | None = None,
     ) -> Iterator[Event]:
         """Write the next reply, or continue the last message when ``continue_final``.
 
         Only the tokens that the KV cache does not hold are prefilled. The generator may be closed
-        at any event.
+        at any event. ``prompt`` is what `PromptEncoder.for_reply` makes of the arguments, where
+        that is known already.
 
         Raises:
             DoesNotFit: The prompt and one token of reply exceed the context.
@@ -223,8 +215,9 @@ class Engine:
         seed = sampling.seed if sampling.seed >= 0 else fresh_seed()
         prefill = yield from self._start(
             messages,
-            lambda encoder: encoder.for_reply(
-                messages, sampling, think, continue_final=continue_final
+            lambda encoder: (
+                prompt
+                or encoder.for_reply(messages, sampling, think, continue_final=continue_final)
             ),
         )
         if prefill is None:
@@ -244,6 +237,7 @@ class Engine:
         continue_final: bool = False,
         stopped: Container[int] = (),
         states: bool = False,
+        prompt: EncodedPrompt | None = None,
     ) -> Iterator[Event]:
         """Write ``count`` replies in one batch, each as `generate` does.
 
@@ -258,6 +252,7 @@ class Engine:
             continue_final: As of `generate`.
             stopped: Indexes of replies to end early; may grow meanwhile, from any thread.
             states: Whether each `Finished` is to have `HiddenStates`; next to free.
+            prompt: As of `generate`.
 
         Raises:
             DoesNotFit, UsageError, ModelError: As of `generate`.
@@ -265,8 +260,9 @@ class Engine:
         seeds = several_seeds(sampling.seed, count)
         prefill = yield from self._start(
             messages,
-            lambda encoder: encoder.for_reply(
-                messages, sampling, think, continue_final=continue_final
+            lambda encoder: (
+                prompt
+                or encoder.for_reply(messages, sampling, think, continue_final=continue_final)
             ),
         )
         if prefill is None:
@@ -285,13 +281,19 @@ class Engine:
         self._record(prefill)
 
     def score_labels(
-        self, messages: Sequence[ChatMessage], labels: Sequence[str]
+        self,
+        messages: Sequence[ChatMessage],
+        labels: Sequence[str],
+        prompt: EncodedPrompt | None = None,
     ) -> Iterator[Event]:
         """Choose one of ``labels`` as the reply, by their exact probabilities.
 
         Ends in `LabelScores`, the likeliest first, and `Finished` with the likeliest as its text.
+        ``prompt`` is what `PromptEncoder.for_answer` makes of the messages, where that is known.
         """
-        prefill = yield from self._start(messages, lambda encoder: encoder.for_answer(messages))
+        prefill = yield from self._start(
+            messages, lambda encoder: prompt or encoder.for_answer(messages)
+        )
         if prefill is None:
             yield empty_reply()
             return
@@ -325,7 +327,7 @@ class Engine:
         """Load the model, encode the prompt, restore from disk; returns None when stopped."""
         try:
             yield from self.load()
-            prompt = encode(self._encoder)
+            prompt = encode(self.encoder)
         except InterruptedError:
             return None
         yield from prompt.notices
@@ -340,11 +342,6 @@ class Engine:
         if self.snapshots is None:
             return None
         return (yield from self.snapshots.restore(self._ready, tokens, messages))
-
-    @property
-    def _encoder(self) -> PromptEncoder:
-        """Makes prompts of chats until ``cancel`` is set."""
-        return replace(self._ready.encoder, stopped=self.cancel.is_set)
 
     @property
     def _ready(self) -> LoadedModel:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ from tchat.engine.model import Model
 if TYPE_CHECKING:
     from tchat.engine.kv_cache import KVCache
     from tchat.engine.prompt.encoder import PromptEncoder
+    from tchat.engine.prompt.prefix_cache import PrefixCache
     from tchat.engine.prompt.template import ChatTemplate
     from tchat.engine.speculative.decoding import Speculation
 
@@ -83,6 +85,7 @@ class LoadedModel:
         kv: What sequence 0 of the context holds.
         template: How a chat becomes a prompt.
         speculation: Speculative decoding; None to decode token by token.
+        prefixes: The last prompts, so that only what is new of one is tokenized.
     """
 
     model: Model
@@ -90,6 +93,7 @@ class LoadedModel:
     kv: KVCache
     template: ChatTemplate
     speculation: Speculation | None = None
+    prefixes: PrefixCache | None = None
 
     def close(self) -> None:
         """Free all of it. Closing twice is harmless."""
@@ -103,7 +107,7 @@ class LoadedModel:
         """Makes prompts of chats."""
         from tchat.engine.prompt.encoder import PromptEncoder
 
-        return PromptEncoder(self.model, self.template, self.context.size)
+        return PromptEncoder(self.model, self.template, self.context.size, prefixes=self.prefixes)
 
 
 def open_model(options: EngineOptions, cancel: Cancel) -> Model:
@@ -340,9 +344,14 @@ def assemble(
         UsageError, ModelError, DoesNotFit, InterruptedError: As of `DraftModel`.
     """
     from tchat.engine.kv_cache import KVCache
+    from tchat.engine.prompt.prefix_cache import PrefixCache
     from tchat.engine.speculative.decoding import Speculation
 
-    loaded = LoadedModel(model, context, KVCache(context, model), template)
+    prefixes = PrefixCache(
+        partial(model.tokenize, special=True),
+        lambda: model.special_strings() | model.user_defined_strings(),
+    )
+    loaded = LoadedModel(model, context, KVCache(context, model), template, prefixes=prefixes)
     if not _can_trim(options, model) or not (options.prompt_lookup or options.draft):
         return loaded
     draft = None

@@ -86,6 +86,16 @@ class Database:
         with self._lock, self._translated():
             yield self._connection
 
+    def revision(self) -> tuple[object, ...]:
+        """Equal to an earlier one for as long as nothing changed, by this process or another.
+
+        Raises:
+            StorageError: SQLite failed.
+        """
+        with self.reading() as connection:
+            (version,) = connection.execute("PRAGMA data_version").fetchone()
+            return connection, version, connection.total_changes
+
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """The connection inside one transaction: all of it happens, or nothing.

@@ -122,6 +122,18 @@ def last_model(connection: sqlite3.Connection, session_id: str) -> str:
     return found[0] if found else ""
 
 
+def active_reply(
+    connection: sqlite3.Connection, session_id: str, message_id: int
+) -> sqlite3.Row | None:
+    """The message that follows another one on the active path."""
+    found: sqlite3.Row | None = connection.execute(
+        _PATH  # noqa: S608 - a constant
+        + "SELECT messages.* FROM path JOIN messages USING (id) WHERE parent_id = ?",
+        (session_id, message_id),
+    ).fetchone()
+    return found
+
+
 def siblings(connection: sqlite3.Connection, message_id: int) -> list[sqlite3.Row]:
     """The message and those that answer the same parent, oldest first."""
     message = row(connection, message_id)

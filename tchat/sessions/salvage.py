@@ -1,23 +1,44 @@
-"""A damaged database: it is kept under another name, and its readable rows get a new one."""
+"""A damaged database: it is kept under another name, and its readable rows get a new one.
+
+Of the file, any part may be unreadable.
+"""
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 from tchat.errors import StorageError
 from tchat.humanize import counted
 from tchat.paths import private_file
-from tchat.sessions import salvaged_rows
+from tchat.sessions import message_tree
 from tchat.sessions.database import Database, connect
+from tchat.sessions.integrity import LAST_ID, LAST_SECOND
+from tchat.sessions.records import Role, Status
 from tchat.sessions.schema import migrate
+from tchat.sessions.serialization import EMPTY_MESSAGE, INSERT_SESSION, to_row
 
 LONGEST = 60.0  # seconds that reading a damaged file may take
 _PAGE = 4096  # SQLite's default size of a page
 _COMPANIONS = ("-journal", "-wal", "-shm")
+_MOST_PROBES = 1_000_000  # some 10 s
+_QUERIES = {
+    "sessions": (
+        "SELECT rowid AS number, * FROM sessions NOT INDEXED ORDER BY rowid",
+        "SELECT rowid AS number, * FROM sessions NOT INDEXED ORDER BY rowid DESC",
+        "SELECT rowid AS number, * FROM sessions NOT INDEXED WHERE rowid = ?",
+    ),
+    "messages": (
+        "SELECT rowid AS number, * FROM messages NOT INDEXED ORDER BY rowid",
+        "SELECT rowid AS number, * FROM messages NOT INDEXED ORDER BY rowid DESC",
+        "SELECT rowid AS number, * FROM messages NOT INDEXED WHERE rowid = ?",
+    ),
+}
 
 
 def replace_damaged(path: Path) -> str:
@@ -49,7 +70,7 @@ def _replace(path: Path) -> str:
         with database.writing() as target:
             sessions, messages = 0, 0
             for source in _readings(path, fresh):
-                sessions, messages = salvaged_rows.copy(source, target)
+                sessions, messages = _copy_rows(source, target)
                 if sessions or messages:
                     break
     kept = _set_aside(path)
@@ -110,3 +131,161 @@ def _set_aside(path: Path) -> Path:
         if companion.exists():
             companion.replace(kept.with_name(kept.name + suffix))
     return kept
+
+
+def _copy_rows(source: sqlite3.Connection, target: sqlite3.Connection) -> tuple[int, int]:
+    """Copy every row that can be read and makes sense; ``target`` is inside a transaction.
+
+    A message whose session was lost gets a session of the same id, one whose parent was lost
+    hangs on the message before it.
+
+    Returns:
+        How many sessions and messages there are now.
+    """
+    known: dict[str, dict[int, None]] = {}  # the ids of each session's messages, in order
+    for row in _readable(source, "sessions").values():
+        if (session := _session(row)) and session["id"] not in known:
+            known[session["id"]] = {}
+            target.execute(INSERT_SESSION, to_row(session))
+    rows = _readable(source, "messages")
+    # Those whose ids tchat cannot have given out get new ones, above the others.
+    order = sorted(rows, key=lambda number: (not 0 < number <= LAST_ID, number))
+    messages = [_message(rows[number]) for number in order]
+    for message in filter(None, messages):
+        if message["session_id"] not in known:
+            known[message["session_id"]] = {}
+            target.execute(INSERT_SESSION, to_row(_lost_session(message)))
+        earlier = known[message["session_id"]]
+        if message["parent_id"] is not None and message["parent_id"] not in earlier:
+            message["parent_id"] = next(reversed(earlier), None)
+        earlier[message_tree.insert(target, message)] = None
+    for session_id in known:
+        message_tree.repair_pointers(target, session_id)
+    return len(known), sum(map(len, known.values()))
+
+
+def _readable(source: sqlite3.Connection, table: str) -> dict[int, dict[str, Any]]:
+    """Rows by their number: from the front, from the back, then one by one between."""
+    forward, backward, single = _QUERIES[table]
+    rows: dict[int, dict[str, Any]] = {}
+    if not _is_table(source, table):
+        return rows
+    if _collect(source, forward, (), rows):
+        return rows
+    front = max(rows, default=0)
+    _collect(source, backward, (), rows)
+    back = min((number for number in rows if number > front), default=None)
+    if back is None:
+        back = _last_number(source, table, front) + 1
+    for number in range(front + 1, min(back, front + _MOST_PROBES)):
+        _collect(source, single, (number,), rows)
+    return rows
+
+
+def _is_table(source: sqlite3.Connection, name: str) -> bool:
+    """Whether ``name`` is an ordinary table: a view can be endless, a module can do anything."""
+    query = "SELECT type, sql FROM sqlite_master WHERE name = ?"
+    try:
+        found = [tuple(row) for row in source.execute(query, (name,))]
+    except sqlite3.Error:
+        return False
+    return len(found) == 1 and found[0][0] == "table" and " VIRTUAL " not in str(found[0][1])[:40]
+
+
+def _collect(
+    source: sqlite3.Connection, query: str, values: tuple[int, ...], rows: dict[int, dict[str, Any]]
+) -> bool:
+    """Add what can be read to ``rows``, up to one that is there; whether there was no damage."""
+    try:
+        for row in source.execute(query, values):
+            if row["number"] in rows:
+                break
+            rows[row["number"]] = dict(row)
+    except (sqlite3.Error, OverflowError):
+        return False
+    return True
+
+
+def _last_number(source: sqlite3.Connection, table: str, front: int) -> int:
+    """The highest row number ever given out, where it can be read; else a guess."""
+    with suppress(sqlite3.Error, TypeError, ValueError):
+        query = "SELECT seq FROM sqlite_sequence WHERE name = ?"
+        return int(source.execute(query, (table,)).fetchone()[0])
+    return front + 10_000 if front else 0
+
+
+def _session(row: Mapping[str, Any]) -> dict[str, Any] | None:
+    if not isinstance(row.get("id"), str) or not row["id"]:
+        return None
+    return {
+        "id": row["id"],
+        "title": _text(row.get("title")),
+        "system": _text(row.get("system")),
+        "settings": _object(row.get("settings")),
+        "created_at": _time(row.get("created_at")),
+        "updated_at": _time(row.get("updated_at")),
+        "used": _pointer(row.get("used")) or 0,
+        "active_root": _pointer(row.get("active_root")),
+    }
+
+
+def _lost_session(message: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "id": message["session_id"],
+        "title": "Salvaged",
+        "system": "",
+        "settings": {},
+        "created_at": message["created_at"],
+        "updated_at": message["created_at"],
+        "used": 0,
+        "active_root": None,
+    }
+
+
+def _message(row: Mapping[str, Any]) -> dict[str, Any] | None:
+    if row.get("role") not in set(Role) or not isinstance(row.get("session_id"), str):
+        return None
+    finished = row.get("status") in set(Status) - {Status.STREAMING}
+    message = {
+        name: _object(row.get(name)) if isinstance(empty, Mapping) else _text(row.get(name))
+        for name, empty in EMPTY_MESSAGE.items()
+    }
+    return {
+        **message,
+        "id": row["number"] if 0 < row["number"] <= LAST_ID else None,
+        "session_id": row["session_id"],
+        "parent_id": _pointer(row.get("parent_id")),
+        "active_child": _pointer(row.get("active_child")),
+        "role": row["role"],
+        "text": _text(row.get("text")),
+        "status": row["status"] if finished else Status.INTERRUPTED,
+        "created_at": _time(row.get("created_at")),
+        "pinned": row.get("pinned") == 1,
+        "rating": rating if (rating := row.get("rating")) in (-1, 1) else 0,
+        "picked_at": _time(row["picked_at"]) if row.get("picked_at") else 0.0,
+        "by_person": row.get("by_person") == 1,
+        "writer": "",
+    }
+
+
+def _pointer(value: object) -> int | None:
+    return value if isinstance(value, int) and abs(value) <= LAST_ID else None
+
+
+def _text(value: object) -> str:
+    # Pages that the file no longer has read as zeros.
+    return value.rstrip("\0") if isinstance(value, str) else ""
+
+
+def _time(value: object) -> float:
+    if isinstance(value, (int, float)) and 0 <= value <= LAST_SECOND:
+        return float(value)
+    return time.time()
+
+
+def _object(value: object) -> dict[str, Any]:
+    try:
+        found = json.loads(value) if isinstance(value, str) else {}
+    except (ValueError, RecursionError):
+        found = {}
+    return found if isinstance(found, dict) else {}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-import sqlite3
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tchat.sessions.records import Message, Role, Session, Status
+
+if TYPE_CHECKING:
+    import sqlite3
 
 INSERT_SESSION = """
     INSERT INTO sessions (id, title, system, settings, created_at, updated_at, used, active_root)

@@ -1,7 +1,11 @@
-"""Finding sessions: by id or a piece of it, the latest, all of them."""
+"""Ids of sessions, and finding sessions: by id or a piece of it, the latest, all of them.
+
+An id is short, unique, and sorts by the time at which the session was made.
+"""
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Sequence
 
@@ -10,6 +14,11 @@ from tchat.sessions.records import Session
 from tchat.sessions.serialization import storable, to_session
 
 _NAMED = 4  # sessions that an error names
+# Crockford's base 32: no i, l, o, u, so that an id can be read aloud and typed.
+ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+LENGTH = 10
+_TIME_CHARACTERS = 8  # 40 bits of milliseconds: until 2059
+_EPOCH = 1_735_689_600.0  # 2025-01-01 UTC
 
 
 def list_sessions(connection: sqlite3.Connection, limit: int | None = None) -> list[Session]:
@@ -85,3 +94,22 @@ def _named(connection: sqlite3.Connection, ids: Sequence[str]) -> str:
         f"{session.id} ({title[:30]})" if title else session.id
         for session, title in zip(sessions, titles, strict=True)
     )
+
+
+def new_id(now: float) -> str:
+    """A fresh id for a session made at ``now`` (seconds since the epoch).
+
+    Eight characters of time, then two at random. The caller tries again when it is taken.
+    """
+    milliseconds = max(0, int((now - _EPOCH) * 1000))
+    time_part = "".join(
+        ALPHABET[milliseconds >> 5 * place & 31] for place in reversed(range(_TIME_CHARACTERS))
+    )
+    noise = os.urandom(LENGTH - _TIME_CHARACTERS)
+    random_part = "".join(ALPHABET[byte & 31] for byte in noise)
+    return time_part + random_part
+
+
+def is_id(text: str) -> bool:
+    """Whether ``text`` is written like an id; it need not exist."""
+    return len(text) == LENGTH and set(text) <= set(ALPHABET)

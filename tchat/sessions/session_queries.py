@@ -12,7 +12,6 @@ from typing import Any
 
 from tchat.errors import UsageError
 from tchat.sessions import message_tree, session_lookup
-from tchat.sessions.ids import is_id, new_id
 from tchat.sessions.records import Deletion, Message, Session, SessionTree, Status
 from tchat.sessions.serialization import (
     EMPTY_MESSAGE,
@@ -22,6 +21,7 @@ from tchat.sessions.serialization import (
     to_message,
     to_row,
 )
+from tchat.sessions.session_lookup import is_id, new_id
 
 _INSERT_OR_UPDATE_SESSION = f"""
     {INSERT_SESSION}

@@ -11,11 +11,10 @@ from types import TracebackType
 from typing import Any, Self, Unpack
 
 from tchat.errors import UsageError
-from tchat.sessions import backups, message_tree, recovery, session_lookup, session_queries
+from tchat.sessions import backups, message_tree, session_lookup, session_queries
 from tchat.sessions import search as full_text
 from tchat.sessions.database import Database
-from tchat.sessions.database_file import open_database
-from tchat.sessions.ids import new_id
+from tchat.sessions.database_file import open_database, recover
 from tchat.sessions.records import (
     Deletion,
     Message,
@@ -28,6 +27,7 @@ from tchat.sessions.records import (
 )
 from tchat.sessions.schema import migrate
 from tchat.sessions.serialization import EMPTY_MESSAGE, INSERT_SESSION, to_message, to_row
+from tchat.sessions.session_lookup import new_id
 
 AT_A_TIME = 200  # messages that an export reads
 
@@ -308,6 +308,16 @@ class SessionStore:
             session_lookup.by_id(connection, session_id)
             return [to_message(row) for row in message_tree.branch(connection, session_id, last)]
 
+    def revision(self) -> tuple[object, ...]:
+        """Equal to an earlier one for as long as no session changed, here or elsewhere."""
+        return self._database.revision()
+
+    def active_reply(self, session_id: str, message_id: int) -> Message | None:
+        """The reply to a message that is on the active path."""
+        with self._database.reading() as connection:
+            row = message_tree.active_reply(connection, session_id, message_id)
+            return to_message(row) if row is not None else None
+
     def last_model(self, session_id: str) -> str:
         """The model that the active path of a session was last written by; empty without any."""
         with self._database.reading() as connection:
@@ -477,7 +487,7 @@ class SessionStore:
         Opening a store does this; a program that stays open may do it again.
         """
         with self._locks.gate() if self._locks else nullcontext():
-            return recovery.recover(self._database, self._locks) if self._locks else []
+            return recover(self._database, self._locks) if self._locks else []
 
     @property
     def _token(self) -> str:

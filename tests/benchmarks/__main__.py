@@ -16,7 +16,7 @@ from tests.benchmarks.rows import Row
 
 SECTIONS = {
     "One prompt": ("decode", "startup", "turns"),
-    "The screen": ("tui_keys", "tui_transcript", "tui_decode", "tui_opening"),
+    "The screen": ("tui_keys", "tui_transcript", "tui_decode", "tui_opening", "metering"),
     "Model files": ("models_ls", "pull", "fit", "headers", "model_speed"),
     "Waiting": (
         "snapshots",

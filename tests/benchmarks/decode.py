@@ -54,7 +54,7 @@ class Loops:
         self.store = SessionStore(paths.sessions_db)
         self._chat = Chat(settings, paths, self.store)
         list(self._chat.send(PROMPT))
-        model = self._chat._model
+        model = self._chat.model
         assert model is not None
         self._engine = model.engine
         loaded = self._engine._loaded
@@ -95,7 +95,7 @@ class Loops:
 
     def chat(self) -> float:
         """`Chat.send` in a new session, stored."""
-        self._chat._session = None
+        self._chat.session = None
         return _rate(self._chat.send(PROMPT))
 
 

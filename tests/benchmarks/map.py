@@ -89,8 +89,8 @@ def measure() -> dict[str, float]:
         started = time.perf_counter()
         list(chat.load())
         load = time.perf_counter() - started
-        assert chat._model is not None
-        engine = chat._model.engine
+        assert chat.model is not None
+        engine = chat.model.engine
 
         def timed(events: Iterator[Event] | Iterator[Any]) -> None:
             assert sum(1 for _ in events)
@@ -98,7 +98,7 @@ def measure() -> dict[str, float]:
         def one_by_one(choose: bool) -> float:
             started = time.perf_counter()
             for prompt in asked:
-                chat._session = None
+                chat.session = None
                 timed(chat.choose(prompt, LABELS) if choose else chat.send(prompt))
             return time.perf_counter() - started
 

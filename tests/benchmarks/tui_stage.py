@@ -56,13 +56,13 @@ class Scripted(Chat):
         """There is nothing to load."""
         return iter(())
 
-    def measure(self, draft: str) -> TokenCount | None:
+    def count_draft(self, draft: str) -> TokenCount | None:
         """About as many tokens as there are."""
         return TokenCount(len(draft) // TOKEN, len(draft) // TOKEN, 8192)
 
     def send(self, prompt: str, *, prefill: str = "", after: int | None = None) -> Iterator[Event]:
         """Answer at `RATE` until it is stopped."""
-        question = yield from self._ask(prompt, after)
+        question = self._ask(prompt, after).question
         row = self.store.add(
             question.session_id,
             Role.ASSISTANT,

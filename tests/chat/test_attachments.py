@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tchat.chat.attachments import Attachment, check_file, split_attachments, with_attachments
-from tchat.chat.turns import title_for
+from tchat.chat.branch import title_for
 from tchat.errors import UsageError
 
 NAMES = st.text(st.characters(categories=("L", "N")), min_size=1, max_size=12)

@@ -11,8 +11,8 @@ import pytest
 from tchat.chat.chat import Chat
 from tchat.chat.draft import TokenCount
 from tchat.chat.session_settings import session_settings, with_session_settings
-from tchat.engine.engine import Engine
 from tchat.engine.events import Event, Finished, LabelScores, MessageStored, Notice, Reason, Token
+from tchat.engine.prompt.encoder import EncodedPrompt, PromptEncoder
 from tchat.engine.prompt.messages import ChatMessage
 from tchat.errors import ModelInvalid, ModelNotFound, PromptTooLong, UsageError
 from tchat.sessions.records import Message, Role, Status
@@ -142,14 +142,14 @@ def test_a_stop_while_the_prompt_is_counted_writes_nothing(
     """As Ctrl-C does it for one prompt and in the line chat: it is not counted to its end."""
     chat = open_chat(max_tokens=40)
     finished(chat.send("Hello"))
-    count, counted = Engine.count, []
+    encode, counted = PromptEncoder.for_reply, []
 
-    def stopping(engine: Engine, *args: Any, **named: Any) -> int:
+    def stopping(encoder: PromptEncoder, *args: Any, **named: Any) -> EncodedPrompt:
         counted.append(1)
         chat.cancel.set()
-        return count(engine, *args, **named)
+        return encode(encoder, *args, **named)
 
-    monkeypatch.setattr(Engine, "count", stopping)
+    monkeypatch.setattr(PromptEncoder, "for_reply", stopping)
     events = chat.candidates(2, "word " * 3000) if side_by_side else chat.send("word " * 3000)
     assert finished(events).reason is Reason.CANCELLED
     assert len(counted) == 1
@@ -302,7 +302,7 @@ def test_a_store_that_fails_does_not_stop_the_reply(
         events.append(event)
         if isinstance(event, Token) and chat.session:
             store.delete(chat.session.id)
-            chat._session = None
+            chat.session = None
     assert finished(events).usage.completion > 1
     assert len(notices(events, "storage")) == 1
 
@@ -410,10 +410,10 @@ def test_a_pinned_turn_stays_when_others_leave(open_chat: OpenChat, store: Sessi
         told = notices(list(chat.send("more " + "with some words " * 5)), "window")
     assert "question one" in told[0]
     path = branch(chat, store)
-    assert chat._model is not None
+    assert chat.model is not None
     everything = [ChatMessage(m.role.value, m.text) for m in path[:-1]]
     left = [*everything[:2], *everything[4:]]
-    assert path[-1].usage["prompt"] <= chat._model.engine.count(left, "auto")
+    assert path[-1].usage["prompt"] <= chat.model.engine.count(left, "auto")
     pinned = path[-1].usage["prompt"]
     store.pin(path[0].id, False)
     assert finished(chat.regenerate()).usage.prompt < pinned

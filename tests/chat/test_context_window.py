@@ -2,58 +2,184 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tchat.chat.context_window import fit_window, reply_reserve
+from tchat.chat.context_window import REFILL, ContextWindow, WindowFitter, reply_reserve
+from tchat.engine.prompt.encoder import EncodedPrompt
 from tchat.engine.prompt.messages import ChatMessage
+from tchat.engine.prompt.reasoning import ReplyPhase
 from tchat.errors import DoesNotFit
 
 SYSTEM = [ChatMessage("system", "s" * 10)]
 
+Turns = list[list[ChatMessage]]
+ESTIMATES: dict[str, Callable[[ChatMessage], int]] = {
+    "exact": lambda message: len(message.content),
+    "low": lambda message: len(message.content) // 5,
+    "high": lambda message: 7 * len(message.content) + 3,
+    "nothing": lambda _: 0,
+}
 
-def turns(lengths: Sequence[int]) -> list[list[ChatMessage]]:
+
+def turns(lengths: Sequence[int]) -> Turns:
     answered = [[ChatMessage("user", "u" * n), ChatMessage("assistant", "a")] for n in lengths]
     return [*answered[:-1], answered[-1][:1]]
 
 
-def count(messages: Sequence[ChatMessage]) -> int:
+def size(messages: Sequence[ChatMessage]) -> int:
     return sum(len(message.content) for message in messages)
+
+
+def encoded(messages: Sequence[ChatMessage]) -> EncodedPrompt:
+    return EncodedPrompt([0] * size(messages), "", ReplyPhase.ANSWER, (), ())
+
+
+def fitted(
+    system: Sequence[ChatMessage],
+    every: Turns,
+    *,
+    room: int,
+    first: int = 0,
+    pinned: Collection[int] = (),
+    estimate: str = "exact",
+    encode: Callable[[Sequence[ChatMessage]], EncodedPrompt] = encoded,
+) -> ContextWindow:
+    *before, new = every
+    count = ESTIMATES[estimate]
+    fitter = WindowFitter(system, before, room=room, count=count, first=first, pinned=pinned)
+    return fitter.fit(new, encode)
 
 
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=30), st.integers(1, 500))
 def test_system_and_last_turn_stay_and_the_rest_fits(lengths: list[int], room: int) -> None:
     every = turns(lengths)
-    window = fit_window(SYSTEM, every, room=room, count=count)
+    window = fitted(SYSTEM, every, room=room)
     assert window.messages[0] == SYSTEM[0]
     assert window.messages[-1] == every[-1][-1]
     assert list(window.messages[1:]) == [m for turn in every[window.first :] for m in turn]
+    assert window.prompt is not None
+    assert len(window.prompt.tokens) == size(window.messages)
     alone = window.first == len(every) - 1
-    assert count(window.messages) <= room or alone
+    assert size(window.messages) <= room or alone
     if window.first:
         less = [*SYSTEM, *(m for turn in every[window.first - 1 :] for m in turn)]
-        assert count(less) > room * 0.75
+        assert size(less) > room * REFILL
+
+
+@given(
+    st.lists(st.integers(1, 50), min_size=1, max_size=60),
+    st.integers(1, 500),
+    st.integers(0, 10),
+    st.sets(st.integers(0, 58), max_size=3),
+    st.sampled_from(sorted(ESTIMATES)),
+)
+def test_an_estimate_never_decides(
+    lengths: list[int], room: int, first: int, pinned: set[int], estimate: str
+) -> None:
+    """The place is the one that trying every place in turn finds."""
+    every = turns(lengths)
+    last = len(every) - 1
+    first, pinned = min(first, last), {place for place in pinned if place < last}
+
+    def tokens(start: int) -> int:
+        kept = [turn for n, turn in enumerate(every) if n >= start or n in pinned]
+        return size([*SYSTEM, *(message for turn in kept for message in turn)])
+
+    expected = first
+    if tokens(first) > room and first < last:
+        places = (n for n in range(first + 1, last) if tokens(n) <= room * REFILL)
+        expected = next(places, last)
+    window = fitted(SYSTEM, every, room=room, first=first, pinned=pinned, estimate=estimate)
+    assert window.first == expected
+
+
+@given(
+    st.lists(st.integers(1, 50), min_size=2, max_size=60),
+    st.integers(60, 500),
+    st.lists(st.integers(0, 200), min_size=1, max_size=5),
+)
+def test_what_one_new_turn_showed_changes_nothing_for_the_next(
+    lengths: list[int], room: int, drafts: list[int]
+) -> None:
+    *before, _ = turns(lengths)
+    fitter = WindowFitter(SYSTEM, before, room=room, count=ESTIMATES["exact"])
+    for draft in drafts:
+        new = [ChatMessage("user", "d" * draft)]
+        assert fitter.fit(new, encoded) == fitted(SYSTEM, [*before, new], room=room)
+
+
+def test_a_template_that_looks_into_a_draft_is_believed() -> None:
+    """One that writes ten times as much of every reply where the draft is a word."""
+
+    def encode(messages: Sequence[ChatMessage]) -> EncodedPrompt:
+        times = 10 if messages[-1].content == "think" else 1
+        replies = [each for each in messages if each.role == "assistant"]
+        return EncodedPrompt(
+            [0] * (size(messages) + (times - 1) * 5 * len(replies)), "", ReplyPhase.ANSWER, (), ()
+        )
+
+    *before, _ = turns([20] * 100)
+    fitter = WindowFitter(SYSTEM, before, room=1500, count=ESTIMATES["exact"])
+    for draft in ("Why", "think", "And", "think"):
+        new = [ChatMessage("user", draft)]
+        alone = WindowFitter(SYSTEM, before, room=1500, count=ESTIMATES["exact"])
+        assert fitter.fit(new, encode) == alone.fit(new, encode)
+
+
+def test_no_prompt_is_encoded_that_is_much_longer_than_the_room() -> None:
+    made: list[int] = []
+
+    def encode(messages: Sequence[ChatMessage]) -> EncodedPrompt:
+        made.append(size(messages))
+        return encoded(messages)
+
+    *before, new = turns([20] * 10_000)
+    fitter = WindowFitter(SYSTEM, before, room=2000, count=ESTIMATES["low"])
+    assert size(fitter.fit(new, encode).messages) <= 1500
+    assert max(made) < 15_000
+    assert len(made) < 12
+    made.clear()
+    fitter.fit([ChatMessage("user", "another")], encode)
+    assert len(made) == 1  # and then one for each draft
 
 
 @given(st.lists(st.integers(1, 50), min_size=2, max_size=30), st.integers(1, 500))
 def test_what_left_stays_out(lengths: list[int], room: int) -> None:
     every = turns(lengths)
-    first = fit_window(SYSTEM, every, room=room, count=count).first
-    again = fit_window(SYSTEM, every, room=10_000, count=count, first=first)
-    assert again.first == first
+    first = fitted(SYSTEM, every, room=room).first
+    assert fitted(SYSTEM, every, room=10_000, first=first).first == first
 
 
 def test_a_history_too_long_to_count_is_cut() -> None:
-    def refusing(messages: Sequence[ChatMessage]) -> int:
-        if count(messages) > 100:
+    def refusing(messages: Sequence[ChatMessage]) -> EncodedPrompt:
+        if size(messages) > 100:
             raise DoesNotFit("too long")
-        return count(messages)
+        return encoded(messages)
 
-    window = fit_window([], turns([60, 60, 20]), room=90, count=refusing)
+    window = fitted([], turns([60, 60, 20]), room=90, encode=refusing)
     assert window.first == 1 or window.first == 2
-    assert count(window.messages) <= 90
+    assert size(window.messages) <= 90
+
+
+def test_a_turn_too_long_to_count_is_left_to_the_engine() -> None:
+    def refusing(messages: Sequence[ChatMessage]) -> EncodedPrompt:
+        raise DoesNotFit("too long")
+
+    window = fitted([], turns([60, 60, 2000]), room=90, encode=refusing)
+    assert window.prompt is None
+    assert size(window.messages) == 2000
+
+
+def test_a_stop_ends_it() -> None:
+    def stopped(messages: Sequence[ChatMessage]) -> EncodedPrompt:
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        fitted([], turns([60, 60, 20]), room=90, encode=stopped)
 
 
 def test_room_for_the_reply() -> None:
@@ -71,8 +197,9 @@ def test_room_for_the_reply() -> None:
 )
 def test_pinned_turns_stay(lengths: list[int], room: int, pinned: set[int]) -> None:
     every = turns(lengths)
-    window = fit_window(SYSTEM, every, room=room, count=count, pinned=pinned)
+    pinned = {place for place in pinned if place < len(every) - 1}
+    window = fitted(SYSTEM, every, room=room, pinned=pinned)
     here = [place for place in range(len(every)) if place >= window.first or place in pinned]
     assert list(window.messages[1:]) == [m for place in here for m in every[place]]
     assert sorted([*here, *window.left_out]) == list(range(len(every)))
-    assert count(window.messages) <= room or window.first == len(every) - 1
+    assert size(window.messages) <= room or window.first == len(every) - 1

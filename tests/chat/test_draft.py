@@ -23,8 +23,8 @@ def usage(events: Iterable[Event]) -> Finished:
 
 
 def held(chat: Chat) -> int:
-    assert chat._model is not None
-    return chat._model.engine.cached_tokens
+    assert chat.model is not None
+    return chat.model.engine.cached_tokens
 
 
 def test_a_draft_is_never_saved_with_the_session(open_chat: OpenChat) -> None:

@@ -12,9 +12,8 @@ import pytest
 
 from tchat.chat import reply_journal as module
 from tchat.chat.candidates import CandidateJournals
-from tchat.chat.journal_writer import JournalWriter
 from tchat.chat.model import ChatModel
-from tchat.chat.reply_journal import ReplyJournal
+from tchat.chat.reply_journal import JournalWriter, ReplyJournal
 from tchat.engine.events import (
     CandidateEvent,
     Finished,

@@ -14,6 +14,7 @@ import pytest
 
 from tchat.engine.cancel import Cancel
 from tchat.engine.engine import Engine
+from tchat.engine.engine_thread import on_large_stack
 from tchat.engine.events import Finished, LoadProgress, Notice, PromptProgress, Reason, Token
 from tchat.engine.loading import BackgroundLoad, EngineOptions
 from tchat.engine.model import Model
@@ -303,34 +304,39 @@ def test_max_tokens_zero_reads_and_writes_nothing(
     assert end.usage.read == end.usage.prompt
 
 
-def test_a_draft_is_measured_from_any_thread(open_engine: OpenEngine, tmp_path: Path) -> None:
+def test_a_text_is_counted_from_any_thread(open_engine: OpenEngine, tmp_path: Path) -> None:
     """A common thread's stack is too small for this tokenizer and 100 kB of one letter."""
     path = write_tiny(tmp_path / "m.gguf", metadata={"tokenizer.ggml.pre": "deepseek-coder"})
     engine = open_engine(path)
-    draft = "a" * 100_000
-    assert engine.measure([ChatMessage("user", draft)], draft) is None
+
+    def count(text: str) -> int | None:
+        with engine.counting() as encoder:
+            if encoder is None:
+                return None
+            return on_large_stack(lambda: encoder.count(text))
+
+    assert count("the") is None
     list(engine.load())
     with ThreadPoolExecutor(1) as other:
-        assert other.submit(engine.measure, HELLO, "the").result() == (
-            1,
-            engine.count(HELLO),
-            4096,
-        )
-        measured = other.submit(engine.measure, [ChatMessage("user", draft)], draft).result()
-    assert measured == (4096, 4096, 4096)
+        assert other.submit(count, "the").result() == 1
+        assert (other.submit(count, "a" * 100_000).result() or 0) > 4096
 
 
 def test_closing_waits_for_a_measurement(open_engine: OpenEngine, tiny_model: Path) -> None:
     draft = "some words " * 2_000
-    asked = [ChatMessage("user", draft)]
+
+    def count(engine: Engine) -> int | None:
+        with engine.counting() as encoder:
+            return encoder.count(draft) if encoder is not None else None
+
     with ThreadPoolExecutor(1) as other:
         for pause in (0.0, 0.001, 0.003):
             engine = open_engine(tiny_model)
             list(engine.load())
-            measured = other.submit(engine.measure, asked, draft)
+            counted = other.submit(count, engine)
             time.sleep(pause)
             engine.close()
-            assert measured.result() in (None, (4096, 4096, 4096))
+            assert counted.result() is None or (counted.result() or 0) > 4096
 
 
 def test_a_word_too_long_for_any_tokenizer_is_refused(

@@ -96,16 +96,20 @@ class Trier:
 
     def _wrong(self, chat: Chat, ended: Finished) -> str:
         """What is wrong with a greedy reply, by an engine that has never seen a fault."""
-        assert chat._model is not None
-        assert chat._read is not None
-        engine = chat._model.engine
+        assert chat.model is not None
+        read = chat._builder._read
+        assert read is not None
+        engine = chat.model.engine
         held, prompt = engine._ready.kv.tokens, ended.usage.prompt
         other = self._references.setdefault(engine.options, Engine(engine.options))
         list(other.load())
         model, kv, context = other._ready.model, other._ready.kv, other._ready.context
         asked, expected = (
             b"".join(map(model.piece, tokens)).decode("utf-8", "replace")
-            for tokens in (held[:prompt], other._ready.encoder.prompt(chat._read.messages).tokens)
+            for tokens in (
+                held[:prompt],
+                other._ready.encoder.prompt(read.messages).tokens,
+            )
         )
         if asked != expected:
             return f"the next prompt is wrong: {asked!r} instead of {expected!r}"

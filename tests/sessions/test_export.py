@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tchat.errors import UsageError
-from tchat.sessions.export import to_markdown
+from tchat.sessions.export import MARKDOWN
 from tchat.sessions.records import Role, Session, SessionTree, Status
 from tchat.sessions.store import SessionStore
 from tests.sessions.trees import from_json, insert_tree, to_json
@@ -38,8 +38,12 @@ def session(store: SessionStore) -> Session:
     return session
 
 
+def markdown(store: SessionStore, session: Session, *, show_reasoning: bool = False) -> str:
+    return "".join(MARKDOWN.export(store, [session], show_reasoning=show_reasoning))
+
+
 def test_markdown_is_the_active_path(store: SessionStore, session: Session) -> None:
-    text = to_markdown(session, store.branch(session.id))
+    text = markdown(store, session)
     assert text.startswith(f"# Why is it blue?\n\n*{session.id}, 20")
     assert "starter*\n" in text
     assert text.index("## System\n\nBe brief.") < text.index("## User\n\nWhy is the sky blue?")
@@ -49,13 +53,13 @@ def test_markdown_is_the_active_path(store: SessionStore, session: Session) -> N
 
 
 def test_markdown_with_reasoning(store: SessionStore, session: Session) -> None:
-    text = to_markdown(session, store.branch(session.id), show_reasoning=True)
+    text = markdown(store, session, show_reasoning=True)
     assert "<details><summary>Reasoning</summary>\n\nLight scatters.\n\n</details>" in text
 
 
 def test_markdown_of_nothing_has_the_id_for_a_title(store: SessionStore) -> None:
     session = store.create()
-    assert to_markdown(session, []).startswith(f"# {session.id}\n")
+    assert markdown(store, session).startswith(f"# {session.id}\n")
 
 
 def test_json_names_its_format_and_every_branch(store: SessionStore, session: Session) -> None:

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from tchat.errors import StorageError
-from tchat.sessions.fallback_store import FallbackStore
-from tchat.sessions.fallbacks import FallbackStores
+from tchat.sessions.fallback_store import FallbackStore, FallbackStores
 from tchat.sessions.records import Role
 from tchat.sessions.store import SessionStore
 

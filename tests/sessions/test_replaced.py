@@ -11,7 +11,7 @@ import pytest
 from tchat.errors import StorageError
 from tchat.sessions import database
 from tchat.sessions.database import DatabaseDamaged, DatabaseReplaced
-from tchat.sessions.fallbacks import FallbackStores
+from tchat.sessions.fallback_store import FallbackStores
 from tchat.sessions.records import Role, Status
 from tchat.sessions.store import SessionStore
 

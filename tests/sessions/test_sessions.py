@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tchat.errors import UsageError
-from tchat.sessions.ids import is_id, new_id
 from tchat.sessions.records import Role
+from tchat.sessions.session_lookup import is_id, new_id
 from tchat.sessions.store import SessionStore
 
 

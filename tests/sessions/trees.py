@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from tchat.errors import UsageError
-from tchat.sessions.export import json_pieces, sessions_in
+from tchat.sessions.export.tchat_json import json_pieces
+from tchat.sessions.importers import read_sessions
 from tchat.sessions.records import Message, Session, SessionTree
 from tchat.sessions.store import SessionStore
 
@@ -27,7 +28,7 @@ def from_json(text: str) -> list[SessionTree]:
     Raises:
         UsageError: It is not such a document; the message says where it differs.
     """
-    return [_tree(session, list(messages)) for session, messages in sessions_in([text])]
+    return [_tree(session, list(messages)) for session, messages in read_sessions([text])]
 
 
 def _tree(session: Session, messages: Sequence[tuple[Message, bool]]) -> SessionTree:

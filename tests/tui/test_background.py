@@ -17,7 +17,7 @@ from tchat.chat.chat import Chat
 from tchat.engine.snapshots.snapshots import Snapshots
 from tchat.errors import StorageError
 from tchat.paths import Paths
-from tchat.sessions.fallbacks import FallbackStores
+from tchat.sessions.fallback_store import FallbackStores
 from tchat.settings import Settings
 from tchat.tui.app import TchatApp
 from tchat.tui.dialogs.dialog import HintLine

@@ -13,9 +13,9 @@ import pytest
 
 from tchat.chat import attachments
 from tchat.chat.chat import Chat
+from tchat.chat.context_window import WindowFitter
 from tchat.chat.reply_journal import ReplyJournal
 from tchat.engine.context import Context
-from tchat.engine.engine import Engine
 from tchat.engine.prompt.encoder import PromptEncoder
 from tchat.engine.reply_state import ReplyState
 from tchat.paths import Paths
@@ -103,7 +103,7 @@ async def test_while_a_file_is_read(
     ("owner", "name", "skip"),
     [
         (Chat, "_ask", 0),  # the question is stored
-        (Engine, "count", 0),  # windowed
+        (WindowFitter, "fit", 0),  # windowed
         (PromptEncoder, "for_reply", 0),  # tokenized
         (ReplyJournal, "open", 0),
         (Context, "decode", 0),  # read
@@ -115,7 +115,7 @@ async def test_while_it_is_prepared_read_and_written(
     endless: Settings, paths: Paths, gate: Gate, owner: type, name: str, skip: int
 ) -> None:
     async with opened(replace(endless, prefill_while_typing=False), paths) as shown:
-        if owner is Engine:  # the draft is counted too
+        if owner in {WindowFitter, PromptEncoder}:  # the draft is counted too
             shown.screen.controllers.draft.count_soon = lambda: None  # type: ignore[method-assign]
         gate.before(owner, name, skip)
         await shown.type("Hello")

@@ -150,7 +150,7 @@ async def test_a_question_whose_reply_failed_is_shown_as_it_is_stored(
     async with opened(settings, paths) as shown:
         prepared = Chat._prepare
 
-        def broken(*_: Any) -> Any:
+        def broken(*_: Any, **__: Any) -> Any:
             monkeypatch.setattr(Chat, "_prepare", prepared)
             raise StorageError("the disk cannot be read")
 

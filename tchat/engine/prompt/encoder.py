@@ -21,12 +21,14 @@ from tchat.engine.events import Notice
 from tchat.engine.model import Model
 from tchat.engine.prompt import IsStopped, never
 from tchat.engine.prompt.messages import ChatMessage, unused_character
+from tchat.engine.prompt.prefix_cache import PrefixCache
 from tchat.engine.prompt.reasoning import ALL_MARKS, ReplyPhase
 from tchat.engine.prompt.template import ChatTemplate, Rendering, Think
 from tchat.errors import PromptTooLong, UsageError
 from tchat.settings import Sampling
 
 Span = tuple[int, int]  # start and end in a text
+MAX_MARKED = 4096  # messages that are remembered with markers in them
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +60,14 @@ def encode(
     continue_final: bool = False,
     options: Mapping[str, object] | None = None,
     stopped: IsStopped = never,
+    prefixes: PrefixCache | None = None,
 ) -> EncodedPrompt:
     """Encode a chat: only the template writes control tokens, whatever was typed.
 
     A chat without special strings is tokenized exactly as its plain rendering. The BOS token is
     added where the vocabulary wants it and the template does not write it.
 
-    Args: As of `ChatTemplate.render`.
+    Args: As of `ChatTemplate.render`, and ``prefixes``, which remembers the last prompts.
     """
 
     def render(turns: Sequence[ChatMessage]) -> Rendering:
@@ -87,8 +90,14 @@ def encode(
         plain = render(messages)
         # If they differ, the template used a content: what it made of it may be a special
         # string.
-        if plain.notices == marked.notices and len(specials.spans(plain.text)) == len(own):
-            tokens = vocabulary.tokenize(plain.text, special=True)
+        spans = specials.spans(plain.text)
+        if plain.notices == marked.notices and len(spans) == len(own):
+            if prefixes is None:
+                tokens = vocabulary.tokenize(plain.text, special=True)
+            else:
+                tokens = prefixes.tokenize(
+                    plain.text, lambda start: _partition([s for s in spans if s[0] >= start])
+                )
             has_bos = plain.text.startswith(vocabulary.bos_text)
             return _prompt(plain, plain.text, _with_bos(vocabulary, tokens, has_bos=has_bos))
     tokens = _cut_and_tokenized(vocabulary, specials, text, own)
@@ -120,6 +129,7 @@ class SpecialStrings:
         signs = {sign for string in self._strings for sign in string if _is_sign(sign)}
         words = {string for string in self._strings if not any(map(_is_sign, string))}
         self._breakable = re.compile(f"(?:{_any_of(signs)})+|(?={_any_of(words)}).", re.DOTALL)
+        self._marked: dict[tuple[ChatMessage, str], ChatMessage] = {}  # the last ones
 
     def contains(self, piece: bytes) -> bool:
         """Whether a token's text is a special string."""
@@ -137,11 +147,17 @@ class SpecialStrings:
 
     def add_markers(self, message: ChatMessage, marker: str) -> ChatMessage:
         """The message with ``marker`` inside everything that could be part of a special string."""
-        return replace(
-            message,
-            content=self._insert_marker(message.content, marker),
-            reasoning=self._insert_marker(message.reasoning, marker),
-        )
+        found = self._marked.get((message, marker))
+        if found is None:
+            found = replace(
+                message,
+                content=self._insert_marker(message.content, marker),
+                reasoning=self._insert_marker(message.reasoning, marker),
+            )
+            if len(self._marked) >= MAX_MARKED:
+                self._marked = {}
+            self._marked[message, marker] = found
+        return found
 
     def _insert_marker(self, text: str, marker: str) -> str:
         core = text.strip()
@@ -298,6 +314,7 @@ class PromptEncoder:
         template: The chat template.
         size: Context size in tokens.
         stopped: Whether to give up while a template renders; called often.
+        prefixes: The last prompts, so that only what is new of one is tokenized.
 
     Raises:
         PromptTooLong: A text cannot fit.
@@ -308,6 +325,7 @@ class PromptEncoder:
     template: ChatTemplate
     size: int
     stopped: IsStopped = never
+    prefixes: PrefixCache | None = None
 
     def prompt(
         self,
@@ -344,6 +362,7 @@ class PromptEncoder:
             continue_final=continue_final,
             options=options,
             stopped=self.stopped,
+            prefixes=self.prefixes,
         )
         if think == "off" and prompt.phase is ReplyPhase.REASONING:
             return self._in_answer(prompt)  # works without a switch

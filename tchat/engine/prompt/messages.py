@@ -63,8 +63,8 @@ def unused_character(texts: Iterable[str]) -> str:
     Raises:
         ValueError: The texts contain all 65,534 candidates.
     """
-    used = set().union(*texts)
+    texts = list(texts)
     for code in range(0xF0000, 0xFFFFE):
-        if chr(code) not in used:
+        if not any(chr(code) in text for text in texts):
             return chr(code)
     raise ValueError("every private-use character is in use")

@@ -15,7 +15,7 @@ from tchat.engine.events import Event, PromptProgress
 from tchat.engine.worker import EngineWorker
 from tchat.errors import StorageError, UsageError
 from tchat.paths import Paths
-from tchat.sessions.fallbacks import FallbackStores
+from tchat.sessions.fallback_store import FallbackStores
 from tchat.sessions.records import Session
 from tchat.sessions.store import SessionStore
 from tchat.settings import Settings, Value, keys, needs_loading, with_values

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from tchat.engine.cancel import Cancel
 from tchat.engine.model import Model
 from tchat.engine.prompt.encoder import EncodedPrompt, encode
+from tchat.engine.prompt.prefix_cache import PrefixCache
 from tchat.engine.prompt.reasoning import ALL_MARKS
 from tchat.engine.prompt.template import ChatMessage, ChatTemplate
 from tests.tiny import CHATML, REASONING, bpe_vocabulary, spm_vocabulary, write_tiny
@@ -331,3 +333,59 @@ def respelled(path: Path, names: dict[str, str], vocab: str = "spm") -> Path:
     words = spm_vocabulary() if vocab == "spm" else bpe_vocabulary()
     tokens = [names.get(token, token) for token in words.tokens]
     return write_tiny(path, vocab=vocab, metadata={"tokenizer.ggml.tokens": tokens})
+
+
+def prefix_cache(vocabulary: Model) -> PrefixCache:
+    return PrefixCache(
+        partial(vocabulary.tokenize, special=True),
+        lambda: vocabulary.special_strings() | vocabulary.user_defined_strings(),
+    )
+
+
+def grown(chats: list[list[str]]) -> Iterator[list[ChatMessage]]:
+    """Chats that go on, branch, and end in drafts, a turn at a time."""
+    for texts in chats:
+        for count in range(1, len(texts) + 1, 2):
+            yield [
+                ChatMessage("assistant" if at % 2 else "user", text)
+                for at, text in enumerate(texts[:count])
+            ]
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    chats=st.lists(
+        st.lists(HOSTILE | st.sampled_from(ORDINARY), min_size=1, max_size=7),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_what_a_prompt_shares_with_the_last_ones_changes_no_token(
+    vocabulary: Model, template: ChatTemplate, chats: list[list[str]]
+) -> None:
+    prefixes = prefix_cache(vocabulary)
+    for messages in grown([*chats, chats[0]]):
+        found = encode(template, vocabulary, messages, prefixes=prefixes)
+        assert found == encode(template, vocabulary, messages)
+
+
+def test_only_what_is_new_of_a_prompt_is_tokenized(
+    vocabulary: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    template, prefixes = compiled(CHATML, vocabulary), prefix_cache(vocabulary)
+    if "<|im_start|>" not in vocabulary.special_strings():
+        pytest.skip("this vocabulary has no mark that ChatML writes")
+    turns = [ChatMessage("user", "some words " * 40), ChatMessage("assistant", "more " * 40)] * 20
+    encode(template, vocabulary, [*turns, ChatMessage("user", "a")], prefixes=prefixes)
+    tokenized: list[int] = []
+    tokenize = Model.tokenize
+
+    def counting(self: Model, text: str, *, special: bool) -> list[int]:
+        tokenized.append(len(text))
+        return tokenize(self, text, special=special)
+
+    monkeypatch.setattr(Model, "tokenize", counting)
+    encode(template, vocabulary, [*turns, ChatMessage("user", "ab")], prefixes=prefixes)
+    assert sum(tokenized) < 200

@@ -1,4 +1,4 @@
-"""Read an exported JSON document back, trusting nothing in it."""
+"""The JSON that tchat exports, read back; nothing in it is trusted."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from tchat.errors import UsageError
+from tchat.sessions.importers.importer import Importer, Messages
 from tchat.sessions.integrity import LAST_SECOND
 from tchat.sessions.json_reader import JsonReader
 from tchat.sessions.records import Message, Role, Session, Status
@@ -14,20 +15,17 @@ from tchat.sessions.serialization import storable
 
 _Wanted = TypeVar("_Wanted")
 
+FORMAT = "tchat-sessions"  # what a document calls itself
+VERSION = 1  # the highest that is understood
 
-Messages = Iterator[tuple[Message, bool]]  # parents first; whether each is the active sibling
 _BEFORE_MESSAGES = {"id", "title", "system", "settings", "created_at", "updated_at"}
 
 
-def sessions_of(
-    texts: Iterable[str], *, format_name: str, version: int
-) -> Iterator[tuple[Session, Messages]]:
+def read_sessions(texts: Iterable[str]) -> Iterator[tuple[Session, Messages]]:
     """The sessions of a document, each with its messages, which are read before the next.
 
     Args:
         texts: The document in pieces; only what is being read is kept.
-        format_name: What it must call itself.
-        version: The highest that is understood.
 
     Raises:
         UsageError: It is no JSON, of another format, of a newer version, or not consistent. What
@@ -37,15 +35,13 @@ def sessions_of(
     try:
         if reader.peek() != "{":
             raise _refusal("no object")
-        yield from _document(reader, format_name, version)
+        yield from _document(reader)
         reader.end()
     except ValueError as error:
         raise _refusal(f"no JSON ({error})") from error
 
 
-def _document(
-    reader: JsonReader, format_name: str, version: int
-) -> Iterator[tuple[Session, Messages]]:
+def _document(reader: JsonReader) -> Iterator[tuple[Session, Messages]]:
     seen: dict[str, object] = {}
     for name in reader.members():
         if name != "sessions" or reader.peek() != "[":
@@ -54,9 +50,9 @@ def _document(
         seen[name] = []
         for number, _ in enumerate(reader.items(), 1):
             yield from _session(reader, f"session {number}")
-    if seen.get("format") != format_name:
-        raise _refusal(f'no "format": "{format_name}"')
-    if _field(seen, "version", int, "the document") > version:
+    if seen.get("format") != FORMAT:
+        raise _refusal(f'no "format": "{FORMAT}"')
+    if _field(seen, "version", int, "the document") > VERSION:
         raise UsageError("the file was exported by a newer tchat", "upgrade tchat to import it")
     _field(seen, "sessions", list, "the document")
 
@@ -206,3 +202,6 @@ def _status(item: Mapping[str, Any], where: str) -> Status:
         return Status(_text(item, "status", where))
     except ValueError as error:
         raise _refusal(f"{where}: unknown status {item['status']!r}") from error
+
+
+TCHAT_JSON = Importer("tchat's JSON", lambda _: True, read_sessions)

@@ -1,0 +1,202 @@
+"""The messages of a session that a prompt goes on from, as turns; read once a change."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from tchat.chat.attachments import split_attachments
+from tchat.engine.prompt.messages import ChatMessage
+from tchat.sanitize import single_line
+from tchat.sessions.records import Message, Role, Session, Status
+
+if TYPE_CHECKING:
+    from tchat.sessions.store import SessionStore
+
+TITLE_LENGTH = 60  # characters
+
+
+class Branch:
+    """Messages from the root of a session to where the next prompt goes.
+
+    Attributes:
+        stored: All of them.
+    """
+
+    def __init__(self, stored: Sequence[Message]) -> None:
+        self.stored = stored
+
+    @cached_property
+    def messages(self) -> list[Message]:
+        """Those that the model reads: not the prompts that were stopped before any reply."""
+        return drop_unanswered(self.stored)
+
+    @cached_property
+    def turns(self) -> list[list[ChatMessage]]:
+        """A question and its reply each."""
+        return group_turns(self.messages)
+
+    @cached_property
+    def starts(self) -> list[int]:
+        """Ids of the messages that the turns begin with."""
+        return turn_starts(self.messages)
+
+    @cached_property
+    def pinned(self) -> frozenset[int]:
+        """The turns that stay in the context, as places in ``turns``."""
+        return pinned_turns(self.messages)
+
+    @cached_property
+    def ids(self) -> list[int]:
+        """Ids of the messages that the model reads."""
+        return [each.id for each in self.messages]
+
+    @property
+    def last_written(self) -> Message | None:
+        """The last message that names a model."""
+        return next((each for each in reversed(self.messages) if each.model), None)
+
+    @property
+    def last(self) -> int | None:
+        """Id of the last message."""
+        return self.stored[-1].id if self.stored else None
+
+    @property
+    def last_reply(self) -> int | None:
+        """Id of the message that a new prompt follows: a reply, or a prompt that was stopped."""
+        ends = (
+            each.id
+            for each in reversed(self.stored)
+            if each.role is Role.ASSISTANT or each.status is Status.STOPPED
+        )
+        return next(ends, None)
+
+
+class BranchReader:
+    """Reads the branches of a store; the last one again only where the store has changed.
+
+    Threads may share it.
+
+    Args:
+        store: Where the sessions are.
+    """
+
+    def __init__(self, store: SessionStore) -> None:
+        self._store = store
+        self._active: tuple[tuple[object, ...], str, Branch] | None = None
+        self._next: tuple[Branch, int | None, Branch] | None = None
+
+    def active(self, session: Session | None) -> Branch:
+        """The active path of a session, to its last message.
+
+        Raises:
+            UsageError, StorageError: It cannot be read.
+        """
+        if session is None:
+            return Branch([])
+        revision, known = self._store.revision(), self._active
+        if known is not None and known[:2] == (revision, session.id):
+            return known[2]
+        branch = Branch(self._store.branch(session.id))
+        self._active = revision, session.id, branch
+        return branch
+
+    def next(self, session: Session | None, after: int | None = None) -> Branch:
+        """What the next prompt follows.
+
+        Args:
+            session: The session; None for a new one.
+            after: The message that it follows; None for the end of the session, where it stands
+                beside a question that was not answered.
+        """
+        active, known = self.active(session), self._next
+        if known is not None and known[0] is active and known[1] == after:
+            return known[2]
+        if after is not None:
+            branch = self._to(active, after)
+        elif active.messages and active.messages[-1].role is Role.USER:
+            branch = Branch(active.messages[:-1])
+        else:
+            branch = active
+        self._next = active, after, branch
+        return branch
+
+    def before(self, question: Message, read: Branch | None) -> Branch:
+        """What a stored question follows.
+
+        Args:
+            question: The question.
+            read: A branch that was read when the question was stored, or just now.
+        """
+        if question.parent_id is None:
+            return Branch([])
+        return self._to(read or Branch([]), question.parent_id)
+
+    def _to(self, read: Branch, message_id: int) -> Branch:
+        """The branch to a message, which is a part of ``read`` or is read now."""
+        if read.stored and read.stored[-1].id == message_id:
+            return read
+        place = next((n for n, each in enumerate(read.stored) if each.id == message_id), None)
+        if place is not None:
+            return Branch(read.stored[: place + 1])
+        return Branch(self._store.path_to(message_id))
+
+
+def group_turns(path: Sequence[Message]) -> list[list[ChatMessage]]:
+    """Messages from the root to a question, each question together with its reply."""
+    turns: list[list[ChatMessage]] = []
+    for message in path:
+        if message.role is Role.USER or not turns:
+            turns.append([])
+        turns[-1].append(ChatMessage(message.role.value, message.text, message.reasoning))
+    return turns
+
+
+def turn_starts(path: Sequence[Message]) -> list[int]:
+    """Ids of the messages that the turns of `group_turns` begin with."""
+    return [each.id for place, each in enumerate(path) if each.role is Role.USER or not place]
+
+
+def pinned_turns(path: Sequence[Message]) -> frozenset[int]:
+    """Which turns of `group_turns` have a message in them that is pinned."""
+    places = {start: place for place, start in enumerate(turn_starts(path))}
+    turns, turn = set(), 0
+    for message in path:
+        turn = places.get(message.id, turn)
+        if message.pinned:
+            turns.add(turn)
+    return frozenset(turns)
+
+
+def drop_unanswered(path: Sequence[Message]) -> list[Message]:
+    """``path`` without the prompts that were stopped before any reply: the model reads none."""
+    replied = {each.parent_id for each in path if each.role is Role.ASSISTANT}
+    return [
+        each
+        for each in path
+        if each.role is not Role.USER or each.status is not Status.STOPPED or each.id in replied
+    ]
+
+
+def title_for(prompt: str) -> str:
+    """A title for a session that begins with ``prompt``: its first line with words in it.
+
+    The files in front of it give the title, by their names, only where it has no words.
+    """
+    files, asked = split_attachments(prompt)
+    lines = (line.strip("#*>-` \t") for line in asked.splitlines())
+    first = next((line for line in lines if any(map(str.isalnum, line))), ", ".join(files))
+    return single_line(first or prompt, limit=TITLE_LENGTH)
+
+
+def left_out_text(path: Sequence[Message], turns: Sequence[int], context: int) -> str:
+    """What the user is told when some of the oldest turns no longer go into the prompt."""
+    start = turn_starts(path)[turns[0]]
+    first = next((message.text for message in path if message.id == start), "")
+    count = len(turns)
+    which = f"the oldest {count:,} turns (from" if count > 1 else "the oldest turn ("
+    return (
+        f"the context of {context:,} tokens is full: {which} “{single_line(first, limit=40)}”) "
+        f"{'are' if count > 1 else 'is'} left out of the prompt and kept in the session"
+    )

@@ -1,0 +1,178 @@
+"""The questions of a session: stored, or found to be answered again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from tchat.chat.branch import Branch, BranchReader, title_for
+from tchat.engine.events import Notice
+from tchat.engine.prompt.messages import ChatMessage
+from tchat.errors import StorageError, UsageError
+from tchat.sessions.records import Message, Role, Session
+from tchat.settings import Value
+
+if TYPE_CHECKING:
+    from tchat.sessions.store import SessionStore
+
+
+class Asked(NamedTuple):
+    """A question that is stored.
+
+    Args:
+        question: The message.
+        branch: What was read of its session meanwhile; None for nothing.
+        begun: The beginning of the reply, or nothing.
+        notice: What is to be told.
+        before: The chat before it, where it was stored for this turn.
+    """
+
+    question: Message
+    branch: Branch | None = None
+    begun: Sequence[ChatMessage] = ()
+    notice: Notice | None = None
+    before: _State | None = None
+
+
+class _State(NamedTuple):
+    """A chat before a question: its session, and the last message of that."""
+
+    session: Session | None
+    last: int | None = None
+
+
+class Questions:
+    """The session of a chat, and what is asked in it.
+
+    Args:
+        store: Where the session is.
+        branches: Reads it.
+        session: The session; None for one that the first question makes.
+
+    Attributes:
+        session: As it is now.
+    """
+
+    def __init__(
+        self, store: SessionStore, branches: BranchReader, session: Session | None
+    ) -> None:
+        self._store, self._branches = store, branches
+        self.session = session
+
+    def ask(
+        self,
+        prompt: str,
+        after: int | None,
+        prefill: str,
+        *,
+        system: str,
+        settings: Mapping[str, Value],
+    ) -> Asked:
+        """Store the user's message, below the last reply or a prompt whose reply was stopped.
+
+        One that failed, and never got a reply, becomes its sibling.
+        A session that is gone, deleted by another process or with its file, is begun anew.
+
+        Args:
+            prompt: The message.
+            after: The message that it follows; None for the last reply.
+            prefill: What the reply begins with.
+            system: The system prompt of a new session.
+            settings: What a new session sets for itself.
+        """
+        begun, notice, before = _prefilled(prefill), None, _State(self.session)
+        if self.session is not None:
+            try:
+                branch = self._branches.active(self.session)
+                before = _State(self.session, branch.last)
+                parent = after or branch.last_reply
+                question = self._store.add(self.session.id, Role.USER, prompt, parent_id=parent)
+            except (UsageError, StorageError) as error:
+                if self._is_there(self.session):
+                    raise
+                text = f"{error.message}: the chat goes on in a new session"
+                notice = Notice("storage", text)
+            else:
+                return Asked(question, branch, begun, before=before)
+        system = self.session.system if self.session else system
+        self.session, question = self._store.begin(
+            prompt, title=title_for(prompt), system=system, settings=settings
+        )
+        return Asked(question, None, begun, notice, before)
+
+    def edit(self, message_id: int, text: str) -> Asked:
+        """Store ``text`` beside a message, as its sibling."""
+        message = self._store.message(message_id)
+        branch = self._branches.active(self.session)
+        edited = self._store.add(
+            message.session_id,
+            message.role,
+            text,
+            parent_id=message.parent_id,
+            by_person=message.role is Role.ASSISTANT,
+        )
+        here = self.session is not None and self.session.id == message.session_id
+        return Asked(edited, branch, before=_State(self.session, branch.last) if here else None)
+
+    def withdraw(self, asked: Asked) -> None:
+        """Delete a question that was stored for a turn and has no reply; a new session too.
+
+        Raises:
+            UsageError, StorageError: It cannot be done.
+        """
+        question, before = asked.question, asked.before
+        if before is None or self._store.active_reply(question.session_id, question.id):
+            return
+        if before.session is None or before.session.id != question.session_id:
+            self._store.delete(question.session_id)
+            self.session = before.session
+            return
+        self._store.delete_message(question.id)
+        if before.last is not None:
+            self._store.activate(before.last)
+
+    def again(self, message_id: int | None, prefill: str = "") -> Asked:
+        """The last question, or that of a message."""
+        message, branch = self.at(message_id)
+        return Asked(self._question_of(message), branch, _prefilled(prefill))
+
+    def going_on(self, message_id: int | None) -> Asked:
+        """The question of the last reply or another, which is the beginning of the next."""
+        last, branch = self.at(message_id)
+        if last.role is Role.USER:
+            return Asked(last, branch)
+        unfinished = bytes.fromhex(last.unfinished)
+        begun = ChatMessage("assistant", last.text, last.reasoning, unfinished)
+        return Asked(self._question_of(last), branch, [begun])
+
+    def _is_there(self, session: Session) -> bool:
+        """Whether a session can still be read, as far as is known."""
+        from tchat.sessions.database import DatabaseDamaged
+
+        try:
+            self._store.branch(session.id, 1)
+        except (UsageError, DatabaseDamaged):
+            return False
+        except StorageError:
+            pass
+        return True
+
+    def at(self, message_id: int | None) -> tuple[Message, Branch | None]:
+        """A message; or the last one on the active path, with that."""
+        if message_id is not None:
+            return self._store.message(message_id), None
+        branch = self._branches.active(self.session)
+        if not branch.stored:
+            raise UsageError("this session has no message yet", "send a prompt first")
+        return branch.stored[-1], branch
+
+    def _question_of(self, message: Message) -> Message:
+        if message.role is Role.USER:
+            return message
+        if message.parent_id is None:
+            raise UsageError("this reply has no question before it", "send a prompt first")
+        return self._store.message(message.parent_id)
+
+
+def _prefilled(text: str) -> list[ChatMessage]:
+    return [ChatMessage("assistant", text)] if text else []

@@ -1,0 +1,74 @@
+"""Sessions as Markdown, to read: the active branch, one heading a message."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from tchat.sessions.export.format import ExportFormat
+from tchat.sessions.records import Message, Role, Session, Status
+
+if TYPE_CHECKING:
+    from tchat.sessions.store import SessionStore
+
+_SPEAKERS = {Role.SYSTEM: "System", Role.USER: "User", Role.ASSISTANT: "Assistant"}
+
+
+def markdown_pieces(
+    session: Session,
+    models: Iterable[str],
+    messages: Iterable[Message],
+    *,
+    show_reasoning: bool = False,
+) -> Iterator[str]:
+    """One session in pieces, a message each.
+
+    Args:
+        session: Gives the title and the system prompt.
+        models: What wrote the messages.
+        messages: In the order in which they are written.
+        show_reasoning: Put the model's reasoning, folded, before its answers.
+    """
+    yield f"# {_one_line(session.title) or session.id}\n\n{_facts(session, models)}\n"
+    if session.system:
+        system = session.system.strip("\n")
+        yield f"\n## System\n\n{system}\n"
+    for message in messages:
+        parts = [f"## {_SPEAKERS[message.role]}{_mark(message.status)}"]
+        if show_reasoning and message.reasoning:
+            fold = "<details><summary>Reasoning</summary>"
+            parts += [fold, message.reasoning.strip("\n"), "</details>"]
+        parts.append(message.text.strip("\n"))
+        yield "\n" + "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _facts(session: Session, models: Iterable[str]) -> str:
+    created = datetime.fromtimestamp(session.created_at, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    names = dict.fromkeys(_one_line(model) for model in models if model)
+    return f"*{session.id}, {', '.join([created, *names])}*"
+
+
+def _mark(status: Status) -> str:
+    return "" if status == Status.DONE else f" ({status})"
+
+
+def _export(
+    store: SessionStore, sessions: Iterable[Session], *, show_reasoning: bool
+) -> Iterator[str]:
+    for number, session in enumerate(sessions):
+        if number:
+            yield "\n"
+        yield from markdown_pieces(
+            session,
+            store.branch_models(session.id),
+            store.walk(session.id),
+            show_reasoning=show_reasoning,
+        )
+
+
+MARKDOWN = ExportFormat("md", "Markdown, to read", (".md", ".markdown"), _export)

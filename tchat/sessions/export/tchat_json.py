@@ -1,0 +1,52 @@
+"""Whole sessions as JSON, every branch of them, which `tchat.sessions.importers` reads back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from tchat.sessions.export.format import ExportFormat
+from tchat.sessions.importers.importer import Messages
+from tchat.sessions.importers.tchat_json import FORMAT, VERSION
+from tchat.sessions.records import Session
+from tchat.sessions.serialization import json_of, record_values
+
+if TYPE_CHECKING:
+    from tchat.sessions.store import SessionStore
+
+
+def json_pieces(sessions: Iterable[tuple[Session, Messages]]) -> Iterator[str]:
+    """Whole sessions, every branch of them, as one JSON document in pieces, a message each.
+
+    A message whose parent did not come is left out.
+    """
+    yield f'{{\n "format": "{FORMAT}",\n "version": {VERSION},\n "sessions": ['
+    between = ""
+    for session, messages in sessions:
+        facts = record_values(session)
+        del facts["messages"]
+        yield f'{between}\n  {json_of(facts)[:-1]}, "messages": ['
+        between, known = "", set()
+        for message, active in messages:
+            if message.parent_id is not None and message.parent_id not in known:
+                continue  # deleted by another process, which left its children for a moment
+            known.add(message.id)
+            values = record_values(message) | {"active": active}
+            del values["session_id"]
+            yield f"{between}\n   {json_of(values)}"
+            between = ","
+        yield "\n  ]}"
+        between = ","
+    yield "\n ]\n}\n"
+
+
+def _export(
+    store: SessionStore,
+    sessions: Iterable[Session],
+    *,
+    show_reasoning: bool,  # noqa: ARG001  all of it is written
+) -> Iterator[str]:
+    return json_pieces((each, store.messages(each.id)) for each in sessions)
+
+
+TCHAT_JSON = ExportFormat("json", "JSON, to import", (".json",), _export, is_json=True)

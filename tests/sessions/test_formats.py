@@ -1,0 +1,117 @@
+"""A format for exports or imports is one new module and its place in a list."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tchat.chat.session_export import write_session
+from tchat.errors import UsageError
+from tchat.paths import user_paths
+from tchat.sessions import export, importers
+from tchat.sessions.export import ExportFormat, export_format
+from tchat.sessions.importers import Importer, Messages, read_sessions
+from tchat.sessions.records import Message, Role, Session, Status
+from tchat.sessions.store import SessionStore
+from tests.cli.shell import Shell
+from tests.sessions.trees import to_json
+
+# What the module of a new format holds.
+
+
+def _lines(
+    store: SessionStore, sessions: Iterable[Session], *, show_reasoning: bool
+) -> Iterator[str]:
+    for session in sessions:
+        yield from (f"{each.role}: {each.text}\n" for each in store.walk(session.id))
+
+
+LINES = ExportFormat("txt", "Lines", (".txt",), _lines)
+
+
+def _read_lines(texts: Iterable[str]) -> Iterator[tuple[Session, Messages]]:
+    session = Session(
+        id="", title="Lines", system="", created_at=1, updated_at=1, settings={}, messages=0
+    )
+    lines = "".join(texts).splitlines()[1:]
+    messages = (
+        Message(
+            id=number,
+            session_id="",
+            parent_id=number - 1 or None,
+            role=Role(line.partition(": ")[0]),
+            text=line.partition(": ")[2],
+            reasoning="",
+            status=Status.DONE,
+            created_at=1,
+            model="",
+            model_sha256="",
+            quantization="",
+            template_hash="",
+            sampling={},
+            usage={},
+            timings={},
+            finish_reason="",
+        )
+        for number, line in enumerate(lines, 1)
+    )
+    yield session, ((message, True) for message in messages)
+
+
+READ_LINES = Importer("lines", lambda head: head.startswith("#lines"), _read_lines)
+
+
+@pytest.fixture
+def session(store: SessionStore) -> Session:
+    session, asked = store.begin("Why?")
+    store.add(session.id, Role.ASSISTANT, "Because.", parent_id=asked.id)
+    return session
+
+
+def test_a_new_export_format_is_offered_everywhere(
+    store: SessionStore, session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "FORMATS", (*export.FORMATS, LINES))
+    assert export_format("TXT", None, export.MARKDOWN) is LINES
+    assert export_format("", Path("a.TXT"), export.MARKDOWN) is LINES
+    path = write_session(store, session.id, str(tmp_path / "chat.txt"))  # both chats, by /export
+    assert path.read_text() == "user: Why?\nassistant: Because.\n"
+    with pytest.raises(UsageError, match="md, json or txt, not `pdf`"):
+        export_format("pdf", None, export.MARKDOWN)
+
+
+def test_the_command_line_exports_by_name_and_by_ending(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "FORMATS", (*export.FORMATS, LINES))
+    with SessionStore(user_paths().sessions_db) as store:
+        session, _ = store.begin("Why\x1b?")
+    shell = Shell({"TCHAT_HOME": str(user_paths().sessions_db.parent)})
+    shown = shell("sessions", "export", session.id, "--format", "txt")
+    assert (shown.code, shown.out) == (0, "user: Why\u241b?\n")
+    shell("sessions", "export", session.id, "-o", str(tmp_path / "chat.txt"))
+    assert (tmp_path / "chat.txt").read_text() == "user: Why\x1b?\n"
+
+
+def test_a_new_importer_reads_what_it_knows(
+    store: SessionStore, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importers, "IMPORTERS", (READ_LINES, *importers.IMPORTERS))
+    text = "#lines\nuser: Why?\nassistant: Because.\n"
+    (imported,) = store.import_sessions(read_sessions([text]))
+    assert [each.text for each in store.branch(imported.id)] == ["Why?", "Because."]
+    tree = store.tree(session.id)
+    other = to_json([replace(tree, session=replace(tree.session, title="JSON"))])
+    read = [(found.title, len(list(messages))) for found, messages in read_sessions([other])]
+    assert read == [("JSON", 2)]
+
+
+def test_what_no_importer_knows_is_refused() -> None:
+    with pytest.raises(UsageError, match="not an export of tchat"):
+        list(read_sessions(["#lines\n"]))
+    with pytest.raises(UsageError, match="not an export of tchat"):
+        list(read_sessions([json.dumps({"format": "other"})]))
