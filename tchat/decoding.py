@@ -1,6 +1,6 @@
-"""Bytes from files and standard input to text, in whatever encoding they are.
+"""Decode files and standard input, whatever their encoding.
 
-UTF-8 is tried first, and UTF-16 and UTF-32 are known by their byte order mark. What is neither is
+UTF-8 is tried first; UTF-16 and UTF-32 are recognized by their byte order mark. What is neither is
 judged by chardet, among the encodings that text is really found in. `Decoded.assumed` says what
 was taken for granted, so that the user can name another encoding.
 
@@ -22,7 +22,7 @@ from tchat.sanitize import single_line
 AUTO = "auto"
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF32_LE, "utf-32-le"),  # begins like UTF-16's mark, so it is asked first
+    (codecs.BOM_UTF32_LE, "utf-32-le"),  # starts like the mark of UTF-16, so it is compared first
     (codecs.BOM_UTF32_BE, "utf-32-be"),
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
@@ -43,7 +43,7 @@ _HARDLY_SURE = 0.2  # below this confidence, text that reads well as Western
 _HARDLY_ASCII = 0.5  # share of other bytes in such a text
 _GARBAGE_SHARE = 0.3
 _WIDE_SHARE = 0.75  # of upper bytes that are low, in UTF-16
-# Upper bytes of UTF-16 from Greek to Georgian that are no tabs, line ends or backspaces in ASCII.
+# Upper bytes of UTF-16 from Greek to Georgian, except tab, line end and backspace in ASCII.
 _SCRIPTS = frozenset(range(0x03, 0x12)) - {0x08, 0x09, 0x0A, 0x0C, 0x0D}
 _LONGEST_SHORT = 1000  # bytes of a text that chardet may find too short
 _SHORTEST_WIDE = 4  # bytes; two characters of UTF-16
@@ -81,18 +81,18 @@ _WESTERN_TEXT = re.compile(
 _MISPLACED = re.compile(r"[^\W\d_][¡¢£¥§©«®°±¼½¾¿×‰][^\W\d_]|[£¥¢²³¼½¾][^\W\d_]|[^\W\d_][¡¿£¥¢]")
 # What text without any ASCII is made of: punctuation, kana, ideographs, hangul, wide forms.
 _EASTERN = re.compile("[\u2010-\u2027\u3000-\u30ff\u4e00-\u9fff\uac00-\ud7a3\uff00-\uffef]")
-# Codecs that Python calls text and nobody writes files in.
+# Codecs that Python calls text encodings, but that files are not written in.
 _NOT_TEXT = frozenset(
     {"idna", "mbcs", "oem", "punycode", "raw-unicode-escape", "undefined", "unicode-escape"}
 )
 
 
 class Decoded(NamedTuple):
-    """The text of some bytes.
+    """Decoded text.
 
     Attributes:
-        text: It; no byte order mark, nothing else changed.
-        assumed: What was assumed to get it, for the user; empty where nothing was.
+        text: The text without byte order mark.
+        assumed: A notice for the user about what was assumed; empty when nothing was.
     """
 
     text: str
@@ -100,15 +100,15 @@ class Decoded(NamedTuple):
 
 
 def decode(data: bytes, name: str = "the input", encoding: str = AUTO) -> Decoded:
-    """The text of ``data``.
+    """Decode ``data``.
 
     Args:
-        data: All of the bytes.
-        name: What an error calls them.
-        encoding: What they are in, see `require_encoding`; ``auto`` finds out.
+        data: All bytes.
+        name: Name of the data in errors.
+        encoding: Its encoding, see `require_encoding`; ``auto`` detects it.
 
     Raises:
-        UsageError: The bytes are no text, or not in ``encoding``.
+        UsageError: The bytes are not text, or not in ``encoding``.
     """
     if encoding.lower() != AUTO:
         return Decoded(_decoded_as(data, name, encoding), "")
@@ -136,15 +136,15 @@ def decode(data: bytes, name: str = "the input", encoding: str = AUTO) -> Decode
 
 
 def byte_order_mark(data: bytes) -> tuple[bytes, str]:
-    """The mark that ``data`` begins with, and the encoding it stands for; both empty for none."""
+    """The byte order mark of ``data`` and its encoding; both empty for none."""
     return next((pair for pair in _MARKS if data.startswith(pair[0])), (b"", ""))
 
 
 def require_encoding(name: str) -> str:
-    """Python's name of an encoding that text can be in; ``auto`` is one.
+    """Python's name of a text encoding; ``auto`` is accepted.
 
     Raises:
-        UsageError: There is none of this name; names the nearest.
+        UsageError: There is no such encoding; suggests the nearest name.
     """
     if name.lower() == AUTO:
         return AUTO
@@ -158,7 +158,7 @@ def require_encoding(name: str) -> str:
 
 
 def spelled(encoding: str) -> str:
-    """An encoding as people write it: ``Windows-1252``, ``Shift-JIS``, ``UTF-16LE``."""
+    """The usual spelling of an encoding: ``Windows-1252``, ``Shift-JIS``, ``UTF-16LE``."""
     name = codecs.lookup(encoding).name.replace("_", "-").upper()
     for pattern, shown in _SPELLED:
         name = re.sub(pattern, shown, name)
@@ -166,7 +166,7 @@ def spelled(encoding: str) -> str:
 
 
 def _decoded_as(data: bytes, name: str, encoding: str) -> str:
-    """The text in the encoding that the user named."""
+    """The text in the user's encoding."""
     try:
         text = data.decode(encoding).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
@@ -179,7 +179,7 @@ def _decoded_as(data: bytes, name: str, encoding: str) -> str:
 
 
 def _detected(data: bytes) -> str:
-    """The encoding that the bytes are most likely in; empty for no text."""
+    """The most likely encoding; empty when the bytes are not text."""
     import chardet
 
     guess = chardet.detect(data, include_encodings=_CANDIDATES, compat_names=False)
@@ -250,7 +250,7 @@ def _is_written(character: str) -> bool:
 
 
 def _reads_western(data: bytes, *, usual: bool) -> bool:
-    """Whether the bytes may be Western text in Windows-1252; ``usual``: only its usual letters."""
+    """Whether the bytes may be Windows-1252; with ``usual``, of its usual letters only."""
     if b"\0" in data or not _decodes(data, _WESTERN):
         return False
     text = data.decode(_WESTERN)
@@ -258,7 +258,7 @@ def _reads_western(data: bytes, *, usual: bool) -> bool:
 
 
 def _eastern_utf16(data: bytes) -> str:
-    """UTF-16 of a text that holds nothing but ideographs, kana or hangul, so that no byte is 0."""
+    """UTF-16 of a text of ideographs, kana or hangul only, without a zero byte."""
     for encoding in ("utf-16-le", "utf-16-be"):
         if data and _decodes(data, encoding):
             text = data.decode(encoding)
@@ -276,7 +276,7 @@ def _decodes(data: bytes, encoding: str) -> bool:
 
 
 def _may_be_wide(data: bytes) -> bool:
-    """Whether the bytes may be UTF-16 or UTF-32 although they may be UTF-8 with NULs as well."""
+    """Whether the bytes may be UTF-16 or UTF-32, even if they are valid UTF-8 with NULs."""
     return b"\0" in data and len(data) >= _SHORTEST_WIDE and bool(_low_orders(data))
 
 
@@ -294,7 +294,7 @@ def _low_orders(data: bytes) -> list[str]:
 
 
 def _damaged_utf8(data: bytes, name: str) -> Decoded | None:
-    """The text of UTF-8 with a few stray bytes; None where it is more likely something else."""
+    """The text of UTF-8 with a few invalid bytes; None when another encoding is more likely."""
     text = data.decode("utf-8", "replace")
     valid = data.decode("utf-8", "ignore")
     damages = text.count("\ufffd") - valid.count("\ufffd")
@@ -306,7 +306,7 @@ def _damaged_utf8(data: bytes, name: str) -> Decoded | None:
 
 
 def _checked(decoded: Decoded, name: str) -> Decoded:
-    """``decoded``, unless it is no text.
+    """``decoded``, after a check that it is text.
 
     Raises:
         UsageError: It holds NUL characters, or mostly controls.

@@ -118,7 +118,7 @@ class Library:
         row = self.find(name)
         return row, read_details(row.path)
 
-    def check(
+    def verify(
         self, name: str, probe_command: ProbeCommand, *, content: bool = True
     ) -> Iterator[VerifyProgress]:
         """Verify the file of the model called ``name``; a cached verdict is not used.

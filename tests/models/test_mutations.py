@@ -82,7 +82,7 @@ def test_mutations_that_pass_the_header_never_reach_the_caller(tmp_path: Path) -
             if row.metadata is None or row.metadata.refusal:
                 continue
             loaded += 1
-            events = library.check(str(path), probe_command, content=False)
+            events = library.verify(str(path), probe_command, content=False)
             findings = [event for event in events if isinstance(event, VerifyResult)]
             assert findings[-1].topic != "header"
             assert all("\n" not in finding.text for finding in findings if finding.topic == "load")

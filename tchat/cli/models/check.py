@@ -31,7 +31,7 @@ def check(
 
     console: Console = ctx.obj
     with open_library(console) as library:
-        events = library.check(model, probe_command, content=not quick)
+        events = library.verify(model, probe_command, content=not quick)
         findings = list(_show_progress(events, console))
     if as_json:
         fields = ("topic", "state", "text")

@@ -61,55 +61,58 @@ def pull(
         StorageError: It cannot be written.
     """
     retry_policy = retry_policy or RetryPolicy()
-    transfer = Downloader(
+    downloader = Downloader(
         hub, cache, DownloadMeter(), retry_policy, cancelled, HeaderCache(hub), hashes
     )
     try:
         try:
-            listing = yield from transfer.with_retries(
-                lambda: _ask(hub, name), limit=transfer.retry_policy.asking
+            listing = yield from downloader.with_retries(
+                lambda: _list(hub, name), limit=downloader.retry_policy.asking
             )
         except HubError as error:
-            yield from _without_the_hub(name, transfer, error)
+            yield from _use_cached(name, downloader, error)
             return
         except RepositoryNotFound as error:
-            raise _with_near_names(error, name, hub) from None
-        yield from _fetch_all((yield from _chosen(listing, name, machine, transfer)), transfer)
+            raise _with_suggestions(error, name, hub) from None
+        yield from _download((yield from _choose(listing, name, machine, downloader)), downloader)
     except DownloadCancelled:
-        yield transfer.meter.stopped()
+        yield downloader.meter.stopped()
 
 
-def _ask(hub: HubApi, name: HubName) -> Generator[PullEvent, None, RepoListing]:
+def _list(hub: HubApi, name: HubName) -> Generator[PullEvent, None, RepoListing]:
     yield from ()
     return hub.listing(name.repo, name.revision)
 
 
-def _chosen(
-    listing: RepoListing, name: HubName, machine: Callable[[], Machine] | None, transfer: Downloader
+def _choose(
+    listing: RepoListing,
+    name: HubName,
+    machine: Callable[[], Machine] | None,
+    downloader: Downloader,
 ) -> Generator[PullEvent, None, ModelSelected]:
     """Choose the model; one that is here, or whose download was begun, needs no fit check."""
-    begun = _begun(listing, name, transfer.cache)
-    model = begun or choose_model(listing, name)
+    cached = _most_cached(listing, name, downloader.cache)
+    model = cached or choose_model(listing, name)
     remote_model = None
-    if machine is not None and begun is None:
+    if machine is not None and cached is None:
         yield ReadingHeader(model.first.name)
         here = machine()
 
         def attempt() -> Generator[PullEvent, None, RemoteModel]:
             yield from ()
-            return inspect_listing(listing, name, transfer.header_cache.read_range, here)
+            return inspect_listing(listing, name, downloader.header_cache.read_range, here)
 
         since = time.monotonic()
-        remote_model = yield from transfer.with_retries(
-            attempt, limit=transfer.retry_policy.attempts
+        remote_model = yield from downloader.with_retries(
+            attempt, limit=downloader.retry_policy.attempts
         )
-        transfer.meter.header_seconds = time.monotonic() - since
+        downloader.meter.header_seconds = time.monotonic() - since
         model = remote_model.model
-    missing = sum(file.size - transfer.cache.present_bytes(file) for file in model.files)
+    missing = sum(file.size - downloader.cache.present_bytes(file) for file in model.files)
     return ModelSelected(listing, model, missing, remote_model)
 
 
-def _begun(listing: RepoListing, name: HubName, cache: HubCache) -> RepoModel | None:
+def _most_cached(listing: RepoListing, name: HubName, cache: HubCache) -> RepoModel | None:
     """The model that ``name`` may mean with the most bytes cached; None when none has any."""
     if name.file or name.quantization:
         meant: Sequence[RepoModel] = (choose_model(listing, name),)
@@ -120,26 +123,26 @@ def _begun(listing: RepoListing, name: HubName, cache: HubCache) -> RepoModel | 
     return most if most is not None and here[most.name] else None
 
 
-def _fetch_all(found: ModelSelected, transfer: Downloader) -> Iterator[PullEvent]:
-    cache, meter, model = transfer.cache, transfer.meter, found.model
+def _download(found: ModelSelected, downloader: Downloader) -> Iterator[PullEvent]:
+    cache, meter, model = downloader.cache, downloader.meter, found.model
     yield found
     _require_space(cache.root, found.missing)
     meter.begin(model.size)
     for file in model.files:
-        yield from transfer.fetch(file)
+        yield from downloader.fetch(file)
     # A model is found by its first part, so that is linked last.
     paths = [cache.link(file) for file in reversed(model.files)]
     cache.write_ref(model.first)
     yield Pulled(model, tuple(reversed(paths)), meter.fetched, meter.seconds)
 
 
-def _without_the_hub(name: HubName, transfer: Downloader, error: HubError) -> Iterator[PullEvent]:
+def _use_cached(name: HubName, downloader: Downloader, error: HubError) -> Iterator[PullEvent]:
     """Use the cached model, when the hub cannot be reached.
 
     Raises:
         HubError: It is not cached, or damaged.
     """
-    cache = transfer.cache
+    cache = downloader.cache
     models, companions = group_models(cache.files(name.repo, name.revision))
     commit = cache.commit(name.repo, name.revision)
     try:
@@ -147,13 +150,13 @@ def _without_the_hub(name: HubName, transfer: Downloader, error: HubError) -> It
     except ModelNotFound:
         raise error from None
     for file in model.files:
-        if not (yield from transfer.verified(file)):
+        if not (yield from downloader.verified(file)):
             raise error
     yield HubUnavailable(error.message)
     yield Pulled(model, tuple(cache.snapshot(file) for file in model.files), 0, 0.0)
 
 
-def _with_near_names(error: RepositoryNotFound, name: HubName, hub: HubApi) -> ModelNotFound:
+def _with_suggestions(error: RepositoryNotFound, name: HubName, hub: HubApi) -> ModelNotFound:
     """``error`` with similar repositories in its hint."""
     from difflib import get_close_matches
 

@@ -165,7 +165,7 @@ class HeaderCache:
 
     def __init__(self, hub: HubApi) -> None:
         self._hub = hub
-        self._begun: dict[RepoFile, bytearray] = {}
+        self._prefixes: dict[RepoFile, bytearray] = {}
 
     def read_range(self, file: RepoFile, start: int, length: int) -> bytes:
         """As `HubApi.read_range`; no byte of the beginning is requested twice.
@@ -174,17 +174,17 @@ class HeaderCache:
             ModelNotFound: The file is gone.
             HubError: The request failed.
         """
-        begun = self._begun.setdefault(file, bytearray())
-        if start > len(begun):  # the gap may be larger than memory
+        prefix = self._prefixes.setdefault(file, bytearray())
+        if start > len(prefix):  # the gap may be larger than memory
             return self._hub.read_range(file, start, length)
         end = min(start + length, file.size)
-        for chunk in self._hub.chunks(file, len(begun), end):
-            begun += chunk
-        return bytes(begun[start:end])
+        for chunk in self._hub.chunks(file, len(prefix), end):
+            prefix += chunk
+        return bytes(prefix[start:end])
 
     def pop(self, file: RepoFile) -> bytes:
         """The bytes read from the start of ``file``; they are no longer kept."""
-        return bytes(self._begun.pop(file, b""))
+        return bytes(self._prefixes.pop(file, b""))
 
 
 # Each read is a request; most headers have 2 to 13 MB.

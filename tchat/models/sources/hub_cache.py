@@ -26,7 +26,7 @@ class HubCacheSource:
         self._endpoint = environ.get("HF_ENDPOINT", "")
 
     def models(self) -> Iterator[LocalModel]:
-        """All models, those of ``main`` before those of other revisions."""
+        """All models, those of ``main`` before other revisions."""
         for repo in self._repositories.values():
             seen: set[str] = set()
             for files in self._revisions(repo):
@@ -55,7 +55,7 @@ class HubCacheSource:
 
     @cached_property
     def _repositories(self) -> dict[str, str]:
-        """By their names in small letters: the hub does not tell capitals apart."""
+        """By their names in lower case: the hub ignores case."""
         return {repo.casefold(): repo for repo in self.cache.repositories()}
 
     def _files(self, repo: str, revision: str) -> list[RepoFile]:
@@ -65,7 +65,7 @@ class HubCacheSource:
         return files
 
     def _revisions(self, repo: str) -> Iterator[list[RepoFile]]:
-        """The files of each commit that is here, that of ``main`` first."""
+        """The files of each cached commit, that of ``main`` first."""
         main = self.cache.commit(repo)
         try:
             commits = sorted(
@@ -79,10 +79,10 @@ class HubCacheSource:
 
 
 def _chosen(models: list[RepoModel], asked: HubName) -> RepoModel | None:
-    """The one among those here that was asked for; None when it is not here.
+    """The cached model that ``asked`` names; None when it is not cached.
 
     Raises:
-        ModelNotFound: Several are meant.
+        ModelNotFound: It names several.
     """
     if asked.file:
         named = (m for m in models if any(file.name == asked.file for file in m.files))
