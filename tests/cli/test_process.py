@@ -175,7 +175,8 @@ def test_a_killed_answer_is_interrupted_and_can_be_continued(
 
 def test_without_standard_streams_nothing_breaks(tiny_home: Path) -> None:
     quoted = " ".join(f"'{word}'" for word in COMMAND)
-    script = f"{quoted} hi --max-tokens 2 <&- >&- 2>&-"
+    written = "--logit-bias '<|im_end|>=-100' --logit-bias '<|endoftext|>=-100'"  # not nothing
+    script = f"{quoted} hi --max-tokens 2 {written} <&- >&- 2>&-"
     assert subprocess.run(["sh", "-c", script], check=False, timeout=60).returncode == 6
     assert len(branch(tiny_home)) == 2
 

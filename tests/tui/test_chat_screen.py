@@ -14,6 +14,7 @@ from tchat.settings import Sampling, Settings
 from tchat.tui.controllers.transcript import LAST
 from tchat.tui.dialogs.confirm import Confirm
 from tchat.tui.dialogs.dialog import Picker
+from tchat.tui.dialogs.help import HelpScreen
 from tchat.tui.dialogs.models import ModelPicker
 from tchat.tui.dialogs.sessions import SessionsScreen
 from tchat.tui.dialogs.settings import SettingsScreen
@@ -127,7 +128,7 @@ async def test_a_deleted_message_can_be_brought_back(settings: Settings, paths: 
 @pytest.mark.parametrize(
     ("key", "dialog"),
     [
-        ("f1", Picker),
+        ("f1", HelpScreen),
         ("f2", ModelPicker),
         ("f3", SettingsScreen),
         ("f4", ThemePicker),

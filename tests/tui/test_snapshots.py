@@ -115,7 +115,7 @@ async def markdown(chat: Chat, pilot: Pilot[None]) -> None:
     chat.transcript.show(TALK)
 
 
-async def footer_line(chat: Chat, pilot: Pilot[None]) -> None:
+async def foot(chat: Chat, pilot: Pilot[None]) -> None:
     chat.transcript.show(SHORT)
 
 
@@ -187,7 +187,7 @@ CHATS: dict[str, tuple[Scene, tuple[int, int]]] = {
     "markdown": (markdown, (90, 44)),
     "markdown-narrow": (markdown, NARROW),
     "light": (light, (90, 44)),
-    "footer_line": (footer_line, NORMAL),
+    "foot": (foot, NORMAL),
     "cursor": (cursor, NORMAL),
     "writing": (writing, NORMAL),
     "pill": (pill, NORMAL),
