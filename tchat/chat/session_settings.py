@@ -8,7 +8,7 @@ from typing import Any
 from tchat.errors import UsageError
 from tchat.sanitize import single_line
 from tchat.settings import Key, Settings, Value, find_key, keys
-from tchat.settings.coerce import check, parse
+from tchat.settings.keys import check, parse
 
 SHOWN = 80  # characters of a name
 

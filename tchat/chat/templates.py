@@ -25,9 +25,8 @@ from typing import Any, NamedTuple
 from tchat.errors import TchatError, UsageError
 from tchat.paths import Paths, expanded
 from tchat.settings import Value, keys
-from tchat.settings.coerce import check
+from tchat.settings.keys import check, did_you_mean
 from tchat.settings.load import parse_toml, read_text
-from tchat.settings.nearest import did_you_mean
 
 BUILTIN_TEMPLATES = Path(__file__).parent.parent / "data" / "prompts"
 INPUT = "input"

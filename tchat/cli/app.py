@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 from tchat.cli.commands import COMMANDS, foreign_command, help_arguments, likely_command
 from tchat.cli.console import Console
 from tchat.errors import ExitCode, UsageError
-from tchat.settings.nearest import did_you_mean, nearest
+from tchat.settings.keys import did_you_mean, nearest
 
 ROOT_OPTIONS = frozenset({"--help", "-h", "--version", "--install-completion", "--show-completion"})
 EPILOG = """\

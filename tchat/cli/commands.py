@@ -114,7 +114,7 @@ def likely_command(words: list[str]) -> str:
         return ""
     if len(words) > 1 and not any(words[1] in entry[2] for entry in COMMANDS.values()):
         return ""
-    from tchat.settings.nearest import nearest
+    from tchat.settings.keys import nearest
 
     name = nearest(first, COMMANDS, cutoff=0.75)
     fits = len(words) == 1 or (name and words[1] in COMMANDS[name][2])

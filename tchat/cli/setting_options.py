@@ -13,7 +13,7 @@ from typer.core import TyperCommand
 
 from tchat.errors import UsageError
 from tchat.settings import Key, Value, find_key, keys, renamed
-from tchat.settings.coerce import parse
+from tchat.settings.keys import parse
 
 TYPED = "tchat.typed-settings"
 VALUES = "tchat.template-values"

@@ -25,9 +25,8 @@ from typing import TYPE_CHECKING, Any
 from tchat.errors import UsageError
 from tchat.paths import Paths, expanded
 from tchat.settings import Key, Settings, Value, find_key, former_names, keys
-from tchat.settings.coerce import check, parse
+from tchat.settings.keys import check, did_you_mean, parse
 from tchat.settings.load import EDIT_HINT, parse_toml, read_text
-from tchat.settings.nearest import did_you_mean
 
 if TYPE_CHECKING:
     from tomlkit import TOMLDocument

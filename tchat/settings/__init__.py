@@ -7,10 +7,9 @@ sections, so ``tchat config set temp 0.2``, ``-o temp 0.2`` and ``--temp 0.2`` m
 ::
 
     schema.py   the declarations: Settings and Sampling
-    keys.py     one setting as a value: name, kind, bounds, flags
-    coerce.py   text or TOML -> a value of the right kind, within bounds
-    load.py     defaults < config.toml < TCHAT_* < flags typed
-    write.py    one value into config.toml; comments stay
+    keys.py     each setting as data; parsing and checking values
+    load.py     defaults < config.toml < TCHAT_* < flags
+    write.py    writing config.toml; comments are kept
 """
 
 from tchat.settings.keys import (

@@ -1,14 +1,14 @@
-"""The settings as data: one `Key` for each field that `schema` declares."""
+"""The settings as data, one `Key` for each field that `schema` declares, and checks of values."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import Field, dataclass, fields, replace
 from typing import Any, TypeAlias, cast
 
 from tchat.errors import UsageError
-from tchat.settings.nearest import did_you_mean
 from tchat.settings.schema import Sampling, Settings
 
 Value: TypeAlias = bool | int | float | str | tuple[str, ...]
@@ -21,10 +21,11 @@ KINDS: dict[str, type] = {
     "str": str,
     "tuple[str, ...]": tuple,
 }
-TABLES = frozenset(
-    {"sampling", "keys", "fixed"}
-)  # fields of Settings that are no settings themselves
+TABLES = frozenset({"sampling", "keys", "fixed"})  # fields of Settings that are no settings
 LARGEST_INT = 2**31 - 1  # llama.cpp counts in 32 bits
+YES = frozenset({"true", "yes", "on", "1"})
+NO = frozenset({"false", "no", "off", "0"})
+SHOWN = 60  # characters of a refused value that are quoted back
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +50,6 @@ class Key:
     former: str
     live: bool
     require: Callable[[str], object] | None
-
-    @property
-    def dotted(self) -> str:
-        """The name with its section, as in ``sampling.temp``."""
-        return f"{self.section}.{self.name}" if self.section else self.name
 
     @property
     def variable(self) -> str:
@@ -187,3 +183,118 @@ def _bounds(low: float | None, high: float | None) -> str:
     if low is not None:
         return f" of {low} or more"
     return "" if high is None else f" of {high} or less"
+
+
+def nearest(word: str, names: Iterable[str], cutoff: float = 0.7) -> str:
+    """The name most like ``word``, or the empty string when none is close.
+
+    Args:
+        word: What was typed.
+        names: What could have been meant.
+        cutoff: Smallest likeness that counts, 0..1 (`difflib.SequenceMatcher.ratio`).
+    """
+    import difflib
+
+    matches = difflib.get_close_matches(word, list(names), n=1, cutoff=cutoff)
+    return matches[0] if matches else ""
+
+
+def did_you_mean(word: str, names: Iterable[str]) -> str:
+    """``did you mean `name`?`` as a hint, or the empty string."""
+    name = nearest(word, names)
+    return f"did you mean `{name}`?" if name else ""
+
+
+def parse(key: Key, text: str, place: str) -> Value:
+    """Parse the value of ``key`` from text: a flag, a variable or ``config set``.
+
+    A list of texts is either one text, or a JSON array of texts.
+
+    Args:
+        key: The setting.
+        text: What was typed.
+        place: Where it was typed, as the message names it: ``--temp``, ``TCHAT_TEMP``.
+
+    Raises:
+        UsageError: The value is not allowed; names the key, the place and what is allowed.
+    """
+    try:
+        value = _spelled(key, text)
+    except ValueError:
+        raise _refusal(key, text, place) from None
+    if not _allowed(key, value):
+        raise _refusal(key, text, place)
+    return check(key, value, place)
+
+
+def check(key: Key, value: object, place: str) -> Value:
+    """Check ``value`` from TOML or JSON.
+
+    Raises:
+        UsageError: Wrong type or out of bounds; names the key, the place and what is allowed.
+    """
+    if not _allowed(key, value):
+        raise _refusal(key, value, place)
+    if key.kind is tuple:
+        return tuple(cast("list[str]", value))
+    if key.require is not None:
+        _require(key.require, cast("str", value), place)
+    return cast("Value", float(cast("int", value)) if key.kind is float else value)
+
+
+def _require(require: Callable[[str], object], value: str, place: str) -> None:
+    try:
+        require(value)
+    except UsageError as error:
+        raise UsageError(f"{error.message} ({place})", error.hint) from None
+
+
+def _spelled(key: Key, text: str) -> object:
+    if key.kind is bool:
+        word = text.strip().lower()
+        if word not in YES | NO:
+            raise ValueError(text)
+        return word in YES
+    if key.kind is int:
+        return int(text)
+    if key.kind is float:
+        return float(text)
+    if key.kind is tuple:
+        return _list_spelled(text)
+    return text
+
+
+def _list_spelled(text: str) -> object:
+    if not text.lstrip().startswith("["):
+        return (text,)
+    import json
+
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return (text,)  # a stop string such as "[/INST]"
+
+
+def _allowed(key: Key, value: object) -> bool:
+    if key.kind is tuple:
+        return isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value)
+    if isinstance(value, bool) or key.kind is bool:
+        return type(value) is key.kind
+    if isinstance(value, int) and key.kind is float:
+        return _within(key, value)
+    if type(value) is not key.kind:
+        return False
+    return value in key.choices if key.choices else isinstance(value, str) or _within(key, value)
+
+
+def _within(key: Key, value: object) -> bool:
+    number = cast("float", value)
+    above = key.low is None or number >= key.low
+    return above and (key.high is None or number <= key.high) and math.isfinite(number)
+
+
+def _refusal(key: Key, value: object, place: str) -> UsageError:
+    shown = value if isinstance(value, str) else repr(value)
+    if len(shown) > SHOWN:
+        shown = shown[:SHOWN] + "…"
+    return UsageError(f"`{key.name}` ({place}) must be {key.allowed}, not `{shown}`")

@@ -10,9 +10,17 @@ from typing import Any, NamedTuple
 
 from tchat.errors import StorageError, UsageError
 from tchat.paths import Paths
-from tchat.settings.coerce import check, parse
-from tchat.settings.keys import Key, Value, former_names, keys, renamed, variable_of
-from tchat.settings.nearest import did_you_mean
+from tchat.settings.keys import (
+    Key,
+    Value,
+    check,
+    did_you_mean,
+    former_names,
+    keys,
+    parse,
+    renamed,
+    variable_of,
+)
 from tchat.settings.schema import Sampling, Settings
 
 SECTIONS = ("sampling",)

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tchat.errors import StorageError, UsageError
 from tchat.paths import private_folder
-from tchat.settings.coerce import parse
-from tchat.settings.keys import Key, Value
+from tchat.settings.keys import Key, Value, parse
 from tchat.settings.load import check_document, parse_toml, read_text
 
 if TYPE_CHECKING:

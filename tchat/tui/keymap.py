@@ -8,7 +8,7 @@ from typing import NamedTuple
 from textual.keys import Keys
 
 from tchat.sanitize import single_line
-from tchat.settings.nearest import did_you_mean, nearest
+from tchat.settings.keys import did_you_mean, nearest
 from tchat.tui.keys import KEYS, KeyAction, Scope, show_key, with_keymap
 
 MODIFIERS = ("ctrl", "alt", "shift", "super", "hyper", "meta")

@@ -24,8 +24,8 @@ from textual.color import Color, ColorParseError
 from textual.theme import Theme
 
 from tchat.errors import StorageError, UsageError
+from tchat.settings.keys import did_you_mean
 from tchat.settings.load import parse_toml, read_text
-from tchat.settings.nearest import did_you_mean
 from tchat.tui.theme_variables import VARIABLES
 
 NEEDED = ("primary", "background", "foreground")

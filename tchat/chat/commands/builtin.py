@@ -255,7 +255,7 @@ async def _show_settings(host: CommandHost, name: str) -> None:
 
 async def _set_reasoning(host: CommandHost, text: str) -> None:
     from tchat.settings import find_key
-    from tchat.settings.coerce import parse
+    from tchat.settings.keys import parse
 
     await host.change({"think": parse(find_key("think"), text or "on", "/think")})
 

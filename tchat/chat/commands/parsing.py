@@ -8,7 +8,7 @@ from typing import NamedTuple
 from tchat.chat.commands.host import CommandHost, Surface
 from tchat.errors import UsageError
 from tchat.sanitize import single_line
-from tchat.settings.nearest import did_you_mean
+from tchat.settings.keys import did_you_mean
 
 
 class SlashCommand(NamedTuple):

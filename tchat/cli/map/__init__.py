@@ -1,4 +1,4 @@
-"""The flags of ``tchat map``; `tchat.cli.map.work` carries it out."""
+"""The flags of ``tchat map``; `tchat.cli.map.run` carries it out."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def command(
     quiet: bool = QUIET,
 ) -> int:
     """Make a `MapRequest` of the flags and run it."""
-    from tchat.cli.map.work import MapRequest, run_map
+    from tchat.cli.map.run import MapRequest, run_map
 
     ask = AskRequest(
         settings=typed_settings(ctx),

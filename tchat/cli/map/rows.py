@@ -18,7 +18,7 @@ from tchat.cli.prompt_input import read_all, read_text, report_decoding
 from tchat.decoding import AUTO
 from tchat.errors import UsageError
 from tchat.sanitize import single_line
-from tchat.settings.nearest import did_you_mean
+from tchat.settings.keys import did_you_mean
 
 # {{name}} is left as {name}; {} and {name} are places.
 _BRACES = re.compile(r"\{\{([^{}\n]*)\}\}|\{([^{}\n]*)\}")

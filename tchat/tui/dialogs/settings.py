@@ -15,7 +15,7 @@ from textual.binding import BindingType
 from tchat.errors import UsageError
 from tchat.sanitize import printable_json, single_line
 from tchat.settings import Key, Settings, Value, keys, spell
-from tchat.settings.coerce import parse
+from tchat.settings.keys import parse
 from tchat.tui.background import background
 from tchat.tui.dialogs.dialog import CLOSE, Dialog, Hint
 from tchat.tui.keys import Scope, bindings
