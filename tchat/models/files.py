@@ -156,7 +156,7 @@ class HashProgress:
 
 
 class HashCache(Protocol):
-    """Stores the SHA-256 of files; a `ModelStore` is one."""
+    """Stores the SHA-256 of files; a `MetadataCache` is one."""
 
     def sha256(self, key: FileKey) -> str:
         """The stored hash; empty when there is none."""

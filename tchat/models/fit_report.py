@@ -188,7 +188,7 @@ def _too_large(dimensions: ModelDimensions, plan: LoadPlan, machine: Machine) ->
 
 UNQUANTIZED = frozenset({"F32", "FP32", "F16", "FP16", "BF16"})
 FALLBACK = "Q4_K_M"
-WEIGHTS = ("input", "lookup", "output", "blocks", "experts")  # sizes of a dimensions, in bytes
+WEIGHTS = ("input", "lookup", "output", "blocks", "experts")  # sizes in bytes
 
 
 class QuantizationChoice(Protocol):

@@ -60,6 +60,11 @@ class Library:
         paths: The user's folders.
         environ: The environment; tells where other programs keep their files.
         build: Name of the llama.cpp build that verdicts are for.
+
+    Raises, from its methods:
+        ModelError: No model, or several, have the name, or the file is not there or damaged.
+        UsageError: models.toml is broken, or tchat may not remove the model.
+        StorageError: A file cannot be deleted, or models.toml not be read or written.
     """
 
     def __init__(
@@ -81,11 +86,7 @@ class Library:
         self._store.close()
 
     def models(self, *, all: bool = False) -> list[LibraryModel]:  # noqa: A002
-        """The models; with ``all``, also those that other programs keep.
-
-        Raises:
-            TchatError: models.toml is broken.
-        """
+        """The models; with ``all``, also those that other programs keep."""
         places = local_models(self._paths, self._environ, own_only=not all)
         return [self._row(found) for found in places]
 
@@ -94,12 +95,7 @@ class Library:
         return self._row(LocalModel(model_stem(path), path, USER))
 
     def find(self, name: str) -> LibraryModel:
-        """The model that ``name`` resolves to.
-
-        Raises:
-            ModelError: None has the name, several have, or the file is not there.
-            UsageError: models.toml is broken.
-        """
+        """The model that ``name`` resolves to."""
         return self._row(self._found(name))
 
     def catalogue(self, machine: Machine) -> list[Recommendation]:
@@ -109,12 +105,7 @@ class Library:
         return recommend(machine, self._store, self._paths, self._environ)
 
     def show(self, name: str) -> tuple[LibraryModel, HeaderDetails]:
-        """The model called ``name``, and the details of its header.
-
-        Raises:
-            ModelError: None has the name, several have, or the file is damaged.
-            UsageError: models.toml is broken.
-        """
+        """The model called ``name``, and the details of its header."""
         row = self.find(name)
         return row, read_details(row.path)
 
@@ -127,46 +118,24 @@ class Library:
             name: Of the model.
             probe_command: Makes the command that loads a path in a child process.
             content: Whether to hash the whole file.
-
-        Raises:
-            ModelError: None has the name, several have, or the file is not there.
-            UsageError: models.toml is broken.
         """
         found = self._found(name)
         return verify_model(found, self._store, probe_command, build=self._build, content=content)
 
     def plan_removal(self, name: str) -> RemovalPlan:
-        """What removing the model called ``name`` would delete; nothing is changed.
-
-        Raises:
-            ModelError: None has the name, several have, or the file is not there.
-            UsageError: tchat may not remove it, or models.toml is broken.
-        """
+        """What removing the model called ``name`` would delete; nothing is changed."""
         return plan_removal(self._found(name), self._cache, self._paths)
 
     def remove(self, removal: RemovalPlan) -> None:
-        """Carry out a plan of `plan_removal`.
-
-        Raises:
-            StorageError: A file cannot be deleted, or models.toml not written.
-            UsageError: It is being downloaded at this moment.
-        """
+        """Carry out a plan of `plan_removal`."""
         remove(removal, self._cache, self._paths)
 
     def duplicates(self) -> Generator[HashProgress, None, list[DuplicateSet]]:
-        """Files with the same content, other programs' too; see `disk_usage.find_duplicates`.
-
-        Raises:
-            TchatError: models.toml is broken.
-        """
+        """Files with the same content, other programs' too; see `disk_usage.find_duplicates`."""
         return find_duplicates(local_models(self._paths, self._environ), self._store)
 
     def usage(self) -> list[DiskUsage]:
-        """Disk space by owner.
-
-        Raises:
-            TchatError: models.toml is broken.
-        """
+        """Disk space by owner."""
         return disk_usage(local_models(self._paths, self._environ), self._store, self._cache)
 
     @cached_property
@@ -184,12 +153,22 @@ class Library:
         return LocalModel(model_stem(path), path, USER)
 
     def _row(self, found: LocalModel) -> LibraryModel:
+        metadata, last_used, speed = None, None, 0.0
         try:
             metadata = self._store.metadata(found.path)
+            last_used, speed = self._store.last_use(metadata), self._store.speed(metadata)
+            verdict = self._verdict(metadata)
         except ModelError as error:
-            return _row(found, None, None, error.message)
-        last_used, speed = self._store.last_use(metadata), self._store.speed(metadata)
-        return _row(found, metadata, last_used, self._verdict(metadata), speed)
+            verdict = error.message
+        return LibraryModel(
+            name=found.name,
+            path=found.path,
+            owner=found.owner,
+            metadata=metadata,
+            last_used=last_used,
+            verdict=verdict,
+            speed=speed,
+        )
 
     def _verdict(self, metadata: ModelMetadata) -> str:
         if metadata.refusal:
@@ -203,21 +182,3 @@ class Library:
 def _same(one: Path, other: Path) -> bool:
     """Whether both paths resolve to the same path; hard links do not."""
     return os.path.realpath(one) == os.path.realpath(other)
-
-
-def _row(
-    found: LocalModel,
-    metadata: ModelMetadata | None,
-    last_used: float | None,
-    verdict: str,
-    speed: float = 0.0,
-) -> LibraryModel:
-    return LibraryModel(
-        name=found.name,
-        path=found.path,
-        owner=found.owner,
-        metadata=metadata,
-        last_used=last_used,
-        verdict=verdict,
-        speed=speed,
-    )

@@ -12,6 +12,9 @@
     cache_type = "q8_0"
 
 Settings of a model win over ``config.toml``; environment variables and flags win over both.
+
+All functions raise `UsageError` when the file is broken, naming the line, and `StorageError` when
+it cannot be read or written; a failed change leaves the file unchanged.
 """
 
 from __future__ import annotations
@@ -35,12 +38,7 @@ ALIAS, REGISTERED = "alias", "registered"
 
 
 def read(paths: Paths) -> Mapping[str, Any]:
-    """The parsed file; empty when there is none.
-
-    Raises:
-        UsageError: It is not TOML; names the line.
-        StorageError: It cannot be read.
-    """
+    """The parsed file; empty when there is none."""
     # Without the file, which is the usual case, this costs one `stat` at start-up.
     if not os.path.lexists(paths.models_file):
         return {}
@@ -60,12 +58,7 @@ def table(document: Mapping[str, Any], name: str, paths: Paths) -> Mapping[str, 
 
 
 def aliases(paths: Paths) -> dict[str, str]:
-    """The aliases and what each stands for.
-
-    Raises:
-        UsageError: The file is broken.
-        StorageError: It cannot be read.
-    """
+    """The aliases and what each stands for."""
     found = table(read(paths), ALIAS, paths)
     for name, target in found.items():
         if not isinstance(target, str):
@@ -74,12 +67,7 @@ def aliases(paths: Paths) -> dict[str, str]:
 
 
 def registered(paths: Paths) -> tuple[Path, ...]:
-    """The registered files and folders.
-
-    Raises:
-        UsageError: The file is broken.
-        StorageError: It cannot be read.
-    """
+    """The registered files and folders."""
     found = read(paths).get(REGISTERED, [])
     if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
         place = f"`{REGISTERED}` (in {paths.models_file})"
@@ -88,12 +76,7 @@ def registered(paths: Paths) -> tuple[Path, ...]:
 
 
 def change(paths: Paths, edit: Callable[[TOMLDocument], object]) -> None:
-    """Edit the file with ``edit`` and replace it atomically; comments and order stay.
-
-    Raises:
-        UsageError: The file is broken; it is left unchanged.
-        StorageError: It cannot be written; it is left unchanged.
-    """
+    """Edit the file with ``edit`` and replace it atomically; comments and order stay."""
     import tomlkit
 
     from tchat.settings.write import write_private
@@ -109,8 +92,6 @@ def register(paths: Paths, places: Sequence[Path]) -> None:
 
     Raises:
         ModelError: A file is not there, or is not a model.
-        UsageError: models.toml is broken.
-        StorageError: It cannot be written.
     """
     from tchat.models.metadata import read_metadata
 
@@ -124,8 +105,7 @@ def forget(paths: Paths, places: Sequence[Path]) -> None:
     """Unregister files or folders; nothing is deleted.
 
     Raises:
-        UsageError: One is not registered, or models.toml is broken.
-        StorageError: It cannot be written.
+        UsageError: One is not registered.
     """
     known = registered(paths)
     for place in places:
@@ -143,12 +123,7 @@ def _set_registered(paths: Paths, places: Sequence[Path]) -> None:
 
 
 def set_alias(paths: Paths, name: str, target: str | None) -> None:
-    """Set the alias ``name`` to ``target``; None removes it.
-
-    Raises:
-        UsageError: models.toml is broken.
-        StorageError: It cannot be written.
-    """
+    """Set the alias ``name`` to ``target``; None removes it."""
     import tomlkit
 
     def edit(document: TOMLDocument) -> None:
@@ -174,8 +149,7 @@ def settings_for(settings: Settings, paths: Paths, path: Path) -> Settings:
     """``settings`` with the overrides of the model in ``path``.
 
     Raises:
-        UsageError: models.toml is broken, or a value in it is not allowed.
-        StorageError: It cannot be read.
+        UsageError: A value in the file is not allowed.
     """
     document = read(paths)
     if TABLE not in document:
@@ -205,8 +179,7 @@ def set_model_setting(
     """Override a setting for the model in ``path``, called ``model``; None removes the override.
 
     Raises:
-        UsageError: ``text`` is not an allowed value, or models.toml is broken.
-        StorageError: It cannot be written.
+        UsageError: ``text`` is not an allowed value.
     """
     value = None if text is None else parse(key, text, "models set")
     found = _name_of(read(paths), model, path, paths)

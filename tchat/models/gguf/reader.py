@@ -36,6 +36,9 @@ class BoundedReader:
         file: Opened unbuffered.
         size: Bytes of the file.
         chunk: Bytes of the first and of the largest read; reads double in size between them.
+
+    Raises, from its methods:
+        OutOfBounds: The file ends before, or a limit is exceeded.
     """
 
     def __init__(
@@ -66,42 +69,26 @@ class BoundedReader:
         return self._buffer[self._at : self._at + count]
 
     def read(self, count: int) -> bytes:
-        """The next ``count`` bytes.
-
-        Raises:
-            OutOfBounds: The file ends before.
-        """
+        """The next ``count`` bytes."""
         self._fill(count)
         at, self._at = self._at, self._at + count
         return self._buffer[at : self._at]
 
     def unpack(self, layout: struct.Struct) -> tuple[int | float | bool, ...]:
-        """The next values, by ``layout``.
-
-        Raises:
-            OutOfBounds: The file ends before.
-        """
+        """The next values, by ``layout``."""
         self._fill(layout.size)
         at, self._at = self._at, self._at + layout.size
         return layout.unpack_from(self._buffer, at)
 
     def u64(self) -> int:
-        """The next eight bytes as an unsigned integer.
-
-        Raises:
-            OutOfBounds: The file ends before.
-        """
+        """The next eight bytes as an unsigned integer."""
         self._fill(8)
         at, self._at = self._at, self._at + 8
         value: int = _U64.unpack_from(self._buffer, at)[0]
         return value
 
     def string(self, limit: int = MAX_STRING) -> bytes:
-        """The next string: a length in eight bytes, then its bytes.
-
-        Raises:
-            OutOfBounds: It is longer than ``limit`` or than the rest of the file.
-        """
+        """The next string: a length in eight bytes, then its bytes."""
         length = self.u64()
         if length > self.left:
             raise OutOfBounds(f"a string of {length:,} bytes runs past the end of the file")
@@ -110,21 +97,13 @@ class BoundedReader:
         return self.read(length)
 
     def skip(self, count: int) -> None:
-        """Skip ``count`` bytes without reading them.
-
-        Raises:
-            OutOfBounds: The file ends before.
-        """
+        """Skip ``count`` bytes without reading them."""
         if count > self.left:
             raise OutOfBounds("an array runs past the end of the file")
         self._at += count
 
     def skip_strings(self, count: int) -> None:
-        """Skip ``count`` strings; about 75 ns each.
-
-        Raises:
-            OutOfBounds: They run past the end of the file, or exceed `MAX_STRINGS`.
-        """
+        """Skip ``count`` strings; about 75 ns each."""
         self._strings += count
         if self._strings > MAX_STRINGS:
             raise OutOfBounds(f"more than {MAX_STRINGS:,} strings in its arrays")

@@ -53,6 +53,11 @@ class HubApi:
     Attributes:
         endpoint: The hub's URL.
         limits: Of each answer.
+
+    Raises, from its methods:
+        RepositoryNotFound: There is no such repository.
+        ModelNotFound: There is no such revision or file.
+        HubError: The request failed, or the answer is not what was requested.
     """
 
     def __init__(
@@ -70,41 +75,21 @@ class HubApi:
         return self.limits.silence
 
     def listing(self, repo: str, revision: str = DEFAULT_REVISION) -> RepoListing:
-        """The models of a repository, with sizes and hashes.
-
-        Raises:
-            RepositoryNotFound: There is no such repository.
-            ModelNotFound: There is no such revision.
-            HubError: The request failed.
-        """
+        """The models of a repository, with sizes and hashes."""
         path = f"/api/models/{repo}/revision/{quote(revision, safe='')}"
         return listing(self._json(path, {"blobs": "true"}, repo), repo, revision)
 
     def search(self, words: str, limit: int = 10) -> list[RepoSummary]:
-        """Repositories with GGUF files whose names contain ``words``; most downloaded first.
-
-        Raises:
-            HubError: The request failed.
-        """
+        """Repositories with GGUF files whose names contain ``words``; most downloaded first."""
         query = {"search": words, "filter": "gguf", "sort": "downloads", "limit": str(limit)}
         return hits(self._json("/api/models", {**query, "expand": list(EXPANDED)}, ""))
 
     def read_range(self, file: RepoFile, start: int, length: int) -> bytes:
-        """``length`` bytes from ``start`` on, fewer at the end of the file.
-
-        Raises:
-            ModelNotFound: The file is gone.
-            HubError: The request failed.
-        """
+        """``length`` bytes from ``start`` on, fewer at the end of the file."""
         return b"".join(self.chunks(file, start, min(start + length, file.size)))
 
     def chunks(self, file: RepoFile, start: int, end: int) -> Iterator[bytes]:
-        """The bytes of ``file`` from ``start`` up to ``end``, in chunks as received.
-
-        Raises:
-            ModelNotFound: The file is gone.
-            HubError: The request failed.
-        """
+        """The bytes of ``file`` from ``start`` up to ``end``, in chunks as received."""
         if end <= start:
             return
         with self.open(file, start, end) as body:
@@ -121,10 +106,6 @@ class HubApi:
 
         The body starts at 0 when the server does not support ranges. The authorization header is
         sent to the hub only: a redirect to another host drops it.
-
-        Raises:
-            ModelNotFound: The file is gone.
-            HubError: The request failed, or the answer is not the file.
         """
         path = f"/{file.repo}/resolve/{file.commit}/{quote(file.name)}"
         headers = {}

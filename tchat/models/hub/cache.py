@@ -44,7 +44,11 @@ def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class HubCache:
-    """The cache below ``root``: its paths, its files, and the last steps of a download."""
+    """The cache below ``root``: its paths, its files, and the last steps of a download.
+
+    Raises, from methods that write:
+        StorageError: The cache cannot be written.
+    """
 
     root: Path
 
@@ -78,11 +82,7 @@ class HubCache:
         return next((path for path in paths if _size(path) == file.size), None)
 
     def discard(self, file: RepoFile) -> None:
-        """Delete content that failed verification; links to it stay.
-
-        Raises:
-            StorageError: It cannot be deleted.
-        """
+        """Delete content that failed verification; links to it stay."""
         for path in (self.blob(file), self.snapshot(file)):
             try:
                 if not path.is_symlink() or path == self.blob(file):
@@ -131,11 +131,7 @@ class HubCache:
         ]
 
     def finalize(self, file: RepoFile) -> None:
-        """Rename the verified incomplete blob to its final name, durably.
-
-        Raises:
-            StorageError: It cannot be written.
-        """
+        """Rename the verified incomplete blob to its final name, durably."""
         blob = self.blob(file)
         try:
             self.incomplete(file).replace(blob)
@@ -144,11 +140,7 @@ class HubCache:
             raise unwritable(blob, error) from error
 
     def link(self, file: RepoFile) -> Path:
-        """Link the file into its snapshot, and return that path.
-
-        Raises:
-            StorageError: It cannot be written.
-        """
+        """Link the file into its snapshot, and return that path."""
         path = self.snapshot(file)
         if _size(path) == file.size:
             return path
@@ -161,11 +153,7 @@ class HubCache:
         return path
 
     def write_ref(self, file: RepoFile) -> None:
-        """Write the ref: the commit of the revision of ``file``.
-
-        Raises:
-            StorageError: It cannot be written.
-        """
+        """Write the ref: the commit of the revision of ``file``."""
         if self.commit(file.repo, file.revision) == file.commit:
             return
         path = self.folder(file.repo) / "refs" / file.revision
