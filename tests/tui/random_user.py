@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -452,13 +453,17 @@ class RandomUser:
             self._shown.screen.controllers.transcript.is_stale
         ):  # they could not be read; the next turn tries it again
             return
-        shown = [each for each in self._shown.all_entries if isinstance(each.key, int)]
+        entries = [each for each in self._shown.all_entries if isinstance(each.key, int)]
         with self._faults.resting():
-            stored = self._shown.messages
-        assert [each.key for each in shown] == [each.id for each in stored]
-        for entry, message in zip(shown, stored, strict=True):
-            assert (entry.role, entry.status) == (message.role.value, message.status.value)
-            assert entry.text == message.text
+            messages = self._shown.messages
+        shown = [(each.key, each.role, each.status, each.text) for each in entries]
+        stored = [(each.id, each.role.value, each.status.value, each.text) for each in messages]
+        # Not the lists themselves: pytest explains how they differ for minutes.
+        pairs = enumerate(zip_longest(shown, stored))
+        differs = next(
+            (f"{at}: {one} != {other}" for at, (one, other) in pairs if one != other), ""
+        )
+        assert not differs, f"what is shown is not what is stored: {differs}"
 
     def _look_at_rows(self) -> None:
         """What is drawn are the lines of the entries in view."""
