@@ -1,1 +1,1 @@
-"""The use case that joins engine, models and sessions."""
+"""Chats: a session of the store with a model of the engine."""

@@ -1,4 +1,4 @@
-"""Files as part of a prompt: read as text, and set apart from the words around them."""
+"""Attach text files to a prompt, each in a fence of its own."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _FILE = re.compile(
 
 
 class Attachment(NamedTuple):
-    """The text of a file, and the name it was asked for by. Both are raw.
+    """The text of a file, and the name that the user gave. Both are raw.
 
     ``assumed`` tells what encoding was assumed, as `tchat.decoding.Decoded`.
     """
@@ -36,14 +36,14 @@ class Attachment(NamedTuple):
     assumed: str = ""
 
     def __str__(self) -> str:
-        """The text as it stands in a prompt: its name in front, and a fence it cannot close."""
+        """Format for a prompt: the file name, then the text in a fence longer than any in it."""
         text = self.text.strip("\n")
         fence = "`" * max(_FENCE, _longest_run(text) + 1)
         return f"File {single_line(self.name)}:\n{fence}\n{text}\n{fence}"
 
 
 def read_attachment(name: str, folder: Path | None = None, *, encoding: str = AUTO) -> Attachment:
-    """Read the file ``name``; a relative one is looked for in ``folder``.
+    """Read the file ``name``; a relative path starts from ``folder``.
 
     Raises:
         UsageError: It is missing, no file, no text, or too large.
@@ -53,7 +53,7 @@ def read_attachment(name: str, folder: Path | None = None, *, encoding: str = AU
 
 
 def with_attachments(prompt: str, attachments: Iterable[Attachment]) -> str:
-    """``prompt`` with the files in front of it, an empty line between the parts.
+    """Prepend the files to ``prompt``, with an empty line between the parts.
 
     The document comes before the question: a second question about the same document then finds
     its beginning in the KV cache.
@@ -62,7 +62,7 @@ def with_attachments(prompt: str, attachments: Iterable[Attachment]) -> str:
 
 
 def split_attachments(prompt: str) -> tuple[list[str], str]:
-    """The names of the files in front of a prompt of `with_attachments`, and the rest of it."""
+    """Split a prompt of `with_attachments` into its file names and the rest."""
     names: list[str] = []
     at = 0
     while match := _FILE.match(prompt, at):
@@ -72,12 +72,12 @@ def split_attachments(prompt: str) -> tuple[list[str], str]:
 
 
 def join_parts(parts: Iterable[str]) -> str:
-    """The parts of a prompt that are not blank, an empty line between them."""
+    """Join the parts that are not blank, with an empty line between them."""
     return "\n\n".join(part for part in parts if part.strip())
 
 
 def expand_patterns(patterns: Sequence[str]) -> Iterator[Path]:
-    """The files that paths and glob patterns (``**`` too) name, each once, in their order.
+    """Yield the files that paths and glob patterns (also ``**``) match, each once, in order.
 
     Raises:
         UsageError: A pattern names no file.
@@ -96,7 +96,7 @@ def expand_patterns(patterns: Sequence[str]) -> Iterator[Path]:
 
 
 def read_file(path: Path, encoding: str = AUTO) -> Decoded:
-    """The text of a file.
+    """Read and decode a text file.
 
     Raises:
         UsageError: It is missing, a folder, a device or no text, too large or in another encoding.
@@ -113,7 +113,7 @@ def read_file(path: Path, encoding: str = AUTO) -> Decoded:
 
 
 def check_file(path: Path) -> None:
-    """Refuse what is no file.
+    """Require a regular file.
 
     Raises:
         UsageError: It is missing, a folder, a device or a pipe.
@@ -136,7 +136,7 @@ def check_file(path: Path) -> None:
 
 
 def expand_user(name: str) -> Path:
-    """``name`` as a path, ``~`` put in full where there is such a user."""
+    """Expand ``~`` in ``name``, if there is such a user."""
     try:
         return Path(name).expanduser()
     except RuntimeError:
@@ -144,7 +144,7 @@ def expand_user(name: str) -> Path:
 
 
 def too_large_error(name: str) -> UsageError:
-    """What is said of an input that no context window holds."""
+    """The error for an input larger than `MAX_SIZE`."""
     return UsageError(
         f"{name} is larger than {MAX_SIZE // 2**20} MB, more than any context window holds",
         "give a part of it",

@@ -1,4 +1,4 @@
-"""The messages of a session that a prompt goes on from, as turns; read once a change."""
+"""The messages that a prompt continues, grouped into turns; read again only after a change."""
 
 from __future__ import annotations
 
@@ -29,27 +29,27 @@ class Branch:
 
     @cached_property
     def messages(self) -> list[Message]:
-        """Those that the model reads: not the prompts that were stopped before any reply."""
+        """The messages for the model: without prompts that were stopped before any reply."""
         return drop_unanswered(self.stored)
 
     @cached_property
     def turns(self) -> list[list[ChatMessage]]:
-        """A question and its reply each."""
+        """The messages by turn: a question and its reply."""
         return group_turns(self.messages)
 
     @cached_property
     def starts(self) -> list[int]:
-        """Ids of the messages that the turns begin with."""
+        """Ids of the first messages of the turns."""
         return turn_starts(self.messages)
 
     @cached_property
     def pinned(self) -> frozenset[int]:
-        """The turns that stay in the context, as places in ``turns``."""
+        """Indexes of the turns that are pinned in the context."""
         return pinned_turns(self.messages)
 
     @cached_property
     def ids(self) -> list[int]:
-        """Ids of the messages that the model reads."""
+        """Ids of ``messages``."""
         return [each.id for each in self.messages]
 
     @property
@@ -64,7 +64,7 @@ class Branch:
 
     @property
     def last_reply(self) -> int | None:
-        """Id of the message that a new prompt follows: a reply, or a prompt that was stopped."""
+        """Id of the last reply or stopped prompt: the parent of a new prompt."""
         ends = (
             each.id
             for each in reversed(self.stored)
@@ -74,7 +74,7 @@ class Branch:
 
 
 class BranchReader:
-    """Reads the branches of a store; the last one again only where the store has changed.
+    """Read branches from a store; reuse the last one until the store changes.
 
     Threads may share it.
 
@@ -88,7 +88,7 @@ class BranchReader:
         self._next: tuple[Branch, int | None, Branch] | None = None
 
     def active(self, session: Session | None) -> Branch:
-        """The active path of a session, to its last message.
+        """The active path of a session, up to its last message.
 
         Raises:
             UsageError, StorageError: It cannot be read.
@@ -103,7 +103,7 @@ class BranchReader:
         return branch
 
     def next(self, session: Session | None, after: int | None = None) -> Branch:
-        """What the next prompt follows.
+        """The branch that the next prompt continues.
 
         Args:
             session: The session; None for a new one.
@@ -123,7 +123,7 @@ class BranchReader:
         return branch
 
     def before(self, question: Message, read: Branch | None) -> Branch:
-        """What a stored question follows.
+        """The branch before a stored question.
 
         Args:
             question: The question.
@@ -134,7 +134,7 @@ class BranchReader:
         return self._to(read or Branch([]), question.parent_id)
 
     def _to(self, read: Branch, message_id: int) -> Branch:
-        """The branch to a message, which is a part of ``read`` or is read now."""
+        """The branch up to a message: a prefix of ``read``, or else read from the store."""
         if read.stored and read.stored[-1].id == message_id:
             return read
         place = next((n for n, each in enumerate(read.stored) if each.id == message_id), None)
@@ -144,7 +144,7 @@ class BranchReader:
 
 
 def group_turns(path: Sequence[Message]) -> list[list[ChatMessage]]:
-    """Messages from the root to a question, each question together with its reply."""
+    """Group messages into turns: each question with its reply."""
     turns: list[list[ChatMessage]] = []
     for message in path:
         if message.role is Role.USER or not turns:
@@ -154,12 +154,12 @@ def group_turns(path: Sequence[Message]) -> list[list[ChatMessage]]:
 
 
 def turn_starts(path: Sequence[Message]) -> list[int]:
-    """Ids of the messages that the turns of `group_turns` begin with."""
+    """Ids of the first messages of the turns of `group_turns`."""
     return [each.id for place, each in enumerate(path) if each.role is Role.USER or not place]
 
 
 def pinned_turns(path: Sequence[Message]) -> frozenset[int]:
-    """Which turns of `group_turns` have a message in them that is pinned."""
+    """Indexes of the turns of `group_turns` with a pinned message."""
     places = {start: place for place, start in enumerate(turn_starts(path))}
     turns, turn = set(), 0
     for message in path:
@@ -170,7 +170,7 @@ def pinned_turns(path: Sequence[Message]) -> frozenset[int]:
 
 
 def drop_unanswered(path: Sequence[Message]) -> list[Message]:
-    """``path`` without the prompts that were stopped before any reply: the model reads none."""
+    """Drop prompts that were stopped before any reply: they are not sent to the model."""
     replied = {each.parent_id for each in path if each.role is Role.ASSISTANT}
     return [
         each
@@ -180,7 +180,7 @@ def drop_unanswered(path: Sequence[Message]) -> list[Message]:
 
 
 def title_for(prompt: str) -> str:
-    """A title for a session that begins with ``prompt``: its first line with words in it.
+    """A session title from its first prompt: the first line with words.
 
     The files in front of it give the title, by their names, only where it has no words.
     """
@@ -191,7 +191,7 @@ def title_for(prompt: str) -> str:
 
 
 def left_out_text(path: Sequence[Message], turns: Sequence[int], context: int) -> str:
-    """What the user is told when some of the oldest turns no longer go into the prompt."""
+    """The notice that the oldest turns do not fit into the context any more."""
     start = turn_starts(path)[turns[0]]
     first = next((message.text for message in path if message.id == start), "")
     count = len(turns)

@@ -1,4 +1,4 @@
-"""Several replies to one question in the session store, while they grow."""
+"""Store several replies to one question while they are generated."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _STOPPED = Reason.CANCELLED
 
 
 def parse_candidates(argument: str, command: str = "try") -> tuple[int, str]:
-    """Count and prompt of ``/try [N] [TEXT]``; an empty prompt is for the last question.
+    """Parse ``/try [N] [TEXT]``: the count, and the prompt (empty: the last question).
 
     Raises:
         UsageError: The count is out of bounds.
@@ -39,7 +39,7 @@ def parse_candidates(argument: str, command: str = "try") -> tuple[int, str]:
 
 
 class CandidateJournals:
-    """A journal for each of several replies, which are siblings.
+    """One `ReplyJournal` for each of several sibling replies.
 
     The first whole one becomes the active one. Where all were stopped, the reply from before stays
     it.
@@ -84,7 +84,7 @@ class CandidateJournals:
 
     @property
     def ids(self) -> dict[int, int]:
-        """The message of each reply that is there, by its index."""
+        """Message ids of the replies that are stored, by index."""
         return {
             index: journal.message_id
             for index, journal in enumerate(self._journals)
@@ -92,12 +92,12 @@ class CandidateJournals:
         }
 
     def stored(self) -> Iterator[CandidateEvent]:
-        """Where each will be found."""
+        """The events that tell the message id of each reply."""
         for index, journal in enumerate(self._journals):
             yield CandidateEvent(index, MessageStored(self._question.id, journal.message_id))
 
     def record(self, event: Event) -> Event | None:
-        """Note an event; returns a notice where the store fails, once for each reply."""
+        """Record an event; return a notice when the store fails, once for each reply."""
         if not isinstance(event, CandidateEvent) or isinstance(event.event, MessageStored):
             return None
         if isinstance(event.event, Finished):
@@ -105,7 +105,7 @@ class CandidateJournals:
         return self._journals[event.index].record(event.event)
 
     def close(self) -> None:
-        """Close the rows of replies that broke off; those to which nothing was written go.
+        """Close the rows of interrupted replies; delete empty ones.
 
         Raises:
             StorageError: A row cannot be written, and the user was not told of that before.
@@ -129,5 +129,5 @@ class CandidateJournals:
 
 
 def _is_there(reply: Message | None) -> TypeGuard[Message]:
-    """Whether there is a reply, of which something was written."""
+    """Whether the reply exists and is not empty."""
     return reply is not None and bool(reply.text or reply.reasoning)

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 
 class Chat:
-    """One session, or a new one, with one model; use it on the engine thread.
+    """A session, stored or new, with one model. Use it on the engine thread.
 
     The model is found, checked and loaded by the first call that needs it, unless one is given
     that is being loaded already, and the session is made by the first prompt. Every generator
@@ -89,7 +89,7 @@ class Chat:
         self.close()
 
     def close(self) -> None:
-        """Save what was read, and free the model."""
+        """Save the KV cache and free the model."""
         if self.model is not None:
             self.cancel.clear()  # nothing runs any more that it could stop
             try:
@@ -113,12 +113,12 @@ class Chat:
 
     @property
     def model(self) -> ChatModel | None:
-        """The open model; None before it was needed."""
+        """The model; None before the first use."""
         return self._handle.model
 
     @property
     def facts(self) -> ModelMetadata | None:
-        """What is known of the model's file; None before it was needed."""
+        """Metadata of the model's file; None before the first use."""
         return self.model.facts if self.model else None
 
     @property
@@ -151,7 +151,7 @@ class Chat:
                 yield Notice("price", f"the next prompt {cost}")
 
     def require_model(self) -> ChatModel:
-        """The model, loaded, for something else than a reply.
+        """Load the model and return it, for other uses than a reply.
 
         Raises:
             ModelError, DoesNotFit: It cannot be loaded.
@@ -160,17 +160,17 @@ class Chat:
         return self._handle.require(self.settings)
 
     def release_model(self) -> ChatModel | None:
-        """Hand the model to another chat; this one has none from then on, and saves nothing."""
+        """Release the model for another chat, without saving its KV cache."""
         return self._handle.release()
 
     def unload(self) -> None:
-        """Free the model, which is loaded anew when it is needed; nothing of it is saved."""
+        """Free the model without saving its KV cache; the next use loads it again."""
         self._handle.close()
 
     def save_snapshot(
         self, wanted: Callable[[], bool] = lambda: True, *, leaving: bool = False
     ) -> int:
-        """Save on disk what the model has read of this session; returns how many tokens.
+        """Save the KV cache of this session on disk; return the number of tokens.
 
         Only a part of it when it is no longer ``wanted`` or ``cancel`` is set meanwhile, or, at
         the end of the program (``leaving``), when it takes long: see `Snapshots.save`.
@@ -182,7 +182,7 @@ class Chat:
         )
 
     def forget_snapshots(self, session_id: str) -> None:
-        """Remove what is saved of a session that was deleted, or changed in its middle.
+        """Remove the saved KV cache of a session that was deleted or edited.
 
         May be called from another thread than the engine's.
         """
@@ -195,7 +195,7 @@ class Chat:
     # A draft
 
     def count_draft(self, draft: str) -> TokenCount | None:
-        """Exact tokens of a draft; None while the model is not loaded.
+        """Count the tokens of a draft exactly; None while the model is not loaded.
 
         May be called from another thread than the engine's.
         """
@@ -207,9 +207,9 @@ class Chat:
         return count_draft(model.engine, draft, partial(self._prepare_draft, draft, None))
 
     def prefill_draft(self, draft: str, going: Callable[[], bool]) -> Iterator[PromptProgress]:
-        """Read what is sure of a prompt while it is being typed, for as long as it is wanted.
+        """Prefill the stable part of a draft while it is being typed and ``going`` is true.
 
-        Nothing of it is stored, and what was read of the session stays as it is.
+        Nothing is stored, and the KV cache of the session stays as it is.
         """
         model = self._handle.loaded
         if model is not None:
@@ -219,7 +219,7 @@ class Chat:
             yield from prefill_draft(model.engine, prepare, self.settings, going)
 
     def prefill_cost(self, draft: str = "", after: int | None = None) -> PrefillCost | None:
-        """What the next prompt reads again of the chat so far.
+        """The prefill cost of the next prompt: tokens of the chat to process again.
 
         Args:
             draft: Its text: when it is long, old turns may have to leave for it.
@@ -396,7 +396,7 @@ class Chat:
         generate: Generate | None = None,
         labels: bool = False,
     ) -> Iterator[Event]:
-        """Generate a reply and store it: the one generator here that its tokens pass.
+        """Generate and store a reply. This is the only generator in this package that tokens pass.
 
         Args:
             ask: Stores the question.
@@ -458,7 +458,7 @@ class Chat:
     def _prepare(
         self, asked: Asked, *, labels: bool = False
     ) -> Generator[Event, None, _Ready | None]:
-        """The model, loaded, the prompt, and what tells its cost.
+        """Load the model and prepare the prompt.
 
         None when the user stopped that: then the reply has ended.
         """
@@ -510,7 +510,7 @@ class Chat:
         )
 
     def _require_fit(self, engine: Engine, prepared: PreparedPrompt) -> None:
-        """Refuse a prompt that leaves the reply no token, before anything of a reply is stored.
+        """Require room for one token of reply, before a reply is stored.
 
         Raises:
             PromptTooLong: It exceeds the context.
@@ -525,7 +525,7 @@ class Chat:
 
     @contextmanager
     def _withdrawing(self, asked: Asked) -> Iterator[None]:
-        """Store nothing of a prompt that exceeds the context: all is as it was before."""
+        """Delete the stored question if the prompt exceeds the context."""
         try:
             yield
         except PromptTooLong:
@@ -538,7 +538,7 @@ class Chat:
             raise InterruptedError
 
     def _bind_session(self, model: ChatModel) -> None:
-        """Let what the model reads from now on be saved for this session, unless it is private."""
+        """Bind the KV cache to this session, so that it is saved; not if it is private."""
         stored = self.session is not None and self.store.path is not None
         model.engine.bind_session(self.session.id if stored and self.session else "")
 

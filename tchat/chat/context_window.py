@@ -50,7 +50,7 @@ def reply_reserve(context: int, max_tokens: int) -> int:
 
 
 class WindowFitter:
-    """Leaves the oldest whole turns out until a prompt fits; for prompts behind the same turns.
+    """Drop the oldest turns until a prompt fits; for several prompts after the same turns.
 
     The system message, the pinned turns and the new one always stay, even where they do not fit:
     the engine refuses them with the numbers. Once turns must leave, a quarter of the room is freed
@@ -88,7 +88,7 @@ class WindowFitter:
         ] = {}  # sizes of prompts without their new turns, by their first
 
     def fit(self, new: Turn, encode: Encode) -> ContextWindow:
-        """The window of the prompt that ends with the turn ``new``.
+        """Fit the prompt that ends with the turn ``new``.
 
         The second takes one encoding, unless more turns have to leave for it than for the first.
 
@@ -112,18 +112,18 @@ class WindowFitter:
         return ContextWindow(self.messages(first, new), first, left_out, prompt)
 
     def _is_as_before(self, first: int, sizes: _Sizes, own: int) -> bool:
-        """Whether a prompt differs from an earlier one by no more than what is new of it."""
+        """Whether a prompt differs from an earlier one only by its new turn."""
         rest = self._rest.get(first, math.inf)
         return abs(sizes.found.get(first, math.inf) - own - rest) <= SLACK
 
     def messages(self, first: int, new: Turn) -> tuple[ChatMessage, ...]:
-        """The messages of the prompt of a window that begins with ``first``."""
+        """The messages of the window that begins with turn ``first``."""
         pinned = (self._turns[n] for n in self._pinned if n < first)
         turns = (*pinned, *self._turns[first:], new)
         return (*self._system, *(message for turn in turns for message in turn))
 
     def _place(self, sizes: _Sizes) -> int:
-        """The turn that the window begins with."""
+        """Find the first turn of the window."""
         first, last = self._first, len(self._turns)
         reach = self._room * MARGIN
         while True:
@@ -138,13 +138,13 @@ class WindowFitter:
 
     @cached_property
     def _is_long(self) -> bool:
-        """Whether the turns are too long to be all encoded, just to see that they do not fit."""
+        """Whether the turns are clearly too long, so that encoding all of them is a waste."""
         turns = self._turns[self._first :]
         length = sum(len(message.content) for turn in turns for message in turn)
         return length > self._room * CHARACTERS
 
     def _refilled(self, low: int, high: int, sizes: _Sizes) -> int:
-        """The first turn in (``low``, ``high``] from which on the goal is kept; else ``high``."""
+        """The first turn in (``low``, ``high``] whose window meets the goal; else ``high``."""
         target, guesses = self._goal, 0
         while high - low > 1:
             place = self._start_of(target) if guesses < GUESSES else (low + high) // 2
@@ -162,7 +162,7 @@ class WindowFitter:
         return high
 
     def _start_of(self, tokens: float) -> int:
-        """The first turn from which on the turns have at most ``tokens`` tokens, by estimate."""
+        """The first turn of the longest tail with at most ``tokens`` tokens, by estimate."""
         tail = self._tail
         if tail[-1] <= tokens and len(tail) <= len(self._turns):
             tail = self._tail = (*tail, *self._longer(tail, tokens))
@@ -181,7 +181,7 @@ class WindowFitter:
 
 
 class _Sizes:
-    """Sizes of the prompts of one new turn, by the turn that their window begins with.
+    """Sizes of the prompts with one new turn, by the first turn of their window.
 
     Attributes:
         guessed: Whether a prompt was taken to be too long that was not encoded.
@@ -203,7 +203,7 @@ class _Sizes:
         return self._size(first) > limit
 
     def known(self, first: int) -> float:
-        """The size of a prompt that was asked about; at least about that."""
+        """The size of a prompt, or a lower bound of it."""
         return self._size(first) if first in self._prompts else self._least[first]
 
     def prompt(self, first: int) -> EncodedPrompt | None:

@@ -1,4 +1,4 @@
-"""The prompt to come, while it is still a draft: counted, and read ahead."""
+"""Count and prefill a prompt while it is a draft."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class TokenCount:
 
 
 def count_draft(engine: Engine, draft: str, prepare: Prepare) -> TokenCount | None:
-    """Exact tokens of a draft; None where the model is not loaded. Works on any thread.
+    """Count the tokens of a draft exactly, on any thread; None if the model is not loaded.
 
     Args:
         engine: The model.
@@ -68,7 +68,7 @@ def _count(encoder: PromptEncoder, draft: str, prepare: Prepare) -> TokenCount:
 def prefill_draft(
     engine: Engine, prepare: Prepare, settings: Settings, going: Callable[[], bool]
 ) -> Iterator[PromptProgress]:
-    """Read what is sure of a draft; nothing where turns would have to leave for it.
+    """Prefill the stable part of a draft; nothing if turns would have to leave for it.
 
     Args:
         engine: The model; nothing is read where it is not loaded.

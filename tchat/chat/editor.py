@@ -1,4 +1,4 @@
-"""The user's own editor on one file: ``$VISUAL``, ``$EDITOR``, or what the system has."""
+"""Open a file in the user's editor: ``$VISUAL``, ``$EDITOR``, or a default."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def edit_text(text: str, environ: Mapping[str, str] = os.environ) -> str:
 
 
 def editor_command(environ: Mapping[str, str]) -> list[str]:
-    """The editor as a command line in words.
+    """The editor's command line, split into arguments.
 
     Raises:
         UsageError: None is set and none is installed, or what is set is no command line.

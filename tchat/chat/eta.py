@@ -1,4 +1,4 @@
-"""How far a stage of work is, in words, with the time left by its own pace."""
+"""Progress text with an ETA."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 class Eta:
-    """Words for how far a stage of work is; asked again meanwhile, they count down.
+    """Progress text of a stage of work; asked again, the ETA counts down.
 
     Args:
         clock: Seconds, for tests.

@@ -1,4 +1,4 @@
-"""The judge of a chat's model: what it learnt, training it, and the game, beside the chat."""
+"""The judge of a chat's model: its status, training, and the game."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ GAME = "duel"  # what the games that are played from the screen are called, with
 
 @dataclass(frozen=True, slots=True)
 class JudgeStatus:
-    """What there is to learn from, and what was learnt.
+    """The feedback there is, and the trained heads.
 
     Args:
         model: File name of the model.
@@ -50,7 +50,7 @@ class JudgeStatus:
 
 
 def judge_status(model: str, paths: Paths, store: SessionStore) -> JudgeStatus:
-    """What is known of the model called ``model``.
+    """The status of the judge of ``model``.
 
     Raises:
         ModelError: There is no such model.
@@ -87,7 +87,7 @@ def learn(
 
 
 def steer(chat: Chat) -> None:
-    """Make the outcome of the last game the default of the chat's model, or take it away again.
+    """Steer the chat's model by the control vector of the last game, or stop that.
 
     Raises:
         UsageError: There is none, or models.toml is broken.
@@ -108,7 +108,7 @@ def steer(chat: Chat) -> None:
 
 
 def _vectors(model: str, paths: Paths, path: Path) -> list[str]:
-    """The control vectors that the model has for itself, without their scales."""
+    """Paths of the control vectors in the model's own settings."""
     own = settings_for(Settings(model=model), paths, path).control_vector
     return [re.sub(r":-?[0-9.]+$", "", each) for each in own]
 

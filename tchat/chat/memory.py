@@ -1,4 +1,4 @@
-"""Whether there is memory for a model, asked before it is loaded."""
+"""Check that a model fits into memory before it is loaded."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from tchat.settings import Settings
 
 
 def this_machine() -> Machine:
-    """What a model can be loaded into here, now."""
+    """The memory and devices of this machine, now."""
     gpus = tuple(Memory(gpu.free, gpu.total, gpu.name, gpu.shared) for gpu in devices())
     return Machine(main_memory(), gpus)
 
 
 def memory_plan(settings: Settings, facts: ModelMetadata) -> LoadPlan:
-    """How the engine would load a model by these settings."""
+    """How the engine will load a model with these settings."""
     context = context_size(settings.ctx_size, facts.context_length)
     on_gpu = settings.gpu_layers != 0 and backend().lib.llama_supports_gpu_offload()
     return LoadPlan(

@@ -1,4 +1,4 @@
-"""From settings to an engine: the model is found and checked once."""
+"""Make an engine from settings: find the model, check its file, choose its options."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tchat.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class ChatModel:
-    """An engine and what is known of its file."""
+    """An engine and the metadata of its model file."""
 
     engine: Engine
     facts: ModelMetadata
@@ -66,7 +66,7 @@ def open_model(
 
 
 def probe_command(path: Path) -> Sequence[str]:
-    """The command that probes ``path`` in a process of its own."""
+    """The command line that probes ``path`` in a child process."""
     return [sys.executable, "-m", "tchat.chat.probe", str(path)]
 
 

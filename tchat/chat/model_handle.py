@@ -1,4 +1,4 @@
-"""The model of a chat: opened and loaded when it is needed, and handed on."""
+"""The model of a chat: opened on first use, released to another chat."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class ModelHandle:
 
     @property
     def loaded(self) -> ChatModel | None:
-        """The model, where it is loaded."""
+        """The model, if it is loaded."""
         return self.model if self.model is not None and self.model.engine.is_loaded else None
 
     def load(self, settings: Settings) -> Generator[Event, None, ChatModel | None]:
-        """The model, opened and loaded; None when the user stopped that.
+        """Open and load the model; return None if the user stopped it.
 
         Raises:
             ModelError, DoesNotFit: It cannot be loaded.
@@ -69,7 +69,7 @@ class ModelHandle:
                 return model
 
     def release(self) -> ChatModel | None:
-        """Give the model away; there is none here from then on."""
+        """Release the model without closing it."""
         model, self.model = self.model, None
         return model
 

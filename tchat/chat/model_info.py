@@ -1,4 +1,4 @@
-"""All that is told of one model, on this disk or on the hub, and of how it would do here."""
+"""Details of one model, on this disk or on the hub, and how it runs on this machine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tchat.paths import Paths
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """A model that was looked into.
+    """Details of a model.
 
     Attributes:
         found: The row of the library, or what the hub has.
@@ -49,7 +49,7 @@ def inspect_model(
     environ: Mapping[str, str] = os.environ,
     asking: Callable[[], object] = lambda: None,
 ) -> ModelInfo:
-    """Look into the model called ``name``; of one on the hub no more than its header is read.
+    """Inspect the model called ``name``; of one on the hub, only the header is fetched.
 
     Args:
         name: As `-m` takes it, or of the hub.

@@ -1,4 +1,4 @@
-"""Names of files that a word could become: what is offered behind an ``@``."""
+"""Complete file names after an ``@``."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def complete_paths(word: str, folder: Path | None = None) -> list[str]:
 
 
 def existing_files(words: Iterable[str]) -> list[str]:
-    """The names of files among ``words``, without what a sentence puts behind a name.
+    """The words that name existing files, without trailing punctuation.
 
     Reads the disk; not for the user interface's thread.
     """

@@ -1,4 +1,4 @@
-"""What reading costs and what it saves, in words for the user."""
+"""Prefill cost: tokens to process again, why, and how long it takes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WORTH_TOKENS = 256  # or tokens, where the speed of reading is not known
 
 @dataclass(frozen=True, slots=True)
 class PrefillCost:
-    """What a prompt costs beyond its new message.
+    """Tokens of a prompt to process again, beyond its new message.
 
     Attributes:
         tokens: Of the chat so far, to be read again.
@@ -37,7 +37,7 @@ class PrefillCost:
 
     @property
     def is_notable(self) -> bool:
-        """Whether anybody would notice."""
+        """Whether it is large enough to be shown."""
         if self.seconds:
             return self.tokens > SEAM and self.seconds >= WORTH_SECONDS
         return self.tokens >= WORTH_TOKENS
@@ -52,7 +52,7 @@ class PrefillCost:
         return self.with_reason(self.short)
 
     def with_reason(self, text: str) -> str:
-        """``text``, and why, where that is known."""
+        """Append the reason to ``text``, if it is known."""
         return f"{text}: {self.why}" if self.why else text
 
 
@@ -79,7 +79,7 @@ class PromptRead:
 def prefill_cost_of(
     engine: Engine, prompt: EncodedPrompt, new: Sequence[ChatMessage], why: str
 ) -> PrefillCost | None:
-    """What reading a chat again costs where neither the KV cache nor the disk holds it.
+    """The tokens of a chat that neither the KV cache nor a snapshot holds.
 
     On the engine's thread; None without a model.
 
@@ -128,7 +128,7 @@ def prefill_reason(
     other_model: bool,
     turns_left: bool,
 ) -> str:
-    """Why a chat must be read again, as far as the session tells; empty where it does not.
+    """Why a chat must be processed again, as far as the session tells; else empty.
 
     Args:
         before: The last prompt that was read here; None when there was none.
@@ -155,7 +155,7 @@ def _system(messages: Sequence[ChatMessage]) -> str:
 
 
 class PrefillReport:
-    """Tells what a cost that was told came to, once the prompt is read.
+    """Report the time that a shown prefill cost took, after prefill.
 
     Args:
         cost: What was told; None where nothing was.
@@ -166,7 +166,7 @@ class PrefillReport:
         self._started = 0.0
 
     def record(self, event: Event) -> Notice | None:
-        """Note an event of the turn; returns what there is to tell."""
+        """Record an event of the turn; return a notice at the end of prefill."""
         if self._due is None or not isinstance(event, PromptProgress):
             return None
         self._started = self._started or time.perf_counter()

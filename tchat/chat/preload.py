@@ -1,4 +1,4 @@
-"""Loading a known model while the rest of the program is still being imported.
+"""Load a known model while the rest of the program is being imported.
 
 A one-shot's time to the first token is llama.cpp loading the model and Python importing modules.
 The one needs no GIL, so they go on side by side; what is imported here comes before both.
@@ -39,7 +39,7 @@ class Preloaded:
 
 
 def preload(settings: Settings, paths: Paths, cancel: Cancel) -> Preloaded | None:
-    """Begin to load the model of ``settings`` beside what the caller does next.
+    """Start to load the model of ``settings`` in the background.
 
     Returns:
         None where there is more to it than loading: the file is new, or something is wrong, which
@@ -65,7 +65,7 @@ def preload(settings: Settings, paths: Paths, cancel: Cancel) -> Preloaded | Non
 
 
 def is_known_good(facts: ModelMetadata, store: MetadataCache) -> bool:
-    """Whether a file can chat, and was seen to load."""
+    """Whether a file is a chat model and passed its load check."""
     verdict = store.verdict(facts, build_name())
     return not facts.refusal and verdict is not None and verdict.ok
 
@@ -99,7 +99,7 @@ def draft_model_facts(
 def engine_options(
     settings: Settings, facts: ModelMetadata, draft: ModelMetadata | None = None
 ) -> EngineOptions:
-    """What the engine for a checked file is made from, with its draft model, checked too.
+    """The engine options for a checked file and its draft model.
 
     Raises:
         ModelError: An adapter is missing, or is none.
@@ -156,7 +156,7 @@ def _is_file(name: str) -> bool:
 
 
 def parse_shares(text: str) -> tuple[float, ...]:
-    """The numbers of ``3,1``; empty for an empty text.
+    """Parse shares such as ``3,1``; empty for an empty text.
 
     Raises:
         UsageError: It is no list of numbers of 0 or more, or they are all 0.

@@ -1,4 +1,4 @@
-"""Prompts of a session: which messages go into one, encoded once, and what it costs to read."""
+"""Build the prompts of a session: choose the messages, encode them once, tell the cost."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MAX_COUNTS = 1 << 16  # messages whose tokens are remembered
 
 @dataclass(frozen=True, slots=True)
 class PreparedPrompt:
-    """A prompt that is ready to be sent, or a draft as if it were.
+    """An encoded prompt, of a turn or of a draft.
 
     Args:
         branch: What it follows.
@@ -58,7 +58,7 @@ class PreparedPrompt:
 
 
 class PromptBuilder:
-    """Makes the prompts of one chat. Drafts may be prepared on any thread.
+    """Build the prompts of one chat. Drafts may be prepared on any thread.
 
     Args:
         store: Where the sessions are.
@@ -85,7 +85,7 @@ class PromptBuilder:
         settings: Settings,
         labels: bool = False,
     ) -> PreparedPrompt:
-        """The prompt of a turn: system prompt, the turns of ``branch`` that fit, ``new``.
+        """Prepare the prompt of a turn: system prompt, the turns of ``branch`` that fit, ``new``.
 
         Args:
             encoder: Of the model.
@@ -111,7 +111,7 @@ class PromptBuilder:
         system: str,
         settings: Settings,
     ) -> PreparedPrompt:
-        """The prompt that a draft would be; takes time by the draft, not by the session.
+        """Prepare the prompt of a draft; it takes time by the draft, not by the session.
 
         Raises:
             InterruptedError: The encoder was stopped.
@@ -125,7 +125,7 @@ class PromptBuilder:
         return self._drafts.add(key, self._prepared(branch, new, fitter.fit(new, encode)))
 
     def cost(self, model: ChatModel, prepared: PreparedPrompt, name: str) -> PrefillCost | None:
-        """What a prompt makes the model, called ``name``, read again; on the engine's thread.
+        """The prefill cost of a prompt with the model called ``name``; on the engine thread.
 
         None for a chat without a reply, and for a prompt that is too long to be encoded.
         """
@@ -144,13 +144,13 @@ class PromptBuilder:
         return prefill_cost_of(model.engine, prepared.prompt, prepared.new, why)
 
     def note_sent(self, prepared: PreparedPrompt, question_id: int) -> None:
-        """Let the next prompt begin with the same turn as this one, whose question is given."""
+        """Remember the window of a prompt that is sent now, for the next one."""
         starts = [*prepared.branch.starts, question_id]
         self._window_start = starts[prepared.window.first]
         self._read = PromptRead(prepared.messages, [*prepared.branch.ids, question_id])
 
     def note_replies(self, *message_ids: int) -> None:
-        """Note which messages are replies to the last prompt."""
+        """Remember the replies to the last prompt."""
         if self._read is not None:
             self._read.replies.update(message_ids)
 
@@ -170,7 +170,7 @@ class PromptBuilder:
     def _key(
         self, encoder: PromptEncoder, branch: Branch, system: str, settings: Settings
     ) -> tuple[object, ...]:
-        """What the window and the tokens of a draft depend on besides itself."""
+        """Everything that the prompt of a draft depends on besides its text."""
         model = encoder.model, encoder.template, encoder.size
         sampling = settings.sampling
         asked = system, settings.think, sampling.max_tokens, sampling.grammar
@@ -196,7 +196,7 @@ class PromptBuilder:
 
 
 class _Recent(Generic[T]):
-    """The two values that were made last, by what they were made from. Threads may share it."""
+    """A cache of the last two values, by key. Threads may share it."""
 
     def __init__(self) -> None:
         self._known: tuple[tuple[object, T], ...] = ()
@@ -210,7 +210,7 @@ class _Recent(Generic[T]):
 
 
 class _TokenCounts:
-    """About how many tokens messages have in prompts of one model; remembered by message."""
+    """Estimated tokens of messages in prompts of one model, cached by message."""
 
     def __init__(self, encoder: PromptEncoder) -> None:
         self._encoder = encoder

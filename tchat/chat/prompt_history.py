@@ -1,4 +1,4 @@
-"""Prompts typed before, across sessions and processes, in one private file.
+"""The history of prompts, across sessions and processes, in one private file.
 
 ``history.jsonl`` holds one JSON object a line, the newest last: the ``text`` as it was typed, and
 ``pastes`` and ``files``, the pairs of label and content behind its chips. A line that cannot be
@@ -75,7 +75,7 @@ class PromptHistory:
         return found
 
     def add(self, entry: HistoryEntry, *, private: bool) -> None:
-        """Remember a prompt, except in private mode; a blank or very long one is not.
+        """Append a prompt, except in private mode; skip a blank or very long one.
 
         Raises:
             StorageError: The file cannot be written.
@@ -90,7 +90,7 @@ class PromptHistory:
             raise _cannot("write", self._path, error) from error
 
     def clear(self) -> None:
-        """Forget every prompt.
+        """Delete the history.
 
         Raises:
             StorageError: The file cannot be removed.

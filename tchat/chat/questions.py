@@ -1,4 +1,4 @@
-"""The questions of a session: stored, or found to be answered again."""
+"""The questions of a session: store a new one, or find one to answer again."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class _State(NamedTuple):
 
 
 class Questions:
-    """The session of a chat, and what is asked in it.
+    """The session of a chat and its questions.
 
     Args:
         store: Where the session is.
@@ -132,12 +132,12 @@ class Questions:
             self._store.activate(before.last)
 
     def again(self, message_id: int | None, prefill: str = "") -> Asked:
-        """The last question, or that of a message."""
+        """The last question, or the question of a message."""
         message, branch = self.at(message_id)
         return Asked(self._question_of(message), branch, _prefilled(prefill))
 
     def going_on(self, message_id: int | None) -> Asked:
-        """The question of the last reply or another, which is the beginning of the next."""
+        """The question of a reply, with the reply as the beginning of the next one."""
         last, branch = self.at(message_id)
         if last.role is Role.USER:
             return Asked(last, branch)
@@ -158,7 +158,7 @@ class Questions:
         return True
 
     def at(self, message_id: int | None) -> tuple[Message, Branch | None]:
-        """A message; or the last one on the active path, with that."""
+        """A message; None: the last one, with its branch."""
         if message_id is not None:
             return self._store.message(message_id), None
         branch = self._branches.active(self.session)

@@ -1,4 +1,4 @@
-"""Candidates judged when they are written: the best becomes the active one, scores are kept."""
+"""Rank candidates: score them, store the scores, activate the best."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def open_ranking(
 
 
 class CandidateRanking:
-    """The judging of one set of candidates.
+    """Rank one set of candidates.
 
     Args:
         model: What writes them; loaded.
@@ -101,18 +101,18 @@ class CandidateRanking:
 
     @property
     def states(self) -> bool:
-        """Whether the replies have to come with what the model made of them."""
+        """Whether the ranker needs hidden states of the replies."""
         return self._judge.states
 
     def record(self, event: Event) -> None:
-        """Note a reply that is finished."""
+        """Record a finished reply."""
         if isinstance(event, CandidateEvent) and isinstance(event.event, Finished):
             self._replies[event.index] = event.event
 
     def ranked(
         self, asked: Sequence[ChatMessage], ids: Mapping[int, int], *, activate: bool = True
     ) -> Iterator[Ranked | Notice]:
-        """Score what was written, keep that, and put the best on the active path.
+        """Score the replies, store the scores, and activate the best.
 
         Whole replies come before those that were stopped.
 

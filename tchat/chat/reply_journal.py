@@ -1,4 +1,4 @@
-"""A reply in the session store while it grows."""
+"""Store a reply while it is generated."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ INTERVAL = 0.2  # seconds between two writes: what a kill -9 can cost
 
 
 class ReplyJournal:
-    """Writes one reply to its row, a few times a second, and closes the row at its end.
+    """Write one reply to its row a few times a second, and close the row at its end.
 
     While the reply grows it is written on another thread: a slow disk delays no token. A store
     that fails does not stop the reply: the user is told once, the reply goes on, and the row is
@@ -109,7 +109,7 @@ class ReplyJournal:
         return journal
 
     def record(self, event: Event) -> Notice | None:
-        """Note an event; returns a notice, once, when the store fails."""
+        """Record an event; return a notice, once, when the store fails."""
         try:
             self._record(event)
         except (StorageError, UsageError) as error:
@@ -118,7 +118,7 @@ class ReplyJournal:
         return self._failed(error_of_writer) if error_of_writer else None
 
     def close(self) -> None:
-        """Close the row of a reply that broke off; one to which nothing was written goes.
+        """Close the row of an interrupted reply; delete an empty one.
 
         Raises:
             StorageError: The row cannot be written, and the user was not told of that before.
@@ -150,7 +150,7 @@ class ReplyJournal:
 
     @property
     def _grown(self) -> bool:
-        """Whether anything was written beyond what the reply begins with."""
+        """Whether the reply is longer than its beginning."""
         return self._joined() != (self._row.text, self._row.reasoning)
 
     def _withdraw(self) -> None:
@@ -213,7 +213,7 @@ class ReplyJournal:
 
 
 def mark_unanswered(store: SessionStore, question: Message) -> None:
-    """Mark a question whose only reply was stopped before it began: the chat goes on below it."""
+    """Mark a question as stopped before any reply; the next prompt follows it."""
     if store.active_reply(question.session_id, question.id) is None:
         store.finish(question.id, status=Status.STOPPED, text=question.text)
 
@@ -245,7 +245,7 @@ class JournalWriter:
         self.close()
 
     def put(self, message_id: int, text: str, reasoning: str) -> None:
-        """Let the row of a reply be written soon; returns at once."""
+        """Write a reply to its row soon; return at once."""
         with self._changed:
             self._waiting[message_id] = (text, reasoning)
             self._changed.notify_all()
@@ -258,7 +258,7 @@ class JournalWriter:
         return self._failures.get(message_id)
 
     def drain(self, message_id: int) -> None:
-        """Drop what waits of a reply, and wait until nothing of it is being written.
+        """Drop the pending text of a reply, and wait for a write in progress.
 
         Raises:
             Exception: What nobody foresaw in a write.
@@ -270,7 +270,7 @@ class JournalWriter:
                 raise self._broken
 
     def close(self) -> None:
-        """End the thread, once what waits is written."""
+        """Write pending texts and end the thread."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

@@ -1,4 +1,4 @@
-"""A session into a file of its own, in the format that the file's name asks for."""
+"""Export a session to a new file, in the format of its suffix."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a session sets for itself: sampling and reasoning, kept with it and back when it is."""
+"""Settings stored with a session: sampling and reasoning."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ SHOWN = 80  # characters of a name
 
 
 def is_session_setting(key: Key) -> bool:
-    """Whether a session can keep this setting. Its system prompt has a place of its own."""
+    """Whether this setting is stored with sessions. The system prompt is stored apart."""
     return key.section == "sampling" or key.name == "think"
 
 
 def session_settings(stored: Mapping[str, Any]) -> dict[str, Value]:
-    """The settings in what a session has stored; what this version does not allow is left out."""
+    """The valid settings among those that a session stores."""
     return usable_settings(stored)[0]
 
 
 def usable_settings(stored: Mapping[str, Any]) -> tuple[dict[str, Value], list[str]]:
-    """The same, and a line for each that is left out: which, and why."""
+    """The valid settings, and a line for each invalid one."""
     own: dict[str, Value] = {}
     unusable: list[str] = []
     for name, value in stored.items():
@@ -70,7 +70,7 @@ def parse_setting(argument: str, where: str) -> dict[str, Value]:
 def with_session_settings(
     settings: Settings, stored: Mapping[str, Any], typed: Collection[str] = ()
 ) -> Settings:
-    """``settings`` as a session wants them; those named in ``typed`` stay as they are."""
+    """Override ``settings`` by those of a session, except those named in ``typed``."""
     for name, value in session_settings(stored).items():
         if name not in typed:
             settings = keys()[name].put(settings, value)

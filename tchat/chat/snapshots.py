@@ -1,4 +1,4 @@
-"""Where snapshots lie, how many may, and what tells one model's from another's."""
+"""The snapshots of a model: where they are, how large they may get, and their key."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def forget_sessions(paths: Paths, sessions: Iterable[str]) -> None:
 
 
 def restore_status(known: ModelRecord) -> str:
-    """Whether saved states of a model are used, in words."""
+    """Describe whether the snapshots of a model are restored."""
     if known.exact:
         return "chats reopen at once"
     if known.restores is False:
@@ -73,7 +73,7 @@ def restore_status(known: ModelRecord) -> str:
 
 
 def snapshot_key(facts: ModelMetadata, options: EngineOptions) -> str:
-    """Names everything but tokens that a KV state depends on.
+    """A key of everything but tokens that a KV state depends on.
 
     A field that `EngineOptions` gains counts, unless it is set aside here.
     """

@@ -44,7 +44,7 @@ class FilledTemplate(NamedTuple):
 
 
 class StartedTemplate(NamedTuple):
-    """A template for a person to go on with.
+    """A template with blanks, for a person to complete.
 
     Attributes:
         prompt: With a blank such as ``⟨input⟩`` for each variable that has no value.
@@ -88,7 +88,7 @@ class PromptTemplate:
         return INPUT in (*_variables(self.system), *_variables(self.prompt))
 
     def fill(self, text: str, values: Mapping[str, str]) -> FilledTemplate:
-        """The prompt for ``text`` (what was piped or typed) and the variables' ``values``.
+        """Fill with ``text`` (piped or typed) and the variables' ``values``.
 
         A template that does not say where the input goes gets it in front, as a pipe does.
         Values are put in once and not searched for variables.
@@ -113,7 +113,7 @@ class PromptTemplate:
         return FilledTemplate(prompt, _expand(self.system, known, refuse))
 
     def begin(self, text: str) -> StartedTemplate:
-        """The prompt for ``text``, which may be empty, with blanks for what has no value."""
+        """Fill with ``text``, which may be empty; leave blanks for variables without a value."""
         known = {**self.defaults, **({INPUT: text} if text else {})}
         blanks: dict[str, None] = {}
         missing: dict[str, None] = {}
@@ -191,7 +191,7 @@ def list_templates(paths: Paths) -> tuple[list[PromptTemplate], list[str]]:
 
 
 def template_path(name: str, paths: Paths) -> Path:
-    """Where the user's own template ``name`` is, or would be.
+    """The path of the user's own template ``name``.
 
     Raises:
         UsageError: ``name`` cannot be a template's name.

@@ -1,4 +1,4 @@
-"""How fast models write here: measured once for the machine, and noted of each model in use."""
+"""Throughput: measured once for the machine, recorded for each model in use."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ AGAIN = 3600.0  # seconds after which the machine is measured again: it may have
 
 
 def measured_machine(paths: Paths, clock: Callable[[], float] = time.time) -> Machine:
-    """What a model can be loaded into here, and how fast weights are gone through.
+    """The memory of this machine, and its memory bandwidth.
 
     Measures for some tenths of a second where that was not done within an hour; the best of all
     measurements counts.
@@ -42,12 +42,12 @@ def measured_machine(paths: Paths, clock: Callable[[], float] = time.time) -> Ma
 
 
 def machine_name() -> str:
-    """What the measurement of this machine is remembered by: its name, threads and build."""
+    """The key of this machine's measurement: name, threads and build."""
     return f"{platform.node()} {default_threads()} {build_name()}"
 
 
 def record_throughput(paths: Paths, facts: ModelMetadata, reply: Finished) -> None:
-    """Remember how fast a reply was written, when it was long enough to tell."""
+    """Record the throughput of a reply, if it is long enough."""
     if reply.usage.completion >= LEAST_REPLY:
         rate = Timings.rate(reply.usage.completion, reply.timings.write)
         with MetadataCache(paths) as store:
