@@ -1,4 +1,4 @@
-"""Sessions: a tree of messages each, in one SQLite file; search, export, salvage.
+"""Sessions, each a tree of messages, in one SQLite file: store, search, export, import, repair.
 
 Entry points: `tchat.sessions.store.SessionStore` and `tchat.sessions.export`. Importing this
 package imports neither of them, nor sqlite3.

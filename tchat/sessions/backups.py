@@ -1,4 +1,4 @@
-"""Copies of the sessions' file that upgrades and salvages leave beside it."""
+"""Copies of the database that upgrades and salvages leave beside it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _ENDINGS = (".backup-v*", ".corrupt-*", ".salvaged", ".salvaged-journal", ".patc
 
 
 def find_backups(database: Path) -> list[Path]:
-    """The copies, by name."""
+    """List the copies, by name."""
     beside = (database.parent.glob(database.name + ending) for ending in _ENDINGS)
     return sorted(path for paths in beside for path in paths if path.is_file())
 
 
 def remove_backups(database: Path) -> list[Path]:
-    """Delete the copies; returns them.
+    """Delete the copies and return them.
 
     Raises:
         StorageError: One of them cannot be deleted; the others are.
@@ -28,7 +28,7 @@ def remove_backups(database: Path) -> list[Path]:
 
 
 def remove_files(paths: Iterable[Path]) -> None:
-    """Delete files; those that are gone already are passed over.
+    """Delete files; skip missing ones.
 
     Raises:
         StorageError: One of them cannot be deleted; the others are.

@@ -1,4 +1,4 @@
-"""One SQLite connection for all threads of this process; its errors as `StorageError`."""
+"""One SQLite connection for all threads of this process; raises `StorageError`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class DatabaseDamaged(StorageError):
 
 
 class DatabaseReplaced(StorageError):
-    """The file that is open is not the one at its path any more."""
+    """The open file was deleted or replaced."""
 
 
 class Database:
@@ -60,7 +60,7 @@ class Database:
         self._log_file: tuple[int, int] | None = None
 
     def make_durable(self) -> None:
-        """Let a commit return when it is on the disk.
+        """Make commits durable: they return when the data is on disk.
 
         With the write-ahead log where this SQLite has it sound, else with the rollback journal.
         """
@@ -87,7 +87,7 @@ class Database:
             yield self._connection
 
     def revision(self) -> tuple[object, ...]:
-        """Equal to an earlier one for as long as nothing changed, by this process or another.
+        """A value that is equal until anything changes, by this process or another.
 
         Raises:
             StorageError: SQLite failed.
@@ -98,7 +98,7 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """The connection inside one transaction: all of it happens, or nothing.
+        """The connection inside one write transaction.
 
         Raises:
             StorageError: SQLite failed. `DatabaseDamaged`: not sound. `DatabaseReplaced`: it
@@ -116,14 +116,14 @@ class Database:
                     self._connection.execute("ROLLBACK")
 
     def replace_connection(self, other: Database) -> None:
-        """Go on with the connection of ``other``, which is to the same path, and close this one."""
+        """Replace this connection by that of ``other``, to the same path."""
         with self._lock:
             self._connection.close()
             self._connection, self._file = other._connection, other._file
             self._log_file, self.is_sound = other._log_file, other.is_sound
 
     def discard_log(self) -> None:
-        """Let go of a replaced file that has a write-ahead log, and remove the log.
+        """Close a replaced file that has a write-ahead log, and remove the log.
 
         It would be played into the file that is there now: SQLite knows a log by its name only.
         Until `replace_connection` every call fails.
@@ -149,7 +149,7 @@ class Database:
             )
 
     def vacuum(self) -> None:
-        """Write the file anew, without what was deleted from it, and empty its log.
+        """Rewrite the file without deleted content, and empty its log.
 
         Raises:
             StorageError: There is no room for it, or another process uses the file.
@@ -159,7 +159,7 @@ class Database:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self) -> None:
-        """Close the connection; once is enough, twice does no harm."""
+        """Close the connection. Closing twice is harmless."""
         with self._lock:
             self._connection.close()
 
@@ -181,7 +181,7 @@ class Database:
 
 
 def connect(path: Path | None, *, defensive: bool = True) -> sqlite3.Connection:
-    """A connection that trusts nothing in the file, and overwrites what it deletes there.
+    """Open a connection that does not trust the file, and overwrites deleted content.
 
     Args:
         path: The file; None for memory.
@@ -208,7 +208,7 @@ def _log_of(path: Path) -> Path:
 
 
 def _file_id(path: Path | None) -> tuple[int, int] | None:
-    """What tells a file from another one that is put in its place; None where there is none."""
+    """The identity (device, inode) of a file; None if it is missing."""
     if path is None:
         return None
     try:
@@ -219,7 +219,7 @@ def _file_id(path: Path | None) -> tuple[int, int] | None:
 
 
 def storage_error(error: sqlite3.DatabaseError, path: Path | None) -> StorageError:
-    """What SQLite's error means to the user, on one line."""
+    """Translate SQLite's error into one line for the user."""
     name = str(path) if path else "the sessions in memory"
     # The low byte is the primary code; -1 marks an error of the binding itself.
     code = getattr(error, "sqlite_errorcode", -1) & 0xFF

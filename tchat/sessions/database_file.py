@@ -1,4 +1,4 @@
-"""Open the sessions' file: make it, check it, salvage it, bring its tables up to date."""
+"""Open the database file: create, check, salvage and migrate it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tchat.sessions.serialization import to_message
 
 @dataclass(frozen=True, slots=True)
 class OpenedDatabase:
-    """A database that is ready.
+    """An open, checked and migrated database.
 
     ``notices`` are lines for the user, mostly none; ``recovered`` are the replies that were found
     unfinished, their processes dead.
@@ -32,7 +32,7 @@ class OpenedDatabase:
 
 
 def open_database(path: Path, locks: ProcessLocks | None = None) -> OpenedDatabase:
-    """Open ``path``, making it when absent; what needs care happens one process at a time.
+    """Open ``path``, creating it if absent. Checks and migrations run one process at a time.
 
     Args:
         path: The file.
@@ -67,7 +67,7 @@ def open_database(path: Path, locks: ProcessLocks | None = None) -> OpenedDataba
 
 
 def _sound(path: Path, locks: ProcessLocks) -> tuple[Database, list[str]]:
-    """A checked connection and, where the file had to be replaced, the line that says so."""
+    """Open and check the file; returns a notice if a damaged file was replaced."""
     database = Database(path)
     try:
         integrity.check(database, rows=not locks.is_file_known())
@@ -105,7 +105,7 @@ def recover(database: Database, locks: ProcessLocks) -> list[Message]:
 
 
 def _interrupt(connection: sqlite3.Connection, number: int, writer: str) -> sqlite3.Row | None:
-    """The row, interrupted; None when it was deleted or taken up by a writer meanwhile."""
+    """Mark the row as interrupted; None if it was deleted or resumed meanwhile."""
     row: sqlite3.Row | None = connection.execute(
         """
         UPDATE messages SET status = ?, writer = ''

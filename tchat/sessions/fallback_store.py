@@ -1,4 +1,4 @@
-"""One session that outlives a disk that fails: what cannot be written goes on in memory."""
+"""Keep a session in memory while the disk cannot be written, and write it back later."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _FIRST_GAP, _GAPS = 1 << 20, 1 << 32
 def _falls_back(
     write: Callable[Concatenate[SessionStore, P], T],
 ) -> Callable[Concatenate[FallbackStore, P], T]:
-    """A method that writes, done again in memory where the disk refuses it."""
+    """Wrap a method that writes: retry it in memory when the disk fails."""
 
     def written(self: FallbackStore, /, *args: P.args, **kwargs: P.kwargs) -> T:
         with self._moving:  # nothing is written while the session moves between memory and disk
@@ -39,7 +39,7 @@ def _falls_back(
 
 
 class FallbackStore(SessionStore):
-    """A store as one conversation uses it.
+    """The store of one conversation, with a fallback to memory.
 
     A write that fails copies the session into memory, with the ids of its messages, and is done
     there, as is all that follows: a reply that is being written loses nothing. `write_back` stores
@@ -97,7 +97,7 @@ class FallbackStore(SessionStore):
             return session, message
 
     def close(self) -> None:
-        """Forget what is in memory."""
+        """Discard what is in memory."""
         with self._moving:
             if self.failure is not None:
                 self._left.append(self._database)
@@ -105,7 +105,7 @@ class FallbackStore(SessionStore):
                 self._left.pop().close()
 
     def write_back(self) -> bool:
-        """Store what was written in memory; whether there was anything.
+        """Write what is in memory to the disk; return whether there was anything.
 
         A reply that is being written goes on in the file. Where the file was deleted, replaced or
         damaged, it is made anew or salvaged.
@@ -130,7 +130,7 @@ class FallbackStore(SessionStore):
             self._persistent.merge_tree(self.tree(self.session_id), self._known)
 
     def _fall_back(self, error: StorageError) -> None:
-        """Go on in memory; raises ``error`` where that does not help."""
+        """Continue in memory; raise ``error`` if that is not possible."""
         if self._database.path is None:
             raise error
         memory = Database(None)
@@ -157,7 +157,7 @@ class FallbackStore(SessionStore):
 
 
 class FallbackStores:
-    """Hands out the store of each session, and keeps what could not be stored of those left.
+    """Open the store of each session, and keep what could not be written of closed ones.
 
     Threads may share it. Only `write_back` may take long.
     """
@@ -168,11 +168,11 @@ class FallbackStores:
 
     @property
     def failure(self) -> StorageError | None:
-        """Why something is in memory only; None when all is stored."""
+        """Why something is only in memory; None if all is stored."""
         return next((store.failure for store in self._waiting()), None)
 
     def open(self, persistent: SessionStore, session_id: str = "") -> FallbackStore:
-        """The store of a session: with what is only in memory of it, where there is something.
+        """Open the store of a session, with what is only in memory of it.
 
         Args:
             persistent: Where it belongs.
@@ -187,12 +187,12 @@ class FallbackStores:
         return store
 
     def discard(self, session_id: str) -> None:
-        """Forget what is only in memory of a session that was deleted."""
+        """Discard what is only in memory of a deleted session."""
         with self._lock:
             self._stores = [each for each in self._stores if each.session_id != session_id]
 
     def write_back(self) -> None:
-        """Store every session that is only in memory.
+        """Write every session that is only in memory to the disk.
 
         Raises:
             StorageError: One of them cannot be stored; it stays in memory, the others are stored.
@@ -207,7 +207,7 @@ class FallbackStores:
             raise failure
 
     def close(self) -> None:
-        """Forget all that is in memory."""
+        """Discard everything in memory."""
         for store in self._stores:
             store.close()
 

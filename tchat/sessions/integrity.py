@@ -1,4 +1,4 @@
-"""Whether a file is what tchat wrote: its tables, its pages, the values in its rows."""
+"""Check that tchat wrote a file: its tables, its pages, the values in its rows."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _damaged(database: Database, reason: str) -> DatabaseDamaged:
 
 
 def _tables(connection: sqlite3.Connection) -> list[tuple[str, ...]]:
-    """What the file defines, in an order; the spelling of FTS5's own tables is its own affair.
+    """The definitions in the file, sorted; without the SQL of FTS5's own tables.
 
     Without comments, which SQLite keeps: a word in one makes no other table.
     """
@@ -79,7 +79,7 @@ def _expected(version: int) -> list[tuple[str, ...]]:
 
 
 def _wrong_row(connection: sqlite3.Connection) -> str:
-    """Why a row cannot be one that tchat wrote; empty when there is none."""
+    """Why a row was not written by tchat; empty if all were."""
     names = {row[1] for row in connection.execute("PRAGMA table_info(messages)")}
     queries = {
         "sessions": _session_faults(),
@@ -98,7 +98,7 @@ def _wrong_row(connection: sqlite3.Connection) -> str:
 
 
 def _is_utf8(connection: sqlite3.Connection, names: set[str]) -> bool:
-    """Whether every text can be read: SQL looks at its type only."""
+    """Whether every text is UTF-8: SQL checks only its type."""
     columns = {
         "sessions": "id, title, system, settings",
         "messages": ", ".join(name for name in (*_TEXTS, *_OBJECTS) if name in names),

@@ -1,4 +1,4 @@
-"""JSON read piece by piece: containers are entered, what is in them comes one at a time."""
+"""Read JSON incrementally: enter a container, read its items one by one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _BEHIND = tuple(" \t\n\r,]}")  # what ends a number
 
 
 def texts_of(file: IO[bytes]) -> Iterator[str]:
-    """The text of a file in pieces; UTF-8, or UTF-16 or UTF-32 with its byte order mark."""
+    """Decode a file in chunks: UTF-8, or UTF-16 or UTF-32 with a byte order mark."""
     data = file.read(CHUNK)
     mark, encoding = byte_order_mark(data)
     decoder = codecs.getincrementaldecoder(encoding or "utf-8")("replace")
@@ -29,7 +29,7 @@ def texts_of(file: IO[bytes]) -> Iterator[str]:
 
 
 class _NotFinite(ValueError):
-    """A number that cannot be stored; no text that follows makes it one."""
+    """A number that cannot be stored, whatever follows."""
 
 
 def _refuse(text: str) -> float:
@@ -129,7 +129,7 @@ class JsonReader:
             self._expect(",")
 
     def end(self) -> None:
-        """Make sure that nothing follows."""
+        """Require the end of the text."""
         if self.peek():
             raise ValueError("something follows it")
 
@@ -144,7 +144,7 @@ class JsonReader:
             raise ValueError(f"{wanted!r} is missing")
 
     def _more(self) -> bool:
-        """Read on; as much again as is there, so that a long value is not tried too often."""
+        """Read more: double the buffer, so that a long value is parsed few times."""
         self._text = self._text[self._at :]
         self._at = 0
         size, parts = max(1, len(self._text)), [self._text]

@@ -45,7 +45,7 @@ _PATH = """
 
 
 def insert(connection: sqlite3.Connection, values: Mapping[str, Any]) -> int:
-    """Store one message, without touching any pointer, and return its id."""
+    """Insert one message, without changing pointers, and return its id."""
     return connection.execute(INSERT_MESSAGE, to_row(values)).lastrowid or 0
 
 
@@ -144,7 +144,7 @@ def siblings(connection: sqlite3.Connection, message_id: int) -> list[sqlite3.Ro
 
 
 def positions(connection: sqlite3.Connection, session_id: str) -> dict[int, tuple[int, int]]:
-    """Which of how many siblings a message is, from 1, for those that have any."""
+    """Position and count among siblings, from 1, of messages that have any."""
     found = connection.execute(
         """
         SELECT id, place, count FROM (
@@ -183,7 +183,7 @@ def set_active(connection: sqlite3.Connection, message: Mapping[str, Any] | sqli
 
 
 def ancestry(connection: sqlite3.Connection, message_id: int) -> list[sqlite3.Row]:
-    """The message and all above it, from the first of the session down to it."""
+    """The message and its ancestors, the root first."""
     row(connection, message_id)
     return connection.execute(
         """
@@ -229,7 +229,7 @@ def remove(connection: sqlite3.Connection, message_id: int) -> list[sqlite3.Row]
 
 
 def repair_pointers(connection: sqlite3.Connection, session_id: str) -> None:
-    """Let every pointer that leads nowhere lead to the latest candidate, if there is one."""
+    """Point every dangling pointer to the latest candidate, if there is one."""
     connection.execute(
         """
         UPDATE sessions SET active_root =
@@ -279,7 +279,7 @@ def finish(
 
 
 def mark(connection: sqlite3.Connection, message_id: int, values: Mapping[str, Any]) -> None:
-    """Set those of a message's marks that ``values`` names: its pin, what was made of it."""
+    """Set the marks of a message that ``values`` names: pin, rating, pick, scores."""
     connection.execute(
         """
         UPDATE messages SET pinned = coalesce(:pinned, pinned), rating = coalesce(:rating, rating),
@@ -292,13 +292,13 @@ def mark(connection: sqlite3.Connection, message_id: int, values: Mapping[str, A
 
 
 def pick(connection: sqlite3.Connection, message_id: int, now: float) -> None:
-    """Note that a message was picked among its siblings, of which no other is then."""
+    """Mark a message as picked, and its siblings as not picked."""
     for sibling in siblings(connection, message_id):
         mark(connection, sibling["id"], {"picked_at": now if sibling["id"] == message_id else 0.0})
 
 
 def with_feedback(connection: sqlite3.Connection) -> list[sqlite3.Row]:
-    """Messages of which the user made something, the oldest first."""
+    """Messages with feedback by the user, the oldest first."""
     return connection.execute(
         """
         SELECT * FROM messages
@@ -309,7 +309,7 @@ def with_feedback(connection: sqlite3.Connection) -> list[sqlite3.Row]:
 
 
 def touch(connection: sqlite3.Connection, session_id: str, now: float) -> None:
-    """Note that the session was used, last of all, also where the clock went back."""
+    """Mark the session as the last used, even if the clock went back."""
     connection.execute(
         """
         UPDATE sessions SET updated_at = max(updated_at, ?),

@@ -1,4 +1,4 @@
-"""Which processes have the database open: each holds a file lock that dies with it.
+"""File locks of the processes that have the database open; a lock ends with its process.
 
 A row of a growing reply names its writer. Whether that writer still lives is asked of the lock,
 not of a process number, which the system gives out again and other machines do not know.
@@ -34,7 +34,7 @@ class ProcessLocks:
 
     @contextmanager
     def gate(self) -> Iterator[None]:
-        """Be the only one who checks, migrates, salvages or recovers the database.
+        """Hold the exclusive lock for checks, migrations, salvage and recovery.
 
         Raises:
             StorageError: Another process stayed inside for thirty seconds, or locks do not work.
@@ -58,7 +58,7 @@ class ProcessLocks:
             lock.release()
 
     def register(self) -> None:
-        """Take this process's own lock, anew where it had one. Call it inside the gate.
+        """Take this process's own lock, again if it had one. Call it inside the gate.
 
         Raises:
             StorageError: The lock cannot be made.
@@ -72,7 +72,7 @@ class ProcessLocks:
         self._own = own
 
     def live_tokens(self) -> frozenset[str]:
-        """The tokens of the others that live; locks of the dead are removed.
+        """The tokens of other live processes; removes locks of dead ones.
 
         Call it inside the gate: there nobody is between making a lock and holding it.
         """
@@ -83,14 +83,14 @@ class ProcessLocks:
         )
 
     def is_file_known(self) -> bool:
-        """Whether the database is as a tchat left it that checked it when it opened it."""
+        """Whether the file is unchanged since a tchat that checked it closed it."""
         try:
             return self._seen.read_text("ascii") == self._signature()
         except (OSError, ValueError):
             return False
 
     def record_file(self) -> None:
-        """Note how the database is left, so that `is_file_known` is true until it changes."""
+        """Record the state of the file, so that `is_file_known` is true until it changes."""
         with suppress(OSError):
             descriptor = os.open(self._seen, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
             with os.fdopen(descriptor, "w", encoding="ascii") as file:
@@ -109,7 +109,7 @@ class ProcessLocks:
         return " ".join(map(str, facts))
 
     def close(self) -> None:
-        """Give up this process's own lock."""
+        """Release this process's own lock."""
         if self._own:
             self._own.release()
             _remove(Path(self._own.lock_file))

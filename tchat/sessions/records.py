@@ -1,4 +1,4 @@
-"""What the store hands out: frozen records, and the words for roles and states."""
+"""Frozen records of the store, with the enums of roles and states."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, TypedDict
 
 
 class Role(StrEnum):
-    """Who speaks."""
+    """The role of a message."""
 
     SYSTEM = "system"
     USER = "user"
@@ -17,7 +17,7 @@ class Role(StrEnum):
 
 
 class Status(StrEnum):
-    """How far a message got."""
+    """The state of a message."""
 
     STREAMING = "streaming"  # a process is writing it now
     DONE = "done"
@@ -126,7 +126,7 @@ class SearchHit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deletion:
-    """What was deleted, for an undo; ``root`` is None when it was the whole session."""
+    """A deletion, to undo it; ``root`` is None for a whole session."""
 
     session: Session
     root: int | None

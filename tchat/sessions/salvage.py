@@ -1,4 +1,4 @@
-"""A damaged database: it is kept under another name, and its readable rows get a new one.
+"""Salvage a damaged database: rename it, and copy its readable rows into a new one.
 
 Of the file, any part may be unreadable.
 """
@@ -42,7 +42,7 @@ _QUERIES = {
 
 
 def replace_damaged(path: Path) -> str:
-    """Put a new database with what can be read at ``path``; the damaged file stays beside it.
+    """Replace the file at ``path`` by a new one with its readable rows; keep the damaged one.
 
     Nobody else may have the file open.
 
@@ -134,7 +134,7 @@ def _set_aside(path: Path) -> Path:
 
 
 def _copy_rows(source: sqlite3.Connection, target: sqlite3.Connection) -> tuple[int, int]:
-    """Copy every row that can be read and makes sense; ``target`` is inside a transaction.
+    """Copy every readable and valid row; ``target`` is inside a transaction.
 
     A message whose session was lost gets a session of the same id, one whose parent was lost
     hangs on the message before it.

@@ -140,7 +140,7 @@ def _some(connection: sqlite3.Connection, before: int) -> list[tuple[int, str]]:
 
 
 def excerpt(text: str, words: Sequence[str]) -> tuple[str, tuple[tuple[int, int], ...]]:
-    """A piece of ``text`` on one line around the first hit, and the places of ``words`` in it.
+    """A snippet of ``text`` on one line around the first hit, and the spans of ``words`` in it.
 
     ``words`` are folded.
     """
@@ -168,7 +168,7 @@ def _places(text: str, words: Sequence[str]) -> list[tuple[int, int]]:
 
 
 def _origins(text: str, folded: str) -> tuple[Sequence[int], Sequence[int]]:
-    """For each character of the folded text, the begin and the end of what it stands for."""
+    """For each character of the folded text, the start and end of its origin in ``text``."""
     # In composed text only a character that becomes several changes the length.
     if len(folded) == len(text) and _composed(text) is text and "\u0307" not in text:
         return range(len(text)), range(1, len(text) + 1)

@@ -1,4 +1,4 @@
-"""Records to table rows and back."""
+"""Convert records to table rows and back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whole sessions: reading one, storing one, deleting and undoing it.
+"""Read, store, merge, delete and restore whole sessions.
 
 Functions that write expect to be inside a transaction.
 """
