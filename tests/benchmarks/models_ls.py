@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.benchmarks.rows import Row, wall
-from tests.models.forge import STRING, array, but, gguf, key
+from tests.models.gguf_builder import STRING, array, but, gguf, key
 from tests.models.model_folders import chat_model, hub_file, ollama_model
 
 TEMPLATE = "{% for message in messages %}{{ message.content }}{% endfor %}" * 100  # 6 kB

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.engine.test_adapters import write_control_vector, write_lora
-from tests.models.forge import but, gguf
+from tests.models.gguf_builder import but, gguf
 from tests.tiny import N_EMBD, bpe_vocabulary, write_tiny
 
 Make = Callable[[Path], object]

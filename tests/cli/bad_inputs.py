@@ -18,7 +18,7 @@ from tests.cli.bad_input import (
     tiny,
     unreadable,
 )
-from tests.models.forge import STRING, U32, array, gguf, key
+from tests.models.gguf_builder import STRING, U32, array, gguf, key
 
 MODELS = {
     "fifo": model(fifo, "x.gguf", "FIFO"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.models.forge import (
+from tests.models.gguf_builder import (
     ARRAY,
     BOOL,
     F32,

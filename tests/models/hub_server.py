@@ -24,7 +24,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from tests.models.forge import gguf
+from tests.models.gguf_builder import gguf
 
 Place = Literal["api", "resolve", "storage"]
 PIECE = 1 << 14  # bytes of one write

@@ -7,7 +7,7 @@ import json
 import os
 from pathlib import Path
 
-from tests.models.forge import gguf
+from tests.models.gguf_builder import gguf
 
 MODEL_LAYER = "application/vnd.ollama.image.model"
 

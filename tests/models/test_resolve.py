@@ -16,7 +16,7 @@ from tchat.models import resolve as names
 from tchat.models.resolve import PathLookup, StarterLookup, find_first
 from tchat.models.sources.registry import local_models
 from tchat.paths import Paths, user_paths
-from tests.models.forge import gguf
+from tests.models.gguf_builder import gguf
 from tests.models.hostile import UNFIT
 from tests.models.model_folders import chat_model, hub_file, ollama_model
 

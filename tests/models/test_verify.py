@@ -19,7 +19,7 @@ from tchat.models.metadata_cache import MetadataCache
 from tchat.models.sources import starter as starter_source
 from tchat.models.verify import probe_limit, require_loadable
 from tchat.paths import user_paths
-from tests.models.forge import gguf
+from tests.models.gguf_builder import gguf
 from tests.models.hostile import DAMAGED, NOT_GGUF, UNFIT
 from tests.tiny import bpe_vocabulary, write_tiny
 

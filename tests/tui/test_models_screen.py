@@ -18,7 +18,7 @@ from tchat.tui.dialogs.models import ModelDetails, ModelPicker
 from tchat.tui.model_rows import ModelRow
 from tchat.tui.services.downloads import Downloads
 from tchat.tui.services.models import ModelService
-from tests.models.forge import gguf
+from tests.models.gguf_builder import gguf
 from tests.models.hub_server import Fault, HubServer
 from tests.models.model_folders import chat_model, hub_file, ollama_model
 

@@ -10,7 +10,7 @@ import pytest
 from filelock import FileLock
 
 from tests.cli.shell import Shell
-from tests.models.forge import U16, but, gguf, key
+from tests.models.gguf_builder import U16, but, gguf, key
 from tests.models.model_folders import chat_model, hub_file, ollama_model
 
 REPO = "Qwen/Qwen3-GGUF"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.shell import Shell, tchat
-from tests.models.forge import STRING, U16, but, gguf, key
+from tests.models.gguf_builder import STRING, U16, but, gguf, key
 from tests.models.hostile import UNFIT
 from tests.models.model_folders import chat_model, ollama_model
 

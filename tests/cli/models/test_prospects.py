@@ -14,7 +14,7 @@ from tchat.models.metadata_cache import MetadataCache
 from tchat.paths import user_paths
 from tests.cli.models.conftest import RATE
 from tests.cli.shell import Ran, Shell, tchat
-from tests.models.forge import STRING, but, gguf, key
+from tests.models.gguf_builder import STRING, but, gguf, key
 from tests.models.hub_server import HubServer
 from tests.models.model_folders import hub_file
 

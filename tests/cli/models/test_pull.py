@@ -25,7 +25,7 @@ from tchat.models.hub.pull_events import (
     WaitingForLock,
 )
 from tests.cli.shell import COMMAND, tchat
-from tests.models.forge import gguf
+from tests.models.gguf_builder import gguf
 from tests.models.hub_server import PORTAL, SIGNATURE, Fault, HubServer, limited, sha256
 
 REPO = "someone/Tiny-GGUF"

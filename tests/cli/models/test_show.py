@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.shell import Ran, Shell, tchat
-from tests.models.forge import F32, STRING, but, gguf, key
+from tests.models.gguf_builder import F32, STRING, but, gguf, key
 from tests.models.hostile import DAMAGED, NOT_GGUF
 from tests.models.model_folders import chat_model, hub_file
 from tests.tiny import BROKEN, NO_SYSTEM, write_tiny

@@ -13,7 +13,7 @@ from tchat.models.sources.scan import gguf_files
 from tchat.models.sources.source import LocalModel, model_stem
 from tchat.paths import Paths, expanded
 from tests.cli.shell import Shell
-from tests.models.forge import gguf
+from tests.models.gguf_builder import gguf
 from tests.models.model_folders import chat_model
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from tchat.errors import ModelInvalid, ModelNotFound
 from tchat.models.metadata import read_metadata
-from tests.models.forge import SOUND_TENSORS, U16, but, gguf, key, tensor
+from tests.models.gguf_builder import SOUND_TENSORS, U16, but, gguf, key, tensor
 
 
 def write_parts(folder: Path, count: int = 3, *, empty_first: bool = False) -> list[Path]:

@@ -36,44 +36,44 @@ from tchat.models.hub.pull_events import (
     RetryingDownload,
     WaitingForLock,
 )
+from tests.models.hub.pull_stage import DATA, FILE, NAME, NO_WAIT, PARTS, REPO, SIZE, PullStage, of
 from tests.models.hub_server import SIGNATURE, Fault, limited, sha256
-from tests.models.pulling import DATA, FILE, HASTY, NAME, PARTS, REPO, SIZE, Desk, of
 
 
-def test_a_pulled_model_lies_in_the_shared_layout(desk: Desk) -> None:
-    events = desk.pull()
+def test_a_pulled_model_lies_in_the_shared_layout(pull_stage: PullStage) -> None:
+    events = pull_stage.pull()
     found, pulled = events[0], events[-1]
     assert isinstance(found, ModelSelected)
     assert isinstance(pulled, Pulled)
     assert (found.model.name, found.missing) == (f"{REPO}:Q4_K_M", SIZE)
-    commit = desk.server.repositories[REPO].commit
-    folder = desk.cache.folder(REPO)
+    commit = pull_stage.server.repositories[REPO].commit
+    folder = pull_stage.cache.folder(REPO)
     (path,) = pulled.paths
     assert path == folder / "snapshots" / commit / FILE
     assert path.read_bytes() == DATA
     assert path.readlink() == Path("../../blobs") / sha256(DATA)
     assert (folder / "refs" / "main").read_text() == commit
-    assert not desk.incomplete().exists()
-    assert (pulled.fetched, desk.server.sent()) == (SIZE, SIZE)
+    assert not pull_stage.incomplete().exists()
+    assert (pulled.fetched, pull_stage.server.sent()) == (SIZE, SIZE)
 
 
-def test_huggingface_hub_finds_what_was_pulled(desk: Desk) -> None:
-    pulled = desk.pull()[-1]
+def test_huggingface_hub_finds_what_was_pulled(pull_stage: PullStage) -> None:
+    pulled = pull_stage.pull()[-1]
     assert isinstance(pulled, Pulled)
     code = f"from huggingface_hub import *; print(hf_hub_download({REPO!r}, {FILE!r}))"
     for offline in ("0", "1"):
         env = {**os.environ, "HF_HUB_OFFLINE": offline}
         told = subprocess.check_output([sys.executable, "-c", code], env=env, text=True)
         assert told.strip() == str(pulled.paths[0])
-    assert len(desk.fetched()) == 1
+    assert len(pull_stage.fetched()) == 1
 
 
-def test_what_huggingface_hub_fetched_is_found(desk: Desk) -> None:
+def test_what_huggingface_hub_fetched_is_found(pull_stage: PullStage) -> None:
     code = f"from huggingface_hub import *; hf_hub_download({REPO!r}, {FILE!r})"
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
-    pulled = desk.pull()[-1]
+    pulled = pull_stage.pull()[-1]
     assert isinstance(pulled, Pulled)
-    assert (pulled.fetched, len(desk.fetched())) == (0, 1)
+    assert (pulled.fetched, len(pull_stage.fetched())) == (0, 1)
 
 
 @pytest.mark.parametrize(
@@ -95,106 +95,110 @@ def test_the_cache_is_where_huggingface_hub_has_it(
     assert str(cache_folder()) == done.stdout.strip()
 
 
-def test_a_model_in_parts_appears_when_all_of_them_are_there(desk: Desk) -> None:
-    desk.server.fail("storage", Fault(), Fault(), Fault(403), Fault(403))
+def test_a_model_in_parts_appears_when_all_of_them_are_there(pull_stage: PullStage) -> None:
+    pull_stage.server.fail("storage", Fault(), Fault(), Fault(403), Fault(403))
     name = HubName(REPO, "Q2_K")
     with pytest.raises(HubError):
-        desk.pull(name, retry_policy=RetryPolicy(attempts=1, first_wait=0))
-    assert not list(desk.cache.folder(REPO).glob("snapshots/*/*"))
-    pulled = desk.pull(name)[-1]
+        pull_stage.pull(name, retry_policy=RetryPolicy(attempts=1, first_wait=0))
+    assert not list(pull_stage.cache.folder(REPO).glob("snapshots/*/*"))
+    pulled = pull_stage.pull(name)[-1]
     assert isinstance(pulled, Pulled)
     assert [path.name for path in pulled.paths] == list(PARTS)
     assert [path.read_bytes() for path in pulled.paths] == list(PARTS.values())
-    assert desk.server.sent() == 150_000
+    assert pull_stage.server.sent() == 150_000
 
 
-def test_a_cut_download_goes_on_where_it_was_cut(desk: Desk) -> None:
-    desk.server.fail("storage", Fault(cut=100_000), Fault(cut=0), Fault(cut=50_000))
-    events = desk.pull()
-    assert desk.blob().read_bytes() == DATA
-    ranges = [seen.headers.get("range") for seen in desk.fetched()]
+def test_a_cut_download_goes_on_where_it_was_cut(pull_stage: PullStage) -> None:
+    pull_stage.server.fail("storage", Fault(cut=100_000), Fault(cut=0), Fault(cut=50_000))
+    events = pull_stage.pull()
+    assert pull_stage.blob().read_bytes() == DATA
+    ranges = [seen.headers.get("range") for seen in pull_stage.fetched()]
     assert ranges == [None, "bytes=100000-", "bytes=100000-", "bytes=150000-"]
     assert [event.reason for event in of(RetryingDownload, events)] == [
         "the connection to 127.0.0.1 was cut"
     ] * 3
-    assert desk.server.sent() == SIZE
+    assert pull_stage.server.sent() == SIZE
 
 
-def test_another_request_that_is_given_up_cuts_a_download_which_goes_on(desk: Desk) -> None:
+def test_another_request_that_is_given_up_cuts_a_download_which_goes_on(
+    pull_stage: PullStage,
+) -> None:
     """The client's connections are closed together."""
-    desk.server.pace = 0.02  # 16 KiB each
+    pull_stage.server.pace = 0.02  # 16 KiB each
     events: list[PullEvent] = []
-    for event in pull(NAME, desk.hub, desk.cache, hashes=desk.hashes, retry_policy=HASTY):
+    for event in pull(
+        NAME, pull_stage.hub, pull_stage.cache, hashes=pull_stage.hashes, retry_policy=NO_WAIT
+    ):
         if isinstance(event, Downloading) and event.done and not of(Downloading, events):
             _abort(Future())
         events.append(event)
-    assert desk.blob().read_bytes() == DATA
+    assert pull_stage.blob().read_bytes() == DATA
     assert len(of(RetryingDownload, events)) == 1
-    assert desk.fetched()[1].headers["range"].startswith("bytes=")
+    assert pull_stage.fetched()[1].headers["range"].startswith("bytes=")
 
 
-def test_what_an_earlier_process_left_is_checked_and_used(desk: Desk) -> None:
-    desk.leave(DATA[:200_000])
-    events = desk.pull()
+def test_what_an_earlier_process_left_is_checked_and_used(pull_stage: PullStage) -> None:
+    pull_stage.leave(DATA[:200_000])
+    events = pull_stage.pull()
     assert of(CheckingFile, events)[-1] == CheckingFile(200_000, 200_000)
-    assert desk.blob().read_bytes() == DATA
-    assert desk.server.sent() == 100_000
+    assert pull_stage.blob().read_bytes() == DATA
+    assert pull_stage.server.sent() == 100_000
     found, pulled = events[0], events[-1]
     assert isinstance(found, ModelSelected)
     assert isinstance(pulled, Pulled)
     assert (found.missing, pulled.fetched) == (100_000, 100_000)
 
 
-def test_what_was_complete_but_not_renamed_is_not_fetched_again(desk: Desk) -> None:
-    desk.leave(DATA)
-    desk.pull()
-    assert desk.blob().read_bytes() == DATA
-    assert desk.fetched() == []
+def test_what_was_complete_but_not_renamed_is_not_fetched_again(pull_stage: PullStage) -> None:
+    pull_stage.leave(DATA)
+    pull_stage.pull()
+    assert pull_stage.blob().read_bytes() == DATA
+    assert pull_stage.fetched() == []
 
 
 @pytest.mark.parametrize("left", [bytes(200_000), DATA[:199_999] + b"\0", DATA + b"more"])
-def test_a_damaged_earlier_part_is_fetched_anew(desk: Desk, left: bytes) -> None:
-    desk.leave(left)
-    desk.pull()
-    assert desk.blob().read_bytes() == DATA
+def test_a_damaged_earlier_part_is_fetched_anew(pull_stage: PullStage, left: bytes) -> None:
+    pull_stage.leave(left)
+    pull_stage.pull()
+    assert pull_stage.blob().read_bytes() == DATA
 
 
-def test_a_server_without_ranges_starts_over(desk: Desk) -> None:
-    desk.server.fail("storage", Fault(cut=100_000), Fault(no_range=True))
-    desk.pull()
-    assert desk.blob().read_bytes() == DATA
-    assert desk.server.sent() == SIZE + 100_000
+def test_a_server_without_ranges_starts_over(pull_stage: PullStage) -> None:
+    pull_stage.server.fail("storage", Fault(cut=100_000), Fault(no_range=True))
+    pull_stage.pull()
+    assert pull_stage.blob().read_bytes() == DATA
+    assert pull_stage.server.sent() == SIZE + 100_000
 
 
-def test_a_server_that_never_gets_further_is_given_up(desk: Desk) -> None:
-    desk.server.fail("storage", *[Fault(cut=100_000, no_range=True)] * 9)
+def test_a_server_that_never_gets_further_is_given_up(pull_stage: PullStage) -> None:
+    pull_stage.server.fail("storage", *[Fault(cut=100_000, no_range=True)] * 9)
     with pytest.raises(HubError, match="was cut"):
-        desk.pull()
-    assert len(desk.fetched()) == 1 + HASTY.attempts
+        pull_stage.pull()
+    assert len(pull_stage.fetched()) == 1 + NO_WAIT.attempts
 
 
-def test_wrong_bytes_never_get_a_final_name(desk: Desk) -> None:
-    desk.server.fail("storage", Fault(flip=123_456))
+def test_wrong_bytes_never_get_a_final_name(pull_stage: PullStage) -> None:
+    pull_stage.server.fail("storage", Fault(flip=123_456))
     with pytest.raises(HubError, match=rf"{FILE} has not the hash .* discarded"):
-        desk.pull()
-    assert desk.names() == []
-    assert desk.incomplete().stat().st_size == 0
-    desk.pull()
-    assert desk.blob().read_bytes() == DATA
+        pull_stage.pull()
+    assert pull_stage.names() == []
+    assert pull_stage.incomplete().stat().st_size == 0
+    pull_stage.pull()
+    assert pull_stage.blob().read_bytes() == DATA
 
 
-def test_a_stall_is_told_and_left(desk: Desk) -> None:
-    desk.server.fail("storage", Fault(stall=100_000))
-    desk.hub = HubApi(limits=ResponseLimits(silence=1.0))
-    events = desk.pull()
+def test_a_stall_is_told_and_left(pull_stage: PullStage) -> None:
+    pull_stage.server.fail("storage", Fault(stall=100_000))
+    pull_stage.hub = HubApi(limits=ResponseLimits(silence=1.0))
+    events = pull_stage.pull()
     stalled = of(DownloadStalled, events)
-    assert stalled[0].seconds >= HASTY.warn
+    assert stalled[0].seconds >= NO_WAIT.warn
     assert stalled[0].timeout == 1.0
     assert [event.reason for event in of(RetryingDownload, events)] == [
         "127.0.0.1 does not answer in time"
     ]
-    assert desk.blob().read_bytes() == DATA
-    assert desk.server.sent() == SIZE
+    assert pull_stage.blob().read_bytes() == DATA
+    assert pull_stage.server.sent() == SIZE
 
 
 @pytest.mark.parametrize(
@@ -206,102 +210,108 @@ def test_a_stall_is_told_and_left(desk: Desk) -> None:
         ("storage", [Fault(403), Fault(500), Fault(403)]),  # a link that expired
     ],
 )
-def test_what_may_pass_is_tried_again(desk: Desk, place: Any, faults: list[Fault]) -> None:
-    desk.server.fail(place, *faults)
-    events = desk.pull()
+def test_what_may_pass_is_tried_again(
+    pull_stage: PullStage, place: Any, faults: list[Fault]
+) -> None:
+    pull_stage.server.fail(place, *faults)
+    events = pull_stage.pull()
     assert len(of(RetryingDownload, events)) == len(faults)
-    assert desk.blob().read_bytes() == DATA
+    assert pull_stage.blob().read_bytes() == DATA
 
 
-def test_the_hub_may_name_the_wait(desk: Desk) -> None:
-    desk.server.fail("resolve", limited(1))
-    (retrying,) = of(RetryingDownload, desk.pull())
+def test_the_hub_may_name_the_wait(pull_stage: PullStage) -> None:
+    pull_stage.server.fail("resolve", limited(1))
+    (retrying,) = of(RetryingDownload, pull_stage.pull())
     assert retrying.wait == 1.0
 
 
-def test_a_long_wait_is_left_to_the_user(desk: Desk) -> None:
-    desk.server.fail("api", limited(600))
+def test_a_long_wait_is_left_to_the_user(pull_stage: PullStage) -> None:
+    pull_stage.server.fail("api", limited(600))
     with pytest.raises(HubError, match="try again in 600 s"):
-        desk.pull()
+        pull_stage.pull()
 
 
 @pytest.mark.parametrize(("fault", "tried"), [(Fault(403), 1), (Fault(500), 4)])
-def test_what_does_not_pass_ends_it(desk: Desk, fault: Fault, tried: int) -> None:
-    desk.server.fail("resolve", *[fault] * 9)
+def test_what_does_not_pass_ends_it(pull_stage: PullStage, fault: Fault, tried: int) -> None:
+    pull_stage.server.fail("resolve", *[fault] * 9)
     with pytest.raises(HubError):
-        desk.pull()
-    assert len(desk.server.requests("resolve")) == tried
-    assert desk.names() == []
+        pull_stage.pull()
+    assert len(pull_stage.server.requests("resolve")) == tried
+    assert pull_stage.names() == []
 
 
-def test_a_gated_model_is_listed_and_not_pulled(desk: Desk) -> None:
-    desk.server.repositories[REPO].gated = True
+def test_a_gated_model_is_listed_and_not_pulled(pull_stage: PullStage) -> None:
+    pull_stage.server.repositories[REPO].gated = True
     with pytest.raises(HubError, match="is gated: its terms must be accepted"):
-        desk.pull()
-    assert desk.fetched() == []
+        pull_stage.pull()
+    assert pull_stage.fetched() == []
 
 
-def test_a_token_opens_a_gated_model(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    desk.server.repositories[REPO].gated = True
-    monkeypatch.setenv("HF_TOKEN", desk.server.token)
-    desk.pull()
-    assert desk.blob().read_bytes() == DATA
+def test_a_token_opens_a_gated_model(
+    pull_stage: PullStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pull_stage.server.repositories[REPO].gated = True
+    monkeypatch.setenv("HF_TOKEN", pull_stage.server.token)
+    pull_stage.pull()
+    assert pull_stage.blob().read_bytes() == DATA
 
 
-def test_what_is_there_is_not_fetched_again(desk: Desk) -> None:
-    first, second = desk.pull()[-1], desk.pull()[-1]
+def test_what_is_there_is_not_fetched_again(pull_stage: PullStage) -> None:
+    first, second = pull_stage.pull()[-1], pull_stage.pull()[-1]
     assert isinstance(first, Pulled)
     assert isinstance(second, Pulled)
     assert (second.paths, second.fetched) == (first.paths, 0)
-    assert len(desk.fetched()) == 1
+    assert len(pull_stage.fetched()) == 1
 
 
-def test_a_new_commit_with_the_same_file_is_linked(desk: Desk) -> None:
-    desk.pull()
-    desk.server.repositories[REPO].files["README.md"] = b"new"
-    pulled = desk.pull()[-1]
+def test_a_new_commit_with_the_same_file_is_linked(pull_stage: PullStage) -> None:
+    pull_stage.pull()
+    pull_stage.server.repositories[REPO].files["README.md"] = b"new"
+    pulled = pull_stage.pull()[-1]
     assert isinstance(pulled, Pulled)
-    assert pulled.paths[0].parent.name == desk.server.repositories[REPO].commit
+    assert pulled.paths[0].parent.name == pull_stage.server.repositories[REPO].commit
     assert pulled.fetched == 0
 
 
-def test_a_small_file_outside_the_large_file_storage_is_verified(desk: Desk) -> None:
+def test_a_small_file_outside_the_large_file_storage_is_verified(pull_stage: PullStage) -> None:
     small = {"small-Q8_0.gguf": b"small"}
-    desk.server.add("a/b", small, small=set(small))
-    desk.server.fail("resolve", Fault(flip=2))
+    pull_stage.server.add("a/b", small, small=set(small))
+    pull_stage.server.fail("resolve", Fault(flip=2))
     with pytest.raises(HubError, match="has not the hash"):
-        desk.pull(HubName("a/b"))
-    pulled = desk.pull(HubName("a/b"))[-1]
+        pull_stage.pull(HubName("a/b"))
+    pulled = pull_stage.pull(HubName("a/b"))[-1]
     assert isinstance(pulled, Pulled)
     assert pulled.paths[0].read_bytes() == b"small"
 
 
-def test_without_the_hub_a_complete_model_is_named(desk: Desk) -> None:
-    pulled = desk.pull()[-1]
-    desk.server.fail("api", *[Fault(500)] * 9)
-    events = desk.pull()
+def test_without_the_hub_a_complete_model_is_named(pull_stage: PullStage) -> None:
+    pulled = pull_stage.pull()[-1]
+    pull_stage.server.fail("api", *[Fault(500)] * 9)
+    events = pull_stage.pull()
     (unasked,) = of(HubUnavailable, events)
     assert unasked.reason == "the hub has a problem (HTTP 500)"
     assert isinstance(pulled, Pulled)
     assert isinstance(events[-1], Pulled)
     assert events[-1].paths == pulled.paths
     with pytest.raises(HubError, match="HTTP 500"):
-        desk.pull(HubName(REPO, "Q2_K"))
+        pull_stage.pull(HubName(REPO, "Q2_K"))
 
 
-def test_an_unknown_repository_names_the_nearest_ones(desk: Desk) -> None:
+def test_an_unknown_repository_names_the_nearest_ones(pull_stage: PullStage) -> None:
     with pytest.raises(ModelNotFound, match=rf"no model some/tiny; did you mean {REPO}\?"):
-        desk.pull(HubName("some/tiny"))
+        pull_stage.pull(HubName("some/tiny"))
 
 
-def test_the_disk_is_looked_at_first(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_disk_is_looked_at_first(
+    pull_stage: PullStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Usage(NamedTuple):
         free: int
 
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(1000))
     with pytest.raises(StorageError, match=r"300 kB are missing, but only 1\.0 kB are free"):
-        desk.pull()
-    assert desk.fetched() == []
+        pull_stage.pull()
+    assert pull_stage.fetched() == []
 
 
 @pytest.fixture
@@ -314,47 +324,52 @@ def small_files() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("small_files")
-def test_a_full_disk_keeps_what_came(desk: Desk) -> None:
+def test_a_full_disk_keeps_what_came(pull_stage: PullStage) -> None:
     with pytest.raises(StorageError, match=r"the disk is full: .* which resumes"):
-        desk.pull()
-    assert desk.incomplete().read_bytes() == DATA[: desk.incomplete().stat().st_size]
-    assert desk.incomplete().stat().st_size == 150_000
+        pull_stage.pull()
+    assert pull_stage.incomplete().read_bytes() == DATA[: pull_stage.incomplete().stat().st_size]
+    assert pull_stage.incomplete().stat().st_size == 150_000
 
 
-def test_a_folder_that_cannot_be_made_is_told(desk: Desk, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_told(pull_stage: PullStage, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match=r"Not a directory; .* HF_HUB_CACHE"):
         list(
             pull(
                 NAME,
-                desk.hub,
+                pull_stage.hub,
                 HubCache(tmp_path / "file" / "hub"),
-                hashes=desk.hashes,
-                retry_policy=HASTY,
+                hashes=pull_stage.hashes,
+                retry_policy=NO_WAIT,
             )
         )
 
 
 def test_without_links_the_file_itself_gets_the_name(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    pull_stage: PullStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
         raise PermissionError
 
     monkeypatch.setattr(Path, "symlink_to", refuse)
-    pulled = desk.pull()[-1]
+    pulled = pull_stage.pull()[-1]
     assert isinstance(pulled, Pulled)
     assert pulled.paths[0].read_bytes() == DATA
-    again = desk.pull()[-1]
+    again = pull_stage.pull()[-1]
     assert isinstance(again, Pulled)
     assert (again.model, again.paths, again.fetched) == (pulled.model, pulled.paths, 0)
 
 
-def test_cancelling_keeps_what_came(desk: Desk) -> None:
+def test_cancelling_keeps_what_came(pull_stage: PullStage) -> None:
     cancel = threading.Event()
-    desk.server.fail("storage", Fault(stall=100_000))
+    pull_stage.server.fail("storage", Fault(stall=100_000))
     events = pull(
-        NAME, desk.hub, desk.cache, hashes=desk.hashes, retry_policy=HASTY, cancelled=cancel.is_set
+        NAME,
+        pull_stage.hub,
+        pull_stage.cache,
+        hashes=pull_stage.hashes,
+        retry_policy=NO_WAIT,
+        cancelled=cancel.is_set,
     )
     seen = []
     for event in events:
@@ -362,23 +377,25 @@ def test_cancelling_keeps_what_came(desk: Desk) -> None:
         if isinstance(event, DownloadStalled):
             cancel.set()
     assert seen[-1] == PullStopped(100_000, SIZE)
-    desk.pull()
-    assert desk.server.sent() == SIZE
+    pull_stage.pull()
+    assert pull_stage.server.sent() == SIZE
 
 
-def test_leaving_the_generator_lets_the_next_one_in(desk: Desk) -> None:
-    desk.server.pace = 0.01
-    events = pull(NAME, desk.hub, desk.cache, hashes=desk.hashes, retry_policy=HASTY)
+def test_leaving_the_generator_lets_the_next_one_in(pull_stage: PullStage) -> None:
+    pull_stage.server.pace = 0.01
+    events = pull(
+        NAME, pull_stage.hub, pull_stage.cache, hashes=pull_stage.hashes, retry_policy=NO_WAIT
+    )
     assert any(isinstance(event, Downloading) for event in events)
     assert isinstance(events, Generator)
     events.close()
-    desk.server.pace = 0.0
-    assert isinstance(desk.pull()[-1], Pulled)
+    pull_stage.server.pace = 0.0
+    assert isinstance(pull_stage.pull()[-1], Pulled)
 
 
-def test_progress_tells_rate_and_time_left(desk: Desk) -> None:
-    desk.server.pace = 0.05
-    progress = of(Downloading, desk.pull())
+def test_progress_tells_rate_and_time_left(pull_stage: PullStage) -> None:
+    pull_stage.server.pace = 0.05
+    progress = of(Downloading, pull_stage.pull())
     assert [event.total for event in progress] == [SIZE] * len(progress)
     assert sorted(event.done for event in progress) == [event.done for event in progress]
     last = progress[-1]
@@ -392,43 +409,45 @@ from tchat.models.hub.api import HubApi
 from tchat.models.hub.cache import HubCache, cache_folder
 from tchat.models.hub.names import HubName
 from tchat.models.hub.pull import pull
-from tests.models.pulling import Hashes
-list(pull(HubName({REPO!r}), HubApi(), HubCache(cache_folder()), hashes=Hashes()))
+from tests.models.hub.pull_stage import MemoryHashes
+list(pull(HubName({REPO!r}), HubApi(), HubCache(cache_folder()), hashes=MemoryHashes()))
 """
 
 
 @pytest.mark.parametrize("code", [OURS, LIBRARY], ids=["tchat", "huggingface_hub"])
-def test_two_processes_share_one_transfer(desk: Desk, code: str) -> None:
-    desk.server.pace = 0.05
+def test_two_processes_share_one_transfer(pull_stage: PullStage, code: str) -> None:
+    pull_stage.server.pace = 0.05
     with subprocess.Popen([sys.executable, "-c", code]) as other:
-        desk.server.wait_until_sent(50_000)
-        events = desk.pull()
+        pull_stage.server.wait_until_sent(50_000)
+        events = pull_stage.pull()
         assert other.wait(30) == 0
     assert of(WaitingForLock, events)[0].total == SIZE
     pulled = events[-1]
     assert isinstance(pulled, Pulled)
-    assert (pulled.fetched, desk.server.sent()) == (0, SIZE)
+    assert (pulled.fetched, pull_stage.server.sent()) == (0, SIZE)
     assert pulled.paths[0].read_bytes() == DATA
 
 
-def test_a_killed_process_leaves_its_bytes_and_no_lock(desk: Desk) -> None:
-    desk.server.pace = 0.02
+def test_a_killed_process_leaves_its_bytes_and_no_lock(pull_stage: PullStage) -> None:
+    pull_stage.server.pace = 0.02
     with subprocess.Popen([sys.executable, "-c", OURS]) as other:
-        desk.server.wait_until_sent(150_000)
+        pull_stage.server.wait_until_sent(150_000)
         other.send_signal(signal.SIGKILL)
-    assert desk.names() == []
-    desk.server.pace = 0.0
-    pulled = desk.pull()[-1]
+    assert pull_stage.names() == []
+    pull_stage.server.pace = 0.0
+    pulled = pull_stage.pull()[-1]
     assert isinstance(pulled, Pulled)
     assert pulled.fetched <= SIZE - 50_000
-    assert desk.blob().read_bytes() == DATA
+    assert pull_stage.blob().read_bytes() == DATA
 
 
-def test_who_waits_takes_over_from_who_was_killed(desk: Desk) -> None:
-    desk.server.pace = 0.05
+def test_who_waits_takes_over_from_who_was_killed(pull_stage: PullStage) -> None:
+    pull_stage.server.pace = 0.05
     with subprocess.Popen([sys.executable, "-c", OURS]) as other:
-        desk.server.wait_until_sent(150_000)
-        events = pull(NAME, desk.hub, desk.cache, hashes=desk.hashes, retry_policy=HASTY)
+        pull_stage.server.wait_until_sent(150_000)
+        events = pull(
+            NAME, pull_stage.hub, pull_stage.cache, hashes=pull_stage.hashes, retry_policy=NO_WAIT
+        )
         assert any(isinstance(event, WaitingForLock) for event in events)
         other.send_signal(signal.SIGKILL)
     pulled = list(events)[-1]
@@ -438,10 +457,10 @@ def test_who_waits_takes_over_from_who_was_killed(desk: Desk) -> None:
 
 
 def test_no_event_holds_a_signed_link_or_a_token(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    pull_stage: PullStage, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("HF_TOKEN", desk.server.token)
-    desk.server.fail("storage", Fault(403), Fault(500), Fault(cut=5))
-    told = repr(desk.pull()) + "".join(capfd.readouterr())
+    monkeypatch.setenv("HF_TOKEN", pull_stage.server.token)
+    pull_stage.server.fail("storage", Fault(403), Fault(500), Fault(cut=5))
+    told = repr(pull_stage.pull()) + "".join(capfd.readouterr())
     assert SIGNATURE.partition("=")[2] not in told
-    assert desk.server.token not in told
+    assert pull_stage.server.token not in told

@@ -12,7 +12,7 @@ import pytest
 
 from tchat.models.hub.cache import cache_folder
 from tests.cli.shell import COMMAND
-from tests.models.forge import gguf
+from tests.models.gguf_builder import gguf
 from tests.models.hub_server import Fault, HubServer, sha256
 
 RUNS = 200

@@ -22,8 +22,8 @@ from tchat.models.hub.errors import HubError
 from tchat.models.hub.names import HubName
 from tchat.models.hub.pull import pull
 from tests.cli.shell import tchat
+from tests.models.hub.pull_stage import MemoryHashes
 from tests.models.hub_server import Fault, HubServer
-from tests.models.pulling import Hashes
 
 REPO = "someone/Tiny-GGUF"
 PASSWORD_PARTS = ("s3", "cr3t")
@@ -160,7 +160,7 @@ def test_a_download_that_drips_is_given_up_and_kept(hub_server: HubServer) -> No
     retry_policy = RetryPolicy(attempts=2, first_wait=0.0)
     cache = HubCache(cache_folder())
     with pytest.raises(HubError, match="answers too slowly"):
-        list(pull(HubName(REPO), hub, cache, hashes=Hashes(), retry_policy=retry_policy))
+        list(pull(HubName(REPO), hub, cache, hashes=MemoryHashes(), retry_policy=retry_policy))
     [left] = cache.folder(REPO).rglob("*.incomplete")
     assert 0 < left.stat().st_size < 500_000
 

@@ -15,8 +15,8 @@ from tchat.models.hub.names import HubName
 from tchat.models.hub.remote_model import CHUNK, RemoteHeader
 from tchat.models.hub.repo_files import RepoModel, choose_model
 from tchat.models.metadata import read_metadata
-from tests.models.forge import STRING, array, but, gguf
 from tests.models.gguf.test_split_files import write_parts
+from tests.models.gguf_builder import STRING, array, but, gguf
 from tests.models.hub_server import Fault, HubServer
 
 REPO = "someone/Tiny-GGUF"

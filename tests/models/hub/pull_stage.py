@@ -1,4 +1,4 @@
-"""One user who pulls into one cache, for tests of downloads."""
+"""A hub, a cache and a user who pulls, for tests of downloads."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ FILE = "tiny-Q4_K_M.gguf"
 SIZE = 300_000
 DATA = random.Random(1).randbytes(SIZE)
 PARTS = {f"tiny-Q2_K-0000{n}-of-00003.gguf": random.Random(n).randbytes(50_000) for n in (1, 2, 3)}
-HASTY = RetryPolicy(asking=2, attempts=3, first_wait=0.0, warn=0.2)
+NO_WAIT = RetryPolicy(asking=2, attempts=3, first_wait=0.0, warn=0.2)
 
 E = TypeVar("E", bound=PullEvent)
 
 
-class Hashes:
-    """Remembers SHA-256s in memory."""
+class MemoryHashes:
+    """Stores SHA-256s in memory."""
 
     def __init__(self) -> None:
         self.known: dict[FileKey, str] = {}
@@ -41,16 +41,16 @@ class Hashes:
 
 
 @dataclass
-class Desk:
-    """One user who pulls into one cache."""
+class PullStage:
+    """A hub, a cache and a user who pulls."""
 
     server: HubServer
     cache: HubCache
     hub: HubApi = field(default_factory=HubApi)
-    hashes: Hashes = field(default_factory=Hashes)
+    hashes: MemoryHashes = field(default_factory=MemoryHashes)
 
     def pull(self, name: HubName = NAME, **options: Any) -> list[PullEvent]:
-        usual = {"retry_policy": HASTY, "hashes": self.hashes}
+        usual = {"retry_policy": NO_WAIT, "hashes": self.hashes}
         return list(pull(name, self.hub, self.cache, **{**usual, **options}))
 
     def blob(self, data: bytes = DATA) -> Path:
