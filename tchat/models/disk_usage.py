@@ -15,6 +15,8 @@ from tchat.models.hub.cache import HubCache
 from tchat.models.metadata_cache import MetadataCache
 from tchat.models.sources.source import HUB, LocalModel
 
+SAMPLE = 1 << 16  # bytes compared at both ends before a file is hashed
+
 
 @dataclass(frozen=True, slots=True)
 class DiskUsage:
@@ -74,9 +76,6 @@ def _unfinished(cache: HubCache) -> int:
         except OSError:
             continue
     return total
-
-
-SAMPLE = 1 << 16  # bytes compared at both ends before a file is hashed
 
 
 @dataclass(frozen=True, slots=True)

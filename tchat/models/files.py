@@ -28,6 +28,7 @@ NAMES_OF_KINDS = (
     (stat.S_ISCHR, "a character device"),
     (stat.S_ISBLK, "a block device"),
 )
+PIECE = 1 << 22  # bytes read at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,9 +143,6 @@ def _unreachable(path: Path, error: OSError) -> ModelNotFound | ModelInvalid:
         return ModelNotFound(f"there is no file {label(path)}", f"looked for {path.absolute()}")
     reason = error.strerror or type(error).__name__
     return ModelInvalid(f"{label(path)} cannot be read: {reason}", f"looked for {path}")
-
-
-PIECE = 1 << 22  # bytes read at once
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,9 @@ USUAL_CONTEXT = 8192
 LEAST_CONTEXT = 2048
 SHOWN_CONTEXTS = (4096, 8192, 32768)
 SHOWN_TYPES = ("f16", "q8_0", "q4_0")
+UNQUANTIZED = frozenset({"F32", "FP32", "F16", "FP16", "BF16"})
+FALLBACK = "Q4_K_M"
+WEIGHTS = ("input", "lookup", "output", "blocks", "experts")  # sizes in bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,11 +187,6 @@ def _too_large(dimensions: ModelDimensions, plan: LoadPlan, machine: Machine) ->
     words = f"does not fit: {small.context:,} tokens need {gigabytes(here.peak + there.total)}"
     gpus = f", on the GPU {gigabytes(sum(gpu.free for gpu in machine.dedicated_gpus))}"
     return f"{words}, free are {gigabytes(free)}{gpus if machine.dedicated_gpus else ''}"
-
-
-UNQUANTIZED = frozenset({"F32", "FP32", "F16", "FP16", "BF16"})
-FALLBACK = "Q4_K_M"
-WEIGHTS = ("input", "lookup", "output", "blocks", "experts")  # sizes in bytes
 
 
 class QuantizationChoice(Protocol):

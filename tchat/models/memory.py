@@ -21,6 +21,14 @@ from types import MappingProxyType
 
 CACHED = ("inactive_file", "active_file", "total_inactive_file", "total_active_file")
 VM_STAT = re.compile(r"Pages (free|inactive|speculative|purgeable):\s+(\d+)")
+KV_BYTES = MappingProxyType({"f16": 2.0, "q8_0": 34 / 32, "q4_0": 18 / 32})  # of one value
+STEP = 256  # tokens; llama.cpp's padding of the KV cache
+FLOAT, HALF = 4, 2  # bytes
+PER_TOKEN_STRING = 150  # bytes of a token or a merge in the vocabulary's tables
+FIXED = 4 << 20  # bytes of tables and code, whatever the model
+GPU_OUTPUTS = 64  # rows of logits that a GPU reserves memory for
+EFFICIENCY = 0.9  # of the measured rate of matrix products alone
+SYNC_SECONDS = 8e-5  # per layer: threads wait for each other after each of some ten operations
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,14 +129,56 @@ def _darwin() -> Memory | None:
     return Memory(counted * (int(match[1]) if match else page), page * pages)
 
 
-KV_BYTES = MappingProxyType({"f16": 2.0, "q8_0": 34 / 32, "q4_0": 18 / 32})  # of one value
-STEP = 256  # tokens; llama.cpp's padding of the KV cache
-FLOAT, HALF = 4, 2  # bytes
-PER_TOKEN_STRING = 150  # bytes of a token or a merge in the vocabulary's tables
-FIXED = 4 << 20  # bytes of tables and code, whatever the model
-GPU_OUTPUTS = 64  # rows of logits that a GPU reserves memory for
-EFFICIENCY = 0.9  # of the measured rate of matrix products alone
-SYNC_SECONDS = 8e-5  # per layer: threads wait for each other after each of some ten operations
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelDimensions:
+    """Sizes of a model that decide its memory and speed; 0 where the header gives none.
+
+    Attributes:
+        layers: Number of layers (``n_layer``).
+        width: Size of a hidden state (``n_embd``).
+        feed_forward: Size of a feed-forward layer (``n_ff``), all active experts together.
+        heads: Query heads (``n_head``).
+        kv_width: Values per token in the KV cache, over all layers with full attention.
+        window_width: The same, over all layers with a sliding window.
+        window: Tokens of the sliding window (``n_swa``).
+        state: Bytes of the recurrent state of one sequence.
+        vocabulary: Tokens in the vocabulary (``n_vocab``).
+        merges: Merges of the tokenizer.
+        input: Bytes of the token embedding.
+        lookup: Bytes of further tables of which a token needs one row.
+        output: Bytes of the output matrix; 0 when it is tied to the embedding.
+        blocks: Bytes of the layers and of everything else.
+        experts: Bytes of the experts, a part of ``blocks``.
+        expert_share: Share of the experts that are active for one token.
+    """
+
+    layers: int = 0
+    width: int = 0
+    feed_forward: int = 0
+    heads: int = 0
+    kv_width: int = 0
+    window_width: int = 0
+    window: int = 0
+    state: int = 0
+    vocabulary: int = 0
+    merges: int = 0
+    input: int = 0
+    lookup: int = 0
+    output: int = 0
+    blocks: int = 0
+    experts: int = 0
+    expert_share: float = 0.0
+
+    @property
+    def weights(self) -> int:
+        """Bytes of all weights."""
+        return self.input + self.lookup + self.output + self.blocks
+
+    @property
+    def read_per_token(self) -> int:
+        """Bytes of weights read from memory to decode one token."""
+        idle = int(self.experts * (1 - self.expert_share))
+        return self.blocks - idle + (self.output or self.input)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -325,55 +375,3 @@ def tokens_per_second(dimensions: ModelDimensions, plan: LoadPlan, machine: Mach
 
 def _padded(tokens: int) -> int:
     return -(-tokens // STEP) * STEP
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelDimensions:
-    """Sizes of a model that decide its memory and speed; 0 where the header gives none.
-
-    Attributes:
-        layers: Number of layers (``n_layer``).
-        width: Size of a hidden state (``n_embd``).
-        feed_forward: Size of a feed-forward layer (``n_ff``), all active experts together.
-        heads: Query heads (``n_head``).
-        kv_width: Values per token in the KV cache, over all layers with full attention.
-        window_width: The same, over all layers with a sliding window.
-        window: Tokens of the sliding window (``n_swa``).
-        state: Bytes of the recurrent state of one sequence.
-        vocabulary: Tokens in the vocabulary (``n_vocab``).
-        merges: Merges of the tokenizer.
-        input: Bytes of the token embedding.
-        lookup: Bytes of further tables of which a token needs one row.
-        output: Bytes of the output matrix; 0 when it is tied to the embedding.
-        blocks: Bytes of the layers and of everything else.
-        experts: Bytes of the experts, a part of ``blocks``.
-        expert_share: Share of the experts that are active for one token.
-    """
-
-    layers: int = 0
-    width: int = 0
-    feed_forward: int = 0
-    heads: int = 0
-    kv_width: int = 0
-    window_width: int = 0
-    window: int = 0
-    state: int = 0
-    vocabulary: int = 0
-    merges: int = 0
-    input: int = 0
-    lookup: int = 0
-    output: int = 0
-    blocks: int = 0
-    experts: int = 0
-    expert_share: float = 0.0
-
-    @property
-    def weights(self) -> int:
-        """Bytes of all weights."""
-        return self.input + self.lookup + self.output + self.blocks
-
-    @property
-    def read_per_token(self) -> int:
-        """Bytes of weights read from memory to decode one token."""
-        idle = int(self.experts * (1 - self.expert_share))
-        return self.blocks - idle + (self.output or self.input)

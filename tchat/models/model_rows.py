@@ -21,6 +21,7 @@ MOST_KEYS = 400
 LONGEST_TEMPLATE = 20_000  # characters; the longest in circulation has 18,000
 
 InfoRow = tuple[str, str]
+SHOWN = ("f16", "q8_0")  # types of the KV cache
 
 
 def model_rows(row: LibraryModel, details: HeaderDetails) -> Iterator[InfoRow]:
@@ -95,9 +96,6 @@ def _told(value: Value) -> str:
         return str(value)[:LONGEST_VALUE]
     items = ", ".join(str(item) for item in value.items[:8])[:LONGEST_VALUE]
     return f"{value.count:,} values" + (f": {items}" if items else "")
-
-
-SHOWN = ("f16", "q8_0")  # types of the KV cache
 
 
 def fit_rows(report: FitReport) -> Iterator[tuple[str, str]]:

@@ -35,6 +35,12 @@ if TYPE_CHECKING:
     from tomlkit import TOMLDocument
 
 ALIAS, REGISTERED = "alias", "registered"
+TABLE, FILE = "settings", "file"
+MODEL_SETTINGS = (
+    *("ctx_size", "threads", "batch_size", "gpu_layers", "tensor_split", "cache_type"),
+    *("flash_attn", "swa_full", "mmap", "mlock", "force", "control_vector"),
+    *("prompt_lookup", "draft_model"),
+)
 
 
 def read(paths: Paths) -> Mapping[str, Any]:
@@ -135,14 +141,6 @@ def set_alias(paths: Paths, name: str, target: str | None) -> None:
 
     aliases(paths)
     change(paths, edit)
-
-
-TABLE, FILE = "settings", "file"
-MODEL_SETTINGS = (
-    *("ctx_size", "threads", "batch_size", "gpu_layers", "tensor_split", "cache_type"),
-    *("flash_attn", "swa_full", "mmap", "mlock", "force", "control_vector"),
-    *("prompt_lookup", "draft_model"),
-)
 
 
 def settings_for(settings: Settings, paths: Paths, path: Path) -> Settings:

@@ -18,6 +18,7 @@ MAX_EXPERTS = 1024
 ROPE_SCALINGS = frozenset({"none", "linear", "yarn", "longrope"})
 REQUIRED = ("block_count", "context_length", "embedding_length")
 NO_VOCABULARY = frozenset({"", "no_vocab", "none"})
+POOLING_RANK = 4  # enum llama_pooling_type in llama.h; 0 is none, 1 to 3 make embeddings
 
 
 def refusal(header: Header) -> str:
@@ -64,9 +65,6 @@ def _bad_counts(header: Header, prefix: str) -> Iterator[str]:
         yield f"claims to use {used:,} of {experts:,} experts"
     if count("nextn_predict_layers") > layers:
         yield f"claims {count('nextn_predict_layers'):,} prediction layers of {layers:,}"
-
-
-POOLING_RANK = 4  # enum llama_pooling_type in llama.h; 0 is none, 1 to 3 make embeddings
 
 
 class ModelKind(StrEnum):

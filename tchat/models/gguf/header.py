@@ -12,6 +12,48 @@ from types import MappingProxyType
 from typing import NamedTuple, TypeAlias, TypeGuard
 
 KEPT_ARRAY = 512  # elements; llama.cpp's largest count of layers
+Scalar: TypeAlias = int | float | bool | str
+REMOVED_TENSOR_TYPES = frozenset({4, 5, 31, 32, 33, 36, 37, 38})
+FILE_TYPES = MappingProxyType(
+    {
+        0: "F32",
+        1: "F16",
+        2: "Q4_0",
+        3: "Q4_1",
+        7: "Q8_0",
+        8: "Q5_0",
+        9: "Q5_1",
+        10: "Q2_K",
+        11: "Q3_K_S",
+        12: "Q3_K_M",
+        13: "Q3_K_L",
+        14: "Q4_K_S",
+        15: "Q4_K_M",
+        16: "Q5_K_S",
+        17: "Q5_K_M",
+        18: "Q6_K",
+        19: "IQ2_XXS",
+        20: "IQ2_XS",
+        21: "Q2_K_S",
+        22: "IQ3_XS",
+        23: "IQ3_XXS",
+        24: "IQ1_S",
+        25: "IQ4_NL",
+        26: "IQ3_S",
+        27: "IQ3_M",
+        28: "IQ2_S",
+        29: "IQ2_M",
+        30: "IQ4_XS",
+        31: "IQ1_M",
+        32: "BF16",
+        36: "TQ1_0",
+        37: "TQ2_0",
+        38: "MXFP4",
+        39: "NVFP4",
+        40: "Q1_0",
+        41: "Q2_0",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +73,6 @@ class Array:
     offset: int = 0
 
 
-Scalar: TypeAlias = int | float | bool | str
 Value: TypeAlias = Scalar | Array
 
 
@@ -176,48 +217,5 @@ TENSOR_TYPES = MappingProxyType(
         40: TensorType("NVFP4", 64, 36),
         41: TensorType("Q1_0", 128, 18),
         42: TensorType("Q2_0", 64, 18),
-    }
-)
-
-REMOVED_TENSOR_TYPES = frozenset({4, 5, 31, 32, 33, 36, 37, 38})
-
-FILE_TYPES = MappingProxyType(
-    {
-        0: "F32",
-        1: "F16",
-        2: "Q4_0",
-        3: "Q4_1",
-        7: "Q8_0",
-        8: "Q5_0",
-        9: "Q5_1",
-        10: "Q2_K",
-        11: "Q3_K_S",
-        12: "Q3_K_M",
-        13: "Q3_K_L",
-        14: "Q4_K_S",
-        15: "Q4_K_M",
-        16: "Q5_K_S",
-        17: "Q5_K_M",
-        18: "Q6_K",
-        19: "IQ2_XXS",
-        20: "IQ2_XS",
-        21: "Q2_K_S",
-        22: "IQ3_XS",
-        23: "IQ3_XXS",
-        24: "IQ1_S",
-        25: "IQ4_NL",
-        26: "IQ3_S",
-        27: "IQ3_M",
-        28: "IQ2_S",
-        29: "IQ2_M",
-        30: "IQ4_XS",
-        31: "IQ1_M",
-        32: "BF16",
-        36: "TQ1_0",
-        37: "TQ2_0",
-        38: "MXFP4",
-        39: "NVFP4",
-        40: "Q1_0",
-        41: "Q2_0",
     }
 )

@@ -45,6 +45,36 @@ SCALARS = MappingProxyType(
     }
 )
 DOWNLOAD_AGAIN = "the file is damaged or incomplete: download it again"
+MAGICS: tuple[tuple[bytes, str], ...] = (
+    (b"lmgg", "an old GGML file, from before GGUF"),
+    (b"fmgg", "an old GGML file (GGMF), from before GGUF"),
+    (b"tjgg", "an old GGML file (GGJT), from before GGUF"),
+    (b"algg", "an old GGLA adapter, from before GGUF"),
+    (b"PK\x03\x04", "a zip archive, as PyTorch checkpoints are"),
+    (b"\x80\x02", "a pickle, as old PyTorch checkpoints are"),
+    (b"version https://git-lfs", "a Git LFS pointer, not the file that it points to"),
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"\x28\xb5\x2f\xfd", "a Zstandard archive"),
+    (b"\xfd7zXZ\x00", "an xz archive"),
+    (b"BZh", "a bzip2 archive"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive"),
+    (b"Rar!", "a RAR archive"),
+    (b"\x89HDF", "an HDF5 file"),
+    (b"%PDF", "a PDF document"),
+    (b"\x89PNG", "a PNG picture"),
+    (b"\xff\xd8\xff", "a JPEG picture"),
+    (b"\x7fELF", "a program"),
+    (b"MZ", "a Windows program"),
+    (b"SQLite format 3", "an SQLite database"),
+)
+TEXTS: tuple[tuple[bytes, str], ...] = (
+    (b"<!doctype html", "a web page, as failed downloads are"),
+    (b"<html", "a web page, as failed downloads are"),
+    (b"<?xml", "XML, as answers of a failed download are"),
+    (b"<error", "XML, as answers of a failed download are"),
+    (b"{", "JSON text"),
+    (b"[", "JSON text"),
+)
 
 
 def read_header(path: Path) -> Header:
@@ -258,40 +288,6 @@ class _HeaderParser:
 
 def _padded(count: int, alignment: int) -> int:
     return (count + alignment - 1) // alignment * alignment
-
-
-MAGICS: tuple[tuple[bytes, str], ...] = (
-    (b"lmgg", "an old GGML file, from before GGUF"),
-    (b"fmgg", "an old GGML file (GGMF), from before GGUF"),
-    (b"tjgg", "an old GGML file (GGJT), from before GGUF"),
-    (b"algg", "an old GGLA adapter, from before GGUF"),
-    (b"PK\x03\x04", "a zip archive, as PyTorch checkpoints are"),
-    (b"\x80\x02", "a pickle, as old PyTorch checkpoints are"),
-    (b"version https://git-lfs", "a Git LFS pointer, not the file that it points to"),
-    (b"\x1f\x8b", "a gzip archive"),
-    (b"\x28\xb5\x2f\xfd", "a Zstandard archive"),
-    (b"\xfd7zXZ\x00", "an xz archive"),
-    (b"BZh", "a bzip2 archive"),
-    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive"),
-    (b"Rar!", "a RAR archive"),
-    (b"\x89HDF", "an HDF5 file"),
-    (b"%PDF", "a PDF document"),
-    (b"\x89PNG", "a PNG picture"),
-    (b"\xff\xd8\xff", "a JPEG picture"),
-    (b"\x7fELF", "a program"),
-    (b"MZ", "a Windows program"),
-    (b"SQLite format 3", "an SQLite database"),
-)
-
-
-TEXTS: tuple[tuple[bytes, str], ...] = (
-    (b"<!doctype html", "a web page, as failed downloads are"),
-    (b"<html", "a web page, as failed downloads are"),
-    (b"<?xml", "XML, as answers of a failed download are"),
-    (b"<error", "XML, as answers of a failed download are"),
-    (b"{", "JSON text"),
-    (b"[", "JSON text"),
-)
 
 
 def identify_format(start: bytes) -> str:

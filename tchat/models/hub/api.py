@@ -30,6 +30,12 @@ if TYPE_CHECKING:
 EXPANDED = ("downloads", "likes", "gated", "tags", "lastModified", "gguf")
 WHOLE_SECONDS = re.compile(r"[1-9][0-9]{0,5}")
 RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
+SHA256, OID = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{40}")
+DAY = re.compile(r"\d{4}-\d\d-\d\d")
+SIZE_LIMIT = 1 << 50  # bytes; a larger size is wrong
+COUNT_LIMIT = 1 << 63  # of downloads, weights or tokens
+LICENCE = "license:"
+MAX_REQUESTS = 8  # at the same time
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,13 +175,6 @@ def _start(response: httpx2.Response, file: RepoFile, wanted: int) -> int:
     return wanted
 
 
-SHA256, OID = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{40}")
-DAY = re.compile(r"\d{4}-\d\d-\d\d")
-SIZE_LIMIT = 1 << 50  # bytes; a larger size is wrong
-COUNT_LIMIT = 1 << 63  # of downloads, weights or tokens
-LICENCE = "license:"
-
-
 @dataclass(frozen=True, slots=True)
 class RepoSummary:
     """A repository found by a search. Texts come from the hub: sanitize before printing.
@@ -282,9 +281,6 @@ def _text(value: Any) -> str:
 
 def _count(value: Any) -> int:
     return value if type(value) is int and 0 < value < COUNT_LIMIT else 0
-
-
-MAX_REQUESTS = 8  # at the same time
 
 
 @dataclass(frozen=True, slots=True)

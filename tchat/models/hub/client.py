@@ -32,6 +32,7 @@ TIMEOUT = 20.0  # seconds without a byte
 REDIRECTS = 10
 LONGEST_HOST = 253  # bytes of its name, without the point at its end
 ENCODE_HINT = "write special characters of user and password as %XX, for example # as %23"
+HINT = "check HF_TOKEN_PATH and HF_HOME, or set HF_TOKEN to your token"
 
 
 @dataclass(frozen=True, slots=True)
@@ -380,9 +381,6 @@ def _unconnected(reason: str, where: str) -> tuple[str, str, bool]:
     if "SSL" in reason or "TLS" in reason:
         return f"no safe connection to {where}: TLS fails", "check HF_ENDPOINT", False
     return f"cannot reach {where}", "check the network connection and the proxy", True
-
-
-HINT = "check HF_TOKEN_PATH and HF_HOME, or set HF_TOKEN to your token"
 
 
 def token() -> str | None:

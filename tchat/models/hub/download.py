@@ -37,6 +37,10 @@ T = TypeVar("T")
 
 REPORT_SECONDS = 0.1  # between two events of progress
 PROGRESS = 64 << 10  # bytes since the last failure that reset the count of failures
+TICK = 0.25  # seconds without a chunk after which the reader gets an empty one
+QUEUED_CHUNKS = 4  # of up to 64 KiB, in memory only: a kill loses them
+# A chunk, the position of the body's first byte, or its end: None, or the error.
+Item: TypeAlias = bytes | int | BaseException | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,13 +268,6 @@ def _acquired(lock: BaseFileLock) -> bool:
             "set HF_HUB_CACHE to a folder that you may write to",
         ) from error
     return True
-
-
-TICK = 0.25  # seconds without a chunk after which the reader gets an empty one
-QUEUED_CHUNKS = 4  # of up to 64 KiB, in memory only: a kill loses them
-
-# A chunk, the position of the body's first byte, or its end: None, or the error.
-Item: TypeAlias = bytes | int | BaseException | None
 
 
 class ChunkStream:

@@ -25,6 +25,9 @@ from tchat.sanitize import single_line
 
 ADAPTERS = frozenset({ModelKind.LORA, ModelKind.CONTROL_VECTOR})  # of use without chatting
 ANYWAY = "name a smaller one, or pull it all the same with --yes"
+# Each read is a request; most headers have 2 to 13 MB.
+CHUNK = (1 << 18, 1 << 22)
+ReadRange = Callable[[RepoFile, int, int], bytes]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,11 +188,6 @@ class HeaderCache:
     def pop(self, file: RepoFile) -> bytes:
         """The bytes read from the start of ``file``; they are no longer kept."""
         return bytes(self._prefixes.pop(file, b""))
-
-
-# Each read is a request; most headers have 2 to 13 MB.
-CHUNK = (1 << 18, 1 << 22)
-ReadRange = Callable[[RepoFile, int, int], bytes]
 
 
 class RemoteHeader:
