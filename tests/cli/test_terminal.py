@@ -234,7 +234,7 @@ def test_a_history_that_is_no_file_is_told_once_and_the_chat_goes_on(
     terminal.until("tchat [0-9]")
     terminal.press("\x04")
     assert terminal.end() == 0
-    assert terminal.shown.count("typed lines are not kept") == 1
+    assert terminal.shown.count("typed lines are not saved") == 1
     assert "history is not a file" in terminal.shown
 
 
@@ -250,7 +250,7 @@ def test_a_home_that_is_replaced_by_a_file_is_told_as_what_it_is(
     terminal.press("\x04")
     assert terminal.end() == 0
     assert "the output" not in terminal.shown
-    assert terminal.shown.count("typed lines are not kept") == 1
+    assert terminal.shown.count("typed lines are not saved") == 1
     assert "cannot make the folder" in terminal.shown
 
 
