@@ -12,7 +12,7 @@ from tchat.sanitize import single_line
 from tchat.sessions.records import Message, Role, Session, Status
 
 if TYPE_CHECKING:
-    from tchat.sessions.store import SessionStore
+    from tchat.sessions.store import Store
 
 TITLE_LENGTH = 60  # characters
 
@@ -82,7 +82,7 @@ class BranchReader:
         store: Where the sessions are.
     """
 
-    def __init__(self, store: SessionStore) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
         self._active: tuple[tuple[object, ...], str, Branch] | None = None
         self._next: tuple[Branch, int | None, Branch] | None = None

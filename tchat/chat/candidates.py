@@ -14,7 +14,7 @@ from tchat.sessions.records import Message
 from tchat.settings import Settings
 
 if TYPE_CHECKING:
-    from tchat.sessions.store import SessionStore
+    from tchat.sessions.store import Store
 
 MAX_CANDIDATES = 16  # replies at a time: more are slower than one after the other on most machines
 DEFAULT_CANDIDATES = 4
@@ -60,7 +60,7 @@ class CandidateJournals:
 
     def __init__(
         self,
-        store: SessionStore,
+        store: Store,
         question: Message,
         model: ChatModel,
         settings: Settings,

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from tchat.engine.prompt.encoder import PromptEncoder
     from tchat.engine.prompt.template import Think
     from tchat.models.metadata import ModelMetadata
-    from tchat.sessions.store import SessionStore
+    from tchat.sessions.store import Store
 
     _Ready: TypeAlias = tuple[ChatModel, PreparedPrompt, PrefillReport]
     Generate = Callable[[ChatModel, PreparedPrompt], Iterator[Event]]
@@ -67,7 +67,7 @@ class Chat:
         self,
         settings: Settings,
         paths: Paths,
-        store: SessionStore,
+        store: Store,
         *,
         session: Session | None = None,
         cancel: Cancel | None = None,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tchat.judge.game import GameEvent
     from tchat.judge.training import TrainingProgress
     from tchat.paths import Paths
-    from tchat.sessions.store import SessionStore
+    from tchat.sessions.store import Store
 
 GAME = "duel"  # what the games that are played from the screen are called, with a sign of the data
 
@@ -49,7 +49,7 @@ class JudgeStatus:
     steers: str
 
 
-def judge_status(model: str, paths: Paths, store: SessionStore) -> JudgeStatus:
+def judge_status(model: str, paths: Paths, store: Store) -> JudgeStatus:
     """The status of the judge of ``model``.
 
     Raises:
@@ -68,7 +68,7 @@ def judge_status(model: str, paths: Paths, store: SessionStore) -> JudgeStatus:
 
 
 def learn(
-    chat: Chat, store: SessionStore, file: Path | None
+    chat: Chat, store: Store, file: Path | None
 ) -> Generator[TrainingProgress, None, TrainedHeads]:
     """Train the judge of the chat's model, from its use and from a file, on the engine thread.
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tchat.chat.model import ChatModel
     from tchat.engine.prompt.encoder import EncodedPrompt, PromptEncoder
     from tchat.engine.prompt.template import Think
-    from tchat.sessions.store import SessionStore
+    from tchat.sessions.store import Store
 
 T = TypeVar("T")
 
@@ -67,7 +67,7 @@ class PromptBuilder:
         branches: What the prompts go on from.
     """
 
-    def __init__(self, store: SessionStore) -> None:
+    def __init__(self, store: Store) -> None:
         self.branches = BranchReader(store)
         self._window_start: int | None = None  # the question that the last prompt began with
         self._read: PromptRead | None = None  # the last prompt

@@ -13,7 +13,7 @@ from tchat.sessions.records import Message, Role, Session
 from tchat.settings import Value
 
 if TYPE_CHECKING:
-    from tchat.sessions.store import SessionStore
+    from tchat.sessions.store import Store
 
 
 class Asked(NamedTuple):
@@ -53,9 +53,7 @@ class Questions:
         session: As it is now.
     """
 
-    def __init__(
-        self, store: SessionStore, branches: BranchReader, session: Session | None
-    ) -> None:
+    def __init__(self, store: Store, branches: BranchReader, session: Session | None) -> None:
         self._store, self._branches = store, branches
         self.session = session
 

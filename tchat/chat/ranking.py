@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tchat.engine.prompt.messages import ChatMessage
     from tchat.engine.prompt.template import Think
     from tchat.paths import Paths
-    from tchat.sessions.store import SessionStore
+    from tchat.sessions.store import Store
     from tchat.settings import Settings
 
 
@@ -65,7 +65,7 @@ def scored_reply(
 
 
 def open_ranking(
-    model: ChatModel, judge: str, paths: Paths, store: SessionStore, *, fallback: bool
+    model: ChatModel, judge: str, paths: Paths, store: Store, *, fallback: bool
 ) -> Generator[Notice, None, CandidateRanking]:
     """The judging by ``judge``; with ``fallback`` by likelihood where it was not trained.
 
@@ -94,7 +94,7 @@ class CandidateRanking:
         UsageError: There is no such judge, or it was not trained yet.
     """
 
-    def __init__(self, model: ChatModel, judge: str, paths: Paths, store: SessionStore) -> None:
+    def __init__(self, model: ChatModel, judge: str, paths: Paths, store: Store) -> None:
         self._store = store
         self._judge = load_ranker(judge, judge_folder(model.facts, paths), model.engine)
         self._replies: dict[int, Finished] = {}

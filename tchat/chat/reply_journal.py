@@ -15,7 +15,7 @@ from tchat.sessions.records import Message, ReplyProvenance, Role, Status
 from tchat.settings import Settings
 
 if TYPE_CHECKING:
-    from tchat.sessions.store import SessionStore
+    from tchat.sessions.store import Store
 
 INTERVAL = 0.2  # seconds between two writes: what a kill -9 can cost
 
@@ -41,7 +41,7 @@ class ReplyJournal:
 
     def __init__(
         self,
-        store: SessionStore,
+        store: Store,
         question: Message,
         row: Message,
         *,
@@ -68,7 +68,7 @@ class ReplyJournal:
     @classmethod
     def open(
         cls,
-        store: SessionStore,
+        store: Store,
         question: Message,
         model: ChatModel,
         settings: Settings,
@@ -212,7 +212,7 @@ class ReplyJournal:
         return self._text[0], self._reasoning[0]
 
 
-def mark_unanswered(store: SessionStore, question: Message) -> None:
+def mark_unanswered(store: Store, question: Message) -> None:
     """Mark a question as stopped before any reply; the next prompt follows it."""
     if store.active_reply(question.session_id, question.id) is None:
         store.finish(question.id, status=Status.STOPPED, text=question.text)
@@ -228,7 +228,7 @@ class JournalWriter:
         store: Where the rows are.
     """
 
-    def __init__(self, store: SessionStore) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
         self._changed = threading.Condition()
         self._waiting: dict[int, tuple[str, str]] = {}

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from tchat.paths import expanded
 from tchat.sessions.export import MARKDOWN, export_format
-from tchat.sessions.store import SessionStore
+from tchat.sessions.store import Store
 from tchat.settings.write import write_new
 
 
-def write_session(store: SessionStore, session_id: str, name: str = "") -> Path:
+def write_session(store: Store, session_id: str, name: str = "") -> Path:
     """Write a session into a new file, and return its path.
 
     The ending of a name decides the format, as ``.json`` does; any other gets Markdown.

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tchat.engine.cancel import Cancel
     from tchat.sessions.fallback_store import FallbackStores
     from tchat.sessions.records import Session
-    from tchat.sessions.store import SessionStore
+    from tchat.sessions.store import SessionStore, Store
 
 
 def resolve_settings(
@@ -153,7 +153,7 @@ def start_loading(settings: Settings, console: Console, cancel: Cancel) -> Prelo
 def open_chat(
     settings: Settings,
     console: Console,
-    store: SessionStore,
+    store: Store,
     session: Session | None,
     cancel: Cancel,
     *,

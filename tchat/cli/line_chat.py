@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tchat.chat.chat import Chat
     from tchat.sessions.fallback_store import FallbackStore, FallbackStores
     from tchat.sessions.records import Deletion, Message, Session
-    from tchat.sessions.store import SessionStore
+    from tchat.sessions.store import SessionStore, Store
 
 T = TypeVar("T")
 
@@ -207,11 +207,11 @@ class LineChat:
 
     # Stored data
 
-    async def read(self, work: Callable[[SessionStore], T]) -> T:
+    async def read(self, work: Callable[[Store], T]) -> T:
         """Read from the store of the open session."""
         return work(self._kept)
 
-    async def read_all(self, work: Callable[[SessionStore], T]) -> T:
+    async def read_all(self, work: Callable[[Store], T]) -> T:
         """Read from the store of all sessions."""
         return work(self.store)
 

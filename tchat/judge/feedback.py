@@ -14,7 +14,7 @@ from itertools import cycle
 from tchat.engine.prompt.messages import ChatMessage
 from tchat.errors import UsageError
 from tchat.sessions.records import Message, Role, Status
-from tchat.sessions.store import SessionStore
+from tchat.sessions.store import Store
 
 _BY_HAND, _LIKED, _UNSAID, _DISLIKED = 2, 1, 0, -1
 
@@ -87,7 +87,7 @@ class Feedback:
     written: int = 0
 
 
-def read_feedback(store: SessionStore) -> Feedback:
+def read_feedback(store: Store) -> Feedback:
     """Read the feedback of all sessions.
 
     Raises:
@@ -114,7 +114,7 @@ def read_feedback(store: SessionStore) -> Feedback:
     )
 
 
-def _replies(store: SessionStore, one: Message) -> list[Message]:
+def _replies(store: Store, one: Message) -> list[Message]:
     """``one`` and its siblings."""
     return [
         each
@@ -123,7 +123,7 @@ def _replies(store: SessionStore, one: Message) -> list[Message]:
     ]
 
 
-def _asked(store: SessionStore, question: int) -> tuple[ChatMessage, ...]:
+def _asked(store: Store, question: int) -> tuple[ChatMessage, ...]:
     """The messages up to a question; none if it was deleted meanwhile."""
     try:
         path = store.path_to(question)
@@ -173,9 +173,7 @@ def _edits(asked: tuple[ChatMessage, ...], replies: Sequence[Message]) -> Iterab
             yield EditedReply(asked, mine.text, other.text, other.model, other.model_sha256)
 
 
-def _across(
-    store: SessionStore, judged: Sequence[Message], paired: set[int]
-) -> Iterable[PreferencePair]:
+def _across(store: Store, judged: Sequence[Message], paired: set[int]) -> Iterable[PreferencePair]:
     """Pair rated replies that have no counterpart with ones of the opposite rating."""
     alone = [each for each in judged if each.parent_id not in paired and each.text.strip()]
     liked = [each for each in alone if each.rating > 0]
@@ -189,6 +187,6 @@ def _across(
             yield PreferencePair(chosen, rejected, good.parent_id or 0)
 
 
-def _answer(store: SessionStore, reply: Message) -> PromptedReply | None:
+def _answer(store: Store, reply: Message) -> PromptedReply | None:
     asked = _asked(store, reply.parent_id) if reply.parent_id is not None else ()
     return PromptedReply(asked, reply.text) if asked else None

@@ -12,7 +12,7 @@ from tchat.sessions import message_tree, session_queries
 from tchat.sessions.database import Database, DatabaseDamaged, DatabaseReplaced
 from tchat.sessions.records import Message, Session
 from tchat.sessions.schema import migrate
-from tchat.sessions.store import SessionStore
+from tchat.sessions.store import SessionStore, Store
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -23,7 +23,7 @@ _FIRST_GAP, _GAPS = 1 << 20, 1 << 32
 
 
 def _falls_back(
-    write: Callable[Concatenate[SessionStore, P], T],
+    write: Callable[Concatenate[Store, P], T],
 ) -> Callable[Concatenate[FallbackStore, P], T]:
     """Wrap a method that writes: retry it in memory when the disk fails."""
 
@@ -38,7 +38,7 @@ def _falls_back(
     return written
 
 
-class FallbackStore(SessionStore):
+class FallbackStore(Store):
     """The store of one conversation, with a fallback to memory.
 
     A write that fails copies the session into memory, with the ids of its messages, and is done
@@ -60,25 +60,25 @@ class FallbackStore(SessionStore):
         self.session_id = session_id
         self._persistent = persistent
         self._known: frozenset[int] = frozenset()  # messages that the persistent store has
-        self._database, self._locks = persistent._database, persistent._locks
+        self._database = persistent._database
         self._left: list[Database] = []  # in memory, and perhaps still being read
         self._moving = threading.RLock()
 
-    add = _falls_back(SessionStore.add)
-    journal = _falls_back(SessionStore.journal)
-    finish = _falls_back(SessionStore.finish)
-    resume = _falls_back(SessionStore.resume)
-    activate = _falls_back(SessionStore.activate)
-    pin = _falls_back(SessionStore.pin)
-    rate = _falls_back(SessionStore.rate)
-    pick = _falls_back(SessionStore.pick)
-    note_scores = _falls_back(SessionStore.note_scores)
-    delete_message = _falls_back(SessionStore.delete_message)
-    restore = _falls_back(SessionStore.restore)
-    rename = _falls_back(SessionStore.rename)
-    update = _falls_back(SessionStore.update)
-    _create = _falls_back(SessionStore.create)
-    _begin = _falls_back(SessionStore.begin)
+    add = _falls_back(Store.add)
+    journal = _falls_back(Store.journal)
+    finish = _falls_back(Store.finish)
+    resume = _falls_back(Store.resume)
+    activate = _falls_back(Store.activate)
+    pin = _falls_back(Store.pin)
+    rate = _falls_back(Store.rate)
+    pick = _falls_back(Store.pick)
+    note_scores = _falls_back(Store.note_scores)
+    delete_message = _falls_back(Store.delete_message)
+    restore = _falls_back(Store.restore)
+    rename = _falls_back(Store.rename)
+    update = _falls_back(Store.update)
+    _create = _falls_back(Store.create)
+    _begin = _falls_back(Store.begin)
 
     def create(self, **values: Any) -> Session:
         """Start the session."""
@@ -103,6 +103,10 @@ class FallbackStore(SessionStore):
                 self._left.append(self._database)
             while self._left:
                 self._left.pop().close()
+
+    @property
+    def _token(self) -> str:
+        return self._persistent._token
 
     def write_back(self) -> bool:
         """Write what is in memory to the disk; return whether there was anything.

@@ -1,8 +1,9 @@
-"""`SessionStore`: sessions and their messages, kept in one file or in memory."""
+"""Sessions and their messages, in one file or in memory."""
 
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from contextlib import nullcontext, suppress
 from pathlib import Path
@@ -32,64 +33,35 @@ from tchat.sessions.session_lookup import new_id
 AT_A_TIME = 200  # messages that an export reads
 
 
-class SessionStore:
-    """The user's sessions.
+class Store(ABC):
+    """Sessions and their messages in a database.
 
-    Threads may share a store, processes may open the same file; each method is one transaction.
-    Every method raises `StorageError` when the disk or another process stands in the way (a
-    locked file is waited for, five seconds), and `UsageError` for an id that does not exist.
-
-    Args:
-        path: The file; it and its folder are made when absent, readable by the user only. None
-            keeps the sessions in memory, until `close`.
+    Threads may share a store; each method is one transaction. Every method raises `StorageError`
+    when the disk or another process stands in the way (a locked file is waited for, five seconds),
+    and `UsageError` for an id that does not exist.
 
     Attributes:
         notices: Lines that the user should see: an upgrade, a salvage.
         recovered: Replies that opening marked as interrupted.
     """
 
-    def __init__(self, path: Path | None) -> None:
-        self.notices: list[str] = []
-        self.recovered: tuple[Message, ...] = ()
-        if path is None:
-            self._database, self._locks = Database(None), None
-            migrate(self._database)
-            return
-        opened = open_database(path)
-        self._database, self._locks = opened.database, opened.locks
-        self.notices.extend(opened.notices)
-        self.recovered = opened.recovered
+    notices: list[str]
+    recovered: tuple[Message, ...]
+    _database: Database
 
-    @classmethod
-    def in_memory(cls) -> Self:
-        """A store that leaves nothing behind."""
-        return cls(None)
+    @abstractmethod
+    def close(self) -> None:
+        """Close the store."""
+
+    @property
+    @abstractmethod
+    def _token(self) -> str:
+        """What the rows of growing replies name this process by."""
 
     @property
     def path(self) -> Path | None:
         """The file, links resolved; None for a store in memory."""
         return self._database.path
-
-    def reopen(self) -> None:
-        """Open the file again, which was deleted, replaced or damaged while it was open.
-
-        Raises:
-            StorageError: It cannot be opened; call it again.
-        """
-        if self.path is None:
-            return
-        self._database.discard_log()
-        opened = open_database(self.path, self._locks)
-        self._database.replace_connection(opened.database)
-        self.notices.extend(opened.notices)
-
-    def close(self) -> None:
-        """Close the file. Replies that are still streaming count as interrupted from then on."""
-        self._database.close()
-        if self._locks:
-            if self._database.is_sound:
-                self._locks.record_file()
-            self._locks.close()
 
     def __enter__(self) -> Self:
         return self
@@ -389,29 +361,6 @@ class SessionStore:
 
     # All of it
 
-    def erase(self) -> None:
-        """Make sure that nothing of what was deleted can be read in the file any more.
-
-        SQLite overwrites what it deletes, but not the copies on pages that were divided, and not
-        those in the write-ahead log: so the whole file is written anew.
-
-        Raises:
-            StorageError: There is no room for it, or another process uses the file.
-        """
-        self._database.vacuum()
-
-    def backup_files(self) -> list[Path]:
-        """Copies beside the file that may hold what was deleted: backups, damaged files."""
-        return backups.find_backups(self.path) if self.path else []
-
-    def remove_backups(self) -> list[Path]:
-        """Delete those copies; returns them.
-
-        Raises:
-            StorageError: One of them cannot be deleted.
-        """
-        return backups.remove_backups(self.path) if self.path else []
-
     def search(
         self, query: str, limit: int = 50, *, stopped: Callable[[], bool] = lambda: False
     ) -> list[SearchHit]:
@@ -480,6 +429,76 @@ class SessionStore:
         """
         with self._database.writing() as connection:
             return session_queries.merge(connection, source, known, self._token)
+
+
+class SessionStore(Store):
+    """The user's sessions, in one file or in memory. Processes may open the same file.
+
+    Args:
+        path: The file; it and its folder are made when absent, readable by the user only. None
+            keeps the sessions in memory, until `close`.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.notices = []
+        self.recovered = ()
+        if path is None:
+            self._database, self._locks = Database(None), None
+            migrate(self._database)
+            return
+        opened = open_database(path)
+        self._database, self._locks = opened.database, opened.locks
+        self.notices.extend(opened.notices)
+        self.recovered = opened.recovered
+
+    @classmethod
+    def in_memory(cls) -> Self:
+        """A store that leaves nothing behind."""
+        return cls(None)
+
+    def reopen(self) -> None:
+        """Open the file again, which was deleted, replaced or damaged while it was open.
+
+        Raises:
+            StorageError: It cannot be opened; call it again.
+        """
+        if self.path is None:
+            return
+        self._database.discard_log()
+        opened = open_database(self.path, self._locks)
+        self._database.replace_connection(opened.database)
+        self.notices.extend(opened.notices)
+
+    def close(self) -> None:
+        """Close the file. Replies that are still streaming count as interrupted from then on."""
+        self._database.close()
+        if self._locks:
+            if self._database.is_sound:
+                self._locks.record_file()
+            self._locks.close()
+
+    def erase(self) -> None:
+        """Make sure that nothing of what was deleted can be read in the file any more.
+
+        SQLite overwrites what it deletes, but not the copies on pages that were divided, and not
+        those in the write-ahead log: so the whole file is written anew.
+
+        Raises:
+            StorageError: There is no room for it, or another process uses the file.
+        """
+        self._database.vacuum()
+
+    def backup_files(self) -> list[Path]:
+        """Copies beside the file that may hold what was deleted: backups, damaged files."""
+        return backups.find_backups(self.path) if self.path else []
+
+    def remove_backups(self) -> list[Path]:
+        """Delete those copies; returns them.
+
+        Raises:
+            StorageError: One of them cannot be deleted.
+        """
+        return backups.remove_backups(self.path) if self.path else []
 
     def recover(self) -> list[Message]:
         """Mark replies as interrupted whose process died while it wrote them; return them.

@@ -17,7 +17,7 @@ from tchat.engine.prompt.encoder import PromptEncoder
 from tchat.engine.prompt.template import ChatTemplate
 from tchat.engine.reply_state import ReplyState
 from tchat.sessions.records import Role
-from tchat.sessions.store import SessionStore
+from tchat.sessions.store import SessionStore, Store
 from tests.chat.conftest import OpenChat
 
 TEXT = "the be to of and in that have it for not on with he as you do at this "
@@ -39,8 +39,8 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
     count(encoder, "encode")
     count(ChatTemplate, "render")
-    count(SessionStore, "branch")
-    count(SessionStore, "path_to")
+    count(Store, "branch")
+    count(Store, "path_to")
     return calls
 
 

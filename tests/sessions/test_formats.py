@@ -16,16 +16,14 @@ from tchat.sessions import export, importers
 from tchat.sessions.export import ExportFormat, export_format
 from tchat.sessions.importers import Importer, Messages, read_sessions
 from tchat.sessions.records import Message, Role, Session, Status
-from tchat.sessions.store import SessionStore
+from tchat.sessions.store import SessionStore, Store
 from tests.cli.shell import Shell
 from tests.sessions.trees import to_json
 
 # What the module of a new format holds.
 
 
-def _lines(
-    store: SessionStore, sessions: Iterable[Session], *, show_reasoning: bool
-) -> Iterator[str]:
+def _lines(store: Store, sessions: Iterable[Session], *, show_reasoning: bool) -> Iterator[str]:
     for session in sessions:
         yield from (f"{each.role}: {each.text}\n" for each in store.walk(session.id))
 

@@ -29,7 +29,7 @@ from tchat.errors import StorageError
 from tchat.paths import user_paths
 from tchat.sessions.database import Database
 from tchat.sessions.records import Message, Role, Session, SessionTree
-from tchat.sessions.store import SessionStore
+from tchat.sessions.store import SessionStore, Store
 from tchat.settings import Sampling, Settings
 from tchat.tui.widgets.prompt_area import PromptArea
 from tchat.tui.widgets.status import Idle
@@ -90,9 +90,9 @@ class Faults:
             "memory": (engine, "generate_reply", MemoryError(INJECTED)),
             "write": (Database, "writing", storage),
             "read": (Database, "reading", storage),
-            "branch": (SessionStore, "branch", storage),
-            "search": (SessionStore, "search", other),
-            "sessions": (SessionStore, "sessions", other),
+            "branch": (Store, "branch", storage),
+            "search": (Store, "search", other),
+            "sessions": (Store, "sessions", other),
             "measure": (Chat, "count_draft", other),
             "price": (Chat, "prefill_cost", other),
             "save": (Snapshots, "save", other),

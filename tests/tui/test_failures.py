@@ -20,7 +20,7 @@ from tchat.errors import StorageError
 from tchat.paths import Paths
 from tchat.sessions.database import Database
 from tchat.sessions.records import Message
-from tchat.sessions.store import SessionStore
+from tchat.sessions.store import SessionStore, Store
 from tchat.settings import Settings
 from tchat.tui.dialogs.settings import SettingsScreen
 from tchat.tui.services.messages import MessageService
@@ -251,7 +251,7 @@ async def test_messages_that_could_not_be_read_again_are_with_the_next_turn(
 
         async def broken_after(here: MessageService, session_id: str) -> None:
             await forget(here, session_id)
-            monkeypatch.setattr(SessionStore, "branch", failing)
+            monkeypatch.setattr(Store, "branch", failing)
 
         monkeypatch.setattr(MessageService, "forget", broken_after)
         shown.screen.post_message(Transcript.ActionRequested(deleted, "delete"))

@@ -11,7 +11,7 @@ from tchat.chat.chat import Chat
 from tchat.engine.snapshots.snapshots import Snapshots
 from tchat.errors import StorageError
 from tchat.paths import Paths
-from tchat.sessions.store import SessionStore
+from tchat.sessions.store import SessionStore, Store
 from tchat.settings import Settings
 from tchat.tui.dialogs.help import HelpScreen
 from tchat.tui.dialogs.sessions import SessionsScreen
@@ -111,7 +111,7 @@ def fails(monkeypatch: pytest.MonkeyPatch) -> list[str]:
                 raise StorageError("the disk cannot be read")
             return method(*args)
 
-        monkeypatch.setattr(SessionStore, name, failing)
+        monkeypatch.setattr(Store, name, failing)
     return names
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from tchat.engine.events import Event
     from tchat.paths import Paths
     from tchat.sessions.records import Message, Session
-    from tchat.sessions.store import SessionStore
+    from tchat.sessions.store import Store
     from tchat.settings import Settings, Value
 
 T = TypeVar("T")
@@ -81,10 +81,10 @@ class CommandHost(Protocol):
 
     # Stored data
 
-    async def read(self, work: Callable[[SessionStore], T]) -> T:
+    async def read(self, work: Callable[[Store], T]) -> T:
         """The result of ``work`` with the store of the open session."""
 
-    async def read_all(self, work: Callable[[SessionStore], T]) -> T:
+    async def read_all(self, work: Callable[[Store], T]) -> T:
         """The result of ``work`` with the store of all sessions."""
 
     async def rename(self, title: str) -> None:

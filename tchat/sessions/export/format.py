@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Protocol
 from tchat.sessions.records import Session
 
 if TYPE_CHECKING:
-    from tchat.sessions.store import SessionStore
+    from tchat.sessions.store import Store
 
 
 class Export(Protocol):
     """Writes sessions as text in pieces, so that however long ones fit into the memory."""
 
     def __call__(
-        self, store: SessionStore, sessions: Iterable[Session], *, show_reasoning: bool
+        self, store: Store, sessions: Iterable[Session], *, show_reasoning: bool
     ) -> Iterator[str]:
         """The text of ``sessions``; with ``show_reasoning``, the models' reasoning too."""
 

@@ -10,7 +10,7 @@ from tchat.sessions.export.format import ExportFormat
 from tchat.sessions.records import Message, Role, Session, Status
 
 if TYPE_CHECKING:
-    from tchat.sessions.store import SessionStore
+    from tchat.sessions.store import Store
 
 _SPEAKERS = {Role.SYSTEM: "System", Role.USER: "User", Role.ASSISTANT: "Assistant"}
 
@@ -57,9 +57,7 @@ def _mark(status: Status) -> str:
     return "" if status == Status.DONE else f" ({status})"
 
 
-def _export(
-    store: SessionStore, sessions: Iterable[Session], *, show_reasoning: bool
-) -> Iterator[str]:
+def _export(store: Store, sessions: Iterable[Session], *, show_reasoning: bool) -> Iterator[str]:
     for number, session in enumerate(sessions):
         if number:
             yield "\n"

@@ -12,7 +12,7 @@ from tchat.sessions.records import Session
 from tchat.sessions.serialization import json_of, record_values
 
 if TYPE_CHECKING:
-    from tchat.sessions.store import SessionStore
+    from tchat.sessions.store import Store
 
 
 def json_pieces(sessions: Iterable[tuple[Session, Messages]]) -> Iterator[str]:
@@ -41,7 +41,7 @@ def json_pieces(sessions: Iterable[tuple[Session, Messages]]) -> Iterator[str]:
 
 
 def _export(
-    store: SessionStore,
+    store: Store,
     sessions: Iterable[Session],
     *,
     show_reasoning: bool,  # noqa: ARG001  all of it is written

@@ -15,7 +15,7 @@ from tchat.errors import ModelNotFound, TchatError, UsageError
 from tchat.paths import Paths
 from tchat.sanitize import printable, single_line
 from tchat.sessions.records import Message, Session
-from tchat.sessions.store import SessionStore
+from tchat.sessions.store import Store
 from tchat.settings import Settings, Value
 from tchat.tui.background import background
 from tchat.tui.controllers.candidates import CandidatesController
@@ -147,11 +147,11 @@ class CommandController:
 
     # Stored data
 
-    async def read(self, work: Callable[[SessionStore], T]) -> T:
+    async def read(self, work: Callable[[Store], T]) -> T:
         """Read from the store of the open session, off the event loop."""
         return await self._context.conversation.messages.with_store(work)
 
-    async def read_all(self, work: Callable[[SessionStore], T]) -> T:
+    async def read_all(self, work: Callable[[Store], T]) -> T:
         """Read from the store of all sessions, off the event loop."""
         return await asyncio.to_thread(work, self._context.conversation.persistent)
 

@@ -11,7 +11,7 @@ from tchat.chat.chat import Chat
 from tchat.errors import StorageError, UsageError
 from tchat.sessions.fallback_store import FallbackStore
 from tchat.sessions.records import Deletion, Message, Session
-from tchat.sessions.store import SessionStore
+from tchat.sessions.store import SessionStore, Store
 from tchat.tui.entries import entries_of, entry_of
 from tchat.tui.widgets.transcript.entry import Entry
 
@@ -133,7 +133,7 @@ class MessageService:
             self._opened.store.branch(session.id, last), self._opened.store.positions(session.id)
         )
 
-    async def with_store(self, work: Callable[[SessionStore], T]) -> T:
+    async def with_store(self, work: Callable[[Store], T]) -> T:
         """The result of ``work`` with the store of the open session."""
         return await asyncio.to_thread(work, self._opened.store)
 
