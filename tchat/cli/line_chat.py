@@ -117,8 +117,6 @@ class LineChat:
         )
         self._own = session_settings(session.settings) if session else {}
         self._chat.own = self._own
-        self.candidate_ids.clear()
-        self._deleted.clear()
         if session is not None:
             self._show_unfinished(session)
 
@@ -137,14 +135,13 @@ class LineChat:
         """Go on in a session with its own settings, or in a new one without any."""
         from tchat.chat.session_settings import usable_settings, with_session_settings
 
-        settings = replace(self._base, model=self.settings.model)
-        if session is not None:
+        if session is None:
+            self._switch(None, self._ground, self._base)
+        else:
             for line in usable_settings(session.settings)[1]:
                 self.show(line)
-            settings = with_session_settings(settings, session.settings)
-            self._leave_private()
-        self.join(session, settings)
-        if session is not None:
+            settings = with_session_settings(self._base, session.settings)
+            self._switch(session, self.store, settings)
             for message in self._kept.branch(session.id, 2):
                 self.show(f"{message.role}: {single_line(message.text)}")
 
@@ -154,22 +151,23 @@ class LineChat:
 
         if self.store.path is None:
             raise UsageError("this chat was opened to store nothing", "open another without -n")
-        if self.private:
-            self._leave_private()
-        else:
-            self.private, self._ground = True, SessionStore.in_memory()
-        await self.open_session(None)
+        ground = self.store if self.private else SessionStore.in_memory()
+        self._switch(None, ground, self._base)
         self.show(
             "Private: nothing of this session is stored."
             if self.private
             else "Sessions are stored again."
         )
 
-    def _leave_private(self) -> None:
-        if self._ground is not self.store:
-            self.close()
-            self._ground.close()
-            self.private, self._ground = False, self.store
+    def _switch(self, session: Session | None, ground: SessionStore, settings: Settings) -> None:
+        """Go on in another session of a store, with the model in use."""
+        before, self._ground = self._ground, ground
+        self.private = ground.path is None
+        self.candidate_ids.clear()
+        self._deleted.clear()
+        self.join(session, replace(settings, model=self.settings.model))
+        if before not in (ground, self.store):
+            before.close()
 
     # Output
 
@@ -278,10 +276,10 @@ class LineChat:
                 self._base = key.put(self._base, key.value_in(settings))
         chat = self._open_chat
         self.settings = chat.settings = settings
-        self._own = chat.own = own
-        if session is not None:
+        if session is not None and ("system" in values or own != self._own):
             system = settings.system if "system" in values else session.system
             chat.session = self._kept.update(session.id, system=system, settings=own)
+        self._own = chat.own = own
 
     async def toggle_details(self) -> None:
         """Print token counts and times after each reply, or do not."""

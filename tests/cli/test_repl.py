@@ -141,6 +141,8 @@ def real_chat(*lines: str, flags: tuple[str, ...] = ()) -> tuple[list[str], list
 
 LIVE = (
     "/new",
+    "/private",
+    "/private\n/private",
     "/system be brief",
     "/set system be very brief",
     "/set markdown never",
