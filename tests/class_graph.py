@@ -75,7 +75,7 @@ class ClassGraph:
     def is_abstract(self, name: str) -> bool:
         """Whether it is a protocol, an ABC, or leaves a method to its subclasses.
 
-        Textual's metaclass and ``ABCMeta`` exclude each other, so a widget's or a screen's
+        Textual's metaclass and ``ABCMeta`` exclude one another, so a widget's or a screen's
         abstract method is one that raises ``NotImplementedError``.
         """
         methods = (

@@ -384,7 +384,7 @@ class Chat:
         """
         message, _ = self._questions.at(message_id)
         if message.role is not Role.ASSISTANT:
-            raise UsageError("there is no reply to rate", "rate one when it is there")
+            raise UsageError("there is no reply to rate", "wait for the reply")
         return self.store.rate(message.id, rating)
 
     # How it is done

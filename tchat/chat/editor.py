@@ -59,7 +59,8 @@ def editor_command(environ: Mapping[str, str]) -> list[str]:
             words = shlex.split(value, posix=os.name != "nt")
         except ValueError as error:
             raise UsageError(
-                f"{variable} is no command line: {error}", "close its quotes: for example 'vim -n'"
+                f"{variable} is not a valid command line: {error}",
+                "close its quotes: for example 'vim -n'",
             ) from None
         if words:
             return words

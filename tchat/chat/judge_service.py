@@ -98,7 +98,7 @@ def steer(chat: Chat) -> None:
     folder = judge_folder(read_metadata(path), chat.paths)
     found = [each for name in folder.games() if (each := folder.vector(name)).is_file()]
     if not found:
-        raise UsageError("no game came to a control vector yet", "play the game first")
+        raise UsageError("no game has produced a control vector yet", "play the game first")
     off = {str(each) for each in found} & set(_vectors(model, chat.paths, path))
     last = max(found, key=lambda each: each.stat().st_mtime)
     set_model_setting(

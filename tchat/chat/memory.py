@@ -88,7 +88,7 @@ def _ways_out(facts: ModelMetadata, plan: LoadPlan, machine: Machine) -> Iterato
     if plan.gpu_layers and (layers := max_gpu_layers(dimensions, plan, machine)):
         yield f"--gpu-layers {layers} fits"
     yield "close other programs, or choose a smaller quantization"
-    yield "--force loads it all the same"
+    yield "--force loads it anyway"
 
 
 def _gb(size: int) -> str:

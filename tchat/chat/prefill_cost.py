@@ -44,9 +44,9 @@ class PrefillCost:
 
     @property
     def short(self) -> str:
-        """``re-reads 7,912 tokens ≈ 31 s``."""
+        """``reprocesses 7,912 tokens ≈ 31 s``."""
         about = f" ≈ {seconds_text(self.seconds)}" if self.seconds else ""
-        return f"re-reads {counted(self.tokens, 'token')}{about}"
+        return f"reprocesses {counted(self.tokens, 'token')}{about}"
 
     def __str__(self) -> str:
         return self.with_reason(self.short)
@@ -138,16 +138,16 @@ def prefill_reason(
         turns_left: Whether old turns leave the context.
     """
     if before is None:
-        return "the model is another" if other_model else NOT_IN_MEMORY
+        return "the model changed" if other_model else NOT_IN_MEMORY
     if _system(before.messages) != _system(now):
-        return "the system prompt is another"
+        return "the system prompt changed"
     if turns_left:
         return "the context is full, and old turns leave it"
     if [*path] == before.path[: len(path)]:
-        return "the chat goes on from an earlier message"
+        return "the chat continues from an earlier message"
     if before.leads_to(path):
         return ""
-    return "the chat goes on from another branch"
+    return "the chat continues from another branch"
 
 
 def _system(messages: Sequence[ChatMessage]) -> str:
@@ -175,7 +175,7 @@ class PrefillReport:
         cost, self._due = self._due, None
         took = seconds_text(time.perf_counter() - self._started)
         return Notice(
-            "price", cost.with_reason(f"re-read {counted(cost.tokens, 'token')} in {took}")
+            "price", cost.with_reason(f"reprocessed {counted(cost.tokens, 'token')} in {took}")
         )
 
 

@@ -75,7 +75,7 @@ def require_valid_options(settings: Settings, paths: Paths) -> None:
 
     Raises:
         ModelError: The model or its draft model is missing or cannot chat, or an adapter is none.
-        UsageError: Settings exclude each other.
+        UsageError: Settings cannot be combined.
     """
     with MetadataCache(paths) as store:
         facts = store.metadata(resolve_chosen(settings, paths))
@@ -103,7 +103,7 @@ def engine_options(
 
     Raises:
         ModelError: An adapter is missing, or is none.
-        UsageError: Settings exclude each other.
+        UsageError: Settings cannot be combined.
     """
     if settings.cache_type != "f16" and settings.flash_attn == "off":
         raise UsageError(

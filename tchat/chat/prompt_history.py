@@ -124,7 +124,7 @@ class PromptHistory:
                 yield
         except Timeout as error:
             raise StorageError(
-                "another process holds the history of prompts", "this prompt is not remembered"
+                "another process holds the prompt history", "this prompt is not saved in it"
             ) from error
 
 

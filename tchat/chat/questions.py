@@ -88,7 +88,7 @@ class Questions:
             except (UsageError, StorageError) as error:
                 if self._is_there(self.session):
                     raise
-                text = f"{error.message}: the chat goes on in a new session"
+                text = f"{error.message}: the chat continues in a new session"
                 notice = Notice("storage", text)
             else:
                 return Asked(question, branch, begun, before=before)
@@ -168,7 +168,7 @@ class Questions:
         if message.role is Role.USER:
             return message
         if message.parent_id is None:
-            raise UsageError("this reply has no question before it", "send a prompt first")
+            raise UsageError("no prompt precedes this reply", "send a prompt first")
         return self._store.message(message.parent_id)
 
 

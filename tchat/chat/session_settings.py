@@ -38,7 +38,7 @@ def usable_settings(stored: Mapping[str, Any]) -> tuple[dict[str, Value], list[s
 def _checked(name: str, value: object) -> Value:
     key = keys().get(name)
     if key is None or not is_session_setting(key):
-        raise UsageError(f"`{single_line(name, SHOWN)}` is none that a session keeps")
+        raise UsageError(f"`{single_line(name, SHOWN)}` is not a session setting")
     found = check(key, value, "in the session")
     if name == "grammar" and found:
         from tchat.engine.grammar.gbnf import require_grammar

@@ -1,4 +1,4 @@
-"""The request of ``tchat ask``, and which of its flags exclude each other."""
+"""The request of ``tchat ask``, and which of its flags cannot be combined."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def require_compatible_flags(request: AskRequest) -> None:
     """Check that the flags of ``request`` go together.
 
     Raises:
-        UsageError: Some exclude each other; names them.
+        UsageError: Some cannot be combined; names them.
     """
     forms = {
         "--schema": request.schema,
@@ -109,4 +109,4 @@ def require_compatible_flags(request: AskRequest) -> None:
 
 def _require_at_most_one(*flags: str) -> None:
     if len(flags) > 1:
-        raise UsageError(f"{' and '.join(flags)} exclude each other", "leave one out")
+        raise UsageError(f"{' and '.join(flags)} cannot be combined", "leave one out")

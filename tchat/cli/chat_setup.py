@@ -66,7 +66,7 @@ def require_loadable(settings: Settings, console: Console) -> None:
 
     Raises:
         ModelError: It is missing, is no chat model, or an adapter is invalid.
-        UsageError: The settings exclude each other.
+        UsageError: The settings cannot be combined.
     """
     if console.open_chat is None:
         from tchat.chat.preload import require_valid_options
@@ -113,7 +113,7 @@ def find_session(request: AskRequest, store: SessionStore) -> Session | None:
         return None
     session = store.latest()
     if session is None:
-        raise UsageError("there is no session to continue", "begin one: tchat PROMPT")
+        raise UsageError("there is no session to continue", "start one: tchat PROMPT")
     return session
 
 

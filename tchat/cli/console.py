@@ -119,7 +119,7 @@ class _ClosedOutput(io.StringIO):
         """
         raise StorageError(
             "standard output is closed, so the output is lost",
-            "send it somewhere: to a file, or to /dev/null",
+            "redirect it to a file or to /dev/null",
         )
 
 

@@ -129,7 +129,7 @@ class LineChat:
     def _show_unfinished(self, session: Session) -> None:
         branch = self._kept.branch(session.id, 1)
         if branch and branch[-1].status in ("stopped", "interrupted"):
-            self.show(f"The last reply was {branch[-1].status}; /continue goes on with it.")
+            self.show(f"The last reply was {branch[-1].status}; /continue resumes it.")
 
     async def open_session(self, session: Session | None) -> None:
         """Go on in a session with its own settings, or in a new one without any."""
@@ -150,7 +150,7 @@ class LineChat:
         from tchat.sessions.store import SessionStore
 
         if self.store.path is None:
-            raise UsageError("this chat was opened to store nothing", "open another without -n")
+            raise UsageError("this chat was opened with -n", "open another without -n")
         ground = self.store if self.private else SessionStore.in_memory()
         self._switch(None, ground, self._base)
         self.show(
@@ -349,7 +349,7 @@ class LineChat:
         self._work(work)
         if len(self.candidate_ids) > 1:
             first = "best" if ranker else "first"
-            self.show(f"The chat goes on with the {first}; /pick N takes another.")
+            self.show(f"Continuing with the {first}; /pick N chooses another.")
 
     def _work(self, work: Callable[[], None]) -> None:
         """Run on the engine thread; Ctrl-C stops it, and the chat goes on."""

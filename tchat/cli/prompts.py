@@ -131,8 +131,8 @@ def rm(ctx: typer.Context, name: str = NAME) -> None:
     if not path.exists():
         template = find_template(name, console.paths)
         raise UsageError(
-            f"`{template.name}` came with tchat and cannot be deleted",
-            f"`tchat prompts edit {template.name}` makes one of your own, which is used instead",
+            f"`{template.name}` is built in and cannot be deleted",
+            f"`tchat prompts edit {template.name}` makes your own version of it",
         )
     path.unlink()
 

@@ -120,7 +120,7 @@ class Repl:
         except StorageError as error:
             if error.message != self._told:
                 self._told = error.message
-                lost = "The chat goes on in memory and is lost when tchat ends"
+                lost = "The chat continues in memory, and is lost when tchat ends"
                 self._console.say(f"{error.message}. {lost}; {error.hint}")
             return
         self._told = ""

@@ -79,7 +79,7 @@ def search(
     """Find sessions by title and messages that contain all words, latest first."""
     console: Console = ctx.obj
     if not decode_words(words).strip():
-        raise UsageError("there is nothing to search for", "type a word")
+        raise UsageError("the search has no words", "type a word")
     query = " ".join(f'"{word}"' if " " in word else word for word in words)
     with open_sessions(console) as store:
         hits = store.search(query, limit)
@@ -119,7 +119,7 @@ def rm(
 ) -> None:
     """Delete sessions, and tell where copies of them remain."""
     if not (sessions or everything or history or backups):
-        raise UsageError("there is nothing to delete", "name sessions, or give --all")
+        raise UsageError("no session was named", "name sessions, or use --all")
     from tchat.cli.sessions import SessionRemoval
 
     SessionRemoval(ctx.obj, history=history, backups=backups).remove(
@@ -201,7 +201,7 @@ def _find(store: SessionStore, name: str) -> Session:
         return store.get(name)
     session = store.latest()
     if session is None:
-        raise UsageError("there is no session yet", "begin one: tchat PROMPT")
+        raise UsageError("there is no session yet", "start one: tchat PROMPT")
     return session
 
 
@@ -258,7 +258,7 @@ def _pieces(source: Path) -> Iterator[bytes]:
         piece = file.read(CHUNK)  # None: somebody writes, but nothing is there yet
         if piece == b"" and source.is_fifo():
             raise UsageError(
-                f"{single_line(str(source))} is a pipe that nobody writes into",
+                f"{single_line(str(source))} is a pipe without a writer",
                 "start the writer first, or name a file",
             )
         os.set_blocking(descriptor, True)
@@ -321,7 +321,7 @@ def _writing_spool(source: Path | None) -> Iterator[None]:
     except OSError as error:
         raise StorageError(
             f"cannot copy {_name(source)} to a temporary file: {error.strerror}",
-            "free some space, or let TMPDIR name a folder with room",
+            "free some space, or set TMPDIR to a folder with space",
         ) from error
 
 

@@ -379,7 +379,7 @@ class Context:
             )
         raise TchatError(
             f"llama.cpp failed while decoding ({status}): {self._log.reason()}",
-            "try again; if it stays, the model file may be damaged",
+            "try again; if it persists, the model file may be damaged",
         )
 
     def trim(self, keep: int, sequence: int = 0) -> bool:
@@ -513,6 +513,6 @@ def _require(pointer: Any, what: str) -> Any:
     if not pointer:
         raise TchatError(
             f"llama.cpp gives no {what} of the last decode: {backend().log.reason()}",
-            "try again; if it stays, the model file may be damaged",
+            "try again; if it persists, the model file may be damaged",
         )
     return pointer

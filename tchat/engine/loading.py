@@ -409,5 +409,5 @@ def context_notices(options: EngineOptions, model: Model) -> Iterator[Notice]:
         yield Notice("context", text)
     if options.draft is not None and not _can_trim(options, model):
         yield Notice(
-            "model", "this model's cache cannot be cut back, so the draft model is not used"
+            "model", "this model's KV cache cannot be truncated, so the draft model is not used"
         )

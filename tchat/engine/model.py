@@ -216,7 +216,7 @@ class Model:
             if not size < -length <= _LONGEST_PIECE:
                 raise ModelInvalid(
                     f"llama.cpp has no text of the token {token}",
-                    "try again; if it stays, the model file may be damaged",
+                    "try again; if it persists, the model file may be damaged",
                 )
             size = -length
 

@@ -106,7 +106,10 @@ class Prefill:
             return False
         self.reused = self._kv.reuse(self.tokens)
         if self._kv.lost:
-            text = f"this model's cache cannot be cut back: {self._kv.lost:,} tokens are read again"
+            text = (
+                f"{self._kv.lost:,} tokens are processed again: "
+                "this model's KV cache cannot be truncated"
+            )
             yield Notice("reread", text)
         yield PromptProgress(self.reused, total, self.reused)
         end = total - leave

@@ -58,7 +58,7 @@ class Sampler:
 
     Raises:
         UsageError: The grammar does not parse or is too long, or a logit bias names no token.
-        TchatError: llama.cpp makes no sampler.
+        TchatError: llama.cpp cannot create the sampler.
     """
 
     def __init__(
@@ -232,7 +232,7 @@ class Sampler:
             shown = single_line(token.text, limit=40)
         if not known:
             raise UsageError(
-                f"the grammar names <{shown}>, which is no token of this model",
+                f"the grammar names <{shown}>, which is not a token of this model",
                 "choose a token of this model, or write the text in quotes",
             )
 
@@ -294,11 +294,11 @@ class Sampler:
 def _require(sampler: Any) -> Any:
     """Refuse a null ``llama_sampler *``."""
     if not sampler:
-        raise TchatError("llama.cpp makes no sampler", "free some memory and try again")
+        raise TchatError("llama.cpp cannot create the sampler", "free some memory and try again")
     return sampler
 
 
 def _nothing_drawn() -> TchatError:
     return TchatError(
-        "llama.cpp drew no token", "try again; if it stays, the model file may be damaged"
+        "llama.cpp sampled no token", "try again; if it persists, the model file may be damaged"
     )

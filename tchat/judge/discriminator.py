@@ -91,8 +91,8 @@ def load(path: Path) -> Discriminator | None:
         return None
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         raise UsageError(
-            f"{single_line(path.name)} is no discriminator of tchat, or damaged",
-            "train it anew: tchat judge train",
+            f"{single_line(path.name)} is not a discriminator of tchat, or damaged",
+            "train it again: tchat judge train",
         ) from error
 
 

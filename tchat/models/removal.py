@@ -151,7 +151,7 @@ def _locked(blob: Path, cache: HubCache) -> Iterator[None]:
         held = FileLock(lock, timeout=0)
         held.acquire()
     except Timeout:
-        raise UsageError("it is being pulled at this moment", "wait for it, or stop it") from None
+        raise UsageError("it is being downloaded", "wait for it, or stop it") from None
     except OSError as error:
         raise _unremovable(lock, error) from error
     try:

@@ -186,7 +186,7 @@ def _after_exit(metadata: ModelMetadata, outcome: ProcessResult) -> ProbeVerdict
     if said is None:
         reason = "it wrote too much" if outcome.flooded else _last_line(outcome.stderr)
         raise ModelError(
-            f"the check of {label(metadata.path)} ended without a verdict"
+            f"the check of {label(metadata.path)} ended without a result"
             + (f": {reason}" if reason else f" (exit status {outcome.exit_code})"),
             "see `tchat doctor`",
         )

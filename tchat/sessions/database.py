@@ -188,10 +188,12 @@ def connect(path: Path | None, *, defensive: bool = True) -> sqlite3.Connection:
         defensive: Whether to forbid, too, what could damage the file.
 
     Raises:
-        StorageError: The file, or a journal of it, is no regular file.
+        StorageError: The file, or a journal of it, is not a regular file.
     """
     if path and (special := special_file(path)):
-        raise StorageError(f"cannot use {path}: {special.name} is no regular file", "move it away")
+        raise StorageError(
+            f"cannot use {path}: {special.name} is not a regular file", "move it away"
+        )
     connection = sqlite3.connect(
         path or ":memory:", timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
     )

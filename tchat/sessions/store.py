@@ -262,7 +262,7 @@ class Store(ABC):
         """
         with self._database.writing() as connection:
             if message_tree.row(connection, message_id)["status"] == Status.STREAMING:
-                raise UsageError(f"message {message_id} is being written", "wait for its end")
+                raise UsageError(f"message {message_id} is being written", "wait until it ends")
             connection.execute(
                 "UPDATE messages SET status = 'streaming', writer = ? WHERE id = ?",
                 (self._token, message_id),

@@ -116,7 +116,7 @@ def write_new(path: Path, data: bytes | Iterable[bytes]) -> None:
     if os.path.lexists(path):
         raise UsageError(f"{path} is already there", "choose another name or delete it first")
     if not path.absolute().parent.is_dir():
-        raise UsageError(f"there is no folder {path.parent}", "make it, or choose another")
+        raise UsageError(f"there is no folder {path.parent}", "create it, or choose another")
     write_private(path, data)
 
 

@@ -56,9 +56,9 @@ def test_another_system_prompt_costs_the_whole_chat(
     asked = price(chat)
     assert asked.tokens > 100
     before, after = prices(chat.send("Why?"))
-    about = rf"re-reads {asked.tokens:,} tokens ≈ [\d.]+ s: the system prompt is another"
+    about = rf"reprocesses {asked.tokens:,} tokens ≈ [\d.]+ s: the system prompt changed"
     assert re.fullmatch(about, before)
-    assert after.startswith(f"re-read {asked.tokens:,} tokens in ")
+    assert after.startswith(f"reprocessed {asked.tokens:,} tokens in ")
     assert price(chat).tokens < SEAM
 
 
@@ -99,9 +99,9 @@ def test_another_reply_to_a_question_is_another_branch(
     list(chat.regenerate())
     assert price(chat).why == ""
     store.activate(first.id)
-    assert price(chat).why == "the chat goes on from another branch"
+    assert price(chat).why == "the chat continues from another branch"
     list(chat.send("Why?"))
-    assert price(chat, after=first.id).why == "the chat goes on from an earlier message"
+    assert price(chat, after=first.id).why == "the chat continues from an earlier message"
 
 
 def test_any_of_several_replies_is_no_other_branch(
@@ -148,8 +148,8 @@ def test_another_model_reads_all_of_it(
     other = shutil.copy(tiny_model, tmp_path / "other.gguf")
     switched = open_chat(chat.session, model=str(other))
     [told] = prices(switched.load())
-    assert told.startswith("the next prompt re-reads ")
-    assert told.endswith(": the model is another")
+    assert told.startswith("the next prompt reprocesses ")
+    assert told.endswith(": the model changed")
 
 
 def test_the_same_model_by_another_name_is_not_another(

@@ -237,7 +237,7 @@ FORMS = {
     "import of a pipe": Bad(
         args=("sessions", "import", "p"),
         code=2,
-        told=("p is a pipe that nobody writes into",),
+        told=("p is a pipe without a writer",),
         files={"p": fifo},
     ),
     "template from a pipe": Bad(
@@ -277,7 +277,7 @@ FORMS = {
         told=("allows nothing",),
     ),
     "schema with NaN": Bad(
-        args=("--schema", '{"const": NaN}', "hi"), code=2, told=("NaN is no JSON number",)
+        args=("--schema", '{"const": NaN}', "hi"), code=2, told=("NaN is not a JSON number",)
     ),
     "schema with half a character": Bad(
         args=("--schema", '{"const": "\\ud800"}', "hi"), code=2, told=("surrogate",)
@@ -328,7 +328,7 @@ FORMS = {
     "grammar with a strange token": Bad(
         args=("--grammar", "g", "hi"),
         code=2,
-        told=("<|nonesuch|>", "no token of this model"),
+        told=("<|nonesuch|>", "not a token of this model"),
         files={"g": b"root ::= <|nonesuch|>\n"},
     ),
     "grammar too long": Bad(
@@ -344,7 +344,9 @@ FORMS = {
     "label too long": Bad(
         args=("--ctx-size", "256", "--choose", "a,b" + "lue" * 400, "hi"), code=4, told=("256",)
     ),
-    "two forms": Bad(args=("--yes-no", "--choose", "a,b", "hi"), code=2, told=("exclude each",)),
+    "two forms": Bad(
+        args=("--yes-no", "--choose", "a,b", "hi"), code=2, told=("cannot be combined",)
+    ),
     "threshold": Bad(args=("--yes-no", "--threshold", "2", "hi"), code=2, told=("--threshold",)),
     "unknown template": Bad(args=("-t", "translat", "hi"), code=2, told=("`translate`?",)),
     "template's variable": Bad(
@@ -545,7 +547,9 @@ SESSIONS = {
         stdin=b'prompt = "x"',
         home={"prompts": folder, "prompts/mine.toml": b'prompt = "y"'},
     ),
-    "packaged prompt": Bad(args=("prompts", "rm", "commit"), code=2, told=("`commit` came with",)),
+    "packaged prompt": Bad(
+        args=("prompts", "rm", "commit"), code=2, told=("`commit` is built in",)
+    ),
 }
 
 TABLES = {

@@ -28,7 +28,7 @@ from tchat.sessions.records import Role, Session
 from tchat.sessions.store import SessionStore
 from tchat.settings import Settings
 
-CUT_OFF = "tchat: the reply was cut off: --max-tokens or the context is reached\n"
+CUT_OFF = "tchat: the reply was cut off: --max-tokens or the context limit was reached\n"
 COMMAND = (sys.executable, "-m", "tchat")
 # Lets the tiny model write until the context is full or it is stopped.
 # With the model of ``endless_home`` half a minute of writing, on a fast machine too.

@@ -287,10 +287,10 @@ def test_the_setting_says_whether_to_store_and_the_flag_wins(shell: Shell, home:
 @pytest.mark.parametrize(
     ("args", "told"),
     [
-        (["-c", "--cid", "x", "hi"], "--continue and --cid exclude each other"),
+        (["-c", "--cid", "x", "hi"], "--continue and --cid cannot be combined"),
         (["-n", "-c", "hi"], "--no-log"),
-        (["--yes-no", "--choose", "a,b", "hi"], "--choose and --yes-no exclude each other"),
-        (["--schema", "{}", "--grammar", "x", "hi"], "--schema and --grammar exclude"),
+        (["--yes-no", "--choose", "a,b", "hi"], "--choose and --yes-no cannot be combined"),
+        (["--schema", "{}", "--grammar", "x", "hi"], "--schema and --grammar cannot be combined"),
         (["-p", "a", "b", "hi"], "name the template with -t"),
         (["--threshold", "0.7", "hi"], "--threshold needs --yes-no"),
         (["--choose", "a", "hi"], "two or more labels"),

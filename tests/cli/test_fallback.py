@@ -207,6 +207,6 @@ def test_a_chat_on_a_full_disk_tells_at_its_end_what_is_lost(full: Path) -> None
     )
     assert ran.returncode == 6
     first, last = told(ran.stderr)
-    assert "goes on in memory" in first
+    assert "continues in memory" in first
     assert "not stored" in last
     assert prompts(full) == [["there before"]]

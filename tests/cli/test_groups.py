@@ -181,7 +181,7 @@ def test_editing_a_packaged_prompt_makes_a_copy(shell: Shell, tmp_path: Path) ->
     assert "commit message" in shell("prompts", "show", "commit").out
     ran = shell("prompts", "rm", "commit")
     assert ran.code == 2
-    assert "came with tchat" in ran.err
+    assert "is built in" in ran.err
 
 
 def test_a_new_prompt_begins_with_a_skeleton_that_works(shell: Shell, home: Path) -> None:

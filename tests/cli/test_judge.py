@@ -208,7 +208,7 @@ def test_ctrl_c_keeps_what_was_written(data: Path, model: list[str], home: Path)
         (["judge", "show", "-m", "none.gguf"], 3, "none.gguf"),
         (["judge", "use", "none"], 2, "no control vector of a game called none"),
         (["judge", "use", "../x"], 2, "cannot be called"),
-        (["judge", "use", "x", "--off"], 2, "exclude each other"),
+        (["judge", "use", "x", "--off"], 2, "cannot be combined"),
         (["judge", "use", "x", "--scale", "nan"], 2, "--scale is a number"),
         (["judge", "use", "--scale", "2"], 2, "name the game"),
     ],

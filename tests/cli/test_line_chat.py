@@ -43,14 +43,14 @@ def test_a_search_lists_messages_of_all_sessions(store: Path) -> None:
     assert [line for line in told if "about whales" in line]
     assert not [line for line in told if "about bread" in line]
     assert [line for line in told if "/search needs words" in line]
-    assert told[-1] == "Nothing was found."
+    assert told[-1] == "No matches."
 
 
 def test_branches_are_listed_and_gone_to(store: Path) -> None:
     told = said("one", "/edit two", "/branches", "/branches 1", "/branches", "/branches 9", "three")
     listed = [line for line in told if "assistant:" in line]
     assert [line[0] for line in listed] == [" ", "*", "*", " "]
-    assert "The chat goes on in branch 1." in told
+    assert "Switched to branch 1." in told
     assert [line for line in told if "a number from 1 to 2" in line]
     assert [each.text for each in branch(store) if each.role == "user"] == ["one", "three"]
 
@@ -78,7 +78,7 @@ def test_a_rating_is_given_and_taken_back(store: Path, word: str, rating: int) -
     told = said("one", f"/{word}")
     assert f"Rated as a {word} reply" in told[0]
     assert branch(store)[-1].rating == rating
-    assert said(f"/{word}", flags=("-c",)) == ["The rating is taken back."]
+    assert said(f"/{word}", flags=("-c",)) == ["Rating removed."]
     assert branch(store)[-1].rating == 0
 
 

@@ -54,7 +54,7 @@ def test_lines_give_records_in_their_order(rows: Path) -> None:
     found = records(ran.out)
     assert (ran.code, ran.out != "") == (0, True)
     assert ran.err == (
-        "tchat: 5 of 5 replies were cut off: --max-tokens or the context is reached\n"
+        "tchat: 5 of 5 replies were cut off: --max-tokens or the context limit was reached\n"
     )
     assert tchat_map("why {}", str(rows), "--quiet", *FLAGS) == Ran(0, ran.out, "")
     assert [record["index"] for record in found] == list(range(5))
@@ -78,7 +78,7 @@ def test_fields_of_rows_in_json(home: Path) -> None:
     assert whole["output"]
     assert lacking["index"] == 2
     assert lacking["error"].startswith("row 2 has no field `a.b`")
-    assert broken["error"].startswith("row 3 is no JSON object")
+    assert broken["error"].startswith("row 3 is not a JSON object")
     assert ran.code == 1
     assert "2 of 3 rows failed; the first is row 2" in ran.err
 
@@ -89,7 +89,7 @@ def test_numbers_that_json_cannot_say_fail_their_row(home: Path) -> None:
     ran = tchat_map("{n}", *FLAGS, stdin=lines.encode())
     found = records(ran.out)
     assert [record["error"].partition(";")[0] for record in found[:-1]] == [
-        f"row {index} is no JSON object" for index in range(len(wrong))
+        f"row {index} is not a JSON object" for index in range(len(wrong))
     ]
     assert found[0]["input"] == '{"n": NaN}'
     assert found[-1]["input"] == {"n": 1e4}
@@ -163,7 +163,7 @@ def test_values_of_a_schema_and_what_breaks_off(rows: Path) -> None:
     assert all(record["output"]["a"] in ("x", "y") for record in records(ran.out))
     short = tchat_map("why {}", str(rows), "--schema", schema, "--max-tokens", "1")
     assert short.code == 1
-    assert all("no JSON" in record["error"] for record in records(short.out))
+    assert all("not valid JSON" in record["error"] for record in records(short.out))
 
 
 def test_one_row_is_told_in_the_singular(tmp_path: Path) -> None:
@@ -395,7 +395,7 @@ def test_what_is_stopped_goes_on_without_repeating(tmp_path: Path, stop: signal.
     text = output.read_text()
     finished = records(text[: text.rfind("\n") + 1])
     assert 3 <= len(finished) < 40
-    kept = f"tchat: stopped: {len(finished)} of 40 rows in {output}; the same call goes on"
+    kept = f"tchat: stopped: {len(finished)} of 40 rows in {output}; run it again to resume"
     if stop is signal.SIGINT:
         assert (child.returncode, told.count("\n"), told[: len(kept)]) == (130, 1, kept)
     else:
@@ -422,7 +422,7 @@ def test_what_is_stopped_without_a_file_tells_how_to_keep_it(tmp_path: Path) -> 
     assert child.returncode == 143
     assert told == (
         f"tchat: stopped: {len(records(output.read_text()))} of 40 rows printed; "
-        "with -o FILE the same call goes on where it was stopped\n"
+        "with -o FILE, running it again resumes\n"
     )
 
 
@@ -459,7 +459,7 @@ def test_two_calls_do_not_write_one_file(rows: Path, tmp_path: Path) -> None:
     with output.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         ran = tchat_map("why {}", str(rows), "-o", str(output), *FLAGS)
-    assert (ran.code, "another call is writing" in ran.err) == (2, True)
+    assert (ran.code, "another tchat is writing" in ran.err) == (2, True)
     assert tchat_map("why {}", str(rows), "-o", str(output), *FLAGS).code == 0
 
 
@@ -536,7 +536,7 @@ def test_a_field_that_no_row_has_is_a_wrong_call(prompt: str, stdin: str, told: 
         (("why {}", "nowhere.txt"), "there is no file `nowhere.txt`"),
         (("why {}", "--files", "*.nothing"), "there is no file"),
         (("why {}", "--choose", "a"), "two or more labels"),
-        (("why {}", "--choose", "a,b", "--yes-no"), "exclude each other"),
+        (("why {}", "--choose", "a,b", "--yes-no"), "cannot be combined"),
         (("why {}", "-o", "."), "is a folder, not a file"),
         (("why {}", "-o", ""), "--output is empty"),
     ],

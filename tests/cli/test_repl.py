@@ -302,7 +302,7 @@ def test_an_unfinished_reply_is_told_when_its_session_goes_on(shell: Shell, home
         )
         store.finish(stopped.id, status=Status.STOPPED, text="half")
     out, err = chat(shell, "/continue", flags=("-c",))
-    assert err == ["The last reply was stopped; /continue goes on with it."]
+    assert err == ["The last reply was stopped; /continue resumes it."]
     assert out == ["continued"]
 
 

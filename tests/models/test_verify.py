@@ -148,7 +148,7 @@ def test_no_verdict_is_no_fault_of_the_file(
     facts: ModelMetadata, store: MetadataCache, code: str
 ) -> None:
     error = refused(facts, store, Probe(code))
-    assert "ended without a verdict" in error.message
+    assert "ended without a result" in error.message
     require_loadable(facts, store, Probe(GOOD), build=BUILD)
 
 

@@ -213,7 +213,7 @@ async def test_a_session_deleted_elsewhere_does_not_end_the_chat(
         with SessionStore(paths.sessions_db) as other:
             other.delete(other.sessions()[0].id)
         await shown.type("two")
-        await shown.until(lambda: "goes on in a new session" in shown.notices)
+        await shown.until(lambda: "continues in a new session" in shown.notices)
         await shown.idle()
         assert [text for role, text in shown.branch if role == "user"] == ["two"]
         assert len(shown.branch) == 2

@@ -48,7 +48,7 @@ async def test_a_model_installed_meanwhile_is_found(
     paths: Paths, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_model: Path
 ) -> None:
     async with opened(NO_STARTER, paths, ready=False) as shown:
-        await shown.until(lambda: welcomed(shown) and "Look again" in text(shown.pilot.app))
+        await shown.until(lambda: welcomed(shown) and "Check again" in text(shown.pilot.app))
         await shown.pilot.press("down", "down", "enter")
         await shown.until(lambda: "not installed" in shown.toasts and welcomed(shown))
         package = tmp_path / "tchat_late_package"
@@ -59,7 +59,7 @@ async def test_a_model_installed_meanwhile_is_found(
         monkeypatch.setattr(starter, "STARTER_PACKAGE", "tchat_late_package")
         published = hashlib.sha256(tiny_model.read_bytes()).hexdigest()
         monkeypatch.setattr(verify, "STARTER_SHA256", published)
-        await shown.until(lambda: "Look again" in text(shown.pilot.app))
+        await shown.until(lambda: "Check again" in text(shown.pilot.app))
         await shown.pilot.press("down", "down", "enter")
         await shown.until(lambda: shown.screen.conversation.facts is not None)
         await shown.idle()
@@ -70,7 +70,7 @@ async def test_the_welcome_can_be_left_and_a_prompt_is_kept(paths: Paths) -> Non
     async with opened(NO_STARTER, paths, ready=False) as shown:
         await shown.until(lambda: welcomed(shown))
         await shown.pilot.press("escape")
-        await shown.until(lambda: "F2 chooses one" in shown.notices)
+        await shown.until(lambda: "choose one with F2" in shown.notices)
         await shown.type("Hello")
         await shown.until(lambda: any("not installed" in error.text for error in shown.errors))
         assert shown.branch == [("user", "Hello")]

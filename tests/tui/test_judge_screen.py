@@ -51,11 +51,11 @@ async def test_it_trains_from_use_and_shows_what_was_learnt(
         await shown.type("/judge")
         await shown.until(lambda: "9 picked" in told(shown, "learnt"))
         assert "not trained" in told(shown, "learnt")
-        assert "from a file of people's replies" in " ".join(told(shown, "progress").split())
+        assert "on a file of human replies" in " ".join(told(shown, "progress").split())
         await shown.pilot.press("ctrl+t")
         await shown.until(lambda: "9 choices" in told(shown, "learnt"))
         assert "/best 4" in told(shown, "progress")  # what to do with it
-        assert "no quality claimed" in told(shown, "learnt")
+        assert "quality unknown" in told(shown, "learnt")
         await shown.pilot.press("escape")
         await shown.until(lambda: not isinstance(shown.pilot.app.screen, JudgeScreen))
         await shown.ask("and now?")  # the chat goes on

@@ -220,7 +220,7 @@ async def test_the_catalogue_stands_below_and_enter_asks_to_pull(size: tuple[int
     files = Files()
     async with shown(picker(files), size) as (app, pilot):
         await until(pilot, lambda: "phi4:14b" in text(app))
-        assert "Not here yet: Enter asks, then pulls" in text(app)
+        assert "Not downloaded yet: Enter downloads it, after asking" in text(app)
         await pilot.press("down", "down", "down")
         assert is_tame(app)
         await pilot.press("ctrl+d", "ctrl+s")  # nothing that is there
@@ -358,7 +358,7 @@ async def test_a_pull_is_stopped_and_what_came_is_kept(
         chat.screen.controllers.models.pull(REPO)
         await chat.until(lambda: "%" in chat.screen.controllers.status.data().pulling)
         chat.screen.controllers.downloads.stop()
-        await chat.until(lambda: "goes on later" in chat.toasts)
+        await chat.until(lambda: "again resumes it" in chat.toasts)
         assert list(tmp_path.rglob("*.incomplete"))
 
 
@@ -463,7 +463,7 @@ async def test_the_key_in_the_list_makes_the_default_of_new_chats(
         await chat.pilot.press("f2")
         await chat.until(lambda: isinstance(app.screen, ModelPicker))
         await chat.pilot.press("ctrl+s")
-        await chat.until(lambda: "New chats begin with" in chat.toasts)
+        await chat.until(lambda: "Default model: " in chat.toasts)
         assert conversation.base.model == load(paths).settings.model != "other"
 
 
@@ -486,5 +486,5 @@ async def test_another_model_keeps_the_session_and_says_what_is_read_again(
         await chat.type(f"/model {tiny_spm}")
         await chat.until(lambda: "read again" in chat.notices)
         await chat.idle()
-        assert "its 2 messages are read again" in chat.notices
+        assert "its 2 messages are processed again" in chat.notices
         assert chat.screen.conversation.session == session

@@ -28,11 +28,11 @@ async def test_another_system_prompt_has_a_price(
             return shown.screen.query_one(TokenMeter).render().plain
 
         await shown.ask(DOCUMENT)
-        assert "re-read" not in meter()
+        assert "reprocess" not in meter()
         await shown.type("/system Be brief.")
-        await shown.until(lambda: "re-reads" in meter())
-        assert "the system prompt is another" in meter()
+        await shown.until(lambda: "reprocesses" in meter())
+        assert "the system prompt changed" in meter()
         await shown.ask("Why?")
-        assert "re-read " in shown.notices
-        assert "re-reads" not in shown.notices
-        await shown.until(lambda: "re-reads" not in meter())
+        assert "reprocessed " in shown.notices
+        assert "reprocesses" not in shown.notices
+        await shown.until(lambda: "reprocesses" not in meter())

@@ -45,7 +45,7 @@ def test_hits_of_one_session_stand_together() -> None:
 async def test_a_hit_is_found_and_opened_at_its_message(size: tuple[int, int]) -> None:
     services = SessionService(HITS)
     async with shown(search(services), size) as (app, pilot):
-        assert "Type some words." in text(app)
+        assert "Type words to search for." in text(app)
         await pilot.press(*"sky")
         await until(pilot, lambda: "in an oven" in text(app))
         assert is_tame(app)
@@ -82,7 +82,7 @@ async def test_tab_changes_between_titles_and_texts_and_keeps_the_words() -> Non
         assert [item.key for item in opened.list.shown] == [SKY.id]
         await pilot.press("tab")
         await until(pilot, lambda: "in an oven" in text(app))
-        assert "Search in all messages" in text(app)
+        assert "Search all messages" in text(app)
         await pilot.press("ctrl+d", "f2", "ctrl+s", "tab")
         await pilot.pause()
         assert {what for what, *_ in services.asked} == {"search"}

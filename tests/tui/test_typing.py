@@ -310,7 +310,7 @@ async def test_a_stop_holds_what_waits_and_says_how_to_go_on(
         await shown.idle()
         assert shown.screen.prompt.queue == ["two", "three"]
         assert len(shown.branch) == 2
-        assert "held: Enter sends the next one" in text(shown.pilot.app)
+        assert "waiting: Enter sends the next one" in text(shown.pilot.app)
         await shown.pilot.press("up")
         assert shown.screen.prompt.draft.text == "three"
         await shown.pilot.press("ctrl+c", "enter")

@@ -87,9 +87,9 @@ async def _write_best(host: CommandHost, argument: str) -> None:
 async def _pick_candidate(host: CommandHost, number: str) -> None:
     ids = host.candidate_ids
     if not ids:
-        raise UsageError("there is nothing to pick from", "/try writes several replies")
+        raise UsageError("there are no candidates to pick from", "/try writes some")
     await host.pick(ids[_index(number, len(ids), "pick")])
-    host.acknowledge(f"The chat goes on with reply {int(number)}.")
+    host.acknowledge(f"Continuing with reply {int(number)}.")
 
 
 async def _rate_good(host: CommandHost, _: str) -> None:
@@ -104,7 +104,7 @@ async def _rate(host: CommandHost, rating: int, word: str) -> None:
     reply = await _last_reply(host)
     if reply.rating == rating:
         await host.rate(reply.id, 0)
-        host.acknowledge("The rating is taken back.")
+        host.acknowledge("Rating removed.")
     else:
         await host.rate(reply.id, rating)
         host.acknowledge(f"Rated as a {word} reply. `tchat judge train` learns from it.")
@@ -115,7 +115,7 @@ async def _replace_reply(host: CommandHost, text: str) -> None:
         raise UsageError("/mine needs your own reply")
     reply = await _last_reply(host)
     await host.reply(lambda chat: chat.edit(reply.id, text))
-    host.acknowledge("The chat goes on with your reply.")
+    host.acknowledge("Continuing with your reply.")
 
 
 async def _copy_reply(host: CommandHost, _: str) -> None:
@@ -133,8 +133,8 @@ async def _show_judge(host: CommandHost, _: str) -> None:
     host.show(
         f"Your replies: {use.picked} picked, {use.liked} rated good, {use.disliked} rated bad, "
         f"{use.written} written by you.\n"
-        f"Reads as written by a person: {'trained' if status.human else 'not trained'}; "
-        f"what you prefer: {'trained' if status.preference else 'not trained'}.\n"
+        f"Discriminator: {'trained' if status.human else 'not trained'}; "
+        f"preference model: {'trained' if status.preference else 'not trained'}.\n"
         "`tchat judge train` trains both; `tchat judge show` tells how good they are."
     )
 
@@ -176,7 +176,7 @@ async def _show_branches(host: CommandHost, number: str) -> None:
     ends = branch_ends(tree)
     if number:
         await host.go_to(ends[_index(number, len(ends), "branches")].id)
-        host.acknowledge(f"The chat goes on in branch {int(number)}.")
+        host.acknowledge(f"Switched to branch {int(number)}.")
         return
     last = {each.id for each in await _branch(host, last=1)}
     host.show(
@@ -265,7 +265,7 @@ async def _set_reasoning(host: CommandHost, text: str) -> None:
 
 async def _new_session(host: CommandHost, _: str) -> None:
     await host.open_session(None)
-    host.acknowledge("A new session.")
+    host.acknowledge("New session.")
 
 
 async def _session_title(host: CommandHost, title: str) -> None:
@@ -299,7 +299,7 @@ async def _search_messages(host: CommandHost, words: str) -> None:
     if not words:
         raise UsageError("/search needs words", "for example /search whale song")
     hits = await host.read_all(lambda store: list(store.search(words))[:HITS])
-    host.show("\n".join(map(_describe_hit, hits)) or "Nothing was found.")
+    host.show("\n".join(map(_describe_hit, hits)) or "No matches.")
 
 
 async def _export_session(host: CommandHost, name: str) -> None:
@@ -324,7 +324,7 @@ async def _show_statistics(host: CommandHost, _: str) -> None:
     count = counted(len(replies), "reply", "replies")
     host.show(
         f"{count}: {counted(written, 'token')} written in {seconds:.1f} s{rate}; "
-        f"{counted(read, 'token')} read, {reused:,} found in the KV cache"
+        f"{counted(read, 'token')} read, {reused:,} reused from the KV cache"
     )
 
 
@@ -394,42 +394,40 @@ def _index(number: str, count: int, command: str) -> int:
 _LINES, _SCREEN = Surface.LINES, Surface.SCREEN
 
 COMMANDS = (
-    SlashCommand("help", "", "This list", _show_help, ("?",)),
-    SlashCommand("new", "", "Begin a new session", _new_session, ("clear",)),
-    SlashCommand("regen", "", "Another reply to the last message", _regenerate, ("retry",)),
+    SlashCommand("help", "", "List the commands", _show_help, ("?",)),
+    SlashCommand("new", "", "Start a new session", _new_session, ("clear",)),
+    SlashCommand("regen", "", "Regenerate the last reply", _regenerate, ("retry",)),
     SlashCommand(
-        "try", "[N] [TEXT]", "Several replies side by side", _write_several, takes_prompt=True
+        "try", "[N] [TEXT]", "Write several replies side by side", _write_several, takes_prompt=True
     ),
     SlashCommand(
-        "best", "[N] [TEXT]", "The best of several replies", _write_best, takes_prompt=True
+        "best", "[N] [TEXT]", "Write several replies, keep the best", _write_best, takes_prompt=True
     ),
-    SlashCommand(
-        "pick", "N", "Go on with another of several replies", _pick_candidate, surface=_LINES
-    ),
-    SlashCommand("good", "", "Rate the last reply good; the judge learns from it", _rate_good),
-    SlashCommand("bad", "", "Rate the last reply bad", _rate_bad),
-    SlashCommand("mine", "TEXT", "Your own reply in place of the last", _replace_reply),
-    SlashCommand("continue", "", "Continue a reply that was stopped", _continue_reply),
-    SlashCommand("edit", "[TEXT]", "Replace your last message", _edit_prompt),
-    SlashCommand("prefill", "TEXT", "Another reply, which begins with TEXT", _prefill),
-    SlashCommand("pin", "", "Keep your last message in the context, or not", _toggle_pin),
+    SlashCommand("pick", "N", "Continue with candidate N", _pick_candidate, surface=_LINES),
+    SlashCommand("good", "", "Rate the last reply as good; the judge learns from it", _rate_good),
+    SlashCommand("bad", "", "Rate the last reply as bad", _rate_bad),
+    SlashCommand("mine", "TEXT", "Replace the last reply with your own", _replace_reply),
+    SlashCommand("continue", "", "Continue a stopped reply", _continue_reply),
+    SlashCommand("edit", "[TEXT]", "Edit your last message", _edit_prompt),
+    SlashCommand("prefill", "TEXT", "Regenerate the reply, starting with TEXT", _prefill),
+    SlashCommand("pin", "", "Pin your last message in the context, or unpin it", _toggle_pin),
     SlashCommand("delete", "", "Delete the last message", _delete_last),
-    SlashCommand("undo", "", "Bring back what was deleted", _undo_delete),
+    SlashCommand("undo", "", "Undo the last deletion", _undo_delete),
     SlashCommand(
         "branches",
         "[N]",
-        "Show the branches of the session, or go to one",
+        "List the branches, or switch to one",
         _show_branches,
         ("tree",),
     ),
     SlashCommand("copy", "", "Copy the last reply", _copy_reply),
-    SlashCommand("file", "PATH", "Put a file before the next message", _attach_file, ("read",)),
+    SlashCommand("file", "PATH", "Attach a file to the next message", _attach_file, ("read",)),
     SlashCommand("prompt", "[NAME] [TEXT]", "Insert a prompt template", _insert_template),
     SlashCommand("system", "[TEXT]", "Show or set the system prompt", _system_prompt),
     SlashCommand("model", "[NAME]", "Show or change the model", _choose_model),
     SlashCommand("set", "NAME VALUE", "Change a setting for this chat", _change_setting),
     SlashCommand("show", "[NAME]", "Show the settings", _show_settings),
-    SlashCommand("think", "[auto|on|off]", "Reasoning", _set_reasoning),
+    SlashCommand("think", "[auto|on|off]", "Turn reasoning on or off", _set_reasoning),
     SlashCommand("title", "[TEXT]", "Show or set the session's title", _session_title),
     SlashCommand("sessions", "", "List the latest sessions", _list_sessions),
     SlashCommand("open", "[ID]", "Open another session", _open_stored),
@@ -441,13 +439,13 @@ COMMANDS = (
         _export_session,
         ("save",),
     ),
-    SlashCommand("stats", "", "Tokens and times", _show_statistics),
-    SlashCommand("details", "", "Times and token counts, on and off", _toggle_details),
-    SlashCommand("judge", "", "What the judge learnt; training, the game", _show_judge),
-    SlashCommand("private", "", "Store nothing from here on, or again", _toggle_private),
-    SlashCommand("theme", "[NAME]", "Choose the colours", _choose_theme, surface=_SCREEN),
-    SlashCommand("version", "", "Version of tchat", _show_version),
-    SlashCommand("quit", "", "End the chat", _quit_chat, ("exit", "bye")),
+    SlashCommand("stats", "", "Show token counts and times", _show_statistics),
+    SlashCommand("details", "", "Show or hide times and token counts", _toggle_details),
+    SlashCommand("judge", "", "Show the judge: examples, training, the game", _show_judge),
+    SlashCommand("private", "", "Turn private mode on or off: nothing is saved", _toggle_private),
+    SlashCommand("theme", "[NAME]", "Choose the theme", _choose_theme, surface=_SCREEN),
+    SlashCommand("version", "", "Show the version", _show_version),
+    SlashCommand("quit", "", "Quit", _quit_chat, ("exit", "bye")),
 )
 
 

@@ -145,9 +145,11 @@ def use(
 
     console: Console = ctx.obj
     if off and name:
-        raise UsageError("a NAME and --off exclude each other", "leave one out")
+        raise UsageError("a NAME and --off cannot be combined", "leave one out")
     if scale != 1.0 and not (name and math.isfinite(scale)):
-        raise UsageError("--scale is a number, on the vector of a game", "name the game before it")
+        raise UsageError(
+            "--scale needs a number and the name of a game", "for example: --scale 0.5"
+        )
     settings = settings_for_model(console, model)
     path = resolve_chosen(settings, console.paths, console.environ)
     key = model_setting(SETTING)
@@ -174,7 +176,7 @@ def _vector(folder: JudgeFolder, name: str) -> Path:
     if not vector.is_file():
         have = [single_line(each) for each in folder.games() if folder.vector(each).is_file()]
         raise UsageError(
-            f"there is no control vector of a game called {single_line(name)}",
+            f"there is no control vector of the game {single_line(name)}",
             f"these are: {', '.join(have)}" if have else "play one: tchat judge duel --data FILE",
         )
     return vector

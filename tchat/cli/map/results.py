@@ -67,7 +67,7 @@ class PrintedResults:
         """What was printed."""
         return (
             f"stopped: {self._printed:,} of {counted(rows, 'row')} printed; "
-            "with -o FILE the same call goes on where it was stopped"
+            "with -o FILE, running it again resumes"
         )
 
     def add(self, record: Record) -> None:
@@ -138,7 +138,7 @@ class ResultFile:
         """What is in the file."""
         return (
             f"stopped: {len(self._lines):,} of {counted(rows, 'row')} in "
-            f"{single_line(str(self._path))}; the same call goes on with the others"
+            f"{single_line(str(self._path))}; run it again to resume"
         )
 
     def retry(self) -> None:
@@ -196,7 +196,7 @@ class ResultFile:
     def _require_unchanged(self) -> None:
         if os.fstat(self._file.fileno()).st_size != self._total:
             raise StorageError(
-                f"{single_line(str(self._path))} was changed by another program meanwhile",
+                f"{single_line(str(self._path))} was changed by another program",
                 f"look at it; {_NAME_ANOTHER}",
             )
 
@@ -247,7 +247,7 @@ def open_results(
         keep_errors: Whether rows that failed count as done; else they are tried again.
 
     Raises:
-        UsageError: It holds something else, is no regular file, or another call is writing it.
+        UsageError: It holds something else, is not a regular file, or another call is writing it.
         StorageError: It cannot be read or written.
     """
     shown = single_line(str(path))
@@ -329,7 +329,7 @@ def _opened(path: Path, shown: str) -> io.FileIO:
         file.close()
         raise
     file.close()
-    raise UsageError(f"another call is writing {shown}", "wait for it, or stop it")
+    raise UsageError(f"another tchat is writing {shown}", "wait for it, or stop it")
 
 
 def _found(file: io.FileIO, call: str, inputs: Mapping[int, Any], shown: str) -> _Found:

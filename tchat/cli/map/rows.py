@@ -77,7 +77,7 @@ class RowPrompt:
         """What is reported as the row's input: the line, its object, or the file's path.
 
         Raises:
-            UsageError: The line is no JSON object, and a place needs a field.
+            UsageError: The line is not a JSON object, and a place needs a field.
         """
         return row.text if row.is_file or not self.has_fields else _object(row)
 
@@ -161,7 +161,7 @@ def _object(row: MapRow) -> dict[str, Any]:
         value = None
     if not isinstance(value, dict):
         raise UsageError(
-            f"row {row.index} is no JSON object",
+            f"row {row.index} is not a JSON object",
             "the prompt names fields; for the text itself, write {{name}} with two braces",
         )
     return value
@@ -173,14 +173,14 @@ def _finite(digits: str) -> float:
 
 
 def _no_number(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def _fields(row: MapRow) -> dict[str, Any]:
     """The fields of a row.
 
     Raises:
-        UsageError: The line is no JSON object.
+        UsageError: The line is not a JSON object.
     """
     if row.is_file:
         return {_PATH: os.fsencode(row.text).decode(errors="replace")}

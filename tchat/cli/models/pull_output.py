@@ -67,7 +67,7 @@ class PullOutput:
         except KeyboardInterrupt:
             self._line.erase()
             kept = f"{size_text(done)} are kept; " if done else ""
-            again = f"`tchat models pull {self._name}` goes on from there"
+            again = f"`tchat models pull {self._name}` resumes it"
             self._console.say(f"stopped; {kept}{again}")
             raise Interrupted(signal.SIGINT) from None
         finally:
@@ -97,7 +97,7 @@ class PullOutput:
         elif not self._console.stdin_is_terminal:
             raise objection
         else:
-            question = f"{objection.message}. Pull {size_text(remote_model.size)} all the same?"
+            question = f"{objection.message}. Download {size_text(remote_model.size)} anyway?"
             confirm(self._console, lines[1:], question)
 
     def _print(self, lines: Sequence[str]) -> None:

@@ -44,7 +44,7 @@ from tchat.humanize import counted
 from tchat.markdown import first_code_block
 
 NO_CODE = "the reply has no code block; all of it is printed"
-CUT_OFF = "cut off: --max-tokens or the context is reached"
+CUT_OFF = "cut off: --max-tokens or the context limit was reached"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,8 +204,8 @@ def usage_line(finished: Finished) -> str:
     if usage.reasoning:
         written += f" ({usage.reasoning:,} of reasoning)"
     if usage.guessed:
-        written += f" ({usage.right:,} of {usage.guessed:,} guesses right)"
+        written += f" ({usage.right:,} of {usage.guessed:,} drafted tokens accepted)"
     if rate := Timings.rate(usage.completion, timings.write):
         written += f", {rate:.0f} tok/s"
     seconds = timings.load + timings.restore + timings.read + timings.write
-    return f"{read} · {written} · {seconds:.2f} s, {timings.load:.2f} of them loading"
+    return f"{read} · {written} · {seconds:.2f} s, including {timings.load:.2f} s to load the model"

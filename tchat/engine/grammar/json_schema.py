@@ -133,7 +133,7 @@ class _Converter:
         if "root" not in whole.bodies:
             raise UsageError(
                 "the JSON schema allows nothing: no value can satisfy all of it",
-                "look for bounds that exclude each other, or a required property that is false",
+                "look for bounds that cannot be combined, or a required property that is false",
             )
         text = whole.text()
         if len(text) > LONGEST:

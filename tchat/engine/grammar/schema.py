@@ -259,7 +259,7 @@ class SchemaDocument:
                     f"the JSON schema refers to {shown}, which is not in it", "check the $ref"
                 ) from error
         if not isinstance(target, Mapping | bool):
-            raise UsageError(f"the JSON schema refers to {shown}, which is no schema", "")
+            raise UsageError(f"the JSON schema refers to {shown}, which is not a schema", "")
         return self.part(target, base)
 
 

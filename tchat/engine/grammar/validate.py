@@ -29,7 +29,7 @@ _LONGEST_MESSAGE = 200  # characters
 
 
 class ReplyMismatch(TchatError):
-    """The reply is no JSON, or invalid by the schema."""
+    """The reply is not valid JSON, or invalid by the schema."""
 
 
 class _NoJson(ValueError):
@@ -51,15 +51,15 @@ def parse_schema(text_or_path: str) -> dict[str, Any]:
         schema = _loaded(text)
     except json.JSONDecodeError as error:
         raise UsageError(
-            f"{origin} is no JSON: {error.msg} in line {error.lineno}, column {error.colno}",
+            f"{origin} is not valid JSON: {error.msg} in line {error.lineno}, column {error.colno}",
             'a schema looks like {"type": "object", "properties": {"name": {"type": "string"}}}',
         ) from error
     except ValueError as error:
-        raise UsageError(f"{origin} is no JSON: {error}", "write it otherwise") from error
+        raise UsageError(f"{origin} is not valid JSON: {error}", "check its syntax") from error
     except RecursionError as error:
         raise UsageError(f"{origin} is nested too deeply", "flatten it") from error
     if not isinstance(schema, dict):
-        raise UsageError(f"{origin} is no JSON object", "a schema begins with {")
+        raise UsageError(f"{origin} is not a JSON object", "a schema begins with {")
     _check(schema, origin)
     return schema
 
@@ -77,7 +77,7 @@ def _loaded(text: str) -> Any:
 
 
 def _refuse(name: str) -> NoReturn:
-    raise _NoJson(f"{name} is no JSON number")
+    raise _NoJson(f"{name} is not a JSON number")
 
 
 def _finite(digits: str) -> float:
@@ -130,7 +130,7 @@ def _check(schema: dict[str, Any], origin: str) -> None:
     if fault is not None:
         place = "/".join(map(str, fault.absolute_path)) or "the top"
         raise UsageError(
-            f"{origin} is no valid JSON schema: {_one_line(fault.message)} (at {_one_line(place)})",
+            f"{origin} is not a JSON schema: {_one_line(fault.message)} (at {_one_line(place)})",
             "see https://json-schema.org/learn",
         )
 
@@ -154,7 +154,7 @@ class ReplyValidator:
         """The value of a reply, validated against the schema.
 
         Raises:
-            ReplyMismatch: The reply is no JSON, or does not follow the schema.
+            ReplyMismatch: The reply is not valid JSON, or does not follow the schema.
         """
         from jsonschema.exceptions import best_match
         from referencing.exceptions import Unresolvable
@@ -164,11 +164,13 @@ class ReplyValidator:
             fault = best_match(self._validity.errors(value))
         except json.JSONDecodeError as error:
             raise ReplyMismatch(
-                f"the model's reply is no JSON: {_one_line(str(error))}",
+                f"the model's reply is not valid JSON: {_one_line(str(error))}",
                 "it may have been cut off: try a larger --max-tokens",
             ) from error
         except _NoJson as error:
-            raise ReplyMismatch(f"the model's reply is no JSON: {error}", "try again") from error
+            raise ReplyMismatch(
+                f"the model's reply is not valid JSON: {error}", "try again"
+            ) from error
         except RecursionError as error:
             raise ReplyMismatch(
                 "the model's reply is nested too deeply to be checked", "use a flatter schema"
@@ -464,7 +466,7 @@ def _bound(keyword: str, fails: Callable[[Decimal, Decimal, bool], bool]) -> Cal
         excluded = keyword.startswith("excl")
         excluded = excluded or schema.get(f"exclusiveM{keyword[1:]}") is True  # in draft 4
         if fails(Decimal(repr(instance)), Decimal(repr(bound)), excluded):
-            yield ValidationError(f"{instance!r} does not keep the {keyword} of {bound!r}")
+            yield ValidationError(f"{instance!r} violates {keyword} {bound!r}")
 
     return check
 

@@ -441,7 +441,7 @@ def refuse_unfit(tokens: Sequence[int], size: int, more: int = 0) -> None:
         UsageError, PromptTooLong: It is refused.
     """
     if not tokens:
-        raise UsageError("the prompt is empty, so there is nothing to continue", "write one")
+        raise UsageError("the prompt is empty, so there is nothing to continue", "type a prompt")
     if len(tokens) + more >= size:
         raise too_long(len(tokens) + more, size)
 

@@ -96,7 +96,7 @@ def _fault(status: os.stat_result) -> str:
     if stat.S_ISDIR(status.st_mode):
         return IS_FOLDER
     if not stat.S_ISREG(status.st_mode):
-        return "is no regular file"
+        return "is not a regular file"
     if os.name == "posix" and status.st_uid != os.geteuid():
         return "belongs to another user"
     if os.name == "posix" and mode & 0o077:

@@ -66,7 +66,8 @@ class DraftModel:
         name, other = (single_line(model.path.name) for model in (self.model, main))
         if self.model.shape.recurrent:
             raise UsageError(
-                f"{name} cannot draft: its cache cannot be cut back", "choose a plain Transformer"
+                f"{name} cannot draft: its KV cache cannot be truncated",
+                "choose a plain Transformer",
             )
         here, there = self.model.shape.n_vocab, main.shape.n_vocab
         same = abs(here - there) <= MAX_VOCAB_DIFFERENCE and all(

@@ -171,7 +171,7 @@ def _start(response: httpx2.Response, file: RepoFile, wanted: int) -> int:
         fits = response.status_code == 200 and length == str(file.size)
         wanted = 0
     if not fits:
-        raise HubError("the hub sends another file than it lists", "try again", transient=True)
+        raise HubError("the hub sent a different file than listed", "try again", transient=True)
     return wanted
 
 

@@ -195,7 +195,7 @@ class Downloader:
             if not partial.is_valid():
                 partial.reset()
                 raise HubError(
-                    f"{single_line(file.name)} has not the hash that the hub lists",
+                    f"{single_line(file.name)} does not have the hash that the hub lists",
                     "it was discarded; try again later, or check the proxy",
                 )
 

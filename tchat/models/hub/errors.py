@@ -128,6 +128,6 @@ def seconds_asked(headers: Mapping[str, str]) -> float | None:
 def not_a_hub_answer() -> HubError:
     """The error for a web page in place of the hub's answer, mostly a network's sign-in page."""
     return HubError(
-        "a web page came instead of the hub's answer",
+        "the network sent a web page instead of the hub's answer",
         "sign in to this network in a browser, or check HF_ENDPOINT and the proxy settings",
     )

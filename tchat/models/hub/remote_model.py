@@ -24,7 +24,7 @@ from tchat.models.memory import Machine, ModelDimensions
 from tchat.sanitize import single_line
 
 ADAPTERS = frozenset({ModelKind.LORA, ModelKind.CONTROL_VECTOR})  # of use without chatting
-ANYWAY = "name a smaller one, or pull it all the same with --yes"
+ANYWAY = "name a smaller one, or download it anyway with --yes"
 # Each read is a request; most headers have 2 to 13 MB.
 CHUNK = (1 << 18, 1 << 22)
 ReadRange = Callable[[RepoFile, int, int], bytes]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tchat.tui.services.conversation import Act
     from tchat.tui.widgets.candidates.view import Candidates
 
-NOTHING = "Nothing was written there; another one can be taken."
+NOTHING = "This reply is empty; choose another one."
 
 
 class CandidatesController:

@@ -88,13 +88,17 @@ class ModelsController:
                 TchatError(f"{shown} was not pulled: {error.message}", error.hint)
             )
             return
-        told = f"{shown} is here: F2 chooses it." if pulled else f"Stopped; {shown} goes on later."
+        told = (
+            f"{shown} is downloaded: choose it with F2."
+            if pulled
+            else f"Stopped; pulling {shown} again resumes it."
+        )
         self._context.notify(told)
 
     async def _agree(self, objection: str) -> bool:
         from tchat.tui.dialogs.confirm import Confirm
 
-        ask = Confirm("Pull it all the same?", objection, yes="Pull", danger=True)
+        ask = Confirm("Download it anyway?", objection, yes="Pull", danger=True)
         return await self.screen.app.push_screen_wait(ask) is True
 
     def _show_progress(self) -> None:
@@ -128,7 +132,7 @@ class ModelsController:
         rows = await asyncio.to_thread(model_rows, self._context.paths, None)
         choice = await self.screen.app.push_screen_wait(Welcome(found=len(rows)))
         if choice is None:
-            self._transcript.show_notice("There is no model yet: F2 chooses one.")
+            self._transcript.show_notice("There is no model yet: choose one with F2.")
             return
         known = self._context.settings.model
         try:

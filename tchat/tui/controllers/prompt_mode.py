@@ -73,7 +73,7 @@ class PromptModeController:
             go_on = self._key_name("chat.continue")
             self._enter(
                 PromptMode(
-                    f"editing a reply · Enter keeps it · {go_on} lets the model go on",
+                    f"editing a reply · Enter keeps it · {go_on} lets the model continue",
                     lambda text: lambda chat: chat.edit(key, text),
                     lambda text: lambda chat: chat.regenerate(key, prefill=text),
                     about=key,
@@ -131,7 +131,7 @@ class PromptModeController:
         """Leave an edit or branch of a message that is deleted."""
         if self.mode is not None and self.mode.about in deleted:
             self.leave()
-            self._context.notify("Its message is deleted; the draft is the next prompt now.")
+            self._context.notify("The message was deleted; the draft is now a new prompt.")
 
     def _set_aside(self) -> None:
         """Keep the draft until the edit that takes its place is over."""

@@ -78,7 +78,7 @@ class ReplyController:
             await self.finish()
             if last.reason is Reason.LENGTH:
                 self._transcript.show_notice(
-                    "The reply was cut off at its greatest length: /continue goes on."
+                    "The reply was cut off at the maximum length: /continue resumes it."
                 )
         self._status.refresh()
 

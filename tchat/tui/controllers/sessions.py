@@ -219,7 +219,7 @@ class SessionsController:
             sidebar.focus()
             await self.refresh_sidebar()
         elif sidebar.wanted:
-            self._context.notify("There is no room for it here; Ctrl+R finds sessions.")
+            self._context.notify("The screen is too narrow for the sidebar; Ctrl+R finds sessions.")
 
     async def _make_sidebar(self) -> Sidebar:
         from tchat.tui.widgets.sidebar import Sidebar

@@ -65,7 +65,7 @@ class SettingsController:
 
         Raises:
             ModelError: A model or an adapter is not there, or is none; nothing is changed.
-            UsageError: There is no such theme, or settings exclude each other; nothing is changed.
+            UsageError: There is no such theme, or settings cannot be combined; nothing is changed.
         """
         await self._check(values)
         await self._turn.complete(self._change(values, reload=reload))
@@ -111,7 +111,7 @@ class SettingsController:
         )
         if messages := len(await conversation.messages.branch()):
             what = counted(messages, "message is", "messages are")
-            self._transcript.show_notice(f"This session stays; its {what} read again.")
+            self._transcript.show_notice(f"The session stays open; its {what} processed again.")
 
     async def _check(self, values: Mapping[str, Value]) -> None:
         if "theme" in values and values["theme"] not in self.screen.app.available_themes:

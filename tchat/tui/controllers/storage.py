@@ -33,7 +33,7 @@ class StorageController:
         if failure is None or shown:
             return
         told = StorageError(
-            f"{failure.message}. The chat goes on in memory and is lost when tchat ends",
+            f"{failure.message}. The chat continues in memory, and is lost when tchat ends",
             failure.hint,
         )
         self._block = self._transcript.show_error(told, self._store_again)

@@ -65,7 +65,7 @@ def command_palette(actions: Sequence[KeyAction], commands: Sequence[SlashComman
         commands: The commands of the screen.
     """
     return Picker(
-        "Commands", palette_items(actions, commands), placeholder="What do you want to do?"
+        "Commands", palette_items(actions, commands), placeholder="Search keys and commands"
     )
 
 
@@ -83,7 +83,7 @@ def palette_items(actions: Sequence[KeyAction], commands: Sequence[SlashCommand]
 
 
 SHOWN = 240  # characters of a template that are shown below the list
-NOTHING = "There is no prompt template; `tchat prompts new NAME` makes one."
+NOTHING = "There is no prompt template; `tchat prompts new NAME` creates one."
 
 
 def template_picker(templates: Sequence[PromptTemplate]) -> Picker:

@@ -26,18 +26,18 @@ if TYPE_CHECKING:
 
 BEAT = 1.0  # seconds between two tellings of the time left
 ABOUT = (
-    "The judge tells replies that read as written by a person from the model's. It learns from "
-    "what you make of replies in your chats (picked, rated with + and -, edited), and from a file "
-    "of people's replies. In the game it and the model improve against each other, which takes "
-    "from minutes to hours. What is stopped goes on where it was the next time."
+    "The judge estimates whether a person or the model wrote a reply. It is trained on replies "
+    "that you picked, rated (+ and -) or edited in chats, and on a file of human replies. In the "
+    "game, the judge and the model are trained against each other, which takes minutes to hours. "
+    "Stopped training and games resume the next time."
 )
 
 LEARNT = (
-    "Trained. /best 4 PROMPT writes four replies and shows them with their scores; the setting "
-    "show_scores puts a score on every reply."
+    "Trained. /best 4 PROMPT writes four replies and shows their scores; the setting "
+    "show_scores shows a score for every reply."
 )
 
-STEERED = "Done; it holds from the next reply on, here and in the shell."
+STEERED = "Done; in force from the next reply on, here and in the shell."
 
 
 class JudgeScreen(Dialog[None]):
@@ -47,10 +47,10 @@ class JudgeScreen(Dialog[None]):
     HINTS: ClassVar[tuple[Hint, ...]] = (
         Hint("judge.train", "train"),
         Hint("judge.duel", "play the game"),
-        Hint("judge.steer", "steer by its outcome, on and off"),
+        Hint("judge.steer", "steer the model, on or off"),
         CLOSE,
     )
-    AT_WORK: ClassVar[tuple[Hint, ...]] = (Hint("dialog.close", "stop; it can go on later"),)
+    AT_WORK: ClassVar[tuple[Hint, ...]] = (Hint("dialog.close", "stop; resumes later"),)
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Scope.JUDGE)]
     DEFAULT_CSS = """
     JudgeScreen Input { margin: 1; padding: 0 1; background: $panel; }
@@ -66,7 +66,7 @@ class JudgeScreen(Dialog[None]):
         """Figures, the file, the progress."""
         yield PropertyList(id="learnt")
         yield Input(
-            placeholder="JSONL of replies by people; empty: what your chats hold",
+            placeholder="JSONL file of human replies; empty: use your chats",
             id="data",
             compact=True,
         )
@@ -128,7 +128,7 @@ class JudgeScreen(Dialog[None]):
             if after:
                 self._show_text(after)
         except InterruptedError:
-            self._show_text("Stopped; what was written is kept, and the next time goes on.")
+            self._show_text("Stopped; progress is kept, and resumes the next time.")
         except OSError as error:
             self._show_text(str(error))
         except Exception as error:  # noqa: BLE001  else it would be loading for ever
@@ -159,7 +159,7 @@ def figures(learnt: JudgeStatus) -> Iterator[Property]:
         told = (
             f"AUC {quality.auc:.2f}, calibration error {quality.calibration_error:.2f}, held out"
             if quality
-            else "no quality claimed: it takes 30 of each"
+            else "quality unknown: needs 30 of each"
         )
         yield (
             "person or model",
@@ -169,11 +169,11 @@ def figures(learnt: JudgeStatus) -> Iterator[Property]:
         yield "what you prefer", "not trained"
     else:
         facts = learnt.preference.provenance
-        right = "no quality claimed"
+        right = "quality unknown"
         if facts.accuracy is not None:
             right = f"{facts.accuracy:.0%} right, held out"
         yield "what you prefer", f"{counted(facts.examples[0], 'choice')} · {right}"
     games = [
         f"{name} (steers the model)" if name == learnt.steers else name for name in learnt.games
     ]
-    yield "games", ", ".join(games) or "none that came to anything"
+    yield "games", ", ".join(games) or "none with a result"

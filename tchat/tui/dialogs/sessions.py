@@ -183,11 +183,14 @@ class SessionsScreen(Dialog[SessionChoice]):
 
     def _show_mode(self) -> None:
         if self._full_text:
-            self.set_heading("Search in all messages")
+            self.set_heading("Search all messages")
             self.show_hints(self.TEXTS)
             self._hits = ()
             self.list.set_items(
-                (), empty="Type some words.", matching=False, placeholder="Words to search for"
+                (),
+                empty="Type words to search for.",
+                matching=False,
+                placeholder="Words to search for",
             )
             self._search()
         else:
@@ -211,9 +214,9 @@ class SessionsScreen(Dialog[SessionChoice]):
         if not self._full_text or hits is None:
             return
         self._hits = hits
-        empty = f"No message contains “{query}”." if query else "Type some words."
+        empty = f"No message contains “{query}”." if query else "Type words to search for."
         self.list.set_items(hit_items(hits, self._now), empty=empty)
-        self.set_heading("Search in all messages", f"{len(hits):,}" if query else "")
+        self.set_heading("Search all messages", f"{len(hits):,}" if query else "")
 
     @background(group="services")
     async def _rename(self, session_id: str, title: str) -> None:

@@ -16,7 +16,7 @@ from tchat.tui.widgets.fuzzy_list import FuzzyList
 BROWSE, AGAIN = "browse", "again"
 TEXT = """\
 tchat talks to a language model on this machine; nothing you type leaves it. It needs a model: \
-a file in the format GGUF. There is none yet."""
+a GGUF file. There is none yet."""
 INSTALL = "pip install 'tchat[starter]'"
 PULL = "tchat models pull NAME"
 _COPIED = {"install": INSTALL, "pull": PULL}
@@ -81,13 +81,13 @@ class Welcome(Dialog[str]):
             yield Item(
                 key=BROWSE,
                 title=f"Choose from {self._found:,} file{'s' * (self._found != 1)} on this machine",
-                about="Model files that other programs left here can be used where they lie.",
+                about="Model files of other programs are used in place.",
             )
         yield Item(
             key="install",
             title=INSTALL,
             about="The starter model, 98 MB, small and quick. Enter copies the line; run it in "
-            "another terminal, then look again.",
+            "another terminal, then check again.",
         )
         yield Item(
             key="pull",
@@ -97,6 +97,6 @@ class Welcome(Dialog[str]):
         )
         yield Item(
             key=AGAIN,
-            title="Look again",
-            about="Once a model was installed.",
+            title="Check again",
+            about="After a model was installed.",
         )

@@ -303,7 +303,7 @@ class Conversation:
         if private == self.private:
             return
         if self.persistent.path is None:
-            raise UsageError("this chat was opened to store nothing", "open another without -n")
+            raise UsageError("this chat was opened with -n", "open another without -n")
         self.private = private
         await self.open(None)
 

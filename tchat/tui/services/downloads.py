@@ -86,7 +86,7 @@ class Downloads:
             changed()
 
     def stop(self) -> None:
-        """End the download; what came is kept, and another pull goes on from there."""
+        """End the download; what came is kept, and another pull resumes it."""
         self._stop.set()
 
     def _events(self, name: str) -> Iterator[PullEvent]:

@@ -37,7 +37,7 @@ class LineEditor(Input):
     """A text of an item while it is being changed, on the very line of the item."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "leave", "Leave the line as it was", show=False, id="list.leave")
+        Binding("escape", "leave", "Cancel", show=False, id="list.leave")
     ]
 
     @dataclass

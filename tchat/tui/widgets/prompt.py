@@ -216,4 +216,4 @@ class Prompt(Vertical):
 
 
 SHOWN = 3
-GO_ON = "held: Enter sends the next one, ↑ takes the last back"
+GO_ON = "waiting: Enter sends the next one, ↑ takes the last one back"

@@ -93,7 +93,7 @@ def test_what_does_not_fit_is_not_pulled_by_a_script(
     assert (ran.code, ran.out) == (4, "")
     assert "none fits with 4,096 tokens of context, and it is the usual one" in ran.err
     assert "does not fit: 2,048 tokens need 0.0" in ran.err
-    assert "free are 0.00 GB; name a smaller one, or pull it all the same with --yes" in ran.err
+    assert "free are 0.00 GB; name a smaller one, or download it anyway with --yes" in ran.err
     ran = shell("models", "pull", REPO, "--yes")
     assert (ran.code, Path(ran.out.strip()).name) == (0, SMALL)
 
@@ -106,7 +106,7 @@ def test_what_does_not_fit_is_pulled_after_asking(
     ran = shell("models", "pull", REPO, terminal=True, stdin=answer)
     assert ran.code == code
     assert "does not fit" in ran.err
-    assert "all the same? [y/N]" in ran.err
+    assert "anyway? [y/N]" in ran.err
 
 
 def test_what_was_begun_is_gone_on_with_unasked(

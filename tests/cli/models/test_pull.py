@@ -107,7 +107,7 @@ def test_ctrl_c_keeps_what_came_and_says_how_to_go_on(server: HubServer) -> None
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=20)
     assert (process.returncode, out) == (130, b"")
-    said = rf"tchat: stopped; (300 kB are kept; )?`tchat models pull {REPO}` goes on from there\n"
+    said = rf"tchat: stopped; (300 kB are kept; )?`tchat models pull {REPO}` resumes it\n"
     assert re.fullmatch(said, err.decode())
     assert final_names() == []
     assert tchat("models", "pull", REPO).code == 0

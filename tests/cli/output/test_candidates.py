@@ -90,9 +90,9 @@ def test_a_chat_on_lines_tries_and_picks(home: Path) -> None:
     lines = b"/pick 1\n/try 3 Hello\n/pick 4\n/pick 2\n/try 1\n"
     ran = tchat("--plain", *FLAGS, stdin=lines)
     assert ran.out == "\n".join(f"[{n + 1}]\n{alone(3 + n)}" for n in range(3))
-    assert "nothing to pick from" in ran.err
+    assert "no candidates to pick from" in ran.err
     assert "a number from 1 to 3" in ran.err
-    assert "goes on with reply 2" in ran.err
+    assert "Continuing with reply 2" in ran.err
     assert "2 to 16" in ran.err
     with SessionStore(home / "sessions.db") as store:
         lasts = [store.branch(session.id)[-1] for session in store.sessions()]

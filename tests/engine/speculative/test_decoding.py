@@ -227,7 +227,8 @@ def test_a_draft_model_that_does_not_pay_is_left_alone(
 
 
 @pytest.mark.parametrize(
-    ("draft", "told"), [("tiny_spm", "vocabularies differ"), ("tiny_recurrent", "cut back")]
+    ("draft", "told"),
+    [("tiny_spm", "vocabularies differ"), ("tiny_recurrent", "cannot be truncated")],
 )
 def test_a_draft_model_that_cannot_be_one_is_refused(
     open_engine: OpenEngine,

@@ -258,7 +258,11 @@ def test_a_search_is_sorted_by_downloads(hub: HubApi, server: HubServer) -> None
 
 
 REFUSALS = [
-    (PORTAL, "a web page came instead of the hub's answer; sign in to this network", False),
+    (
+        PORTAL,
+        "the network sent a web page instead of the hub's answer; sign in to this network",
+        False,
+    ),
     (limited(), "the hub limits the rate of requests .*; try again later", True),
     (limited(17), "try again in 17 s, or set HF_TOKEN", True),
     (Fault(429, {"RateLimit": '"api";r=0;t=55'}), "try again in 55 s", True),
@@ -387,5 +391,5 @@ def test_another_file_than_the_listed_one_is_refused(
     hub: HubApi, server: HubServer, listing: RepoListing, fault: Fault
 ) -> None:
     server.fail("storage", fault)
-    with pytest.raises(HubError, match="sends another file than it lists"):
+    with pytest.raises(HubError, match="sent a different file than listed"):
         hub.read_range(listing.models[0].first, 5, 10)

@@ -24,7 +24,7 @@ ENDED = (Stage.DONE, Stage.STOPPED, Stage.CUT_OFF)
 
 MOVES = ("←→ 1-9 moves", 5)
 WRITING = (MOVES, ("Enter takes it, the others stop", 3), ("s stops one", 2), ("Esc stops all", 4))
-WRITTEN = (MOVES, ("Enter goes on with it", 4), ("c copies", 2), ("Esc {leaves}", 3))
+WRITTEN = (MOVES, ("Enter keeps it", 4), ("c copies", 2), ("Esc {leaves}", 3))
 
 
 class Candidates(Widget, can_focus=True):
@@ -36,9 +36,9 @@ class Candidates(Widget, can_focus=True):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left,shift+tab", "move(-1)", "The reply before", id="candidates.previous"),
-        Binding("right,tab", "move(1)", "The next reply", id="candidates.next"),
-        Binding("enter", "take", "Go on with this reply", id="candidates.take"),
+        Binding("left,shift+tab", "move(-1)", "Previous reply", id="candidates.previous"),
+        Binding("right,tab", "move(1)", "Next reply", id="candidates.next"),
+        Binding("enter", "take", "Keep this reply", id="candidates.take"),
         Binding("s,delete", "stop_one", "Stop this reply", id="candidates.stop"),
         Binding("c", "copy", "Copy this reply", id="candidates.copy"),
         Binding("up,k", "scroll(-0.5)", "A line up", id="candidates.up"),

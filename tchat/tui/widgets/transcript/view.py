@@ -67,23 +67,23 @@ class Transcript(ColumnView, can_focus=True):
     """
     FOCUS_ON_CLICK = False  # a click leaves the typing where it is
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,k", "step(-1)", "The message above", id="transcript.previous"),
-        Binding("down,j", "step(1)", "The message below", id="transcript.next"),
+        Binding("up,k", "step(-1)", "Previous message", id="transcript.previous"),
+        Binding("down,j", "step(1)", "Next message", id="transcript.next"),
         Binding("c", "ask('copy')", "Copy the message", id="transcript.copy"),
-        Binding("C", "copy_code", "Copy its code, again the next", id="transcript.copy-code"),
-        Binding("e,enter", "ask('edit')", "Edit it, as a branch", id="transcript.edit"),
-        Binding("r", "ask('regenerate')", "Another reply", id="transcript.regenerate"),
-        Binding("g", "ask('continue')", "Let the model go on with it", id="transcript.continue"),
-        Binding("b", "ask('branch')", "Go on from here, as a branch", id="transcript.branch"),
+        Binding("C", "copy_code", "Copy its code; again: next block", id="transcript.copy-code"),
+        Binding("e,enter", "ask('edit')", "Edit it in a new branch", id="transcript.edit"),
+        Binding("r", "ask('regenerate')", "Regenerate", id="transcript.regenerate"),
+        Binding("g", "ask('continue')", "Continue it", id="transcript.continue"),
+        Binding("b", "ask('branch')", "Branch from here", id="transcript.branch"),
         Binding("d,delete", "ask('delete')", "Delete it and what follows", id="transcript.delete"),
-        Binding("plus", "ask('good')", "Call the reply good, or not", id="transcript.good"),
-        Binding("minus", "ask('bad')", "Call the reply bad, or not", id="transcript.bad"),
-        Binding("p", "ask('pin')", "Keep it in the context, or not", id="transcript.pin"),
+        Binding("plus", "ask('good')", "Rate it good, or remove the rating", id="transcript.good"),
+        Binding("minus", "ask('bad')", "Rate it bad, or remove the rating", id="transcript.bad"),
+        Binding("p", "ask('pin')", "Pin it in the context, or unpin it", id="transcript.pin"),
         Binding(
             "less_than_sign,left", "ask('previous')", "Previous sibling", id="transcript.older"
         ),
         Binding("greater_than_sign,right", "ask('next')", "Next sibling", id="transcript.newer"),
-        Binding("t", "reasoning", "Fold or show its reasoning", id="transcript.reasoning"),
+        Binding("t", "reasoning", "Show or hide its reasoning", id="transcript.reasoning"),
         Binding("escape", "leave", "Leave the messages", show=False, id="transcript.leave"),
     ]
 
