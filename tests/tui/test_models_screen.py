@@ -345,7 +345,7 @@ async def test_a_model_is_pulled_while_the_chat_goes_on(
         await chat.until(lambda: len(chat.branch) == 2 and not chat.screen.controllers.turn.is_busy)
         assert chat.screen.controllers.status.data().pulling
         hub_server.pace = 0.0
-        await chat.until(lambda: "is here" in chat.toasts)
+        await chat.until(lambda: "is downloaded" in chat.toasts)
         assert chat.screen.controllers.status.data().pulling == ""
 
 
@@ -362,7 +362,7 @@ async def test_a_pull_is_stopped_and_what_came_is_kept(
         assert list(tmp_path.rglob("*.incomplete"))
 
 
-@pytest.mark.parametrize(("key", "told"), [("y", "is here"), ("n", "is not pulled")])
+@pytest.mark.parametrize(("key", "told"), [("y", "is downloaded"), ("n", "is not pulled")])
 async def test_what_does_not_fit_is_pulled_after_asking(
     settings: Settings,
     paths: Paths,
@@ -420,7 +420,7 @@ async def test_the_size_on_the_hub_is_told_before_a_pull(
         assert "4.2 MB" in text(app)
         assert chat.screen.controllers.status.data().pulling == ""
         await chat.pilot.press("y")
-        await chat.until(lambda: "is here" in chat.toasts)
+        await chat.until(lambda: "is downloaded" in chat.toasts)
 
 
 async def test_a_new_chat_begins_with_the_model_that_was_made_the_default(

@@ -47,7 +47,7 @@ def test_what_is_no_schema_is_said_with_its_place(given_text: str, message: str)
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"[1]", "no JSON object"), (b"\xff\xfe{", "not UTF-8"), (b" " * (2 << 20), "larger than")],
+    [(b"[1]", "not a JSON object"), (b"\xff\xfe{", "not UTF-8"), (b" " * (2 << 20), "larger than")],
 )
 def test_what_is_no_schema_file_is_said(tmp_path: Path, content: bytes, message: str) -> None:
     file = tmp_path / "schema.json"
