@@ -209,8 +209,8 @@ def test_ctrl_c_keeps_what_was_written(data: Path, model: list[str], home: Path)
         (["judge", "use", "none"], 2, "no control vector of a game called none"),
         (["judge", "use", "../x"], 2, "cannot be called"),
         (["judge", "use", "x", "--off"], 2, "cannot be combined"),
-        (["judge", "use", "x", "--scale", "nan"], 2, "--scale is a number"),
-        (["judge", "use", "--scale", "2"], 2, "name the game"),
+        (["judge", "use", "x", "--scale", "nan"], 2, "--scale needs a number"),
+        (["judge", "use", "--scale", "2"], 2, "the name of a game"),
     ],
 )
 def test_what_cannot_be_done_is_one_line(
@@ -253,5 +253,5 @@ def test_a_damaged_discriminator_is_one_line(data: Path, model: list[str], home:
     head.write_bytes(head.read_bytes()[:100])
     ran = tchat("judge", "score", *model, stdin=b'{"prompt": "a", "reply": "b c d"}\n')
     assert (ran.code, ran.out) == (2, "")
-    assert "train it anew" in ran.err
+    assert "train it again" in ran.err
     assert tchat("judge", "train", str(data), *model).code == 0

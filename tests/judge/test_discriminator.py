@@ -47,7 +47,7 @@ def test_none_is_there_before_the_first_training(tmp_path: Path) -> None:
 
 
 def refused(path: Path) -> None:
-    with pytest.raises(UsageError, match="train it anew") as caught:
+    with pytest.raises(UsageError, match="train it again") as caught:
         load(path)
     assert "\n" not in str(caught.value)
 

@@ -484,7 +484,7 @@ async def test_another_model_keeps_the_session_and_says_what_is_read_again(
         await chat.ask("Hello")
         session = chat.screen.conversation.session
         await chat.type(f"/model {tiny_spm}")
-        await chat.until(lambda: "read again" in chat.notices)
+        await chat.until(lambda: "processed again" in chat.notices)
         await chat.idle()
         assert "its 2 messages are processed again" in chat.notices
         assert chat.screen.conversation.session == session

@@ -126,7 +126,7 @@ def test_what_is_being_pulled_is_not_removed(shell: Shell, user: Path, cache: Pa
     with FileLock(lock):
         ran = shell("models", "rm", "-y", "qwen3")
     assert ran.code == 2
-    assert "being pulled" in ran.err
+    assert "being downloaded" in ran.err
     assert blob.exists()
 
 

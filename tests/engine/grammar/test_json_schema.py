@@ -439,7 +439,7 @@ def test_what_nothing_checks_is_named(schema: Any, ignored: tuple[str, ...]) -> 
         ({"$ref": "https://example.com/s.json"}, "only its own parts"),
         ({"$ref": "#/$defs/nowhere"}, "not in it"),
         ({"$ref": "#nowhere"}, "not in it"),
-        ({"$ref": "#/title", "title": "x"}, "no schema"),
+        ({"$ref": "#/title", "title": "x"}, "not a schema"),
         ({"$ref": "#"}, "without end"),
         ({"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}},
           "$ref": "#/$defs/a"}, "without end"),

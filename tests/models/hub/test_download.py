@@ -277,7 +277,7 @@ def test_a_small_file_outside_the_large_file_storage_is_verified(pull_stage: Pul
     small = {"small-Q8_0.gguf": b"small"}
     pull_stage.server.add("a/b", small, small=set(small))
     pull_stage.server.fail("resolve", Fault(flip=2))
-    with pytest.raises(HubError, match="has not the hash"):
+    with pytest.raises(HubError, match="does not have the hash"):
         pull_stage.pull(HubName("a/b"))
     pulled = pull_stage.pull(HubName("a/b"))[-1]
     assert isinstance(pulled, Pulled)
