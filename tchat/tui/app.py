@@ -25,8 +25,7 @@ from tchat.tui.background import background
 from tchat.tui.chat_screen import ChatScreen
 from tchat.tui.key_order import OpeningDialog, let_earlier_keys_act
 from tchat.tui.terminal import guarded
-from tchat.tui.theme_variables import variable_defaults
-from tchat.tui.themes import DEFAULT, Snapshot, changed, load_theme, load_themes
+from tchat.tui.themes import DEFAULT, Snapshot, changed, load_theme, load_themes, variable_defaults
 from tchat.tui.toasts import SafeNotification, kind_of
 
 if TYPE_CHECKING:
@@ -176,8 +175,7 @@ class TchatApp(App[None]):
     def _apply_keymap(self) -> list[str]:
         if not self._settings.keys:
             return []
-        from tchat.tui.all_bindings import ALL_BINDINGS
-        from tchat.tui.keymap import remap
+        from tchat.tui.keymap import ALL_BINDINGS, remap
 
         keymap, warnings = remap(self._settings.keys, ALL_BINDINGS)
         self.set_keymap(keymap)

@@ -9,7 +9,14 @@ from textual.keys import Keys
 
 from tchat.sanitize import single_line
 from tchat.settings.keys import did_you_mean, nearest
-from tchat.tui.keys import KEYS, KeyAction, Scope, show_key, with_keymap
+from tchat.tui.dialogs.confirm import Confirm
+from tchat.tui.dialogs.dialog import Dialog
+from tchat.tui.keys import KEYS, KeyAction, Scope, declared, show_key, with_keymap
+from tchat.tui.widgets.candidates.view import Candidates
+from tchat.tui.widgets.fuzzy_list import FuzzyList, LineEditor
+from tchat.tui.widgets.prompt_area import PromptArea
+from tchat.tui.widgets.sidebar import Sidebar
+from tchat.tui.widgets.transcript.view import Transcript
 
 MODIFIERS = ("ctrl", "alt", "shift", "super", "hyper", "meta")
 ALIASES = {
@@ -114,3 +121,17 @@ def _keys(action: KeyAction) -> set[str]:
 
 def _meet(one: KeyAction, other: KeyAction) -> bool:
     return one.scope == other.scope or frozenset({one.scope, other.scope}) in _TOGETHER
+
+
+ALL_BINDINGS: tuple[KeyAction, ...] = (
+    *KEYS,
+    *declared(PromptArea.BINDINGS, Scope.PROMPT),
+    *declared(Transcript.BINDINGS, Scope.MESSAGES),
+    *declared(Candidates.BINDINGS, Scope.CANDIDATES),
+    *declared(FuzzyList.BINDINGS, Scope.LISTS),
+    *declared(LineEditor.BINDINGS, Scope.LISTS),
+    *declared(Sidebar.BINDINGS, Scope.LISTS),
+    *declared(Dialog.BINDINGS, Scope.DIALOGS),
+    *declared(Confirm.BINDINGS, Scope.DIALOGS),
+)
+"""Each action once; what Textual's own text fields bind (arrows, Home, Ctrl+W, …) is not ours."""

@@ -8,7 +8,7 @@ The screens take their bindings from here, the help and the command palette thei
     chat.regenerate = "f10,alt+r"
 
 A widget of its own, such as the prompt, declares its bindings itself; `declared` reads them, and
-`tchat.tui.all_bindings` has them all.
+`tchat.tui.keymap` has them all.
 """
 
 from __future__ import annotations

@@ -1,18 +1,22 @@
-"""Themes: tchat's own, then the user's, which replace those of the same name."""
+"""Themes: tchat's own colours beside Textual's, TOML files checked field by field, and watched."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+import re
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
+from textual.color import Color, ColorParseError
 from textual.theme import BUILTIN_THEMES, Theme
 
-from tchat.errors import TchatError, UsageError
+from tchat.errors import StorageError, TchatError, UsageError
 from tchat.paths import Paths
 from tchat.sanitize import single_line
-from tchat.tui.theme_file import read_theme
+from tchat.settings.keys import did_you_mean
+from tchat.settings.load import parse_toml, read_text
 
 DEFAULT = "tchat-dark"
 _PACKAGE = Path(__file__).parent.parent
@@ -103,3 +107,219 @@ def _files(folder: Path) -> list[Path]:
         return sorted(path for path in folder.iterdir() if path.suffix == ".toml")
     except (FileNotFoundError, NotADirectoryError):
         return []
+
+
+# Contrast of text that WCAG 2.2 asks for at level AA (1.4.3).
+READABLE = 4.5
+SELECTED = 7.0  # the same of selected text, at level AAA: it lies on a colour of its own
+STANDS_OUT = 3.0  # contrast to what is around it (1.4.11)
+_STEPS = 20
+
+# Each variable, and the colour of Textual's that it starts from.
+TEXTS = {
+    "user": "primary",
+    "assistant": "foreground",
+    "reasoning": "foreground",
+    "muted": "foreground",
+    "notice": "warning",
+    "link": "accent",
+    "match": "accent",
+    "code": "foreground",
+    "gauge-ok": "success",
+    "gauge-warn": "warning",
+    "gauge-full": "error",
+}
+BACKGROUNDS = {"user-background": "surface", "code-background": "surface"}
+SELECTION = ("selection", "selection-background")
+VARIABLES = (*TEXTS, *BACKGROUNDS, *SELECTION)
+_FAINT = {"reasoning": 0.3, "muted": 0.3}  # the share of the background that is mixed in
+
+
+def variable_defaults(theme: Theme) -> dict[str, str]:
+    """What tchat's variables are in ``theme`` where it does not set them; never raises.
+
+    They follow the theme's own colours, moved away from the background until they can be read.
+    """
+    colors = theme.to_color_system().generate()
+    names = {**TEXTS, **BACKGROUNDS}
+    try:
+        parsed = {name: Color.parse(colors[source]) for name, source in names.items()}
+        grounds = [Color.parse(colors[name]) for name in ("background", "surface", "panel")]
+        opaque = all(color.ansi is None and color.a == 1 for color in (*parsed.values(), *grounds))
+    except ColorParseError:
+        opaque = False
+    if not opaque:  # the terminal's own colours: their contrast is the terminal's business
+        own = {name: colors[source] for name, source in names.items()}
+        return {**own, **_pair("ansi_black", "ansi_cyan")}
+    for name, share in _FAINT.items():
+        parsed[name] = parsed[name].blend(grounds[0], share, alpha=1)
+    texts = {name: readable(parsed[name], grounds).hex for name in TEXTS}
+    return {
+        **texts,
+        **{name: parsed[name].hex for name in BACKGROUNDS},
+        **_selection(Color.parse(colors["primary"]), grounds),
+    }
+
+
+def _selection(primary: Color, grounds: Sequence[Color]) -> dict[str, str]:
+    """Selected text stands out from each of ``grounds`` and can be read."""
+    behind = readable(primary, grounds, STANDS_OUT)
+    text = readable(grounds[0], [behind], SELECTED)
+    return _pair(text.hex, behind.hex)
+
+
+def _pair(text: str, behind: str) -> dict[str, str]:
+    return dict(zip(SELECTION, (text, behind), strict=True))
+
+
+def readable(color: Color, backgrounds: Sequence[Color], ratio: float = READABLE) -> Color:
+    """``color``, moved towards black or white until its contrast to each background is ``ratio``.
+
+    Where neither reaches it, the better of the two.
+    """
+    ends = (Color(255, 255, 255), Color(0, 0, 0))
+    far = max(ends, key=lambda end: min(contrast(end, ground) for ground in backgrounds))
+    for step in range(_STEPS + 1):
+        moved = color.blend(far, step / _STEPS, alpha=1)
+        if min(contrast(moved, ground) for ground in backgrounds) >= ratio:
+            return moved
+    return far
+
+
+def contrast(one: Color, other: Color) -> float:
+    """The contrast ratio of two opaque colours, 1..21, as WCAG 2.2 defines it."""
+    darker, lighter = sorted((_luminance(one), _luminance(other)))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def _luminance(color: Color) -> float:
+    red, green, blue = (_linear(channel / 255) for channel in color.rgb)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def _linear(channel: float) -> float:
+    return channel / 12.92 if channel <= 0.04045 else ((channel + 0.055) / 1.055) ** 2.4
+
+
+NEEDED = ("primary", "background", "foreground")
+COLOURS = (
+    *NEEDED,
+    "secondary",
+    "accent",
+    "warning",
+    "error",
+    "success",
+    "surface",
+    "panel",
+    "boost",
+)
+LARGEST = 64 * 1024  # bytes; tchat's own themes have 0.7 kB
+TEXT_STYLES = frozenset({"none", "bold", "dim", "italic", "underline", "reverse", "strike"})
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_SHADED = re.compile(r"(\S+)(?: (?:\d{1,2}|100)%)?")
+
+
+def read_theme(path: Path) -> Theme:
+    """The theme in the file ``path``.
+
+    Raises:
+        UsageError: It is not TOML, too large, or not a theme; names the file and the field.
+        StorageError: It cannot be read.
+    """
+    if not _NAME.fullmatch(path.stem):
+        raise UsageError(
+            f"{path}: this cannot be a theme's name",
+            "use lower-case letters, digits, - and _, at most 64",
+        )
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise StorageError(f"cannot read {path}: {error.strerror}") from error
+    if size > LARGEST:
+        raise UsageError(f"{path} is larger than a theme can be ({LARGEST // 1024} kB)")
+    return parse_theme(read_text(path), path)
+
+
+def parse_theme(text: str, path: Path) -> Theme:
+    """The theme that the TOML ``text`` of ``path`` spells.
+
+    Raises:
+        UsageError: It is not TOML, or not a theme; names the file and the field.
+    """
+    document = parse_toml(text, path)
+    known = (*COLOURS, "dark", "variables")
+    for name in document:
+        if name not in known:
+            raise UsageError(f"{path}: there is no colour `{name}`", did_you_mean(name, known))
+    for name in NEEDED:
+        if name not in document:
+            raise UsageError(f"{path} has no `{name}`", f'add a line such as {name} = "#7aa2f7"')
+    colours: dict[str, Any] = {
+        name: _opaque(document[name], name, path) for name in COLOURS if name in document
+    }
+    return Theme(
+        name=path.stem,
+        dark=_dark(document, path),
+        variables=_variables(document.get("variables", {}), path),
+        **colours,
+    )
+
+
+def _dark(document: Mapping[str, Any], path: Path) -> bool:
+    dark = document.get("dark", True)
+    if not isinstance(dark, bool):
+        raise UsageError(f"{path}: `dark` must be true or false")
+    return dark
+
+
+def _opaque(value: object, name: str, path: Path) -> str:
+    """``value`` when it is a colour of its own, not one of the terminal's palette."""
+    color = _color(value)
+    if color is None or color.a < 1 or color.ansi is not None:
+        raise UsageError(
+            f"{path}: `{name}` must be an opaque colour, not `{value}`",
+            'write one like "#7aa2f7" or "teal"',
+        )
+    return str(value)
+
+
+def _color(value: object) -> Color | None:
+    try:
+        return Color.parse(value) if isinstance(value, str) else None
+    except ColorParseError:
+        return None
+
+
+def _variables(table: object, path: Path) -> dict[str, str]:
+    if not isinstance(table, dict):
+        raise UsageError(f"{path}: `variables` must be a table, written [variables]")
+    return {name: _variable(name, value, path) for name, value in table.items()}
+
+
+def _variable(name: str, value: object, path: Path) -> str:
+    if name in VARIABLES:
+        return _opaque(value, f"variables.{name}", path)
+    if name not in _textual_variables():
+        known = (*VARIABLES, *_textual_variables())
+        hint = did_you_mean(name, known) or "tchat's own: " + ", ".join(VARIABLES)
+        raise UsageError(f"{path}: there is no variable `{name}`", hint)
+    fits = _is_text_style if name.endswith("-style") else _is_shaded
+    if not isinstance(value, str) or not fits(value):
+        what = "a text style" if name.endswith("-style") else "a colour"
+        raise UsageError(f"{path}: `variables.{name}` must be {what}, not `{value}`")
+    return value
+
+
+@functools.cache
+def _textual_variables() -> frozenset[str]:
+    return frozenset(Theme("any", primary="#000000").to_color_system().generate())
+
+
+def _is_text_style(value: str) -> bool:
+    return bool(value) and set(value.split(" ")) <= TEXT_STYLES
+
+
+def _is_shaded(value: str) -> bool:
+    """Whether it is a colour, or the word for one with contrast, by itself or at a percentage."""
+    match = _SHADED.fullmatch(value)
+    return match is not None and (match[1] == "auto" or _color(match[1]) is not None)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from textual.app import App, ComposeResult
 
-from tchat.tui.theme_variables import variable_defaults
+from tchat.tui.themes import variable_defaults
 from tchat.tui.widgets.transcript.entry import Entry, Role
 from tchat.tui.widgets.transcript.view import Transcript
 from tests.benchmarks.rows import Row

@@ -15,8 +15,7 @@ from textual.screen import Screen
 
 from tchat.paths import user_paths
 from tchat.tui.keymap import remap
-from tchat.tui.theme_variables import variable_defaults
-from tchat.tui.themes import DEFAULT, load_themes
+from tchat.tui.themes import DEFAULT, load_themes, variable_defaults
 
 STEP = 0.02  # seconds: longer than a turn of the screen's painting
 KEEPS_UP_AFTER = 0.1  # seconds

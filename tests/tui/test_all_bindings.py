@@ -13,9 +13,8 @@ from textual.dom import DOMNode
 import tchat.tui
 from tchat.paths import Paths
 from tchat.settings import Settings
-from tchat.tui.all_bindings import ALL_BINDINGS
 from tchat.tui.dialogs.help import help_items
-from tchat.tui.keymap import remap
+from tchat.tui.keymap import ALL_BINDINGS, remap
 from tchat.tui.keys import Scope
 from tests.tui.chat_stage import opened
 

@@ -10,7 +10,7 @@ from textual.app import App, ComposeResult
 from textual.pilot import Pilot
 from textual.widget import Widget
 
-from tchat.tui.theme_variables import variable_defaults
+from tchat.tui.themes import variable_defaults
 from tchat.tui.widgets.bars import sparkline
 from tchat.tui.widgets.status import (
     Idle,

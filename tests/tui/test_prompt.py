@@ -14,7 +14,7 @@ from textual.message import Message
 from textual.pilot import Pilot
 
 from tchat.chat.path_completion import existing_files
-from tchat.tui.theme_variables import variable_defaults
+from tchat.tui.themes import variable_defaults
 from tchat.tui.widgets.completion import Completion
 from tchat.tui.widgets.completion_match import Candidate
 from tchat.tui.widgets.prompt import Prompt

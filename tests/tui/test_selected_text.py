@@ -16,8 +16,7 @@ from tchat.paths import Paths
 from tchat.settings import Settings
 from tchat.tui.dialogs.confirm import Confirm
 from tchat.tui.dialogs.dialog import Dialog
-from tchat.tui.theme_variables import READABLE, contrast
-from tchat.tui.themes import shipped_folder
+from tchat.tui.themes import READABLE, contrast, shipped_folder
 from tchat.tui.widgets.transcript.entry import Entry
 
 from .chat_stage import Shown, opened

@@ -15,17 +15,21 @@ from textual.theme import BUILTIN_THEMES, Theme
 from tchat.errors import TchatError, UsageError
 from tchat.paths import Paths
 from tchat.tui.dialogs.themes import ThemePicker
-from tchat.tui.theme_file import LARGEST, parse_theme
-from tchat.tui.theme_variables import (
+from tchat.tui.themes import (
     BACKGROUNDS,
+    DEFAULT,
+    LARGEST,
     READABLE,
     TEXTS,
     VARIABLES,
+    changed,
     contrast,
+    load_themes,
+    parse_theme,
     readable,
+    shipped_folder,
     variable_defaults,
 )
-from tchat.tui.themes import DEFAULT, changed, load_themes, shipped_folder
 
 from .stage import SIZES, Stage, is_tame, shown, text, until
 

@@ -12,7 +12,7 @@ from textual import events
 from textual.app import App, ComposeResult
 from textual.pilot import Pilot
 
-from tchat.tui.theme_variables import variable_defaults
+from tchat.tui.themes import variable_defaults
 from tchat.tui.widgets.transcript.entry import Entry, Role
 from tchat.tui.widgets.transcript.view import Transcript
 from tests.growth import growth

@@ -9,8 +9,7 @@ from rich.segment import Segment
 from rich.style import Style
 
 from tchat.tui.widgets.transcript.column import Heights
-from tchat.tui.widgets.transcript.flow import PIECE, Flow
-from tchat.tui.widgets.transcript.lines import cut, fold, line, prefixed, width, wrap
+from tchat.tui.widgets.transcript.lines import PIECE, Flow, cut, fold, line, prefixed, width, wrap
 
 TEXTS = st.text(
     st.sampled_from("ab c\u00e9\u65e5\u672c\uac00\U0001f600\u05e9\u0301\t\n.-")

@@ -12,7 +12,6 @@ from tchat.tui.controllers.help import HelpController
 from tchat.tui.controllers.judge import JudgeController
 from tchat.tui.controllers.messages import MessagesController
 from tchat.tui.controllers.models import ModelsController
-from tchat.tui.controllers.pending_prompts import PendingPrompts
 from tchat.tui.controllers.prompt_mode import PromptModeController
 from tchat.tui.controllers.reply import ReplyController
 from tchat.tui.controllers.sessions import SessionsController
@@ -22,7 +21,7 @@ from tchat.tui.controllers.status import StatusController
 from tchat.tui.controllers.storage import StorageController
 from tchat.tui.controllers.transcript import TranscriptController
 from tchat.tui.controllers.turn import TurnController
-from tchat.tui.controllers.turn_state import TurnState
+from tchat.tui.controllers.turn_state import PendingPrompts, TurnState
 from tchat.tui.services.downloads import Downloads
 from tchat.tui.widgets.prompt_draft import Draft
 

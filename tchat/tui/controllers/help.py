@@ -21,8 +21,7 @@ class HelpController:
 
     def keys_in_force(self) -> tuple[KeyAction, ...]:
         """Every key as it is after remapping."""
-        from tchat.tui.all_bindings import ALL_BINDINGS
-        from tchat.tui.keymap import remap
+        from tchat.tui.keymap import ALL_BINDINGS, remap
 
         keymap = remap(self._context.settings.keys, ALL_BINDINGS).keymap
         return with_keymap(keymap, ALL_BINDINGS)

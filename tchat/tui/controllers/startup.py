@@ -11,11 +11,10 @@ from tchat.errors import TchatError
 from tchat.tui.background import background
 from tchat.tui.controllers.context import ChatContext
 from tchat.tui.controllers.models import ModelsController
-from tchat.tui.controllers.pending_prompts import PendingPrompts
 from tchat.tui.controllers.sessions import SessionsController
 from tchat.tui.controllers.status import StatusController
 from tchat.tui.controllers.transcript import TranscriptController
-from tchat.tui.controllers.turn_state import TurnState
+from tchat.tui.controllers.turn_state import PendingPrompts, TurnState
 from tchat.tui.widgets.prompt_draft import Draft
 
 if TYPE_CHECKING:

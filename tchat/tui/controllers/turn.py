@@ -11,12 +11,11 @@ from tchat.errors import PromptTooLong, TchatError, UsageError
 from tchat.sanitize import printable
 from tchat.tui.background import background, explained, report
 from tchat.tui.controllers.context import ChatContext
-from tchat.tui.controllers.pending_prompts import PendingPrompts
 from tchat.tui.controllers.reply import ReplyController
 from tchat.tui.controllers.status import StatusController
 from tchat.tui.controllers.storage import StorageController
 from tchat.tui.controllers.transcript import TranscriptController
-from tchat.tui.controllers.turn_state import TurnState
+from tchat.tui.controllers.turn_state import PendingPrompts, TurnState
 from tchat.tui.services.prompt_files import read_prompt
 from tchat.tui.widgets.prompt_draft import Draft
 from tchat.tui.widgets.status import Loading, Preparing

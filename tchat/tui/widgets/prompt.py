@@ -16,8 +16,7 @@ from textual.widget import Widget
 from textual.widgets import TextArea
 
 from tchat.sanitize import single_line
-from tchat.tui.widgets.completion import Completion
-from tchat.tui.widgets.completion_flow import Completer, Existing, FileNames
+from tchat.tui.widgets.completion import Completer, Completion, Existing, FileNames
 from tchat.tui.widgets.completion_match import Candidate
 from tchat.tui.widgets.prompt_area import PromptArea
 from tchat.tui.widgets.prompt_draft import Draft

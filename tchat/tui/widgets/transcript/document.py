@@ -12,8 +12,8 @@ from rich.segment import Segment
 from rich.style import Style
 
 from tchat.markdown import Block, BlockKind, BlockSplitter
-from tchat.tui.widgets.transcript.flow import Flow
 from tchat.tui.widgets.transcript.lines import (
+    Flow,
     Line,
     cut,
     filled,
