@@ -73,6 +73,13 @@ def test_a_deleted_message_comes_back(store: Path) -> None:
     assert branch(store) == []
 
 
+def test_only_the_last_message_can_be_replaced_by_the_users_reply(store: Path) -> None:
+    told = said("/mine early", "one", "/edit two", "/delete", "/mine late", "/mine")
+    assert [line for line in told if "no reply to replace" in line] == [told[0], told[2]]
+    assert "/mine needs your own reply" in told[-1]
+    assert [each.text for each in branch(store)] == ["two"]
+
+
 @pytest.mark.parametrize(("word", "rating"), [("good", 1), ("bad", -1)])
 def test_a_rating_is_given_and_taken_back(store: Path, word: str, rating: int) -> None:
     told = said("one", f"/{word}")

@@ -113,7 +113,12 @@ async def _rate(host: CommandHost, rating: int, word: str) -> None:
 async def _replace_reply(host: CommandHost, text: str) -> None:
     if not text:
         raise UsageError("/mine needs your own reply")
-    reply = await _last_reply(host)
+    from tchat.sessions.records import Role
+
+    last = await _branch(host, last=1)
+    if not last or last[0].role is not Role.ASSISTANT:
+        raise UsageError("there is no reply to replace", "send a prompt first")
+    reply = last[0]
     await host.reply(lambda chat: chat.edit(reply.id, text))
     host.acknowledge("Continuing with your reply.")
 
