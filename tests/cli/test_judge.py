@@ -206,7 +206,7 @@ def test_ctrl_c_keeps_what_was_written(data: Path, model: list[str], home: Path)
         (["judge", "duel", "--data", "{few}", "--name", "../x"], 2, "cannot be called"),
         (["judge", "duel", "--data", "{few}", "--rounds", "0"], 2, "rounds"),
         (["judge", "show", "-m", "none.gguf"], 3, "none.gguf"),
-        (["judge", "use", "none"], 2, "no control vector of a game called none"),
+        (["judge", "use", "none"], 2, "no control vector of the game none"),
         (["judge", "use", "../x"], 2, "cannot be called"),
         (["judge", "use", "x", "--off"], 2, "cannot be combined"),
         (["judge", "use", "x", "--scale", "nan"], 2, "--scale needs a number"),
