@@ -117,7 +117,7 @@ class AdversarialGame:
         engine: Must be loaded.
         folder: Folder of its model.
         data: Human replies.
-        plan: The configuration.
+        config: The configuration.
         model: File name of the model.
         architecture: GGUF architecture of the model.
     """
@@ -127,7 +127,7 @@ class AdversarialGame:
         engine: Engine,
         folder: JudgeFolder,
         data: DialogueSet,
-        plan: GameConfig,
+        config: GameConfig,
         *,
         model: str,
         architecture: str,
@@ -135,11 +135,11 @@ class AdversarialGame:
         self._engine = engine
         self._folder = folder
         self._data = data
-        self._plan = plan
+        self._config = config
         self._model = model
         self._architecture = architecture
         self._layers = tuple(middle_layers(engine.n_layer))
-        self._place = folder.game(plan.name)
+        self._place = folder.game(config.name)
         self._kept = ReplyCache(folder.generations)
         self._known: dict[tuple[str, str], GameReply] = {}
 
@@ -159,15 +159,15 @@ class AdversarialGame:
                 f"give at least {MIN_TO_VALIDATE} replies by people: tchat judge duel --data FILE",
             )
         prompts = [dialogue.prompt for dialogue in self._data.dialogues]
-        sides = split_data(pairs, prompts, self._plan.seed)
-        with FeatureExtractor(self._engine, self._layers, longest=self._plan.longest) as reader:
-            player = EngineGenerator(
-                self._engine, reader, temperature=TEMPERATURE, longest=self._plan.longest
+        split = split_data(pairs, prompts, self._config.seed)
+        with FeatureExtractor(self._engine, self._layers, longest=self._config.longest) as reader:
+            generator = EngineGenerator(
+                self._engine, reader, temperature=TEMPERATURE, longest=self._config.longest
             )
-            table = yield from self._table(reader, sides.game)
-            state = yield from self._rounds(player, table)
-            verdict, samples = yield from self._verdict(player, reader, sides, state)
-        yield self._played(state, sides, verdict, samples)
+            table = yield from self._table(reader, split.game)
+            state = yield from self._rounds(generator, table)
+            verdict, samples = yield from self._verdict(generator, reader, split, state)
+        yield self._played(state, split, verdict, samples)
 
     def _table(
         self, reader: FeatureExtractor, part: DataPart
@@ -209,17 +209,20 @@ class AdversarialGame:
         return found
 
     def _rounds(
-        self, player: EngineGenerator, table: GameReplies
+        self, generator: EngineGenerator, table: GameReplies
     ) -> Generator[GameEvent, None, GameState]:
         rules = GameRules(
-            self._layers, rounds=self._plan.rounds, batch=self._plan.batch, seed=self._plan.seed
+            self._layers,
+            rounds=self._config.rounds,
+            batch=self._config.batch,
+            seed=self._config.seed,
         )
         path, key = self._place / "game.npz", self._key()
         state = load_state(path, key=key) or GameState()
         if state.rounds:
             yield state
         yield TrainingProgress("fitting", 0, 0)
-        for event in AdversarialLoop(player, table, rules).play(state):
+        for event in AdversarialLoop(generator, table, rules).play(state):
             if isinstance(event, GameState):
                 state = event
                 save_state(state, path, key=key)
@@ -227,45 +230,49 @@ class AdversarialGame:
         return state
 
     def _verdict(
-        self, player: EngineGenerator, reader: FeatureExtractor, sides: DataSplit, state: GameState
+        self,
+        generator: EngineGenerator,
+        reader: FeatureExtractor,
+        split: DataSplit,
+        state: GameState,
     ) -> Generator[
         GameEvent, None, tuple[IndependentVerdict | None, list[tuple[GameReply, GameReply]]]
     ]:
         """The independent evaluation, and sample replies before and after."""
-        prompts = list(sides.unseen.prompts or sides.game.prompts[:4])
+        prompts = list(split.unseen.prompts or split.game.prompts[:4])
         before = yield from self._own(reader, prompts)
         after: list[GameReply] = []
         for draw in range(VERDICT_DRAWS):
-            seed = self._plan.seed + 777_000 + 1000 * draw
+            seed = self._config.seed + 777_000 + 1000 * draw
             total = VERDICT_DRAWS * len(prompts)
-            for reply in player.write(prompts, state.steering, seed):
+            for reply in generator.write(prompts, state.steering, seed):
                 after.append(reply)
                 yield TrainingProgress("writing", len(after), total)
         steered = {reply.prompt: reply for reply in after}
         samples = {r.prompt: (r, steered[r.prompt]) for r in before if r.prompt in steered}
-        if not sides.outside.pairs:
+        if not split.outside.pairs:
             return None, list(samples.values())
-        people, plain = yield from self._pairs(reader, sides.outside)
-        unseen, _ = yield from self._pairs(reader, sides.unseen)
-        outsider = fit_independent_judge(people, plain, [*self._layers, self._engine.n_layer])
-        return judge_independently(outsider, before, after, unseen), list(samples.values())
+        people, plain = yield from self._pairs(reader, split.outside)
+        unseen, _ = yield from self._pairs(reader, split.unseen)
+        independent = fit_independent_judge(people, plain, [*self._layers, self._engine.n_layer])
+        return judge_independently(independent, before, after, unseen), list(samples.values())
 
     def _played(
         self,
         state: GameState,
-        sides: DataSplit,
+        split: DataSplit,
         verdict: IndependentVerdict | None,
         samples: Sequence[tuple[GameReply, GameReply]],
     ) -> GameResult:
         vector = None
         if state.steering.directions:
-            vector = self._folder.vector(self._plan.name)
+            vector = self._folder.vector(self._config.name)
             write_control_vector(state.steering, vector, architecture=self._architecture)
-        report = write_report(self._place, state, verdict, samples, self._provenance(sides))
+        report = write_report(self._place, state, verdict, samples, self._provenance(split))
         return GameResult(state, verdict, vector, report)
 
-    def _provenance(self, sides: DataSplit) -> GameProvenance:
-        counts = [len(part.pairs) for part in (sides.game, sides.outside, sides.unseen)]
+    def _provenance(self, split: DataSplit) -> GameProvenance:
+        counts = [len(part.pairs) for part in (split.game, split.outside, split.unseen)]
         return GameProvenance(
             (
                 ("model", self._model),
@@ -276,20 +283,20 @@ class AdversarialGame:
                     f"{counts[0]} to play, {counts[1]} for the judge from outside, "
                     f"{counts[2]} for its verdict",
                 ),
-                ("prompts of the verdict", str(len(sides.unseen.prompts))),
+                ("prompts of the verdict", str(len(split.unseen.prompts))),
                 ("layers", ", ".join(map(str, self._layers))),
                 ("temperature", str(TEMPERATURE)),
-                ("tokens of a reply", str(self._plan.longest)),
-                ("seed", str(self._plan.seed)),
+                ("tokens of a reply", str(self._config.longest)),
+                ("seed", str(self._config.seed)),
             )
         )
 
     def _key(self) -> str:
         """A hash of all that a saved game must match to be resumed."""
-        plan = self._plan
+        config = self._config
         parts = [self._folder.fingerprint, self._data.sha256, self._layers]
         return hashlib.sha256(
-            json.dumps([*parts, plan.batch, plan.seed, plan.longest]).encode()
+            json.dumps([*parts, config.batch, config.seed, config.longest]).encode()
         ).hexdigest()
 
 
@@ -329,7 +336,7 @@ def fit_independent_judge(
 
 
 def judge_independently(
-    outsider: LinearHead,
+    independent: LinearHead,
     before: Sequence[GameReply],
     after: Sequence[GameReply],
     people: Sequence[GameReply],
@@ -338,7 +345,7 @@ def judge_independently(
 
     def taken(replies: Sequence[GameReply]) -> float:
         features = [reply.features for reply in replies]
-        return float((outsider.scores(feature_matrix(features, outsider.layer)) > 0).mean())
+        return float((independent.scores(feature_matrix(features, independent.layer)) > 0).mean())
 
     return IndependentVerdict(
         before=taken(before),
@@ -347,18 +354,18 @@ def judge_independently(
         plain=ReplyMetrics.of(before),
         steered=ReplyMetrics.of(after),
         costs=MetricRatios.of(before, after),
-        error=_error_of_gain(outsider, before, after),
+        error=_error_of_gain(independent, before, after),
     )
 
 
 def _error_of_gain(
-    outsider: LinearHead, before: Sequence[GameReply], after: Sequence[GameReply]
+    independent: LinearHead, before: Sequence[GameReply], after: Sequence[GameReply]
 ) -> float:
     """Standard error of the gain, clustered by prompt."""
     gains: dict[str, tuple[list[bool], list[bool]]] = {}
     for side, replies in enumerate((before, after)):
         for reply in replies:
-            taken = outsider.score(reply.features) > 0
+            taken = independent.score(reply.features) > 0
             gains.setdefault(reply.prompt, ([], []))[side].append(taken)
     each = [numpy.mean(new) - numpy.mean(old) for old, new in gains.values() if old and new]
     return float(numpy.std(each, ddof=1)) / math.sqrt(len(each)) if len(each) > 1 else 1.0

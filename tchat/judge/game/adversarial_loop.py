@@ -49,14 +49,14 @@ class GameRules:
         layers: Steered layers.
         rounds: Maximum number of rounds.
         batch: Prompts per step.
-        guard: Constraints of a step.
+        constraints: Constraints of a step.
         seed: Random seed.
     """
 
     layers: tuple[int, ...]
     rounds: int = 6
     batch: int = BATCH
-    guard: Constraints = field(default_factory=Constraints)
+    constraints: Constraints = field(default_factory=Constraints)
     seed: int = 0
 
 
@@ -80,26 +80,26 @@ class AdversarialLoop:
     """The rounds of one game.
 
     Args:
-        player: The generator.
-        table: The replies.
+        generator: The generator.
+        data: The replies.
         rules: The rules.
     """
 
-    def __init__(self, player: SteerableGenerator, table: GameReplies, rules: GameRules) -> None:
-        self._player = player
-        self._table = table
+    def __init__(self, generator: SteerableGenerator, data: GameReplies, rules: GameRules) -> None:
+        self._generator = generator
+        self._data = data
         self._rules = rules
         self._norms = {
             layer: float(
-                numpy.mean([numpy.linalg.norm(r.features.states[layer]) for r in table.people])
+                numpy.mean([numpy.linalg.norm(r.features.states[layer]) for r in data.people])
             )
             for layer in rules.layers
         }
-        names = sorted({reply.prompt for reply in table.own})
+        names = sorted({reply.prompt for reply in data.own})
         order = numpy.random.default_rng(rules.seed).permutation(len(names))
         self._prompts = [names[at] for at in order[: rules.batch]]
         asked = set(self._prompts)
-        self._own = [reply for reply in table.own if reply.prompt in asked]
+        self._own = [reply for reply in data.own if reply.prompt in asked]
 
     def play(self, state: GameState) -> Generator[LoopEvent, None, GameState]:
         """Play from ``state`` on; yields the new state after each round, and returns the last.
@@ -154,23 +154,23 @@ class AdversarialLoop:
         self, best: FittedHead, state: GameState, number: int
     ) -> Generator[StepProgress, None, list[_Step]]:
         """Run a line search; a violated constraint gets more weight in the next step."""
-        guard, own = self._rules.guard, _scores(best.head, self._table.own)
+        constraints, own = self._rules.constraints, _scores(best.head, self._data.own)
         # Beyond people's own score there is nothing to gain.
-        enough = _mean(best.held_out[: len(self._table.people)])
+        enough = _mean(best.held_out[: len(self._data.people)])
         sought, search = numpy.zeros(len(SCALAR_FEATURES)), LineSearch(state.step)
         steps: list[_Step] = []
         while (length := search.next()) is not None:
-            ascent = control_directions(self._table.own, own, self._rules.layers, sought.tolist())
+            ascent = control_directions(self._data.own, own, self._rules.layers, sought.tolist())
             steering = state.steering.moved(ascent, self._lengths(length))
             replies = yield from self._written(number, search.tries, steering)
             costs, scores = MetricRatios.of(self._own, replies), _scores(best.head, replies)
             taken = float((scores > 0).mean()) if replies else 0.0
-            attempt = StepAttempt(self._strength(steering), taken, costs, guard.broken(costs))
+            attempt = StepAttempt(self._strength(steering), taken, costs, constraints.broken(costs))
             before = steps[-1].replay if steps else state.replay
             step = _Step(steering, length, attempt, tuple(replies), scores, (*before, *replies))
             gained = step.allowed and _mean(scores) >= enough
-            search.note(allowed=step.allowed, used=1.0 if gained else guard.used(costs))
-            sought += CORRECTION * guard.pull(costs)
+            search.note(allowed=step.allowed, used=1.0 if gained else constraints.used(costs))
+            sought += CORRECTION * constraints.pull(costs)
             steps.append(step)
         return steps
 
@@ -178,7 +178,7 @@ class AdversarialLoop:
         """Why the game ends after this round; empty if it goes on."""
         if judged.auc <= EQUILIBRIUM:
             return "the discriminator is at chance"
-        if self._rules.guard.used(judged.costs) >= ENOUGH:
+        if self._rules.constraints.used(judged.costs) >= ENOUGH:
             return "the bounds are used up"
         return ""
 
@@ -191,10 +191,10 @@ class AdversarialLoop:
             seed = self._rules.seed + 10_000 * number + 1000 * more
             total = len(replies) + len(self._prompts)
             yield StepProgress(number, attempt, len(replies), total)
-            for reply in self._player.write(self._prompts, steering, seed):
+            for reply in self._generator.write(self._prompts, steering, seed):
                 replies.append(reply)
                 yield StepProgress(number, attempt, len(replies), total)
-            if not self._rules.guard.unclear(MetricRatios.of(self._own, replies)):
+            if not self._rules.constraints.unclear(MetricRatios.of(self._own, replies)):
                 break
         return replies
 
@@ -205,8 +205,8 @@ class AdversarialLoop:
 
         The classes are balanced, whatever their sizes.
         """
-        people = self._table.people
-        replies = [*people, *self._table.plain, *state.replay]
+        people = self._data.people
+        replies = [*people, *self._data.plain, *state.replay]
         labels = numpy.arange(len(replies)) < len(people)
         groups = [reply.prompt for reply in replies]
         features = [reply.features for reply in replies]
@@ -219,10 +219,10 @@ class AdversarialLoop:
         Those of the steering in force, or the unsteered ones.
         """
         if not state.standing:
-            known = {(reply.prompt, reply.text) for reply in self._table.plain}
+            known = {(reply.prompt, reply.text) for reply in self._data.plain}
             unseen = [r for r in self._own if (r.prompt, r.text) not in known] or self._own
             return _scores(fitted.head, unseen)
-        end = len(self._table.people) + len(self._table.plain) + state.end
+        end = len(self._data.people) + len(self._data.plain) + state.end
         return fitted.held_out[end - state.standing : end]
 
     def _judged(
@@ -237,7 +237,7 @@ class AdversarialLoop:
 
         Those of people's replies are by a fit that did not see them either.
         """
-        people = fitted.held_out[: len(self._table.people)]
+        people = fitted.held_out[: len(self._data.people)]
         labels: Labels = numpy.arange(len(people) + len(scores)) < len(people)
         chances = probability(scores)
         return GameRound(
