@@ -38,11 +38,11 @@ from tests.sessions.trees import insert_tree
 from tests.tiny import write_tiny
 
 from .chat_stage import Shown, opened
+from .stage import PATIENCE
 
 LIMITS = (0, 2, 198, 202, 2_000)  # messages: around what is shown at once and kept laid out
 INJECTED = "injected fault"
 WAIT_FOR_DIALOGS = ("dialog", "session", "quit", "save", "command")  # groups of workers
-PATIENCE = 30.0  # seconds for everything to come to rest
 REMEMBERED = 25  # steps that are told when one fails
 SIZES = ((100, 30), (60, 16), (40, 10), (160, 50), (20, 6))
 
