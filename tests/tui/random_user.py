@@ -31,6 +31,7 @@ from tchat.sessions.database import Database
 from tchat.sessions.records import Message, Role, Session, SessionTree
 from tchat.sessions.store import SessionStore, Store
 from tchat.settings import Sampling, Settings
+from tchat.tui.app import TchatApp
 from tchat.tui.widgets.prompt_area import PromptArea
 from tchat.tui.widgets.status import Idle
 from tchat.tui.widgets.transcript.layout import GUTTER, EntryLayout
@@ -521,10 +522,15 @@ async def let_loose(
         async with opened(settings, paths) as shown:
             user = RandomUser(shown, sessions, chance, faults)
             try:
-                await user.walk(steps)
+                with mock.patch.object(TchatApp, "action_quit", _stay):
+                    await user.walk(steps)
             except BaseException:
                 print(f"seed {seed}; the last steps:", *user.log, sep="\n  ")
                 raise
+
+
+async def _stay(_: TchatApp) -> None:
+    """What quits, the palette's /quit for one, is walked up to here."""
 
 
 def tiny_settings(folder: Path) -> Settings:
