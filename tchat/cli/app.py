@@ -167,10 +167,10 @@ class CommandGroup(TyperGroup):
             UsageError: There is none.
         """
         if args and not args[0].startswith("-") and args[0] not in self.commands:
-            names = ", ".join(self.commands)
+            names = [name for name, command in self.commands.items() if not command.hidden]
             raise UsageError(
                 f"`{ctx.command_path}` has no command `{args[0]}`",
-                did_you_mean(args[0], self.commands) or f"it has {names}",
+                did_you_mean(args[0], names) or f"it has {', '.join(names)}",
             )
         return super().resolve_command(ctx, args)
 

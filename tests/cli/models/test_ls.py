@@ -273,9 +273,15 @@ def test_models_toml_keeps_what_was_written_by_hand(shell: Shell, home: Path, us
     assert [row[0] for row in rows(shell("models", "ls").out)] == ["starter", "mine"]
 
 
-def test_register_goes_on_working_as_add(shell: Shell, tiny_model: Path) -> None:
+def test_register_goes_on_working_as_add(
+    shell: Shell, tiny_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     ran = shell("models", "register", str(tiny_model))
     assert (ran.code, "`models register` is now called `models add`" in ran.err) == (0, True)
     assert tiny_model.stem in shell("models", "ls").out
-    assert "register" not in shell("models", "--help").out
+    shell("models", "--help")
+    listed = capsys.readouterr().out
+    assert ("  add " in listed, "register" in listed) == (True, False)
+    for typed in ("registr", "nosuch"):
+        assert "register" not in shell("models", typed).err
     assert "now called" not in shell("models", "add", "--forget", str(tiny_model)).err
