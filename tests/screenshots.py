@@ -28,12 +28,6 @@ async def chat(pilot: Pilot[None]) -> None:
     """A question and its answer."""
 
 
-async def sessions(pilot: Pilot[None]) -> None:
-    """The sessions by day."""
-    await pilot.press("ctrl+r")
-    await pilot.pause(0.5)
-
-
 async def themes(pilot: Pilot[None]) -> None:
     """The theme picker, with another theme highlighted."""
     await pilot.press("f4")
@@ -56,7 +50,6 @@ async def candidates(pilot: Pilot[None]) -> None:
 
 SCENES: dict[str, Scene] = {
     "chat": chat,
-    "sessions": sessions,
     "themes": themes,
     "candidates": candidates,
 }
