@@ -163,8 +163,8 @@ def _opened(request: AskRequest, settings: Settings, file: Path | None) -> Opene
     store, problem = _store(request, file)
     try:
         session = find_session(request, store)
-        settings = resume_settings(request, settings, store, session, _told_on_screen)
-        return Opened(settings, store, session, problem)
+        resumed = resume_settings(request, settings, store, session, _told_on_screen)
+        return Opened(resumed, store, session, problem, base=settings, flags=request.settings)
     except BaseException:
         store.close()
         raise

@@ -50,6 +50,7 @@ class LineChat:
     request: AskRequest
     store: SessionStore
     settings: Settings
+    base: Settings | None = None  # what a new session begins with; None: `settings`
     private: bool = False
     candidate_ids: list[int] = field(default_factory=list)
     ended: bool = False
@@ -69,7 +70,7 @@ class LineChat:
     def __post_init__(self) -> None:
         from tchat.sessions.fallback_store import FallbackStores
 
-        self._base = self.settings
+        self._base = self.base or self.settings
         self._details = self.request.usage
         self._ground = self.store
         self.private = self.store.path is None

@@ -46,8 +46,8 @@ def run_repl(request: AskRequest, console: Console) -> int:
     settings = resolve_settings(request, console)
     with open_store(request, settings, console) as store:
         session = find_session(request, store)
-        settings = resume_settings(request, settings, store, session, console.say)
-        chat = LineChat(console, request, store, settings)
+        resumed = resume_settings(request, settings, store, session, console.say)
+        chat = LineChat(console, request, store, resumed, base=settings)
         chat.join(session)
         return Repl(chat).run()
 

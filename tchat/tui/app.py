@@ -164,7 +164,7 @@ class TchatApp(App[None]):
         from tchat.tui.services.conversation import Conversation
 
         self.opened = opened = self._opening()
-        return Conversation(opened.settings, self._paths, opened.store), opened
+        return Conversation(opened.settings, self._paths, opened.store, base=opened.base), opened
 
     def on_mount(self) -> None:
         """Take the user's keys; what the first picture does not need waits for it."""

@@ -177,7 +177,9 @@ class ChatScreen(Screen[None]):
             self.controllers.turn.queue.append(event.draft)
 
     def submit(self, draft: Draft) -> None:
-        """Carry out a command, or send a prompt."""
+        """Carry out a command, or send a prompt; behind a command that runs, at its end."""
+        if self.controllers.commands.wait(draft):
+            return
         try:
             parsed = parse_input(draft.full_text, commands_for(Surface.SCREEN))
         except UsageError as error:

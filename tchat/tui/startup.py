@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, NamedTuple
 
 from tchat.settings import Settings
@@ -21,12 +21,16 @@ class Opened(NamedTuple):
         store: The sessions.
         session: The one to go on with; None for a new one.
         problem: Why ``store`` is in memory, against the user's wish; None when it is not.
+        base: What a new session begins with; None: ``settings``.
+        flags: Names of the settings given on the command line, which override the session's.
     """
 
     settings: Settings
     store: SessionStore
     session: Session | None = None
     problem: StorageError | None = None
+    base: Settings | None = None
+    flags: Collection[str] = ()
 
 
 Open = Callable[[], Opened]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -128,11 +128,13 @@ async def opened(
     ready: bool = True,
     problem: StorageError | None = None,
     session: Session | None = None,
+    base: Settings | None = None,
+    flags: Collection[str] = (),
     **given: Any,
 ) -> AsyncIterator[Shown]:
     """The app as it is started; with the model loaded when it is to be ``ready``."""
     with SessionStore(paths.sessions_db) as store:
-        found = Opened(settings, store, session, problem)
+        found = Opened(settings, store, session, problem, base, flags)
         app = TchatApp(settings, paths, lambda: found, **given)
         async with app.run_test(size=size, notifications=True) as pilot:
             shown = Shown(pilot, store)

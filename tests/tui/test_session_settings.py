@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from tchat.paths import Paths
 from tchat.sessions.store import SessionStore
-from tchat.settings import Settings
+from tchat.settings import Settings, with_values
 from tests.tui.chat_stage import Shown, opened
 from tests.tui.stage import text
 
@@ -133,3 +133,21 @@ async def test_a_grammar_that_cannot_be_used_is_refused_where_it_is_set(
         await shown.until(lambda: "repetition from 5 to 2" in text(shown.pilot.app))
         assert shown.screen.conversation.settings.sampling.grammar == ""
         await shown.ask("Hello")
+
+
+async def test_a_new_session_begins_without_the_settings_of_the_resumed_one(
+    settings: Settings, paths: Paths
+) -> None:
+    with SessionStore(paths.sessions_db) as store:
+        session, _ = store.begin("one", settings={"temp": 0.25, "top_k": 7})
+    resumed = with_values(settings, {"temp": 0.75, "top_k": 7})
+    base = with_values(settings, {"temp": 0.75})
+    async with opened(
+        resumed, paths, session=session, base=base, flags=frozenset({"temp"})
+    ) as shown:
+        assert temp(shown) == 0.75  # the flag overrides what the session stores
+        assert shown.screen.conversation.settings.sampling.top_k == 7
+        await shown.pilot.press("ctrl+n")
+        await shown.until(lambda: shown.screen.conversation.session is None)
+        assert temp(shown) == 0.75
+        assert shown.screen.conversation.settings.sampling.top_k == settings.sampling.top_k

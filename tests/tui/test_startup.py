@@ -121,7 +121,7 @@ async def test_sessions_that_cannot_be_opened_end_the_app(settings: Settings, pa
 def test_a_session_that_is_not_there_is_told_on_the_shell(home: Path) -> None:
     with Terminal((*COMMAND, "-c")) as terminal:
         assert terminal.ended() == 2
-        assert "there is no session to continue; begin one" in terminal.text
+        assert "there is no session to continue; start one" in terminal.text
         assert terminal.keyboards == 0
 
 

@@ -151,7 +151,12 @@ class CandidatesController:
         run.view = Candidates(asked.text, run.count)
         self._transcript.view.display = False
         await self.screen.query_one("#messages").mount(run.view)
-        run.view.focus()
+        self._focus(run.view)
+
+    def _focus(self, view: Candidates) -> None:
+        """Let the keys act on the candidates, unless something is being typed."""
+        if not self._context.prompt.draft.text:
+            view.focus()
 
     async def on_failure(self) -> None:
         """Read what was written of them."""
@@ -169,6 +174,8 @@ class CandidatesController:
             self.close()
         else:
             await self._mark_active(run)
+            if run.view is not None:
+                self._focus(run.view)
 
     async def _mark_active(self, run: CandidateRun) -> None:
         """Mark the reply that the chat goes on with when none is chosen: the active one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
@@ -55,6 +56,7 @@ class CommandController:
         prompt_mode: PromptModeController,
         help: HelpController,  # noqa: A002  as the screen calls it
         transcript: TranscriptController,
+        submit: Callable[[Draft], None],
     ) -> None:
         self.screen = context.screen
         self._context = context
@@ -68,7 +70,10 @@ class CommandController:
         self._prompt_mode = prompt_mode
         self._help = help
         self._transcript = transcript
+        self._submit = submit
         self._typed = Draft("")
+        self._running = False
+        self._waiting: deque[Draft] = deque()
         self._dialogs: Mapping[CommandDialog, Callable[[], object]] = {
             CommandDialog.HELP: help.show_help,
             CommandDialog.SESSIONS: sessions.find,
@@ -79,15 +84,22 @@ class CommandController:
             CommandDialog.JUDGE: judge.show_dialog,
         }
 
+    def wait(self, draft: Draft) -> bool:
+        """Let what is sent behind a running command wait for its end; False when none runs."""
+        if self._running:
+            self._waiting.append(draft)
+        return self._running
+
     def run(self, call: CommandCall, draft: Draft | None = None) -> None:
         """Carry out a command that was typed in ``draft``.
 
         What begins a turn does so now, before what is typed behind it.
         """
+        self._typed = draft or Draft("")
         if not call.command.takes_prompt:
+            self._running = True
             self._run(call)
             return
-        self._typed = draft or Draft("")
         try:
             call.run_now(self)
         except UsageError as error:
@@ -97,12 +109,19 @@ class CommandController:
     @background(group="command")
     async def _run(self, call: CommandCall) -> None:
         """Show what was mistyped as a passing notice; a failure stays to be read."""
+        typed = self._typed
         try:
             await call.run(self)
         except (UsageError, ModelNotFound) as error:
             self._context.notify(printable(str(error)), severity="error", timeout=LONG)
+            if call.argument:
+                self._context.prompt.give_back(typed)
         except TchatError as error:
             self._transcript.show_error(error)
+        finally:
+            self._running = False
+            while self._waiting and not self._running and self.screen.is_running:
+                self._submit(self._waiting.popleft())
 
     # What the commands see
 
@@ -214,6 +233,8 @@ class CommandController:
 
     async def reply(self, act: Callable[[Chat], Iterator[Event]]) -> None:
         """Begin a turn."""
+        if self._turn.is_busy:
+            self._context.prompt.give_back(self._typed)
         self._turn.run(act)
 
     async def write_candidates(self, count: int, prompt: str, ranker: str = "") -> None:

@@ -131,4 +131,5 @@ class Controllers:
             prompt_mode=prompt_mode,
             help=shown_help,
             transcript=transcript,
+            submit=submit,
         )

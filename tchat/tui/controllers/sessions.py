@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import TYPE_CHECKING
 
 from tchat.chat.session_settings import usable_settings
@@ -118,7 +118,7 @@ class SessionsController:
         if loads and not self._turn.is_busy:
             self._turn.run(load)
 
-    async def go_on_in(self, session: Session | None) -> bool:
+    async def go_on_in(self, session: Session | None, flags: Collection[str] = ()) -> bool:
         """Open ``session``, or a new one, while no turn runs; whether the model has to load for it.
 
         It loads another model, or restores what is saved of the session.
@@ -126,7 +126,7 @@ class SessionsController:
         conversation = self._context.conversation
         other_model, failure = False, None
         try:
-            other_model = await conversation.open(session)
+            other_model = await conversation.open(session, flags)
         except Exception as error:  # noqa: BLE001  told once the session is shown that is open now
             failure = error
         self._on_switch()

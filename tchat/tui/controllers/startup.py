@@ -85,7 +85,7 @@ class StartupController:
             self._transcript.show_error(opened.problem)
         try:
             if opened.session is not None:
-                await self._sessions.go_on_in(opened.session)
+                await self._sessions.go_on_in(opened.session, opened.flags)
         finally:
             self._set_ready()
         await self._load_history()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
 
 from tchat.chat.chat import Chat
-from tchat.chat.session_settings import is_session_setting, session_settings
+from tchat.chat.session_settings import is_session_setting, session_settings, with_session_settings
 from tchat.engine.cancel import Cancel, Request
 from tchat.engine.events import Event, PromptProgress
 from tchat.engine.worker import EngineWorker
@@ -47,8 +47,16 @@ class Conversation:
         messages: Those of the open session.
     """
 
-    def __init__(self, settings: Settings, paths: Paths, store: SessionStore) -> None:
-        self.base = self.settings = settings
+    def __init__(
+        self,
+        settings: Settings,
+        paths: Paths,
+        store: SessionStore,
+        *,
+        base: Settings | None = None,
+    ) -> None:
+        self.settings = settings
+        self.base = base or settings
         self.paths = paths
         self.private = store.path is None
         self.persistent = store
@@ -263,22 +271,22 @@ class Conversation:
                 self.store.update, self.session.id, system=text
             )
 
-    def _settings_of(self, session: Session | None) -> Settings:
-        """Note what ``session`` sets for itself, and put it over the base."""
-        self._session_settings = session_settings(session.settings) if session else {}
-        settings = self.base
-        for name, value in self._session_settings.items():
-            settings = keys()[name].put(settings, value)
-        return settings
+    def _settings_of(self, session: Session | None, flags: Collection[str]) -> Settings:
+        """The base, and over it what ``session`` sets for itself, except what ``flags`` name."""
+        if session is None:
+            self._session_settings = {}
+            return self.base
+        self._session_settings = session_settings(session.settings)
+        return with_session_settings(self.base, session.settings, flags)
 
     # The session
 
-    async def open(self, session: Session | None) -> bool:
+    async def open(self, session: Session | None, flags: Collection[str] = ()) -> bool:
         """Go on in a stored ``session``, which ends private mode, or in a new one.
 
         A stored session goes on with the model in use, a new one begins with the default model.
         Returns whether that has to be loaded. What cannot be saved of the session before is raised
-        once this one is open.
+        once this one is open. Settings that ``flags`` name are not taken from the session.
         """
         await self._leave()
         if session is not None:
@@ -287,7 +295,7 @@ class Conversation:
         self._session_store = self.persistent if stored else SessionStore.in_memory()
         self.store = self._fallbacks.open(self._session_store, session.id if session else "")
         model = self.settings.model
-        self.settings = self._settings_of(session)
+        self.settings = self._settings_of(session, flags)
         if session is not None:
             self.settings = replace(self.settings, model=model)
         keeps = self.settings.model == model
