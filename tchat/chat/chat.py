@@ -303,7 +303,7 @@ class Chat:
 
         They are siblings; `pick` makes one of them the active branch. The first is it before, or
         the one that ``judge`` finds best: then `Ranked` comes last, and the scores are kept. Each
-        event of a reply comes within a `Candidate`.
+        event of a reply comes within a `CandidateEvent`.
 
         Args:
             count: Replies.

@@ -56,8 +56,8 @@ class WindowFitter:
     the engine refuses them with the numbers. Once turns must leave, a quarter of the room is freed
     at once: each time they do, the KV cache is read again from there.
 
-    What is told apart is told by the exact size of a prompt. Where to look is told by the tokens
-    of single messages, so that no prompt is encoded that is much longer than the room.
+    The exact size of encoded prompts decides. The token counts of single messages only tell where
+    to look, so that no prompt much longer than the room is encoded.
 
     Args:
         system: The system message, or nothing.

@@ -35,7 +35,7 @@ _NOTHING = _KnownPrompt("", ())
 
 
 class PrefixCache:
-    """The last prompts of one model. Threads may share it.
+    """A cache of the last prompts of one model. Threads may share it.
 
     Args:
         tokenize: Tokenizes a text, special tokens written out in it.
