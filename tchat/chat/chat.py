@@ -396,7 +396,7 @@ class Chat:
         generate: Generate | None = None,
         labels: bool = False,
     ) -> Iterator[Event]:
-        """Generate and store a reply. This is the only generator in this package that tokens pass.
+        """Generate and store a reply.
 
         Args:
             ask: Stores the question.

@@ -30,15 +30,15 @@ GAME = "duel"  # what the games that are played from the screen are called, with
 
 @dataclass(frozen=True, slots=True)
 class JudgeStatus:
-    """The feedback there is, and the trained heads.
+    """The training data and the trained heads of the judge of a model.
 
     Args:
         model: File name of the model.
-        use: What the user made of replies.
-        human: The head that tells people's replies from the model's.
-        preference: The head of what the user prefers.
-        games: Games that came to a control vector.
-        steers: The one of them that steers the model by default; empty for none.
+        use: The user's edits, choices and ratings of replies.
+        human: Classifier of replies as written by a person or by the model.
+        preference: Classifier of replies as preferred by the user or not.
+        games: The games that produced a control vector.
+        steers: The game whose control vector is applied to the model; empty for none.
     """
 
     model: str

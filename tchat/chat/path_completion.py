@@ -11,8 +11,8 @@ from tchat.chat.attachments import expand_user
 
 # A walk from the home folder must end; a project of this size is still listed whole.
 MAX_PATHS = 4000
-# Full of files that nobody wrote by hand.
 _BEHIND = ",;:!?.)]}'\""  # what a sentence puts behind a name
+# Full of files that nobody wrote by hand.
 _SKIPPED = frozenset({"node_modules", "__pycache__", "venv", "target", "site-packages"})
 
 

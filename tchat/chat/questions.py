@@ -66,10 +66,10 @@ class Questions:
         system: str,
         settings: Mapping[str, Value],
     ) -> Asked:
-        """Store the user's message, below the last reply or a prompt whose reply was stopped.
+        """Store the user's message as a child of the last reply, or of a later stopped prompt.
 
-        One that failed, and never got a reply, becomes its sibling.
-        A session that is gone, deleted by another process or with its file, is begun anew.
+        A later prompt that failed before any reply becomes a sibling of the message. If another
+        process deleted the session or its file, a new session is begun, with a notice.
 
         Args:
             prompt: The message.

@@ -29,10 +29,12 @@ class ReplyJournal:
 
     Args:
         store: Where the row is.
+        question: The message that it replies to.
         row: The row.
         provenance: What the row was made with.
         before: The reply that was the active one before.
-        writer: Writes the growing text; may be shared by several journals, which close it.
+        writer: Writes the growing text; several journals may share it. The caller closes it, after
+            the journals.
 
     Attributes:
         before: As given.

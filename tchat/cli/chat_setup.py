@@ -124,9 +124,9 @@ def resume_settings(
     session: Session | None,
     notice: Callable[[str], None],
 ) -> Settings:
-    """``settings`` with those saved in ``session``, including its model; flags override them.
+    """``settings``, overridden by those of ``session`` and the model of its last reply.
 
-    ``notice`` gets a line for each that cannot be used.
+    Flags override both. ``notice`` gets a line for each setting that cannot be used.
     """
     if session is None:
         return settings

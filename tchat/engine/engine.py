@@ -43,7 +43,8 @@ READER_CONTEXT = 2048  # tokens of a reply with its prompt whose hidden states c
 
 
 class Engine:
-    """One model with one context. All calls but `counting` belong on one thread.
+    """One model with one context. All calls but `counting` and `unbind_session` belong on one
+    thread.
 
     The first call that needs the model loads it, unless ``background`` already does. Setting
     ``cancel`` ends the call in progress early and keeps the state; clear it before the next call.

@@ -1,7 +1,14 @@
-"""The engine's events: frozen, in this order.
+"""The engine's events: frozen. Each call of the engine or of a chat yields them in this order.
 
-``LoadProgress* → CacheRestored? → PromptProgress+ → (Token | Reasoning)* → Finished``, with a
-`Notice` anywhere between; from a chat, `MessageStored` before `CacheRestored`.
+Every call: ``LoadProgress* → MessageStored? → CacheRestored? → PromptProgress+``. Then:
+
+- generate: ``(Token | Reasoning)* → Ranked? → Finished``
+- candidates: ``CandidateEvent(Token | Reasoning | Finished)* → Ranked?``
+- choose: ``LabelScores? → Finished``; no scores where it was stopped
+
+Only a chat yields `MessageStored`, within a `CandidateEvent` for each candidate, and `Ranked`.
+A `Notice` comes anywhere between or at the end. A call that was stopped before the first token
+ends in a plain `Finished`.
 """
 
 from __future__ import annotations
@@ -64,14 +71,18 @@ class MessageStored:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A piece of the answer: whole characters of one or more tokens, not sanitized."""
+    """A piece of the answer, not sanitized: the whole characters of one or more tokens.
+
+    Fewer pieces than tokens: a character may take several tokens, and text that may be the
+    beginning of a stop string is held back. `TokenUsage` has the exact counts.
+    """
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Reasoning:
-    """A piece of the model's reasoning, which is no part of the answer, not sanitized."""
+    """A piece of the reasoning, which is no part of the answer; otherwise as `Token`."""
 
     text: str
 
@@ -156,7 +167,7 @@ class HiddenStates:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The end of the reply; always the last event.
+    """The end of a reply.
 
     Args:
         reason: Why it ended.

@@ -133,7 +133,7 @@ class Sampler:
         if is_greedy(s):
             yield lib.llama_sampler_init_greedy()
             return
-        if s.mirostat:
+        if s.mirostat:  # 1 is version 2 too
             yield lib.llama_sampler_init_temp(s.temp)
             yield lib.llama_sampler_init_mirostat_v2(seed, s.mirostat_tau, s.mirostat_eta)
             return

@@ -62,8 +62,9 @@ class EngineWorker:
     ) -> AsyncGenerator[list[Event], None]:
         """Iterate ``generate()`` on the thread; yields its events in batches.
 
-        The first piece of text and the end come at once, the rest some 15 times a second. Closing
-        it early stops ``request``; an error of the generator is raised here, after the last batch.
+        The first piece of text, each `PromptProgress` and the end come at once, with all events
+        before them; the rest come some 15 times a second. Closing it early
+        stops ``request``; an error of the generator is raised here, after the last batch.
         """
         events: deque[Event] = deque()
         hurry = asyncio.Event()

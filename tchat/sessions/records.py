@@ -30,7 +30,7 @@ class Session:
     """A conversation.
 
     ``id`` is ten characters that sort by creation. ``settings`` holds this session's overrides of
-    the model and its sampling, as JSON values. ``messages`` counts the whole tree, not only the
+    the sampling and of ``think``, as JSON values. ``messages`` counts the whole tree, not only the
     active path. Times are seconds since the epoch; ``updated_at`` is the last message's.
     """
 
@@ -98,7 +98,7 @@ class ReplyProvenance(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionTree:
-    """A whole session: what JSON export writes and import reads.
+    """A whole session with all its branches.
 
     ``messages`` has every parent before its children. ``active`` holds the ids that are the chosen
     one among their siblings.

@@ -374,7 +374,7 @@ class Store(ABC):
         return full_text.search(self._database.reading, query, limit, stopped)
 
     def tree(self, session_id: str) -> SessionTree:
-        """A whole session, for export."""
+        """A whole session with all its branches, in memory at once; `messages` reads piecemeal."""
         with self._database.reading() as connection:
             return session_queries.read(connection, session_id)
 

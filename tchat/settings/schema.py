@@ -56,8 +56,10 @@ def _encoding(name: str) -> object:
 class Sampling:
     """Sampling of the next token. Names and defaults follow llama.cpp.
 
-    The order in which llama.cpp applies them: logit bias, grammar, penalties, DRY, top-k,
-    typical, top-p, min-p, XTC, temperature, draw; mirostat replaces everything from top-k on.
+    The order in which they are applied: logit bias, penalties, DRY, top-k, typical, top-p, min-p,
+    XTC, temperature, draw. Mirostat replaces top-k to XTC and the draw; the temperature stays.
+    With a temperature of 0 the likeliest token after DRY is taken. A grammar tests the token that
+    was drawn; if it refuses it, it filters the vocabulary before the chain, and one is drawn again.
     """
 
     temp: float = setting(0.7, "Temperature; 0 always picks the most likely token", low=0, high=10)
@@ -100,7 +102,7 @@ class Sampling:
     xtc_threshold: float = setting(
         0.1, "XTC: minimum probability of a token to be removed", low=0, high=1
     )
-    mirostat: int = setting(0, "Mirostat version: 2 is mirostat 2.0, 0 is off", low=0, high=2)
+    mirostat: int = setting(0, "Mirostat 2.0: 0 is off, 1 and 2 are on", low=0, high=2)
     mirostat_tau: float = setting(5.0, "Mirostat: target surprise, in bits", low=0, high=100)
     mirostat_eta: float = setting(0.1, "Mirostat: learning rate", low=0, high=1)
     logit_bias: tuple[str, ...] = setting(

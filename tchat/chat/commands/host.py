@@ -41,8 +41,8 @@ class CommandDialog(Enum):
 class CommandHost(Protocol):
     """A front end with an open chat.
 
-    Methods that may wait are awaited; a front end without an event loop never suspends in them.
-    Each of them raises `TchatError` where what is asked for cannot be done.
+    Methods that may take long are coroutines. A front end without an event loop does their work
+    before they return, without suspending. Every method raises `TchatError` if it fails.
     """
 
     @property

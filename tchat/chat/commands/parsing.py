@@ -58,10 +58,11 @@ class CommandCall(NamedTuple):
         await self.command.handler(host, self.argument)
 
     def run_now(self, host: CommandHost) -> None:
-        """Carry it out without an event loop, for a host that never suspends.
+        """Carry it out without an event loop; for a command that does not suspend in this host.
 
         Raises:
             TchatError: It cannot be carried out.
+            RuntimeError: It suspends.
         """
         work = self.run(host)
         try:

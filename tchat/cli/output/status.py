@@ -132,7 +132,8 @@ class ReplyProgress:
 
     def _writing(self, preview: str) -> str:
         words = "thinking" if self._thinking else "writing"
-        # The first piece began the count, so it took no part of the time.
+        # The first piece began the count, so it took no part of the time. A piece may hold several
+        # tokens: the rate is a lower bound.
         rate = Timings.rate(self._pieces - 1, self._clock() - self._writing_since)
         if rate:
             words += f" {rate:.0f} tok/s" if rate >= 10 else f" {rate:.1f} tok/s"

@@ -99,7 +99,7 @@ class DraftController:
         mode = self._prompt_mode.mode
         if mode is not None and mode.follows is None:
             return None
-        cost = await self._context.conversation.price(text, mode.follows if mode else None)
+        cost = await self._context.conversation.prefill_cost(text, mode.follows if mode else None)
         return cost if cost is not None and cost.is_notable else None
 
     def _show(self) -> None:

@@ -147,11 +147,11 @@ class TurnController:
             self._run_draft(request, draft, how, shown, unsent)
 
     def run(self, act: Act, *, undo: Undo | None = None) -> None:
-        """Let the engine do something for this session, when it does nothing else.
+        """Run ``act`` on the engine; while the engine is busy, show a toast instead.
 
         Args:
-            act: What to do.
-            undo: Called with a failure, which it tells; then the act is tried once more.
+            act: Called with the chat; its events are shown.
+            undo: Called with the error if ``act`` fails, and shows it; then ``act`` is run again.
         """
         if (request := self._start()) is not None:
             self._run_act(request, act, undo)

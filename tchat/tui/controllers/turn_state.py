@@ -123,6 +123,7 @@ class Progress:
             self._rates.clear()
 
     def _write(self) -> None:
+        # A piece may hold several tokens: until the end, ``used`` and the rate are lower bounds.
         self._pieces += 1
         self.used += 1
         now = self._clock()

@@ -204,18 +204,19 @@ class Conversation:
         self._measuring = asyncio.ensure_future(counting)
         return await asyncio.shield(self._measuring)
 
-    async def price(self, draft: str, after: int | None = None) -> PrefillCost | None:
-        """What the next prompt reads again, see `Chat.price`; not while the engine is at work.
+    async def prefill_cost(self, draft: str, after: int | None = None) -> PrefillCost | None:
+        """The prefill cost of the next prompt, see `Chat.prefill_cost`.
 
-        None too where it was stopped, or something else was asked for.
+        It runs on the engine's thread. None too where it was stopped, or something else was asked
+        for.
         """
         self.leave_draft()
         request = self._ask()
 
-        def price() -> PrefillCost | None:
+        def measured() -> PrefillCost | None:
             return None if request.is_stopped else self.chat.prefill_cost(draft, after)
 
-        return await self._carry_out(request, price)
+        return await self._carry_out(request, measured)
 
     async def find_model(self, name: str) -> None:
         """Look for the file of a model.

@@ -56,7 +56,7 @@ class JudgeService:
         await self.conversation.work(begin, told)
 
     async def steer(self, _file: Path | None, told: Told) -> None:
-        """Let the outcome of the game steer the model, or no more."""
+        """Apply the control vector of the last game to the model; remove it if it is applied."""
 
         def begin(chat: Chat) -> Iterator[object]:
             from tchat.chat.judge_service import steer
