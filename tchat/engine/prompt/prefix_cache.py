@@ -65,8 +65,8 @@ class PrefixCache:
         if marks and not found:  # its special tokens are not where they were
             return self._tokenize(text)
         if self._divides is None and len(found) > 1:
-            middle = found[len(found) // 2]
-            self._divides = self._tokenize(text[middle.start :]) == tokens[middle.place :]
+            last = found[-1]  # mostly the head of the reply: next to nothing is tokenized twice
+            self._divides = self._tokenize(text[last.start :]) == tokens[last.place :]
         if found and self._divides:
             self._remember(_KnownPrompt(text, tuple(tokens), (*marks[:-1], *found)))
         return tokens
