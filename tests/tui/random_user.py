@@ -43,7 +43,8 @@ from .stage import PATIENCE
 
 LIMITS = (0, 2, 198, 202, 2_000)  # messages: around what is shown at once and kept laid out
 INJECTED = "injected fault"
-WAIT_FOR_DIALOGS = ("dialog", "session", "quit", "save", "command")  # groups of workers
+# Groups of workers that may wait for the answer to a dialog.
+WAIT_FOR_DIALOGS = ("dialog", "session", "quit", "save", "command", "pull", "files")
 REMEMBERED = 25  # steps that are told when one fails
 SIZES = ((100, 30), (60, 16), (40, 10), (160, 50), (20, 6))
 
