@@ -107,6 +107,19 @@ def expanded(name: str) -> Path:
     return Path(os.path.expanduser(name))  # noqa: PTH111
 
 
+def is_file(name: str) -> bool:
+    """Whether ``name``, with ``~`` expanded, is a file; unlike `Path.is_file` this never raises."""
+    return os.path.isfile(expanded(name))  # noqa: PTH113
+
+
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a folder or a link to one; False where that cannot be read."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
 def private_folder(path: Path) -> Path:
     """Create ``path`` and its missing parents with mode 0700, whatever the umask.
 

@@ -30,12 +30,22 @@ class Branch:
     @cached_property
     def messages(self) -> list[Message]:
         """The messages for the model: without prompts that were stopped before any reply."""
-        return drop_unanswered(self.stored)
+        replied = {each.parent_id for each in self.stored if each.role is Role.ASSISTANT}
+        return [
+            each
+            for each in self.stored
+            if each.role is not Role.USER or each.status is not Status.STOPPED or each.id in replied
+        ]
 
     @cached_property
     def turns(self) -> list[list[ChatMessage]]:
         """The messages by turn: a question and its reply."""
-        return group_turns(self.messages)
+        turns: list[list[ChatMessage]] = []
+        for message in self.messages:
+            if message.role is Role.USER or not turns:
+                turns.append([])
+            turns[-1].append(ChatMessage(message.role.value, message.text, message.reasoning))
+        return turns
 
     @cached_property
     def starts(self) -> list[int]:
@@ -45,7 +55,13 @@ class Branch:
     @cached_property
     def pinned(self) -> frozenset[int]:
         """Indexes of the turns that are pinned in the context."""
-        return pinned_turns(self.messages)
+        places = {start: place for place, start in enumerate(self.starts)}
+        turns, turn = set(), 0
+        for message in self.messages:
+            turn = places.get(message.id, turn)
+            if message.pinned:
+                turns.add(turn)
+        return frozenset(turns)
 
     @cached_property
     def ids(self) -> list[int]:
@@ -143,40 +159,9 @@ class BranchReader:
         return Branch(self._store.path_to(message_id))
 
 
-def group_turns(path: Sequence[Message]) -> list[list[ChatMessage]]:
-    """Group messages into turns: each question with its reply."""
-    turns: list[list[ChatMessage]] = []
-    for message in path:
-        if message.role is Role.USER or not turns:
-            turns.append([])
-        turns[-1].append(ChatMessage(message.role.value, message.text, message.reasoning))
-    return turns
-
-
 def turn_starts(path: Sequence[Message]) -> list[int]:
-    """Ids of the first messages of the turns of `group_turns`."""
+    """Ids of the first messages of the turns of ``path``."""
     return [each.id for place, each in enumerate(path) if each.role is Role.USER or not place]
-
-
-def pinned_turns(path: Sequence[Message]) -> frozenset[int]:
-    """Indexes of the turns of `group_turns` with a pinned message."""
-    places = {start: place for place, start in enumerate(turn_starts(path))}
-    turns, turn = set(), 0
-    for message in path:
-        turn = places.get(message.id, turn)
-        if message.pinned:
-            turns.add(turn)
-    return frozenset(turns)
-
-
-def drop_unanswered(path: Sequence[Message]) -> list[Message]:
-    """Drop prompts that were stopped before any reply: they are not sent to the model."""
-    replied = {each.parent_id for each in path if each.role is Role.ASSISTANT}
-    return [
-        each
-        for each in path
-        if each.role is not Role.USER or each.status is not Status.STOPPED or each.id in replied
-    ]
 
 
 def title_for(prompt: str) -> str:

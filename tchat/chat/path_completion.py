@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tchat.chat.attachments import expand_user
+from tchat.paths import is_file, is_folder
 
 # A walk from the home folder must end; a project of this size is still listed whole.
 MAX_PATHS = 4000
@@ -49,13 +50,8 @@ def existing_files(words: Iterable[str]) -> list[str]:
 
     Reads the disk; not for the user interface's thread.
     """
-    names = (next(filter(_is_file, (word, word.rstrip(_BEHIND))), "") for word in words)
+    names = (next(filter(is_file, (word, word.rstrip(_BEHIND))), "") for word in words)
     return [name for name in names if name]
-
-
-def _is_file(name: str) -> bool:
-    # Unlike Path's, it never raises: a name can be longer than any file system allows.
-    return os.path.isfile(expand_user(name))  # noqa: PTH113
 
 
 def _walk(root: Path, hidden: bool) -> Iterator[str]:
@@ -67,7 +63,7 @@ def _walk(root: Path, hidden: bool) -> Iterator[str]:
             if entry.name.startswith(".") and not hidden:
                 continue
             name = below + entry.name
-            if not _is_folder(entry):
+            if not is_folder(entry):
                 yield name
                 continue
             yield f"{name}/"
@@ -81,10 +77,3 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
             return sorted(entries, key=lambda entry: entry.name.casefold())
     except (OSError, ValueError):  # a NUL in the name
         return []
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:
-        return False

@@ -7,7 +7,6 @@ The one needs no GIL, so they go on side by side; what is imported here comes be
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,7 @@ from tchat.models.metadata import ModelMetadata, read_metadata
 from tchat.models.metadata_cache import MetadataCache
 from tchat.models.models_file import settings_for
 from tchat.models.resolve import resolve, resolve_chosen
-from tchat.paths import Paths, expanded
+from tchat.paths import Paths, expanded, is_file
 from tchat.sanitize import single_line
 from tchat.settings import Settings
 
@@ -141,7 +140,7 @@ def parse_scaled(entry: str) -> tuple[Path, float]:
         scale = float(number) if name else 1.0
     except ValueError:
         # A file may be called so; where it is not, and the rest is a file, a scale was meant.
-        scale = math.nan if _is_file(name) and not _is_file(entry) else 1.0
+        scale = math.nan if is_file(name) and not is_file(entry) else 1.0
         name = ""
     if not entry or not math.isfinite(scale):
         raise UsageError(
@@ -149,10 +148,6 @@ def parse_scaled(entry: str) -> tuple[Path, float]:
             "write for example adapter.gguf:0.5",
         )
     return expanded(name or entry), scale
-
-
-def _is_file(name: str) -> bool:
-    return os.path.isfile(expanded(name))  # noqa: PTH113 - unlike Path's, it never raises
 
 
 def parse_shares(text: str) -> tuple[float, ...]:

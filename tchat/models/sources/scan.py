@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tchat.models.files import GGUF_ENDING, PART_NAME
+from tchat.paths import is_folder
 
 MAX_ENTRIES = 20_000  # looked at below one folder; a home folder registered by mistake ends there
 
@@ -48,15 +49,8 @@ def _below(folder: str, depth: int, ending: str, left: list[int]) -> Iterator[st
         left[0] -= 1
         if left[0] < 0:
             return
-        if _is_folder(entry):
+        if is_folder(entry):
             if depth > 1:
                 yield from _below(entry.path, depth - 1, ending, left)
         elif entry.name.lower().endswith(ending):
             yield entry.path
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:
-        return False

@@ -39,12 +39,11 @@ class SessionService:
         finally:
             stopped.set()
 
-    async def rename(self, session_id: str, title: str) -> object:
+    async def rename(self, session_id: str, title: str) -> None:
         """Give a session another title."""
         await self._conversation.messages.rename(session_id, title)
-        return None
 
-    async def delete(self, session_id: str) -> object:
+    async def delete(self, session_id: str) -> None:
         """Delete a session, so that `restore` can bring it back; an open one is left first."""
         session = self._conversation.session
         if session is not None and session.id == session_id:
@@ -53,12 +52,11 @@ class SessionService:
         persistent = self._conversation.persistent
         self._deleted[session_id] = await asyncio.to_thread(persistent.delete, session_id)
         await self._conversation.messages.forget(session_id)
-        return None
 
-    async def restore(self, session_id: str) -> object:
+    async def restore(self, session_id: str) -> None:
         """Bring back a session that `delete` took."""
         deleted = self._deleted.pop(session_id)
-        return await asyncio.to_thread(self._conversation.persistent.restore, deleted)
+        await asyncio.to_thread(self._conversation.persistent.restore, deleted)
 
     async def export(self, session_id: str, name: str = "") -> str:
         """Write a session into a new file, see `write_session`; returns its path.
