@@ -374,19 +374,6 @@ class Chat:
         """Make a reply the one that the session goes on with; the judge learns from that."""
         self.store.pick(message_id)
 
-    def rate(self, rating: int, message_id: int | None = None) -> Message:
-        """Call a reply, the last one or another, good (1) or bad (-1); 0 takes that back.
-
-        The judge learns from it.
-
-        Raises:
-            UsageError: There is no reply yet.
-        """
-        message, _ = self._questions.at(message_id)
-        if message.role is not Role.ASSISTANT:
-            raise UsageError("there is no reply to rate", "wait for the reply")
-        return self.store.rate(message.id, rating)
-
     # How it is done
 
     def _turn(

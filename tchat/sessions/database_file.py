@@ -105,7 +105,7 @@ def recover(database: Database, locks: ProcessLocks) -> list[Message]:
 
 
 def _interrupt(connection: sqlite3.Connection, number: int, writer: str) -> sqlite3.Row | None:
-    """Mark the row as interrupted; None if it was deleted or resumed meanwhile."""
+    """Mark the row as interrupted; None if it was deleted or ended meanwhile."""
     row: sqlite3.Row | None = connection.execute(
         """
         UPDATE messages SET status = ?, writer = ''

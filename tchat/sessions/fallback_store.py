@@ -67,7 +67,6 @@ class FallbackStore(Store):
     add = _falls_back(Store.add)
     journal = _falls_back(Store.journal)
     finish = _falls_back(Store.finish)
-    resume = _falls_back(Store.resume)
     activate = _falls_back(Store.activate)
     pin = _falls_back(Store.pin)
     rate = _falls_back(Store.rate)

@@ -254,21 +254,6 @@ class Store(ABC):
             message_tree.touch(connection, session_id, time.time())
             return to_message(row)
 
-    def resume(self, message_id: int) -> Message:
-        """Take a reply up again: it is streaming, by this process, with the text it has.
-
-        Raises:
-            UsageError: It is being written, here or in another process.
-        """
-        with self._database.writing() as connection:
-            if message_tree.row(connection, message_id)["status"] == Status.STREAMING:
-                raise UsageError(f"message {message_id} is being written", "wait until it ends")
-            connection.execute(
-                "UPDATE messages SET status = 'streaming', writer = ? WHERE id = ?",
-                (self._token, message_id),
-            )
-            return to_message(message_tree.row(connection, message_id))
-
     def branch(self, session_id: str, last: int | None = None) -> list[Message]:
         """The active path of a session, from the first message to the last.
 

@@ -126,7 +126,6 @@ def test_an_unknown_message_is_refused(store: SessionStore, session: Session) ->
         lambda: store.path_to(7),
         lambda: store.delete_message(7),
         lambda: store.journal(7, "x"),
-        lambda: store.resume(7),
         lambda: store.finish(7, status=Status.DONE, text="x"),
         lambda: store.add(session.id, Role.USER, "x", parent_id=7),
     ]
@@ -180,19 +179,6 @@ def test_a_reply_that_was_deleted_while_it_grew_is_not_written(
         store.journal(reply.id, "x")
     with pytest.raises(UsageError, match="no message"):
         store.finish(reply.id, status=Status.DONE, text="x")
-
-
-def test_a_reply_can_be_taken_up_again(store: SessionStore, session: Session) -> None:
-    reply = store.add(
-        session.id, Role.ASSISTANT, "Once upon", parent_id=None, status=Status.INTERRUPTED
-    )
-    resumed = store.resume(reply.id)
-    assert (resumed.status, resumed.text) == (Status.STREAMING, "Once upon")
-    with pytest.raises(UsageError, match="is being written"):
-        store.resume(reply.id)
-    store.journal(reply.id, "Once upon a")
-    assert store.finish(reply.id, status=Status.DONE, text="Once upon a time").status == "done"
-    assert len(store.search("upon a time")) == 1
 
 
 def test_deleting_a_message_takes_what_is_below_it(store: SessionStore, session: Session) -> None:

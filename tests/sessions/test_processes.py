@@ -105,9 +105,9 @@ def test_a_closed_writers_reply_is_interrupted(file: Path) -> None:
         assert (found.text, found.reasoning) == ("so far", "because")
         assert other.recover() == []
         assert [hit.message and hit.message.id for hit in other.search("so far")] == [number]
-        assert other.resume(number).text == "so far"
+        later = reply(other, session)
     with SessionStore(file) as late:
-        assert [message.id for message in late.recovered] == [number]
+        assert [message.id for message in late.recovered] == [later]
 
 
 def test_locks_are_taken_away(file: Path) -> None:

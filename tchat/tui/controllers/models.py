@@ -105,10 +105,6 @@ class ModelsController:
         if self.screen.is_attached:
             self._status.refresh()
 
-    def stop_downloads(self) -> None:
-        """Leave no download behind; what came is kept."""
-        self._downloads.stop()
-
     # The first model
 
     async def load_or_welcome(self) -> None:
