@@ -386,7 +386,6 @@ class SessionRemoval:
             UsageError: One of them is not there, or the answer is no.
             StorageError: Something cannot be deleted.
         """
-        from tchat.chat.snapshots import forget_sessions
         from tchat.cli.sessions import open_sessions
 
         with open_sessions(self.console) as store:
@@ -396,11 +395,11 @@ class SessionRemoval:
             gone: set[str] = set()
             with ExitStack() as rest:  # what fails holds up nothing else
                 rest.callback(self._erase, store, gone)
-                rest.callback(forget_sessions, self.console.paths, gone)
+                rest.callback(self._forget_snapshots, gone)
                 for session in found:
                     if session.id not in gone:
-                        gone.add(session.id)
                         store.delete(session.id)
+                        gone.add(session.id)
                 if self.history:
                     rest.callback(remove_files, self._histories())
                 if self.backups:
@@ -418,6 +417,12 @@ class SessionRemoval:
             yield from (single_line(str(path)) for path in store.backup_files())
         if self.history:
             yield from (single_line(str(path)) for path in self._histories())
+
+    def _forget_snapshots(self, gone: Collection[str]) -> None:
+        if gone:
+            from tchat.chat.snapshots import forget_sessions
+
+            forget_sessions(self.console.paths, gone)
 
     def _erase(self, store: SessionStore, gone: Collection[str]) -> None:
         if not gone:

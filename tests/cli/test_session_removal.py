@@ -145,6 +145,23 @@ def test_saved_states_go_though_a_later_session_cannot_be_deleted(
     assert set(COPIES) < set(secrets(full))
 
 
+@pytest.mark.parametrize("which", [["0"], ["0", "1"], ["--all"]])
+def test_what_is_not_deleted_is_not_said_to_be_and_keeps_its_states(
+    shell: Shell, full: Path, ids: list[str], monkeypatch: pytest.MonkeyPatch, which: list[str]
+) -> None:
+    def no_room(store: SessionStore, *_: str) -> None:
+        raise StorageError("the disk is full", "free some space")
+
+    monkeypatch.setattr(SessionStore, "delete", no_room)
+    monkeypatch.setattr(SessionStore, "erase", no_room)
+    names = [ids[int(each)] if each.isdecimal() else each for each in which]
+    ran = shell("sessions", "rm", "-y", *names)
+    assert (ran.code, ran.err) == (6, "tchat: the disk is full; free some space\n")
+    assert with_state() == set(ids)
+    with SessionStore(full / "sessions.db") as store:
+        assert {session.id for session in store.sessions()} == set(ids)
+
+
 def test_what_cannot_be_forgotten_holds_up_nothing_else(
     shell: Shell, full: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
