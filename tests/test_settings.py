@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import subprocess
@@ -292,6 +293,22 @@ def test_what_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(StorageError):
         write_private(target, b"x")
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_read_only_file_system_is_told_by_the_name_of_the_file(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_config(paths, "top_k = 1\n")
+
+    def refuse(path: Path | str, *_: object, **__: object) -> int:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    monkeypatch.setattr(os, "open", refuse)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(StorageError) as caught:
+        set_value(paths.config_file, find_key("theme"), "nord")
+    assert f"cannot write {paths.config_file}: Read-only file system" in str(caught.value)
+    assert ".part" not in str(caught.value)
 
 
 def test_errors_are_told_in_one_line(paths: Paths) -> None:

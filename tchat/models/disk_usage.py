@@ -167,7 +167,8 @@ def replace_with_links(copies: DuplicateSet) -> int:
             fresh.hardlink_to(first.path)
             fresh.replace(copy.path)
         except OSError as error:
-            fresh.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                fresh.unlink(missing_ok=True)
             raise StorageError(
                 f"cannot link {copy.path} to {first.path}: {error.strerror or error}",
                 "both must be on one disk and yours",

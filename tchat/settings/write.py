@@ -74,13 +74,19 @@ def write_private(path: Path, data: bytes | Iterable[bytes]) -> None:
             os.fsync(file.fileno())
         part.replace(target)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        _discard(part)
         raise StorageError(
             f"cannot write {target}: {error.strerror}", "free some space or check the permissions"
         ) from error
     except BaseException:  # the pieces could not be had
-        part.unlink(missing_ok=True)
+        _discard(part)
         raise
+
+
+def _discard(part: Path) -> None:
+    """Remove ``part``; a failure never hides the error that led here."""
+    with suppress(OSError):
+        part.unlink(missing_ok=True)
 
 
 def _remove_stale(target: Path) -> None:
