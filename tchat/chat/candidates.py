@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, TypeGuard
 
+from tchat.chat.arguments import split_argument
 from tchat.chat.model import ChatModel
 from tchat.chat.reply_journal import JournalWriter, ReplyJournal
 from tchat.engine.events import CandidateEvent, Event, Finished, MessageStored, Reason
@@ -27,7 +28,7 @@ def parse_candidates(argument: str, command: str = "try") -> tuple[int, str]:
     Raises:
         UsageError: The count is out of bounds.
     """
-    first, _, rest = argument.strip().partition(" ")
+    first, rest = split_argument(argument)
     if not first.removeprefix("-").isdecimal():
         return DEFAULT_CANDIDATES, argument.strip()
     count = int(first) if len(first) < 6 else 0
@@ -35,7 +36,7 @@ def parse_candidates(argument: str, command: str = "try") -> tuple[int, str]:
         raise UsageError(
             f"/{command} writes 2 to {MAX_CANDIDATES} replies", f"for example /{command} 4"
         )
-    return count, rest.strip()
+    return count, rest
 
 
 class CandidateJournals:

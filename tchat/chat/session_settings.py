@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from tchat.chat.arguments import split_argument
 from tchat.errors import UsageError
 from tchat.sanitize import single_line
 from tchat.settings import Key, Settings, Value, find_key, keys
@@ -53,9 +54,8 @@ def parse_setting(argument: str, where: str) -> dict[str, Value]:
     Raises:
         UsageError: There is none of that name, or it does not take the value.
     """
-    name, _, text = argument.partition(" ")
+    name, text = split_argument(argument)
     key = find_key(name)
-    text = text.strip()
     if text == '""' and key.kind in (str, tuple):
         value = check(key, () if key.kind is tuple else "", where)
     else:

@@ -158,6 +158,16 @@ def test_a_template_is_filled_and_sent(store: Path) -> None:
     assert [line for line in told if "none" in line and line.startswith("tchat: ")]
 
 
+@pytest.mark.parametrize("space", [" ", "\t", "\u3000", " \t "])
+def test_any_white_space_parts_the_words_of_an_argument(store: Path, space: str) -> None:
+    told = said(f"/set temp{space}0.3", "/show temp", f"/try 2{space}Say hi", "/pick 3")
+    assert told[0] == "temp = 0.3"
+    assert "/pick takes a number from 1 to 2" in told[-1]
+    assert branch(store)[0].text == "Say hi"
+    said(f"/prompt summarise{space}whales sing")
+    assert "whales sing" in branch(store)[0].text
+
+
 def test_details_are_switched(store: Path) -> None:
     told = said("one", "/details", "two", "/details", "three")
     assert (told[0], told[-1]) == ("Details are on.", "Details are off.")

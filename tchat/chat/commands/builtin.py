@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tchat.chat.arguments import split_argument
 from tchat.chat.commands.host import CommandDialog, CommandHost, Surface
 from tchat.chat.commands.parsing import SlashCommand
 from tchat.errors import UsageError
@@ -206,9 +207,9 @@ async def _attach_file(host: CommandHost, path: str) -> None:
 
 
 async def _insert_template(host: CommandHost, argument: str) -> None:
-    name, _, text = argument.partition(" ")
+    name, text = split_argument(argument)
     if name:
-        await host.insert_template(name, text.strip())
+        await host.insert_template(name, text)
     elif not host.open_dialog(CommandDialog.TEMPLATES):
         from tchat.chat.templates import list_templates
 
@@ -241,8 +242,8 @@ async def _change_setting(host: CommandHost, argument: str) -> None:
     from tchat.chat.session_settings import parse_setting
     from tchat.settings import renamed
 
-    name, _, text = argument.partition(" ")
-    if not text.strip():
+    name, text = split_argument(argument)
+    if not text:
         raise UsageError("/set needs a name and a value", "for example /set temp 0.2")
     values = parse_setting(argument, "/set")
     if notice := renamed(name):
