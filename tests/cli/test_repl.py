@@ -128,13 +128,17 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     return found
 
 
+TWO_TOKENS = (
+    *("--max-tokens", "2", "--seed", "1"),
+    *("--logit-bias", "<|im_end|>=-100", "--logit-bias", "<|endoftext|>=-100"),
+)
+
+
 def real_chat(*lines: str, flags: tuple[str, ...] = ()) -> tuple[list[str], list[str]]:
-    """The same with the tiny model."""
+    """The same with the tiny model, which writes two tokens."""
     out, err = io.StringIO(), io.StringIO()
     stdin = io.BytesIO("".join(f"{line}\n" for line in lines).encode())
-    code = program(
-        ["--plain", "--max-tokens", "2", "-q", *flags], Console(stdin, out, err, os.environ)
-    )
+    code = program(["--plain", "-q", *TWO_TOKENS, *flags], Console(stdin, out, err, os.environ))
     assert code == 0
     return out.getvalue().splitlines(), err.getvalue().splitlines()
 

@@ -124,7 +124,8 @@ def test_pairs_are_those_of_commonmark(lines: list[str]) -> None:
 
 def _is_closed(text: str, token: Token) -> bool:
     begin, end = token.map or (0, 0)
-    return end - begin > 1 and text.split("\n")[end - 1].strip().startswith(token.markup)
+    last = text.split("\n")[end - 1].strip()
+    return end - begin > 1 and last.startswith(token.markup) and not last.strip(token.markup[0])
 
 
 @given(st.text(alphabet="`~> \n-1.ab:", max_size=80))

@@ -179,7 +179,7 @@ def test_a_server_that_never_gets_further_is_given_up(pull_stage: PullStage) -> 
 
 def test_wrong_bytes_never_get_a_final_name(pull_stage: PullStage) -> None:
     pull_stage.server.fail("storage", Fault(flip=123_456))
-    with pytest.raises(HubError, match=rf"{FILE} has not the hash .* discarded"):
+    with pytest.raises(HubError, match=rf"{FILE} does not have the hash .* discarded"):
         pull_stage.pull()
     assert pull_stage.names() == []
     assert pull_stage.incomplete().stat().st_size == 0
