@@ -142,6 +142,8 @@ def _usage(error: click.ClickException) -> UsageError:
     if isinstance(error, click.NoSuchOption):
         message = f"there is no option {error.option_name}"
         hint = _nearest_option(error.option_name, ctx) or hint
+    # All options of two values take a pair, see `setting_options`; click names no context here.
+    message = message.replace("requires 2 arguments", "takes NAME VALUE")
     return UsageError(message[:1].lower() + message[1:], hint)
 
 

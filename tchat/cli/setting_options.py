@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -176,8 +177,9 @@ def _pair(
 ) -> click.Option:
     """A repeatable option that takes a name and a value; Typer has none for this."""
 
-    def remember(ctx: click.Context, param: click.Parameter, value: Any) -> None:  # noqa: ARG001
+    def remember(ctx: click.Context, param: click.Parameter, value: Any) -> None:
         for name, text in () if ctx.resilient_parsing else value or ():
+            _require_no_equals(param.opts[0], name)
             keep(ctx, name, text)
 
     return click.Option(
@@ -190,6 +192,13 @@ def _pair(
         expose_value=False,
         callback=remember,
     )
+
+
+def _require_no_equals(flag: str, name: str) -> None:
+    before, equals, value = name.partition("=")
+    if before and equals:
+        shown = shlex.join([flag, before, value])
+        raise UsageError(f"{flag} takes NAME VALUE, not NAME=VALUE", f"write {shown}")
 
 
 def _has_former(key: Key) -> bool:
