@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from tchat.chat.commands import CommandDialog, Surface
 from tchat.cli.ask_request import AskRequest
 from tchat.cli.chat_setup import check_settings, open_chat, require_loadable, start_loading
-from tchat.cli.console import Console
+from tchat.cli.console import Console, confirm
 from tchat.cli.output.reply import OutputOptions, ReplyOutput
 from tchat.engine.cancel import Cancel
 from tchat.engine.engine_thread import run_on_engine_thread
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from tchat.sessions.store import SessionStore, Store
 
 T = TypeVar("T")
+STORED_AGAIN = "Sessions are stored again."
 
 
 @dataclass(slots=True)
@@ -136,13 +137,17 @@ class LineChat:
         """Go on in a session with its own settings, or in a new one without any."""
         from tchat.chat.session_settings import usable_settings, with_session_settings
 
+        self._confirm_leaving()
         if session is None:
             self._switch(None, self._ground, self._base)
         else:
+            was_private = self.private
             for line in usable_settings(session.settings)[1]:
                 self.show(line)
             settings = with_session_settings(self._base, session.settings)
             self._switch(session, self.store, settings)
+            if was_private and not self.private:
+                self.show(STORED_AGAIN)
             for message in self._kept.branch(session.id, 2):
                 self.show(f"{message.role}: {single_line(message.text)}")
 
@@ -152,13 +157,21 @@ class LineChat:
 
         if self.store.path is None:
             raise UsageError("this chat was opened with -n", "open another without -n")
+        self._confirm_leaving()
         ground = self.store if self.private else SessionStore.in_memory()
         self._switch(None, ground, self._base)
-        self.show(
-            "Private: nothing of this session is stored."
-            if self.private
-            else "Sessions are stored again."
-        )
+        self.show("Private: nothing of this session is stored." if self.private else STORED_AGAIN)
+
+    def _confirm_leaving(self) -> None:
+        """On a terminal, ask before a private session with messages is left: it is gone then.
+
+        Raises:
+            UsageError: The answer is no.
+        """
+        is_lost = self._ground is not self.store and self.session is not None
+        if is_lost and self.console.stdin_is_terminal:
+            told = ["The messages of this private session are stored nowhere."]
+            confirm(self.console, told, "Leave it and lose them?")
 
     def _switch(self, session: Session | None, ground: SessionStore, settings: Settings) -> None:
         """Go on in another session of a store, with the model in use."""
@@ -261,6 +274,10 @@ class LineChat:
         """
         from tchat.chat.session_settings import is_session_setting
 
+        if "theme" in values:
+            from tchat.tui.themes import require_theme
+
+            require_theme(self.paths, str(values["theme"]))
         settings = self.settings
         for name, value in values.items():
             settings = keys()[name].put(settings, value)
@@ -337,20 +354,31 @@ class LineChat:
         from tchat.cli.output.candidates import CandidateOutput
 
         output = OutputOptions(markdown=self.settings.markdown, usage=self._details)
+        ranked = False
 
         def work() -> None:
+            nonlocal ranked
             with CandidateOutput(self.console, output, count, best=bool(ranker)) as renderer:
                 replies = self._open_chat.candidates(count, prompt, judge=ranker, fallback=True)
                 for event in replies:
                     renderer.show(event)
+            ranked = renderer.ranked is not None
             self.candidate_ids = [renderer.stored[index] for index in renderer.order]
             for line in (*renderer.others(), renderer.summary()) if ranker else ():
                 self.show(line)
 
         self._work(work)
         if len(self.candidate_ids) > 1:
-            first = "best" if ranker else "first"
-            self.show(f"Continuing with the {first}; /pick N chooses another.")
+            self.show(f"Continuing with the {self._active_candidate(ranked)}")
+
+    def _active_candidate(self, ranked: bool) -> str:
+        """Which reply is the active one; when all were stopped, it is the one from before."""
+        last = self._kept.branch(self.session.id, 1) if self.session else []
+        if not last or last[0].id not in self.candidate_ids:
+            return "reply from before; /pick N chooses one of these."
+        place = self.candidate_ids.index(last[0].id)
+        first = "best" if ranked else "first"
+        return f"{first if not place else f'reply {place + 1}'}; /pick N chooses another."
 
     def _work(self, work: Callable[[], None]) -> None:
         """Run on the engine thread; Ctrl-C stops it, and the chat goes on."""

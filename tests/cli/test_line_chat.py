@@ -80,6 +80,30 @@ def test_only_the_last_message_can_be_replaced_by_the_users_reply(store: Path) -
     assert [each.text for each in branch(store)] == ["two"]
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("cache_type bf16", "cache_type f16"),
+        ("threads 1", "threads 2"),
+        ("ctx_size 256", "ctx_size 512"),
+        ("temp 0.1", "temp 0.2"),
+    ],
+)
+def test_a_setting_keeps_what_was_deleted_and_the_candidates(
+    store: Path, first: str, second: str
+) -> None:
+    told = said("one", "/delete", f"/set {first}", "/undo", "/try 2", f"/set {second}", "/pick 2")
+    assert "What was deleted is back." in told
+    assert told[-1] == "Continuing with reply 2."
+    assert len(branch(store)) == 2
+
+
+def test_an_unknown_theme_is_refused(store: Path) -> None:
+    told = said("/set theme nosuch", "/show theme", "/set theme nord", "/show theme")
+    assert "there is no theme `nosuch`" in told[0]
+    assert told[1:] == ["theme = tchat-dark", "theme = nord"]
+
+
 @pytest.mark.parametrize(("word", "rating"), [("good", 1), ("bad", -1)])
 def test_a_rating_is_given_and_taken_back(store: Path, word: str, rating: int) -> None:
     told = said("one", f"/{word}")
@@ -126,7 +150,8 @@ def test_a_private_session_leaves_nothing(store: Path) -> None:
 
 
 def test_opening_a_stored_session_ends_the_private_one(store: Path) -> None:
-    said("one", "/private", "secret words", "/open", "two")
+    told = said("one", "/private", "secret words", "/open", "two")
+    assert told.count("Sessions are stored again.") == 1
     assert [each.text for each in branch(store) if each.role == "user"] == ["one", "two"]
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+import sqlite3
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -351,6 +353,51 @@ def test_ctrl_c_stops_the_reply_and_the_chat_goes_on(
     with SessionStore(tiny_home / "sessions.db") as store:
         statuses = [message.status for message in store.branch(store.sessions()[0].id)]
     assert statuses == [Status.DONE, Status.STOPPED, Status.DONE, Status.DONE]
+
+
+def test_a_private_session_is_left_only_when_the_user_agrees(
+    terminal: pexpect.spawn, tiny_home: Path
+) -> None:
+    for line in ("/set max_tokens 2", "one", "/private", "/set max_tokens 2", "secret"):
+        terminal.sendline(line)
+        terminal.expect(">>> ")
+    for line in ("/open", "/new", "/private"):
+        terminal.sendline(line)
+        terminal.expect(r"\[y/N\] ")
+        terminal.sendline("n")
+        terminal.expect("nothing was changed")
+        terminal.expect(">>> ")
+    terminal.sendline("still secret")
+    terminal.expect(">>> ")
+    terminal.sendline("/open")
+    terminal.expect(r"\[y/N\] ")
+    terminal.sendline("y")
+    terminal.expect("Sessions are stored again.")
+    terminal.expect(">>> ")
+    terminal.sendeof()
+    terminal.expect(pexpect.EOF)
+    with SessionStore(tiny_home / "sessions.db") as store:
+        [session] = store.sessions()
+        asked = [each.text for each in store.branch(session.id) if each.role == "user"]
+    assert asked == ["one"]
+
+
+@pytest.mark.parametrize("command", ["/try 2", "/best 2"])
+def test_the_reply_that_stays_when_candidates_are_stopped_is_told(
+    terminal: pexpect.spawn, tiny_home: Path, command: str
+) -> None:
+    for line in ("/set max_tokens 2", "one", "/set max_tokens 30000"):
+        terminal.sendline(line)
+        terminal.expect(">>> ")
+    terminal.sendline(command)
+    written = "SELECT count(*) FROM messages WHERE status = 'streaming' AND length(text) > 9"
+    while not sqlite3.connect(tiny_home / "sessions.db").execute(written).fetchone()[0]:
+        time.sleep(0.05)
+    terminal.sendintr()
+    terminal.expect("Continuing with the reply from before")
+    terminal.expect(">>> ")
+    terminal.sendline("/pick 2")
+    terminal.expect("Continuing with reply 2.")
 
 
 def test_ctrl_c_twice_at_the_prompt_ends_the_chat(terminal: pexpect.spawn) -> None:
