@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
+from tchat.errors import StorageError
+from tchat.models.hub.cache import HubCache
 from tchat.models.hub.errors import HubError
 from tchat.models.hub.pull_events import CheckingFile, Pulled
+from tchat.models.hub.repo_files import RepoFile
 from tests.models.hub.pull_stage import DATA, REPO, PullStage, of
 from tests.models.hub_server import HubServer
 
@@ -26,6 +30,22 @@ def pulled_bytes(pull_stage: PullStage) -> bytes:
 def plant(pull_stage: PullStage, data: bytes) -> None:
     pull_stage.blob().parent.mkdir(parents=True, exist_ok=True)
     pull_stage.blob().write_bytes(data)
+
+
+def test_a_read_only_cache_is_told_by_the_name_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, *_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    file = RepoFile("user/repo", "0" * 40, "main", "a.gguf", 1, "", "b" * 40)
+    cache = HubCache(tmp_path)
+    with pytest.raises(StorageError) as caught:
+        cache.write_ref(file)
+    told = f"cannot write {cache.folder('user/repo')}/refs/main: Read-only file system;"
+    assert str(caught.value).startswith(told)
 
 
 def test_a_planted_content_of_the_right_size_is_replaced(pull_stage: PullStage) -> None:
