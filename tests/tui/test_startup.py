@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -135,3 +136,13 @@ def test_a_file_of_a_newer_tchat_is_told_in_the_chat(home: Path) -> None:
         terminal.until("Nothing of this chat is stored")
         terminal.send("\x11")
         assert terminal.ended() == 0
+
+
+def test_the_first_picture_waits_for_no_engine_store_or_transcript() -> None:
+    script = "import sys, tchat.tui.app; print(*sys.modules, sep='\\n')"
+    ran = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
+    heavy = {"sqlite3", "numpy", "tchat.engine.events", "tchat.sessions.store", "tchat.chat.chat"}
+    heavy |= {"tchat.tui.widgets.transcript.view", "tchat.markdown"}
+    assert not heavy & set(ran.stdout.split())

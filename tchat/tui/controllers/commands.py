@@ -6,17 +6,13 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from tchat.chat.attachments import check_file, expand_user
-from tchat.chat.chat import Chat
 from tchat.chat.commands import CommandCall, CommandDialog, Surface
-from tchat.engine.events import Event
 from tchat.errors import ModelNotFound, TchatError, UsageError
 from tchat.paths import Paths
 from tchat.sanitize import printable, single_line
-from tchat.sessions.records import Message, Session
-from tchat.sessions.store import Store
 from tchat.settings import Settings, Value
 from tchat.tui.background import background
 from tchat.tui.controllers.candidates import CandidatesController
@@ -32,6 +28,12 @@ from tchat.tui.controllers.settings import SettingsController
 from tchat.tui.controllers.transcript import TranscriptController
 from tchat.tui.controllers.turn import LONG, TurnController
 from tchat.tui.widgets.prompt_draft import Draft
+
+if TYPE_CHECKING:
+    from tchat.chat.chat import Chat
+    from tchat.engine.events import Event
+    from tchat.sessions.records import Message, Session
+    from tchat.sessions.store import Store
 
 T = TypeVar("T")
 
