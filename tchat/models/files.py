@@ -12,7 +12,7 @@ import re
 import stat
 from collections.abc import Generator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Protocol
 
 from tchat.errors import ModelInvalid, ModelNotFound
@@ -215,3 +215,8 @@ def hash_file(path: Path, digest: hashlib._Hash) -> Generator[HashProgress, None
     if file_key(path) != key:
         raise ModelInvalid(f"{label(path)} changed while it was read", "try again")
     return digest.hexdigest()
+
+
+def short_model_name(model: str) -> str:
+    """A model as it was asked for, without its folder: ``SmolLM2-135M-Instruct.Q4_1``."""
+    return without_gguf_ending(PurePath(model).name)

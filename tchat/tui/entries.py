@@ -1,12 +1,11 @@
-"""Stored messages as entries of the transcript, and the short name of a model."""
+"""Stored messages as entries of the transcript."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import PurePath
 
 from tchat.chat.attachments import split_attachments
-from tchat.models.files import without_gguf_ending
+from tchat.models.files import short_model_name
 from tchat.sessions.records import Message, Role
 from tchat.tui.widgets.transcript.entry import Entry
 
@@ -39,8 +38,3 @@ def entry_of(message: Message, sibling: tuple[int, int] = (1, 1)) -> Entry:
         attachments=tuple(files),
         label=short_model_name(message.model),
     )
-
-
-def short_model_name(model: str) -> str:
-    """A model as it was asked for, without its folder: ``SmolLM2-135M-Instruct.Q4_1``."""
-    return without_gguf_ending(PurePath(model).name)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection
 from typing import TYPE_CHECKING
 
-from tchat.chat.session_settings import usable_settings
 from tchat.humanize import counted
 from tchat.tui.background import background, report
 from tchat.tui.controllers.context import ChatContext
@@ -123,6 +122,8 @@ class SessionsController:
 
         It loads another model, or restores what is saved of the session.
         """
+        from tchat.chat.session_settings import usable_settings
+
         conversation = self._context.conversation
         other_model, failure = False, None
         try:
