@@ -169,7 +169,7 @@ FLAGS = {
     "unknown choice": Bad(args=("--think", "maybe", "hi"), code=2, told=("auto, on, off",)),
     "unknown option": Bad(args=("-o", "tmep", "1", "hi"), code=2, told=("`tmep`", "`temp`?")),
     "option's value": Bad(args=("-o", "top_k", "many", "hi"), code=2, told=("top_k", "`many`")),
-    "half an option": Bad(args=("-o", "temp"), code=2, told=("'-o'", "2 arguments")),
+    "half an option": Bad(args=("-o", "temp"), code=2, told=("'-o'", "NAME VALUE")),
     "bias without value": Bad(
         args=("--logit-bias", "blue", "hi"), code=2, told=("'blue'", "TOKEN=BIAS", "42=-1.5")
     ),
