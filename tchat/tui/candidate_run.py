@@ -6,10 +6,10 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from tchat.engine.events import Finished, Reason, Reasoning, Token
-from tchat.tui.widgets.candidates.column import Stage
+from tchat.tui.widgets.candidates import Stage
 
 if TYPE_CHECKING:
-    from tchat.tui.widgets.candidates.view import Candidates
+    from tchat.tui.widgets.candidates import Candidates
 
 STAGES = {
     Reason.STOP: Stage.DONE,

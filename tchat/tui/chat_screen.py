@@ -30,18 +30,17 @@ from tchat.tui.controllers.context import ChatContext
 from tchat.tui.controllers.controllers import Controllers
 from tchat.tui.keys import KEYS, KeyAction, Scope, bindings, declared, show_key
 from tchat.tui.partial_compositor import FocusPainter, PartialCompositor, attached
-from tchat.tui.widgets.completion_match import Candidate
-from tchat.tui.widgets.empty_state import EmptyState
+from tchat.tui.widgets.fuzzy_match import Candidate
 from tchat.tui.widgets.prompt import Prompt
 from tchat.tui.widgets.prompt_area import PromptArea
 from tchat.tui.widgets.prompt_draft import Draft
-from tchat.tui.widgets.status import StatusLine
+from tchat.tui.widgets.status import EmptyState, StatusLine
 from tchat.tui.widgets.token_meter import TokenMeter
 
 if TYPE_CHECKING:
     from tchat.tui.services.conversation import Conversation
     from tchat.tui.startup import Opened
-    from tchat.tui.widgets.candidates.view import Candidates
+    from tchat.tui.widgets.candidates import Candidates
     from tchat.tui.widgets.sidebar import Sidebar
     from tchat.tui.widgets.transcript.view import Transcript
 

@@ -12,7 +12,7 @@ from tchat.settings.keys import did_you_mean, nearest
 from tchat.tui.dialogs.confirm import Confirm
 from tchat.tui.dialogs.dialog import Dialog
 from tchat.tui.keys import KEYS, KeyAction, Scope, declared, show_key, with_keymap
-from tchat.tui.widgets.candidates.view import Candidates
+from tchat.tui.widgets.candidates import Candidates
 from tchat.tui.widgets.fuzzy_list import FuzzyList, LineEditor
 from tchat.tui.widgets.prompt_area import PromptArea
 from tchat.tui.widgets.sidebar import Sidebar

@@ -34,7 +34,7 @@ from tchat.settings import Sampling, Settings
 from tchat.tui.app import TchatApp
 from tchat.tui.widgets.prompt_area import PromptArea
 from tchat.tui.widgets.status import Idle
-from tchat.tui.widgets.transcript.layout import GUTTER, EntryLayout
+from tchat.tui.widgets.transcript.entry import GUTTER, EntryLayout
 from tests.sessions.trees import insert_tree
 from tests.tiny import write_tiny
 

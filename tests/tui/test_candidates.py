@@ -14,8 +14,7 @@ from tchat.engine.parallel import SequencePool
 from tchat.paths import Paths
 from tchat.sessions.records import Message
 from tchat.settings import Sampling, Settings
-from tchat.tui.widgets.candidates.column import ReplyColumn, Stage, Tabs
-from tchat.tui.widgets.candidates.view import Candidates
+from tchat.tui.widgets.candidates import Candidates, ReplyColumn, Stage, Tabs
 from tests.tui.chat_stage import Shown, opened
 from tests.tui.stage import text
 

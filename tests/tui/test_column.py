@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tchat.tui.widgets.transcript.column import Column
-from tchat.tui.widgets.transcript.entry import Entry
-from tchat.tui.widgets.transcript.layout import EntryLayout, Format
-from tchat.tui.widgets.transcript.palette import Palette
+from tchat.tui.widgets.transcript.entry import Entry, EntryLayout, Format
+from tchat.tui.widgets.transcript.lines import Palette
 
 TEXTS = st.sampled_from(["", "one", "one\n\ntwo", "- a\n- b\n\n```c\nint x;\n```", "word " * 60])
 COUNTS = st.sampled_from([0, 1, 3, 12, 40])

@@ -8,12 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tchat.markdown.math import formulas
-from tchat.tui.widgets.transcript.column import Column
+from tchat.tui.widgets.transcript.column import Column, selected_text, whole
 from tchat.tui.widgets.transcript.document import Document
-from tchat.tui.widgets.transcript.entry import Entry
-from tchat.tui.widgets.transcript.layout import Format
-from tchat.tui.widgets.transcript.palette import Palette
-from tchat.tui.widgets.transcript.selection import selected_text, whole
+from tchat.tui.widgets.transcript.entry import Entry, Format
+from tchat.tui.widgets.transcript.lines import Palette
 from tests.growth import growth
 
 TEX = st.text(st.sampled_from("abx12 +-*_^{}\\|,.()<>'"), min_size=1, max_size=30)

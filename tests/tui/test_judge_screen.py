@@ -23,7 +23,7 @@ from tchat.sessions.store import SessionStore
 from tchat.settings import Settings
 from tchat.tui.dialogs.judge import JudgeScreen
 from tchat.tui.services.judge import JudgeService
-from tchat.tui.widgets.property_list import Lines
+from tchat.tui.widgets.rows import Lines
 
 from .chat_stage import Shown, opened
 

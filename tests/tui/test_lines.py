@@ -11,7 +11,7 @@ from textual.pilot import Pilot
 from textual.widget import Widget
 
 from tchat.tui.themes import variable_defaults
-from tchat.tui.widgets.bars import sparkline
+from tchat.tui.widgets.rows import sparkline
 from tchat.tui.widgets.status import (
     Idle,
     Loading,

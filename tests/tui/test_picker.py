@@ -23,8 +23,9 @@ from tchat.tui.dialogs.models import ModelPicker
 from tchat.tui.dialogs.tree import tree_items, tree_picker
 from tchat.tui.dialogs.welcome import AGAIN, BROWSE, Welcome
 from tchat.tui.model_rows import ModelRow
-from tchat.tui.widgets.fuzzy_item import Item, arrange, fit, match, safe
 from tchat.tui.widgets.fuzzy_list import FuzzyList, ranked
+from tchat.tui.widgets.fuzzy_match import match
+from tchat.tui.widgets.item_view import Item, arrange, fit, safe
 
 from .stage import HOSTILE, NARROW, SIZES, is_tame, lines, shown, text
 

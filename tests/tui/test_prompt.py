@@ -16,7 +16,7 @@ from textual.pilot import Pilot
 from tchat.chat.path_completion import existing_files
 from tchat.tui.themes import variable_defaults
 from tchat.tui.widgets.completion import Completion
-from tchat.tui.widgets.completion_match import Candidate
+from tchat.tui.widgets.fuzzy_match import Candidate
 from tchat.tui.widgets.prompt import Prompt
 from tchat.tui.widgets.prompt_area import PromptArea
 from tchat.tui.widgets.prompt_draft import Draft

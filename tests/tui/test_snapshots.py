@@ -23,9 +23,8 @@ from textual.widgets import TextArea
 
 from tchat.tui.dialogs.confirm import Confirm
 from tchat.tui.dialogs.welcome import Welcome
-from tchat.tui.widgets.candidates.column import Stage
-from tchat.tui.widgets.candidates.view import Candidates
-from tchat.tui.widgets.completion_match import Candidate
+from tchat.tui.widgets.candidates import Candidates, Stage
+from tchat.tui.widgets.fuzzy_match import Candidate
 from tchat.tui.widgets.prompt import Prompt
 from tchat.tui.widgets.sidebar import Sidebar
 from tchat.tui.widgets.status import Idle, Reading, StatusData, StatusLine, Writing

@@ -10,10 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tchat.tui.widgets.transcript.entry import Entry
-from tchat.tui.widgets.transcript.layout import EntryLayout, Format
-from tchat.tui.widgets.transcript.lines import Line
-from tchat.tui.widgets.transcript.palette import Palette
+from tchat.tui.widgets.transcript.entry import Entry, EntryLayout, Format
+from tchat.tui.widgets.transcript.lines import Line, Palette
 from tests.growth import growth
 
 FRAGMENTS = [

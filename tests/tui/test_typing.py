@@ -18,7 +18,7 @@ from tchat.sessions.store import SessionStore
 from tchat.settings import Settings
 from tchat.tui.dialogs.models import ModelPicker
 from tchat.tui.dialogs.sessions import SessionsScreen
-from tchat.tui.widgets.candidates.view import Candidates
+from tchat.tui.widgets.candidates import Candidates
 from tchat.tui.widgets.fuzzy_list import Filter
 from tchat.tui.widgets.prompt import Prompt
 from tchat.tui.widgets.prompt_draft import Draft

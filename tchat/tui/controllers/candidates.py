@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tchat.engine.events import CandidateEvent, Event
     from tchat.tui.candidate_run import CandidateRun
     from tchat.tui.services.conversation import Act
-    from tchat.tui.widgets.candidates.view import Candidates
+    from tchat.tui.widgets.candidates import Candidates
 
 NOTHING = "This reply is empty; choose another one."
 
@@ -144,7 +144,7 @@ class CandidatesController:
 
     async def _open(self, run: CandidateRun, question: int) -> None:
         """Put the candidates in the place of the messages."""
-        from tchat.tui.widgets.candidates.view import Candidates
+        from tchat.tui.widgets.candidates import Candidates
 
         asked = await self._context.conversation.messages.message(question)
         self._transcript.drop_pending()  # the messages are read again at the end

@@ -8,8 +8,7 @@ from tchat.models.files import short_model_name
 from tchat.tui.controllers.context import ChatContext
 from tchat.tui.controllers.turn_state import TurnState
 from tchat.tui.services.downloads import Downloads
-from tchat.tui.widgets.empty_state import EmptyState
-from tchat.tui.widgets.status import StatusData, StatusLine
+from tchat.tui.widgets.status import EmptyState, StatusData, StatusLine
 
 
 class StatusController:

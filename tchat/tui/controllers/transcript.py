@@ -12,8 +12,8 @@ from tchat.errors import TchatError
 from tchat.tui.background import background, explained
 from tchat.tui.controllers.context import ChatContext
 from tchat.tui.controllers.turn_state import TurnState
-from tchat.tui.widgets.empty_state import EmptyState
 from tchat.tui.widgets.prompt_draft import Draft
+from tchat.tui.widgets.status import EmptyState
 
 if TYPE_CHECKING:
     from tchat.tui.widgets.transcript.entry import Entry, Key

@@ -18,8 +18,8 @@ from textual.widget import Widget
 from tchat.sanitize import single_line
 from tchat.tui.keys import show_key
 from tchat.tui.partial_compositor import attached
-from tchat.tui.widgets.fuzzy_item import Item
 from tchat.tui.widgets.fuzzy_list import FuzzyList
+from tchat.tui.widgets.item_view import Item
 
 Result = TypeVar("Result")
 GAP = 2  # cells between two hints

@@ -10,7 +10,7 @@ from textual.content import Content
 
 from tchat.chat.eta import Eta
 from tchat.sanitize import single_line
-from tchat.tui.widgets.property_list import Lines, Property, property_lines
+from tchat.tui.widgets.rows import Lines, Property, property_lines
 
 if TYPE_CHECKING:
     from tchat.judge.game import GameResult, GameRound

@@ -10,7 +10,7 @@ from tchat.chat.templates import PromptTemplate
 from tchat.sanitize import single_line
 from tchat.tui.dialogs.dialog import CLOSE, Hint, ListDialog, Picker
 from tchat.tui.keys import KeyAction, Scope
-from tchat.tui.widgets.fuzzy_item import Item
+from tchat.tui.widgets.item_view import Item
 
 MOST_KEYS = 2  # of one action on its line; the line below the list has all
 

@@ -17,7 +17,7 @@ from tchat.tui.dialogs.dialog import CLOSE, Dialog, Hint
 from tchat.tui.dialogs.game_progress import GameProgress
 from tchat.tui.keys import Scope, bindings
 from tchat.tui.services.judge import JudgeService
-from tchat.tui.widgets.property_list import Property, PropertyList
+from tchat.tui.widgets.rows import Property, PropertyList
 
 if TYPE_CHECKING:
     from tchat.chat.judge_service import JudgeStatus

@@ -23,8 +23,8 @@ from tchat.tui.dialogs.confirm import Confirm
 from tchat.tui.dialogs.dialog import CLOSE, Dialog, Hint, ListDialog
 from tchat.tui.keys import Scope, bindings
 from tchat.tui.model_rows import ModelRow
-from tchat.tui.widgets.fuzzy_item import Item
 from tchat.tui.widgets.fuzzy_list import FuzzyList
+from tchat.tui.widgets.item_view import Item
 
 NOTHING = "No model yet: type the path of a GGUF file, or pip install 'tchat[starter]'."
 QUANTIZATION = 12  # characters; llama.cpp's own names have at most 7

@@ -17,8 +17,8 @@ from tchat.sessions.records import SearchHit, Session
 from tchat.tui.background import background, report
 from tchat.tui.dialogs.dialog import CLOSE, Dialog, Hint
 from tchat.tui.keys import Scope, bindings
-from tchat.tui.widgets.fuzzy_item import Item, one_line
 from tchat.tui.widgets.fuzzy_list import FuzzyList
+from tchat.tui.widgets.item_view import Item, one_line
 from tchat.tui.widgets.sidebar import (
     EMPTY,
     UNTITLED,

@@ -19,8 +19,8 @@ from tchat.settings.keys import parse
 from tchat.tui.background import background
 from tchat.tui.dialogs.dialog import CLOSE, Dialog, Hint
 from tchat.tui.keys import Scope, bindings
-from tchat.tui.widgets.fuzzy_item import Item
 from tchat.tui.widgets.fuzzy_list import FuzzyList
+from tchat.tui.widgets.item_view import Item
 
 SHOWN = 32  # characters of a value in the list
 HELD = 12  # characters of another one that the file holds

@@ -13,8 +13,8 @@ from textual.timer import Timer
 from textual.widgets import Static
 
 from tchat.tui.dialogs.dialog import Hint, ListDialog
-from tchat.tui.widgets.fuzzy_item import Item
 from tchat.tui.widgets.fuzzy_list import FuzzyList
+from tchat.tui.widgets.item_view import Item
 
 REST = 0.06  # seconds that the cursor rests before the screen changes: a held key stays smooth
 

@@ -9,7 +9,7 @@ from tchat.sanitize import single_line
 from tchat.sessions.records import Message, Status
 from tchat.tui.dialogs.dialog import Picker
 from tchat.tui.dialogs.sessions import SPEAKERS
-from tchat.tui.widgets.fuzzy_item import Item
+from tchat.tui.widgets.item_view import Item
 from tchat.tui.widgets.sidebar import clock_text, local_time
 
 PREVIEW, ABOUT = 200, 400  # characters of a message on its line, and below the list

@@ -10,8 +10,8 @@ from textual.app import ComposeResult
 from textual.widgets import Static
 
 from tchat.tui.dialogs.dialog import Dialog, Hint
-from tchat.tui.widgets.fuzzy_item import Item
 from tchat.tui.widgets.fuzzy_list import FuzzyList
+from tchat.tui.widgets.item_view import Item
 
 BROWSE, AGAIN = "browse", "again"
 TEXT = """\

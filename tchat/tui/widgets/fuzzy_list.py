@@ -14,8 +14,8 @@ from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from tchat.tui.key_order import carry_out_binding
-from tchat.tui.widgets.fuzzy_item import Heading, Item, match, one_line, safe
-from tchat.tui.widgets.fuzzy_view import ItemView, Line
+from tchat.tui.widgets.fuzzy_match import match
+from tchat.tui.widgets.item_view import Heading, Item, ItemView, Line, one_line, safe
 
 ELSEWHERE = 20  # distance of a match in what is not the title
 MOST = 500  # items that a filter lets through; nobody reads on

@@ -17,7 +17,7 @@ from textual.widgets import TextArea
 
 from tchat.sanitize import single_line
 from tchat.tui.widgets.completion import Completer, Completion, Existing, FileNames
-from tchat.tui.widgets.completion_match import Candidate
+from tchat.tui.widgets.fuzzy_match import Candidate
 from tchat.tui.widgets.prompt_area import PromptArea
 from tchat.tui.widgets.prompt_draft import Draft
 

@@ -16,8 +16,8 @@ from textual.widget import Widget
 
 from tchat.sanitize import single_line
 from tchat.sessions.records import Session
-from tchat.tui.widgets.fuzzy_item import Item
 from tchat.tui.widgets.fuzzy_list import FuzzyList
+from tchat.tui.widgets.item_view import Item
 
 LEAST_WIDTH = 90  # cells of the terminal under which there is no room for it
 UNTITLED = "Untitled"

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from textual.content import Content
 
-from tchat.tui.widgets.bars import Level, bar, context_bar, level_of
-from tchat.tui.widgets.row import Ends, Part, Row
+from tchat.tui.widgets.rows import Ends, Level, Part, Row, bar, context_bar, level_of
 
 COUNTING = "…"
 BAR = 16

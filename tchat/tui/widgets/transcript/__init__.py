@@ -1,5 +1,5 @@
 """The transcript: a conversation drawn line by line, of which only what is seen is laid out.
 
-Text flows `entry` → `layout` (`document`, `plain`) → `column` → `painting`, and `view` is the
-widget. Nothing but `scrolling`, `painting`, `view` and `palette` knows of a running app.
+Text flows `entry` → `document` → `column` → `painting`; `view` is the widget. Only `scrolling`,
+`painting` and `view` need a running app.
 """

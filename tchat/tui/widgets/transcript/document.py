@@ -15,16 +15,17 @@ from tchat.markdown import Block, BlockKind, BlockSplitter
 from tchat.tui.widgets.transcript.lines import (
     Flow,
     Line,
+    Palette,
     cut,
     filled,
     fold,
     inline,
     line,
     linked,
+    on,
     prefixed,
     width,
 )
-from tchat.tui.widgets.transcript.palette import Palette, on
 from tchat.tui.widgets.transcript.table import Table
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Styled text broken into lines that fit a width in cells; emphasis, code and links in it."""
+"""Styled text broken into lines that fit a width in cells, and the palette it is drawn in."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from rich.cells import cell_len, chop_cells
 from rich.segment import Segment
@@ -14,10 +14,58 @@ from rich.style import Style
 
 from tchat.markdown.math import is_open
 from tchat.sanitize import printable
-from tchat.tui.widgets.transcript.palette import Palette, on
 
 if TYPE_CHECKING:
     from markdown_it.token import Token
+
+PREFIX = "transcript--"
+
+DARK_CODE = "github-dark"
+LIGHT_CODE = "default"
+
+
+class Palette(NamedTuple):
+    """One style a part; each is the component class ``transcript--<part>`` on the base.
+
+    The defaults draw without any colour. Every difference in meaning shows without it too.
+
+    Attributes:
+        base: Text of a reply, and the ground of everything.
+        code_theme: The theme of Pygments that code is coloured by.
+    """
+
+    base: Style = Style()
+    user: Style = Style()
+    user_bar: Style = Style(bold=True)
+    system: Style = Style(italic=True)
+    reasoning: Style = Style(italic=True)
+    muted: Style = Style(dim=True)
+    notice: Style = Style()
+    error: Style = Style(bold=True)
+    heading: Style = Style(bold=True)
+    bullet: Style = Style(bold=True)
+    link: Style = Style(underline=True)
+    quote: Style = Style(italic=True)
+    rule: Style = Style(dim=True)
+    inline_code: Style = Style(bold=True)
+    code: Style = Style()
+    code_header: Style = Style(dim=True)
+    action: Style = Style(underline=True)
+    cursor: Style = Style(bold=True)
+    hit: Style = Style(reverse=True)
+    pill: Style = Style(reverse=True)
+    selection: Style = Style(reverse=True)
+    code_theme: str = DARK_CODE
+
+
+PARTS = tuple(name for name in Palette._fields if name not in ("base", "code_theme"))
+COMPONENTS = frozenset(PREFIX + part.replace("_", "-") for part in PARTS)
+
+
+def on(ground: Style, part: Style) -> Style:
+    """``part`` on the ground of another style."""
+    return ground + part + Style.from_color(bgcolor=ground.bgcolor)
+
 
 # Chinese, Japanese and Korean are written without spaces: a line may end after each character.
 _IDEOGRAPHS = "\u2e80-\u303f\u3041-\u30ff\u3400-\u9fff\uac00-\ud7a3\uf900-\ufaff\uff01-\uff60"

@@ -10,15 +10,22 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.geometry import Region
 from textual.strip import Strip
+from textual.widget import Widget
 
 from tchat.humanize import counted
-from tchat.tui.widgets.transcript.entry import Entry, Key
-from tchat.tui.widgets.transcript.footer import action_bar
-from tchat.tui.widgets.transcript.layout import GUTTER
-from tchat.tui.widgets.transcript.lines import Line, cut, line
-from tchat.tui.widgets.transcript.palette import Palette, palette_of
+from tchat.tui.widgets.transcript.column import encoded
+from tchat.tui.widgets.transcript.entry import GUTTER, Entry, Key, action_bar
+from tchat.tui.widgets.transcript.lines import (
+    DARK_CODE,
+    LIGHT_CODE,
+    PARTS,
+    PREFIX,
+    Line,
+    Palette,
+    cut,
+    line,
+)
 from tchat.tui.widgets.transcript.scrolling import ColumnView
-from tchat.tui.widgets.transcript.selection import encoded
 
 PILL = "pill"  # the key in a style's meta data that tells the pill
 
@@ -200,3 +207,20 @@ def overlaid(strip: Strip, label: str, style: Style) -> Strip:
     right = min(strip.cell_length, left + shown.cells)
     pill = Strip(shown.segments).crop(0, right - left)
     return Strip.join([strip.crop(0, left), pill, strip.crop(right, strip.cell_length)])
+
+
+def palette_of(widget: Widget, code_theme: str = "") -> Palette:
+    """The palette that the style sheet gives to ``widget``.
+
+    Args:
+        widget: Has the component classes `COMPONENTS`.
+        code_theme: A theme of Pygments; empty: one that goes with a dark or a light theme.
+    """
+    base = widget.rich_style
+    styles = {
+        part: base + widget.get_component_rich_style(PREFIX + part.replace("_", "-"), partial=True)
+        for part in PARTS
+    }
+    if not code_theme:
+        code_theme = DARK_CODE if widget.app.current_theme.dark else LIGHT_CODE
+    return Palette(base=base, code_theme=code_theme, **styles)

@@ -15,8 +15,8 @@ from textual.timer import Timer
 from textual.widget import Widget
 
 from tchat.tui.widgets.transcript.column import Column
-from tchat.tui.widgets.transcript.layout import Format
-from tchat.tui.widgets.transcript.palette import Palette
+from tchat.tui.widgets.transcript.entry import Format
+from tchat.tui.widgets.transcript.lines import Palette
 
 _NEAR_END = 2  # rows from the end in which the view follows it again
 _DEAR = 400  # lines in view that are not broken anew at each step of a resize

@@ -10,8 +10,7 @@ from itertools import zip_longest
 from rich.segment import Segment
 from rich.style import Style
 
-from tchat.tui.widgets.transcript.lines import Line, line, prefixed, width, wrap
-from tchat.tui.widgets.transcript.palette import Palette
+from tchat.tui.widgets.transcript.lines import Line, Palette, line, prefixed, width, wrap
 
 Read = Callable[[str], list[Segment]]
 

@@ -16,14 +16,12 @@ from textual.selection import Selection
 from textual.strip import Strip
 
 from tchat.sanitize import printable
+from tchat.tui.widgets.transcript.column import decoded, selected_text, whole
 from tchat.tui.widgets.transcript.document import CODE
-from tchat.tui.widgets.transcript.entry import Entry, Key
-from tchat.tui.widgets.transcript.footer import ACTION, FOLD
-from tchat.tui.widgets.transcript.lines import LINK
+from tchat.tui.widgets.transcript.entry import ACTION, FOLD, Entry, Key
+from tchat.tui.widgets.transcript.lines import COMPONENTS, LINK
 from tchat.tui.widgets.transcript.painting import PILL, Painter, words
-from tchat.tui.widgets.transcript.palette import COMPONENTS
 from tchat.tui.widgets.transcript.scrolling import ColumnView
-from tchat.tui.widgets.transcript.selection import decoded, selected_text, whole
 
 
 class Transcript(ColumnView, can_focus=True):

@@ -1,11 +1,70 @@
-"""Completion: the word at the cursor, and what it could become, the likeliest first."""
+"""How well what was typed fits the texts of a list, and the names that complete a word."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from enum import Enum
 from itertools import pairwise
 from typing import NamedTuple
+
+# How far from perfect a word's place is; each gap of a word whose letters stand apart adds one.
+WHOLE, WORD, INSIDE, APART = 0, 1, 3, 6
+
+
+class Match(NamedTuple):
+    """A fit. ``distance`` is 0 for the best; ``places`` are ascending character positions."""
+
+    distance: int
+    places: tuple[int, ...]
+
+
+def match(query: str, text: str) -> Match | None:
+    """How ``query`` fits ``text``; None when it does not.
+
+    Every word of the query must be in the text: at best where the text begins, then where a word
+    of it begins, then inside, then with its letters apart but in their order. Case does not count.
+    """
+    folded = _folded(text)
+    distance = 0
+    places: set[int] = set()
+    for word in _folded(query).split():
+        found = _find_word(word, folded)
+        if found is None:
+            return None
+        distance += found.distance
+        places.update(found.places)
+    return Match(distance, tuple(sorted(places)))
+
+
+def _folded(text: str) -> str:
+    lower = text.lower()
+    # `İ` becomes two characters in lower case, and the places would be off.
+    return lower if len(lower) == len(text) else text
+
+
+def _find_word(word: str, text: str) -> Match | None:
+    at = text.find(word)
+    if at < 0:
+        return _find_word_apart(word, text)
+    start = at
+    while start > 0 and text[start - 1].isalnum():
+        start = text.find(word, start + 1)
+    if start >= 0:
+        return Match(WHOLE if start == 0 else WORD, tuple(range(start, start + len(word))))
+    return Match(INSIDE, tuple(range(at, at + len(word))))
+
+
+def _find_word_apart(word: str, text: str) -> Match | None:
+    places: list[int] = []
+    gaps = 0
+    at = -1
+    for letter in word:
+        follows = text.startswith(letter, at + 1)
+        at = at + 1 if follows else text.find(letter, at + 1)
+        if at < 0:
+            return None
+        gaps += not follows
+        places.append(at)
+    return Match(APART + gaps, tuple(places))
 
 
 class Candidate(NamedTuple):
@@ -101,59 +160,3 @@ def _find_apart(wanted: str, folded: str, start: int) -> tuple[int, tuple[int, .
         positions.append(at)
     gaps = sum(after - before > 1 for before, after in pairwise(positions))
     return 6 + gaps, tuple(positions)
-
-
-class Kind(Enum):
-    """What a word could become."""
-
-    COMMAND = "/"
-    FILE = "@"
-
-
-class Word(NamedTuple):
-    """A word that ends at the cursor.
-
-    Attributes:
-        kind: Command or file.
-        start: Column of its sign, ``/`` or ``@``.
-        text: What is typed behind the sign.
-    """
-
-    kind: Kind
-    start: int
-    text: str
-
-    @property
-    def end(self) -> int:
-        """Column behind it: the cursor's."""
-        return self.start + 1 + len(self.text)
-
-
-def word_at(line: str, row: int, column: int, entered: str = "") -> Word | None:
-    """The word in front of the cursor; None where there is nothing to complete.
-
-    A command stands at the very beginning. A file name begins at an ``@`` behind white space or an
-    opening bracket or quote, and ends at white space, except inside ``entered``: the folder that
-    completion went into may have blanks in its name.
-
-    Args:
-        line: The line that the cursor is on.
-        row: Its number; 0 is the first.
-        column: The cursor's, in characters.
-        entered: Folder accepted before, as it stands behind the ``@``.
-    """
-    before = line[:column]
-    if row == 0 and before.startswith("/"):
-        name = before[1:]
-        is_name = not any(character.isspace() or character == "/" for character in name)
-        return Word(Kind.COMMAND, 0, name) if is_name else None
-    start = before.rfind("@")
-    while start >= 0:
-        text = before[start + 1 :]
-        rest = text.removeprefix(entered)
-        if any(map(str.isspace, rest)):
-            return None
-        if start == 0 or before[start - 1].isspace() or before[start - 1] in "([{'\"":
-            return Word(Kind.FILE, start, text)
-        start = before.rfind("@", 0, start)
-    return None

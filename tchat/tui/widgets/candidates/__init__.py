@@ -1,1 +1,0 @@
-"""Several replies side by side, of which one is taken."""
