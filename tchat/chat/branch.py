@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from tchat.chat.attachments import split_attachments
-from tchat.engine.prompt.messages import ChatMessage
+from tchat.engine.prompt import ChatMessage
 from tchat.sanitize import single_line
 from tchat.sessions.records import Message, Role, Session, Status
 

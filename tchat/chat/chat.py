@@ -15,9 +15,9 @@ from tchat.chat.model_handle import ModelHandle
 from tchat.chat.prefill_cost import PrefillReport
 from tchat.chat.prompt_builder import PreparedPrompt, PromptBuilder
 from tchat.chat.questions import Asked, Questions
-from tchat.engine.cancel import Cancel
+from tchat.engine.binding import Cancel
 from tchat.engine.events import Event, Finished, MessageStored, Notice, PromptProgress, Ranked
-from tchat.engine.prompt.messages import ChatMessage
+from tchat.engine.prompt import ChatMessage
 from tchat.errors import PromptTooLong, StorageError, UsageError
 from tchat.paths import Paths
 from tchat.sessions.records import Message, Role, Session

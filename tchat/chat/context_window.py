@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeAlias
 
+from tchat.engine.prompt import ChatMessage
 from tchat.engine.prompt.encoder import EncodedPrompt
-from tchat.engine.prompt.messages import ChatMessage
 from tchat.errors import DoesNotFit
 
 Turn: TypeAlias = Sequence[ChatMessage]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from tchat.chat.context_window import reply_reserve
 from tchat.engine.engine_thread import on_large_stack
-from tchat.engine.prefill import DraftPrefill
+from tchat.engine.generation import DraftPrefill
 from tchat.errors import DoesNotFit
 
 if TYPE_CHECKING:

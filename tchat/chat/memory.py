@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from tchat.engine.binding import backend
+from tchat.engine.binding import backend, devices
 from tchat.engine.context import SCRATCH, context_size
-from tchat.engine.devices import devices
 from tchat.engine.loading import INITIAL_CAPACITY
 from tchat.errors import DoesNotFit
 from tchat.models.files import label

@@ -10,8 +10,7 @@ from pathlib import Path
 from tchat.chat.memory import require_memory
 from tchat.chat.preload import Preloaded, draft_model_facts, engine_options
 from tchat.chat.snapshots import open_snapshots
-from tchat.engine.binding import backend, build_name
-from tchat.engine.cancel import Cancel
+from tchat.engine.binding import Cancel, backend, build_name
 from tchat.engine.engine import Engine
 from tchat.engine.events import Event, Notice
 from tchat.models.files import label

@@ -12,8 +12,8 @@ from tchat.humanize import counted
 
 if TYPE_CHECKING:
     from tchat.engine.engine import Engine
+    from tchat.engine.prompt import ChatMessage
     from tchat.engine.prompt.encoder import EncodedPrompt
-    from tchat.engine.prompt.messages import ChatMessage
 
 SEAM = 64  # tokens that are read anyway: marks between messages, the end of a reply
 NOT_IN_MEMORY = "it is not in memory any more"

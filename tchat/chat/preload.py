@@ -12,10 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tchat.chat.memory import require_memory
-from tchat.engine.adapters import ControlVector, Lora
-from tchat.engine.binding import backend, build_name
-from tchat.engine.cancel import Cancel
-from tchat.engine.loading import BackgroundLoad, EngineOptions
+from tchat.engine.binding import Cancel, backend, build_name
+from tchat.engine.loading import BackgroundLoad, ControlVector, EngineOptions, Lora
 from tchat.errors import ModelInvalid, TchatError, UsageError
 from tchat.models.files import label
 from tchat.models.gguf.compatibility import ModelKind

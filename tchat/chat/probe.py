@@ -17,13 +17,12 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from tchat.engine.cancel import Cancel
+from tchat.engine.binding import Cancel
 from tchat.engine.engine import Engine
 from tchat.engine.engine_thread import run_on_engine_thread
 from tchat.engine.loading import EngineOptions
-from tchat.engine.prompt.messages import ChatMessage
-from tchat.engine.prompt.template import ChatTemplate
-from tchat.engine.prompt.template_lint import Diagnosis
+from tchat.engine.prompt import ChatMessage
+from tchat.engine.prompt.template import ChatTemplate, Diagnosis
 from tchat.errors import DoesNotFit, ExitCode, TchatError
 from tchat.models.metadata import read_metadata
 from tchat.settings import Sampling

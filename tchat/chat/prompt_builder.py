@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from tchat.chat.branch import Branch, BranchReader
 from tchat.chat.context_window import ContextWindow, Encode, Turn, WindowFitter, reply_reserve
 from tchat.chat.prefill_cost import PrefillCost, PromptRead, prefill_cost_of, prefill_reason
-from tchat.engine.prompt.messages import ChatMessage
+from tchat.engine.prompt import ChatMessage
 from tchat.errors import DoesNotFit
 from tchat.settings import Settings
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tchat.chat.branch import Branch, BranchReader, title_for
 from tchat.engine.events import Notice
-from tchat.engine.prompt.messages import ChatMessage
+from tchat.engine.prompt import ChatMessage
 from tchat.errors import StorageError, UsageError
 from tchat.sessions.records import Message, Role, Session
 from tchat.settings import Value

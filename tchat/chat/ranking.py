@@ -13,7 +13,7 @@ from tchat.judge.ranking import LOGPROB, best_first, load_ranker
 if TYPE_CHECKING:
     from tchat.chat.model import ChatModel
     from tchat.chat.prompt_builder import PreparedPrompt
-    from tchat.engine.prompt.messages import ChatMessage
+    from tchat.engine.prompt import ChatMessage
     from tchat.engine.prompt.template import Think
     from tchat.paths import Paths
     from tchat.sessions.store import Store

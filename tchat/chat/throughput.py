@@ -8,8 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from tchat.chat.memory import this_machine
-from tchat.engine.binding import build_name
-from tchat.engine.devices import NEEDED, weights_rate
+from tchat.engine.binding import NEEDED, build_name, weights_rate
 from tchat.engine.events import Finished, Timings
 from tchat.engine.threads import default_threads
 from tchat.models.memory import Machine

@@ -18,7 +18,7 @@ from tchat.cli.chat_setup import (
 )
 from tchat.cli.console import Console
 from tchat.cli.output.reply import OutputOptions, ReplyOutput
-from tchat.engine.cancel import Cancel
+from tchat.engine.binding import Cancel
 from tchat.engine.engine_thread import run_on_engine_thread
 from tchat.engine.events import Event, Finished, LabelScores, Reason, Token
 from tchat.settings import Settings, load

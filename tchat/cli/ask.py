@@ -42,7 +42,7 @@ def ask(request: AskRequest, console: Console) -> int:
     console = replace(console, quiet=request.quiet)
     if request.plain or (not request.brings_text and console.stdin_is_terminal):
         return _chat(request, console)
-    from tchat.engine.cancel import Cancel
+    from tchat.engine.binding import Cancel
 
     template = _template(request, console)
     settings = resolve_settings(request, console, template)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tchat.chat.model import ChatModel
     from tchat.chat.preload import Preloaded
     from tchat.chat.templates import PromptTemplate
-    from tchat.engine.cancel import Cancel
+    from tchat.engine.binding import Cancel
     from tchat.sessions.fallback_store import FallbackStores
     from tchat.sessions.records import Session
     from tchat.sessions.store import SessionStore, Store

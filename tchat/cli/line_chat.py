@@ -13,7 +13,7 @@ from tchat.cli.ask_request import AskRequest
 from tchat.cli.chat_setup import check_settings, open_chat, require_loadable, start_loading
 from tchat.cli.console import Console, confirm
 from tchat.cli.output.reply import OutputOptions, ReplyOutput
-from tchat.engine.cancel import Cancel
+from tchat.engine.binding import Cancel
 from tchat.engine.engine_thread import run_on_engine_thread
 from tchat.engine.events import Event, Ranked
 from tchat.errors import Abandoned, Interrupted, StorageError, UsageError

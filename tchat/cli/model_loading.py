@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from tchat.cli.console import Console
 from tchat.cli.output.status import TerminalStatus, print_notice
-from tchat.engine.cancel import Cancel
+from tchat.engine.binding import Cancel
 from tchat.engine.engine_thread import run_on_engine_thread
 from tchat.engine.events import Notice
 from tchat.settings import Settings

@@ -15,7 +15,7 @@ from tchat.settings import load, spell
 if TYPE_CHECKING:
     from tchat.chat.model import ChatModel
     from tchat.cli.output.status import TerminalStatus
-    from tchat.engine.autotune import TrialResult, TuneResult
+    from tchat.engine.benchmark import TrialResult, TuneResult
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -58,7 +58,7 @@ def command(
 
 
 def _tuned(model: ChatModel, status: TerminalStatus) -> tuple[TuneResult, list[TrialResult], Any]:
-    from tchat.engine.autotune import Autotuner, TuneResult
+    from tchat.engine.benchmark import Autotuner, TuneResult
 
     status.show("measuring how it is loaded now")
     tried: list[TrialResult] = []

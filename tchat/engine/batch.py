@@ -9,14 +9,13 @@ from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import TypeAlias
 
-from tchat.engine.cancel import Cancel
+from tchat.engine.binding import Cancel
 from tchat.engine.events import Finished, Notice, Reason, Timings, TokenUsage
 from tchat.engine.kv_cache import common_prefix
 from tchat.engine.loading import LoadedModel
 from tchat.engine.parallel import LabelJob, ReplyJob, SequencePool
-from tchat.engine.prompt import IsStopped
+from tchat.engine.prompt import ChatMessage, IsStopped
 from tchat.engine.prompt.encoder import EncodedPrompt, refuse_unfit, too_long
-from tchat.engine.prompt.messages import ChatMessage
 from tchat.engine.prompt.template import Think
 from tchat.engine.reply_state import ReplyState
 from tchat.engine.sampling import fresh_seed, seed_after

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from tchat.engine.binding import backend
-from tchat.engine.cancel import Cancel
+from tchat.engine.binding import Cancel, backend
 from tchat.engine.model import Model
 from tchat.engine.threads import AdaptiveThreads, default_threads
 from tchat.errors import DoesNotFit, ModelInvalid, TchatError, UsageError

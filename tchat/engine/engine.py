@@ -8,30 +8,30 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
-from tchat.engine.adapters import Adapters, ControlVector
-from tchat.engine.cancel import Cancel
+from tchat.engine.binding import Cancel
 from tchat.engine.engine_thread import on_large_stack
 from tchat.engine.events import CacheRestored, Event, LoadProgress, Notice
 from tchat.engine.generation import (
+    Prefill,
     empty_reply,
     generate_candidates,
     generate_label,
     generate_reply,
 )
-from tchat.engine.hidden_states import HiddenStateReader
 from tchat.engine.loading import (
+    Adapters,
     BackgroundLoad,
+    ControlVector,
     EngineOptions,
     LoadedModel,
     ModelLoader,
     context_notices,
 )
-from tchat.engine.prefill import Prefill
+from tchat.engine.prompt import ChatMessage
 from tchat.engine.prompt.encoder import EncodedPrompt, PromptEncoder
-from tchat.engine.prompt.messages import ChatMessage
-from tchat.engine.prompt.template import ChatTemplate, Think
-from tchat.engine.prompt.template_lint import Diagnosis, diagnose
+from tchat.engine.prompt.template import ChatTemplate, Diagnosis, Think, diagnose
 from tchat.engine.sampling import fresh_seed, several_seeds
+from tchat.engine.scoring import HiddenStateReader
 from tchat.engine.snapshots.snapshots import Snapshots
 from tchat.errors import DoesNotFit
 from tchat.settings import Sampling

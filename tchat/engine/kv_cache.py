@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from tchat.engine.context import DRAFT_SEQUENCE, BatchToken, Context
-from tchat.engine.detokenizer import TextDecoder
 from tchat.engine.model import Model
 from tchat.errors import DoesNotFit, TchatError
 
@@ -311,13 +311,13 @@ class KVCache:
 
         As text and not as bytes, since bytes that are no UTF-8 are U+FFFD in the history.
         """
-        pieces, length, ends, decoder = [], 0, {}, TextDecoder()
+        pieces, length, ends, decoder = [], 0, {}, text_decoder()
         for count, token in enumerate(tokens, 1):
-            pieces.append(decoder.feed(self._model.piece(token)))
+            pieces.append(decoder.decode(self._model.piece(token)))
             length += len(pieces[-1])
-            if not decoder.unfinished:
+            if not decoder.getstate()[0]:
                 ends[length] = count
-        return "".join(pieces) + decoder.close(), ends
+        return "".join(pieces) + decoder.decode(b"", final=True), ends
 
 
 def common_prefix(left: Sequence[object], right: Sequence[object]) -> int:
@@ -326,3 +326,11 @@ def common_prefix(left: Sequence[object], right: Sequence[object]) -> int:
         if a != b:
             return index
     return min(len(left), len(right))
+
+
+def text_decoder() -> codecs.IncrementalDecoder:
+    """UTF-8 across token boundaries; invalid bytes become U+FFFD at once.
+
+    ``getstate()[0]`` is the first bytes of a character that is not complete.
+    """
+    return codecs.getincrementaldecoder("utf-8")("replace")

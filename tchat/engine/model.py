@@ -20,8 +20,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from tchat.engine.binding import backend
-from tchat.engine.cancel import Cancel, libc
+from tchat.engine.binding import Cancel, backend, libc
 from tchat.errors import DoesNotFit, ModelInvalid, UsageError
 from tchat.sanitize import single_line
 

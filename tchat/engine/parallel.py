@@ -14,10 +14,10 @@ from typing import Generic, Protocol, TypeAlias, TypeVar
 from tchat.engine.context import FIRST_PARALLEL, BatchToken, Context
 from tchat.engine.events import Reason, Reasoning, Token
 from tchat.engine.kv_cache import common_prefix
-from tchat.engine.label_scoring import LabelScorer, log_probabilities
 from tchat.engine.loading import LoadedModel
 from tchat.engine.model import Model
 from tchat.engine.reply_state import ReplyState
+from tchat.engine.scoring import LabelScorer, log_probabilities
 from tchat.errors import TchatError
 
 Piece: TypeAlias = Token | Reasoning

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from tchat.engine.engine import Engine
-from tchat.engine.prompt.messages import ChatMessage
+from tchat.engine.prompt import ChatMessage
 from tchat.errors import DoesNotFit
 
 if TYPE_CHECKING:
     import numpy
 
     from tchat.engine.events import Finished
-    from tchat.engine.hidden_states import LayerStates
+    from tchat.engine.scoring import LayerStates
 
     Floats = numpy.ndarray[Any, numpy.dtype[numpy.float32]]
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 
-from tchat.engine.prompt.messages import ChatMessage
+from tchat.engine.prompt import ChatMessage
 from tchat.errors import UsageError
 from tchat.sessions.records import Message, Role, Status
 from tchat.sessions.store import Store

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tchat.engine.batch import BatchResult, BatchTask
 from tchat.engine.events import Finished
-from tchat.engine.prompt.messages import ChatMessage
+from tchat.engine.prompt import ChatMessage
 from tchat.errors import DoesNotFit, TchatError
 from tchat.paths import private_file
 

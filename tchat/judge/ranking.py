@@ -10,7 +10,7 @@ from typing import Protocol
 
 from tchat.engine.engine import Engine
 from tchat.engine.events import Finished
-from tchat.engine.prompt.messages import ChatMessage
+from tchat.engine.prompt import ChatMessage
 from tchat.errors import DoesNotFit, UsageError
 from tchat.judge.discriminator import HUMAN, PREFERENCE, READING, JudgeFolder, load
 from tchat.judge.features import (

@@ -13,7 +13,7 @@ import numpy
 
 from tchat.engine.batch import BatchOptions
 from tchat.engine.engine import Engine
-from tchat.engine.prompt.messages import ChatMessage
+from tchat.engine.prompt import ChatMessage
 from tchat.errors import DoesNotFit, UsageError
 from tchat.judge.dialogues import Dialogue
 from tchat.judge.discriminator import HUMAN, Discriminator, TrainingProvenance

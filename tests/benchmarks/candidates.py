@@ -43,7 +43,7 @@ class Loops:
     def __init__(self, path: Path) -> None:
         from tchat.engine.engine import Engine
         from tchat.engine.loading import EngineOptions
-        from tchat.engine.prompt.messages import ChatMessage
+        from tchat.engine.prompt import ChatMessage
         from tchat.models.metadata import read_metadata
         from tchat.settings import Sampling
 

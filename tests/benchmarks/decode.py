@@ -89,7 +89,7 @@ class Loops:
 
     def engine(self) -> float:
         """`Engine.generate`."""
-        from tchat.engine.prompt.messages import ChatMessage
+        from tchat.engine.prompt import ChatMessage
 
         return _rate(self._engine.generate([ChatMessage("user", PROMPT)], self.sampling))
 

@@ -31,7 +31,7 @@ def taken(path: Path) -> dict[str, int]:
     from tchat.engine.binding import backend
     from tchat.engine.engine import Engine
     from tchat.engine.loading import EngineOptions
-    from tchat.engine.prompt.messages import ChatMessage
+    from tchat.engine.prompt import ChatMessage
     from tchat.models.memory import estimate_memory
     from tchat.models.metadata import read_metadata
     from tchat.settings import Sampling, Settings

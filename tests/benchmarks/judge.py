@@ -24,7 +24,7 @@ import numpy
 from tchat.engine.engine import Engine
 from tchat.engine.events import CandidateEvent, Finished
 from tchat.engine.loading import EngineOptions
-from tchat.engine.prompt.messages import ChatMessage
+from tchat.engine.prompt import ChatMessage
 from tchat.judge.dialogues import Dialogue, read_dialogues
 from tchat.judge.features import FeatureExtractor, Features, middle_layers
 from tchat.judge.generate_replies import ReplyCache

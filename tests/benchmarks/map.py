@@ -77,7 +77,7 @@ def measure() -> dict[str, float]:
     from tchat.chat.chat import Chat
     from tchat.engine.batch import BatchOptions, BatchTask
     from tchat.engine.events import Event
-    from tchat.engine.prompt.messages import ChatMessage
+    from tchat.engine.prompt import ChatMessage
     from tchat.paths import user_paths
     from tchat.sessions.store import SessionStore
     from tchat.settings import Sampling, Settings
@@ -148,7 +148,7 @@ def limit(engine: Engine, asked: Sequence[str]) -> float:
     """
     from tchat.engine.context import FIRST_PARALLEL, BatchToken
     from tchat.engine.kv_cache import common_prefix
-    from tchat.engine.prompt.messages import ChatMessage
+    from tchat.engine.prompt import ChatMessage
 
     loaded = engine._loaded
     assert loaded is not None

@@ -37,11 +37,11 @@ def speeds(path: Path) -> dict[str, float]:
     from dataclasses import replace
 
     from tchat.chat.memory import this_machine
-    from tchat.engine.devices import weights_rate
+    from tchat.engine.binding import weights_rate
     from tchat.engine.engine import Engine
     from tchat.engine.events import Finished
     from tchat.engine.loading import EngineOptions
-    from tchat.engine.prompt.messages import ChatMessage
+    from tchat.engine.prompt import ChatMessage
     from tchat.models.memory import LoadPlan, tokens_per_second
     from tchat.models.metadata import read_metadata
     from tchat.settings import Sampling

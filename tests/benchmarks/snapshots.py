@@ -53,7 +53,7 @@ def measure() -> dict[str, float]:
     from tchat.engine.engine import Engine
     from tchat.engine.events import Token
     from tchat.engine.loading import EngineOptions
-    from tchat.engine.prompt.messages import ChatMessage
+    from tchat.engine.prompt import ChatMessage
     from tchat.engine.snapshots.snapshots import Snapshots
     from tchat.engine.snapshots.store import SnapshotStore
     from tchat.models.metadata import read_metadata

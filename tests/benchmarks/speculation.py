@@ -70,7 +70,7 @@ def starter() -> dict[str, Any]:
     from tchat.engine.engine import Engine
     from tchat.engine.events import Finished
     from tchat.engine.loading import EngineOptions
-    from tchat.engine.prompt.messages import ChatMessage
+    from tchat.engine.prompt import ChatMessage
     from tchat.engine.threads import default_threads
     from tchat.models.metadata import read_metadata
     from tchat.models.resolve import resolve
@@ -136,7 +136,7 @@ def shaped() -> dict[str, float]:
     from tchat.engine.context import Context
     from tchat.engine.engine import Engine
     from tchat.engine.loading import EngineOptions
-    from tchat.engine.prompt.messages import ChatMessage
+    from tchat.engine.prompt import ChatMessage
     from tchat.engine.reply_state import ReplyState
     from tchat.models.metadata import read_metadata
     from tchat.settings import Sampling

@@ -92,7 +92,7 @@ def spins(count: str) -> dict[str, float]:
 
 
 def _opened(threads: int) -> KVCache:
-    from tchat.engine.cancel import Cancel
+    from tchat.engine.binding import Cancel
     from tchat.engine.context import Context
     from tchat.engine.model import Model
     from tchat.models.resolve import resolve

@@ -53,7 +53,7 @@ def measure() -> dict[str, float]:
     from tchat.engine.engine import Engine
     from tchat.engine.events import Event, Finished, PromptProgress, Token
     from tchat.engine.loading import EngineOptions
-    from tchat.engine.prompt.messages import ChatMessage
+    from tchat.engine.prompt import ChatMessage
     from tchat.models.metadata import read_metadata
     from tchat.models.resolve import resolve
     from tchat.paths import user_paths

@@ -12,8 +12,8 @@ from tchat.chat.chat import Chat
 from tchat.chat.draft import TokenCount
 from tchat.chat.session_settings import session_settings, with_session_settings
 from tchat.engine.events import Event, Finished, LabelScores, MessageStored, Notice, Reason, Token
+from tchat.engine.prompt import ChatMessage
 from tchat.engine.prompt.encoder import EncodedPrompt, PromptEncoder
-from tchat.engine.prompt.messages import ChatMessage
 from tchat.errors import ModelInvalid, ModelNotFound, PromptTooLong, UsageError
 from tchat.sessions.records import Message, Role, Status
 from tchat.sessions.store import SessionStore

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tchat.chat.context_window import REFILL, ContextWindow, WindowFitter, reply_reserve
+from tchat.engine.prompt import ChatMessage
 from tchat.engine.prompt.encoder import EncodedPrompt
-from tchat.engine.prompt.messages import ChatMessage
 from tchat.engine.prompt.reasoning import ReplyPhase
 from tchat.errors import DoesNotFit
 

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from tchat.chat.chat import Chat
-from tchat.engine.cancel import Cancel
-from tchat.engine.detokenizer import ReplyText
+from tchat.engine.binding import Cancel
 from tchat.engine.events import CandidateEvent, Event, Finished, Reason, Reasoning, Token
 from tchat.engine.model import Model
+from tchat.engine.prompt import ChatMessage
 from tchat.engine.prompt.encoder import PromptEncoder
-from tchat.engine.prompt.messages import ChatMessage
 from tchat.engine.prompt.reasoning import ReplyMarks, ReplyPhase
 from tchat.engine.prompt.template import ChatTemplate
+from tchat.engine.reply_state import ReplyText
 from tchat.sessions.records import Message, Status
 from tchat.sessions.store import SessionStore
 from tests.chat.conftest import OpenChat

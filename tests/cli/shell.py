@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from tchat.cli.console import Console
 from tchat.cli.main import program
-from tchat.engine.cancel import Cancel
+from tchat.engine.binding import Cancel
 from tchat.engine.events import (
     Event,
     Finished,

@@ -11,7 +11,7 @@ import pytest
 
 from tchat.cli.console import Console
 from tchat.cli.main import program
-from tchat.engine.autotune import Autotuner
+from tchat.engine.benchmark import Autotuner
 from tchat.engine.context import Context
 from tests.cli.shell import Ran
 
@@ -60,7 +60,7 @@ def batch_128_is_fast(monkeypatch: pytest.MonkeyPatch) -> None:
         return 0.5 if context.batch_size == 128 else 1.0
 
     monkeypatch.setattr(Autotuner, "_seconds", seconds)
-    monkeypatch.setattr("tchat.engine.autotune.SECONDS", 0.01)
+    monkeypatch.setattr("tchat.engine.benchmark.SECONDS", 0.01)
 
 
 @pytest.mark.usefixtures("batch_128_is_fast")
@@ -80,8 +80,8 @@ def test_tune_saves_what_is_faster_for_this_model(home: Path, tiny_model: Path) 
 def test_tune_leaves_the_noise_alone(
     home: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tchat.engine.autotune.SECONDS", 0.02)
-    monkeypatch.setattr("tchat.engine.autotune.BETTER", 0.0001)
+    monkeypatch.setattr("tchat.engine.benchmark.SECONDS", 0.02)
+    monkeypatch.setattr("tchat.engine.benchmark.BETTER", 0.0001)
     ran = tchat("tune", str(tiny_model))
     assert ran.code == 0
     assert ran.out.splitlines()[-1] == "nothing is clearly faster than the settings in force"

@@ -13,7 +13,7 @@ from typing import IO
 
 import pytest
 
-from tchat.engine.cancel import Cancel
+from tchat.engine.binding import Cancel
 from tchat.engine.engine_thread import run_on_engine_thread
 from tchat.errors import StorageError
 from tchat.sessions.store import SessionStore

@@ -11,8 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tchat.engine.binding import backend
-from tchat.engine.cancel import Cancel
+from tchat.engine.binding import Cancel, backend
 from tchat.engine.model import Model
 
 

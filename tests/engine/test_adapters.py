@@ -9,8 +9,8 @@ import gguf
 import numpy as np
 import pytest
 
-from tchat.engine.adapters import ControlVector, Lora
-from tchat.engine.prompt.messages import ChatMessage
+from tchat.engine.loading import ControlVector, Lora
+from tchat.engine.prompt import ChatMessage
 from tchat.errors import ModelInvalid
 from tchat.models.gguf.control_vector import read_control_vector
 from tchat.settings import Sampling

@@ -11,7 +11,7 @@ import pytest
 from tchat.engine.batch import BatchOptions, BatchResult, BatchTask
 from tchat.engine.engine import Engine
 from tchat.engine.events import Finished, LabelScores
-from tchat.engine.prompt.messages import ChatMessage
+from tchat.engine.prompt import ChatMessage
 from tchat.errors import DoesNotFit, UsageError
 from tchat.settings import Sampling
 from tests.engine.conftest import OpenEngine, finished

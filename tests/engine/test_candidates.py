@@ -12,7 +12,7 @@ import pytest
 from tchat.engine.context import FIRST_PARALLEL
 from tchat.engine.engine import Engine
 from tchat.engine.events import CandidateEvent, Event, Finished, PromptProgress, Reason, Token
-from tchat.engine.prompt.messages import ChatMessage
+from tchat.engine.prompt import ChatMessage
 from tchat.settings import Sampling
 from tests.engine.conftest import OpenEngine, finished
 

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from tchat.engine.cancel import Cancel
+from tchat.engine.binding import Cancel
 from tchat.engine.engine import Engine
 from tchat.engine.engine_thread import on_large_stack
 from tchat.engine.events import Finished, LoadProgress, Notice, PromptProgress, Reason, Token
 from tchat.engine.loading import BackgroundLoad, EngineOptions
 from tchat.engine.model import Model
-from tchat.engine.prompt.messages import ChatMessage
+from tchat.engine.prompt import ChatMessage
 from tchat.engine.prompt.template import Think
 from tchat.errors import DoesNotFit, ModelInvalid, UsageError
 from tchat.settings import Sampling
@@ -249,7 +249,7 @@ def test_a_program_that_ends_while_a_model_loads_ends_well(starter_model: Path) 
     code = (
         "import sys, time\n"
         "from pathlib import Path\n"
-        "from tchat.engine.cancel import Cancel\n"
+        "from tchat.engine.binding import Cancel\n"
         "from tchat.engine.loading import BackgroundLoad\n"
         "from tchat.engine.loading import EngineOptions\n"
         "opening = BackgroundLoad(EngineOptions(path=Path(sys.argv[1]), threads=1), Cancel())\n"

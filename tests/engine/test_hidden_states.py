@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy
 import pytest
 
-from tchat.engine.adapters import ControlVector
 from tchat.engine.engine import Engine
 from tchat.engine.events import LabelScores
-from tchat.engine.hidden_states import BATCH, HiddenStateReader, LayerStates
-from tchat.engine.prompt.messages import ChatMessage
+from tchat.engine.loading import ControlVector
+from tchat.engine.prompt import ChatMessage
+from tchat.engine.scoring import BATCH, HiddenStateReader, LayerStates
 from tchat.errors import DoesNotFit, ModelInvalid
 from tchat.settings import Sampling
 from tests.engine.conftest import OpenEngine, finished

@@ -17,7 +17,7 @@ from tchat.engine.engine import Engine
 from tchat.engine.events import Event, Notice
 from tchat.engine.kv_cache import KVCache
 from tchat.engine.loading import LoadedModel
-from tchat.engine.prompt.messages import ChatMessage
+from tchat.engine.prompt import ChatMessage
 from tchat.settings import Sampling
 from tests.engine.conftest import OpenEngine, finished
 

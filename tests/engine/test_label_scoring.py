@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy
 import pytest
 
-from tchat.engine.cancel import Cancel
+from tchat.engine.binding import Cancel
 from tchat.engine.events import LabelScores
-from tchat.engine.label_scoring import LabelScorer
 from tchat.engine.model import Model
-from tchat.engine.prompt.messages import ChatMessage
+from tchat.engine.prompt import ChatMessage
+from tchat.engine.scoring import LabelScorer
 from tchat.settings import Sampling
 from tests.engine.conftest import OpenEngine, finished
 

@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 
-from tchat.engine.binding import backend
-from tchat.engine.cancel import Cancel
+from tchat.engine.binding import Cancel, backend
 from tchat.engine.context import BatchToken, Context
 from tchat.engine.model import Model
-from tchat.engine.prompt.messages import ChatMessage
+from tchat.engine.prompt import ChatMessage
 from tchat.errors import DoesNotFit, UsageError
 from tchat.settings import Sampling
 from tests.engine.conftest import OpenEngine, finished

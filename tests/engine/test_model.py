@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tchat.engine.prompt.messages import ChatMessage
+from tchat.engine.prompt import ChatMessage
 from tchat.settings import Sampling
 from tests.benchmarks.shapes import Recipe, write_shape
 from tests.engine.conftest import OpenEngine, finished

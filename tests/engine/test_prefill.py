@@ -9,8 +9,8 @@ import pytest
 
 from tchat.engine.engine import Engine
 from tchat.engine.events import Event, PromptProgress
-from tchat.engine.prefill import DraftPrefill, ShouldContinue, stable_prefix
-from tchat.engine.prompt.messages import ChatMessage
+from tchat.engine.generation import DraftPrefill, ShouldContinue, stable_prefix
+from tchat.engine.prompt import ChatMessage
 from tchat.settings import Sampling
 from tests.engine.conftest import OpenEngine, finished
 

@@ -11,8 +11,8 @@ import pytest
 from tchat.engine.binding import backend
 from tchat.engine.context import SCRATCH
 from tchat.engine.engine import Engine
-from tchat.engine.hidden_states import HiddenStateReader
-from tchat.engine.prompt.messages import ChatMessage
+from tchat.engine.prompt import ChatMessage
+from tchat.engine.scoring import HiddenStateReader
 from tchat.errors import DoesNotFit, TchatError
 from tchat.settings import Sampling
 from tests.engine.conftest import OpenEngine, finished

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tchat.engine.events import Reason
-from tchat.engine.prompt.messages import ChatMessage
+from tchat.engine.prompt import ChatMessage
 from tchat.errors import UsageError
 from tchat.settings import Sampling
 from tests.engine.conftest import OpenEngine, finished

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from tchat.engine import loading
-from tchat.engine.cancel import Cancel
+from tchat.engine.binding import Cancel
 from tchat.engine.engine_thread import STACK_SIZES, on_large_stack, run_on_engine_thread
 from tchat.engine.events import Finished, LoadProgress, PromptProgress, Reason, Token
 from tchat.engine.loading import EngineOptions
 from tchat.engine.model import Model
-from tchat.engine.prompt.messages import ChatMessage
+from tchat.engine.prompt import ChatMessage
 from tchat.errors import Interrupted, UsageError
 from tchat.settings import Sampling
 from tests.engine.conftest import OpenEngine, finished

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy
 import pytest
 
-from tchat.engine.prompt.messages import ChatMessage
+from tchat.engine.prompt import ChatMessage
 from tchat.errors import UsageError
 from tchat.judge.feedback import PreferencePair, PromptedReply
 from tchat.judge.preference_model import (

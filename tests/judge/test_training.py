@@ -10,11 +10,10 @@ from typing import TypeVar
 import numpy
 import pytest
 
-from tchat.engine.adapters import ControlVector
 from tchat.engine.engine import Engine
 from tchat.engine.events import Finished
-from tchat.engine.loading import EngineOptions
-from tchat.engine.prompt.messages import ChatMessage
+from tchat.engine.loading import ControlVector, EngineOptions
+from tchat.engine.prompt import ChatMessage
 from tchat.errors import UsageError
 from tchat.judge.dialogues import Dialogue
 from tchat.judge.features import FeatureExtractor

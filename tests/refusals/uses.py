@@ -12,10 +12,10 @@ from typing import Any
 
 from tchat.chat.chat import Chat
 from tchat.chat.judge_service import learn
-from tchat.engine.adapters import ControlVector
 from tchat.engine.batch import BatchOptions, BatchTask
 from tchat.engine.events import CandidateEvent, Finished
-from tchat.engine.prompt.messages import ChatMessage
+from tchat.engine.loading import ControlVector
+from tchat.engine.prompt import ChatMessage
 from tchat.errors import TchatError
 from tchat.judge.features import FeatureExtractor
 from tchat.judge.ranking import LOGPROB

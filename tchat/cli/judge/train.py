@@ -174,7 +174,7 @@ def _scored(reader: FeatureExtractor, head: LinearHead, dialogue: Dialogue) -> d
     Raises:
         InterruptedError: The cancel flag was set.
     """
-    from tchat.engine.prompt.messages import ChatMessage
+    from tchat.engine.prompt import ChatMessage
 
     row: dict[str, Any] = {"prompt": dialogue.prompt, "reply": dialogue.reply}
     try:

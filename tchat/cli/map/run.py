@@ -23,7 +23,7 @@ from tchat.cli.map.rows import MapRow, RowPrompt, read_rows
 from tchat.cli.model_loading import with_model
 from tchat.cli.output.reply import CUT_OFF
 from tchat.cli.output.status import TerminalStatus, print_notice
-from tchat.engine.prompt.messages import ChatMessage
+from tchat.engine.prompt import ChatMessage
 from tchat.errors import ExitCode, Interrupted, TchatError, UsageError
 from tchat.humanize import counted
 from tchat.paths import expanded

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 IsStopped: TypeAlias = Callable[[], bool]
@@ -19,3 +20,67 @@ class TemplateFailure(Exception):
 
 class TemplateOverrun(TemplateFailure):
     """A template takes too long or makes too much; other ways of calling it are no use."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChatMessage:
+    """One message.
+
+    Args:
+        role: ``system``, ``user`` or ``assistant``.
+        content: The text.
+        reasoning: Of a reply.
+        unfinished: The first bytes of a character that a reply was cut in, to continue it.
+    """
+
+    role: str
+    content: str
+    reasoning: str = ""
+    unfinished: bytes = b""
+
+
+def system_in_user(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
+    """The chat with each system text at the head of the next user message."""
+    turns: list[ChatMessage] = []
+    waiting: list[str] = []
+    for message in messages:
+        if message.role == "system":
+            waiting.append(message.content)
+        elif waiting and message.role == "user":
+            turns.append(replace(message, content="\n\n".join([*waiting, message.content])))
+            waiting = []
+        else:
+            turns.append(message)
+    if waiting:
+        turns.append(ChatMessage("user", "\n\n".join(waiting)))
+    return turns
+
+
+def merge_same_roles(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
+    """The chat with neighbours of one role merged, and a user message first, empty if need be."""
+    turns: list[ChatMessage] = []
+    for message in messages:
+        if not turns and message.role != "user":
+            turns.append(ChatMessage("user", ""))
+        if turns and turns[-1].role == message.role:
+            joined = "\n\n".join(filter(None, (turns[-1].content, message.content)))
+            turns[-1] = replace(message, content=joined)
+        else:
+            turns.append(message)
+    return turns
+
+
+def unused_character(texts: Iterable[str]) -> str:
+    """A private-use character that none of ``texts`` contains.
+
+    No filter of a template changes it: it has no case, is no white space, and JSON and HTML keep
+    it.
+
+    Raises:
+        ValueError: The texts contain all 65,534 candidates.
+    """
+    texts = list(texts)
+    for code in range(0xF0000, 0xFFFFE):
+        if not any(chr(code) in text for text in texts):
+            return chr(code)
+    raise ValueError("every private-use character is in use")

@@ -1,7 +1,8 @@
 """Chat templates: render a chat as the text that the model continues.
 
 A template is the model file's own Jinja program, or a built-in one where the file has none that
-works. Notices say what was used instead, and why. `encoder` turns the text into tokens.
+works. Notices say what was used instead, and why. `diagnose` checks a template. `encoder` turns
+the text into tokens.
 """
 
 from __future__ import annotations
@@ -11,20 +12,25 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from tchat.engine.events import Notice
-from tchat.engine.prompt import IsStopped, TemplateFailure, TemplateOverrun, never
-from tchat.engine.prompt.builtin_templates import PLAIN, BuiltinTemplate, builtin_template_for
-from tchat.engine.prompt.messages import (
+from tchat.engine.prompt import (
     ChatMessage,
+    IsStopped,
+    TemplateFailure,
+    TemplateOverrun,
     merge_same_roles,
+    never,
     system_in_user,
     unused_character,
 )
 from tchat.engine.prompt.reasoning import ReplyMarks, ReplyPhase, marks_for
 from tchat.engine.prompt.template_adapter import TemplateAdapter, adapt_template
 from tchat.errors import DoesNotFit
+
+if TYPE_CHECKING:
+    from tchat.engine.model import Model
 
 __all__ = ["ChatMessage", "ChatTemplate", "Rendering", "Think"]
 
@@ -276,3 +282,215 @@ class ChatTemplate:
         # The template drops the reply or its reasoning: continue from the head of a new reply.
         head = self._adapter.render(before, options, stopped=stopped)
         return head + self.marks.written(last.reasoning, last.content, prompt=head), phase
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltinTemplate:
+    """A well-known chat template.
+
+    Args:
+        name: Its name in notices.
+        needs: Special tokens that the model must have.
+        source: Jinja, without the BOS token.
+        stops: Strings that end a reply where the model has no token for it.
+    """
+
+    name: str
+    needs: tuple[str, ...]
+    source: str
+    stops: tuple[str, ...] = ()
+
+
+_REFUSE_SYSTEM = (
+    "{% if message.role == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
+)
+
+CHATML = BuiltinTemplate(
+    "ChatML",
+    ("<|im_start|>", "<|im_end|>"),
+    "{% for message in messages %}"
+    "{{ '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>\n' }}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}",
+)
+
+LLAMA_3 = BuiltinTemplate(
+    "the Llama 3 form",
+    ("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"),
+    "{% for message in messages %}"
+    "{{ '<|start_header_id|>' + message.role + '<|end_header_id|>\n\n' }}"
+    "{{ message.content.strip() + '<|eot_id|>' }}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}"
+    "{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}"
+    "{% endif %}",
+)
+
+GEMMA = BuiltinTemplate(
+    "the Gemma form",
+    ("<start_of_turn>", "<end_of_turn>"),
+    "{% for message in messages %}" + _REFUSE_SYSTEM + "{{ '<start_of_turn>' }}"
+    "{{ ('model' if message.role == 'assistant' else message.role) + '\n' }}"
+    "{{ message.content.strip() + '<end_of_turn>\n' }}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<start_of_turn>model\n' }}{% endif %}",
+)
+
+GEMMA_4 = BuiltinTemplate(
+    "the Gemma 4 form",
+    ("<|turn>", "<turn|>"),
+    "{% for message in messages %}"
+    "{{ '<|turn>' + ('model' if message.role == 'assistant' else message.role) + '\n' }}"
+    "{{ message.content.strip() + '<turn|>\n' }}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|turn>model\n' }}{% endif %}",
+)
+
+HARMONY = BuiltinTemplate(
+    "the harmony form",
+    ("<|start|>", "<|channel|>", "<|message|>", "<|end|>"),
+    "{% for message in messages %}"
+    "{{ '<|start|>' + ('developer' if message.role == 'system' else message.role) }}"
+    "{{ ('<|channel|>final' if message.role == 'assistant' else '') + '<|message|>' }}"
+    "{{ message.content + '<|end|>' }}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|start|>assistant' }}{% endif %}",
+)
+
+PHI = BuiltinTemplate(
+    "the Phi form",
+    ("<|user|>", "<|assistant|>", "<|end|>"),
+    "{% for message in messages %}"
+    "{{ '<|' + message.role + '|>\n' + message.content + '<|end|>\n' }}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}",
+)
+
+ZEPHYR = BuiltinTemplate(
+    "the Zephyr form",
+    ("<|user|>", "<|assistant|>"),
+    "{% for message in messages %}"
+    "{{ '<|' + message.role + '|>\n' + message.content + eos_token + '\n' }}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}",
+)
+
+COMMAND = BuiltinTemplate(
+    "the Command form",
+    ("<|START_OF_TURN_TOKEN|>", "<|END_OF_TURN_TOKEN|>", "<|CHATBOT_TOKEN|>"),
+    "{% set marks = {'system': '<|SYSTEM_TOKEN|>', 'user': '<|USER_TOKEN|>',"
+    " 'assistant': '<|CHATBOT_TOKEN|>'} %}"
+    "{% for message in messages %}"
+    "{{ '<|START_OF_TURN_TOKEN|>' + marks[message.role] + message.content }}"
+    "{{ '<|END_OF_TURN_TOKEN|>' }}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|START_OF_TURN_TOKEN|><|CHATBOT_TOKEN|>' }}{% endif %}",
+)
+
+MISTRAL = BuiltinTemplate(
+    "the Mistral form",
+    ("[INST]", "[/INST]"),
+    "{% for message in messages %}" + _REFUSE_SYSTEM + "{% if message.role == 'user' %}"
+    "{{ '[INST] ' + message.content + ' [/INST]' }}"
+    "{% else %}"
+    "{{ ' ' + message.content + eos_token }}"
+    "{% endif %}"
+    "{% endfor %}",
+)
+
+PLAIN = BuiltinTemplate(
+    "a plain User/Assistant form",
+    (),
+    "{% for message in messages %}"
+    "{% if message.role == 'system' %}{{ message.content + '\n\n' }}"
+    "{% elif message.role == 'user' %}{{ 'User: ' + message.content + '\n' }}"
+    "{% else %}{{ 'Assistant: ' + message.content + '\n' }}{% endif %}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}",
+    stops=("\nUser:",),
+)
+
+_BY_PREFERENCE = (CHATML, LLAMA_3, GEMMA_4, GEMMA, HARMONY, PHI, ZEPHYR, COMMAND, MISTRAL, PLAIN)
+
+
+def builtin_template_for(specials: frozenset[str]) -> BuiltinTemplate:
+    """The template whose tokens the vocabulary has; `PLAIN` when it has none of them."""
+    return next(form for form in _BY_PREFERENCE if specials.issuperset(form.needs))
+
+
+OK, NOTE, PROBLEM = "ok", "note", "problem"
+
+# Digits alone, so that no filter of a template changes them.
+_QUESTION, _REPLY, _NEXT = "3907146825", "6182530749", "9450718263"
+
+
+class Diagnosis(NamedTuple):
+    """The result of one check; ``state`` is ``ok``, ``note`` or ``problem``."""
+
+    topic: str
+    state: str
+    text: str
+
+
+def diagnose(source: str | None, model: Model) -> Iterator[Diagnosis]:
+    """Check a template as it would be used. It is untrusted: it may run for ever.
+
+    Args:
+        source: Jinja; None or empty when the file has none.
+        model: The model with the vocabulary of the same file.
+    """
+    instead = f"{builtin_template_for(model.special_strings()).name} is used instead"
+    if not (source or "").strip():
+        yield Diagnosis("template", PROBLEM, f"the file has none: {instead}")
+        return
+    try:
+        adapter = adapt_template(source or "", bos=model.bos_text, eos=model.eos_text)
+        yield Diagnosis("template", OK, "renders a chat")
+        yield _system(adapter)
+        yield _begin(adapter, model)
+        yield _end(adapter, model)
+        yield _tools(adapter)
+    except TemplateFailure as failure:
+        yield Diagnosis("template", PROBLEM, f"does not work ({failure}): {instead}")
+
+
+def _system(adapter: TemplateAdapter) -> Diagnosis:
+    if adapter.system:
+        return Diagnosis("system", OK, "takes a system message")
+    return Diagnosis("system", NOTE, "takes no system message: its text joins the user's turn")
+
+
+def _begin(adapter: TemplateAdapter, model: Model) -> Diagnosis:
+    mark = model.bos_text
+    written = bool(mark) and adapter.render([ChatMessage("user", _QUESTION)]).startswith(mark)
+    if written and model.adds_bos:
+        return Diagnosis(
+            "begin", NOTE, f"template and vocabulary both write {mark}: tchat writes it once"
+        )
+    if written or (mark and model.adds_bos):
+        return Diagnosis("begin", OK, f"a prompt begins with {mark}")
+    return Diagnosis("begin", OK, "a prompt has no BOS token")
+
+
+def _end(adapter: TemplateAdapter, model: Model) -> Diagnosis:
+    # Some templates end a reply only when another turn follows.
+    turns = (("user", _QUESTION), ("assistant", _REPLY), ("user", _NEXT))
+    text = adapter.render([ChatMessage(role, content) for role, content in turns])
+    tail = text.partition(_REPLY)[2].partition(_NEXT)[0]
+    for token in model.tokenize(tail, special=True):
+        if model.ends_reply(token):
+            return Diagnosis("end", OK, f"a reply ends with {_text(model, token)}")
+        if model.is_control(token):
+            text = f"a reply ends with {_text(model, token)}, which is no end token to llama.cpp"
+            return Diagnosis("end", PROBLEM, f"{text}: replies may run on")
+    return Diagnosis("end", PROBLEM, "no end token follows a reply: replies may run on")
+
+
+def _tools(adapter: TemplateAdapter) -> Diagnosis:
+    if "tools" in adapter.program.variables():
+        return Diagnosis("tools", OK, "knows tools")
+    return Diagnosis("tools", NOTE, "knows no tools")
+
+
+def _text(model: Model, token: int) -> str:
+    return model.piece(token).decode("utf-8", "replace").strip() or f"token {token}"

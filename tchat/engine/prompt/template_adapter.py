@@ -11,12 +11,12 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 from tchat.engine.prompt import (
+    ChatMessage,
     IsStopped,
     TemplateFailure,
     TemplateOverrun,
     never,
 )
-from tchat.engine.prompt.messages import ChatMessage
 
 if TYPE_CHECKING:
     from tchat.engine.prompt.sandbox import TemplateProgram

@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tchat.engine.loading import LoadedModel
-from tchat.engine.snapshots.chain import Chain, Link, length
-from tchat.engine.snapshots.files import SegmentRefused
-from tchat.engine.snapshots.store import SnapshotStore
+from tchat.engine.snapshots.index import Chain, Link, length
+from tchat.engine.snapshots.store import SegmentRefused, SnapshotStore
 from tchat.errors import DoesNotFit, TchatError
 
 CLOSE = 1e-4  # of the range of the logits: a device that adds in another order

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from tchat.engine.events import CacheRestored, Notice
 from tchat.engine.kv_cache import common_prefix
 from tchat.engine.loading import LoadedModel
-from tchat.engine.prompt.messages import ChatMessage
-from tchat.engine.snapshots.chain import (
+from tchat.engine.prompt import ChatMessage
+from tchat.engine.snapshots.index import (
     LEAD,
     Chain,
+    ModelRecord,
     Segment,
     cut,
     is_of,
@@ -24,10 +25,8 @@ from tchat.engine.snapshots.chain import (
     tokens_of,
     whole_chains,
 )
-from tchat.engine.snapshots.files import SegmentRefused
-from tchat.engine.snapshots.index import ModelRecord
 from tchat.engine.snapshots.restore_check import check_restore
-from tchat.engine.snapshots.store import SnapshotStore
+from tchat.engine.snapshots.store import SegmentRefused, SnapshotStore
 from tchat.errors import DoesNotFit, TchatError
 from tchat.sanitize import single_line
 

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import re
+import shutil
+import stat
+import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from tchat.engine.snapshots.chain import Chain, Link, Segment, cut, lead_of, packed, tokens_of
-from tchat.engine.snapshots.files import SealKey, SegmentFiles, SegmentRefused
-from tchat.engine.snapshots.index import Index, ModelRecord, SessionSnapshot
+from tchat.engine.snapshots.index import (
+    Chain,
+    Index,
+    Link,
+    ModelRecord,
+    Segment,
+    SessionSnapshot,
+    cut,
+    lead_of,
+    packed,
+    tokens_of,
+)
 from tchat.errors import StorageError
+from tchat.paths import private_folder
+from tchat.settings.write import write_private
 
 
 class SnapshotStore:
@@ -194,3 +210,251 @@ def _about(key: str, before: Chain, tokens: bytes) -> bytes:
     about.update(b"|")
     about.update(tokens)
     return about.digest()
+
+
+SIZE = 32  # bytes
+IS_FOLDER = "is a folder"
+
+
+class SealKey:
+    """A random key in a file that nobody else may read, made when it is first needed.
+
+    Who knows it can forge states that llama.cpp trusts. So a key that others could read or replace
+    is replaced, and states sealed with it are refused.
+
+    Args:
+        file: The file of the key.
+
+    Attributes:
+        fault: What was wrong with the file at the last read; empty when nothing was.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.fault = ""
+        self._key = b""
+
+    @property
+    def is_replaceable(self) -> bool:
+        """Whether `require` replaces a key with a fault; a folder is left alone."""
+        return self.fault != IS_FOLDER
+
+    def known(self) -> bytes:
+        """The key; empty where there is none that is safe."""
+        self._key = self._key or self._read()
+        return self._key
+
+    def require(self) -> bytes:
+        """The key; a new one where there is none that is safe.
+
+        When two processes make one at the same time, the states of one of them are refused later.
+
+        Raises:
+            StorageError: It cannot be written.
+        """
+        if not self.known():
+            try:
+                self.file.unlink(missing_ok=True)  # a link is not followed, nor a pipe opened
+            except OSError as error:
+                raise StorageError(
+                    f"cannot replace {self.file}: {error.strerror}", "move it away"
+                ) from error
+            write_private(self.file, os.urandom(SIZE))
+            self._key = self._read()
+        return self._key
+
+    def _read(self) -> bytes:
+        self.fault = ""
+        flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+        flags |= getattr(os, "O_NONBLOCK", 0)
+        try:
+            descriptor = os.open(self.file, flags)
+        except FileNotFoundError:
+            return b""
+        except OSError as error:
+            link = self.file.is_symlink()
+            self.fault = "is a link" if link else f"cannot be read: {error.strerror}"
+            return b""
+        try:
+            self.fault = _fault(os.fstat(descriptor))
+            return b"" if self.fault else os.read(descriptor, SIZE)
+        except OSError as error:
+            self.fault = f"cannot be read: {error.strerror}"
+            return b""
+        finally:
+            os.close(descriptor)
+
+
+def _fault(status: os.stat_result) -> str:
+    """Why a key in a file of this status is not safe."""
+    mode = stat.S_IMODE(status.st_mode)
+    if stat.S_ISDIR(status.st_mode):
+        return IS_FOLDER
+    if not stat.S_ISREG(status.st_mode):
+        return "is not a regular file"
+    if os.name == "posix" and status.st_uid != os.geteuid():
+        return "belongs to another user"
+    if os.name == "posix" and mode & 0o077:
+        return f"could be read or replaced by others (mode {mode:o})"
+    return "" if status.st_size == SIZE else "is damaged"
+
+
+MAGIC = b"tchatKV2"
+SEAL = 32  # bytes of keyed BLAKE2b
+HEADER = len(MAGIC) + 2 * SEAL
+CHUNK = 1 << 20  # bytes hashed while they are warm in the cache
+SPARE = 1 << 30  # bytes to leave free on the disk
+STALE = 3600.0  # seconds after which a partial file is abandoned
+NAME = re.compile(r"[0-9a-f]{16}\.kv")
+PART = re.compile(r"[0-9a-f]{16}\.part")
+
+
+class SegmentRefused(Exception):
+    """A file is missing, damaged, or not from this user."""
+
+
+class SegmentFiles:
+    """Files in one folder, each with a header, two seals, and a state.
+
+    llama.cpp trusts a state: a hostile one could write to any memory. The seals are keyed hashes
+    with a key of this user, so damaged, swapped or foreign files are refused. The first covers the
+    purpose and the size, so that no memory is allocated for foreign files; the second the state
+    too. File names cannot lead out of the folder.
+
+    Args:
+        folder: The folder; made at the first write.
+        key: The key of the seals.
+    """
+
+    def __init__(self, folder: Path, key: SealKey) -> None:
+        self._folder = folder
+        self._key = key
+
+    def write(
+        self, about: bytes, state: memoryview, should_continue: Callable[[], bool]
+    ) -> Path | None:
+        """Write a state to a temporary file; `publish` gives it its name.
+
+        Args:
+            about: The purpose of the state; `read` must be given the same.
+            state: Its bytes.
+            should_continue: Asked every few milliseconds; when it says no, the file is removed.
+
+        Returns:
+            None when it was stopped.
+
+        Raises:
+            OSError: The disk is full, or nearly, or cannot be written.
+            StorageError: The folder or the key cannot be made.
+        """
+        private_folder(self._folder)
+        if shutil.disk_usage(self._folder).free < len(state) + SPARE:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        purpose = _seal(self._key.require(), about, len(state))
+        seal = purpose.copy()
+        path = self._folder / f"{os.urandom(8).hex()}.part"
+        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
+        done = False
+        try:
+            with open(os.open(path, flags, 0o600), "wb", buffering=0) as file:  # noqa: PTH123
+                file.write(bytes(HEADER))
+                for start in range(0, len(state), CHUNK):
+                    if not should_continue():
+                        return None
+                    chunk = state[start : start + CHUNK]
+                    seal.update(chunk)
+                    _write_all(file.fileno(), chunk)
+                file.seek(0)
+                file.write(MAGIC + purpose.digest() + seal.digest())
+            done = True
+        finally:
+            if not done:
+                path.unlink(missing_ok=True)
+        return path
+
+    def publish(self, part: Path) -> str:
+        """Give a written file its name; returns that."""
+        path = part.with_suffix(".kv")
+        part.replace(path)
+        return path.name
+
+    def read(self, name: str, about: bytes, size: int, buffer: bytearray) -> None:
+        """Read a state of ``size`` bytes into ``buffer``, which grows.
+
+        Raises:
+            Refused: The file is missing, or was not written for this purpose.
+        """
+        key = self._key.known()
+        if not key or not NAME.fullmatch(name):
+            raise SegmentRefused(f"{name!r} was not written with this user's key")
+        seal = _seal(key, about, size)
+        flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+        flags |= getattr(os, "O_NONBLOCK", 0)
+        try:
+            with open(os.open(self._folder / name, flags), "rb", buffering=0) as file:  # noqa: PTH123
+                status = os.fstat(file.fileno())
+                if not stat.S_ISREG(status.st_mode) or status.st_size != HEADER + size:
+                    raise SegmentRefused(f"{name} is not the file that was written")
+                header = file.read(HEADER)
+                if header[:-SEAL] != MAGIC + seal.digest():
+                    raise SegmentRefused(f"{name} was written for something else, or not here")
+                if len(buffer) < size:
+                    buffer.extend(bytes(size - len(buffer)))
+                view = memoryview(buffer)[:size]
+                done = 0
+                while done < size:
+                    count = file.readinto(view[done : done + CHUNK])
+                    if not count:
+                        raise SegmentRefused(f"{name} became shorter while it was read")
+                    seal.update(view[done : done + count])
+                    done += count
+        except OSError as error:
+            raise SegmentRefused(f"{name}: {error.strerror}") from error
+        if header[-SEAL:] != seal.digest():
+            raise SegmentRefused(f"{name} is damaged")
+
+    def remove(self, names: Iterable[str]) -> OSError | None:
+        """Delete files; returns an error that kept one. Missing files are no error."""
+        failure = None
+        for name in names:
+            if not NAME.fullmatch(name):
+                continue
+            try:
+                (self._folder / name).unlink()
+            except FileNotFoundError:
+                pass
+            except OSError as error:
+                failure = error
+        return failure
+
+    def sizes(self) -> dict[str, int]:
+        """The published files, with the bytes of their states."""
+        found = {}
+        for entry in self._all(NAME):
+            with suppress(OSError):  # another process removed it
+                found[entry.name] = max(0, entry.stat(follow_symlinks=False).st_size - HEADER)
+        return found
+
+    def remove_stale(self) -> None:
+        """Delete abandoned partial files."""
+        for entry in self._all(PART):
+            with suppress(OSError):
+                if time.time() - entry.stat(follow_symlinks=False).st_mtime > STALE:
+                    (self._folder / entry.name).unlink()
+
+    def _all(self, pattern: re.Pattern[str]) -> list[os.DirEntry[str]]:
+        try:
+            with os.scandir(self._folder) as entries:
+                ours = [entry for entry in entries if pattern.fullmatch(entry.name)]
+                return [entry for entry in ours if not entry.is_dir(follow_symlinks=False)]
+        except OSError:
+            return []
+
+
+def _seal(key: bytes, about: bytes, size: int) -> hashlib.blake2b:
+    return hashlib.blake2b(about + size.to_bytes(8, "little"), digest_size=SEAL, key=key)
+
+
+def _write_all(descriptor: int, data: memoryview) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]

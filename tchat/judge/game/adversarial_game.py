@@ -14,7 +14,7 @@ import numpy
 
 from tchat.engine.batch import BatchOptions
 from tchat.engine.engine import Engine
-from tchat.engine.prompt.messages import ChatMessage
+from tchat.engine.prompt import ChatMessage
 from tchat.errors import UsageError
 from tchat.judge.dialogues import DialogueSet
 from tchat.judge.discriminator import JudgeFolder

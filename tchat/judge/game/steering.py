@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy
 
-from tchat.engine.adapters import ControlVector
+from tchat.engine.loading import ControlVector
 from tchat.judge.game.constraints import GameReply
 from tchat.judge.logistic_regression import Matrix, Vector
 from tchat.judge.npz import whole

@@ -22,7 +22,7 @@ from tchat.tui.widgets.status import Loading, Preparing
 
 if TYPE_CHECKING:
     from tchat.chat.chat import Chat
-    from tchat.engine.cancel import Request
+    from tchat.engine.engine_thread import Request
     from tchat.engine.events import Event
     from tchat.tui.services.conversation import Act
 

@@ -14,7 +14,7 @@ from tchat.tui.widgets.prompt_draft import Draft
 
 if TYPE_CHECKING:
     from tchat.engine import events
-    from tchat.engine.cancel import Request
+    from tchat.engine.engine_thread import Request
     from tchat.tui.services.conversation import Act
 
 

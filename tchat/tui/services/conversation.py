@@ -10,9 +10,9 @@ from weakref import WeakSet
 
 from tchat.chat.chat import Chat
 from tchat.chat.session_settings import is_session_setting, session_settings, with_session_settings
-from tchat.engine.cancel import Cancel, Request
+from tchat.engine.binding import Cancel
+from tchat.engine.engine_thread import EngineWorker, Request
 from tchat.engine.events import Event, PromptProgress
-from tchat.engine.worker import EngineWorker
 from tchat.errors import StorageError, UsageError
 from tchat.paths import Paths
 from tchat.sessions.fallback_store import FallbackStores

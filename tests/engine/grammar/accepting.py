@@ -9,8 +9,7 @@ from random import Random
 from types import TracebackType
 from typing import Any, Self
 
-from tchat.engine.binding import backend
-from tchat.engine.cancel import Cancel
+from tchat.engine.binding import Cancel, backend
 from tchat.engine.model import Model
 
 _CLOSING = frozenset('"]},0')

@@ -10,10 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tchat.engine.cancel import Cancel
+from tchat.engine.binding import Cancel
 from tchat.engine.model import Model
-from tchat.engine.prompt.encoder import EncodedPrompt, encode
-from tchat.engine.prompt.prefix_cache import PrefixCache
+from tchat.engine.prompt.encoder import EncodedPrompt, PrefixCache, encode
 from tchat.engine.prompt.reasoning import ALL_MARKS
 from tchat.engine.prompt.template import ChatMessage, ChatTemplate
 from tests.tiny import CHATML, REASONING, bpe_vocabulary, spm_vocabulary, write_tiny

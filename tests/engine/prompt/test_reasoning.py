@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tchat.engine.detokenizer import ReplyText
 from tchat.engine.prompt.message_formats import MarkFinder
 from tchat.engine.prompt.reasoning import (
     PieceKind,
@@ -17,6 +16,7 @@ from tchat.engine.prompt.reasoning import (
     ReplyPhase,
     marks_for,
 )
+from tchat.engine.reply_state import ReplyText
 
 NO_SPECIALS: frozenset[str] = frozenset()
 COMMON = marks_for("", NO_SPECIALS)

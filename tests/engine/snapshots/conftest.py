@@ -10,7 +10,7 @@ import pytest
 
 from tchat.engine.engine import Engine
 from tchat.engine.loading import EngineOptions
-from tchat.engine.prompt.messages import ChatMessage
+from tchat.engine.prompt import ChatMessage
 from tchat.engine.snapshots.snapshots import Snapshots
 from tchat.engine.snapshots.store import SnapshotStore
 from tchat.models.metadata import read_metadata

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tchat.engine.engine import Engine
 from tchat.engine.loading import EngineOptions
-from tchat.engine.prompt.messages import ChatMessage
+from tchat.engine.prompt import ChatMessage
 from tchat.engine.snapshots import snapshots as module
 from tchat.engine.snapshots.store import SnapshotStore
 from tchat.models.metadata import read_metadata

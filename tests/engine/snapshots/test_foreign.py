@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tchat.engine.snapshots.files import HEADER
-from tchat.engine.snapshots.store import SnapshotStore
+from tchat.engine.snapshots.store import HEADER, SnapshotStore
 from tchat.paths import Paths
 from tchat.settings import Sampling
 from tests.engine.conftest import finished

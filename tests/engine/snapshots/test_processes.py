@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tchat.engine.snapshots import files
+from tchat.engine.snapshots import store as snapshot_files
 from tchat.engine.snapshots.store import SnapshotStore
 from tchat.paths import Paths
 from tests.engine.conftest import OpenEngine, finished
@@ -68,7 +68,7 @@ def test_after_a_kill_everything_is_right(
         child.kill()
         child.communicate()
         assert replies(tiny_model) == right
-    monkeypatch.setattr(files, "STALE", 0.0)
+    monkeypatch.setattr(snapshot_files, "STALE", 0.0)
     for path in paths.snapshots.glob("*.part"):
         os.utime(path, (0, 0))
     store.tidy()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tchat.engine.events import CacheRestored, Event, Notice
-from tchat.engine.prompt.messages import ChatMessage
+from tchat.engine.prompt import ChatMessage
 from tchat.engine.snapshots import restore_check
 from tchat.engine.snapshots.store import SnapshotStore
 from tchat.engine.threads import AdaptiveThreads

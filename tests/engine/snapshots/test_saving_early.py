@@ -11,12 +11,11 @@ import pytest
 
 from tchat.engine.engine import Engine
 from tchat.engine.events import PromptProgress, Token
-from tchat.engine.prompt.messages import ChatMessage
-from tchat.engine.snapshots import files
+from tchat.engine.prompt import ChatMessage
 from tchat.engine.snapshots import snapshots as module
-from tchat.engine.snapshots.chain import unpacked
-from tchat.engine.snapshots.files import SegmentFiles
-from tchat.engine.snapshots.store import SnapshotStore
+from tchat.engine.snapshots import store as snapshot_files
+from tchat.engine.snapshots.index import unpacked
+from tchat.engine.snapshots.store import SegmentFiles, SnapshotStore
 from tchat.paths import Paths
 from tchat.settings import Sampling
 from tests.engine.conftest import OpenEngine, finished
@@ -123,15 +122,15 @@ def test_a_stop_while_a_piece_is_saved_ends_that_too(
     free: None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("tchat.engine.snapshots.files.CHUNK", 1024)
+    monkeypatch.setattr("tchat.engine.snapshots.store.CHUNK", 1024)
     engine = open_saved(tiny_model, batch_size=128)
-    real = files._write_all
+    real = snapshot_files._write_all
 
     def write(*args: Any) -> None:
         engine.cancel.set()
         real(*args)
 
-    monkeypatch.setattr(files, "_write_all", write)
+    monkeypatch.setattr(snapshot_files, "_write_all", write)
     assert finished(engine.generate(LONG, GREEDY)).text == ""
     assert not [path for path in paths.snapshots.iterdir() if path.suffix in (".kv", ".part")]
 
@@ -150,7 +149,7 @@ def test_a_full_disk_while_a_prompt_is_read_is_harmless(
     def full(*_: object) -> int:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("tchat.engine.snapshots.files.os.write", full)
+    monkeypatch.setattr("tchat.engine.snapshots.store.os.write", full)
     engine = open_saved(tiny_model, batch_size=128)
     assert finished(engine.generate(LONG, GREEDY)).usage.completion > 0
 
@@ -231,7 +230,7 @@ def test_a_stop_within_a_file_leaves_no_half_of_it(
     monkeypatch: pytest.MonkeyPatch,
     name: str,
 ) -> None:
-    monkeypatch.setattr("tchat.engine.snapshots.files.CHUNK", 1024)
+    monkeypatch.setattr("tchat.engine.snapshots.store.CHUNK", 1024)
     engine = open_saved(request.getfixturevalue(name))
     finished(engine.generate(LONG, GREEDY))
     asked = 0

@@ -11,7 +11,7 @@ import pytest
 
 from tchat.engine.engine import Engine
 from tchat.engine.events import CacheRestored, Event, Finished
-from tchat.engine.prompt.messages import ChatMessage
+from tchat.engine.prompt import ChatMessage
 from tchat.engine.snapshots import snapshots as module
 from tchat.engine.snapshots.store import SnapshotStore
 from tchat.settings import Sampling
@@ -348,7 +348,7 @@ def test_a_full_disk_is_harmless(
     def full(*_: object) -> int:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("tchat.engine.snapshots.files.os.write", full)
+    monkeypatch.setattr("tchat.engine.snapshots.store.os.write", full)
     assert engine.save() == 0
     monkeypatch.undo()
     assert store.size() == 0
@@ -361,7 +361,7 @@ def test_a_nearly_full_disk_is_left_to_others(
 ) -> None:
     engine = open_saved(tiny_model)
     finished(engine.generate(LONG, GREEDY))
-    monkeypatch.setattr("tchat.engine.snapshots.files.SPARE", 1 << 60)
+    monkeypatch.setattr("tchat.engine.snapshots.store.SPARE", 1 << 60)
     assert engine.save() == 0
     assert store.size() == 0
 

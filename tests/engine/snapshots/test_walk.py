@@ -47,7 +47,7 @@ def test_after_any_walk_the_logits_are_those_of_a_fresh_cache(
         for constant, value in (("MIN_NEW_TOKENS", 1), ("SEGMENT_TOKENS", 32)):
             patch.setattr(module, constant, value)
         patch.setattr("tchat.engine.loading.INITIAL_CAPACITY", 256)  # so that it has to grow
-        patch.setattr("tchat.engine.snapshots.chain.LEAD", 8)
+        patch.setattr("tchat.engine.snapshots.index.LEAD", 8)
         fresh = ready(open_saved(path, session=""))
         # The last output of a decode with a draft may be that of one that was cut off.
         walk = Walk(open_saved(path, prompt_lookup=False))

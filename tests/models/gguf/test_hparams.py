@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from tchat.engine.binding import Backend, backend
-from tchat.engine.cancel import Cancel
+from tchat.engine.binding import Backend, Cancel, backend
 from tchat.engine.context import SCRATCH, Context
 from tchat.engine.model import Model
 from tchat.models.gguf.header import Array, Header, Tensor

@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tchat.engine.cancel import Cancel
-from tchat.engine.detokenizer import StopFilter, TextDecoder
+from tchat.engine.binding import Cancel
+from tchat.engine.kv_cache import text_decoder
 from tchat.engine.model import Model
+from tchat.engine.prompt.reasoning import ReplyMarks, ReplyPhase
+from tchat.engine.reply_state import ReplyText, StopFilter
 
 HARD_TEXTS = [
     "👩‍👩‍👧‍👦 family and 🏳️‍🌈 flag",
@@ -24,16 +26,17 @@ HARD_TEXTS = [
 
 @given(st.binary(max_size=60), st.lists(st.integers(1, 7), max_size=60))
 def test_decoding_does_not_depend_on_the_cuts(data: bytes, cuts: list[int]) -> None:
-    decoder, text, rest = TextDecoder(), "", data
+    decoder, text, rest = text_decoder(), "", data
     for cut in [*cuts, len(data)]:
-        text += decoder.feed(rest[:cut])
+        text += decoder.decode(rest[:cut])
         rest = rest[cut:]
-    assert text + decoder.close() == data.decode("utf-8", "replace")
+    assert text + decoder.decode(b"", final=True) == data.decode("utf-8", "replace")
 
 
 def test_an_invalid_byte_does_not_hold_back_what_follows() -> None:
-    decoder = TextDecoder()
-    assert decoder.feed(b"a\xffb") == "a\ufffdb"
+    reply = ReplyText(ReplyMarks(), ReplyPhase.ANSWER, ())
+    reply.feed(b"a\xffb")
+    assert reply.text == "a\ufffdb"
 
 
 @given(
@@ -62,9 +65,9 @@ def test_no_stop_string_holds_nothing_back() -> None:
 def test_pieces_of_tokens_are_the_text(starter_model: Path, text: str) -> None:
     model = Model(starter_model, cancel=Cancel())
     try:
-        decoder = TextDecoder()
+        decoder = text_decoder()
         tokens = model.tokenize(text, special=False)
-        pieces = [decoder.feed(model.piece(token)) for token in tokens]
-        assert "".join(pieces) + decoder.close() == text
+        pieces = [decoder.decode(model.piece(token)) for token in tokens]
+        assert "".join(pieces) + decoder.decode(b"", final=True) == text
     finally:
         model.close()

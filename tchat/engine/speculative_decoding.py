@@ -22,15 +22,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tchat.engine.context import Context
+from tchat.engine.drafters import AcceptanceStats, DecodeTimes, Drafter, PromptLookupDrafter
 from tchat.engine.kv_cache import KVCache
-from tchat.engine.speculative.acceptance import AcceptanceStats, DecodeTimes, Drafter
-from tchat.engine.speculative.prompt_lookup import PromptLookupDrafter
 
 if TYPE_CHECKING:
     import numpy
 
     Row = numpy.ndarray[Any, numpy.dtype[numpy.float32]]
-    from tchat.engine.speculative.draft_model import DraftModel
+    from tchat.engine.drafters import DraftModel
 
 COMPARED = 3  # tokens
 STEP = 256  # llama.cpp pads the cache to multiples of this, and chooses kernels by its length
@@ -137,7 +136,7 @@ class Speculation:
         if self.lookup:
             found.append(PromptLookupDrafter(tokens, self.stats))
         if self.draft_model is not None:
-            from tchat.engine.speculative.draft_model import ModelDrafter
+            from tchat.engine.drafters import ModelDrafter
 
             found.append(ModelDrafter(self.draft_model, tokens))
         return found

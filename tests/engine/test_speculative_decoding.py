@@ -9,12 +9,11 @@ from typing import Any
 
 import pytest
 
+from tchat.engine.drafters import AcceptanceStats, DecodeTimes, PromptLookup
 from tchat.engine.engine import Engine
 from tchat.engine.events import Finished, Notice, Reason
-from tchat.engine.prompt.messages import ChatMessage
-from tchat.engine.speculative.acceptance import AcceptanceStats, DecodeTimes
-from tchat.engine.speculative.decoding import MAX_LOSS, ExactnessTrial
-from tchat.engine.speculative.prompt_lookup import PromptLookup
+from tchat.engine.prompt import ChatMessage
+from tchat.engine.speculative_decoding import MAX_LOSS, ExactnessTrial
 from tchat.errors import UsageError
 from tchat.settings import Sampling
 from tests.engine.conftest import OpenEngine, finished, streamed
@@ -61,8 +60,8 @@ def tiny_spm(tiny_models: Path) -> Path:
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draft whatever it costs, from the first token on."""
     monkeypatch.setattr(DecodeTimes, "of", lambda _, size: 1.0 + size / 100)
-    monkeypatch.setattr("tchat.engine.speculative.decoding.MAX_LOSS", 1e9)
-    monkeypatch.setattr("tchat.engine.speculative.decoding.MIN_GAIN", 0.01)
+    monkeypatch.setattr("tchat.engine.speculative_decoding.MAX_LOSS", 1e9)
+    monkeypatch.setattr("tchat.engine.speculative_decoding.MIN_GAIN", 0.01)
 
 
 @pytest.fixture
@@ -205,7 +204,7 @@ def test_a_draft_model_changes_no_reply(
     draft: str,
     sampling: Sampling,
 ) -> None:
-    monkeypatch.setattr("tchat.engine.speculative.draft_model.MIN_PROBABILITY", 0.0)
+    monkeypatch.setattr("tchat.engine.drafters.MIN_PROBABILITY", 0.0)
     path = request.getfixturevalue(draft)
     plain = open_engine(tiny_model, prompt_lookup=False)
     drafted = open_engine(tiny_model, prompt_lookup=False, draft=path)

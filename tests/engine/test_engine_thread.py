@@ -1,4 +1,4 @@
-"""Batches of events for an event loop, from the one engine thread."""
+"""Batches of events for an event loop, from the engine thread; a stop belongs to one request."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tchat.engine.cancel import Cancel, Request
+from tchat.engine.binding import Cancel
+from tchat.engine.engine_thread import EngineWorker, Request
 from tchat.engine.events import Event, LoadProgress, Token
-from tchat.engine.worker import EngineWorker
 from tchat.errors import UsageError
 
 
@@ -35,7 +35,7 @@ async def test_all_events_arrive_in_order_and_in_few_batches() -> None:
 async def test_the_first_token_does_not_wait_for_the_interval(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("tchat.engine.worker.INTERVAL", 30.0)
+    monkeypatch.setattr("tchat.engine.engine_thread.INTERVAL", 30.0)
     thread = EngineWorker()
     async for batch in thread.stream(lambda: tokens(3, 0.05), Request(Cancel())):
         assert any(isinstance(event, Token) for event in batch)
@@ -107,3 +107,70 @@ async def test_the_loop_is_free_meanwhile() -> None:
         ticks += 1
     assert ticks > 5
     thread.close()
+
+
+def test_a_stop_while_it_waits_holds_when_it_begins() -> None:
+    cancel = Cancel()
+    request = Request(cancel)
+    request.stop()
+    assert not cancel.is_set()  # what runs before it is not stopped
+    with request.running():
+        assert cancel.is_set()
+
+
+def test_a_stop_while_it_runs_is_seen_at_once() -> None:
+    cancel = Cancel()
+    request = Request(cancel)
+    with request.running():
+        assert not cancel.is_set()
+        request.stop()
+        assert cancel.is_set()
+    assert not cancel.is_set()
+
+
+def test_a_late_stop_does_not_reach_the_next_one() -> None:
+    cancel = Cancel()
+    first, second = Request(cancel), Request(cancel)
+    first.run(lambda: None)
+    with second.running():
+        first.stop()
+        assert not cancel.is_set()
+        assert not second.is_stopped
+
+
+def test_a_stop_left_behind_is_over_when_another_begins() -> None:
+    cancel = Cancel()
+    cancel.set()
+    with Request(cancel).running():
+        assert not cancel.is_set()
+
+
+def test_it_is_over_also_when_it_fails() -> None:
+    cancel = Cancel()
+    request = Request(cancel)
+
+    def fails() -> None:
+        request.stop()
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        request.run(fails)
+    assert not cancel.is_set()
+
+
+def test_no_stop_is_lost_at_the_begin() -> None:
+    """Whatever comes first, the stop or the begin: the flag is set while it runs."""
+    cancel = Cancel()
+    for _ in range(300):
+        request, gate = Request(cancel), threading.Barrier(2)
+
+        def stop(request: Request = request, gate: threading.Barrier = gate) -> None:
+            gate.wait()
+            request.stop()
+
+        stopper = threading.Thread(target=stop)
+        stopper.start()
+        gate.wait()
+        with request.running():
+            stopper.join()
+            assert cancel.is_set()

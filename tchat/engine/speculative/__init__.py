@@ -1,1 +1,0 @@
-"""Speculative decoding: drafted tokens, checked in one decode."""
