@@ -16,7 +16,7 @@ from tchat.paths import user_paths
 from tchat.sessions.store import SessionStore
 from tchat.settings import Sampling, Settings
 from tchat.tui.app import TchatApp
-from tchat.tui.startup import Opened
+from tchat.tui.services.conversation import Opened
 
 FOLDER = Path(__file__).parents[1] / ".github"
 SIZE = (100, 30)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from tchat.chat.templates import PromptTemplate
     from tchat.sessions.store import SessionStore
-    from tchat.tui.startup import Opened
+    from tchat.tui.services.conversation import Opened
 
 UNFIT = ("", "dumb", "unknown")  # values of TERM that promise no cursor movement
 
@@ -158,7 +158,7 @@ def _opened(request: AskRequest, settings: Settings, file: Path | None) -> Opene
         UsageError: The session is not there.
         StorageError: The session to go on with cannot be read.
     """
-    from tchat.tui.startup import Opened
+    from tchat.tui.services.conversation import Opened
 
     store, problem = _store(request, file)
     try:

@@ -201,7 +201,7 @@ class LineChat:
 
     async def copy(self, text: str) -> None:
         """Copy ``text`` by the system's tool, or through the terminal."""
-        from tchat.tui.clipboard import copy
+        from tchat.tui.terminal import copy
 
         if not self.console.stdout_is_terminal:
             raise UsageError("/copy needs a terminal", "/export writes the chat to a file")

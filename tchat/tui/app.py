@@ -23,16 +23,14 @@ from tchat.paths import Paths
 from tchat.settings import Settings
 from tchat.tui.background import background
 from tchat.tui.chat_screen import ChatScreen
-from tchat.tui.key_order import OpeningDialog, let_earlier_keys_act
 from tchat.tui.terminal import guarded
+from tchat.tui.textual_patches import OpeningDialog, SafeNotification, kind_of, let_earlier_keys_act
 from tchat.tui.themes import DEFAULT, Snapshot, changed, load_theme, load_themes, variable_defaults
-from tchat.tui.toasts import SafeNotification, kind_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tchat.tui.services.conversation import Conversation
-    from tchat.tui.startup import Open, Opened
+    from tchat.tui.services.conversation import Conversation, Open, Opened
 
 GIVE_UP = 2.0  # seconds from the second request to quit until the process ends in any case
 THEME_CHECK = 1.0  # seconds between two looks at the user's themes
@@ -188,7 +186,7 @@ class TchatApp(App[None]):
 
     async def action_leave(self) -> None:
         """Quit; the chat asks first when messages would be lost, unless it asks already."""
-        from tchat.tui.dialogs.confirm import Confirm
+        from tchat.tui.dialogs.dialog import Confirm
 
         chat = self.screen_stack[0]
         if (
@@ -254,7 +252,7 @@ class TchatApp(App[None]):
 
     @background(group="copy", exclusive=True)
     async def _copy(self, text: str) -> None:
-        from tchat.tui.clipboard import copy
+        from tchat.tui.terminal import copy
 
         used = await asyncio.to_thread(copy, text, super().copy_to_clipboard)
         if used:

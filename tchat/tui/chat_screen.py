@@ -29,7 +29,7 @@ from tchat.tui.background import background
 from tchat.tui.controllers.context import ChatContext
 from tchat.tui.controllers.controllers import Controllers
 from tchat.tui.keys import KEYS, KeyAction, Scope, bindings, declared, show_key
-from tchat.tui.partial_compositor import FocusPainter, PartialCompositor, attached
+from tchat.tui.textual_patches import FocusPainter, PartialCompositor, attached
 from tchat.tui.widgets.fuzzy_match import Candidate
 from tchat.tui.widgets.prompt import Prompt
 from tchat.tui.widgets.prompt_area import PromptArea
@@ -38,8 +38,7 @@ from tchat.tui.widgets.status import EmptyState, StatusLine
 from tchat.tui.widgets.token_meter import TokenMeter
 
 if TYPE_CHECKING:
-    from tchat.tui.services.conversation import Conversation
-    from tchat.tui.startup import Opened
+    from tchat.tui.services.conversation import Conversation, Opened
     from tchat.tui.widgets.candidates import Candidates
     from tchat.tui.widgets.sidebar import Sidebar
     from tchat.tui.widgets.transcript.view import Transcript
@@ -270,7 +269,7 @@ class ChatScreen(Screen[None]):
     @background(group="dialog", exclusive=True)
     async def on_transcript_link_clicked(self, event: Transcript.LinkClicked) -> None:
         """Open a link after showing where it leads."""
-        from tchat.tui.dialogs.confirm import Confirm
+        from tchat.tui.dialogs.dialog import Confirm
 
         if await self.app.push_screen_wait(Confirm("Open this address?", event.url, yes="Open")):
             self.app.open_url(event.url)

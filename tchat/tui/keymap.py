@@ -9,8 +9,7 @@ from textual.keys import Keys
 
 from tchat.sanitize import single_line
 from tchat.settings.keys import did_you_mean, nearest
-from tchat.tui.dialogs.confirm import Confirm
-from tchat.tui.dialogs.dialog import Dialog
+from tchat.tui.dialogs.dialog import Confirm, Dialog
 from tchat.tui.keys import KEYS, KeyAction, Scope, declared, show_key, with_keymap
 from tchat.tui.widgets.candidates import Candidates
 from tchat.tui.widgets.fuzzy_list import FuzzyList, LineEditor

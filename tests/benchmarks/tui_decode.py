@@ -21,7 +21,7 @@ from tchat.sessions.store import SessionStore
 from tchat.settings import Sampling, Settings
 from tchat.tui.app import TchatApp
 from tchat.tui.chat_screen import ChatScreen
-from tchat.tui.startup import Opened
+from tchat.tui.services.conversation import Opened
 from tests.benchmarks.rows import Row, ratio
 from tests.terminal import Terminal
 
@@ -79,7 +79,7 @@ class Played(TchatApp):
         return await self._rate(screen)
 
     async def _rate(self, screen: ChatScreen) -> float:
-        reply = (await screen.conversation.messages.branch())[-1]
+        reply = (await screen.context.messages.branch())[-1]
         assert reply.usage["completion"] == TOKENS
         return reply.usage["completion"] / reply.timings["write"]
 

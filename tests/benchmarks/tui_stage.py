@@ -24,7 +24,7 @@ from tchat.settings import Settings
 from tchat.tui.app import TchatApp
 from tchat.tui.controllers.reply import ReplyController
 from tchat.tui.services import conversation
-from tchat.tui.startup import Opened
+from tchat.tui.services.conversation import Opened
 
 RATE = 200  # tokens a second
 TOKEN = 5  # characters

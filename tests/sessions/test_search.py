@@ -20,7 +20,7 @@ from tchat.sessions.records import Role, SearchHit, Session, Status
 from tchat.sessions.search import excerpt, fold, parse_query
 from tchat.sessions.store import SessionStore
 from tchat.tui.services.conversation import Conversation
-from tchat.tui.services.sessions import SessionService
+from tchat.tui.services.sessions import MessageService, SessionService
 
 CORPUS = [
     "The quick brown fox jumps over the lazy dog",
@@ -363,7 +363,9 @@ async def test_a_search_that_the_screen_gave_up_ends(
         assert free.wait(30)
 
     folds = Folds(monkeypatch, wait)
-    services = SessionService(cast(Conversation, SimpleNamespace(persistent=long)))
+    services = SessionService(
+        cast(Conversation, SimpleNamespace(persistent=long)), cast(MessageService, None)
+    )
     task = asyncio.create_task(services.search("nowhere"))
     await asyncio.to_thread(entered.wait, 10)
     task.cancel()

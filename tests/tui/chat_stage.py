@@ -16,7 +16,7 @@ from tchat.sessions.store import SessionStore
 from tchat.settings import Sampling, Settings
 from tchat.tui.app import TchatApp
 from tchat.tui.chat_screen import ChatScreen
-from tchat.tui.startup import Opened
+from tchat.tui.services.conversation import Opened
 from tchat.tui.widgets.transcript.entry import Entry
 from tests.tui.stage import PATIENCE
 

@@ -122,7 +122,7 @@ class Faults:
     @contextmanager
     def installed(self) -> Iterator[None]:
         """In here they can be armed."""
-        with mock.patch.multiple("tchat.tui.clipboard", copy=lambda *_: "test"):
+        with mock.patch.multiple("tchat.tui.terminal", copy=lambda *_: "test"):
             patches = [
                 mock.patch.object(owner, name, self._failing(part, getattr(owner, name)))
                 for part, (owner, name, _) in self._parts.items()

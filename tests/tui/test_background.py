@@ -23,7 +23,7 @@ from tchat.tui.app import TchatApp
 from tchat.tui.dialogs.dialog import HintLine
 from tchat.tui.dialogs.judge import JudgeScreen
 from tchat.tui.dialogs.models import ModelPicker
-from tchat.tui.toasts import SafeNotification
+from tchat.tui.textual_patches import SafeNotification
 
 from .chat_stage import Shown, opened
 from .stage import text

@@ -12,13 +12,11 @@ from tchat.sessions.records import Role, Status
 from tchat.sessions.store import SessionStore
 from tchat.settings import Sampling, Settings
 from tchat.tui.controllers.transcript import LAST
-from tchat.tui.dialogs.confirm import Confirm
-from tchat.tui.dialogs.dialog import Picker
+from tchat.tui.dialogs.dialog import Confirm, Picker
 from tchat.tui.dialogs.help import HelpScreen
 from tchat.tui.dialogs.models import ModelPicker
 from tchat.tui.dialogs.sessions import SessionsScreen
-from tchat.tui.dialogs.settings import SettingsScreen
-from tchat.tui.dialogs.themes import ThemePicker
+from tchat.tui.dialogs.settings import SettingsScreen, ThemePicker
 from tchat.tui.widgets.prompt_draft import Draft
 
 from .chat_stage import ENDLESS, opened

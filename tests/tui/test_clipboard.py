@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tchat.tui.clipboard import OSC52_LIMIT, copy
+from tchat.tui.terminal import OSC52_LIMIT, copy
 
 
 def tool(folder: Path, name: str, script: str) -> None:

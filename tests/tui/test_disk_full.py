@@ -12,7 +12,7 @@ from tchat.paths import Paths
 from tchat.sessions.store import SessionStore
 from tchat.settings import Settings
 from tchat.tui.app import TchatApp, _ended
-from tchat.tui.dialogs.confirm import Confirm
+from tchat.tui.dialogs.dialog import Confirm
 from tests.sessions.test_fallback_store import fill, make_room
 
 from .chat_stage import ENDLESS, Shown, opened

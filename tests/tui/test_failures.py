@@ -23,7 +23,7 @@ from tchat.sessions.records import Message
 from tchat.sessions.store import SessionStore, Store
 from tchat.settings import Settings
 from tchat.tui.dialogs.settings import SettingsScreen
-from tchat.tui.services.messages import MessageService
+from tchat.tui.services.sessions import MessageService
 from tchat.tui.widgets.prompt_draft import Draft
 from tchat.tui.widgets.transcript.view import Transcript
 from tests.engine.test_adapters import write_control_vector, write_lora

@@ -6,7 +6,7 @@ from tchat.chat.eta import Eta
 from tchat.judge.game.adversarial_loop import AdversarialLoop, GameRules
 from tchat.judge.game.game_state import GameState, StepProgress
 from tchat.judge.training import TrainingProgress
-from tchat.tui.dialogs.game_progress import GameProgress
+from tchat.tui.dialogs.judge import GameProgress
 from tests.judge.game.game_replies import Puppet, table
 
 

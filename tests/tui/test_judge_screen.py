@@ -21,8 +21,7 @@ from tchat.paths import Paths
 from tchat.sessions.records import Role
 from tchat.sessions.store import SessionStore
 from tchat.settings import Settings
-from tchat.tui.dialogs.judge import JudgeScreen
-from tchat.tui.services.judge import JudgeService
+from tchat.tui.dialogs.judge import JudgeScreen, JudgeService
 from tchat.tui.widgets.rows import Lines
 
 from .chat_stage import Shown, opened

@@ -13,11 +13,10 @@ from tchat.models.memory import Machine, Memory
 from tchat.models.removal import RemovalPlan
 from tchat.paths import Paths
 from tchat.settings import Settings, load
-from tchat.tui.dialogs.confirm import Confirm
+from tchat.tui.dialogs.dialog import Confirm
 from tchat.tui.dialogs.models import ModelDetails, ModelPicker
-from tchat.tui.model_rows import ModelRow
 from tchat.tui.services.downloads import Downloads
-from tchat.tui.services.models import ModelService
+from tchat.tui.services.models import ModelRow, ModelService
 from tests.models.gguf_builder import gguf
 from tests.models.hub_server import Fault, HubServer
 from tests.models.model_folders import chat_model, hub_file, ollama_model
@@ -199,8 +198,7 @@ async def test_no_click_on_the_catalogue_begins_a_download(clicks: int) -> None:
         await until(pilot, lambda: "gemma3:1b" in text(app))
         row = next(y for y, line in enumerate(text(app).splitlines()) if "gemma3:1b" in line)
         await pilot.click(offset=(30, row), times=clicks)
-        await until(pilot, lambda: isinstance(app.screen, Confirm))
-        assert "806 MB" in text(app)
+        await until(pilot, lambda: isinstance(app.screen, Confirm) and "806 MB" in text(app))
         assert files.asked == []
 
 

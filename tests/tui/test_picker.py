@@ -16,13 +16,11 @@ from textual.widgets import Input
 from tchat.chat.templates import list_templates
 from tchat.paths import user_paths
 from tchat.sessions.records import Message, Role, Status
-from tchat.tui.dialogs.confirm import Confirm
-from tchat.tui.dialogs.dialog import ListDialog, Picker
+from tchat.tui.dialogs.dialog import Confirm, ListDialog, Picker
 from tchat.tui.dialogs.help import template_picker
-from tchat.tui.dialogs.models import ModelPicker
-from tchat.tui.dialogs.tree import tree_items, tree_picker
-from tchat.tui.dialogs.welcome import AGAIN, BROWSE, Welcome
-from tchat.tui.model_rows import ModelRow
+from tchat.tui.dialogs.models import AGAIN, BROWSE, ModelPicker, Welcome
+from tchat.tui.dialogs.sessions import tree_items, tree_picker
+from tchat.tui.services.models import ModelRow
 from tchat.tui.widgets.fuzzy_list import FuzzyList, ranked
 from tchat.tui.widgets.fuzzy_match import match
 from tchat.tui.widgets.item_view import Item, arrange, fit, safe

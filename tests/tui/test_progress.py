@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tchat.engine.events import PromptProgress, Token
-from tchat.tui.controllers.turn_state import Progress
+from tchat.tui.controllers.status import Progress
 from tchat.tui.widgets.status import Writing
 
 

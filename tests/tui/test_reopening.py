@@ -11,7 +11,6 @@ from tchat.chat.snapshots import snapshot_store
 from tchat.errors import TchatError
 from tchat.paths import Paths
 from tchat.settings import Sampling, Settings
-from tchat.tui.services.sessions import SessionService
 from tests.tui.chat_stage import ENDLESS, opened
 
 DOCUMENT = "the be to of and in that have it for not on with he as you do at this " * 20
@@ -45,7 +44,7 @@ async def test_a_session_that_is_opened_again_is_restored(settings: Settings, pa
         await shown.idle()
         assert "restored " in shown.notices
         await shown.ask("Why?")
-        branch = await shown.screen.conversation.messages.branch()
+        branch = await shown.screen.context.messages.branch()
         assert branch[-1].usage["read"] < 40
 
 
@@ -85,7 +84,7 @@ async def test_what_is_deleted_is_deleted_on_disk_too_and_can_be_undone(
         await shown.until(lambda: saved(paths) > 0)
         session = conversation.session
         assert session is not None
-        service = SessionService(conversation)
+        service = shown.screen.context.sessions
         await service.delete(session.id)
         assert saved(paths) == 0
         await conversation.save()
@@ -103,8 +102,8 @@ async def test_a_deleted_message_is_not_saved_when_the_chat_is_left(
     async with opened(settings, paths) as shown:
         await shown.ask(DOCUMENT)
         await shown.until(lambda: saved(paths) > 0)
-        branch = await shown.screen.conversation.messages.branch()
-        await shown.screen.conversation.messages.delete_message(branch[0].id)
+        branch = await shown.screen.context.messages.branch()
+        await shown.screen.context.messages.delete_message(branch[0].id)
     assert saved(paths) == 0
 
 

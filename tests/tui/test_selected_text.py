@@ -14,8 +14,7 @@ from textual.widgets.text_area import Selection
 
 from tchat.paths import Paths
 from tchat.settings import Settings
-from tchat.tui.dialogs.confirm import Confirm
-from tchat.tui.dialogs.dialog import Dialog
+from tchat.tui.dialogs.dialog import Confirm, Dialog
 from tchat.tui.themes import READABLE, contrast, shipped_folder
 from tchat.tui.widgets.transcript.entry import Entry
 

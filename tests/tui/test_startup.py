@@ -19,7 +19,7 @@ from tchat.sessions.schema import CURRENT
 from tchat.sessions.store import SessionStore
 from tchat.settings import Settings
 from tchat.tui.app import TchatApp
-from tchat.tui.startup import Opened
+from tchat.tui.services.conversation import Opened
 from tests.terminal import Terminal
 from tests.tui.chat_stage import Shown, opened
 from tests.tui.stage import PATIENCE

@@ -20,7 +20,7 @@ from tchat.engine.prompt.encoder import PromptEncoder
 from tchat.engine.reply_state import ReplyState
 from tchat.paths import Paths
 from tchat.settings import Sampling, Settings
-from tchat.tui.services import prompt_files
+from tchat.tui.controllers import context
 
 from .chat_stage import ENDLESS, Shown, opened
 
@@ -161,7 +161,7 @@ async def test_a_trial_that_was_stopped_before_it_began_is_left(
     endless: Settings, paths: Paths, gate: Gate
 ) -> None:
     async with opened(endless, paths) as shown:
-        gate.before(prompt_files, "_read", 0)
+        gate.before(context, "_read", 0)
         shown.screen.controllers.draft.count_soon = lambda: None  # type: ignore[method-assign]
         await shown.type("/try 2 Hello")
         await stop_at(shown, gate)
@@ -179,7 +179,7 @@ async def test_an_edit_that_was_stopped_before_it_began_goes_on(
         await shown.type("/edit")
         await shown.until(lambda: shown.screen.controllers.prompt_mode.mode is not None)
         shown.screen.controllers.draft.count_soon = lambda: None  # type: ignore[method-assign]
-        gate.before(prompt_files, "_read", 0)
+        gate.before(context, "_read", 0)
         await shown.type("one more")
         await stop_at(shown, gate)
         assert shown.screen.controllers.prompt_mode.mode is not None

@@ -421,7 +421,7 @@ async def test_the_reply_from_before_is_seen_when_a_reload_overtakes_its_return(
         await shown.type("/regen")
         await shown.until(lambda: shown.messages[1].id != first)
         await shown.idle()
-        await shown.screen.conversation.messages.activate(first)
+        await shown.screen.context.messages.activate(first)
         await shown.screen.controllers.transcript.reload()
         await stop_in_two_steps(shown, monkeypatch, FallbackStore, "activate", "/regen")
         assert shown.messages[1].id == first

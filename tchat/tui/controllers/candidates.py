@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -14,8 +15,7 @@ from tchat.tui.controllers.turn import TurnController
 from tchat.tui.widgets.prompt_draft import Draft
 
 if TYPE_CHECKING:
-    from tchat.engine.events import CandidateEvent, Event
-    from tchat.tui.candidate_run import CandidateRun
+    from tchat.engine.events import CandidateEvent, Event, Finished, Reasoning, Token
     from tchat.tui.services.conversation import Act
     from tchat.tui.widgets.candidates import Candidates
 
@@ -71,8 +71,6 @@ class CandidatesController:
         if self._turn.reject_if_busy():
             self._context.prompt.give_back(typed)
             return
-
-        from tchat.tui.candidate_run import CandidateRun
 
         run = CandidateRun(count, details=self._context.settings.show_details)
 
@@ -146,7 +144,7 @@ class CandidatesController:
         """Put the candidates in the place of the messages."""
         from tchat.tui.widgets.candidates import Candidates
 
-        asked = await self._context.conversation.messages.message(question)
+        asked = await self._context.messages.message(question)
         self._transcript.drop_pending()  # the messages are read again at the end
         run.view = Candidates(asked.text, run.count)
         self._transcript.view.display = False
@@ -179,7 +177,7 @@ class CandidatesController:
 
     async def _mark_active(self, run: CandidateRun) -> None:
         """Mark the reply that the chat goes on with when none is chosen: the active one."""
-        last = await self._context.conversation.messages.branch(last=1)
+        last = await self._context.messages.branch(last=1)
         active = (index for index, key in run.ids.items() if last and last[0].id == key)
         if run.view is not None:
             run.view.keep(next(active, None))
@@ -205,7 +203,7 @@ class CandidatesController:
         """Go on with a reply while others, or itself, are still being written."""
         reply, messages = run.ids[index], self._transcript.view
         try:
-            await self._context.conversation.messages.activate(reply)
+            await self._context.messages.activate(reply)
         except TchatError:
             self._context.notify(NOTHING)
             return
@@ -228,7 +226,7 @@ class CandidatesController:
 
     async def _go_on_with(self, run: CandidateRun, index: int) -> None:
         try:
-            await self._context.conversation.messages.pick(run.ids[index])
+            await self._context.messages.pick(run.ids[index])
         except TchatError:
             self._context.notify(NOTHING)
             run.taken = None
@@ -261,3 +259,75 @@ class CandidatesController:
             return False
         self._run.view.action_scroll(pages)
         return True
+
+
+class CandidateRun:
+    """One set of replies, from its first event until one is taken.
+
+    Args:
+        count: Replies.
+        details: Whether the mean log-probability of a reply's tokens is shown.
+
+    Attributes:
+        stopped: Indexes of those that shall end; the engine looks at it between two tokens.
+        ids: The messages that they are.
+        view: Where they are shown; None until they begin.
+        taken: The index of the one that the user goes on with.
+    """
+
+    def __init__(self, count: int, *, details: bool = False) -> None:
+        self.count = count
+        self._details = details
+        self.stopped: set[int] = set()
+        self.ids: dict[int, int] = {}
+        self.view: Candidates | None = None
+        self.taken: int | None = None
+        self._pieces: defaultdict[int, list[Token | Reasoning]] = defaultdict(list)
+
+    def buffer(self, index: int, piece: Token | Reasoning) -> None:
+        """Keep a piece until the next `flush`."""
+        self._pieces[index].append(piece)
+
+    def flush(self) -> None:
+        """Show what came since the last time."""
+        if self.view is not None:
+            for index in list(self._pieces):
+                self.view.feed(index, *self.drain(index))
+        self._pieces.clear()
+
+    def drain(self, index: int) -> tuple[str, str, int]:
+        """Text, reasoning and tokens of one that came since the last `flush`; takes them away."""
+        from tchat.engine.events import Reasoning, Token
+
+        pieces = self._pieces.pop(index, [])
+        text = "".join(each.text for each in pieces if isinstance(each, Token))
+        thought = "".join(each.text for each in pieces if isinstance(each, Reasoning))
+        return text, thought, len(pieces)
+
+    def finish(self, index: int, end: Finished) -> None:
+        """Show the end of one."""
+        from tchat.engine.events import Reason
+        from tchat.tui.widgets.candidates import Stage
+
+        self._pieces.pop(index, None)
+        stages = {Reason.LENGTH: Stage.CUT_OFF, Reason.CANCELLED: Stage.STOPPED}
+        if self.view is not None:
+            stage, tokens = stages.get(end.reason, Stage.DONE), end.usage.completion
+            self.view.finish(index, stage, end.text, end.reasoning, tokens)
+            if self._details and end.log_probability is not None:
+                self.view.label(index, f"log p {end.log_probability:.2f}")
+
+    def rank(self, judge: str, scores: tuple[tuple[int, float], ...]) -> None:
+        """Show what a judge says of each, the best first."""
+        if self.view is None:
+            return
+        for place, (index, score) in enumerate(scores):
+            self.view.label(index, f"{'★ ' if not place else ''}{judge} {score:.2f}")
+        if scores:
+            self.view.keep(scores[0][0])
+            self.view.point_at(scores[0][0])
+
+    def take(self, index: int) -> None:
+        """Go on with one: the others shall end, also while they are being written."""
+        self.taken = index
+        self.stopped |= set(range(self.count)) - {index}

@@ -17,12 +17,10 @@ from tchat.settings import Settings, Value
 from tchat.tui.background import background
 from tchat.tui.controllers.candidates import CandidatesController
 from tchat.tui.controllers.context import ChatContext
-from tchat.tui.controllers.draft import DraftController
+from tchat.tui.controllers.draft import DraftController, PromptModeController
 from tchat.tui.controllers.help import HelpController
-from tchat.tui.controllers.judge import JudgeController
-from tchat.tui.controllers.messages import MessagesController
+from tchat.tui.controllers.messages import JudgeController, MessagesController
 from tchat.tui.controllers.models import ModelsController
-from tchat.tui.controllers.prompt_mode import PromptModeController
 from tchat.tui.controllers.sessions import SessionsController
 from tchat.tui.controllers.settings import SettingsController
 from tchat.tui.controllers.transcript import TranscriptController
@@ -170,7 +168,7 @@ class CommandController:
 
     async def read(self, work: Callable[[Store], T]) -> T:
         """Read from the store of the open session, off the event loop."""
-        return await self._context.conversation.messages.with_store(work)
+        return await self._context.messages.with_store(work)
 
     async def read_all(self, work: Callable[[Store], T]) -> T:
         """Read from the store of all sessions, off the event loop."""
@@ -179,7 +177,7 @@ class CommandController:
     async def rename(self, title: str) -> None:
         """Give the session another title, also at the side."""
         if self.session is not None:
-            await self._context.conversation.messages.rename(self.session.id, title)
+            await self._context.messages.rename(self.session.id, title)
             await self._sessions.refresh_sidebar()
 
     async def rate(self, message_id: int, rating: int) -> None:
@@ -200,7 +198,7 @@ class CommandController:
 
     async def pick(self, message_id: int) -> None:
         """Go on with a reply."""
-        await self._context.conversation.messages.pick(message_id)
+        await self._context.messages.pick(message_id)
         await self._sessions.show_message(message_id)
 
     async def go_to(self, message_id: int) -> None:

@@ -7,21 +7,17 @@ from collections.abc import Awaitable, Callable
 from tchat.tui.controllers.candidates import CandidatesController
 from tchat.tui.controllers.commands import CommandController
 from tchat.tui.controllers.context import ChatContext
-from tchat.tui.controllers.draft import DraftController
+from tchat.tui.controllers.draft import DraftController, PromptModeController
 from tchat.tui.controllers.help import HelpController
-from tchat.tui.controllers.judge import JudgeController
-from tchat.tui.controllers.messages import MessagesController
+from tchat.tui.controllers.messages import JudgeController, MessagesController
 from tchat.tui.controllers.models import ModelsController
-from tchat.tui.controllers.prompt_mode import PromptModeController
 from tchat.tui.controllers.reply import ReplyController
 from tchat.tui.controllers.sessions import SessionsController
 from tchat.tui.controllers.settings import SettingsController
 from tchat.tui.controllers.startup import StartupController
-from tchat.tui.controllers.status import StatusController
-from tchat.tui.controllers.storage import StorageController
-from tchat.tui.controllers.transcript import TranscriptController
+from tchat.tui.controllers.status import PendingPrompts, StatusController, TurnState
+from tchat.tui.controllers.transcript import StorageController, TranscriptController
 from tchat.tui.controllers.turn import TurnController
-from tchat.tui.controllers.turn_state import PendingPrompts, TurnState
 from tchat.tui.services.downloads import Downloads
 from tchat.tui.widgets.prompt_draft import Draft
 

@@ -1,4 +1,4 @@
-"""What is done with one message: copied, edited, deleted, pinned, flipped."""
+"""What is done with one message, ratings too; and the judge's dialog."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from tchat.humanize import counted
 from tchat.sanitize import printable
 from tchat.tui.background import background
 from tchat.tui.controllers.context import ChatContext
-from tchat.tui.controllers.judge import JudgeController
-from tchat.tui.controllers.prompt_mode import PromptModeController
+from tchat.tui.controllers.draft import PromptModeController
 from tchat.tui.controllers.transcript import TranscriptController
 from tchat.tui.controllers.turn import TurnController
 
@@ -68,12 +67,11 @@ class MessagesController:
                 self._context.notify(str(error), severity="error")
 
     async def _act_on_message(self, key: int, action: str) -> None:
-        conversation = self._context.conversation
         match action:
             case "edit":
-                self._prompt_mode.edit(await conversation.messages.message(key))
+                self._prompt_mode.edit(await self._context.messages.message(key))
             case "branch":
-                self._prompt_mode.branch(await conversation.messages.message(key))
+                self._prompt_mode.branch(await self._context.messages.message(key))
             case "regenerate":
                 self._turn.run(lambda chat: chat.regenerate(key))
             case "continue":
@@ -92,7 +90,7 @@ class MessagesController:
     async def _copy(self, key: int | str) -> None:
         """Copy a message as it is stored, without what acts on a terminal."""
         if isinstance(key, int):
-            text = (await self._context.conversation.messages.message(key)).text
+            text = (await self._context.messages.message(key)).text
         elif self._transcript.view.has(key):
             text = self._transcript.view.entry(key).text
         else:  # it is gone meanwhile
@@ -103,7 +101,7 @@ class MessagesController:
         """Copy the last reply."""
         from tchat.sessions.records import Role
 
-        branch = await self._context.conversation.messages.branch()
+        branch = await self._context.messages.branch()
         reply = next((each for each in reversed(branch) if each.role is Role.ASSISTANT), None)
         if reply is None:
             self._context.notify("There is no reply yet.")
@@ -116,7 +114,7 @@ class MessagesController:
         """Delete a message with all that follows; it can be undone."""
         if self._turn.reject_if_busy():
             return
-        deleted = await self._context.conversation.messages.delete_message(key)
+        deleted = await self._context.messages.delete_message(key)
         self._deleted.append(deleted)
         self._prompt_mode.leave_deleted({row["id"] for row in deleted.rows})
         await self._transcript.reload()
@@ -132,7 +130,7 @@ class MessagesController:
         if self._turn.reject_if_busy():
             return
         deleted = self._deleted.pop()
-        await self._context.conversation.messages.restore_message(deleted)
+        await self._context.messages.restore_message(deleted)
         await self._transcript.reload()
         await self._settle()
 
@@ -144,11 +142,11 @@ class MessagesController:
 
     async def _pin(self, key: int) -> None:
         """Pin a message, or take its pin away."""
-        await self.set_pin(key, not (await self._context.conversation.messages.message(key)).pinned)
+        await self.set_pin(key, not (await self._context.messages.message(key)).pinned)
 
     async def set_pin(self, key: int, pinned: bool) -> None:
         """Keep a message, with its turn, in the context window, or let it leave like others."""
-        await self._context.conversation.messages.pin(key, pinned)
+        await self._context.messages.pin(key, pinned)
         if self._transcript.view.has(key):
             entry = self._transcript.view.entry(key)
             self._transcript.view.update(replace(entry, pinned=pinned))
@@ -160,7 +158,7 @@ class MessagesController:
         """Go to another sibling, and stay on it."""
         if self._turn.reject_if_busy():
             return
-        sibling = await self._context.conversation.messages.flip(key, step)
+        sibling = await self._context.messages.flip(key, step)
         if sibling is not None:
             await self._transcript.reload()
             if self._transcript.view.has(sibling):
@@ -169,7 +167,59 @@ class MessagesController:
 
     async def toggle_reasoning(self) -> None:
         """Fold or unfold the reasoning of the last reply that has any."""
-        branch = await self._context.conversation.messages.branch()
+        branch = await self._context.messages.branch()
         last = next((each for each in reversed(branch) if each.reasoning), None)
         if last is not None and self._transcript.view.has(last.id):
             self._transcript.view.toggle_reasoning(last.id)
+
+
+class JudgeController:
+    """Rates replies, and shows what the judge learnt from that.
+
+    Args:
+        context: The open chat.
+        turn: Whether the engine has anything else to do.
+        transcript: Where ratings are shown.
+        settle: Called when a rating has changed.
+    """
+
+    def __init__(
+        self,
+        context: ChatContext,
+        *,
+        turn: TurnController,
+        transcript: TranscriptController,
+        settle: Callable[[], Awaitable[None]],
+    ) -> None:
+        self.screen = context.screen
+        self._context = context
+        self._turn = turn
+        self._transcript = transcript
+        self._settle = settle
+
+    async def rate(self, key: int, rating: int) -> None:
+        """Call a reply good (1) or bad (-1); the same again takes it back."""
+        from tchat.sessions.records import Role
+
+        message = await self._context.messages.message(key)
+        if message.role is not Role.ASSISTANT:
+            self._context.notify("Replies are rated, not prompts.")
+            return
+        await self.set_rating(key, 0 if message.rating == rating else rating)
+
+    async def set_rating(self, key: int, rating: int) -> None:
+        """Call a reply good (1) or bad (-1), or neither (0)."""
+        view = self._transcript.view
+        await self._context.messages.rate(key, rating)
+        if view.has(key):
+            view.update(replace(view.entry(key), rating=rating))
+        await self._settle()
+
+    @background(group="dialog", exclusive=True)
+    async def show_dialog(self) -> None:
+        """Show what the judge learnt, train it, play the game."""
+        from tchat.tui.dialogs.judge import JudgeScreen, JudgeService
+
+        if not self._turn.reject_if_busy():
+            service = JudgeService(self._context.conversation)
+            await self.screen.app.push_screen_wait(JudgeScreen(service))

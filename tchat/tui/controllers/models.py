@@ -96,7 +96,7 @@ class ModelsController:
         self._context.notify(told)
 
     async def _agree(self, objection: str) -> bool:
-        from tchat.tui.dialogs.confirm import Confirm
+        from tchat.tui.dialogs.dialog import Confirm
 
         ask = Confirm("Download it anyway?", objection, yes="Pull", danger=True)
         return await self.screen.app.push_screen_wait(ask) is True
@@ -122,8 +122,8 @@ class ModelsController:
         self._turn.run(load)
 
     async def _welcome(self) -> None:
-        from tchat.tui.dialogs.welcome import AGAIN, BROWSE, Welcome
-        from tchat.tui.model_rows import model_rows
+        from tchat.tui.dialogs.models import AGAIN, BROWSE, Welcome
+        from tchat.tui.services.models import model_rows
 
         rows = await asyncio.to_thread(model_rows, self._context.paths, None)
         choice = await self.screen.app.push_screen_wait(Welcome(found=len(rows)))

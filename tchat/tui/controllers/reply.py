@@ -7,10 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tchat.tui.controllers.context import ChatContext
-from tchat.tui.controllers.status import StatusController
-from tchat.tui.controllers.storage import StorageController
-from tchat.tui.controllers.transcript import PENDING, TranscriptController
-from tchat.tui.controllers.turn_state import TurnState
+from tchat.tui.controllers.status import StatusController, TurnState
+from tchat.tui.controllers.transcript import PENDING, StorageController, TranscriptController
 
 if TYPE_CHECKING:
     from tchat.engine.events import CacheRestored, Event, MessageStored, Notice
@@ -108,10 +106,10 @@ class ReplyController:
         """The messages are stored: show the question if it is new, and stream into the reply."""
         self._turn.reply = stored.reply
         self._turn.replies.add(stored.reply)
-        conversation, view = self._context.conversation, self._transcript.view
-        question = await conversation.messages.message(stored.question)
-        asked = await conversation.messages.find_entry(stored.question)
-        reply = await conversation.messages.find_entry(stored.reply)
+        view = self._transcript.view
+        question = await self._context.messages.message(stored.question)
+        asked = await self._context.messages.find_entry(stored.question)
+        reply = await self._context.messages.find_entry(stored.reply)
         if asked is None or reply is None:  # it broke off meanwhile, and its row is gone
             await self._transcript.reload()
             return
@@ -147,7 +145,7 @@ class ReplyController:
         if reply is None:
             return
         begun = view.has(reply)
-        entry = await self._context.conversation.messages.find_entry(reply)
+        entry = await self._context.messages.find_entry(reply)
         if entry is None:  # stopped before the first token: there is no row
             if view.has(reply):
                 view.drop(reply)
@@ -165,8 +163,6 @@ class ReplyController:
     async def _show_unanswered(self) -> None:
         """Show that the last prompt was stopped before its reply."""
         last = self._transcript.view.last_message
-        entry = (
-            await self._context.conversation.messages.find_entry(last) if last is not None else None
-        )
+        entry = await self._context.messages.find_entry(last) if last is not None else None
         if entry is not None:
             self._transcript.view.update(entry)

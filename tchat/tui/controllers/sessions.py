@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from tchat.humanize import counted
 from tchat.tui.background import background, report
 from tchat.tui.controllers.context import ChatContext
-from tchat.tui.controllers.storage import StorageController
-from tchat.tui.controllers.transcript import TranscriptController
+from tchat.tui.controllers.transcript import StorageController, TranscriptController
 from tchat.tui.controllers.turn import TurnController, load
 
 if TYPE_CHECKING:
@@ -77,7 +76,7 @@ class SessionsController:
 
     async def show_message(self, message_id: int, words: str = "") -> None:
         """Go to a message of this session, with ``words`` marked in it."""
-        await self._context.conversation.messages.activate(message_id)
+        await self._context.messages.activate(message_id)
         await self._transcript.reload()
         if self._transcript.view.has(message_id):  # it may have been deleted meanwhile
             self._transcript.view.reveal(message_id, words)
@@ -96,12 +95,12 @@ class SessionsController:
 
     async def _may_leave(self) -> bool:
         """Ask before a private session with messages is left: it is gone then."""
-        from tchat.tui.dialogs.confirm import Confirm
+        from tchat.tui.dialogs.dialog import Confirm
 
         conversation = self._context.conversation
         if not conversation.is_lost_when_left:
             return True
-        count = counted(len(await conversation.messages.branch()), "message")
+        count = counted(len(await self._context.messages.branch()), "message")
         ask = Confirm(
             "Leave this private session?",
             f"{count}, stored nowhere: what is left is gone.",
@@ -147,7 +146,7 @@ class SessionsController:
     async def _show_unanswered(self) -> None:
         from tchat.sessions.records import Role
 
-        branch = await self._context.conversation.messages.branch(last=1)
+        branch = await self._context.messages.branch(last=1)
         if branch and branch[-1].role is Role.USER:
             self._transcript.show_notice("The last message has no reply yet: /continue writes one.")
 
@@ -185,10 +184,10 @@ class SessionsController:
     @background(group="dialog", exclusive=True)
     async def show_tree(self) -> None:
         """Show all branches of the session, and go to a message of one."""
-        from tchat.tui.dialogs.tree import tree_picker
+        from tchat.tui.dialogs.sessions import tree_picker
 
-        messages = await self._context.conversation.messages.tree()
-        active = {each.id for each in await self._context.conversation.messages.branch()}
+        messages = await self._context.messages.tree()
+        active = {each.id for each in await self._context.messages.branch()}
         chosen = await self.screen.app.push_screen_wait(tree_picker(messages, active))
         if chosen is not None:
             await self.show_message(int(chosen))

@@ -109,7 +109,7 @@ class SettingsController:
         self._transcript.show_notice(
             f"The model is opened anew: {single_line(conversation.settings.model)}."
         )
-        if messages := len(await conversation.messages.branch()):
+        if messages := len(await self._context.messages.branch()):
             what = counted(messages, "message is", "messages are")
             self._transcript.show_notice(f"The session stays open; its {what} processed again.")
 
@@ -184,7 +184,7 @@ class SettingsController:
     @background(group="dialog", exclusive=True)
     async def show_themes(self) -> None:
         """Choose the colours."""
-        from tchat.tui.dialogs.themes import ThemePicker
+        from tchat.tui.dialogs.settings import ThemePicker
 
         app = self.screen.app
         name = await app.push_screen_wait(

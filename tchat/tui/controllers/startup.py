@@ -12,15 +12,13 @@ from tchat.tui.background import background
 from tchat.tui.controllers.context import ChatContext
 from tchat.tui.controllers.models import ModelsController
 from tchat.tui.controllers.sessions import SessionsController
-from tchat.tui.controllers.status import StatusController
+from tchat.tui.controllers.status import PendingPrompts, StatusController, TurnState
 from tchat.tui.controllers.transcript import TranscriptController
-from tchat.tui.controllers.turn_state import PendingPrompts, TurnState
 from tchat.tui.widgets.prompt_draft import Draft
 
 if TYPE_CHECKING:
     from tchat.chat.prompt_history import PromptHistory
-    from tchat.tui.services.conversation import Conversation
-    from tchat.tui.startup import Opened
+    from tchat.tui.services.conversation import Conversation, Opened
 
 WARM_UP = {"python": "def f(x): return 1", "bash": "ls | wc", "json": "[1]"}
 
@@ -66,10 +64,11 @@ class StartupController:
     def start(self, conversation: Conversation, opened: Opened) -> None:
         """Go on with the sessions, which are open now."""
         from tchat.chat.prompt_history import PromptHistory
-        from tchat.tui.services.sessions import SessionService
+        from tchat.tui.services.sessions import MessageService, SessionService
 
         self._context.conversation = conversation
-        self._context.sessions = SessionService(conversation)
+        self._context.messages = messages = MessageService(conversation)
+        self._context.sessions = SessionService(conversation, messages)
         self._history = PromptHistory(self._context.paths.config)
         self._start(opened)
 

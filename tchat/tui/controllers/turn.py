@@ -12,11 +12,8 @@ from tchat.sanitize import printable
 from tchat.tui.background import background, explained, report
 from tchat.tui.controllers.context import ChatContext
 from tchat.tui.controllers.reply import ReplyController
-from tchat.tui.controllers.status import StatusController
-from tchat.tui.controllers.storage import StorageController
-from tchat.tui.controllers.transcript import TranscriptController
-from tchat.tui.controllers.turn_state import PendingPrompts, TurnState
-from tchat.tui.services.prompt_files import read_prompt
+from tchat.tui.controllers.status import PendingPrompts, StatusController, TurnState
+from tchat.tui.controllers.transcript import StorageController, TranscriptController
 from tchat.tui.widgets.prompt_draft import Draft
 from tchat.tui.widgets.status import Loading, Preparing
 
@@ -189,7 +186,7 @@ class TurnController:
         """
         async with self._turn():
             try:
-                text, assumed = await read_prompt(draft, self._context.settings.encoding)
+                text, assumed = await self._context.read_prompt(draft)
             except Exception:
                 unsent(draft)
                 raise
@@ -280,7 +277,7 @@ class TurnController:
 
         try:
             await self._reply.finish()
-            branch = [] if act is load else await self._context.conversation.messages.branch(last=1)
+            branch = [] if act is load else await self._context.messages.branch(last=1)
             unanswered = bool(branch) and branch[-1].role is Role.USER
             reply = branch[-1] if branch and branch[-1].id in self.state.replies else None
             if self._transcript.is_stale or (unanswered and self._transcript.has_pending):

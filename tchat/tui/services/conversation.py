@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from weakref import WeakSet
 
 from tchat.chat.chat import Chat
@@ -19,12 +19,14 @@ from tchat.sessions.fallback_store import FallbackStores
 from tchat.sessions.records import Session
 from tchat.sessions.store import SessionStore
 from tchat.settings import Settings, Value, keys, needs_loading, with_values
-from tchat.tui.services.messages import MessageService
 
 if TYPE_CHECKING:
     from tchat.chat.draft import TokenCount
     from tchat.chat.prefill_cost import PrefillCost
+    from tchat.errors import StorageError
     from tchat.models.metadata import ModelMetadata
+    from tchat.sessions.records import Session
+    from tchat.sessions.store import SessionStore
 
 T = TypeVar("T")
 Act = Callable[[Chat], Iterator[Event]]
@@ -44,7 +46,6 @@ class Conversation:
         persistent: The store of all sessions.
         store: Where the open session is stored.
         chat: The open session joined to the model.
-        messages: Those of the open session.
     """
 
     def __init__(
@@ -71,7 +72,6 @@ class Conversation:
         self._engine = EngineWorker()
         self._cancel = Cancel()
         self.chat = Chat(settings, paths, self.store, cancel=self._cancel)
-        self.messages = MessageService(self)
 
     @property
     def session(self) -> Session | None:
@@ -376,3 +376,26 @@ class Conversation:
             await self.store_again()
         except StorageError:
             return  # `failure` tells
+
+
+class Opened(NamedTuple):
+    """The store, and what the screen begins with.
+
+    Attributes:
+        settings: In force: those of the session where one is gone on with.
+        store: The sessions.
+        session: The one to go on with; None for a new one.
+        problem: Why ``store`` is in memory, against the user's wish; None when it is not.
+        base: What a new session begins with; None: ``settings``.
+        flags: Names of the settings given on the command line, which override the session's.
+    """
+
+    settings: Settings
+    store: SessionStore
+    session: Session | None = None
+    problem: StorageError | None = None
+    base: Settings | None = None
+    flags: Collection[str] = ()
+
+
+Open = Callable[[], Opened]

@@ -1,19 +1,29 @@
-"""The model files, off the event loop."""
+"""The models that can be chosen on the screen, and their files, off the event loop."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from tchat.humanize import count_text
+from tchat.models.fit_report import FitVerdict, assess_fit, speed_text
+from tchat.models.hub.api import SearchResult
+from tchat.models.hub.repo_files import default_model
 from tchat.models.library import Library
+from tchat.models.library import LibraryModel as Known
+from tchat.models.memory import Machine
+from tchat.models.metadata import NAMED_BY_HASH, ModelMetadata
 from tchat.models.model_rows import InfoRow
+from tchat.models.recommendations import Recommendation
 from tchat.models.removal import RemovalPlan
+from tchat.models.sources.scan import gguf_files
 from tchat.paths import Paths
 from tchat.settings import Value, find_key
 from tchat.settings.write import set_value
-from tchat.tui.model_rows import ModelRow, hub_rows, model_rows, offer_rows, planned_pull
 from tchat.tui.services.downloads import Downloads
 
 T = TypeVar("T")
@@ -103,3 +113,170 @@ class ModelService:
                 return work(library)
 
         return await asyncio.to_thread(opened)
+
+
+FOUND = 20  # repositories that a search brings
+_PART = re.compile(r"-\d{5}-of-\d{5}$")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRow:
+    """A model that can be chosen. Texts are raw.
+
+    Attributes:
+        choice: What goes into the setting ``model``: a name, or a path.
+        name: What it is called.
+        quantization: Such as ``Q4_K_M``; empty when it is not known.
+        size: Bytes; 0 when it is not known.
+        fit: Whether it fits this machine, in a word or two.
+        path: Where its file is; None when it has none yet.
+        purpose: What it is for, of one that has no file yet.
+        about: More of it: architecture, weights, context, verdict.
+        current: Whether it is the one in use.
+        here: Whether it is on this disk; if not, choosing it pulls it.
+    """
+
+    choice: str
+    name: str
+    quantization: str = ""
+    size: int = 0
+    fit: str = ""
+    path: Path | None = None
+    purpose: str = ""
+    about: str = ""
+    current: bool = False
+    here: bool = True
+
+
+def model_rows(paths: Paths, current: Path | None, *, everything: bool = False) -> list[ModelRow]:
+    """The user's models that can chat, and the GGUF files here and beside the one in use.
+
+    Args:
+        paths: The user's folders.
+        current: The file of the model in use.
+        everything: Whether other programs' models are listed too.
+    """
+    from tchat.chat.memory import this_machine
+    from tchat.engine.binding import build_name
+
+    machine = this_machine()
+    rows: dict[Path, ModelRow] = {}
+    with Library(paths, build=build_name()) as library:
+        found = [(row.name, row) for row in library.models(all=everything)]
+        found += [(str(path), library.inspect(path)) for path in _here(current)]
+    for choice, row in found:
+        if row.metadata is not None and not row.metadata.refusal:
+            view = _row(choice, row, row.metadata, current, machine)
+            rows.setdefault(row.path.resolve(), view)
+    return list(rows.values())
+
+
+def offer_rows(paths: Paths) -> list[ModelRow]:
+    """The models of the catalogue that are not on this disk.
+
+    May measure the machine, which takes some tenths of a second.
+    """
+    from tchat.chat.throughput import measured_machine
+    from tchat.engine.binding import build_name
+
+    with Library(paths, build=build_name()) as library:
+        offers = library.catalogue(measured_machine(paths))
+    return [_offer(offer) for offer in offers if offer.path is None]
+
+
+def hub_rows(words: str) -> list[ModelRow]:
+    """Repositories of the hub whose names hold ``words``, the most downloaded first.
+
+    Raises:
+        HubError: The hub cannot be asked, or refuses.
+    """
+    from tchat.models.hub.api import HubApi, search_models
+
+    return [_hit(result) for result in search_models(HubApi(), words, FOUND) if result.listing]
+
+
+def planned_pull(name: str, paths: Paths) -> str:
+    """What pulling the model ``name`` would bring: its file, size, and why this one.
+
+    Raises:
+        ModelError: There is no such model, or it is not usable.
+        HubError: The hub cannot be asked, or refuses.
+    """
+    from tchat.chat.throughput import measured_machine
+    from tchat.models.hub.api import HubApi
+    from tchat.models.hub.remote_model import describe, inspect_remote
+    from tchat.models.name_lookup import resolve_remote
+
+    return describe(inspect_remote(resolve_remote(name, paths), HubApi(), measured_machine(paths)))
+
+
+def model_label(facts: ModelMetadata) -> str:
+    """What people call a model: its file's name without quantization, else its maker's name."""
+    if NAMED_BY_HASH.fullmatch(facts.path.name):
+        return facts.name
+    stem = _PART.sub("", facts.path.stem)
+    short = re.sub(rf"[-._]{re.escape(facts.quantization)}$", "", stem, flags=re.IGNORECASE)
+    return short or facts.name
+
+
+def _here(current: Path | None) -> Iterator[Path]:
+    """The model in use, and the files beside it and in the current folder."""
+    folders = {Path.cwd()}
+    if current is not None:
+        yield current
+        folders.add(current.parent)
+    for folder in sorted(folders):
+        yield from gguf_files(folder)
+
+
+def _row(
+    choice: str, known: Known, facts: ModelMetadata, current: Path | None, machine: Machine
+) -> ModelRow:
+    fit = assess_fit(facts.dimensions, facts.context_length, machine)
+    what = f"{facts.architecture}, {count_text(facts.parameters)} weights"
+    return ModelRow(
+        choice=choice,
+        name=model_label(facts),
+        quantization=facts.quantization,
+        size=facts.size,
+        fit=_fit(fit, known.speed),
+        path=facts.path,
+        about=f"{what}, {facts.context_length:,} tokens of context; {known.verdict}; {fit.summary}",
+        current=facts.path == current,
+    )
+
+
+def _offer(offer: Recommendation) -> ModelRow:
+    entry = offer.entry
+    what = f"{entry.title} of {entry.maker}, {entry.weights} weights, {entry.licence}"
+    return ModelRow(
+        choice=entry.name,
+        name=entry.name,
+        quantization=offer.file.quantization,
+        size=offer.file.size,
+        fit=_fit(offer.fit, offer.speed),
+        purpose=entry.purpose,
+        about=f"{what}: {entry.purpose}; {entry.languages}\n{offer.fit.summary}",
+        here=False,
+    )
+
+
+def _fit(fit: FitVerdict, speed: float) -> str:
+    return f"{fit.short} · {speed_text(speed)} tok/s" if speed else fit.short
+
+
+def _hit(result: SearchResult) -> ModelRow:
+    hit = result.hit
+    models = result.listing.models if result.listing else ()
+    usual = default_model(models) if models else None
+    what = f"{hit.architecture}, {count_text(hit.parameters)} weights".strip(", ")
+    gated = ", gated: accept its terms on the hub first" if hit.gated else ""
+    return ModelRow(
+        choice=hit.repo,
+        name=hit.repo,
+        quantization=usual.quantization if usual else "",
+        size=usual.size if usual else 0,
+        purpose=f"{hit.downloads:,} downloads, {hit.licence or 'no licence'}",
+        about=f"{what}{gated}; Enter pulls the largest quantization that fits",
+        here=False,
+    )

@@ -13,7 +13,7 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
-from tchat.tui.key_order import carry_out_binding
+from tchat.tui.textual_patches import carry_out_binding
 from tchat.tui.widgets.fuzzy_match import match
 from tchat.tui.widgets.item_view import Heading, Item, ItemView, Line, one_line, safe
 

@@ -17,7 +17,7 @@ from textual.message import Message
 from textual.widgets import TextArea
 
 from tchat.sanitize import printable
-from tchat.tui.key_order import carry_out_binding
+from tchat.tui.textual_patches import carry_out_binding
 from tchat.tui.widgets.completion import Accepted, Completer, word_at
 from tchat.tui.widgets.prompt_draft import CHIP, Chips, Draft, Recall, is_large, plain_newlines
 

@@ -1,0 +1,222 @@
+"""Replaced private parts of Textual 8.2, and keys in the order typed.
+
+`PartialCompositor` and `FocusPainter` are measured by ``python -m tests.benchmarks typing``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, cast
+
+from textual._compositor import Compositor
+from textual.app import App
+from textual.events import Key
+from textual.geometry import Offset, Region
+from textual.notifications import Notification
+from textual.screen import Screen
+from textual.strip import Strip
+from textual.widget import Widget
+from textual.worker import Worker
+
+BETWEEN = 0.01  # seconds between two paintings out of turn: a burst of keys is painted together
+
+Chops = list[dict[int, Strip | None]]
+
+
+class PartialCompositor(Compositor):
+    """Textual's compositor, which renders each widget in whole that is near to what changed.
+
+    Here a widget renders only the rows that are painted, and none where those in front of it cover
+    them: most of a screen is containers that nobody sees. It halves the time of a flush.
+    """
+
+    def _render_chops(
+        self, crop: Region, is_rendered_line: Callable[[int], bool]
+    ) -> Sequence[Mapping[int, Strip]]:
+        chops: Chops = [dict.fromkeys(cuts[:-1]) for cuts in self.cuts]
+        rows = range(max(0, crop.y), min(crop.bottom, len(chops)))
+        missing = {y: len(chops[y]) for y in rows if is_rendered_line(y)}
+        for region, drawn, strips in self._needed(missing):
+            first, last = region.column_span
+            for y, strip in zip(drawn, strips, strict=False):
+                if not missing.get(y):
+                    continue
+                row = chops[y]
+                cuts = [cut for cut in self.cuts[y] if first <= cut <= last]
+                parts = strip.divide([cut - first for cut in cuts[1:]])
+                for cut, part in zip(cuts, parts, strict=False):
+                    if row[cut] is None:
+                        row[cut] = part
+                        missing[y] -= 1
+        return cast("Sequence[Mapping[int, Strip]]", chops)
+
+    def _needed(
+        self, missing: Mapping[int, int]
+    ) -> Iterator[tuple[Region, range, Sequence[Strip]]]:
+        """Where each widget is, front to back, and its strips in the rows that still lack some."""
+        for widget, (whole, clip) in self.visible_widgets.items():
+            region = whole.intersection(clip)
+            lacking = [y for y in region.line_range if missing.get(y)] if region else []
+            if lacking:
+                rows = range(lacking[0], lacking[-1] + 1)
+                yield region, rows, _render(widget, whole, region, rows)
+
+
+def _render(widget: Widget, whole: Region, region: Region, rows: range) -> Sequence[Strip]:
+    """The rows of the screen in ``rows`` that ``widget``, which is at ``whole``, shows."""
+    return widget.render_lines(
+        Region(region.x - whole.x, rows.start - whole.y, region.width, len(rows))
+    )
+
+
+def attached(found: tuple[Widget | None, Offset | None]) -> tuple[Widget | None, Offset | None]:
+    """The widget and offset under the mouse; none where the widget was removed since the layout.
+
+    A second click on a toast comes before the next layout. Textual begins a selection in the
+    parent of what is clicked, which a removed widget lacks, and the program ends.
+    """
+    widget, _ = found
+    return found if widget is None or widget.is_attached else (None, None)
+
+
+class FocusPainter:
+    """Paints what has the focus as soon as it changed.
+
+    Textual paints 60 times a second and not more often. Beside a reply that is drawn all the time
+    a key would wait for the next turn or the one after it: up to 31 ms, 13 in the middle.
+    """
+
+    def __init__(self, screen: Screen[None]) -> None:
+        self._screen = screen
+        self._painted = 0.0
+
+    def paint(self) -> bool:
+        """Paint now what is to be painted, if the focus is in it; whether it was done."""
+        if self._screen.focused not in self._screen._dirty_widgets:
+            return False
+        now = time.monotonic()
+        if now - self._painted < BETWEEN:
+            return False
+        self._painted = now
+        self._screen._on_timer_update()
+        return True
+
+
+PATIENCE = 2.0  # seconds at most that a key waits for those typed before it
+LOOK = 0.005  # seconds between two looks at a dialog that opens
+
+
+class OpeningDialog:
+    """The dialog that the last key opens: what is typed behind that key belongs to it.
+
+    A dialog is opened by a worker of the group ``dialog``, which may read files first.
+    """
+
+    def __init__(self, app: App[None]) -> None:
+        self._app = app
+        self._begun: frozenset[Worker[Any]] = frozenset()
+        self._depth = 0
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Around what a key does: note which dialog it opens."""
+        before, self._depth = self._workers(), len(self._app.screen_stack)
+        yield
+        self._begun = self._workers() - before
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether it takes no keys yet."""
+        if not self._app.screen.is_mounted:
+            return True
+        if len(self._app.screen_stack) > self._depth:
+            return False
+        return any(not worker.is_finished for worker in self._begun)
+
+    async def wait(self) -> None:
+        """Wait until it takes keys, or does not open after all."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                while self.is_awaited:
+                    await asyncio.sleep(LOOK)
+        self._begun = frozenset()
+
+    def _workers(self) -> frozenset[Worker[Any]]:
+        return frozenset(
+            each for each in self._app.workers if each.group == "dialog" and not each.is_finished
+        )
+
+
+async def let_earlier_keys_act(app: App[None], key: str) -> None:
+    """Before the app carries out a priority ``key``: wait until the keys before it have acted.
+
+    They wait in the queue of what has the focus, and what comes of them in those of its parents.
+    """
+    focused = app.focused
+    if focused is None or len(key) == 1 or not _has_priority(app, key):
+        return
+    with suppress(TimeoutError):
+        async with asyncio.timeout(PATIENCE):
+            for node in focused.ancestors_with_self:
+                acted = asyncio.Event()
+                if node is not app and node.call_later(acted.set):
+                    await acted.wait()
+
+
+def _has_priority(app: App[None], key: str) -> bool:
+    return any(
+        binding.priority
+        for _, bindings in app.screen._modal_binding_chain
+        for binding in bindings.key_to_bindings.get(key, ())
+    )
+
+
+async def carry_out_binding(widget: Widget, event: Key, *, only_own: bool = False) -> bool:
+    """Carry out what ``event`` is bound to from ``widget`` upwards; whether it was bound.
+
+    With ``only_own`` the bindings of its parents are left alone. For the ``_on_key`` of a widget
+    that takes text. Textual looks for a binding only when the key has bubbled through the queues
+    of all parents to the app; the keys typed after it have changed the text by then.
+    """
+    for node, bindings in widget.screen._modal_binding_chain:
+        if only_own and node is not widget:
+            continue
+        for binding in bindings.key_to_bindings.get(event.key, ()):
+            if not binding.priority and await widget.app.run_action(binding.action, node):
+                event.prevent_default()
+                event.stop()
+                return True
+    return False
+
+
+LEAST = 0.01  # seconds
+
+
+@dataclass
+class SafeNotification(Notification):
+    """A notification that always has some time left for its toast.
+
+    Textual looks whether one has expired and then makes a timer of the time that is left. When
+    that runs out in between, or the clock is set, the timer's delay is negative, and Textual's
+    timers count for ever with such a one: the program hangs.
+    """
+
+    @property
+    def time_left(self) -> float:
+        """Seconds until it expires, never none."""
+        return max(LEAST, super().time_left)
+
+    @property
+    def has_expired(self) -> bool:
+        """Whether it is to be shown no more."""
+        return super().time_left <= 0
+
+
+def kind_of(notification: Notification) -> str:
+    """What it says, whatever the numbers in it: of one kind only the latest is shown."""
+    return re.sub(r"\d[\d,.]*", "0", f"{notification.severity} {notification.message}")
