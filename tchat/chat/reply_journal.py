@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Self
 
 from tchat.chat.model import ChatModel
-from tchat.engine.events import Event, Finished, Notice, Reason, Reasoning, Token
+from tchat.engine.events import Event, Finished, Notice, Reason, ReasoningDelta, TextDelta
 from tchat.errors import StorageError, TchatError, UsageError
 from tchat.sessions.records import Message, ReplyProvenance, Role, Status
 from tchat.settings import Settings
@@ -169,9 +169,9 @@ class ReplyJournal:
         return Notice("storage", f"this reply is not being stored: {error.message}")
 
     def _record(self, event: Event) -> None:
-        if isinstance(event, Token):
+        if isinstance(event, TextDelta):
             self._text.append(event.text)
-        elif isinstance(event, Reasoning):
+        elif isinstance(event, ReasoningDelta):
             self._reasoning.append(event.text)
         elif isinstance(event, Finished):
             self._finish(event)
@@ -198,8 +198,8 @@ class ReplyJournal:
             "text": text or event.text,  # a choice comes without pieces
             "reasoning": reasoning,
             "sampling": sampling,
-            "usage": asdict(event.usage),
-            "timings": asdict(event.timings),
+            "usage": event.usage.as_json(),
+            "timings": event.timings.as_json(),
             "finish_reason": event.reason.value,
             "unfinished": event.unfinished.hex(),
         }

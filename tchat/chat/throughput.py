@@ -48,6 +48,6 @@ def machine_name() -> str:
 def record_throughput(paths: Paths, facts: ModelMetadata, reply: Finished) -> None:
     """Record the throughput of a reply, if it is long enough."""
     if reply.usage.completion >= LEAST_REPLY:
-        rate = Timings.rate(reply.usage.completion, reply.timings.write)
+        rate = Timings.rate(reply.usage.completion, reply.timings.decode)
         with MetadataCache(paths) as store:
             store.record_speed(facts, rate)

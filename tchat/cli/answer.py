@@ -20,7 +20,7 @@ from tchat.cli.console import Console
 from tchat.cli.output.reply import OutputOptions, ReplyOutput
 from tchat.engine.binding import Cancel
 from tchat.engine.engine_thread import run_on_engine_thread
-from tchat.engine.events import Event, Finished, LabelScores, Reason, Token
+from tchat.engine.events import Event, Finished, LabelScores, Reason, TextDelta
 from tchat.settings import Settings, load
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def _show_yes_no(chosen: LabelScores, request: AskRequest, renderer: ReplyOutput
     label, probability = chosen.probabilities[0]
     threshold = THRESHOLD if request.threshold is None else request.threshold
     if probability < threshold:
-        renderer.show(Token("unsure"))
+        renderer.show(TextDelta("unsure"))
         renderer.describe(reply="unsure", choices=dict(chosen.probabilities))
         return UNSURE
     renderer.show(chosen)

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from tchat.engine.binding import Cancel, backend
 from tchat.engine.context import Context, context_size
-from tchat.engine.events import CandidateEvent, Event, Finished, Reasoning, Token
+from tchat.engine.events import CandidateEvent, Event, Finished, ReasoningDelta, TextDelta
 from tchat.engine.generation import Prefill, generate_candidates, generate_reply
 from tchat.engine.kv_cache import KVCache
 from tchat.engine.loading import (
@@ -99,10 +99,10 @@ class Benchmark:
         self._finished(self._reply(loaded, short, sampling))  # warm up
         loaded.kv.clear()
         reply = self._finished(self._reply(loaded, long, sampling))
-        prefill = reply.timings.read
+        prefill = reply.timings.prefill
         yield Figure("read", PROMPT / prefill, "tok/s")
         bare = self._bare(loaded, sampling)
-        yield Figure("write", REPLY / reply.timings.write, "tok/s", bare)
+        yield Figure("write", REPLY / reply.timings.decode, "tok/s", bare)
         loaded.kv.clear()
         yield Figure("first token", self._first(loaded, short, sampling), "s")
         yield Figure(f"{CANDIDATES} candidates", self._together(loaded, long, sampling), "tok/s")
@@ -138,7 +138,7 @@ class Benchmark:
         started = time.perf_counter()
         events = self._reply(loaded, prompt, sampling)
         for event in events:
-            if isinstance(event, Token | Reasoning):
+            if isinstance(event, TextDelta | ReasoningDelta):
                 break
         seconds = time.perf_counter() - started
         self._finished(events)
@@ -155,7 +155,7 @@ class Benchmark:
         ]
         if self._cancel.is_set():
             raise InterruptedError
-        return sum(e.usage.completion for e in ends) / max(e.timings.write for e in ends)
+        return sum(e.usage.completion for e in ends) / max(e.timings.decode for e in ends)
 
     def _restored(self, loaded: LoadedModel, prompt: EncodedPrompt) -> float:
         """Seconds to load a saved state from memory."""

@@ -18,7 +18,7 @@ from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from tchat.engine.events import Event, PromptProgress, Reasoning, Token
+from tchat.engine.events import Event, PromptProgress, ReasoningDelta, TextDelta
 from tchat.errors import Abandoned, Interrupted, StorageError
 
 if TYPE_CHECKING:
@@ -281,7 +281,7 @@ class EngineWorker:
             wrote = False
             for event in generate():
                 events.append(event)
-                first = not wrote and isinstance(event, Token | Reasoning)
+                first = not wrote and isinstance(event, TextDelta | ReasoningDelta)
                 if first or isinstance(event, PromptProgress):
                     wrote = wrote or first
                     loop.call_soon_threadsafe(hurry.set)

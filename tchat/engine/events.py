@@ -2,8 +2,8 @@
 
 Every call: ``LoadProgress* → MessageStored? → CacheRestored? → PromptProgress+``. Then:
 
-- generate: ``(Token | Reasoning)* → Ranked? → Finished``
-- candidates: ``CandidateEvent(Token | Reasoning | Finished)* → Ranked?``
+- generate: ``(TextDelta | ReasoningDelta)* → Ranked? → Finished``
+- candidates: ``CandidateEvent(TextDelta | ReasoningDelta | Finished)* → Ranked?``
 - choose: ``LabelScores? → Finished``; no scores where it was stopped
 
 Only a chat yields `MessageStored`, within a `CandidateEvent` for each candidate, and `Ranked`.
@@ -70,21 +70,23 @@ class MessageStored:
 
 
 @dataclass(frozen=True, slots=True)
-class Token:
-    """A piece of the answer, not sanitized: the whole characters of one or more tokens.
+class TextDelta:
+    """A piece of the answer: whole characters, not sanitized.
 
-    Fewer pieces than tokens: a character may take several tokens, and text that may be the
-    beginning of a stop string is held back. `TokenUsage` has the exact counts.
+    ``tokens`` are those of the reply since the last piece: a character may take several, and text
+    that may begin a stop string is held back.
     """
 
     text: str
+    tokens: int = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Reasoning:
-    """A piece of the reasoning, which is no part of the answer; otherwise as `Token`."""
+class ReasoningDelta:
+    """A piece of the reasoning, which is no part of the answer; otherwise as `TextDelta`."""
 
     text: str
+    tokens: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,40 +114,59 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class TokenUsage:
-    """Token counts of one reply. The field names are keys in stored sessions and JSON output.
+    """Token counts of one reply.
 
     Args:
         prompt: All of the prompt, cached and prefilled.
         reused: Tokens that were cached.
-        read: Tokens that were prefilled.
+        prefilled: Tokens that were prefilled.
         completion: Tokens of the reply.
         reasoning: How many of these are reasoning.
         restored: How many of ``reused`` came from disk.
-        guessed: Tokens drafted by speculative decoding.
-        right: How many of these were accepted.
+        drafted: Tokens drafted by speculative decoding.
+        accepted: How many of these were accepted.
     """
 
     prompt: int
     reused: int
-    read: int
+    prefilled: int
     completion: int
     reasoning: int = 0
     restored: int = 0
-    guessed: int = 0
-    right: int = 0
+    drafted: int = 0
+    accepted: int = 0
+
+    def as_json(self) -> dict[str, int]:
+        """With the keys of stored sessions and JSON output."""
+        return {
+            "prompt": self.prompt,
+            "reused": self.reused,
+            "read": self.prefilled,
+            "completion": self.completion,
+            "reasoning": self.reasoning,
+            "restored": self.restored,
+            "guessed": self.drafted,
+            "right": self.accepted,
+        }
 
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """Wall-clock seconds of one reply: load, prefill (``read``), decode (``write``), restore.
-
-    The field names are keys in stored sessions and JSON output.
-    """
+    """Wall-clock seconds of one reply."""
 
     load: float
-    read: float
-    write: float
+    prefill: float
+    decode: float
     restore: float = 0.0
+
+    def as_json(self) -> dict[str, float]:
+        """With the keys of stored sessions and JSON output."""
+        return {
+            "load": self.load,
+            "read": self.prefill,
+            "write": self.decode,
+            "restore": self.restore,
+        }
 
     @staticmethod
     def rate(tokens: int, seconds: float) -> float:
@@ -198,7 +219,7 @@ class CandidateEvent:
     """An event of one of several candidates, counted from 0."""
 
     index: int
-    event: MessageStored | Token | Reasoning | Finished
+    event: MessageStored | TextDelta | ReasoningDelta | Finished
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,8 +248,8 @@ Event: TypeAlias = (
     | MessageStored
     | CacheRestored
     | PromptProgress
-    | Token
-    | Reasoning
+    | TextDelta
+    | ReasoningDelta
     | Notice
     | LabelScores
     | CandidateEvent

@@ -80,7 +80,7 @@ def generate_reply(  # noqa: PLR0917  one for each step
         reply.text,
         reply.reasoning,
         reply.seed,
-        replace(usage, guessed=steps.drafted, right=steps.accepted),
+        replace(usage, drafted=steps.drafted, accepted=steps.accepted),
         _timings(load_seconds, prefill, started),
         unfinished=reply.unfinished,
     )
@@ -279,7 +279,7 @@ class Prefill:
         return TokenUsage(
             prompt=len(self.tokens),
             reused=self.reused,
-            read=len(self.tokens) - self.reused,
+            prefilled=len(self.tokens) - self.reused,
             completion=written,
             reasoning=reasoned,
             restored=min(restored, self.reused),

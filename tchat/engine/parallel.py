@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
 from tchat.engine.context import FIRST_PARALLEL, BatchToken, Context
-from tchat.engine.events import Reason, Reasoning, Token
+from tchat.engine.events import Reason, ReasoningDelta, TextDelta
 from tchat.engine.kv_cache import common_prefix
 from tchat.engine.loading import LoadedModel
 from tchat.engine.model import Model
@@ -20,7 +20,7 @@ from tchat.engine.reply_state import ReplyState
 from tchat.engine.scoring import LabelScorer, log_probabilities
 from tchat.errors import TchatError
 
-Piece: TypeAlias = Token | Reasoning
+Piece: TypeAlias = TextDelta | ReasoningDelta
 
 
 @dataclass(frozen=True, slots=True)

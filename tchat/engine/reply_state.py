@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from tchat.engine.context import Context
-from tchat.engine.events import HiddenStates, Notice, Reason, Reasoning, Token
+from tchat.engine.events import HiddenStates, Notice, Reason, ReasoningDelta, TextDelta
 from tchat.engine.kv_cache import text_decoder
 from tchat.engine.loading import LoadedModel
 from tchat.engine.prompt.encoder import EncodedPrompt
@@ -111,7 +111,7 @@ class ReplyState:
             self._score = log_probability(context, row, token)
         return token
 
-    def append(self, token: int) -> list[Token | Reasoning]:
+    def append(self, token: int) -> list[TextDelta | ReasoningDelta]:
         """Add a drawn token; returns its events, and sets ``reason`` if the reply ends with it."""
         if self._model.ends_reply(token):
             self.reason = Reason.STOP
@@ -151,7 +151,7 @@ class ReplyState:
         """The hidden states of the answer; None where they were not collected, or are none."""
         return self._states.mean if self._states else None
 
-    def flush(self) -> list[Token | Reasoning]:
+    def flush(self) -> list[TextDelta | ReasoningDelta]:
         """Release the text held back, at the end of the reply."""
         return self._reply.close()
 
@@ -227,6 +227,7 @@ class ReplyText:
         self._decoder.decode(unfinished)
         self._splitter = ReasoningSplitter(marks, phase)
         self._filter = StopFilter(stops)
+        self._tokens = 0  # since the last event
         self._answer: list[str] = []
         self._reasoning: list[str] = []
 
@@ -260,8 +261,9 @@ class ReplyText:
         """Whether the model is reasoning now."""
         return self._splitter.phase is ReplyPhase.REASONING
 
-    def feed(self, data: bytes, *, mark: bool = False) -> list[Token | Reasoning]:
+    def feed(self, data: bytes, *, mark: bool = False) -> list[TextDelta | ReasoningDelta]:
         """Add the bytes of the next token, which may be a ``mark``."""
+        self._tokens += 1
         text = self._decoder.decode(data)
         if not text:
             return []
@@ -269,23 +271,27 @@ class ReplyText:
             text = text.translate(_HIDE)
         return self._events(self._splitter.feed(text))
 
-    def close(self) -> list[Token | Reasoning]:
+    def close(self) -> list[TextDelta | ReasoningDelta]:
         """Release the text held back; an incomplete character is dropped."""
         events = self._events(self._splitter.close())
         if rest := self._filter.close():
             self._answer.append(rest)
-            events.append(Token(rest))
+            events.append(TextDelta(rest, self._take_tokens()))
         return events
 
-    def _events(self, pieces: Iterable[tuple[PieceKind, str]]) -> list[Token | Reasoning]:
-        events: list[Token | Reasoning] = []
+    def _events(self, pieces: Iterable[tuple[PieceKind, str]]) -> list[TextDelta | ReasoningDelta]:
+        events: list[TextDelta | ReasoningDelta] = []
         for kind, piece in pieces:
             text = piece.translate(_SHOW) if self._only_tokens else piece
             if kind is PieceKind.ANSWER:
                 if text := self._filter.feed(text):
                     self._answer.append(text)
-                    events.append(Token(text))
+                    events.append(TextDelta(text, self._take_tokens()))
             elif kind is PieceKind.REASONING and not self.stopped:
                 self._reasoning.append(text)
-                events.append(Reasoning(text))
+                events.append(ReasoningDelta(text, self._take_tokens()))
         return events
+
+    def _take_tokens(self) -> int:
+        tokens, self._tokens = self._tokens, 0
+        return tokens

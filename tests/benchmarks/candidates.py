@@ -69,7 +69,7 @@ class Loops:
         ]
         written = sum(end.usage.completion for end in ends)
         assert written == count * STEPS
-        return written / max(end.timings.write for end in ends)
+        return written / max(end.timings.decode for end in ends)
 
     def bare(self, count: int) -> float:
         """llama.cpp with the same sampler chains and nothing around it."""

@@ -101,7 +101,7 @@ class Loops:
 
 def _rate(events: Iterator[Any]) -> float:
     end = list(events)[-1]
-    return float(end.usage.completion / end.timings.write)
+    return float(end.usage.completion / end.timings.decode)
 
 
 def pairs() -> dict[str, float]:

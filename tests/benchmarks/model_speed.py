@@ -57,7 +57,7 @@ def speeds(path: Path) -> dict[str, float]:
         for _ in range(3):
             *_, end = engine.generate([ChatMessage("user", "Tell me a story.")], sampling)
             assert isinstance(end, Finished)
-            written = max(written, end.usage.completion / end.timings.write)
+            written = max(written, end.usage.completion / end.timings.decode)
     return {"expected": expected, "written": written, "rate": machine.speed}
 
 

@@ -51,7 +51,7 @@ def _document(*, busy: bool) -> Row:
 def measure() -> dict[str, float]:
     """Seconds from the question to its first token: read, and restored in another engine."""
     from tchat.engine.engine import Engine
-    from tchat.engine.events import Token
+    from tchat.engine.events import TextDelta
     from tchat.engine.loading import EngineOptions
     from tchat.engine.prompt import ChatMessage
     from tchat.engine.snapshots.snapshots import Snapshots
@@ -77,7 +77,7 @@ def measure() -> dict[str, float]:
     def first_token(engine: Engine) -> float:
         started = time.perf_counter()
         events = engine.generate(chat, Sampling(temp=0, max_tokens=4))
-        next(event for event in events if isinstance(event, Token))
+        next(event for event in events if isinstance(event, TextDelta))
         seconds = time.perf_counter() - started
         list(events)
         return seconds

@@ -103,10 +103,10 @@ def starter() -> dict[str, Any]:
                 order = engines if round_ % 2 else engines[::-1]
                 ends = {engine: written(engine, prompt, sampling) for engine in order}
                 plain, guessed = (ends[engine] for engine in engines)
-                rates = [e.usage.completion / e.timings.write for e in (guessed, plain)]
+                rates = [e.usage.completion / e.timings.decode for e in (guessed, plain)]
                 found.append(rates[0] / rates[1])
                 if temp == 0:
-                    guesses.append((guessed.usage.right, guessed.usage.guessed))
+                    guesses.append((guessed.usage.accepted, guessed.usage.drafted))
         return statistics.median(found)
 
     written(engines[0], "Hello", Sampling(max_tokens=20))
@@ -174,7 +174,7 @@ def shaped() -> dict[str, float]:
                 for engine in engines:
                     engine._loaded.kv.truncate(0)  # type: ignore[union-attr]
                     end: Any = list(engine.generate([ChatMessage("user", words)], sampling))[-1]
-                    rates.append(end.usage.completion / end.timings.write)
+                    rates.append(end.usage.completion / end.timings.decode)
                 found.append(rates[1] / rates[0])
             return statistics.median(found)
 

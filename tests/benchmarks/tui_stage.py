@@ -16,7 +16,15 @@ from typing import Any
 
 from tchat.chat.chat import Chat
 from tchat.chat.draft import TokenCount
-from tchat.engine.events import Event, Finished, MessageStored, Reason, Timings, Token, TokenUsage
+from tchat.engine.events import (
+    Event,
+    Finished,
+    MessageStored,
+    Reason,
+    TextDelta,
+    Timings,
+    TokenUsage,
+)
 from tchat.paths import user_paths
 from tchat.sessions.records import Role, Status
 from tchat.sessions.store import SessionStore
@@ -77,7 +85,7 @@ class Scripted(Chat):
             at = len(written) % len(self.text)
             piece = self.text[at : at + TOKEN]
             written += piece
-            yield Token(piece)
+            yield TextDelta(piece)
             due = begun + len(written) / TOKEN / RATE
             if (wait := due - time.perf_counter()) > 0:
                 time.sleep(wait)

@@ -51,7 +51,7 @@ def library_pages() -> float:
 def measure() -> dict[str, float]:
     """Turn, stops and memory on the starter."""
     from tchat.engine.engine import Engine
-    from tchat.engine.events import Event, Finished, PromptProgress, Token
+    from tchat.engine.events import Event, Finished, PromptProgress, TextDelta
     from tchat.engine.loading import EngineOptions
     from tchat.engine.prompt import ChatMessage
     from tchat.models.metadata import read_metadata
@@ -98,13 +98,13 @@ def measure() -> dict[str, float]:
         engine._loaded.kv.clear()  # type: ignore[union-attr]
         reading.append(stop([ChatMessage("user", LONG)], PromptProgress, 0.3 + 0.037 * number))
     writing = [
-        stop([ChatMessage("user", "Tell a long story.")], Token, 0.2 + 0.013 * number)
+        stop([ChatMessage("user", "Tell a long story.")], TextDelta, 0.2 + 0.013 * number)
         for number in range(STOPS)
     ]
     engine.cancel.clear()
     return {
         "prompt": second.usage.prompt,
-        "read": second.usage.read,
+        "read": second.usage.prefilled,
         "new": second.usage.prompt - held,
         "reading": statistics.quantiles(reading, n=20)[-1],
         "writing": statistics.quantiles(writing, n=20)[-1],

@@ -7,7 +7,7 @@ from collections.abc import Generator
 import pytest
 
 from tchat.chat.candidates import parse_candidates
-from tchat.engine.events import CandidateEvent, Event, Finished, MessageStored, Notice, Token
+from tchat.engine.events import CandidateEvent, Event, Finished, MessageStored, Notice, TextDelta
 from tchat.errors import UsageError
 from tchat.sessions.records import Message, Role, Status
 from tchat.sessions.store import SessionStore
@@ -134,7 +134,7 @@ def test_stopped_ones_do_not_hide_a_whole_reply_from_before(
     stopped: set[int] = set()
     for event in chat.candidates(3, stopped=stopped):
         inner = event.event if isinstance(event, CandidateEvent) else None
-        if isinstance(inner, Token):
+        if isinstance(inner, TextDelta):
             assert store.branch(chat.session.id) == before  # also while they are written
             stopped |= {0, 1, 2}
     rows = store.siblings(before[-1].id)
@@ -172,7 +172,7 @@ def test_stopped_ones_do_not_hide_an_earlier_reply_that_was_stopped_later(
     chat = open_chat(temp=1.5, max_tokens=30, logit_bias=("<|im_end|>=-100", "<|endoftext|>=-100"))
     tokens = 0
     for event in chat.send("Hello"):
-        tokens += isinstance(event, Token)
+        tokens += isinstance(event, TextDelta)
         if tokens == 9:
             chat.cancel.set()
     chat.cancel.clear()
@@ -182,6 +182,6 @@ def test_stopped_ones_do_not_hide_an_earlier_reply_that_was_stopped_later(
     list(chat.candidates(2, stopped={0, 1}))
     stopped: set[int] = set()
     for event in chat.candidates(2, stopped=stopped):
-        if isinstance(event, CandidateEvent) and isinstance(event.event, Token):
+        if isinstance(event, CandidateEvent) and isinstance(event.event, TextDelta):
             stopped |= {0, 1}
     assert store.branch(chat.session.id) == before

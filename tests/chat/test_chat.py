@@ -11,7 +11,15 @@ import pytest
 from tchat.chat.chat import Chat
 from tchat.chat.draft import TokenCount
 from tchat.chat.session_settings import session_settings, with_session_settings
-from tchat.engine.events import Event, Finished, LabelScores, MessageStored, Notice, Reason, Token
+from tchat.engine.events import (
+    Event,
+    Finished,
+    LabelScores,
+    MessageStored,
+    Notice,
+    Reason,
+    TextDelta,
+)
 from tchat.engine.prompt import ChatMessage
 from tchat.engine.prompt.encoder import EncodedPrompt, PromptEncoder
 from tchat.errors import ModelInvalid, ModelNotFound, PromptTooLong, UsageError
@@ -118,7 +126,7 @@ def test_a_stopped_reply_is_stored_and_continued_in_a_sibling(
 ) -> None:
     chat = open_chat(max_tokens=40)
     for event in chat.send("Hello"):
-        if isinstance(event, Token):
+        if isinstance(event, TextDelta):
             chat.cancel.set()
     stopped = branch(chat, store)[-1]
     assert stopped.status is Status.STOPPED
@@ -168,7 +176,7 @@ def test_a_generator_closed_early_leaves_a_stopped_reply(
     text = ""
     while len(text) < 3:
         event = next(events)
-        text += event.text if isinstance(event, Token) else ""
+        text += event.text if isinstance(event, TextDelta) else ""
     events.close()  # type: ignore[attr-defined]
     last = branch(chat, store)[-1]
     assert (last.status, last.text) == (Status.STOPPED, text)
@@ -300,7 +308,7 @@ def test_a_store_that_fails_does_not_stop_the_reply(
     events: list[Event] = []
     for event in chat.send("Hello"):
         events.append(event)
-        if isinstance(event, Token) and chat.session:
+        if isinstance(event, TextDelta) and chat.session:
             store.delete(chat.session.id)
             chat.session = None
     assert finished(events).usage.completion > 1
@@ -386,7 +394,7 @@ def test_a_reply_deleted_elsewhere_can_still_be_left(
 ) -> None:
     chat = open_chat(max_tokens=60)
     events = chat.send("Hello")
-    while not isinstance(next(events), Token):
+    while not isinstance(next(events), TextDelta):
         pass
     assert chat.session
     store.delete(chat.session.id)

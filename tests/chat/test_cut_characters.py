@@ -9,7 +9,7 @@ import pytest
 
 from tchat.chat.chat import Chat
 from tchat.engine.binding import Cancel
-from tchat.engine.events import CandidateEvent, Event, Finished, Reason, Reasoning, Token
+from tchat.engine.events import CandidateEvent, Event, Finished, Reason, ReasoningDelta, TextDelta
 from tchat.engine.model import Model
 from tchat.engine.prompt import ChatMessage
 from tchat.engine.prompt.encoder import PromptEncoder
@@ -43,7 +43,7 @@ def last(store: SessionStore, chat: Chat) -> Message:
 
 
 def shown(events: list[Event]) -> str:
-    return "".join(event.text for event in events if isinstance(event, Token | Reasoning))
+    return "".join(event.text for event in events if isinstance(event, TextDelta | ReasoningDelta))
 
 
 def test_a_character_goes_on_over_any_number_of_cuts(

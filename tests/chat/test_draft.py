@@ -37,7 +37,7 @@ def test_a_draft_is_never_saved_with_the_session(open_chat: OpenChat) -> None:
     again = open_chat(chat.session)
     restored = [event for event in again.load() if isinstance(event, CacheRestored)]
     assert restored[0].tokens <= own
-    assert usage(again.send(DRAFT)).usage.read > 60
+    assert usage(again.send(DRAFT)).usage.prefilled > 60
 
 
 def test_the_session_goes_on_with_what_was_read(open_chat: OpenChat) -> None:
@@ -45,7 +45,7 @@ def test_the_session_goes_on_with_what_was_read(open_chat: OpenChat) -> None:
     usage(chat.send(TEXT))
     read = list(chat.prefill_draft(DRAFT, always))[-1]
     assert read.done == read.total
-    assert usage(chat.send(DRAFT)).usage.read < 20
+    assert usage(chat.send(DRAFT)).usage.prefilled < 20
 
 
 def test_a_draft_for_which_turns_must_leave_is_not_read(open_chat: OpenChat) -> None:

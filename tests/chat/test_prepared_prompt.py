@@ -111,7 +111,7 @@ def test_what_a_draft_is_told_is_what_the_turn_reads(open_chat: OpenChat, contex
         assert told is not None
         assert cost is not None
         assert told.used == ended.usage.prompt
-        new = ended.usage.read - cost.tokens
+        new = ended.usage.prefilled - cost.tokens
         assert -8 <= new - told.draft <= 16  # its own marks, and the end of the reply before
 
 

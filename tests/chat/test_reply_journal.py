@@ -19,9 +19,9 @@ from tchat.engine.events import (
     Finished,
     Notice,
     Reason,
-    Reasoning,
+    ReasoningDelta,
+    TextDelta,
     Timings,
-    Token,
     TokenUsage,
 )
 from tchat.errors import StorageError
@@ -79,7 +79,7 @@ def test_no_token_waits_for_the_disk(
     with JournalWriter(store) as writer:
         journal = opened(store, question, writer)
         for number in range(1000):
-            journal.record(Token(f"{number} "))
+            journal.record(TextDelta(f"{number} "))
             if number == 3:
                 assert slow.entered.wait(10)
         # A thousand pieces are here, and the first write has not come back.
@@ -105,8 +105,8 @@ def test_the_end_comes_after_a_write_that_is_under_way(
     with JournalWriter(store) as writer:
         journal = opened(store, question, writer)
         for piece in ("a", "b", "c"):
-            journal.record(Token(piece))
-            journal.record(Reasoning(piece.upper()))
+            journal.record(TextDelta(piece))
+            journal.record(ReasoningDelta(piece.upper()))
         assert slow.entered.wait(10)
         ending = threading.Thread(target=end, args=(journal,))
         ending.start()
@@ -134,7 +134,7 @@ def test_a_failure_of_the_writer_is_told_once_and_the_end_is_tried(
     with JournalWriter(store) as writer:
         journal = opened(store, question, writer)
         for number in range(50):
-            if notice := journal.record(Token("x")):
+            if notice := journal.record(TextDelta("x")):
                 told.append(notice)
             if number == 1:
                 assert failed.wait(10)
@@ -156,7 +156,7 @@ def test_an_end_that_fails_is_tried_again_with_all_that_is_known(
     monkeypatch.setattr(store, "finish", sometimes)
     with JournalWriter(store) as writer:
         journal = opened(store, question, writer)
-        journal.record(Token("all of it"))
+        journal.record(TextDelta("all of it"))
         assert isinstance(journal.record(DONE), Notice)
         journal.close()
     message = store.message(journal.message_id)
@@ -193,9 +193,9 @@ def test_an_unforeseen_error_of_the_writer_is_raised_and_the_reply_kept(
     entered = break_writer(store, monkeypatch)
     with JournalWriter(store) as writer:
         journal = opened(store, question, writer)
-        journal.record(Token("all "))
+        journal.record(TextDelta("all "))
         assert entered.wait(10)
-        journal.record(Token("of it"))
+        journal.record(TextDelta("of it"))
         with pytest.raises(ValueError, match="nobody foresaw"):
             end(journal)
         journal.close()
@@ -209,9 +209,9 @@ def test_an_unforeseen_error_in_one_of_several_replies_keeps_them_all(
     entered = break_writer(store, monkeypatch)
     journals = CandidateJournals(store, question, MODEL, Settings(), 3)
     ids = journals.ids
-    journals.record(CandidateEvent(1, Token("second")))
+    journals.record(CandidateEvent(1, TextDelta("second")))
     assert entered.wait(10)
-    journals.record(CandidateEvent(2, Token("third")))
+    journals.record(CandidateEvent(2, TextDelta("third")))
     with pytest.raises(ValueError, match="nobody foresaw"):
         journals.close()
     kept = [(each.id, each.text, each.status) for each in store.siblings(ids[1])]
@@ -265,6 +265,6 @@ def test_no_thread_is_left(store: SessionStore, question: Message) -> None:
     with JournalWriter(store) as writer:
         journal = opened(store, question, writer)
         for _ in range(20):
-            journal.record(Token("x"))
+            journal.record(TextDelta("x"))
         journal.record(DONE)
     assert not [thread for thread in threading.enumerate() if thread.name == "journal"]

@@ -19,8 +19,8 @@ from tchat.engine.events import (
     LabelScores,
     PromptProgress,
     Reason,
+    TextDelta,
     Timings,
-    Token,
     TokenUsage,
 )
 from tchat.paths import Paths
@@ -126,7 +126,7 @@ class FakeChat:
         )
         yield PromptProgress(3, 3, 0)
         for word in text.split(" "):
-            yield Token(word if word == text.split(" ")[0] else f" {word}")
+            yield TextDelta(word if word == text.split(" ")[0] else f" {word}")
         yield finished(text)
 
     def choose(self, prompt: str, labels: Sequence[str]) -> Iterator[Event]:
@@ -134,15 +134,15 @@ class FakeChat:
         yield finished(self.probabilities[0][0])
 
     def continue_reply(self) -> Iterator[Event]:
-        yield Token("continued")
+        yield TextDelta("continued")
         yield finished("continued")
 
     def regenerate(self) -> Iterator[Event]:
-        yield Token("again")
+        yield TextDelta("again")
         yield finished("again")
 
     def edit(self, message_id: int, text: str) -> Iterator[Event]:
-        yield Token(f"edited {message_id} {text}")
+        yield TextDelta(f"edited {message_id} {text}")
         yield finished(text)
 
 

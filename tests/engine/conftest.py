@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tchat.engine.engine import Engine
-from tchat.engine.events import Event, Finished, Token
+from tchat.engine.events import Event, Finished, TextDelta
 from tchat.engine.loading import EngineOptions
 from tchat.models.metadata import read_metadata
 
@@ -34,7 +34,7 @@ def open_engine() -> Iterator[OpenEngine]:
 
 def frames_of_a_token(events: Iterator[Event]) -> int:
     """Generators that a token passes, from the decode loop to whoever iterates ``events``."""
-    next(event for event in events if isinstance(event, Token))
+    next(event for event in events if isinstance(event, TextDelta))
     frames, inner = 0, events
     while isinstance(inner, Generator):
         frames, inner = frames + 1, inner.gi_yieldfrom  # type: ignore[attr-defined]
@@ -50,4 +50,4 @@ def finished(events: Iterable[Event]) -> Finished:
 
 def streamed(events: Iterable[Event]) -> str:
     """The answer as it was streamed."""
-    return "".join(event.text for event in events if isinstance(event, Token))
+    return "".join(event.text for event in events if isinstance(event, TextDelta))

@@ -11,7 +11,7 @@ import pytest
 
 from tchat.engine.context import FIRST_PARALLEL
 from tchat.engine.engine import Engine
-from tchat.engine.events import CandidateEvent, Event, Finished, PromptProgress, Reason, Token
+from tchat.engine.events import CandidateEvent, Event, Finished, PromptProgress, Reason, TextDelta
 from tchat.engine.prompt import ChatMessage
 from tchat.settings import Sampling
 from tests.engine.conftest import OpenEngine, finished
@@ -56,7 +56,7 @@ def test_pieces_carry_the_index_of_their_reply(open_engine: OpenEngine, tiny_mod
     for index, reply in enumerate(ends(events)):
         pieces = [e.event for e in events if isinstance(e, CandidateEvent) and e.index == index]
         assert isinstance(pieces[-1], Finished)
-        assert "".join(p.text for p in pieces if isinstance(p, Token)) == reply.text
+        assert "".join(p.text for p in pieces if isinstance(p, TextDelta)) == reply.text
 
 
 def test_the_prompt_is_read_once(open_engine: OpenEngine, path: Path) -> None:
@@ -65,7 +65,7 @@ def test_the_prompt_is_read_once(open_engine: OpenEngine, path: Path) -> None:
     reading = [event for event in events if isinstance(event, PromptProgress)]
     assert reading[-1].done == reading[-1].total == engine.count(ASKED)
     again = list(engine.candidates(ASKED, DRAWN, 4))
-    assert ends(again)[0].usage.read == 1
+    assert ends(again)[0].usage.prefilled == 1
     assert texts(ends(again)) == texts(ends(events))
 
 

@@ -15,7 +15,7 @@ import pytest
 from tchat.engine.binding import Cancel
 from tchat.engine.engine import Engine
 from tchat.engine.engine_thread import on_large_stack
-from tchat.engine.events import Finished, LoadProgress, Notice, PromptProgress, Reason, Token
+from tchat.engine.events import Finished, LoadProgress, Notice, PromptProgress, Reason, TextDelta
 from tchat.engine.loading import BackgroundLoad, EngineOptions
 from tchat.engine.model import Model
 from tchat.engine.prompt import ChatMessage
@@ -35,7 +35,7 @@ def test_events_come_in_their_order(open_engine: OpenEngine, tiny_model: Path) -
     assert kinds[:2] == [LoadProgress, LoadProgress]
     assert kinds[2] is PromptProgress
     assert kinds[-1] is Finished
-    assert set(kinds[3:-1]) <= {PromptProgress, Token}
+    assert set(kinds[3:-1]) <= {PromptProgress, TextDelta}
     read = [event for event in events if isinstance(event, PromptProgress)]
     assert read[0].done == read[0].reused == 0
     assert read[-1].done == read[-1].total == finished(events).usage.prompt
@@ -44,6 +44,15 @@ def test_events_come_in_their_order(open_engine: OpenEngine, tiny_model: Path) -
 def test_streamed_text_is_the_finished_text(open_engine: OpenEngine, tiny_model: Path) -> None:
     events = list(open_engine(tiny_model).generate(HELLO, Sampling(seed=3, max_tokens=200)))
     assert streamed(events) == finished(events).text != ""
+
+
+def test_the_pieces_of_a_reply_count_its_tokens(open_engine: OpenEngine, tiny_model: Path) -> None:
+    sampling = Sampling(seed=3, max_tokens=200, stop=("zzzzzz",))
+    events = list(open_engine(tiny_model).generate(HELLO, sampling))
+    pieces = [event for event in events if isinstance(event, TextDelta)]
+    cut = len(finished(events).unfinished)  # its tokens came with no piece
+    counted, written = sum(piece.tokens for piece in pieces), finished(events).usage.completion
+    assert written - cut <= counted <= written
 
 
 def test_a_token_passes_few_generator_frames(open_engine: OpenEngine, tiny_model: Path) -> None:
@@ -78,8 +87,8 @@ def test_a_turn_reads_only_what_is_new(open_engine: OpenEngine, tiny_model: Path
     history = [*HELLO, ChatMessage("assistant", first.text), ChatMessage("user", "And now?")]
     second = finished(engine.generate(history, SHORT))
     assert second.usage.reused == held
-    assert second.usage.read == second.usage.prompt - held
-    assert second.usage.read < 40
+    assert second.usage.prefilled == second.usage.prompt - held
+    assert second.usage.prefilled < 40
 
 
 def test_reuse_does_not_change_the_reply(open_engine: OpenEngine, tiny_model: Path) -> None:
@@ -301,7 +310,7 @@ def test_max_tokens_zero_reads_and_writes_nothing(
 ) -> None:
     end = finished(open_engine(tiny_model).generate(HELLO, Sampling(max_tokens=0)))
     assert (end.reason, end.text, end.usage.completion) == (Reason.LENGTH, "", 0)
-    assert end.usage.read == end.usage.prompt
+    assert end.usage.prefilled == end.usage.prompt
 
 
 def test_a_text_is_counted_from_any_thread(open_engine: OpenEngine, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from tchat.engine.binding import Cancel
 from tchat.engine.engine_thread import EngineWorker, Request
-from tchat.engine.events import Event, LoadProgress, Token
+from tchat.engine.events import Event, LoadProgress, TextDelta
 from tchat.errors import UsageError
 
 
@@ -19,7 +19,7 @@ def tokens(count: int, pause: float = 0.0) -> Iterator[Event]:
     yield LoadProgress("m", 1.0)
     for number in range(count):
         time.sleep(pause)
-        yield Token(str(number))
+        yield TextDelta(str(number))
 
 
 async def test_all_events_arrive_in_order_and_in_few_batches() -> None:
@@ -38,14 +38,14 @@ async def test_the_first_token_does_not_wait_for_the_interval(
     monkeypatch.setattr("tchat.engine.engine_thread.INTERVAL", 30.0)
     thread = EngineWorker()
     async for batch in thread.stream(lambda: tokens(3, 0.05), Request(Cancel())):
-        assert any(isinstance(event, Token) for event in batch)
+        assert any(isinstance(event, TextDelta) for event in batch)
         break
     thread.close()
 
 
 async def test_an_error_comes_after_the_events_before_it() -> None:
     def failing() -> Iterator[Event]:
-        yield Token("a")
+        yield TextDelta("a")
         raise UsageError("no")
 
     thread = EngineWorker()
@@ -57,7 +57,7 @@ async def test_an_error_comes_after_the_events_before_it() -> None:
 
     with pytest.raises(UsageError, match="no"):
         await consume()
-    assert seen == [Token("a")]
+    assert seen == [TextDelta("a")]
     thread.close()
 
 
@@ -69,7 +69,7 @@ async def test_leaving_early_stops_the_generator_before_going_on() -> None:
         try:
             while not cancel.is_set():
                 time.sleep(0.001)
-                yield Token("x")
+                yield TextDelta("x")
         finally:
             ended.set()
 

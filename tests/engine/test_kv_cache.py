@@ -55,7 +55,7 @@ class Walk:
         elif act == "choose":
             list(self.engine.score_labels(self.history, ["the", "the word", "other"]))
         end = finished(self._reply(number))
-        assert end.usage.prompt == end.usage.reused + end.usage.read
+        assert end.usage.prompt == end.usage.reused + end.usage.prefilled
         if act != "again":
             self.history += [ChatMessage("assistant", end.text), ChatMessage("user", text)]
 

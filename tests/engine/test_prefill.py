@@ -64,7 +64,7 @@ def test_a_prefilled_draft_is_not_prefilled_again(open_engine: OpenEngine, path:
     assert ahead.done == ahead.total > 40
     reply = finished(engine.generate(asked(DRAFT), GREEDY))
     assert reply.usage.reused >= ahead.done
-    assert reply.usage.read < 20
+    assert reply.usage.prefilled < 20
     assert reply.text == finished(begun(open_engine, path).generate(asked(DRAFT), GREEDY)).text
 
 

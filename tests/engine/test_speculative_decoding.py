@@ -81,7 +81,7 @@ def test_greedy_replies_are_the_same(two: tuple[Engine, Engine]) -> None:
         one, other = (finished(engine.generate(asked(prompt), GREEDY)) for engine in two)
         assert facts(one) == facts(other)
         assert plain._loaded.kv.tokens == drafting._loaded.kv.tokens  # type: ignore[union-attr]
-        guessed, right = guessed + other.usage.guessed, right + other.usage.right
+        guessed, right = guessed + other.usage.drafted, right + other.usage.accepted
     assert 0 < right <= guessed
 
 
@@ -100,7 +100,7 @@ def test_they_are_with_other_models(
     for prompt in PROMPTS[:3]:
         one, other = (finished(engine.generate(asked(prompt), greedy)) for engine in both)
         assert facts(one) == facts(other)
-        assert (other.usage.guessed > 0) == (kind != "tiny_recurrent")
+        assert (other.usage.drafted > 0) == (kind != "tiny_recurrent")
 
 
 @pytest.mark.parametrize(
@@ -168,9 +168,9 @@ def test_nothing_is_drafted_for_a_greedy_reply_where_logits_differ(
     monkeypatch.setattr(ExactnessTrial, "run", differs)
     one, other = (finished(engine.generate(asked(PROMPTS[2]), GREEDY)) for engine in two)
     assert facts(one) == facts(other)
-    assert other.usage.guessed == 0
+    assert other.usage.drafted == 0
     drawn = replace(LOOPING, seed=3)
-    assert finished(drafting.generate(asked(PROMPTS[2]), drawn)).usage.guessed > 0
+    assert finished(drafting.generate(asked(PROMPTS[2]), drawn)).usage.drafted > 0
 
 
 def test_it_stops_where_it_does_not_pay(
@@ -178,7 +178,7 @@ def test_it_stops_where_it_does_not_pay(
 ) -> None:
     monkeypatch.setattr(DecodeTimes, "of", lambda _, size: float(size))
     end = finished(open_engine(tiny_model).generate(asked(PROMPTS[2]), GREEDY))
-    assert (end.usage.guessed, end.usage.right) == (0, 0)
+    assert (end.usage.drafted, end.usage.accepted) == (0, 0)
     assert MAX_LOSS <= 0.03
 
 
@@ -213,8 +213,8 @@ def test_a_draft_model_changes_no_reply(
         assert facts(one) == facts(other)
         # Itself agrees, but for the tokens that only one of them may not write.
         same = draft == "tiny_model" and sampling is FREE
-        assert other.usage.guessed > 0
-        assert other.usage.right >= 0.9 * other.usage.guessed or not same
+        assert other.usage.drafted > 0
+        assert other.usage.accepted >= 0.9 * other.usage.drafted or not same
 
 
 def test_a_draft_model_that_does_not_pay_is_left_alone(
@@ -222,7 +222,7 @@ def test_a_draft_model_that_does_not_pay_is_left_alone(
 ) -> None:
     monkeypatch.setattr(DecodeTimes, "of", lambda _, size: float(size))
     engine = open_engine(tiny_model, prompt_lookup=False, draft=tiny_model)
-    assert finished(engine.generate(asked(PROMPTS[0]), GREEDY)).usage.guessed == 0
+    assert finished(engine.generate(asked(PROMPTS[0]), GREEDY)).usage.drafted == 0
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import pytest
 from tchat.engine import loading
 from tchat.engine.binding import Cancel
 from tchat.engine.engine_thread import STACK_SIZES, on_large_stack, run_on_engine_thread
-from tchat.engine.events import Finished, LoadProgress, PromptProgress, Reason, Token
+from tchat.engine.events import Finished, LoadProgress, PromptProgress, Reason, TextDelta
 from tchat.engine.loading import EngineOptions
 from tchat.engine.model import Model
 from tchat.engine.prompt import ChatMessage
@@ -71,11 +71,11 @@ def test_a_stop_while_writing_keeps_the_text(open_engine: OpenEngine, tiny_model
     events = []
     for event in engine.generate(SHORT, Sampling(temp=0)):
         events.append(event)
-        if sum(isinstance(each, Token) for each in events) == 3:
+        if sum(isinstance(each, TextDelta) for each in events) == 3:
             engine.cancel.set()
     end = finished(events)
     assert end.reason is Reason.CANCELLED
-    assert end.text == "".join(e.text for e in events if isinstance(e, Token)) != ""
+    assert end.text == "".join(e.text for e in events if isinstance(e, TextDelta)) != ""
 
 
 def test_a_stop_before_loading_writes_nothing(open_engine: OpenEngine, tiny_model: Path) -> None:

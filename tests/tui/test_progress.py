@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tchat.engine.events import PromptProgress, Token
+from tchat.engine.events import PromptProgress, TextDelta
 from tchat.tui.controllers.status import Progress
 from tchat.tui.widgets.status import Writing
 
@@ -15,7 +15,7 @@ def test_no_speed_is_told_before_there_is_one() -> None:
     for seconds in (0.0, 0.001, 0.4, 0.5, 0.6):
         now = seconds
         for _ in range(5):
-            progress.take(Token("a"))
+            progress.take(TextDelta("a"))
         assert isinstance(progress.state, Writing)
         rates.append(progress.state.rate)
     assert rates == [0, 0, 0, 32, 32]

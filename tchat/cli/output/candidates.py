@@ -25,9 +25,9 @@ from tchat.engine.events import (
     PromptProgress,
     Ranked,
     Reason,
-    Reasoning,
+    ReasoningDelta,
+    TextDelta,
     Timings,
-    Token,
 )
 from tchat.humanize import counted
 from tchat.markdown import first_code_block
@@ -39,7 +39,7 @@ NARROWEST = 24  # cells of a column; replies in narrower ones are printed one be
 class CandidateLayout(Protocol):
     """How the replies are shown."""
 
-    def show(self, index: int, piece: Token | Reasoning | Finished) -> None:
+    def show(self, index: int, piece: TextDelta | ReasoningDelta | Finished) -> None:
         """Show ``piece`` of a reply."""
 
 
@@ -99,7 +99,9 @@ class CandidateOutput:
         """Show ``event``."""
         inner = event.event if isinstance(event, CandidateEvent) else event
         self._progress.take(inner)
-        if isinstance(event, CandidateEvent) and isinstance(inner, Token | Reasoning | Finished):
+        if isinstance(event, CandidateEvent) and isinstance(
+            inner, TextDelta | ReasoningDelta | Finished
+        ):
             if isinstance(inner, Finished):
                 self.finished[event.index] = inner
             if self._form is not None:
@@ -188,8 +190,8 @@ class CandidateOutput:
             "log_probability": finished.log_probability,
             "reasoning": finished.reasoning or None,
             "finish_reason": finished.reason.value,
-            "usage": asdict(finished.usage),
-            "timings": asdict(finished.timings),
+            "usage": finished.usage.as_json(),
+            "timings": finished.timings.as_json(),
             "seed": finished.seed,
             **({"score": self._score(index)} if self._best else {}),
         }
@@ -207,12 +209,12 @@ class _SideBySide:
         self._left = count
         self._headed = False
 
-    def show(self, index: int, piece: Token | Reasoning | Finished) -> None:
+    def show(self, index: int, piece: TextDelta | ReasoningDelta | Finished) -> None:
         if not self._headed:
             self._headed = True
             numbers = range(1, len(self._feet) + 1)
             self._print([self._columns.row([f"[{number}]" for number in numbers])])
-        if isinstance(piece, Token):
+        if isinstance(piece, TextDelta):
             self._columns.feed(index, piece.text)
         elif isinstance(piece, Finished):
             self._columns.close(index)
@@ -234,9 +236,9 @@ class _Stacked:
         self._stdout, self._make = stdout, writer
         self._writer: Writer | None = None
         self._now = 0
-        self._held: dict[int, list[Token | Reasoning | Finished]] = {}
+        self._held: dict[int, list[TextDelta | ReasoningDelta | Finished]] = {}
 
-    def show(self, index: int, piece: Token | Reasoning | Finished) -> None:
+    def show(self, index: int, piece: TextDelta | ReasoningDelta | Finished) -> None:
         self._held.setdefault(index, []).append(piece)
         while held := self._held.pop(self._now, None):
             for each in held:
@@ -245,12 +247,12 @@ class _Stacked:
                 break
             self._now += 1
 
-    def _write(self, piece: Token | Reasoning | Finished) -> None:
+    def _write(self, piece: TextDelta | ReasoningDelta | Finished) -> None:
         if self._writer is None:
             gap = "\n" if self._now else ""
             self._stdout.write(f"{gap}[{self._now + 1}]\n")
             self._writer = self._make()
-        if isinstance(piece, Token):
+        if isinstance(piece, TextDelta):
             self._writer.text(piece.text)
         elif isinstance(piece, Finished):
             self._writer.close(ReplyRecord(finished=piece))
@@ -269,7 +271,7 @@ def candidate_footer(finished: Finished) -> str:
 def usage_line(replies: dict[int, Finished]) -> str:
     """Token counts and speed of all replies on one line."""
     written = sum(reply.usage.completion for reply in replies.values())
-    seconds = max(reply.timings.write for reply in replies.values())
+    seconds = max(reply.timings.decode for reply in replies.values())
     first = next(iter(replies.values()))
     prompt, count = counted(first.usage.prompt, "token"), counted(len(replies), "reply", "replies")
     words = f"{prompt} of prompt, read once · {count}"

@@ -36,9 +36,9 @@ from tchat.engine.events import (
     Notice,
     PromptProgress,
     Reason,
-    Reasoning,
+    ReasoningDelta,
+    TextDelta,
     Timings,
-    Token,
 )
 from tchat.humanize import counted
 from tchat.markdown import first_code_block
@@ -106,9 +106,9 @@ class ReplyOutput:
         """Show ``event``."""
         self._progress.take(event)
         match event:
-            case Token(text):
+            case TextDelta(text):
                 self._writer.text(text)
-            case Reasoning(text):
+            case ReasoningDelta(text):
                 if self._output.show_reasoning:
                     self._writer.reasoning(text)
             case Notice():
@@ -140,8 +140,8 @@ class ReplyOutput:
 
     def _show_status(self, event: Event) -> None:
         waiting = isinstance(event, LoadProgress | CacheRestored | PromptProgress)
-        unseen = isinstance(event, Token) and not self._writer.live
-        hidden = isinstance(event, Reasoning) and not (
+        unseen = isinstance(event, TextDelta) and not self._writer.live
+        hidden = isinstance(event, ReasoningDelta) and not (
             self._writer.live and self._output.show_reasoning
         )
         if (waiting or unseen or hidden) and self._status.due:
@@ -198,14 +198,14 @@ def usage_line(finished: Finished) -> str:
     """Token counts and times of a reply on one line."""
     usage, timings = finished.usage, finished.timings
     read = f"{counted(usage.prompt, 'token')} of prompt ({_from_cache(finished)})"
-    if rate := Timings.rate(usage.read, timings.read):
+    if rate := Timings.rate(usage.prefilled, timings.prefill):
         read += f", {rate:.0f} tok/s"
     written = f"{counted(usage.completion, 'token')} written"
     if usage.reasoning:
         written += f" ({usage.reasoning:,} of reasoning)"
-    if usage.guessed:
-        written += f" ({usage.right:,} of {usage.guessed:,} drafted tokens accepted)"
-    if rate := Timings.rate(usage.completion, timings.write):
+    if usage.drafted:
+        written += f" ({usage.accepted:,} of {usage.drafted:,} drafted tokens accepted)"
+    if rate := Timings.rate(usage.completion, timings.decode):
         written += f", {rate:.0f} tok/s"
-    seconds = timings.load + timings.restore + timings.read + timings.write
+    seconds = timings.load + timings.restore + timings.prefill + timings.decode
     return f"{read} · {written} · {seconds:.2f} s, including {timings.load:.2f} s to load the model"

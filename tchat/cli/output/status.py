@@ -16,9 +16,9 @@ from tchat.engine.events import (
     LoadProgress,
     Notice,
     PromptProgress,
-    Reasoning,
+    ReasoningDelta,
+    TextDelta,
     Timings,
-    Token,
 )
 from tchat.sanitize import single_line
 
@@ -89,8 +89,8 @@ class ReplyProgress:
     def __init__(self, clock: Clock = time.monotonic) -> None:
         self._clock = clock
         self._reading_since: tuple[float, int] | None = None
-        self._writing_since = 0.0
-        self._pieces = 0
+        self._writing_since: float | None = None
+        self._tokens = 0
         self._thinking = False
         self._loading = 0.0
         self._reading: PromptProgress | None = None
@@ -105,15 +105,16 @@ class ReplyProgress:
             self._reading_since = self._reading_since or (self._clock(), event.done)
         elif isinstance(event, CacheRestored):
             self._restored = event
-        elif isinstance(event, Token | Reasoning):
-            self._thinking = isinstance(event, Reasoning)
-            self._writing_since = self._writing_since or self._clock()
-            self._pieces += 1
+        elif isinstance(event, TextDelta | ReasoningDelta):
+            self._thinking = isinstance(event, ReasoningDelta)
+            if self._writing_since is None:  # the count begins behind the first piece
+                self._writing_since, self._tokens = self._clock(), -event.tokens
+            self._tokens += event.tokens
 
     def words(self, preview: str = "") -> str:
         """The status, with the last of ``preview``, text that is written and not printed yet."""
-        if self._pieces:
-            return self._writing(preview)
+        if self._writing_since is not None:
+            return self._writing(preview, self._writing_since)
         if self._reading:
             return self._left_to_read(self._reading)
         if self._restored:
@@ -130,11 +131,9 @@ class ReplyProgress:
         filled = round(BAR * event.done / event.total)
         return f"{words} · {FILLED * filled}{EMPTY * (BAR - filled)} · {left:.0f} s left"
 
-    def _writing(self, preview: str) -> str:
+    def _writing(self, preview: str, since: float) -> str:
         words = "thinking" if self._thinking else "writing"
-        # The first piece began the count, so it took no part of the time. A piece may hold several
-        # tokens: the rate is a lower bound.
-        rate = Timings.rate(self._pieces - 1, self._clock() - self._writing_since)
+        rate = Timings.rate(self._tokens, self._clock() - since)
         if rate:
             words += f" {rate:.0f} tok/s" if rate >= 10 else f" {rate:.1f} tok/s"
         tail = preview[-PREVIEW:].rstrip("\n").rpartition("\n")[2]

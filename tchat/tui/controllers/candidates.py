@@ -15,7 +15,7 @@ from tchat.tui.controllers.turn import TurnController
 from tchat.tui.widgets.prompt_draft import Draft
 
 if TYPE_CHECKING:
-    from tchat.engine.events import CandidateEvent, Event, Finished, Reasoning, Token
+    from tchat.engine.events import CandidateEvent, Event, Finished, ReasoningDelta, TextDelta
     from tchat.tui.services.conversation import Act
     from tchat.tui.widgets.candidates import Candidates
 
@@ -126,7 +126,7 @@ class CandidatesController:
             view.feed(reply, text, reasoning)
 
     async def _show(self, run: CandidateRun, event: CandidateEvent) -> None:
-        from tchat.engine.events import Finished, MessageStored, Reasoning, Token
+        from tchat.engine.events import Finished, MessageStored, ReasoningDelta, TextDelta
 
         inner = event.event
         if isinstance(inner, MessageStored):
@@ -136,7 +136,7 @@ class CandidatesController:
                 await self._open(run, inner.question)
         elif isinstance(inner, Finished):
             run.finish(event.index, inner)
-        elif isinstance(inner, Token | Reasoning):
+        elif isinstance(inner, TextDelta | ReasoningDelta):
             self._turn.state.progress.take(inner)
             run.buffer(event.index, inner)
 
@@ -282,9 +282,9 @@ class CandidateRun:
         self.ids: dict[int, int] = {}
         self.view: Candidates | None = None
         self.taken: int | None = None
-        self._pieces: defaultdict[int, list[Token | Reasoning]] = defaultdict(list)
+        self._pieces: defaultdict[int, list[TextDelta | ReasoningDelta]] = defaultdict(list)
 
-    def buffer(self, index: int, piece: Token | Reasoning) -> None:
+    def buffer(self, index: int, piece: TextDelta | ReasoningDelta) -> None:
         """Keep a piece until the next `flush`."""
         self._pieces[index].append(piece)
 
@@ -297,12 +297,12 @@ class CandidateRun:
 
     def drain(self, index: int) -> tuple[str, str, int]:
         """Text, reasoning and tokens of one that came since the last `flush`; takes them away."""
-        from tchat.engine.events import Reasoning, Token
+        from tchat.engine.events import ReasoningDelta, TextDelta
 
         pieces = self._pieces.pop(index, [])
-        text = "".join(each.text for each in pieces if isinstance(each, Token))
-        thought = "".join(each.text for each in pieces if isinstance(each, Reasoning))
-        return text, thought, len(pieces)
+        text = "".join(each.text for each in pieces if isinstance(each, TextDelta))
+        thought = "".join(each.text for each in pieces if isinstance(each, ReasoningDelta))
+        return text, thought, sum(each.tokens for each in pieces)
 
     def finish(self, index: int, end: Finished) -> None:
         """Show the end of one."""

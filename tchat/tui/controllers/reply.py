@@ -52,17 +52,17 @@ class ReplyController:
             MessageStored,
             Notice,
             Reason,
-            Reasoning,
-            Token,
+            ReasoningDelta,
+            TextDelta,
         )
 
         text: list[str] = []
         reasoning: list[str] = []
         for event in batch:
             self._turn.progress.take(event)
-            if isinstance(event, Token):
+            if isinstance(event, TextDelta):
                 text.append(event.text)
-            elif isinstance(event, Reasoning):
+            elif isinstance(event, ReasoningDelta):
                 reasoning.append(event.text)
             elif isinstance(event, MessageStored):
                 await self._show_question(event)

@@ -123,7 +123,7 @@ class Progress:
         self._began = clock()
         self._sampled = (self._began, 0)
         self._rates: deque[float] = deque(maxlen=SAMPLES)
-        self._pieces = 0
+        self._tokens = 0
         self.used = 0
         self.state: status.State = status.Idle()
 
@@ -144,8 +144,8 @@ class Progress:
             self.state = status.Preparing() if done else status.Loading(event.progress)
         elif isinstance(event, events.PromptProgress):
             self._read(event)
-        elif isinstance(event, events.Token | events.Reasoning):
-            self._write()
+        elif isinstance(event, events.TextDelta | events.ReasoningDelta):
+            self._write(event.tokens)
         elif isinstance(event, events.Finished):
             usage = event.usage
             self.used = usage.prompt + usage.completion
@@ -171,19 +171,18 @@ class Progress:
         self.used = event.done
         self.state = status.Reading(event.done, event.total, seconds)
         if not left:
-            self._began, self._pieces = now, 0
+            self._began, self._tokens = now, 0
             self._sampled = (now, 0)
             self._rates.clear()
 
-    def _write(self) -> None:
-        # A piece may hold several tokens: until the end, ``used`` and the rate are lower bounds.
-        self._pieces += 1
-        self.used += 1
+    def _write(self, tokens: int) -> None:
+        self._tokens += tokens
+        self.used += tokens
         now = self._clock()
         since, before = self._sampled
         if now - since >= SAMPLE:
-            self._rates.append((self._pieces - before) / (now - since))
-            self._sampled = (now, self._pieces)
+            self._rates.append((self._tokens - before) / (now - since))
+            self._sampled = (now, self._tokens)
         # The first ones come at once, whatever time the model takes for one.
         rate = self._rates[-1] if self._rates else 0.0
         if not isinstance(self.state, status.Stopping):

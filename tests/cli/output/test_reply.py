@@ -30,9 +30,9 @@ from tchat.engine.events import (
     Notice,
     PromptProgress,
     Reason,
-    Reasoning,
+    ReasoningDelta,
+    TextDelta,
     Timings,
-    Token,
     TokenUsage,
 )
 from tchat.errors import StorageError
@@ -103,7 +103,9 @@ class World:
 
 
 def finished(text: str = "", reason: Reason = Reason.STOP, reasoning: str = "") -> Finished:
-    usage = TokenUsage(prompt=1200, reused=1000, read=200, completion=50, reasoning=len(reasoning))
+    usage = TokenUsage(
+        prompt=1200, reused=1000, prefilled=200, completion=50, reasoning=len(reasoning)
+    )
     return Finished(reason, text, reasoning, 42, usage, Timings(0.5, 2.0, 1.0))
 
 
@@ -113,7 +115,7 @@ def reply(text: str, size: int = 3) -> Iterator[Event]:
     yield PromptProgress(0, 200, 0)
     yield PromptProgress(100, 200, 0)
     for start in range(0, len(text), size):
-        yield Token(text[start : start + size])
+        yield TextDelta(text[start : start + size])
     yield finished(text)
 
 
@@ -124,9 +126,9 @@ def test_a_pipe_gets_the_text_as_it_comes_and_a_last_newline() -> None:
     world = World()
     renderer = world.renderer()
     renderer.show(LoadProgress("tiny", 0.5))
-    renderer.show(Token("**Hel"))
+    renderer.show(TextDelta("**Hel"))
     assert world.stdout.written == b"**Hel"
-    renderer.show(Token("lo**"))
+    renderer.show(TextDelta("lo**"))
     assert world.stdout.written == b"**Hello**"
     renderer.close()
     renderer.close()
@@ -163,7 +165,7 @@ def test_a_terminal_of_another_encoding_gets_what_it_can_show() -> None:
 
 
 def test_nothing_but_the_answer_is_on_a_pipe() -> None:
-    events = [Notice("window", "old turns left out"), Reasoning("secret"), *reply("yes")]
+    events = [Notice("window", "old turns left out"), ReasoningDelta("secret"), *reply("yes")]
     world = World(stderr_terminal=True).run(*events)
     assert world.stdout.shown == "yes\n"
     assert "old turns left out" in world.stderr.shown
@@ -186,7 +188,7 @@ def test_what_changes_the_result_is_told_in_a_pipe_too_unless_quiet(kind: str) -
 
 
 def test_a_reply_cut_off_is_told_in_a_pipe_too_unless_quiet() -> None:
-    cut_off: list[Event] = [Token("yes"), finished("yes", Reason.LENGTH)]
+    cut_off: list[Event] = [TextDelta("yes"), finished("yes", Reason.LENGTH)]
     assert "the reply was cut off" in World().run(*cut_off).stderr.shown
     assert World(quiet=True).run(*cut_off).stderr.shown == ""
 
@@ -210,9 +212,9 @@ def test_no_stream_gives_the_same_text_at_the_end() -> None:
 
 def test_reasoning_to_a_pipe_stands_between_marks_when_asked_for() -> None:
     events: list[Event] = [
-        Reasoning("hm"),
-        Reasoning("m\n"),
-        Token("yes"),
+        ReasoningDelta("hm"),
+        ReasoningDelta("m\n"),
+        TextDelta("yes"),
         finished("yes", reasoning="hmm\n"),
     ]
     world = World().run(*events, show_reasoning=True)
@@ -220,7 +222,9 @@ def test_reasoning_to_a_pipe_stands_between_marks_when_asked_for() -> None:
 
 
 def test_reasoning_that_was_cut_off_still_gets_its_closing_mark() -> None:
-    assert World().run(Reasoning("hm"), show_reasoning=True).stdout.shown.endswith("</think>\n\n")
+    assert (
+        World().run(ReasoningDelta("hm"), show_reasoning=True).stdout.shown.endswith("</think>\n\n")
+    )
 
 
 def test_usage_is_told_even_to_a_pipe() -> None:
@@ -295,7 +299,7 @@ def test_json_holds_the_probability_of_each_label() -> None:
 
 
 def test_json_holds_the_reasoning_only_when_asked_for() -> None:
-    events: list[Event] = [Reasoning("hm"), finished("yes", reasoning="hm")]
+    events: list[Event] = [ReasoningDelta("hm"), finished("yes", reasoning="hm")]
     assert json.loads(World().run(*events, json=True).stdout.shown)["reasoning"] is None
     world = World().run(*events, json=True, show_reasoning=True)
     assert json.loads(world.stdout.shown)["reasoning"] == "hm"
@@ -314,7 +318,7 @@ def test_json_is_safe_and_exact(text: str) -> None:
 
 
 def test_json_of_a_reply_that_never_finished_is_nothing() -> None:
-    assert World().run(Token("half"), json=True).stdout.shown == ""
+    assert World().run(TextDelta("half"), json=True).stdout.shown == ""
 
 
 # To a terminal
@@ -333,9 +337,9 @@ def test_a_terminal_gets_finished_blocks_and_one_newline_at_the_end() -> None:
 def test_a_block_is_printed_when_it_is_finished_and_not_again() -> None:
     world = World(terminal=True, stderr_terminal=False)
     renderer = world.renderer()
-    renderer.show(Token("One\n\ntw"))
+    renderer.show(TextDelta("One\n\ntw"))
     assert world.stdout.shown == "One\n"
-    renderer.show(Token("o"))
+    renderer.show(TextDelta("o"))
     assert world.stdout.shown == "One\n"
     renderer.close()
     assert world.stdout.shown == "One\n\ntwo\n"
@@ -346,7 +350,7 @@ def test_what_was_written_before_a_stop_is_printed() -> None:
 
     def interrupted() -> None:
         with world.renderer() as renderer:
-            renderer.show(Token("half a sen"))
+            renderer.show(TextDelta("half a sen"))
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -363,7 +367,7 @@ def test_colours_follow_the_environment() -> None:
 @pytest.mark.parametrize("markdown", ["auto", "always", "never"])
 def test_a_dumb_terminal_gets_no_escape_at_all(markdown: str) -> None:
     world = World(terminal=True, environ={"TERM": "dumb"})
-    world.run(Reasoning("hm"), *reply(REPLY), markdown=markdown, show_reasoning=True)
+    world.run(ReasoningDelta("hm"), *reply(REPLY), markdown=markdown, show_reasoning=True)
     assert "\x1b" not in world.stdout.shown
     assert "\r" not in world.stdout.shown
 
@@ -379,7 +383,11 @@ def test_raw_on_a_terminal_is_unrendered_and_still_safe() -> None:
 
 
 def test_reasoning_on_a_terminal_is_dim_behind_a_bar_and_above_the_answer() -> None:
-    events: list[Event] = [Reasoning("let me\nth"), Reasoning("ink" + " think" * 15), Token("yes")]
+    events: list[Event] = [
+        ReasoningDelta("let me\nth"),
+        ReasoningDelta("ink" + " think" * 15),
+        TextDelta("yes"),
+    ]
     world = World(terminal=True).run(*events, show_reasoning=True)
     lines = world.screen()
     assert lines[0] == "│ let me"
@@ -390,7 +398,7 @@ def test_reasoning_on_a_terminal_is_dim_behind_a_bar_and_above_the_answer() -> N
 
 
 def test_a_reply_cut_off_at_the_limit_is_said() -> None:
-    world = World(terminal=True).run(Token("and"), finished("and", Reason.LENGTH))
+    world = World(terminal=True).run(TextDelta("and"), finished("and", Reason.LENGTH))
     assert world.screen()[0] == "and"
     assert "cut off" in world.screen()[1]
 
@@ -416,8 +424,8 @@ def test_the_status_says_what_is_going_on_and_leaves_no_trace() -> None:
 def test_hidden_reasoning_is_told_by_the_status() -> None:
     world = World(terminal=True)
     renderer = world.renderer()
-    renderer.show(Reasoning("secret"))
-    renderer.show(Reasoning("secret"))
+    renderer.show(ReasoningDelta("secret"))
+    renderer.show(ReasoningDelta("secret"))
     assert world.screen()[0].startswith("thinking")
     assert "secret" not in world.stdout.shown
 
@@ -427,7 +435,7 @@ def test_the_status_is_one_line_on_a_narrow_terminal(monkeypatch: pytest.MonkeyP
     world = World(terminal=True)
     renderer = world.renderer()
     for char in "日本語の長い文章がここに続きます" * 3:
-        renderer.show(Token(char))
+        renderer.show(TextDelta(char))
         assert world.screen(20)[1] == ""
 
 
@@ -483,7 +491,7 @@ def test_the_screen_outside_the_text_is_unchanged(frame: str, attack: str) -> No
     world = World(terminal=True)
     world.stdout.write("above\n")
     world.stdout.flush()
-    world.run(Notice("model", attack), Reasoning(attack), *reply(text), show_reasoning=True)
+    world.run(Notice("model", attack), ReasoningDelta(attack), *reply(text), show_reasoning=True)
     screen = pyte.Screen(80, 60)
     screen.set_mode(pyte.modes.LNM)
     pyte.Stream(screen).feed(world.stdout.shown + "below\n")
@@ -557,9 +565,9 @@ def test_a_pipe_never_imports_rich(tmp_path: Path) -> None:
         "import sys\n"
         "from tchat.cli.console import process_console\n"
         "from tchat.cli.output.reply import OutputOptions, ReplyOutput\n"
-        "from tchat.engine.events import Token\n"
+        "from tchat.engine.events import TextDelta\n"
         "with ReplyOutput(process_console(), OutputOptions()) as renderer:\n"
-        "    renderer.show(Token('Grüße'))\n"
+        "    renderer.show(TextDelta('Grüße'))\n"
         "assert not {'rich', 'pygments', 'markdown_it'} & set(sys.modules)\n"
     )
     env = {**os.environ, "LC_ALL": "C", "PYTHONIOENCODING": "ascii"}

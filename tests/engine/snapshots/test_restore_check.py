@@ -86,7 +86,7 @@ def test_after_the_check_the_chat_goes_on_as_if_it_had_not_been(
     finished(plain.generate(LONG, PLAIN))
     told = [finished(engine.generate(going_on(end), GREEDY)) for engine in (saved, plain)]
     assert told[0].text == told[1].text
-    assert told[0].usage.read == told[1].usage.read
+    assert told[0].usage.prefilled == told[1].usage.prefilled
 
 
 def test_a_check_is_repeated_before_it_is_believed_that_restoring_is_not_exact(

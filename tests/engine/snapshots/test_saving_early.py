@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tchat.engine.engine import Engine
-from tchat.engine.events import PromptProgress, Token
+from tchat.engine.events import PromptProgress, TextDelta
 from tchat.engine.prompt import ChatMessage
 from tchat.engine.snapshots import snapshots as module
 from tchat.engine.snapshots import store as snapshot_files
@@ -70,7 +70,7 @@ def test_what_is_left_at_the_end_is_less_than_two_pieces(
 ) -> None:
     engine = open_saved(tiny_model, batch_size=128)
     end = finished(engine.generate(LONG, GREEDY))
-    assert end.usage.read > 5 * 128
+    assert end.usage.prefilled > 5 * 128
     assert 0 < engine.save() < 2 * 128
 
 
@@ -82,7 +82,7 @@ def test_the_check_while_a_prompt_is_read_changes_nothing(
         plain = finished(open_engine(tiny_model, batch_size=batch_size).generate(LONG, GREEDY))
         engine = open_saved(tiny_model, batch_size=batch_size, key=str(batch_size))
         end = finished(engine.generate(LONG, GREEDY))
-        assert (end.text, end.usage.read) == (plain.text, plain.usage.read)
+        assert (end.text, end.usage.prefilled) == (plain.text, plain.usage.prefilled)
         assert engine.snapshots is not None
         assert engine.snapshots._look_up().restores is True  # type: ignore[union-attr]
 
@@ -253,4 +253,4 @@ def test_a_reply_is_streamed_as_ever_while_its_prompt_is_saved(
     events = list(engine.generate([ChatMessage("user", WORDS * 20)], GREEDY))
     reads = [event.done for event in events if isinstance(event, PromptProgress)]
     assert reads == sorted(reads)
-    assert any(isinstance(event, Token) for event in events)
+    assert any(isinstance(event, TextDelta) for event in events)

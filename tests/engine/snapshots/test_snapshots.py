@@ -56,7 +56,7 @@ def test_a_chat_that_is_reopened_is_not_read_again(
     finished(never_left.generate(LONG, PLAIN))
     expected = finished(never_left.generate(chat, GREEDY))
     assert restored(reopened) == expected.usage.reused == held
-    assert finished(reopened).usage.read == expected.usage.read
+    assert finished(reopened).usage.prefilled == expected.usage.prefilled
     assert finished(reopened).text == expected.text
     # The engine that saved goes on as if nothing had been.
     assert finished(first.generate(chat, GREEDY)).text == expected.text
