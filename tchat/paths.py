@@ -1,14 +1,18 @@
-"""The user's folders and files. Asking for a path creates nothing."""
+"""The user's folders and files, and writing files that only the user may read.
+
+Asking for a path creates nothing.
+"""
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tchat.errors import StorageError
+from tchat.errors import StorageError, UsageError
 
 BESIDE = ("", "-journal", "-wal", "-shm")  # suffixes of SQLite's files for one database
 
@@ -174,3 +178,79 @@ def special_file(database: Path) -> Path | None:
         except OSError:
             continue  # SQLite reports the error
     return None
+
+
+def write_private(path: Path, data: bytes | Iterable[bytes]) -> None:
+    """Write ``data`` to ``path`` atomically, with mode 0600.
+
+    Follows a symbolic link. Removes what a killed process left of an earlier write.
+
+    Args:
+        path: The file.
+        data: Its content, whole or in pieces.
+
+    Raises:
+        StorageError: It cannot be written; what was there is unchanged.
+    """
+    target = Path(os.path.realpath(path))
+    private_folder(path.parent)
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    _remove_stale(target)
+    try:
+        descriptor = os.open(part, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.writelines([data] if isinstance(data, bytes) else data)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(target)
+    except OSError as error:
+        _discard(part)
+        raise StorageError(
+            f"cannot write {target}: {error.strerror}", "free some space or check the permissions"
+        ) from error
+    except BaseException:  # the pieces could not be had
+        _discard(part)
+        raise
+
+
+def _discard(part: Path) -> None:
+    """Remove ``part``; a failure never hides the error that led here."""
+    with suppress(OSError):
+        part.unlink(missing_ok=True)
+
+
+def _remove_stale(target: Path) -> None:
+    """Remove the parts of ``target`` whose processes have died."""
+    if os.name != "posix":  # there, asking whether a process lives ends it
+        return
+    begin, end = f".{target.name}.", ".part"
+    with suppress(OSError), os.scandir(target.parent) as entries:
+        for entry in entries:
+            number = entry.name[len(begin) : -len(end)]
+            named = entry.name.startswith(begin) and entry.name.endswith(end)
+            if named and number.isdecimal() and not _lives(int(number)):
+                (target.parent / entry.name).unlink(missing_ok=True)
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def write_new(path: Path, data: bytes | Iterable[bytes]) -> None:
+    """Write ``data`` to a new file at ``path``, with mode 0600.
+
+    Raises:
+        UsageError: The file exists, or its folder does not.
+        StorageError: It cannot be written.
+    """
+    if os.path.lexists(path):
+        raise UsageError(f"{path} is already there", "choose another name or delete it first")
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"there is no folder {path.parent}", "create it, or choose another")
+    write_private(path, data)

@@ -15,8 +15,7 @@ import pytest
 from tchat.engine.threads import usable_cpus
 from tchat.models import verify
 from tchat.models.files import FileKey
-from tchat.models.metadata import ModelMetadata
-from tchat.models.metadata_cache import ProbeVerdict
+from tchat.models.metadata import ModelMetadata, ProbeVerdict
 from tests.models.hub_server import HubServer, serving
 from tests.tiny import write_tiny
 

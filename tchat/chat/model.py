@@ -14,8 +14,7 @@ from tchat.engine.binding import Cancel, backend, build_name
 from tchat.engine.engine import Engine
 from tchat.engine.events import Event, Notice
 from tchat.models.files import label
-from tchat.models.metadata import ModelMetadata
-from tchat.models.metadata_cache import MetadataCache
+from tchat.models.metadata import MetadataCache, ModelMetadata
 from tchat.models.models_file import settings_for
 from tchat.models.resolve import resolve_chosen
 from tchat.models.verify import require_loadable

@@ -8,13 +8,19 @@ from dataclasses import dataclass
 
 from tchat.chat.throughput import measured_machine
 from tchat.engine.binding import build_name
-from tchat.models.fit_report import FitReport, report_fit
+from tchat.models.fit_report import FitReport, fit_rows, report_fit
 from tchat.models.gguf.details import HeaderDetails
 from tchat.models.hub.api import HubApi
 from tchat.models.hub.remote_model import RemoteModel, inspect_remote
-from tchat.models.library import Library, LibraryModel
-from tchat.models.model_rows import InfoRow, fit_rows, header_rows, model_rows, remote_model_rows
-from tchat.models.name_lookup import ModelNotDownloaded
+from tchat.models.hub.repository import ModelNotDownloaded
+from tchat.models.library import (
+    InfoRow,
+    Library,
+    LibraryModel,
+    header_rows,
+    model_rows,
+    remote_model_rows,
+)
 from tchat.paths import Paths
 
 

@@ -17,8 +17,7 @@ from tchat.engine.loading import BackgroundLoad, ControlVector, EngineOptions, L
 from tchat.errors import ModelInvalid, TchatError, UsageError
 from tchat.models.files import label
 from tchat.models.gguf.compatibility import ModelKind
-from tchat.models.metadata import ModelMetadata, read_metadata
-from tchat.models.metadata_cache import MetadataCache
+from tchat.models.metadata import MetadataCache, ModelMetadata, read_metadata
 from tchat.models.models_file import settings_for
 from tchat.models.resolve import resolve, resolve_chosen
 from tchat.paths import Paths, expanded, is_file
@@ -179,7 +178,7 @@ def _control_vectors(entries: Sequence[str]) -> Iterator[ControlVector]:
     for entry in entries:
         path, scale = parse_scaled(entry)
         _require(path, ModelKind.CONTROL_VECTOR, "--control-vector")
-        from tchat.models.gguf.control_vector import read_control_vector
+        from tchat.models.gguf.parser import read_control_vector
 
         directions = read_control_vector(path)
         yield ControlVector(path, directions.width, directions.by_layer, scale)

@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tchat.errors import StorageError
-from tchat.paths import private_file, private_folder
-from tchat.settings.write import write_private
+from tchat.paths import private_file, private_folder, write_private
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

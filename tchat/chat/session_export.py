@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tchat.paths import expanded
-from tchat.sessions.export import MARKDOWN, export_format
+from tchat.paths import expanded, write_new
+from tchat.sessions.formats import MARKDOWN, export_format
 from tchat.sessions.store import Store
-from tchat.settings.write import write_new
 
 
 def write_session(store: Store, session_id: str, name: str = "") -> Path:

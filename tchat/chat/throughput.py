@@ -12,8 +12,7 @@ from tchat.engine.binding import NEEDED, build_name, weights_rate
 from tchat.engine.events import Finished, Timings
 from tchat.engine.threads import default_threads
 from tchat.models.memory import Machine
-from tchat.models.metadata import ModelMetadata
-from tchat.models.metadata_cache import MetadataCache
+from tchat.models.metadata import MetadataCache, ModelMetadata
 from tchat.paths import Paths
 
 LEAST_REPLY = 32  # tokens that tell how fast a model writes

@@ -11,8 +11,7 @@ from tchat.cli.output.columns import print_json, print_rows
 from tchat.paths import private_file
 from tchat.sanitize import printable
 from tchat.settings import Key, Value, find_key, keys, load, renamed, spell
-from tchat.settings.load import check_document, parse_toml, read_text
-from tchat.settings.write import set_value, unset_value
+from tchat.settings.load import check_document, parse_toml, read_text, set_value, unset_value
 
 app = command_group(
     "Show and change settings in config.toml; TCHAT_* variables and flags override them."

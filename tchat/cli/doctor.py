@@ -159,7 +159,7 @@ def _snapshots(console: Console) -> Iterator[Finding]:
 def _model(console: Console, settings: Settings) -> Iterator[Finding]:
     from tchat.chat.model import probe_command
     from tchat.engine.binding import build_name
-    from tchat.models.metadata_cache import MetadataCache
+    from tchat.models.metadata import MetadataCache
     from tchat.models.resolve import resolve_chosen
     from tchat.models.verify import require_loadable
 

@@ -20,10 +20,9 @@ from tchat.cli.console import Console
 from tchat.cli.output.columns import print_json, print_rows
 from tchat.cli.prompt_input import read_text
 from tchat.errors import UsageError
-from tchat.paths import user_paths
+from tchat.paths import user_paths, write_private
 from tchat.sanitize import printable
 from tchat.settings.load import read_text as read_toml
-from tchat.settings.write import write_private
 
 app = command_group("Manage named prompt templates, for `tchat -t NAME`.")
 

@@ -19,13 +19,12 @@ from tchat.cli.output.columns import iso, print_json, print_rows, when
 from tchat.cli.prompt_input import HISTORY, decode_words
 from tchat.errors import StorageError, UsageError
 from tchat.humanize import counted
+from tchat.paths import write_new
 from tchat.sanitize import printable, printable_json, single_line
-from tchat.sessions.backups import remove_files
-from tchat.sessions.export import MARKDOWN, TCHAT_JSON, ExportFormat, export_format, format_names
-from tchat.settings.write import write_new
+from tchat.sessions.formats import MARKDOWN, TCHAT_JSON, ExportFormat, export_format, format_names
 
 if TYPE_CHECKING:
-    from tchat.sessions.importers import Messages
+    from tchat.sessions.formats import Messages
     from tchat.sessions.records import SearchHit, Session
     from tchat.sessions.store import SessionStore
 
@@ -272,7 +271,7 @@ def _imported(
     sources: Sequence[Path | None], spools: Mapping[Path | None, IO[bytes]]
 ) -> Iterator[tuple[Session, Messages]]:
     """The sessions in ``sources``, as they are read."""
-    from tchat.sessions.importers import read_sessions
+    from tchat.sessions.formats import read_sessions
     from tchat.sessions.json_reader import texts_of
 
     for source in sources:
@@ -387,6 +386,7 @@ class SessionRemoval:
             StorageError: Something cannot be deleted.
         """
         from tchat.cli.sessions import open_sessions
+        from tchat.sessions.database_file import remove_files
 
         with open_sessions(self.console) as store:
             found = find(store)

@@ -1,17 +1,31 @@
-"""The catalogue: some twenty recommended models with short names such as ``qwen3:0.6b``."""
+"""The catalogue: some twenty recommended models with short names such as ``qwen3:0.6b``.
+
+Each is looked up by its name, and recommended for a machine: which quantization, whether it fits,
+how fast it runs.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import os
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from tchat.errors import ModelError
 from tchat.humanize import count_text
-from tchat.models.hub.names import HubName
-from tchat.models.memory import ModelDimensions
+from tchat.models.hub.repository import HubName, ModelNotDownloaded
+from tchat.models.memory import Machine, ModelDimensions
+from tchat.models.sources.hub_cache import HubCacheSource
+from tchat.models.sources.starter import starter_file
+from tchat.paths import Paths
+
+if TYPE_CHECKING:
+    from tchat.models.fit_report import FitVerdict
+    from tchat.models.metadata import MetadataCache
 
 FILE = Path(__file__).with_name("catalogue.toml")
 TOKEN_STRING = 40  # bytes of one entry of the vocabulary in a file
@@ -193,3 +207,110 @@ def _merged(family: Mapping[str, Any], size: Mapping[str, Any]) -> dict[str, Any
 
 def _bytes(weights: int, bits: float) -> int:
     return int(weights * bits / 8)
+
+
+class CatalogueLookup:
+    """Names of the catalogue."""
+
+    def __init__(self, hub_cache: HubCacheSource) -> None:
+        self._hub_cache = hub_cache
+
+    def find(self, name: str) -> Path | None:
+        """The cached file of the model; of the starter, else the file of its package.
+
+        Raises:
+            ModelNotDownloaded: There is none.
+        """
+        found = find_entry(name)
+        if found is None:
+            return None
+        entry, remote = found
+        path = self._hub_cache.find(str(remote))
+        if path is None and entry.starter and not remote.quantization:
+            with contextlib.suppress(ModelError):
+                path = starter_file()
+        if path is None:
+            raise ModelNotDownloaded(name, remote)
+        return path
+
+    def suggestions(self, near: str) -> Iterable[str]:  # noqa: ARG002
+        """None: what is on this disk comes first; see `similar_in_catalogue`."""
+        return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """How a model of the catalogue runs on a machine.
+
+    Attributes:
+        entry: The model.
+        file: The quantization on this disk, else the best for the machine, with its size.
+        fit: Whether it fits.
+        speed: Decode speed with a short context in tokens per second; 0 when unknown.
+        known: Whether the speed was measured in use.
+        path: Its file; None when it is not on this disk.
+    """
+
+    entry: CatalogueEntry
+    file: QuantizedFile
+    fit: FitVerdict
+    speed: float
+    known: bool = False
+    path: Path | None = None
+
+
+def recommend(
+    machine: Machine,
+    store: MetadataCache,
+    paths: Paths,
+    environ: Mapping[str, str] = os.environ,
+) -> list[Recommendation]:
+    """All models of the catalogue, the smallest first.
+
+    Args:
+        machine: The machine.
+        store: Knows the files on this disk.
+        paths: The user's folders.
+        environ: Tells where the hub's cache is.
+    """
+    source = CatalogueLookup(HubCacheSource(paths, environ))
+    return [
+        _downloaded(entry, source, machine, store) or _not_downloaded(entry, machine)
+        for entry in load_catalogue().values()
+    ]
+
+
+def _downloaded(
+    entry: CatalogueEntry, source: CatalogueLookup, machine: Machine, store: MetadataCache
+) -> Recommendation | None:
+    try:
+        path = source.find(entry.name)
+        metadata = store.metadata(path) if path else None
+    except ModelError:
+        return None
+    if metadata is None:
+        return None
+    fit, speed = _judged(metadata.dimensions, metadata.context_length, machine)
+    known = store.speed(metadata)
+    file = QuantizedFile(metadata.quantization, metadata.size)
+    return Recommendation(entry, file, fit, known or speed, known > 0, path)
+
+
+def _not_downloaded(entry: CatalogueEntry, machine: Machine) -> Recommendation:
+    from tchat.models.fit_report import choose_quantization  # not needed to look up a name
+
+    files = entry.files
+    dimensions = entry.dimensions(files[0].quantization)
+    best, _ = choose_quantization(files, dimensions, files[0], entry.context, machine)
+    return Recommendation(
+        entry, best, *_judged(entry.dimensions(best.quantization), entry.context, machine)
+    )
+
+
+def _judged(
+    dimensions: ModelDimensions, context: int, machine: Machine
+) -> tuple[FitVerdict, float]:
+    from tchat.models.fit_report import assess_fit, default_plan, expected_speed
+
+    plan = default_plan(dimensions, context, machine)
+    return assess_fit(dimensions, context, machine), expected_speed(dimensions, plan, machine)

@@ -1,8 +1,8 @@
-"""Whether a model fits a machine, and which of its quantizations fits best."""
+"""Whether a model fits a machine, which of its quantizations fits best, and rows that say so."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
@@ -235,3 +235,26 @@ def resized(dimensions: ModelDimensions, factor: float) -> ModelDimensions:
     """The dimensions of the same model in a quantization ``factor`` times as large."""
     sizes = {name: int(getattr(dimensions, name) * factor) for name in WEIGHTS}
     return replace(dimensions, **sizes)
+
+
+def fit_rows(report: FitReport) -> Iterator[tuple[str, str]]:
+    """Rows about the fit: verdict, speed, memory by context length with an f16 and a q8_0 cache."""
+    yield "fit", f"it {report.fit.summary}"
+    if report.speed:
+        told = "measured here" if report.known else "expected, with a short context"
+        yield "speed", f"{speed_text(report.speed)} tokens/s {told}"
+    if report.machine.memory is not None:
+        yield "free memory", gigabytes(report.machine.memory.free)
+    for gpu in report.machine.gpus:
+        yield f"free on {gpu.name}", gigabytes(gpu.free)
+    largest = (f"{report.largest[kv_type]:,} tokens with {kv_type}" for kv_type in SHOWN_TYPES[:2])
+    yield "largest context", ", ".join(largest)
+    yield "needs for weights", gigabytes(report.rows[0].need.weights)
+    for context in sorted({row.context for row in report.rows}):
+        needs = (
+            f"{gigabytes(row.need.total)} with {row.kv_type}"
+            f" ({gigabytes(row.need.context)} of it the context{'' if row.fits else ': too much'})"
+            for row in report.rows
+            if row.context == context and row.kv_type in SHOWN_TYPES[:2]
+        )
+        yield f"needs at {context:,}", ", ".join(needs)

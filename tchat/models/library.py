@@ -1,4 +1,4 @@
-"""The library of model files, for the command line and the screen: list, show, verify, remove."""
+"""The library of model files: list, show, verify, remove; and what is known of a model, as rows."""
 
 from __future__ import annotations
 
@@ -10,13 +10,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from tchat.errors import ModelError
-from tchat.models.disk_usage import DiskUsage, DuplicateSet, disk_usage, find_duplicates
+from tchat.humanize import count_text, size_text
+from tchat.models.disk import (
+    DiskUsage,
+    DuplicateSet,
+    RemovalPlan,
+    disk_usage,
+    find_duplicates,
+    plan_removal,
+    remove,
+)
 from tchat.models.files import HashProgress
 from tchat.models.gguf.details import HeaderDetails, read_details
+from tchat.models.gguf.header import Value
 from tchat.models.hub.cache import HubCache, cache_folder
-from tchat.models.metadata import ModelMetadata
-from tchat.models.metadata_cache import MetadataCache
-from tchat.models.removal import RemovalPlan, plan_removal, remove
+from tchat.models.metadata import MetadataCache, ModelMetadata
 from tchat.models.resolve import resolve
 from tchat.models.sources.registry import local_models
 from tchat.models.sources.source import USER, LocalModel, model_stem
@@ -24,8 +32,9 @@ from tchat.models.verify import ProbeCommand, VerifyProgress, verify_model
 from tchat.paths import Paths
 
 if TYPE_CHECKING:
+    from tchat.models.catalogue import Recommendation
+    from tchat.models.hub.remote_model import RemoteModel
     from tchat.models.memory import Machine
-    from tchat.models.recommendations import Recommendation
 
 GOOD, UNKNOWN = "loads and answers", "not checked yet"
 
@@ -100,7 +109,7 @@ class Library:
 
     def catalogue(self, machine: Machine) -> list[Recommendation]:
         """The models of the catalogue on ``machine``, the smallest first."""
-        from tchat.models.recommendations import recommend
+        from tchat.models.catalogue import recommend
 
         return recommend(machine, self._store, self._paths, self._environ)
 
@@ -182,3 +191,85 @@ class Library:
 def _same(one: Path, other: Path) -> bool:
     """Whether both paths resolve to the same path; hard links do not."""
     return os.path.realpath(one) == os.path.realpath(other)
+
+
+NOT_DECLARED = "not declared"
+LONGEST_VALUE = 200  # characters of a metadata value
+MOST_KEYS = 400
+LONGEST_TEMPLATE = 20_000  # characters; the longest in circulation has 18,000
+
+InfoRow = tuple[str, str]
+
+
+def model_rows(row: LibraryModel, details: HeaderDetails) -> Iterator[InfoRow]:
+    """Rows about a model on this disk."""
+    yield "name", row.name
+    yield "file", str(row.path)
+    yield "owner", row.owner
+    if (metadata := row.metadata) is not None:
+        yield from (("part", str(part)) for part in metadata.parts)
+        yield from _told_by_header(metadata)
+    yield "licence", details.licence or NOT_DECLARED
+    yield "verdict", row.verdict
+    yield "GGUF", f"version {details.version}"
+
+
+def remote_model_rows(remote_model: RemoteModel) -> Iterator[InfoRow]:
+    """Rows about a model on the hub."""
+    listing = remote_model.listing
+    yield "name", remote_model.model.name
+    yield "owner", "not on this disk"
+    if remote_model.reason:
+        yield "chosen", remote_model.reason
+    yield "repository", listing.repo
+    for file in remote_model.model.files:
+        yield "file", file.name
+    yield from _told_by_header(remote_model)
+    yield "downloads", f"{listing.downloads:,} in the last month"
+    gated = " (gated: accept its terms on the hub first)" if listing.gated else ""
+    licence = listing.licence or remote_model.details.licence or NOT_DECLARED
+    yield "licence", licence + gated
+    if remote_model.refusal:
+        yield "verdict", remote_model.refusal
+    yield "GGUF", f"version {remote_model.details.version}"
+
+
+def header_rows(details: HeaderDetails) -> Iterator[InfoRow]:
+    """Rows about the header: special tokens, tensors, metadata, the chat template."""
+    for token in details.special:
+        text = "(no such token)" if token.text is None else token.text
+        yield f"token {token.role}", f"{token.id:,} {text}"
+    for mark, added in details.adds.items():
+        if added is not None:
+            yield f"adds {mark}", "yes" if added else "no"
+    for group in details.tensors:
+        told = f"{group.tensors:,} tensors, {count_text(group.weights)} weights"
+        yield f"tensors {group.type}", f"{told}, {size_text(group.size)}"
+    for key, value in list(details.metadata.items())[:MOST_KEYS]:
+        yield key, _told(value)
+    if len(details.metadata) > MOST_KEYS:
+        yield "…", f"and {len(details.metadata) - MOST_KEYS:,} more keys"
+    if not details.template:
+        yield "template", "none"
+    for line in details.template[:LONGEST_TEMPLATE].splitlines():
+        yield "template", line
+
+
+def _told_by_header(metadata: ModelMetadata | RemoteModel) -> Iterator[InfoRow]:
+    yield "title", metadata.title
+    yield "kind", metadata.kind
+    yield "family", metadata.architecture
+    yield "weights", count_text(metadata.parameters)
+    yield "quantization", metadata.quantization
+    yield "context", f"{metadata.context_length:,}"
+    yield "size", size_text(metadata.size)
+
+
+def _told(value: Value) -> str:
+    """A metadata value as text; of a long array only the number of its values."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int | float | str):
+        return str(value)[:LONGEST_VALUE]
+    items = ", ".join(str(item) for item in value.items[:8])[:LONGEST_VALUE]
+    return f"{value.count:,} values" + (f": {items}" if items else "")

@@ -85,7 +85,7 @@ def change(paths: Paths, edit: Callable[[TOMLDocument], object]) -> None:
     """Edit the file with ``edit`` and replace it atomically; comments and order stay."""
     import tomlkit
 
-    from tchat.settings.write import write_private
+    from tchat.paths import write_private
 
     read(paths)
     document = tomlkit.parse(read_text(paths.models_file))

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -14,19 +13,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from tchat.errors import ModelError, ModelNotFound, UsageError
-from tchat.models.catalogue import find_entry, sizes_of
+from tchat.models.catalogue import CatalogueLookup, find_entry, sizes_of
 from tchat.models.files import has_gguf_ending
-from tchat.models.hub.names import HubName, parse_hub_name
+from tchat.models.hub.repository import HubName, ModelNotDownloaded, parse_hub_name
 from tchat.models.models_file import aliases
 from tchat.models.sources.hub_cache import HubCacheSource
 from tchat.models.sources.registry import local_models
 from tchat.models.sources.source import LocalModel
-from tchat.models.sources.starter import STARTER, starter_file
+from tchat.models.sources.starter import STARTER
 from tchat.paths import Paths
 from tchat.sanitize import single_line
 
 if TYPE_CHECKING:
-    from tchat.models.metadata_cache import MetadataCache
+    from tchat.models.metadata import MetadataCache
 
 CATALOGUE = "`tchat models catalogue` tells which fit this machine"
 LISTED = 5  # names in a message
@@ -45,55 +44,6 @@ class NameLookup(Protocol):
 
     def suggestions(self, near: str) -> Iterable[str]:
         """Names that the user may have meant by ``near``."""
-
-
-def pull_hint(name: str, *others: str) -> str:
-    """The command that pulls a model, and the names of others that could have been meant."""
-    more = f" (or {', '.join(others)})" if others else ""
-    return f"get it: tchat models pull {name}{more}"
-
-
-class ModelNotDownloaded(ModelNotFound):
-    """The model is not on this disk, but can be pulled.
-
-    Args:
-        name: As the user wrote it.
-        remote: Where the hub has it.
-    """
-
-    def __init__(self, name: str, remote: HubName) -> None:
-        shown = single_line(name)
-        super().__init__(f"{shown} is not on this disk", pull_hint(shown))
-        self.remote = remote
-
-
-class CatalogueLookup:
-    """Names of the catalogue."""
-
-    def __init__(self, hub_cache: HubCacheSource) -> None:
-        self._hub_cache = hub_cache
-
-    def find(self, name: str) -> Path | None:
-        """The cached file of the model; of the starter, else the file of its package.
-
-        Raises:
-            ModelNotDownloaded: There is none.
-        """
-        found = find_entry(name)
-        if found is None:
-            return None
-        entry, remote = found
-        path = self._hub_cache.find(str(remote))
-        if path is None and entry.starter and not remote.quantization:
-            with contextlib.suppress(ModelError):
-                path = starter_file()
-        if path is None:
-            raise ModelNotDownloaded(name, remote)
-        return path
-
-    def suggestions(self, near: str) -> Iterable[str]:  # noqa: ARG002
-        """None: what is on this disk comes first; see `similar_in_catalogue`."""
-        return ()
 
 
 class HubLookup:
@@ -205,7 +155,7 @@ class SubstringLookup:
 
     def _language_models(self, matches: list[LocalModel]) -> list[LocalModel]:
         """The language models among them: a projector beside its model is not ambiguous."""
-        from tchat.models.metadata_cache import MetadataCache
+        from tchat.models.metadata import MetadataCache
 
         if len(matches) < 2:
             return matches

@@ -130,7 +130,7 @@ def _existing(path: Path, name: str, seen: Sequence[NameLookup]) -> Path:
 
 def _suggestion(name: str, seen: Sequence[NameLookup]) -> str:
     from tchat.models.catalogue import similar_in_catalogue, sizes_of
-    from tchat.models.name_lookup import pull_hint
+    from tchat.models.hub.repository import pull_hint
 
     near = [] if sizes_of(name) else _nearest(name, seen)
     if near:

@@ -18,8 +18,7 @@ from tchat.errors import DoesNotFit, ExitCode, ModelError, ModelInvalid, ModelNo
 from tchat.humanize import count_text, size_text
 from tchat.models.files import HashProgress, compute_sha256, file_key, label
 from tchat.models.gguf.compatibility import ModelKind
-from tchat.models.metadata import ModelMetadata, hash_in_name
-from tchat.models.metadata_cache import MetadataCache, ProbeVerdict
+from tchat.models.metadata import MetadataCache, ModelMetadata, ProbeVerdict, hash_in_name
 from tchat.models.sources.starter import STARTER_SHA256, starter_file
 from tchat.sanitize import single_line
 

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, TypedDict
 
+LAST_SECOND = 253_402_300_799  # of the year 9999: what can be shown as a date
+LAST_ID = 2**53  # of a message; what JSON can carry
+
 
 class Role(StrEnum):
     """The role of a message."""

@@ -18,8 +18,7 @@ from tchat.humanize import counted
 from tchat.paths import private_file
 from tchat.sessions import message_tree
 from tchat.sessions.database import Database, connect
-from tchat.sessions.integrity import LAST_ID, LAST_SECOND
-from tchat.sessions.records import Role, Status
+from tchat.sessions.records import LAST_ID, LAST_SECOND, Role, Status
 from tchat.sessions.schema import migrate
 from tchat.sessions.serialization import EMPTY_MESSAGE, INSERT_SESSION, to_row
 

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, closing, suppress
 from itertools import islice
 
 from tchat.errors import UsageError
-from tchat.sessions import message_tree, session_lookup
+from tchat.sessions import message_tree, session_queries
 from tchat.sessions.records import SearchHit, Session
 from tchat.sessions.serialization import storable, to_message
 
@@ -87,7 +87,7 @@ def search(
             with reading() as connection:
                 message = to_message(message_tree.row(connection, message_id))
                 if message.session_id not in sessions:
-                    found = session_lookup.by_id(connection, message.session_id)
+                    found = session_queries.by_id(connection, message.session_id)
                     sessions[message.session_id] = found
             snippet, spans = excerpt(message.text, words)
             session = sessions[message.session_id]
@@ -105,7 +105,7 @@ def _titled(reading: Reading, holds_words: Callable[[str], bool], limit: int) ->
     sessions = []
     for session_id in found:
         with suppress(UsageError), reading() as connection:  # deleted meanwhile
-            sessions.append(session_lookup.by_id(connection, session_id))
+            sessions.append(session_queries.by_id(connection, session_id))
     return sessions
 
 

@@ -1,27 +1,30 @@
-"""Read, store, merge, delete and restore whole sessions.
+"""Whole sessions in SQL: find, read, store, merge, delete and restore them; their ids.
 
-Functions that write expect to be inside a transaction.
+Functions that write expect to be inside a transaction. An id is short, unique, and sorts by the
+time at which the session was made.
 """
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
 from tchat.errors import UsageError
-from tchat.sessions import message_tree, session_lookup
+from tchat.sessions import message_tree
 from tchat.sessions.records import Deletion, Message, Session, SessionTree, Status
 from tchat.sessions.serialization import (
     EMPTY_MESSAGE,
     INSERT_MESSAGE,
     INSERT_SESSION,
     record_values,
+    storable,
     to_message,
     to_row,
+    to_session,
 )
-from tchat.sessions.session_lookup import is_id, new_id
 
 _INSERT_OR_UPDATE_SESSION = f"""
     {INSERT_SESSION}
@@ -42,7 +45,7 @@ def free_id(connection: sqlite3.Connection, wanted: str) -> str:
 
 def read(connection: sqlite3.Connection, session_id: str) -> SessionTree:
     """The session with all its messages."""
-    session = session_lookup.by_id(connection, session_id)
+    session = by_id(connection, session_id)
     rows = _rows(connection, session_id)
     active = message_tree.active(connection, session_id)
     return SessionTree(session=session, messages=tuple(map(to_message, rows)), active=active)
@@ -68,7 +71,7 @@ def insert(
         if active:
             message_tree.set_active(connection, values | {"id": new_ids[message.id]})
     message_tree.repair_pointers(connection, session_id)
-    return session_lookup.by_id(connection, session_id)
+    return by_id(connection, session_id)
 
 
 def import_session(
@@ -85,7 +88,7 @@ def import_session(
         values = _insertable(message, session.id, new_ids[message.parent_id])
         new_ids[message.id] = _same(connection, values) or message_tree.insert(connection, values)
     message_tree.repair_pointers(connection, session.id)
-    return session_lookup.by_id(connection, session.id)
+    return by_id(connection, session.id)
 
 
 def _same(connection: sqlite3.Connection, values: Mapping[str, Any]) -> int | None:
@@ -152,7 +155,7 @@ def merge(
         message_tree.set_active(connection, message_tree.row(connection, new_ids[active] or 0))
     message_tree.repair_pointers(connection, session_id)
     message_tree.touch(connection, session_id, source.session.updated_at)
-    return session_lookup.by_id(connection, session_id)
+    return by_id(connection, session_id)
 
 
 def _writer(message: Message, writer: str) -> dict[str, str]:
@@ -173,7 +176,7 @@ def _insertable(message: Message, session_id: str, parent_id: int | None) -> dic
 
 def delete(connection: sqlite3.Connection, session_id: str) -> Deletion:
     """Delete a session with its messages."""
-    session = session_lookup.by_id(connection, session_id)
+    session = by_id(connection, session_id)
     rows = _rows(connection, session_id)
     pointers = connection.execute(
         "SELECT active_root, used FROM sessions WHERE id = ?", (session_id,)
@@ -185,9 +188,7 @@ def delete(connection: sqlite3.Connection, session_id: str) -> Deletion:
 
 def delete_message(connection: sqlite3.Connection, message_id: int) -> Deletion:
     """Delete a message with all below it."""
-    session = session_lookup.by_id(
-        connection, message_tree.row(connection, message_id)["session_id"]
-    )
+    session = by_id(connection, message_tree.row(connection, message_id)["session_id"])
     return _deleted(session, message_id, message_tree.remove(connection, message_id))
 
 
@@ -212,7 +213,7 @@ def restore(connection: sqlite3.Connection, deleted: Deletion) -> Session:
         }
         statement = (INSERT_SESSION, to_row(row))
     else:
-        session_lookup.by_id(connection, deleted.session.id)
+        by_id(connection, deleted.session.id)
         statement = None
     try:
         if statement:
@@ -224,10 +225,112 @@ def restore(connection: sqlite3.Connection, deleted: Deletion) -> Session:
         ) from error
     if deleted.root is not None:
         message_tree.set_active(connection, message_tree.row(connection, deleted.root))
-    return session_lookup.by_id(connection, deleted.session.id)
+    return by_id(connection, deleted.session.id)
 
 
 def _rows(connection: sqlite3.Connection, session_id: str) -> list[sqlite3.Row]:
     return connection.execute(
         "SELECT * FROM messages WHERE session_id = ? ORDER BY id", (session_id,)
     ).fetchall()
+
+
+_NAMED = 4  # sessions that an error names
+# Crockford's base 32: no i, l, o, u, so that an id can be read aloud and typed.
+ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+LENGTH = 10
+_TIME_CHARACTERS = 8  # 40 bits of milliseconds: until 2059
+_EPOCH = 1_735_689_600.0  # 2025-01-01 UTC
+
+
+def list_sessions(connection: sqlite3.Connection, limit: int | None = None) -> list[Session]:
+    """Sessions, the one used last first."""
+    rows = connection.execute(
+        """
+        SELECT s.*, (SELECT count(*) FROM messages WHERE session_id = s.id) AS messages
+        FROM sessions s ORDER BY used DESC, updated_at DESC, id DESC LIMIT ?
+        """,
+        (-1 if limit is None else limit,),
+    )
+    return [to_session(row) for row in rows]
+
+
+def by_id(connection: sqlite3.Connection, session_id: str) -> Session:
+    """The session of exactly this id.
+
+    Raises:
+        UsageError: There is none.
+    """
+    row = connection.execute(
+        """
+        SELECT s.*, (SELECT count(*) FROM messages WHERE session_id = s.id) AS messages
+        FROM sessions s WHERE id = ?
+        """,
+        (storable(session_id),),
+    ).fetchone()
+    if row is None:
+        raise _unknown(connection, session_id)
+    return to_session(row)
+
+
+def by_id_prefix(connection: sqlite3.Connection, piece: str) -> Session:
+    """The session whose id is ``piece``, or the only one that begins or ends with it.
+
+    Raises:
+        UsageError: There is none, or more than one.
+    """
+    wanted = storable(piece).strip().lower()
+    ids = [row["id"] for row in connection.execute("SELECT id FROM sessions ORDER BY id DESC")]
+    if wanted in ids:
+        return by_id(connection, wanted)
+    # The first characters tell days apart, the last ones two chats of the same minute.
+    matches = [name for name in ids if wanted and name.startswith(wanted)]
+    matches = matches or [name for name in ids if wanted and name.endswith(wanted)]
+    if not matches:
+        raise _unknown(connection, piece)
+    if len(matches) > 1:
+        named = _named(connection, matches[:_NAMED])
+        more = f" and {len(matches) - _NAMED} more" if len(matches) > _NAMED else ""
+        raise UsageError(f"{len(matches)} sessions match {piece!r}", f"type more of: {named}{more}")
+    return by_id(connection, matches[0])
+
+
+def _unknown(connection: sqlite3.Connection, piece: str) -> UsageError:
+    import difflib
+
+    message = f"no session {piece!r}"
+    latest = [row["id"] for row in connection.execute("SELECT id FROM sessions ORDER BY id DESC")]
+    if not latest:
+        return UsageError(message, "there is no session yet")
+    near = difflib.get_close_matches(piece.lower(), latest, n=_NAMED)
+    if near:
+        return UsageError(message, f"did you mean {_named(connection, near)}?")
+    return UsageError(message, f"the latest are {_named(connection, latest[:_NAMED])}")
+
+
+def _named(connection: sqlite3.Connection, ids: Sequence[str]) -> str:
+    """Ids with the beginning of their titles."""
+    sessions = [by_id(connection, name) for name in ids]
+    titles = [" ".join(session.title.split()) for session in sessions]
+    return ", ".join(
+        f"{session.id} ({title[:30]})" if title else session.id
+        for session, title in zip(sessions, titles, strict=True)
+    )
+
+
+def new_id(now: float) -> str:
+    """A fresh id for a session made at ``now`` (seconds since the epoch).
+
+    Eight characters of time, then two at random. The caller tries again when it is taken.
+    """
+    milliseconds = max(0, int((now - _EPOCH) * 1000))
+    time_part = "".join(
+        ALPHABET[milliseconds >> 5 * place & 31] for place in reversed(range(_TIME_CHARACTERS))
+    )
+    noise = os.urandom(LENGTH - _TIME_CHARACTERS)
+    random_part = "".join(ALPHABET[byte & 31] for byte in noise)
+    return time_part + random_part
+
+
+def is_id(text: str) -> bool:
+    """Whether ``text`` is written like an id; it need not exist."""
+    return len(text) == LENGTH and set(text) <= set(ALPHABET)

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Self, Unpack
 
 from tchat.errors import UsageError
-from tchat.sessions import backups, message_tree, session_lookup, session_queries
+from tchat.sessions import database_file, message_tree, session_queries
 from tchat.sessions import search as full_text
 from tchat.sessions.database import Database
 from tchat.sessions.database_file import open_database, recover
@@ -28,7 +28,7 @@ from tchat.sessions.records import (
 )
 from tchat.sessions.schema import migrate
 from tchat.sessions.serialization import EMPTY_MESSAGE, INSERT_SESSION, to_message, to_row
-from tchat.sessions.session_lookup import new_id
+from tchat.sessions.session_queries import new_id
 
 AT_A_TIME = 200  # messages that an export reads
 
@@ -95,7 +95,7 @@ class Store(ABC):
         with self._database.writing() as connection:
             made = self._insert_session(connection, title, system, settings or {})
             message = self._insert_message(connection, made.id, Role.USER, prompt, parent_id=None)
-            return session_lookup.by_id(connection, made.id), message
+            return session_queries.by_id(connection, made.id), message
 
     def _insert_session(
         self, connection: Connection, title: str, system: str, settings: Mapping[str, Any]
@@ -107,12 +107,12 @@ class Store(ABC):
         row = to_row({"id": session_id, "active_root": None, **values, **times})
         connection.execute(INSERT_SESSION, row)
         message_tree.touch(connection, session_id, now)
-        return session_lookup.by_id(connection, session_id)
+        return session_queries.by_id(connection, session_id)
 
     def get(self, piece: str) -> Session:
         """The session whose id is ``piece``, or the only one that begins or ends with it."""
         with self._database.reading() as connection:
-            return session_lookup.by_id_prefix(connection, piece)
+            return session_queries.by_id_prefix(connection, piece)
 
     def latest(self) -> Session | None:
         """The session that was used last."""
@@ -121,7 +121,7 @@ class Store(ABC):
     def sessions(self, limit: int | None = None) -> list[Session]:
         """All sessions, or the first ``limit``, the one used last first."""
         with self._database.reading() as connection:
-            return session_lookup.list_sessions(connection, limit)
+            return session_queries.list_sessions(connection, limit)
 
     def rename(self, session_id: str, title: str) -> Session:
         """Give a session another title; this is no use of it, its time stays."""
@@ -140,7 +140,7 @@ class Store(ABC):
     def _change(self, session_id: str, values: Mapping[str, Any]) -> Session:
         unchanged = {"title": None, "system": None, "settings": None}
         with self._database.writing() as connection:
-            session_lookup.by_id(connection, session_id)
+            session_queries.by_id(connection, session_id)
             connection.execute(
                 """
                 UPDATE sessions SET title = coalesce(:title, title),
@@ -149,7 +149,7 @@ class Store(ABC):
                 """,
                 to_row(unchanged | dict(values) | {"id": session_id}),
             )
-            return session_lookup.by_id(connection, session_id)
+            return session_queries.by_id(connection, session_id)
 
     def delete(self, session_id: str) -> Deletion:
         """Delete a session with all its messages; `restore` undoes it, `erase` makes it last."""
@@ -186,7 +186,7 @@ class Store(ABC):
         writer = self._token if status == Status.STREAMING else ""
         state = {"status": status, "reasoning": reasoning, "writer": writer}
         with self._database.writing() as connection:
-            session_lookup.by_id(connection, session_id)
+            session_queries.by_id(connection, session_id)
             if parent_id is not None:
                 self._check_parent(
                     message_tree.row(connection, parent_id)["session_id"], session_id
@@ -262,7 +262,7 @@ class Store(ABC):
             last: Only so many at its end.
         """
         with self._database.reading() as connection:
-            session_lookup.by_id(connection, session_id)
+            session_queries.by_id(connection, session_id)
             return [to_message(row) for row in message_tree.branch(connection, session_id, last)]
 
     def revision(self) -> tuple[object, ...]:
@@ -475,7 +475,7 @@ class SessionStore(Store):
 
     def backup_files(self) -> list[Path]:
         """Copies beside the file that may hold what was deleted: backups, damaged files."""
-        return backups.find_backups(self.path) if self.path else []
+        return database_file.find_backups(self.path) if self.path else []
 
     def remove_backups(self) -> list[Path]:
         """Delete those copies; returns them.
@@ -483,7 +483,7 @@ class SessionStore(Store):
         Raises:
             StorageError: One of them cannot be deleted.
         """
-        return backups.remove_backups(self.path) if self.path else []
+        return database_file.remove_backups(self.path) if self.path else []
 
     def recover(self) -> list[Message]:
         """Mark replies as interrupted whose process died while it wrote them; return them.

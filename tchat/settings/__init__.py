@@ -8,8 +8,7 @@ sections, so ``tchat config set temp 0.2``, ``-o temp 0.2`` and ``--temp 0.2`` m
 
     schema.py   the declarations: Settings and Sampling
     keys.py     each setting as data; parsing and checking values
-    load.py     defaults < config.toml < TCHAT_* < flags
-    write.py    writing config.toml; comments are kept
+    load.py     defaults < config.toml < TCHAT_* < flags; writing config.toml keeps comments
 """
 
 from tchat.settings.keys import (

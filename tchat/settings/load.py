@@ -1,15 +1,15 @@
-"""Loading settings: defaults < config.toml < ``TCHAT_*`` < flags."""
+"""Load settings: defaults < config.toml < ``TCHAT_*`` < flags; and write them to config.toml."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tchat.errors import StorageError, UsageError
-from tchat.paths import Paths
+from tchat.paths import Paths, write_private
 from tchat.settings.keys import (
     Key,
     Value,
@@ -22,6 +22,9 @@ from tchat.settings.keys import (
     variable_of,
 )
 from tchat.settings.schema import Sampling, Settings
+
+if TYPE_CHECKING:
+    from tomlkit import TOMLDocument
 
 SECTIONS = ("sampling",)
 KEY_BINDINGS = "keys"
@@ -227,3 +230,58 @@ def _stranger(section: str, name: str, key: Key | None) -> str:
         return f"`{shown}` is ignored here; it belongs {place}"
     hint = did_you_mean(name, [*keys(), *SECTIONS, KEY_BINDINGS])
     return f"unknown setting `{shown}` is ignored{hint and '; ' + hint}"
+
+
+def set_value(path: Path, key: Key, text: str) -> Value:
+    """Write ``key = text`` into the file at ``path``, and return the value.
+
+    Raises:
+        UsageError: ``text`` spells no allowed value, or the file is broken; it is left as it is.
+        StorageError: The file cannot be written; it is left as it is.
+    """
+    value = parse(key, text, "config set")
+
+    def change(document: TOMLDocument) -> None:
+        table = _table(document, key)
+        table[key.name] = list(value) if isinstance(value, tuple) else value
+        table.pop(key.former, None)
+
+    _rewrite(path, change)
+    return value
+
+
+def unset_value(path: Path, key: Key) -> None:
+    """Remove ``key`` from the file at ``path``, which restores its default.
+
+    Raises:
+        UsageError: The file is broken; it is left as it is.
+        StorageError: The file cannot be written; it is left as it is.
+    """
+
+    def change(document: TOMLDocument) -> None:
+        for name in (key.name, key.former):
+            _table(document, key).pop(name, None)
+
+    _rewrite(path, change)
+
+
+def _rewrite(path: Path, change: Callable[[TOMLDocument], object]) -> None:
+    import tomlkit
+
+    text = read_text(path)
+    check_document(parse_toml(text, path), path)
+    document = tomlkit.parse(text)
+    change(document)
+    written = tomlkit.dumps(document)
+    check_document(parse_toml(written, path), path)
+    write_private(path, written.encode())
+
+
+def _table(document: TOMLDocument, key: Key) -> Any:
+    if not key.section:
+        return document
+    import tomlkit
+
+    if key.section not in document:
+        document[key.section] = tomlkit.table()
+    return document[key.section]

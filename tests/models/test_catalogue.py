@@ -8,9 +8,9 @@ import pytest
 
 from tchat.errors import ModelNotFound
 from tchat.models.catalogue import CatalogueEntry, find_entry, load_catalogue
-from tchat.models.hub.names import HubName, parse_hub_name
+from tchat.models.hub.repository import HubName, ModelNotDownloaded, parse_hub_name
 from tchat.models.models_file import set_alias
-from tchat.models.name_lookup import ModelNotDownloaded, resolve_remote
+from tchat.models.name_lookup import resolve_remote
 from tchat.models.resolve import resolve
 from tchat.paths import Paths, user_paths
 from tests.models.model_folders import hub_file

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from tchat.errors import ModelInvalid, ModelNotFound
-from tchat.models import metadata_cache as store_module
-from tchat.models.metadata_cache import MetadataCache, ProbeVerdict
+from tchat.models import metadata as store_module
+from tchat.models.metadata import MetadataCache, ProbeVerdict
 from tchat.paths import Paths, user_paths
 from tests.models.gguf.test_split_files import write_parts
 from tests.tiny import write_tiny
@@ -321,7 +321,7 @@ def test_several_processes_share_the_database(paths: Paths, tiny_model: Path) ->
 import sys
 import time
 from pathlib import Path
-from tchat.models.metadata_cache import MetadataCache, ProbeVerdict
+from tchat.models.metadata import MetadataCache, ProbeVerdict
 from tchat.paths import user_paths
 for round in range(20):
     with MetadataCache(user_paths()) as store:

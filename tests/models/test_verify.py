@@ -14,8 +14,7 @@ from pathlib import Path
 import pytest
 
 from tchat.errors import DoesNotFit, ModelError, ModelInvalid
-from tchat.models.metadata import ModelMetadata
-from tchat.models.metadata_cache import MetadataCache
+from tchat.models.metadata import MetadataCache, ModelMetadata
 from tchat.models.sources import starter as starter_source
 from tchat.models.verify import probe_limit, require_loadable
 from tchat.paths import user_paths

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tchat.errors import UsageError
-from tchat.sessions.export import MARKDOWN
+from tchat.sessions.formats import MARKDOWN
 from tchat.sessions.records import Role, Session, SessionTree, Status
 from tchat.sessions.store import SessionStore
 from tests.sessions.trees import from_json, insert_tree, to_json

@@ -12,9 +12,8 @@ import pytest
 from tchat.chat.session_export import write_session
 from tchat.errors import UsageError
 from tchat.paths import user_paths
-from tchat.sessions import export, importers
-from tchat.sessions.export import ExportFormat, export_format
-from tchat.sessions.importers import Importer, Messages, read_sessions
+from tchat.sessions import formats
+from tchat.sessions.formats import ExportFormat, Importer, Messages, export_format, read_sessions
 from tchat.sessions.records import Message, Role, Session, Status
 from tchat.sessions.store import SessionStore, Store
 from tests.cli.shell import Shell
@@ -73,19 +72,19 @@ def session(store: SessionStore) -> Session:
 def test_a_new_export_format_is_offered_everywhere(
     store: SessionStore, session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(export, "FORMATS", (*export.FORMATS, LINES))
-    assert export_format("TXT", None, export.MARKDOWN) is LINES
-    assert export_format("", Path("a.TXT"), export.MARKDOWN) is LINES
+    monkeypatch.setattr(formats, "FORMATS", (*formats.FORMATS, LINES))
+    assert export_format("TXT", None, formats.MARKDOWN) is LINES
+    assert export_format("", Path("a.TXT"), formats.MARKDOWN) is LINES
     path = write_session(store, session.id, str(tmp_path / "chat.txt"))  # both chats, by /export
     assert path.read_text() == "user: Why?\nassistant: Because.\n"
     with pytest.raises(UsageError, match="md, json or txt, not `pdf`"):
-        export_format("pdf", None, export.MARKDOWN)
+        export_format("pdf", None, formats.MARKDOWN)
 
 
 def test_the_command_line_exports_by_name_and_by_ending(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(export, "FORMATS", (*export.FORMATS, LINES))
+    monkeypatch.setattr(formats, "FORMATS", (*formats.FORMATS, LINES))
     with SessionStore(user_paths().sessions_db) as store:
         session, _ = store.begin("Why\x1b?")
     shell = Shell({"TCHAT_HOME": str(user_paths().sessions_db.parent)})
@@ -98,7 +97,7 @@ def test_the_command_line_exports_by_name_and_by_ending(
 def test_a_new_importer_reads_what_it_knows(
     store: SessionStore, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(importers, "IMPORTERS", (READ_LINES, *importers.IMPORTERS))
+    monkeypatch.setattr(formats, "IMPORTERS", (READ_LINES, *formats.IMPORTERS))
     text = "#lines\nuser: Why?\nassistant: Because.\n"
     (imported,) = store.import_sessions(read_sessions([text]))
     assert [each.text for each in store.branch(imported.id)] == ["Why?", "Because."]

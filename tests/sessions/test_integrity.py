@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tchat.errors import StorageError
-from tchat.sessions import integrity
+from tchat.sessions import schema
 from tchat.sessions.database import DatabaseDamaged
 from tchat.sessions.records import Role
 from tchat.sessions.store import SessionStore
@@ -273,13 +273,13 @@ def test_rows_are_looked_at_when_something_else_wrote_the_file(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked: list[bool] = []
-    check = integrity.check
+    check = schema.check
 
     def noted(database: object, *, rows: bool) -> None:
         looked.append(rows)
         check(database, rows=rows)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(integrity, "check", noted)
+    monkeypatch.setattr(schema, "check", noted)
     SessionStore(file).close()
     with SessionStore(file) as store:
         store.begin("more")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tchat.errors import StorageError
-from tchat.sessions import database, process_locks
+from tchat.sessions import database, database_file
 from tchat.sessions.records import Role, Session, Status
 from tchat.sessions.store import SessionStore
 
@@ -129,8 +129,8 @@ def test_a_store_may_be_closed_by_another_thread(file: Path) -> None:
 
 def test_a_busy_gate_is_told(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with SessionStore(file) as store:
-        monkeypatch.setattr(process_locks, "GATE_SECONDS", 0.05)
-        gate = process_locks.ProcessLocks(file).gate()
+        monkeypatch.setattr(database_file, "GATE_SECONDS", 0.05)
+        gate = database_file.ProcessLocks(file).gate()
         with gate, pytest.raises(StorageError, match="has been checking") as caught:
             SessionStore(file)
         assert caught.value.hint

@@ -12,7 +12,7 @@ import pytest
 
 from tchat.errors import UsageError
 from tchat.sessions.records import Role
-from tchat.sessions.session_lookup import is_id, new_id
+from tchat.sessions.session_queries import is_id, new_id
 from tchat.sessions.store import SessionStore
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from tchat.errors import UsageError
-from tchat.sessions.export.tchat_json import json_pieces
-from tchat.sessions.importers import read_sessions
+from tchat.sessions.formats import read_sessions
+from tchat.sessions.formats.tchat_json import json_pieces
 from tchat.sessions.records import Message, Session, SessionTree
 from tchat.sessions.store import SessionStore
 

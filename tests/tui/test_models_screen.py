@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tchat.errors import UsageError
+from tchat.models.disk import RemovalPlan
 from tchat.models.memory import Machine, Memory
-from tchat.models.removal import RemovalPlan
 from tchat.paths import Paths
 from tchat.settings import Settings, load
 from tchat.tui.dialogs.dialog import Confirm

@@ -15,7 +15,7 @@ from tchat.models.models_file import MODEL_SETTINGS
 from tchat.sanitize import single_line
 from tchat.settings import find_key, renamed
 from tchat.settings.keys import did_you_mean
-from tchat.settings.write import set_value
+from tchat.settings.load import set_value
 
 MODEL = typer.Argument(..., metavar="MODEL", help="Model name or path, as for -m")
 ALIAS = typer.Argument(..., metavar="NAME", help="Alias")

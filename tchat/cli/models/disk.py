@@ -15,9 +15,8 @@ from tchat.humanize import size_text
 from tchat.sanitize import single_line
 
 if TYPE_CHECKING:
-    from tchat.models.disk_usage import DuplicateSet
+    from tchat.models.disk import DuplicateSet, RemovalPlan
     from tchat.models.library import Library
-    from tchat.models.removal import RemovalPlan
 
 NOTHING = "nothing"
 
@@ -53,7 +52,7 @@ def dupes(
     as_json: bool = JSON,
 ) -> None:
     """Find duplicate model files, and what hard links would save."""
-    from tchat.models.disk_usage import replace_with_links as put_links
+    from tchat.models.disk import replace_with_links as put_links
 
     console: Console = ctx.obj
     with open_library(console) as library:

@@ -13,7 +13,7 @@ from tchat.humanize import size_text
 from tchat.sanitize import single_line
 
 if TYPE_CHECKING:
-    from tchat.models.hub.pull_events import Pulled
+    from tchat.models.hub.pull import Pulled
 
 
 def pull(
@@ -36,7 +36,7 @@ def pull(
     from tchat.models.hub.api import HubApi
     from tchat.models.hub.cache import HubCache, cache_folder
     from tchat.models.hub.pull import pull as begin
-    from tchat.models.metadata_cache import MetadataCache
+    from tchat.models.metadata import MetadataCache
     from tchat.models.name_lookup import resolve_remote
 
     console: Console = ctx.obj

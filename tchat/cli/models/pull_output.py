@@ -13,20 +13,16 @@ from tchat.cli.output.columns import align_columns
 from tchat.cli.output.status import TerminalStatus
 from tchat.errors import Interrupted
 from tchat.humanize import size_text
-from tchat.models.hub.pull_events import (
+from tchat.models.fit_report import fit_rows
+from tchat.models.hub.download import (
     CheckingFile,
     Downloading,
     DownloadStalled,
-    HubUnavailable,
-    ModelSelected,
-    Pulled,
-    PullEvent,
-    ReadingHeader,
     RetryingDownload,
     WaitingForLock,
 )
+from tchat.models.hub.pull import HubUnavailable, ModelSelected, Pulled, PullEvent, ReadingHeader
 from tchat.models.hub.remote_model import RemoteModel, describe, pull_objection
-from tchat.models.model_rows import fit_rows
 from tchat.sanitize import single_line
 
 

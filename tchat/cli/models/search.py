@@ -13,8 +13,8 @@ from tchat.cli.output.columns import print_json, print_rows
 from tchat.humanize import count_text, size_text
 
 if TYPE_CHECKING:
+    from tchat.models.catalogue import Recommendation
     from tchat.models.hub.api import SearchResult
-    from tchat.models.recommendations import Recommendation
 
 HEADER = ("NAME", "DOWNLOADS", "LICENCE", "WEIGHTS", "UPDATED", "SIZES")
 CATALOGUE_HEADER = (
@@ -57,7 +57,7 @@ def _cells(result: SearchResult) -> Sequence[str]:
 
 def _sizes(result: SearchResult) -> str:
     """The default model and the range of all: ``Q4_K_M 397 MB, of 12: 250 MB to 1.2 GB``."""
-    from tchat.models.hub.repo_files import default_model
+    from tchat.models.hub.repository import default_model
 
     models = result.listing.models if result.listing else ()
     if not models:

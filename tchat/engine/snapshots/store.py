@@ -26,8 +26,7 @@ from tchat.engine.snapshots.index import (
     tokens_of,
 )
 from tchat.errors import StorageError
-from tchat.paths import private_folder
-from tchat.settings.write import write_private
+from tchat.paths import private_folder, write_private
 
 
 class SnapshotStore:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tchat.models.gguf.header import Header
 
-MAX_LAYERS = 512
 MAX_EXPERTS = 1024
 ROPE_SCALINGS = frozenset({"none", "linear", "yarn", "longrope"})
 REQUIRED = ("block_count", "context_length", "embedding_length")
@@ -31,8 +30,6 @@ def refusal(header: Header) -> str:
 
 
 def _problems(header: Header) -> Iterator[str]:
-    from tchat.models.gguf.header import Array  # not needed at start-up
-
     architecture = header.architecture
     if not architecture:
         yield "does not name its architecture"
@@ -46,12 +43,13 @@ def _problems(header: Header) -> Iterator[str]:
         yield f"asks for the unknown rope scaling {str(scaling)[:40]!r}"
     if header.text("tokenizer.ggml.model") in NO_VOCABULARY:
         yield "has no tokenizer"
-    tokens = header.metadata.get("tokenizer.ggml.tokens")
-    if not isinstance(tokens, Array) or tokens.count == 0:
+    if not header.count("tokenizer.ggml.tokens"):
         yield "has no tokens"
 
 
 def _bad_counts(header: Header, prefix: str) -> Iterator[str]:
+    from tchat.models.gguf.header import MAX_LAYERS  # not needed at start-up
+
     def count(key: str) -> int:
         return header.integer(prefix + key) or 0
 

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tchat.models.gguf.header import Array, Header, Tensor, Value, is_integer
-from tchat.models.gguf.parser import STRING, read_header, read_strings
-from tchat.models.gguf.split_files import further_parts, read_parts
+from tchat.models.gguf.parser import STRING, further_parts, read_header, read_parts, read_strings
 
 TOKENS = "tokenizer.ggml.tokens"
 ID_ENDING = "_token_id"

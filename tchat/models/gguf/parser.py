@@ -1,8 +1,10 @@
-"""Parse and check the header of a GGUF file before llama.cpp opens the file.
+"""Parse and check GGUF files before llama.cpp opens them: headers, split models, control vectors.
 
 llama.cpp aborts the process on some damaged files, so every count, length, type and offset is
 checked against the file's size and fixed limits. Format: ggml's docs/gguf.md; versions 2 and 3,
-little endian.
+little endian. llama.cpp opens the first part of a split model, and finds the others by their names
+(``NAME-00001-of-00003.gguf``). A control vector is a GGUF file with tensors ``direction.N`` (F32,
+shape (n_embd,)), N from 1 on; see ``common_control_vector_load`` in llama.cpp.
 """
 
 from __future__ import annotations
@@ -10,12 +12,14 @@ from __future__ import annotations
 import codecs
 import os
 import struct
-from collections.abc import Iterable, Mapping
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
+from typing import NamedTuple
 
-from tchat.errors import ModelInvalid
-from tchat.models.files import label, open_regular
+from tchat.errors import ModelInvalid, ModelNotFound
+from tchat.models.files import MAX_PARTS, PART_NAME, label, open_regular
 from tchat.models.gguf.header import (
     KEPT_ARRAY,
     REMOVED_TENSOR_TYPES,
@@ -315,3 +319,100 @@ def _by_text(start: bytes) -> str:
     text = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     known = next((words for begin, words in TEXTS if text.startswith(begin)), "")
     return known or ("" if b"\0" in start else "text")
+
+
+def further_parts(path: Path, header: Header) -> tuple[Path, ...]:
+    """The files that continue ``path``, in order; empty for a model in one file.
+
+    Raises:
+        ModelInvalid: ``path`` is not the first part, was renamed, or claims too many parts.
+        ModelNotFound: The first part is missing.
+    """
+    count = header.integer("split.count") or 1
+    if count <= 1:
+        return ()
+    if count > MAX_PARTS:
+        raise ModelInvalid(f"{label(path)} is not usable: it claims to be in {count:,} parts")
+    match = PART_NAME.fullmatch(path.name)
+    if match is None or int(match["count"]) != count:
+        raise ModelInvalid(
+            f"{label(path)} is one of {count} parts of a model, but is not named like one",
+            f"llama.cpp finds the parts by names like NAME-00001-of-{count:05}.gguf",
+        )
+    names = [f"{match['stem']}-{number:05}-of-{count:05}.gguf" for number in range(1, count + 1)]
+    if path.name != names[0] or header.integer("split.no"):
+        first = path.with_name(names[0])
+        if not first.exists():
+            raise _missing([first])
+        raise ModelInvalid(
+            f"{label(path)} is part {int(match['number'])} of {count} of a model",
+            f"name the first part: {label(first)}",
+        )
+    return tuple(path.with_name(name) for name in names[1:])
+
+
+def read_parts(parts: tuple[Path, ...]) -> tuple[Header, ...]:
+    """The headers of the further parts of a model.
+
+    Raises:
+        ModelInvalid: A part is damaged.
+        ModelNotFound: Parts are missing.
+    """
+    missing = [part for part in parts if not part.exists()]
+    if missing:
+        raise _missing(missing)
+    return tuple(read_header(part) for part in parts)
+
+
+def _missing(parts: Sequence[Path]) -> ModelNotFound:
+    more = f" and {len(parts) - 3} more" if len(parts) > 3 else ""
+    return ModelNotFound(
+        f"parts of the model are missing: {', '.join(map(label, parts[:3]))}{more}",
+        f"put them beside the others, in {parts[0].parent}",
+    )
+
+
+PREFIX = "direction."
+MAX_LAYERS = 4096
+
+
+class Directions(NamedTuple):
+    """``width`` floats per layer."""
+
+    width: int
+    by_layer: Mapping[int, array[float]]
+
+
+def read_control_vector(path: Path) -> Directions:
+    """Read the directions of a control vector file.
+
+    Raises:
+        ModelNotFound: The file is not there.
+        ModelInvalid: It is not a GGUF file, or holds no control vector.
+    """
+    header = read_header(path)
+    tensors = [tensor for tensor in header.tensors if tensor.name.startswith(PREFIX)]
+    widths = {tensor.shape[0] for tensor in tensors if tensor.type == "F32" and tensor.shape}
+    if len(widths) != 1 or any(not _is_direction(tensor) for tensor in tensors):
+        raise ModelInvalid(
+            f"{label(path)} holds no control vector",
+            "it needs F32 tensors direction.1, direction.2, … of one width",
+        )
+    with path.open("rb") as file:
+        directions = {}
+        for tensor in tensors:
+            file.seek(header.data_offset + tensor.offset)
+            values = array("f")
+            values.frombytes(file.read(tensor.size))
+            directions[int(tensor.name.removeprefix(PREFIX))] = values
+    return Directions(widths.pop(), directions)
+
+
+def _is_direction(tensor: Tensor) -> bool:
+    number = tensor.name.removeprefix(PREFIX)
+    return (
+        tensor.type == "F32"
+        and len(tensor.shape) == 1
+        and number.isdecimal()
+        and 1 <= int(number[:9]) <= MAX_LAYERS
+    )

@@ -19,10 +19,25 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from tchat.errors import TchatError
-from tchat.models.hub.client import PUBLIC, ResponseLimits, download_chunks, get, host_of, read_body
-from tchat.models.hub.errors import HubError, error_for_status, not_a_hub_answer
-from tchat.models.hub.names import DEFAULT_REVISION, is_safe_path, parse_hub_name
-from tchat.models.hub.repo_files import RepoFile, RepoListing, group_models
+from tchat.models.hub.client import (
+    PUBLIC,
+    HubError,
+    ResponseLimits,
+    download_chunks,
+    error_for_status,
+    get,
+    host_of,
+    not_a_hub_answer,
+    read_body,
+)
+from tchat.models.hub.repository import (
+    DEFAULT_REVISION,
+    RepoFile,
+    RepoListing,
+    group_models,
+    is_safe_path,
+    parse_hub_name,
+)
 
 if TYPE_CHECKING:
     import httpx2

@@ -8,6 +8,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,22 +17,15 @@ from typing import TYPE_CHECKING, Self, TypeAlias, TypeVar
 from tchat.errors import ModelError, StorageError
 from tchat.models.files import HashCache, cached_sha256, file_key, hash_file
 from tchat.models.hub.api import HubApi
-from tchat.models.hub.cache import HubCache, unwritable
-from tchat.models.hub.errors import HubError
-from tchat.models.hub.partial_file import PartialFile, new_hash
-from tchat.models.hub.pull_events import (
-    CheckingFile,
-    DownloadMeter,
-    DownloadStalled,
-    PullEvent,
-    RetryingDownload,
-)
+from tchat.models.hub.cache import HubCache, PartialFile, new_hash, unwritable
+from tchat.models.hub.client import HubError
 from tchat.models.hub.remote_model import HeaderCache
-from tchat.models.hub.repo_files import RepoFile
+from tchat.models.hub.repository import RepoFile
 from tchat.sanitize import single_line
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
+
 
 T = TypeVar("T")
 
@@ -94,7 +88,7 @@ class Downloader:
     header_cache: HeaderCache
     hashes: HashCache
 
-    def fetch(self, file: RepoFile) -> Iterator[PullEvent]:
+    def fetch(self, file: RepoFile) -> Iterator[DownloadEvent]:
         """Download ``file`` into the cache, unless its verified content is there.
 
         Raises:
@@ -117,7 +111,7 @@ class Downloader:
             lock.release()
         self.meter.finish(file.size)
 
-    def verified(self, file: RepoFile) -> Generator[PullEvent, None, bool]:
+    def verified(self, file: RepoFile) -> Generator[DownloadEvent, None, bool]:
         """Whether the cache holds the content with the hash that the hub lists.
 
         The cache is shared: content written by other programs is hashed once before it is trusted.
@@ -135,7 +129,7 @@ class Downloader:
             self.cache.discard(file)
         return right
 
-    def _hash(self, path: Path, file: RepoFile) -> Generator[PullEvent, None, str]:
+    def _hash(self, path: Path, file: RepoFile) -> Generator[DownloadEvent, None, str]:
         hashing = (
             cached_sha256(path, self.hashes) if file.sha256 else hash_file(path, new_hash(file))
         )
@@ -149,11 +143,11 @@ class Downloader:
 
     def with_retries(
         self,
-        attempt: Callable[[], Generator[PullEvent, None, T]],
+        attempt: Callable[[], Generator[DownloadEvent, None, T]],
         *,
         limit: int,
         progress: Callable[[], int] = int,
-    ) -> Generator[PullEvent, None, T]:
+    ) -> Generator[DownloadEvent, None, T]:
         """Repeat ``attempt`` until it succeeds, fails for good, or exceeds ``limit``.
 
         Args:
@@ -178,7 +172,7 @@ class Downloader:
                 yield RetryingDownload(error.message, wait)
                 self._pause(wait)
 
-    def _fetch(self, file: RepoFile) -> Iterator[PullEvent]:
+    def _fetch(self, file: RepoFile) -> Iterator[DownloadEvent]:
         with PartialFile(self.cache.incomplete(file), file) as partial:
             for done, left in partial.resume():
                 self._check_cancelled()
@@ -199,7 +193,7 @@ class Downloader:
                     "it was discarded; try again later, or check the proxy",
                 )
 
-    def _receive(self, file: RepoFile, partial: PartialFile) -> Iterator[PullEvent]:
+    def _receive(self, file: RepoFile, partial: PartialFile) -> Iterator[DownloadEvent]:
         """Download what is missing of ``file``, with retries."""
         yield from self.with_retries(
             lambda: self._request(file, partial),
@@ -207,7 +201,9 @@ class Downloader:
             progress=lambda: partial.size,
         )
 
-    def _request(self, file: RepoFile, partial: PartialFile) -> Generator[PullEvent, None, None]:
+    def _request(
+        self, file: RepoFile, partial: PartialFile
+    ) -> Generator[DownloadEvent, None, None]:
         """Make one request for what is missing; none when the file is complete."""
         if partial.is_complete:
             return
@@ -329,3 +325,117 @@ class ChunkStream:
                 continue
             return True
         return False
+
+
+WINDOW = 5.0  # seconds over which the rate is measured
+
+
+@dataclass(frozen=True, slots=True)
+class CheckingFile:
+    """``done`` of ``total`` bytes of an existing file are hashed."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Downloading:
+    """``done`` of ``total`` bytes are downloaded.
+
+    ``rate`` is in bytes per second, ``left`` in seconds; both are 0 until they are known.
+    """
+
+    done: int
+    total: int
+    rate: float
+    left: float
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingForLock:
+    """Another process downloads the same file; ``done`` of ``total`` bytes are there."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class DownloadStalled:
+    """No byte came for ``seconds``; after ``timeout`` the request is repeated."""
+
+    seconds: float
+    timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class RetryingDownload:
+    """A request failed for ``reason``; it is repeated after ``wait`` seconds."""
+
+    reason: str
+    wait: float
+
+
+@dataclass(frozen=True, slots=True)
+class PullStopped:
+    """The pull was cancelled; ``done`` of ``total`` bytes are kept."""
+
+    done: int
+    total: int
+
+
+DownloadEvent: TypeAlias = (
+    CheckingFile | Downloading | WaitingForLock | DownloadStalled | RetryingDownload | PullStopped
+)
+
+
+class DownloadMeter:
+    """Counts the bytes of a pull, and their rate.
+
+    Attributes:
+        fetched: Bytes downloaded.
+        header_seconds: Seconds spent on reading the header.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.fetched = 0
+        self.header_seconds = 0.0
+        self._total = 0
+        self._finished = 0
+        self._position = 0
+        self._clock = clock
+        self._begun = clock()
+        self._marks: deque[tuple[float, int]] = deque()
+
+    def begin(self, total: int) -> None:
+        """Start to count; all files together have ``total`` bytes."""
+        self._total = total
+        self._begun = self._clock()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since `begin`, and those of the header."""
+        return self.header_seconds + self._clock() - self._begun
+
+    def finish(self, size: int) -> None:
+        """A file of ``size`` bytes is complete."""
+        self._finished += size
+        self._position = 0
+
+    def waiting(self, position: int) -> WaitingForLock:
+        """The event for another process at ``position`` in the current file."""
+        return WaitingForLock(self._finished + position, self._total)
+
+    def stopped(self) -> PullStopped:
+        """The event for a cancelled pull."""
+        return PullStopped(self._finished + self._position, self._total)
+
+    def pulling(self, position: int) -> Downloading:
+        """The event for ``position`` in the current file."""
+        self._position = position
+        now, done = self._clock(), self._finished + position
+        self._marks.append((now, self.fetched))
+        while now - self._marks[0][0] > WINDOW:
+            self._marks.popleft()
+        since, fetched = self._marks[0]
+        rate = (self.fetched - fetched) / (now - since) if now > since else 0.0
+        return Downloading(done, self._total, rate, (self._total - done) / rate if rate else 0.0)

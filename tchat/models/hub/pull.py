@@ -5,29 +5,76 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from tchat.errors import ModelNotFound, StorageError
 from tchat.humanize import size_text
 from tchat.models.files import HashCache
 from tchat.models.hub.api import HubApi
 from tchat.models.hub.cache import HubCache
-from tchat.models.hub.download import DownloadCancelled, Downloader, RetryPolicy
-from tchat.models.hub.errors import HubError, RepositoryNotFound
-from tchat.models.hub.names import HubName
-from tchat.models.hub.pull_events import (
+from tchat.models.hub.client import HubError, RepositoryNotFound
+from tchat.models.hub.download import (
+    DownloadCancelled,
+    Downloader,
+    DownloadEvent,
     DownloadMeter,
-    HubUnavailable,
-    ModelSelected,
-    Pulled,
-    PullEvent,
-    ReadingHeader,
+    RetryPolicy,
 )
 from tchat.models.hub.remote_model import HeaderCache, RemoteModel, inspect_listing
-from tchat.models.hub.repo_files import RepoListing, RepoModel, choose_model, group_models
+from tchat.models.hub.repository import HubName, RepoListing, RepoModel, choose_model, group_models
 from tchat.models.memory import Machine
 
 SPARE = 64 << 20  # bytes that stay free on the disk
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSelected:
+    """The model was chosen; ``missing`` bytes of it are not downloaded yet.
+
+    ``remote_model`` says how it would run here; None where its pull was begun earlier, or no
+    machine was given. A caller that does not want it stops here: nothing was downloaded yet.
+    """
+
+    listing: RepoListing
+    model: RepoModel
+    missing: int
+    remote_model: RemoteModel | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingHeader:
+    """The header of ``file`` is being read, to check how the model would run here."""
+
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
+class HubUnavailable:
+    """The hub cannot be reached for ``reason``, but the cached model is complete."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """The pull is complete.
+
+    Attributes:
+        model: The model.
+        paths: Its files in the snapshot, the first part first.
+        fetched: Bytes downloaded; 0 when everything was cached.
+        seconds: Duration.
+    """
+
+    model: RepoModel
+    paths: tuple[Path, ...]
+    fetched: int
+    seconds: float
+
+
+PullEvent: TypeAlias = ReadingHeader | ModelSelected | HubUnavailable | Pulled | DownloadEvent
 
 
 def pull(
@@ -79,7 +126,7 @@ def pull(
         yield downloader.meter.stopped()
 
 
-def _list(hub: HubApi, name: HubName) -> Generator[PullEvent, None, RepoListing]:
+def _list(hub: HubApi, name: HubName) -> Generator[DownloadEvent, None, RepoListing]:
     yield from ()
     return hub.listing(name.repo, name.revision)
 
@@ -98,7 +145,7 @@ def _choose(
         yield ReadingHeader(model.first.name)
         here = machine()
 
-        def attempt() -> Generator[PullEvent, None, RemoteModel]:
+        def attempt() -> Generator[DownloadEvent, None, RemoteModel]:
             yield from ()
             return inspect_listing(listing, name, downloader.header_cache.read_range, here)
 

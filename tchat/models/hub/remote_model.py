@@ -13,13 +13,18 @@ from tchat.humanize import size_text
 from tchat.models.fit_report import FitReport, choose_quantization, report_fit, resized
 from tchat.models.gguf.compatibility import ModelKind, detect_kind, refusal
 from tchat.models.gguf.details import HeaderDetails, extract_details
-from tchat.models.gguf.header import Array, Header
-from tchat.models.gguf.hparams import read_dimensions
+from tchat.models.gguf.header import Array, Header, read_dimensions
 from tchat.models.gguf.parser import parse_header, strings_in
 from tchat.models.gguf.reader import BoundedReader, OutOfBounds
 from tchat.models.hub.api import HubApi
-from tchat.models.hub.names import HubName
-from tchat.models.hub.repo_files import RepoFile, RepoListing, RepoModel, base_name, choose_model
+from tchat.models.hub.repository import (
+    HubName,
+    RepoFile,
+    RepoListing,
+    RepoModel,
+    base_name,
+    choose_model,
+)
 from tchat.models.memory import Machine, ModelDimensions
 from tchat.sanitize import single_line
 

@@ -9,8 +9,15 @@ from pathlib import Path
 
 from tchat.errors import ModelNotFound
 from tchat.models.hub.cache import HubCache, cache_folder
-from tchat.models.hub.names import DEFAULT_REVISION, HubName, parse_hub_name
-from tchat.models.hub.repo_files import RepoFile, RepoModel, default_model, list_repo_models
+from tchat.models.hub.repository import (
+    DEFAULT_REVISION,
+    HubName,
+    RepoFile,
+    RepoModel,
+    default_model,
+    list_repo_models,
+    parse_hub_name,
+)
 from tchat.models.sources.source import HUB, LocalModel
 from tchat.paths import Paths
 from tchat.sanitize import single_line

@@ -13,8 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tchat.models.sources.scan import files_below
-from tchat.models.sources.source import LocalModel
+from tchat.models.sources.source import LocalModel, files_below
 from tchat.paths import Paths, expanded
 from tchat.sanitize import single_line
 

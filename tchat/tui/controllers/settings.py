@@ -174,7 +174,7 @@ class SettingsController:
 
     async def _save(self, key: Key, value: Value) -> None:
         """Write a setting into config.toml; new sessions begin with it."""
-        from tchat.settings.write import set_value
+        from tchat.settings.load import set_value
 
         await asyncio.to_thread(set_value, self._context.paths.config_file, key, spell(value))
         self._context.conversation.keep({key.name: value})

@@ -14,9 +14,9 @@ from textual.content import Content
 from textual.widgets import Static
 
 from tchat.humanize import size_text
+from tchat.models.disk import RemovalPlan
 from tchat.models.files import has_gguf_ending
-from tchat.models.hub.names import parse_hub_name
-from tchat.models.removal import RemovalPlan
+from tchat.models.hub.repository import parse_hub_name
 from tchat.sanitize import single_line
 from tchat.tui.background import background, report
 from tchat.tui.dialogs.dialog import CLOSE, Confirm, Dialog, Hint, ListDialog

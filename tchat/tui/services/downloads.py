@@ -12,7 +12,7 @@ from tchat.errors import UsageError
 from tchat.sanitize import single_line
 
 if TYPE_CHECKING:
-    from tchat.models.hub.pull_events import Pulled, PullEvent
+    from tchat.models.hub.pull import Pulled, PullEvent
     from tchat.paths import Paths
 
 STOP_SEEN = 0.2  # seconds until a stop is seen while a person is asked
@@ -54,7 +54,7 @@ class Downloads:
             raise UsageError(
                 f"{single_line(self.name, 80)} is being pulled", "wait for it, or stop it first"
             )
-        from tchat.models.hub.pull_events import ModelSelected, Pulled
+        from tchat.models.hub.pull import ModelSelected, Pulled
         from tchat.models.hub.remote_model import pull_objection
 
         loop = asyncio.get_running_loop()
@@ -94,7 +94,7 @@ class Downloads:
         from tchat.models.hub.api import HubApi
         from tchat.models.hub.cache import HubCache, cache_folder
         from tchat.models.hub.pull import pull
-        from tchat.models.metadata_cache import MetadataCache
+        from tchat.models.metadata import MetadataCache
         from tchat.models.name_lookup import resolve_remote
 
         with MetadataCache(self._paths) as store:
@@ -123,14 +123,14 @@ class Downloads:
 def in_words(event: PullEvent) -> str:
     """A few words for the status line; empty where there is nothing new to say."""
     from tchat.humanize import size_text
-    from tchat.models.hub.pull_events import (
+    from tchat.models.hub.download import (
         CheckingFile,
         Downloading,
         DownloadStalled,
-        ReadingHeader,
         RetryingDownload,
         WaitingForLock,
     )
+    from tchat.models.hub.pull import ReadingHeader
 
     words = ""
     match event:

@@ -10,20 +10,19 @@ from pathlib import Path
 from typing import TypeVar
 
 from tchat.humanize import count_text
+from tchat.models.catalogue import Recommendation
+from tchat.models.disk import RemovalPlan
 from tchat.models.fit_report import FitVerdict, assess_fit, speed_text
 from tchat.models.hub.api import SearchResult
-from tchat.models.hub.repo_files import default_model
-from tchat.models.library import Library
+from tchat.models.hub.repository import default_model
+from tchat.models.library import InfoRow, Library
 from tchat.models.library import LibraryModel as Known
 from tchat.models.memory import Machine
 from tchat.models.metadata import NAMED_BY_HASH, ModelMetadata
-from tchat.models.model_rows import InfoRow
-from tchat.models.recommendations import Recommendation
-from tchat.models.removal import RemovalPlan
-from tchat.models.sources.scan import gguf_files
+from tchat.models.sources.source import gguf_files
 from tchat.paths import Paths
 from tchat.settings import Value, find_key
-from tchat.settings.write import set_value
+from tchat.settings.load import set_value
 from tchat.tui.services.downloads import Downloads
 
 T = TypeVar("T")

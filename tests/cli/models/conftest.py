@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tchat.chat.throughput import machine_name
-from tchat.models.metadata_cache import MetadataCache
+from tchat.models.metadata import MetadataCache
 from tchat.paths import user_paths
 
 RATE = 20e9  # bytes a second

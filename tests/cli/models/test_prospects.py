@@ -10,7 +10,7 @@ import pytest
 
 from tchat.chat import throughput
 from tchat.models.memory import Machine, Memory
-from tchat.models.metadata_cache import MetadataCache
+from tchat.models.metadata import MetadataCache
 from tchat.paths import user_paths
 from tests.cli.models.conftest import RATE
 from tests.cli.shell import Ran, Shell, tchat

@@ -17,7 +17,7 @@ import pytest
 
 from tchat.cli.models.pull_output import duration, pull_progress_text
 from tchat.models.hub.cache import cache_folder
-from tchat.models.hub.pull_events import (
+from tchat.models.hub.download import (
     CheckingFile,
     Downloading,
     DownloadStalled,

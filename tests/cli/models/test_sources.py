@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from tchat.models.sources import registry
-from tchat.models.sources.scan import gguf_files
-from tchat.models.sources.source import LocalModel, model_stem
+from tchat.models.sources.source import LocalModel, gguf_files, model_stem
 from tchat.paths import Paths, expanded
 from tests.cli.shell import Shell
 from tests.models.gguf_builder import gguf

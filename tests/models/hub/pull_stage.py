@@ -11,9 +11,8 @@ from tchat.models.files import FileKey
 from tchat.models.hub.api import HubApi
 from tchat.models.hub.cache import HubCache
 from tchat.models.hub.download import RetryPolicy
-from tchat.models.hub.names import HubName
-from tchat.models.hub.pull import pull
-from tchat.models.hub.pull_events import PullEvent
+from tchat.models.hub.pull import PullEvent, pull
+from tchat.models.hub.repository import HubName
 from tests.models.hub_server import HubServer, Seen, sha256
 
 REPO = "someone/Tiny-GGUF"

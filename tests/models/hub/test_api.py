@@ -8,10 +8,15 @@ import pytest
 
 from tchat.errors import ModelNotFound
 from tchat.models.hub.api import HubApi
-from tchat.models.hub.client import ResponseLimits
-from tchat.models.hub.errors import HubError, RepositoryNotFound
-from tchat.models.hub.names import HubName, parse_hub_name
-from tchat.models.hub.repo_files import RepoListing, choose_model, is_companion, quantization_in
+from tchat.models.hub.client import HubError, RepositoryNotFound, ResponseLimits
+from tchat.models.hub.repository import (
+    HubName,
+    RepoListing,
+    choose_model,
+    is_companion,
+    parse_hub_name,
+    quantization_in,
+)
 from tests.models.hub_server import PORTAL, SIGNATURE, Fault, HubServer, limited, sha256
 
 REPO = "someone/Tiny-GGUF"

@@ -19,23 +19,18 @@ import pytest
 from tchat.errors import ModelNotFound, StorageError
 from tchat.models.hub.api import HubApi
 from tchat.models.hub.cache import HubCache, cache_folder
-from tchat.models.hub.client import ResponseLimits, _abort
-from tchat.models.hub.download import RetryPolicy
-from tchat.models.hub.errors import HubError
-from tchat.models.hub.names import HubName
-from tchat.models.hub.pull import pull
-from tchat.models.hub.pull_events import (
+from tchat.models.hub.client import HubError, ResponseLimits, _abort
+from tchat.models.hub.download import (
     CheckingFile,
     Downloading,
     DownloadStalled,
-    HubUnavailable,
-    ModelSelected,
-    Pulled,
-    PullEvent,
     PullStopped,
     RetryingDownload,
+    RetryPolicy,
     WaitingForLock,
 )
+from tchat.models.hub.pull import HubUnavailable, ModelSelected, Pulled, PullEvent, pull
+from tchat.models.hub.repository import HubName
 from tests.models.hub.pull_stage import DATA, FILE, NAME, NO_WAIT, PARTS, REPO, SIZE, PullStage, of
 from tests.models.hub_server import SIGNATURE, Fault, limited, sha256
 
@@ -407,7 +402,7 @@ LIBRARY = f"from huggingface_hub import *; hf_hub_download({REPO!r}, {FILE!r})"
 OURS = f"""
 from tchat.models.hub.api import HubApi
 from tchat.models.hub.cache import HubCache, cache_folder
-from tchat.models.hub.names import HubName
+from tchat.models.hub.repository import HubName
 from tchat.models.hub.pull import pull
 from tests.models.hub.pull_stage import MemoryHashes
 list(pull(HubName({REPO!r}), HubApi(), HubCache(cache_folder()), hashes=MemoryHashes()))

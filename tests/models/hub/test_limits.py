@@ -16,11 +16,10 @@ import pytest
 from tchat.errors import UsageError
 from tchat.models.hub.api import HubApi
 from tchat.models.hub.cache import HubCache, cache_folder
-from tchat.models.hub.client import ResponseLimits
+from tchat.models.hub.client import HubError, ResponseLimits
 from tchat.models.hub.download import RetryPolicy
-from tchat.models.hub.errors import HubError
-from tchat.models.hub.names import HubName
 from tchat.models.hub.pull import pull
+from tchat.models.hub.repository import HubName
 from tests.cli.shell import tchat
 from tests.models.hub.pull_stage import MemoryHashes
 from tests.models.hub_server import Fault, HubServer

@@ -7,13 +7,12 @@ from pathlib import Path
 import pytest
 
 from tchat.errors import ModelInvalid
-from tchat.models.gguf.hparams import read_dimensions
+from tchat.models.gguf.header import read_dimensions
 from tchat.models.gguf.parser import read_header
 from tchat.models.hub.api import HubApi
-from tchat.models.hub.errors import HubError
-from tchat.models.hub.names import HubName
+from tchat.models.hub.client import HubError
 from tchat.models.hub.remote_model import CHUNK, RemoteHeader
-from tchat.models.hub.repo_files import RepoModel, choose_model
+from tchat.models.hub.repository import HubName, RepoModel, choose_model
 from tchat.models.metadata import read_metadata
 from tests.models.gguf.test_split_files import write_parts
 from tests.models.gguf_builder import STRING, array, but, gguf

@@ -9,20 +9,12 @@ import pytest
 from tchat.errors import ModelInvalid
 from tchat.models.hub.api import HubApi
 from tchat.models.hub.cache import HubCache, cache_folder
-from tchat.models.hub.download import RetryPolicy
-from tchat.models.hub.names import HubName
-from tchat.models.hub.pull import pull
-from tchat.models.hub.pull_events import (
-    ModelSelected,
-    Pulled,
-    PullEvent,
-    ReadingHeader,
-    RetryingDownload,
-)
+from tchat.models.hub.download import RetryingDownload, RetryPolicy
+from tchat.models.hub.pull import ModelSelected, Pulled, PullEvent, ReadingHeader, pull
 from tchat.models.hub.remote_model import inspect_listing
-from tchat.models.hub.repo_files import base_name
+from tchat.models.hub.repository import HubName, base_name
 from tchat.models.memory import Machine, Memory
-from tchat.models.metadata_cache import MetadataCache
+from tchat.models.metadata import MetadataCache
 from tchat.paths import user_paths
 from tests.models.hub_server import Fault, HubServer
 

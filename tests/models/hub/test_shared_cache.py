@@ -10,9 +10,10 @@ import pytest
 
 from tchat.errors import StorageError
 from tchat.models.hub.cache import HubCache
-from tchat.models.hub.errors import HubError
-from tchat.models.hub.pull_events import CheckingFile, Pulled
-from tchat.models.hub.repo_files import RepoFile
+from tchat.models.hub.client import HubError
+from tchat.models.hub.download import CheckingFile
+from tchat.models.hub.pull import Pulled
+from tchat.models.hub.repository import RepoFile
 from tests.models.hub.pull_stage import DATA, REPO, PullStage, of
 from tests.models.hub_server import HubServer
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from tchat.sessions.export.format import ExportFormat
+from tchat.sessions.formats.format import ExportFormat
 from tchat.sessions.records import Message, Role, Session, Status
 
 if TYPE_CHECKING:

@@ -1,17 +1,19 @@
-"""The JSON that tchat exports, read back; nothing in it is trusted."""
+"""Whole sessions, every branch of them, as JSON: written and read; nothing read is trusted."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tchat.errors import UsageError
-from tchat.sessions.importers.importer import Importer, Messages
-from tchat.sessions.integrity import LAST_SECOND
+from tchat.sessions.formats.format import ExportFormat, Importer, Messages
 from tchat.sessions.json_reader import JsonReader
-from tchat.sessions.records import Message, Role, Session, Status
-from tchat.sessions.serialization import storable
+from tchat.sessions.records import LAST_SECOND, Message, Role, Session, Status
+from tchat.sessions.serialization import json_of, record_values, storable
+
+if TYPE_CHECKING:
+    from tchat.sessions.store import Store
 
 _Wanted = TypeVar("_Wanted")
 
@@ -19,6 +21,40 @@ FORMAT = "tchat-sessions"  # what a document calls itself
 VERSION = 1  # the highest that is understood
 
 _BEFORE_MESSAGES = {"id", "title", "system", "settings", "created_at", "updated_at"}
+
+
+def json_pieces(sessions: Iterable[tuple[Session, Messages]]) -> Iterator[str]:
+    """Whole sessions, every branch of them, as one JSON document in pieces, a message each.
+
+    A message whose parent did not come is left out.
+    """
+    yield f'{{\n "format": "{FORMAT}",\n "version": {VERSION},\n "sessions": ['
+    between = ""
+    for session, messages in sessions:
+        facts = record_values(session)
+        del facts["messages"]
+        yield f'{between}\n  {json_of(facts)[:-1]}, "messages": ['
+        between, known = "", set()
+        for message, active in messages:
+            if message.parent_id is not None and message.parent_id not in known:
+                continue  # deleted by another process, which left its children for a moment
+            known.add(message.id)
+            values = record_values(message) | {"active": active}
+            del values["session_id"]
+            yield f"{between}\n   {json_of(values)}"
+            between = ","
+        yield "\n  ]}"
+        between = ","
+    yield "\n ]\n}\n"
+
+
+def _export(
+    store: Store,
+    sessions: Iterable[Session],
+    *,
+    show_reasoning: bool,  # noqa: ARG001  all of it is written
+) -> Iterator[str]:
+    return json_pieces((each, store.messages(each.id)) for each in sessions)
 
 
 def read_sessions(texts: Iterable[str]) -> Iterator[tuple[Session, Messages]]:
@@ -204,4 +240,5 @@ def _status(item: Mapping[str, Any], where: str) -> Status:
         raise _refusal(f"{where}: unknown status {item['status']!r}") from error
 
 
-TCHAT_JSON = Importer("tchat's JSON", lambda _: True, read_sessions)
+TCHAT_JSON = ExportFormat("json", "JSON, to import", (".json",), _export, is_json=True)
+TCHAT_JSON_IMPORTER = Importer("tchat's JSON", lambda _: True, read_sessions)
