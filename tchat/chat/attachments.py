@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from tchat.decoding import AUTO, Decoded, decode
 from tchat.errors import StorageError, UsageError
+from tchat.paths import expanded
 from tchat.sanitize import single_line
 
 # No context window holds more; what is larger was given by mistake.
@@ -49,7 +50,7 @@ def read_attachment(name: str, folder: Path | None = None, *, encoding: str = AU
         UsageError: It is missing, no file, no text, or too large.
         StorageError: It cannot be read.
     """
-    return Attachment(name, *read_file((folder or Path()) / expand_user(name), encoding))
+    return Attachment(name, *read_file((folder or Path()) / expanded(name), encoding))
 
 
 def with_attachments(prompt: str, attachments: Iterable[Attachment]) -> str:
@@ -84,7 +85,7 @@ def expand_patterns(patterns: Sequence[str]) -> Iterator[Path]:
     """
     seen: set[Path] = set()
     for pattern in patterns:
-        plain = expand_user(pattern)
+        plain = expanded(pattern)
         # Unlike Path's, it never raises: a name can be longer than any file system allows.
         found = [plain] if os.path.exists(plain) else _matches(str(plain))  # noqa: PTH110
         if not found:
@@ -133,14 +134,6 @@ def check_file(path: Path) -> None:
     raise UsageError(
         f"{single_line(str(path))} is {what}", "name files, or a pattern such as 'docs/*.md'"
     )
-
-
-def expand_user(name: str) -> Path:
-    """Expand ``~`` in ``name``, if there is such a user."""
-    try:
-        return Path(name).expanduser()
-    except RuntimeError:
-        return Path(name)
 
 
 def too_large_error(name: str) -> UsageError:

@@ -7,8 +7,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from tchat.chat.attachments import expand_user
-from tchat.paths import is_file, is_folder
+from tchat.paths import expanded, is_file, is_folder
 
 # A walk from the home folder must end; a project of this size is still listed whole.
 MAX_PATHS = 4000
@@ -35,7 +34,7 @@ def complete_paths(word: str, folder: Path | None = None) -> list[str]:
     """
     head, slash, rest = word.rpartition("/")
     spelled = head + slash
-    root = (folder or Path()) / expand_user(spelled)
+    root = (folder or Path()) / expanded(spelled)
     hidden = rest.startswith(".")
     names = []
     for name in _walk(root, hidden):

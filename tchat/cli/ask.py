@@ -6,7 +6,6 @@ import gc
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from tchat.chat.attachments import read_file
 from tchat.cli.ask_request import AskRequest, AskTurn, require_compatible_flags
 from tchat.cli.chat_setup import (
     abandon_loading,
@@ -17,7 +16,6 @@ from tchat.cli.chat_setup import (
     start_loading,
 )
 from tchat.cli.console import Console
-from tchat.cli.prompt_input import decode_words, read_prompt, report_decoding
 from tchat.errors import StorageError, UsageError
 from tchat.paths import expanded
 from tchat.settings import Settings
@@ -79,6 +77,8 @@ def _template(request: AskRequest, console: Console) -> PromptTemplate | None:
 def _prepare(
     request: AskRequest, settings: Settings, template: PromptTemplate | None, console: Console
 ) -> AskTurn:
+    from tchat.cli.prompt_input import decode_words, read_prompt
+
     schema, settings = apply_reply_format(request, settings, console)
     prompt = read_prompt(console, request.words, request.files, settings.encoding)
     if template is not None:
@@ -111,6 +111,8 @@ def apply_reply_format(
         if converted.ignored:
             console.notice(f"not checked: {', '.join(converted.ignored)}")
     elif request.grammar:
+        from tchat.chat.attachments import read_file
+        from tchat.cli.prompt_input import report_decoding
         from tchat.engine.grammar.gbnf import require_grammar
 
         path = expanded(request.grammar)

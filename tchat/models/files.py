@@ -6,17 +6,19 @@ is before it is opened.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import stat
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from tchat.errors import ModelInvalid, ModelNotFound
 from tchat.sanitize import single_line
+
+if TYPE_CHECKING:
+    import hashlib
 
 GGUF_ENDING = ".gguf"
 # Part of a split model, as llama.cpp names them: NAME-00001-of-00003.gguf.
@@ -171,6 +173,8 @@ def compute_sha256(path: Path, memory: HashCache) -> Generator[HashProgress, Non
         ModelInvalid: It is not a file, cannot be read, or changes while it is read.
     """
     key = file_key(path)
+    import hashlib
+
     digest = yield from hash_file(path, hashlib.sha256())
     memory.store_sha256(key, digest)
     return digest

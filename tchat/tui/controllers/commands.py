@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
-from tchat.chat.attachments import check_file, expand_user
 from tchat.chat.commands import CommandCall, CommandDialog, Surface
 from tchat.errors import ModelNotFound, TchatError, UsageError
-from tchat.paths import Paths
+from tchat.paths import Paths, expanded
 from tchat.sanitize import printable, single_line
 from tchat.settings import Settings, Value
 from tchat.tui.background import background
@@ -247,7 +246,9 @@ class CommandController:
 
     async def attach(self, path: str) -> None:
         """Name a file in the draft."""
-        await asyncio.to_thread(check_file, expand_user(path))
+        from tchat.chat.attachments import check_file
+
+        await asyncio.to_thread(check_file, expanded(path))
         draft = self._context.prompt.draft
         label = f"@{single_line(path)}"
         text = f"{draft.text} {label} ".lstrip()

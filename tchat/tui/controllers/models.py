@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from tchat.chat.attachments import expand_user
 from tchat.errors import ModelNotFound, TchatError, UsageError
+from tchat.paths import expanded
 from tchat.sanitize import single_line
 from tchat.tui.background import background
 from tchat.tui.controllers.context import ChatContext
@@ -68,7 +68,7 @@ class ModelsController:
         )
         choice = await self.screen.app.push_screen_wait(ModelPicker(await files.rows(False), files))
         if choice is not None:
-            model = str(expand_user(choice)) if "/" in choice else choice
+            model = str(expanded(choice)) if "/" in choice else choice
             await self._settings.change({"model": model})
 
     # Downloads
@@ -135,7 +135,7 @@ class ModelsController:
             if choice == BROWSE:
                 await self._pick()
             else:
-                model = known if choice == AGAIN else str(expand_user(choice))
+                model = known if choice == AGAIN else str(expanded(choice))
                 await self._settings.change({"model": model}, reload=True)
         except TchatError as error:
             self._context.notify(str(error), severity="error")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from functools import partial
 from typing import NamedTuple
@@ -98,7 +97,6 @@ class Completion(Widget, can_focus=False):
     }
     """
 
-    @dataclass
     class Picked(Message):
         """A candidate was clicked; it is the chosen one now."""
 

@@ -34,7 +34,6 @@ class PromptQueue(Widget):
     waiting: reactive[Sequence[str]] = reactive((), layout=True)
     held: reactive[bool] = reactive(False, layout=True)
 
-    @dataclass
     class Clicked(Message):
         """The list was clicked: the last prompt is wanted back."""
 
@@ -103,7 +102,6 @@ class Prompt(Vertical):
 
         draft: Draft
 
-    @dataclass
     class Resized(Message):
         """It takes other lines of the screen now."""
 

@@ -73,15 +73,12 @@ class PromptArea(TextArea):
 
         draft: Draft
 
-    @dataclass
     class QueueTaken(Message, namespace="prompt"):
         """The user wants the last queued prompt back in the prompt, which is empty."""
 
-    @dataclass
     class BlankLeft(Message, namespace="prompt"):
         """The draft cannot be sent: a blank of a template is not filled in."""
 
-    @dataclass
     class QueueReleased(Message, namespace="prompt"):
         """The user wants the next queued prompt to be sent; the prompt is empty."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from textual.content import Content
 from textual.events import Resize
@@ -66,8 +66,7 @@ class Stopping:
 State: TypeAlias = Idle | Preparing | Loading | Reading | Writing | Stopping
 
 
-@dataclass(frozen=True, slots=True)
-class StatusData:
+class StatusData(NamedTuple):
     """Everything on the status line.
 
     Attributes:
