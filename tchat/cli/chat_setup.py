@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from tchat.cli.ask_request import AskRequest
 from tchat.cli.console import Console
-from tchat.cli.prompt_input import decode_words
 from tchat.errors import StorageError, UsageError
 from tchat.paths import expanded
 from tchat.settings import Settings, load
@@ -56,9 +55,12 @@ def check_settings(settings: Settings) -> Settings:
         from tchat.engine.grammar.gbnf import require_grammar
 
         require_grammar(settings.sampling.grammar)
-    return replace(
-        settings, model=_absolute_model_path(settings.model), system=decode_words([settings.system])
-    )
+    system = settings.system
+    if system:  # only then: the first picture would wait for the import
+        from tchat.cli.prompt_input import decode_words
+
+        system = decode_words([system])
+    return replace(settings, model=_absolute_model_path(settings.model), system=system)
 
 
 def require_loadable(settings: Settings, console: Console) -> None:
