@@ -6,7 +6,6 @@ import typer
 
 from tchat.cli.ask import ask
 from tchat.cli.ask_request import AskRequest
-from tchat.cli.prompts import complete_name
 from tchat.cli.setting_options import (
     QUIET,
     PromptCommand,
@@ -24,6 +23,13 @@ Answer one prompt.
 The prompt is standard input followed by the words. Without either, on a terminal, opens a chat
 with the given flags. Only the answer goes to standard output.
 """
+
+
+def complete_template(incomplete: str) -> list[str]:
+    """Names of prompt templates, for the shell's completion."""
+    from tchat.cli.prompts import complete_name
+
+    return complete_name(incomplete)
 
 
 @app.command(
@@ -51,7 +57,7 @@ def command(
         "--template",
         metavar="NAME",
         help="Use a prompt template, see `tchat prompts ls`",
-        autocompletion=complete_name,
+        autocompletion=complete_template,
         callback=require_value,
     ),
     file: list[str] = typer.Option(

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from tchat.errors import StorageError
 from tchat.paths import private_file, private_folder
-from tchat.sessions import salvage, schema
+from tchat.sessions import schema
 from tchat.sessions.database import Database, DatabaseDamaged
 from tchat.sessions.records import Message, Status
 from tchat.sessions.schema import migrate
@@ -87,7 +87,9 @@ def _sound(path: Path, locks: ProcessLocks) -> tuple[Database, list[str]]:
             raise StorageError(
                 damage.message, "close every other tchat and start again: then it is salvaged"
             ) from damage
-        notice = salvage.replace_damaged(path)
+        from tchat.sessions.salvage import replace_damaged
+
+        notice = replace_damaged(path)
         return Database(path), [notice]
     except BaseException:
         database.close()

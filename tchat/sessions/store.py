@@ -13,7 +13,6 @@ from typing import Any, Self, Unpack
 
 from tchat.errors import UsageError
 from tchat.sessions import database_file, message_tree, session_queries
-from tchat.sessions import search as full_text
 from tchat.sessions.database import Database
 from tchat.sessions.database_file import open_database, recover
 from tchat.sessions.records import (
@@ -356,7 +355,9 @@ class Store(ABC):
 
         Others may write meanwhile. Once ``stopped`` says so, it ends with what was found.
         """
-        return full_text.search(self._database.reading, query, limit, stopped)
+        from tchat.sessions.search import search
+
+        return search(self._database.reading, query, limit, stopped)
 
     def tree(self, session_id: str) -> SessionTree:
         """A whole session with all its branches, in memory at once; `messages` reads piecemeal."""

@@ -41,7 +41,6 @@ from tchat.engine.events import (
     Timings,
 )
 from tchat.humanize import counted
-from tchat.markdown import first_code_block
 
 NO_CODE = "the reply has no code block; all of it is printed"
 CUT_OFF = "cut off: --max-tokens or the context limit was reached"
@@ -180,6 +179,8 @@ def choose_writer(
 
 
 def _extracted(text: str, no_code: Callable[[], None]) -> str:
+    from tchat.markdown import first_code_block
+
     code = first_code_block(text)
     if code is None:
         no_code()

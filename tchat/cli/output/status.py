@@ -7,9 +7,7 @@ import shutil
 import time
 from collections.abc import Callable
 
-from tchat.chat.prefill_cost import restored_text
 from tchat.cli.console import Console
-from tchat.cli.output.columns import truncate
 from tchat.engine.events import (
     CacheRestored,
     Event,
@@ -56,6 +54,8 @@ class TerminalStatus:
         """Draw ``text``, cut at the terminal's edge."""
         if not self._enabled:
             return
+        from tchat.cli.output.columns import truncate
+
         self._next = self._clock() + REFRESH
         width = shutil.get_terminal_size().columns - 1
         self._write(f"{ERASE}{DIM}{truncate(single_line(text), width)}{PLAIN}")
@@ -118,6 +118,8 @@ class ReplyProgress:
         if self._reading:
             return self._left_to_read(self._reading)
         if self._restored:
+            from tchat.chat.prefill_cost import restored_text
+
             return restored_text(self._restored)
         return f"loading {self._loading * 100:.0f} %"
 
@@ -143,4 +145,6 @@ class ReplyProgress:
 
 def _end(text: str, width: int) -> str:
     """The last ``width`` cells of ``text``."""
+    from tchat.cli.output.columns import truncate
+
     return truncate(single_line(text)[::-1], width)[::-1]

@@ -12,7 +12,6 @@ from tchat.cli.console import Console
 from tchat.cli.output.status import DIM, PLAIN
 from tchat.engine.events import Finished, LabelScores, Notice
 from tchat.errors import StorageError
-from tchat.markdown import first_code_block
 from tchat.sanitize import PrintableStream, printable_json
 
 
@@ -188,6 +187,8 @@ class JsonWriter(Writer):
     def _object(self, reply: ReplyRecord, finished: Finished) -> dict[str, Any]:
         value: dict[str, Any] = {"reply": finished.text}
         if self._extract:
+            from tchat.markdown import first_code_block
+
             value["extracted"] = first_code_block(finished.text)
         if reply.chosen:
             value["choices"] = dict(reply.chosen.probabilities)
