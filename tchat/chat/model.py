@@ -17,7 +17,6 @@ from tchat.models.files import label
 from tchat.models.metadata import MetadataCache, ModelMetadata
 from tchat.models.models_file import settings_for
 from tchat.models.resolve import resolve_chosen
-from tchat.models.verify import require_loadable
 from tchat.paths import Paths
 from tchat.settings import Settings
 
@@ -42,6 +41,8 @@ def open_model(
         ModelError: It is not there, cannot chat, or is refused by llama.cpp.
         DoesNotFit: There is no memory for it.
     """
+    from tchat.models.verify import require_loadable
+
     path = resolve_chosen(settings, paths)
     with MetadataCache(paths) as store:
         facts = store.metadata(path)

@@ -31,13 +31,13 @@ from tchat.engine.prompt import ChatMessage
 from tchat.engine.prompt.encoder import EncodedPrompt, PromptEncoder
 from tchat.engine.prompt.template import ChatTemplate, Diagnosis, Think, diagnose
 from tchat.engine.sampling import fresh_seed, several_seeds
-from tchat.engine.scoring import HiddenStateReader
 from tchat.engine.snapshots.snapshots import Snapshots
 from tchat.errors import DoesNotFit
 from tchat.settings import Sampling
 
 if TYPE_CHECKING:
     from tchat.engine.batch import BatchOptions, BatchResult, BatchTask
+    from tchat.engine.scoring import HiddenStateReader
 
 READER_CONTEXT = 2048  # tokens of a reply with its prompt whose hidden states can be read
 
@@ -390,6 +390,8 @@ class Engine:
 
     def hidden_state_reader(self, layers: Sequence[int]) -> HiddenStateReader:
         """Reads hidden states of this model without control vectors; close it before the engine."""
+        from tchat.engine.scoring import HiddenStateReader
+
         ready = self._ready
         return HiddenStateReader(
             ready.model,

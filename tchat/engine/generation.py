@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Container, Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from tchat.engine.binding import Cancel
 from tchat.engine.events import (
@@ -27,15 +28,16 @@ from tchat.engine.events import (
 )
 from tchat.engine.kv_cache import common_prefix
 from tchat.engine.loading import LoadedModel
-from tchat.engine.parallel import Piece, ReplyJob, SequencePool
 from tchat.engine.prompt import ChatMessage
 from tchat.engine.prompt.encoder import EncodedPrompt, refuse_unfit
 from tchat.engine.prompt.template import Think
 from tchat.engine.reply_state import ReplyState
 from tchat.engine.sampling import is_greedy
-from tchat.engine.scoring import score_labels
 from tchat.engine.speculative_decoding import SpeculativeSteps
 from tchat.settings import Sampling
+
+if TYPE_CHECKING:
+    from tchat.engine.parallel import Piece, ReplyJob, SequencePool
 
 CANDIDATE_CAPACITY = 256  # tokens of each candidate that the KV cache reserves at first
 
@@ -90,6 +92,8 @@ def generate_label(
     loaded: LoadedModel, prefill: Prefill, labels: Sequence[str], load_seconds: float
 ) -> Iterator[Event]:
     """Score ``labels`` as the reply; `Finished` has the likeliest as its text."""
+    from tchat.engine.scoring import score_labels
+
     longest = max(len(loaded.model.tokenize(label, special=False)) for label in labels)
     prefill.refuse_unfit(longest)
     done = yield from prefill.run(reserve=longest)
@@ -129,6 +133,8 @@ def generate_candidates(  # noqa: PLR0917  as `generate_reply`
     Raises:
         UsageError, DoesNotFit: As of `generate_reply`.
     """
+    from tchat.engine.parallel import ReplyJob
+
     prefill.refuse_unfit()
     jobs: list[ReplyJob] = []
     try:
@@ -173,6 +179,8 @@ def _decode(
     loaded: LoadedModel, jobs: Sequence[ReplyJob], cancel: Cancel, stopped: Container[int]
 ) -> Iterator[tuple[ReplyJob, Piece | None]]:
     """Decode all of them to their ends; None ends each."""
+    from tchat.engine.parallel import SequencePool
+
     try:
         pool: SequencePool[ReplyJob] = SequencePool(loaded, len(jobs), keep=True)
     except InterruptedError:

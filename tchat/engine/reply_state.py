@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from tchat.engine.context import Context
 from tchat.engine.events import HiddenStates, Notice, Reason, ReasoningDelta, TextDelta
@@ -12,8 +13,10 @@ from tchat.engine.prompt.encoder import EncodedPrompt
 from tchat.engine.prompt.message_formats import PieceKind, ReplyPhase
 from tchat.engine.prompt.reasoning import ReasoningSplitter, ReplyMarks
 from tchat.engine.sampling import Sampler
-from tchat.engine.scoring import FinalStates, log_probability
 from tchat.settings import Sampling
+
+if TYPE_CHECKING:
+    from tchat.engine.scoring import FinalStates
 
 
 class ReplyState:
@@ -49,8 +52,16 @@ class ReplyState:
         scored: bool = False,
         states: bool = False,
     ) -> None:
-        self._states = FinalStates() if states else None
-        self._scores: list[float] | None = [] if scored else None
+        self._states: FinalStates | None = None
+        self._scores: list[float] | None = None
+        if states:
+            from tchat.engine.scoring import FinalStates
+
+            self._states = FinalStates()
+        if scored:
+            from tchat.engine.scoring import log_probability
+
+            self._scores, self._score_of = [], log_probability
         self._score = 0.0  # of the token drawn last
         self._model = loaded.model
         self._limit = loaded.context.size - len(prefilled)
@@ -108,7 +119,7 @@ class ReplyState:
             self._states.add(context, row)
         token = self._sampler.sample(context, row)
         if self._scores is not None:
-            self._score = log_probability(context, row, token)
+            self._score = self._score_of(context, row, token)
         return token
 
     def append(self, token: int) -> list[TextDelta | ReasoningDelta]:

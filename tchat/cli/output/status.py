@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import time
 from collections.abc import Callable
 
@@ -57,7 +56,7 @@ class TerminalStatus:
         from tchat.cli.output.columns import truncate
 
         self._next = self._clock() + REFRESH
-        width = shutil.get_terminal_size().columns - 1
+        width = _terminal_width() - 1
         self._write(f"{ERASE}{DIM}{truncate(single_line(text), width)}{PLAIN}")
         self._drawn = True
 
@@ -139,8 +138,14 @@ class ReplyProgress:
         if rate:
             words += f" {rate:.0f} tok/s" if rate >= 10 else f" {rate:.1f} tok/s"
         tail = preview[-PREVIEW:].rstrip("\n").rpartition("\n")[2]
-        room = shutil.get_terminal_size().columns - len(words) - 6
+        room = _terminal_width() - len(words) - 6
         return f"{words} · {_end(tail, room)}" if tail.strip() and room > 0 else words
+
+
+def _terminal_width() -> int:
+    import shutil  # 3 ms, with its archive formats
+
+    return shutil.get_terminal_size().columns
 
 
 def _end(text: str, width: int) -> str:

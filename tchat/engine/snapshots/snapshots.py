@@ -25,7 +25,6 @@ from tchat.engine.snapshots.index import (
     tokens_of,
     whole_chains,
 )
-from tchat.engine.snapshots.restore_check import check_restore
 from tchat.engine.snapshots.store import SegmentRefused, SnapshotStore
 from tchat.errors import DoesNotFit, TchatError
 from tchat.sanitize import single_line
@@ -514,6 +513,8 @@ class Snapshots:
         """
         if len(loaded.kv.tokens) > MAX_CHECKED or self._store.index.failure:
             return
+        from tchat.engine.snapshots.restore_check import check_restore
+
         found = check_restore(loaded, self._store, self._key, chain)
         if found is None:
             return

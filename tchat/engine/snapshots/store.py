@@ -6,7 +6,6 @@ import errno
 import hashlib
 import os
 import re
-import shutil
 import stat
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -347,6 +346,8 @@ class SegmentFiles:
             StorageError: The folder or the key cannot be made.
         """
         private_folder(self._folder)
+        import shutil  # 3 ms, with its archive formats
+
         if shutil.disk_usage(self._folder).free < len(state) + SPARE:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         purpose = _seal(self._key.require(), about, len(state))
