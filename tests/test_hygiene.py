@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+from tests.imports import modules_after
 
 HEAVY = (
     *(
@@ -21,9 +20,7 @@ HEAVY = (
 
 
 def loaded_after(code: str) -> set[str]:
-    probe = f"import sys\n{code}\nprint(' '.join(sys.modules), file=sys.stderr)"
-    ended = subprocess.run([sys.executable, "-c", probe], capture_output=True, check=True)
-    return {name for name in HEAVY if name in ended.stderr.decode().split()}
+    return set(HEAVY) & modules_after(code)
 
 
 def test_importing_the_command_loads_nothing_heavy() -> None:

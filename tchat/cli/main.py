@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 SIGNALLED = 128  # exit codes above it name the signal that ended the work
-ENGINE_THREADS = frozenset({"engine", "loader"})  # `engine.runner`, `engine.opening`
+ENGINE_THREADS = frozenset({"engine", "loader"})
 
 
 def run() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import _thread
 import operator
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterator
@@ -117,6 +118,9 @@ def start_on_large_stack(work: Callable[[], None], *, least: int = 0) -> None:
 
     def run() -> None:
         threading.current_thread().name = "engine"
+        # What `threading.Thread` does for debuggers, coverage and profilers.
+        sys.settrace(threading.gettrace())
+        sys.setprofile(threading.getprofile())
         work()
 
     for size in STACK_SIZES:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +12,7 @@ from tchat.errors import UsageError
 from tchat.sessions.records import Role
 from tchat.sessions.session_queries import is_id, new_id
 from tchat.sessions.store import SessionStore
+from tests.imports import modules_after
 
 
 def test_a_session_holds_what_it_was_made_with(store: SessionStore) -> None:
@@ -168,19 +167,9 @@ def test_a_long_session_can_be_deleted_and_restored(store: SessionStore) -> None
 
 
 def test_importing_the_package_is_cheap() -> None:
-    code = (
-        "import sys, tchat.sessions, tchat.sessions.records; "
-        "print(sorted({'sqlite3', 'filelock', 'json'} & set(sys.modules)))"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-    assert result.stdout.strip() == "[]"
+    modules = modules_after("import tchat.sessions, tchat.sessions.records")
+    assert not {"sqlite3", "filelock", "json"} & modules
 
 
 def test_importing_the_store_leaves_the_locks_for_later() -> None:
-    code = "import sys, tchat.sessions.store; print('filelock' in sys.modules)"
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-    assert result.stdout.strip() == "False"
+    assert "filelock" not in modules_after("import tchat.sessions.store")

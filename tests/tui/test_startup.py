@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -20,6 +19,7 @@ from tchat.sessions.store import SessionStore
 from tchat.settings import Settings
 from tchat.tui.app import TchatApp
 from tchat.tui.services.conversation import Opened
+from tests.imports import modules_after
 from tests.terminal import Terminal
 from tests.tui.chat_stage import Shown, opened
 from tests.tui.stage import PATIENCE
@@ -139,10 +139,6 @@ def test_a_file_of_a_newer_tchat_is_told_in_the_chat(home: Path) -> None:
 
 
 def test_the_first_picture_waits_for_no_engine_store_or_transcript() -> None:
-    script = "import sys, tchat.tui.app; print(*sys.modules, sep='\\n')"
-    ran = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
-    )
     heavy = {"sqlite3", "numpy", "tchat.engine.events", "tchat.sessions.store", "tchat.chat.chat"}
     heavy |= {"tchat.tui.widgets.transcript.view", "tchat.markdown"}
-    assert not heavy & set(ran.stdout.split())
+    assert not heavy & modules_after("import tchat.tui.app")

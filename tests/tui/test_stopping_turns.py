@@ -176,9 +176,9 @@ async def test_an_edit_that_was_stopped_before_it_began_goes_on(
 ) -> None:
     async with opened(settings, paths) as shown:
         await shown.ask("one")
+        shown.screen.controllers.draft.count_soon = lambda: None  # type: ignore[method-assign]
         await shown.type("/edit")
         await shown.until(lambda: shown.screen.controllers.prompt_mode.mode is not None)
-        shown.screen.controllers.draft.count_soon = lambda: None  # type: ignore[method-assign]
         gate.before(context, "_read", 0)
         await shown.type("one more")
         await stop_at(shown, gate)
