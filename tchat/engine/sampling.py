@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from tchat.engine.grammar.gbnf import TokenName
 
+MIROSTAT_TOP = 100  # tokens that version 1 estimates the distribution from, as in llama.cpp
 DRY_BREAKERS = (b"\n", b":", b'"', b"*")
 _RANDOM = 0xFFFFFFFF  # LLAMA_DEFAULT_SEED: llama.cpp would draw an unknown seed
 _COLDEST = 1e-6  # below it, logits divided by the temperature overflow; greedy long before
@@ -133,9 +134,9 @@ class Sampler:
         if is_greedy(s):
             yield lib.llama_sampler_init_greedy()
             return
-        if s.mirostat:  # 1 is version 2 too
+        if s.mirostat:
             yield lib.llama_sampler_init_temp(s.temp)
-            yield lib.llama_sampler_init_mirostat_v2(seed, s.mirostat_tau, s.mirostat_eta)
+            yield self._mirostat(seed)
             return
         if s.top_k:
             yield lib.llama_sampler_init_top_k(s.top_k)
@@ -149,6 +150,13 @@ class Sampler:
             yield lib.llama_sampler_init_xtc(s.xtc_probability, s.xtc_threshold, 1, seed)
         yield lib.llama_sampler_init_temp(s.temp)
         yield lib.llama_sampler_init_dist(seed)
+
+    def _mirostat(self, seed: int) -> Any:
+        s, vocabulary = self._sampling, self._model.shape.n_vocab
+        tau, eta = s.mirostat_tau, s.mirostat_eta
+        if s.mirostat == 1:
+            return self._lib.llama_sampler_init_mirostat(vocabulary, seed, tau, eta, MIROSTAT_TOP)
+        return self._lib.llama_sampler_init_mirostat_v2(seed, tau, eta)
 
     def _penalties(self) -> Iterator[Any]:
         lib, s = self._lib, self._sampling

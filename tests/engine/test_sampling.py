@@ -38,6 +38,7 @@ def reply(open_engine: OpenEngine, path: Path, sampling: Sampling) -> str:
         {"presence_penalty": 10.0},
         {"dry_multiplier": 50.0, "dry_allowed_length": 1, "max_tokens": 300},
         {"xtc_probability": 1.0, "xtc_threshold": 0.0},
+        {"mirostat": 1, "mirostat_tau": 0.5},
         {"mirostat": 2, "mirostat_tau": 0.5},
         {"logit_bias": ("the=50",)},
         {"seed": 6},
@@ -52,6 +53,14 @@ def test_each_sampler_changes_the_reply_and_repeats_it(
     first = reply(open_engine, tiny_model, changed)
     assert first == reply(open_engine, tiny_model, changed)
     assert first != reply(open_engine, tiny_model, base)
+
+
+def test_the_versions_of_mirostat_differ(open_engine: OpenEngine, tiny_model: Path) -> None:
+    texts = {
+        reply(open_engine, tiny_model, dataclasses.replace(PLAIN, mirostat=version))
+        for version in (0, 1, 2)
+    }
+    assert len(texts) == 3
 
 
 def test_temperature_zero_needs_no_seed(open_engine: OpenEngine, tiny_model: Path) -> None:
