@@ -249,19 +249,23 @@ class Chat:
 
     # A turn
 
-    def send(self, prompt: str, *, prefill: str = "", after: int | None = None) -> Iterator[Event]:
-        """Store a prompt and write the reply to it, which begins with ``prefill``.
+    def send(
+        self, prompt: str, *, reply_prefix: str = "", after: int | None = None
+    ) -> Iterator[Event]:
+        """Store a prompt and write the reply to it, which begins with ``reply_prefix``.
 
         The prompt follows the message ``after``, or the last reply.
         """
-        return self._turn(partial(self._ask, prompt, after, prefill))
+        return self._turn(partial(self._ask, prompt, after, reply_prefix))
 
-    def regenerate(self, message_id: int | None = None, *, prefill: str = "") -> Iterator[Event]:
+    def regenerate(
+        self, message_id: int | None = None, *, reply_prefix: str = ""
+    ) -> Iterator[Event]:
         """Write another reply, as a sibling: to the last question, or to that of a message.
 
-        It begins with ``prefill``.
+        It begins with ``reply_prefix``.
         """
-        return self._turn(partial(self._questions.again, message_id, prefill))
+        return self._turn(partial(self._questions.again, message_id, reply_prefix))
 
     def continue_reply(self, message_id: int | None = None) -> Iterator[Event]:
         """Go on with a reply, the last one or another, in a sibling of it.
@@ -491,9 +495,9 @@ class Chat:
         self._bind_session(model)
         return model, prepared, PrefillReport(cost)
 
-    def _ask(self, prompt: str, after: int | None = None, prefill: str = "") -> Asked:
+    def _ask(self, prompt: str, after: int | None = None, reply_prefix: str = "") -> Asked:
         return self._questions.ask(
-            prompt, after, prefill, system=self.settings.system, settings=self.own
+            prompt, after, reply_prefix, system=self.settings.system, settings=self.own
         )
 
     def _require_fit(self, engine: Engine, prepared: PreparedPrompt) -> None:

@@ -61,7 +61,7 @@ class Questions:
         self,
         prompt: str,
         after: int | None,
-        prefill: str,
+        reply_prefix: str,
         *,
         system: str,
         settings: Mapping[str, Value],
@@ -74,11 +74,11 @@ class Questions:
         Args:
             prompt: The message.
             after: The message that it follows; None for the last reply.
-            prefill: What the reply begins with.
+            reply_prefix: What the reply begins with.
             system: The system prompt of a new session.
             settings: What a new session sets for itself.
         """
-        begun, notice, before = _prefilled(prefill), None, _State(self.session)
+        begun, notice, before = _begun(reply_prefix), None, _State(self.session)
         if self.session is not None:
             try:
                 branch = self._branches.active(self.session)
@@ -129,10 +129,10 @@ class Questions:
         if before.last is not None:
             self._store.activate(before.last)
 
-    def again(self, message_id: int | None, prefill: str = "") -> Asked:
+    def again(self, message_id: int | None, reply_prefix: str = "") -> Asked:
         """The last question, or the question of a message."""
         message, branch = self.at(message_id)
-        return Asked(self._question_of(message), branch, _prefilled(prefill))
+        return Asked(self._question_of(message), branch, _begun(reply_prefix))
 
     def going_on(self, message_id: int | None) -> Asked:
         """The question of a reply, with the reply as the beginning of the next one."""
@@ -172,5 +172,5 @@ class Questions:
         return self._store.message(message.parent_id)
 
 
-def _prefilled(text: str) -> list[ChatMessage]:
+def _begun(text: str) -> list[ChatMessage]:
     return [ChatMessage("assistant", text)] if text else []

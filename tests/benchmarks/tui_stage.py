@@ -68,7 +68,9 @@ class Scripted(Chat):
         """About as many tokens as there are."""
         return TokenCount(len(draft) // TOKEN, len(draft) // TOKEN, 8192)
 
-    def send(self, prompt: str, *, prefill: str = "", after: int | None = None) -> Iterator[Event]:
+    def send(
+        self, prompt: str, *, reply_prefix: str = "", after: int | None = None
+    ) -> Iterator[Event]:
         """Answer at `RATE` until it is stopped."""
         question = self._ask(prompt, after).question
         row = self.store.add(

@@ -197,7 +197,7 @@ def test_a_stop_before_the_first_token_leaves_no_empty_reply(
 
 def test_a_prefill_begins_the_reply(open_chat: OpenChat, store: SessionStore) -> None:
     chat = open_chat()
-    end = finished(chat.send("Hello", prefill="Dear reader,"))
+    end = finished(chat.send("Hello", reply_prefix="Dear reader,"))
     assert branch(chat, store)[-1].text == "Dear reader," + end.text
 
 
@@ -205,7 +205,7 @@ TOO_LONG = "some words " * 300
 OVERSIZE = "word " * 10_000  # not even counted
 PROMPTS: dict[str, Callable[[Chat, str], Iterator[Event]]] = {
     "send": lambda chat, text: chat.send(text),
-    "prefill": lambda chat, text: chat.send("why?", prefill=text),
+    "prefill": lambda chat, text: chat.send("why?", reply_prefix=text),
     "choose": lambda chat, text: chat.choose(text, ["red", "blue"]),
     "candidates": lambda chat, text: chat.candidates(2, text),
 }
@@ -430,7 +430,7 @@ def test_a_pinned_turn_stays_when_others_leave(open_chat: OpenChat, store: Sessi
 def test_a_reply_can_be_begun_for_the_model(open_chat: OpenChat, store: SessionStore) -> None:
     chat = open_chat()
     finished(chat.send("Hello"))
-    finished(chat.regenerate(prefill="Well, "))
+    finished(chat.regenerate(reply_prefix="Well, "))
     last = branch(chat, store)[-1]
     assert last.text.startswith("Well, ")
     assert len(last.text) > len("Well, ")

@@ -77,7 +77,7 @@ def test_a_turn_encodes_its_prompt_once_and_reads_its_branch_once(
         lambda chat: chat.candidates(2),
         lambda chat: chat.candidates(2, "Why?"),
         lambda chat: chat.choose("Which?", ["yes", "no"]),
-        lambda chat: chat.send("Why?", prefill="Because"),
+        lambda chat: chat.send("Why?", reply_prefix="Because"),
     ],
     ids=["regenerate", "continue", "candidates", "candidates of a prompt", "choose", "prefill"],
 )

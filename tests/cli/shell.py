@@ -111,7 +111,7 @@ class FakeChat:
         """Nothing was read."""
         return 0
 
-    def send(self, prompt: str, *, prefill: str = "") -> Iterator[Event]:
+    def send(self, prompt: str, *, reply_prefix: str = "") -> Iterator[Event]:
         self.session = self.session or self.store.create(title=prompt, system=self.settings.system)
         branch = self.store.branch(self.session.id)
         parent = branch[-1].id if branch else None

@@ -66,7 +66,7 @@ async def _regenerate(host: CommandHost, _: str) -> None:
 async def _prefill(host: CommandHost, text: str) -> None:
     if not text:
         raise UsageError("/prefill needs the beginning of a reply", "for example /prefill Sure,")
-    await host.reply(lambda chat: chat.regenerate(prefill=text))
+    await host.reply(lambda chat: chat.regenerate(reply_prefix=text))
 
 
 async def _continue_reply(host: CommandHost, _: str) -> None:

@@ -16,7 +16,7 @@ from tchat.tui.widgets.prompt_draft import Draft
 
 if TYPE_CHECKING:
     from tchat.engine.events import CandidateEvent, Event, Finished, ReasoningDelta, TextDelta
-    from tchat.tui.services.conversation import Act
+    from tchat.tui.services.conversation import ChatCall
     from tchat.tui.widgets.candidates import Candidates
 
 NOTHING = "This reply is empty; choose another one."
@@ -74,7 +74,7 @@ class CandidatesController:
 
         run = CandidateRun(count, details=self._context.settings.show_details)
 
-        def how(text: str) -> Act:
+        def how(text: str) -> ChatCall:
             return lambda chat: chat.candidates(
                 count, text, stopped=run.stopped, judge=judge, fallback=True
             )

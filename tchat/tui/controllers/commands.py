@@ -230,11 +230,11 @@ class CommandController:
         """Use a theme from now on."""
         await self._settings.set_theme(name)
 
-    async def reply(self, act: Callable[[Chat], Iterator[Event]]) -> None:
+    async def reply(self, call: Callable[[Chat], Iterator[Event]]) -> None:
         """Begin a turn."""
         if self._turn.is_busy:
             self._context.prompt.give_back(self._typed)
-        self._turn.run(act)
+        self._turn.run(call)
 
     async def write_candidates(self, count: int, prompt: str, ranker: str = "") -> None:
         """Begin several replies, with the files of the draft that the command was typed in."""

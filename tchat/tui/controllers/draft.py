@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tchat.chat.prefill_cost import PrefillCost
     from tchat.engine.events import PromptProgress
     from tchat.sessions.records import Message
-    from tchat.tui.services.conversation import Act
+    from tchat.tui.services.conversation import ChatCall
 
 COUNT_DELAY = 0.12  # seconds of rest before a draft is counted
 SAVE_DELAY = 1.0  # seconds after a turn before what was read is saved
@@ -174,15 +174,15 @@ class PromptMode(NamedTuple):
 
     Attributes:
         told: Shown in the border of the prompt.
-        act: From the text to what the engine shall do.
-        prefill: The same for a reply that the model is to go on with; None where there is none.
+        call: From the text to the call of the chat.
+        prefixed_call: The same for a reply that the model is to go on with; None for no reply.
         follows: The message that comes before it; None where none does.
         about: The message that is edited, or that the branch begins at.
     """
 
     told: str
-    act: Callable[[str], Act]
-    prefill: Callable[[str], Act] | None = None
+    call: Callable[[str], ChatCall]
+    prefixed_call: Callable[[str], ChatCall] | None = None
     follows: int | None = None
     about: int | None = None
 
@@ -227,7 +227,7 @@ class PromptModeController:
                 PromptMode(
                     f"editing a reply · Enter keeps it · {go_on} lets the model continue",
                     lambda text: lambda chat: chat.edit(key, text),
-                    lambda text: lambda chat: chat.regenerate(key, prefill=text),
+                    lambda text: lambda chat: chat.regenerate(key, reply_prefix=text),
                     about=key,
                 )
             )
@@ -250,10 +250,10 @@ class PromptModeController:
         follows: int | None = key
         if message.role is Role.USER:
             follows = message.parent_id
-            act: Callable[[str], Act] = lambda text: lambda chat: chat.edit(key, text)  # noqa: E731
+            call: Callable[[str], ChatCall] = lambda text: lambda chat: chat.edit(key, text)  # noqa: E731
         else:
-            act = lambda text: lambda chat: chat.send(text, after=key)  # noqa: E731
-        self._enter(PromptMode("a new branch from here", act, follows=follows, about=key))
+            call = lambda text: lambda chat: chat.send(text, after=key)  # noqa: E731
+        self._enter(PromptMode("a new branch from here", call, follows=follows, about=key))
 
     def _enter(self, mode: PromptMode) -> None:
         self.mode = mode
@@ -294,10 +294,10 @@ class PromptModeController:
         """Do what the prompt is for with a draft; False when it is the next message."""
         if self.mode is None:
             return False
-        self._submit(self.mode, draft, self.mode.act)
+        self._submit(self.mode, draft, self.mode.call)
         return True
 
-    def _submit(self, mode: PromptMode, draft: Draft, how: Callable[[str], Act]) -> None:
+    def _submit(self, mode: PromptMode, draft: Draft, how: Callable[[str], ChatCall]) -> None:
         edits = self._aside is not None
 
         def unsent(draft: Draft) -> None:
@@ -314,8 +314,8 @@ class PromptModeController:
     def continue_reply(self) -> None:
         """Let the model go on: with the reply being edited, or with the last one."""
         mode, draft = self.mode, self._context.prompt.draft
-        if mode is None or mode.prefill is None:
+        if mode is None or mode.prefixed_call is None:
             self._turn.run(lambda chat: chat.continue_reply())
         elif not self._turn.is_busy and not self._context.select_blank():
             self._context.prompt.load("")
-            self._submit(mode, draft, mode.prefill)
+            self._submit(mode, draft, mode.prefixed_call)

@@ -19,7 +19,7 @@ from tchat.tui.widgets.status import EmptyState, StatusData, StatusLine
 if TYPE_CHECKING:
     from tchat.engine import events
     from tchat.engine.engine_thread import Request
-    from tchat.tui.services.conversation import Act
+    from tchat.tui.services.conversation import ChatCall
 
 
 class StatusController:
@@ -78,7 +78,7 @@ class TurnState:
         progress: What the status line says of it.
         idle: Set while the engine does nothing for the screen.
         request: Stops the turn.
-        act: What the turn does.
+        call: What the turn does.
         reply: The id of the reply that it writes; None before there is one.
         replies: The ids of all replies that it writes, side by side too.
         switching: How many are opening another session or model, or wait to do so.
@@ -90,7 +90,7 @@ class TurnState:
         self.idle = asyncio.Event()
         self.idle.set()
         self.request: Request | None = None
-        self.act: Act | None = None
+        self.call: ChatCall | None = None
         self.reply: int | None = None
         self.replies: set[int] = set()
         self.switching = 0

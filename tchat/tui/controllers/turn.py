@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tchat.chat.chat import Chat
     from tchat.engine.engine_thread import Request
     from tchat.engine.events import Event
-    from tchat.tui.services.conversation import Act
+    from tchat.tui.services.conversation import ChatCall
 
 Undo = Callable[[TchatError], Awaitable[None]]
 LONG = 8.0  # seconds that a notice of a mistake is shown
@@ -123,7 +123,7 @@ class TurnController:
     def submit(
         self,
         draft: Draft,
-        how: Callable[[str], Act],
+        how: Callable[[str], ChatCall],
         *,
         shown: bool = False,
         unsent: Callable[[Draft], object] | None = None,
@@ -143,15 +143,15 @@ class TurnController:
         else:
             self._run_draft(request, draft, how, shown, unsent)
 
-    def run(self, act: Act, *, undo: Undo | None = None) -> None:
-        """Run ``act`` on the engine; while the engine is busy, show a toast instead.
+    def run(self, call: ChatCall, *, undo: Undo | None = None) -> None:
+        """Run ``call`` on the engine; while the engine is busy, show a toast instead.
 
         Args:
-            act: Called with the chat; its events are shown.
-            undo: Called with the error if ``act`` fails, and shows it; then ``act`` is run again.
+            call: Called with the chat; its events are shown.
+            undo: Called with the error if ``call`` fails, and shows it; then ``call`` is run again.
         """
         if (request := self._start()) is not None:
-            self._run_act(request, act, undo)
+            self._run_call(request, call, undo)
 
     def _start(self) -> Request | None:
         """Take the engine for a turn; None, and a toast, when it is at work."""
@@ -166,16 +166,16 @@ class TurnController:
         return request
 
     @background(group="turn")
-    async def _run_act(self, request: Request, act: Act, undo: Undo | None) -> None:
+    async def _run_call(self, request: Request, call: ChatCall, undo: Undo | None) -> None:
         async with self._turn():
-            await self._stream(request, act, undo)
+            await self._stream(request, call, undo)
 
     @background(group="turn")
     async def _run_draft(
         self,
         request: Request,
         draft: Draft,
-        how: Callable[[str], Act],
+        how: Callable[[str], ChatCall],
         shown: bool,
         unsent: Callable[[Draft], object],
     ) -> None:
@@ -204,7 +204,7 @@ class TurnController:
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
         """A turn from its begin to its end, whatever that is; then the next one is sent."""
-        self.state.act = None
+        self.state.call = None
         self._reply.start()
         try:
             yield
@@ -216,22 +216,22 @@ class TurnController:
         if not self.screen.is_running:  # it was closed meanwhile
             return
         self._status.refresh()
-        if stopped and self.state.act is load and self.queue:
+        if stopped and self.state.call is load and self.queue:
             self._send_next(dropped=True)
         self.advance_queue()
         await self._settle()
 
     async def _stream(
-        self, request: Request, act: Act, undo: Undo | None = None, *, returns: bool = False
+        self, request: Request, call: ChatCall, undo: Undo | None = None, *, returns: bool = False
     ) -> TchatError | None:
         """Let the engine act, and show what comes of it; returns how it failed.
 
         ``returns`` says that a prompt which is too long goes back to where it is typed.
         """
-        self.state.act = act
+        self.state.call = call
         failure: TchatError | None = None
         try:
-            async with aclosing(self._context.conversation.stream(act, request)) as batches:
+            async with aclosing(self._context.conversation.stream(call, request)) as batches:
                 async for batch in batches:
                     with self._transcript.updating():
                         for observer in self._observers:
@@ -244,12 +244,12 @@ class TurnController:
         if failure is not None and undo is not None:
             await undo(failure)
             self.state.request = self._context.conversation.request()
-            return await self._stream(self.state.request, act)
+            return await self._stream(self.state.request, call)
         with self._transcript.updating():
-            await self._show_end(act, failure, returns=returns)
+            await self._show_end(call, failure, returns=returns)
         return failure
 
-    async def _show_end(self, act: Act, failure: TchatError | None, *, returns: bool) -> None:
+    async def _show_end(self, call: ChatCall, failure: TchatError | None, *, returns: bool) -> None:
         """Show what became of the turn."""
         if failure is not None:
             for observer in self._observers:
@@ -259,8 +259,8 @@ class TurnController:
                 await self._transcript.reload()
                 self._transcript.show_error(failure)
             else:
-                await self._show_failure(act, failure)
-        elif self.state.reply is None and act is not load:
+                await self._show_failure(call, failure)
+        elif self.state.reply is None and call is not load:
             self._transcript.drop_pending()
             await self._transcript.reload()  # it made no reply: one was edited, or it was stopped
         if self._context.conversation.failure is not None:
@@ -271,13 +271,13 @@ class TurnController:
         for observer in self._observers:
             await observer.on_end(failure)
 
-    async def _show_failure(self, act: Act, error: TchatError) -> None:
+    async def _show_failure(self, call: ChatCall, error: TchatError) -> None:
         """Tell a failure with a retry that does what is left to do."""
         from tchat.sessions.records import Role, Status
 
         try:
             await self._reply.finish()
-            branch = [] if act is load else await self._context.messages.branch(last=1)
+            branch = [] if call is load else await self._context.messages.branch(last=1)
             unanswered = bool(branch) and branch[-1].role is Role.USER
             reply = branch[-1] if branch and branch[-1].id in self.state.replies else None
             if self._transcript.is_stale or (unanswered and self._transcript.has_pending):
@@ -289,7 +289,7 @@ class TurnController:
             self._context.notify(printable(str(error)), severity="error", timeout=LONG)
             return
         # The question is stored, whatever failed after that: asking again would double it.
-        left: Act = (lambda chat: chat.continue_reply()) if unanswered or reply else act
+        left: ChatCall = (lambda chat: chat.continue_reply()) if unanswered or reply else call
         is_done = reply is not None and reply.status is Status.DONE
         self._transcript.show_error(error, None if is_done else lambda: self.run(left))
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tchat.sessions.store import SessionStore
 
 T = TypeVar("T")
-Act = Callable[[Chat], Iterator[Event]]
+ChatCall = Callable[[Chat], Iterator[Event]]
 
 
 class Conversation:
@@ -120,9 +120,9 @@ class Conversation:
         self.stop()
         return self._ask()
 
-    def stream(self, act: Act, request: Request) -> AsyncGenerator[list[Event], None]:
+    def stream(self, call: ChatCall, request: Request) -> AsyncGenerator[list[Event], None]:
         """Do something with the chat for ``request``; yields its events in batches."""
-        return self._engine.stream(lambda: act(self.chat), request)
+        return self._engine.stream(lambda: call(self.chat), request)
 
     async def work(
         self, begin: Callable[[Chat], Iterator[Any]], told: Callable[[Any], object]
