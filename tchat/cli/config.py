@@ -65,9 +65,12 @@ def set_(
     console: Console = ctx.obj
     key = _key(console, name)
     if key.name == "theme":
-        from tchat.tui.themes import require_theme
+        from tchat.tui.themes import renamed_theme, require_theme
 
-        require_theme(console.paths, value)
+        theme = require_theme(console.paths, value)
+        if theme != value:
+            console.notice(renamed_theme(value))
+        value = theme
     set_value(console.paths.config_file, key, value)
     if key.variable in console.environ:
         console.say(f"warning: the environment variable {key.variable} overrides it")

@@ -275,9 +275,12 @@ class LineChat:
         from tchat.chat.session_settings import is_session_setting
 
         if "theme" in values:
-            from tchat.tui.themes import require_theme
+            from tchat.tui.themes import renamed_theme, require_theme
 
-            require_theme(self.paths, str(values["theme"]))
+            theme = require_theme(self.paths, asked := str(values["theme"]))
+            if theme != asked:
+                self.show(renamed_theme(asked))
+            values = {**values, "theme": theme}
         settings = self.settings
         for name, value in values.items():
             settings = keys()[name].put(settings, value)

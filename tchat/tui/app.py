@@ -25,7 +25,16 @@ from tchat.tui.background import background
 from tchat.tui.chat_screen import ChatScreen
 from tchat.tui.terminal import guarded
 from tchat.tui.textual_patches import OpeningDialog, SafeNotification, kind_of, let_earlier_keys_act
-from tchat.tui.themes import DEFAULT, Snapshot, changed, load_theme, load_themes, variable_defaults
+from tchat.tui.themes import (
+    DEFAULT,
+    FORMER_NAMES,
+    Snapshot,
+    changed,
+    load_theme,
+    load_themes,
+    renamed_theme,
+    variable_defaults,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -268,6 +277,7 @@ class TchatApp(App[None]):
         for name in (self._settings.theme, DEFAULT):
             if theme := load_theme(self._paths, name):
                 self.register_theme(theme)
+                name = theme.name  # noqa: PLW2901 - it may have been renamed
             if name in self.available_themes:
                 # Not by assignment, which would parse the style sheets twice.
                 self.set_reactive(App.theme, name)
@@ -279,8 +289,13 @@ class TchatApp(App[None]):
     async def _load_themes(self, warnings: list[str]) -> None:
         files = await asyncio.to_thread(changed, self._paths.themes, {})
         problems = await self._register_themes()
-        if self._settings.theme not in self.available_themes:
-            problems.append(f"there is no theme {self._settings.theme}; {DEFAULT} is used")
+        wanted = self._settings.theme
+        if wanted not in self.available_themes:
+            problems.append(
+                renamed_theme(wanted)
+                if wanted in FORMER_NAMES
+                else f"there is no theme {wanted}; {DEFAULT} is used"
+            )
         self._warn([*problems, *warnings])
         self._theme_files = files or {}
         self.set_interval(THEME_CHECK, self._watch_themes)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 
 from textual.color import Color, ColorParseError
@@ -19,6 +20,16 @@ from tchat.settings.keys import did_you_mean
 from tchat.settings.load import parse_toml, read_text
 
 DEFAULT = "tchat-dark"
+FORMER_NAMES = MappingProxyType(
+    {
+        "catppuccin-like": "catppuccin-mocha",
+        "dracula-like": "dracula",
+        "everforest-like": "everforest",
+        "gruvbox-like": "gruvbox",
+        "nord-like": "nord",
+        "tokyo-night-like": "tokyo-night",
+    }
+)
 _PACKAGE = Path(__file__).parent.parent
 
 Snapshot: TypeAlias = Mapping[str, tuple[int, int, int]]
@@ -59,26 +70,39 @@ def load_themes(paths: Paths) -> LoadedThemes:
 def load_theme(paths: Paths, name: str) -> Theme | None:
     """The theme ``name``, the user's before tchat's own; None when none can be used.
 
-    Never raises: what is wrong with a file is told by `load_themes`.
+    A former name gives the theme under its new one. Never raises: what is wrong with a file is told
+    by `load_themes`.
     """
     for folder in (paths.themes, shipped_folder()):
         if name == Path(name).name:
             with suppress(TchatError):
                 return read_theme(folder / f"{name}.toml")
-    return None
+    return load_theme(paths, FORMER_NAMES[name]) if name in FORMER_NAMES else None
 
 
-def require_theme(paths: Paths, name: str) -> None:
-    """Raise UsageError unless a theme of tchat, the user or Textual has the name.
+def current_name(name: str, known: Collection[str]) -> str:
+    """The present name of a theme that was renamed; any other name, and a ``known`` one, stays."""
+    return name if name in known else FORMER_NAMES.get(name, name)
+
+
+def renamed_theme(name: str) -> str:
+    """The notice for a former name."""
+    return f"the theme `{name}` is now called `{FORMER_NAMES[name]}`; the old name still works"
+
+
+def require_theme(paths: Paths, name: str) -> str:
+    """The present name of the theme ``name``, which tchat, the user or Textual has.
 
     Raises:
-        UsageError: None has; names them, and what is wrong with files that are left out.
+        UsageError: None has it; lists the names, and what is wrong with files that are left out.
     """
     themes, problems = load_themes(paths)
     names = sorted({*(theme.name for theme in themes), *BUILTIN_THEMES})
-    if name not in names:
+    found = current_name(name, names)
+    if found not in names:
         hint = "; ".join([f"these are: {', '.join(names)}", *problems])
         raise UsageError(f"there is no theme `{single_line(name, 60)}`", hint)
+    return found
 
 
 def changed(folder: Path, previous: Snapshot) -> Snapshot | None:

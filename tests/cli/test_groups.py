@@ -83,6 +83,16 @@ def test_only_a_theme_that_is_there_can_be_set(shell: Shell, home: Path) -> None
         assert shell("config", "get", "theme").out == f"{name}\n"
 
 
+def test_the_former_name_of_a_theme_still_works(shell: Shell, home: Path) -> None:
+    ran = shell("config", "set", "theme", "tokyo-night-like")
+    assert "is now called `tokyo-night`; the old name still works" in ran.err
+    assert shell("config", "get", "theme").out == "tokyo-night\n"
+    (home / "themes").mkdir(parents=True)
+    shutil.copy(shipped_folder() / "rose.toml", home / "themes" / "nord-like.toml")
+    assert shell("config", "set", "theme", "nord-like").err == ""  # a file of the user's
+    assert shell("config", "get", "theme").out == "nord-like\n"
+
+
 def test_what_is_unset_is_the_default_again(shell: Shell) -> None:
     shell("config", "set", "temp", "0.25")
     shell("config", "unset", "temp")

@@ -104,6 +104,14 @@ def test_an_unknown_theme_is_refused(store: Path) -> None:
     assert told[1:] == ["theme = tchat-dark", "theme = nord"]
 
 
+def test_the_former_name_of_a_theme_still_works(store: Path) -> None:
+    told = said("/set theme nord-like", "/show theme")
+    assert told == [
+        "the theme `nord-like` is now called `nord`; the old name still works",
+        "theme = nord",
+    ]
+
+
 @pytest.mark.parametrize(("word", "rating"), [("good", 1), ("bad", -1)])
 def test_a_rating_is_given_and_taken_back(store: Path, word: str, rating: int) -> None:
     told = said("one", f"/{word}")

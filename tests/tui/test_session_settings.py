@@ -125,6 +125,18 @@ async def test_a_theme_set_by_name_is_worn_at_once(settings: Settings, paths: Pa
         assert shown.screen.conversation.settings.theme == "rose"
 
 
+async def test_the_former_name_of_a_theme_still_works(settings: Settings, paths: Paths) -> None:
+    told = "the theme `nord-like` is now called `nord`; the old name still works"
+    async with opened(replace(settings, theme="nord-like"), paths) as shown:
+        await shown.until(lambda: told in shown.toasts)
+        assert shown.pilot.app.theme == "nord"
+        await shown.type("/theme catppuccin-like")
+        await shown.until(lambda: shown.pilot.app.theme == "catppuccin-mocha")
+        assert 'theme = "catppuccin-mocha"' in paths.config_file.read_text()
+        await shown.type("/set theme dracula-like")
+        await shown.until(lambda: shown.pilot.app.theme == "dracula")
+
+
 async def test_a_grammar_that_cannot_be_used_is_refused_where_it_is_set(
     settings: Settings, paths: Paths
 ) -> None:

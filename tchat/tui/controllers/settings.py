@@ -67,7 +67,7 @@ class SettingsController:
             ModelError: A model or an adapter is not there, or is none; nothing is changed.
             UsageError: There is no such theme, or settings cannot be combined; nothing is changed.
         """
-        await self._check(values)
+        values = await self._checked(values)
         await self._turn.complete(self._change(values, reload=reload))
 
     async def _change(self, values: Mapping[str, Value], *, reload: bool) -> None:
@@ -113,16 +113,28 @@ class SettingsController:
             what = counted(messages, "message is", "messages are")
             self._transcript.show_notice(f"The session stays open; its {what} processed again.")
 
-    async def _check(self, values: Mapping[str, Value]) -> None:
-        if "theme" in values and values["theme"] not in self.screen.app.available_themes:
-            name = single_line(str(values["theme"]))
-            raise UsageError(f"there is no theme {name}", "/theme lists them")
+    async def _checked(self, values: Mapping[str, Value]) -> Mapping[str, Value]:
+        """``values``, with the present name of a theme."""
+        if "theme" in values:
+            values = {**values, "theme": self._present_theme(str(values["theme"]))}
         if "model" in values:
             await self._context.conversation.find_model(str(values["model"]))
         before = self._context.conversation.settings
         after = with_values(before, values)
         if needs_loading(before, after):
             await asyncio.to_thread(self._require_loadable, before, after)
+        return values
+
+    def _present_theme(self, name: str) -> str:
+        from tchat.tui.themes import current_name, renamed_theme
+
+        themes = self.screen.app.available_themes
+        found = current_name(name, themes)
+        if found not in themes:
+            raise UsageError(f"there is no theme {single_line(name)}", "/theme lists them")
+        if found != name:
+            self._context.notify(renamed_theme(name))
+        return found
 
     def _require_loadable(self, before: Settings, after: Settings) -> None:
         """Raise the error of ``after``, unless ``before`` cannot be loaded either."""
@@ -199,7 +211,7 @@ class SettingsController:
         Raises:
             UsageError: There is none of that name.
         """
-        await self._check({"theme": name})
+        name = str((await self._checked({"theme": name}))["theme"])
         self.screen.app.theme = name
         await self._context.conversation.change({"theme": name})
         try:
