@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import click
-import typer
 
+from tchat.cli.app import load_command
 from tchat.cli.commands import COMMANDS
 from tchat.cli.setting_options import SettingOption
 from tchat.settings import Key, keys
@@ -90,12 +89,8 @@ def write() -> None:
     README.write_text(readme, encoding="utf-8")
 
 
-def _command(name: str) -> click.Command:
-    return typer.main.get_command(importlib.import_module(COMMANDS[name][0]).app)
-
-
 def _command_rows(name: str) -> Iterable[str]:
-    command = _command(name)
+    command = load_command(name)
     if not isinstance(command, click.Group):
         yield _row(f"`tchat {name}`", COMMANDS[name][1])
         return
@@ -106,7 +101,7 @@ def _command_rows(name: str) -> Iterable[str]:
 
 
 def _flag_rows() -> Iterable[str]:
-    for param in _command("ask").params:
+    for param in load_command("ask").params:
         if isinstance(param, click.Option) and not isinstance(param, SettingOption):
             flags = ", ".join(f"`{flag}`" for flag in (*param.opts, *param.secondary_opts))
             value = "" if param.is_flag else f" {param.metavar}".replace("|", " or ")

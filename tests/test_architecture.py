@@ -7,7 +7,6 @@ does an exception that is no longer needed; delete its line.
 from __future__ import annotations
 
 import ast
-import importlib
 import re
 import tomllib
 from collections import defaultdict
@@ -16,8 +15,8 @@ from collections.abc import Iterator
 import click
 import grimp
 import pytest
-import typer
 
+from tchat.cli.app import load_command
 from tchat.cli.commands import COMMANDS
 from tchat.settings import keys
 from tests.class_graph import ROOT, ClassGraph
@@ -178,9 +177,9 @@ def split(name: str) -> list[str]:
 
 
 def help_of_commands() -> Iterator[str]:
-    for module, summary, _ in COMMANDS.values():
+    for name, (_, summary, _) in COMMANDS.items():
         yield summary
-        command = typer.main.get_command(importlib.import_module(module).app)
+        command = load_command(name)
         for each in (command, *getattr(command, "commands", {}).values()):
             yield each.help or ""
             for param in each.params:

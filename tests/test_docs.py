@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 
 import click
 import pytest
-import typer
 
+from tchat.cli.app import load_command
 from tchat.cli.commands import COMMANDS
 from tchat.settings import keys
 from tests.readme_tables import README, commands_section, section, settings_section
@@ -27,15 +26,15 @@ def test_the_tables_are_those_of_the_code(readme: str, title: str, text: str) ->
 
 
 def test_every_command_is_documented(readme: str) -> None:
-    for name, (module, _, _) in COMMANDS.items():
-        command = typer.main.get_command(importlib.import_module(module).app)
+    for name in COMMANDS:
+        command = load_command(name)
         for child, subcommand in getattr(command, "commands", {"": command}).items():
             assert subcommand.hidden or f"`tchat {name} {child}".rstrip() in readme
 
 
 @pytest.mark.parametrize("name", list(COMMANDS))
 def test_the_help_says_what_each_argument_is(name: str) -> None:
-    command = typer.main.get_command(importlib.import_module(COMMANDS[name][0]).app)
+    command = load_command(name)
     for each in getattr(command, "commands", {"": command}).values():
         arguments = [param for param in each.params if isinstance(param, click.Argument)]
         told = [param.get_help_record(click.Context(each)) for param in arguments]
@@ -48,7 +47,7 @@ def test_every_setting_is_documented(readme: str) -> None:
 
 
 def test_every_flag_of_a_prompt_is_documented(readme: str) -> None:
-    command = typer.main.get_command(importlib.import_module("tchat.cli.ask_options").app)
+    command = load_command("ask")
     for param in command.params:
         for flag in param.opts if isinstance(param, click.Option) and not param.hidden else ():
             assert re.search(rf"`{re.escape(flag)}`", readme), flag
@@ -57,10 +56,9 @@ def test_every_flag_of_a_prompt_is_documented(readme: str) -> None:
 def test_every_flag_that_the_readme_shows_exists(readme: str) -> None:
     for call in re.findall(r"^(?:.*\| )?tchat (.*)$", readme, re.MULTILINE):
         name = call.split(" ")[0]
-        module, _, subcommands = COMMANDS.get(name, COMMANDS["ask"])
-        if subcommands:
+        command = load_command(name if name in COMMANDS else "ask")
+        if isinstance(command, click.Group):
             continue
-        command = typer.main.get_command(importlib.import_module(module).app)
         known = {flag for param in command.params for flag in (*param.opts, *param.secondary_opts)}
         known |= {"--version", "--help", "--install-completion", "--show-completion"}
         unquoted = re.sub(r"\"[^\"]*\"|'[^']*'", "", call)

@@ -11,9 +11,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Self, TypeAlias
 
 from tchat.chat.branch import left_out_text
-from tchat.chat.model_handle import ModelHandle
+from tchat.chat.model import ModelHandle
 from tchat.chat.prefill_cost import PrefillReport
-from tchat.chat.prompt_builder import PreparedPrompt, PromptBuilder
+from tchat.chat.prompt_builder import (
+    PreparedPrompt,
+    PromptBuilder,
+    count_draft,
+    prefill_draft,
+)
 from tchat.chat.questions import Asked, Questions
 from tchat.engine.binding import Cancel
 from tchat.engine.events import Event, Finished, MessageStored, Notice, PromptProgress, Ranked
@@ -24,10 +29,10 @@ from tchat.sessions.records import Message, Role, Session
 from tchat.settings import Settings, Value
 
 if TYPE_CHECKING:
-    from tchat.chat.draft import TokenCount
+    from tchat.chat.candidates import CandidateRanking
     from tchat.chat.model import ChatModel
     from tchat.chat.prefill_cost import PrefillCost
-    from tchat.chat.ranking import CandidateRanking
+    from tchat.chat.prompt_builder import TokenCount
     from tchat.engine.engine import Engine
     from tchat.engine.prompt.encoder import PromptEncoder
     from tchat.engine.prompt.template import Think
@@ -202,8 +207,6 @@ class Chat:
         model = self._handle.loaded
         if model is None:
             return None
-        from tchat.chat.draft import count_draft
-
         return count_draft(model.engine, draft, partial(self._prepare_draft, draft, None))
 
     def prefill_draft(self, draft: str, going: Callable[[], bool]) -> Iterator[PromptProgress]:
@@ -213,8 +216,6 @@ class Chat:
         """
         model = self._handle.loaded
         if model is not None:
-            from tchat.chat.draft import prefill_draft
-
             prepare = partial(self._prepare_draft, draft, None)
             yield from prefill_draft(model.engine, prepare, self.settings, going)
 
@@ -322,7 +323,7 @@ class Chat:
         asked = None if prompt else self._questions.again(None)
         ranking = None
         if judge:
-            from tchat.chat.ranking import open_ranking
+            from tchat.chat.candidates import open_ranking
 
             model = yield from self._handle.load(self.settings)
             if model is not None:
@@ -394,8 +395,8 @@ class Chat:
             generate: What generates the reply.
             labels: Whether one of some labels is the reply.
         """
+        from tchat.chat.machine import record_throughput
         from tchat.chat.reply_journal import JournalWriter, ReplyJournal
-        from tchat.chat.throughput import record_throughput
 
         asked = ask()
         with self._withdrawing(asked), ExitStack() as opened:
@@ -428,7 +429,7 @@ class Chat:
     def _generate(self, model: ChatModel, prepared: PreparedPrompt) -> Iterator[Event]:
         begun = prepared.new[-1].role == "assistant"
         if self.settings.show_scores:
-            from tchat.chat.ranking import scored_reply
+            from tchat.chat.candidates import scored_reply
 
             return scored_reply(
                 model,

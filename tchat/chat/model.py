@@ -1,24 +1,26 @@
-"""Make an engine from settings: find the model, check its file, choose its options."""
+"""The model of a chat: found and checked from settings, opened on first use.
+
+The engine is imported with the first model, after the first picture of the screen.
+"""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tchat.chat.memory import require_memory
-from tchat.chat.preload import Preloaded, draft_model_facts, engine_options
-from tchat.chat.snapshots import open_snapshots
-from tchat.engine.binding import Cancel, backend, build_name
-from tchat.engine.engine import Engine
 from tchat.engine.events import Event, Notice
-from tchat.models.files import label
-from tchat.models.metadata import MetadataCache, ModelMetadata
-from tchat.models.models_file import settings_for
-from tchat.models.resolve import resolve_chosen
-from tchat.paths import Paths
-from tchat.settings import Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tchat.chat.preload import Preloaded
+    from tchat.engine.binding import Cancel
+    from tchat.engine.engine import Engine
+    from tchat.models.metadata import ModelMetadata
+    from tchat.paths import Paths
+    from tchat.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,15 @@ def open_model(
         ModelError: It is not there, cannot chat, or is refused by llama.cpp.
         DoesNotFit: There is no memory for it.
     """
+    from tchat.chat.machine import require_memory
+    from tchat.chat.preload import draft_model_facts, engine_options
+    from tchat.chat.snapshots import open_snapshots
+    from tchat.engine.binding import backend, build_name
+    from tchat.engine.engine import Engine
+    from tchat.models.files import label
+    from tchat.models.metadata import MetadataCache
+    from tchat.models.models_file import settings_for
+    from tchat.models.resolve import resolve_chosen
     from tchat.models.verify import require_loadable
 
     path = resolve_chosen(settings, paths)
@@ -73,5 +84,71 @@ def preloaded_model(
     begun: Preloaded, settings: Settings, paths: Paths, cancel: Cancel
 ) -> ChatModel:
     """The engine of a model that is being loaded already."""
+    from tchat.chat.snapshots import open_snapshots
+    from tchat.engine.engine import Engine
+
     snapshots = open_snapshots(settings, paths, begun.facts, begun.options)
     return ChatModel(Engine(begun.options, cancel, begun.opening, snapshots), begun.facts)
+
+
+class ModelHandle:
+    """At most one open model.
+
+    Args:
+        paths: The user's folders.
+        cancel: Stops the model.
+        model: One that is open, and perhaps being loaded already.
+
+    Attributes:
+        model: The open one; None before it is needed.
+    """
+
+    def __init__(self, paths: Paths, cancel: Cancel, model: ChatModel | None = None) -> None:
+        self._paths, self._cancel = paths, cancel
+        self.model = model
+
+    @property
+    def loaded(self) -> ChatModel | None:
+        """The model, if it is loaded."""
+        return self.model if self.model is not None and self.model.engine.is_loaded else None
+
+    def load(self, settings: Settings) -> Generator[Event, None, ChatModel | None]:
+        """Open and load the model; return None if the user stopped it.
+
+        Raises:
+            ModelError, DoesNotFit: It cannot be loaded.
+        """
+        try:
+            if self.model is None:
+                self.model = yield from open_model(settings, self._paths, self._cancel)
+            yield from self.model.engine.load()
+        except InterruptedError:
+            return None
+        return self.model
+
+    def require(self, settings: Settings) -> ChatModel:
+        """The model, loaded.
+
+        Raises:
+            ModelError, DoesNotFit: It cannot be loaded.
+            InterruptedError: The user stopped that.
+        """
+        loading = self.load(settings)
+        while True:
+            try:
+                next(loading)
+            except StopIteration as ended:
+                if ended.value is None:
+                    raise InterruptedError from None
+                model: ChatModel = ended.value
+                return model
+
+    def release(self) -> ChatModel | None:
+        """Release the model without closing it."""
+        model, self.model = self.model, None
+        return model
+
+    def close(self) -> None:
+        """Free the model; it is opened anew when it is needed."""
+        if (model := self.release()) is not None:
+            model.engine.close()

@@ -7,8 +7,9 @@ from contextlib import ExitStack
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from tchat.cli.ask_request import AskRequest, AskTurn
 from tchat.cli.chat_setup import (
+    AskRequest,
+    AskTurn,
     abandon_loading,
     find_session,
     open_chat,

@@ -41,7 +41,7 @@ class RootGroup(TyperGroup):
         """The command, imported now; `None` when there is none."""
         if cmd_name not in COMMANDS:
             return None
-        command = typer.main.get_command(importlib.import_module(COMMANDS[cmd_name][0]).app)
+        command = load_command(cmd_name)
         command.name = cmd_name
         return command
 
@@ -82,6 +82,12 @@ class RootGroup(TyperGroup):
             more = ask.shell_complete(click.Context(ask, parent=ctx), incomplete)
             found += [item for item in more if item.value not in own]
         return found
+
+
+def load_command(name: str) -> click.Command:
+    """Import the command ``name`` of `COMMANDS`."""
+    module, _, attribute = COMMANDS[name][0].partition(":")
+    return typer.main.get_command(getattr(importlib.import_module(module), attribute or "app"))
 
 
 def call(argv: Sequence[str], console: Console) -> int:
@@ -184,6 +190,11 @@ class CommandGroup(TyperGroup):
         ]
         with formatter.section("Commands"):
             formatter.write_dl(told)
+
+
+def single_command() -> typer.Typer:
+    """A Typer application for a command without subcommands."""
+    return typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
 def command_group(help: str) -> typer.Typer:  # noqa: A002

@@ -6,10 +6,12 @@ import gc
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from tchat.cli.ask_request import AskRequest, AskTurn, require_compatible_flags
 from tchat.cli.chat_setup import (
+    AskRequest,
+    AskTurn,
     abandon_loading,
     find_session,
+    require_compatible_flags,
     resolve_settings,
     resume_settings,
     sessions_file,

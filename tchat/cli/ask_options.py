@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import typer
 
+from tchat.cli.app import single_command
 from tchat.cli.ask import ask
-from tchat.cli.ask_request import AskRequest
+from tchat.cli.chat_setup import AskRequest
 from tchat.cli.setting_options import (
     QUIET,
     PromptCommand,
@@ -15,7 +16,7 @@ from tchat.cli.setting_options import (
     typed_settings,
 )
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = single_command()
 
 HELP = """\
 Answer one prompt.

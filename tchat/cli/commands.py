@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-# name: (module that holds the Typer app, one line of help, its subcommands)
+# name: (module, and where it is not `app` the name, of its Typer app; help; subcommands)
 COMMANDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "ask": (
         "tchat.cli.ask_options",
@@ -53,7 +53,7 @@ COMMANDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
         (),
     ),
     "tune": (
-        "tchat.cli.tune",
+        "tchat.cli.bench:tune_app",
         "Find and save the fastest settings of a model",
         (),
     ),

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import typer
 
+from tchat.cli.app import single_command
 from tchat.cli.console import Console
 from tchat.cli.output.columns import print_json, print_rows
 from tchat.errors import ExitCode, TchatError
@@ -20,7 +21,7 @@ from tchat.settings import Settings, load
 
 PACKAGES = ("typer", "rich", "textual", "jinja2", "numpy")
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = single_command()
 
 
 @dataclass(frozen=True, slots=True)

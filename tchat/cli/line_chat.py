@@ -9,8 +9,13 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from tchat.chat.commands import CommandDialog, Surface
-from tchat.cli.ask_request import AskRequest
-from tchat.cli.chat_setup import check_settings, open_chat, require_loadable, start_loading
+from tchat.cli.chat_setup import (
+    AskRequest,
+    check_settings,
+    open_chat,
+    require_loadable,
+    start_loading,
+)
 from tchat.cli.console import Console, confirm
 from tchat.cli.output.reply import OutputOptions, ReplyOutput
 from tchat.engine.binding import Cancel
@@ -102,7 +107,7 @@ class LineChat:
 
         The model stays loaded unless the settings want it otherwise.
         """
-        from tchat.chat.session_settings import session_settings
+        from tchat.chat.session import session_settings
 
         settings = settings or self.settings
         model = None
@@ -135,7 +140,7 @@ class LineChat:
 
     async def open_session(self, session: Session | None) -> None:
         """Go on in a session with its own settings, or in a new one without any."""
-        from tchat.chat.session_settings import usable_settings, with_session_settings
+        from tchat.chat.session import usable_settings, with_session_settings
 
         self._confirm_leaving()
         if session is None:
@@ -272,7 +277,7 @@ class LineChat:
 
         Sampling and reasoning are the session's own and kept with it.
         """
-        from tchat.chat.session_settings import is_session_setting
+        from tchat.chat.session import is_session_setting
 
         if "theme" in values:
             from tchat.tui.themes import renamed_theme, require_theme

@@ -45,8 +45,7 @@ def program(argv: Sequence[str], console: Console | None = None) -> int:
     """
     if list(argv) in (["--version"], ["-V"]):
         return _version(console)
-    from tchat.cli.console import process_console
-    from tchat.cli.error_output import report_error
+    from tchat.cli.console import process_console, report_error
 
     console = console or process_console()
     try:
@@ -64,7 +63,7 @@ def _dispatch(argv: list[str], console: Console) -> int:
 
         return call(argv, console)
     from tchat.cli.ask import ask
-    from tchat.cli.ask_request import AskRequest
+    from tchat.cli.chat_setup import AskRequest
 
     return ask(AskRequest(words=tuple(words)), console)
 
@@ -99,8 +98,7 @@ def _version(console: Console | None) -> int:
         stream.write(f"tchat {__version__}\n")
         stream.flush()
     except OSError as error:
-        from tchat.cli.console import process_console
-        from tchat.cli.error_output import report_error
+        from tchat.cli.console import process_console, report_error
 
         return report_error(error, console or process_console())
     return 0

@@ -6,9 +6,17 @@ quotes enclose a prompt of several lines, which is never a command; Ctrl-C disca
 
 from __future__ import annotations
 
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+from typing import TextIO
+
 from tchat.chat.commands import Surface, commands_for, parse_input
-from tchat.cli.ask_request import AskRequest
 from tchat.cli.chat_setup import (
+    AskRequest,
     find_session,
     open_store,
     resolve_settings,
@@ -17,16 +25,13 @@ from tchat.cli.chat_setup import (
 )
 from tchat.cli.console import Console
 from tchat.cli.line_chat import LineChat
-from tchat.cli.prompt_input import (
-    exit_on_signals,
-    forget_last_line,
-    line_history,
-    read_line,
-    report_decoding,
-)
+from tchat.cli.prompt_input import report_decoding
 from tchat.decoding import decode
 from tchat.errors import Interrupted, StorageError, TchatError, UsageError
+from tchat.paths import private_file
 
+HISTORY = "history"
+HISTORY_LENGTH = 1000
 PROMPT = ">>> "
 MORE = "... "
 QUOTES = '"""'
@@ -168,3 +173,118 @@ class Repl:
         if self._chat.private:
             forget_last_line()
         return line
+
+
+@contextmanager
+def exit_on_signals() -> Iterator[None]:
+    """Raise `Interrupted` on SIGTERM and SIGHUP, so that the terminal is restored.
+
+    Raises:
+        Interrupted: One of them came.
+    """
+
+    def receive(number: int, _: FrameType | None) -> None:
+        raise Interrupted(number)
+
+    names = ("SIGTERM", "SIGHUP")  # Windows has no SIGHUP
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    before = {number: signal.signal(number, receive) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def line_history(console: Console, *, private: bool = False) -> Iterator[None]:
+    """Enable line editing with history, if Python has readline.
+
+    A ``private`` chat neither reads nor writes the history.
+    """
+    try:
+        import readline  # noqa: F401
+    except ImportError:
+        yield
+        return
+    if not console.stdin_is_terminal:
+        yield
+        return
+    path = console.paths.config / HISTORY
+    _tell_failure(console, lambda: _read(path, private=private))
+    try:
+        yield
+    finally:
+        if not private:
+            _tell_failure(console, lambda: _write(path))
+
+
+def _read(path: Path, *, private: bool) -> None:
+    import readline
+
+    readline.clear_history()
+    if path.exists() and not path.is_file():  # readline would wait for the writer of a pipe
+        raise StorageError(f"{path} is not a file", "move it away")
+    if not private:
+        private_file(path)
+    with suppress(OSError):  # there is none; an empty one is an error to libedit
+        readline.read_history_file(path)
+
+
+def _write(path: Path) -> None:
+    import readline
+
+    if path.exists() and not path.is_file():
+        return  # told by `_read`
+    private_file(path)
+    readline.set_history_length(HISTORY_LENGTH)
+    readline.write_history_file(path)
+    private_file(path)
+
+
+def _tell_failure(console: Console, work: Callable[[], None]) -> None:
+    """Report an error of ``work``, and go on without history."""
+    try:
+        work()
+    except StorageError as error:
+        console.say(f"typed lines are not saved for later chats: {error}")
+    except OSError as error:  # readline's names no file
+        console.say(f"typed lines are not saved for later chats: {error.strerror or error}")
+
+
+def read_line(console: Console, prompt: str) -> str:
+    """Read a line; the prompt is printed on the terminal even if standard output is redirected.
+
+    Raises:
+        EOFError: The input has ended.
+    """
+    if console.stdout_is_terminal:
+        return input(prompt)
+    with _terminal(console) as terminal:
+        terminal.write(prompt)
+        terminal.flush()
+        return input()
+
+
+def forget_last_line() -> None:
+    """Remove the last line from the history, for a private session."""
+    try:
+        import readline
+    except ImportError:
+        return
+    if length := readline.get_current_history_length():
+        readline.remove_history_item(length - 1)
+
+
+@contextmanager
+def _terminal(console: Console) -> Iterator[TextIO]:
+    """The terminal, while standard output is redirected."""
+    if console.stderr_is_terminal:
+        yield console.stderr
+        return
+    try:
+        terminal = open("/dev/tty", "w", encoding="utf-8")  # noqa: PTH123, SIM115
+    except OSError:
+        terminal = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
+    with terminal:
+        yield terminal

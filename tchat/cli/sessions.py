@@ -16,7 +16,7 @@ import typer
 from tchat.cli.app import command_group
 from tchat.cli.console import Console, confirm
 from tchat.cli.output.columns import iso, print_json, print_rows, when
-from tchat.cli.prompt_input import HISTORY, decode_words
+from tchat.cli.prompt_input import decode_words
 from tchat.errors import StorageError, UsageError
 from tchat.humanize import counted
 from tchat.paths import write_new
@@ -288,7 +288,7 @@ def _usable(
     console: Console, sessions: Iterable[tuple[Session, Messages]]
 ) -> Iterator[tuple[Session, Messages]]:
     """Remove unusable settings from the sessions, with a notice for each."""
-    from tchat.chat.session_settings import usable_settings
+    from tchat.chat.session import usable_settings
 
     for session, messages in sessions:
         settings, unusable = usable_settings(session.settings)
@@ -437,6 +437,7 @@ class SessionRemoval:
 
     def _histories(self) -> list[Path]:
         from tchat.chat.prompt_history import FILE
+        from tchat.cli.repl import HISTORY
 
         config = self.console.paths.config
         return [path for name in (FILE, HISTORY) if (path := config / name).is_file()]

@@ -19,8 +19,8 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets._toast import ToastRack
 
+from tchat.chat.attachments import complete_paths, existing_files
 from tchat.chat.commands import CommandCall, Surface, commands_for, parse_input
-from tchat.chat.path_completion import complete_paths, existing_files
 from tchat.errors import TchatError, UsageError
 from tchat.paths import Paths
 from tchat.sanitize import printable

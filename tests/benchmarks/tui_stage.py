@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tchat.chat.chat import Chat
-from tchat.chat.draft import TokenCount
+from tchat.chat.prompt_builder import TokenCount
 from tchat.engine.events import (
     Event,
     Finished,

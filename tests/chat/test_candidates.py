@@ -6,7 +6,7 @@ from collections.abc import Generator
 
 import pytest
 
-from tchat.chat.candidates import parse_candidates
+from tchat.chat.commands.command import parse_candidates
 from tchat.engine.events import CandidateEvent, Event, Finished, MessageStored, Notice, TextDelta
 from tchat.errors import UsageError
 from tchat.sessions.records import Message, Role, Status

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tchat.chat.chat import Chat
-from tchat.chat.draft import TokenCount
-from tchat.chat.session_settings import session_settings, with_session_settings
+from tchat.chat.prompt_builder import TokenCount
+from tchat.chat.session import session_settings, with_session_settings
 from tchat.engine.events import (
     Event,
     Finished,

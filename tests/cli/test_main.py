@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tchat import __version__
+from tchat.cli.app import load_command
 from tchat.cli.commands import COMMANDS, likely_command
 from tests.cli.shell import COMMAND, Shell, tchat
 
@@ -28,11 +29,7 @@ def test_the_help_names_every_command(shell: Shell, capsys: pytest.CaptureFixtur
 
 @pytest.mark.parametrize("name", list(COMMANDS))
 def test_the_table_of_commands_is_what_the_groups_hold(name: str) -> None:
-    import importlib
-
-    import typer
-
-    command = typer.main.get_command(importlib.import_module(COMMANDS[name][0]).app)
+    command = load_command(name)
     assert tuple(getattr(command, "commands", {})) == COMMANDS[name][2]
 
 

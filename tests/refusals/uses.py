@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tchat.chat.chat import Chat
-from tchat.chat.judge_service import learn
+from tchat.chat.judge import learn
 from tchat.engine.batch import BatchOptions, BatchTask
 from tchat.engine.events import CandidateEvent, Finished
 from tchat.engine.loading import ControlVector

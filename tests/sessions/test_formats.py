@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tchat.chat.session_export import write_session
+from tchat.chat.session import write_session
 from tchat.errors import UsageError
 from tchat.paths import user_paths
 from tchat.sessions import formats

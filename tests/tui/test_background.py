@@ -87,7 +87,7 @@ async def test_the_judge_says_what_broke(
 ) -> None:
     key = {"learn": "ctrl+t", "play": "ctrl+g", "steer": "ctrl+s"}[job]
     async with opened(settings, paths) as shown:
-        monkeypatch.setattr(f"tchat.chat.judge_service.{job}", broken)
+        monkeypatch.setattr(f"tchat.chat.judge.{job}", broken)
         await shown.type("/judge")
         await shown.until(lambda: isinstance(shown.pilot.app.screen, JudgeScreen))
         await shown.pilot.press(key)
@@ -103,7 +103,7 @@ async def test_the_judges_figures_say_what_broke(
     settings: Settings, paths: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with opened(settings, paths) as shown:
-        monkeypatch.setattr("tchat.chat.judge_service.judge_status", broken)
+        monkeypatch.setattr("tchat.chat.judge.judge_status", broken)
         await shown.type("/judge")
         await shown.until(lambda: "ZeroDivisionError" in text(shown.pilot.app))
         await shown.pilot.press("escape")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tchat.chat.eta import Eta
+from tchat.humanize import Eta
 from tchat.judge.game.adversarial_loop import AdversarialLoop, GameRules
 from tchat.judge.game.game_state import GameState, StepProgress
 from tchat.judge.training import TrainingProgress

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tchat.chat.chat import Chat
-from tchat.chat.draft import TokenCount
+from tchat.chat.prompt_builder import TokenCount
 from tchat.paths import Paths
 from tchat.settings import Sampling, Settings
 from tchat.tui.controllers.draft import COUNT_DELAY

@@ -13,7 +13,7 @@ from textual.keys import key_to_character
 from textual.message import Message
 from textual.pilot import Pilot
 
-from tchat.chat.path_completion import existing_files
+from tchat.chat.attachments import existing_files
 from tchat.tui.themes import variable_defaults
 from tchat.tui.widgets.completion import Completion
 from tchat.tui.widgets.fuzzy_match import Candidate

@@ -6,8 +6,14 @@ its own. To add a command for all of them, write its handler and its line of `CO
 """
 
 from tchat.chat.commands.builtin import commands_for
-from tchat.chat.commands.host import CommandDialog, CommandHost, Surface
-from tchat.chat.commands.parsing import CommandCall, SlashCommand, parse_input
+from tchat.chat.commands.command import (
+    CommandCall,
+    CommandDialog,
+    CommandHost,
+    SlashCommand,
+    Surface,
+    parse_input,
+)
 
 __all__ = [
     "CommandCall",

@@ -9,9 +9,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tchat.chat.arguments import split_argument
-from tchat.chat.commands.host import CommandDialog, CommandHost, Surface
-from tchat.chat.commands.parsing import SlashCommand
+from tchat.chat.commands.command import (
+    CommandDialog,
+    CommandHost,
+    SlashCommand,
+    Surface,
+    parse_candidates,
+    split_argument,
+)
 from tchat.errors import UsageError
 from tchat.humanize import counted
 from tchat.sanitize import single_line
@@ -74,14 +79,10 @@ async def _continue_reply(host: CommandHost, _: str) -> None:
 
 
 async def _write_several(host: CommandHost, argument: str) -> None:
-    from tchat.chat.candidates import parse_candidates
-
     await host.write_candidates(*parse_candidates(argument))
 
 
 async def _write_best(host: CommandHost, argument: str) -> None:
-    from tchat.chat.candidates import parse_candidates
-
     await host.write_candidates(*parse_candidates(argument, "best"), host.settings.ranker)
 
 
@@ -131,7 +132,7 @@ async def _copy_reply(host: CommandHost, _: str) -> None:
 async def _show_judge(host: CommandHost, _: str) -> None:
     if host.open_dialog(CommandDialog.JUDGE):
         return
-    from tchat.chat.judge_service import judge_status
+    from tchat.chat.judge import judge_status
 
     model, paths = host.settings.model, host.paths
     status = await host.read_all(lambda store: judge_status(model, paths, store))
@@ -239,13 +240,13 @@ async def _choose_model(host: CommandHost, name: str) -> None:
 
 
 async def _change_setting(host: CommandHost, argument: str) -> None:
-    from tchat.chat.session_settings import parse_setting
+    from tchat.chat.session import parse_setting
     from tchat.settings import renamed
 
     name, text = split_argument(argument)
     if not text:
         raise UsageError("/set needs a name and a value", "for example /set temp 0.2")
-    values = parse_setting(argument, "/set")
+    values = parse_setting(name, text)
     if notice := renamed(name):
         host.show(notice)
     await host.change(values)
@@ -309,7 +310,7 @@ async def _search_messages(host: CommandHost, words: str) -> None:
 
 
 async def _export_session(host: CommandHost, name: str) -> None:
-    from tchat.chat.session_export import write_session
+    from tchat.chat.session import write_session
 
     session = _open_session(host)
     written = await host.read(lambda store: write_session(store, session.id, name))

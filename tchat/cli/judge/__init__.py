@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from tchat.cli.app import command_group
 from tchat.cli.judge.duel import duel, use
-from tchat.cli.judge.show import show
-from tchat.cli.judge.train import examples, score, train
+from tchat.cli.judge.heads import examples, score, show, train
 
 app = command_group("Detect human-written replies, learn your preferences, and steer the model.")
 for command in (show, examples, train, score, duel, use):

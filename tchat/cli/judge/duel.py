@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from tchat.chat.eta import Eta
 from tchat.cli.console import Console
-from tchat.cli.judge.common import MODEL, JudgeContext, run_with_judge, settings_for_model
-from tchat.cli.judge.train import NEEDED
+from tchat.cli.judge.heads import MODEL, NEEDED, JudgeContext, run_with_judge, settings_for_model
 from tchat.errors import UsageError
+from tchat.humanize import Eta
 from tchat.sanitize import single_line
 
 if TYPE_CHECKING:

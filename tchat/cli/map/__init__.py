@@ -1,10 +1,28 @@
-"""The flags of ``tchat map``; `tchat.cli.map.run` carries it out."""
+"""``tchat map``: each row through the model, its record to the output."""
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
 import typer
 
-from tchat.cli.ask_request import AskRequest
+from tchat.chat.attachments import read_file
+from tchat.cli.answer import THRESHOLD, prompt_with_labels
+from tchat.cli.app import single_command
+from tchat.cli.ask import apply_reply_format
+from tchat.cli.chat_setup import AskRequest, require_compatible_flags, resolve_settings
+from tchat.cli.console import Console
+from tchat.cli.map.results import PrintedResults, Record, Results, open_results
+from tchat.cli.map.rows import MapRow, RowPrompt, read_rows
+from tchat.cli.output.reply import CUT_OFF
+from tchat.cli.output.status import TerminalStatus, print_notice, with_model
 from tchat.cli.setting_options import (
     QUIET,
     MapCommand,
@@ -12,8 +30,240 @@ from tchat.cli.setting_options import (
     require_value,
     typed_settings,
 )
+from tchat.engine.prompt import ChatMessage
+from tchat.errors import ExitCode, Interrupted, TchatError, UsageError
+from tchat.humanize import Eta, counted
+from tchat.paths import expanded
+from tchat.settings import Settings
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+if TYPE_CHECKING:
+    from tchat.chat.model import ChatModel
+    from tchat.engine.batch import BatchResult
+    from tchat.engine.events import Finished, Notice
+    from tchat.engine.grammar.validate import ReplyValidator
+
+LISTED = 5  # files whose encoding was assumed that are named
+
+
+@dataclass(frozen=True, slots=True)
+class MapRequest:
+    """The flags of ``tchat map``, each a field of its name; ``ask`` are those of a prompt too."""
+
+    ask: AskRequest
+    prompt: str
+    inputs: tuple[str, ...]
+    files: bool
+    output: str
+    unordered: bool
+    parallel: int
+    keep_errors: bool = False
+
+
+def run_map(request: MapRequest, console: Console) -> int:
+    """Run ``request`` and return the exit code: 0 if all rows have a result, else 1.
+
+    Raises:
+        TchatError: It cannot be carried out at all.
+    """
+    require_compatible_flags(request.ask)
+    console = replace(console, quiet=request.ask.quiet)
+    if request.keep_errors and not request.output:
+        raise UsageError("--keep-errors needs -o", "name a file with -o")
+    if not request.prompt.strip():
+        raise UsageError("the prompt is empty", "for example: tchat map 'Classify: {}' FILE")
+    settings = resolve_settings(request.ask, console)
+    schema, settings = apply_reply_format(request.ask, settings, console)
+    rows = read_rows(console, request.inputs, files=request.files, encoding=settings.encoding)
+    work = _Map(request, settings, schema, _validator(schema), RowPrompt(request.prompt, rows))
+    tally = _Tally(console)
+    with work.results(rows, console) as results:
+        tally.failed.update(results.failed)
+        todo = [row for row in rows if row.index not in results.done]
+        if len(todo) < len(rows):
+            there = len(rows) - len(todo)
+            total = counted(len(rows), "row")
+            told = counted(there, f"of {total} is", f"of {total} are")
+            console.notice(f"{told} there already")
+        try:
+            if todo:
+                with_model(console, settings, partial(work.carry_out, todo, results, tally))
+        except Interrupted:
+            console.notice(results.kept(len(rows)))
+            raise
+    return tally.exit_code(len(rows), len(todo))
+
+
+def _validator(schema: dict[str, Any] | None) -> ReplyValidator | None:
+    if schema is None:
+        return None
+    from tchat.engine.grammar.validate import ReplyValidator
+
+    return ReplyValidator(schema)
+
+
+@dataclass(frozen=True, slots=True)
+class _Map:
+    """A request made ready."""
+
+    request: MapRequest
+    settings: Settings
+    schema: dict[str, Any] | None
+    validator: ReplyValidator | None
+    prompt: RowPrompt
+
+    def results(self, rows: Sequence[MapRow], console: Console) -> AbstractContextManager[Results]:
+        """Where the records go."""
+        ordered = not self.request.unordered
+        if not self.request.output:
+            return nullcontext(
+                PrintedResults(console, [row.index for row in rows] if ordered else ())
+            )
+        inputs = {row.index: self._input(row) for row in rows}
+        return open_results(
+            expanded(self.request.output),
+            self._call(),
+            inputs,
+            ordered=ordered,
+            keep_errors=self.request.keep_errors,
+        )
+
+    def carry_out(
+        self,
+        rows: Sequence[MapRow],
+        results: Results,
+        tally: _Tally,
+        model: ChatModel,
+        status: TerminalStatus,
+    ) -> None:
+        """Run all rows through the model."""
+        from tchat.engine.batch import BatchOptions, BatchTask
+
+        by_index = {row.index: row for row in rows}
+        tasks = [BatchTask(row.index, partial(self._chat, row, tally)) for row in rows]
+        options = BatchOptions(
+            sampling=self.settings.sampling,
+            labels=self.request.ask.labels,
+            think=self.settings.think,  # type: ignore[arg-type]  # checked by its key
+            slots=self.request.parallel,
+        )
+        shown, done = Eta(), 0
+        status.show(shown.words("mapping", done, len(rows)))
+        for outcome in model.engine.map(tasks, options):
+            record = self._record(by_index[outcome.index], outcome)
+            done += 1
+            status.erase()
+            tally.take(outcome, record, status)
+            results.add(record)
+            words = shown.words("mapping", done, len(rows))
+            status.show(f"{words} · {len(tally.failed):,} failed" if tally.failed else words)
+
+    def _chat(self, row: MapRow, tally: _Tally) -> list[ChatMessage]:
+        whole = row.text
+        if row.is_file:
+            whole, assumed = read_file(Path(row.text), self.settings.encoding)
+            tally.assume(assumed)
+        text = prompt_with_labels(
+            self.prompt.filled(row, whole),
+            self.request.ask.labels,
+        )
+        system = [ChatMessage("system", self.settings.system)] if self.settings.system else []
+        return [*system, ChatMessage("user", text)]
+
+    def _input(self, row: MapRow) -> Any:
+        try:
+            return self.prompt.input_of(row)
+        except UsageError:  # its record tells
+            return row.text
+
+    def _record(self, row: MapRow, outcome: BatchResult) -> Record:
+        record: Record = {"index": row.index, "input": self._input(row)}
+        result = outcome.result
+        if isinstance(result, TchatError):
+            return record | {"error": str(result)}
+        if isinstance(result, tuple):
+            return record | self._chosen(result)
+        return record | self._written(result)
+
+    def _chosen(self, probabilities: tuple[tuple[str, float], ...]) -> Record:
+        label, probability = probabilities[0]
+        ask = self.request.ask
+        threshold = THRESHOLD if ask.threshold is None else ask.threshold
+        unsure = ask.yes_no and probability < threshold
+        return {"output": "unsure" if unsure else label, "probabilities": dict(probabilities)}
+
+    def _written(self, finished: Finished) -> Record:
+        record: Record = {"output": finished.text}
+        if finished.reasoning and self.settings.show_reasoning:
+            record["reasoning"] = finished.reasoning
+        if finished.reason != "stop":
+            record["finish_reason"] = finished.reason.value
+        if self.validator is None:
+            return record
+        try:
+            return record | {"output": self.validator.value(finished.text)}
+        except TchatError as error:
+            return record | {"error": str(error)}
+
+    def _call(self) -> str:
+        """A hash of the call: all that determines results, except rows and seed."""
+        ask, settings = self.request.ask, self.settings
+        parts = (
+            *(self.prompt.text, settings.system, Path(settings.model).name, self.schema),
+            *(settings.sampling.grammar, ask.labels, ask.threshold, settings.think),
+        )
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
+
+
+class _Tally:
+    """Counts failures and notices, and reports them on standard error.
+
+    Attributes:
+        failed: The error of each row that has no result.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self.failed: dict[int, str] = {}
+        self._console = console
+        self._told: set[Notice] = set()
+        self._assumed: list[str] = []
+        self._cut_off = 0
+
+    def assume(self, assumed: str) -> None:
+        """Note what was assumed of a file's encoding, if anything was."""
+        if assumed:
+            self._assumed.append(assumed)
+
+    def take(self, outcome: BatchResult, record: Record, status: TerminalStatus) -> None:
+        """Count a row; prints each different notice once."""
+        if "error" in record:
+            self.failed[record["index"]] = record["error"]
+        self._cut_off += record.get("finish_reason") == "length"
+        for notice in outcome.notices:
+            if notice not in self._told:
+                self._told.add(notice)
+                print_notice(self._console, status, notice)
+
+    def exit_code(self, rows: int, done: int) -> int:
+        """Report the result, and return the exit code; ``done`` of ``rows`` were processed now."""
+        for assumed in self._assumed[:LISTED]:
+            self._console.notice(assumed)
+        if len(self._assumed) > LISTED:
+            self._console.notice(f"and {len(self._assumed) - LISTED:,} more files like these")
+        if self._cut_off:
+            total = counted(done, "reply", "replies")
+            told = counted(self._cut_off, f"of {total} was", f"of {total} were")
+            self._console.notice(f"{told} {CUT_OFF}")
+        if not self.failed:
+            return ExitCode.OK
+        first = min(self.failed)
+        self._console.say(
+            f"{len(self.failed):,} of {counted(rows, 'row')} failed; "
+            f"the first is row {first}: {self.failed[first]}"
+        )
+        return ExitCode.UNEXPECTED
+
+
+app = single_command()
 
 HELP = """\
 Run one prompt over many rows, several at a time.
@@ -91,8 +341,6 @@ def command(
     quiet: bool = QUIET,
 ) -> int:
     """Make a `MapRequest` of the flags and run it."""
-    from tchat.cli.map.run import MapRequest, run_map
-
     ask = AskRequest(
         settings=typed_settings(ctx),
         schema=schema,

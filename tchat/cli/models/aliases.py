@@ -8,7 +8,7 @@ import typer
 
 from tchat.cli.app import command_group
 from tchat.cli.console import Console
-from tchat.cli.models.library import JSON, report_default_change
+from tchat.cli.models.local import JSON, report_default_change
 from tchat.cli.output.columns import print_json, print_rows
 from tchat.errors import UsageError
 from tchat.models.models_file import MODEL_SETTINGS

@@ -73,7 +73,7 @@ class ReplyOutput:
     """Prints the events of one reply; use it as a context manager, or close it.
 
     Raises, from every method:
-        BrokenPipeError: The reader of standard output is gone: `tchat.cli.error_output` ends the
+        BrokenPipeError: The reader of standard output is gone: `tchat.cli.console` ends the
             command silently with 141.
         StorageError: Standard output cannot be written.
     """
@@ -172,7 +172,7 @@ def choose_writer(
     wanted = {"always": True, "never": False}.get(output.markdown, styled)
     answer: Writer = plain
     if wanted and not output.raw:
-        from tchat.cli.output.markdown import MarkdownWriter
+        from tchat.cli.output.writers import MarkdownWriter
 
         answer = MarkdownWriter(stdout, console, styled=styled)
     return answer if output.stream else WholeWriter(answer)

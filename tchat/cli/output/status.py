@@ -1,10 +1,12 @@
-"""The status line on the terminal of standard error, and the progress of a reply."""
+"""Progress on the terminal of standard error: of a reply, and of work with a loaded model."""
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import closing
+from typing import TYPE_CHECKING, TypeVar
 
 from tchat.cli.console import Console
 from tchat.engine.events import (
@@ -18,6 +20,11 @@ from tchat.engine.events import (
     Timings,
 )
 from tchat.sanitize import single_line
+
+if TYPE_CHECKING:
+    from tchat.chat.model import ChatModel
+    from tchat.engine.binding import Cancel
+    from tchat.settings import Settings
 
 Clock = Callable[[], float]
 
@@ -153,3 +160,66 @@ def _end(text: str, width: int) -> str:
     from tchat.cli.output.columns import truncate
 
     return truncate(single_line(text)[::-1], width)[::-1]
+
+
+T = TypeVar("T")
+
+
+def with_model(
+    console: Console, settings: Settings, work: Callable[[ChatModel, TerminalStatus], T]
+) -> T:
+    """Load the model of ``settings`` and run ``work`` with it, on the engine thread.
+
+    Raises:
+        ModelError, DoesNotFit: The model cannot be loaded.
+        Interrupted: A signal stopped it.
+    """
+
+    def loaded(model: ChatModel, status: TerminalStatus) -> T:
+        for event in model.engine.load():
+            if isinstance(event, Notice):
+                print_notice(console, status, event)
+            status.show(f"loading {model.facts.name}")
+        return work(model, status)
+
+    return with_checked_model(console, settings, loaded)
+
+
+def with_checked_model(
+    console: Console, settings: Settings, work: Callable[[ChatModel, TerminalStatus], T]
+) -> T:
+    """As `with_model`, with the model resolved and checked but not loaded."""
+    from tchat.engine.binding import Cancel
+    from tchat.engine.engine_thread import run_on_engine_thread
+
+    cancel = Cancel()
+    return run_on_engine_thread(lambda: _worked(console, settings, cancel, work), cancel)
+
+
+def _worked(
+    console: Console,
+    settings: Settings,
+    cancel: Cancel,
+    work: Callable[[ChatModel, TerminalStatus], T],
+) -> T:
+    from tchat.chat.model import open_model
+
+    status = TerminalStatus(console)
+    try:
+        model = _last(open_model(settings, console.paths, cancel), status)
+        with closing(model.engine):
+            return work(model, status)
+    finally:
+        status.erase()
+
+
+def _last(events: Generator[Event, None, T], status: TerminalStatus) -> T:
+    """What ``events`` return; on the way, what they tell is shown."""
+    while True:
+        try:
+            event = next(events)
+        except StopIteration as ended:
+            result: T = ended.value
+            return result
+        if text := getattr(event, "text", ""):
+            status.show(text)

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from tchat.chat.commands.command import DEFAULT_CANDIDATES
 from tchat.errors import TchatError
 from tchat.tui.background import background
 from tchat.tui.controllers.context import ChatContext
@@ -58,8 +59,6 @@ class CandidatesController:
 
     def begin(self) -> None:
         """Write several replies to the draft, or more of them to the last question."""
-        from tchat.chat.candidates import DEFAULT_CANDIDATES
-
         if self._context.select_blank():
             return
         prompt = self._context.prompt

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from textual.timer import Timer
 
 from tchat.chat.commands import CommandCall, Surface, commands_for, parse_input
+from tchat.chat.commands.command import parse_candidates
 from tchat.errors import TchatError, UsageError
 from tchat.tui.background import background
 from tchat.tui.controllers.candidates import CandidatesController
@@ -19,8 +20,8 @@ from tchat.tui.widgets.prompt_draft import Draft
 from tchat.tui.widgets.token_meter import TokenMeter
 
 if TYPE_CHECKING:
-    from tchat.chat.draft import TokenCount
     from tchat.chat.prefill_cost import PrefillCost
+    from tchat.chat.prompt_builder import TokenCount
     from tchat.engine.events import PromptProgress
     from tchat.sessions.records import Message
     from tchat.tui.services.conversation import ChatCall
@@ -118,8 +119,6 @@ class DraftController:
         """What would go to the model as the next message if the draft were sent now."""
         if not draft.text.strip() or draft.blanks or self._prompt_mode.mode is not None:
             return None
-        from tchat.chat.candidates import parse_candidates
-
         try:
             parsed = parse_input(draft.full_text, commands_for(Surface.SCREEN))
             if isinstance(parsed, CommandCall):

@@ -121,7 +121,7 @@ class SessionsController:
 
         It loads another model, or restores what is saved of the session.
         """
-        from tchat.chat.session_settings import usable_settings
+        from tchat.chat.session import usable_settings
 
         conversation = self._context.conversation
         other_model, failure = False, None

@@ -15,8 +15,7 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Input
 
-from tchat.chat.eta import Eta
-from tchat.humanize import counted
+from tchat.humanize import Eta, counted
 from tchat.paths import expanded
 from tchat.sanitize import single_line
 from tchat.tui.background import background, explained
@@ -26,7 +25,7 @@ from tchat.tui.services.conversation import Conversation
 from tchat.tui.widgets.rows import Lines, Property, PropertyList, property_lines
 
 if TYPE_CHECKING:
-    from tchat.chat.judge_service import JudgeStatus
+    from tchat.chat.judge import JudgeStatus
 
     Do = Callable[..., Awaitable[None]]
     from tchat.chat.chat import Chat
@@ -204,7 +203,7 @@ class JudgeService:
         """What there is to learn from, and what was learnt."""
 
         def read() -> JudgeStatus:
-            from tchat.chat.judge_service import judge_status
+            from tchat.chat.judge import judge_status
 
             here = self.conversation
             return judge_status(here.settings.model, here.paths, here.persistent)
@@ -213,7 +212,7 @@ class JudgeService:
 
     async def train(self, file: Path | None, told: Told) -> None:
         """Train from use and from a file; ``told`` is called with how far it is."""
-        from tchat.chat.judge_service import learn
+        from tchat.chat.judge import learn
 
         store = self.conversation.persistent
         await self.conversation.work(lambda chat: learn(chat, store, file), told)
@@ -222,7 +221,7 @@ class JudgeService:
         """Play a game; ``told`` is called with each round, and how far it is."""
 
         def begin(chat: object) -> Iterator[object]:
-            from tchat.chat.judge_service import play
+            from tchat.chat.judge import play
 
             return play(chat, file)  # type: ignore[arg-type]
 
@@ -232,7 +231,7 @@ class JudgeService:
         """Apply the control vector of the last game to the model; remove it if it is applied."""
 
         def begin(chat: Chat) -> Iterator[object]:
-            from tchat.chat.judge_service import steer
+            from tchat.chat.judge import steer
 
             steer(chat)
             return iter(())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from weakref import WeakSet
 
 from tchat.chat.chat import Chat
-from tchat.chat.session_settings import is_session_setting, session_settings, with_session_settings
+from tchat.chat.session import is_session_setting, session_settings, with_session_settings
 from tchat.engine.binding import Cancel
 from tchat.engine.engine_thread import EngineWorker, Request
 from tchat.engine.events import Event, PromptProgress
@@ -21,8 +21,8 @@ from tchat.sessions.store import SessionStore
 from tchat.settings import Settings, Value, keys, needs_loading, with_values
 
 if TYPE_CHECKING:
-    from tchat.chat.draft import TokenCount
     from tchat.chat.prefill_cost import PrefillCost
+    from tchat.chat.prompt_builder import TokenCount
     from tchat.errors import StorageError
     from tchat.models.metadata import ModelMetadata
     from tchat.sessions.records import Session

@@ -155,7 +155,7 @@ def model_rows(paths: Paths, current: Path | None, *, everything: bool = False) 
         current: The file of the model in use.
         everything: Whether other programs' models are listed too.
     """
-    from tchat.chat.memory import this_machine
+    from tchat.chat.machine import this_machine
     from tchat.engine.binding import build_name
 
     machine = this_machine()
@@ -175,7 +175,7 @@ def offer_rows(paths: Paths) -> list[ModelRow]:
 
     May measure the machine, which takes some tenths of a second.
     """
-    from tchat.chat.throughput import measured_machine
+    from tchat.chat.machine import measured_machine
     from tchat.engine.binding import build_name
 
     with Library(paths, build=build_name()) as library:
@@ -201,7 +201,7 @@ def planned_pull(name: str, paths: Paths) -> str:
         ModelError: There is no such model, or it is not usable.
         HubError: The hub cannot be asked, or refuses.
     """
-    from tchat.chat.throughput import measured_machine
+    from tchat.chat.machine import measured_machine
     from tchat.models.hub.api import HubApi
     from tchat.models.hub.remote_model import describe, inspect_remote
     from tchat.models.name_lookup import resolve_remote

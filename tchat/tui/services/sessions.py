@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 from tchat.chat.attachments import split_attachments
-from tchat.chat.session_export import write_session
+from tchat.chat.session import write_session
 from tchat.errors import StorageError, UsageError
 from tchat.models.files import short_model_name
 from tchat.sessions.records import Deletion, Message, Role, SearchHit, Session

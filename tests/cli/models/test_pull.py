@@ -15,7 +15,7 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from tchat.cli.models.pull_output import duration, pull_progress_text
+from tchat.cli.models.hub import duration, pull_progress_text
 from tchat.models.hub.cache import cache_folder
 from tchat.models.hub.download import (
     CheckingFile,

@@ -1,22 +1,134 @@
-"""``tchat models rm``, ``dupes`` and ``du``: disk space of model files."""
+"""``tchat models ls``, ``rm``, ``dupes`` and ``du``: the model files on this disk."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from tchat.cli.console import Console, confirm
-from tchat.cli.models.library import JSON, YES, open_library, report_default_change
-from tchat.cli.output.columns import print_json, print_rows
+from tchat.cli.output.columns import iso, print_json, print_rows, when
 from tchat.cli.output.status import TerminalStatus
-from tchat.humanize import size_text
+from tchat.errors import TchatError
+from tchat.humanize import count_text, size_text
 from tchat.sanitize import single_line
+from tchat.settings import load
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tchat.models.disk import DuplicateSet, RemovalPlan
+    from tchat.models.library import Library, LibraryModel
+
+JSON = typer.Option(False, "--json", help="Print JSON")
+YES = typer.Option(False, "-y", "--yes", help="Do not ask for confirmation")
+
+
+def open_library(console: Console) -> Library:
+    """Open the model library."""
+    from tchat.engine.binding import build_name
     from tchat.models.library import Library
+
+    return Library(console.paths, console.environ, build=build_name())
+
+
+def default_path(console: Console) -> Path | None:
+    """The file of the default model; None if there is none."""
+    from tchat.models.resolve import resolve
+
+    try:
+        settings = load(console.paths, console.environ).settings
+        return resolve(settings.model, console.paths, console.environ)
+    except TchatError:
+        return None
+
+
+@contextmanager
+def report_default_change(console: Console) -> Iterator[None]:
+    """At the end of a block, report a change of the default model."""
+    before = default_path(console)
+    yield
+    after = default_path(console)
+    if before is None or after == before:
+        return
+    name = single_line(load(console.paths, console.environ).settings.model)
+    if after is None:
+        console.say(
+            f"the default model {name} is gone; choose another: tchat models default starter"
+        )
+    else:
+        console.say(f"the default model {name} is now {single_line(str(after))}")
+
+
+HEADER = ("FAMILY", "WEIGHTS", "QUANT", "CONTEXT", "SIZE", "LAST USED", "DEFAULT", "VERDICT")
+
+
+def ls(
+    ctx: typer.Context,
+    everything: bool = typer.Option(False, "-a", "--all", help="Include models of other programs"),
+    as_json: bool = JSON,
+) -> None:
+    """List the models; --all includes those of Ollama, LM Studio and others.
+
+    Marks the default model.
+    """
+    console: Console = ctx.obj
+    with open_library(console) as library:
+        rows = library.models(all=everything)
+    default = _default_of(rows, console)
+    if as_json:
+        print_json(console, [{**record(row), "default": row is default} for row in rows])
+        return
+    lead = ("NAME", "OWNER") if everything else ("NAME",)
+    cells = [_cells(row, owner=everything, default=row is default) for row in rows]
+    print_rows(console, (*lead, *HEADER), cells)
+
+
+def _default_of(rows: Sequence[LibraryModel], console: Console) -> LibraryModel | None:
+    """The row of the default model; None where it is in none."""
+    path = default_path(console)
+    if path is None:
+        return None
+    at = next((row for row in rows if row.path == path), None)
+    return at or next((row for row in rows if row.path.resolve() == path.resolve()), None)
+
+
+def _cells(row: LibraryModel, *, owner: bool, default: bool) -> Sequence[str]:
+    facts = row.metadata
+    return (
+        row.name,
+        *([row.owner] if owner else []),
+        facts.architecture if facts else "",
+        count_text(facts.parameters) if facts else "",
+        facts.quantization if facts else "",
+        f"{facts.context_length:,}" if facts and facts.context_length else "",
+        size_text(facts.size) if facts else "",
+        when(row.last_used) if row.last_used else "",
+        "default" if default else "",
+        row.verdict,
+    )
+
+
+def record(row: LibraryModel) -> dict[str, Any]:
+    """A row for a program."""
+    facts = row.metadata
+    return {
+        "name": row.name,
+        "path": str(row.path),
+        "owner": row.owner,
+        "kind": facts.kind if facts else None,
+        "family": facts.architecture if facts else None,
+        "parameters": facts.parameters if facts else None,
+        "quantization": facts.quantization if facts else None,
+        "context": facts.context_length if facts else None,
+        "size": facts.size if facts else None,
+        "parts": [str(part) for part in facts.parts] if facts else [],
+        "last_used": iso(row.last_used) if row.last_used else None,
+        "verdict": row.verdict,
+    }
+
 
 NOTHING = "nothing"
 

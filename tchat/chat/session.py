@@ -1,15 +1,18 @@
-"""Settings stored with a session: sampling and reasoning."""
+"""A session: the settings that it stores, and its export."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from tchat.chat.arguments import split_argument
 from tchat.errors import UsageError
 from tchat.sanitize import single_line
 from tchat.settings import Key, Settings, Value, find_key, keys
 from tchat.settings.keys import check, parse
+
+if TYPE_CHECKING:
+    from tchat.sessions.store import Store
 
 SHOWN = 80  # characters of a name
 
@@ -48,18 +51,17 @@ def _checked(name: str, value: object) -> Value:
     return found
 
 
-def parse_setting(argument: str, where: str) -> dict[str, Value]:
-    """The setting that ``NAME VALUE`` changes; the value ``""`` empties a text or a list.
+def parse_setting(name: str, text: str) -> dict[str, Value]:
+    """The setting that ``/set NAME VALUE`` changes; the value ``""`` empties a text or a list.
 
     Raises:
         UsageError: There is none of that name, or it does not take the value.
     """
-    name, text = split_argument(argument)
     key = find_key(name)
     if text == '""' and key.kind in (str, tuple):
-        value = check(key, () if key.kind is tuple else "", where)
+        value = check(key, () if key.kind is tuple else "", "/set")
     else:
-        value = parse(key, text, where)
+        value = parse(key, text, "/set")
     if key.name == "grammar" and value:
         from tchat.engine.grammar.gbnf import require_grammar
 
@@ -75,3 +77,23 @@ def with_session_settings(
         if name not in typed:
             settings = keys()[name].put(settings, value)
     return settings
+
+
+def write_session(store: Store, session_id: str, name: str = "") -> Path:
+    """Write a session into a new file, and return its path.
+
+    The ending of a name decides the format, as ``.json`` does; any other gets Markdown.
+
+    Raises:
+        UsageError: The file is there already, or its folder is not.
+        StorageError: It cannot be written.
+    """
+    from tchat.paths import expanded, write_new
+    from tchat.sessions.formats import MARKDOWN, export_format
+
+    path = expanded(name) if name else Path(f"tchat-{session_id}.md")
+    pieces = export_format("", path, MARKDOWN).export(
+        store, [store.get(session_id)], show_reasoning=False
+    )
+    write_new(path, (piece.encode("utf-8", "surrogatepass") for piece in pieces))
+    return path

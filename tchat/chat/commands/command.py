@@ -1,0 +1,279 @@
+"""A slash command, the front end that it acts on, and how a typed line is parsed."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from enum import Enum, Flag, auto
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
+
+from tchat.errors import UsageError
+from tchat.sanitize import single_line
+from tchat.settings.keys import did_you_mean
+
+if TYPE_CHECKING:
+    from tchat.chat.chat import Chat
+    from tchat.engine.events import Event
+    from tchat.paths import Paths
+    from tchat.sessions.records import Message, Session
+    from tchat.sessions.store import Store
+    from tchat.settings import Settings, Value
+
+T = TypeVar("T")
+
+MAX_CANDIDATES = 16  # replies at a time: more are slower than one after the other on most machines
+DEFAULT_CANDIDATES = 4
+
+
+class Surface(Flag):
+    """Where a command can be typed."""
+
+    LINES = auto()
+    SCREEN = auto()
+    BOTH = LINES | SCREEN
+
+
+class CommandDialog(Enum):
+    """What a front end may show in a dialog of its own instead of in text."""
+
+    HELP = auto()
+    SESSIONS = auto()
+    SEARCH = auto()
+    BRANCHES = auto()
+    MODELS = auto()
+    TEMPLATES = auto()
+    THEMES = auto()
+    JUDGE = auto()
+
+
+class CommandHost(Protocol):
+    """A front end with an open chat.
+
+    Methods that may take long are coroutines. A front end without an event loop does their work
+    before they return, without suspending. Every method raises `TchatError` if it fails.
+    """
+
+    @property
+    def surface(self) -> Surface:
+        """What it is."""
+
+    @property
+    def settings(self) -> Settings:
+        """Those in force."""
+
+    @property
+    def session(self) -> Session | None:
+        """The open session; None before its first message."""
+
+    @property
+    def paths(self) -> Paths:
+        """The user's folders."""
+
+    @property
+    def candidate_ids(self) -> Sequence[int]:
+        """The replies that were written side by side last, in the order shown."""
+
+    # Output
+
+    def show(self, text: str) -> None:
+        """Show ``text``, which is raw, beside the chat."""
+
+    def acknowledge(self, text: str) -> None:
+        """Tell that something is done, where the front end does not show it by itself."""
+
+    def open_dialog(self, dialog: CommandDialog, query: str = "") -> bool:
+        """Open a dialog; False where there is none, so that the command answers in text."""
+
+    async def copy(self, text: str) -> None:
+        """Put ``text`` into the clipboard."""
+
+    # Stored data
+
+    async def read(self, work: Callable[[Store], T]) -> T:
+        """The result of ``work`` with the store of the open session."""
+
+    async def read_all(self, work: Callable[[Store], T]) -> T:
+        """The result of ``work`` with the store of all sessions."""
+
+    async def rename(self, title: str) -> None:
+        """Give the open session another title."""
+
+    async def rate(self, message_id: int, rating: int) -> None:
+        """Call a reply good (1) or bad (-1), or take that back (0)."""
+
+    async def pin(self, message_id: int, pinned: bool) -> None:
+        """Keep a message in the context window, or let it leave like others."""
+
+    async def delete(self, message_id: int) -> None:
+        """Delete a message with all below it, and tell how to undo that."""
+
+    async def undo_delete(self) -> None:
+        """Bring back what was deleted last, or tell that nothing was."""
+
+    async def pick(self, message_id: int) -> None:
+        """Go on with one of several replies; the judge learns from that."""
+
+    async def go_to(self, message_id: int) -> None:
+        """Go on in the branch of a message."""
+
+    async def open_session(self, session: Session | None) -> None:
+        """Go on in a stored session, or in a new one; a model that stays the same stays loaded."""
+
+    async def toggle_private(self) -> None:
+        """Begin a session that is not stored, or one that is; tell which."""
+
+    # The chat
+
+    async def change(self, values: Mapping[str, Value]) -> None:
+        """Change settings for this chat."""
+
+    async def toggle_details(self) -> None:
+        """Show times and token counts, or hide them."""
+
+    async def set_theme(self, name: str) -> None:
+        """Use a colour theme from now on."""
+
+    async def reply(self, act: Callable[[Chat], Iterator[Event]]) -> None:
+        """Run a turn."""
+
+    async def write_candidates(self, count: int, prompt: str, ranker: str = "") -> None:
+        """Write several replies to ``prompt``, or to the last question.
+
+        Args:
+            count: Replies.
+            prompt: Empty for the last question.
+            ranker: What finds the best of them; empty for none.
+        """
+
+    async def edit(self, message: Message) -> None:
+        """Let the user edit a prompt."""
+
+    async def attach(self, path: str) -> None:
+        """Put a file before the next message."""
+
+    async def insert_template(self, name: str, text: str) -> None:
+        """Begin a message with a prompt template, with ``text`` as its input."""
+
+    async def quit(self) -> None:
+        """End the chat."""
+
+
+class SlashCommand(NamedTuple):
+    """One command.
+
+    Attributes:
+        name: What it is called by in code and in the list of commands.
+        takes: Its argument for the reader; ``[…]`` may be left out, empty takes none.
+        help: What it does, on one line.
+        handler: Carries it out, with the text behind it.
+        aliases: Other names.
+        surface: Where it is served.
+        takes_prompt: Whether its argument holds a prompt, so that it begins a turn at once.
+    """
+
+    name: str
+    takes: str
+    help: str
+    handler: Callable[[CommandHost, str], Awaitable[None]]
+    aliases: tuple[str, ...] = ()
+    surface: Surface = Surface.BOTH
+    takes_prompt: bool = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name it answers to, the first one first."""
+        return (self.name, *self.aliases)
+
+    @property
+    def usage(self) -> str:
+        """Names and argument as they are typed: ``/export, /save [FILE]``."""
+        return f"{', '.join(f'/{name}' for name in self.names)} {self.takes}".strip()
+
+
+class CommandCall(NamedTuple):
+    """A command as it was typed: which one, and the text behind it."""
+
+    command: SlashCommand
+    argument: str
+
+    async def run(self, host: CommandHost) -> None:
+        """Carry it out.
+
+        Raises:
+            TchatError: It cannot be carried out.
+        """
+        await self.command.handler(host, self.argument)
+
+    def run_now(self, host: CommandHost) -> None:
+        """Carry it out without an event loop; for a command that does not suspend in this host.
+
+        Raises:
+            TchatError: It cannot be carried out.
+            RuntimeError: It suspends.
+        """
+        work = self.run(host)
+        try:
+            work.send(None)
+        except StopIteration:
+            return
+        finally:
+            work.close()
+        raise RuntimeError(f"/{self.command.name} waits for an event loop")
+
+
+def parse_input(text: str, commands: Iterable[SlashCommand]) -> CommandCall | str:
+    """A command, or the text of a prompt.
+
+    A line that begins with two slashes is text that begins with one. So is a path: no command has
+    a slash in its name.
+
+    Raises:
+        UsageError: There is no such command, or it takes no argument; names the nearest.
+    """
+    if not text.startswith("/"):
+        return text
+    if text.startswith("//"):
+        return text[1:]
+    name, argument = _split(text)
+    if "/" in name:
+        return text
+    known = {each: command for command in commands for each in command.names}
+    command = known.get(name.lower())
+    if command is None:
+        shown = single_line(name, 40)
+        names = [f"/{each}" for each in known]
+        hint = did_you_mean(f"/{name.lower()}", names) or "/help lists the commands"
+        raise UsageError(f"there is no command /{shown}", f"{hint} (//{shown} sends it as text)")
+    if argument and not command.takes:
+        raise UsageError(f"/{name} takes no argument", f"//{name} sends the line as text")
+    return CommandCall(command, argument)
+
+
+def _split(text: str) -> tuple[str, str]:
+    """Name and argument of a command line; any white space parts them."""
+    words = text[1:].split(maxsplit=1)
+    if not words or text[1].isspace():
+        return "", text[1:].strip()
+    return words[0], words[1].strip() if len(words) > 1 else ""
+
+
+def split_argument(argument: str) -> tuple[str, str]:
+    """The first word of ``argument``, and the rest; any white space parts them."""
+    words = argument.split(maxsplit=1)
+    return words[0] if words else "", words[1].strip() if len(words) > 1 else ""
+
+
+def parse_candidates(argument: str, command: str = "try") -> tuple[int, str]:
+    """Parse ``/try [N] [TEXT]``: the count, and the prompt (empty: the last question).
+
+    Raises:
+        UsageError: The count is out of bounds.
+    """
+    first, rest = split_argument(argument)
+    if not first.removeprefix("-").isdecimal():
+        return DEFAULT_CANDIDATES, argument.strip()
+    count = int(first) if len(first) < 6 else 0
+    if not 2 <= count <= MAX_CANDIDATES:
+        raise UsageError(
+            f"/{command} writes 2 to {MAX_CANDIDATES} replies", f"for example /{command} 4"
+        )
+    return count, rest

@@ -1,0 +1,361 @@
+"""``tchat models search``, ``catalogue`` and ``pull``: models to download."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from tchat.cli.console import Console, confirm
+from tchat.cli.models.local import JSON, open_library
+from tchat.cli.models.show import fit_record
+from tchat.cli.output.columns import align_columns, print_json, print_rows
+from tchat.cli.output.status import TerminalStatus
+from tchat.errors import Interrupted
+from tchat.humanize import count_text, size_text
+from tchat.sanitize import single_line
+
+if TYPE_CHECKING:
+    from tchat.models.catalogue import Recommendation
+    from tchat.models.hub.api import SearchResult
+    from tchat.models.hub.download import Downloading
+    from tchat.models.hub.pull import Pulled, PullEvent
+    from tchat.models.hub.remote_model import RemoteModel
+
+SEARCH_HEADER = ("NAME", "DOWNLOADS", "LICENCE", "WEIGHTS", "UPDATED", "SIZES")
+CATALOGUE_HEADER = (
+    *("NAME", "WEIGHTS", "QUANT", "SIZE", "FIT", "TOKENS/S", "HERE", "LICENCE", "FOR"),
+    "LANGUAGES",
+)
+
+
+def search(
+    ctx: typer.Context,
+    words: list[str] = typer.Argument(..., help="Words in the model name"),
+    limit: int = typer.Option(10, "-l", "--limit", min=1, max=100, help="Maximum number"),
+    as_json: bool = JSON,
+) -> None:
+    """Search the Hugging Face Hub for models, most downloaded first."""
+    from tchat.models.hub.api import HubApi
+    from tchat.models.hub.api import search_models as ask
+
+    console: Console = ctx.obj
+    results = ask(HubApi(console.environ), " ".join(words), limit)
+    if as_json:
+        print_json(console, [_hit_record(result) for result in results])
+        return
+    if not results and console.stderr_is_terminal:
+        console.say("the hub has no GGUF model of that name")
+    print_rows(console, SEARCH_HEADER, [_hit_cells(result) for result in results])
+
+
+def _hit_cells(result: SearchResult) -> Sequence[str]:
+    hit = result.hit
+    return (
+        hit.repo,
+        f"{hit.downloads:,}",
+        hit.licence + (" (gated)" if hit.gated else ""),
+        count_text(hit.parameters),
+        hit.updated,
+        _sizes(result),
+    )
+
+
+def _sizes(result: SearchResult) -> str:
+    """The default model and the range of all: ``Q4_K_M 397 MB, of 12: 250 MB to 1.2 GB``."""
+    from tchat.models.hub.repository import default_model
+
+    models = result.listing.models if result.listing else ()
+    if not models:
+        return ""
+    chosen, sizes = default_model(models), sorted(model.size for model in models)
+    words = f"{chosen.quantization} {size_text(chosen.size)}".strip()
+    if len(models) == 1:
+        return words
+    return f"{words}, of {len(models)}: {size_text(sizes[0])} to {size_text(sizes[-1])}"
+
+
+def _hit_record(result: SearchResult) -> dict[str, Any]:
+    hit = result.hit
+    return {
+        "name": hit.repo,
+        "downloads": hit.downloads,
+        "likes": hit.likes,
+        "licence": hit.licence or None,
+        "gated": hit.gated,
+        "updated": hit.updated or None,
+        "family": hit.architecture or None,
+        "parameters": hit.parameters or None,
+        "context": hit.context_length or None,
+        "models": [
+            {"name": model.name, "quantization": model.quantization or None, "size": model.size}
+            for model in (result.listing.models if result.listing else ())
+        ],
+    }
+
+
+def catalogue(ctx: typer.Context, as_json: bool = JSON) -> None:
+    """List recommended models, with their expected speed on this machine.
+
+    Shows the largest quantization that fits; `tchat models pull NAME` downloads it.
+    """
+    from tchat.chat.machine import measured_machine
+
+    console: Console = ctx.obj
+    with open_library(console) as library:
+        found = library.catalogue(measured_machine(console.paths))
+    if as_json:
+        print_json(console, [_catalogue_record(each) for each in found])
+    else:
+        print_rows(console, CATALOGUE_HEADER, [_catalogue_cells(each) for each in found])
+
+
+def _catalogue_cells(offer: Recommendation) -> Sequence[str]:
+    from tchat.models.fit_report import speed_text
+
+    entry = offer.entry
+    return (
+        entry.name,
+        entry.weights,
+        offer.file.quantization,
+        size_text(offer.file.size),
+        offer.fit.short,
+        speed_text(offer.speed),
+        "yes" if offer.path else "",
+        entry.licence,
+        entry.purpose,
+        entry.languages,
+    )
+
+
+def _catalogue_record(offer: Recommendation) -> dict[str, Any]:
+    entry, fit = offer.entry, offer.fit
+    return {
+        "name": entry.name,
+        "title": entry.title,
+        "maker": entry.maker,
+        "repo": entry.repo,
+        "licence": entry.licence,
+        "languages": entry.languages,
+        "purpose": entry.purpose,
+        "parameters": entry.parameters,
+        "active_parameters": entry.active,
+        "context": entry.context,
+        "quantization": offer.file.quantization,
+        "size": offer.file.size,
+        "quantizations": [{"name": name, "size": size} for name, size in entry.files],
+        "fit": {"good": fit.good, "usable": fit.usable, "words": fit.summary},
+        "speed": round(offer.speed, 2) or None,
+        "speed_measured": offer.known,
+        "path": str(offer.path) if offer.path else None,
+    }
+
+
+def pull(
+    ctx: typer.Context,
+    name: str = typer.Argument(
+        ..., help="user/repo, user/repo:QUANT, the URL of a file on the hub, or a catalogue name"
+    ),
+    yes: bool = typer.Option(
+        False, "-y", "--yes", help="Download without asking, even if it does not fit"
+    ),
+    as_json: bool = JSON,
+) -> None:
+    """Download a model from the hub; resumes an interrupted download.
+
+    Default quantization: the largest that fits this machine. Asks before downloading one that does
+    not fit, unless --yes.
+    """
+    from tchat.chat.machine import measured_machine
+    from tchat.models.hub.api import HubApi
+    from tchat.models.hub.cache import HubCache, cache_folder
+    from tchat.models.hub.pull import pull as begin
+    from tchat.models.metadata import MetadataCache
+    from tchat.models.name_lookup import resolve_remote
+
+    console: Console = ctx.obj
+    named = resolve_remote(name, console.paths, console.environ)
+    cache = HubCache(cache_folder(console.environ))
+    hub = HubApi(console.environ)
+    output = PullOutput(name, console, yes=yes)
+    with MetadataCache(console.paths) as store:
+        events = begin(
+            named, hub, cache, hashes=store, machine=lambda: measured_machine(console.paths)
+        )
+        pulled = output.follow(events)
+    if as_json:
+        print_json(console, {**_pull_record(pulled), **output.judgement})
+        return
+    if console.stderr_is_terminal:
+        console.say(_summary(pulled))
+    console.out(single_line(str(pulled.paths[0]), 4096))
+
+
+def _summary(pulled: Pulled) -> str:
+    what = f"{single_line(pulled.model.name)} ({size_text(pulled.model.size)})"
+    if not pulled.fetched:
+        return f"{what} is here"
+    rate = size_text(round(pulled.fetched / max(pulled.seconds, 0.001)))
+    return f"{what} came in {pulled.seconds:.0f} s, {rate}/s, and its SHA-256 is right"
+
+
+def _pull_record(pulled: Pulled) -> dict[str, Any]:
+    model = pulled.model
+    return {
+        "name": model.name,
+        "repo": model.first.repo,
+        "commit": model.first.commit,
+        "quantization": model.quantization or None,
+        "size": model.size,
+        "path": str(pulled.paths[0]),
+        "files": [
+            {"name": file.name, "path": str(path), "size": file.size, "sha256": file.sha256 or None}
+            for file, path in zip(model.files, pulled.paths, strict=True)
+        ],
+        "fetched": pulled.fetched,
+        "seconds": round(pulled.seconds, 3),
+    }
+
+
+class PullOutput:
+    """Follows a download.
+
+    Args:
+        name: The name as typed.
+        console: Streams.
+        yes: Do not ask for confirmation.
+
+    Attributes:
+        judgement: Whether the model fits, and why it was chosen, as JSON.
+    """
+
+    def __init__(self, name: str, console: Console, *, yes: bool) -> None:
+        self.judgement: dict[str, Any] = {}
+        self._name = single_line(name)
+        self._console = console
+        self._yes = yes
+        self._line = TerminalStatus(console)
+
+    def follow(self, events: Iterator[PullEvent]) -> Pulled:
+        """Show ``events`` on a terminal and return the last one.
+
+        Raises:
+            Interrupted: Ctrl-C was pressed; what came is kept.
+            DoesNotFit: It does not fit, and nobody confirmed.
+            UsageError: The user declined.
+        """
+        from tchat.models.hub.download import Downloading
+        from tchat.models.hub.pull import Pulled
+
+        done = 0
+        try:
+            for event in events:
+                if isinstance(event, Pulled):
+                    return event
+                done = event.done if isinstance(event, Downloading) else done
+                self._show(event)
+        except KeyboardInterrupt:
+            self._line.erase()
+            kept = f"{size_text(done)} are kept; " if done else ""
+            again = f"`tchat models pull {self._name}` resumes it"
+            self._console.say(f"stopped; {kept}{again}")
+            raise Interrupted(signal.SIGINT) from None
+        finally:
+            self._line.erase()
+        raise AssertionError("a pull ends with Pulled or raises")
+
+    def _show(self, event: PullEvent) -> None:
+        from tchat.models.hub.pull import HubUnavailable, ModelSelected
+
+        if isinstance(event, ModelSelected) and event.remote_model is not None:
+            self._line.erase()
+            self._judge(event.remote_model)
+        if isinstance(event, HubUnavailable) and self._console.stderr_is_terminal:
+            self._console.say(f"{event.reason}; what is here is complete")
+        elif self._line.due:
+            self._line.show(pull_progress_text(event))
+
+    def _judge(self, remote_model: RemoteModel) -> None:
+        """Print whether the model fits, and ask if it does not."""
+        from tchat.models.fit_report import fit_rows
+        from tchat.models.hub.remote_model import describe, pull_objection
+
+        report = remote_model.report
+        self.judgement = {"chosen": remote_model.reason or None}
+        lines = [describe(remote_model)]
+        if not remote_model.refusal:
+            self.judgement["fit"] = fit_record(report)
+            lines += align_columns([*fit_rows(report)], shutil.get_terminal_size().columns)
+        objection = pull_objection(remote_model)
+        if objection is None or self._yes:
+            self._print(lines)
+        elif not self._console.stdin_is_terminal:
+            raise objection
+        else:
+            question = f"{objection.message}. Download {size_text(remote_model.size)} anyway?"
+            confirm(self._console, lines[1:], question)
+
+    def _print(self, lines: Sequence[str]) -> None:
+        if self._console.stderr_is_terminal:
+            self._console.say(lines[0])
+            for line in lines[1:]:
+                self._console.stderr.write(f"  {line}\n")
+
+
+BAR = 24  # cells
+FULL, EMPTY = "━", "─"
+
+
+def pull_progress_text(event: PullEvent) -> str:
+    """The status line for ``event``; empty for one that needs none."""
+    from tchat.models.hub.download import (
+        CheckingFile,
+        Downloading,
+        DownloadStalled,
+        RetryingDownload,
+        WaitingForLock,
+    )
+    from tchat.models.hub.pull import ModelSelected, ReadingHeader
+
+    words = ""
+    match event:
+        case ReadingHeader(file):
+            words = f"reading the header of {file}"
+        case ModelSelected(model=model):
+            words = f"found {model.name}, {size_text(model.size)}"
+        case CheckingFile(done, total):
+            words = f"{_bar(done, total)} checking what came earlier"
+        case Downloading():
+            words = _pulling(event)
+        case WaitingForLock(done, total):
+            words = f"{_bar(done, total)} another process pulls it"
+        case DownloadStalled(seconds, timeout):
+            words = f"nothing came for {seconds:.0f} s · a new attempt after {timeout:.0f} s"
+        case RetryingDownload(reason, wait):
+            words = f"{reason} · a new attempt" + (f" in {wait:.0f} s" if wait >= 1 else "")
+    return words
+
+
+def _pulling(event: Downloading) -> str:
+    words = f"{_bar(event.done, event.total)} of {size_text(event.total)}"
+    if event.rate < 1:
+        return words
+    return f"{words} · {size_text(round(event.rate))}/s · {duration(event.left)} left"
+
+
+def _bar(done: int, total: int) -> str:
+    share = done / total if total else 0.0
+    full = int(share * BAR)
+    return f"{FULL * full}{EMPTY * (BAR - full)} {int(share * 100)} %"
+
+
+def duration(seconds: float) -> str:
+    """``9 s``, ``2 min 5 s``, ``1 h 20 min``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
