@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tchat.errors import UsageError
-from tchat.judge.dialogues import DialogueSet, read_dialogues
 from tchat.judge.discriminator import Discriminator, judge_folder, load
-from tchat.judge.feedback import Feedback, read_feedback
+from tchat.judge.training_data import DialogueSet, Feedback, read_dialogues, read_feedback
 from tchat.judge.training_run import TrainedHeads, TrainingRun, feedback_on_model, require_enough
 from tchat.models.metadata import read_metadata
 from tchat.models.models_file import model_setting, set_model_setting, settings_for

@@ -17,19 +17,23 @@ import numpy
 from tchat.errors import UsageError
 from tchat.judge.discriminator import PREFERENCE, Discriminator, TrainingProvenance
 from tchat.judge.features import FeatureExtractor, Features
-from tchat.judge.feedback import PreferencePair, PromptedReply
-from tchat.judge.linear_head import EMPHASES, OUTER_FOLDS, LinearHead, feature_matrix, standardize
-from tchat.judge.logistic_regression import (
+from tchat.judge.linear_head import (
+    EMPHASES,
+    OUTER_FOLDS,
     Labels,
+    LinearHead,
     Matrix,
     PlattScaling,
     Vector,
+    feature_matrix,
     fit_sparse,
     group_folds,
     held_out_scores,
     log_loss,
+    standardize,
 )
 from tchat.judge.training import MIN_TO_FIT, TrainingProgress, can_validate
+from tchat.judge.training_data import PreferencePair, PromptedReply
 
 ROUNDS = (0, 2, 4)  # of `fit_sparse`: from all features mattering to a few
 

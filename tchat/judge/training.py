@@ -1,27 +1,31 @@
-"""Training the discriminator: human replies against the model's own, matched in length."""
+"""Training the discriminator: human replies against the model's own, matched in length.
+
+The model's replies are generated in batches, and cached on disk.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import math
+import os
 import time
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy
 
-from tchat.engine.batch import BatchOptions
+from tchat.engine.batch import BatchOptions, BatchResult, BatchTask
 from tchat.engine.engine import Engine
+from tchat.engine.events import Finished
 from tchat.engine.prompt import ChatMessage
-from tchat.errors import DoesNotFit, UsageError
-from tchat.judge.dialogues import Dialogue
+from tchat.errors import DoesNotFit, TchatError, UsageError
 from tchat.judge.discriminator import HUMAN, Discriminator, TrainingProvenance
 from tchat.judge.features import FeatureExtractor, Features
-from tchat.judge.feedback import EditedReply
-from tchat.judge.generate_replies import ReplyCache, reply_task, reply_text
-from tchat.judge.linear_head import OUTER_FOLDS, fit_head, held_out_quality, layer_aucs
-from tchat.judge.logistic_regression import Labels, auc
+from tchat.judge.linear_head import OUTER_FOLDS, Labels, auc, fit_head, held_out_quality, layer_aucs
+from tchat.judge.training_data import Dialogue, EditedReply
+from tchat.paths import private_file
 from tchat.settings import Sampling
 
 TEMPERATURE = 0.7
@@ -281,3 +285,64 @@ def auc_by_length(pairs: Sequence[ReplyPair]) -> float:
     lengths = [p.person_tokens for p in pairs] + [p.generated_tokens for p in pairs]
     labels = numpy.arange(2 * len(pairs)) < len(pairs)
     return auc(numpy.array(lengths, dtype=float), labels)
+
+
+def reply_task(index: int, prompt: str, seed: int) -> BatchTask:
+    """A batch task that answers a prompt with its own seed."""
+    chat = [ChatMessage("user", prompt)]
+    return BatchTask(index, lambda: chat, seed)
+
+
+def reply_text(outcome: BatchResult) -> str:
+    """The reply of a task; empty if there is none, or the prompt does not fit.
+
+    Raises:
+        TchatError: It failed.
+    """
+    if isinstance(outcome.result, TchatError) and not isinstance(outcome.result, DoesNotFit):
+        raise outcome.result
+    return outcome.result.text.strip() if isinstance(outcome.result, Finished) else ""
+
+
+class ReplyCache:
+    """An append-only JSONL file of replies by prompt and number.
+
+    Skips a line truncated by a crash.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._known: dict[tuple[str, int], str] = {}
+        if path.exists():
+            for line in path.read_bytes().splitlines():
+                self._learn(line)
+
+    def get(self, prompt: str, number: int) -> str | None:
+        """The ``number``-th reply to ``prompt``; None if it is not cached."""
+        return self._known.get((_key(prompt), number))
+
+    def put(self, prompt: str, number: int, reply: str) -> None:
+        """Cache a reply."""
+        row = {"prompt": _key(prompt), "number": number, "reply": reply}
+        with private_file(self._path).open("ab") as file:
+            if file.tell() and not _ends_in_newline(self._path):
+                file.write(b"\n")
+            file.write(json.dumps(row).encode() + b"\n")
+        self._known[_key(prompt), number] = reply
+
+    def _learn(self, line: bytes) -> None:
+        try:
+            row = json.loads(line)
+            self._known[str(row["prompt"]), int(row["number"])] = str(row["reply"])
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+            return
+
+
+def _key(prompt: str) -> str:
+    return hashlib.sha256(prompt.encode("utf-8", "replace")).hexdigest()[:32]
+
+
+def _ends_in_newline(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) == b"\n"

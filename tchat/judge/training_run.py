@@ -9,11 +9,8 @@ from functools import cache, partial
 from tchat.engine.engine import Engine
 from tchat.errors import TchatError, UsageError
 from tchat.humanize import counted
-from tchat.judge.dialogues import DialogueSet
 from tchat.judge.discriminator import HUMAN, READING, Discriminator, JudgeFolder, save
 from tchat.judge.features import FeatureExtractor, middle_layers
-from tchat.judge.feedback import EditedReply, Feedback, PreferencePair
-from tchat.judge.generate_replies import ReplyCache
 from tchat.judge.preference_model import (
     can_learn_preference,
     preference_groups,
@@ -23,11 +20,13 @@ from tchat.judge.preference_model import (
 from tchat.judge.training import (
     MIN_TO_FIT,
     MIN_TO_VALIDATE,
+    ReplyCache,
     TrainingProgress,
     read_pairs,
     train,
     write_pairs,
 )
+from tchat.judge.training_data import DialogueSet, EditedReply, Feedback, PreferencePair
 from tchat.models.metadata import ModelMetadata
 from tchat.models.resolve import resolve
 from tchat.paths import Paths

@@ -4,8 +4,7 @@
 `tchat.markdown.renderer` imports Rich: import it only to render.
 """
 
-from tchat.markdown.blocks import Block, BlockKind
 from tchat.markdown.code_blocks import CodeBlock, code_blocks, first_code_block
-from tchat.markdown.splitter import BlockSplitter
+from tchat.markdown.splitter import Block, BlockKind, BlockSplitter
 
 __all__ = ["Block", "BlockKind", "BlockSplitter", "CodeBlock", "code_blocks", "first_code_block"]

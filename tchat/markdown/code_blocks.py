@@ -14,7 +14,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from tchat.markdown.blocks import TAB_STOP, CodeFence, columns, dedent, fence, fence_behind, marker
+from tchat.markdown.splitter import (
+    TAB_STOP,
+    CodeFence,
+    columns,
+    dedent,
+    fence,
+    fence_behind,
+    marker,
+)
 
 _QUOTE = re.compile(r" {0,3}> ?")
 _FENCE_LIKE = re.compile(r"[ \t>]*(?:`{3}|~{3})")

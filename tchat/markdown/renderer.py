@@ -16,9 +16,9 @@ from rich.style import StyleType
 from rich.table import Table
 from rich.text import Text
 
-from tchat.markdown.blocks import Block, BlockKind
 from tchat.markdown.highlight import Highlighter, language
 from tchat.markdown.inline import parse
+from tchat.markdown.splitter import Block, BlockKind
 
 # Rich's own styles have a black background for code, a dark bar on a light terminal.
 STYLES = {

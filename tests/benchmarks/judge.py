@@ -25,20 +25,20 @@ from tchat.engine.engine import Engine
 from tchat.engine.events import CandidateEvent, Finished
 from tchat.engine.loading import EngineOptions
 from tchat.engine.prompt import ChatMessage
-from tchat.judge.dialogues import Dialogue, read_dialogues
 from tchat.judge.features import FeatureExtractor, Features, middle_layers
-from tchat.judge.generate_replies import ReplyCache
 from tchat.judge.linear_head import LinearHead, feature_matrix, fit_head, held_out_quality
 from tchat.judge.preference_model import PreferenceFeatures, fit_preference
 from tchat.judge.ranking import HeadRanker
 from tchat.judge.training import (
     TRIES,
+    ReplyCache,
     ReplyPair,
     auc_by_length,
     match_lengths,
     pair_replies,
     write_replies,
 )
+from tchat.judge.training_data import Dialogue, read_dialogues
 from tchat.models.metadata import read_metadata
 from tchat.models.resolve import resolve
 from tchat.paths import user_paths

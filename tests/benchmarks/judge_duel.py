@@ -16,10 +16,10 @@ from pathlib import Path
 
 from tchat.engine.engine import Engine
 from tchat.engine.loading import EngineOptions
-from tchat.judge.dialogues import read_dialogues
 from tchat.judge.discriminator import JudgeFolder
 from tchat.judge.game.adversarial_game import AdversarialGame, GameConfig, GameResult
 from tchat.judge.game.report import IndependentVerdict
+from tchat.judge.training_data import read_dialogues
 from tchat.models.metadata import read_metadata
 from tchat.models.resolve import resolve
 from tchat.paths import user_paths

@@ -14,8 +14,7 @@ from tchat.engine.events import CandidateEvent, Event, Finished, MessageStored, 
 from tchat.errors import UsageError
 from tchat.judge.discriminator import Discriminator, TrainingProvenance, judge_folder, save
 from tchat.judge.features import SCALAR_FEATURES
-from tchat.judge.linear_head import LinearHead
-from tchat.judge.logistic_regression import LinearModel, PlattScaling
+from tchat.judge.linear_head import LinearHead, LinearModel, PlattScaling
 from tchat.models.metadata import read_metadata
 from tchat.paths import Paths
 from tchat.sessions.store import SessionStore

@@ -15,18 +15,17 @@ from tchat.engine.events import Finished
 from tchat.engine.loading import ControlVector, EngineOptions
 from tchat.engine.prompt import ChatMessage
 from tchat.errors import UsageError
-from tchat.judge.dialogues import Dialogue
 from tchat.judge.features import FeatureExtractor
-from tchat.judge.feedback import EditedReply, Feedback
-from tchat.judge.generate_replies import ReplyCache
 from tchat.judge.training import (
     LabelledReplies,
+    ReplyCache,
     ReplyPair,
     read_pairs,
     train,
     write_pairs,
     write_replies,
 )
+from tchat.judge.training_data import Dialogue, EditedReply, Feedback
 from tchat.judge.training_run import feedback_on_model
 from tchat.models.metadata import read_metadata
 from tchat.paths import user_paths

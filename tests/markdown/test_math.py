@@ -8,10 +8,9 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from tchat.markdown import BlockKind, BlockSplitter
-from tchat.markdown.inline import MATH, parse_inline
+from tchat.markdown.inline import MATH, parse_inline, tex_to_unicode
 from tchat.markdown.math import formulas
 from tchat.markdown.renderer import BlockRenderer
-from tchat.markdown.tex import tex_to_unicode
 from tchat.sanitize import printable
 
 

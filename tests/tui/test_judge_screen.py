@@ -108,7 +108,7 @@ async def test_a_failure_of_the_disk_is_told(
         pick(shown.store, 9)
         await shown.pilot.press("alt+j")
         await shown.until(lambda: "9 picked" in told(shown, "learnt"))
-        monkeypatch.setattr("tchat.judge.npz.os.fsync", full)
+        monkeypatch.setattr("tchat.judge.discriminator.os.fsync", full)
         await shown.pilot.press("ctrl+t")
         await shown.until(lambda: "No space left on device" in told(shown, "progress"))
         monkeypatch.undo()

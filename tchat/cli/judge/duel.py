@@ -15,9 +15,9 @@ from tchat.humanize import Eta
 from tchat.sanitize import single_line
 
 if TYPE_CHECKING:
-    from tchat.judge.dialogues import DialogueSet
     from tchat.judge.discriminator import JudgeFolder
     from tchat.judge.game import GameConfig, GameResult, GameState
+    from tchat.judge.training_data import DialogueSet
 
 
 def duel(
@@ -40,8 +40,8 @@ def duel(
     the model's replies classified as human; perplexity and distinct-2 of the model's replies;
     strength, norm of the control vector over the norm of the hidden states.
     """
-    from tchat.judge.dialogues import read_dialogues, skipped_notice
     from tchat.judge.game import GameConfig
+    from tchat.judge.training_data import read_dialogues, skipped_notice
 
     console: Console = ctx.obj
     if not data:

@@ -22,12 +22,11 @@ from tchat.settings import load
 if TYPE_CHECKING:
     from tchat.chat.model import ChatModel
     from tchat.engine.engine import Engine
-    from tchat.judge.dialogues import Dialogue, DialogueSet
     from tchat.judge.discriminator import Discriminator, JudgeFolder, TrainingProvenance
     from tchat.judge.features import FeatureExtractor
-    from tchat.judge.feedback import Feedback
     from tchat.judge.linear_head import LinearHead
     from tchat.judge.training import TrainingProgress
+    from tchat.judge.training_data import Dialogue, DialogueSet, Feedback
     from tchat.judge.training_run import TrainedHeads
     from tchat.models.metadata import ModelMetadata
     from tchat.paths import Paths
@@ -209,8 +208,7 @@ def train(
     The model also replies to the prompts of the files, which takes a while; its replies are saved,
     so an interrupted training resumes.
     """
-    from tchat.judge.dialogues import read_dialogues, skipped_notice
-    from tchat.judge.feedback import Feedback
+    from tchat.judge.training_data import Feedback, read_dialogues, skipped_notice
     from tchat.judge.training_run import require_enough
 
     console: Console = ctx.obj
@@ -261,7 +259,7 @@ def examples(ctx: typer.Context, as_json: bool = JSON) -> None:
 
 def load_feedback(console: Console) -> Feedback:
     """Read the user's feedback from the sessions on disk."""
-    from tchat.judge.feedback import Feedback, read_feedback
+    from tchat.judge.training_data import Feedback, read_feedback
     from tchat.sessions.store import SessionStore
 
     if not console.paths.sessions_db.exists():
@@ -290,7 +288,7 @@ def score(
     model: str = MODEL,
 ) -> None:
     """Print the probability that a person wrote each reply, as JSON lines."""
-    from tchat.judge.dialogues import parse_dialogue_lines, skipped_notice
+    from tchat.judge.training_data import parse_dialogue_lines, skipped_notice
 
     console: Console = ctx.obj
     dialogues, skipped = parse_dialogue_lines(_lines(console, file))
@@ -305,7 +303,7 @@ def score(
 
 
 def _lines(console: Console, file: Path | None) -> list[str]:
-    from tchat.judge.dialogues import read_lines
+    from tchat.judge.training_data import read_lines
 
     if file is not None:
         return list(read_lines(file))

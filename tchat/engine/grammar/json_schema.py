@@ -17,22 +17,22 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from tchat.engine.grammar.alternatives import Branches, Branching, are_exclusive
-from tchat.engine.grammar.arrays import array_rule
 from tchat.engine.grammar.automata import Language, Languages
-from tchat.engine.grammar.formats import FORMATS, FREE
+from tchat.engine.grammar.containers import array_rule, object_rule
 from tchat.engine.grammar.gbnf import LONGEST, is_valid_grammar
-from tchat.engine.grammar.json_rules import PRIMITIVES, VALUE, constants
-from tchat.engine.grammar.numbers import number_rule, string_rule
-from tchat.engine.grammar.objects import object_rule
 from tchat.engine.grammar.rules import (
     IMPOSSIBLE,
+    PRIMITIVES,
+    VALUE,
     Expression,
     Ref,
     Rules,
     Text,
     choice,
+    constants,
     with_primitives,
 )
+from tchat.engine.grammar.scalars import FORMATS, FREE, number_rule, string_rule
 from tchat.engine.grammar.schema import (
     ABSENT,
     UNEQUAL,

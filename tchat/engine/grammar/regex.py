@@ -1,32 +1,57 @@
-"""Parse the regular expressions of JSON schemas (ECMA-262).
+"""The regular expressions of JSON schemas (ECMA-262), parsed.
 
-The tree becomes a language, for the grammar, and a pattern of Python's ``re``, for validation.
+The tree becomes a pattern of Python's ``re``, for validation, and a language, for the grammar. Of a
+pattern whose automaton would be too large, the grammar has the structure instead: each group is a
+rule, since llama.cpp's parser refuses nested repetitions whose product is large.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias
 
 from tchat.engine.grammar.automata import (
     ANY,
+    BEGIN,
     DIGITS,
+    END,
     LINE_ENDS,
     SPACE,
     WORD,
     CharSet,
+    Language,
+    Languages,
     any_case,
     category,
     charset,
     difference,
+)
+from tchat.engine.grammar.rules import (
+    EMPTY,
+    Alternatives,
+    Chain,
+    Expression,
+    Ref,
+    Repeat,
+    Rules,
+    chain,
+    choice,
+    is_nullable,
+    json_chars,
+    repeated,
 )
 
 _DEEPEST = 100  # nested groups
 _MOST_TIMES_DIGITS = 9  # of the count of a repetition
 _CLASSES = {"d": DIGITS, "w": WORD, "s": SPACE}
 _CONTROLS = {"t": "\t", "n": "\n", "r": "\r", "f": "\f", "v": "\v", "0": "\0"}
-_QUANTIFIER = re.compile(r"[*+?]|\{(\d+)(?:(,)(\d*))?\}")
+_QUANTIFIER = r"[*+?]|\{(\d+)(?:(,)(\d*))?\}"
+_LOOKS = {"?=": (True, False), "?!": (True, True), "?<=": (False, False), "?<!": (False, True)}
+_PYTHON_ANCHORS = {"^": "^", "$": r"\Z", "b": r"(?a:\b)", "B": r"(?a:\B)"}
+_MOST_SPLIT = 64  # alternatives that are written out around a condition
 
 
 class PatternUnsupported(ValueError):
@@ -166,14 +191,13 @@ class _RegexParser:
         return parts[0] if len(parts) == 1 else Concatenation(tuple(parts))
 
     def _repetition(self, part: Pattern) -> Pattern:
-        found = _QUANTIFIER.match(self.pattern, self.place)
+        found = self._match(_QUANTIFIER)
         if found is None:
             return part
         if isinstance(part, Anchor | Lookaround):
-            raise PatternUnsupported(f"nothing to repeat at {self.place}")
-        self.place = found.end()
+            raise PatternUnsupported(f"nothing to repeat at {found.start()}")
         self._take("?")  # a lazy repetition matches the same texts
-        if _QUANTIFIER.match(self.pattern, self.place):
+        if self._match(_QUANTIFIER):
             raise PatternUnsupported(f"multiple repeat at {self.place}")
         least, most = {"*": (0, -1), "+": (1, -1), "?": (0, 1)}.get(found[0], (0, 0))
         if found[1]:
@@ -195,9 +219,7 @@ class _RegexParser:
             return self._group(depth)
         if character == "\\":
             return self._escape()
-        if character in "*+?" or (
-            character == "{" and _QUANTIFIER.match(self.pattern, self.place - 1)
-        ):
+        if character in "*+?{" and re.compile(_QUANTIFIER).match(self.pattern, self.place - 1):
             raise PatternUnsupported(f"nothing to repeat at {self.place - 1}")
         return self._plain(ord(character))
 
@@ -209,8 +231,8 @@ class _RegexParser:
                 look = found
         if look is None and self._take("?"):
             captures = False
-            if named := re.compile(r"P?<([A-Za-z_]\w*)>").match(self.pattern, self.place):
-                self.place, name, captures = named.end(), named[1], True
+            if named := self._match(r"P?<([A-Za-z_]\w*)>"):
+                name, captures = named[1], True
             elif self._take("i:"):
                 self._any_case = True
             elif not self._take(":"):
@@ -258,8 +280,7 @@ class _RegexParser:
             return Anchor(name)
         if name in "AZz":  # anchors of other dialects that schemas use
             return Anchor("^" if name == "A" else "$")
-        if name == "k" and (named := re.compile(r"<(\w+)>").match(self.pattern, self.place)):
-            self.place = named.end()
+        if name == "k" and (named := self._match(r"<(\w+)>")):
             return Backreference(named[1])
         if name in "123456789":
             return Backreference(name)
@@ -282,23 +303,20 @@ class _RegexParser:
         return ord(name)
 
     def _category(self, *, negated: bool) -> CharSet:
-        found = re.compile(r"\{\^?([\w=]+)\}").match(self.pattern, self.place)
+        found = self._match(r"\{\^?([\w=]+)\}")
         chars = category(found[1]) if found else None
         if found is None or chars is None:
             raise PatternUnsupported("an unknown Unicode property")
-        self.place = found.end()
         return difference(ANY, chars) if negated != ("^" in found[0]) else chars
 
     def _code_point(self, kind: str) -> int:
         digits = r"([0-9a-fA-F]{2})" if kind == "x" else r"([0-9a-fA-F]{4})|\{([0-9a-fA-F]{1,6})\}"
-        found = re.compile(digits).match(self.pattern, self.place)
+        found = self._match(digits)
         if found is None:
             return ord(kind)
-        self.place = found.end()
         point = int(found[1] or found[2], 16)
-        low = re.compile(r"\\u([dD][c-fC-F][0-9a-fA-F]{2})").match(self.pattern, self.place)
-        if 0xD800 <= point <= 0xDBFF and low:  # a pair of surrogates is one character
-            self.place = low.end()
+        # A pair of surrogates is one character.
+        if 0xD800 <= point <= 0xDBFF and (low := self._match(r"\\u([dD][c-fC-F][0-9a-fA-F]{2})")):
             return 0x10000 + ((point - 0xD800) << 10) + int(low[1], 16) - 0xDC00
         if point > 0x10FFFF:
             raise PatternUnsupported("no code point")
@@ -314,14 +332,16 @@ class _RegexParser:
         self.place += 1
         return self.pattern[self.place - 1]
 
+    def _match(self, regex: str) -> re.Match[str] | None:
+        found = re.compile(regex).match(self.pattern, self.place)
+        self.place = found.end() if found else self.place
+        return found
+
     def _take(self, text: str) -> bool:
         if self.pattern.startswith(text, self.place):
             self.place += len(text)
             return True
         return False
-
-
-_LOOKS = {"?=": (True, False), "?!": (True, True), "?<=": (False, False), "?<!": (False, True)}
 
 
 def _python(tree: Pattern) -> str:  # noqa: PLR0911  one for each kind
@@ -353,9 +373,6 @@ def _python(tree: Pattern) -> str:  # noqa: PLR0911  one for each kind
             return _PYTHON_ANCHORS[kind]
 
 
-_PYTHON_ANCHORS = {"^": "^", "$": r"\Z", "b": r"(?a:\b)", "B": r"(?a:\B)"}
-
-
 def _python_class(chars: CharSet) -> str:
     if len(chars) == 1 and chars[0][0] == chars[0][1]:
         return re.escape(chr(chars[0][0]))
@@ -369,3 +386,214 @@ def _python_class(chars: CharSet) -> str:
 def _python_code(point: int) -> str:
     character = chr(point)
     return character if character.isalnum() and point < 128 else f"\\U{point:08x}"
+
+
+def marked(languages: Languages, text: Language) -> Language:
+    """``text`` between BEGIN and END."""
+    begin, end = (languages.char(((mark, mark),)) for mark in (BEGIN, END))
+    return languages.sequence([begin, text, end])
+
+
+def match_language(languages: Languages, tree: Pattern) -> Language:
+    """The texts, between BEGIN and END, that a pattern matches anywhere.
+
+    Raises:
+        PatternUnsupported: A backreference, or a condition inside a repetition.
+    """
+    begin, end = (languages.char(((mark, mark),)) for mark in (BEGIN, END))
+    filling = languages.repeat(languages.char(ANY), 0)
+    suffix = languages.union([languages.empty, languages.sequence([filling, end])])
+    prefix = languages.union([languages.empty, languages.sequence([begin, filling])])
+    found = _Matcher(languages, prefix, suffix).walk([tree], prefix)
+    return languages.intersection([found, marked(languages, filling)])
+
+
+@dataclass(slots=True)
+class _Matcher:
+    """Walks a pattern, with the language of the text before it."""
+
+    languages: Languages
+    prefix: Language
+    suffix: Language
+    split: int = 0
+
+    def walk(  # noqa: PLR0911  one for each kind
+        self, nodes: list[Pattern], before: Language, *, starts: bool = False
+    ) -> Language:
+        """``before``, then ``nodes``, then the suffix; ``starts`` is right behind a ``^``."""
+        make = self.languages
+        for index, node in enumerate(nodes):
+            rest = nodes[index + 1 :]
+            if not _has_condition(node):
+                before = make.sequence([before, self.plain(node)])
+                starts = node == Anchor("^")
+                continue
+            walk = partial(self.walk, before=before, starts=starts)
+            match node:
+                case CaptureGroup(part):
+                    return walk([part, *rest])
+                case Concatenation(parts):
+                    return walk([*parts, *rest])
+                case Alternation(parts):
+                    self.split += len(parts)
+                    if self.split > _MOST_SPLIT:
+                        raise PatternUnsupported("too many alternatives with conditions")
+                    return make.union([walk([part, *rest]) for part in parts])
+                case Repetition(part, least, most) if 0 <= most <= 1:
+                    return make.union([walk([part, *rest]), *([] if least else [walk(rest)])])
+                case Lookaround():
+                    return self._look(node, rest, before, starts=starts)
+                case Anchor(kind):
+                    return self._boundary(rest, before, inside=kind == "B")
+                case _:
+                    raise PatternUnsupported("a condition inside a repetition")
+        return make.sequence([before, self.suffix])
+
+    def plain(self, node: Pattern) -> Language:
+        """The language of a part without conditions."""
+        make = self.languages
+        match node:
+            case CharNode(chars):
+                return make.char(chars)
+            case Concatenation(parts):
+                return make.sequence([self.plain(part) for part in parts])
+            case Alternation(parts):
+                return make.union([self.plain(part) for part in parts])
+            case Repetition(part, least, most):
+                return make.repeat(self.plain(part), least, most)
+            case CaptureGroup(part):
+                return self.plain(part)
+            case Anchor(kind) if kind in "^$":
+                mark = BEGIN if kind == "^" else END
+                return make.char(((mark, mark),))
+            case _:
+                raise PatternUnsupported("a back reference")
+
+    def _look(
+        self, node: Lookaround, rest: list[Pattern], before: Language, *, starts: bool
+    ) -> Language:
+        make = self.languages
+        if starts and node.ahead:  # a second ^ adds nothing
+            node = Lookaround(_without_start(node.part), node.ahead, node.negative)
+        if _has_condition(node.part) or Anchor("^" if node.ahead else "$") in _nodes(node.part):
+            raise PatternUnsupported("a condition inside a condition")
+        if node.ahead:
+            seen = make.sequence([self.plain(node.part), self.suffix])
+            after = self.walk(rest, make.empty, starts=starts)
+            allowed = make.complement(seen) if node.negative else seen
+            return make.sequence([before, make.intersection([allowed, after])])
+        seen = make.sequence([self.prefix, self.plain(node.part)])
+        before = make.intersection([make.complement(seen) if node.negative else seen, before])
+        return self.walk(rest, before, starts=starts)
+
+    def _boundary(self, rest: list[Pattern], before: Language, *, inside: bool) -> Language:
+        make = self.languages
+        ends = make.sequence([make.everything, make.char(WORD)])
+        begins = make.sequence([make.char(WORD), make.everything])
+        sides = [(ends, begins), (make.complement(ends), make.complement(begins))]
+        if not inside:
+            sides = [(ends, make.complement(begins)), (make.complement(ends), begins)]
+        after = self.walk(rest, make.empty)
+        return make.union(
+            make.sequence([make.intersection([left, before]), make.intersection([right, after])])
+            for left, right in sides
+        )
+
+
+def _without_start(node: Pattern) -> Pattern:
+    """``node`` without ``^`` at its start."""
+    match node:
+        case Anchor("^"):
+            return Concatenation(())
+        case Concatenation((first, *others)):
+            return Concatenation((_without_start(first), *others))
+        case CaptureGroup(part):
+            return _without_start(part)
+        case Alternation(parts):
+            return Alternation(tuple(_without_start(part) for part in parts))
+        case _:
+            return node
+
+
+_BOUNDARIES = (Anchor("b"), Anchor("B"))
+
+
+def _has_condition(node: Pattern) -> bool:
+    return any(isinstance(each, Lookaround) or each in _BOUNDARIES for each in _nodes(node))
+
+
+def _nodes(tree: Pattern) -> Iterator[Pattern]:
+    """All nodes of a pattern."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        match node:
+            case Concatenation(parts) | Alternation(parts):
+                waiting += parts
+            case Repetition(part) | CaptureGroup(part) | Lookaround(part):
+                waiting.append(part)
+
+
+def lengths(languages: Languages, least: int, most: int | None) -> Language:
+    """Texts with a length in these limits, between BEGIN and END."""
+    any_char = languages.char(ANY)
+    return marked(languages, languages.repeat(any_char, least, -1 if most is None else most))
+
+
+def structural_rule(rules: Rules, name: str, tree: Pattern) -> Expression:
+    """The JSON strings that a pattern matches anywhere, without quotes, by rules for its groups.
+
+    Raises:
+        PatternUnsupported: It has conditions, backreferences, or anchors inside.
+    """
+    filling = repeated(json_chars(ANY), 0, None)
+    whole: list[Expression] = []
+    for branch in tree.parts if isinstance(tree, Alternation) else (tree,):
+        parts = branch.parts if isinstance(branch, Concatenation) else (branch,)
+        first = bool(parts) and parts[0] == Anchor("^")
+        last = bool(parts) and parts[-1] == Anchor("$") and len(parts) > first
+        inner = [_expression(rules, name, part) for part in parts[first : len(parts) - last]]
+        whole.append(chain(*([] if first else [filling]), *inner, *([] if last else [filling])))
+    return rules.add(name, choice(whole))
+
+
+def _expression(rules: Rules, name: str, tree: Pattern) -> Expression:
+    match tree:
+        case CharNode(chars):
+            return json_chars(chars)
+        case Concatenation(parts):
+            return chain(*(_expression(rules, name, part) for part in parts))
+        case Alternation(parts):
+            return choice(_expression(rules, name, part) for part in parts)
+        case CaptureGroup(part):
+            return _expression(rules, name, part)
+        case Repetition(part, least, most):
+            inner = _expression(rules, name, part)
+            if is_nullable(inner):  # endless repetition of nothing
+                inner, least = _not_empty(inner), 0
+            if not isinstance(inner, Ref):
+                inner = rules.add(name, inner)
+            times = repeated(inner, least, None if most < 0 else most)
+            # A rule, or it would be repeated in the text for every repetition around it.
+            return rules.add(name, times) if least else times
+        case _:
+            raise PatternUnsupported("a condition inside the pattern")
+
+
+def _not_empty(body: Expression) -> Expression:
+    """``body`` without the empty text."""
+    match body:
+        case Alternatives(parts):
+            return choice(_not_empty(part) for part in parts if part != EMPTY)
+        case Repeat(part, least, most):
+            if is_nullable(part):
+                return repeated(_not_empty(part), 1, most)
+            return repeated(part, max(least, 1), most)
+        case Chain(parts):
+            if not is_nullable(body):
+                return body
+            head, tail = parts[0], chain(*parts[1:])
+            return choice([chain(_not_empty(head), tail), _not_empty(tail)])
+        case _:
+            return body

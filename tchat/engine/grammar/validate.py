@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from tchat.engine.grammar.alternatives import ANNOTATIONS
-from tchat.engine.grammar.formats import FORMATS, has_format
 from tchat.engine.grammar.regex import PatternUnsupported, python_pattern
+from tchat.engine.grammar.scalars import FORMATS, has_format
 from tchat.engine.grammar.schema import Schema, SchemaDocument, equality_key
 from tchat.errors import TchatError, UsageError
 from tchat.paths import expanded

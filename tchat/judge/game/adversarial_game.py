@@ -16,26 +16,33 @@ from tchat.engine.batch import BatchOptions
 from tchat.engine.engine import Engine
 from tchat.engine.prompt import ChatMessage
 from tchat.errors import UsageError
-from tchat.judge.dialogues import DialogueSet
 from tchat.judge.discriminator import JudgeFolder
 from tchat.judge.features import FeatureExtractor, middle_layers
 from tchat.judge.game.adversarial_loop import BATCH, AdversarialLoop, GameReplies, GameRules
-from tchat.judge.game.constraints import GameReply, MetricRatios, ReplyMetrics
 from tchat.judge.game.game_state import GameState, StepProgress, load_state, save_state
 from tchat.judge.game.report import GameProvenance, IndependentVerdict, write_report
-from tchat.judge.game.steering import Steering, write_control_vector
-from tchat.judge.generate_replies import ReplyCache, reply_task, reply_text
+from tchat.judge.game.steering import (
+    GameReply,
+    MetricRatios,
+    ReplyMetrics,
+    Steering,
+    write_control_vector,
+)
 from tchat.judge.linear_head import LinearHead, feature_matrix, fit_head
 from tchat.judge.training import (
     MIN_TO_FIT,
     MIN_TO_VALIDATE,
     TEMPERATURE,
+    ReplyCache,
     ReplyPair,
     TrainingProgress,
     can_validate,
+    reply_task,
+    reply_text,
     write_pairs,
     write_replies,
 )
+from tchat.judge.training_data import DialogueSet
 from tchat.settings import Sampling
 
 MAX_REPLY_TOKENS = 128  # of a reply in a game; training allows twice as many

@@ -18,11 +18,25 @@ from typing import Protocol
 import numpy
 
 from tchat.judge.features import SCALAR_FEATURES
-from tchat.judge.game.constraints import Constraints, GameReply, MetricRatios, ReplyMetrics
 from tchat.judge.game.game_state import GameRound, GameState, LoopEvent, StepAttempt, StepProgress
-from tchat.judge.game.steering import Steering, control_directions
-from tchat.judge.linear_head import FittedHead, LinearHead, feature_matrix, fit_heads
-from tchat.judge.logistic_regression import Labels, Vector, auc, probability
+from tchat.judge.game.steering import (
+    Constraints,
+    GameReply,
+    MetricRatios,
+    ReplyMetrics,
+    Steering,
+    control_directions,
+)
+from tchat.judge.linear_head import (
+    FittedHead,
+    Labels,
+    LinearHead,
+    Vector,
+    auc,
+    feature_matrix,
+    fit_heads,
+    probability,
+)
 
 EXTRA_BATCHES = 1  # batches that are written besides where a bound is too close to tell
 EQUILIBRIUM = 0.55  # AUC on fresh replies at which the discriminator has nothing left to tell

@@ -10,10 +10,9 @@ from typing import Any, TypeAlias
 import numpy
 
 from tchat.errors import UsageError
+from tchat.judge.discriminator import read_arrays, write_arrays
 from tchat.judge.features import Features
-from tchat.judge.game.constraints import GameReply, MetricRatio, MetricRatios, ReplyMetrics
-from tchat.judge.game.steering import Steering
-from tchat.judge.npz import read_arrays, write_arrays
+from tchat.judge.game.steering import GameReply, MetricRatio, MetricRatios, ReplyMetrics, Steering
 from tchat.sanitize import single_line
 
 FIRST_STEP = 0.1  # of the mean norm of a layer's states, over all layers together

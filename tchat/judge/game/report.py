@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tchat.humanize import counted
-from tchat.judge.game.constraints import GameReply, MetricRatio, MetricRatios, ReplyMetrics
 from tchat.judge.game.game_state import GameRound, GameState
+from tchat.judge.game.steering import GameReply, MetricRatio, MetricRatios, ReplyMetrics
 from tchat.paths import private_file
 from tchat.sanitize import printable, single_line
 

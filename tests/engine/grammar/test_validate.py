@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tchat.engine.grammar import formats
-from tchat.engine.grammar.formats import has_format
+from tchat.engine.grammar import scalars
 from tchat.engine.grammar.json_schema import to_gbnf
+from tchat.engine.grammar.scalars import has_format
 from tchat.engine.grammar.validate import ReplyMismatch, ReplyValidator, parse_schema, validate
 from tchat.errors import UsageError
 from tests.engine.grammar.test_json_schema import PERSON
@@ -221,7 +221,7 @@ def test_schemas_in_the_form_of_older_drafts_are_read_as_meant(schema: Any, repl
 
 def test_the_pattern_of_a_format_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert has_format("uri", "https://example.org/")
-    monkeypatch.setattr(formats, "python_pattern", None)  # any use of it fails
+    monkeypatch.setattr(scalars, "python_pattern", None)  # any use of it fails
     assert has_format("uri", "mailto:a@example.org")
     assert not has_format("uri", "no uri")
 

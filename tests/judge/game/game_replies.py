@@ -9,8 +9,7 @@ import numpy
 
 from tchat.judge.features import Features
 from tchat.judge.game.adversarial_loop import GameReplies
-from tchat.judge.game.constraints import GameReply
-from tchat.judge.game.steering import Steering
+from tchat.judge.game.steering import GameReply, Steering
 from tests.judge.synthetic import LAYERS, features
 
 PROMPTS = [f"prompt {number}" for number in range(40)]

@@ -12,16 +12,16 @@ import pytest
 from tchat.errors import UsageError
 from tchat.judge.features import Features
 from tchat.judge.game.adversarial_loop import ENOUGH, TRIES, AdversarialLoop, GameRules, LineSearch
-from tchat.judge.game.constraints import (
+from tchat.judge.game.game_state import GameState, StepProgress, load_state, save_state
+from tchat.judge.game.report import GameProvenance, write_report
+from tchat.judge.game.steering import (
     Constraints,
     GameReply,
     MetricRatio,
     MetricRatios,
     ReplyMetrics,
+    Steering,
 )
-from tchat.judge.game.game_state import GameState, StepProgress, load_state, save_state
-from tchat.judge.game.report import GameProvenance, write_report
-from tchat.judge.game.steering import Steering
 from tests.judge.game.game_replies import Puppet, plain, table
 from tests.judge.synthetic import features
 

@@ -14,9 +14,9 @@ from tchat.judge.game.adversarial_game import (
     split_data,
 )
 from tchat.judge.game.adversarial_loop import AdversarialLoop, GameRules
-from tchat.judge.game.constraints import GameReply
 from tchat.judge.game.game_state import GameState
 from tchat.judge.game.report import GameProvenance, write_report
+from tchat.judge.game.steering import GameReply
 from tchat.judge.training import ReplyPair
 from tests.judge.game.game_replies import Puppet, table
 from tests.judge.synthetic import LAYERS, features

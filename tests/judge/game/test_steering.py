@@ -1,4 +1,4 @@
-"""The control vector's file, read by llama.cpp's own reader of GGUF files."""
+"""The control vector's file, read by llama.cpp; the direction, where the best one is known."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import Any
 import numpy
 import pytest
 
-from tchat.judge.game.steering import Steering, write_control_vector
+from tchat.judge.features import Features
+from tchat.judge.game.steering import GameReply, Steering, control_directions, write_control_vector
 
 F32 = 0  # GGML_TYPE_F32, the only type that llama.cpp's loader of control vectors takes
 
@@ -80,3 +81,68 @@ def test_llama_reads_what_was_written(ggml: ctypes.CDLL, tmp_path: Path) -> None
     for layer, row in steering.directions.items():
         assert numpy.allclose(found[f"direction.{layer}"], row)
     assert [each.name for each in path.parent.iterdir()] == ["warm.gguf"]
+
+
+WIDTH = 6
+
+
+def replies(prompts: int = 80, draws: int = 4, massive: float = 0.0) -> list[GameReply]:
+    """Axis 0 varies by prompt only, axis 1 freely, axis 2 with diversity, axis 3 hardly."""
+    rng = numpy.random.default_rng(3)
+    found = []
+    for number in range(prompts):
+        theme = rng.normal()
+        for _ in range(draws):
+            state = rng.normal(size=WIDTH) * [0.01, 1.0, 1.0, 0.05, 1.0, 1.0]
+            state[0] += 5 * theme
+            state[4] += massive
+            plain = (float(rng.normal(4, 0.3)), float(rng.normal(-2, 0.3)), 0.8 + 0.1 * state[2])
+            made = Features({1: state.astype(numpy.float32)}, plain)
+            found.append(GameReply(f"p{number}", "x", made))
+    return found
+
+
+def axis(own: list[GameReply], at: int) -> numpy.ndarray:
+    return numpy.array([float(reply.features.states[1][at]) for reply in own])
+
+
+def shares(direction: numpy.ndarray) -> numpy.ndarray:
+    return abs(direction) / numpy.linalg.norm(direction)
+
+
+def test_it_is_where_replies_to_one_prompt_differ() -> None:
+    """The score hangs on all axes alike; what only prompts differ in, or nothing, is no way."""
+    own = replies()
+    found = control_directions(own, axis(own, 0) + axis(own, 1) + axis(own, 3), (1,))[1]
+    assert found[1] > 0
+    assert shares(found)[1] > 0.95
+    assert shares(found)[[0, 3]].max() < 0.05
+
+
+def test_diversity_stays_as_it_is() -> None:
+    own = replies()
+    found = control_directions(own, axis(own, 1) + 3 * axis(own, 2), (1,))[1]
+    assert shares(found)[1] > 0.95
+    assert shares(found)[2] < 0.05
+
+
+def test_what_is_sought_besides_is_moved_too() -> None:
+    own = replies()
+    found = control_directions(own, axis(own, 1), (1,), (0.0, 0.0, 1.0))[1]
+    assert found[1] > 0
+    assert found[2] > 0
+    assert shares(found)[[1, 2]].min() > 0.5
+    lowered = control_directions(own, axis(own, 1), (1,), (0.0, 0.0, -1.0))[1]
+    assert lowered[2] < 0
+
+
+def test_massive_activations_are_left_alone() -> None:
+    own = replies(massive=100.0)
+    found = control_directions(own, axis(own, 1) + axis(own, 4) - 100.0, (1,))[1]
+    assert found[4] == 0.0
+    assert shares(found)[1] > 0.9
+
+
+def test_one_reply_a_prompt_shows_no_direction() -> None:
+    own = replies(draws=1)
+    assert control_directions(own, axis(own, 1), (1,))[1] == pytest.approx(numpy.zeros(WIDTH))
