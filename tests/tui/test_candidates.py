@@ -14,7 +14,7 @@ from tchat.engine.parallel import SequencePool
 from tchat.paths import Paths
 from tchat.sessions.records import Message
 from tchat.settings import Sampling, Settings
-from tchat.tui.widgets.candidates import Candidates, ReplyColumn, Stage, Tabs
+from tchat.tui.widgets.candidates import Candidates, ReplyColumn, Stage
 from tests.tui.chat_stage import Shown, opened
 from tests.tui.stage import text
 
@@ -70,7 +70,7 @@ async def test_one_of_them_is_taken_and_the_others_stay_as_siblings(
 ) -> None:
     async with opened(settings, paths, size=(120, 30)) as shown:
         await tried(shown, "/try 3 why is the sky blue?")
-        texts = [column.text for column in columns(shown)]
+        texts = [column.entry.text for column in columns(shown)]
         assert texts == [reply.text for reply in replies(shown)]
         assert len(set(texts)) == 3
         assert all(column.display for column in columns(shown))
@@ -101,7 +101,7 @@ async def test_escape_keeps_the_first(settings: Settings, paths: Paths) -> None:
         await shown.ask("Hello")
         await tried(shown, "/try 2")
         assert len(replies(shown)) == 3
-        first = columns(shown)[0].text
+        first = columns(shown)[0].entry.text
         await shown.pilot.press("right", "escape")
         assert not shown.screen.query(Candidates)
         assert shown.branch == [("user", "Hello"), ("assistant", first)]
@@ -160,7 +160,7 @@ async def test_each_can_be_stopped_and_one_taken_while_it_is_written(
     async with opened(slow, paths, size=(120, 30)) as shown:
         await shown.type("/try 3 Hello")
         await shown.until(lambda: bool(shown.screen.query(Candidates)))
-        await shown.until(lambda: all(column.text for column in columns(shown)))
+        await shown.until(lambda: all(column.entry.text for column in columns(shown)))
         await shown.pilot.press("2", "s")
         await shown.until(lambda: columns(shown)[1].standing.stage is Stage.STOPPED)
         await shown.pilot.press("3", "enter")
@@ -184,10 +184,10 @@ async def test_one_that_has_ended_is_taken_while_others_are_written(
     async with opened(slow, paths, size=(120, 30)) as shown:
         await shown.type("/try 2 Hello")
         await shown.until(lambda: bool(shown.screen.query(Candidates)))
-        await shown.until(lambda: all(column.text for column in columns(shown)))
+        await shown.until(lambda: all(column.entry.text for column in columns(shown)))
         await shown.pilot.press("2", "s")
         await shown.until(lambda: columns(shown)[1].standing.stage is Stage.STOPPED)
-        wanted = columns(shown)[1].text
+        wanted = columns(shown)[1].entry.text
         await shown.pilot.press("enter", *"and?", "enter")
         await shown.until(lambda: not shown.screen.query(Candidates))
         brake.set()
@@ -207,7 +207,7 @@ async def test_escape_stops_all_and_lets_choose(
     async with opened(slow, paths, size=(120, 30)) as shown:
         await shown.type("/try 2 Hello")
         await shown.until(lambda: bool(shown.screen.query(Candidates)))
-        await shown.until(lambda: all(column.text for column in columns(shown)))
+        await shown.until(lambda: all(column.entry.text for column in columns(shown)))
         await shown.pilot.press("escape")
         await shown.until(lambda: not shown.screen.controllers.turn.is_busy)
         assert [column.standing.stage for column in columns(shown)] == [Stage.STOPPED] * 2
@@ -247,7 +247,7 @@ async def test_a_narrow_screen_shows_some_and_tells_of_all(
         assert [column.display for column in columns(shown)] == [True, False, False, False]
         await shown.pilot.press("4")
         assert [column.display for column in columns(shown)] == [False, False, False, True]
-        tabs = view(shown).query_one(Tabs).render().plain
+        tabs = view(shown).query_one("#tabs").render().plain
         assert tabs.count("■") == 4
         assert "❯4" in tabs
 
@@ -289,7 +289,7 @@ async def test_the_cursor_stands_on_the_best_one_and_enter_takes_it(
         assert all("logprob" in label for label in heads)  # no judge was trained
         assert "the likelihood of the replies decides" in shown.toasts
         assert f"Esc keeps reply {best + 1}" in text(shown.pilot.app)
-        wanted = columns(shown)[best].text
+        wanted = columns(shown)[best].entry.text
         await shown.pilot.press("enter")
         await shown.until(lambda: not shown.screen.query(Candidates))
         await shown.idle()
@@ -303,7 +303,7 @@ async def test_a_cursor_that_the_user_moved_stays_where_it_is(
         await tried(shown, "/try 3 Hello")
         await shown.pilot.press("3")
         view(shown).point_at(0)
-        wanted = columns(shown)[2].text
+        wanted = columns(shown)[2].entry.text
         await shown.pilot.press("enter")
         await shown.until(lambda: not shown.screen.query(Candidates))
         await shown.idle()
@@ -319,7 +319,7 @@ async def test_escape_never_hides_a_whole_reply_behind_a_stub(
         before = shown.branch
         await (shown.pilot.press(typed) if "+" in typed else shown.type(typed))
         await shown.until(lambda: bool(shown.screen.query(Candidates)))
-        await shown.until(lambda: any(column.text for column in columns(shown)))
+        await shown.until(lambda: any(column.entry.text for column in columns(shown)))
         await shown.pilot.press("escape")
         brake.set()
         await shown.idle()

@@ -175,10 +175,10 @@ async def test_private_mode_is_never_folded_away() -> None:
         assert "PRIVATE" in text(app)
 
 
-def test_a_sparkline_ends_with_the_latest_and_survives_what_is_no_number() -> None:
-    assert sparkline([9, 0, 4, 8], 3) == "▁▅█"
-    assert sparkline([float("nan"), -1.0, float("inf")], 5) == "▁▁▁"
-    assert sparkline([], 5) == sparkline([1], 0) == ""
+def test_a_sparkline_draws_what_is_no_number_as_zero() -> None:
+    assert sparkline([0, 4, 8]) == "▁▅█"
+    assert sparkline([float("nan"), -1.0, float("inf")]) == "▁▁▁"
+    assert sparkline([]) == ""
 
 
 def test_durations_are_for_readers() -> None:

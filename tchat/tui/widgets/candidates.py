@@ -11,13 +11,12 @@ from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
-from textual.content import Content
 from textual.message import Message
 from textual.widget import Widget
 
 from tchat.humanize import counted
 from tchat.sanitize import single_line
-from tchat.tui.widgets.rows import Ends, Part, PartsRow, Row
+from tchat.tui.widgets.rows import Part, PartsRow, part
 from tchat.tui.widgets.transcript.entry import Entry
 from tchat.tui.widgets.transcript.view import Transcript
 
@@ -28,74 +27,50 @@ REPLY = "reply"  # its key in the column
 
 
 class ReplyColumn(Vertical):
-    """A reply that is written beside others.
-
-    Attributes:
-        standing: What its head says.
-    """
+    """A reply that is written beside others, below its head."""
 
     DEFAULT_CSS = """
     ReplyColumn { width: 1fr; height: 1fr; border-left: vkey $panel; }
     ReplyColumn.-first { border-left: none; }
+    ReplyColumn > .head { background: $panel; color: $foreground; }
+    ReplyColumn > .head.-current { background: $primary; color: $background; }
     """
 
     def __init__(self, number: int) -> None:
         super().__init__()
         self.standing = Standing(number)
-        self._head = Head()
+        self._head = PartsRow(classes="head")
         self._reply = Transcript()
         self._reply.can_focus = False  # the keys go to the view around it
         self._reply.begin(Entry(key=REPLY, role="assistant"))
-        self._current = False
 
     def compose(self) -> ComposeResult:
         """The head above the text."""
         yield self._head
         yield self._reply
 
-    def on_mount(self) -> None:
-        """Draw the head."""
-        self._show()
-
     @property
-    def text(self) -> str:
-        """What is written, raw."""
-        return self._reply.entry(REPLY).text
-
-    @property
-    def reasoning(self) -> str:
-        """What it thought, raw."""
-        return self._reply.entry(REPLY).reasoning
+    def entry(self) -> Entry:
+        """The reply as far as it came."""
+        return self._reply.entry(REPLY)
 
     def feed(self, text: str, reasoning: str, tokens: int) -> None:
         """Add what was written since; ``tokens`` are those of it."""
         self._reply.feed(REPLY, text, reasoning)
-        self.tell(replace(
-            self.standing, stage=Stage.WRITING, tokens=self.standing.tokens + tokens
-        ))  # fmt: skip
+        count = self.standing.tokens + tokens
+        self.show(replace(self.standing, stage=Stage.WRITING, tokens=count))
 
     def finish(self, stage: Stage, text: str, reasoning: str, tokens: int) -> None:
         """Show the whole of it; nothing more comes."""
         status: Status = "stopped" if stage is Stage.STOPPED else "done"
-        entry = Entry(
-            key=REPLY,
-            role="assistant",
-            text=text,
-            reasoning=reasoning,
-            status=status,
-        )
-        self._reply.finish(entry)
-        self.tell(replace(self.standing, stage=stage, tokens=tokens))
+        self._reply.update(replace(self.entry, text=text, reasoning=reasoning, status=status))
+        self.show(replace(self.standing, stage=stage, tokens=tokens))
 
-    def tell(self, standing: Standing) -> None:
-        """Say something else in the head."""
+    def show(self, standing: Standing) -> None:
+        """Show ``standing`` in the head."""
         self.standing = standing
-        self._show()
-
-    def mark(self, current: bool) -> None:
-        """Whether keys act on this one."""
-        self._current = current
-        self._show()
+        self._head.set_class(standing.current, "-current")
+        self._head.show(standing.parts(), [standing.note])
 
     def scroll_pages(self, pages: float) -> None:
         """Scroll the text, by a line where it is less than a page."""
@@ -107,15 +82,12 @@ class ReplyColumn(Vertical):
         }
         moves[pages]()
 
-    def _show(self) -> None:
-        self._head.show(self.standing, current=self._current)
-
 
 LABEL = 24  # characters of a label
 
 
 class Stage(Enum):
-    """How far a reply is; the value is its sign and its word."""
+    """How far a reply is; the value is a sign and a word."""
 
     WAITING = ("◌", "")
     WRITING = ("●", "")
@@ -126,97 +98,50 @@ class Stage(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What is to be said of one reply.
+    """What is shown of one reply.
 
     Attributes:
         number: From 1.
-        stage: How far it is.
         tokens: Written so far.
-        label: A short word on it, such as a judge's score, raw; empty for none.
+        label: A short text such as a judge's score, raw; empty for none.
+        current: Whether keys act on it.
     """
 
     number: int
     stage: Stage = Stage.WAITING
     tokens: int = 0
     label: str = ""
+    current: bool = False
 
-    def parts(self, *, current: bool) -> list[Part]:
-        """The facts from the left, for a row of any width."""
+    def parts(self) -> list[Part]:
+        """Number, sign and tokens."""
         sign, word = self.stage.value
-        name = f"{'❯' if current else ' '} {self.number} {sign}"
+        name = f"{'❯' if self.current else ' '} {self.number} {sign}"
         count = counted(self.tokens, "token") if self.tokens else ""
         told = " · ".join(filter(None, [word, count]))
         short = f"{self.tokens:,}" if self.tokens else ""
-        return [
-            Part((Content.styled(name, "bold"),)),
-            Part(tuple(map(Content, (told, count, short, ""))), (3, 2, 1), " "),
-        ]
+        counts = part(told, count, short, "", keep=(3, 2, 1), lead=" ")
+        return [part(name, style="bold"), counts]
 
     @property
     def note(self) -> Part:
         """The label, for the right end of a row."""
-        label = single_line(self.label, LABEL)
-        return Part((Content.styled(label, "bold"), Content("")), (4,))
+        return part(single_line(self.label, LABEL), "", keep=(4,), style="bold")
+
+    def tab(self) -> Part:
+        """The reply as a tab, where not all columns can be seen."""
+        name = f"{'❯' if self.current else ' '}{self.number} {self.stage.value[0]}"
+        told = single_line(self.label, LABEL) or (f"{self.tokens:,}" if self.tokens else "")
+        forms = (f"{name} {told} ", f"{name} ") if told else (f"{name} ",)
+        keep = (1 + self.current,) if told else ()
+        return part(*forms, keep=keep, lead=" ", style="bold reverse" if self.current else "")
 
 
-class Head(Row):
-    """The row above one reply."""
-
-    DEFAULT_CSS = """
-    Head { background: $panel; color: $foreground; }
-    Head.-current { background: $primary; color: $background; }
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._shown: Ends = ((), ())
-
-    def show(self, standing: Standing, *, current: bool) -> None:
-        """Show what is to be said of the reply; ``current`` is the one that keys act on."""
-        self.set_class(current, "-current")
-        self._shown = standing.parts(current=current), [standing.note]
-        self.update_parts()
-
-    def parts(self) -> Ends:
-        """How far the reply is, and what is said of it."""
-        return self._shown
-
-
-class Tabs(Row):
-    """All replies on one row, where not all of them can be seen."""
-
-    DEFAULT_CSS = """
-    Tabs { background: $panel; color: $foreground; }
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._standings: Sequence[Standing] = ()
-        self._current = 0
-
-    def show(self, standings: Sequence[Standing], current: int) -> None:
-        """Show how far each is; ``current`` counts from 0."""
-        self._standings, self._current = standings, current
-        self.update_parts()
-
-    def parts(self) -> Ends:
-        """A tab for each reply."""
-        parts, current = [], self._current
-        for place, each in enumerate(self._standings):
-            style = "bold reverse" if place == current else ""
-            words = f"{'❯' if place == current else ' '}{each.number} {each.stage.value[0]}"
-            told = single_line(each.label, LABEL) or (f"{each.tokens:,}" if each.tokens else "")
-            forms = (f"{words} {told} ", f"{words} ") if told else (f"{words} ",)
-            contents = tuple(Content.styled(form, style) for form in forms)
-            keep = (1 + (place == current),) if told else ()
-            parts.append(Part(contents, keep, " "))
-        return parts, ()
-
-
-NARROWEST = 26  # cells of a column where all of them fit,
-EASY = 38  # and where some must be left out anyway
+NARROWEST = 26  # cells of a column where all columns fit
+EASY = 38  # cells of a column where some must be left out anyway
 ENDED = (Stage.DONE, Stage.STOPPED, Stage.CUT_OFF)
 
+# Hints, and how long each is kept.
 MOVES = ("←→ 1-9 moves", 5)
 WRITING = (MOVES, ("Enter takes it, the others stop", 3), ("s stops one", 2), ("Esc stops all", 4))
 WRITTEN = (MOVES, ("Enter keeps it", 4), ("c copies", 2), ("Esc {leaves}", 3))
@@ -242,6 +167,7 @@ class Candidates(Widget, can_focus=True):
     DEFAULT_CSS = """
     Candidates { height: 1fr; layout: vertical; background: $background; }
     Candidates > #asked { color: $user; background: $user-background; text-style: bold; }
+    Candidates > #tabs { background: $panel; color: $foreground; }
     Candidates > #columns { height: 1fr; }
     Candidates > #hints { color: $muted; }
     """
@@ -268,23 +194,24 @@ class Candidates(Widget, can_focus=True):
         super().__init__()
         self._question = question
         self._columns = [ReplyColumn(number) for number in range(1, count + 1)]
-        self._tabs = Tabs()
+        self._tabs = PartsRow(id="tabs")
         self._hints = PartsRow(id="hints")
         self._current = 0
-        self._moved = False  # whether the user put the cursor somewhere
+        self._moved = False  # whether the user moved the cursor
         self._kept: int | None = 0
 
     def compose(self) -> ComposeResult:
         """Question, tabs, columns, hints."""
-        question = Content(f"▌ {single_line(self._question, 500)}")
-        yield PartsRow([Part((question,))], id="asked")
+        asked = PartsRow(id="asked")
+        asked.show([part(f"▌ {single_line(self._question, 500)}")])
+        yield asked
         yield self._tabs
         with Horizontal(id="columns"):
             yield from self._columns
         yield self._hints
 
     def on_mount(self) -> None:
-        """Begin with the first."""
+        """Point at the first reply."""
         self._arrange()
 
     # What comes
@@ -301,13 +228,13 @@ class Candidates(Widget, can_focus=True):
         self._show_hints()
 
     def label(self, index: int, label: str) -> None:
-        """Put a short word, such as a score, beside the head of a reply."""
+        """Put a short text, such as a score, in the head of a reply."""
         column = self._columns[index]
-        column.tell(replace(column.standing, label=label))
+        column.show(replace(column.standing, label=label))
         self._show_tabs()
 
     def keep(self, index: int | None) -> None:
-        """Which one the chat goes on with when none is taken; None for what was there before."""
+        """Set the reply that the chat goes on with if none is taken; None: with none of them."""
         self._kept = index
         self._show_hints()
 
@@ -319,7 +246,8 @@ class Candidates(Widget, can_focus=True):
 
     def written(self, index: int) -> tuple[str, str]:
         """Text and reasoning of a reply as far as they came, raw."""
-        return self._columns[index].text, self._columns[index].reasoning
+        entry = self._columns[index].entry
+        return entry.text, entry.reasoning
 
     @property
     def ended(self) -> bool:
@@ -329,7 +257,7 @@ class Candidates(Widget, can_focus=True):
     # What the user does
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
-        """Whether a key does what it stands for: nothing is stopped once all have ended."""
+        """Whether a key acts: nothing is stopped once all replies have ended."""
         return action != "stop_one" or not self.ended
 
     def action_move(self, step: int) -> None:
@@ -352,7 +280,7 @@ class Candidates(Widget, can_focus=True):
 
     def action_copy(self) -> None:
         """Copy the current one."""
-        self.post_message(self.Copied(self._columns[self._current].text))
+        self.post_message(self.Copied(self._columns[self._current].entry.text))
 
     def action_scroll(self, pages: float) -> None:
         """Scroll the current one."""
@@ -383,7 +311,7 @@ class Candidates(Widget, can_focus=True):
         for place, column in enumerate(self._columns):
             column.display = place in seen
             column.set_class(place == seen[0], "-first")
-            column.mark(place == self._current)
+            column.show(replace(column.standing, current=place == self._current))
         self._tabs.display = len(seen) < len(self._columns)
         self._show_tabs()
         self._show_hints()
@@ -396,7 +324,7 @@ class Candidates(Widget, can_focus=True):
 
     def _show_tabs(self) -> None:
         if self._tabs.display:
-            self._tabs.show([column.standing for column in self._columns], self._current)
+            self._tabs.show([column.standing.tab() for column in self._columns])
 
     def _show_hints(self) -> None:
         if self._kept is None:
@@ -404,9 +332,6 @@ class Candidates(Widget, can_focus=True):
         else:
             leaves = "keeps the first" if self._kept == 0 else f"keeps reply {self._kept + 1}"
         hints = WRITTEN if self.ended else WRITING
-        self._hints.show(
-            [
-                Part((Content(words.format(leaves=leaves)), Content("")), (keep,))
-                for words, keep in hints
-            ]
-        )
+        self._hints.show([
+            part(words.format(leaves=leaves), "", keep=(keep,)) for words, keep in hints
+        ])  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -15,26 +15,26 @@ from textual.widgets import Input, Static
 
 from tchat.tui.textual_patches import carry_out_binding
 from tchat.tui.widgets.fuzzy_match import match
-from tchat.tui.widgets.item_view import Heading, Item, ItemView, Line, one_line, safe
+from tchat.tui.widgets.item_view import Item, ItemView, Line, one_line, safe
 
-ELSEWHERE = 20  # distance of a match in what is not the title
-MOST = 500  # items that a filter lets through; nobody reads on
+ELSEWHERE = 20  # distance of a match outside the title
+MOST = 500  # items shown behind a filter
 
 
 class Filter(Input):
-    """A line of text that holds nothing which acts on a terminal, also when it was pasted."""
+    """The input above a list; what is typed or pasted is made printable."""
 
     def validate_value(self, value: str) -> str:
-        """What is kept of ``value``."""
+        """``value`` made printable."""
         return one_line(value)
 
     async def _on_key(self, event: Key) -> None:
-        """Edit in the order typed; what the dialog does with a key comes after that."""
+        """Edit in the order typed; the dialog gets the key after that."""
         await carry_out_binding(self, event, only_own=True)
 
 
 class LineEditor(Input):
-    """A text of an item while it is being changed, on the very line of the item."""
+    """The input for a text of an item, on the line of the item."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "leave", "Cancel", show=False, id="list.leave")
@@ -42,7 +42,7 @@ class LineEditor(Input):
 
     @dataclass
     class Left(Message):
-        """The user is done without a change."""
+        """The user cancelled."""
 
     def validate_value(self, value: str) -> str:
         """As in `Filter`."""
@@ -53,25 +53,26 @@ class LineEditor(Input):
         await carry_out_binding(self, event, only_own=True)
 
     def action_leave(self) -> None:
-        """Change nothing."""
+        """Cancel."""
         self.post_message(self.Left())
 
     def on_blur(self) -> None:
-        """A click elsewhere changes nothing."""
+        """Cancel on a click elsewhere."""
         self.post_message(self.Left())
 
 
 class FuzzyList(Widget):
-    """A filter, a list, and what is told about the highlighted item.
+    """A filter, a list, and a text about the highlighted item.
 
-    The filter has the focus; the keys that move go on to the list.
+    Textual's `OptionList` measures every option before it draws, and has neither columns that
+    fold nor a line that can be edited; this one draws 10,000 items as fast as ten.
 
     Args:
-        items: In the order in which they are shown without a filter.
+        items: In the order shown without a filter.
         cursor: The key of the item to begin at.
-        placeholder: Stands in the empty filter.
-        empty: Stands in the empty list.
-        matching: Whether the list filters its items itself. Otherwise it only tells what was typed.
+        placeholder: The text of the empty filter.
+        empty: The text of the empty list.
+        matching: Whether the list filters its items; otherwise it only posts `Filtered`.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -97,21 +98,12 @@ class FuzzyList(Widget):
     }
     """
 
-    @dataclass
-    class Highlighted(Message):
-        """The cursor is on another item; None when the list is empty."""
-
-        item: Item | None
-
-    @dataclass
-    class Chosen(Message):
-        """Enter was pressed on the item, or it was clicked."""
-
-        item: Item
+    Highlighted: TypeAlias = ItemView.Highlighted
+    Chosen: TypeAlias = ItemView.Chosen
 
     @dataclass
     class Edited(Message):
-        """What `edit` began ended with ``text``."""
+        """The user changed a text of the item to ``text``; see `edit`."""
 
         item: Item
         text: str
@@ -130,9 +122,8 @@ class FuzzyList(Widget):
         placeholder: str = "Type to filter",
         empty: str = "There is nothing here.",
         matching: bool = True,
-        id: str | None = None,  # noqa: A002
     ) -> None:
-        super().__init__(id=id)
+        super().__init__()
         self._items = tuple(map(safe, items))
         self._begin = cursor
         self._empty = empty
@@ -143,7 +134,7 @@ class FuzzyList(Widget):
         self._editor: LineEditor | None = None
 
     def compose(self) -> ComposeResult:
-        """Filter, list, and the lines about an item where any has some."""
+        """Filter, list, and the text about an item."""
         yield self._filter
         yield self._view
         yield self._about
@@ -159,17 +150,17 @@ class FuzzyList(Widget):
 
     @property
     def shown(self) -> list[Item]:
-        """The items that the filter lets through, in the order in which they stand."""
+        """The items that match the filter, in the order shown."""
         return self._view.shown
 
     @property
     def query_text(self) -> str:
-        """What stands in the filter."""
+        """The text of the filter."""
         return self._filter.value
 
     @property
     def editing(self) -> bool:
-        """Whether a text on a line is being changed."""
+        """Whether a text of an item is being changed."""
         return self._editor is not None
 
     def focus(self, scroll_visible: bool = True) -> FuzzyList:
@@ -186,7 +177,7 @@ class FuzzyList(Widget):
         matching: bool | None = None,
         placeholder: str | None = None,
     ) -> None:
-        """Replace the items, and what else is named; the cursor stays on its item if it can."""
+        """Replace the items, and what else is given; the cursor stays on its item if it can."""
         stay = self._view.item.key if self._view.item else ""
         self._items = tuple(map(safe, items))
         self._empty = self._empty if empty is None else empty
@@ -196,7 +187,7 @@ class FuzzyList(Widget):
         self._show(stay if cursor is None else cursor)
 
     def set_query(self, query: str) -> None:
-        """Put a text into the filter, as if it were typed."""
+        """Set the text of the filter, as if it were typed."""
         self._filter.value = query
         self._filter.cursor_position = len(query)
 
@@ -204,13 +195,13 @@ class FuzzyList(Widget):
         """Let the user change a text on the line of the highlighted item.
 
         Args:
-            text: What is changed; None is the title.
-            behind_title: Leave the title to be seen, and write where the columns are.
+            text: The text to change; None is the title.
+            behind_title: Whether the input covers the columns, not the title.
         """
         if self._view.item is None or self._editor is not None:
             return
         editor = LineEditor(self._view.item.title if text is None else text, compact=True)
-        place = self._view.columns_offset if behind_title else self._view.title_offset
+        place = self._view.offset_at_cursor(behind_title=behind_title)
         editor.styles.offset = (place.x, self._view.virtual_region.y + place.y)
         editor.styles.width = self._view.size.width - place.x
         self._editor = editor
@@ -218,11 +209,11 @@ class FuzzyList(Widget):
         editor.focus()
 
     def on_descendant_focus(self) -> None:
-        """Show where Enter would go."""
+        """Show the cursor."""
         self._view.light(True)
 
     def on_descendant_blur(self) -> None:
-        """Hide it: Enter goes elsewhere."""
+        """Hide the cursor: Enter goes elsewhere."""
         self._view.light(self.has_focus_within)
 
     def on_input_changed(self, event: Input.Changed) -> None:
@@ -243,7 +234,7 @@ class FuzzyList(Widget):
         self._end_edit()
 
     def on_line_editor_left(self, event: LineEditor.Left) -> None:
-        """Show the line as it was."""
+        """End the edit."""
         event.stop()
         self._end_edit()
 
@@ -253,27 +244,19 @@ class FuzzyList(Widget):
             self._editor = None
             self._filter.focus()
 
-    def on_item_view_moved(self, event: ItemView.Moved) -> None:
-        """Tell about the item under the cursor."""
-        event.stop()
-        about = event.item.about if event.item else ""
-        self._about.update(about)
-        self.post_message(self.Highlighted(event.item))
-
-    def on_item_view_clicked(self, event: ItemView.Clicked) -> None:
-        """Choose the item that was clicked."""
-        event.stop()
-        self.post_message(self.Chosen(event.item))
+    def on_fuzzy_list_highlighted(self, event: ItemView.Highlighted) -> None:
+        """Show the text about the item under the cursor."""
+        self._about.update(event.item.about if event.item else "")
 
     def action_move(self, steps: int) -> None:
-        """Move the cursor by so many items."""
+        """Move the cursor by ``steps`` items."""
         if not self.editing:
             self._view.move(steps)
 
     def action_page(self, pages: int) -> None:
         """Move the cursor by pages."""
         if not self.editing:
-            self._view.move_page(pages)
+            self._view.move(pages * max(1, self._view.size.height - 1))
 
     def _show(self, cursor: str) -> None:
         query = self._filter.value.strip() if self._matching else ""
@@ -285,7 +268,7 @@ class FuzzyList(Widget):
 
 
 def ranked(items: Iterable[Item], query: str) -> list[Item]:
-    """The `MOST` items that ``query`` fits best, the best first and otherwise in their order."""
+    """The `MOST` items that match ``query`` best, the best first, then in their order."""
     found: list[tuple[int, Item, tuple[int, ...]]] = []
     words = query.lower().split()
     for item in items:
@@ -298,10 +281,10 @@ def ranked(items: Iterable[Item], query: str) -> list[Item]:
 
 
 def with_headings(items: Sequence[Item]) -> Iterator[Line]:
-    """The items with a heading where a group begins."""
+    """``items`` with a heading above each group."""
     group = ""
     for item in items:
         if item.group != group:
             group = item.group
-            yield Heading(group)
+            yield group
         yield item

@@ -1,4 +1,4 @@
-"""How well what was typed fits the texts of a list, and the names that complete a word."""
+"""Fuzzy matching: the texts of a list against a filter, and names that complete a word."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from collections.abc import Iterable
 from itertools import pairwise
 from typing import NamedTuple
 
-# How far from perfect a word's place is; each gap of a word whose letters stand apart adds one.
+# The distance of a word by its place; each gap between letters that stand apart adds one.
 WHOLE, WORD, INSIDE, APART = 0, 1, 3, 6
 
 
 class Match(NamedTuple):
-    """A fit. ``distance`` is 0 for the best; ``places`` are ascending character positions."""
+    """A match; ``distance`` is 0 for the best, ``places`` are ascending character positions."""
 
     distance: int
     places: tuple[int, ...]
 
 
 def match(query: str, text: str) -> Match | None:
-    """How ``query`` fits ``text``; None when it does not.
+    """Match ``query`` against ``text``; None if a word of it is missing.
 
     Every word of the query must be in the text: at best where the text begins, then where a word
     of it begins, then inside, then with its letters apart but in their order. Case does not count.
@@ -54,26 +54,33 @@ def _find_word(word: str, text: str) -> Match | None:
 
 
 def _find_word_apart(word: str, text: str) -> Match | None:
-    places: list[int] = []
-    gaps = 0
-    at = -1
+    places = _letters_apart(word, text, 0)
+    return Match(APART + _gaps([-1, *places]), tuple(places)) if places else None
+
+
+def _letters_apart(word: str, text: str, at: int) -> list[int]:
+    """The places of the letters of ``word`` in order, from ``at`` on; empty if one is missing."""
+    places = []
     for letter in word:
-        follows = text.startswith(letter, at + 1)
-        at = at + 1 if follows else text.find(letter, at + 1)
+        at = text.find(letter, at)
         if at < 0:
-            return None
-        gaps += not follows
+            return []
         places.append(at)
-    return Match(APART + gaps, tuple(places))
+        at += 1
+    return places
+
+
+def _gaps(places: list[int]) -> int:
+    return sum(after - before > 1 for before, after in pairwise(places))
 
 
 class Candidate(NamedTuple):
-    """Something that can be put in the place of the word typed.
+    """Something that can replace the word typed.
 
     Attributes:
-        text: What is put there, raw: ``/regen``, ``src/main.py``, ``src/``.
+        text: The replacement, raw: ``regen``, ``src/main.py``, ``src/``.
         detail: Shown beside it.
-        aliases: Other names that find it.
+        aliases: Other names that match it.
     """
 
     text: str
@@ -82,12 +89,12 @@ class Candidate(NamedTuple):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Every name that finds it."""
+        """All names that match it."""
         return (self.text, *self.aliases)
 
 
 class CompletionMatch(NamedTuple):
-    """A candidate, the name that the word was found in, and where in it (character positions)."""
+    """A candidate, the name of it that matched, and the character positions in that."""
 
     candidate: Candidate
     name: str
@@ -99,7 +106,7 @@ def rank(word: str, candidates: Iterable[Candidate], limit: int = 50) -> list[Co
 
     Best is the whole name, then its beginning, the beginning of its last path part, of any part of
     it, a place inside, characters apart that begin with a part. Among equals the order stays. Case
-    does not count, nor does the folder that ``word`` begins with.
+    and the folder that ``word`` begins with do not count.
     """
     folder = word.rpartition("/")[0]
     skipped = len(folder) + 1 if folder else 0
@@ -119,44 +126,34 @@ def rank(word: str, candidates: Iterable[Candidate], limit: int = 50) -> list[Co
     return [match for *_, match in scored[:limit]]
 
 
-def _find(wanted: str, name: str, skipped: int) -> tuple[int, tuple[int, ...]] | None:
-    """How well ``name`` behind ``skipped`` matches, 0 is best, and where; None if it does not."""
-    folded = name.lower()
-    if len(folded) != len(name):  # `İ` folds to two characters, and the positions would be off
-        folded = name
+def _find(wanted: str, name: str, skipped: int) -> Match | None:
+    """Match ``wanted`` against ``name`` behind ``skipped``; None if it does not match."""
+    folded = _folded(name)
     base = folded.rstrip("/").rfind("/") + 1
     whole = folded.rstrip("/")
     for tier, start in ((0, skipped), (2, max(base, skipped))):
         if folded.startswith(wanted, start):
             is_whole = whole[start:] == wanted
-            return tier + (not is_whole), tuple(range(start, start + len(wanted)))
+            return Match(tier + (not is_whole), tuple(range(start, start + len(wanted))))
     inside = _at_part(wanted, folded, skipped)
     tier = 4
     if inside < 0:
         inside, tier = folded.find(wanted, skipped), 5
     if inside >= 0:
-        return tier, tuple(range(inside, inside + len(wanted)))
+        return Match(tier, tuple(range(inside, inside + len(wanted))))
     return _find_apart(wanted, folded, skipped)
 
 
 def _at_part(wanted: str, folded: str, start: int) -> int:
-    """Where ``wanted`` begins a part of the name; -1 where it does not."""
+    """Where ``wanted`` begins a part of the name; -1 if it does not."""
     at = folded.rfind(wanted, start)
     while at > start and folded[at - 1].isalnum():
         at = folded.rfind(wanted, start, at + len(wanted) - 1)
     return at
 
 
-def _find_apart(wanted: str, folded: str, start: int) -> tuple[int, tuple[int, ...]] | None:
-    """As `_find`, for characters that stand apart; more gaps are worse."""
+def _find_apart(wanted: str, folded: str, start: int) -> Match | None:
+    """As `_find`, for characters that stand apart."""
     at = _at_part(wanted[0], folded, start)
-    if at < 0:
-        return None
-    positions = [at]
-    for character in wanted[1:]:
-        at = folded.find(character, at + 1)
-        if at < 0:
-            return None
-        positions.append(at)
-    gaps = sum(after - before > 1 for before, after in pairwise(positions))
-    return 6 + gaps, tuple(positions)
+    places = _letters_apart(wanted, folded, at) if at >= 0 else []
+    return Match(6 + _gaps(places), tuple(places)) if places else None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import ClassVar, NamedTuple, TypeAlias
 
 from rich.cells import cell_len, set_cell_size
@@ -24,18 +25,18 @@ _ONE_LINE = str.maketrans("\n\t", "  ")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """One line of a list. Texts may come from outside; the list makes them safe.
+    """One line of a list. Texts are raw; the list makes them safe.
 
     Attributes:
-        key: What the item stands for.
-        title: What is shown first, and filtered by.
-        columns: Shown behind it where there is room; the last goes first.
+        key: Identifies the item.
+        title: Shown first, and filtered by.
+        columns: Shown behind the title where there is room; the last goes first.
         also: More text to filter by, not shown.
-        group: The heading it stands under; items of one group stand together.
+        group: The heading above it; items of one group stand together.
         about: Shown below the list while the item is highlighted.
         guide: Drawn before the title.
         marked: Whether it is the one in use.
-        places: Character positions in ``title`` that are marked as found.
+        places: Positions of the characters in ``title`` that the filter matched.
     """
 
     key: str
@@ -49,14 +50,12 @@ class Item:
     places: tuple[int, ...] = ()
 
 
-class Heading(NamedTuple):
-    """The line above a group."""
-
-    text: str
+Line: TypeAlias = Item | str
+"""An item, or the heading of a group."""
 
 
 class Styles(NamedTuple):
-    """How the parts of a line look."""
+    """The styles of the parts of a line."""
 
     base: Style
     muted: Style
@@ -75,7 +74,7 @@ class Layout(NamedTuple):
 
 
 def safe(item: Item) -> Item:
-    """The item with texts that can be printed on one line, character for character in place."""
+    """``item`` with texts that can be printed on one line; no character moves."""
     texts = (item.title, *item.columns, item.group)
     if item.about == printable(item.about) and all(text == one_line(text) for text in texts):
         return item
@@ -89,15 +88,15 @@ def safe(item: Item) -> Item:
 
 
 def one_line(text: str) -> str:
-    """``text`` without anything that acts on a terminal, and without newlines and tabs."""
+    """``text`` printable, with spaces for newlines and tabs."""
     return printable(text).translate(_ONE_LINE)
 
 
 def arrange(items: Sequence[Item], width: int) -> Layout:
-    """Share ``width`` cells out.
+    """Share ``width`` cells among title and columns.
 
-    Where they are too few the last column gives way first, down to `LEAST_COLUMN`, then the title,
-    down to `LEAST_TITLE`; then the last column goes.
+    Where they are too few, the last column shrinks to `LEAST_COLUMN`, then the title to
+    `LEAST_TITLE`; then the last column is left out.
     """
     marks = cell_len(MARK) if any(item.marked for item in items) else 0
     room = max(0, width - len(CURSOR) - marks)
@@ -122,7 +121,7 @@ def _column_widths(items: Iterable[Item]) -> list[int]:
 
 
 def draw_item(item: Item, layout: Layout, width: int, styles: Styles, *, at_cursor: bool) -> Strip:
-    """The line of ``item``; a sign, not only a colour, tells the cursor and the marked one."""
+    """The line of ``item``; cursor and mark have a sign, not only a colour."""
     lit = styles.cursor if at_cursor else Style()
     segments = [Segment(CURSOR if at_cursor else " " * len(CURSOR), styles.mark + lit)]
     if layout.marks:
@@ -140,54 +139,35 @@ def draw_item(item: Item, layout: Layout, width: int, styles: Styles, *, at_curs
     return strip.adjust_cell_length(width, styles.base + lit)
 
 
-def draw_heading(heading: Heading, width: int, styles: Styles) -> Strip:
-    """The line of a group's heading, drawn out to the right."""
-    text = fit(heading.text, max(0, width - 4))
+def draw_heading(heading: str, width: int, styles: Styles) -> Strip:
+    """The line of a group's heading, with a rule behind it."""
+    text = fit(heading, max(0, width - 4))
     rule = "─" * max(0, width - cell_len(text) - 2)
     strip = Strip([Segment(f"{text} ", styles.heading), Segment(rule, styles.muted)])
     return strip.adjust_cell_length(width, styles.base)
 
 
 def draw_note(text: str, width: int, styles: Styles) -> Strip:
-    """A line that stands where there are no items."""
+    """The line of a list without items."""
     strip = Strip([Segment(" " * len(CURSOR) + fit(text, width - len(CURSOR)), styles.muted)])
     return strip.adjust_cell_length(width, styles.base)
 
 
 def fit(text: str, width: int) -> str:
-    """``text`` in at most ``width`` cells; what is cut off is marked with ``…``."""
+    """``text`` in at most ``width`` cells, cut with ``…``."""
     if cell_len(text) <= width:
         return text
     return set_cell_size(text, width - 1).rstrip() + "…" if width > 0 else ""
 
 
-def _marked(text: str, places: Iterable[int], plain: Style, found: Style) -> Iterator[Segment]:
+def _marked(text: str, places: Collection[int], plain: Style, found: Style) -> Iterator[Segment]:
     """``text`` in runs of found and other characters."""
-    begin = 0
-    for start, end in _runs(place for place in places if place < len(text)):
-        yield Segment(text[begin:start], plain)
-        yield Segment(text[start:end], found)
-        begin = end
-    yield Segment(text[begin:], plain)
-
-
-def _runs(places: Iterable[int]) -> Iterator[tuple[int, int]]:
-    start = end = -1
-    for place in places:
-        if place != end:
-            if end > start:
-                yield start, end
-            start = place
-        end = place + 1
-    if end > start:
-        yield start, end
-
-
-Line: TypeAlias = Heading | Item
+    for is_found, run in groupby(range(len(text)), places.__contains__):
+        yield Segment("".join(text[at] for at in run), found if is_found else plain)
 
 
 class ItemView(ScrollView, can_focus=False):
-    """Lines with a cursor on one of the items. It takes clicks; its parent takes the keys."""
+    """The lines of a `FuzzyList` with a cursor; it takes clicks, and its parent takes keys."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "list--muted",
@@ -217,19 +197,19 @@ class ItemView(ScrollView, can_focus=False):
     """
 
     @dataclass
-    class Moved(Message):
-        """The cursor is on another item; None when there is none."""
+    class Highlighted(Message, namespace="fuzzy_list"):
+        """The cursor is on another item; None when the list is empty."""
 
         item: Item | None
 
     @dataclass
-    class Clicked(Message):
-        """An item was clicked; the cursor is on it."""
+    class Chosen(Message, namespace="fuzzy_list"):
+        """Enter was pressed on the item, or it was clicked."""
 
         item: Item
 
-    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
-        super().__init__(id=id)
+    def __init__(self) -> None:
+        super().__init__()
         self._lines: Sequence[Line] = ()
         self._items: list[int] = []  # which of the lines are items
         self._at = 0  # which of the items the cursor is on
@@ -251,16 +231,11 @@ class ItemView(ScrollView, can_focus=False):
         """The items, in the order of their lines."""
         return [line for line in self._lines if isinstance(line, Item)]
 
-    @property
-    def title_offset(self) -> Offset:
-        """Where the title under the cursor begins, in cells from the widget's corner."""
+    def offset_at_cursor(self, *, behind_title: bool) -> Offset:
+        """Where the title under the cursor, or the columns behind it, begins in the widget."""
         line = self._items[self._at] if self._items else 0
-        return Offset(len(CURSOR) + self._shares.marks, line - int(self.scroll_offset.y))
-
-    @property
-    def columns_offset(self) -> Offset:
-        """Where the columns behind it begin."""
-        return self.title_offset + Offset(self._shares.title + len(GAP), 0)
+        behind = self._shares.title + len(GAP) if behind_title else 0
+        return Offset(len(CURSOR) + self._shares.marks + behind, line - int(self.scroll_offset.y))
 
     def light(self, lit: bool) -> None:
         """Show the cursor, or hide it while the keys go elsewhere."""
@@ -271,9 +246,8 @@ class ItemView(ScrollView, can_focus=False):
         """Replace all lines.
 
         Args:
-            lines: Items, and headings above them.
-            cursor: The key of the item to go to; the first where it is not there.
-            empty: What is written where there are no items.
+            cursor: The key of the item to go to; the first one if it is missing.
+            empty: The text of a list without items.
         """
         self._lines = lines
         self._items = [at for at, line in enumerate(lines) if isinstance(line, Item)]
@@ -282,10 +256,10 @@ class ItemView(ScrollView, can_focus=False):
         self._empty = empty
         self._arrange()
         self._follow()
-        self.post_message(self.Moved(self.item))
+        self.post_message(self.Highlighted(self.item))
 
     def move(self, steps: int) -> None:
-        """Move the cursor by so many items, and stop at the ends."""
+        """Move the cursor by ``steps`` items, and stop at the ends."""
         if not self._items:
             return
         at = min(max(self._at + steps, 0), len(self._items) - 1)
@@ -293,40 +267,30 @@ class ItemView(ScrollView, can_focus=False):
             self._at = at
             self._follow()
             self.refresh()
-            self.post_message(self.Moved(self.item))
-
-    def move_page(self, pages: int) -> None:
-        """Move the cursor by the height of the list."""
-        self.move(pages * max(1, self.size.height - 1))
+            self.post_message(self.Highlighted(self.item))
 
     def on_resize(self, _: Resize) -> None:
-        """Share the new width out."""
+        """Lay out the lines in the new width."""
         self._arrange()
         self._follow()
 
     def on_click(self, event: Click) -> None:
-        """Put the cursor on the item that was clicked."""
+        """Choose the item that was clicked."""
         line = int(event.y + self.scroll_offset.y)
         if line not in self._items:
             return
         self.move(self._items.index(line) - self._at)
         if item := self.item:
-            self.post_message(self.Clicked(item))
+            self.post_message(self.Chosen(item))
 
     def notify_style_update(self) -> None:
-        """Forget the styles of the theme before."""
+        """Read the styles again."""
         super().notify_style_update()
         self._styles = None
 
-    def render_lines(self, crop: Region) -> list[Strip]:
-        """The lines of ``crop``, in the theme's styles."""
-        if self._styles is None:
-            self._styles = self._read_styles()
-        return super().render_lines(crop)
-
     def render_line(self, y: int) -> Strip:
         """The line at row ``y`` of the widget."""
-        styles = self._styles or self._read_styles()
+        styles = self._styles = self._styles or self._read_styles()
         width = self.size.width
         at = y + int(self.scroll_offset.y)
         if not self._items and at == 0:
@@ -334,7 +298,7 @@ class ItemView(ScrollView, can_focus=False):
         if at >= len(self._lines):
             return Strip.blank(width, styles.base)
         line = self._lines[at]
-        if isinstance(line, Heading):
+        if isinstance(line, str):
             return draw_heading(line, width, styles)
         at_cursor = self._lit and self._items[self._at] == at
         return draw_item(line, self._shares, width, styles, at_cursor=at_cursor)
@@ -358,5 +322,5 @@ class ItemView(ScrollView, can_focus=False):
         if not self._items:
             return
         line = self._items[self._at]
-        top = line - 1 if line and isinstance(self._lines[line - 1], Heading) else line
+        top = line - 1 if line and isinstance(self._lines[line - 1], str) else line
         self.scroll_to_region(Region(0, top, 1, line - top + 1), animate=False, force=True)

@@ -23,13 +23,18 @@ class Part(NamedTuple):
 
     Attributes:
         forms: From the longest to the shortest; an empty last form leaves the fact out.
-        keep: For each form but the last, how long it is kept: the smaller goes first.
-        lead: What parts it from the fact before it.
+        keep: A priority for each form but the last: the smallest gives way first.
+        lead: What separates it from the fact before it.
     """
 
     forms: tuple[Content, ...]
     keep: tuple[int, ...] = ()
     lead: str = " · "
+
+
+def part(*texts: str, keep: tuple[int, ...] = (), lead: str = " · ", style: str = "") -> Part:
+    """A part whose forms are ``texts`` in one style."""
+    return Part(tuple(Content.styled(text, style) for text in texts), keep, lead)
 
 
 Ends: TypeAlias = tuple[Sequence[Part], Sequence[Part]]
@@ -38,23 +43,20 @@ Ends: TypeAlias = tuple[Sequence[Part], Sequence[Part]]
 def fit(left: Sequence[Part], right: Sequence[Part], width: int) -> Content:
     """The parts on a row of ``width`` cells, at its two ends.
 
-    Where they do not fit, the forms with the smallest ``keep`` among all parts give way first.
+    Where they do not fit, the form with the smallest ``keep`` of all parts gives way first.
     """
     parts = [*left, *right]
     chosen = [0] * len(parts)
     steps = sorted((keep, index) for index, part in enumerate(parts) for keep in part.keep)
-    while _width(left, right, chosen) > width and steps:
+    while True:
+        begin, end = _joined(left, chosen), _joined(right, chosen[len(left) :])
+        gap = width - begin.cell_length - end.cell_length
+        if gap >= GAP * bool(begin and end) or not steps:
+            break
         chosen[steps.pop(0)[1]] += 1
-    begin, end = _joined(left, chosen), _joined(right, chosen[len(left) :])
-    gap = width - begin.cell_length - end.cell_length
     if gap < 0:
         return (begin + " " + end).truncate(width, ellipsis=True)
     return begin + " " * gap + end
-
-
-def _width(left: Sequence[Part], right: Sequence[Part], chosen: Sequence[int]) -> int:
-    begin, end = _joined(left, chosen), _joined(right, chosen[len(left) :])
-    return begin.cell_length + end.cell_length + GAP * bool(begin and end)
 
 
 def _joined(parts: Sequence[Part], chosen: Sequence[int]) -> Content:
@@ -72,8 +74,8 @@ class Row(Widget):
     Row { height: 1; padding: 0 1; }
     """
 
-    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
-        super().__init__(id=id)
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id, classes=classes)
         self._ends: Ends = ((), ())
         self._row = Content("")
 
@@ -82,7 +84,7 @@ class Row(Widget):
         raise NotImplementedError
 
     def update_parts(self) -> None:
-        """Show `parts` as they are now; draws only when the row looks different."""
+        """Show `parts` as they are now; the row is drawn only when it looks different."""
         self._ends = self.parts()
         self._fit()
 
@@ -104,28 +106,26 @@ class Row(Widget):
 class PartsRow(Row):
     """A row of the parts that it is given."""
 
-    def __init__(self, parts: Sequence[Part] = (), *, id: str | None = None) -> None:  # noqa: A002
-        super().__init__(id=id)
-        self._parts = parts
-        self.update_parts()
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id, classes=classes)
+        self._shown: Ends = ((), ())
 
-    def show(self, parts: Sequence[Part]) -> None:
-        """Show these at the left end."""
-        self._parts = parts
+    def show(self, left: Sequence[Part], right: Sequence[Part] = ()) -> None:
+        """Show these parts at the two ends."""
+        self._shown = left, right
         self.update_parts()
 
     def parts(self) -> Ends:
-        """Those it was given."""
-        return self._parts, ()
+        """The parts that it was given."""
+        return self._shown
 
 
 FILLED, EMPTY = "━", "╌"
-# From these shares of the context on.
-_FILLING, _NEARLY_FULL = 0.75, 0.9
+_FILLING, _NEARLY_FULL = 0.75, 0.9  # shares of the context
 
 
 class Level(Enum):
-    """How near the context is to overflowing; the value is the theme's colour and the word."""
+    """How full the context is; the value is a variable of the theme and a word."""
 
     OK = ("$gauge-ok", "")
     FILLING = ("$gauge-warn", "! filling up")
@@ -134,22 +134,22 @@ class Level(Enum):
 
     @property
     def colour(self) -> str:
-        """Name of the theme's variable."""
+        """The variable of the theme."""
         return self.value[0]
 
     @property
     def word(self) -> str:
-        """What is said of it, with a sign in front; empty while all is well."""
+        """The word behind its sign; empty for `OK`."""
         return self.value[1]
 
     @property
     def sign(self) -> str:
-        """The sign alone, for narrow rows."""
+        """The sign alone."""
         return self.word.partition(" ")[0]
 
 
 def level_of(used: int, context: int) -> Level:
-    """The level of ``used`` tokens in a context of ``context``; both are token counts."""
+    """The level of ``used`` tokens in a context of ``context`` tokens."""
     if used > context:
         return Level.OVER
     share = share_of(used, context)
@@ -159,39 +159,29 @@ def level_of(used: int, context: int) -> Level:
 
 
 def share_of(used: int, context: int) -> float:
-    """``used`` of ``context`` as 0..1; 0 where there is no context."""
+    """``used`` of ``context`` as 0..1; 0 without a context."""
     return min(1.0, max(0.0, used / context)) if context > 0 else 0.0
 
 
 def bar(share: float, width: int) -> str:
     """A bar of ``width`` cells, the ``share`` (0..1) of it filled; any share above 0 shows."""
-    filled = round(share * width)
-    if share > 0 and width:
-        filled = max(1, filled)
+    filled = max(round(share * width), share > 0)
     return FILLED * filled + EMPTY * (width - filled)
 
 
 def context_bar(used: int, context: int, width: int) -> Content:
     """The bar of a context, in the colour of its level, with the percentage behind it."""
     share = share_of(used, context)
-    colour = level_of(used, context).colour
-    return Content.assemble((bar(share, width), colour), f" {share:.0%}")
+    return Content.assemble((bar(share, width), level_of(used, context).colour), f" {share:.0%}")
 
 
 BARS = "▁▂▃▄▅▆▇█"
 
 
-def sparkline(values: Sequence[float], width: int) -> str:
-    """The last ``width`` of ``values``, one character each, from zero to the largest of them.
-
-    What is negative or no number is drawn as zero.
-    """
-    shown = [value if math.isfinite(value) and value > 0 else 0.0 for value in values[-width:]]
-    if width <= 0 or not shown:
-        return ""
-    top = max(shown)
-    if top == 0:
-        return BARS[0] * len(shown)
+def sparkline(values: Sequence[float]) -> str:
+    """``values``, one character each, from zero to the largest; what is no number is zero."""
+    shown = [value if math.isfinite(value) and value > 0 else 0.0 for value in values]
+    top = max(shown, default=0.0) or 1.0
     return "".join(BARS[round(value / top * (len(BARS) - 1))] for value in shown)
 
 
@@ -202,17 +192,17 @@ Property: TypeAlias = tuple[str, str]
 
 
 class Lines(Widget):
-    """A widget of as many lines as it needs."""
+    """A widget as tall as its lines."""
 
     DEFAULT_CSS = "Lines { height: auto; padding: 0 1; }"
 
     def lines(self, width: int) -> list[Content]:
-        """What is shown, in lines of at most ``width`` cells."""
+        """The lines, at most ``width`` cells wide."""
         raise NotImplementedError
 
     @property
     def plain(self) -> str:
-        """All that is shown, as text."""
+        """The text of all lines."""
         return "\n".join(line.plain for line in self.lines(200))
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:  # noqa: ARG002
@@ -247,7 +237,6 @@ def property_lines(properties: Sequence[Property], width: int) -> list[Content]:
 
 
 def _lines(row: Property, width: int) -> list[Content]:
-    """A property in as many lines as it needs."""
     name, value = single_line(row[0]), single_line(row[1], LONGEST)
     indent = NAMES if name else 0
     first, *more = wrap(value, max(10, width - indent)) or [""]

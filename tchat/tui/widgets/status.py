@@ -12,23 +12,22 @@ from textual.events import Resize
 from textual.widget import Widget
 
 from tchat.sanitize import single_line
-from tchat.tui.widgets.rows import Ends, Part, Row, bar, context_bar, level_of, sparkline
+from tchat.tui.widgets.rows import Ends, Part, Row, bar, context_bar, level_of, part, sparkline
 
-SPARKS = 12
 BAR = 12
 NAME_LIMIT = 40
 SHORT_NAME = 16
-CALM = 0.25  # seconds between two pictures of a reply's numbers
+CALM = 0.25  # seconds between two updates while a reply is written
 
 
 @dataclass(frozen=True, slots=True)
 class Idle:
-    """Nothing to do."""
+    """Nothing is done."""
 
 
 @dataclass(frozen=True, slots=True)
 class Preparing:
-    """Something begins: a file is checked, a prompt counted."""
+    """A model file is checked, or a prompt is counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +39,7 @@ class Loading:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """``done`` of ``total`` prompt tokens are read; ``left`` is seconds, None while unknown."""
+    """``done`` of ``total`` prompt tokens are processed; ``left`` is seconds, None if unknown."""
 
     done: int
     total: int
@@ -49,10 +48,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Writing:
-    """The reply is written at ``rate`` tokens a second, 0 while that is not known.
-
-    ``rates`` are the latest ones, oldest first.
-    """
+    """A reply is written at ``rate`` tokens a second, 0 if unknown; ``rates``: oldest first."""
 
     rate: float
     rates: tuple[float, ...] = ()
@@ -60,7 +56,7 @@ class Writing:
 
 @dataclass(frozen=True, slots=True)
 class Stopping:
-    """The user asked to stop, and the engine has not yet."""
+    """The user asked to stop, and the engine still runs."""
 
 
 State: TypeAlias = Idle | Preparing | Loading | Reading | Writing | Stopping
@@ -101,22 +97,16 @@ class StatusLine(Row):
     StatusLine { background: $panel; color: $foreground; }
     """
 
-    def __init__(
-        self,
-        *,
-        clock: Callable[[], float] = time.monotonic,
-        id: str | None = None,  # noqa: A002
-    ) -> None:
-        super().__init__(id=id)
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
         self._clock = clock
         self._data = StatusData()
         self._written = -CALM  # when the numbers of a reply were drawn
 
     def show(self, data: StatusData) -> None:
-        """Show ``data``; draws only when the row looks different.
+        """Show ``data``; while a reply is written, a few times a second.
 
-        While a reply is written, a few times a second: nobody reads numbers faster, and this row
-        makes each flush a tenth dearer.
+        Nobody reads numbers faster, and this row would add a tenth to the cost of each flush.
         """
         now = self._clock()
         if not isinstance(data.state, Writing):
@@ -132,9 +122,13 @@ class StatusLine(Row):
         """The state; the model and the context."""
         data = self._data
         return (
-            [_private(data.private), _unstored(data.unstored), *_state(data.state)],
             [
-                *_model(data.model),
+                *_warning(data.private, "$warning", "PRIVATE, nothing is stored", "PRIVATE"),
+                *_warning(data.unstored, "$error", "NOT STORED, in memory only", "NOT STORED"),
+                *_state(data.state),
+            ],
+            [
+                _model(data.model),
                 _optional(single_line(data.quantization, SHORT_NAME), 5),
                 _optional(single_line(data.device, SHORT_NAME), 4),
                 _optional("offline" * data.offline, 7),
@@ -144,43 +138,34 @@ class StatusLine(Row):
         )
 
 
-def _private(private: bool) -> Part:
-    if not private:
-        return Part((Content(""),))
-    forms = (" PRIVATE, nothing is stored ", " PRIVATE ")
-    return Part(tuple(Content.styled(form, "bold reverse $warning") for form in forms), (0,))
+def _warning(shown: bool, colour: str, *forms: str) -> list[Part]:
+    """A fact that stays in the narrowest row, where it is ``shown``."""
+    texts = (f" {form} " for form in forms)
+    return [part(*texts, keep=(0,), style=f"bold reverse {colour}")] if shown else []
 
 
-def _unstored(unstored: bool) -> Part:
-    if not unstored:
-        return Part((Content(""),))
-    forms = (" NOT STORED, in memory only ", " NOT STORED ")
-    return Part(tuple(Content.styled(form, "bold reverse $error") for form in forms), (0,))
-
-
-def _model(name: str) -> list[Part]:
+def _model(name: str) -> Part:
     if not name:
-        return [Part((Content("no model"), Content("")), (9,))]
+        return _optional("no model", 9)
     names = single_line(name, NAME_LIMIT), single_line(name, SHORT_NAME), ""
-    return [Part(tuple(Content.styled(each, "bold") for each in names), (6, 9))]
+    return part(*names, keep=(6, 9), style="bold")
 
 
 def _state(state: State) -> list[Part]:
     long, short, colour = _words(state)
-    parts = [Part((Content.styled(long, colour), Content.styled(short, colour)), (8,), "  ")]
+    parts = [part(long, short, keep=(8,), lead="  ", style=colour)]
     if isinstance(state, Reading) and state.left is not None:
         parts.append(_optional(f"{duration(state.left)} left", 6))
     if isinstance(state, Reading) and state.total:
-        drawn = Content.styled(bar(state.done / state.total, BAR), colour)
-        parts.append(Part((drawn, Content("")), (3,), " "))
+        drawn = bar(state.done / state.total, BAR)
+        parts.append(part(drawn, "", keep=(3,), lead=" ", style=colour))
     if isinstance(state, Writing) and state.rates:
-        row = Content.styled(sparkline(state.rates, SPARKS), colour)
-        parts.append(Part((row, Content("")), (3,), " "))
+        parts.append(part(sparkline(state.rates), "", keep=(3,), lead=" ", style=colour))
     return parts
 
 
 def _words(state: State) -> tuple[str, str, str]:
-    """What a state is called, at length and briefly, and its colour."""
+    """The name of a state, long and short, and its colour."""
     match state:
         case Loading(progress):
             return f"◔ loading {progress:.0%}", f"◔ {progress:.0%}", "$assistant"
@@ -205,18 +190,15 @@ def _context(used: int, context: int) -> list[Part]:
     counts = f"{used:,}/{context:,}"
     signed = f"{counts} {level.sign}".rstrip()
     bars = context_bar(used, context, BAR), context_bar(used, context, BAR // 2), Content("")
-    return [
-        Part((Content.styled(signed, level.colour if level.word else ""),)),
-        Part(bars, (1, 2), " "),
-    ]
+    return [part(signed, style=level.colour if level.word else ""), Part(bars, (1, 2), " ")]
 
 
 def _optional(text: str, keep: int) -> Part:
-    return Part((Content(text), Content("")), (keep,))
+    return part(text, "", keep=(keep,))
 
 
 def duration(seconds: float) -> str:
-    """Seconds for the reader: ``8 s``, ``1:05``."""
+    """Seconds as text: ``8 s``, ``1:05``."""
     whole = max(0, round(seconds))
     return f"{whole} s" if whole < 60 else f"{whole // 60}:{whole % 60:02}"
 
@@ -226,7 +208,7 @@ SHORT = 20  # rows of the terminal under which the keys stand alone
 
 
 class EmptyState(Widget):
-    """The name of the program and of the model over two columns of keys, in the middle.
+    """Shown where there is no message yet: the model, and keys in two centred columns.
 
     Args:
         hints: Keys and what they do; the first half is the left column.
@@ -243,14 +225,14 @@ class EmptyState(Widget):
         self._drawn: tuple[tuple[int, int, Content], Content] | None = None
 
     def show(self, model: str, quantization: str, device: str) -> None:
-        """Name the model; all texts are raw and may be empty."""
+        """Show the model; all texts are raw and may be empty."""
         name = single_line(model, NAME_LIMIT)
         about = [single_line(text, NAME_LIMIT) for text in (quantization, device) if text]
         self._model = Content(" · ").join(map(Content, filter(None, [name, *about])))
         self.refresh(layout=True)
 
     def render(self) -> Content:
-        """The lines, each in the middle; made once for a size, which layout asks for thrice."""
+        """The centred lines; cached, as one layout asks for them three times."""
         of = (self.content_size.width or self.app.size.width, self.app.size.height, self._model)
         if self._drawn is None or self._drawn[0] != of:
             self._drawn = of, self._lines(*of[:2])
@@ -265,7 +247,7 @@ class EmptyState(Widget):
         return Content("\n").join(_centred(line, width) for line in lines)
 
     def on_resize(self, _: Resize) -> None:
-        """The middle is elsewhere."""
+        """Centre the lines again."""
         self.refresh(layout=True)
 
     def _columns(self, width: int) -> list[Content]:

@@ -1,28 +1,27 @@
-"""The draft meter: what sending the draft would take of the context. Exact, not an estimate."""
+"""The draft meter: how much of the context the draft takes once it is sent."""
 
 from __future__ import annotations
 
 from textual.content import Content
 
-from tchat.tui.widgets.rows import Ends, Level, Part, Row, bar, context_bar, level_of
+from tchat.tui.widgets.rows import Ends, Level, Part, Row, bar, context_bar, level_of, part
 
-COUNTING = "…"
 BAR = 16
 READ_BAR = 6
 
 
 class TokenMeter(Row):
-    """Tokens of the draft, of the context once it is sent, and what is left for the reply.
+    """Exact tokens of the draft, of the context once it is sent, and room for the reply.
 
-    Without a draft it says no more than the room, until that gets tight.
+    Without a draft only the room is shown, until it gets tight.
     """
 
     DEFAULT_CSS = """
     TokenMeter { color: $text-muted; }
     """
 
-    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
-        super().__init__(id=id)
+    def __init__(self) -> None:
+        super().__init__()
         self._shown: Ends = ((), ())
 
     def show(
@@ -39,21 +38,22 @@ class TokenMeter(Row):
         Args:
             draft: Tokens of the draft; None while they are counted.
             used: Tokens of the context once the draft is sent; None while they are counted.
-            context: Tokens of the context; 0 while no model is known, which shows nothing.
-            read: The share of the draft, 0..1, that is read before it is sent; None for nothing.
-            cost: What sending it makes the model read again, at length and briefly.
+            context: Tokens of the context; 0 without a model, which shows nothing.
+            read: The share of the draft, 0..1, processed before it is sent; None for none.
+            cost: The prefill cost of sending it, long and short.
         """
         if context <= 0:
             self._shown = (), ()
         elif used is None:
             self._shown = _counting(draft, context), ()
         elif draft is not None and draft >= context:  # counted no further
-            self._shown = _too_long(context), _context_bar(context + 1, context)
+            self._shown = [_too_long(context)], _context_bar(context + 1, context)
         elif draft == 0 and not level_of(used, context).word:
-            self._shown = [_cost(cost), _room(used, context)], ()
+            self._shown = [*_cost(cost), _room(used, context)], ()
         else:
-            text = _text(draft, used, context, read)
-            self._shown = [_cost(cost), *text], _context_bar(used, context)
+            facts = [_draft(draft, keep=5), *_read(read), _sent(used, context)]
+            left = [*_cost(cost), *facts, _room(used, context)]
+            self._shown = left, _context_bar(used, context)
         self.update_parts()
 
     def parts(self) -> Ends:
@@ -62,37 +62,34 @@ class TokenMeter(Row):
 
 
 def _counting(draft: int | None, context: int) -> list[Part]:
-    return [
-        Part(_forms(f"draft {_count(draft)}", ""), (1,)),
-        Part(_forms(f"after sending {COUNTING} of {context:,}", f"{COUNTING}/{context:,}"), (0,)),
-    ]
+    sent = part(f"after sending … of {context:,}", f"…/{context:,}", keep=(0,))
+    return [_draft(draft, keep=1), sent]
 
 
-def _too_long(context: int) -> list[Part]:
+def _too_long(context: int) -> Part:
     told = f"draft of {context:,} tokens or more, the context holds {context:,}"
-    return [Part(_forms(told, f"draft {context:,}+", style=Level.OVER.colour), (1,))]
+    return part(told, f"draft {context:,}+", keep=(1,), style=Level.OVER.colour)
 
 
-def _text(draft: int | None, used: int, context: int, read: float | None) -> list[Part]:
-    return [
-        Part(_forms(f"draft {_count(draft)}", ""), (5,)),
-        _read(read),
-        Part(_forms(f"after sending {used:,} of {context:,}", f"{used:,}/{context:,}"), (2,)),
-        _room(used, context),
-    ]
+def _draft(tokens: int | None, *, keep: int) -> Part:
+    return part(f"draft {'…' if tokens is None else f'{tokens:,}'}", "", keep=(keep,))
 
 
-def _cost(words: tuple[str, str]) -> Part:
-    return Part(_forms(*words, style="$warning"), (4,)) if words[0] else Part((Content(""),))
+def _sent(used: int, context: int) -> Part:
+    return part(f"after sending {used:,} of {context:,}", f"{used:,}/{context:,}", keep=(2,))
 
 
-def _read(share: float | None) -> Part:
+def _cost(words: tuple[str, str]) -> list[Part]:
+    return [part(*words, keep=(4,), style="$warning")] if words[0] else []
+
+
+def _read(share: float | None) -> list[Part]:
     if share is None:
-        return Part((Content(""),))
+        return []
     if share >= 1:
-        return Part(_forms("✓ read", "✓", ""), (4, 6), " ")
+        return [part("✓ read", "✓", "", keep=(4, 6), lead=" ")]
     told = f"{share:.0%} read"
-    return Part(_forms(f"{bar(share, READ_BAR)} {told}", told, ""), (1, 6), " ")
+    return [part(f"{bar(share, READ_BAR)} {told}", told, "", keep=(1, 6), lead=" ")]
 
 
 def _room(used: int, context: int) -> Part:
@@ -101,21 +98,11 @@ def _room(used: int, context: int) -> Part:
     if left < 0:
         room, short = f"too long by {-left:,}", f"{left:,}"
     level = level_of(used, context)
-    return Part(_forms(room, short, style=level.colour if level.word else ""), (3,))
+    return part(room, short, keep=(3,), style=level.colour if level.word else "")
 
 
 def _context_bar(used: int, context: int) -> list[Part]:
     level = level_of(used, context)
     bars = context_bar(used, context, BAR), context_bar(used, context, BAR // 2), Content("")
-    return [
-        Part(_forms(level.word, level.sign, style=f"bold {level.colour}"), (4,)),
-        Part(bars, (0, 1), "  "),
-    ]
-
-
-def _forms(*texts: str, style: str = "") -> tuple[Content, ...]:
-    return tuple(Content.styled(text, style) for text in texts)
-
-
-def _count(tokens: int | None) -> str:
-    return COUNTING if tokens is None else f"{tokens:,}"
+    word = part(level.word, level.sign, keep=(4,), style=f"bold {level.colour}")
+    return [word, Part(bars, (0, 1), "  ")]
