@@ -15,6 +15,7 @@ from tchat.paths import Paths
 from tchat.sessions.records import Message
 from tchat.settings import Sampling, Settings
 from tchat.tui.widgets.candidates import Candidates, ReplyColumn, Stage
+from tchat.tui.widgets.rows import PartsRow
 from tests.tui.chat_stage import Shown, opened
 from tests.tui.stage import text
 
@@ -247,7 +248,7 @@ async def test_a_narrow_screen_shows_some_and_tells_of_all(
         assert [column.display for column in columns(shown)] == [True, False, False, False]
         await shown.pilot.press("4")
         assert [column.display for column in columns(shown)] == [False, False, False, True]
-        tabs = view(shown).query_one("#tabs").render().plain
+        tabs = view(shown).query_one("#tabs", PartsRow).render().plain
         assert tabs.count("■") == 4
         assert "❯4" in tabs
 

@@ -65,7 +65,7 @@ class Stage(App[None]):
 
     @property
     def sent(self) -> list[str]:
-        return [each.text for each in self.heard if isinstance(each, Prompt.Submitted)]
+        return [each.draft.full_text for each in self.heard if isinstance(each, Prompt.Submitted)]
 
 
 @asynccontextmanager
@@ -298,5 +298,5 @@ async def test_a_file_typed_faster_than_files_are_offered_is_attached(
         await until(pilot, lambda: bool(app.sent))
         (submitted,) = app.heard
         assert isinstance(submitted, Prompt.Submitted)
-        assert submitted.text == typed.format(tmp_path)
-        assert list(submitted.attachments) == [f"{tmp_path}/{name}" for name in files]
+        assert submitted.draft.text == typed.format(tmp_path)
+        assert list(submitted.draft.attachments) == [f"{tmp_path}/{name}" for name in files]

@@ -1,4 +1,4 @@
-"""Completion of the word at the cursor: what it could become, shown and accepted."""
+"""Completion of the word at the cursor: its candidates, the popup that shows them, their source."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tchat.tui.widgets.fuzzy_match import Candidate, CompletionMatch, rank
 
 
 class Kind(Enum):
-    """What a word could become."""
+    """What a word is completed to; the value is its sign."""
 
     COMMAND = "/"
     FILE = "@"
@@ -29,9 +29,8 @@ class Word(NamedTuple):
     """A word that ends at the cursor.
 
     Attributes:
-        kind: Command or file.
-        start: Column of its sign, ``/`` or ``@``.
-        text: What is typed behind the sign.
+        start: The column of its sign.
+        text: The characters behind the sign.
     """
 
     kind: Kind
@@ -40,22 +39,16 @@ class Word(NamedTuple):
 
     @property
     def end(self) -> int:
-        """Column behind it: the cursor's."""
+        """The column behind it: the cursor's."""
         return self.start + 1 + len(self.text)
 
 
 def word_at(line: str, row: int, column: int, entered: str = "") -> Word | None:
-    """The word in front of the cursor; None where there is nothing to complete.
+    """The word in front of the cursor at ``row`` and ``column``; None if it cannot be completed.
 
-    A command stands at the very beginning. A file name begins at an ``@`` behind white space or an
-    opening bracket or quote, and ends at white space, except inside ``entered``: the folder that
-    completion went into may have blanks in its name.
-
-    Args:
-        line: The line that the cursor is on.
-        row: Its number; 0 is the first.
-        column: The cursor's, in characters.
-        entered: Folder accepted before, as it stands behind the ``@``.
+    A command begins the text. A file name begins at an ``@`` behind white space, an opening bracket
+    or a quote, and ends at white space, except inside ``entered``: the folder accepted before, as
+    it stands behind the ``@``, may have spaces in its name.
     """
     before = line[:column]
     if row == 0 and before.startswith("/"):
@@ -86,6 +79,8 @@ class Completion(Widget, can_focus=False):
     """Candidates for the word at the cursor, one of them chosen.
 
     Attributes:
+        matches: The candidates shown; none while closed.
+        was_moved: Whether the user moved among them.
         room: Rows of the screen above the text.
     """
 
@@ -98,51 +93,40 @@ class Completion(Widget, can_focus=False):
     """
 
     class Picked(Message):
-        """A candidate was clicked; it is the chosen one now."""
+        """A candidate was clicked; it is the chosen one."""
 
-    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
-        super().__init__(id=id)
-        self._matches: Sequence[CompletionMatch] = ()
+    def __init__(self) -> None:
+        super().__init__()
+        self.matches: Sequence[CompletionMatch] = ()
         self._rows: Sequence[Content] = ()
         self._at = 0
         self._shown = 0
-        self._was_moved = False
+        self.was_moved = False
         self.room = ROWS + 2
 
     @property
     def is_open(self) -> bool:
         """Whether it is on the screen."""
-        return bool(self._matches)
+        return bool(self.matches)
 
     @property
     def chosen(self) -> CompletionMatch | None:
-        """The candidate that would be taken now; None while closed."""
-        return self._matches[self._at] if self._matches else None
-
-    @property
-    def was_moved(self) -> bool:
-        """Whether the user chose among the candidates."""
-        return self._was_moved
-
-    @property
-    def matches(self) -> Sequence[CompletionMatch]:
-        """What it shows."""
-        return self._matches
+        """The chosen candidate; None while closed."""
+        return self.matches[self._at] if self.matches else None
 
     @background(group="file-names", exclusive=True)
     async def fetch(self, names: Callable[[], Awaitable[None]]) -> None:
-        """Wait for the names of files, instead of those that were asked for before."""
+        """Wait for file names; a request before this one is cancelled."""
         await names()
 
     def show(self, matches: Sequence[CompletionMatch], column: int, sign: str = "") -> None:
-        """Show ``matches``, the first one chosen; none close it.
+        """Show ``matches``, the first one chosen; without any it closes.
 
         Args:
-            matches: The best first.
             column: Cells from the left edge of the parent to the word.
-            sign: Stands in front of each name.
+            sign: Shown before each name.
         """
-        self._matches, self._at, self._was_moved = matches, 0, False
+        self.matches, self._at, self.was_moved = matches, 0, False
         self.display = bool(matches)
         if not matches:
             return
@@ -150,18 +134,18 @@ class Completion(Widget, can_focus=False):
         self._shown = min(ROWS, len(matches), max(LEAST_ROWS, self.room - 2))
         height = self._shown + 2
         self.styles.width, self.styles.height = self._rows[0].cell_length + FRAME, height
-        # It is laid out where the text begins; above it nothing is hidden that is being typed.
+        # Above the text, so that it hides nothing that is being typed.
         self.styles.offset = (max(0, column), -height)
         self._draw()
 
     def close(self) -> None:
-        """Take it off the screen."""
+        """Close the popup."""
         self.show((), 0)
 
     def move(self, step: int) -> None:
-        """Choose the candidate ``step`` further down; the ends are joined."""
-        self._at = (self._at + step) % max(1, len(self._matches))
-        self._was_moved = True
+        """Choose the candidate ``step`` rows below, around the ends."""
+        self._at = (self._at + step) % max(1, len(self.matches))
+        self.was_moved = True
         self._draw()
 
     def render(self) -> Content:
@@ -175,10 +159,10 @@ class Completion(Widget, can_focus=False):
         )
 
     def on_click(self, event: Click) -> None:
-        """Choose and take the row that was clicked."""
+        """Choose the row that was clicked."""
         event.stop()
         row = self._first + event.get_content_offset_capture(self).y
-        if 0 <= row < len(self._matches):
+        if 0 <= row < len(self.matches):
             self._at = row
             self.post_message(self.Picked())
 
@@ -188,25 +172,25 @@ class Completion(Widget, can_focus=False):
         self.move(1)
 
     def on_mouse_scroll_up(self, event: MouseScrollUp) -> None:
-        """Choose the one before."""
+        """Choose the previous."""
         event.stop()
         self.move(-1)
 
     @property
     def _first(self) -> int:
-        """The first candidate on the screen."""
-        return max(0, min(self._at - self._shown // 2, len(self._matches) - self._shown))
+        """The index of the first visible candidate."""
+        return max(0, min(self._at - self._shown // 2, len(self.matches) - self._shown))
 
     def _draw(self) -> None:
-        if len(self._matches) > self._shown:
-            self.border_subtitle = f"{self._at + 1} of {len(self._matches)}"
+        if len(self.matches) > self._shown:
+            self.border_subtitle = f"{self._at + 1} of {len(self.matches)}"
         else:
             self.border_subtitle = None
         self.refresh()
 
 
 def _rows(matches: Sequence[CompletionMatch], sign: str, widest: int) -> list[Content]:
-    """A row for each match, all of one width, with room for the mark of the chosen one."""
+    """A row for each match, of equal widths, with space for the mark of the chosen one."""
     names = [_name(match, sign) for match in matches]
     details = [single_line(match.candidate.detail) for match in matches]
     most = min(NAME_WIDEST, widest) if any(details) else widest - 2
@@ -222,7 +206,7 @@ def _rows(matches: Sequence[CompletionMatch], sign: str, widest: int) -> list[Co
 
 
 def _name(match: CompletionMatch, sign: str) -> Content:
-    """The name with the characters found in bold."""
+    """The name with the matched characters in bold."""
     name = single_line(match.name)
     content = Content(sign + name)
     if name == match.name:  # else the positions are those of the raw name
@@ -233,36 +217,36 @@ def _name(match: CompletionMatch, sign: str) -> Content:
 
 
 FileNames = Callable[[str], Sequence[str]]
-"""Names that the word behind an ``@`` could become; may read the disk, is called in a thread."""
+"""File names that a word behind an ``@`` could become; reads the disk, called in a thread."""
 Existing = Callable[[Iterable[str]], Sequence[str]]
-"""Names of files among words behind an ``@``; reads the disk, is called in a thread."""
+"""Those of several words that name a file; reads the disk, called in a thread."""
 
 
 class Accepted(NamedTuple):
-    """What takes the place of a word; ``name`` of a file is raw, a folder's ends in a slash."""
+    """The replacement of a word; a file's ``name`` is raw, a folder's ends in a slash."""
 
     word: Word
     name: str
 
     @property
     def is_file(self) -> bool:
-        """Whether it becomes a chip."""
+        """Whether it is a file, which becomes a chip."""
         return self.word.kind is Kind.FILE and not self.is_folder
 
     @property
     def is_folder(self) -> bool:
-        """Whether completion goes on inside it."""
+        """Whether it is a folder, in which completion goes on."""
         return self.word.kind is Kind.FILE and self.name.endswith("/")
 
 
 class Completer:
-    """Keeps the popup in step with the word at the cursor.
+    """Shows in the popup what the word at the cursor could become.
 
     Attributes:
         commands: The slash commands, their names without the slash.
-        file_names: Where file names come from; None offers none.
-        existing: Looks up names that were typed faster than they were offered.
-        entered: The folder that was accepted last, while the word is still inside it.
+        file_names: Lists file names; None offers none.
+        existing: Looks up names that were typed before they could be offered.
+        entered: The folder accepted last, while the word is inside it.
     """
 
     def __init__(self, popup: Completion) -> None:
@@ -278,11 +262,6 @@ class Completer:
         self._files: Sequence[Candidate] = ()
 
     @property
-    def is_open(self) -> bool:
-        """Whether a candidate can be chosen."""
-        return self.popup.is_open
-
-    @property
     def chosen(self) -> Accepted | None:
         """The chosen candidate for the word; None while closed."""
         if self._word is None or self.popup.chosen is None:
@@ -291,7 +270,7 @@ class Completer:
 
     @property
     def typed(self) -> Accepted | None:
-        """The candidate that is already typed in full, by any of its names."""
+        """The candidate that is typed in full, by any of its names."""
         if self._word is None:
             return None
         for match in self.popup.matches:
@@ -301,16 +280,18 @@ class Completer:
 
     @property
     def mention(self) -> str:
-        """The file name typed so far, whether it is there or not; empty in other words."""
+        """The file name typed so far, existing or not; empty in another kind of word."""
         return self._word.text if self._word is not None and self._word.kind is Kind.FILE else ""
 
     @property
-    def is_meant(self) -> bool:
-        """Whether the user began to choose, by a letter or by a key."""
-        return self._word is not None and (bool(self._word.text) or self.popup.was_moved)
+    def should_accept(self) -> bool:
+        """Whether Enter takes the chosen candidate: the user began to choose, by letter or key."""
+        if self._word is None or not self.popup.is_open or self.typed is not None:
+            return False
+        return bool(self._word.text) or self.popup.was_moved
 
     def update(self, word: Word | None, column: int) -> None:
-        """The word at the cursor is ``word`` now, ``column`` cells from the popup's parent."""
+        """Complete ``word``, which begins ``column`` cells right of the popup's parent."""
         self._word, self._column = word, column
         if word is None:
             self.entered, self._dismissed = "", None
@@ -324,7 +305,7 @@ class Completer:
             self._update_files(word)
 
     def dismiss(self) -> None:
-        """Close the popup until another word is begun."""
+        """Close the popup until another word begins."""
         if self._word is not None:
             self._dismissed = (self._word.kind, self._word.start)
         self.popup.close()
@@ -339,7 +320,7 @@ class Completer:
             self.popup.fetch(partial(self._fetch, self.file_names, word.text, place))
 
     async def _fetch(self, file_names: FileNames, text: str, place: str) -> None:
-        """List a folder beside the screen, and show it if the word is still inside it."""
+        """List a folder in a thread, and show it if the word is still inside it."""
         names = await asyncio.to_thread(file_names, text)
         if self._place == place:
             self._files = [Candidate(name) for name in names]
@@ -347,6 +328,6 @@ class Completer:
 
 
 def _place(text: str) -> str:
-    """The part of a word that decides which names are listed: its folder, and a dot behind it."""
+    """The part of a word that decides which names are listed: folder, and dot of a hidden file."""
     folder, slash, rest = text.rpartition("/")
     return f"@{folder}{slash}{rest[:1] if rest.startswith('.') else ''}"

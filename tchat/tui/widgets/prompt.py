@@ -1,4 +1,4 @@
-"""The prompt: where the user types. See `Prompt`."""
+"""The prompt: the text area, the queued prompts above it, and the completions over it."""
 
 from __future__ import annotations
 
@@ -22,10 +22,12 @@ from tchat.tui.widgets.prompt_area import PromptArea
 from tchat.tui.widgets.prompt_draft import Draft
 
 PLACEHOLDER = "Message, / for commands, @ for files"
+SHOWN = 3  # queued prompts
+GO_ON = "waiting: Enter sends the next one, ↑ takes the last one back"
 
 
 class PromptQueue(Widget):
-    """One line for each waiting prompt, the next one first."""
+    """One line for each queued prompt, the next one first."""
 
     DEFAULT_CSS = """
     PromptQueue { height: auto; display: none; padding: 0 2; color: $text-muted; }
@@ -35,44 +37,37 @@ class PromptQueue(Widget):
     held: reactive[bool] = reactive(False, layout=True)
 
     class Clicked(Message):
-        """The list was clicked: the last prompt is wanted back."""
+        """The user wants the last prompt back."""
 
     def watch_waiting(self, waiting: Sequence[str]) -> None:
-        """Take no room when nothing waits."""
+        """Hide an empty queue."""
         self.display = bool(waiting)
 
     def render(self) -> Content:
         """The first lines of the queue, and how many more there are."""
         width = max(1, self.content_size.width or self.app.size.width)
+        queued = ("queued ", "bold $user")
         lines = [
-            Content.assemble(("queued ", "bold $user"), single_line(text, width)).truncate(
-                width, ellipsis=True
-            )
-            for text in self.waiting[:SHOWN]
+            Content.assemble(queued, single_line(text, width)) for text in self.waiting[:SHOWN]
         ]
         if len(self.waiting) > SHOWN:
             lines.append(Content(f"and {len(self.waiting) - SHOWN} more"))
         if self.held:
-            lines.append(Content(GO_ON).truncate(width, ellipsis=True))
-        return Content("\n").join(lines)
+            lines.append(Content(GO_ON))
+        return Content("\n").join(line.truncate(width, ellipsis=True) for line in lines)
 
     def on_click(self, event: Click) -> None:
-        """Give the last one back."""
+        """Ask for the last prompt."""
         event.stop()
         self.post_message(self.Clicked())
 
 
 class Prompt(Vertical):
-    """Text area, waiting prompts above it, completions over it.
-
-    Posts `Prompt.Submitted` (text and attachments), `Prompt.Changed` (the draft, for the meter),
-    `Prompt.Resized`, `Prompt.EditorRequested`, `Prompt.BlankLeft`, `Prompt.QueueTaken` and
-    `Prompt.QueueReleased`.
-    The screen sets what it knows:
+    """Where the user types. The screen sets its attributes.
 
     Attributes:
-        mode: What Enter will do other than send, such as ``editing message 3``; in the border.
-        private: Whether nothing is stored; in the border.
+        mode: What Enter does other than send, such as ``editing message 3``; shown in the border.
+        private: Whether nothing is stored; shown in the border.
         queue: First lines of the prompts that wait for the reply under way.
         held: Whether they wait for the user, who stopped a reply.
     """
@@ -98,20 +93,20 @@ class Prompt(Vertical):
 
     @dataclass
     class Changed(Message):
-        """The draft is another now."""
+        """The draft changed."""
 
         draft: Draft
 
     class Resized(Message):
-        """It takes other lines of the screen now."""
+        """The prompt has another size."""
 
     mode: reactive[str] = reactive("")
     private: reactive[bool] = reactive(False)
     queue: reactive[Sequence[str]] = reactive(())
     held: reactive[bool] = reactive(False)
 
-    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
-        super().__init__(id=id)
+    def __init__(self) -> None:
+        super().__init__()
         self._queue = PromptQueue()
         self._popup = Completion()
         self._completer = Completer(self._popup)
@@ -119,7 +114,7 @@ class Prompt(Vertical):
         self._area.placeholder = PLACEHOLDER
 
     def compose(self) -> ComposeResult:
-        """The queue, then the area; the popup is laid out where the area begins."""
+        """Queue and text area; the popup is laid out where the area begins."""
         yield self._queue
         yield self._popup
         yield self._area
@@ -132,7 +127,7 @@ class Prompt(Vertical):
         file_names: FileNames | None = None,
         existing: Existing | None = None,
     ) -> None:
-        """Complete these slash commands (names without the slash) and the names of files."""
+        """Complete slash commands, named without the slash, and names of files."""
         self._completer.commands = commands
         self._completer.file_names = file_names
         self._completer.existing = existing
@@ -147,7 +142,7 @@ class Prompt(Vertical):
         return self._area.draft
 
     def load(self, draft: Draft | str) -> None:
-        """Put ``draft`` in the place of what is typed; undo brings that back."""
+        """Replace the draft by ``draft``; undo brings it back."""
         self._area.load(Draft(draft) if isinstance(draft, str) else draft)
 
     def select_blank(self) -> None:
@@ -156,7 +151,7 @@ class Prompt(Vertical):
         self._area.select_blank()
 
     def give_back(self, *drafts: Draft) -> None:
-        """Put ``drafts`` that were not sent in front of what is typed."""
+        """Put ``drafts`` that were not sent before the present one."""
         self._area.give_back(drafts)
 
     def insert(self, text: str) -> None:
@@ -164,35 +159,30 @@ class Prompt(Vertical):
         self._area.insert_text(text)
 
     def focus(self, scroll_visible: bool = True) -> Prompt:
-        """Put the cursor into the text."""
+        """Give the focus to the text area."""
         self._area.focus(scroll_visible)
         return self
 
     def on_resize(self) -> None:
-        """Tell the screen."""
+        """Post `Resized`."""
         self.post_message(self.Resized())
 
-    def watch_mode(self) -> None:
-        """Show it in the border."""
-        self._show_modes()
-
-    def watch_private(self) -> None:
-        """Show it in the border."""
-        self._show_modes()
-
     def watch_queue(self, queue: Sequence[str]) -> None:
-        """Show it above the text."""
+        """Show the queue."""
         self._queue.waiting = tuple(queue)
         self._area.has_queue = bool(queue)
 
     def watch_held(self, held: bool) -> None:
-        """Show it beside the queue."""
+        """Show it in the queue."""
         self._queue.held = held
 
-    def _show_modes(self) -> None:
+    def watch_mode(self) -> None:
+        """Show the mode, and whether nothing is stored, in the border."""
         modes = ["private"] * self.private + [single_line(self.mode)] * bool(self.mode)
         self._area.border_title = Content(" · ".join(modes)) if modes else None
         self._area.set_class(self.private, "-private")
+
+    watch_private = watch_mode
 
     @on(TextArea.Changed)
     def _post_change(self, event: TextArea.Changed) -> None:
@@ -210,7 +200,3 @@ class Prompt(Vertical):
         event.stop()
         if not self._area.text:
             self.post_message(self.QueueTaken())
-
-
-SHOWN = 3
-GO_ON = "waiting: Enter sends the next one, ↑ takes the last one back"

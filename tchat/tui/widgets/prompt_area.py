@@ -1,4 +1,4 @@
-"""The text of the prompt: keys, chips, pastes, completion and earlier prompts."""
+"""The text area of the prompt: keys, chips, pastes, completion and earlier prompts."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ from tchat.tui.widgets.prompt_draft import CHIP, Chips, Draft, Recall, is_large,
 
 
 class PromptArea(TextArea):
-    """A text area that sends on Enter. It belongs to a `Prompt`, which shows it.
+    """A text area that sends on Enter, shown by a `Prompt`.
 
-    Its text holds the labels of chips. They need no bookkeeping of places: the labels are looked
-    up in the lines that are drawn or edited, so undo, redo and wrapping stay those of `TextArea`.
+    Its text holds the labels of chips. Labels are looked up in the lines that are drawn or edited,
+    so undo, redo and wrapping stay those of `TextArea`. Fits Textual 8.2: it overrides `edit`,
+    `_validate_selection`, `_on_key` and `_on_paste`.
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {CHIP}
@@ -49,32 +50,18 @@ class PromptArea(TextArea):
 
     @dataclass
     class Submitted(Message, namespace="prompt"):
-        """The user sent the draft; the prompt is empty again.
-
-        Attributes:
-            draft: As it was typed.
-        """
+        """The user sent the draft; the prompt is empty again."""
 
         draft: Draft
 
-        @property
-        def text(self) -> str:
-            """The text with large pastes put back."""
-            return self.draft.full_text
-
-        @property
-        def attachments(self) -> tuple[str, ...]:
-            """Names of the files mentioned, to be read and put in front."""
-            return self.draft.attachments
-
     @dataclass
     class EditorRequested(Message, namespace="prompt"):
-        """The user wants the draft in an editor; its shown text, so that chips stay chips."""
+        """The user wants to edit the draft in an editor."""
 
         draft: Draft
 
     class QueueTaken(Message, namespace="prompt"):
-        """The user wants the last queued prompt back in the prompt, which is empty."""
+        """The user wants the last queued prompt back; the prompt is empty."""
 
     class BlankLeft(Message, namespace="prompt"):
         """The draft cannot be sent: a blank of a template is not filled in."""
@@ -82,9 +69,9 @@ class PromptArea(TextArea):
     class QueueReleased(Message, namespace="prompt"):
         """The user wants the next queued prompt to be sent; the prompt is empty."""
 
-    def __init__(self, completer: Completer, *, id: str | None = None) -> None:  # noqa: A002
+    def __init__(self, completer: Completer) -> None:
         self._chips = Chips()
-        super().__init__(id=id, tab_behavior="focus", highlight_cursor_line=False)
+        super().__init__(tab_behavior="focus", highlight_cursor_line=False)
         self._completer = completer
         self._recall = Recall()
         self._mentions: dict[str, None] = {}  # files that may be there, in the order typed
@@ -98,7 +85,7 @@ class PromptArea(TextArea):
         return self._chips.draft(self.text)
 
     def load(self, draft: Draft) -> None:
-        """Put ``draft`` in the place of what is typed, safe to show, the cursor behind it."""
+        """Replace the draft by ``draft``, made printable, with the cursor at its end."""
         self._put(draft)
         self.move_cursor(self.document.end)
 
@@ -116,7 +103,7 @@ class PromptArea(TextArea):
             self.selection = Selection(*next(behind, places[0]))
 
     def give_back(self, drafts: Iterable[Draft]) -> None:
-        """Put ``drafts`` in front of what is typed, with all their chips."""
+        """Put ``drafts`` with their chips before the present one."""
         given = [self._chips.load(draft) for draft in drafts]
         if not given:
             return
@@ -154,7 +141,7 @@ class PromptArea(TextArea):
 
     async def action_submit(self) -> None:
         """Send the draft, or take the chosen completion."""
-        if self._completer.typed is None and self._completer.is_open and self._completer.is_meant:
+        if self._completer.should_accept:
             self.action_complete()
             return
         self._mention_typed()
@@ -174,10 +161,10 @@ class PromptArea(TextArea):
         self.post_message(self.Submitted(draft))
 
     async def _on_key(self, event: Key) -> None:
-        """Carry out the key's binding here and now, so that keys act in the order typed.
+        """Carry out the key's binding at once, so that keys act in the order typed.
 
-        Left to bubble, as Textual has it, a binding acts only after the letters that already wait
-        for this widget; as a priority binding, before those that were typed earlier.
+        Textual lets it bubble: a binding then acts after letters that were typed later; a priority
+        binding acts before letters that were typed earlier.
         """
         if await carry_out_binding(self, event):
             self._restart_blink()
@@ -187,25 +174,21 @@ class PromptArea(TextArea):
         self._replace_via_keyboard("\n", *self.selection)
 
     def action_complete(self) -> None:
-        """Take the chosen completion; without one go to the next blank of a template, if any.
-
-        The focus stays: other keys lead to the messages and to the sessions.
-        """
-        chosen = self._completer.chosen
-        if chosen is not None:
+        """Take the chosen completion; without one select the next blank of a template."""
+        if (chosen := self._completer.chosen) is not None:
             self.accept(chosen)
         else:
             self.select_blank()
 
     def action_dismiss(self) -> None:
-        """Close the completions; without them the key is the screen's."""
-        if not self._completer.is_open:
+        """Close the completions; without any the screen gets the key."""
+        if not self._completer.popup.is_open:
             raise SkipAction
         self._completer.dismiss()
 
     def action_up(self) -> None:
         """One row up; on the first one a prompt back, and from an empty one the last queued."""
-        if self._completer.is_open:
+        if self._completer.popup.is_open:
             self._completer.popup.move(-1)
         elif not self.navigator.is_first_wrapped_line(self.cursor_location):
             self.action_cursor_up()
@@ -220,7 +203,7 @@ class PromptArea(TextArea):
 
     def action_down(self) -> None:
         """One row down; on the last one a prompt forward, at last the unsent draft."""
-        if self._completer.is_open:
+        if self._completer.popup.is_open:
             self._completer.popup.move(1)
         elif not self.navigator.is_last_wrapped_line(self.cursor_location):
             self.action_cursor_down()
@@ -230,9 +213,9 @@ class PromptArea(TextArea):
             self.action_cursor_down()
 
     def action_copy_or_clear(self) -> None:
-        """Copy the selection, else clear the prompt; from an empty one the key is the screen's.
+        """Copy the selection, else clear the prompt; if it is empty the screen gets the key.
 
-        A blank is selected to be typed over: it is not what the user wants to copy.
+        A selected blank is there to be typed over, not to be copied.
         """
         selected = self.selected_text
         if selected and selected not in self.draft.blanks:
@@ -243,7 +226,7 @@ class PromptArea(TextArea):
             raise SkipAction
 
     def action_undo(self) -> None:
-        """Take the last edits back. With none nothing happens: here the key never suspends."""
+        """Undo the last edits. Without any the key does nothing, and never suspends tchat."""
         self.undo()
 
     def action_open_editor(self) -> None:
@@ -262,7 +245,7 @@ class PromptArea(TextArea):
     # Completion
 
     def update_suggestion(self) -> None:
-        """Runs after each edit: keep the completions in step with the word at the cursor."""
+        """Complete the word at the cursor; `TextArea` calls this after each edit."""
         if not self.is_mounted:
             return
         row, column = self.cursor_location
@@ -276,7 +259,7 @@ class PromptArea(TextArea):
         self._completer.update(word, cells % max(1, self.wrap_width))
 
     def _mention_typed(self) -> None:
-        """Make a file name typed in full a chip; one that was not offered is looked up later."""
+        """Make a file name typed in full a chip; one not offered yet is looked up later."""
         typed = self._completer.typed
         if typed is not None and typed.is_file:
             self._chips.add_file(typed.name)
@@ -284,7 +267,7 @@ class PromptArea(TextArea):
             self._mentions[self._completer.mention] = None
 
     async def _look_up_mentions(self) -> None:
-        """Make names typed faster than files were offered chips, where there is such a file."""
+        """Make names of existing files chips that were typed before files were offered."""
         names, self._mentions = list(self._mentions), {}
         if names and self._completer.existing is not None:
             for name in await asyncio.to_thread(self._completer.existing, names):
@@ -306,7 +289,7 @@ class PromptArea(TextArea):
 
     @property
     def selected_text(self) -> str:
-        """The text selected, large pastes put back, for the clipboard."""
+        """The selected text with the content of pastes."""
         return self._chips.draft(super().selected_text).full_text
 
     def get_line(self, line_index: int) -> Text:
@@ -317,7 +300,7 @@ class PromptArea(TextArea):
         return line
 
     def edit(self, edit: Edit) -> EditResult:
-        """Edit, but never a part of a chip: all of it goes."""
+        """Edit, but a chip only as a whole."""
         top, bottom = edit.top, edit.bottom
         edit.from_location = self._edge(top, after=False)
         edit.to_location = self._edge(bottom, after=True) if bottom != top else edit.from_location
@@ -333,7 +316,7 @@ class PromptArea(TextArea):
                          self._beside_chip(end, self.selection.end))  # fmt: skip
 
     def _beside_chip(self, location: Location, before: Location) -> Location:
-        """``location``, or the end of the chip around it, onwards from where the cursor was."""
+        """``location``, or the end of the chip around it away from ``before``."""
         row, column = location
         for start, end in self._chips.spans(self.document[row]):
             if start < column < end:
@@ -344,7 +327,7 @@ class PromptArea(TextArea):
         return location
 
     def _edge(self, location: Location, *, after: bool) -> Location:
-        """``location``, or the edge of the chip that it is inside of."""
+        """``location``, or the edge of the chip around it."""
         row, column = location
         if row < self.document.line_count:
             for start, end in self._chips.spans(self.document[row]):

@@ -1,7 +1,7 @@
-"""What stands in the prompt: text, and chips that stand for a large paste or a file.
+"""The draft in the prompt: text with chips for large pastes and files, and earlier prompts.
 
-A chip is a label inside the text, so that undo, selection and wrapping need to know nothing of it.
-Its content is kept aside by label.
+A chip is a label in the text, so undo, selection and wrapping work as for any text. Its content is
+kept by label.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from tchat.sanitize import single_line
 
 Pairs = tuple[tuple[str, str], ...]
 
-# A longer paste slows typing down: 100 kB take 126 ms to lay out, and nobody edits them here.
+# A longer paste becomes a chip: 100 kB take 126 ms to lay out.
 PASTE_CHARACTERS = 20_000
 PASTE_LINES = 50
 
@@ -27,10 +27,10 @@ class Draft:
     """A prompt as it is typed.
 
     Attributes:
-        text: What is shown, with the labels of the chips.
+        text: The text shown, with the labels of chips.
         pastes: Label and text of each large paste.
         files: Label and name of each file mentioned.
-        blanks: Labels that stand for what is still to be filled in.
+        blanks: Labels of what is still to be filled in.
     """
 
     text: str = ""
@@ -40,10 +40,8 @@ class Draft:
 
     @property
     def full_text(self) -> str:
-        """The text with the pastes put back; a file stays the mention that it is."""
-        if not self.pastes:
-            return self.text
-        return _replaced(self.text, dict(self.pastes))
+        """The text with the content of pastes; a file stays a mention."""
+        return _replaced(self.text, dict(self.pastes)) if self.pastes else self.text
 
     @property
     def attachments(self) -> tuple[str, ...]:
@@ -52,7 +50,7 @@ class Draft:
 
 
 class Chips:
-    """The chips known to a prompt. One whose label was deleted stays known, for undo."""
+    """The chips of a prompt. One whose label was deleted stays known, for undo."""
 
     def __init__(self) -> None:
         self._pastes: dict[str, str] = {}
@@ -61,7 +59,7 @@ class Chips:
         self._pattern: re.Pattern[str] | None = None
 
     def add_paste(self, text: str, label: str = "") -> str:
-        """Keep ``text`` aside and return its label: ``label``, unless that is taken."""
+        """Add a paste and return its label: ``label``, unless that is taken."""
         label = label or _paste_label(text)
         base = label if label.endswith("]") else f"{label}]"
         number = 1
@@ -73,26 +71,21 @@ class Chips:
         return label
 
     def add_file(self, name: str) -> str:
-        """Make a mention of the file ``name`` a chip and return its label."""
+        """Add a mention of the file ``name`` and return its label."""
         label = f"@{single_line(name)}"
         self._files[label] = name
         self._compile()
         return label
 
     def load(self, draft: Draft) -> Draft:
-        """Know the chips of ``draft`` too.
-
-        Returns:
-            The draft with other labels, where its own stand for something else here.
-        """
+        """Add the chips of ``draft``; return it, with new labels where its own are taken."""
         self._files.update(draft.files)
         self._blanks.update(dict.fromkeys(draft.blanks))
         renamed = {label: self.add_paste(text, label) for label, text in draft.pastes}
         self._compile()
-        if all(old == new for old, new in renamed.items()):
-            return draft
         pastes = tuple((renamed[label], text) for label, text in draft.pastes)
-        return replace(draft, text=_replaced(draft.text, renamed), pastes=pastes)
+        text = _replaced(draft.text, renamed) if renamed else draft.text
+        return replace(draft, text=text, pastes=pastes)
 
     def clear(self) -> None:
         """Forget every chip."""
@@ -102,7 +95,7 @@ class Chips:
         self._pattern = None
 
     def spans(self, line: str) -> list[tuple[int, int]]:
-        """Start and end of each chip in a line of the text, in characters."""
+        """Start and end of each chip in a line, in characters."""
         return [match.span() for match in self._pattern.finditer(line)] if self._pattern else []
 
     def draft(self, text: str) -> Draft:
@@ -110,12 +103,12 @@ class Chips:
         if self._pattern is None:
             return Draft(text)
         labels = list(dict.fromkeys(self._pattern.findall(text)))
-        blanks = tuple(label for label in labels if label in self._blanks)
-        pastes, files = _chosen(self._pastes, labels), _chosen(self._files, labels)
-        return Draft(text, pastes, files, blanks)
+        pastes = tuple((label, self._pastes[label]) for label in labels if label in self._pastes)
+        files = tuple((label, self._files[label]) for label in labels if label in self._files)
+        return Draft(text, pastes, files, tuple(label for label in labels if label in self._blanks))
 
     def _compile(self) -> None:
-        """The pattern of all labels, longer ones first: one may begin like another."""
+        """Compile the pattern of all labels, longer ones first: one may begin like another."""
         pastes = [re.escape(label) for label in self._pastes]
         files = [_BEFORE_FILE + re.escape(label) + _AFTER_FILE for label in self._files]
         blanks = [re.escape(label) for label in self._blanks]
@@ -129,12 +122,12 @@ def is_large(text: str) -> bool:
 
 
 def plain_newlines(text: str) -> str:
-    """``text`` with ``\\n`` for every line end, and nothing that no encoding can hold."""
+    """``text`` with ``\\n`` for every line end, and without lone surrogates."""
     return text.replace("\r\n", "\n").replace("\r", "\n").encode("utf-8", "replace").decode()
 
 
 def _replaced(text: str, others: Mapping[str, str]) -> str:
-    """``text`` with each label replaced, in one pass: a paste may hold the label of another."""
+    """``text`` with all labels replaced in one pass: a paste may hold the label of another."""
     labels = "|".join(map(re.escape, sorted(others, key=len, reverse=True)))
     return re.sub(labels, lambda match: others[match[0]], text)
 
@@ -146,18 +139,13 @@ def _paste_label(text: str) -> str:
     return f"[pasted {len(text):,} characters]"
 
 
-def _chosen(chips: dict[str, str], labels: Iterable[str]) -> Pairs:
-    return tuple((label, chips[label]) for label in labels if label in chips)
-
-
 CHIP = "chip-area--chip"
 
 
 class Recall:
-    """A place in the prompts typed before; behind the newest stands the unsent draft.
+    """A position among earlier prompts; behind the newest is the unsent draft.
 
-    What is changed in an earlier prompt is kept while the user moves on, and forgotten once
-    something is sent.
+    Changes to an earlier prompt are kept until something is sent.
     """
 
     def __init__(self, entries: Iterable[Draft] = ()) -> None:
@@ -166,15 +154,15 @@ class Recall:
         self._at = len(self._entries)
 
     def older(self, shown: Draft) -> Draft | None:
-        """The prompt before; None at the oldest. ``shown`` is what the prompt holds now."""
+        """The prompt before; None at the oldest. ``shown`` is the present draft."""
         return self._move(-1, shown)
 
     def newer(self, shown: Draft) -> Draft | None:
-        """The prompt after, at last the unsent draft; None there."""
+        """The prompt after, at last the unsent draft; None behind that."""
         return self._move(1, shown)
 
     def add(self, sent: Draft) -> None:
-        """Remember a prompt that was sent, and begin anew behind it."""
+        """Add a prompt that was sent, and move behind it."""
         if self._entries[-1:] != [sent]:
             self._entries.append(sent)
         self._changed.clear()

@@ -1,11 +1,11 @@
-"""The sessions at the side of the chat."""
+"""The sidebar: sessions by day, beside the chat."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import ClassVar
 
 from textual import on
@@ -14,21 +14,23 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widget import Widget
 
+from tchat.humanize import counted
 from tchat.sanitize import single_line
 from tchat.sessions.records import Session
 from tchat.tui.widgets.fuzzy_list import FuzzyList
 from tchat.tui.widgets.item_view import Item
 
-LEAST_WIDTH = 90  # cells of the terminal under which there is no room for it
+LEAST_WIDTH = 90  # cells of the narrowest terminal with a sidebar
 UNTITLED = "Untitled"
 EMPTY = "No session yet."
 WEEK = timedelta(days=7)
 
 
 class Sidebar(Widget):
-    """Sessions by day. It folds away where the terminal is narrow, and says what was opened.
+    """Sessions by day, hidden in a narrow terminal; the owner calls `fit` when its width changes.
 
-    The owner calls `fit` when the terminal's width changes.
+    Attributes:
+        wanted: Whether it is switched on, also where it has no room.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -54,11 +56,11 @@ class Sidebar(Widget):
 
     @dataclass
     class Left(Message):
-        """The user is done here; the focus belongs elsewhere."""
+        """The user left; the focus belongs elsewhere."""
 
-    def __init__(self, *, wanted: bool = False, id: str | None = None) -> None:  # noqa: A002
-        super().__init__(id=id)
-        self._wanted = wanted
+    def __init__(self, *, wanted: bool = False) -> None:
+        super().__init__()
+        self.wanted = wanted
         self._fits = True
         self._list = FuzzyList(placeholder="Sessions", empty=EMPTY)
         self.display = wanted
@@ -68,30 +70,19 @@ class Sidebar(Widget):
         yield self._list
 
     def show(self, sessions: Sequence[Session], current: str = "", now: float = 0) -> None:
-        """Show these sessions, the latest first.
-
-        Args:
-            sessions: In the order in which they are shown.
-            current: The id of the open one.
-            now: Seconds since the epoch; 0 is the clock's.
-        """
+        """Show ``sessions``; ``current`` and ``now`` as in `session_items`."""
         items = session_items(sessions, current, now, columns=False)
         self._list.set_items(items, cursor=None if self.has_focus_within else current)
 
     def toggle(self) -> bool:
-        """Switch it on or off; whether it can be seen now."""
-        self._wanted = not self._wanted
+        """Switch it on or off; return whether it is visible."""
+        self.wanted = not self.wanted
         return self._apply()
 
     def fit(self, width: int) -> bool:
-        """Fold or unfold for a terminal of ``width`` cells; whether it can be seen now."""
+        """Fit a terminal of ``width`` cells; return whether it is visible."""
         self._fits = width >= LEAST_WIDTH
         return self._apply()
-
-    @property
-    def wanted(self) -> bool:
-        """Whether it is switched on, also where it has no room."""
-        return self._wanted
 
     def focus(self, scroll_visible: bool = True) -> Sidebar:
         """Give the focus to the filter."""
@@ -99,11 +90,11 @@ class Sidebar(Widget):
         return self
 
     def action_leave(self) -> None:
-        """Give the focus back."""
+        """Leave the sidebar."""
         self.post_message(self.Left())
 
     def _apply(self) -> bool:
-        visible = self._wanted and self._fits
+        visible = self.wanted and self._fits
         if self.display and not visible and self.has_focus_within:
             self.post_message(self.Left())
         self.display = visible
@@ -126,15 +117,15 @@ def session_items(
     """One item for each session, under the day of its last message.
 
     Args:
-        sessions: In the order in which they are shown.
-        current: The id of the open one.
-        now: Seconds since the epoch; 0 is the clock's.
-        columns: Whether there is room for the number of messages and the time.
+        sessions: In the order shown.
+        current: The id of the open session.
+        now: Seconds since the epoch; 0 reads the clock.
+        columns: Whether to show the time and the number of messages.
     """
     today = local_time(now or time.time())
     for session in sessions:
         used = local_time(session.updated_at)
-        count = f"{session.messages:,} message{'s' * (session.messages != 1)}"
+        count = counted(session.messages, "message")
         yield Item(
             key=session.id,
             title=single_line(session.title) or UNTITLED,
@@ -145,7 +136,7 @@ def session_items(
 
 
 def day_text(used: datetime | None, today: datetime | None) -> str:
-    """The day as people call it: ``Today``, ``Yesterday``, ``Friday``, ``12 March 2026``."""
+    """The name of a day: ``Today``, ``Yesterday``, ``Friday``, ``12 March 2026``."""
     if used is None or today is None:
         return "Some time"
     age = today.date() - used.date()
@@ -153,23 +144,19 @@ def day_text(used: datetime | None, today: datetime | None) -> str:
         return "Today"
     if age == timedelta(days=1):
         return "Yesterday"
-    return f"{used:%A}" if age < WEEK else _date_text(used.date())
+    return f"{used:%A}" if age < WEEK else f"{used.day} {used:%B %Y}"
 
 
 def clock_text(used: datetime | None, today: datetime | None) -> str:
-    """The time of a day of this week, else the date; in as many cells for all."""
+    """The time within the last week, else the date; always as wide."""
     if used is None or today is None:
         return ""
     recent = today.date() - used.date() < WEEK
     return f"{used:%a %H:%M}" if recent else f"{used:%d %b %y}"
 
 
-def _date_text(day: date) -> str:
-    return f"{day.day} {day:%B %Y}"
-
-
 def local_time(seconds: float) -> datetime | None:
-    """The local time; None when no calendar has it."""
+    """The local time; None outside the calendar."""
     try:
         return datetime.fromtimestamp(seconds, UTC).astimezone()
     except (OverflowError, OSError, ValueError):
