@@ -511,7 +511,7 @@ class Chat:
 
         prompt, size = prepared.prompt, engine.context_size
         # One that was not encoded is refused by counting it, with a number that is about right.
-        count = engine.count(prepared.messages) if prompt is None else len(prompt.tokens)
+        count = len(prompt.tokens if prompt else engine.prompt_tokens(prepared.messages))
         if count >= size:
             raise too_long(count, size)
 

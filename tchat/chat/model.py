@@ -110,7 +110,7 @@ class ModelHandle:
     @property
     def loaded(self) -> ChatModel | None:
         """The model, if it is loaded."""
-        return self.model if self.model is not None and self.model.engine.is_loaded else None
+        return self.model if self.model is not None and self.model.engine.loaded else None
 
     def load(self, settings: Settings) -> Generator[Event, None, ChatModel | None]:
         """Open and load the model; return None if the user stopped it.

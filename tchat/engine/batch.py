@@ -13,7 +13,7 @@ from tchat.engine.binding import Cancel
 from tchat.engine.events import Finished, Notice, Reason, Timings, TokenUsage
 from tchat.engine.kv_cache import common_prefix
 from tchat.engine.loading import LoadedModel
-from tchat.engine.parallel import LabelJob, ReplyJob, SequencePool
+from tchat.engine.parallel import Job, LabelJob, ReplyJob, SequencePool
 from tchat.engine.prompt import ChatMessage, IsStopped
 from tchat.engine.prompt.encoder import EncodedPrompt, refuse_unfit, too_long
 from tchat.engine.prompt.template import Think
@@ -73,16 +73,8 @@ class BatchOptions:
     slots: int = 8
 
 
-@dataclass(frozen=True, slots=True)
-class PreparedTask:
-    """A task with its encoded prompt."""
-
-    task: BatchTask
-    prompt: EncodedPrompt
-
-
+PreparedTask: TypeAlias = tuple[BatchTask, EncodedPrompt]
 Entry: TypeAlias = PreparedTask | BatchResult
-_TaskJob: TypeAlias = LabelJob | ReplyJob
 
 
 def prepare_tasks(
@@ -106,14 +98,14 @@ def _encode(
             else:
                 prompt = encoder.for_reply(messages, options.sampling, options.think)
             refuse_unfit(prompt.tokens, encoder.size)
-            yield PreparedTask(task, prompt)
+            yield task, prompt
         except TchatError as error:
             yield BatchResult(task.index, error)
 
 
 def _shared_prefix(entries: Iterable[Entry]) -> Sequence[int]:
     """The common prefix of all prompts; each has at least one token behind it."""
-    prompts = [entry.prompt.tokens for entry in entries if isinstance(entry, PreparedTask)]
+    prompts = [entry[1].tokens for entry in entries if not isinstance(entry, BatchResult)]
     if not prompts:
         return ()
     first = prompts[0]
@@ -133,9 +125,9 @@ class BatchRunner:
 
     def __init__(self, loaded: LoadedModel, options: BatchOptions, cancel: Cancel) -> None:
         self._loaded, self._options, self._cancel = loaded, options, cancel
-        self._waiting: _TaskJob | None = None  # for a sequence
-        self._open: dict[_TaskJob, tuple[PreparedTask, float]] = {}  # with the time of its start
-        self._errors: dict[_TaskJob, TchatError] = {}
+        self._waiting: Job | None = None  # for a sequence
+        self._open: dict[Job, tuple[PreparedTask, float]] = {}  # with the time of its start
+        self._errors: dict[Job, TchatError] = {}
 
     def results(self, entries: Iterable[Entry]) -> Iterator[BatchResult]:
         """Answer all of them; each result comes as soon as it is there.
@@ -147,7 +139,7 @@ class BatchRunner:
         entries = iter(entries)
         count = min(self._options.slots, self._loaded.context.batch_size)
         with suppress(InterruptedError):
-            pool: SequencePool[_TaskJob] = SequencePool(
+            pool: SequencePool[Job] = SequencePool(
                 self._loaded, count, on_error=self._errors.__setitem__
             )
             try:
@@ -163,9 +155,7 @@ class BatchRunner:
                 for job in self._open:
                     job.close()
 
-    def _fill(
-        self, pool: SequencePool[_TaskJob], entries: Iterator[Entry]
-    ) -> Iterator[BatchResult]:
+    def _fill(self, pool: SequencePool[Job], entries: Iterator[Entry]) -> Iterator[BatchResult]:
         """Start jobs in all free sequences; yields the results of tasks that cannot start."""
         while True:
             if self._waiting is None:
@@ -175,34 +165,34 @@ class BatchRunner:
                 if isinstance(entry, BatchResult):
                     yield entry
                     continue
-                self._waiting = self._job(entry)
+                self._waiting = self._job(*entry)
                 self._open[self._waiting] = entry, time.perf_counter()
             if not pool.has_room(self._waiting):
                 return
             pool.start(self._waiting)
             self._waiting = None
 
-    def _job(self, entry: PreparedTask) -> _TaskJob:
+    def _job(self, task: BatchTask, prompt: EncodedPrompt) -> Job:
         loaded, sampling = self._loaded, self._options.sampling
-        tokens, seed = entry.prompt.tokens, entry.task.seed
+        tokens, seed = prompt.tokens, task.seed
         if self._options.labels:
             return LabelJob(tokens, loaded.model, self._options.labels)
         if seed is None:
             fixed = sampling.seed >= 0
-            seed = seed_after(sampling.seed, entry.task.index) if fixed else fresh_seed()
-        reply = ReplyState(loaded, entry.prompt, tokens, sampling, seed)
+            seed = seed_after(sampling.seed, task.index) if fixed else fresh_seed()
+        reply = ReplyState(loaded, prompt, tokens, sampling, seed)
         limit = sampling.max_tokens
         length = min(limit, REPLY_CAPACITY) if limit >= 0 else REPLY_CAPACITY
         return ReplyJob(tokens, reply, len(tokens) + length)
 
-    def _result(self, job: _TaskJob) -> BatchResult:
-        entry, started = self._open.pop(job)
+    def _result(self, job: Job) -> BatchResult:
+        (task, prompt), started = self._open.pop(job)
         job.close()
         error = self._errors.pop(job, None)
         result = error or self._answer(job, time.perf_counter() - started)
-        return BatchResult(entry.task.index, result, entry.prompt.notices)
+        return BatchResult(task.index, result, prompt.notices)
 
-    def _answer(self, job: _TaskJob, seconds: float) -> TaskResult:
+    def _answer(self, job: Job, seconds: float) -> TaskResult:
         if isinstance(job, LabelJob):
             # Only a full context ends the scoring early.
             full = too_long(job.reserve, self._loaded.context.size)

@@ -56,23 +56,21 @@ def context_size(wanted: int, trained: int) -> int:
 
 
 class Context:
-    """A KV cache of up to ``size`` tokens, and decoding into it.
+    """A KV cache of up to ``size`` tokens, and decoding into it. Close it before its model.
 
     llama.cpp clears a new KV cache: 12 ms and 23 MB for every 1,000 tokens of the starter model. So
-    the cache begins with ``capacity`` tokens and grows with the chat. Not thread-safe. Close it
-    before its model.
+    the cache begins with ``capacity`` tokens and grows with the chat. Not thread-safe.
 
     Args:
         model: Whose weights it decodes with.
         size: Tokens that it can hold in the end.
-        capacity: Tokens that it can hold at first; 0 for ``size``.
         batch: Tokens decoded at once.
         threads: For every decode; 0 adapts to idle cores, see `AdaptiveThreads`.
         cancel: Stops a decode.
-        kv_type: Type of the KV cache: ``f16``, ``q8_0`` or ``q4_0``.
-        flash_attn: ``auto``, ``on`` or ``off``.
-        swa_full: Keep all of the context in sliding-window layers too, so that every `trim` is
-            possible.
+        capacity: Tokens that it can hold at first; 0 for ``size``.
+        kv_type: One of `KV_TYPES`.
+        flash_attn: One of `FLASH_ATTN`.
+        swa_full: Keep all of the context in sliding-window layers too, so that any `trim` works.
         adapt: Sets the adapters of each ``llama_context *`` that is made.
         set_params: Changes the ``llama_context_params`` of each.
 
@@ -224,7 +222,7 @@ class Context:
         """Move to a cache of ``capacity`` tokens; False when the content was lost.
 
         The old one is freed first, since both together would take half as much memory again. Where
-        llama.cpp refuses the new one, the old one is made again. Where it refuses that too, there
+        llama.cpp refuses the new one, the old one is made again; where it refuses that too, there
         is no context until a later `reserve` or `set_parallel` makes one.
         """
         if self._handle is None:
@@ -335,7 +333,6 @@ class Context:
         Raises:
             DoesNotFit: The KV cache is full.
             TchatError: llama.cpp failed.
-            ValueError: There are more tokens than a batch has.
         """
         if len(tokens) > self.batch_size:  # llama.cpp's arrays end there
             raise ValueError(f"{len(tokens)} tokens for a batch of {self.batch_size}")
@@ -406,12 +403,7 @@ class Context:
     def save_state(self, span: Span | None, buffer: bytearray) -> int:
         """Write the state of sequence 0 into ``buffer``, which grows; returns its length in bytes.
 
-        0 where it cannot be saved.
-
-        Args:
-            span: Positions of a part, for a model whose state is `ModelShape.divisible`; None for
-                the whole sequence.
-            buffer: Where to; what lies behind the state is left as it is.
+        0 where it cannot be saved. ``span`` selects a part, of a model whose state is divisible.
         """
         if self._handle is None:
             return 0
@@ -438,10 +430,7 @@ class Context:
 
         Call `reserve` first. Tokens of a longer part outside ``span`` are left out. llama.cpp
         trusts the buffer: give it only what `save_state` of the same model, build and parameters
-        wrote.
-
-        Returns:
-            Whether llama.cpp took it; if not, nothing was added.
+        wrote. Returns whether llama.cpp took it; if not, nothing was added.
         """
         if self._handle is None or not size:
             return False
@@ -455,12 +444,12 @@ class Context:
         return done
 
     def copy(self, source: int, target: int, keep: int = -1) -> None:
-        """Make sequence ``target`` a copy of ``source`` that shares its cells.
+        """Make sequence ``target`` share the cells of ``source``; its own are freed first.
 
         Args:
-            source: What is copied.
-            target: Where to; its own cells are freed first.
-            keep: Tokens to copy, of a model whose state is divisible; -1 for all.
+            source: What is shared.
+            target: Who gets it.
+            keep: How many tokens, of a model whose state is divisible; -1 for all.
         """
         self.forget(target)
         if self._handle is not None:
@@ -478,11 +467,7 @@ class Context:
             self._lib.llama_memory_clear(self._memory, self._model.shape.recurrent)
 
     def logits(self, index: int = -1) -> Any:
-        """``float *``: the ``n_vocab`` logits of the last batch's ``index``-th output row.
-
-        Raises:
-            TchatError: llama.cpp has none.
-        """
+        """``float *``: the ``n_vocab`` logits of the last batch's ``index``-th output row."""
         return _require(self._lib.llama_get_logits_ith(self.handle, index), "logits")
 
     def logits_array(self, index: int = -1) -> Floats:
@@ -494,12 +479,8 @@ class Context:
     def state(self, index: int) -> Floats:
         """The final hidden state of the last batch's ``index``-th token, until the next decode.
 
-        Shape (n_embd,).
-
-        Only with `enable_hidden_states`, or where ``set_params`` turned ``embeddings`` on.
-
-        Raises:
-            TchatError: llama.cpp has none.
+        Shape (n_embd,). Only with `enable_hidden_states`, or where ``set_params`` set
+        ``embeddings``.
         """
         import numpy
 

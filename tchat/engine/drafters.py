@@ -128,11 +128,14 @@ LONGEST = 64  # tokens of a match that are counted when it begins
 
 
 class PromptLookup:
-    """The tokens of a prompt and its reply, and where their end stood before.
+    """A `Drafter` from where the end of the text stood before.
+
+    Every token shows whether its draft would have been accepted, used or not, so the statistics
+    always learn.
 
     Args:
         tokens: The prompt.
-        stats: Learn from every token.
+        stats: Of all replies of the model.
 
     Attributes:
         match: Tokens at the end that also stand before the place found; 0 when there is none.
@@ -146,6 +149,11 @@ class PromptLookup:
         self._after: dict[tuple[int, ...], int] = dict(places)
         self._place = 0
         self.match = 0
+
+    @property
+    def has_draft(self) -> bool:
+        """Whether the end stood somewhere before."""
+        return self.match > 0
 
     def append(self, token: int) -> None:
         """Add one token."""
@@ -161,6 +169,13 @@ class PromptLookup:
             self.match = self._match_length(self._place) if self._place else 0
         self._after[ngram] = len(tokens)
 
+    def gain(self, size: int, times: DecodeTimes) -> float:
+        """As of `Drafter`."""
+        if not self.match:
+            return 0.0
+        expected = 1 + self._stats.expected(self.match, size - 1)
+        return expected * times.of(1) / times.of(size)
+
     def draft(self, count: int) -> list[int]:
         """The next ``count`` tokens, if the match continues."""
         drafted: list[int] = []
@@ -168,6 +183,9 @@ class PromptLookup:
             behind = place - len(self._tokens)  # where the match has caught up with the end
             drafted.append(drafted[behind] if behind >= 0 else self._tokens[place])
         return drafted
+
+    def record(self, drafted: int, accepted: int) -> None:
+        """Nothing: the statistics learn from the tokens themselves."""
 
     def _match_length(self, place: int) -> int:
         """How many tokens before ``place`` are those at the end."""
@@ -178,35 +196,7 @@ class PromptLookup:
         return count
 
 
-class PromptLookupDrafter:
-    """A `Drafter` by `PromptLookup`.
-
-    Args:
-        tokens: The prompt.
-        stats: Of all replies of the model.
-    """
-
-    def __init__(self, tokens: Sequence[int], stats: AcceptanceStats) -> None:
-        self._lookup, self._stats = PromptLookup(tokens, stats), stats
-        self.append, self.draft = self._lookup.append, self._lookup.draft
-
-    @property
-    def has_draft(self) -> bool:
-        """As of `Drafter`."""
-        return self._lookup.match > 0
-
-    def gain(self, size: int, times: DecodeTimes) -> float:
-        """As of `Drafter`."""
-        if not self.has_draft:
-            return 0.0
-        expected = 1 + self._stats.expected(self._lookup.match, size - 1)
-        return expected * times.of(1) / times.of(size)
-
-    def record(self, drafted: int, accepted: int) -> None:
-        """Nothing: the statistics learn from the tokens themselves."""
-
-
-INITIAL_CAPACITY = 512  # tokens of its KV cache at first
+INITIAL_CAPACITY = 512  # tokens of the draft model's KV cache at first
 MAX_BATCH = 8  # tokens of a decode with its drafted tokens
 MAX_VOCAB_DIFFERENCE = 128  # tokens that one vocabulary may have more, as llama.cpp allows
 MIN_PROBABILITY = 0.4  # a less likely token ends the draft
@@ -215,7 +205,7 @@ MODEL_DECAY = 0.99  # of what was recorded, with each drafted token
 
 
 class DraftModel:
-    """The loaded model, and its acceptance rate so far. Close it.
+    """A `Drafter` by a smaller model, for one reply after the other. Close it.
 
     Args:
         path: Its file, already verified.
@@ -224,10 +214,15 @@ class DraftModel:
         threads: As of `Context`.
         cancel: Stops its decodes.
 
+    Attributes:
+        has_draft: As of `Drafter`.
+
     Raises:
         UsageError: It has another vocabulary, or its cache cannot be cut back.
         ModelError, DoesNotFit, InterruptedError: It cannot be loaded.
     """
+
+    has_draft = True
 
     def __init__(self, path: Path, main: Model, *, size: int, threads: int, cancel: Cancel) -> None:
         self.model = Model(path, cancel=cancel)
@@ -245,6 +240,7 @@ class DraftModel:
             self.model.close()
             raise
         self.kv = KVCache(self.context, self.model)
+        self._tokens: list[int] = []
         self._accepted, self._drafted = PRIOR
         self._seconds = 0.0  # of one drafted token
         self._failed = False
@@ -271,6 +267,14 @@ class DraftModel:
                 "choose a smaller model of the same family",
             )
 
+    def begin(self, tokens: Sequence[int]) -> None:
+        """Draft for a reply to the prompt ``tokens`` from now on."""
+        self._tokens = list(tokens)
+
+    def append(self, token: int) -> None:
+        """Add a token of the reply."""
+        self._tokens.append(token)
+
     def gain(self, size: int, times: DecodeTimes) -> float:
         """As of `Drafter`."""
         if size > MAX_BATCH or self._failed:
@@ -280,18 +284,19 @@ class DraftModel:
         each = self._seconds or times.of(1) / 4  # or it would never be tried
         return expected * times.of(1) / (times.of(size) + (size - 1) * each)
 
-    def draft(self, tokens: Sequence[int], count: int) -> list[int]:
-        """Up to ``count`` tokens that may follow ``tokens``; none when it was stopped.
+    def draft(self, count: int) -> list[int]:
+        """Up to ``count`` tokens that may come next; none when it was stopped.
 
         After llama.cpp failed there are none any more: the reply goes on without drafts.
         """
         try:
-            return self._draft(tokens, count)
+            return self._draft(count)
         except TchatError:
             self._failed = True
             return []
 
-    def _draft(self, tokens: Sequence[int], count: int) -> list[int]:
+    def _draft(self, count: int) -> list[int]:
+        tokens = self._tokens
         if len(tokens) + count > self.context.size or not self.kv.reserve(len(tokens) + count):
             return []
         if not all(self.kv.prefill(tokens[self.kv.reuse(tokens) :])):
@@ -313,9 +318,8 @@ class DraftModel:
     def record(self, drafted: int, accepted: int) -> None:
         """As of `Drafter`."""
         for place in range(min(accepted + 1, drafted)):
-            self._accepted = (
-                PRIOR[0] + (self._accepted - PRIOR[0]) * MODEL_DECAY + (place < accepted)
-            )
+            self._accepted = PRIOR[0] + (self._accepted - PRIOR[0]) * MODEL_DECAY
+            self._accepted += place < accepted
             self._drafted = PRIOR[1] + (self._drafted - PRIOR[1]) * MODEL_DECAY + 1
 
     def _likeliest(self) -> tuple[int, float]:
@@ -325,29 +329,3 @@ class DraftModel:
         logits = self.context.logits_array()
         token = int(logits.argmax())
         return token, 1 / float(numpy.exp(logits - logits[token]).sum())
-
-
-class ModelDrafter:
-    """A `Drafter` by a `DraftModel`.
-
-    Args:
-        model: The model.
-        tokens: The prompt.
-    """
-
-    def __init__(self, model: DraftModel, tokens: Sequence[int]) -> None:
-        self._model, self._tokens = model, list(tokens)
-        self.gain, self.record = model.gain, model.record
-
-    @property
-    def has_draft(self) -> bool:
-        """As of `Drafter`; a draft model always has one."""
-        return True
-
-    def append(self, token: int) -> None:
-        """Add a token of the reply."""
-        self._tokens.append(token)
-
-    def draft(self, count: int) -> Sequence[int]:
-        """What the draft model would write."""
-        return self._model.draft(self._tokens, count)

@@ -43,11 +43,11 @@ READER_CONTEXT = 2048  # tokens of a reply with its prompt whose hidden states c
 
 
 class Engine:
-    """One model with one context. All calls but `counting` and `unbind_session` belong on one
-    thread.
+    """One model with one context.
 
-    The first call that needs the model loads it, unless ``background`` already does. Setting
-    ``cancel`` ends the call in progress early and keeps the state; clear it before the next call.
+    All calls but `counting` and `unbind_session` belong on one thread. The first that needs the
+    model loads it, unless ``background`` already does. Setting ``cancel`` ends the call in progress
+    early and keeps the state; clear it before the next call.
     """
 
     def __init__(
@@ -83,11 +83,6 @@ class Engine:
     # Facts
 
     @property
-    def is_loaded(self) -> bool:
-        """Whether the model is loaded."""
-        return self._loaded is not None
-
-    @property
     def loaded(self) -> LoadedModel | None:
         """The model with its context; None before it is loaded."""
         return self._loaded
@@ -101,11 +96,6 @@ class Engine:
     def template(self) -> ChatTemplate:
         """The chat template in use. The model must be loaded."""
         return self._ready.template
-
-    @property
-    def cached_tokens(self) -> int:
-        """Tokens in the KV cache."""
-        return len(self._loaded.kv.tokens) if self._loaded else 0
 
     @property
     def n_layer(self) -> int:
@@ -122,22 +112,6 @@ class Engine:
         """Encodes prompts until ``cancel`` is set. The model must be loaded."""
         return replace(self._ready.encoder, stopped=self.cancel.is_set)
 
-    def count(
-        self,
-        messages: Sequence[ChatMessage],
-        think: Think = "auto",
-        *,
-        continue_final: bool = False,
-    ) -> int:
-        """Exact tokens of the prompt that `generate` makes of ``messages``.
-
-        Raises:
-            DoesNotFit: The text is so long that it cannot fit; it is not tokenized.
-            InterruptedError: ``cancel`` was set while the template rendered.
-        """
-        prompt = self.encoder.prompt(messages, think, continue_final=continue_final)
-        return len(prompt.tokens)
-
     @contextmanager
     def counting(self) -> Iterator[PromptEncoder | None]:
         """Encode prompts on any thread, to count them, also while a reply is written.
@@ -151,6 +125,7 @@ class Engine:
         """The tokens of the prompt of ``messages``. The model must be loaded.
 
         Raises:
+            DoesNotFit: The text is so long that it cannot fit; it is not tokenized.
             InterruptedError: ``cancel`` was set while the template rendered.
         """
         return self.encoder.prompt(messages, think, quiet=True).tokens
@@ -240,23 +215,17 @@ class Engine:
         states: bool = False,
         prompt: EncodedPrompt | None = None,
     ) -> Iterator[Event]:
-        """Write ``count`` replies in one batch, each as `generate` does.
+        """Write ``count`` replies in one batch; otherwise as `generate`.
 
-        The sampling's seed is the first one's; each other has the next. Ends in one `Finished` in
-        a `CandidateEvent` for each; or in a plain `Finished` when loading was stopped.
+        The sampling's seed is the first one's; each other has the next. Ends in one `Finished` in a
+        `CandidateEvent` for each; or in a plain `Finished` when loading was stopped.
 
         Args:
-            messages: The chat.
-            sampling: As of `generate`.
+            messages: As of `generate`, like ``sampling``, ``think``, ``continue_final`` and
+                ``prompt``.
             count: Replies.
-            think: As of `generate`.
-            continue_final: As of `generate`.
             stopped: Indexes of replies to end early; may grow meanwhile, from any thread.
             states: Whether each `Finished` is to have `HiddenStates`; next to free.
-            prompt: As of `generate`.
-
-        Raises:
-            DoesNotFit, UsageError, ModelError: As of `generate`.
         """
         seeds = several_seeds(sampling.seed, count)
         prefill = yield from self._start(
@@ -424,5 +393,5 @@ class Engine:
             self.steer(control)
             yield
         finally:
-            if self.is_loaded:
+            if self._loaded is not None:
                 self.steer(self.options.control)

@@ -345,6 +345,7 @@ def assemble(
     Raises:
         UsageError, ModelError, DoesNotFit, InterruptedError: As of `DraftModel`.
     """
+    from tchat.engine.drafters import DraftModel
     from tchat.engine.kv_cache import KVCache
     from tchat.engine.prompt.encoder import PrefixCache
     from tchat.engine.speculative_decoding import Speculation
@@ -358,8 +359,6 @@ def assemble(
         return loaded
     draft = None
     if options.draft is not None:
-        from tchat.engine.drafters import DraftModel
-
         size, threads = context.size, options.threads
         try:
             draft = DraftModel(options.draft, model, size=size, threads=threads, cancel=cancel)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeAlias, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 from tchat.engine.context import FIRST_PARALLEL, BatchToken, Context
 from tchat.engine.events import Reason, ReasoningDelta, TextDelta
@@ -23,58 +23,17 @@ from tchat.errors import TchatError
 Piece: TypeAlias = TextDelta | ReasoningDelta
 
 
-@dataclass(frozen=True, slots=True)
-class NextTokens:
-    """What a job wants decoded next.
-
-    Args:
-        tokens: At least one.
-        every: Whether the logits of each of them are wanted, and not only of the last.
-        restart: Whether they follow its prompt, and what was decoded since is dropped.
-    """
-
-    tokens: Sequence[int]
-    every: bool = False
-    restart: bool = False
-
-
-class Job(Protocol):
-    """Something to decode in a sequence of its own, behind a prompt."""
-
-    @property
-    def tokens(self) -> Sequence[int]:
-        """Its whole prompt."""
-
-    @property
-    def reserve(self) -> int:
-        """Tokens of the KV cache that must be free before it starts, prompt included."""
-
-    @property
-    def ended(self) -> bool:
-        """Whether there is nothing more to decode."""
-
-    def consume(self, context: Context, rows: Sequence[int]) -> Sequence[Piece]:
-        """Take its output rows of the last decode; returns the text that they bring."""
-
-    def next_tokens(self) -> NextTokens:
-        """What comes next; called when everything before is decoded and it has not ended."""
-
-    def stop(self, reason: Reason) -> None:
-        """End it where it is, unless it has ended."""
-
-    def flush(self) -> Sequence[Piece]:
-        """Release the text held back, at the end."""
-
-
 class ReplyJob:
-    """A reply.
+    """A reply to decode.
 
     Args:
         tokens: Its whole prompt.
         reply: Its state, closed with the job.
-        reserve: As of `Job`.
+        reserve: Tokens of the KV cache that must be free before it starts, prompt included.
         index: Which candidate it is.
     """
+
+    scores = False  # whether `next_tokens` follow the prompt, with the logits of each
 
     def __init__(
         self, tokens: Sequence[int], reply: ReplyState, reserve: int = 0, index: int = 0
@@ -84,24 +43,25 @@ class ReplyJob:
 
     @property
     def ended(self) -> bool:
-        """Whether the reply has ended."""
+        """Whether there is nothing more to decode."""
         return self.reply.reason is not None
 
     def consume(self, context: Context, rows: Sequence[int]) -> Sequence[Piece]:
-        """Draw a token and add it to the reply."""
+        """Take its output rows of the last decode; returns the text that they bring."""
         self._next = self.reply.draw(context, rows[-1])
         return self.reply.append(self._next)
 
-    def next_tokens(self) -> NextTokens:
-        """The token drawn last."""
-        return NextTokens([self._next])
+    @property
+    def next_tokens(self) -> Sequence[int]:
+        """What to decode when everything before is decoded and it has not ended."""
+        return (self._next,)
 
     def stop(self, reason: Reason) -> None:
-        """End the reply where it is, unless it has ended."""
+        """End it where it is, unless it has ended."""
         self.reply.stop(reason)
 
     def flush(self) -> Sequence[Piece]:
-        """Release the text held back."""
+        """Release the text held back, at the end."""
         return self.reply.flush()
 
     def close(self) -> None:
@@ -110,7 +70,7 @@ class ReplyJob:
 
 
 class LabelJob:
-    """The scoring of labels.
+    """The scoring of labels; otherwise as `ReplyJob`.
 
     Args:
         tokens: The whole prompt that they answer.
@@ -120,6 +80,8 @@ class LabelJob:
     Attributes:
         scorer: The scores so far.
     """
+
+    scores = True
 
     def __init__(self, tokens: Sequence[int], model: Model, labels: Sequence[str]) -> None:
         self.tokens = tokens
@@ -138,9 +100,10 @@ class LabelJob:
             self.scorer.add_row(log_probabilities(context, row))
         return ()
 
-    def next_tokens(self) -> NextTokens:
-        """The tokens of the next label, behind the prompt."""
-        return NextTokens(self.scorer.next_tokens, every=True, restart=True)
+    @property
+    def next_tokens(self) -> Sequence[int]:
+        """The tokens of the next label."""
+        return self.scorer.next_tokens
 
     def stop(self, reason: Reason) -> None:  # noqa: ARG002 - scores are complete or worth nothing
         """Give up."""
@@ -154,6 +117,7 @@ class LabelJob:
         """There is nothing to free."""
 
 
+Job: TypeAlias = ReplyJob | LabelJob
 J = TypeVar("J", bound=Job)
 
 
@@ -280,10 +244,10 @@ class SequencePool(Generic[J]):
 
     def _continue(self, sequence: _Sequence[J]) -> None:
         """Let a sequence decode what its job wants next."""
-        wanted = sequence.job.next_tokens()
-        sequence.pending = list(wanted.tokens)
-        sequence.outputs = len(wanted.tokens) if wanted.every else 1
-        if wanted.restart:
+        job = sequence.job
+        sequence.pending = list(job.next_tokens)
+        if job.scores:
+            sequence.outputs = len(sequence.pending)
             self._cut_to_prompt(sequence)
 
     def _cut_to_prompt(self, sequence: _Sequence[J]) -> None:

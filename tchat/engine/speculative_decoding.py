@@ -22,14 +22,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tchat.engine.context import Context
-from tchat.engine.drafters import AcceptanceStats, DecodeTimes, Drafter, PromptLookupDrafter
+from tchat.engine.drafters import AcceptanceStats, DecodeTimes, Drafter, DraftModel, PromptLookup
 from tchat.engine.kv_cache import KVCache
 
 if TYPE_CHECKING:
     import numpy
 
     Row = numpy.ndarray[Any, numpy.dtype[numpy.float32]]
-    from tchat.engine.drafters import DraftModel
 
 COMPARED = 3  # tokens
 STEP = 256  # llama.cpp pads the cache to multiples of this, and chooses kernels by its length
@@ -134,11 +133,10 @@ class Speculation:
         """The drafters of a reply to a prompt of ``tokens``."""
         found: list[Drafter] = []
         if self.lookup:
-            found.append(PromptLookupDrafter(tokens, self.stats))
+            found.append(PromptLookup(tokens, self.stats))
         if self.draft_model is not None:
-            from tchat.engine.drafters import ModelDrafter
-
-            found.append(ModelDrafter(self.draft_model, tokens))
+            self.draft_model.begin(tokens)
+            found.append(self.draft_model)
         return found
 
     def close(self) -> None:

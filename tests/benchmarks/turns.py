@@ -70,7 +70,7 @@ def measure() -> dict[str, float]:
 
     history = [ChatMessage("user", LONG)]
     first = run(history, short)
-    held = engine.cached_tokens
+    held = cached_tokens(engine)
     history += [ChatMessage("assistant", first.text), ChatMessage("user", "And then?")]
     second = run(history, short)
     kv = kv_megabytes(engine)

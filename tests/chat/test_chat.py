@@ -421,7 +421,7 @@ def test_a_pinned_turn_stays_when_others_leave(open_chat: OpenChat, store: Sessi
     assert chat.model is not None
     everything = [ChatMessage(m.role.value, m.text) for m in path[:-1]]
     left = [*everything[:2], *everything[4:]]
-    assert path[-1].usage["prompt"] <= chat.model.engine.count(left, "auto")
+    assert path[-1].usage["prompt"] <= len(chat.model.engine.prompt_tokens(left))
     pinned = path[-1].usage["prompt"]
     store.pin(path[0].id, False)
     assert finished(chat.regenerate()).usage.prompt < pinned

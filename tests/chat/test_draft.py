@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from tchat.chat.chat import Chat
 from tchat.engine.events import CacheRestored, Event, Finished
 from tests.chat.conftest import OpenChat
+from tests.engine.conftest import cached_tokens
 
 TEXT = "the be to of and in that have it for not on with he as you do at this " * 8
 DRAFT = "people into year your good some could them see other than then now " * 6
@@ -24,7 +25,7 @@ def usage(events: Iterable[Event]) -> Finished:
 
 def held(chat: Chat) -> int:
     assert chat.model is not None
-    return chat.model.engine.cached_tokens
+    return cached_tokens(chat.model.engine)
 
 
 def test_a_draft_is_never_saved_with_the_session(open_chat: OpenChat) -> None:

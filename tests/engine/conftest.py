@@ -41,6 +41,11 @@ def frames_of_a_token(events: Iterator[Event]) -> int:
     return frames
 
 
+def cached_tokens(engine: Engine) -> int:
+    """Tokens in the KV cache."""
+    return len(engine.loaded.kv.tokens) if engine.loaded is not None else 0
+
+
 def finished(events: Iterable[Event]) -> Finished:
     """The last event, which has to be `Finished`."""
     last = list(events)[-1]

@@ -63,7 +63,7 @@ def test_the_prompt_is_read_once(open_engine: OpenEngine, path: Path) -> None:
     engine = open_engine(path)
     events = list(engine.candidates(ASKED, DRAWN, 4))
     reading = [event for event in events if isinstance(event, PromptProgress)]
-    assert reading[-1].done == reading[-1].total == engine.count(ASKED)
+    assert reading[-1].done == reading[-1].total == len(engine.prompt_tokens(ASKED))
     again = list(engine.candidates(ASKED, DRAWN, 4))
     assert ends(again)[0].usage.prefilled == 1
     assert texts(ends(again)) == texts(ends(events))
@@ -74,7 +74,7 @@ def test_the_chosen_one_is_not_read_again(open_engine: OpenEngine, path: Path) -
     chosen = ends(engine.candidates(ASKED, DRAWN, 3))[1]
     chat = [*ASKED, ChatMessage("assistant", chosen.text), ChatMessage("user", "and?")]
     reply = finished(engine.generate(chat, GREEDY))
-    assert reply.usage.reused >= engine.count(ASKED) + chosen.usage.completion - 1
+    assert reply.usage.reused >= len(engine.prompt_tokens(ASKED)) + chosen.usage.completion - 1
     assert engine._ready.kv.branches == {}
     alone = open_engine(path)
     finished(alone.generate(ASKED, replace(DRAWN, seed=6)))
@@ -151,7 +151,7 @@ def test_a_full_context_ends_the_longest(open_engine: OpenEngine, tiny_model: Pa
     endless = Sampling(seed=1, logit_bias=("2=-inf",))
     replies = ends(engine.candidates(asked, endless, 2))
     assert {reply.reason for reply in replies} == {Reason.LENGTH}
-    head = engine.count(asked) - 1
+    head = len(engine.prompt_tokens(asked)) - 1
     held = sum(map(len, engine._ready.kv.branches.values()))
     assert head + held in (255, 256)
 

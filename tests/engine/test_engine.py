@@ -22,7 +22,7 @@ from tchat.engine.prompt import ChatMessage
 from tchat.engine.prompt.template import Think
 from tchat.errors import DoesNotFit, ModelInvalid, UsageError
 from tchat.settings import Sampling
-from tests.engine.conftest import OpenEngine, finished, frames_of_a_token, streamed
+from tests.engine.conftest import OpenEngine, cached_tokens, finished, frames_of_a_token, streamed
 from tests.tiny import BROKEN, CHATML, THINKING, write_tiny
 
 HELLO = [ChatMessage("user", "Hello, who are you?")]
@@ -83,7 +83,7 @@ def test_a_fresh_seed_is_drawn_and_repeats_the_reply(
 def test_a_turn_reads_only_what_is_new(open_engine: OpenEngine, tiny_model: Path) -> None:
     engine = open_engine(tiny_model)
     first = finished(engine.generate(HELLO, SHORT))
-    held = engine.cached_tokens
+    held = cached_tokens(engine)
     history = [*HELLO, ChatMessage("assistant", first.text), ChatMessage("user", "And now?")]
     second = finished(engine.generate(history, SHORT))
     assert second.usage.reused == held
@@ -111,7 +111,7 @@ def test_the_history_need_not_tokenize_as_the_model_wrote_it(
     never_ends = Sampling(temp=2, max_tokens=40, seed=1, logit_bias=specials)
     history = HELLO
     for _ in range(4):
-        held = engine.cached_tokens
+        held = cached_tokens(engine)
         end = finished(engine.generate(history, never_ends))
         assert end.usage.reused >= held - 1
         history = [*history, ChatMessage("assistant", end.text), ChatMessage("user", "Go on.")]
@@ -148,7 +148,7 @@ def test_a_recurrent_model_still_goes_on_without_reading_again(
 ) -> None:
     engine = open_engine(tiny_recurrent)
     first = finished(engine.generate(HELLO, SHORT))
-    held = engine.cached_tokens
+    held = cached_tokens(engine)
     history = [*HELLO, ChatMessage("assistant", first.text), ChatMessage("user", "And now?")]
     second = finished(engine.generate(history, SHORT))
     assert second.usage.reused == held
@@ -185,7 +185,7 @@ def test_a_huge_prompt_is_refused_before_it_is_tokenized(
     list(engine.load())
     monkeypatch.setattr("tchat.engine.model.Model.tokenize", lambda *_a, **_k: pytest.fail("no"))
     with pytest.raises(DoesNotFit, match="about"):
-        engine.count([ChatMessage("user", "x" * 1_000_000)])
+        engine.prompt_tokens([ChatMessage("user", "x" * 1_000_000)])
 
 
 def test_the_context_is_rounded_and_bounded_by_the_training_length(
@@ -206,7 +206,7 @@ def test_the_context_is_rounded_and_bounded_by_the_training_length(
 def test_count_is_what_generate_reads(open_engine: OpenEngine, tiny_model: Path) -> None:
     engine = open_engine(tiny_model)
     list(engine.load())
-    counted = engine.count(HELLO)
+    counted = len(engine.prompt_tokens(HELLO))
     assert counted == finished(engine.generate(HELLO, SHORT)).usage.prompt
 
 
@@ -290,9 +290,9 @@ def test_a_history_that_fits_is_not_refused_for_how_the_model_spelled_it(
     full = finished(engine.generate(HELLO, to_the_brim))
     assert full.usage.prompt + full.usage.completion == 256
     history = [*HELLO, ChatMessage("assistant", full.text), ChatMessage("user", "Go on.")]
-    assert engine.count(history) < 256
+    assert len(engine.prompt_tokens(history)) < 256
     end = finished(engine.generate(history, SHORT))
-    assert end.usage.prompt == engine.count(history)
+    assert end.usage.prompt == len(engine.prompt_tokens(history))
 
 
 def test_a_bad_grammar_is_refused_before_the_prefill(
@@ -302,7 +302,7 @@ def test_a_bad_grammar_is_refused_before_the_prefill(
     list(engine.load())
     with pytest.raises(UsageError, match="grammar"):
         list(engine.generate(HELLO, Sampling(grammar="nonsense")))
-    assert engine.cached_tokens == 0
+    assert cached_tokens(engine) == 0
 
 
 def test_max_tokens_zero_reads_and_writes_nothing(
@@ -377,7 +377,7 @@ def test_closing_twice_is_harmless(open_engine: OpenEngine, tiny_model: Path) ->
     finished(engine.generate(HELLO, SHORT))
     engine.close()
     engine.close()
-    assert not engine.is_loaded
+    assert engine.loaded is None
 
 
 def test_the_starter_answers(open_engine: OpenEngine, starter_model: Path) -> None:
@@ -405,7 +405,7 @@ def test_a_cache_that_grows_changes_nothing(
     grown = finished(engine.generate(asked, greedy))
     assert grown.usage.prompt + grown.usage.completion > 256
     assert grown.text == whole.text
-    assert engine.cached_tokens > 256
+    assert cached_tokens(engine) > 256
     assert finished(engine.generate(asked, greedy)).text == whole.text
 
 

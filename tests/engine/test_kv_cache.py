@@ -19,7 +19,7 @@ from tchat.engine.kv_cache import KVCache
 from tchat.engine.loading import LoadedModel
 from tchat.engine.prompt import ChatMessage
 from tchat.settings import Sampling
-from tests.engine.conftest import OpenEngine, finished
+from tests.engine.conftest import OpenEngine, cached_tokens, finished
 
 WORDS = st.lists(
     st.sampled_from(["the", " word", "🙂", "中", "<|im_end|>", "\n", "    ", "é"]), max_size=30
@@ -124,7 +124,7 @@ def test_a_sliding_window_that_moved_to_a_larger_cache_is_read_again(
     one = Sampling(temp=0, max_tokens=1)
     grows = Sampling(temp=0, max_tokens=200, logit_bias=("<|im_end|>=-inf", "<|endoftext|>=-inf"))
     finished(engine.generate([ChatMessage("user", "one two " * 60)], grows))
-    assert engine.cached_tokens > 256
+    assert cached_tokens(engine) > 256
     edited = [ChatMessage("user", "one two " * 20 + "three")]
     events = list(engine.generate(edited, one))
     assert finished(events).usage.reused == 0

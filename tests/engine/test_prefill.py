@@ -12,7 +12,7 @@ from tchat.engine.events import Event, PromptProgress
 from tchat.engine.generation import DraftPrefill, ShouldContinue, stable_prefix
 from tchat.engine.prompt import ChatMessage
 from tchat.settings import Sampling
-from tests.engine.conftest import OpenEngine, finished
+from tests.engine.conftest import OpenEngine, cached_tokens, finished
 
 KINDS = ["tiny_model", "tiny_recurrent", "tiny_sliding", "tiny_spm"]
 GREEDY = Sampling(temp=0, max_tokens=12)
@@ -90,10 +90,10 @@ def test_the_chat_itself_stays_whatever_becomes_of_the_draft(
     open_engine: OpenEngine, path: Path
 ) -> None:
     engine = begun(open_engine, path)
-    before, held = list(engine._ready.kv.tokens), engine.cached_tokens
+    before, held = list(engine._ready.kv.tokens), cached_tokens(engine)
     read(prefill_draft(engine, asked(DRAFT)))
     read(prefill_draft(engine, asked("my " + DRAFT)))
-    assert (engine._ready.kv.tokens, engine.cached_tokens) == (before, held)
+    assert (engine._ready.kv.tokens, cached_tokens(engine)) == (before, held)
     again = [*asked("and"), ChatMessage("assistant", "so"), ChatMessage("user", "why?")]
     fresh = begun(open_engine, path)
     assert finished(engine.generate(again, GREEDY)).text == (

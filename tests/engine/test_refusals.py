@@ -15,7 +15,7 @@ from tchat.engine.prompt import ChatMessage
 from tchat.engine.scoring import HiddenStateReader
 from tchat.errors import DoesNotFit, TchatError
 from tchat.settings import Sampling
-from tests.engine.conftest import OpenEngine, finished
+from tests.engine.conftest import OpenEngine, cached_tokens, finished
 from tests.refusals.library import Fault, Refusing
 
 GREEDY = Sampling(temp=0, max_tokens=8)
@@ -41,7 +41,7 @@ def test_a_context_that_cannot_be_wider_stays_or_comes_back(
 ) -> None:
     engine = open_engine(request.getfixturevalue(name))
     first = finished(engine.generate(HELLO, GREEDY))
-    held = engine.cached_tokens
+    held = cached_tokens(engine)
     # llama.cpp is asked a second time for its reason: only when both are refused there is none.
     refusing.arm(Fault("llama_init_from_model", 1, "lasting" if how == "lasting" else "once"))
     if how == "once":
@@ -49,11 +49,11 @@ def test_a_context_that_cannot_be_wider_stays_or_comes_back(
     else:
         with pytest.raises(DoesNotFit, match=r"no context of [0-9,]+ tokens can be made"):
             list(engine.candidates(HELLO, GREEDY, 4))
-        assert engine.cached_tokens == engine._ready.context.cached_tokens == 0
+        assert cached_tokens(engine) == engine._ready.context.cached_tokens == 0
     refusing.arm(None)
     again = finished(engine.generate(HELLO, GREEDY))
     assert again.text == first.text
-    assert engine.cached_tokens == held
+    assert cached_tokens(engine) == held
     assert len(list(engine.candidates(HELLO, GREEDY, 4))) > 4
 
 
@@ -73,7 +73,7 @@ def test_the_old_context_is_made_again_when_only_the_wider_one_is_refused(
     context._new_handle = refused  # type: ignore[method-assign]
     with pytest.raises(DoesNotFit, match="no memory"):
         list(engine.candidates(HELLO, GREEDY, 4))
-    assert engine.cached_tokens == context.cached_tokens > 20
+    assert cached_tokens(engine) == context.cached_tokens > 20
     usage = finished(engine.generate(HELLO, GREEDY)).usage
     assert usage.reused == usage.prompt - 1
 
@@ -154,7 +154,8 @@ def test_a_reply_goes_on_without_a_draft_model_that_fails(
     assert speculation is not None
     assert speculation.draft_model is not None
     monkeypatch.setattr(speculation.draft_model.kv, "prefill", refused)
-    assert speculation.draft_model.draft([1, 2, 3], 4) == []
+    speculation.draft_model.begin([1, 2, 3])
+    assert speculation.draft_model.draft(4) == []
     assert speculation.draft_model.gain(8, speculation.times) == 0
     assert finished(engine.generate(HELLO, sampling)).text == expected
 

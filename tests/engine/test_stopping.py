@@ -21,7 +21,7 @@ from tchat.engine.model import Model
 from tchat.engine.prompt import ChatMessage
 from tchat.errors import Interrupted, UsageError
 from tchat.settings import Sampling
-from tests.engine.conftest import OpenEngine, finished
+from tests.engine.conftest import OpenEngine, cached_tokens, finished
 from tests.tiny import write_tiny
 
 LONG = [ChatMessage("user", "The quick brown fox jumps over the lazy dog. " * 150)]
@@ -60,7 +60,7 @@ def test_a_stop_between_batches_keeps_what_was_read(
     for event in engine.generate(long, GREEDY):
         if isinstance(event, PromptProgress) and event.done:
             engine.cancel.set()
-    held = engine.cached_tokens
+    held = cached_tokens(engine)
     assert held > 0
     engine.cancel.clear()
     assert finished(engine.generate(long, GREEDY)).usage.reused == held

@@ -16,7 +16,7 @@ from tchat.engine.snapshots import restore_check
 from tchat.engine.snapshots.store import SnapshotStore
 from tchat.engine.threads import AdaptiveThreads
 from tchat.errors import DoesNotFit, TchatError
-from tests.engine.conftest import OpenEngine, finished
+from tests.engine.conftest import OpenEngine, cached_tokens, finished
 from tests.engine.snapshots.conftest import LONG, WORDS, OpenSaved
 from tests.engine.snapshots.test_snapshots import GREEDY, PLAIN, going_on
 
@@ -173,7 +173,7 @@ def test_a_stop_ends_the_check_and_it_is_made_another_time(
 ) -> None:
     engine = open_saved(tiny_model)
     finished(engine.generate(LONG, GREEDY))
-    held, real = engine.cached_tokens, restore_check._logits_after
+    held, real = cached_tokens(engine), restore_check._logits_after
 
     def stopped(*args: Any) -> Any:
         engine.cancel.set()
@@ -182,7 +182,7 @@ def test_a_stop_ends_the_check_and_it_is_made_another_time(
     monkeypatch.setattr(restore_check, "_logits_after", stopped)
     engine.save()
     monkeypatch.undo()
-    assert (engine.cached_tokens, verdict(store)) == (held, None)
+    assert (cached_tokens(engine), verdict(store)) == (held, None)
     engine.cancel.clear()
     engine.save()
-    assert (engine.cached_tokens, verdict(store)) == (held, True)
+    assert (cached_tokens(engine), verdict(store)) == (held, True)

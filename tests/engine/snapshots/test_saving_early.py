@@ -18,7 +18,7 @@ from tchat.engine.snapshots.index import unpacked
 from tchat.engine.snapshots.store import SegmentFiles, SnapshotStore
 from tchat.paths import Paths
 from tchat.settings import Sampling
-from tests.engine.conftest import OpenEngine, finished
+from tests.engine.conftest import OpenEngine, cached_tokens, finished
 from tests.engine.snapshots.conftest import LONG, WORDS, OpenSaved
 
 GREEDY = Sampling(temp=0, max_tokens=12)
@@ -112,7 +112,7 @@ def test_a_disk_that_is_slow_is_left_for_the_end(
     monkeypatch.setattr(module, "SaveProgress", slow)
     finished(engine.generate(LONG, GREEDY))
     assert store.size() == 0
-    assert engine.save() == engine.cached_tokens
+    assert engine.save() == cached_tokens(engine)
 
 
 def test_a_stop_while_a_piece_is_saved_ends_that_too(
@@ -243,7 +243,7 @@ def test_a_stop_within_a_file_leaves_no_half_of_it(
     assert engine.save(going) == 0
     assert asked == 4
     assert not [path for path in paths.snapshots.iterdir() if path.suffix in (".kv", ".part")]
-    assert engine.save() == engine.cached_tokens
+    assert engine.save() == cached_tokens(engine)
 
 
 def test_a_reply_is_streamed_as_ever_while_its_prompt_is_saved(

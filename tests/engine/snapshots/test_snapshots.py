@@ -15,7 +15,7 @@ from tchat.engine.prompt import ChatMessage
 from tchat.engine.snapshots import snapshots as module
 from tchat.engine.snapshots.store import SnapshotStore
 from tchat.settings import Sampling
-from tests.engine.conftest import OpenEngine, finished
+from tests.engine.conftest import OpenEngine, cached_tokens, finished
 from tests.engine.snapshots.conftest import LONG, WORDS, OpenSaved
 
 GREEDY = Sampling(temp=0, max_tokens=12)
@@ -47,9 +47,9 @@ def test_a_chat_that_is_reopened_is_not_read_again(
     model = request.getfixturevalue(name)
     first = open_saved(model)
     end = finished(first.generate(LONG, PLAIN))
-    held = first.cached_tokens
+    held = cached_tokens(first)
     assert first.save() == held
-    assert first.cached_tokens == held
+    assert cached_tokens(first) == held
     chat = going_on(end)
     reopened = list(open_saved(model).generate(chat, GREEDY))
     never_left = open_engine(model)
@@ -118,7 +118,7 @@ def test_each_turn_adds_only_what_is_new(
     assert all(later - earlier < 0.3 * sizes[0] for earlier, later in pairwise(sizes))
     assert engine.save() == 0
     events = list(open_saved(tiny_model).generate(chat, GREEDY))
-    assert restored(events) == engine.cached_tokens
+    assert restored(events) == cached_tokens(engine)
 
 
 def test_the_branches_of_a_session_are_all_kept(open_saved: OpenSaved, tiny_model: Path) -> None:
@@ -129,7 +129,7 @@ def test_the_branches_of_a_session_are_all_kept(open_saved: OpenSaved, tiny_mode
     for chat in chats:
         finished(engine.generate(chat, GREEDY))
         engine.save()
-        helds.append(engine.cached_tokens)
+        helds.append(cached_tokens(engine))
     for chat, held in zip(chats, helds, strict=True):
         more = [*chat, ChatMessage("assistant", ""), ChatMessage("user", "go on")]
         events = list(open_saved(tiny_model).generate(more, GREEDY))
@@ -147,7 +147,7 @@ def test_a_reply_in_other_tokens_than_the_tokenizers_is_found(
     own = engine._loaded.model.tokenize(end.text, special=False)  # type: ignore[union-attr]
     assert len(own) != end.usage.completion
     events = list(open_saved(tiny_model).generate(going_on(end), GREEDY))
-    assert restored(events) == engine.cached_tokens
+    assert restored(events) == cached_tokens(engine)
 
 
 def test_a_short_chat_touches_no_disk(open_saved: OpenSaved, tiny_model: Path, paths: Any) -> None:
@@ -175,7 +175,7 @@ def test_short_chats_share_what_all_of_them_begin_with(
     one = open_saved(model)
     finished(one.generate(short("How are you?"), GREEDY))
     head = one.save(leaving=True)
-    assert len(WORDS.split()) <= head < one.cached_tokens + GREEDY.max_tokens
+    assert len(WORDS.split()) <= head < cached_tokens(one) + GREEDY.max_tokens
     chat = short("What is it?")
     two = open_saved(model, session="two")
     end = finished(two.generate(chat, GREEDY))
@@ -194,7 +194,7 @@ def test_a_long_chat_goes_on_from_what_short_ones_left(
     long = short(WORDS * 20)
     two = open_saved(tiny_model, session="two")
     end = finished(two.generate(long, GREEDY))
-    held = two.cached_tokens
+    held = cached_tokens(two)
     assert two.save() == held - head
     chat = [*long, ChatMessage("assistant", end.text), ChatMessage("user", "And?")]
     again = finished(open_saved(tiny_model, session="two").generate(chat, GREEDY))
@@ -221,7 +221,7 @@ def test_a_chat_that_takes_long_to_read_is_saved_however_short(
     assert engine.snapshots is not None
     for _ in range(40):
         engine.snapshots.record_prefill(64, 64 / 20)  # tokens, seconds
-    held = engine.cached_tokens
+    held = cached_tokens(engine)
     assert held < module.MIN_TOKENS
     assert engine.save() == held
 
@@ -274,10 +274,10 @@ def test_prepare_restores_before_the_question_comes(
     chat = going_on(end)
     reopened = open_saved(tiny_model)
     told = [event for event in reopened.prepare(chat[:-1]) if isinstance(event, CacheRestored)]
-    assert [event.tokens for event in told] == [engine.cached_tokens]
+    assert [event.tokens for event in told] == [cached_tokens(engine)]
     events = list(reopened.generate(chat, GREEDY))
     assert restored(events) == 0
-    assert finished(events).usage.reused == engine.cached_tokens
+    assert finished(events).usage.reused == cached_tokens(engine)
 
 
 def test_the_limit_holds_and_the_newest_stays(
@@ -313,7 +313,7 @@ def test_writing_can_be_broken_off_between_two_files(
     finished(engine.generate(LONG, GREEDY))
     assert engine.save(lambda: len(files(paths)) < 3) == 3 * 64
     assert not list(paths.snapshots.glob("*.part"))
-    assert engine.save() == engine.cached_tokens - 3 * 64
+    assert engine.save() == cached_tokens(engine) - 3 * 64
     assert restored(list(open_saved(tiny_model).generate(LONG, GREEDY))) > 3 * 64
 
 
@@ -324,7 +324,7 @@ def test_the_end_of_the_program_saves_and_checks_all_pieces(
     monkeypatch.setattr(module, "LEAVE_SECONDS", 60.0)
     engine = open_saved(tiny_model)
     finished(engine.generate(LONG, GREEDY))
-    held = engine.cached_tokens
+    held = cached_tokens(engine)
     assert engine.save(leaving=True) == held
     assert restored(list(open_saved(tiny_model).generate(LONG, GREEDY))) > held - 20
 
@@ -513,7 +513,7 @@ def test_a_state_is_only_copied_whole_where_there_is_memory_for_it(
     assert "takes as much memory again" in poor.snapshots.problem
     rich = open_saved(model, free=1 << 40)
     finished(rich.generate(LONG, GREEDY))
-    assert rich.save() == rich.cached_tokens
+    assert rich.save() == cached_tokens(rich)
     # It is not restored either: it is read again, with the same reply.
     expected = finished(open_engine(model).generate(going_on(end), GREEDY)).text
     again = list(open_saved(model, free=1000).generate(going_on(end), GREEDY))
