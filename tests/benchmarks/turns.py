@@ -70,7 +70,7 @@ def measure() -> dict[str, float]:
 
     history = [ChatMessage("user", LONG)]
     first = run(history, short)
-    held = cached_tokens(engine)
+    held = len(engine.loaded.kv.tokens)
     history += [ChatMessage("assistant", first.text), ChatMessage("user", "And then?")]
     second = run(history, short)
     kv = kv_megabytes(engine)
