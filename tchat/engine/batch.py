@@ -200,8 +200,8 @@ class BatchRunner:
         reply, prompt = job.reply, len(job.tokens)
         return Finished(
             reply.reason or Reason.CANCELLED,
-            reply.text,
-            reply.reasoning,
+            reply.output.text,
+            reply.output.reasoning,
             reply.seed,
             TokenUsage(prompt, 0, prompt, reply.written, reply.reasoned),
             Timings(0.0, 0.0, seconds),

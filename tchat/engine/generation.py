@@ -76,16 +76,11 @@ def generate_reply(  # noqa: PLR0917  one for each step
         yield from reply.notices
     finally:
         reply.close()
-    usage = prefill.usage(reply.written, reply.reasoned)
-    yield Finished(
-        (reply.reason if done else None) or Reason.CANCELLED,
-        reply.text,
-        reply.reasoning,
-        reply.seed,
-        replace(usage, drafted=steps.drafted, accepted=steps.accepted),
-        _timings(load_seconds, prefill, started),
-        unfinished=reply.unfinished,
-    )
+    if not done:
+        reply.reason = Reason.CANCELLED
+    end = _finished(reply, prefill, _timings(load_seconds, prefill, started))
+    usage = replace(end.usage, drafted=steps.drafted, accepted=steps.accepted)
+    yield replace(end, usage=usage)
 
 
 def generate_label(
@@ -129,9 +124,6 @@ def generate_candidates(  # noqa: PLR0917  as `generate_reply`
         load_seconds: Seconds that loading took.
         stopped: Indexes of candidates to end early; may grow meanwhile, from any thread.
         states: Whether each `Finished` is to have `HiddenStates`.
-
-    Raises:
-        UsageError, DoesNotFit: As of `generate_reply`.
     """
     from tchat.engine.parallel import ReplyJob
 
@@ -146,7 +138,7 @@ def generate_candidates(  # noqa: PLR0917  as `generate_reply`
         done = yield from prefill.run(reserve=CANDIDATE_CAPACITY * len(jobs), leave=1)
         loaded.context.enable_hidden_states(states)
         started = time.perf_counter()
-        pieces = _decode(loaded, jobs, cancel, stopped) if done else _undecoded(jobs)
+        pieces = _decode(loaded, jobs, cancel, stopped) if done else ((job, None) for job in jobs)
         for job, piece in pieces:
             timings = _timings(load_seconds, prefill, started)
             yield CandidateEvent(job.index, piece or _finished(job.reply, prefill, timings))
@@ -184,7 +176,7 @@ def _decode(
     try:
         pool: SequencePool[ReplyJob] = SequencePool(loaded, len(jobs), keep=True)
     except InterruptedError:
-        yield from _undecoded(jobs)
+        yield from ((job, None) for job in jobs)
         return
     try:
         for job in jobs:
@@ -200,23 +192,17 @@ def _decode(
         pool.close()
 
 
-def _undecoded(jobs: Sequence[ReplyJob]) -> Iterator[tuple[ReplyJob, None]]:
-    """The ends of replies that were stopped before they began."""
-    for job in jobs:
-        yield job, None
-
-
 def _finished(reply: ReplyState, prefill: Prefill, timings: Timings) -> Finished:
     return Finished(
         reply.reason or Reason.CANCELLED,
-        reply.text,
-        reply.reasoning,
+        reply.output.text,
+        reply.output.reasoning,
         reply.seed,
         prefill.usage(reply.written, reply.reasoned),
         timings,
         reply.log_probability,
         reply.hidden_states,
-        reply.unfinished,
+        reply.output.unfinished,
     )
 
 
@@ -243,7 +229,6 @@ class Prefill:
             the KV cache may hold less of the prompt afterwards.
 
     Attributes:
-        prompt: What is prefilled.
         tokens: The prompt in the cache's own tokens, see `KVCache.reuse_tokens`.
         reused: Tokens that the cache held.
         seconds: Seconds that it took.
@@ -296,9 +281,8 @@ class Prefill:
     def run(self, *, reserve: int = 1, leave: int = 0) -> Generator[Event, None, bool]:
         """Prefill; returns False when it was stopped.
 
-        Args:
-            reserve: Tokens of capacity to reserve behind the prompt.
-            leave: Tokens at its end to leave out.
+        ``reserve`` is the capacity to reserve behind the prompt, ``leave`` the tokens at its end to
+        leave out.
         """
         started = time.perf_counter()
         self.done = yield from self._run(reserve, leave)

@@ -32,10 +32,10 @@ class ReplyState:
         states: Whether to collect ``hidden_states``; the context has to compute them.
 
     Attributes:
+        output: Its answer and reasoning so far.
         reason: Why it ended; None while it goes on.
         written: Tokens of the reply.
         reasoned: How many of them are reasoning.
-        seed: Seed of the sampler.
 
     Raises:
         UsageError: The sampling cannot be carried out.
@@ -73,7 +73,7 @@ class ReplyState:
         stops = (*sampling.stop, *prompt.stops)
         specials = self._model.special_strings() | self._model.user_defined_strings()
         self._marks = marks.controls(specials)
-        self._reply = ReplyText(
+        self.output = ReplyText(
             marks, phase, stops, prompt.unfinished, only_tokens=marks.are_tokens(specials)
         )
         self._sampler = Sampler(self._model, sampling, seed=seed, prompt=prefilled)
@@ -86,24 +86,9 @@ class ReplyState:
         self._sampler.close()
 
     @property
-    def text(self) -> str:
-        """The answer so far."""
-        return self._reply.text
-
-    @property
-    def reasoning(self) -> str:
-        """The reasoning so far."""
-        return self._reply.reasoning
-
-    @property
-    def unfinished(self) -> bytes:
-        """The first bytes of a character that the reply was cut in."""
-        return self._reply.unfinished
-
-    @property
     def notices(self) -> tuple[Notice, ...]:
         """What the user should know about the reply at its end."""
-        if self.text or not self._reply.called_tool:
+        if self.output.text or not self.output.called_tool:
             return ()
         text = "the model called a tool instead of answering, and there is none"
         return (Notice("tool", text),)
@@ -130,7 +115,7 @@ class ReplyState:
         self.written += 1
         if self._scores is not None:
             self._scores.append(self._score)
-        in_reasoning = self._reply.in_reasoning
+        in_reasoning = self.output.in_reasoning
         self.reasoned += in_reasoning
         if self._states is not None and not in_reasoning:
             self._states.add_token(token)
@@ -138,8 +123,8 @@ class ReplyState:
         mark = bool(self._marks) and piece.decode("utf-8", "replace") in self._marks
         # Control tokens have no text, unless they mark something.
         shown = piece if mark or not self._model.is_control(token) else b""
-        events = self._reply.feed(shown, mark=mark)
-        if self._reply.stopped:
+        events = self.output.feed(shown, mark=mark)
+        if self.output.stopped:
             self.reason = Reason.STOP
         elif self.written >= self._limit:
             self.reason = Reason.LENGTH
@@ -164,7 +149,7 @@ class ReplyState:
 
     def flush(self) -> list[TextDelta | ReasoningDelta]:
         """Release the text held back, at the end of the reply."""
-        return self._reply.close()
+        return self.output.close()
 
 
 # Stands in for "<" where it is text and no part of a mark. No text contains it: Unicode reserves
@@ -259,7 +244,7 @@ class ReplyText:
 
     @property
     def unfinished(self) -> bytes:
-        """The first bytes of an incomplete character, which no text contains."""
+        """The first bytes of a character that the reply was cut in, which no text contains."""
         return b"" if self.stopped else self._decoder.getstate()[0]
 
     @property
