@@ -29,8 +29,7 @@ class SqliteCache:
         version: Of the schema; a database with another version is replaced.
         schema: Statements, separated by semicolons; a database with another schema is replaced.
         pragmas: Statements for every connection, such as ``PRAGMA secure_delete = ON``.
-        foreign: A query for rows that this program never writes; a database with such rows is
-            replaced.
+        foreign: A query for rows that this program never writes; one with such rows is replaced.
 
     Attributes:
         failure: Why the database is in memory; empty when it is the file.

@@ -28,12 +28,10 @@ REPLY_CAPACITY = 256  # tokens that the KV cache reserves for a reply without a 
 
 @dataclass(frozen=True, slots=True)
 class BatchTask:
-    """One prompt.
+    """One prompt, which ``ask`` makes when its turn comes.
 
-    Args:
-        index: Identifies its `BatchResult`, and is added to the sampling's seed.
-        ask: Makes its chat when its turn comes; a `TchatError` from it fails this task only.
-        seed: Of its reply; None for the sampling's.
+    A `TchatError` from ``ask`` fails this task only. ``index`` identifies its `BatchResult`; where
+    ``seed`` is None, it is added to the sampling's seed.
     """
 
     index: int
@@ -46,10 +44,7 @@ TaskResult: TypeAlias = Finished | tuple[tuple[str, float], ...] | TchatError
 
 @dataclass(frozen=True, slots=True)
 class BatchResult:
-    """The result of a task: a reply, the probabilities of the labels, or an error.
-
-    ``notices`` say what was done to its chat to fit the template.
-    """
+    """A reply, the probabilities of the labels, or an error; ``notices`` are about its chat."""
 
     index: int
     result: TaskResult
@@ -58,14 +53,7 @@ class BatchResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchOptions:
-    """How the tasks are answered.
-
-    Args:
-        sampling: How tokens are drawn.
-        labels: Score these instead of writing replies.
-        think: Reasoning of models that have a switch for it.
-        slots: Tasks at a time.
-    """
+    """How tasks are answered: ``slots`` at a time; with ``labels``, by their scores."""
 
     sampling: Sampling
     labels: tuple[str, ...] = ()
@@ -115,12 +103,8 @@ def _shared_prefix(entries: Iterable[Entry]) -> Sequence[int]:
 class BatchRunner:
     """Answers tasks in parallel sequences behind the prefix that the KV cache holds.
 
-    An error in a task is its own result, and no other task's.
-
-    Args:
-        loaded: The model.
-        options: How.
-        cancel: Ends it; unfinished tasks then have no result.
+    An error in a task is its own result, and no other task's. Unfinished tasks have no result when
+    ``cancel`` is set.
     """
 
     def __init__(self, loaded: LoadedModel, options: BatchOptions, cancel: Cancel) -> None:

@@ -40,14 +40,7 @@ CANDIDATES = 4
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One figure.
-
-    Args:
-        name: ``load``, ``read``, ``write``, ``bare``, ``first token``, ``candidates``, ``restore``.
-        value: How much.
-        unit: ``s`` or ``tok/s``.
-        of: What to compare it with, in the same unit; 0 for nothing.
-    """
+    """One figure; ``of`` is what to compare it with, in the same unit, 0 for nothing."""
 
     name: str
     value: float
@@ -56,12 +49,7 @@ class Figure:
 
 
 class Benchmark:
-    """Measures one model; each figure comes as soon as it is there.
-
-    Args:
-        options: How the model is loaded.
-        cancel: Stops it.
-    """
+    """Measures one model; each figure comes as soon as it is there."""
 
     def __init__(self, options: EngineOptions, cancel: Cancel) -> None:
         # Drafted tokens would depend on the text.
@@ -219,10 +207,6 @@ class Autotuner:
 
     A machine's speed drifts by more than most options change it, so the two runs alternate, and
     only what is clearly faster stays.
-
-    Args:
-        options: How the model is loaded now.
-        cancel: Stops it.
     """
 
     def __init__(self, options: EngineOptions, cancel: Cancel) -> None:

@@ -133,7 +133,6 @@ def ggml_function(name: str, result: Any, *arguments: Any) -> Any:
 
     Raises:
         AttributeError: The library does not export it.
-        ModelError: llama.cpp cannot be loaded.
     """
     return ctypes.CFUNCTYPE(result, *arguments)((name, backend().lib._lib))
 
@@ -269,15 +268,7 @@ Clock = Callable[[], float]
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A GPU.
-
-    Attributes:
-        name: For example ``CUDA0``.
-        description: The vendor's name of it.
-        free: Free bytes of its memory.
-        total: Bytes of its memory.
-        shared: Whether it shares the machine's memory.
-    """
+    """A GPU with the bytes of its memory; ``shared`` with the machine's or not."""
 
     name: str
     description: str
@@ -287,45 +278,29 @@ class Device:
 
 
 def devices() -> tuple[Device, ...]:
-    """The GPUs in llama.cpp's order; none for a build without one.
-
-    Raises:
-        ModelError: llama.cpp cannot be loaded.
-    """
+    """The GPUs in llama.cpp's order; none for a build without one."""
     lib = backend().lib
     if not lib.llama_supports_gpu_offload():
         return ()
-    ggml = _GgmlDevices()
-    return tuple(
-        ggml.device(handle)
-        for index in range(ggml.count())
-        if ggml.kind(handle := ggml.get(index)) in (_GPU, _INTEGRATED)
-    )
-
-
-class _GgmlDevices:
-    """Functions of ``ggml-backend.h``."""
-
-    def __init__(self) -> None:
-        pointer, text = ctypes.c_void_p, ctypes.c_char_p
-        size = ctypes.POINTER(ctypes.c_size_t)
-        self.count = ggml_function("ggml_backend_dev_count", ctypes.c_size_t)
-        self.get = ggml_function("ggml_backend_dev_get", pointer, ctypes.c_size_t)
-        self.kind = ggml_function("ggml_backend_dev_type", ctypes.c_int, pointer)
-        self._name = ggml_function("ggml_backend_dev_name", text, pointer)
-        self._description = ggml_function("ggml_backend_dev_description", text, pointer)
-        self._memory = ggml_function("ggml_backend_dev_memory", None, pointer, size, size)
-
-    def device(self, handle: Any) -> Device:
-        free, total = ctypes.c_size_t(), ctypes.c_size_t()
-        self._memory(handle, ctypes.byref(free), ctypes.byref(total))
-        return Device(
-            name=(self._name(handle) or b"").decode("utf-8", "replace"),
-            description=(self._description(handle) or b"").decode("utf-8", "replace"),
-            free=free.value,
-            total=total.value,
-            shared=self.kind(handle) == _INTEGRATED or sys.platform == "darwin",
-        )
+    pointer, text, size = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t
+    count = ggml_function("ggml_backend_dev_count", size)
+    get = ggml_function("ggml_backend_dev_get", pointer, size)
+    kind_of = ggml_function("ggml_backend_dev_type", ctypes.c_int, pointer)
+    name = ggml_function("ggml_backend_dev_name", text, pointer)
+    description = ggml_function("ggml_backend_dev_description", text, pointer)
+    sizes = ctypes.POINTER(size)
+    memory = ggml_function("ggml_backend_dev_memory", None, pointer, sizes, sizes)
+    found: list[Device] = []
+    for handle in map(get, range(count())):
+        kind = kind_of(handle)
+        if kind not in (_GPU, _INTEGRATED):
+            continue
+        free, total = size(), size()
+        memory(handle, ctypes.byref(free), ctypes.byref(total))
+        names = [(each(handle) or b"").decode("utf-8", "replace") for each in (name, description)]
+        shared = kind == _INTEGRATED or sys.platform == "darwin"
+        found.append(Device(names[0], names[1], free.value, total.value, shared))
+    return tuple(found)
 
 
 def weights_rate(clock: Clock = time.perf_counter) -> float:
@@ -333,14 +308,9 @@ def weights_rate(clock: Clock = time.perf_counter) -> float:
 
     It limits decoding, and is measured with llama.cpp's own arithmetic: matrices in Q4_K, larger
     than any cache, times a vector. The bandwidth of memory alone would say too much: on two cores
-    of a server it is 63 GB/s, of which 35 GB/s can be multiplied. The best of some rounds, with all
-    threads and with one, since one thread too many on a busy machine costs most of the speed.
-
-    Returns:
-        0 for a build whose arithmetic is in separate libraries.
-
-    Raises:
-        ModelError: llama.cpp cannot be loaded.
+    of a server it is 63 GB/s, of which 35 GB/s can be multiplied. The best of some rounds counts,
+    with all threads and with one, since one thread too many on a busy machine costs most of the
+    speed. 0 for a build whose arithmetic is in separate libraries.
     """
     try:
         ggml = _GgmlCompute()
@@ -360,11 +330,7 @@ class _Params(ctypes.Structure):
 
 
 class _GgmlCompute:
-    """Functions of ``ggml.h``.
-
-    Raises:
-        AttributeError: The library does not export them.
-    """
+    """Functions of ``ggml.h``; AttributeError where the library does not export them."""
 
     def __init__(self) -> None:
         pointer, integer, size = ctypes.c_void_p, ctypes.c_int64, ctypes.c_size_t

@@ -214,12 +214,8 @@ class DraftModel:
         threads: As of `Context`.
         cancel: Stops its decodes.
 
-    Attributes:
-        has_draft: As of `Drafter`.
-
     Raises:
         UsageError: It has another vocabulary, or its cache cannot be cut back.
-        ModelError, DoesNotFit, InterruptedError: It cannot be loaded.
     """
 
     has_draft = True

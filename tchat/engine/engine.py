@@ -189,13 +189,7 @@ class Engine:
             ModelError: The model cannot be loaded.
         """
         seed = sampling.seed if sampling.seed >= 0 else fresh_seed()
-        prefill = yield from self._start(
-            messages,
-            lambda encoder: (
-                prompt
-                or encoder.for_reply(messages, sampling, think, continue_final=continue_final)
-            ),
-        )
+        prefill = yield from self._start_reply(messages, sampling, think, continue_final, prompt)
         if prefill is None:
             yield empty_reply(seed)
             return
@@ -228,13 +222,7 @@ class Engine:
             states: Whether each `Finished` is to have `HiddenStates`; next to free.
         """
         seeds = several_seeds(sampling.seed, count)
-        prefill = yield from self._start(
-            messages,
-            lambda encoder: (
-                prompt
-                or encoder.for_reply(messages, sampling, think, continue_final=continue_final)
-            ),
-        )
+        prefill = yield from self._start_reply(messages, sampling, think, continue_final, prompt)
         if prefill is None:
             yield empty_reply(seeds[0])
             return
@@ -290,6 +278,19 @@ class Engine:
                 pass
             if self._ready.kv.ensure_tokens(prefix, reserve=options.slots * REPLY_CAPACITY):
                 yield from BatchRunner(self._ready, options, self.cancel).results(entries)
+
+    def _start_reply(
+        self,
+        messages: Sequence[ChatMessage],
+        sampling: Sampling,
+        think: Think,
+        continues: bool,
+        prompt: EncodedPrompt | None,
+    ) -> Generator[Event, None, Prefill | None]:
+        def encode(encoder: PromptEncoder) -> EncodedPrompt:
+            return encoder.for_reply(messages, sampling, think, continue_final=continues)
+
+        return self._start(messages, (lambda _: prompt) if prompt else encode)
 
     def _start(
         self, messages: Sequence[ChatMessage], encode: Callable[[PromptEncoder], EncodedPrompt]

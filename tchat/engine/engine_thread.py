@@ -36,13 +36,9 @@ _STOPPING = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
 class Call(Generic[T]):
-    """A call that keeps its outcome for another thread.
+    """A call that keeps its outcome for another thread: what it returned in ``made``, or ``error``.
 
     (``concurrent.futures`` takes 5 ms to import.)
-
-    Attributes:
-        made: What the call returned, if it did.
-        error: What it raised, if it did.
     """
 
     def __init__(self, work: Callable[[], T]) -> None:
@@ -95,11 +91,7 @@ def run_on_engine_thread(work: Callable[[], T], cancel: Cancel) -> T:
 
 
 def on_large_stack(work: Callable[[], T], *, least: int = 0) -> T:
-    """Run ``work`` on a thread with a large stack; returns or raises what it does.
-
-    Raises:
-        MemoryError: As of `start_on_large_stack`.
-    """
+    """Run ``work`` as `start_on_large_stack` does; returns or raises what it does."""
     call = Call(work)
     start_on_large_stack(call, least=least)
     return call.result()
@@ -108,12 +100,8 @@ def on_large_stack(work: Callable[[], T], *, least: int = 0) -> T:
 def start_on_large_stack(work: Callable[[], None], *, least: int = 0) -> None:
     """Run ``work``, which must not raise, on a daemon thread with the largest stack granted.
 
-    Args:
-        work: What is run.
-        least: Bytes that the stack must have.
-
     Raises:
-        MemoryError: No thread can be started, or none with such a stack.
+        MemoryError: No thread can be started, or none with a stack of ``least`` bytes.
     """
 
     def run() -> None:
@@ -173,11 +161,9 @@ def _signals(cancel: Cancel) -> Iterator[list[int]]:
 class Request:
     """One request to the engine. Stopping it stops nothing else.
 
-    It can be stopped from any thread, also while it waits for the engine: then ``cancel`` is set
-    when it begins. After its end, a stop does nothing, and ``cancel`` is clear.
-
-    Args:
-        cancel: The engine's flag, which serves one request after the other.
+    It can be stopped from any thread, also while it waits for the engine: then ``cancel``, the
+    engine's flag, is set when it begins. After its end, a stop does nothing, and ``cancel`` is
+    clear.
     """
 
     def __init__(self, cancel: Cancel) -> None:
@@ -272,8 +258,8 @@ class EngineWorker:
         """Iterate ``generate()`` on the thread; yields its events in batches.
 
         The first piece of text, each `PromptProgress` and the end come at once, with all events
-        before them; the rest come some 15 times a second. Closing it early
-        stops ``request``; an error of the generator is raised here, after the last batch.
+        before them; the rest come some 15 times a second. Closing it early stops ``request``; an
+        error of the generator is raised here, after the last batch.
         """
         import asyncio
 

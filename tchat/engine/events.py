@@ -39,9 +39,9 @@ class LoadProgress:
 
 @dataclass(frozen=True, slots=True)
 class CacheRestored:
-    """A part of the prompt was restored from disk instead of prefilled.
+    """``tokens`` of the prompt were restored from disk.
 
-    ``tokens`` took ``seconds`` and saved ``saved`` seconds of prefill; 0 where that is unknown.
+    ``saved`` is the seconds of prefill that this saved; 0 where that is unknown.
     """
 
     tokens: int
@@ -51,10 +51,7 @@ class CacheRestored:
 
 @dataclass(frozen=True, slots=True)
 class PromptProgress:
-    """The prompt is being prefilled.
-
-    ``done`` of ``total`` tokens are in the KV cache, ``reused`` of them were there before.
-    """
+    """``done`` of ``total`` tokens are in the KV cache; ``reused`` of them were there before."""
 
     done: int
     total: int
@@ -176,11 +173,7 @@ class Timings:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HiddenStates:
-    """The hidden states of a reply.
-
-    ``state`` is the state behind the final norm, averaged over the answer's tokens, shape
-    (n_embd,); ``tokens`` are these.
-    """
+    """The state behind the final norm, averaged over the answer's ``tokens``; shape (n_embd,)."""
 
     state: numpy.ndarray[Any, numpy.dtype[numpy.float32]]
     tokens: tuple[int, ...]
@@ -199,8 +192,8 @@ class Finished:
         timings: Seconds.
         log_probability: Of a candidate, the mean over its tokens.
         hidden_states: Where they were asked for.
-        unfinished: The first bytes of a character that the reply was cut in. No text contains
-            them; a continued reply starts behind them.
+        unfinished: The first bytes of a character that the reply was cut in. No text contains them;
+            a continued reply starts behind them.
     """
 
     reason: Reason
@@ -224,10 +217,7 @@ class CandidateEvent:
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """The candidates are ranked.
-
-    ``scores`` are pairs of index and score, the best first; ``judge`` names their origin.
-    """
+    """The candidates are ranked: pairs of index and score, the best first, by a ``judge``."""
 
     judge: str
     scores: tuple[tuple[int, float], ...]
@@ -235,10 +225,7 @@ class Ranked:
 
 @dataclass(frozen=True, slots=True)
 class LabelScores:
-    """The labels are scored.
-
-    ``probabilities`` are pairs of label and probability, the likeliest first; they sum to 1.
-    """
+    """Pairs of label and probability, the likeliest first; they sum to 1."""
 
     probabilities: tuple[tuple[str, float], ...]
 

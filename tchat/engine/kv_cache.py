@@ -134,10 +134,7 @@ class KVCache:
         return len(self.draft_tokens)
 
     def prefill_draft(self, tokens: Sequence[int]) -> bool:
-        """Decode one batch of ``tokens`` behind the draft; False when it was stopped.
-
-        Call `prepare_draft` first.
-        """
+        """Decode a batch behind the draft, after `prepare_draft`; False when it was stopped."""
         start = len(self.draft_tokens)
         batch = [
             BatchToken(token, start + offset, DRAFT_SEQUENCE) for offset, token in enumerate(tokens)
@@ -166,7 +163,7 @@ class KVCache:
         return all(self.prefill(tokens[len(self.tokens) :]))
 
     def prefill(self, tokens: Sequence[int]) -> Iterator[bool]:
-        """Decode ``tokens`` batch by batch, with the logits of the last.
+        """Decode ``tokens`` by batches, with the logits of the last.
 
         Yields True after each batch; yields False and ends when it was stopped.
         """
@@ -241,7 +238,7 @@ class KVCache:
     def load(self, tokens: Sequence[int], buffer: bytearray, size: int, *, part: bool) -> bool:
         """Load a saved state: of ``tokens`` behind the cached ones, or, unless ``part``, of all.
 
-        See `Context.load_state`. Returns False when llama.cpp did not take it.
+        See `Context.load_state`; False when llama.cpp did not take it.
         """
         start = len(self.tokens) if part else 0
         span = (start, start + len(tokens)) if part else None

@@ -81,13 +81,8 @@ class EngineOptions:
 class LoadedModel:
     """A model with its context, ready to prefill and decode.
 
-    Args:
-        model: Weights and vocabulary.
-        context: Where they decode.
-        kv: What sequence 0 of the context holds.
-        template: How a chat becomes a prompt.
-        speculation: Speculative decoding; None to decode token by token.
-        prefixes: The last prompts, so that only what is new of one is tokenized.
+    ``kv`` is what sequence 0 of the context holds; without ``speculation``, each decode is of one
+    token; ``prefixes`` are the last prompts, so that only what is new of one is tokenized.
     """
 
     model: Model
@@ -113,11 +108,7 @@ class LoadedModel:
 
 
 def open_model(options: EngineOptions, cancel: Cancel) -> Model:
-    """Load the weights.
-
-    Raises:
-        ModelError, InterruptedError: As of `Model`.
-    """
+    """Load the weights, as `Model` does."""
     return Model(
         options.path,
         gpu_layers=options.gpu_layers,
@@ -137,11 +128,7 @@ def open_context(
     capacity: int,
     adapt: Callable[[Any], None] | None = None,
 ) -> Context:
-    """Make a context of ``size`` tokens; ``capacity`` and ``adapt`` as of `Context`.
-
-    Raises:
-        DoesNotFit, UsageError: As of `Context`.
-    """
+    """Make a `Context` of ``size`` tokens."""
     return Context(
         model,
         size=size,
@@ -188,20 +175,11 @@ class BackgroundLoad:
         return self._wait(self._context)
 
     def model(self) -> Model:
-        """Wait for the model.
-
-        Raises:
-            ModelError: It cannot be loaded.
-            InterruptedError: The cancel flag was set.
-        """
+        """Wait for the model; raises what loading it raised."""
         return self._model.result()
 
     def context(self) -> Context:
-        """Wait for the context; the model is freed when there is none.
-
-        Raises:
-            ModelError, DoesNotFit, InterruptedError: As of `model`, or there is no memory for it.
-        """
+        """Wait for the context; where there is none, frees the model and raises why."""
         model = self.model()
         try:
             return self._context.result()
@@ -245,13 +223,7 @@ class BackgroundLoad:
 
 
 class ModelLoader:
-    """Loads one model; a load that was stopped can be repeated.
-
-    Args:
-        options: What is loaded, and how.
-        cancel: Stops it.
-        background: A load of it that is already running, if any.
-    """
+    """Loads one model, unless ``background`` does; a load that was stopped can be repeated."""
 
     def __init__(
         self, options: EngineOptions, cancel: Cancel, background: BackgroundLoad | None
@@ -340,11 +312,7 @@ def assemble(
     template: ChatTemplate,
     cancel: Cancel,
 ) -> LoadedModel:
-    """A model and its context with all that goes with them.
-
-    Raises:
-        UsageError, ModelError, DoesNotFit, InterruptedError: As of `DraftModel`.
-    """
+    """A model and its context with all that goes with them; raises as `DraftModel` does."""
     from tchat.engine.drafters import DraftModel
     from tchat.engine.kv_cache import KVCache
     from tchat.engine.prompt.encoder import PrefixCache
@@ -376,11 +344,7 @@ def _can_trim(options: EngineOptions, model: Model) -> bool:
 
 
 def template_of(options: EngineOptions, model: Model, cancel: Cancel) -> ChatTemplate:
-    """The chat template of a model.
-
-    Raises:
-        InterruptedError: ``cancel`` was set while it was tried.
-    """
+    """The chat template of a model; InterruptedError when ``cancel`` was set while it was tried."""
     from tchat.engine.prompt.template import ChatTemplate
 
     return ChatTemplate.compile(
@@ -424,13 +388,9 @@ class Lora:
 
 @dataclass(frozen=True, slots=True)
 class ControlVector:
-    """A control vector: directions added to the hidden states after some layers.
+    """A control vector: directions added to the hidden states after some layers, times ``scale``.
 
-    Args:
-        path: The file.
-        width: Length of a direction; the model's ``n_embd``.
-        directions: Layer (from 1 on) to ``width`` floats.
-        scale: Factor on every direction.
+    ``directions`` are ``width`` floats by layer, from 1 on; ``width`` is the model's ``n_embd``.
     """
 
     path: Path
@@ -442,10 +402,7 @@ class ControlVector:
 class Adapters:
     """The adapters of one model, loaded once and applied to each of its contexts.
 
-    Args:
-        model: What they adapt.
-        loras: LoRA adapters.
-        vectors: Control vectors; an empty sequence removes those of a context, None keeps them.
+    An empty sequence of ``vectors`` removes those of a context, None keeps them.
 
     Raises:
         ModelInvalid: llama.cpp refuses one, for example because it was made for another model.
@@ -461,11 +418,7 @@ class Adapters:
         self._control = None if vectors is None else _sum(model, vectors)
 
     def apply(self, context: Any) -> None:
-        """Apply the adapters to a ``llama_context *``.
-
-        Raises:
-            ModelInvalid: llama.cpp refuses them.
-        """
+        """Apply the adapters to a ``llama_context *``; raises `ModelInvalid` as above."""
         if self._loras:
             count = len(self._loras)
             handles = (self._lib.llama_adapter_lora_p_ctypes * count)(*self._loras)

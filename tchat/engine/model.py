@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import ctypes
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property, partial
 from itertools import repeat
 from pathlib import Path
 from types import MappingProxyType
@@ -79,13 +79,18 @@ class Model:
     Not thread-safe; close it after every context made from it.
 
     Args:
-        path: The file, or the first part of a split one. Verify it before: a hostile file can
-            crash the process.
+        path: The file, or the first part of a split one. Verify it before: a hostile file can crash
+            the process.
         gpu_layers: Layers on the GPU, -1 for all; ignored by a build without GPU support.
         tensor_split: Share of the model for each GPU; empty for shares by free memory.
         mmap: Map the file into memory instead of reading it.
         mlock: Lock the weights in memory.
         cancel: Stops the loading.
+
+    Attributes:
+        piece: The bytes of a token, control tokens written out; not always whole characters.
+        is_control: Whether a token is a control token, which is no text.
+        ends_reply: Whether a token ends a reply (EOS, EOT, end of message).
 
     Raises:
         ModelInvalid: llama.cpp refuses the file; the message carries its reason.
@@ -104,10 +109,6 @@ class Model:
     ) -> None:
         self.path = path
         self._lib = backend().lib
-        # Facts about tokens: a call into llama.cpp costs more than a look-up.
-        self._pieces: dict[int, bytes] = {}
-        self._control: dict[int, bool] = {}
-        self._ending: dict[int, bool] = {}
         params = self._lib.llama_model_default_params()
         offload = self._lib.llama_supports_gpu_offload()
         params.n_gpu_layers = (_ALL_LAYERS if gpu_layers < 0 else gpu_layers) if offload else 0
@@ -134,6 +135,11 @@ class Model:
         if not self._vocab:
             self.close()
             raise ModelInvalid(f"{single_line(path.name)} has no vocabulary", "choose another file")
+        # Cached: a call into llama.cpp costs more than a look-up.
+        lib, vocab = self._lib, self._vocab
+        self.piece: Callable[[int], bytes] = cache(self._piece)
+        self.is_control: Callable[[int], bool] = cache(partial(lib.llama_vocab_is_control, vocab))
+        self.ends_reply: Callable[[int], bool] = cache(partial(lib.llama_vocab_is_eog, vocab))
 
     def close(self) -> None:
         """Free the weights. Closing twice is harmless."""
@@ -169,9 +175,7 @@ class Model:
     def tokenize(self, text: str, *, special: bool) -> list[int]:
         """Tokens of ``text``, without the BOS and EOS that a vocabulary may add.
 
-        Args:
-            text: Any text; lone surrogates become U+FFFD.
-            special: Whether control tokens written out in ``text`` become control tokens.
+        Lone surrogates become U+FFFD. With ``special``, control tokens written out become such.
 
         Raises:
             DoesNotFit: A run of a million characters or of blanks would overflow the stack, or
@@ -194,18 +198,7 @@ class Model:
                 )
             size = -count
 
-    def piece(self, token: int) -> bytes:
-        """The bytes of a token, control tokens written out; not always whole characters.
-
-        Raises:
-            ModelInvalid: llama.cpp has no text of it.
-        """
-        known = self._pieces.get(token)
-        if known is None:
-            known = self._pieces[token] = self._read_piece(token)
-        return known
-
-    def _read_piece(self, token: int) -> bytes:
+    def _piece(self, token: int) -> bytes:
         size = 64
         while True:
             buffer = ctypes.create_string_buffer(size)
@@ -247,22 +240,6 @@ class Model:
     @cached_property
     def _longest_fragment(self) -> int:
         return max(map(len, self._fragments), default=0)
-
-    def is_control(self, token: int) -> bool:
-        """Whether the token is a control token, which is no text."""
-        known = self._control.get(token)
-        if known is None:
-            known = bool(self._lib.llama_vocab_is_control(self._vocab, token))
-            self._control[token] = known
-        return known
-
-    def ends_reply(self, token: int) -> bool:
-        """Whether the token ends a reply (EOS, EOT, end of message)."""
-        known = self._ending.get(token)
-        if known is None:
-            known = bool(self._lib.llama_vocab_is_eog(self._vocab, token))
-            self._ending[token] = known
-        return known
 
     @cached_property
     def end_tokens(self) -> tuple[int, ...]:
@@ -358,11 +335,7 @@ def _refuse_endless_words(text: str) -> None:
 
 
 def _shares(shares: Sequence[float], devices: int) -> Any:
-    """``float *`` with a share for each device; None for shares by free memory.
-
-    Raises:
-        UsageError: There are more shares than devices.
-    """
+    """``float *`` with a share for each device; None for shares by free memory."""
     if not shares:
         return None
     if len(shares) > devices:

@@ -24,13 +24,9 @@ Piece: TypeAlias = TextDelta | ReasoningDelta
 
 
 class ReplyJob:
-    """A reply to decode.
+    """A reply to the prompt ``tokens``; ``index`` says which candidate it is.
 
-    Args:
-        tokens: Its whole prompt.
-        reply: Its state, closed with the job.
-        reserve: Tokens of the KV cache that must be free before it starts, prompt included.
-        index: Which candidate it is.
+    ``reserve`` tokens of the KV cache, prompt included, must be free before it starts.
     """
 
     scores = False  # whether `next_tokens` follow the prompt, with the logits of each
@@ -70,16 +66,7 @@ class ReplyJob:
 
 
 class LabelJob:
-    """The scoring of labels; otherwise as `ReplyJob`.
-
-    Args:
-        tokens: The whole prompt that they answer.
-        model: Its vocabulary.
-        labels: As of `LabelScorer`.
-
-    Attributes:
-        scorer: The scores so far.
-    """
+    """The scoring of labels as replies to the prompt ``tokens``; otherwise as `ReplyJob`."""
 
     scores = True
 
@@ -123,16 +110,10 @@ J = TypeVar("J", bound=Job)
 
 @dataclass(slots=True)
 class _Sequence(Generic[J]):
-    """A sequence and the job that it decodes.
+    """A sequence and the job that it decodes, behind ``shared`` tokens of the prefix.
 
-    Args:
-        job: What is decoded.
-        id: Number of the sequence.
-        shared: Tokens of the prefix that its prompt begins with.
-        pending: Tokens to decode.
-        outputs: How many of these, from the end, need logits.
-        tokens: Tokens in the cache behind the shared ones.
-        rows: Its output rows of the last batch.
+    ``tokens`` are in the cache behind those; ``pending`` are to decode, the last ``outputs`` of
+    them with logits; ``rows`` are its output rows of the last batch.
     """
 
     job: J
@@ -213,11 +194,7 @@ class SequencePool(Generic[J]):
         return min(common_prefix(self._kv.tokens, job.tokens), len(job.tokens) - 1)
 
     def step(self) -> Iterator[tuple[J, Piece | None]]:
-        """Decode one batch; yields the text that it brings, and None for each job that ended.
-
-        Raises:
-            InterruptedError: The cancel flag was set.
-        """
+        """Decode one batch; yields the text that it brings, and None for each job that ended."""
         self._stop_longest()
         yield from self._release()
         if not self._running:
@@ -319,11 +296,7 @@ class SequencePool(Generic[J]):
         self._used += len(batch)
 
     def _decode_or_undo(self, batch: Sequence[BatchToken]) -> None:
-        """Decode, or leave the sequences as they were.
-
-        Raises:
-            InterruptedError: The cancel flag was set.
-        """
+        """Decode, or leave the sequences as they were; InterruptedError when it was stopped."""
         done = False
         try:
             done = self._context.decode(batch)

@@ -159,10 +159,7 @@ _SHOW = str.maketrans("\U0010fffe", "<")
 
 
 class StopFilter:
-    """Passes text on up to the first stop string.
-
-    Text that may begin a stop string is held back until more text decides.
-    """
+    """Passes text on up to the first stop string; holds back what may begin one."""
 
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = tuple(stop for stop in stops if stop)
@@ -201,12 +198,8 @@ def _overlap(text: str, stop: str) -> int:
 class ReplyText:
     """Turns the tokens of a reply into answer and reasoning, up to a stop string in the answer.
 
-    Args:
-        marks: The marks of the model's reasoning.
-        phase: Where in a reply the prompt ends.
-        stops: Strings that end the answer.
-        unfinished: The first bytes of a character that the prompt ends in.
-        only_tokens: Whether marks are tokens; the same letters written as text are then text.
+    It starts in ``phase``, inside a character whose first bytes are ``unfinished``. With
+    ``only_tokens``, marks are tokens, and the same letters written as text are text.
     """
 
     def __init__(

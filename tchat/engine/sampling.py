@@ -51,11 +51,7 @@ def seed_after(first: int, count: int) -> int:
 class Sampler:
     """One ``llama_sampler_chain`` for one reply. Close it.
 
-    Args:
-        model: Whose vocabulary is sampled.
-        sampling: The parameters.
-        seed: Seed of the draws, and of XTC.
-        prompt: The prompt's tokens; the penalties look back on them.
+    The penalties look back on the tokens of ``prompt``.
 
     Raises:
         UsageError: The grammar does not parse or is too long, or a logit bias names no token.

@@ -85,8 +85,7 @@ class LabelScorer:
     def add_row(self, row: Row | None) -> None:
         """Take the row after the prompt, and then those after each token of `next_tokens`.
 
-        Args:
-            row: As of `log_probabilities`; None for one that `is_known`.
+        None stands for a row that `is_known`.
         """
         self._taken += 1
         start = self.next_tokens[: self._taken]
@@ -117,14 +116,8 @@ def score_labels(
 ) -> tuple[tuple[str, float], ...] | None:
     """Each label with its probability as the reply to the prompt in the cache, likeliest first.
 
-    Args:
-        model: Tokenizes the labels.
-        context: Has just decoded the prompt, with the logits of its last token.
-        kv: Holds the prompt; afterwards a part of a label too.
-        labels: As of `LabelScorer`.
-
-    Returns:
-        None when the cancel flag was set meanwhile.
+    ``context`` has just decoded the prompt, with the logits of its last token; ``kv`` holds the
+    prompt, and afterwards a part of a label too. None when the cancel flag was set meanwhile.
     """
     prompt, scorer = list(kv.tokens), LabelScorer(model, labels)
     scorer.add_row(log_probabilities(context))
@@ -198,9 +191,6 @@ class HiddenStateReader:
         size: Tokens of the longest prompt with its reply.
         threads: As of `Context`.
         cancel: Stops a decode.
-
-    Raises:
-        DoesNotFit: There is not enough memory for the context.
     """
 
     def __init__(
@@ -241,12 +231,9 @@ class HiddenStateReader:
         self._context.close()
 
     def read(self, prompt: Sequence[int], reply: Sequence[int]) -> LayerStates | None:
-        """The states of ``reply`` behind ``prompt``; both are tokens, neither empty.
+        """The states of ``reply`` behind ``prompt``; None when the cancel flag was set meanwhile.
 
-        The prefix shared with the last call is not decoded again.
-
-        Returns:
-            None when the cancel flag was set meanwhile.
+        Both are tokens, neither empty. The prefix shared with the last call is not decoded again.
 
         Raises:
             DoesNotFit: They exceed the context.

@@ -47,12 +47,7 @@ def crosses(cached: int, size: int) -> bool:
 
 
 class ExactnessTrial:
-    """Tokens of a reply that are decoded singly, and then once more in one decode.
-
-    Args:
-        context: Where.
-        kv: Its cache.
-        size: Tokens of the one decode.
+    """Tokens of a reply that are decoded singly, and then once more in one decode of ``size``.
 
     Attributes:
         cached_tokens: Tokens in the cache before.
@@ -114,11 +109,8 @@ MAX_LOSS = 0.02  # share of a reply's time that rejected drafts may have cost
 class Speculation:
     """What is known about drafts for one model, over all of its replies.
 
-    Args:
-        context: Where it decodes.
-        kv: Its cache, which can be trimmed.
-        lookup: Whether to draft by prompt lookup.
-        draft_model: Drafts too; closed with it.
+    ``lookup`` says whether to draft by prompt lookup; ``draft_model`` drafts too, and is closed
+    with it.
     """
 
     context: Context
@@ -177,12 +169,8 @@ class SpeculativeSteps:
     def decode(self, token: int, left: int) -> Sequence[int] | None:
         """Decode the next token of the reply along with a draft of what follows.
 
-        Args:
-            token: The token drawn last.
-            left: Tokens that the reply may have behind it.
-
-        Returns:
-            The draft, most often empty; None when it was stopped.
+        Returns the draft, most often empty, or None when it was stopped. ``token`` is the one drawn
+        last; the reply may have ``left`` tokens behind it.
         """
         known = self._known
         if known is None:

@@ -98,12 +98,7 @@ def _quota_v1(folder: Path) -> float:
 
 @dataclass(frozen=True, slots=True)
 class LoadSample:
-    """CPU load over a period, in cores.
-
-    Args:
-        busy: Cores that ran anything, this process included; also what a hypervisor took.
-        idle: Cores that ran nothing.
-    """
+    """Cores that ran anything over a period, and idle ones; what a hypervisor took is busy."""
 
     busy: float
     idle: float
@@ -112,11 +107,7 @@ class LoadSample:
 class CpuLoad:
     """The load of the CPUs that this process may use (Linux: ``/proc/stat``).
 
-    Args:
-        stat: The kernel's counters.
-
-    Attributes:
-        cost: Seconds that reading took, which grows with the machine's CPUs.
+    ``cost`` is the seconds that reading took, which grows with the machine's CPUs.
     """
 
     def __init__(self, stat: Path = Path("/proc/stat")) -> None:
@@ -172,14 +163,9 @@ Clock = Callable[[], float]
 
 
 class AdaptiveThreads:
-    """Chooses the number of threads of each decode.
+    """Chooses the number of threads of each decode: ``maximum`` at first and at most.
 
-    Args:
-        maximum: Threads at first and at most.
-        pinned: Always use ``maximum``.
-        load: The CPU load.
-        clock: Seconds.
-        thread_clock: Seconds of CPU time of this thread.
+    ``pinned`` keeps it there. ``thread_clock`` counts the CPU time of this thread.
     """
 
     def __init__(
@@ -242,11 +228,7 @@ class AdaptiveThreads:
 
 
 class ThreadCount:
-    """The number of threads for one kind of decode, and the times of its decodes.
-
-    Attributes:
-        threads: The number for the next decode.
-    """
+    """The number of ``threads`` for the next decode of one kind, and the times of its decodes."""
 
     def __init__(self, maximum: int) -> None:
         self.threads = self._kept = self._maximum = maximum
@@ -273,10 +255,7 @@ class ThreadCount:
     def consider(self, fewer: int, more: int, now: float) -> None:
         """End a window; start a trial where there is a reason for one.
 
-        Args:
-            fewer: Threads too many by the CPU load; 0 for none.
-            more: Threads for which there are idle cores.
-            now: Seconds in decodes so far.
+        By the CPU load, there are ``fewer`` threads too many, and idle cores for ``more``.
         """
         if not self._window:
             return
@@ -322,13 +301,7 @@ class ThreadCount:
 
 
 class _ThreadTrial:
-    """Decodes with another number of threads, compared with the times before.
-
-    Args:
-        threads: The other number.
-        means: Mean seconds by tokens of a decode.
-        slowness: Their ratio to the best ones.
-    """
+    """Decodes with another number of threads, compared with the mean times by tokens before."""
 
     def __init__(self, threads: int, means: dict[int, float], slowness: float) -> None:
         self.threads = threads

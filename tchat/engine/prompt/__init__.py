@@ -24,13 +24,9 @@ class TemplateOverrun(TemplateFailure):
 
 @dataclass(frozen=True, slots=True)
 class ChatMessage:
-    """One message.
+    """One message of the ``role`` ``system``, ``user`` or ``assistant``.
 
-    Args:
-        role: ``system``, ``user`` or ``assistant``.
-        content: The text.
-        reasoning: Of a reply.
-        unfinished: The first bytes of a character that a reply was cut in, to continue it.
+    ``unfinished`` are the first bytes of a character that a reply was cut in, to continue it.
     """
 
     role: str
@@ -75,9 +71,6 @@ def unused_character(texts: Iterable[str]) -> str:
 
     No filter of a template changes it: it has no case, is no white space, and JSON and HTML keep
     it.
-
-    Raises:
-        ValueError: The texts contain all 65,534 candidates.
     """
     texts = list(texts)
     for code in range(0xF0000, 0xFFFFE):

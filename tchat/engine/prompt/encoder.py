@@ -64,9 +64,8 @@ def encode(
     """Encode a chat: only the template writes control tokens, whatever was typed.
 
     A chat without special strings is tokenized exactly as its plain rendering. The BOS token is
-    added where the vocabulary wants it and the template does not write it.
-
-    Args: As of `ChatTemplate.render`, and ``prefixes``, which remembers the last prompts.
+    added where the vocabulary wants it and the template does not write it. ``prefixes`` remembers
+    the last prompts; the other arguments are those of `ChatTemplate.render`.
     """
 
     def render(turns: Sequence[ChatMessage]) -> Rendering:
@@ -434,11 +433,7 @@ class PromptEncoder:
 
 
 def refuse_unfit(tokens: Sequence[int], size: int, more: int = 0) -> None:
-    """Refuse an empty prompt, and one that leaves no room for ``more`` tokens and one more.
-
-    Raises:
-        UsageError, PromptTooLong: It is refused.
-    """
+    """Refuse an empty prompt, and one that leaves no room for ``more`` tokens and one more."""
     if not tokens:
         raise UsageError("the prompt is empty, so there is nothing to continue", "type a prompt")
     if len(tokens) + more >= size:
@@ -478,9 +473,11 @@ _NOTHING = _KnownPrompt("", ())
 class PrefixCache:
     """A cache of the last prompts of one model. Threads may share it.
 
-    Args:
-        tokenize: Tokenizes a text, special tokens written out in it.
-        strings: The texts of all special and user-defined tokens.
+    llama.cpp cuts a text at its special tokens before it tokenizes what lies between. So two texts
+    that are equal up to the end of a special token have equal tokens up to it.
+
+    ``strings`` are the texts of all special and user-defined tokens; ``tokenize`` tokenizes a text
+    in which they are written out.
     """
 
     def __init__(
@@ -494,10 +491,8 @@ class PrefixCache:
     def tokenize(self, text: str, spans_from: Callable[[int], Sequence[Span]]) -> list[int]:
         """The tokens of a prompt, special tokens written out in it.
 
-        Args:
-            text: The prompt.
-            spans_from: The places of its special strings from a place on, ascending, without
-                overlaps.
+        ``spans_from`` gives the places of its special strings from a place on, ascending, without
+        overlaps.
         """
         known, marks = self._longest(text)
         start, place = (marks[-1].start, marks[-1].place) if marks else (0, 0)

@@ -123,11 +123,7 @@ class MessageFormat:
 
 
 class MessageReader:
-    """Reads the messages of one reply. `ReasoningSplitter` has the text.
-
-    Attributes:
-        called: Whether a message called a tool.
-    """
+    """Reads the messages of one reply; ``called`` says whether one called a tool."""
 
     def __init__(self, form: MessageFormat, phase: ReplyPhase) -> None:
         self.called = False

@@ -320,12 +320,9 @@ class ReasoningSplitter:
     """Splits the text of one reply into answer, reasoning and marks as it comes.
 
     The pieces of all `feed` calls and `close`, joined, are the input. However the text is cut, the
-    answer and the reasoning are the same. At most one mark's length is held back.
-
-    Args:
-        marks: The model's marks.
-        phase: Where the reply starts: `ReplyPhase.REASONING` when the prompt opened the block,
-            `ReplyPhase.ANSWER` when an answer is continued.
+    answer and the reasoning are the same. At most one mark's length is held back. The ``phase`` is
+    `ReplyPhase.REASONING` when the prompt opened the block, `ReplyPhase.ANSWER` when an answer is
+    continued.
     """
 
     def __init__(self, marks: ReplyMarks, phase: ReplyPhase = ReplyPhase.START) -> None:

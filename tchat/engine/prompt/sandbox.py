@@ -63,9 +63,6 @@ _FAILURES = (
 class TemplateProgram:
     """A compiled template.
 
-    Args:
-        source: Jinja source.
-
     Raises:
         TemplateFailure: The source is too long or does not compile.
     """
@@ -95,8 +92,7 @@ class TemplateProgram:
             size: Characters in the chat.
 
         Raises:
-            TemplateFailure: The template raised; `TemplateOverrun` where it took too long or made
-                too much.
+            TemplateFailure: It raised; `TemplateOverrun` where it took too long or made too much.
             InterruptedError: ``stopped`` was True.
         """
         pieces: list[str] = []

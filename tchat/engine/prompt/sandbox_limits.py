@@ -42,12 +42,7 @@ _LINE_ENDS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
 
 
 class RenderLimits:
-    """The time and memory that one rendering has left.
-
-    Args:
-        stopped: Whether to end it; called often.
-        size: Characters of the chat: long chats may take more.
-    """
+    """The time and memory that one rendering has left; more for a chat of ``size`` characters."""
 
     def __init__(self, stopped: Callable[[], bool] = lambda: False, size: int = 0) -> None:
         self._stopped = stopped
@@ -122,9 +117,6 @@ def weigh(value: Any) -> int:
     """About how many characters a value takes when written out, with everything in it.
 
     What occurs twice counts twice: nested lists that share items can be exponential.
-
-    Raises:
-        TemplateOverrun: They are too many.
     """
     if not isinstance(value, _CONTAINERS):
         return _weight(value)
@@ -171,11 +163,7 @@ def comparable(value: Any) -> Any:
 
 
 def check_test(name: str, args: tuple[Any, ...]) -> int:
-    """Refuse a test that would take too long; returns about how many characters it reads.
-
-    Raises:
-        TemplateOverrun: It would.
-    """
+    """Refuse a test that would take too long; returns about how many characters it reads."""
     divisor = 2 if name in ("odd", "even") else args[1:] and args[1]
     if name in ("odd", "even", "divisibleby"):
         check_operator("%", args[0], divisor)
@@ -186,11 +174,7 @@ def check_test(name: str, args: tuple[Any, ...]) -> int:
 
 
 def check_operator(operator: str, left: Any, right: Any) -> None:
-    """Refuse an operation whose result would be too large.
-
-    Raises:
-        TemplateOverrun: It would be.
-    """
+    """Refuse an operation whose result would be too large."""
     if operator == "%":
         if isinstance(left, _TEXTS):
             check_percent(left, right)
@@ -269,14 +253,7 @@ Given = tuple[tuple[Any, ...], Mapping[str, Any]]  # arguments by place and by n
 
 
 def check_method(name: str, owner: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> int:
-    """Refuse a call of a method whose result would be too large.
-
-    Returns:
-        About how many characters it reads.
-
-    Raises:
-        TemplateOverrun: It would be.
-    """
+    """Refuse a method whose result would be too large; returns how much it reads, about."""
     check = _METHODS.get(name)
     if check is not None and isinstance(owner, (*_TEXTS, int)):
         check(((owner, *args), kwargs))
@@ -287,14 +264,7 @@ def check_method(name: str, owner: Any, args: tuple[Any, ...], kwargs: Mapping[s
 
 
 def check_filter(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> int:
-    """Refuse a filter whose result would be too large, or that would take too long.
-
-    Returns:
-        About how many characters it reads.
-
-    Raises:
-        TemplateOverrun: It would.
-    """
+    """Refuse a filter that makes too much or takes too long; returns how much it reads, about."""
     check = _FILTERS.get(name)
     if check is not None:
         check((args, kwargs))

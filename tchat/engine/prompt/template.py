@@ -58,14 +58,7 @@ _TURNS_JOINED = Notice(
 
 @dataclass(frozen=True, slots=True)
 class Rendering:
-    """A rendered chat.
-
-    Args:
-        text: What the template wrote.
-        phase: Where in a reply it ends.
-        stops: Strings that end the reply, where there is no token for it.
-        notices: How the chat was changed to fit the template.
-    """
+    """A rendered chat that ends in ``phase``; ``stops`` and ``notices`` as of `EncodedPrompt`."""
 
     text: str
     phase: ReplyPhase
@@ -286,13 +279,10 @@ class ChatTemplate:
 
 @dataclass(frozen=True, slots=True)
 class BuiltinTemplate:
-    """A well-known chat template.
+    """A well-known chat template, for models with the special tokens ``needs``.
 
-    Args:
-        name: Its name in notices.
-        needs: Special tokens that the model must have.
-        source: Jinja, without the BOS token.
-        stops: Strings that end a reply where the model has no token for it.
+    Its source lacks the BOS token. ``stops`` are strings that end a reply where the model has no
+    token for it.
     """
 
     name: str
@@ -433,12 +423,7 @@ class Diagnosis(NamedTuple):
 
 
 def diagnose(source: str | None, model: Model) -> Iterator[Diagnosis]:
-    """Check a template as it would be used. It is untrusted: it may run for ever.
-
-    Args:
-        source: Jinja; None or empty when the file has none.
-        model: The model with the vocabulary of the same file.
-    """
+    """Check a template as it would be used. It is untrusted: it may run for ever."""
     instead = f"{builtin_template_for(model.special_strings()).name} is used instead"
     if not (source or "").strip():
         yield Diagnosis("template", PROBLEM, f"the file has none: {instead}")

@@ -8,7 +8,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tchat import __version__
 from tchat.sqlite_cache import SqliteCache
@@ -90,7 +90,6 @@ class ModelRecord:
     """What is known of a model with all that its states depend on.
 
     Attributes:
-        name: The model's name.
         prefill_rate: Tokens prefilled in a second; 0 when unknown.
         exact: Whether a restored state gave the same logits; None when never checked.
         checked: When that was checked, in seconds since the epoch.
@@ -129,10 +128,7 @@ class SessionSnapshot:
 
 
 class Index:
-    """The rows; the files are the caller's. Every method is one transaction.
-
-    Several processes may use it. Opened at the first use.
-    """
+    """The rows; the files are the caller's. Every method is one transaction."""
 
     def __init__(self, file: Path) -> None:
         self._cache = SqliteCache(file, VERSION, SCHEMA, PRAGMAS, FOREIGN)
@@ -156,14 +152,12 @@ class Index:
     def known(self, key: str) -> ModelRecord | None:
         """What is known of the model ``key``."""
         query = f"SELECT {KNOWN} FROM models WHERE key = ?"  # noqa: S608 - the names of columns
-        row = self._cache.run(lambda database: database.execute(query, (key,)).fetchone())
-        return None if row is None else _known(row)
+        return next(map(_known, self._rows(query, key)), None)
 
     def models(self) -> list[ModelRecord]:
         """What is known of each model, the one checked last first."""
         query = f"SELECT {KNOWN} FROM models ORDER BY checked DESC, id"  # noqa: S608 - as above
-        rows = self._cache.run(lambda database: database.execute(query).fetchall())
-        return [_known(row) for row in rows]
+        return [_known(row) for row in self._rows(query)]
 
     def record_prefill_rate(self, key: str, name: str, rate: float = 0.0) -> None:
         """Store how many tokens the model ``key`` prefills in a second; 0 for unknown."""
@@ -200,16 +194,12 @@ class Index:
                 SELECT lead FROM segments JOIN holders ON segment = id WHERE session = ?))
             ORDER BY s.id
         """  # noqa: S608 - the names of columns
-        rows = self._cache.run(
-            lambda database: database.execute(query, (key, lead, session)).fetchall()
-        )
-        return [Segment(*row) for row in rows]
+        return [Segment(*row) for row in self._rows(query, key, lead, session)]
 
     def session_segments(self, session: str) -> set[int]:
         """The segments that ``session`` holds."""
         query = "SELECT segment FROM holders WHERE session = ?"
-        rows = self._cache.run(lambda database: database.execute(query, (session,)).fetchall())
-        return {row[0] for row in rows}
+        return {segment for (segment,) in self._rows(query, session)}
 
     def add(
         self, key: str, segment: Segment, lead: bytes, session: str, publish: Callable[[], str]
@@ -300,8 +290,7 @@ class Index:
     def holders(self) -> list[str]:
         """The sessions that hold anything."""
         query = "SELECT DISTINCT session FROM holders"
-        rows = self._cache.run(lambda database: database.execute(query).fetchall())
-        return [row[0] for row in rows]
+        return [session for (session,) in self._rows(query)]
 
     def strays(self, names: Sequence[str]) -> list[str]:
         """Those of the files ``names`` that no segment is in."""
@@ -321,10 +310,7 @@ class Index:
             FROM holders h JOIN segments s ON s.id = h.segment JOIN models m ON m.id = s.model
             GROUP BY h.session, m.id ORDER BY max(s.used) DESC
         """
-        return [
-            SessionSnapshot(*row)
-            for row in self._cache.run(lambda database: database.execute(query).fetchall())
-        ]
+        return [SessionSnapshot(*row) for row in self._rows(query)]
 
     def size(self) -> int:
         """Bytes of all states."""
@@ -339,8 +325,10 @@ class Index:
 
     def counts(self) -> dict[str, int]:
         """All counters."""
-        query = "SELECT name, count FROM counts ORDER BY name"
-        return dict(self._cache.run(lambda database: database.execute(query).fetchall()))
+        return dict(self._rows("SELECT name, count FROM counts ORDER BY name"))
+
+    def _rows(self, query: str, *values: object) -> list[Any]:
+        return self._cache.run(lambda database: database.execute(query, values).fetchall())
 
     def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         def transaction(database: sqlite3.Connection) -> T:
@@ -382,16 +370,10 @@ LEAD = 64  # tokens that two chats must share to be compared
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """The KV state of some tokens of a chat, in a file.
+    """The KV state of some tokens of a chat, ``size`` bytes in a file.
 
-    Attributes:
-        id: Its row.
-        parent: The segment with the tokens before ``start``; None at the beginning.
-        start: Position of its first token. The parent may be longer, in another branch.
-        stop: Position behind its last token.
-        tokens: Its tokens, 4 bytes each.
-        file: Name of the file.
-        size: Bytes of the state in it.
+    ``tokens``, 4 bytes each, are those from ``start`` up to ``stop``. ``parent`` holds those
+    before, and may be longer, in another branch; None at the beginning.
     """
 
     id: int

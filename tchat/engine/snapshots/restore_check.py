@@ -35,15 +35,8 @@ def check_restore(
     The KV cache must begin with what was saved; its content is the same afterwards, unless a file
     is damaged. Every decode uses the same number of threads, which changes the order of additions.
 
-    Args:
-        loaded: The model.
-        store: Where it was saved.
-        key: As of `Snapshots`.
-        chain: Its segments.
-
-    Returns:
-        None when it cannot be checked: the chain uses a part of a segment, a file is missing, the
-        context is full, or the user stopped it.
+    Returns None when it cannot be checked: the chain uses a part of a segment, a file is missing,
+    the context is full, or the user stopped it.
 
     Raises:
         DoesNotFit: There is not enough memory.
@@ -82,8 +75,7 @@ def _compared(loaded: LoadedModel, trial: _RestoreTrial) -> RestoreCheck | None:
 class _RestoreTrial:
     """Restores a saved chain; keeps in memory what the KV cache holds beyond it.
 
-    Attributes:
-        refused: Whether a file is missing or damaged, so that there is no result.
+    ``refused`` says that a file is missing or damaged, so that there is no result.
     """
 
     def __init__(self, loaded: LoadedModel, store: SnapshotStore, key: str, chain: Chain) -> None:

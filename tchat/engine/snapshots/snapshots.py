@@ -68,11 +68,7 @@ def spans(start: int, stop: int, head: int) -> Iterator[tuple[int, int]]:
 
 @dataclass(slots=True)
 class SaveProgress:
-    """What was saved of a prompt during its prefill, and the time that took.
-
-    Attributes:
-        stop: Tokens for which saving was done or tried.
-    """
+    """What was saved of a prompt during its prefill, up to ``stop``, and the time that took."""
 
     stop: int = 0
     _started: float = field(default_factory=time.perf_counter)
@@ -189,12 +185,7 @@ class Snapshots:
         """Load into the KV cache what the disk holds of ``prompt`` and the cache does not.
 
         Yields what that was, if it is worth reporting, and what stands in the way of saving;
-        returns None when nothing was restored.
-
-        Args:
-            loaded: The model.
-            prompt: The tokens that will be prefilled.
-            messages: The chat that they are made of.
+        returns None when nothing was restored. ``messages`` are the chat of the prompt.
         """
         self._messages, self._progress = messages, SaveProgress()
         restored = None
@@ -456,9 +447,6 @@ class Snapshots:
 
         The state is as large as the KV cache, and no check before loading counts it; without the
         memory, a chat is not saved.
-
-        Raises:
-            DoesNotFit: There is less memory.
         """
         free = self._free()
         if free is not None and free < 2 * size:

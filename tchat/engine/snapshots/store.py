@@ -31,12 +31,9 @@ from tchat.paths import private_folder, write_private
 class SnapshotStore:
     """Segments of all models and sessions. It is a cache: the chat goes on when it fails.
 
-    Anybody may have written the files in its folder: see `Index` and `SegmentFiles`.
-    Several processes may use it, each from one thread at a time.
-
-    Args:
-        folder: Index and files; made at the first writing.
-        key: File with the key that the files are sealed with.
+    Anybody may have written the files in its folder: see `Index` and `SegmentFiles`. Several
+    processes may use it, each from one thread at a time. The files are sealed with the key in the
+    file ``key``.
     """
 
     def __init__(self, folder: Path, key: Path) -> None:
@@ -59,7 +56,7 @@ class SnapshotStore:
         """Read the state of a chain's link into ``buffer``; returns its length in bytes.
 
         Raises:
-            Refused: Its file is damaged; it is removed with all that continue it.
+            SegmentRefused: Its file is damaged; it is removed with all that continue it.
         """
         segment = chain[place].segment
         try:
@@ -114,21 +111,13 @@ class SnapshotStore:
         self._files.remove(self.index.drop(segment))
 
     def forget(self, sessions: Iterable[str]) -> None:
-        """Remove what only these sessions hold, and files that the index does not list.
-
-        Raises:
-            StorageError: They cannot be removed.
-        """
+        """Remove what only these sessions hold, and files that the index does not list."""
         if self.is_there:
             files = self.index.forget(list(sessions))
             self._remove([*files, *self._strays()])
 
     def shrink(self, limit: int, keep: Iterable[int] = ()) -> int:
-        """Remove the least recently used down to ``limit`` bytes; returns the bytes removed.
-
-        Raises:
-            StorageError: It cannot be removed.
-        """
+        """Remove the least recently used down to ``limit`` bytes; returns the bytes removed."""
         if not self.is_there:
             return 0
         before = self.index.size()
@@ -136,14 +125,7 @@ class SnapshotStore:
         return before - self.index.size()
 
     def sweep(self, exists: Callable[[str], bool]) -> None:
-        """Remove what no existing session holds, and `tidy`.
-
-        Args:
-            exists: Whether a session exists.
-
-        Raises:
-            StorageError: It cannot be removed.
-        """
+        """Remove what no session holds that still ``exists``, and `tidy`."""
         if self.is_there:
             self.forget([session for session in self.index.holders() if not exists(session)])
             self.tidy()
@@ -154,11 +136,7 @@ class SnapshotStore:
         self._files.remove_stale()
 
     def clear(self) -> int:
-        """Remove all states; returns their bytes. Keeps the measurements.
-
-        Raises:
-            StorageError: They cannot be removed.
-        """
+        """Remove all states; returns their bytes. Keeps the measurements."""
         before = self._files.sizes()
         if self.is_there:
             self._remove([*self.index.clear(), *before])
@@ -218,13 +196,8 @@ class SealKey:
     """A random key in a file that nobody else may read, made when it is first needed.
 
     Who knows it can forge states that llama.cpp trusts. So a key that others could read or replace
-    is replaced, and states sealed with it are refused.
-
-    Args:
-        file: The file of the key.
-
-    Attributes:
-        fault: What was wrong with the file at the last read; empty when nothing was.
+    is replaced, and states sealed with it are refused. ``fault`` is what was wrong with the file at
+    the last read; empty when nothing was.
     """
 
     def __init__(self, file: Path) -> None:
@@ -246,9 +219,6 @@ class SealKey:
         """The key; a new one where there is none that is safe.
 
         When two processes make one at the same time, the states of one of them are refused later.
-
-        Raises:
-            StorageError: It cannot be written.
         """
         if not self.known():
             try:
@@ -318,10 +288,6 @@ class SegmentFiles:
     with a key of this user, so damaged, swapped or foreign files are refused. The first covers the
     purpose and the size, so that no memory is allocated for foreign files; the second the state
     too. File names cannot lead out of the folder.
-
-    Args:
-        folder: The folder; made at the first write.
-        key: The key of the seals.
     """
 
     def __init__(self, folder: Path, key: SealKey) -> None:
@@ -331,15 +297,12 @@ class SegmentFiles:
     def write(
         self, about: bytes, state: memoryview, should_continue: Callable[[], bool]
     ) -> Path | None:
-        """Write a state to a temporary file; `publish` gives it its name.
+        """Write a state to a temporary file; `publish` gives it its name. None when it was stopped.
 
         Args:
             about: The purpose of the state; `read` must be given the same.
             state: Its bytes.
             should_continue: Asked every few milliseconds; when it says no, the file is removed.
-
-        Returns:
-            None when it was stopped.
 
         Raises:
             OSError: The disk is full, or nearly, or cannot be written.
@@ -382,7 +345,7 @@ class SegmentFiles:
         """Read a state of ``size`` bytes into ``buffer``, which grows.
 
         Raises:
-            Refused: The file is missing, or was not written for this purpose.
+            SegmentRefused: The file is missing, or was not written for this purpose.
         """
         key = self._key.known()
         if not key or not NAME.fullmatch(name):
