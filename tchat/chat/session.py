@@ -1,18 +1,21 @@
-"""A session: the settings that it stores, and its export."""
+"""The open session of a front end: its store, its settings, and its export."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tchat.errors import UsageError
 from tchat.sanitize import single_line
-from tchat.settings import Key, Settings, Value, find_key, keys
+from tchat.settings import Key, Settings, Value, find_key, keys, needs_loading, with_values
 from tchat.settings.keys import check, parse
 
 if TYPE_CHECKING:
-    from tchat.sessions.store import Store
+    from tchat.sessions.records import Session
+    from tchat.sessions.store import SessionStore, Store
 
 SHOWN = 80  # characters of a name
 
@@ -97,3 +100,133 @@ def write_session(store: Store, session_id: str, name: str = "") -> Path:
     )
     write_new(path, (piece.encode("utf-8", "surrogatepass") for piece in pieces))
     return path
+
+
+class OpenSession:
+    """Where the open session of a front end is stored, and the settings in force.
+
+    Switching goes in and out of private mode, where nothing is stored on disk.
+
+    Args:
+        settings: In force.
+        persistent: The store of all sessions.
+        base: The settings that a new session begins with; None for ``settings``.
+
+    Attributes:
+        settings: Those in force: the base, and over it what the session sets for itself.
+        base: The settings that a new session begins with.
+        own: What the session sets for itself.
+        persistent: The store of all sessions.
+        store: Where the session is stored; in memory while the disk fails.
+        fallbacks: What could not be written to the disk, of this session and earlier ones.
+    """
+
+    def __init__(
+        self, settings: Settings, persistent: SessionStore, base: Settings | None = None
+    ) -> None:
+        from tchat.sessions.fallback_store import FallbackStores
+
+        self.settings = settings
+        self.base = base or settings
+        self.own: dict[str, Value] = {}
+        self.persistent = persistent
+        self.fallbacks = FallbackStores()
+        self._session_store = persistent  # or that of a private session
+        self.store = self.fallbacks.open(persistent)
+
+    @property
+    def is_private(self) -> bool:
+        """Whether nothing is stored."""
+        return self._session_store.path is None
+
+    def is_lost_when_left(self, session: Session | None) -> bool:
+        """Whether ``session``, the open one, is private and has begun."""
+        return self._session_store is not self.persistent and session is not None
+
+    @contextmanager
+    def switch(
+        self,
+        session: Session | None,
+        *,
+        model: str,
+        typed: Collection[str] = (),
+        private: bool | None = None,
+    ) -> Iterator[None]:
+        """Go on in a stored session or in a new one; the chat moves within the block.
+
+        The store of a private session that is left is closed after the block.
+
+        Args:
+            session: The stored session, which ends private mode; None for a new one.
+            model: The model to go on with.
+            typed: Names of settings that are not taken from the session.
+            private: Whether a new session is private; None for as before.
+        """
+        from tchat.sessions.store import SessionStore
+
+        left = self._session_store
+        if private is None:
+            private = self.is_private and session is None
+        stored = not private or self.persistent.path is None
+        self._session_store = self.persistent if stored else SessionStore.in_memory()
+        self.store = self.fallbacks.open(self._session_store, session.id if session else "")
+        self.settings, self.own = self.base, {}
+        if session is not None:
+            self.own = session_settings(session.settings)
+            self.settings = with_session_settings(self.base, session.settings, typed)
+        self.settings = replace(self.settings, model=model)
+        try:
+            yield
+        finally:
+            if left is not self.persistent:
+                left.close()
+
+    def require_stored_sessions(self) -> None:
+        """Require that sessions can be stored.
+
+        Raises:
+            UsageError: The chat was opened without.
+        """
+        if self.persistent.path is None:
+            raise UsageError("this chat was opened with -n", "open another without -n")
+
+    def change(self, values: Mapping[str, Value], settings: Settings | None = None) -> bool:
+        """Change settings; return whether the model must be loaded anew.
+
+        Sampling and reasoning are the session's own, and the system prompt too; a new session
+        begins with the others.
+
+        Args:
+            values: The settings by name.
+            settings: Those in force with ``values``, where they were normalized.
+        """
+        before = self.settings
+        self.settings = settings or with_values(before, values)
+        for name in values:
+            key = keys()[name]
+            if is_session_setting(key):
+                self.own[name] = key.value_in(self.settings)
+            elif name != "system":
+                self.base = key.put(self.base, key.value_in(self.settings))
+        return needs_loading(before, self.settings)
+
+    def save_settings(self, session: Session, changed: Collection[str]) -> Session:
+        """Store the ``changed`` settings that are the session's own; return it as it is then.
+
+        Raises:
+            StorageError: They cannot be written.
+        """
+        own = any(is_session_setting(keys()[name]) for name in changed)
+        if not own and "system" not in changed:
+            return session
+        return self.store.update(
+            session.id,
+            system=self.settings.system if "system" in changed else None,
+            settings=self.own if own else None,
+        )
+
+    def close(self) -> None:
+        """Discard what is only in memory."""
+        self.fallbacks.close()
+        if self._session_store is not self.persistent:
+            self._session_store.close()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from tchat.chat.commands import CommandDialog, Surface
+from tchat.chat.session import OpenSession, usable_settings
 from tchat.cli.chat_setup import (
     AskRequest,
     check_settings,
@@ -25,11 +25,10 @@ from tchat.errors import Abandoned, Interrupted, StorageError, UsageError
 from tchat.humanize import counted
 from tchat.paths import Paths
 from tchat.sanitize import printable, single_line
-from tchat.settings import Settings, Value, keys, needs_loading
+from tchat.settings import Settings, Value, needs_loading, with_values
 
 if TYPE_CHECKING:
     from tchat.chat.chat import Chat
-    from tchat.sessions.fallback_store import FallbackStore, FallbackStores
     from tchat.sessions.records import Deletion, Message, Session
     from tchat.sessions.store import SessionStore, Store
 
@@ -37,51 +36,37 @@ T = TypeVar("T")
 STORED_AGAIN = "Sessions are stored again."
 
 
-@dataclass(slots=True)
 class LineChat:
     """The `CommandHost` of the REPL; none of its methods suspends.
 
-    Attributes:
+    Args:
         console: Its streams.
         request: The call it came from, with the flags typed.
         store: Where all sessions are kept.
         settings: Those in force.
-        fallbacks: The stores that go on in memory where the disk fails.
-        private: Whether nothing of the session is stored.
+
+    Attributes:
+        console: As given.
+        opened: The settings and the store of the open session.
         candidate_ids: The replies that were written side by side last, in the order printed.
         ended: Whether the user asked to end the chat.
     """
 
-    console: Console
-    request: AskRequest
-    store: SessionStore
-    settings: Settings
-    base: Settings | None = None  # what a new session begins with; None: `settings`
-    private: bool = False
-    candidate_ids: list[int] = field(default_factory=list)
-    ended: bool = False
-    fallbacks: FallbackStores = field(init=False)
-    cancel: Cancel = field(default_factory=Cancel)
-    _base: Settings = field(init=False)  # what a new session begins with
-    _own: dict[str, Value] = field(default_factory=dict)  # what the session sets for itself
-    _attached: list[str] = field(default_factory=list)
-    _deleted: list[Deletion] = field(default_factory=list)
-    _details: bool = False
-    _chat: Chat | None = None
-    _ground: SessionStore = field(init=False)  # the user's store, or that of a private session
-    _kept: FallbackStore = field(init=False)
-
     surface = Surface.LINES
 
-    def __post_init__(self) -> None:
-        from tchat.sessions.fallback_store import FallbackStores
-
-        self._base = self.base or self.settings
-        self._details = self.request.usage
-        self._ground = self.store
-        self.private = self.store.path is None
-        self.fallbacks = FallbackStores()
-        self._kept = self.fallbacks.open(self.store)
+    def __init__(
+        self, console: Console, request: AskRequest, store: SessionStore, settings: Settings
+    ) -> None:
+        self.console = console
+        self.opened = OpenSession(settings, store)
+        self.candidate_ids: list[int] = []
+        self.ended = False
+        self._cancel = Cancel()
+        self._attached: list[str] = []
+        self._deleted: list[Deletion] = []
+        self._request = request
+        self._details = request.usage
+        self._opened_chat: Chat | None = None
 
     # The session and the model
 
@@ -91,81 +76,78 @@ class LineChat:
         return self.console.paths
 
     @property
-    def session(self) -> Session | None:
-        """The open session."""
-        return self._open_chat.session
+    def settings(self) -> Settings:
+        """The settings in force."""
+        return self.opened.settings
 
     @property
-    def _open_chat(self) -> Chat:
-        if self._chat is None:
-            self.join(None)
-        assert self._chat is not None  # noqa: S101 - `join` made it
-        return self._chat
+    def session(self) -> Session | None:
+        """The open session."""
+        return self._chat.session
 
-    def join(self, session: Session | None, settings: Settings | None = None) -> None:
-        """Go on in ``session``, or in a new one, with ``settings`` when they changed.
+    @property
+    def _chat(self) -> Chat:
+        if self._opened_chat is None:
+            self._join(None)
+        assert self._opened_chat is not None  # noqa: S101 - `_join` made it
+        return self._opened_chat
 
-        The model stays loaded unless the settings want it otherwise.
-        """
-        from tchat.chat.session import session_settings
+    def resume(self, session: Session | None, model: str) -> None:
+        """Begin with ``model`` in ``session``, or in a new one; the flags hold there too."""
+        with self.opened.switch(session, model=model, typed=self._request.settings):
+            self._join(session)
 
-        settings = settings or self.settings
-        model = None
-        if self._chat is not None and not needs_loading(self.settings, settings):
-            model = self._chat.release_model()
+    def _join(self, session: Session | None, *, keep_model: bool = False) -> None:
+        """Join the session to the model; a model that is not kept loads during the first line."""
+        model = self._opened_chat.release_model() if self._opened_chat and keep_model else None
         self.close()
-        self.settings = settings
-        self.cancel.clear()
-        # The model loads while the first message is typed.
-        begun = None if model else start_loading(settings, self.console, self.cancel)
-        self._kept = self.fallbacks.open(self._ground, session.id if session else "")
-        self._chat = open_chat(
-            settings, self.console, self._kept, session, self.cancel, begun=begun, model=model
+        self._cancel.clear()
+        opened = self.opened
+        begun = None if model else start_loading(opened.settings, self.console, self._cancel)
+        self._opened_chat = open_chat(
+            opened.settings,
+            self.console,
+            opened.store,
+            session,
+            self._cancel,
+            begun=begun,
+            model=model,
         )
-        self._own = session_settings(session.settings) if session else {}
-        self._chat.own = self._own
+        self._opened_chat.own = opened.own
         if session is not None:
             self._show_unfinished(session)
 
     def close(self) -> None:
         """Free the model."""
-        if self._chat is not None:
-            self._chat.close()
-            self._chat = None
+        if self._opened_chat is not None:
+            self._opened_chat.close()
+            self._opened_chat = None
 
     def _show_unfinished(self, session: Session) -> None:
-        branch = self._kept.branch(session.id, 1)
+        branch = self.opened.store.branch(session.id, 1)
         if branch and branch[-1].status in ("stopped", "interrupted"):
             self.show(f"The last reply was {branch[-1].status}; /continue resumes it.")
 
     async def open_session(self, session: Session | None) -> None:
         """Go on in a session with its own settings, or in a new one without any."""
-        from tchat.chat.session import usable_settings, with_session_settings
-
         self._confirm_leaving()
-        if session is None:
-            self._switch(None, self._ground, self._base)
-        else:
-            was_private = self.private
-            for line in usable_settings(session.settings)[1]:
-                self.show(line)
-            settings = with_session_settings(self._base, session.settings)
-            self._switch(session, self.store, settings)
-            if was_private and not self.private:
+        for line in usable_settings(session.settings)[1] if session else ():
+            self.show(line)
+        was_private = self.opened.is_private
+        self._switch(session)
+        if session is not None:
+            if was_private and not self.opened.is_private:
                 self.show(STORED_AGAIN)
-            for message in self._kept.branch(session.id, 2):
+            for message in self.opened.store.branch(session.id, 2):
                 self.show(f"{message.role}: {single_line(message.text)}")
 
     async def toggle_private(self) -> None:
         """Begin a session that is not stored, or one that is."""
-        from tchat.sessions.store import SessionStore
-
-        if self.store.path is None:
-            raise UsageError("this chat was opened with -n", "open another without -n")
+        self.opened.require_stored_sessions()
         self._confirm_leaving()
-        ground = self.store if self.private else SessionStore.in_memory()
-        self._switch(None, ground, self._base)
-        self.show("Private: nothing of this session is stored." if self.private else STORED_AGAIN)
+        private = not self.opened.is_private
+        self._switch(None, private=private)
+        self.show("Private: nothing of this session is stored." if private else STORED_AGAIN)
 
     def _confirm_leaving(self) -> None:
         """On a terminal, ask before a private session with messages is left: it is gone then.
@@ -173,20 +155,17 @@ class LineChat:
         Raises:
             UsageError: The answer is no.
         """
-        is_lost = self._ground is not self.store and self.session is not None
-        if is_lost and self.console.stdin_is_terminal:
+        if self.opened.is_lost_when_left(self.session) and self.console.stdin_is_terminal:
             told = ["The messages of this private session are stored nowhere."]
             confirm(self.console, told, "Leave it and lose them?")
 
-    def _switch(self, session: Session | None, ground: SessionStore, settings: Settings) -> None:
-        """Go on in another session of a store, with the model in use."""
-        before, self._ground = self._ground, ground
-        self.private = ground.path is None
+    def _switch(self, session: Session | None, *, private: bool | None = None) -> None:
+        """Go on in another session, with the model in use."""
         self.candidate_ids.clear()
         self._deleted.clear()
-        self.join(session, replace(settings, model=self.settings.model))
-        if before not in (ground, self.store):
-            before.close()
+        before = self.settings
+        with self.opened.switch(session, model=before.model, private=private):
+            self._join(session, keep_model=not needs_loading(before, self.settings))
 
     # Output
 
@@ -226,32 +205,32 @@ class LineChat:
 
     async def read(self, work: Callable[[Store], T]) -> T:
         """Read from the store of the open session."""
-        return work(self._kept)
+        return work(self.opened.store)
 
     async def read_all(self, work: Callable[[Store], T]) -> T:
         """Read from the store of all sessions."""
-        return work(self.store)
+        return work(self.opened.persistent)
 
     async def rename(self, title: str) -> None:
         """Give the session another title."""
-        chat = self._open_chat
+        chat = self._chat
         if chat.session is not None:
-            chat.session = self._kept.rename(chat.session.id, title)
+            chat.session = self.opened.store.rename(chat.session.id, title)
 
     async def rate(self, message_id: int, rating: int) -> None:
         """Rate a reply."""
-        self._kept.rate(message_id, rating)
+        self.opened.store.rate(message_id, rating)
 
     async def pin(self, message_id: int, pinned: bool) -> None:
         """Pin a message, or take its pin away."""
-        self._kept.pin(message_id, pinned)
+        self.opened.store.pin(message_id, pinned)
 
     async def delete(self, message_id: int) -> None:
         """Delete a message with its descendants, and the KV cache snapshots of the session."""
-        deleted = self._kept.delete_message(message_id)
-        self._open_chat.forget_snapshots(deleted.session.id)
+        deleted = self.opened.store.delete_message(message_id)
+        self._chat.forget_snapshots(deleted.session.id)
         with suppress(StorageError):  # no room, or another process: then the next deletion does it
-            self.store.erase()
+            self.opened.persistent.erase()
         self._deleted.append(deleted)
         self.show(f"Deleted {counted(len(deleted.rows), 'message')}. /undo brings it back.")
 
@@ -259,16 +238,16 @@ class LineChat:
         """Bring back what was deleted last."""
         if not self._deleted:
             raise UsageError("nothing was deleted in this session")
-        self._kept.restore(self._deleted.pop())
+        self.opened.store.restore(self._deleted.pop())
         self.show("What was deleted is back.")
 
     async def pick(self, message_id: int) -> None:
         """Go on with one of several replies."""
-        self._open_chat.pick(message_id)
+        self._chat.pick(message_id)
 
     async def go_to(self, message_id: int) -> None:
         """Go on in the branch of a message."""
-        self._kept.activate(message_id)
+        self.opened.store.activate(message_id)
 
     # The chat
 
@@ -277,8 +256,6 @@ class LineChat:
 
         Sampling and reasoning are the session's own and kept with it.
         """
-        from tchat.chat.session import is_session_setting
-
         if "theme" in values:
             from tchat.tui.themes import renamed_theme, require_theme
 
@@ -286,26 +263,16 @@ class LineChat:
             if theme != asked:
                 self.show(renamed_theme(asked))
             values = {**values, "theme": theme}
-        settings = self.settings
-        for name, value in values.items():
-            settings = keys()[name].put(settings, value)
-        settings = check_settings(settings)
-        session, own = self.session, dict(self._own)
+        settings = check_settings(with_values(self.settings, values))
+        session = self.session
         if needs_loading(self.settings, settings):
             require_loadable(settings, self.console)
-            self.join(session, settings)
-        for name in values:
-            key = keys()[name]
-            if is_session_setting(key):
-                own[name] = key.value_in(settings)
-            elif name != "system":
-                self._base = key.put(self._base, key.value_in(settings))
-        chat = self._open_chat
-        self.settings = chat.settings = settings
-        if session is not None and ("system" in values or own != self._own):
-            system = settings.system if "system" in values else session.system
-            chat.session = self._kept.update(session.id, system=system, settings=own)
-        self._own = chat.own = own
+        if self.opened.change(values, settings):
+            self._join(session)
+        chat = self._chat
+        chat.settings, chat.own = settings, self.opened.own
+        if session is not None:
+            chat.session = self.opened.save_settings(session, values)
 
     async def toggle_details(self) -> None:
         """Print token counts and times after each reply, or do not."""
@@ -347,11 +314,11 @@ class LineChat:
 
         def work() -> None:
             with ReplyOutput(self.console, output) as renderer:
-                for event in act(self._open_chat):
+                for event in act(self._chat):
                     renderer.show(event)
                     if isinstance(event, Ranked):
                         scores[event.judge] = event.scores[0][1]
-            self._open_chat.save_snapshot()
+            self._chat.save_snapshot()
 
         self._work(work)
         for name, score in scores.items():
@@ -367,7 +334,7 @@ class LineChat:
         def work() -> None:
             nonlocal ranked
             with CandidateOutput(self.console, output, count, best=bool(ranker)) as renderer:
-                replies = self._open_chat.candidates(count, prompt, judge=ranker, fallback=True)
+                replies = self._chat.candidates(count, prompt, judge=ranker, fallback=True)
                 for event in replies:
                     renderer.show(event)
             ranked = renderer.ranked is not None
@@ -381,7 +348,7 @@ class LineChat:
 
     def _active_candidate(self, ranked: bool) -> str:
         """Which reply is the active one; when all were stopped, it is the one from before."""
-        last = self._kept.branch(self.session.id, 1) if self.session else []
+        last = self.opened.store.branch(self.session.id, 1) if self.session else []
         if not last or last[0].id not in self.candidate_ids:
             return "reply from before; /pick N chooses one of these."
         place = self.candidate_ids.index(last[0].id)
@@ -390,11 +357,11 @@ class LineChat:
 
     def _work(self, work: Callable[[], None]) -> None:
         """Run on the engine thread; Ctrl-C stops it, and the chat goes on."""
-        self.cancel.clear()
+        self._cancel.clear()
         try:
-            run_on_engine_thread(work, self.cancel)
+            run_on_engine_thread(work, self._cancel)
         except Abandoned:
-            self._chat = None  # the model is still in use
+            self._opened_chat = None  # the model is still in use
             raise
         except Interrupted as interrupted:
             if interrupted.exit_code != 128 + signal.SIGINT:

@@ -52,8 +52,8 @@ def run_repl(request: AskRequest, console: Console) -> int:
     with open_store(request, settings, console) as store:
         session = find_session(request, store)
         resumed = resume_settings(request, settings, store, session, console.say)
-        chat = LineChat(console, request, store, resumed, base=settings)
-        chat.join(session)
+        chat = LineChat(console, request, store, settings)
+        chat.resume(session, resumed.model)
         return Repl(chat).run()
 
 
@@ -76,9 +76,9 @@ class Repl:
             if console.stdin_is_terminal:
                 chat.show(GREETING)
             with (
-                write_back_at_end(chat.fallbacks, console),
+                write_back_at_end(chat.opened.fallbacks, console),
                 exit_on_signals(),
-                line_history(console, private=chat.store.path is None),
+                line_history(console, private=chat.opened.persistent.path is None),
             ):
                 while not chat.ended:
                     self._step()
@@ -116,12 +116,12 @@ class Repl:
     def _store_again(self) -> None:
         """Retry to save what the disk refused; reports the failure and its end once."""
         chat = self._chat
-        failure = chat.fallbacks.failure
+        failure = chat.opened.fallbacks.failure
         if failure is None:
             return
-        notices = len(chat.store.notices)
+        notices = len(chat.opened.persistent.notices)
         try:
-            chat.fallbacks.write_back()
+            chat.opened.fallbacks.write_back()
         except StorageError as error:
             if error.message != self._told:
                 self._told = error.message
@@ -130,7 +130,10 @@ class Repl:
             return
         self._told = ""
         chat.candidate_ids.clear()  # messages may have other ids in a file that was replaced
-        for line in (*chat.store.notices[notices:], f"{failure.message}: everything is stored now"):
+        for line in (
+            *chat.opened.persistent.notices[notices:],
+            f"{failure.message}: everything is stored now",
+        ):
             self._console.say(line)
 
     def _quoted(self, line: str) -> str:
@@ -170,7 +173,7 @@ class Repl:
         except EOFError:
             self._chat.show()
             return None
-        if self._chat.private:
+        if self._chat.opened.is_private:
             forget_last_line()
         return line
 

@@ -457,12 +457,12 @@ async def test_the_key_in_the_list_makes_the_default_of_new_chats(
         app = chat.pilot.app
         await chat.idle()
         conversation = chat.screen.conversation
-        conversation.settings = replace(conversation.settings, model=str(tiny_model))
+        conversation.opened.settings = replace(conversation.settings, model=str(tiny_model))
         await chat.pilot.press("f2")
         await chat.until(lambda: isinstance(app.screen, ModelPicker))
         await chat.pilot.press("ctrl+s")
         await chat.until(lambda: "Default model: " in chat.toasts)
-        assert conversation.base.model == load(paths).settings.model != "other"
+        assert conversation.opened.base.model == load(paths).settings.model != "other"
 
 
 async def test_leaving_does_not_wait_for_a_pull(

@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from weakref import WeakSet
 
 from tchat.chat.chat import Chat
-from tchat.chat.session import is_session_setting, session_settings, with_session_settings
+from tchat.chat.session import OpenSession
 from tchat.engine.binding import Cancel
 from tchat.engine.engine_thread import EngineWorker, Request
 from tchat.engine.events import Event, PromptProgress
-from tchat.errors import StorageError, UsageError
+from tchat.errors import StorageError
 from tchat.paths import Paths
-from tchat.sessions.fallback_store import FallbackStores
-from tchat.sessions.records import Session
-from tchat.sessions.store import SessionStore
-from tchat.settings import Settings, Value, keys, needs_loading, with_values
+from tchat.settings import Settings, Value, with_values
 
 if TYPE_CHECKING:
     from tchat.chat.prefill_cost import PrefillCost
     from tchat.chat.prompt_builder import TokenCount
-    from tchat.errors import StorageError
     from tchat.models.metadata import ModelMetadata
+    from tchat.sessions.fallback_store import FallbackStore
     from tchat.sessions.records import Session
     from tchat.sessions.store import SessionStore
 
@@ -39,12 +35,8 @@ class Conversation:
     the engine may be busy for minutes.
 
     Attributes:
-        base: The settings that a new session begins with.
-        settings: Those in force: the base, and over it what the session sets for itself.
         paths: The user's folders.
-        private: Whether nothing is stored.
-        persistent: The store of all sessions.
-        store: Where the open session is stored.
+        opened: The settings and the store of the open session.
         chat: The open session joined to the model.
     """
 
@@ -56,15 +48,8 @@ class Conversation:
         *,
         base: Settings | None = None,
     ) -> None:
-        self.settings = settings
-        self.base = base or settings
         self.paths = paths
-        self.private = store.path is None
-        self.persistent = store
-        self._session_settings: dict[str, Value] = {}
-        self._session_store = store  # the persistent one, or that of the private session
-        self._fallbacks = FallbackStores()
-        self.store = self._fallbacks.open(store)
+        self.opened = OpenSession(settings, store, base)
         self._requests: WeakSet[Request] = WeakSet()  # asked of the engine, and still waited for
         self._measuring: asyncio.Future[TokenCount | None] | None = None
         self._draft_generation = 0  # how often it was asked to read ahead, or to leave that
@@ -72,6 +57,26 @@ class Conversation:
         self._engine = EngineWorker()
         self._cancel = Cancel()
         self.chat = Chat(settings, paths, self.store, cancel=self._cancel)
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in force."""
+        return self.opened.settings
+
+    @property
+    def private(self) -> bool:
+        """Whether nothing is stored."""
+        return self.opened.is_private
+
+    @property
+    def persistent(self) -> SessionStore:
+        """The store of all sessions."""
+        return self.opened.persistent
+
+    @property
+    def store(self) -> FallbackStore:
+        """Where the open session is stored."""
+        return self.opened.store
 
     @property
     def session(self) -> Session | None:
@@ -96,7 +101,7 @@ class Conversation:
     @property
     def is_lost_when_left(self) -> bool:
         """Whether the open session is private and has begun: it ends when another is opened."""
-        return self._session_store is not self.persistent and self.session is not None
+        return self.opened.is_lost_when_left(self.session)
 
     async def close(self) -> None:
         """Stop what is running, store what is only in memory, and free the model."""
@@ -109,9 +114,7 @@ class Conversation:
             try:
                 await self._try_to_store()
             finally:
-                self._fallbacks.close()
-                if self._session_store is not self.persistent:
-                    self._session_store.close()
+                self.opened.close()
 
     # The engine
 
@@ -238,87 +241,53 @@ class Conversation:
 
         Sampling, reasoning and the system prompt are the session's own and kept with it.
         """
-        before = self.settings
-        for name, value in values.items():
-            key = keys()[name]
-            self.settings = key.put(self.settings, value)
-            if is_session_setting(key):
-                self._session_settings[name] = value
-            elif name != "system":
-                self.base = key.put(self.base, value)
-        if any(map(is_session_setting, map(keys().__getitem__, values))):
-            await self._save_session_settings()
-        if "system" in values:
-            await self._set_system(str(values["system"]))
-        if needs_loading(before, self.settings):
+        loads = self.opened.change(values)
+        if self.session is not None:
+            self.chat.session = await asyncio.to_thread(
+                self.opened.save_settings, self.session, values
+            )
+        if loads:
             await self._rejoin(self.session, keep_model=False)
-            return True
-        self.chat.settings, self.chat.own = self.settings, self._session_settings
-        return False
+        else:
+            self.chat.settings, self.chat.own = self.settings, self.opened.own
+        return loads
 
     def keep(self, values: Mapping[str, Value]) -> None:
         """Begin new sessions with these settings too."""
-        self.base = with_values(self.base, values)
-
-    async def _save_session_settings(self) -> None:
-        if self.session is not None:
-            self.chat.session = await asyncio.to_thread(
-                self.store.update, self.session.id, settings=self._session_settings
-            )
-
-    async def _set_system(self, text: str) -> None:
-        if self.session is not None:
-            self.chat.session = await asyncio.to_thread(
-                self.store.update, self.session.id, system=text
-            )
-
-    def _settings_of(self, session: Session | None, flags: Collection[str]) -> Settings:
-        """The base, and over it what ``session`` sets for itself, except what ``flags`` name."""
-        if session is None:
-            self._session_settings = {}
-            return self.base
-        self._session_settings = session_settings(session.settings)
-        return with_session_settings(self.base, session.settings, flags)
+        self.opened.base = with_values(self.opened.base, values)
 
     # The session
 
-    async def open(self, session: Session | None, flags: Collection[str] = ()) -> bool:
+    async def open(
+        self, session: Session | None, flags: Collection[str] = (), *, private: bool | None = None
+    ) -> bool:
         """Go on in a stored ``session``, which ends private mode, or in a new one.
 
         A stored session goes on with the model in use, a new one begins with the default model.
         Returns whether that has to be loaded. What cannot be saved of the session before is raised
-        once this one is open. Settings that ``flags`` name are not taken from the session.
+        once this one is open.
+
+        Args:
+            session: The stored session; None for a new one.
+            flags: Names of settings that are not taken from the session.
+            private: Whether a new session is private; None for as before.
         """
         await self._leave()
-        if session is not None:
-            self.private = self.persistent.path is None
-        before, stored = self._session_store, not self.private or self.persistent.path is None
-        self._session_store = self.persistent if stored else SessionStore.in_memory()
-        self.store = self._fallbacks.open(self._session_store, session.id if session else "")
-        model = self.settings.model
-        self.settings = self._settings_of(session, flags)
-        if session is not None:
-            self.settings = replace(self.settings, model=model)
-        keeps = self.settings.model == model
-        try:
-            await self._rejoin(session, keep_model=keeps)
-        finally:
-            if before is not self.persistent:
-                before.close()
-        return not keeps
+        opened, before = self.opened, self.settings.model
+        model = opened.base.model if session is None else before
+        with opened.switch(session, model=model, typed=flags, private=private):
+            await self._rejoin(session, keep_model=model == before)
+        return model != before
 
     async def set_private(self, private: bool) -> None:
         """Begin a session that is not stored, or one that is."""
-        if private == self.private:
-            return
-        if self.persistent.path is None:
-            raise UsageError("this chat was opened with -n", "open another without -n")
-        self.private = private
-        await self.open(None)
+        if private != self.private:
+            self.opened.require_stored_sessions()
+            await self.open(None, private=private)
 
     def discard(self, session_id: str) -> None:
         """Forget what is only in memory of a session that is deleted."""
-        self._fallbacks.discard(session_id)
+        self.opened.fallbacks.discard(session_id)
 
     async def _leave(self) -> None:
         """Stop what runs; try once more to store what could not be stored."""
@@ -349,7 +318,7 @@ class Conversation:
                     cancel=self._cancel,
                     model=model,
                 )
-                self.chat.own = self._session_settings
+                self.chat.own = self.opened.own
 
         self.stop()
         await self._carry_out(self._ask(), rejoin)
@@ -359,7 +328,7 @@ class Conversation:
     @property
     def failure(self) -> StorageError | None:
         """Why something is in memory only; None when all is stored."""
-        return self._fallbacks.failure
+        return self.opened.fallbacks.failure
 
     async def store_again(self) -> None:
         """Store what is only in memory.
@@ -367,7 +336,7 @@ class Conversation:
         Raises:
             StorageError: It still cannot be done; what could not be stored stays in memory.
         """
-        await asyncio.to_thread(self._fallbacks.write_back)
+        await asyncio.to_thread(self.opened.fallbacks.write_back)
 
     async def _try_to_store(self) -> None:
         if self.failure is None:
