@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from tchat.chat.reply_journal import JournalWriter, ReplyJournal
 from tchat.engine.events import (
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from tchat.chat.model import ChatModel
     from tchat.chat.prompt_builder import PreparedPrompt
     from tchat.engine.prompt import ChatMessage
-    from tchat.engine.prompt.template import Think
+    from tchat.judge.ranking import Ranker
     from tchat.paths import Paths
     from tchat.sessions.records import Message
     from tchat.sessions.store import Store
-    from tchat.settings import Settings
+    from tchat.settings import Sampling, Settings
 
 _STOPPED = Reason.CANCELLED
 
@@ -38,14 +38,8 @@ class CandidateJournals:
     it.
 
     Attributes:
+        finished: The replies that ended, by index.
         before_stays: Whether the reply from before is the active one again, once all are closed.
-
-    Args:
-        store: Where they go.
-        question: What they answer.
-        model: What writes them.
-        settings: In force.
-        count: Replies.
 
     Raises:
         StorageError: A row cannot be made; none is left.
@@ -61,7 +55,7 @@ class CandidateJournals:
     ) -> None:
         self._store, self._question = store, question
         self._writer = JournalWriter(store)
-        self._ended: dict[int, Reason] = {}
+        self.finished: dict[int, Finished] = {}
         self.before_stays = False
         self._journals: list[ReplyJournal] = []
         with ExitStack() as made:  # where one cannot be made, the others go
@@ -94,7 +88,7 @@ class CandidateJournals:
         if not isinstance(event, CandidateEvent) or isinstance(event.event, MessageStored):
             return None
         if isinstance(event.event, Finished):
-            self._ended[event.index] = event.event.reason
+            self.finished[event.index] = event.event
         return self._journals[event.index].record(event.event)
 
     def close(self) -> None:
@@ -112,7 +106,8 @@ class CandidateJournals:
 
     def _activate_one(self) -> None:
         stays = {i: each for i, each in enumerate(self._journals) if not each.withdrawn}
-        whole = next((i for i in stays if self._ended.get(i, _STOPPED) is not _STOPPED), None)
+        ended = {i: each for i, each in self.finished.items() if each.reason is not _STOPPED}
+        whole = next((i for i in stays if i in ended), None)
         if whole is None and _is_there(self._before):
             self.before_stays = True
             self._store.activate(self._before.id)
@@ -126,130 +121,88 @@ def _is_there(reply: Message | None) -> TypeGuard[Message]:
     return reply is not None and bool(reply.text or reply.reasoning)
 
 
-def scored_reply(
-    model: ChatModel,
-    prepared: PreparedPrompt,
-    settings: Settings,
-    paths: Paths,
-    *,
-    think: Think,
-    continue_final: bool = False,
-) -> Iterator[Event]:
-    """One reply, as of `Engine.generate`, and its score as a `Ranked` of one before its end.
+def find_ranker(name: str, model: ChatModel, paths: Paths) -> Ranker:
+    """The ranker ``name`` of a loaded model.
 
-    Where the judge was not trained, or cannot judge the reply, there is none.
+    Raises:
+        UsageError: There is none, or it was not trained yet.
     """
     from tchat.judge.discriminator import judge_folder
     from tchat.judge.ranking import load_ranker
 
-    engine, asked = model.engine, prepared.messages
-    try:
-        judge = load_ranker(settings.ranker, judge_folder(model.facts, paths), engine)
-    except UsageError:
-        yield from engine.generate(
-            asked,
-            settings.sampling,
-            think=think,
-            continue_final=continue_final,
-            prompt=prepared.prompt,
-        )
-        return
-    events = engine.candidates(
-        asked,
-        settings.sampling,
-        1,
-        think=think,
-        continue_final=continue_final,
-        states=judge.states,
-        prompt=prepared.prompt,
-    )
+    return load_ranker(name, judge_folder(model.facts, paths), model.engine)
+
+
+def scored_reply(
+    model: ChatModel,
+    ranker: Ranker,
+    prepared: PreparedPrompt,
+    sampling: Sampling,
+    options: Mapping[str, Any],
+) -> Iterator[Event]:
+    """One reply, as of `Engine.generate`, and its score as a `Ranked` of one before its end.
+
+    There is no score for a reply that cannot be judged.
+    """
+    asked = prepared.messages
+    events = model.engine.candidates(asked, sampling, 1, states=ranker.states, **options)
     for event in events:
         if not isinstance(event, CandidateEvent):
             yield event
             continue
         if isinstance(event.event, Finished) and event.event.text:
-            scores = judge.scores(asked, {0: event.event})
-            yield from (Ranked(judge.name, ((0, score),)) for score in scores.values())
+            scores = ranker.scores(asked, {0: event.event})
+            yield from (Ranked(ranker.name, ((0, score),)) for score in scores.values())
         yield event.event
 
 
-def open_ranking(
-    model: ChatModel, judge: str, paths: Paths, store: Store, *, fallback: bool
-) -> Generator[Notice, None, CandidateRanking]:
-    """The judging by ``judge``; with ``fallback`` by likelihood where it was not trained.
-
-    Raises:
-        UsageError: There is no such judge, or it was not trained and there is no ``fallback``.
-    """
+def find_ranker_or_likelihood(
+    name: str, model: ChatModel, paths: Paths
+) -> Generator[Notice, None, Ranker]:
+    """The ranker ``name``; the likelihood of the replies, with a notice, if it was not trained."""
     from tchat.judge.ranking import LOGPROB
 
     try:
-        return CandidateRanking(model, judge, paths, store)
+        return find_ranker(name, model, paths)
     except UsageError as error:
-        if not fallback:
-            raise
         yield Notice("judge", f"{error.message}: the likelihood of the replies decides")
-        return CandidateRanking(model, LOGPROB, paths, store)
+        return find_ranker(LOGPROB, model, paths)
 
 
-class CandidateRanking:
-    """Rank one set of candidates.
+def rank_candidates(
+    store: Store,
+    ranker: Ranker,
+    asked: Sequence[ChatMessage],
+    replies: Mapping[int, Finished],
+    ids: Mapping[int, int],
+    *,
+    activate: bool,
+) -> Iterator[Ranked | Notice]:
+    """Score the replies, store the scores, and ``activate`` the best.
+
+    Whole replies come before those that were stopped.
 
     Args:
-        model: What writes them; loaded.
-        judge: Name of the judge.
-        paths: Where what it learnt is kept.
-        store: Where the scores go.
-
-    Raises:
-        UsageError: There is no such judge, or it was not trained yet.
+        store: Where the replies are.
+        ranker: Scores them.
+        asked: What they answer.
+        replies: The finished ones by index.
+        ids: Message ids of those that are stored, by index.
+        activate: Whether the best becomes the active reply.
     """
+    from tchat.judge.ranking import best_first
 
-    def __init__(self, model: ChatModel, judge: str, paths: Paths, store: Store) -> None:
-        from tchat.judge.discriminator import judge_folder
-        from tchat.judge.ranking import load_ranker
-
-        self._store = store
-        self._judge = load_ranker(judge, judge_folder(model.facts, paths), model.engine)
-        self._replies: dict[int, Finished] = {}
-
-    @property
-    def states(self) -> bool:
-        """Whether the ranker needs hidden states of the replies."""
-        return self._judge.states
-
-    def record(self, event: Event) -> None:
-        """Record a finished reply."""
-        if isinstance(event, CandidateEvent) and isinstance(event.event, Finished):
-            self._replies[event.index] = event.event
-
-    def ranked(
-        self, asked: Sequence[ChatMessage], ids: Mapping[int, int], *, activate: bool = True
-    ) -> Iterator[Ranked | Notice]:
-        """Score the replies, store the scores, and activate the best.
-
-        Whole replies come before those that were stopped.
-
-        Args:
-            asked: What they answer.
-            ids: The messages that they are.
-            activate: Whether the best becomes the active one.
-        """
-        from tchat.judge.ranking import best_first
-
-        replies = {i: each for i, each in self._replies.items() if each.text and i in ids}
-        scores = self._judge.scores(asked, replies)
-        if not scores:
-            if replies:
-                yield Notice("judge", "no reply could be judged: too long, or stopped before")
-            return
-        order = sorted(
-            best_first(scores), key=lambda index: replies[index].reason is Reason.CANCELLED
-        )
-        try:
-            self._store.note_scores({ids[i]: {self._judge.name: scores[i]} for i in order})
-            if activate:
-                self._store.activate(ids[order[0]])
-        except StorageError as error:
-            yield Notice("storage", f"the scores are not being stored: {error.message}")
-        yield Ranked(self._judge.name, tuple((index, scores[index]) for index in order))
+    replies = {i: each for i, each in replies.items() if each.text and i in ids}
+    scores = ranker.scores(asked, replies)
+    if not scores:
+        if replies:
+            yield Notice("judge", "no reply could be judged: too long, or stopped before")
+        return
+    order = sorted(best_first(scores), key=lambda index: replies[index].reason is _STOPPED)
+    try:
+        store.note_scores({ids[i]: {ranker.name: scores[i]} for i in order})
+        if activate:
+            store.activate(ids[order[0]])
+    except StorageError as error:
+        yield Notice("storage", f"the scores are not being stored: {error.message}")
+    yield Ranked(ranker.name, tuple((index, scores[index]) for index in order))

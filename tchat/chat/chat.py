@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from tchat.chat.branch import left_out_text
 from tchat.chat.model import ModelHandle
@@ -29,13 +29,13 @@ from tchat.sessions.records import Message, Role, Session
 from tchat.settings import Settings, Value
 
 if TYPE_CHECKING:
-    from tchat.chat.candidates import CandidateRanking
     from tchat.chat.model import ChatModel
     from tchat.chat.prefill_cost import PrefillCost
     from tchat.chat.prompt_builder import TokenCount
     from tchat.engine.engine import Engine
     from tchat.engine.prompt.encoder import PromptEncoder
     from tchat.engine.prompt.template import Think
+    from tchat.judge.ranking import Ranker
     from tchat.models.metadata import ModelMetadata
     from tchat.sessions.store import Store
 
@@ -321,20 +321,20 @@ class Chat:
             UsageError: The judge was not trained yet; nothing is stored.
         """
         asked = None if prompt else self._questions.again(None)
-        ranking = None
+        ranker = None
         if judge:
-            from tchat.chat.candidates import open_ranking
+            from tchat.chat.candidates import find_ranker, find_ranker_or_likelihood
 
             model = yield from self._handle.load(self.settings)
-            if model is not None:
-                ranking = yield from open_ranking(
-                    model, judge, self._paths, self.store, fallback=fallback
-                )
+            if model is not None and fallback:
+                ranker = yield from find_ranker_or_likelihood(judge, model, self._paths)
+            elif model is not None:
+                ranker = find_ranker(judge, model, self._paths)
         asked = asked or self._ask(prompt)
         with self._withdrawing(asked):
             ready = yield from self._prepare(asked)
             if ready is not None:
-                yield from self._candidates(asked.question, ready, count, stopped, ranking)
+                yield from self._candidates(asked.question, ready, count, stopped, ranker)
 
     def _candidates(
         self,
@@ -342,9 +342,9 @@ class Chat:
         ready: _Ready,
         count: int,
         stopped: Container[int],
-        ranking: CandidateRanking | None,
+        ranker: Ranker | None,
     ) -> Iterator[Event]:
-        from tchat.chat.candidates import CandidateJournals
+        from tchat.chat.candidates import CandidateJournals, rank_candidates
 
         model, prepared, report = ready
         journals = CandidateJournals(self.store, question, model, self.settings, count)
@@ -357,22 +357,25 @@ class Chat:
                 count,
                 think=self._think,
                 stopped=stopped,
-                states=ranking is not None and ranking.states,
+                states=ranker is not None and ranker.states,
                 prompt=prepared.prompt,
             )
             for event in replies:
                 if failure := journals.record(event):
                     yield failure
-                if ranking is not None:
-                    ranking.record(event)
                 yield event
                 if notice := report.record(event):
                     yield notice
         finally:
             journals.close()
-        if ranking is not None:
-            yield from ranking.ranked(
-                prepared.messages, journals.ids, activate=not journals.before_stays
+        if ranker is not None:
+            yield from rank_candidates(
+                self.store,
+                ranker,
+                prepared.messages,
+                journals.finished,
+                journals.ids,
+                activate=not journals.before_stays,
             )
 
     def pick(self, message_id: int) -> None:
@@ -388,13 +391,7 @@ class Chat:
         generate: Generate | None = None,
         labels: bool = False,
     ) -> Iterator[Event]:
-        """Generate and store a reply.
-
-        Args:
-            ask: Stores the question.
-            generate: What generates the reply.
-            labels: Whether one of some labels is the reply.
-        """
+        """Store the question that ``ask`` makes, and generate and store its reply."""
         from tchat.chat.machine import record_throughput
         from tchat.chat.reply_journal import JournalWriter, ReplyJournal
 
@@ -427,25 +424,18 @@ class Chat:
                     yield notice
 
     def _generate(self, model: ChatModel, prepared: PreparedPrompt) -> Iterator[Event]:
-        begun = prepared.new[-1].role == "assistant"
+        options: dict[str, Any] = {
+            "think": self._think,
+            "continue_final": prepared.new[-1].role == "assistant",
+            "prompt": prepared.prompt,
+        }
         if self.settings.show_scores:
-            from tchat.chat.candidates import scored_reply
+            from tchat.chat.candidates import find_ranker, scored_reply
 
-            return scored_reply(
-                model,
-                prepared,
-                self.settings,
-                self._paths,
-                think=self._think,
-                continue_final=begun,
-            )
-        return model.engine.generate(
-            prepared.messages,
-            self.settings.sampling,
-            think=self._think,
-            continue_final=begun,
-            prompt=prepared.prompt,
-        )
+            with suppress(UsageError):  # not trained: no score
+                ranker = find_ranker(self.settings.ranker, model, self._paths)
+                return scored_reply(model, ranker, prepared, self.settings.sampling, options)
+        return model.engine.generate(prepared.messages, self.settings.sampling, **options)
 
     def _prepare(
         self, asked: Asked, *, labels: bool = False

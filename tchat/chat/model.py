@@ -5,6 +5,7 @@ The engine is imported with the first model, after the first picture of the scre
 
 from __future__ import annotations
 
+import collections
 import sys
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
@@ -94,13 +95,8 @@ def preloaded_model(
 class ModelHandle:
     """At most one open model.
 
-    Args:
-        paths: The user's folders.
-        cancel: Stops the model.
-        model: One that is open, and perhaps being loaded already.
-
     Attributes:
-        model: The open one; None before it is needed.
+        model: The open one, perhaps still being loaded; None before it is needed.
     """
 
     def __init__(self, paths: Paths, cancel: Cancel, model: ChatModel | None = None) -> None:
@@ -133,15 +129,10 @@ class ModelHandle:
             ModelError, DoesNotFit: It cannot be loaded.
             InterruptedError: The user stopped that.
         """
-        loading = self.load(settings)
-        while True:
-            try:
-                next(loading)
-            except StopIteration as ended:
-                if ended.value is None:
-                    raise InterruptedError from None
-                model: ChatModel = ended.value
-                return model
+        collections.deque(self.load(settings), maxlen=0)
+        if self.loaded is None:
+            raise InterruptedError
+        return self.loaded
 
     def release(self) -> ChatModel | None:
         """Release the model without closing it."""

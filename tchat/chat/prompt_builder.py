@@ -127,7 +127,7 @@ class PromptBuilder:
         key = *self._key(encoder, branch, system, settings), draft
         if (known := self._drafts.get(key)) is not None:
             return known
-        new = _question(draft)
+        new = (ChatMessage("user", draft),)
         encode = _encoding(encoder, new, settings)
         fitter = self._fitter_of(encoder, branch, system, settings)
         return self._drafts.add(key, self._prepared(branch, new, fitter.fit(new, encode)))
@@ -240,10 +240,6 @@ class _TokenCounts:
                 self._counts = {}
             self._counts[message] = count
         return count
-
-
-def _question(text: str) -> Turn:
-    return (ChatMessage("user", text),)
 
 
 def _encoding(

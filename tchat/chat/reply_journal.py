@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Self
 from tchat.chat.model import ChatModel
 from tchat.engine.events import Event, Finished, Notice, Reason, ReasoningDelta, TextDelta
 from tchat.errors import StorageError, TchatError, UsageError
-from tchat.sessions.records import Message, ReplyProvenance, Role, Status
-from tchat.settings import Settings
+from tchat.sessions.records import Message, Role, Status
+from tchat.settings import Sampling, Settings
 
 if TYPE_CHECKING:
     from tchat.sessions.store import Store
@@ -27,17 +27,8 @@ class ReplyJournal:
     that fails does not stop the reply: the user is told once, the reply goes on, and the row is
     tried again at its end.
 
-    Args:
-        store: Where the row is.
-        question: The message that it replies to.
-        row: The row.
-        provenance: What the row was made with.
-        before: The reply that was the active one before.
-        writer: Writes the growing text; several journals may share it. The caller closes it, after
-            the journals.
-
     Attributes:
-        before: As given.
+        before: The reply that was the active one before.
         withdrawn: Whether the row is gone, since nothing was written to it.
     """
 
@@ -47,14 +38,14 @@ class ReplyJournal:
         question: Message,
         row: Message,
         *,
-        provenance: ReplyProvenance,
         before: Message | None,
+        sampling: Sampling,
         writer: JournalWriter,
     ) -> None:
         self._store = store
         self._question = question
         self._row = row
-        self._provenance = provenance
+        self._sampling = sampling
         self._writer = writer
         self.before = before
         self._text, self._reasoning = [row.text], [row.reasoning]
@@ -81,16 +72,11 @@ class ReplyJournal:
     ) -> Self:
         """Make the row of a reply that begins with ``text`` and ``reasoning``.
 
+        Several journals may share the ``writer``, which the caller closes after them.
+
         Raises:
             StorageError: The row cannot be made.
         """
-        provenance = ReplyProvenance(
-            model=settings.model,
-            model_sha256=model.facts.sha256,
-            quantization=model.facts.quantization,
-            template_hash=model.engine.template.sha256,
-            sampling=asdict(settings.sampling),
-        )
         before = store.active_reply(question.session_id, question.id)
         row = store.add(
             question.session_id,
@@ -99,9 +85,15 @@ class ReplyJournal:
             parent_id=question.id,
             status=Status.STREAMING,
             reasoning=reasoning,
-            **provenance,
+            model=settings.model,
+            model_sha256=model.facts.sha256,
+            quantization=model.facts.quantization,
+            template_hash=model.engine.template.sha256,
+            sampling=asdict(settings.sampling),
         )
-        journal = cls(store, question, row, provenance=provenance, before=before, writer=writer)
+        journal = cls(
+            store, question, row, before=before, sampling=settings.sampling, writer=writer
+        )
         if question.status is Status.STOPPED:  # before a reply, which it gets now
             try:
                 store.finish(question.id, status=Status.DONE, text=question.text)
@@ -132,19 +124,19 @@ class ReplyJournal:
         try:
             self._writer.drain(self._row.id)
         finally:
-            self._close_row()
+            try:
+                with suppress(UsageError):  # deleted by another process
+                    self._close_row()
+            except StorageError:
+                if not self._told:
+                    raise
 
     def _close_row(self) -> None:
-        try:
-            with suppress(UsageError):  # deleted by another process
-                self._close()
-        except StorageError:
-            if not self._told:
-                raise
-
-    def _close(self) -> None:
         if self._end is None and not self._grown:
-            self._withdraw()
+            self.withdrawn = True
+            self._store.delete_message(self._row.id)
+            if self.before is not None:
+                self._store.activate(self.before.id)
             return
         text, reasoning = self._joined()
         broken_off = {"status": Status.STOPPED, "text": text, "reasoning": reasoning}
@@ -154,13 +146,6 @@ class ReplyJournal:
     def _grown(self) -> bool:
         """Whether the reply is longer than its beginning."""
         return self._joined() != (self._row.text, self._row.reasoning)
-
-    def _withdraw(self) -> None:
-        """Delete the row; the reply that was the active one before is so again."""
-        self.withdrawn = True
-        self._store.delete_message(self._row.id)
-        if self.before is not None:
-            self._store.activate(self.before.id)
 
     def _failed(self, error: TchatError) -> Notice | None:
         if self._told:
@@ -192,12 +177,11 @@ class ReplyJournal:
                 mark_unanswered(self._store, self._question)
             return
         text, reasoning = self._joined()
-        sampling = {**self._provenance["sampling"], "seed": event.seed}
         self._end = {
             "status": Status.STOPPED if stopped else Status.DONE,
             "text": text or event.text,  # a choice comes without pieces
             "reasoning": reasoning,
-            "sampling": sampling,
+            "sampling": {**asdict(self._sampling), "seed": event.seed},
             "usage": event.usage.as_json(),
             "timings": event.timings.as_json(),
             "finish_reason": event.reason.value,
@@ -225,9 +209,6 @@ class JournalWriter:
 
     While one write is under way, newer texts replace those that wait: a disk that is slower than
     the model never makes a queue. The thread is started by the first text.
-
-    Args:
-        store: Where the rows are.
     """
 
     def __init__(self, store: Store) -> None:

@@ -46,12 +46,15 @@ def _checked(name: str, value: object) -> Value:
     key = keys().get(name)
     if key is None or not is_session_setting(key):
         raise UsageError(f"`{single_line(name, SHOWN)}` is not a session setting")
-    found = check(key, value, "in the session")
-    if name == "grammar" and found:
+    return _with_valid_grammar(key, check(key, value, "in the session"))
+
+
+def _with_valid_grammar(key: Key, value: Value) -> Value:
+    if key.name == "grammar" and value:
         from tchat.engine.grammar.gbnf import require_grammar
 
-        require_grammar(str(found))
-    return found
+        require_grammar(str(value))
+    return value
 
 
 def parse_setting(name: str, text: str) -> dict[str, Value]:
@@ -65,11 +68,7 @@ def parse_setting(name: str, text: str) -> dict[str, Value]:
         value = check(key, () if key.kind is tuple else "", "/set")
     else:
         value = parse(key, text, "/set")
-    if key.name == "grammar" and value:
-        from tchat.engine.grammar.gbnf import require_grammar
-
-        require_grammar(str(value))
-    return {key.name: value}
+    return {key.name: _with_valid_grammar(key, value)}
 
 
 def with_session_settings(

@@ -15,6 +15,7 @@ from tchat.cli.console import Console
 from tchat.errors import ExitCode, UsageError
 from tchat.settings.keys import did_you_mean, nearest
 
+JSON = typer.Option(False, "--json", help="Print JSON")
 ROOT_OPTIONS = frozenset({"--help", "-h", "--version", "--install-completion", "--show-completion"})
 EPILOG = """\
 \b

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from tchat.cli.app import single_command
+from tchat.cli.app import JSON, single_command
 from tchat.cli.console import Console
 from tchat.cli.output.columns import print_json, print_rows
 from tchat.cli.output.status import with_checked_model
@@ -29,7 +29,7 @@ AGAINST = {"write": "of a bare llama.cpp loop", "restore": "of reading them"}
 def bench(
     ctx: typer.Context,
     model: str = typer.Argument("", metavar="[MODEL]", help="Model name or path, as for -m"),
-    as_json: bool = typer.Option(False, "--json", help="Print JSON"),
+    as_json: bool = JSON,
 ) -> None:
     """Run the benchmarks and print the results."""
     console: Console = ctx.obj
@@ -82,7 +82,7 @@ def tune(
     ctx: typer.Context,
     model: str = typer.Argument(..., metavar="MODEL", help="Model name or path, as for -m"),
     dry_run: bool = typer.Option(False, "--dry-run", help="Do not save the result"),
-    as_json: bool = typer.Option(False, "--json", help="Print JSON"),
+    as_json: bool = JSON,
 ) -> None:
     """Run the trials, save and print the result."""
     console: Console = ctx.obj

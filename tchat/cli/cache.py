@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from tchat.cli.app import command_group
+from tchat.cli.app import JSON, command_group
 from tchat.cli.console import Console
 from tchat.cli.output.columns import iso, print_json, print_rows, when
 from tchat.cli.sessions import open_sessions
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 app = command_group("Show and remove KV cache snapshots, which reopen sessions at once.")
 
-JSON = typer.Option(False, "--json", help="Print JSON")
 HEADER = ("SESSION", "MODEL", "TOKENS", "SIZE", "USED", "TITLE")
 
 

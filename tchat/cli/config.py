@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from tchat.chat.editor import edit_file
-from tchat.cli.app import command_group
+from tchat.cli.app import JSON, command_group
 from tchat.cli.console import Console
 from tchat.cli.output.columns import print_json, print_rows
 from tchat.paths import private_file
@@ -28,7 +28,7 @@ NAME = typer.Argument(..., help="Setting name, see `tchat config show`", autocom
 @app.command()
 def show(
     ctx: typer.Context,
-    as_json: bool = typer.Option(False, "--json", help="Print JSON"),
+    as_json: bool = JSON,
 ) -> None:
     """List all settings with their values and where each comes from."""
     console: Console = ctx.obj

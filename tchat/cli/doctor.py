@@ -11,7 +11,7 @@ from pathlib import Path
 
 import typer
 
-from tchat.cli.app import single_command
+from tchat.cli.app import JSON, single_command
 from tchat.cli.console import Console
 from tchat.cli.output.columns import print_json, print_rows
 from tchat.errors import ExitCode, TchatError
@@ -37,7 +37,7 @@ class Finding:
 @app.command()
 def doctor(
     ctx: typer.Context,
-    as_json: bool = typer.Option(False, "--json", help="Print JSON"),
+    as_json: bool = JSON,
 ) -> int:
     """Check this installation: engine, memory, models, storage, terminal.
 

@@ -15,7 +15,7 @@ from tchat.chat.templates import (
     read_template,
     template_path,
 )
-from tchat.cli.app import command_group
+from tchat.cli.app import JSON, command_group
 from tchat.cli.console import Console
 from tchat.cli.output.columns import print_json, print_rows
 from tchat.cli.prompt_input import read_text
@@ -53,9 +53,7 @@ NAME = typer.Argument(..., help="Template name", autocompletion=complete_name)
 
 
 @app.command()
-def ls(
-    ctx: typer.Context, as_json: bool = typer.Option(False, "--json", help="Print JSON")
-) -> None:
+def ls(ctx: typer.Context, as_json: bool = JSON) -> None:
     """List the built-in templates and yours."""
     console: Console = ctx.obj
     templates, broken = list_templates(console.paths)
@@ -80,7 +78,7 @@ def ls(
 def show(
     ctx: typer.Context,
     name: str = NAME,
-    as_json: bool = typer.Option(False, "--json", help="Print JSON"),
+    as_json: bool = JSON,
 ) -> None:
     """Print the file of a template."""
     console: Console = ctx.obj

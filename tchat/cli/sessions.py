@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import typer
 
-from tchat.cli.app import command_group
+from tchat.cli.app import JSON, command_group
 from tchat.cli.console import Console, confirm
 from tchat.cli.output.columns import iso, print_json, print_rows, when
 from tchat.cli.prompt_input import decode_words
@@ -35,7 +35,6 @@ CHUNK = 1 << 16  # bytes copied at a time
 SHOWN = 40  # characters of an id that was imported
 LAST = "last"
 ID = typer.Argument(..., help="Session id, its beginning or end, or `last`")
-JSON = typer.Option(False, "--json", help="Print JSON")
 
 
 @app.command()
@@ -119,12 +118,31 @@ def rm(
     """Delete sessions, and tell where copies of them remain."""
     if not (sessions or everything or history or backups):
         raise UsageError("no session was named", "name sessions, or use --all")
-    from tchat.cli.sessions import SessionRemoval
+    from tchat.sessions.database_file import remove_files
 
-    SessionRemoval(ctx.obj, history=history, backups=backups).remove(
-        lambda store: store.sessions() if everything else [_find(store, n) for n in sessions or ()],
-        ask=not yes,
-    )
+    console: Console = ctx.obj
+    histories = _histories(console) if history else []
+    with open_sessions(console) as store:
+        found = store.sessions() if everything else [_find(store, n) for n in sessions or ()]
+        if not yes:
+            files = [*(store.backup_files() if backups else ()), *histories]
+            shown = (single_line(str(path)) for path in files)
+            confirm(console, [*map(_removal_line, found), *shown], "Delete?")
+        deleted: set[str] = set()
+        with ExitStack() as rest:  # what fails holds up nothing else
+            rest.callback(_erase, console, store, deleted)
+            rest.callback(_forget_snapshots, console, deleted)
+            for session in found:
+                if session.id not in deleted:
+                    store.delete(session.id)
+                    deleted.add(session.id)
+            rest.callback(remove_files, histories)
+            if backups:
+                rest.callback(store.remove_backups)
+        copies = store.backup_files()
+    if deleted:
+        console.say(f"deleted {counted(len(deleted), 'session')}")
+    _report_copies(console, copies)
 
 
 @app.command()
@@ -359,99 +377,49 @@ def _hit(hit: SearchHit) -> dict[str, Any]:
     }
 
 
-COMMAND = "tchat sessions rm"
+def _removal_line(session: Session) -> str:
+    title = single_line(session.title) or "(no title)"
+    return f"{session.id}  {counted(session.messages, 'message')}  {title}"
 
 
-@dataclass(frozen=True, slots=True)
-class SessionRemoval:
-    """Deletes sessions and, if wanted, histories and backups.
+def _forget_snapshots(console: Console, deleted: Collection[str]) -> None:
+    if deleted:
+        from tchat.chat.snapshots import forget_sessions
 
-    Attributes:
-        console: Streams.
-        history: Also delete the prompt history.
-        backups: Also delete copies of the database.
-    """
+        forget_sessions(console.paths, deleted)
 
-    console: Console
-    history: bool
-    backups: bool
 
-    def remove(
-        self, find: Callable[[SessionStore], Sequence[Session]], *, ask: bool = True
-    ) -> None:
-        """Delete the sessions that ``find`` names, after asking.
+def _erase(console: Console, store: SessionStore, deleted: Collection[str]) -> None:
+    if not deleted:
+        return
+    try:
+        store.erase()
+    except StorageError as error:
+        console.say(
+            f"deleted, but fragments may remain in the file: {error.message}; "
+            "delete another session later, which erases them"
+        )
 
-        Raises:
-            UsageError: One of them is not there, or the answer is no.
-            StorageError: Something cannot be deleted.
-        """
-        from tchat.cli.sessions import open_sessions
-        from tchat.sessions.database_file import remove_files
 
-        with open_sessions(self.console) as store:
-            found = find(store)
-            if ask:
-                confirm(self.console, list(self._lines(found, store)), "Delete?")
-            gone: set[str] = set()
-            with ExitStack() as rest:  # what fails holds up nothing else
-                rest.callback(self._erase, store, gone)
-                rest.callback(self._forget_snapshots, gone)
-                for session in found:
-                    if session.id not in gone:
-                        store.delete(session.id)
-                        gone.add(session.id)
-                if self.history:
-                    rest.callback(remove_files, self._histories())
-                if self.backups:
-                    rest.callback(store.remove_backups)
-            copies = store.backup_files()
-        if gone:
-            self.console.say(f"deleted {counted(len(gone), 'session')}")
-        self._tell(copies)
+def _histories(console: Console) -> list[Path]:
+    from tchat.chat.prompt_history import FILE
+    from tchat.cli.repl import HISTORY
 
-    def _lines(self, found: Sequence[Session], store: SessionStore) -> Iterator[str]:
-        for each in found:
-            title = single_line(each.title) or "(no title)"
-            yield f"{each.id}  {counted(each.messages, 'message')}  {title}"
-        if self.backups:
-            yield from (single_line(str(path)) for path in store.backup_files())
-        if self.history:
-            yield from (single_line(str(path)) for path in self._histories())
+    config = console.paths.config
+    return [path for name in (FILE, HISTORY) if (path := config / name).is_file()]
 
-    def _forget_snapshots(self, gone: Collection[str]) -> None:
-        if gone:
-            from tchat.chat.snapshots import forget_sessions
 
-            forget_sessions(self.console.paths, gone)
-
-    def _erase(self, store: SessionStore, gone: Collection[str]) -> None:
-        if not gone:
-            return
-        try:
-            store.erase()
-        except StorageError as error:
-            self.console.say(
-                f"deleted, but fragments may remain in the file: {error.message}; "
-                "delete another session later, which erases them"
-            )
-
-    def _histories(self) -> list[Path]:
-        from tchat.chat.prompt_history import FILE
-        from tchat.cli.repl import HISTORY
-
-        config = self.console.paths.config
-        return [path for name in (FILE, HISTORY) if (path := config / name).is_file()]
-
-    def _tell(self, copies: Sequence[Path]) -> None:
-        """Report files that may still contain deleted text."""
-        if copies:
-            names = ", ".join(single_line(path.name) for path in copies)
-            self.console.say(
-                f"copies of the database are still there: {names}; delete them: {COMMAND} --backups"
-            )
-        if histories := self._histories():
-            names = ", ".join(single_line(path.name) for path in histories)
-            self.console.say(
-                f"typed prompts are still in the input history: {names}; "
-                f"delete them: {COMMAND} --history"
-            )
+def _report_copies(console: Console, copies: Sequence[Path]) -> None:
+    """Report files that may still contain deleted text."""
+    if copies:
+        names = ", ".join(single_line(path.name) for path in copies)
+        console.say(
+            f"copies of the database are still there: {names}; "
+            "delete them: tchat sessions rm --backups"
+        )
+    if histories := _histories(console):
+        names = ", ".join(single_line(path.name) for path in histories)
+        console.say(
+            f"typed prompts are still in the input history: {names}; "
+            "delete them: tchat sessions rm --history"
+        )

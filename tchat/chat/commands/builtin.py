@@ -20,11 +20,12 @@ from tchat.chat.commands.command import (
 from tchat.errors import UsageError
 from tchat.humanize import counted
 from tchat.sanitize import single_line
+from tchat.sessions.records import Role
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tchat.sessions.records import Message, Role, SearchHit, Session
+    from tchat.sessions.records import Message, SearchHit, Session
 
 LATEST = 20  # sessions that are listed
 HITS = 20  # messages that a search lists
@@ -115,8 +116,6 @@ async def _rate(host: CommandHost, rating: int, word: str) -> None:
 async def _replace_reply(host: CommandHost, text: str) -> None:
     if not text:
         raise UsageError("/mine needs your own reply")
-    from tchat.sessions.records import Role
-
     last = await _branch(host, last=1)
     if not last or last[0].role is not Role.ASSISTANT:
         raise UsageError("there is no reply to replace", "send a prompt first")
@@ -318,8 +317,6 @@ async def _export_session(host: CommandHost, name: str) -> None:
 
 
 async def _show_statistics(host: CommandHost, _: str) -> None:
-    from tchat.sessions.records import Role
-
     replies = [each for each in await _branch(host) if each.role is Role.ASSISTANT]
     if not replies:
         raise UsageError("there is no reply yet", "send a prompt first")
@@ -372,14 +369,10 @@ async def _branch(host: CommandHost, last: int | None = None) -> list[Message]:
 
 
 async def _last_reply(host: CommandHost) -> Message:
-    from tchat.sessions.records import Role
-
     return await _last(host, Role.ASSISTANT, "there is no reply yet")
 
 
 async def _last_prompt(host: CommandHost, verb: str) -> Message:
-    from tchat.sessions.records import Role
-
     return await _last(host, Role.USER, f"there is no message to {verb} yet")
 
 
@@ -442,7 +435,7 @@ COMMANDS = (
     SlashCommand(
         "export",
         "[FILE]",
-        "Write the session as Markdown, or FILE.json as JSON",
+        "Write the session to a file, in the format of its suffix",
         _export_session,
         ("save",),
     ),

@@ -233,7 +233,9 @@ def parse_input(text: str, commands: Iterable[SlashCommand]) -> CommandCall | st
         return text
     if text.startswith("//"):
         return text[1:]
-    name, argument = _split(text)
+    name, argument = split_argument(text[1:])
+    if text[1:2].isspace():
+        name, argument = "", text[1:].strip()
     if "/" in name:
         return text
     known = {each: command for command in commands for each in command.names}
@@ -246,14 +248,6 @@ def parse_input(text: str, commands: Iterable[SlashCommand]) -> CommandCall | st
     if argument and not command.takes:
         raise UsageError(f"/{name} takes no argument", f"//{name} sends the line as text")
     return CommandCall(command, argument)
-
-
-def _split(text: str) -> tuple[str, str]:
-    """Name and argument of a command line; any white space parts them."""
-    words = text[1:].split(maxsplit=1)
-    if not words or text[1].isspace():
-        return "", text[1:].strip()
-    return words[0], words[1].strip() if len(words) > 1 else ""
 
 
 def split_argument(argument: str) -> tuple[str, str]:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
+from tchat.cli.app import JSON
 from tchat.cli.console import Console
 from tchat.cli.output.columns import iso, print_json, when
-from tchat.cli.output.status import TerminalStatus, with_model
+from tchat.cli.output.status import TerminalStatus, follow, with_model
 from tchat.cli.prompt_input import read_text
 from tchat.errors import DoesNotFit, UsageError
 from tchat.humanize import Eta, counted
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from tchat.judge.discriminator import Discriminator, JudgeFolder, TrainingProvenance
     from tchat.judge.features import FeatureExtractor
     from tchat.judge.linear_head import LinearHead
-    from tchat.judge.training import TrainingProgress
     from tchat.judge.training_data import Dialogue, DialogueSet, Feedback
     from tchat.judge.training_run import TrainedHeads
     from tchat.models.metadata import ModelMetadata
@@ -33,9 +33,14 @@ if TYPE_CHECKING:
     from tchat.settings import Settings
 
 T = TypeVar("T")
+PREFERENCE = "preference"
+KINDS = {
+    "human": "discriminator: human-written or not, for replies as they are generated",
+    "reading": "discriminator for given texts: `judge score`",
+    PREFERENCE: "preference model",
+}
 
 MODEL = typer.Option("", "-m", "--model", help="Model (default: the default model)")
-JSON = typer.Option(False, "--json", help="Print JSON")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,25 +68,6 @@ def run_with_judge(console: Console, model: str, work: Callable[[JudgeContext], 
         return work(JudgeContext(opened.engine, opened.facts, folder, status))
 
     return with_model(console, settings_for_model(console, model), at)
-
-
-def show_progress(bench: JudgeContext, shown: Eta, work: Generator[TrainingProgress, None, T]) -> T:
-    """Run ``work``, show its progress, and return its result."""
-    while True:
-        try:
-            event = next(work)
-        except StopIteration as ended:
-            result: T = ended.value
-            return result
-        bench.status.show(shown.words(event.what, event.done, event.total))
-
-
-PREFERENCE = "preference"
-KINDS = {
-    "human": "discriminator: human-written or not, for replies as they are generated",
-    "reading": "discriminator for given texts: `judge score`",
-    PREFERENCE: "preference model",
-}
 
 
 def show(ctx: typer.Context, model: str = MODEL, as_json: bool = JSON) -> None:
@@ -155,38 +141,31 @@ def heads_json(
     human: Discriminator | None, reading: Discriminator | None, preference: Discriminator | None
 ) -> dict[str, Any]:
     """The heads as JSON; None for untrained ones."""
-    heads = {"human": human, "reading": reading, "preference": preference}
-    return {name: head_json(head) if head else None for name, head in heads.items()}
+    heads = {"human": human, "reading": reading, PREFERENCE: preference}
+    return {name: _head_json(head) if head else None for name, head in heads.items()}
 
 
-def head_json(discriminator: Discriminator) -> dict[str, Any]:
-    """A head as JSON."""
-    facts = discriminator.provenance
+def _head_json(discriminator: Discriminator) -> dict[str, Any]:
+    facts, layer = discriminator.provenance, discriminator.head.layer
     quality = facts.quality
-    if facts.kind == PREFERENCE:
-        return {
-            "kind": facts.kind,
-            "model": facts.model,
-            "fingerprint": facts.fingerprint,
-            "data": facts.data,
-            "choices": facts.examples[0],
-            "accuracy": facts.accuracy,
-            "layer": discriminator.head.layer,
-            "created_at": iso(facts.created_at),
-        }
-    return {
+    head: dict[str, Any] = {
         "kind": facts.kind,
         "model": facts.model,
         "fingerprint": facts.fingerprint,
         "data": facts.data,
-        "people": facts.examples[0],
-        "generated": facts.examples[1],
-        "auc": quality.auc if quality else None,
-        "calibration_error": quality.calibration_error if quality else None,
-        "layer": discriminator.head.layer,
-        "layers": {str(layer): value for layer, value in facts.layers.items()},
-        "created_at": iso(facts.created_at),
     }
+    if facts.kind == PREFERENCE:
+        head |= {"choices": facts.examples[0], "accuracy": facts.accuracy, "layer": layer}
+    else:
+        head |= {
+            "people": facts.examples[0],
+            "generated": facts.examples[1],
+            "auc": quality.auc if quality else None,
+            "calibration_error": quality.calibration_error if quality else None,
+            "layer": layer,
+            "layers": {str(layer): value for layer, value in facts.layers.items()},
+        }
+    return head | {"created_at": iso(facts.created_at)}
 
 
 NEEDED = (
@@ -277,7 +256,11 @@ def _train(
 
     own = feedback_on_model(use, bench.facts, paths)
     training = TrainingRun(bench.engine, bench.folder, bench.facts.path.name, data, own)
-    return show_progress(bench, Eta(), training.run())
+    shown = Eta()
+    return follow(
+        training.run(),
+        lambda event: bench.status.show(shown.words(event.what, event.done, event.total)),
+    )
 
 
 def score(

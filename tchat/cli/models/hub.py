@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from tchat.cli.app import JSON
 from tchat.cli.console import Console, confirm
-from tchat.cli.models.local import JSON, open_library
+from tchat.cli.models.local import open_library
 from tchat.cli.models.show import fit_record
 from tchat.cli.output.columns import align_columns, print_json, print_rows
 from tchat.cli.output.status import TerminalStatus

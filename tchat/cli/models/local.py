@@ -1,28 +1,36 @@
-"""``tchat models ls``, ``rm``, ``dupes`` and ``du``: the model files on this disk."""
+"""``tchat models ls``, ``rm``, ``dupes``, ``du``, ``default``, ``add``, ``alias`` and ``set``.
+
+The model files on this disk, and what you chose for them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from tchat.cli.app import JSON, command_group
 from tchat.cli.console import Console, confirm
 from tchat.cli.output.columns import iso, print_json, print_rows, when
-from tchat.cli.output.status import TerminalStatus
-from tchat.errors import TchatError
+from tchat.cli.output.status import TerminalStatus, follow
+from tchat.errors import TchatError, UsageError
 from tchat.humanize import count_text, size_text
+from tchat.models.models_file import MODEL_SETTINGS
 from tchat.sanitize import single_line
-from tchat.settings import load
+from tchat.settings import find_key, load, renamed
+from tchat.settings.keys import did_you_mean
+from tchat.settings.load import set_value
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tchat.models.disk import DuplicateSet, RemovalPlan
+    from tchat.models.files import HashProgress
     from tchat.models.library import Library, LibraryModel
 
-JSON = typer.Option(False, "--json", help="Print JSON")
 YES = typer.Option(False, "-y", "--yes", help="Do not ask for confirmation")
 
 
@@ -227,15 +235,13 @@ def _saved(found: Iterable[DuplicateSet]) -> str:
 
 def _find_duplicates(library: Library, console: Console) -> list[DuplicateSet]:
     line = TerminalStatus(console)
-    events = library.duplicates()
+
+    def show(event: HashProgress) -> None:
+        if line.due:
+            line.show(f"reading {size_text(event.done)} of {size_text(event.total)}")
+
     try:
-        while True:
-            event = next(events)
-            if line.due:
-                line.show(f"reading {size_text(event.done)} of {size_text(event.total)}")
-    except StopIteration as ended:
-        found: list[DuplicateSet] = ended.value
-        return found
+        return follow(library.duplicates(), show)
     finally:
         line.erase()
 
@@ -267,3 +273,115 @@ def _copies(copies: DuplicateSet) -> dict[str, Any]:
             for copy in copies.files
         ],
     }
+
+
+MODEL = typer.Argument(..., metavar="MODEL", help="Model name or path, as for -m")
+ALIAS = typer.Argument(..., metavar="NAME", help="Alias")
+
+alias = command_group("Manage aliases of models: ls, set, rm.")
+
+
+def default(ctx: typer.Context, model: str = MODEL) -> None:
+    """Set the default model."""
+    from tchat.models.resolve import resolve
+
+    console: Console = ctx.obj
+    path = resolve(model, console.paths, console.environ)
+    key = find_key("model")
+    # A relative path would mean something else in another folder.
+    set_value(
+        console.paths.config_file, key, str(path.absolute()) if path == Path(model) else model
+    )
+    console.say(f"the default model is now {single_line(model)}")
+    if key.variable in console.environ:
+        console.say(f"warning: the environment variable {key.variable} overrides it")
+
+
+def add(
+    ctx: typer.Context,
+    places: list[Path] = typer.Argument(..., metavar="PATH...", help="GGUF files or folders"),
+    forget: bool = typer.Option(False, "--forget", help="Remove them from the list"),
+) -> None:
+    """Add GGUF files or folders to the list; the files are not moved."""
+    from tchat.models import models_file
+
+    console: Console = ctx.obj
+    change = models_file.forget if forget else models_file.register
+    with report_default_change(console):
+        change(console.paths, places)
+
+
+def register(
+    ctx: typer.Context,
+    places: list[Path] = typer.Argument(..., metavar="PATH...", help="GGUF files or folders"),
+    forget: bool = typer.Option(False, "--forget", help="Remove them from the list"),
+) -> None:
+    """The former name of `tchat models add`."""
+    console: Console = ctx.obj
+    console.notice("`models register` is now called `models add`; the old name still works")
+    add(ctx, places, forget)
+
+
+@alias.command("ls")
+def alias_ls(ctx: typer.Context, as_json: bool = JSON) -> None:
+    """List the aliases."""
+    from tchat.models.models_file import aliases
+
+    console: Console = ctx.obj
+    known = aliases(console.paths)
+    if as_json:
+        print_json(console, known)
+        return
+    print_rows(console, ("NAME", "MODEL"), sorted(known.items()))
+
+
+@alias.command("set")
+def alias_set(ctx: typer.Context, name: str = ALIAS, model: str = MODEL) -> None:
+    """Set an alias of a model."""
+    from tchat.models.models_file import set_alias
+    from tchat.models.name_lookup import require_alias
+    from tchat.models.resolve import resolve
+
+    console: Console = ctx.obj
+    require_alias(name)
+    path = resolve(model, console.paths, console.environ)
+    set_alias(console.paths, name, str(path.absolute()) if path == Path(model) else model)
+
+
+@alias.command("rm")
+def alias_rm(ctx: typer.Context, name: str = ALIAS) -> None:
+    """Remove an alias; the model is kept."""
+    from tchat.models.models_file import aliases, set_alias
+
+    console: Console = ctx.obj
+    known = aliases(console.paths)
+    if name not in known:
+        raise UsageError(f"there is no alias `{name}`", did_you_mean(name, known))
+    with report_default_change(console):
+        set_alias(console.paths, name, None)
+
+
+def _complete(incomplete: str) -> list[str]:
+    return [name for name in MODEL_SETTINGS if name.startswith(incomplete)]
+
+
+def set_(
+    ctx: typer.Context,
+    model: str = MODEL,
+    name: str = typer.Argument(
+        ..., help="Setting name, such as cache_type", autocompletion=_complete
+    ),
+    value: str = typer.Argument("", help="Value; without one, removes the setting"),
+) -> None:
+    """Save a setting of one model in models.toml; comments are kept."""
+    from tchat.models.models_file import model_setting, set_model_setting
+    from tchat.models.resolve import resolve
+
+    console: Console = ctx.obj
+    key = model_setting(name)
+    if notice := renamed(name):
+        console.notice(notice)
+    path = resolve(model, console.paths, console.environ)
+    set_model_setting(console.paths, model, path, key, value or None)
+    if key.variable in console.environ:
+        console.say(f"warning: the environment variable {key.variable} overrides it")

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from tchat.cli.app import JSON
 from tchat.cli.console import Console
-from tchat.cli.models.local import JSON, open_library, record
+from tchat.cli.models.local import open_library, record
 from tchat.cli.output.columns import print_json, print_rows
 from tchat.cli.output.status import TerminalStatus
 from tchat.humanize import size_text

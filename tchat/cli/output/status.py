@@ -162,6 +162,7 @@ def _end(text: str, width: int) -> str:
     return truncate(single_line(text)[::-1], width)[::-1]
 
 
+E = TypeVar("E")
 T = TypeVar("T")
 
 
@@ -205,21 +206,25 @@ def _worked(
     from tchat.chat.model import open_model
 
     status = TerminalStatus(console)
+
+    def show(event: Event) -> None:
+        if text := getattr(event, "text", ""):
+            status.show(text)
+
     try:
-        model = _last(open_model(settings, console.paths, cancel), status)
+        model = follow(open_model(settings, console.paths, cancel), show)
         with closing(model.engine):
             return work(model, status)
     finally:
         status.erase()
 
 
-def _last(events: Generator[Event, None, T], status: TerminalStatus) -> T:
-    """What ``events`` return; on the way, what they tell is shown."""
+def follow(events: Generator[E, None, T], show: Callable[[E], object]) -> T:
+    """Pass each of ``events`` to ``show``; return what they return."""
     while True:
         try:
             event = next(events)
         except StopIteration as ended:
             result: T = ended.value
             return result
-        if text := getattr(event, "text", ""):
-            status.show(text)
+        show(event)
