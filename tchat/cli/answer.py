@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from tchat.chat.preload import Preloaded
 
 YES, NO, UNSURE = 0, 1, 2  # exit codes of --yes-no
-THRESHOLD = 0.6  # below this probability, --yes-no is unsure
 
 
 def answer(turn: AskTurn, console: Console, cancel: Cancel, begun: Preloaded | None) -> int:
@@ -77,10 +76,7 @@ def _print(turn: AskTurn, settings: Settings, chat: Chat, console: Console) -> i
             if isinstance(event, Finished):
                 finished = event
         renderer.describe(session=_stored(chat))
-    if turn.schema is not None and finished and finished.reason is not Reason.CANCELLED:
-        from tchat.engine.grammar.validate import validate
-
-        validate(finished.text, turn.schema)
+    _validate(turn, [finished] if finished else [])
     return code
 
 
@@ -105,13 +101,23 @@ def _print_candidates(turn: AskTurn, settings: Settings, chat: Chat, console: Co
     if best and (turn.request.usage or console.stderr_is_terminal):
         console.say(renderer.summary())
     shown = renderer.order[:1] if best and not turn.request.as_json else renderer.order
-    if turn.schema is not None:
-        from tchat.engine.grammar.validate import validate
-
-        for finished in (renderer.finished[index] for index in shown):
-            if finished.reason is not Reason.CANCELLED:
-                validate(finished.text, turn.schema)
+    _validate(turn, (renderer.finished[index] for index in shown))
     return YES
+
+
+def _validate(turn: AskTurn, replies: Iterable[Finished]) -> None:
+    """Validate the replies that were not stopped against the JSON schema, if there is one.
+
+    Raises:
+        ModelError: One does not match it.
+    """
+    if turn.schema is None:
+        return
+    from tchat.engine.grammar.validate import validate
+
+    for finished in replies:
+        if finished.reason is not Reason.CANCELLED:
+            validate(finished.text, turn.schema)
 
 
 def _is_ranker_set(turn: AskTurn, settings: Settings, console: Console) -> bool:
@@ -123,8 +129,7 @@ def _is_ranker_set(turn: AskTurn, settings: Settings, console: Console) -> bool:
 def _show_yes_no(chosen: LabelScores, request: AskRequest, renderer: ReplyOutput) -> int:
     """Show the answer, which is "unsure" below the threshold; returns the exit code."""
     label, probability = chosen.probabilities[0]
-    threshold = THRESHOLD if request.threshold is None else request.threshold
-    if probability < threshold:
+    if request.is_unsure(probability):
         renderer.show(TextDelta("unsure"))
         renderer.describe(reply="unsure", choices=dict(chosen.probabilities))
         return UNSURE
@@ -141,16 +146,10 @@ def _opened(turn: AskTurn, chat: Chat) -> Iterator[Event]:
 
 def _events(turn: AskTurn, chat: Chat) -> Iterator[Event]:
     if turn.request.labels:
-        labels = turn.request.labels
-        return chat.choose(prompt_with_labels(turn.prompt, labels), labels)
+        return chat.choose(turn.request.with_labels(turn.prompt), turn.request.labels)
     if not turn.prompt:
         return chat.continue_reply()
     return chat.send(turn.prompt)
-
-
-def prompt_with_labels(prompt: str, labels: Sequence[str]) -> str:
-    """The prompt with the labels to choose from, if any."""
-    return f"{prompt}\n\nAnswer with one of: {', '.join(labels)}." if labels else prompt
 
 
 def _output(request: AskRequest, settings: Settings) -> OutputOptions:

@@ -8,9 +8,12 @@ from tchat.cli.app import single_command
 from tchat.cli.ask import ask
 from tchat.cli.chat_setup import AskRequest
 from tchat.cli.setting_options import (
+    CHOOSE,
+    GRAMMAR,
     QUIET,
+    SCHEMA,
+    THRESHOLD,
     PromptCommand,
-    require_finite,
     require_value,
     template_values,
     typed_settings,
@@ -77,29 +80,13 @@ def command(
         False, "-u", "--usage", help="Print token counts and speed to stderr"
     ),
     as_json: bool = typer.Option(False, "--json", help="Print the reply and its metadata as JSON"),
-    schema: str = typer.Option(
-        None,
-        metavar="FILE|JSON",
-        help="Constrain the reply to a JSON schema, and validate it",
-        callback=require_value,
-    ),
-    grammar: str = typer.Option(
-        None, metavar="FILE", help="Constrain the reply to a GBNF grammar", callback=require_value
-    ),
-    choose: str = typer.Option(
-        None, metavar="A,B,C", help="Choose one of these labels", callback=require_value
-    ),
+    schema: str = SCHEMA,
+    grammar: str = GRAMMAR,
+    choose: str = CHOOSE,
     yes_no: bool = typer.Option(
         False, "--yes-no", help="Answer yes or no; exit code 0 yes, 1 no, 2 unsure"
     ),
-    threshold: float = typer.Option(
-        None,
-        metavar="P",
-        min=0.5,
-        max=1.0,
-        help="Minimum probability for yes or no; below it the answer is unsure  [0.6]",
-        callback=require_finite,
-    ),
+    threshold: float = THRESHOLD,
     candidates: int = typer.Option(
         0, "-N", "--candidates", metavar="N", min=0, max=16, help="Write N candidate replies"
     ),

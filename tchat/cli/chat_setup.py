@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from tchat.sessions.store import SessionStore, Store
 
 
+UNSURE_BELOW = 0.6  # the probability of yes or no, without --threshold
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AskRequest:
     """The flags of ``tchat ask``, each a field of its name.
@@ -74,6 +77,16 @@ class AskRequest:
         if self.yes_no:
             return ("yes", "no")
         return tuple(label.strip() for label in self.choose.split(",")) if self.choose else ()
+
+    def with_labels(self, prompt: str) -> str:
+        """The prompt with the labels to choose from, if any."""
+        return (
+            f"{prompt}\n\nAnswer with one of: {', '.join(self.labels)}." if self.labels else prompt
+        )
+
+    def is_unsure(self, probability: float) -> bool:
+        """Whether ``probability`` is too low to answer yes or no."""
+        return probability < (UNSURE_BELOW if self.threshold is None else self.threshold)
 
 
 class AskTurn(NamedTuple):

@@ -140,7 +140,28 @@ def require_finite(param: typer.CallbackParam, value: float | None) -> float | N
     return value
 
 
+# Flags of `ask` and `map`.
 QUIET = typer.Option(False, "-q", "--quiet", help="Suppress notices; errors are still printed")
+SCHEMA = typer.Option(
+    None,
+    metavar="FILE|JSON",
+    help="Constrain the reply to a JSON schema, and validate it",
+    callback=require_value,
+)
+GRAMMAR = typer.Option(
+    None, metavar="FILE", help="Constrain the reply to a GBNF grammar", callback=require_value
+)
+CHOOSE = typer.Option(
+    None, metavar="A,B,C", help="Choose one of these labels", callback=require_value
+)
+THRESHOLD = typer.Option(
+    None,
+    metavar="P",
+    min=0.5,
+    max=1.0,
+    help="Minimum probability for yes or no; below it the answer is unsure  [0.6]",
+    callback=require_finite,
+)
 
 
 def _any_setting() -> click.Option:

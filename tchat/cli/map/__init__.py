@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from tchat.chat.attachments import read_file
-from tchat.cli.answer import THRESHOLD, prompt_with_labels
 from tchat.cli.app import single_command
 from tchat.cli.ask import apply_reply_format
 from tchat.cli.chat_setup import AskRequest, require_compatible_flags, resolve_settings
@@ -24,9 +23,12 @@ from tchat.cli.map.rows import MapRow, RowPrompt, read_rows
 from tchat.cli.output.reply import CUT_OFF
 from tchat.cli.output.status import TerminalStatus, print_notice, with_model
 from tchat.cli.setting_options import (
+    CHOOSE,
+    GRAMMAR,
     QUIET,
+    SCHEMA,
+    THRESHOLD,
     MapCommand,
-    require_finite,
     require_value,
     typed_settings,
 )
@@ -162,10 +164,7 @@ class _Map:
         if row.is_file:
             whole, assumed = read_file(Path(row.text), self.settings.encoding)
             tally.assume(assumed)
-        text = prompt_with_labels(
-            self.prompt.filled(row, whole),
-            self.request.ask.labels,
-        )
+        text = self.request.ask.with_labels(self.prompt.filled(row, whole))
         system = [ChatMessage("system", self.settings.system)] if self.settings.system else []
         return [*system, ChatMessage("user", text)]
 
@@ -187,8 +186,7 @@ class _Map:
     def _chosen(self, probabilities: tuple[tuple[str, float], ...]) -> Record:
         label, probability = probabilities[0]
         ask = self.request.ask
-        threshold = THRESHOLD if ask.threshold is None else ask.threshold
-        unsure = ask.yes_no and probability < threshold
+        unsure = ask.yes_no and ask.is_unsure(probability)
         return {"output": "unsure" if unsure else label, "probabilities": dict(probabilities)}
 
     def _written(self, finished: Finished) -> Record:
@@ -317,27 +315,11 @@ def command(
     parallel: int = typer.Option(
         16, "--parallel", metavar="N", min=1, max=64, help="Rows processed in parallel"
     ),
-    schema: str = typer.Option(
-        None,
-        metavar="FILE|JSON",
-        help="Constrain replies to a JSON schema",
-        callback=require_value,
-    ),
-    grammar: str = typer.Option(
-        None, metavar="FILE", help="Constrain replies to a GBNF grammar", callback=require_value
-    ),
-    choose: str = typer.Option(
-        None, metavar="A,B,C", help="Choose one of these labels", callback=require_value
-    ),
+    schema: str = SCHEMA,
+    grammar: str = GRAMMAR,
+    choose: str = CHOOSE,
     yes_no: bool = typer.Option(False, "--yes-no", help="Answer yes, no, or unsure"),
-    threshold: float = typer.Option(
-        None,
-        metavar="P",
-        min=0.5,
-        max=1.0,
-        help="Minimum probability for yes or no; below it the answer is unsure  [0.6]",
-        callback=require_finite,
-    ),
+    threshold: float = THRESHOLD,
     quiet: bool = QUIET,
 ) -> int:
     """Make a `MapRequest` of the flags and run it."""
