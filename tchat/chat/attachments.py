@@ -182,18 +182,11 @@ _SKIPPED = frozenset({"node_modules", "__pycache__", "venv", "target", "site-pac
 def complete_paths(word: str, folder: Path | None = None) -> list[str]:
     """Files and folders below the folder that ``word`` begins with, nearest first.
 
-    ``src/te`` lists everything below ``src``; what comes after the last slash only decides whether
-    hidden names are listed: they are when it begins with a dot. The names are spelled as the word
-    is, from its folder on, and folders end in a slash. A folder that cannot be read is empty.
+    ``src/te`` lists everything below ``src``, at most `MAX_PATHS` names; hidden names are listed
+    if the part after the last slash begins with a dot. Names are spelled as the word is, folders
+    end in a slash. A folder that cannot be read is empty.
 
     Reads the disk; not for the user interface's thread.
-
-    Args:
-        word: What was typed: relative, absolute, or with ``~`` in front.
-        folder: What a relative word starts from; the working folder by default.
-
-    Returns:
-        At most `MAX_PATHS` names: a folder's own names in alphabetical order, before those below.
     """
     head, slash, rest = word.rpartition("/")
     spelled = head + slash

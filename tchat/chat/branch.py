@@ -93,9 +93,6 @@ class BranchReader:
     """Read branches from a store; reuse the last one until the store changes.
 
     Threads may share it.
-
-    Args:
-        store: Where the sessions are.
     """
 
     def __init__(self, store: Store) -> None:
@@ -119,12 +116,9 @@ class BranchReader:
         return branch
 
     def next(self, session: Session | None, after: int | None = None) -> Branch:
-        """The branch that the next prompt continues.
+        """The branch that the next prompt continues, up to the message ``after``.
 
-        Args:
-            session: The session; None for a new one.
-            after: The message that it follows; None for the end of the session, where it stands
-                beside a question that was not answered.
+        None is the end of the session, without a question that was not answered.
         """
         active, known = self.active(session), self._next
         if known is not None and known[0] is active and known[1] == after:
@@ -139,12 +133,7 @@ class BranchReader:
         return branch
 
     def before(self, question: Message, read: Branch | None) -> Branch:
-        """The branch before a stored question.
-
-        Args:
-            question: The question.
-            read: A branch that was read when the question was stored, or just now.
-        """
+        """The branch before a stored question; ``read`` is one that was read lately."""
         if question.parent_id is None:
             return Branch([])
         return self._to(read or Branch([]), question.parent_id)

@@ -34,15 +34,11 @@ _STOPPED = Reason.CANCELLED
 class CandidateJournals:
     """One `ReplyJournal` for each of several sibling replies.
 
-    The first whole one becomes the active one. Where all were stopped, the reply from before stays
-    it.
+    The first whole one becomes the active one; where all were stopped, the reply from before does.
 
     Attributes:
         finished: The replies that ended, by index.
-        before_stays: Whether the reply from before is the active one again, once all are closed.
-
-    Raises:
-        StorageError: A row cannot be made; none is left.
+        before_stays: Whether the reply from before is the active one, once all are closed.
     """
 
     def __init__(
@@ -180,15 +176,7 @@ def rank_candidates(
 ) -> Iterator[Ranked | Notice]:
     """Score the replies, store the scores, and ``activate`` the best.
 
-    Whole replies come before those that were stopped.
-
-    Args:
-        store: Where the replies are.
-        ranker: Scores them.
-        asked: What they answer.
-        replies: The finished ones by index.
-        ids: Message ids of those that are stored, by index.
-        activate: Whether the best becomes the active reply.
+    Whole replies come before stopped ones. ``ids`` are the messages of the stored ones, by index.
     """
     from tchat.judge.ranking import best_first
 

@@ -46,18 +46,9 @@ if TYPE_CHECKING:
 class Chat:
     """A session, stored or new, with one model. Use it on the engine thread.
 
-    The model is found, checked and loaded by the first call that needs it, unless one is given
-    that is being loaded already, and the session is made by the first prompt. Every generator
-    stores what it yields, also when it is closed early. To stop one, set ``cancel``; clear it
-    before the next.
-
-    Args:
-        settings: In force.
-        paths: The user's folders.
-        store: Where the sessions are; it stays open when the chat is closed.
-        session: One to go on with.
-        cancel: Stops what runs.
-        model: An open model.
+    The first call that needs the model finds, checks and loads it, and the first prompt makes the
+    session. Every generator stores what it yields, also when it is closed early. To stop one, set
+    ``cancel``; clear it before the next. The store stays open when the chat is closed.
 
     Attributes:
         own: What a new session sets for itself.
@@ -222,12 +213,8 @@ class Chat:
     def prefill_cost(self, draft: str = "", after: int | None = None) -> PrefillCost | None:
         """The prefill cost of the next prompt: tokens of the chat to process again.
 
-        Args:
-            draft: Its text: when it is long, old turns may have to leave for it.
-            after: The message that it will follow; None for the end of the session.
-
-        Returns:
-            None where no model is loaded, the chat has no reply yet, or ``cancel`` is set.
+        A long ``draft`` may drop old turns; it follows the message ``after``, or the end of the
+        session. None where no model is loaded, the chat has no reply yet, or ``cancel`` is set.
         """
         model = self._handle.loaded
         if model is None:
@@ -306,16 +293,16 @@ class Chat:
     ) -> Iterator[Event]:
         """Write ``count`` replies side by side, to ``prompt`` or to the last question.
 
-        They are siblings; `pick` makes one of them the active branch. The first is it before, or
-        the one that ``judge`` finds best: then `Ranked` comes last, and the scores are kept. Each
-        event of a reply comes within a `CandidateEvent`.
+        They are siblings, and each event of one comes within a `CandidateEvent`. The first is the
+        active branch, or the one that ``judge`` finds best: then `Ranked` comes last, and the
+        scores are stored. `pick` chooses another.
 
         Args:
             count: Replies.
             prompt: Stored first; empty for more replies to the last question.
             stopped: Indexes of those that shall end; may grow meanwhile, from any thread.
             judge: One of `tchat.judge.ranking.JUDGES`; empty for none.
-            fallback: Whether likelihood, which is told, takes the place of an untrained judge.
+            fallback: Whether likelihood, with a notice, takes the place of an untrained judge.
 
         Raises:
             UsageError: The judge was not trained yet; nothing is stored.

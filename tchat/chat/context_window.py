@@ -28,13 +28,9 @@ GUESSES = 6  # by estimate, before the place of the first turn is bisected
 
 @dataclass(frozen=True, slots=True)
 class ContextWindow:
-    """The messages of one prompt.
+    """The messages of one prompt, and the prompt; None where they are too many to encode.
 
-    Args:
-        messages: System message and the turns kept, oldest first.
-        first: The turn that the window begins with; of those before it only pinned ones are in.
-        left_out: The turns that are not in it.
-        prompt: The messages, encoded; None where they are too many to be.
+    ``first`` is the turn that the window begins with; of those before it only pinned ones are in.
     """
 
     messages: tuple[ChatMessage, ...]
@@ -63,9 +59,9 @@ class WindowFitter:
         system: The system message, or nothing.
         turns: Each a question with its reply, before the new one.
         room: Tokens that a prompt may have.
-        count: About how many tokens a message has in a prompt.
-        first: The turn that the window began with the last time; those before it stay out.
-        pinned: Turns that stay, as places in ``turns``.
+        count: Estimates the tokens of a message.
+        first: The turn that the last window began with; those before it stay out.
+        pinned: Indexes of turns that stay.
     """
 
     def __init__(

@@ -31,11 +31,8 @@ GAME = "duel"  # what the games that are played from the screen are called, with
 class JudgeStatus:
     """The training data and the trained heads of the judge of a model.
 
-    Args:
-        model: File name of the model.
+    Attributes:
         use: The user's edits, choices and ratings of replies.
-        human: Classifier of replies as written by a person or by the model.
-        preference: Classifier of replies as preferred by the user or not.
         games: The games that produced a control vector.
         steers: The game whose control vector is applied to the model; empty for none.
     """

@@ -57,11 +57,7 @@ def inspect_model(
 ) -> ModelInfo:
     """Inspect the model called ``name``; of one on the hub, only the header is fetched.
 
-    Args:
-        name: As `-m` takes it, or of the hub.
-        paths: The user's folders.
-        environ: Tells where the hub and other programs' files are.
-        asking: Called before the hub is asked.
+    ``asking`` is called before the hub is asked.
 
     Raises:
         ModelError: None has the name, several have, or the file is damaged.

@@ -79,15 +79,9 @@ class PromptRead:
 def prefill_cost_of(
     engine: Engine, prompt: EncodedPrompt, new: Sequence[ChatMessage], why: str
 ) -> PrefillCost | None:
-    """The tokens of a chat that neither the KV cache nor a snapshot holds.
+    """Tokens of a chat that neither the KV cache nor a snapshot holds, without the turn ``new``.
 
-    On the engine's thread; None without a model.
-
-    Args:
-        engine: With the model.
-        prompt: Of the chat with its new turn.
-        new: That turn, which is not counted.
-        why: Why it must be read again, as far as the session tells.
+    On the engine's thread; None without a model. ``why`` is the reason that the session knows.
     """
     loaded = engine.loaded
     if loaded is None:
@@ -155,11 +149,7 @@ def _system(messages: Sequence[ChatMessage]) -> str:
 
 
 class PrefillReport:
-    """Report the time that a shown prefill cost took, after prefill.
-
-    Args:
-        cost: What was told; None where nothing was.
-    """
+    """Report the time that a shown prefill cost took, after prefill."""
 
     def __init__(self, cost: PrefillCost | None) -> None:
         self._due = cost if cost is not None and cost.is_notable else None

@@ -37,10 +37,9 @@ MAX_COUNTS = 1 << 16  # messages whose tokens are remembered
 class PreparedPrompt:
     """An encoded prompt, of a turn or of a draft.
 
-    Args:
+    Attributes:
         branch: What it follows.
         new: Its own turn: a question, perhaps with the beginning of the reply.
-        window: The messages that go into it, and the prompt, encoded.
         turns_left: Whether turns had to leave the context for it.
     """
 
@@ -66,14 +65,7 @@ class PreparedPrompt:
 
 
 class PromptBuilder:
-    """Build the prompts of one chat. Drafts may be prepared on any thread.
-
-    Args:
-        store: Where the sessions are.
-
-    Attributes:
-        branches: What the prompts go on from.
-    """
+    """Build the prompts of one chat. Drafts may be prepared on any thread."""
 
     def __init__(self, store: Store) -> None:
         self.branches = BranchReader(store)
@@ -95,13 +87,7 @@ class PromptBuilder:
     ) -> PreparedPrompt:
         """Prepare the prompt of a turn: system prompt, the turns of ``branch`` that fit, ``new``.
 
-        Args:
-            encoder: Of the model.
-            branch: What it follows.
-            new: A question, perhaps with the beginning of its reply.
-            system: The system prompt; empty for none.
-            settings: In force.
-            labels: Whether one of some labels answers it.
+        ``new`` may hold the beginning of the reply. With ``labels``, one of them is the reply.
 
         Raises:
             InterruptedError: The encoder was stopped.
@@ -261,13 +247,7 @@ def _encoding(
 
 @dataclass(frozen=True, slots=True)
 class TokenCount:
-    """Token counts of a draft.
-
-    Args:
-        draft: Tokens of its text.
-        used: Tokens of the context once it is sent.
-        context: Tokens that the context holds; `draft` and `used` are no more than that.
-    """
+    """Tokens of a draft, of the context once it is sent, and the size of the context at most."""
 
     draft: int
     used: int
@@ -275,13 +255,7 @@ class TokenCount:
 
 
 def count_draft(engine: Engine, draft: str, prepare: Prepare) -> TokenCount | None:
-    """Count the tokens of a draft exactly, on any thread; None if the model is not loaded.
-
-    Args:
-        engine: The model.
-        draft: The text.
-        prepare: Makes the prompt that it would be.
-    """
+    """Count the tokens of a draft exactly, on any thread; None if the model is not loaded."""
     from tchat.engine.engine_thread import on_large_stack
 
     with engine.counting() as encoder:
@@ -305,13 +279,9 @@ def _count(encoder: PromptEncoder, draft: str, prepare: Prepare) -> TokenCount:
 def prefill_draft(
     engine: Engine, prepare: Prepare, settings: Settings, going: Callable[[], bool]
 ) -> Iterator[PromptProgress]:
-    """Prefill the stable part of a draft; nothing if turns would have to leave for it.
+    """Prefill the stable part of a draft, as long as it is ``going``.
 
-    Args:
-        engine: The model; nothing is read where it is not loaded.
-        prepare: Makes the prompt that it would be.
-        settings: In force.
-        going: Whether to go on; asked many times.
+    Nothing if turns would have to leave for it, or the model is not loaded.
     """
     from tchat.engine.generation import DraftPrefill
 

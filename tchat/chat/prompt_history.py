@@ -45,11 +45,7 @@ class HistoryEntry:
 
 
 class PromptHistory:
-    """The file of prompts; every call reads or writes the disk.
-
-    Args:
-        config: The folder it lies in.
-    """
+    """The file of prompts in the folder ``config``; every call reads or writes the disk."""
 
     def __init__(self, config: Path) -> None:
         self._path = config / FILE

@@ -19,11 +19,9 @@ if TYPE_CHECKING:
 class Asked(NamedTuple):
     """A question that is stored.
 
-    Args:
-        question: The message.
+    Attributes:
         branch: What was read of its session meanwhile; None for nothing.
         begun: The beginning of the reply, or nothing.
-        notice: What is to be told.
         before: The chat before it, where it was stored for this turn.
     """
 
@@ -42,16 +40,7 @@ class _State(NamedTuple):
 
 
 class Questions:
-    """The session of a chat and its questions.
-
-    Args:
-        store: Where the session is.
-        branches: Reads it.
-        session: The session; None for one that the first question makes.
-
-    Attributes:
-        session: As it is now.
-    """
+    """The session of a chat, None before its first question, and its questions."""
 
     def __init__(self, store: Store, branches: BranchReader, session: Session | None) -> None:
         self._store, self._branches = store, branches
@@ -66,17 +55,11 @@ class Questions:
         system: str,
         settings: Mapping[str, Value],
     ) -> Asked:
-        """Store the user's message as a child of the last reply, or of a later stopped prompt.
+        """Store the user's message below ``after``, the last reply, or a later stopped prompt.
 
         A later prompt that failed before any reply becomes a sibling of the message. If another
-        process deleted the session or its file, a new session is begun, with a notice.
-
-        Args:
-            prompt: The message.
-            after: The message that it follows; None for the last reply.
-            reply_prefix: What the reply begins with.
-            system: The system prompt of a new session.
-            settings: What a new session sets for itself.
+        process deleted the session or its file, a new session begins, with a notice. ``system`` and
+        ``settings`` are for a new one.
         """
         begun, notice, before = _begun(reply_prefix), None, _State(self.session)
         if self.session is not None:

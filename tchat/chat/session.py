@@ -84,7 +84,7 @@ def with_session_settings(
 def write_session(store: Store, session_id: str, name: str = "") -> Path:
     """Write a session into a new file, and return its path.
 
-    The ending of a name decides the format, as ``.json`` does; any other gets Markdown.
+    The suffix decides the format; Markdown for one that no format has.
 
     Raises:
         UsageError: The file is there already, or its folder is not.
@@ -103,13 +103,6 @@ def write_session(store: Store, session_id: str, name: str = "") -> Path:
 
 class OpenSession:
     """Where the open session of a front end is stored, and the settings in force.
-
-    Switching goes in and out of private mode, where nothing is stored on disk.
-
-    Args:
-        settings: In force.
-        persistent: The store of all sessions.
-        base: The settings that a new session begins with; None for ``settings``.
 
     Attributes:
         settings: Those in force: the base, and over it what the session sets for itself.
@@ -192,12 +185,8 @@ class OpenSession:
     def change(self, values: Mapping[str, Value], settings: Settings | None = None) -> bool:
         """Change settings; return whether the model must be loaded anew.
 
-        Sampling and reasoning are the session's own, and the system prompt too; a new session
-        begins with the others.
-
-        Args:
-            values: The settings by name.
-            settings: Those in force with ``values``, where they were normalized.
+        Sampling, reasoning and the system prompt are the session's own; a new session begins with
+        the others. ``settings`` are those in force with ``values``, where they were normalized.
         """
         before = self.settings
         self.settings = settings or with_values(before, values)

@@ -44,7 +44,7 @@ class FilledTemplate(NamedTuple):
 
 
 class StartedTemplate(NamedTuple):
-    """A template with blanks, for a person to complete.
+    """A template for a person to complete.
 
     Attributes:
         prompt: With a blank such as ``⟨input⟩`` for each variable that has no value.

@@ -34,11 +34,7 @@ YES, NO, UNSURE = 0, 1, 2  # exit codes of --yes-no
 def answer(turn: AskTurn, console: Console, cancel: Cancel, begun: Preloaded | None) -> int:
     """Send ``turn``, print the reply, and return the exit code.
 
-    Args:
-        turn: The prompt and its settings.
-        console: Streams.
-        cancel: Stops the reply; signals set it.
-        begun: The model, if it is loading already; always freed.
+    ``begun`` is the model, if it is loading already; it is always freed.
 
     Raises:
         TchatError: There is no reply, or it is not of the form asked for.

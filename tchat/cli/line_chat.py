@@ -39,14 +39,7 @@ STORED_AGAIN = "Sessions are stored again."
 class LineChat:
     """The `CommandHost` of the REPL; none of its methods suspends.
 
-    Args:
-        console: Its streams.
-        request: The call it came from, with the flags typed.
-        store: Where all sessions are kept.
-        settings: Those in force.
-
     Attributes:
-        console: As given.
         opened: The settings and the store of the open session.
         candidate_ids: The replies that were written side by side last, in the order printed.
         ended: Whether the user asked to end the chat.

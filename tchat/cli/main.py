@@ -38,10 +38,6 @@ def program(argv: Sequence[str], console: Console | None = None) -> int:
     """Carry out one call of ``tchat`` and return its exit code.
 
     Every failure ends here, as one line on standard error.
-
-    Args:
-        argv: What follows the command's name.
-        console: The streams and folders to work with; those of the process when not given.
     """
     if list(argv) in (["--version"], ["-V"]):
         return _version(console)

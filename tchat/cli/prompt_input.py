@@ -20,15 +20,10 @@ from tchat.decoding import AUTO, Decoded, decode
 def read_prompt(
     console: Console, words: Sequence[str], files: Sequence[str], encoding: str = AUTO
 ) -> str:
-    """Read a prompt: files, standard input and words, separated by blank lines.
+    """Read a prompt: files (also patterns), standard input and words, separated by blank lines.
 
-    The document precedes the question, so that a second question reuses its KV cache.
-
-    Args:
-        console: Standard input is read when it is not a terminal.
-        words: The prompt as the shell split it.
-        files: Paths and glob patterns.
-        encoding: Of files and standard input; what is assumed of it is told.
+    The document precedes the question, so that a second question reuses its KV cache. A terminal
+    is not read.
 
     Raises:
         UsageError: A file is missing or is not text, or there is too much.

@@ -58,11 +58,7 @@ def run_repl(request: AskRequest, console: Console) -> int:
 
 
 class Repl:
-    """Reads lines, and sends prompts or runs commands.
-
-    Args:
-        chat: The chat; closed at the end.
-    """
+    """Reads lines, and sends prompts or runs commands; closes ``chat`` at the end."""
 
     def __init__(self, chat: LineChat) -> None:
         self._chat = chat

@@ -75,9 +75,7 @@ class MapCommand(SettingsCommand):
 class SettingOption(click.Option):
     """The flag of a setting; its value is stored in the context, see `typed_settings`.
 
-    Args:
-        key: The setting.
-        former: Make the hidden flag of the name that it had before, which gives a notice.
+    With ``former``, the hidden flag of the name that it had before, which gives a notice.
     """
 
     def __init__(self, key: Key, *, former: bool = False) -> None:

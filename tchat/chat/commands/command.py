@@ -136,12 +136,9 @@ class CommandHost(Protocol):
         """Run a turn."""
 
     async def write_candidates(self, count: int, prompt: str, ranker: str = "") -> None:
-        """Write several replies to ``prompt``, or to the last question.
+        """Write several replies to ``prompt``, or to the last question if it is empty.
 
-        Args:
-            count: Replies.
-            prompt: Empty for the last question.
-            ranker: What finds the best of them; empty for none.
+        ``ranker`` finds the best of them, if one is named.
         """
 
     async def edit(self, message: Message) -> None:
@@ -158,14 +155,10 @@ class CommandHost(Protocol):
 
 
 class SlashCommand(NamedTuple):
-    """One command.
+    """One command, with its other names.
 
     Attributes:
-        name: What it is called by in code and in the list of commands.
-        takes: Its argument for the reader; ``[…]`` may be left out, empty takes none.
-        help: What it does, on one line.
-        handler: Carries it out, with the text behind it.
-        aliases: Other names.
+        takes: Its argument for the reader; ``[…]`` is optional, empty takes none.
         surface: Where it is served.
         takes_prompt: Whether its argument holds a prompt, so that it begins a turn at once.
     """

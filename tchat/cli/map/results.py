@@ -47,12 +47,7 @@ class Results(Protocol):
 
 
 class PrintedResults:
-    """Records on standard output.
-
-    Args:
-        console: Streams.
-        order: Indexes of the rows in output order; empty to print records as they finish.
-    """
+    """Records on standard output, in the ``order`` of row indexes, or as they finish."""
 
     done: frozenset[int] = frozenset()
     failed: Mapping[int, str] = {}
@@ -93,13 +88,9 @@ class _Line(NamedTuple):
 
 
 class _Found(NamedTuple):
-    """The content of a result file.
+    """The content of a result file: the last record of each row, and the errors of failed ones.
 
-    Attributes:
-        lines: The last record of each row.
-        failed: The error of each failed row.
-        size: Bytes of complete lines.
-        total: Bytes of the file, including an incomplete last record.
+    ``size`` counts the bytes of complete lines, ``total`` also those of an incomplete last one.
     """
 
     lines: Mapping[int, _Line]
@@ -112,13 +103,7 @@ class ResultFile:
     """Records in a file, each appended at once, so that no row is lost at any interruption.
 
     The file is locked while it is open. Nothing is changed before the first record is added, or
-    all rows are there.
-
-    Args:
-        path: Where it is, links followed.
-        file: Open for reading and appending, and locked.
-        call: Names the call that they are results of; it is a part of each record.
-        found: What the file has.
+    all rows are there. ``call`` names the call, in each record.
     """
 
     def __init__(self, path: Path, file: io.FileIO, call: str, found: _Found) -> None:
@@ -236,14 +221,14 @@ def open_results(
     """Open the file at ``path``, and resume what an earlier identical call wrote.
 
     A file is resumed only when each of its lines is a record that ``tchat map`` wrote for this
-    call and these inputs; an incomplete last line may be the beginning of one. Any other file is
-    refused before a byte of it is changed.
+    ``call`` and these ``inputs``; an incomplete last line may be the beginning of one. Any other
+    file is refused before a byte of it is changed.
 
     Args:
         path: Made with mode 0600 when there is none.
         call: Names the call.
         inputs: Of each row.
-        ordered: Whether to put the file into their order once it has every row.
+        ordered: Whether to sort the file by them once it has every row.
         keep_errors: Whether rows that failed count as done; else they are tried again.
 
     Raises:

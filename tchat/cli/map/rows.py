@@ -30,13 +30,7 @@ _LISTED = 12  # field names in an error
 
 @dataclass(frozen=True, slots=True)
 class MapRow:
-    """A line, or a file.
-
-    Args:
-        index: Its number from 0, counting blank lines.
-        text: The line, or the file's path.
-        is_file: Whether it is a file.
-    """
+    """A line, or the path of a file; ``index`` counts from 0, blank lines too."""
 
     index: int
     text: str
@@ -48,10 +42,6 @@ class RowPrompt:
 
     ``{}`` is the row and ``{name}`` a field of it. Braces around words always name a field; around
     other text only if a row has such a field, so that a prompt may contain JSON or code.
-
-    Args:
-        text: The prompt.
-        rows: All rows.
 
     Raises:
         UsageError: It names a field that no row has.
@@ -82,11 +72,7 @@ class RowPrompt:
         return row.text if row.is_file or not self.has_fields else _object(row)
 
     def filled(self, row: MapRow, whole: str) -> str:
-        """Fill the prompt with a row.
-
-        Args:
-            row: The row.
-            whole: Its text, or the content of its file.
+        """Fill the prompt with a row, whose text or file content is ``whole``.
 
         Raises:
             UsageError: It lacks a field.

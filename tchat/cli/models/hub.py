@@ -224,11 +224,6 @@ def _pull_record(pulled: Pulled) -> dict[str, Any]:
 class PullOutput:
     """Follows a download.
 
-    Args:
-        name: The name as typed.
-        console: Streams.
-        yes: Do not ask for confirmation.
-
     Attributes:
         judgement: Whether the model fits, and why it was chosen, as JSON.
     """

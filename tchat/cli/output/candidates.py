@@ -46,16 +46,12 @@ class CandidateLayout(Protocol):
 class CandidateOutput:
     """Prints the events of several replies; use it as a context manager.
 
-    Args:
-        console: Streams.
-        output: Options of the flags.
-        count: Number of replies.
-        best: Show only progress until the replies are ranked, then the best one; the first where
-            none can be ranked.
+    With ``best``, only progress is shown until the replies are ranked, then the best one; the
+    first where none can be ranked.
 
     Attributes:
-        finished: The replies, by their index.
-        stored: Where each is stored.
+        finished: The replies by index.
+        stored: Ids of their messages by index.
         ranked: The scores, once they are there.
     """
 

@@ -16,11 +16,7 @@ COLUMN_RULE = " │ "
 
 
 class TextColumn:
-    """A growing text wrapped at words; a line is emitted once it is final.
-
-    Args:
-        width: Terminal cells.
-    """
+    """A growing text wrapped at words to ``width`` cells; a line is emitted once it is final."""
 
     def __init__(self, width: int) -> None:
         self._width = width

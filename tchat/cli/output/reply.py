@@ -156,11 +156,7 @@ def choose_writer(
 ) -> Writer:
     """Choose the writer for the flags and the kind of standard output.
 
-    Args:
-        output: The flags.
-        console: Its standard output is written to,
-        stdout: through this.
-        no_code: Called when a code block was asked for and there is none.
+    ``no_code`` is called when a code block was asked for and there is none.
     """
     terminal = console.stdout_is_terminal
     if output.json:

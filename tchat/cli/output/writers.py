@@ -59,14 +59,9 @@ class Writer(ABC):
 class PlainWriter(Writer):
     """Streams the text, sanitized unless ``raw``.
 
-    Reasoning is printed between ``<think>`` and ``</think>``. A terminal gets exactly one newline
-    at the end; a pipe gets one if the text has none, unless ``raw``. Empty text gets no newline.
-
-    Args:
-        stdout: Where to write.
-        raw: Change nothing, add nothing.
-        tidy: Print no newlines before the first text and one after the last: for a terminal.
-        dim: Show the reasoning dim, by escape sequences.
+    Reasoning is printed between ``<think>`` and ``</think>``, dim if wanted. A terminal gets
+    exactly one newline at the end (``tidy``); a pipe gets one if the text has none, unless
+    ``raw``. Empty text gets no newline.
     """
 
     live = True
@@ -124,12 +119,7 @@ class PlainWriter(Writer):
 
 
 class WholeWriter(Writer):
-    """Writes the complete answer through another `Writer`.
-
-    Args:
-        inner: The other writer.
-        change: Transforms the text first.
-    """
+    """Writes the complete answer through another `Writer`, after a ``change``."""
 
     def __init__(self, inner: Writer, change: Callable[[str], str] = str) -> None:
         self._inner = inner
@@ -157,15 +147,7 @@ class WholeWriter(Writer):
 
 
 class JsonWriter(Writer):
-    """Writes one JSON object at the end of the reply; nothing without an end.
-
-    Control characters are written as JSON escapes.
-
-    Args:
-        stdout: Where to write.
-        indent: Spaces of indentation, ``None`` for one line.
-        extract: Add the first code block as ``extracted``.
-    """
+    """Writes one JSON object at the end of the reply; nothing without an end."""
 
     def __init__(self, stdout: StdoutWriter, *, indent: int | None, extract: bool) -> None:
         self._stdout = stdout
@@ -210,11 +192,8 @@ class JsonWriter(Writer):
 class StdoutWriter:
     """Standard output, flushed after each piece.
 
-    A pipe gets UTF-8 whatever the locale; a terminal gets its own encoding.
-
-    Args:
-        console: Its ``stdout`` is written to.
-        before: Called before each write, to erase the status line.
+    A pipe gets UTF-8 whatever the locale; a terminal gets its own encoding. ``before`` is called
+    before each write, to erase the status line.
     """
 
     def __init__(self, console: Console, before: Callable[[], None]) -> None:
@@ -254,12 +233,8 @@ class StdoutWriter:
 class MarkdownWriter(Writer):
     """Prints each block when it is complete; printed text never changes.
 
-    The reasoning is printed line by line, dim, behind a bar.
-
-    Args:
-        stdout: Where to write.
-        console: Its environment says which colours there are (``NO_COLOR``, ``COLORTERM``).
-        styled: Whether escape sequences are wanted; without them the layout is the same.
+    The reasoning is printed line by line, dim, behind a bar. Without ``styled`` there are no
+    escape sequences, and the layout is the same.
     """
 
     def __init__(self, stdout: StdoutWriter, console: Console, *, styled: bool) -> None:
