@@ -66,9 +66,25 @@ class Eta:
         if done == first:
             return words
         left = (total - done) * (moved - began) / (done - first) - (now - moved)
-        return f"{words} · {span(left)} left" if left >= 1 else words
+        return f"{words} · {duration_text(left)} left" if left >= 1 else words
 
 
-def span(seconds: float) -> str:
-    """For example ``40 s`` or ``3 min``."""
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+def duration_text(seconds: float) -> str:
+    """``9 s``, ``2 min 5 s``, ``1 h 20 min``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def measured_text(seconds: float) -> str:
+    """A duration with two digits where it is short: ``0.04 s``, ``3.1 s``, ``38 s``."""
+    if seconds < 1:
+        return f"{seconds:.2g} s" if seconds >= 0.01 else "0.01 s"
+    return f"{seconds:.1f} s" if seconds < 10 else duration_text(seconds)
+
+
+def rate_text(rate: float) -> str:
+    """Tokens a second: ``54 tok/s``, ``3.1 tok/s``."""
+    return f"{rate:.0f} tok/s" if rate >= 10 else f"{rate:.1f} tok/s"

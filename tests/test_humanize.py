@@ -1,10 +1,10 @@
-"""Sizes, numbers of weights, and counts with their noun."""
+"""Sizes, counts and times as text."""
 
 from __future__ import annotations
 
 import pytest
 
-from tchat.humanize import count_text, counted, size_text
+from tchat.humanize import count_text, counted, duration_text, size_text
 
 
 @pytest.mark.parametrize(
@@ -49,3 +49,11 @@ def test_a_verb_agrees_too() -> None:
 
 def test_most_nouns_add_an_s() -> None:
     assert [counted(count, "token") for count in (0, 1, 2)] == ["0 tokens", "1 token", "2 tokens"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.4, "0 s"), (59.7, "1 min 0 s"), (125, "2 min 5 s"), (4805, "1 h 20 min")],
+)
+def test_a_duration_is_told_in_two_units(seconds: float, words: str) -> None:
+    assert duration_text(seconds) == words

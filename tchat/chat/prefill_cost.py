@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tchat.engine.events import CacheRestored, Event, Notice, PromptProgress
-from tchat.humanize import counted
+from tchat.humanize import counted, measured_text
 
 if TYPE_CHECKING:
     from tchat.engine.engine import Engine
@@ -45,7 +45,7 @@ class PrefillCost:
     @property
     def short(self) -> str:
         """``reprocesses 7,912 tokens ≈ 31 s``."""
-        about = f" ≈ {seconds_text(self.seconds)}" if self.seconds else ""
+        about = f" ≈ {measured_text(self.seconds)}" if self.seconds else ""
         return f"reprocesses {counted(self.tokens, 'token')}{about}"
 
     def __str__(self) -> str:
@@ -163,7 +163,7 @@ class PrefillReport:
         if event.done < event.total:
             return None
         cost, self._due = self._due, None
-        took = seconds_text(time.perf_counter() - self._started)
+        took = measured_text(time.perf_counter() - self._started)
         return Notice(
             "price", cost.with_reason(f"reprocessed {counted(cost.tokens, 'token')} in {took}")
         )
@@ -171,14 +171,5 @@ class PrefillReport:
 
 def restored_text(event: CacheRestored) -> str:
     """``restored 12,410 tokens in 0.4 s (saved 38 s)``."""
-    text = f"restored {counted(event.tokens, 'token')} in {seconds_text(event.seconds)}"
-    return f"{text} (saved {seconds_text(event.saved)})" if event.saved else text
-
-
-def seconds_text(seconds: float) -> str:
-    """Seconds for the reader: ``0.04 s``, ``3.1 s``, ``38 s``, ``2 min``."""
-    if seconds < 1:
-        return f"{seconds:.2g} s" if seconds >= 0.01 else "0.01 s"
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+    text = f"restored {counted(event.tokens, 'token')} in {measured_text(event.seconds)}"
+    return f"{text} (saved {measured_text(event.saved)})" if event.saved else text

@@ -36,6 +36,50 @@ def complete_template(incomplete: str) -> list[str]:
     return complete_name(incomplete)
 
 
+WORDS = typer.Argument(
+    None,
+    metavar="[PROMPT]...",
+    show_default=False,
+    help="Prompt; follows piped input",
+)
+CID = typer.Option(None, metavar="ID", help="Continue this session", callback=require_value)
+TEMPLATE = typer.Option(
+    None,
+    "-t",
+    "--template",
+    metavar="NAME",
+    help="Use a prompt template, see `tchat prompts ls`",
+    autocompletion=complete_template,
+    callback=require_value,
+)
+FILES = typer.Option(
+    None, "-f", "--file", metavar="PATH", help="Prepend a file; accepts globs; repeatable"
+)
+EXTRACT = typer.Option(
+    False,
+    "-x",
+    "--extract",
+    help="Print only the first code block, or everything if there is none",
+)
+LOG = typer.Option(
+    None, "--log/--no-log", " /-n", help="Save, or don't save, this session", show_default=False
+)
+USAGE = typer.Option(False, "-u", "--usage", help="Print token counts and speed to stderr")
+YES_NO = typer.Option(False, "--yes-no", help="Answer yes or no; exit code 0 yes, 1 no, 2 unsure")
+CANDIDATES = typer.Option(
+    0, "-N", "--candidates", metavar="N", min=0, max=16, help="Write N candidate replies"
+)
+BEST_OF = typer.Option(
+    0,
+    "--best-of",
+    metavar="N",
+    min=0,
+    max=16,
+    help="Write N replies and print the best, see --ranker",
+)
+STREAM = typer.Option(True, "--stream/--no-stream", help="Print tokens as they are generated")
+
+
 @app.command(
     cls=PromptCommand,
     help=HELP,
@@ -45,62 +89,23 @@ def complete_template(incomplete: str) -> list[str]:
 def command(
     ctx: typer.Context,
     *,
-    words: list[str] = typer.Argument(
-        None,
-        metavar="[PROMPT]...",
-        show_default=False,
-        help="Prompt; follows piped input",
-    ),
+    words: list[str] = WORDS,
     resume: bool = typer.Option(False, "-c", "--continue", help="Continue the last session"),
-    cid: str = typer.Option(
-        None, metavar="ID", help="Continue this session", callback=require_value
-    ),
-    template: str = typer.Option(
-        None,
-        "-t",
-        "--template",
-        metavar="NAME",
-        help="Use a prompt template, see `tchat prompts ls`",
-        autocompletion=complete_template,
-        callback=require_value,
-    ),
-    file: list[str] = typer.Option(
-        None, "-f", "--file", metavar="PATH", help="Prepend a file; accepts globs; repeatable"
-    ),
-    extract: bool = typer.Option(
-        False,
-        "-x",
-        "--extract",
-        help="Print only the first code block, or everything if there is none",
-    ),
-    log: bool = typer.Option(
-        None, "--log/--no-log", " /-n", help="Save, or don't save, this session", show_default=False
-    ),
-    usage: bool = typer.Option(
-        False, "-u", "--usage", help="Print token counts and speed to stderr"
-    ),
+    cid: str = CID,
+    template: str = TEMPLATE,
+    file: list[str] = FILES,
+    extract: bool = EXTRACT,
+    log: bool = LOG,
+    usage: bool = USAGE,
     as_json: bool = typer.Option(False, "--json", help="Print the reply and its metadata as JSON"),
     schema: str = SCHEMA,
     grammar: str = GRAMMAR,
     choose: str = CHOOSE,
-    yes_no: bool = typer.Option(
-        False, "--yes-no", help="Answer yes or no; exit code 0 yes, 1 no, 2 unsure"
-    ),
+    yes_no: bool = YES_NO,
     threshold: float = THRESHOLD,
-    candidates: int = typer.Option(
-        0, "-N", "--candidates", metavar="N", min=0, max=16, help="Write N candidate replies"
-    ),
-    best_of: int = typer.Option(
-        0,
-        "--best-of",
-        metavar="N",
-        min=0,
-        max=16,
-        help="Write N replies and print the best, see --ranker",
-    ),
-    stream: bool = typer.Option(
-        True, "--stream/--no-stream", help="Print tokens as they are generated"
-    ),
+    candidates: int = CANDIDATES,
+    best_of: int = BEST_OF,
+    stream: bool = STREAM,
     raw: bool = typer.Option(False, "--raw", help="Do not sanitize piped output"),
     plain: bool = typer.Option(False, "--plain", help="Chat line by line, without the screen"),
     quiet: bool = QUIET,

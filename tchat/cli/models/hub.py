@@ -16,7 +16,7 @@ from tchat.cli.models.show import fit_record
 from tchat.cli.output.columns import align_columns, print_json, print_rows
 from tchat.cli.output.status import TerminalStatus
 from tchat.errors import Interrupted
-from tchat.humanize import count_text, size_text
+from tchat.humanize import count_text, duration_text, size_text
 from tchat.sanitize import single_line
 
 if TYPE_CHECKING:
@@ -339,19 +339,10 @@ def _pulling(event: Downloading) -> str:
     words = f"{_bar(event.done, event.total)} of {size_text(event.total)}"
     if event.rate < 1:
         return words
-    return f"{words} · {size_text(round(event.rate))}/s · {duration(event.left)} left"
+    return f"{words} · {size_text(round(event.rate))}/s · {duration_text(event.left)} left"
 
 
 def _bar(done: int, total: int) -> str:
     share = done / total if total else 0.0
     full = int(share * BAR)
     return f"{FULL * full}{EMPTY * (BAR - full)} {int(share * 100)} %"
-
-
-def duration(seconds: float) -> str:
-    """``9 s``, ``2 min 5 s``, ``1 h 20 min``."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -19,6 +19,7 @@ from tchat.engine.events import (
     TextDelta,
     Timings,
 )
+from tchat.humanize import duration_text, rate_text
 from tchat.sanitize import single_line
 
 if TYPE_CHECKING:
@@ -137,13 +138,13 @@ class ReplyProgress:
         if left < 1:
             return words
         filled = round(BAR * event.done / event.total)
-        return f"{words} · {FILLED * filled}{EMPTY * (BAR - filled)} · {left:.0f} s left"
+        return f"{words} · {FILLED * filled}{EMPTY * (BAR - filled)} · {duration_text(left)} left"
 
     def _writing(self, preview: str, since: float) -> str:
         words = "thinking" if self._thinking else "writing"
         rate = Timings.rate(self._tokens, self._clock() - since)
         if rate:
-            words += f" {rate:.0f} tok/s" if rate >= 10 else f" {rate:.1f} tok/s"
+            words += f" {rate_text(rate)}"
         tail = preview[-PREVIEW:].rstrip("\n").rpartition("\n")[2]
         room = _terminal_width() - len(words) - 6
         return f"{words} · {_end(tail, room)}" if tail.strip() and room > 0 else words

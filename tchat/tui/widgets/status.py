@@ -11,6 +11,7 @@ from textual.content import Content
 from textual.events import Resize
 from textual.widget import Widget
 
+from tchat.humanize import rate_text
 from tchat.sanitize import single_line
 from tchat.tui.widgets.rows import Ends, Part, Row, bar, context_bar, level_of, part, sparkline
 
@@ -173,7 +174,7 @@ def _words(state: State) -> tuple[str, str, str]:
             count = f"{done:,}/{total:,}"
             return f"◑ reading {count}", f"◑ {count}", "$assistant"
         case Writing(rate):
-            speed = (f" {rate:.0f}" if rate >= 10 else f" {rate:.1f}") + " tok/s" if rate else ""
+            speed = f" {rate_text(rate)}" if rate else ""
             return f"● writing{speed}", f"●{speed or ' writing'}", "$assistant"
         case Preparing():
             return "◌ preparing", "◌ preparing", "$assistant"

@@ -15,7 +15,7 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from tchat.cli.models.hub import duration, pull_progress_text
+from tchat.cli.models.hub import pull_progress_text
 from tchat.models.hub.cache import cache_folder
 from tchat.models.hub.download import (
     CheckingFile,
@@ -287,14 +287,6 @@ def test_hostile_names_reach_the_terminal_tamed(server: HubServer) -> None:
 )
 def test_each_event_has_its_words(event: Downloading, words: str) -> None:
     assert pull_progress_text(event).endswith(words)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [(0.4, "0 s"), (59.7, "1 min 0 s"), (125, "2 min 5 s"), (4805, "1 h 20 min")],
-)
-def test_a_duration_is_told_in_two_units(seconds: float, words: str) -> None:
-    assert duration(seconds) == words
 
 
 def test_a_file_with_an_ending_in_capitals_is_pulled_listed_used_and_removed(
