@@ -40,7 +40,8 @@ class Attachment(NamedTuple):
     def __str__(self) -> str:
         """Format for a prompt: the file name, then the text in a fence longer than any in it."""
         text = self.text.strip("\n")
-        fence = "`" * max(_FENCE, _longest_run(text) + 1)
+        longest = max(map(len, re.findall("`+", text)), default=0)
+        fence = "`" * max(_FENCE, longest + 1)
         return f"File {single_line(self.name)}:\n{fence}\n{text}\n{fence}"
 
 
@@ -165,11 +166,6 @@ def _matches(pattern: str) -> list[Path]:
     # Path.glob refuses absolute patterns.
     names = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207
     return [path for path in map(Path, names) if path.is_file()]
-
-
-def _longest_run(text: str) -> int:
-    """Length of the longest run of backticks, so that a fence around it can be longer."""
-    return max((len(run) for run in re.findall("`+", text)), default=0)
 
 
 # A walk from the home folder must end; a project of this size is still listed whole.

@@ -6,6 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from dataclasses import fields
 from pathlib import Path
 
@@ -53,11 +54,8 @@ def snapshot_store(paths: Paths) -> SnapshotStore:
 
 def forget_sessions(paths: Paths, sessions: Iterable[str]) -> None:
     """Remove the snapshots of sessions that are deleted, or changed in their middle."""
-    store = snapshot_store(paths)
-    try:
+    with closing(snapshot_store(paths)) as store:
         store.forget(sessions)
-    finally:
-        store.close()
 
 
 def restore_status(known: ModelRecord) -> str:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, closing
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from tchat.cli.app import JSON, command_group
 from tchat.cli.console import Console
-from tchat.cli.output.columns import iso, print_json, print_rows, when
+from tchat.cli.output.columns import fields, iso, print_json, print_rows, when
 from tchat.cli.sessions import open_sessions
 from tchat.errors import UsageError
 from tchat.humanize import size_text
@@ -80,15 +79,10 @@ def clear(
     _tell(console, freed, 0, as_json=as_json)
 
 
-@contextmanager
-def _snapshots(console: Console) -> Iterator[SnapshotStore]:
+def _snapshots(console: Console) -> AbstractContextManager[SnapshotStore]:
     from tchat.chat.snapshots import snapshot_store
 
-    store = snapshot_store(console.paths)
-    try:
-        yield store
-    finally:
-        store.close()
+    return closing(snapshot_store(console.paths))
 
 
 def _limit(console: Console) -> int:
@@ -134,11 +128,5 @@ def _model_record(known: ModelRecord) -> dict[str, Any]:
 
 
 def _record(held: SessionSnapshot, title: str) -> dict[str, Any]:
-    return {
-        "session": held.session,
-        "title": title,
-        "model": held.model,
-        "tokens": held.tokens,
-        "size": held.size,
-        "used_at": iso(held.used),
-    }
+    known = fields(held, "model", "tokens", "size")
+    return {"session": held.session, "title": title, **known, "used_at": iso(held.used)}

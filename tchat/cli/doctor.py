@@ -6,6 +6,7 @@ import os
 import platform
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import typer
 
 from tchat.cli.app import JSON, single_command
 from tchat.cli.console import Console
-from tchat.cli.output.columns import print_json, print_rows
+from tchat.cli.output.columns import fields, print_json, print_rows
 from tchat.errors import ExitCode, TchatError
 from tchat.humanize import counted
 from tchat.sanitize import single_line
@@ -47,11 +48,7 @@ def doctor(
     findings = list(examine(console))
     if as_json:
         print_json(
-            console,
-            [
-                {"area": f.area, "name": f.name, "text": f.text, "ok": not f.problem}
-                for f in findings
-            ],
+            console, [{**fields(f, "area", "name", "text"), "ok": not f.problem} for f in findings]
         )
     else:
         rows = [(f.area, "problem" if f.problem else "ok", f.name, f.text) for f in findings]
@@ -139,8 +136,7 @@ def _sessions(console: Console) -> Iterator[Finding]:
 def _snapshots(console: Console) -> Iterator[Finding]:
     from tchat.chat.snapshots import restore_status, snapshot_store
 
-    store = snapshot_store(console.paths)
-    try:
+    with closing(snapshot_store(console.paths)) as store:
         store.key.known()
         if store.key.fault:
             remedy = (
@@ -153,8 +149,6 @@ def _snapshots(console: Console) -> Iterator[Finding]:
         yield Finding("snapshots", "saved", f"{counted(sessions, 'session')}, {size / 1e6:,.0f} MB")
         for known in store.models():
             yield Finding("snapshots", single_line(known.name, 80), restore_status(known))
-    finally:
-        store.close()
 
 
 def _model(console: Console, settings: Settings) -> Iterator[Finding]:

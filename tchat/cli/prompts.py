@@ -17,7 +17,7 @@ from tchat.chat.templates import (
 )
 from tchat.cli.app import JSON, command_group
 from tchat.cli.console import Console
-from tchat.cli.output.columns import print_json, print_rows
+from tchat.cli.output.columns import fields, print_json, print_rows
 from tchat.cli.prompt_input import read_text
 from tchat.errors import UsageError
 from tchat.paths import user_paths, write_private
@@ -156,9 +156,7 @@ def _record(template: PromptTemplate) -> dict[str, object]:
         "name": template.name,
         "builtin": template.is_builtin,
         "path": str(template.path),
-        "description": template.description,
-        "system": template.system,
-        "prompt": template.prompt,
+        **fields(template, "description", "system", "prompt"),
         "variables": list(template.variables),
         "defaults": dict(template.defaults),
         "sampling": dict(template.sampling),

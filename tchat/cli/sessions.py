@@ -15,7 +15,7 @@ import typer
 
 from tchat.cli.app import JSON, command_group
 from tchat.cli.console import Console, confirm
-from tchat.cli.output.columns import iso, print_json, print_rows, when
+from tchat.cli.output.columns import fields, iso, print_json, print_rows, when
 from tchat.cli.prompt_input import decode_words
 from tchat.errors import StorageError, UsageError
 from tchat.humanize import counted
@@ -348,10 +348,7 @@ def _name(source: Path | None) -> str:
 
 def _record(session: Session) -> dict[str, Any]:
     return {
-        "id": session.id,
-        "title": session.title,
-        "system": session.system,
-        "messages": session.messages,
+        **fields(session, "id", "title", "system", "messages"),
         "created_at": iso(session.created_at),
         "updated_at": iso(session.updated_at),
     }

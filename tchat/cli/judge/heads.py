@@ -12,7 +12,7 @@ import typer
 
 from tchat.cli.app import JSON
 from tchat.cli.console import Console
-from tchat.cli.output.columns import iso, print_json, when
+from tchat.cli.output.columns import fields, iso, print_json, when
 from tchat.cli.output.status import TerminalStatus, follow, with_model
 from tchat.cli.prompt_input import read_text
 from tchat.errors import DoesNotFit, UsageError
@@ -148,12 +148,7 @@ def heads_json(
 def _head_json(discriminator: Discriminator) -> dict[str, Any]:
     facts, layer = discriminator.provenance, discriminator.head.layer
     quality = facts.quality
-    head: dict[str, Any] = {
-        "kind": facts.kind,
-        "model": facts.model,
-        "fingerprint": facts.fingerprint,
-        "data": facts.data,
-    }
+    head = fields(facts, "kind", "model", "fingerprint", "data")
     if facts.kind == PREFERENCE:
         head |= {"choices": facts.examples[0], "accuracy": facts.accuracy, "layer": layer}
     else:
@@ -238,14 +233,10 @@ def examples(ctx: typer.Context, as_json: bool = JSON) -> None:
 
 def load_feedback(console: Console) -> Feedback:
     """Read the user's feedback from the sessions on disk."""
-    from tchat.judge.training_data import Feedback, read_feedback
-    from tchat.sessions.store import SessionStore
+    from tchat.cli.sessions import open_sessions
+    from tchat.judge.training_data import read_feedback
 
-    if not console.paths.sessions_db.exists():
-        return Feedback()
-    with SessionStore(console.paths.sessions_db) as store:
-        for notice in store.notices:
-            console.say(notice)
+    with open_sessions(console) as store:
         return read_feedback(store)
 
 

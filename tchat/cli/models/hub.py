@@ -13,7 +13,7 @@ from tchat.cli.app import JSON
 from tchat.cli.console import Console, confirm
 from tchat.cli.models.local import open_library
 from tchat.cli.models.show import fit_record
-from tchat.cli.output.columns import align_columns, print_json, print_rows
+from tchat.cli.output.columns import align_columns, fields, print_json, print_rows
 from tchat.cli.output.status import TerminalStatus
 from tchat.errors import Interrupted
 from tchat.humanize import count_text, duration_text, size_text
@@ -135,14 +135,9 @@ def _catalogue_cells(offer: Recommendation) -> Sequence[str]:
 def _catalogue_record(offer: Recommendation) -> dict[str, Any]:
     entry, fit = offer.entry, offer.fit
     return {
-        "name": entry.name,
-        "title": entry.title,
-        "maker": entry.maker,
-        "repo": entry.repo,
-        "licence": entry.licence,
-        "languages": entry.languages,
-        "purpose": entry.purpose,
-        "parameters": entry.parameters,
+        **fields(
+            entry, "name", "title", "maker", "repo", "licence", "languages", "purpose", "parameters"
+        ),
         "active_parameters": entry.active,
         "context": entry.context,
         "quantization": offer.file.quantization,

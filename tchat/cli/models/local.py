@@ -14,7 +14,7 @@ import typer
 
 from tchat.cli.app import JSON, command_group
 from tchat.cli.console import Console, confirm
-from tchat.cli.output.columns import iso, print_json, print_rows, when
+from tchat.cli.output.columns import fields, iso, print_json, print_rows, when
 from tchat.cli.output.status import TerminalStatus, follow
 from tchat.errors import TchatError, UsageError
 from tchat.humanize import count_text, size_text
@@ -202,8 +202,9 @@ def du(ctx: typer.Context, as_json: bool = JSON) -> None:
     with open_library(console) as library:
         parts = library.usage()
     if as_json:
-        fields = ("owner", "models", "size", "unfinished")
-        print_json(console, [{name: getattr(part, name) for name in fields} for part in parts])
+        print_json(
+            console, [fields(each, "owner", "models", "size", "unfinished") for each in parts]
+        )
         return
     rows: list[tuple[str, ...]] = [
         (part.owner, f"{part.models:,}", size_text(part.size), size_text(part.unfinished))
@@ -234,16 +235,12 @@ def _saved(found: Iterable[DuplicateSet]) -> str:
 
 
 def _find_duplicates(library: Library, console: Console) -> list[DuplicateSet]:
-    line = TerminalStatus(console)
-
     def show(event: HashProgress) -> None:
         if line.due:
             line.show(f"reading {size_text(event.done)} of {size_text(event.total)}")
 
-    try:
+    with TerminalStatus(console) as line:
         return follow(library.duplicates(), show)
-    finally:
-        line.erase()
 
 
 def _listed(found: Sequence[DuplicateSet]) -> Iterator[Sequence[str]]:

@@ -11,7 +11,7 @@ import typer
 from tchat.cli.app import JSON
 from tchat.cli.console import Console
 from tchat.cli.models.local import open_library, record
-from tchat.cli.output.columns import print_json, print_rows
+from tchat.cli.output.columns import fields, print_json, print_rows
 from tchat.cli.output.status import TerminalStatus
 from tchat.humanize import size_text
 from tchat.sanitize import printable
@@ -39,16 +39,12 @@ def show(
     header is downloaded.
     """
     from tchat.chat.model_info import inspect_model
-    from tchat.cli.output.status import TerminalStatus
 
     console: Console = ctx.obj
-    line = TerminalStatus(console)
-    try:
+    with TerminalStatus(console) as line:
         view = inspect_model(
             model, console.paths, console.environ, lambda: line.show("asking the hub")
         )
-    finally:
-        line.erase()
     if template:
         console.out(printable(view.details.template))
     elif as_json:
@@ -156,8 +152,7 @@ def check(
         events = library.verify(model, probe_command, content=not quick)
         findings = list(_show_progress(events, console))
     if as_json:
-        fields = ("topic", "state", "text")
-        print_json(console, [{name: getattr(each, name) for name in fields} for each in findings])
+        print_json(console, [fields(each, "topic", "state", "text") for each in findings])
     else:
         rows = [(each.topic, each.state, each.text) for each in findings]
         print_rows(console, ("WHAT", "STATE", "FOUND"), rows)
@@ -169,8 +164,7 @@ def _show_progress(events: Iterator[VerifyProgress], console: Console) -> Iterat
     from tchat.models.files import HashProgress
     from tchat.models.verify import VerifyResult
 
-    line = TerminalStatus(console)
-    try:
+    with TerminalStatus(console) as line:
         for event in events:
             if isinstance(event, VerifyResult):
                 yield event
@@ -179,5 +173,3 @@ def _show_progress(events: Iterator[VerifyProgress], console: Console) -> Iterat
                     line.show(f"reading {size_text(event.done)} of {size_text(event.total)}")
             else:
                 line.show("loading it in a process of its own")
-    finally:
-        line.erase()

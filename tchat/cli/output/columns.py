@@ -113,6 +113,11 @@ def print_json(console: Console, value: Any) -> None:
     console.out(printable_json(json.dumps(value, indent=2, ensure_ascii=False)))
 
 
+def fields(value: object, *names: str) -> dict[str, Any]:
+    """The attributes ``names`` of ``value``, for a record."""
+    return {name: getattr(value, name) for name in names}
+
+
 def when(seconds: float) -> str:
     """A time in the local zone, to the minute."""
     return datetime.fromtimestamp(seconds, UTC).astimezone().strftime("%Y-%m-%d %H:%M")

@@ -6,7 +6,7 @@ import contextlib
 import time
 from collections.abc import Callable, Generator
 from contextlib import closing
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from tchat.cli.console import Console
 from tchat.engine.events import (
@@ -43,7 +43,10 @@ def supports_escapes(console: Console) -> bool:
 
 
 class TerminalStatus:
-    """One dim line that is redrawn in place; disabled without a capable terminal."""
+    """One dim line that is redrawn in place; disabled without a capable terminal.
+
+    As a context manager it is erased at the end.
+    """
 
     def __init__(self, console: Console, clock: Clock = time.monotonic) -> None:
         self._console = console
@@ -51,6 +54,12 @@ class TerminalStatus:
         self._enabled = console.stderr_is_terminal and supports_escapes(console)
         self._drawn = False
         self._next = 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.erase()
 
     @property
     def due(self) -> bool:
@@ -206,18 +215,14 @@ def _worked(
 ) -> T:
     from tchat.chat.model import open_model
 
-    status = TerminalStatus(console)
-
     def show(event: Event) -> None:
         if text := getattr(event, "text", ""):
             status.show(text)
 
-    try:
+    with TerminalStatus(console) as status:
         model = follow(open_model(settings, console.paths, cancel), show)
         with closing(model.engine):
             return work(model, status)
-    finally:
-        status.erase()
 
 
 def follow(events: Generator[E, None, T], show: Callable[[E], object]) -> T:
