@@ -251,7 +251,7 @@ class TokenCount:
 
     draft: int
     used: int
-    context: int
+    context_size: int
 
 
 def count_draft(engine: Engine, draft: str, prepare: Prepare) -> TokenCount | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from tchat.cli.console import Console
-from tchat.cli.judge.heads import MODEL, NEEDED, JudgeContext, run_with_judge, settings_for_model
+from tchat.cli.judge.heads import MODEL, NEEDED, JudgeModel, run_with_judge, settings_for_model
 from tchat.errors import UsageError
 from tchat.humanize import Eta
 from tchat.sanitize import single_line
@@ -50,33 +50,33 @@ def duel(
     if dialogues.skipped:
         console.say(skipped_notice(dialogues.skipped))
     plan = GameConfig(name, rounds=rounds, batch=batch, seed=seed)
-    played = run_with_judge(console, model, lambda bench: _play(bench, console, dialogues, plan))
+    played = run_with_judge(console, model, lambda loaded: _play(loaded, console, dialogues, plan))
     _print_result(console, played)
 
 
-def _play(bench: JudgeContext, console: Console, data: DialogueSet, plan: GameConfig) -> GameResult:
+def _play(loaded: JudgeModel, console: Console, data: DialogueSet, plan: GameConfig) -> GameResult:
     from tchat.judge.game import AdversarialGame, GameResult, GameState, StepProgress
     from tchat.judge.training import TrainingProgress
 
     game = AdversarialGame(
-        bench.engine,
-        bench.folder,
+        loaded.engine,
+        loaded.folder,
         data,
         plan,
-        model=bench.facts.path.name,
-        architecture=bench.facts.architecture,
+        model=loaded.facts.path.name,
+        architecture=loaded.facts.architecture,
     )
     shown, told = Eta(), 0
     for event in game.play():
         if isinstance(event, TrainingProgress):
-            bench.status.show(shown.words(event.what, event.done, event.total))
+            loaded.status.show(shown.words(event.what, event.done, event.total))
         elif isinstance(event, StepProgress):
             stage = f"round {event.round}, try {event.attempt}: writing"
-            bench.status.show(shown.words(stage, event.done, event.total))
+            loaded.status.show(shown.words(stage, event.done, event.total))
         elif isinstance(event, GameState):
-            bench.status.erase()
+            loaded.status.erase()
             told = _show_rounds(console, event, told)
-            bench.status.show("fitting")
+            loaded.status.show("fitting")
         elif isinstance(event, GameResult):
             return event
     raise InterruptedError

@@ -44,7 +44,7 @@ MODEL = typer.Option("", "-m", "--model", help="Model (default: the default mode
 
 
 @dataclass(frozen=True, slots=True)
-class JudgeContext:
+class JudgeModel:
     """A loaded model with its judge folder."""
 
     engine: Engine
@@ -59,13 +59,13 @@ def settings_for_model(console: Console, model: str) -> Settings:
     return replace(settings, model=model) if model else settings
 
 
-def run_with_judge(console: Console, model: str, work: Callable[[JudgeContext], T]) -> T:
+def run_with_judge(console: Console, model: str, work: Callable[[JudgeModel], T]) -> T:
     """Load the model and do ``work`` with it, as `with_model`."""
     from tchat.judge.discriminator import judge_folder
 
     def at(opened: ChatModel, status: TerminalStatus) -> T:
         folder = judge_folder(opened.facts, console.paths)
-        return work(JudgeContext(opened.engine, opened.facts, folder, status))
+        return work(JudgeModel(opened.engine, opened.facts, folder, status))
 
     return with_model(console, settings_for_model(console, model), at)
 
@@ -193,7 +193,7 @@ def train(
     elif data.skipped:
         console.say(skipped_notice(data.skipped))
     trained = run_with_judge(
-        console, model, lambda bench: _train(bench, console.paths, data, learnt)
+        console, model, lambda loaded: _train(loaded, console.paths, data, learnt)
     )
     if as_json:
         print_json(console, heads_json(trained.human, trained.reading, trained.preference))
@@ -241,16 +241,16 @@ def load_feedback(console: Console) -> Feedback:
 
 
 def _train(
-    bench: JudgeContext, paths: Paths, data: DialogueSet | None, use: Feedback
+    loaded: JudgeModel, paths: Paths, data: DialogueSet | None, use: Feedback
 ) -> TrainedHeads:
     from tchat.judge.training_run import TrainingRun, feedback_on_model
 
-    own = feedback_on_model(use, bench.facts, paths)
-    training = TrainingRun(bench.engine, bench.folder, bench.facts.path.name, data, own)
+    own = feedback_on_model(use, loaded.facts, paths)
+    training = TrainingRun(loaded.engine, loaded.folder, loaded.facts.path.name, data, own)
     shown = Eta()
     return follow(
         training.run(),
-        lambda event: bench.status.show(shown.words(event.what, event.done, event.total)),
+        lambda event: loaded.status.show(shown.words(event.what, event.done, event.total)),
     )
 
 
@@ -273,7 +273,7 @@ def score(
         )
     if skipped:
         console.say(skipped_notice(skipped))
-    run_with_judge(console, model, lambda bench: _score(bench, console, dialogues))
+    run_with_judge(console, model, lambda loaded: _score(loaded, console, dialogues))
 
 
 def _lines(console: Console, file: Path | None) -> list[str]:
@@ -287,19 +287,19 @@ def _lines(console: Console, file: Path | None) -> list[str]:
     return [line for line in lines if line.strip()]
 
 
-def _score(bench: JudgeContext, console: Console, dialogues: list[Dialogue]) -> None:
+def _score(loaded: JudgeModel, console: Console, dialogues: list[Dialogue]) -> None:
     from tchat.judge.discriminator import READING
     from tchat.judge.features import FeatureExtractor
     from tchat.judge.ranking import load_head
 
-    head = load_head(READING, bench.folder, bench.engine)
+    head = load_head(READING, loaded.folder, loaded.engine)
     shown = Eta()
-    layers = [head.layer] if head.layer < bench.engine.n_layer else []
-    with FeatureExtractor(bench.engine, layers) as reader:
+    layers = [head.layer] if head.layer < loaded.engine.n_layer else []
+    with FeatureExtractor(loaded.engine, layers) as reader:
         for index, dialogue in enumerate(dialogues):
-            bench.status.show(shown.words("reading", index, len(dialogues)))
+            loaded.status.show(shown.words("reading", index, len(dialogues)))
             row = _scored(reader, head, dialogue)
-            bench.status.erase()
+            loaded.status.erase()
             console.out(printable_json(json.dumps(row, ensure_ascii=False)))
             console.flush()
 

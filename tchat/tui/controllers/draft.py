@@ -84,7 +84,7 @@ class DraftController:
         self._measure = measure = await self._context.conversation.measure(text)
         if measure is None:
             return
-        self._status.capacity = measure.context
+        self._status.capacity = measure.context_size
         if not text and not self._turn.is_busy:
             stored = self._context.conversation.session is not None
             self._turn.state.progress.hold(measure.used if stored else 0)
@@ -110,7 +110,7 @@ class DraftController:
             draft = measure.draft if self._context.prompt.draft.text else 0
             cost = (str(self._cost), self._cost.short) if self._cost else ("", "")
             self.screen.query_one(TokenMeter).show(
-                draft, measure.used, measure.context, read=self._prefilled, cost=cost
+                draft, measure.used, measure.context_size, read=self._prefilled, cost=cost
             )
 
     # Prefilling
