@@ -329,7 +329,7 @@ def test_a_draft_is_measured_as_it_will_be_read(open_chat: OpenChat) -> None:
     measured = chat.count_draft("one and two")
     assert measured is not None
     assert measured.used == finished(chat.send("one and two")).usage.prompt
-    assert 0 < measured.draft < measured.used < measured.context == 4096
+    assert 0 < measured.draft < measured.used < measured.context_size == 4096
     after = chat.count_draft("one and two")
     assert after is not None
     assert after.draft == measured.draft
