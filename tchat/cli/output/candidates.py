@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -11,7 +10,7 @@ from typing import Any, Protocol, Self
 
 from tchat.cli.console import Console
 from tchat.cli.output.columns import TextColumns
-from tchat.cli.output.reply import CUT_OFF, NO_CODE, OutputOptions, choose_writer
+from tchat.cli.output.reply import CUT_OFF, OutputOptions, choose_writer
 from tchat.cli.output.status import ReplyProgress, TerminalStatus, print_notice
 from tchat.cli.output.writers import ReplyRecord, StdoutWriter, Writer
 from tchat.engine.events import (
@@ -31,7 +30,7 @@ from tchat.engine.events import (
 )
 from tchat.humanize import counted
 from tchat.markdown import first_code_block
-from tchat.sanitize import printable_json, single_line
+from tchat.sanitize import single_line
 
 NARROWEST = 24  # cells of a column; replies in narrower ones are printed one below the other
 
@@ -154,11 +153,7 @@ class CandidateOutput:
         return _Stacked(self._stdout, self._writer)
 
     def _writer(self) -> Writer:
-        return choose_writer(self._output, self._console, self._stdout, self._tell_no_code)
-
-    def _tell_no_code(self) -> None:
-        self._status.erase()
-        self._console.notice(NO_CODE)
+        return choose_writer(self._output, self._console, self._stdout, self._status)
 
     def _print_best(self, indexes: list[int]) -> None:
         for index in () if self._output.json else indexes:
@@ -168,17 +163,17 @@ class CandidateOutput:
             writer.close(ReplyRecord(finished=self.finished[index]))
 
     def _print_json(self) -> None:
-        value = {
-            "candidates": [self._object(index) for index in self.order],
-            "notices": [asdict(notice) for notice in self._notices],
-            **self._facts,
-        }
-        indent = 2 if self._console.stdout_is_terminal else None
-        text = json.dumps(value, ensure_ascii=False, indent=indent)
-        self._stdout.write(printable_json(text) + "\n")
+        self._stdout.write_json(
+            {
+                "candidates": [self._object(index) for index in self.order],
+                "notices": [asdict(notice) for notice in self._notices],
+                **self._facts,
+            }
+        )
 
     def _object(self, index: int) -> dict[str, Any]:
         finished = self.finished[index]
+        scores = dict(self.ranked.scores) if self.ranked else {}
         value: dict[str, Any] = {"reply": finished.text}
         if self._output.extract:
             value["extracted"] = first_code_block(finished.text)
@@ -189,11 +184,8 @@ class CandidateOutput:
             "usage": finished.usage.as_json(),
             "timings": finished.timings.as_json(),
             "seed": finished.seed,
-            **({"score": self._score(index)} if self._best else {}),
+            **({"score": scores.get(index)} if self._best else {}),
         }
-
-    def _score(self, index: int) -> float | None:
-        return dict(self.ranked.scores).get(index) if self.ranked else None
 
 
 class _SideBySide:

@@ -7,7 +7,6 @@ progress only if that is a terminal.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -42,7 +41,6 @@ from tchat.engine.events import (
 )
 from tchat.humanize import counted
 
-NO_CODE = "the reply has no code block; all of it is printed"
 CUT_OFF = "cut off: --max-tokens or the context limit was reached"
 
 
@@ -85,9 +83,8 @@ class ReplyOutput:
         self._output = output
         self._status = TerminalStatus(console, clock)
         self._progress = ReplyProgress(clock)
-        self._writer = choose_writer(
-            output, console, StdoutWriter(console, self._status.erase), self._tell_no_code
-        )
+        stdout = StdoutWriter(console, self._status.erase)
+        self._writer = choose_writer(output, console, stdout, self._status)
         self._reply = ReplyRecord()
         self._closed = False
 
@@ -146,25 +143,18 @@ class ReplyOutput:
         if (waiting or unseen or hidden) and self._status.due:
             self._status.show(self._progress.words(self._writer.preview))
 
-    def _tell_no_code(self) -> None:
-        self._status.erase()
-        self._console.notice(NO_CODE)
-
 
 def choose_writer(
-    output: OutputOptions, console: Console, stdout: StdoutWriter, no_code: Callable[[], None]
+    output: OutputOptions, console: Console, stdout: StdoutWriter, status: TerminalStatus
 ) -> Writer:
-    """Choose the writer for the flags and the kind of standard output.
-
-    ``no_code`` is called when a code block was asked for and there is none.
-    """
+    """Choose the writer for the flags and the kind of standard output."""
     terminal = console.stdout_is_terminal
     if output.json:
-        return JsonWriter(stdout, indent=2 if terminal else None, extract=output.extract)
+        return JsonWriter(stdout, extract=output.extract)
     styled = terminal and supports_escapes(console)
     plain = PlainWriter(stdout, raw=output.raw and not terminal, tidy=terminal, dim=styled)
     if output.extract:
-        return WholeWriter(plain, lambda text: _extracted(text, no_code))
+        return WholeWriter(plain, lambda text: _extracted(text, console, status))
     wanted = {"always": True, "never": False}.get(output.markdown, styled)
     answer: Writer = plain
     if wanted and not output.raw:
@@ -174,13 +164,15 @@ def choose_writer(
     return answer if output.stream else WholeWriter(answer)
 
 
-def _extracted(text: str, no_code: Callable[[], None]) -> str:
+def _extracted(text: str, console: Console, status: TerminalStatus) -> str:
     from tchat.markdown import first_code_block
 
     code = first_code_block(text)
-    if code is None:
-        no_code()
-    return text if code is None else code
+    if code is not None:
+        return code
+    status.erase()
+    console.notice("the reply has no code block; all of it is printed")
+    return text
 
 
 def _from_cache(finished: Finished) -> str:

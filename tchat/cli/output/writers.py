@@ -149,9 +149,8 @@ class WholeWriter(Writer):
 class JsonWriter(Writer):
     """Writes one JSON object at the end of the reply; nothing without an end."""
 
-    def __init__(self, stdout: StdoutWriter, *, indent: int | None, extract: bool) -> None:
+    def __init__(self, stdout: StdoutWriter, *, extract: bool) -> None:
         self._stdout = stdout
-        self._indent = indent
         self._extract = extract
         self._reasoning: list[str] = []
 
@@ -164,11 +163,8 @@ class JsonWriter(Writer):
 
     def close(self, reply: ReplyRecord) -> None:
         """Print the object."""
-        if reply.finished is None:
-            return
-        value = self._object(reply, reply.finished)
-        text = json.dumps(value, ensure_ascii=False, indent=self._indent)
-        self._stdout.write(printable_json(text) + "\n")
+        if reply.finished is not None:
+            self._stdout.write_json(self._object(reply, reply.finished))
 
     def _object(self, reply: ReplyRecord, finished: Finished) -> dict[str, Any]:
         value: dict[str, Any] = {"reply": finished.text}
@@ -198,9 +194,16 @@ class StdoutWriter:
 
     def __init__(self, console: Console, before: Callable[[], None]) -> None:
         self._stdout = console.stdout
-        self._bytes = None if console.stdout_is_terminal else getattr(self._stdout, "buffer", None)
+        self._is_terminal = console.stdout_is_terminal
+        self._bytes = None if self._is_terminal else getattr(self._stdout, "buffer", None)
         self._before = before
         self._broken = False
+
+    def write_json(self, value: Any) -> None:
+        """Write ``value`` as JSON, indented on a terminal."""
+        indent = 2 if self._is_terminal else None
+        text = json.dumps(value, ensure_ascii=False, indent=indent)
+        self.write(printable_json(text) + "\n")
 
     def write(self, text: str) -> None:
         """Write ``text`` now. After a failure, what follows is dropped.
