@@ -1,4 +1,4 @@
-"""The words of a command's argument."""
+"""How the argument of a slash command is read."""
 
 from __future__ import annotations
 
