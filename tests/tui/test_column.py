@@ -112,7 +112,7 @@ class ColumnMachine(RuleBasedStateMachine):
 
     @invariant()
     def shows_the_entries(self) -> None:
-        assert self.column.keys() == [entry.key for entry in self.model]
+        assert list(self.column.backwards()) == [entry.key for entry in reversed(self.model)]
         assert len(self.column) == len(self.model)
         for entry in self.model[-3:]:
             assert self.column.entry(self.column.place(entry.key)) == entry

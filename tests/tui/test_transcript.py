@@ -287,7 +287,7 @@ async def test_a_reply_that_was_fed_is_finished_and_its_text_known() -> None:
         transcript.begin(reply(2, " "))
         transcript.feed(2, "*half", reasoning="hm")
         assert transcript.entry(2).text == " *half"
-        transcript.finish(reply(2, " *half", reasoning="hm", status="stopped"))
+        transcript.update(reply(2, " *half", reasoning="hm", status="stopped"))
         await pilot.pause()
         assert "  ■ stopped" in rows(transcript)
 

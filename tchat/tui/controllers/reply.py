@@ -156,9 +156,9 @@ class ReplyController:
         elif not view.has(reply):  # another path is shown meanwhile
             return
         elif entry.status == "streaming":  # it broke off and could not be stored
-            view.finish(replace(view.entry(reply), status="stopped"))
+            view.update(replace(view.entry(reply), status="stopped"))
         else:
-            view.finish(entry)
+            view.update(entry)
 
     async def _show_unanswered(self) -> None:
         """Show that the last prompt was stopped before its reply."""

@@ -23,7 +23,7 @@ KEPT = 200  # layouts that stay in memory
 
 @dataclass(slots=True, eq=False)
 class _Slot:
-    """An entry in its place; the layout is of the format ``stamp``."""
+    """An entry; its layout has the format of number ``stamp``."""
 
     entry: Entry
     stamp: int = -1
@@ -32,18 +32,20 @@ class _Slot:
 
 
 class Column:
-    """Entries with heights that are estimates until an entry is looked at.
+    """Entries whose heights are estimates until they are looked at.
 
-    Positions are lines from the top. Because a height can turn out to be another, `settle` makes
-    heights exact where they are seen, and says where the line that stood on top of the view now is.
+    Positions are lines from the top. `settle` makes the heights in view exact, and returns the new
+    position of the line on top.
+
+    Attributes:
+        form: How the entries are laid out; changed by `reformat`.
 
     Args:
-        form: How the entries are laid out.
         kept: Layouts that stay in memory, at least as many as are in view at once.
     """
 
     def __init__(self, form: Format, kept: int = KEPT) -> None:
-        self._form = form
+        self.form = form
         self._kept = kept
         self._stamp = 0
         self._slots: list[_Slot] = []
@@ -56,17 +58,8 @@ class Column:
 
     @property
     def height(self) -> int:
-        """Lines of all entries; an estimate for those that nobody saw."""
+        """Lines of all entries, partly estimates."""
         return self._heights.total
-
-    @property
-    def form(self) -> Format:
-        """How the entries are laid out."""
-        return self._form
-
-    def keys(self) -> list[Key]:
-        """The keys of all entries from the top."""
-        return [slot.entry.key for slot in self._slots]
 
     def backwards(self) -> Iterator[Key]:
         """The keys of all entries from the end."""
@@ -78,11 +71,7 @@ class Column:
         return slot.layout.current() if slot.layout else slot.entry
 
     def place(self, key: Key) -> int:
-        """Where the entry ``key`` is, from 0.
-
-        Raises:
-            KeyError: It is not there.
-        """
+        """The place of the entry ``key``, from 0; raises `KeyError` if there is none."""
         return self._places[key]
 
     def __contains__(self, key: Key) -> bool:
@@ -94,32 +83,32 @@ class Column:
         """Replace all entries."""
         self._slots = [_Slot(entry) for entry in entries]
         self._recent.clear()
-        self._renumber(estimate(slot.entry, self._form.cells) for slot in self._slots)
+        self._renumber(estimate(slot.entry, self.form.cells) for slot in self._slots)
 
     def prepend(self, entries: Iterable[Entry]) -> int:
-        """Add entries in front of all; returns the lines that they take, an estimate."""
+        """Add entries before all others; return an estimate of their lines."""
         added = [_Slot(entry) for entry in entries]
-        heights = [estimate(slot.entry, self._form.cells) for slot in added]
+        heights = [estimate(slot.entry, self.form.cells) for slot in added]
         self._slots[:0] = added
         self._renumber([*heights, *self._heights])
         return sum(heights)
 
     def append(self, entry: Entry) -> None:
-        """Add an entry at the end; one with its key leaves its place."""
+        """Add an entry at the end; another one with its key is removed."""
         if entry.key in self._places:
             self.remove(entry.key)
         self._places[entry.key] = len(self._slots)
         self._slots.append(_Slot(entry))
-        self._heights.append(estimate(entry, self._form.cells))
+        self._heights.append(estimate(entry, self.form.cells))
 
     def remove(self, key: Key) -> None:
-        """Take an entry out."""
+        """Remove an entry."""
         place = self._places[key]
         self._recent.pop(self._slots.pop(place), None)
         self._renumber(height for at, height in enumerate(self._heights) if at != place)
 
     def update(self, entry: Entry) -> None:
-        """Put ``entry`` in the place of the one with its key."""
+        """Replace the entry with the key of ``entry``."""
         slot = self._slots[self._places[entry.key]]
         if not (slot.layout and slot.layout.adopt(entry)):
             slot.layout = None
@@ -128,14 +117,14 @@ class Column:
         self.measure(self._places[entry.key])
 
     def replace(self, key: Key, entry: Entry) -> None:
-        """Put ``entry``, which has a key of its own, in the place of the one with ``key``."""
+        """Replace the entry ``key`` by ``entry``, which may have another key."""
         if key != entry.key and entry.key in self._places:
             self.remove(entry.key)
         self._places[entry.key] = self._places.pop(key)
         self.update(entry)
 
     def feed(self, key: Key, text: str, reasoning: str) -> None:
-        """Add to a reply that streams in."""
+        """Add text to a reply that streams in."""
         place = self._places[key]
         self.layout(place).feed(text, reasoning)
         self.measure(place)
@@ -148,13 +137,13 @@ class Column:
         self.measure(place)
 
     def reformat(self, form: Format) -> None:
-        """Lay everything out anew, each entry when it is looked at."""
-        self._form = form
+        """Lay out in another format, each entry when it is looked at."""
+        self.form = form
         self._stamp += 1
 
     def estimate_again(self) -> None:
-        """Estimate the heights of the entries that are not laid out in the present format."""
-        cells = self._form.cells
+        """Estimate the heights of entries that are not laid out in the present format."""
+        cells = self.form.cells
         self._heights = Heights(
             self._heights[place] if slot.stamp == self._stamp else estimate(slot.entry, cells)
             for place, slot in enumerate(self._slots)
@@ -175,7 +164,7 @@ class Column:
         return self._heights.find(position)
 
     def lines(self, position: int) -> Iterator[tuple[int, int, Line]]:
-        """From ``position`` on: the place of an entry, the number of a line in it, and the line."""
+        """From ``position`` on: the place of an entry, the number of a line in it, the line."""
         if position >= self.height:
             return
         place, number = self.find(position)
@@ -187,11 +176,11 @@ class Column:
             place, number = place + 1, 0
 
     def layout(self, place: int) -> EntryLayout:
-        """The layout of the entry at ``place``, made if it must be."""
+        """The layout of the entry at ``place``, made if needed."""
         slot = self._slots[place]
         if slot.layout is None or slot.stamp != self._stamp:
             entry = slot.layout.current() if slot.layout else slot.entry
-            slot.layout = EntryLayout(entry, self._form, slot.folded)
+            slot.layout = EntryLayout(entry, self.form, slot.folded)
             slot.stamp = self._stamp
         self._recent[slot] = None
         self._recent.move_to_end(slot)
@@ -211,14 +200,10 @@ class Column:
         return height
 
     def settle(self, top: int, rows: int) -> int:
-        """Make the heights in view exact.
-
-        Args:
-            top: The position of the first line in view.
-            rows: Lines in view.
+        """Make the heights of the ``rows`` lines in view from ``top`` on exact.
 
         Returns:
-            The position that shows the same: the first entry that was exact already does not move.
+            The new ``top``: the first entry whose height was exact does not move.
         """
         while self._slots:
             first, _ = self.find(top)
@@ -248,9 +233,7 @@ class Column:
 
 
 class Heights:
-    """A Fenwick tree over positive heights (Fenwick 1994, "A new data structure for cumulative
-    frequency tables").
-    """
+    """A Fenwick tree over positive heights (Fenwick 1994)."""
 
     def __init__(self, heights: Iterable[int] = ()) -> None:
         self._heights = list(heights)
@@ -271,7 +254,7 @@ class Heights:
 
     @property
     def total(self) -> int:
-        """The sum of all."""
+        """The sum of all heights."""
         return self.before(len(self))
 
     def __setitem__(self, index: int, height: int) -> None:
@@ -283,7 +266,7 @@ class Heights:
             node += node & -node
 
     def append(self, height: int) -> None:
-        """Add one at the end."""
+        """Add a height at the end."""
         self._heights.append(height)
         node = len(self._heights)
         begin = node - (node & -node)
@@ -298,9 +281,9 @@ class Heights:
         return total
 
     def find(self, position: int) -> tuple[int, int]:
-        """The index of the entry that covers ``position``, and how far in it that is.
+        """The index of the entry at ``position``, and the line in it; there must be an entry.
 
-        Positions outside belong to the first and the last entry; there must be one.
+        Positions outside belong to the first or the last entry.
         """
         position = max(0, min(position, self.total - 1))
         index = 0
@@ -315,8 +298,7 @@ class Heights:
 _LINE_BITS = 24
 _ALL = (1 << _LINE_BITS) - 1  # beyond the last line, and the last character
 
-Spot: TypeAlias = tuple[int, int]
-"""A line of an entry, and a character of it."""
+Spot: TypeAlias = tuple[int, int]  # a line of an entry, and a character of it
 
 
 def encoded(place: int, number: int) -> int:
@@ -325,20 +307,20 @@ def encoded(place: int, number: int) -> int:
 
 
 def decoded(coordinate: int) -> tuple[int, int]:
-    """The place of the entry and the number of the line behind a vertical coordinate."""
+    """The place of the entry and the number of the line at a vertical coordinate."""
     return coordinate >> _LINE_BITS, coordinate & _ALL
 
 
 def whole(place: int, height: int) -> Selection:
-    """The selection of all lines of one entry but the empty one at its end."""
+    """The selection of all lines of an entry but the empty last one."""
     return Selection(Offset(0, encoded(place, 0)), Offset(10**6, encoded(place, height - 2)))
 
 
 def selected_text(column: Column, selection: Selection) -> str:
     """The text under ``selection``.
 
-    Entries at its ends are copied as they are drawn, without bars and numbers of lines that were
-    folded, but formulas as they were written; so are the entries between them.
+    Entries at its ends are copied as drawn, without bars and line folds, but with the source of
+    formulas. Entries between are copied as written.
     """
     if not len(column):
         return ""
@@ -346,7 +328,7 @@ def selected_text(column: Column, selection: Selection) -> str:
     first, top = decoded(start.y) if start else (0, 0)
     last, bottom = decoded(end.y) if end else (len(column) - 1, _ALL)
     head, tail = (start.x if start else 0), (end.x if end else _ALL)
-    if first >= len(column):  # it was drawn before the entries changed
+    if first >= len(column):  # the entries changed since it was drawn
         return ""
     if last >= len(column):
         last, bottom, tail = len(column) - 1, _ALL, _ALL
@@ -372,15 +354,15 @@ def _drawn(column: Column, place: int, start: Spot, end: Spot) -> str:
 
 
 def _piece(row: Line, begin: int, end: int, formula: object) -> tuple[bool, str, object]:
-    """The characters ``begin`` to ``end`` of a drawn row that belong to its text.
+    """The text of the characters ``begin`` to ``end`` of a drawn row.
 
-    A formula counts as a whole, by its source, in the first row that it is in.
+    A formula is copied whole, as its source, from the first row that it is in.
 
     Args:
-        formula: The mark of the one that the row before ended in.
+        formula: The mark of the formula that the row before ended in.
 
     Returns:
-        Whether the row begins inside of that; the text; the formula that the row ends in.
+        Whether the row begins inside ``formula``; the text; the formula that the row ends in.
     """
     first, last = max(begin - GUTTER, row.lead), max(0, end - GUTTER)
     last = min(len(row.text) - row.fill, last)

@@ -1,4 +1,4 @@
-"""Markdown, code and plain text as lines, finished block by block while they stream in."""
+"""Markdown, code and plain text as lines, final block by block while they stream in."""
 
 from __future__ import annotations
 
@@ -32,24 +32,13 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 _DEEPEST = 4  # quotes in quotes
-_NARROWEST = 8  # cells that text keeps beside its quote marks and list markers
+_NARROWEST = 8  # cells of text beside its quote marks and list markers
 
 _FENCED = (BlockKind.FENCE_OPEN, BlockKind.CODE, BlockKind.FENCE_CLOSE)
-_APART = (
-    BlockKind.HEADING,
-    BlockKind.FENCE_OPEN,
-    BlockKind.TABLE,
-    BlockKind.QUOTE,
-    BlockKind.RULE,
-    BlockKind.HTML,
-)
-_APART_BELOW = (
-    BlockKind.FENCE_CLOSE,
-    BlockKind.TABLE,
-    BlockKind.QUOTE,
-    BlockKind.RULE,
-    BlockKind.HTML,
-)
+# Blocks with an empty line around them, and those with one above or below only.
+_APART = (BlockKind.TABLE, BlockKind.QUOTE, BlockKind.RULE, BlockKind.HTML)
+_APART_ABOVE = (*_APART, BlockKind.HEADING, BlockKind.FENCE_OPEN)
+_APART_BELOW = (*_APART, BlockKind.FENCE_CLOSE)
 
 _BULLETS = "•◦▪"
 _BOXES = {"[ ]": "☐", "[x]": "☑", "[X]": "☑"}
@@ -59,17 +48,12 @@ _HEADING = re.compile(r"(#{1,6})[ \t]*(.*?)[ \t]*(?:(?<![^ \t])#+[ \t]*)?", re.D
 
 
 class Document:
-    """One reply, or one quote in it.
-
-    The final lines depend on the text alone, however it was cut.
+    """A reply in Markdown, or a quote in it, as lines of ``cells``, at least 8.
 
     Attributes:
-        lines: What is final; it only gets more.
-        tail: What the unfinished rest looks like now.
-        fences: The blocks of code, in the order of their numbers.
-
-    Args:
-        cells: Width of the lines, at least 8.
+        lines: The final lines, a pure function of the text; they only get more.
+        tail: The lines of the unfinished rest.
+        fences: The blocks of code by their numbers.
     """
 
     def __init__(
@@ -82,20 +66,20 @@ class Document:
         self._drawing = _Drawing(palette, cells, self.fences, depth)
 
     def feed(self, text: str) -> None:
-        """Take more text, which is safe to print."""
+        """Add text, which is printable."""
         for block in self._splitter.feed(text):
             self.lines += self._drawing.draw(block)
         self.tail = self._drawing.preview(self._splitter.preview())
 
     def close(self) -> None:
-        """No more text comes."""
+        """End the text."""
         for block in self._splitter.close():
             self.lines += self._drawing.draw(block)
         self.tail = []
 
 
 class _Drawing:
-    """Draws the blocks of one document in their order."""
+    """Draws the blocks of a document in their order."""
 
     def __init__(self, palette: Palette, cells: int, fences: list[Fence], depth: int) -> None:
         self._palette = palette
@@ -106,7 +90,7 @@ class _Drawing:
         self._above: BlockKind | None = None
         self._blank = False
         self._final = True
-        # What an unfinished block has in it already is kept here from one preview to the next.
+        # Caches of unfinished blocks, from one preview to the next, by their width.
         self._flows: dict[int, Flow] = {}
         self._tables: dict[int, Table] = {}
         self._quotes: dict[int, Quote] = {}
@@ -121,7 +105,7 @@ class _Drawing:
         return gap + self._lines(block)
 
     def preview(self, blocks: Sequence[Block]) -> list[Line]:
-        """The lines of ``blocks`` that are not finished; nothing changes."""
+        """The lines of unfinished ``blocks``; the state stays as it is."""
         twin = copy.copy(self)
         twin._final = False
         return [row for block in blocks for row in twin.draw(block)]
@@ -134,7 +118,7 @@ class _Drawing:
         if self._blank:
             return True
         listed = block.kind is BlockKind.ITEM or block.indent > 0
-        return not listed and (block.kind in _APART or self._above in _APART_BELOW)
+        return not listed and (block.kind in _APART_ABOVE or self._above in _APART_BELOW)
 
     def _lines(self, block: Block) -> list[Line]:
         indent = min(block.indent, max(0, self._cells - _NARROWEST), self._cells // 2)
@@ -216,7 +200,7 @@ class _Drawing:
 
 
 class Quote:
-    """The lines of one quote behind a bar; a source that continues the one before costs little."""
+    """The lines of a quote behind a bar; a source that continues the one before costs little."""
 
     def __init__(self, palette: Palette, cells: int, fences: list[Fence], depth: int) -> None:
         self._bar = [Segment("▎ ", palette.quote)]
@@ -226,15 +210,15 @@ class Quote:
 
     def _begin(self) -> None:
         self._text = ""
-        self._before = 0  # blocks of code in front of the quote
+        self._before = 0  # blocks of code before the quote
         self._document = self._new_document()
         self._rows: list[Line] = []  # the final lines behind their bar
 
     def lines(self, source: str, *, final: bool) -> list[Line]:
-        """The lines of ``source``, the quote with its marks; ``final`` when it is whole."""
+        """The lines of ``source``, a quote with its marks; ``final`` if it is complete."""
         text = _QUOTE_MARK.sub("", source)
         if not text.startswith(self._text):
-            # A line that had no end yet turned out to be no part of the quote.
+            # An unfinished line turned out to be no part of the quote.
             del self._fences[self._before :]
             self._begin()
         if not self._text:
@@ -265,12 +249,12 @@ _COPY = "copy"
 
 
 class Fence:
-    """One block of code, line by line.
+    """A block of code, line by line.
 
     Args:
-        info: What stands behind the marks of the fence.
-        number: The block's place among those of its message.
-        cells: Width of its ground.
+        info: The text behind the marks of the fence.
+        number: The number of the block in its message.
+        cells: Width of its background.
     """
 
     def __init__(self, info: str, number: int, palette: Palette, cells: int) -> None:
@@ -296,12 +280,7 @@ class Fence:
         return line(shown.segments, lead=len(shown.text))
 
     def lines(self, text: str, *, finished: bool = True) -> list[Line]:
-        """One line of the code, folded where it is too wide.
-
-        Args:
-            text: The line without its end.
-            finished: Whether the line is whole; else it may come again with more in it.
-        """
+        """A line of code, folded where it is too wide; unless ``finished``, it may grow."""
         if finished:
             self.source.append(text)
         shown = text.expandtabs(_TAB)
@@ -315,7 +294,7 @@ class Fence:
         ]
 
     def _on_ground(self, text: Text) -> list[Segment]:
-        """The segments of ``text`` in its colours, but on the ground of the palette."""
+        """The segments of ``text`` in its colours on the background of the palette."""
         ground = self._palette.code
         flat = Style.from_color(bgcolor=ground.bgcolor)
         segments: list[Segment] = []
@@ -330,18 +309,17 @@ class Fence:
 
 
 class PlainText:
-    """Text as it was typed, in one style; empty lines at its begin and its end are left out.
+    """Text as typed, in one style, without empty lines at its start and end.
 
     Attributes:
-        lines: What is final; it only gets more.
+        lines: The final lines; they only get more.
         tail: The line that has no end yet.
 
     Args:
-        style: Of all of it.
         cells: Width of the lines.
-        first: What stands before the first line.
-        rest: What stands before each other line; as wide as ``first``.
-        band: Whether the ground reaches to the end of each line.
+        first: Segments before the first line.
+        rest: Segments before each other line, as wide as ``first``.
+        band: Whether the background reaches the end of each line.
     """
 
     def __init__(
@@ -360,7 +338,7 @@ class PlainText:
         self._first, self._others = first, rest
         self._band = band
         self._flow = Flow(self._read, cells - width(first))
-        self._rest: list[str] = []
+        self._rest = ""
         self._blanks = 0
         self.lines: list[Line] = []
         self.tail: list[Line] = []
@@ -369,19 +347,16 @@ class PlainText:
         return list(linked(text, self._style, self._palette))
 
     def feed(self, text: str) -> None:
-        """Take more text, which is safe to print."""
-        *ended, rest = text.split("\n")
+        """Add text, which is printable."""
+        *ended, self._rest = (self._rest + text).split("\n")
         for piece in ended:
-            self._end_line("".join([*self._rest, piece]))
-            self._rest.clear()
-        self._rest.append(rest)
-        self._rest = ["".join(self._rest)]
-        self.tail = self._drawn(self._rest[0]) if self._rest[0].strip() else []
+            self._end_line(piece)
+        self.tail = self._drawn(self._rest) if self._rest.strip() else []
 
     def close(self) -> None:
-        """No more text comes."""
+        """End the text."""
         self.lines += self.tail
-        self._rest, self.tail = [], []
+        self._rest, self.tail = "", []
 
     def _end_line(self, text: str) -> None:
         if text.strip():

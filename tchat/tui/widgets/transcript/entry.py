@@ -6,18 +6,15 @@ import itertools
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from rich.segment import Segment
 from rich.style import Style
 
 from tchat.humanize import counted
 from tchat.sanitize import PrintableStream, single_line
-from tchat.tui.widgets.transcript.document import PlainText
+from tchat.tui.widgets.transcript.document import Document, Fence, PlainText
 from tchat.tui.widgets.transcript.lines import Line, Palette, cut, filled, line, on
-
-if TYPE_CHECKING:
-    from tchat.tui.widgets.transcript.document import Document, Fence
 
 Key: TypeAlias = int | str
 Role: TypeAlias = Literal["user", "assistant", "system", "notice", "error"]
@@ -26,24 +23,23 @@ Status: TypeAlias = Literal["streaming", "done", "stopped", "interrupted"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One message of the conversation, or something that tchat itself says in it.
+    """A message of the conversation, a notice, or an error.
 
     Attributes:
-        key: Names the entry in the transcript; unique in it.
-        role: Who speaks. Only an assistant's text is read as Markdown.
-        text: What was said, raw: it is made safe to print when it is shown.
-        reasoning: What the model thought before it spoke, raw.
-        status: How far it got.
-        created_at: Seconds since the epoch; None when it is not known.
+        key: Unique in the transcript.
+        role: Who speaks; only an assistant's text is Markdown.
+        text: The text, raw: it is made printable when it is shown.
+        reasoning: The model's reasoning, raw.
+        created_at: Seconds since the epoch; None if unknown.
         tokens: Tokens of text and reasoning together.
         reasoning_tokens: Tokens of the reasoning alone.
-        sibling: Which of how many alternatives this is, from 1.
+        sibling: Number of this sibling, from 1, and their count.
         pinned: Whether it stays in the context.
-        rating: 1 where the user called it good, -1 for bad.
+        rating: The user's: 1 for good, -1 for bad.
         by_person: Whether a person wrote this reply.
-        scores: What judges gave it, by their names.
-        attachments: Names of the files that go with it.
-        label: Who speaks in more detail, for example the model.
+        scores: Name and score of each judge.
+        attachments: Names of the files sent with it.
+        label: For example the name of the model.
         retry: Whether an error offers to try again.
     """
 
@@ -65,8 +61,8 @@ class Entry:
     retry: bool = True
 
 
-ACTION = "action"  # the key of an action's name in a style's meta data
-FOLD = "reasoning"  # the action that the transcript does itself
+ACTION = "action"  # the key of an action in a style's meta data
+FOLD = "reasoning"  # the action that the transcript carries out itself
 SEPARATOR = " · "
 
 _CHANGES, _PLACE = ("copy", "edit", "regenerate"), ("branch", "delete", "pin")
@@ -79,19 +75,19 @@ _ACTIONS = {
 }
 
 
-# What is shown for an action: all of a reply's fit a screen of 60 columns.
+# Short names, so that all actions on a reply fit a screen of 60 columns.
 _NAMES = {"regenerate": "regen", "good": "+", "bad": "-"}
 
 
 def action_style(action: str) -> Style:
-    """The style without looks that makes text ask for ``action`` when it is clicked."""
+    """A style that only makes text ask for ``action`` on a click."""
     return Style(meta={ACTION: action})
 
 
 def footer_line(
     entry: Entry, ground: Style, palette: Palette, *, details: bool, scores: bool = False
 ) -> list[Segment]:
-    """The segments of the line below ``entry``; empty when there is nothing to say."""
+    """The segments of the line below ``entry``, if any."""
     quiet, action = on(ground, palette.muted), on(ground, palette.action)
     parts = _marks(entry, quiet, action)
     parts += _scores(entry, quiet) if scores else []
@@ -101,7 +97,7 @@ def footer_line(
 
 
 def action_bar(entry: Entry, palette: Palette) -> list[Segment]:
-    """What can be done with ``entry``, to be clicked."""
+    """The actions on ``entry``, to be clicked."""
     segments: list[Segment] = []
     for action in _ACTIONS[entry.role]:
         name = "unpin" if action == "pin" and entry.pinned else _NAMES.get(action, action)
@@ -135,7 +131,6 @@ def _marks(entry: Entry, style: Style, action: Style) -> list[list[Segment]]:
 
 
 def _scores(entry: Entry, style: Style) -> list[list[Segment]]:
-    """A chip for each judge: how much it likes the reply."""
     return [[Segment(f"{single_line(name)} {score:.2f}", style)] for name, score in entry.scores]
 
 
@@ -150,8 +145,8 @@ def _details(entry: Entry, style: Style) -> list[list[Segment]]:
 
 GUTTER = 2  # cells on the left, for the bars and the cursor
 MARGIN = 1  # cells on the right
-MEASURE = 100  # the longest line that is read with ease, in cells
-NARROWEST = 8
+MEASURE = 100  # cells of the longest line of text
+NARROWEST = 8  # cells of the shortest
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,8 +155,8 @@ class Format:
 
     Attributes:
         width: Cells of the whole transcript.
-        details: Whether time, model and token counts are shown.
-        scores: Whether the judges' scores are.
+        details: Whether to show time, model and token counts.
+        scores: Whether to show the judges' scores.
     """
 
     palette: Palette
@@ -179,7 +174,7 @@ class EntryLayout:
     """The lines of one entry, the last of them empty.
 
     Args:
-        folded: Whether the reasoning is one line; None: once there is an answer.
+        folded: Whether the reasoning is one line; None: as soon as there is an answer.
     """
 
     def __init__(self, entry: Entry, form: Format, folded: bool | None = None) -> None:
@@ -198,12 +193,12 @@ class EntryLayout:
 
     @property
     def height(self) -> int:
-        """How many lines there are."""
+        """The number of lines."""
         return sum(map(len, self._sections))
 
     @property
     def settled(self) -> int:
-        """How many lines at the begin will not change while more text comes."""
+        """The number of lines at the start that more text cannot change."""
         return sum(map(len, self._sections[:5])) if self.folded else 0
 
     @property
@@ -225,17 +220,17 @@ class EntryLayout:
             start = max(0, start - len(section))
 
     def feed(self, text: str = "", reasoning: str = "") -> None:
-        """Take more of a reply that streams in, raw."""
+        """Add text to a reply that streams in, raw."""
         self._take(text, reasoning)
         self._arrange()
 
     def current(self) -> Entry:
-        """The entry with all the text that came."""
+        """The entry with the text that came so far."""
         self._said, self._thought = ["".join(self._said)], ["".join(self._thought)]
         return replace(self.entry, text=self._said[0], reasoning=self._thought[0])
 
     def adopt(self, entry: Entry) -> bool:
-        """Show ``entry`` instead; False when its text is another, and nothing changed."""
+        """Show ``entry`` instead; False, without a change, if it has another text."""
         now = self.current()
         same = (now.role, now.text, now.reasoning) == (entry.role, entry.text, entry.reasoning)
         if not same or (self._closed and entry.status == "streaming"):
@@ -263,8 +258,6 @@ class EntryLayout:
             self._closed = True
             self._body.close()
         self._arrange()
-
-    # The parts, from the top.
 
     def _arrange(self) -> None:
         head = [*self._role_head(), *self._reasoning_head()]
@@ -326,8 +319,6 @@ class EntryLayout:
 def _body(entry: Entry, form: Format) -> Document | PlainText:
     palette, cells = form.palette, form.cells
     if entry.role == "assistant":
-        from tchat.tui.widgets.transcript.document import Document
-
         return Document(palette, cells)
     if entry.role == "user":
         return PlainText(palette.user, palette, cells, band=True)
@@ -339,6 +330,6 @@ def _body(entry: Entry, form: Format) -> Document | PlainText:
 
 
 def estimate(entry: Entry, cells: int) -> int:
-    """About how many lines of ``cells`` an entry takes; costs a fraction of a microsecond."""
+    """A cheap estimate of the lines of ``cells`` that an entry takes."""
     text = entry.text
     return 2 + text.count("\n") + len(text) // cells + bool(entry.reasoning)

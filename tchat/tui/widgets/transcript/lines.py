@@ -25,13 +25,13 @@ LIGHT_CODE = "default"
 
 
 class Palette(NamedTuple):
-    """One style a part; each is the component class ``transcript--<part>`` on the base.
+    """The styles of the transcript, each the component class ``transcript--<part>`` on `base`.
 
-    The defaults draw without any colour. Every difference in meaning shows without it too.
+    The defaults have no colour, and show every difference in meaning without it.
 
     Attributes:
-        base: Text of a reply, and the ground of everything.
-        code_theme: The theme of Pygments that code is coloured by.
+        base: The style of a reply, and the ground of everything.
+        code_theme: The theme of Pygments for code.
     """
 
     base: Style = Style()
@@ -63,11 +63,11 @@ COMPONENTS = frozenset(PREFIX + part.replace("_", "-") for part in PARTS)
 
 
 def on(ground: Style, part: Style) -> Style:
-    """``part`` on the ground of another style."""
+    """``part`` on the background of ``ground``."""
     return ground + part + Style.from_color(bgcolor=ground.bgcolor)
 
 
-# Chinese, Japanese and Korean are written without spaces: a line may end after each character.
+# Chinese, Japanese and Korean have no spaces: a line may end after each character.
 _IDEOGRAPHS = "\u2e80-\u303f\u3041-\u30ff\u3400-\u9fff\uac00-\ud7a3\uf900-\ufaff\uff01-\uff60"
 _WORD = re.compile(rf"[{_IDEOGRAPHS}]\s*|[^\s{_IDEOGRAPHS}]+\s*|\s+")
 _TAB = " " * 4
@@ -78,10 +78,9 @@ class Line:
     """One row of the transcript, without the gutter.
 
     Attributes:
-        segments: Its styled text.
-        lead: Characters at its begin that are drawn around the text and not copied.
+        lead: Characters at its start that are drawn but not copied.
         fill: Characters at its end that only fill it.
-        joint: What stands between this line and the one above when both are copied.
+        joint: The text between the line above and this one when both are copied.
         cells: Its width.
     """
 
@@ -93,7 +92,7 @@ class Line:
 
     @property
     def text(self) -> str:
-        """All of its characters."""
+        """The characters of all segments."""
         return "".join(segment.text for segment in self.segments)
 
 
@@ -109,9 +108,9 @@ def width(segments: Iterable[Segment]) -> int:
 
 
 def wrap(segments: Sequence[Segment], cells: int) -> list[list[Segment]]:
-    """Break ``segments`` at words, and words that are too long anywhere; keep the newlines.
+    """Wrap ``segments`` at words and newlines; longer words are broken anywhere.
 
-    No row is wider than ``cells``, unless a single character is, and none ends in white space.
+    No row ends in white space, and none is wider than ``cells`` unless a single character is.
     """
     text = "".join(segment.text for segment in segments)
     if "\t" in text:
@@ -128,7 +127,7 @@ def wrap(segments: Sequence[Segment], cells: int) -> list[list[Segment]]:
 
 
 def fold(segments: Sequence[Segment], cells: int) -> list[list[Segment]]:
-    """Break ``segments``, which hold no newline, wherever a row is full: nothing is left out."""
+    """Break ``segments``, which hold no newline, wherever a row is full."""
     text = "".join(segment.text for segment in segments)
     if cell_len(text) <= cells:
         return [list(segments)]
@@ -141,7 +140,7 @@ def fold(segments: Sequence[Segment], cells: int) -> list[list[Segment]]:
 
 
 def _breaks(row: str, cells: int) -> Iterator[int]:
-    """Where rows after the first begin, as indexes into ``row``."""
+    """The indexes in ``row`` at which further rows begin."""
     if cell_len(row) <= cells:
         return
     used = 0
@@ -165,7 +164,7 @@ def _sliced(
     segments: Sequence[Segment], spans: Iterable[tuple[int, int]]
 ) -> Iterator[list[Segment]]:
     """The segments of each of ``spans``, which ascend and do not overlap."""
-    number, offset = 0, 0  # the segment that the last span ended in, and where it begins
+    number, offset = 0, 0  # the segment that the last span ended in, and its start
     for begin, end in spans:
         row: list[Segment] = []
         while number < len(segments):
@@ -182,7 +181,7 @@ def _sliced(
 def prefixed(
     rows: Iterable[Line], first: Sequence[Segment], rest: Sequence[Segment] | None = None
 ) -> list[Line]:
-    """``rows`` behind ``first``, and from the second on behind ``rest``, by default space."""
+    """The first of ``rows`` behind ``first``, the others behind ``rest``, by default space."""
     if not first and not rest:
         return list(rows)
     if rest is None:
@@ -192,14 +191,8 @@ def prefixed(
     before = first
     for row in rows:
         lead = row.lead + sum(len(part.text) for part in before)
-        result.append(
-            replace(
-                row,
-                segments=(*before, *row.segments),
-                lead=lead,
-                cells=row.cells + width(before),
-            )
-        )
+        segments, cells = (*before, *row.segments), row.cells + width(before)
+        result.append(replace(row, segments=segments, lead=lead, cells=cells))
         before = rest
     return result
 
@@ -214,15 +207,15 @@ def filled(row: Line, cells: int, style: Style) -> Line:
 
 
 def cut(segments: Sequence[Segment], cells: int) -> list[Segment]:
-    """The begin of ``segments`` on one row of at most ``cells``, with ``…`` for what is missing."""
+    """``segments`` on one row of at most ``cells``, cut with ``…``."""
     if width(segments) <= cells:
         return list(segments)
     row = fold(segments, max(1, cells - 1))[0]
     return [*row, Segment("…", row[-1].style if row else None)]
 
 
-LINK = "link"  # the key of the address in a style's meta data
-FORMULA = "formula"  # that of a formula: its number and its source
+LINK = "link"  # the key of an address in a style's meta data
+FORMULA = "formula"  # the key of a formula: its number and its source
 
 _SCHEMES = ("http://", "https://", "mailto:")
 _MARKS = re.compile(r"[*_`\[\]<>&\\~!$]")
@@ -238,7 +231,7 @@ _STYLES = {
 
 
 def inline(text: str, base: Style, palette: Palette) -> list[Segment]:
-    """``text``, which begins no block, as segments on ``base``; addresses can be clicked."""
+    """``text`` with its inline Markdown as segments on ``base``."""
     if not _MARKS.search(text):
         return list(linked(text, base, palette))
     from tchat.markdown.inline import parse_inline
@@ -247,7 +240,7 @@ def inline(text: str, base: Style, palette: Palette) -> list[Segment]:
 
 
 def linked(text: str, base: Style, palette: Palette) -> Iterator[Segment]:
-    """``text`` as it stands, with the web and mail addresses in it as links."""
+    """``text`` with its web and mail addresses as links."""
     done = 0
     for match in _ADDRESS.finditer(text):
         address = _trimmed(match[0])
@@ -259,7 +252,7 @@ def linked(text: str, base: Style, palette: Palette) -> Iterator[Segment]:
 
 
 def target(address: str) -> Style:
-    """The style without looks that makes text a link to ``address``."""
+    """A style that only makes text a link to ``address``."""
     return Style(meta={LINK: address})
 
 
@@ -306,20 +299,20 @@ def _link_style(style: Style, address: str, palette: Palette) -> Style:
 
 
 def _spelled(address: str, style: Style, palette: Palette) -> Iterator[Segment]:
-    """The address behind the text of its link: nobody clicks on what he cannot see."""
+    """The address behind the text of its link: a user sees what a click opens."""
     shown = on(style, palette.muted)
     clickable = shown + target(address) if openable(address) else shown
     yield from (Segment(" (", shown), Segment(address, clickable), Segment(")", shown))
 
 
 def openable(address: str) -> bool:
-    """Whether ``address`` is one that a click may ask to open."""
+    """Whether a click may open ``address``."""
     return address.lower().startswith(_SCHEMES)
 
 
 Read = Callable[[str], list[Segment]]
 
-# A longer paragraph is read in pieces of about this many characters: 1,000 take 1 ms to read.
+# A longer paragraph is parsed in pieces of about this many characters: 1,000 take 1 ms.
 PIECE = 600
 _LONGEST = 2 * PIECE
 
@@ -327,13 +320,12 @@ _SPACE = re.compile(r"\s")
 
 
 class Flow:
-    """The rows of one paragraph.
+    """The rows of one paragraph, a pure function of its text.
 
-    What `rows` gives depends on the text alone; a text that continues the one before costs little
-    more than what was added to it.
+    A text that continues the one before costs little more than what was added.
 
     Args:
-        read: Turns a piece of the paragraph's text into segments.
+        read: Turns a piece of the text into segments.
         cells: Width of the rows.
     """
 
@@ -349,7 +341,7 @@ class Flow:
         self._row: list[Segment] = []  # the last row of the settled text; more can go into it
 
     def rows(self, text: str) -> list[list[Segment]]:
-        """``text`` broken into rows."""
+        """``text`` wrapped into rows."""
         if len(text) <= _LONGEST:
             return wrap(self._read(text), self._cells)
         if not text.startswith(self._text):
@@ -366,9 +358,9 @@ class Flow:
 
 
 def _seam(text: str, start: int) -> int:
-    """Where the piece that begins at ``start`` ends; 0 when it ends with the text.
+    """The end of the piece that begins at ``start``; 0 if it ends with the text.
 
-    Before a space outside of code, formulas and strong text, if there is one. More text behind
+    The seam is before a space outside code, formulas and strong text, if there is one. More text
     moves no seam, so a text has the same ones while it grows and at its end.
     """
     if len(text) - start <= _LONGEST:

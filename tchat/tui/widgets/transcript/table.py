@@ -1,4 +1,4 @@
-"""A table that grows row by row: rows are broken into lines again only when a column widens."""
+"""A table that grows row by row; its rows are wrapped again only when a column widens."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Read = Callable[[str], list[Segment]]
 _BAR = re.compile(r"(?<!\\)\|")
 _BETWEEN = " │ "
 _CROSS = "─┼─"
-# Columns narrower than this are no table any more: each cell gets a line of its own.
+# With a narrower column each cell gets a line of its own.
 _NARROWEST = 5
 
 
@@ -28,14 +28,10 @@ class _Cell:
 
 
 class Table:
-    """The lines of one table.
+    """The lines of a table of at most ``cells``, a pure function of its final source.
 
-    What the final `lines` are depends on the source alone; a source that continues the one before
-    costs little more than what was added to it.
-
-    Args:
-        read: Turns the text of a cell into segments.
-        cells: Width that the table may take.
+    A source that continues the one before costs little more than what was added. ``read`` turns the
+    text of a cell into segments.
     """
 
     def __init__(self, read: Read, palette: Palette, cells: int) -> None:
@@ -54,8 +50,8 @@ class Table:
     def lines(self, source: str, *, final: bool) -> list[Line]:
         """The table of ``source``: a header, a row of dashes, and the other rows.
 
-        Until it is ``final`` its columns only get wider. Marks that are not closed yet are part of
-        their cell's text, so that columns would else tremble with each new row.
+        Until it is ``final``, columns only widen: the text of an unclosed mark is wider than what
+        becomes of it.
         """
         if not source.startswith(self._source):
             self._forget()
@@ -119,7 +115,7 @@ class Table:
         return line([Segment(_CROSS.join("─" * room for room in widths), self._palette.rule)])
 
     def _stacked(self, head: Sequence[_Cell], rows: Sequence[Sequence[_Cell]]) -> list[Line]:
-        """A line for each cell behind the name of its column, for a screen that is too narrow."""
+        """A line for each cell behind the name of its column, for a narrow screen."""
         lines: list[Line] = []
         indent = [Segment("  ", self._palette.base)]
         for row in rows or [head]:
@@ -160,7 +156,7 @@ def _natural(rows: Sequence[Sequence[_Cell]]) -> list[int]:
 
 
 def _fitting(widths: list[int], cells: int) -> list[int]:
-    """``widths`` with the widest ones cut until all of them fit into ``cells``."""
+    """``widths``, the widest ones cut, so that all fit into ``cells``."""
     room = cells - len(_BETWEEN) * (len(widths) - 1)
     if sum(widths) <= room:
         return widths

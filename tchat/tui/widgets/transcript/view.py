@@ -1,4 +1,4 @@
-"""The widget: entries come in, and messages say what the user asks for."""
+"""The transcript's widget: it gets entries, and posts what the user asks for."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from tchat.tui.widgets.transcript.scrolling import ColumnView
 class Transcript(ColumnView, can_focus=True):
     """A conversation: prompts, replies in Markdown, reasoning, notices and errors.
 
-    It gets entries, text is fed to the one that streams in, and it tells by messages what the user
-    asks for. Text is raw; it is made safe to print here.
+    Texts are raw; they are made printable here. A method that takes the key of an entry raises
+    `KeyError` if there is none.
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = set(COMPONENTS)
@@ -86,7 +86,7 @@ class Transcript(ColumnView, can_focus=True):
 
     @dataclass
     class ActionRequested(Message):
-        """The user wants something done with a message.
+        """The user wants an action on a message.
 
         ``action`` is copy, edit, regenerate, branch, delete, pin, good, bad, previous, next
         (sibling), continue or retry.
@@ -97,13 +97,13 @@ class Transcript(ColumnView, can_focus=True):
 
     @dataclass
     class CodeCopyRequested(Message):
-        """The user wants a block of code: ``text`` is safe to print, without a last newline."""
+        """The user wants a block of code; ``text`` is printable, without a last newline."""
 
         text: str
 
     @dataclass
     class LinkClicked(Message):
-        """The user clicked an address of the web or of mail; it was on the screen in full."""
+        """The user clicked a web or mail address, which was visible in full."""
 
         url: str
 
@@ -113,25 +113,10 @@ class Transcript(ColumnView, can_focus=True):
 
         key: Key | None
 
-    def __init__(
-        self,
-        *,
-        code_theme: str = "",
-        name: str | None = None,
-        id: str | None = None,  # noqa: A002
-        classes: str | None = None,
-    ) -> None:
-        """Make an empty transcript.
-
-        Args:
-            code_theme: A theme of Pygments for code; empty: one for a dark or a light theme.
-            name: The widget's name.
-            id: The widget's id.
-            classes: The widget's CSS classes.
-        """
-        super().__init__(name=name, id=id, classes=classes)
-        self._painter = Painter(self, code_theme)
-        self._copied: tuple[Key | None, int] = (None, 0)  # message and block copied by key last
+    def __init__(self) -> None:
+        super().__init__()
+        self._painter = Painter(self)
+        self._copied: tuple[Key | None, int] = (None, 0)  # message and block copied last by key
 
     # Painting.
 
@@ -140,7 +125,7 @@ class Transcript(ColumnView, can_focus=True):
         self._painter.update_palette()
 
     def notify_style_update(self) -> None:
-        """The style sheet changed: take its colours once the parts have theirs, which is next."""
+        """Take the colours of a changed style sheet once the components have theirs."""
         super().notify_style_update()
         if self.is_mounted:
             self.call_next(self._painter.update_palette)
@@ -160,7 +145,7 @@ class Transcript(ColumnView, can_focus=True):
         return selected_text(self.column, selection), "\n"
 
     def selection_updated(self, selection: Selection | None) -> None:  # noqa: ARG002
-        """Draw what is selected, or is no more."""
+        """Draw the selection."""
         self.refresh()
 
     def _refresh_from(self, position: int) -> None:
@@ -171,7 +156,7 @@ class Transcript(ColumnView, can_focus=True):
     # Entries.
 
     def show(self, entries: Iterable[Entry]) -> None:
-        """Show ``entries`` instead of all, and go to the end."""
+        """Replace all entries, and go to the end."""
         self._painter.cursor, self._painter.found = None, None
         if self.is_attached:
             self.screen.clear_selection()
@@ -179,8 +164,8 @@ class Transcript(ColumnView, can_focus=True):
         self.follow()
 
     def prepend(self, entries: Iterable[Entry]) -> None:
-        """Add entries in front of all; what is in view stays where it is."""
-        if self.text_selection is not None:  # it is told by places, which are others now
+        """Add entries before all others; what is in view stays where it is."""
+        if self.text_selection is not None:  # its coordinates name places, which have changed
             self.screen.clear_selection()
         self._on_prepended(self.column.prepend(entries))
         self.refresh()
@@ -192,15 +177,11 @@ class Transcript(ColumnView, can_focus=True):
         self.refresh()
 
     def begin(self, entry: Entry) -> None:
-        """Add a reply that will stream in."""
+        """Add a reply that streams in."""
         self.append(replace(entry, status="streaming"))
 
     def feed(self, key: Key, text: str = "", reasoning: str = "") -> None:
-        """Add text to a reply; call it some 30 times a second, not for each token.
-
-        Raises:
-            KeyError: There is no such entry.
-        """
+        """Add text to a reply; call it some 30 times a second, not for each token."""
         place = self.column.place(key)
         before = self.column.layout(place)
         height, first = before.height, before.settled
@@ -208,25 +189,13 @@ class Transcript(ColumnView, can_focus=True):
         self._on_appended(self.column.layout(place).height - height)
         self._refresh_from(self.column.top(place) + first)
 
-    def finish(self, entry: Entry) -> None:
-        """Show ``entry``, whose text is complete, in the place of the reply that streamed in."""
-        self.update(entry)
-
     def update(self, entry: Entry) -> None:
-        """Show ``entry`` in the place of the one with its key.
-
-        Raises:
-            KeyError: There is no such entry.
-        """
+        """Replace the entry with the key of ``entry``."""
         with self._keep_top_line():
             self.column.update(entry)
 
     def drop(self, key: Key) -> None:
-        """Take an entry out. (`remove` is the widget's own.)
-
-        Raises:
-            KeyError: There is no such entry.
-        """
+        """Remove an entry. (`remove` removes the widget.)"""
         if self._painter.cursor == key:
             self._put_cursor(None)
         self.screen.clear_selection()
@@ -235,11 +204,7 @@ class Transcript(ColumnView, can_focus=True):
         self.refresh()
 
     def reveal(self, key: Key, query: str = "") -> None:
-        """Show the entry ``key``, with the words of ``query`` in it marked.
-
-        Raises:
-            KeyError: There is no such entry.
-        """
+        """Scroll to the entry ``key``, with the words of ``query`` in it marked."""
         place = self.column.place(key)
         pattern = words(printable(query))
         self._painter.found = (key, pattern) if pattern else None
@@ -255,11 +220,7 @@ class Transcript(ColumnView, can_focus=True):
         return next(hits, 0)
 
     def toggle_reasoning(self, key: Key) -> None:
-        """Fold the reasoning of an entry to one line, or show all of it.
-
-        Raises:
-            KeyError: There is no such entry.
-        """
+        """Fold the reasoning of an entry to one line, or show all of it."""
         folded = self.column.layout(self.column.place(key)).folded
         with self._keep_top_line():
             self.column.fold(key, folded=not folded)
@@ -269,15 +230,11 @@ class Transcript(ColumnView, can_focus=True):
         self.reformat(replace(self.column.form, details=shown))
 
     def show_scores(self, shown: bool) -> None:
-        """Show or hide what judges gave to replies."""
+        """Show or hide the judges' scores."""
         self.reformat(replace(self.column.form, scores=shown))
 
     def replace(self, key: Key, entry: Entry) -> None:
-        """Show ``entry``, which has a key of its own, in the place of the entry ``key``.
-
-        Raises:
-            KeyError: There is no such entry.
-        """
+        """Replace the entry ``key`` by ``entry``, which has another key."""
         with self._keep_top_line():
             self.column.replace(key, entry)
         if self._painter.cursor == key:
@@ -289,15 +246,11 @@ class Transcript(ColumnView, can_focus=True):
 
     @property
     def last_message(self) -> int | None:
-        """The key of the last message, not of what tchat says; None when there is none."""
+        """The key of the last message, which is no notice or error; None without any."""
         return next((key for key in self.column.backwards() if isinstance(key, int)), None)
 
     def entry(self, key: Key) -> Entry:
-        """The entry ``key`` with the text that came so far.
-
-        Raises:
-            KeyError: There is no such entry.
-        """
+        """The entry ``key`` with the text that came so far."""
         return self.column.entry(self.column.place(key))
 
     # The message cursor.
@@ -308,9 +261,9 @@ class Transcript(ColumnView, can_focus=True):
         return self._painter.cursor
 
     def move_cursor(self, step: int) -> None:
-        """Move the message cursor to the next message below, or above; from nowhere to the last.
+        """Move the message cursor down or up a message; the first move goes to the last in view.
 
-        What tchat itself says is no message: it is passed over.
+        Notices and errors are skipped.
         """
         if self._painter.cursor is None:
             place, _ = self.column.find(self._top + self._rows - 1) if len(self.column) else (0, 0)
@@ -326,11 +279,7 @@ class Transcript(ColumnView, can_focus=True):
             place += direction
 
     def point_at(self, key: Key) -> None:
-        """Put the message cursor on the entry ``key``, and bring it into view.
-
-        Raises:
-            KeyError: There is no such entry.
-        """
+        """Put the message cursor on the entry ``key``, and bring it into view."""
         place = self.column.place(key)
         self._put_cursor(key)
         self._show_entry(place)
@@ -339,11 +288,6 @@ class Transcript(ColumnView, can_focus=True):
         """Take the cursor off the messages."""
         self._put_cursor(None)
 
-    def ask(self, action: str) -> None:
-        """Ask for ``action`` on the message that the cursor is on; nothing without one."""
-        if self._painter.cursor is not None:
-            self.post_message(self.ActionRequested(self._painter.cursor, action))
-
     def _put_cursor(self, key: Key | None) -> None:
         if key != self._painter.cursor:
             self._painter.cursor = key
@@ -351,7 +295,7 @@ class Transcript(ColumnView, can_focus=True):
             self.refresh()
 
     def _show_entry(self, place: int) -> None:
-        """Bring the entry at ``place`` into view, its begin if it is too tall."""
+        """Bring the entry at ``place`` into view, its start if it is too tall."""
         height = self.column.measure(place)
         top = self.column.top(place)
         if top < self._top or height > self._rows:
@@ -367,10 +311,10 @@ class Transcript(ColumnView, can_focus=True):
             self._scroll_by(step)
 
     def action_ask(self, action: str) -> None:
-        """Ask for something on the message that the cursor is on."""
+        """Ask for ``action`` on the message that the cursor is on."""
         if self._painter.cursor is None:
             raise SkipAction
-        self.ask(action)
+        self.post_message(self.ActionRequested(self._painter.cursor, action))
 
     def action_copy_code(self) -> None:
         """Copy the first code block of the message that the cursor is on; again, the next one."""
@@ -402,13 +346,13 @@ class Transcript(ColumnView, can_focus=True):
     # The mouse.
 
     def on_click(self, event: events.Click) -> None:
-        """Do what the character under the pointer stands for; three clicks select a message."""
+        """Act on the character under the pointer; three clicks select a message."""
         meta = event.style.meta
         if event.chain > 1:
-            # Two clicks would select, and three copy, everything there is.
+            # By default two clicks select, and three copy, the whole transcript.
             event.prevent_default()
             if event.chain == 3 and (place := self._entry_place(meta)) is not None:
-                self._select(place)
+                self.screen.selections = {self: whole(place, self.column.measure(place))}
         elif PILL in meta:
             self.follow()
         elif self.text_selection is None:
@@ -428,7 +372,7 @@ class Transcript(ColumnView, can_focus=True):
             self.post_message(self.ActionRequested(key, str(meta[ACTION])))
 
     def _entry_place(self, meta: dict[str, object]) -> int | None:
-        """The place of the entry that a character belongs to; None where there is none any more."""
+        """The place of the entry that a character belongs to; None if it is gone."""
         if not isinstance(offset := meta.get("offset"), tuple):
             return None
         place, _ = decoded(offset[1])
@@ -438,6 +382,3 @@ class Transcript(ColumnView, can_focus=True):
         fences = self.column.layout(place).fences
         if 0 <= number < len(fences):
             self.post_message(self.CodeCopyRequested("\n".join(fences[number].source)))
-
-    def _select(self, place: int) -> None:
-        self.screen.selections = {self: whole(place, self.column.measure(place))}
