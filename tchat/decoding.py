@@ -111,28 +111,28 @@ def decode(data: bytes, name: str = "the input", encoding: str = AUTO) -> Decode
         UsageError: The bytes are not text, or not in ``encoding``.
     """
     if encoding.lower() != AUTO:
-        return Decoded(_decoded_as(data, name, encoding), "")
+        return Decoded(_decode_as(data, name, encoding), "")
     mark, known = byte_order_mark(data)
     if known:
-        return _checked(Decoded(data[len(mark) :].decode(known, "replace"), ""), name)
+        return _require_text(Decoded(data[len(mark) :].decode(known, "replace"), ""), name)
     found = _one_script_utf16(data)
     if not found and not _ESCAPED.search(data) and not _may_be_wide(data):
         try:
-            return _checked(Decoded(data.decode(), ""), name)
+            return _require_text(Decoded(data.decode(), ""), name)
         except UnicodeDecodeError:
             pass
         if b"\0" not in data and (damaged := _damaged_utf8(data, name)):
-            return _checked(damaged, name)
-    found = found or _detected(data)
+            return _require_text(damaged, name)
+    found = found or _detect(data)
     wide = b"\0" in data or found.lower().startswith("utf")
     few = not wide and len(data) - len(data.decode("ascii", "ignore")) < _FEW
     if few:
-        found = _local(data, found)
+        found = _local_encoding(data, found)
     if not found:
-        raise _binary(name)
+        raise _binary_error(name)
     guess = ", a guess from few bytes" if few else ""
     hint = f"{name} is not UTF-8: read as {spelled(found)}{guess}; --encoding names another"
-    return _checked(Decoded(data.decode(found, "replace"), hint), name)
+    return _require_text(Decoded(data.decode(found, "replace"), hint), name)
 
 
 def byte_order_mark(data: bytes) -> tuple[bytes, str]:
@@ -148,7 +148,7 @@ def require_encoding(name: str) -> str:
     """
     if name.lower() == AUTO:
         return AUTO
-    found = _looked_up(name)
+    found = _lookup(name)
     if found is None or not _is_text(found):
         raise UsageError(
             f"there is no encoding `{single_line(name, 40)}`",
@@ -165,7 +165,7 @@ def spelled(encoding: str) -> str:
     return name
 
 
-def _decoded_as(data: bytes, name: str, encoding: str) -> str:
+def _decode_as(data: bytes, name: str, encoding: str) -> str:
     """The text in the user's encoding."""
     try:
         text = data.decode(encoding).removeprefix("\ufeff")
@@ -175,10 +175,10 @@ def _decoded_as(data: bytes, name: str, encoding: str) -> str:
             f"{name} is not in {spelled(encoding)}: {byte} at {error.start:,}",
             "name another encoding, or leave it at auto",
         ) from None
-    return _checked(Decoded(text, ""), name).text
+    return _require_text(Decoded(text, ""), name).text
 
 
-def _detected(data: bytes) -> str:
+def _detect(data: bytes) -> str:
     """The most likely encoding; empty when the bytes are not text."""
     import chardet
 
@@ -198,7 +198,7 @@ def _detected(data: bytes) -> str:
     return _WESTERN if (unsure or hardly_sure) and _reads_western(data, usual=not unsure) else found
 
 
-def _local(data: bytes, found: str) -> str:
+def _local_encoding(data: bytes, found: str) -> str:
     """``found``, or the old encoding of the locale's language in which the bytes are letters."""
     import locale
 
@@ -305,7 +305,7 @@ def _damaged_utf8(data: bytes, name: str) -> Decoded | None:
     return Decoded(text, f"{name}: {counted(stray, 'byte is', 'bytes are')} not UTF-8")
 
 
-def _checked(decoded: Decoded, name: str) -> Decoded:
+def _require_text(decoded: Decoded, name: str) -> Decoded:
     """``decoded``, after a check that it is text.
 
     Raises:
@@ -316,17 +316,17 @@ def _checked(decoded: Decoded, name: str) -> Decoded:
     if decoded.assumed:  # no text in an old encoding has controls of the second set
         garbage += len(_LATE_CONTROLS.findall(text)) * 3
     if "\0" in text or garbage > _GARBAGE_SHARE * len(text):
-        raise _binary(name)
+        raise _binary_error(name)
     return decoded
 
 
-def _binary(name: str) -> UsageError:
+def _binary_error(name: str) -> UsageError:
     return UsageError(
         f"{name} is binary, not text", "give a text file, or name its encoding with --encoding"
     )
 
 
-def _looked_up(name: str) -> codecs.CodecInfo | None:
+def _lookup(name: str) -> codecs.CodecInfo | None:
     """A codec; None where there is none, or none on this system, such as mbcs out of Windows."""
     try:
         return codecs.lookup(name)
@@ -340,7 +340,7 @@ def _nearest(name: str) -> str:
 
     plain = name.lower().replace("-", "_").replace(" ", "_")
     for found in difflib.get_close_matches(plain, {*aliases, *aliases.values()}, cutoff=0.7):
-        codec = _looked_up(found)
+        codec = _lookup(found)
         if codec is not None and _is_text(codec):
             return f"did you mean {found.replace('_', '-')}?"
     return ""

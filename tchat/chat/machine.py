@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from tchat.engine.binding import NEEDED, backend, build_name, devices, weights_rate
+from tchat.engine.binding import RATE_MEMORY, backend, build_name, devices, weights_rate
 from tchat.engine.context import SCRATCH, context_size
 from tchat.engine.events import Finished, Timings
 from tchat.engine.loading import INITIAL_CAPACITY
@@ -115,7 +115,7 @@ def measured_machine(paths: Paths, clock: Callable[[], float] = time.time) -> Ma
     name = machine_name()
     with MetadataCache(paths) as store:
         rate, at = store.machine_rate(name)
-        room = machine.memory is None or machine.memory.free > 2 * NEEDED
+        room = machine.memory is None or machine.memory.free > 2 * RATE_MEMORY
         if room and not 0 <= now - at < AGAIN:
             rate = max(rate, weights_rate())
             store.record_machine_rate(name, rate, now)

@@ -13,7 +13,7 @@ from pathlib import Path
 from tchat.engine.binding import build_name
 from tchat.engine.context import context_size
 from tchat.engine.loading import EngineOptions
-from tchat.engine.snapshots.index import AGAIN, ModelRecord
+from tchat.engine.snapshots.index import RECHECK_SECONDS, ModelRecord
 from tchat.engine.snapshots.snapshots import Snapshots
 from tchat.engine.snapshots.store import SnapshotStore
 from tchat.models.files import file_key
@@ -63,7 +63,7 @@ def restore_status(known: ModelRecord) -> str:
     if known.exact:
         return "chats reopen at once"
     if known.restores is False:
-        again = time.strftime("%Y-%m-%d %H:%M", time.localtime(known.checked + AGAIN))
+        again = time.strftime("%Y-%m-%d %H:%M", time.localtime(known.checked + RECHECK_SECONDS))
         return f"chats are read again, until a check after {again}: {known.reason}"
     if known.reason:
         return f"to be checked again: {known.reason}"

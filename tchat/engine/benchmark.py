@@ -73,30 +73,32 @@ class Benchmark:
             if context.size < PROMPT + REPLY * CANDIDATES:
                 raise too_long(PROMPT + REPLY * CANDIDATES, context.size)
             yield Figure("load", loading, "s")
-            yield from self._measured(loaded)
+            yield from self._measure(loaded)
         finally:
             loaded.close()
 
-    def _measured(self, loaded: LoadedModel) -> Iterator[Figure]:
+    def _measure(self, loaded: LoadedModel) -> Iterator[Figure]:
         text = loaded.model.tokenize(TEXT * PROMPT, special=False)
         long, short = (
             EncodedPrompt(text[:n], "", ReplyPhase.ANSWER, (), ()) for n in (PROMPT, SHORT_PROMPT)
         )
         ends = tuple(f"{token}=-inf" for token in loaded.model.end_tokens)
         sampling = Sampling(seed=1, max_tokens=REPLY, logit_bias=ends)
-        self._finished(self._reply(loaded, short, sampling))  # warm up
+        self._last(self._generate(loaded, short, sampling))  # warm up
         loaded.kv.clear()
-        reply = self._finished(self._reply(loaded, long, sampling))
+        reply = self._last(self._generate(loaded, long, sampling))
         prefill = reply.timings.prefill
         yield Figure("read", PROMPT / prefill, "tok/s")
-        bare = self._bare(loaded, sampling)
+        bare = self._bare_loop_rate(loaded, sampling)
         yield Figure("write", REPLY / reply.timings.decode, "tok/s", bare)
         loaded.kv.clear()
-        yield Figure("first token", self._first(loaded, short, sampling), "s")
-        yield Figure(f"{CANDIDATES} candidates", self._together(loaded, long, sampling), "tok/s")
-        yield Figure(f"restore {PROMPT} tokens", self._restored(loaded, long), "s", prefill)
+        yield Figure("first token", self._first_token_seconds(loaded, short, sampling), "s")
+        yield Figure(
+            f"{CANDIDATES} candidates", self._candidates_rate(loaded, long, sampling), "tok/s"
+        )
+        yield Figure(f"restore {PROMPT} tokens", self._restore_seconds(loaded, long), "s", prefill)
 
-    def _bare(self, loaded: LoadedModel, sampling: Sampling) -> float:
+    def _bare_loop_rate(self, loaded: LoadedModel, sampling: Sampling) -> float:
         """Tokens a second of a loop over llama.cpp with the same sampler chain."""
         lib, context = backend().lib, loaded.context
         held = len(loaded.kv.tokens)
@@ -121,18 +123,22 @@ class Benchmark:
             lib.llama_batch_free(batch)
             loaded.kv.clear()
 
-    def _first(self, loaded: LoadedModel, prompt: EncodedPrompt, sampling: Sampling) -> float:
+    def _first_token_seconds(
+        self, loaded: LoadedModel, prompt: EncodedPrompt, sampling: Sampling
+    ) -> float:
         """Seconds to the first piece of a reply to a short prompt."""
         started = time.perf_counter()
-        events = self._reply(loaded, prompt, sampling)
+        events = self._generate(loaded, prompt, sampling)
         for event in events:
             if isinstance(event, TextDelta | ReasoningDelta):
                 break
         seconds = time.perf_counter() - started
-        self._finished(events)
+        self._last(events)
         return seconds
 
-    def _together(self, loaded: LoadedModel, prompt: EncodedPrompt, sampling: Sampling) -> float:
+    def _candidates_rate(
+        self, loaded: LoadedModel, prompt: EncodedPrompt, sampling: Sampling
+    ) -> float:
         """Tokens a second of several replies in one batch, all together."""
         prefill = Prefill(loaded, prompt, self._cancel)
         events = generate_candidates(loaded, prefill, sampling, range(CANDIDATES), self._cancel)
@@ -145,7 +151,7 @@ class Benchmark:
             raise InterruptedError
         return sum(e.usage.completion for e in ends) / max(e.timings.decode for e in ends)
 
-    def _restored(self, loaded: LoadedModel, prompt: EncodedPrompt) -> float:
+    def _restore_seconds(self, loaded: LoadedModel, prompt: EncodedPrompt) -> float:
         """Seconds to load a saved state from memory."""
         kv, buffer = loaded.kv, bytearray()
         kv.drop_branches()
@@ -158,28 +164,28 @@ class Benchmark:
             return 0.0
         return time.perf_counter() - started
 
-    def _reply(
+    def _generate(
         self, loaded: LoadedModel, prompt: EncodedPrompt, sampling: Sampling
     ) -> Iterator[Event]:
         return generate_reply(
             loaded, Prefill(loaded, prompt, self._cancel), sampling, 1, self._cancel
         )
 
-    def _finished(self, events: Iterator[Event]) -> Finished:
+    def _last(self, events: Iterator[Event]) -> Finished:
         *_, last = events
         if self._cancel.is_set() or not isinstance(last, Finished):
             raise InterruptedError
         return last
 
 
-SECONDS = 1.2  # of one run; half of it is prefill
+RUN_SECONDS = 1.2  # of one run; half of it is prefill
 MAX_PREFILL, MAX_DECODE = 1024, 96  # tokens of one run
 TRIAL_ROUNDS = 2  # runs of each value in a comparison
 FINAL_ROUNDS = 3  # of the result against the options before
-BETTER = 0.95  # share of the time that a better value must stay below
-WORTH = 0.97  # and all better values together
+MAX_TIME_SHARE = 0.95  # share of the time that a better value must stay below
+MAX_TOTAL_SHARE = 0.97  # and all better values together
 
-NAMES = ("flash_attn", "kv_type", "batch_size", "threads")
+TUNED_OPTIONS = ("flash_attn", "kv_type", "batch_size", "threads")
 
 Value: TypeAlias = str | int
 
@@ -231,7 +237,7 @@ class Autotuner:
                 if impossible or other == best:
                     continue
                 gain = self._gain(model, best, other, TRIAL_ROUNDS)
-                better = gain > 1 / BETTER
+                better = gain > 1 / MAX_TIME_SHARE
                 yield TrialResult(name, value, gain, better)
                 best = other if better else best
             yield self._result(model, best)
@@ -252,10 +258,10 @@ class Autotuner:
         if best == self._options:
             return TuneResult({}, 1.0)
         gain = self._gain(model, self._options, best, FINAL_ROUNDS)
-        if gain < 1 / WORTH:
+        if gain < 1 / MAX_TOTAL_SHARE:
             return TuneResult({}, gain)
-        values = {name: getattr(best, name) for name in NAMES}
-        before = {name: getattr(self._options, name) for name in NAMES}
+        values = {name: getattr(best, name) for name in TUNED_OPTIONS}
+        before = {name: getattr(self._options, name) for name in TUNED_OPTIONS}
         return TuneResult({n: value for n, value in values.items() if value != before[n]}, gain)
 
     def _gain(self, model: Model, one: EngineOptions, other: EngineOptions, rounds: int) -> float:
@@ -266,18 +272,12 @@ class Autotuner:
                 then = stack.enter_context(closing(self._open(model, other)))
             except TchatError:  # no kernels for it, or no memory
                 return 0.0
-            pairs = [(self._seconds(model, now), self._seconds(model, then)) for _ in range(rounds)]
-        return statistics.median(before / after for before, after in pairs)
+            pairs = [(self._run(model, now), self._run(model, then)) for _ in range(rounds)]
+        return statistics.median(sum(before) / sum(after) for before, after in pairs)
 
     def _open(self, model: Model, options: EngineOptions) -> Context:
         size = min(2048, context_size(options.ctx_size, model.shape.n_ctx_train))
         return open_context(options, model, self._cancel, size=size, capacity=size)
-
-    def _seconds(self, model: Model, context: Context) -> float:
-        """Seconds of one run."""
-        started = time.perf_counter()
-        self._run(model, context)
-        return time.perf_counter() - started
 
     def _run(self, model: Model, context: Context) -> tuple[float, float]:
         """Prefill and decode; returns the seconds of each."""
@@ -293,14 +293,14 @@ class Autotuner:
         return prefilled - started, time.perf_counter() - prefilled
 
     def _size_runs(self, model: Model) -> None:
-        """Choose the tokens of a run, so that it takes `SECONDS`."""
+        """Choose the tokens of a run, so that it takes `RUN_SECONDS`."""
         context = self._open(model, self._options)
         try:
             self._run(model, context)
             prefill, decode = self._run(model, context)
         finally:
             context.close()
-        half = SECONDS / 2
+        half = RUN_SECONDS / 2
         room = context.size - MAX_DECODE
         self._prefill = min(max(64, round(self._prefill * half / prefill)), MAX_PREFILL, room)
         self._decode = min(max(8, round(self._decode * half / decode)), MAX_DECODE)

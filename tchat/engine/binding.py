@@ -258,9 +258,9 @@ def libc() -> ctypes.CDLL:
 
 _GPU, _INTEGRATED = 1, 2  # enum ggml_backend_dev_type
 # The bandwidth is measured with these.
-WIDTH, MATRICES = 4096, 14  # values; 132 MB in all
-ROUNDS = 12
-NEEDED = 160 << 20  # bytes of memory during the measurement
+RATE_WIDTH, RATE_MATRICES = 4096, 14  # values; 132 MB in all
+RATE_ROUNDS = 12
+RATE_MEMORY = 160 << 20  # bytes of memory during the measurement
 _F32, _Q4_K = 0, 12  # enum ggml_type
 
 Clock = Callable[[], float]
@@ -312,11 +312,49 @@ def weights_rate(clock: Clock = time.perf_counter) -> float:
     with all threads and with one, since one thread too many on a busy machine costs most of the
     speed. 0 for a build whose arithmetic is in separate libraries.
     """
+    pointer, integer, size, number = (
+        ctypes.c_void_p,
+        ctypes.c_int64,
+        ctypes.c_size_t,
+        ctypes.c_int,
+    )
     try:
-        ggml = _GgmlCompute()
+        new_context = ggml_function("ggml_init", pointer, _Params)
+        free = ggml_function("ggml_free", None, pointer)
+        new_tensor = ggml_function("ggml_new_tensor_2d", pointer, pointer, number, integer, integer)
+        data_of = ggml_function("ggml_get_data", pointer, pointer)
+        bytes_of = ggml_function("ggml_nbytes", size, pointer)
+        multiply = ggml_function("ggml_mul_mat", pointer, pointer, pointer, pointer)
+        new_graph = ggml_function("ggml_new_graph", pointer, pointer)
+        expand = ggml_function("ggml_build_forward_expand", None, pointer, pointer)
+        compute = ggml_function("ggml_graph_compute_with_ctx", number, pointer, pointer, number)
     except AttributeError:
         return 0.0
-    return ggml.rate({default_threads(), 1}, clock)
+    context = new_context(_Params(RATE_MEMORY, None, False))
+    if not context:
+        return 0.0
+
+    def zeros(kind: int, rows: int) -> int:
+        """A tensor, written once: pages that never were are all one, and that is in the cache."""
+        tensor: int = new_tensor(context, kind, RATE_WIDTH, rows)
+        ctypes.memset(data_of(tensor), 0, bytes_of(tensor))
+        return tensor
+
+    def seconds(threads: int) -> float:
+        started = clock()
+        compute(context, graph, threads)
+        return clock() - started
+
+    try:
+        graph, vector, total = new_graph(context), zeros(_F32, 1), 0
+        for _ in range(RATE_MATRICES):
+            matrix = zeros(_Q4_K, RATE_WIDTH)
+            expand(graph, multiply(context, matrix, vector))
+            total += bytes_of(matrix)
+        counts = {default_threads(), 1}
+        return total / min(seconds(count) for count in counts for _ in range(RATE_ROUNDS))
+    finally:
+        free(context)
 
 
 class _Params(ctypes.Structure):
@@ -327,60 +365,3 @@ class _Params(ctypes.Structure):
         ("mem_buffer", ctypes.c_void_p),
         ("no_alloc", ctypes.c_bool),
     )
-
-
-class _GgmlCompute:
-    """Functions of ``ggml.h``; AttributeError where the library does not export them."""
-
-    def __init__(self) -> None:
-        pointer, integer, size = ctypes.c_void_p, ctypes.c_int64, ctypes.c_size_t
-        number = ctypes.c_int
-        self._init = ggml_function("ggml_init", pointer, _Params)
-        self._free = ggml_function("ggml_free", None, pointer)
-        self._tensor = ggml_function(
-            "ggml_new_tensor_2d", pointer, pointer, number, integer, integer
-        )
-        self._data = ggml_function("ggml_get_data", pointer, pointer)
-        self._size = ggml_function("ggml_nbytes", size, pointer)
-        self._multiply = ggml_function("ggml_mul_mat", pointer, pointer, pointer, pointer)
-        self._graph = ggml_function("ggml_new_graph", pointer, pointer)
-        self._add = ggml_function("ggml_build_forward_expand", None, pointer, pointer)
-        self._compute = ggml_function(
-            "ggml_graph_compute_with_ctx", number, pointer, pointer, number
-        )
-
-    def rate(self, threads: set[int], clock: Clock) -> float:
-        context = self._init(_Params(NEEDED, None, False))
-        if not context:
-            return 0.0
-        try:
-            graph, size = self._work(context)
-            return size / min(
-                self._seconds(context, graph, count, clock)
-                for count in threads
-                for _ in range(ROUNDS)
-            )
-        finally:
-            self._free(context)
-
-    def _work(self, context: int) -> tuple[int, int]:
-        """A graph that multiplies all matrices, and their bytes."""
-        graph, size = self._graph(context), 0
-        vector, _ = self._zeros(context, _F32, 1)
-        for _ in range(MATRICES):
-            matrix, bytes_ = self._zeros(context, _Q4_K, WIDTH)
-            self._add(graph, self._multiply(context, matrix, vector))
-            size += bytes_
-        return graph, size
-
-    def _zeros(self, context: int, kind: int, rows: int) -> tuple[int, int]:
-        """A tensor, written once: pages that never were are all one, and that is in the cache."""
-        tensor = self._tensor(context, kind, WIDTH, rows)
-        size = self._size(tensor)
-        ctypes.memset(self._data(tensor), 0, size)
-        return tensor, size
-
-    def _seconds(self, context: int, graph: int, threads: int, clock: Clock) -> float:
-        started = clock()
-        self._compute(context, graph, threads)
-        return clock() - started

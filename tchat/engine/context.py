@@ -190,7 +190,7 @@ class Context:
         capacity = max(self._capacity, CTX_STEP)
         while capacity < min(count, self.size):
             capacity = min(2 * capacity, self.size)
-        return self._move(capacity, self._sequences, all_sequences=all_sequences)
+        return self._resize(capacity, self._sequences, all_sequences=all_sequences)
 
     def set_parallel(self, count: int) -> bool:
         """Have sequences for ``count`` parallel replies; False when the cache was lost.
@@ -204,7 +204,7 @@ class Context:
         wanted = FIRST_PARALLEL + count
         if self._handle is not None and wanted <= self._sequences:
             return True
-        return self._move(self._capacity, max(wanted, self._sequences))
+        return self._resize(self._capacity, max(wanted, self._sequences))
 
     @property
     def capacity(self) -> int:
@@ -218,7 +218,7 @@ class Context:
             return 0
         return int(self._lib.llama_memory_seq_pos_max(self._memory, 0)) + 1
 
-    def _move(self, capacity: int, sequences: int, *, all_sequences: bool = False) -> bool:
+    def _resize(self, capacity: int, sequences: int, *, all_sequences: bool = False) -> bool:
         """Move to a cache of ``capacity`` tokens; False when the content was lost.
 
         The old one is freed first, since both together would take half as much memory again. Where
@@ -229,7 +229,7 @@ class Context:
             self._open(capacity, sequences)
             return False
         if all_sequences:
-            return self._move_all(capacity, sequences)
+            return self._resize_all(capacity, sequences)
         state = bytearray()
         length = self.save_state(None, state)
         self._free()
@@ -243,8 +243,8 @@ class Context:
             raise
         return self.load_state(None, state, length)
 
-    def _move_all(self, capacity: int, sequences: int) -> bool:
-        """`_move` with every sequence, which takes the state of the whole context."""
+    def _resize_all(self, capacity: int, sequences: int) -> bool:
+        """`_resize` with every sequence, which takes the state of the whole context."""
         size = self._lib.llama_state_get_size(self._handle)
         data = (ctypes.c_uint8 * size)()
         length = size and self._lib.llama_state_get_data(self._handle, data, size)

@@ -22,9 +22,9 @@ from tchat.sanitize import single_line
 MEASURED_PREFILL = 64  # tokens that must have been prefilled for their speed to count
 PREFILL_SHARE = 0.7  # of a single token's time, for each further one, until it is measured
 WEIGHT = 0.3  # of a new time in the mean
-DECAY = 0.995  # of an old time, with each single token since
+TIME_DECAY = 0.995  # of an old time, with each single token since
 
-WINDOW = 300.0  # drafted tokens that the statistics remember
+STATS_WINDOW = 300.0  # drafted tokens that the statistics remember
 # By the length of the match: up to, acceptance rate at first, weight of that in tokens.
 _PRIOR = ((4, 0.5, 4.0), (8, 0.65, 4.0), (16, 0.8, 4.0), (32, 0.9, 4.0), (1 << 30, 0.95, 4.0))
 
@@ -66,7 +66,7 @@ class DecodeTimes:
         if size not in self._costs:
             return estimate
         cost, recorded = self._costs[size]
-        return estimate + (cost - estimate) * DECAY ** (self._count - recorded)
+        return estimate + (cost - estimate) * TIME_DECAY ** (self._count - recorded)
 
 
 class AcceptanceStats:
@@ -79,7 +79,7 @@ class AcceptanceStats:
     def record(self, match: int, *, accepted: bool) -> None:
         """Record whether the token drafted from a match of ``match`` tokens was accepted."""
         place = _bucket(match)
-        if self._drafted[place] > WINDOW:
+        if self._drafted[place] > STATS_WINDOW:
             self._drafted[place] /= 2
             self._accepted[place] /= 2
         self._drafted[place] += 1
@@ -200,7 +200,7 @@ INITIAL_CAPACITY = 512  # tokens of the draft model's KV cache at first
 MAX_BATCH = 8  # tokens of a decode with its drafted tokens
 MAX_VOCAB_DIFFERENCE = 128  # tokens that one vocabulary may have more, as llama.cpp allows
 MIN_PROBABILITY = 0.4  # a less likely token ends the draft
-PRIOR = (3.5, 5.0)  # accepted tokens, of so many, to begin with
+MODEL_PRIOR = (3.5, 5.0)  # accepted tokens, of so many, to begin with
 MODEL_DECAY = 0.99  # of what was recorded, with each drafted token
 
 
@@ -237,7 +237,7 @@ class DraftModel:
             raise
         self.kv = KVCache(self.context, self.model)
         self._tokens: list[int] = []
-        self._accepted, self._drafted = PRIOR
+        self._accepted, self._drafted = MODEL_PRIOR
         self._seconds = 0.0  # of one drafted token
         self._failed = False
 
@@ -314,9 +314,9 @@ class DraftModel:
     def record(self, drafted: int, accepted: int) -> None:
         """As of `Drafter`."""
         for place in range(min(accepted + 1, drafted)):
-            self._accepted = PRIOR[0] + (self._accepted - PRIOR[0]) * MODEL_DECAY
+            self._accepted = MODEL_PRIOR[0] + (self._accepted - MODEL_PRIOR[0]) * MODEL_DECAY
             self._accepted += place < accepted
-            self._drafted = PRIOR[1] + (self._drafted - PRIOR[1]) * MODEL_DECAY + 1
+            self._drafted = MODEL_PRIOR[1] + (self._drafted - MODEL_PRIOR[1]) * MODEL_DECAY + 1
 
     def _likeliest(self) -> tuple[int, float]:
         """The likeliest next token, and its probability."""

@@ -72,7 +72,7 @@ def generate_reply(  # noqa: PLR0917  one for each step
             steps.accept(place)
             if reply.reason is None:
                 drafted = None if cancel.is_set() else steps.decode(token, reply.tokens_left)
-        yield from reply.flush()
+        yield from reply.output.close()
         yield from reply.notices
     finally:
         reply.close()
@@ -208,7 +208,7 @@ def _finished(reply: ReplyState, prefill: Prefill, timings: Timings) -> Finished
 
 # A draft is prefilled in small batches, so that what was typed meanwhile is looked at.
 BATCH_SECONDS = 0.15
-BATCH_TOKENS = (24, 128)  # at least and at most; fewer are no faster, see `threads.FEW`
+BATCH_TOKENS = (24, 128)  # at least and at most; fewer are no faster, see `threads.FEW_TOKENS`
 OPEN_WORD = 48  # characters without white space that may yet become other tokens
 
 OnProgress = Callable[[int], object]

@@ -39,7 +39,7 @@ class KVCache:
         if count <= self._context.capacity:
             return True
         several = bool(self.branches or self.draft_tokens)
-        with self._in_step():
+        with self._in_sync():
             kept = self._context.reserve(count, all_sequences=several)
         return kept or self._prefill_again()
 
@@ -49,7 +49,7 @@ class KVCache:
         Raises:
             TchatError: llama.cpp cannot move them to a larger cache.
         """
-        with self._in_step():
+        with self._in_sync():
             kept = self._context.reserve(count, all_sequences=True)
         if not kept:
             self.clear()
@@ -58,12 +58,12 @@ class KVCache:
     def set_parallel(self, count: int) -> bool:
         """Have ``count`` sequences for parallel replies; False when it was stopped."""
         self.drop_branches()
-        with self._in_step():
+        with self._in_sync():
             kept = self._context.set_parallel(count)
         return kept or self._prefill_again()
 
     @contextmanager
-    def _in_step(self) -> Iterator[None]:
+    def _in_sync(self) -> Iterator[None]:
         """Forget what the context lost, when it could not be made larger."""
         try:
             yield
@@ -111,7 +111,7 @@ class KVCache:
         Raises:
             DoesNotFit: There is no room for it beside the chat.
         """
-        with self._in_step():
+        with self._in_sync():
             kept = self._context.set_parallel(0)
         if not kept:
             self._prefill_again()
@@ -265,9 +265,9 @@ class KVCache:
         """How many tokens of ``prompt`` need no prefill; changes nothing."""
         held = [self.tokens, self.draft_tokens]
         held += ([*self.tokens, *tokens] for tokens in self.branches.values())
-        return max(self._usable(tokens, prompt) for tokens in held)
+        return max(self._reusable(tokens, prompt) for tokens in held)
 
-    def _usable(self, held: Sequence[int], prompt: Sequence[int]) -> int:
+    def _reusable(self, held: Sequence[int], prompt: Sequence[int]) -> int:
         here, there = self.match_prefix(held, prompt)
         return there if here == len(held) or self._model.shape.divisible else 0
 

@@ -415,7 +415,7 @@ class Adapters:
         self._model = model
         self._scales = [lora.scale for lora in loras]
         self._loras = [self._loaded(lora) for lora in loras]  # they live as long as the model
-        self._control = None if vectors is None else _sum(model, vectors)
+        self._control = None if vectors is None else _sum_vectors(model, vectors)
 
     def apply(self, context: Any) -> None:
         """Apply the adapters to a ``llama_context *``; raises `ModelInvalid` as above."""
@@ -455,7 +455,7 @@ class Adapters:
             )
 
 
-def _sum(model: Model, vectors: Sequence[ControlVector]) -> array[float]:
+def _sum_vectors(model: Model, vectors: Sequence[ControlVector]) -> array[float]:
     """The vectors added up, ``width`` floats for each layer from 1 on."""
     width, layers = model.shape.n_embd, model.shape.n_layer
     total = array("f", bytes(4 * width * layers))

@@ -24,7 +24,7 @@ from tchat.engine.binding import Cancel, backend, libc
 from tchat.errors import DoesNotFit, ModelInvalid, UsageError
 from tchat.sanitize import single_line
 
-COPIED = 1 / 3  # of what is mapped; the tables of a large vocabulary come to a fifth
+COPIED_SHARE = 1 / 3  # of what is mapped; the tables of a large vocabulary come to a fifth
 _DONTNEED = 4  # of madvise(2)
 _MAPPED = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) r--s \S+ \S+ [1-9]", re.MULTILINE)
 _TAKEN = re.compile(r"^RssAnon:\s+(\d+) kB", re.MULTILINE)
@@ -37,20 +37,20 @@ def drop_copied_pages() -> Iterator[None]:
     Whether it does shows in the memory that it takes. A wrong guess, by the work of other threads,
     loses nothing: dropped pages are read again. Locked pages stay; outside Linux, all.
     """
-    mapped, taken = _mapped(), _taken()
+    mapped, taken = _mapped_ranges(), _memory_used()
     yield
-    fresh = _mapped() - mapped
-    if _taken() - taken > COPIED * sum(end - start for start, end in fresh):
+    fresh = _mapped_ranges() - mapped
+    if _memory_used() - taken > COPIED_SHARE * sum(end - start for start, end in fresh):
         for start, end in fresh:
             libc().madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), _DONTNEED)
 
 
-def _mapped() -> set[tuple[int, int]]:
+def _mapped_ranges() -> set[tuple[int, int]]:
     """From where to where files are mapped to be read only, by proc_pid_maps(5)."""
     return {(int(start, 16), int(end, 16)) for start, end in _MAPPED.findall(_proc_file("maps"))}
 
 
-def _taken() -> int:
+def _memory_used() -> int:
     """Bytes in memory that are of no file, by proc_pid_status(5)."""
     kib = _TAKEN.search(_proc_file("status"))
     return int(kib[1]) << 10 if kib else 0
@@ -113,7 +113,7 @@ class Model:
         offload = self._lib.llama_supports_gpu_offload()
         params.n_gpu_layers = (_ALL_LAYERS if gpu_layers < 0 else gpu_layers) if offload else 0
         params.load_mode = _LOAD_MODES[mmap, mlock]
-        params.tensor_split = _shares(tensor_split, self._lib.llama_max_devices())
+        params.tensor_split = _split_shares(tensor_split, self._lib.llama_max_devices())
         progress = cancel.progress_callback(self._lib.llama_progress_callback)
         params.progress_callback = progress
         params.progress_callback_user_data = cancel.continue_address
@@ -122,7 +122,7 @@ class Model:
         params.use_extra_bufts = b"AMX_INT8 = 1" not in self._lib.llama_print_system_info()
         with drop_copied_pages():
             self._handle = backend().attempted(
-                lambda: self._lib.llama_model_load_from_file(_encoded(path), params), cancel
+                lambda: self._lib.llama_model_load_from_file(_path_bytes(path), params), cancel
             )
         if not self._handle:
             if cancel.is_set():
@@ -334,7 +334,7 @@ def _refuse_endless_words(text: str) -> None:
         )
 
 
-def _shares(shares: Sequence[float], devices: int) -> Any:
+def _split_shares(shares: Sequence[float], devices: int) -> Any:
     """``float *`` with a share for each device; None for shares by free memory."""
     if not shares:
         return None
@@ -346,7 +346,7 @@ def _shares(shares: Sequence[float], devices: int) -> Any:
     return (ctypes.c_float * devices)(*shares)
 
 
-def _encoded(path: Path) -> bytes:
+def _path_bytes(path: Path) -> bytes:
     """The path as llama.cpp opens it: UTF-8 on Windows, the file system's bytes elsewhere."""
     import os
 

@@ -58,7 +58,7 @@ class ReplyJob:
 
     def flush(self) -> Sequence[Piece]:
         """Release the text held back, at the end."""
-        return self.reply.flush()
+        return self.reply.output.close()
 
     def close(self) -> None:
         """Free the sampler."""

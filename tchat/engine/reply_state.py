@@ -147,10 +147,6 @@ class ReplyState:
         """The hidden states of the answer; None where they were not collected, or are none."""
         return self._states.mean if self._states else None
 
-    def flush(self) -> list[TextDelta | ReasoningDelta]:
-        """Release the text held back, at the end of the reply."""
-        return self.output.close()
-
 
 # Stands in for "<" where it is text and no part of a mark. No text contains it: Unicode reserves
 # it for internal use.

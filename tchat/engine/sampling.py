@@ -69,16 +69,16 @@ class Sampler:
         try:
             if sampling.grammar:
                 self._grammar = self._open_grammar(sampling.grammar)
-            self._chain = _require(
+            self._chain = _require_sampler(
                 self._lib.llama_sampler_chain_init(self._lib.llama_sampler_chain_default_params())
             )
             for stage in self._stages(seed, biases):
-                self._lib.llama_sampler_chain_add(self._chain, _require(stage))
+                self._lib.llama_sampler_chain_add(self._chain, _require_sampler(stage))
         except BaseException:
             self.close()
             raise
-        if self._looks_back:
-            for token in prompt[-self._looks_back :]:
+        if self._prompt_window:
+            for token in prompt[-self._prompt_window :]:
                 self._lib.llama_sampler_accept(self._chain, token)
 
     def close(self) -> None:
@@ -98,24 +98,24 @@ class Sampler:
         if self._grammar is None:
             token: int = self._lib.llama_sampler_sample(self._chain, context.handle, index)
             if token < 0:  # LLAMA_TOKEN_NULL
-                raise _nothing_drawn()
+                raise _no_token()
             return token
         return self._sample_by_grammar(context, index)
 
     # The chain
 
     @property
-    def _looks_back(self) -> int:
+    def _prompt_window(self) -> int:
         """How many tokens of the prompt the penalties look at."""
         s = self._sampling
         last = []
         if s.repeat_penalty != 1.0 or s.frequency_penalty or s.presence_penalty:
-            last.append(self._bounded(s.repeat_last_n))
+            last.append(self._window(s.repeat_last_n))
         if s.dry_multiplier:
-            last.append(self._bounded(s.dry_penalty_last_n))
+            last.append(self._window(s.dry_penalty_last_n))
         return max(last, default=0)
 
-    def _bounded(self, last: int) -> int:
+    def _window(self, last: int) -> int:
         """At most the context size: llama.cpp allocates a buffer of this size."""
         context = self._model.shape.n_ctx_train or DEFAULT_CTX
         return context if last < 0 else min(last, context)
@@ -159,7 +159,7 @@ class Sampler:
         if s.repeat_penalty != 1.0 or s.frequency_penalty or s.presence_penalty:
             yield lib.llama_sampler_init_penalties(
                 self._model.shape.n_vocab,
-                self._bounded(s.repeat_last_n),
+                self._window(s.repeat_last_n),
                 s.repeat_penalty,
                 s.frequency_penalty,
                 s.presence_penalty,
@@ -170,7 +170,7 @@ class Sampler:
                 s.dry_multiplier,
                 s.dry_base,
                 s.dry_allowed_length,
-                self._bounded(s.dry_penalty_last_n),
+                self._window(s.dry_penalty_last_n),
                 (ctypes.c_char_p * len(DRY_BREAKERS))(*DRY_BREAKERS),
                 len(DRY_BREAKERS),
             )
@@ -192,10 +192,10 @@ class Sampler:
                 f"logit bias {single_line(entry, limit=80)!r} is not TOKEN=BIAS",
                 "write for example 42=-1.5 or ' sorry'=-100; -inf forbids a token",
             )
-        for token in self._named(name):
+        for token in self._bias_tokens(name):
             yield token, bias
 
-    def _named(self, name: str) -> list[int]:
+    def _bias_tokens(self, name: str) -> list[int]:
         """The tokens of a logit bias: one by its number, or those of a text."""
         if not name.isdecimal():
             return self._model.tokenize(name, special=True)
@@ -259,7 +259,7 @@ class Sampler:
             self._lib.llama_sampler_apply(self._grammar, ctypes.byref(array))
         self._lib.llama_sampler_apply(self._chain, ctypes.byref(array))
         if not 0 <= array.selected < array.size:
-            raise _nothing_drawn()
+            raise _no_token()
         chosen = array.data[array.selected]
         if constrained and chosen.logit == float("-inf"):
             raise UsageError(
@@ -295,14 +295,14 @@ class Sampler:
         return numpy.zeros(self._model.shape.n_vocab, dtype=fields)
 
 
-def _require(sampler: Any) -> Any:
+def _require_sampler(sampler: Any) -> Any:
     """Refuse a null ``llama_sampler *``."""
     if not sampler:
         raise TchatError("llama.cpp cannot create the sampler", "free some memory and try again")
     return sampler
 
 
-def _nothing_drawn() -> TchatError:
+def _no_token() -> TchatError:
     return TchatError(
         "llama.cpp sampled no token", "try again; if it persists, the model file may be damaged"
     )

@@ -60,7 +60,7 @@ class LabelScorer:
             if following[: len(start)] != start
         )
         self._runs = deque(start for start in ends if start)
-        self._taken = -1  # rows of this run so far; at first, the row after the prompt is due
+        self._rows_taken = -1  # rows of this run so far; at first, the row after the prompt is due
 
     @property
     def longest(self) -> int:
@@ -70,7 +70,7 @@ class LabelScorer:
     @property
     def done(self) -> bool:
         """Whether every label is scored."""
-        return self._taken >= 0 and not self._runs
+        return self._rows_taken >= 0 and not self._runs
 
     @property
     def next_tokens(self) -> tuple[int, ...]:
@@ -80,15 +80,15 @@ class LabelScorer:
     @property
     def is_known(self) -> bool:
         """Whether the row after the next token of `next_tokens` was taken before."""
-        return self.next_tokens[: self._taken + 1] not in self._by_prefix
+        return self.next_tokens[: self._rows_taken + 1] not in self._by_prefix
 
     def add_row(self, row: Row | None) -> None:
         """Take the row after the prompt, and then those after each token of `next_tokens`.
 
         None stands for a row that `is_known`.
         """
-        self._taken += 1
-        start = self.next_tokens[: self._taken]
+        self._rows_taken += 1
+        start = self.next_tokens[: self._rows_taken]
         for place in self._by_prefix.pop(start, ()):
             if row is not None:
                 tokens = self._tokens[place]
@@ -96,9 +96,9 @@ class LabelScorer:
                 self._scores[place] += (
                     _end(self._model, row) if ends else float(row[tokens[len(start)]])
                 )
-        if self._runs and self._taken == len(self.next_tokens):
+        if self._runs and self._rows_taken == len(self.next_tokens):
             self._runs.popleft()
-            self._taken = 0
+            self._rows_taken = 0
 
     @property
     def probabilities(self) -> tuple[tuple[str, float], ...]:
@@ -313,7 +313,7 @@ class _LayerHook:
         self._name_of = ggml_function("ggml_get_name", ctypes.c_char_p, pointer)
         self._size_of = ggml_function("ggml_nbytes", size, pointer)
         self._read = ggml_function("ggml_backend_tensor_get", None, pointer, pointer, size, size)
-        self.callback = backend().lib.ggml_backend_sched_eval_callback(self._called)
+        self.callback = backend().lib.ggml_backend_sched_eval_callback(self._evaluate)
 
     def rows_of(self, layer: int) -> Floats:
         """The states of a layer, shape (tokens of the batch, width)."""
@@ -325,7 +325,7 @@ class _LayerHook:
             )
         return rows
 
-    def _called(self, tensor: int, asked: bool, _: object) -> bool:
+    def _evaluate(self, tensor: int, asked: bool, _: object) -> bool:
         layer = self._wanted.get(self._name_of(tensor))
         if asked or layer is None:
             return layer is not None or not asked

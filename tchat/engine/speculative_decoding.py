@@ -30,20 +30,20 @@ if TYPE_CHECKING:
 
     Row = numpy.ndarray[Any, numpy.dtype[numpy.float32]]
 
-COMPARED = 3  # tokens
-STEP = 256  # llama.cpp pads the cache to multiples of this, and chooses kernels by its length
+COMPARED_TOKENS = 3  # tokens
+KV_PADDING = 256  # llama.cpp pads the cache to multiples of this, and chooses kernels by its length
 
 KernelRegime: TypeAlias = tuple[int, int, int, int]  # all that the choice of kernels depends on
 
 
 def kernel_regime(context: Context, cached: int, size: int) -> KernelRegime:
     """What holds for decodes of ``size`` tokens behind ``cached`` ones."""
-    return size, _range(cached), context.threads(1), context.threads(size)
+    return size, _kv_range(cached), context.threads(1), context.threads(size)
 
 
 def crosses(cached: int, size: int) -> bool:
     """Whether a decode of ``size`` tokens behind ``cached`` ones is of two regimes."""
-    return _range(cached) != _range(cached + size - 1)
+    return _kv_range(cached) != _kv_range(cached + size - 1)
 
 
 class ExactnessTrial:
@@ -66,7 +66,7 @@ class ExactnessTrial:
     @property
     def full(self) -> bool:
         """Whether there are enough tokens to compare."""
-        return len(self._tokens) == COMPARED
+        return len(self._tokens) == COMPARED_TOKENS
 
     def add_token(self, token: int) -> None:
         """Add a token that was just decoded singly."""
@@ -80,26 +80,26 @@ class ExactnessTrial:
         """
         if crosses(self.cached_tokens, self.size):
             return True
-        filled = [*self._tokens, *[self._tokens[0]] * (self.size - COMPARED)]
+        filled = [*self._tokens, *[self._tokens[0]] * (self.size - COMPARED_TOKENS)]
         self._kv.truncate(self.cached_tokens)
         if not self._kv.verify(filled):
             return False
         rows = enumerate(self._rows)
         self.exact = all((self._context.logits_array(place) == row).all() for place, row in rows)
         if self.exact:
-            self._kv.truncate(self.cached_tokens + COMPARED)
-            self.row = COMPARED - 1
+            self._kv.truncate(self.cached_tokens + COMPARED_TOKENS)
+            self.row = COMPARED_TOKENS - 1
             return True
         self._kv.truncate(self.cached_tokens)
         return all(map(self._kv.step, self._tokens))
 
 
-def _range(cached: int) -> int:
-    return (cached // STEP).bit_length()
+def _kv_range(cached: int) -> int:
+    return (cached // KV_PADDING).bit_length()
 
 
-SIZES = (4, 8, 16, 32)  # tokens of a decode with a draft
-FIRST = 8  # the largest at first; doubled when all of the last draft was accepted
+DRAFT_SIZES = (4, 8, 16, 32)  # tokens of a decode with a draft
+FIRST_SIZE = 8  # the largest at first; doubled when all of the last draft was accepted
 GREEDY_SIZES = (8,)  # for greedy replies: each costs a trial
 MIN_GAIN = 1.15  # speed-up that a decode must promise
 MAX_LOSS = 0.02  # share of a reply's time that rejected drafts may have cost
@@ -156,13 +156,13 @@ class SpeculativeSteps:
     def __init__(
         self, speculation: Speculation | None, kv: KVCache, tokens: Sequence[int], *, greedy: bool
     ) -> None:
-        self._known, self._kv, self._greedy = speculation, kv, greedy
+        self._speculation, self._kv, self._greedy = speculation, kv, greedy
         self._drafters = speculation.drafters(tokens) if speculation else []
         self._drafter: Drafter | None = None
         self._draft: Sequence[int] = ()
         self._trial: ExactnessTrial | None = None
         self._spent = self._balance = self._last = 0.0
-        self._largest = FIRST
+        self._largest = FIRST_SIZE
         self.row = -1
         self.drafted = self.accepted = 0
 
@@ -172,7 +172,7 @@ class SpeculativeSteps:
         Returns the draft, most often empty, or None when it was stopped. ``token`` is the one drawn
         last; the reply may have ``left`` tokens behind it.
         """
-        known = self._known
+        known = self._speculation
         if known is None:
             return () if self._kv.step(token) else None
         for drafter in self._drafters:
@@ -196,14 +196,14 @@ class SpeculativeSteps:
     def accept(self, count: int) -> None:
         """Keep the first ``count`` tokens of the last draft in the cache; reject the others."""
         draft, self._draft = self._draft, ()
-        if not draft or self._known is None or self._drafter is None:
+        if not draft or self._speculation is None or self._drafter is None:
             return
         self._kv.truncate(len(self._kv.tokens) - len(draft) + count)
         for drafter in self._drafters:
             for token in draft[:count]:
                 drafter.append(token)
-        self._largest = min(2 * (1 + count), SIZES[-1]) if count == len(draft) else FIRST
-        self._balance += (1 + count) * self._known.times.of(1) - self._last
+        self._largest = min(2 * (1 + count), DRAFT_SIZES[-1]) if count == len(draft) else FIRST_SIZE
+        self._balance += (1 + count) * self._speculation.times.of(1) - self._last
         self.drafted, self.accepted = self.drafted + len(draft), self.accepted + count
         self._drafter.record(len(draft), count)
 
@@ -224,7 +224,7 @@ class SpeculativeSteps:
     def _offers(self, known: Speculation, left: int) -> Iterator[tuple[float, int, int]]:
         """Gain, size and drafter of each decode that is possible now."""
         cached = len(self._kv.tokens)
-        for size in GREEDY_SIZES if self._greedy else SIZES:
+        for size in GREEDY_SIZES if self._greedy else DRAFT_SIZES:
             if size > self._largest or size - 1 > left or cached + size > known.context.size:
                 return
             if self._greedy and crosses(cached, size):

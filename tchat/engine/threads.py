@@ -147,17 +147,19 @@ class CpuLoad:
         return busy / tick, idle / tick, time.perf_counter()
 
 
-FEW = 16  # tokens; a decode of one is bound by memory, one of more than these by arithmetic
-WINDOW = 0.1  # seconds between two looks at the load; the kernel counts in hundredths
-OTHERS = 0.25  # cores used by others from which fewer threads are worth a trial
-IDLE = 0.6  # idle cores from which more threads are
-SLOWER = 1.3  # times the best time, from which fewer are, where the load is unknown too
-GAIN = 0.95  # a trial must get below this share of the time
-WASTE = 1.5  # mean decodes that a trial may lose; beside a busy core, one decode loses more
-PAUSE = 0.5  # seconds between two decodes after which the load is measured anew
-BACKOFF = (0.3, 10.0)  # seconds of decodes after a trial that failed: at first, and at most
-BLIND = 5.0  # seconds of decodes after a trial, one of more threads is due whatever the load
-TRIAL = 0.1  # seconds of decodes of a trial: at least one decode, at most 8
+FEW_TOKENS = 16  # tokens; a decode of one is bound by memory, one of more than these by arithmetic
+WINDOW_SECONDS = 0.1  # seconds between two looks at the load; the kernel counts in hundredths
+MIN_OTHERS = 0.25  # cores used by others from which fewer threads are worth a trial
+MIN_IDLE = 0.6  # idle cores from which more threads are
+SLOWDOWN = 1.3  # times the best time, from which fewer are, where the load is unknown too
+TRIAL_GAIN = 0.95  # a trial must get below this share of the time
+TRIAL_LOSS = 1.5  # mean decodes that a trial may lose; beside a busy core, one decode loses more
+PAUSE_SECONDS = 0.5  # seconds between two decodes after which the load is measured anew
+BACKOFF_SECONDS = (0.3, 10.0)  # seconds of decodes after a trial that failed: at first, and at most
+RETRY_SECONDS = (
+    5.0  # seconds of decodes after a trial, one of more threads is due whatever the load
+)
+TRIAL_SECONDS = 0.1  # seconds of decodes of a trial: at least one decode, at most 8
 
 Clock = Callable[[], float]
 
@@ -196,11 +198,13 @@ class AdaptiveThreads:
         count, now = self._count(tokens), self._clock()
         self._spent += seconds
         count.record(tokens, seconds, self._spent)
-        paused, self._ended = now - seconds - self._ended > PAUSE, now
+        paused, self._ended = now - seconds - self._ended > PAUSE_SECONDS, now
         if self._window is None or paused:  # what ran meanwhile says nothing about the decodes
             self._load.since_last()
             self._window = now, self._thread_clock()
-        elif not count.in_trial and now - self._window[0] >= max(WINDOW, 200 * self._load.cost):
+        elif not count.in_trial and now - self._window[0] >= max(
+            WINDOW_SECONDS, 200 * self._load.cost
+        ):
             self._end_window(count, self._load, now)
 
     def _end_window(self, count: ThreadCount, cpus: CpuLoad, now: float) -> None:
@@ -217,14 +221,14 @@ class AdaptiveThreads:
         others, usable = load.busy - own, load.busy + load.idle
         # What shares cores gets less than it wants, in proportion to the threads on either side.
         wanted = count.threads * others / max(usable - others, 1)
-        fewer = max(1, round(count.threads + wanted - usable)) if others >= OTHERS else 0
-        more = max(1, round(load.idle - 0.2)) if load.idle >= IDLE else 0
+        fewer = max(1, round(count.threads + wanted - usable)) if others >= MIN_OTHERS else 0
+        more = max(1, round(load.idle - 0.2)) if load.idle >= MIN_IDLE else 0
         count.consider(fewer, more, self._spent)
 
     def _count(self, tokens: int) -> ThreadCount:
         if tokens == 1:
             return self._decode
-        return self._few if tokens <= FEW else self._prefill
+        return self._few if tokens <= FEW_TOKENS else self._prefill
 
 
 class ThreadCount:
@@ -236,7 +240,7 @@ class ThreadCount:
         self._best: dict[tuple[int, int], float] = {}  # (threads, tokens): best window's mean
         self._trial: _ThreadTrial | None = None
         self._backoffs = {-1: _Backoff(), 1: _Backoff()}
-        self._blind = 0.0  # when more threads are tried even without idle cores
+        self._retry_at = 0.0  # when more threads are tried even without idle cores
 
     @property
     def in_trial(self) -> bool:
@@ -261,14 +265,14 @@ class ThreadCount:
             return
         means, slowness = self._means()
         # No idle cores are needed: programs of low priority fill them, and give way.
-        if self._kept < self._maximum and (more or now >= self._blind):
+        if self._kept < self._maximum and (more or now >= self._retry_at):
             way, step = 1, max(more, 1)
-        elif self._kept > 1 and (fewer or slowness > SLOWER):
+        elif self._kept > 1 and (fewer or slowness > SLOWDOWN):
             way, step = -1, max(fewer, 1)
         else:
             return
         backoff = self._backoffs[way]
-        if now < backoff.until and slowness < SLOWER * backoff.slowness:
+        if now < backoff.until and slowness < SLOWDOWN * backoff.slowness:
             return
         step = 1 if backoff.failures % 2 else step  # the load may mislead
         self.threads = min(max(self._kept + way * step, 1), self._maximum)
@@ -291,13 +295,13 @@ class ThreadCount:
     def _end_trial(self, trial: _ThreadTrial, now: float) -> None:
         """End a trial and keep the faster number."""
         backoff = self._backoffs[1 if trial.threads > self._kept else -1]
-        if trial.share < GAIN:
+        if trial.share < TRIAL_GAIN:
             self._kept = trial.threads
             self._backoffs = {-1: _Backoff(), 1: _Backoff()}
         else:
             backoff.fail(now, trial.slowness)
         self._trial, self.threads = None, self._kept
-        self._blind = now + BLIND
+        self._retry_at = now + RETRY_SECONDS
 
 
 class _ThreadTrial:
@@ -307,7 +311,7 @@ class _ThreadTrial:
         self.threads = threads
         self.slowness = slowness
         self._means = means
-        self._needed = min(max(round(TRIAL / max(means.values())), 1), 8)
+        self._needed = min(max(round(TRIAL_SECONDS / max(means.values())), 1), 8)
         self._times: list[float] = []
         self._expected: list[float] = []
         self._other_sizes = 0  # decodes of a size that the window did not have
@@ -324,7 +328,7 @@ class _ThreadTrial:
     def over(self) -> bool:
         """Whether it has run long enough, or lost enough."""
         lost = sum(self._times) - sum(self._expected)
-        if lost > WASTE * max(self._means.values()):
+        if lost > TRIAL_LOSS * max(self._means.values()):
             return True
         return len(self._times) + self._other_sizes >= self._needed
 
@@ -343,6 +347,6 @@ class _Backoff:
     slowness: float = 0.0
 
     def fail(self, now: float, slowness: float) -> None:
-        self.until = now + min(BACKOFF[0] * 2**self.failures, BACKOFF[1])
+        self.until = now + min(BACKOFF_SECONDS[0] * 2**self.failures, BACKOFF_SECONDS[1])
         self.slowness = slowness
         self.failures += 1

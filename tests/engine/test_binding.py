@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tchat.engine.binding import MATRICES, backend, weights_rate
+from tchat.engine.binding import RATE_MATRICES, backend, weights_rate
 
 
 def test_llama_cpp_multiplies_gigabytes_a_second() -> None:
@@ -13,7 +13,7 @@ def test_llama_cpp_multiplies_gigabytes_a_second() -> None:
 
 def test_the_best_of_the_rounds_counts() -> None:
     seconds = iter([0.0, 0.5, 1.0, 1.25, *range(2, 1000)])
-    matrices = MATRICES * 4096 * 4096 * 4.5 / 8
+    matrices = RATE_MATRICES * 4096 * 4096 * 4.5 / 8
     assert weights_rate(lambda: next(seconds)) == pytest.approx(matrices / 0.25)
 
 

@@ -27,7 +27,7 @@ from tchat.errors import PromptTooLong, UsageError
 from tchat.settings import Sampling
 
 Span = tuple[int, int]  # start and end in a text
-MAX_MARKED = 4096  # messages that are remembered with markers in them
+MAX_MARKED_MESSAGES = 4096  # messages that are remembered with markers in them
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ def encode(
             stopped=stopped,
         )
 
-    specials = _protected(
+    specials = _special_strings(
         vocabulary.special_strings() | template.structure,
         vocabulary.user_defined_strings(),
         template.source,
@@ -98,7 +98,7 @@ def encode(
                 )
             has_bos = plain.text.startswith(vocabulary.bos_text)
             return _prompt(plain, plain.text, _with_bos(vocabulary, tokens, has_bos=has_bos))
-    tokens = _cut_and_tokenized(vocabulary, specials, text, own)
+    tokens = _tokenize_by_parts(vocabulary, specials, text, own)
     has_bos = any(text[start:end] == vocabulary.bos_text for start, end in own if start == 0)
     return _prompt(marked, text, _with_bos(vocabulary, tokens, has_bos=has_bos))
 
@@ -152,7 +152,7 @@ class SpecialStrings:
                 content=self._insert_marker(message.content, marker),
                 reasoning=self._insert_marker(message.reasoning, marker),
             )
-            if len(self._marked) >= MAX_MARKED:
+            if len(self._marked) >= MAX_MARKED_MESSAGES:
                 self._marked = {}
             self._marked[message, marker] = found
         return found
@@ -181,7 +181,7 @@ class SpecialStrings:
 
 
 @lru_cache(maxsize=2)
-def _protected(
+def _special_strings(
     control: frozenset[str], user_defined: frozenset[str], source: str
 ) -> SpecialStrings:
     """The strings that become a token where the template writes them, and nowhere else.
@@ -189,7 +189,7 @@ def _protected(
     Of the tokens that a vocabulary matches in any text, those that are only text (runs of blanks,
     HTML) are left alone.
     """
-    marks = {text for text in user_defined if _is_mark(text) or _is_written(text, source)}
+    marks = {text for text in user_defined if _is_mark(text) or _template_writes(text, source)}
     return SpecialStrings(control | marks | (user_defined & ALL_MARKS))
 
 
@@ -206,7 +206,7 @@ def _is_mark(text: str) -> bool:
     return enclosed and named and not _HTML.fullmatch(text)
 
 
-def _is_written(text: str, source: str) -> bool:
+def _template_writes(text: str, source: str) -> bool:
     """Whether a token is one that the template writes, and no word or blank."""
     return len(text) > 2 and any(map(_is_sign, text)) and text in source
 
@@ -232,7 +232,7 @@ def _has(numbers: list[int], number: int) -> bool:
     return place < len(numbers) and numbers[place] == number
 
 
-def _cut_and_tokenized(
+def _tokenize_by_parts(
     vocabulary: Model, specials: SpecialStrings, text: str, own: list[Span]
 ) -> list[int]:
     """Tokens of ``text`` in which only the spans ``own`` are control tokens.
@@ -244,7 +244,7 @@ def _cut_and_tokenized(
     done, strips = 0, False
     for start, end in [*_partition(own), (len(text), len(text))]:
         between = text[done:start]
-        tokens += _as_text(vocabulary, specials, between.lstrip() if strips else between)
+        tokens += _tokenize_text(vocabulary, specials, between.lstrip() if strips else between)
         tokens += vocabulary.tokenize(text[start:end], special=True)
         strips = _strips_after(vocabulary, text[start:end])
         done = end
@@ -269,7 +269,7 @@ def _strips_after(vocabulary: Model, special: str) -> bool:
     return alone == vocabulary.tokenize(special + " ", special=True)
 
 
-def _as_text(vocabulary: Model, specials: SpecialStrings, text: str) -> list[int]:
+def _tokenize_text(vocabulary: Model, specials: SpecialStrings, text: str) -> list[int]:
     """Tokens of ``text``, none of them the token of a special string."""
 
     def is_special(token: int) -> bool:
@@ -283,12 +283,12 @@ def _as_text(vocabulary: Model, specials: SpecialStrings, text: str) -> list[int
     parts = [text[start:end] for start, end in pairwise([0, *cuts, len(text)])]
     tokens = vocabulary.tokenize(parts[0], special=False)
     for part in parts[1:]:
-        tokens += _continue_text(vocabulary, part)
+        tokens += _tokenize_inner(vocabulary, part)
     # Special strings of a single character remain, which no cut can break.
     return [token for token in tokens if not is_special(token)]
 
 
-def _continue_text(vocabulary: Model, text: str) -> list[int]:
+def _tokenize_inner(vocabulary: Model, text: str) -> list[int]:
     """Tokens of ``text`` inside a longer one, without the space that some vocabularies prepend."""
     guard = vocabulary.tokenize("\n", special=False)
     tokens = vocabulary.tokenize("\n" + text, special=False)
@@ -334,8 +334,8 @@ class PromptEncoder:
         quiet: bool = False,
     ) -> EncodedPrompt:
         """The prompt of a chat; ``quiet`` leaves out the notice about ``think``."""
-        prompt = self._encoded(messages, think, continue_final=continue_final, quiet=quiet)
-        return self._in_character(prompt, messages[-1]) if continue_final else prompt
+        prompt = self._encode(messages, think, continue_final=continue_final, quiet=quiet)
+        return self._append_unfinished(prompt, messages[-1]) if continue_final else prompt
 
     def for_answer(
         self, messages: Sequence[ChatMessage], *, continue_final: bool = False
@@ -344,11 +344,11 @@ class PromptEncoder:
 
         Closes reasoning that the template opens, and opens the answer where the model marks it.
         """
-        prompt = self._encoded(messages, "off", continue_final=continue_final, quiet=True)
-        prompt = self._in_answer(prompt)
-        return self._in_character(prompt, messages[-1]) if continue_final else prompt
+        prompt = self._encode(messages, "off", continue_final=continue_final, quiet=True)
+        prompt = self._open_answer(prompt)
+        return self._append_unfinished(prompt, messages[-1]) if continue_final else prompt
 
-    def _encoded(
+    def _encode(
         self, messages: Sequence[ChatMessage], think: Think, *, continue_final: bool, quiet: bool
     ) -> EncodedPrompt:
         self._refuse_oversize(sum(len(m.content.encode("utf-8", "replace")) for m in messages))
@@ -363,12 +363,12 @@ class PromptEncoder:
             prefixes=self.prefixes,
         )
         if think == "off" and prompt.phase is ReplyPhase.REASONING:
-            return self._in_answer(prompt)  # works without a switch
+            return self._open_answer(prompt)  # works without a switch
         if notice is None or quiet:
             return prompt
         return replace(prompt, notices=(notice, *prompt.notices))
 
-    def _in_answer(self, prompt: EncodedPrompt) -> EncodedPrompt:
+    def _open_answer(self, prompt: EncodedPrompt) -> EncodedPrompt:
         if prompt.phase is ReplyPhase.ANSWER:
             return prompt
         mark = self.template.marks.answer_after(prompt.text, prompt.phase)
@@ -379,7 +379,7 @@ class PromptEncoder:
             prompt, tokens=prompt.tokens + tokens, text=prompt.text + mark, phase=ReplyPhase.ANSWER
         )
 
-    def _in_character(self, prompt: EncodedPrompt, reply: ChatMessage) -> EncodedPrompt:
+    def _append_unfinished(self, prompt: EncodedPrompt, reply: ChatMessage) -> EncodedPrompt:
         """The prompt with the first bytes of the character in which ``reply`` was cut."""
         data = reply.unfinished
         left = reply.reasoning and not reply.content and prompt.phase is not ReplyPhase.REASONING

@@ -167,7 +167,7 @@ class ReplyMarks:
 
 
 # These count only where the template or the vocabulary has them.
-_RARE = (
+_BLOCKS = (
     MarkPair("[THINK]", "[/THINK]"),  # Magistral, Ministral
     MarkPair("<|START_THINKING|>", "<|END_THINKING|>"),  # Command
     MarkPair("◁think▷", "◁/think▷"),  # Kimi
@@ -189,7 +189,7 @@ HEADER = "all\n"  # functionary 3.2, behind the >>> that its prompts end with
 # Every mark that any model may write.
 ALL_MARKS = frozenset(
     {HEADER, ">>>", ">>>all", ">>>all\n", *(mark for form in FORMATS for mark in form.marks)}
-    | {mark for block in (*_RARE, *_ANSWERS) for mark in (block.opening, block.closing)}
+    | {mark for block in (*_BLOCKS, *_ANSWERS) for mark in (block.opening, block.closing)}
 )
 
 
@@ -210,7 +210,7 @@ def marks_for(source: str, specials: frozenset[str]) -> ReplyMarks:
         if fits:
             return ReplyMarks(messages=form)
     return ReplyMarks(
-        blocks=tuple(b for b in _RARE if known(b.opening.partition("\n")[0]) or known(b.closing)),
+        blocks=tuple(b for b in _BLOCKS if known(b.opening.partition("\n")[0]) or known(b.closing)),
         answers=tuple(b for b in _ANSWERS if known(b.opening)),
         header=HEADER if ">>>all\\n" in source else "",
         tag=next((t[1] for t in _TAG.finditer(source) if _is_thinking(t[1])), "think"),
@@ -366,7 +366,7 @@ class ReasoningSplitter:
                 kind is PieceKind.MARK and self.phase is not ReplyPhase.CALL and length > 0
             )
             self._emit(pieces, kind, length)
-        return _joined(pieces)
+        return _merge_pieces(pieces)
 
     def _emit(self, pieces: list[tuple[PieceKind, str]], kind: PieceKind, length: int) -> None:
         if length:
@@ -374,7 +374,7 @@ class ReasoningSplitter:
             self._held = self._held[length:]
 
 
-def _joined(pieces: Iterable[tuple[PieceKind, str]]) -> list[tuple[PieceKind, str]]:
+def _merge_pieces(pieces: Iterable[tuple[PieceKind, str]]) -> list[tuple[PieceKind, str]]:
     joined: list[tuple[PieceKind, str]] = []
     for kind, text in pieces:
         if joined and joined[-1][0] is kind:

@@ -284,18 +284,18 @@ def _argument(given: Given, place: int, name: str, default: Any = None) -> Any:
     return args[place] if len(args) > place else kwargs.get(name, default)
 
 
-def _padded(given: Given) -> None:
+def _check_padding(given: Given) -> None:
     width = _argument(given, 1, "width", given[1].get("length", 0))
     require_text(_count(width))
 
 
-def _tabs(given: Given) -> None:
+def _check_tabs(given: Given) -> None:
     owner = given[0][0]
     places = owner.count("\t" if isinstance(owner, str) else b"\t")
     require_text(len(owner) + places * _count(_argument(given, 1, "tabsize", 8)))
 
 
-def _replaced(given: Given) -> None:
+def _check_replace(given: Given) -> None:
     text, old, new = given[0][0], _argument(given, 1, "old"), _argument(given, 2, "new")
     text = comparable(text) if isinstance(text, _TEXTS) else str(comparable(text))
     if not isinstance(old, type(text)) or not isinstance(new, _TEXTS):
@@ -309,20 +309,20 @@ def _replaced(given: Given) -> None:
     require_text(len(text) + places * len(new))
 
 
-def _translated(given: Given) -> None:
+def _check_translate(given: Given) -> None:
     table = _argument(given, 1, "table")
     values = table.values() if isinstance(table, dict) else ()
     longest = max((len(value) for value in values if isinstance(value, str)), default=1)
     require_text(len(given[0][0]) * longest)
 
 
-def _joined(given: Given) -> None:
+def _check_join(given: Given) -> None:
     owner, items = given[0][0], _argument(given, 1, "iterable")
     if isinstance(items, list):
         require_text(len(owner) * len(items) + sum(map(_weight, items)))
 
 
-def _split(given: Given) -> None:
+def _check_split(given: Given) -> None:
     owner, separator = given[0][0], _argument(given, 1, "sep")
     if isinstance(separator, type(owner)) and separator:
         require_items(owner.count(separator))
@@ -330,40 +330,40 @@ def _split(given: Given) -> None:
         raise TemplateOverrun(f"it splits a text of more than {_MAX_SPLIT:,} characters")
 
 
-def _indented(given: Given) -> None:
+def _check_indent(given: Given) -> None:
     text, width = given[0][0], _argument(given, 1, "width", 4)
     text = text if isinstance(text, str) else ""
     lines = 1 + sum(map(text.count, _LINE_ENDS))
     require_text(len(text) + lines * (len(width) if isinstance(width, str) else _count(width)))
 
 
-def _formatted(given: Given) -> None:
+def _check_format_filter(given: Given) -> None:
     (text, *values), names = given
     check_percent(text if isinstance(text, str) else "", names or tuple(values))
 
 
-def _rounded(given: Given) -> None:
+def _check_round(given: Given) -> None:
     digits = _argument(given, 1, "precision", 0)
     if isinstance(digits, int) and abs(digits) > _MAX_DIGITS:
         raise TemplateOverrun("it rounds to more digits than it may")
 
 
-def _parted(given: Given) -> None:
+def _check_batch(given: Given) -> None:
     require_items(_count(_argument(given, 1, "linecount", given[1].get("slices"))))
 
 
-def _wrapped(given: Given) -> None:
+def _check_wordwrap(given: Given) -> None:
     text, width = given[0][0], _count(_argument(given, 1, "width", 79))
     wrapped_by = _argument(given, 3, "wrapstring")
     ends = len(wrapped_by) if isinstance(wrapped_by, str) else 1
     require_text(_length(text) * (1 + ends // max(width, 1)))
 
 
-def _listed(given: Given) -> None:
+def _check_list(given: Given) -> None:
     require_items(_length(given[0][0]))
 
 
-def _json(given: Given) -> None:
+def _check_json(given: Given) -> None:
     # An indentation is repeated by the depth of a value, and a value has at least one character.
     indent = _argument(given, 2, "indent")
     separators: Any = _argument(given, 3, "separators")
@@ -372,7 +372,7 @@ def _json(given: Given) -> None:
     require_text(weigh(given[0][0]) * max(1, around))
 
 
-def _encoded(given: Given) -> None:
+def _check_encode(given: Given) -> None:
     encoding = _argument(given, 1, "encoding", "utf-8")
     if str(encoding).lower() not in _ENCODINGS:  # some take quadratic time
         raise TemplateOverrun(f"it encodes text as something else than {', '.join(_ENCODINGS)}")
@@ -381,33 +381,33 @@ def _encoded(given: Given) -> None:
 
 
 _METHODS: dict[str, Callable[[Given], None]] = {
-    "center": _padded,
-    "ljust": _padded,
-    "rjust": _padded,
-    "zfill": _padded,
-    "to_bytes": _padded,
-    "expandtabs": _tabs,
-    "replace": _replaced,
-    "translate": _translated,
-    "join": _joined,
-    "encode": _encoded,
-    "decode": _encoded,
-    "split": _split,
-    "rsplit": _split,
-    "splitlines": _split,
+    "center": _check_padding,
+    "ljust": _check_padding,
+    "rjust": _check_padding,
+    "zfill": _check_padding,
+    "to_bytes": _check_padding,
+    "expandtabs": _check_tabs,
+    "replace": _check_replace,
+    "translate": _check_translate,
+    "join": _check_join,
+    "encode": _check_encode,
+    "decode": _check_encode,
+    "split": _check_split,
+    "rsplit": _check_split,
+    "splitlines": _check_split,
 }
 _FILTERS: dict[str, Callable[[Given], None]] = {
-    "center": _padded,
-    "indent": _indented,
-    "replace": _replaced,
-    "format": _formatted,
-    "round": _rounded,
-    "batch": _parted,
-    "slice": _parted,
-    "wordwrap": _wrapped,
-    "list": _listed,
-    "tojson": _json,
-    **dict.fromkeys(("sort", "unique", "min", "max", "groupby"), _listed),
+    "center": _check_padding,
+    "indent": _check_indent,
+    "replace": _check_replace,
+    "format": _check_format_filter,
+    "round": _check_round,
+    "batch": _check_batch,
+    "slice": _check_batch,
+    "wordwrap": _check_wordwrap,
+    "list": _check_list,
+    "tojson": _check_json,
+    **dict.fromkeys(("sort", "unique", "min", "max", "groupby"), _check_list),
 }
 # Position of the argument with an attribute path, by filter.
 _PATHS = {"sort": 3, "unique": 2, "min": 2, "max": 2, "join": 2} | dict.fromkeys(

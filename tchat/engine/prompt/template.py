@@ -90,7 +90,7 @@ class ChatTemplate:
         self._adapter = adapter
         self._specials = specials
         self._stops = stops
-        self._given_up: ChatTemplate | None = None  # what is used since a rendering overran
+        self._replacement: ChatTemplate | None = None  # what is used since a rendering overran
 
     @classmethod
     def compile(
@@ -200,32 +200,32 @@ class ChatTemplate:
             InterruptedError: ``stopped`` was True.
         """
         options = options or {}
-        other, reason, overran = self._given_up, "", False
-        for variant, notices in self._attempts(messages) if other is None else ():
+        other, reason, overran = self._replacement, "", False
+        for variant, notices in self._variants(messages) if other is None else ():
             try:
                 if continue_final:
-                    text, phase = self._continued(variant, options, stopped)
+                    text, phase = self._render_continued(variant, options, stopped)
                 else:
                     text = self._adapter.render(variant, options, stopped=stopped)
                     phase = self.marks.phase_after(text)
             except TemplateOverrun as overrun:
-                other, overran = self._instead(str(overrun), "is given up"), True
+                other, overran = self._builtin(str(overrun), "is given up"), True
                 break
             except TemplateFailure as failure:
                 reason = reason or str(failure)
             else:
                 return Rendering(text, phase, self._stops, notices)
-        other = other or self._instead(reason)
+        other = other or self._builtin(reason)
         rendering = other.render(
             messages,
             continue_final=continue_final,
             stopped=stopped,
         )
         if overran:  # and it was not the chat, so it would do so again at every turn
-            self._given_up = other
+            self._replacement = other
         return replace(rendering, notices=(*other.notices, *rendering.notices))
 
-    def _attempts(self, messages: Messages) -> Iterator[tuple[Messages, tuple[Notice, ...]]]:
+    def _variants(self, messages: Messages) -> Iterator[tuple[Messages, tuple[Notice, ...]]]:
         """Variants of the chat for the template, the plainest first."""
         has_system = any(message.role == "system" for message in messages)
         moved = (_SYSTEM_MOVED,) if has_system else ()
@@ -235,7 +235,7 @@ class ChatTemplate:
             yield system_in_user(messages), moved
         yield merge_same_roles(system_in_user(messages)), (*moved, _TURNS_JOINED)
 
-    def _instead(self, reason: str, fate: str = "refuses this chat") -> ChatTemplate:
+    def _builtin(self, reason: str, fate: str = "refuses this chat") -> ChatTemplate:
         """The built-in template for a chat that this one refuses in every way."""
         if self.source == PLAIN.source:
             raise DoesNotFit(f"the chat cannot be laid out: {reason}", "start a new session")
@@ -248,7 +248,7 @@ class ChatTemplate:
             self._specials,
         )
 
-    def _continued(
+    def _render_continued(
         self, messages: Messages, options: Mapping[str, object], stopped: IsStopped
     ) -> tuple[str, ReplyPhase]:
         """The text up to the end of the last message, without what the template puts behind it."""

@@ -71,14 +71,14 @@ class TemplateAdapter:
                 "documents": self.absent,
                 **self.tokens,
                 **(options or {}),
-                "messages": [self._turn(message) for message in messages],
+                "messages": [self._message(message) for message in messages],
                 "add_generation_prompt": prompt,
             },
             stopped=stopped,
             size=sum(len(message.content) + len(message.reasoning) for message in messages),
         )
 
-    def _turn(self, message: ChatMessage) -> dict[str, object]:
+    def _message(self, message: ChatMessage) -> dict[str, object]:
         text = message.content
         content = [{"type": "text", "text": text}] if self.typed else text
         turn: dict[str, object] = {"role": message.role, "content": content}

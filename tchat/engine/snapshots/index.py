@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-MOST = 1 << 52  # of an id or a count, far from where SQLite has no more
-MOST_ROWS = 1 << 17  # segments, far more than the largest limit on disk holds
-AGAIN = 86_400.0  # seconds after which a model is checked again that restored nothing exactly
+MAX_ID = 1 << 52  # of an id or a count, far from where SQLite has no more
+MAX_SEGMENTS = 1 << 17  # segments, far more than the largest limit on disk holds
+RECHECK_SECONDS = (
+    86_400.0  # seconds after which a model is checked again that restored nothing exactly
+)
 VERSION = 2
 SCHEMA = """
 CREATE TABLE models (
@@ -41,7 +43,7 @@ CREATE TABLE counts (name TEXT PRIMARY KEY, count INTEGER NOT NULL) WITHOUT ROWI
 # parents that are no older (which a cycle needs). IS NOT TRUE, since NULL is none of it.
 FOREIGN = f"""
 SELECT 1 FROM segments s WHERE (
-    id BETWEEN 1 AND {MOST} AND typeof(model) = 'integer'
+    id BETWEEN 1 AND {MAX_ID} AND typeof(model) = 'integer'
     AND typeof(start) = 'integer' AND typeof(stop) = 'integer'
     AND start >= 0 AND stop > start AND stop < 1 << 31
     AND typeof(tokens) = 'blob' AND length(tokens) = 4 * (stop - start)
@@ -53,7 +55,7 @@ SELECT 1 FROM segments s WHERE (
         SELECT 1 FROM segments p WHERE p.id = s.parent AND p.id < s.id AND p.model = s.model
         AND s.start > p.start AND s.start <= p.stop))
 ) IS NOT TRUE
-UNION ALL SELECT 1 FROM (SELECT count(*) AS rows FROM segments) WHERE rows > {MOST_ROWS}
+UNION ALL SELECT 1 FROM (SELECT count(*) AS rows FROM segments) WHERE rows > {MAX_SEGMENTS}
 UNION ALL SELECT 1 FROM models WHERE (
     typeof(key) = 'text' AND typeof(name) = 'text' AND length(name) < 1000
     AND (reading IS NULL OR typeof(reading) = 'real' AND reading BETWEEN 0 AND 1e9)
@@ -65,20 +67,20 @@ UNION ALL SELECT 1 FROM holders WHERE (
     typeof(segment) = 'integer' AND typeof(session) = 'text' AND length(session) < 100
 ) IS NOT TRUE
 UNION ALL SELECT 1 FROM counts WHERE (
-    typeof(name) = 'text' AND typeof(count) = 'integer' AND count BETWEEN 0 AND {MOST}
+    typeof(name) = 'text' AND typeof(count) = 'integer' AND count BETWEEN 0 AND {MAX_ID}
 ) IS NOT TRUE
 UNION ALL SELECT 1 FROM sqlite_sequence WHERE (
-    typeof(seq) = 'integer' AND seq BETWEEN 0 AND {MOST}
+    typeof(seq) = 'integer' AND seq BETWEEN 0 AND {MAX_ID}
 ) IS NOT TRUE
 LIMIT 1
 """  # noqa: S608 - constants
 # A row holds a chat's tokens: deleted, they are overwritten. A file that a power failure tears is
 # replaced or refused, so nothing waits for the disk.
 PRAGMAS = ("PRAGMA secure_delete = ON", "PRAGMA synchronous = OFF")
-NAME = 200  # characters of a model's name
-KNOWN = "name, reading, exact, checked, version, reason"
-COLUMNS = "s.id, s.parent, s.start, s.stop, s.tokens, s.file, s.size"
-BELOW = """
+MAX_NAME = 200  # characters of a model's name
+MODEL_COLUMNS = "name, reading, exact, checked, version, reason"
+SEGMENT_COLUMNS = "s.id, s.parent, s.start, s.stop, s.tokens, s.file, s.size"
+DESCENDANTS = """
 WITH RECURSIVE below (id) AS (
     VALUES (?) UNION SELECT segments.id FROM segments JOIN below ON segments.parent = below.id)
 SELECT id FROM below
@@ -111,7 +113,7 @@ class ModelRecord:
         A failed check counts for a day, and for the version of tchat that made it.
         """
         if self.exact is False:
-            old = self.version != __version__ or abs(time.time() - self.checked) > AGAIN
+            old = self.version != __version__ or abs(time.time() - self.checked) > RECHECK_SECONDS
             return None if old else False
         return self.exact
 
@@ -151,13 +153,13 @@ class Index:
 
     def known(self, key: str) -> ModelRecord | None:
         """What is known of the model ``key``."""
-        query = f"SELECT {KNOWN} FROM models WHERE key = ?"  # noqa: S608 - the names of columns
-        return next(map(_known, self._rows(query, key)), None)
+        query = f"SELECT {MODEL_COLUMNS} FROM models WHERE key = ?"  # noqa: S608 - the names of columns
+        return next(map(_model_record, self._rows(query, key)), None)
 
     def models(self) -> list[ModelRecord]:
         """What is known of each model, the one checked last first."""
-        query = f"SELECT {KNOWN} FROM models ORDER BY checked DESC, id"  # noqa: S608 - as above
-        return [_known(row) for row in self._rows(query)]
+        query = f"SELECT {MODEL_COLUMNS} FROM models ORDER BY checked DESC, id"  # noqa: S608 - as above
+        return [_model_record(row) for row in self._rows(query)]
 
     def record_prefill_rate(self, key: str, name: str, rate: float = 0.0) -> None:
         """Store how many tokens the model ``key`` prefills in a second; 0 for unknown."""
@@ -166,7 +168,7 @@ class Index:
             ON CONFLICT (key) DO UPDATE SET
             name = excluded.name, reading = coalesce(excluded.reading, reading)
         """
-        self._write(lambda database: database.execute(statement, (key, name[:NAME], rate)))
+        self._write(lambda database: database.execute(statement, (key, name[:MAX_NAME], rate)))
 
     def record_exactness(
         self, key: str, name: str, *, exact: bool | None, reason: str = ""
@@ -181,7 +183,7 @@ class Index:
             ON CONFLICT (key) DO UPDATE SET name = excluded.name, exact = excluded.exact,
             checked = excluded.checked, version = excluded.version, reason = excluded.reason
         """
-        row = (key, name[:NAME], exact, time.time(), __version__, reason)
+        row = (key, name[:MAX_NAME], exact, time.time(), __version__, reason)
         self._write(lambda database: database.execute(statement, row))
 
     # Segments
@@ -189,7 +191,7 @@ class Index:
     def segments(self, key: str, lead: bytes, session: str) -> list[Segment]:
         """The segments of chats that begin with ``lead``, of short ones, and of ``session``."""
         query = f"""
-            SELECT {COLUMNS} FROM segments s JOIN models m ON m.id = s.model
+            SELECT {SEGMENT_COLUMNS} FROM segments s JOIN models m ON m.id = s.model
             WHERE m.key = ? AND (s.lead IN (?, x'') OR s.lead IN (
                 SELECT lead FROM segments JOIN holders ON segment = id WHERE session = ?))
             ORDER BY s.id
@@ -339,7 +341,7 @@ class Index:
         return self._cache.run(transaction)
 
 
-def _known(row: tuple[str, float | None, int | None, float | None, str, str]) -> ModelRecord:
+def _model_record(row: tuple[str, float | None, int | None, float | None, str, str]) -> ModelRecord:
     name, rate, exact, checked, version, reason = row
     verdict = None if exact is None else bool(exact)
     return ModelRecord(name, rate or 0.0, verdict, checked or 0.0, version or "", reason or "")
@@ -350,7 +352,7 @@ def _size(database: sqlite3.Connection) -> int:
 
 
 def _drop(database: sqlite3.Connection, segment: int) -> list[str]:
-    ids = database.execute(BELOW, (segment,)).fetchall()
+    ids = database.execute(DESCENDANTS, (segment,)).fetchall()
     files = []
     for row in ids:
         files += database.execute("SELECT file FROM segments WHERE id = ?", row).fetchall()
@@ -406,7 +408,7 @@ def unpacked(data: bytes) -> list[int]:
     return list(array("i", data))
 
 
-def is_of(segment: Segment, vocabulary: int) -> bool:
+def fits_vocabulary(segment: Segment, vocabulary: int) -> bool:
     """Whether a vocabulary of this size has the tokens of a segment."""
     tokens = unpacked(segment.tokens)
     return min(tokens) >= 0 and max(tokens) < vocabulary

@@ -12,11 +12,11 @@ from tchat.engine.snapshots.index import Chain, Link, length
 from tchat.engine.snapshots.store import SegmentRefused, SnapshotStore
 from tchat.errors import DoesNotFit, TchatError
 
-CLOSE = 1e-4  # of the range of the logits: a device that adds in another order
+MAX_DISTANCE = 1e-4  # of the range of the logits: a device that adds in another order
 # The same tokens in other cells, or in other batches: 0.013 to 0.022 with the starter model, and as
-# much with another number of threads. A lost token does no more, so beyond `CLOSE` the saved bytes
-# decide too.
-ROUNDED = 0.05
+# much with another number of threads. A lost token does no more, so beyond `MAX_DISTANCE` the saved
+# bytes decide too.
+MAX_ROUNDING = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def check_restore(
         return None
     try:
         with loaded.context.fixed_threads():
-            found = _compared(loaded, trial)
+            found = _compare(loaded, trial)
     except DoesNotFit:
         raise
     except TchatError as error:
@@ -56,7 +56,7 @@ def check_restore(
     return None if trial.refused else found
 
 
-def _compared(loaded: LoadedModel, trial: _RestoreTrial) -> RestoreCheck | None:
+def _compare(loaded: LoadedModel, trial: _RestoreTrial) -> RestoreCheck | None:
     token = loaded.kv.tokens[-1]
     live = _logits_after(loaded, token)
     if live is None:
@@ -67,7 +67,7 @@ def _compared(loaded: LoadedModel, trial: _RestoreTrial) -> RestoreCheck | None:
     if found is None:
         return None
     apart = _distance(live, found)
-    if apart <= CLOSE or (apart <= ROUNDED and trial.restore() and trial.is_saved()):
+    if apart <= MAX_DISTANCE or (apart <= MAX_ROUNDING and trial.restore() and trial.is_saved()):
         return RestoreCheck(True)
     return RestoreCheck(False, f"a restored state changes the logits by {apart:.1%} of their range")
 

@@ -18,7 +18,7 @@ from tchat.engine.snapshots.index import (
     ModelRecord,
     Segment,
     cut,
-    is_of,
+    fits_vocabulary,
     lead_of,
     length,
     longest,
@@ -127,7 +127,7 @@ class Snapshots:
         self._counts: Counter[str] = Counter()
         self._prefill_rate = 0.0
         self._messages: Sequence[ChatMessage] = ()  # the chat in the KV cache
-        self._owns = False  # whether the KV cache holds only what `session` has prefilled
+        self._holds_session = False  # whether the KV cache holds only what `session` has prefilled
         self._progress = SaveProgress()
         self._reported_texts: set[str] = set()
         self.session = ""
@@ -152,7 +152,7 @@ class Snapshots:
     def bind_session(self, session: str) -> None:
         """Save what is prefilled from now on for ``session``; for an empty one, save nothing."""
         if session != self.session:
-            self.session, self._owns = session, False
+            self.session, self._holds_session = session, False
 
     def unbind_session(self, session: str) -> None:
         """Save nothing more for ``session`` until it is bound again.
@@ -204,15 +204,15 @@ class Snapshots:
             remedy = "it is replaced, and saved chats are read once more"
             if not key.is_replaceable:
                 remedy = "chats are not saved to be restored until it is moved away"
-            yield from self._once(f"{key.file} {key.fault}: {remedy}")
+            yield from self._report_once(f"{key.file} {key.fault}: {remedy}")
         known = self._look_up()
         if known is not None and known.restores is False:
             reason = single_line(known.reason, 200)
-            yield from self._once(f"chats with this model are not saved: {reason}")
+            yield from self._report_once(f"chats with this model are not saved: {reason}")
         elif self.problem:
-            yield from self._once(f"this chat may be read again: {self.problem}")
+            yield from self._report_once(f"this chat may be read again: {self.problem}")
 
-    def _once(self, text: str) -> Iterator[Notice]:
+    def _report_once(self, text: str) -> Iterator[Notice]:
         if text not in self._reported_texts:
             self._reported_texts.add(text)
             yield Notice("storage", text)
@@ -226,7 +226,7 @@ class Snapshots:
         started = time.perf_counter()
         kv = loaded.kv
         before, _ = kv.match_prefix(kv.tokens, prompt)
-        chain = self._best(loaded, prompt)
+        chain = self._best_chain(loaded, prompt)
         if length(chain) - before < MIN_GAIN:
             self._counts["missed"] += bool(self.session and not before)
             return None
@@ -246,9 +246,9 @@ class Snapshots:
         if len(prompt) < MIN_GAIN + LEAD or not self._limit:
             return 0
         known = self._look_up()
-        return length(self._best(loaded, prompt)) if known and known.restores else 0
+        return length(self._best_chain(loaded, prompt)) if known and known.restores else 0
 
-    def _best(self, loaded: LoadedModel, prompt: Sequence[int]) -> Chain:
+    def _best_chain(self, loaded: LoadedModel, prompt: Sequence[int]) -> Chain:
         """The chain that holds most of the prompt.
 
         This session's own chains may also spell it in other tokens, as a model may.
@@ -300,7 +300,7 @@ class Snapshots:
         so that little is left for the end; ``should_continue`` as of `save`. The cache may hold
         less afterwards, where a check failed.
         """
-        self._owns = True
+        self._holds_session = True
         if not left or not self._may_save() or not loaded.model.shape.divisible:
             return
         progress, tokens = self._progress, loaded.kv.tokens
@@ -374,7 +374,7 @@ class Snapshots:
         return saved
 
     def _may_save(self) -> bool:
-        return bool(self.session and self._owns and self._limit)
+        return bool(self.session and self._holds_session and self._limit)
 
     def _is_worth_it(self, tokens: int) -> bool:
         """Whether the prefill of so many takes so long that all of them are saved."""
@@ -520,7 +520,7 @@ class Snapshots:
         """The segments that may hold the beginning of ``tokens``."""
         found = self._store.index.segments(self._key, lead_of(tokens), self.session)
         most = loaded.model.shape.n_vocab
-        return [each for each in found if is_of(each, most)]
+        return [each for each in found if fits_vocabulary(each, most)]
 
     def _look_up(self) -> ModelRecord | None:
         if self._known is None and self._store.is_there:

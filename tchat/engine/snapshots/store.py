@@ -60,7 +60,7 @@ class SnapshotStore:
         """
         segment = chain[place].segment
         try:
-            about = _about(key, cut(chain[:place], segment.start), segment.tokens)
+            about = _purpose(key, cut(chain[:place], segment.start), segment.tokens)
             self._files.read(segment.file, about, segment.size, buffer)
         except SegmentRefused:
             self._files.remove([segment.file, *self.index.drop(segment.id)])
@@ -87,7 +87,7 @@ class SnapshotStore:
         data = packed(tokens)
         segment = Segment(0, parent, start, start + len(tokens), data, "", len(state))
         with suppress(OSError, StorageError):  # a full disk; gone meanwhile
-            part = self._files.write(_about(key, chain, data), state, should_continue)
+            part = self._files.write(_purpose(key, chain, data), state, should_continue)
             if part is None:
                 return None
             try:
@@ -179,7 +179,7 @@ class SnapshotStore:
         return self.index.counts() if self.is_there else {}
 
 
-def _about(key: str, before: Chain, tokens: bytes) -> bytes:
+def _purpose(key: str, before: Chain, tokens: bytes) -> bytes:
     """A hash of what a state depends on: the model with its parameters, and all tokens."""
     about = hashlib.blake2b(key.encode(), digest_size=32)
     about.update(packed(tokens_of(before)))
@@ -188,7 +188,11 @@ def _about(key: str, before: Chain, tokens: bytes) -> bytes:
     return about.digest()
 
 
-SIZE = 32  # bytes
+# Links are not followed, and pipes not waited for.
+READ_FLAGS = os.O_RDONLY | sum(
+    getattr(os, flag, 0) for flag in ("O_NOFOLLOW", "O_BINARY", "O_NONBLOCK")
+)
+KEY_SIZE = 32  # bytes
 IS_FOLDER = "is a folder"
 
 
@@ -227,16 +231,14 @@ class SealKey:
                 raise StorageError(
                     f"cannot replace {self.file}: {error.strerror}", "move it away"
                 ) from error
-            write_private(self.file, os.urandom(SIZE))
+            write_private(self.file, os.urandom(KEY_SIZE))
             self._key = self._read()
         return self._key
 
     def _read(self) -> bytes:
         self.fault = ""
-        flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-        flags |= getattr(os, "O_NONBLOCK", 0)
         try:
-            descriptor = os.open(self.file, flags)
+            descriptor = os.open(self.file, READ_FLAGS)
         except FileNotFoundError:
             return b""
         except OSError as error:
@@ -244,8 +246,8 @@ class SealKey:
             self.fault = "is a link" if link else f"cannot be read: {error.strerror}"
             return b""
         try:
-            self.fault = _fault(os.fstat(descriptor))
-            return b"" if self.fault else os.read(descriptor, SIZE)
+            self.fault = _key_fault(os.fstat(descriptor))
+            return b"" if self.fault else os.read(descriptor, KEY_SIZE)
         except OSError as error:
             self.fault = f"cannot be read: {error.strerror}"
             return b""
@@ -253,7 +255,7 @@ class SealKey:
             os.close(descriptor)
 
 
-def _fault(status: os.stat_result) -> str:
+def _key_fault(status: os.stat_result) -> str:
     """Why a key in a file of this status is not safe."""
     mode = stat.S_IMODE(status.st_mode)
     if stat.S_ISDIR(status.st_mode):
@@ -264,15 +266,15 @@ def _fault(status: os.stat_result) -> str:
         return "belongs to another user"
     if os.name == "posix" and mode & 0o077:
         return f"could be read or replaced by others (mode {mode:o})"
-    return "" if status.st_size == SIZE else "is damaged"
+    return "" if status.st_size == KEY_SIZE else "is damaged"
 
 
 MAGIC = b"tchatKV2"
-SEAL = 32  # bytes of keyed BLAKE2b
-HEADER = len(MAGIC) + 2 * SEAL
+SEAL_SIZE = 32  # bytes of keyed BLAKE2b
+HEADER_SIZE = len(MAGIC) + 2 * SEAL_SIZE
 CHUNK = 1 << 20  # bytes hashed while they are warm in the cache
-SPARE = 1 << 30  # bytes to leave free on the disk
-STALE = 3600.0  # seconds after which a partial file is abandoned
+SPARE_DISK = 1 << 30  # bytes to leave free on the disk
+STALE_SECONDS = 3600.0  # seconds after which a partial file is abandoned
 NAME = re.compile(r"[0-9a-f]{16}\.kv")
 PART = re.compile(r"[0-9a-f]{16}\.part")
 
@@ -311,7 +313,7 @@ class SegmentFiles:
         private_folder(self._folder)
         import shutil  # 3 ms, with its archive formats
 
-        if shutil.disk_usage(self._folder).free < len(state) + SPARE:
+        if shutil.disk_usage(self._folder).free < len(state) + SPARE_DISK:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         purpose = _seal(self._key.require(), about, len(state))
         seal = purpose.copy()
@@ -320,7 +322,7 @@ class SegmentFiles:
         done = False
         try:
             with open(os.open(path, flags, 0o600), "wb", buffering=0) as file:  # noqa: PTH123
-                file.write(bytes(HEADER))
+                file.write(bytes(HEADER_SIZE))
                 for start in range(0, len(state), CHUNK):
                     if not should_continue():
                         return None
@@ -351,15 +353,13 @@ class SegmentFiles:
         if not key or not NAME.fullmatch(name):
             raise SegmentRefused(f"{name!r} was not written with this user's key")
         seal = _seal(key, about, size)
-        flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-        flags |= getattr(os, "O_NONBLOCK", 0)
         try:
-            with open(os.open(self._folder / name, flags), "rb", buffering=0) as file:  # noqa: PTH123
+            with open(os.open(self._folder / name, READ_FLAGS), "rb", buffering=0) as file:  # noqa: PTH123
                 status = os.fstat(file.fileno())
-                if not stat.S_ISREG(status.st_mode) or status.st_size != HEADER + size:
+                if not stat.S_ISREG(status.st_mode) or status.st_size != HEADER_SIZE + size:
                     raise SegmentRefused(f"{name} is not the file that was written")
-                header = file.read(HEADER)
-                if header[:-SEAL] != MAGIC + seal.digest():
+                header = file.read(HEADER_SIZE)
+                if header[:-SEAL_SIZE] != MAGIC + seal.digest():
                     raise SegmentRefused(f"{name} was written for something else, or not here")
                 if len(buffer) < size:
                     buffer.extend(bytes(size - len(buffer)))
@@ -373,7 +373,7 @@ class SegmentFiles:
                     done += count
         except OSError as error:
             raise SegmentRefused(f"{name}: {error.strerror}") from error
-        if header[-SEAL:] != seal.digest():
+        if header[-SEAL_SIZE:] != seal.digest():
             raise SegmentRefused(f"{name} is damaged")
 
     def remove(self, names: Iterable[str]) -> OSError | None:
@@ -393,19 +393,19 @@ class SegmentFiles:
     def sizes(self) -> dict[str, int]:
         """The published files, with the bytes of their states."""
         found = {}
-        for entry in self._all(NAME):
+        for entry in self._matching(NAME):
             with suppress(OSError):  # another process removed it
-                found[entry.name] = max(0, entry.stat(follow_symlinks=False).st_size - HEADER)
+                found[entry.name] = max(0, entry.stat(follow_symlinks=False).st_size - HEADER_SIZE)
         return found
 
     def remove_stale(self) -> None:
         """Delete abandoned partial files."""
-        for entry in self._all(PART):
+        for entry in self._matching(PART):
             with suppress(OSError):
-                if time.time() - entry.stat(follow_symlinks=False).st_mtime > STALE:
+                if time.time() - entry.stat(follow_symlinks=False).st_mtime > STALE_SECONDS:
                     (self._folder / entry.name).unlink()
 
-    def _all(self, pattern: re.Pattern[str]) -> list[os.DirEntry[str]]:
+    def _matching(self, pattern: re.Pattern[str]) -> list[os.DirEntry[str]]:
         try:
             with os.scandir(self._folder) as entries:
                 ours = [entry for entry in entries if pattern.fullmatch(entry.name)]
@@ -415,7 +415,7 @@ class SegmentFiles:
 
 
 def _seal(key: bytes, about: bytes, size: int) -> hashlib.blake2b:
-    return hashlib.blake2b(about + size.to_bytes(8, "little"), digest_size=SEAL, key=key)
+    return hashlib.blake2b(about + size.to_bytes(8, "little"), digest_size=SEAL_SIZE, key=key)
 
 
 def _write_all(descriptor: int, data: memoryview) -> None:

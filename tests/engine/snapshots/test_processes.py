@@ -68,7 +68,7 @@ def test_after_a_kill_everything_is_right(
         child.kill()
         child.communicate()
         assert replies(tiny_model) == right
-    monkeypatch.setattr(snapshot_files, "STALE", 0.0)
+    monkeypatch.setattr(snapshot_files, "STALE_SECONDS", 0.0)
     for path in paths.snapshots.glob("*.part"):
         os.utime(path, (0, 0))
     store.tidy()

@@ -361,7 +361,7 @@ def test_a_nearly_full_disk_is_left_to_others(
 ) -> None:
     engine = open_saved(tiny_model)
     finished(engine.generate(LONG, GREEDY))
-    monkeypatch.setattr("tchat.engine.snapshots.store.SPARE", 1 << 60)
+    monkeypatch.setattr("tchat.engine.snapshots.store.SPARE_DISK", 1 << 60)
     assert engine.save() == 0
     assert store.size() == 0
 
