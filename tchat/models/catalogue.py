@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -209,33 +209,26 @@ def _bytes(weights: int, bits: float) -> int:
     return int(weights * bits / 8)
 
 
-class CatalogueLookup:
-    """Names of the catalogue."""
+def downloaded(name: str, hub_cache: HubCacheSource) -> Path | None:
+    """The cached file of a model of the catalogue; of the starter, else the file of its package.
 
-    def __init__(self, hub_cache: HubCacheSource) -> None:
-        self._hub_cache = hub_cache
+    Returns:
+        None when the catalogue does not have the name.
 
-    def find(self, name: str) -> Path | None:
-        """The cached file of the model; of the starter, else the file of its package.
-
-        Raises:
-            ModelNotDownloaded: There is none.
-        """
-        found = find_entry(name)
-        if found is None:
-            return None
-        entry, remote = found
-        path = self._hub_cache.find(str(remote))
-        if path is None and entry.starter and not remote.quantization:
-            with contextlib.suppress(ModelError):
-                path = starter_file()
-        if path is None:
-            raise ModelNotDownloaded(name, remote)
-        return path
-
-    def suggestions(self, near: str) -> Iterable[str]:  # noqa: ARG002
-        """None: what is on this disk comes first; see `similar_in_catalogue`."""
-        return ()
+    Raises:
+        ModelNotDownloaded: There is no file.
+    """
+    found = find_entry(name)
+    if found is None:
+        return None
+    entry, remote = found
+    path = hub_cache.find(str(remote))
+    if path is None and entry.starter and not remote.quantization:
+        with contextlib.suppress(ModelError):
+            path = starter_file()
+    if path is None:
+        raise ModelNotDownloaded(name, remote)
+    return path
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,18 +266,18 @@ def recommend(
         paths: The user's folders.
         environ: Tells where the hub's cache is.
     """
-    source = CatalogueLookup(HubCacheSource(paths, environ))
+    hub_cache = HubCacheSource(paths, environ)
     return [
-        _downloaded(entry, source, machine, store) or _not_downloaded(entry, machine)
+        _downloaded(entry, hub_cache, machine, store) or _not_downloaded(entry, machine)
         for entry in load_catalogue().values()
     ]
 
 
 def _downloaded(
-    entry: CatalogueEntry, source: CatalogueLookup, machine: Machine, store: MetadataCache
+    entry: CatalogueEntry, hub_cache: HubCacheSource, machine: Machine, store: MetadataCache
 ) -> Recommendation | None:
     try:
-        path = source.find(entry.name)
+        path = downloaded(entry.name, hub_cache)
         metadata = store.metadata(path) if path else None
     except ModelError:
         return None

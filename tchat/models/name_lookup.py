@@ -1,19 +1,15 @@
-"""Lookups of names that need more than a look at the path, and of names of the hub.
-
-`tchat.models.resolve` imports them only for a name that is neither the starter nor a path.
-"""
+"""Look up models by names other than the starter and paths; names of the hub, and of aliases."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
 
 from tchat.errors import ModelError, ModelNotFound, UsageError
-from tchat.models.catalogue import CatalogueLookup, find_entry, sizes_of
+from tchat.models.catalogue import downloaded, find_entry, sizes_of
 from tchat.models.files import has_gguf_ending
 from tchat.models.hub.repository import HubName, ModelNotDownloaded, parse_hub_name
 from tchat.models.models_file import aliases
@@ -24,150 +20,76 @@ from tchat.models.sources.starter import STARTER
 from tchat.paths import Paths
 from tchat.sanitize import single_line
 
-if TYPE_CHECKING:
-    from tchat.models.metadata import MetadataCache
-
 CATALOGUE = "`tchat models catalogue` tells which fit this machine"
 LISTED = 5  # names in a message
 ALIAS_NAME = re.compile(r"\w[\w.:-]{0,79}")
 
 
-class NameLookup(Protocol):
-    """One kind of model name, and the files that such names stand for."""
+class NameLookup:
+    """The models of this disk by their names; each place is looked at once."""
 
-    def find(self, name: str) -> Path | None:
-        """The file that ``name`` stands for; None when the name is not of this kind.
-
-        Raises:
-            ModelNotFound: The name is of this kind, and its file is not there.
-        """
-
-    def suggestions(self, near: str) -> Iterable[str]:
-        """Names that the user may have meant by ``near``."""
-
-
-class HubLookup:
-    """Names on the hub; asked after everything on this disk.
-
-    Args:
-        environ: For ``HF_ENDPOINT``.
-    """
-
-    def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
-        self._endpoint = environ.get("HF_ENDPOINT", "")
-
-    def find(self, name: str) -> Path | None:
-        """Never a file.
-
-        Raises:
-            ModelNotDownloaded: It is a name on the hub.
-        """
-        remote = parse_hub_name(name, self._endpoint)
-        if remote is not None:
-            raise ModelNotDownloaded(name, remote)
-        return None
-
-    def suggestions(self, near: str) -> Iterable[str]:  # noqa: ARG002
-        """None."""
-        return ()
-
-
-class AliasLookup:
-    """The user's aliases, in models.toml.
-
-    Args:
-        paths: Where models.toml is.
-        resolve: Finds what an alias stands for.
-    """
-
-    def __init__(self, paths: Paths, resolve: Callable[[str], Path]) -> None:
-        self._paths = paths
-        self._resolve = resolve
-
-    def find(self, name: str) -> Path | None:
-        """The file that the alias stands for."""
-        target = aliases(self._paths).get(name)
-        if target is None:
-            return None
-        try:
-            return self._resolve(target)
-        except ModelNotDownloaded as error:
-            raise ModelNotDownloaded(name, error.remote) from error
-        except ModelError as error:
-            message = f"the alias {single_line(name, 40)} cannot be resolved: {error.message}"
-            raise ModelNotFound(message, error.hint) from error
-
-    def suggestions(self, near: str) -> Iterable[str]:  # noqa: ARG002
-        """All aliases."""
-        return aliases(self._paths)
-
-
-class DiskLookup:
-    """Every model on this disk, by its name in ``tchat models ls --all``."""
-
-    def __init__(self, paths: Paths, environ: Mapping[str, str] = os.environ) -> None:
+    def __init__(self, paths: Paths, environ: Mapping[str, str]) -> None:
         self._paths = paths
         self._environ = environ
+        self._hub_cache = HubCacheSource(paths, environ)
 
     def find(self, name: str) -> Path | None:
-        """The file of exactly this name; as in Ollama, a missing tag means ``latest``."""
+        """The file that ``name`` stands for; None when nothing has the name.
+
+        In this order: a name on the hub that is cached, a name in ``tchat models ls --all``, a name
+        in the catalogue, part of a name that fits only one language model.
+
+        Raises:
+            ModelNotDownloaded: It is on the hub, and not on this disk.
+            ModelNotFound: It may mean several.
+        """
+        found = self._hub_cache.find(name) or self._by_name(name)
+        if found is not None:
+            return found
+        remote = parse_hub_name(name, self._environ.get("HF_ENDPOINT", ""))
+        if remote is not None:
+            raise ModelNotDownloaded(name, remote)
+        return downloaded(name, self._hub_cache) or self._by_part(name)
+
+    def names(self) -> Iterator[str]:
+        """The names of all models on this disk."""
+        return (found.name for found in self._models)
+
+    @cached_property
+    def _models(self) -> list[LocalModel]:
+        return local_models(self._paths, self._environ)
+
+    def _by_name(self, name: str) -> Path | None:
+        """The model of exactly this name; as in Ollama, a missing tag means ``latest``."""
         for wanted in (name, f"{name}:latest"):
-            for found in self.models:
+            for found in self._models:
                 if found.name == wanted:
                     return found.path
         return None
 
-    def suggestions(self, near: str) -> Iterable[str]:  # noqa: ARG002
-        """All names."""
-        for found in self.models:
-            yield found.name
-
-    @cached_property
-    def models(self) -> list[LocalModel]:
-        """Scanned once."""
-        return local_models(self._paths, self._environ)
-
-
-class SubstringLookup:
-    """Any part of a name of `DiskLookup` that fits only one language model."""
-
-    def __init__(self, disk: DiskLookup, paths: Paths) -> None:
-        self._disk = disk
-        self._paths = paths
-
-    def find(self, name: str) -> Path | None:
-        """The only file whose name contains ``name``; case is ignored.
-
-        Raises:
-            ModelNotFound: Several names contain it.
-        """
+    def _by_part(self, name: str) -> Path | None:
         wanted = name.casefold()
-        matches = [found for found in self._disk.models if _contains(found, wanted)]
+        matches = [found for found in self._models if _contains(found, wanted)]
         matches = self._language_models(matches) or matches
         if len({_identity(found.path) for found in matches}) > 1:
             shown = single_line(name, 80)
             raise ModelNotFound(f"{shown!r} could mean several models", _some(matches))
         return matches[0].path if matches else None
 
-    def suggestions(self, near: str) -> Iterable[str]:  # noqa: ARG002
-        """None: `DiskLookup` suggests the names."""
-        return ()
-
     def _language_models(self, matches: list[LocalModel]) -> list[LocalModel]:
         """The language models among them: a projector beside its model is not ambiguous."""
         from tchat.models.metadata import MetadataCache
 
+        def can_chat(path: Path) -> bool:
+            try:
+                return not store.metadata(path).refusal
+            except ModelError:
+                return False
+
         if len(matches) < 2:
             return matches
         with MetadataCache(self._paths) as store:
-            return [found for found in matches if _is_language_model(store, found.path)]
-
-
-def _is_language_model(store: MetadataCache, path: Path) -> bool:
-    try:
-        return not store.metadata(path).refusal
-    except ModelError:
-        return False
+            return [found for found in matches if can_chat(found.path)]
 
 
 def _contains(found: LocalModel, wanted: str) -> bool:
@@ -188,13 +110,6 @@ def _some(matches: list[LocalModel]) -> str:
     names = [single_line(found.name, 100) for found in matches]
     more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
     return f"name one: {', '.join(names[:LISTED])}{more}"
-
-
-def other_lookups(paths: Paths, environ: Mapping[str, str]) -> tuple[NameLookup, ...]:
-    """The lookups that come after aliases, in the order in which they are asked."""
-    disk, hub_cache = DiskLookup(paths, environ), HubCacheSource(paths, environ)
-    hub = HubLookup(environ)
-    return (hub_cache, disk, hub, CatalogueLookup(hub_cache), SubstringLookup(disk, paths))
 
 
 def require_alias(name: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,6 @@ import pytest
 from tchat.errors import ModelError, ModelInvalid, ModelNotFound, UsageError
 from tchat.models import models_file
 from tchat.models import resolve as names
-from tchat.models.resolve import PathLookup, StarterLookup, find_first
 from tchat.models.sources.registry import local_models
 from tchat.paths import Paths, user_paths
 from tests.imports import modules_after
@@ -114,21 +112,6 @@ def test_a_folder_is_told_as_one(folder: Path) -> None:
     with pytest.raises(ModelInvalid, match="is a folder") as caught:
         resolve(str(folder))
     assert "gemma.gguf" in caught.value.hint
-
-
-def test_more_sources_can_be_added(folder: Path) -> None:
-    class Aliases:
-        def find(self, name: str) -> Path | None:
-            return folder / "gemma.gguf" if name == "small" else None
-
-        def suggestions(self, near: str) -> Iterable[str]:
-            return ["small"]
-
-    asked = (StarterLookup(), PathLookup(), Aliases())
-    assert find_first("small", asked) == folder / "gemma.gguf"
-    with pytest.raises(ModelNotFound) as caught:
-        find_first("smal", asked)
-    assert caught.value.hint == "did you mean small?"
 
 
 def test_a_folder_called_like_a_model_is_passed_over(folder: Path, paths: Paths) -> None:

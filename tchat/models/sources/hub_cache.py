@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 
@@ -55,10 +55,6 @@ class HubCacheSource:
             return None
         model = _chosen(list_repo_models(self._files(repo, asked.revision)), asked)
         return self.cache.snapshot(model.first) if model else None
-
-    def suggestions(self, near: str) -> Iterable[str]:  # noqa: ARG002
-        """None: its names are among all names on the disk."""
-        return ()
 
     @cached_property
     def _repositories(self) -> dict[str, str]:
