@@ -53,27 +53,11 @@ LICENCE = "license:"
 MAX_REQUESTS = 8  # at the same time
 
 
-@dataclass(frozen=True, slots=True)
-class FileBody:
-    """Bytes of a file: ``chunks`` from byte ``start`` on."""
-
-    start: int
-    chunks: Iterator[bytes]
-
-
 class HubApi:
-    """The API of one hub; safe to use from several threads.
+    """The API of the hub at ``endpoint``; safe to use from several threads.
 
-    Nothing is imported or requested before the first call.
-
-    Args:
-        environ: For ``HF_ENDPOINT`` and ``HF_HUB_DOWNLOAD_TIMEOUT``; huggingface_hub reads its
-            other variables itself.
-        limits: Of each answer.
-
-    Attributes:
-        endpoint: The hub's URL.
-        limits: Of each answer.
+    Nothing is imported or requested before the first call. ``HF_ENDPOINT`` and
+    ``HF_HUB_DOWNLOAD_TIMEOUT`` are read here, other variables by huggingface_hub.
 
     Raises, from its methods:
         RepositoryNotFound: There is no such repository.
@@ -90,20 +74,18 @@ class HubApi:
         if WHOLE_SECONDS.fullmatch(seconds):
             self.limits = replace(self.limits, silence=float(seconds))
 
-    @property
-    def timeout(self) -> float:
-        """Seconds without a byte after which a request fails."""
-        return self.limits.silence
-
     def listing(self, repo: str, revision: str = DEFAULT_REVISION) -> RepoListing:
         """The models of a repository, with sizes and hashes."""
         path = f"/api/models/{repo}/revision/{quote(revision, safe='')}"
-        return listing(self._json(path, {"blobs": "true"}, repo), repo, revision)
+        return _listing(self._json(path, {"blobs": "true"}, repo), repo, revision)
 
     def search(self, words: str, limit: int = 10) -> list[RepoSummary]:
         """Repositories with GGUF files whose names contain ``words``; most downloaded first."""
         query = {"search": words, "filter": "gguf", "sort": "downloads", "limit": str(limit)}
-        return hits(self._json("/api/models", {**query, "expand": list(EXPANDED)}, ""))
+        entries = self._json("/api/models", {**query, "expand": list(EXPANDED)}, "")
+        if not isinstance(entries, list):
+            raise not_a_hub_answer()
+        return [_summary(entry) for entry in entries if parse_hub_name(_text(_get(entry, "id")))]
 
     def read_range(self, file: RepoFile, start: int, length: int) -> bytes:
         """``length`` bytes from ``start`` on, fewer at the end of the file."""
@@ -113,20 +95,22 @@ class HubApi:
         """The bytes of ``file`` from ``start`` up to ``end``, in chunks as received."""
         if end <= start:
             return
-        with self.open(file, start, end) as body:
-            at = body.start  # 0 where the server does not support ranges
-            for chunk in body.chunks:
+        with self.open(file, start, end) as (begins, chunks):
+            at = begins
+            for chunk in chunks:
                 yield chunk[max(0, start - at) : end - at]
                 at += len(chunk)
                 if at >= end:
                     return
 
     @contextmanager
-    def open(self, file: RepoFile, start: int = 0, end: int | None = None) -> Iterator[FileBody]:
+    def open(
+        self, file: RepoFile, start: int = 0, end: int | None = None
+    ) -> Iterator[tuple[int, Iterator[bytes]]]:
         """Request the bytes of ``file`` from ``start`` up to ``end``, or to its end.
 
-        The body starts at 0 when the server does not support ranges. The authorization header is
-        sent to the hub only: a redirect to another host drops it.
+        Gives the position of the first byte, 0 when the server does not support ranges, and the
+        chunks. The authorization header is sent to the hub only: a redirect drops it.
         """
         path = f"/{file.repo}/resolve/{file.commit}/{quote(file.name)}"
         headers = {}
@@ -134,11 +118,11 @@ class HubApi:
             headers["range"] = f"bytes={start}-{'' if end is None else end - 1}"
         with self._answer(path, {}, headers, file.repo) as response:
             begins = _start(response, file, start)
-            yield FileBody(begins, download_chunks(response, self.limits, self._host))
+            yield begins, download_chunks(response, self.limits, host_of(self.endpoint))
 
     def _json(self, path: str, params: Mapping[str, str | list[str]], repo: str) -> Any:
         with self._answer(path, params, {}, repo) as response:
-            body = read_body(response, self.limits, self._host)
+            body = read_body(response, self.limits, host_of(self.endpoint))
         try:
             return json.loads(body)
         except (ValueError, RecursionError):
@@ -155,19 +139,12 @@ class HubApi:
         """The successful answer to a GET; reading its body may raise the same errors."""
         with get(self.endpoint + path, params, headers, self.limits) as response:
             if response.status_code >= 400:
-                raise self._refusal(response, repo)
+                import httpx2
+
+                hub, came = httpx2.URL(self.endpoint), response.url
+                signed = (hub.host, hub.port) != (came.host, came.port)
+                raise error_for_status(response.status_code, response.headers, repo, signed=signed)
             yield response
-
-    @property
-    def _host(self) -> str:
-        return host_of(self.endpoint)
-
-    def _refusal(self, response: httpx2.Response, repo: str) -> TchatError:
-        import httpx2
-
-        hub, came = httpx2.URL(self.endpoint), response.url
-        signed = (hub.host, hub.port) != (came.host, came.port)
-        return error_for_status(response.status_code, response.headers, repo, signed=signed)
 
 
 def _start(response: httpx2.Response, file: RepoFile, wanted: int) -> int:
@@ -194,16 +171,8 @@ def _start(response: httpx2.Response, file: RepoFile, wanted: int) -> int:
 class RepoSummary:
     """A repository found by a search. Texts come from the hub: sanitize before printing.
 
-    Attributes:
-        repo: ``user/repo``.
-        downloads: In the last month.
-        likes: Likes.
-        licence: As declared; empty when not declared.
-        gated: Its terms must be accepted before a download.
-        updated: Day of the last change, ``2025-04-28``; empty when unknown.
-        architecture: For example ``qwen3``; empty when unknown.
-        parameters: Number of weights; 0 when unknown.
-        context_length: Tokens; 0 when unknown.
+    ``downloads`` are those of the last month, ``updated`` is a day such as ``2025-04-28``. A
+    ``gated`` one asks for its terms to be accepted. What is unknown is empty or 0.
     """
 
     repo: str
@@ -217,12 +186,8 @@ class RepoSummary:
     context_length: int
 
 
-def listing(value: Any, repo: str, revision: str) -> RepoListing:
-    """A repository's models, from the API's answer.
-
-    Raises:
-        HubError: It is not such an answer.
-    """
+def _listing(value: Any, repo: str, revision: str) -> RepoListing:
+    """A repository's models, from the API's answer."""
     commit = _text(_get(value, "sha"))
     entries = _get(value, "siblings")
     if not OID.fullmatch(commit) or not isinstance(entries, list):
@@ -240,17 +205,6 @@ def listing(value: Any, repo: str, revision: str) -> RepoListing:
     )
 
 
-def hits(value: Any) -> list[RepoSummary]:
-    """The repositories in the answer to a search, in its order.
-
-    Raises:
-        HubError: It is not such an answer.
-    """
-    if not isinstance(value, list):
-        raise not_a_hub_answer()
-    return [_hit(entry) for entry in value if parse_hub_name(_text(_get(entry, "id")))]
-
-
 def _file(entry: Any, repo: str, commit: str, revision: str) -> RepoFile | None:
     """A file of the listing; None when its name, size or hash is not usable."""
     name, stored = _text(_get(entry, "rfilename")), _get(entry, "lfs")
@@ -263,8 +217,8 @@ def _file(entry: Any, repo: str, commit: str, revision: str) -> RepoFile | None:
     return RepoFile(repo, commit, revision, name, size, sha256, blob)
 
 
-def _hit(entry: Any) -> RepoSummary:
-    facts = _get(entry, "gguf")
+def _summary(entry: Any) -> RepoSummary:
+    gguf = _get(entry, "gguf")
     day = DAY.match(_text(_get(entry, "lastModified")))
     return RepoSummary(
         repo=_text(_get(entry, "id")),
@@ -273,9 +227,9 @@ def _hit(entry: Any) -> RepoSummary:
         licence=_licence(entry),
         gated=bool(_get(entry, "gated")),
         updated=day[0] if day else "",
-        architecture=_text(_get(facts, "architecture")),
-        parameters=_count(_get(facts, "total")),
-        context_length=_count(_get(facts, "context_length")),
+        architecture=_text(_get(gguf, "architecture")),
+        parameters=_count(_get(gguf, "total")),
+        context_length=_count(_get(gguf, "context_length")),
     )
 
 
@@ -314,14 +268,11 @@ def search_models(hub: HubApi, words: str, limit: int = 10) -> list[SearchResult
     """
     from concurrent.futures import ThreadPoolExecutor
 
-    hits = hub.search(words, limit)
+    def result(hit: RepoSummary) -> SearchResult:
+        try:
+            return SearchResult(hit, hub.listing(hit.repo))
+        except TchatError:
+            return SearchResult(hit, None)
+
     with ThreadPoolExecutor(MAX_REQUESTS) as pool:
-        listings = list(pool.map(lambda hit: _listing(hub, hit.repo), hits))
-    return [SearchResult(hit, listing) for hit, listing in zip(hits, listings, strict=True)]
-
-
-def _listing(hub: HubApi, repo: str) -> RepoListing | None:
-    try:
-        return hub.listing(repo)
-    except TchatError:
-        return None
+        return list(pool.map(result, hub.search(words, limit)))

@@ -21,7 +21,7 @@ import re
 import secrets
 import stat
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -32,6 +32,8 @@ from tchat.models.hub.repository import DEFAULT_REVISION, RepoFile, is_safe_path
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 PREFIX = "models--"
+PIECE = 1 << 20  # bytes read at once
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
@@ -76,10 +78,6 @@ class HubCache:
         """The link to the blob, under the file's name."""
         return self.folder(file.repo) / "snapshots" / file.commit / file.name
 
-    def has(self, file: RepoFile) -> bool:
-        """Whether the content is complete, by its size."""
-        return self.find_content(file) is not None
-
     def find_content(self, file: RepoFile) -> Path | None:
         """The path of the complete content, by its size; None when there is none."""
         paths = (self.blob(file), self.snapshot(file))
@@ -88,15 +86,15 @@ class HubCache:
     def discard(self, file: RepoFile) -> None:
         """Delete content that failed verification; links to it stay."""
         for path in (self.blob(file), self.snapshot(file)):
-            try:
+            with writing(path):
                 if not path.is_symlink() or path == self.blob(file):
                     path.unlink(missing_ok=True)
-            except OSError as error:
-                raise unwritable(path, error) from error
 
     def present_bytes(self, file: RepoFile) -> int:
         """Bytes of the content on this disk, complete or not."""
-        return file.size if self.has(file) else _size(self.incomplete(file)) or 0
+        if self.find_content(file) is not None:
+            return file.size
+        return _size(self.incomplete(file)) or 0
 
     def commit(self, repo: str, revision: str = DEFAULT_REVISION) -> str:
         """The commit of ``revision`` at the last download; empty when there was none."""
@@ -137,23 +135,19 @@ class HubCache:
     def finalize(self, file: RepoFile) -> None:
         """Rename the verified incomplete blob to its final name, durably."""
         blob = self.blob(file)
-        try:
+        with writing(blob):
             self.incomplete(file).replace(blob)
-            sync_folder(blob.parent)
-        except OSError as error:
-            raise unwritable(blob, error) from error
+            _sync_folder(blob.parent)
 
     def link(self, file: RepoFile) -> Path:
         """Link the file into its snapshot, and return that path."""
         path = self.snapshot(file)
         if _size(path) == file.size:
             return path
-        try:
+        with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             _link(self.blob(file), path)
-            sync_folder(path.parent)
-        except OSError as error:
-            raise unwritable(path, error) from error
+            _sync_folder(path.parent)
         return path
 
     def write_ref(self, file: RepoFile) -> None:
@@ -162,23 +156,19 @@ class HubCache:
             return
         path = self.folder(file.repo) / "refs" / file.revision
         fresh = _temporary(path)
-        try:
+        with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            with fresh.open("x", encoding="ascii") as opened:  # never through a link
-                opened.write(file.commit)
-            fresh.replace(path)
-        except OSError as error:
-            with suppress(OSError):
-                fresh.unlink(missing_ok=True)
-            raise unwritable(path, error) from error
+            try:
+                with fresh.open("x", encoding="ascii") as opened:  # never through a link
+                    opened.write(file.commit)
+                fresh.replace(path)
+            except OSError:
+                with suppress(OSError):
+                    fresh.unlink(missing_ok=True)
+                raise
 
 
-def sync_folder(folder: Path) -> None:
-    """Sync the entries of ``folder`` to disk.
-
-    Raises:
-        OSError: The folder cannot be opened, or the disk fails.
-    """
+def _sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -186,12 +176,25 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def unwritable(path: Path, error: OSError) -> StorageError:
-    """The error for a failed write in the cache."""
-    return StorageError(
-        f"cannot write {path}: {error.strerror or error}",
-        "free some space, or set HF_HUB_CACHE to a folder that you may write to",
-    )
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Translate an error of writing ``path``.
+
+    Raises:
+        StorageError: It cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            raise StorageError(
+                f"the disk is full: no room for {path}",
+                "free some space and pull again, which resumes; or set HF_HUB_CACHE",
+            ) from error
+        raise StorageError(
+            f"cannot write {path}: {error.strerror or error}",
+            "check the disk, or set HF_HUB_CACHE to a folder that you may write to",
+        ) from error
 
 
 def _cached(path: Path, name: Path, repo: str, commit: str, revision: str) -> RepoFile | None:
@@ -230,10 +233,6 @@ def _expanded(text: str) -> Path:
     return Path(os.path.expandvars(os.path.expanduser(text)))  # noqa: PTH111
 
 
-PIECE = 1 << 20  # bytes read at once
-FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-
-
 class PartialFile:
     """The incomplete content of ``file``, at ``path``; writes are not buffered.
 
@@ -251,11 +250,9 @@ class PartialFile:
         self._path = path
         self._file = file
         self._hash = new_hash(self._file)
-        try:
+        with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._descriptor = _open_own(path)
-        except OSError as error:
-            raise _failed(path, error) from error
 
     def __enter__(self) -> Self:
         return self
@@ -270,7 +267,7 @@ class PartialFile:
 
     def resume(self) -> Iterator[tuple[int, int]]:
         """Hash what an earlier attempt left; yields the bytes hashed and their total."""
-        try:
+        with writing(self._path):
             left = os.fstat(self._descriptor).st_size
             if left > self._file.size:
                 self.reset()
@@ -279,29 +276,23 @@ class PartialFile:
                 self._hash.update(piece)
                 self.size += len(piece)
                 yield self.size, left
-        except OSError as error:
-            raise _failed(self._path, error) from error
 
     def append(self, chunk: bytes) -> int:
         """Write the part of ``chunk`` that belongs to the file; returns its size."""
         view = memoryview(chunk)[: self._file.size - self.size]
-        try:
-            written = 0
+        written = 0
+        with writing(self._path):
             while written < len(view):
                 written += os.write(self._descriptor, view[written:])
-        except OSError as error:
-            raise _failed(self._path, error) from error
         self._hash.update(view)
         self.size += len(view)
         return len(view)
 
     def reset(self) -> None:
         """Empty the file, to begin again."""
-        try:
+        with writing(self._path):
             os.lseek(self._descriptor, 0, os.SEEK_SET)
             os.ftruncate(self._descriptor, 0)
-        except OSError as error:
-            raise _failed(self._path, error) from error
         self.size = 0
         self._hash = new_hash(self._file)
 
@@ -309,10 +300,8 @@ class PartialFile:
         """Whether the content has the hash that the hub lists; if so, it is synced to disk."""
         if not self.is_complete or self._hash.hexdigest() != self._file.blob:
             return False
-        try:
+        with writing(self._path):
             os.fsync(self._descriptor)
-        except OSError as error:
-            raise _failed(self._path, error) from error
         return True
 
 
@@ -349,15 +338,3 @@ def _open_own(path: Path) -> int:
         os.close(descriptor)
         raise FileExistsError(errno.EEXIST, "another program put something else there", str(path))
     return descriptor
-
-
-def _failed(path: Path, error: OSError) -> StorageError:
-    if error.errno in FULL:
-        return StorageError(
-            f"the disk is full: no room for {path}",
-            "free some space and pull again, which resumes; or set HF_HUB_CACHE",
-        )
-    return StorageError(
-        f"cannot write {path}: {error.strerror or error}",
-        "check the disk, or set HF_HUB_CACHE to a folder that you may write to",
-    )

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Self, TypeAlias, TypeVar
 from tchat.errors import ModelError, StorageError
 from tchat.models.files import HashCache, cached_sha256, file_key, hash_file
 from tchat.models.hub.api import HubApi
-from tchat.models.hub.cache import HubCache, PartialFile, new_hash, unwritable
+from tchat.models.hub.cache import HubCache, PartialFile, new_hash, writing
 from tchat.models.hub.client import HubError
 from tchat.models.hub.remote_model import HeaderCache
 from tchat.models.hub.repository import RepoFile
@@ -25,7 +25,6 @@ from tchat.sanitize import single_line
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
-
 
 T = TypeVar("T")
 
@@ -70,14 +69,8 @@ class DownloadCancelled(Exception):
 class Downloader:
     """Downloads the files of one model.
 
-    Attributes:
-        hub: Source of the files.
-        cache: Target of the files.
-        meter: Counts bytes.
-        retry_policy: For failed requests.
-        cancelled: Polled several times a second.
-        header_cache: Bytes that were read already; a download begins with them.
-        hashes: Stores the SHA-256 of files.
+    A download begins with the bytes in ``header_cache``. ``cancelled`` is polled several times a
+    second.
     """
 
     hub: HubApi
@@ -172,6 +165,15 @@ class Downloader:
                 yield RetryingDownload(error.message, wait)
                 self._pause(wait)
 
+    def retried(self, request: Callable[[], T], *, limit: int) -> Generator[DownloadEvent, None, T]:
+        """As `with_retries`, for a request without events."""
+
+        def attempt() -> Generator[DownloadEvent, None, T]:
+            yield from ()
+            return request()
+
+        return (yield from self.with_retries(attempt, limit=limit))
+
     def _fetch(self, file: RepoFile) -> Iterator[DownloadEvent]:
         with PartialFile(self.cache.incomplete(file), file) as partial:
             for done, left in partial.resume():
@@ -219,7 +221,7 @@ class Downloader:
                     self.meter.fetched += partial.append(item)
                     received = now
                 elif now - received >= self.retry_policy.warn:
-                    yield DownloadStalled(now - received, self.hub.timeout)
+                    yield DownloadStalled(now - received, self.hub.limits.silence)
                 if now - reported >= REPORT_SECONDS:
                     reported = now
                     yield self.meter.pulling(partial.size)
@@ -244,10 +246,8 @@ def _file_lock(path: Path) -> BaseFileLock:
     """The lock of a download, shared with huggingface_hub."""
     from filelock import FileLock
 
-    try:
+    with writing(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise unwritable(path.parent, error) from error
     return FileLock(path, mode=0o664, thread_local=False)
 
 
@@ -306,9 +306,9 @@ class ChunkStream:
 
     def _read(self, hub: HubApi, file: RepoFile, start: int) -> None:
         try:
-            with hub.open(file, start) as body:
-                self._put(body.start)
-                for chunk in body.chunks:
+            with hub.open(file, start) as (begins, chunks):
+                self._put(begins)
+                for chunk in chunks:
                     if not self._put(chunk):
                         return
         except BaseException as error:  # noqa: BLE001 - raised again by the reader

@@ -92,15 +92,9 @@ def pull(
     The work is done in the thread that iterates. However it ends, what was downloaded is kept, and
     the next call resumes. The model appears in the cache when all its files are complete.
 
-    Args:
-        name: Of the model.
-        hub: Source.
-        cache: Target.
-        hashes: Stores the SHA-256 of cached files, so that each is hashed once.
-        machine: The machine that a quantization is chosen for; called only for a model that is
-            not cached. Without it the default quantization is taken, and the fit is not checked.
-        retry_policy: For failed requests.
-        cancelled: Polled several times a second.
+    ``machine`` is called only for a model that is not cached, to choose a quantization; without it
+    the default is taken, and the fit is not checked. ``hashes`` keeps that each cached file is
+    hashed once. ``cancelled`` is polled several times a second.
 
     Raises:
         ModelNotFound: The hub does not have it; suggests similar names.
@@ -113,8 +107,8 @@ def pull(
     )
     try:
         try:
-            listing = yield from downloader.with_retries(
-                lambda: _list(hub, name), limit=downloader.retry_policy.asking
+            listing = yield from downloader.retried(
+                lambda: hub.listing(name.repo, name.revision), limit=retry_policy.asking
             )
         except HubError as error:
             yield from _use_cached(name, downloader, error)
@@ -124,11 +118,6 @@ def pull(
         yield from _download((yield from _choose(listing, name, machine, downloader)), downloader)
     except DownloadCancelled:
         yield downloader.meter.stopped()
-
-
-def _list(hub: HubApi, name: HubName) -> Generator[DownloadEvent, None, RepoListing]:
-    yield from ()
-    return hub.listing(name.repo, name.revision)
 
 
 def _choose(
@@ -143,15 +132,11 @@ def _choose(
     remote_model = None
     if machine is not None and cached is None:
         yield ReadingHeader(model.first.name)
-        here = machine()
-
-        def attempt() -> Generator[DownloadEvent, None, RemoteModel]:
-            yield from ()
-            return inspect_listing(listing, name, downloader.header_cache.read_range, here)
-
+        here, read_range = machine(), downloader.header_cache.read_range
         since = time.monotonic()
-        remote_model = yield from downloader.with_retries(
-            attempt, limit=downloader.retry_policy.attempts
+        remote_model = yield from downloader.retried(
+            lambda: inspect_listing(listing, name, read_range, here),
+            limit=downloader.retry_policy.attempts,
         )
         downloader.meter.header_seconds = time.monotonic() - since
         model = remote_model.model

@@ -40,18 +40,13 @@ class RemoteModel:
     """A model on the hub. Texts are raw: sanitize them before printing.
 
     Attributes:
-        listing: Of its repository.
-        model: The chosen model.
         reason: Why it was chosen; empty when it was named.
         title: ``general.name``; may be empty.
-        kind: What it is for.
         refusal: Why it cannot chat, as a sentence without its subject; empty when it can.
-        architecture: For example ``llama``.
         parameters: Number of weights, all parts together.
         context_length: Tokens that it was trained for; 0 when unknown.
-        dimensions: Dimensions that decide its memory and speed.
         report: How it would run on the machine.
-        details: Further details of the header that was read, which may be another quantization's.
+        details: Of the header that was read, which may be another quantization's.
     """
 
     listing: RepoListing
@@ -99,13 +94,8 @@ def inspect_listing(
 ) -> RemoteModel:
     """Choose the model of ``name``; without a quantization, the best for ``machine``.
 
-    Args:
-        listing: Of its repository.
-        name: As parsed.
-        read_range: As of `RemoteHeader`.
-        machine: The machine.
-        closely: Read the header of the chosen quantization too. Otherwise one header is read, of
-            some megabytes, and the other quantizations are estimated by their file sizes.
+    One header is read, of some megabytes, and the other quantizations are estimated by their file
+    sizes; ``closely``, the header of the chosen one is read too.
 
     Raises:
         ModelNotFound: There is no such model, or its file is gone.
@@ -196,14 +186,9 @@ class HeaderCache:
 
 
 class RemoteHeader:
-    """The header of a model on the hub.
+    """The header of ``model`` on the hub, read by ``read_range``.
 
-    Args:
-        model: On the hub.
-        read_range: So many bytes of a file, from a place on: `Beginnings.read_range` asks for
-            none of them twice, where the header is gone through more than once.
-
-    Raises, also from its methods:
+    Raises, from its methods:
         ModelInvalid: It is not a GGUF file, or is damaged or hostile.
         ModelNotFound: The file is gone.
         HubError: A request failed.
