@@ -55,23 +55,11 @@ BITS = MappingProxyType(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CatalogueEntry:
-    """A model of the catalogue.
+    """A model of the catalogue, called ``family:tag``.
 
-    Attributes:
-        family: The first part of its name.
-        tag: The second part: its size.
-        title: What its maker calls it.
-        maker: Who made it.
-        licence: Of its weights.
-        languages: It was trained for these.
-        purpose: What it is for.
-        repo: On the hub.
-        quantizations: In that repository, the largest first.
-        parameters: Weights.
-        context: Context length it was trained for, in tokens.
-        starter: Whether it is the model that comes with tchat.
-
-    The other fields are those of ``catalogue.toml``; see `ModelDimensions`.
+    ``quantizations`` are those in its repository, the largest first. ``parameters`` counts weights,
+    ``context`` tokens that it was trained for. ``starter`` is the model that comes with tchat. The
+    other fields are those of ``catalogue.toml``; see `ModelDimensions`.
     """
 
     family: str
@@ -210,10 +198,7 @@ def _bytes(weights: int, bits: float) -> int:
 
 
 def downloaded(name: str, hub_cache: HubCacheSource) -> Path | None:
-    """The cached file of a model of the catalogue; of the starter, else the file of its package.
-
-    Returns:
-        None when the catalogue does not have the name.
+    """The file of a model of the catalogue; None when the catalogue does not have the name.
 
     Raises:
         ModelNotDownloaded: There is no file.
@@ -236,9 +221,7 @@ class Recommendation:
     """How a model of the catalogue runs on a machine.
 
     Attributes:
-        entry: The model.
         file: The quantization on this disk, else the best for the machine, with its size.
-        fit: Whether it fits.
         speed: Decode speed with a short context in tokens per second; 0 when unknown.
         known: Whether the speed was measured in use.
         path: Its file; None when it is not on this disk.
@@ -258,14 +241,7 @@ def recommend(
     paths: Paths,
     environ: Mapping[str, str] = os.environ,
 ) -> list[Recommendation]:
-    """All models of the catalogue, the smallest first.
-
-    Args:
-        machine: The machine.
-        store: Knows the files on this disk.
-        paths: The user's folders.
-        environ: Tells where the hub's cache is.
-    """
+    """All models of the catalogue, the smallest first; ``store`` knows the files on this disk."""
     hub_cache = HubCacheSource(paths, environ)
     return [
         _downloaded(entry, hub_cache, machine, store) or _not_downloaded(entry, machine)

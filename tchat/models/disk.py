@@ -104,10 +104,7 @@ class DuplicateFile:
 class DuplicateSet:
     """Files with the same content; the first one would be kept.
 
-    Attributes:
-        sha256: Of the content.
-        size: Bytes of each.
-        files: At least two; no two of them are hard links of each other.
+    ``size`` is that of each. There are at least two, and no two are hard links of each other.
     """
 
     sha256: str
@@ -247,7 +244,7 @@ class RemovalPlan:
         links: Links in the snapshots of the Hugging Face cache to delete.
         blobs: Blobs to delete: no other link leads to them.
         shared: Blobs to keep: other links lead to them.
-        freed: Bytes freed on the disk.
+        freed: Bytes.
         registered: A registered file that is only unregistered.
     """
 

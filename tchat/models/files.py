@@ -37,12 +37,7 @@ PIECE = 1 << 22  # bytes read at once
 class FileKey:
     """Identity of a file's content: it is unchanged as long as these are.
 
-    Attributes:
-        device: Of the file system.
-        inode: In it.
-        size: Bytes.
-        mtime_ns: Time of the last change of the content; any program can set it back.
-        ctime_ns: Time of the last change of the inode, which no program can set.
+    Any program can set ``mtime_ns`` back; none can set ``ctime_ns``.
     """
 
     device: int
@@ -181,11 +176,7 @@ def compute_sha256(path: Path, memory: HashCache) -> Generator[HashProgress, Non
 
 
 def cached_sha256(path: Path, memory: HashCache) -> Generator[HashProgress, None, str]:
-    """The stored SHA-256, else that of `compute_sha256`.
-
-    Raises:
-        ModelNotFound, ModelInvalid: As `compute_sha256`.
-    """
+    """The stored SHA-256, else that of `compute_sha256`."""
     return memory.sha256(file_key(path)) or (yield from compute_sha256(path, memory))
 
 
@@ -200,11 +191,7 @@ def sha256_of(path: Path, memory: HashCache) -> str:
 
 
 def hash_file(path: Path, digest: hashlib._Hash) -> Generator[HashProgress, None, str]:
-    """Update ``digest`` with the whole file; returns its hexadecimal digits.
-
-    Raises:
-        ModelNotFound, ModelInvalid: As `compute_sha256`.
-    """
+    """Update ``digest`` with the whole file; returns its hexadecimal digits."""
     key = file_key(path)
     done = 0
     try:

@@ -63,9 +63,7 @@ class FitReport:
     """How a model fits a machine.
 
     Attributes:
-        machine: The machine.
         plan: How it would be loaded with the default context.
-        fit: The verdict.
         largest: Largest context that fits, by the type of the KV cache.
         rows: Memory at several context lengths.
         speed: Decode speed in tokens per second with a short context; 0 when unknown.
@@ -86,11 +84,8 @@ def report_fit(
 ) -> FitReport:
     """Report how a model fits a machine.
 
-    Args:
-        dimensions: Of the model.
-        trained: Context length that it was trained for, in tokens; 0 when unknown.
-        machine: The machine.
-        known_speed: Measured decode speed in tokens per second; 0 when it was not used yet.
+    ``trained`` is the context length that it was trained for, in tokens, 0 when unknown;
+    ``known_speed`` the measured decode speed in tokens per second, 0 when it was not used yet.
     """
     most = trained or USUAL_CONTEXT
     plan = default_plan(dimensions, trained, machine)
@@ -210,14 +205,8 @@ def choose_quantization(
     """Choose the largest quantization that fits with the default context, else Q4_K_M; and why.
 
     Unquantized weights are twice as large and half as fast as Q8_0 without better replies, so they
-    are chosen only when there is nothing else.
-
-    Args:
-        models: The same model in different quantizations; at least one.
-        dimensions: Dimensions of ``measured``.
-        measured: One of ``models``.
-        trained: Context length that it was trained for, in tokens.
-        machine: The machine.
+    are chosen only when there is nothing else. ``dimensions`` are those of ``measured``, one of
+    ``models``.
     """
     quantized = [model for model in models if model.quantization not in UNQUANTIZED]
     by_size = sorted(quantized or models, key=lambda model: -model.size)

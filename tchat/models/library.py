@@ -39,12 +39,18 @@ if TYPE_CHECKING:
 GOOD, UNKNOWN = "loads and answers", "not checked yet"
 
 
+NOT_DECLARED = "not declared"
+LONGEST_VALUE = 200  # characters of a metadata value
+MOST_KEYS = 400
+LONGEST_TEMPLATE = 20_000  # characters; the longest in circulation has 18,000
+InfoRow = tuple[str, str]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LibraryModel:
     """One model of the library. Texts are raw: sanitize them before printing.
 
     Attributes:
-        name: Its name; `resolve` finds the file by it.
         path: Its file; of a split model, the first part.
         owner: Who keeps it.
         metadata: From its header; None when the file is damaged or gone.
@@ -63,12 +69,7 @@ class LibraryModel:
 
 
 class Library:
-    """The model files of this user.
-
-    Args:
-        paths: The user's folders.
-        environ: The environment; tells where other programs keep their files.
-        build: Name of the llama.cpp build that verdicts are for.
+    """The model files of this user; verdicts are those for the llama.cpp build ``build``.
 
     Raises, from its methods:
         ModelError: No model, or several, have the name, or the file is not there or damaged.
@@ -121,13 +122,7 @@ class Library:
     def verify(
         self, name: str, probe_command: ProbeCommand, *, content: bool = True
     ) -> Iterator[VerifyProgress]:
-        """Verify the file of the model called ``name``; a cached verdict is not used.
-
-        Args:
-            name: Of the model.
-            probe_command: Makes the command that loads a path in a child process.
-            content: Whether to hash the whole file.
-        """
+        """Verify the file of a model by `verify_model`; no cached verdict is used."""
         found = self._found(name)
         return verify_model(found, self._store, probe_command, build=self._build, content=content)
 
@@ -191,14 +186,6 @@ class Library:
 def _same(one: Path, other: Path) -> bool:
     """Whether both paths resolve to the same path; hard links do not."""
     return os.path.realpath(one) == os.path.realpath(other)
-
-
-NOT_DECLARED = "not declared"
-LONGEST_VALUE = 200  # characters of a metadata value
-MOST_KEYS = 400
-LONGEST_TEMPLATE = 20_000  # characters; the longest in circulation has 18,000
-
-InfoRow = tuple[str, str]
 
 
 def model_rows(row: LibraryModel, details: HeaderDetails) -> Iterator[InfoRow]:

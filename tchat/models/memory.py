@@ -35,11 +35,8 @@ SYNC_SECONDS = 8e-5  # per layer: threads wait for each other after each of some
 class Memory:
     """Bytes of memory.
 
-    Attributes:
-        free: Bytes available without swapping.
-        total: Bytes installed, or the container's limit.
-        name: ``memory`` for main memory, else the name of a GPU.
-        shared: Whether the GPU uses main memory.
+    ``free`` is available without swapping; ``total`` is installed, or the container's limit.
+    ``name`` is ``memory`` for main memory, else that of a GPU; a ``shared`` GPU uses main memory.
     """
 
     free: int
@@ -51,10 +48,7 @@ class Memory:
 def main_memory(root: Path = Path("/")) -> Memory | None:
     """Main memory, or the container's limit where that is lower; None when unknown.
 
-    Takes well under a millisecond on Linux.
-
-    Args:
-        root: Where ``/proc`` and ``/sys`` are.
+    Takes well under a millisecond on Linux. ``root`` is where ``/proc`` and ``/sys`` are.
     """
     machine = _darwin() if sys.platform == "darwin" else _meminfo(root / "proc/meminfo")
     if machine is None:
@@ -211,7 +205,6 @@ class MemoryNeed:
     """Bytes that a loaded model needs.
 
     Attributes:
-        weights: Of the file's tensors.
         context: KV cache and recurrent state.
         buffers: Compute buffers and the vocabulary.
         growth: Needed for a moment while the KV cache grows to its full size.
@@ -237,10 +230,8 @@ class MemoryNeed:
 class Machine:
     """Memory and speed of a machine.
 
-    Attributes:
-        memory: Main memory; None when unknown.
-        gpus: The GPUs that this build can use.
-        speed: Bytes of weights processed per second; 0 when not measured.
+    ``gpus`` are those that this build can use. ``speed`` is in bytes of weights per second, 0 when
+    it was not measured.
     """
 
     memory: Memory | None = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -26,6 +26,24 @@ if TYPE_CHECKING:
 NAMED_BY_HASH = re.compile(r"(?:sha256-)?([0-9a-f]{64})")
 
 
+SCHEMA_VERSION = 5
+SCHEMA = """
+CREATE TABLE facts (file TEXT PRIMARY KEY, parts TEXT NOT NULL, facts TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE verdicts (file TEXT, build TEXT, problem TEXT NOT NULL, PRIMARY KEY (file, build))
+    WITHOUT ROWID;
+CREATE TABLE uses (file TEXT PRIMARY KEY, at REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE hashes (file TEXT PRIMARY KEY, sha256 TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE speeds (file TEXT PRIMARY KEY, rate REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE machines (name TEXT PRIMARY KEY, rate REAL NOT NULL, at REAL NOT NULL) WITHOUT ROWID
+"""
+NEWEST = 0.3  # weight of the newest speed
+LAST_SECOND = 253_402_300_799  # of the year 9999, the last that can be shown as a date
+FASTEST = 1e18  # tokens or bytes per second; more is not a measurement
+_TEXTS = ("title", "refusal", "architecture", "quantization", "chat_template", "sha256")
+_COUNTS = ("parameters", "context_length", "size")
+_MOST = 2**63
+
+
 @dataclass(frozen=True, slots=True)
 class ModelMetadata:
     """Metadata of a model file. Texts are raw: sanitize them before printing.
@@ -35,16 +53,12 @@ class ModelMetadata:
         key: Identity of the file; verdicts are cached by it.
         parts: Further files of a split model.
         title: ``general.name``; may be empty.
-        kind: What it is for.
         refusal: Why it cannot chat, to be read after its name; empty when it can.
-        architecture: For example ``llama``.
-        quantization: For example ``Q4_K_M``.
         parameters: Number of weights, all parts together.
         context_length: Tokens that it was trained for; 0 when the header gives none.
         chat_template: Jinja source; empty when it has none.
         size: Bytes, all parts together.
         sha256: Where the file's name tells it, else empty.
-        dimensions: Dimensions that decide its memory and speed.
     """
 
     path: Path
@@ -78,29 +92,25 @@ def read_metadata(path: Path) -> ModelMetadata:
     # Not needed for a cached file, which saves 9 ms at start-up.
     from tchat.models.gguf.compatibility import refusal
     from tchat.models.gguf.header import read_dimensions
-    from tchat.models.gguf.parser import further_parts, read_header, read_parts
+    from tchat.models.gguf.parser import read_model_header
 
     key = file_key(path)
-    header = read_header(path)
-    parts = further_parts(path, header)
-    headers = (header, *read_parts(parts))
-    # The first part may hold the metadata only, so the kind is judged by all tensors.
-    whole = replace(header, tensors=tuple(t for each in headers for t in each.tensors))
+    header, parts = read_model_header(path)
     return ModelMetadata(
         path=path,
         key=key,
         parts=parts,
-        title=whole.name,
-        kind=detect_kind(whole),
-        refusal=refusal(whole),
-        architecture=whole.architecture,
-        quantization=whole.quantization,
-        parameters=whole.parameters,
-        context_length=whole.context_length,
-        chat_template=whole.chat_template,
-        size=sum(each.file_size for each in headers),
+        title=header.name,
+        kind=detect_kind(header),
+        refusal=refusal(header),
+        architecture=header.architecture,
+        quantization=header.quantization,
+        parameters=header.parameters,
+        context_length=header.context_length,
+        chat_template=header.chat_template,
+        size=header.file_size,
         sha256="" if parts else hash_in_name(path),
-        dimensions=read_dimensions(whole),
+        dimensions=read_dimensions(header),
     )
 
 
@@ -108,24 +118,6 @@ def hash_in_name(path: Path) -> str:
     """The SHA-256 in the name of the file, links resolved; empty when there is none."""
     match = NAMED_BY_HASH.fullmatch(path.resolve().name)
     return match[1] if match else ""
-
-
-SCHEMA_VERSION = 5
-SCHEMA = """
-CREATE TABLE facts (file TEXT PRIMARY KEY, parts TEXT NOT NULL, facts TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE verdicts (file TEXT, build TEXT, problem TEXT NOT NULL, PRIMARY KEY (file, build))
-    WITHOUT ROWID;
-CREATE TABLE uses (file TEXT PRIMARY KEY, at REAL NOT NULL) WITHOUT ROWID;
-CREATE TABLE hashes (file TEXT PRIMARY KEY, sha256 TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE speeds (file TEXT PRIMARY KEY, rate REAL NOT NULL) WITHOUT ROWID;
-CREATE TABLE machines (name TEXT PRIMARY KEY, rate REAL NOT NULL, at REAL NOT NULL) WITHOUT ROWID
-"""
-NEWEST = 0.3  # weight of the newest speed
-LAST_SECOND = 253_402_300_799  # of the year 9999, the last that can be shown as a date
-FASTEST = 1e18  # tokens or bytes per second; more is not a measurement
-_TEXTS = ("title", "refusal", "architecture", "quantization", "chat_template", "sha256")
-_COUNTS = ("parameters", "context_length", "size")
-_MOST = 2**63
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,11 +275,7 @@ def _select_metadata(
 
 
 def _dimensions(stored: dict[str, Any]) -> ModelDimensions:
-    """The dimensions in a row.
-
-    Raises:
-        TypeError: It cannot have been stored here.
-    """
+    """The dimensions in a row; raises TypeError for what cannot have been stored here."""
     dimensions = ModelDimensions(**stored)
     names = [field.name for field in fields(dimensions) if field.name != "expert_share"]
     if (

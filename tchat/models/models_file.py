@@ -52,11 +52,7 @@ def read(paths: Paths) -> Mapping[str, Any]:
 
 
 def table(document: Mapping[str, Any], name: str, paths: Paths) -> Mapping[str, Any]:
-    """The table ``[name]``; empty when there is none.
-
-    Raises:
-        UsageError: It is not a table.
-    """
+    """The table ``[name]``; empty when there is none."""
     value = document.get(name, {})
     if not isinstance(value, dict):
         raise UsageError(f"`{name}` (in {paths.models_file}) must be a table, written [{name}]")
@@ -94,11 +90,7 @@ def change(paths: Paths, edit: Callable[[TOMLDocument], object]) -> None:
 
 
 def register(paths: Paths, places: Sequence[Path]) -> None:
-    """Register model files or folders by their absolute paths.
-
-    Raises:
-        ModelError: A file is not there, or is not a model.
-    """
+    """Register model files or folders by their absolute paths; a file is checked first."""
     from tchat.models.metadata import read_metadata
 
     for place in places:
@@ -108,11 +100,7 @@ def register(paths: Paths, places: Sequence[Path]) -> None:
 
 
 def forget(paths: Paths, places: Sequence[Path]) -> None:
-    """Unregister files or folders; nothing is deleted.
-
-    Raises:
-        UsageError: One is not registered.
-    """
+    """Unregister files or folders; nothing is deleted."""
     known = registered(paths)
     for place in places:
         if place.absolute() not in known:
@@ -144,11 +132,7 @@ def set_alias(paths: Paths, name: str, target: str | None) -> None:
 
 
 def settings_for(settings: Settings, paths: Paths, path: Path) -> Settings:
-    """``settings`` with the overrides of the model in ``path``.
-
-    Raises:
-        UsageError: A value in the file is not allowed.
-    """
+    """``settings`` with the overrides of the model in ``path``."""
     document = read(paths)
     if TABLE not in document:
         return settings
@@ -158,11 +142,7 @@ def settings_for(settings: Settings, paths: Paths, path: Path) -> Settings:
 
 
 def model_setting(name: str) -> Key:
-    """The key of a setting that single models may override.
-
-    Raises:
-        UsageError: There is no such setting, or it applies to all models.
-    """
+    """The key of a setting that single models may override."""
     key = find_key(name)
     if key.name not in MODEL_SETTINGS:
         raise UsageError(
@@ -174,11 +154,7 @@ def model_setting(name: str) -> Key:
 def set_model_setting(
     paths: Paths, model: str, path: Path, key: Key, text: str | None
 ) -> Value | None:
-    """Override a setting for the model in ``path``, called ``model``; None removes the override.
-
-    Raises:
-        UsageError: ``text`` is not an allowed value.
-    """
+    """Override a setting for the model in ``path``, called ``model``; None removes the override."""
     value = None if text is None else parse(key, text, "models set")
     found = _name_of(read(paths), model, path, paths)
     name = found or model

@@ -29,8 +29,8 @@ class ProcessResult:
         signal: The name of the signal that ended it, such as ``SIGABRT``; else empty.
         timed_out: It ran past the limit and was killed.
         flooded: It wrote more than `MAX_OUTPUT` bytes and was killed.
-        stdout: What it wrote, up to `MAX_OUTPUT` bytes.
-        stderr: The last of what it wrote.
+        stdout: Up to `MAX_OUTPUT` bytes.
+        stderr: The last of it.
     """
 
     exit_code: int | None

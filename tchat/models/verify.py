@@ -86,11 +86,7 @@ def require_loadable(
 
 
 def _require_published(metadata: ModelMetadata, store: MetadataCache) -> None:
-    """Check that the starter model is the published file; it is hashed once.
-
-    Raises:
-        ModelInvalid: It is another file.
-    """
+    """Check that the starter model is the published file; it is hashed once."""
     if not _is_starter(metadata.path):
         return
     from tchat.models.files import sha256_of
@@ -111,12 +107,7 @@ def _is_starter(path: Path) -> bool:
 
 
 def require_unchanged(metadata: ModelMetadata) -> None:
-    """Check that the file is still the one that ``metadata`` were read from.
-
-    Raises:
-        ModelNotFound: It is gone.
-        ModelInvalid: It changed.
-    """
+    """Raise ModelError unless the file is still the one that ``metadata`` were read from."""
     if file_key(metadata.path) != metadata.key:
         raise ModelInvalid(f"{label(metadata.path)} changed while it was checked", "try again")
 
@@ -236,11 +227,8 @@ def _refusal_hint(kind: ModelKind) -> str:
 class VerifyResult:
     """The result of one check. The text is raw.
 
-    Attributes:
-        topic: ``header``, ``content``, ``load``, or a topic of the chat template.
-        state: ``ok``, ``note`` or ``problem``.
-        text: What was found.
-        code: Exit code that a problem leads to.
+    ``topic`` is ``header``, ``content``, ``load``, or a topic of the chat template; ``state`` is
+    ``ok``, ``note`` or ``problem``; ``code`` the exit code that a problem leads to.
     """
 
     topic: str
@@ -269,12 +257,8 @@ def verify_model(
 ) -> Iterator[VerifyProgress]:
     """Check header, content, loading and chat template; the probe's verdict is cached anew.
 
-    Args:
-        found: The model.
-        store: Caches verdict and hash.
-        probe_command: As for `require_loadable`.
-        build: Name of the llama.cpp build.
-        content: Whether to hash the whole file.
+    ``probe_command`` and ``build`` are as for `require_loadable`; with ``content`` the whole file
+    is hashed.
     """
     try:
         metadata = store.metadata(found.path)

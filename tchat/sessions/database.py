@@ -19,6 +19,30 @@ SAFE_WAL = (3, 51, 3)
 _PRAGMAS = ("foreign_keys", "secure_delete", "cell_size_check")
 
 
+_MEANINGS = {
+    sqlite3.SQLITE_BUSY: (
+        "{name} is locked: another process is writing to it",
+        "try again in a moment",
+    ),
+    sqlite3.SQLITE_LOCKED: (
+        "{name} is locked: another process is writing to it",
+        "try again in a moment",
+    ),
+    sqlite3.SQLITE_FULL: ("no space left to write {name}", "free some space and try again"),
+    sqlite3.SQLITE_IOERR: (
+        "reading or writing {name} failed: {error}",
+        "check the disk and the space left on it",
+    ),
+    sqlite3.SQLITE_READONLY: ("cannot write {name}: {error}", "check the permissions"),
+    sqlite3.SQLITE_CANTOPEN: (
+        "cannot open {name}: {error}",
+        "check the permissions of the file and its folder",
+    ),
+    sqlite3.SQLITE_PERM: ("cannot open {name}: {error}", "check the permissions"),
+    sqlite3.SQLITE_TOOBIG: ("a text is too long to be stored", "SQLite stores up to 1 GB"),
+}
+
+
 class DatabaseDamaged(StorageError):
     """The file is not a sound SQLite database."""
 
@@ -233,27 +257,3 @@ def storage_error(error: sqlite3.DatabaseError, path: Path | None) -> StorageErr
         )
     message, hint = _MEANINGS.get(code, ("cannot use {name}: {error}", ""))
     return StorageError(message.format(name=name, error=error), hint)
-
-
-_MEANINGS = {
-    sqlite3.SQLITE_BUSY: (
-        "{name} is locked: another process is writing to it",
-        "try again in a moment",
-    ),
-    sqlite3.SQLITE_LOCKED: (
-        "{name} is locked: another process is writing to it",
-        "try again in a moment",
-    ),
-    sqlite3.SQLITE_FULL: ("no space left to write {name}", "free some space and try again"),
-    sqlite3.SQLITE_IOERR: (
-        "reading or writing {name} failed: {error}",
-        "check the disk and the space left on it",
-    ),
-    sqlite3.SQLITE_READONLY: ("cannot write {name}: {error}", "check the permissions"),
-    sqlite3.SQLITE_CANTOPEN: (
-        "cannot open {name}: {error}",
-        "check the permissions of the file and its folder",
-    ),
-    sqlite3.SQLITE_PERM: ("cannot open {name}: {error}", "check the permissions"),
-    sqlite3.SQLITE_TOOBIG: ("a text is too long to be stored", "SQLite stores up to 1 GB"),
-}

@@ -27,6 +27,11 @@ if TYPE_CHECKING:
     from filelock import FileLock
 
 
+GATE_SECONDS = 30.0
+_CHECK = 2  # grows when the rows are looked at more closely: then each file is checked once more
+_ENDINGS = (".backup-v*", ".corrupt-*", ".salvaged", ".salvaged-journal", ".patched")
+
+
 @dataclass(frozen=True, slots=True)
 class OpenedDatabase:
     """An open, checked and migrated database.
@@ -126,10 +131,6 @@ def _interrupt(connection: sqlite3.Connection, number: int, writer: str) -> sqli
         (Status.INTERRUPTED, number, Status.STREAMING, writer),
     ).fetchone()
     return row
-
-
-GATE_SECONDS = 30.0
-_CHECK = 2  # grows when the rows are looked at more closely: then each file is checked once more
 
 
 class ProcessLocks:
@@ -256,9 +257,6 @@ def _remove(path: Path) -> None:
     # Another process may have been faster, or, on Windows, be looking at it.
     with suppress(OSError):
         path.unlink()
-
-
-_ENDINGS = (".backup-v*", ".corrupt-*", ".salvaged", ".salvaged-journal", ".patched")
 
 
 def find_backups(database: Path) -> list[Path]:

@@ -139,6 +139,23 @@ MIGRATIONS = (_TABLES, _SEARCH, _PINS, _JUDGED, _UNFINISHED, _PLAIN + _USED)
 CURRENT = len(MIGRATIONS)
 
 
+_STATISTICS = ("sqlite_stat1", "sqlite_stat4")  # what ANALYZE makes
+_TEXTS = (
+    *("session_id", "role", "text", "reasoning", "status", "model", "model_sha256"),
+    *("quantization", "template_hash", "finish_reason", "unfinished", "writer"),
+)
+_STRANGERS = """
+    SELECT m.id FROM messages m JOIN messages p ON p.id = m.parent_id
+    WHERE m.session_id <> p.session_id
+    UNION ALL
+    SELECT m.id FROM sessions s JOIN messages m ON m.id = s.active_root
+    WHERE m.session_id <> s.id OR m.parent_id NOTNULL
+    LIMIT 1
+"""
+_COMMENT = re.compile(r"--[^\n]*")
+_OBJECTS = ("sampling", "usage", "timings", "scores")
+
+
 def statements(version: int, target: int) -> Iterator[str]:
     """What brings the tables from one version to another."""
     # What a new file would make and drop again is left out.
@@ -201,23 +218,6 @@ def _back_up(path: Path, version: int) -> Path:
     ):
         source.backup(target)
     return backup
-
-
-_STATISTICS = ("sqlite_stat1", "sqlite_stat4")  # what ANALYZE makes
-_TEXTS = (
-    *("session_id", "role", "text", "reasoning", "status", "model", "model_sha256"),
-    *("quantization", "template_hash", "finish_reason", "unfinished", "writer"),
-)
-_STRANGERS = """
-    SELECT m.id FROM messages m JOIN messages p ON p.id = m.parent_id
-    WHERE m.session_id <> p.session_id
-    UNION ALL
-    SELECT m.id FROM sessions s JOIN messages m ON m.id = s.active_root
-    WHERE m.session_id <> s.id OR m.parent_id NOTNULL
-    LIMIT 1
-"""
-_COMMENT = re.compile(r"--[^\n]*")
-_OBJECTS = ("sampling", "usage", "timings", "scores")
 
 
 def check(database: Database, *, rows: bool) -> None:

@@ -35,6 +35,14 @@ _INSERT_OR_UPDATE_SESSION = f"""
 _SAME = ("session_id", "parent_id", "role", "created_at", "text", "reasoning")
 
 
+_NAMED = 4  # sessions that an error names
+# Crockford's base 32: no i, l, o, u, so that an id can be read aloud and typed.
+ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+LENGTH = 10
+_TIME_CHARACTERS = 8  # 40 bits of milliseconds: until 2059
+_EPOCH = 1_735_689_600.0  # 2025-01-01 UTC
+
+
 def free_id(connection: sqlite3.Connection, wanted: str) -> str:
     """``wanted`` when it is an id that no session has, else a fresh one."""
     query = "SELECT 1 FROM sessions WHERE id = ?"
@@ -232,14 +240,6 @@ def _rows(connection: sqlite3.Connection, session_id: str) -> list[sqlite3.Row]:
     return connection.execute(
         "SELECT * FROM messages WHERE session_id = ? ORDER BY id", (session_id,)
     ).fetchall()
-
-
-_NAMED = 4  # sessions that an error names
-# Crockford's base 32: no i, l, o, u, so that an id can be read aloud and typed.
-ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
-LENGTH = 10
-_TIME_CHARACTERS = 8  # 40 bits of milliseconds: until 2059
-_EPOCH = 1_735_689_600.0  # 2025-01-01 UTC
 
 
 def list_sessions(connection: sqlite3.Connection, limit: int | None = None) -> list[Session]:

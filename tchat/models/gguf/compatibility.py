@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import StrEnum
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -83,50 +84,23 @@ class ModelKind(StrEnum):
     IMAGE = "image or video model"
 
 
-ARCHITECTURES: tuple[tuple[ModelKind, frozenset[str]], ...] = (
-    (ModelKind.MMPROJ, frozenset({"clip"})),
-    (ModelKind.CONTROL_VECTOR, frozenset({"controlvector"})),
-    (
-        ModelKind.EMBEDDING,
-        frozenset(
-            {
-                "bert",
-                "modern-bert",
-                "nomic-bert",
-                "nomic-bert-moe",
-                "neo-bert",
-                "jina-bert-v2",
-                "jina-bert-v3",
-                "eurobert",
-                "gemma-embedding",
-                "llama-embed",
-                "t5encoder",
-            }
+ARCHITECTURES = MappingProxyType(
+    {
+        ModelKind.MMPROJ: ("clip",),
+        ModelKind.CONTROL_VECTOR: ("controlvector",),
+        ModelKind.EMBEDDING: (
+            *("bert", "modern-bert", "nomic-bert", "nomic-bert-moe", "neo-bert", "jina-bert-v2"),
+            *("jina-bert-v3", "eurobert", "gemma-embedding", "llama-embed", "t5encoder"),
         ),
-    ),
-    (ModelKind.ENCODER_DECODER, frozenset({"t5"})),
-    (ModelKind.DRAFT, frozenset({"eagle3", "dflash", "gemma4-assistant"})),
-    (ModelKind.DIFFUSION, frozenset({"dream", "llada", "llada-moe", "rnd1"})),
-    (ModelKind.SPEECH, frozenset({"wavtokenizer-dec", "qwen3tts", "pockettts", "whisper"})),
-    (
-        ModelKind.IMAGE,
-        frozenset(
-            {
-                "sd1",
-                "sdxl",
-                "sd3",
-                "flux",
-                "aura",
-                "lumina2",
-                "hidream",
-                "cosmos",
-                "ltxv",
-                "hyvid",
-                "wan",
-                "qwen_image",
-            }
+        ModelKind.ENCODER_DECODER: ("t5",),
+        ModelKind.DRAFT: ("eagle3", "dflash", "gemma4-assistant"),
+        ModelKind.DIFFUSION: ("dream", "llada", "llada-moe", "rnd1"),
+        ModelKind.SPEECH: ("wavtokenizer-dec", "qwen3tts", "pockettts", "whisper"),
+        ModelKind.IMAGE: (
+            *("sd1", "sdxl", "sd3", "flux", "aura", "lumina2", "hidream", "cosmos", "ltxv"),
+            *("hyvid", "wan", "qwen_image"),
         ),
-    ),
+    }
 )
 
 
@@ -134,7 +108,7 @@ def detect_kind(header: Header) -> ModelKind:
     """The kind of a file, by its type, architecture, pooling and tensors."""
     return (
         _by_type(header)
-        or _by_architecture(header.architecture)
+        or next((k for k, names in ARCHITECTURES.items() if header.architecture in names), None)
         or _by_pooling(header)
         or (ModelKind.CHAT if header.tensors else ModelKind.VOCABULARY)
     )
@@ -149,10 +123,6 @@ def _by_type(header: Header) -> ModelKind | None:
     if declared == "mmproj" or "clip.has_vision_encoder" in header.metadata:
         return ModelKind.MMPROJ
     return None
-
-
-def _by_architecture(architecture: str) -> ModelKind | None:
-    return next((kind for kind, names in ARCHITECTURES if architecture in names), None)
 
 
 def _by_pooling(header: Header) -> ModelKind | None:

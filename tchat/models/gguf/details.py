@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from tchat.models.gguf.header import Array, Header, Tensor, Value, is_integer
-from tchat.models.gguf.parser import STRING, further_parts, read_header, read_parts, read_strings
+from tchat.models.gguf.parser import STRING, read_model_header, read_strings
 
 TOKENS = "tokenizer.ggml.tokens"
 ID_ENDING = "_token_id"
@@ -41,7 +41,6 @@ class HeaderDetails:
     """The details of a header.
 
     Attributes:
-        version: GGUF version.
         licence: As declared; empty when not declared.
         template: Chat template; empty when there is none.
         templates: Names of further templates, such as ``tool_use``.
@@ -69,18 +68,14 @@ def read_details(path: Path) -> HeaderDetails:
         ModelNotFound: The file, or a part of it, is not there.
         ModelInvalid: It is not a GGUF file, or is damaged.
     """
-    header = read_header(path)
-    headers = (header, *read_parts(further_parts(path, header)))
-    whole = replace(header, tensors=tuple(t for each in headers for t in each.tensors))
-    return extract_details(whole, lambda array, places: read_strings(path, array, places))
+    header, _ = read_model_header(path)
+    return extract_details(header, lambda array, places: read_strings(path, array, places))
 
 
 def extract_details(header: Header, strings: ReadStrings) -> HeaderDetails:
-    """The details of a header.
+    """The details of a header with the tensors of all parts.
 
-    Args:
-        header: Of the model, with the tensors of all parts.
-        strings: Reads elements of a long array of strings by index.
+    ``strings`` reads elements of a long array of strings by index.
     """
     return HeaderDetails(
         version=header.version,

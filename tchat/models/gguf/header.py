@@ -62,15 +62,43 @@ FILE_TYPES = MappingProxyType(
 )
 
 
+BLOCK = re.compile(r"blk\.(\d+)\.(.+)")
+ATTENTION = ("attn_k.", "attn_qkv.", "attn_kv_a_mqa.", "attn_kv.")
+RECURRENCE = ("ssm_", "time_mix_", "shortconv.")
+BOTH_IN_EACH_LAYER = "falcon-h1"
+PLACES = MappingProxyType(
+    {
+        "token_embd.weight": "input",
+        "per_layer_token_embd.weight": "lookup",
+        "output.weight": "output",
+    }
+)
+FLOAT = 4  # bytes; llama.cpp keeps the recurrent state in F32
+# Every n-th layer has full attention, for architectures whose header does not say which.
+WHOLE_EVERY = MappingProxyType(
+    {
+        "afmoe": 4,
+        "cohere2": 4,
+        "exaone-moe": 4,
+        "exaone4": 4,
+        "gemma2": 2,
+        "gemma3": 6,
+        "gemma3n": 5,
+        "gpt-oss": 2,
+        "llama4": 4,
+        "olmo2": 4,
+        "plamo3": 8,
+        "smallthinker": 4,
+    }
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Array:
-    """An array in the metadata.
+    """An array in the metadata: ``count`` elements of GGUF's type number ``type``.
 
-    Attributes:
-        type: GGUF's number of the element type.
-        count: Number of elements.
-        items: The elements; empty when there are more than `KEPT_ARRAY`.
-        offset: Of the first element, in bytes from the start of the file.
+    ``items`` is empty when there are more than `KEPT_ARRAY`. ``offset`` is that of the first
+    element, in bytes from the start of the file.
     """
 
     type: int
@@ -103,17 +131,13 @@ class Header:
     """A parsed GGUF header. Texts are raw: sanitize them before printing.
 
     Attributes:
-        version: 2 or 3.
         metadata: Values by key; invalid UTF-8 is replaced by U+FFFD.
-        undecodable: Keys whose value was not valid UTF-8.
         tensors: In the order of the file.
         data_offset: Bytes from the start of the file to the tensors' data.
-        file_size: Bytes.
     """
 
     version: int
     metadata: Mapping[str, Value]
-    undecodable: frozenset[str]
     tensors: tuple[Tensor, ...]
     data_offset: int
     file_size: int
@@ -228,37 +252,6 @@ TENSOR_TYPES = MappingProxyType(
         40: TensorType("NVFP4", 64, 36),
         41: TensorType("Q1_0", 128, 18),
         42: TensorType("Q2_0", 64, 18),
-    }
-)
-
-
-BLOCK = re.compile(r"blk\.(\d+)\.(.+)")
-ATTENTION = ("attn_k.", "attn_qkv.", "attn_kv_a_mqa.", "attn_kv.")
-RECURRENCE = ("ssm_", "time_mix_", "shortconv.")
-BOTH_IN_EACH_LAYER = "falcon-h1"
-PLACES = MappingProxyType(
-    {
-        "token_embd.weight": "input",
-        "per_layer_token_embd.weight": "lookup",
-        "output.weight": "output",
-    }
-)
-FLOAT = 4  # bytes; llama.cpp keeps the recurrent state in F32
-# Every n-th layer has full attention, for architectures whose header does not say which.
-WHOLE_EVERY = MappingProxyType(
-    {
-        "afmoe": 4,
-        "cohere2": 4,
-        "exaone-moe": 4,
-        "exaone4": 4,
-        "gemma2": 2,
-        "gemma3": 6,
-        "gemma3n": 5,
-        "gpt-oss": 2,
-        "llama4": 4,
-        "olmo2": 4,
-        "plamo3": 8,
-        "smallthinker": 4,
     }
 )
 

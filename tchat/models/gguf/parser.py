@@ -14,6 +14,7 @@ import os
 import struct
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -81,6 +82,10 @@ TEXTS: tuple[tuple[bytes, str], ...] = (
 )
 
 
+DIRECTION = "direction."
+MAX_DIRECTIONS = 4096
+
+
 def read_header(path: Path) -> Header:
     """Read and check the header of a GGUF file; takes well under 100 ms for any file.
 
@@ -99,11 +104,6 @@ def read_header(path: Path) -> Header:
 def read_strings(path: Path, array: Array, wanted: Iterable[int]) -> dict[int, str]:
     """Elements of a long array of strings by index; indexes out of range are left out.
 
-    Args:
-        path: The file of the header.
-        array: From the header's metadata.
-        wanted: Indexes, from 0 on.
-
     Raises:
         ModelNotFound, ModelInvalid: The file changed since its header was read.
     """
@@ -116,11 +116,7 @@ def read_strings(path: Path, array: Array, wanted: Iterable[int]) -> dict[int, s
 
 
 def strings_in(reader: BoundedReader, array: Array, wanted: Iterable[int]) -> dict[int, str]:
-    """As `read_strings`, from a reader at the start of a file.
-
-    Raises:
-        OutOfBounds: The file changed since its header was read.
-    """
+    """As `read_strings`, from a reader at the start of a file; raises OutOfBounds."""
     found: dict[int, str] = {}
     reader.skip(array.offset)
     at = 0
@@ -155,7 +151,6 @@ class _HeaderParser:
     def __init__(self, reader: BoundedReader) -> None:
         self._reader = reader
         self._size = reader.left
-        self._undecodable: set[str] = set()
 
     def header(self) -> Header:
         self._reader.skip(4)
@@ -174,7 +169,6 @@ class _HeaderParser:
         return Header(
             version=version,
             metadata=MappingProxyType(metadata),
-            undecodable=frozenset(self._undecodable),
             tensors=tensors,
             data_offset=data_offset,
             file_size=self._size,
@@ -198,22 +192,19 @@ class _HeaderParser:
                 raise OutOfBounds("a metadata key is empty")
             if key in metadata:
                 raise OutOfBounds(f"the metadata key {key[:60]!r} occurs twice")
-            metadata[key] = self._value(key, self._u32())
+            kind = self._u32()
+            metadata[key] = self._array(key) if kind == ARRAY else self._scalar(key, kind)
         return metadata
-
-    def _value(self, key: str, kind: int) -> Value:
-        if kind == ARRAY:
-            return self._array(key, self._u32(), self._reader.u64())
-        return self._scalar(key, kind)
 
     def _scalar(self, key: str, kind: int) -> Scalar:
         if kind == STRING:
-            return self._text(key)
+            return self._reader.string().decode("utf-8", "replace")
         if kind not in SCALARS:
             raise OutOfBounds(f"the metadata key {key[:60]!r} has the unknown type {kind}")
         return self._reader.unpack(SCALARS[kind])[0]
 
-    def _array(self, key: str, kind: int, count: int) -> Array:
+    def _array(self, key: str) -> Array:
+        kind, count = self._u32(), self._reader.u64()
         if kind != STRING and kind not in SCALARS:
             raise OutOfBounds(f"the metadata key {key[:60]!r} is an array of unknown type {kind}")
         width = 8 if kind == STRING else SCALARS[kind].size
@@ -228,14 +219,6 @@ class _HeaderParser:
         else:
             self._reader.skip(count * width)
         return Array(kind, count, (), offset)
-
-    def _text(self, key: str) -> str:
-        raw = self._reader.string()
-        try:
-            return raw.decode("utf-8")
-        except UnicodeDecodeError:
-            self._undecodable.add(key)
-            return raw.decode("utf-8", "replace")
 
     def _alignment(self, metadata: Mapping[str, Value]) -> int:
         alignment = metadata.get("general.alignment", DEFAULT_ALIGNMENT)
@@ -321,6 +304,26 @@ def _by_text(start: bytes) -> str:
     return known or ("" if b"\0" in start else "text")
 
 
+def read_model_header(path: Path) -> tuple[Header, tuple[Path, ...]]:
+    """The header of a model with the tensors and the size of all parts, and its further parts.
+
+    The first part may hold the metadata only.
+
+    Raises:
+        ModelNotFound: The file, or a part of it, is not there.
+        ModelInvalid: It is not a GGUF file, is damaged, or is not the first part.
+    """
+    header = read_header(path)
+    parts = further_parts(path, header)
+    if missing := [part for part in parts if not part.exists()]:
+        raise _missing(missing)
+    headers = (header, *map(read_header, parts))
+    tensors = tuple(tensor for each in headers for tensor in each.tensors)
+    return replace(
+        header, tensors=tensors, file_size=sum(each.file_size for each in headers)
+    ), parts
+
+
 def further_parts(path: Path, header: Header) -> tuple[Path, ...]:
     """The files that continue ``path``, in order; empty for a model in one file.
 
@@ -351,29 +354,12 @@ def further_parts(path: Path, header: Header) -> tuple[Path, ...]:
     return tuple(path.with_name(name) for name in names[1:])
 
 
-def read_parts(parts: tuple[Path, ...]) -> tuple[Header, ...]:
-    """The headers of the further parts of a model.
-
-    Raises:
-        ModelInvalid: A part is damaged.
-        ModelNotFound: Parts are missing.
-    """
-    missing = [part for part in parts if not part.exists()]
-    if missing:
-        raise _missing(missing)
-    return tuple(read_header(part) for part in parts)
-
-
 def _missing(parts: Sequence[Path]) -> ModelNotFound:
     more = f" and {len(parts) - 3} more" if len(parts) > 3 else ""
     return ModelNotFound(
         f"parts of the model are missing: {', '.join(map(label, parts[:3]))}{more}",
         f"put them beside the others, in {parts[0].parent}",
     )
-
-
-PREFIX = "direction."
-MAX_LAYERS = 4096
 
 
 class Directions(NamedTuple):
@@ -391,7 +377,7 @@ def read_control_vector(path: Path) -> Directions:
         ModelInvalid: It is not a GGUF file, or holds no control vector.
     """
     header = read_header(path)
-    tensors = [tensor for tensor in header.tensors if tensor.name.startswith(PREFIX)]
+    tensors = [tensor for tensor in header.tensors if tensor.name.startswith(DIRECTION)]
     widths = {tensor.shape[0] for tensor in tensors if tensor.type == "F32" and tensor.shape}
     if len(widths) != 1 or any(not _is_direction(tensor) for tensor in tensors):
         raise ModelInvalid(
@@ -404,15 +390,15 @@ def read_control_vector(path: Path) -> Directions:
             file.seek(header.data_offset + tensor.offset)
             values = array("f")
             values.frombytes(file.read(tensor.size))
-            directions[int(tensor.name.removeprefix(PREFIX))] = values
+            directions[int(tensor.name.removeprefix(DIRECTION))] = values
     return Directions(widths.pop(), directions)
 
 
 def _is_direction(tensor: Tensor) -> bool:
-    number = tensor.name.removeprefix(PREFIX)
+    number = tensor.name.removeprefix(DIRECTION)
     return (
         tensor.type == "F32"
         and len(tensor.shape) == 1
         and number.isdecimal()
-        and 1 <= int(number[:9]) <= MAX_LAYERS
+        and 1 <= int(number[:9]) <= MAX_DIRECTIONS
     )

@@ -28,14 +28,10 @@ class ByteSource(Protocol):
 
 
 class BoundedReader:
-    """Reads forward through ``size`` bytes of ``file`` in few system calls.
+    """Reads forward through ``size`` bytes of ``file``, opened unbuffered, in few system calls.
 
-    The file is not mapped: truncating it meanwhile is an error, not a SIGBUS.
-
-    Args:
-        file: Opened unbuffered.
-        size: Bytes of the file.
-        chunk: Bytes of the first and of the largest read; reads double in size between them.
+    The file is not mapped: truncating it meanwhile is an error, not a SIGBUS. ``chunk`` gives the
+    bytes of the first and of the largest read; reads double in size between them.
 
     Raises, from its methods:
         OutOfBounds: The file ends before, or a limit is exceeded.

@@ -320,9 +320,6 @@ def _open_own(path: Path) -> int:
 
     The cache may be shared: through a link, or a hard link to another file, a download would
     overwrite that file. Such a name is removed, and a new file is created.
-
-    Raises:
-        OSError: It cannot be removed or created.
     """
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
     flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)

@@ -38,6 +38,13 @@ ENCODE_HINT = "write special characters of user and password as %XX, for example
 HINT = "check HF_TOKEN_PATH and HF_HOME, or set HF_TOKEN to your token"
 
 
+CODE, MESSAGE = "x-error-code", "x-error-message"
+TRANSIENT = frozenset({408, 425, 500, 502, 503, 504, 520, 522, 524})
+RESET = re.compile(r";\s*t=(\d{1,9})")
+LONGEST_WAIT = 3600.0  # seconds that a server may ask for
+TOKENS = "https://huggingface.co/settings/tokens"
+
+
 @dataclass(frozen=True, slots=True)
 class ResponseLimits:
     """Limits of an answer of the hub.
@@ -48,7 +55,6 @@ class ResponseLimits:
         body: Bytes of a JSON answer; the longest real listings have about 2 MB.
         seconds: For a whole JSON answer.
         slow_bytes: A download with fewer bytes in ``slow_seconds`` fails.
-        slow_seconds: The window of ``slow_bytes``.
     """
 
     silence: float = TIMEOUT
@@ -60,11 +66,7 @@ class ResponseLimits:
 
 
 def read_body(response: httpx2.Response, limits: ResponseLimits, host: str) -> bytes:
-    """The whole body of a JSON answer.
-
-    Raises:
-        HubError: It is too long, too slow, or compressed without request.
-    """
+    """The whole body of a JSON answer; `HubError` when it is too long, slow, or compressed."""
     body, end = bytearray(), time.monotonic() + limits.seconds
     for chunk in _raw_chunks(response):
         body += chunk
@@ -78,11 +80,7 @@ def read_body(response: httpx2.Response, limits: ResponseLimits, host: str) -> b
 def download_chunks(
     response: httpx2.Response, limits: ResponseLimits, host: str
 ) -> Iterator[bytes]:
-    """The body of a download in chunks as received.
-
-    Raises:
-        HubError: It is too slow, or compressed.
-    """
+    """The body of a download in chunks as received; `HubError` when it is slow, or compressed."""
     window, came = time.monotonic() + limits.slow_seconds, 0
     for chunk in _raw_chunks(response):
         came += len(chunk)
@@ -156,11 +154,7 @@ def host_of(url: str) -> str:
 
 
 def require_address(url: str) -> None:
-    """Check a URL before the library parses it: its errors show parts of passwords.
-
-    Raises:
-        HubError: It is not an ``http://`` or ``https://`` URL.
-    """
+    """Raise HubError unless it is an HTTP URL; the library's own errors show parts of passwords."""
     if not _is_address(url, ("http", "https")):
         raise HubError(
             "HF_ENDPOINT is not a usable URL",
@@ -178,20 +172,12 @@ def _is_address(url: str, schemes: tuple[str, ...]) -> bool:
 
 
 def _is_host(name: str | None) -> bool:
-    """Whether ``name`` can be a host name.
-
-    Raises:
-        ValueError: A label cannot be encoded.
-    """
+    """Whether ``name`` can be a host name; raises ValueError when a label cannot be encoded."""
     return bool(name) and len((name or "").encode("idna").removesuffix(b".")) <= LONGEST_HOST
 
 
 def _require_proxies() -> None:
-    """Check the proxy URLs in the environment, for the same reason.
-
-    Raises:
-        HubError: One is not a URL; names its variable.
-    """
+    """Check the proxy URLs in the environment, for the same reason."""
     from urllib.request import getproxies
 
     for scheme, address in getproxies().items():
@@ -206,11 +192,7 @@ def _require_proxies() -> None:
 
 
 def _send(session: httpx2.Client, request: httpx2.Request) -> httpx2.Response:
-    """Send ``request`` and follow redirects without reading their bodies.
-
-    Raises:
-        HubError: A redirect has no usable URL.
-    """
+    """Send ``request`` and follow redirects without reading their bodies."""
     import httpx2
 
     for _ in range(REDIRECTS):
@@ -244,9 +226,7 @@ def _lost(host: str) -> HubError:
 def _within(seconds: float, send: Callable[[], httpx2.Response], host: str) -> httpx2.Response:
     """The result of ``send``, run on a thread: headers may arrive a byte at a time.
 
-    Raises:
-        HubError: It takes longer than ``seconds``. All connections are closed, which ends the
-            thread; a late response is closed.
+    After ``seconds`` all connections are closed, which ends the thread; a late response is closed.
     """
     future: Future[httpx2.Response] = Future()
 
@@ -291,11 +271,7 @@ def too_slow(host: str) -> HubError:
 
 @contextmanager
 def _library_errors() -> Iterator[None]:
-    """Translate errors of importing huggingface_hub, which reads its variables then.
-
-    Raises:
-        HubError: A variable has an invalid value.
-    """
+    """Translate errors of importing huggingface_hub, which reads its variables then."""
     try:
         yield
     except ValueError:
@@ -306,11 +282,7 @@ def _library_errors() -> Iterator[None]:
 
 
 def _session() -> httpx2.Client:
-    """The library's session, created at the first call by proxy and certificate variables.
-
-    Raises:
-        HubError: One of the variables is invalid.
-    """
+    """The library's session, created at the first call by proxy and certificate variables."""
     import httpx2
     from huggingface_hub import get_session
 
@@ -342,9 +314,6 @@ def _own_headers() -> dict[str, str]:
     """The headers: the token, when there is one, and a user agent with name and version only.
 
     `build_hf_headers` would send more, and request a table of agents from the hub for it.
-
-    Raises:
-        HubError: The token cannot be read or sent.
     """
     found = token()
     headers = {"user-agent": f"tchat/{__version__}"}
@@ -387,11 +356,7 @@ def _unconnected(reason: str, where: str) -> tuple[str, str, bool]:
 
 
 def token() -> str | None:
-    """The token sent with each request; None when there is none.
-
-    Raises:
-        HubError: It cannot be read or sent.
-    """
+    """The token sent with each request, if any; `HubError` when it cannot be read or sent."""
     from huggingface_hub import constants, get_token
 
     if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN:
@@ -410,11 +375,7 @@ def token() -> str | None:
 
 
 def _require_file(path: Path) -> None:
-    """Check that the token's file is not a pipe or a device: reading it may never end.
-
-    Raises:
-        HubError: It is a pipe or a device.
-    """
+    """Check that the token's file is not a pipe or a device: reading it may never end."""
     try:
         status = path.stat()
         mode = status.st_mode
@@ -430,19 +391,11 @@ def _unreadable(reason: str) -> HubError:
     return HubError(f"the token for the hub cannot be read: {reason}", HINT)
 
 
-CODE, MESSAGE = "x-error-code", "x-error-message"
-TRANSIENT = frozenset({408, 425, 500, 502, 503, 504, 520, 522, 524})
-RESET = re.compile(r";\s*t=(\d{1,9})")
-LONGEST_WAIT = 3600.0  # seconds that a server may ask for
-TOKENS = "https://huggingface.co/settings/tokens"
-
-
 class HubError(NetworkError):
     """A request to the hub failed.
 
-    Attributes:
-        transient: Whether the same request may succeed later.
-        retry_after: Seconds to wait, as the server asked; None when it did not.
+    ``transient``: the same request may succeed later. ``retry_after``: seconds to wait, where the
+    server asked for it.
     """
 
     def __init__(
@@ -465,13 +418,10 @@ class RepositoryNotFound(ModelNotFound):
 def error_for_status(
     status: int, headers: Mapping[str, str], repo: str, *, signed: bool
 ) -> TchatError:
-    """The error for an answer with this status.
+    """The error for an answer with a status from 400 on.
 
-    Args:
-        status: From 400 on.
-        headers: Of the answer, names in lower case or case-insensitive.
-        repo: The repository of the request; empty for a search.
-        signed: It came from the storage that the hub redirects to, not from the hub.
+    ``repo`` is empty for a search. A ``signed`` answer came from the storage that the hub redirects
+    to.
     """
     if status == 429:
         return _rate_limited(headers)

@@ -36,6 +36,9 @@ QUEUED_CHUNKS = 4  # of up to 64 KiB, in memory only: a kill loses them
 Item: TypeAlias = bytes | int | BaseException | None
 
 
+WINDOW = 5.0  # seconds over which the rate is measured
+
+
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
     """How often a request is retried, and after how long.
@@ -141,12 +144,10 @@ class Downloader:
         limit: int,
         progress: Callable[[], int] = int,
     ) -> Generator[DownloadEvent, None, T]:
-        """Repeat ``attempt`` until it succeeds, fails for good, or exceeds ``limit``.
+        """Repeat ``attempt`` until it succeeds, fails for good, or fails too often in a row.
 
-        Args:
-            attempt: Makes one attempt.
-            limit: Transient failures in a row before the last one is raised.
-            progress: Bytes downloaded; `PROGRESS` more of them reset the count of failures.
+        ``progress`` gives the bytes downloaded; `PROGRESS` more of them reset the count of
+        failures.
 
         Raises:
             TchatError: The last failure.
@@ -287,11 +288,7 @@ class ChunkStream:
         self._closed.set()
 
     def __iter__(self) -> Iterator[bytes | int]:
-        """The position of the first byte, then chunks; an empty one when none came for `TICK`.
-
-        Raises:
-            TchatError: As `HubApi.open`.
-        """
+        """The position of the first byte, then chunks; an empty one when none came for `TICK`."""
         while True:
             try:
                 item = self._items.get(timeout=TICK)
@@ -325,9 +322,6 @@ class ChunkStream:
                 continue
             return True
         return False
-
-
-WINDOW = 5.0  # seconds over which the rate is measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -389,12 +383,7 @@ DownloadEvent: TypeAlias = (
 
 
 class DownloadMeter:
-    """Counts the bytes of a pull, and their rate.
-
-    Attributes:
-        fetched: Bytes downloaded.
-        header_seconds: Seconds spent on reading the header.
-    """
+    """Counts the bytes of a pull, and their rate."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.fetched = 0

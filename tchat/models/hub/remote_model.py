@@ -166,12 +166,7 @@ class HeaderCache:
         self._prefixes: dict[RepoFile, bytearray] = {}
 
     def read_range(self, file: RepoFile, start: int, length: int) -> bytes:
-        """As `HubApi.read_range`; no byte of the beginning is requested twice.
-
-        Raises:
-            ModelNotFound: The file is gone.
-            HubError: The request failed.
-        """
+        """As `HubApi.read_range`; no byte of the beginning is requested twice."""
         prefix = self._prefixes.setdefault(file, bytearray())
         if start > len(prefix):  # the gap may be larger than memory
             return self._hub.read_range(file, start, length)

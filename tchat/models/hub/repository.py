@@ -24,15 +24,23 @@ SHORT = re.compile(rf"(?P<repo>{PART}/{PART})(?::(?P<choice>[^\s:]{{1,200}}))?")
 FILE_VIEWS = frozenset({"resolve", "blob", "raw"})
 
 
+DEFAULTS = ("Q4_K_M", "Q8_0")
+COMPANION = re.compile(r"(?:^|[-._/])(mmproj|imatrix|draft|vocab)(?=[-._])", re.IGNORECASE)
+QUANTIZATION = re.compile(
+    r"(?:^|[-._/])"
+    r"((?:UD-)?(?:I?Q\d(?:_[A-Z0-9]{1,3})+|TQ\d_\d|BF16|FP?16|FP?32|MXFP4(?:_MOE)?|NVFP4))"
+    r"(?=[-._/])",
+    re.IGNORECASE,
+)
+LISTED = 12  # names in a message
+
+
 @dataclass(frozen=True, slots=True)
 class HubName:
     """A parsed name on the hub.
 
-    Attributes:
-        repo: ``user/repo``.
-        quantization: As typed, for example ``q4_k_m``; empty for the default.
-        file: Path of a file in the repository; empty for none.
-        revision: Branch, tag or commit.
+    ``quantization`` is as typed, empty for the default; ``file`` is a path in the repository, or
+    empty; ``revision`` a branch, tag or commit.
     """
 
     repo: str
@@ -52,12 +60,7 @@ def pull_hint(name: str, *others: str) -> str:
 
 
 class ModelNotDownloaded(ModelNotFound):
-    """The model is not on this disk, but can be pulled.
-
-    Args:
-        name: As the user wrote it.
-        remote: Where the hub has it.
-    """
+    """The model, called ``name`` by the user, is not on this disk, but ``remote`` can be pulled."""
 
     def __init__(self, name: str, remote: HubName) -> None:
         shown = single_line(name)
@@ -66,12 +69,7 @@ class ModelNotDownloaded(ModelNotFound):
 
 
 def parse_hub_name(text: str, endpoint: str = "") -> HubName | None:
-    """Parse a name on the hub; None when ``text`` is not one.
-
-    Args:
-        text: As typed.
-        endpoint: The hub's URL, when it is not the public one.
-    """
+    """Parse a name on the hub, the public one or ``endpoint``; None for other texts."""
     scheme, separator, rest = text.strip().partition("://")
     if separator:
         return _of_url(text.strip(), endpoint) if scheme in ("http", "https") else None
@@ -126,27 +124,13 @@ def _is_reserved(repo: str) -> bool:
     return "--" in repo or ".." in repo or repo.lower().endswith((".git", ".gguf"))
 
 
-DEFAULTS = ("Q4_K_M", "Q8_0")
-COMPANION = re.compile(r"(?:^|[-._/])(mmproj|imatrix|draft|vocab)(?=[-._])", re.IGNORECASE)
-QUANTIZATION = re.compile(
-    r"(?:^|[-._/])"
-    r"((?:UD-)?(?:I?Q\d(?:_[A-Z0-9]{1,3})+|TQ\d_\d|BF16|FP?16|FP?32|MXFP4(?:_MOE)?|NVFP4))"
-    r"(?=[-._/])",
-    re.IGNORECASE,
-)
-LISTED = 12  # names in a message
-
-
 @dataclass(frozen=True, slots=True)
 class RepoFile:
     """A file on the hub at one commit. Texts come from the hub: sanitize before printing.
 
     Attributes:
-        repo: ``user/repo``.
-        commit: 40 hexadecimal digits.
         revision: The revision that led to the commit, for example ``main``.
         name: Path in the repository; safe to join to a folder.
-        size: Bytes.
         sha256: Of the content; empty for a small file that is not in the large file storage.
         blob: Name of the blob in the cache: ``sha256``, else git's SHA-1 of the blob.
     """
@@ -162,12 +146,10 @@ class RepoFile:
 
 @dataclass(frozen=True, slots=True)
 class RepoModel:
-    """A model in one or several files.
+    """A model in one or several files, in the order of the parts.
 
-    Attributes:
-        quantization: By the file's name, in upper case, for example ``Q4_K_M``; may be empty.
-        files: In the order of the parts.
-        name: Its name for `pull`: ``user/repo:QUANT``, else ``user/repo:FILE``.
+    ``quantization`` is by the file's name, in upper case; it may be empty. ``name`` is that for a
+    pull: ``user/repo:QUANT``, else ``user/repo:FILE``.
     """
 
     quantization: str
@@ -189,14 +171,9 @@ class RepoModel:
 class RepoListing:
     """The content of a repository at one commit. Texts come from the hub: sanitize before printing.
 
-    Attributes:
-        repo: ``user/repo``.
-        commit: 40 hexadecimal digits.
-        licence: As declared; empty when not declared.
-        gated: Its terms must be accepted before a download.
-        downloads: In the last month.
-        models: Sorted by name; language models, as far as names tell.
-        companions: Other GGUF files, such as projectors.
+    A ``gated`` one asks for its terms to be accepted; ``downloads`` are those of the last month.
+    ``models`` are language models, as far as names tell, sorted by name; ``companions`` other GGUF
+    files, such as projectors.
     """
 
     repo: str

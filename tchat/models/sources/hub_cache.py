@@ -82,11 +82,7 @@ class HubCacheSource:
 
 
 def _chosen(models: list[RepoModel], asked: HubName) -> RepoModel | None:
-    """The cached model that ``asked`` names; None when it is not cached.
-
-    Raises:
-        ModelNotFound: It names several.
-    """
+    """The cached model that ``asked`` names, if any; `ModelNotFound` for several."""
     if asked.file:
         named = (m for m in models if any(file.name == asked.file for file in m.files))
         return next(named, None)

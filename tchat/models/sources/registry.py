@@ -118,10 +118,7 @@ def local_models(
 ) -> list[LocalModel]:
     """The models of all sources; a model whose name is taken is called by its path.
 
-    Args:
-        paths: The user's folders.
-        environ: The environment; tells where other programs keep their files.
-        own_only: Leave out what other programs keep.
+    With ``own_only``, those that other programs keep are left out.
 
     Raises:
         UsageError: models.toml is broken.

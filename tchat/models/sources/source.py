@@ -18,16 +18,16 @@ USER = "you"
 HUB = "Hugging Face"
 
 
+MAX_ENTRIES = 20_000  # looked at below one folder; a home folder registered by mistake ends there
+
+
 @dataclass(frozen=True, slots=True)
 class LocalModel:
-    """A model file on this disk, before it is opened.
+    """A model file on this disk, before it is opened. Its name is raw.
 
-    Attributes:
-        name: What it is called; raw.
-        path: The file; of a split model the first part.
-        owner: Who keeps it, for listings.
-        removal_hint: How its owner removes it.
-        can_relink: Whether tchat may replace the file by a hard link to the same content.
+    ``path`` is the first part of a split model. ``owner`` keeps it, and ``removal_hint`` says how
+    to remove it there. A file that ``can_relink`` may be replaced by a hard link to the same
+    content.
     """
 
     name: str
@@ -62,17 +62,10 @@ def model_stem(path: Path) -> str:
     return match["stem"] if match else path.stem
 
 
-MAX_ENTRIES = 20_000  # looked at below one folder; a home folder registered by mistake ends there
-
-
 def gguf_files(folder: Path, depth: int = 1) -> Iterator[Path]:
     """The models below ``folder``, by name; of a split model the first part that is there.
 
-    Links are followed; what cannot be read is left out.
-
-    Args:
-        folder: May be missing.
-        depth: Levels of folders; 1 is the folder itself.
+    Links are followed; what cannot be read is left out. A ``depth`` of 1 is the folder itself.
     """
     parts: set[tuple[str, str]] = set()
     for path in sorted(_below(str(folder), depth, GGUF_ENDING, [MAX_ENTRIES])):

@@ -58,7 +58,6 @@ def header(arch: str, names: list[str], **keys: Any) -> Header:
     return Header(
         version=3,
         metadata=MappingProxyType({"general.architecture": arch, **values}),
-        undecodable=frozenset(),
         tensors=tuple(tensors),
         data_offset=0,
         file_size=0,
@@ -176,7 +175,7 @@ def test_hybrids_have_layers_of_both_kinds() -> None:
     tensors = tuple(
         Tensor(f"blk.{n}.{name}.weight", (2,), "F32", 0, 8) for n, name in enumerate(names)
     )
-    dimensions = read_dimensions(Header(3, lfm2.metadata, frozenset(), tensors, 0, 0))
+    dimensions = read_dimensions(Header(3, lfm2.metadata, tensors, 0, 0))
     assert dimensions.kv_width == 2 * 2 * 8 * 64
     assert dimensions.state == 2 * 4 * 2048 * 2
 

@@ -63,10 +63,9 @@ def test_a_template_that_is_missing_is_empty(tmp_path: Path) -> None:
     assert read_header(write_tiny(tmp_path / "m.gguf", template=None)).chat_template == ""
 
 
-def test_values_that_are_no_utf_8_are_replaced_and_marked(tmp_path: Path) -> None:
+def test_values_that_are_no_utf_8_are_replaced(tmp_path: Path) -> None:
     header = read_header(written(tmp_path, HARMLESS["name-not-utf-8"]))
     assert header.name == "caf\ufffd"
-    assert header.undecodable == {"general.name"}
 
 
 def test_keeps_short_arrays_and_only_counts_long_ones(tmp_path: Path) -> None:
