@@ -56,11 +56,11 @@ def test_bench_tells_of_a_context_that_is_too_small(
 def batch_128_is_fast(monkeypatch: pytest.MonkeyPatch) -> None:
     """Time by the size of the batch instead of the clock; flash attention cannot be had."""
 
-    def seconds(_: Autotuner, __: object, context: Context) -> float:
-        return 0.5 if context.batch_size == 128 else 1.0
+    def run(_: Autotuner, __: object, context: Context) -> tuple[float, float]:
+        return (0.5, 0.5) if context.batch_size == 128 else (1.0, 1.0)
 
-    monkeypatch.setattr(Autotuner, "_seconds", seconds)
-    monkeypatch.setattr("tchat.engine.benchmark.SECONDS", 0.01)
+    monkeypatch.setattr(Autotuner, "_run", run)
+    monkeypatch.setattr("tchat.engine.benchmark.RUN_SECONDS", 0.01)
 
 
 @pytest.mark.usefixtures("batch_128_is_fast")
@@ -80,8 +80,8 @@ def test_tune_saves_what_is_faster_for_this_model(home: Path, tiny_model: Path) 
 def test_tune_leaves_the_noise_alone(
     home: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tchat.engine.benchmark.SECONDS", 0.02)
-    monkeypatch.setattr("tchat.engine.benchmark.BETTER", 0.0001)
+    monkeypatch.setattr("tchat.engine.benchmark.RUN_SECONDS", 0.02)
+    monkeypatch.setattr("tchat.engine.benchmark.MAX_TIME_SHARE", 0.0001)
     ran = tchat("tune", str(tiny_model))
     assert ran.code == 0
     assert ran.out.splitlines()[-1] == "nothing is clearly faster than the settings in force"

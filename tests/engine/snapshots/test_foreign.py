@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tchat.engine.snapshots.store import HEADER, SnapshotStore
+from tchat.engine.snapshots.store import HEADER_SIZE, SnapshotStore
 from tchat.paths import Paths
 from tchat.settings import Sampling
 from tests.engine.conftest import finished
@@ -240,7 +240,7 @@ def test_a_size_that_fits_a_sparse_file_takes_no_memory(
     size = 1 << 36
     sql(f"UPDATE segments SET size = {size} WHERE start = 0")(paths.snapshots)
     for path in paths.snapshots.glob("*.kv"):
-        os.truncate(path, HEADER + size)
+        os.truncate(path, HEADER_SIZE + size)
     engine = open_saved(tiny_model, limit=1 << 40)
     assert finished(engine.generate(LONG, GREEDY)).text == expected
     assert store.counts()["refused"] >= 1
