@@ -334,8 +334,7 @@ class Engine:
 
     def prefill_time(self, tokens: int) -> float:
         """Seconds that prefilling ``tokens`` takes, as measured before; 0 when unknown."""
-        rate = self.snapshots.prefill_rate if self.snapshots else 0.0
-        return tokens / rate if rate else 0.0
+        return self.snapshots.prefill_time(tokens) if self.snapshots else 0.0
 
     def save(
         self, should_continue: Callable[[], bool] = lambda: True, *, leaving: bool = False

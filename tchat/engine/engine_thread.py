@@ -228,29 +228,16 @@ class EngineWorker:
         """Run ``work`` on the thread; returns or raises what it does."""
         import asyncio
 
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[T] = loop.create_future()
-
-        def settle(result: T | None, error: BaseException | None) -> None:
-            if done.done():
-                return
-            if error is not None:
-                done.set_exception(error)
-            else:
-                done.set_result(result)  # type: ignore[arg-type]  # set together with no error
+        loop, done, call = asyncio.get_running_loop(), asyncio.Event(), Call(work)
 
         def job() -> None:
-            result: T | None = None
-            error: BaseException | None = None
-            try:
-                result = work()
-            except BaseException as caught:  # noqa: BLE001  it is raised by whoever waits
-                error = caught
+            call()
             with suppress(RuntimeError):  # the loop is closed: nobody waits
-                loop.call_soon_threadsafe(settle, result, error)
+                loop.call_soon_threadsafe(done.set)
 
         self._submit(job)
-        return await done
+        await done.wait()
+        return call.result()
 
     async def stream(
         self, generate: Callable[[], Iterator[Event]], request: Request

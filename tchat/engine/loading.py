@@ -14,7 +14,6 @@ from array import array
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -318,11 +317,8 @@ def assemble(
     from tchat.engine.prompt.encoder import PrefixCache
     from tchat.engine.speculative_decoding import Speculation
 
-    prefixes = PrefixCache(
-        partial(model.tokenize, special=True),
-        lambda: model.special_strings() | model.user_defined_strings(),
-    )
-    loaded = LoadedModel(model, context, KVCache(context, model), template, prefixes=prefixes)
+    kv, prefixes = KVCache(context, model), PrefixCache(model)
+    loaded = LoadedModel(model, context, kv, template, prefixes=prefixes)
     if not _can_trim(options, model) or not (options.prompt_lookup or options.draft):
         return loaded
     draft = None

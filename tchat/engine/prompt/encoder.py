@@ -13,7 +13,7 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import pairwise
 from typing import NamedTuple
 from unicodedata import category
@@ -223,13 +223,9 @@ def _any_of(strings: Iterable[str]) -> str:
 def _is_broken(span: Span, seams: list[int]) -> bool:
     """Whether a marker stood inside the span, or on both sides of a single character."""
     start, end = span
+    first, last = bisect_left(seams, start), bisect_right(seams, end)
     inside = bisect_right(seams, start) < bisect_left(seams, end)
-    return inside or (end - start == 1 and _has(seams, start) and _has(seams, end))
-
-
-def _has(numbers: list[int], number: int) -> bool:
-    place = bisect_left(numbers, number)
-    return place < len(numbers) and numbers[place] == number
+    return inside or (end - start == 1 and set(seams[first:last]) == {start, end})
 
 
 def _tokenize_by_parts(
@@ -475,15 +471,11 @@ class PrefixCache:
 
     llama.cpp cuts a text at its special tokens before it tokenizes what lies between. So two texts
     that are equal up to the end of a special token have equal tokens up to it.
-
-    ``strings`` are the texts of all special and user-defined tokens; ``tokenize`` tokenizes a text
-    in which they are written out.
     """
 
-    def __init__(
-        self, tokenize: Callable[[str], list[int]], strings: Callable[[], frozenset[str]]
-    ) -> None:
-        self._tokenize, self._strings = tokenize, strings
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self._tokenize = partial(model.tokenize, special=True)
         self._known: tuple[_KnownPrompt, ...] = ()
         self._ids: dict[str, int | None] = {}  # of special tokens, by their texts
         self._divides: bool | None = None  # whether cutting a prompt left its tokens as they were
@@ -541,7 +533,7 @@ class PrefixCache:
         return self._ids[mark]
 
     def _token(self, mark: str) -> int | None:
-        strings = self._strings()
+        strings = self._model.special_strings() | self._model.user_defined_strings()
         # A longer one that holds it would take its place where the text goes on so.
         if mark not in strings or any(mark in string[1:] for string in strings):
             return None

@@ -123,7 +123,7 @@ class Snapshots:
         self._key = key
         self._name = name
         self._limit = limit
-        self._known: ModelRecord | None = None
+        self._record: ModelRecord | None = None
         self._counts: Counter[str] = Counter()
         self._prefill_rate = 0.0
         self._messages: Sequence[ChatMessage] = ()  # the chat in the KV cache
@@ -146,7 +146,7 @@ class Snapshots:
 
     def open(self) -> None:
         """Read what is known of the model, before there is a prompt to restore."""
-        self._look_up()
+        self._read_record()
         self._store.key.known()
 
     def bind_session(self, session: str) -> None:
@@ -167,9 +167,14 @@ class Snapshots:
     @property
     def prefill_rate(self) -> float:
         """Tokens that this model prefills in a second on this machine; 0 when unknown."""
-        if not self._prefill_rate and (known := self._look_up()):
+        if not self._prefill_rate and (known := self._read_record()):
             self._prefill_rate = known.prefill_rate
         return self._prefill_rate
+
+    def prefill_time(self, tokens: int) -> float:
+        """Seconds that prefilling ``tokens`` takes, as measured before; 0 when unknown."""
+        rate = self.prefill_rate
+        return tokens / rate if rate else 0.0
 
     def record_prefill(self, tokens: int, seconds: float) -> None:
         """Record how long prefilling ``tokens`` took."""
@@ -205,7 +210,7 @@ class Snapshots:
             if not key.is_replaceable:
                 remedy = "chats are not saved to be restored until it is moved away"
             yield from self._report_once(f"{key.file} {key.fault}: {remedy}")
-        known = self._look_up()
+        known = self._read_record()
         if known is not None and known.restores is False:
             reason = single_line(known.reason, 200)
             yield from self._report_once(f"chats with this model are not saved: {reason}")
@@ -220,7 +225,7 @@ class Snapshots:
     def _restore(self, loaded: LoadedModel, prompt: Sequence[int]) -> CacheRestored | None:
         if len(prompt) <= MIN_GAIN or not self._limit:
             return None
-        known = self._look_up()
+        known = self._read_record()
         if known is None or not known.restores:
             return None
         started = time.perf_counter()
@@ -237,15 +242,13 @@ class Snapshots:
         if self.session:
             self._store.index.touch([link.segment.id for link in chain], self.session, ())
         seconds = time.perf_counter() - started
-        return CacheRestored(
-            gained, seconds, gained / self.prefill_rate if self.prefill_rate else 0.0
-        )
+        return CacheRestored(gained, seconds, self.prefill_time(gained))
 
     def count_saved(self, loaded: LoadedModel, prompt: Sequence[int]) -> int:
         """How many tokens of ``prompt``, from the first on, `restore` could load."""
         if len(prompt) < MIN_GAIN + LEAD or not self._limit:
             return 0
-        known = self._look_up()
+        known = self._read_record()
         return length(self._best_chain(loaded, prompt)) if known and known.restores else 0
 
     def _best_chain(self, loaded: LoadedModel, prompt: Sequence[int]) -> Chain:
@@ -285,7 +288,8 @@ class Snapshots:
             except SegmentRefused:
                 break
             if not kv.load(tokens[len(kv.tokens) : link.stop], buffer, size, part=part):
-                kv.truncate(len(kv.tokens)) if part else kv.clear()
+                if not part:
+                    kv.clear()
                 break
         return len(kv.tokens)
 
@@ -350,15 +354,17 @@ class Snapshots:
 
     def _save(self, loaded: LoadedModel, should_continue: ShouldContinue, *, leaving: bool) -> int:
         head = _head(loaded, loaded.kv.tokens, self._messages)
-        whole = self._is_worth_it(len(loaded.kv.tokens))
+        count = len(loaded.kv.tokens)
+        whole = count >= MIN_TOKENS or self.prefill_time(count) >= MIN_SECONDS
         tokens = loaded.kv.tokens if whole else loaded.kv.tokens[:head]
         if not tokens or self._restores() is False:
             return 0
         if loaded.model.shape.divisible:
             before = longest(self._segments(loaded, tokens), tokens)
-            late = self._deadline(len(tokens)) if leaving else None
+            spare = LEAVE_SECONDS + LEAVE_SHARE * self.prefill_time(len(tokens))
+            deadline = time.monotonic() + spare if leaving else None
             chain = self._save_parts(
-                loaded, tokens, head, before, should_continue=should_continue, deadline=late
+                loaded, tokens, head, before, should_continue=should_continue, deadline=deadline
             )
         else:
             before = ()
@@ -375,17 +381,6 @@ class Snapshots:
 
     def _may_save(self) -> bool:
         return bool(self.session and self._holds_session and self._limit)
-
-    def _is_worth_it(self, tokens: int) -> bool:
-        """Whether the prefill of so many takes so long that all of them are saved."""
-        return tokens >= MIN_TOKENS or bool(
-            self.prefill_rate and tokens / self.prefill_rate >= MIN_SECONDS
-        )
-
-    def _deadline(self, tokens: int) -> float:
-        """When no further file is started at the end of the program."""
-        prefill = tokens / self.prefill_rate if self.prefill_rate else 0.0
-        return time.monotonic() + LEAVE_SECONDS + LEAVE_SHARE * prefill
 
     def _save_parts(
         self,
@@ -421,10 +416,9 @@ class Snapshots:
         tokens = loaded.kv.tokens
         before = longest(segments, tokens)
         if before and before[-1].stop == before[-1].segment.stop:
-            more = len(tokens) - length(before)
-            if more < (
-                MIN_NEW_TOKENS if before[-1].segment.size <= SMALL_STATE else LARGE_STATE_TOKENS
-            ):
+            small = before[-1].segment.size <= SMALL_STATE
+            least = MIN_NEW_TOKENS if small else LARGE_STATE_TOKENS
+            if len(tokens) - length(before) < least:
                 return before
         size = loaded.context.state_size
         self._require_memory(size)
@@ -488,10 +482,10 @@ class Snapshots:
 
     def _restores(self) -> bool | None:
         """Whether restoring is exact; None where that is to be checked."""
-        known = self._look_up()
+        known = self._read_record()
         if known is None:
             self._store.index.record_prefill_rate(self._key, self._name)
-            known = self._look_up()
+            known = self._read_record()
         return known.restores if known is not None else None
 
     def _check(self, loaded: LoadedModel, chain: Chain) -> None:
@@ -506,11 +500,11 @@ class Snapshots:
         found = check_restore(loaded, self._store, self._key, chain)
         if found is None:
             return
-        known = self._look_up()
+        known = self._read_record()
         doubted = known is not None and bool(known.reason)
         exact = found.exact or (False if doubted else None)
         self._store.index.record_exactness(self._key, self._name, exact=exact, reason=found.reason)
-        self._known = None
+        self._record = None
         if not found.exact:
             self.problem = single_line(found.reason, 200)
             loaded.kv.clear()
@@ -522,11 +516,11 @@ class Snapshots:
         most = loaded.model.shape.n_vocab
         return [each for each in found if fits_vocabulary(each, most)]
 
-    def _look_up(self) -> ModelRecord | None:
-        if self._known is None and self._store.is_there:
+    def _read_record(self) -> ModelRecord | None:
+        if self._record is None and self._store.is_there:
             with self._errors_reported():
-                self._known = self._store.index.known(self._key)
-        return self._known
+                self._record = self._store.index.known(self._key)
+        return self._record
 
     @contextmanager
     def _errors_reported(self) -> Iterator[None]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -334,13 +333,6 @@ def respelled(path: Path, names: dict[str, str], vocab: str = "spm") -> Path:
     return write_tiny(path, vocab=vocab, metadata={"tokenizer.ggml.tokens": tokens})
 
 
-def prefix_cache(vocabulary: Model) -> PrefixCache:
-    return PrefixCache(
-        partial(vocabulary.tokenize, special=True),
-        lambda: vocabulary.special_strings() | vocabulary.user_defined_strings(),
-    )
-
-
 def grown(chats: list[list[str]]) -> Iterator[list[ChatMessage]]:
     """Chats that go on, branch, and end in drafts, a turn at a time."""
     for texts in chats:
@@ -364,7 +356,7 @@ def grown(chats: list[list[str]]) -> Iterator[list[ChatMessage]]:
 def test_what_a_prompt_shares_with_the_last_ones_changes_no_token(
     vocabulary: Model, template: ChatTemplate, chats: list[list[str]]
 ) -> None:
-    prefixes = prefix_cache(vocabulary)
+    prefixes = PrefixCache(vocabulary)
     for messages in grown([*chats, chats[0]]):
         found = encode(template, vocabulary, messages, prefixes=prefixes)
         assert found == encode(template, vocabulary, messages)
@@ -373,7 +365,7 @@ def test_what_a_prompt_shares_with_the_last_ones_changes_no_token(
 def test_only_what_is_new_of_a_prompt_is_tokenized(
     vocabulary: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    template, prefixes = compiled(CHATML, vocabulary), prefix_cache(vocabulary)
+    template, prefixes = compiled(CHATML, vocabulary), PrefixCache(vocabulary)
     if "<|im_start|>" not in vocabulary.special_strings():
         pytest.skip("this vocabulary has no mark that ChatML writes")
     turns = [ChatMessage("user", "some words " * 40), ChatMessage("assistant", "more " * 40)] * 20
