@@ -84,7 +84,7 @@ def test_the_check_while_a_prompt_is_read_changes_nothing(
         end = finished(engine.generate(LONG, GREEDY))
         assert (end.text, end.usage.prefilled) == (plain.text, plain.usage.prefilled)
         assert engine.snapshots is not None
-        assert engine.snapshots._look_up().restores is True  # type: ignore[union-attr]
+        assert engine.snapshots._read_record().restores is True  # type: ignore[union-attr]
 
 
 def test_a_prompt_is_read_again_where_the_check_lost_it(
