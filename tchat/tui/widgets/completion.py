@@ -1,11 +1,10 @@
-"""Completion of the word at the cursor: its candidates, the popup that shows them, their source."""
+"""Completion of the word at the cursor: what it is, and the popup with its candidates."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
-from functools import partial
 from typing import NamedTuple
 
 from textual.content import Content
@@ -67,6 +66,29 @@ def word_at(line: str, row: int, column: int, entered: str = "") -> Word | None:
     return None
 
 
+FileNames = Callable[[str], Sequence[str]]
+"""File names that a word behind an ``@`` could become; reads the disk, called in a thread."""
+Existing = Callable[[Iterable[str]], Sequence[str]]
+"""Those of several words that name a file; reads the disk, called in a thread."""
+
+
+class Accepted(NamedTuple):
+    """The replacement of a word; a file's ``name`` is raw, a folder's ends in a slash."""
+
+    word: Word
+    name: str
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a file, which becomes a chip."""
+        return self.word.kind is Kind.FILE and not self.is_folder
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether it is a folder, in which completion goes on."""
+        return self.word.kind is Kind.FILE and self.name.endswith("/")
+
+
 ROWS = 8
 LEAST_ROWS = 3
 WIDEST = 64
@@ -76,11 +98,13 @@ FRAME = 4  # border and padding, left and right
 
 
 class Completion(Widget, can_focus=False):
-    """Candidates for the word at the cursor, one of them chosen.
+    """A popup with candidates for the word at the cursor, one of them chosen.
 
     Attributes:
-        matches: The candidates shown; none while closed.
-        was_moved: Whether the user moved among them.
+        commands: The slash commands, their names without the slash.
+        file_names: Lists file names; None offers none.
+        existing: Looks up names that were typed before they could be offered.
+        entered: The folder accepted last, while the word is inside it.
         room: Rows of the screen above the text.
     """
 
@@ -97,36 +121,94 @@ class Completion(Widget, can_focus=False):
 
     def __init__(self) -> None:
         super().__init__()
-        self.matches: Sequence[CompletionMatch] = ()
+        self.commands: Sequence[Candidate] = ()
+        self.file_names: FileNames | None = None
+        self.existing: Existing | None = None
+        self.entered = ""
+        self.room = ROWS + 2
+        self._word: Word | None = None
+        self._column = 0
+        self._dismissed: tuple[Kind, int] | None = None
+        self._place = ""
+        self._files: Sequence[Candidate] = ()
+        self._matches: Sequence[CompletionMatch] = ()
         self._rows: Sequence[Content] = ()
         self._at = 0
         self._shown = 0
-        self.was_moved = False
-        self.room = ROWS + 2
+        self._was_moved = False
+
+    # The word
 
     @property
     def is_open(self) -> bool:
         """Whether it is on the screen."""
-        return bool(self.matches)
+        return bool(self._matches)
 
     @property
-    def chosen(self) -> CompletionMatch | None:
+    def chosen(self) -> Accepted | None:
         """The chosen candidate; None while closed."""
-        return self.matches[self._at] if self.matches else None
+        if self._word is None or not self._matches:
+            return None
+        return Accepted(self._word, self._matches[self._at].candidate.text)
+
+    @property
+    def typed(self) -> Accepted | None:
+        """The candidate that is typed in full, by any of its names."""
+        if self._word is None:
+            return None
+        for match in self._matches:
+            if self._word.text in match.candidate.names:
+                return Accepted(self._word, match.candidate.text)
+        return None
+
+    @property
+    def mention(self) -> str:
+        """The file name typed so far, existing or not; empty in another kind of word."""
+        return self._word.text if self._word is not None and self._word.kind is Kind.FILE else ""
+
+    @property
+    def should_accept(self) -> bool:
+        """Whether Enter takes the chosen candidate: the user began to choose, by letter or key."""
+        if self._word is None or not self.is_open or self.typed is not None:
+            return False
+        return bool(self._word.text) or self._was_moved
+
+    def update_word(self, word: Word | None, column: int = 0) -> None:
+        """Complete ``word``, which begins ``column`` cells right of the parent's left edge."""
+        self._word, self._column = word, column
+        if word is None:
+            self.entered, self._dismissed, self._place = "", None, ""
+            self._show(())
+        elif self._dismissed == (word.kind, word.start):
+            self._show(())
+        elif word.kind is Kind.COMMAND:
+            self._show(rank(word.text, self.commands), "/")
+        elif (place := _place(word.text)) == self._place:
+            self._show(rank(word.text, self._files))
+        elif self.file_names is not None:
+            self._place, self._files = place, ()
+            self._show(())
+            self._list_files(self.file_names, word.text, place)
+
+    def dismiss(self) -> None:
+        """Close the popup until another word begins."""
+        if self._word is not None:
+            self._dismissed = (self._word.kind, self._word.start)
+        self._show(())
 
     @background(group="file-names", exclusive=True)
-    async def fetch(self, names: Callable[[], Awaitable[None]]) -> None:
-        """Wait for file names; a request before this one is cancelled."""
-        await names()
+    async def _list_files(self, file_names: FileNames, text: str, place: str) -> None:
+        """List a folder in a thread, and show it if the word is still inside it."""
+        names = await asyncio.to_thread(file_names, text)
+        if self._place == place:
+            self._files = [Candidate(name) for name in names]
+            self.update_word(self._word, self._column)
 
-    def show(self, matches: Sequence[CompletionMatch], column: int, sign: str = "") -> None:
-        """Show ``matches``, the first one chosen; without any it closes.
+    # The popup
 
-        Args:
-            column: Cells from the left edge of the parent to the word.
-            sign: Shown before each name.
-        """
-        self.matches, self._at, self.was_moved = matches, 0, False
+    def _show(self, matches: Sequence[CompletionMatch], sign: str = "") -> None:
+        """Show ``matches`` behind ``sign``, the first one chosen; without any it closes."""
+        self._matches, self._at, self._was_moved = matches, 0, False
         self.display = bool(matches)
         if not matches:
             return
@@ -135,17 +217,13 @@ class Completion(Widget, can_focus=False):
         height = self._shown + 2
         self.styles.width, self.styles.height = self._rows[0].cell_length + FRAME, height
         # Above the text, so that it hides nothing that is being typed.
-        self.styles.offset = (max(0, column), -height)
+        self.styles.offset = (max(0, self._column), -height)
         self._draw()
-
-    def close(self) -> None:
-        """Close the popup."""
-        self.show((), 0)
 
     def move(self, step: int) -> None:
         """Choose the candidate ``step`` rows below, around the ends."""
-        self._at = (self._at + step) % max(1, len(self.matches))
-        self.was_moved = True
+        self._at = (self._at + step) % max(1, len(self._matches))
+        self._was_moved = True
         self._draw()
 
     def render(self) -> Content:
@@ -162,7 +240,7 @@ class Completion(Widget, can_focus=False):
         """Choose the row that was clicked."""
         event.stop()
         row = self._first + event.get_content_offset_capture(self).y
-        if 0 <= row < len(self.matches):
+        if 0 <= row < len(self._matches):
             self._at = row
             self.post_message(self.Picked())
 
@@ -179,11 +257,11 @@ class Completion(Widget, can_focus=False):
     @property
     def _first(self) -> int:
         """The index of the first visible candidate."""
-        return max(0, min(self._at - self._shown // 2, len(self.matches) - self._shown))
+        return max(0, min(self._at - self._shown // 2, len(self._matches) - self._shown))
 
     def _draw(self) -> None:
-        if len(self.matches) > self._shown:
-            self.border_subtitle = f"{self._at + 1} of {len(self.matches)}"
+        if len(self._matches) > self._shown:
+            self.border_subtitle = f"{self._at + 1} of {len(self._matches)}"
         else:
             self.border_subtitle = None
         self.refresh()
@@ -214,117 +292,6 @@ def _name(match: CompletionMatch, sign: str) -> Content:
             at = len(sign) + position
             content = content.stylize("bold underline", at, at + 1)
     return content
-
-
-FileNames = Callable[[str], Sequence[str]]
-"""File names that a word behind an ``@`` could become; reads the disk, called in a thread."""
-Existing = Callable[[Iterable[str]], Sequence[str]]
-"""Those of several words that name a file; reads the disk, called in a thread."""
-
-
-class Accepted(NamedTuple):
-    """The replacement of a word; a file's ``name`` is raw, a folder's ends in a slash."""
-
-    word: Word
-    name: str
-
-    @property
-    def is_file(self) -> bool:
-        """Whether it is a file, which becomes a chip."""
-        return self.word.kind is Kind.FILE and not self.is_folder
-
-    @property
-    def is_folder(self) -> bool:
-        """Whether it is a folder, in which completion goes on."""
-        return self.word.kind is Kind.FILE and self.name.endswith("/")
-
-
-class Completer:
-    """Shows in the popup what the word at the cursor could become.
-
-    Attributes:
-        commands: The slash commands, their names without the slash.
-        file_names: Lists file names; None offers none.
-        existing: Looks up names that were typed before they could be offered.
-        entered: The folder accepted last, while the word is inside it.
-    """
-
-    def __init__(self, popup: Completion) -> None:
-        self.popup = popup
-        self.commands: Sequence[Candidate] = ()
-        self.file_names: FileNames | None = None
-        self.existing: Existing | None = None
-        self.entered = ""
-        self._word: Word | None = None
-        self._column = 0
-        self._dismissed: tuple[Kind, int] | None = None
-        self._place = ""
-        self._files: Sequence[Candidate] = ()
-
-    @property
-    def chosen(self) -> Accepted | None:
-        """The chosen candidate for the word; None while closed."""
-        if self._word is None or self.popup.chosen is None:
-            return None
-        return Accepted(self._word, self.popup.chosen.candidate.text)
-
-    @property
-    def typed(self) -> Accepted | None:
-        """The candidate that is typed in full, by any of its names."""
-        if self._word is None:
-            return None
-        for match in self.popup.matches:
-            if self._word.text in match.candidate.names:
-                return Accepted(self._word, match.candidate.text)
-        return None
-
-    @property
-    def mention(self) -> str:
-        """The file name typed so far, existing or not; empty in another kind of word."""
-        return self._word.text if self._word is not None and self._word.kind is Kind.FILE else ""
-
-    @property
-    def should_accept(self) -> bool:
-        """Whether Enter takes the chosen candidate: the user began to choose, by letter or key."""
-        if self._word is None or not self.popup.is_open or self.typed is not None:
-            return False
-        return bool(self._word.text) or self.popup.was_moved
-
-    def update(self, word: Word | None, column: int) -> None:
-        """Complete ``word``, which begins ``column`` cells right of the popup's parent."""
-        self._word, self._column = word, column
-        if word is None:
-            self.entered, self._dismissed = "", None
-            self._place = ""
-            self.popup.close()
-        elif self._dismissed == (word.kind, word.start):
-            self.popup.close()
-        elif word.kind is Kind.COMMAND:
-            self.popup.show(rank(word.text, self.commands), column, "/")
-        else:
-            self._update_files(word)
-
-    def dismiss(self) -> None:
-        """Close the popup until another word begins."""
-        if self._word is not None:
-            self._dismissed = (self._word.kind, self._word.start)
-        self.popup.close()
-
-    def _update_files(self, word: Word) -> None:
-        place = _place(word.text)
-        if place == self._place:
-            self.popup.show(rank(word.text, self._files), self._column)
-        elif self.file_names is not None:
-            self._place, self._files = place, ()
-            self.popup.close()
-            self.popup.fetch(partial(self._fetch, self.file_names, word.text, place))
-
-    async def _fetch(self, file_names: FileNames, text: str, place: str) -> None:
-        """List a folder in a thread, and show it if the word is still inside it."""
-        names = await asyncio.to_thread(file_names, text)
-        if self._place == place:
-            self._files = [Candidate(name) for name in names]
-            self.update(self._word, self._column)
 
 
 def _place(text: str) -> str:

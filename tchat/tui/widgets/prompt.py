@@ -16,7 +16,7 @@ from textual.widget import Widget
 from textual.widgets import TextArea
 
 from tchat.sanitize import single_line
-from tchat.tui.widgets.completion import Completer, Completion, Existing, FileNames
+from tchat.tui.widgets.completion import Completion, Existing, FileNames
 from tchat.tui.widgets.fuzzy_match import Candidate
 from tchat.tui.widgets.prompt_area import PromptArea
 from tchat.tui.widgets.prompt_draft import Draft
@@ -108,15 +108,14 @@ class Prompt(Vertical):
     def __init__(self) -> None:
         super().__init__()
         self._queue = PromptQueue()
-        self._popup = Completion()
-        self._completer = Completer(self._popup)
-        self._area = PromptArea(self._completer)
+        self._completion = Completion()
+        self._area = PromptArea(self._completion)
         self._area.placeholder = PLACEHOLDER
 
     def compose(self) -> ComposeResult:
         """Queue and text area; the popup is laid out where the area begins."""
         yield self._queue
-        yield self._popup
+        yield self._completion
         yield self._area
 
     # What the screen gives
@@ -128,9 +127,9 @@ class Prompt(Vertical):
         existing: Existing | None = None,
     ) -> None:
         """Complete slash commands, named without the slash, and names of files."""
-        self._completer.commands = commands
-        self._completer.file_names = file_names
-        self._completer.existing = existing
+        self._completion.commands = commands
+        self._completion.file_names = file_names
+        self._completion.existing = existing
 
     def remember(self, drafts: Iterable[Draft]) -> None:
         """Let Up go back through ``drafts`` of earlier sessions, the newest last."""

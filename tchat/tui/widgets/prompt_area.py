@@ -18,7 +18,7 @@ from textual.widgets import TextArea
 
 from tchat.sanitize import printable
 from tchat.tui.textual_patches import carry_out_binding
-from tchat.tui.widgets.completion import Accepted, Completer, word_at
+from tchat.tui.widgets.completion import Accepted, Completion, word_at
 from tchat.tui.widgets.prompt_draft import CHIP, Chips, Draft, Recall, is_large, plain_newlines
 
 
@@ -69,10 +69,10 @@ class PromptArea(TextArea):
     class QueueReleased(Message, namespace="prompt"):
         """The user wants the next queued prompt to be sent; the prompt is empty."""
 
-    def __init__(self, completer: Completer) -> None:
+    def __init__(self, completion: Completion) -> None:
         self._chips = Chips()
         super().__init__(tab_behavior="focus", highlight_cursor_line=False)
-        self._completer = completer
+        self._completion = completion
         self._recall = Recall()
         self._mentions: dict[str, None] = {}  # files that may be there, in the order typed
         self.has_queue = False
@@ -131,7 +131,7 @@ class PromptArea(TextArea):
             text = self._chips.add_file(accepted.name)
         else:
             text = word.kind.value + printable(accepted.name)
-        self._completer.entered = accepted.name if accepted.is_folder else ""
+        self._completion.entered = accepted.name if accepted.is_folder else ""
         following = self.document[row][word.end : word.end + 1]
         if not accepted.is_folder and not following.isspace():
             text += " "
@@ -141,7 +141,7 @@ class PromptArea(TextArea):
 
     async def action_submit(self) -> None:
         """Send the draft, or take the chosen completion."""
-        if self._completer.should_accept:
+        if self._completion.should_accept:
             self.action_complete()
             return
         self._mention_typed()
@@ -154,7 +154,7 @@ class PromptArea(TextArea):
         if draft.blanks:
             self.post_message(self.BlankLeft())
             return
-        self._completer.update(None, 0)
+        self._completion.update_word(None)
         self._recall.add(draft)
         self.load_text("")
         self._chips.clear()
@@ -175,21 +175,21 @@ class PromptArea(TextArea):
 
     def action_complete(self) -> None:
         """Take the chosen completion; without one select the next blank of a template."""
-        if (chosen := self._completer.chosen) is not None:
+        if (chosen := self._completion.chosen) is not None:
             self.accept(chosen)
         else:
             self.select_blank()
 
     def action_dismiss(self) -> None:
         """Close the completions; without any the screen gets the key."""
-        if not self._completer.popup.is_open:
+        if not self._completion.is_open:
             raise SkipAction
-        self._completer.dismiss()
+        self._completion.dismiss()
 
     def action_up(self) -> None:
         """One row up; on the first one a prompt back, and from an empty one the last queued."""
-        if self._completer.popup.is_open:
-            self._completer.popup.move(-1)
+        if self._completion.is_open:
+            self._completion.move(-1)
         elif not self.navigator.is_first_wrapped_line(self.cursor_location):
             self.action_cursor_up()
         elif self.has_queue and not self.text:
@@ -203,8 +203,8 @@ class PromptArea(TextArea):
 
     def action_down(self) -> None:
         """One row down; on the last one a prompt forward, at last the unsent draft."""
-        if self._completer.popup.is_open:
-            self._completer.popup.move(1)
+        if self._completion.is_open:
+            self._completion.move(1)
         elif not self.navigator.is_last_wrapped_line(self.cursor_location):
             self.action_cursor_down()
         elif (draft := self._recall.newer(self.draft)) is not None:
@@ -253,24 +253,24 @@ class PromptArea(TextArea):
         if line[column - 1 : column].isspace():
             self._mention_typed()
         at_chip = any(start < column <= end for start, end in self._chips.spans(line))
-        word = None if at_chip else word_at(line, row, column, self._completer.entered)
+        word = None if at_chip else word_at(line, row, column, self._completion.entered)
         cells = self.get_column_width(row, word.start) if word else 0
-        self._completer.popup.room = self.region.y
-        self._completer.update(word, cells % max(1, self.wrap_width))
+        self._completion.room = self.region.y
+        self._completion.update_word(word, cells % max(1, self.wrap_width))
 
     def _mention_typed(self) -> None:
         """Make a file name typed in full a chip; one not offered yet is looked up later."""
-        typed = self._completer.typed
+        typed = self._completion.typed
         if typed is not None and typed.is_file:
             self._chips.add_file(typed.name)
-        elif self._completer.mention:
-            self._mentions[self._completer.mention] = None
+        elif self._completion.mention:
+            self._mentions[self._completion.mention] = None
 
     async def _look_up_mentions(self) -> None:
         """Make names of existing files chips that were typed before files were offered."""
         names, self._mentions = list(self._mentions), {}
-        if names and self._completer.existing is not None:
-            for name in await asyncio.to_thread(self._completer.existing, names):
+        if names and self._completion.existing is not None:
+            for name in await asyncio.to_thread(self._completion.existing, names):
                 self._chips.add_file(name)
 
     def _put(self, draft: Draft) -> None:
@@ -279,7 +279,7 @@ class PromptArea(TextArea):
         if is_large(text) and not draft.pastes:
             text = self._chips.add_paste(draft.text)
         self.replace(text, (0, 0), self.document.end, maintain_selection_offset=False)
-        self._completer.update(None, 0)
+        self._completion.update_word(None)
 
     def _end_of_first_row(self) -> Location:
         wraps = self.wrapped_document.get_offsets(0)

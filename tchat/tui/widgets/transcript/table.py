@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
 from rich.segment import Segment
 from rich.style import Style
 
-from tchat.tui.widgets.transcript.lines import Line, Palette, line, prefixed, width, wrap
-
-Read = Callable[[str], list[Segment]]
+from tchat.tui.widgets.transcript.lines import Line, Palette, Read, line, prefixed, width, wrap
 
 _BAR = re.compile(r"(?<!\\)\|")
 _BETWEEN = " │ "

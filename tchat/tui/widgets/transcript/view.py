@@ -303,6 +303,12 @@ class Transcript(ColumnView, can_focus=True):
         elif top + height > self._top + self._rows:
             self._jump(place, above=self._rows - height)
 
+    def _key_at_cursor(self) -> Key:
+        """The key of the message that the cursor is on; without one another widget acts."""
+        if self._painter.cursor is None:
+            raise SkipAction
+        return self._painter.cursor
+
     def action_step(self, step: int) -> None:
         """Move the message cursor; without one, scroll a line."""
         if self._painter.cursor is not None:
@@ -312,35 +318,29 @@ class Transcript(ColumnView, can_focus=True):
 
     def action_ask(self, action: str) -> None:
         """Ask for ``action`` on the message that the cursor is on."""
-        if self._painter.cursor is None:
-            raise SkipAction
-        self.post_message(self.ActionRequested(self._painter.cursor, action))
+        self.post_message(self.ActionRequested(self._key_at_cursor(), action))
 
     def action_copy_code(self) -> None:
         """Copy the first code block of the message that the cursor is on; again, the next one."""
-        if self._painter.cursor is None:
-            raise SkipAction
         from tchat.markdown.code_blocks import code_blocks
 
-        blocks = code_blocks(printable(self.entry(self._painter.cursor).text))
+        cursor = self._key_at_cursor()
+        blocks = code_blocks(printable(self.entry(cursor).text))
         if not blocks:
             self.notify("There is no code block in this message.", markup=False)
             return
         key, number = self._copied
-        number = (number + 1) % len(blocks) if key == self._painter.cursor else 0
-        self._copied = (self._painter.cursor, number)
+        number = (number + 1) % len(blocks) if key == cursor else 0
+        self._copied = (cursor, number)
         self.post_message(self.CodeCopyRequested(blocks[number].code))
 
     def action_reasoning(self) -> None:
         """Fold or show the reasoning of the message that the cursor is on."""
-        if self._painter.cursor is None:
-            raise SkipAction
-        self.toggle_reasoning(self._painter.cursor)
+        self.toggle_reasoning(self._key_at_cursor())
 
     def action_leave(self) -> None:
         """Take the cursor off the messages."""
-        if self._painter.cursor is None:
-            raise SkipAction
+        self._key_at_cursor()
         self.leave()
 
     # The mouse.
