@@ -10,12 +10,14 @@ import stat
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from tchat.decoding import AUTO, Decoded, decode
 from tchat.errors import StorageError, UsageError
 from tchat.paths import expanded, is_file, is_folder
 from tchat.sanitize import single_line
+
+if TYPE_CHECKING:
+    from tchat.decoding import Decoded
 
 # No context window holds more; what is larger was given by mistake.
 MAX_SIZE = 64 * 2**20
@@ -45,7 +47,7 @@ class Attachment(NamedTuple):
         return f"File {single_line(self.name)}:\n{fence}\n{text}\n{fence}"
 
 
-def read_attachment(name: str, folder: Path | None = None, *, encoding: str = AUTO) -> Attachment:
+def read_attachment(name: str, folder: Path | None = None, *, encoding: str = "auto") -> Attachment:
     """Read the file ``name``; a relative path starts from ``folder``.
 
     Raises:
@@ -98,7 +100,7 @@ def expand_patterns(patterns: Sequence[str]) -> Iterator[Path]:
                 yield path
 
 
-def read_file(path: Path, encoding: str = AUTO) -> Decoded:
+def read_file(path: Path, encoding: str = "auto") -> Decoded:
     """Read and decode a text file.
 
     Raises:
@@ -110,9 +112,12 @@ def read_file(path: Path, encoding: str = AUTO) -> Decoded:
         check_file(path)
         if path.stat().st_size > MAX_SIZE:
             raise too_large_error(name)
-        return decode(path.read_bytes(), name, encoding)
+        data = path.read_bytes()
     except OSError as error:
         raise _unreadable(path, error) from error
+    from tchat.decoding import decode
+
+    return decode(data, name, encoding)
 
 
 def check_file(path: Path) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from tchat.chat.attachments import split_attachments
 from tchat.engine.prompt import ChatMessage
 from tchat.sanitize import single_line
 from tchat.sessions.records import Message, Role, Session, Status
@@ -158,7 +157,12 @@ def title_for(prompt: str) -> str:
 
     The files in front of it give the title, by their names, only where it has no words.
     """
-    files, asked = split_attachments(prompt)
+    files: list[str] = []
+    asked = prompt
+    if prompt.startswith("File "):
+        from tchat.chat.attachments import split_attachments
+
+        files, asked = split_attachments(prompt)
     lines = (line.strip("#*>-` \t") for line in asked.splitlines())
     first = next((line for line in lines if any(map(str.isalnum, line))), ", ".join(files))
     return single_line(first or prompt, limit=TITLE_LENGTH)

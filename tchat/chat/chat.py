@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from tchat.chat.branch import left_out_text
 from tchat.chat.model import ModelHandle
-from tchat.chat.prefill_cost import PrefillReport
 from tchat.chat.prompt_builder import (
     PreparedPrompt,
     PromptBuilder,
@@ -30,7 +29,7 @@ from tchat.settings import Settings, Value
 
 if TYPE_CHECKING:
     from tchat.chat.model import ChatModel
-    from tchat.chat.prefill_cost import PrefillCost
+    from tchat.chat.prefill_cost import PrefillCost, PrefillReport
     from tchat.chat.prompt_builder import TokenCount
     from tchat.engine.engine import Engine
     from tchat.engine.prompt.encoder import PromptEncoder
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
     from tchat.models.metadata import ModelMetadata
     from tchat.sessions.store import Store
 
-    _Ready: TypeAlias = tuple[ChatModel, PreparedPrompt, PrefillReport]
+    _Ready: TypeAlias = tuple[ChatModel, PreparedPrompt, PrefillReport | None]
     Generate = Callable[[ChatModel, PreparedPrompt], Iterator[Event]]
 
 
@@ -351,7 +350,7 @@ class Chat:
                 if failure := journals.record(event):
                     yield failure
                 yield event
-                if notice := report.record(event):
+                if report is not None and (notice := report.record(event)):
                     yield notice
         finally:
             journals.close()
@@ -403,11 +402,11 @@ class Chat:
                     yield failure
                 if isinstance(event, Finished):
                     record_throughput(self._paths, model.facts, event)
-                if isinstance(event, Ranked):
+                elif isinstance(event, Ranked):
                     (_, score), *_ = event.scores
                     self.store.note_scores({journal.message_id: {event.judge: score}})
                 yield event
-                if notice := report.record(event):
+                if report is not None and (notice := report.record(event)):
                     yield notice
 
     def _generate(self, model: ChatModel, prepared: PreparedPrompt) -> Iterator[Event]:
@@ -467,11 +466,15 @@ class Chat:
             text = left_out_text(branch.messages, prepared.window.left_out, engine.context_size)
             yield Notice("window", text)
         cost = self._builder.cost(model, prepared, self.settings.model)
+        report = None
         if cost is not None and cost.is_notable:
+            from tchat.chat.prefill_cost import PrefillReport
+
             yield Notice("price", str(cost))
+            report = PrefillReport(cost)
         self._builder.note_sent(prepared, question.id)
         self._bind_session(model)
-        return model, prepared, PrefillReport(cost)
+        return model, prepared, report
 
     def _ask(self, prompt: str, after: int | None = None, reply_prefix: str = "") -> Asked:
         return self._questions.ask(

@@ -104,11 +104,25 @@ class ReplyJournal:
 
     def record(self, event: Event) -> Notice | None:
         """Record an event; return a notice, once, when the store fails."""
+        if isinstance(event, TextDelta):
+            self._text.append(event.text)
+        elif isinstance(event, ReasoningDelta):
+            self._reasoning.append(event.text)
+        else:
+            return self._record_end(event) if isinstance(event, Finished) else None
+        now = time.monotonic()
+        if now - self._put_at >= INTERVAL:
+            self._put_at = now
+            self._writer.put(self._row.id, *self._joined())
+        error = self._writer.failures.get(self._row.id)
+        return self._failed(error) if error else None
+
+    def _record_end(self, event: Finished) -> Notice | None:
         try:
-            self._record(event)
+            self._finish(event)
         except (StorageError, UsageError) as error:
             return self._failed(error)
-        error_of_writer = self._writer.failure(self._row.id)
+        error_of_writer = self._writer.failures.get(self._row.id)
         return self._failed(error_of_writer) if error_of_writer else None
 
     def close(self) -> None:
@@ -153,21 +167,6 @@ class ReplyJournal:
         self._told = True
         return Notice("storage", f"this reply is not being stored: {error.message}")
 
-    def _record(self, event: Event) -> None:
-        if isinstance(event, TextDelta):
-            self._text.append(event.text)
-        elif isinstance(event, ReasoningDelta):
-            self._reasoning.append(event.text)
-        elif isinstance(event, Finished):
-            self._finish(event)
-            return
-        else:
-            return
-        now = time.monotonic()
-        if now - self._put_at >= INTERVAL:
-            self._put_at = now
-            self._writer.put(self._row.id, *self._joined())
-
     def _finish(self, event: Finished) -> None:
         stopped = event.reason is Reason.CANCELLED
         if stopped and not self._grown:
@@ -209,6 +208,7 @@ class JournalWriter:
 
     While one write is under way, newer texts replace those that wait: a disk that is slower than
     the model never makes a queue. The thread is started by the first text.
+    ``failures`` says why the row of a reply, by its id, could not be written.
     """
 
     def __init__(self, store: Store) -> None:
@@ -216,7 +216,7 @@ class JournalWriter:
         self._changed = threading.Condition()
         self._waiting: dict[int, tuple[str, str]] = {}
         self._writing: int | None = None
-        self._failures: dict[int, StorageError | UsageError] = {}
+        self.failures: dict[int, StorageError | UsageError] = {}
         self._broken: Exception | None = None
         self._closed = False
         self._thread: threading.Thread | None = None
@@ -235,10 +235,6 @@ class JournalWriter:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
                 self._thread.start()
-
-    def failure(self, message_id: int) -> StorageError | UsageError | None:
-        """Why the row of a reply could not be written; None while it can."""
-        return self._failures.get(message_id)
 
     def drain(self, message_id: int) -> None:
         """Drop the pending text of a reply, and wait for a write in progress.
@@ -274,6 +270,6 @@ class JournalWriter:
             try:
                 self._store.journal(message_id, text, reasoning)
             except (StorageError, UsageError) as error:  # full disk; deleted by another process
-                self._failures[message_id] = error
+                self.failures[message_id] = error
             except Exception as error:  # noqa: BLE001  `drain` raises it on the caller's thread
                 self._broken = error

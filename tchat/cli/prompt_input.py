@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from tchat.chat.attachments import (
-    MAX_SIZE,
-    Attachment,
-    expand_patterns,
-    join_parts,
-    read_file,
-    too_large_error,
-)
 from tchat.cli.console import Console
-from tchat.decoding import AUTO, Decoded, decode
+
+if TYPE_CHECKING:
+    from tchat.decoding import Decoded
 
 
 def read_prompt(
-    console: Console, words: Sequence[str], files: Sequence[str], encoding: str = AUTO
+    console: Console, words: Sequence[str], files: Sequence[str], encoding: str = "auto"
 ) -> str:
     """Read a prompt: files (also patterns), standard input and words, separated by blank lines.
 
@@ -29,36 +24,47 @@ def read_prompt(
         UsageError: A file is missing or is not text, or there is too much.
         StorageError: A file cannot be read.
     """
-    parts = [
+    parts = _read_files(console, files, encoding) if files else []
+    if not console.stdin_is_terminal:
+        parts.append(read_text(console, encoding).strip("\n"))
+    parts.append(decode_words(words, console))
+    return "\n\n".join(filter(str.strip, parts))
+
+
+def _read_files(console: Console, files: Sequence[str], encoding: str) -> list[str]:
+    from tchat.chat.attachments import Attachment, expand_patterns, read_file
+
+    return [
         str(Attachment(str(path), report_decoding(console, read_file(path, encoding))))
         for path in expand_patterns(files)
     ]
-    if not console.stdin_is_terminal:
-        parts.append(read_text(console, encoding).strip("\n"))
-    return join_parts([*parts, report_decoding(console, _decoded_words(words))])
 
 
-def decode_words(words: Sequence[str]) -> str:
-    """The words as text; decodes bytes that Python could not."""
-    return _decoded_words(words).text
-
-
-def _decoded_words(words: Sequence[str]) -> Decoded:
+def decode_words(words: Sequence[str], console: Console | None = None) -> str:
+    """The words as text; decodes bytes that Python could not, which ``console`` is told."""
     text = " ".join(words)
     try:
         text.encode()
     except UnicodeEncodeError:
-        return decode(os.fsencode(text), "the prompt")
-    return Decoded(text, "")
+        from tchat.decoding import decode
+
+        decoded = decode(os.fsencode(text), "the prompt")
+        return report_decoding(console, decoded) if console is not None else decoded.text
+    return text
 
 
-def read_text(console: Console, encoding: str = AUTO) -> str:
+def read_text(console: Console, encoding: str = "auto") -> str:
     """Read standard input as text; reports an assumed encoding.
 
     Raises:
         UsageError: It is no text, too large, or in another encoding.
     """
-    return report_decoding(console, decode(read_all(console), "standard input", encoding))
+    data = read_all(console)
+    if not data:
+        return ""
+    from tchat.decoding import decode
+
+    return report_decoding(console, decode(data, "standard input", encoding))
 
 
 def report_decoding(console: Console, decoded: Decoded) -> str:
@@ -76,6 +82,8 @@ def read_all(console: Console) -> bytes:
     """
     if console.stdin is None:
         return b""
+    from tchat.chat.attachments import MAX_SIZE, too_large_error
+
     data = console.stdin.read(MAX_SIZE + 1)
     if len(data) > MAX_SIZE:
         raise too_large_error("standard input")

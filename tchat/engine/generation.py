@@ -69,7 +69,8 @@ def generate_reply(  # noqa: PLR0917  one for each step
                 yield from reply.append(token)
                 if reply.reason is not None or token != expected:
                     break
-            steps.accept(place)
+            if drafted:
+                steps.accept(place)
             if reply.reason is None:
                 drafted = None if cancel.is_set() else steps.decode(token, reply.tokens_left)
         yield from reply.output.close()

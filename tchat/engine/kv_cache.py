@@ -184,11 +184,12 @@ class KVCache:
 
     def step(self, token: int) -> bool:
         """Decode one token of the reply; False when it was stopped."""
-        if not self.reserve(len(self.tokens) + 1):
+        position = len(self.tokens)
+        if position >= self._context.capacity and not self.reserve(position + 1):
             return False
         done = False
         try:
-            done = self._context.step(token, len(self.tokens))
+            done = self._context.step(token, position)
         finally:
             if not done:
                 self._cut(len(self.tokens))

@@ -177,9 +177,10 @@ class SpeculativeSteps:
             return () if self._kv.step(token) else None
         for drafter in self._drafters:
             drafter.append(token)
-        began = time.perf_counter()
+        began = started = time.perf_counter()
         self._draft = draft = self._choose_draft(known, left)
-        started = time.perf_counter()
+        if draft:
+            started = time.perf_counter()
         self.row = 0 if draft else -1
         if not (self._kv.verify([token, *draft]) if draft else self._kv.step(token)):
             return None
@@ -209,11 +210,13 @@ class SpeculativeSteps:
 
     def _choose_draft(self, known: Speculation, left: int) -> Sequence[int]:
         """What is decoded along with the next token; nothing where it does not pay."""
-        self._drafter = None
+        for drafter in self._drafters:
+            if drafter.has_draft:
+                break
+        else:  # most often
+            return ()
         lost = self._balance < -MAX_LOSS * self._spent
         if self._trial is not None or lost or not known.times.of(1):
-            return ()
-        if not any(drafter.has_draft for drafter in self._drafters):
             return ()
         gain, size, place = max(self._offers(known, left), default=(0.0, 0, -1))
         if gain < MIN_GAIN or (self._greedy and not self._is_exact(known, size)):

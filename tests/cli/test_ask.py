@@ -13,7 +13,6 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from tchat.chat import attachments
-from tchat.cli import prompt_input as cli_input
 from tchat.sessions.store import SessionStore
 from tests.cli.shell import Shell, tchat
 
@@ -133,7 +132,7 @@ def test_what_is_no_file_is_refused(shell: Shell, tmp_path: Path, name: str) -> 
 def test_huge_input_is_refused_before_it_is_all_read(
     shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cli_input, "MAX_SIZE", 2**20)
+    monkeypatch.setattr(attachments, "MAX_SIZE", 2**20)
     data = b"x" * 2**24
     tracemalloc.start()
     try:

@@ -104,6 +104,8 @@ class ReplyOutput:
         match event:
             case TextDelta(text):
                 self._writer.text(text)
+                if self._writer.live:  # it shows that the reply goes on
+                    return
             case ReasoningDelta(text):
                 if self._output.show_reasoning:
                     self._writer.reasoning(text)
@@ -135,12 +137,11 @@ class ReplyOutput:
                 self._console.say(usage_line(finished))
 
     def _show_status(self, event: Event) -> None:
-        waiting = isinstance(event, LoadProgress | CacheRestored | PromptProgress)
-        unseen = isinstance(event, TextDelta) and not self._writer.live
+        waiting = isinstance(event, LoadProgress | CacheRestored | PromptProgress | TextDelta)
         hidden = isinstance(event, ReasoningDelta) and not (
             self._writer.live and self._output.show_reasoning
         )
-        if (waiting or unseen or hidden) and self._status.due:
+        if (waiting or hidden) and self._status.due:
             self._status.show(self._progress.words(self._writer.preview))
 
 

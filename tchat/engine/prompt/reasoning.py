@@ -159,6 +159,14 @@ class ReplyMarks:
             return f"\n{block.closing}\n\n"
         return block.closing + ("\n" if block.closing.startswith("[BEGIN") else "")
 
+    @cached_property
+    def signs(self) -> re.Pattern[str]:
+        """The first characters of the marks that may end an answer or reasoning."""
+        closings = [block.closing for block in (*self.blocks, *self.answers)]
+        marks = self.messages.marks if self.messages is not None else closings
+        firsts = {re.escape(mark[0]) for mark in marks} | {"<"}
+        return re.compile(f"[{''.join(sorted(firsts))}]")
+
     def reader(self, phase: ReplyPhase) -> MessageReader | _BlockReader:
         """A reader of a reply that starts in ``phase``."""
         if self.messages is not None:
@@ -327,6 +335,7 @@ class ReasoningSplitter:
 
     def __init__(self, marks: ReplyMarks, phase: ReplyPhase = ReplyPhase.START) -> None:
         self._reader = marks.reader(phase)
+        self._signs = marks.signs
         self._held = ""
         self._after_mark = False
 
@@ -342,6 +351,12 @@ class ReasoningSplitter:
 
     def feed(self, text: str) -> list[tuple[PieceKind, str]]:
         """Add text; returns the pieces that are decided."""
+        if not (self._held or self._after_mark or self._signs.search(text)):  # most often
+            phase = self._reader.phase
+            if phase is ReplyPhase.ANSWER:
+                return [(PieceKind.ANSWER, text)]
+            if phase is ReplyPhase.REASONING:
+                return [(PieceKind.REASONING, text)]
         self._held += text
         return self._pieces(last=False)
 
