@@ -131,7 +131,7 @@ def decode(data: bytes, name: str = "the input", encoding: str = AUTO) -> Decode
     if not found:
         raise _binary_error(name)
     guess = ", a guess from few bytes" if few else ""
-    hint = f"{name} is not UTF-8: read as {spelled(found)}{guess}; --encoding names another"
+    hint = f"{name} is not UTF-8: read as {usual_name(found)}{guess}; --encoding names another"
     return _require_text(Decoded(data.decode(found, "replace"), hint), name)
 
 
@@ -157,7 +157,7 @@ def require_encoding(name: str) -> str:
     return found.name
 
 
-def spelled(encoding: str) -> str:
+def usual_name(encoding: str) -> str:
     """The usual spelling of an encoding: ``Windows-1252``, ``Shift-JIS``, ``UTF-16LE``."""
     name = codecs.lookup(encoding).name.replace("_", "-").upper()
     for pattern, shown in _SPELLED:
@@ -172,7 +172,7 @@ def _decode_as(data: bytes, name: str, encoding: str) -> str:
     except UnicodeDecodeError as error:
         byte = f"byte 0x{data[error.start]:02x}" if error.start < len(data) else "the end"
         raise UsageError(
-            f"{name} is not in {spelled(encoding)}: {byte} at {error.start:,}",
+            f"{name} is not in {usual_name(encoding)}: {byte} at {error.start:,}",
             "name another encoding, or leave it at auto",
         ) from None
     return _require_text(Decoded(text, ""), name).text

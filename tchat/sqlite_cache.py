@@ -90,7 +90,7 @@ class SqliteCache:
             private_file(self._file)
         except (OSError, StorageError) as error:
             return self._in_memory(getattr(error, "message", "") or str(error))
-        connection = self._connected(self._file)
+        connection = self._connect(self._file)
         try:
             # The content can be recomputed after a power failure; a sync takes 10 ms.
             connection.execute("PRAGMA synchronous = OFF")
@@ -118,14 +118,14 @@ class SqliteCache:
         import sqlite3
 
         self.failure, self.is_copy = reason, False
-        connection = self._connected(":memory:")
+        connection = self._connect(":memory:")
         try:
             copied = self._copy(connection)
             self._prepare(connection)
             self.is_copy = copied
         except (OSError, sqlite3.Error):
             connection.close()
-            connection = self._connected(":memory:")
+            connection = self._connect(":memory:")
             self._prepare(connection)
         return connection
 
@@ -145,7 +145,7 @@ class SqliteCache:
             source.close()
         return True
 
-    def _connected(self, place: Path | str) -> sqlite3.Connection:
+    def _connect(self, place: Path | str) -> sqlite3.Connection:
         import sqlite3
 
         # Used by one thread at a time, not always by the one that opened it.

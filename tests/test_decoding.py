@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tchat.decoding import decode, require_encoding, spelled
+from tchat.decoding import decode, require_encoding, usual_name
 from tchat.errors import UsageError
 
 FRENCH = "L'été dernier, nous sommes allés à la plage : le café était fermé. Où êtes-vous ?\n"
@@ -75,7 +75,7 @@ def test_a_western_word_is_enough(text: str) -> None:
 def test_utf16_and_utf32_need_no_mark(text: str, encoding: str) -> None:
     found, assumed = decode(text.encode(encoding), "a.txt")
     assert found == text
-    assert f"read as {spelled(encoding)};" in assumed
+    assert f"read as {usual_name(encoding)};" in assumed
 
 
 @pytest.mark.parametrize(

@@ -173,10 +173,10 @@ class BatchRunner:
         (task, prompt), started = self._open.pop(job)
         job.close()
         error = self._errors.pop(job, None)
-        result = error or self._finished(job, time.perf_counter() - started)
+        result = error or self._make_finished(job, time.perf_counter() - started)
         return BatchResult(task.index, result, prompt.notices)
 
-    def _finished(self, job: Job, seconds: float) -> TaskResult:
+    def _make_finished(self, job: Job, seconds: float) -> TaskResult:
         if isinstance(job, LabelJob):
             # Only a full context ends the scoring early.
             full = too_long(job.reserve, self._loaded.context.size)

@@ -82,7 +82,7 @@ class Backend:
         # Otherwise llama.cpp starts a debugger when it aborts, which writes to stdout.
         os.environ.setdefault("GGML_NO_BACKTRACE", "1")
         with _short_spins():
-            self.lib = _binding()
+            self.lib = _import_binding()
         # The C side keeps the pointer, so keep a reference.
         self._callback = self.lib.llama_log_callback(
             lambda level, text, _: self.log.receive(level, text)
@@ -91,7 +91,7 @@ class Backend:
         self._set_log(self._callback)
         self.lib.llama_backend_init()
 
-    def attempted(self, make: Callable[[], Any], cancel: Cancel) -> Any:
+    def make_quietly(self, make: Callable[[], Any], cancel: Cancel) -> Any:
         """Call ``make`` without the log; if it returns nothing, call it again with the log.
 
         Making a model or a context writes a thousand lines of log, nearly all for llama.cpp's own
@@ -156,7 +156,7 @@ def _short_spins() -> Iterator[None]:
         del os.environ[names[0]]
 
 
-def _binding() -> Any:
+def _import_binding() -> Any:
     """Import ``llama_cpp.llama_cpp`` without running the package's ``__init__``.
 
     The ``__init__`` pulls in numpy, jinja2 and the high-level API, which nothing here uses and

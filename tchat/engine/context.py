@@ -152,7 +152,7 @@ class Context:
         params.abort_callback_data = self._cancel.address
         if self._set_params is not None:
             self._set_params(params)
-        handle = backend().attempted(
+        handle = backend().make_quietly(
             lambda: self._lib.llama_init_from_model(self._model.handle, params), self._cancel
         )
         if not handle:

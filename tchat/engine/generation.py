@@ -79,7 +79,7 @@ def generate_reply(  # noqa: PLR0917  one for each step
         reply.close()
     if not done:
         reply.reason = Reason.CANCELLED
-    end = _finished(reply, prefill, _timings(load_seconds, prefill, started))
+    end = _make_finished(reply, prefill, _make_timings(load_seconds, prefill, started))
     usage = replace(end.usage, drafted=steps.drafted, accepted=steps.accepted)
     yield replace(end, usage=usage)
 
@@ -95,7 +95,7 @@ def generate_label(
     done = yield from prefill.run(reserve=longest)
     started = time.perf_counter()
     scores = score_labels(loaded.model, loaded.context, loaded.kv, labels) if done else None
-    timings = _timings(load_seconds, prefill, started)
+    timings = _make_timings(load_seconds, prefill, started)
     if scores is not None:
         yield LabelScores(scores)
     reason = Reason.STOP if scores else Reason.CANCELLED
@@ -141,8 +141,8 @@ def generate_candidates(  # noqa: PLR0917  as `generate_reply`
         started = time.perf_counter()
         pieces = _decode(loaded, jobs, cancel, stopped) if done else ((job, None) for job in jobs)
         for job, piece in pieces:
-            timings = _timings(load_seconds, prefill, started)
-            yield CandidateEvent(job.index, piece or _finished(job.reply, prefill, timings))
+            timings = _make_timings(load_seconds, prefill, started)
+            yield CandidateEvent(job.index, piece or _make_finished(job.reply, prefill, timings))
     finally:
         loaded.context.enable_hidden_states(False)
         for job in jobs:
@@ -154,7 +154,7 @@ def empty_reply(seed: int = 0) -> Finished:
     return Finished(Reason.CANCELLED, "", "", seed, TokenUsage(0, 0, 0, 0), Timings(0.0, 0.0, 0.0))
 
 
-def _timings(load_seconds: float, prefill: Prefill, started: float) -> Timings:
+def _make_timings(load_seconds: float, prefill: Prefill, started: float) -> Timings:
     decode = time.perf_counter() - started
     return Timings(load_seconds, prefill.seconds, decode, prefill.restore_seconds)
 
@@ -193,7 +193,7 @@ def _decode(
         pool.close()
 
 
-def _finished(reply: ReplyState, prefill: Prefill, timings: Timings) -> Finished:
+def _make_finished(reply: ReplyState, prefill: Prefill, timings: Timings) -> Finished:
     return Finished(
         reply.reason or Reason.CANCELLED,
         reply.output.text,

@@ -121,7 +121,7 @@ class Model:
         # and end the process (llama.cpp#20824); the library does not say what built it.
         params.use_extra_bufts = b"AMX_INT8 = 1" not in self._lib.llama_print_system_info()
         with drop_copied_pages():
-            self._handle = backend().attempted(
+            self._handle = backend().make_quietly(
                 lambda: self._lib.llama_model_load_from_file(_path_bytes(path), params), cancel
             )
         if not self._handle:

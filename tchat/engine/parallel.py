@@ -176,12 +176,12 @@ class SequencePool(Generic[J]):
         if not self._running:
             return bool(self._free)
         asked = [max(s.job.reserve - s.shared, len(s.tokens) + 1) for s in self._running]
-        asked.append(job.reserve - self._shared(job))
+        asked.append(job.reserve - self._shared_tokens(job))
         return bool(self._free) and self._prefix + sum(asked) <= self._context.size
 
     def start(self, job: J) -> None:
         """Give a free sequence to ``job``."""
-        sequence, shared = self._free.pop(0), self._shared(job)
+        sequence, shared = self._free.pop(0), self._shared_tokens(job)
         if shared:
             self._context.copy(0, sequence)
         if 0 < shared < self._prefix and not self._context.trim(shared, sequence):
@@ -189,7 +189,7 @@ class SequencePool(Generic[J]):
             shared = 0
         self._running.append(_Sequence(job, sequence, shared, list(job.tokens[shared:])))
 
-    def _shared(self, job: J) -> int:
+    def _shared_tokens(self, job: J) -> int:
         """Tokens that the prompt of ``job`` shares with the prefix; at least one is left over."""
         return min(common_prefix(self._kv.tokens, job.tokens), len(job.tokens) - 1)
 

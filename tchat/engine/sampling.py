@@ -98,7 +98,7 @@ class Sampler:
         if self._grammar is None:
             token: int = self._lib.llama_sampler_sample(self._chain, context.handle, index)
             if token < 0:  # LLAMA_TOKEN_NULL
-                raise _no_token()
+                raise _no_token_error()
             return token
         return self._sample_by_grammar(context, index)
 
@@ -259,7 +259,7 @@ class Sampler:
             self._lib.llama_sampler_apply(self._grammar, ctypes.byref(array))
         self._lib.llama_sampler_apply(self._chain, ctypes.byref(array))
         if not 0 <= array.selected < array.size:
-            raise _no_token()
+            raise _no_token_error()
         chosen = array.data[array.selected]
         if constrained and chosen.logit == float("-inf"):
             raise UsageError(
@@ -302,7 +302,7 @@ def _require_sampler(sampler: Any) -> Any:
     return sampler
 
 
-def _no_token() -> TchatError:
+def _no_token_error() -> TchatError:
     return TchatError(
         "llama.cpp sampled no token", "try again; if it persists, the model file may be damaged"
     )

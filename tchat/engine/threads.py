@@ -156,9 +156,7 @@ TRIAL_GAIN = 0.95  # a trial must get below this share of the time
 TRIAL_LOSS = 1.5  # mean decodes that a trial may lose; beside a busy core, one decode loses more
 PAUSE_SECONDS = 0.5  # seconds between two decodes after which the load is measured anew
 BACKOFF_SECONDS = (0.3, 10.0)  # seconds of decodes after a trial that failed: at first, and at most
-RETRY_SECONDS = (
-    5.0  # seconds of decodes after a trial, one of more threads is due whatever the load
-)
+RETRY_SECONDS = 5.0  # of decodes after a trial; then more threads are tried whatever the load
 TRIAL_SECONDS = 0.1  # seconds of decodes of a trial: at least one decode, at most 8
 
 Clock = Callable[[], float]
@@ -202,9 +200,9 @@ class AdaptiveThreads:
         if self._window is None or paused:  # what ran meanwhile says nothing about the decodes
             self._load.since_last()
             self._window = now, self._thread_clock()
-        elif not count.in_trial and now - self._window[0] >= max(
-            WINDOW_SECONDS, 200 * self._load.cost
-        ):
+            return
+        length = max(WINDOW_SECONDS, 200 * self._load.cost)
+        if not count.in_trial and now - self._window[0] >= length:
             self._end_window(count, self._load, now)
 
     def _end_window(self, count: ThreadCount, cpus: CpuLoad, now: float) -> None:

@@ -122,11 +122,13 @@ class SpecialStrings:
         self._lengths: dict[str, list[int]] = {}  # by the first character
         for first, length in sorted({(string[0], len(string)) for string in self._strings}):
             self._lengths.setdefault(first, []).append(length)
-        self._first = re.compile(_any_of(self._lengths))
+        self._first = re.compile(_any_pattern(self._lengths))
         # A marker on either side of each of these characters breaks every special string.
         signs = {sign for string in self._strings for sign in string if _is_sign(sign)}
         words = {string for string in self._strings if not any(map(_is_sign, string))}
-        self._breakable = re.compile(f"(?:{_any_of(signs)})+|(?={_any_of(words)}).", re.DOTALL)
+        self._breakable = re.compile(
+            f"(?:{_any_pattern(signs)})+|(?={_any_pattern(words)}).", re.DOTALL
+        )
         self._marked: dict[tuple[ChatMessage, str], ChatMessage] = {}  # the last ones
 
     def contains(self, piece: bytes) -> bool:
@@ -215,7 +217,7 @@ def _is_sign(character: str) -> bool:
     return not (character.isalnum() or character.isspace())
 
 
-def _any_of(strings: Iterable[str]) -> str:
+def _any_pattern(strings: Iterable[str]) -> str:
     """A pattern for one of ``strings``; one that never matches when there are none."""
     return "|".join(map(re.escape, strings)) or r"(?!)"
 

@@ -74,7 +74,7 @@ class ReplyMarks:
         """Where in a reply a prompt ends: it may open the reasoning, or the answer."""
         if self.messages is not None:
             return self.messages.phase_after(prompt)
-        if self._opened(prompt):
+        if self._open_block(prompt):
             return ReplyPhase.REASONING
         tail = prompt.rstrip()
         opened = any(tail.endswith(block.opening.rstrip()) for block in self.answers)
@@ -87,7 +87,7 @@ class ReplyMarks:
         if self.messages is not None:
             closing = self.messages.closing if phase is ReplyPhase.REASONING else ""
             return closing + self.messages.answer
-        closing = self._closed(prompt) if phase is ReplyPhase.REASONING else ""
+        closing = self._closing_of(prompt) if phase is ReplyPhase.REASONING else ""
         return closing + (self.answers[0].opening if self._answers_are_marked else self.header)
 
     def written(self, reasoning: str, content: str, *, prompt: str) -> str:
@@ -136,7 +136,7 @@ class ReplyMarks:
             return self.messages.opening
         return self.blocks[0].opening if self.blocks else f"<{self.tag}>\n"
 
-    def _opened(self, prompt: str) -> MarkPair | None:
+    def _open_block(self, prompt: str) -> MarkPair | None:
         """The block that a prompt ends in the opening mark of."""
         tail = prompt.rstrip()
         for block in self.blocks:
@@ -147,7 +147,7 @@ class ReplyMarks:
             return None
         return MarkPair(f"<{tag[1]}>", f"</{tag[1]}>")
 
-    def _closed(self, prompt: str) -> str:
+    def _closing_of(self, prompt: str) -> str:
         """What closes the reasoning in which a prompt ends."""
         tags = (t for t in _TAG.finditer(prompt) if self.tag and _is_thinking(t[1]))
         tag = max(tags, key=lambda tag: tag.start(), default=None)

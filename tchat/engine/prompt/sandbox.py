@@ -140,7 +140,7 @@ _TICK, _CONCAT, _SLICED = ".tick", ".concat", ".sliced"
 _COMPARABLE, _SEARCHABLE = ".comparable", ".searchable"
 
 
-class _Counting(NodeTransformer):
+class _LimitInserter(NodeTransformer):
     """Adds counting to a template's syntax tree."""
 
     def __init__(self, environment: Environment) -> None:
@@ -177,7 +177,7 @@ class _Counting(NodeTransformer):
             node.key = self._filter(node.key, _COMPARABLE, node)
         return node
 
-    def _counted(self, node: Any) -> Any:
+    def _add_tick(self, node: Any) -> Any:
         """Count each iteration of a body, and its literal text."""
         self.generic_visit(node)
         made = sum(len(data.data) for data in node.find_all(nodes.TemplateData))
@@ -185,7 +185,7 @@ class _Counting(NodeTransformer):
         node.body.insert(0, nodes.ExprStmt(tick, lineno=node.lineno))
         return node
 
-    visit_For = visit_Macro = visit_CallBlock = _counted  # noqa: N815 - the visitor's names
+    visit_For = visit_Macro = visit_CallBlock = _add_tick  # noqa: N815 - the visitor's names
 
     def _filter(self, value: nodes.Expr, name: str, at: nodes.Node, *args: nodes.Expr) -> Any:
         made = nodes.Filter(value, name, list(args), [], None, None)
@@ -196,7 +196,7 @@ class _Compiler(CodeGenerator):
     """Jinja's compiler, of a tree with counting."""
 
     def visit_Template(self, node: nodes.Template, frame: Frame | None = None) -> None:  # noqa: N802
-        super().visit_Template(_Counting(self.environment).visit(node), frame)
+        super().visit_Template(_LimitInserter(self.environment).visit(node), frame)
 
 
 class _Sandbox(ImmutableSandboxedEnvironment):
@@ -260,27 +260,27 @@ def _environment() -> _Sandbox:
         trim_blocks=True,
         lstrip_blocks=True,
         extensions=[loopcontrols, _Generation],
-        finalize=_written,
+        finalize=_count_output,
     )
     del environment.globals["lipsum"]
     environment.globals["raise_exception"] = _raise_exception
     environment.globals["strftime_now"] = _strftime_now
     environment.filters |= {"tojson": _tojson, "sum": _sum, "join": _join}
     environment.filters = {
-        **{name: _bounded(name, each) for name, each in environment.filters.items()},
+        **{name: _limit_filter(name, each) for name, each in environment.filters.items()},
         _TICK: _tick,
         _CONCAT: _concat,
-        _SLICED: _sliced,
+        _SLICED: _slice,
         _COMPARABLE: _comparable,
         _SEARCHABLE: _searchable,
     }
     for name in _DEEP_TESTS:
-        environment.tests[name] = _bounded_test(name, environment.tests[name])
+        environment.tests[name] = _limit_test(name, environment.tests[name])
     return environment
 
 
 @pass_context
-def _written(context: Context, value: Any) -> Any:
+def _count_output(context: Context, value: Any) -> Any:
     return _limits(context).count_output(value)
 
 
@@ -297,7 +297,7 @@ def _concat(context: Context, parts: list[Any]) -> str:
 
 
 @pass_context
-def _sliced(context: Context, value: Any, start: Any, stop: Any, step: Any) -> Any:
+def _slice(context: Context, value: Any, start: Any, stop: Any, step: Any) -> Any:
     return _limits(context).count_value(value[start:stop:step])
 
 
@@ -318,7 +318,7 @@ def _searchable(context: Context, value: Any) -> Any:
     return value
 
 
-def _bounded(name: str, run: Callable[..., Any]) -> Callable[..., Any]:
+def _limit_filter(name: str, run: Callable[..., Any]) -> Callable[..., Any]:
     """The filter ``name`` with limits. With the context, it is never run at compile time."""
     wanted = getattr(getattr(run, "jinja_pass_arg", None), "name", "")
 
@@ -349,7 +349,7 @@ _DEEP_TESTS = (
 )  # fmt: skip
 
 
-def _bounded_test(name: str, run: Any) -> Callable[..., Any]:
+def _limit_test(name: str, run: Any) -> Callable[..., Any]:
     """The test ``name`` with limits, with the context like a filter."""
     passed = getattr(getattr(run, "jinja_pass_arg", None), "name", "") == "environment"
 

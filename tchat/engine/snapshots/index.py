@@ -20,9 +20,7 @@ T = TypeVar("T")
 
 MAX_ID = 1 << 52  # of an id or a count, far from where SQLite has no more
 MAX_SEGMENTS = 1 << 17  # segments, far more than the largest limit on disk holds
-RECHECK_SECONDS = (
-    86_400.0  # seconds after which a model is checked again that restored nothing exactly
-)
+RECHECK_SECONDS = 86_400.0  # after which a model is checked again whose restoring was not exact
 VERSION = 2
 SCHEMA = """
 CREATE TABLE models (
@@ -398,19 +396,19 @@ class Link:
 Chain = tuple[Link, ...]
 
 
-def packed(tokens: Sequence[int]) -> bytes:
+def pack_tokens(tokens: Sequence[int]) -> bytes:
     """Tokens as bytes, 4 each."""
     return array("i", tokens).tobytes()
 
 
-def unpacked(data: bytes) -> list[int]:
+def unpack_tokens(data: bytes) -> list[int]:
     """Bytes as tokens."""
     return list(array("i", data))
 
 
 def fits_vocabulary(segment: Segment, vocabulary: int) -> bool:
     """Whether a vocabulary of this size has the tokens of a segment."""
-    tokens = unpacked(segment.tokens)
+    tokens = unpack_tokens(segment.tokens)
     return min(tokens) >= 0 and max(tokens) < vocabulary
 
 
@@ -418,7 +416,7 @@ def lead_of(tokens: Sequence[int]) -> bytes:
     """A key that is equal for chats with the same first tokens; empty for short chats."""
     if len(tokens) < LEAD:
         return b""
-    return hashlib.blake2b(packed(tokens[:LEAD]), digest_size=8).digest()
+    return hashlib.blake2b(pack_tokens(tokens[:LEAD]), digest_size=8).digest()
 
 
 def length(chain: Chain) -> int:
@@ -432,7 +430,7 @@ def tokens_of(chain: Chain) -> list[int]:
     for link in chain:
         segment = link.segment
         data += segment.tokens[: 4 * (link.stop - segment.start)]
-    return unpacked(bytes(data))
+    return unpack_tokens(bytes(data))
 
 
 def cut(chain: Chain, stop: int) -> Chain:
@@ -444,7 +442,7 @@ def cut(chain: Chain, stop: int) -> Chain:
 
 def longest(segments: Sequence[Segment], prompt: Sequence[int]) -> Chain:
     """The chain with the longest prefix of ``prompt``."""
-    wanted = packed(prompt)
+    wanted = pack_tokens(prompt)
     best: Chain = ()
     for chain in _chains(segments, wanted):
         if length(chain) > length(best):

@@ -135,7 +135,7 @@ class Snapshots:
 
     def close(self) -> None:
         """Store what was measured and counted."""
-        with self._errors_reported():
+        with self._report_errors():
             if self.session and (self._counts or self._prefill_rate):
                 self._store.index.record_prefill_rate(self._key, self._name, self._prefill_rate)
                 for name, count in self._counts.items():
@@ -194,7 +194,7 @@ class Snapshots:
         """
         self._messages, self._progress = messages, SaveProgress()
         restored = None
-        with self._errors_reported():
+        with self._report_errors():
             restored = self._restore(loaded, prompt)
         if restored is not None and restored.tokens >= MIN_REPORTED:
             yield restored
@@ -309,7 +309,7 @@ class Snapshots:
             return
         progress, tokens = self._progress, loaded.kv.tokens
         if len(tokens) // SEGMENT_TOKENS * SEGMENT_TOKENS > progress.stop and progress.affordable:
-            with self._errors_reported(), progress.timed():
+            with self._report_errors(), progress.timed():
                 self._save_segment(loaded, should_continue)
 
     def _save_segment(self, loaded: LoadedModel, should_continue: ShouldContinue) -> None:
@@ -348,7 +348,7 @@ class Snapshots:
         """
         if not self._may_save() or len(loaded.kv.tokens) < MIN_NEW_TOKENS:
             return 0
-        with self._errors_reported():
+        with self._report_errors():
             return self._save(loaded, should_continue, leaving=leaving)
         return 0
 
@@ -518,12 +518,12 @@ class Snapshots:
 
     def _read_record(self) -> ModelRecord | None:
         if self._record is None and self._store.is_there:
-            with self._errors_reported():
+            with self._report_errors():
                 self._record = self._store.index.known(self._key)
         return self._record
 
     @contextmanager
-    def _errors_reported(self) -> Iterator[None]:
+    def _report_errors(self) -> Iterator[None]:
         """Report errors in ``problem`` and go on: snapshots are a cache."""
         try:
             yield

@@ -21,7 +21,7 @@ from tchat.engine.snapshots.index import (
     SessionSnapshot,
     cut,
     lead_of,
-    packed,
+    pack_tokens,
     tokens_of,
 )
 from tchat.errors import StorageError
@@ -84,7 +84,7 @@ class SnapshotStore:
         """
         start = chain[-1].stop if chain else 0
         parent = chain[-1].segment.id if chain else None
-        data = packed(tokens)
+        data = pack_tokens(tokens)
         segment = Segment(0, parent, start, start + len(tokens), data, "", len(state))
         with suppress(OSError, StorageError):  # a full disk; gone meanwhile
             part = self._files.write(_purpose(key, chain, data), state, should_continue)
@@ -182,7 +182,7 @@ class SnapshotStore:
 def _purpose(key: str, before: Chain, tokens: bytes) -> bytes:
     """A hash of what a state depends on: the model with its parameters, and all tokens."""
     about = hashlib.blake2b(key.encode(), digest_size=32)
-    about.update(packed(tokens_of(before)))
+    about.update(pack_tokens(tokens_of(before)))
     about.update(b"|")
     about.update(tokens)
     return about.digest()

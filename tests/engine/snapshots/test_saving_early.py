@@ -14,7 +14,7 @@ from tchat.engine.events import PromptProgress, TextDelta
 from tchat.engine.prompt import ChatMessage
 from tchat.engine.snapshots import snapshots as module
 from tchat.engine.snapshots import store as snapshot_files
-from tchat.engine.snapshots.index import unpacked
+from tchat.engine.snapshots.index import unpack_tokens
 from tchat.engine.snapshots.store import SegmentFiles, SnapshotStore
 from tchat.paths import Paths
 from tchat.settings import Sampling
@@ -50,7 +50,7 @@ def texts(store: SnapshotStore, engine: Engine) -> str:
     return "".join(
         loaded.model.piece(token).decode("utf-8", "replace")
         for (tokens,) in rows
-        for token in unpacked(tokens)
+        for token in unpack_tokens(tokens)
     )
 
 

@@ -27,7 +27,7 @@ def test_the_cache_is_as_large_as_llama_makes_it(
     path: Path = request.getfixturevalue(fixture)
     dimensions = read_metadata(path).dimensions
     # With llama.cpp's log on, which tells the sizes.
-    monkeypatch.setattr(Backend, "attempted", lambda self, make, cancel: make())
+    monkeypatch.setattr(Backend, "make_quietly", lambda self, make, cancel: make())
     backend().log.write_to(tmp_path / "log")
     model = Model(path, cancel=Cancel())
     Context(model, size=4096, batch=256, threads=1, cancel=Cancel()).close()
