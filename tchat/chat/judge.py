@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tchat.errors import UsageError
 from tchat.judge.discriminator import Discriminator, judge_folder, load
 from tchat.judge.training_data import DialogueSet, Feedback, read_dialogues, read_feedback
-from tchat.judge.training_run import TrainedHeads, TrainingRun, feedback_on_model, require_enough
+from tchat.judge.training_run import TrainedHeads, require_enough, train_heads
 from tchat.models.metadata import read_metadata
 from tchat.models.models_file import model_setting, set_model_setting, settings_for
 from tchat.models.resolve import resolve
@@ -77,9 +77,7 @@ def learn(
     if data is None:
         require_enough(use.edits, use.choices)
     model = chat.require_model()
-    facts, folder = model.facts, judge_folder(model.facts, chat.paths)
-    use = feedback_on_model(use, facts, chat.paths)
-    return (yield from TrainingRun(model.engine, folder, facts.path.name, data, use).run())
+    return (yield from train_heads(model.engine, model.facts, chat.paths, data, use))
 
 
 def steer(chat: Chat) -> None:

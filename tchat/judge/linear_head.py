@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy
 
@@ -19,7 +19,16 @@ OUTER_FOLDS = 5
 # How much more a plain figure counts than one of the hundreds of numbers of a state.
 EMPHASES = (1.0, 8.0, 32.0)
 
-T = TypeVar("T")
+Matrix: TypeAlias = "numpy.ndarray[Any, numpy.dtype[numpy.float64]]"
+Vector: TypeAlias = Matrix
+Labels: TypeAlias = "numpy.ndarray[Any, numpy.dtype[numpy.bool_]]"
+
+# Per example; the strongest first, each warms the next.
+PENALTIES = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003)
+FOLDS = 5
+_STEPS, _TOLERANCE = 30, 1e-6
+_SMALLEST = 1e-3  # scale of a feature without weight, which may get some again
+_FARTHEST = 30.0  # a logit; exp of more is a probability of 1 within a double
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +61,7 @@ class LinearHead:
 
     def probability(self, features: Features) -> float:
         """The calibrated probability of one reply."""
-        return float(1.0 / (1.0 + numpy.exp(-numpy.clip(self.score(features), -30.0, 30.0))))
+        return float(probability(numpy.array(self.score(features))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,17 +86,29 @@ def feature_matrix(features: Sequence[Features], layer: int) -> Matrix:
     return numpy.stack([each.vector(layer) for each in features])
 
 
-def fit_head(
-    features: Sequence[Features],
-    labels: Labels,
-    groups: Sequence[object],
-    layers: Sequence[int],
-    *,
-    seed: int = 0,
-) -> LinearHead:
+class Examples(NamedTuple):
+    """Examples of both classes.
+
+    Args:
+        features: Features of each reply.
+        labels: The class of each, shape (replies,).
+        groups: Group of each; the replies of one group are held out together.
+    """
+
+    features: Sequence[Features]
+    labels: Labels
+    groups: Sequence[object]
+
+    def chosen(self, mask: Labels) -> Examples:
+        """The examples of a mask."""
+        places = numpy.flatnonzero(mask).tolist()
+        features = [self.features[at] for at in places]
+        return Examples(features, self.labels[mask], [self.groups[at] for at in places])
+
+
+def fit_head(examples: Examples, layers: Sequence[int], *, seed: int = 0) -> LinearHead:
     """Fit a head; selects layer, penalty and emphasis by the loss on held-out groups."""
-    heads = fit_heads(features, labels, groups, layers, seed=seed)
-    return min(heads.values(), key=lambda each: each.loss).head
+    return best_head(fit_heads(examples, layers, seed=seed)).head
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +118,13 @@ class FittedHead:
     Args:
         head: Fitted on all examples.
         loss: On held-out groups.
+        auc: On held-out groups.
         held_out: Calibrated logit of each example by a fit that did not see its group.
     """
 
     head: LinearHead
     loss: float
+    auc: float
     held_out: Vector
 
     def balanced(self, labels: Labels) -> FittedHead:
@@ -115,47 +138,24 @@ class FittedHead:
         return replace(self, head=head, held_out=self.held_out + shift)
 
 
-def fit_heads(
-    features: Sequence[Features],
-    labels: Labels,
-    groups: Sequence[object],
-    layers: Sequence[int],
-    *,
-    seed: int = 0,
-) -> dict[int, FittedHead]:
+def fit_heads(examples: Examples, layers: Sequence[int], *, seed: int = 0) -> dict[int, FittedHead]:
     """`fit_head` for each layer by itself."""
-    heads = {}
-    for layer, found in _best_by_layer(features, labels, groups, layers, seed).items():
-        data = feature_matrix(features, layer)
-        center, spread = standardize(data, found.emphasis)
-        line = fit((data - center) / spread, labels, found.penalty)
-        calibration = PlattScaling.fit(found.scores, labels)
-        head = LinearHead(layer, center, spread, line, calibration)
-        held_out = calibration.slope * found.scores + calibration.offset
-        heads[layer] = FittedHead(head, found.loss, held_out)
-    return heads
+    return {layer: _fitted(examples, layer, seed) for layer in layers}
 
 
-def held_out_quality(
-    features: Sequence[Features],
-    labels: Labels,
-    groups: Sequence[object],
-    layers: Sequence[int],
-    *,
-    seed: int = 0,
-) -> HeldOutQuality:
+def best_head(heads: Mapping[int, FittedHead]) -> FittedHead:
+    """The head with the lowest loss."""
+    return min(heads.values(), key=lambda each: each.loss)
+
+
+def held_out_quality(examples: Examples, layers: Sequence[int], *, seed: int = 0) -> HeldOutQuality:
     """The quality of `fit_head`, by nested cross-validation."""
+    labels = examples.labels
     chances = numpy.zeros(len(labels))
-    for train, test in group_folds(groups, OUTER_FOLDS, seed + 1):
-        head = fit_head(
-            _chosen(features, train),
-            labels[train],
-            _chosen(groups, train),
-            layers,
-            seed=seed,
-        )
-        scores = head.scores(feature_matrix(_chosen(features, test), head.layer))
-        chances[test] = 1.0 / (1.0 + numpy.exp(-numpy.clip(scores, -30.0, 30.0)))
+    for train, test in group_folds(examples.groups, OUTER_FOLDS, seed + 1):
+        head = fit_head(examples.chosen(train), layers, seed=seed)
+        data = feature_matrix(examples.chosen(test).features, head.layer)
+        chances[test] = probability(head.scores(data))
     return HeldOutQuality(
         auc(chances, labels),
         calibration_error(chances, labels),
@@ -164,56 +164,24 @@ def held_out_quality(
     )
 
 
-def layer_aucs(
-    features: Sequence[Features],
-    labels: Labels,
-    groups: Sequence[object],
-    layers: Sequence[int],
-    *,
-    seed: int = 0,
-) -> Mapping[int, float]:
-    """The held-out AUC of each layer."""
-    best = _best_by_layer(features, labels, groups, layers, seed)
-    return {layer: auc(each.scores, labels) for layer, each in best.items()}
-
-
-@dataclass(frozen=True, slots=True)
-class _Candidate:
-    layer: int
-    emphasis: float
-    penalty: float
-    scores: Vector
-    loss: float
-
-
-def _best_by_layer(
-    features: Sequence[Features],
-    labels: Labels,
-    groups: Sequence[object],
-    layers: Sequence[int],
-    seed: int,
-) -> dict[int, _Candidate]:
-    best: dict[int, _Candidate] = {}
-    for each in _candidates(features, labels, groups, layers, seed):
-        if each.layer not in best or each.loss < best[each.layer].loss:
-            best[each.layer] = each
-    return best
-
-
-def _candidates(
-    features: Sequence[Features],
-    labels: Labels,
-    groups: Sequence[object],
-    layers: Sequence[int],
-    seed: int,
-) -> Iterator[_Candidate]:
-    for layer in layers:
-        data = feature_matrix(features, layer)
-        for emphasis in EMPHASES:
-            center, spread = standardize(data, emphasis)
-            scores = held_out_scores((data - center) / spread, labels, groups, seed=seed)
-            for penalty, values in scores.items():
-                yield _Candidate(layer, emphasis, penalty, values, log_loss(values, labels))
+def _fitted(examples: Examples, layer: int, seed: int) -> FittedHead:
+    """Fit a head of one layer; selects penalty and emphasis by the loss on held-out groups."""
+    data, labels = feature_matrix(examples.features, layer), examples.labels
+    found: list[tuple[float, float, float, Vector]] = []
+    for emphasis in EMPHASES:
+        center, spread = standardize(data, emphasis)
+        held_out = held_out_scores((data - center) / spread, labels, examples.groups, seed=seed)
+        found += [
+            (log_loss(scores, labels), emphasis, penalty, scores)
+            for penalty, scores in held_out.items()
+        ]
+    loss, emphasis, penalty, scores = min(found, key=lambda each: each[0])
+    center, spread = standardize(data, emphasis)
+    line = fit((data - center) / spread, labels, penalty)
+    calibration = PlattScaling.fit(scores, labels)
+    head = LinearHead(layer, center, spread, line, calibration)
+    calibrated = calibration.slope * scores + calibration.offset
+    return FittedHead(head, loss, auc(scores, labels), calibrated)
 
 
 def standardize(data: Matrix, emphasis: float) -> tuple[Vector, Vector]:
@@ -225,28 +193,6 @@ def standardize(data: Matrix, emphasis: float) -> tuple[Vector, Vector]:
     spread = numpy.where(spread > 1e-9, spread, 1.0)
     spread[-len(SCALAR_FEATURES) :] /= emphasis
     return data.mean(axis=0), spread
-
-
-def _chosen(items: Sequence[T], mask: Labels) -> list[T]:
-    return [item for item, chosen in zip(items, mask, strict=True) if chosen]
-
-
-Matrix: TypeAlias = "numpy.ndarray[Any, numpy.dtype[numpy.float64]]"
-Vector: TypeAlias = Matrix
-Labels: TypeAlias = "numpy.ndarray[Any, numpy.dtype[numpy.bool_]]"
-
-PENALTIES = (
-    1.0,
-    0.3,
-    0.1,
-    0.03,
-    0.01,
-    0.003,
-)  # per example; the strongest first, each warms the next
-FOLDS = 5
-_STEPS, _TOLERANCE = 30, 1e-6
-_SMALLEST = 1e-3  # scale of a feature without weight, which may get some again
-_FARTHEST = 30.0  # a logit; exp of more is a probability of 1 within a double
 
 
 @dataclass(frozen=True, slots=True)

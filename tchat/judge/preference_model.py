@@ -53,31 +53,20 @@ class PreferenceFeatures:
     group: object
 
 
-@dataclass(frozen=True, slots=True)
-class PreferenceFit:
-    """A preference model and its held-out accuracy."""
-
-    head: LinearHead
-    accuracy: float
-
-
-def fit_preference(choices: Sequence[PreferenceFeatures], layers: Sequence[int]) -> PreferenceFit:
+def fit_preference(choices: Sequence[PreferenceFeatures], layers: Sequence[int]) -> LinearHead:
     """Fit the model; cross-validation selects layer, penalty, emphasis and sparsity."""
-    found = [each for layer in layers for each in _candidates(choices, layer)]
-    best = min(found, key=lambda each: each.loss)
-    return PreferenceFit(best.head(choices), best.accuracy)
+    found = (each for layer in layers for each in _candidates(choices, layer))
+    return min(found, key=lambda each: each.loss).head(choices)
 
 
-def held_out_accuracy(
-    choices: Sequence[PreferenceFeatures], layers: Sequence[int], *, seed: int = 0
-) -> float:
+def held_out_accuracy(choices: Sequence[PreferenceFeatures], layers: Sequence[int]) -> float:
     """The accuracy of `fit_preference` on held-out prompts, by nested cross-validation.
 
     A tie counts as half right.
     """
     right = 0.0
-    for train, test in group_folds([each.group for each in choices], OUTER_FOLDS, seed + 1):
-        head = fit_preference(_chosen(choices, train), layers).head
+    for train, test in group_folds([each.group for each in choices], OUTER_FOLDS, seed=1):
+        head = fit_preference(_chosen(choices, train), layers)
         leads = [
             head.score(each.chosen) - head.score(each.rejected) for each in _chosen(choices, test)
         ]
@@ -93,10 +82,6 @@ class _Candidate:
     penalty: float
     scores: Vector  # held out, of each choice and of its mirror
     loss: float
-
-    @property
-    def accuracy(self) -> float:
-        return float((self.scores[: len(self.scores) // 2] > 0).mean())
 
     def head(self, choices: Sequence[PreferenceFeatures]) -> LinearHead:
         center, spread, difference = _standardized(choices, self.layer, self.emphasis)
@@ -212,13 +197,19 @@ def train_preference(
         UsageError: There are too few, or about one question, to fit anything.
     """
     count, groups = len(preferences), {each.group for each in preferences}
-    _require_enough(count, len(groups))
+    if count < MIN_TO_FIT or len(groups) < 2:
+        raise UsageError(
+            f"{count} choices about {len(groups)} questions that have nothing in common are too "
+            "few to learn from",
+            f"pick among replies (/try, /pick) or rate them until there are {MIN_TO_FIT} "
+            "choices about several questions",
+        )
     digest = hashlib.sha256()
     for choice in choices:
         digest.update(json.dumps(asdict(choice), default=bytes.hex).encode())
     enough = can_validate(count, groups)
     return Discriminator(
-        fit_preference(preferences, layers).head,
+        fit_preference(preferences, layers),
         TrainingProvenance(
             model=model,
             fingerprint=fingerprint,
@@ -231,13 +222,3 @@ def train_preference(
             accuracy=held_out_accuracy(preferences, layers) if enough else None,
         ),
     )
-
-
-def _require_enough(count: int, groups: int) -> None:
-    if count < MIN_TO_FIT or groups < 2:
-        raise UsageError(
-            f"{count} choices about {groups} questions that have nothing in common are too few to "
-            "learn from",
-            f"pick among replies (/try, /pick) or rate them until there are {MIN_TO_FIT} "
-            "choices about several questions",
-        )

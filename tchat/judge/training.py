@@ -23,7 +23,14 @@ from tchat.engine.prompt import ChatMessage
 from tchat.errors import DoesNotFit, TchatError, UsageError
 from tchat.judge.discriminator import HUMAN, Discriminator, TrainingProvenance
 from tchat.judge.features import FeatureExtractor, Features
-from tchat.judge.linear_head import OUTER_FOLDS, Labels, auc, fit_head, held_out_quality, layer_aucs
+from tchat.judge.linear_head import (
+    OUTER_FOLDS,
+    Examples,
+    auc,
+    best_head,
+    fit_heads,
+    held_out_quality,
+)
 from tchat.judge.training_data import Dialogue, EditedReply
 from tchat.paths import private_file
 from tchat.settings import Sampling
@@ -43,28 +50,6 @@ class TrainingProgress:
     what: str
     done: int
     total: int
-
-
-@dataclass(frozen=True, slots=True)
-class LabelledReplies:
-    """Training examples.
-
-    Args:
-        features: Features of each reply.
-        people: Labels: whether a person wrote it, shape (replies,).
-        prompts: Prompt of each reply; replies to one prompt are held out together.
-        sha256: Hash of the data.
-    """
-
-    features: tuple[Features, ...]
-    people: Labels
-    prompts: tuple[str, ...]
-    sha256: str
-
-    @property
-    def sides(self) -> tuple[int, int]:
-        """Number of human replies, and of generated ones."""
-        return int(self.people.sum()), int((~self.people).sum())
 
 
 def write_pairs(
@@ -155,8 +140,8 @@ def write_replies(
 
 def read_pairs(
     reader: FeatureExtractor, pairs: Sequence[ReplyPair]
-) -> Generator[TrainingProgress, None, LabelledReplies]:
-    """Extract the features of each pair; skips pairs that are too long.
+) -> Generator[TrainingProgress, None, tuple[Examples, str]]:
+    """The features of each pair, and a hash of the texts; skips pairs that are too long.
 
     Raises:
         InterruptedError: The engine's cancel flag was set.
@@ -173,7 +158,7 @@ def read_pairs(
             prompts += [pair.prompt, pair.prompt]
             digest.update(json.dumps([pair.prompt, pair.person, pair.generated]).encode())
     people = numpy.arange(len(features)) % 2 == 0
-    return LabelledReplies(tuple(features), people, tuple(prompts), digest.hexdigest())
+    return Examples(features, people, prompts), digest.hexdigest()
 
 
 def can_validate(examples: int, prompts: Iterable[object]) -> bool:
@@ -182,51 +167,51 @@ def can_validate(examples: int, prompts: Iterable[object]) -> bool:
 
 
 def train(
-    examples: LabelledReplies,
+    examples: Examples,
     layers: Sequence[int],
     *,
     model: str,
     fingerprint: str,
+    data: str,
     kind: str = HUMAN,
-    seed: int = 0,
 ) -> Discriminator:
     """Train the discriminator.
 
     Its quality is cross-validated; None with too few examples, see `can_validate`.
 
     Args:
-        examples: Examples of both classes.
+        examples: Replies by people, and by the model; the groups are prompts.
         layers: Layers to select from, by cross-validation.
         model: File name of the model.
         fingerprint: Hash of the model.
+        data: Hash of the data.
         kind: `HUMAN` or `READING`.
-        seed: Random seed of the folds.
 
     Raises:
         UsageError: There are too few examples, or prompts, to fit anything.
     """
-    people, generated = examples.sides
+    people, generated = int(examples.labels.sum()), int((~examples.labels).sum())
     if min(people, generated) < MIN_TO_FIT:
         raise UsageError(
             f"{people} replies by people and {generated} by the model are too few to train on",
             f"give at least {MIN_TO_FIT} of each, better {MIN_TO_VALIDATE}: tchat judge train FILE",
         )
-    if len(set(examples.prompts)) < 2:
+    if len(set(examples.groups)) < 2:
         raise UsageError(
             "all replies are to one prompt, so that there is none to test on",
             "give replies to several prompts: tchat judge train FILE",
         )
-    given = (examples.features, examples.people, examples.prompts)
-    enough = can_validate(min(people, generated), examples.prompts)
+    heads = fit_heads(examples, layers)
+    enough = can_validate(min(people, generated), examples.groups)
     return Discriminator(
-        fit_head(*given, layers, seed=seed),
+        best_head(heads).head,
         TrainingProvenance(
             model=model,
             fingerprint=fingerprint,
-            data=examples.sha256,
+            data=data,
             examples=(people, generated),
-            quality=held_out_quality(*given, layers, seed=seed) if enough else None,
-            layers=dict(layer_aucs(*given, layers, seed=seed)),
+            quality=held_out_quality(examples, layers) if enough else None,
+            layers={layer: each.auc for layer, each in heads.items()},
             created_at=time.time(),
             kind=kind,
         ),

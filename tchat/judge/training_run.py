@@ -9,7 +9,7 @@ from functools import cache, partial
 from tchat.engine.engine import Engine
 from tchat.errors import TchatError, UsageError
 from tchat.humanize import counted
-from tchat.judge.discriminator import HUMAN, READING, Discriminator, JudgeFolder, save
+from tchat.judge.discriminator import HUMAN, READING, Discriminator, JudgeFolder, judge_folder, save
 from tchat.judge.features import FeatureExtractor, middle_layers
 from tchat.judge.preference_model import (
     can_learn_preference,
@@ -85,66 +85,72 @@ def feedback_on_model(use: Feedback, facts: ModelMetadata, paths: Paths) -> Feed
     return replace(use, edits=tuple(filter(wrote, use.edits)))
 
 
-@dataclass(frozen=True, slots=True)
-class TrainingRun:
-    """One training.
+def train_heads(
+    engine: Engine,
+    facts: ModelMetadata,
+    paths: Paths,
+    data: DialogueSet | None,
+    feedback: Feedback,
+) -> Generator[TrainingProgress, None, TrainedHeads]:
+    """Train the heads that have enough examples, and save them.
 
     Args:
         engine: Must be loaded.
-        folder: Folder of its model.
-        model: File name of the model.
+        facts: Of its model.
+        paths: Where the judge's folders are.
         data: Dialogues from files, or None.
-        use: Feedback on replies of this model, see `feedback_on_model`.
+        feedback: Of all models.
+
+    Raises:
+        UsageError: There are too few examples for any.
+        InterruptedError: The engine's cancel flag was set.
     """
+    own, folder = feedback_on_model(feedback, facts, paths), judge_folder(facts, paths)
+    if data is None:
+        require_enough(own.edits, own.choices)
+    human = reading = preference = None
+    if data is not None or len(own.edits) >= MIN_TO_FIT:
+        human, reading = yield from _train_human(engine, facts, folder, data, own.edits)
+    if can_learn_preference(own.choices):
+        preference = yield from _train_preference(engine, facts, folder, own.choices)
+    return TrainedHeads(human, reading, preference)
 
-    engine: Engine
-    folder: JudgeFolder
-    model: str
-    data: DialogueSet | None
-    use: Feedback
 
-    def run(self) -> Generator[TrainingProgress, None, TrainedHeads]:
-        """Train the heads that have enough examples, and save them.
+def _train_human(
+    engine: Engine,
+    facts: ModelMetadata,
+    folder: JudgeFolder,
+    data: DialogueSet | None,
+    edits: Sequence[EditedReply],
+) -> Generator[TrainingProgress, None, tuple[Discriminator, Discriminator]]:
+    """The discriminators of the last layer, and of the best layer."""
+    dialogues = data.dialogues if data else ()
+    pairs = yield from write_pairs(engine, dialogues, ReplyCache(folder.generations), edits)
+    last, middle = engine.n_layer, middle_layers(engine.n_layer)
+    with FeatureExtractor(engine, middle) as reader:
+        examples, digest = yield from read_pairs(reader, pairs)
+    yield TrainingProgress("fitting", 0, 0)
+    fit = partial(
+        train, examples, model=facts.path.name, fingerprint=folder.fingerprint, data=digest
+    )
+    human, reading = fit([last], kind=HUMAN), fit([*middle, last], kind=READING)
+    save(human, folder.human)
+    save(reading, folder.reading)
+    return human, reading
 
-        Raises:
-            UsageError: There are too few examples for any.
-            InterruptedError: The engine's cancel flag was set.
-        """
-        edits, choices = self.use.edits, self.use.choices
-        if self.data is None:
-            require_enough(edits, choices)
-        tells = self.data is not None or len(edits) >= MIN_TO_FIT
-        human, reading = (yield from self._human(edits)) if tells else (None, None)
-        preference = (yield from self._preference()) if can_learn_preference(choices) else None
-        return TrainedHeads(human, reading, preference)
 
-    def _human(
-        self, edits: Sequence[EditedReply]
-    ) -> Generator[TrainingProgress, None, tuple[Discriminator, Discriminator]]:
-        """The discriminators of the last layer, and of the best layer."""
-        kept = ReplyCache(self.folder.generations)
-        dialogues = self.data.dialogues if self.data else ()
-        pairs = yield from write_pairs(self.engine, dialogues, kept, edits)
-        last, middle = self.engine.n_layer, middle_layers(self.engine.n_layer)
-        with FeatureExtractor(self.engine, middle) as reader:
-            examples = yield from read_pairs(reader, pairs)
-        yield TrainingProgress("fitting", 0, 0)
-        fit = partial(train, examples, model=self.model, fingerprint=self.folder.fingerprint)
-        human, reading = fit([last], kind=HUMAN), fit([*middle, last], kind=READING)
-        save(human, self.folder.human)
-        save(reading, self.folder.reading)
-        return human, reading
-
-    def _preference(self) -> Generator[TrainingProgress, None, Discriminator]:
-        with FeatureExtractor(self.engine) as reader:
-            preferences = yield from read_choices(reader, self.use.choices)
-        yield TrainingProgress("fitting", 0, 0)
-        trained = train_preference(
-            preferences,
-            self.use.choices,
-            [self.engine.n_layer],
-            model=self.model,
-            fingerprint=self.folder.fingerprint,
-        )
-        save(trained, self.folder.preference)
-        return trained
+def _train_preference(
+    engine: Engine, facts: ModelMetadata, folder: JudgeFolder, choices: Sequence[PreferencePair]
+) -> Generator[TrainingProgress, None, Discriminator]:
+    with FeatureExtractor(engine) as reader:
+        preferences = yield from read_choices(reader, choices)
+    yield TrainingProgress("fitting", 0, 0)
+    trained = train_preference(
+        preferences,
+        choices,
+        [engine.n_layer],
+        model=facts.path.name,
+        fingerprint=folder.fingerprint,
+    )
+    save(trained, folder.preference)
+    return trained

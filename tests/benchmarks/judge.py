@@ -26,7 +26,7 @@ from tchat.engine.events import CandidateEvent, Finished
 from tchat.engine.loading import EngineOptions
 from tchat.engine.prompt import ChatMessage
 from tchat.judge.features import FeatureExtractor, Features, middle_layers
-from tchat.judge.linear_head import LinearHead, feature_matrix, fit_head, held_out_quality
+from tchat.judge.linear_head import Examples, LinearHead, feature_matrix, fit_head, held_out_quality
 from tchat.judge.preference_model import PreferenceFeatures, fit_preference
 from tchat.judge.ranking import HeadRanker
 from tchat.judge.training import (
@@ -130,9 +130,9 @@ def telling(bench: Bench) -> Iterator[Row]:
         for seed in SEEDS:
             numbers = [(seed + n) % len(SEEDS) for n in range(TRIES)]
             pairs = match_lengths(pair_replies(bench.engine, bench.dialogues, bench.kept, numbers))
-            features, labels, groups = examples(bench, reader, pairs)
-            found = held_out_quality(features, labels, groups, [last], seed=seed)
-            read.append(held_out_quality(features, labels, groups, [*middle, last], seed=seed).auc)
+            given = examples(bench, reader, pairs)
+            found = held_out_quality(given, [last], seed=seed)
+            read.append(held_out_quality(given, [*middle, last], seed=seed).auc)
             aucs.append(found.auc)
             errors.append(found.calibration_error)
             lengths.append(max(by := auc_by_length(pairs), 1 - by))
@@ -155,12 +155,10 @@ def telling(bench: Bench) -> Iterator[Row]:
     yield Row(what, spread(read), ">= 0.90", statistics.mean(read) >= 0.9)
 
 
-def examples(
-    bench: Bench, reader: FeatureExtractor, pairs: Sequence[ReplyPair]
-) -> tuple[list[Features], numpy.ndarray, list[str]]:
+def examples(bench: Bench, reader: FeatureExtractor, pairs: Sequence[ReplyPair]) -> Examples:
     texts = [(p.prompt, text) for p in pairs for text in (p.person, p.generated)]
     features = [bench.features(reader, *each) for each in texts]
-    return features, numpy.arange(len(texts)) % 2 == 0, [prompt for prompt, _ in texts]
+    return Examples(features, numpy.arange(len(texts)) % 2 == 0, [prompt for prompt, _ in texts])
 
 
 # The best of eight
@@ -202,7 +200,7 @@ def halves(
     for part in numpy.array_split(order, 2):
         pairs = pair_replies(bench.engine, [rest[at] for at in part], bench.kept, range(TRIES))
         heads.append(
-            fit_head(*examples(bench, reader, match_lengths(pairs)), [bench.engine.n_layer])
+            fit_head(examples(bench, reader, match_lengths(pairs)), [bench.engine.n_layer])
         )
     return heads[0], heads[1]
 
@@ -220,7 +218,7 @@ def cost(bench: Bench) -> Row:
     """What judging eight candidates adds to writing them; runs with and without alternate."""
     with FeatureExtractor(bench.engine, middle_layers(bench.engine.n_layer)) as reader:
         pairs = match_lengths(pair_replies(bench.engine, bench.dialogues, bench.kept, range(TRIES)))
-        head = fit_head(*examples(bench, reader, pairs[:40]), [bench.engine.n_layer])
+        head = fit_head(examples(bench, reader, pairs[:40]), [bench.engine.n_layer])
     asked = [ChatMessage("user", bench.dialogues[0].prompt)]
     ratios = []
     for turn in range(5):
@@ -279,7 +277,7 @@ def state_rule(one: Features) -> float:
 def accuracy(rule: object, seed: int) -> float:
     fitted = fit_preference(choices(rule, 100, 0.1, 2 * seed), (1,))
     unseen = choices(rule, 400, 0.0, 2 * seed + 1)
-    right = [fitted.head.score(c.chosen) > fitted.head.score(c.rejected) for c in unseen]
+    right = [fitted.score(c.chosen) > fitted.score(c.rejected) for c in unseen]
     return statistics.mean(right)
 
 

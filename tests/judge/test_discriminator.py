@@ -37,7 +37,7 @@ def trained() -> Discriminator:
     given = examples(2.0)
     quality = HeldOutQuality(0.9, 0.05, 60, 60)
     facts = TrainingProvenance("m.gguf", "abc", "def", (60, 60), quality, {1: 0.9, 2: 0.5}, 1.5)
-    return Discriminator(fit_head(*given, LAYERS), facts)
+    return Discriminator(fit_head(given, LAYERS), facts)
 
 
 def test_what_is_saved_is_loaded(trained: Discriminator, tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ from tchat.engine.loading import ControlVector, EngineOptions
 from tchat.engine.prompt import ChatMessage
 from tchat.errors import UsageError
 from tchat.judge.features import FeatureExtractor
+from tchat.judge.linear_head import Examples
 from tchat.judge.training import (
-    LabelledReplies,
     ReplyCache,
     ReplyPair,
     read_pairs,
@@ -100,25 +100,26 @@ def test_what_does_not_fit_is_left_out_and_the_rest_is_learnt_from(
     assert kept.get(TOO_LONG, 0) is None
     given = [ReplyPair(p, "one two three", 3, "four five six", 3) for p in (*PROMPTS, TOO_LONG)]
     with FeatureExtractor(engine) as reader:
-        examples = result(read_pairs(reader, given))
-    assert isinstance(examples, LabelledReplies)
-    assert examples.prompts == (PROMPTS[0], PROMPTS[0], PROMPTS[1], PROMPTS[1])
-    assert examples.people.tolist() == [True, False, True, False]
+        found = result(read_pairs(reader, given))
+    assert isinstance(found, tuple)
+    examples, _ = found
+    assert examples.groups == [PROMPTS[0], PROMPTS[0], PROMPTS[1], PROMPTS[1]]
+    assert examples.labels.tolist() == [True, False, True, False]
 
 
-def examples_to(prompts: int) -> LabelledReplies:
+def examples_to(prompts: int) -> Examples:
     rng = numpy.random.default_rng(1)
     people = numpy.arange(64) % 2 == 0
     asked = tuple(f"p{index // 2 % prompts}" for index in range(64))
-    return LabelledReplies(tuple(features(rng, 2.0 * each) for each in people), people, asked, "")
+    return Examples([features(rng, 2.0 * each) for each in people], people, asked)
 
 
 def test_replies_to_a_single_prompt_are_refused_and_to_few_claim_no_quality() -> None:
     with pytest.raises(UsageError, match="all replies are to one prompt"):
-        train(examples_to(1), LAYERS, model="m", fingerprint="f")
-    few = train(examples_to(3), LAYERS, model="m", fingerprint="f")
+        train(examples_to(1), LAYERS, model="m", fingerprint="f", data="d")
+    few = train(examples_to(3), LAYERS, model="m", fingerprint="f", data="d")
     assert few.provenance.quality is None
-    several = train(examples_to(8), LAYERS, model="m", fingerprint="f")
+    several = train(examples_to(8), LAYERS, model="m", fingerprint="f", data="d")
     assert several.provenance.quality is not None
 
 

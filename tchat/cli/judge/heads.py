@@ -243,13 +243,11 @@ def load_feedback(console: Console) -> Feedback:
 def _train(
     loaded: JudgeModel, paths: Paths, data: DialogueSet | None, use: Feedback
 ) -> TrainedHeads:
-    from tchat.judge.training_run import TrainingRun, feedback_on_model
+    from tchat.judge.training_run import train_heads
 
-    own = feedback_on_model(use, loaded.facts, paths)
-    training = TrainingRun(loaded.engine, loaded.folder, loaded.facts.path.name, data, own)
     shown = Eta()
     return follow(
-        training.run(),
+        train_heads(loaded.engine, loaded.facts, paths, data, use),
         lambda event: loaded.status.show(shown.words(event.what, event.done, event.total)),
     )
 

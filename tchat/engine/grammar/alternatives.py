@@ -6,7 +6,7 @@ each other.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ from tchat.engine.grammar.schema import (
     Subschema,
     all_values,
     equality_key,
+    listed_by,
     schemas_by_name,
     stated_types,
     types_of,
@@ -114,16 +115,21 @@ class Branches:
         """Schemas of which one holds where ``schema`` does not; None if inexpressible."""
         if isinstance(schema, bool):
             return [] if schema else [True]
-        found: list[Schema] = []
-        for key, value in schema.items():
-            if key in ANNOTATIONS:
-                continue
-            negate = _NEGATIONS.get(key)
-            one = negate(self, part, value) if negate else None
-            if one is None:
-                return None
-            found += one
-        return found
+        return _joined(
+            _NEGATIONS[key](self, part, value) if key in _NEGATIONS else None
+            for key, value in schema.items()
+            if key not in ANNOTATIONS
+        )
+
+
+def _joined(negations: Iterable[list[Schema] | None]) -> list[Schema] | None:
+    """All of them together; None when one is inexpressible."""
+    found: list[Schema] = []
+    for one in negations:
+        if one is None:
+            return None
+        found += one
+    return found
 
 
 def _dependent(label: str, name: str, needed: Any) -> Branching:
@@ -146,15 +152,13 @@ def _without_types(_: Branches, __: Subschema, value: Any) -> list[Schema]:
 
 
 def _other_properties(self: Branches, part: Subschema, value: Any) -> list[Schema] | None:
-    found: list[Schema] = []
-    for name, schema in value.items():
-        others = self.negation(part, schema)
-        if others is None:
-            return None
-        found += [
-            {"type": "object", "required": [name], "properties": {name: one}} for one in others
+    def others(name: str, schema: Schema) -> list[Schema] | None:
+        found = self.negation(part, schema)
+        return found and [
+            {"type": "object", "required": [name], "properties": {name: one}} for one in found
         ]
-    return found
+
+    return _joined(others(name, schema) for name, schema in value.items())
 
 
 def _neither(self: Branches, part: Subschema, value: Any) -> list[Schema] | None:
@@ -171,13 +175,7 @@ def _neither(self: Branches, part: Subschema, value: Any) -> list[Schema] | None
 
 
 def _any_false(self: Branches, part: Subschema, value: Any) -> list[Schema] | None:
-    found: list[Schema] = []
-    for schema in value:
-        others = self.negation(part, schema)
-        if others is None:
-            return None
-        found += others
-    return found
+    return _joined(self.negation(part, schema) for schema in value)
 
 
 def _referred(self: Branches, part: Subschema, value: Any) -> list[Schema] | None:
@@ -265,8 +263,7 @@ def _have_distinct_constant(
     converter: SchemaConverter, one: Sequence[Subschema], other: Sequence[Subschema]
 ) -> bool:
     """Whether a property that one of them requires has different constants in each."""
-    required = _required(one) | _required(other)
-    for name in required:
+    for name in _required(one) | _required(other):
         values = _property(converter, one, name)
         others = _property(converter, other, name)
         if values is not None and others is not None and not values & others:
@@ -275,36 +272,30 @@ def _have_distinct_constant(
 
 
 def _property(converter: SchemaConverter, parts: Sequence[Subschema], name: str) -> set[str] | None:
-    children = [
-        converter.child(part, schemas_by_name(part, "properties")[name])
-        for part in parts
-        if name in schemas_by_name(part, "properties")
-    ]
-    flat = converter.flatten(children)
+    named = ((part, schemas_by_name(part, "properties").get(name)) for part in parts)
+    flat = converter.flatten(
+        [converter.document.child(part, one) for part, one in named if one is not None]
+    )
     return set() if flat is None else _listed(flat)
 
 
 def _lacks(one: Sequence[Subschema], other: Sequence[Subschema]) -> bool:
     """Whether ``other`` requires a property that the grammar never writes for ``one``."""
-    closed = any(schema is False for schema in all_values(one, "additionalProperties")) or not any(
-        key in part.keywords
-        for part in one
-        for key in ("additionalProperties", "unevaluatedProperties", "minProperties")
-    )
-    patterns = any("patternProperties" in part.keywords for part in one)
-    conditions = any(
-        key in part.keywords
-        for part in one
-        for key in ("anyOf", "oneOf", "if", "dependentSchemas", "dependencies", "not")
-    )
+    keywords = {key for part in one for key in part.keywords}
+    closed = any(schema is False for schema in all_values(one, "additionalProperties"))
     named = {name for part in one for name in schemas_by_name(part, "properties")} | _required(one)
     return (
-        closed
+        (closed or keywords.isdisjoint(_OPENING))
+        and keywords.isdisjoint(_ADDING)
         and bool(named)
-        and not patterns
-        and not conditions
         and bool(_required(other) - named)
     )
+
+
+_OPENING = frozenset(["additionalProperties", "unevaluatedProperties", "minProperties"])
+_ADDING = frozenset(
+    [*("patternProperties", "anyOf", "oneOf", "if", "dependentSchemas", "dependencies", "not")]
+)
 
 
 def _required(parts: Sequence[Subschema]) -> set[str]:
@@ -312,17 +303,14 @@ def _required(parts: Sequence[Subschema]) -> set[str]:
 
 
 def _listed(parts: Sequence[Subschema]) -> set[str] | None:
-    lists = [*all_values(parts, "enum"), *([value] for value in all_values(parts, "const"))]
-    if not lists:
-        return None
-    sets: list[set[Any]] = [set(map(equality_key, values)) for values in lists]
-    return set.intersection(*sets)
+    sets = [set(map(equality_key, values)) for values in listed_by(parts)]
+    return set.intersection(*sets) if sets else None
 
 
 def _kinds(parts: Sequence[Subschema], kinds: set[str]) -> set[str]:
     """``kinds``, limited to those of the listed values."""
     found = kinds | ({"integer"} if "number" in kinds else set())
-    for values in [*all_values(parts, "enum"), *([one] for one in all_values(parts, "const"))]:
+    for values in listed_by(parts):
         allowed = {_KINDS[type(value)] for value in values}
         if any(isinstance(one, int | float) for one in values):
             allowed |= {"number", "integer"}

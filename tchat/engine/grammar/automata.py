@@ -122,7 +122,6 @@ def _category(short: str) -> CharSet:
 
 BEGIN, END = 0x110000, 0x110001  # before the first and behind the last character
 _MOST_WORK = 250_000  # parts of languages processed by one `Languages`
-_WIDE: CharSet = (*ANY[:1], (ANY[1][0], END))
 
 
 class TooManyStates(Exception):
@@ -225,9 +224,18 @@ class Languages:
             return part
         return self._made("repeat", (part,), counts=(least, most), nullable=least == 0)
 
-    def multiple(self, of: int, decimals: int) -> Language:
-        """Decimal numbers that are multiples of ``char`` / 10 ** ``decimals``."""
-        return self._multiple(of, decimals, 0, -1)
+    def multiple(self, of: int, decimals: int, rest: int = 0, place: int = -1) -> Language:
+        """Decimal numbers that are multiples of ``of`` / 10 ** ``decimals``.
+
+        Args:
+            of: The numerator.
+            decimals: The exponent.
+            rest: Remainder of the digits before.
+            place: Number of digits behind the point; -1 without a point.
+        """
+        missing = decimals - max(place, 0)
+        ends = place != 0 and rest * 10 ** max(missing, 0) % of == 0
+        return self._made("multiple", counts=(of, decimals, rest, place), nullable=ends)
 
     def derived(self, one: Language, point: int) -> Language:
         """The derivative: what may follow in ``one`` after a character."""
@@ -263,12 +271,6 @@ class Languages:
             found = ((charset(chars), target) for target, chars in moves.items())
             states.append(DfaState(accepts, tuple(found)))
         return _alive(states)
-
-    def _multiple(self, of: int, decimals: int, rest: int, place: int) -> Language:
-        """``place`` counts the digits behind the point; -1 without a point."""
-        missing = decimals - max(place, 0)
-        ends = place != 0 and rest * 10 ** max(missing, 0) % of == 0
-        return self._made("multiple", counts=(of, decimals, rest, place), nullable=ends)
 
     def _pair(self, first: Language, second: Language) -> Language:
         if "nothing" in (first.kind, second.kind):
@@ -333,16 +335,16 @@ class Languages:
 
     def _next_digit(self, of: int, decimals: int, rest: int, place: int, *, point: int) -> Language:
         if point == ord("-") and place == -1 and rest == 0:
-            return self._multiple(of, decimals, rest, place)
+            return self.multiple(of, decimals, rest, place)
         if point == ord(".") and place == -1:
-            return self._multiple(of, decimals, rest, 0)
+            return self.multiple(of, decimals, rest, 0)
         if not ord("0") <= point <= ord("9"):
             return self.nothing
         digit = point - ord("0")
         if place >= decimals:  # only zeros may follow
-            return self._multiple(of, decimals, rest, max(place, 1)) if not digit else self.nothing
+            return self.multiple(of, decimals, rest, max(place, 1)) if not digit else self.nothing
         after = place + 1 if place >= 0 else place
-        return self._multiple(of, decimals, (rest * 10 + digit) % of, after)
+        return self.multiple(of, decimals, (rest * 10 + digit) % of, after)
 
     def _classes(self, one: Language) -> list[CharSet]:
         """Sets of characters, each with one derivative of ``one``."""
@@ -353,11 +355,7 @@ class Languages:
             inside = frozenset(index for index, each in enumerate(sets) if contains(each, low))
             if low < after:
                 groups.setdefault(inside, []).append((low, after - 1))
-        outside = difference(_WIDE, ANY)
-        found = (
-            difference(difference(tuple(group), outside), ((0xD800, 0xDFFF),))
-            for group in groups.values()
-        )
+        found = (intersect(tuple(group), ANY) for group in groups.values())
         return [chars for chars in found if chars]
 
     def _first(self, one: Language) -> frozenset[CharSet]:

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 from tchat.engine.grammar.automata import ANY, Language
@@ -48,7 +49,9 @@ from tchat.engine.grammar.schema import (
     SchemaConverter,
     Subschema,
     all_values,
+    listed_by,
     lower_limit,
+    mark_unchecked,
     schemas_by_name,
     types_of,
     upper_limit,
@@ -75,10 +78,8 @@ class _Object:
     name: str
 
     def rule(self) -> Expression:
-        least, most = (
-            lower_limit(self.parts, "minProperties"),
-            upper_limit(self.parts, "maxProperties"),
-        )
+        least = lower_limit(self.parts, "minProperties")
+        most = upper_limit(self.parts, "maxProperties")
         required = {str(key) for keys in all_values(self.parts, "required") for key in keys}
         named = self._named(required)
         is_open = self._is_open(named, least)
@@ -88,9 +89,7 @@ class _Object:
         if extras and least - len(required) > 1:  # two of them may have the same name
             self.converter.mark_unchecked("minProperties")
         if not members.counted:
-            for keyword in ("minProperties", "maxProperties"):
-                if all_values(self.parts, keyword):
-                    self.converter.mark_unchecked(keyword)
+            mark_unchecked(self.converter, self.parts, ("minProperties", "maxProperties"))
         return chain(Text("{"), WS, members.expression(), Text("}"))
 
     def _named(self, required: set[str]) -> list[str]:
@@ -123,37 +122,36 @@ class _Object:
         """The schemas of the value of a key; None when the key is not allowed."""
         if any(key in keys for keys in all_values(self.parts, ABSENT)):
             return None
-        found: list[Subschema] = []
-        unknown = True
-        for part in self.parts:
-            schemas = [
-                schema
-                for pattern, schema in schemas_by_name(part, "patternProperties").items()
-                if self._matches(pattern, key)
-            ]
-            if key in schemas_by_name(part, "properties"):
-                schemas.append(part.keywords["properties"][key])
-            unknown = unknown and not schemas
-            if not schemas and "additionalProperties" in part.keywords:
-                schemas.append(part.keywords["additionalProperties"])
-            found += [self.converter.child(part, schema) for schema in schemas]
-        if unknown:
-            found += self._unevaluated()
+
+        def own(part: Subschema) -> list[Schema]:
+            patterns = schemas_by_name(part, "patternProperties")
+            found = [schema for pattern, schema in patterns.items() if self._matches(pattern, key)]
+            properties = schemas_by_name(part, "properties")
+            return [*found, properties[key]] if key in properties else found
+
+        found = self._evaluated(own)
         for part in self.parts:
             if "propertyNames" in part.keywords and not self.converter.is_valid(
-                self.converter.child(part, part.keywords["propertyNames"]), key
+                self.converter.document.child(part, part.keywords["propertyNames"]), key
             ):
                 return None
         return found
 
-    def _unevaluated(self) -> list[Subschema]:
-        """The schemas of a property that no keyword names."""
-        return [
-            self.converter.child(part, part.keywords["unevaluatedProperties"])
-            for part in self.parts
-            if "unevaluatedProperties" in part.keywords
-            and "additionalProperties" not in part.keywords
-        ]
+    def _evaluated(self, own: Callable[[Subschema], list[Schema]]) -> list[Subschema]:
+        """The schemas of a property: the ``own`` of each part, or else its other keywords'."""
+        found: list[Subschema] = []
+        unknown = True
+        for part in self.parts:
+            schemas = own(part)
+            unknown = unknown and not schemas
+            if not schemas and "additionalProperties" in part.keywords:
+                schemas.append(part.keywords["additionalProperties"])
+            found += [self.converter.document.child(part, schema) for schema in schemas]
+        for part in self.parts if unknown else ():
+            if "additionalProperties" not in part.keywords:
+                schemas = all_values([part], "unevaluatedProperties")
+                found += [self.converter.document.child(part, schema) for schema in schemas]
+        return found
 
     def _pair(self, key: str) -> Expression:
         """A named pair, from behind the opening quote of its key."""
@@ -167,13 +165,8 @@ class _Object:
 
     def _extras(self, named: Sequence[str], *, is_open: bool) -> list[Expression]:
         """Pairs whose names the schema does not list, from behind the opening quote."""
-        patterns = list(
-            dict.fromkeys(
-                pattern
-                for part in self.parts
-                for pattern in schemas_by_name(part, "patternProperties")
-            )
-        )
+        by_part = [schemas_by_name(part, "patternProperties") for part in self.parts]
+        patterns = list(dict.fromkeys(pattern for mine in by_part for pattern in mine))
         make = self.converter.languages
         names = self._name_languages(named)
         try:
@@ -192,20 +185,10 @@ class _Object:
                 for one in patterns
                 if len(patterns) <= _MOST_PATTERNS or one in chosen or not chosen
             ]
-            children = self._extra_children(chosen)
+            children = self._evaluated(partial(_chosen_patterns, chosen))
             if not any(child.schema is False for child in children):
                 found.append(self._extra([*names, *sides], children, f"more-{number}"))
         return found
-
-    def _extra_children(self, patterns: Sequence[str]) -> list[Subschema]:
-        found: list[Subschema] = []
-        for part in self.parts:
-            mine = schemas_by_name(part, "patternProperties")
-            schemas = [mine[one] for one in patterns if one in mine]
-            if not schemas and "additionalProperties" in part.keywords:
-                schemas.append(part.keywords["additionalProperties"])
-            found += [self.converter.child(part, schema) for schema in schemas]
-        return found if patterns else [*found, *self._unevaluated()]
 
     def _name_languages(self, named: Sequence[str]) -> list[Language]:
         """The languages of the names of other properties."""
@@ -214,7 +197,7 @@ class _Object:
         for part in self.parts:
             if "propertyNames" not in part.keywords:
                 continue
-            child = self.converter.child(part, part.keywords["propertyNames"])
+            child = self.converter.document.child(part, part.keywords["propertyNames"])
             flat = self.converter.flatten([child])
             if flat is None or "string" not in types_of(flat):
                 return [make.nothing]
@@ -223,18 +206,13 @@ class _Object:
 
     def _names_by(self, flat: Sequence[Subschema]) -> list[Language]:
         make = self.converter.languages
-        said = frozenset(["pattern", "format", "minLength", "maxLength", "type", "enum", "const"])
-        if any(key not in said and key in _OTHER for part in flat for key in part.keywords):
+        if any(key in _OTHER for part in flat for key in part.keywords):
             self.converter.mark_unchecked("propertyNames")
         found = string_languages(self.converter, flat)
         least, most = lower_limit(flat, "minLength"), upper_limit(flat, "maxLength")
         if least or most is not None:
             found.append(lengths(make, least, most))
-        listed = [
-            *all_values(flat, "enum"),
-            *([value] for value in all_values(flat, "const")),
-        ]
-        for values in listed:
+        for values in listed_by(flat):
             texts = [make.text(value) for value in values if isinstance(value, str)]
             found.append(marked(make, make.union(texts)))
         return found
@@ -244,17 +222,13 @@ class _Object:
     ) -> Expression:
         name = f"{self.name}-{label}"
         make = self.converter.languages
-        key: Expression | None = Repeat(CHAR, 0, None)
-        if names:
-            key = text_rule(
-                self.converter,
-                [*names, marked(make, make.repeat(make.char(ANY), 0))],
-                f"{name}-key",
-            )
+        any_key = Repeat(CHAR, 0, None)
+        all_names = [*names, marked(make, make.repeat(make.char(ANY), 0))]
+        key = text_rule(self.converter, all_names, f"{name}-key") if names else any_key
         if key is None:
             patterns = all_values(self.parts, "patternProperties")
             self.converter.mark_unchecked("patternProperties" if patterns else "properties")
-            key = Repeat(CHAR, 0, None)
+            key = any_key
         if key == IMPOSSIBLE:
             return IMPOSSIBLE
         value = self.converter.value(children, name)
@@ -268,6 +242,11 @@ class _Object:
         except PatternUnsupported:
             self.converter.mark_unchecked("patternProperties")
             return False
+
+
+def _chosen_patterns(patterns: Sequence[str], part: Subschema) -> list[Schema]:
+    mine = schemas_by_name(part, "patternProperties")
+    return [mine[one] for one in patterns if one in mine]
 
 
 _OTHER = frozenset([*("anyOf", "oneOf", "not", "if", "$ref", "$dynamicRef", "dependentSchemas")])
@@ -499,10 +478,10 @@ def _children(converter: SchemaConverter, parts: Sequence[Subschema], at: int) -
         schema = first[at] if at < len(first) else _others(part)
         said = said or schema is not None
         if schema is not None:
-            found.append(converter.child(part, schema))
+            found.append(converter.document.child(part, schema))
     if not said:
         found += [
-            converter.child(part, part.keywords["unevaluatedItems"])
+            converter.document.child(part, part.keywords["unevaluatedItems"])
             for part in parts
             if "unevaluatedItems" in part.keywords
         ]
@@ -573,7 +552,7 @@ def _containing(
         converter.mark_unchecked("contains")
         return None
     children = _children(converter, parts, 0)
-    wanted = converter.child(asking[0], asking[0].keywords["contains"])
+    wanted = converter.document.child(asking[0], asking[0].keywords["contains"])
     comma = chain(Text(","), WS)
     item = chain(converter.value(children, f"{name}-item"), WS)
     found = chain(converter.value([*children, wanted], f"{name}-found"), WS)

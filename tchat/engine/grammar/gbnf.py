@@ -11,6 +11,7 @@ import functools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
 from typing import NamedTuple, TypeAlias
 
 from tchat.errors import UsageError
@@ -303,31 +304,26 @@ def _refuse_left_recursion(reader: _GbnfParser) -> None:
     """Raise `_Fault` where a rule can begin with itself, or with too many others."""
     rules = [alternatives or [] for alternatives in reader.rules]
     empty = _may_be_empty(rules)
-    first_rules = [list(_begins_with(alternatives, empty)) for alternatives in rules]
+    first_rules = {
+        number: list(_begins_with(alternatives, empty)) for number, alternatives in enumerate(rules)
+    }
+    try:
+        order = tuple(TopologicalSorter(first_rules).static_order())
+    except CycleError as error:
+        name = single_line(reader.name_of(error.args[1][0]), 40)
+        raise _Fault(
+            f"left recursion: the rule `{name}` can begin with itself, "
+            "or repeats without end what may be empty"
+        ) from error
     counts: dict[int, int] = {}
-    for start in range(len(rules)):
-        path: dict[int, Iterator[int]] = {}
-        current: int | None = start
-        while current is not None or path:
-            if current is not None and current not in counts:
-                if current in path:
-                    name = single_line(reader.name_of(current), 40)
-                    raise _Fault(
-                        f"left recursion: the rule `{name}` can begin with itself, "
-                        "or repeats without end what may be empty"
-                    )
-                if len(path) > _DEEPEST_RULE:
-                    raise _Fault("too many rules begin with each other")
-                path[current] = iter(first_rules[current])
-            if not path:
-                break
-            last = next(reversed(path))
-            current = next(path[last], None)
-            if current is None:
-                counts[last] = 1 + sum(counts[one] for one in first_rules[last])
-                if counts[last] > _MOST_FIRST_RULES:
-                    raise _Fault("its rules can begin in too many ways")
-                del path[last]
+    depths: dict[int, int] = {}
+    for number in order:
+        counts[number] = 1 + sum(counts[one] for one in first_rules[number])
+        depths[number] = 1 + max((depths[one] for one in first_rules[number]), default=0)
+        if depths[number] > _DEEPEST_RULE:
+            raise _Fault("too many rules begin with each other")
+        if counts[number] > _MOST_FIRST_RULES:
+            raise _Fault("its rules can begin in too many ways")
 
 
 def _may_be_empty(rules: list[list[_Sequence]]) -> set[int]:

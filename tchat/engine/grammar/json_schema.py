@@ -30,7 +30,6 @@ from tchat.engine.grammar.rules import (
     Text,
     choice,
     constants,
-    with_primitives,
 )
 from tchat.engine.grammar.scalars import FORMATS, FREE, number_rule, string_rule
 from tchat.engine.grammar.schema import (
@@ -42,6 +41,7 @@ from tchat.engine.grammar.schema import (
     Subschema,
     all_values,
     equality_key,
+    listed_by,
     schemas_by_name,
     types_of,
 )
@@ -129,7 +129,7 @@ class _Converter:
                 return None
             self._current, state = self._waiting.popleft()
             self.rules.bodies[self._current] = self._body(state, self._current)
-        whole = with_primitives(self.rules, PRIMITIVES).pruned()
+        whole = self.rules.pruned()
         if "root" not in whole.bodies:
             raise UsageError(
                 "the JSON schema allows nothing: no value can satisfy all of it",
@@ -138,13 +138,8 @@ class _Converter:
         text = whole.text()
         if len(text) > LONGEST:
             return None
-        left = {
-            word
-            for name, words in self._unchecked.items()
-            if name in whole.bodies
-            for word in words
-        }
-        return SchemaGrammar(text, tuple(sorted(left)), self._ignored())
+        left = [words for name, words in self._unchecked.items() if name in whole.bodies]
+        return SchemaGrammar(text, tuple(sorted(set[str]().union(*left))), self._ignored())
 
     def _ignored(self) -> tuple[str, ...]:
         """What is never checked: unknown formats, and invalid patterns."""
@@ -162,19 +157,15 @@ class _Converter:
             }
         return tuple(sorted(single_line(one, 60) for one in found))
 
-    # What the converters of types use
+    # As of `SchemaConverter`
 
     def value(self, parts: Sequence[Subschema], name: str) -> Expression:
-        """The values that all of ``parts`` allow, as a reference to their rule."""
         flat = self.flatten(parts)
-        return (
-            IMPOSSIBLE
-            if flat is None
-            else self._rule(_RuleState(flat, frozenset(), len(parts) == 1, 1), name)
-        )
+        if flat is None:
+            return IMPOSSIBLE
+        return self._rule(_RuleState(flat, frozenset(), len(parts) == 1, 1), name)
 
     def flatten(self, parts: Sequence[Subschema]) -> tuple[Subschema, ...] | None:
-        """``parts`` with references and ``allOf`` resolved; None when one is false."""
         found: dict[Subschema, None] = {}
         waiting = list(reversed(parts))
         while waiting:
@@ -194,12 +185,7 @@ class _Converter:
             waiting += reversed([*([target] if target is not None else []), *added])
         return tuple(found)
 
-    def child(self, part: Subschema, schema: Schema) -> Subschema:
-        """A schema inside ``part``."""
-        return self.document.child(part, schema)
-
     def is_valid(self, part: Subschema, instance: Any) -> bool:
-        """Whether an instance is valid by a part."""
         for flat in self.flatten([part]) or ():
             if any(value == instance for value in flat.keywords.get(UNEQUAL, ())):
                 return False
@@ -208,18 +194,10 @@ class _Converter:
         return self._validator.is_valid(part.schema, instance)
 
     def listed_values(self, parts: Sequence[Subschema]) -> list[Any] | None:
-        """The values that ``const`` and ``enum`` allow; None without either."""
-        lists = [
-            *([value] for value in all_values(parts, "const")),
-            *(list(values) for values in all_values(parts, "enum")),
-        ]
+        lists = [{equality_key(value): value for value in values} for values in listed_by(parts)]
         if not lists:
             return None
-        kept = {equality_key(value): value for value in lists[0]}
-        for values in lists[1:]:
-            allowed = set(map(equality_key, values))
-            kept = {key: value for key, value in kept.items() if key in allowed}
-        found = list(kept.values())
+        found = [value for key, value in lists[0].items() if all(key in one for one in lists)]
         for part in parts:
             found = self._validator.filter_valid(part.schema, found)
             for other in part.keywords.get(UNEQUAL, ()):
@@ -229,7 +207,6 @@ class _Converter:
         return found
 
     def mark_unchecked(self, keyword: str) -> None:
-        """Report a keyword that the grammar does not enforce."""
         self._unchecked.setdefault(self._current, set()).add(keyword)
 
     # States
@@ -293,7 +270,7 @@ class _Converter:
         """The parts of each possible alternative, with those beside it."""
         members: list[tuple[Subschema, ...]] = []
         for alternative in alternatives:
-            added = [self.child(part, self._interned(schema)) for schema in alternative]
+            added = [self.document.child(part, self._interned(schema)) for schema in alternative]
             flat = self.flatten([*state.parts, *added])
             if flat is not None:
                 members.append(flat)
@@ -307,11 +284,9 @@ class _Converter:
 
     def _typed(self, state: _RuleState, name: str) -> Expression:
         parts = state.parts
-        writers = {
-            "object": object_rule,
-            "array": array_rule,
-            "string": string_rule,
-        }
+        writers = {"object": object_rule, "array": array_rule, "string": string_rule}
+        unequal = [value for values in all_values(parts, UNEQUAL) for value in values]
+        unequal_keys = set(map(equality_key, unequal))
         branches: list[Expression] = []
         for kind in types_of(parts):
             if kind in _UNEVALUATED:
@@ -322,17 +297,8 @@ class _Converter:
                 branches.append(number_rule(self, parts, name, integer=kind == "integer"))
             else:
                 texts = ["true", "false"] if kind == "boolean" else ["null"]
-                unequal = [
-                    equality_key(one) for values in all_values(parts, UNEQUAL) for one in values
-                ]
-                branches += [
-                    Text(text) for text in texts if equality_key(json.loads(text)) not in unequal
-                ]
-            if kind in ("object", "array") and any(
-                isinstance(one, dict | list)
-                for values in all_values(parts, UNEQUAL)
-                for one in values
-            ):
+                branches += [Text(text) for text in texts if text not in unequal_keys]
+            if kind in _UNEVALUATED and any(isinstance(one, dict | list) for one in unequal):
                 self.mark_unchecked("not")
         return choice(branches)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -74,7 +74,14 @@ class Repeat:
     most: int | None
 
 
-Expression: TypeAlias = Text | CharClass | Ref | Chain | Alternatives | Repeat
+@dataclass(frozen=True, slots=True)
+class Gbnf:
+    """A rule's body as it is written."""
+
+    text: str
+
+
+Expression: TypeAlias = Text | CharClass | Ref | Chain | Alternatives | Repeat | Gbnf
 
 EMPTY = Text("")
 IMPOSSIBLE = Alternatives(())
@@ -103,11 +110,6 @@ def choice(parts: Iterable[Expression]) -> Expression:
     return unique[0] if len(unique) == 1 else Alternatives(unique)
 
 
-def optional(part: Expression) -> Expression:
-    """``part`` or nothing."""
-    return Repeat(part, 0, 1)
-
-
 def prefix_tree(texts: Iterable[str]) -> Expression:
     """One of many texts, as a prefix tree: its cost per token does not grow with their number."""
     ordered = sorted(set(texts))
@@ -117,11 +119,7 @@ def prefix_tree(texts: Iterable[str]) -> Expression:
 def _tree(texts: list[str], at: int, depth: int) -> Expression:
     """``texts`` are sorted and share their first ``at`` characters."""
     if len(texts) == 1 or depth > _DEEPEST_TREE:
-        return (
-            Alternatives(tuple(Text(text[at:]) for text in texts))
-            if texts[1:]
-            else Text(texts[0][at:])
-        )
+        return choice(Text(text[at:]) for text in texts)
     first, last = texts[0], texts[-1]
     shared = at
     while shared < len(first) and first[shared] == last[shared]:
@@ -170,13 +168,13 @@ class Rules:
             self.classes[body] = self.add("chars", body)
         return self.classes[body]
 
-    def possible(self) -> set[str]:
+    def _possible(self) -> set[str]:
         """The names of the rules that some text matches."""
         users: dict[str, list[str]] = {}
+        done = set(PRIMITIVES)
         for name, body in self.bodies.items():
             for used in set(_references(body)):
                 users.setdefault(used, []).append(name)
-        done: set[str] = set()
         waiting = list(self.bodies)
         while waiting:
             name = waiting.pop()
@@ -186,14 +184,15 @@ class Rules:
         return done
 
     def pruned(self) -> Rules:
-        """The rules that are reachable from ``root`` and match some text."""
-        done = self.possible()
+        """The rules, and primitives, that are reachable from ``root`` and match some text."""
+        done = self._possible()
         bodies: dict[str, Expression] = {}
         waiting = ["root"]
         while waiting:
             name = waiting.pop()
             if name in done and name not in bodies:
-                bodies[name] = _prune(self.bodies[name], done)
+                body = PRIMITIVES.get(name) or self.bodies[name]
+                bodies[name] = _prune(body, done)
                 waiting += reversed(list(_references(bodies[name])))
         return Rules(bodies)
 
@@ -202,23 +201,18 @@ class Rules:
         return "".join(f"{name} ::= {_gbnf(body)}\n" for name, body in self.bodies.items())
 
 
-def _parts(body: Expression) -> tuple[Expression, ...]:
-    match body:
-        case Chain(parts) | Alternatives(parts):
-            return parts
-        case Repeat(part):
-            return (part,)
-        case _:
-            return ()
-
-
 def _references(body: Expression) -> Iterable[str]:
     waiting = [body]
     while waiting:
-        one = waiting.pop()
-        if isinstance(one, Ref):
-            yield one.name
-        waiting += reversed(_parts(one))
+        match waiting.pop():
+            case Ref(name):
+                yield name
+            case Gbnf(text):
+                yield from (word for word in re.findall("[a-z]+", text) if word in PRIMITIVES)
+            case Chain(parts) | Alternatives(parts):
+                waiting += reversed(parts)
+            case Repeat(part):
+                waiting.append(part)
 
 
 def _can_match(body: Expression, done: set[str]) -> bool:
@@ -233,7 +227,7 @@ def _can_match(body: Expression, done: set[str]) -> bool:
             return least == 0 or _can_match(part, done)
         case CharClass(chars):
             return bool(chars)
-        case Text():
+        case Text() | Gbnf():
             return True
 
 
@@ -261,7 +255,7 @@ def is_nullable(body: Expression) -> bool:
             return any(map(is_nullable, parts))
         case Repeat(part, least):
             return least == 0 or is_nullable(part)
-        case Ref() | CharClass():
+        case Ref() | CharClass() | Gbnf():
             return False
 
 
@@ -277,11 +271,11 @@ def _gbnf(body: Expression) -> str:
         case Repeat(part, least, most):
             return _grouped(part) + _times(least, most)
         case Text(text):
-            return literal(text)
+            return _literal(text)
         case CharClass(chars):
             return _class(chars)
-        case Ref(name):
-            return name
+        case Ref(text) | Gbnf(text):
+            return text
 
 
 def _grouped(body: Expression) -> str:
@@ -325,13 +319,9 @@ def repeated(part: Expression, least: int, most: int | None) -> Expression:
     return chain(before, upto)
 
 
-def literal(text: str) -> str:
-    """``text`` as a GBNF literal."""
-    return '"' + "".join(_ESCAPES.get(one) or _printable(one) for one in text) + '"'
-
-
-def _printable(character: str) -> str:
-    return character if character.isprintable() else _code(ord(character))
+def _literal(text: str) -> str:
+    shown = (_ESCAPES.get(one) or (one if one.isprintable() else _code(ord(one))) for one in text)
+    return f'"{"".join(shown)}"'
 
 
 def _class(chars: CharSet) -> str:
@@ -354,18 +344,6 @@ def _code(point: int) -> str:
     return f"\\x{point:02X}" if point < 256 else f"\\U{point:08X}"
 
 
-def with_primitives(rules: Rules, primitives: Mapping[str, Expression]) -> Rules:
-    """``rules`` with the ``primitives`` that they use."""
-    bodies = dict(rules.bodies)
-    waiting = list(rules.bodies.values())
-    while waiting:
-        for name in _references(waiting.pop()):
-            if name in primitives and name not in bodies:
-                bodies[name] = primitives[name]
-                waiting.append(primitives[name])
-    return Rules(bodies)
-
-
 def one_of(text: str) -> CharClass:
     """One character of a text."""
     return CharClass(charset((ord(one), ord(one)) for one in text))
@@ -373,94 +351,58 @@ def one_of(text: str) -> CharClass:
 
 WS, VALUE, STRING, CHAR = Ref("ws"), Ref("value"), Ref("string"), Ref("char")
 OBJECT, ARRAY, NUMBER, INTEGER = Ref("object"), Ref("array"), Ref("number"), Ref("integer")
-PAIR = Ref("pair")
-_MOST_DIGITS = 64  # of one number; a small model would write endless digits
 _DEEPEST_CONSTANT = 40
 
-_DIGIT = one_of("0123456789")
+# White space has at most one line break, or a small model writes nothing else; numbers end, for the
+# same reason, and exponents have two digits, since more may overflow. Surrogates are in pairs only.
+# `wide` is the escape of a non-ASCII character, behind the backslash.
+_PAIRED = r'[Dd] [8-9A-Ba-b] [0-9A-Fa-f]{2} "\\u" [Dd] [C-Fc-f] [0-9A-Fa-f]{2}'
+_BELOW_SURROGATES = "[Dd] [0-7] [0-9A-Fa-f]{2}"
+PRIMITIVES = {
+    name: Gbnf(text)
+    for name, text in {
+        "ws": r'"" | " " | "\n" [\x09\x20]{0,20}',
+        "char": r'[^\x00-\x1F\x22\x5C\x7F] | "\\" [\x22\x2F\x5Cbfnrt] | "\\u" '
+        rf"([0-9A-CE-Fa-ce-f] [0-9A-Fa-f]{{3}} | {_BELOW_SURROGATES} | {_PAIRED})",
+        "wide": rf'"u" ({_PAIRED} | [1-9A-CE-Fa-ce-f] [0-9A-Fa-f]{{3}} | {_BELOW_SURROGATES}'
+        ' | "0" [1-9A-Fa-f] [0-9A-Fa-f]{2} | "00" [8-9A-Fa-f] [0-9A-Fa-f])',
+        "escape": r'"\\" ([\x22\x2F\x5Cbfnrt] | "u00" [0-1] [0-9A-Fa-f] | wide)',
+        "string": r'"\"" char* "\""',
+        "integer": '"-"? ("0" | [1-9] [0-9]{0,63})',
+        "fraction": '"." [0-9]{1,20}',
+        "exponent": r"[Ee] [\x2B\x2D]? [0-9]{1,2}",
+        "number": "integer fraction? exponent?",
+        "null": '"null"',
+        "boolean": '"true" | "false"',
+        "object": '"{" ws (pair ("," ws pair)*)? "}"',
+        "pair": 'string ws ":" ws value ws',
+        "array": '"[" ws (value ws ("," ws value ws)*)? "]"',
+        "value": "object | array | string | number | boolean | null",
+    }.items()
+}
+
 _HEX = one_of("0123456789abcdefABCDEF")
-_PLAIN: CharSet = difference(ANY, (*((0, 0x1F), (0x22, 0x22), (0x5C, 0x5C), (0x7F, 0x7F)),))
 _CONTROLS: CharSet = ((0, 0x1F),)
+_PLAIN: CharSet = difference(ANY, (*_CONTROLS, (0x22, 0x22), (0x5C, 0x5C), (0x7F, 0x7F)))
 _WIDE: CharSet = difference(ANY, ((0, 0x7F),))
 # Sets that contain all of these, as most do, share a rule for the escapes.
 _ESCAPABLE: CharSet = (*_CONTROLS, (0x22, 0x22), (0x2F, 0x2F), (0x5C, 0x5C), *_WIDE)
 _SHORT = {'"': '"', "\\": "\\", "/": "/", "\b": "b", "\f": "f", "\n": "n", "\r": "r", "\t": "t"}
 
 
-def _natural() -> Expression:
-    return choice([Text("0"), chain(one_of("123456789"), Repeat(_DIGIT, 0, _MOST_DIGITS - 1))])
-
-
-# Surrogates only in pairs: alone they are invalid.
-_PAIRED = chain(
-    one_of("dD"), one_of("89abAB"), Repeat(_HEX, 2, 2),
-    Text("\\u"), one_of("dD"), one_of("cdefCDEF"), Repeat(_HEX, 2, 2),
-)  # fmt: skip
-_ALONE = choice(
-    [
-        chain(one_of("0123456789abcefABCEF"), Repeat(_HEX, 3, 3)),
-        chain(one_of("dD"), one_of("01234567"), Repeat(_HEX, 2, 2)),
-    ]
-)
-
-PRIMITIVES: dict[str, Expression] = {
-    # At most one line break, or a small model writes nothing else.
-    "ws": choice([EMPTY, Text(" "), chain(Text("\n"), Repeat(one_of(" \t"), 0, 20))]),
-    "char": choice(
-        [
-            CharClass(_PLAIN),
-            chain(Text("\\"), one_of("".join(_SHORT.values()))),
-            chain(Text("\\u"), choice([_ALONE, _PAIRED])),
-        ]
-    ),
-    # The escape of a non-ASCII character, behind the backslash.
-    "wide": chain(
-        Text("u"),
-        choice(
-            [
-                _PAIRED,
-                chain(one_of("123456789abcefABCEF"), Repeat(_HEX, 3, 3)),
-                chain(one_of("dD"), one_of("01234567"), Repeat(_HEX, 2, 2)),
-                chain(Text("0"), one_of("123456789abcdefABCDEF"), Repeat(_HEX, 2, 2)),
-                chain(Text("00"), one_of("89abcdefABCDEF"), _HEX),
-            ]
-        ),
-    ),
-    "escape": chain(
-        Text("\\"),
-        choice(
-            [
-                one_of("".join(_SHORT.values())),
-                chain(Text("u00"), one_of("01"), _HEX),
-                Ref("wide"),
-            ]
-        ),
-    ),
-    "string": chain(Text('"'), Repeat(CHAR, 0, None), Text('"')),
-    "integer": chain(optional(Text("-")), _natural()),
-    "fraction": chain(Text("."), Repeat(_DIGIT, 1, 20)),
-    # Two digits, since more may overflow.
-    "exponent": chain(one_of("eE"), optional(one_of("-+")), Repeat(_DIGIT, 1, 2)),
-    "number": chain(INTEGER, optional(Ref("fraction")), optional(Ref("exponent"))),
-    "null": Text("null"),
-    "boolean": choice([Text("true"), Text("false")]),
-    "object": chain(
-        Text("{"), WS, optional(chain(PAIR, Repeat(chain(Text(","), WS, PAIR), 0, None))), Text("}")
-    ),
-    "pair": chain(STRING, WS, Text(":"), WS, VALUE, WS),
-    "array": chain(
-        Text("["),
-        WS,
-        optional(chain(VALUE, WS, Repeat(chain(Text(","), WS, VALUE, WS), 0, None))),
-        Text("]"),
-    ),
-    "value": choice([OBJECT, ARRAY, STRING, NUMBER, Ref("boolean"), Ref("null")]),
-}
-
-
-def constant(value: Any) -> Expression:
+def constant(value: Any, depth: int = 0) -> Expression:
     """A JSON value, with optional white space between its parts."""
-    return _constant(value, 0)
+    if not isinstance(value, dict | list) or not value or depth > _DEEPEST_CONSTANT:
+        return prefix_tree(_spellings(value))
+    parts: list[Expression] = []
+    opening, closing = ("{", "}") if isinstance(value, dict) else ("[", "]")
+    members = value.items() if isinstance(value, dict) else [(None, one) for one in value]
+    for key, member in members:
+        parts += [Text(","), WS] if parts else [Text(opening), WS]
+        if key is not None:
+            parts += [prefix_tree(_spellings(key)), WS, Text(":"), WS]
+        parts += [constant(member, depth + 1), WS]
+    return chain(*parts, Text(closing))
 
 
 def constants(values: Sequence[Any]) -> Expression:
@@ -478,20 +420,6 @@ def _spellings(value: Any) -> list[str]:
     return [text, *({ascii_text} - {text}), *([str(int(value))] if whole else [])]
 
 
-def _constant(value: Any, depth: int) -> Expression:
-    if not isinstance(value, dict | list) or not value or depth > _DEEPEST_CONSTANT:
-        return prefix_tree(_spellings(value))
-    parts: list[Expression] = []
-    opening, closing = ("{", "}") if isinstance(value, dict) else ("[", "]")
-    members = value.items() if isinstance(value, dict) else [(None, one) for one in value]
-    for key, member in members:
-        parts += [Text(","), WS] if parts else [Text(opening), WS]
-        if key is not None:
-            parts += [prefix_tree(_spellings(key)), WS, Text(":"), WS]
-        parts += [_constant(member, depth + 1), WS]
-    return chain(*parts, Text(closing))
-
-
 def json_chars(chars: CharSet) -> Expression:
     """A character of a set, as JSON strings may write it."""
     plain = intersect(chars, _PLAIN)
@@ -501,18 +429,15 @@ def json_chars(chars: CharSet) -> Expression:
     controls = not difference(_CONTROLS, chars)
     rare = difference(chars, (*_PLAIN, *of_text("".join(_SHORT)), *(_CONTROLS if controls else ())))
     codes = (point for low, high in rare for point in range(low, high + 1))
-    behind: list[Expression] = [
-        *([one_of("".join(escaped))] if escaped else []),
-        *([chain(Text("u00"), one_of("01"), _HEX)] if controls else []),
-        *(chain(Text("u"), _hex(point)) for point in codes),
-        *([Ref("wide")] if not difference(_WIDE, chars) else []),
-    ]
-    return choice(
-        [
-            *([CharClass(plain)] if plain else []),
-            *([chain(Text("\\"), choice(behind))] if behind else []),
-        ]
-    )
+    behind = [chain(Text("u"), _hex(point)) for point in codes]
+    if controls:
+        behind.insert(0, chain(Text("u00"), one_of("01"), _HEX))
+    if escaped:
+        behind.insert(0, one_of("".join(escaped)))
+    if not difference(_WIDE, chars):
+        behind.append(Ref("wide"))
+    written = [chain(Text("\\"), choice(behind))] if behind else []
+    return choice([CharClass(plain), *written] if plain else written)
 
 
 def _hex(point: int) -> Expression:
@@ -520,24 +445,14 @@ def _hex(point: int) -> Expression:
     return chain(*(one_of(digit + digit.upper()) for digit in digits))
 
 
-def automaton_rules(
-    rules: Rules, name: str, states: Sequence[DfaState], *, in_string: bool
-) -> Expression:
-    """The texts of an automaton, with a rule for each state that several others lead to."""
-    spell = json_chars if in_string else CharClass
-
-    def write(chars: CharSet) -> Expression:
-        return rules.shared(spell(chars))
-
-    return _Automaton(rules, name, states, write).expression()
-
-
 @dataclass(slots=True)
-class _Automaton:
+class AutomatonRules:
+    """The texts of an automaton, with a rule for each state that several others lead to."""
+
     rules: Rules
     name: str
     states: Sequence[DfaState]
-    write: Callable[[CharSet], Expression]
+    in_string: bool
     _entered: list[int] = field(init=False)
     _names: dict[int, str] = field(init=False, default_factory=dict)
     _waiting: list[int] = field(init=False, default_factory=list)
@@ -568,7 +483,10 @@ class _Automaton:
             if not parts and self._entered[number] > 0:
                 return self._named(number)
             (chars, number), *_ = moves
-            parts.append(self.write(chars))
+            parts.append(self._write(chars))
+
+    def _write(self, chars: CharSet) -> Expression:
+        return self.rules.shared(json_chars(chars) if self.in_string else CharClass(chars))
 
     def _named(self, number: int) -> Expression:
         if number not in self._names:
@@ -578,7 +496,7 @@ class _Automaton:
 
     def _body(self, number: int) -> Expression:
         accepts, moves = self.states[number]
-        branches = [chain(self.write(chars), self._after(target)) for chars, target in moves]
+        branches = [chain(self._write(chars), self._after(target)) for chars, target in moves]
         return choice([*([EMPTY] if accepts else []), *branches])
 
     def _run(self, number: int) -> Expression | None:
@@ -587,11 +505,11 @@ class _Automaton:
         for count in range(len(self.states)):
             accepts, moves = self.states[number]
             if not moves:
-                return repeated(self.write(chars), 0, count) if count else EMPTY
+                return repeated(self._write(chars), 0, count) if count else EMPTY
             if not accepts or len(moves) > 1 or (count and moves[0][0] != chars):
                 return None
             chars, target = moves[0]
             if target == number and not count:
-                return Repeat(self.write(chars), 0, None)
+                return Repeat(self._write(chars), 0, None)
             number = target
         return None

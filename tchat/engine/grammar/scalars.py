@@ -29,9 +29,9 @@ from tchat.engine.grammar.rules import (
     INTEGER,
     NUMBER,
     STRING,
+    AutomatonRules,
     Expression,
     Text,
-    automaton_rules,
     chain,
     repeated,
 )
@@ -42,6 +42,7 @@ from tchat.engine.grammar.schema import (
     Subschema,
     all_values,
     lower_limit,
+    mark_unchecked,
     upper_limit,
 )
 
@@ -82,11 +83,6 @@ class Bounds:
         )
         return replace(self, lows=lows, highs=highs)
 
-    @property
-    def without_multiples(self) -> Bounds:
-        """Without the divisors."""
-        return replace(self, multiples=())
-
 
 def bounds_of(schemas: Iterable[Mapping[str, Any]]) -> Bounds:
     """The bounds of a number by all of the schemas."""
@@ -107,7 +103,7 @@ def bounds_of(schemas: Iterable[Mapping[str, Any]]) -> Bounds:
 
 
 def decimal(number: float) -> Decimal:
-    """A JSON number, exactly as written."""
+    """A JSON number, exactly as it is written: 1e30 is 10 to the 30th, 0.07 is 7 hundredths."""
     return Decimal(repr(number))
 
 
@@ -120,6 +116,8 @@ class Numbers:
     def within(self, bounds: Bounds, *, integer: bool) -> Language:
         """The numbers, as JSON writes them, that ``bounds`` allow.
 
+        Each bound allows other texts too, which are no numbers.
+
         Raises:
             MultipleUnsupported: See there.
         """
@@ -131,17 +129,10 @@ class Numbers:
 
     def with_exponent(self, bounds: Bounds) -> Language:
         """As `within`, with an exponent behind; only where that keeps the sign only."""
-        make, digits = self.make, self._digits
-        exponent = make.sequence(
-            [
-                self._one("eE"),
-                make.union([make.empty, self._one("+-")]),
-                digits(1, 2),
-            ]
-        )
-        return make.sequence(
-            [self.within(bounds, integer=False), make.union([make.empty, exponent])]
-        )
+        sign = self._optional(self._one("+-"))
+        exponent = self.make.sequence([self._one("eE"), sign, self._digits(1, 2)])
+        number = self.within(bounds, integer=False)
+        return self.make.sequence([number, self._optional(exponent)])
 
     def _syntax(self, bounds: Bounds, *, integer: bool) -> Language:
         make = self.make
@@ -149,7 +140,7 @@ class Numbers:
         natural = make.union(
             [self._one("0"), make.sequence([self._one("123456789"), self._digits(0, longest - 1)])]
         )
-        sign = make.union([make.empty, self._one("-")])
+        sign = self._optional(self._one("-"))
         if integer:
             return make.sequence([sign, natural])
         decimals = _MOST_DECIMALS
@@ -160,22 +151,17 @@ class Numbers:
         return make.sequence([sign, natural, self._fraction(self._digits(1, decimals))])
 
     def _over(self, bound: Decimal, *, excluded: bool) -> Language:
-        make = self.make
         if bound > 0 or (bound == 0 and excluded):
             return self._least(bound, excluded=excluded)
         if bound == 0:  # without -0
             return self._unsigned()
-        negative = make.sequence(
-            [self._one("-"), self._most(bound.copy_negate(), excluded=excluded)]
-        )
-        return make.union([negative, self._unsigned()])
+        below = self.make.complement(self._least(bound.copy_negate(), excluded=not excluded))
+        return self.make.union([self._negative(below), self._unsigned()])
 
     def _under(self, bound: Decimal, *, excluded: bool) -> Language:
-        make = self.make
         if bound > 0 or (bound == 0 and not excluded):
-            anything = make.sequence([self._one("-"), self._unsigned()])
-            return make.union([anything, self._most(bound, excluded=excluded)])
-        return make.sequence([self._one("-"), self._least(bound.copy_negate(), excluded=excluded)])
+            return self.make.complement(self._least(bound, excluded=not excluded))
+        return self._negative(self._least(bound.copy_negate(), excluded=excluded))
 
     def _multiple(self, of: Decimal) -> Language:
         numerator, exponent = int(of.scaleb(-_exponent(of))), _exponent(of)
@@ -192,57 +178,33 @@ class Numbers:
         fraction = self._fraction(self._digits(1, -1))
         branches = [make.sequence([longer, fraction])]
         for place, digit in enumerate(whole):
-            above = self._between(int(digit) + 1, 9)
-            head = make.text(whole[:place])
-            tail = self._digits(len(whole) - place - 1, len(whole) - place - 1)
-            branches.append(make.sequence([head, above, tail, fraction]))
+            above, behind = self._between(int(digit) + 1, 9), len(whole) - place - 1
+            tail = self._digits(behind, behind)
+            branches.append(make.sequence([make.text(whole[:place]), above, tail, fraction]))
         zeros, any_digits = make.repeat(self._one("0"), 0), self._digits(0, -1)
-        some = make.sequence([zeros, self._between(1, 9), self._digits(0, -1)])
-        exact = make.text(rest)
+        some = make.sequence([zeros, self._between(1, 9), any_digits])
         more = [
             make.sequence([make.text(rest[:place]), self._between(int(d) + 1, 9), any_digits])
             for place, d in enumerate(rest)
         ]
-        more.append(make.sequence([exact, some if excluded else self._digits(0, -1)]))
-        behind = make.sequence([self._one("."), make.union(more)])
+        more.append(make.sequence([make.text(rest), some if excluded else any_digits]))
+        equal = make.sequence([self._one("."), make.union(more)])
         if not rest and not excluded:
-            behind = make.union([make.empty, behind])
-        branches.append(make.sequence([make.text(whole), behind]))
+            equal = self._optional(equal)
+        branches.append(make.sequence([make.text(whole), equal]))
         return make.union(branches)
 
-    def _most(self, bound: Decimal, *, excluded: bool) -> Language:
-        """Unsigned numbers up to ``bound``."""
-        make, (whole, rest) = self.make, _digits_of(bound)
-        fraction = self._fraction(self._digits(1, -1))
-        branches = []
-        if len(whole) > 1:
-            shorter = make.sequence([self._one("123456789"), self._digits(0, len(whole) - 2)])
-            branches.append(make.sequence([make.union([self._one("0"), shorter]), fraction]))
-        for place, digit in enumerate(whole):
-            lowest = 1 if place == 0 and len(whole) > 1 else 0
-            below = self._between(lowest, int(digit) - 1)
-            tail = self._digits(len(whole) - place - 1, len(whole) - place - 1)
-            branches.append(make.sequence([make.text(whole[:place]), below, tail, fraction]))
-        zeros, any_digits = make.repeat(self._one("0"), 0), self._digits(0, -1)
-        less = [
-            make.sequence([make.text(rest[:place]), self._between(0, int(d) - 1), any_digits])
-            for place, d in enumerate(rest)
-        ]
-        less += [make.text(rest[:place]) for place in range(1, len(rest))]
-        if not excluded:
-            less.append(make.sequence([make.text(rest), zeros]))
-        behind = make.sequence([self._one("."), make.union(less)])
-        if rest or not excluded:
-            behind = make.union([make.empty, behind])
-        branches.append(make.sequence([make.text(whole), behind]))
-        return make.union(branches)
+    def _negative(self, unsigned: Language) -> Language:
+        return self.make.sequence([self._one("-"), unsigned])
 
     def _unsigned(self) -> Language:
         return self.make.sequence([self._one("0123456789"), self.make.everything])
 
     def _fraction(self, digits: Language) -> Language:
-        make = self.make
-        return make.union([make.empty, make.sequence([self._one("."), digits])])
+        return self._optional(self.make.sequence([self._one("."), digits]))
+
+    def _optional(self, part: Language) -> Language:
+        return self.make.union([self.make.empty, part])
 
     def _digits(self, least: int, most: int) -> Language:
         return self.make.repeat(self._one("0123456789"), least, most)
@@ -283,9 +245,7 @@ def string_rule(converter: SchemaConverter, parts: Sequence[Subschema], name: st
     inner = text_rule(converter, [*languages, *measured], name)
     if inner is None and measured:
         inner = text_rule(converter, languages, name)
-        for keyword in _LENGTHS if inner is not None else ():
-            if all_values(parts, keyword):
-                converter.mark_unchecked(keyword)
+        mark_unchecked(converter, parts, _LENGTHS if inner is not None else ())
     if inner is None:
         inner = _structured(converter, parts, name)
     return chain(Text('"'), inner, Text('"'))
@@ -326,7 +286,7 @@ def text_rule(
         return None
     if states is None:
         return IMPOSSIBLE
-    rule = automaton_rules(converter.rules, name, states, in_string=in_string)
+    rule = AutomatonRules(converter.rules, name, states, in_string).expression()
     if len(states) > _SMALL:
         rule = converter.rules.add(name, rule)
         converter.texts[whole, in_string] = rule
@@ -335,13 +295,12 @@ def text_rule(
 
 def _structured(converter: SchemaConverter, parts: Sequence[Subschema], name: str) -> Expression:
     """The only pattern by its own structure, without lengths."""
-    anything = chain(repeated(CHAR, 0, None))
-    for keyword in (*_LENGTHS, UNLIKE, UNEQUAL):
-        if all_values(parts, keyword):
-            converter.mark_unchecked(keyword if keyword in _LENGTHS else "not")
-    formats = [name for name in all_values(parts, "format") if name in FORMATS]
-    for form in formats:
-        converter.mark_unchecked(f"format ({form})")
+    mark_unchecked(converter, parts, _LENGTHS)
+    if all_values(parts, UNLIKE) or all_values(parts, UNEQUAL):
+        converter.mark_unchecked("not")
+    for form in all_values(parts, "format"):
+        if form in FORMATS:
+            converter.mark_unchecked(f"format ({form})")
     patterns = all_values(parts, "pattern")
     if len(patterns) == 1:
         try:
@@ -350,7 +309,7 @@ def _structured(converter: SchemaConverter, parts: Sequence[Subschema], name: st
             pass
     if patterns:
         converter.mark_unchecked("pattern")
-    return anything
+    return repeated(CHAR, 0, None)
 
 
 def number_rule(
@@ -360,7 +319,7 @@ def number_rule(
     asked = bounds_of(part.keywords for part in parts)
     bounds = asked.within_reach
     if bounds != asked:
-        _mark_unchecked(converter, parts, _BOUNDS)
+        mark_unchecked(converter, parts, _BOUNDS)
     excluded = [value for values in all_values(parts, UNEQUAL) for value in values]
     numbers = [value for value in excluded if isinstance(value, int | float)]
     if numbers and not integer:
@@ -375,7 +334,7 @@ def number_rule(
             language = make.within(bounds, integer=integer)
     except MultipleUnsupported:
         converter.mark_unchecked("multipleOf")
-        language = make.within(bounds.without_multiples, integer=integer)
+        language = make.within(replace(bounds, multiples=()), integer=integer)
     whole = [int(value) for value in numbers if value == int(value)] if integer else []
     texts = [text for value in whole for text in (str(value), *(["-0"] if not value else []))]
     languages = converter.languages
@@ -384,18 +343,9 @@ def number_rule(
         converter, [marked(languages, languages.intersection(wanted))], name, in_string=False
     )
     if rule is None:
-        _mark_unchecked(converter, parts, (*_BOUNDS, "multipleOf"))
+        mark_unchecked(converter, parts, (*_BOUNDS, "multipleOf"))
         return INTEGER if integer else NUMBER
     return rule
-
-
-def _mark_unchecked(
-    converter: SchemaConverter, parts: Sequence[Subschema], keywords: Sequence[str]
-) -> None:
-    """Report those ``keywords`` that the parts have."""
-    for keyword in keywords:
-        if all_values(parts, keyword):
-            converter.mark_unchecked(keyword)
 
 
 _MONTHS = "(0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)"

@@ -6,7 +6,7 @@ Nothing is ever fetched.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from urllib.parse import unquote, urljoin
@@ -288,9 +288,6 @@ class SchemaConverter(Protocol):
     def flatten(self, parts: Sequence[Subschema]) -> tuple[Subschema, ...] | None:
         """``parts`` with references and ``allOf`` resolved; None when one is false."""
 
-    def child(self, part: Subschema, schema: Schema) -> Subschema:
-        """A schema inside ``part``."""
-
     def is_valid(self, part: Subschema, instance: Any) -> bool:
         """Whether an instance is valid by ``part``."""
 
@@ -304,6 +301,20 @@ class SchemaConverter(Protocol):
 def all_values(parts: Sequence[Subschema], keyword: str) -> list[Any]:
     """The values of a keyword in the parts that have it."""
     return [part.keywords[keyword] for part in parts if keyword in part.keywords]
+
+
+def listed_by(parts: Sequence[Subschema]) -> list[list[Any]]:
+    """The values of each ``const`` and ``enum``."""
+    return [*([value] for value in all_values(parts, "const")), *all_values(parts, "enum")]
+
+
+def mark_unchecked(
+    converter: SchemaConverter, parts: Sequence[Subschema], keywords: Iterable[str]
+) -> None:
+    """Report those ``keywords`` that the parts have."""
+    for keyword in keywords:
+        if all_values(parts, keyword):
+            converter.mark_unchecked(keyword)
 
 
 def lower_limit(parts: Sequence[Subschema], keyword: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import operator
 import os
 import re
 import sys
@@ -14,11 +15,11 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeAlias, TypeVar
 
 from tchat.engine.grammar.alternatives import ANNOTATIONS
 from tchat.engine.grammar.regex import PatternUnsupported, python_pattern
-from tchat.engine.grammar.scalars import FORMATS, has_format
+from tchat.engine.grammar.scalars import FORMATS, decimal, has_format
 from tchat.engine.grammar.schema import Schema, SchemaDocument, equality_key
 from tchat.errors import TchatError, UsageError
 from tchat.paths import expanded
@@ -436,54 +437,43 @@ def _undeclared(schema: Schema) -> Schema:
     return {key: value for key, value in schema.items() if key != "$schema"}
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _multiple_of(_: Any, of: Any, instance: Any, __: Any) -> Iterator[Any]:
-    """In decimals: 0.07 is a multiple of 0.01, which binary fractions deny."""
     from jsonschema import ValidationError
 
-    if isinstance(instance, bool) or not isinstance(instance, int | float):
-        return
-    number, divisor = Decimal(repr(instance)), Decimal(repr(of))
-    (n, m), (p, q) = number.as_integer_ratio(), divisor.as_integer_ratio()
-    if n * q % (m * p):
-        yield ValidationError(f"{instance!r} is not a multiple of {of!r}")
+    if _is_number(instance):
+        (n, m), (p, q) = decimal(instance).as_integer_ratio(), decimal(of).as_integer_ratio()
+        if n * q % (m * p):
+            yield ValidationError(f"{instance!r} is not a multiple of {of!r}")
 
 
-def _bound(keyword: str, fails: Callable[[Decimal, Decimal, bool], bool]) -> Callable[..., Any]:
-    """The check of a bound, in decimals as the grammar reads it: 1e30 is 10 to the 30th.
+_Compare: TypeAlias = Callable[[Decimal, Decimal], bool]
 
-    Args:
-        keyword: ``minimum`` or ``maximum``, or what excludes it.
-        fails: Of a number, the bound, and whether the bound is excluded.
-    """
+
+def _bound(keyword: str, is_beyond: _Compare, is_at_or_beyond: _Compare) -> Callable[..., Any]:
+    """The check of a bound, in decimals as the grammar reads it."""
 
     def check(_: Any, bound: Any, instance: Any, schema: Mapping[str, Any]) -> Iterator[Any]:
         from jsonschema import ValidationError
 
-        if isinstance(bound, bool) or isinstance(instance, bool):
-            return
-        if not isinstance(instance, int | float):
-            return
-        excluded = keyword.startswith("excl")
-        excluded = excluded or schema.get(f"exclusiveM{keyword[1:]}") is True  # in draft 4
-        if fails(Decimal(repr(instance)), Decimal(repr(bound)), excluded):
-            yield ValidationError(f"{instance!r} violates {keyword} {bound!r}")
+        if _is_number(bound) and _is_number(instance):
+            # Draft 4 has a boolean beside the bound.
+            excluded = keyword.startswith("excl") or schema.get(f"exclusiveM{keyword[1:]}") is True
+            fails = is_at_or_beyond if excluded else is_beyond
+            if fails(decimal(instance), decimal(bound)):
+                yield ValidationError(f"{instance!r} violates {keyword} {bound!r}")
 
     return check
 
 
-def _is_under(number: Decimal, bound: Decimal, excluded: bool) -> bool:
-    return number < bound or (excluded and number == bound)
-
-
-def _is_over(number: Decimal, bound: Decimal, excluded: bool) -> bool:
-    return number > bound or (excluded and number == bound)
-
-
 _BOUNDS = {
-    "minimum": _bound("minimum", _is_under),
-    "exclusiveMinimum": _bound("exclusiveMinimum", _is_under),
-    "maximum": _bound("maximum", _is_over),
-    "exclusiveMaximum": _bound("exclusiveMaximum", _is_over),
+    "minimum": _bound("minimum", operator.lt, operator.le),
+    "exclusiveMinimum": _bound("exclusiveMinimum", operator.lt, operator.le),
+    "maximum": _bound("maximum", operator.gt, operator.ge),
+    "exclusiveMaximum": _bound("exclusiveMaximum", operator.gt, operator.ge),
 }
 
 

@@ -20,7 +20,7 @@ from tchat.judge.discriminator import JudgeFolder
 from tchat.judge.features import FeatureExtractor, middle_layers
 from tchat.judge.game.adversarial_loop import BATCH, AdversarialLoop, GameReplies, GameRules
 from tchat.judge.game.game_state import GameState, StepProgress, load_state, save_state
-from tchat.judge.game.report import GameProvenance, IndependentVerdict, write_report
+from tchat.judge.game.report import IndependentVerdict, write_report
 from tchat.judge.game.steering import (
     GameReply,
     MetricRatios,
@@ -28,7 +28,7 @@ from tchat.judge.game.steering import (
     Steering,
     write_control_vector,
 )
-from tchat.judge.linear_head import LinearHead, feature_matrix, fit_head
+from tchat.judge.linear_head import Examples, LinearHead, feature_matrix, fit_head
 from tchat.judge.training import (
     MIN_TO_FIT,
     MIN_TO_VALIDATE,
@@ -278,24 +278,22 @@ class AdversarialGame:
         report = write_report(self._place, state, verdict, samples, self._provenance(split))
         return GameResult(state, verdict, vector, report)
 
-    def _provenance(self, split: DataSplit) -> GameProvenance:
+    def _provenance(self, split: DataSplit) -> Sequence[tuple[str, str]]:
         counts = [len(part.pairs) for part in (split.game, split.outside, split.unseen)]
-        return GameProvenance(
+        return (
+            ("model", self._model),
+            ("fingerprint", self._folder.fingerprint),
+            ("data", f"{len(self._data.dialogues)} dialogues, SHA-256 {self._data.sha256}"),
             (
-                ("model", self._model),
-                ("fingerprint", self._folder.fingerprint),
-                ("data", f"{len(self._data.dialogues)} dialogues, SHA-256 {self._data.sha256}"),
-                (
-                    "pairs of like length",
-                    f"{counts[0]} to play, {counts[1]} for the judge from outside, "
-                    f"{counts[2]} for its verdict",
-                ),
-                ("prompts of the verdict", str(len(split.unseen.prompts))),
-                ("layers", ", ".join(map(str, self._layers))),
-                ("temperature", str(TEMPERATURE)),
-                ("tokens of a reply", str(self._config.longest)),
-                ("seed", str(self._config.seed)),
-            )
+                "pairs of like length",
+                f"{counts[0]} to play, {counts[1]} for the judge from outside, "
+                f"{counts[2]} for its verdict",
+            ),
+            ("prompts of the verdict", str(len(split.unseen.prompts))),
+            ("layers", ", ".join(map(str, self._layers))),
+            ("temperature", str(TEMPERATURE)),
+            ("tokens of a reply", str(self._config.longest)),
+            ("seed", str(self._config.seed)),
         )
 
     def _key(self) -> str:
@@ -339,7 +337,7 @@ def fit_independent_judge(
     known = [*people, *plain]
     labels = numpy.arange(len(known)) < len(people)
     prompts = [reply.prompt for reply in known]
-    return fit_head([reply.features for reply in known], labels, prompts, layers)
+    return fit_head(Examples([reply.features for reply in known], labels, prompts), layers)
 
 
 def judge_independently(

@@ -28,11 +28,13 @@ from tchat.judge.game.steering import (
     control_directions,
 )
 from tchat.judge.linear_head import (
+    Examples,
     FittedHead,
     Labels,
     LinearHead,
     Vector,
     auc,
+    best_head,
     feature_matrix,
     fit_heads,
     probability,
@@ -124,7 +126,7 @@ class AdversarialLoop:
         if state.over == _all_played(len(state.rounds) - 1):
             state = replace(state, over="")  # more may be wanted by now
         if not state.rounds:
-            best = _best(self._heads(state))
+            best = best_head(self._heads(state))
             first = self._judged(best, self._before(best, state), self._own, state, 0)
             state = replace(state, rounds=(first,))
             yield state
@@ -140,7 +142,7 @@ class AdversarialLoop:
 
     def _round(self, state: GameState) -> Generator[StepProgress, None, GameState]:
         """Train the discriminator, and take the allowed step with the highest score."""
-        best = _best(self._heads(state))
+        best = best_head(self._heads(state))
         number, before = len(state.rounds), self._before(best, state)
         steps = yield from self._tried(best, state, number)
         allowed = [each for each in steps if each.allowed and _helps(before, each.scores)]
@@ -224,7 +226,7 @@ class AdversarialLoop:
         labels = numpy.arange(len(replies)) < len(people)
         groups = [reply.prompt for reply in replies]
         features = [reply.features for reply in replies]
-        fitted = fit_heads(features, labels, groups, self._rules.layers)
+        fitted = fit_heads(Examples(features, labels, groups), self._rules.layers)
         return {layer: each.balanced(labels) for layer, each in fitted.items()}
 
     def _before(self, fitted: FittedHead, state: GameState) -> Vector:
@@ -298,10 +300,6 @@ class _Step:
 
 def _all_played(rounds: int) -> str:
     return f"all {rounds} rounds are played"
-
-
-def _best(heads: Mapping[int, FittedHead]) -> FittedHead:
-    return min(heads.values(), key=lambda each: each.loss)
 
 
 def _mean(scores: Vector) -> float:

@@ -63,19 +63,12 @@ class IndependentVerdict:
         return told + (", which may be chance)" if chance else ")")
 
 
-@dataclass(frozen=True, slots=True)
-class GameProvenance:
-    """Data and settings of a game, as pairs of a name and a value."""
-
-    entries: tuple[tuple[str, str], ...]
-
-
 def write_report(
     folder: Path,
     state: GameState,
     verdict: IndependentVerdict | None,
     samples: Sequence[tuple[GameReply, GameReply]],
-    provenance: GameProvenance,
+    provenance: Sequence[tuple[str, str]],
 ) -> Path:
     """Write ``report.md`` and ``report.svg`` into ``folder``; returns the former.
 
@@ -84,7 +77,7 @@ def write_report(
         state: The final state.
         verdict: The independent evaluation; None if there is none.
         samples: Replies to the same prompts, before and after.
-        provenance: Data and settings of the game.
+        provenance: Data and settings of the game, as pairs of a name and a value.
     """
     rounds = counted(len(state.rounds) - 1, "round")
     parts = [
@@ -101,7 +94,7 @@ def write_report(
         "## Provenance\n",
         *(
             f"- {_escaped(single_line(name))}: {_escaped(single_line(value, 500))}"
-            for name, value in provenance.entries
+            for name, value in provenance
         ),
     ]
     private_file(folder / "report.svg").write_text(plot_svg(state.rounds), encoding="utf-8")

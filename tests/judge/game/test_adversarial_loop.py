@@ -13,7 +13,7 @@ from tchat.errors import UsageError
 from tchat.judge.features import Features
 from tchat.judge.game.adversarial_loop import ENOUGH, TRIES, AdversarialLoop, GameRules, LineSearch
 from tchat.judge.game.game_state import GameState, StepProgress, load_state, save_state
-from tchat.judge.game.report import GameProvenance, write_report
+from tchat.judge.game.report import write_report
 from tchat.judge.game.steering import (
     Constraints,
     GameReply,
@@ -88,7 +88,7 @@ def test_each_step_that_was_tried_is_told_with_what_it_brought_and_cost(tmp_path
     assert strongest.costs.perplexity.value > weakest.costs.perplexity.value
     assert strongest.taken > weakest.taken
     assert strongest.broken.startswith("perplexity")
-    entries = GameProvenance((("model", "made up"),))
+    entries = (("model", "made up"),)
     text = write_report(tmp_path, end, None, [], entries).read_text(encoding="utf-8")
     assert all(f"| 1 | {strength:.3f} |" in text for strength in strengths)
     save_state(end, tmp_path / "game.npz", key="k")

@@ -15,7 +15,7 @@ from tchat.judge.game.adversarial_game import (
 )
 from tchat.judge.game.adversarial_loop import AdversarialLoop, GameRules
 from tchat.judge.game.game_state import GameState
-from tchat.judge.game.report import GameProvenance, write_report
+from tchat.judge.game.report import write_report
 from tchat.judge.game.steering import GameReply
 from tchat.judge.training import ReplyPair
 from tests.judge.game.game_replies import Puppet, table
@@ -57,7 +57,7 @@ def test_a_report_shows_untrusted_text_as_it_is(tmp_path: Path) -> None:
     """No link, picture, markup or control of a prompt, a reply or a file name is in force."""
     made = features(numpy.random.default_rng(1))
     pair = (GameReply(HOSTILE, "plain", made), GameReply(HOSTILE, HOSTILE, made))
-    facts = GameProvenance((("model", "a|b<script>.gguf"),))
+    facts = (("model", "a|b<script>.gguf"),)
     text = write_report(tmp_path, GameState(), None, [pair], facts).read_text(encoding="utf-8")
     shown = text[text.index("## Replies") :]
     assert "\\<img src=http://a/b.png\\> !\\[x\\](http://a) \\`c\\` \\*\\*d\\*\\*" in shown
@@ -84,7 +84,7 @@ def test_a_report_says_when_no_step_was_made(tmp_path: Path) -> None:
     nobody = AdversarialLoop(Puppet(price=50.0), table(), GameRules((1,), rounds=2, batch=20))
     *_, stuck = (event for event in nobody.play(GameState()) if isinstance(event, GameState))
     assert not stuck.steering.directions
-    text = write_report(tmp_path, stuck, None, (), GameProvenance(())).read_text(encoding="utf-8")
+    text = write_report(tmp_path, stuck, None, (), ()).read_text(encoding="utf-8")
     assert "It ended after 1 round: no allowed step helps" in text
     assert "No step was made" in text
     picture = (tmp_path / "report.svg").read_text(encoding="utf-8")
