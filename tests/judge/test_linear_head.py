@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tchat.judge.features import Features, distinct_n
+from tchat.judge.features import distinct_n
 from tchat.judge.linear_head import (
     Examples,
     PlattScaling,
