@@ -25,7 +25,7 @@ from tchat.errors import StorageError, UsageError
 from tchat.judge.features import SCALAR_FEATURES
 from tchat.judge.linear_head import HeldOutQuality, LinearHead, LinearModel, PlattScaling
 from tchat.models.metadata import ModelMetadata
-from tchat.paths import Paths, private_folder
+from tchat.paths import Paths, private_file
 from tchat.sanitize import single_line
 
 FORMAT = 1
@@ -160,15 +160,10 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 @dataclass(frozen=True, slots=True)
 class JudgeFolder:
-    """The folder of one model in the configuration directory; it is created by writing into it.
-
-    Args:
-        path: Its path.
-        fingerprint: Hash of the model.
-    """
+    """The folder of one model in the configuration directory; it is created by writing into it."""
 
     path: Path
-    fingerprint: str
+    fingerprint: str  # hash of the model
 
     @property
     def human(self) -> Path:
@@ -253,10 +248,6 @@ _FAILURES = (
 )
 
 
-class DamagedError(ValueError):
-    """A file that `write_arrays` did not write."""
-
-
 def write_arrays(path: Path, facts: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
     """Write a file with mode 0600 in a private folder; ``facts`` become JSON.
 
@@ -264,13 +255,10 @@ def write_arrays(path: Path, facts: Mapping[str, Any], arrays: Mapping[str, Any]
         StorageError: It cannot be written; an existing file is unchanged.
     """
     encoded = numpy.frombuffer(json.dumps(facts).encode(), dtype=numpy.uint8)
-    private_folder(path.parent)
-    with whole(path) as partial:
-        descriptor = os.open(partial, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            numpy.savez(file, allow_pickle=False, **arrays, **{_FACTS: encoded})
-            file.flush()
-            os.fsync(file.fileno())
+    with whole(path) as partial, private_file(partial).open("wb") as file:
+        numpy.savez(file, allow_pickle=False, **arrays, **{_FACTS: encoded})
+        file.flush()
+        os.fsync(file.fileno())
 
 
 @contextmanager
@@ -294,24 +282,22 @@ def whole(path: Path) -> Iterator[Path]:
             partial.unlink(missing_ok=True)
 
 
-def read_arrays(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Read the metadata and the arrays of a file.
+def read_arrays(path: Path) -> tuple[Any, dict[str, Any]]:
+    """Read the metadata, unchecked JSON, and the arrays of a file.
 
     Raises:
         FileNotFoundError: There is no such file.
-        DamagedError: It is not what `write_arrays` wrote.
+        ValueError: It is not what `write_arrays` wrote.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             if any(each.compress_type != zipfile.ZIP_STORED for each in archive.infolist()):
-                raise DamagedError("compressed")
+                raise ValueError("compressed")
         with numpy.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         facts = json.loads(bytes(arrays.pop(_FACTS)))
     except FileNotFoundError:
         raise
     except _FAILURES as error:
-        raise DamagedError(str(error)) from error
-    if not isinstance(facts, dict):
-        raise DamagedError("no facts")
+        raise ValueError(str(error)) from error
     return facts, arrays

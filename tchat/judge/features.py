@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     import numpy
 
     from tchat.engine.events import Finished
-    from tchat.engine.scoring import LayerStates
 
     Floats = numpy.ndarray[Any, numpy.dtype[numpy.float32]]
 
@@ -55,12 +54,6 @@ class Features:
         import numpy
 
         return numpy.concatenate([self.states[layer].astype(numpy.float64), self.plain])
-
-
-def reply_features(observation: LayerStates, tokens: Sequence[int]) -> Features:
-    """The features of a reply of ``tokens`` from its hidden states."""
-    plain = (math.log1p(len(tokens)), observation.log_probability, distinct_n(tokens))
-    return Features(observation.states, plain)
 
 
 def generated_reply_features(reply: Finished, layer: int) -> Features | None:
@@ -128,10 +121,6 @@ class FeatureExtractor:
         """Whether the cancel flag is set."""
         return self._engine.cancel.is_set()
 
-    def tokens(self, reply: str) -> list[int]:
-        """The tokens of a reply that are used."""
-        return self._engine.text_tokens(reply)[: self._longest]
-
     def read(self, messages: Sequence[ChatMessage], reply: str) -> Features | None:
         """The features of ``reply``; None when it is empty, or the cancel flag was set.
 
@@ -140,7 +129,7 @@ class FeatureExtractor:
         Raises:
             DoesNotFit: Not even the last message and the reply fit.
         """
-        tokens = self.tokens(reply)
+        tokens = self._engine.text_tokens(reply)[: self._longest]
         try:
             prompt = self._engine.prompt_tokens(messages)
             if len(prompt) + len(tokens) > self._reader.size and len(messages) > 1:
@@ -150,7 +139,10 @@ class FeatureExtractor:
         if not tokens or not prompt:
             return None
         observation = self._reader.read(prompt, tokens)
-        return reply_features(observation, tokens) if observation else None
+        if observation is None:
+            return None
+        plain = (math.log1p(len(tokens)), observation.log_probability, distinct_n(tokens))
+        return Features(observation.states, plain)
 
     def features(self, messages: Sequence[ChatMessage], reply: str) -> Features | None:
         """As `read`, for one of many replies: None also if it is too long.

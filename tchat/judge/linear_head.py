@@ -66,18 +66,11 @@ class LinearHead:
 
 @dataclass(frozen=True, slots=True)
 class HeldOutQuality:
-    """Quality of a head on held-out examples.
+    """Quality of a head on held-out examples."""
 
-    Args:
-        auc: Area under the ROC curve.
-        calibration_error: Expected calibration error over ten bins.
-        positive: Number of positive examples.
-        negative: Number of negative examples.
-    """
-
-    auc: float
-    calibration_error: float
-    positive: int
+    auc: float  # area under the ROC curve
+    calibration_error: float  # expected, over ten bins
+    positive: int  # number of examples
     negative: int
 
 

@@ -40,13 +40,7 @@ ROUNDS = (0, 2, 4)  # of `fit_sparse`: from all features mattering to a few
 
 @dataclass(frozen=True, slots=True)
 class PreferenceFeatures:
-    """The features of a preference pair.
-
-    Args:
-        chosen: The preferred reply.
-        rejected: The other reply.
-        group: Pairs of one group are held out together.
-    """
+    """The features of a preference pair; pairs of one group are held out together."""
 
     chosen: Features
     rejected: Features

@@ -54,11 +54,10 @@ class LikelihoodRanker:
         self, _asked: Sequence[ChatMessage], replies: Mapping[int, Finished], /
     ) -> dict[int, float]:
         """As of `Ranker`."""
-        found = {index: reply.log_probability for index, reply in replies.items()}
         return {
-            index: value
-            for index, value in found.items()
-            if value is not None and math.isfinite(value)
+            index: reply.log_probability
+            for index, reply in replies.items()
+            if reply.log_probability is not None and math.isfinite(reply.log_probability)
         }
 
 
@@ -83,13 +82,19 @@ class HeadRanker:
         self, asked: Sequence[ChatMessage], replies: Mapping[int, Finished], /
     ) -> dict[int, float]:
         """As of `Ranker`."""
+        found: dict[int, Features | None] = {}
         if self.states:
-            layer = self.head.layer
-            found = {
-                index: generated_reply_features(reply, layer) for index, reply in replies.items()
-            }
+            for index, reply in replies.items():
+                found[index] = generated_reply_features(reply, self.head.layer)
         else:
-            found = _read(self.engine, self.head, asked, replies)
+            layers = [self.head.layer] if self.head.layer < self.engine.n_layer else []
+            # Without the memory to read them, or stopped meanwhile, replies can still be shown.
+            with (
+                suppress(DoesNotFit, InterruptedError),
+                FeatureExtractor(self.engine, layers) as reader,
+            ):
+                for index, reply in replies.items():
+                    found[index] = reader.features(asked, reply.text)
         return {
             index: self.head.probability(features) for index, features in found.items() if features
         }
@@ -127,7 +132,16 @@ def load_head(name: str, folder: JudgeFolder, engine: Engine) -> LinearHead:
     path = paths[name]
     trained = load(path)
     if trained is None:
-        raise not_trained(name)
+        if name == PREFERENCE:
+            raise UsageError(
+                "the preference model is not trained for this model",
+                "pick and rate replies, then run: tchat judge train; or use --ranker logprob",
+            )
+        raise UsageError(
+            "the discriminator is not trained for this model",
+            "train it: tchat judge train FILE.jsonl; or use --ranker logprob, which needs no "
+            "training",
+        )
     head, width = trained.head, engine.n_embd + len(SCALAR_FEATURES)
     fits = len(head.center) == width and 1 <= head.layer <= engine.n_layer
     if trained.provenance.fingerprint != folder.fingerprint or not fits:
@@ -136,31 +150,6 @@ def load_head(name: str, folder: JudgeFolder, engine: Engine) -> LinearHead:
             f"train it for this one: tchat judge train; or remove {single_line(str(path))}",
         )
     return head
-
-
-def not_trained(name: str) -> UsageError:
-    """The error for a ranker that is not trained for the model."""
-    if name == PREFERENCE:
-        return UsageError(
-            "the preference model is not trained for this model",
-            "pick and rate replies, then run: tchat judge train; or use --ranker logprob",
-        )
-    return UsageError(
-        "the discriminator is not trained for this model",
-        "train it: tchat judge train FILE.jsonl; or use --ranker logprob, which needs no training",
-    )
-
-
-def _read(
-    engine: Engine, head: LinearHead, asked: Sequence[ChatMessage], replies: Mapping[int, Finished]
-) -> dict[int, Features | None]:
-    layers = [head.layer] if head.layer < engine.n_layer else []
-    found: dict[int, Features | None] = {}
-    # Without the memory to read them, or stopped meanwhile, replies are still there to be shown.
-    with suppress(DoesNotFit, InterruptedError), FeatureExtractor(engine, layers) as reader:
-        for index, reply in replies.items():
-            found[index] = reader.features(asked, reply.text)
-    return found
 
 
 def best_first(scores: Mapping[int, float]) -> list[int]:

@@ -224,16 +224,7 @@ MIN_TOKENS = 8  # tokens; less says nothing about who wrote it
 
 @dataclass(frozen=True, slots=True)
 class ReplyPair:
-    """A human and a generated reply to one prompt.
-
-    Args:
-        prompt: The prompt.
-        person: The human reply.
-        person_tokens: Its number of tokens.
-        generated: The generated reply.
-        generated_tokens: Its number of tokens.
-        before: System prompt and messages before the prompt.
-    """
+    """A human and a generated reply to one prompt; ``before`` it are other messages."""
 
     prompt: str
     person: str

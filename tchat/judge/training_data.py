@@ -33,12 +33,7 @@ _MODELS = frozenset({"gpt", "assistant", "model", "chatgpt", "bot"})
 
 @dataclass(frozen=True, slots=True)
 class Dialogue:
-    """A prompt and a reply to it. Texts are raw.
-
-    Args:
-        prompt: The prompt.
-        reply: The human reply.
-    """
+    """A prompt and a human reply to it. Texts are raw."""
 
     prompt: str
     reply: str
@@ -46,17 +41,11 @@ class Dialogue:
 
 @dataclass(frozen=True, slots=True)
 class DialogueSet:
-    """The dialogues of one or several files.
-
-    Args:
-        dialogues: Without duplicates, in the order of the files.
-        skipped: Number of lines without a dialogue.
-        sha256: Hash of the dialogues; names the training data.
-    """
+    """The dialogues of one or several files, without duplicates, in the order of the files."""
 
     dialogues: tuple[Dialogue, ...]
-    skipped: int
-    sha256: str
+    skipped: int  # lines without a dialogue
+    sha256: str  # of the dialogues
 
 
 def read_dialogues(paths: Iterable[Path]) -> DialogueSet:
@@ -184,12 +173,7 @@ _BY_HAND, _LIKED, _UNSAID, _DISLIKED = 2, 1, 0, -1
 
 @dataclass(frozen=True, slots=True)
 class PromptedReply:
-    """A reply with its prompt.
-
-    Args:
-        asked: System prompt and messages, the question last.
-        text: The reply.
-    """
+    """A reply with its prompt: system prompt and messages, the question last."""
 
     asked: tuple[ChatMessage, ...]
     text: str
@@ -197,57 +181,34 @@ class PromptedReply:
 
 @dataclass(frozen=True, slots=True)
 class PreferencePair:
-    """A chosen and a rejected reply.
-
-    Args:
-        chosen: The preferred reply.
-        rejected: The other one, usually to the same question.
-        question: Id of the question.
-    """
+    """A chosen and a rejected reply, usually to the same question."""
 
     chosen: PromptedReply
     rejected: PromptedReply
-    question: int
+    question: int  # its id
 
 
 @dataclass(frozen=True, slots=True)
 class EditedReply:
-    """A reply that the user rewrote.
-
-    Args:
-        asked: The prompt of both.
-        person: The user's reply.
-        generated: The model's reply.
-        model: Name of the model, as the user called it.
-        model_sha256: Hash of its file; empty if unknown.
-    """
+    """A reply that the user rewrote: the user's text and the model's."""
 
     asked: tuple[ChatMessage, ...]
     person: str
     generated: str
-    model: str
-    model_sha256: str
+    model: str  # as the user called it
+    model_sha256: str  # empty if unknown
 
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
-    """All feedback of the user.
+    """All feedback of the user: examples, and numbers of replies."""
 
-    Args:
-        choices: Examples for the preference model.
-        edits: Examples for the discriminator.
-        picked: Number of replies picked among candidates.
-        liked: Number rated good.
-        disliked: Number rated bad.
-        written: Number written by the user.
-    """
-
-    choices: tuple[PreferencePair, ...] = ()
-    edits: tuple[EditedReply, ...] = ()
-    picked: int = 0
-    liked: int = 0
+    choices: tuple[PreferencePair, ...] = ()  # for the preference model
+    edits: tuple[EditedReply, ...] = ()  # for the discriminator
+    picked: int = 0  # among candidates
+    liked: int = 0  # rated good
     disliked: int = 0
-    written: int = 0
+    written: int = 0  # by the user
 
 
 def read_feedback(store: Store) -> Feedback:

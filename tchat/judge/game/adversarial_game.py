@@ -52,18 +52,11 @@ VERDICT_DRAWS = 3  # steered replies to each prompt of the verdict
 
 @dataclass(frozen=True, slots=True)
 class GameResult:
-    """The last event of a game.
-
-    Args:
-        state: The final state.
-        verdict: Evaluation by an independent discriminator; None if there is too little data.
-        vector: Path of the control vector; None if no step helped.
-        report: Path of the report.
-    """
+    """The last event of a game: the final state, and the files."""
 
     state: GameState
-    verdict: IndependentVerdict | None
-    vector: Path | None
+    verdict: IndependentVerdict | None  # None if there is too little data
+    vector: Path | None  # None if no step helped
     report: Path
 
 
@@ -72,31 +65,18 @@ GameEvent: TypeAlias = TrainingProgress | StepProgress | GameState | GameResult
 
 @dataclass(frozen=True, slots=True)
 class GameConfig:
-    """Configuration of a game.
+    """Configuration of a game."""
 
-    Args:
-        name: Name of its folder and its control vector.
-        rounds: Maximum number of rounds.
-        batch: Prompts per step.
-        seed: Random seed.
-        longest: Maximum tokens of a reply.
-    """
-
-    name: str
-    rounds: int = 6
-    batch: int = BATCH
+    name: str  # of its folder and its control vector
+    rounds: int = 6  # at most
+    batch: int = BATCH  # prompts per step
     seed: int = 0
     longest: int = MAX_REPLY_TOKENS
 
 
 @dataclass(frozen=True, slots=True)
 class DataPart:
-    """One part of the split data.
-
-    Args:
-        pairs: A human and a generated reply of similar length, to some of the prompts.
-        prompts: All prompts of the part.
-    """
+    """One part of the split data: all its prompts, and pairs of similar length to some of them."""
 
     pairs: tuple[ReplyPair, ...] = ()
     prompts: tuple[str, ...] = ()
@@ -104,21 +84,15 @@ class DataPart:
 
 @dataclass(frozen=True, slots=True)
 class DataSplit:
-    """The data, split by prompt.
-
-    Args:
-        game: Training data of the game.
-        outside: Training data of the independent discriminator; may be empty.
-        unseen: Test data of its evaluation; may be empty.
-    """
+    """The data, split by prompt."""
 
     game: DataPart
-    outside: DataPart = DataPart()
-    unseen: DataPart = DataPart()
+    outside: DataPart = DataPart()  # trains the independent discriminator; may be empty
+    unseen: DataPart = DataPart()  # tests the game; may be empty
 
 
 class AdversarialGame:
-    """A game with one engine; close the engine afterwards.
+    """A game with one loaded engine; close the engine afterwards.
 
     Args:
         engine: Must be loaded.
@@ -139,12 +113,8 @@ class AdversarialGame:
         model: str,
         architecture: str,
     ) -> None:
-        self._engine = engine
-        self._folder = folder
-        self._data = data
-        self._config = config
-        self._model = model
-        self._architecture = architecture
+        self._engine, self._folder, self._data, self._config = engine, folder, data, config
+        self._model, self._architecture = model, architecture
         self._layers = tuple(middle_layers(engine.n_layer))
         self._place = folder.game(config.name)
         self._kept = ReplyCache(folder.generations)
@@ -168,9 +138,7 @@ class AdversarialGame:
         prompts = [dialogue.prompt for dialogue in self._data.dialogues]
         split = split_data(pairs, prompts, self._config.seed)
         with FeatureExtractor(self._engine, self._layers, longest=self._config.longest) as reader:
-            generator = EngineGenerator(
-                self._engine, reader, temperature=TEMPERATURE, longest=self._config.longest
-            )
+            generator = EngineGenerator(self._engine, reader, TEMPERATURE, self._config.longest)
             table = yield from self._table(reader, split.game)
             state = yield from self._rounds(generator, table)
             verdict, samples = yield from self._verdict(generator, reader, split, state)
@@ -376,23 +344,14 @@ def _error_of_gain(
     return float(numpy.std(each, ddof=1)) / math.sqrt(len(each)) if len(each) > 1 else 1.0
 
 
+@dataclass(frozen=True, slots=True)
 class EngineGenerator:
-    """A `SteerableGenerator` over a loaded engine.
+    """A `SteerableGenerator` over a loaded engine, without the engine's own control vector."""
 
-    Args:
-        engine: Must be loaded. Its own control vector is disabled meanwhile.
-        reader: Extracts the features of the replies.
-        temperature: Sampling temperature.
-        longest: Maximum tokens of a reply.
-    """
-
-    def __init__(
-        self, engine: Engine, reader: FeatureExtractor, *, temperature: float, longest: int
-    ) -> None:
-        self._engine = engine
-        self._reader = reader
-        self._temperature = temperature
-        self._longest = longest
+    engine: Engine
+    reader: FeatureExtractor
+    temperature: float
+    longest: int  # tokens of a reply
 
     def write(self, prompts: Sequence[str], steering: Steering, seed: int) -> Iterator[GameReply]:
         """Yield a reply to each prompt as it finishes; skips empty ones.
@@ -400,14 +359,14 @@ class EngineGenerator:
         Raises:
             InterruptedError: The engine's cancel flag was set.
         """
-        sampling = Sampling(temp=self._temperature, max_tokens=self._longest)
+        sampling = Sampling(temp=self.temperature, max_tokens=self.longest)
         tasks = [reply_task(index, prompt, seed + index) for index, prompt in enumerate(prompts)]
-        with self._engine.steered(steering.vectors()):
-            for outcome in self._engine.map(tasks, BatchOptions(sampling=sampling)):
+        with self.engine.steered(steering.vectors()):
+            for outcome in self.engine.map(tasks, BatchOptions(sampling=sampling)):
                 prompt, text = prompts[outcome.index], reply_text(outcome)
-                if text and (reply := read_reply(self._reader, prompt, text)):
+                if text and (reply := read_reply(self.reader, prompt, text)):
                     yield reply
-            if self._engine.cancel.is_set():
+            if self.engine.cancel.is_set():
                 raise InterruptedError
 
 

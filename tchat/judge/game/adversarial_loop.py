@@ -59,47 +59,27 @@ class SteerableGenerator(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class GameRules:
-    """The rules of a game.
+    """The rules of a game."""
 
-    Args:
-        layers: Steered layers.
-        rounds: Maximum number of rounds.
-        batch: Prompts per step.
-        constraints: Constraints of a step.
-        seed: Random seed.
-    """
-
-    layers: tuple[int, ...]
-    rounds: int = 6
-    batch: int = BATCH
+    layers: tuple[int, ...]  # that are steered
+    rounds: int = 6  # at most
+    batch: int = BATCH  # prompts per step
     constraints: Constraints = field(default_factory=Constraints)
     seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class GameReplies:
-    """The replies of a game, with features from the unsteered model.
-
-    Args:
-        people: Human replies.
-        plain: Unsteered replies to the same prompts, of similar length.
-        own: Unsteered replies of any length, several per prompt: the baseline of each step; the
-            direction is computed from them.
-    """
+    """The replies of a game, with features from the unsteered model."""
 
     people: tuple[GameReply, ...]
-    plain: tuple[GameReply, ...]
+    plain: tuple[GameReply, ...]  # unsteered, to the same prompts, of similar length
+    # Unsteered, of any length, several per prompt: the baseline of each step and of its direction.
     own: tuple[GameReply, ...]
 
 
 class AdversarialLoop:
-    """The rounds of one game.
-
-    Args:
-        generator: The generator.
-        data: The replies.
-        rules: The rules.
-    """
+    """The rounds of one game."""
 
     def __init__(self, generator: SteerableGenerator, data: GameReplies, rules: GameRules) -> None:
         self._generator = generator
@@ -331,14 +311,7 @@ ENOUGH = 0.8  # share of the bounds that is used up: a longer step is not tried
 
 
 class LineSearch:
-    """Step lengths to try: growing until one is refused, then bisecting.
-
-    Args:
-        first: The first length.
-
-    Attributes:
-        tries: Number of lengths tried.
-    """
+    """Step lengths to try: growing until one is refused, then bisecting."""
 
     def __init__(self, first: float) -> None:
         self._now = first

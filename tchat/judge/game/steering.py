@@ -153,13 +153,7 @@ _RESAMPLES = 400  # of the bootstrap
 
 @dataclass(frozen=True, slots=True)
 class GameReply:
-    """One reply, with features from the unsteered model.
-
-    Args:
-        prompt: The prompt.
-        text: The reply.
-        features: Its features.
-    """
+    """One reply, with features from the unsteered model."""
 
     prompt: str
     text: str
@@ -168,17 +162,11 @@ class GameReply:
 
 @dataclass(frozen=True, slots=True)
 class ReplyMetrics:
-    """Metrics of a set of replies.
+    """Metrics of a set of replies."""
 
-    Args:
-        perplexity: Under the unsteered model, over all tokens.
-        distinct_2: Mean share of distinct token pairs.
-        length: Mean number of tokens.
-    """
-
-    perplexity: float
-    distinct_2: float
-    length: float
+    perplexity: float  # under the unsteered model, over all tokens
+    distinct_2: float  # mean share of distinct token pairs
+    length: float  # mean number of tokens
 
     @classmethod
     def of(cls, replies: Sequence[GameReply]) -> ReplyMetrics:
@@ -195,15 +183,10 @@ class ReplyMetrics:
 
 @dataclass(frozen=True, slots=True)
 class MetricRatio:
-    """A metric of steered replies divided by that of unsteered ones.
-
-    Args:
-        value: The ratio.
-        error: Its standard error, by bootstrap over prompts.
-    """
+    """A metric of steered replies divided by that of unsteered ones."""
 
     value: float = 1.0
-    error: float = 0.0
+    error: float = 0.0  # standard error, by bootstrap over prompts
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,17 +236,11 @@ def _ratios(before: Matrix, after: Matrix) -> Vector:
 
 @dataclass(frozen=True, slots=True)
 class Constraints:
-    """Bounds relative to unsteered replies.
+    """Bounds relative to unsteered replies."""
 
-    Args:
-        perplexity: Maximum ratio.
-        distinct_2: Minimum ratio.
-        length: Minimum ratio; its inverse is the maximum.
-    """
-
-    perplexity: float = 1.15
-    distinct_2: float = 0.95
-    length: float = 0.67
+    perplexity: float = 1.15  # maximum ratio
+    distinct_2: float = 0.95  # minimum ratio
+    length: float = 0.67  # minimum ratio; its inverse is the maximum
 
     def broken(self, costs: MetricRatios) -> str:
         """The violated bound, for a person; empty if none is."""
