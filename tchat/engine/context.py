@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import numpy
 
     Floats = numpy.ndarray[Any, numpy.dtype[numpy.float32]]
+    Row = numpy.ndarray[Any, numpy.dtype[numpy.float64]]
 
 CTX_STEP = 256  # llama.cpp's padding of the KV cache; other sizes break
 DEFAULT_CTX = 8192
@@ -475,6 +476,24 @@ class Context:
         import numpy
 
         return numpy.ctypeslib.as_array(self.logits(index), shape=(self._model.shape.n_vocab,))
+
+    def log_probabilities(self, index: int = -1) -> Row:
+        """The ``index``-th output row as natural log-probabilities, shape (n_vocab,)."""
+        import numpy
+
+        row = self.logits_array(index).astype(numpy.float64)
+        row -= row.max()
+        result: Row = row - numpy.log(numpy.exp(row).sum())
+        return result
+
+    def log_probability(self, index: int, token: int) -> float:
+        """The natural log-probability of one token by the ``index``-th output row."""
+        import numpy
+
+        logits = self.logits_array(index)
+        shifted = logits - logits.max()
+        own = shifted[token]
+        return float(own - numpy.log(numpy.exp(shifted, out=shifted).sum()))
 
     def state(self, index: int) -> Floats:
         """The final hidden state of the last batch's ``index``-th token, until the next decode.

@@ -17,7 +17,7 @@ from tchat.engine.kv_cache import common_prefix
 from tchat.engine.loading import LoadedModel
 from tchat.engine.model import Model
 from tchat.engine.reply_state import ReplyState
-from tchat.engine.scoring import LabelScorer, log_probabilities
+from tchat.engine.scoring import LabelScorer
 from tchat.errors import TchatError
 
 Piece: TypeAlias = TextDelta | ReasoningDelta
@@ -84,7 +84,7 @@ class LabelJob:
     def consume(self, context: Context, rows: Sequence[int]) -> Sequence[Piece]:
         """Score by these output rows, which bring no text."""
         for row in rows:
-            self.scorer.add_row(log_probabilities(context, row))
+            self.scorer.add_row(context.log_probabilities(row))
         return ()
 
     @property

@@ -53,15 +53,11 @@ class ReplyState:
         states: bool = False,
     ) -> None:
         self._states: FinalStates | None = None
-        self._scores: list[float] | None = None
+        self._scores: list[float] | None = [] if scored else None
         if states:
             from tchat.engine.scoring import FinalStates
 
             self._states = FinalStates()
-        if scored:
-            from tchat.engine.scoring import log_probability
-
-            self._scores, self._score_of = [], log_probability
         self._score = 0.0  # of the token drawn last
         self._model = loaded.model
         self._limit = loaded.context.size - len(prefilled)
@@ -104,7 +100,7 @@ class ReplyState:
             self._states.add(context, row)
         token = self._sampler.sample(context, row)
         if self._scores is not None:
-            self._score = self._score_of(context, row, token)
+            self._score = context.log_probability(row, token)
         return token
 
     def append(self, token: int) -> list[TextDelta | ReasoningDelta]:

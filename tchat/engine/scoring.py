@@ -1,4 +1,4 @@
-"""What a model says of a reply: log-probabilities, scores of labels, hidden states.
+"""What a model says of a reply: scores of labels, and hidden states.
 
 The hidden states of middle layers come through llama.cpp's evaluation callback (``cb_eval`` of
 ``llama_context_params``), which calls Python some 600 times a decode: fine for scoring a reply, too
@@ -120,7 +120,7 @@ def score_labels(
     prompt, and afterwards a part of a label too. None when the cancel flag was set meanwhile.
     """
     prompt, scorer = list(kv.tokens), LabelScorer(model, labels)
-    scorer.add_row(log_probabilities(context))
+    scorer.add_row(context.log_probabilities())
     while not scorer.done:
         tokens = scorer.next_tokens
         for count in range(1, len(tokens) + 1):
@@ -130,18 +130,8 @@ def score_labels(
             whole = [*prompt, *tokens[:count]]
             if not all(kv.prefill(whole[kv.reuse(whole) :])):
                 return None
-            scorer.add_row(log_probabilities(context))
+            scorer.add_row(context.log_probabilities())
     return scorer.probabilities
-
-
-def log_probabilities(context: Context, index: int = -1) -> Row:
-    """The ``index``-th output row as natural log-probabilities, shape (n_vocab,)."""
-    import numpy
-
-    row = context.logits_array(index).astype(numpy.float64)
-    row -= row.max()
-    result: Row = row - numpy.log(numpy.exp(row).sum())
-    return result
 
 
 def _end(model: Model, row: Row) -> float:
@@ -149,16 +139,6 @@ def _end(model: Model, row: Row) -> float:
     import numpy
 
     return float(numpy.logaddexp.reduce(row[list(model.end_tokens)]))
-
-
-def log_probability(context: Context, row: int, token: int) -> float:
-    """Log-probability (natural) of a token by the ``row``-th output row of the last decode."""
-    import numpy
-
-    logits = context.logits_array(row)
-    shifted = logits - logits.max()
-    own = shifted[token]
-    return float(own - numpy.log(numpy.exp(shifted, out=shifted).sum()))
 
 
 BATCH = 128  # tokens at once; each takes a row of logits, 4 bytes for each token of the vocabulary
@@ -260,7 +240,7 @@ class HiddenStateReader:
                 return None  # the next call cuts off what this one left
             self._cached = tokens[:end]
             rows = range(max(first, begin), min(end, len(tokens) - 1))
-            total += sum(log_probability(self._context, at - begin, tokens[at + 1]) for at in rows)
+            total += sum(self._context.log_probability(at - begin, tokens[at + 1]) for at in rows)
             self._add(sums, begin, end, first + 1)
         count = len(reply)
         states = {layer: (state / count).astype(numpy.float32) for layer, state in sums.items()}
