@@ -74,27 +74,27 @@ class MessageFormat:
 
     Args:
         starts: Marks that begin a new header.
-        parts: Marks inside a header.
         bodies: Marks that end a header.
         ends: Marks that end a message.
         classify: The phase after a header, given with its marks; None for no header.
         header_end: Where the header ends in a text between marks; None while it goes on.
-        lead: Pattern of the text before the first mark of a reply.
         opening: Written to open reasoning.
         closing: Written to end reasoning and get to the next header.
         answer: Written to open an answer.
+        parts: Marks inside a header.
+        lead: Pattern of the text before the first mark of a reply.
     """
 
     starts: tuple[str, ...]
-    parts: tuple[str, ...]
     bodies: tuple[str, ...]
     ends: tuple[str, ...]
     classify: Callable[[str], ReplyPhase | None]
     header_end: Callable[[str], int | None]
-    lead: str
     opening: str
     closing: str
     answer: str
+    parts: tuple[str, ...] = ()
+    lead: str = rf"\s{{0,{LONGEST_LEAD}}}"
 
     @cached_property
     def marks(self) -> tuple[str, ...]:
@@ -115,11 +115,8 @@ class MessageFormat:
         held = prompt[place:]
         while held and (step := reader.step(held, last=False)) is not None:
             held = held[step[1] :]
-        return (
-            reader.phase
-            if reader.phase in (ReplyPhase.REASONING, ReplyPhase.ANSWER)
-            else ReplyPhase.START
-        )
+        inside = reader.phase in (ReplyPhase.REASONING, ReplyPhase.ANSWER)
+        return reader.phase if inside else ReplyPhase.START
 
 
 class MessageReader:
@@ -254,7 +251,6 @@ HARMONY = MessageFormat(
 )
 MUSE = MessageFormat(
     starts=("<|start|>",),
-    parts=(),
     bodies=("<|message|>",),
     ends=("<|eom|>", "<|eot|>"),
     classify=_harmony_phase,
@@ -277,12 +273,10 @@ def _solar_phase(header: str) -> ReplyPhase | None:
 
 SOLAR = MessageFormat(
     starts=("<|begin|>",),
-    parts=(),
     bodies=("<|think|>", "<|content|>", "<|tool_calls|>"),
     ends=("<|end|>", "<|calls|>", "<|flush|>"),
     classify=_solar_phase,
     header_end=_harmony_end,
-    lead=rf"\s{{0,{LONGEST_LEAD}}}",
     opening="<|think|>",
     closing="<|end|><|begin|>assistant",
     answer="<|content|>",
@@ -311,12 +305,10 @@ def _tag_phase(header: str) -> ReplyPhase | None:
 
 KIMI_K3 = MessageFormat(
     starts=("<|open|>", "<|close|>"),
-    parts=(),
     bodies=("<|sep|>",),
     ends=("<|end_of_msg|>",),
     classify=_tag_phase,
     header_end=_tag_end,
-    lead=rf"\s{{0,{LONGEST_LEAD}}}",
     opening="<|open|>think<|sep|>",
     closing="<|close|>think<|sep|>",
     answer="<|open|>response<|sep|>",
@@ -346,12 +338,10 @@ def _channel_phase(header: str) -> ReplyPhase | None:
 
 GEMMA_4 = MessageFormat(
     starts=("<|channel>", "<|turn>"),
-    parts=(),
     bodies=("<|tool_call>", "<|tool_response>"),
     ends=("<channel|>", "<turn|>", "<tool_call|>", "<tool_response|>"),
     classify=_channel_phase,
     header_end=_channel_end,
-    lead=rf"\s{{0,{LONGEST_LEAD}}}",
     opening="<|channel>thought\n",
     closing="<channel|>",
     answer="",

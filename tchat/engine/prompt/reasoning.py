@@ -74,9 +74,9 @@ class ReplyMarks:
         """Where in a reply a prompt ends: it may open the reasoning, or the answer."""
         if self.messages is not None:
             return self.messages.phase_after(prompt)
-        if self._open_block(prompt):
-            return ReplyPhase.REASONING
         tail = prompt.rstrip()
+        if self._opens_reasoning(prompt):
+            return ReplyPhase.REASONING
         opened = any(tail.endswith(block.opening.rstrip()) for block in self.answers)
         return ReplyPhase.ANSWER if opened else ReplyPhase.START
 
@@ -136,16 +136,13 @@ class ReplyMarks:
             return self.messages.opening
         return self.blocks[0].opening if self.blocks else f"<{self.tag}>\n"
 
-    def _open_block(self, prompt: str) -> MarkPair | None:
-        """The block that a prompt ends in the opening mark of."""
+    def _opens_reasoning(self, prompt: str) -> bool:
+        """Whether a prompt ends in the opening mark of reasoning."""
         tail = prompt.rstrip()
-        for block in self.blocks:
-            if tail.endswith(block.opening.rstrip()):
-                return block
+        if any(tail.endswith(block.opening.rstrip()) for block in self.blocks):
+            return True
         tag = _TAG_AT_END.search(prompt[-2 * LONGEST_LEAD - 64 :]) if self.tag else None
-        if tag is None or not _is_thinking(tag[1]):
-            return None
-        return MarkPair(f"<{tag[1]}>", f"</{tag[1]}>")
+        return tag is not None and _is_thinking(tag[1])
 
     def _closing_of(self, prompt: str) -> str:
         """What closes the reasoning in which a prompt ends."""
