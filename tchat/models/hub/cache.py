@@ -96,6 +96,10 @@ class HubCache:
             return file.size
         return _size(self.incomplete(file)) or 0
 
+    def unfinished_bytes(self) -> int:
+        """Bytes of all interrupted downloads."""
+        return sum(_size(path) or 0 for path in self.root.glob(f"{PREFIX}*/blobs/*.incomplete"))
+
     def commit(self, repo: str, revision: str = DEFAULT_REVISION) -> str:
         """The commit of ``revision`` at the last download; empty when there was none."""
         if COMMIT.fullmatch(revision):
