@@ -47,7 +47,7 @@ class FallbackStore(Store):
 
     Args:
         persistent: Stays open when this is closed.
-        session_id: The session; empty for one that `begin` or `create` will make.
+        session_id: The session; empty for one that `begin` will make.
 
     Attributes:
         failure: Why the session is in memory only; None while it is stored.
@@ -76,16 +76,7 @@ class FallbackStore(Store):
     restore = _falls_back(Store.restore)
     rename = _falls_back(Store.rename)
     update = _falls_back(Store.update)
-    _create = _falls_back(Store.create)
     _begin = _falls_back(Store.begin)
-
-    def create(self, **values: Any) -> Session:
-        """Start the session."""
-        with self._moving:
-            self.session_id = ""
-            session = self._create(**values)
-            self.session_id = session.id
-            return session
 
     def begin(self, prompt: str, **values: Any) -> tuple[Session, Message]:
         """Start the session with its first message."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from pathlib import Path
 from sqlite3 import Connection
 from types import TracebackType
@@ -14,7 +14,7 @@ from typing import Any, Self, Unpack
 from tchat.errors import UsageError
 from tchat.sessions import database_file, message_tree, session_queries
 from tchat.sessions.database import Database
-from tchat.sessions.database_file import open_database, recover
+from tchat.sessions.database_file import open_database
 from tchat.sessions.records import (
     Deletion,
     Message,
@@ -74,13 +74,6 @@ class Store(ABC):
         self.close()
 
     # Sessions
-
-    def create(
-        self, *, title: str = "", system: str = "", settings: Mapping[str, Any] | None = None
-    ) -> Session:
-        """Start an empty session."""
-        with self._database.writing() as connection:
-            return self._insert_session(connection, title, system, settings or {})
 
     def begin(
         self,
@@ -485,14 +478,6 @@ class SessionStore(Store):
             StorageError: One of them cannot be deleted.
         """
         return database_file.remove_backups(self.path) if self.path else []
-
-    def recover(self) -> list[Message]:
-        """Mark replies as interrupted whose process died while it wrote them; return them.
-
-        Opening a store does this; a program that stays open may do it again.
-        """
-        with self._locks.gate() if self._locks else nullcontext():
-            return recover(self._database, self._locks) if self._locks else []
 
     @property
     def _token(self) -> str:

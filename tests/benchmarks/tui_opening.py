@@ -19,6 +19,7 @@ from tchat.sessions.records import Role
 from tchat.sessions.store import SessionStore
 from tests.benchmarks.rows import Row, alternated, ratio
 from tests.benchmarks.tui_keys import PROMPT
+from tests.sessions.stores import new_session
 from tests.terminal import Terminal
 
 ROUNDS = 3
@@ -86,7 +87,7 @@ def _sessions(home: Path, count: int, messages: int) -> None:
     with SessionStore(user_paths({"TCHAT_HOME": str(home)}).sessions_db) as store:
         store._database._connection.execute("PRAGMA synchronous=OFF")
         for number in range(count):
-            session = store.create(title=f"Session {number}")
+            session = new_session(store, title=f"Session {number}")
             parent: int | None = None
             for place in range(messages):
                 text = f"end of {messages}." if place == messages - 1 else TEXT

@@ -27,6 +27,7 @@ from tchat.paths import Paths
 from tchat.sessions.records import Role, Session
 from tchat.sessions.store import SessionStore
 from tchat.settings import Settings
+from tests.sessions.stores import new_session
 
 CUT_OFF = "tchat: the reply was cut off: --max-tokens or the context limit was reached\n"
 COMMAND = (sys.executable, "-m", "tchat")
@@ -112,7 +113,9 @@ class FakeChat:
         return 0
 
     def send(self, prompt: str, *, reply_prefix: str = "") -> Iterator[Event]:
-        self.session = self.session or self.store.create(title=prompt, system=self.settings.system)
+        self.session = self.session or new_session(
+            self.store, title=prompt, system=self.settings.system
+        )
         branch = self.store.branch(self.session.id)
         parent = branch[-1].id if branch else None
         question = self.store.add(self.session.id, Role.USER, prompt, parent_id=parent)

@@ -14,6 +14,7 @@ import pytest
 from tchat.sessions.records import Role
 from tchat.sessions.store import SessionStore
 from tests.cli.shell import COMMAND, tchat
+from tests.sessions.stores import new_session
 
 # What the tests' people wrote; made up for them.
 NOUNS = ("harbour", "kettle", "orchard", "ladder", "lantern", "meadow", "violin", "anchor")
@@ -86,7 +87,7 @@ def test_use_is_learnt_from_and_goes_with_its_session(model: list[str], home: Pa
     assert "too few training examples" in tchat("judge", "train", *model).err
     with SessionStore(home / "sessions.db") as store:
         for number, row in enumerate(dialogues(9)):
-            session = store.create(title=row["prompt"])
+            session = new_session(store, title=row["prompt"])
             asked = store.add(session.id, Role.USER, row["prompt"], parent_id=None)
             texts = (row["reply"], row["reply"][: 40 + number])
             _, short = (

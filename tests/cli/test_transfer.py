@@ -14,6 +14,7 @@ import pytest
 
 from tchat.sessions.store import SessionStore
 from tests.cli.shell import COMMAND, Shell, tchat
+from tests.sessions.stores import new_session
 
 MEASURED = """
 import re, sys
@@ -210,7 +211,7 @@ def test_a_pipe_that_waits_holds_up_no_other_process(home: Path, tmp_path: Path)
             writer.write(document[: len(document) // 2])
             writer.flush()
             with SessionStore(home / "sessions.db") as store:
-                store.create(title="mine")
+                new_session(store, title="mine")
             assert counts(home) == [0]
             writer.write(document[len(document) // 2 :])
         assert process.stdout.read().split() == [b"1r4wfz5sw8", b"1r4wfz5sw7"]

@@ -10,12 +10,13 @@ import pytest
 from tchat.sessions.records import Role
 from tchat.sessions.store import SessionStore
 from tests.cli.shell import tchat
+from tests.sessions.stores import new_session
 
 
 @pytest.fixture
 def flags(tiny_model: Path, tiny_home: Path) -> list[str]:
     with SessionStore(tiny_home / "sessions.db") as store:
-        session = store.create(title="say hi")
+        session = new_session(store, title="say hi")
         asked = store.add(session.id, Role.USER, "say hi", parent_id=None)
         store.add(session.id, Role.ASSISTANT, "hi", parent_id=asked.id, model=tiny_model.name)
     return ["-m", str(tiny_model), "--max-tokens", "4"]

@@ -19,6 +19,7 @@ from tchat.judge.training_data import (
 )
 from tchat.sessions.records import Message, Role
 from tchat.sessions.store import SessionStore
+from tests.sessions.stores import new_session
 
 EXPECTED = Dialogue("Why is the sky blue?", "Because air scatters blue light most.")
 PROMPT, REPLY = EXPECTED.prompt, EXPECTED.reply
@@ -142,7 +143,7 @@ def store() -> Iterator[SessionStore]:
 
 
 def replies(store: SessionStore, question: str, *texts: str) -> list[Message]:
-    session = store.create(title=question, system="Be brief.")
+    session = new_session(store, title=question, system="Be brief.")
     asked = store.add(session.id, Role.USER, question, parent_id=None)
     return [
         store.add(session.id, Role.ASSISTANT, text, parent_id=asked.id, model="m", model_sha256="f")

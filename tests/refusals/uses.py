@@ -23,6 +23,7 @@ from tchat.paths import Paths
 from tchat.sessions.records import Role
 from tchat.sessions.store import SessionStore
 from tchat.settings import Sampling, Settings
+from tests.sessions.stores import new_session
 from tests.tiny import N_EMBD
 
 # More than the 512 tokens that a context begins with, so that it has to grow.
@@ -182,7 +183,7 @@ def _picked(world: World) -> None:
     _begun()(world)
     if any(s.title == "choices" for s in world.store.sessions()):
         return
-    session = world.store.create(title="choices")
+    session = new_session(world.store, title="choices")
     for number in range(9):
         asked = world.store.add(session.id, Role.USER, f"what is {number}?", parent_id=None)
         for text in ("it is a long reply of many words", f"short {number}"):

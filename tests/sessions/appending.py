@@ -10,11 +10,12 @@ from pathlib import Path
 
 from tchat.sessions.records import Role, Status
 from tchat.sessions.store import SessionStore
+from tests.sessions.stores import new_session, recover
 
 
 def append(path: Path, turns: int, name: str) -> None:
     with SessionStore(path) as store:
-        session = store.create(title=name)
+        session = new_session(store, title=name)
         parent = None
         for turn in range(turns):
             asked = store.add(session.id, Role.USER, f"{name} asks {turn}", parent_id=parent)
@@ -22,7 +23,7 @@ def append(path: Path, turns: int, name: str) -> None:
                 session.id, Role.ASSISTANT, "", parent_id=asked.id, status=Status.STREAMING
             )
             store.journal(reply.id, f"{name} ans")
-            store.recover()
+            recover(store)
             parent = store.finish(reply.id, status=Status.DONE, text=f"{name} answers {turn}").id
 
 

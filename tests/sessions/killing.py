@@ -22,6 +22,7 @@ from pathlib import Path
 
 from tchat.sessions.records import Role, Status
 from tchat.sessions.store import SessionStore
+from tests.sessions.stores import new_session, recover
 
 MOST_STEPS = 24  # confirmed writes of one writer: two replies
 LONGEST_DELAY = 0.002  # seconds after that, within the next write
@@ -36,7 +37,7 @@ def write_for_ever(path: Path, pipe: int) -> None:
         os.write(pipe, json.dumps(fact).encode() + b"\n")
 
     with SessionStore(path) as store:
-        session = store.create()
+        session = new_session(store)
         parent = None
         while True:
             asked = store.add(session.id, Role.USER, PIECE, parent_id=parent)
@@ -105,7 +106,7 @@ def check(path: Path, confirmed: Confirmed) -> None:
         for message in store.recovered:
             assert message.status == Status.INTERRUPTED
             assert message.text + PIECE * (PIECES - message.text.count(PIECE)) == PIECE * PIECES
-        assert store.recover() == []
+        assert recover(store) == []
     locks = {file.name for file in path.with_name(path.name + ".writers").iterdir()}
     assert locks == {"gate", "seen"}, locks
 

@@ -15,6 +15,7 @@ from tchat.errors import ExitCode, StorageError
 from tchat.sessions import database
 from tchat.sessions.records import Role, Status
 from tchat.sessions.store import SessionStore
+from tests.sessions.stores import new_session
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def files(folder: Path) -> dict[str, int]:
 @pytest.mark.usefixtures("open_umask")
 def test_nobody_else_can_read_the_rollback_journal(file: Path) -> None:
     with SessionStore(file) as store:
-        store.create(title="x")
+        new_session(store, title="x")
         with store._database.writing() as connection:
             connection.execute("UPDATE sessions SET title = 'y'")
             seen = files(file.parent)
@@ -52,7 +53,7 @@ def test_nobody_else_can_read_the_rollback_journal(file: Path) -> None:
 @pytest.mark.usefixtures("open_umask", "wal")
 def test_nobody_else_can_read_the_write_ahead_log(file: Path) -> None:
     with SessionStore(file) as store:
-        store.create(title="x")
+        new_session(store, title="x")
         seen = files(file.parent)
     assert {"sessions.db-wal", "sessions.db-shm"} < set(seen)
     assert set(seen.values()) == {0o600}
@@ -69,7 +70,7 @@ def test_the_journal_is_chosen_by_the_version_of_sqlite(
     for safe, expected in [((9,), "delete"), ((3,), "wal"), ((9,), "delete")]:
         monkeypatch.setattr(database, "SAFE_WAL", safe)
         with SessionStore(file) as store:
-            store.create(title=expected)
+            new_session(store, title=expected)
         assert journal_mode(file) == expected
     with SessionStore(file) as store:
         assert [session.title for session in store.sessions()] == ["delete", "wal", "delete"]
@@ -81,7 +82,7 @@ def test_an_open_file_keeps_its_journal(file: Path, monkeypatch: pytest.MonkeyPa
     with SessionStore(file) as early:
         monkeypatch.setattr(database, "SAFE_WAL", (9,))
         with SessionStore(file) as late:
-            session = late.create(title="both")
+            session = new_session(late, title="both")
             assert early.get(session.id) == session
 
 
@@ -95,7 +96,7 @@ def test_a_link_leads_to_the_file(tmp_path: Path, file: Path) -> None:
     file.parent.mkdir()
     link.symlink_to(file)
     with SessionStore(link) as store:
-        store.create(title="x")
+        new_session(store, title="x")
         assert store.path == file.resolve()
     assert link.is_symlink()
     with SessionStore(file) as store:
@@ -104,7 +105,7 @@ def test_a_link_leads_to_the_file(tmp_path: Path, file: Path) -> None:
 
 def test_closing_leaves_the_file_alone(file: Path) -> None:
     with SessionStore(file) as store:
-        store.create()
+        new_session(store)
         store.close()
     folder = "sessions.db.writers"
     assert sorted(files(file.parent)) == ["sessions.db", f"{folder}/gate", f"{folder}/seen"]
@@ -171,9 +172,9 @@ def test_another_programs_database_is_left_as_it_is(file: Path) -> None:
 def test_a_locked_file_is_waited_for_then_told(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "BUSY_SECONDS", 0.05)
     with SessionStore(file) as store, closing(sqlite3.connect(file)) as other:
-        session = store.create()
+        session = new_session(store)
         other.execute("BEGIN EXCLUSIVE")
-        for call in (store.create, store.sessions, lambda: SessionStore(file)):
+        for call in (lambda: store.begin("x"), store.sessions, lambda: SessionStore(file)):
             with pytest.raises(StorageError, match="another process is writing"):
                 call()
         other.rollback()
@@ -182,7 +183,7 @@ def test_a_locked_file_is_waited_for_then_told(file: Path, monkeypatch: pytest.M
 
 def test_a_full_disk_loses_nothing_that_was_stored(file: Path) -> None:
     with SessionStore(file) as store:
-        session = store.create()
+        session = new_session(store)
         kept = store.add(session.id, Role.USER, "kept", parent_id=None)
         reply = store.add(
             session.id, Role.ASSISTANT, "", parent_id=kept.id, status=Status.STREAMING
@@ -205,14 +206,14 @@ def test_a_file_that_cannot_be_written_is_told(file: Path) -> None:
         with store._database.reading() as connection:
             connection.execute("PRAGMA query_only = ON")
         with pytest.raises(StorageError, match="cannot write") as caught:
-            store.create()
+            new_session(store)
         assert "permissions" in caught.value.hint
 
 
 def test_damage_while_open_is_told(file: Path) -> None:
     with SessionStore(file) as store:
         for number in range(50):
-            store.create(title=str(number) * 500)
+            new_session(store, title=str(number) * 500)
         size = file.stat().st_size
         with file.open("r+b") as raw:
             raw.seek(4096)
@@ -238,7 +239,7 @@ def test_what_is_no_regular_file_beside_the_database_is_named(
 ) -> None:
     if suffix:
         with SessionStore(file) as store:
-            store.create(title="kept")
+            new_session(store, title="kept")
     special = Path(f"{file}{suffix}")
     file.parent.mkdir(parents=True, exist_ok=True)
     make(str(special))

@@ -14,6 +14,7 @@ from tchat.sessions import database, schema
 from tchat.sessions.database import Database
 from tchat.sessions.records import Role, Session, Status
 from tchat.sessions.store import SessionStore
+from tests.sessions.stores import new_session
 from tests.sessions.trees import insert_tree
 
 
@@ -56,7 +57,7 @@ def test_no_byte_of_a_deleted_chat_stays(
     monkeypatch.setattr(database, "SAFE_WAL", safe_wal)
     chance = random.Random(seed)
     with SessionStore(file) as store:
-        other = store.create(title="stays")
+        other = new_session(store, title="stays")
         made = secret_chats(store, chance, other)
         assert left(file.parent, "SECRET")
         chance.shuffle(made)

@@ -15,13 +15,16 @@ from tchat.errors import UsageError
 from tchat.sessions.formats import MARKDOWN
 from tchat.sessions.records import Role, Session, SessionTree, Status
 from tchat.sessions.store import SessionStore
+from tests.sessions.stores import new_session
 from tests.sessions.trees import from_json, insert_tree, to_json
 
 
 @pytest.fixture
 def session(store: SessionStore) -> Session:
     """Two turns, the second answered twice."""
-    session = store.create(title="Why\nis it blue?", system="Be brief.", settings={"temp": 0.5})
+    session = new_session(
+        store, title="Why\nis it blue?", system="Be brief.", settings={"temp": 0.5}
+    )
     asked = store.add(session.id, Role.USER, "Why is the sky blue?", parent_id=None)
     store.add(session.id, Role.ASSISTANT, "It is not.", parent_id=asked.id)
     store.add(
@@ -58,7 +61,7 @@ def test_markdown_with_reasoning(store: SessionStore, session: Session) -> None:
 
 
 def test_markdown_of_nothing_has_the_id_for_a_title(store: SessionStore) -> None:
-    session = store.create()
+    session = new_session(store)
     assert markdown(store, session).startswith(f"# {session.id}\n")
 
 
@@ -93,7 +96,7 @@ def test_an_import_elsewhere_keeps_its_id(store: SessionStore, session: Session)
 
 
 def test_what_was_streaming_is_interrupted(store: SessionStore) -> None:
-    session = store.create()
+    session = new_session(store)
     store.add(session.id, Role.ASSISTANT, "so f", parent_id=None, status=Status.STREAMING)
     (tree,) = from_json(to_json([store.tree(session.id)]))
     copied = insert_tree(store, tree)
@@ -144,7 +147,7 @@ def test_json_carries_the_whole_tree(
     deleted: int,
 ) -> None:
     with SessionStore.in_memory() as store, SessionStore.in_memory() as other:
-        session = store.create(title=title, system=system, settings=overrides)
+        session = new_session(store, title=title, system=system, settings=overrides)
         ids: list[int] = []
         for node, place in forest:
             parent = [None, *ids][place % (len(ids) + 1)]
@@ -164,7 +167,7 @@ def test_json_carries_the_whole_tree(
 def good() -> dict[str, Any]:
     """A document with one session of two messages."""
     with SessionStore.in_memory() as store:
-        session = store.create()
+        session = new_session(store)
         first = store.add(session.id, Role.USER, "q", parent_id=None)
         store.add(session.id, Role.ASSISTANT, "a", parent_id=first.id)
         document: dict[str, Any] = json.loads(to_json([store.tree(session.id)]))

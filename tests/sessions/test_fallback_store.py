@@ -12,6 +12,7 @@ from tchat.errors import StorageError
 from tchat.sessions.fallback_store import FallbackStore
 from tchat.sessions.records import Message, Role, Session, Status
 from tchat.sessions.store import SessionStore
+from tests.sessions.stores import new_session
 
 LONG = "x" * 20_000  # more than the free space of any page
 
@@ -36,7 +37,7 @@ def persistent(file: Path) -> Iterator[SessionStore]:
 
 @pytest.fixture
 def session(persistent: SessionStore) -> Session:
-    return persistent.create(title="a chat", settings={"temp": 0.5})
+    return new_session(persistent, title="a chat", settings={"temp": 0.5})
 
 
 @pytest.fixture
@@ -109,8 +110,7 @@ def test_a_reply_that_grows_past_the_disk_keeps_growing(
 def test_a_session_can_begin_in_memory(persistent: SessionStore) -> None:
     fill(persistent)
     store = FallbackStore(persistent)
-    session = store.create(title=LONG)
-    store.add(session.id, Role.USER, "one", parent_id=None)
+    session, _ = store.begin("one", title=LONG)
     assert persistent.sessions() == []
     make_room(persistent)
     store.write_back()
@@ -126,7 +126,7 @@ def test_what_others_wrote_meanwhile_stays(
     fallback.delete_message(gone.id)  # small enough for the disk
     second = fallback.add(session.id, Role.ASSISTANT, LONG, parent_id=first.id)
     make_room(persistent)
-    other = persistent.create(title="another")
+    other = new_session(persistent, title="another")
     theirs = persistent.add(other.id, Role.USER, "theirs", parent_id=None)
     third = fallback.add(session.id, Role.USER, "after", parent_id=second.id)
     fallback.write_back()
@@ -170,7 +170,7 @@ def test_a_failure_of_the_memory_itself_is_told(session: Session) -> None:
         store = FallbackStore(memory)
         memory.close()
         with pytest.raises(Exception, match="closed"):
-            store.create(title="x")
+            store.begin("x")
 
 
 Change = Callable[[FallbackStore, int], object]

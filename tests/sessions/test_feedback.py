@@ -7,12 +7,13 @@ import pytest
 from tchat.errors import UsageError
 from tchat.sessions.records import Message, Role, Session
 from tchat.sessions.store import SessionStore
+from tests.sessions.stores import new_session
 from tests.sessions.trees import from_json, insert_tree, to_json
 
 
 @pytest.fixture
 def session(store: SessionStore) -> Session:
-    return store.create(title="talk")
+    return new_session(store, title="talk")
 
 
 @pytest.fixture

@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 from tchat.errors import UsageError
 from tchat.sessions.records import Message, Role, Session, Status
 from tchat.sessions.store import SessionStore
+from tests.sessions.stores import new_session
 from tests.sessions.trees import insert_tree
 
 
 @pytest.fixture
 def session(store: SessionStore) -> Session:
-    return store.create()
+    return new_session(store)
 
 
 def texts(messages: list[Message]) -> list[str]:
@@ -100,7 +101,7 @@ def test_the_path_to_a_message_need_not_be_the_active_one(
 
 
 def test_siblings_are_the_versions_of_one_place(store: SessionStore, session: Session) -> None:
-    other = store.create()
+    other = new_session(store)
     user(store, other, "elsewhere", None)
     one = user(store, session, "1", None)
     edited = user(store, session, "1b", None)
@@ -112,7 +113,7 @@ def test_siblings_are_the_versions_of_one_place(store: SessionStore, session: Se
 def test_a_message_below_one_of_another_session_is_refused(
     store: SessionStore, session: Session
 ) -> None:
-    foreign = user(store, store.create(), "q", None)
+    foreign = user(store, new_session(store), "q", None)
     with pytest.raises(UsageError, match="belongs to session"):
         user(store, session, "a", foreign)
     assert store.branch(session.id) == []
@@ -243,7 +244,7 @@ def test_every_text_comes_back(text: str, reasoning: str) -> None:
     """NUL and noncharacters as they are; a lone surrogate as U+FFFD."""
     expected = LONE.sub("\ufffd", PAIR.sub(joined, text))
     with SessionStore.in_memory() as store:
-        session = store.create(title=text, settings={"x": [text]})
+        session = new_session(store, title=text, settings={"x": [text]})
         added = store.add(session.id, Role.USER, text, parent_id=None, reasoning=reasoning)
         read = store.message(added.id)
         assert (read.text, read.reasoning) == (expected, reasoning)
@@ -272,7 +273,7 @@ steps = st.lists(
 @given(steps)
 def test_the_active_path_always_leads_to_a_leaf(steps: list[tuple[str, int]]) -> None:
     with SessionStore.in_memory() as store:
-        session = store.create()
+        session = new_session(store)
         for action, choice in steps:
             messages = store.tree(session.id).messages
             chosen = messages[choice % len(messages)] if messages else None

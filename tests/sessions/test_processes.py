@@ -15,6 +15,7 @@ from tchat.errors import StorageError
 from tchat.sessions import database, database_file
 from tchat.sessions.records import Role, Session, Status
 from tchat.sessions.store import SessionStore
+from tests.sessions.stores import new_session, recover
 
 
 def start(module: str, *arguments: object) -> subprocess.Popen[str]:
@@ -83,27 +84,27 @@ def reply(store: SessionStore, session: Session) -> int:
 
 def test_a_living_writers_reply_is_left_alone(file: Path) -> None:
     with SessionStore(file) as living:
-        session = living.create()
+        session = new_session(living)
         number = reply(living, session)
         living.journal(number, "growing")
         with SessionStore(file) as other:
             assert other.recovered == ()
-            assert other.recover() == living.recover() == []
+            assert recover(other) == recover(living) == []
             assert other.message(number).status == Status.STREAMING
         assert living.finish(number, status=Status.DONE, text="grown").text == "grown"
 
 
 def test_a_closed_writers_reply_is_interrupted(file: Path) -> None:
     with SessionStore(file) as writer:
-        session = writer.create()
+        session = new_session(writer)
         number = reply(writer, session)
         writer.journal(number, "so far", "because")
         other = SessionStore(file)
     with other:
-        (found,) = other.recover()
+        (found,) = recover(other)
         assert (found.id, found.status) == (number, Status.INTERRUPTED)
         assert (found.text, found.reasoning) == ("so far", "because")
-        assert other.recover() == []
+        assert recover(other) == []
         assert [hit.message and hit.message.id for hit in other.search("so far")] == [number]
         later = reply(other, session)
     with SessionStore(file) as late:
@@ -134,7 +135,7 @@ def test_a_busy_gate_is_told(file: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         with gate, pytest.raises(StorageError, match="has been checking") as caught:
             SessionStore(file)
         assert caught.value.hint
-        assert store.recover() == []
+        assert recover(store) == []
 
 
 @pytest.mark.parametrize("safe_wal", [(9,), (3,)])
@@ -143,7 +144,7 @@ def test_one_thread_writes_while_another_reads(
 ) -> None:
     monkeypatch.setattr(database, "SAFE_WAL", safe_wal)
     with SessionStore(file) as store:
-        session = store.create()
+        session = new_session(store)
         number = reply(store, session)
 
         def write() -> None:

@@ -15,6 +15,7 @@ from tchat.errors import StorageError
 from tchat.humanize import counted
 from tchat.sessions.records import Role, Status
 from tchat.sessions.store import SessionStore
+from tests.sessions.stores import new_session
 
 PAGE = 4096
 SESSIONS, MESSAGES = 4, 40  # messages of each session
@@ -31,7 +32,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with SessionStore(path) as store:
         store._database._connection.execute("PRAGMA synchronous = OFF")
         for session in range(SESSIONS):
-            made = store.create(title=f"session {session}", settings={"temp": session})
+            made = new_session(store, title=f"session {session}", settings={"temp": session})
             parent = None
             for number in range(MESSAGES):
                 text = text_of(session, number)
@@ -115,7 +116,7 @@ def test_a_truncated_file(damaged: Path, share: float) -> None:
         assert len(store.notices) == 1
         check(store)
         assert messages(store) > share * 0.5 * SESSIONS * MESSAGES
-        session = store.create(title="after")
+        session = new_session(store, title="after")
         assert store.latest() == session
     with SessionStore(damaged) as store:
         assert store.notices == []
@@ -140,7 +141,7 @@ def test_a_file_with_nothing_in_it_is_kept(damaged: Path, damage: Callable[[Path
     with SessionStore(damaged) as store:
         assert "a new one holds 0 sessions with 0 messages" in store.notices[0]
         assert store.sessions() == []
-        store.create()
+        new_session(store)
     (copy,) = kept(damaged)
     assert copy.read_bytes() == broken
     assert copy.stat().st_mode & 0o077 == 0
@@ -151,7 +152,7 @@ def test_an_empty_file_is_a_new_one(file: Path) -> None:
     file.touch()
     with SessionStore(file) as store:
         assert store.notices == []
-        store.create()
+        new_session(store)
     assert kept(file) == []
 
 
@@ -160,7 +161,7 @@ def test_a_journal_does_not_reach_the_new_file(damaged: Path) -> None:
     journal = damaged.with_name("sessions.db-journal")
     journal.write_bytes(garbage(1))
     with SessionStore(damaged) as store:
-        store.create(title="new")
+        new_session(store, title="new")
     assert not journal.exists()
     with SessionStore(damaged) as store:
         assert [session.title for session in store.sessions()] == ["new"]
@@ -189,7 +190,7 @@ def test_a_file_in_use_is_not_replaced(damaged: Path) -> None:
 def test_what_hangs_on_lost_rows_is_kept(file: Path) -> None:
     """A lost session is made up, a lost parent replaced by the message before it."""
     with SessionStore(file) as store:
-        first, second = store.create(title="a"), store.create(title="b")
+        first, second = new_session(store, title="a"), new_session(store, title="b")
         parent = None
         for text in ("1", "2", "3", "4"):
             parent = store.add(first.id, Role.USER, text, parent_id=parent).id

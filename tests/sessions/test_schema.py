@@ -17,6 +17,7 @@ from tchat.sessions.database import Database
 from tchat.sessions.records import Role, Status
 from tchat.sessions.serialization import EMPTY_MESSAGE, to_row
 from tchat.sessions.store import SessionStore
+from tests.sessions.stores import new_session
 
 SESSION = {
     "id": "0000000abc",
@@ -132,7 +133,7 @@ def test_a_migration_happens_as_a_whole(version_1: Path, monkeypatch: pytest.Mon
 
 def test_a_newer_file_is_refused_and_left_as_it_is(file: Path) -> None:
     with SessionStore(file) as store:
-        store.create(title="from the future")
+        new_session(store, title="from the future")
     with closing(sqlite3.connect(file)) as connection:
         connection.execute(f"PRAGMA user_version = {schema.CURRENT + 1}")
     before = file.read_bytes()

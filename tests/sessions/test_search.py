@@ -21,6 +21,7 @@ from tchat.sessions.search import excerpt, fold, parse_query
 from tchat.sessions.store import SessionStore
 from tchat.tui.services.conversation import Conversation
 from tchat.tui.services.sessions import MessageService, SessionService
+from tests.sessions.stores import new_session
 
 CORPUS = [
     "The quick brown fox jumps over the lazy dog",
@@ -37,7 +38,7 @@ CORPUS = [
 
 @pytest.fixture
 def session(store: SessionStore) -> Session:
-    session = store.create()
+    session = new_session(store)
     for text in CORPUS:
         store.add(session.id, Role.USER, text, parent_id=None)
     return session
@@ -118,7 +119,7 @@ def test_hits_tell_where_the_words_are(store: SessionStore, session: Session) ->
 
 
 def test_the_latest_come_first_up_to_the_limit(store: SessionStore) -> None:
-    session = store.create()
+    session = new_session(store)
     ids = [store.add(session.id, Role.USER, f"same words {n}", parent_id=None).id for n in range(5)]
     assert [id_of(hit) for hit in store.search("same")] == ids[::-1]
     assert [id_of(hit) for hit in store.search("words", limit=2)] == ids[:2:-1]
@@ -126,7 +127,7 @@ def test_the_latest_come_first_up_to_the_limit(store: SessionStore) -> None:
 
 
 def test_a_search_follows_every_change(store: SessionStore) -> None:
-    session = store.create()
+    session = new_session(store)
     reply = store.add(session.id, Role.ASSISTANT, "", parent_id=None, status=Status.STREAMING)
     store.journal(reply.id, "growing giraffe")
     assert store.search("giraffe") == []
@@ -143,7 +144,7 @@ def test_a_search_follows_every_change(store: SessionStore) -> None:
 
 
 def test_text_after_nul_is_found(store: SessionStore) -> None:
-    session = store.create()
+    session = new_session(store)
     store.add(session.id, Role.USER, "before\0after", parent_id=None)
     assert len(store.search("before")) == len(store.search("er")) == len(store.search("after")) == 1
 
@@ -151,7 +152,7 @@ def test_text_after_nul_is_found(store: SessionStore) -> None:
 def test_search_reaches_across_sessions_and_processes(file: Path) -> None:
     with SessionStore(file) as one, SessionStore(file) as other:
         for title in ("a", "b"):
-            session = one.create(title=title)
+            session = new_session(one, title=title)
             one.add(session.id, Role.USER, f"needle in {title}", parent_id=None)
         assert {hit.session.title for hit in other.search("needle")} == {"a", "b"}
 
@@ -164,7 +165,7 @@ def test_any_piece_of_a_text_finds_it(text: str, piece: str) -> None:
     if '"' in piece or not piece.split():
         return
     with SessionStore.in_memory() as store:
-        session = store.create()
+        session = new_session(store)
         store.add(session.id, Role.USER, text + piece + text, parent_id=None)
         (hit,) = store.search(f'"{piece}"')
         assert all(0 <= a < b <= len(hit.snippet) for a, b in hit.spans)
@@ -174,7 +175,7 @@ def test_any_piece_of_a_text_finds_it(text: str, piece: str) -> None:
 @given(st.text(max_size=40))
 def test_no_query_fails(query: str) -> None:
     with SessionStore.in_memory() as store:
-        session = store.create()
+        session = new_session(store)
         store.add(session.id, Role.USER, query, parent_id=None)
         assert all(text_of(hit) == query for hit in store.search(query))
 
@@ -229,7 +230,7 @@ SAME = [
 def test_spellings_that_are_the_same_find_each_other(
     store: SessionStore, one: str, other: str, form: Literal["NFC", "NFD"]
 ) -> None:
-    session = store.create()
+    session = new_session(store)
     for text, query in ((one, other), (other, one)):
         before = f"ßßß é 한 {text} after"
         for written in (before, unicodedata.normalize(form, before)):
@@ -247,7 +248,7 @@ def test_spellings_that_are_the_same_find_each_other(
 def test_others_do_not(
     store: SessionStore, text: str, query: str, form: Literal["NFC", "NFD"]
 ) -> None:
-    session = store.create()
+    session = new_session(store)
     store.add(session.id, Role.USER, unicodedata.normalize(form, text), parent_id=None)
     assert store.search(unicodedata.normalize(form, query)) == []
 
@@ -260,8 +261,8 @@ def test_every_hit_is_marked_where_it_is(text: str) -> None:
 
 
 def test_titles_are_found_before_messages(store: SessionStore) -> None:
-    old = store.create(title="Die Straße nach Süden")
-    new = store.create(title="STRASSE")
+    old = new_session(store, title="Die Straße nach Süden")
+    new = new_session(store, title="STRASSE")
     message = store.add(old.id, Role.USER, "eine straße", parent_id=None)
     first, second, third = store.search("strasse")
     assert [first.session.id, second.session.id] == [old.id, new.id]
@@ -277,7 +278,7 @@ def test_titles_are_found_before_messages(store: SessionStore) -> None:
 def long(file: Path) -> Iterator[SessionStore]:
     """A store in a file with 300 texts of 10,000 characters, which are read in several steps."""
     with SessionStore(file) as store:
-        session = store.create(title="long")
+        session = new_session(store, title="long")
         texts = (f"{number} häufig " + "ä" * 10_000 for number in range(300))
         for text in texts:
             store.add(session.id, Role.USER, text, parent_id=None)

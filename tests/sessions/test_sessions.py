@@ -13,11 +13,12 @@ from tchat.sessions.records import Role
 from tchat.sessions.session_queries import is_id, new_id
 from tchat.sessions.store import SessionStore
 from tests.imports import modules_after
+from tests.sessions.stores import new_session
 
 
 def test_a_session_holds_what_it_was_made_with(store: SessionStore) -> None:
     before = time.time()
-    made = store.create(title="Sky", system="Be brief", settings={"temp": 0.2, "stop": ["a"]})
+    made = new_session(store, title="Sky", system="Be brief", settings={"temp": 0.2, "stop": ["a"]})
     assert store.get(made.id) == made
     assert (made.title, made.system, made.messages) == ("Sky", "Be brief", 0)
     assert made.settings == {"temp": 0.2, "stop": ["a"]}
@@ -26,7 +27,7 @@ def test_a_session_holds_what_it_was_made_with(store: SessionStore) -> None:
 
 def test_a_session_survives_closing(file: Path) -> None:
     with SessionStore(file) as store:
-        made = store.create(title="kept")
+        made = new_session(store, title="kept")
         store.add(made.id, Role.USER, "hello", parent_id=None)
     with SessionStore(file) as store:
         assert store.get(made.id).messages == 1
@@ -36,16 +37,15 @@ def test_a_session_survives_closing(file: Path) -> None:
 
 def test_a_store_in_memory_leaves_nothing(home: Path) -> None:
     with SessionStore.in_memory() as store:
-        session = store.create()
+        session = new_session(store)
         store.add(session.id, Role.USER, "secret", parent_id=None)
         assert store.path is None
-        assert store.recover() == []
     assert not home.exists()
 
 
 def test_sessions_come_in_the_order_of_their_last_use(store: SessionStore) -> None:
     assert store.latest() is None
-    first, second, third = (store.create(title=name) for name in ("a", "b", "c"))
+    first, second, third = (new_session(store, title=name) for name in ("a", "b", "c"))
     store.add(second.id, Role.USER, "hi", parent_id=None)
     assert [session.id for session in store.sessions()] == [second.id, third.id, first.id]
     assert [session.id for session in store.sessions(limit=2)] == [second.id, third.id]
@@ -55,14 +55,14 @@ def test_sessions_come_in_the_order_of_their_last_use(store: SessionStore) -> No
 
 
 def test_renaming_is_no_use_of_a_session(store: SessionStore) -> None:
-    old, new = store.create(), store.create()
+    old, new = new_session(store), new_session(store)
     renamed = store.rename(old.id, "title")
     assert renamed.title == "title"
     assert [session.id for session in store.sessions()] == [new.id, old.id]
 
 
 def test_update_sets_what_is_named_and_keeps_the_rest(store: SessionStore) -> None:
-    made = store.create(title="t", system="s", settings={"temp": 1})
+    made = new_session(store, title="t", system="s", settings={"temp": 1})
     assert store.update(made.id, system="other").settings == {"temp": 1}
     changed = store.update(made.id, settings={"top_k": 3})
     assert (changed.title, changed.system, changed.settings) == ("t", "other", {"top_k": 3})
@@ -84,7 +84,7 @@ def test_an_unknown_session_is_refused(store: SessionStore, change: str) -> None
 
 
 def test_a_beginning_or_an_end_of_an_id_is_enough(store: SessionStore) -> None:
-    made = store.create()
+    made = new_session(store)
     assert store.get(made.id[:5]) == made
     assert store.get(made.id[-3:]) == made
     assert store.get(f" {made.id.upper()} ") == made
@@ -94,7 +94,7 @@ def test_an_ambiguous_piece_names_the_candidates(
     store: SessionStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tchat.sessions.store.time.time", lambda: 1.9e9)
-    made = [store.create(title=f"number\n{n}") for n in range(6)]
+    made = [new_session(store, title=f"number\n{n}") for n in range(6)]
     with pytest.raises(UsageError, match="6 sessions match") as caught:
         store.get(made[0].id[:6])
     assert "and 2 more" in caught.value.hint
@@ -105,7 +105,7 @@ def test_an_ambiguous_piece_names_the_candidates(
 def test_an_unknown_id_names_near_ones(store: SessionStore) -> None:
     with pytest.raises(UsageError, match="there is no session yet"):
         store.get("abc")
-    made = store.create(title="Sky")
+    made = new_session(store, title="Sky")
     near = made.id[:4] + ("0" if made.id[4] != "0" else "1") + made.id[5:]
     with pytest.raises(UsageError, match=f"did you mean {made.id} \\(Sky\\)"):
         store.get(near)
@@ -115,7 +115,7 @@ def test_an_unknown_id_names_near_ones(store: SessionStore) -> None:
 
 @pytest.mark.parametrize("piece", ["", "  ", "%", "_", "'", "\0", "\ud800"])
 def test_odd_pieces_match_nothing(store: SessionStore, piece: str) -> None:
-    store.create()
+    new_session(store)
     with pytest.raises(UsageError, match="no session"):
         store.get(piece)
 
@@ -130,11 +130,11 @@ def test_ids_sort_by_time_and_are_unique(
     assert not is_id("ABCDEFGHIJ")
     monkeypatch.setattr("tchat.sessions.store.time.time", lambda: 1.9e9)
     # The time is frozen and two random characters remain: some of these collide.
-    assert len({store.create().id for _ in range(200)}) == 200
+    assert len({new_session(store).id for _ in range(200)}) == 200
 
 
 def test_a_deleted_session_can_be_restored(store: SessionStore) -> None:
-    made = store.create(title="t", system="s", settings={"a": 1})
+    made = new_session(store, title="t", system="s", settings={"a": 1})
     top = store.add(made.id, Role.USER, "q", parent_id=None)
     for text in ("one", "two"):
         store.add(made.id, Role.ASSISTANT, text, parent_id=top.id)
@@ -142,7 +142,7 @@ def test_a_deleted_session_can_be_restored(store: SessionStore) -> None:
     deleted = store.delete(made.id)
     assert store.sessions() == []
     assert store.search("one") == []
-    store.create()
+    new_session(store)
     assert store.restore(deleted) == before.session
     assert store.tree(made.id) == before
     assert len(store.search("one")) == 1
@@ -152,7 +152,7 @@ def test_a_deleted_session_can_be_restored(store: SessionStore) -> None:
 
 def test_a_long_session_can_be_deleted_and_restored(store: SessionStore) -> None:
     """SQLite's own cascade ends at a depth of 1000."""
-    session = store.create()
+    session = new_session(store)
     parent = None
     for number in range(1500):
         parent = store.add(session.id, Role.USER, str(number), parent_id=parent).id

@@ -35,6 +35,7 @@ from tchat.tui.app import TchatApp
 from tchat.tui.widgets.prompt_area import PromptArea
 from tchat.tui.widgets.status import Idle
 from tchat.tui.widgets.transcript.entry import GUTTER, EntryLayout
+from tests.sessions.stores import new_session
 from tests.sessions.trees import insert_tree
 from tests.tiny import write_tiny
 
@@ -494,7 +495,7 @@ def _call(typed: str) -> Any:
 
 def filled(store: SessionStore, count: int) -> Session:
     """A session of ``count`` messages whose last reply has a sibling."""
-    session = store.create(title=f"{count} messages")
+    session = new_session(store, title=f"{count} messages")
     asked = store.add(session.id, Role.USER, "prompt 0", parent_id=None)
     store.add(session.id, Role.ASSISTANT, TEXT.format(0), parent_id=asked.id)
     first = store.tree(session.id)

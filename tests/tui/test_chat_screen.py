@@ -18,6 +18,7 @@ from tchat.tui.dialogs.models import ModelPicker
 from tchat.tui.dialogs.sessions import SessionsScreen
 from tchat.tui.dialogs.settings import SettingsScreen, ThemePicker
 from tchat.tui.widgets.prompt_draft import Draft
+from tests.sessions.stores import new_session
 
 from .chat_stage import ENDLESS, opened
 from .stage import text
@@ -36,7 +37,7 @@ async def test_a_long_session_is_there_from_its_first_message_to_its_last(
     settings: Settings, paths: Paths
 ) -> None:
     with SessionStore(paths.sessions_db) as store:
-        session = store.create(title="Long")
+        session = new_session(store, title="Long")
         parent: int | None = None
         for number in range(2 * LAST + 50):
             role = Role.ASSISTANT if number % 2 else Role.USER
@@ -176,7 +177,7 @@ async def test_a_private_session_is_not_thrown_away_unasked(
     settings: Settings, paths: Paths, leave: str
 ) -> None:
     async with opened(settings, paths) as shown:
-        other = shown.store.create(title="other")
+        other = new_session(shown.store, title="other")
         await shown.pilot.press("f8")
         await shown.until(lambda: shown.screen.conversation.private)
         await shown.ask("a secret")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tchat.sessions.records import Role
 from tchat.sessions.store import SessionStore
+from tests.sessions.stores import new_session
 from tests.terminal import Terminal
 
 SIZE = (100, 60)
@@ -36,7 +37,7 @@ DRAWING = re.compile(
 def screen_of(home: Path, replies: tuple[str, ...]) -> tuple[list[str], Terminal]:
     """The screen of a session of these replies, scrolled through, and its terminal."""
     with SessionStore(home / "sessions.db") as store:
-        session = store.create(title=replies[0] if replies is REPLIES else "A title")
+        session = new_session(store, title=replies[0] if replies is REPLIES else "A title")
         parent = None
         for text in replies:
             asked = store.add(session.id, Role.USER, text, parent_id=parent)

@@ -23,6 +23,7 @@ from tchat.sessions.store import SessionStore
 from tchat.settings import Settings
 from tchat.tui.dialogs.judge import JudgeScreen, JudgeService
 from tchat.tui.widgets.rows import Lines
+from tests.sessions.stores import new_session
 
 from .chat_stage import Shown, opened
 
@@ -30,7 +31,7 @@ from .chat_stage import Shown, opened
 def pick(store: SessionStore, count: int) -> None:
     """Short replies that were picked among long ones."""
     for number in range(count):
-        session = store.create(title="t")
+        session = new_session(store, title="t")
         asked = store.add(session.id, Role.USER, f"question {number}", parent_id=None)
         for text in ("a long reply of many words", f"short {number}"):
             reply = store.add(session.id, Role.ASSISTANT, text, parent_id=asked.id)

@@ -20,6 +20,7 @@ from tchat.settings import Settings
 from tchat.tui.app import TchatApp
 from tchat.tui.services.conversation import Opened
 from tests.imports import modules_after
+from tests.sessions.stores import new_session
 from tests.terminal import Terminal
 from tests.tui.chat_stage import Shown, opened
 from tests.tui.stage import PATIENCE
@@ -71,7 +72,7 @@ async def test_a_prompt_sent_early_goes_into_the_session_that_is_opened(
     settings: Settings, paths: Paths
 ) -> None:
     with SessionStore(paths.sessions_db) as store:
-        session = store.create(title="Before")
+        session = new_session(store, title="Before")
         asked = store.add(session.id, Role.USER, "one", parent_id=None)
         store.add(session.id, Role.ASSISTANT, "two", parent_id=asked.id)
     async with waiting(settings, paths, session) as (shown, let_open):

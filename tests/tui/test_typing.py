@@ -22,6 +22,7 @@ from tchat.tui.widgets.candidates import Candidates
 from tchat.tui.widgets.fuzzy_list import Filter
 from tchat.tui.widgets.prompt import Prompt
 from tchat.tui.widgets.prompt_draft import Draft
+from tests.sessions.stores import new_session
 
 from .chat_stage import ENDLESS, Shown, opened
 from .stage import text
@@ -432,7 +433,7 @@ async def test_a_stopped_prompt_that_is_answered_after_all_is_no_stopped_one(
     settings: Settings, paths: Paths
 ) -> None:
     with SessionStore(paths.sessions_db) as store:
-        session = store.create(title="x")
+        session = new_session(store, title="x")
         asked = store.add(session.id, Role.USER, "stopped", parent_id=None, status=Status.STOPPED)
     async with opened(settings, paths, session=session) as shown:
         await shown.until(lambda: "stopped before a reply" in text(shown.pilot.app))
