@@ -126,7 +126,7 @@ def find_ranker(name: str, model: ChatModel, paths: Paths) -> Ranker:
     from tchat.judge.discriminator import judge_folder
     from tchat.judge.ranking import load_ranker
 
-    return load_ranker(name, judge_folder(model.facts, paths), model.engine)
+    return load_ranker(name, judge_folder(model.metadata, paths), model.engine)
 
 
 def scored_reply(

@@ -112,9 +112,9 @@ class Chat:
         return self._handle.model
 
     @property
-    def facts(self) -> ModelMetadata | None:
+    def metadata(self) -> ModelMetadata | None:
         """Metadata of the model's file; None before the first use."""
-        return self.model.facts if self.model else None
+        return self.model.metadata if self.model else None
 
     @property
     def paths(self) -> Paths:
@@ -401,7 +401,7 @@ class Chat:
                 if failure := journal.record(event):
                     yield failure
                 if isinstance(event, Finished):
-                    record_throughput(self._paths, model.facts, event)
+                    record_throughput(self._paths, model.metadata, event)
                 elif isinstance(event, Ranked):
                     (_, score), *_ = event.scores
                     self.store.note_scores({journal.message_id: {event.judge: score}})

@@ -54,13 +54,13 @@ def judge_status(model: str, paths: Paths, store: Store) -> JudgeStatus:
         StorageError: The sessions cannot be read.
     """
     path = resolve(model, paths)
-    facts = read_metadata(path)
-    folder = judge_folder(facts, paths)
+    metadata = read_metadata(path)
+    folder = judge_folder(metadata, paths)
     games = tuple(name for name in folder.games() if folder.vector(name).is_file())
     human, preference = load(folder.human), load(folder.preference)
     vectors = _vectors(model, paths, path)
     steers = next((name for name in games if str(folder.vector(name)) in vectors), "")
-    return JudgeStatus(facts.path.name, read_feedback(store), human, preference, games, steers)
+    return JudgeStatus(metadata.path.name, read_feedback(store), human, preference, games, steers)
 
 
 def learn(
@@ -77,7 +77,7 @@ def learn(
     if data is None:
         require_enough(use.edits, use.choices)
     model = chat.require_model()
-    return (yield from train_heads(model.engine, model.facts, chat.paths, data, use))
+    return (yield from train_heads(model.engine, model.metadata, chat.paths, data, use))
 
 
 def steer(chat: Chat) -> None:
@@ -122,14 +122,14 @@ def play(chat: Chat, file: Path | None) -> Iterator[GameEvent]:
         )
     data: DialogueSet = read_dialogues([file])
     model = chat.require_model()
-    folder, facts = judge_folder(model.facts, chat.paths), model.facts
+    folder, metadata = judge_folder(model.metadata, chat.paths), model.metadata
     game = AdversarialGame(
         model.engine,
         folder,
         data,
         GameConfig(f"{GAME}-{data.sha256[:8]}"),
-        model=facts.path.name,
-        architecture=facts.architecture,
+        model=metadata.path.name,
+        architecture=metadata.architecture,
     )
     try:
         yield from game.play()

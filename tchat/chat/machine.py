@@ -34,9 +34,9 @@ def this_machine() -> Machine:
     return Machine(main_memory(), gpus)
 
 
-def memory_plan(settings: Settings, facts: ModelMetadata) -> LoadPlan:
+def memory_plan(settings: Settings, metadata: ModelMetadata) -> LoadPlan:
     """How the engine will load a model with these settings."""
-    context = context_size(settings.ctx_size, facts.context_length)
+    context = context_size(settings.ctx_size, metadata.context_length)
     on_gpu = settings.gpu_layers != 0 and backend().lib.llama_supports_gpu_offload()
     return LoadPlan(
         context=context,
@@ -50,7 +50,7 @@ def memory_plan(settings: Settings, facts: ModelMetadata) -> LoadPlan:
     )
 
 
-def require_memory(settings: Settings, facts: ModelMetadata) -> None:
+def require_memory(settings: Settings, metadata: ModelMetadata) -> None:
     """Raise DoesNotFit when the model would make this machine swap and may not.
 
     Raises:
@@ -58,29 +58,29 @@ def require_memory(settings: Settings, facts: ModelMetadata) -> None:
     """
     if settings.force:
         return
-    machine, plan = this_machine(), memory_plan(settings, facts)
-    if not fits(facts.dimensions, plan, machine):
-        raise _refusal(facts, plan, machine)
+    machine, plan = this_machine(), memory_plan(settings, metadata)
+    if not fits(metadata.dimensions, plan, machine):
+        raise _refusal(metadata, plan, machine)
 
 
-def _refusal(facts: ModelMetadata, plan: LoadPlan, machine: Machine) -> DoesNotFit:
-    here, there = split_by_device(facts.dimensions, plan, machine)
+def _refusal(metadata: ModelMetadata, plan: LoadPlan, machine: Machine) -> DoesNotFit:
+    here, there = split_by_device(metadata.dimensions, plan, machine)
     parts = f"weights {_gb(here.weights)}, context {_gb(here.context)}, buffers {_gb(here.buffers)}"
     if here.growth:
         parts += f", and {_gb(here.growth)} while the context grows"
     free = _gb(machine.memory.free) if machine.memory else "an unknown amount"
     message = (
-        f"{label(facts.path)} with a context of {plan.context:,} tokens needs {_gb(here.peak)} GB "
-        f"of memory ({parts}), and {free} GB are free"
+        f"{label(metadata.path)} with a context of {plan.context:,} tokens needs "
+        f"{_gb(here.peak)} GB of memory ({parts}), and {free} GB are free"
     )
     if there.total:
         room = sum(gpu.free for gpu in machine.dedicated_gpus)
         message += f"; on the GPU it needs {_gb(there.total)} GB, and {_gb(room)} GB are free"
-    return DoesNotFit(message, "; ".join(_ways_out(facts, plan, machine)))
+    return DoesNotFit(message, "; ".join(_ways_out(metadata, plan, machine)))
 
 
-def _ways_out(facts: ModelMetadata, plan: LoadPlan, machine: Machine) -> Iterator[str]:
-    dimensions = facts.dimensions
+def _ways_out(metadata: ModelMetadata, plan: LoadPlan, machine: Machine) -> Iterator[str]:
+    dimensions = metadata.dimensions
     if context := largest_context(dimensions, plan, machine, plan.context):
         yield f"--ctx-size {context} fits"
     for kv_type in ("q8_0", "q4_0"):
@@ -129,9 +129,9 @@ def machine_name() -> str:
     return f"{platform.node()} {default_threads()} {build_name()}"
 
 
-def record_throughput(paths: Paths, facts: ModelMetadata, reply: Finished) -> None:
+def record_throughput(paths: Paths, metadata: ModelMetadata, reply: Finished) -> None:
     """Record the throughput of a reply, if it is long enough."""
     if reply.usage.completion >= LEAST_REPLY:
         rate = Timings.rate(reply.usage.completion, reply.timings.decode)
         with MetadataCache(paths) as store:
-            store.record_speed(facts, rate)
+            store.record_speed(metadata, rate)

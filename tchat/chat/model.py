@@ -29,7 +29,7 @@ class ChatModel:
     """An engine and the metadata of its model file."""
 
     engine: Engine
-    facts: ModelMetadata
+    metadata: ModelMetadata
 
 
 def open_model(
@@ -45,7 +45,7 @@ def open_model(
         DoesNotFit: There is no memory for it.
     """
     from tchat.chat.machine import require_memory
-    from tchat.chat.preload import draft_model_facts, engine_options
+    from tchat.chat.preload import draft_model_metadata, engine_options
     from tchat.chat.snapshots import open_snapshots
     from tchat.engine.binding import backend, build_name
     from tchat.engine.engine import Engine
@@ -57,23 +57,23 @@ def open_model(
 
     path = resolve_chosen(settings, paths)
     with MetadataCache(paths) as store:
-        facts = store.metadata(path)
+        metadata = store.metadata(path)
         settings = settings_for(settings, paths, path)
-        draft = draft_model_facts(settings, paths, store)
-        if not facts.refusal:
-            require_memory(settings, facts)
-        for each in filter(None, (facts, draft)):
+        draft = draft_model_metadata(settings, paths, store)
+        if not metadata.refusal:
+            require_memory(settings, metadata)
+        for each in filter(None, (metadata, draft)):
             if not each.refusal and store.verdict(each, build_name()) is None:
                 text = f"{label(each.path)} is new: checking once that it loads safely"
                 yield Notice("model", text)
             require_loadable(
                 each, store, probe_command, build=build_name(), cancelled=cancel.is_set
             )
-        store.record_use(facts)
+        store.record_use(metadata)
     backend().log.write_to(paths.log_file)
-    options = engine_options(settings, facts, draft)
-    snapshots = open_snapshots(settings, paths, facts, options)
-    return ChatModel(Engine(options, cancel, snapshots=snapshots), facts)
+    options = engine_options(settings, metadata, draft)
+    snapshots = open_snapshots(settings, paths, metadata, options)
+    return ChatModel(Engine(options, cancel, snapshots=snapshots), metadata)
 
 
 def probe_command(path: Path) -> Sequence[str]:
@@ -88,8 +88,8 @@ def preloaded_model(
     from tchat.chat.snapshots import open_snapshots
     from tchat.engine.engine import Engine
 
-    snapshots = open_snapshots(settings, paths, begun.facts, begun.options)
-    return ChatModel(Engine(begun.options, cancel, begun.opening, snapshots), begun.facts)
+    snapshots = open_snapshots(settings, paths, begun.metadata, begun.options)
+    return ChatModel(Engine(begun.options, cancel, begun.opening, snapshots), begun.metadata)
 
 
 class ModelHandle:

@@ -72,10 +72,10 @@ def inspect_model(
             remote_model = inspect_remote(absent.remote, HubApi(environ), measured_machine(paths))
             judged = None if remote_model.refusal else remote_model.report
             return ModelInfo(remote_model, remote_model.details, judged)
-    facts = row.metadata
-    if facts is None or facts.refusal:
+    metadata = row.metadata
+    if metadata is None or metadata.refusal:
         return ModelInfo(row, details, None)
     machine = measured_machine(paths)
     return ModelInfo(
-        row, details, report_fit(facts.dimensions, facts.context_length, machine, row.speed)
+        row, details, report_fit(metadata.dimensions, metadata.context_length, machine, row.speed)
     )

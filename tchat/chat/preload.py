@@ -29,7 +29,7 @@ from tchat.settings import Settings
 class Preloaded:
     """A model that is being loaded."""
 
-    facts: ModelMetadata
+    metadata: ModelMetadata
     options: EngineOptions
     opening: BackgroundLoad
 
@@ -43,27 +43,27 @@ def preload(settings: Settings, paths: Paths, cancel: Cancel) -> Preloaded | Non
     """
     try:
         with MetadataCache(paths) as store:
-            facts = store.metadata(resolve_chosen(settings, paths))
-            if not is_known_good(facts, store):
+            metadata = store.metadata(resolve_chosen(settings, paths))
+            if not is_known_good(metadata, store):
                 return None
-            settings = settings_for(settings, paths, facts.path)
-            require_memory(settings, facts)
-            draft = draft_model_facts(settings, paths, store)
+            settings = settings_for(settings, paths, metadata.path)
+            require_memory(settings, metadata)
+            draft = draft_model_metadata(settings, paths, store)
             if draft is not None and not is_known_good(draft, store):
                 return None
-            options = engine_options(settings, facts, draft)
+            options = engine_options(settings, metadata, draft)
             backend().log.write_to(paths.log_file)
-            begun = Preloaded(facts, options, BackgroundLoad(options, cancel))
-            store.record_use(facts)
+            begun = Preloaded(metadata, options, BackgroundLoad(options, cancel))
+            store.record_use(metadata)
     except TchatError:
         return None
     return begun
 
 
-def is_known_good(facts: ModelMetadata, store: MetadataCache) -> bool:
+def is_known_good(metadata: ModelMetadata, store: MetadataCache) -> bool:
     """Whether a file is a chat model and passed its load check."""
-    verdict = store.verdict(facts, build_name())
-    return not facts.refusal and verdict is not None and verdict.ok
+    verdict = store.verdict(metadata, build_name())
+    return not metadata.refusal and verdict is not None and verdict.ok
 
 
 def require_valid_options(settings: Settings, paths: Paths) -> None:
@@ -74,14 +74,14 @@ def require_valid_options(settings: Settings, paths: Paths) -> None:
         UsageError: Settings cannot be combined.
     """
     with MetadataCache(paths) as store:
-        facts = store.metadata(resolve_chosen(settings, paths))
-        if facts.refusal:
-            raise ModelInvalid(f"{label(facts.path)}: {facts.refusal}")
-        settings = settings_for(settings, paths, facts.path)
-        engine_options(settings, facts, draft_model_facts(settings, paths, store))
+        metadata = store.metadata(resolve_chosen(settings, paths))
+        if metadata.refusal:
+            raise ModelInvalid(f"{label(metadata.path)}: {metadata.refusal}")
+        settings = settings_for(settings, paths, metadata.path)
+        engine_options(settings, metadata, draft_model_metadata(settings, paths, store))
 
 
-def draft_model_facts(
+def draft_model_metadata(
     settings: Settings, paths: Paths, store: MetadataCache
 ) -> ModelMetadata | None:
     """The file of the draft model; None when none is wanted.
@@ -93,7 +93,7 @@ def draft_model_facts(
 
 
 def engine_options(
-    settings: Settings, facts: ModelMetadata, draft: ModelMetadata | None = None
+    settings: Settings, metadata: ModelMetadata, draft: ModelMetadata | None = None
 ) -> EngineOptions:
     """The engine options for a checked file and its draft model.
 
@@ -107,8 +107,8 @@ def engine_options(
             "leave flash_attn at auto, or cache_type at f16",
         )
     return EngineOptions(
-        path=facts.path,
-        template=facts.chat_template or None,
+        path=metadata.path,
+        template=metadata.chat_template or None,
         ctx_size=settings.ctx_size,
         threads=settings.threads,
         gpu_layers=settings.gpu_layers,

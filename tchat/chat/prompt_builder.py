@@ -127,7 +127,7 @@ class PromptBuilder:
         if prepared.prompt is None or not answered:
             return None
         last = prepared.branch.last_written
-        same = {name, model.facts.sha256 or name}  # one file may go by two names
+        same = {name, model.metadata.sha256 or name}  # one file may go by two names
         why = prefill_reason(
             self._read,
             prepared.history,

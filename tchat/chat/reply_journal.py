@@ -86,8 +86,8 @@ class ReplyJournal:
             status=Status.STREAMING,
             reasoning=reasoning,
             model=settings.model,
-            model_sha256=model.facts.sha256,
-            quantization=model.facts.quantization,
+            model_sha256=model.metadata.sha256,
+            quantization=model.metadata.quantization,
             template_hash=model.engine.template.sha256,
             sampling=asdict(settings.sampling),
         )

@@ -34,12 +34,12 @@ _ASIDE = frozenset(
 
 
 def open_snapshots(
-    settings: Settings, paths: Paths, facts: ModelMetadata, options: EngineOptions
+    settings: Settings, paths: Paths, metadata: ModelMetadata, options: EngineOptions
 ) -> Snapshots:
     """The snapshots of one model, loaded as ``options`` say."""
     limit = settings.kv_cache_disk_mb * MEGABYTE
-    key = snapshot_key(facts, options)
-    return Snapshots(snapshot_store(paths), key, facts.name, limit, _free_memory)
+    key = snapshot_key(metadata, options)
+    return Snapshots(snapshot_store(paths), key, metadata.name, limit, _free_memory)
 
 
 def _free_memory() -> int | None:
@@ -70,15 +70,15 @@ def restore_status(known: ModelRecord) -> str:
     return "not checked yet, as no long chat was saved"
 
 
-def snapshot_key(facts: ModelMetadata, options: EngineOptions) -> str:
+def snapshot_key(metadata: ModelMetadata, options: EngineOptions) -> str:
     """A key of everything but tokens that a KV state depends on.
 
     A field that `EngineOptions` gains counts, unless it is set aside here.
     """
     about = {
-        "files": _files([facts.path, *facts.parts]),
+        "files": _files([metadata.path, *metadata.parts]),
         "build": build_name(),
-        "context": context_size(options.ctx_size, facts.context_length),
+        "context": context_size(options.ctx_size, metadata.context_length),
         **{
             field.name: _plain(getattr(options, field.name))
             for field in fields(options)

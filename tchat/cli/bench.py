@@ -45,12 +45,12 @@ def bench(
 def _measured(model: ChatModel, status: TerminalStatus) -> tuple[str, list[Figure]]:
     from tchat.engine.benchmark import Benchmark
 
-    status.show(f"measuring {model.facts.name}")
+    status.show(f"measuring {model.metadata.name}")
     figures = []
     for figure in Benchmark(model.engine.options, model.engine.cancel).figures():
         figures.append(figure)
-        status.show(f"measuring {model.facts.name} · {figure.name} {_amount(figure)}")
-    return model.facts.name, figures
+        status.show(f"measuring {model.metadata.name} · {figure.name} {_amount(figure)}")
+    return model.metadata.name, figures
 
 
 def _record(figure: Figure) -> dict[str, Any]:
@@ -114,7 +114,7 @@ def _tuned(model: ChatModel, status: TerminalStatus) -> tuple[TuneResult, list[T
     tried: list[TrialResult] = []
     for event in Autotuner(model.engine.options, model.engine.cancel).run():
         if isinstance(event, TuneResult):
-            return event, tried, model.facts.path
+            return event, tried, model.metadata.path
         tried.append(event)
         status.show(f"trying · {event.name} {event.value}: {_gain(event)}")
     raise InterruptedError

@@ -161,9 +161,9 @@ def _model(console: Console, settings: Settings) -> Iterator[Finding]:
     path = resolve_chosen(settings, console.paths, console.environ)
     yield Finding("model", "file", str(path))
     with MetadataCache(console.paths) as store:
-        facts = store.metadata(path)
-        size = f"{facts.size / 1e6:,.0f} MB"
-        told = f"{facts.name}, {facts.architecture}, {facts.quantization}, {size}"
-        yield Finding("model", "header", f"{told}, {facts.context_length:,} tokens")
-        require_loadable(facts, store, probe_command, build=build_name())
+        metadata = store.metadata(path)
+        size = f"{metadata.size / 1e6:,.0f} MB"
+        told = f"{metadata.name}, {metadata.architecture}, {metadata.quantization}, {size}"
+        yield Finding("model", "header", f"{told}, {metadata.context_length:,} tokens")
+        require_loadable(metadata, store, probe_command, build=build_name())
     yield Finding("model", "verdict", "loads and answers")

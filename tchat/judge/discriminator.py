@@ -209,13 +209,13 @@ class JudgeFolder:
         return sorted(each.name for each in found if _NAME.fullmatch(each.name) and each.is_dir())
 
 
-def judge_folder(facts: ModelMetadata, paths: Paths) -> JudgeFolder:
+def judge_folder(metadata: ModelMetadata, paths: Paths) -> JudgeFolder:
     """The folder of a model, by a hash of its file.
 
     A copy of the file has the same folder, unless only one of the two is named by its hash.
     """
-    fingerprint = facts.sha256 or _sampled((facts.path, *facts.parts))
-    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", facts.path.stem).strip(".-")[:48] or "model"
+    fingerprint = metadata.sha256 or _sampled((metadata.path, *metadata.parts))
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", metadata.path.stem).strip(".-")[:48] or "model"
     return JudgeFolder(paths.judge / f"{stem}-{fingerprint[:12]}", fingerprint)
 
 

@@ -64,7 +64,7 @@ def require_enough(edits: Sequence[EditedReply], choices: Sequence[PreferencePai
         )
 
 
-def feedback_on_model(use: Feedback, facts: ModelMetadata, paths: Paths) -> Feedback:
+def feedback_on_model(use: Feedback, metadata: ModelMetadata, paths: Paths) -> Feedback:
     """``use`` without the edits of replies by other models.
 
     A model is recognized by the hash of its file, else by its name.
@@ -73,13 +73,13 @@ def feedback_on_model(use: Feedback, facts: ModelMetadata, paths: Paths) -> Feed
     @cache
     def leads_here(name: str) -> bool:
         try:
-            return resolve(name, paths) == facts.path
+            return resolve(name, paths) == metadata.path
         except TchatError:
             return False
 
     def wrote(edit: EditedReply) -> bool:
-        if edit.model_sha256 or facts.sha256:
-            return edit.model_sha256 == facts.sha256
+        if edit.model_sha256 or metadata.sha256:
+            return edit.model_sha256 == metadata.sha256
         return leads_here(edit.model)
 
     return replace(use, edits=tuple(filter(wrote, use.edits)))
@@ -87,7 +87,7 @@ def feedback_on_model(use: Feedback, facts: ModelMetadata, paths: Paths) -> Feed
 
 def train_heads(
     engine: Engine,
-    facts: ModelMetadata,
+    metadata: ModelMetadata,
     paths: Paths,
     data: DialogueSet | None,
     feedback: Feedback,
@@ -96,7 +96,7 @@ def train_heads(
 
     Args:
         engine: Must be loaded.
-        facts: Of its model.
+        metadata: Of its model.
         paths: Where the judge's folders are.
         data: Dialogues from files, or None.
         feedback: Of all models.
@@ -105,20 +105,20 @@ def train_heads(
         UsageError: There are too few examples for any.
         InterruptedError: The engine's cancel flag was set.
     """
-    own, folder = feedback_on_model(feedback, facts, paths), judge_folder(facts, paths)
+    own, folder = feedback_on_model(feedback, metadata, paths), judge_folder(metadata, paths)
     if data is None:
         require_enough(own.edits, own.choices)
     human = reading = preference = None
     if data is not None or len(own.edits) >= MIN_TO_FIT:
-        human, reading = yield from _train_human(engine, facts, folder, data, own.edits)
+        human, reading = yield from _train_human(engine, metadata, folder, data, own.edits)
     if can_learn_preference(own.choices):
-        preference = yield from _train_preference(engine, facts, folder, own.choices)
+        preference = yield from _train_preference(engine, metadata, folder, own.choices)
     return TrainedHeads(human, reading, preference)
 
 
 def _train_human(
     engine: Engine,
-    facts: ModelMetadata,
+    metadata: ModelMetadata,
     folder: JudgeFolder,
     data: DialogueSet | None,
     edits: Sequence[EditedReply],
@@ -131,7 +131,7 @@ def _train_human(
         examples, digest = yield from read_pairs(reader, pairs)
     yield TrainingProgress("fitting", 0, 0)
     fit = partial(
-        train, examples, model=facts.path.name, fingerprint=folder.fingerprint, data=digest
+        train, examples, model=metadata.path.name, fingerprint=folder.fingerprint, data=digest
     )
     human, reading = fit([last], kind=HUMAN), fit([*middle, last], kind=READING)
     save(human, folder.human)
@@ -140,7 +140,7 @@ def _train_human(
 
 
 def _train_preference(
-    engine: Engine, facts: ModelMetadata, folder: JudgeFolder, choices: Sequence[PreferencePair]
+    engine: Engine, metadata: ModelMetadata, folder: JudgeFolder, choices: Sequence[PreferencePair]
 ) -> Generator[TrainingProgress, None, Discriminator]:
     with FeatureExtractor(engine) as reader:
         preferences = yield from read_choices(reader, choices)
@@ -149,7 +149,7 @@ def _train_preference(
         preferences,
         choices,
         [engine.n_layer],
-        model=facts.path.name,
+        model=metadata.path.name,
         fingerprint=folder.fingerprint,
     )
     save(trained, folder.preference)

@@ -36,13 +36,13 @@ def taken(path: Path) -> dict[str, int]:
     from tchat.models.metadata import read_metadata
     from tchat.settings import Sampling, Settings
 
-    facts = read_metadata(path)
+    metadata = read_metadata(path)
     expected = estimate_memory(
-        facts.dimensions, memory_plan(Settings(ctx_size=CONTEXT), facts)
+        metadata.dimensions, memory_plan(Settings(ctx_size=CONTEXT), metadata)
     ).total
     backend()
     before = _resident()
-    options = EngineOptions(path=path, template=facts.chat_template, ctx_size=CONTEXT)
+    options = EngineOptions(path=path, template=metadata.chat_template, ctx_size=CONTEXT)
     with Engine(options) as engine:
         list(engine.load())
         loaded = engine._loaded

@@ -46,11 +46,11 @@ def speeds(path: Path) -> dict[str, float]:
     from tchat.models.metadata import read_metadata
     from tchat.settings import Sampling
 
-    facts = read_metadata(path)
+    metadata = read_metadata(path)
     machine = replace(this_machine(), speed=max(weights_rate() for _ in range(3)))
-    expected = tokens_per_second(facts.dimensions, LoadPlan(context=256), machine)
+    expected = tokens_per_second(metadata.dimensions, LoadPlan(context=256), machine)
     sampling = Sampling(max_tokens=TOKENS, seed=1)
-    options = EngineOptions(path=path, template=facts.chat_template, ctx_size=512)
+    options = EngineOptions(path=path, template=metadata.chat_template, ctx_size=512)
     written = 0.0
     with Engine(options) as engine:
         list(engine.load())

@@ -87,7 +87,7 @@ class Played(TchatApp):
         while (
             not screen.context.is_ready
             or screen.controllers.turn.is_busy
-            or screen.conversation.facts is None
+            or screen.conversation.metadata is None
         ):
             await asyncio.sleep(0.1)
 

@@ -18,7 +18,7 @@ from tests.tiny import write_tiny
 
 
 @pytest.fixture
-def facts(starter_model: Path) -> ModelMetadata:
+def metadata(starter_model: Path) -> ModelMetadata:
     return read_metadata(starter_model)
 
 
@@ -27,39 +27,40 @@ def free(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     monkeypatch.setattr(machine, "this_machine", lambda: found)
 
 
-def test_what_fits_is_loaded(facts: ModelMetadata, monkeypatch: pytest.MonkeyPatch) -> None:
-    free(monkeypatch, estimate_memory(facts.dimensions, memory_plan(Settings(), facts)).peak)
-    require_memory(Settings(), facts)
+def test_what_fits_is_loaded(metadata: ModelMetadata, monkeypatch: pytest.MonkeyPatch) -> None:
+    free(monkeypatch, estimate_memory(metadata.dimensions, memory_plan(Settings(), metadata)).peak)
+    require_memory(Settings(), metadata)
 
 
-def test_what_would_swap_is_not(facts: ModelMetadata, monkeypatch: pytest.MonkeyPatch) -> None:
-    free(monkeypatch, estimate_memory(facts.dimensions, memory_plan(Settings(), facts)).peak - 1)
+def test_what_would_swap_is_not(metadata: ModelMetadata, monkeypatch: pytest.MonkeyPatch) -> None:
+    need = estimate_memory(metadata.dimensions, memory_plan(Settings(), metadata))
+    free(monkeypatch, need.peak - 1)
     with pytest.raises(DoesNotFit) as refused:
-        require_memory(Settings(), facts)
+        require_memory(Settings(), metadata)
     assert "a context of 8,192 tokens needs 0.42 GB of memory (weights 0.10" in str(refused.value)
     assert "0.42 GB are free" in str(refused.value)
     for way in ("--ctx-size 7936 fits", "--cache-type q8_0 fits", "--force"):
         assert way in refused.value.hint
-    require_memory(Settings(force=True), facts)
-    require_memory(Settings(cache_type="q8_0"), facts)
-    require_memory(Settings(ctx_size=7936), facts)
+    require_memory(Settings(force=True), metadata)
+    require_memory(Settings(cache_type="q8_0"), metadata)
+    require_memory(Settings(ctx_size=7936), metadata)
 
 
 def test_where_nothing_fits_no_context_is_promised(
-    facts: ModelMetadata, monkeypatch: pytest.MonkeyPatch
+    metadata: ModelMetadata, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     free(monkeypatch, 50 << 20)
     with pytest.raises(DoesNotFit) as refused:
-        require_memory(Settings(), facts)
+        require_memory(Settings(), metadata)
     assert "ctx-size" not in refused.value.hint
     assert "cache-type" not in refused.value.hint
 
 
-def test_settings_change_the_plan(facts: ModelMetadata) -> None:
+def test_settings_change_the_plan(metadata: ModelMetadata) -> None:
     settings = Settings(ctx_size=1000, cache_type="q4_0", flash_attn="on", swa_full=False)
-    plan = memory_plan(replace(settings, batch_size=2048), facts)
+    plan = memory_plan(replace(settings, batch_size=2048), metadata)
     assert (plan.context, plan.kv_type, plan.swa_full, plan.batch) == (1024, "q4_0", False, 1024)
-    assert not memory_plan(Settings(flash_attn="off"), facts).flash
+    assert not memory_plan(Settings(flash_attn="off"), metadata).flash
 
 
 def test_the_command_ends_with_4_and_loads_nothing(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ from tchat.settings import Settings
 MODEL = cast(
     ChatModel,
     SimpleNamespace(
-        facts=SimpleNamespace(sha256="5", quantization="Q4_0"),
+        metadata=SimpleNamespace(sha256="5", quantization="Q4_0"),
         engine=SimpleNamespace(template=SimpleNamespace(sha256="7")),
     ),
 )

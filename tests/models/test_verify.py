@@ -47,7 +47,7 @@ def store(home: Path) -> Iterator[MetadataCache]:
 
 
 @pytest.fixture
-def facts(store: MetadataCache, tiny_model: Path) -> ModelMetadata:
+def metadata(store: MetadataCache, tiny_model: Path) -> ModelMetadata:
     return store.metadata(tiny_model)
 
 
@@ -60,23 +60,23 @@ def limited(seconds: float) -> Iterator[None]:
 
 
 def refused(
-    facts: ModelMetadata, store: MetadataCache, probe: Probe, limit: float = 20
+    metadata: ModelMetadata, store: MetadataCache, probe: Probe, limit: float = 20
 ) -> ModelError:
     """The error that the check ends in."""
     with pytest.raises(ModelError) as caught, limited(limit):
-        require_loadable(facts, store, probe, build=BUILD)
+        require_loadable(metadata, store, probe, build=BUILD)
     assert "\n" not in str(caught.value)
     assert caught.value.exit_code == 3
     return caught.value
 
 
-def test_a_good_file_is_probed_once(facts: ModelMetadata, store: MetadataCache) -> None:
+def test_a_good_file_is_probed_once(metadata: ModelMetadata, store: MetadataCache) -> None:
     probe, told = Probe("print('log line')\n" + GOOD), []
     for _ in range(2):
-        require_loadable(facts, store, probe, build=BUILD, on_probe=lambda: told.append(1))
+        require_loadable(metadata, store, probe, build=BUILD, on_probe=lambda: told.append(1))
     assert probe.runs == 1
     assert told == [1]
-    require_loadable(facts, store, probe, build="another build")
+    require_loadable(metadata, store, probe, build="another build")
     assert probe.runs == 2
 
 
@@ -90,7 +90,7 @@ def test_the_probe_gets_the_absolute_path(
 
 @pytest.mark.parametrize("name", ["SIGABRT", "SIGSEGV", "SIGBUS"])
 def test_a_crash_is_told_and_remembered(
-    facts: ModelMetadata, store: MetadataCache, name: str
+    metadata: ModelMetadata, store: MetadataCache, name: str
 ) -> None:
     code = (
         "import os, signal, sys;"
@@ -98,46 +98,46 @@ def test_a_crash_is_told_and_remembered(
         f"sys.stderr.flush(); os.kill(os.getpid(), signal.{name})"
     )
     probe = Probe(code)
-    error = refused(facts, store, probe)
+    error = refused(metadata, store, probe)
     assert isinstance(error, ModelInvalid)
     assert error.message == (
         f"the model file tiny.gguf makes llama.cpp crash ({name}): "
         "llama-model.cpp:7: GGML_ASSERT(x) failed"
     )
-    again = refused(facts, store, probe)
+    again = refused(metadata, store, probe)
     assert again.message == error.message
     assert "earlier check" in again.hint
     assert probe.runs == 1
 
 
-def test_a_crash_after_good_news_is_a_crash(facts: ModelMetadata, store: MetadataCache) -> None:
+def test_a_crash_after_good_news_is_a_crash(metadata: ModelMetadata, store: MetadataCache) -> None:
     probe = Probe(f"import os; print('x', flush=True); {GOOD}; os.abort()")
-    assert "SIGABRT" in refused(facts, store, probe).message
+    assert "SIGABRT" in refused(metadata, store, probe).message
 
 
-def test_a_hang_is_told_and_remembered(facts: ModelMetadata, store: MetadataCache) -> None:
+def test_a_hang_is_told_and_remembered(metadata: ModelMetadata, store: MetadataCache) -> None:
     probe = Probe("import time; time.sleep(1000)")
-    error = refused(facts, store, probe, limit=0.3)
+    error = refused(metadata, store, probe, limit=0.3)
     assert error.message == "the model file tiny.gguf does not load within 1 s"
-    refused(facts, store, probe)
+    refused(metadata, store, probe)
     assert probe.runs == 1
 
 
-def test_a_refusal_names_the_file_once(facts: ModelMetadata, store: MetadataCache) -> None:
+def test_a_refusal_names_the_file_once(metadata: ModelMetadata, store: MetadataCache) -> None:
     said = '{"ok": false, "error": "llama.cpp cannot load tiny.gguf: wrong shape"}'
-    error = refused(facts, store, Probe(f"print({said!r})"))
+    error = refused(metadata, store, Probe(f"print({said!r})"))
     assert error.message == "the model file tiny.gguf cannot be used: wrong shape"
 
 
 def test_a_refusal_by_the_probe_is_told_on_one_safe_line(
-    facts: ModelMetadata, store: MetadataCache
+    metadata: ModelMetadata, store: MetadataCache
 ) -> None:
     said = '{"ok": false, "error": "unknown\\narchitecture \\u001b[31m"}'
     probe = Probe(f"import sys; print({said!r}); sys.exit(1)")
-    error = refused(facts, store, probe)
+    error = refused(metadata, store, probe)
     assert "cannot be used: unknown architecture" in error.message
     assert "\x1b" not in error.message
-    refused(facts, store, probe)
+    refused(metadata, store, probe)
     assert probe.runs == 1
 
 
@@ -154,66 +154,66 @@ def test_a_refusal_by_the_probe_is_told_on_one_safe_line(
     ],
 )
 def test_no_verdict_is_no_fault_of_the_file(
-    facts: ModelMetadata, store: MetadataCache, code: str
+    metadata: ModelMetadata, store: MetadataCache, code: str
 ) -> None:
-    error = refused(facts, store, Probe(code))
+    error = refused(metadata, store, Probe(code))
     assert "ended without a result" in error.message
-    require_loadable(facts, store, Probe(GOOD), build=BUILD)
+    require_loadable(metadata, store, Probe(GOOD), build=BUILD)
 
 
-def test_a_failing_probe_tells_its_last_line(facts: ModelMetadata, store: MetadataCache) -> None:
-    error = refused(facts, store, Probe("raise ModuleNotFoundError('no llama_cpp')"))
+def test_a_failing_probe_tells_its_last_line(metadata: ModelMetadata, store: MetadataCache) -> None:
+    error = refused(metadata, store, Probe("raise ModuleNotFoundError('no llama_cpp')"))
     assert "ModuleNotFoundError: no llama_cpp" in error.message
 
 
-def test_a_flood_is_stopped(facts: ModelMetadata, store: MetadataCache) -> None:
-    error = refused(facts, store, Probe("while True: print('x' * 10_000)"), limit=1000)
+def test_a_flood_is_stopped(metadata: ModelMetadata, store: MetadataCache) -> None:
+    error = refused(metadata, store, Probe("while True: print('x' * 10_000)"), limit=1000)
     assert "wrote too much" in error.message
 
 
-def test_a_long_log_does_not_block_the_probe(facts: ModelMetadata, store: MetadataCache) -> None:
+def test_a_long_log_does_not_block_the_probe(metadata: ModelMetadata, store: MetadataCache) -> None:
     code = f"import sys; sys.stderr.write('log\\n' * 1_000_000); {GOOD}"
     with limited(30):
-        require_loadable(facts, store, Probe(code), build=BUILD)
-    verdict = store.verdict(facts, BUILD)
+        require_loadable(metadata, store, Probe(code), build=BUILD)
+    verdict = store.verdict(metadata, BUILD)
     assert verdict is not None
     assert verdict.ok
 
 
 def test_a_kill_by_the_system_is_about_memory_and_is_not_remembered(
-    facts: ModelMetadata, store: MetadataCache
+    metadata: ModelMetadata, store: MetadataCache
 ) -> None:
     with pytest.raises(DoesNotFit, match="lack of memory"):
-        require_loadable(facts, store, Probe("import os; os.kill(os.getpid(), 9)"), build=BUILD)
-    require_loadable(facts, store, Probe(GOOD), build=BUILD)
+        require_loadable(metadata, store, Probe("import os; os.kill(os.getpid(), 9)"), build=BUILD)
+    require_loadable(metadata, store, Probe(GOOD), build=BUILD)
 
 
 def test_what_does_not_fit_now_is_not_remembered(
-    facts: ModelMetadata, store: MetadataCache
+    metadata: ModelMetadata, store: MetadataCache
 ) -> None:
     said = '{"ok": false, "error": "no memory for 4 GB of KV cache", "exit_code": 4}'
     with pytest.raises(DoesNotFit, match="no memory for 4 GB"):
-        require_loadable(facts, store, Probe(f"print({said!r})"), build=BUILD)
-    require_loadable(facts, store, Probe(GOOD), build=BUILD)
+        require_loadable(metadata, store, Probe(f"print({said!r})"), build=BUILD)
+    require_loadable(metadata, store, Probe(GOOD), build=BUILD)
 
 
-def test_another_signal_is_not_remembered(facts: ModelMetadata, store: MetadataCache) -> None:
-    error = refused(facts, store, Probe("import os; os.kill(os.getpid(), 15)"))
+def test_another_signal_is_not_remembered(metadata: ModelMetadata, store: MetadataCache) -> None:
+    error = refused(metadata, store, Probe("import os; os.kill(os.getpid(), 15)"))
     assert "ended by SIGTERM" in error.message
-    require_loadable(facts, store, Probe(GOOD), build=BUILD)
+    require_loadable(metadata, store, Probe(GOOD), build=BUILD)
 
 
 def test_a_command_that_does_not_exist_is_one_line(
-    facts: ModelMetadata, store: MetadataCache
+    metadata: ModelMetadata, store: MetadataCache
 ) -> None:
     with pytest.raises(ModelError) as caught:
-        require_loadable(facts, store, lambda path: ["/nowhere/python"], build=BUILD)
+        require_loadable(metadata, store, lambda path: ["/nowhere/python"], build=BUILD)
     assert "/nowhere/python" in caught.value.message
     assert "\n" not in str(caught.value)
 
 
 def test_the_child_leaves_no_core_and_reads_nothing(
-    facts: ModelMetadata, store: MetadataCache
+    metadata: ModelMetadata, store: MetadataCache
 ) -> None:
     code = (
         "import os, resource, sys;"
@@ -223,7 +223,7 @@ def test_the_child_leaves_no_core_and_reads_nothing(
         "assert sys.flags.safe_path;"
         "assert os.getsid(0) == os.getpid();" + GOOD
     )
-    require_loadable(facts, store, Probe(code), build=BUILD)
+    require_loadable(metadata, store, Probe(code), build=BUILD)
 
 
 GRANDCHILD = """
@@ -236,39 +236,39 @@ open({file!r}, "w").write(str(child.pid))
 
 @pytest.mark.parametrize("then", ["time.sleep(60)", GOOD])
 def test_children_of_the_probe_end_with_it(
-    facts: ModelMetadata, store: MetadataCache, tmp_path: Path, then: str
+    metadata: ModelMetadata, store: MetadataCache, tmp_path: Path, then: str
 ) -> None:
     file = tmp_path / "pid"
     code = GRANDCHILD.format(file=str(file), then=then)
     try:
         with limited(3):
-            require_loadable(facts, store, Probe(code), build=BUILD)
+            require_loadable(metadata, store, Probe(code), build=BUILD)
     except ModelInvalid:
         assert then != GOOD
     assert eventually(lambda: not alive(int(file.read_text())))
 
 
 def test_ctrl_c_leaves_no_child_and_no_verdict(
-    facts: ModelMetadata, store: MetadataCache, tmp_path: Path
+    metadata: ModelMetadata, store: MetadataCache, tmp_path: Path
 ) -> None:
     file = tmp_path / "pid"
     code = f"import os, time; open({str(file)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
     interrupt_when(file)
     with pytest.raises(KeyboardInterrupt):
-        require_loadable(facts, store, Probe(code), build=BUILD)
+        require_loadable(metadata, store, Probe(code), build=BUILD)
     assert not alive(int(file.read_text()))
-    assert store.verdict(facts, BUILD) is None
+    assert store.verdict(metadata, BUILD) is None
 
 
 def test_a_stop_leaves_no_child_and_no_verdict(
-    facts: ModelMetadata, store: MetadataCache, tmp_path: Path
+    metadata: ModelMetadata, store: MetadataCache, tmp_path: Path
 ) -> None:
     file = tmp_path / "pid"
     code = f"import os, time; open({str(file)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
     with pytest.raises(InterruptedError):
-        require_loadable(facts, store, Probe(code), build=BUILD, cancelled=lambda: written(file))
+        require_loadable(metadata, store, Probe(code), build=BUILD, cancelled=lambda: written(file))
     assert not alive(int(file.read_text()))
-    assert store.verdict(facts, BUILD) is None
+    assert store.verdict(metadata, BUILD) is None
 
 
 BAD = NOT_GGUF | DAMAGED | UNFIT
@@ -320,8 +320,8 @@ def test_a_template_that_never_ends_is_told(store: MetadataCache, tmp_path: Path
         require_loadable(store.metadata(path), store, real_probe, build=BUILD)
 
 
-def test_the_limit_grows_with_the_file(facts: ModelMetadata) -> None:
-    assert 60 < probe_limit(facts) < 61
+def test_the_limit_grows_with_the_file(metadata: ModelMetadata) -> None:
+    assert 60 < probe_limit(metadata) < 61
 
 
 def test_a_file_replaced_by_another_is_probed_anew(store: MetadataCache, tmp_path: Path) -> None:
@@ -350,11 +350,11 @@ def test_a_file_that_changes_while_it_is_checked_has_no_verdict(
     store: MetadataCache, tmp_path: Path
 ) -> None:
     path = write_tiny(tmp_path / "own.gguf")
-    facts = store.metadata(path)
+    metadata = store.metadata(path)
     changing = Probe(f"import pathlib; p = pathlib.Path({str(path)!r}); p.touch();" + GOOD)
     with pytest.raises(ModelInvalid, match="changed while it was checked"):
-        require_loadable(facts, store, changing, build=BUILD)
-    assert store.verdict(facts, BUILD) is None
+        require_loadable(metadata, store, changing, build=BUILD)
+    assert store.verdict(metadata, BUILD) is None
 
 
 @pytest.fixture

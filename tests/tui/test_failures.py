@@ -97,7 +97,7 @@ async def test_a_model_that_does_not_load_can_be_tried_again(
         assert "late.gguf" in shown.errors[0].text
         late.write_bytes(tiny_model.read_bytes())
         await shown.pilot.press("alt+r")
-        await shown.until(lambda: shown.screen.conversation.facts is not None)
+        await shown.until(lambda: shown.screen.conversation.metadata is not None)
         await shown.idle()
         assert shown.errors == []
         await shown.ask("Hello")
@@ -126,7 +126,7 @@ async def test_what_cannot_be_loaded_is_refused_before_the_model_is_closed(
 ) -> None:
     (tmp_path / "note.txt").write_text("A text.\n")
     async with opened(settings, paths) as shown:
-        facts = shown.screen.conversation.facts
+        metadata = shown.screen.conversation.metadata
         await shown.type(typed.format(tmp=tmp_path))
         name = Path(told.format(tmp=tmp_path)).name
         await shown.until(
@@ -134,7 +134,7 @@ async def test_what_cannot_be_loaded_is_refused_before_the_model_is_closed(
         )
         await shown.idle()
         assert shown.screen.conversation.settings == settings
-        assert shown.screen.conversation.facts is facts
+        assert shown.screen.conversation.metadata is metadata
         await shown.ask("Hello")
         assert shown.messages[-1].status == "done"
 

@@ -39,7 +39,7 @@ async def test_without_any_model_it_says_how_to_get_one(
         assert "tchat models pull" in text(shown.pilot.app)
         await shown.pilot.press(*str(tiny_model), "enter")
         await shown.until(lambda: not welcomed(shown))
-        await shown.until(lambda: shown.screen.conversation.facts is not None)
+        await shown.until(lambda: shown.screen.conversation.metadata is not None)
         await shown.idle()
         await shown.ask("Hello")
 
@@ -61,7 +61,7 @@ async def test_a_model_installed_meanwhile_is_found(
         monkeypatch.setattr(verify, "STARTER_SHA256", published)
         await shown.until(lambda: "Check again" in text(shown.pilot.app))
         await shown.pilot.press("down", "down", "enter")
-        await shown.until(lambda: shown.screen.conversation.facts is not None)
+        await shown.until(lambda: shown.screen.conversation.metadata is not None)
         await shown.idle()
         await shown.ask("Hello")
 

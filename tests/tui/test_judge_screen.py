@@ -124,12 +124,12 @@ async def test_the_outcome_of_a_game_steers_the_model_until_it_is_off(
         await shown.pilot.press("ctrl+s")
         await shown.until(lambda: "play the game first" in told(shown, "progress"))
 
-        facts = shown.screen.conversation.facts
-        assert facts is not None
-        older, vector = map(judge_folder(facts, paths).vector, ("duel-9", "duel-1"))
+        metadata = shown.screen.conversation.metadata
+        assert metadata is not None
+        older, vector = map(judge_folder(metadata, paths).vector, ("duel-9", "duel-1"))
         push = Steering({1: numpy.full(64, 3.0)})
         for each in (older, vector):
-            write_control_vector(push, each, architecture=facts.architecture)
+            write_control_vector(push, each, architecture=metadata.architecture)
         os.utime(older, (1, 1))
         await shown.pilot.press("ctrl+s")
         await shown.until(lambda: "duel-1 (steers the model)" in told(shown, "learnt"))

@@ -63,8 +63,8 @@ def _play(loaded: JudgeModel, console: Console, data: DialogueSet, plan: GameCon
         loaded.folder,
         data,
         plan,
-        model=loaded.facts.path.name,
-        architecture=loaded.facts.architecture,
+        model=loaded.metadata.path.name,
+        architecture=loaded.metadata.architecture,
     )
     shown, told = Eta(), 0
     for event in game.play():

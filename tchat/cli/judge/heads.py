@@ -48,7 +48,7 @@ class JudgeModel:
     """A loaded model with its judge folder."""
 
     engine: Engine
-    facts: ModelMetadata
+    metadata: ModelMetadata
     folder: JudgeFolder
     status: TerminalStatus
 
@@ -64,8 +64,8 @@ def run_with_judge(console: Console, model: str, work: Callable[[JudgeModel], T]
     from tchat.judge.discriminator import judge_folder
 
     def at(opened: ChatModel, status: TerminalStatus) -> T:
-        folder = judge_folder(opened.facts, console.paths)
-        return work(JudgeModel(opened.engine, opened.facts, folder, status))
+        folder = judge_folder(opened.metadata, console.paths)
+        return work(JudgeModel(opened.engine, opened.metadata, folder, status))
 
     return with_model(console, settings_for_model(console, model), at)
 
@@ -78,8 +78,8 @@ def show(ctx: typer.Context, model: str = MODEL, as_json: bool = JSON) -> None:
 
     console: Console = ctx.obj
     settings = settings_for_model(console, model)
-    facts = read_metadata(resolve_chosen(settings, console.paths, console.environ))
-    folder = judge_folder(facts, console.paths)
+    metadata = read_metadata(resolve_chosen(settings, console.paths, console.environ))
+    folder = judge_folder(metadata, console.paths)
     heads = load(folder.human), load(folder.reading), load(folder.preference)
     vectors = {name: folder.vector(name) for name in folder.games()}
     if as_json:
@@ -87,14 +87,14 @@ def show(ctx: typer.Context, model: str = MODEL, as_json: bool = JSON) -> None:
         print_json(
             console,
             {
-                "model": facts.path.name,
+                "model": metadata.path.name,
                 **heads_json(*heads),
                 "games": games,
             },
         )
         return
     if not any(heads):
-        console.out(f"{single_line(facts.path.name)}: nothing is trained yet")
+        console.out(f"{single_line(metadata.path.name)}: nothing is trained yet")
         console.out("train on human replies: tchat judge train FILE.jsonl")
     for head in heads:
         for line in describe_head(head) if head else ():
@@ -247,7 +247,7 @@ def _train(
 
     shown = Eta()
     return follow(
-        train_heads(loaded.engine, loaded.facts, paths, data, use),
+        train_heads(loaded.engine, loaded.metadata, paths, data, use),
         lambda event: loaded.status.show(shown.words(event.what, event.done, event.total)),
     )
 

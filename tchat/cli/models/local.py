@@ -104,15 +104,15 @@ def _default_of(rows: Sequence[LibraryModel], console: Console) -> LibraryModel 
 
 
 def _cells(row: LibraryModel, *, owner: bool, default: bool) -> Sequence[str]:
-    facts = row.metadata
+    metadata = row.metadata
     return (
         row.name,
         *([row.owner] if owner else []),
-        facts.architecture if facts else "",
-        count_text(facts.parameters) if facts else "",
-        facts.quantization if facts else "",
-        f"{facts.context_length:,}" if facts and facts.context_length else "",
-        size_text(facts.size) if facts else "",
+        metadata.architecture if metadata else "",
+        count_text(metadata.parameters) if metadata else "",
+        metadata.quantization if metadata else "",
+        f"{metadata.context_length:,}" if metadata and metadata.context_length else "",
+        size_text(metadata.size) if metadata else "",
         when(row.last_used) if row.last_used else "",
         "default" if default else "",
         row.verdict,
@@ -121,18 +121,18 @@ def _cells(row: LibraryModel, *, owner: bool, default: bool) -> Sequence[str]:
 
 def record(row: LibraryModel) -> dict[str, Any]:
     """A row for a program."""
-    facts = row.metadata
+    metadata = row.metadata
     return {
         "name": row.name,
         "path": str(row.path),
         "owner": row.owner,
-        "kind": facts.kind if facts else None,
-        "family": facts.architecture if facts else None,
-        "parameters": facts.parameters if facts else None,
-        "quantization": facts.quantization if facts else None,
-        "context": facts.context_length if facts else None,
-        "size": facts.size if facts else None,
-        "parts": [str(part) for part in facts.parts] if facts else [],
+        "kind": metadata.kind if metadata else None,
+        "family": metadata.architecture if metadata else None,
+        "parameters": metadata.parameters if metadata else None,
+        "quantization": metadata.quantization if metadata else None,
+        "context": metadata.context_length if metadata else None,
+        "size": metadata.size if metadata else None,
+        "parts": [str(part) for part in metadata.parts] if metadata else [],
         "last_used": iso(row.last_used) if row.last_used else None,
         "verdict": row.verdict,
     }

@@ -190,7 +190,7 @@ def with_model(
         for event in model.engine.load():
             if isinstance(event, Notice):
                 print_notice(console, status, event)
-            status.show(f"loading {model.facts.name}")
+            status.show(f"loading {model.metadata.name}")
         return work(model, status)
 
     return with_checked_model(console, settings, loaded)

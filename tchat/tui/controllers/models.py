@@ -58,10 +58,10 @@ class ModelsController:
         from tchat.tui.dialogs.models import ModelPicker
         from tchat.tui.services.models import ModelService
 
-        facts = self._context.conversation.facts
+        metadata = self._context.conversation.metadata
         files = ModelService(
             self._context.paths,
-            facts.path if facts else None,
+            metadata.path if metadata else None,
             self._downloads,
             self.pull,
             self._context.conversation.keep,

@@ -140,7 +140,7 @@ class SessionsController:
         self._context.prompt.focus()
         self._storage.show_failure()
         await self._settle()
-        restores = session is not None and conversation.facts is not None
+        restores = session is not None and conversation.metadata is not None
         return restores or other_model
 
     async def _show_unanswered(self) -> None:

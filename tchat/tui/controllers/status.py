@@ -60,11 +60,11 @@ class StatusController:
 
     def refresh_model(self) -> None:
         """Draw the status line, and what the empty chat says, with the model that is loaded now."""
-        facts = self._context.conversation.facts
-        if facts is not None:
+        metadata = self._context.conversation.metadata
+        if metadata is not None:
             from tchat.tui.services.models import model_label
 
-            self._model, self._quantization = model_label(facts), facts.quantization
+            self._model, self._quantization = model_label(metadata), metadata.quantization
         self.refresh()
         self._context.screen.query_one(EmptyState).show(
             self._model, self._quantization, self._context.conversation.device

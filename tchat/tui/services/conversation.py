@@ -84,16 +84,16 @@ class Conversation:
         return self.chat.session
 
     @property
-    def facts(self) -> ModelMetadata | None:
+    def metadata(self) -> ModelMetadata | None:
         """What is known of the model's file; None before it was needed."""
-        return self.chat.facts
+        return self.chat.metadata
 
     @property
     def device(self) -> str:
         """Where the model runs."""
         from tchat.engine.binding import backend
 
-        if self.facts is None:
+        if self.metadata is None:
             return ""
         gpu = self.settings.gpu_layers and backend().lib.llama_supports_gpu_offload()
         return "GPU" if gpu else "CPU"

@@ -209,13 +209,13 @@ def planned_pull(name: str, paths: Paths) -> str:
     return describe(inspect_remote(resolve_remote(name, paths), HubApi(), measured_machine(paths)))
 
 
-def model_label(facts: ModelMetadata) -> str:
+def model_label(metadata: ModelMetadata) -> str:
     """What people call a model: its file's name without quantization, else its maker's name."""
-    if NAMED_BY_HASH.fullmatch(facts.path.name):
-        return facts.name
-    stem = _PART.sub("", facts.path.stem)
-    short = re.sub(rf"[-._]{re.escape(facts.quantization)}$", "", stem, flags=re.IGNORECASE)
-    return short or facts.name
+    if NAMED_BY_HASH.fullmatch(metadata.path.name):
+        return metadata.name
+    stem = _PART.sub("", metadata.path.stem)
+    short = re.sub(rf"[-._]{re.escape(metadata.quantization)}$", "", stem, flags=re.IGNORECASE)
+    return short or metadata.name
 
 
 def _here(current: Path | None) -> Iterator[Path]:
@@ -229,19 +229,20 @@ def _here(current: Path | None) -> Iterator[Path]:
 
 
 def _row(
-    choice: str, known: Known, facts: ModelMetadata, current: Path | None, machine: Machine
+    choice: str, known: Known, metadata: ModelMetadata, current: Path | None, machine: Machine
 ) -> ModelRow:
-    fit = assess_fit(facts.dimensions, facts.context_length, machine)
-    what = f"{facts.architecture}, {count_text(facts.parameters)} weights"
+    fit = assess_fit(metadata.dimensions, metadata.context_length, machine)
+    what = f"{metadata.architecture}, {count_text(metadata.parameters)} weights"
+    context = f"{metadata.context_length:,} tokens of context"
     return ModelRow(
         choice=choice,
-        name=model_label(facts),
-        quantization=facts.quantization,
-        size=facts.size,
+        name=model_label(metadata),
+        quantization=metadata.quantization,
+        size=metadata.size,
         fit=_fit(fit, known.speed),
-        path=facts.path,
-        about=f"{what}, {facts.context_length:,} tokens of context; {known.verdict}; {fit.summary}",
-        current=facts.path == current,
+        path=metadata.path,
+        about=f"{what}, {context}; {known.verdict}; {fit.summary}",
+        current=metadata.path == current,
     )
 
 

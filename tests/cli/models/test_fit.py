@@ -194,11 +194,11 @@ def test_the_machine_is_measured_once_an_hour(home: Path, monkeypatch: pytest.Mo
 
 def test_speeds_are_told_by_the_last_replies(home: Path, tiny_model: Path) -> None:
     with MetadataCache(user_paths()) as store:
-        facts = store.metadata(tiny_model)
-        assert store.speed(facts) == 0
-        store.record_speed(facts, 10.0)
-        store.record_speed(facts, 20.0)
-        assert 10 < store.speed(facts) < 20
+        metadata = store.metadata(tiny_model)
+        assert store.speed(metadata) == 0
+        store.record_speed(metadata, 10.0)
+        store.record_speed(metadata, 20.0)
+        assert 10 < store.speed(metadata) < 20
 
 
 def test_a_file_on_this_disk_is_shown_without_the_hub(

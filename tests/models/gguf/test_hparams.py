@@ -41,9 +41,9 @@ def test_the_cache_is_as_large_as_llama_makes_it(
 
 
 def test_the_weights_are_the_tensors(tiny_model: Path) -> None:
-    facts = read_metadata(tiny_model)
-    assert facts.dimensions.weights == pytest.approx(facts.size, rel=0.1)
-    assert facts.dimensions.vocabulary == 731
+    metadata = read_metadata(tiny_model)
+    assert metadata.dimensions.weights == pytest.approx(metadata.size, rel=0.1)
+    assert metadata.dimensions.vocabulary == 731
 
 
 def header(arch: str, names: list[str], **keys: Any) -> Header:

@@ -29,17 +29,17 @@ def write_parts(folder: Path, count: int = 3, *, empty_first: bool = False) -> l
 
 def test_the_first_part_stands_for_all(tmp_path: Path) -> None:
     first, *others = write_parts(tmp_path)
-    facts = read_metadata(first)
-    assert facts.parts == tuple(others)
-    assert facts.size == sum(path.stat().st_size for path in (first, *others))
-    assert facts.parameters == 32 + 16 + 64 + 64
-    assert not facts.refusal
+    metadata = read_metadata(first)
+    assert metadata.parts == tuple(others)
+    assert metadata.size == sum(path.stat().st_size for path in (first, *others))
+    assert metadata.parameters == 32 + 16 + 64 + 64
+    assert not metadata.refusal
 
 
 def test_a_first_part_without_tensors_is_a_model_all_the_same(tmp_path: Path) -> None:
-    facts = read_metadata(write_parts(tmp_path, empty_first=True)[0])
-    assert not facts.refusal
-    assert facts.parameters == 128
+    metadata = read_metadata(write_parts(tmp_path, empty_first=True)[0])
+    assert not metadata.refusal
+    assert metadata.parameters == 128
 
 
 def test_a_later_part_names_the_first(tmp_path: Path) -> None:
