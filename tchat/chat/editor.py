@@ -1,4 +1,8 @@
-"""Open a file in the user's editor: ``$VISUAL``, ``$EDITOR``, or a default."""
+"""Open a file in the user's editor: ``$VISUAL``, ``$EDITOR``, or a default.
+
+Not by `click.edit`: an open quote in ``$EDITOR`` and a text that is not UTF-8 are tracebacks there,
+and its error tells no exit code.
+"""
 
 from __future__ import annotations
 

@@ -167,7 +167,13 @@ def _opened(request: AskRequest, settings: Settings, file: Path | None) -> Opene
     store, problem = _store(request, file)
     try:
         session = find_session(request, store)
-        resumed = resume_settings(request, settings, store, session, _told_on_screen)
+        resumed = resume_settings(
+            request,
+            settings,
+            store,
+            session,
+            lambda _: None,  # the screen tells it
+        )
         return Opened(resumed, store, session, problem, base=settings, flags=request.settings)
     except BaseException:
         store.close()
@@ -185,7 +191,3 @@ def _store(request: AskRequest, file: Path | None) -> tuple[SessionStore, Storag
             raise
         problem = StorageError(f"{error.message}. Nothing of this chat is stored", error.hint)
         return SessionStore.in_memory(), problem
-
-
-def _told_on_screen(_: str) -> None:
-    """Nothing: the screen shows it when it opens the session."""
