@@ -42,12 +42,7 @@ class CandidateJournals:
     """
 
     def __init__(
-        self,
-        store: Store,
-        question: Message,
-        model: ChatModel,
-        settings: Settings,
-        count: int,
+        self, store: Store, question: Message, model: ChatModel, settings: Settings, count: int
     ) -> None:
         self._store, self._question = store, question
         self._writer = JournalWriter(store)

@@ -12,12 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from tchat.chat.branch import left_out_text
 from tchat.chat.model import ModelHandle
-from tchat.chat.prompt_builder import (
-    PreparedPrompt,
-    PromptBuilder,
-    count_draft,
-    prefill_draft,
-)
+from tchat.chat.prompt_builder import PreparedPrompt, PromptBuilder, count_draft, prefill_draft
 from tchat.chat.questions import Asked, Questions
 from tchat.engine.binding import Cancel
 from tchat.engine.events import Event, Finished, MessageStored, Notice, PromptProgress, Ranked
@@ -371,11 +366,7 @@ class Chat:
     # How it is done
 
     def _turn(
-        self,
-        ask: Callable[[], Asked],
-        *,
-        generate: Generate | None = None,
-        labels: bool = False,
+        self, ask: Callable[[], Asked], *, generate: Generate | None = None, labels: bool = False
     ) -> Iterator[Event]:
         """Store the question that ``ask`` makes, and generate and store its reply."""
         from tchat.chat.machine import record_throughput

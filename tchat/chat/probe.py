@@ -41,11 +41,7 @@ def probe(path: Path) -> list[Diagnosis]:
     template = read_metadata(path).chat_template or None
     _render(template)
     options = EngineOptions(
-        path=path,
-        template=template,
-        ctx_size=PROBE_CONTEXT,
-        gpu_layers=0,
-        batch_size=PROBE_CONTEXT,
+        path=path, template=template, ctx_size=PROBE_CONTEXT, gpu_layers=0, batch_size=PROBE_CONTEXT
     )
     with Engine(options) as engine:
         collections.deque(engine.load(), maxlen=0)

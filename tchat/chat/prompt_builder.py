@@ -97,13 +97,7 @@ class PromptBuilder:
         return self._prepared(branch, new, fitter.fit(new, encode))
 
     def prepare_draft(
-        self,
-        encoder: PromptEncoder,
-        branch: Branch,
-        draft: str,
-        *,
-        system: str,
-        settings: Settings,
+        self, encoder: PromptEncoder, branch: Branch, draft: str, *, system: str, settings: Settings
     ) -> PreparedPrompt:
         """Prepare the prompt of a draft; it takes time by the draft, not by the session.
 

@@ -101,8 +101,7 @@ class PromptTemplate:
 
         def refuse(name: str) -> str:
             raise UsageError(
-                f"the prompt `{self.name}` needs a value for `{name}`",
-                f"add `-p {name} VALUE`",
+                f"the prompt `{self.name}` needs a value for `{name}`", f"add `-p {name} VALUE`"
             )
 
         if self.accepts_input and not text:

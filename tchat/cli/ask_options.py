@@ -37,10 +37,7 @@ def complete_template(incomplete: str) -> list[str]:
 
 
 WORDS = typer.Argument(
-    None,
-    metavar="[PROMPT]...",
-    show_default=False,
-    help="Prompt; follows piped input",
+    None, metavar="[PROMPT]...", show_default=False, help="Prompt; follows piped input"
 )
 CID = typer.Option(None, metavar="ID", help="Continue this session", callback=require_value)
 TEMPLATE = typer.Option(
@@ -56,10 +53,7 @@ FILES = typer.Option(
     None, "-f", "--file", metavar="PATH", help="Prepend a file; accepts globs; repeatable"
 )
 EXTRACT = typer.Option(
-    False,
-    "-x",
-    "--extract",
-    help="Print only the first code block, or everything if there is none",
+    False, "-x", "--extract", help="Print only the first code block, or everything if there is none"
 )
 LOG = typer.Option(
     None, "--log/--no-log", " /-n", help="Save, or don't save, this session", show_default=False

@@ -122,10 +122,7 @@ def require_compatible_flags(request: AskRequest) -> None:
     if request.candidates and request.labels:
         raise UsageError("--candidates excludes --choose and --yes-no", "leave one out")
     if request.best_of and (request.labels or request.candidates):
-        raise UsageError(
-            "--best-of excludes --choose, --yes-no and --candidates",
-            "leave one out",
-        )
+        raise UsageError("--best-of excludes --choose, --yes-no and --candidates", "leave one out")
     if request.best_of == 1:
         raise UsageError("--best-of needs at least 2", "for example --best-of 4")
     if request.threshold is not None and not request.yes_no:

@@ -4,16 +4,8 @@ from __future__ import annotations
 
 # name: (module, and where it is not `app` the name, of its Typer app; help; subcommands)
 COMMANDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
-    "ask": (
-        "tchat.cli.ask_options",
-        "Answer one prompt; same as `tchat PROMPT`",
-        (),
-    ),
-    "map": (
-        "tchat.cli.map",
-        "Run one prompt over many rows, several at a time",
-        (),
-    ),
+    "ask": ("tchat.cli.ask_options", "Answer one prompt; same as `tchat PROMPT`", ()),
+    "map": ("tchat.cli.map", "Run one prompt over many rows, several at a time", ()),
     "models": (
         "tchat.cli.models",
         "Find, download, check and remove model files",
@@ -47,21 +39,9 @@ COMMANDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
         "Detect human-written replies, learn your preferences, steer the model",
         ("show", "examples", "train", "score", "duel", "use"),
     ),
-    "bench": (
-        "tchat.cli.bench",
-        "Benchmark a model on this machine",
-        (),
-    ),
-    "tune": (
-        "tchat.cli.bench:tune_app",
-        "Find and save the fastest settings of a model",
-        (),
-    ),
-    "doctor": (
-        "tchat.cli.doctor",
-        "Check this installation",
-        (),
-    ),
+    "bench": ("tchat.cli.bench", "Benchmark a model on this machine", ()),
+    "tune": ("tchat.cli.bench:tune_app", "Find and save the fastest settings of a model", ()),
+    "doctor": ("tchat.cli.doctor", "Check this installation", ()),
 }
 
 

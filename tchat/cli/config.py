@@ -26,10 +26,7 @@ NAME = typer.Argument(..., help="Setting name, see `tchat config show`", autocom
 
 
 @app.command()
-def show(
-    ctx: typer.Context,
-    as_json: bool = JSON,
-) -> None:
+def show(ctx: typer.Context, as_json: bool = JSON) -> None:
     """List all settings with their values and where each comes from."""
     console: Console = ctx.obj
     loaded = load(console.paths, console.environ)

@@ -36,10 +36,7 @@ class Finding:
 
 
 @app.command()
-def doctor(
-    ctx: typer.Context,
-    as_json: bool = JSON,
-) -> int:
+def doctor(ctx: typer.Context, as_json: bool = JSON) -> int:
     """Check this installation: engine, memory, models, storage, terminal.
 
     Exits with the code of the first problem, or 0.

@@ -75,11 +75,7 @@ def ls(ctx: typer.Context, as_json: bool = JSON) -> None:
 
 
 @app.command()
-def show(
-    ctx: typer.Context,
-    name: str = NAME,
-    as_json: bool = JSON,
-) -> None:
+def show(ctx: typer.Context, name: str = NAME, as_json: bool = JSON) -> None:
     """Print the file of a template."""
     console: Console = ctx.obj
     template = find_template(name, console.paths)

@@ -414,11 +414,7 @@ COMMANDS = (
     SlashCommand("delete", "", "Delete the last message", _delete_last),
     SlashCommand("undo", "", "Undo the last deletion", _undo_delete),
     SlashCommand(
-        "branches",
-        "[N]",
-        "List the branches, or switch to one",
-        _show_branches,
-        ("tree",),
+        "branches", "[N]", "List the branches, or switch to one", _show_branches, ("tree",)
     ),
     SlashCommand("copy", "", "Copy the last reply", _copy_reply),
     SlashCommand("file", "PATH", "Attach a file to the next message", _attach_file, ("read",)),

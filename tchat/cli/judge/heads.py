@@ -84,14 +84,7 @@ def show(ctx: typer.Context, model: str = MODEL, as_json: bool = JSON) -> None:
     vectors = {name: folder.vector(name) for name in folder.games()}
     if as_json:
         games = {name: str(path) if path.exists() else None for name, path in vectors.items()}
-        print_json(
-            console,
-            {
-                "model": metadata.path.name,
-                **heads_json(*heads),
-                "games": games,
-            },
-        )
+        print_json(console, {"model": metadata.path.name, **heads_json(*heads), "games": games})
         return
     if not any(heads):
         console.out(f"{single_line(metadata.path.name)}: nothing is trained yet")
