@@ -247,14 +247,14 @@ class Chat:
 
         It begins with ``reply_prefix``.
         """
-        return self._turn(partial(self._questions.again, message_id, reply_prefix))
+        return self._turn(partial(self._questions.find, message_id, reply_prefix))
 
     def continue_reply(self, message_id: int | None = None) -> Iterator[Event]:
         """Go on with a reply, the last one or another, in a sibling of it.
 
         A question that was left unanswered is answered.
         """
-        return self._turn(partial(self._questions.going_on, message_id))
+        return self._turn(partial(self._questions.find_continued, message_id))
 
     def edit(self, message_id: int, text: str) -> Iterator[Event]:
         """Put ``text`` beside an earlier message, as its sibling; a question is answered anew.
@@ -301,7 +301,7 @@ class Chat:
         Raises:
             UsageError: The judge was not trained yet; nothing is stored.
         """
-        asked = None if prompt else self._questions.again(None)
+        asked = None if prompt else self._questions.find(None)
         ranker = None
         if judge:
             from tchat.chat.candidates import find_ranker, find_ranker_or_likelihood
@@ -378,8 +378,8 @@ class Chat:
             if ready is None:
                 return
             model, prepared, report = ready
-            question, begun = asked.question, asked.begun
-            text, reasoning = (begun[0].content, begun[0].reasoning) if begun else ("", "")
+            question, start = asked.question, asked.reply_start
+            text, reasoning = (start[0].content, start[0].reasoning) if start else ("", "")
             writer = JournalWriter(self.store)
             journal = ReplyJournal.open(
                 self.store, question, model, self.settings, writer, text=text, reasoning=reasoning
@@ -444,7 +444,7 @@ class Chat:
             prepared = self._builder.prepare(
                 engine.encoder,
                 branch,
-                (ChatMessage("user", question.text), *asked.begun),
+                (ChatMessage("user", question.text), *asked.reply_start),
                 system=self._system,
                 settings=self.settings,
                 labels=labels,

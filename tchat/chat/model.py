@@ -82,14 +82,15 @@ def probe_command(path: Path) -> Sequence[str]:
 
 
 def preloaded_model(
-    begun: Preloaded, settings: Settings, paths: Paths, cancel: Cancel
+    preloaded: Preloaded, settings: Settings, paths: Paths, cancel: Cancel
 ) -> ChatModel:
     """The engine of a model that is being loaded already."""
     from tchat.chat.snapshots import open_snapshots
     from tchat.engine.engine import Engine
 
-    snapshots = open_snapshots(settings, paths, begun.metadata, begun.options)
-    return ChatModel(Engine(begun.options, cancel, begun.opening, snapshots), begun.metadata)
+    snapshots = open_snapshots(settings, paths, preloaded.metadata, preloaded.options)
+    engine = Engine(preloaded.options, cancel, preloaded.opening, snapshots)
+    return ChatModel(engine, preloaded.metadata)
 
 
 class ModelHandle:

@@ -53,11 +53,11 @@ def preload(settings: Settings, paths: Paths, cancel: Cancel) -> Preloaded | Non
                 return None
             options = engine_options(settings, metadata, draft)
             backend().log.write_to(paths.log_file)
-            begun = Preloaded(metadata, options, BackgroundLoad(options, cancel))
+            preloaded = Preloaded(metadata, options, BackgroundLoad(options, cancel))
             store.record_use(metadata)
     except TchatError:
         return None
-    return begun
+    return preloaded
 
 
 def is_known_good(metadata: ModelMetadata, store: MetadataCache) -> bool:

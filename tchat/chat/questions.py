@@ -21,13 +21,13 @@ class Asked(NamedTuple):
 
     Attributes:
         branch: What was read of its session meanwhile; None for nothing.
-        begun: The beginning of the reply, or nothing.
+        reply_start: The beginning of the reply, or nothing.
         before: The chat before it, where it was stored for this turn.
     """
 
     question: Message
     branch: Branch | None = None
-    begun: Sequence[ChatMessage] = ()
+    reply_start: Sequence[ChatMessage] = ()
     notice: Notice | None = None
     before: _State | None = None
 
@@ -61,7 +61,7 @@ class Questions:
         process deleted the session or its file, a new session begins, with a notice. ``system`` and
         ``settings`` are for a new one.
         """
-        begun, notice, before = _begun(reply_prefix), None, _State(self.session)
+        reply_start, notice, before = _reply_start(reply_prefix), None, _State(self.session)
         if self.session is not None:
             try:
                 branch = self._branches.active(self.session)
@@ -74,12 +74,12 @@ class Questions:
                 text = f"{error.message}: the chat continues in a new session"
                 notice = Notice("storage", text)
             else:
-                return Asked(question, branch, begun, before=before)
+                return Asked(question, branch, reply_start, before=before)
         system = self.session.system if self.session else system
         self.session, question = self._store.begin(
             prompt, title=title_for(prompt), system=system, settings=settings
         )
-        return Asked(question, None, begun, notice, before)
+        return Asked(question, None, reply_start, notice, before)
 
     def edit(self, message_id: int, text: str) -> Asked:
         """Store ``text`` beside a message, as its sibling."""
@@ -112,19 +112,19 @@ class Questions:
         if before.last is not None:
             self._store.activate(before.last)
 
-    def again(self, message_id: int | None, reply_prefix: str = "") -> Asked:
+    def find(self, message_id: int | None, reply_prefix: str = "") -> Asked:
         """The last question, or the question of a message."""
-        message, branch = self.at(message_id)
-        return Asked(self._question_of(message), branch, _begun(reply_prefix))
+        message, branch = self._message(message_id)
+        return Asked(self._question_of(message), branch, _reply_start(reply_prefix))
 
-    def going_on(self, message_id: int | None) -> Asked:
+    def find_continued(self, message_id: int | None) -> Asked:
         """The question of a reply, with the reply as the beginning of the next one."""
-        last, branch = self.at(message_id)
+        last, branch = self._message(message_id)
         if last.role is Role.USER:
             return Asked(last, branch)
         unfinished = bytes.fromhex(last.unfinished)
-        begun = ChatMessage("assistant", last.text, last.reasoning, unfinished)
-        return Asked(self._question_of(last), branch, [begun])
+        reply_start = ChatMessage("assistant", last.text, last.reasoning, unfinished)
+        return Asked(self._question_of(last), branch, [reply_start])
 
     def _is_there(self, session: Session) -> bool:
         """Whether a session can still be read, as far as is known."""
@@ -138,7 +138,7 @@ class Questions:
             pass
         return True
 
-    def at(self, message_id: int | None) -> tuple[Message, Branch | None]:
+    def _message(self, message_id: int | None) -> tuple[Message, Branch | None]:
         """A message; None: the last one, with its branch."""
         if message_id is not None:
             return self._store.message(message_id), None
@@ -155,5 +155,5 @@ class Questions:
         return self._store.message(message.parent_id)
 
 
-def _begun(text: str) -> list[ChatMessage]:
+def _reply_start(text: str) -> list[ChatMessage]:
     return [ChatMessage("assistant", text)] if text else []

@@ -31,30 +31,32 @@ if TYPE_CHECKING:
 YES, NO, UNSURE = 0, 1, 2  # exit codes of --yes-no
 
 
-def answer(turn: AskTurn, console: Console, cancel: Cancel, begun: Preloaded | None) -> int:
+def answer(turn: AskTurn, console: Console, cancel: Cancel, preloaded: Preloaded | None) -> int:
     """Send ``turn``, print the reply, and return the exit code.
 
-    ``begun`` is the model, if it is loading already; it is always freed.
+    ``preloaded`` is the model, if it is loading already; it is always freed.
 
     Raises:
         TchatError: There is no reply, or it is not of the form asked for.
         Interrupted: A signal ended it.
     """
-    return run_on_engine_thread(lambda: _answer(turn, console, cancel, begun), cancel)
+    return run_on_engine_thread(lambda: _answer(turn, console, cancel, preloaded), cancel)
 
 
-def _answer(turn: AskTurn, console: Console, cancel: Cancel, begun: Preloaded | None) -> int:
+def _answer(turn: AskTurn, console: Console, cancel: Cancel, preloaded: Preloaded | None) -> int:
     from tchat.sessions.fallback_store import FallbackStores
 
     with ExitStack() as held:
-        held.callback(abandon_loading, begun, cancel)
+        held.callback(abandon_loading, preloaded, cancel)
         store = held.enter_context(open_store(turn.request, turn.settings, console))
         session = find_session(turn.request, store)
         settings = resume_settings(turn.request, turn.settings, store, session, console.say)
         fallbacks = FallbackStores()
         held.enter_context(write_back_at_end(fallbacks, console))
         kept = fallbacks.open(store, session.id if session else "")
-        chat = held.enter_context(open_chat(settings, console, kept, session, cancel, begun=begun))
+        chat = held.enter_context(
+            open_chat(settings, console, kept, session, cancel, preloaded=preloaded)
+        )
         return _print(turn, settings, chat, console)
 
 

@@ -49,14 +49,14 @@ def ask(request: AskRequest, console: Console) -> int:
     cancel = Cancel()
     # The model loads while standard input is read and the modules that answer are imported.
     known = not request.resumes or "model" in request.settings
-    begun = start_loading(settings, console, cancel) if known else None
+    preloaded = start_loading(settings, console, cancel) if known else None
     try:
         turn = _prepare(request, settings, template, console)
         from tchat.cli.answer import answer
     except BaseException:
-        abandon_loading(begun, cancel)
+        abandon_loading(preloaded, cancel)
         raise
-    return answer(turn, console, cancel, begun)
+    return answer(turn, console, cancel, preloaded)
 
 
 def _chat(request: AskRequest, console: Console) -> int:

@@ -187,11 +187,11 @@ def require_loadable(settings: Settings, console: Console) -> None:
         require_valid_options(settings, console.paths)
 
 
-def abandon_loading(begun: Preloaded | None, cancel: Cancel) -> None:
+def abandon_loading(preloaded: Preloaded | None, cancel: Cancel) -> None:
     """Free a model that started to load, if nothing else did."""
-    if begun is not None:
+    if preloaded is not None:
         cancel.set()
-        begun.opening.abandon()
+        preloaded.opening.abandon()
 
 
 def open_store(request: AskRequest, settings: Settings, console: Console) -> SessionStore:
@@ -270,20 +270,20 @@ def open_chat(
     session: Session | None,
     cancel: Cancel,
     *,
-    begun: Preloaded | None = None,
+    preloaded: Preloaded | None = None,
     model: ChatModel | None = None,
 ) -> Chat:
     """Open a chat, or the stand-in of a test.
 
-    Uses ``model``, or the one ``begun`` to load; else loads it on demand.
+    Uses ``model``, or the one ``preloaded`` to load; else loads it on demand.
     """
     if console.open_chat is not None:
         return console.open_chat(settings, console.paths, store, session=session, cancel=cancel)
     from tchat.chat.chat import Chat
     from tchat.chat.model import preloaded_model
 
-    if model is None and begun is not None:
-        model = preloaded_model(begun, settings, console.paths, cancel)
+    if model is None and preloaded is not None:
+        model = preloaded_model(preloaded, settings, console.paths, cancel)
     return Chat(settings, console.paths, store, session=session, cancel=cancel, model=model)
 
 

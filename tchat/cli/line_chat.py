@@ -96,14 +96,14 @@ class LineChat:
         self.close()
         self._cancel.clear()
         opened = self.opened
-        begun = None if model else start_loading(opened.settings, self.console, self._cancel)
+        preloaded = None if model else start_loading(opened.settings, self.console, self._cancel)
         self._opened_chat = open_chat(
             opened.settings,
             self.console,
             opened.store,
             session,
             self._cancel,
-            begun=begun,
+            preloaded=preloaded,
             model=model,
         )
         self._opened_chat.own = opened.own
@@ -383,7 +383,7 @@ class LineChat:
     async def insert_template(self, name: str, text: str) -> None:
         """Send a prompt template filled with ``text``.
 
-        Its system prompt and sampling hold for a session that has not begun.
+        Its system prompt and sampling hold for a session that has not preloaded.
         """
         from tchat.chat.templates import find_template
 
