@@ -289,7 +289,7 @@ class Chat:
 
         They are siblings, and each event of one comes within a `CandidateEvent`. The first is the
         active branch, or the one that ``judge`` finds best: then `Ranked` comes last, and the
-        scores are stored. `pick` chooses another.
+        scores are stored. `Store.pick` chooses another.
 
         Args:
             count: Replies.
@@ -358,10 +358,6 @@ class Chat:
                 journals.ids,
                 activate=not journals.before_stays,
             )
-
-    def pick(self, message_id: int) -> None:
-        """Make a reply the one that the session goes on with; the judge learns from that."""
-        self.store.pick(message_id)
 
     # How it is done
 

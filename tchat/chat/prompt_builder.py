@@ -8,11 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
 from tchat.chat.branch import Branch, BranchReader
-from tchat.chat.context_window import ContextWindow, Encode, Turn, WindowFitter, reply_reserve
+from tchat.chat.context_window import (
+    ContextWindow,
+    Count,
+    Encode,
+    Turn,
+    WindowFitter,
+    reply_reserve,
+)
 from tchat.chat.prefill_cost import PrefillCost, PromptRead, prefill_cost_of, prefill_reason
 from tchat.engine.prompt import ChatMessage
 from tchat.errors import DoesNotFit
@@ -71,7 +78,7 @@ class PromptBuilder:
         self.branches = BranchReader(store)
         self._window_start: int | None = None  # the question that the last prompt began with
         self._read: PromptRead | None = None  # the last prompt
-        self._counts: _TokenCounts | None = None
+        self._counters: _Recent[Count] = _Recent()
         self._fitters: _Recent[WindowFitter] = _Recent()
         self._drafts: _Recent[PreparedPrompt] = _Recent()
 
@@ -170,13 +177,13 @@ class PromptBuilder:
         key = self._key(encoder, branch, system, settings)
         if (known := self._fitters.get(key)) is not None:
             return known
-        if self._counts is None or not self._counts.is_of(encoder):
-            self._counts = _TokenCounts(encoder)
+        model = encoder.model, encoder.template
+        counter = self._counters.get(model) or self._counters.add(model, _token_counter(encoder))
         fitter = WindowFitter(
             [ChatMessage("system", system)] if system else [],
             branch.turns,
             room=encoder.size - reply_reserve(encoder.size, settings.sampling.max_tokens),
-            count=self._counts,
+            count=counter,
             first=self._first_turn(branch),
             pinned=branch.pinned,
         )
@@ -197,29 +204,17 @@ class _Recent(Generic[T]):
         return value
 
 
-class _TokenCounts:
-    """Estimated tokens of messages in prompts of one model, cached by message."""
+def _token_counter(encoder: PromptEncoder) -> Count:
+    """A function that estimates the tokens of a message in prompts of one model."""
 
-    def __init__(self, encoder: PromptEncoder) -> None:
-        self._encoder = encoder
-        self._counts: dict[ChatMessage, int] = {}
+    @lru_cache(MAX_COUNTS)
+    def count(message: ChatMessage) -> int:
+        try:
+            return encoder.count(message.content) + MARKS
+        except DoesNotFit:
+            return encoder.size
 
-    def is_of(self, encoder: PromptEncoder) -> bool:
-        """Whether they are of the model and the template of ``encoder``."""
-        own = self._encoder
-        return own.model is encoder.model and own.template is encoder.template
-
-    def __call__(self, message: ChatMessage) -> int:
-        count = self._counts.get(message)
-        if count is None:
-            try:
-                count = self._encoder.count(message.content) + MARKS
-            except DoesNotFit:
-                count = self._encoder.size
-            if len(self._counts) >= MAX_COUNTS:
-                self._counts = {}
-            self._counts[message] = count
-        return count
+    return count
 
 
 def _encoding(

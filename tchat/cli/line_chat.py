@@ -236,7 +236,7 @@ class LineChat:
 
     async def pick(self, message_id: int) -> None:
         """Go on with one of several replies."""
-        self._chat.pick(message_id)
+        self.opened.store.pick(message_id)
 
     async def go_to(self, message_id: int) -> None:
         """Go on in the branch of a message."""

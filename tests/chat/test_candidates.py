@@ -40,7 +40,7 @@ def test_all_are_siblings_and_the_first_is_active(open_chat: OpenChat, store: Se
 def test_the_one_picked_is_gone_on_with(open_chat: OpenChat, store: SessionStore) -> None:
     chat = open_chat(temp=1.5, seed=3)
     rows = replies(store, list(chat.candidates(3, "Hello")))
-    chat.pick(rows[2].id)
+    chat.store.pick(rows[2].id)
     *_, end = chat.send("and then?")
     assert isinstance(end, Finished)
     assert chat.session is not None

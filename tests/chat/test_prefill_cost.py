@@ -114,7 +114,7 @@ def test_any_of_several_replies_is_no_other_branch(
         for e in events
         if isinstance(e, CandidateEvent) and isinstance(e.event, MessageStored)
     ]
-    chat.pick(stored[2])
+    chat.store.pick(stored[2])
     assert price(chat).why == ""
 
 
