@@ -17,7 +17,7 @@ themselves, so JSON may be written as it is. ``{input}`` is what was piped or ty
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -79,13 +79,12 @@ class PromptTemplate:
     @property
     def variables(self) -> tuple[str, ...]:
         """Names of the variables besides ``input``, in the order of their appearance."""
-        found = (*_variables(self.system), *_variables(self.prompt))
-        return tuple(dict.fromkeys(name for name in found if name != INPUT))
+        return tuple(name for name in _variables(f"{self.system}\n{self.prompt}") if name != INPUT)
 
     @property
     def accepts_input(self) -> bool:
         """Whether it says where the input goes."""
-        return INPUT in (*_variables(self.system), *_variables(self.prompt))
+        return INPUT in _variables(f"{self.system}\n{self.prompt}")
 
     def fill(self, text: str, values: Mapping[str, str]) -> FilledTemplate:
         """Fill with ``text`` (piped or typed) and the variables' ``values``.
@@ -98,36 +97,26 @@ class PromptTemplate:
         """
         self._reject_unknown_values(values)
         known = {**self.defaults, **values, INPUT: text}
-
-        def refuse(name: str) -> str:
-            raise UsageError(
-                f"the prompt `{self.name}` needs a value for `{name}`", f"add `-p {name} VALUE`"
-            )
-
         if self.accepts_input and not text:
             raise UsageError(
                 f"the prompt `{self.name}` needs a text to work on", "pipe it in or type it"
             )
-        prompt = self._with_input(text, _expand(self.prompt, known, refuse))
-        return FilledTemplate(prompt, _expand(self.system, known, refuse))
+        for name in _variables(f"{self.prompt}\n{self.system}"):
+            if name not in known:
+                raise UsageError(
+                    f"the prompt `{self.name}` needs a value for `{name}`", f"add `-p {name} VALUE`"
+                )
+        prompt = self._with_input(text, _expand(self.prompt, known))
+        return FilledTemplate(prompt, _expand(self.system, known))
 
     def begin(self, text: str) -> StartedTemplate:
         """Fill with ``text``, which may be empty; leave blanks for variables without a value."""
         known = {**self.defaults, **({INPUT: text} if text else {})}
-        blanks: dict[str, None] = {}
-        missing: dict[str, None] = {}
-
-        def leave_blank(name: str) -> str:
-            blanks[BLANK.format(name)] = None
-            return BLANK.format(name)
-
-        def miss(name: str) -> str:
-            missing[name] = None
-            return ""
-
-        prompt = self._with_input(text, _expand(self.prompt, known, leave_blank))
-        system = _expand(self.system, known, miss)
-        return StartedTemplate(prompt, tuple(blanks), "" if missing else system, tuple(missing))
+        blanks = {name: BLANK.format(name) for name in _variables(self.prompt) if name not in known}
+        missing = tuple(name for name in _variables(self.system) if name not in known)
+        prompt = self._with_input(text, _expand(self.prompt, known | blanks))
+        system = "" if missing else _expand(self.system, known)
+        return StartedTemplate(prompt, tuple(blanks.values()), system, missing)
 
     def _with_input(self, text: str, prompt: str) -> str:
         return f"{text}\n\n{prompt}" if text and not self.accepts_input else prompt
@@ -142,14 +131,10 @@ class PromptTemplate:
                 )
 
 
-def _expand(text: str, known: Mapping[str, str], missing: Callable[[str], str]) -> str:
-    """``text`` with the values of its variables; ``missing`` gives those that are not known."""
-
+def _expand(text: str, known: Mapping[str, str]) -> str:
     def value(match: re.Match[str]) -> str:
         literal, name = match.groups()
-        if literal:
-            return f"{{{literal}}}"
-        return known[name] if name in known else missing(name)
+        return f"{{{literal}}}" if literal else known[name]
 
     return _VARIABLE.sub(value, text)
 
@@ -251,7 +236,8 @@ def _files(paths: Paths) -> Iterator[Path]:
 
 
 def _variables(text: str) -> tuple[str, ...]:
-    return tuple(match[2] for match in _VARIABLE.finditer(text) if match[2])
+    """Names of the variables in ``text``, each once, in the order of their appearance."""
+    return tuple(dict.fromkeys(match[2] for match in _VARIABLE.finditer(text) if match[2]))
 
 
 def _text(document: Mapping[str, Any], name: str, path: Path) -> str:
