@@ -76,7 +76,7 @@ def run_map(request: MapRequest, console: Console) -> int:
     settings = resolve_settings(request.ask, console)
     schema, settings = apply_reply_format(request.ask, settings, console)
     rows = read_rows(console, request.inputs, files=request.files, encoding=settings.encoding)
-    work = _Map(request, settings, schema, _validator(schema), RowPrompt(request.prompt, rows))
+    work = _MapJob(request, settings, schema, _validator(schema), RowPrompt(request.prompt, rows))
     tally = _Tally(console)
     with work.results(rows, console) as results:
         tally.failed.update(results.failed)
@@ -90,7 +90,7 @@ def run_map(request: MapRequest, console: Console) -> int:
             if todo:
                 with_model(console, settings, partial(work.carry_out, todo, results, tally))
         except Interrupted:
-            console.notice(results.kept(len(rows)))
+            console.notice(results.resume_hint(len(rows)))
             raise
     return tally.exit_code(len(rows), len(todo))
 
@@ -104,7 +104,7 @@ def _validator(schema: dict[str, Any] | None) -> ReplyValidator | None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Map:
+class _MapJob:
     """A request made ready."""
 
     request: MapRequest
@@ -154,7 +154,7 @@ class _Map:
             record = self._record(by_index[outcome.index], outcome)
             done += 1
             status.erase()
-            tally.take(outcome, record, status)
+            tally.record(outcome, record, status)
             results.add(record)
             words = shown.words("mapping", done, len(rows))
             status.show(f"{words} · {len(tally.failed):,} failed" if tally.failed else words)
@@ -231,7 +231,7 @@ class _Tally:
         if assumed:
             self._assumed.append(assumed)
 
-    def take(self, outcome: BatchResult, record: Record, status: TerminalStatus) -> None:
+    def record(self, outcome: BatchResult, record: Record, status: TerminalStatus) -> None:
         """Count a row; prints each different notice once."""
         if "error" in record:
             self.failed[record["index"]] = record["error"]

@@ -12,7 +12,7 @@ import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, TypeAlias
 
 from tchat.cli.console import Console
 from tchat.errors import StorageError, UsageError
@@ -28,24 +28,6 @@ _CUT = re.compile(r'\{"index": \d*,?')
 _NAME_ANOTHER = "name another file with -o"
 
 
-class Results(Protocol):
-    """A sink for the records of the rows."""
-
-    @property
-    def done(self) -> frozenset[int]:
-        """Rows that have a record."""
-
-    @property
-    def failed(self) -> Mapping[int, str]:
-        """Errors of rows from an earlier call."""
-
-    def kept(self, rows: int) -> str:
-        """A message about what an interrupted call saved of ``rows`` rows, and how to resume."""
-
-    def add(self, record: Record) -> None:
-        """Add the record of a row."""
-
-
 class PrintedResults:
     """Records on standard output, in the ``order`` of row indexes, or as they finish."""
 
@@ -58,8 +40,8 @@ class PrintedResults:
         self._held: dict[int, Record] = {}
         self._printed = 0
 
-    def kept(self, rows: int) -> str:
-        """What was printed."""
+    def resume_hint(self, rows: int) -> str:
+        """What an interrupted call printed of ``rows`` rows, and how to resume."""
         return (
             f"stopped: {self._printed:,} of {counted(rows, 'row')} printed; "
             "with -o FILE, running it again resumes"
@@ -119,8 +101,8 @@ class ResultFile:
         """Rows whose records the file has."""
         return frozenset(self._lines)
 
-    def kept(self, rows: int) -> str:
-        """What is in the file."""
+    def resume_hint(self, rows: int) -> str:
+        """What an interrupted call saved of ``rows`` rows, and how to resume."""
         return (
             f"stopped: {len(self._lines):,} of {counted(rows, 'row')} in "
             f"{single_line(str(self._path))}; run it again to resume"
@@ -212,6 +194,9 @@ class ResultFile:
         self._file.close()
         self._file, self._lines = file, lines
         self._size = self._total = size
+
+
+Results: TypeAlias = PrintedResults | ResultFile
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from tchat.cli.console import Console
 from tchat.cli.output.columns import TextColumns
@@ -33,13 +33,6 @@ from tchat.markdown import first_code_block
 from tchat.sanitize import single_line
 
 NARROWEST = 24  # cells of a column; replies in narrower ones are printed one below the other
-
-
-class CandidateLayout(Protocol):
-    """How the replies are shown."""
-
-    def show(self, index: int, piece: TextDelta | ReasoningDelta | Finished) -> None:
-        """Show ``piece`` of a reply."""
 
 
 class CandidateOutput:
@@ -93,7 +86,7 @@ class CandidateOutput:
     def show(self, event: Event) -> None:
         """Show ``event``."""
         inner = event.event if isinstance(event, CandidateEvent) else event
-        self._progress.take(inner)
+        self._progress.record(inner)
         if isinstance(event, CandidateEvent) and isinstance(
             inner, TextDelta | ReasoningDelta | Finished
         ):
@@ -141,7 +134,7 @@ class CandidateOutput:
         told = ", ".join(f"{score:.2f}" for _, score in self.ranked.scores)
         return f"best of {len(self.ranked.scores)} by {self.ranked.judge}: {told}"
 
-    def _chosen_form(self) -> CandidateLayout | None:
+    def _chosen_form(self) -> _SideBySide | _Stacked | None:
         if self._output.json or self._best:
             return None
         width = shutil.get_terminal_size().columns

@@ -100,7 +100,7 @@ class ReplyOutput:
 
     def show(self, event: Event) -> None:
         """Show ``event``."""
-        self._progress.take(event)
+        self._progress.record(event)
         match event:
             case TextDelta(text):
                 self._writer.text(text)

@@ -112,7 +112,7 @@ class ReplyProgress:
         self._reading: PromptProgress | None = None
         self._restored: CacheRestored | None = None
 
-    def take(self, event: Event) -> None:
+    def record(self, event: Event) -> None:
         """Record ``event``."""
         if isinstance(event, LoadProgress):
             self._loading = event.progress
