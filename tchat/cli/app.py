@@ -54,15 +54,13 @@ class RootGroup(TyperGroup):
         """
         args = help_arguments(args) or args
         if args and args[0] not in COMMANDS and args[0].split("=")[0] not in ROOT_OPTIONS:
-            if not ctx.resilient_parsing and (name := likely_command(args)):
+            likely = likely_command(args)
+            name = likely or foreign_command(args)
+            if name and not ctx.resilient_parsing:
+                prompt = args[0] if likely else " ".join(args)
                 raise UsageError(
                     f"there is no command `{args[0]}`",
-                    f"did you mean `{name}`? `tchat -- {args[0]}` sends it as a prompt",
-                )
-            if not ctx.resilient_parsing and (name := foreign_command(args)):
-                raise UsageError(
-                    f"there is no command `{args[0]}`",
-                    f"did you mean `{name}`? `tchat -- {' '.join(args)}` sends it as a prompt",
+                    f"did you mean `{name}`? `tchat -- {prompt}` sends it as a prompt",
                 )
             args = ["ask", *args]
         return super().parse_args(ctx, args)

@@ -9,7 +9,7 @@ import typer
 
 from tchat.cli.app import JSON, single_command
 from tchat.cli.console import Console
-from tchat.cli.output.columns import print_json, print_rows
+from tchat.cli.output.columns import fields, print_json, print_rows
 from tchat.cli.output.status import with_checked_model
 from tchat.settings import load, spell
 
@@ -37,7 +37,11 @@ def bench(
     settings = replace(settings, model=model or settings.model)
     name, figures = with_checked_model(console, settings, _measured)
     if as_json:
-        print_json(console, {"model": name, "figures": {f.name: _record(f) for f in figures}})
+        records = {
+            f.name: fields(f, "value", "unit") | ({"against": f.of} if f.of else {})
+            for f in figures
+        }
+        print_json(console, {"model": name, "figures": records})
     else:
         print_rows(console, HEADER, [_cells(figure) for figure in figures])
 
@@ -51,11 +55,6 @@ def _measured(model: ChatModel, status: TerminalStatus) -> tuple[str, list[Figur
         figures.append(figure)
         status.show(f"measuring {model.metadata.name} · {figure.name} {_amount(figure)}")
     return model.metadata.name, figures
-
-
-def _record(figure: Figure) -> dict[str, Any]:
-    found: dict[str, Any] = {"value": figure.value, "unit": figure.unit}
-    return found | ({"against": figure.of} if figure.of else {})
 
 
 def _cells(figure: Figure) -> tuple[str, str, str]:

@@ -152,9 +152,14 @@ CLOSED_PIPE = frozenset({errno.EPIPE, errno.ESHUTDOWN})
 def report_error(error: BaseException, console: Console) -> int:
     """Print ``error`` to standard error and return its exit code."""
     if isinstance(error, SystemExit):
-        return _system_exit(error, console)
-    if isinstance(error, Abandoned):
-        _end_line(console)  # nobody erases the status any more
+        if error.code is None or isinstance(error.code, int):
+            return error.code or 0
+        console.say(str(error.code))
+        return ExitCode.UNEXPECTED
+    if isinstance(error, Abandoned) and console.stderr_is_terminal:
+        with contextlib.suppress(OSError, ValueError):
+            console.stderr.write("\n")  # nobody erases the status any more
+            console.stderr.flush()
     code, line = _exit_code_and_line(error, console)
     if line:
         console.say(line)
@@ -200,20 +205,6 @@ def _unexpected(error: BaseException, console: Console) -> str:
     except (OSError, TchatError):
         return f"{line}; please report it (the log could not be written)"
     return f"{line}; please report it with the log at {log}"
-
-
-def _end_line(console: Console) -> None:
-    if console.stderr_is_terminal:
-        with contextlib.suppress(OSError, ValueError):
-            console.stderr.write("\n")
-            console.stderr.flush()
-
-
-def _system_exit(error: SystemExit, console: Console) -> int:
-    if error.code is None or isinstance(error.code, int):
-        return error.code or 0
-    console.say(str(error.code))
-    return ExitCode.UNEXPECTED
 
 
 def _drop_unwritten(console: Console) -> None:

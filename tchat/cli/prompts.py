@@ -111,7 +111,8 @@ def edit(ctx: typer.Context, name: str = NAME) -> None:
     console: Console = ctx.obj
     path = template_path(name, console.paths)
     if path.exists():
-        _edit(console, path)
+        edit_file(path, console.environ)
+        read_template(path)
     else:
         _edit_new(console, path, read_toml(find_template(name, console.paths).path))
 
@@ -139,11 +140,6 @@ def _edit_new(console: Console, path: Path, begin: str) -> None:
         if read_toml(path) == begin:
             path.unlink()
         raise
-    read_template(path)
-
-
-def _edit(console: Console, path: Path) -> None:
-    edit_file(path, console.environ)
     read_template(path)
 
 

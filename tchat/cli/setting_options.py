@@ -29,7 +29,9 @@ class SettingsCommand(TyperCommand, ABC):
         self, *args: Any, params: list[click.Parameter] | None = None, **kwargs: Any
     ) -> None:
         generated = [SettingOption(key) for key in keys().values() if key.flags]
-        former = [SettingOption(key, former=True) for key in keys().values() if _has_former(key)]
+        former = [
+            SettingOption(key, former=True) for key in keys().values() if key.former and key.flags
+        ]
         own = [*(params or []), *self.pairs()]
         super().__init__(*args, params=[*own, *generated, *former], **kwargs)
 
@@ -61,7 +63,18 @@ class PromptCommand(SettingsCommand):
 
     def pairs(self) -> list[click.Parameter]:
         """``-p`` and ``-o``."""
-        return [_template_value(), _any_setting()]
+        return [
+            _pair(
+                ["template_value", "-p", "--param"],
+                "Set a variable of the template; repeatable",
+                lambda ctx, name, text: template_values(ctx).__setitem__(name, text),
+            ),
+            _pair(
+                ["any_setting", "-o", "--option"],
+                "Set any setting by name, see `tchat config show`; repeatable",
+                _keep_any,
+            ),
+        ]
 
 
 class MapCommand(SettingsCommand):
@@ -162,14 +175,6 @@ THRESHOLD = typer.Option(
 )
 
 
-def _any_setting() -> click.Option:
-    return _pair(
-        ["any_setting", "-o", "--option"],
-        "Set any setting by name, see `tchat config show`; repeatable",
-        _keep_any,
-    )
-
-
 def _keep_any(ctx: click.Context, name: str, text: str) -> None:
     _keep(ctx, find_key(name), (text,), "-o")
     _notify_renamed(ctx, name)
@@ -179,14 +184,6 @@ def _notify_renamed(ctx: click.Context, name: str) -> None:
     """Tell the new name of a setting or flag that was typed by its former one."""
     if (notice := renamed(name)) and ctx.obj is not None:
         ctx.obj.notice(notice)
-
-
-def _template_value() -> click.Option:
-    return _pair(
-        ["template_value", "-p", "--param"],
-        "Set a variable of the template; repeatable",
-        lambda ctx, name, text: template_values(ctx).__setitem__(name, text),
-    )
 
 
 def _pair(
@@ -218,10 +215,6 @@ def _require_no_equals(flag: str, name: str) -> None:
     if before and equals:
         shown = shlex.join([flag, before, value])
         raise UsageError(f"{flag} takes NAME VALUE, not NAME=VALUE", f"write {shown}")
-
-
-def _has_former(key: Key) -> bool:
-    return bool(key.former and key.flags)
 
 
 def _help(key: Key) -> str:
