@@ -19,7 +19,8 @@ from tchat.settings import Settings
 
 if TYPE_CHECKING:
     from tchat.chat.chat import Chat
-    from tchat.judge.game import GameEvent
+    from tchat.chat.model import ChatModel
+    from tchat.judge.game import AdversarialGame, GameConfig, GameEvent
     from tchat.judge.training import TrainingProgress
     from tchat.paths import Paths
     from tchat.sessions.store import Store
@@ -114,24 +115,32 @@ def play(chat: Chat, file: Path | None) -> Iterator[GameEvent]:
         UsageError: There are too few replies by people.
         InterruptedError: The user stopped it.
     """
-    from tchat.judge.game import AdversarialGame, GameConfig
+    from tchat.judge.game import GameConfig
 
     if file is None:
         raise UsageError(
             "a game needs replies by people", "name a JSONL file with `prompt` and `reply`"
         )
-    data: DialogueSet = read_dialogues([file])
-    model = chat.require_model()
-    folder, metadata = judge_folder(model.metadata, chat.paths), model.metadata
-    game = AdversarialGame(
-        model.engine,
-        folder,
-        data,
-        GameConfig(f"{GAME}-{data.sha256[:8]}"),
-        model=metadata.path.name,
-        architecture=metadata.architecture,
-    )
+    data = read_dialogues([file])
+    config = GameConfig(f"{GAME}-{data.sha256[:8]}")
+    game = prepare_game(chat.require_model(), chat.paths, data, config)
     try:
         yield from game.play()
     finally:
         chat.unload()  # what it has read is of a steered model
+
+
+def prepare_game(
+    model: ChatModel, paths: Paths, data: DialogueSet, config: GameConfig
+) -> AdversarialGame:
+    """The adversarial game of a loaded model; it goes on where it was left."""
+    from tchat.judge.game import AdversarialGame
+
+    return AdversarialGame(
+        model.engine,
+        judge_folder(model.metadata, paths),
+        data,
+        config,
+        model=model.metadata.path.name,
+        architecture=model.metadata.architecture,
+    )

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from tchat.cli.console import Console
-from tchat.cli.judge.heads import MODEL, NEEDED, JudgeModel, run_with_judge, settings_for_model
+from tchat.cli.judge.heads import MODEL, NEEDED, settings_for_model
+from tchat.cli.output.status import TerminalStatus, with_model
 from tchat.errors import UsageError
 from tchat.humanize import Eta
 from tchat.sanitize import single_line
 
 if TYPE_CHECKING:
+    from tchat.chat.model import ChatModel
     from tchat.judge.discriminator import JudgeFolder
     from tchat.judge.game import GameConfig, GameResult, GameState
     from tchat.judge.training_data import DialogueSet
@@ -50,33 +53,34 @@ def duel(
     if dialogues.skipped:
         console.say(skipped_notice(dialogues.skipped))
     plan = GameConfig(name, rounds=rounds, batch=batch, seed=seed)
-    played = run_with_judge(console, model, lambda loaded: _play(loaded, console, dialogues, plan))
+    settings = settings_for_model(console, model)
+    played = with_model(console, settings, partial(_play, console, dialogues, plan))
     _print_result(console, played)
 
 
-def _play(loaded: JudgeModel, console: Console, data: DialogueSet, plan: GameConfig) -> GameResult:
-    from tchat.judge.game import AdversarialGame, GameResult, GameState, StepProgress
+def _play(
+    console: Console,
+    data: DialogueSet,
+    plan: GameConfig,
+    model: ChatModel,
+    status: TerminalStatus,
+) -> GameResult:
+    from tchat.chat.judge import prepare_game
+    from tchat.judge.game import GameResult, GameState, StepProgress
     from tchat.judge.training import TrainingProgress
 
-    game = AdversarialGame(
-        loaded.engine,
-        loaded.folder,
-        data,
-        plan,
-        model=loaded.metadata.path.name,
-        architecture=loaded.metadata.architecture,
-    )
+    game = prepare_game(model, console.paths, data, plan)
     shown, told = Eta(), 0
     for event in game.play():
         if isinstance(event, TrainingProgress):
-            loaded.status.show(shown.words(event.what, event.done, event.total))
+            status.show(shown.words(event.what, event.done, event.total))
         elif isinstance(event, StepProgress):
             stage = f"round {event.round}, try {event.attempt}: writing"
-            loaded.status.show(shown.words(stage, event.done, event.total))
+            status.show(shown.words(stage, event.done, event.total))
         elif isinstance(event, GameState):
-            loaded.status.erase()
+            status.erase()
             told = _show_rounds(console, event, told)
-            loaded.status.show("fitting")
+            status.show("fitting")
         elif isinstance(event, GameResult):
             return event
     raise InterruptedError

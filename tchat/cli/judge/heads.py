@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -22,17 +23,14 @@ from tchat.settings import load
 
 if TYPE_CHECKING:
     from tchat.chat.model import ChatModel
-    from tchat.engine.engine import Engine
-    from tchat.judge.discriminator import Discriminator, JudgeFolder, TrainingProvenance
+    from tchat.judge.discriminator import Discriminator, TrainingProvenance
     from tchat.judge.features import FeatureExtractor
     from tchat.judge.linear_head import LinearHead
     from tchat.judge.training_data import Dialogue, DialogueSet, Feedback
     from tchat.judge.training_run import TrainedHeads
-    from tchat.models.metadata import ModelMetadata
     from tchat.paths import Paths
     from tchat.settings import Settings
 
-T = TypeVar("T")
 PREFERENCE = "preference"
 KINDS = {
     "human": "discriminator: human-written or not, for replies as they are generated",
@@ -43,31 +41,10 @@ KINDS = {
 MODEL = typer.Option("", "-m", "--model", help="Model (default: the default model)")
 
 
-@dataclass(frozen=True, slots=True)
-class JudgeModel:
-    """A loaded model with its judge folder."""
-
-    engine: Engine
-    metadata: ModelMetadata
-    folder: JudgeFolder
-    status: TerminalStatus
-
-
 def settings_for_model(console: Console, model: str) -> Settings:
     """The settings, with ``model`` if it is given."""
     settings = load(console.paths, console.environ).settings
     return replace(settings, model=model) if model else settings
-
-
-def run_with_judge(console: Console, model: str, work: Callable[[JudgeModel], T]) -> T:
-    """Load the model and do ``work`` with it, as `with_model`."""
-    from tchat.judge.discriminator import judge_folder
-
-    def at(opened: ChatModel, status: TerminalStatus) -> T:
-        folder = judge_folder(opened.metadata, console.paths)
-        return work(JudgeModel(opened.engine, opened.metadata, folder, status))
-
-    return with_model(console, settings_for_model(console, model), at)
 
 
 def show(ctx: typer.Context, model: str = MODEL, as_json: bool = JSON) -> None:
@@ -185,9 +162,8 @@ def train(
         require_enough(learnt.edits, learnt.choices)
     elif data.skipped:
         console.say(skipped_notice(data.skipped))
-    trained = run_with_judge(
-        console, model, lambda loaded: _train(loaded, console.paths, data, learnt)
-    )
+    settings = settings_for_model(console, model)
+    trained = with_model(console, settings, partial(_train, console.paths, data, learnt))
     if as_json:
         print_json(console, heads_json(trained.human, trained.reading, trained.preference))
         return
@@ -234,14 +210,14 @@ def load_feedback(console: Console) -> Feedback:
 
 
 def _train(
-    loaded: JudgeModel, paths: Paths, data: DialogueSet | None, use: Feedback
+    paths: Paths, data: DialogueSet | None, use: Feedback, model: ChatModel, status: TerminalStatus
 ) -> TrainedHeads:
     from tchat.judge.training_run import train_heads
 
-    shown = Eta()
+    eta = Eta()
     return follow(
-        train_heads(loaded.engine, loaded.metadata, paths, data, use),
-        lambda event: loaded.status.show(shown.words(event.what, event.done, event.total)),
+        train_heads(model.engine, model.metadata, paths, data, use),
+        lambda event: status.show(eta.words(event.what, event.done, event.total)),
     )
 
 
@@ -264,7 +240,7 @@ def score(
         )
     if skipped:
         console.say(skipped_notice(skipped))
-    run_with_judge(console, model, lambda loaded: _score(loaded, console, dialogues))
+    with_model(console, settings_for_model(console, model), partial(_score, console, dialogues))
 
 
 def _lines(console: Console, file: Path | None) -> list[str]:
@@ -278,19 +254,22 @@ def _lines(console: Console, file: Path | None) -> list[str]:
     return [line for line in lines if line.strip()]
 
 
-def _score(loaded: JudgeModel, console: Console, dialogues: list[Dialogue]) -> None:
-    from tchat.judge.discriminator import READING
+def _score(
+    console: Console, dialogues: list[Dialogue], model: ChatModel, status: TerminalStatus
+) -> None:
+    from tchat.judge.discriminator import READING, judge_folder
     from tchat.judge.features import FeatureExtractor
     from tchat.judge.ranking import load_head
 
-    head = load_head(READING, loaded.folder, loaded.engine)
+    engine = model.engine
+    head = load_head(READING, judge_folder(model.metadata, console.paths), engine)
     shown = Eta()
-    layers = [head.layer] if head.layer < loaded.engine.n_layer else []
-    with FeatureExtractor(loaded.engine, layers) as reader:
+    layers = [head.layer] if head.layer < engine.n_layer else []
+    with FeatureExtractor(engine, layers) as reader:
         for index, dialogue in enumerate(dialogues):
-            loaded.status.show(shown.words("reading", index, len(dialogues)))
+            status.show(shown.words("reading", index, len(dialogues)))
             row = _scored(reader, head, dialogue)
-            loaded.status.erase()
+            status.erase()
             console.out(printable_json(json.dumps(row, ensure_ascii=False)))
             console.flush()
 
