@@ -1,9 +1,11 @@
-"""Attach text files to a prompt, each in a fence of its own, and complete their names."""
+"""Attach text files to a prompt, each in a fence of its own, and complete their names.
+
+The screen imports this before its first picture, so it imports little.
+"""
 
 from __future__ import annotations
 
 import errno
-import glob
 import os
 import re
 import stat
@@ -107,6 +109,8 @@ def read_file(path: Path, encoding: str = "auto") -> Decoded:
         UsageError: It is missing, a folder, a device or no text, too large or in another encoding.
         StorageError: It cannot be read.
     """
+    from tchat.decoding import decode
+
     name = single_line(str(path))
     try:
         check_file(path)
@@ -168,6 +172,8 @@ def _missing(name: str) -> UsageError:
 
 
 def _matches(pattern: str) -> list[Path]:
+    import glob
+
     # Path.glob refuses absolute patterns.
     names = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207
     return [path for path in map(Path, names) if path.is_file()]

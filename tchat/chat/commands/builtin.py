@@ -20,7 +20,6 @@ from tchat.chat.commands.command import (
 from tchat.errors import UsageError
 from tchat.humanize import counted
 from tchat.sanitize import single_line
-from tchat.sessions.records import Role
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -117,7 +116,7 @@ async def _replace_reply(host: CommandHost, text: str) -> None:
     if not text:
         raise UsageError("/mine needs your own reply")
     last = await _branch(host, last=1)
-    if not last or last[0].role is not Role.ASSISTANT:
+    if not last or last[0].role != "assistant":
         raise UsageError("there is no reply to replace", "send a prompt first")
     reply = last[0]
     await host.reply(lambda chat: chat.edit(reply.id, text))
@@ -317,7 +316,7 @@ async def _export_session(host: CommandHost, name: str) -> None:
 
 
 async def _show_statistics(host: CommandHost, _: str) -> None:
-    replies = [each for each in await _branch(host) if each.role is Role.ASSISTANT]
+    replies = [each for each in await _branch(host) if each.role == "assistant"]
     if not replies:
         raise UsageError("there is no reply yet", "send a prompt first")
     written = sum(each.usage.get("completion", 0) for each in replies)
@@ -369,16 +368,16 @@ async def _branch(host: CommandHost, last: int | None = None) -> list[Message]:
 
 
 async def _last_reply(host: CommandHost) -> Message:
-    return await _last(host, Role.ASSISTANT, "there is no reply yet")
+    return await _last(host, "assistant", "there is no reply yet")
 
 
 async def _last_prompt(host: CommandHost, verb: str) -> Message:
-    return await _last(host, Role.USER, f"there is no message to {verb} yet")
+    return await _last(host, "user", f"there is no message to {verb} yet")
 
 
-async def _last(host: CommandHost, role: Role, refusal: str) -> Message:
+async def _last(host: CommandHost, role: str, refusal: str) -> Message:
     branch = await _branch(host)
-    found = next((each for each in reversed(branch) if each.role is role), None)
+    found = next((each for each in reversed(branch) if each.role == role), None)
     if found is None:
         raise UsageError(refusal, "send a prompt first")
     return found
