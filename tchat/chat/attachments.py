@@ -119,7 +119,6 @@ def read_file(path: Path, encoding: str = "auto") -> Decoded:
         data = path.read_bytes()
     except OSError as error:
         raise _unreadable(path, error) from error
-    from tchat.decoding import decode
 
     return decode(data, name, encoding)
 
