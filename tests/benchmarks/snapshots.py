@@ -85,6 +85,7 @@ def measure() -> dict[str, float]:
     with opened() as engine:
         read = first_token(engine)
         engine.save()
+        assert engine.loaded is not None
         tokens = len(engine.loaded.kv.tokens)
     reopened = []
     for _ in range(5):

@@ -70,6 +70,7 @@ def measure() -> dict[str, float]:
 
     history = [ChatMessage("user", LONG)]
     first = run(history, short)
+    assert engine.loaded is not None
     held = len(engine.loaded.kv.tokens)
     history += [ChatMessage("assistant", first.text), ChatMessage("user", "And then?")]
     second = run(history, short)
