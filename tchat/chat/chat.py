@@ -469,11 +469,7 @@ class Chat:
         )
 
     def _require_fit(self, engine: Engine, prepared: PreparedPrompt) -> None:
-        """Require room for one token of reply, before a reply is stored.
-
-        Raises:
-            PromptTooLong: It exceeds the context.
-        """
+        """Require room for one token of reply, before a reply is stored."""
         from tchat.engine.prompt.encoder import too_long
 
         prompt, size = prepared.prompt, engine.context_size

@@ -135,11 +135,7 @@ def _parse(line: bytes) -> HistoryEntry | None:
 
 
 def _pairs(found: Any) -> Pairs:
-    """Pairs of strings.
-
-    Raises:
-        ValueError, TypeError: They are something else.
-    """
+    """Pairs of strings."""
     pairs = tuple((label, content) for label, content in found or ())
     if not all(isinstance(part, str) for pair in pairs for part in pair):
         raise ValueError("not text")

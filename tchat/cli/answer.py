@@ -104,11 +104,7 @@ def _print_candidates(turn: AskTurn, settings: Settings, chat: Chat, console: Co
 
 
 def _validate(turn: AskTurn, replies: Iterable[Finished]) -> None:
-    """Validate the replies that were not stopped against the JSON schema, if there is one.
-
-    Raises:
-        ModelError: One does not match it.
-    """
+    """Validate the replies that were not stopped against the JSON schema, if there is one."""
     if turn.schema is None:
         return
     from tchat.engine.grammar.validate import validate

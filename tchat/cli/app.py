@@ -47,11 +47,7 @@ class RootGroup(TyperGroup):
         return command
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Prepend ``ask`` unless the first argument is a command or a root option.
-
-        Raises:
-            UsageError: The first word looks like a mistyped command, or one of another program.
-        """
+        """Prepend ``ask`` unless the first argument is a command or a root option."""
         args = help_arguments(args) or args
         if args and args[0] not in COMMANDS and args[0].split("=")[0] not in ROOT_OPTIONS:
             likely = likely_command(args)
@@ -168,11 +164,7 @@ class CommandGroup(TyperGroup):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The subcommand that ``args`` begin with.
-
-        Raises:
-            UsageError: There is none.
-        """
+        """The subcommand that ``args`` begin with."""
         if args and not args[0].startswith("-") and args[0] not in self.commands:
             names = [name for name, command in self.commands.items() if not command.hidden]
             raise UsageError(

@@ -33,11 +33,7 @@ UNFIT = ("", "dumb", "unknown")  # values of TERM that promise no cursor movemen
 
 
 def ask(request: AskRequest, console: Console) -> int:
-    """Run ``request`` and return the exit code.
-
-    Raises:
-        TchatError: It failed.
-    """
+    """Run ``request`` and return the exit code."""
     require_compatible_flags(request)
     console = replace(console, quiet=request.quiet)
     if request.plain or (not request.brings_text and console.stdin_is_terminal):
@@ -134,12 +130,7 @@ def can_draw_screen(console: Console) -> bool:
 
 
 def open_screen(request: AskRequest, console: Console) -> int:
-    """Open the chat screen and return the exit code.
-
-    Raises:
-        TchatError: The session is not there, or a setting is wrong.
-        Interrupted: A signal ended it.
-    """
+    """Open the chat screen and return the exit code."""
     settings = resolve_settings(request, console)
     file = sessions_file(request, settings, console)
     # A tenth of the time to the first picture: modules make many objects and hardly any garbage.
@@ -156,12 +147,7 @@ def open_screen(request: AskRequest, console: Console) -> int:
 
 
 def _opened(request: AskRequest, settings: Settings, file: Path | None) -> Opened:
-    """Open the store and the session to continue.
-
-    Raises:
-        UsageError: The session is not there.
-        StorageError: The session to go on with cannot be read.
-    """
+    """Open the store and the session to continue."""
     from tchat.tui.services.conversation import Opened
 
     store, problem = _store(request, file)

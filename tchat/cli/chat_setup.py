@@ -157,11 +157,7 @@ def resolve_settings(
 
 
 def check_settings(settings: Settings) -> Settings:
-    """Normalize texts and paths, and check the grammar.
-
-    Raises:
-        UsageError: The grammar is invalid.
-    """
+    """Normalize texts and paths, and check the grammar."""
     if settings.sampling.grammar:
         from tchat.engine.grammar.gbnf import require_grammar
 
@@ -195,11 +191,7 @@ def abandon_loading(preloaded: Preloaded | None, cancel: Cancel) -> None:
 
 
 def open_store(request: AskRequest, settings: Settings, console: Console) -> SessionStore:
-    """Open the session store: the user's, or one in memory.
-
-    Raises:
-        StorageError: It cannot be opened.
-    """
+    """Open the session store: the user's, or one in memory."""
     from tchat.sessions.store import SessionStore
 
     store = SessionStore(sessions_file(request, settings, console))
@@ -215,11 +207,7 @@ def sessions_file(request: AskRequest, settings: Settings, console: Console) -> 
 
 
 def find_session(request: AskRequest, store: SessionStore) -> Session | None:
-    """The session to continue; `None` for a new one.
-
-    Raises:
-        UsageError: There is none.
-    """
+    """The session to continue; `None` for a new one."""
     if request.cid:
         return store.get(request.cid)
     if not request.resume:

@@ -104,11 +104,7 @@ def path_(
 
 
 def _key(console: Console, name: str) -> Key:
-    """The setting called ``name``; a notice tells the new name of one that was renamed.
-
-    Raises:
-        UsageError: There is none.
-    """
+    """The setting called ``name``; a notice tells the new name of one that was renamed."""
     key = find_key(name)
     if notice := renamed(name):
         console.notice(notice)

@@ -112,11 +112,7 @@ class _ClosedOutput(io.StringIO):
     """Standard output that was closed before the start."""
 
     def write(self, text: str, /) -> int:  # noqa: ARG002
-        """Refuse ``text``.
-
-        Raises:
-            StorageError: Always.
-        """
+        """Refuse ``text``."""
         raise StorageError(
             "standard output is closed, so the output is lost",
             "redirect it to a file or to /dev/null",

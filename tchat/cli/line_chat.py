@@ -143,11 +143,7 @@ class LineChat:
         self.show("Private: nothing of this session is stored." if private else STORED_AGAIN)
 
     def _confirm_leaving(self) -> None:
-        """On a terminal, ask before a private session with messages is left: it is gone then.
-
-        Raises:
-            UsageError: The answer is no.
-        """
+        """On a terminal, ask before a private session with messages is left: it is gone then."""
         if self.opened.is_lost_when_left(self.session) and self.console.stdin_is_terminal:
             told = ["The messages of this private session are stored nowhere."]
             confirm(self.console, told, "Leave it and lose them?")
@@ -273,11 +269,7 @@ class LineChat:
         self.show("Details are on." if self._details else "Details are off.")
 
     async def set_theme(self, name: str) -> None:
-        """There are no colours to choose.
-
-        Raises:
-            UsageError: Always.
-        """
+        """There are no colours to choose."""
         raise UsageError("themes are for the screen", f"tchat config set theme {name}")
 
     async def quit(self) -> None:
@@ -362,11 +354,7 @@ class LineChat:
             self.show()
 
     async def edit(self, message: Message) -> None:  # noqa: ARG002
-        """A line holds the new text.
-
-        Raises:
-            UsageError: Always.
-        """
+        """A line holds the new text."""
         raise UsageError("/edit needs the new text of your last message")
 
     async def attach(self, path: str) -> None:

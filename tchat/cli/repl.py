@@ -41,11 +41,7 @@ QUOTES_HELP = f"  {QUOTES} begins and ends a message of several lines."
 
 
 def run_repl(request: AskRequest, console: Console) -> int:
-    """Chat until the input ends, and return the exit code.
-
-    Raises:
-        TchatError: The session is not there, or a setting is wrong.
-    """
+    """Chat until the input ends, and return the exit code."""
     if request.brings_text:
         raise UsageError("--plain opens a chat and takes no prompt", "leave one of them out")
     settings = resolve_settings(request, console)
@@ -176,11 +172,7 @@ class Repl:
 
 @contextmanager
 def exit_on_signals() -> Iterator[None]:
-    """Raise `Interrupted` on SIGTERM and SIGHUP, so that the terminal is restored.
-
-    Raises:
-        Interrupted: One of them came.
-    """
+    """Raise `Interrupted` on SIGTERM and SIGHUP, so that the terminal is restored."""
 
     def receive(number: int, _: FrameType | None) -> None:
         raise Interrupted(number)

@@ -199,11 +199,7 @@ def path(ctx: typer.Context) -> None:
 
 
 def open_sessions(console: Console) -> SessionStore:
-    """Open the user's sessions; an empty store in memory if there are none yet.
-
-    Raises:
-        StorageError: They cannot be opened.
-    """
+    """Open the user's sessions; an empty store in memory if there are none yet."""
     from tchat.sessions.store import SessionStore
 
     place = console.paths.sessions_db
@@ -264,12 +260,7 @@ def _spooled(
 
 
 def _pieces(source: Path) -> Iterator[bytes]:
-    """Yield the content of a pipe or a device; does not wait for a writer.
-
-    Raises:
-        UsageError: Nobody has it open for writing.
-        OSError: It cannot be read.
-    """
+    """Yield the content of a pipe or a device; does not wait for a writer."""
     descriptor = os.open(source, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123 - a descriptor
         piece = file.read(CHUNK)  # None: somebody writes, but nothing is there yet

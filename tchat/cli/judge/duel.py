@@ -170,11 +170,7 @@ def use(
 
 
 def _vector(folder: JudgeFolder, name: str) -> Path:
-    """The control vector of a game.
-
-    Raises:
-        UsageError: There is none.
-    """
+    """The control vector of a game."""
     vector = folder.vector(name)
     if not vector.is_file():
         have = [single_line(each) for each in folder.games() if folder.vector(each).is_file()]

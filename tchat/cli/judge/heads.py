@@ -275,11 +275,7 @@ def _score(
 
 
 def _scored(reader: FeatureExtractor, head: LinearHead, dialogue: Dialogue) -> dict[str, Any]:
-    """The scores of a dialogue; an error if it is too long.
-
-    Raises:
-        InterruptedError: The cancel flag was set.
-    """
+    """The scores of a dialogue; an error if it is too long."""
     from tchat.engine.prompt import ChatMessage
 
     row: dict[str, Any] = {"prompt": dialogue.prompt, "reply": dialogue.reply}

@@ -62,11 +62,7 @@ class MapRequest:
 
 
 def run_map(request: MapRequest, console: Console) -> int:
-    """Run ``request`` and return the exit code: 0 if all rows have a result, else 1.
-
-    Raises:
-        TchatError: It cannot be carried out at all.
-    """
+    """Run ``request`` and return the exit code: 0 if all rows have a result, else 1."""
     require_compatible_flags(request.ask)
     console = replace(console, quiet=request.ask.quiet)
     if request.keep_errors and not request.output:

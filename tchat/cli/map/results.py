@@ -243,11 +243,7 @@ def open_results(
 
 @contextmanager
 def _written(path: Path) -> Iterator[None]:
-    """Translate disk errors.
-
-    Raises:
-        StorageError: There was one.
-    """
+    """Translate disk errors."""
     try:
         yield
     except OSError as error:
@@ -264,11 +260,7 @@ def _write(file: io.FileIO, line: bytes) -> None:
 
 
 def _checked(path: Path) -> Path:
-    """``path`` with its links followed.
-
-    Raises:
-        UsageError: It is there and no regular file.
-    """
+    """``path`` with its links followed."""
     with suppress(FileNotFoundError):
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode):
@@ -281,11 +273,7 @@ def _checked(path: Path) -> Path:
 
 
 def _opened(path: Path, shown: str) -> io.FileIO:
-    """The file, made where there is none, and locked.
-
-    Raises:
-        UsageError: Another call has it.
-    """
+    """The file, made where there is none, and locked."""
     # Not to wait for a reader if a pipe takes the file's place now.
     flags = os.O_CREAT | os.O_RDWR | os.O_APPEND | os.O_NONBLOCK
     file = io.FileIO(os.open(path, flags, 0o600), "r+")
@@ -303,11 +291,7 @@ def _opened(path: Path, shown: str) -> io.FileIO:
 
 
 def _found(file: io.FileIO, call: str, inputs: Mapping[int, Any], shown: str) -> _Found:
-    """Read the file without changing it.
-
-    Raises:
-        UsageError: It holds something else than records of this call.
-    """
+    """Read the file without changing it."""
     lines: dict[int, _Line] = {}
     failed: dict[int, str] = {}
     size = 0

@@ -64,19 +64,11 @@ class RowPrompt:
         return bool(self._named)
 
     def input_of(self, row: MapRow) -> Any:
-        """What is reported as the row's input: the line, its object, or the file's path.
-
-        Raises:
-            UsageError: The line is not a JSON object, and a place needs a field.
-        """
+        """What is reported as the row's input: the line, its object, or the file's path."""
         return row.text if row.is_file or not self.has_fields else _object(row)
 
     def filled(self, row: MapRow, whole: str) -> str:
-        """Fill the prompt with a row, whose text or file content is ``whole``.
-
-        Raises:
-            UsageError: It lacks a field.
-        """
+        """Fill the prompt with a row, whose text or file content is ``whole``."""
         fields = _fields(row) if self.has_fields else {}
         values = {name: _spelled(_field(fields, name, row)) for name in self._named}
         placed = False
@@ -163,11 +155,7 @@ def _no_number(name: str) -> NoReturn:
 
 
 def _fields(row: MapRow) -> dict[str, Any]:
-    """The fields of a row.
-
-    Raises:
-        UsageError: The line is not a JSON object.
-    """
+    """The fields of a row."""
     if row.is_file:
         return {_PATH: os.fsencode(row.text).decode(errors="replace")}
     return _object(row)
