@@ -133,7 +133,7 @@ def scored_reply(
 ) -> Iterator[Event]:
     """One reply, as of `Engine.generate`, and its score as a `Ranked` of one before its end.
 
-    There is no score for a reply that cannot be judged.
+    There is no score for a reply that cannot be ranked.
     """
     asked = prepared.messages
     events = model.engine.candidates(asked, sampling, 1, states=ranker.states, **options)
@@ -179,7 +179,7 @@ def rank_candidates(
     scores = ranker.scores(asked, replies)
     if not scores:
         if replies:
-            yield Notice("judge", "no reply could be judged: too long, or stopped before")
+            yield Notice("judge", "no reply could be ranked: too long, or stopped before")
         return
     order = sorted(best_first(scores), key=lambda index: replies[index].reason is _STOPPED)
     try:

@@ -282,40 +282,40 @@ class Chat:
         prompt: str = "",
         *,
         stopped: Container[int] = (),
-        judge: str = "",
+        ranker: str = "",
         fallback: bool = False,
     ) -> Iterator[Event]:
         """Write ``count`` replies side by side, to ``prompt`` or to the last question.
 
         They are siblings, and each event of one comes within a `CandidateEvent`. The first is the
-        active branch, or the one that ``judge`` finds best: then `Ranked` comes last, and the
+        active branch, or the one that ``ranker`` finds best: then `Ranked` comes last, and the
         scores are stored. `Store.pick` chooses another.
 
         Args:
             count: Replies.
             prompt: Stored first; empty for more replies to the last question.
             stopped: Indexes of those that shall end; may grow meanwhile, from any thread.
-            judge: One of `tchat.judge.ranking.JUDGES`; empty for none.
-            fallback: Whether likelihood, with a notice, takes the place of an untrained judge.
+            ranker: One of `tchat.judge.ranking.RANKERS`; empty for none.
+            fallback: Whether likelihood, with a notice, takes the place of an untrained ranker.
 
         Raises:
-            UsageError: The judge was not trained yet; nothing is stored.
+            UsageError: The ranker was not trained yet; nothing is stored.
         """
         asked = None if prompt else self._questions.find(None)
-        ranker = None
-        if judge:
+        ranked_by = None
+        if ranker:
             from tchat.chat.candidates import find_ranker, find_ranker_or_likelihood
 
             model = yield from self._handle.load(self.settings)
             if model is not None and fallback:
-                ranker = yield from find_ranker_or_likelihood(judge, model, self._paths)
+                ranked_by = yield from find_ranker_or_likelihood(ranker, model, self._paths)
             elif model is not None:
-                ranker = find_ranker(judge, model, self._paths)
+                ranked_by = find_ranker(ranker, model, self._paths)
         asked = asked or self._ask(prompt)
         with self._withdrawing(asked):
             ready = yield from self._prepare(asked)
             if ready is not None:
-                yield from self._candidates(asked.question, ready, count, stopped, ranker)
+                yield from self._candidates(asked.question, ready, count, stopped, ranked_by)
 
     def _candidates(
         self,
@@ -391,7 +391,7 @@ class Chat:
                     record_throughput(self._paths, model.metadata, event)
                 elif isinstance(event, Ranked):
                     (_, score), *_ = event.scores
-                    self.store.note_scores({journal.message_id: {event.judge: score}})
+                    self.store.note_scores({journal.message_id: {event.ranker: score}})
                 yield event
                 if report is not None and (notice := report.record(event)):
                     yield notice

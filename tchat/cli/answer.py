@@ -88,11 +88,11 @@ def _print_candidates(turn: AskTurn, settings: Settings, chat: Chat, console: Co
     from tchat.cli.output.candidates import CandidateOutput
 
     best = turn.request.best_of
-    count, judge = (best, settings.ranker) if best else (turn.request.candidates, "")
+    count, ranker = (best, settings.ranker) if best else (turn.request.candidates, "")
     options = _output(turn.request, settings)
     with CandidateOutput(console, options, count, best=bool(best)) as renderer:
         fallback = not _is_ranker_set(turn, settings, console)
-        replies = chat.candidates(count, turn.prompt, judge=judge, fallback=fallback)
+        replies = chat.candidates(count, turn.prompt, ranker=ranker, fallback=fallback)
         for event in chain(_opened(turn, chat), replies):
             renderer.show(event)
         renderer.describe(session=_stored(chat))

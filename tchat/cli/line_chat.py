@@ -302,7 +302,7 @@ class LineChat:
                 for event in act(self._chat):
                     renderer.show(event)
                     if isinstance(event, Ranked):
-                        scores[event.judge] = event.scores[0][1]
+                        scores[event.ranker] = event.scores[0][1]
             self._chat.save_snapshot()
 
         self._work(work)
@@ -319,7 +319,7 @@ class LineChat:
         def work() -> None:
             nonlocal ranked
             with CandidateOutput(self.console, output, count, best=bool(ranker)) as renderer:
-                replies = self._chat.candidates(count, prompt, judge=ranker, fallback=True)
+                replies = self._chat.candidates(count, prompt, ranker=ranker, fallback=True)
                 for event in replies:
                     renderer.show(event)
             ranked = renderer.ranked is not None

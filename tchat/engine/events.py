@@ -217,9 +217,9 @@ class CandidateEvent:
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """The candidates are ranked: pairs of index and score, the best first, by a ``judge``."""
+    """The candidates are ranked: pairs of index and score, the best first, by a ``ranker``."""
 
-    judge: str
+    ranker: str
     scores: tuple[tuple[int, float], ...]
 
 

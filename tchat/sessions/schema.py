@@ -102,7 +102,7 @@ _JUDGED = (
     "ALTER TABLE messages ADD COLUMN rating INTEGER NOT NULL DEFAULT 0",  # 1 good, -1 bad
     "ALTER TABLE messages ADD COLUMN picked_at REAL NOT NULL DEFAULT 0",  # of its siblings then
     "ALTER TABLE messages ADD COLUMN by_person INTEGER NOT NULL DEFAULT 0",  # a reply by hand
-    "ALTER TABLE messages ADD COLUMN scores TEXT NOT NULL DEFAULT '{}'",  # JSON, by judge
+    "ALTER TABLE messages ADD COLUMN scores TEXT NOT NULL DEFAULT '{}'",  # JSON, by ranker
     """
     CREATE INDEX messages_judged ON messages (id)
     WHERE rating <> 0 OR picked_at <> 0 OR by_person <> 0

@@ -51,7 +51,7 @@ def run(events: Iterable[Event]) -> tuple[dict[int, Finished], dict[int, int], R
 
 def test_the_likeliest_is_gone_on_with(open_chat: OpenChat, store: SessionStore) -> None:
     chat: Chat = open_chat(**DRAWN)
-    ends, ids, ranked = run(chat.candidates(4, "hello", judge="logprob"))
+    ends, ids, ranked = run(chat.candidates(4, "hello", ranker="logprob"))
     scores = [score for _, score in ranked.scores]
     assert scores == sorted(scores, reverse=True)
     assert dict(ranked.scores) == {i: end.log_probability for i, end in ends.items() if end.text}
@@ -68,7 +68,7 @@ def test_a_head_judges_what_was_written(
 ) -> None:
     """The final state comes with the writing; for another layer the replies are read."""
     taught(tiny_model, paths, layer)
-    ends, _, ranked = run(open_chat(**DRAWN).candidates(4, "hello", judge="human"))
+    ends, _, ranked = run(open_chat(**DRAWN).candidates(4, "hello", ranker="human"))
     assert all((end.hidden_states is not None) == (layer == 2) for end in ends.values())
     lengths = [ends[index].usage.completion for index, _ in ranked.scores]
     if layer == 2:
@@ -88,7 +88,7 @@ def test_a_head_of_another_model_is_refused_before_anything_is_written(
 ) -> None:
     taught(tiny_model, paths, **({"layer": 2} | other))
     with pytest.raises(UsageError, match=r"human\.npz belongs to another model") as caught:
-        list(open_chat(**DRAWN).candidates(2, "hello", judge="human"))
+        list(open_chat(**DRAWN).candidates(2, "hello", ranker="human"))
     assert "train it for this one" in str(caught.value)
     assert store.sessions() == []
 
@@ -104,10 +104,10 @@ def test_replies_that_cannot_be_read_have_no_score_and_are_not_lost(
     monkeypatch.setattr("tchat.engine.engine.READER_CONTEXT", 256)
     taught(tiny_model, paths, layer=1)
     chat = open_chat(**DRAWN)
-    events = list(chat.candidates(2, "hello " * 400, judge="human"))
+    events = list(chat.candidates(2, "hello " * 400, ranker="human"))
     assert not any(isinstance(event, Ranked) for event in events)
     [notice] = [event for event in events if isinstance(event, Notice) and event.kind == "judge"]
-    assert "no reply could be judged" in notice.text
+    assert "no reply could be ranked" in notice.text
     assert chat.session is not None
     last = store.branch(chat.session.id)[-1]
     assert (bool(last.text), last.scores) == (True, {})
@@ -117,10 +117,10 @@ def test_without_a_training_it_says_what_to_do_and_stores_nothing(
     open_chat: OpenChat, store: SessionStore
 ) -> None:
     with pytest.raises(UsageError, match="the discriminator is not trained") as caught:
-        list(open_chat(**DRAWN).candidates(2, "hello", judge="human"))
+        list(open_chat(**DRAWN).candidates(2, "hello", ranker="human"))
     assert "--ranker logprob" in str(caught.value)
     with pytest.raises(UsageError, match="the preference model is not trained"):
-        list(open_chat(**DRAWN).candidates(2, "hello", judge="preference"))
+        list(open_chat(**DRAWN).candidates(2, "hello", ranker="preference"))
     assert store.sessions() == []
 
 
@@ -128,8 +128,8 @@ def test_without_a_training_it_says_what_to_do_and_stores_nothing(
 def test_likelihood_takes_the_place_of_an_untrained_judge_where_that_is_wanted(
     open_chat: OpenChat, judge: str
 ) -> None:
-    events = list(open_chat(**DRAWN).candidates(2, "hello", judge=judge, fallback=True))
+    events = list(open_chat(**DRAWN).candidates(2, "hello", ranker=judge, fallback=True))
     [notice] = [event for event in events if isinstance(event, Notice) and event.kind == "judge"]
     assert "likelihood" in notice.text
     assert isinstance(events[-1], Ranked)
-    assert events[-1].judge == "logprob"
+    assert events[-1].ranker == "logprob"

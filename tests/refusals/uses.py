@@ -121,7 +121,7 @@ def _send(text: str = "who would say that?") -> Step:
 
 def _tries(judge: str = "") -> Step:
     def act(world: World) -> None:
-        world.do(world.chat.candidates(3, "what is it?", judge=judge))
+        world.do(world.chat.candidates(3, "what is it?", ranker=judge))
 
     return act
 

@@ -103,7 +103,7 @@ class CandidateOutput:
             self._facts.setdefault("model", event.model)
         elif isinstance(event, Ranked) and self._best:
             self.ranked = event
-            self.describe(judge=event.judge, reply=self.finished[event.scores[0][0]].text)
+            self.describe(judge=event.ranker, reply=self.finished[event.scores[0][0]].text)
             self._print_best([event.scores[0][0]])
             return
         waiting = (
@@ -130,9 +130,9 @@ class CandidateOutput:
     def summary(self) -> str:
         """The scores on one line."""
         if self.ranked is None:
-            return "no reply was judged"
+            return "no reply was ranked"
         told = ", ".join(f"{score:.2f}" for _, score in self.ranked.scores)
-        return f"best of {len(self.ranked.scores)} by {self.ranked.judge}: {told}"
+        return f"best of {len(self.ranked.scores)} by {self.ranked.ranker}: {told}"
 
     def _chosen_form(self) -> _SideBySide | _Stacked | None:
         if self._output.json or self._best:

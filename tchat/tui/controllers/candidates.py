@@ -55,7 +55,7 @@ class CandidatesController:
 
     def write(self, count: int, prompt: str, ranker: str, typed: Draft) -> None:
         """Write several replies to ``prompt`` with the files of the draft it was ``typed`` in."""
-        self._begin(count, Draft(prompt, files=typed.files), judge=ranker, typed=typed)
+        self._begin(count, Draft(prompt, files=typed.files), ranker=ranker, typed=typed)
 
     def begin(self) -> None:
         """Write several replies to the draft, or more of them to the last question."""
@@ -64,9 +64,9 @@ class CandidatesController:
         prompt = self._context.prompt
         draft = prompt.draft
         prompt.load("")
-        self._begin(DEFAULT_CANDIDATES, draft, judge="", typed=draft)
+        self._begin(DEFAULT_CANDIDATES, draft, ranker="", typed=draft)
 
-    def _begin(self, count: int, draft: Draft, *, judge: str, typed: Draft) -> None:
+    def _begin(self, count: int, draft: Draft, *, ranker: str, typed: Draft) -> None:
         if self._turn.reject_if_busy():
             self._context.prompt.give_back(typed)
             return
@@ -75,7 +75,7 @@ class CandidatesController:
 
         def how(text: str) -> ChatCall:
             return lambda chat: chat.candidates(
-                count, text, stopped=run.stopped, judge=judge, fallback=True
+                count, text, stopped=run.stopped, ranker=ranker, fallback=True
             )
 
         def unsent(_: Draft) -> None:
@@ -111,7 +111,7 @@ class CandidatesController:
             elif isinstance(event, CandidateEvent):
                 await self._show(self._run, event)
             elif isinstance(event, Ranked):
-                self._run.rank(event.judge, event.scores)
+                self._run.rank(event.ranker, event.scores)
         self._feed_taken(self._run)
         self._run.flush()
 
@@ -316,12 +316,12 @@ class CandidateRun:
             if self._details and end.log_probability is not None:
                 self.view.label(index, f"log p {end.log_probability:.2f}")
 
-    def rank(self, judge: str, scores: tuple[tuple[int, float], ...]) -> None:
-        """Show what a judge says of each, the best first."""
+    def rank(self, ranker: str, scores: tuple[tuple[int, float], ...]) -> None:
+        """Show a ranker's score of each, the best first."""
         if self.view is None:
             return
         for place, (index, score) in enumerate(scores):
-            self.view.label(index, f"{'★ ' if not place else ''}{judge} {score:.2f}")
+            self.view.label(index, f"{'★ ' if not place else ''}{ranker} {score:.2f}")
         if scores:
             self.view.keep(scores[0][0])
             self.view.point_at(scores[0][0])

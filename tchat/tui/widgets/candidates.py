@@ -103,7 +103,7 @@ class Standing:
     Attributes:
         number: From 1.
         tokens: Written so far.
-        label: A short text such as a judge's score, raw; empty for none.
+        label: A short text such as a ranker's score, raw; empty for none.
         current: Whether keys act on it.
     """
 

@@ -37,7 +37,7 @@ class Entry:
         pinned: Whether it stays in the context.
         rating: The user's: 1 for good, -1 for bad.
         by_person: Whether a person wrote this reply.
-        scores: Name and score of each judge.
+        scores: Name and score of each ranker.
         attachments: Names of the files sent with it.
         label: For example the name of the model.
         retry: Whether an error offers to try again.
