@@ -14,7 +14,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 from unicodedata import category
 
@@ -129,7 +129,8 @@ class SpecialStrings:
         self._breakable = re.compile(
             f"(?:{_any_pattern(signs)})+|(?={_any_pattern(words)}).", re.DOTALL
         )
-        self._marked: dict[tuple[ChatMessage, str], ChatMessage] = {}  # the last ones
+        add_markers = lru_cache(MAX_MARKED_MESSAGES)(self._add_markers)
+        self.add_markers: Callable[[ChatMessage, str], ChatMessage] = add_markers
 
     def contains(self, piece: bytes) -> bool:
         """Whether a token's text is a special string."""
@@ -145,19 +146,12 @@ class SpecialStrings:
         # A slice that runs over the end repeats a shorter one.
         return [(start, end) for start, end in found if end <= len(text)]
 
-    def add_markers(self, message: ChatMessage, marker: str) -> ChatMessage:
+    def _add_markers(self, message: ChatMessage, marker: str) -> ChatMessage:
         """The message with ``marker`` inside everything that could be part of a special string."""
-        found = self._marked.get((message, marker))
-        if found is None:
-            found = replace(
-                message,
-                content=self._insert_marker(message.content, marker),
-                reasoning=self._insert_marker(message.reasoning, marker),
-            )
-            if len(self._marked) >= MAX_MARKED_MESSAGES:
-                self._marked = {}
-            self._marked[message, marker] = found
-        return found
+        content, reasoning = (
+            self._insert_marker(text, marker) for text in (message.content, message.reasoning)
+        )
+        return replace(message, content=content, reasoning=reasoning)
 
     def _insert_marker(self, text: str, marker: str) -> str:
         core = text.strip()
@@ -172,9 +166,7 @@ class SpecialStrings:
         """The text without its markers, the template's own special strings, and the others."""
         pieces = marked.split(marker)
         text = "".join(pieces)
-        seams: list[int] = []
-        for piece in pieces[:-1]:
-            seams.append((seams[-1] if seams else 0) + len(piece))
+        seams = list(accumulate(map(len, pieces[:-1])))
         own: list[Span] = []
         foreign: list[Span] = []
         for span in self.spans(text):
