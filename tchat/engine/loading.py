@@ -88,8 +88,8 @@ class LoadedModel:
     context: Context
     kv: KVCache
     template: ChatTemplate
+    prefixes: PrefixCache
     speculation: Speculation | None = None
-    prefixes: PrefixCache | None = None
 
     def close(self) -> None:
         """Free all of it. Closing twice is harmless."""
@@ -103,7 +103,7 @@ class LoadedModel:
         """Makes prompts of chats."""
         from tchat.engine.prompt.encoder import PromptEncoder
 
-        return PromptEncoder(self.model, self.template, self.context.size, prefixes=self.prefixes)
+        return PromptEncoder(self.model, self.template, self.context.size, self.prefixes)
 
 
 def open_model(options: EngineOptions, cancel: Cancel) -> Model:
@@ -318,7 +318,7 @@ def assemble(
     from tchat.engine.speculative_decoding import Speculation
 
     kv, prefixes = KVCache(context, model), PrefixCache(model)
-    loaded = LoadedModel(model, context, kv, template, prefixes=prefixes)
+    loaded = LoadedModel(model, context, kv, template, prefixes)
     if not _can_trim(options, model) or not (options.prompt_lookup or options.draft):
         return loaded
     draft = None

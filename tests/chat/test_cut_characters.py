@@ -12,7 +12,7 @@ from tchat.engine.binding import Cancel
 from tchat.engine.events import CandidateEvent, Event, Finished, Reason, ReasoningDelta, TextDelta
 from tchat.engine.model import Model
 from tchat.engine.prompt import ChatMessage
-from tchat.engine.prompt.encoder import PromptEncoder
+from tchat.engine.prompt.encoder import PrefixCache, PromptEncoder
 from tchat.engine.prompt.reasoning import ReplyMarks, ReplyPhase
 from tchat.engine.prompt.template import ChatTemplate
 from tchat.engine.reply_state import ReplyText
@@ -121,7 +121,7 @@ def test_reasoning_that_was_cut_goes_on(tmp_path: Path) -> None:
     model = Model(write_tiny(tmp_path / "thinks.gguf", template=opened), cancel=Cancel())
     try:
         template = ChatTemplate.compile(opened, bos="", eos="")
-        encoder = PromptEncoder(model, template, 4096)
+        encoder = PromptEncoder(model, template, 4096, PrefixCache(model))
         cut = ChatMessage("assistant", "", "Hm. ", BYTES[:2])
         prompt = encoder.prompt([ChatMessage("user", "Hi"), cut], continue_final=True)
         assert b"".join(map(model.piece, prompt.tokens)).endswith(b"<think>\nHm. " + BYTES[:2])

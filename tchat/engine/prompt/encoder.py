@@ -51,58 +51,6 @@ class EncodedPrompt:
     unfinished: bytes = b""
 
 
-def encode(
-    template: ChatTemplate,
-    vocabulary: Model,
-    messages: Sequence[ChatMessage],
-    *,
-    continue_final: bool = False,
-    options: Mapping[str, object] | None = None,
-    stopped: IsStopped = never,
-    prefixes: PrefixCache | None = None,
-) -> EncodedPrompt:
-    """Encode a chat: only the template writes control tokens, whatever was typed.
-
-    A chat without special strings is tokenized exactly as its plain rendering. The BOS token is
-    added where the vocabulary wants it and the template does not write it. ``prefixes`` remembers
-    the last prompts; the other arguments are those of `ChatTemplate.render`.
-    """
-
-    def render(turns: Sequence[ChatMessage]) -> Rendering:
-        return template.render(
-            turns,
-            continue_final=continue_final,
-            options=options,
-            stopped=stopped,
-        )
-
-    specials = _special_strings(
-        vocabulary.special_strings() | template.structure,
-        vocabulary.user_defined_strings(),
-        template.source,
-    )
-    marker = unused_character([template.source, *(m.content + m.reasoning for m in messages)])
-    marked = render([specials.add_markers(message, marker) for message in messages])
-    text, own, foreign = specials.split_by_author(marked.text, marker)
-    if not foreign:
-        plain = render(messages)
-        # If they differ, the template used a content: what it made of it may be a special
-        # string.
-        spans = specials.spans(plain.text)
-        if plain.notices == marked.notices and len(spans) == len(own):
-            if prefixes is None:
-                tokens = vocabulary.tokenize(plain.text, special=True)
-            else:
-                tokens = prefixes.tokenize(
-                    plain.text, lambda start: _partition([s for s in spans if s[0] >= start])
-                )
-            has_bos = plain.text.startswith(vocabulary.bos_text)
-            return _prompt(plain, plain.text, _with_bos(vocabulary, tokens, has_bos=has_bos))
-    tokens = _tokenize_by_parts(vocabulary, specials, text, own)
-    has_bos = any(text[start:end] == vocabulary.bos_text for start, end in own if start == 0)
-    return _prompt(marked, text, _with_bos(vocabulary, tokens, has_bos=has_bos))
-
-
 def _prompt(rendering: Rendering, text: str, tokens: list[int]) -> EncodedPrompt:
     return EncodedPrompt(tokens, text, rendering.phase, rendering.stops, rendering.notices)
 
@@ -301,8 +249,8 @@ class PromptEncoder:
         model: The vocabulary.
         template: The chat template.
         size: Context size in tokens.
-        stopped: Whether to give up while a template renders; called often.
         prefixes: The last prompts, so that only what is new of one is tokenized.
+        stopped: Whether to give up while a template renders; called often.
 
     Raises:
         PromptTooLong: A text cannot fit.
@@ -312,8 +260,8 @@ class PromptEncoder:
     model: Model
     template: ChatTemplate
     size: int
+    prefixes: PrefixCache
     stopped: IsStopped = never
-    prefixes: PrefixCache | None = None
 
     def prompt(
         self,
@@ -343,20 +291,54 @@ class PromptEncoder:
     ) -> EncodedPrompt:
         self._refuse_oversize(sum(len(m.content.encode("utf-8", "replace")) for m in messages))
         options, notice = self.template.switch(think)
-        prompt = encode(
-            self.template,
-            self.model,
-            messages,
-            continue_final=continue_final,
-            options=options,
-            stopped=self.stopped,
-            prefixes=self.prefixes,
-        )
+        prompt = self._render_and_tokenize(messages, options, continue_final=continue_final)
         if think == "off" and prompt.phase is ReplyPhase.REASONING:
             return self._open_answer(prompt)  # works without a switch
         if notice is None or quiet:
             return prompt
         return replace(prompt, notices=(notice, *prompt.notices))
+
+    def _render_and_tokenize(
+        self,
+        messages: Sequence[ChatMessage],
+        options: Mapping[str, object],
+        *,
+        continue_final: bool,
+    ) -> EncodedPrompt:
+        """Only the template writes control tokens, whatever was typed.
+
+        A chat without special strings is tokenized exactly as its plain rendering. The BOS token is
+        added where the vocabulary wants it and the template does not write it.
+        """
+
+        def render(turns: Sequence[ChatMessage]) -> Rendering:
+            return template.render(
+                turns, continue_final=continue_final, options=options, stopped=self.stopped
+            )
+
+        template, model = self.template, self.model
+        specials = _special_strings(
+            model.special_strings() | template.structure,
+            model.user_defined_strings(),
+            template.source,
+        )
+        marker = unused_character([template.source, *(m.content + m.reasoning for m in messages)])
+        marked = render([specials.add_markers(message, marker) for message in messages])
+        text, own, foreign = specials.split_by_author(marked.text, marker)
+        if not foreign:
+            plain = render(messages)
+            # If they differ, the template used a content: what it made of it may be a special
+            # string.
+            spans = specials.spans(plain.text)
+            if plain.notices == marked.notices and len(spans) == len(own):
+                tokens = self.prefixes.tokenize(
+                    plain.text, lambda start: _partition([s for s in spans if s[0] >= start])
+                )
+                has_bos = plain.text.startswith(model.bos_text)
+                return _prompt(plain, plain.text, _with_bos(model, tokens, has_bos=has_bos))
+        tokens = _tokenize_by_parts(model, specials, text, own)
+        has_bos = any(text[start:end] == model.bos_text for start, end in own if start == 0)
+        return _prompt(marked, text, _with_bos(model, tokens, has_bos=has_bos))
 
     def _open_answer(self, prompt: EncodedPrompt) -> EncodedPrompt:
         if prompt.phase is ReplyPhase.ANSWER:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from tchat.engine.loading import LoadedModel
 from tchat.engine.snapshots.index import Chain, Link, length
@@ -19,24 +18,14 @@ MAX_DISTANCE = 1e-4  # of the range of the logits: a device that adds in another
 MAX_ROUNDING = 0.05
 
 
-@dataclass(frozen=True, slots=True)
-class RestoreCheck:
-    """The result; ``reason`` says why a restored state is not exact."""
-
-    exact: bool
-    reason: str = ""
-
-
-def check_restore(
-    loaded: LoadedModel, store: SnapshotStore, key: str, chain: Chain
-) -> RestoreCheck | None:
+def check_restore(loaded: LoadedModel, store: SnapshotStore, key: str, chain: Chain) -> str | None:
     """Compare the logits after a saved state with those after the same state restored.
 
     The KV cache must begin with what was saved; its content is the same afterwards, unless a file
     is damaged. Every decode uses the same number of threads, which changes the order of additions.
 
-    Returns None when it cannot be checked: the chain uses a part of a segment, a file is missing,
-    the context is full, or the user stopped it.
+    Returns why a restored state is not exact; empty when it is. None when it cannot be checked: the
+    chain uses a part of a segment, a file is missing, the context is full, or the user stopped it.
 
     Raises:
         DoesNotFit: There is not enough memory.
@@ -50,26 +39,26 @@ def check_restore(
     except DoesNotFit:
         raise
     except TchatError as error:
-        found = RestoreCheck(False, error.message)
+        found = error.message
     finally:
         trial.repair()
     return None if trial.refused else found
 
 
-def _compare(loaded: LoadedModel, trial: _RestoreTrial) -> RestoreCheck | None:
+def _compare(loaded: LoadedModel, trial: _RestoreTrial) -> str | None:
     token = loaded.kv.tokens[-1]
     live = _logits_after(loaded, token)
     if live is None:
         return None
     if not trial.restore():
-        return RestoreCheck(False, "llama.cpp does not take back what it saved")
+        return "llama.cpp does not take back what it saved"
     found = _logits_after(loaded, token)
     if found is None:
         return None
     apart = _distance(live, found)
     if apart <= MAX_DISTANCE or (apart <= MAX_ROUNDING and trial.restore() and trial.is_saved()):
-        return RestoreCheck(True)
-    return RestoreCheck(False, f"a restored state changes the logits by {apart:.1%} of their range")
+        return ""
+    return f"a restored state changes the logits by {apart:.1%} of their range"
 
 
 class _RestoreTrial:

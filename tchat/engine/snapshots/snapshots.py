@@ -497,16 +497,16 @@ class Snapshots:
             return
         from tchat.engine.snapshots.restore_check import check_restore
 
-        found = check_restore(loaded, self._store, self._key, chain)
-        if found is None:
+        reason = check_restore(loaded, self._store, self._key, chain)
+        if reason is None:
             return
         known = self._read_record()
         doubted = known is not None and bool(known.reason)
-        exact = found.exact or (False if doubted else None)
-        self._store.index.record_exactness(self._key, self._name, exact=exact, reason=found.reason)
+        exact = True if not reason else False if doubted else None
+        self._store.index.record_exactness(self._key, self._name, exact=exact, reason=reason)
         self._record = None
-        if not found.exact:
-            self.problem = single_line(found.reason, 200)
+        if reason:
+            self.problem = single_line(reason, 200)
             loaded.kv.clear()
             self._store.forget([self.session])
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tchat.engine.binding import Cancel
 from tchat.engine.model import Model
-from tchat.engine.prompt.encoder import EncodedPrompt, PrefixCache, encode
+from tchat.engine.prompt.encoder import EncodedPrompt, PrefixCache, PromptEncoder
 from tchat.engine.prompt.reasoning import ALL_MARKS
 from tchat.engine.prompt.template import ChatMessage, ChatTemplate
 from tests.tiny import CHATML, REASONING, bpe_vocabulary, spm_vocabulary, write_tiny
@@ -86,6 +86,18 @@ def compiled(source: str, vocabulary: Model) -> ChatTemplate:
     )
     assert template.notices == ()
     return template
+
+
+def encode(
+    template: ChatTemplate,
+    vocabulary: Model,
+    messages: list[ChatMessage],
+    *,
+    continue_final: bool = False,
+    prefixes: PrefixCache | None = None,
+) -> EncodedPrompt:
+    encoder = PromptEncoder(vocabulary, template, 1 << 20, prefixes or PrefixCache(vocabulary))
+    return encoder.prompt(messages, continue_final=continue_final)
 
 
 def controls(vocabulary: Model, prompt: EncodedPrompt) -> int:
