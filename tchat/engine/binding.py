@@ -56,14 +56,11 @@ class LlamaLog:
         if self._level == _ERROR and line.strip():
             self._errors.append(line.strip())
         if self._path is not None and self._level > 1:
-            self._append(self._path, line)
-
-    def _append(self, path: Path, line: str) -> None:
-        try:
-            with path.open("a", encoding="utf-8") as file:
-                file.write(line)
-        except OSError:  # a full disk must not stop a reply; the log ends here
-            self._path = None
+            try:
+                with self._path.open("a", encoding="utf-8") as file:
+                    file.write(line)
+            except OSError:  # a full disk must not stop a reply; the log ends here
+                self._path = None
 
     def clear(self) -> None:
         """Forget the errors, before a call whose failure will be reported."""
@@ -263,8 +260,6 @@ RATE_ROUNDS = 12
 RATE_MEMORY = 160 << 20  # bytes of memory during the measurement
 _F32, _Q4_K = 0, 12  # enum ggml_type
 
-Clock = Callable[[], float]
-
 
 @dataclass(frozen=True, slots=True)
 class Device:
@@ -303,7 +298,7 @@ def devices() -> tuple[Device, ...]:
     return tuple(found)
 
 
-def weights_rate(clock: Clock = time.perf_counter) -> float:
+def weights_rate(clock: Callable[[], float] = time.perf_counter) -> float:
     """Bytes of weights that decoding processes in a second; takes some 0.2 s to measure.
 
     It limits decoding, and is measured with llama.cpp's own arithmetic: matrices in Q4_K, larger
@@ -312,12 +307,7 @@ def weights_rate(clock: Clock = time.perf_counter) -> float:
     with all threads and with one, since one thread too many on a busy machine costs most of the
     speed. 0 for a build whose arithmetic is in separate libraries.
     """
-    pointer, integer, size, number = (
-        ctypes.c_void_p,
-        ctypes.c_int64,
-        ctypes.c_size_t,
-        ctypes.c_int,
-    )
+    pointer, size, number, integer = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int64
     try:
         new_context = ggml_function("ggml_init", pointer, _Params)
         free = ggml_function("ggml_free", None, pointer)
