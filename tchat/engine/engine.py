@@ -48,6 +48,9 @@ class Engine:
     All calls but `counting` and `unbind_session` belong on one thread. The first that needs the
     model loads it, unless ``background`` already does. Setting ``cancel`` ends the call in progress
     early and keeps the state; clear it before the next call.
+
+    Attributes:
+        loaded: The model with its context; None before it is loaded.
     """
 
     def __init__(
@@ -60,7 +63,7 @@ class Engine:
         self.options = options
         self.snapshots = snapshots
         self.cancel = cancel or Cancel()
-        self._loaded: LoadedModel | None = None
+        self.loaded: LoadedModel | None = None
         self._loader = ModelLoader(options, self.cancel, background)
         self._counting = threading.Lock()
 
@@ -76,16 +79,11 @@ class Engine:
         if self.snapshots is not None:
             self.snapshots.close()
         with self._counting:
-            if self._loaded is not None:
-                self._loaded.close()
-                self._loaded = None
+            if self.loaded is not None:
+                self.loaded.close()
+                self.loaded = None
 
     # Facts
-
-    @property
-    def loaded(self) -> LoadedModel | None:
-        """The model with its context; None before it is loaded."""
-        return self._loaded
 
     @property
     def context_size(self) -> int:
@@ -119,7 +117,7 @@ class Engine:
         None when the model is not loaded. It is not freed meanwhile.
         """
         with self._counting:
-            yield self._loaded.encoder if self._loaded is not None else None
+            yield self.loaded.encoder if self.loaded is not None else None
 
     def prompt_tokens(self, messages: Sequence[ChatMessage], think: Think = "auto") -> list[int]:
         """The tokens of the prompt of ``messages``. The model must be loaded.
@@ -147,15 +145,15 @@ class Engine:
             ModelError, DoesNotFit: It cannot be loaded.
             InterruptedError: ``cancel`` was set.
         """
-        if self._loaded is not None:
+        if self.loaded is not None:
             return
         self._loader.start()
         if self.snapshots is not None:
             self.snapshots.open()
-        self._loaded = yield from self._loader.load()
+        self.loaded = yield from self._loader.load()
         yield LoadProgress(self.options.path.name, 1.0)
-        template = self._loaded.template
-        yield from (*context_notices(self.options, self._loaded.model), *template.notices)
+        template = self.loaded.template
+        yield from (*context_notices(self.options, self.loaded.model), *template.notices)
 
     def prepare(self, messages: Sequence[ChatMessage], think: Think = "auto") -> Iterator[Event]:
         """Load the model and restore the chat from disk, before its next prompt comes.
@@ -316,9 +314,9 @@ class Engine:
 
     @property
     def _ready(self) -> LoadedModel:
-        if self._loaded is None:
+        if self.loaded is None:
             raise RuntimeError("the model is not loaded: iterate load() first")
-        return self._loaded
+        return self.loaded
 
     # Snapshots
 
@@ -343,9 +341,9 @@ class Engine:
 
         Does nothing when no model is loaded, and no harm when it fails.
         """
-        if self._loaded is None or self.snapshots is None:
+        if self.loaded is None or self.snapshots is None:
             return 0
-        return self.snapshots.save(self._loaded, should_continue, leaving=leaving)
+        return self.snapshots.save(self.loaded, should_continue, leaving=leaving)
 
     def _on_prefill_progress(self, left: int) -> None:
         if self.snapshots is not None:
@@ -393,5 +391,5 @@ class Engine:
             self.steer(control)
             yield
         finally:
-            if self._loaded is not None:
+            if self.loaded is not None:
                 self.steer(self.options.control)

@@ -170,17 +170,12 @@ class Request:
         self._cancel = cancel
         self._lock = threading.Lock()
         self._is_running = False
-        self._is_stopped = False
-
-    @property
-    def is_stopped(self) -> bool:
-        """Whether a stop was asked for."""
-        return self._is_stopped
+        self.is_stopped = False
 
     def stop(self) -> None:
         """End it as soon as possible, or when it begins."""
         with self._lock:
-            self._is_stopped = True
+            self.is_stopped = True
             if self._is_running:
                 self._cancel.set()
 
@@ -189,7 +184,7 @@ class Request:
         """The engine works for it in this block; on the engine's thread."""
         with self._lock:
             self._is_running = True
-            if self._is_stopped:
+            if self.is_stopped:
                 self._cancel.set()
             else:
                 self._cancel.clear()

@@ -88,6 +88,8 @@ class Model:
         cancel: Stops the loading.
 
     Attributes:
+        handle: ``llama_model *``.
+        vocab: ``const llama_vocab *``.
         piece: The bytes of a token, control tokens written out; not always whole characters.
         is_control: Whether a token is a control token, which is no text.
         ends_reply: Whether a token ends a reply (EOS, EOT, end of message).
@@ -121,48 +123,38 @@ class Model:
         # and end the process (llama.cpp#20824); the library does not say what built it.
         params.use_extra_bufts = b"AMX_INT8 = 1" not in self._lib.llama_print_system_info()
         with drop_copied_pages():
-            self._handle = backend().make_quietly(
+            self.handle = backend().make_quietly(
                 lambda: self._lib.llama_model_load_from_file(_path_bytes(path), params), cancel
             )
-        if not self._handle:
+        if not self.handle:
             if cancel.is_set():
                 raise InterruptedError
             raise ModelInvalid(
                 f"llama.cpp cannot load {single_line(path.name)}: {backend().log.reason()}",
                 "see `tchat doctor` for the version in use, or choose another file",
             )
-        self._vocab = self._lib.llama_model_get_vocab(self._handle)
-        if not self._vocab:
+        self.vocab = self._lib.llama_model_get_vocab(self.handle)
+        if not self.vocab:
             self.close()
             raise ModelInvalid(f"{single_line(path.name)} has no vocabulary", "choose another file")
         # Cached: a call into llama.cpp costs more than a look-up.
-        lib, vocab = self._lib, self._vocab
+        lib, vocab = self._lib, self.vocab
         self.piece: Callable[[int], bytes] = cache(self._piece)
         self.is_control: Callable[[int], bool] = cache(partial(lib.llama_vocab_is_control, vocab))
         self.ends_reply: Callable[[int], bool] = cache(partial(lib.llama_vocab_is_eog, vocab))
 
     def close(self) -> None:
         """Free the weights. Closing twice is harmless."""
-        if self._handle:
-            self._lib.llama_model_free(self._handle)
-            self._handle = None
-
-    @property
-    def handle(self) -> Any:
-        """``llama_model *``."""
-        return self._handle
-
-    @property
-    def vocab(self) -> Any:
-        """``const llama_vocab *``."""
-        return self._vocab
+        if self.handle:
+            self._lib.llama_model_free(self.handle)
+            self.handle = None
 
     @cached_property
     def shape(self) -> ModelShape:
         """Sizes and kind of the model."""
-        lib, handle = self._lib, self._handle
+        lib, handle = self._lib, self.handle
         return ModelShape(
-            n_vocab=lib.llama_vocab_n_tokens(self._vocab),
+            n_vocab=lib.llama_vocab_n_tokens(self.vocab),
             n_ctx_train=lib.llama_model_n_ctx_train(handle),
             n_layer=lib.llama_model_n_layer(handle),
             n_embd=lib.llama_model_n_embd(handle),
@@ -187,7 +179,7 @@ class Model:
         while True:
             tokens = (ctypes.c_int32 * size)()
             count = self._lib.llama_tokenize(
-                self._vocab, data, len(data), tokens, size, False, special
+                self.vocab, data, len(data), tokens, size, False, special
             )
             if count >= 0:
                 return tokens[:count]
@@ -202,7 +194,7 @@ class Model:
         size = 64
         while True:
             buffer = ctypes.create_string_buffer(size)
-            length = self._lib.llama_token_to_piece(self._vocab, token, buffer, size, 0, True)
+            length = self._lib.llama_token_to_piece(self.vocab, token, buffer, size, 0, True)
             if length >= 0:
                 return buffer.raw[:length]
             if not size < -length <= _LONGEST_PIECE:
@@ -254,7 +246,7 @@ class Model:
         if read is None:
             return ()
         read.restype, count = ctypes.POINTER(ctypes.c_int32), ctypes.c_int32()
-        tokens = read(ctypes.c_void_p(self._vocab), ctypes.byref(count))
+        tokens = read(ctypes.c_void_p(self.vocab), ctypes.byref(count))
         return tuple(tokens[: count.value]) if count.value else ()
 
     def special_strings(self) -> frozenset[str]:
@@ -269,28 +261,28 @@ class Model:
     def _strings(self) -> tuple[frozenset[str], frozenset[str]]:
         # Without declared types: 7 ms for 50,000 tokens instead of 14.
         attribute = self._lib._lib["llama_vocab_get_attr"]
-        kinds = map(attribute, repeat(ctypes.c_void_p(self._vocab)), range(self.shape.n_vocab))
+        kinds = map(attribute, repeat(ctypes.c_void_p(self.vocab)), range(self.shape.n_vocab))
         texts: tuple[set[str], set[str]] = (set(), set())
         for token, kind in enumerate(kinds):
             if kind & (_CONTROL | _UNKNOWN | _USER_DEFINED):
-                text = self._lib.llama_vocab_get_text(self._vocab, token)
+                text = self._lib.llama_vocab_get_text(self.vocab, token)
                 texts[bool(kind & _USER_DEFINED)].add(text.decode("utf-8", "replace"))
         return frozenset(texts[0] - {""}), frozenset(texts[1] - {""})
 
     @cached_property
     def bos_text(self) -> str:
         """Text of the BOS token; empty when there is none."""
-        return self._text(self._lib.llama_vocab_bos(self._vocab))
+        return self._text(self._lib.llama_vocab_bos(self.vocab))
 
     @cached_property
     def eos_text(self) -> str:
         """Text of the EOS token; empty when there is none."""
-        return self._text(self._lib.llama_vocab_eos(self._vocab))
+        return self._text(self._lib.llama_vocab_eos(self.vocab))
 
     @cached_property
     def adds_bos(self) -> bool:
         """Whether prompts begin with the BOS token."""
-        return bool(self._lib.llama_vocab_get_add_bos(self._vocab))
+        return bool(self._lib.llama_vocab_get_add_bos(self.vocab))
 
     def _text(self, token: int) -> str:
         return self.piece(token).decode("utf-8", "replace") if token >= 0 else ""

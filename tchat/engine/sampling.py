@@ -51,7 +51,8 @@ def seed_after(first: int, count: int) -> int:
 class Sampler:
     """One ``llama_sampler_chain`` for one reply. Close it.
 
-    The penalties look back on the tokens of ``prompt``.
+    The penalties look back on the tokens of ``prompt``. ``chain`` is the ``llama_sampler *`` without
+    the grammar.
 
     Raises:
         UsageError: The grammar does not parse or is too long, or a logit bias names no token.
@@ -64,39 +65,34 @@ class Sampler:
         self._lib = backend().lib
         self._model = model
         self._sampling = sampling
-        self._grammar = self._chain = None
+        self._grammar = self.chain = None
         biases = self._biases()
         try:
             if sampling.grammar:
                 self._grammar = self._open_grammar(sampling.grammar)
-            self._chain = _require_sampler(
+            self.chain = _require_sampler(
                 self._lib.llama_sampler_chain_init(self._lib.llama_sampler_chain_default_params())
             )
             for stage in self._stages(seed, biases):
-                self._lib.llama_sampler_chain_add(self._chain, _require_sampler(stage))
+                self._lib.llama_sampler_chain_add(self.chain, _require_sampler(stage))
         except BaseException:
             self.close()
             raise
         if self._prompt_window:
             for token in prompt[-self._prompt_window :]:
-                self._lib.llama_sampler_accept(self._chain, token)
+                self._lib.llama_sampler_accept(self.chain, token)
 
     def close(self) -> None:
         """Free the chain. Closing twice is harmless."""
-        for sampler in (self._chain, self._grammar):
+        for sampler in (self.chain, self._grammar):
             if sampler:
                 self._lib.llama_sampler_free(sampler)
-        self._chain = self._grammar = None
-
-    @property
-    def chain(self) -> Any:
-        """``llama_sampler *``: the chain without the grammar."""
-        return self._chain
+        self.chain = self._grammar = None
 
     def sample(self, context: Context, index: int = -1) -> int:
         """Draw a token from the ``index``-th output row of the last decode, and accept it."""
         if self._grammar is None:
-            token: int = self._lib.llama_sampler_sample(self._chain, context.handle, index)
+            token: int = self._lib.llama_sampler_sample(self.chain, context.handle, index)
             if token < 0:  # LLAMA_TOKEN_NULL
                 raise _no_token_error()
             return token
@@ -250,14 +246,14 @@ class Sampler:
         if not self._allows(token):
             token = self._draw(context, index, constrained=True)
         self._lib.llama_sampler_accept(self._grammar, token)
-        self._lib.llama_sampler_accept(self._chain, token)
+        self._lib.llama_sampler_accept(self.chain, token)
         return token
 
     def _draw(self, context: Context, index: int, *, constrained: bool) -> int:
         array = self._fill(context, index)
         if constrained:
             self._lib.llama_sampler_apply(self._grammar, ctypes.byref(array))
-        self._lib.llama_sampler_apply(self._chain, ctypes.byref(array))
+        self._lib.llama_sampler_apply(self.chain, ctypes.byref(array))
         if not 0 <= array.selected < array.size:
             raise _no_token_error()
         chosen = array.data[array.selected]

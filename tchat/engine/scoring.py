@@ -182,6 +182,7 @@ class HiddenStateReader:
         threads: int,
         cancel: Cancel,
     ) -> None:
+        self.size = size
         self._model = model
         self._hook = _LayerHook(layers, model.shape.n_embd) if layers else None
         self._context = Context(
@@ -200,11 +201,6 @@ class HiddenStateReader:
         params.pooling_type = 0  # LLAMA_POOLING_TYPE_NONE: a state for each token
         if self._hook is not None:
             params.cb_eval = self._hook.callback
-
-    @property
-    def size(self) -> int:
-        """The most tokens of a prompt with its reply."""
-        return self._context.size
 
     def close(self) -> None:
         """Free the context. Closing twice is harmless."""

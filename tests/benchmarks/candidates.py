@@ -52,8 +52,8 @@ class Loops:
         )
         self._engine = Engine(options)
         deque(self._engine.load(), maxlen=0)
-        assert self._engine._loaded is not None
-        self._loaded = self._engine._loaded
+        assert self._engine.loaded is not None
+        self._loaded = self._engine.loaded
         ends = [f"{token}=-inf" for token in self._loaded.model.end_tokens]
         self._sampling = Sampling(seed=1, max_tokens=STEPS, logit_bias=tuple(ends))
         self._chat = [ChatMessage("user", PROMPT)]
@@ -101,7 +101,7 @@ class Loops:
                 batch.pos[place] = len(head) + written
             lib.llama_decode(context, batch)
             for place, chain in enumerate(chains):
-                batch.token[place] = lib.llama_sampler_sample(chain._chain, context, place)
+                batch.token[place] = lib.llama_sampler_sample(chain.chain, context, place)
         seconds = time.perf_counter() - started
         for chain in chains:
             chain.close()

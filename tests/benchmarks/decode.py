@@ -57,7 +57,7 @@ class Loops:
         model = self._chat.model
         assert model is not None
         self._engine = model.engine
-        loaded = self._engine._loaded
+        loaded = self._engine.loaded
         assert loaded is not None
         self._loaded = loaded
 
@@ -75,7 +75,7 @@ class Loops:
         batch = lib.llama_batch_init(1, 0, 1)
         batch.n_tokens, batch.n_seq_id[0], batch.seq_id[0][0], batch.logits[0] = 1, 1, 0, 1
         sampler = Sampler(model, self.sampling, seed=1, prompt=kv.tokens)
-        chain = sampler._chain
+        chain = sampler.chain
         started = time.perf_counter()
         for written in range(TOKENS):
             batch.token[0] = lib.llama_sampler_sample(chain, context, -1)

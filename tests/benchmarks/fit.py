@@ -45,7 +45,7 @@ def taken(path: Path) -> dict[str, int]:
     options = EngineOptions(path=path, template=metadata.chat_template, ctx_size=CONTEXT)
     with Engine(options) as engine:
         list(engine.load())
-        loaded = engine._loaded
+        loaded = engine.loaded
         assert loaded is not None
         loaded.context.reserve(CONTEXT)
         asked = [ChatMessage("user", "the word " * 600)]

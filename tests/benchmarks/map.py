@@ -150,7 +150,7 @@ def limit(engine: Engine, asked: Sequence[str]) -> float:
     from tchat.engine.kv_cache import common_prefix
     from tchat.engine.prompt import ChatMessage
 
-    loaded = engine._loaded
+    loaded = engine.loaded
     assert loaded is not None
     context, kv = loaded.context, loaded.kv
     encode = loaded.encoder.for_answer

@@ -90,7 +90,7 @@ def starter() -> dict[str, Any]:
     guesses: list[tuple[int, int]] = []
 
     def written(engine: Engine, prompt: str, sampling: Sampling) -> Finished:
-        engine._loaded.kv.clear()  # type: ignore[union-attr]
+        engine.loaded.kv.clear()  # type: ignore[union-attr]
         end = list(engine.generate([ChatMessage("user", prompt)], sampling))[-1]
         assert isinstance(end, Finished)
         return end
@@ -172,7 +172,7 @@ def shaped() -> dict[str, float]:
             for _ in range(3):
                 rates = []
                 for engine in engines:
-                    engine._loaded.kv.truncate(0)  # type: ignore[union-attr]
+                    engine.loaded.kv.truncate(0)  # type: ignore[union-attr]
                     end: Any = list(engine.generate([ChatMessage("user", words)], sampling))[-1]
                     rates.append(end.usage.completion / end.timings.decode)
                 found.append(rates[1] / rates[0])

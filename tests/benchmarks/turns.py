@@ -96,7 +96,7 @@ def measure() -> dict[str, float]:
 
     reading = []
     for number in range(STOPS):
-        engine._loaded.kv.clear()  # type: ignore[union-attr]
+        engine.loaded.kv.clear()  # type: ignore[union-attr]
         reading.append(stop([ChatMessage("user", LONG)], PromptProgress, 0.3 + 0.037 * number))
     writing = [
         stop([ChatMessage("user", "Tell a long story.")], TextDelta, 0.2 + 0.013 * number)
@@ -115,7 +115,7 @@ def measure() -> dict[str, float]:
 
 def kv_megabytes(engine: Any) -> float:
     """Size of the starter's KV cache: 30 layers, 3 heads of 64, keys and values, f16."""
-    room: int = engine._loaded.context._room
+    room: int = engine.loaded.context._room
     return room * 30 * 3 * 64 * 2 * 2 / 2**20
 
 

@@ -354,7 +354,7 @@ def test_a_word_too_long_for_any_tokenizer_is_refused(
     """Tokenizers recurse for each character of a word: 2 MB overflow even the engine's stack."""
     engine = open_engine(tiny_model)
     list(engine.load())
-    model = engine._loaded.model  # type: ignore[union-attr]
+    model = engine.loaded.model  # type: ignore[union-attr]
     for letter in ("a", " ", "中"):
         with pytest.raises(DoesNotFit, match=r"1,000,00[12] characters"):
             model.tokenize("some words " + letter * 1_000_001, special=False)
@@ -458,8 +458,8 @@ def test_an_answer_that_must_begin_at_once_follows_closed_reasoning(
     assert closed.usage.prompt > free.usage.prompt
     chosen = finished(engine.score_labels(HELLO, ["yes", "no"]))
     assert chosen.usage.prompt == closed.usage.prompt
-    model = engine._loaded.model  # type: ignore[union-attr]
-    held = engine._loaded.kv.tokens[: chosen.usage.prompt]  # type: ignore[union-attr]
+    model = engine.loaded.model  # type: ignore[union-attr]
+    held = engine.loaded.kv.tokens[: chosen.usage.prompt]  # type: ignore[union-attr]
     assert b"".join(map(model.piece, held)).endswith(b"<think>\n\n</think>\n\n")
 
 

@@ -71,7 +71,7 @@ class Walk:
 
 def ready(engine: Engine) -> LoadedModel:
     list(engine.load())
-    loaded = engine._loaded
+    loaded = engine.loaded
     assert loaded is not None
     return loaded
 

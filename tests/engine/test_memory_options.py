@@ -21,7 +21,7 @@ GREEDY = Sampling(temp=0, max_tokens=12)
 
 
 def state_bytes(engine: Any) -> int:
-    return int(backend().lib.llama_state_seq_get_size(engine._loaded.context.handle, 0))
+    return int(backend().lib.llama_state_seq_get_size(engine.loaded.context.handle, 0))
 
 
 @pytest.mark.parametrize(("kv_type", "share"), [("q8_0", 34 / 64), ("q4_0", 18 / 64)])

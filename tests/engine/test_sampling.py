@@ -109,7 +109,7 @@ def test_a_token_that_the_file_suppresses_is_never_written(
     insists = Sampling(max_tokens=3, logit_bias=("x=1000", "y=900"))
     engine = open_engine(tiny_model)
     assert finished(engine.generate(HELLO, insists)).text == "xxx"
-    (x,) = engine._loaded.model.tokenize("x", special=False)  # type: ignore[union-attr]
+    (x,) = engine.loaded.model.tokenize("x", special=False)  # type: ignore[union-attr]
     path = write_tiny(tmp_path / "m.gguf", metadata={"tokenizer.ggml.suppress_tokens": [x]})
     assert reply(open_engine, path, insists) == "yyy"
 

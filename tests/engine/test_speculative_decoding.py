@@ -80,7 +80,7 @@ def test_greedy_replies_are_the_same(two: tuple[Engine, Engine]) -> None:
     for prompt in PROMPTS:
         one, other = (finished(engine.generate(asked(prompt), GREEDY)) for engine in two)
         assert facts(one) == facts(other)
-        assert plain._loaded.kv.tokens == drafting._loaded.kv.tokens  # type: ignore[union-attr]
+        assert plain.loaded.kv.tokens == drafting.loaded.kv.tokens  # type: ignore[union-attr]
         guessed, right = guessed + other.usage.drafted, right + other.usage.accepted
     assert 0 < right <= guessed
 
@@ -95,7 +95,7 @@ def test_they_are_with_other_models(
     path = request.getfixturevalue(kind)
     both = open_engine(path, prompt_lookup=False), open_engine(path)
     list(both[0].load())
-    words = both[0]._loaded.model.shape.n_vocab  # type: ignore[union-attr]
+    words = both[0].loaded.model.shape.n_vocab  # type: ignore[union-attr]
     greedy = replace(GREEDY, logit_bias=only_letters(words))
     for prompt in PROMPTS[:3]:
         one, other = (finished(engine.generate(asked(prompt), greedy)) for engine in both)

@@ -18,7 +18,7 @@ def ready(open_engine: OpenEngine, path: Path) -> tuple[LoadedModel, list[int]]:
     """A model with 200 tokens in its cache."""
     engine = open_engine(path)
     list(engine.load())
-    loaded = engine._loaded
+    loaded = engine.loaded
     assert loaded is not None
     tokens = loaded.model.tokenize(WORDS * 10, special=False)[:200]
     assert all(loaded.kv.prefill(tokens))

@@ -144,7 +144,7 @@ def test_a_reply_in_other_tokens_than_the_tokenizers_is_found(
     wild = Sampling(temp=3.0, seed=5, max_tokens=120, logit_bias=("<|im_end|>=-inf",))
     end = finished(engine.generate(LONG, wild))
     engine.save()
-    own = engine._loaded.model.tokenize(end.text, special=False)  # type: ignore[union-attr]
+    own = engine.loaded.model.tokenize(end.text, special=False)  # type: ignore[union-attr]
     assert len(own) != end.usage.completion
     events = list(open_saved(tiny_model).generate(going_on(end), GREEDY))
     assert restored(events) == cached_tokens(engine)
