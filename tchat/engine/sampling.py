@@ -51,8 +51,8 @@ def seed_after(first: int, count: int) -> int:
 class Sampler:
     """One ``llama_sampler_chain`` for one reply. Close it.
 
-    The penalties look back on the tokens of ``prompt``. ``chain`` is the ``llama_sampler *`` without
-    the grammar.
+    The penalties look back on the tokens of ``prompt``. ``chain`` is the ``llama_sampler *``
+    without the grammar.
 
     Raises:
         UsageError: The grammar does not parse or is too long, or a logit bias names no token.
