@@ -67,7 +67,7 @@ class Chat:
         self.cancel = cancel or Cancel()
         self.store = store
         self.own: Mapping[str, Value] = {}
-        self._paths = paths
+        self.paths = paths
         self._handle = ModelHandle(paths, self.cancel, model)
         self._builder = PromptBuilder(store)
         self._questions = Questions(store, self._builder.branches, session)
@@ -110,11 +110,6 @@ class Chat:
     def metadata(self) -> ModelMetadata | None:
         """Metadata of the model's file; None before the first use."""
         return self.model.metadata if self.model else None
-
-    @property
-    def paths(self) -> Paths:
-        """The user's folders."""
-        return self._paths
 
     # The model
 
@@ -180,7 +175,7 @@ class Chat:
 
         if self.model is not None:
             self.model.engine.unbind_session(session_id)
-        forget_sessions(self._paths, [session_id])
+        forget_sessions(self.paths, [session_id])
 
     # A draft
 
@@ -308,9 +303,9 @@ class Chat:
 
             model = yield from self._handle.load(self.settings)
             if model is not None and fallback:
-                ranked_by = yield from find_ranker_or_likelihood(ranker, model, self._paths)
+                ranked_by = yield from find_ranker_or_likelihood(ranker, model, self.paths)
             elif model is not None:
-                ranked_by = find_ranker(ranker, model, self._paths)
+                ranked_by = find_ranker(ranker, model, self.paths)
         asked = asked or self._ask(prompt)
         with self._withdrawing(asked):
             ready = yield from self._prepare(asked)
@@ -388,7 +383,7 @@ class Chat:
                 if failure := journal.record(event):
                     yield failure
                 if isinstance(event, Finished):
-                    record_throughput(self._paths, model.metadata, event)
+                    record_throughput(self.paths, model.metadata, event)
                 elif isinstance(event, Ranked):
                     (_, score), *_ = event.scores
                     self.store.note_scores({journal.message_id: {event.ranker: score}})
@@ -406,7 +401,7 @@ class Chat:
             from tchat.chat.candidates import find_ranker, scored_reply
 
             with suppress(UsageError):  # not trained: no score
-                ranker = find_ranker(self.settings.ranker, model, self._paths)
+                ranker = find_ranker(self.settings.ranker, model, self.paths)
                 return scored_reply(model, ranker, prepared, self.settings.sampling, options)
         return model.engine.generate(prepared.messages, self.settings.sampling, **options)
 

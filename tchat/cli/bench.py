@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from tchat.cli.app import JSON, single_command
+from tchat.cli.chat_setup import settings_for_model
 from tchat.cli.console import Console
 from tchat.cli.output.columns import fields, print_json, print_rows
 from tchat.cli.output.status import with_checked_model
@@ -33,9 +34,7 @@ def bench(
 ) -> None:
     """Run the benchmarks and print the results."""
     console: Console = ctx.obj
-    settings = load(console.paths, console.environ).settings
-    settings = replace(settings, model=model or settings.model)
-    name, figures = with_checked_model(console, settings, _measured)
+    name, figures = with_checked_model(console, settings_for_model(console, model), _measured)
     if as_json:
         records = {
             f.name: fields(f, "value", "unit") | ({"against": f.of} if f.of else {})

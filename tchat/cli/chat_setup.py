@@ -156,6 +156,12 @@ def resolve_settings(
     return check_settings(settings)
 
 
+def settings_for_model(console: Console, model: str) -> Settings:
+    """The settings, with ``model`` if one is named."""
+    settings = load(console.paths, console.environ).settings
+    return replace(settings, model=model or settings.model)
+
+
 def check_settings(settings: Settings) -> Settings:
     """Normalize texts and paths, and check the grammar."""
     if settings.sampling.grammar:

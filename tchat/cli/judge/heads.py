@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from tchat.cli.app import JSON
+from tchat.cli.chat_setup import settings_for_model
 from tchat.cli.console import Console
 from tchat.cli.output.columns import fields, iso, print_json, when
 from tchat.cli.output.status import TerminalStatus, follow, with_model
@@ -19,7 +19,6 @@ from tchat.cli.prompt_input import read_text
 from tchat.errors import DoesNotFit, UsageError
 from tchat.humanize import Eta, counted
 from tchat.sanitize import printable_json, single_line
-from tchat.settings import load
 
 if TYPE_CHECKING:
     from tchat.chat.model import ChatModel
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from tchat.judge.training_data import Dialogue, DialogueSet, Feedback
     from tchat.judge.training_run import TrainedHeads
     from tchat.paths import Paths
-    from tchat.settings import Settings
 
 PREFERENCE = "preference"
 KINDS = {
@@ -39,12 +37,6 @@ KINDS = {
 }
 
 MODEL = typer.Option("", "-m", "--model", help="Model (default: the default model)")
-
-
-def settings_for_model(console: Console, model: str) -> Settings:
-    """The settings, with ``model`` if it is given."""
-    settings = load(console.paths, console.environ).settings
-    return replace(settings, model=model) if model else settings
 
 
 def show(ctx: typer.Context, model: str = MODEL, as_json: bool = JSON) -> None:

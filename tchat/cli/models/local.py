@@ -294,11 +294,11 @@ def default(ctx: typer.Context, model: str = MODEL) -> None:
         console.say(f"warning: the environment variable {key.variable} overrides it")
 
 
-def add(
-    ctx: typer.Context,
-    places: list[Path] = typer.Argument(..., metavar="PATH...", help="GGUF files or folders"),
-    forget: bool = typer.Option(False, "--forget", help="Remove them from the list"),
-) -> None:
+PLACES = typer.Argument(..., metavar="PATH...", help="GGUF files or folders")
+FORGET = typer.Option(False, "--forget", help="Remove them from the list")
+
+
+def add(ctx: typer.Context, places: list[Path] = PLACES, forget: bool = FORGET) -> None:
     """Add GGUF files or folders to the list; the files are not moved."""
     from tchat.models import models_file
 
@@ -308,11 +308,7 @@ def add(
         change(console.paths, places)
 
 
-def register(
-    ctx: typer.Context,
-    places: list[Path] = typer.Argument(..., metavar="PATH...", help="GGUF files or folders"),
-    forget: bool = typer.Option(False, "--forget", help="Remove them from the list"),
-) -> None:
+def register(ctx: typer.Context, places: list[Path] = PLACES, forget: bool = FORGET) -> None:
     """The former name of `tchat models add`."""
     console: Console = ctx.obj
     console.notice("`models register` is now called `models add`; the old name still works")
