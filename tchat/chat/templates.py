@@ -36,13 +36,6 @@ _VARIABLE = re.compile(r"\{\{([a-z_][a-z0-9_]*)\}\}|\{([a-z_][a-z0-9_]*)\}")
 _FIELDS = ("description", "system", "prompt", "defaults", "sampling")
 
 
-class FilledTemplate(NamedTuple):
-    """A template with its variables filled in."""
-
-    prompt: str
-    system: str
-
-
 class StartedTemplate(NamedTuple):
     """A template for a person to complete.
 
@@ -86,8 +79,8 @@ class PromptTemplate:
         """Whether it says where the input goes."""
         return INPUT in _variables(f"{self.system}\n{self.prompt}")
 
-    def fill(self, text: str, values: Mapping[str, str]) -> FilledTemplate:
-        """Fill with ``text`` (piped or typed) and the variables' ``values``.
+    def fill(self, text: str, values: Mapping[str, str]) -> tuple[str, str]:
+        """Prompt and system prompt, with ``text`` (piped or typed) and the variables' ``values``.
 
         A template that does not say where the input goes gets it in front, as a pipe does.
         Values are put in once and not searched for variables.
@@ -107,7 +100,7 @@ class PromptTemplate:
                     f"the prompt `{self.name}` needs a value for `{name}`", f"add `-p {name} VALUE`"
                 )
         prompt = self._with_input(text, _expand(self.prompt, known))
-        return FilledTemplate(prompt, _expand(self.system, known))
+        return prompt, _expand(self.system, known)
 
     def begin(self, text: str) -> StartedTemplate:
         """Fill with ``text``, which may be empty; leave blanks for variables without a value."""
