@@ -96,7 +96,7 @@ def measure() -> dict[str, float]:
 
     reading = []
     for number in range(STOPS):
-        engine.loaded.kv.clear()  # type: ignore[union-attr]
+        engine.loaded.kv.clear()
         reading.append(stop([ChatMessage("user", LONG)], PromptProgress, 0.3 + 0.037 * number))
     writing = [
         stop([ChatMessage("user", "Tell a long story.")], TextDelta, 0.2 + 0.013 * number)
