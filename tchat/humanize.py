@@ -85,6 +85,24 @@ def measured_text(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 10 else duration_text(seconds)
 
 
+def speed_text(rate: float) -> str:
+    """Tokens per second as text: ``0.4``, ``3.1``, ``34``; empty for 0."""
+    if rate <= 0:
+        return ""
+    return f"{rate:.0f}" if rate >= 9.95 else f"{rate:.1f}"
+
+
 def rate_text(rate: float) -> str:
-    """Tokens a second: ``54 tok/s``, ``3.1 tok/s``."""
-    return f"{rate:.0f} tok/s" if rate >= 10 else f"{rate:.1f} tok/s"
+    """A decode speed with its unit: ``54 tok/s``, ``3.1 tok/s``."""
+    return f"{speed_text(rate) or 0} tok/s"
+
+
+def gigabytes(size: int) -> str:
+    """Bytes of memory with two decimals: ``5.47 GB``."""
+    return f"{size / 10**9:.2f} GB"
+
+
+def clock_text(seconds: float) -> str:
+    """Seconds as text: ``8 s``, ``1:05``."""
+    whole = max(0, round(seconds))
+    return f"{whole} s" if whole < 60 else f"{whole // 60}:{whole % 60:02}"

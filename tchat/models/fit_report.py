@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
+from tchat.humanize import gigabytes, speed_text
 from tchat.models.memory import (
     LoadPlan,
     Machine,
@@ -122,13 +123,6 @@ def expected_speed(dimensions: ModelDimensions, plan: LoadPlan, machine: Machine
     return tokens_per_second(dimensions, replace(plan, context=LEAST_CONTEXT), machine)
 
 
-def speed_text(rate: float) -> str:
-    """Tokens per second as text: ``0.4``, ``3.1``, ``34``; empty for 0."""
-    if rate <= 0:
-        return ""
-    return f"{rate:.0f}" if rate >= 9.95 else f"{rate:.1f}"
-
-
 def default_plan(dimensions: ModelDimensions, trained: int, machine: Machine) -> LoadPlan:
     """How a model is loaded by default: on the GPUs, as far as their memory allows."""
     plan = LoadPlan(context=min(USUAL_CONTEXT, trained or USUAL_CONTEXT))
@@ -158,11 +152,6 @@ def assess_fit(dimensions: ModelDimensions, trained: int, machine: Machine) -> F
     if largest >= min(LEAST_CONTEXT, most):
         return FitVerdict(False, True, f"is tight: fits with up to {largest:,} tokens{where}")
     return FitVerdict(False, False, _too_large(dimensions, plan, machine))
-
-
-def gigabytes(size: int) -> str:
-    """Bytes of memory with two decimals: ``5.47 GB``."""
-    return f"{size / 10**9:.2f} GB"
 
 
 def _where(dimensions: ModelDimensions, plan: LoadPlan) -> str:

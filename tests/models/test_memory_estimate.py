@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from tchat.models.fit_report import assess_fit, choose_quantization, report_fit, speed_text
+from tchat.humanize import speed_text
+from tchat.models.fit_report import assess_fit, choose_quantization, report_fit
 from tchat.models.memory import (
     EFFICIENCY,
     SYNC_SECONDS,

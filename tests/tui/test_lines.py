@@ -10,6 +10,7 @@ from textual.app import App, ComposeResult
 from textual.pilot import Pilot
 from textual.widget import Widget
 
+from tchat.humanize import clock_text
 from tchat.tui.themes import variable_defaults
 from tchat.tui.widgets.rows import sparkline
 from tchat.tui.widgets.status import (
@@ -21,7 +22,6 @@ from tchat.tui.widgets.status import (
     StatusLine,
     Stopping,
     Writing,
-    duration,
 )
 from tchat.tui.widgets.token_meter import TokenMeter
 from tests.tui.stage import HOSTILE, is_tame, text
@@ -182,7 +182,7 @@ def test_a_sparkline_draws_what_is_no_number_as_zero() -> None:
 
 
 def test_durations_are_for_readers() -> None:
-    assert [duration(seconds) for seconds in (-1, 8.4, 59.4, 65, 3600)] == [
+    assert [clock_text(seconds) for seconds in (-1, 8.4, 59.4, 65, 3600)] == [
         "0 s",
         "8 s",
         "59 s",

@@ -115,7 +115,7 @@ def catalogue(ctx: typer.Context, as_json: bool = JSON) -> None:
 
 
 def _catalogue_cells(offer: Recommendation) -> Sequence[str]:
-    from tchat.models.fit_report import speed_text
+    from tchat.humanize import speed_text
 
     entry = offer.entry
     return (

@@ -1,4 +1,8 @@
-"""Whole sessions, every branch of them, as JSON: written and read; nothing read is trusted."""
+"""Whole sessions, every branch of them, as JSON: written and read; nothing read is trusted.
+
+A document may be larger than the memory, so it is read and checked message by message; jsonschema
+validates only a document that is parsed as a whole.
+"""
 
 from __future__ import annotations
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from tchat.humanize import count_text
+from tchat.humanize import count_text, speed_text
 from tchat.models.catalogue import Recommendation
 from tchat.models.disk import RemovalPlan
-from tchat.models.fit_report import FitVerdict, assess_fit, speed_text
+from tchat.models.fit_report import FitVerdict, assess_fit
 from tchat.models.hub.api import SearchResult
 from tchat.models.hub.repository import default_model
 from tchat.models.library import InfoRow, Library

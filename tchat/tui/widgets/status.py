@@ -11,7 +11,7 @@ from textual.content import Content
 from textual.events import Resize
 from textual.widget import Widget
 
-from tchat.humanize import rate_text
+from tchat.humanize import clock_text, rate_text
 from tchat.sanitize import single_line
 from tchat.tui.widgets.rows import Ends, Part, Row, bar, context_bar, level_of, part, sparkline
 
@@ -156,7 +156,7 @@ def _state(state: State) -> list[Part]:
     long, short, colour = _words(state)
     parts = [part(long, short, keep=(8,), lead="  ", style=colour)]
     if isinstance(state, Reading) and state.left is not None:
-        parts.append(_optional(f"{duration(state.left)} left", 6))
+        parts.append(_optional(f"{clock_text(state.left)} left", 6))
     if isinstance(state, Reading) and state.total:
         drawn = bar(state.done / state.total, BAR)
         parts.append(part(drawn, "", keep=(3,), lead=" ", style=colour))
@@ -196,12 +196,6 @@ def _context(used: int, context: int) -> list[Part]:
 
 def _optional(text: str, keep: int) -> Part:
     return part(text, "", keep=(keep,))
-
-
-def duration(seconds: float) -> str:
-    """Seconds as text: ``8 s``, ``1:05``."""
-    whole = max(0, round(seconds))
-    return f"{whole} s" if whole < 60 else f"{whole // 60}:{whole % 60:02}"
 
 
 KEY, DOES = 8, 18  # cells of a column
