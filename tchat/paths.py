@@ -181,13 +181,9 @@ def special_file(database: Path) -> Path | None:
 
 
 def write_private(path: Path, data: bytes | Iterable[bytes]) -> None:
-    """Write ``data`` to ``path`` atomically, with mode 0600.
+    """Write ``data``, whole or in pieces, to ``path`` atomically, with mode 0600.
 
     Follows a symbolic link. Removes what a killed process left of an earlier write.
-
-    Args:
-        path: The file.
-        data: Its content, whole or in pieces.
 
     Raises:
         StorageError: It cannot be written; what was there is unchanged.

@@ -24,12 +24,8 @@ T = TypeVar("T")
 class SqliteCache:
     """A database whose content can be recomputed. Opened at the first use.
 
-    Args:
-        file: Its path; created with mode 0600. A link in its place is removed, not followed.
-        version: Of the schema; a database with another version is replaced.
-        schema: Statements, separated by semicolons; a database with another schema is replaced.
-        pragmas: Statements for every connection, such as ``PRAGMA secure_delete = ON``.
-        foreign: A query for rows that this program never writes; one with such rows is replaced.
+    A file with another version or schema is replaced, and one with rows that the query ``foreign``
+    finds, which this program never writes. A link in its place is removed, not followed.
 
     Attributes:
         failure: Why the database is in memory; empty when it is the file.

@@ -133,10 +133,7 @@ def find_duplicates(
 ) -> Generator[HashProgress, None, list[DuplicateSet]]:
     """Find files with the same content: by size, then by both ends, then by SHA-256.
 
-    File names are not trusted; cached hashes of unchanged files are.
-
-    Returns:
-        The sets of duplicates, the most wasted bytes first.
+    File names are not trusted; cached hashes of unchanged files are. Returns the most wasted first.
     """
     found: list[DuplicateSet] = []
     for group in _alike(_distinct(places, store)):
@@ -151,10 +148,7 @@ def find_duplicates(
 
 
 def replace_with_links(copies: DuplicateSet) -> int:
-    """Replace the files in `DuplicateSet.replaceable` by hard links to the first file.
-
-    Returns:
-        Bytes freed.
+    """Replace the files in `DuplicateSet.replaceable` by hard links; returns the bytes freed.
 
     Raises:
         StorageError: A file changed, or cannot be replaced; every file is still complete.

@@ -90,12 +90,7 @@ def file_key(path: Path) -> FileKey:
 
 
 def open_regular(path: Path) -> int:
-    """Open ``path`` for reading; never blocks on a FIFO.
-
-    Raises:
-        ModelNotFound: There is no such file.
-        ModelInvalid: It is not a regular file, or may not be read.
-    """
+    """Open ``path`` for reading; never blocks on a FIFO. Raises as `file_key`."""
     file_key(path)
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     try:

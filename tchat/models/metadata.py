@@ -162,12 +162,7 @@ class MetadataCache:
         self._cache.close()
 
     def metadata(self, path: Path) -> ModelMetadata:
-        """The metadata of a model file, cached or read from its header.
-
-        Raises:
-            ModelNotFound: The file, or a part of it, is not there.
-            ModelInvalid: It is not a GGUF file, is damaged, or is not the first part.
-        """
+        """The metadata of a model file, cached or read by `read_metadata`."""
         key = file_key(path)
         known = self._cache.run(lambda database: _select_metadata(database, path, key))
         if known is not None:

@@ -56,16 +56,8 @@ class Database:
 
     Other processes may use the same file: transactions that write take the write lock at once
     (deferred ones fail with "database is locked" when two of them read first), and whoever comes
-    second waits up to five seconds.
-
-    Args:
-        path: The file, which must exist; None keeps everything in memory.
-
-    Attributes:
-        is_sound: Whether no damage was met yet.
-
-    Raises:
-        StorageError: The file cannot be opened.
+    second waits up to five seconds. The file must exist; without a path everything is in memory.
+    ``is_sound`` tells whether no damage was met yet.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -102,20 +94,12 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """The connection, for statements that read.
-
-        Raises:
-            StorageError: SQLite failed; `DatabaseDamaged` when the file is not sound.
-        """
+        """The connection, for statements that read."""
         with self._lock, self._translated():
             yield self._connection
 
     def revision(self) -> tuple[object, ...]:
-        """A value that is equal until anything changes, by this process or another.
-
-        Raises:
-            StorageError: SQLite failed.
-        """
+        """A value that is equal until anything changes, by this process or another."""
         with self.reading() as connection:
             (version,) = connection.execute("PRAGMA data_version").fetchone()
             return connection, version, connection.total_changes
@@ -125,8 +109,8 @@ class Database:
         """The connection inside one write transaction.
 
         Raises:
-            StorageError: SQLite failed. `DatabaseDamaged`: not sound. `DatabaseReplaced`: it
-                was deleted or another one put in its place.
+            DatabaseDamaged: The file is not sound.
+            DatabaseReplaced: It was deleted or another one put in its place.
         """
         with self._lock, self._translated():
             self._require_same_file()
@@ -173,11 +157,7 @@ class Database:
             )
 
     def vacuum(self) -> None:
-        """Rewrite the file without deleted content, and empty its log.
-
-        Raises:
-            StorageError: There is no room for it, or another process uses the file.
-        """
+        """Rewrite the file without deleted content, and empty its log. Nobody else may use it."""
         with self.reading() as connection:
             connection.execute("VACUUM")
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -207,9 +187,7 @@ class Database:
 def connect(path: Path | None, *, defensive: bool = True) -> sqlite3.Connection:
     """Open a connection that does not trust the file, and overwrites deleted content.
 
-    Args:
-        path: The file; None for memory.
-        defensive: Whether to forbid, too, what could damage the file.
+    A ``defensive`` one forbids, too, what could damage the file.
 
     Raises:
         StorageError: The file, or a journal of it, is not a regular file.

@@ -49,9 +49,7 @@ class OpenedDatabase:
 def open_database(path: Path, locks: ProcessLocks | None = None) -> OpenedDatabase:
     """Open ``path``, creating it if absent. Checks and migrations run one process at a time.
 
-    Args:
-        path: The file.
-        locks: Of this process, where it had the file open before.
+    ``locks`` are this process's own where it had the file open before.
 
     Raises:
         StorageError: It cannot be used.
@@ -103,11 +101,7 @@ def _sound(path: Path, locks: ProcessLocks) -> tuple[Database, list[str]]:
 
 
 def recover(database: Database, locks: ProcessLocks) -> list[Message]:
-    """Mark streaming replies of dead processes as interrupted. Call it inside the gate.
-
-    Returns:
-        Those replies, with the text that they had last.
-    """
+    """Mark streaming replies of dead processes as interrupted; call it inside the gate."""
     living = locks.live_tokens() | {locks.token}
     with database.reading() as connection:
         streaming = connection.execute(
@@ -169,11 +163,7 @@ class ProcessLocks:
             lock.release()
 
     def register(self) -> None:
-        """Take this process's own lock, again if it had one. Call it inside the gate.
-
-        Raises:
-            StorageError: The lock cannot be made.
-        """
+        """Take this process's own lock, again if it had one. Call it inside the gate."""
         self.close()
         own = self._lock(self._folder / f"{self.token}.lock")
         try:
@@ -266,11 +256,7 @@ def find_backups(database: Path) -> list[Path]:
 
 
 def remove_backups(database: Path) -> list[Path]:
-    """Delete the copies and return them.
-
-    Raises:
-        StorageError: One of them cannot be deleted; the others are.
-    """
+    """Delete the copies and return them."""
     copies = find_backups(database)
     remove_files(copies)
     return copies

@@ -43,14 +43,11 @@ class FallbackStore(Store):
 
     A write that fails copies the session into memory, with the ids of its messages, and is done
     there, as is all that follows: a reply that is being written loses nothing. `write_back` stores
-    it when the disk can be written again.
+    it when the disk can be written again. ``failure`` tells why the session is in memory only.
 
     Args:
         persistent: Stays open when this is closed.
         session_id: The session; empty for one that `begin` will make.
-
-    Attributes:
-        failure: Why the session is in memory only; None while it is stored.
     """
 
     def __init__(self, persistent: SessionStore, session_id: str = "") -> None:
@@ -166,12 +163,7 @@ class FallbackStores:
         return next((store.failure for store in self._waiting()), None)
 
     def open(self, persistent: SessionStore, session_id: str = "") -> FallbackStore:
-        """Open the store of a session, with what is only in memory of it.
-
-        Args:
-            persistent: Where it belongs.
-            session_id: The session; empty for a new one.
-        """
+        """Open the store of a session, with what is only in memory of it; a new one has no id."""
         for store in self._waiting():
             if session_id and store.session_id == session_id:
                 return store

@@ -49,13 +49,10 @@ def _whole(digits: str) -> int:
 
 
 class JsonReader:
-    """A cursor in a JSON text.
+    """A cursor in a JSON text that comes in pieces.
 
-    Whoever iterates over `members` or `items` reads each value before the next step, by `value`
-    or by entering it.
-
-    Args:
-        texts: The pieces of the text.
+    Whoever iterates over `members` or `items` reads each value before the next step, by `value` or
+    by entering it.
 
     Raises, from every method:
         ValueError: It is no JSON; NaN, Infinity and numbers that are too large are none.

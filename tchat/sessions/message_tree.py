@@ -31,11 +31,7 @@ _PATH = """
 
 
 def row(connection: sqlite3.Connection, message_id: int) -> sqlite3.Row:
-    """The row of one message.
-
-    Raises:
-        UsageError: There is none.
-    """
+    """The row of one message; `UsageError` when there is none."""
     found: sqlite3.Row | None = connection.execute(
         "SELECT * FROM messages WHERE id = ?", (message_id,)
     ).fetchone()
@@ -206,10 +202,9 @@ def activate(connection: sqlite3.Connection, message_id: int) -> None:
 
 
 def remove(connection: sqlite3.Connection, message_id: int) -> list[sqlite3.Row]:
-    """Delete a message and everything below it; its latest sibling becomes the active one.
+    """Delete a message and everything below it; returns the rows, parents first.
 
-    Returns:
-        The deleted rows, parents first.
+    The latest sibling becomes the active one.
     """
     top = row(connection, message_id)
     rows = connection.execute(

@@ -26,27 +26,13 @@ LONGEST = 60.0  # seconds that reading a damaged file may take
 _PAGE = 4096  # SQLite's default size of a page
 _COMPANIONS = ("-journal", "-wal", "-shm")
 _MOST_PROBES = 1_000_000  # some 10 s
-_QUERIES = {
-    "sessions": (
-        "SELECT rowid AS number, * FROM sessions NOT INDEXED ORDER BY rowid",
-        "SELECT rowid AS number, * FROM sessions NOT INDEXED ORDER BY rowid DESC",
-        "SELECT rowid AS number, * FROM sessions NOT INDEXED WHERE rowid = ?",
-    ),
-    "messages": (
-        "SELECT rowid AS number, * FROM messages NOT INDEXED ORDER BY rowid",
-        "SELECT rowid AS number, * FROM messages NOT INDEXED ORDER BY rowid DESC",
-        "SELECT rowid AS number, * FROM messages NOT INDEXED WHERE rowid = ?",
-    ),
-}
+_ROWS = "SELECT rowid AS number, * FROM {} NOT INDEXED "
 
 
 def replace_damaged(path: Path) -> str:
     """Replace the file at ``path`` by a new one with its readable rows; keep the damaged one.
 
-    Nobody else may have the file open.
-
-    Returns:
-        What to tell the user, one line.
+    Nobody else may have the file open. Returns a notice for the user.
 
     Raises:
         StorageError: The new file cannot be written; the damaged one is where it was.
@@ -133,13 +119,10 @@ def _set_aside(path: Path) -> Path:
 
 
 def _copy_rows(source: sqlite3.Connection, target: sqlite3.Connection) -> tuple[int, int]:
-    """Copy every readable and valid row; ``target`` is inside a transaction.
+    """Copy every readable and valid row; returns how many sessions and messages there are now.
 
-    A message whose session was lost gets a session of the same id, one whose parent was lost
-    hangs on the message before it.
-
-    Returns:
-        How many sessions and messages there are now.
+    A message whose session was lost gets a session of the same id, one whose parent was lost hangs
+    on the message before it. ``target`` is inside a transaction.
     """
     known: dict[str, dict[int, None]] = {}  # the ids of each session's messages, in order
     for row in _readable(source, "sessions").values():
@@ -165,19 +148,19 @@ def _copy_rows(source: sqlite3.Connection, target: sqlite3.Connection) -> tuple[
 
 def _readable(source: sqlite3.Connection, table: str) -> dict[int, dict[str, Any]]:
     """Rows by their number: from the front, from the back, then one by one between."""
-    forward, backward, single = _QUERIES[table]
+    every = _ROWS.format(table)
     rows: dict[int, dict[str, Any]] = {}
     if not _is_table(source, table):
         return rows
-    if _collect(source, forward, (), rows):
+    if _collect(source, every + "ORDER BY rowid", (), rows):
         return rows
     front = max(rows, default=0)
-    _collect(source, backward, (), rows)
+    _collect(source, every + "ORDER BY rowid DESC", (), rows)
     back = min((number for number in rows if number > front), default=None)
     if back is None:
         back = _last_number(source, table, front) + 1
     for number in range(front + 1, min(back, front + _MOST_PROBES)):
-        _collect(source, single, (number,), rows)
+        _collect(source, every + "WHERE rowid = ?", (number,), rows)
     return rows
 
 

@@ -165,10 +165,7 @@ def statements(version: int, target: int) -> Iterator[str]:
 
 
 def migrate(database: Database, target: int = CURRENT) -> Path | None:
-    """Bring the tables to version ``target`` in one transaction.
-
-    Returns:
-        The copy of the file that was made before, when there was anything to copy.
+    """Bring the tables to version ``target`` in one transaction; returns the backup, if any.
 
     Raises:
         StorageError: The file is of a newer tchat, or of another program.
@@ -186,11 +183,7 @@ def migrate(database: Database, target: int = CURRENT) -> Path | None:
 
 
 def version_of(connection: sqlite3.Connection, path: Path | None) -> int:
-    """The version of the tables; 0 for a new file.
-
-    Raises:
-        StorageError: The file is of a newer tchat, or of another program.
-    """
+    """The version of the tables; 0 for a new file."""
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     owner = connection.execute("PRAGMA application_id").fetchone()[0]
     empty = not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
@@ -224,11 +217,8 @@ def check(database: Database, *, rows: bool) -> None:
     """Look for damage and for what tchat did not make; about 1 ms for each 2 MB in the page cache.
 
     The tables are compared first, before any statement runs that could call on a foreign view,
-    trigger or constraint.
-
-    Args:
-        database: To check.
-        rows: Look at the value of every column too, which takes about as long again.
+    trigger or constraint. With ``rows`` the value of every column is checked, which takes as long
+    again.
 
     Raises:
         DatabaseDamaged: It is not a sound database, or not tchat's.

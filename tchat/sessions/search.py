@@ -60,12 +60,7 @@ def search(
     """Sessions by their titles, then messages, that contain every word of ``query``.
 
     Those used last and the latest come first. A reply that is still growing is not found.
-
-    Args:
-        reading: Gives the connection, which others wait for meanwhile.
-        query: See `parse_query`.
-        limit: Hits at most.
-        stopped: Asked between a few texts and the next; ends the search with what was found.
+    ``stopped`` is asked between a few texts and the next, and ends the search with what was found.
     """
     words = [fold(word) for word in parse_query(query)]
     if not words:

@@ -64,10 +64,7 @@ def insert(
 ) -> Session:
     """Store a session under its id where that is free; what was streaming is interrupted.
 
-    Args:
-        connection: Inside a transaction.
-        session: To store.
-        messages: Parents first; with each, whether it is the active one among its siblings.
+    ``messages`` are parents first; with each, whether it is the active one among its siblings.
     """
     session_id = free_id(connection, session.id)
     row = record_values(session) | {"id": session_id, "active_root": None, "used": 0}
@@ -129,12 +126,9 @@ def merge(
 ) -> Session:
     """Bring a session to the state of ``source``, which went on from a copy of it.
 
-    Args:
-        connection: Inside a transaction.
-        source: What it is to be.
-        known: The messages of the copy at its beginning. Others are added, under their ids where
-            those are free; what ``source`` no longer has of these is deleted.
-        writer: The process to which those belong that are being written.
+    ``known`` are the messages of the copy at its beginning. Others are added, under their ids where
+    those are free; what ``source`` no longer has of these is deleted. Those that are being written
+    belong to ``writer``.
     """
     session_id = source.session.id
     row = to_row(record_values(source.session) | {"active_root": None, "used": 0})
@@ -191,41 +185,25 @@ def delete(connection: sqlite3.Connection, session_id: str) -> Deletion:
     ).fetchone()
     connection.execute("DELETE FROM messages WHERE session_id = ?", (session_id,))
     connection.execute("DELETE FROM sessions WHERE id = ?", (session_id,))
-    return _deleted(session, None, rows, **dict(pointers))
+    return Deletion(session=session, root=None, rows=tuple(map(dict, rows)), **dict(pointers))
 
 
 def delete_message(connection: sqlite3.Connection, message_id: int) -> Deletion:
     """Delete a message with all below it."""
     session = by_id(connection, message_tree.row(connection, message_id)["session_id"])
-    return _deleted(session, message_id, message_tree.remove(connection, message_id))
-
-
-def _deleted(
-    session: Session,
-    root: int | None,
-    rows: list[sqlite3.Row],
-    *,
-    active_root: int | None = None,
-    used: int = 0,
-) -> Deletion:
-    kept: tuple[Mapping[str, Any], ...] = tuple(dict(row) for row in rows)
-    return Deletion(session=session, root=root, active_root=active_root, used=used, rows=kept)
+    rows = tuple(map(dict, message_tree.remove(connection, message_id)))
+    return Deletion(session=session, root=message_id, rows=rows, active_root=None, used=0)
 
 
 def restore(connection: sqlite3.Connection, deleted: Deletion) -> Session:
     """Put back what was deleted, under its old ids, and on the active path."""
-    if deleted.root is None:
-        row = record_values(deleted.session) | {
-            "active_root": deleted.active_root,
-            "used": deleted.used,
-        }
-        statement = (INSERT_SESSION, to_row(row))
-    else:
+    if deleted.root is not None:
         by_id(connection, deleted.session.id)
-        statement = None
     try:
-        if statement:
-            connection.execute(*statement)
+        if deleted.root is None:
+            pointers = {"active_root": deleted.active_root, "used": deleted.used}
+            row = record_values(deleted.session) | pointers
+            connection.execute(INSERT_SESSION, to_row(row))
         connection.executemany(INSERT_MESSAGE, deleted.rows)
     except sqlite3.IntegrityError as error:
         raise UsageError(
@@ -255,11 +233,7 @@ def list_sessions(connection: sqlite3.Connection, limit: int | None = None) -> l
 
 
 def by_id(connection: sqlite3.Connection, session_id: str) -> Session:
-    """The session of exactly this id.
-
-    Raises:
-        UsageError: There is none.
-    """
+    """The session of exactly this id; `UsageError` when there is none."""
     row = connection.execute(
         """
         SELECT s.*, (SELECT count(*) FROM messages WHERE session_id = s.id) AS messages
@@ -273,11 +247,7 @@ def by_id(connection: sqlite3.Connection, session_id: str) -> Session:
 
 
 def by_id_prefix(connection: sqlite3.Connection, piece: str) -> Session:
-    """The session whose id is ``piece``, or the only one that begins or ends with it.
-
-    Raises:
-        UsageError: There is none, or more than one.
-    """
+    """The session whose id is ``piece``, or the only one that begins or ends with it."""
     wanted = storable(piece).strip().lower()
     ids = [row["id"] for row in connection.execute("SELECT id FROM sessions ORDER BY id DESC")]
     if wanted in ids:

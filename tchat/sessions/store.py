@@ -117,7 +117,7 @@ class Store(ABC):
 
     def rename(self, session_id: str, title: str) -> Session:
         """Give a session another title; this is no use of it, its time stays."""
-        return self._change(session_id, {"title": title})
+        return self._change(session_id, title=title)
 
     def update(
         self,
@@ -127,9 +127,9 @@ class Store(ABC):
         settings: Mapping[str, Any] | None = None,
     ) -> Session:
         """Set the system prompt, the settings (all of them), or both."""
-        return self._change(session_id, {"system": system, "settings": settings})
+        return self._change(session_id, system=system, settings=settings)
 
-    def _change(self, session_id: str, values: Mapping[str, Any]) -> Session:
+    def _change(self, session_id: str, **values: Any) -> Session:
         unchanged = {"title": None, "system": None, "settings": None}
         with self._database.writing() as connection:
             session_queries.by_id(connection, session_id)
@@ -139,7 +139,7 @@ class Store(ABC):
                     system = coalesce(:system, system), settings = coalesce(:settings, settings)
                 WHERE id = :id
                 """,
-                to_row(unchanged | dict(values) | {"id": session_id}),
+                to_row(unchanged | values | {"id": session_id}),
             )
             return session_queries.by_id(connection, session_id)
 
@@ -180,9 +180,9 @@ class Store(ABC):
         with self._database.writing() as connection:
             session_queries.by_id(connection, session_id)
             if parent_id is not None:
-                self._check_parent(
-                    message_tree.row(connection, parent_id)["session_id"], session_id
-                )
+                found = message_tree.row(connection, parent_id)["session_id"]
+                if found != session_id:
+                    raise UsageError(f"the message belongs to session {found}, not to {session_id}")
             return self._insert_message(
                 connection, session_id, role, text, parent_id=parent_id, **state, **provenance
             )
@@ -206,10 +206,6 @@ class Store(ABC):
         message_tree.set_active(connection, row)
         message_tree.touch(connection, session_id, now)
         return to_message(row)
-
-    def _check_parent(self, found: str, session_id: str) -> None:
-        if found != session_id:
-            raise UsageError(f"the message belongs to session {found}, not to {session_id}")
 
     def journal(self, message_id: int, text: str, reasoning: str = "") -> None:
         """Keep what there is of a growing reply, so that it outlives this process.
@@ -247,12 +243,7 @@ class Store(ABC):
             return to_message(row)
 
     def branch(self, session_id: str, last: int | None = None) -> list[Message]:
-        """The active path of a session, from the first message to the last.
-
-        Args:
-            session_id: The session.
-            last: Only so many at its end.
-        """
+        """The active path of a session from the first message on, or only its ``last`` messages."""
         with self._database.reading() as connection:
             session_queries.by_id(connection, session_id)
             return [to_message(row) for row in message_tree.branch(connection, session_id, last)]
@@ -398,11 +389,7 @@ class Store(ABC):
             ]
 
     def merge_tree(self, source: SessionTree, known: Set[int]) -> Session:
-        """Store a session that went on elsewhere from a copy of this store's.
-
-        Args:
-            source: The session as it is now.
-            known: The messages that it had when it was copied.
+        """Store a session that went on elsewhere from a copy with the messages ``known``.
 
         A reply in it that is being written belongs to this process.
         """
@@ -413,9 +400,7 @@ class Store(ABC):
 class SessionStore(Store):
     """The user's sessions, in one file or in memory. Processes may open the same file.
 
-    Args:
-        path: The file; it and its folder are made when absent, readable by the user only. None
-            keeps the sessions in memory, until `close`.
+    The file and its folder are made when absent, readable by the user only.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -472,11 +457,7 @@ class SessionStore(Store):
         return database_file.find_backups(self.path) if self.path else []
 
     def remove_backups(self) -> list[Path]:
-        """Delete those copies; returns them.
-
-        Raises:
-            StorageError: One of them cannot be deleted.
-        """
+        """Delete those copies; returns them."""
         return database_file.remove_backups(self.path) if self.path else []
 
     @property

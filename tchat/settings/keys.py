@@ -186,13 +186,7 @@ def _bounds(low: float | None, high: float | None) -> str:
 
 
 def nearest(word: str, names: Iterable[str], cutoff: float = 0.7) -> str:
-    """The name most like ``word``, or the empty string when none is close.
-
-    Args:
-        word: What was typed.
-        names: What could have been meant.
-        cutoff: Smallest likeness that counts, 0..1 (`difflib.SequenceMatcher.ratio`).
-    """
+    """The name most like ``word`` (by `difflib`, 0 to 1); empty when none is close."""
     import difflib
 
     matches = difflib.get_close_matches(word, list(names), n=1, cutoff=cutoff)
@@ -208,15 +202,11 @@ def did_you_mean(word: str, names: Iterable[str]) -> str:
 def parse(key: Key, text: str, place: str) -> Value:
     """Parse the value of ``key`` from text: a flag, a variable or ``config set``.
 
-    A list of texts is either one text, or a JSON array of texts.
-
-    Args:
-        key: The setting.
-        text: What was typed.
-        place: Where it was typed, as the message names it: ``--temp``, ``TCHAT_TEMP``.
+    A list of texts is either one text, or a JSON array of texts. Messages name the ``place`` where
+    it was typed: ``--temp``, ``TCHAT_TEMP``.
 
     Raises:
-        UsageError: The value is not allowed; names the key, the place and what is allowed.
+        UsageError: The value is not allowed.
     """
     try:
         value = _spelled(key, text)
@@ -228,10 +218,10 @@ def parse(key: Key, text: str, place: str) -> Value:
 
 
 def check(key: Key, value: object, place: str) -> Value:
-    """Check ``value`` from TOML or JSON.
+    """Check ``value`` from TOML or JSON; messages name the ``place``.
 
     Raises:
-        UsageError: Wrong type or out of bounds; names the key, the place and what is allowed.
+        UsageError: Wrong type or out of bounds.
     """
     if not _allowed(key, value):
         raise _refusal(key, value, place)

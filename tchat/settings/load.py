@@ -46,12 +46,7 @@ def load(
     environ: Mapping[str, str] = os.environ,
     typed: Mapping[str, Value] | None = None,
 ) -> Loaded:
-    """The settings in force.
-
-    Args:
-        paths: Where ``config.toml`` is.
-        environ: The environment, for ``TCHAT_*``.
-        typed: Values of flags, checked before; they win over everything.
+    """The settings in force; ``typed``, values of flags, win over everything.
 
     Raises:
         UsageError: A value is of the wrong type or out of bounds, or the file is not TOML.
@@ -175,11 +170,7 @@ def _position(fault: str, text: str) -> str:
 
 
 def _key_bindings(document: Mapping[str, Any], path: Path) -> dict[str, str]:
-    """The table ``[keys]``; one in it is written flat, so ``chat.quit`` needs no quotes in TOML.
-
-    Raises:
-        UsageError: It holds something else than texts.
-    """
+    """The table ``[keys]``; one in it is written flat, so ``chat.quit`` needs no quotes in TOML."""
     table = document.get(KEY_BINDINGS, {})
     if not isinstance(table, dict):
         raise UsageError(f"`{KEY_BINDINGS}` (in {path}) must be a table, written [{KEY_BINDINGS}]")
@@ -251,12 +242,7 @@ def set_value(path: Path, key: Key, text: str) -> Value:
 
 
 def unset_value(path: Path, key: Key) -> None:
-    """Remove ``key`` from the file at ``path``, which restores its default.
-
-    Raises:
-        UsageError: The file is broken; it is left as it is.
-        StorageError: The file cannot be written; it is left as it is.
-    """
+    """Remove ``key`` from the file at ``path``, which restores its default; as `set_value`."""
 
     def change(document: TOMLDocument) -> None:
         for name in (key.name, key.former):

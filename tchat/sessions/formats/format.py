@@ -28,12 +28,8 @@ class Export(Protocol):
 class ExportFormat:
     """A format to export in.
 
-    Args:
-        name: As ``--format`` takes it.
-        help: What it is, and for what.
-        suffixes: Of the names of its files; the first is the usual one.
-        export: Writes it.
-        is_json: Whether it is JSON, in which control characters are escaped to be printed.
+    ``name`` is as ``--format`` takes it, ``help`` says what it is for, ``suffixes`` are the endings
+    of its files, the usual one first. ``is_json``: control characters are escaped to be printed.
     """
 
     name: str
@@ -47,11 +43,9 @@ class ExportFormat:
 class Importer:
     """Reads the sessions that one program wrote.
 
-    Args:
-        name: Of the format.
-        matches: Whether a document is of it, told by its beginning.
-        read: The sessions of a document that comes in pieces, each with its messages, which are
-            read before the next session. Raises `UsageError`.
+    ``matches`` tells a document by its beginning. ``read`` takes a document in pieces and gives its
+    sessions, each with its messages, which are read before the next session; it raises
+    `UsageError`.
     """
 
     name: str

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from tchat.sessions.formats.format import ExportFormat
-from tchat.sessions.records import Message, Role, Session, Status
+from tchat.sessions.records import Role, Session, Status
 
 if TYPE_CHECKING:
     from tchat.sessions.store import Store
@@ -15,27 +15,16 @@ if TYPE_CHECKING:
 _SPEAKERS = {Role.SYSTEM: "System", Role.USER: "User", Role.ASSISTANT: "Assistant"}
 
 
-def markdown_pieces(
-    session: Session,
-    models: Iterable[str],
-    messages: Iterable[Message],
-    *,
-    show_reasoning: bool = False,
-) -> Iterator[str]:
-    """One session in pieces, a message each.
-
-    Args:
-        session: Gives the title and the system prompt.
-        models: What wrote the messages.
-        messages: In the order in which they are written.
-        show_reasoning: Put the model's reasoning, folded, before its answers.
-    """
+def _session(store: Store, session: Session, show_reasoning: bool) -> Iterator[str]:
+    """One session in pieces, a message each."""
+    models = store.branch_models(session.id)
     yield f"# {_one_line(session.title) or session.id}\n\n{_facts(session, models)}\n"
     if session.system:
         system = session.system.strip("\n")
         yield f"\n## System\n\n{system}\n"
-    for message in messages:
-        parts = [f"## {_SPEAKERS[message.role]}{_mark(message.status)}"]
+    for message in store.walk(session.id):
+        mark = "" if message.status == Status.DONE else f" ({message.status})"
+        parts = [f"## {_SPEAKERS[message.role]}{mark}"]
         if show_reasoning and message.reasoning:
             fold = "<details><summary>Reasoning</summary>"
             parts += [fold, message.reasoning.strip("\n"), "</details>"]
@@ -53,20 +42,11 @@ def _facts(session: Session, models: Iterable[str]) -> str:
     return f"*{session.id}, {', '.join([created, *names])}*"
 
 
-def _mark(status: Status) -> str:
-    return "" if status == Status.DONE else f" ({status})"
-
-
 def _export(store: Store, sessions: Iterable[Session], *, show_reasoning: bool) -> Iterator[str]:
     for number, session in enumerate(sessions):
         if number:
             yield "\n"
-        yield from markdown_pieces(
-            session,
-            store.branch_models(session.id),
-            store.walk(session.id),
-            show_reasoning=show_reasoning,
-        )
+        yield from _session(store, session, show_reasoning)
 
 
 MARKDOWN = ExportFormat("md", "Markdown, to read", (".md", ".markdown"), _export)

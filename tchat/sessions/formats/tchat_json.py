@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tchat.sessions.store import Store
 
 _Wanted = TypeVar("_Wanted")
+_Member = TypeVar("_Member", Role, Status)
 
 FORMAT = "tchat-sessions"  # what a document calls itself
 VERSION = 1  # the highest that is understood
@@ -35,9 +36,9 @@ def json_pieces(sessions: Iterable[tuple[Session, Messages]]) -> Iterator[str]:
     yield f'{{\n "format": "{FORMAT}",\n "version": {VERSION},\n "sessions": ['
     between = ""
     for session, messages in sessions:
-        facts = record_values(session)
-        del facts["messages"]
-        yield f'{between}\n  {json_of(facts)[:-1]}, "messages": ['
+        head = record_values(session)
+        del head["messages"]
+        yield f'{between}\n  {json_of(head)[:-1]}, "messages": ['
         between, known = "", set()
         for message, active in messages:
             if message.parent_id is not None and message.parent_id not in known:
@@ -63,9 +64,6 @@ def _export(
 
 def read_sessions(texts: Iterable[str]) -> Iterator[tuple[Session, Messages]]:
     """The sessions of a document, each with its messages, which are read before the next.
-
-    Args:
-        texts: The document in pieces; only what is being read is kept.
 
     Raises:
         UsageError: It is no JSON, of another format, of a newer version, or not consistent. What
@@ -166,11 +164,13 @@ def _text(item: Mapping[str, Any], name: str, where: str) -> str:
 
 def _time(item: Mapping[str, Any], name: str, where: str) -> float:
     value = item.get(name)
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise _refusal(f"{where}: {name!r} is not a time")
-    if not 0 <= value <= LAST_SECOND:
-        raise _refusal(f"{where}: {name!r} is not a time")
-    return float(value)
+    if (
+        isinstance(value, (int, float))
+        and not isinstance(value, bool)
+        and 0 <= value <= LAST_SECOND
+    ):
+        return float(value)
+    raise _refusal(f"{where}: {name!r} is not a time")
 
 
 def _message(item: object, session_id: str, where: str) -> Message:
@@ -181,10 +181,10 @@ def _message(item: object, session_id: str, where: str) -> Message:
         id=_field(item, "id", int, where),
         session_id=session_id,
         parent_id=None if parent is None else _field(item, "parent_id", int, where),
-        role=_role(item, where),
+        role=_member(Role, item, "role", where),
         text=_text(item, "text", where),
         reasoning=_text(item, "reasoning", where),
-        status=_status(item, where),
+        status=_member(Status, item, "status", where),
         created_at=_time(item, "created_at", where),
         model=_text(item, "model", where),
         model_sha256=_text(item, "model_sha256", where),
@@ -230,18 +230,11 @@ def _unfinished(value: object) -> str:
         return ""
 
 
-def _role(item: Mapping[str, Any], where: str) -> Role:
+def _member(kind: type[_Member], item: Mapping[str, Any], name: str, where: str) -> _Member:
     try:
-        return Role(_text(item, "role", where))
+        return kind(_text(item, name, where))
     except ValueError as error:
-        raise _refusal(f"{where}: unknown role {item['role']!r}") from error
-
-
-def _status(item: Mapping[str, Any], where: str) -> Status:
-    try:
-        return Status(_text(item, "status", where))
-    except ValueError as error:
-        raise _refusal(f"{where}: unknown status {item['status']!r}") from error
+        raise _refusal(f"{where}: unknown {name} {item[name]!r}") from error
 
 
 TCHAT_JSON = ExportFormat("json", "JSON, to import", (".json",), _export, is_json=True)
