@@ -1,1 +1,1 @@
-"""The generator: one loaded model and its contexts, over the llama.cpp C API."""
+"""The engine: one loaded model and its contexts, over llama.cpp's C API."""

@@ -325,7 +325,7 @@ def weights_rate(clock: Callable[[], float] = time.perf_counter) -> float:
         return 0.0
 
     def zeros(kind: int, rows: int) -> int:
-        """A tensor, written once: pages that never were are all one, and that is in the cache."""
+        """A tensor of zeros, written once: unwritten pages are all one page, which is cached."""
         tensor: int = new_tensor(context, kind, RATE_WIDTH, rows)
         ctypes.memset(data_of(tensor), 0, bytes_of(tensor))
         return tensor

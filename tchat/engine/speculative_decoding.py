@@ -37,7 +37,7 @@ KernelRegime: TypeAlias = tuple[int, int, int, int]  # all that the choice of ke
 
 
 def kernel_regime(context: Context, cached: int, size: int) -> KernelRegime:
-    """What holds for decodes of ``size`` tokens behind ``cached`` ones."""
+    """What decides which kernels decode ``size`` tokens behind ``cached`` ones."""
     return size, _kv_range(cached), context.threads(1), context.threads(size)
 
 

@@ -125,7 +125,7 @@ class SnapshotStore:
         return before - self.index.size()
 
     def sweep(self, exists: Callable[[str], bool]) -> None:
-        """Remove what no session holds that still ``exists``, and `tidy`."""
+        """Remove what is held by no session that still ``exists``, and `tidy`."""
         if self.is_there:
             self.forget([session for session in self.index.holders() if not exists(session)])
             self.tidy()
