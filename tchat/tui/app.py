@@ -49,12 +49,8 @@ _STOPPING = ("SIGTERM", "SIGHUP", "SIGINT")
 class TchatApp(App[None]):
     """The chat screen in its terminal.
 
-    Args:
-        settings: For the first picture.
-        paths: The user's folders.
-        opening: Opens the sessions; called once, on a thread, when the first picture is drawn.
-        private: Whether nothing is to be stored.
-        draft: Text to begin the prompt with.
+    ``opening`` opens the sessions: it is called once, on a thread, when the first picture is drawn.
+    Until then, ``settings`` and ``private`` hold.
 
     Attributes:
         opened: What ``opening`` returned, and None before; its store stays open at the end.
@@ -88,9 +84,8 @@ class TchatApp(App[None]):
         self._opening = opening
         self._private = private
         self._draft = draft
-        self._delayed_input: (
-            list[Event] | None
-        ) = []  # typed before the prompt, or a dialog, is there
+        # Typed before the prompt, or a dialog, is there.
+        self._delayed_input: list[Event] | None = []
         self._dialog = OpeningDialog(self)
         self._theme_files: Snapshot = {}
         self.opened: Opened | None = None
@@ -143,6 +138,8 @@ class TchatApp(App[None]):
             await self.on_event(event)
 
     async def _first_picture_drawn(self, warnings: list[str]) -> None:
+        if isinstance(chat := self.screen_stack[0], ChatScreen):
+            chat.offer_completions()
         await self._release_keys()
         gc.freeze()  # modules stay: no collection looks at them again while the user types
         gc.enable()
@@ -168,6 +165,7 @@ class TchatApp(App[None]):
             self._handle_exception(error)
 
     def _join(self) -> tuple[Conversation, Opened]:
+        import tchat.tui.controllers.controllers  # noqa: F401  here, off the event loop
         from tchat.tui.services.conversation import Conversation
 
         self.opened = opened = self._opening()

@@ -5,9 +5,10 @@ What fails in one is told on the screen and logged; none of it can end the progr
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, runtime_checkable
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from textual.worker import Worker
 
 P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class OnScreen(Protocol):
@@ -50,12 +52,7 @@ def background(
     [Callable[Concatenate[Owner, P], Awaitable[None]]],
     Callable[Concatenate[Owner, P], Worker[None]],
 ]:
-    """Run a method as a worker that cannot end the program: of a widget, the app, or a controller.
-
-    Args:
-        group: Of workers, to be waited for or cancelled together.
-        exclusive: Whether it takes the place of what runs in its group.
-    """
+    """Run a method of a widget, the app or a controller as a worker that cannot end the program."""
 
     def decorate(
         method: Callable[Concatenate[Owner, P], Awaitable[None]],
@@ -71,16 +68,22 @@ def background(
                     report(node, error)
 
             return node.run_worker(
-                guarded,
-                name=method.__name__,
-                group=group,
-                exclusive=exclusive,
-                exit_on_error=False,
+                guarded, name=method.__name__, group=group, exclusive=exclusive, exit_on_error=False
             )
 
         return begin
 
     return decorate
+
+
+def off_loop(work: Callable[P, T]) -> Callable[P, Coroutine[Any, Any, T]]:
+    """Run a method on a thread: what awaits it does not hold up the event loop."""
+
+    @functools.wraps(work)
+    async def begin(*args: P.args, **named: P.kwargs) -> T:
+        return await asyncio.to_thread(work, *args, **named)
+
+    return begin
 
 
 def report(node: DOMNode, error: Exception) -> None:

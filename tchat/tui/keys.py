@@ -53,9 +53,9 @@ class Scope(StrEnum):
 class KeyAction(NamedTuple):
     """One action and its keys.
 
-    ``id`` is its name in ``[keys]``, with the scope in front. ``keys`` is one key or several,
-    parted by commas, as Textual spells them. ``action`` is the method ``action_…`` of the screen
-    or widget that binds it. ``priority`` puts it before what the focused widget does with the key.
+    ``id`` is its name in ``[keys]``, with the scope in front; ``keys`` are parted by commas, as
+    Textual spells them. ``action`` is the method ``action_…`` of the widget that binds it;
+    ``priority`` puts it before what the focused widget does with the key.
     """
 
     id: str
@@ -75,34 +75,39 @@ def _chat(name: str, keys: str, action: str, told: str, priority: bool = True) -
     return KeyAction(f"chat.{name}", keys, action, told, Scope.CHAT, priority)
 
 
+def _run(name: str, keys: str, action: str, told: str) -> KeyAction:
+    """What is one controller's alone, see `Controllers.actions`."""
+    return _chat(name, keys, f"run('{action}')", told)
+
+
 def _dialog(scope: Scope, name: str, keys: str, action: str, told: str) -> KeyAction:
     # The filter of a dialog has the focus, and would take these keys for itself.
     return KeyAction(f"{scope.lower()}.{name}", keys, action, told, scope, priority=True)
 
 
 KEYS = (
-    _chat("help", "f1", "help", "Keys and commands"),
-    _chat("palette", "ctrl+p", "command_palette", "Command palette"),
-    _chat("new-session", "ctrl+n", "new_session", "New session"),
-    _chat("sessions", "ctrl+r", "sessions", "Find a session"),
-    _chat("search", "f6", "search", "Search all messages"),
-    _chat("sidebar", "ctrl+b", "sidebar", "Show or hide the sidebar"),
-    _chat("tree", "ctrl+t", "tree", "Branches of this session"),
-    _chat("model", "f2", "model", "Choose the model"),
-    _chat("settings", "f3", "settings", "Settings"),
-    _chat("theme", "f4", "theme", "Choose the theme"),
-    _chat("templates", "f5", "templates", "Insert a prompt template"),
-    _chat("private", "f8", "private", "Private mode: nothing is stored"),
-    _chat("reasoning", "f7", "reasoning", "Show or hide the reasoning"),
-    _chat("details", "f9", "details", "Show or hide times and token counts"),
-    _chat("judge", "alt+j", "judge", "The judge: examples, training, the game"),
+    _run("help", "f1", "help", "Keys and commands"),
+    _run("palette", "ctrl+p", "command_palette", "Command palette"),
+    _run("new-session", "ctrl+n", "new_session", "New session"),
+    _run("sessions", "ctrl+r", "sessions", "Find a session"),
+    _run("search", "f6", "search", "Search all messages"),
+    _run("sidebar", "ctrl+b", "sidebar", "Show or hide the sidebar"),
+    _run("tree", "ctrl+t", "tree", "Branches of this session"),
+    _run("model", "f2", "model", "Choose the model"),
+    _run("settings", "f3", "settings", "Settings"),
+    _run("theme", "f4", "theme", "Choose the theme"),
+    _run("templates", "f5", "templates", "Insert a prompt template"),
+    _run("private", "f8", "private", "Private mode: nothing is stored"),
+    _run("reasoning", "f7", "reasoning", "Show or hide the reasoning"),
+    _run("details", "f9", "details", "Show or hide times and token counts"),
+    _run("judge", "alt+j", "judge", "The judge: examples, training, the game"),
     _chat("regenerate", "alt+r", "regenerate", "Regenerate the last reply, or retry"),
-    _chat("try", "alt+t", "try", "Write several replies side by side"),
-    _chat("continue", "alt+g", "go_on", "Continue the last reply"),
-    _chat("copy-reply", "alt+c", "copy_reply", "Copy the last reply"),
-    _chat("undo", "alt+z", "undo_delete", "Undo the deletion of a message"),
-    _chat("message-up", "alt+up", "message_up", "Select the previous message"),
-    _chat("message-down", "alt+down", "message_down", "Select the next message"),
+    _run("try", "alt+t", "try", "Write several replies side by side"),
+    _run("continue", "alt+g", "go_on", "Continue the last reply"),
+    _run("copy-reply", "alt+c", "copy_reply", "Copy the last reply"),
+    _run("undo", "alt+z", "undo_delete", "Undo the deletion of a message"),
+    _run("message-up", "alt+up", "message_up", "Select the previous message"),
+    _run("message-down", "alt+down", "message_down", "Select the next message"),
     _chat("page-up", "pageup", "page(-1)", "A page up"),
     _chat("page-down", "pagedown", "page(1)", "A page down"),
     _chat("top", "ctrl+home", "top", "Scroll to the first message"),
@@ -167,3 +172,21 @@ def show_key(key: str) -> str:
     if len(shown) > 1 and shown.islower():
         shown = shown.capitalize()
     return "+".join([*(modifier.capitalize() for modifier in modifiers), shown])
+
+
+FIRST_KEYS = (
+    ("prompt.send", "send"),
+    ("prompt.newline", "new line"),
+    ("/", "commands"),
+    ("@", "attach a file"),
+    ("chat.sessions", "sessions"),
+    ("chat.model", "model"),
+    ("chat.theme", "theme"),
+    ("chat.help", "all keys"),
+)
+
+
+def first_keys(actions: Iterable[KeyAction]) -> list[tuple[str, str]]:
+    """Keys and what they do, for somebody who begins."""
+    shown = {each.id: show_key(each.keys.split(",")[0]) for each in actions}
+    return [(shown.get(key, key), does) for key, does in FIRST_KEYS]

@@ -1,6 +1,8 @@
 """Replaced private parts of Textual 8.2, and keys in the order typed.
 
-`PartialCompositor` and `FocusPainter` are measured by ``python -m tests.benchmarks typing``.
+At an upgrade of Textual, compare `Compositor._render_chops`, `Screen._on_timer_update`,
+`Screen._modal_binding_chain` and `Notification.time_left`, and run
+``python -m tests.benchmarks tui_keys``.
 """
 
 from __future__ import annotations
@@ -32,7 +34,8 @@ class PartialCompositor(Compositor):
     """Textual's compositor, which renders each widget in whole that is near to what changed.
 
     Here a widget renders only the rows that are painted, and none where those in front of it cover
-    them: most of a screen is containers that nobody sees. It halves the time of a flush.
+    them: most of a screen is containers that nobody sees. From flush to flush of a reply with keys
+    typed beside it takes 7.3 ms (95th percentile); with Textual's own it took 8.6.
     """
 
     def _render_chops(
@@ -77,8 +80,7 @@ def _render(widget: Widget, whole: Region, region: Region, rows: range) -> Seque
 def attached(found: tuple[Widget | None, Offset | None]) -> tuple[Widget | None, Offset | None]:
     """The widget and offset under the mouse; none where the widget was removed since the layout.
 
-    A second click on a toast comes before the next layout. Textual begins a selection in the
-    parent of what is clicked, which a removed widget lacks, and the program ends.
+    Textual begins a selection in the parent of what is clicked, which a removed widget lacks.
     """
     widget, _ = found
     return found if widget is None or widget.is_attached else (None, None)
@@ -87,8 +89,9 @@ def attached(found: tuple[Widget | None, Offset | None]) -> tuple[Widget | None,
 class FocusPainter:
     """Paints what has the focus as soon as it changed.
 
-    Textual paints 60 times a second and not more often. Beside a reply that is drawn all the time
-    a key would wait for the next turn or the one after it: up to 31 ms, 13 in the middle.
+    Textual paints 60 times a second and not more often: beside a reply that is drawn all the time
+    a key waits for the next turn or the one after it. A key is seen after 3 ms (19 at the 95th
+    percentile); without this, after 5 (28).
     """
 
     def __init__(self, screen: Screen[None]) -> None:
@@ -201,9 +204,8 @@ LEAST = 0.01  # seconds
 class SafeNotification(Notification):
     """A notification that always has some time left for its toast.
 
-    Textual looks whether one has expired and then makes a timer of the time that is left. When
-    that runs out in between, or the clock is set, the timer's delay is negative, and Textual's
-    timers count for ever with such a one: the program hangs.
+    Textual makes a timer of the time left; when that ran out, or the clock was set, its delay is
+    negative, and such a timer never ends: the program hangs.
     """
 
     @property

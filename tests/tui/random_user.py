@@ -33,7 +33,7 @@ from tchat.sessions.store import SessionStore, Store
 from tchat.settings import Sampling, Settings
 from tchat.tui.app import TchatApp
 from tchat.tui.widgets.prompt_area import PromptArea
-from tchat.tui.widgets.status import Idle
+from tchat.tui.widgets.status import Phase
 from tchat.tui.widgets.transcript.entry import GUTTER, EntryLayout
 from tests.sessions.stores import new_session
 from tests.sessions.trees import insert_tree
@@ -204,7 +204,7 @@ class RandomUser:
     async def _press(self, *keys: str) -> None:
         self.log.append(f"press {' '.join(keys)}")
         if "ctrl+c" in keys:
-            self._shown.screen._interrupted = 0.0  # twice quits
+            self._shown.screen.controllers._interrupted = 0.0  # twice quits
         await self._shown.pilot.press(*keys)
 
     async def _type(self) -> None:
@@ -419,9 +419,7 @@ class RandomUser:
 
     def _look_at_status(self) -> None:
         screen = self._shown.screen
-        assert isinstance(screen.controllers.status.data().state, Idle), (
-            screen.controllers.status.data().state
-        )
+        assert screen.context.status.data().state is Phase.IDLE, screen.context.status.data().state
         assert screen.controllers.candidates.is_open or not screen.controllers.turn.queue, (
             "a prompt waits for nothing"
         )

@@ -1,4 +1,4 @@
-"""Sessions for tests, and a services that keeps account of what it was asked."""
+"""Sessions and models for tests, and services that keep account of what they were asked."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from tchat.errors import StorageError
+from tchat.errors import StorageError, UsageError
+from tchat.models.disk import RemovalPlan
 from tchat.sessions.records import Message, Role, SearchHit, Session, Status
+from tchat.tui.services.models import ModelRow, ModelService
+from tchat.tui.services.sessions import SessionService
+from tests.tui.stage import HOSTILE
 
 NOW = datetime(2026, 3, 12, 12, 0, tzinfo=UTC).timestamp()  # a Thursday
 DAY = 86_400.0
@@ -50,7 +54,7 @@ def hit(source: Session, number: int, snippet: str, *words: str) -> SearchHit:
     return SearchHit(session=source, message=message, snippet=snippet, spans=tuple(spans))
 
 
-class SessionService:
+class FakeSessionService(SessionService):
     """Does nothing but say that it was done; ``broken`` makes it fail."""
 
     def __init__(self, hits: Sequence[SearchHit] = ()) -> None:
@@ -71,7 +75,7 @@ class SessionService:
     async def restore(self, session_id: str) -> None:
         await self._do("restore", session_id)
 
-    async def export(self, session_id: str) -> str:
+    async def export(self, session_id: str, name: str = "") -> str:
         await self._do("export", session_id)
         return "/tmp/[/x]\x1b.md"
 
@@ -80,3 +84,77 @@ class SessionService:
         self.asked.append(asked)
         if self.broken:
             raise StorageError("the disk is full [/b]\x1b", "free some space")
+
+
+ROWS = [
+    ModelRow(choice="starter", name="SmolLM2", size=98_000_000, fit="fits", current=True),
+    ModelRow(choice="qwen3:4b", name="Qwen3", fit="too large", about="qwen3; does not fit"),
+]
+
+OFFERS = [
+    ModelRow(choice="phi4:14b", name="phi4:14b", fit="tight", purpose="reasoning", here=False),
+    ModelRow(
+        choice="gemma3:1b",
+        name="gemma3:1b",
+        quantization="Q4_K_M",
+        size=806_000_000,
+        fit="fits",
+        about=HOSTILE,
+        here=False,
+    ),
+]
+
+
+class FakeModelService(ModelService):
+    """Notes what it is asked; ``refusal`` makes it fail."""
+
+    def __init__(self, refusal: str = "") -> None:
+        self.asked: list[tuple[str, ...]] = []
+        self.pulled = ""
+        self.offered = OFFERS
+        self._refusal = refusal
+
+    @property
+    def pulling(self) -> str:
+        return self.pulled
+
+    async def rows(self, everything: bool) -> Sequence[ModelRow]:
+        self.asked.append(("rows", str(everything)))
+        more = [ModelRow(choice="gemma3:270m", name="Gemma")] if everything else []
+        return [*ROWS, *more]
+
+    async def offers(self) -> Sequence[ModelRow]:
+        return self.offered
+
+    async def search(self, words: str) -> Sequence[ModelRow]:
+        self._note("search", words)
+        return [ModelRow(choice="acme/x", name="acme/x", purpose=HOSTILE, here=False)]
+
+    async def details(self, choice: str) -> Sequence[tuple[str, str]]:
+        self._note("details", choice)
+        return [("licence", HOSTILE), ("family", "llama")]
+
+    async def plan_removal(self, choice: str) -> RemovalPlan:
+        self._note("plan", choice)
+        return RemovalPlan(HOSTILE, freed=98_000_000)
+
+    async def remove(self, removal: RemovalPlan) -> None:
+        self._note("remove", removal.name)
+
+    async def make_default(self, choice: str) -> None:
+        self._note("default", choice)
+
+    async def plan_pull(self, name: str) -> str:
+        self._note("plan pull", name)
+        return f"{name} (2.5 GB: {HOSTILE})"
+
+    def pull(self, name: str) -> None:
+        self._note("pull", name)
+
+    def stop_pull(self) -> None:
+        self._note("stop")
+
+    def _note(self, *asked: str) -> None:
+        if self._refusal:
+            raise UsageError(self._refusal)
+        self.asked.append(asked)

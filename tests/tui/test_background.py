@@ -114,8 +114,8 @@ async def test_a_hub_that_breaks_leaves_the_models_usable(
     settings: Settings, paths: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with opened(settings, paths) as shown:
-        monkeypatch.setattr("tchat.tui.services.models.hub_rows", broken)
-        monkeypatch.setattr("tchat.tui.services.models.offer_rows", broken)
+        monkeypatch.setattr("tchat.models.hub.api.search_models", broken)
+        monkeypatch.setattr("tchat.models.library.Library.catalogue", broken)
         await shown.pilot.press("f2")
         await shown.until(lambda: isinstance(shown.pilot.app.screen, ModelPicker))
         await shown.until(lambda: "ZeroDivisionError" in shown.toasts)

@@ -55,7 +55,14 @@ async def test_a_key_is_only_there_to_read() -> None:
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize(
     ("typed", "result"),
-    [("branches", "chat.tree"), ("private", "chat.private"), ("title", "/title")],
+    [
+        ("branches", "chat.tree"),
+        ("private", "chat.private"),
+        ("title", "/title"),
+        ("exit", "/quit"),  # a name, before titles with its letters apart
+        ("try", "chat.try"),  # before the title that ends in `retry`
+        ("/e", "/edit"),
+    ],
 )
 async def test_the_palette_ends_with_what_to_do(
     size: tuple[int, int], typed: str, result: str

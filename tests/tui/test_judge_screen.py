@@ -21,7 +21,7 @@ from tchat.paths import Paths
 from tchat.sessions.records import Role
 from tchat.sessions.store import SessionStore
 from tchat.settings import Settings
-from tchat.tui.dialogs.judge import JudgeScreen, JudgeService
+from tchat.tui.dialogs.judge import JudgeScreen
 from tchat.tui.widgets.rows import Lines
 from tests.sessions.stores import new_session
 
@@ -91,7 +91,7 @@ async def test_a_stop_before_the_work_began_is_no_training(
         busy = asyncio.create_task(conversation._engine.run(free.wait))
         work = asyncio.create_task(conversation.work(begin, begun.append))
         await asyncio.sleep(0)
-        JudgeService(conversation).stop()
+        conversation.stop()
         free.set()
         with pytest.raises(InterruptedError):
             await work

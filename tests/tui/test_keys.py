@@ -32,7 +32,7 @@ def test_no_two_actions_of_a_scope_share_a_key(scope: Scope) -> None:
 def test_a_binding_carries_the_id_that_the_keymap_knows() -> None:
     bound = {binding.id: binding for binding in bindings(Scope.CHAT)}
     assert bound["chat.sessions"].key == "ctrl+r"
-    assert bound["chat.sessions"].action == "sessions"
+    assert bound["chat.sessions"].action == "run('sessions')"
     assert bound["chat.sessions"].priority
 
 
@@ -135,11 +135,8 @@ class Keyed(App[None]):
     def compose(self) -> ComposeResult:
         yield Input()
 
-    def action_sessions(self) -> None:
-        self.called = "sessions"
-
-    def action_new_session(self) -> None:
-        self.called = "new"
+    def action_run(self, name: str) -> None:
+        self.called = name
 
 
 async def test_a_remapped_key_works_and_the_old_one_does_not() -> None:
@@ -151,6 +148,6 @@ async def test_a_remapped_key_works_and_the_old_one_does_not() -> None:
         await pilot.press("f10")
         assert app.called == "sessions"
         await pilot.press("ctrl+n")
-        assert app.called == "new"
+        assert app.called == "new_session"
         await pilot.press("ctrl+l")
         assert app.called == "sessions"

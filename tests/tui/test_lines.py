@@ -14,13 +14,12 @@ from tchat.humanize import clock_text
 from tchat.tui.themes import variable_defaults
 from tchat.tui.widgets.rows import sparkline
 from tchat.tui.widgets.status import (
-    Idle,
     Loading,
+    Phase,
     Reading,
     State,
     StatusData,
     StatusLine,
-    Stopping,
     Writing,
 )
 from tchat.tui.widgets.token_meter import TokenMeter
@@ -111,14 +110,14 @@ async def test_the_meter_counts_exactly_and_says_what_is_left() -> None:
 @pytest.mark.parametrize(
     ("state", "told"),
     [
-        (Idle(), "○ idle"),
+        (Phase.IDLE, "○ idle"),
         (Loading(0.42), "loading 42%"),
         (Reading(1_024, 3_072, 65), "reading 1,024/3,072"),
         (Reading(1_024, 3_072, 65), "1:05 left"),
         (Writing(54.2, (10, 20, 54.2)), "writing 54 tok/s"),
         (Writing(54.2, (10, 20, 54.2)), "▂▄█"),
         (Writing(0), "● writing "),
-        (Stopping(), "■ stopping"),
+        (Phase.STOPPING, "■ stopping"),
     ],
 )
 async def test_the_status_line_tells_the_state(state: State, told: str) -> None:
@@ -148,7 +147,7 @@ async def test_numbers_of_a_reply_rest_long_enough_to_be_read() -> None:
             await pilot.pause()
             seen.append(text(app).split()[2])
         assert seen == ["100", "100", "100", "130"]
-        line.show(StatusData(state=Idle()))
+        line.show(StatusData(state=Phase.IDLE))
         await pilot.pause()
         assert "idle" in text(app)
         line.show(StatusData(state=Writing(70)))
@@ -170,7 +169,7 @@ async def test_the_status_line_folds_and_its_state_stays(width: int, model: str)
 async def test_private_mode_is_never_folded_away() -> None:
     line = StatusLine()
     async with staged(line, 40) as (pilot, app):
-        line.show(StatusData("SmolLM2", "Q4_1", "CPU", Idle(), 1, 8_192, private=True))
+        line.show(StatusData("SmolLM2", "Q4_1", "CPU", Phase.IDLE, 1, 8_192, private=True))
         await pilot.pause()
         assert "PRIVATE" in text(app)
 

@@ -2,99 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tchat.errors import UsageError
-from tchat.models.disk import RemovalPlan
 from tchat.models.memory import Machine, Memory
 from tchat.paths import Paths
 from tchat.settings import Settings, load
 from tchat.tui.dialogs.dialog import Confirm
 from tchat.tui.dialogs.models import ModelDetails, ModelPicker
 from tchat.tui.services.downloads import Downloads
-from tchat.tui.services.models import ModelRow, ModelService
+from tchat.tui.services.models import ModelService
 from tests.models.gguf_builder import gguf
 from tests.models.hub_server import Fault, HubServer
 from tests.models.model_folders import chat_model, hub_file, ollama_model
 
 from .chat_stage import opened
+from .session_service import ROWS, FakeModelService
 from .stage import HOSTILE, SIZES, is_tame, shown, text, until
 
 REPO, FILE = "acme/tiny-GGUF", "tiny-Q4_K_M.gguf"
-ROWS = [
-    ModelRow(choice="starter", name="SmolLM2", size=98_000_000, fit="fits", current=True),
-    ModelRow(choice="qwen3:4b", name="Qwen3", fit="too large", about="qwen3; does not fit"),
-]
-
-OFFERS = [
-    ModelRow(choice="phi4:14b", name="phi4:14b", fit="tight", purpose="reasoning", here=False),
-    ModelRow(
-        choice="gemma3:1b",
-        name="gemma3:1b",
-        quantization="Q4_K_M",
-        size=806_000_000,
-        fit="fits",
-        about=HOSTILE,
-        here=False,
-    ),
-]
 
 
-class Files:
-    """Notes what it is asked; ``refusal`` makes it fail."""
-
-    def __init__(self, refusal: str = "") -> None:
-        self.asked: list[tuple[str, ...]] = []
-        self.pulling = ""
-        self._refusal = refusal
-
-    async def rows(self, everything: bool) -> Sequence[ModelRow]:
-        self.asked.append(("rows", str(everything)))
-        more = [ModelRow(choice="gemma3:270m", name="Gemma")] if everything else []
-        return [*ROWS, *more]
-
-    async def offers(self) -> Sequence[ModelRow]:
-        return OFFERS
-
-    async def search(self, words: str) -> Sequence[ModelRow]:
-        self._note("search", words)
-        return [ModelRow(choice="acme/x", name="acme/x", purpose=HOSTILE, here=False)]
-
-    async def details(self, choice: str) -> Sequence[tuple[str, str]]:
-        self._note("details", choice)
-        return [("licence", HOSTILE), ("family", "llama")]
-
-    async def plan_removal(self, choice: str) -> RemovalPlan:
-        self._note("plan", choice)
-        return RemovalPlan(HOSTILE, freed=98_000_000)
-
-    async def remove(self, removal: RemovalPlan) -> None:
-        self._note("remove", removal.name)
-
-    async def make_default(self, choice: str) -> None:
-        self._note("default", choice)
-
-    async def plan_pull(self, name: str) -> str:
-        self._note("plan pull", name)
-        return f"{name} (2.5 GB: {HOSTILE})"
-
-    def pull(self, name: str) -> None:
-        self._note("pull", name)
-
-    def stop_pull(self) -> None:
-        self._note("stop")
-
-    def _note(self, *asked: str) -> None:
-        if self._refusal:
-            raise UsageError(self._refusal)
-        self.asked.append(asked)
-
-
-def picker(files: Files) -> ModelPicker:
+def picker(files: FakeModelService) -> ModelPicker:
     return ModelPicker(ROWS, files)
 
 
@@ -103,7 +35,7 @@ def picker(files: Files) -> ModelPicker:
 
 @pytest.mark.parametrize("size", SIZES)
 async def test_the_fit_is_told_beside_each_model(size: tuple[int, int]) -> None:
-    async with shown(picker(Files()), size) as (app, pilot):
+    async with shown(picker(FakeModelService()), size) as (app, pilot):
         assert is_tame(app)
         await pilot.press("down")
         await pilot.pause()
@@ -111,7 +43,7 @@ async def test_the_fit_is_told_beside_each_model(size: tuple[int, int]) -> None:
 
 
 async def test_details_are_shown_safely_and_closed_again() -> None:
-    files = Files()
+    files = FakeModelService()
     async with shown(picker(files)) as (app, pilot):
         await pilot.press("ctrl+o")
         await until(pilot, lambda: isinstance(app.screen, ModelDetails))
@@ -124,7 +56,7 @@ async def test_details_are_shown_safely_and_closed_again() -> None:
 
 
 async def test_other_programs_models_come_and_go_with_one_key() -> None:
-    async with shown(picker(Files())) as (app, pilot):
+    async with shown(picker(FakeModelService())) as (app, pilot):
         await pilot.press("tab")
         await until(pilot, lambda: "Gemma" in text(app))
         await pilot.press("tab")
@@ -132,7 +64,7 @@ async def test_other_programs_models_come_and_go_with_one_key() -> None:
 
 
 async def test_a_model_is_removed_after_asking() -> None:
-    files = Files()
+    files = FakeModelService()
     async with shown(picker(files)) as (app, pilot):
         await pilot.press("down", "ctrl+d")
         await until(pilot, lambda: isinstance(app.screen, Confirm))
@@ -149,7 +81,7 @@ async def test_a_model_is_removed_after_asking() -> None:
 
 
 async def test_a_model_is_made_the_default() -> None:
-    files = Files()
+    files = FakeModelService()
     async with shown(picker(files)) as (_, pilot):
         await pilot.press("ctrl+s")
         await until(pilot, lambda: files.asked == [("default", "starter")])
@@ -157,7 +89,7 @@ async def test_a_model_is_made_the_default() -> None:
 
 @pytest.mark.parametrize("key", ["ctrl+o", "ctrl+s", "ctrl+d"])
 async def test_what_cannot_be_done_is_a_toast(key: str) -> None:
-    async with shown(picker(Files(refusal=HOSTILE))) as (app, pilot):
+    async with shown(picker(FakeModelService(refusal=HOSTILE))) as (app, pilot):
         await pilot.press(key)
         await until(pilot, lambda: bool(app._notifications))
         assert isinstance(app.screen, ModelPicker)
@@ -165,7 +97,7 @@ async def test_what_cannot_be_done_is_a_toast(key: str) -> None:
 
 
 async def test_a_name_of_the_hub_is_pulled_after_asking() -> None:
-    files = Files()
+    files = FakeModelService()
     async with shown(picker(files)) as (app, pilot):
         await pilot.press(*"acme/x:q4_0")
         await until(pilot, lambda: "Pull acme/x:q4_0" in text(app))
@@ -181,7 +113,7 @@ async def test_a_name_of_the_hub_is_pulled_after_asking() -> None:
 
 @pytest.mark.parametrize("answer", [("enter",), ("n",), ("escape",)])
 async def test_nothing_is_pulled_without_a_yes(answer: tuple[str, ...]) -> None:
-    files = Files()
+    files = FakeModelService()
     async with shown(picker(files)) as (app, pilot):
         await until(pilot, lambda: "phi4:14b" in text(app))
         await pilot.press("down", "down", "down", "enter")
@@ -193,7 +125,7 @@ async def test_nothing_is_pulled_without_a_yes(answer: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("clicks", [1, 2, 3])
 async def test_no_click_on_the_catalogue_begins_a_download(clicks: int) -> None:
-    files = Files()
+    files = FakeModelService()
     async with shown(picker(files)) as (app, pilot):
         await until(pilot, lambda: "gemma3:1b" in text(app))
         row = next(y for y, line in enumerate(text(app).splitlines()) if "gemma3:1b" in line)
@@ -203,7 +135,7 @@ async def test_no_click_on_the_catalogue_begins_a_download(clicks: int) -> None:
 
 
 async def test_a_hub_that_cannot_be_asked_leaves_the_list_as_it_was() -> None:
-    files = Files(refusal=HOSTILE)
+    files = FakeModelService(refusal=HOSTILE)
     async with shown(picker(files)) as (app, pilot):
         await pilot.press(*"acme/x")
         await until(pilot, lambda: "Pull acme/x" in text(app))
@@ -215,7 +147,7 @@ async def test_a_hub_that_cannot_be_asked_leaves_the_list_as_it_was() -> None:
 
 @pytest.mark.parametrize("size", SIZES)
 async def test_the_catalogue_stands_below_and_enter_asks_to_pull(size: tuple[int, int]) -> None:
-    files = Files()
+    files = FakeModelService()
     async with shown(picker(files), size) as (app, pilot):
         await until(pilot, lambda: "phi4:14b" in text(app))
         assert "Not downloaded yet: Enter downloads it, after asking" in text(app)
@@ -232,7 +164,7 @@ async def test_the_catalogue_stands_below_and_enter_asks_to_pull(size: tuple[int
 
 
 async def test_an_offer_can_be_looked_into_before_it_is_pulled() -> None:
-    files = Files()
+    files = FakeModelService()
     async with shown(picker(files)) as (app, pilot):
         await pilot.press(*"phi4")
         await until(pilot, lambda: "Qwen3" not in text(app) and "phi4:14b" in text(app))
@@ -242,7 +174,7 @@ async def test_an_offer_can_be_looked_into_before_it_is_pulled() -> None:
 
 
 async def test_the_hub_is_searched_for_what_was_typed() -> None:
-    files = Files()
+    files = FakeModelService()
     async with shown(picker(files)) as (app, pilot):
         await pilot.press(*"mistral")
         await until(pilot, lambda: "Search the hub for mistral" in text(app))
@@ -258,20 +190,13 @@ async def test_the_hub_is_searched_for_what_was_typed() -> None:
 
 
 async def test_a_pull_under_way_can_be_stopped() -> None:
-    files = Files()
-    files.pulling = "acme/x"
+    files = FakeModelService()
+    files.pulled = "acme/x"
     async with shown(picker(files)) as (app, pilot):
         await until(pilot, lambda: "Stop pulling acme/x" in text(app))
         await pilot.press("up", "enter")  # it stands first
         await pilot.pause()
         assert files.asked == [("stop",)]
-
-
-async def test_without_files_one_can_only_choose() -> None:
-    async with shown(ModelPicker(ROWS)) as (app, pilot):
-        await pilot.press("ctrl+o", "ctrl+s", "ctrl+d", "tab", "down", "enter")
-        await pilot.pause()
-        assert app.ended_with == "qwen3:4b"
 
 
 # The files behind it
@@ -338,13 +263,13 @@ async def test_a_model_is_pulled_while_the_chat_goes_on(
     hub_server.pace = 0.2
     async with opened(settings, paths) as chat:
         chat.screen.controllers.models.pull(REPO)
-        await chat.until(lambda: "%" in chat.screen.controllers.status.data().pulling)
+        await chat.until(lambda: "%" in chat.screen.context.status.data().pulling)
         await chat.type("Hello")
         await chat.until(lambda: len(chat.branch) == 2 and not chat.screen.controllers.turn.is_busy)
-        assert chat.screen.controllers.status.data().pulling
+        assert chat.screen.context.status.data().pulling
         hub_server.pace = 0.0
         await chat.until(lambda: "is downloaded" in chat.toasts)
-        assert chat.screen.controllers.status.data().pulling == ""
+        assert chat.screen.context.status.data().pulling == ""
 
 
 async def test_a_pull_is_stopped_and_what_came_is_kept(
@@ -354,8 +279,8 @@ async def test_a_pull_is_stopped_and_what_came_is_kept(
     hub_server.fail("storage", Fault(), Fault(stall=1 << 16))
     async with opened(settings, paths) as chat:
         chat.screen.controllers.models.pull(REPO)
-        await chat.until(lambda: "%" in chat.screen.controllers.status.data().pulling)
-        chat.screen.controllers.downloads.stop()
+        await chat.until(lambda: "%" in chat.screen.context.status.data().pulling)
+        chat.screen.context.downloads.stop()
         await chat.until(lambda: "again resumes it" in chat.toasts)
         assert list(tmp_path.rglob("*.incomplete"))
 
@@ -416,7 +341,7 @@ async def test_the_size_on_the_hub_is_told_before_a_pull(
         await chat.pilot.press("enter")
         await chat.until(lambda: isinstance(app.screen, Confirm))
         assert "4.2 MB" in text(app)
-        assert chat.screen.controllers.status.data().pulling == ""
+        assert chat.screen.context.status.data().pulling == ""
         await chat.pilot.press("y")
         await chat.until(lambda: "is downloaded" in chat.toasts)
 
@@ -430,7 +355,7 @@ async def test_a_new_chat_begins_with_the_model_that_was_made_the_default(
         service = ModelService(
             paths,
             None,
-            chat.screen.controllers.downloads,
+            chat.screen.context.downloads,
             lambda _: None,
             chat.screen.conversation.keep,
         )
@@ -440,7 +365,7 @@ async def test_a_new_chat_begins_with_the_model_that_was_made_the_default(
         await chat.pilot.press("ctrl+n")
         await chat.until(lambda: chat.screen.conversation.session is None)
         await chat.idle()
-        await chat.until(lambda: chat.screen.controllers.status.data().model == "tiny-spm")
+        await chat.until(lambda: chat.screen.context.status.data().model == "tiny-spm")
         await chat.ask("Hello again")
         assert chat.messages[-1].model == str(tiny_spm)
         assert first is not None
@@ -472,7 +397,7 @@ async def test_leaving_does_not_wait_for_a_pull(
     hub_server.fail("storage", Fault(), Fault(stall=1 << 16))
     async with opened(settings, paths) as chat:
         chat.screen.controllers.models.pull(REPO)
-        await chat.until(lambda: "%" in chat.screen.controllers.status.data().pulling)
+        await chat.until(lambda: "%" in chat.screen.context.status.data().pulling)
 
 
 async def test_another_model_keeps_the_session_and_says_what_is_read_again(

@@ -25,6 +25,7 @@ from tchat.tui.widgets.fuzzy_list import FuzzyList, ranked
 from tchat.tui.widgets.fuzzy_match import match
 from tchat.tui.widgets.item_view import Item, arrange, fit, safe
 
+from .session_service import FakeModelService
 from .stage import HOSTILE, NARROW, SIZES, is_tame, lines, shown, text
 
 FRUIT = [Item(key=name, title=name) for name in ("apple", "banana", "blood orange", "orange")]
@@ -252,7 +253,7 @@ def model_rows() -> list[ModelRow]:
 
 @pytest.mark.parametrize("size", SIZES)
 async def test_models_show_what_they_are_and_which_is_in_use(size: tuple[int, int]) -> None:
-    async with shown(ModelPicker(model_rows()), size) as (app, pilot):
+    async with shown(ModelPicker(model_rows(), FakeModelService()), size) as (app, pilot):
         page = text(app)
         assert is_tame(app)
         for part in ("● Llama", "Q4_K_M", "2.0 GB", "98 MB"):
@@ -264,15 +265,17 @@ async def test_models_show_what_they_are_and_which_is_in_use(size: tuple[int, in
 
 
 async def test_models_are_found_by_quantization() -> None:
-    picker = ModelPicker(model_rows())
+    picker = ModelPicker(model_rows(), FakeModelService())
     async with shown(picker) as (_, pilot):
         await pilot.press(*"q4_1")
         await pilot.pause()
-        assert names(picker) == ["starter"]
+        assert names(picker) == ["search q4_1", "starter"]
 
 
 async def test_a_path_that_was_typed_can_be_chosen() -> None:
-    async with shown(ModelPicker([])) as (app, pilot):
+    service = FakeModelService()
+    service.offered = []
+    async with shown(ModelPicker([], service)) as (app, pilot):
         assert "pip install 'tchat[starter]'" in text(app)
         await pilot.press(*"/m/x.gguf")
         await pilot.pause()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tchat.engine.events import PromptProgress, TextDelta
-from tchat.tui.controllers.status import Progress
+from tchat.tui.controllers.context import Progress
 from tchat.tui.widgets.status import Writing
 
 

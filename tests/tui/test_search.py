@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tchat.tui.dialogs.sessions import SessionChoice, SessionsScreen, hit_items, safe_snippet
-from tests.tui.session_service import DAY, NOW, SessionService, hit, session
+from tests.tui.session_service import DAY, NOW, FakeSessionService, hit, session
 
 from .stage import HOSTILE, SIZES, UNSAFE, is_tame, lines, shown, text, until
 
@@ -19,7 +19,7 @@ HITS = [
 ]
 
 
-def search(services: SessionService, query: str = "") -> SessionsScreen:
+def search(services: FakeSessionService, query: str = "") -> SessionsScreen:
     return SessionsScreen([SKY, BREAD], services, full_text=True, query=query, now=NOW)
 
 
@@ -43,7 +43,7 @@ def test_hits_of_one_session_stand_together() -> None:
 
 @pytest.mark.parametrize("size", SIZES)
 async def test_a_hit_is_found_and_opened_at_its_message(size: tuple[int, int]) -> None:
-    services = SessionService(HITS)
+    services = FakeSessionService(HITS)
     async with shown(search(services), size) as (app, pilot):
         assert "Type words to search for." in text(app)
         await pilot.press(*"sky")
@@ -56,7 +56,7 @@ async def test_a_hit_is_found_and_opened_at_its_message(size: tuple[int, int]) -
 
 
 async def test_typing_fast_searches_once() -> None:
-    services = SessionService(HITS)
+    services = FakeSessionService(HITS)
     async with shown(search(services)) as (app, pilot):
         await pilot.press(*"sky")
         await until(pilot, lambda: "in an oven" in text(app))
@@ -64,17 +64,17 @@ async def test_typing_fast_searches_once() -> None:
 
 
 async def test_a_search_may_begin_with_words() -> None:
-    async with shown(search(SessionService(HITS), "oven")) as (app, pilot):
+    async with shown(search(FakeSessionService(HITS), "oven")) as (app, pilot):
         await until(pilot, lambda: "in an oven" in text(app))
 
 
 async def test_nothing_found_is_said() -> None:
-    async with shown(search(SessionService(HITS), "[/zzz]")) as (app, pilot):
+    async with shown(search(FakeSessionService(HITS), "[/zzz]")) as (app, pilot):
         await until(pilot, lambda: "No message contains “[/zzz]”." in text(app))
 
 
 async def test_tab_changes_between_titles_and_texts_and_keeps_the_words() -> None:
-    services = SessionService(HITS)
+    services = FakeSessionService(HITS)
     opened = SessionsScreen([SKY, BREAD], services, now=NOW)
     async with shown(opened) as (app, pilot):
         await pilot.press(*"sky")
@@ -93,7 +93,7 @@ async def test_tab_changes_between_titles_and_texts_and_keeps_the_words() -> Non
 
 
 async def test_a_search_that_fails_is_told() -> None:
-    services = SessionService(HITS)
+    services = FakeSessionService(HITS)
     services.broken = True
     async with shown(search(services, "sky")) as (app, pilot):
         await until(pilot, lambda: "the disk is full [/b]␛" in text(app))

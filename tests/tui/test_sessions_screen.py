@@ -15,7 +15,7 @@ from textual.widgets import Input
 from tchat.sessions.records import Session
 from tchat.tui.dialogs.sessions import SessionChoice, SessionsScreen
 from tchat.tui.widgets.sidebar import Sidebar, day_text, local_time, session_items
-from tests.tui.session_service import DAY, NOW, SessionService, session
+from tests.tui.session_service import DAY, NOW, FakeSessionService, session
 
 from .stage import HOSTILE, NARROW, SIZES, WIDE, Stage, is_tame, lines, shown, text, until
 
@@ -29,11 +29,13 @@ SESSIONS = [
 
 
 def screen(
-    services: SessionService | None = None, current: str = "", sessions: list[Session] | None = None
+    services: FakeSessionService | None = None,
+    current: str = "",
+    sessions: list[Session] | None = None,
 ) -> SessionsScreen:
     return SessionsScreen(
         SESSIONS if sessions is None else sessions,
-        services or SessionService(),
+        services or FakeSessionService(),
         current=current,
         now=NOW,
     )
@@ -110,7 +112,7 @@ async def test_a_title_is_found_and_opened(size: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("size", SIZES)
 async def test_a_session_is_renamed_on_its_line(size: tuple[int, int]) -> None:
-    services = SessionService()
+    services = FakeSessionService()
     opened = screen(services, current=SESSIONS[2].id)
     async with shown(opened, size) as (app, pilot):
         row = next(n for n, line in enumerate(lines(app)) if "Sourdough" in line)
@@ -127,7 +129,7 @@ async def test_a_session_is_renamed_on_its_line(size: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("keys", [["escape"], ["enter"], ["ctrl+u", "enter"], ["space", "enter"]])
 async def test_a_title_is_not_changed_by_nothing(keys: list[str]) -> None:
-    services = SessionService()
+    services = FakeSessionService()
     opened = screen(services)
     async with shown(opened) as (app, pilot):
         await pilot.press("f2", "x" if keys == ["escape"] else "right", *keys)
@@ -141,7 +143,7 @@ async def test_a_title_is_not_changed_by_nothing(keys: list[str]) -> None:
 
 
 async def test_keys_that_act_on_a_session_rest_while_its_title_is_changed() -> None:
-    services = SessionService()
+    services = FakeSessionService()
     opened = screen(services)
     async with shown(opened) as (_, pilot):
         await pilot.press("f2", "ctrl+d", "ctrl+s", "tab", "down", "f2")
@@ -152,7 +154,7 @@ async def test_keys_that_act_on_a_session_rest_while_its_title_is_changed() -> N
 
 
 async def test_a_deletion_can_be_undone() -> None:
-    services = SessionService()
+    services = FakeSessionService()
     opened = screen(services)
     before = [each.title for each in SESSIONS]
     async with shown(opened) as (app, pilot):
@@ -178,7 +180,7 @@ async def test_the_last_session_can_be_deleted() -> None:
 
 @pytest.mark.parametrize("size", SIZES)
 async def test_what_cannot_be_done_is_told_and_shown_as_it_is(size: tuple[int, int]) -> None:
-    services = SessionService()
+    services = FakeSessionService()
     services.broken = True
     opened = screen(services)
     async with shown(opened, size) as (app, pilot):
@@ -194,7 +196,7 @@ async def test_what_cannot_be_done_is_told_and_shown_as_it_is(size: tuple[int, i
 
 
 async def test_an_export_says_where_it_is() -> None:
-    services = SessionService()
+    services = FakeSessionService()
     async with shown(screen(services)) as (app, pilot):
         await pilot.press("ctrl+s")
         await until(pilot, lambda: "Written to /tmp/[/x]␛.md" in text(app))
@@ -202,7 +204,7 @@ async def test_an_export_says_where_it_is() -> None:
 
 
 async def test_remapped_keys_work_and_are_shown() -> None:
-    services = SessionService()
+    services = FakeSessionService()
     async with shown(screen(services), keys={"sessions.export": "f9"}) as (app, pilot):
         assert "F9 export" in text(app)
         await pilot.press("ctrl+s", "f9")

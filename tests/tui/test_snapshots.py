@@ -27,7 +27,7 @@ from tchat.tui.widgets.candidates import Candidates, Stage
 from tchat.tui.widgets.fuzzy_match import Candidate
 from tchat.tui.widgets.prompt import Prompt
 from tchat.tui.widgets.sidebar import Sidebar
-from tchat.tui.widgets.status import Idle, Reading, StatusData, StatusLine, Writing
+from tchat.tui.widgets.status import Phase, Reading, StatusData, StatusLine, Writing
 from tchat.tui.widgets.token_meter import TokenMeter
 from tchat.tui.widgets.transcript.entry import Entry
 from tchat.tui.widgets.transcript.view import Transcript
@@ -95,7 +95,7 @@ class Chat(Screen[None]):
         self.prompt.offer([Candidate("regen", "another reply"), Candidate("new", "a new session")])
         self.prompt.focus()
         self.query_one(TokenMeter).show(0, 1_024, 8_192)
-        self.query_one(StatusLine).show(status(Idle()))
+        self.query_one(StatusLine).show(status(Phase.IDLE))
 
     @property
     def prompt(self) -> Prompt:

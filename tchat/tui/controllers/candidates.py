@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tchat.chat.commands.command import DEFAULT_CANDIDATES
+from tchat.engine.events import (
+    CandidateEvent,
+    Event,
+    Finished,
+    MessageStored,
+    Notice,
+    Ranked,
+    Reason,
+    ReasoningDelta,
+    TextDelta,
+)
 from tchat.errors import TchatError
 from tchat.tui.background import background
 from tchat.tui.controllers.context import ChatContext
@@ -16,7 +27,6 @@ from tchat.tui.controllers.turn import TurnController
 from tchat.tui.widgets.prompt_draft import Draft
 
 if TYPE_CHECKING:
-    from tchat.engine.events import CandidateEvent, Event, Finished, ReasoningDelta, TextDelta
     from tchat.tui.services.conversation import ChatCall
     from tchat.tui.widgets.candidates import Candidates
 
@@ -24,28 +34,15 @@ NOTHING = "This reply is empty; choose another one."
 
 
 class CandidatesController:
-    """Lets the model write several replies to choose from; follows the turn that writes them.
-
-    Args:
-        context: The open chat.
-        turn: Runs the turn.
-        transcript: The messages, hidden meanwhile.
-        settle: Called when a reply is chosen.
-    """
+    """Lets the model write several replies to choose from; follows the turn that writes them."""
 
     def __init__(
-        self,
-        context: ChatContext,
-        *,
-        turn: TurnController,
-        transcript: TranscriptController,
-        settle: Callable[[], Awaitable[None]],
+        self, context: ChatContext, turn: TurnController, transcript: TranscriptController
     ) -> None:
         self.screen = context.screen
         self._context = context
         self._turn = turn
         self._transcript = transcript
-        self._settle = settle
         self._run: CandidateRun | None = None
 
     @property
@@ -90,21 +87,10 @@ class CandidatesController:
 
     # While they are written
 
-    @property
-    def holds_queue(self) -> bool:
-        """Prompts wait until a reply is chosen."""
-        return self._run is not None
-
-    def on_start(self) -> None:
-        """Another turn begins."""
-        self.close()
-
     async def on_events(self, batch: Sequence[Event]) -> None:
         """Show what came of each reply."""
         if self._run is None:
             return
-        from tchat.engine.events import CandidateEvent, Notice, Ranked
-
         for event in batch:
             if isinstance(event, Notice) and event.kind == "judge":
                 self._context.notify(event.text)  # the transcript is hidden
@@ -125,8 +111,6 @@ class CandidatesController:
             view.feed(reply, text, reasoning)
 
     async def _show(self, run: CandidateRun, event: CandidateEvent) -> None:
-        from tchat.engine.events import Finished, MessageStored, ReasoningDelta, TextDelta
-
         inner = event.event
         if isinstance(inner, MessageStored):
             run.ids[event.index] = inner.reply
@@ -181,10 +165,6 @@ class CandidatesController:
         if run.view is not None:
             run.view.keep(next(active, None))
 
-    def on_leave(self) -> None:
-        """Leave replies to choose from as they are."""
-        self.close()
-
     # Choosing
 
     @background(group="message")
@@ -225,7 +205,7 @@ class CandidatesController:
 
     async def _go_on_with(self, run: CandidateRun, index: int) -> None:
         try:
-            await self._context.messages.pick(run.ids[index])
+            await self._context.messages.with_store(lambda store: store.pick(run.ids[index]))
         except TchatError:
             self._context.notify(NOTHING)
             run.taken = None
@@ -233,7 +213,7 @@ class CandidatesController:
                 return
         self.close()
         await self._transcript.reload()
-        await self._settle()
+        await self._context.settle()
 
     def close(self) -> bool:
         """Show the messages again; whether there were replies to choose from."""
@@ -262,10 +242,6 @@ class CandidatesController:
 
 class CandidateRun:
     """One set of replies, from its first event until one is taken.
-
-    Args:
-        count: Replies.
-        details: Whether the mean log-probability of a reply's tokens is shown.
 
     Attributes:
         stopped: Indexes of those that shall end; the engine looks at it between two tokens.
@@ -296,8 +272,6 @@ class CandidateRun:
 
     def drain(self, index: int) -> tuple[str, str, int]:
         """Text, reasoning and tokens of one that came since the last `flush`; takes them away."""
-        from tchat.engine.events import ReasoningDelta, TextDelta
-
         pieces = self._pieces.pop(index, [])
         text = "".join(each.text for each in pieces if isinstance(each, TextDelta))
         thought = "".join(each.text for each in pieces if isinstance(each, ReasoningDelta))
@@ -305,7 +279,6 @@ class CandidateRun:
 
     def finish(self, index: int, end: Finished) -> None:
         """Show the end of one."""
-        from tchat.engine.events import Reason
         from tchat.tui.widgets.candidates import Stage
 
         self._pieces.pop(index, None)

@@ -8,18 +8,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
+from tchat.chat.attachments import check_file
 from tchat.chat.commands import CommandCall, CommandDialog, Surface
+from tchat.engine.events import Event
 from tchat.errors import ModelNotFound, TchatError, UsageError
 from tchat.paths import Paths, expanded
 from tchat.sanitize import printable, single_line
+from tchat.sessions.records import Message, Session
 from tchat.settings import Settings, Value
 from tchat.tui.background import background
 from tchat.tui.controllers.candidates import CandidatesController
 from tchat.tui.controllers.context import ChatContext
 from tchat.tui.controllers.draft import DraftController, PromptModeController
 from tchat.tui.controllers.help import HelpController
-from tchat.tui.controllers.messages import JudgeController, MessagesController
-from tchat.tui.controllers.models import ModelsController
+from tchat.tui.controllers.messages import MessagesController
 from tchat.tui.controllers.sessions import SessionsController
 from tchat.tui.controllers.settings import SettingsController
 from tchat.tui.controllers.transcript import TranscriptController
@@ -28,11 +30,20 @@ from tchat.tui.widgets.prompt_draft import Draft
 
 if TYPE_CHECKING:
     from tchat.chat.chat import Chat
-    from tchat.engine.events import Event
-    from tchat.sessions.records import Message, Session
     from tchat.sessions.store import Store
 
 T = TypeVar("T")
+
+
+DIALOGS = {  # the action that opens each
+    CommandDialog.HELP: "help",
+    CommandDialog.SESSIONS: "sessions",
+    CommandDialog.BRANCHES: "tree",
+    CommandDialog.MODELS: "model",
+    CommandDialog.TEMPLATES: "templates",
+    CommandDialog.THEMES: "theme",
+    CommandDialog.JUDGE: "judge",
+}
 
 
 class CommandController:
@@ -44,11 +55,10 @@ class CommandController:
         self,
         context: ChatContext,
         *,
+        actions: Mapping[str, Callable[[], object]],
         turn: TurnController,
         messages: MessagesController,
-        judge: JudgeController,
         sessions: SessionsController,
-        models: ModelsController,
         settings: SettingsController,
         draft: DraftController,
         candidates: CandidatesController,
@@ -59,9 +69,9 @@ class CommandController:
     ) -> None:
         self.screen = context.screen
         self._context = context
+        self._actions = actions
         self._turn = turn
         self._messages = messages
-        self._judge = judge
         self._sessions = sessions
         self._settings = settings
         self._draft = draft
@@ -73,15 +83,6 @@ class CommandController:
         self._typed = Draft("")
         self._running = False
         self._waiting: deque[Draft] = deque()
-        self._dialogs: Mapping[CommandDialog, Callable[[], object]] = {
-            CommandDialog.HELP: help.show_help,
-            CommandDialog.SESSIONS: sessions.find,
-            CommandDialog.BRANCHES: sessions.show_tree,
-            CommandDialog.MODELS: models.show_picker,
-            CommandDialog.TEMPLATES: help.show_templates,
-            CommandDialog.THEMES: settings.show_themes,
-            CommandDialog.JUDGE: judge.show_dialog,
-        }
 
     def wait(self, draft: Draft) -> bool:
         """Let what is sent behind a running command wait for its end; False when none runs."""
@@ -156,7 +157,7 @@ class CommandController:
         if dialog is CommandDialog.SEARCH:
             self._sessions.find(full_text=True, query=query)
         else:
-            self._dialogs[dialog]()
+            self._actions[DIALOGS[dialog]]()
         return True
 
     async def copy(self, text: str) -> None:
@@ -181,7 +182,7 @@ class CommandController:
 
     async def rate(self, message_id: int, rating: int) -> None:
         """Rate a reply."""
-        await self._judge.set_rating(message_id, rating)
+        await self._messages.set_rating(message_id, rating)
 
     async def pin(self, message_id: int, pinned: bool) -> None:
         """Pin a message, or take its pin away."""
@@ -197,7 +198,7 @@ class CommandController:
 
     async def pick(self, message_id: int) -> None:
         """Go on with a reply."""
-        await self._context.messages.pick(message_id)
+        await self.read(lambda store: store.pick(message_id))
         await self._sessions.show_message(message_id)
 
     async def go_to(self, message_id: int) -> None:
@@ -246,8 +247,6 @@ class CommandController:
 
     async def attach(self, path: str) -> None:
         """Name a file in the draft."""
-        from tchat.chat.attachments import check_file
-
         await asyncio.to_thread(check_file, expanded(path))
         draft = self._context.prompt.draft
         label = f"@{single_line(path)}"

@@ -1,131 +1,155 @@
-"""The controllers of the chat screen, and who is given whom."""
+"""The controllers of the chat screen, who is given whom, and what concerns several of them."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
 
+from tchat.chat.commands import CommandCall, Surface, commands_for, parse_input
+from tchat.errors import UsageError
 from tchat.tui.controllers.candidates import CandidatesController
 from tchat.tui.controllers.commands import CommandController
 from tchat.tui.controllers.context import ChatContext
 from tchat.tui.controllers.draft import DraftController, PromptModeController
 from tchat.tui.controllers.help import HelpController
-from tchat.tui.controllers.messages import JudgeController, MessagesController
+from tchat.tui.controllers.messages import MessagesController
 from tchat.tui.controllers.models import ModelsController
 from tchat.tui.controllers.reply import ReplyController
 from tchat.tui.controllers.sessions import SessionsController
 from tchat.tui.controllers.settings import SettingsController
 from tchat.tui.controllers.startup import StartupController
-from tchat.tui.controllers.status import PendingPrompts, StatusController, TurnState
 from tchat.tui.controllers.transcript import StorageController, TranscriptController
 from tchat.tui.controllers.turn import TurnController
-from tchat.tui.services.downloads import Downloads
 from tchat.tui.widgets.prompt_draft import Draft
+
+TWICE = 2.0  # seconds within which a second Ctrl+C quits
 
 
 class Controllers:
-    """All controllers of one chat screen.
+    """All controllers of one chat screen."""
 
-    Args:
-        context: What they share.
-        settle: Called when a turn is over, or the session changed.
-        submit: Called with what was sent before the sessions were open.
-        on_switch: Called when another session is open.
-    """
-
-    def __init__(
-        self,
-        context: ChatContext,
-        *,
-        settle: Callable[[], Awaitable[None]],
-        submit: Callable[[Draft], None],
-        on_switch: Callable[[], None],
-    ) -> None:
-        state, queue = TurnState(), PendingPrompts(context)
-        self.downloads = downloads = Downloads(context.paths)
-        self.status = status = StatusController(context, state, downloads)
-        self.transcript = transcript = TranscriptController(context, state)
-        self.storage = storage = StorageController(context, transcript, status)
-        reply = ReplyController(
-            context, turn=state, transcript=transcript, storage=storage, status=status
-        )
-        self.turn = turn = TurnController(
-            context,
-            state=state,
-            queue=queue,
-            reply=reply,
-            transcript=transcript,
-            storage=storage,
-            status=status,
-            settle=settle,
-        )
-        self.candidates = candidates = CandidatesController(
-            context, turn=turn, transcript=transcript, settle=settle
-        )
-        turn.observe(candidates)
-        self.help = shown_help = HelpController(context)
-        self.prompt_mode = prompt_mode = PromptModeController(
-            context, turn=turn, transcript=transcript, key_name=shown_help.key_name
-        )
-        self.judge = judge = JudgeController(
-            context, turn=turn, transcript=transcript, settle=settle
-        )
-        self.messages = messages = MessagesController(
-            context,
-            turn=turn,
-            prompt_mode=prompt_mode,
-            judge=judge,
-            transcript=transcript,
-            key_name=shown_help.key_name,
-            settle=settle,
-        )
-        self.draft = counted = DraftController(
-            context, turn=turn, prompt_mode=prompt_mode, candidates=candidates, status=status
-        )
-        self.sessions = sessions = SessionsController(
-            context,
-            turn=turn,
-            transcript=transcript,
-            storage=storage,
-            on_switch=on_switch,
-            settle=settle,
-        )
-        self.settings = changed = SettingsController(
-            context,
-            turn=turn,
-            transcript=transcript,
-            status=status,
-            count_draft=counted.count,
-        )
-        self.models = models = ModelsController(
-            context,
-            turn=turn,
-            settings=changed,
-            transcript=transcript,
-            status=status,
-            downloads=downloads,
-        )
+    def __init__(self, context: ChatContext) -> None:
+        context.settle = self._settle
+        self._context = context
+        self._interrupted = 0.0
+        self.transcript = transcript = TranscriptController(context)
+        self.storage = storage = StorageController(context, transcript)
+        reply = ReplyController(context, transcript, storage)
+        self.turn = turn = TurnController(context, reply, transcript, storage)
+        self.candidates = turn.follower = CandidatesController(context, turn, transcript)
+        self.help = HelpController(context)
+        self.prompt_mode = PromptModeController(context, turn, transcript)
+        self.messages = MessagesController(context, turn, self.prompt_mode, transcript)
+        self.draft = DraftController(context, turn, self.prompt_mode, self.candidates)
+        self.sessions = SessionsController(context, turn, transcript, storage, self._leave_session)
+        self.settings = SettingsController(context, turn, transcript, self.draft.count)
+        self.models = ModelsController(context, turn, self.settings, transcript)
         self.startup = StartupController(
             context,
-            turn=state,
-            queue=queue,
-            sessions=sessions,
-            models=models,
+            turn=turn,
+            sessions=self.sessions,
+            models=self.models,
             transcript=transcript,
-            status=status,
-            submit=submit,
+            submit=self.submit,
         )
+        self.actions = self._actions()  # of keys and commands, by the names in `KEYS`
         self.commands = CommandController(
             context,
+            actions=self.actions,
             turn=turn,
-            messages=messages,
-            judge=judge,
-            sessions=sessions,
-            models=models,
-            settings=changed,
-            draft=counted,
-            candidates=candidates,
-            prompt_mode=prompt_mode,
-            help=shown_help,
+            messages=self.messages,
+            sessions=self.sessions,
+            settings=self.settings,
+            draft=self.draft,
+            candidates=self.candidates,
+            prompt_mode=self.prompt_mode,
+            help=self.help,
             transcript=transcript,
-            submit=submit,
+            submit=self.submit,
         )
+
+    async def _settle(self) -> None:
+        """A turn is over, or the session changed: what depends on it is shown anew."""
+        self._context.status.refresh_model()
+        self.draft.count()
+        self.draft.save_soon()
+        await self.sessions.refresh_sidebar()
+
+    def _leave_session(self) -> None:
+        """Another session is open: edits and undos of the one before are over."""
+        self.prompt_mode.leave()
+        self.messages.forget_deleted()
+
+    def submit(self, draft: Draft) -> None:
+        """Carry out a command, or send a prompt; behind a command that runs, at its end."""
+        if self.commands.wait(draft):
+            return
+        try:
+            parsed = parse_input(draft.full_text, commands_for(Surface.SCREEN))
+        except UsageError as error:
+            self._context.notify(str(error), severity="error")
+            self._context.prompt.give_back(draft)
+            return
+        self.startup.remember(draft)
+        if not self.turn.is_busy:
+            self.candidates.close()
+        if isinstance(parsed, CommandCall):
+            self.commands.run(parsed, draft)
+            return
+        draft = draft if parsed == draft.full_text else Draft(parsed, files=draft.files)
+        if not self.prompt_mode.submit(draft):
+            self.turn.send(draft)
+
+    def stop(self) -> None:
+        """Stop the reply and hold what waits for it, or leave an edit."""
+        if self._context.is_ready:
+            self.turn.queue.hold()
+        if self.turn.is_busy:
+            self.turn.stop()
+            if self.candidates.is_open:
+                return
+        elif not self.candidates.close():
+            self.prompt_mode.cancel()
+        self._context.prompt.focus()
+
+    def interrupt(self) -> bool:
+        """Clear the prompt, else stop the reply; True when a second time asks to quit."""
+        prompt, now = self._context.prompt, time.monotonic()
+        if prompt.draft.text:
+            prompt.load("")
+        elif self.turn.is_busy:
+            self.turn.queue.hold()
+            self.turn.stop()
+        elif now - self._interrupted < TWICE:
+            return True
+        else:
+            self._interrupted = now
+            self._context.notify("Press Ctrl+C again to quit.", timeout=TWICE)
+        return False
+
+    def _actions(self) -> Mapping[str, Callable[[], object]]:
+        sessions, messages, transcript = self.sessions, self.messages, self.transcript
+        return {
+            "help": self.help.show_help,
+            "command_palette": self.help.show_palette,
+            "templates": self.help.show_templates,
+            "new_session": sessions.open_new,
+            "sessions": sessions.find,
+            "search": partial(sessions.find, full_text=True),
+            "sidebar": sessions.toggle_sidebar,
+            "tree": sessions.show_tree,
+            "private": sessions.switch_private,
+            "model": self.models.show_picker,
+            "settings": self.settings.show_dialog,
+            "theme": self.settings.show_themes,
+            "details": self.settings.toggle_details,
+            "judge": messages.show_judge,
+            "try": self.candidates.begin,
+            "go_on": self.prompt_mode.continue_reply,
+            "copy_reply": messages.copy_last_reply,
+            "undo_delete": messages.undo_delete,
+            "reasoning": messages.toggle_reasoning,
+            "message_up": partial(transcript.move_cursor, -1),
+            "message_down": partial(transcript.move_cursor, 1),
+        }

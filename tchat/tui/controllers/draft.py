@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from textual.timer import Timer
 
 from tchat.chat.commands import CommandCall, Surface, commands_for, parse_input
 from tchat.chat.commands.command import parse_candidates
+from tchat.chat.prefill_cost import PrefillCost
+from tchat.engine.events import PromptProgress
 from tchat.errors import TchatError, UsageError
+from tchat.sessions.records import Message, Role
 from tchat.tui.background import background
 from tchat.tui.controllers.candidates import CandidatesController
 from tchat.tui.controllers.context import ChatContext
-from tchat.tui.controllers.status import StatusController
 from tchat.tui.controllers.transcript import TranscriptController
 from tchat.tui.controllers.turn import TurnController
 from tchat.tui.widgets.prompt_draft import Draft
 from tchat.tui.widgets.token_meter import TokenMeter
 
 if TYPE_CHECKING:
-    from tchat.chat.prefill_cost import PrefillCost
     from tchat.chat.prompt_builder import TokenCount
-    from tchat.engine.events import PromptProgress
-    from tchat.sessions.records import Message
     from tchat.tui.services.conversation import ChatCall
 
 COUNT_DELAY = 0.12  # seconds of rest before a draft is counted
@@ -32,31 +33,20 @@ FEW = 24  # tokens that are prefilled too soon to be told of
 
 
 class DraftController:
-    """Measures what is being typed, and lets the model read it ahead.
-
-    Args:
-        context: The open chat.
-        turn: Whether the engine has anything else to do.
-        prompt_mode: What the draft is for.
-        candidates: Whether there are replies to choose from.
-        status: The status line.
-    """
+    """Measures what is being typed, and lets the model read it ahead."""
 
     def __init__(
         self,
         context: ChatContext,
-        *,
         turn: TurnController,
         prompt_mode: PromptModeController,
         candidates: CandidatesController,
-        status: StatusController,
     ) -> None:
         self.screen = context.screen
         self._context = context
         self._turn = turn
         self._prompt_mode = prompt_mode
         self._candidates = candidates
-        self._status = status
         self._count_timer: Timer | None = None
         self._save_timer: Timer | None = None
         self._measure: TokenCount | None = None
@@ -84,7 +74,7 @@ class DraftController:
         self._measure = measure = await self._context.conversation.measure(text)
         if measure is None:
             return
-        self._status.capacity = measure.context_size
+        self._context.status.capacity = measure.context_size
         if not text and not self._turn.is_busy:
             stored = self._context.conversation.session is not None
             self._turn.state.progress.hold(measure.used if stored else 0)
@@ -94,7 +84,7 @@ class DraftController:
         if not self._turn.is_busy:
             self._cost = await self._cost_of(text)
         self._show()
-        self._status.refresh()
+        self._context.status.refresh()
         await self._prefill(message)
 
     async def _cost_of(self, text: str) -> PrefillCost | None:
@@ -150,6 +140,21 @@ class DraftController:
             self._cost = None  # all of it is read
         self._show()
 
+    # Elsewhere
+
+    @background(group="editor", exclusive=True)
+    async def open_editor(self, draft: Draft) -> None:
+        """Open the draft in the user's editor; the screen gives way meanwhile."""
+        from tchat.chat.editor import edit_text
+
+        try:
+            with self.screen.app.suspend():
+                text = await asyncio.to_thread(edit_text, draft.text)
+        except TchatError as error:
+            self._context.notify(str(error), severity="error")
+            return
+        self._context.prompt.load(replace(draft, text=text))
+
     # Saving
 
     def save_soon(self) -> None:
@@ -187,41 +192,23 @@ class PromptMode(NamedTuple):
 
 
 class PromptModeController:
-    """Edits messages and begins branches in the prompt.
-
-    Args:
-        context: The open chat.
-        turn: Sends what was typed.
-        transcript: The messages.
-        key_name: From the id of an action to the key that does it.
-
-    Attributes:
-        mode: The one in force; None for the next message.
-    """
+    """Edits messages and begins branches in the prompt."""
 
     def __init__(
-        self,
-        context: ChatContext,
-        *,
-        turn: TurnController,
-        transcript: TranscriptController,
-        key_name: Callable[[str], str],
+        self, context: ChatContext, turn: TurnController, transcript: TranscriptController
     ) -> None:
-        self.mode: PromptMode | None = None
+        self.mode: PromptMode | None = None  # None for the next message
         self._context = context
         self._turn = turn
         self._transcript = transcript
-        self._key_name = key_name
         self._aside: Draft | None = None  # the draft whose place an edit took
 
     def edit(self, message: Message) -> None:
         """Put a message into the prompt; what comes of it is a branch beside it."""
-        from tchat.sessions.records import Role
-
         key = message.id
         self._set_aside()
         if message.role is Role.ASSISTANT:
-            go_on = self._key_name("chat.continue")
+            go_on = self._context.key_name("chat.continue")
             self._enter(
                 PromptMode(
                     f"editing a reply · Enter keeps it · {go_on} lets the model continue",
@@ -243,8 +230,6 @@ class PromptModeController:
 
     def branch(self, message: Message) -> None:
         """Let the next prompt follow a reply, or stand beside a question, as a branch."""
-        from tchat.sessions.records import Role
-
         key = message.id
         follows: int | None = key
         if message.role is Role.USER:

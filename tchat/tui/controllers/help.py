@@ -7,7 +7,7 @@ import asyncio
 from tchat.chat.commands import Surface, commands_for
 from tchat.tui.background import background
 from tchat.tui.controllers.context import ChatContext
-from tchat.tui.keys import KeyAction, Scope, with_keymap
+from tchat.tui.keys import Scope
 from tchat.tui.widgets.prompt import Prompt
 from tchat.tui.widgets.prompt_draft import Draft
 
@@ -19,24 +19,13 @@ class HelpController:
         self.screen = context.screen
         self._context = context
 
-    def keys_in_force(self) -> tuple[KeyAction, ...]:
-        """Every key as it is after remapping."""
-        from tchat.tui.keymap import ALL_BINDINGS, remap
-
-        keymap = remap(self._context.settings.keys, ALL_BINDINGS).keymap
-        return with_keymap(keymap, ALL_BINDINGS)
-
-    def key_name(self, action: str) -> str:
-        """The key that does an action, as it is shown; by the id of the action."""
-        return next(each for each in self.keys_in_force() if each.id == action).shown
-
     @background(group="dialog", exclusive=True)
     async def show_help(self) -> None:
         """Show keys and commands; a command that is chosen goes into the prompt."""
         from tchat.tui.dialogs.help import HelpScreen
 
         chosen = await self.screen.app.push_screen_wait(
-            HelpScreen(self.keys_in_force(), commands_for(Surface.SCREEN))
+            HelpScreen(self._context.keys_in_force(), commands_for(Surface.SCREEN))
         )
         if chosen is not None:
             self._use_command(chosen)
@@ -46,7 +35,7 @@ class HelpController:
         """Everything that can be done, by name."""
         from tchat.tui.dialogs.help import command_palette
 
-        actions = [each for each in self.keys_in_force() if each.scope is Scope.CHAT]
+        actions = [each for each in self._context.keys_in_force() if each.scope is Scope.CHAT]
         chosen = await self.screen.app.push_screen_wait(
             command_palette(actions, commands_for(Surface.SCREEN))
         )
@@ -86,9 +75,6 @@ class HelpController:
         """Put a template into the prompt, with ``text``, or what is typed, as its input.
 
         Its system prompt and sampling hold for a session that has not begun.
-
-        Raises:
-            UsageError: There is none of that name.
         """
         from tchat.chat.templates import find_template
 

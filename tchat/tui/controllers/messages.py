@@ -2,55 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from tchat.errors import TchatError
 from tchat.humanize import counted
 from tchat.sanitize import printable
+from tchat.sessions.records import Deletion, Role
 from tchat.tui.background import background
 from tchat.tui.controllers.context import ChatContext
 from tchat.tui.controllers.draft import PromptModeController
 from tchat.tui.controllers.transcript import TranscriptController
 from tchat.tui.controllers.turn import TurnController
 
-if TYPE_CHECKING:
-    from tchat.sessions.records import Deletion
-
 
 class MessagesController:
-    """Acts on the messages of the session.
-
-    Args:
-        context: The open chat.
-        turn: Writes other replies.
-        prompt_mode: Edits and branches.
-        judge: Takes ratings.
-        transcript: The messages.
-        key_name: From the id of an action to the key that does it.
-        settle: Called when the session has changed.
-    """
+    """Acts on the messages of the session."""
 
     def __init__(
         self,
         context: ChatContext,
-        *,
         turn: TurnController,
         prompt_mode: PromptModeController,
-        judge: JudgeController,
         transcript: TranscriptController,
-        key_name: Callable[[str], str],
-        settle: Callable[[], Awaitable[None]],
     ) -> None:
         self.screen = context.screen
         self._context = context
         self._turn = turn
         self._prompt_mode = prompt_mode
-        self._judge = judge
         self._transcript = transcript
-        self._key_name = key_name
-        self._settle = settle
         self._deleted: list[Deletion] = []
 
     @background(group="message")
@@ -79,9 +58,10 @@ class MessagesController:
             case "delete":
                 await self.delete(key)
             case "pin":
-                await self._pin(key)
+                pinned = (await self._context.messages.message(key)).pinned
+                await self.set_pin(key, not pinned)
             case "good" | "bad":
-                await self._judge.rate(key, 1 if action == "good" else -1)
+                await self.rate(key, 1 if action == "good" else -1)
             case "previous" | "next":
                 await self._flip(key, -1 if action == "previous" else 1)
 
@@ -99,14 +79,21 @@ class MessagesController:
 
     async def copy_last_reply(self) -> None:
         """Copy the last reply."""
-        from tchat.sessions.records import Role
-
         branch = await self._context.messages.branch()
         reply = next((each for each in reversed(branch) if each.role is Role.ASSISTANT), None)
         if reply is None:
             self._context.notify("There is no reply yet.")
         else:
             self.screen.app.copy_to_clipboard(printable(reply.text))
+
+    @background(group="dialog", exclusive=True)
+    async def open_link(self, url: str) -> None:
+        """Open a link after showing where it leads."""
+        from tchat.tui.dialogs.dialog import Confirm
+
+        app = self.screen.app
+        if await app.push_screen_wait(Confirm("Open this address?", url, yes="Open")):
+            app.open_url(url)
 
     # Deleting
 
@@ -118,9 +105,9 @@ class MessagesController:
         self._deleted.append(deleted)
         self._prompt_mode.leave_deleted({row["id"] for row in deleted.rows})
         await self._transcript.reload()
-        said, undo = counted(len(deleted.rows), "message"), self._key_name("chat.undo")
+        said, undo = counted(len(deleted.rows), "message"), self._context.key_name("chat.undo")
         self._context.notify(f"Deleted {said}. {undo} or /undo brings it back.")
-        await self._settle()
+        await self._context.settle()
 
     async def undo_delete(self) -> None:
         """Bring back what was deleted last."""
@@ -130,9 +117,9 @@ class MessagesController:
         if self._turn.reject_if_busy():
             return
         deleted = self._deleted.pop()
-        await self._context.messages.restore_message(deleted)
+        await self._context.messages.with_store(lambda store: store.restore(deleted))
         await self._transcript.reload()
-        await self._settle()
+        await self._context.settle()
 
     def forget_deleted(self) -> None:
         """Another session is open: what was deleted in the one before stays so."""
@@ -140,17 +127,13 @@ class MessagesController:
 
     # Pinning
 
-    async def _pin(self, key: int) -> None:
-        """Pin a message, or take its pin away."""
-        await self.set_pin(key, not (await self._context.messages.message(key)).pinned)
-
     async def set_pin(self, key: int, pinned: bool) -> None:
         """Keep a message, with its turn, in the context window, or let it leave like others."""
-        await self._context.messages.pin(key, pinned)
+        await self._context.messages.with_store(lambda store: store.pin(key, pinned))
         if self._transcript.view.has(key):
             entry = self._transcript.view.entry(key)
             self._transcript.view.update(replace(entry, pinned=pinned))
-        await self._settle()
+        await self._context.settle()
 
     # Looking
 
@@ -163,7 +146,7 @@ class MessagesController:
             await self._transcript.reload()
             if self._transcript.view.has(sibling):
                 self._transcript.view.point_at(sibling)
-            await self._settle()
+            await self._context.settle()
 
     async def toggle_reasoning(self) -> None:
         """Fold or unfold the reasoning of the last reply that has any."""
@@ -172,35 +155,10 @@ class MessagesController:
         if last is not None and self._transcript.view.has(last.id):
             self._transcript.view.toggle_reasoning(last.id)
 
-
-class JudgeController:
-    """Rates replies, and shows what the judge learnt from that.
-
-    Args:
-        context: The open chat.
-        turn: Whether the engine has anything else to do.
-        transcript: Where ratings are shown.
-        settle: Called when a rating has changed.
-    """
-
-    def __init__(
-        self,
-        context: ChatContext,
-        *,
-        turn: TurnController,
-        transcript: TranscriptController,
-        settle: Callable[[], Awaitable[None]],
-    ) -> None:
-        self.screen = context.screen
-        self._context = context
-        self._turn = turn
-        self._transcript = transcript
-        self._settle = settle
+    # Rating
 
     async def rate(self, key: int, rating: int) -> None:
         """Call a reply good (1) or bad (-1); the same again takes it back."""
-        from tchat.sessions.records import Role
-
         message = await self._context.messages.message(key)
         if message.role is not Role.ASSISTANT:
             self._context.notify("Replies are rated, not prompts.")
@@ -210,16 +168,15 @@ class JudgeController:
     async def set_rating(self, key: int, rating: int) -> None:
         """Call a reply good (1) or bad (-1), or neither (0)."""
         view = self._transcript.view
-        await self._context.messages.rate(key, rating)
+        await self._context.messages.with_store(lambda store: store.rate(key, rating))
         if view.has(key):
             view.update(replace(view.entry(key), rating=rating))
-        await self._settle()
+        await self._context.settle()
 
     @background(group="dialog", exclusive=True)
-    async def show_dialog(self) -> None:
+    async def show_judge(self) -> None:
         """Show what the judge learnt, train it, play the game."""
-        from tchat.tui.dialogs.judge import JudgeScreen, JudgeService
+        from tchat.tui.dialogs.judge import JudgeScreen
 
         if not self._turn.reject_if_busy():
-            service = JudgeService(self._context.conversation)
-            await self.screen.app.push_screen_wait(JudgeScreen(service))
+            await self.screen.app.push_screen_wait(JudgeScreen(self._context.conversation))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 from tchat.errors import ModelNotFound, TchatError, UsageError
@@ -11,43 +10,28 @@ from tchat.sanitize import single_line
 from tchat.tui.background import background
 from tchat.tui.controllers.context import ChatContext
 from tchat.tui.controllers.settings import SettingsController
-from tchat.tui.controllers.status import StatusController
 from tchat.tui.controllers.transcript import TranscriptController
 from tchat.tui.controllers.turn import TurnController, load
 
 if TYPE_CHECKING:
-    from tchat.tui.services.downloads import Downloads
+    from tchat.tui.services.models import ModelService
 
 
 class ModelsController:
-    """Chooses, loads and pulls models.
-
-    Args:
-        context: The open chat.
-        turn: Loads the model.
-        settings: Changes the model of the chat.
-        transcript: Where a failed download is told.
-        status: The status line, which tells how far a download is.
-        downloads: What is being pulled.
-    """
+    """Chooses, loads and pulls models."""
 
     def __init__(
         self,
         context: ChatContext,
-        *,
         turn: TurnController,
         settings: SettingsController,
         transcript: TranscriptController,
-        status: StatusController,
-        downloads: Downloads,
     ) -> None:
         self.screen = context.screen
         self._context = context
         self._turn = turn
         self._settings = settings
         self._transcript = transcript
-        self._status = status
-        self._downloads = downloads
 
     @background(group="dialog", exclusive=True)
     async def show_picker(self) -> None:
@@ -56,20 +40,21 @@ class ModelsController:
 
     async def _pick(self) -> None:
         from tchat.tui.dialogs.models import ModelPicker
-        from tchat.tui.services.models import ModelService
 
-        metadata = self._context.conversation.metadata
-        files = ModelService(
-            self._context.paths,
-            metadata.path if metadata else None,
-            self._downloads,
-            self.pull,
-            self._context.conversation.keep,
-        )
-        choice = await self.screen.app.push_screen_wait(ModelPicker(await files.rows(False), files))
+        service = self._service()
+        picker = ModelPicker(await service.rows(False), service)
+        choice = await self.screen.app.push_screen_wait(picker)
         if choice is not None:
             model = str(expanded(choice)) if "/" in choice else choice
             await self._settings.change({"model": model})
+
+    def _service(self) -> ModelService:
+        from tchat.tui.services.models import ModelService
+
+        context, metadata = self._context, self._context.conversation.metadata
+        current = metadata.path if metadata else None
+        keep = context.conversation.keep
+        return ModelService(context.paths, current, context.downloads, self.pull, keep)
 
     # Downloads
 
@@ -78,7 +63,7 @@ class ModelsController:
         """Pull a model while the chat goes on; the status line tells how far it is."""
         shown = single_line(name)
         try:
-            pulled = await self._downloads.run(name, self._show_progress, self._agree)
+            pulled = await self._context.downloads.run(name, self._show_progress, self._agree)
         except UsageError as error:  # the user did not want it, or not now
             self._context.notify(single_line(str(error)), severity="error")
             return
@@ -103,7 +88,7 @@ class ModelsController:
 
     def _show_progress(self) -> None:
         if self.screen.is_attached:
-            self._status.refresh()
+            self._context.status.refresh()
 
     # The first model
 
@@ -123,9 +108,8 @@ class ModelsController:
 
     async def _welcome(self) -> None:
         from tchat.tui.dialogs.models import AGAIN, BROWSE, Welcome
-        from tchat.tui.services.models import model_rows
 
-        rows = await asyncio.to_thread(model_rows, self._context.paths, None)
+        rows = await self._service().rows(False)
         choice = await self.screen.app.push_screen_wait(Welcome(found=len(rows)))
         if choice is None:
             self._transcript.show_notice("There is no model yet: choose one with F2.")

@@ -4,62 +4,50 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
+from tchat.chat.prefill_cost import restored_text
+from tchat.engine.events import (
+    CacheRestored,
+    Event,
+    Finished,
+    MessageStored,
+    Notice,
+    Reason,
+    ReasoningDelta,
+    TextDelta,
+)
+from tchat.sessions.records import Message
 from tchat.tui.controllers.context import ChatContext
-from tchat.tui.controllers.status import StatusController, TurnState
 from tchat.tui.controllers.transcript import PENDING, StorageController, TranscriptController
-
-if TYPE_CHECKING:
-    from tchat.engine.events import CacheRestored, Event, MessageStored, Notice
-    from tchat.sessions.records import Message
-    from tchat.tui.widgets.transcript.entry import Entry
+from tchat.tui.widgets.transcript.entry import Entry
 
 
 class ReplyController:
     """Shows the question, the reply and what is said of both."""
 
     def __init__(
-        self,
-        context: ChatContext,
-        *,
-        turn: TurnState,
-        transcript: TranscriptController,
-        storage: StorageController,
-        status: StatusController,
+        self, context: ChatContext, transcript: TranscriptController, storage: StorageController
     ) -> None:
         self._context = context
-        self._turn = turn
         self._transcript = transcript
         self._storage = storage
-        self._status = status
         self._branched = False  # whether the turn began another path
         self._notices: list[Entry] = []  # of the turn before its messages were stored
         self._cost: Entry | None = None  # the one of them that tells what is read again
 
     def start(self) -> None:
         """A turn begins: what was said belongs to the one before."""
-        self._turn.reply = None
-        self._turn.replies.clear()
+        self._context.turn.reply = None
+        self._context.turn.replies.clear()
         self._notices.clear()
         self._cost = None
 
     async def show(self, batch: Sequence[Event]) -> None:
         """Show one batch of events; pieces of text are fed to the transcript at once."""
-        from tchat.engine.events import (
-            CacheRestored,
-            Finished,
-            MessageStored,
-            Notice,
-            Reason,
-            ReasoningDelta,
-            TextDelta,
-        )
-
         text: list[str] = []
         reasoning: list[str] = []
         for event in batch:
-            self._turn.progress.take(event)
+            self._context.turn.progress.take(event)
             if isinstance(event, TextDelta):
                 text.append(event.text)
             elif isinstance(event, ReasoningDelta):
@@ -68,7 +56,7 @@ class ReplyController:
                 await self._show_question(event)
             elif isinstance(event, CacheRestored | Notice):
                 self._show_notice(event)
-        reply, view = self._turn.reply, self._transcript.view
+        reply, view = self._context.turn.reply, self._transcript.view
         if (text or reasoning) and reply is not None and view.has(reply):
             view.feed(reply, text="".join(text), reasoning="".join(reasoning))
         last = batch[-1]
@@ -78,12 +66,9 @@ class ReplyController:
                 self._transcript.show_notice(
                     "The reply was cut off at the maximum length: /continue resumes it."
                 )
-        self._status.refresh()
+        self._context.status.refresh()
 
     def _show_notice(self, event: CacheRestored | Notice) -> None:
-        from tchat.chat.prefill_cost import restored_text
-        from tchat.engine.events import CacheRestored, Notice
-
         if isinstance(event, Notice) and event.kind == "model":
             self._context.notify(event.text)  # of no interest in a moment
             return
@@ -104,8 +89,8 @@ class ReplyController:
 
     async def _show_question(self, stored: MessageStored) -> None:
         """The messages are stored: show the question if it is new, and stream into the reply."""
-        self._turn.reply = stored.reply
-        self._turn.replies.add(stored.reply)
+        self._context.turn.reply = stored.reply
+        self._context.turn.replies.add(stored.reply)
         view = self._transcript.view
         question = await self._context.messages.message(stored.question)
         asked = await self._context.messages.find_entry(stored.question)
@@ -141,7 +126,7 @@ class ReplyController:
 
     async def finish(self) -> None:
         """Show the reply as it is stored."""
-        reply, view = self._turn.reply, self._transcript.view
+        reply, view = self._context.turn.reply, self._transcript.view
         if reply is None:
             return
         begun = view.has(reply)

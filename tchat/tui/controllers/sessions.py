@@ -2,41 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
+from tchat.chat.session import usable_settings
 from tchat.humanize import counted
+from tchat.sessions.records import Role, Session
 from tchat.tui.background import background, report
 from tchat.tui.controllers.context import ChatContext
 from tchat.tui.controllers.transcript import StorageController, TranscriptController
 from tchat.tui.controllers.turn import TurnController, load
 
 if TYPE_CHECKING:
-    from tchat.sessions.records import Session
     from tchat.tui.widgets.sidebar import Sidebar
 
 
 class SessionsController:
-    """Opens sessions, and goes on in them.
-
-    Args:
-        context: The open chat.
-        turn: Ends before another session is opened.
-        transcript: Shows the session.
-        storage: Tells what could not be stored.
-        on_switch: Called when another session is open: what belonged to the one before is over.
-        settle: Called when another session is shown.
-    """
+    """Opens sessions, and goes on in them; ``on_switch`` ends what belonged to the one before."""
 
     def __init__(
         self,
         context: ChatContext,
-        *,
         turn: TurnController,
         transcript: TranscriptController,
         storage: StorageController,
         on_switch: Callable[[], None],
-        settle: Callable[[], Awaitable[None]],
     ) -> None:
         self.screen = context.screen
         self._context = context
@@ -44,7 +34,6 @@ class SessionsController:
         self._transcript = transcript
         self._storage = storage
         self._on_switch = on_switch
-        self._settle = settle
         self._sidebar: Sidebar | None = None  # until it is first switched on
 
     # Finding
@@ -121,8 +110,6 @@ class SessionsController:
 
         It loads another model, or restores what is saved of the session.
         """
-        from tchat.chat.session import usable_settings
-
         conversation = self._context.conversation
         other_model, failure = False, None
         try:
@@ -139,13 +126,11 @@ class SessionsController:
         self._context.prompt.private = conversation.private
         self._context.prompt.focus()
         self._storage.show_failure()
-        await self._settle()
+        await self._context.settle()
         restores = session is not None and conversation.metadata is not None
         return restores or other_model
 
     async def _show_unanswered(self) -> None:
-        from tchat.sessions.records import Role
-
         branch = await self._context.messages.branch(last=1)
         if branch and branch[-1].role is Role.USER:
             self._transcript.show_notice("The last message has no reply yet: /continue writes one.")
@@ -177,7 +162,7 @@ class SessionsController:
             if conversation.private
             else "Sessions are stored again."
         )
-        await self._settle()
+        await self._context.settle()
 
     # Branches
 

@@ -23,37 +23,25 @@ from tchat.settings import (
 )
 from tchat.tui.background import background
 from tchat.tui.controllers.context import ChatContext
-from tchat.tui.controllers.status import StatusController
 from tchat.tui.controllers.transcript import TranscriptController
 from tchat.tui.controllers.turn import TurnController
 from tchat.tui.controllers.turn import load as load_model
 
 
 class SettingsController:
-    """Changes what holds for the chat.
-
-    Args:
-        context: The open chat.
-        turn: Loads the model anew.
-        transcript: Where loading is told.
-        status: The status line.
-        count_draft: Called when the draft may count otherwise.
-    """
+    """Changes what holds for the chat, after which ``count_draft`` counts the draft anew."""
 
     def __init__(
         self,
         context: ChatContext,
-        *,
         turn: TurnController,
         transcript: TranscriptController,
-        status: StatusController,
         count_draft: Callable[[], object],
     ) -> None:
         self.screen = context.screen
         self._context = context
         self._turn = turn
         self._transcript = transcript
-        self._status = status
         self._count_draft = count_draft
 
     async def change(self, values: Mapping[str, Value], *, reload: bool = False) -> None:
@@ -90,7 +78,7 @@ class SettingsController:
             self._context.notify(", ".join(changed))
             self._count_draft()
         self.apply_look(conversation.settings)
-        self._status.refresh()
+        self._context.status.refresh()
 
     async def _restore(self, old: Mapping[str, Value], failure: TchatError) -> None:
         """The model did not load with other values: say so, and go back to the ``old`` ones."""
@@ -206,11 +194,7 @@ class SettingsController:
             await self.set_theme(name)
 
     async def set_theme(self, name: str) -> None:
-        """Use a theme from now on.
-
-        Raises:
-            UsageError: There is none of that name.
-        """
+        """Use a theme from now on."""
         name = str((await self._checked({"theme": name}))["theme"])
         self.screen.app.theme = name
         await self._context.conversation.change({"theme": name})

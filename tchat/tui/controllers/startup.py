@@ -7,35 +7,25 @@ import importlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from tchat.chat.prompt_history import HistoryEntry, PromptHistory
 from tchat.errors import TchatError
 from tchat.tui.background import background
 from tchat.tui.controllers.context import ChatContext
 from tchat.tui.controllers.models import ModelsController
 from tchat.tui.controllers.sessions import SessionsController
-from tchat.tui.controllers.status import PendingPrompts, StatusController, TurnState
 from tchat.tui.controllers.transcript import TranscriptController
+from tchat.tui.controllers.turn import TurnController
+from tchat.tui.services.sessions import MessageService, SessionService
 from tchat.tui.widgets.prompt_draft import Draft
 
 if TYPE_CHECKING:
-    from tchat.chat.prompt_history import PromptHistory
     from tchat.tui.services.conversation import Conversation, Opened
 
 WARM_UP = {"python": "def f(x): return 1", "bash": "ls | wc", "json": "[1]"}
 
 
 class StartupController:
-    """Goes on from the first picture; until then the user types, and what is sent waits.
-
-    Args:
-        context: The open chat.
-        turn: Whether the engine works.
-        queue: Where what is sent waits until the sessions are open.
-        sessions: Opens the session to begin with.
-        models: Loads the model.
-        transcript: The messages.
-        status: The status line.
-        submit: Called with what was sent before the sessions were open.
-    """
+    """Goes on from the first picture; ``submit`` gets what was sent before that."""
 
     _history: PromptHistory
 
@@ -43,29 +33,22 @@ class StartupController:
         self,
         context: ChatContext,
         *,
-        turn: TurnState,
-        queue: PendingPrompts,
+        turn: TurnController,
         sessions: SessionsController,
         models: ModelsController,
         transcript: TranscriptController,
-        status: StatusController,
         submit: Callable[[Draft], None],
     ) -> None:
         self.screen = context.screen
         self._context = context
         self._turn = turn
-        self._queue = queue
         self._sessions = sessions
         self._models = models
         self._transcript = transcript
-        self._status = status
         self._submit = submit
 
     def start(self, conversation: Conversation, opened: Opened) -> None:
         """Go on with the sessions, which are open now."""
-        from tchat.chat.prompt_history import PromptHistory
-        from tchat.tui.services.sessions import MessageService, SessionService
-
         self._context.conversation = conversation
         self._context.messages = messages = MessageService(conversation)
         self._context.sessions = SessionService(conversation, messages)
@@ -89,15 +72,15 @@ class StartupController:
             self._set_ready()
         await self._load_history()
         await self._models.load_or_welcome()
-        await self._turn.idle.wait()  # the model needs the processor
+        await self._turn.state.idle.wait()  # the model needs the processor
         await asyncio.to_thread(warm_up)
 
     def _set_ready(self) -> None:
         """From now on keys do what they stand for, and what was sent before is carried out."""
         self._context.is_ready = True
         self._context.prompt.private = self._context.conversation.private
-        self._status.refresh()
-        for draft in self._queue.clear():
+        self._context.status.refresh()
+        for draft in self._turn.queue.clear():
             self._submit(draft)
 
     async def _load_history(self) -> None:
@@ -112,8 +95,6 @@ class StartupController:
     @background(group="history")
     async def remember(self, draft: Draft) -> None:
         """Let Up find a draft in later sessions, too."""
-        from tchat.chat.prompt_history import HistoryEntry
-
         entry = HistoryEntry(draft.text, draft.pastes, draft.files)
         private = self._context.conversation.private
         try:

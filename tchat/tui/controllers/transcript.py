@@ -9,14 +9,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tchat.errors import StorageError, TchatError
+from tchat.sessions.database import DatabaseReplaced
 from tchat.tui.background import background, explained
 from tchat.tui.controllers.context import ChatContext
-from tchat.tui.controllers.status import StatusController, TurnState
 from tchat.tui.widgets.prompt_draft import Draft
 from tchat.tui.widgets.status import EmptyState
+from tchat.tui.widgets.transcript.entry import Entry, Key
 
 if TYPE_CHECKING:
-    from tchat.tui.widgets.transcript.entry import Entry, Key
     from tchat.tui.widgets.transcript.view import Transcript
 
 LAST = 100  # messages that are shown before the rest of a session is read
@@ -25,19 +25,14 @@ Retry = Callable[[], object]
 
 
 class TranscriptController:
-    """Shows what is stored, and what is said beside it.
+    """Shows what is stored, and what is said beside it."""
 
-    Attributes:
-        screen: The chat screen.
-        is_stale: Whether the messages shown may not be the stored ones, since they could not be
-            read; the end of the next turn reads them again.
-    """
-
-    def __init__(self, context: ChatContext, turn: TurnState) -> None:
+    def __init__(self, context: ChatContext) -> None:
         self.screen = context.screen
+        # Whether the messages shown may not be the stored ones, since they could not be read; the
+        # end of the next turn reads them again.
         self.is_stale = False
         self._context = context
-        self._turn = turn
         self._view: Transcript | None = None
         self._retries: dict[Key, Retry] = {}  # of the error blocks
         self._notices = 0
@@ -115,15 +110,15 @@ class TranscriptController:
     async def _path(self, last: int | None = None) -> list[Entry]:
         """The active path, read again where a reply began meanwhile."""
         while True:
-            reply = self._turn.reply
+            reply = self._context.turn.reply
             entries = await self._context.messages.entries(last)
-            if reply == self._turn.reply:
+            if reply == self._context.turn.reply:
                 return entries
 
     def _replace(self, entries: Sequence[Entry]) -> None:
         """Show ``entries`` instead of all, with what a turn under way has added meanwhile."""
         shown = self.view
-        waits = shown.has(PENDING) and self._turn.is_running
+        waits = shown.has(PENDING) and self._context.turn.is_running
         stored = bool(entries) and entries[-1].role == "user"
         pending = [shown.entry(PENDING)] if waits and not stored else []
         # What came of a reply is here before it is stored.
@@ -149,8 +144,6 @@ class TranscriptController:
 
     def show_pending(self, draft: Draft) -> None:
         """Show a prompt before it is stored."""
-        from tchat.tui.widgets.transcript.entry import Entry
-
         self.drop_pending()  # one that failed and was not tried again
         self.view.append(
             Entry(
@@ -173,8 +166,6 @@ class TranscriptController:
 
     def show_notice(self, text: str) -> Entry:
         """Say something in the transcript that is no message of the chat."""
-        from tchat.tui.widgets.transcript.entry import Entry
-
         self._notices += 1
         entry = Entry(key=f"notice-{self._notices}", role="notice", text=text)
         self.view.append(entry)
@@ -182,8 +173,6 @@ class TranscriptController:
 
     def show_error(self, error: TchatError, retry: Retry | None = None) -> Key:
         """Show a failure where it happened; ``retry`` is what its block offers to do again."""
-        from tchat.tui.widgets.transcript.entry import Entry
-
         self._notices += 1
         key = f"error-{self._notices}"
         if retry is not None:
@@ -194,7 +183,7 @@ class TranscriptController:
     def retry(self, key: Key) -> None:
         """Do again what an error block is about."""
         retry = self._retries.get(key)
-        if retry is None or self._turn.is_busy:
+        if retry is None or self._context.turn.is_busy:
             return
         del self._retries[key]
         self.view.drop(key)
@@ -212,13 +201,10 @@ class TranscriptController:
 class StorageController:
     """Tells when the chat is in memory only, and stores it as soon as that works again."""
 
-    def __init__(
-        self, context: ChatContext, transcript: TranscriptController, status: StatusController
-    ) -> None:
+    def __init__(self, context: ChatContext, transcript: TranscriptController) -> None:
         self.screen = context.screen
         self._context = context
         self._transcript = transcript
-        self._status = status
         self._block: Key | None = None  # that says that the disk cannot be written
 
     def show_failure(self) -> None:
@@ -240,8 +226,6 @@ class StorageController:
 
     async def store_again(self) -> None:
         """Store what is only in memory, if that is possible now."""
-        from tchat.sessions.database import DatabaseReplaced
-
         conversation = self._context.conversation
         failure = conversation.failure
         notices = conversation.persistent.notices
@@ -258,7 +242,7 @@ class StorageController:
         replaced = isinstance(failure, DatabaseReplaced)
         cured = "It was made anew" if replaced else "The disk can be written again"
         self._transcript.show_notice(f"{reason}{cured}: everything is stored.")
-        self._status.refresh()
+        self._context.status.refresh()
 
     async def may_quit(self) -> bool:
         """Store what is in memory only; where that fails, whether the user quits all the same."""

@@ -7,20 +7,20 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Itera
 from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tchat.engine.events import Event
 from tchat.errors import PromptTooLong, TchatError, UsageError
 from tchat.sanitize import printable
+from tchat.sessions.records import Role, Status
 from tchat.tui.background import background, explained, report
-from tchat.tui.controllers.context import ChatContext
+from tchat.tui.controllers.context import ChatContext, PendingPrompts
 from tchat.tui.controllers.reply import ReplyController
-from tchat.tui.controllers.status import PendingPrompts, StatusController, TurnState
 from tchat.tui.controllers.transcript import StorageController, TranscriptController
 from tchat.tui.widgets.prompt_draft import Draft
-from tchat.tui.widgets.status import Loading, Preparing
+from tchat.tui.widgets.status import Loading, Phase
 
 if TYPE_CHECKING:
     from tchat.chat.chat import Chat
     from tchat.engine.engine_thread import Request
-    from tchat.engine.events import Event
     from tchat.tui.services.conversation import ChatCall
 
 Undo = Callable[[TchatError], Awaitable[None]]
@@ -32,15 +32,15 @@ def load(chat: Chat) -> Iterator[Event]:
     return chat.load()
 
 
-class TurnObserver(Protocol):
-    """Who shows more of a turn than the reply."""
+class TurnFollower(Protocol):
+    """What a turn needs of the controller of several replies."""
 
     @property
-    def holds_queue(self) -> bool:
-        """Whether no prompt that waits is to be sent now."""
+    def is_open(self) -> bool:
+        """Whether there are replies to choose from: no prompt that waits is sent meanwhile."""
 
-    def on_start(self) -> None:
-        """A turn begins."""
+    def close(self) -> object:
+        """Leave the replies as they are: a turn begins, or another session is opened."""
 
     async def on_events(self, batch: Sequence[Event]) -> None:
         """Events came; called before they are shown in the transcript."""
@@ -51,52 +51,28 @@ class TurnObserver(Protocol):
     async def on_end(self, failure: TchatError | None) -> None:
         """The turn is over, and shown as it is stored."""
 
-    def on_leave(self) -> None:
-        """The turn was ended because another session or model is being opened."""
-
 
 class TurnController:
-    """Sends prompts, stops turns, and lets prompts wait.
+    """Sends prompts, stops turns, and lets prompts wait."""
 
-    Args:
-        context: The open chat.
-        state: Of the turn; shared with what shows it.
-        queue: The prompts that wait.
-        reply: Shows what the turn writes.
-        transcript: The messages.
-        storage: Tells what could not be stored.
-        status: The status line.
-        settle: Called when a turn is over.
-    """
+    follower: TurnFollower
 
     def __init__(
         self,
         context: ChatContext,
-        *,
-        state: TurnState,
-        queue: PendingPrompts,
         reply: ReplyController,
         transcript: TranscriptController,
         storage: StorageController,
-        status: StatusController,
-        settle: Callable[[], Awaitable[None]],
     ) -> None:
         self.screen = context.screen
-        self.state = state
-        self.queue = queue
+        self.state = context.turn
+        self.queue = PendingPrompts(context)
         self._context = context
         self._reply = reply
         self._transcript = transcript
         self._storage = storage
-        self._status = status
-        self._settle = settle
-        self._observers: list[TurnObserver] = []
         self._switch_lock = asyncio.Lock()
         self._uncancelled: set[asyncio.Task[None]] = set()
-
-    def observe(self, observer: TurnObserver) -> None:
-        """Let ``observer`` follow every turn from now on."""
-        self._observers.append(observer)
 
     # Sending
 
@@ -108,7 +84,8 @@ class TurnController:
     def reject_if_busy(self) -> bool:
         """Whether the engine is at work, so that something cannot be done now; says so."""
         if self.is_busy:
-            loading = isinstance(self.state.progress.state, Preparing | Loading)
+            doing = self.state.progress.state
+            loading = doing is Phase.PREPARING or isinstance(doing, Loading)
             what = "until the model is ready" if loading else "for the reply"
             self._context.notify(f"Wait {what}, or stop it with Esc.")
         return self.is_busy
@@ -130,11 +107,8 @@ class TurnController:
     ) -> None:
         """Do with the full text of a draft, its files read, what ``how`` makes of it.
 
-        Args:
-            draft: What was typed.
-            how: From the text to what the engine shall do.
-            shown: Whether it is the next message, to be seen at once.
-            unsent: Gets the draft when it cannot be sent; without it, it goes back to the prompt.
+        With ``shown`` it is seen at once as the next message. When it cannot be sent, ``unsent``
+        gets the draft; without it, the prompt does.
         """
         unsent = unsent or self._context.prompt.give_back
         request = self._start()
@@ -146,9 +120,7 @@ class TurnController:
     def run(self, call: ChatCall, *, undo: Undo | None = None) -> None:
         """Run ``call`` on the engine; while the engine is busy, show a toast instead.
 
-        Args:
-            call: Called with the chat; its events are shown.
-            undo: Called with the error if ``call`` fails, and shows it; then ``call`` is run again.
+        If it fails, ``undo`` shows the error, and ``call`` is run again.
         """
         if (request := self._start()) is not None:
             self._run_call(request, call, undo)
@@ -160,9 +132,8 @@ class TurnController:
         self.state.idle.clear()
         self.state.request = request = self._context.conversation.request()
         self.state.progress.begin()
-        self._status.refresh()
-        for observer in self._observers:
-            observer.on_start()
+        self._context.status.refresh()
+        self.follower.close()
         return request
 
     @background(group="turn")
@@ -179,7 +150,7 @@ class TurnController:
         shown: bool,
         unsent: Callable[[Draft], object],
     ) -> None:
-        """As `_run_act`, once the draft's files are read.
+        """As `_run_call`, once the draft's files are read.
 
         Stopped before that it comes back. When another session is opened, it is stored in the one
         that it was sent in, as a prompt stopped before its reply.
@@ -215,11 +186,11 @@ class TurnController:
             self.state.idle.set()
         if not self.screen.is_running:  # it was closed meanwhile
             return
-        self._status.refresh()
+        self._context.status.refresh()
         if stopped and self.state.call is load and self.queue:
             self._send_next(dropped=True)
         self.advance_queue()
-        await self._settle()
+        await self._context.settle()
 
     async def _stream(
         self, request: Request, call: ChatCall, undo: Undo | None = None, *, returns: bool = False
@@ -234,8 +205,7 @@ class TurnController:
             async with aclosing(self._context.conversation.stream(call, request)) as batches:
                 async for batch in batches:
                     with self._transcript.updating():
-                        for observer in self._observers:
-                            await observer.on_events(batch)
+                        await self.follower.on_events(batch)
                         await self._reply.show(batch)
         except Exception as error:  # noqa: BLE001  whatever broke the engine, the chat goes on
             failure = explained(self.screen, error)
@@ -252,8 +222,7 @@ class TurnController:
     async def _show_end(self, call: ChatCall, failure: TchatError | None, *, returns: bool) -> None:
         """Show what became of the turn."""
         if failure is not None:
-            for observer in self._observers:
-                await observer.on_failure()
+            await self.follower.on_failure()
             if returns and isinstance(failure, PromptTooLong):  # nothing of it is stored
                 self._transcript.drop_pending()
                 await self._transcript.reload()
@@ -268,13 +237,10 @@ class TurnController:
         if self._transcript.is_stale:
             await self._transcript.reload()
         self._storage.show_failure()
-        for observer in self._observers:
-            await observer.on_end(failure)
+        await self.follower.on_end(failure)
 
     async def _show_failure(self, call: ChatCall, error: TchatError) -> None:
         """Tell a failure with a retry that does what is left to do."""
-        from tchat.sessions.records import Role, Status
-
         try:
             await self._reply.finish()
             branch = [] if call is load else await self._context.messages.branch(last=1)
@@ -300,30 +266,22 @@ class TurnController:
         if self.is_busy and self.state.request is not None:
             self.state.request.stop()
             self.state.progress.stop()
-            self._status.refresh()
-
-    async def end(self) -> None:
-        """Stop what the engine does, and wait for that."""
-        self.stop()
-        await self.state.idle.wait()
-        for observer in self._observers:
-            observer.on_leave()
+            self._context.status.refresh()
 
     @asynccontextmanager
     async def between_turns(self, *, leaving: bool = False) -> AsyncIterator[None]:
         """Stop what the engine does, and let no turn begin in here.
 
         Prompts that wait come back; one that is sent in here is sent at the end.
-
-        Args:
-            leaving: Another session is opened in here.
         """
         self.state.switching += 1
         self.state.leaving += leaving
         try:
             async with self._switch_lock:
                 self._context.prompt.give_back(*self.queue.clear())
-                await self.end()
+                self.stop()
+                await self.state.idle.wait()
+                self.follower.close()
                 yield
         finally:
             self.state.switching -= 1
@@ -351,7 +309,7 @@ class TurnController:
 
     def _send_next(self, *, dropped: bool) -> None:
         """Send the prompt that waits; it comes back when the user stopped what it waited for."""
-        if any(observer.holds_queue for observer in self._observers):
+        if self.follower.is_open:
             return
         draft = self.queue.pop_first()
         if dropped:

@@ -166,15 +166,7 @@ class Dialog(ModalScreen[Result | None], Generic[Result]):
 
 
 class ListDialog(Dialog[str]):
-    """A list with a filter; a subclass says what choosing an item does.
-
-    Args:
-        heading: The title of the box.
-        items: What can be chosen.
-        cursor: The key of the item to begin at.
-        empty: What is said when there is nothing to choose from.
-        placeholder: What stands in the empty filter.
-    """
+    """A list with a filter; a subclass says what choosing an item does."""
 
     HINTS: ClassVar[tuple[Hint, ...]] = (Hint("enter", "choose"), CLOSE)
 
@@ -220,12 +212,8 @@ class Picker(ListDialog):
 class Confirm(Dialog[bool]):
     """A question with two answers; it ends with True, False, or None for Esc.
 
-    Args:
-        question: What is asked, on one line.
-        detail: What it is about: the name of a thing, a link; shown as it is.
-        yes: What doing it is called.
-        no: What leaving it is called.
-        danger: Whether something is lost by it; then the focus begins on ``no``.
+    ``detail``, such as a name or a link, is shown as it is. Where something is lost by the answer,
+    with ``danger``, the focus begins on ``no``.
     """
 
     HEADING: ClassVar[str] = "Sure?"

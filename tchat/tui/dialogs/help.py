@@ -19,10 +19,6 @@ class HelpScreen(ListDialog):
     """Keys and commands with a filter.
 
     It ends with a command such as ``/regen`` when one was chosen, for the prompt.
-
-    Args:
-        actions: The keys in force, see `with_keymap`.
-        commands: The commands of the screen.
     """
 
     HINTS: ClassVar[tuple[Hint, ...]] = (Hint("enter", "use the command"), CLOSE)
@@ -58,12 +54,7 @@ def help_items(actions: Sequence[KeyAction], commands: Sequence[SlashCommand]) -
 
 
 def command_palette(actions: Sequence[KeyAction], commands: Sequence[SlashCommand]) -> Picker:
-    """What can be done; it ends with the ``id`` of an action, or a command such as ``/regen``.
-
-    Args:
-        actions: The keys in force that work from the chat, see `with_keymap`.
-        commands: The commands of the screen.
-    """
+    """What can be done; it ends with the ``id`` of an action, or a command such as ``/regen``."""
     return Picker(
         "Commands", palette_items(actions, commands), placeholder="Search keys and commands"
     )
@@ -78,7 +69,7 @@ def palette_items(actions: Sequence[KeyAction], commands: Sequence[SlashCommand]
             key=f"/{command.name}",
             title=command.help,
             columns=(command.usage,),
-            also=" ".join(command.names),
+            also=" ".join(f"/{name}" for name in command.names),
         )
 
 

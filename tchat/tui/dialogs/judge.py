@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from textwrap import wrap
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
@@ -25,15 +24,11 @@ from tchat.tui.services.conversation import Conversation
 from tchat.tui.widgets.rows import Lines, Property, PropertyList, property_lines
 
 if TYPE_CHECKING:
-    from tchat.chat.judge import JudgeStatus
-
-    Do = Callable[..., Awaitable[None]]
     from tchat.chat.chat import Chat
-    from tchat.judge.game import GameResult, GameState, StepProgress
-    from tchat.judge.training import TrainingProgress
+    from tchat.chat.judge import JudgeStatus
+    from tchat.judge.game import GameResult, GameRound
 
-    Told = Callable[["TrainingProgress | StepProgress | GameState | GameResult"], object]
-    from tchat.judge.game import GameRound
+    Do = Callable[[Chat, Path | None], Iterator[object]]
 
 BEAT = 1.0  # seconds between two tellings of the time left
 ABOUT = (
@@ -68,9 +63,9 @@ class JudgeScreen(Dialog[None]):
     JudgeScreen VerticalScroll { height: 1fr; }
     """
 
-    def __init__(self, service: JudgeService) -> None:
+    def __init__(self, conversation: Conversation) -> None:
         super().__init__()
-        self._service = service
+        self._conversation = conversation
         self._at_work = False
 
     def body(self) -> ComposeResult:
@@ -93,8 +88,14 @@ class JudgeScreen(Dialog[None]):
 
     @background(group="judge-figures", exclusive=True)
     async def _read(self) -> None:
+        def read() -> JudgeStatus:
+            from tchat.chat.judge import judge_status
+
+            chat = self._conversation
+            return judge_status(chat.settings.model, chat.paths, chat.persistent)
+
         try:
-            learnt = await self._service.learnt()
+            learnt = await asyncio.to_thread(read)
         except Exception as error:  # noqa: BLE001  told in the place of the figures
             self._show_text(str(explained(self, error)))
             return
@@ -103,20 +104,39 @@ class JudgeScreen(Dialog[None]):
 
     def action_train(self) -> None:
         """Train the judge from use, and from the file that is named."""
-        self._begin(self._service.train, after=LEARNT)
+
+        def train(chat: Chat, file: Path | None) -> Iterator[object]:
+            from tchat.chat.judge import learn
+
+            return learn(chat, self._conversation.persistent, file)
+
+        self._begin(train, after=LEARNT)
 
     def action_duel(self) -> None:
         """Play the game on the replies in the file."""
-        self._begin(self._service.play, before="before the first round: ")
+
+        def duel(chat: Chat, file: Path | None) -> Iterator[object]:
+            from tchat.chat.judge import play
+
+            return play(chat, file)
+
+        self._begin(duel, before="before the first round: ")
 
     def action_steer(self) -> None:
         """Steer the model by what the game came to, or no more."""
-        self._begin(self._service.steer, after=STEERED)
+
+        def switch(chat: Chat, _: Path | None) -> Iterator[object]:
+            from tchat.chat.judge import steer
+
+            steer(chat)
+            return iter(())
+
+        self._begin(switch, after=STEERED)
 
     def action_close(self) -> None:
         """Stop what runs; when nothing does, close."""
         if self._at_work:
-            self._service.stop()
+            self._conversation.stop()
             self.query_one(GameProgress).stop()
         else:
             super().action_close()
@@ -134,7 +154,7 @@ class JudgeScreen(Dialog[None]):
         progress.begin(before)
         beat = self.set_interval(BEAT, progress.count_down)
         try:
-            await do(file, progress.show_event)
+            await self._conversation.work(lambda chat: do(chat, file), progress.show_event)
             self._read()
             if after:
                 self._show_text(after)
@@ -188,59 +208,6 @@ def figures(learnt: JudgeStatus) -> Iterator[Property]:
         f"{name} (steers the model)" if name == learnt.steers else name for name in learnt.games
     ]
     yield "games", ", ".join(games) or "none with a result"
-
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class JudgeService:
-    """The judge of one conversation's model."""
-
-    conversation: Conversation
-
-    async def learnt(self) -> JudgeStatus:
-        """What there is to learn from, and what was learnt."""
-
-        def read() -> JudgeStatus:
-            from tchat.chat.judge import judge_status
-
-            here = self.conversation
-            return judge_status(here.settings.model, here.paths, here.persistent)
-
-        return await asyncio.to_thread(read)
-
-    async def train(self, file: Path | None, told: Told) -> None:
-        """Train from use and from a file; ``told`` is called with how far it is."""
-        from tchat.chat.judge import learn
-
-        store = self.conversation.persistent
-        await self.conversation.work(lambda chat: learn(chat, store, file), told)
-
-    async def play(self, file: Path | None, told: Told) -> None:
-        """Play a game; ``told`` is called with each round, and how far it is."""
-
-        def begin(chat: object) -> Iterator[object]:
-            from tchat.chat.judge import play
-
-            return play(chat, file)  # type: ignore[arg-type]
-
-        await self.conversation.work(begin, told)
-
-    async def steer(self, _file: Path | None, told: Told) -> None:
-        """Apply the control vector of the last game to the model; remove it if it is applied."""
-
-        def begin(chat: Chat) -> Iterator[object]:
-            from tchat.chat.judge import steer
-
-            steer(chat)
-            return iter(())
-
-        await self.conversation.work(begin, told)
-
-    def stop(self) -> None:
-        """Stop what runs; it can go on later."""
-        self.conversation.stop()
 
 
 BAR = 16  # cells of a bar where there is room,

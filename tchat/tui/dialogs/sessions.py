@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
-from typing import ClassVar, NamedTuple, Protocol, TypeVar
+from typing import ClassVar, NamedTuple
 
 from textual import on
 from textual.app import ComposeResult
@@ -14,9 +14,10 @@ from textual.timer import Timer
 
 from tchat.sanitize import single_line
 from tchat.sessions.records import Message, SearchHit, Session, Status
-from tchat.tui.background import background, report
+from tchat.tui.background import background
 from tchat.tui.dialogs.dialog import CLOSE, Dialog, Hint, Picker
 from tchat.tui.keys import Scope, bindings
+from tchat.tui.services.sessions import SessionService
 from tchat.tui.widgets.fuzzy_list import FuzzyList
 from tchat.tui.widgets.item_view import Item, one_line
 from tchat.tui.widgets.sidebar import (
@@ -29,26 +30,6 @@ from tchat.tui.widgets.sidebar import (
 )
 
 REST = 0.12  # seconds of rest before a search starts
-Answer = TypeVar("Answer")
-
-
-class SessionServices(Protocol):
-    """What the screen asks for; each may take its time, and may raise `TchatError`."""
-
-    async def search(self, query: str) -> Sequence[SearchHit]:
-        """The messages that contain the words of ``query``."""
-
-    async def rename(self, session_id: str, title: str) -> object:
-        """Give a session another title."""
-
-    async def delete(self, session_id: str) -> object:
-        """Delete a session, so that `restore` can bring it back."""
-
-    async def restore(self, session_id: str) -> object:
-        """Bring back a session that `delete` took."""
-
-    async def export(self, session_id: str) -> str:
-        """Write a session as Markdown; where it was written."""
 
 
 class SessionChoice(NamedTuple):
@@ -62,13 +43,8 @@ class SessionChoice(NamedTuple):
 class SessionsScreen(Dialog[SessionChoice]):
     """The sessions by day with a filter on their titles, or what a search in their texts found.
 
-    Args:
-        sessions: The latest first.
-        services: Does what the keys ask for.
-        current: The id of the open session.
-        full_text: Whether to begin with a search.
-        query: What to begin the filter or the search with.
-        now: Seconds since the epoch, for the names of the days; 0 is the clock's.
+    ``sessions`` are the latest first; ``query`` begins the filter, or the search of ``full_text``.
+    ``now`` is in seconds since the epoch; 0 is the clock's.
     """
 
     TITLES: ClassVar[tuple[Hint, ...]] = (
@@ -90,7 +66,7 @@ class SessionsScreen(Dialog[SessionChoice]):
     def __init__(
         self,
         sessions: Sequence[Session],
-        services: SessionServices,
+        service: SessionService,
         *,
         current: str = "",
         full_text: bool = False,
@@ -99,7 +75,7 @@ class SessionsScreen(Dialog[SessionChoice]):
     ) -> None:
         super().__init__()
         self._sessions = list(sessions)
-        self._services = services
+        self._service = service
         self._current = current
         self._full_text = full_text
         self._query = query
@@ -120,11 +96,7 @@ class SessionsScreen(Dialog[SessionChoice]):
         if self._query:
             self.list.set_query(self._query)
 
-    def check_action(
-        self,
-        action: str,
-        parameters: tuple[object, ...],  # noqa: ARG002
-    ) -> bool | None:
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
         """Keys that act on a session rest during a search and while a title is changed."""
         if action in ("rename", "delete", "undo", "export"):
             return not self._full_text and not self.list.editing
@@ -210,64 +182,45 @@ class SessionsScreen(Dialog[SessionChoice]):
     @background(group="search", exclusive=True)
     async def _search(self) -> None:
         query = self.list.query_text.strip()
-        hits = await self._answer(self._services.search(query)) if query else ()
-        if not self._full_text or hits is None:
+        hits = await self._service.search(query) if query else ()
+        if not self._full_text:
             return
         self._hits = hits
         empty = f"No message contains “{query}”." if query else "Type words to search for."
         self.list.set_items(hit_items(hits, self._now), empty=empty)
         self.set_heading("Search all messages", f"{len(hits):,}" if query else "")
 
-    @background(group="services")
+    @background(group="sessions")
     async def _rename(self, session_id: str, title: str) -> None:
-        if await self._done(self._services.rename(session_id, title)):
-            at = self._show_row(session_id)
-            self._sessions[at] = replace(self._sessions[at], title=title)
-            self._show_sessions()
+        await self._service.rename(session_id, title)
+        at = self._index(session_id)
+        self._sessions[at] = replace(self._sessions[at], title=title)
+        self._show_sessions()
 
-    @background(group="services")
+    @background(group="sessions")
     async def _delete(self, session_id: str) -> None:
-        if not await self._done(self._services.delete(session_id)):
-            return
-        at = self._show_row(session_id)
+        await self._service.delete(session_id)
+        at = self._index(session_id)
         session = self._sessions.pop(at)
         self._deleted.append((at, session))
         follower = self._sessions[min(at, len(self._sessions) - 1)].id if self._sessions else ""
         self._show_sessions(follower)
         self.set_heading("Sessions", f"deleted “{single_line(session.title, 30)}”")
 
-    @background(group="services")
+    @background(group="sessions")
     async def _restore(self, at: int, session: Session) -> None:
-        if await self._done(self._services.restore(session.id)):
-            self._sessions.insert(at, session)
-            self._show_sessions(session.id)
-            self.set_heading("Sessions", f"{len(self._sessions):,}")
+        await self._service.restore(session.id)
+        self._sessions.insert(at, session)
+        self._show_sessions(session.id)
+        self.set_heading("Sessions", f"{len(self._sessions):,}")
 
-    @background(group="services")
+    @background(group="sessions")
     async def _export(self, session_id: str) -> None:
-        place = await self._answer(self._services.export(session_id))
-        if place is not None:
-            self.notify(f"Written to {single_line(place)}.", markup=False)
+        place = await self._service.export(session_id)
+        self.notify(f"Written to {single_line(place)}.", markup=False)
 
-    def _show_row(self, session_id: str) -> int:
+    def _index(self, session_id: str) -> int:
         return [each.id for each in self._sessions].index(session_id)
-
-    async def _answer(self, asked: Awaitable[Answer]) -> Answer | None:
-        """What the services says; None, and a toast, when it cannot."""
-        try:
-            return await asked
-        except Exception as error:  # noqa: BLE001  whatever it is, the list stays usable
-            report(self, error)
-            return None
-
-    async def _done(self, asked: Awaitable[object]) -> bool:
-        """Whether the services did it; a toast tells when it could not."""
-
-        async def finished() -> bool:
-            await asked
-            return True
-
-        return bool(await self._answer(finished()))
 
 
 SPEAKERS = {"user": "you", "assistant": "model", "system": "system"}
@@ -281,12 +234,7 @@ class Snippet(NamedTuple):
 
 
 def hit_items(hits: Sequence[SearchHit], now: float = 0) -> Iterator[Item]:
-    """One item for each hit, under the title of its session; ``key`` is its place in ``hits``.
-
-    Args:
-        hits: In the order of the search; those of one session are brought together.
-        now: Seconds since the epoch; 0 is the clock's.
-    """
+    """One item for each hit, under the title of its session; ``key`` is its place in ``hits``."""
     today = local_time(now or time.time())
     together = sorted(range(len(hits)), key=lambda at: _first_of_session(hits, at))
     for at in together:
@@ -331,13 +279,7 @@ FORK, LAST_FORK, PASSING, NOTHING = "├─ ", "╰─ ", "│  ", "   "
 
 
 def tree_picker(messages: Sequence[Message], active: Collection[int], now: float = 0) -> Picker:
-    """The messages of a session as a tree; it ends with the id of the one to go to, as text.
-
-    Args:
-        messages: All of the session's.
-        active: The ids on the path that is shown now.
-        now: Seconds since the epoch; 0 is the clock's.
-    """
+    """The messages of a session as a tree; it ends with the id of the one to go to, as text."""
     return Picker(
         "Branches of this session",
         tree_items(messages, active, now),

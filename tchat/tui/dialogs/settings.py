@@ -38,11 +38,8 @@ Change: TypeAlias = Callable[[Key, Value, bool], Awaitable[object]]
 class SettingsScreen(Dialog[None]):
     """All settings. A change is applied at once, for this chat; saving keeps it for good.
 
-    Args:
-        settings: In force now.
-        origins: Where each value comes from, by name; what is absent is a default.
-        change: Applies a value; may raise `TchatError`, and then nothing is shown as changed.
-        saved: What ``config.toml`` holds, by name.
+    ``origins`` says where each value comes from, by name; what is absent is a default. ``saved`` is
+    what ``config.toml`` holds. When ``change`` raises `TchatError`, nothing is shown as changed.
     """
 
     HEADING: ClassVar[str] = "Settings"
@@ -77,11 +74,7 @@ class SettingsScreen(Dialog[None]):
         """Begin to type at once."""
         self.list.focus()
 
-    def check_action(
-        self,
-        action: str,
-        parameters: tuple[object, ...],  # noqa: ARG002
-    ) -> bool | None:
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
         """Keys that act on a setting rest while a value is changed."""
         return not (action in ("save", "reset") and self.list.editing)
 
@@ -168,10 +161,7 @@ class SettingsScreen(Dialog[None]):
             yield Item(
                 key=key.name,
                 title=key.name,
-                columns=(
-                    single_line(editable(value), SHOWN) or "–",
-                    self._origin(key.name),
-                ),
+                columns=(single_line(editable(value), SHOWN) or "–", self._origin(key.name)),
                 also=key.help,
                 group=GROUPS.get(key.section, key.section),
                 about=f"{key.help}\n{_allowed(key)}",
@@ -228,10 +218,6 @@ class ThemePicker(ListDialog):
     """Themes by name; it ends with the theme chosen, and has put it on already.
 
     Esc takes the theme from before. The box stands aside, so that the chat shows the colours.
-
-    Args:
-        themes: The themes to choose from; the app has registered them.
-        current: The name of the one in use.
     """
 
     HINTS: ClassVar[tuple[Hint, ...]] = (Hint("enter", "keep"), Hint("dialog.close", "back"))

@@ -41,12 +41,7 @@ class Conversation:
     """
 
     def __init__(
-        self,
-        settings: Settings,
-        paths: Paths,
-        store: SessionStore,
-        *,
-        base: Settings | None = None,
+        self, settings: Settings, paths: Paths, store: SessionStore, *, base: Settings | None = None
     ) -> None:
         self.paths = paths
         self.opened = OpenSession(settings, store, base)
@@ -157,9 +152,7 @@ class Conversation:
     async def read_ahead(self, draft: str, told: Callable[[PromptProgress], object]) -> None:
         """Read a draft while nothing else is to be done, until another one or nothing is wanted.
 
-        Args:
-            draft: The full text of what would be sent.
-            told: Called on the event loop with how far it is.
+        ``draft`` is the full text of what would be sent; ``told`` is called on the event loop.
         """
         self.leave_draft()
         wanted, request, loop = self._draft_generation, self._ask(), asyncio.get_running_loop()

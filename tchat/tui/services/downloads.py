@@ -39,14 +39,10 @@ class Downloads:
     async def run(self, name: str, changed: Callable[[], None], agree: Agree) -> Pulled | None:
         """Pull a model; returns None when it was stopped: what came is kept.
 
-        Args:
-            name: Of the hub, or of the catalogue.
-            changed: Called on the event loop when ``words`` are new.
-            agree: Asked on the event loop, with what speaks against it, whether to pull a model
-                that is of no use here.
+        On the event loop, ``changed`` is called when ``words`` are new, and ``agree`` is asked
+        whether to pull a model that is of no use here, with what speaks against it.
 
         Raises:
-            ModelNotFound: It is no such name.
             UsageError: Another download is under way, or the user does not agree.
             TchatError: As `tchat.models.hub.pull.pull`.
         """

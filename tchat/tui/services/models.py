@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from tchat.humanize import count_text, speed_text
 from tchat.models.catalogue import Recommendation
@@ -23,22 +22,14 @@ from tchat.models.sources.source import gguf_files
 from tchat.paths import Paths
 from tchat.settings import Value, find_key
 from tchat.settings.load import set_value
+from tchat.tui.background import off_loop
 from tchat.tui.services.downloads import Downloads
-
-T = TypeVar("T")
 
 
 class ModelService:
     """The model files as `ModelPicker` uses them.
 
-    Every method raises `TchatError` as `Library` does.
-
-    Args:
-        paths: The user's folders.
-        current: The file of the model in use.
-        pulls: What is being pulled.
-        pull: Begins a download in the background.
-        keep: Called with settings that new chats begin with.
+    Every method raises `TchatError` as `Library` and the hub do.
     """
 
     def __init__(
@@ -60,9 +51,16 @@ class ModelService:
         """The model that is being pulled; empty when none is."""
         return self._pulls.name
 
-    async def plan_pull(self, name: str) -> str:
-        """What pulling a model would bring, on one line; asks the hub."""
-        return await asyncio.to_thread(planned_pull, name, self._paths)
+    @off_loop
+    def plan_pull(self, name: str) -> str:
+        """What pulling a model would bring: its file, size, and why this one; asks the hub."""
+        from tchat.chat.machine import measured_machine
+        from tchat.models.hub.api import HubApi
+        from tchat.models.hub.remote_model import describe, inspect_remote
+        from tchat.models.name_lookup import resolve_remote
+
+        wanted = resolve_remote(name, self._paths)
+        return describe(inspect_remote(wanted, HubApi(), measured_machine(self._paths)))
 
     def pull(self, name: str) -> None:
         """Begin a download in the background."""
@@ -72,46 +70,67 @@ class ModelService:
         """End it; what came is kept."""
         self._pulls.stop()
 
-    async def rows(self, everything: bool) -> Sequence[ModelRow]:
-        """The models; with ``everything``, other programs' too."""
-        return await asyncio.to_thread(
-            model_rows, self._paths, self._current, everything=everything
-        )
+    @off_loop
+    def rows(self, everything: bool) -> Sequence[ModelRow]:
+        """The user's models that can chat, and the GGUF files here and beside the one in use.
 
-    async def offers(self) -> Sequence[ModelRow]:
-        """Models of the catalogue that are not on this disk."""
-        return await asyncio.to_thread(offer_rows, self._paths)
+        With ``everything``, other programs' models too.
+        """
+        from tchat.chat.machine import this_machine
+        from tchat.engine.binding import build_name
 
-    async def search(self, words: str) -> Sequence[ModelRow]:
-        """Models on the hub."""
-        return await asyncio.to_thread(hub_rows, words)
+        machine = this_machine()
+        rows: dict[Path, ModelRow] = {}
+        with Library(self._paths, build=build_name()) as library:
+            found = [(row.name, row) for row in library.models(all=everything)]
+            found += [(str(path), library.inspect(path)) for path in _here(self._current)]
+        for choice, row in found:
+            if row.metadata is not None and not row.metadata.refusal:
+                view = _row(choice, row, row.metadata, self._current, machine)
+                rows.setdefault(row.path.resolve(), view)
+        return list(rows.values())
 
-    async def details(self, choice: str) -> Sequence[InfoRow]:
+    @off_loop
+    def offers(self) -> Sequence[ModelRow]:
+        """The models of the catalogue that are not on this disk; measures the machine once."""
+        from tchat.chat.machine import measured_machine
+        from tchat.engine.binding import build_name
+
+        with Library(self._paths, build=build_name()) as library:
+            offers = library.catalogue(measured_machine(self._paths))
+        return [_offer(offer) for offer in offers if offer.path is None]
+
+    @off_loop
+    def search(self, words: str) -> Sequence[ModelRow]:
+        """Repositories of the hub whose names hold ``words``, the most downloaded first."""
+        from tchat.models.hub.api import HubApi, search_models
+
+        return [_hit(result) for result in search_models(HubApi(), words, FOUND) if result.listing]
+
+    @off_loop
+    def details(self, choice: str) -> Sequence[InfoRow]:
         """What a model says about itself, on this disk or on the hub."""
         from tchat.chat.model_info import inspect_model
 
-        return await asyncio.to_thread(lambda: list(inspect_model(choice, self._paths).rows()))
+        return list(inspect_model(choice, self._paths).rows())
 
-    async def plan_removal(self, choice: str) -> RemovalPlan:
+    @off_loop
+    def plan_removal(self, choice: str) -> RemovalPlan:
         """What removing a model would do."""
-        return await self._with_library(lambda library: library.plan_removal(choice))
+        with Library(self._paths) as library:
+            return library.plan_removal(choice)
 
-    async def remove(self, removal: RemovalPlan) -> None:
+    @off_loop
+    def remove(self, removal: RemovalPlan) -> None:
         """Remove a model."""
-        await self._with_library(lambda library: library.remove(removal))
+        with Library(self._paths) as library:
+            library.remove(removal)
 
     async def make_default(self, choice: str) -> None:
         """Let new chats begin with a model."""
         key = find_key("model")
         await asyncio.to_thread(set_value, self._paths.config_file, key, choice)
         self._keep({key.name: choice})
-
-    async def _with_library(self, work: Callable[[Library], T]) -> T:
-        def opened() -> T:
-            with Library(self._paths) as library:
-                return work(library)
-
-        return await asyncio.to_thread(opened)
 
 
 FOUND = 20  # repositories that a search brings
@@ -145,68 +164,6 @@ class ModelRow:
     about: str = ""
     current: bool = False
     here: bool = True
-
-
-def model_rows(paths: Paths, current: Path | None, *, everything: bool = False) -> list[ModelRow]:
-    """The user's models that can chat, and the GGUF files here and beside the one in use.
-
-    Args:
-        paths: The user's folders.
-        current: The file of the model in use.
-        everything: Whether other programs' models are listed too.
-    """
-    from tchat.chat.machine import this_machine
-    from tchat.engine.binding import build_name
-
-    machine = this_machine()
-    rows: dict[Path, ModelRow] = {}
-    with Library(paths, build=build_name()) as library:
-        found = [(row.name, row) for row in library.models(all=everything)]
-        found += [(str(path), library.inspect(path)) for path in _here(current)]
-    for choice, row in found:
-        if row.metadata is not None and not row.metadata.refusal:
-            view = _row(choice, row, row.metadata, current, machine)
-            rows.setdefault(row.path.resolve(), view)
-    return list(rows.values())
-
-
-def offer_rows(paths: Paths) -> list[ModelRow]:
-    """The models of the catalogue that are not on this disk.
-
-    May measure the machine, which takes some tenths of a second.
-    """
-    from tchat.chat.machine import measured_machine
-    from tchat.engine.binding import build_name
-
-    with Library(paths, build=build_name()) as library:
-        offers = library.catalogue(measured_machine(paths))
-    return [_offer(offer) for offer in offers if offer.path is None]
-
-
-def hub_rows(words: str) -> list[ModelRow]:
-    """Repositories of the hub whose names hold ``words``, the most downloaded first.
-
-    Raises:
-        HubError: The hub cannot be asked, or refuses.
-    """
-    from tchat.models.hub.api import HubApi, search_models
-
-    return [_hit(result) for result in search_models(HubApi(), words, FOUND) if result.listing]
-
-
-def planned_pull(name: str, paths: Paths) -> str:
-    """What pulling the model ``name`` would bring: its file, size, and why this one.
-
-    Raises:
-        ModelError: There is no such model, or it is not usable.
-        HubError: The hub cannot be asked, or refuses.
-    """
-    from tchat.chat.machine import measured_machine
-    from tchat.models.hub.api import HubApi
-    from tchat.models.hub.remote_model import describe, inspect_remote
-    from tchat.models.name_lookup import resolve_remote
-
-    return describe(inspect_remote(resolve_remote(name, paths), HubApi(), measured_machine(paths)))
 
 
 def model_label(metadata: ModelMetadata) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
@@ -14,6 +14,7 @@ from tchat.errors import StorageError, UsageError
 from tchat.models.files import short_model_name
 from tchat.sessions.records import Deletion, Message, Role, SearchHit, Session
 from tchat.sessions.store import Store
+from tchat.tui.background import off_loop
 from tchat.tui.services.conversation import Conversation
 from tchat.tui.widgets.transcript.entry import Entry
 
@@ -94,20 +95,27 @@ class MessageService:
 
     async def entries(self, last: int | None = None) -> list[Entry]:
         """The active path of the session, or the ``last`` so many of it, for the transcript."""
-        return await self._read(lambda session: self._entries(session, last), [])
 
-    async def find_entry(self, message_id: int) -> Entry | None:
+        def read(session: Session) -> list[Entry]:
+            store = self._opened.store
+            places = store.positions(session.id)
+            return [
+                entry_of(each, places.get(each.id, (1, 1)))
+                for each in store.branch(session.id, last)
+            ]
+
+        return await self._read(read, [])
+
+    @off_loop
+    def find_entry(self, message_id: int) -> Entry | None:
         """The entry of one message; None when it is not there any more."""
-
-        def read() -> Entry | None:
-            try:
-                message = self._opened.store.message(message_id)
-            except UsageError:
-                return None
-            places = self._opened.store.positions(message.session_id)
-            return entry_of(message, places.get(message.id, (1, 1)))
-
-        return await asyncio.to_thread(read)
+        store = self._opened.store
+        try:
+            message = store.message(message_id)
+        except UsageError:
+            return None
+        places = store.positions(message.session_id)
+        return entry_of(message, places.get(message.id, (1, 1)))
 
     async def message(self, message_id: int) -> Message:
         """One message."""
@@ -123,34 +131,20 @@ class MessageService:
             lambda session: list(self._opened.store.tree(session.id).messages), []
         )
 
-    async def flip(self, message_id: int, step: int) -> int | None:
+    @off_loop
+    def flip(self, message_id: int, step: int) -> int | None:
         """Go ``step`` siblings on from a message, to the one returned; None where there is none."""
-
-        def flip() -> int | None:
-            siblings = [each.id for each in self._opened.store.siblings(message_id)]
-            place = siblings.index(message_id) + step
-            if not 0 <= place < len(siblings):
-                return None
-            self._opened.store.activate(siblings[place])
-            return siblings[place]
-
-        return await asyncio.to_thread(flip)
+        store = self._opened.store
+        siblings = [each.id for each in store.siblings(message_id)]
+        place = siblings.index(message_id) + step
+        if not 0 <= place < len(siblings):
+            return None
+        store.activate(siblings[place])
+        return siblings[place]
 
     async def activate(self, message_id: int) -> None:
         """Put a message on the active path."""
         await asyncio.to_thread(self._opened.store.activate, message_id)
-
-    async def pick(self, message_id: int) -> None:
-        """Go on with one of several replies; the judge learns from that."""
-        await asyncio.to_thread(self._opened.store.pick, message_id)
-
-    async def pin(self, message_id: int, pinned: bool) -> None:
-        """Keep a message in the context window, or let it leave like others."""
-        await asyncio.to_thread(self._opened.store.pin, message_id, pinned)
-
-    async def rate(self, message_id: int, rating: int) -> None:
-        """Call a reply good (1) or bad (-1), or take that back (0)."""
-        await asyncio.to_thread(self._opened.store.rate, message_id, rating)
 
     async def delete_message(self, message_id: int) -> Deletion:
         """Delete a message with all below it, and what is saved of the session."""
@@ -164,10 +158,6 @@ class MessageService:
         with suppress(StorageError):  # no room, or another process: then the next deletion does it
             await asyncio.to_thread(self._opened.persistent.erase)
 
-    async def restore_message(self, deleted: Deletion) -> None:
-        """Undo the deletion of a message."""
-        await asyncio.to_thread(self._opened.store.restore, deleted)
-
     async def rename(self, session_id: str, title: str) -> None:
         """Give a session, this one or another, another title."""
         is_open = self._opened.session is not None and self._opened.session.id == session_id
@@ -176,11 +166,6 @@ class MessageService:
         if is_open:
             self._opened.chat.session = session
 
-    def _entries(self, session: Session, last: int | None) -> list[Entry]:
-        return entries_of(
-            self._opened.store.branch(session.id, last), self._opened.store.positions(session.id)
-        )
-
     async def with_store(self, work: Callable[[Store], T]) -> T:
         """The result of ``work`` with the store of the open session."""
         return await asyncio.to_thread(work, self._opened.store)
@@ -188,11 +173,6 @@ class MessageService:
     async def _read(self, read: Callable[[Session], T], nothing: T) -> T:
         session = self._opened.session
         return nothing if session is None else await asyncio.to_thread(read, session)
-
-
-def entries_of(branch: Sequence[Message], positions: Mapping[int, tuple[int, int]]) -> list[Entry]:
-    """One entry for each message; ``positions`` tells which of how many siblings it is."""
-    return [entry_of(message, positions.get(message.id, (1, 1))) for message in branch]
 
 
 def entry_of(message: Message, sibling: tuple[int, int] = (1, 1)) -> Entry:

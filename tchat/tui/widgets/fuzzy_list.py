@@ -14,10 +14,12 @@ from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from tchat.tui.textual_patches import carry_out_binding
-from tchat.tui.widgets.fuzzy_match import match
+from tchat.tui.widgets.fuzzy_match import Match, match
 from tchat.tui.widgets.item_view import Item, ItemView, Line, one_line, safe
 
-ELSEWHERE = 20  # distance of a match outside the title
+# Distance of a match outside the title: where words begin, before the inside of words of the title;
+# elsewhere, before letters that stand apart in it.
+NAMED, ELSEWHERE = 2, 5
 MOST = 500  # items shown behind a filter
 
 
@@ -272,12 +274,22 @@ def ranked(items: Iterable[Item], query: str) -> list[Item]:
     found: list[tuple[int, Item, tuple[int, ...]]] = []
     words = query.lower().split()
     for item in items:
-        if fit := match(query, item.title):
+        fit = match(query, item.title)
+        if fit is None or fit.distance > NAMED:
+            other = _distance_elsewhere(query, words, item)
+            if other is not None and (fit is None or other < fit.distance):
+                fit = Match(other, ())
+        if fit:
             found.append((fit.distance, item, fit.places))
-        elif item.also and all(word in f"{item.title} {item.also}".lower() for word in words):
-            found.append((ELSEWHERE, item, ()))
     found.sort(key=lambda entry: entry[0])
     return [replace(item, places=places) for _, item, places in found[:MOST]]
+
+
+def _distance_elsewhere(query: str, words: Sequence[str], item: Item) -> int | None:
+    if not item.also or not all(word in f"{item.title} {item.also}".lower() for word in words):
+        return None
+    found = match(query, item.also)
+    return NAMED if found and found.distance <= len(words) else ELSEWHERE
 
 
 def with_headings(items: Sequence[Item]) -> Iterator[Line]:

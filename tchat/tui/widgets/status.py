@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from enum import Enum
 from typing import NamedTuple, TypeAlias
 
 from textual.content import Content
@@ -21,25 +21,21 @@ SHORT_NAME = 16
 CALM = 0.25  # seconds between two updates while a reply is written
 
 
-@dataclass(frozen=True, slots=True)
-class Idle:
-    """Nothing is done."""
+class Phase(Enum):
+    """What the engine is doing, where there is no figure to tell."""
+
+    IDLE = "idle"
+    PREPARING = "preparing"  # a file is checked, a prompt counted
+    STOPPING = "stopping"  # the user asked for it, and the engine has not yet
 
 
-@dataclass(frozen=True, slots=True)
-class Preparing:
-    """A model file is checked, or a prompt is counted."""
-
-
-@dataclass(frozen=True, slots=True)
-class Loading:
+class Loading(NamedTuple):
     """The model is being loaded; ``progress`` is 0..1."""
 
     progress: float
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(NamedTuple):
     """``done`` of ``total`` prompt tokens are processed; ``left`` is seconds, None if unknown."""
 
     done: int
@@ -47,20 +43,14 @@ class Reading:
     left: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Writing:
+class Writing(NamedTuple):
     """A reply is written at ``rate`` tokens a second, 0 if unknown; ``rates``: oldest first."""
 
     rate: float
     rates: tuple[float, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Stopping:
-    """The user asked to stop, and the engine still runs."""
-
-
-State: TypeAlias = Idle | Preparing | Loading | Reading | Writing | Stopping
+State: TypeAlias = Phase | Loading | Reading | Writing
 
 
 class StatusData(NamedTuple):
@@ -82,7 +72,7 @@ class StatusData(NamedTuple):
     model: str = ""
     quantization: str = ""
     device: str = ""
-    state: State = Idle()
+    state: State = Phase.IDLE
     used: int = 0
     context: int = 0
     offline: bool = False
@@ -176,11 +166,11 @@ def _words(state: State) -> tuple[str, str, str]:
         case Writing(rate):
             speed = f" {rate_text(rate)}" if rate else ""
             return f"● writing{speed}", f"●{speed or ' writing'}", "$assistant"
-        case Preparing():
+        case Phase.PREPARING:
             return "◌ preparing", "◌ preparing", "$assistant"
-        case Stopping():
+        case Phase.STOPPING:
             return "■ stopping", "■ stopping", "$warning"
-        case Idle():
+        case Phase.IDLE:
             return "○ idle", "○ idle", ""
 
 
