@@ -12,7 +12,6 @@ import pytest
 
 from tchat.chat.chat import Chat
 from tchat.engine.events import Finished
-from tchat.engine.prompt import encoder
 from tchat.engine.prompt.encoder import PromptEncoder
 from tchat.engine.prompt.template import ChatTemplate
 from tchat.engine.reply_state import ReplyState
@@ -37,7 +36,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
         monkeypatch.setattr(owner, name, counting)
 
-    count(encoder, "encode")
+    count(PromptEncoder, "_encode")
     count(ChatTemplate, "render")
     count(Store, "branch")
     count(Store, "path_to")
@@ -66,7 +65,7 @@ def test_a_turn_encodes_its_prompt_once_and_reads_its_branch_once(
     chat = long_chat(open_chat, grammar=grammar, logit_bias=())
     counted.clear()
     reply(chat)
-    assert (counted["encode"], counted["branch"] + counted["path_to"]) == (1, 1)
+    assert (counted["_encode"], counted["branch"] + counted["path_to"]) == (1, 1)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +86,7 @@ def test_so_does_every_other_turn(
     chat = long_chat(open_chat, max_tokens=2)
     counted.clear()
     list(act(chat))  # type: ignore[call-overload]
-    assert (counted["encode"], counted["branch"] + counted["path_to"]) == (1, 1)
+    assert (counted["_encode"], counted["branch"] + counted["path_to"]) == (1, 1)
 
 
 def test_a_draft_that_was_counted_is_not_encoded_again_for_its_cost(
@@ -98,7 +97,7 @@ def test_a_draft_that_was_counted_is_not_encoded_again_for_its_cost(
     counted.clear()
     chat.count_draft("Why?")
     chat.prefill_cost("Why?")
-    assert (counted["encode"], counted["branch"] + counted["path_to"]) == (1, 0)
+    assert (counted["_encode"], counted["branch"] + counted["path_to"]) == (1, 0)
 
 
 @pytest.mark.parametrize("context", [512, 4096])
