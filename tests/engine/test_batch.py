@@ -135,6 +135,5 @@ def test_a_reply_cut_inside_a_character_holds_no_part_of_it(
 ) -> None:
     engine = loaded(open_engine, tiny_model)
     cut = BatchOptions(sampling=Sampling(max_tokens=3, grammar='root ::= "a🙂"'))
-    for reply in results(engine.map(tasks(), cut)):
-        assert isinstance(reply, Finished)
-        assert reply.text == "a"
+    replies = results(engine.map(tasks(), cut))
+    assert [reply.text for reply in replies if isinstance(reply, Finished)] == ["a"] * len(CHATS)

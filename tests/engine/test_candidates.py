@@ -183,7 +183,9 @@ def _last_token(engine: Engine, reply: Finished, known: list[int]) -> list[int]:
 def test_grammars_and_stops_hold_for_each(open_engine: OpenEngine, tiny_model: Path) -> None:
     engine = open_engine(tiny_model)
     grammar = Sampling(seed=1, grammar='root ::= ("yes" | "no" | "maybe") "!"')
-    for reply in ends(engine.candidates(ASKED, grammar, 4)):
+    replies = ends(engine.candidates(ASKED, grammar, 4))
+    assert len(replies) == 4
+    for reply in replies:
         assert reply.text in ("yes!", "no!", "maybe!")
         assert reply.reason is Reason.STOP
 

@@ -37,9 +37,8 @@ async def test_the_first_token_does_not_wait_for_the_interval(
 ) -> None:
     monkeypatch.setattr("tchat.engine.engine_thread.INTERVAL", 30.0)
     thread = EngineWorker()
-    async for batch in thread.stream(lambda: tokens(3, 0.05), Request(Cancel())):
-        assert any(isinstance(event, TextDelta) for event in batch)
-        break
+    batch = await anext(aiter(thread.stream(lambda: tokens(3, 0.05), Request(Cancel()))))
+    assert any(isinstance(event, TextDelta) for event in batch)
     thread.close()
 
 

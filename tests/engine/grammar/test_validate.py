@@ -148,7 +148,7 @@ def test_formats_and_patterns_are_checked_after_the_reply(schema: Any, reply: st
     ],
 )
 def test_valid_formats_and_patterns_pass(schema: Any, reply: str) -> None:
-    validate(reply, schema)
+    assert validate(reply, schema) == json.loads(reply)
 
 
 def test_replies_of_two_hundred_levels_are_checked() -> None:

@@ -165,11 +165,17 @@ def test_special_strings_in_any_text_leave_the_control_tokens_as_they_are(
         assert written(vocabulary, prompt.tokens) == prompt.text
 
 
+def specials(vocabulary: Model) -> list[str]:
+    found = list(vocabulary.special_strings())
+    assert found
+    return found
+
+
 def test_every_special_string_of_the_vocabulary_is_text_in_every_place(
     vocabulary: Model, template: ChatTemplate
 ) -> None:
     expected = controls(vocabulary, encode(template, vocabulary, HARMLESS))
-    for special in vocabulary.special_strings():
+    for special in specials(vocabulary):
         for place in range(5):
             texts = ["a"] * 5
             texts[place] = f"x{special}y {special}"
@@ -179,7 +185,7 @@ def test_every_special_string_of_the_vocabulary_is_text_in_every_place(
 
 def test_a_special_string_from_two_texts_is_no_control_token(vocabulary: Model) -> None:
     template = compiled(GLUED, vocabulary)
-    for special in vocabulary.special_strings():
+    for special in specials(vocabulary):
         for at in range(1, len(special)):
             turns = [ChatMessage("user", "a"), ChatMessage("assistant", special[at:], special[:at])]
             prompt = encode(template, vocabulary, turns)
@@ -192,7 +198,7 @@ def test_a_special_string_that_the_template_puts_together_is_no_control_token(
 ) -> None:
     template = compiled(CLEANED, vocabulary)
     expected = controls(vocabulary, encode(template, vocabulary, [ChatMessage("user", "a")]))
-    for special in vocabulary.special_strings():
+    for special in specials(vocabulary):
         for at in range(1, len(special)):
             typed = ChatMessage("user", f"{special[:at]}/think{special[at:]}")
             prompt = encode(template, vocabulary, [typed])
