@@ -210,7 +210,7 @@ class Sampler:
         """Check and parse a grammar, wherever it came from."""
         from tchat.engine.grammar.gbnf import HINT, require_grammar  # 3 ms
 
-        for token in require_grammar(source).tokens:
+        for token in require_grammar(source):
             self._require_token(token)
         backend().log.clear()
         grammar = self._lib.llama_sampler_init_grammar(

@@ -36,30 +36,19 @@ _ARRAYS = ("center", "spread", "weights")
 
 @dataclass(frozen=True, slots=True)
 class TrainingProvenance:
-    """How a head was trained.
+    """How a head was trained."""
 
-    Args:
-        model: File name of the generator.
-        fingerprint: Hash of the model; a head fits no other model.
-        data: SHA-256 of the examples.
-        examples: Number of examples of each class.
-        quality: Quality on held-out examples; None if there were too few.
-        layers: Held-out AUC of each layer.
-        created_at: Seconds since the epoch.
-        accuracy: Of a head of the user's preferences: the share of held-out choices that it gets
-            right; None when there were too few to tell.
-        kind: `HUMAN`, whose layer comes with the writing of a reply; `READING`, the same of the
-            layer that tells best, for texts that are read; or `PREFERENCE`.
-    """
-
-    model: str
-    fingerprint: str
-    data: str
-    examples: tuple[int, int]
-    quality: HeldOutQuality | None
-    layers: dict[int, float]
-    created_at: float
+    model: str  # file name of the generator
+    fingerprint: str  # hash of the model; a head fits no other model
+    data: str  # SHA-256 of the examples
+    examples: tuple[int, int]  # of each class
+    quality: HeldOutQuality | None  # None with too few examples
+    layers: dict[int, float]  # held-out AUC of each
+    created_at: float  # seconds since the epoch
+    # Of the preference model: share of held-out choices that it gets right; None with too few.
     accuracy: float | None = None
+    # `HUMAN`, for replies as they are generated; `READING`, of the layer that tells best, for given
+    # texts; or `PREFERENCE`.
     kind: str = HUMAN
 
 

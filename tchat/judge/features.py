@@ -23,15 +23,11 @@ SCALAR_FEATURES = ("length", "log_probability", "distinct_2")
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """The features of one reply.
+    """The features of one reply."""
 
-    Args:
-        states: Layer to its hidden state averaged over the reply's tokens, shape (width,).
-        plain: Values of `SCALAR_FEATURES`: log(1 + tokens), the mean natural
-            logarithm of their probability, and the share of token pairs that are different.
-    """
-
-    states: Mapping[int, Floats]
+    states: Mapping[int, Floats]  # by layer, averaged over the reply's tokens, shape (n_embd,)
+    # Values of `SCALAR_FEATURES`: log(1 + tokens), the mean natural logarithm of their probability,
+    # and the share of token pairs that are different.
     plain: tuple[float, float, float]
 
     @property

@@ -33,21 +33,13 @@ _FARTHEST = 30.0  # a logit; exp of more is a probability of 1 within a double
 
 @dataclass(frozen=True, slots=True)
 class LinearHead:
-    """A calibrated linear classifier of replies.
+    """A calibrated linear classifier of replies."""
 
-    Args:
-        layer: The layer of its hidden states.
-        center: Mean of the features, shape (n_embd + 3,).
-        spread: Scale of the features, same shape.
-        line: Linear model of the standardized features.
-        calibration: From score to probability.
-    """
-
-    layer: int
-    center: Vector
-    spread: Vector
-    line: LinearModel
-    calibration: PlattScaling
+    layer: int  # of its hidden states
+    center: Vector  # mean of the features, shape (n_embd + 3,)
+    spread: Vector  # scale of the features, same shape
+    line: LinearModel  # of the standardized features
+    calibration: PlattScaling  # from score to probability
 
     def scores(self, features: Matrix) -> Vector:
         """Calibrated logits, shape (examples,), of features of shape (examples, width + 3)."""
@@ -80,16 +72,10 @@ def feature_matrix(features: Sequence[Features], layer: int) -> Matrix:
 
 
 class Examples(NamedTuple):
-    """Examples of both classes.
-
-    Args:
-        features: Features of each reply.
-        labels: The class of each, shape (replies,).
-        groups: Group of each; the replies of one group are held out together.
-    """
+    """Examples of both classes; the replies of one group are held out together."""
 
     features: Sequence[Features]
-    labels: Labels
+    labels: Labels  # shape (replies,)
     groups: Sequence[object]
 
     def chosen(self, mask: Labels) -> Examples:
@@ -106,19 +92,12 @@ def fit_head(examples: Examples, layers: Sequence[int], *, seed: int = 0) -> Lin
 
 @dataclass(frozen=True, slots=True)
 class FittedHead:
-    """A head with its cross-validated scores.
-
-    Args:
-        head: Fitted on all examples.
-        loss: On held-out groups.
-        auc: On held-out groups.
-        held_out: Calibrated logit of each example by a fit that did not see its group.
-    """
+    """A head, fitted on all examples, with its quality on held-out groups."""
 
     head: LinearHead
     loss: float
     auc: float
-    held_out: Vector
+    held_out: Vector  # calibrated logit of each example by a fit that did not see its group
 
     def balanced(self, labels: Labels) -> FittedHead:
         """The head corrected to balanced classes, which shifts all logits.
@@ -190,14 +169,9 @@ def standardize(data: Matrix, emphasis: float) -> tuple[Vector, Vector]:
 
 @dataclass(frozen=True, slots=True)
 class LinearModel:
-    """A linear score of features: ``features @ weights + bias``, a logit.
+    """A linear score of features: ``features @ weights + bias``, a logit."""
 
-    Args:
-        weights: Shape (features,).
-        bias: Score of the zero vector.
-    """
-
-    weights: Vector
+    weights: Vector  # shape (features,)
     bias: float
 
     def scores(self, features: Matrix) -> Vector:

@@ -180,13 +180,6 @@ def train_preference(
 
     Its accuracy is None with too few pairs, see `can_validate`.
 
-    Args:
-        preferences: Features of the pairs.
-        choices: The pairs.
-        layers: Layers to select from, by cross-validation.
-        model: File name of the model.
-        fingerprint: Hash of the model.
-
     Raises:
         UsageError: There are too few, or about one question, to fit anything.
     """

@@ -63,20 +63,12 @@ class LikelihoodRanker:
 
 @dataclass(frozen=True, slots=True)
 class HeadRanker:
-    """Ranks by the probability of a trained head.
-
-    Args:
-        engine: Extracts features where needed.
-        name: `HUMAN` or `PREFERENCE`.
-        head: Trained for this model.
-        states: Whether it uses the hidden states recorded while generating; else each reply is
-            processed again.
-    """
+    """Ranks by the probability of a trained head."""
 
     engine: Engine
-    name: str
+    name: str  # `HUMAN` or `PREFERENCE`
     head: LinearHead
-    states: bool
+    states: bool  # else each reply is processed again
 
     def scores(
         self, asked: Sequence[ChatMessage], replies: Mapping[int, Finished], /

@@ -63,12 +63,6 @@ def write_pairs(
     Takes the generated reply closest in length, and drops pairs until length alone predicts next to
     nothing. Cached replies are not generated again.
 
-    Args:
-        engine: Must be loaded.
-        dialogues: Human replies.
-        kept: Cache of generated replies.
-        edits: Pairs from replies that the user rewrote.
-
     Raises:
         UsageError: There are too few examples.
         InterruptedError: The engine's cancel flag was set.

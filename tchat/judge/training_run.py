@@ -34,13 +34,7 @@ from tchat.paths import Paths
 
 @dataclass(frozen=True, slots=True)
 class TrainedHeads:
-    """The heads that were trained.
-
-    Args:
-        human: Discriminator for replies as they are generated; None without examples.
-        reading: Discriminator for given texts, of the best layer.
-        preference: Preference model; None without pairs.
-    """
+    """The heads that were trained; None for those without examples."""
 
     human: Discriminator | None
     reading: Discriminator | None

@@ -113,7 +113,7 @@ class _Object:
         properties = any(schemas_by_name(part, "properties") for part in self.parts)
         patterns = any(schemas_by_name(part, "patternProperties") for part in self.parts)
         return (
-            self.converter.document.declares_dialect
+            "$schema" in self.converter.document.root.keywords
             or least > len(named)
             or not (properties or patterns)
         )
@@ -275,23 +275,14 @@ class _MemberState(NamedTuple):
 
 @dataclass(slots=True)
 class Members:
-    """Writes the rules of one object's members.
-
-    Args:
-        rules: The rules are added to these.
-        name: Prefix of their names.
-        pairs: Rules of the named pairs without the opening quote, and whether each is required.
-        extras: Rules of other pairs.
-        least: Fewest pairs.
-        most: Most pairs; None is without limit.
-    """
+    """Writes the rules of one object's members."""
 
     rules: Rules
-    name: str
-    pairs: Sequence[tuple[Expression, bool]]
-    extras: Sequence[Expression]
+    name: str  # prefix of the rules' names
+    pairs: Sequence[tuple[Expression, bool]]  # without the opening quote; whether it is required
+    extras: Sequence[Expression]  # other pairs
     least: int = 0
-    most: int | None = None
+    most: int | None = None  # None is without limit
     counted: bool = field(init=False)  # whether least and most are enforced
     _any_order: bool = field(init=False)
     _known: dict[_MemberState, str] = field(init=False, default_factory=dict)

@@ -61,14 +61,8 @@ class TokenName(NamedTuple):
     text: str
 
 
-class Grammar(NamedTuple):
-    """A valid grammar."""
-
-    tokens: tuple[TokenName, ...]
-
-
-def require_grammar(source: str, name: str = "the grammar") -> Grammar:
-    """Check a grammar.
+def require_grammar(source: str, name: str = "the grammar") -> tuple[TokenName, ...]:
+    """Check a grammar; returns the tokens in it.
 
     Args:
         source: GBNF with a rule ``root``.
@@ -95,8 +89,8 @@ def is_valid_grammar(source: str) -> bool:
 
 
 @functools.lru_cache(maxsize=4)
-def _checked(source: str) -> Grammar | str:
-    """The grammar, or its error; cached, since every reply of a session has the same one."""
+def _checked(source: str) -> tuple[TokenName, ...] | str:
+    """The tokens, or the error; cached, since every reply of a session has the same grammar."""
     reader = _GbnfParser(source)
     try:
         reader.read()
@@ -107,7 +101,7 @@ def _checked(source: str) -> Grammar | str:
         line = source.count("\n", 0, fault.place) + 1
         column = fault.place - source.rfind("\n", 0, fault.place)
         return f"line {line}, column {column}: {fault.reason}"
-    return Grammar(tuple(dict.fromkeys(reader.tokens)))
+    return tuple(dict.fromkeys(reader.tokens))
 
 
 @dataclass(slots=True)

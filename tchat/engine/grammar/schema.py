@@ -76,11 +76,6 @@ class SchemaDocument:
         self._index()
         self._check()
 
-    @property
-    def declares_dialect(self) -> bool:
-        """Whether the schema states its draft by ``$schema``."""
-        return "$schema" in self.root.keywords
-
     def part(self, schema: Schema, base: str) -> Subschema:
         """The part of a schema with this ``base``; one object for one place."""
         if isinstance(schema, Mapping):
@@ -236,16 +231,18 @@ class SchemaDocument:
         fragment = unquote(fragment)
         if not fragment:
             return resource
-        if not fragment.startswith("/"):
+        found: Subschema | None = None
+        if fragment.startswith("/"):
+            found = self._resolve_pointer(resource, fragment, shown)
+        else:
             found = self._anchors.get((resource.base, fragment))
-            if found is None:
-                raise UsageError(
-                    f"the JSON schema refers to {shown}, which is not in it", "check the $ref"
-                )
-            return found
-        return self._resolve_pointer(resource, fragment, shown)
+        if found is None:
+            raise UsageError(
+                f"the JSON schema refers to {shown}, which is not in it", "check the $ref"
+            )
+        return found
 
-    def _resolve_pointer(self, resource: Subschema, pointer: str, shown: str) -> Subschema:
+    def _resolve_pointer(self, resource: Subschema, pointer: str, shown: str) -> Subschema | None:
         target: Any = resource.schema
         base = resource.base
         for step in pointer.split("/")[1:]:
@@ -254,10 +251,8 @@ class SchemaDocument:
             key = step.replace("~1", "/").replace("~0", "~")
             try:
                 target = target[int(key) if isinstance(target, list) else key]
-            except (LookupError, TypeError, ValueError) as error:
-                raise UsageError(
-                    f"the JSON schema refers to {shown}, which is not in it", "check the $ref"
-                ) from error
+            except (LookupError, TypeError, ValueError):
+                return None
         if not isinstance(target, Mapping | bool):
             raise UsageError(f"the JSON schema refers to {shown}, which is not a schema", "")
         return self.part(target, base)

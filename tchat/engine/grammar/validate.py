@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias, TypeVar
@@ -136,7 +136,6 @@ def _check(schema: dict[str, Any], origin: str) -> None:
         )
 
 
-@dataclass(slots=True)
 class ReplyValidator:
     """Validates replies against a schema; make one for many replies.
 
@@ -144,12 +143,8 @@ class ReplyValidator:
         schema: As of `parse_schema`.
     """
 
-    schema: Schema
-    _validity: SchemaValidator = field(init=False)
-
-    def __post_init__(self) -> None:
-        dialect: Dialect = dialect_of(self.schema)
-        self._validity = SchemaValidator(self.schema, dialect)
+    def __init__(self, schema: Schema) -> None:
+        self._validator = SchemaValidator(schema, dialect_of(schema))
 
     def value(self, reply: str) -> Any:
         """The value of a reply, validated against the schema.
@@ -162,7 +157,7 @@ class ReplyValidator:
 
         try:
             value = with_deep_stack(lambda: _loaded(reply))
-            fault = best_match(self._validity.errors(value))
+            fault = best_match(self._validator.errors(value))
         except json.JSONDecodeError as error:
             raise ReplyMismatch(
                 f"the model's reply is not valid JSON: {_one_line(str(error))}",
@@ -313,7 +308,6 @@ def _with_frames(work: Callable[[], T]) -> T:
             sys.setrecursionlimit(limit)
 
 
-@dataclass(slots=True)
 class SchemaValidator:
     """Validates values by a schema and its parts.
 
@@ -322,18 +316,13 @@ class SchemaValidator:
         dialect: As of `dialect_of`.
     """
 
-    schema: Schema
-    dialect: Dialect
-    _validator: Any = field(init=False)
-    _patterns: dict[str, re.Pattern[str] | None] = field(init=False, default_factory=dict)
-
-    def __post_init__(self) -> None:
+    def __init__(self, schema: Schema, dialect: Dialect) -> None:
         from jsonschema import FormatChecker
         from jsonschema.validators import Draft7Validator, extend
         from referencing import Registry
 
         # The grammar knows them in every draft: so does the check.
-        known = self.dialect.validator.VALIDATORS
+        known = dialect.validator.VALIDATORS
         keywords = {
             **{key: Draft7Validator.VALIDATORS[key] for key in _SHARED if key not in known},
             "pattern": self._pattern,
@@ -342,13 +331,12 @@ class SchemaValidator:
             "multipleOf": _multiple_of,
             **_BOUNDS,
         }
-        kind = extend(self.dialect.validator, keywords)  # type: ignore[no-untyped-call]
+        kind = extend(dialect.validator, keywords)  # type: ignore[no-untyped-call]
         checker = FormatChecker(formats=())
         checker.checkers = {name: (_format(name), ()) for name in FORMATS}
         # An empty registry: references out of the document lead nowhere, and open nothing.
-        self._validator = kind(
-            _undeclared(self.schema), registry=Registry(), format_checker=checker
-        )
+        self._validator = kind(_undeclared(schema), registry=Registry(), format_checker=checker)
+        self._patterns: dict[str, re.Pattern[str] | None] = {}
 
     def errors(self, value: Any) -> Iterable[Any]:
         """The errors in a value, as jsonschema's."""
@@ -370,7 +358,7 @@ class SchemaValidator:
         if isinstance(schema, bool):
             return list(values) if schema else []
         # Looked up, since jsonschema compares with each value of an enum in turn.
-        listed = [*([[schema["const"]]] if "const" in schema else [])]
+        listed = [[schema["const"]]] if "const" in schema else []
         listed += [schema["enum"]] if "enum" in schema else []
         allowed = [set(map(equality_key, one)) for one in listed]
         rest = {

@@ -20,71 +20,41 @@ FIRST_STEP = 0.1  # of the mean norm of a layer's states, over all layers togeth
 
 @dataclass(frozen=True, slots=True)
 class StepAttempt:
-    """A step that the line search tried.
+    """A step that the line search tried."""
 
-    Args:
-        strength: Norm of the control vector over the norm of the hidden states.
-        taken: Share of the replies that the discriminator classifies as human.
-        costs: Metrics relative to unsteered replies.
-        broken: The violated bound; empty if none.
-    """
-
-    strength: float
-    taken: float
+    strength: float  # norm of the control vector over the norm of the hidden states
+    taken: float  # share of the replies that the discriminator classifies as human
     costs: MetricRatios
-    broken: str = ""
+    broken: str = ""  # the violated bound
 
 
 @dataclass(frozen=True, slots=True)
 class GameRound:
-    """The result of a round.
+    """The result of a round: the discriminator on human and on new replies."""
 
-    Args:
-        number: Number of the round; 0 is without steering.
-        auc: AUC of the discriminator, human against new replies.
-        generated: Its mean probability of "human" for the new replies.
-        people: The same for human replies.
-        taken: Share of the new replies that it classifies as human.
-        health: Metrics of the new replies.
-        costs: Metrics relative to unsteered replies.
-        strength: Norm of the control vector over the norm of the hidden states.
-        note: Why no step was taken; empty if one was.
-        tried: All steps of the line search.
-    """
-
-    number: int
+    number: int  # 0 is without steering
     auc: float
-    generated: float
-    people: float
-    taken: float
-    health: ReplyMetrics
+    generated: float  # its mean probability of "human" for the new replies
+    people: float  # the same for human replies
+    taken: float  # share of the new replies that it classifies as human
+    health: ReplyMetrics  # of the new replies
     costs: MetricRatios
-    strength: float
-    note: str = ""
+    strength: float  # norm of the control vector over the norm of the hidden states
+    note: str = ""  # why no step was taken
     tried: tuple[StepAttempt, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class GameState:
-    """All that the next round needs; enough to resume.
-
-    Args:
-        steering: The control vector so far.
-        replay: All steered replies so far, the replay buffer of the discriminator.
-        standing: Number of replies in ``replay`` from the current ``steering``.
-        end: Index after the last of them.
-        rounds: Finished rounds.
-        step: First step length of the next line search.
-        over: Why the game ended; empty while it goes on.
-    """
+    """All that the next round needs; enough to resume."""
 
     steering: Steering = field(default_factory=lambda: Steering({}))
-    replay: tuple[GameReply, ...] = ()
-    standing: int = 0
-    end: int = 0
+    replay: tuple[GameReply, ...] = ()  # all steered replies, the discriminator's replay buffer
+    standing: int = 0  # number of replies in `replay` from the current `steering`
+    end: int = 0  # index after the last of them
     rounds: tuple[GameRound, ...] = ()
-    step: float = FIRST_STEP
-    over: str = ""
+    step: float = FIRST_STEP  # first step length of the next line search
+    over: str = ""  # why the game ended
 
     @property
     def current(self) -> tuple[GameReply, ...]:
@@ -122,7 +92,7 @@ def save_state(state: GameState, path: Path, *, key: str) -> None:
     }
     arrays: dict[str, Any] = {
         "plain": numpy.array([reply.features.plain for reply in state.replay]).reshape(-1, 3),
-        **_stacked("direction", state.steering.directions),
+        **{f"direction.{layer}": row for layer, row in state.steering.directions.items()},
     }
     for layer in state.replay[0].features.states if state.replay else ():
         rows = [reply.features.states[layer] for reply in state.replay]
@@ -188,10 +158,6 @@ def _round(facts: Mapping[str, Any]) -> GameRound:
 
 def _costs(facts: Mapping[str, Any]) -> MetricRatios:
     return MetricRatios(**{name: MetricRatio(**ratio) for name, ratio in facts.items()})
-
-
-def _stacked(name: str, rows: Mapping[int, Any]) -> dict[str, Any]:
-    return {f"{name}.{layer}": row for layer, row in rows.items()}
 
 
 def _unstacked(name: str, arrays: Mapping[str, Any]) -> dict[int, Any]:

@@ -35,23 +35,16 @@ _SAMPLES, _SHOWN = 4, 600  # replies, and characters of each
 class IndependentVerdict:
     """Evaluation by a discriminator that took no part in the game, on held-out prompts.
 
-    Args:
-        before: Share of unsteered replies classified as human.
-        after: Share of steered replies.
-        people: Share of human replies.
-        plain: Metrics of the unsteered replies.
-        steered: Metrics of the steered replies.
-        costs: Metrics of the steered relative to the unsteered replies.
-        error: Standard error of ``after`` - ``before``.
+    The shares are of replies classified as human.
     """
 
-    before: float
-    after: float
+    before: float  # unsteered
+    after: float  # steered
     people: float
-    plain: ReplyMetrics
+    plain: ReplyMetrics  # of the unsteered replies
     steered: ReplyMetrics
     costs: MetricRatios
-    error: float
+    error: float  # standard error of `after` - `before`
 
     @property
     def words(self) -> str:
