@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -64,16 +64,3 @@ def merge_same_roles(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
         else:
             turns.append(message)
     return turns
-
-
-def unused_character(texts: Iterable[str]) -> str:
-    """A private-use character that none of ``texts`` contains.
-
-    No filter of a template changes it: it has no case, is no white space, and JSON and HTML keep
-    it.
-    """
-    texts = list(texts)
-    for code in range(0xF0000, 0xFFFFE):
-        if not any(chr(code) in text for text in texts):
-            return chr(code)
-    raise ValueError("every private-use character is in use")

@@ -20,9 +20,9 @@ from unicodedata import category
 
 from tchat.engine.events import Notice
 from tchat.engine.model import Model
-from tchat.engine.prompt import ChatMessage, IsStopped, never, unused_character
-from tchat.engine.prompt.reasoning import ALL_MARKS, ReplyPhase
-from tchat.engine.prompt.template import ChatTemplate, Rendering, Think
+from tchat.engine.prompt import ChatMessage, IsStopped, never
+from tchat.engine.prompt.reasoning import ReplyPhase, all_marks
+from tchat.engine.prompt.template import ChatTemplate, Rendering, Think, unused_character
 from tchat.errors import PromptTooLong, UsageError
 from tchat.settings import Sampling
 
@@ -132,7 +132,7 @@ def _special_strings(
     HTML) are left alone.
     """
     marks = {text for text in user_defined if _is_mark(text) or _template_writes(text, source)}
-    return SpecialStrings(control | marks | (user_defined & ALL_MARKS))
+    return SpecialStrings(control | marks | (user_defined and user_defined & all_marks()))
 
 
 _HTML = re.compile(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 from tchat.engine.prompt.message_formats import (
     GEMMA_4,
@@ -191,11 +191,15 @@ _ANSWERS = (
 
 FORMATS = (HARMONY, MUSE, SOLAR, KIMI_K3, GEMMA_4)
 HEADER = "all\n"  # functionary 3.2, behind the >>> that its prompts end with
-# Every mark that any model may write.
-ALL_MARKS = frozenset(
-    {HEADER, ">>>", ">>>all", ">>>all\n", *(mark for form in FORMATS for mark in form.marks)}
-    | {mark for block in (*_BLOCKS, *_ANSWERS) for mark in (block.opening, block.closing)}
-)
+
+
+@cache
+def all_marks() -> frozenset[str]:
+    """Every mark that any model may write."""
+    return frozenset(
+        {HEADER, ">>>", ">>>all", ">>>all\n", *(mark for form in FORMATS for mark in form.marks)}
+        | {mark for block in (*_BLOCKS, *_ANSWERS) for mark in (block.opening, block.closing)}
+    )
 
 
 def marks_for(source: str, specials: frozenset[str]) -> ReplyMarks:
@@ -288,8 +292,8 @@ class _BlockReader:
         reasoning = self.phase is ReplyPhase.REASONING
         kind = PieceKind.REASONING if reasoning else PieceKind.ANSWER
         fixed = self._closings if reasoning else self._ends
-        finder = finder_of(fixed)
-        place, mark = finder.first(held)
+        finder = finder_of(fixed) if fixed else None
+        place, mark = finder.first(held) if finder is not None else (len(held), "")
         tag = self._closing_tag(held) if reasoning else None
         if tag is not None and tag.start() < place:
             place, mark = tag.start(), tag[0]
@@ -298,7 +302,7 @@ class _BlockReader:
                 return kind, place
             self._close()
             return PieceKind.MARK, len(mark)
-        kept = 0 if last else finder.unfinished(held)
+        kept = finder.unfinished(held) if finder is not None and not last else 0
         if reasoning and self._tags and not last:
             begun = _CLOSING_BEGUN.search(held)
             kept = max(kept, len(held) - begun.start() if begun else 0)

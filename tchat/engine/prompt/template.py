@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -23,7 +23,6 @@ from tchat.engine.prompt import (
     merge_same_roles,
     never,
     system_in_user,
-    unused_character,
 )
 from tchat.engine.prompt.reasoning import ReplyMarks, ReplyPhase, marks_for
 from tchat.engine.prompt.template_adapter import TemplateAdapter, adapt_template
@@ -479,3 +478,16 @@ def _tools(adapter: TemplateAdapter) -> Diagnosis:
 
 def _text(model: Model, token: int) -> str:
     return model.piece(token).decode("utf-8", "replace").strip() or f"token {token}"
+
+
+def unused_character(texts: Iterable[str]) -> str:
+    """A private-use character that none of ``texts`` contains.
+
+    No filter of a template changes it: it has no case, is no white space, and JSON and HTML keep
+    it.
+    """
+    texts = list(texts)
+    for code in range(0xF0000, 0xFFFFE):
+        if not any(chr(code) in text for text in texts):
+            return chr(code)
+    raise ValueError("every private-use character is in use")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tchat.engine.binding import Cancel
 from tchat.engine.model import Model
 from tchat.engine.prompt.encoder import EncodedPrompt, PrefixCache, PromptEncoder
-from tchat.engine.prompt.reasoning import ALL_MARKS
+from tchat.engine.prompt.reasoning import all_marks
 from tchat.engine.prompt.template import ChatMessage, ChatTemplate
 from tests.tiny import CHATML, REASONING, bpe_vocabulary, spm_vocabulary, write_tiny
 
@@ -246,7 +246,7 @@ USER_DEFINED = tuple(dict.fromkeys((
     "[THINK]", "[/THINK]", "[INST]", "[/INST]", "[TOOL_CALLS]", "◁think▷", "◁/think▷",
     "<tool_call>", "</tool_call>", "<answer>", "</answer>", "[BEGIN FINAL RESPONSE]",
     "]~b]", "[e~[", "]<]minimax[>[", "<start_of_turn>", "<end_of_turn>", "<unused7>",
-    "<｜User｜>", "<｜end▁of▁sentence｜>", "<sep>", "####turn####", *sorted(ALL_MARKS),
+    "<｜User｜>", "<｜end▁of▁sentence｜>", "<sep>", "####turn####", *sorted(all_marks()),
 )))  # fmt: skip
 TEXTS = ("  ", "\n\n", "<table>", "</td>", "<h1>", "www")
 HARMONY = (
