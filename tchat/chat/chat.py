@@ -10,10 +10,9 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
-from tchat.chat.branch import left_out_text
+from tchat.chat.branch import Asked, Questions, left_out_text
 from tchat.chat.model import ModelHandle
 from tchat.chat.prompt_builder import PreparedPrompt, PromptBuilder, count_draft, prefill_draft
-from tchat.chat.questions import Asked, Questions
 from tchat.engine.binding import Cancel
 from tchat.engine.events import Event, Finished, MessageStored, Notice, PromptProgress, Ranked
 from tchat.engine.prompt import ChatMessage

@@ -75,7 +75,7 @@ def _template(request: AskRequest, console: Console) -> PromptTemplate | None:
 def _prepare(
     request: AskRequest, settings: Settings, template: PromptTemplate | None, console: Console
 ) -> AskTurn:
-    from tchat.cli.prompt_input import decode_words, read_prompt
+    from tchat.cli.console import decode_words, read_prompt
 
     schema, settings = apply_reply_format(request, settings, console)
     prompt = read_prompt(console, request.words, request.files, settings.encoding)
@@ -110,7 +110,7 @@ def apply_reply_format(
             console.notice(f"not checked: {', '.join(converted.ignored)}")
     elif request.grammar:
         from tchat.chat.attachments import read_file
-        from tchat.cli.prompt_input import report_decoding
+        from tchat.cli.console import report_decoding
         from tchat.engine.grammar.gbnf import require_grammar
 
         path = expanded(request.grammar)

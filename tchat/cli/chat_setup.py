@@ -170,7 +170,7 @@ def check_settings(settings: Settings) -> Settings:
         require_grammar(settings.sampling.grammar)
     system = settings.system
     if system:  # only then: the first picture would wait for the import
-        from tchat.cli.prompt_input import decode_words
+        from tchat.cli.console import decode_words
 
         system = decode_words([system])
     return replace(settings, model=_absolute_model_path(settings.model), system=system)

@@ -1,4 +1,4 @@
-"""The console of a command: streams, environment, folders, and errors as one line."""
+"""The console of a command: streams, environment, folders; its input, and errors as one line."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import errno
 import io
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, TextIO
 
@@ -17,6 +17,7 @@ from tchat.sanitize import single_line
 
 if TYPE_CHECKING:
     from tchat.chat.chat import Chat
+    from tchat.decoding import Decoded
 
     OpenChat = Callable[..., Chat]
 
@@ -212,3 +213,81 @@ def _drop_unwritten(console: Console) -> None:
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, console.stdout.fileno())
             os.close(nowhere)
+
+
+def read_prompt(
+    console: Console, words: Sequence[str], files: Sequence[str], encoding: str = "auto"
+) -> str:
+    """Read a prompt: files (also patterns), standard input and words, separated by blank lines.
+
+    The document precedes the question, so that a second question reuses its KV cache. A terminal
+    is not read.
+
+    Raises:
+        UsageError: A file is missing or is not text, or there is too much.
+        StorageError: A file cannot be read.
+    """
+    parts = _read_files(console, files, encoding) if files else []
+    if not console.stdin_is_terminal:
+        parts.append(read_text(console, encoding).strip("\n"))
+    parts.append(decode_words(words, console))
+    return "\n\n".join(filter(str.strip, parts))
+
+
+def _read_files(console: Console, files: Sequence[str], encoding: str) -> list[str]:
+    from tchat.chat.attachments import Attachment, expand_patterns, read_file
+
+    return [
+        str(Attachment(str(path), report_decoding(console, read_file(path, encoding))))
+        for path in expand_patterns(files)
+    ]
+
+
+def decode_words(words: Sequence[str], console: Console | None = None) -> str:
+    """The words as text; decodes bytes that Python could not, which ``console`` is told."""
+    text = " ".join(words)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        from tchat.decoding import decode
+
+        decoded = decode(os.fsencode(text), "the prompt")
+        return report_decoding(console, decoded) if console is not None else decoded.text
+    return text
+
+
+def read_text(console: Console, encoding: str = "auto") -> str:
+    """Read standard input as text; reports an assumed encoding.
+
+    Raises:
+        UsageError: It is no text, too large, or in another encoding.
+    """
+    data = read_all(console)
+    if not data:
+        return ""
+    from tchat.decoding import decode
+
+    return report_decoding(console, decode(data, "standard input", encoding))
+
+
+def report_decoding(console: Console, decoded: Decoded) -> str:
+    """The decoded text; prints a notice if its encoding was assumed."""
+    if decoded.assumed:
+        console.notice(decoded.assumed)
+    return decoded.text
+
+
+def read_all(console: Console) -> bytes:
+    """Read standard input as bytes; empty if it is closed.
+
+    Raises:
+        UsageError: It is larger than any context window.
+    """
+    if console.stdin is None:
+        return b""
+    from tchat.chat.attachments import MAX_SIZE, too_large_error
+
+    data = console.stdin.read(MAX_SIZE + 1)
+    if len(data) > MAX_SIZE:
+        raise too_large_error("standard input")
+    return data

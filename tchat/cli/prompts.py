@@ -16,9 +16,8 @@ from tchat.chat.templates import (
     template_path,
 )
 from tchat.cli.app import JSON, command_group
-from tchat.cli.console import Console
+from tchat.cli.console import Console, read_text
 from tchat.cli.output.columns import fields, print_json, print_rows
-from tchat.cli.prompt_input import read_text
 from tchat.errors import UsageError
 from tchat.paths import user_paths, write_private
 from tchat.sanitize import printable

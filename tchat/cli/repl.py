@@ -23,9 +23,8 @@ from tchat.cli.chat_setup import (
     resume_settings,
     write_back_at_end,
 )
-from tchat.cli.console import Console
+from tchat.cli.console import Console, report_decoding
 from tchat.cli.line_chat import LineChat
-from tchat.cli.prompt_input import report_decoding
 from tchat.decoding import decode
 from tchat.errors import Interrupted, StorageError, TchatError, UsageError
 from tchat.paths import private_file

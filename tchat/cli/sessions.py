@@ -14,9 +14,8 @@ from typing import IO, TYPE_CHECKING, Any
 import typer
 
 from tchat.cli.app import JSON, command_group
-from tchat.cli.console import Console, confirm
+from tchat.cli.console import Console, confirm, decode_words
 from tchat.cli.output.columns import fields, iso, print_json, print_rows, when
-from tchat.cli.prompt_input import decode_words
 from tchat.errors import StorageError, UsageError
 from tchat.humanize import counted
 from tchat.paths import write_new

@@ -12,10 +12,9 @@ import typer
 
 from tchat.cli.app import JSON
 from tchat.cli.chat_setup import settings_for_model
-from tchat.cli.console import Console
+from tchat.cli.console import Console, read_text
 from tchat.cli.output.columns import fields, iso, print_json, when
 from tchat.cli.output.status import TerminalStatus, follow, with_model
-from tchat.cli.prompt_input import read_text
 from tchat.errors import DoesNotFit, UsageError
 from tchat.humanize import Eta, counted
 from tchat.sanitize import printable_json, single_line

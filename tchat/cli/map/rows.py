@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from tchat.chat.attachments import expand_patterns, read_file
-from tchat.cli.console import Console
-from tchat.cli.prompt_input import read_all, read_text, report_decoding
+from tchat.cli.console import Console, read_all, read_text, report_decoding
 from tchat.decoding import AUTO
 from tchat.errors import UsageError
 from tchat.sanitize import single_line
