@@ -70,6 +70,8 @@ def _plain_words(argv: list[str]) -> list[str] | None:
         return []
     if any(word.startswith("-") for word in argv):
         return None
+    if " " in argv[0]:  # no command has one
+        return argv
     from tchat.cli.commands import COMMANDS, foreign_command, help_arguments, likely_command
 
     is_command = (
