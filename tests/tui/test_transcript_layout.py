@@ -1,17 +1,35 @@
-"""One entry as lines, without an app."""
+"""Entries, lines and formulas of the transcript, without an app."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.cells import cell_len
+from rich.segment import Segment
+from rich.style import Style
 
+from tchat.markdown.math import formulas
+from tchat.tui.widgets.transcript.column import Column, Heights, selected_text, whole
+from tchat.tui.widgets.transcript.document import Document
 from tchat.tui.widgets.transcript.entry import Entry, EntryLayout, Format
-from tchat.tui.widgets.transcript.lines import Line, Palette
+from tchat.tui.widgets.transcript.lines import (
+    PIECE,
+    Flow,
+    Line,
+    Palette,
+    cut,
+    fold,
+    line,
+    prefixed,
+    width,
+    wrap,
+)
 from tests.growth import growth
 
 FRAGMENTS = [
@@ -201,13 +219,13 @@ def test_a_streamed_reply_ends_as_one_that_was_shown_whole(
 @settings(max_examples=40, deadline=None)
 @given(MARKDOWN, st.sampled_from(["user", "assistant", "system", "notice", "error"]))
 def test_nothing_is_too_wide_or_dangerous_at_any_width(text: str, role: Any) -> None:
-    for width in (20, 33, 80, 200):
+    for cells in (20, 33, 80, 200):
         entry = replace(reply(text), role=role, reasoning=text, sibling=(2, 4), status="stopped")
-        made = layout(entry, width, details=True)
+        made = layout(entry, cells, details=True)
         made.fold(False)
         for row in made.lines():
             assert row.cells == sum(part.cell_length for part in row.segments)
-            assert row.cells <= width
+            assert row.cells <= cells
             assert not re.search("[\x00-\x1f\x7f-\x9f\u200b\u202a-\u202e\u2066-\u2069]", row.text)
 
 
@@ -257,3 +275,159 @@ def test_the_columns_of_a_growing_table_do_not_tremble() -> None:
         made.feed(char)
         widths += [row.cells for row in list(made.lines())[1:2] if row.text.startswith("─")]
     assert widths == sorted(widths)
+
+
+TEXTS = st.text(
+    st.sampled_from("ab c\u00e9\u65e5\u672c\uac00\U0001f600\u05e9\u0301\t\n.-")
+    | st.characters(exclude_categories=["C"]),
+    max_size=80,
+)
+
+
+def plain(rows: list[list[Segment]]) -> list[str]:
+    return ["".join(part.text for part in row) for row in rows]
+
+
+def test_words_stay_whole_and_long_ones_are_broken() -> None:
+    rows = wrap([Segment("one two three "), Segment("abcdefghijkl", Style(bold=True))], 7)
+    assert plain(rows) == ["one two", "three", "abcdefg", "hijkl"]
+    assert rows[2][0].style == Style(bold=True)
+
+
+def test_text_without_spaces_between_words_is_broken_where_the_line_is_full() -> None:
+    assert plain(wrap([Segment("ab 日本語日本語")], 8)) == ["ab 日本", "語日本語"]
+
+
+def test_newlines_stay_and_tabs_become_space() -> None:
+    assert plain(wrap([Segment("a\n\nb\tc")], 10)) == ["a", "", "b    c"]
+
+
+@given(TEXTS, st.integers(2, 40))
+def test_no_row_is_wider_than_it_may_be(text: str, cells: int) -> None:
+    for row in wrap([Segment(text)], cells):
+        assert width(row) <= cells
+
+
+@given(TEXTS, st.integers(2, 40))
+def test_wrapping_loses_nothing_but_white_space(text: str, cells: int) -> None:
+    assert "".join("".join(plain(wrap([Segment(text)], cells))).split()) == "".join(text.split())
+
+
+@given(TEXTS.map(lambda text: text.replace("\n", "").replace("\t", "")), st.integers(2, 40))
+def test_folding_loses_nothing(text: str, cells: int) -> None:
+    rows = plain(fold([Segment(text[:3]), Segment(text[3:])], cells))
+    assert "".join(rows) == text
+    assert all(cell_len(row) <= cells for row in rows)
+
+
+def test_a_prefix_is_not_part_of_the_text() -> None:
+    rows = prefixed([line([Segment("a")]), line([Segment("b")])], [Segment("1. ")])
+    assert [(row.text, row.lead, row.cells) for row in rows] == [("1. a", 3, 4), ("   b", 3, 4)]
+
+
+def test_what_is_cut_off_is_marked() -> None:
+    assert plain([cut([Segment("abcdef")], 4)]) == ["abc…"]
+    assert plain([cut([Segment("abcd")], 4)]) == ["abcd"]
+
+
+@given(st.lists(st.sampled_from(["word ", "日本", "x" * 70, "**b** ", "`c` ", "\n"]), max_size=200))
+def test_a_paragraph_that_grows_ends_as_one_that_came_at_once(words: list[str]) -> None:
+    growing = Flow(lambda text: [Segment(text)], 30)
+    text = ""
+    for word in words:
+        text += word * 10
+        growing.rows(text)
+    assert plain(growing.rows(text)) == plain(Flow(lambda text: [Segment(text)], 30).rows(text))
+
+
+def test_only_the_end_of_a_long_paragraph_is_read_again() -> None:
+    read: list[int] = []
+
+    def reading(text: str) -> list[Segment]:
+        read.append(len(text))
+        return [Segment(text)]
+
+    flow = Flow(reading, 40)
+    text = "word " * 20_000
+    flow.rows(text)
+    read.clear()
+    flow.rows(text + "more")
+    assert sum(read) <= 2 * PIECE
+
+
+@given(
+    st.lists(st.integers(1, 50), min_size=1, max_size=60),
+    st.lists(st.tuples(st.integers(0, 59), st.integers(1, 50)), max_size=20),
+    st.lists(st.integers(1, 50), max_size=10),
+)
+def test_heights_are_the_sums(
+    heights: list[int], changes: list[tuple[int, int]], more: list[int]
+) -> None:
+    tree = Heights(heights)
+    for height in more:
+        tree.append(height)
+    expected = heights + more
+    for place, height in changes:
+        if place < len(expected):
+            expected[place] = tree[place] = height
+    assert [tree.before(place) for place in range(len(expected) + 1)] == [
+        sum(expected[:place]) for place in range(len(expected) + 1)
+    ]
+    found = [tree.find(position) for position in range(sum(expected))]
+    assert found == [(p, n) for p, height in enumerate(expected) for n in range(height)]
+
+
+TEX = st.text(st.sampled_from("abx12 +-*_^{}\\|,.()<>'"), min_size=1, max_size=30)
+MARKS = st.sampled_from([("$", "$"), ("$$", "$$"), (r"\(", r"\)"), (r"\[", r"\]")])
+
+
+def copied(source: str, width: int) -> str:
+    """What is copied when all of a reply that is ``source`` is selected."""
+    column = Column(Format(Palette(), width))
+    column.show([Entry(key=1, role="assistant", text=source)])
+    return selected_text(column, whole(0, column.measure(0)))
+
+
+def drawn(source: str) -> str:
+    """What is on the screen when so much of a reply has come."""
+    document = Document(Palette(), 100)
+    document.feed(source)
+    return "\n".join(row.text for row in [*document.lines, *document.tail])
+
+
+@given(st.lists(st.tuples(MARKS, TEX), min_size=1, max_size=3), st.integers(20, 90))
+def test_the_source_of_every_formula_is_copied(
+    parts: list[tuple[tuple[str, str], str]], width: int
+) -> None:
+    source = " and then ".join(f"{opens}{tex.strip()}{closes}" for (opens, closes), tex in parts)
+    text = copied(source, width)
+    place = 0
+    for formula in formulas(source):
+        found = text.find(source[formula.start : formula.end].strip(), place)
+        assert found >= 0, (source, text)
+        place = found + 1
+
+
+def test_a_formula_is_drawn_as_written_until_it_is_closed_and_then_stays() -> None:
+    source = "**So** \\[ \\frac{a_1*b_1}{c*d} \\] *holds* and $x_1*y_1$."
+    closed = source.index("\\]") + 2
+    for end in range(source.index("\\[ \\") + 5, closed):
+        assert drawn(source[:end]) == "So " + source[7:end].rstrip()
+    for end in range(closed, source.index("$") + 1):
+        assert drawn(source[:end]).startswith("So (a₁*b₁)/(c*d)")
+    assert drawn(source) == "So (a₁*b₁)/(c*d) holds and x₁*y₁."
+
+
+def test_a_long_paragraph_of_formulas_is_cut_outside_of_them() -> None:
+    source = " ".join(f"$a_{{{n}}} + b^2$ then" for n in range(300))
+    assert copied(source, 80).split() == source.split()
+    assert "$" not in drawn(source)
+
+
+def test_a_text_made_against_the_search_for_formulas_is_read_in_linear_time() -> None:
+    for piece in ("\\( ", "\\[ ", "$a ", "$$", "$$ ", "`$", "](", "<", "\\\\", "{", "$\\frac"):
+        assert growth(partial(found_in, piece), 2_000) < 4
+
+
+def found_in(piece: str, count: int) -> list[object]:
+    return list(formulas(piece * count))

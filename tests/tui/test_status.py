@@ -1,4 +1,4 @@
-"""The draft meter and the status line."""
+"""The status line and the draft meter."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from textual.app import App, ComposeResult
 from textual.pilot import Pilot
 from textual.widget import Widget
 
+from tchat.engine.events import PromptProgress, TextDelta
 from tchat.humanize import clock_text
+from tchat.tui.controllers.context import Progress
 from tchat.tui.themes import variable_defaults
 from tchat.tui.widgets.rows import sparkline
 from tchat.tui.widgets.status import (
@@ -188,3 +190,17 @@ def test_durations_are_for_readers() -> None:
         "1:05",
         "60:00",
     ]
+
+
+def test_no_speed_is_told_before_there_is_one() -> None:
+    now = 0.0
+    progress = Progress(lambda: now)
+    progress.take(PromptProgress(10, 10, 0))
+    rates = []
+    for seconds in (0.0, 0.001, 0.4, 0.5, 0.6):
+        now = seconds
+        for _ in range(5):
+            progress.take(TextDelta("a"))
+        assert isinstance(progress.state, Writing)
+        rates.append(progress.state.rate)
+    assert rates == [0, 0, 0, 32, 32]
