@@ -23,7 +23,7 @@ from tchat.tui.widgets.transcript.view import Transcript
 if TYPE_CHECKING:
     from tchat.tui.widgets.transcript.entry import Status
 
-REPLY = "reply"  # its key in the column
+REPLY = "reply"  # the key of its entry
 
 
 class ReplyColumn(Vertical):
@@ -55,13 +55,13 @@ class ReplyColumn(Vertical):
         return self._reply.entry(REPLY)
 
     def feed(self, text: str, reasoning: str, tokens: int) -> None:
-        """Add what was written since; ``tokens`` are those of it."""
+        """Add text and reasoning of ``tokens``."""
         self._reply.feed(REPLY, text, reasoning)
         count = self.standing.tokens + tokens
         self.show(replace(self.standing, stage=Stage.WRITING, tokens=count))
 
     def finish(self, stage: Stage, text: str, reasoning: str, tokens: int) -> None:
-        """Show the whole of it; nothing more comes."""
+        """Show the whole reply; nothing more comes."""
         status: Status = "stopped" if stage is Stage.STOPPED else "done"
         self._reply.update(replace(self.entry, text=text, reasoning=reasoning, status=status))
         self.show(replace(self.standing, stage=stage, tokens=tokens))
@@ -217,7 +217,7 @@ class Candidates(Widget, can_focus=True):
     # What comes
 
     def feed(self, index: int, text: str, reasoning: str, tokens: int) -> None:
-        """Add to a reply; ``tokens`` are those of the pieces."""
+        """Add text and reasoning of ``tokens`` to a reply."""
         self._columns[index].feed(text, reasoning, tokens)
         self._show_tabs()
 
@@ -239,7 +239,7 @@ class Candidates(Widget, can_focus=True):
         self._show_hints()
 
     def point_at(self, index: int) -> None:
-        """Put the cursor on a reply, unless the user has put it somewhere."""
+        """Put the cursor on a reply, unless the user moved it."""
         if not self._moved:
             self._current = index
             self._arrange()
@@ -261,7 +261,7 @@ class Candidates(Widget, can_focus=True):
         return action != "stop_one" or not self.ended
 
     def action_move(self, step: int) -> None:
-        """Make another one current."""
+        """Make another reply current."""
         self._go((self._current + step) % len(self._columns))
 
     def on_key(self, event: events.Key) -> None:
@@ -271,19 +271,19 @@ class Candidates(Widget, can_focus=True):
             self._go(int(event.key) - 1)
 
     def action_take(self) -> None:
-        """Go on with the current one."""
+        """Go on with the current reply."""
         self.post_message(self.Taken(self._current))
 
     def action_stop_one(self) -> None:
-        """Stop the current one."""
+        """Stop the current reply."""
         self.post_message(self.Stopped(self._current))
 
     def action_copy(self) -> None:
-        """Copy the current one."""
+        """Copy the current reply."""
         self.post_message(self.Copied(self._columns[self._current].entry.text))
 
     def action_scroll(self, pages: float) -> None:
-        """Scroll the current one."""
+        """Scroll the current reply."""
         self._columns[self._current].scroll_pages(pages)
 
     def on_click(self, event: events.Click) -> None:
@@ -302,11 +302,11 @@ class Candidates(Widget, can_focus=True):
     # The look
 
     def on_resize(self) -> None:
-        """Show as many as have room."""
+        """Show as many replies as fit."""
         self._arrange()
 
     def _arrange(self) -> None:
-        """Show the current one with as many of its neighbours as have room."""
+        """Show the current reply with as many neighbours as fit."""
         seen = self._visible()
         for place, column in enumerate(self._columns):
             column.display = place in seen

@@ -137,7 +137,7 @@ class Prompt(Vertical):
 
     @property
     def draft(self) -> Draft:
-        """What is typed."""
+        """The present draft."""
         return self._area.draft
 
     def load(self, draft: Draft | str) -> None:

@@ -81,7 +81,7 @@ class PromptArea(TextArea):
 
     @property
     def draft(self) -> Draft:
-        """What is typed."""
+        """The present draft."""
         return self._chips.draft(self.text)
 
     def load(self, draft: Draft) -> None:
@@ -124,7 +124,7 @@ class PromptArea(TextArea):
         self._replace_via_keyboard(shown, *self.selection)
 
     def accept(self, accepted: Accepted) -> None:
-        """Put a completion in the place of its word; a file becomes a chip."""
+        """Replace the word by a completion; a file becomes a chip."""
         row = self.cursor_location[0]
         word = accepted.word
         if accepted.is_file:
@@ -170,7 +170,7 @@ class PromptArea(TextArea):
             self._restart_blink()
 
     def action_newline(self) -> None:
-        """Begin another line."""
+        """Insert a newline."""
         self._replace_via_keyboard("\n", *self.selection)
 
     def action_complete(self) -> None:
@@ -234,7 +234,7 @@ class PromptArea(TextArea):
         self.post_message(self.EditorRequested(self.draft))
 
     def action_paste(self) -> None:
-        """Paste what was copied in this program."""
+        """Paste what was copied in tchat."""
         self.insert_text(self.app.clipboard)
 
     async def _on_paste(self, event: Paste) -> None:

@@ -19,7 +19,7 @@ GAP = 2  # least cells between the two ends
 
 
 class Part(NamedTuple):
-    """A fact on a row.
+    """A fact in a row.
 
     Attributes:
         forms: From the longest to the shortest; an empty last form leaves the fact out.
@@ -68,7 +68,7 @@ def _joined(parts: Sequence[Part], chosen: Sequence[int]) -> Content:
 
 
 class Row(Widget):
-    """A widget of one row; a subclass says what is in it."""
+    """A widget of one row; a subclass gives its parts."""
 
     DEFAULT_CSS = """
     Row { height: 1; padding: 0 1; }
@@ -80,7 +80,7 @@ class Row(Widget):
         self._row = Content("")
 
     def parts(self) -> Ends:
-        """What stands at the left end and at the right end."""
+        """The parts of the left end and of the right end."""
         raise NotImplementedError
 
     def update_parts(self) -> None:
@@ -164,7 +164,7 @@ def share_of(used: int, context: int) -> float:
 
 
 def bar(share: float, width: int) -> str:
-    """A bar of ``width`` cells, the ``share`` (0..1) of it filled; any share above 0 shows."""
+    """A bar of ``width`` cells, filled to ``share`` (0..1), by at least a cell above 0."""
     filled = max(round(share * width), share > 0)
     return FILLED * filled + EMPTY * (width - filled)
 
@@ -179,7 +179,7 @@ BARS = "▁▂▃▄▅▆▇█"
 
 
 def sparkline(values: Sequence[float]) -> str:
-    """``values``, one character each, from zero to the largest; what is no number is zero."""
+    """One character for each value, from zero to the largest; NaN and infinity count as zero."""
     shown = [value if math.isfinite(value) and value > 0 else 0.0 for value in values]
     top = max(shown, default=0.0) or 1.0
     return "".join(BARS[round(value / top * (len(BARS) - 1))] for value in shown)
@@ -215,19 +215,19 @@ class Lines(Widget):
 
 
 class PropertyList(Lines):
-    """Names and values; a long value goes on beneath its beginning."""
+    """Names and values; a long value is wrapped below its start."""
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
         self._properties: Sequence[Property] = ()
 
     def show(self, properties: Sequence[Property]) -> None:
-        """Show these, raw; one without a name takes the whole width."""
+        """Show properties, raw; one without a name takes the whole width."""
         self._properties = properties
         self.refresh(layout=True)
 
     def lines(self, width: int) -> list[Content]:
-        """Each property in as many lines as it needs."""
+        """The wrapped properties."""
         return property_lines(self._properties, width)
 
 
