@@ -18,8 +18,8 @@ from tchat.models.library import (
     Library,
     LibraryModel,
     header_rows,
-    model_rows,
-    remote_model_rows,
+    info_rows,
+    remote_info_rows,
 )
 from tchat.paths import Paths
 
@@ -41,9 +41,9 @@ class ModelInfo:
     def rows(self) -> Iterator[InfoRow]:
         """Lines of a name and a value; raw."""
         if isinstance(self.found, RemoteModel):
-            yield from remote_model_rows(self.found)
+            yield from remote_info_rows(self.found)
         else:
-            yield from model_rows(self.found, self.details)
+            yield from info_rows(self.found, self.details)
         if self.report is not None:
             yield from fit_rows(self.report)
         yield from header_rows(self.details)

@@ -176,7 +176,7 @@ def check_settings(settings: Settings) -> Settings:
     return replace(settings, model=_absolute_model_path(settings.model), system=system)
 
 
-def require_loadable(settings: Settings, console: Console) -> None:
+def require_valid_settings(settings: Settings, console: Console) -> None:
     """Check that the model of ``settings`` can be loaded with them.
 
     Raises:

@@ -13,7 +13,7 @@ from tchat.cli.chat_setup import (
     AskRequest,
     check_settings,
     open_chat,
-    require_loadable,
+    require_valid_settings,
     start_loading,
 )
 from tchat.cli.console import Console, confirm
@@ -255,7 +255,7 @@ class LineChat:
         settings = check_settings(with_values(self.settings, values))
         session = self.session
         if needs_loading(self.settings, settings):
-            require_loadable(settings, self.console)
+            require_valid_settings(settings, self.console)
         if self.opened.change(values, settings):
             self._join(session)
         chat = self._chat

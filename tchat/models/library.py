@@ -188,7 +188,7 @@ def _same(one: Path, other: Path) -> bool:
     return os.path.realpath(one) == os.path.realpath(other)
 
 
-def model_rows(row: LibraryModel, details: HeaderDetails) -> Iterator[InfoRow]:
+def info_rows(row: LibraryModel, details: HeaderDetails) -> Iterator[InfoRow]:
     """Rows about a model on this disk."""
     yield "name", row.name
     yield "file", str(row.path)
@@ -201,7 +201,7 @@ def model_rows(row: LibraryModel, details: HeaderDetails) -> Iterator[InfoRow]:
     yield "GGUF", f"version {details.version}"
 
 
-def remote_model_rows(remote_model: RemoteModel) -> Iterator[InfoRow]:
+def remote_info_rows(remote_model: RemoteModel) -> Iterator[InfoRow]:
     """Rows about a model on the hub."""
     listing = remote_model.listing
     yield "name", remote_model.model.name

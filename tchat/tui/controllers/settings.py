@@ -110,7 +110,7 @@ class SettingsController:
         before = self._context.conversation.settings
         after = with_values(before, values)
         if needs_loading(before, after):
-            await asyncio.to_thread(self._require_loadable, before, after)
+            await asyncio.to_thread(self._require_valid_options, before, after)
         return values
 
     def _present_theme(self, name: str) -> str:
@@ -124,7 +124,7 @@ class SettingsController:
             self._context.notify(renamed_theme(name))
         return found
 
-    def _require_loadable(self, before: Settings, after: Settings) -> None:
+    def _require_valid_options(self, before: Settings, after: Settings) -> None:
         """Raise the error of ``after``, unless ``before`` cannot be loaded either."""
         from tchat.chat.preload import require_valid_options
 
