@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from tchat.errors import ModelError, ModelNotFound, UsageError
+from tchat.humanize import listed
 from tchat.models.catalogue import downloaded, find_entry, sizes_of
 from tchat.models.files import has_gguf_ending
 from tchat.models.hub.repository import HubName, ModelNotDownloaded, parse_hub_name
@@ -72,8 +73,9 @@ class NameLookup:
         matches = [found for found in self._models if _contains(found, wanted)]
         matches = self._language_models(matches) or matches
         if len({_identity(found.path) for found in matches}) > 1:
+            names = listed([single_line(found.name, 100) for found in matches], LISTED)
             shown = single_line(name, 80)
-            raise ModelNotFound(f"{shown!r} could mean several models", _some(matches))
+            raise ModelNotFound(f"{shown!r} could mean several models", f"name one: {names}")
         return matches[0].path if matches else None
 
     def _language_models(self, matches: list[LocalModel]) -> list[LocalModel]:
@@ -104,12 +106,6 @@ def _identity(path: Path) -> tuple[int, int] | str:
     except OSError:
         return str(path)
     return status.st_dev, status.st_ino
-
-
-def _some(matches: list[LocalModel]) -> str:
-    names = [single_line(found.name, 100) for found in matches]
-    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return f"name one: {', '.join(names[:LISTED])}{more}"
 
 
 def require_alias(name: str) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
 from tchat.errors import UsageError
+from tchat.humanize import listed
 from tchat.sessions import message_tree
 from tchat.sessions.records import Deletion, Message, Session, SessionTree, Status
 from tchat.sessions.serialization import (
@@ -258,9 +259,8 @@ def by_id_prefix(connection: sqlite3.Connection, piece: str) -> Session:
     if not matches:
         raise _unknown(connection, piece)
     if len(matches) > 1:
-        named = _named(connection, matches[:_NAMED])
-        more = f" and {len(matches) - _NAMED} more" if len(matches) > _NAMED else ""
-        raise UsageError(f"{len(matches)} sessions match {piece!r}", f"type more of: {named}{more}")
+        named = listed([*_named(connection, matches[:_NAMED]), *matches[_NAMED:]], _NAMED)
+        raise UsageError(f"{len(matches)} sessions match {piece!r}", f"type more of: {named}")
     return by_id(connection, matches[0])
 
 
@@ -273,18 +273,15 @@ def _unknown(connection: sqlite3.Connection, piece: str) -> UsageError:
         return UsageError(message, "there is no session yet")
     near = difflib.get_close_matches(piece.lower(), latest, n=_NAMED)
     if near:
-        return UsageError(message, f"did you mean {_named(connection, near)}?")
-    return UsageError(message, f"the latest are {_named(connection, latest[:_NAMED])}")
+        return UsageError(message, f"did you mean {', '.join(_named(connection, near))}?")
+    return UsageError(message, f"the latest are {', '.join(_named(connection, latest[:_NAMED]))}")
 
 
-def _named(connection: sqlite3.Connection, ids: Sequence[str]) -> str:
+def _named(connection: sqlite3.Connection, ids: Sequence[str]) -> list[str]:
     """Ids with the beginning of their titles."""
-    sessions = [by_id(connection, name) for name in ids]
-    titles = [" ".join(session.title.split()) for session in sessions]
-    return ", ".join(
-        f"{session.id} ({title[:30]})" if title else session.id
-        for session, title in zip(sessions, titles, strict=True)
-    )
+    sessions = (by_id(connection, name) for name in ids)
+    titles = ((each.id, " ".join(each.title.split())[:30]) for each in sessions)
+    return [f"{name} ({title})" if title else name for name, title in titles]
 
 
 def new_id(now: float) -> str:

@@ -20,6 +20,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from tchat.errors import ModelInvalid, ModelNotFound
+from tchat.humanize import listed
 from tchat.models.files import MAX_PARTS, PART_NAME, label, open_regular
 from tchat.models.gguf.header import (
     KEPT_ARRAY,
@@ -355,9 +356,8 @@ def further_parts(path: Path, header: Header) -> tuple[Path, ...]:
 
 
 def _missing(parts: Sequence[Path]) -> ModelNotFound:
-    more = f" and {len(parts) - 3} more" if len(parts) > 3 else ""
     return ModelNotFound(
-        f"parts of the model are missing: {', '.join(map(label, parts[:3]))}{more}",
+        f"parts of the model are missing: {listed([label(part) for part in parts], 3)}",
         f"put them beside the others, in {parts[0].parent}",
     )
 

@@ -113,7 +113,9 @@ def get(
             the body inside the block fails.
         UsageError: ``params`` hold lone surrogates.
     """
-    require_address(url)
+    if not _is_address(url, ("http", "https")):  # the library's own errors show parts of passwords
+        hint = f"it is {PUBLIC} if not set; {ENCODE_HINT}"
+        raise HubError("HF_ENDPOINT is not a usable URL", hint)
     host = host_of(url)
     with _library_errors():
         from huggingface_hub.errors import OfflineModeIsEnabled
@@ -153,31 +155,18 @@ def host_of(url: str) -> str:
         return "the hub"
 
 
-def require_address(url: str) -> None:
-    """Raise HubError unless it is an HTTP URL; the library's own errors show parts of passwords."""
-    if not _is_address(url, ("http", "https")):
-        raise HubError(
-            "HF_ENDPOINT is not a usable URL",
-            f"it is {PUBLIC} if not set; {ENCODE_HINT}",
-        )
-
-
 def _is_address(url: str, schemes: tuple[str, ...]) -> bool:
     try:
         url.encode()
         parts = urlsplit(url)
-        return parts.scheme in schemes and _is_host(parts.hostname) and (parts.port or 1) > 0
+        host = (parts.hostname or "").encode("idna").removesuffix(b".")
+        return parts.scheme in schemes and 0 < len(host) <= LONGEST_HOST and (parts.port or 1) > 0
     except ValueError:
         return False
 
 
-def _is_host(name: str | None) -> bool:
-    """Whether ``name`` can be a host name; raises ValueError when a label cannot be encoded."""
-    return bool(name) and len((name or "").encode("idna").removesuffix(b".")) <= LONGEST_HOST
-
-
 def _require_proxies() -> None:
-    """Check the proxy URLs in the environment, for the same reason."""
+    """Check the proxy URLs in the environment: the library's errors show parts of passwords."""
     from urllib.request import getproxies
 
     for scheme, address in getproxies().items():
@@ -255,13 +244,12 @@ def _abort(future: Future[httpx2.Response]) -> None:
     """
     from huggingface_hub import close_session
 
-    future.add_done_callback(_close)
+    def close(done: Future[httpx2.Response]) -> None:
+        if done.exception() is None:
+            done.result().close()
+
+    future.add_done_callback(close)
     close_session()
-
-
-def _close(future: Future[httpx2.Response]) -> None:
-    if future.exception() is None:
-        future.result().close()
 
 
 def too_slow(host: str) -> HubError:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import unquote, urlsplit
 
 from tchat.errors import ModelNotFound
+from tchat.humanize import listed
 from tchat.models.files import MAX_PARTS, PART_NAME, has_gguf_ending, without_gguf_ending
 from tchat.sanitize import single_line
 
@@ -325,6 +326,5 @@ def _near(wanted: str, names: Iterable[str]) -> str:
     return f"it has {_some(known)}" if known else "it holds no GGUF model"
 
 
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return ", ".join(map(single_line, names[:LISTED])) + more
+def _some(names: Iterable[str]) -> str:
+    return listed([single_line(name) for name in names], LISTED)
