@@ -135,7 +135,7 @@ class Library:
         remove(removal, self._cache, self._paths)
 
     def duplicates(self) -> Generator[HashProgress, None, list[DuplicateSet]]:
-        """Files with the same content, other programs' too; see `disk_usage.find_duplicates`."""
+        """Files with the same content, other programs' too; see `disk.find_duplicates`."""
         return find_duplicates(local_models(self._paths, self._environ), self._store)
 
     def usage(self) -> list[DiskUsage]:

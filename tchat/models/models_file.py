@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tchat.errors import UsageError
-from tchat.paths import Paths, expanded
+from tchat.paths import Paths, expanded, write_private
 from tchat.settings import Key, Settings, Value, find_key, former_names, keys
 from tchat.settings.keys import check, did_you_mean, parse
 from tchat.settings.load import EDIT_HINT, parse_toml, read_text
@@ -80,8 +80,6 @@ def registered(paths: Paths) -> tuple[Path, ...]:
 def change(paths: Paths, edit: Callable[[TOMLDocument], object]) -> None:
     """Edit the file with ``edit`` and replace it atomically; comments and order stay."""
     import tomlkit
-
-    from tchat.paths import write_private
 
     read(paths)
     document = tomlkit.parse(read_text(paths.models_file))
