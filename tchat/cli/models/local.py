@@ -25,8 +25,6 @@ from tchat.settings.keys import did_you_mean
 from tchat.settings.load import set_value
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tchat.models.disk import DuplicateSet, RemovalPlan
     from tchat.models.files import HashProgress
     from tchat.models.library import Library, LibraryModel
