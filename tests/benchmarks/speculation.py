@@ -132,7 +132,7 @@ def shaped() -> dict[str, float]:
     """
     import numpy
 
-    from tchat.engine import generation as run
+    from tchat.engine import generation
     from tchat.engine.context import Context
     from tchat.engine.engine import Engine
     from tchat.engine.loading import EngineOptions
@@ -149,7 +149,7 @@ def shaped() -> dict[str, float]:
             super().draw(context, row)
             return self.script[self.written]
 
-    vars(run)["Writing"] = Scripted
+    vars(generation)["ReplyState"] = Scripted
     random = numpy.random.default_rng(1)
     words = " ".join(f"{number}" for number in random.integers(1000, 9999, 60))
     with tempfile.TemporaryDirectory() as folder:

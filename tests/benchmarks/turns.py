@@ -115,8 +115,8 @@ def measure() -> dict[str, float]:
 
 def kv_megabytes(engine: Any) -> float:
     """Size of the starter's KV cache: 30 layers, 3 heads of 64, keys and values, f16."""
-    room: int = engine.loaded.context._room
-    return room * 30 * 3 * 64 * 2 * 2 / 2**20
+    capacity: int = engine.loaded.context.capacity
+    return capacity * 30 * 3 * 64 * 2 * 2 / 2**20
 
 
 if __name__ == "__main__":
