@@ -11,7 +11,12 @@ from typing import TypeAlias
 
 from tchat.engine.binding import Cancel, backend
 from tchat.engine.context import Context, context_size
-from tchat.engine.events import CandidateEvent, Event, Finished, ReasoningDelta, TextDelta
+from tchat.engine.events import (
+    CandidateEvent,
+    Event,
+    Finished,
+    ReplyDelta,
+)
 from tchat.engine.generation import Prefill, generate_candidates, generate_reply
 from tchat.engine.kv_cache import KVCache
 from tchat.engine.loading import (
@@ -130,7 +135,7 @@ class Benchmark:
         started = time.perf_counter()
         events = self._generate(loaded, prompt, sampling)
         for event in events:
-            if isinstance(event, TextDelta | ReasoningDelta):
+            if isinstance(event, ReplyDelta):
                 break
         seconds = time.perf_counter() - started
         self._last(events)

@@ -19,7 +19,7 @@ from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from tchat.engine.events import Event, PromptProgress, ReasoningDelta, TextDelta
+from tchat.engine.events import Event, PromptProgress, ReplyDelta
 from tchat.errors import Abandoned, Interrupted, StorageError
 
 if TYPE_CHECKING:
@@ -253,7 +253,7 @@ class EngineWorker:
             wrote = False
             for event in generate():
                 events.append(event)
-                first = not wrote and isinstance(event, TextDelta | ReasoningDelta)
+                first = not wrote and isinstance(event, ReplyDelta)
                 if first or isinstance(event, PromptProgress):
                     wrote = wrote or first
                     loop.call_soon_threadsafe(hurry.set)

@@ -86,6 +86,9 @@ class ReasoningDelta:
     tokens: int = 1
 
 
+ReplyDelta: TypeAlias = TextDelta | ReasoningDelta
+
+
 @dataclass(frozen=True, slots=True)
 class Notice:
     """Something the user should know, and no error.
@@ -212,7 +215,7 @@ class CandidateEvent:
     """An event of one of several candidates, counted from 0."""
 
     index: int
-    event: MessageStored | TextDelta | ReasoningDelta | Finished
+    event: MessageStored | ReplyDelta | Finished
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,8 +238,7 @@ Event: TypeAlias = (
     | MessageStored
     | CacheRestored
     | PromptProgress
-    | TextDelta
-    | ReasoningDelta
+    | ReplyDelta
     | Notice
     | LabelScores
     | CandidateEvent

@@ -23,6 +23,7 @@ from tchat.engine.events import (
     Notice,
     PromptProgress,
     Reason,
+    ReplyDelta,
     Timings,
     TokenUsage,
 )
@@ -37,7 +38,7 @@ from tchat.engine.speculative_decoding import SpeculativeSteps
 from tchat.settings import Sampling
 
 if TYPE_CHECKING:
-    from tchat.engine.parallel import Piece, ReplyJob, SequencePool
+    from tchat.engine.parallel import ReplyJob, SequencePool
 
 CANDIDATE_CAPACITY = 256  # tokens of each candidate that the KV cache reserves at first
 
@@ -170,7 +171,7 @@ def _speculative_steps(
 
 def _decode(
     loaded: LoadedModel, jobs: Sequence[ReplyJob], cancel: Cancel, stopped: Container[int]
-) -> Iterator[tuple[ReplyJob, Piece | None]]:
+) -> Iterator[tuple[ReplyJob, ReplyDelta | None]]:
     """Decode all of them to their ends; None ends each."""
     from tchat.engine.parallel import SequencePool
 

@@ -12,15 +12,13 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeAlias, TypeVar
 
 from tchat.engine.context import FIRST_PARALLEL, BatchToken, Context
-from tchat.engine.events import Reason, ReasoningDelta, TextDelta
+from tchat.engine.events import Reason, ReplyDelta
 from tchat.engine.kv_cache import common_prefix
 from tchat.engine.loading import LoadedModel
 from tchat.engine.model import Model
 from tchat.engine.reply_state import ReplyState
 from tchat.engine.scoring import LabelScorer
 from tchat.errors import TchatError
-
-Piece: TypeAlias = TextDelta | ReasoningDelta
 
 
 class ReplyJob:
@@ -42,7 +40,7 @@ class ReplyJob:
         """Whether there is nothing more to decode."""
         return self.reply.reason is not None
 
-    def consume(self, context: Context, rows: Sequence[int]) -> Sequence[Piece]:
+    def consume(self, context: Context, rows: Sequence[int]) -> Sequence[ReplyDelta]:
         """Take its output rows of the last decode; returns the text that they bring."""
         self._next = self.reply.draw(context, rows[-1])
         return self.reply.append(self._next)
@@ -56,7 +54,7 @@ class ReplyJob:
         """End it where it is, unless it has ended."""
         self.reply.stop(reason)
 
-    def flush(self) -> Sequence[Piece]:
+    def flush(self) -> Sequence[ReplyDelta]:
         """Release the text held back, at the end."""
         return self.reply.output.close()
 
@@ -81,7 +79,7 @@ class LabelJob:
         """Whether all labels are scored, or it was stopped."""
         return self._stopped or self.scorer.done
 
-    def consume(self, context: Context, rows: Sequence[int]) -> Sequence[Piece]:
+    def consume(self, context: Context, rows: Sequence[int]) -> Sequence[ReplyDelta]:
         """Score by these output rows, which bring no text."""
         for row in rows:
             self.scorer.add_row(context.log_probabilities(row))
@@ -96,7 +94,7 @@ class LabelJob:
         """Give up."""
         self._stopped = True
 
-    def flush(self) -> Sequence[Piece]:
+    def flush(self) -> Sequence[ReplyDelta]:
         """No text is held back."""
         return ()
 
@@ -193,7 +191,7 @@ class SequencePool(Generic[J]):
         """Tokens that the prompt of ``job`` shares with the prefix; at least one is left over."""
         return min(common_prefix(self._kv.tokens, job.tokens), len(job.tokens) - 1)
 
-    def step(self) -> Iterator[tuple[J, Piece | None]]:
+    def step(self) -> Iterator[tuple[J, ReplyDelta | None]]:
         """Decode one batch; yields the text that it brings, and None for each job that ended."""
         self._stop_longest()
         yield from self._release()
@@ -209,7 +207,7 @@ class SequencePool(Generic[J]):
                     self._continue(sequence)
         yield from self._release()
 
-    def _consume(self, sequence: _Sequence[J]) -> Sequence[Piece]:
+    def _consume(self, sequence: _Sequence[J]) -> Sequence[ReplyDelta]:
         try:
             return sequence.job.consume(self._context, sequence.rows)
         except TchatError as error:
@@ -237,7 +235,7 @@ class SequencePool(Generic[J]):
         self._used -= len(dropped)
         del sequence.tokens[keep:]
 
-    def stop(self) -> Iterator[tuple[J, Piece | None]]:
+    def stop(self) -> Iterator[tuple[J, ReplyDelta | None]]:
         """Stop every job; yields as `step` does."""
         for sequence in self._running:
             sequence.job.stop(Reason.CANCELLED)
@@ -249,7 +247,7 @@ class SequencePool(Generic[J]):
             self._context.forget(sequence.id)
         self._running.clear()
 
-    def _release(self) -> Iterator[tuple[J, Piece | None]]:
+    def _release(self) -> Iterator[tuple[J, ReplyDelta | None]]:
         """Take ended jobs out of their sequences."""
         ended = [sequence for sequence in self._running if sequence.job.ended]
         self._running = [sequence for sequence in self._running if not sequence.job.ended]

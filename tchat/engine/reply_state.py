@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from tchat.engine.context import Context
-from tchat.engine.events import HiddenStates, Notice, Reason, ReasoningDelta, TextDelta
+from tchat.engine.events import HiddenStates, Notice, Reason, ReasoningDelta, ReplyDelta, TextDelta
 from tchat.engine.kv_cache import text_decoder
 from tchat.engine.loading import LoadedModel
 from tchat.engine.prompt.encoder import EncodedPrompt
@@ -103,7 +103,7 @@ class ReplyState:
             self._score = context.log_probability(row, token)
         return token
 
-    def append(self, token: int) -> list[TextDelta | ReasoningDelta]:
+    def append(self, token: int) -> list[ReplyDelta]:
         """Add a drawn token; returns its events, and sets ``reason`` if the reply ends with it."""
         if self._model.ends_reply(token):
             self.reason = Reason.STOP
@@ -242,7 +242,7 @@ class ReplyText:
         """Whether the model is reasoning now."""
         return self._splitter.phase is ReplyPhase.REASONING
 
-    def feed(self, data: bytes, *, mark: bool = False) -> list[TextDelta | ReasoningDelta]:
+    def feed(self, data: bytes, *, mark: bool = False) -> list[ReplyDelta]:
         """Add the bytes of the next token, which may be a ``mark``."""
         self._tokens += 1
         text = self._decoder.decode(data)
@@ -252,7 +252,7 @@ class ReplyText:
             text = text.translate(_HIDE)
         return self._events(self._splitter.feed(text))
 
-    def close(self) -> list[TextDelta | ReasoningDelta]:
+    def close(self) -> list[ReplyDelta]:
         """Release the text held back; an incomplete character is dropped."""
         events = self._events(self._splitter.close())
         if rest := self._filter.close():
@@ -260,8 +260,8 @@ class ReplyText:
             events.append(TextDelta(rest, self._take_tokens()))
         return events
 
-    def _events(self, pieces: Iterable[tuple[PieceKind, str]]) -> list[TextDelta | ReasoningDelta]:
-        events: list[TextDelta | ReasoningDelta] = []
+    def _events(self, pieces: Iterable[tuple[PieceKind, str]]) -> list[ReplyDelta]:
+        events: list[ReplyDelta] = []
         for kind, piece in pieces:
             text = piece.translate(_SHOW) if self._only_tokens else piece
             if kind is PieceKind.ANSWER:

@@ -24,7 +24,7 @@ from tchat.engine.events import (
     PromptProgress,
     Ranked,
     Reason,
-    ReasoningDelta,
+    ReplyDelta,
     TextDelta,
     Timings,
 )
@@ -87,9 +87,7 @@ class CandidateOutput:
         """Show ``event``."""
         inner = event.event if isinstance(event, CandidateEvent) else event
         self._progress.record(inner)
-        if isinstance(event, CandidateEvent) and isinstance(
-            inner, TextDelta | ReasoningDelta | Finished
-        ):
+        if isinstance(event, CandidateEvent) and isinstance(inner, ReplyDelta | Finished):
             if isinstance(inner, Finished):
                 self.finished[event.index] = inner
             if self._form is not None:
@@ -190,7 +188,7 @@ class _SideBySide:
         self._left = count
         self._headed = False
 
-    def show(self, index: int, piece: TextDelta | ReasoningDelta | Finished) -> None:
+    def show(self, index: int, piece: ReplyDelta | Finished) -> None:
         if not self._headed:
             self._headed = True
             numbers = range(1, len(self._feet) + 1)
@@ -217,9 +215,9 @@ class _Stacked:
         self._stdout, self._make = stdout, writer
         self._writer: Writer | None = None
         self._now = 0
-        self._held: dict[int, list[TextDelta | ReasoningDelta | Finished]] = {}
+        self._held: dict[int, list[ReplyDelta | Finished]] = {}
 
-    def show(self, index: int, piece: TextDelta | ReasoningDelta | Finished) -> None:
+    def show(self, index: int, piece: ReplyDelta | Finished) -> None:
         self._held.setdefault(index, []).append(piece)
         while held := self._held.pop(self._now, None):
             for each in held:
@@ -228,7 +226,7 @@ class _Stacked:
                 break
             self._now += 1
 
-    def _write(self, piece: TextDelta | ReasoningDelta | Finished) -> None:
+    def _write(self, piece: ReplyDelta | Finished) -> None:
         if self._writer is None:
             gap = "\n" if self._now else ""
             self._stdout.write(f"{gap}[{self._now + 1}]\n")

@@ -16,7 +16,7 @@ from tchat.engine.events import (
     Notice,
     PromptProgress,
     ReasoningDelta,
-    TextDelta,
+    ReplyDelta,
     Timings,
 )
 from tchat.humanize import duration_text, rate_text
@@ -121,7 +121,7 @@ class ReplyProgress:
             self._reading_since = self._reading_since or (self._clock(), event.done)
         elif isinstance(event, CacheRestored):
             self._restored = event
-        elif isinstance(event, TextDelta | ReasoningDelta):
+        elif isinstance(event, ReplyDelta):
             self._thinking = isinstance(event, ReasoningDelta)
             if self._writing_since is None:  # the count begins behind the first piece
                 self._writing_since, self._tokens = self._clock(), -event.tokens

@@ -17,6 +17,7 @@ from tchat.engine.events import (
     Ranked,
     Reason,
     ReasoningDelta,
+    ReplyDelta,
     TextDelta,
 )
 from tchat.errors import TchatError
@@ -119,7 +120,7 @@ class CandidatesController:
                 await self._open(run, inner.question)
         elif isinstance(inner, Finished):
             run.finish(event.index, inner)
-        elif isinstance(inner, TextDelta | ReasoningDelta):
+        elif isinstance(inner, ReplyDelta):
             self._turn.state.progress.take(inner)
             run.buffer(event.index, inner)
 
@@ -257,9 +258,9 @@ class CandidateRun:
         self.ids: dict[int, int] = {}
         self.view: Candidates | None = None
         self.taken: int | None = None
-        self._pieces: defaultdict[int, list[TextDelta | ReasoningDelta]] = defaultdict(list)
+        self._pieces: defaultdict[int, list[ReplyDelta]] = defaultdict(list)
 
-    def buffer(self, index: int, piece: TextDelta | ReasoningDelta) -> None:
+    def buffer(self, index: int, piece: ReplyDelta) -> None:
         """Keep a piece until the next `flush`."""
         self._pieces[index].append(piece)
 
