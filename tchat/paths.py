@@ -11,8 +11,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tchat.errors import StorageError, UsageError
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 BESIDE = ("", "-journal", "-wal", "-shm")  # suffixes of SQLite's files for one database
 
@@ -163,6 +167,24 @@ def private_file(path: Path) -> Path:
             "move it away" if folder else "free some space or check the permissions",
         ) from error
     return path
+
+
+def acquire_lock(path: Path, seconds: float, mode: int = 0o600) -> BaseFileLock | None:
+    """Lock the lock file ``path``; None when another process holds it for so many seconds.
+
+    Any thread may release it.
+
+    Raises:
+        OSError, NotImplementedError: It cannot be locked.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path, mode=mode, thread_local=False)
+    try:
+        lock.acquire(timeout=seconds)
+    except Timeout:
+        return None
+    return lock
 
 
 def special_file(database: Path) -> Path | None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tchat.errors import StorageError
-from tchat.paths import private_file, private_folder, write_private
+from tchat.paths import acquire_lock, private_file, private_folder, write_private
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -110,17 +110,16 @@ class PromptHistory:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        from filelock import FileLock, Timeout
-
         private_folder(self._path.parent)
-        lock = FileLock(self._path.with_suffix(".lock"), timeout=LOCK_SECONDS, mode=0o600)
-        try:
-            with lock:
-                yield
-        except Timeout as error:
+        lock = acquire_lock(self._path.with_suffix(".lock"), LOCK_SECONDS)
+        if lock is None:
             raise StorageError(
                 "another process holds the prompt history", "this prompt is not saved in it"
-            ) from error
+            )
+        try:
+            yield
+        finally:
+            lock.release()
 
 
 def _parse(line: bytes) -> HistoryEntry | None:

@@ -23,7 +23,7 @@ from tchat.models.hub.repository import list_repo_models
 from tchat.models.metadata import MetadataCache
 from tchat.models.models_file import forget, registered
 from tchat.models.sources.source import HUB, USER, LocalModel
-from tchat.paths import Paths
+from tchat.paths import Paths, acquire_lock
 from tchat.sanitize import single_line
 
 SAMPLE = 1 << 16  # bytes compared at both ends before a file is hashed
@@ -328,17 +328,14 @@ def _freed(path: Path) -> int:
 @contextlib.contextmanager
 def _locked(blob: Path, cache: HubCache) -> Iterator[None]:
     """Lock a blob against downloads, those of huggingface_hub too."""
-    from filelock import FileLock, Timeout
-
     lock = cache.root / ".locks" / blob.parent.parent.name / f"{blob.name}.lock"
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
-        held = FileLock(lock, timeout=0)
-        held.acquire()
-    except Timeout:
-        raise UsageError("it is being downloaded", "wait for it, or stop it") from None
+        held = acquire_lock(lock, 0, mode=0o664)
     except OSError as error:
         raise _unremovable(lock, error) from error
+    if held is None:
+        raise UsageError("it is being downloaded", "wait for it, or stop it")
     try:
         yield
     finally:

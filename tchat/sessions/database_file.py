@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tchat.errors import StorageError
-from tchat.paths import private_file, private_folder
+from tchat.paths import acquire_lock, private_file, private_folder
 from tchat.sessions import schema
 from tchat.sessions.database import Database, DatabaseDamaged
 from tchat.sessions.records import Message, Status
@@ -24,7 +24,7 @@ from tchat.sessions.schema import migrate
 from tchat.sessions.serialization import to_message
 
 if TYPE_CHECKING:
-    from filelock import FileLock
+    from filelock import BaseFileLock
 
 
 GATE_SECONDS = 30.0
@@ -133,7 +133,7 @@ class ProcessLocks:
     def __init__(self, database: Path) -> None:
         self._database = database
         self._folder = database.with_name(database.name + ".writers")
-        self._own: FileLock | None = None
+        self._own: BaseFileLock | None = None
         self._seen = self._folder / "seen"
         self.token = os.urandom(8).hex()
 
@@ -144,19 +144,13 @@ class ProcessLocks:
         Raises:
             StorageError: Another process stayed inside for thirty seconds, or locks do not work.
         """
-        from filelock import Timeout
-
         private_folder(self._folder)
-        lock = self._lock(self._folder / "gate")
-        try:
-            lock.acquire(timeout=GATE_SECONDS)
-        except Timeout as error:
+        lock = self._acquired(self._folder / "gate", GATE_SECONDS)
+        if lock is None:
             raise StorageError(
                 f"another process has been checking {self._database} for a long time",
                 "wait for it, or end it",
-            ) from error
-        except (OSError, NotImplementedError) as error:
-            raise self._unusable(error) from error
+            )
         try:
             yield
         finally:
@@ -165,12 +159,7 @@ class ProcessLocks:
     def register(self) -> None:
         """Take this process's own lock, again if it had one. Call it inside the gate."""
         self.close()
-        own = self._lock(self._folder / f"{self.token}.lock")
-        try:
-            own.acquire(timeout=0)
-        except (OSError, NotImplementedError) as error:
-            raise self._unusable(error) from error
-        self._own = own
+        self._own = self._acquired(self._folder / f"{self.token}.lock", 0)
 
     def live_tokens(self) -> frozenset[str]:
         """The tokens of other live processes; removes locks of dead ones.
@@ -199,15 +188,8 @@ class ProcessLocks:
 
     def _signature(self) -> str:
         found = self._database.stat()
-        facts = (
-            _CHECK,
-            found.st_dev,
-            found.st_ino,
-            found.st_size,
-            found.st_mtime_ns,
-            found.st_ctime_ns,
-        )
-        return " ".join(map(str, facts))
+        identity = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+        return " ".join(map(str, (_CHECK, *identity)))
 
     def close(self) -> None:
         """Release this process's own lock."""
@@ -217,30 +199,21 @@ class ProcessLocks:
             self._own = None
 
     def _remove_if_dead(self, path: Path) -> bool:
-        from filelock import Timeout
-
-        lock = self._lock(path)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
+        lock = self._acquired(path, 0)
+        if lock is None:
             return False
-        except (OSError, NotImplementedError) as error:
-            raise self._unusable(error) from error
         lock.release()
         _remove(path)
         return True
 
-    def _lock(self, path: Path) -> FileLock:
-        from filelock import FileLock
-
-        # Not thread-local: the thread that closes the store need not be the one that opened it.
-        return FileLock(path, mode=0o600, thread_local=False)
-
-    def _unusable(self, error: Exception) -> StorageError:
-        return StorageError(
-            f"cannot lock files in {self._folder}: {error}",
-            "set TCHAT_HOME to a folder on a local disk",
-        )
+    def _acquired(self, path: Path, seconds: float) -> BaseFileLock | None:
+        try:
+            return acquire_lock(path, seconds)
+        except (OSError, NotImplementedError) as error:
+            raise StorageError(
+                f"cannot lock files in {self._folder}: {error}",
+                "set TCHAT_HOME to a folder on a local disk",
+            ) from error
 
 
 def _remove(path: Path) -> None:

@@ -21,6 +21,7 @@ from tchat.models.hub.cache import HubCache, PartialFile, new_hash, writing
 from tchat.models.hub.client import HubError
 from tchat.models.hub.remote_model import HeaderCache
 from tchat.models.hub.repository import RepoFile
+from tchat.paths import acquire_lock
 from tchat.sanitize import single_line
 
 if TYPE_CHECKING:
@@ -93,8 +94,7 @@ class Downloader:
             StorageError: It cannot be written.
             DownloadCancelled: The caller cancelled; what was downloaded is kept.
         """
-        lock = _file_lock(self.cache.lock(file))
-        while not _acquired(lock):
+        while (lock := _acquired(self.cache.lock(file))) is None:
             yield self.meter.waiting(self.cache.present_bytes(file))
             self._pause(TICK)
         try:
@@ -243,28 +243,16 @@ class Downloader:
             raise DownloadCancelled
 
 
-def _file_lock(path: Path) -> BaseFileLock:
-    """The lock of a download, shared with huggingface_hub."""
-    from filelock import FileLock
-
+def _acquired(path: Path) -> BaseFileLock | None:
+    """The lock of a download, shared with huggingface_hub; None when it is taken."""
     with writing(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(path, mode=0o664, thread_local=False)
-
-
-def _acquired(lock: BaseFileLock) -> bool:
-    from filelock import Timeout
-
     try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        return False
+        return acquire_lock(path, 0, mode=0o664)
     except (OSError, NotImplementedError) as error:
         raise StorageError(
-            f"cannot lock {lock.lock_file}: {error}",
-            "set HF_HUB_CACHE to a folder that you may write to",
+            f"cannot lock {path}: {error}", "set HF_HUB_CACHE to a folder that you may write to"
         ) from error
-    return True
 
 
 class ChunkStream:
