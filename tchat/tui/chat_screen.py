@@ -7,7 +7,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import events, on
-from textual.actions import SkipAction
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
@@ -266,32 +265,3 @@ class ChatScreen(Screen[None]):
     def action_suspend_process(self) -> None:
         """Back to the shell that tchat was started from; `fg` returns."""
         self.app.action_suspend_process()
-
-    def action_regenerate(self) -> None:
-        """Do again what failed, or write another reply to the last message."""
-        if not self.controllers.transcript.retry_last():
-            self.controllers.turn.run(lambda chat: chat.regenerate())
-
-    def action_page(self, pages: int) -> None:
-        """Scroll the messages, wherever the focus is; in the side bar its list moves."""
-        self._skip_in_sidebar()
-        if self.controllers.candidates.scroll(pages):
-            return
-        if pages < 0:
-            self.controllers.transcript.view.action_page_up()
-        else:
-            self.controllers.transcript.view.action_page_down()
-
-    def action_top(self) -> None:
-        """Go to the first message."""
-        self._skip_in_sidebar()
-        self.controllers.transcript.view.action_scroll_home()
-
-    def action_end(self) -> None:
-        """Go to the end of the messages, and follow it."""
-        self._skip_in_sidebar()
-        self.controllers.transcript.view.follow()
-
-    def _skip_in_sidebar(self) -> None:
-        if self.controllers.sessions.is_in_sidebar:
-            raise SkipAction

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 
+from textual.actions import SkipAction
+
 from tchat.chat.commands import CommandCall, Surface, commands_for, parse_input
 from tchat.errors import UsageError
 from tchat.tui.controllers.candidates import CandidatesController
@@ -152,4 +154,36 @@ class Controllers:
             "reasoning": messages.toggle_reasoning,
             "message_up": partial(transcript.move_cursor, -1),
             "message_down": partial(transcript.move_cursor, 1),
+            "page_up": partial(self._scroll, -1),
+            "page_down": partial(self._scroll, 1),
+            "top": self._scroll_to_top,
+            "end": self._follow_end,
+            "regenerate": self._regenerate,
         }
+
+    def _regenerate(self) -> None:
+        """Do again what failed, or write another reply to the last message."""
+        if not self.transcript.retry_last():
+            self.turn.run(lambda chat: chat.regenerate())
+
+    def _scroll(self, pages: int) -> None:
+        """Scroll the messages, wherever the focus is; in the side bar its list moves."""
+        self._skip_in_sidebar()
+        if self.candidates.scroll(pages):
+            return
+        if pages < 0:
+            self.transcript.view.action_page_up()
+        else:
+            self.transcript.view.action_page_down()
+
+    def _scroll_to_top(self) -> None:
+        self._skip_in_sidebar()
+        self.transcript.view.action_scroll_home()
+
+    def _follow_end(self) -> None:
+        self._skip_in_sidebar()
+        self.transcript.view.follow()
+
+    def _skip_in_sidebar(self) -> None:
+        if self.sessions.is_in_sidebar:
+            raise SkipAction
