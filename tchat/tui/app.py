@@ -95,7 +95,7 @@ class TchatApp(App[None]):
         self._apply_first_theme()
 
     def get_driver_class(self) -> type[Driver]:
-        """Textual's driver of this system, made fit for terminals that go away."""
+        """Textual's driver for this system; on Linux, the one that survives a closed terminal."""
         found = super().get_driver_class()
         if found.__name__ != "LinuxDriver":  # Windows, or one from the environment
             return found
@@ -104,7 +104,7 @@ class TchatApp(App[None]):
         return TerminalDriver
 
     def get_css_variables(self) -> dict[str, str]:
-        """The colours; none while Textual, in its own beginning, asks for them too early."""
+        """The colours; none while Textual's constructor asks for them, before a theme is known."""
         return super().get_css_variables() if self._is_themed else {}
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
@@ -112,7 +112,7 @@ class TchatApp(App[None]):
         return variable_defaults(self.current_theme)
 
     async def on_event(self, event: Event) -> None:
-        """Handle an event; what is typed before the prompt or a dialog is there waits for it."""
+        """Handle an event; keys typed before the prompt or a dialog exists wait for it."""
         if not isinstance(event, Key | Paste) or event.is_forwarded:
             await super().on_event(event)
         elif self._delayed_input is not None:
@@ -128,7 +128,7 @@ class TchatApp(App[None]):
 
     @background(group="keys")
     async def _delay_keys(self) -> None:
-        """Let what is typed wait for the dialog that opens, and for its focus."""
+        """Delay keys until the opening dialog is there and has the focus."""
         await self._dialog.wait()
         self.call_later(self._release_keys)
 
@@ -154,7 +154,7 @@ class TchatApp(App[None]):
 
     @background(group="opening")
     async def _open(self) -> None:
-        """Open the sessions and let the chat begin; what fails here ends the app."""
+        """Open the sessions and start the chat; a failure here ends the app."""
         try:
             conversation, opened = await asyncio.to_thread(self._join)
             self.conversation = conversation
@@ -172,7 +172,7 @@ class TchatApp(App[None]):
         return Conversation(opened.settings, self._paths, opened.store, base=opened.base), opened
 
     def on_mount(self) -> None:
-        """Take the user's keys; what the first picture does not need waits for it."""
+        """Apply the user's keys; the rest waits until the first picture is drawn."""
         self._handle_signals()
         warnings = self._apply_keymap()
         self.call_after_refresh(self._first_picture_drawn, warnings)
@@ -188,7 +188,7 @@ class TchatApp(App[None]):
 
     @property
     def log_file(self) -> Path:
-        """Where failures that nobody foresaw are written down."""
+        """The log of unexpected failures."""
         return self._paths.log_file
 
     async def action_leave(self) -> None:
@@ -222,7 +222,7 @@ class TchatApp(App[None]):
             self.exit()
 
     def _leave_now(self) -> None:
-        """End also where the engine or the disk does not answer any more."""
+        """End even if the engine or the disk does not respond."""
         self.exit()
         if not self.is_headless:
             code = 128 + self.ended_by if self.ended_by else 1
@@ -246,14 +246,14 @@ class TchatApp(App[None]):
         )
 
     def on_notify(self, event: Notify) -> None:
-        """Take away what a new toast takes the place of, before Textual shows it."""
+        """Remove older toasts of the same kind before Textual shows a new one."""
         new = event.notification
         for old in list(self._notifications):
             if kind_of(old) == kind_of(new):
                 self._unnotify(old, refresh=False)
 
     def copy_to_clipboard(self, text: str) -> None:
-        """Copy by the system's own tool, else through the terminal; say by what."""
+        """Copy with the system's own tool, else through the terminal; show which was used."""
         self._clipboard = text
         self._copy(text)
 
@@ -271,7 +271,7 @@ class TchatApp(App[None]):
     # Themes
 
     def _apply_first_theme(self) -> None:
-        """Take the one theme in use; the others are read when the screen is there."""
+        """Apply the theme in use; the others are read after the first picture."""
         for name in (self._settings.theme, DEFAULT):
             if theme := load_theme(self._paths, name):
                 self.register_theme(theme)
@@ -306,7 +306,7 @@ class TchatApp(App[None]):
 
     @background(group="themes", exclusive=True)
     async def _watch_themes(self) -> None:
-        """Take a theme file of the user's as soon as it is saved."""
+        """Apply a user's theme file as soon as it is saved."""
         files = await asyncio.to_thread(changed, self._paths.themes, self._theme_files)
         if files is None:
             return

@@ -1,6 +1,6 @@
-"""Work beside the event loop's messages: every worker of the screen is made here.
+"""Background work: every worker of the screen is created here.
 
-What fails in one is told on the screen and logged; none of it can end the program.
+A failure in a worker is shown and logged; it cannot end the program.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 class OnScreen(Protocol):
-    """A controller, which works for a screen."""
+    """A controller: it has a screen."""
 
     @property
     def screen(self) -> Screen[Any]:
@@ -40,7 +40,7 @@ Owner = TypeVar("Owner", bound=DOMNode | OnScreen)
 
 @runtime_checkable
 class ShowsFailures(Protocol):
-    """A screen that has a place of its own for failures."""
+    """A screen that shows failures itself."""
 
     def show_failure(self, error: TchatError) -> bool:
         """Show a failure; False when that is not possible now."""
@@ -87,9 +87,9 @@ def off_loop(work: Callable[P, T]) -> Callable[P, Coroutine[Any, Any, T]]:
 
 
 def report(node: DOMNode, error: Exception) -> None:
-    """Tell a failure where ``node`` is, once it is logged if nobody foresaw it.
+    """Show a failure on the screen of ``node``; log it if it is unexpected.
 
-    The chat has a place for it; a toast says it too where a dialog hides that place.
+    The chat shows it among the messages; behind a dialog, a toast shows it too.
     """
     told = explained(node, error)
     with suppress(NoScreen):
@@ -102,7 +102,7 @@ def report(node: DOMNode, error: Exception) -> None:
 
 
 def explained(node: DOMNode, error: Exception) -> TchatError:
-    """What to say about ``error``; it is logged when nobody foresaw it."""
+    """The error to show for ``error``; an unexpected one is logged."""
     if isinstance(error, TchatError):
         return error
     log: Path | None = getattr(node.app, "log_file", None)
@@ -113,7 +113,7 @@ SHOWN = 200  # characters of a reason
 
 
 def unexpected_error(error: BaseException, log_file: Path | None) -> TchatError:
-    """Write what is known of ``error`` into the log, if there is one, and what to say about it."""
+    """Write the traceback of ``error`` to the log, if there is one; return the error to show."""
     if isinstance(error, MemoryError):
         return DoesNotFit("out of memory", "use a smaller model or a smaller ctx_size")
     reason = single_line(f"{type(error).__name__}: {error}", SHOWN)

@@ -1,4 +1,4 @@
-"""The chat screen: its widgets, and which controller their messages and its keys go to."""
+"""The chat screen: its widgets; their messages and its keys go to the controllers."""
 
 from __future__ import annotations
 
@@ -55,13 +55,13 @@ class ChatScreen(Screen[None]):
 
     @cached_property
     def controllers(self) -> Controllers:
-        """Made when first asked for, which is after the first picture: their imports wait too."""
+        """Created on first use, after the first picture, so that their imports wait too."""
         from tchat.tui.controllers.controllers import Controllers
 
         return Controllers(self.context)
 
     def compose(self) -> ComposeResult:
-        """The column of the chat, then the status line; the side bar comes when it is wanted."""
+        """The chat column and the status line; the sidebar is mounted when first opened."""
         with Horizontal(id="body"), Vertical(id="main"):
             yield EmptyState(first_keys(self._first_keys()))
             yield Vertical(id="messages")
@@ -99,11 +99,11 @@ class ChatScreen(Screen[None]):
         self.prompt.offer(commands, complete_paths, existing_files)
 
     def on_unmount(self) -> None:
-        """Leave no download behind; what came is kept."""
+        """Stop the download; the part that was downloaded is kept."""
         self.context.downloads.stop()
 
     def on_resize(self) -> None:
-        """Fold the sessions away where there is no room."""
+        """Hide the sidebar where there is no room."""
         if self.context.is_ready:
             self.controllers.sessions.fit_sidebar()
 
@@ -171,7 +171,7 @@ class ChatScreen(Screen[None]):
         self.context.select_blank()
 
     def on_key(self, event: events.Key) -> None:
-        """Give to the prompt what is typed elsewhere and means nothing there: no letter is lost."""
+        """Pass to the prompt what is typed elsewhere and not bound there."""
         typed = event.character if event.is_printable else None
         prompt = self.prompt
         if typed and not prompt.has_focus_within and not self._means_something(event.key):
@@ -180,13 +180,13 @@ class ChatScreen(Screen[None]):
             prompt.focus().insert(typed)
 
     def _means_something(self, key: str) -> bool:
-        """Whether what has the focus does something with a key."""
+        """Whether a key is bound where the focus is."""
         if self.controllers.transcript.has_focus_without_cursor():
             return False  # its keys act on the message under the cursor
         return key in self.active_bindings
 
     def on_paste(self, event: events.Paste) -> None:
-        """Give to the prompt what is pasted while something else has the focus."""
+        """Pass pasted text to the prompt when something else has the focus."""
         event.stop()
         self.prompt.focus().insert(event.text)
 
@@ -225,7 +225,7 @@ class ChatScreen(Screen[None]):
     # Keys
 
     def action_run(self, name: str) -> None:
-        """Do what is one controller's alone."""
+        """Run an action of `Controllers.actions`."""
         done = self.controllers.actions[name]()
         if isinstance(done, Coroutine):
             self._complete(done)
@@ -235,7 +235,7 @@ class ChatScreen(Screen[None]):
         await work
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
-        """Whether a key does what it stands for; most of them need the sessions."""
+        """Whether an action is available; most need the sessions to be open."""
         return self.context.is_ready or action in AT_ONCE
 
     def action_stop(self) -> None:

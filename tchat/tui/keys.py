@@ -76,7 +76,7 @@ def _chat(name: str, keys: str, action: str, told: str, priority: bool = True) -
 
 
 def _run(name: str, keys: str, action: str, told: str) -> KeyAction:
-    """What is one controller's alone, see `Controllers.actions`."""
+    """An action of one controller, see `Controllers.actions`."""
     return _chat(name, keys, f"run('{action}')", told)
 
 

@@ -33,14 +33,14 @@ class TerminalDriver(LinuxDriver):
         self._gives_way = False  # another program has the terminal, such as the user's editor
 
     def write(self, data: str) -> None:
-        """Write, as long as there is somebody to read it."""
+        """Write while the terminal is open."""
         if self._writer_thread is not None and self._writer_thread.is_alive():
             super().write(data)
         elif not self._gives_way:
             self._leave()
 
     def suspend_application_mode(self) -> None:
-        """Give way: what is drawn meanwhile is lost, and drawn anew afterwards."""
+        """Release the terminal; what is drawn meanwhile is lost, and drawn again afterwards."""
         super().suspend_application_mode()
         self._gives_way = True
 

@@ -31,11 +31,10 @@ Chops = list[dict[int, Strip | None]]
 
 
 class PartialCompositor(Compositor):
-    """Textual's compositor, which renders each widget in whole that is near to what changed.
+    """Textual's compositor, but it renders only rows that are painted and not covered.
 
-    Here a widget renders only the rows that are painted, and none where those in front of it cover
-    them: most of a screen is containers that nobody sees. From flush to flush of a reply with keys
-    typed beside it takes 7.3 ms (95th percentile); with Textual's own it took 8.6.
+    Textual renders each changed widget whole, and containers that nobody sees. From flush to flush
+    of a reply, with keys typed beside it: 7.3 ms of CPU (95th percentile), 8.6 with Textual's own.
     """
 
     def _render_chops(
@@ -115,7 +114,7 @@ LOOK = 0.005  # seconds between two looks at a dialog that opens
 
 
 class OpeningDialog:
-    """The dialog that the last key opens: what is typed behind that key belongs to it.
+    """The dialog that the last key opens; keys typed after that key belong to it.
 
     A dialog is opened by a worker of the group ``dialog``, which may read files first.
     """
@@ -156,7 +155,7 @@ class OpeningDialog:
 
 
 async def let_earlier_keys_act(app: App[None], key: str) -> None:
-    """Before the app carries out a priority ``key``: wait until the keys before it have acted.
+    """Wait until the keys typed before a priority ``key`` have been handled.
 
     They wait in the queue of what has the focus, and what comes of them in those of its parents.
     """
@@ -220,5 +219,5 @@ class SafeNotification(Notification):
 
 
 def kind_of(notification: Notification) -> str:
-    """What it says, whatever the numbers in it: of one kind only the latest is shown."""
+    """The text of a toast without its numbers; only the latest toast of a kind is shown."""
     return re.sub(r"\d[\d,.]*", "0", f"{notification.severity} {notification.message}")

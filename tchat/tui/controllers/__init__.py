@@ -1,1 +1,1 @@
-"""Controllers of the chat screen: each owns one concern, and is given the others that it needs."""
+"""Controllers of the chat screen: each owns one concern and gets the others it needs."""

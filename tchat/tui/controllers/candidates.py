@@ -1,4 +1,4 @@
-"""Several replies side by side: begun, shown, stopped, and one of them chosen."""
+"""Candidates: several replies side by side, one of which is chosen."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ NOTHING = "This reply is empty; choose another one."
 
 
 class CandidatesController:
-    """Lets the model write several replies to choose from; follows the turn that writes them."""
+    """Runs candidates: several replies to choose from; follows the turn that writes them."""
 
     def __init__(
         self, context: ChatContext, turn: TurnController, transcript: TranscriptController

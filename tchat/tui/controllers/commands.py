@@ -85,7 +85,7 @@ class CommandController:
         self._waiting: deque[Draft] = deque()
 
     def wait(self, draft: Draft) -> bool:
-        """Let what is sent behind a running command wait for its end; False when none runs."""
+        """Queue a draft behind the running command; False when none runs."""
         if self._running:
             self._waiting.append(draft)
         return self._running
@@ -108,7 +108,7 @@ class CommandController:
 
     @background(group="command")
     async def _run(self, call: CommandCall) -> None:
-        """Show what was mistyped as a passing notice; a failure stays to be read."""
+        """Show a usage error as a toast, and any other failure in the transcript."""
         typed = self._typed
         try:
             await call.run(self)

@@ -119,7 +119,7 @@ def _read(draft: Draft, encoding: str) -> tuple[str, list[str]]:
 
 
 def _without_flag(told: str) -> str:
-    """What is said of an encoding, with what changes it here in the place of the flag."""
+    """The hint about an encoding, with the screen's command in place of the flag."""
     return "/set encoding".join(told.rsplit("--encoding", 1))
 
 
@@ -167,7 +167,7 @@ class StatusController:
 
 
 class TurnState:
-    """The turn under way, or that of before.
+    """The turn that runs, or the last one.
 
     Attributes:
         progress: What the status line says of it.
@@ -219,11 +219,11 @@ class Progress:
         self.state: status.State = status.Phase.IDLE
 
     def begin(self) -> None:
-        """Something begins of which there is no event yet."""
+        """Work has begun; there is no event yet."""
         self.state = status.Phase.PREPARING
 
     def hold(self, tokens: int) -> None:
-        """The context holds so many tokens."""
+        """Set the number of tokens in the context."""
         self.used = tokens
 
     def take(self, event: events.Event) -> None:
@@ -248,7 +248,7 @@ class Progress:
             self.state = status.Phase.STOPPING
 
     def end(self) -> bool:
-        """Nothing is being done any more, however it ended; whether the user stopped it."""
+        """The work ended; returns whether the user stopped it."""
         stopped = self.state is status.Phase.STOPPING
         self.state = status.Phase.IDLE
         return stopped
@@ -281,7 +281,7 @@ class Progress:
 
 
 class PendingPrompts:
-    """Drafts in the order in which they were sent, as the prompt shows them."""
+    """Drafts that wait for the running turn, in the order sent; the prompt shows them."""
 
     def __init__(self, context: ChatContext) -> None:
         self.is_held = False  # whether they wait for the user, who stopped a turn

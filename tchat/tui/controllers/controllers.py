@@ -1,4 +1,4 @@
-"""The controllers of the chat screen, who is given whom, and what concerns several of them."""
+"""The controllers of the chat screen, how they are wired, and what concerns several of them."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Controllers:
         )
 
     async def _settle(self) -> None:
-        """A turn is over, or the session changed: what depends on it is shown anew."""
+        """A turn is over, or the session changed: refresh what depends on it."""
         self._context.status.refresh_model()
         self.draft.count()
         self.draft.save_soon()

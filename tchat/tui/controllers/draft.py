@@ -88,7 +88,7 @@ class DraftController:
         await self._prefill(message)
 
     async def _cost_of(self, text: str) -> PrefillCost | None:
-        """What sending a draft makes the model read again, where anybody would notice."""
+        """The prefill cost of a draft, where it is notable."""
         mode = self._prompt_mode.mode
         if mode is not None and mode.follows is None:
             return None
@@ -246,7 +246,7 @@ class PromptModeController:
         self._context.prompt.focus()
 
     def leave(self) -> bool:
-        """Let the prompt be for the next message again; whether it was for something else.
+        """Return the prompt to the next message; returns whether it was in another mode.
 
         The draft whose place an edit took comes back.
         """
@@ -258,7 +258,7 @@ class PromptModeController:
         return was is not None
 
     def cancel(self) -> bool:
-        """As `leave`; what was typed of an edit is dropped."""
+        """As `leave`, but drop the text of an edit."""
         if self._aside is not None:
             self._context.prompt.load("")
         return self.leave()
@@ -275,7 +275,7 @@ class PromptModeController:
             self._aside = self._context.prompt.draft
 
     def submit(self, draft: Draft) -> bool:
-        """Do what the prompt is for with a draft; False when it is the next message."""
+        """Submit a draft in the prompt's mode; False when it is the next message."""
         if self.mode is None:
             return False
         self._submit(self.mode, draft, self.mode.call)
@@ -296,7 +296,7 @@ class PromptModeController:
         self._turn.submit(draft, how, unsent=unsent)
 
     def continue_reply(self) -> None:
-        """Let the model go on: with the reply being edited, or with the last one."""
+        """Continue the reply being edited, or the last one."""
         mode, draft = self.mode, self._context.prompt.draft
         if mode is None or mode.prefixed_call is None:
             self._turn.run(lambda chat: chat.continue_reply())

@@ -1,4 +1,4 @@
-"""What is done with one message, ratings too; and the judge's dialog."""
+"""Actions on one message, ratings included; and the judge's dialog."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ class MessagesController:
         await self._context.settle()
 
     def forget_deleted(self) -> None:
-        """Another session is open: what was deleted in the one before stays so."""
+        """Another session is open: deletions in the previous one are final."""
         self._deleted.clear()
 
     # Pinning

@@ -97,7 +97,7 @@ class SessionsScreen(Dialog[SessionChoice]):
             self.list.set_query(self._query)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
-        """Keys that act on a session rest during a search and while a title is changed."""
+        """Keys that act on a session are off during a search and while a title is edited."""
         if action in ("rename", "delete", "undo", "export"):
             return not self._full_text and not self.list.editing
         return not (action == "full_text" and self.list.editing)

@@ -75,7 +75,7 @@ class SettingsScreen(Dialog[None]):
         self.list.focus()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
-        """Keys that act on a setting rest while a value is changed."""
+        """Keys that act on a setting are off while a value is edited."""
         return not (action in ("save", "reset") and self.list.editing)
 
     def action_save(self) -> None:
@@ -215,7 +215,7 @@ SAMPLE = Content("\n").join(
 
 
 class ThemePicker(ListDialog):
-    """Themes by name; it ends with the theme chosen, and has put it on already.
+    """Themes by name, each applied while it is highlighted; it ends with the one chosen.
 
     Esc takes the theme from before. The box stands aside, so that the chat shows the colours.
     """
@@ -259,7 +259,7 @@ class ThemePicker(ListDialog):
 
     @on(FuzzyList.Highlighted)
     def preview(self, event: FuzzyList.Highlighted) -> None:
-        """Put the highlighted theme on, once the cursor rests."""
+        """Apply the highlighted theme once the cursor rests."""
         if event.item is None:
             return
         self._wanted = event.item.key
@@ -276,7 +276,7 @@ class ThemePicker(ListDialog):
         self._end(key, key)
 
     def action_close(self) -> None:
-        """Take the theme from before."""
+        """Restore the previous theme."""
         self._end(self._before, None)
 
     def _end(self, theme: str, result: str | None) -> None:

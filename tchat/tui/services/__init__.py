@@ -1,1 +1,1 @@
-"""What the screen asks off the event loop: the chat, the stored sessions, models, downloads."""
+"""Services of the screen, off the event loop: chat, stored sessions, models, downloads."""
