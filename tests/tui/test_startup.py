@@ -141,5 +141,6 @@ def test_a_file_of_a_newer_tchat_is_told_in_the_chat(home: Path) -> None:
 
 def test_the_first_picture_waits_for_no_engine_store_or_transcript() -> None:
     heavy = {"sqlite3", "numpy", "tchat.engine.events", "tchat.sessions.store", "tchat.chat.chat"}
-    heavy |= {"tchat.tui.widgets.transcript.view", "tchat.markdown"}
+    heavy |= {"tchat.tui.widgets.transcript.view", "tchat.markdown", "tchat.decoding", "hashlib"}
+    heavy |= {"tchat.chat.commands", "tchat.tui.controllers.controllers"}
     assert not heavy & modules_after("import tchat.tui.app")
