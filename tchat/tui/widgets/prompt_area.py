@@ -302,8 +302,10 @@ class PromptArea(TextArea):
     def edit(self, edit: Edit) -> EditResult:
         """Edit, but a chip only as a whole."""
         top, bottom = edit.top, edit.bottom
-        edit.from_location = self._edge(top, after=False)
-        edit.to_location = self._edge(bottom, after=True) if bottom != top else edit.from_location
+        edit.from_location, _ = self._chip_around(top)
+        _, edit.to_location = self._chip_around(bottom)
+        if bottom == top:
+            edit.to_location = edit.from_location
         rows = self.virtual_size.height
         result = super().edit(edit)
         if self.virtual_size.height != rows:
@@ -317,20 +319,17 @@ class PromptArea(TextArea):
 
     def _beside_chip(self, location: Location, before: Location) -> Location:
         """``location``, or the end of the chip around it away from ``before``."""
-        row, column = location
-        for start, end in self._chips.spans(self.document[row]):
-            if start < column < end:
-                if before == (row, start):
-                    return row, end
-                nearer_start = column - start <= end - column
-                return row, start if before == (row, end) or nearer_start else end
-        return location
+        start, end = self._chip_around(location)
+        if before == start:
+            return end
+        is_nearer_start = location[1] - start[1] <= end[1] - location[1]
+        return start if before == end or is_nearer_start else end
 
-    def _edge(self, location: Location, *, after: bool) -> Location:
-        """``location``, or the edge of the chip around it."""
+    def _chip_around(self, location: Location) -> tuple[Location, Location]:
+        """Start and end of the chip around ``location``; without one both are ``location``."""
         row, column = location
         if row < self.document.line_count:
             for start, end in self._chips.spans(self.document[row]):
                 if start < column < end:
-                    return row, end if after else start
-        return location
+                    return (row, start), (row, end)
+        return location, location

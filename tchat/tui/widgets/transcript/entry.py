@@ -84,14 +84,12 @@ def action_style(action: str) -> Style:
     return Style(meta={ACTION: action})
 
 
-def footer_line(
-    entry: Entry, ground: Style, palette: Palette, *, details: bool, scores: bool = False
-) -> list[Segment]:
+def footer_line(entry: Entry, ground: Style, form: Format) -> list[Segment]:
     """The segments of the line below ``entry``, if any."""
-    quiet, action = on(ground, palette.muted), on(ground, palette.action)
+    quiet, action = on(ground, form.palette.muted), on(ground, form.palette.action)
     parts = _marks(entry, quiet, action)
-    parts += _scores(entry, quiet) if scores else []
-    parts += _details(entry, quiet) if details else []
+    parts += _scores(entry, quiet) if form.scores else []
+    parts += _details(entry, quiet) if form.details else []
     between = Segment(SEPARATOR, quiet)
     return [segment for part in parts for segment in (between, *part)][1:]
 
@@ -260,7 +258,9 @@ class EntryLayout:
         self._arrange()
 
     def _arrange(self) -> None:
-        head = [*self._role_head(), *self._reasoning_head()]
+        head = self._reasoning_head()
+        if self.entry.role == "system":
+            head.insert(0, line([Segment("system prompt", self._palette.muted)]))
         thought = self._reasoning
         waiting = self.entry.status == "streaming" and not (head or self._body.lines)
         self._sections: list[list[Line]] = [
@@ -273,11 +273,6 @@ class EntryLayout:
             self._footer_line(),
             [Line()],
         ]
-
-    def _role_head(self) -> list[Line]:
-        if self.entry.role != "system":
-            return []
-        return [line([Segment("system prompt", self._palette.muted)])]
 
     def _reasoning_head(self) -> list[Line]:
         if not any(map(str.strip, self._thought)):
@@ -296,10 +291,8 @@ class EntryLayout:
         if self.folded:
             self._reasoning = None
         elif self._reasoning is None:
-            bar = [Segment("┆ ", self._palette.rule)]
-            self._reasoning = PlainText(
-                self._palette.reasoning, self._palette, self._form.cells, first=bar, rest=bar
-            )
+            bar, style = [Segment("┆ ", self._palette.rule)], self._palette.reasoning
+            self._reasoning = PlainText(style, self._palette, self._form.cells, first=bar, rest=bar)
             self._thought_printable = PrintableStream()
             self._reasoning.feed(self._thought_printable.feed("".join(self._thought)))
 
@@ -308,10 +301,7 @@ class EntryLayout:
         ground = self._palette.user if user else self._palette.base
         style = on(ground, self._palette.muted)
         rows = [[Segment(f"+ {single_line(name)}", style)] for name in self.entry.attachments]
-        form = self._form
-        rows.append(
-            footer_line(self.entry, ground, self._palette, details=form.details, scores=form.scores)
-        )
+        rows.append(footer_line(self.entry, ground, self._form))
         drawn = [line(cut(row, self._form.cells)) for row in rows if row]
         return [filled(row, self._form.cells, ground) for row in drawn] if user else drawn
 
