@@ -13,6 +13,7 @@ import pytest
 
 MOST_ENTERED = 60  # modules of which a function is called
 MOST_UNUSED = 7  # modules that are imported, and of which none is called
+ONCE = {"tchat.engine.snapshots.restore_check"}  # for each model, as soon as there is time for it
 
 TRACED = """
 import sys, threading
@@ -50,7 +51,7 @@ def walk(tiny_home: Path) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {"entered": [], "unused": []}
     for line in ran.stderr.splitlines():
         kind, _, name = line.partition(" ")
-        if kind in found:
+        if kind in found and name not in ONCE:
             found[kind].append(name)
     return found
 
