@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import compress
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy
@@ -80,9 +81,8 @@ class Examples(NamedTuple):
 
     def chosen(self, mask: Labels) -> Examples:
         """The examples of a mask."""
-        places = numpy.flatnonzero(mask).tolist()
-        features = [self.features[at] for at in places]
-        return Examples(features, self.labels[mask], [self.groups[at] for at in places])
+        groups = list(compress(self.groups, mask))
+        return Examples(list(compress(self.features, mask)), self.labels[mask], groups)
 
 
 def fit_head(examples: Examples, layers: Sequence[int], *, seed: int = 0) -> LinearHead:

@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import compress
 
 import numpy
 
@@ -60,10 +61,9 @@ def held_out_accuracy(choices: Sequence[PreferenceFeatures], layers: Sequence[in
     """
     right = 0.0
     for train, test in group_folds([each.group for each in choices], OUTER_FOLDS, seed=1):
-        head = fit_preference(_chosen(choices, train), layers)
-        leads = [
-            head.score(each.chosen) - head.score(each.rejected) for each in _chosen(choices, test)
-        ]
+        head = fit_preference(list(compress(choices, train)), layers)
+        unseen = compress(choices, test)
+        leads = [head.score(each.chosen) - head.score(each.rejected) for each in unseen]
         right += sum((lead > 0) + (lead == 0) / 2 for lead in leads)
     return right / len(choices)
 
@@ -78,8 +78,7 @@ class _Candidate:
     loss: float
 
     def head(self, choices: Sequence[PreferenceFeatures]) -> LinearHead:
-        center, spread, difference = _standardized(choices, self.layer, self.emphasis)
-        data, labels = _mirrored(difference)
+        center, spread, data, labels = _standardized(choices, self.layer, self.emphasis)
         line = fit_sparse(data, labels, self.penalty, self.rounds, intercept=False)
         # Only differences of scores mean something, so there is no offset.
         calibration = PlattScaling(PlattScaling.fit(self.scores, labels).slope, 0.0)
@@ -89,8 +88,7 @@ class _Candidate:
 def _candidates(choices: Sequence[PreferenceFeatures], layer: int) -> Iterator[_Candidate]:
     groups = [each.group for each in choices] * 2
     for emphasis in EMPHASES:
-        _, _, difference = _standardized(choices, layer, emphasis)
-        data, labels = _mirrored(difference)
+        _, _, data, labels = _standardized(choices, layer, emphasis)
         for rounds in ROUNDS:
             found = held_out_scores(data, labels, groups, rounds=rounds, intercept=False)
             for penalty, scores in found.items():
@@ -100,23 +98,17 @@ def _candidates(choices: Sequence[PreferenceFeatures], layer: int) -> Iterator[_
 
 def _standardized(
     choices: Sequence[PreferenceFeatures], layer: int, emphasis: float
-) -> tuple[Vector, Vector, Matrix]:
-    """Mean and scale of the features, and the scaled differences of the pairs."""
+) -> tuple[Vector, Vector, Matrix, Labels]:
+    """Mean and scale of the features, and the scaled differences of the pairs with their labels.
+
+    Each pair is there in both orders, so that both labels occur.
+    """
     chosen = feature_matrix([each.chosen for each in choices], layer)
     rejected = feature_matrix([each.rejected for each in choices], layer)
     center, spread = standardize(numpy.vstack([chosen, rejected]), emphasis)
-    return center, spread, (chosen - rejected) / spread
-
-
-def _mirrored(difference: Matrix) -> tuple[Matrix, Labels]:
-    """Each pair in both orders, so that both labels occur."""
-    count = len(difference)
-    labels = numpy.arange(2 * count) < count
-    return numpy.vstack([difference, -difference]), labels
-
-
-def _chosen(choices: Sequence[PreferenceFeatures], mask: Labels) -> list[PreferenceFeatures]:
-    return [each for each, wanted in zip(choices, mask, strict=True) if wanted]
+    difference = (chosen - rejected) / spread
+    labels = numpy.arange(2 * len(choices)) < len(choices)
+    return center, spread, numpy.vstack([difference, -difference]), labels
 
 
 def read_choices(

@@ -97,10 +97,8 @@ def pair_replies(
 def edit_pair(engine: Engine, edit: EditedReply) -> ReplyPair:
     """The pair of a rewritten reply."""
     *before, asked = edit.asked
-    lengths = [len(engine.text_tokens(text)) for text in (edit.person, edit.generated)]
-    return ReplyPair(
-        asked.content, edit.person, lengths[0], edit.generated, lengths[1], tuple(before)
-    )
+    person, generated = (len(engine.text_tokens(text)) for text in (edit.person, edit.generated))
+    return ReplyPair(asked.content, edit.person, person, edit.generated, generated, tuple(before))
 
 
 def write_replies(

@@ -112,9 +112,7 @@ class _Converter:
         self.texts: dict[tuple[Language, bool], Expression] = {}
         self._validator = SchemaValidator(schema, dialect)
         self._branches = Branches(self.document)
-        self._names: dict[
-            tuple[frozenset[Subschema], frozenset[tuple[Subschema, str]], bool], str
-        ] = {}
+        self._names: dict[tuple[object, ...], str] = {}
         self._waiting: deque[tuple[str, _RuleState]] = deque()
         self._limit = limit
         self._unchecked: dict[str, set[str]] = {}

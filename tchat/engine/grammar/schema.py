@@ -71,9 +71,9 @@ class SchemaDocument:
         self._dynamic: dict[str, int] = {}
         self._own: set[int] = set()
         self.root = self.part(schema, "")
-        self.reached = [self.root]  # what an instance can meet
         self.circular: set[Subschema] = set()  # parts that refer to themselves in one place
         self._index()
+        self.reached = self._reachable(self.root, in_place=False)  # what an instance can meet
         self._check()
 
     def part(self, schema: Schema, base: str) -> Subschema:
@@ -124,19 +124,17 @@ class SchemaDocument:
         keywords = part.keywords
         if self.legacy and "$ref" in keywords:
             return
-        for key in _SINGLE:
-            if isinstance(keywords.get(key), Mapping | bool):
-                yield key, self.child(part, keywords[key])
-        for key in _LISTS:
-            members = keywords.get(key)
-            for member in members if isinstance(members, list) else ():
-                if isinstance(member, Mapping | bool):
-                    yield key, self.child(part, member)
-        for key in _MAPS:
-            named = keywords.get(key)
-            for member in named.values() if isinstance(named, Mapping) else ():
-                if isinstance(member, Mapping | bool):
-                    yield key, self.child(part, member)
+        found = [(key, keywords.get(key)) for key in _SINGLE]
+        found += [
+            (key, member)
+            for key in _LISTS
+            if isinstance(keywords.get(key), list)
+            for member in keywords[key]
+        ]
+        found += [(key, member) for key in _MAPS for member in schemas_by_name(part, key).values()]
+        for key, schema in found:
+            if isinstance(schema, Mapping | bool):
+                yield key, self.child(part, schema)
 
     def _identity(self, keywords: Mapping[str, Any]) -> object:
         return keywords.get("$id", keywords.get("id") if self.legacy else None)
@@ -164,30 +162,25 @@ class SchemaDocument:
             waiting += found
 
     def _check(self) -> None:
-        """Follow all that can apply to an instance; refuse endless references."""
-        seen = {self.root}
-        for part in self.reached:
-            for child in self._followers(part, in_place=False):
-                if child not in seen:
-                    seen.add(child)
-                    self.reached.append(child)
+        """Refuse a schema whose validation never ends, whatever the value."""
         done: set[Subschema] = set()
         for start in self.reached:
             self._find_circles(start, done)
-        if self._meets_circle(self.root):
+        if not self.circular.isdisjoint(self._reachable(self.root, in_place=True)):
             raise UsageError(
                 "the JSON schema refers to itself without end",
                 "every loop of $ref needs a property or an item on the way",
             )
 
-    def _meets_circle(self, part: Subschema) -> bool:
-        """Whether validating any value by a part never ends."""
-        waiting, seen = [part], {part}
-        for one in waiting:
-            found = [each for each in self._followers(one, in_place=True) if each not in seen]
-            seen.update(found)
-            waiting += found
-        return not seen.isdisjoint(self.circular)
+    def _reachable(self, start: Subschema, *, in_place: bool) -> list[Subschema]:
+        """The parts that apply where ``start`` does; ``in_place``, only those to the same value."""
+        found, seen = [start], {start}
+        for part in found:
+            for child in self._followers(part, in_place=in_place):
+                if child not in seen:
+                    seen.add(child)
+                    found.append(child)
+        return found
 
     def _find_circles(self, start: Subschema, done: set[Subschema]) -> None:
         path: dict[Subschema, Iterator[Subschema]] = {}

@@ -212,8 +212,8 @@ _DRAFTS = (
 _SHARED = ("const", "contains", "propertyNames", "if", "dependencies")
 _WERE_BOOLEAN = ("exclusiveMinimum", "exclusiveMaximum", "required")
 _LEGACY = re.compile(r"draft-0[3467]")
-# The limit of frames is the process's own. Raised to this, it still guards the other threads: a
-# stack of 8 MB holds some 25,000 frames of a validation.
+# The limit of frames is the process's own, and so is the lock of those who raise it. Raised to
+# this, it still guards the other threads: a stack of 8 MB holds some 25,000 frames of a validation.
 _DEEPEST = 10_000
 _DEEP_STACK = 32 << 20  # bytes
 _RAISING = threading.Lock()  # held while the limit is raised
