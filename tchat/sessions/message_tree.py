@@ -8,13 +8,17 @@ that write expect to be inside a transaction.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tchat.errors import UsageError
-from tchat.sessions.serialization import EMPTY_MESSAGE, INSERT_MESSAGE, to_row
+from tchat.sessions.serialization import INSERT_MESSAGE, to_row
 
-_NO_MARKS = dict.fromkeys(("pinned", "rating", "picked_at", "by_person", "scores"))
+_MARKS = ("pinned", "rating", "picked_at", "by_person", "scores")
+_REPLY = (
+    *("text", "reasoning", "status", "writer", "model", "model_sha256", "quantization"),
+    *("template_hash", "sampling", "usage", "timings", "finish_reason", "unfinished"),
+)
 
 
 # The ids of the active path, from the first message down; reads 10,000 messages in some 15 ms.
@@ -252,37 +256,30 @@ def repair_pointers(connection: sqlite3.Connection, session_id: str) -> None:
 def finish(
     connection: sqlite3.Connection, message_id: int, values: Mapping[str, Any]
 ) -> sqlite3.Row:
-    """Set the fields that ``values`` names and return the row; no writer has it unless named."""
-    unchanged = dict.fromkeys(EMPTY_MESSAGE) | {"writer": ""}
-    connection.execute(
-        """
-        UPDATE messages SET text = :text, reasoning = :reasoning, status = :status,
-            writer = :writer, model = coalesce(:model, model),
-            model_sha256 = coalesce(:model_sha256, model_sha256),
-            quantization = coalesce(:quantization, quantization),
-            template_hash = coalesce(:template_hash, template_hash),
-            sampling = coalesce(:sampling, sampling),
-            usage = coalesce(:usage, usage),
-            timings = coalesce(:timings, timings),
-            finish_reason = coalesce(:finish_reason, finish_reason),
-            unfinished = coalesce(:unfinished, '')
-        WHERE id = :id
-        """,
-        to_row({**unchanged, **values, "id": message_id}),
-    )
+    """Set the fields of a reply that ``values`` names, and return the row.
+
+    It belongs to no writer, and ends in no part of a character, unless ``values`` say so.
+    """
+    _update(connection, message_id, {"writer": "", "unfinished": "", **values}, _REPLY)
     return row(connection, message_id)
 
 
 def mark(connection: sqlite3.Connection, message_id: int, values: Mapping[str, Any]) -> None:
     """Set the marks of a message that ``values`` names: pin, rating, pick, scores."""
+    _update(connection, message_id, values, _MARKS)
+
+
+def _update(
+    connection: sqlite3.Connection,
+    message_id: int,
+    values: Mapping[str, Any],
+    columns: Sequence[str],
+) -> None:
+    names = [name for name in columns if name in values]
+    changes = ", ".join(f"{name} = :{name}" for name in names)
     connection.execute(
-        """
-        UPDATE messages SET pinned = coalesce(:pinned, pinned), rating = coalesce(:rating, rating),
-            picked_at = coalesce(:picked_at, picked_at),
-            by_person = coalesce(:by_person, by_person), scores = coalesce(:scores, scores)
-        WHERE id = :id
-        """,
-        to_row({**_NO_MARKS, **values, "id": message_id}),
+        f"UPDATE messages SET {changes} WHERE id = :id",  # noqa: S608 - names of columns
+        to_row({name: values[name] for name in names} | {"id": message_id}),
     )
 
 

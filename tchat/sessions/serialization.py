@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -13,21 +13,6 @@ from tchat.sessions.records import Message, Role, Session, Status
 if TYPE_CHECKING:
     import sqlite3
 
-INSERT_SESSION = """
-    INSERT INTO sessions (id, title, system, settings, created_at, updated_at, used, active_root)
-    VALUES (:id, :title, :system, :settings, :created_at, :updated_at, :used, :active_root)
-"""
-INSERT_MESSAGE = """
-    INSERT INTO messages (
-        id, session_id, parent_id, active_child, role, text, reasoning, status, created_at,
-        model, model_sha256, quantization, template_hash, sampling, usage, timings,
-        finish_reason, pinned, rating, picked_at, by_person, scores, unfinished, writer)
-    VALUES (
-        :id, :session_id, :parent_id, :active_child, :role, :text, :reasoning, :status, :created_at,
-        :model, :model_sha256, :quantization, :template_hash, :sampling, :usage, :timings,
-        :finish_reason, :pinned, :rating, :picked_at, :by_person, :scores, :unfinished,
-        :writer)
-"""
 EMPTY_MESSAGE: Mapping[str, Any] = {
     "id": None,
     "active_child": None,
@@ -48,6 +33,18 @@ EMPTY_MESSAGE: Mapping[str, Any] = {
     "unfinished": "",
     "writer": "",
 }
+
+
+def _insertion(table: str, columns: Iterable[str]) -> str:
+    names = tuple(columns)
+    values = ", ".join(f":{name}" for name in names)
+    return f"INSERT INTO {table} ({', '.join(names)}) VALUES ({values})"  # noqa: S608 - names
+
+
+_SESSION = ("id", "title", "system", "settings", "created_at", "updated_at", "used", "active_root")
+_REQUIRED = ("session_id", "parent_id", "role", "text", "status", "created_at")
+INSERT_SESSION = _insertion("sessions", _SESSION)
+INSERT_MESSAGE = _insertion("messages", (*_REQUIRED, *EMPTY_MESSAGE))
 MESSAGE_FIELDS = tuple(field.name for field in fields(Message))
 SESSION_FIELDS = tuple(field.name for field in fields(Session))
 DEEPEST = 200  # levels of JSON; SQLite refuses more than a thousand
