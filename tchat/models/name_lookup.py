@@ -54,7 +54,8 @@ class NameLookup:
 
     def names(self) -> Iterator[str]:
         """The names of all models on this disk."""
-        return (found.name for found in self._models)
+        for found in self._models:  # not a generator expression, which would look at once
+            yield found.name
 
     @cached_property
     def _models(self) -> list[LocalModel]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tchat.errors import ModelError, ModelInvalid, ModelNotFound, UsageError
-from tchat.models import models_file
+from tchat.models import models_file, name_lookup
 from tchat.models import resolve as names
 from tchat.models.sources.registry import local_models
 from tchat.paths import Paths, user_paths
@@ -213,6 +213,13 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         hub_file(home, "Qwen/Qwen3-GGUF", name, gguf(data=size))
     hub_file(home, "Qwen/Qwen3-GGUF", "mmproj-Qwen3-f16.gguf", NOT_CHATTING["mmproj"])
     return home
+
+
+def test_a_pulled_model_is_found_without_a_look_at_other_programs(
+    hub: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(name_lookup, "local_models", None)
+    assert resolve("Qwen/Qwen3-GGUF").name == "Qwen3-Q4_K_M.gguf"
 
 
 @pytest.mark.parametrize(
